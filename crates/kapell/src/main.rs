@@ -1,0 +1,2 @@
+//! The `kapell` program.
+fn main() {}

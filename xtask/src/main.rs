@@ -1,0 +1,2 @@
+//! Chores of the kapell workspace.
+fn main() {}
