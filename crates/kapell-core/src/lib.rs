@@ -7,3 +7,4 @@
 pub mod id; // ground: knows nothing of the rest
 pub mod journal;
 pub mod time; // time comes in as an argument // one decision as a row, and the hash chain
+pub mod expr; // expressions: syntax tree, parser and three-valued evaluator
