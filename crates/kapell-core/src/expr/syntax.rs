@@ -14,13 +14,16 @@ pub struct Span {
 }
 
 impl Span {
-    pub(super) fn new(start: usize, end: usize) -> Self {
-        // Sources are bounded far below 4 GB.
+    /// Makes a range. Offsets beyond 4 GB are cut off; sources are bounded far below.
+    #[must_use]
+    pub fn new(start: usize, end: usize) -> Self {
         let narrow = |at| u32::try_from(at).unwrap_or(u32::MAX);
         Self { start: narrow(start), end: narrow(end) }
     }
 
-    pub(super) fn to(self, other: Self) -> Self {
+    /// Returns the range from the start of this one to the end of `other`.
+    #[must_use]
+    pub fn to(self, other: Self) -> Self {
         Self { start: self.start, end: other.end }
     }
 

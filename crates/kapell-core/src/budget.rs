@@ -1,0 +1,220 @@
+//! Budgets: money and tokens are reserved before an attempt starts and settled after it.
+
+use std::ops::{Add, AddAssign, Sub, SubAssign};
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Millis;
+
+/// What an attempt costs: money and tokens together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// Money, in millionths of a US dollar.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub usd_micros: u64,
+    /// Tokens of all kinds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tokens: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self { usd_micros: 0, tokens: 0 };
+
+    /// Tells whether it is nothing.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
+    }
+
+    /// Returns what is left of `self` once `other` is taken, each part at least zero.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self {
+            usd_micros: self.usd_micros.saturating_sub(other.usd_micros),
+            tokens: self.tokens.saturating_sub(other.tokens),
+        }
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            usd_micros: self.usd_micros.saturating_add(other.usd_micros),
+            tokens: self.tokens.saturating_add(other.tokens),
+        }
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.saturating_sub(other)
+    }
+}
+
+impl SubAssign for Amount {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
+    }
+}
+
+/// The limits of a run. What is `None` is not limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Money, in millionths of a US dollar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_micros: Option<u64>,
+    /// Tokens of all kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Time for which the run may be executed; parking and waiting for people do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall: Option<Millis>,
+    /// Attempts of model-driven agents at the same time.
+    pub agents: u32,
+    /// Attempts of everything else at the same time.
+    pub jobs: u32,
+}
+
+/// Which limit stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Exceeded {
+    /// Not enough money is left.
+    #[error("the money of the budget is used up")]
+    Usd,
+    /// Not enough tokens are left.
+    #[error("the tokens of the budget are used up")]
+    Tokens,
+    /// The run has been executed for as long as it may.
+    #[error("the time of the budget is used up")]
+    Wall,
+}
+
+/// The account of a run. Invariant: `spent + reserved <= limits`, but for recorded overruns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    limit_usd_micros: Option<u64>,
+    limit_tokens: Option<u64>,
+    spent: Amount,
+    reserved: Amount,
+    overrun: Amount,
+}
+
+impl Ledger {
+    /// Opens an account.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        Self { limit_usd_micros: limits.usd_micros, limit_tokens: limits.tokens, ..Self::default() }
+    }
+
+    /// Returns what was paid so far.
+    #[must_use]
+    pub fn spent(&self) -> Amount {
+        self.spent
+    }
+
+    /// Returns what is set aside for attempts under way.
+    #[must_use]
+    pub fn reserved(&self) -> Amount {
+        self.reserved
+    }
+
+    /// Returns by how much attempts cost more than was reserved for them, where that broke a limit.
+    #[must_use]
+    pub fn overrun(&self) -> Amount {
+        self.overrun
+    }
+
+    /// Tells whether `amount` more may be reserved.
+    ///
+    /// # Errors
+    ///
+    /// Names the first limit that stands in the way.
+    pub fn fits(&self, amount: Amount) -> Result<(), Exceeded> {
+        let total = self.spent + self.reserved + amount;
+        // What asks for nothing of a kind is not held up by a limit of that kind, even one that was overrun.
+        if amount.usd_micros > 0 && self.limit_usd_micros.is_some_and(|limit| total.usd_micros > limit) {
+            return Err(Exceeded::Usd);
+        }
+        if amount.tokens > 0 && self.limit_tokens.is_some_and(|limit| total.tokens > limit) {
+            return Err(Exceeded::Tokens);
+        }
+        Ok(())
+    }
+
+    /// Puts new limits in force; what is spent and reserved stays.
+    pub(crate) fn set_limits(&mut self, limits: &Limits) {
+        self.limit_usd_micros = limits.usd_micros;
+        self.limit_tokens = limits.tokens;
+    }
+
+    /// Sets `amount` aside. The caller has asked [`Ledger::fits`].
+    pub(crate) fn reserve(&mut self, amount: Amount) {
+        self.reserved += amount;
+    }
+
+    /// Gives `reserved` back and books what was really `spent`.
+    pub(crate) fn settle(&mut self, reserved: Amount, spent: Amount) {
+        #[cfg(kapell_planted)]
+        if crate::planted::is("reservation_not_returned") {
+            self.spent += spent;
+            return;
+        }
+        #[cfg(kapell_planted)]
+        if crate::planted::is("reservation_returned_twice") {
+            self.reserved -= reserved;
+        }
+        self.reserved -= reserved;
+        self.spent += spent;
+        let total = self.spent + self.reserved;
+        let over = |total: u64, limit: Option<u64>| limit.map_or(0, |limit| total.saturating_sub(limit));
+        self.overrun.usd_micros = self.overrun.usd_micros.max(over(total.usd_micros, self.limit_usd_micros));
+        self.overrun.tokens = self.overrun.tokens.max(over(total.tokens, self.limit_tokens));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_reserved_or_spent_is_not_there_for_others() {
+        let limits = Limits { usd_micros: Some(10), tokens: Some(100), ..Limits::default() };
+        let mut ledger = Ledger::new(&limits);
+        let six = Amount { usd_micros: 6, tokens: 0 };
+        assert_eq!(ledger.fits(six), Ok(()));
+        ledger.reserve(six);
+        assert_eq!(ledger.fits(six), Err(Exceeded::Usd));
+        assert_eq!(ledger.fits(Amount { usd_micros: 4, tokens: 101 }), Err(Exceeded::Tokens));
+        ledger.settle(six, Amount { usd_micros: 1, tokens: 5 });
+        assert_eq!(ledger.reserved(), Amount::ZERO);
+        assert_eq!(ledger.fits(Amount { usd_micros: 9, tokens: 95 }), Ok(()));
+        assert_eq!(ledger.overrun(), Amount::ZERO);
+    }
+
+    #[test]
+    fn an_overrun_is_remembered_and_stops_paid_work_only() {
+        let mut ledger = Ledger::new(&Limits { usd_micros: Some(10), ..Limits::default() });
+        ledger.reserve(Amount { usd_micros: 10, tokens: 0 });
+        ledger.settle(Amount { usd_micros: 10, tokens: 0 }, Amount { usd_micros: 13, tokens: 0 });
+        assert_eq!(ledger.overrun(), Amount { usd_micros: 3, tokens: 0 });
+        assert_eq!(ledger.fits(Amount { usd_micros: 1, tokens: 0 }), Err(Exceeded::Usd));
+        assert_eq!(ledger.fits(Amount { usd_micros: 0, tokens: 7 }), Ok(()));
+    }
+}

@@ -1,0 +1,204 @@
+//! Commands: wishes put to a run, and the reasons for which they are refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    budget::{Amount, Limits},
+    event::{Outputs, PlanRef},
+    id::{AttemptNo, GateId, Oid, ProbeId, RunId, TaskId},
+    journal::Version,
+    landing::Probed,
+    mission::Mission,
+    retry::FailureClass,
+    task::Change,
+    time::Wall,
+};
+
+/// How an attempt ended, as its adapter saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It says that it did what was asked.
+    Succeeded {
+        /// The change in its workspace, if there is one.
+        change: Option<Change>,
+        /// What it gave.
+        outputs: Outputs,
+        /// What it cost.
+        spent: Amount,
+    },
+    /// It failed.
+    Failed {
+        /// Why.
+        class: FailureClass,
+        /// What it said last.
+        message: String,
+        /// What it cost.
+        spent: Amount,
+        /// When its provider says that it may be asked again.
+        until: Option<Wall>,
+    },
+}
+
+/// What the checks of a task say about its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All passed.
+    Passed,
+    /// One failed.
+    Failed {
+        /// Which, and what it said last.
+        message: String,
+    },
+    /// All passed, but the change touches what checks it, so a person must look.
+    Doubtful {
+        /// What was touched.
+        question: String,
+    },
+    /// They could not be run at all.
+    Broken {
+        /// Why.
+        message: String,
+    },
+}
+
+/// A wish. What cannot be computed twice alike is in it: results, answers, ids, plans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "fields are named as in the glossary; each command says what it means")]
+pub enum Command {
+    /// Make the run.
+    Create { mission: Box<Mission>, plan: PlanRef },
+    /// A process takes the run over.
+    Open { epoch: u64 },
+    /// Time has passed.
+    Tick,
+    /// An attempt has ended.
+    Finish { task: TaskId, attempt: AttemptNo, exit: Exit },
+    /// An agent asks a person.
+    Ask { task: TaskId, attempt: AttemptNo, question: String, choices: Vec<String> },
+    /// An agent wants something kept.
+    Note { task: TaskId, attempt: AttemptNo, text: String },
+    /// The checks of a task have run.
+    Judge { task: TaskId, attempt: AttemptNo, verdict: Verdict },
+    /// A probe of the merge queue is answered.
+    Probed { probe: ProbeId, outcome: Probed },
+    /// The integration ref has moved.
+    RefMoved { to: Oid },
+    /// A compensation has ended; `None` is well.
+    Compensated { task: TaskId, attempt: AttemptNo, failure: Option<String> },
+    /// A person answers.
+    Answer { gate: GateId, answer: String, by: String },
+    /// Nothing new shall start.
+    Pause,
+    /// The run shall go on, perhaps within new limits.
+    Resume { limits: Option<Limits> },
+    /// The run shall end.
+    Cancel,
+    /// Another plan shall hold: the same tasks first, new ones after them, some of the old ones done without.
+    Revise { plan: PlanRef, superseded: Vec<TaskId> },
+    /// The result of an earlier run shall be taken over.
+    Reuse { task: TaskId, from: RunId, at: Version, landed: Option<Oid>, outputs: Outputs },
+    /// The target branch shall move.
+    BeginMerge { target: String, from: Oid, to: Oid },
+    /// The target branch has moved, or has not.
+    EndMerge { moved: bool },
+    /// The merge has been taken back: the target branch is at `to` again.
+    UndoMerge { to: Oid },
+}
+
+impl Command {
+    /// Returns the name under which the command stands in the journal as a cause.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Open { .. } => "open",
+            Self::Tick => "tick",
+            Self::Finish { .. } => "finish",
+            Self::Ask { .. } => "ask",
+            Self::Note { .. } => "note",
+            Self::Judge { .. } => "judge",
+            Self::Probed { .. } => "probed",
+            Self::RefMoved { .. } => "ref_moved",
+            Self::Compensated { .. } => "compensated",
+            Self::Answer { .. } => "answer",
+            Self::Pause => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Cancel => "cancel",
+            Self::Revise { .. } => "revise",
+            Self::Reuse { .. } => "reuse",
+            Self::BeginMerge { .. } => "begin_merge",
+            Self::EndMerge { .. } => "end_merge",
+            Self::UndoMerge { .. } => "undo_merge",
+        }
+    }
+}
+
+/// Why a command is refused. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The run has not been made yet.
+    #[error("the run does not exist yet")]
+    NotCreated,
+    /// The run exists already.
+    #[error("the run exists already")]
+    AlreadyCreated,
+    /// The plan is kept elsewhere and was not put in.
+    #[error("the plan was not read")]
+    PlanNotRead,
+    /// The run is over.
+    #[error("the run is over")]
+    Over,
+    /// There is no such task.
+    #[error("there is no task number {0}")]
+    UnknownTask(TaskId),
+    /// The result comes from an attempt that is no longer under way.
+    #[error("attempt {attempt} of task {task} is no longer under way")]
+    Late {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNo,
+    },
+    /// The merge queue did not ask this, or no longer.
+    #[error("probe {0} is not out")]
+    StaleProbe(ProbeId),
+    /// The integration ref was not about to move there.
+    #[error("the integration ref was not about to move there")]
+    UnexpectedMove,
+    /// There is no such gate.
+    #[error("there is no gate number {0}")]
+    UnknownGate(GateId),
+    /// The gate is closed.
+    #[error("gate {0} is answered already")]
+    AlreadyAnswered(GateId),
+    /// The answer is none of those that the gate takes.
+    #[error("the answer must be one of: {}", .0.join(", "))]
+    BadAnswer(Vec<String>),
+    /// The agent waits for an answer already.
+    #[error("the agent has an open question already")]
+    AlreadyAsking,
+    /// The run is not paused.
+    #[error("the run is not paused")]
+    NotPaused,
+    /// The run is paused already.
+    #[error("the run is paused already")]
+    AlreadyPaused,
+    /// The run is being cancelled, or takes back what it did.
+    #[error("the run is being cancelled")]
+    Cancelling,
+    /// The revision changes tasks that exist, or is not a plan for this run.
+    #[error("the revised plan {0}")]
+    BadRevision(&'static str),
+    /// The task has begun, so no earlier result can be taken over.
+    #[error("task {0} has begun already")]
+    AlreadyBegun(TaskId),
+    /// A merge is under way, or there is none.
+    #[error("{0}")]
+    Merge(&'static str),
+    /// The decider contradicts itself. A bug.
+    #[error("internal contradiction: {0}")]
+    Bug(String),
+}

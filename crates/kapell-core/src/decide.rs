@@ -1,0 +1,489 @@
+//! The decider: a command against a state gives the events that follow from it, or a reason why none do.
+//!
+//! Nothing here looks at the world. [`decide`] answers one command; what the new state then calls for without any
+//! further wish (starting what is ready, ending what is over) is in [`crate::settle`].
+
+use crate::{
+    budget::Amount,
+    command::{Command, Exit, Rejection, Verdict},
+    event::{Event, GateKind, Outputs, PauseCause, PlanRef},
+    id::{AgentId, AttemptNo, GateId, TaskId},
+    landing::{Probed, Wish},
+    plan::{LostPolicy, Work},
+    retry::FailureClass,
+    run::{Phase, Run},
+    task::{Attempt, Recovery, StopCause, TaskState},
+    time::{Millis, Now, Wall},
+};
+
+/// Failures of one agent in a row after which it rests.
+///
+/// The shape (closed, open, half-open) is Nygard's circuit breaker ("Release It!", 2007); five in a row is the
+/// default of the libraries that made it common (resilience4j and Polly use 5 to 100).
+pub const BREAKER_FAILURES: u32 = 5;
+
+/// The shortest rest of an agent; it doubles with every further failure, up to [`BREAKER_REST_MAX`].
+pub const BREAKER_REST_MIN: Millis = Millis::from_secs(30);
+
+/// The longest rest of an agent.
+pub const BREAKER_REST_MAX: Millis = Millis::from_secs(600);
+
+/// How often a task whose change does not fit what has landed meanwhile is tried, however few attempts it has.
+pub const CONFLICT_ATTEMPTS: u32 = 3;
+
+/// How often a compensation is tried before a person is asked.
+pub const COMPENSATION_ATTEMPTS: u32 = 3;
+
+/// Decides what follows from `command`. The state is not changed.
+///
+/// # Errors
+///
+/// Returns why the command is refused; nothing follows from it then.
+pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Rejection> {
+    if let Command::Create { mission, plan } = command {
+        return create(run, mission, plan);
+    }
+    if !run.is_created() {
+        return Err(Rejection::NotCreated);
+    }
+    match command {
+        Command::Create { .. } => Err(Rejection::AlreadyCreated),
+        Command::Open { epoch } => Ok(vec![Event::Opened { epoch: *epoch }]),
+        Command::Tick => Ok(Vec::new()),
+        Command::Finish { task, attempt, exit } => finish(run, *task, *attempt, exit, now),
+        Command::Ask { task, attempt, question, choices } => ask(run, *task, *attempt, question, choices),
+        Command::Note { task, attempt, text } => {
+            running(run, *task, *attempt)?;
+            Ok(vec![Event::Noted { task: *task, attempt: *attempt, text: text.clone() }])
+        }
+        Command::Judge { task, attempt, verdict } => judge(run, *task, *attempt, verdict, now),
+        Command::Probed { probe, outcome } => {
+            match run.landing().and_then(|landing| landing.asked()).filter(|asked| asked.id == *probe) {
+                Some(asked) if is_answer_to(outcome, asked.entries.len()) => {
+                    Ok(vec![Event::Probed { probe: *probe, outcome: outcome.clone() }])
+                }
+                _ => Err(Rejection::StaleProbe(*probe)),
+            }
+        }
+        Command::RefMoved { to } => ref_moved(run, *to),
+        Command::Compensated { task, attempt, failure } => {
+            compensated(run, *task, *attempt, failure.as_deref())
+        }
+        Command::Answer { gate, answer, by } => answer_gate(run, *gate, answer, by),
+        Command::Pause => match run.phase() {
+            Phase::Active => Ok(vec![Event::Paused { why: PauseCause::Person }]),
+            Phase::Paused(_) => Err(Rejection::AlreadyPaused),
+            phase => Err(refused(phase)),
+        },
+        Command::Resume { limits } => match run.phase() {
+            Phase::Paused(_) => Ok(vec![Event::Resumed { limits: *limits }]),
+            Phase::Active => Err(Rejection::NotPaused),
+            phase => Err(refused(phase)),
+        },
+        Command::Cancel => match run.phase() {
+            Phase::Active | Phase::Paused(_) => Ok(vec![Event::CancelRequested {}]),
+            phase => Err(refused(phase)),
+        },
+        Command::Revise { plan, superseded } => revise(run, plan, superseded),
+        Command::Reuse { task, from, at, landed, outputs } => {
+            let state = &run.task(*task).ok_or(Rejection::UnknownTask(*task))?.state;
+            if !matches!(state, TaskState::Blocked { .. } | TaskState::Ready | TaskState::AwaitingClaims) {
+                return Err(Rejection::AlreadyBegun(*task));
+            }
+            let (task, from, at, landed, outputs) = (*task, *from, *at, *landed, outputs.clone());
+            Ok(vec![Event::Reused { task, from, at, landed, outputs }])
+        }
+        Command::BeginMerge { target, from, to } => {
+            if run.merge_under_way().is_some() {
+                return Err(Rejection::Merge("a merge is under way already"));
+            }
+            Ok(vec![Event::MergeStarted { target: target.clone(), from: *from, to: *to }])
+        }
+        Command::EndMerge { moved } => {
+            let merge = run.merge_under_way().ok_or(Rejection::Merge("no merge is under way"))?;
+            let target = merge.target.clone();
+            Ok(vec![match moved {
+                true => Event::Merged { target, to: merge.to },
+                false => Event::MergeUndone { target, to: merge.from },
+            }])
+        }
+        Command::UndoMerge { to } => {
+            let merge = run.merge().filter(|merge| merge.done && merge.from == *to);
+            let merge = merge.ok_or(Rejection::Merge("there is no merge from there to take back"))?;
+            Ok(vec![Event::MergeUndone { target: merge.target.clone(), to: *to }])
+        }
+    }
+}
+
+fn refused(phase: &Phase) -> Rejection {
+    match phase {
+        Phase::Finished(_) => Rejection::Over,
+        _ => Rejection::Cancelling,
+    }
+}
+
+fn create(run: &Run, mission: &crate::mission::Mission, plan: &PlanRef) -> Result<Vec<Event>, Rejection> {
+    if run.is_created() {
+        return Err(Rejection::AlreadyCreated);
+    }
+    plan.plan().ok_or(Rejection::PlanNotRead)?;
+    Ok(vec![
+        Event::Created { mission: Box::new(mission.clone()) },
+        Event::PlanAdopted { revision: 1, plan: plan.clone() },
+    ])
+}
+
+/// A probe's answer must be about as many entries as were asked about, or it cannot be used.
+fn is_answer_to(outcome: &Probed, entries: usize) -> bool {
+    match outcome {
+        Probed::Green { tips } | Probed::Red { tips, .. } => tips.len() == entries,
+        Probed::Conflict { index, .. } => *index < entries,
+    }
+}
+
+fn running(run: &Run, task: TaskId, attempt: AttemptNo) -> Result<&Attempt, Rejection> {
+    match &run.task(task).ok_or(Rejection::UnknownTask(task))?.state {
+        TaskState::Running(running) if running.number == attempt => Ok(running),
+        #[cfg(kapell_planted)]
+        TaskState::Running(running) if crate::planted::is("late_result_adopted") => Ok(running),
+        _ => Err(Rejection::Late { task, attempt }),
+    }
+}
+
+fn ask(
+    run: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    question: &str,
+    choices: &[String],
+) -> Result<Vec<Event>, Rejection> {
+    if running(run, task, attempt)?.question.is_some() {
+        return Err(Rejection::AlreadyAsking);
+    }
+    let (question, choices) = (question.to_owned(), choices.to_vec());
+    Ok(vec![Event::GateOpened { gate: run.next_gate(), task, kind: GateKind::Question, question, choices }])
+}
+
+fn finish(
+    run: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    exit: &Exit,
+    now: Now,
+) -> Result<Vec<Event>, Rejection> {
+    let under_way = running(run, task, attempt)?;
+    // An end that was asked for is that, whatever the attempt says of itself.
+    if let Some(why) = under_way.stopping {
+        let (Exit::Succeeded { spent, .. } | Exit::Failed { spent, .. }) = exit;
+        return Ok(stopped(run, task, under_way, why, *spent, now));
+    }
+    match exit {
+        Exit::Failed { class, message, spent, until } => {
+            Ok(failed(run, task, under_way.number, *class, message, *spent, *until, now))
+        }
+        Exit::Succeeded { change, outputs, spent } => {
+            let outputs = match promised(run, task, outputs) {
+                Ok(outputs) => outputs,
+                Err(message) => {
+                    let class = FailureClass::InvalidOutput;
+                    return Ok(failed(run, task, under_way.number, class, &message, *spent, None, now));
+                }
+            };
+            let change = change.filter(|_| run.landing().is_some());
+            let attempt = under_way.number;
+            if change.is_none() && run.plan().definition(task).accept.is_empty() {
+                return Ok(vec![Event::Completed { task, outputs, spent: *spent }]);
+            }
+            let mut events = vec![Event::Submitted { task, attempt, change, outputs, spent: *spent }];
+            if run.plan().definition(task).accept.is_empty() {
+                events.push(Event::Verified { task });
+            }
+            Ok(events)
+        }
+    }
+}
+
+/// Computes the outputs that a task promises from those that it set.
+fn promised(run: &Run, task: TaskId, set: &Outputs) -> Result<Outputs, String> {
+    let mut outputs = set.clone();
+    for promise in &run.plan().definition(task).outputs {
+        match &promise.value {
+            Some(value) => {
+                let value = run
+                    .render(task, value)
+                    .map_err(|error| format!("output `{}` cannot be computed: {error}", promise.name))?;
+                outputs.insert(promise.name.clone(), value);
+            }
+            None if outputs.contains_key(&promise.name) => {}
+            None => return Err(format!("output `{}` was promised and not set", promise.name)),
+        }
+    }
+    Ok(outputs)
+}
+
+fn stopped(
+    run: &Run,
+    task: TaskId,
+    attempt: &Attempt,
+    why: StopCause,
+    spent: Amount,
+    now: Now,
+) -> Vec<Event> {
+    let number = attempt.number;
+    let fail = |class, message: &str, then| {
+        vec![Event::AttemptFailed { task, attempt: number, class, message: message.to_owned(), spent, then }]
+    };
+    match why {
+        StopCause::Timeout => {
+            let limit = run.plan().definition(task).timeout.unwrap_or_default();
+            let message = format!("took longer than {} s", limit.as_secs_f64());
+            failed(run, task, number, FailureClass::Timeout, &message, spent, None, now)
+        }
+        StopCause::Cancelled => fail(FailureClass::Permanent, "cancelled", Recovery::Cancel),
+        StopCause::Superseded => fail(FailureClass::Permanent, "superseded by a later plan", Recovery::Drop),
+        // It is not the attempt's fault, and the task goes on when the run is resumed.
+        StopCause::Deadline => fail(FailureClass::Lost, "stopped at the deadline", Recovery::Again),
+    }
+}
+
+/// A failed attempt, what follows from it, and what it says about its agent and provider.
+#[expect(clippy::too_many_arguments, reason = "they are the facts of one failure")]
+fn failed(
+    run: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    class: FailureClass,
+    message: &str,
+    spent: Amount,
+    until: Option<Wall>,
+    now: Now,
+) -> Vec<Event> {
+    let then = recover(run, task, class, until, now);
+    let mut events =
+        vec![Event::AttemptFailed { task, attempt, class, message: message.to_owned(), spent, then }];
+    if let Recovery::Ask { gate } = then {
+        events.push(Event::GateOpened {
+            gate,
+            task,
+            kind: GateKind::Lost,
+            question: format!(
+                "attempt {attempt} of `{}` was lost and may have done its work: try again?",
+                run.plan().name(task)
+            ),
+            choices: vec!["retry".to_owned(), "give up".to_owned()],
+        });
+    }
+    let Some(agent) = run.agent(task) else { return events };
+    if let (FailureClass::Quota | FailureClass::RateLimited, Some(until)) = (class, until)
+        && let Some(provider) = run.plan().agent(agent).and_then(|spec| spec.provider.clone())
+    {
+        events.push(Event::ProviderParked { provider, until });
+    }
+    events.extend(trip(run, agent, class, now));
+    events
+}
+
+/// Lets an agent rest that has just failed once too often.
+fn trip(run: &Run, agent: AgentId, class: FailureClass, now: Now) -> Option<Event> {
+    let bad = matches!(
+        class,
+        FailureClass::Transient
+            | FailureClass::Timeout
+            | FailureClass::InvalidOutput
+            | FailureClass::Permanent
+    );
+    let failures = run.failures_in_a_row(agent) + 1;
+    let over = failures.checked_sub(BREAKER_FAILURES).filter(|_| bad)?;
+    let rest = BREAKER_REST_MIN.0.saturating_mul(1 << over.min(16)).min(BREAKER_REST_MAX.0);
+    Some(Event::BreakerOpened { agent, until: now.elapsed.after(Millis(rest)) })
+}
+
+/// Chooses what follows a failure of `class`: the part of the recovery ladder that needs no model.
+fn recover(run: &Run, task: TaskId, class: FailureClass, until: Option<Wall>, now: Now) -> Recovery {
+    if *run.phase() == Phase::Cancelling || run.is_doomed() {
+        return Recovery::Cancel;
+    }
+    let definition = run.plan().definition(task);
+    let tally = run.task(task);
+    let attempt = AttemptNo(tally.map_or(1, |task| task.attempts));
+    let failures = tally.map_or(0, |task| task.failures) + 1;
+    let pause = || Recovery::Retry {
+        at: now.elapsed.after(definition.retry.pause(run.mission().seed, task, attempt)),
+    };
+    match class {
+        FailureClass::Quota | FailureClass::RateLimited => match until {
+            Some(until) => Recovery::Park { until },
+            None => pause(),
+        },
+        FailureClass::Lost if definition.retry_lost == LostPolicy::Ask => {
+            Recovery::Ask { gate: run.next_gate() }
+        }
+        FailureClass::Lost => Recovery::Again,
+        FailureClass::Conflict if failures < definition.retry.attempts.max(CONFLICT_ATTEMPTS) => {
+            Recovery::Again
+        }
+        class if class.is_retryable() && failures < definition.retry.attempts => pause(),
+        FailureClass::Permission => Recovery::GiveUp,
+        _ => substitute(run, task).map_or(Recovery::GiveUp, |agent| Recovery::Substitute { agent }),
+    }
+}
+
+/// Returns the agent that takes over, if there is one that has not had the task yet.
+fn substitute(run: &Run, task: TaskId) -> Option<AgentId> {
+    let now = run.agent(task)?;
+    let fallback = |agent: AgentId| run.plan().agent(agent).and_then(|spec| spec.fallback);
+    let next = fallback(now)?;
+    // Agents are tried along the chain from the first; one that comes before the present one had its turn.
+    let mut tried = run.plan().definition(task).agent;
+    while let Some(agent) = tried.filter(|&agent| agent != now) {
+        if agent == next {
+            return None;
+        }
+        tried = fallback(agent);
+    }
+    (next != now).then_some(next)
+}
+
+fn judge(
+    run: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    verdict: &Verdict,
+    now: Now,
+) -> Result<Vec<Event>, Rejection> {
+    match &run.task(task).ok_or(Rejection::UnknownTask(task))?.state {
+        TaskState::Submitted(submission) if submission.attempt == attempt && !run.is_doubted(task) => {}
+        _ => return Err(Rejection::Late { task, attempt }),
+    }
+    let fail = |class, message: &str| failed(run, task, attempt, class, message, Amount::ZERO, None, now);
+    Ok(match verdict {
+        Verdict::Passed => vec![Event::Verified { task }],
+        Verdict::Failed { message } => fail(FailureClass::Verification, message),
+        Verdict::Broken { message } => fail(FailureClass::Transient, message),
+        Verdict::Doubtful { question } => vec![Event::GateOpened {
+            gate: run.next_gate(),
+            task,
+            kind: GateKind::Protect,
+            question: question.clone(),
+            choices: vec!["accept".to_owned(), "reject".to_owned()],
+        }],
+    })
+}
+
+fn ref_moved(run: &Run, to: crate::id::Oid) -> Result<Vec<Event>, Rejection> {
+    let landing = run.landing().ok_or(Rejection::UnexpectedMove)?;
+    match (run.ref_move(), landing.wish()) {
+        (Some((from, intended)), Wish::Land { from: head, tips }) if intended == to && from == head => {
+            Ok(tips.into_iter().map(|(task, commit)| Event::Landed { task, commit }).collect())
+        }
+        _ => Err(Rejection::UnexpectedMove),
+    }
+}
+
+fn compensated(
+    run: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    failure: Option<&str>,
+) -> Result<Vec<Event>, Rejection> {
+    match &run.task(task).ok_or(Rejection::UnknownTask(task))?.state {
+        TaskState::Compensating { attempt: under_way } if *under_way == attempt => {}
+        _ => return Err(Rejection::Late { task, attempt }),
+    }
+    Ok(vec![match failure {
+        None => Event::Compensated { task },
+        Some(message) => Event::CompensationFailed {
+            task,
+            attempt,
+            message: message.to_owned(),
+            again: attempt.0 % COMPENSATION_ATTEMPTS != 0,
+        },
+    }])
+}
+
+fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Event>, Rejection> {
+    let (_, gate) = run.gates().find(|(gate, _)| *gate == id).ok_or(Rejection::UnknownGate(id))?;
+    if gate.answer.is_some() {
+        return Err(Rejection::AlreadyAnswered(id));
+    }
+    if run.outcome().is_some() {
+        return Err(Rejection::Over);
+    }
+    if !gate.choices.is_empty() && !gate.choices.iter().any(|choice| choice == answer) {
+        return Err(Rejection::BadAnswer(gate.choices.clone()));
+    }
+    let task = gate.task;
+    let mut events = vec![Event::GateAnswered { gate: id, answer: answer.to_owned(), by: by.to_owned() }];
+    let attempt = AttemptNo(run.task(task).map_or(0, |task| task.attempts));
+    let give_up = |message: &str| Event::AttemptFailed {
+        task,
+        attempt,
+        class: FailureClass::Permission,
+        message: message.to_owned(),
+        spent: Amount::ZERO,
+        then: Recovery::GiveUp,
+    };
+    let waits = *run.state(task) == (TaskState::AwaitingGate { gate: id });
+    match (gate.kind, answer) {
+        (GateKind::Question, _) => {}
+        (GateKind::Task | GateKind::Lost, _) if !waits => {}
+        (GateKind::Task, "no") if is_yes_no(run, task) => events.push(give_up("a person said no")),
+        (GateKind::Task, _) => {
+            let outputs = Outputs::from([("answer".to_owned(), answer.to_owned())]);
+            events.push(Event::Completed { task, outputs, spent: Amount::ZERO });
+        }
+        (GateKind::Lost, "retry") => events.push(Event::Unblocked { task }),
+        (GateKind::Lost, _) => events.push(give_up("a person gave the lost attempt up")),
+        (GateKind::Protect, _) if !matches!(run.state(task), TaskState::Submitted(_)) => {}
+        (GateKind::Protect, "accept") => events.push(Event::Verified { task }),
+        (GateKind::Protect, _) => events.push(give_up("a person rejected the change")),
+        (GateKind::Compensation, "skip") => events.push(Event::Compensated { task }),
+        (GateKind::Compensation, _) => {
+            if let TaskState::CompensationStuck { attempt, .. } = run.state(task) {
+                events.push(Event::CompensationStarted { task, attempt: attempt.next() });
+            }
+        }
+    }
+    Ok(events)
+}
+
+fn is_yes_no(run: &Run, task: TaskId) -> bool {
+    matches!(&run.plan().definition(task).work, Work::Gate(gate) if gate.choices.is_empty())
+}
+
+fn revise(run: &Run, plan: &PlanRef, superseded: &[TaskId]) -> Result<Vec<Event>, Rejection> {
+    match run.phase() {
+        Phase::Active | Phase::Paused(_) => {}
+        phase => return Err(refused(phase)),
+    }
+    let new = plan.plan().ok_or(Rejection::PlanNotRead)?;
+    let old = run.plan();
+    if new.len() < old.len() {
+        return Err(Rejection::BadRevision("has fewer tasks than the one in force"));
+    }
+    let same = |task| {
+        new.name(task) == old.name(task)
+            && new.definition(task) == old.definition(task)
+            && new.graph().needs(task) == old.graph().needs(task)
+            && new.matrix_values(task) == old.matrix_values(task)
+    };
+    if !old.graph().tasks().all(same) || !new.agents().starts_with(old.agents()) {
+        return Err(Rejection::BadRevision("changes what is in force; it can only add, and do without"));
+    }
+    let mut events = vec![Event::PlanAdopted { revision: run.revision() + 1, plan: plan.clone() }];
+    for &task in superseded {
+        let state = &run.task(task).ok_or(Rejection::UnknownTask(task))?.state;
+        match state {
+            TaskState::Running(attempt) if attempt.stopping.is_none() => {
+                let (attempt, why) = (attempt.number, StopCause::Superseded);
+                events.push(Event::StopRequested { task, attempt, why });
+            }
+            TaskState::Running(_) | TaskState::Submitted(_) | TaskState::Verified(_) => {
+                return Err(Rejection::AlreadyBegun(task));
+            }
+            state if state.is_settled() => return Err(Rejection::AlreadyBegun(task)),
+            _ => events.push(Event::Skipped { task, why: crate::task::SkipCause::Superseded }),
+        }
+    }
+    Ok(events)
+}

@@ -1,0 +1,141 @@
+//! Effects: what the world must do now. They are derived from the state, never stored.
+
+use crate::{
+    event::Event,
+    id::{AttemptNo, GateId, Oid, TaskId},
+    landing::Probe,
+    run::Run,
+    task::{StopCause, TaskState},
+};
+
+/// Something that the world must do. Its key is the run with the task, the attempt and the kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start an attempt.
+    Start {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNo,
+    },
+    /// Stop an attempt and say how it ended.
+    Stop {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNo,
+        /// Why.
+        why: StopCause,
+    },
+    /// Run the checks of a task on its result.
+    Check {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNo,
+    },
+    /// Answer the merge queue.
+    Probe(Probe),
+    /// Move the integration ref.
+    MoveRef {
+        /// Where it is.
+        from: Oid,
+        /// Where it is to be.
+        to: Oid,
+    },
+    /// Take a task back.
+    Compensate {
+        /// The task.
+        task: TaskId,
+        /// The try.
+        attempt: AttemptNo,
+    },
+    /// Tell people that a decision is owed.
+    Notify {
+        /// The gate.
+        gate: GateId,
+    },
+    /// Give an answer to the agent that asked.
+    Deliver {
+        /// The gate.
+        gate: GateId,
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNo,
+    },
+    /// Move the target branch.
+    Merge {
+        /// The branch, as a full ref name.
+        target: String,
+        /// Where it is.
+        from: Oid,
+        /// Where it is to be.
+        to: Oid,
+    },
+}
+
+/// Lists all that the world owes a run. Used when a run is opened.
+#[must_use]
+pub fn outstanding(run: &Run) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for task in run.in_flight() {
+        match run.state(task) {
+            TaskState::Running(attempt) => {
+                effects.push(Effect::Start { task, attempt: attempt.number });
+                if let Some(why) = attempt.stopping {
+                    effects.push(Effect::Stop { task, attempt: attempt.number, why });
+                }
+            }
+            TaskState::Submitted(submission) if !run.is_doubted(task) => {
+                effects.push(Effect::Check { task, attempt: submission.attempt });
+            }
+            TaskState::Compensating { attempt } => {
+                effects.push(Effect::Compensate { task, attempt: *attempt })
+            }
+            _ => {}
+        }
+    }
+    effects.extend(run.landing().and_then(|landing| landing.asked()).map(Effect::Probe));
+    effects.extend(run.ref_move().map(|(from, to)| Effect::MoveRef { from, to }));
+    effects.extend(run.open_gates().map(|(gate, _)| Effect::Notify { gate }));
+    if let Some(merge) = run.merge_under_way() {
+        effects.push(Effect::Merge { target: merge.target.clone(), from: merge.from, to: merge.to });
+    }
+    effects
+}
+
+/// Lists what the world owes because of `events`, which have just been folded into `run`.
+#[must_use]
+pub fn react(run: &Run, events: &[Event]) -> Vec<Effect> {
+    events.iter().filter_map(|event| effect_of(run, event)).collect()
+}
+
+fn effect_of(run: &Run, event: &Event) -> Option<Effect> {
+    match event {
+        Event::Started { task, attempt, .. } => Some(Effect::Start { task: *task, attempt: *attempt }),
+        Event::StopRequested { task, attempt, why } => {
+            Some(Effect::Stop { task: *task, attempt: *attempt, why: *why })
+        }
+        // Already verified by the same decision if there is nothing to check.
+        Event::Submitted { task, attempt, .. } => matches!(run.state(*task), TaskState::Submitted(_))
+            .then_some(Effect::Check { task: *task, attempt: *attempt }),
+        Event::ProbeAsked { probe } => Some(Effect::Probe(probe.clone())),
+        Event::LandingStarted { from, to } => Some(Effect::MoveRef { from: *from, to: *to }),
+        Event::CompensationStarted { task, attempt } => {
+            Some(Effect::Compensate { task: *task, attempt: *attempt })
+        }
+        Event::CompensationFailed { task, attempt, again: true, .. } => {
+            Some(Effect::Compensate { task: *task, attempt: attempt.next() })
+        }
+        Event::GateOpened { gate, .. } => Some(Effect::Notify { gate: *gate }),
+        Event::GateAnswered { gate, .. } => {
+            let (task, attempt) = run.asked_by(*gate)?;
+            Some(Effect::Deliver { gate: *gate, task, attempt })
+        }
+        Event::MergeStarted { target, from, to } => {
+            Some(Effect::Merge { target: target.clone(), from: *from, to: *to })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,404 @@
+//! The state of a run: what its events fold into.
+//!
+//! Events get in only behind [`Run::decide`] and [`Run::settle`], which made them, or by [`Run::replay`], which
+//! reports the first one that cannot follow as damage.
+
+mod batch;
+mod context;
+mod fold;
+mod index;
+mod replay;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use batch::Batch;
+pub use context::TaskContext;
+pub use fold::IllegalEvent;
+use index::Index;
+pub use index::{Counts, Lane};
+pub use replay::{Damage, DamageKind, PlanSource};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    budget::{Ledger, Limits},
+    claims::ClaimTable,
+    event::{GateKind, Outcome, Outputs, PauseCause},
+    id::{AgentId, AttemptNo, Digest, GateId, Oid, RunId, TaskId},
+    journal::Version,
+    landing::Landing,
+    mission::Mission,
+    plan::Plan,
+    retry::FailureClass,
+    task::TaskState,
+    time::{Elapsed, Millis, Wall},
+};
+
+/// Where a run stands as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Tasks start as soon as they can.
+    Active,
+    /// Nothing new starts.
+    Paused(PauseCause),
+    /// What runs is stopped.
+    Cancelling,
+    /// What was done is taken back.
+    Compensating,
+    /// It is over.
+    Finished(Outcome),
+}
+
+/// A task with what is counted about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Where it stands.
+    pub state: TaskState,
+    /// How many attempts have begun.
+    pub attempts: u32,
+    /// How many of them failed by their own fault, under the present agent.
+    pub failures: u32,
+}
+
+/// A decision that a person owes, or has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// The task that waits.
+    pub task: TaskId,
+    /// What it is about.
+    pub kind: GateKind,
+    /// The question.
+    pub question: String,
+    /// The answers that it takes; empty takes any text.
+    pub choices: Vec<String>,
+    /// The answer and who gave it, once there is one.
+    pub answer: Option<(String, String)>,
+    /// The attempt that asked, for questions.
+    pub attempt: AttemptNo,
+}
+
+/// A move of the target branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// The branch, as a full ref name.
+    pub target: String,
+    /// Where it was.
+    pub from: Oid,
+    /// Where it was moved to.
+    pub to: Oid,
+    /// Whether it has moved.
+    pub done: bool,
+}
+
+/// How an agent has fared of late.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Breaker {
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// Until when it rests.
+    pub(crate) until: Option<Elapsed>,
+}
+
+/// What a failed attempt left to be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastFailure {
+    /// Its class.
+    pub class: FailureClass,
+    /// What was said.
+    pub message: String,
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    id: RunId,
+    version: Version,
+    hash: Digest,
+    clock: Elapsed,
+    wall: Wall,
+    busy: Millis,
+    created: bool,
+    mission: Mission,
+    #[serde(skip)]
+    plan: Arc<Plan>,
+    plan_at: Version,
+    revision: u32,
+    limits: Limits,
+    phase: Phase,
+    tasks: Vec<Task>,
+    outputs: BTreeMap<TaskId, Outputs>,
+    failures: BTreeMap<TaskId, LastFailure>,
+    substitutes: BTreeMap<TaskId, AgentId>,
+    ledger: Ledger,
+    claims: ClaimTable,
+    gates: BTreeMap<GateId, Gate>,
+    landing: Option<Landing>,
+    ref_move: Option<(Oid, Oid)>,
+    providers: BTreeMap<String, Wall>,
+    breakers: BTreeMap<AgentId, Breaker>,
+    /// Tasks that can be taken back, in the order in which they were completed.
+    completed: Vec<TaskId>,
+    merge: Option<Merge>,
+    /// Found again from the rest when a snapshot is read.
+    #[serde(skip)]
+    index: Index,
+}
+
+impl Run {
+    /// Makes the state before the first event.
+    #[must_use]
+    pub fn new(id: RunId) -> Self {
+        Self {
+            id,
+            version: Version::default(),
+            hash: Digest::ZERO,
+            clock: Elapsed::default(),
+            wall: Wall::default(),
+            busy: Millis::default(),
+            created: false,
+            mission: Mission::default(),
+            plan: Arc::default(),
+            plan_at: Version::default(),
+            revision: 0,
+            limits: Limits::default(),
+            phase: Phase::Active,
+            tasks: Vec::new(),
+            outputs: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            substitutes: BTreeMap::new(),
+            ledger: Ledger::default(),
+            claims: ClaimTable::default(),
+            gates: BTreeMap::new(),
+            landing: None,
+            ref_move: None,
+            providers: BTreeMap::new(),
+            breakers: BTreeMap::new(),
+            completed: Vec::new(),
+            merge: None,
+            index: Index::default(),
+        }
+    }
+
+    /// Returns the run's id.
+    #[must_use]
+    pub fn id(&self) -> RunId {
+        self.id
+    }
+
+    /// Returns the number of the last decision.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Returns the hash of the last decision.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.hash
+    }
+
+    /// Returns the run's clock at the last decision.
+    #[must_use]
+    pub fn clock(&self) -> Elapsed {
+        self.clock
+    }
+
+    /// Returns for how long at least one attempt, check or probe was under way.
+    #[must_use]
+    pub fn busy(&self) -> Millis {
+        self.busy
+    }
+
+    /// Tells whether the run has been created.
+    #[must_use]
+    pub fn is_created(&self) -> bool {
+        self.created
+    }
+
+    /// Returns what is asked.
+    #[must_use]
+    pub fn mission(&self) -> &Mission {
+        &self.mission
+    }
+
+    /// Returns the plan in force.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Returns the number of the plan's revision, from 1.
+    #[must_use]
+    pub fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// Returns the decision that adopted the plan in force.
+    #[must_use]
+    pub fn plan_at(&self) -> Version {
+        self.plan_at
+    }
+
+    /// Returns the limits in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Returns where the run stands.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Returns how the run ended, if it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        match self.phase {
+            Phase::Finished(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// Returns where `task` stands.
+    #[must_use]
+    pub fn state(&self, task: TaskId) -> &TaskState {
+        &self.tasks[task.index()].state
+    }
+
+    /// Returns `task` with its counts, or `None` if there is no such task.
+    #[must_use]
+    pub fn task(&self, task: TaskId) -> Option<&Task> {
+        self.tasks.get(task.index())
+    }
+
+    /// Returns the number of tasks.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Tells whether there is no task.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Returns what `task` gave; nothing until it is submitted.
+    #[must_use]
+    pub fn outputs(&self, task: TaskId) -> Option<&Outputs> {
+        self.outputs.get(&task)
+    }
+
+    /// Returns how the last failed attempt of `task` failed.
+    #[must_use]
+    pub fn last_failure(&self, task: TaskId) -> Option<&LastFailure> {
+        self.failures.get(&task)
+    }
+
+    /// Returns who performs `task`: the agent of its definition, or the one that took over.
+    #[must_use]
+    pub fn agent(&self, task: TaskId) -> Option<AgentId> {
+        self.substitutes.get(&task).copied().or(self.plan.definition(task).agent)
+    }
+
+    /// Returns the account.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Returns who holds and who waits for which claims.
+    #[must_use]
+    pub fn claims(&self) -> &ClaimTable {
+        &self.claims
+    }
+
+    /// Returns the merge queue; `None` outside a git repository.
+    #[must_use]
+    pub fn landing(&self) -> Option<&Landing> {
+        self.landing.as_ref()
+    }
+
+    /// Returns the move of the integration ref that is under way.
+    #[must_use]
+    pub fn ref_move(&self) -> Option<(Oid, Oid)> {
+        self.ref_move
+    }
+
+    /// Returns the last merge into the target branch.
+    #[must_use]
+    pub fn merge(&self) -> Option<&Merge> {
+        self.merge.as_ref()
+    }
+
+    /// Returns the merge that is intended and not known to be done.
+    #[must_use]
+    pub fn merge_under_way(&self) -> Option<&Merge> {
+        self.merge.as_ref().filter(|merge| !merge.done)
+    }
+
+    /// Returns all gates.
+    pub fn gates(&self) -> impl Iterator<Item = (GateId, &Gate)> {
+        self.gates.iter().map(|(id, gate)| (*id, gate))
+    }
+
+    /// Returns the gates that wait for an answer.
+    pub fn open_gates(&self) -> impl Iterator<Item = (GateId, &Gate)> {
+        self.gates().filter(|(_, gate)| gate.answer.is_none())
+    }
+
+    /// Returns until when each parked provider gives nothing.
+    pub fn parked_providers(&self) -> impl Iterator<Item = (&str, Wall)> {
+        self.providers.iter().map(|(provider, until)| (provider.as_str(), *until))
+    }
+
+    /// Returns the tasks that can be taken back, in the order in which they were completed.
+    #[must_use]
+    pub fn compensable(&self) -> &[TaskId] {
+        &self.completed
+    }
+
+    /// Returns how many tasks are in which state.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.index.counts
+    }
+
+    /// Returns the tasks for which the world owes something: attempts, checks, compensations.
+    pub fn in_flight(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.index.in_flight.iter().copied()
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) fn failures_in_a_row(&self, agent: AgentId) -> u32 {
+        self.breakers.get(&agent).map_or(0, |breaker| breaker.failures)
+    }
+
+    /// Returns until when `agent` rests after too many failures, or since when it may try again.
+    #[must_use]
+    pub fn rest(&self, agent: AgentId) -> Option<Elapsed> {
+        self.breakers.get(&agent).and_then(|breaker| breaker.until)
+    }
+
+    /// Tells whether a person must look at the result of `task` before it counts.
+    #[must_use]
+    pub fn is_doubted(&self, task: TaskId) -> bool {
+        self.open_gates().any(|(_, gate)| gate.task == task && gate.kind == GateKind::Protect)
+    }
+
+    /// Returns the attempt that asked the question of `gate`, if it still runs.
+    #[must_use]
+    pub fn asked_by(&self, gate: GateId) -> Option<(TaskId, AttemptNo)> {
+        let gate = self.gates.get(&gate).filter(|gate| gate.kind == GateKind::Question)?;
+        match self.state(gate.task) {
+            TaskState::Running(attempt) if attempt.number == gate.attempt => {
+                Some((gate.task, attempt.number))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The fold: what each event does to the state.
+
+use crate::{
+    budget::Ledger,
+    event::{Event, GateKind, PlanRef},
+    id::{AgentId, Oid, TaskId},
+    landing::{Entry, Landing},
+    plan::Work,
+    retry::FailureClass,
+    run::{Breaker, Gate, LastFailure, Merge, Phase, Run, Task},
+    task::{Attempt, IllegalTransition, Recovery, Submission, TaskEvent, TaskState},
+    time::{Elapsed, Millis, Wall},
+};
+
+/// Why an event cannot follow the state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalEvent {
+    /// A task cannot go that way.
+    #[error("task {task}: {illegal}")]
+    Task {
+        /// The task.
+        task: TaskId,
+        /// What does not fit.
+        illegal: Box<IllegalTransition>,
+    },
+    /// It names a task that does not exist.
+    #[error("there is no task {0}")]
+    UnknownTask(TaskId),
+    /// It names a plan that was not put in.
+    #[error("the plan was not read")]
+    PlanNotRead,
+    /// The run as a whole cannot go that way.
+    #[error("{event} cannot happen now")]
+    Run {
+        /// The event's name.
+        event: &'static str,
+    },
+}
+
+impl Run {
+    /// Moves the clocks to the time of the next decision.
+    pub(crate) fn pass_time(&mut self, elapsed: Elapsed, wall: Wall) {
+        let elapsed = elapsed.max(self.clock);
+        if !self.index.in_flight.is_empty()
+            || self.landing.as_ref().is_some_and(|landing| landing.asked().is_some())
+        {
+            self.busy = Millis(self.busy.0 + elapsed.since(self.clock).0);
+        }
+        self.clock = elapsed;
+        self.wall = wall;
+    }
+
+    /// Folds one event in.
+    pub(crate) fn evolve(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        if let Some(task) = event.task().filter(|task| task.index() >= self.tasks.len()) {
+            return Err(IllegalEvent::UnknownTask(task));
+        }
+        if !self.created && !matches!(event, Event::Created { .. }) {
+            return Err(IllegalEvent::Run { event: event.name() });
+        }
+        match event {
+            Event::Created { mission } => {
+                if self.created {
+                    return Err(IllegalEvent::Run { event: event.name() });
+                }
+                self.created = true;
+                self.limits = mission.limits;
+                self.ledger = Ledger::new(&mission.limits);
+                self.landing = mission.base.map(Landing::new);
+                self.mission = (**mission).clone();
+            }
+            Event::PlanAdopted { revision, plan } => self.adopt(*revision, plan)?,
+            Event::Opened { .. } | Event::Noted { .. } => {}
+            Event::Unblocked { task } => self.go(*task, TaskEvent::Unblocked)?,
+            Event::Skipped { task, why } => self.go(*task, TaskEvent::Skipped(*why))?,
+            Event::ClaimsAwaited { task } => {
+                self.go(*task, TaskEvent::ClaimsAwaited)?;
+                let set = self.claim_set(*task);
+                self.claims.wait(*task, set);
+            }
+            Event::Started { .. } => self.started(event)?,
+            Event::StopRequested { task, why, .. } => self.go(*task, TaskEvent::StopRequested(*why))?,
+            Event::Completed { task, outputs, spent } => {
+                if let TaskState::Running(attempt) = self.state(*task) {
+                    let (reserved, agent) = (attempt.reserved, attempt.agent);
+                    self.ledger.settle(reserved, *spent);
+                    self.fared(agent, None);
+                }
+                self.keep_outputs(*task, outputs);
+                self.go(*task, TaskEvent::Completed)?;
+            }
+            Event::Submitted { task, attempt, change, outputs, spent } => {
+                if let TaskState::Running(attempt) = self.state(*task) {
+                    let (reserved, agent) = (attempt.reserved, attempt.agent);
+                    self.ledger.settle(reserved, *spent);
+                    self.fared(agent, None);
+                }
+                self.keep_outputs(*task, outputs);
+                let submission = Submission { attempt: *attempt, change: *change };
+                self.go(*task, TaskEvent::Submitted(Box::new(submission)))?;
+            }
+            Event::Verified { task } => {
+                self.go(*task, TaskEvent::Verified)?;
+                if let TaskState::Verified(submission) = self.state(*task)
+                    && let Some(change) = submission.change
+                    && let Some(landing) = &mut self.landing
+                {
+                    landing.push(Entry { task: *task, commit: change.commit });
+                }
+            }
+            Event::AttemptFailed { .. } => self.attempt_failed(event)?,
+            Event::Woken { task } => self.go(*task, TaskEvent::Woken)?,
+            Event::Reused { task, landed, outputs, .. } => {
+                self.keep_outputs(*task, outputs);
+                self.go(*task, TaskEvent::Reused { landed: *landed })?;
+            }
+            Event::Cancelled { task } => {
+                if let Some(landing) = &mut self.landing {
+                    landing.withdraw(*task);
+                }
+                self.go(*task, TaskEvent::Cancelled)?;
+            }
+            Event::GateOpened { .. } => self.gate_opened(event)?,
+            Event::GateAnswered { gate, answer, by } => {
+                let Some(open) = self.gates.get_mut(gate).filter(|gate| gate.answer.is_none()) else {
+                    return Err(IllegalEvent::Run { event: event.name() });
+                };
+                open.answer = Some((answer.clone(), by.clone()));
+                if let Some((task, _)) = self.asked_by(*gate) {
+                    self.go(task, TaskEvent::Answered)?;
+                }
+            }
+            Event::ProbeAsked { probe } => self.queue(event)?.ask(probe),
+            Event::Probed { probe, outcome } => self.queue(event)?.answer(*probe, outcome),
+            Event::LandingStarted { from, to } => self.ref_move = Some((*from, *to)),
+            Event::Landed { task, commit } => self.landed(event, *task, *commit)?,
+            // What it means for the task follows as a failed attempt.
+            Event::SentBack { task, .. } => self.queue(event)?.sent_back(*task),
+            Event::ProviderParked { provider, until } => {
+                self.providers.insert(provider.clone(), *until);
+            }
+            Event::BreakerOpened { agent, until } => {
+                self.breakers.entry(*agent).or_default().until = Some(*until);
+            }
+            Event::CompensationStarted { task, attempt } => {
+                self.go(*task, TaskEvent::CompensationStarted(*attempt))?;
+            }
+            Event::CompensationFailed { task, again, .. } => {
+                self.go(*task, TaskEvent::CompensationFailed { again: *again })?;
+            }
+            Event::Compensated { task } => {
+                self.completed.retain(|other| other != task);
+                self.go(*task, TaskEvent::Compensated)?;
+            }
+            Event::Paused { why } => self.enter(event, Phase::Paused(why.clone()))?,
+            Event::Resumed { limits } => {
+                if let Some(limits) = limits {
+                    self.limits = *limits;
+                    self.ledger.set_limits(limits);
+                }
+                self.enter(event, Phase::Active)?;
+            }
+            Event::CancelRequested {} => self.enter(event, Phase::Cancelling)?,
+            Event::CompensationBegun {} => self.enter(event, Phase::Compensating)?,
+            Event::Finished { outcome } => self.enter(event, Phase::Finished(*outcome))?,
+            Event::MergeStarted { target, from, to } => {
+                self.merge = Some(Merge { target: target.clone(), from: *from, to: *to, done: false });
+            }
+            Event::Merged { .. } => {
+                let Some(merge) = &mut self.merge else {
+                    return Err(IllegalEvent::Run { event: event.name() });
+                };
+                merge.done = true;
+            }
+            Event::MergeUndone { .. } => self.merge = None,
+        }
+        Ok(())
+    }
+
+    fn go(&mut self, task: TaskId, event: TaskEvent) -> Result<(), IllegalEvent> {
+        let before = self.state(task);
+        let was_settled = before.is_settled();
+        let next =
+            before.next(event).map_err(|illegal| IllegalEvent::Task { task, illegal: Box::new(illegal) })?;
+        let holds_claims =
+            matches!(next, TaskState::Running(_) | TaskState::Submitted(_) | TaskState::Verified(_));
+        if !holds_claims {
+            self.claims.release(task);
+        }
+        if !matches!(next, TaskState::AwaitingClaims) {
+            self.claims.forget_request(task);
+        }
+        let (settled, success) = (next.is_settled(), next.is_success());
+        self.set_state(task, next);
+        if settled && !was_settled {
+            if success && self.plan.definition(task).compensate.is_some() {
+                self.completed.push(task);
+            }
+            self.settle_dependents(task, !success)?;
+        }
+        Ok(())
+    }
+
+    /// Tells those that need `task` that it is settled. They become ready by that, unless something must be decided.
+    fn settle_dependents(&mut self, task: TaskId, tainted: bool) -> Result<(), IllegalEvent> {
+        let plan = self.plan.clone();
+        for &dependent in plan.graph().dependents(task) {
+            if !matches!(self.state(dependent), TaskState::Blocked { .. }) {
+                continue;
+            }
+            self.go(dependent, TaskEvent::NeedSettled { tainted })?;
+            self.unblock_if_plain(dependent)?;
+        }
+        Ok(())
+    }
+
+    fn unblock_if_plain(&mut self, task: TaskId) -> Result<(), IllegalEvent> {
+        if *self.state(task) == (TaskState::Blocked { open: 0, tainted: false })
+            && self.plan.definition(task).condition.is_none()
+        {
+            self.go(task, TaskEvent::Unblocked)?;
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, revision: u32, plan: &PlanRef) -> Result<(), IllegalEvent> {
+        let plan = plan.plan().ok_or(IllegalEvent::PlanNotRead)?.clone();
+        let old = self.tasks.len();
+        if revision != self.revision + 1 || plan.len() < old {
+            return Err(IllegalEvent::Run { event: "plan_adopted" });
+        }
+        self.revision = revision;
+        self.plan_at = self.version.next();
+        self.plan = plan.clone();
+        self.tasks.reserve_exact(plan.len() - old);
+        for at in old..plan.len() {
+            let task = TaskId(u32::try_from(at).unwrap_or(u32::MAX));
+            let settled =
+                |need: &TaskId| self.tasks.get(need.index()).is_some_and(|need| need.state.is_settled());
+            let failed = |need: &TaskId| settled(need) && !self.tasks[need.index()].state.is_success();
+            let needs = plan.graph().needs(task);
+            let open = needs.iter().filter(|need| !settled(need)).count();
+            let tainted = needs.iter().any(failed);
+            let open = u32::try_from(open).unwrap_or(u32::MAX);
+            self.tasks.push(Task { state: TaskState::Blocked { open, tainted }, attempts: 0, failures: 0 });
+        }
+        // Urgencies may have changed for old tasks too.
+        self.reindex();
+        for at in old..plan.len() {
+            self.unblock_if_plain(TaskId(u32::try_from(at).unwrap_or(u32::MAX)))?;
+        }
+        Ok(())
+    }
+
+    fn started(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        let Event::Started { task, attempt, agent, deadline, reserved, grant } = event else { return Ok(()) };
+        if attempt.0 != self.tasks[task.index()].attempts + 1 {
+            return Err(IllegalEvent::Run { event: event.name() });
+        }
+        let set = self.claim_set(*task);
+        let slots = grant.unwrap_or_else(|| self.slots_of(self.lane(*task)));
+        self.tasks[task.index()].attempts = attempt.0;
+        let attempt = Attempt {
+            number: *attempt,
+            since: self.clock,
+            deadline: *deadline,
+            agent: *agent,
+            reserved: *reserved,
+            slots,
+            stopping: None,
+            question: None,
+        };
+        self.ledger.reserve(*reserved);
+        self.go(*task, TaskEvent::Started(Box::new(attempt)))?;
+        self.claims.grant(*task, set);
+        Ok(())
+    }
+
+    fn attempt_failed(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        let Event::AttemptFailed { task, class, message, spent, then, .. } = event else { return Ok(()) };
+        if let TaskState::Running(attempt) = self.state(*task) {
+            let (reserved, agent) = (attempt.reserved, attempt.agent);
+            self.ledger.settle(reserved, *spent);
+            self.fared(agent, Some(*class));
+        }
+        if let Some(landing) = &mut self.landing {
+            landing.withdraw(*task);
+        }
+        if class.counts() {
+            self.tasks[task.index()].failures += 1;
+        }
+        self.outputs.remove(task);
+        self.failures.insert(*task, LastFailure { class: *class, message: message.clone() });
+        if let Recovery::Substitute { agent } = then {
+            self.tasks[task.index()].failures = 0;
+            self.substitutes.insert(*task, *agent);
+        }
+        self.go(*task, TaskEvent::AttemptFailed(*class, *then))
+    }
+
+    fn gate_opened(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        let Event::GateOpened { gate, task, kind, question, choices } = event else { return Ok(()) };
+        if gate.index() != self.gates.len() {
+            return Err(IllegalEvent::Run { event: event.name() });
+        }
+        match kind {
+            GateKind::Task | GateKind::Compensation => self.go(*task, TaskEvent::GateOpened(*gate))?,
+            GateKind::Question => self.go(*task, TaskEvent::Asked(*gate))?,
+            // The task has gone to the gate by the failure of its attempt.
+            GateKind::Lost if *self.state(*task) == (TaskState::AwaitingGate { gate: *gate }) => {}
+            GateKind::Protect if matches!(self.state(*task), TaskState::Submitted(_)) => {}
+            GateKind::Lost | GateKind::Protect => return Err(IllegalEvent::Run { event: event.name() }),
+        }
+        let attempt = crate::id::AttemptNo(self.tasks[task.index()].attempts);
+        let (task, kind, question, choices) = (*task, *kind, question.clone(), choices.clone());
+        self.gates.insert(*gate, Gate { task, kind, question, choices, answer: None, attempt });
+        Ok(())
+    }
+
+    fn landed(&mut self, event: &Event, task: TaskId, commit: Oid) -> Result<(), IllegalEvent> {
+        self.queue(event)?.landed(task, commit);
+        if self.ref_move.is_some_and(|(_, to)| to == commit) {
+            self.ref_move = None;
+        }
+        self.go(task, TaskEvent::Landed(commit))
+    }
+
+    fn queue(&mut self, event: &Event) -> Result<&mut Landing, IllegalEvent> {
+        self.landing.as_mut().ok_or(IllegalEvent::Run { event: event.name() })
+    }
+
+    fn enter(&mut self, event: &Event, next: Phase) -> Result<(), IllegalEvent> {
+        let legal = match (&self.phase, &next) {
+            (Phase::Active, Phase::Active | Phase::Finished(_)) => matches!(event, Event::Finished { .. }),
+            (Phase::Active, _) => true,
+            (Phase::Paused(_), Phase::Active | Phase::Cancelling) => true,
+            (Phase::Cancelling, Phase::Compensating | Phase::Finished(_)) => true,
+            (Phase::Compensating, Phase::Finished(_)) => true,
+            _ => false,
+        };
+        if !legal {
+            return Err(IllegalEvent::Run { event: event.name() });
+        }
+        self.phase = next;
+        Ok(())
+    }
+
+    fn keep_outputs(&mut self, task: TaskId, outputs: &crate::event::Outputs) {
+        if !outputs.is_empty() {
+            self.outputs.insert(task, outputs.clone());
+        }
+    }
+
+    /// Counts failures in a row of an agent; a success ends the row.
+    fn fared(&mut self, agent: Option<AgentId>, failure: Option<FailureClass>) {
+        use FailureClass as F;
+        let Some(agent) = agent else { return };
+        match failure {
+            None => drop(self.breakers.remove(&agent)),
+            Some(F::Transient | F::Timeout | F::InvalidOutput | F::Permanent) => {
+                self.breakers.entry(agent).or_insert_with(Breaker::default).failures += 1;
+            }
+            // The others say nothing about how well the agent works.
+            Some(_) => {}
+        }
+    }
+
+    /// Returns the paths and names that an attempt at `task` claims.
+    pub(crate) fn claim_set(&self, task: TaskId) -> crate::claims::ClaimSet {
+        let definition = self.plan.definition(task);
+        if definition.claims.is_empty() || matches!(definition.work, Work::Gate(_)) {
+            return crate::claims::ClaimSet::default();
+        }
+        // A claim that cannot be computed is one on everything: unknown overlap counts as overlap.
+        definition
+            .claims
+            .iter()
+            .map(|claim| self.render(task, claim).unwrap_or_else(|_| "**".to_owned()))
+            .collect()
+    }
+}

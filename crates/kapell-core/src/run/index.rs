@@ -1,0 +1,225 @@
+//! What can be found at once about the tasks of a run: kept beside the states, and found again from them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{AgentId, TaskId},
+    plan::{Slot, Work},
+    run::Run,
+    task::{Slots, TaskState},
+    time::{Elapsed, Wall},
+};
+
+/// Tasks that compete for the same thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// A person's decision.
+    Gate,
+    /// A child run.
+    Child,
+    /// A job slot.
+    Job,
+    /// An agent of the plan.
+    Agent(AgentId),
+}
+
+/// How many tasks are in which state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts(BTreeMap<&'static str, u32>);
+
+impl Counts {
+    /// Returns how many tasks are in the state of that name.
+    #[must_use]
+    pub fn of(&self, state: &str) -> u32 {
+        self.0.get(state).copied().unwrap_or(0)
+    }
+
+    /// Returns the states in which there are tasks, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        self.0.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (*name, *count))
+    }
+}
+
+/// The most urgent first; among equals the first in the plan.
+type Queue = BTreeSet<(u32, TaskId)>;
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Index {
+    pub(crate) counts: Counts,
+    /// Nothing they need is open, but whether they run must be decided.
+    pub(crate) unsettled: BTreeSet<TaskId>,
+    pub(crate) ready: BTreeMap<Lane, Queue>,
+    /// The world owes something for them.
+    pub(crate) in_flight: BTreeSet<TaskId>,
+    /// Neither running nor settled nor waiting to begin: a cancel ends them one by one.
+    pub(crate) begun: BTreeSet<TaskId>,
+    /// Ends of pauses and deadlines of attempts.
+    pub(crate) waits: BTreeSet<(Elapsed, TaskId)>,
+    pub(crate) parked: BTreeSet<(Wall, TaskId)>,
+    pub(crate) stuck: BTreeSet<TaskId>,
+    pub(crate) settled: usize,
+    pub(crate) slots: Slots,
+    pub(crate) by_agent: BTreeMap<AgentId, u32>,
+}
+
+impl Run {
+    /// Returns what `task` competes for.
+    pub(crate) fn lane(&self, task: TaskId) -> Lane {
+        match self.plan.definition(task).work {
+            Work::Gate(_) => Lane::Gate,
+            Work::Workflow(_) => Lane::Child,
+            _ => self.agent(task).map_or(Lane::Job, Lane::Agent),
+        }
+    }
+
+    /// Returns the slots that an attempt in `lane` takes up.
+    pub(crate) fn slots_of(&self, lane: Lane) -> Slots {
+        match lane {
+            Lane::Gate | Lane::Child => Slots::default(),
+            Lane::Job => Slots { agents: 0, jobs: 1 },
+            Lane::Agent(agent) => match self.plan.agent(agent).map_or(Slot::Job, |spec| spec.slot) {
+                Slot::Job => Slots { agents: 0, jobs: 1 },
+                Slot::Agent => Slots { agents: 1, jobs: 0 },
+                Slot::None => Slots::default(),
+            },
+        }
+    }
+
+    fn urgency(&self, task: TaskId) -> u32 {
+        // Ranks are never negative, and the bits of such floats are in the order of their values.
+        u32::MAX - self.plan.rank(task).max(0.0).to_bits()
+    }
+
+    /// Puts `task` into `state` and every list where it then belongs.
+    pub(super) fn set_state(&mut self, task: TaskId, state: TaskState) {
+        let old = std::mem::replace(&mut self.tasks[task.index()].state, state);
+        self.unlist(task, &old);
+        self.list(task);
+    }
+
+    /// Finds the index again from the states.
+    pub(super) fn reindex(&mut self) {
+        self.index = Index::default();
+        for task in 0..self.tasks.len() {
+            self.list(TaskId(u32::try_from(task).unwrap_or(u32::MAX)));
+        }
+    }
+
+    pub(super) fn list(&mut self, task: TaskId) {
+        let lane = self.lane(task);
+        let urgency = self.urgency(task);
+        let index = &mut self.index;
+        let state = &self.tasks[task.index()].state;
+        *index.counts.0.entry(state.name()).or_default() += 1;
+        index.settled += usize::from(state.is_settled());
+        match state {
+            TaskState::Blocked { open: 0, .. } => {
+                index.unsettled.insert(task);
+            }
+            TaskState::Ready => {
+                index.ready.entry(lane).or_default().insert((urgency, task));
+            }
+            TaskState::Running(attempt) => {
+                index.in_flight.insert(task);
+                index.slots.jobs += attempt.slots.jobs;
+                index.slots.agents += attempt.slots.agents;
+                if let Some(agent) = attempt.agent {
+                    *index.by_agent.entry(agent).or_default() += 1;
+                }
+                if let (Some(deadline), None) = (attempt.deadline, attempt.stopping) {
+                    index.waits.insert((deadline, task));
+                }
+            }
+            TaskState::Submitted(_) => {
+                index.in_flight.insert(task);
+                index.begun.insert(task);
+            }
+            TaskState::AwaitingClaims | TaskState::AwaitingGate { .. } | TaskState::Verified(_) => {
+                index.begun.insert(task);
+            }
+            TaskState::BackingOff { until } => {
+                index.begun.insert(task);
+                index.waits.insert((*until, task));
+            }
+            TaskState::Parked { until } => {
+                index.begun.insert(task);
+                index.parked.insert((*until, task));
+            }
+            TaskState::Compensating { .. } => {
+                index.in_flight.insert(task);
+            }
+            TaskState::CompensationStuck { gate: None, .. } => {
+                index.stuck.insert(task);
+            }
+            TaskState::Blocked { .. }
+            | TaskState::CompensationStuck { .. }
+            | TaskState::Done
+            | TaskState::Landed { .. }
+            | TaskState::Failed { .. }
+            | TaskState::Skipped { .. }
+            | TaskState::Cancelled
+            | TaskState::Compensated => {}
+        }
+    }
+
+    fn unlist(&mut self, task: TaskId, old: &TaskState) {
+        let lane = self.lane(task);
+        let urgency = self.urgency(task);
+        let index = &mut self.index;
+        if let Some(count) = index.counts.0.get_mut(old.name()) {
+            *count -= 1;
+        }
+        index.settled -= usize::from(old.is_settled());
+        match old {
+            TaskState::Blocked { open: 0, .. } => {
+                index.unsettled.remove(&task);
+            }
+            TaskState::Ready => {
+                if let Some(queue) = index.ready.get_mut(&lane) {
+                    queue.remove(&(urgency, task));
+                }
+            }
+            TaskState::Running(attempt) => {
+                index.in_flight.remove(&task);
+                index.slots.jobs -= attempt.slots.jobs;
+                index.slots.agents -= attempt.slots.agents;
+                if let Some(count) = attempt.agent.and_then(|agent| index.by_agent.get_mut(&agent)) {
+                    *count -= 1;
+                }
+                if let Some(deadline) = attempt.deadline {
+                    index.waits.remove(&(deadline, task));
+                }
+            }
+            TaskState::BackingOff { until } => {
+                index.waits.remove(&(*until, task));
+            }
+            TaskState::Parked { until } => {
+                index.parked.remove(&(*until, task));
+            }
+            TaskState::CompensationStuck { .. } => {
+                index.stuck.remove(&task);
+            }
+            TaskState::Submitted(_) | TaskState::Compensating { .. } => {
+                index.in_flight.remove(&task);
+            }
+            _ => {}
+        }
+        index.begun.remove(&task);
+    }
+}
+
+/// Indices are equal if they answer alike: an empty list is the same as none.
+pub(crate) fn same(a: &Index, b: &Index) -> bool {
+    let queues = |index: &Index| -> BTreeMap<Lane, Queue> {
+        index
+            .ready
+            .iter()
+            .filter(|(_, queue)| !queue.is_empty())
+            .map(|(lane, queue)| (*lane, queue.clone()))
+            .collect()
+    };
+    a.counts.iter().eq(b.counts.iter())
+        && queues(a) == queues(b)
+        && (&a.unsettled, &a.in_flight, &a.begun, &a.waits, &a.parked, &a.stuck, a.settled, a.slots)
+            == (&b.unsettled, &b.in_flight, &b.begun, &b.waits, &b.parked, &b.stuck, b.settled, b.slots)
+}

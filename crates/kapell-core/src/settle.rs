@@ -1,0 +1,387 @@
+//! What a state calls for without any further wish: deciding conditions, waking, landing, starting, ending.
+//!
+//! One event at a time, each found in time logarithmic in the number of tasks, until nothing is left to do.
+
+use crate::{
+    budget::Exceeded,
+    event::{Event, GateKind, Outcome, PauseCause},
+    id::{AttemptNo, GateId, TaskId},
+    landing::{Blame, Wish},
+    plan::Work,
+    retry::FailureClass,
+    run::{Lane, Phase, Run},
+    task::{Recovery, SkipCause, Slots, StopCause, TaskState},
+    time::{Elapsed, Now, Wall},
+};
+
+/// The most tasks that wait for claims at a time. Bounds the work of one release; those beyond stay ready.
+const CLAIM_QUEUE_MAX: usize = 256;
+
+/// When a run wants to be looked at again though nothing happens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wake {
+    /// At this point of the run's own clock.
+    pub elapsed: Option<Elapsed>,
+    /// At this time of day.
+    pub wall: Option<Wall>,
+}
+
+impl Run {
+    /// Returns the number of the next gate.
+    pub(crate) fn next_gate(&self) -> GateId {
+        GateId(u32::try_from(self.gates().count()).unwrap_or(u32::MAX))
+    }
+
+    /// Tells whether a failure has made the run one that only ends and takes back what it did.
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
+        self.mission().saga && self.counts().of("failed") > 0 && *self.phase() == Phase::Active
+    }
+
+    /// Returns when to look at the run again though nothing happens; nothing if it only waits for results, for
+    /// people, or is over.
+    #[must_use]
+    pub fn next_wake(&self) -> Wake {
+        if self.outcome().is_some() {
+            return Wake::default();
+        }
+        let pause = self.index().waits.first().map(|(at, _)| *at);
+        let agents = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty()).filter_map(
+            |(lane, _)| match lane {
+                Lane::Agent(agent) => Some(*agent),
+                _ => None,
+            },
+        );
+        let rests = agents.clone().filter_map(|agent| self.rest(agent)).filter(|until| *until > self.clock());
+        let providers = agents.filter_map(|agent| {
+            let provider = self.plan().agent(agent)?.provider.as_deref()?;
+            self.parked_providers().find(|(parked, _)| *parked == provider).map(|(_, until)| until)
+        });
+        let parked = self.index().parked.first().map(|(at, _)| *at);
+        let deadline = self.mission().deadline.filter(|_| *self.phase() == Phase::Active);
+        Wake {
+            elapsed: pause.into_iter().chain(rests).chain(self.wall_budget_end()).min(),
+            wall: parked.into_iter().chain(providers).chain(deadline).min(),
+        }
+    }
+
+    /// Returns when the time budget is over if work goes on from now.
+    fn wall_budget_end(&self) -> Option<Elapsed> {
+        let limit = self.limits().wall.filter(|_| *self.phase() == Phase::Active)?;
+        let busy = self.index().in_flight.is_empty();
+        (!busy).then(|| self.clock().after(crate::time::Millis(limit.0.saturating_sub(self.busy().0))))
+    }
+}
+
+/// Returns the next event that the state calls for at `now`, if there is one.
+#[must_use]
+pub(crate) fn next_event(run: &Run, now: Now) -> Option<Event> {
+    match run.phase() {
+        Phase::Finished(_) => None,
+        _ if !run.is_created() => None,
+        Phase::Paused(why) => stop_for(run, why).or_else(|| expire(run, now)).or_else(|| land(run)),
+        Phase::Cancelling => end_all(run, true).or_else(|| wind_up(run)),
+        Phase::Compensating => compensate(run),
+        Phase::Active if run.is_doomed() => {
+            expire(run, now).or_else(|| land(run)).or_else(|| end_all(run, false)).or_else(|| wind_up(run))
+        }
+        Phase::Active => over_limit(run, now)
+            .or_else(|| condition(run))
+            .or_else(|| expire(run, now))
+            .or_else(|| wake(run, now))
+            .or_else(|| open_gate(run))
+            .or_else(|| land(run))
+            .or_else(|| start_waiting(run, now))
+            .or_else(|| start(run, now))
+            .or_else(|| end(run)),
+    }
+}
+
+fn over_limit(run: &Run, now: Now) -> Option<Event> {
+    if run.mission().deadline.is_some_and(|deadline| now.wall >= deadline) {
+        return Some(Event::Paused { why: PauseCause::Deadline });
+    }
+    let over = run.limits().wall.is_some_and(|limit| run.busy() >= limit);
+    over.then_some(Event::Paused { why: PauseCause::Budget(Exceeded::Wall) })
+}
+
+/// At a deadline what runs is stopped; any other pause lets it end by itself.
+fn stop_for(run: &Run, why: &PauseCause) -> Option<Event> {
+    match why {
+        PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall) => stop_running(run, StopCause::Deadline),
+        _ => None,
+    }
+}
+
+fn stop_running(run: &Run, why: StopCause) -> Option<Event> {
+    run.in_flight().find_map(|task| match run.state(task) {
+        TaskState::Running(attempt) if attempt.stopping.is_none() => {
+            Some(Event::StopRequested { task, attempt: attempt.number, why })
+        }
+        _ => None,
+    })
+}
+
+fn condition(run: &Run) -> Option<Event> {
+    let &task = run.index().unsettled.first()?;
+    let TaskState::Blocked { tainted, .. } = run.state(task) else { return None };
+    let skip = |why| Some(Event::Skipped { task, why });
+    match &run.plan().definition(task).condition {
+        // As in GitHub's workflows, a condition that does not ask for the status means `success() && (...)`.
+        Some(condition) if !tainted || condition.asks_status() => match run.holds(task, condition) {
+            Some(true) => Some(Event::Unblocked { task }),
+            Some(false) => skip(SkipCause::Condition),
+            None => skip(SkipCause::BrokenCondition),
+        },
+        _ if *tainted => skip(SkipCause::Need),
+        _ => Some(Event::Unblocked { task }),
+    }
+}
+
+/// Stops the attempt whose time is up.
+fn expire(run: &Run, now: Now) -> Option<Event> {
+    let due = run.index().waits.iter().take_while(|(at, _)| *at <= now.elapsed);
+    due.filter_map(|(_, task)| match run.state(*task) {
+        TaskState::Running(attempt) => {
+            let (attempt, why) = (attempt.number, StopCause::Timeout);
+            Some(Event::StopRequested { task: *task, attempt, why })
+        }
+        _ => None,
+    })
+    .next()
+}
+
+fn wake(run: &Run, now: Now) -> Option<Event> {
+    let pause = run.index().waits.first().filter(|(at, _)| *at <= now.elapsed).map(|(_, task)| *task);
+    let parked = run.index().parked.first().filter(|(at, _)| *at <= now.wall).map(|(_, task)| *task);
+    pause.or(parked).map(|task| Event::Woken { task })
+}
+
+fn open_gate(run: &Run) -> Option<Event> {
+    let (_, task) = *run.index().ready.get(&Lane::Gate)?.first()?;
+    let Work::Gate(gate) = &run.plan().definition(task).work else { return None };
+    let question = run.render(task, &gate.question).unwrap_or_else(|_| gate.question.source().to_owned());
+    let choices = match gate.choices.is_empty() {
+        true => vec!["yes".to_owned(), "no".to_owned()],
+        false => gate.choices.clone(),
+    };
+    Some(Event::GateOpened { gate: run.next_gate(), task, kind: GateKind::Task, question, choices })
+}
+
+fn land(run: &Run) -> Option<Event> {
+    if run.ref_move().is_some() {
+        return None;
+    }
+    match run.landing()?.wish() {
+        Wish::Nothing => None,
+        Wish::Ask(probe) => Some(Event::ProbeAsked { probe }),
+        Wish::Land { from, tips } => {
+            let (_, to) = *tips.last()?;
+            Some(Event::LandingStarted { from, to })
+        }
+        Wish::SendBack { task, blame, message } => Some(send_back(run, task, &blame, &message)),
+        Wish::BaseIsRed { message } => (*run.phase() == Phase::Active)
+            .then_some(Event::Paused { why: PauseCause::BaseIsRed { message } }),
+    }
+}
+
+/// A change that is sent back is a failed attempt at its task.
+fn send_back(run: &Run, task: TaskId, blame: &Blame, message: &str) -> Event {
+    let attempt = match run.state(task) {
+        TaskState::Verified(submission) => submission.attempt,
+        _ => AttemptNo(run.task(task).map_or(0, |task| task.attempts)),
+    };
+    let (class, message) = match blame {
+        Blame::Alone => (FailureClass::Verification, message.to_owned()),
+        Blame::With(other) => {
+            let other = run.plan().name(*other);
+            (
+                FailureClass::Conflict,
+                format!("fails only together with `{other}`, which landed first: {message}"),
+            )
+        }
+        Blame::Conflict(paths) => {
+            (FailureClass::Conflict, format!("conflicts with what has landed in {}", paths.join(", ")))
+        }
+    };
+    let failures = run.task(task).map_or(0, |task| task.failures) + 1;
+    let allowed = run.plan().definition(task).retry.attempts;
+    let allowed = match class {
+        FailureClass::Conflict => allowed.max(crate::decide::CONFLICT_ATTEMPTS),
+        _ => allowed,
+    };
+    let then = match *run.phase() {
+        _ if run.is_doomed() => Recovery::Cancel,
+        _ if failures < allowed => Recovery::Again,
+        _ => Recovery::GiveUp,
+    };
+    Event::AttemptFailed { task, attempt, class, message, spent: crate::budget::Amount::ZERO, then }
+}
+
+/// Who asked for claims first gets them first.
+fn start_waiting(run: &Run, now: Now) -> Option<Event> {
+    run.claims().waiting().find_map(|(task, set)| {
+        let lane = run.lane(task);
+        (run.has_room(lane, now) && run.claims().is_free(task, set) && run.affords(task))
+            .then(|| start_event(run, task, lane, now))
+    })
+}
+
+fn start(run: &Run, now: Now) -> Option<Event> {
+    let heads =
+        run.index().ready.iter().filter(|(lane, _)| **lane != Lane::Gate && run.has_room(**lane, now));
+    let mut heads: Vec<_> = heads.filter_map(|(lane, queue)| Some((*queue.first()?, *lane))).collect();
+    heads.sort_unstable();
+    for ((_, task), lane) in heads {
+        if !run.affords(task) {
+            continue;
+        }
+        let set = run.claim_set(task);
+        if set.is_empty() || run.claims().is_free(task, &set) {
+            return Some(start_event(run, task, lane, now));
+        }
+        if run.claims().waiting_len() < CLAIM_QUEUE_MAX {
+            return Some(Event::ClaimsAwaited { task });
+        }
+    }
+    None
+}
+
+fn start_event(run: &Run, task: TaskId, lane: Lane, now: Now) -> Event {
+    let definition = run.plan().definition(task);
+    Event::Started {
+        task,
+        attempt: AttemptNo(run.task(task).map_or(0, |task| task.attempts)).next(),
+        agent: run.agent(task),
+        deadline: definition.timeout.map(|timeout| now.elapsed.after(timeout)),
+        reserved: definition.reserve,
+        grant: (lane == Lane::Child).then(|| run.grant(task)),
+    }
+}
+
+impl Run {
+    fn affords(&self, task: TaskId) -> bool {
+        self.ledger().fits(self.plan().definition(task).reserve).is_ok()
+    }
+
+    /// Tells whether one more attempt may start in `lane`.
+    fn has_room(&self, lane: Lane, now: Now) -> bool {
+        let used = self.index().slots;
+        let limits = self.limits();
+        if let Lane::Agent(agent) = lane
+            && !self.is_willing(agent, now)
+        {
+            return false;
+        }
+        if lane == Lane::Child {
+            // A child run is granted half of what there is; two of them at a time leave nothing to others.
+            let grant = self.child_share();
+            return used.jobs + grant.jobs <= limits.jobs.max(1)
+                && used.agents + grant.agents <= limits.agents;
+        }
+        let needed = self.slots_of(lane);
+        used.jobs + needed.jobs <= limits.jobs.max(needed.jobs)
+            && used.agents + needed.agents <= limits.agents.max(needed.agents)
+    }
+
+    /// Tells whether `agent` takes work: its provider is not parked, and it does not rest after failures.
+    fn is_willing(&self, agent: crate::id::AgentId, now: Now) -> bool {
+        let provider = self.plan().agent(agent).and_then(|spec| spec.provider.as_deref());
+        let parked =
+            self.parked_providers().any(|(parked, until)| provider == Some(parked) && until > now.wall);
+        let rests = self.rest(agent).is_some_and(|until| {
+            // After its rest one attempt shows whether it works again.
+            until > now.elapsed || self.index().by_agent.get(&agent).is_some_and(|running| *running > 0)
+        });
+        !parked && !rests
+    }
+
+    fn child_share(&self) -> Slots {
+        Slots { agents: self.limits().agents / 2, jobs: (self.limits().jobs / 2).max(1) }
+    }
+
+    fn grant(&self, _task: TaskId) -> Slots {
+        self.child_share()
+    }
+}
+
+/// Ends, one by one, what has begun and is not running; with `stop` also what is.
+fn end_all(run: &Run, stop: bool) -> Option<Event> {
+    let stopped = stop.then(|| stop_running(run, StopCause::Cancelled)).flatten();
+    stopped.or_else(|| {
+        // What is about to land lands: the ref may have moved already.
+        let landing: Vec<TaskId> = match (run.ref_move(), run.landing().map(crate::landing::Landing::wish)) {
+            (Some(_), Some(Wish::Land { tips, .. })) => tips.into_iter().map(|(task, _)| task).collect(),
+            _ => Vec::new(),
+        };
+        let task = run.index().begun.iter().find(|task| !landing.contains(task))?;
+        Some(Event::Cancelled { task: *task })
+    })
+}
+
+/// Once nothing is in flight, takes back what was done, or ends.
+fn wind_up(run: &Run) -> Option<Event> {
+    if run.in_flight().next().is_some() || run.ref_move().is_some() || !run.index().begun.is_empty() {
+        return None;
+    }
+    if run.mission().saga && !run.compensable().is_empty() {
+        return Some(Event::CompensationBegun {});
+    }
+    let outcome = match run.phase() {
+        Phase::Cancelling => Outcome::Cancelled,
+        _ => Outcome::Failed,
+    };
+    Some(Event::Finished { outcome })
+}
+
+/// Takes back the last completed first, one at a time.
+///
+/// Source: Garcia-Molina and Salem, "Sagas", 1987.
+fn compensate(run: &Run) -> Option<Event> {
+    if let Some(&task) = run.index().stuck.first() {
+        let name = run.plan().name(task);
+        let question = format!("`{name}` could not be taken back: try again, or leave it as it is?");
+        let choices = vec!["retry".to_owned(), "skip".to_owned()];
+        return Some(Event::GateOpened {
+            gate: run.next_gate(),
+            task,
+            kind: GateKind::Compensation,
+            question,
+            choices,
+        });
+    }
+    let busy = run.compensable().iter().any(|task| !run.state(*task).is_success());
+    if busy {
+        return None;
+    }
+    #[cfg(kapell_planted)]
+    if crate::planted::is("compensation_in_start_order") {
+        let task = run.compensable().iter().min();
+        return Some(task.map_or(Event::Finished { outcome: Outcome::Compensated }, |&task| {
+            Event::CompensationStarted { task, attempt: AttemptNo(1) }
+        }));
+    }
+    Some(match run.compensable().last() {
+        Some(&task) => Event::CompensationStarted { task, attempt: AttemptNo(1) },
+        None => Event::Finished { outcome: Outcome::Compensated },
+    })
+}
+
+/// Ends the run when every task is settled, or pauses it when only a higher budget would help.
+fn end(run: &Run) -> Option<Event> {
+    if run.in_flight().next().is_some() || run.landing().is_some_and(|landing| !landing.is_idle()) {
+        return None;
+    }
+    if run.index().settled == run.len() {
+        let outcome = match run.counts().of("failed") {
+            0 => Outcome::Succeeded,
+            _ => Outcome::Failed,
+        };
+        return Some(Event::Finished { outcome });
+    }
+    let waiting = run.claims().waiting().map(|(task, _)| task);
+    let ready = run.index().ready.values().filter_map(|queue| queue.first().map(|(_, task)| *task));
+    let exceeded =
+        waiting.chain(ready).find_map(|task| run.ledger().fits(run.plan().definition(task).reserve).err())?;
+    Some(Event::Paused { why: PauseCause::Budget(exceeded) })
+}

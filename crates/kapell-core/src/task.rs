@@ -1,0 +1,398 @@
+//! The life of a task: its states, and the table of what may follow what.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    budget::Amount,
+    id::{AgentId, AttemptNo, GateId, Oid},
+    retry::FailureClass,
+    time::{Elapsed, Wall},
+};
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// It waits for others.
+    Blocked {
+        /// How many of its needs are not settled.
+        open: u32,
+        /// Whether one of the settled ones failed or was skipped.
+        tainted: bool,
+    },
+    /// It can start as soon as there is room.
+    Ready,
+    /// It waits for paths or names that others hold.
+    AwaitingClaims,
+    /// A person must decide before it goes on.
+    AwaitingGate {
+        /// The decision.
+        gate: GateId,
+    },
+    /// An attempt is under way.
+    Running(Box<Attempt>),
+    /// An attempt has ended well; its result is being checked.
+    Submitted(Box<Submission>),
+    /// The result passed its checks and waits to land.
+    Verified(Box<Submission>),
+    /// It waits before its next attempt.
+    BackingOff {
+        /// When the wait ends.
+        until: Elapsed,
+    },
+    /// Its provider has no quota left.
+    Parked {
+        /// When the provider says it will have.
+        until: Wall,
+    },
+    /// Finished without a change to the repository.
+    Done,
+    /// Its change is in the run's integration ref.
+    Landed {
+        /// The commit of the ref that brought it in.
+        commit: Box<Oid>,
+    },
+    /// Given up.
+    Failed {
+        /// Why the last attempt failed.
+        class: FailureClass,
+    },
+    /// Not to be done.
+    Skipped {
+        /// Why.
+        why: SkipCause,
+    },
+    /// Stopped by a person.
+    Cancelled,
+    /// What it did is being taken back.
+    Compensating {
+        /// The try at taking it back.
+        attempt: AttemptNo,
+    },
+    /// It could not be taken back; a person must decide.
+    CompensationStuck {
+        /// The decision, once asked for.
+        gate: Option<GateId>,
+        /// How often it was tried.
+        attempt: AttemptNo,
+    },
+    /// What it did has been taken back.
+    Compensated,
+}
+
+/// An attempt under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Its number.
+    pub number: AttemptNo,
+    /// When it was decided.
+    pub since: Elapsed,
+    /// When it must have ended.
+    pub deadline: Option<Elapsed>,
+    /// Who performs it, if an agent of the plan.
+    pub agent: Option<AgentId>,
+    /// What is set aside for it.
+    pub reserved: Amount,
+    /// The slots that it takes up.
+    pub slots: Slots,
+    /// Why it is being stopped, if it is.
+    pub stopping: Option<StopCause>,
+    /// The question it waits for, if it asked one.
+    pub question: Option<GateId>,
+}
+
+/// Slots of a run: its own, or those granted to a child run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    /// Of model-driven agents.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub agents: u32,
+    /// Of everything else.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub jobs: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// A result that is checked, or waits to land.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// The attempt that gave it.
+    pub attempt: AttemptNo,
+    /// The change to the repository, if there is one.
+    pub change: Option<Change>,
+}
+
+/// A change to the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The commit, which descends from `base`.
+    pub commit: Oid,
+    /// The tree of that commit.
+    pub tree: Oid,
+    /// The commit that the attempt started from.
+    pub base: Oid,
+}
+
+/// Why a task was skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipCause {
+    /// Its condition is false.
+    Condition,
+    /// Its condition could not be computed.
+    BrokenCondition,
+    /// Something it needs failed, or was skipped.
+    Need,
+    /// A later revision of the plan does without it.
+    Superseded,
+}
+
+/// Why an attempt is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// It took longer than it may.
+    Timeout,
+    /// A person cancelled the run.
+    Cancelled,
+    /// A later revision of the plan does without its task.
+    Superseded,
+    /// The run's deadline or time budget is over.
+    Deadline,
+}
+
+/// What follows a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// Another attempt, at once.
+    Again,
+    /// Another attempt, after a pause.
+    Retry {
+        /// When the pause ends.
+        at: Elapsed,
+    },
+    /// Another attempt, when the provider has quota again.
+    Park {
+        /// When that is.
+        until: Wall,
+    },
+    /// Another attempt, at once, by another agent.
+    Substitute {
+        /// Who takes over.
+        agent: AgentId,
+    },
+    /// A person decides.
+    Ask {
+        /// The decision.
+        gate: GateId,
+    },
+    /// None; the task has failed.
+    GiveUp,
+    /// None; the run is being cancelled.
+    Cancel,
+    /// None; a later revision of the plan does without the task.
+    Drop,
+}
+
+/// What happens to a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// One of its needs is settled.
+    NeedSettled {
+        /// Whether it failed or was skipped.
+        tainted: bool,
+    },
+    /// Nothing stands in its way.
+    Unblocked,
+    /// It must wait for claims.
+    ClaimsAwaited,
+    /// It must wait for a person.
+    GateOpened(GateId),
+    /// An attempt begins.
+    Started(Box<Attempt>),
+    /// The attempt is to be stopped.
+    StopRequested(StopCause),
+    /// The attempt asked a question.
+    Asked(GateId),
+    /// The question is answered.
+    Answered,
+    /// It is finished, with nothing to check or to land.
+    Completed,
+    /// The attempt ended with a result.
+    Submitted(Box<Submission>),
+    /// The result passed its checks.
+    Verified,
+    /// The change is in the integration ref.
+    Landed(Oid),
+    /// The attempt, or its result, failed.
+    AttemptFailed(FailureClass, Recovery),
+    /// The wait is over.
+    Woken,
+    /// Not to be done.
+    Skipped(SkipCause),
+    /// The result of an earlier run is taken over.
+    Reused {
+        /// The commit that brought its change in, if it has one.
+        landed: Option<Oid>,
+    },
+    /// Stopped by a person.
+    Cancelled,
+    /// It is being taken back.
+    CompensationStarted(AttemptNo),
+    /// The try at taking it back failed.
+    CompensationFailed {
+        /// Whether it will be tried again.
+        again: bool,
+    },
+    /// It has been taken back, or a person says to leave it.
+    Compensated,
+}
+
+/// An event that cannot follow the state that a task is in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} cannot follow {state:?}")]
+pub struct IllegalTransition {
+    /// The state.
+    pub state: TaskState,
+    /// The event.
+    pub event: TaskEvent,
+}
+
+impl TaskState {
+    /// Returns the state after `event`. This is the whole table.
+    ///
+    /// # Errors
+    ///
+    /// Fails, naming both, if `event` cannot follow this state.
+    pub fn next(&self, event: TaskEvent) -> Result<Self, IllegalTransition> {
+        use {Recovery as R, TaskEvent as E, TaskState as S};
+        match (self, event) {
+            (S::Blocked { open, tainted }, E::NeedSettled { tainted: more }) if *open > 0 => {
+                Ok(S::Blocked { open: open - 1, tainted: *tainted || more })
+            }
+            (S::Blocked { open: 0, .. }, E::Unblocked) => Ok(S::Ready),
+            (S::Blocked { .. } | S::Ready | S::AwaitingClaims, E::Skipped(why)) => Ok(S::Skipped { why }),
+            (S::BackingOff { .. } | S::Parked { .. } | S::AwaitingGate { .. }, E::Skipped(why)) => {
+                Ok(S::Skipped { why })
+            }
+
+            (S::Blocked { .. } | S::Ready | S::AwaitingClaims, E::Reused { landed }) => {
+                Ok(landed.map_or(S::Done, |commit| S::Landed { commit: Box::new(commit) }))
+            }
+
+            (S::Ready, E::ClaimsAwaited) => Ok(S::AwaitingClaims),
+            (S::Ready, E::GateOpened(gate)) => Ok(S::AwaitingGate { gate }),
+            (S::Ready | S::AwaitingClaims, E::Started(attempt)) => Ok(S::Running(attempt)),
+            // A gate's own task is done by the answer; any other goes on, or is over.
+            (S::AwaitingGate { .. } | S::Running(_), E::Completed) => Ok(S::Done),
+            (S::AwaitingGate { .. }, E::Unblocked) => Ok(S::Ready),
+            (S::AwaitingGate { .. }, E::AttemptFailed(class, R::GiveUp)) => Ok(S::Failed { class }),
+
+            (S::Running(attempt), E::StopRequested(cause)) if attempt.stopping.is_none() => {
+                Ok(S::Running(Box::new(Attempt { stopping: Some(cause), ..(**attempt).clone() })))
+            }
+            (S::Running(attempt), E::Asked(gate)) if attempt.question.is_none() => {
+                Ok(S::Running(Box::new(Attempt { question: Some(gate), ..(**attempt).clone() })))
+            }
+            (S::Running(attempt), E::Answered) if attempt.question.is_some() => {
+                Ok(S::Running(Box::new(Attempt { question: None, ..(**attempt).clone() })))
+            }
+            (S::Running(_), E::Submitted(submission)) => Ok(S::Submitted(submission)),
+            (S::Submitted(submission), E::Verified) if submission.change.is_some() => {
+                Ok(S::Verified(submission.clone()))
+            }
+            (S::Submitted(_), E::Verified) => Ok(S::Done),
+            (S::Verified(_), E::Landed(commit)) => Ok(S::Landed { commit: Box::new(commit) }),
+            (S::Running(_) | S::Submitted(_) | S::Verified(_), E::AttemptFailed(class, recovery)) => {
+                Ok(match recovery {
+                    R::Again | R::Substitute { .. } => S::Ready,
+                    R::Retry { at } => S::BackingOff { until: at },
+                    R::Park { until } => S::Parked { until },
+                    R::Ask { gate } => S::AwaitingGate { gate },
+                    R::GiveUp => S::Failed { class },
+                    R::Cancel => S::Cancelled,
+                    R::Drop => S::Skipped { why: SkipCause::Superseded },
+                })
+            }
+            (S::BackingOff { .. } | S::Parked { .. }, E::Woken) => Ok(S::Ready),
+
+            (
+                S::Blocked { .. }
+                | S::Ready
+                | S::AwaitingClaims
+                | S::AwaitingGate { .. }
+                | S::BackingOff { .. }
+                | S::Parked { .. }
+                | S::Submitted(_)
+                | S::Verified(_),
+                E::Cancelled,
+            ) => Ok(S::Cancelled),
+
+            (S::Done | S::Landed { .. }, E::CompensationStarted(attempt)) => Ok(S::Compensating { attempt }),
+            (S::CompensationStuck { .. }, E::CompensationStarted(attempt)) => Ok(S::Compensating { attempt }),
+            (S::Compensating { attempt }, E::CompensationFailed { again: true }) => {
+                Ok(S::Compensating { attempt: attempt.next() })
+            }
+            (S::Compensating { attempt }, E::CompensationFailed { again: false }) => {
+                Ok(S::CompensationStuck { gate: None, attempt: *attempt })
+            }
+            (S::CompensationStuck { gate: None, attempt }, E::GateOpened(gate)) => {
+                Ok(S::CompensationStuck { gate: Some(gate), attempt: *attempt })
+            }
+            (S::Compensating { .. } | S::CompensationStuck { .. }, E::Compensated) => Ok(S::Compensated),
+
+            (state, event) => Err(IllegalTransition { state: state.clone(), event }),
+        }
+    }
+
+    /// Tells whether nothing more happens to the task, but for being taken back.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(
+            self,
+            Self::Done
+                | Self::Landed { .. }
+                | Self::Failed { .. }
+                | Self::Skipped { .. }
+                | Self::Cancelled
+                | Self::Compensating { .. }
+                | Self::CompensationStuck { .. }
+                | Self::Compensated
+        )
+    }
+
+    /// Tells whether the task did what it was to do, so that what needs it may go on.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Done | Self::Landed { .. })
+    }
+
+    /// Returns the state's name, as reports and expressions show it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Blocked { .. } => "blocked",
+            Self::Ready => "ready",
+            Self::AwaitingClaims => "awaiting_claims",
+            Self::AwaitingGate { .. } => "awaiting_gate",
+            Self::Running(_) => "running",
+            Self::Submitted(_) => "submitted",
+            Self::Verified(_) => "verified",
+            Self::BackingOff { .. } => "backing_off",
+            Self::Parked { .. } => "parked",
+            Self::Done => "done",
+            Self::Landed { .. } => "landed",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Compensating { .. } => "compensating",
+            Self::CompensationStuck { .. } => "compensation_stuck",
+            Self::Compensated => "compensated",
+        }
+    }
+}
