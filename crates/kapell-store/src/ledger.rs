@@ -1,0 +1,317 @@
+//! The tables as their writer sees them: the heads of the runs, and how decisions get in.
+//!
+//! Only `decisions` is written when a decision is appended: one page at the end of one table, however many runs
+//! take turns. The tables that find a run's decisions again (`runs`, `stretches`) are brought up to date by
+//! [`Ledger::fold`], every few thousand rows or a second later. Rows after `indexed.pos` are the *tail*, which
+//! readers look through one by one.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use kapell_core::{
+    id::{Digest, RunId},
+    journal::{BrokenChain, BrokenChainKind, Row, Version},
+};
+use kapell_engine::port::journal::{Append, AppendErrorKind, JournalError};
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use crate::fault::{damaged, database};
+
+/// Summaries that are appended but not yet in the table `runs`.
+pub(crate) type Summaries = Arc<Mutex<HashMap<RunId, String>>>;
+
+/// The last decision of a run.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    /// The run's row in `runs`; `None` while there is none.
+    id: Option<i64>,
+    version: Version,
+    hash: Digest,
+}
+
+/// What a writer knows of a journal. It holds inside a write transaction, after [`Ledger::catch_up`].
+pub(crate) struct Ledger<'c> {
+    path: &'c Path,
+    connection: &'c Connection,
+    heads: HashMap<RunId, Head>,
+    names: HashMap<i64, RunId>,
+    /// The greatest `pos` that is folded into `runs` and `stretches`.
+    indexed: i64,
+    /// The greatest `pos` that there is.
+    last: i64,
+    /// The `data_version` at which the above was true; -1 before the first look.
+    seen: i64,
+    /// Summaries that are not yet in `runs`.
+    summaries: BTreeMap<i64, String>,
+    insert: Statement<'c>,
+    data_version: Statement<'c>,
+}
+
+impl<'c> Ledger<'c> {
+    pub(crate) fn new(connection: &'c Connection, path: &'c Path) -> Result<Self, JournalError> {
+        let failed = database(path, "preparing the journal");
+        let insert = connection
+            .prepare(
+                "INSERT INTO decisions(pos, run, n, at, elapsed, actor, cause, prev, hash, body) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )
+            .map_err(&failed)?;
+        let data_version = connection.prepare("PRAGMA data_version").map_err(&failed)?;
+        Ok(Self {
+            path,
+            connection,
+            heads: HashMap::new(),
+            names: HashMap::new(),
+            indexed: 0,
+            last: 0,
+            seen: -1,
+            summaries: BTreeMap::new(),
+            insert,
+            data_version,
+        })
+    }
+
+    /// Returns how many rows are not folded yet.
+    pub(crate) fn tail(&self) -> u64 {
+        self.last.abs_diff(self.indexed)
+    }
+
+    /// Returns whether there is anything to fold.
+    pub(crate) fn is_folded(&self) -> bool {
+        self.tail() == 0 && self.summaries.is_empty()
+    }
+
+    /// Forgets what was believed, because a transaction was rolled back.
+    pub(crate) fn forget(&mut self) {
+        self.heads.clear();
+        self.names.clear();
+        self.seen = -1;
+    }
+
+    /// Learns what other connections have written since the last look.
+    pub(crate) fn catch_up(&mut self) -> Result<(), JournalError> {
+        let failed = database(self.path, "reading the end of the journal");
+        let version: i64 = self.data_version.query_row([], |row| row.get(0)).map_err(&failed)?;
+        if version == self.seen {
+            return Ok(());
+        }
+        self.indexed =
+            self.connection.query_row("SELECT pos FROM indexed", [], |row| row.get(0)).map_err(&failed)?;
+        if self.seen == -1 {
+            self.last = self.indexed;
+        }
+        self.read_tail()?;
+        self.seen = version;
+        Ok(())
+    }
+
+    fn read_tail(&mut self) -> Result<(), JournalError> {
+        let failed = database(self.path, "reading the end of the journal");
+        let mut statement = self
+            .connection
+            .prepare("SELECT pos, run, n, hash FROM decisions WHERE pos > ?1 ORDER BY pos")
+            .map_err(&failed)?;
+        let mut rows = statement.query([self.last]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let id: i64 = row.get(1).map_err(&failed)?;
+            let head = Head {
+                id: Some(id),
+                version: version(row.get(2).map_err(&failed)?),
+                hash: Digest(row.get(3).map_err(&failed)?),
+            };
+            self.last = row.get(0).map_err(&failed)?;
+            let run = match self.names.get(&id) {
+                Some(run) => *run,
+                None => self.name(id)?,
+            };
+            self.heads.insert(run, head);
+        }
+        Ok(())
+    }
+
+    fn name(&mut self, id: i64) -> Result<RunId, JournalError> {
+        let failed = database(self.path, "reading the runs");
+        let name: Option<String> = self
+            .connection
+            .query_row("SELECT name FROM runs WHERE id = ?1", [id], |row| row.get(0))
+            .optional()
+            .map_err(&failed)?;
+        let run = name
+            .and_then(|name| name.parse().ok())
+            .ok_or_else(|| damaged(self.path, 0, format!("run number {id} has decisions but no name")))?;
+        self.names.insert(id, run);
+        Ok(run)
+    }
+
+    fn head(&mut self, run: RunId) -> Result<Head, JournalError> {
+        if let Some(head) = self.heads.get(&run) {
+            return Ok(*head);
+        }
+        let failed = database(self.path, "reading the runs");
+        let found = self
+            .connection
+            .query_row("SELECT id, version, hash FROM runs WHERE name = ?1", [run.to_string()], |row| {
+                Ok(Head { id: Some(row.get(0)?), version: version(row.get(1)?), hash: Digest(row.get(2)?) })
+            })
+            .optional()
+            .map_err(&failed)?;
+        let head = found.unwrap_or(Head { id: None, version: Version(0), hash: Digest::ZERO });
+        self.heads.insert(run, head);
+        if let Some(id) = head.id {
+            self.names.insert(id, run);
+        }
+        Ok(head)
+    }
+
+    /// Checks that `append` continues what is there, and inserts its rows.
+    ///
+    /// That the rows are chained among themselves has been checked by whoever queued them.
+    /// On [`AppendErrorKind::Journal`] the transaction must be rolled back; after any other error nothing was
+    /// inserted.
+    pub(crate) fn append(&mut self, append: &Append) -> Result<(), AppendErrorKind> {
+        let head = self.head(append.run).map_err(AppendErrorKind::Journal)?;
+        if head.version != append.base {
+            return Err(AppendErrorKind::Conflict { expected: append.base, found: head.version });
+        }
+        if head.hash != append.prev {
+            let kind = BrokenChainKind::OtherPast { expected: head.hash, found: append.prev };
+            return Err(AppendErrorKind::Broken(BrokenChain {
+                run: append.run,
+                n: append.base.next(),
+                kind,
+            }));
+        }
+        self.insert_rows(append, head.id).map_err(AppendErrorKind::Journal)
+    }
+
+    fn insert_rows(&mut self, append: &Append, id: Option<i64>) -> Result<(), JournalError> {
+        let Some((first, last)) = append.rows.first().zip(append.rows.last()) else { return Ok(()) };
+        let id = match id {
+            Some(id) => id,
+            None => self.insert_run(first)?,
+        };
+        let failed = database(self.path, "appending a decision");
+        for row in &append.rows {
+            self.last += 1;
+            self.insert
+                .execute(params![
+                    self.last,
+                    id,
+                    row.n.0.cast_signed(),
+                    row.at.0,
+                    row.elapsed.0.cast_signed(),
+                    row.actor,
+                    row.cause,
+                    row.prev.0,
+                    row.hash.0,
+                    row.body,
+                ])
+                .map_err(&failed)?;
+        }
+        self.heads.insert(append.run, Head { id: Some(id), version: last.n, hash: last.hash });
+        if let Some(summary) = &append.summary {
+            self.summaries.insert(id, summary.clone());
+        }
+        Ok(())
+    }
+
+    fn insert_run(&mut self, first: &Row) -> Result<i64, JournalError> {
+        self.connection
+            .execute(
+                "INSERT INTO runs(name, version, hash, created, updated) VALUES(?1, 0, ?2, ?3, ?3)",
+                params![first.run.to_string(), Digest::ZERO.0, first.at.0],
+            )
+            .map_err(database(self.path, "adding a run"))?;
+        let id = self.connection.last_insert_rowid();
+        self.names.insert(id, first.run);
+        Ok(id)
+    }
+
+    /// Brings `runs` and `stretches` up to the last row. To be called inside a write transaction.
+    pub(crate) fn fold(&mut self) -> Result<(), JournalError> {
+        let failed = database(self.path, "indexing the journal");
+        self.fold_rows().map_err(&failed)?;
+        self.indexed = self.last;
+        Ok(())
+    }
+
+    /// Forgets the summaries, once the transaction that folded them is durable.
+    pub(crate) fn folded(&mut self) {
+        self.summaries.clear();
+    }
+
+    fn fold_rows(&self) -> rusqlite::Result<()> {
+        let mut runs = BTreeMap::<i64, Tail>::new();
+        let mut statement = self
+            .connection
+            .prepare("SELECT pos, run, n, at, hash FROM decisions WHERE pos > ?1 ORDER BY pos")?;
+        let mut rows = statement.query([self.indexed])?;
+        while let Some(row) = rows.next()? {
+            let (pos, run, n) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let tail = runs.entry(run).or_default();
+            (tail.version, tail.updated, tail.hash) = (n, row.get(3)?, row.get(4)?);
+            match tail.stretches.last_mut() {
+                Some(stretch) if stretch.ends_before(n, pos) => stretch.count += 1,
+                _ => tail.stretches.push(Stretch { n, pos, count: 1 }),
+            }
+        }
+        let mut update =
+            self.connection.prepare("UPDATE runs SET version = ?2, hash = ?3, updated = ?4 WHERE id = ?1")?;
+        let mut before = self
+            .connection
+            .prepare("SELECT n, pos, count FROM stretches WHERE run = ?1 ORDER BY n DESC LIMIT 1")?;
+        let mut write = self.connection.prepare(
+            "INSERT INTO stretches(run, n, pos, count) VALUES(?1, ?2, ?3, ?4) \
+             ON CONFLICT DO UPDATE SET count = excluded.count",
+        )?;
+        for (run, mut tail) in runs {
+            update.execute(params![run, tail.version, tail.hash, tail.updated])?;
+            let before = before
+                .query_row([run], |row| Ok(Stretch { n: row.get(0)?, pos: row.get(1)?, count: row.get(2)? }))
+                .optional()?;
+            if let (Some(before), Some(first)) = (before, tail.stretches.first_mut())
+                && before.ends_before(first.n, first.pos)
+            {
+                *first = Stretch { count: before.count + first.count, ..before };
+            }
+            for stretch in tail.stretches {
+                write.execute(params![run, stretch.n, stretch.pos, stretch.count])?;
+            }
+        }
+        let mut summary = self.connection.prepare("UPDATE runs SET summary = ?2 WHERE id = ?1")?;
+        for (run, text) in &self.summaries {
+            summary.execute(params![run, text])?;
+        }
+        self.connection.execute("UPDATE indexed SET pos = ?1", [self.last])?;
+        Ok(())
+    }
+}
+
+/// What the tail holds of one run.
+#[derive(Default)]
+struct Tail {
+    version: i64,
+    updated: i64,
+    hash: [u8; 32],
+    stretches: Vec<Stretch>,
+}
+
+struct Stretch {
+    n: i64,
+    pos: i64,
+    count: i64,
+}
+
+impl Stretch {
+    fn ends_before(&self, n: i64, pos: i64) -> bool {
+        self.n + self.count == n && self.pos + self.count == pos
+    }
+}
+
+/// Reads a version as SQLite keeps it. A negative one is none that was written, and conflicts with every other.
+pub(crate) fn version(n: i64) -> Version {
+    Version(n.cast_unsigned())
+}

@@ -1,0 +1,297 @@
+//! Reading: connections are opened when they are first needed, kept, and shared one caller at a time.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use kapell_core::{
+    id::{Digest, RunId},
+    journal::{BrokenChain, BrokenChainKind, Row, Version},
+    time::{Elapsed, Wall},
+};
+use kapell_engine::port::journal::{JournalError, JournalErrorKind, RunHead};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::{
+    fault::{damaged, database, fault},
+    ledger::{Summaries, version},
+    schema::{Access, connect},
+};
+
+/// More idle connections than this are closed.
+const IDLE_MAX: usize = 4;
+
+/// The columns of a decision, in the order in which [`row_ref`] reads them. `d` is the table.
+pub(crate) const COLUMNS: &str = "d.n, d.at, d.elapsed, d.prev, d.hash, d.actor, d.cause, d.body";
+
+/// One decision, borrowed from the page that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRef<'a> {
+    /// The run that it belongs to.
+    pub run: RunId,
+    /// Its number in the run.
+    pub n: Version,
+    /// When it was taken, by the wall clock.
+    pub at: Wall,
+    /// When it was taken, on the run's own clock.
+    pub elapsed: Elapsed,
+    /// Who wished for it, as text.
+    pub actor: &'a str,
+    /// The kind of command that led to it.
+    pub cause: &'a str,
+    /// Hash of the row before.
+    pub prev: Digest,
+    /// Hash of this row.
+    pub hash: Digest,
+    /// The events: a JSON array with one event a line.
+    pub body: &'a str,
+}
+
+impl RowRef<'_> {
+    /// Copies the row out.
+    #[must_use]
+    pub fn to_row(self) -> Row {
+        Row {
+            run: self.run,
+            n: self.n,
+            at: self.at,
+            elapsed: self.elapsed,
+            actor: self.actor.to_owned(),
+            cause: self.cause.to_owned(),
+            prev: self.prev,
+            hash: self.hash,
+            body: self.body.to_owned(),
+        }
+    }
+}
+
+pub(crate) fn row_ref<'r>(run: RunId, row: &'r rusqlite::Row<'_>) -> rusqlite::Result<RowRef<'r>> {
+    let text = |column| -> rusqlite::Result<&'r str> { Ok(row.get_ref(column)?.as_str()?) };
+    let blob = |column| -> rusqlite::Result<Digest> { row.get(column).map(Digest) };
+    Ok(RowRef {
+        run,
+        n: version(row.get(0)?),
+        at: Wall(row.get(1)?),
+        elapsed: Elapsed(row.get::<_, i64>(2)?.cast_unsigned()),
+        prev: blob(3)?,
+        hash: blob(4)?,
+        actor: text(5)?,
+        cause: text(6)?,
+        body: text(7)?,
+    })
+}
+
+/// The reading side of a journal.
+pub(crate) struct Readers {
+    path: PathBuf,
+    busy: Duration,
+    summaries: Summaries,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(crate) fn new(path: PathBuf, busy: Duration, summaries: Summaries, first: Connection) -> Self {
+        Self { path, busy, summaries, idle: Mutex::new(vec![first]) }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes all connections that nobody uses.
+    pub(crate) fn close(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Runs `look` in one read transaction: it sees the journal as it is at one moment.
+    pub(crate) fn with<T>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => connect(&self.path, Access::Read, self.busy)?,
+        };
+        let failed = database(&self.path, "reading the journal");
+        connection.execute_batch("BEGIN").map_err(&failed)?;
+        let seen = look(&connection);
+        // After an error the connection is closed: its cache may hold what made the error.
+        if seen.is_ok() && connection.execute_batch("COMMIT").is_ok() {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_MAX {
+                idle.push(connection);
+            }
+        }
+        seen
+    }
+
+    /// Visits the decisions of `run` after `after`, checking that each follows the one before.
+    pub(crate) fn read(
+        &self,
+        run: RunId,
+        after: Version,
+        visit: &mut dyn FnMut(RowRef<'_>) -> bool,
+    ) -> Result<(), JournalError> {
+        self.with(|connection| {
+            let failed = database(&self.path, "reading decisions");
+            let id: Option<i64> = connection
+                .query_row("SELECT id FROM runs WHERE name = ?1", [run.to_string()], |row| row.get(0))
+                .optional()
+                .map_err(&failed)?;
+            let Some(id) = id else { return Ok(()) };
+            let mut walk = Walk { run, n: after, hash: None, path: &self.path };
+            let after = after.0.cast_signed();
+            let indexed = format!(
+                "SELECT {COLUMNS} FROM stretches s CROSS JOIN decisions d ON d.pos \
+                 BETWEEN s.pos + max(0, ?2 + 1 - s.n) AND s.pos + s.count - 1 WHERE s.run = ?1 AND s.n >= \
+                 coalesce((SELECT max(n) FROM stretches WHERE run = ?1 AND n <= ?2 + 1), 0) \
+                 AND d.run = ?1"
+            );
+            if walk.rows(connection, &indexed, params![id, after], visit)? {
+                let tail = format!(
+                    "SELECT {COLUMNS} FROM decisions d WHERE d.pos > (SELECT pos FROM indexed) \
+                     AND d.run = ?1 AND d.n > ?2 ORDER BY d.pos"
+                );
+                walk.rows(connection, &tail, params![id, after], visit)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Returns what is known of `run`.
+    pub(crate) fn head(&self, run: RunId) -> Result<Option<RunHead>, JournalError> {
+        self.with(|connection| {
+            let failed = database(&self.path, "reading the runs");
+            let found = connection
+                .query_row(
+                    "SELECT name, version, hash, created, updated, summary, id FROM runs WHERE name = ?1",
+                    [run.to_string()],
+                    |row| Ok((run_head(run, row)?, row.get::<_, i64>(6)?)),
+                )
+                .optional()
+                .map_err(&failed)?;
+            let Some((mut head, id)) = found else { return Ok(None) };
+            let tail = connection
+                .query_row(
+                    "SELECT n, hash, at FROM decisions WHERE pos > (SELECT pos FROM indexed) AND run = ?1 \
+                     ORDER BY pos DESC LIMIT 1",
+                    [id],
+                    |row| Ok((version(row.get(0)?), Digest(row.get(1)?), Wall(row.get(2)?))),
+                )
+                .optional()
+                .map_err(&failed)?;
+            if let Some(tail) = tail {
+                (head.version, head.hash, head.updated) = tail;
+            }
+            self.newest_summary(&mut head);
+            Ok(Some(head))
+        })
+    }
+
+    /// Lists all runs, the newest first.
+    pub(crate) fn runs(&self) -> Result<Vec<RunHead>, JournalError> {
+        self.with(|connection| {
+            let failed = database(&self.path, "reading the runs");
+            let mut statement = connection
+                .prepare("SELECT run, n, hash, at FROM decisions WHERE pos > (SELECT pos FROM indexed) ORDER BY pos")
+                .map_err(&failed)?;
+            let tail = statement
+                .query_map([], |row| {
+                    let head = (version(row.get(1)?), Digest(row.get(2)?), Wall(row.get(3)?));
+                    Ok((row.get::<_, i64>(0)?, head))
+                })
+                .and_then(Iterator::collect::<rusqlite::Result<HashMap<_, _>>>)
+                .map_err(&failed)?;
+            let mut statement = connection
+                .prepare(
+                    "SELECT name, version, hash, created, updated, summary, id FROM runs \
+                     ORDER BY created DESC, id DESC",
+                )
+                .map_err(&failed)?;
+            let mut rows = statement.query([]).map_err(&failed)?;
+            let mut runs = Vec::new();
+            while let Some(row) = rows.next().map_err(&failed)? {
+                let name: String = row.get(0).map_err(&failed)?;
+                let run = name
+                    .parse()
+                    .map_err(|_| damaged(&self.path, 0, format!("`{name}` is not the id of a run")))?;
+                let mut head = run_head(run, row).map_err(&failed)?;
+                if let Some(tail) = tail.get(&row.get(6).map_err(&failed)?) {
+                    (head.version, head.hash, head.updated) = *tail;
+                }
+                self.newest_summary(&mut head);
+                runs.push(head);
+            }
+            Ok(runs)
+        })
+    }
+
+    fn newest_summary(&self, head: &mut RunHead) {
+        let pending = self.summaries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(summary) = pending.get(&head.run) {
+            head.summary = Some(summary.clone());
+        }
+    }
+}
+
+fn run_head(run: RunId, row: &rusqlite::Row<'_>) -> rusqlite::Result<RunHead> {
+    Ok(RunHead {
+        run,
+        version: version(row.get(1)?),
+        hash: Digest(row.get(2)?),
+        created: Wall(row.get(3)?),
+        updated: Wall(row.get(4)?),
+        summary: row.get(5)?,
+    })
+}
+
+/// A walk along the chain of one run.
+struct Walk<'a> {
+    run: RunId,
+    /// The number of the last decision seen, and its hash if it was seen.
+    n: Version,
+    hash: Option<Digest>,
+    path: &'a Path,
+}
+
+impl Walk<'_> {
+    /// Visits the rows of one statement. Returns whether the walk goes on.
+    fn rows(
+        &mut self,
+        connection: &Connection,
+        sql: &str,
+        params: impl rusqlite::Params,
+        visit: &mut dyn FnMut(RowRef<'_>) -> bool,
+    ) -> Result<bool, JournalError> {
+        let failed = database(self.path, "reading decisions");
+        let mut statement = connection.prepare(sql).map_err(&failed)?;
+        let mut rows = statement.query(params).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let row = row_ref(self.run, row).map_err(&failed)?;
+            self.step(&row).map_err(|broken| fault(self.path, JournalErrorKind::Broken(broken)))?;
+            if !visit(row) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, row: &RowRef<'_>) -> Result<(), BrokenChain> {
+        let broken = |kind| Err(BrokenChain { run: self.run, n: row.n, kind });
+        if row.n != self.n.next() {
+            return broken(BrokenChainKind::Gap { expected: self.n.next() });
+        }
+        if let Some(expected) = self.hash.filter(|hash| *hash != row.prev) {
+            return broken(BrokenChainKind::OtherPast { expected, found: row.prev });
+        }
+        if self.n == Version(0) && row.prev != Digest::ZERO {
+            return broken(BrokenChainKind::OtherPast { expected: Digest::ZERO, found: row.prev });
+        }
+        (self.n, self.hash) = (row.n, Some(row.hash));
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The tables of a journal, the marks that say it is one, and how a connection to it is set up.
+//!
+//! The layout is described for people in `docs/journal-format.md`.
+
+use std::{path::Path, thread, time::Duration};
+
+use kapell_engine::port::journal::{JournalError, JournalErrorKind};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::fault::{damaged, database, fault};
+
+/// The format that this program writes, kept in `PRAGMA user_version`.
+pub const FORMAT: u32 = 1;
+
+/// The mark of a kapell journal, kept in `PRAGMA application_id`: the letters `kapl`.
+pub(crate) const APPLICATION: i32 = 0x6b61_706c;
+
+/// How often a connection asks for a lock that another process holds: in steps of 0.2 ms, 1 ms, then 5 ms.
+///
+/// SQLite's own handler waits up to 100 ms a step, which a commit of another process is long through with.
+fn wait_for_lock(polls: i32, limit: Duration) -> bool {
+    let (step, passed) = match u32::try_from(polls).unwrap_or(0) {
+        polls @ 0..50 => (Duration::from_micros(200), Duration::from_micros(200) * polls),
+        polls @ 50..250 => (Duration::from_millis(1), Duration::from_millis(u64::from(polls - 40))),
+        polls => (Duration::from_millis(5), Duration::from_millis(u64::from(polls - 250) * 5 + 210)),
+    };
+    if passed < limit {
+        thread::sleep(step);
+    }
+    passed < limit
+}
+
+/// Everything that `sqlite_schema` of format 1 holds, statement by statement, as written.
+pub(crate) const TABLES: [&str; 5] = [
+    // One row is one run. `version`, `hash`, `updated` and `summary` are what it was at `indexed.pos`.
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, \
+     hash BLOB NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL, summary TEXT) STRICT",
+    // One row is one decision. `body` is last, so that a scan of the others need not touch overflow pages.
+    "CREATE TABLE decisions(pos INTEGER PRIMARY KEY, run INTEGER NOT NULL, n INTEGER NOT NULL, \
+     at INTEGER NOT NULL, elapsed INTEGER NOT NULL, actor TEXT NOT NULL, cause TEXT NOT NULL, \
+     prev BLOB NOT NULL, hash BLOB NOT NULL, body TEXT NOT NULL) STRICT",
+    // One row says: decisions n .. n+count-1 of `run` stand at pos .. pos+count-1.
+    "CREATE TABLE stretches(run INTEGER NOT NULL, n INTEGER NOT NULL, pos INTEGER NOT NULL, \
+     count INTEGER NOT NULL, PRIMARY KEY(run, n)) STRICT, WITHOUT ROWID",
+    // Its one row says up to which `pos` the tables `runs` and `stretches` go.
+    "CREATE TABLE indexed(one INTEGER PRIMARY KEY CHECK(one = 1), pos INTEGER NOT NULL) STRICT",
+    "CREATE VIEW events AS SELECT d.pos, r.name AS run, d.n, e.key AS i, \
+     strftime('%Y-%m-%dT%H:%M:%fZ', d.at / 1000.0, 'unixepoch') AS at, d.elapsed, d.actor, d.cause, \
+     t.key AS type, t.value AS payload \
+     FROM decisions d JOIN runs r ON r.id = d.run, json_each(d.body) e, \
+     json_each(CASE e.type WHEN 'object' THEN e.value ELSE json_object(e.atom, NULL) END) t",
+];
+
+/// Writes a new, empty journal to `path`, which must not exist, durable when this returns.
+pub(crate) fn create(path: &Path, page_size: u32) -> Result<(), JournalError> {
+    let failed = database(path, "creating the journal");
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
+    let mut script = format!(
+        "PRAGMA page_size={page_size}; PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;\n"
+    );
+    for table in TABLES {
+        script.push_str(table);
+        script.push_str(";\n");
+    }
+    script.push_str("INSERT INTO indexed(one, pos) VALUES(1, 0);\n");
+    script.push_str(&format!("PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT}; COMMIT;"));
+    connection.execute_batch(&script).map_err(&failed)?;
+    // Closing the only connection moves all to the main file and removes the write-ahead log.
+    connection.close().map_err(|(_, error)| failed(error))
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reading only.
+    Read,
+    /// Appending.
+    Write,
+}
+
+/// Opens a connection to the journal at `path`, which must exist.
+pub(crate) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Connection, JournalError> {
+    let failed = database(path, "opening the journal");
+    // Readers, too, need the right to write: they share the index of the write-ahead log.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
+    connection.busy_handler(Some(move |polls| wait_for_lock(polls, busy))).map_err(&failed)?;
+    // Checkpoints are made by the writer after its acks, not by whoever commits.
+    connection
+        .execute_batch(match access {
+            Access::Write => {
+                "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=8388608;"
+            }
+            Access::Read => "PRAGMA query_only=1;",
+        })
+        .map_err(&failed)?;
+    Ok(connection)
+}
+
+/// Checks that what a connection is to is a journal of a format that this program knows.
+pub(crate) fn check_marks(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let failed = database(path, "reading the journal's header");
+    let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let application = number("application_id").map_err(&failed)?;
+    if application != i64::from(APPLICATION) {
+        return Err(damaged(path, 68, "this is not a kapell journal"));
+    }
+    let found = number("user_version").map_err(&failed)?;
+    let found = u32::try_from(found).unwrap_or(u32::MAX);
+    if found > FORMAT {
+        return Err(fault(path, JournalErrorKind::FormatTooNew { found, known: FORMAT }));
+    }
+    if found == 0 {
+        return Err(damaged(path, 60, "the format version is missing"));
+    }
+    let mode: String =
+        connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).map_err(&failed)?;
+    if mode != "wal" {
+        return Err(damaged(path, 18, "the journal is not in write-ahead mode"));
+    }
+    Ok(())
+}
