@@ -13,7 +13,6 @@
 //!
 //! The modules stand in the order in which to read them.
 
-mod artifacts;
 mod fault; // ground: refusals as errors
 
 mod schema;

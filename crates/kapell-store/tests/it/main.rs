@@ -1,5 +1,7 @@
 //! Tests of the store against real files.
 
+#![allow(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 mod append;
 mod common;
 mod owners;
