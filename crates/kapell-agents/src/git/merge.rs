@@ -1,0 +1,467 @@
+//! Moves the user's branch to what a run has landed, and back.
+//!
+//! The steps are functions of their own, because a crash can come between any two: the caller
+//! writes down (target, old, new) durably after [`House::prepare_merge`], then
+//! [`House::move_target`] swaps the ref, then [`House::finish_checkout`] updates the working trees
+//! that have the target checked out. The last two may be repeated as often as need be.
+//!
+//! Taking a merge back is the same with `old` and `new` exchanged.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use kapell_core::id::Oid;
+
+use super::{
+    config::Config,
+    error::{Error, ErrorKind, Result, at, printable},
+    house::{House, Step, config_text},
+    process::Call,
+    refs,
+    transfer::shown,
+    user::{UserRepo, Worktree},
+};
+
+const DOING: &str = "merge";
+/// How a lock of ours begins; what follows is the number of the process.
+const MARK: &str = "kapell ";
+
+/// A merge that can be done: objects are in place, and no working tree objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergePlan {
+    /// The full name of the branch.
+    pub target: String,
+    /// Where it is.
+    pub old: Oid,
+    /// Where it shall be.
+    pub new: Oid,
+    /// The working trees that have it checked out.
+    pub worktrees: Vec<PathBuf>,
+}
+
+/// What became of one working tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkout {
+    /// The working tree.
+    pub worktree: PathBuf,
+    /// Whether it was updated by this call.
+    pub step: Step,
+}
+
+impl House {
+    /// Checks that `target` can be moved from `old` to `new`, and brings the objects over.
+    ///
+    /// Nothing that a person sees is touched: the user's repository gains objects, no more.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::Moved`] if the target is not at `old`.
+    /// - [`ErrorKind::Dirty`], [`ErrorKind::Busy`] or [`ErrorKind::InTheWay`] if a working tree
+    ///   that has it checked out cannot be updated.
+    /// - [`ErrorKind::LockHeld`] if git is at work in one.
+    pub fn prepare_merge(&self, user: &UserRepo, target: &str, old: Oid, new: Oid) -> Result<MergePlan> {
+        let found = user.find_ref(target)?;
+        if found != Some(old) {
+            return Err(moved(target, old, found));
+        }
+        self.export(new, Some(old), shared_setting(user))?;
+        let worktrees = holding(user, target)?;
+        for worktree in &worktrees {
+            self.check_worktree(user, worktree, old, new)?;
+        }
+        let worktrees = worktrees.into_iter().map(|worktree| worktree.path).collect();
+        Ok(MergePlan { target: target.to_owned(), old, new, worktrees })
+    }
+
+    /// Moves `target` from `old` to `new` in one step; `reason` goes into its reflog.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Moved`] if it is at neither.
+    pub fn move_target(
+        &self,
+        user: &UserRepo,
+        target: &str,
+        old: Oid,
+        new: Oid,
+        reason: &str,
+    ) -> Result<Step> {
+        let found = user.find_ref(target)?;
+        if found == Some(new) {
+            return Ok(Step::Already);
+        }
+        if found != Some(old) {
+            return Err(moved(target, old, found));
+        }
+        match self.update_user_ref(user, target, Some(old), Some(new), reason) {
+            Ok(()) => Ok(Step::Done),
+            Err(error) => match user.find_ref(target)? {
+                Some(found) if found == new => Ok(Step::Already),
+                found if found != Some(old) => Err(moved(target, old, found)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Updates every working tree that has `target` checked out, once the ref has moved.
+    ///
+    /// One that a crash left half updated is recognised: each of its files is either as in `old`
+    /// or as in `new`. Files that a person has changed since are never overwritten.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Moved`] if the target is not at `new`, or as
+    /// [`House::prepare_merge`] for a working tree that cannot be updated now.
+    pub fn finish_checkout(
+        &self,
+        user: &UserRepo,
+        target: &str,
+        old: Oid,
+        new: Oid,
+    ) -> Result<Vec<Checkout>> {
+        let found = user.find_ref(target)?;
+        if found != Some(new) {
+            return Err(moved(target, new, found));
+        }
+        let mut done = Vec::new();
+        for worktree in holding(user, target)? {
+            let lock = IndexLock::take(&worktree.git_dir)?;
+            let step = self.update_worktree(user, &worktree, old, new)?;
+            drop(lock);
+            done.push(Checkout { worktree: worktree.path, step });
+        }
+        Ok(done)
+    }
+
+    fn check_worktree(&self, user: &UserRepo, worktree: &Worktree, old: Oid, new: Oid) -> Result<()> {
+        if let Some(what) = worktree.busy {
+            let kind = ErrorKind::Busy { worktree: worktree.path.clone(), what };
+            return Err(Error::new(DOING, kind));
+        }
+        let lock = worktree.git_dir.join("index.lock");
+        if lock.exists() && !IndexLock::is_abandoned(&lock) {
+            return Err(Error::new(DOING, ErrorKind::LockHeld { lock: printable_path(&lock) }));
+        }
+        let view = View::new(self, user, worktree)?;
+        let dirty = view.status(old)?;
+        if !dirty.is_empty() {
+            return Err(dirty_error(worktree, &dirty));
+        }
+        view.read_tree(&["-n", "-m", "-u"], &[old, new]).map_err(|error| in_the_way(worktree, error))
+    }
+
+    fn update_worktree(&self, user: &UserRepo, worktree: &Worktree, old: Oid, new: Oid) -> Result<Step> {
+        let view = View::new(self, user, worktree)?;
+        let dirty = view.status(old)?;
+        if dirty.is_empty() {
+            view.read_tree(&["-m", "-u"], &[old, new]).map_err(|error| in_the_way(worktree, error))?;
+        } else if view.status(new)?.is_empty() {
+            return Ok(Step::Already);
+        } else {
+            self.check_half_updated(user, worktree, &dirty, old, new)?;
+            view.read_tree(&["--reset", "-u"], &[new])?;
+        }
+        view.install()?;
+        Ok(Step::Done)
+    }
+
+    /// Makes sure that every file is as in `old` or as in `new`, so that none can be lost.
+    fn check_half_updated(
+        &self,
+        user: &UserRepo,
+        worktree: &Worktree,
+        dirty: &[Changed],
+        old: Oid,
+        new: Oid,
+    ) -> Result<()> {
+        let added = self.added_between(old, new)?;
+        let view = View::new(self, user, worktree)?;
+        fs::remove_file(view.index()).or_else(absent_is_fine).map_err(at(&view.index(), DOING))?;
+        view.read_tree(&[], &[new])?;
+        let unlike_new = view.status(new)?;
+        let unlike_both =
+            dirty.iter().filter(|one| one.staged || unlike_new.iter().any(|two| two.path == one.path));
+        let strange = unlike_new.iter().filter(|one| !one.gone && added.contains(&one.path));
+        let paths: BTreeSet<_> = unlike_both.chain(strange).map(|changed| changed.path.clone()).collect();
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let kind = ErrorKind::InTheWay { worktree: worktree.path.clone(), paths: shown(paths) };
+        Err(Error::new("finish the merge", kind))
+    }
+
+    fn added_between(&self, old: Oid, new: Oid) -> Result<BTreeSet<Vec<u8>>> {
+        let call =
+            self.call("diff-tree").args(["-r", "-z", "--name-only", "--no-renames", "--diff-filter=A"]);
+        let out = call.args([old.to_string(), new.to_string()]).run()?;
+        Ok(out.split(|&byte| byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+}
+
+fn moved(target: &str, expected: Oid, found: Option<Oid>) -> Error {
+    let kind = ErrorKind::Moved { name: target.to_owned(), expected: Some(expected), found };
+    Error::new(DOING, kind)
+}
+
+fn dirty_error(worktree: &Worktree, dirty: &[Changed]) -> Error {
+    let paths = shown(dirty.iter().map(|changed| &changed.path));
+    Error::new(DOING, ErrorKind::Dirty { worktree: worktree.path.clone(), paths })
+}
+
+fn in_the_way(worktree: &Worktree, error: Error) -> Error {
+    match *error.kind {
+        ErrorKind::Exit(failure) => {
+            let paths = failure.stderr.lines().map(|line| line.trim().to_owned()).collect();
+            Error::new(DOING, ErrorKind::InTheWay { worktree: worktree.path.clone(), paths })
+        }
+        kind => Error::new(error.doing, kind),
+    }
+}
+
+fn printable_path(path: &Path) -> String {
+    printable(path.as_os_str().as_encoded_bytes())
+}
+
+fn absent_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+fn holding(user: &UserRepo, target: &str) -> Result<Vec<Worktree>> {
+    let mut worktrees = user.worktrees()?;
+    worktrees.retain(|worktree| worktree.branch.as_deref() == Some(target));
+    Ok(worktrees)
+}
+
+fn shared_setting(user: &UserRepo) -> Option<&str> {
+    let value = user.config().get("core.sharedrepository")?;
+    value.bytes().all(|byte| byte.is_ascii_alphanumeric()).then_some(value)
+}
+
+/// The settings of the user's that say how files look on disk. None of them names a program.
+fn checkout_settings(config: &Config) -> Vec<String> {
+    const KNOWN: &[(&str, &[&str])] = &[
+        ("core.autocrlf", &["true", "false", "input"]),
+        ("core.eol", &["lf", "crlf", "native"]),
+        ("core.filemode", &["true", "false"]),
+        ("core.symlinks", &["true", "false"]),
+        ("core.ignorecase", &["true", "false"]),
+        ("core.precomposeunicode", &["true", "false"]),
+        ("core.sparsecheckout", &["true", "false"]),
+        ("core.sparsecheckoutcone", &["true", "false"]),
+    ];
+    let mut settings = Vec::new();
+    for (name, values) in KNOWN {
+        if let Some(value) = config.get(name).map(str::to_ascii_lowercase)
+            && values.contains(&value.as_str())
+        {
+            settings.push(format!("{name}={value}"));
+        }
+    }
+    settings
+}
+
+/// One path that is not as the commit has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Changed {
+    path: Vec<u8>,
+    /// The index has something else than the commit, or a conflict.
+    staged: bool,
+    /// The file is not there.
+    gone: bool,
+}
+
+/// A throw-away git directory of ours that shows one working tree of the user's.
+///
+/// It has our configuration, a copy of that tree's index, and the user's objects, so that git can
+/// compare and update files there without reading anything of theirs that could name a program.
+#[derive(Debug)]
+struct View<'h> {
+    house: &'h House,
+    dir: PathBuf,
+    worktree: Worktree,
+    settings: Vec<String>,
+}
+
+static VIEWS: AtomicU64 = AtomicU64::new(0);
+
+impl<'h> View<'h> {
+    fn new(house: &'h House, user: &UserRepo, worktree: &Worktree) -> Result<Self> {
+        let count = VIEWS.fetch_add(1, Ordering::Relaxed);
+        let dir = house.dir().join(format!("view-{}-{count}", std::process::id()));
+        let mut config = user.config().clone();
+        let own = worktree.git_dir.join("config.worktree");
+        if config.is_true("extensions.worktreeconfig")
+            && let Some(text) = refs::read_small(&own).map_err(at(&own, DOING))?
+        {
+            config = config.followed_by(&Config::parse(&text));
+        }
+        let settings = checkout_settings(&config);
+        let view = Self { house, dir, worktree: worktree.clone(), settings };
+        view.fill(user).map_err(at(&view.dir, "look at a working tree"))?;
+        Ok(view)
+    }
+
+    fn fill(&self, user: &UserRepo) -> io::Result<()> {
+        if self.dir.exists() {
+            fs::remove_dir_all(&self.dir)?;
+        }
+        for sub in ["objects/info", "refs/heads", "info"] {
+            fs::create_dir_all(self.dir.join(sub))?;
+        }
+        fs::copy(self.house.dir().join("objects/info/alternates"), self.dir.join("objects/info/alternates"))?;
+        fs::write(self.dir.join("config"), config_text(user.object_format(), false))?;
+        fs::write(self.dir.join("HEAD"), "ref: refs/heads/none\n")?;
+        fs::write(self.dir.join("info/exclude"), self.house.excludes())?;
+        if let Some(shallow) = self.house.shallow() {
+            fs::write(self.dir.join("shallow"), shallow)?;
+        }
+        for file in ["index", "info/sparse-checkout"] {
+            match fs::copy(self.worktree.git_dir.join(file), self.dir.join(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
+    fn call(&self, command: &str) -> Call<'_> {
+        let tree = &self.worktree.path;
+        let call = self.house.git().call(tree, command).git_dir(&self.dir).work_tree(tree);
+        self.settings.iter().fold(call, |call, setting| call.set(setting.clone()))
+    }
+
+    /// Lists what differs from `commit`, in the index or in tracked files.
+    ///
+    /// The copy of the index is refreshed on the way: a file that was only touched is no change.
+    fn status(&self, commit: Oid) -> Result<Vec<Changed>> {
+        let head = self.dir.join("HEAD");
+        fs::write(&head, format!("{commit}\n")).map_err(at(&head, DOING))?;
+        let call = self.call("status").args(["--porcelain=v2", "-z", "--untracked-files=no"]);
+        let call = call.args(["--ignore-submodules=all", "--no-renames", "--no-ahead-behind"]);
+        let out = call.env("GIT_OPTIONAL_LOCKS", "1").run()?;
+        Ok(out.split(|&byte| byte == 0).filter_map(parse_status).collect())
+    }
+
+    fn read_tree(&self, options: &[&str], trees: &[Oid]) -> Result<()> {
+        let call = self.call("read-tree").args(options).args(trees.iter().map(ToString::to_string));
+        call.run().map(|_| ())
+    }
+
+    /// Puts the copy of the index in the place of the user's, whose lock the caller holds.
+    fn install(&self) -> Result<()> {
+        let place = self.worktree.git_dir.join("index");
+        let draft = self.worktree.git_dir.join("index.kapell");
+        let copy = || {
+            fs::copy(self.index(), &draft)?;
+            File::open(&draft)?.sync_all()?;
+            fs::rename(&draft, &place)
+        };
+        copy().map_err(at(&place, "write the index"))
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        // A view that stays behind takes a little room; the next `compact` removes it.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Reads one record of `git status --porcelain=v2 -z` (git-status(1), "Porcelain Format Version 2").
+fn parse_status(record: &[u8]) -> Option<Changed> {
+    let fields = match record.first()? {
+        b'1' => 8,
+        b'u' => 10,
+        _ => return None,
+    };
+    let path = record.splitn(fields + 1, |&byte| byte == b' ').nth(fields)?.to_vec();
+    let (x, y) = (*record.get(2)?, *record.get(3)?);
+    Some(Changed { path, staged: x != b'.' || record[0] == b'u', gone: y == b'D' })
+}
+
+/// The lock on the index of a working tree, in git's own protocol.
+#[derive(Debug)]
+struct IndexLock {
+    path: PathBuf,
+}
+
+impl IndexLock {
+    fn take(git_dir: &Path) -> Result<Self> {
+        let path = git_dir.join("index.lock");
+        if Self::is_abandoned(&path) {
+            fs::remove_file(&path).or_else(absent_is_fine).map_err(at(&path, DOING))?;
+        }
+        match File::create_new(&path) {
+            Ok(mut file) => {
+                let lock = Self { path };
+                writeln!(file, "{MARK}{}", std::process::id()).map_err(at(&lock.path, DOING))?;
+                Ok(lock)
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::new(DOING, ErrorKind::LockHeld { lock: printable_path(&path) }))
+            }
+            Err(error) => Err(at(&path, DOING)(error)),
+        }
+    }
+
+    /// Returns whether the lock was ours, and the process that held it is gone.
+    fn is_abandoned(path: &Path) -> bool {
+        let Ok(Some(bytes)) = refs::read_small(path) else { return false };
+        let Ok(text) = std::str::from_utf8(&bytes) else { return false };
+        let pid = text.strip_prefix(MARK).and_then(|pid| pid.trim().parse().ok());
+        let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { return false };
+        matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+    }
+}
+
+impl Drop for IndexLock {
+    fn drop(&mut self) {
+        // Already gone is as good; a lock that cannot be removed is told by the next command.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_records_are_read() {
+        let changed = |text: &str| parse_status(text.as_bytes());
+        assert_eq!(
+            changed("1 .M N... 100644 100644 100644 aa bb a file"),
+            Some(Changed { path: b"a file".into(), staged: false, gone: false })
+        );
+        assert_eq!(
+            changed("1 A. N... 000000 100644 100644 aa bb new"),
+            Some(Changed { path: b"new".into(), staged: true, gone: false })
+        );
+        assert_eq!(
+            changed("u UU N... 1 2 3 4 h1 h2 h3 both"),
+            Some(Changed { path: b"both".into(), staged: true, gone: false })
+        );
+        assert_eq!(
+            changed("1 .D N... 1 2 3 a b x"),
+            Some(Changed { path: b"x".into(), staged: false, gone: true })
+        );
+        assert_eq!(changed("# branch.oid x"), None);
+        assert_eq!(changed(""), None);
+    }
+
+    #[test]
+    fn only_harmless_settings_are_passed_on() {
+        let config = Config::parse(
+            b"[core]\nautocrlf = INPUT\neol = $(touch x)\nfsmonitor = evil\nsparseCheckout = true\nhooksPath = x",
+        );
+        assert_eq!(checkout_settings(&config), ["core.autocrlf=input", "core.sparsecheckout=true"]);
+    }
+}

@@ -1,0 +1,25 @@
+//! The git boundary: everything that kapell does with git.
+//!
+//! **Invariant:** git never runs with the user's or an agent's repository as its git directory,
+//! save for one compare-and-swap of a ref, so that no hook, filter or setting of theirs is ever
+//! executed. All else happens in the [`House`], a bare repository of kapell's own.
+
+mod chain; // joining commits
+pub mod config; // ground: the text of configuration files
+pub mod error;
+pub mod house; // kapell's own repository
+pub mod merge; // into the user's branch
+pub(crate) mod process; // the one place that starts git
+pub mod protect;
+pub(crate) mod refs; // refs as files
+pub(crate) mod transfer; // objects from one repository to another
+pub mod user; // the user's repository, read as files // files that a task must not change
+
+pub use chain::{Chain, Conflict, Entry};
+pub use error::{Error, ErrorKind, Failure, Result, printable};
+pub use house::{
+    BaseFacts, House, HouseOptions, Signature, Stamp, Step, base_ref, head_ref, salvage_ref, trailers,
+};
+pub use process::Git;
+pub use refs::is_ref_name;
+pub use user::{Head, Identity, ObjectFormat, UserRepo, Worktree};

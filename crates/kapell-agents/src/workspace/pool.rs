@@ -1,0 +1,452 @@
+//! The pool of workspaces: directories that are made once and reset between uses.
+//!
+//! Making a tree costs a checkout, and its build state (`target/`, `node_modules/`) costs far
+//! more, so a workspace that comes back is reset by touching only what differs.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use kapell_core::id::{AttemptNo, Oid, RunId, TaskId};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    dotgit::{self, DirId},
+    permissions::{make_readable, set_read_only},
+    remove::remove_tree,
+};
+use crate::git::{Error, ErrorKind, House, Identity, Result, error::at, house::replace, refs::read_small};
+
+/// What a workspace is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An agent works in it, and what it leaves is submitted.
+    Clone,
+    /// An agent looks at it; a change makes the attempt fail.
+    ReadOnly,
+    /// Acceptance commands run in it.
+    Check,
+}
+
+impl Kind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Clone => "clone",
+            Self::ReadOnly => "read",
+            Self::Check => "check",
+        }
+    }
+}
+
+/// The attempt that a workspace is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: TaskId,
+    /// The attempt.
+    pub attempt: AttemptNo,
+}
+
+/// What is wanted of a workspace.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What for.
+    pub kind: Kind,
+    /// The commit, or for [`Kind::Check`] the commit or tree, to be checked out.
+    pub base: Oid,
+    /// For whom; noted on disk, so that after a crash the workspace is found again.
+    pub owner: Option<Owner>,
+    /// A text that stands for `prepare`, `carry` and the like: build state is shared only between
+    /// uses with the same one.
+    pub profile: String,
+    /// The branch on which the agent finds itself (the part after `refs/heads/`).
+    pub branch: String,
+    /// The name under which the agent commits.
+    pub who: Identity,
+    /// Whether ignored files of earlier uses are deleted too.
+    pub fresh: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Meta {
+    version: u32,
+    kind: Kind,
+    profile: String,
+    base: Option<Oid>,
+    owner: Option<Owner>,
+    /// Both are `None` while the workspace is being made.
+    tree: Option<DirId>,
+    dot_git: Option<DirId>,
+    prepared: bool,
+}
+
+const META_VERSION: u32 = 1;
+
+/// A directory in use. The lock on it ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Workspace {
+    pub(crate) house: House,
+    slot: PathBuf,
+    meta: Meta,
+    _lock: File,
+}
+
+impl Workspace {
+    /// Returns the top of the files, where the agent or the command runs.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.slot.join("tree")
+    }
+
+    /// Returns what it is for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.meta.kind
+    }
+
+    /// Returns for whom it is held.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        self.meta.owner
+    }
+
+    /// Returns the commit that was checked out.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::WorkspaceGone`] if it was never finished.
+    pub fn base(&self) -> Result<Oid> {
+        self.meta.base.ok_or_else(|| self.gone())
+    }
+
+    /// Returns whether [`Workspace::mark_prepared`] was called since its files were made.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        self.meta.prepared
+    }
+
+    /// Notes that what is done once per workspace has been done.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the note cannot be written.
+    pub fn mark_prepared(&mut self) -> Result<()> {
+        self.meta.prepared = true;
+        self.save()
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.slot.join("index")
+    }
+
+    pub(crate) fn gone(&self) -> Error {
+        Error::new("use the workspace", ErrorKind::WorkspaceGone { dir: self.tree() })
+    }
+
+    /// Makes sure that the directory is still the one that was made.
+    pub(crate) fn check_there(&self) -> Result<()> {
+        if self.meta.tree.is_some() && DirId::of(&self.tree()) == self.meta.tree {
+            Ok(())
+        } else {
+            Err(self.gone())
+        }
+    }
+
+    /// Says why the agent's commits cannot be taken over, if they cannot.
+    pub(crate) fn check_dot_git(&self) -> std::result::Result<(), String> {
+        dotgit::check(&self.house, &self.tree(), self.meta.dot_git)
+    }
+
+    fn save(&self) -> Result<()> {
+        let path = self.slot.join("meta.json");
+        let text = serde_json::to_vec(&self.meta).map_err(io::Error::other).map_err(at(&path, "save"))?;
+        replace(&path, &text).map_err(at(&path, "note the state of a workspace"))
+    }
+
+    /// Brings the files to what `request` wants.
+    fn fill(&mut self, request: &Request) -> Result<()> {
+        let tree = self.tree();
+        let reused = self.meta.tree.is_some();
+        self.unlock_index()?;
+        if reused {
+            self.check_there()?;
+            remove_tree(&tree.join(".git")).map_err(at(&tree, "reset a workspace"))?;
+            if self.meta.kind == Kind::ReadOnly {
+                make_readable(&tree).map_err(at(&tree, "reset a workspace"))?;
+            }
+        } else {
+            for old in [self.index(), tree.clone()] {
+                remove_tree(&old).map_err(at(&old, "make a workspace"))?;
+            }
+            fs::create_dir(&tree).map_err(at(&tree, "make a workspace"))?;
+        }
+        let git = |command: &str| self.house.call_in(&tree, &self.index(), command);
+        git("read-tree").args(["--reset", "-u"]).arg(request.base.to_string()).run()?;
+        if reused {
+            // Twice -f: a repository that an agent made inside goes too.
+            git("clean").arg(if request.fresh { "-ffdqx" } else { "-ffdq" }).run()?;
+        }
+        let made =
+            dotgit::make(&self.house, &tree, &self.index(), request.base, &request.branch, &request.who);
+        let dot_git = made.map_err(at(&tree, "make a workspace"))?;
+        if request.kind == Kind::ReadOnly {
+            set_read_only(&tree).map_err(at(&tree, "make a workspace"))?;
+        }
+        self.meta.tree = DirId::of(&tree);
+        self.meta.dot_git = Some(dot_git);
+        self.meta.base = Some(request.base);
+        self.meta.prepared &= reused && !request.fresh;
+        self.save()
+    }
+}
+
+/// The workspaces of one repository, in one directory, shared by all kapell processes.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    house: House,
+    dir: PathBuf,
+    limit: usize,
+}
+
+impl Pool {
+    /// Opens the pool at `dir`, which holds at most `limit` workspaces.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the directory cannot be made.
+    pub fn open(house: House, dir: &Path, limit: usize) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(at(dir, "open the pool of workspaces"))?;
+        let dir = fs::canonicalize(dir).map_err(at(dir, "open the pool of workspaces"))?;
+        Ok(Self { house, dir, limit })
+    }
+
+    /// Gets a workspace: one that is free, best with the same base, else a new one.
+    ///
+    /// # Errors
+    ///
+    /// - [`ErrorKind::PoolFull`] if all are in use.
+    /// - [`ErrorKind::MissingObject`] if the base is not there.
+    pub fn acquire(&self, request: &Request) -> Result<Workspace> {
+        let slots = self.slots()?;
+        let mut free: Vec<_> = slots.iter().filter_map(|slot| Some((slot, read_meta(slot)?))).collect();
+        free.retain(|(_, meta)| meta.owner.is_none() && meta.kind == request.kind);
+        free.sort_by_key(|(_, meta)| (meta.profile != request.profile, meta.base != Some(request.base)));
+        for (slot, meta) in &free {
+            // One with another profile is worth less than the room for a new one.
+            if meta.profile != request.profile && slots.len() < self.limit {
+                break;
+            }
+            let Some(lock) = try_lock(slot)? else { continue };
+            // Somebody may have used it between the look and the lock.
+            let Some(mut meta) = read_meta(slot).filter(|meta| meta.owner.is_none()) else { continue };
+            if meta.profile != request.profile {
+                meta.tree = None;
+            }
+            let house = self.house.clone();
+            let mut workspace = Workspace { house, slot: (*slot).clone(), meta, _lock: lock };
+            match self.take(&mut workspace, request) {
+                Ok(()) => return Ok(workspace),
+                Err(error) if is_about_objects(&error) => return Err(error),
+                // It was broken by its last user. Deleting it costs a checkout, no more.
+                Err(_) => self.discard(workspace)?,
+            }
+        }
+        if self.slots()?.len() >= self.limit {
+            return Err(Error::new("get a workspace", ErrorKind::PoolFull { limit: self.limit }));
+        }
+        let mut workspace = self.make_slot(request)?;
+        match self.take(&mut workspace, request) {
+            Ok(()) => Ok(workspace),
+            Err(error) => {
+                self.discard(workspace)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn take(&self, workspace: &mut Workspace, request: &Request) -> Result<()> {
+        if workspace.meta.tree.is_some() {
+            // What was tampered with is not reset but thrown away.
+            workspace.check_there()?;
+            let dot_git = workspace.tree().join(".git");
+            if DirId::of(&dot_git) != workspace.meta.dot_git {
+                return Err(workspace.gone());
+            }
+        }
+        workspace.meta.owner = request.owner;
+        workspace.meta.profile.clone_from(&request.profile);
+        workspace.meta.base = None;
+        workspace.save()?;
+        workspace.fill(request)
+    }
+
+    fn make_slot(&self, request: &Request) -> Result<Workspace> {
+        let mut number = 1_u32;
+        let slot = loop {
+            let slot = self.dir.join(format!("{}-{number}", request.kind.prefix()));
+            match fs::create_dir(&slot) {
+                Ok(()) => break slot,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(at(&slot, "make a workspace")(error)),
+            }
+        };
+        let Some(lock) = try_lock(&slot)? else {
+            return Err(Error::new("make a workspace", ErrorKind::PoolFull { limit: self.limit }));
+        };
+        let meta = Meta {
+            version: META_VERSION,
+            kind: request.kind,
+            profile: request.profile.clone(),
+            base: None,
+            owner: request.owner,
+            tree: None,
+            dot_git: None,
+            prepared: false,
+        };
+        Ok(Workspace { house: self.house.clone(), slot, meta, _lock: lock })
+    }
+
+    /// Finds the workspace that is held for `owner`, after the process that held it is gone.
+    ///
+    /// Returns `None` if there is none, or if it is in use right now.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the pool cannot be read.
+    pub fn find(&self, owner: Owner) -> Result<Option<Workspace>> {
+        for slot in self.slots()? {
+            if read_meta(&slot).is_some_and(|meta| meta.owner == Some(owner)) {
+                return self.open_slot(slot);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lists for whom workspaces are held that no process uses.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the pool cannot be read.
+    pub fn abandoned(&self) -> Result<Vec<Owner>> {
+        let mut owners = Vec::new();
+        for slot in self.slots()? {
+            let Some(owner) = read_meta(&slot).and_then(|meta| meta.owner) else { continue };
+            if try_lock(&slot)?.is_some() {
+                owners.push(owner);
+            }
+        }
+        owners.sort_by_key(|owner| (owner.run, owner.task, owner.attempt));
+        Ok(owners)
+    }
+
+    fn open_slot(&self, slot: PathBuf) -> Result<Option<Workspace>> {
+        let Some(lock) = try_lock(&slot)? else { return Ok(None) };
+        let house = self.house.clone();
+        Ok(read_meta(&slot).map(|meta| Workspace { house, slot, meta, _lock: lock }))
+    }
+
+    /// Gives a workspace back. What was to be kept of it has been captured or salvaged.
+    ///
+    /// # Errors
+    ///
+    /// Returns why it cannot be noted.
+    pub fn release(&self, mut workspace: Workspace) -> Result<()> {
+        if workspace.meta.base.is_none() || workspace.check_there().is_err() {
+            return self.discard(workspace);
+        }
+        workspace.meta.owner = None;
+        workspace.save()
+    }
+
+    /// Deletes a workspace.
+    ///
+    /// # Errors
+    ///
+    /// Returns why something cannot be deleted.
+    pub fn discard(&self, workspace: Workspace) -> Result<()> {
+        remove_tree(&workspace.slot).map_err(at(&workspace.slot, "delete a workspace"))
+    }
+
+    /// Deletes workspaces that nobody holds, so that at most `keep` of them stay.
+    ///
+    /// Returns how many were deleted; those used longest ago go first.
+    ///
+    /// # Errors
+    ///
+    /// Returns why something cannot be deleted.
+    pub fn trim(&self, keep: usize) -> Result<usize> {
+        let mut free = Vec::new();
+        for slot in self.slots()? {
+            let used = fs::metadata(slot.join("meta.json")).and_then(|meta| meta.modified()).ok();
+            match read_meta(&slot) {
+                Some(meta) if meta.owner.is_some() => {}
+                // Without a note it was never finished.
+                _ => free.push((used, slot)),
+            }
+        }
+        free.sort();
+        let mut deleted = 0;
+        for (_, slot) in free.iter().take(free.len().saturating_sub(keep)) {
+            if let Some(_lock) = try_lock(slot)? {
+                remove_tree(slot).map_err(at(slot, "delete a workspace"))?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Returns the directory of the pool.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn slots(&self) -> Result<Vec<PathBuf>> {
+        let doing = "read the pool of workspaces";
+        let mut slots = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(at(&self.dir, doing))? {
+            let entry = entry.map_err(at(&self.dir, doing))?;
+            let name = entry.file_name();
+            let is_slot = ["clone-", "read-", "check-"]
+                .iter()
+                .any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes()));
+            if is_slot && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                slots.push(entry.path());
+            }
+        }
+        slots.sort();
+        Ok(slots)
+    }
+}
+
+/// Whether the base is at fault rather than the workspace.
+fn is_about_objects(error: &Error) -> bool {
+    matches!(*error.kind, ErrorKind::MissingObject(_) | ErrorKind::Full(_) | ErrorKind::NoGit)
+}
+
+fn read_meta(slot: &Path) -> Option<Meta> {
+    let bytes = read_small(&slot.join("meta.json")).ok()??;
+    serde_json::from_slice::<Meta>(&bytes).ok().filter(|meta| meta.version == META_VERSION)
+}
+
+/// Locks a slot; `None` if somebody else has it, or it has just been deleted.
+fn try_lock(slot: &Path) -> Result<Option<File>> {
+    let path = slot.join("lock");
+    let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(&path, "lock a workspace")(error)),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        // The name may by now belong to another file, if the slot was deleted in between.
+        Ok(()) => Ok(path.exists().then_some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(at(&path, "lock a workspace")(errno.into())),
+    }
+}
