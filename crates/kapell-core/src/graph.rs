@@ -3,6 +3,10 @@
 //! Edges are kept in compressed sparse rows, 4 bytes each in either direction, so that a graph of a million
 //! tasks and two million edges takes tens of megabytes.
 
+mod timing;
+
+pub use timing::Timing;
+
 use crate::id::TaskId;
 
 /// Lists of task ids, one list per task, in two flat columns.
