@@ -4,3 +4,17 @@
 //! or a workspace *is* stays behind the ports, so no concrete store or adapter is known here.
 
 pub mod port; // what the engine needs from the world
+
+mod workers; // threads for work that blocks
+
+mod live; // one run, with what waits for the disk
+
+pub mod open; // reading a run from the journal
+
+pub mod perform; // effects, through the ports
+
+pub mod host; // the loop
+
+mod children; // runs within runs
+
+pub use live::{Refusal, Reply};

@@ -1,0 +1,124 @@
+//! Child runs: a task that is a workflow is executed as a run of its own, within what its parent grants.
+
+use kapell_core::{
+    budget::{Amount, Limits},
+    command::{Command, Exit},
+    effect::Effect,
+    event::{Outcome, Outputs},
+    id::{AttemptNo, RunId, TaskId},
+    journal::Actor,
+    mission::{Mission, Parent},
+    plan::{ChildSpec, Work},
+    retry::FailureClass,
+    run::Run,
+    task::TaskState,
+};
+
+use crate::{host::Host, open::OpenError, perform::finish};
+
+impl Host {
+    /// Starts, or takes over again, the child runs that effects of `parent` ask for, and stops those that are to end.
+    pub(crate) fn start_children(&mut self, parent: RunId, effects: &[Effect]) {
+        for effect in effects {
+            let (Effect::Start { task, attempt } | Effect::Stop { task, attempt, .. }) = effect else {
+                continue;
+            };
+            let Some(run) = self.run(parent) else { return };
+            let Work::Workflow(spec) = &run.plan().definition(*task).work else { continue };
+            let child = parent.child(*task, *attempt);
+            if matches!(effect, Effect::Stop { .. }) {
+                self.put(child, Actor::Engine, Command::Cancel, None);
+                continue;
+            }
+            let (mission, plan) = (child_mission(run, *task, *attempt, spec), spec.plan.clone());
+            let started = match self.open(child) {
+                Err(OpenError::NoSuchRun(_)) => self.create(child, mission, plan),
+                other => other,
+            };
+            match started {
+                Ok(()) => self.tell_parent(child),
+                Err(error) => {
+                    let exit = failed(format!("its run cannot be started: {error}"), Amount::ZERO);
+                    self.put(parent, Actor::Engine, finish(*task, *attempt, exit), None);
+                }
+            }
+        }
+    }
+
+    /// Tells the parent of a run that is over how it ended.
+    pub(crate) fn tell_parent(&mut self, child: RunId) {
+        let Some(run) = self.run(child).filter(|_| self.is_quiet(child)) else { return };
+        let (Some(parent), Some(outcome)) = (run.mission().parent, run.outcome()) else { return };
+        let exit = self.exit_of(run, outcome);
+        self.close(child);
+        self.put(parent.run, Actor::Engine, finish(parent.task, parent.attempt, exit), None);
+    }
+
+    fn exit_of(&self, run: &Run, outcome: Outcome) -> Exit {
+        let spent = run.ledger().spent();
+        if outcome != Outcome::Succeeded {
+            return failed(format!("its run {} ended {}", run.id(), name(outcome)), spent);
+        }
+        let change = match (run.mission().base, run.landing().map(|landing| landing.head())) {
+            (Some(base), Some(head)) if base != head => match self.performer().change(base, head) {
+                Ok(change) => Some(change),
+                Err(error) => return failed(format!("what its run landed cannot be found: {error}"), spent),
+            },
+            _ => None,
+        };
+        Exit::Succeeded { change, outputs: outputs(run), spent }
+    }
+}
+
+fn name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "well",
+        Outcome::Failed => "in failure",
+        Outcome::Cancelled => "by being cancelled",
+        Outcome::Compensated => "by taking back what it did",
+    }
+}
+
+fn failed(message: String, spent: Amount) -> Exit {
+    Exit::Failed { class: FailureClass::Permanent, message, spent, until: None }
+}
+
+/// The outputs of a child run: those of its tasks, each under `task.output`.
+fn outputs(run: &Run) -> Outputs {
+    let tasks = run.plan().graph().tasks();
+    let named = tasks.filter_map(|task| Some((run.plan().name(task), run.outputs(task)?)));
+    named
+        .flat_map(|(name, outputs)| {
+            outputs.iter().map(move |(key, value)| (format!("{name}.{key}"), value.clone()))
+        })
+        .collect()
+}
+
+fn child_mission(parent: &Run, task: TaskId, attempt: AttemptNo, spec: &ChildSpec) -> Mission {
+    let (slots, reserved) = match parent.state(task) {
+        TaskState::Running(attempt) => (attempt.slots, attempt.reserved),
+        _ => Default::default(),
+    };
+    let granted = |limit: Option<u64>, reserved: u64| limit.map(|_| reserved);
+    let variables = parent.plan().definition(task).env.iter();
+    let inputs = variables
+        .filter_map(|variable| Some((variable.name.clone(), parent.render(task, &variable.value).ok()?)));
+    Mission {
+        objective: spec.objective.clone(),
+        limits: Limits {
+            usd_micros: granted(parent.limits().usd_micros, reserved.usd_micros),
+            tokens: granted(parent.limits().tokens, reserved.tokens),
+            wall: None,
+            agents: slots.agents,
+            jobs: slots.jobs,
+        },
+        accept: spec.accept.clone(),
+        saga: spec.saga,
+        base: parent.landing().map(|landing| landing.head()),
+        // The parent's draws and the child's must not be the same.
+        seed: parent.mission().seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(task.0)),
+        inputs: inputs.collect(),
+        parent: Some(Parent { run: parent.id(), task, attempt }),
+        ..Mission::default()
+    }
+}

@@ -1,0 +1,130 @@
+//! A run that this process executes.
+
+use std::collections::{HashMap, VecDeque};
+
+use kapell_core::{
+    command::{Command, Rejection},
+    event::Event,
+    id::{GateId, RunId, TaskId},
+    journal::{Actor, Row, Version},
+    run::Run,
+    time::{Elapsed, Millis, Now},
+};
+
+use crate::port::{
+    clock::Clock,
+    journal::{Append, AppendError, Ownership},
+};
+
+/// Called once with what became of a command, after its decision is durable.
+pub type Reply = Box<dyn FnOnce(Result<(), Refusal>) + Send>;
+
+/// Why a command had no effect.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Refusal {
+    /// The decider refused it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// It could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// This process does not execute the run.
+    #[error("run {0} is not executed by this process")]
+    NotHere(RunId),
+}
+
+/// Decisions on their way to the disk, and what waits for them.
+pub(crate) struct InFlight {
+    pub(crate) upto: Version,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) replies: Vec<(Reply, Result<(), Rejection>)>,
+}
+
+/// A run with what this process knows about it besides its state.
+pub(crate) struct Live {
+    pub(crate) run: Run,
+    /// Held for as long as the run is executed here.
+    _ownership: Box<dyn Ownership>,
+    opened_at: Millis,
+    elapsed_before: Elapsed,
+    pub(crate) inbox: Vec<(Actor, Command, Option<Reply>)>,
+    pub(crate) in_flight: VecDeque<InFlight>,
+    /// The question that each running attempt asked last, by its own number.
+    pub(crate) questions: HashMap<TaskId, u32>,
+    pub(crate) gates: HashMap<GateId, u32>,
+    pub(crate) failed: Option<AppendError>,
+    pub(crate) since_snapshot: u64,
+    pub(crate) armed: Option<(Millis, u64)>,
+}
+
+impl Live {
+    pub(crate) fn new(run: Run, ownership: Box<dyn Ownership>, clock: &dyn Clock) -> Self {
+        Self {
+            elapsed_before: run.clock(),
+            opened_at: clock.boot(),
+            run,
+            _ownership: ownership,
+            inbox: Vec::new(),
+            in_flight: VecDeque::new(),
+            questions: HashMap::new(),
+            gates: HashMap::new(),
+            failed: None,
+            since_snapshot: 0,
+            armed: None,
+        }
+    }
+
+    /// Returns the time as a command for this run must carry it.
+    pub(crate) fn now(&self, clock: &dyn Clock) -> Now {
+        Now { wall: clock.wall(), elapsed: self.elapsed(clock.boot()) }
+    }
+
+    fn elapsed(&self, boot: Millis) -> Elapsed {
+        self.elapsed_before.after(Millis(boot.0.saturating_sub(self.opened_at.0)))
+    }
+
+    /// Returns when `at` is on the boot clock.
+    pub(crate) fn boot_at(&self, at: Elapsed) -> Millis {
+        Millis(self.opened_at.0.saturating_add(at.since(self.elapsed_before).0))
+    }
+
+    /// Decides all that waits, and returns what is to be appended. The outcome is kept until it is durable.
+    pub(crate) fn decide(
+        &mut self,
+        clock: &dyn Clock,
+        summary: impl FnOnce(&Run) -> Option<String>,
+    ) -> Result<Option<Append>, Rejection> {
+        let (base, prev) = (self.run.version(), self.run.hash());
+        let now = self.now(clock);
+        let mut waiting = Vec::with_capacity(self.inbox.len());
+        let commands: Vec<_> = std::mem::take(&mut self.inbox)
+            .into_iter()
+            .map(|(actor, command, reply)| {
+                waiting.push(reply);
+                (actor, command)
+            })
+            .collect();
+        let batch = self.run.batch(commands, now)?;
+        let replies = waiting.into_iter().zip(batch.replies);
+        let replies: Vec<_> = replies.filter_map(|(reply, result)| Some((reply?, result))).collect();
+        if batch.rows.is_empty() {
+            // Nothing to make durable, so nothing to wait for but what is on its way already.
+            match self.in_flight.back_mut() {
+                Some(last) => last.replies.extend(replies),
+                None => replies.into_iter().for_each(|(reply, result)| reply(result.map_err(Refusal::from))),
+            }
+            return Ok(None);
+        }
+        self.since_snapshot += batch.rows.len() as u64;
+        let append =
+            Append { run: self.run.id(), base, prev, rows: batch.rows.clone(), summary: summary(&self.run) };
+        self.in_flight.push_back(InFlight {
+            upto: self.run.version(),
+            rows: batch.rows,
+            events: batch.events,
+            replies,
+        });
+        Ok(Some(append))
+    }
+}

@@ -1,0 +1,138 @@
+//! The agents port: attempts are started, stopped and recovered through it; what they say comes back as reports.
+
+use std::{path::PathBuf, sync::Arc};
+
+use kapell_core::{
+    budget::Amount,
+    event::Outputs,
+    id::{AttemptNo, RunId, TaskId},
+    plan::{AgentSpec, Supervise},
+    retry::FailureClass,
+    time::{Millis, Wall},
+};
+
+/// Names an attempt anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptKey {
+    /// The run.
+    pub run: RunId,
+    /// The task.
+    pub task: TaskId,
+    /// The attempt.
+    pub attempt: AttemptNo,
+    /// Whether it takes a task back rather than doing it.
+    pub compensates: bool,
+}
+
+/// What an agent is to do, with every expression computed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Job {
+    /// Run a shell script.
+    Script(String),
+    /// Work on a prompt.
+    Prompt(String),
+    /// Play a script of the scripted agent.
+    Scripted(String),
+}
+
+/// An attempt to be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Which attempt it is.
+    pub key: AttemptKey,
+    /// The name of its task.
+    pub name: String,
+    /// What is to be done.
+    pub job: Job,
+    /// Who shall do it, if an agent of the plan.
+    pub agent: Option<AgentSpec>,
+    /// The environment that the plan gives it.
+    pub env: Vec<(String, String)>,
+    /// The directory in which it works.
+    pub dir: PathBuf,
+    /// How its processes are watched.
+    pub supervise: Supervise,
+    /// How long it may take; the engine stops it, this is for the adapter to know.
+    pub timeout: Option<Millis>,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Its class.
+    pub class: FailureClass,
+    /// What it said last; text of others, not to be shown unescaped.
+    pub message: String,
+    /// When its provider says that it may be asked again.
+    pub until: Option<Wall>,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    /// Whether it says that it did what was asked.
+    pub result: Result<(), Failure>,
+    /// What it gave.
+    pub outputs: Outputs,
+    /// What it cost.
+    pub spent: Amount,
+}
+
+/// What an attempt says. Texts are text of others, not to be shown unescaped.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// How far it is; not kept.
+    Progress {
+        /// From 0 to 1, if it says.
+        fraction: Option<f64>,
+        /// What it says besides.
+        text: String,
+    },
+    /// Something that should be kept.
+    Note(String),
+    /// It asks a person, and waits.
+    Question {
+        /// Names the question within the attempt.
+        question: u32,
+        /// What it asks.
+        text: String,
+        /// What can be answered; anything if empty.
+        choices: Vec<String>,
+    },
+    /// It has ended and nothing of it runs any more. Comes once, last.
+    Finished(Ending),
+}
+
+/// Takes reports. It must return at once.
+pub type Sink = Arc<dyn Fn(AttemptKey, Report) + Send + Sync>;
+
+/// What is left of an attempt that was under way when kapell was killed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Recovered {
+    /// It ended, and a durable record says how.
+    Ended(Ending),
+    /// It did not, or left no record; nothing of it runs any more.
+    Lost {
+        /// What is known about it.
+        message: String,
+    },
+}
+
+/// Starts and stops attempts.
+pub trait Agents: Send + Sync {
+    /// Starts an attempt. What becomes of it is reported to the sink that the implementation was made with.
+    ///
+    /// # Errors
+    ///
+    /// Fails if nothing was started; then nothing is reported either.
+    fn start(&self, order: &Order) -> Result<(), Failure>;
+
+    /// Asks an attempt to end. It is reported as finished once nothing of it runs any more.
+    fn stop(&self, key: AttemptKey);
+
+    /// Gives an answer to a question that an attempt asked.
+    fn answer(&self, key: AttemptKey, question: u32, text: &str);
+
+    /// Finds out what became of an attempt of an earlier process, and ends what is left of it. May take seconds.
+    fn recover(&self, key: AttemptKey) -> Recovered;
+}
