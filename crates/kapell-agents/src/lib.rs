@@ -2,3 +2,8 @@
 
 pub mod git; // the git boundary: ground, knows nothing of the rest
 pub mod workspace; // where work is done, and how it comes out again
+
+pub mod protocol; // what an agent can say while it works
+pub mod supervise; // one attempt: stopped, measured and cleaned up whatever it does
+
+pub mod drivers; // performing an attempt: a command, nothing at all, a person

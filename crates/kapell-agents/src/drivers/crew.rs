@@ -1,0 +1,452 @@
+//! All attempts of this process, watched by one thread.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    io::{Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::PathBuf,
+    process::Child,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::{
+    Report, Sink,
+    exit::{Ending, Exit},
+    group::Group,
+    job::{Job, Supervision, Work},
+    supervised::{Said, Supervised, Supervisor},
+};
+use crate::{
+    protocol::{AttemptKey, outputs::Outputs},
+    supervise::{Cause, ExitRecord, OUTPUTS_FILE, Spec, attempt, processes},
+};
+
+/// The name of the output that a person's answer is.
+pub const ANSWER: &str = "answer";
+
+/// How a crew works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// kapell's own binary. `/proc/self/exe` is best on Linux: it stays the same one even if it is replaced.
+    pub program: PathBuf,
+    /// How many supervisors without work are kept.
+    pub idle_max: usize,
+}
+
+/// Why an attempt could not be begun. Nothing of it runs, and nothing is reported.
+#[derive(Debug, thiserror::Error)]
+pub enum CrewError {
+    /// Its directory cannot be used.
+    #[error("failed to prepare the directory of attempt {key}: {source}")]
+    Directory {
+        /// The attempt.
+        key: AttemptKey,
+        /// Why.
+        source: io::Error,
+    },
+    /// No supervisor can be started.
+    #[error("failed to start a supervisor for attempt {key}: {source}")]
+    Supervisor {
+        /// The attempt.
+        key: AttemptKey,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl CrewError {
+    /// Says what a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "check that the disk has space and that the directory is yours",
+            Self::Supervisor { .. } => "check the limits on processes and open files (ulimit -u, ulimit -n)",
+        }
+    }
+}
+
+/// Performs attempts. One thread watches all of them.
+pub struct Crew {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    config: Config,
+    sink: Sink,
+    idle: Mutex<Vec<Supervisor>>,
+    orders: Mutex<Vec<Order>>,
+    wake: UnixStream,
+}
+
+/// What the thread is told.
+enum Order {
+    Watch(Attempt),
+    Stop { key: AttemptKey, grace: Duration },
+    Answer { key: AttemptKey, question: u32, text: String },
+    Finish { key: AttemptKey, exit: Box<Exit> },
+    Close { grace: Duration },
+}
+
+/// An attempt that has begun.
+enum Attempt {
+    Supervised(Supervised),
+    Group(Box<Group>),
+    Person(AttemptKey),
+    /// Its supervisor died, and what it left is being ended.
+    Orphaned,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked held no half-made state: every lock is held for one push or one take.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Crew {
+    /// Opens a crew that reports to `sink`.
+    ///
+    /// This process becomes a sub-reaper: should a supervisor be killed, its processes fall to this one, which
+    /// finds and ends them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the thread cannot be started.
+    pub fn open(config: Config, sink: Sink) -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        let shared =
+            Arc::new(Shared { config, sink, idle: Mutex::default(), orders: Mutex::default(), wake });
+        let watch =
+            Watch { shared: Arc::clone(&shared), woken, attempts: HashMap::new(), dismissed: Vec::new() };
+        let thread = std::thread::Builder::new().name("crew".to_owned()).spawn(move || watch.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Starts supervisors ahead of need, so that there are `count` without work.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one cannot be started.
+    pub fn warm(&self, count: usize) -> io::Result<()> {
+        let missing = count.saturating_sub(lock(&self.shared.idle).len());
+        for _ in 0..missing {
+            let supervisor = Supervisor::start(&self.shared.config.program)?;
+            lock(&self.shared.idle).push(supervisor);
+        }
+        Ok(())
+    }
+
+    /// Begins an attempt. Its end is reported, once, unless this fails.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the attempt could not be begun. A command that does not exist is no such failure but the end of
+    /// an attempt.
+    pub fn start(&self, key: AttemptKey, job: Job) -> Result<(), CrewError> {
+        match &job.work {
+            Work::Noop(outputs) => {
+                self.shared.report(key, Report::Finished(Box::new(Exit::success(outputs.clone()))));
+                return Ok(());
+            }
+            Work::Person { question, choices } => {
+                let (text, choices) = (question.clone(), choices.clone());
+                self.shared.order(Order::Watch(Attempt::Person(key)));
+                self.shared.report(key, Report::Question { question: 0, text, choices });
+                return Ok(());
+            }
+            Work::Shell(_) | Work::Program(_) => {}
+        }
+        let spec = make_spec(key, &job).map_err(|source| CrewError::Directory { key, source })?;
+        match job.supervision {
+            Supervision::Group => self.start_group(key, &spec),
+            Supervision::Full => {
+                let supervisor =
+                    self.hand_over(spec).map_err(|source| CrewError::Supervisor { key, source })?;
+                self.shared
+                    .order(Order::Watch(Attempt::Supervised(Supervised::new(key, job.dir, supervisor))));
+            }
+        }
+        Ok(())
+    }
+
+    fn start_group(&self, key: AttemptKey, spec: &Spec) {
+        match Group::start(key, spec) {
+            Ok(group) => {
+                self.shared.report(key, Report::Started { pid: group.pid() });
+                self.shared.order(Order::Watch(Attempt::Group(Box::new(group))));
+            }
+            Err(error) => {
+                let mut record = ExitRecord::new(&spec.marker, Cause::NotStarted);
+                record.start_error = Some(attempt::explain_start(spec, &error));
+                self.shared.report(key, Report::Finished(Box::new(Exit::from_record(record))));
+            }
+        }
+    }
+
+    /// Hands the attempt to a supervisor: to an idle one, if there is one that lives.
+    fn hand_over(&self, spec: Spec) -> io::Result<Supervisor> {
+        loop {
+            let Some(idle) = lock(&self.shared.idle).pop() else { break };
+            if idle.run(spec.clone()).is_ok() {
+                return Ok(idle);
+            }
+            // Somebody killed it while it had no work.
+            let _ = idle.dismiss().wait();
+        }
+        let supervisor = Supervisor::start(&self.shared.config.program)?;
+        supervisor.run(spec)?;
+        Ok(supervisor)
+    }
+
+    /// Asks an attempt to end: SIGTERM, and SIGKILL after `grace`. Its end is reported as ever.
+    pub fn stop(&self, key: AttemptKey, grace: Duration) {
+        self.shared.order(Order::Stop { key, grace });
+    }
+
+    /// Answers a question that an attempt asked.
+    pub fn answer(&self, key: AttemptKey, question: u32, text: String) {
+        self.shared.order(Order::Answer { key, question, text });
+    }
+
+    /// Ends all attempts, waits until nothing runs any more, and reports each end.
+    pub fn close(mut self, grace: Duration) {
+        self.finish(grace);
+    }
+
+    fn finish(&mut self, grace: Duration) {
+        self.shared.order(Order::Close { grace });
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            self.finish(Duration::ZERO);
+        }
+    }
+}
+
+impl Shared {
+    fn order(&self, order: Order) {
+        lock(&self.orders).push(order);
+        // A full socket has a byte in it already.
+        let _ = (&self.wake).write(&[0]);
+    }
+
+    fn report(&self, key: AttemptKey, report: Report) {
+        (self.sink)(key, report);
+    }
+}
+
+fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
+    match fs::create_dir(&job.dir) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(_) => fs::create_dir_all(&job.dir)?,
+    }
+    let mut env = job.env.clone();
+    env.extend([
+        ("KAPELL_RUN".into(), key.run.to_string().into()),
+        ("KAPELL_TASK".into(), job.task.clone().into()),
+        ("KAPELL_ATTEMPT".into(), key.attempt.to_string().into()),
+        ("KAPELL_WORKSPACE".into(), job.cwd.clone().into()),
+        ("KAPELL_OUTPUT".into(), job.dir.join(OUTPUTS_FILE).into()),
+    ]);
+    Ok(Spec {
+        marker: key.to_string(),
+        argv: job.argv()?.unwrap_or_default(),
+        dir: job.dir.clone().into(),
+        cwd: job.cwd.clone().into(),
+        env,
+        limits: job.limits.clone(),
+        durable: job.durable,
+    })
+}
+
+/// The thread that watches.
+struct Watch {
+    shared: Arc<Shared>,
+    woken: UnixStream,
+    attempts: HashMap<AttemptKey, Attempt>,
+    dismissed: Vec<Child>,
+}
+
+impl Watch {
+    fn run(mut self) {
+        let mut closing = false;
+        loop {
+            closing |= self.take_orders();
+            if closing && self.attempts.is_empty() {
+                break;
+            }
+            for key in self.wait() {
+                self.step(key);
+            }
+            self.dismissed.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        }
+        let idle = std::mem::take(&mut *lock(&self.shared.idle));
+        self.dismissed.extend(idle.into_iter().map(Supervisor::dismiss));
+        for mut child in self.dismissed {
+            let _ = child.wait();
+        }
+    }
+
+    /// Does as told; says whether to close.
+    fn take_orders(&mut self) -> bool {
+        let mut closing = false;
+        let orders = std::mem::take(&mut *lock(&self.shared.orders));
+        for order in orders {
+            match order {
+                Order::Watch(attempt) => {
+                    let key = match &attempt {
+                        Attempt::Supervised(supervised) => supervised.key,
+                        Attempt::Group(group) => group.key,
+                        Attempt::Person(key) => *key,
+                        Attempt::Orphaned => continue,
+                    };
+                    self.attempts.insert(key, attempt);
+                }
+                Order::Stop { key, grace } => self.stop(key, grace),
+                Order::Answer { key, question, text } => self.answer(key, question, text),
+                Order::Finish { key, exit } => self.finish(key, *exit),
+                Order::Close { grace } => {
+                    closing = true;
+                    for key in self.attempts.keys().copied().collect::<Vec<_>>() {
+                        self.stop(key, grace);
+                    }
+                }
+            }
+        }
+        closing
+    }
+
+    fn stop(&mut self, key: AttemptKey, grace: Duration) {
+        match self.attempts.get_mut(&key) {
+            Some(Attempt::Supervised(supervised)) => {
+                supervised.stop(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+            }
+            Some(Attempt::Group(group)) => group.end(Cause::Stopped, grace),
+            Some(Attempt::Person(_)) => {
+                let exit = Exit::without_process(Ending::Stopped, "it was stopped".to_owned());
+                self.finish(key, exit);
+            }
+            // It is ending, or has ended meanwhile.
+            Some(Attempt::Orphaned) | None => {}
+        }
+    }
+
+    fn answer(&mut self, key: AttemptKey, question: u32, text: String) {
+        if let (Some(Attempt::Person(_)), 0) = (self.attempts.get(&key), question) {
+            self.finish(key, Exit::success(Outputs::from([(ANSWER.to_owned(), text)])));
+        }
+    }
+
+    fn finish(&mut self, key: AttemptKey, exit: Exit) {
+        self.attempts.remove(&key);
+        self.shared.report(key, Report::Finished(Box::new(exit)));
+    }
+
+    /// Waits until something happens; returns the attempts to look at.
+    fn wait(&mut self) -> Vec<AttemptKey> {
+        let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
+        let mut owners = vec![None];
+        let mut due: Option<Instant> = None;
+        for (key, attempt) in &self.attempts {
+            match attempt {
+                Attempt::Supervised(supervised) => {
+                    fds.push(PollFd::new(supervised.file(), PollFlags::IN));
+                    owners.push(Some(*key));
+                }
+                Attempt::Group(group) => {
+                    let (end, output) = group.files();
+                    let files = end.map(AsFd::as_fd).into_iter().chain(output.map(AsFd::as_fd));
+                    for file in files {
+                        fds.push(PollFd::from_borrowed_fd(file, PollFlags::IN));
+                        owners.push(Some(*key));
+                    }
+                    due = [due, group.due()].into_iter().flatten().min();
+                }
+                Attempt::Person(_) | Attempt::Orphaned => {}
+            }
+        }
+        let now = Instant::now();
+        let patience = due.map(|due| processes::timespec(due.saturating_duration_since(now)));
+        let _ = poll(&mut fds, patience.as_ref());
+        let mut ready: Vec<_> = fds
+            .iter()
+            .zip(&owners)
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .filter_map(|(_, owner)| *owner)
+            .collect();
+        if due.is_some_and(|due| due <= Instant::now()) {
+            let groups = self.attempts.iter().filter(|(_, attempt)| matches!(attempt, Attempt::Group(_)));
+            ready.extend(groups.map(|(key, _)| *key));
+        }
+        ready.sort_unstable();
+        ready.dedup();
+        let mut bytes = [0; 64];
+        while matches!((&self.woken).read(&mut bytes), Ok(len) if len == bytes.len()) {}
+        ready
+    }
+
+    fn step(&mut self, key: AttemptKey) {
+        match self.attempts.get_mut(&key) {
+            Some(Attempt::Supervised(supervised)) => {
+                for said in supervised.listen() {
+                    self.hear(key, said);
+                }
+            }
+            Some(Attempt::Group(group)) => {
+                if let Some(exit) = group.step() {
+                    self.finish(key, exit);
+                }
+            }
+            Some(Attempt::Person(_) | Attempt::Orphaned) | None => {}
+        }
+    }
+
+    fn hear(&mut self, key: AttemptKey, said: Said) {
+        match said {
+            Said::Started(pid) => self.shared.report(key, Report::Started { pid }),
+            Said::Ended(record) => {
+                if let Some(Attempt::Supervised(supervised)) = self.attempts.remove(&key) {
+                    self.retire(supervised.into_supervisor());
+                }
+                self.finish(key, Exit::from_record(*record));
+            }
+            Said::Died => {
+                let Some(Attempt::Supervised(orphaned)) = self.attempts.insert(key, Attempt::Orphaned) else {
+                    return;
+                };
+                // Ending what is left can take seconds; the others are not to wait for it.
+                let shared = Arc::clone(&self.shared);
+                std::thread::spawn(move || {
+                    let exit = Box::new(orphaned.bury());
+                    shared.order(Order::Finish { key, exit });
+                });
+            }
+        }
+    }
+
+    /// Keeps a supervisor for the next attempt, or lets it go.
+    fn retire(&mut self, supervisor: Supervisor) {
+        let mut idle = lock(&self.shared.idle);
+        if idle.len() < self.shared.config.idle_max {
+            idle.push(supervisor);
+        } else {
+            drop(idle);
+            self.dismissed.push(supervisor.dismiss());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Running one attempt so that it can be stopped, measured and cleaned up, whatever it does.
+//!
+//! A *supervisor* is kapell's own binary, re-executed by [`main`] before anything else is loaded. It is a
+//! sub-reaper in a session of its own, so processes that leave their parent or their session still end up
+//! below it. Its standard input is a socket to kapell: requests come in on it, and its end of file means that
+//! kapell is gone and that the whole tree must end. It writes the [`ExitRecord`] durably before it reports the
+//! end, so that a kapell that was killed meanwhile finds it (see [`recover`]).
+//!
+//! A supervisor that has finished an attempt, and has made sure that nothing of it is left, takes the next one:
+//! starting a process costs about as much as running a small command, and this saves half of it.
+//!
+//! No PID namespace is used here: making one without another program needs unsafe code. What is out of reach
+//! without one: a process that leaves its session *and* empties its environment is not found again once both
+//! its supervisor and kapell were killed by SIGKILL.
+
+pub mod processes; // the process table
+pub mod record; // what is known when an attempt has ended
+pub mod spec; // what to run, and within which limits
+pub(crate) mod spool; // capped output
+mod tree; // the processes below a supervisor, and their end
+pub mod wire; // what kapell and a supervisor say to each other
+
+pub(crate) mod attempt; // one attempt, from start to record
+pub mod recover; // what became of an attempt while kapell was not there
+
+use std::{ffi::OsString, os::unix::net::UnixStream, path::Path, process::ExitCode};
+
+pub use self::{
+    record::{Cause, ExitRecord},
+    recover::{Census, Recovered, recover},
+    spec::{Limits, Spec},
+};
+
+/// The hidden argument with which kapell re-executes itself as a supervisor.
+pub const ARGUMENT: &str = "__supervise";
+
+/// The variable that marks every process of an attempt with the attempt's name.
+pub const MARKER: &str = "KAPELL_ATTEMPT_ID";
+
+/// Within an attempt's directory: what its processes printed, from the first byte on.
+pub const OUTPUT_FILE: &str = "output.log";
+/// Within an attempt's directory: who runs it.
+pub const PID_FILE: &str = "pid";
+/// Within an attempt's directory: how it ended.
+pub const RECORD_FILE: &str = "exit.json";
+/// Within an attempt's directory: what it gives, by name (see [`crate::protocol::outputs`]).
+pub const OUTPUTS_FILE: &str = "outputs";
+
+/// Runs a supervisor: serves requests from standard input until its end.
+///
+/// To be called by the binary before it does anything else, if its first argument is [`ARGUMENT`].
+#[must_use]
+pub fn main(_args: &[OsString]) -> ExitCode {
+    let Ok(control) = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned() else {
+        return ExitCode::from(70);
+    };
+    match serve(&mut UnixStream::from(control)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(70),
+    }
+}
+
+fn serve(control: &mut UnixStream) -> std::io::Result<()> {
+    tree::become_root()?;
+    loop {
+        match wire::read(control)? {
+            None => return Ok(()),
+            // The attempt ended by itself while the request was on its way.
+            Some(wire::Request::Stop { .. }) => {}
+            Some(wire::Request::Run(spec)) => {
+                let last = spec.limits.changes_supervisor();
+                let record = attempt::run(&spec, control);
+                let gone = record.cause == Cause::OwnerGone;
+                if wire::write(control, &wire::Reply::Ended(Box::new(record))).is_err() || gone || last {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Returns the path of the output of the attempt in `dir`.
+#[must_use]
+pub fn output_path(dir: &Path) -> std::path::PathBuf {
+    dir.join(OUTPUT_FILE)
+}

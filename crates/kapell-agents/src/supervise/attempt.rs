@@ -1,0 +1,343 @@
+//! One attempt, from the start of its process to its record.
+
+use std::{
+    fs,
+    io::{self, PipeReader, Read, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Resource, Rlimit, WaitStatus},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    MARKER, OUTPUT_FILE, OUTPUTS_FILE, PID_FILE,
+    processes::{self, ChildTicks, Process},
+    record::{Cause, ExitRecord, wall_ms},
+    spec::{Limits, Spec},
+    spool::Spool,
+    tree,
+    wire::{self, Reply, Request},
+};
+use crate::protocol::outputs;
+
+/// Clock ticks of `/proc` are hundredths of a second on every platform that Linux runs on (`USER_HZ`).
+const MS_PER_TICK: u64 = 10;
+/// How long processes that an attempt left behind when it ended by itself have after SIGTERM.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+/// How long processes have when kapell is gone: whoever resumes waits for it.
+const OWNER_GONE_GRACE: Duration = Duration::from_secs(2);
+/// Memory is sampled first after this long, then after twice as long each time, up to [`SAMPLE_MAX`].
+const SAMPLE_FIRST: Duration = Duration::from_millis(250);
+const SAMPLE_MAX: Duration = Duration::from_secs(8);
+/// How long output is taken after the last process has ended.
+const LAST_OUTPUT: Duration = Duration::from_secs(5);
+/// Where there are no process files to poll, the end is looked for this often.
+const LOOK_FOR_END: Duration = Duration::from_millis(20);
+
+/// Who runs an attempt, as its pid file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PidFile {
+    pub(crate) boot: String,
+    /// Id and start of the supervisor.
+    pub(crate) supervisor: (i32, u64),
+    /// Id and start of the attempt's own process.
+    pub(crate) process: (i32, u64),
+}
+
+impl PidFile {
+    fn write(child: i32, dir: &Path) -> Option<()> {
+        let of = |pid| Process::of(pid).map(|entry| (entry.process.pid, entry.process.start));
+        let own = rustix::process::getpid().as_raw_pid();
+        let file = Self { boot: processes::boot_id(), supervisor: of(own)?, process: of(child)? };
+        // Only made anew: nothing is written through a link that the attempt may have put there already.
+        let mut at = fs::File::create_new(dir.join(PID_FILE)).ok()?;
+        at.write_all(&serde_json::to_vec(&file).ok()?).ok()
+    }
+
+    pub(crate) fn read(dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(dir.join(PID_FILE)).ok()?).ok()
+    }
+}
+
+/// Runs `spec` to its end and records it. `control` is the socket to kapell.
+pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
+    let mut record = ExitRecord::new(&spec.marker, Cause::Itself);
+    let before = processes::waited_for();
+    let started = Instant::now();
+    match set_limits(&spec.limits).and_then(|()| start(spec)) {
+        Ok((pid, output)) => {
+            // Without this file the marker in the environment still tells whose processes they are.
+            let _ = PidFile::write(pid, Path::new(&spec.dir));
+            let told = wire::write(control, &Reply::Started { pid: pid.cast_unsigned() });
+            let mut attempt = Attempt::new(spec, pid, output, started);
+            if told.is_err() {
+                attempt.end(Cause::OwnerGone, OWNER_GONE_GRACE);
+            }
+            attempt.supervise(control);
+            attempt.conclude(&mut record);
+        }
+        Err(error) => {
+            record.cause = Cause::NotStarted;
+            record.start_error = Some(explain_start(spec, &error));
+        }
+    }
+    record.usage.wall_ms = ms(started.elapsed());
+    record.ended_wall_ms = wall_ms();
+    let after = processes::waited_for();
+    record.usage.user_ms = ticks(before, after, |ticks| ticks.user);
+    record.usage.system_ms = ticks(before, after, |ticks| ticks.system);
+    if let Err(error) = record.write(Path::new(&spec.dir), spec.durable) {
+        record.notes.push(format!("the exit record could not be written: {error}"));
+    }
+    record
+}
+
+fn ms(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn ticks(before: ChildTicks, after: ChildTicks, of: impl Fn(&ChildTicks) -> u64) -> u64 {
+    of(&after).saturating_sub(of(&before)).saturating_mul(MS_PER_TICK)
+}
+
+fn set_limits(limits: &Limits) -> io::Result<()> {
+    let wanted = [
+        (Resource::As, limits.memory_bytes),
+        (Resource::Nproc, limits.processes),
+        (Resource::Nofile, limits.files),
+    ];
+    for (resource, limit) in wanted {
+        if limit.is_some() {
+            rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the command of an attempt: nothing on its input, one pipe for all its output, nothing inherited.
+///
+/// Nothing here needs code between fork and exec, so std starts it by `posix_spawn`.
+pub(crate) fn command(spec: &Spec) -> io::Result<(Command, PipeReader)> {
+    let (program, arguments) = spec
+        .argv
+        .split_first()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no command"))?;
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .env(MARKER, &spec.marker)
+        .current_dir(&spec.cwd)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    Ok((command, reader))
+}
+
+fn start(spec: &Spec) -> io::Result<(i32, PipeReader)> {
+    let (mut command, reader) = command(spec)?;
+    let child = command.spawn()?;
+    Ok((child.id().cast_signed(), reader))
+}
+
+/// Says why a process could not be started; the operating system does not say which file is missing.
+pub(crate) fn explain_start(spec: &Spec, error: &io::Error) -> String {
+    let cwd = Path::new(&spec.cwd);
+    if !cwd.is_dir() {
+        return format!("the directory to start in is not there: {}", cwd.display());
+    }
+    let program = spec.argv.first().map(|program| Path::new(program).display().to_string());
+    format!("cannot start {}: {error}", program.unwrap_or_default())
+}
+
+/// An attempt that runs.
+struct Attempt<'a> {
+    spec: &'a Spec,
+    pid: i32,
+    /// Told apart from `None`: there are systems without such files.
+    end_file: Option<OwnedFd>,
+    output: Option<PipeReader>,
+    spool: Spool,
+    status: Option<WaitStatus>,
+    started: Instant,
+    /// Who ends it and when SIGTERM becomes SIGKILL; the first one to end it counts.
+    ending: Option<(Cause, Instant)>,
+    sample: (Instant, Duration),
+    rss_max_kib: Option<u64>,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(spec: &'a Spec, pid: i32, output: PipeReader, started: Instant) -> Self {
+        let spool = Spool::new(Path::new(&spec.dir).join(OUTPUT_FILE), spec.limits.output_bytes);
+        Self {
+            spec,
+            pid,
+            end_file: processes::open_pid(pid),
+            output: Some(output),
+            spool,
+            status: None,
+            started,
+            ending: None,
+            sample: (started + SAMPLE_FIRST, SAMPLE_FIRST),
+            rss_max_kib: None,
+        }
+    }
+
+    /// Waits until the process has ended, by itself or because it must.
+    fn supervise(&mut self, control: &mut UnixStream) {
+        let mut owned = !matches!(self.ending, Some((Cause::OwnerGone, _)));
+        while self.status.is_none() {
+            let now = Instant::now();
+            match (self.ending, self.deadline()) {
+                (Some((_, kill)), _) if kill <= now => return,
+                (None, Some(deadline)) if deadline <= now => {
+                    self.end(Cause::TimedOut, self.spec.limits.grace);
+                }
+                _ => {}
+            }
+            let (asked, ended) = self.wait(control, owned);
+            if asked {
+                match wire::read(control) {
+                    Ok(Some(Request::Stop { grace_ms })) => {
+                        self.end(Cause::Stopped, Duration::from_millis(grace_ms));
+                    }
+                    Ok(Some(Request::Run(_)) | None) | Err(_) => {
+                        owned = false;
+                        self.end(Cause::OwnerGone, OWNER_GONE_GRACE);
+                    }
+                }
+            }
+            self.pump();
+            if ended || self.end_file.is_none() {
+                tree::reap(self.pid, &mut self.status);
+            }
+            self.sample();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.started.checked_add(self.spec.limits.timeout?)
+    }
+
+    /// Asks all processes to end. A second call can only shorten the time that they have.
+    fn end(&mut self, cause: Cause, grace: Duration) {
+        let kill = Instant::now() + grace;
+        match &mut self.ending {
+            Some((_, earlier)) => *earlier = kill.min(*earlier),
+            None => {
+                self.ending = Some((cause, kill));
+                tree::terminate(self.pid);
+            }
+        }
+    }
+
+    /// Waits for something to happen; says whether kapell asks for something and whether the process ended.
+    fn wait(&self, control: &UnixStream, owned: bool) -> (bool, bool) {
+        let mut next = self.sample.0;
+        let end = self.ending.map(|(_, kill)| kill).or_else(|| self.deadline());
+        next = end.map_or(next, |end| end.min(next));
+        let mut patience = next.saturating_duration_since(Instant::now());
+        if self.end_file.is_none() {
+            patience = patience.min(LOOK_FOR_END);
+        }
+        let none = PollFlags::empty();
+        // A file that is not there is replaced by one that is asked for nothing.
+        let asked = if owned { PollFlags::IN } else { none };
+        let mut fds = vec![PollFd::new(control, asked)];
+        fds.extend(self.end_file.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        fds.extend(self.output.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        if poll(&mut fds, Some(&processes::timespec(patience))).is_err() {
+            return (false, false);
+        }
+        let ended = self.end_file.is_some() && !fds[1].revents().is_empty();
+        (owned && !fds[0].revents().is_empty(), ended)
+    }
+
+    /// Takes the output that is there, at most 1 MiB of it at a time.
+    fn pump(&mut self) {
+        let mut chunk = [0; 1 << 16];
+        for _ in 0..16 {
+            let Some(output) = &mut self.output else { return };
+            match output.read(&mut chunk) {
+                Ok(0) => self.output = None,
+                Ok(len) => self.spool.take(&chunk[..len]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.output = None,
+            }
+        }
+    }
+
+    /// Looks from time to time how much memory is held; reaps what fell to the supervisor, too.
+    fn sample(&mut self) {
+        let now = Instant::now();
+        if now < self.sample.0 {
+            return;
+        }
+        let step = (self.sample.1 * 2).min(SAMPLE_MAX);
+        self.sample = (now + step, step);
+        tree::reap(self.pid, &mut self.status);
+        let held = processes::rss_kib(&tree::below());
+        if held > 0 {
+            self.rss_max_kib = self.rss_max_kib.max(Some(held));
+        }
+    }
+
+    /// Makes sure that nothing of it runs any more, and writes down how it ended.
+    fn conclude(mut self, record: &mut ExitRecord) {
+        let cause = self.ending.map_or(Cause::Itself, |(cause, _)| cause);
+        let grace = match self.ending {
+            None => LEFTOVER_GRACE.min(self.spec.limits.grace),
+            Some((_, kill)) => kill.saturating_duration_since(Instant::now()),
+        };
+        let mut status = self.status.take();
+        let pid = self.pid;
+        let swept = tree::sweep(pid, &mut status, grace, || self.pump());
+        // A process out of reach may hold the pipe open and go on printing.
+        let last = Instant::now() + LAST_OUTPUT;
+        while self.has_output() && Instant::now() < last {
+            self.pump();
+        }
+        record.cause = cause;
+        if let Some(status) = status {
+            let status = ExitStatus::from_raw(status.as_raw());
+            record.code = status.code();
+            record.signal = status.signal();
+        }
+        record.leftover = swept.leftover;
+        record.stubborn = swept.stubborn;
+        record.usage.rss_max_kib = self.rss_max_kib;
+        (record.printed, record.tail) = self.spool.finish();
+        if let Some(error) = &self.spool.error {
+            record.notes.push(format!("the output could not be kept: {error}"));
+        }
+        match outputs::read(&Path::new(&self.spec.dir).join(OUTPUTS_FILE)) {
+            Ok(outputs) => record.outputs = outputs,
+            Err(error) => record.outputs_error = Some(error.to_string()),
+        }
+    }
+
+    /// Tells whether output waits that was printed before the end; a stranger may still hold the pipe open.
+    fn has_output(&self) -> bool {
+        let Some(output) = &self.output else { return false };
+        let mut fds = [PollFd::new(output, PollFlags::IN)];
+        let nothing = processes::timespec(Duration::ZERO);
+        poll(&mut fds, Some(&nothing)).is_ok() && fds[0].revents().contains(PollFlags::IN)
+    }
+}

@@ -1,0 +1,67 @@
+//! What to run, and within which limits.
+
+use std::{ffi::OsString, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// One attempt, as its supervisor is told about it.
+///
+/// It travels over a socket and is never written to disk, so the environment may hold secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The name of the attempt, unique for ever; every process of it carries it as [`super::MARKER`].
+    pub marker: String,
+    /// The attempt's directory, which exists.
+    pub dir: OsString,
+    /// The program (a path, not looked up) and its arguments.
+    pub argv: Vec<OsString>,
+    /// The directory in which it starts.
+    pub cwd: OsString,
+    /// Its whole environment, but for [`super::MARKER`].
+    pub env: Vec<(OsString, OsString)>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Whether the exit record is forced to disk before the end is reported.
+    ///
+    /// Without it the record survives the death of every process, but perhaps not that of the machine.
+    pub durable: bool,
+}
+
+/// What an attempt may take. Zero bytes or processes mean zero; `None` means no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// How long it may run. A backstop: kapell itself stops an attempt in time.
+    pub timeout: Option<Duration>,
+    /// How long its processes have between SIGTERM and SIGKILL.
+    pub grace: Duration,
+    /// How many bytes of its output are kept: the beginning and the end.
+    pub output_bytes: u64,
+    /// Address space of each process, in bytes (`RLIMIT_AS`).
+    pub memory_bytes: Option<u64>,
+    /// Processes of the user (`RLIMIT_NPROC`).
+    pub processes: Option<u64>,
+    /// Open files of each process (`RLIMIT_NOFILE`).
+    pub files: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            timeout: None,
+            grace: Duration::from_secs(10),
+            output_bytes: 64 << 20,
+            memory_bytes: None,
+            processes: None,
+            files: None,
+        }
+    }
+}
+
+impl Limits {
+    /// Tells whether they change the supervisor too, which then serves one attempt only.
+    ///
+    /// A limit is inherited from it, for the window between a start and a later call would be open to forks.
+    pub(crate) fn changes_supervisor(&self) -> bool {
+        self.memory_bytes.is_some() || self.processes.is_some() || self.files.is_some()
+    }
+}

@@ -1,0 +1,54 @@
+//! Stands in for kapell's own binary where the tests need one to re-execute, or to kill.
+
+use std::{
+    ffi::OsString,
+    io::Write,
+    process::ExitCode,
+    sync::{Arc, mpsc::channel},
+};
+
+use kapell_agents::{
+    drivers::{Config, Crew, Job, Report, Supervision, Work},
+    protocol::AttemptKey,
+    supervise,
+};
+use kapell_core::id::{AttemptNo, TaskId};
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    match words.as_slice() {
+        [supervise::ARGUMENT, ..] => supervise::main(&arguments[1..]),
+        ["crew", run, dir, kind, script] => {
+            crew(run, dir, kind, script).map_or(ExitCode::from(70), |()| ExitCode::SUCCESS)
+        }
+        _ => ExitCode::from(2),
+    }
+}
+
+/// Runs one attempt to its end, and says `started` and `finished`.
+fn crew(run: &str, dir: &str, kind: &str, script: &str) -> Option<()> {
+    let (sender, reports) = channel();
+    let config = Config { program: "/proc/self/exe".into(), idle_max: 1 };
+    let crew = Crew::open(config, Arc::new(move |_, report| drop(sender.send(report)))).ok()?;
+    let key =
+        AttemptKey { run: run.parse().ok()?, task: TaskId(1), attempt: AttemptNo(1), compensates: false };
+    let mut job = Job::new(Work::Shell(script.to_owned()), "test", format!("{dir}/attempt"), dir);
+    job.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
+    if kind == "group" {
+        job.supervision = Supervision::Group;
+    }
+    crew.start(key, job).ok()?;
+    let mut out = std::io::stdout();
+    for report in reports {
+        match report {
+            Report::Started { .. } => out.write_all(b"started\n").ok()?,
+            Report::Finished(exit) => {
+                writeln!(out, "finished {:?} {}", exit.ending, exit.message).ok()?;
+                return Some(());
+            }
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,8 @@
+//! Attempts, with real processes: well-behaved ones, and ones that would rather not end.
+
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod command; // what a command does and how its end is told
+mod evil; // agents that do their worst
+mod recovery; // what is found after kapell, a supervisor or both were killed
+mod rig; // a crew with its reports in a channel
