@@ -174,6 +174,9 @@ pub enum Rejection {
     /// The gate is closed.
     #[error("gate {0} is answered already")]
     AlreadyAnswered(GateId),
+    /// Nothing waits for the answer any more.
+    #[error("nothing waits for gate {0} any more")]
+    MootGate(GateId),
     /// The answer is none of those that the gate takes.
     #[error("the answer must be one of: {}", .0.join(", "))]
     BadAnswer(Vec<String>),

@@ -87,6 +87,9 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
         Command::Revise { plan, superseded } => revise(run, plan, superseded),
         Command::Reuse { task, from, at, landed, outputs } => {
             let state = &run.task(*task).ok_or(Rejection::UnknownTask(*task))?.state;
+            if !matches!(run.phase(), Phase::Active | Phase::Paused(_)) {
+                return Err(refused(run.phase()));
+            }
             if !matches!(state, TaskState::Blocked { .. } | TaskState::Ready | TaskState::AwaitingClaims) {
                 return Err(Rejection::AlreadyBegun(*task));
             }
@@ -242,7 +245,9 @@ fn stopped(
         StopCause::Cancelled => fail(FailureClass::Permanent, "cancelled", Recovery::Cancel),
         StopCause::Superseded => fail(FailureClass::Permanent, "superseded by a later plan", Recovery::Drop),
         // It is not the attempt's fault, and the task goes on when the run is resumed.
-        StopCause::Deadline => fail(FailureClass::Lost, "stopped at the deadline", Recovery::Again),
+        StopCause::Deadline => {
+            failed(run, task, number, FailureClass::Lost, "stopped at the deadline", spent, None, now)
+        }
     }
 }
 
@@ -312,8 +317,8 @@ fn recover(run: &Run, task: TaskId, class: FailureClass, until: Option<Wall>, no
     };
     match class {
         FailureClass::Quota | FailureClass::RateLimited => match until {
-            Some(until) => Recovery::Park { until },
-            None => pause(),
+            Some(until) if until > now.wall => Recovery::Park { until },
+            _ => pause(),
         },
         FailureClass::Lost if definition.retry_lost == LostPolicy::Ask => {
             Recovery::Ask { gate: run.next_gate() }
@@ -402,7 +407,7 @@ fn compensated(
 }
 
 fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Event>, Rejection> {
-    let (_, gate) = run.gates().find(|(gate, _)| *gate == id).ok_or(Rejection::UnknownGate(id))?;
+    let gate = run.gate(id).ok_or(Rejection::UnknownGate(id))?;
     if gate.answer.is_some() {
         return Err(Rejection::AlreadyAnswered(id));
     }
@@ -411,6 +416,9 @@ fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Even
     }
     if !gate.choices.is_empty() && !gate.choices.iter().any(|choice| choice == answer) {
         return Err(Rejection::BadAnswer(gate.choices.clone()));
+    }
+    if !run.is_owed(id, gate) {
+        return Err(Rejection::MootGate(id));
     }
     let task = gate.task;
     let mut events = vec![Event::GateAnswered { gate: id, answer: answer.to_owned(), by: by.to_owned() }];
@@ -423,10 +431,8 @@ fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Even
         spent: Amount::ZERO,
         then: Recovery::GiveUp,
     };
-    let waits = *run.state(task) == (TaskState::AwaitingGate { gate: id });
     match (gate.kind, answer) {
         (GateKind::Question, _) => {}
-        (GateKind::Task | GateKind::Lost, _) if !waits => {}
         (GateKind::Task, "no") if is_yes_no(run, task) => events.push(give_up("a person said no")),
         (GateKind::Task, _) => {
             let outputs = Outputs::from([("answer".to_owned(), answer.to_owned())]);
@@ -434,7 +440,6 @@ fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Even
         }
         (GateKind::Lost, "retry") => events.push(Event::Unblocked { task }),
         (GateKind::Lost, _) => events.push(give_up("a person gave the lost attempt up")),
-        (GateKind::Protect, _) if !matches!(run.state(task), TaskState::Submitted(_)) => {}
         (GateKind::Protect, "accept") => events.push(Event::Verified { task }),
         (GateKind::Protect, _) => events.push(give_up("a person rejected the change")),
         (GateKind::Compensation, "skip") => events.push(Event::Compensated { task }),
@@ -471,7 +476,8 @@ fn revise(run: &Run, plan: &PlanRef, superseded: &[TaskId]) -> Result<Vec<Event>
         return Err(Rejection::BadRevision("changes what is in force; it can only add, and do without"));
     }
     let mut events = vec![Event::PlanAdopted { revision: run.revision() + 1, plan: plan.clone() }];
-    for &task in superseded {
+    let distinct: std::collections::BTreeSet<TaskId> = superseded.iter().copied().collect();
+    for task in distinct {
         let state = &run.task(task).ok_or(Rejection::UnknownTask(task))?.state;
         match state {
             TaskState::Running(attempt) if attempt.stopping.is_none() => {

@@ -243,10 +243,30 @@ impl Landing {
     /// Takes a change out again, as when its task is cancelled. A search that it is part of starts over.
     pub(crate) fn withdraw(&mut self, task: TaskId) {
         self.queue.retain(|entry| entry.task != task);
-        let is_tried =
-            |search: &Search| search.entries[search.landed..].iter().any(|entry| entry.task == task);
-        if self.search.as_ref().is_some_and(is_tried) {
+        if self.is_tried(task) {
             self.end_search(task);
+        }
+    }
+
+    /// Tells whether a change of `task` is part of what is tried now.
+    pub(crate) fn is_tried(&self, task: TaskId) -> bool {
+        let is_in = |search: &Search| search.entries[search.landed..].iter().any(|entry| entry.task == task);
+        self.search.as_ref().is_some_and(is_in)
+    }
+
+    /// Tells whether a probe is out.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| search.asked.is_some())
+    }
+
+    /// Tries everything again, the origin too, as if nothing were known.
+    pub(crate) fn start_over(&mut self) {
+        self.origin_is_green = None;
+        if let Some(search) = self.search.take() {
+            for entry in search.entries[search.landed..].iter().rev() {
+                self.queue.push_front(*entry);
+            }
         }
     }
 

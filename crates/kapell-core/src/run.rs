@@ -124,6 +124,7 @@ pub struct Run {
     plan_at: Version,
     revision: u32,
     limits: Limits,
+    deadline: Option<Wall>,
     phase: Phase,
     tasks: Vec<Task>,
     outputs: BTreeMap<TaskId, Outputs>,
@@ -161,6 +162,7 @@ impl Run {
             plan_at: Version::default(),
             revision: 0,
             limits: Limits::default(),
+            deadline: None,
             phase: Phase::Active,
             tasks: Vec::new(),
             outputs: BTreeMap::new(),
@@ -243,6 +245,12 @@ impl Run {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns the deadline in force: that of the mission, until a person resumes the run after it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Wall> {
+        self.deadline
     }
 
     /// Returns where the run stands.
@@ -343,9 +351,32 @@ impl Run {
         self.gates.iter().map(|(id, gate)| (*id, gate))
     }
 
-    /// Returns the gates that wait for an answer.
+    /// Returns the gates that wait for an answer. Not among them is one whose task no longer waits for it, as after
+    /// a cancel.
     pub fn open_gates(&self) -> impl Iterator<Item = (GateId, &Gate)> {
-        self.gates().filter(|(_, gate)| gate.answer.is_none())
+        self.gates().filter(|(id, gate)| self.is_owed(*id, gate))
+    }
+
+    pub(crate) fn gate(&self, gate: GateId) -> Option<&Gate> {
+        self.gates.get(&gate)
+    }
+
+    pub(crate) fn gates_len(&self) -> usize {
+        self.gates.len()
+    }
+
+    /// Tells whether something still waits for the answer of a gate.
+    pub(crate) fn is_owed(&self, id: GateId, gate: &Gate) -> bool {
+        if gate.answer.is_some() {
+            return false;
+        }
+        match (gate.kind, self.state(gate.task)) {
+            (GateKind::Task | GateKind::Lost, TaskState::AwaitingGate { gate }) => *gate == id,
+            (GateKind::Question, TaskState::Running(attempt)) => attempt.question == Some(id),
+            (GateKind::Protect, TaskState::Submitted(_)) => self.is_doubted(gate.task),
+            (GateKind::Compensation, TaskState::CompensationStuck { gate, .. }) => *gate == Some(id),
+            _ => false,
+        }
     }
 
     /// Returns until when each parked provider gives nothing.
@@ -387,7 +418,7 @@ impl Run {
     /// Tells whether a person must look at the result of `task` before it counts.
     #[must_use]
     pub fn is_doubted(&self, task: TaskId) -> bool {
-        self.open_gates().any(|(_, gate)| gate.task == task && gate.kind == GateKind::Protect)
+        self.index.doubted.contains(&task)
     }
 
     /// Returns the attempt that asked the question of `gate`, if it still runs.

@@ -29,7 +29,7 @@ pub struct Wake {
 impl Run {
     /// Returns the number of the next gate.
     pub(crate) fn next_gate(&self) -> GateId {
-        GateId(u32::try_from(self.gates().count()).unwrap_or(u32::MAX))
+        GateId(u32::try_from(self.gates_len()).unwrap_or(u32::MAX))
     }
 
     /// Tells whether a failure has made the run one that only ends and takes back what it did.
@@ -40,42 +40,69 @@ impl Run {
 
     /// Returns when to look at the run again though nothing happens; nothing if it only waits for results, for
     /// people, or is over.
+    ///
+    /// What was due at the last batch has been done then, or waits for something else: only what comes after it
+    /// counts.
     #[must_use]
     pub fn next_wake(&self) -> Wake {
-        if self.outcome().is_some() {
+        if !matches!(self.phase(), Phase::Active | Phase::Paused(_)) {
             return Wake::default();
         }
-        let pause = self.index().waits.first().map(|(at, _)| *at);
-        let agents = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty()).filter_map(
-            |(lane, _)| match lane {
-                Lane::Agent(agent) => Some(*agent),
-                _ => None,
-            },
-        );
-        let rests = agents.clone().filter_map(|agent| self.rest(agent)).filter(|until| *until > self.clock());
-        let providers = agents.filter_map(|agent| {
-            let provider = self.plan().agent(agent)?.provider.as_deref()?;
+        let Now { elapsed, wall } = self.index().settled_at;
+        let later = Elapsed(elapsed.0.saturating_add(1));
+        let pause = self.index().waits.range((later, TaskId(0))..).next().map(|(at, _)| *at);
+        if *self.phase() != Phase::Active {
+            return Wake { elapsed: pause, wall: None };
+        }
+        let agents = self.wanted_agents();
+        let rests = agents.iter().filter_map(|agent| self.rest(*agent)).filter(|until| *until > elapsed);
+        let providers = agents.iter().filter_map(|agent| {
+            let provider = self.plan().agent(*agent)?.provider.as_deref()?;
             self.parked_providers().find(|(parked, _)| *parked == provider).map(|(_, until)| until)
         });
         let parked = self.index().parked.first().map(|(at, _)| *at);
-        let deadline = self.mission().deadline.filter(|_| *self.phase() == Phase::Active);
+        let walls = parked.into_iter().chain(providers).chain(self.deadline());
         Wake {
             elapsed: pause.into_iter().chain(rests).chain(self.wall_budget_end()).min(),
-            wall: parked.into_iter().chain(providers).chain(deadline).min(),
+            wall: walls.filter(|at| *at > wall).min(),
         }
+    }
+
+    /// Returns the agents for which tasks wait.
+    fn wanted_agents(&self) -> std::collections::BTreeSet<crate::id::AgentId> {
+        let ready = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty()).map(|(lane, _)| *lane);
+        let claiming = self.claims().waiting().map(|(task, _)| self.lane(task));
+        let agent = |lane| match lane {
+            Lane::Agent(agent) => Some(agent),
+            _ => None,
+        };
+        ready.chain(claiming).filter_map(agent).collect()
     }
 
     /// Returns when the time budget is over if work goes on from now.
     fn wall_budget_end(&self) -> Option<Elapsed> {
-        let limit = self.limits().wall.filter(|_| *self.phase() == Phase::Active)?;
-        let busy = self.index().in_flight.is_empty();
-        (!busy).then(|| self.clock().after(crate::time::Millis(limit.0.saturating_sub(self.busy().0))))
+        let limit = self.limits().wall.filter(|_| self.is_busy())?;
+        Some(self.clock().after(crate::time::Millis(limit.0.saturating_sub(self.busy().0))))
     }
 }
 
-/// Returns the next event that the state calls for at `now`, if there is one.
+/// Returns the next events that the state calls for at `now`, which belong together; none if there is nothing to do.
 #[must_use]
-pub(crate) fn next_event(run: &Run, now: Now) -> Option<Event> {
+pub(crate) fn next_events(run: &Run, now: Now) -> Vec<Event> {
+    match next_event(run, now) {
+        Some(Event::SentBack { task, blame }) => {
+            let message = match run.landing().map(crate::landing::Landing::wish) {
+                Some(Wish::SendBack { message, .. }) => message,
+                _ => String::new(),
+            };
+            let failed = send_back(run, task, &blame, &message);
+            vec![Event::SentBack { task, blame }, failed]
+        }
+        event => event.into_iter().collect(),
+    }
+}
+
+fn next_event(run: &Run, now: Now) -> Option<Event> {
     match run.phase() {
         Phase::Finished(_) => None,
         _ if !run.is_created() => None,
@@ -83,9 +110,10 @@ pub(crate) fn next_event(run: &Run, now: Now) -> Option<Event> {
         Phase::Cancelling => end_all(run, true).or_else(|| wind_up(run)),
         Phase::Compensating => compensate(run),
         Phase::Active if run.is_doomed() => {
-            expire(run, now).or_else(|| land(run)).or_else(|| end_all(run, false)).or_else(|| wind_up(run))
+            expire(run, now).or_else(|| end_all(run, false)).or_else(|| wind_up(run))
         }
-        Phase::Active => over_limit(run, now)
+        Phase::Active => finish(run)
+            .or_else(|| over_limit(run, now))
             .or_else(|| condition(run))
             .or_else(|| expire(run, now))
             .or_else(|| wake(run, now))
@@ -93,15 +121,15 @@ pub(crate) fn next_event(run: &Run, now: Now) -> Option<Event> {
             .or_else(|| land(run))
             .or_else(|| start_waiting(run, now))
             .or_else(|| start(run, now))
-            .or_else(|| end(run)),
+            .or_else(|| out_of_budget(run)),
     }
 }
 
 fn over_limit(run: &Run, now: Now) -> Option<Event> {
-    if run.mission().deadline.is_some_and(|deadline| now.wall >= deadline) {
+    if run.deadline().is_some_and(|deadline| now.wall >= deadline) {
         return Some(Event::Paused { why: PauseCause::Deadline });
     }
-    let over = run.limits().wall.is_some_and(|limit| run.busy() >= limit);
+    let over = run.limits().wall.is_some_and(|limit| run.busy_at(now.elapsed) >= limit);
     over.then_some(Event::Paused { why: PauseCause::Budget(Exceeded::Wall) })
 }
 
@@ -179,7 +207,7 @@ fn land(run: &Run) -> Option<Event> {
             let (_, to) = *tips.last()?;
             Some(Event::LandingStarted { from, to })
         }
-        Wish::SendBack { task, blame, message } => Some(send_back(run, task, &blame, &message)),
+        Wish::SendBack { task, blame, .. } => Some(Event::SentBack { task, blame }),
         Wish::BaseIsRed { message } => (*run.phase() == Phase::Active)
             .then_some(Event::Paused { why: PauseCause::BaseIsRed { message } }),
     }
@@ -222,15 +250,15 @@ fn send_back(run: &Run, task: TaskId, blame: &Blame, message: &str) -> Event {
 fn start_waiting(run: &Run, now: Now) -> Option<Event> {
     run.claims().waiting().find_map(|(task, set)| {
         let lane = run.lane(task);
-        (run.has_room(lane, now) && run.claims().is_free(task, set) && run.affords(task))
+        (run.has_room(task, lane, now) && run.claims().is_free(task, set) && run.affords(task))
             .then(|| start_event(run, task, lane, now))
     })
 }
 
 fn start(run: &Run, now: Now) -> Option<Event> {
-    let heads =
-        run.index().ready.iter().filter(|(lane, _)| **lane != Lane::Gate && run.has_room(**lane, now));
-    let mut heads: Vec<_> = heads.filter_map(|(lane, queue)| Some((*queue.first()?, *lane))).collect();
+    let heads = run.index().ready.iter().filter(|(lane, _)| **lane != Lane::Gate);
+    let heads = heads.filter_map(|(lane, queue)| Some((*queue.first()?, *lane)));
+    let mut heads: Vec<_> = heads.filter(|((_, task), lane)| run.has_room(*task, *lane, now)).collect();
     heads.sort_unstable();
     for ((_, task), lane) in heads {
         if !run.affords(task) {
@@ -264,8 +292,8 @@ impl Run {
         self.ledger().fits(self.plan().definition(task).reserve).is_ok()
     }
 
-    /// Tells whether one more attempt may start in `lane`.
-    fn has_room(&self, lane: Lane, now: Now) -> bool {
+    /// Tells whether one more attempt, at `task`, may start in `lane`.
+    fn has_room(&self, task: TaskId, lane: Lane, now: Now) -> bool {
         let used = self.index().slots;
         let limits = self.limits();
         if let Lane::Agent(agent) = lane
@@ -273,13 +301,11 @@ impl Run {
         {
             return false;
         }
-        if lane == Lane::Child {
-            // A child run is granted half of what there is; two of them at a time leave nothing to others.
-            let grant = self.child_share();
-            return used.jobs + grant.jobs <= limits.jobs.max(1)
-                && used.agents + grant.agents <= limits.agents;
-        }
-        let needed = self.slots_of(lane);
+        let needed = match lane {
+            Lane::Child => self.grant(task),
+            lane => self.slots_of(lane),
+        };
+        // Whatever the limit, one may run: otherwise none ever would.
         used.jobs + needed.jobs <= limits.jobs.max(needed.jobs)
             && used.agents + needed.agents <= limits.agents.max(needed.agents)
     }
@@ -296,12 +322,15 @@ impl Run {
         !parked && !rests
     }
 
-    fn child_share(&self) -> Slots {
-        Slots { agents: self.limits().agents / 2, jobs: (self.limits().jobs / 2).max(1) }
-    }
-
-    fn grant(&self, _task: TaskId) -> Slots {
-        self.child_share()
+    /// Returns the slots of a child run: half of what there is, so that others go on beside it, but of each kind that
+    /// it needs at least one, for one will run there.
+    fn grant(&self, task: TaskId) -> Slots {
+        let Work::Workflow(child) = &self.plan().definition(task).work else { return Slots::default() };
+        let agents = match child.needs_agents() {
+            true => (self.limits().agents / 2).max(1),
+            false => 0,
+        };
+        Slots { agents, jobs: (self.limits().jobs / 2).max(1) }
     }
 }
 
@@ -309,12 +338,11 @@ impl Run {
 fn end_all(run: &Run, stop: bool) -> Option<Event> {
     let stopped = stop.then(|| stop_running(run, StopCause::Cancelled)).flatten();
     stopped.or_else(|| {
-        // What is about to land lands: the ref may have moved already.
-        let landing: Vec<TaskId> = match (run.ref_move(), run.landing().map(crate::landing::Landing::wish)) {
-            (Some(_), Some(Wish::Land { tips, .. })) => tips.into_iter().map(|(task, _)| task).collect(),
-            _ => Vec::new(),
-        };
-        let task = run.index().begun.iter().find(|task| !landing.contains(task))?;
+        // What is about to land lands: the ref may have moved already. What was tried with it waits till then, for
+        // taking that out would end the search that knows what lands.
+        let landing = run.landing().filter(|_| run.ref_move().is_some());
+        let is_tried = |task| landing.is_some_and(|landing| landing.is_tried(task));
+        let task = run.index().begun.iter().find(|task| !is_tried(**task))?;
         Some(Event::Cancelled { task: *task })
     })
 }
@@ -350,34 +378,39 @@ fn compensate(run: &Run) -> Option<Event> {
             choices,
         });
     }
-    let busy = run.compensable().iter().any(|task| !run.state(*task).is_success());
-    if busy {
-        return None;
-    }
     #[cfg(kapell_planted)]
     if crate::planted::is("compensation_in_start_order") {
+        if run.compensable().iter().any(|task| !run.state(*task).is_success()) {
+            return None;
+        }
         let task = run.compensable().iter().min();
         return Some(task.map_or(Event::Finished { outcome: Outcome::Compensated }, |&task| {
             Event::CompensationStarted { task, attempt: AttemptNo(1) }
         }));
     }
     Some(match run.compensable().last() {
+        Some(task) if !run.state(*task).is_success() => return None,
         Some(&task) => Event::CompensationStarted { task, attempt: AttemptNo(1) },
         None => Event::Finished { outcome: Outcome::Compensated },
     })
 }
 
-/// Ends the run when every task is settled, or pauses it when only a higher budget would help.
-fn end(run: &Run) -> Option<Event> {
-    if run.in_flight().next().is_some() || run.landing().is_some_and(|landing| !landing.is_idle()) {
+/// Ends the run when every task is settled.
+fn finish(run: &Run) -> Option<Event> {
+    if run.index().settled < run.len() {
         return None;
     }
-    if run.index().settled == run.len() {
-        let outcome = match run.counts().of("failed") {
-            0 => Outcome::Succeeded,
-            _ => Outcome::Failed,
-        };
-        return Some(Event::Finished { outcome });
+    let outcome = match run.counts().of("failed") {
+        0 => Outcome::Succeeded,
+        _ => Outcome::Failed,
+    };
+    Some(Event::Finished { outcome })
+}
+
+/// Pauses the run when only a higher budget would help.
+fn out_of_budget(run: &Run) -> Option<Event> {
+    if run.in_flight().next().is_some() || run.landing().is_some_and(|landing| !landing.is_idle()) {
+        return None;
     }
     let waiting = run.claims().waiting().map(|(task, _)| task);
     let ready = run.index().ready.values().filter_map(|queue| queue.first().map(|(_, task)| *task));

@@ -56,6 +56,18 @@ pub struct ChildSpec {
     pub saga: bool,
 }
 
+impl ChildSpec {
+    /// Tells whether some task in it, at any depth, takes up an agent slot.
+    #[must_use]
+    pub fn needs_agents(&self) -> bool {
+        self.plan.agents().iter().any(|agent| agent.slot == Slot::Agent)
+            || self.plan.definitions().iter().any(|definition| match &definition.work {
+                Work::Workflow(child) => child.needs_agents(),
+                _ => false,
+            })
+    }
+}
+
 /// An environment variable of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Variable {

@@ -7,7 +7,7 @@ use crate::{
     id::Digest,
     journal::{Actor, Row},
     run::Run,
-    settle::next_event,
+    settle::next_events,
     time::Now,
 };
 
@@ -49,10 +49,15 @@ impl Run {
         }
         // What follows by itself belongs to the last decision.
         let (actor, cause, mut events) = open.take().unwrap_or((Actor::Engine, "settle", Vec::new()));
-        while let Some(event) = next_event(self, now) {
-            self.fold_all(std::slice::from_ref(&event), now)?;
-            events.push(event);
+        loop {
+            let next = next_events(self, now);
+            if next.is_empty() {
+                break;
+            }
+            self.fold_all(&next, now)?;
+            events.extend(next);
         }
+        self.index.settled_at = now;
         open = Some((actor, cause, events));
         self.close(&mut batch, &mut open, now);
         Ok(batch)

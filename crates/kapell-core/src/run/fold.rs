@@ -2,13 +2,13 @@
 
 use crate::{
     budget::Ledger,
-    event::{Event, GateKind, PlanRef},
+    event::{Event, GateKind, PauseCause, PlanRef},
     id::{AgentId, Oid, TaskId},
     landing::{Entry, Landing},
     plan::Work,
     retry::FailureClass,
     run::{Breaker, Gate, LastFailure, Merge, Phase, Run, Task},
-    task::{Attempt, IllegalTransition, Recovery, Submission, TaskEvent, TaskState},
+    task::{Attempt, IllegalTransition, Recovery, StopCause, Submission, TaskEvent, TaskState},
     time::{Elapsed, Millis, Wall},
 };
 
@@ -40,14 +40,17 @@ pub enum IllegalEvent {
 impl Run {
     /// Moves the clocks to the time of the next decision.
     pub(crate) fn pass_time(&mut self, elapsed: Elapsed, wall: Wall) {
-        let elapsed = elapsed.max(self.clock);
-        if !self.index.in_flight.is_empty()
-            || self.landing.as_ref().is_some_and(|landing| landing.asked().is_some())
-        {
-            self.busy = Millis(self.busy.0 + elapsed.since(self.clock).0);
-        }
-        self.clock = elapsed;
+        self.busy = self.busy_at(elapsed);
+        self.clock = elapsed.max(self.clock);
         self.wall = wall;
+    }
+
+    /// Returns for how long the run will have been busy at `elapsed` if nothing happens till then.
+    pub(crate) fn busy_at(&self, elapsed: Elapsed) -> Millis {
+        match self.is_busy() {
+            true => Millis(self.busy.0.saturating_add(elapsed.since(self.clock).0)),
+            false => self.busy,
+        }
     }
 
     /// Folds one event in.
@@ -65,6 +68,7 @@ impl Run {
                 }
                 self.created = true;
                 self.limits = mission.limits;
+                self.deadline = mission.deadline;
                 self.ledger = Ledger::new(&mission.limits);
                 self.landing = mission.base.map(Landing::new);
                 self.mission = (**mission).clone();
@@ -149,7 +153,10 @@ impl Run {
                 self.go(*task, TaskEvent::CompensationFailed { again: *again })?;
             }
             Event::Compensated { task } => {
-                self.completed.retain(|other| other != task);
+                match self.completed.last() == Some(task) {
+                    true => drop(self.completed.pop()),
+                    false => self.completed.retain(|other| other != task),
+                }
                 self.go(*task, TaskEvent::Compensated)?;
             }
             Event::Paused { why } => self.enter(event, Phase::Paused(why.clone()))?,
@@ -157,6 +164,12 @@ impl Run {
                 if let Some(limits) = limits {
                     self.limits = *limits;
                     self.ledger.set_limits(limits);
+                }
+                match &self.phase {
+                    // Who goes on after the deadline wants the run without it.
+                    Phase::Paused(PauseCause::Deadline) => self.deadline = None,
+                    Phase::Paused(PauseCause::BaseIsRed { .. }) => self.queue(event)?.start_over(),
+                    _ => {}
                 }
                 self.enter(event, Phase::Active)?;
             }
@@ -278,13 +291,22 @@ impl Run {
 
     fn attempt_failed(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         let Event::AttemptFailed { task, class, message, spent, then, .. } = event else { return Ok(()) };
-        if let TaskState::Running(attempt) = self.state(*task) {
-            let (reserved, agent) = (attempt.reserved, attempt.agent);
-            self.ledger.settle(reserved, *spent);
-            self.fared(agent, Some(*class));
-        }
-        if let Some(landing) = &mut self.landing {
-            landing.withdraw(*task);
+        match self.state(*task) {
+            TaskState::Running(attempt) => {
+                let (reserved, agent) = (attempt.reserved, attempt.agent);
+                // One that was told to stop says nothing about its agent.
+                let told = matches!(attempt.stopping, Some(why) if why != StopCause::Timeout);
+                self.ledger.settle(reserved, *spent);
+                if !told {
+                    self.fared(agent, Some(*class));
+                }
+            }
+            TaskState::Verified(_) => {
+                if let Some(landing) = &mut self.landing {
+                    landing.withdraw(*task);
+                }
+            }
+            _ => {}
         }
         if class.counts() {
             self.tasks[task.index()].failures += 1;
@@ -313,6 +335,9 @@ impl Run {
         }
         let attempt = crate::id::AttemptNo(self.tasks[task.index()].attempts);
         let (task, kind, question, choices) = (*task, *kind, question.clone(), choices.clone());
+        if kind == GateKind::Protect {
+            self.index.doubted.insert(task);
+        }
         self.gates.insert(*gate, Gate { task, kind, question, choices, answer: None, attempt });
         Ok(())
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    event::GateKind,
     id::{AgentId, TaskId},
     plan::{Slot, Work},
     run::Run,
     task::{Slots, TaskState},
-    time::{Elapsed, Wall},
+    time::{Elapsed, Now, Wall},
 };
 
 /// Tasks that compete for the same thing.
@@ -60,6 +61,12 @@ pub(crate) struct Index {
     pub(crate) settled: usize,
     pub(crate) slots: Slots,
     pub(crate) by_agent: BTreeMap<AgentId, u32>,
+    /// Attempts that wait for the answer of a person.
+    pub(crate) asking: usize,
+    /// Results that wait for the decision of a person.
+    pub(crate) doubted: BTreeSet<TaskId>,
+    /// When the state was last looked at for what it calls for by itself.
+    pub(crate) settled_at: Now,
 }
 
 impl Run {
@@ -99,10 +106,23 @@ impl Run {
 
     /// Finds the index again from the states.
     pub(super) fn reindex(&mut self) {
-        self.index = Index::default();
+        self.index = Index { settled_at: self.index.settled_at, ..Index::default() };
         for task in 0..self.tasks.len() {
             self.list(TaskId(u32::try_from(task).unwrap_or(u32::MAX)));
         }
+        let protect =
+            self.gates.values().filter(|gate| gate.answer.is_none() && gate.kind == GateKind::Protect);
+        let doubted = protect.filter(|gate| match &self.tasks[gate.task.index()].state {
+            TaskState::Submitted(submission) => submission.attempt == gate.attempt,
+            _ => false,
+        });
+        self.index.doubted = doubted.map(|gate| gate.task).collect();
+    }
+
+    /// Tells whether work goes on that no person is waited for.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.index.in_flight.len() > self.index.asking + self.index.doubted.len()
+            || self.landing.as_ref().is_some_and(crate::landing::Landing::is_asking)
     }
 
     pub(super) fn list(&mut self, task: TaskId) {
@@ -126,6 +146,7 @@ impl Run {
                 if let Some(agent) = attempt.agent {
                     *index.by_agent.entry(agent).or_default() += 1;
                 }
+                index.asking += usize::from(attempt.question.is_some());
                 if let (Some(deadline), None) = (attempt.deadline, attempt.stopping) {
                     index.waits.insert((deadline, task));
                 }
@@ -186,6 +207,7 @@ impl Run {
                 if let Some(count) = attempt.agent.and_then(|agent| index.by_agent.get_mut(&agent)) {
                     *count -= 1;
                 }
+                index.asking -= usize::from(attempt.question.is_some());
                 if let Some(deadline) = attempt.deadline {
                     index.waits.remove(&(deadline, task));
                 }
@@ -199,7 +221,11 @@ impl Run {
             TaskState::CompensationStuck { .. } => {
                 index.stuck.remove(&task);
             }
-            TaskState::Submitted(_) | TaskState::Compensating { .. } => {
+            TaskState::Submitted(_) => {
+                index.in_flight.remove(&task);
+                index.doubted.remove(&task);
+            }
+            TaskState::Compensating { .. } => {
                 index.in_flight.remove(&task);
             }
             _ => {}
@@ -222,4 +248,9 @@ pub(crate) fn same(a: &Index, b: &Index) -> bool {
         && queues(a) == queues(b)
         && (&a.unsettled, &a.in_flight, &a.begun, &a.waits, &a.parked, &a.stuck, a.settled, a.slots)
             == (&b.unsettled, &b.in_flight, &b.begun, &b.waits, &b.parked, &b.stuck, b.settled, b.slots)
+        && (a.asking, &a.doubted) == (b.asking, &b.doubted)
+        && a.by_agent
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .eq(b.by_agent.iter().filter(|(_, count)| **count > 0))
 }
