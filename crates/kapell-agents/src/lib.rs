@@ -7,3 +7,4 @@ pub mod protocol; // what an agent can say while it works
 pub mod supervise; // one attempt: stopped, measured and cleaned up whatever it does
 
 pub mod drivers; // performing an attempt: a command, nothing at all, a person
+pub mod world; // the engine's ports, on top of all that

@@ -162,8 +162,9 @@ impl Performer {
             return mailbox.command(key.run, end_command(key, ending, Ok(None)));
         }
         let (workspaces, mailbox) = (self.workspaces.clone(), mailbox.clone());
+        let name = run.plan().name(key.task).to_owned();
         self.spawn(move || {
-            let change = workspaces.capture(key);
+            let change = workspaces.capture(key, &name);
             mailbox.command(key.run, end_command(key, ending, change));
         });
     }
@@ -296,6 +297,7 @@ impl Performer {
         let (agents, workspaces, mailbox) = (self.agents.clone(), self.workspaces.clone(), mailbox.clone());
         let captures = !key.compensates
             && matches!(kind_of(run, key.task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
+        let name = run.plan().name(key.task).to_owned();
         self.spawn(move || {
             let ending = match agents.recover(key) {
                 Recovered::Ended(ending) => ending,
@@ -305,7 +307,7 @@ impl Performer {
                 }
             };
             let change = match captures && ending.result.is_ok() {
-                true => workspaces.capture(key),
+                true => workspaces.capture(key, &name),
                 false => Ok(None),
             };
             mailbox.command(key.run, end_command(key, ending, change));

@@ -132,14 +132,14 @@ pub trait Workspaces: Send + Sync {
     /// Fails if it cannot be made; nothing of it is left then.
     fn open(&self, request: &Request) -> Result<Ready, WorkspaceError>;
 
-    /// Takes the change out of a workspace: committed, and held against collection.
+    /// Takes the change out of a workspace: committed, and held against collection. `name` is that of the task.
     ///
-    /// Returns `None` if nothing was changed.
+    /// The same change gives the same commit, so that it can be taken again after a crash. Returns `None` if nothing was changed.
     ///
     /// # Errors
     ///
     /// Fails if the workspace is gone, was changed though it must not be, or holds what cannot be taken.
-    fn capture(&self, key: AttemptKey) -> Result<Option<Change>, WorkspaceError>;
+    fn capture(&self, key: AttemptKey, name: &str) -> Result<Option<Change>, WorkspaceError>;
 
     /// Gives a workspace back. Nothing is deleted that is not held elsewhere.
     fn close(&self, key: AttemptKey, how: Close);

@@ -1,0 +1,36 @@
+//! The engine's ports, on top of crew, pool and house: how a run meets this machine.
+
+mod agents; // attempts, performed by the crew
+mod checks; // acceptance commands, run under supervision
+mod plain; // outside a repository: tasks work in place
+mod repository; // in a repository: clones, captures, landing, merge
+
+use std::{ffi::OsString, path::PathBuf};
+
+pub use self::{
+    agents::{CrewAgents, Program},
+    plain::Plain,
+    repository::{MergeError, MergeProposal, Repository, RepositoryConfig},
+};
+
+/// Where things of this store are kept, and what processes get.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// One directory for each attempt: its output, its exit record.
+    pub attempts: PathBuf,
+    /// Scratch directories of attempts that need no repository.
+    pub scratch: PathBuf,
+    /// Directories that tasks share, by name.
+    pub shared: PathBuf,
+    /// The environment that every process gets: the allowed part of kapell's own.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+impl Places {
+    /// Returns the directory of an attempt.
+    #[must_use]
+    pub fn attempt(&self, key: kapell_engine::port::agents::AttemptKey) -> PathBuf {
+        let kind = if key.compensates { "c" } else { "" };
+        self.attempts.join(key.run.to_string()).join(format!("{}-{kind}{}", key.task, key.attempt))
+    }
+}

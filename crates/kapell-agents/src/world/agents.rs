@@ -1,0 +1,242 @@
+//! Attempts of commands, scripts and people, performed by the crew.
+
+use std::{
+    collections::HashMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::Duration,
+};
+
+use kapell_core::{budget::Amount, id::AttemptNo, plan::Supervise, retry::FailureClass};
+use kapell_engine::port::agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink};
+
+use super::Places;
+use crate::{
+    drivers::{self, Config, Crew, Exit, Supervision, Work},
+    protocol,
+    supervise::{self, recover},
+};
+
+/// Which process a crew starts supervisors from.
+#[derive(Debug, Clone)]
+pub struct Program(pub PathBuf);
+
+/// Checks get numbers that no attempt reaches, so that the crew can tell them apart.
+const CHECK: u32 = 1 << 30;
+
+/// How long an attempt has between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(10);
+
+fn to_crew(key: AttemptKey) -> protocol::AttemptKey {
+    let AttemptKey { run, task, attempt, compensates } = key;
+    protocol::AttemptKey { run, task, attempt, compensates }
+}
+
+fn from_crew(key: protocol::AttemptKey) -> AttemptKey {
+    let protocol::AttemptKey { run, task, attempt, compensates } = key;
+    AttemptKey { run, task, attempt, compensates }
+}
+
+type Waiting = Arc<Mutex<HashMap<protocol::AttemptKey, mpsc::Sender<Exit>>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's agents, on a crew.
+pub struct CrewAgents {
+    crew: Crew,
+    places: Places,
+    program: PathBuf,
+    /// Who waits for the end of a check.
+    waiting: Waiting,
+    checks: std::sync::atomic::AtomicU32,
+}
+
+impl CrewAgents {
+    /// Opens a crew whose reports go to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if its thread cannot be started.
+    pub fn open(program: Program, places: Places, idle_max: usize, sink: Sink) -> io::Result<Self> {
+        let waiting = Waiting::default();
+        let checks = waiting.clone();
+        let hand_on: drivers::Sink = Arc::new(move |key: protocol::AttemptKey, report| {
+            if key.attempt.0 & CHECK == 0 {
+                if let Some(report) = translate(report) {
+                    sink(from_crew(key), report);
+                }
+            } else if let drivers::Report::Finished(exit) = report
+                && let Some(waiting) = lock(&checks).remove(&key)
+            {
+                // Whoever asked for the check may have gone.
+                let _ = waiting.send(*exit);
+            }
+        });
+        let program = program.0;
+        let crew = Crew::open(Config { program: program.clone(), idle_max }, hand_on)?;
+        let checks = std::sync::atomic::AtomicU32::new(0);
+        Ok(Self { crew, places, program, waiting, checks })
+    }
+
+    /// Starts supervisors ahead of need.
+    ///
+    /// # Errors
+    ///
+    /// Fails if one cannot be started.
+    pub fn warm(&self, count: usize) -> io::Result<()> {
+        self.crew.warm(count)
+    }
+
+    /// Runs a shell command as a check and waits for its end.
+    pub(super) fn run_check(
+        &self,
+        key: AttemptKey,
+        text: &str,
+        env: &[(String, String)],
+        dir: &std::path::Path,
+        timeout: Duration,
+    ) -> Exit {
+        let number = self.checks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let key = protocol::AttemptKey { attempt: AttemptNo(CHECK | number), ..to_crew(key) };
+        let home = self.places.attempts.join(key.run.to_string()).join("checks").join(number.to_string());
+        let mut job = drivers::Job::new(Work::Shell(text.to_owned()), "check", &home, dir);
+        job.env.clone_from(&self.places.env);
+        job.env.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
+        job.limits.timeout = Some(timeout);
+        job.limits.grace = GRACE;
+        // Its verdict is recorded by whoever asked; if that is lost the check runs again.
+        job.durable = false;
+        let (sender, receiver) = mpsc::channel();
+        lock(&self.waiting).insert(key, sender);
+        if let Err(error) = self.crew.start(key, job) {
+            lock(&self.waiting).remove(&key);
+            return Exit::without_process(
+                drivers::Ending::Failed(FailureClass::Transient),
+                error.to_string(),
+            );
+        }
+        let exit = receiver.recv().unwrap_or_else(|_| {
+            Exit::without_process(drivers::Ending::Stopped, "kapell is going away".to_owned())
+        });
+        // What it printed last is in the message; nothing else of it is needed.
+        let _ = std::fs::remove_dir_all(&home);
+        exit
+    }
+
+    fn job(&self, order: &Order) -> Result<drivers::Job, Failure> {
+        let dir = self.places.attempt(order.key);
+        let broken = |error: io::Error| Failure {
+            class: FailureClass::Transient,
+            message: format!("the attempt's directory cannot be used: {error}"),
+            until: None,
+        };
+        let mut env: Vec<_> = self.places.env.clone();
+        env.extend(order.env.iter().map(|(name, value)| (name.into(), value.into())));
+        let option = |name: &str| order.agent.as_ref().and_then(|agent| agent.options.get(name)).cloned();
+        let scripted = |text: &str| {
+            std::fs::create_dir_all(&dir).map_err(broken)?;
+            let path = dir.join("script.yaml");
+            std::fs::write(&path, text).map_err(broken)?;
+            Ok(Work::Program(vec![self.program.clone().into(), "__scripted".into(), path.into()]))
+        };
+        let adapter = order.agent.as_ref().map(|agent| agent.adapter.as_str());
+        let work = match (&order.job, adapter) {
+            (Job::Script(script), _) => Work::Shell(script.clone()),
+            (Job::Scripted(text), _) => scripted(text)?,
+            (Job::Prompt(prompt), Some("person")) => {
+                Work::Person { question: prompt.clone(), choices: Vec::new() }
+            }
+            (Job::Prompt(prompt), Some("command")) => {
+                env.push(("KAPELL_PROMPT".into(), prompt.into()));
+                let missing = || permanent("an agent of adapter `command` needs `run:`".to_owned());
+                Work::Shell(option("run").ok_or_else(missing)?)
+            }
+            (Job::Prompt(prompt), Some("scripted")) => {
+                env.push(("KAPELL_PROMPT".into(), prompt.into()));
+                let missing = || permanent("an agent of adapter `scripted` needs `script:`".to_owned());
+                scripted(&option("script").ok_or_else(missing)?)?
+            }
+            (Job::Prompt(_), Some(adapter)) => {
+                return Err(permanent(format!("there is no adapter `{adapter}` yet")));
+            }
+            (Job::Prompt(_), None) => return Err(permanent("a prompt needs an agent".to_owned())),
+        };
+        let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
+        job.env = env;
+        job.limits.grace = GRACE;
+        job.supervision = match order.supervise {
+            Supervise::Full => Supervision::Full,
+            Supervise::Group => Supervision::Group,
+        };
+        Ok(job)
+    }
+}
+
+fn permanent(message: String) -> Failure {
+    Failure { class: FailureClass::Permanent, message, until: None }
+}
+
+fn translate(report: drivers::Report) -> Option<Report> {
+    Some(match report {
+        // What it gives counts when it has ended.
+        drivers::Report::Started { .. } | drivers::Report::Output { .. } => return None,
+        drivers::Report::Progress { fraction, text } => Report::Progress { fraction: Some(fraction), text },
+        drivers::Report::Note { text } => Report::Note(text),
+        drivers::Report::Question { question, text, choices } => Report::Question { question, text, choices },
+        drivers::Report::Finished(exit) => Report::Finished(ending(*exit)),
+    })
+}
+
+fn ending(exit: Exit) -> Ending {
+    let result = match exit.ending {
+        drivers::Ending::Succeeded => Ok(()),
+        drivers::Ending::Failed(class) => Err(Failure { class, message: exit.message, until: None }),
+        // The engine knows why, and says that instead.
+        drivers::Ending::Stopped => {
+            Err(Failure { class: FailureClass::Transient, message: exit.message, until: None })
+        }
+    };
+    Ending { result, outputs: exit.outputs, spent: Amount::ZERO }
+}
+
+impl Agents for CrewAgents {
+    fn start(&self, order: &Order) -> Result<(), Failure> {
+        let job = self.job(order)?;
+        self.crew.start(to_crew(order.key), job).map_err(|error| Failure {
+            class: FailureClass::Transient,
+            message: format!("{error} ({})", error.hint()),
+            until: None,
+        })
+    }
+
+    fn stop(&self, key: AttemptKey) {
+        self.crew.stop(to_crew(key), GRACE);
+    }
+
+    fn answer(&self, key: AttemptKey, question: u32, text: &str) {
+        self.crew.answer(to_crew(key), question, text.to_owned());
+    }
+
+    fn recover(&self, key: AttemptKey) -> Recovered {
+        let lost = |message: String| Recovered::Lost { message };
+        let census = match recover::Census::take() {
+            Ok(census) => census,
+            Err(error) => return lost(format!("the process table cannot be read: {error}")),
+        };
+        match recover::recover(&self.places.attempt(key), &to_crew(key).to_string(), &census) {
+            // It was not the engine that stopped it: kapell was interrupted, and took its attempts down with it.
+            Ok(supervise::Recovered::Exited(record)) if record.cause == supervise::Cause::Stopped => {
+                lost("it was ended together with kapell".to_owned())
+            }
+            Ok(supervise::Recovered::Exited(record)) => Recovered::Ended(ending(Exit::from_record(*record))),
+            Ok(supervise::Recovered::Ended { processes }) => {
+                lost(format!("kapell was gone when it ended; {processes} process(es) were still running"))
+            }
+            Ok(supervise::Recovered::NeverStarted) => lost("kapell was gone before it started".to_owned()),
+            Err(error) => lost(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Outside a repository: tasks work in the directory itself, and there is nothing to land.
+
+use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
+
+use kapell_core::{
+    command::Verdict,
+    id::{Oid, RunId},
+    landing::Probed,
+    plan::WorkspaceKind,
+    retry::FailureClass,
+    task::Change,
+};
+use kapell_engine::port::{
+    agents::AttemptKey,
+    workspaces::{Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
+};
+
+use super::{
+    Places,
+    agents::CrewAgents,
+    checks::{Checked, Checks},
+};
+
+/// Workspaces without a repository.
+pub struct Plain {
+    root: PathBuf,
+    places: Places,
+    checks: Checks,
+}
+
+impl Plain {
+    /// Makes them for the directory `root`.
+    #[must_use]
+    pub fn new(root: PathBuf, places: Places, agents: Arc<CrewAgents>) -> Self {
+        Self { root, places, checks: Checks::new(agents) }
+    }
+}
+
+pub(super) fn io_error(what: &str, error: &io::Error) -> WorkspaceError {
+    WorkspaceError { class: FailureClass::Transient, message: format!("{what}: {error}") }
+}
+
+fn no_repository() -> WorkspaceError {
+    WorkspaceError { class: FailureClass::Permanent, message: "there is no git repository here".to_owned() }
+}
+
+/// Makes the empty directory of an attempt that needs no repository.
+pub(super) fn open_scratch(places: &Places, key: AttemptKey) -> Result<PathBuf, WorkspaceError> {
+    let dir = scratch(places, key);
+    fs::create_dir_all(&dir).map_err(|error| io_error("the scratch directory cannot be made", &error))?;
+    Ok(dir)
+}
+
+pub(super) fn scratch(places: &Places, key: AttemptKey) -> PathBuf {
+    let kind = if key.compensates { "c" } else { "" };
+    places.scratch.join(format!("{}-{}-{kind}{}", key.run, key.task, key.attempt))
+}
+
+/// Returns the shared directories as variables, making those that are not there.
+pub(super) fn shared_dirs(
+    places: &Places,
+    cache: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, WorkspaceError> {
+    cache
+        .iter()
+        .map(|(variable, name)| {
+            let safe: String = name
+                .chars()
+                .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+                .collect();
+            let dir = places.shared.join(format!("{variable}-{safe}"));
+            fs::create_dir_all(&dir)
+                .map_err(|error| io_error("a shared directory cannot be made", &error))?;
+            Ok((variable.clone(), dir.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+pub(super) fn verdict(checked: Checked) -> Verdict {
+    match checked {
+        Checked::Passed => Verdict::Passed,
+        Checked::Failed(message) => Verdict::Failed { message },
+        Checked::Broken(message) => Verdict::Broken { message },
+    }
+}
+
+impl Workspaces for Plain {
+    fn begin(&self, _run: RunId, _base: Oid) -> Result<(), WorkspaceError> {
+        Err(no_repository())
+    }
+
+    fn open(&self, request: &Request) -> Result<Ready, WorkspaceError> {
+        let dir = match request.kind {
+            WorkspaceKind::None => open_scratch(&self.places, request.key)?,
+            WorkspaceKind::InPlace => self.root.clone(),
+            WorkspaceKind::Clone | WorkspaceKind::ReadOnly => return Err(no_repository()),
+        };
+        let env = shared_dirs(&self.places, &request.cache)?;
+        Ok(Ready { dir, env: env.into_iter().collect() })
+    }
+
+    fn capture(&self, _key: AttemptKey, _name: &str) -> Result<Option<Change>, WorkspaceError> {
+        Ok(None)
+    }
+
+    fn close(&self, key: AttemptKey, _how: Close) {
+        // A scratch directory that cannot be deleted now is deleted with the others later.
+        let _ = crate::workspace::remove_tree(&scratch(&self.places, key));
+    }
+
+    fn sweep(&self, _run: RunId, _in_use: &[AttemptKey]) {}
+
+    fn check(&self, check: &Check) -> Verdict {
+        let scratch = scratch(&self.places, check.key);
+        let dir = if scratch.is_dir() { scratch } else { self.root.clone() };
+        match shared_dirs(&self.places, &check.cache) {
+            Ok(env) => verdict(self.checks.run(check.key, None, &check.commands, &env, &dir, true)),
+            Err(error) => Verdict::Broken { message: error.message },
+        }
+    }
+
+    fn probe(&self, _trial: &Trial) -> Result<Probed, WorkspaceError> {
+        Err(no_repository())
+    }
+
+    fn change(&self, _base: Oid, _commit: Oid) -> Result<Change, WorkspaceError> {
+        Err(no_repository())
+    }
+
+    fn move_ref(&self, _run: RunId, _from: Oid, _to: Oid) -> Result<(), WorkspaceError> {
+        Err(no_repository())
+    }
+
+    fn merge(&self, _order: &MergeOrder) -> Result<bool, WorkspaceError> {
+        Err(no_repository())
+    }
+}

@@ -1,0 +1,554 @@
+//! In a repository: each attempt works in a clone, what it changed is captured, checked, joined and landed.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use kapell_core::{
+    command::Verdict,
+    id::{AttemptNo, Oid, RunId, TaskId},
+    landing::Probed,
+    plan::{Protect, WorkspaceKind},
+    retry::FailureClass,
+    task::Change,
+};
+use kapell_engine::port::{
+    agents::AttemptKey,
+    workspaces::{Check, CheckCommand, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
+};
+
+use super::{
+    Places,
+    agents::CrewAgents,
+    checks::{Checked, Checks},
+    plain::{open_scratch, scratch, shared_dirs, verdict},
+};
+use crate::{
+    drivers::Ending,
+    git::{self, Entry, ErrorKind, House, Identity, Signature, Stamp, UserRepo, printable, trailers},
+    workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace, remove_tree},
+};
+
+/// The largest file, and the most in all, that an attempt may submit.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+const TOTAL_BYTES_MAX: u64 = 4 << 30;
+
+/// How many trees are checked at a time: each lane has a warm workspace of its own, and a cold one can cost minutes.
+const CHECK_LANES: usize = 2;
+
+/// How often a merge is tried again because the target has moved meanwhile.
+const MERGE_TRIES: usize = 3;
+
+/// What a [`Repository`] is made of.
+pub struct RepositoryConfig {
+    /// The user's repository.
+    pub user: UserRepo,
+    /// Kapell's own.
+    pub house: House,
+    /// The workspaces.
+    pub pool: Pool,
+    /// The name under which kapell commits.
+    pub who: Identity,
+    /// Where everything else is kept.
+    pub places: Places,
+    /// What runs checks.
+    pub agents: Arc<CrewAgents>,
+}
+
+/// Workspaces of a git repository.
+pub struct Repository {
+    user: UserRepo,
+    house: House,
+    pool: Pool,
+    who: Identity,
+    places: Places,
+    agents: Arc<CrewAgents>,
+    checks: Checks,
+    held: Mutex<HashMap<AttemptKey, Workspace>>,
+    lanes: (Mutex<usize>, Condvar),
+}
+
+/// A merge that passes its checks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergeProposal {
+    /// Where the target is.
+    pub from: Oid,
+    /// Where it is to be.
+    pub to: Oid,
+}
+
+/// Why a run cannot be merged.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// The target branch is not there.
+    #[error("the branch `{0}` does not exist")]
+    NoTarget(String),
+    /// Nothing of the run is missing in the target.
+    #[error("the target has all that landed already")]
+    NothingToMerge,
+    /// The target has moved, and what landed does not fit it.
+    #[error("what landed conflicts with the target in {}", .0.join(", "))]
+    Conflict(Vec<String>),
+    /// The target has moved, and the checks fail on both together.
+    #[error("the checks fail on the merged tree: {0}")]
+    Red(String),
+    /// The target moves faster than the checks run.
+    #[error("the target moved {MERGE_TRIES} times while the checks ran")]
+    Restless,
+    /// A working tree, or git, is in the way.
+    #[error("{0}")]
+    Git(#[from] git::Error),
+    /// The checks could not be run.
+    #[error("{0}")]
+    Checks(String),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn owner(key: AttemptKey) -> Owner {
+    // A compensation has a workspace of its own beside that of the attempt with the same number.
+    let mark = if key.compensates { 1 << 31 } else { 0 };
+    Owner { run: key.run, task: key.task, attempt: AttemptNo(key.attempt.0 | mark) }
+}
+
+fn failure(error: &git::Error) -> WorkspaceError {
+    let class = match &*error.kind {
+        ErrorKind::ReadOnlyChanged { .. } => FailureClass::Permission,
+        ErrorKind::WorkspaceGone { .. }
+        | ErrorKind::TooLarge { .. }
+        | ErrorKind::Unreadable { .. }
+        | ErrorKind::BadPath { .. } => FailureClass::InvalidOutput,
+        _ => FailureClass::Transient,
+    };
+    let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    WorkspaceError { class, message: format!("{error}: {}{hint}", error.kind) }
+}
+
+/// The time at which a run was made, from its id (a UUID of version 7 begins with milliseconds since 1970).
+///
+/// Commits carry it rather than the present time, so that a step repeated after a crash gives the same commit.
+fn stamp(run: RunId) -> Stamp {
+    let millis = run.0[..6].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+    let is_v7 = run.0[6] >> 4 == 7;
+    // Child runs have derived ids; their commits are merged under those of their parent.
+    Stamp { seconds: if is_v7 { millis / 1000 } else { 0 }, offset_minutes: 0 }
+}
+
+/// The name of a task as a part of a branch name.
+fn slug(name: &str) -> String {
+    let kept: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let kept = kept.trim_matches('-');
+    if kept.is_empty() { "task".to_owned() } else { kept.chars().take(60).collect() }
+}
+
+impl Repository {
+    /// Makes the workspaces of a repository.
+    #[must_use]
+    pub fn new(config: RepositoryConfig) -> Self {
+        let RepositoryConfig { user, house, pool, who, places, agents } = config;
+        let checks = Checks::new(agents.clone());
+        let lanes = (Mutex::new(CHECK_LANES), Condvar::new());
+        Self { user, house, pool, who, places, agents, checks, held: Mutex::default(), lanes }
+    }
+
+    /// Returns kapell's own repository.
+    #[must_use]
+    pub fn house(&self) -> &House {
+        &self.house
+    }
+
+    /// Returns the pool of workspaces.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    fn signature(&self, run: RunId) -> Signature {
+        Signature { who: self.who.clone(), when: stamp(run) }
+    }
+
+    /// Runs the prepare commands of a workspace that has not been prepared.
+    fn make_ready(
+        &self,
+        workspace: &mut Workspace,
+        key: AttemptKey,
+        prepare: &[String],
+        env: &BTreeMap<String, String>,
+    ) -> Result<(), WorkspaceError> {
+        if workspace.is_prepared() {
+            return Ok(());
+        }
+        let env: Vec<_> = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        for line in prepare {
+            let timeout = std::time::Duration::from_secs(3600);
+            let exit = self.agents.run_check(key, line, &env, &workspace.tree(), timeout);
+            if exit.ending != Ending::Succeeded {
+                let message = format!("prepare `{line}`: {}", exit.message);
+                return Err(WorkspaceError { class: FailureClass::Transient, message });
+            }
+        }
+        workspace.mark_prepared().map_err(|error| failure(&error))
+    }
+
+    fn open_clone(&self, request: &Request, kind: Kind) -> Result<Ready, WorkspaceError> {
+        let missing = || WorkspaceError {
+            class: FailureClass::Permanent,
+            message: "a clone needs a commit to start from".to_owned(),
+        };
+        let base = request.base.ok_or_else(missing)?;
+        let env = shared_dirs(&self.places, &request.cache)?;
+        let wanted = workspace::Request {
+            kind,
+            base,
+            owner: Some(owner(request.key)),
+            profile: serde_json::to_string(&(&request.prepare, &request.carry)).unwrap_or_default(),
+            branch: format!("kapell/{}", slug(&request.name)),
+            who: self.who.clone(),
+            fresh: false,
+        };
+        let mut workspace = self.pool.acquire(&wanted).map_err(|error| failure(&error))?;
+        let ready = self.fill(&mut workspace, request, &env);
+        let dir = workspace.tree();
+        match ready {
+            Ok(()) => lock(&self.held).insert(request.key, workspace),
+            Err(error) => {
+                // Nothing was worked on in it yet.
+                let _ = self.pool.release(workspace);
+                return Err(error);
+            }
+        };
+        Ok(Ready { dir, env: env.into_iter().collect() })
+    }
+
+    fn fill(
+        &self,
+        workspace: &mut Workspace,
+        request: &Request,
+        env: &BTreeMap<String, String>,
+    ) -> Result<(), WorkspaceError> {
+        if let Some(top) = self.user.top().filter(|_| !request.carry.is_empty()) {
+            let paths: Vec<PathBuf> = request.carry.iter().map(PathBuf::from).collect();
+            workspace::carry(workspace, top, &paths).map_err(|error| failure(&error))?;
+        }
+        self.make_ready(workspace, request.key, &request.prepare, env)
+    }
+
+    /// Takes the workspace of an attempt: held by this process, or left by an earlier one.
+    fn take(&self, key: AttemptKey) -> Result<Option<Workspace>, WorkspaceError> {
+        if let Some(workspace) = lock(&self.held).remove(&key) {
+            return Ok(Some(workspace));
+        }
+        self.pool.find(owner(key)).map_err(|error| failure(&error))
+    }
+
+    fn give_back(&self, key: AttemptKey, workspace: Workspace, how: Close) {
+        let by = self.signature(key.run);
+        // What cannot be salvaged is left where it is, held for its owner, and `gc` names it.
+        if how == Close::Salvage && self.pool.salvage(&workspace, owner(key), &by, FILE_BYTES_MAX).is_err() {
+            return;
+        }
+        let _ = self.pool.release(workspace);
+    }
+
+    /// Runs commands on a tree, in a warm workspace.
+    fn run_checks(
+        &self,
+        key: AttemptKey,
+        tree: Oid,
+        work: &CheckWork<'_>,
+        repeat: bool,
+    ) -> Result<Checked, WorkspaceError> {
+        if work.commands.is_empty() {
+            return Ok(Checked::Passed);
+        }
+        if let Some(known) = self.checks.known(tree, work.commands).filter(|_| !repeat) {
+            return Ok(known);
+        }
+        let _lane = Lane::take(&self.lanes);
+        let env = shared_dirs(&self.places, work.cache)?;
+        let wanted = workspace::Request {
+            kind: Kind::Check,
+            base: tree,
+            owner: None,
+            profile: "check".to_owned(),
+            branch: "kapell/check".to_owned(),
+            who: self.who.clone(),
+            fresh: false,
+        };
+        let mut workspace = self.pool.acquire(&wanted).map_err(|error| failure(&error))?;
+        let checked = self
+            .make_ready(&mut workspace, key, work.prepare, &env)
+            .map(|()| self.checks.run(key, Some(tree), work.commands, &env, &workspace.tree(), repeat));
+        self.pool.release(workspace).map_err(|error| failure(&error))?;
+        checked
+    }
+
+    /// Returns the tree on which the checks of a change run, and what the change touches that it should not.
+    fn guarded(&self, change: &Change, protect: &Protect) -> Result<(Oid, Vec<String>), git::Error> {
+        let protected = self.house.protect(change.base, change.commit, &protect.paths)?;
+        let touched = protected.touched.iter().map(|path| printable(path)).collect();
+        Ok((protected.tree, touched))
+    }
+
+    /// Returns the changed files that a check names: a change that edits its own checks deserves a look.
+    fn named_by_checks(&self, change: &Change, commands: &[CheckCommand]) -> Result<Vec<String>, git::Error> {
+        let files = self.house.changes(change.base, change.commit)?;
+        let names = files.iter().map(|file| printable(&file.path));
+        Ok(names.filter(|name| commands.iter().any(|command| command.text.contains(name.as_str()))).collect())
+    }
+
+    fn check_change(&self, check: &Check, change: &Change) -> Result<Verdict, WorkspaceError> {
+        let (tree, mut touched) = self.guarded(change, &check.protect).map_err(|error| failure(&error))?;
+        let work = CheckWork { commands: &check.commands, prepare: &check.prepare, cache: &check.cache };
+        let checked = self.run_checks(check.key, tree, &work, false)?;
+        if checked == Checked::Passed && check.protect.strict {
+            touched.extend(self.named_by_checks(change, &check.commands).map_err(|error| failure(&error))?);
+            touched.sort();
+            touched.dedup();
+            if !touched.is_empty() {
+                let question =
+                    format!("the change touches what checks it ({}): accept it?", touched.join(", "));
+                return Ok(Verdict::Doubtful { question });
+            }
+        }
+        Ok(verdict(checked))
+    }
+
+    /// Finds a commit by which `target` would hold all that landed, and runs the checks on it if it is a new one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is nothing to merge, if it does not fit, or if the checks fail. Nothing has moved then.
+    pub fn propose_merge(
+        &self,
+        run: RunId,
+        target: &str,
+        head: Oid,
+        accept: &[String],
+    ) -> Result<MergeProposal, MergeError> {
+        for _ in 0..MERGE_TRIES {
+            let no_target = || MergeError::NoTarget(target.to_owned());
+            let from = self.user.find_ref(target)?.ok_or_else(no_target)?;
+            if self.house.is_ancestor(head, from)? {
+                return Err(MergeError::NothingToMerge);
+            }
+            let to = self.merge_onto(run, from, head)?;
+            if to != head {
+                let env = Vec::new();
+                let commands: Vec<_> =
+                    accept.iter().map(|text| CheckCommand { text: text.clone(), env: env.clone() }).collect();
+                let work = CheckWork { commands: &commands, prepare: &[], cache: &BTreeMap::new() };
+                let key = AttemptKey { run, task: TaskId(0), attempt: AttemptNo(0), compensates: false };
+                let tree = self.house.tree_of(to)?;
+                match self.run_checks(key, tree, &work, false) {
+                    Ok(Checked::Passed) => {}
+                    Ok(Checked::Failed(message)) => return Err(MergeError::Red(message)),
+                    Ok(Checked::Broken(message)) => return Err(MergeError::Checks(message)),
+                    Err(error) => return Err(MergeError::Checks(error.message)),
+                }
+            }
+            if self.user.find_ref(target)? == Some(from) {
+                // Whatever is in the way of the move is known before it is recorded as intended.
+                self.house.prepare_merge(&self.user, target, from, to)?;
+                return Ok(MergeProposal { from, to });
+            }
+        }
+        Err(MergeError::Restless)
+    }
+
+    fn merge_onto(&self, run: RunId, from: Oid, head: Oid) -> Result<Oid, MergeError> {
+        let entry =
+            Entry { commit: head, message: format!("Merge what run {run} landed\n\nKapell-Run: {run}\n") };
+        let chain = self.house.chain(from, &[entry], &self.signature(run))?;
+        match (chain.prefixes.last(), chain.conflict) {
+            (Some(tip), None) => Ok(*tip),
+            (_, conflict) => {
+                let paths = conflict.map(|conflict| conflict.paths).unwrap_or_default();
+                Err(MergeError::Conflict(paths.iter().map(|path| printable(path)).collect()))
+            }
+        }
+    }
+
+    /// Moves the target back to where a merge found it, while it is still where the merge put it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the target has moved since, or a working tree is in the way.
+    pub fn undo_merge(&self, target: &str, from: Oid, to: Oid) -> Result<(), git::Error> {
+        self.house.prepare_merge(&self.user, target, to, from)?;
+        self.house.move_target(&self.user, target, to, from, "kapell: undo merge")?;
+        self.house.finish_checkout(&self.user, target, to, from)?;
+        Ok(())
+    }
+}
+
+/// Commands, and what their workspace needs.
+struct CheckWork<'a> {
+    commands: &'a [CheckCommand],
+    prepare: &'a [String],
+    cache: &'a BTreeMap<String, String>,
+}
+
+/// One of the places in which a tree can be checked.
+struct Lane<'a>(&'a (Mutex<usize>, Condvar));
+
+impl<'a> Lane<'a> {
+    fn take(lanes: &'a (Mutex<usize>, Condvar)) -> Self {
+        let mut free = lock(&lanes.0);
+        while *free == 0 {
+            free = lanes.1.wait(free).unwrap_or_else(PoisonError::into_inner);
+        }
+        *free -= 1;
+        Self(lanes)
+    }
+}
+
+impl Drop for Lane<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.0) += 1;
+        self.0.1.notify_one();
+    }
+}
+
+impl Workspaces for Repository {
+    fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError> {
+        match self.house.begin_run(&self.user, run, base) {
+            Ok(_) => Ok(()),
+            // It has begun, and its integration ref has moved on since.
+            Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => Ok(()),
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    fn open(&self, request: &Request) -> Result<Ready, WorkspaceError> {
+        match request.kind {
+            WorkspaceKind::Clone => self.open_clone(request, Kind::Clone),
+            WorkspaceKind::ReadOnly => self.open_clone(request, Kind::ReadOnly),
+            WorkspaceKind::None | WorkspaceKind::InPlace => {
+                let dir = open_scratch(&self.places, request.key)?;
+                let env = shared_dirs(&self.places, &request.cache)?;
+                Ok(Ready { dir, env: env.into_iter().collect() })
+            }
+        }
+    }
+
+    fn capture(&self, key: AttemptKey, name: &str) -> Result<Option<Change>, WorkspaceError> {
+        let gone = || WorkspaceError {
+            class: FailureClass::InvalidOutput,
+            message: "the workspace of the attempt is gone".to_owned(),
+        };
+        let workspace = self.take(key)?.ok_or_else(gone)?;
+        let options = CaptureOptions {
+            message: format!("{name}\n\n{}", trailers(key.run, name, key.attempt)),
+            by: self.signature(key.run),
+            file_max: FILE_BYTES_MAX,
+            total_max: TOTAL_BYTES_MAX,
+        };
+        let captured = workspace.capture(&options);
+        // It stays held until what became of the attempt is recorded.
+        lock(&self.held).insert(key, workspace);
+        let captured = captured.map_err(|error| failure(&error))?;
+        Ok(captured.commit.map(|commit| Change { commit, tree: captured.tree, base: captured.base }))
+    }
+
+    fn close(&self, key: AttemptKey, how: Close) {
+        if let Ok(Some(workspace)) = self.take(key) {
+            self.give_back(key, workspace, how);
+        }
+        // A scratch directory that cannot be deleted now is deleted with the others later.
+        let _ = remove_tree(&scratch(&self.places, key));
+    }
+
+    fn sweep(&self, run: RunId, in_use: &[AttemptKey]) {
+        let in_use: Vec<Owner> = in_use.iter().map(|key| owner(*key)).collect();
+        for left in self.pool.abandoned().unwrap_or_default() {
+            if left.run != run || in_use.contains(&left) {
+                continue;
+            }
+            if let Ok(Some(workspace)) = self.pool.find(left) {
+                let by = self.signature(run);
+                if self.pool.salvage(&workspace, left, &by, FILE_BYTES_MAX).is_ok() {
+                    let _ = self.pool.release(workspace);
+                }
+            }
+        }
+    }
+
+    fn check(&self, check: &Check) -> Verdict {
+        let checked = match &check.change {
+            Some(change) => self.check_change(check, change),
+            None => self.check_in_place(check),
+        };
+        checked.unwrap_or_else(|error| Verdict::Broken { message: error.message })
+    }
+
+    fn probe(&self, trial: &Trial) -> Result<Probed, WorkspaceError> {
+        let probe = &trial.probe;
+        let entries: Vec<_> = probe.entries.iter().zip(&trial.names).collect();
+        let entries: Vec<Entry> = entries
+            .into_iter()
+            .map(|(entry, name)| Entry {
+                commit: entry.commit,
+                message: format!("Land {name}\n\nKapell-Run: {}\nKapell-Task: {name}\n", trial.run),
+            })
+            .collect();
+        let by = self.signature(trial.run);
+        let chain = self.house.chain(probe.base, &entries, &by).map_err(|error| failure(&error))?;
+        if let Some(conflict) = chain.conflict {
+            let paths = conflict.paths.iter().map(|path| printable(path)).collect();
+            return Ok(Probed::Conflict { index: conflict.index, paths });
+        }
+        let tips = chain.prefixes;
+        let tip = tips.last().copied().unwrap_or(probe.base);
+        let tree = self.house.tree_of(tip).map_err(|error| failure(&error))?;
+        let work = CheckWork { commands: &trial.commands, prepare: &trial.prepare, cache: &trial.cache };
+        let task = probe.entries.last().map_or(TaskId(0), |entry| entry.task);
+        let key = AttemptKey { run: trial.run, task, attempt: AttemptNo(0), compensates: false };
+        match self.run_checks(key, tree, &work, probe.repeat)? {
+            Checked::Passed => Ok(Probed::Green { tips }),
+            Checked::Failed(message) => Ok(Probed::Red { tips, message }),
+            Checked::Broken(message) => Err(WorkspaceError { class: FailureClass::Transient, message }),
+        }
+    }
+
+    fn change(&self, base: Oid, commit: Oid) -> Result<Change, WorkspaceError> {
+        let tree = self.house.tree_of(commit).map_err(|error| failure(&error))?;
+        Ok(Change { commit, tree, base })
+    }
+
+    fn move_ref(&self, run: RunId, from: Oid, to: Oid) -> Result<(), WorkspaceError> {
+        self.house.advance(run, from, to).map(drop).map_err(|error| failure(&error))
+    }
+
+    fn merge(&self, order: &MergeOrder) -> Result<bool, WorkspaceError> {
+        let MergeOrder { run, target, from, to } = order;
+        let reason = format!("kapell: merge run {run}");
+        let moved = self.house.move_target(&self.user, target, *from, *to, &reason);
+        match moved {
+            Ok(_) => {}
+            Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => return Ok(false),
+            Err(error) => return Err(failure(&error)),
+        }
+        // The branch has moved; a working tree that cannot follow now is finished by the next command.
+        self.house.finish_checkout(&self.user, target, *from, *to).map_err(|error| failure(&error))?;
+        Ok(true)
+    }
+}
+
+impl Repository {
+    /// Runs checks where an attempt without a change worked.
+    fn check_in_place(&self, check: &Check) -> Result<Verdict, WorkspaceError> {
+        let dir: PathBuf = {
+            let held = lock(&self.held);
+            held.get(&check.key).map(Workspace::tree).unwrap_or_else(|| scratch(&self.places, check.key))
+        };
+        let dir: &Path = if dir.is_dir() { &dir } else { self.user.top().unwrap_or(Path::new(".")) };
+        let env = shared_dirs(&self.places, &check.cache)?;
+        Ok(verdict(self.checks.run(check.key, None, &check.commands, &env, dir, true)))
+    }
+}
