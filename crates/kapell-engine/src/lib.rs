@@ -15,6 +15,8 @@ pub mod perform; // effects, through the ports
 
 pub mod host; // the loop
 
+pub mod control; // commands from other terminals
+
 mod children; // runs within runs
 
 pub use live::{Refusal, Reply};
