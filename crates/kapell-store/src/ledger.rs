@@ -219,10 +219,18 @@ impl<'c> Ledger<'c> {
     }
 
     fn insert_run(&mut self, first: &Row) -> Result<i64, JournalError> {
+        let row = RunRow {
+            name: first.run.to_string(),
+            version: 0,
+            hash: Digest::ZERO.0,
+            created: first.at.0,
+            updated: first.at.0,
+            summary: None,
+        };
         self.connection
             .execute(
-                "INSERT INTO runs(name, version, hash, created, updated) VALUES(?1, 0, ?2, ?3, ?3)",
-                params![first.run.to_string(), Digest::ZERO.0, first.at.0],
+                "INSERT INTO runs(name, version, hash, created, updated, mark) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+                params![row.name, row.version, row.hash, row.created, row.updated, row.mark()],
             )
             .map_err(database(self.path, "adding a run"))?;
         let id = self.connection.last_insert_rowid();
@@ -258,8 +266,15 @@ impl<'c> Ledger<'c> {
                 _ => tail.stretches.push(Stretch { n, pos, count: 1 }),
             }
         }
-        let mut update =
-            self.connection.prepare("UPDATE runs SET version = ?2, hash = ?3, updated = ?4 WHERE id = ?1")?;
+        for run in self.summaries.keys() {
+            runs.entry(*run).or_default();
+        }
+        let mut find = self
+            .connection
+            .prepare("SELECT name, version, hash, created, updated, summary FROM runs WHERE id = ?1")?;
+        let mut update = self.connection.prepare(
+            "UPDATE runs SET version = ?2, hash = ?3, updated = ?4, summary = ?5, mark = ?6 WHERE id = ?1",
+        )?;
         let mut before = self
             .connection
             .prepare("SELECT n, pos, count FROM stretches WHERE run = ?1 ORDER BY n DESC LIMIT 1")?;
@@ -268,7 +283,14 @@ impl<'c> Ledger<'c> {
              ON CONFLICT DO UPDATE SET count = excluded.count",
         )?;
         for (run, mut tail) in runs {
-            update.execute(params![run, tail.version, tail.hash, tail.updated])?;
+            let mut row = find.query_row([run], RunRow::read)?;
+            if tail.version > 0 {
+                (row.version, row.hash, row.updated) = (tail.version, tail.hash, tail.updated);
+            }
+            if let Some(summary) = self.summaries.get(&run) {
+                row.summary = Some(summary.clone());
+            }
+            update.execute(params![run, row.version, row.hash, row.updated, row.summary, row.mark()])?;
             let before = before
                 .query_row([run], |row| Ok(Stretch { n: row.get(0)?, pos: row.get(1)?, count: row.get(2)? }))
                 .optional()?;
@@ -281,12 +303,45 @@ impl<'c> Ledger<'c> {
                 write.execute(params![run, stretch.n, stretch.pos, stretch.count])?;
             }
         }
-        let mut summary = self.connection.prepare("UPDATE runs SET summary = ?2 WHERE id = ?1")?;
-        for (run, text) in &self.summaries {
-            summary.execute(params![run, text])?;
-        }
         self.connection.execute("UPDATE indexed SET pos = ?1", [self.last])?;
         Ok(())
+    }
+}
+
+/// A row of the table `runs`, without its id.
+pub(crate) struct RunRow {
+    pub(crate) name: String,
+    pub(crate) version: i64,
+    pub(crate) hash: [u8; 32],
+    pub(crate) created: i64,
+    pub(crate) updated: i64,
+    pub(crate) summary: Option<String>,
+}
+
+impl RunRow {
+    /// Reads the first six columns in the order of the fields.
+    pub(crate) fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: row.get(0)?,
+            version: row.get(1)?,
+            hash: row.get(2)?,
+            created: row.get(3)?,
+            updated: row.get(4)?,
+            summary: row.get(5)?,
+        })
+    }
+
+    /// Computes the checksum of the row: the first 8 bytes of the BLAKE3 hash of its columns, little-endian.
+    pub(crate) fn mark(&self) -> i64 {
+        let mut hasher = blake3::Hasher::new();
+        for number in [self.version, self.created, self.updated] {
+            hasher.update(&number.to_le_bytes());
+        }
+        hasher.update(&self.hash).update(self.name.as_bytes()).update(&[u8::from(self.summary.is_some())]);
+        hasher.update(self.summary.as_deref().unwrap_or_default().as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        i64::from_le_bytes(first)
     }
 }
 

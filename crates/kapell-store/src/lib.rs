@@ -31,6 +31,8 @@ mod verify;
 
 mod writer; // the thread
 
+mod transfer; // lines of JSON
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
@@ -59,6 +61,7 @@ pub use fault::hint;
 pub use place::network_file_system;
 pub use reader::RowRef;
 pub use schema::FORMAT;
+pub use transfer::{ExportError, ImportError, ImportErrorKind, Transferred};
 pub use verify::{Expected, Report, Scope};
 pub use writer::WRITER_THREAD;
 

@@ -32,9 +32,10 @@ fn wait_for_lock(polls: i32, limit: Duration) -> bool {
 
 /// Everything that `sqlite_schema` of format 1 holds, statement by statement, as written.
 pub(crate) const TABLES: [&str; 5] = [
-    // One row is one run. `version`, `hash`, `updated` and `summary` are what it was at `indexed.pos`.
+    // One row is one run. `version`, `hash`, `updated` and `summary` are what it was at `indexed.pos`, and `mark`
+    // is a checksum of the row, because no chain covers the summary.
     "CREATE TABLE runs(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, \
-     hash BLOB NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL, summary TEXT) STRICT",
+     hash BLOB NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL, summary TEXT, mark INTEGER NOT NULL) STRICT",
     // One row is one decision. `body` is last, so that a scan of the others need not touch overflow pages.
     "CREATE TABLE decisions(pos INTEGER PRIMARY KEY, run INTEGER NOT NULL, n INTEGER NOT NULL, \
      at INTEGER NOT NULL, elapsed INTEGER NOT NULL, actor TEXT NOT NULL, cause TEXT NOT NULL, \

@@ -14,6 +14,7 @@ use rusqlite::Connection;
 
 use crate::{
     fault::{damaged, database, fault},
+    ledger::RunRow,
     reader::{COLUMNS, RowRef, row_ref},
     schema::TABLES,
 };
@@ -188,29 +189,24 @@ impl<'a> Check<'a> {
 
     fn run_rows(&self, connection: &Connection, versions: &HashMap<i64, i64>) -> Result<(), JournalError> {
         let failed = database(self.path, "reading the runs");
-        let sql = "SELECT r.id, r.version, r.hash, r.created, r.updated, s.hash, s.at, f.at FROM runs r \
+        let sql = "SELECT r.name, r.version, r.hash, r.created, r.updated, r.summary, r.mark, r.id, s.hash, \
+                   s.at, f.at FROM runs r \
                    LEFT JOIN stretches t ON t.run = r.id AND t.n <= r.version AND t.n + t.count > r.version \
                    LEFT JOIN decisions s ON s.pos = t.pos + r.version - t.n \
                    LEFT JOIN stretches u ON u.run = r.id AND u.n = 1 LEFT JOIN decisions f ON f.pos = u.pos";
-        type Found = (i64, i64, [u8; 32], i64, i64, Option<[u8; 32]>, Option<i64>, Option<i64>);
+        type Found = (RunRow, i64, i64, Option<[u8; 32]>, Option<i64>, Option<i64>);
         let rows: Vec<Found> = collect(connection, sql, |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-                row.get(5)?,
-                row.get(6)?,
-                row.get(7)?,
-            ))
+            Ok((RunRow::read(row)?, row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?))
         })
         .map_err(&failed)?;
-        for (id, version, hash, created, updated, last_hash, last_at, first_at) in rows {
+        for (run, mark, id, last_hash, last_at, first_at) in rows {
             let indexed = versions.get(&id).copied().unwrap_or(0);
-            let expected_hash = last_hash.unwrap_or(Digest::ZERO.0);
-            let at_ok = last_at.is_none_or(|at| at == updated) && first_at.is_none_or(|at| at == created);
-            if version != indexed || hash != expected_hash || !at_ok {
+            let good = run.mark() == mark
+                && run.version == indexed
+                && run.hash == last_hash.unwrap_or(Digest::ZERO.0)
+                && last_at.is_none_or(|at| at == run.updated)
+                && first_at.is_none_or(|at| at == run.created);
+            if !good {
                 return Err(damaged(self.path, 0, format!("the row of run number {id} is wrong")));
             }
         }

@@ -4,4 +4,7 @@
 
 mod append;
 mod common;
+mod crash;
+mod damage;
 mod owners;
+mod transfer;
