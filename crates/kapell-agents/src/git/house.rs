@@ -182,6 +182,16 @@ impl House {
         &self.inner.borrowed
     }
 
+    /// The text of an `objects/info/alternates` that borrows from here and from the user.
+    pub(crate) fn alternates(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        for dir in [self.objects_dir().as_path(), self.borrowed_dir()] {
+            text.extend_from_slice(dir.as_os_str().as_bytes());
+            text.push(b'\n');
+        }
+        text
+    }
+
     pub(crate) fn format(&self) -> ObjectFormat {
         self.inner.format
     }

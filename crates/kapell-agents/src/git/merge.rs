@@ -9,8 +9,10 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Write},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -69,11 +71,12 @@ impl House {
         if found != Some(old) {
             return Err(moved(target, old, found));
         }
-        self.export(new, Some(old), shared_setting(user))?;
         let worktrees = holding(user, target)?;
         for worktree in &worktrees {
             self.check_worktree(user, worktree, old, new)?;
         }
+        // Last, so that a merge that is refused leaves nothing behind.
+        self.export(new, Some(old), shared_setting(user))?;
         let worktrees = worktrees.into_iter().map(|worktree| worktree.path).collect();
         Ok(MergePlan { target: target.to_owned(), old, new, worktrees })
     }
@@ -158,13 +161,13 @@ impl House {
     fn update_worktree(&self, user: &UserRepo, worktree: &Worktree, old: Oid, new: Oid) -> Result<Step> {
         let view = View::new(self, user, worktree)?;
         let dirty = view.status(old)?;
-        if dirty.is_empty() {
-            view.read_tree(&["-m", "-u"], &[old, new]).map_err(|error| in_the_way(worktree, error))?;
-        } else if view.status(new)?.is_empty() {
+        let plain = || view.read_tree(&["-m", "-u"], &[old, new]).is_ok();
+        if !dirty.is_empty() && view.status(new)?.is_empty() {
             return Ok(Step::Already);
-        } else {
+        }
+        if !dirty.is_empty() || !plain() {
             self.check_half_updated(user, worktree, &dirty, old, new)?;
-            view.read_tree(&["--reset", "-u"], &[new])?;
+            view.read_tree(&["--reset", "-u"], &[new]).map_err(|error| in_the_way(worktree, error))?;
         }
         view.install()?;
         Ok(Step::Done)
@@ -179,15 +182,26 @@ impl House {
         old: Oid,
         new: Oid,
     ) -> Result<()> {
-        let added = self.added_between(old, new)?;
+        let added = self.paths_between(old, new, "A")?;
+        let removed = self.paths_between(old, new, "D")?;
+        let rewritten = self.paths_between(old, new, "MT")?;
         let view = View::new(self, user, worktree)?;
         fs::remove_file(view.index()).or_else(absent_is_fine).map_err(at(&view.index(), DOING))?;
         view.read_tree(&[], &[new])?;
         let unlike_new = view.status(new)?;
-        let unlike_both =
-            dirty.iter().filter(|one| one.staged || unlike_new.iter().any(|two| two.path == one.path));
-        let strange = unlike_new.iter().filter(|one| !one.gone && added.contains(&one.path));
-        let paths: BTreeSet<_> = unlike_both.chain(strange).map(|changed| changed.path.clone()).collect();
+        // Changed by a person: neither the old content nor the new one.
+        let like_neither = dirty.iter().filter(|one| {
+            let lingers = removed.contains(&one.path) && !one.gone;
+            // Git takes a file away before it writes the new one; a crash can come in between.
+            let between = rewritten.contains(&one.path) && one.gone;
+            let differs = !between && unlike_new.iter().any(|two| two.path == one.path);
+            one.staged || lingers || differs
+        });
+        // Made by a person where the merge adds something.
+        let strange = unlike_new.iter().filter(|one| {
+            added.contains(&one.path) && (!one.gone || is_taken(&worktree.path, &one.path, &removed))
+        });
+        let paths: BTreeSet<_> = like_neither.chain(strange).map(|changed| changed.path.clone()).collect();
         if paths.is_empty() {
             return Ok(());
         }
@@ -195,12 +209,38 @@ impl House {
         Err(Error::new("finish the merge", kind))
     }
 
-    fn added_between(&self, old: Oid, new: Oid) -> Result<BTreeSet<Vec<u8>>> {
-        let call =
-            self.call("diff-tree").args(["-r", "-z", "--name-only", "--no-renames", "--diff-filter=A"]);
+    /// Lists the paths that were added (`A`), deleted (`D`) or changed (`MT`) between two commits.
+    fn paths_between(&self, old: Oid, new: Oid, filter: &str) -> Result<BTreeSet<Vec<u8>>> {
+        let call = self.call("diff-tree").args(["-r", "-z", "--name-only", "--no-renames"]);
+        let call = call.arg(format!("--diff-filter={filter}"));
         let out = call.args([old.to_string(), new.to_string()]).run()?;
         Ok(out.split(|&byte| byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
     }
+}
+
+/// Returns whether something of a person's stands where the file at `path` has to go: a file in
+/// the place of one of its directories, or a directory in its own.
+fn is_taken(top: &Path, path: &[u8], removed: &BTreeSet<Vec<u8>>) -> bool {
+    let full = top.join(OsStr::from_bytes(path));
+    if fs::symlink_metadata(&full).is_ok_and(|meta| meta.is_dir()) {
+        return holds_other_files(top, &full, removed);
+    }
+    let parents = Path::new(OsStr::from_bytes(path)).ancestors().skip(1);
+    parents.filter(|parent| !parent.as_os_str().is_empty()).any(|parent| {
+        let is_file = fs::symlink_metadata(top.join(parent)).is_ok_and(|meta| !meta.is_dir());
+        is_file && !removed.contains(parent.as_os_str().as_bytes())
+    })
+}
+
+fn holds_other_files(top: &Path, dir: &Path, removed: &BTreeSet<Vec<u8>>) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else { return true };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            return holds_other_files(top, &path, removed);
+        }
+        path.strip_prefix(top).is_ok_and(|path| !removed.contains(path.as_os_str().as_bytes()))
+    })
 }
 
 fn moved(target: &str, expected: Oid, found: Option<Oid>) -> Error {
@@ -313,7 +353,7 @@ impl<'h> View<'h> {
         for sub in ["objects/info", "refs/heads", "info"] {
             fs::create_dir_all(self.dir.join(sub))?;
         }
-        fs::copy(self.house.dir().join("objects/info/alternates"), self.dir.join("objects/info/alternates"))?;
+        fs::write(self.dir.join("objects/info/alternates"), self.house.alternates())?;
         fs::write(self.dir.join("config"), config_text(user.object_format(), false))?;
         fs::write(self.dir.join("HEAD"), "ref: refs/heads/none\n")?;
         fs::write(self.dir.join("info/exclude"), self.house.excludes())?;

@@ -337,6 +337,25 @@ fn printable_lines(bytes: &[u8]) -> String {
     bytes.split(|&byte| byte == b'\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
+/// How git says that an object is not there; each command has words of its own.
+const MISSING: &[&str] = &[
+    "bad object",
+    "bad tree object",
+    "missing blob",
+    "missing object",
+    "nonexistent object",
+    "unable to read",
+    "unable to find",
+    "unable to resolve revision",
+    "unable to parse object",
+    "not a valid object",
+    "ot a valid commit",
+    "is not a valid object",
+    "could not parse commit",
+    "not a tree object",
+    "failed to unpack tree object",
+];
+
 /// Sorts a failure by what git says; `LC_ALL=C` makes its words the same everywhere.
 fn classify(failure: Failure) -> ErrorKind {
     let says = |text: &str| failure.stderr.contains(text);
@@ -352,16 +371,7 @@ fn classify(failure: Failure) -> ErrorKind {
         ErrorKind::LockHeld { lock }
     } else if says("Invalid path") || says("invalid path") {
         ErrorKind::BadPath(failure.stderr.trim().to_owned())
-    } else if ["bad object", "missing blob", "missing object", "unable to read tree", "unable to read sha1"]
-        .iter()
-        .any(|text| says(text))
-        || says("not a valid object name")
-        || says("is not a valid object")
-        || says("could not parse commit")
-        || says("not a tree object")
-        || says("unable to find")
-        || says("failed to unpack tree object")
-    {
+    } else if MISSING.iter().any(|text| says(text)) {
         ErrorKind::MissingObject(failure)
     } else {
         ErrorKind::Exit(failure)

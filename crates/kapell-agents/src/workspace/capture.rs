@@ -101,7 +101,9 @@ impl Workspace {
         let kept = self.keep_commits(base, options.total_max)?;
         let mut scan = self.scan()?;
         self.set_aside(&mut scan, options.file_max, options.total_max).refuse(options.file_max)?;
-        self.take_in(&scan, false)?;
+        if let Some(first) = self.take_in(&scan, false)?.into_iter().next() {
+            return Err(Error::new("take the submitted files", ErrorKind::BadPath(first)));
+        }
         let tree = self.write_tree()?;
         let house = &self.house;
         let files = house.changes(base, tree)?;
@@ -176,7 +178,11 @@ impl Workspace {
         match (ended.ok(), counts.next(), counts.next()) {
             (true, Some(Ok(0)), Some(Ok(count))) => {
                 // What the agent committed although it is ignored must count as tracked.
-                self.house.call_in(&tree, &self.index(), "read-tree").arg("-m").arg(tip.to_string()).run()?;
+                self.house
+                    .call_in(&tree, &self.index(), "read-tree")
+                    .arg("--reset")
+                    .arg(tip.to_string())
+                    .run()?;
                 Ok(Commits { tip, count, dropped: None, stray: None })
             }
             (true, ..) => {

@@ -51,7 +51,13 @@ pub fn carry(workspace: &Workspace, from: &Path, paths: &[PathBuf]) -> Result<Ca
             return Err(outside(path));
         }
         match fs::symlink_metadata(from.join(path)) {
-            Ok(_) => found.push(path),
+            Ok(_) => {
+                let target = tree.join(path);
+                if fs::symlink_metadata(&target).is_ok_and(|there| there.is_symlink()) {
+                    remove_tree(&target).map_err(at(&target, DOING))?;
+                }
+                found.push(path);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => carried.missing.push(shown(path)),
             Err(error) => return Err(at(&from.join(path), DOING)(error)),
         }

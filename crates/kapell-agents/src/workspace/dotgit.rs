@@ -2,8 +2,9 @@
 
 use std::{
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::fs::MetadataExt,
     path::{Component, Path},
+    time::SystemTime,
 };
 
 use kapell_core::id::Oid;
@@ -23,13 +24,18 @@ const OBJECTS_MAX: usize = 1_000_000;
 pub(crate) struct DirId {
     device: u64,
     inode: u64,
+    /// Nanoseconds since 1970; 0 where the file system does not keep it. A number of an inode alone
+    /// is soon given to the next directory that is made.
+    born: u64,
 }
 
 impl DirId {
     /// Returns the identity of the directory at `path`; `None` if there is no real directory.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let meta = fs::symlink_metadata(path).ok()?;
-        meta.is_dir().then(|| Self { device: meta.dev(), inode: meta.ino() })
+        let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let born = meta.created().ok().and_then(since).and_then(|age| u64::try_from(age.as_nanos()).ok());
+        meta.is_dir().then(|| Self { device: meta.dev(), inode: meta.ino(), born: born.unwrap_or(0) })
     }
 }
 
@@ -59,7 +65,7 @@ pub(crate) fn make(
     fs::write(dir.join("config"), text)?;
     fs::write(dir.join("HEAD"), format!("ref: refs/heads/{branch}\n"))?;
     fs::write(branch_file, format!("{base}\n"))?;
-    fs::write(dir.join("objects/info/alternates"), alternates(house))?;
+    fs::write(dir.join("objects/info/alternates"), house.alternates())?;
     fs::write(dir.join("info/exclude"), house.excludes())?;
     if let Some(shallow) = house.shallow() {
         fs::write(dir.join("shallow"), shallow)?;
@@ -70,15 +76,6 @@ pub(crate) fn make(
 
 fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-fn alternates(house: &House) -> Vec<u8> {
-    let mut text = Vec::new();
-    for dir in [house.objects_dir().as_path(), house.borrowed_dir()] {
-        text.extend_from_slice(dir.as_os_str().as_bytes());
-        text.push(b'\n');
-    }
-    text
 }
 
 /// Says what is not as it was made, if objects can no longer be read out of `tree/.git` safely.
@@ -95,13 +92,13 @@ pub(crate) fn check(house: &House, tree: &Path, made: Option<DirId>) -> Result<(
         return Err("`.git/commondir` leads elsewhere".to_owned());
     }
     let objects = dir.join("objects");
-    for name in ["", "info", "pack"] {
-        if DirId::of(&objects.join(name)).is_none() {
+    for part in [&objects, &objects.join("info"), &objects.join("pack")] {
+        if DirId::of(part).is_none() {
             return Err("`.git/objects` is not a directory".to_owned());
         }
     }
     let kept = refs::read_small(&objects.join("info/alternates")).ok().flatten();
-    if kept.as_deref() != Some(&alternates(house)) {
+    if kept.as_deref() != Some(&house.alternates()) {
         return Err("`.git/objects/info/alternates` was changed".to_owned());
     }
     plain_files_only(&objects, 2, &mut 0)

@@ -94,7 +94,21 @@ pub struct Workspace {
     pub(crate) house: House,
     slot: PathBuf,
     meta: Meta,
-    _lock: File,
+    _lock: SlotLock,
+}
+
+/// The lock on a slot.
+#[derive(Debug)]
+struct SlotLock {
+    file: File,
+}
+
+impl Drop for SlotLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that another thread is just starting has a copy of the
+        // descriptor until it runs its own program, and would keep the lock for that long.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Workspace {
@@ -436,7 +450,7 @@ fn read_meta(slot: &Path) -> Option<Meta> {
 }
 
 /// Locks a slot; `None` if somebody else has it, or it has just been deleted.
-fn try_lock(slot: &Path) -> Result<Option<File>> {
+fn try_lock(slot: &Path) -> Result<Option<SlotLock>> {
     let path = slot.join("lock");
     let file = match File::options().create(true).truncate(false).write(true).open(&path) {
         Ok(file) => file,
@@ -445,7 +459,7 @@ fn try_lock(slot: &Path) -> Result<Option<File>> {
     };
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         // The name may by now belong to another file, if the slot was deleted in between.
-        Ok(()) => Ok(path.exists().then_some(file)),
+        Ok(()) => Ok(path.exists().then_some(SlotLock { file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(errno) => Err(at(&path, "lock a workspace")(errno.into())),
     }

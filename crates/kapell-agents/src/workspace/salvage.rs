@@ -156,7 +156,7 @@ impl Workspace {
         let kept = self.keep_commits(base, u64::MAX >> 1)?;
         let mut scan = self.scan()?;
         let aside = self.set_aside(&mut scan, file_max, u64::MAX);
-        self.take_in(&scan, true)?;
+        let refused = self.take_in(&scan, true)?;
         let tree = self.write_tree()?;
         if kept.count == 0 && kept.stray.is_none() && tree == house.tree_of(base)? {
             return Ok(Salvaged::Nothing);
@@ -171,7 +171,10 @@ impl Workspace {
         let name = salvage_ref(owner.run, owner.task, owner.attempt);
         house.call("update-ref").arg("--no-deref").arg(name).arg(commit.to_string()).run()?;
         let left_out = aside.large.iter().chain(&aside.unreadable).chain(&scan.nested);
-        Ok(Salvaged::Commit { commit, left_out: left_out.map(|path| printable(path)).collect() })
+        Ok(Salvaged::Commit {
+            commit,
+            left_out: left_out.map(|path| printable(path)).chain(refused).collect(),
+        })
     }
 }
 

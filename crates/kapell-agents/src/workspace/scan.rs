@@ -19,6 +19,7 @@ use super::{permissions::make_readable, pool::Workspace, remove::remove_tree};
 use crate::git::{
     Error, ErrorKind, Result,
     error::at,
+    printable,
     process::{Call, Ended},
     transfer::shown,
 };
@@ -98,8 +99,9 @@ impl Workspace {
 
     /// Takes the files that `scan` found into the index and the house.
     ///
-    /// With `lenient`, names that only other systems cannot keep are taken too.
-    pub(super) fn take_in(&self, scan: &Scan, lenient: bool) -> Result<()> {
+    /// Returns the names that git would not take, such as `.GIT`. With `lenient`, those that only
+    /// other systems cannot keep are taken.
+    pub(super) fn take_in(&self, scan: &Scan, lenient: bool) -> Result<Vec<String>> {
         let tree = self.tree();
         let (mut hidden, mut paths) = (Vec::new(), Vec::new());
         for path in &scan.changed {
@@ -111,14 +113,18 @@ impl Workspace {
             self.git("update-index").args(["-z", "--force-remove", "--stdin"]).input(hidden).run()?;
         }
         if paths.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let ended = self.patiently(|| {
             let call = self.git("update-index");
             let call = call.args(["-z", "--add", "--remove", "--replace", "--stdin"]).input(paths.clone());
             if lenient { call.set("core.protectNTFS=false").set("core.protectHFS=false") } else { call }
         })?;
-        if ended.ok() { Ok(()) } else { Err(ended.error()) }
+        if !ended.ok() {
+            return Err(ended.error());
+        }
+        let lines = ended.stderr.split(|&byte| byte == b'\n');
+        Ok(lines.filter_map(|line| line.strip_prefix(b"Ignoring path ")).map(printable).collect())
     }
 
     /// Splits off the paths that cannot be submitted because of their size or permissions.

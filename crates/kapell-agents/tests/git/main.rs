@@ -4,4 +4,10 @@
 
 mod support;
 
+mod capture; // what an agent can leave
+mod hostile; // repositories that want to run something
+mod kinds; // every kind of repository
+mod landing; // joining branches
+mod merging; // into the branch of a person
+mod pools; // workspaces between uses
 mod vertical; // one task, from the user's repository and back into it

@@ -171,3 +171,53 @@ pub(crate) fn told(captured: &Captured) -> Vec<String> {
     };
     captured.files.iter().map(line).collect()
 }
+
+/// Everything in the user's directory that kapell must leave alone, as `path mode digest`.
+///
+/// Objects may be added, and what lies under `refs/kapell` and `kapell/` is ours.
+pub(crate) fn fingerprint(dir: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut lines = Vec::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(at) = dirs.pop() {
+        for entry in fs::read_dir(&at).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(dir).unwrap().to_path_buf();
+            let shown = name.display().to_string();
+            if [".git/objects", ".git/refs/kapell", ".git/kapell"].contains(&shown.as_str()) {
+                continue;
+            }
+            let meta = fs::symlink_metadata(&path).unwrap();
+            if meta.is_dir() {
+                dirs.push(path);
+                lines.push(format!("{shown}/ {:o}", meta.mode()));
+            } else if meta.is_file() {
+                let digest = kapell_core::id::Digest::of(&fs::read(&path).unwrap());
+                lines.push(format!("{shown} {:o} {} {digest}", meta.mode(), meta.mtime_nsec()));
+            } else {
+                lines.push(format!("{shown} {:?}", fs::read_link(&path)));
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// Lands `files` as one task on top of `base` and returns the new tip.
+pub(crate) fn land(world: &World, base: Oid, task: u32, files: &[(&str, &str)]) -> Oid {
+    let pool = world.pool();
+    let workspace = pool.acquire(&request(Kind::Clone, base, task)).unwrap();
+    for (name, text) in files {
+        write(&workspace.tree(), name, text);
+    }
+    let commit = capture(&workspace).commit.unwrap();
+    pool.release(workspace).unwrap();
+    commit
+}
+
+/// Returns the kind of an error as its name alone, such as `Dirty`.
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, kapell_agents::git::Error>) -> String {
+    let error = result.unwrap_err();
+    let text = format!("{:?}", error.kind);
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()
+}

@@ -1,0 +1,135 @@
+//! Joining branches, moving the run's ref, protecting files.
+
+use kapell_agents::git::{Conflict, Entry};
+use kapell_core::id::Oid;
+
+use crate::support::*;
+
+fn entry(commit: Oid) -> Entry {
+    Entry { commit, message: "land".into() }
+}
+
+#[test]
+fn a_chain_stops_at_the_first_conflict_and_names_it() {
+    let world = World::new(&[("a.txt", "1\n2\n3\n"), ("b.txt", "b\n")]);
+    let house = world.house();
+    let base = world.oid("HEAD");
+    let one = land(&world, base, 1, &[("a.txt", "one\n2\n3\n")]);
+    let two = land(&world, base, 2, &[("b.txt", "two\n")]);
+    let clash = land(&world, base, 3, &[("a.txt", "uno\n2\n3\n"), ("c.txt", "c\n")]);
+    let four = land(&world, base, 4, &[("d.txt", "d\n")]);
+    let chain = house.chain(base, &[one, two, clash, four].map(entry), &by()).unwrap();
+    assert_eq!(chain.prefixes.len(), 2);
+    assert_eq!(chain.conflict, Some(Conflict { index: 2, paths: vec![b"a.txt".to_vec()] }));
+    for commit in [base, one, two] {
+        assert!(house.is_ancestor(commit, chain.prefixes[1]).unwrap());
+    }
+    assert_eq!(world.house_git(&["show", &format!("{}:b.txt", chain.prefixes[1])]), "two");
+    // What is there already is joined without a new commit; nothing at all is nothing.
+    let again = house.chain(chain.prefixes[1], &[one, two].map(entry), &by()).unwrap();
+    assert_eq!(again.prefixes, [chain.prefixes[1]; 2]);
+    assert!(house.chain(base, &[], &by()).unwrap().prefixes.is_empty());
+    assert_eq!(house.chain(base, &[entry(base)], &by()).unwrap().prefixes, [base]);
+}
+
+#[test]
+fn merge_attributes_of_what_has_landed_are_honoured() {
+    let world = World::new(&[
+        (".gitattributes", "LOG merge=union\n*.lock merge=binary\n*.c merge=theirs-own\n"),
+        ("LOG", "0\n"),
+        ("x.lock", "1\n2\n3\n4\n5\n6\n7\n8\n"),
+        ("y.c", "1\n2\n3\n4\n5\n6\n7\n8\n"),
+    ]);
+    let (house, base) = (world.house(), world.oid("HEAD"));
+    let log = |line: &str| format!("0\n{line}\n");
+    let one = land(&world, base, 1, &[("LOG", &log("one")), ("y.c", "one\n2\n3\n4\n5\n6\n7\n8\n")]);
+    let two = land(&world, base, 2, &[("LOG", &log("two")), ("y.c", "1\n2\n3\n4\n5\n6\n7\ntwo\n")]);
+    let chain = house.chain(base, &[one, two].map(entry), &by()).unwrap();
+    assert_eq!(chain.conflict, None);
+    let tip = chain.prefixes[1];
+    assert_eq!(world.house_git(&["show", &format!("{tip}:LOG")]), "0\none\ntwo");
+    assert_eq!(world.house_git(&["show", &format!("{tip}:y.c")]), "one\n2\n3\n4\n5\n6\n7\ntwo");
+    let three = land(&world, base, 3, &[("x.lock", "one\n2\n3\n4\n5\n6\n7\n8\n")]);
+    let four = land(&world, base, 4, &[("x.lock", "1\n2\n3\n4\n5\n6\n7\nfour\n")]);
+    let chain = house.chain(base, &[three, four].map(entry), &by()).unwrap();
+    assert_eq!(chain.conflict, Some(Conflict { index: 1, paths: vec![b"x.lock".to_vec()] }));
+}
+
+#[test]
+fn the_runs_ref_moves_by_compare_and_swap() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let (house, base) = (world.house(), world.oid("HEAD"));
+    house.begin_run(&world.user(), RUN, base).unwrap();
+    let one = land(&world, base, 1, &[("b.txt", "1\n")]);
+    let two = land(&world, base, 2, &[("b.txt", "2\n")]);
+    house.advance(RUN, base, one).unwrap();
+    assert_eq!(kind(house.advance(RUN, base, two)), "Moved");
+    assert_eq!(house.run_head(RUN).unwrap(), Some(one));
+    assert_eq!(kind(house.begin_run(&world.user(), RUN, base)), "Moved");
+    let other = kapell_core::id::RunId([9; 16]);
+    assert_eq!(kind(house.advance(other, base, two)), "Moved");
+}
+
+#[test]
+fn two_threads_and_a_lock() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let (house, base) = (world.house(), world.oid("HEAD"));
+    house.begin_run(&world.user(), RUN, base).unwrap();
+    let tips: Vec<_> = (1..=4).map(|n| land(&world, base, n, &[("b.txt", &format!("{n}\n"))])).collect();
+    let wins = std::thread::scope(|scope| {
+        let all: Vec<_> = tips
+            .iter()
+            .map(|&tip| {
+                scope.spawn({
+                    let house = house.clone();
+                    move || house.advance(RUN, base, tip).is_ok()
+                })
+            })
+            .collect();
+        all.into_iter().filter(|_| true).map(|thread| usize::from(thread.join().unwrap())).sum::<usize>()
+    });
+    assert_eq!(wins, 1);
+    let head = house.run_head(RUN).unwrap().unwrap();
+    let lock = house.dir().join(format!("{}.lock", kapell_agents::git::head_ref(RUN)));
+    std::fs::write(&lock, "").unwrap();
+    assert_eq!(kind(house.advance(RUN, head, base)), "LockHeld");
+}
+
+#[test]
+fn protected_paths_are_those_of_the_base() {
+    let world = World::new(&[
+        ("tests/a.rs", "test\n"),
+        ("tests/deep/b.rs", "test\n"),
+        ("src/tests", "a file\n"),
+        ("src/lib.rs", "lib\n"),
+        ("Cargo.lock", "1\n"),
+        ("sub/Cargo.lock", "1\n"),
+    ]);
+    let (house, base) = (world.house(), world.oid("HEAD"));
+    let pool = world.pool();
+    let workspace = pool.acquire(&request(kapell_agents::workspace::Kind::Clone, base, 1)).unwrap();
+    let tree = workspace.tree();
+    write(&tree, "tests/a.rs", "weaker\n");
+    write(&tree, "tests/new.rs", "new\n");
+    std::fs::remove_file(tree.join("tests/deep/b.rs")).unwrap();
+    write(&tree, "src/lib.rs", "better\n");
+    write(&tree, "sub/Cargo.lock", "2\n");
+    let commit = capture(&workspace).commit.unwrap();
+    let patterns = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let touched = |list: &[&str]| {
+        let paths = house.touched(base, commit, &patterns(list)).unwrap();
+        paths.iter().map(|path| kapell_agents::git::printable(path)).collect::<Vec<_>>()
+    };
+    assert_eq!(touched(&["/tests"]), ["tests/a.rs", "tests/deep/b.rs", "tests/new.rs"]);
+    assert_eq!(touched(&["tests/*.rs"]), ["tests/a.rs", "tests/new.rs"]);
+    assert_eq!(touched(&["Cargo.lock"]), ["sub/Cargo.lock"]);
+    assert!(touched(&["/Cargo.lock"]).is_empty());
+    assert!(touched(&[]).is_empty());
+    let protected = house.protect(base, commit, &patterns(&["/tests", "nothing/**"])).unwrap();
+    let list = world.house_git(&["ls-tree", "-r", "--name-only", &protected.tree.to_string()]);
+    assert_eq!(list, "Cargo.lock\nsrc/lib.rs\nsrc/tests\nsub/Cargo.lock\ntests/a.rs\ntests/deep/b.rs");
+    assert_eq!(world.house_git(&["show", &format!("{}:tests/a.rs", protected.tree)]), "test");
+    assert_eq!(world.house_git(&["show", &format!("{}:src/lib.rs", protected.tree)]), "better");
+    let untouched = house.protect(base, commit, &patterns(&["docs/**"])).unwrap();
+    assert_eq!((untouched.tree, untouched.touched.len()), (house.tree_of(commit).unwrap(), 0));
+}
