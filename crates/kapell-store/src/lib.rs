@@ -178,7 +178,8 @@ impl Store {
             return Ok(writer);
         }
         let path = self.readers.path().to_owned();
-        let writer = Writer::start(path, self.options.busy, Arc::clone(&self.summaries))
+        let summaries = Arc::clone(&self.summaries);
+        let writer = Writer::start(path, self.options.busy, summaries, self.readers.idle())
             .map_err(fault::io(self.readers.path(), "starting the writer"))?;
         Ok(self.writer.get_or_init(|| writer))
     }
@@ -263,7 +264,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.readers.close();
+        self.readers.idle().close();
         drop(self.writer.take());
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -89,21 +89,53 @@ pub(crate) struct Readers {
     path: PathBuf,
     busy: Duration,
     summaries: Summaries,
-    idle: Mutex<Vec<Connection>>,
+    idle: Arc<Idle>,
+}
+
+/// Connections that nobody uses at the moment.
+#[derive(Debug, Default)]
+pub(crate) struct Idle {
+    state: Mutex<(u64, Vec<Connection>)>,
+}
+
+impl Idle {
+    fn state(&self) -> MutexGuard<'_, (u64, Vec<Connection>)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes all connections, those in use as soon as they are given back.
+    pub(crate) fn close(&self) {
+        let mut state = self.state();
+        state.0 += 1;
+        state.1.clear();
+    }
+
+    fn take(&self) -> (u64, Option<Connection>) {
+        let mut state = self.state();
+        (state.0, state.1.pop())
+    }
+
+    fn give_back(&self, generation: u64, connection: Connection) {
+        let mut state = self.state();
+        if state.0 == generation && state.1.len() < IDLE_MAX {
+            state.1.push(connection);
+        }
+    }
 }
 
 impl Readers {
     pub(crate) fn new(path: PathBuf, busy: Duration, summaries: Summaries, first: Connection) -> Self {
-        Self { path, busy, summaries, idle: Mutex::new(vec![first]) }
+        let idle = Arc::new(Idle::default());
+        idle.give_back(0, first);
+        Self { path, busy, summaries, idle }
+    }
+
+    pub(crate) fn idle(&self) -> Arc<Idle> {
+        Arc::clone(&self.idle)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Closes all connections that nobody uses.
-    pub(crate) fn close(&self) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Runs `look` in one read transaction: it sees the journal as it is at one moment.
@@ -111,7 +143,7 @@ impl Readers {
         &self,
         look: impl FnOnce(&Connection) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let (generation, idle) = self.idle.take();
         let connection = match idle {
             Some(connection) => connection,
             None => connect(&self.path, Access::Read, self.busy)?,
@@ -121,10 +153,7 @@ impl Readers {
         let seen = look(&connection);
         // After an error the connection is closed: its cache may hold what made the error.
         if seen.is_ok() && connection.execute_batch("COMMIT").is_ok() {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < IDLE_MAX {
-                idle.push(connection);
-            }
+            self.idle.give_back(generation, connection);
         }
         seen
     }

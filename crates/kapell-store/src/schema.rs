@@ -2,12 +2,15 @@
 //!
 //! The layout is described for people in `docs/journal-format.md`.
 
-use std::{path::Path, thread, time::Duration};
+use std::{fs::File, io, path::Path, thread, time::Duration};
 
 use kapell_engine::port::journal::{JournalError, JournalErrorKind};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::fault::{damaged, database, fault};
+use crate::{
+    fault::{self, damaged, database, fault},
+    wal,
+};
 
 /// The format that this program writes, kept in `PRAGMA user_version`.
 pub const FORMAT: u32 = 1;
@@ -60,9 +63,7 @@ pub(crate) fn create(path: &Path, page_size: u32) -> Result<(), JournalError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
-    let mut script = format!(
-        "PRAGMA page_size={page_size}; PRAGMA synchronous=FULL; PRAGMA journal_mode=WAL; BEGIN IMMEDIATE;\n"
-    );
+    let mut script = format!("PRAGMA page_size={page_size}; PRAGMA synchronous=FULL; BEGIN IMMEDIATE;\n");
     for table in TABLES {
         script.push_str(table);
         script.push_str(";\n");
@@ -70,8 +71,19 @@ pub(crate) fn create(path: &Path, page_size: u32) -> Result<(), JournalError> {
     script.push_str("INSERT INTO indexed(one, pos) VALUES(1, 0);\n");
     script.push_str(&format!("PRAGMA application_id={APPLICATION}; PRAGMA user_version={FORMAT}; COMMIT;"));
     connection.execute_batch(&script).map_err(&failed)?;
-    // Closing the only connection moves all to the main file and removes the write-ahead log.
-    connection.close().map_err(|(_, error)| failed(error))
+    // The mark of write-ahead mode is written the old way, and nothing goes through the log after it.
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode=WAL", [], |row| row.get(0)).map_err(&failed)?;
+    connection.close().map_err(|(_, error)| failed(error))?;
+    // SQLite does not say whether its work on closing succeeded.
+    let failed = fault::io(path, "creating the journal");
+    if mode != "wal" {
+        return Err(failed(io::Error::other("write-ahead mode cannot be had here")));
+    }
+    if wal::path_of(path).exists() {
+        return Err(failed(io::Error::other("its write-ahead log is still there")));
+    }
+    File::open(path).and_then(|file| file.sync_all()).map_err(failed)
 }
 
 /// What a connection is for.
@@ -90,6 +102,11 @@ pub(crate) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(&failed)?;
+    // SQLite falls back to reading only, and keeps to it for all connections of the process.
+    if connection.is_readonly("main").map_err(&failed)? {
+        let error = io::Error::from(io::ErrorKind::ReadOnlyFilesystem);
+        return Err(fault::io(path, "opening the journal")(error));
+    }
     connection.busy_handler(Some(move |polls| wait_for_lock(polls, busy))).map_err(&failed)?;
     // Checkpoints are made by the writer after its acks, not by whoever commits.
     connection

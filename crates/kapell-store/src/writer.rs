@@ -5,7 +5,7 @@ use std::{
     fs::OpenOptions,
     path::{Path, PathBuf},
     sync::{
-        PoisonError,
+        Arc, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread::JoinHandle,
@@ -21,6 +21,7 @@ use rusqlite::{Connection, Statement};
 use crate::{
     fault::{damaged, database, fault, io, needs_recovery},
     ledger::{Ledger, Summaries},
+    reader::Idle,
     schema::{Access, connect},
     verify::check_tail,
     wal,
@@ -67,10 +68,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread. It opens its connection by itself.
-    pub(crate) fn start(path: PathBuf, busy: Duration, summaries: Summaries) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        path: PathBuf,
+        busy: Duration,
+        summaries: Summaries,
+        readers: Arc<Idle>,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new().name(WRITER_THREAD.to_owned()).spawn(move || {
-            Loop { path, busy, queue, held: None, poisoned: HashSet::new(), summaries, old: None }.run();
+            Loop { path, busy, queue, held: None, poisoned: HashSet::new(), summaries, readers, old: None }
+                .run();
         })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -146,15 +153,17 @@ struct Loop {
     held: Option<Job>,
     poisoned: HashSet<RunId>,
     summaries: Summaries,
-    /// The connection that failed. Kept until there is a new one, so that the index of the log lives on.
+    readers: Arc<Idle>,
+    /// The connection on which a transaction failed. Kept until there is a new one, so that the index of the log,
+    /// which knows where the last durable commit ends, lives on.
     old: Option<Connection>,
 }
 
 /// Why the writer stopped serving a connection.
 enum Stop {
     Closed,
-    /// The journal failed; those who waited have been told.
-    Failed,
+    /// The journal failed; those who waited have been told. Says whether something may have been written.
+    Failed(bool),
 }
 
 impl Loop {
@@ -165,7 +174,7 @@ impl Loop {
                 Ok(connection) => connection,
                 Err(error) => match self.refuse_next(&error) {
                     Stop::Closed => return,
-                    Stop::Failed => continue,
+                    Stop::Failed(_) => continue,
                 },
             };
             let stop = match Session::new(&connection, &path) {
@@ -178,7 +187,10 @@ impl Loop {
                     let _ = checkpoint(&connection, "TRUNCATE");
                     return;
                 }
-                Stop::Failed => self.old = Some(connection),
+                Stop::Failed(wrote) => {
+                    self.readers.close();
+                    self.old = wrote.then_some(connection);
+                }
             }
         }
     }
@@ -209,7 +221,7 @@ impl Loop {
                 let _ = done.send(Err(error.clone()));
             }
         }
-        Stop::Failed
+        Stop::Failed(false)
     }
 
     fn serve(&mut self, session: &mut Session<'_>) -> Stop {
@@ -232,7 +244,7 @@ impl Loop {
                 for done in folds {
                     let _ = done.send(Err(fault(&self.path, JournalErrorKind::Busy)));
                 }
-                return Stop::Failed;
+                return Stop::Failed(session.wrote);
             }
             let due = fold_at.is_some_and(|at| at <= Instant::now());
             if due || closing || !folds.is_empty() || session.ledger.tail() >= FOLD_ROWS {
@@ -246,7 +258,7 @@ impl Loop {
                     return Stop::Closed;
                 }
                 if failed {
-                    return Stop::Failed;
+                    return Stop::Failed(session.wrote);
                 }
             }
             if fold_at.is_none() && !session.ledger.is_folded() {
@@ -254,7 +266,7 @@ impl Loop {
             }
             // A failed checkpoint loses nothing: all is in the log. But its descriptor is not to be trusted.
             if session.checkpoint_if_due().is_err_and(|error| needs_recovery(&error.kind)) {
-                return Stop::Failed;
+                return Stop::Failed(session.wrote);
             }
         }
     }
@@ -388,6 +400,8 @@ struct Session<'c> {
     ledger: Ledger<'c>,
     begin: Statement<'c>,
     commit: Statement<'c>,
+    /// A transaction was begun on this connection, and may have left frames in the log.
+    wrote: bool,
     /// Rows written since the length of the write-ahead log was last asked for.
     rows: usize,
     /// The frames at which the next checkpoint is due: later if the last could not move all.
@@ -403,6 +417,7 @@ impl<'c> Session<'c> {
             ledger: Ledger::new(connection, path)?,
             begin: connection.prepare("BEGIN IMMEDIATE").map_err(&failed)?,
             commit: connection.prepare("COMMIT").map_err(&failed)?,
+            wrote: false,
             rows: 0,
             checkpoint_at: CHECKPOINT_FRAMES,
         })
@@ -410,6 +425,7 @@ impl<'c> Session<'c> {
 
     fn begin(&mut self) -> Result<(), JournalError> {
         self.begin.execute([]).map_err(database(self.path, "starting to write"))?;
+        self.wrote = true;
         self.ledger.catch_up()
     }
 
