@@ -1,0 +1,268 @@
+//! Events as lines for people, and as entries for machines. Each type of event has its renderer in one table.
+
+mod table;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kapell_core::{
+    event::Event,
+    id::{AgentId, GateId, TaskId},
+    journal::{Actor, Row},
+    plan::Plan,
+    run::Run,
+    time::{Millis, Wall},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    text::{Line, Style, clock, instant, shorten, width},
+    untrusted::{Untrusted, visible},
+};
+
+/// The widest column for names of tasks.
+const NAME_COLUMNS_MAX: usize = 24;
+
+/// The most tasks whose names are measured for the width of their column.
+const NAMES_MEASURED_MAX: usize = 10_000;
+
+/// The version of [`LogEntry`] on the wire.
+pub const LOG_ENTRY_VERSION: u32 = 1;
+
+/// How much an event tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// A step in between, of interest to those who look closely.
+    Detail,
+    /// Something that a person wants to know of.
+    Fact,
+}
+
+/// An event told in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// The decision that it belongs to.
+    pub n: u64,
+    /// When it was, by the wall clock.
+    pub at: Wall,
+    /// When it was, on the run's own clock.
+    pub elapsed: Millis,
+    /// The name of the event.
+    pub event: &'static str,
+    /// The task that it is about.
+    pub task: Option<TaskId>,
+    /// The name of that task.
+    pub name: Option<Untrusted>,
+    /// How much it tells.
+    pub weight: Weight,
+    /// What it means.
+    pub style: Style,
+    /// What happened, safe to print.
+    pub text: String,
+    /// What was said at length, such as the output of a failed command.
+    pub message: Untrusted,
+    name_columns: usize,
+}
+
+impl LogLine {
+    /// Returns the line: `00:02.3  parser  attempt 2 started`.
+    #[must_use]
+    pub fn line(&self, columns: usize) -> Line {
+        self.stamped(clock(self.elapsed), columns)
+    }
+
+    /// Returns the line with the time of day in place of the run's own clock.
+    #[must_use]
+    pub fn line_of_day(&self, columns: usize) -> Line {
+        self.stamped(instant(self.at), columns)
+    }
+
+    fn stamped(&self, stamp: String, columns: usize) -> Line {
+        let name = self.name.as_ref().map_or_else(|| "run".to_owned(), Untrusted::visible);
+        let name = shorten(&name, self.name_columns);
+        let space = " ".repeat(self.name_columns.saturating_sub(width(&name)));
+        let style = if self.name.is_some() { Style::Strong } else { Style::Dim };
+        let text = Line::new(Style::Dim, stamp).with(Style::Plain, "  ").with(style, name);
+        text.with(Style::Plain, format!("{space}  ")).with(self.style, self.text.clone()).fit(columns)
+    }
+
+    /// Returns what was said at length, line by line, its last `limit` lines.
+    #[must_use]
+    pub fn message_lines(&self, limit: usize, columns: usize) -> Vec<Line> {
+        let all = self.message.visible_lines();
+        let last = &all[all.len().saturating_sub(limit)..];
+        last.iter().map(|line| Line::new(Style::Dim, format!("         | {line}")).fit(columns)).collect()
+    }
+}
+
+/// An event for machines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LogEntry {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The decision that it belongs to, from 1.
+    pub n: u64,
+    /// When it was, in milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// When it was on the run's own clock, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Who wished for it: `engine`, `clock`, `person:NAME` or `agent:TASK.ATTEMPT`.
+    pub actor: Untrusted,
+    /// The kind of command that led to it.
+    pub cause: String,
+    /// The name of the event.
+    pub event: String,
+    /// The task that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Untrusted>,
+    /// What happened, in words.
+    pub text: String,
+    /// The event's fields as they stand in the journal.
+    pub data: serde_json::Value,
+}
+
+/// What is needed to tell events: the names in the plan in force, and which gate belongs to which task.
+#[derive(Debug, Clone, Default)]
+pub struct LogReader {
+    plan: Arc<Plan>,
+    gates: BTreeMap<GateId, TaskId>,
+    name_columns: usize,
+}
+
+impl LogReader {
+    /// Starts before the first event of a run.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts after the events that a run is folded from.
+    #[must_use]
+    pub fn after(run: &Run) -> Self {
+        let mut reader = Self::default();
+        reader.adopt(run.plan());
+        reader.gates = run.gates().map(|(id, gate)| (id, gate.task)).collect();
+        reader
+    }
+
+    fn adopt(&mut self, plan: &Arc<Plan>) {
+        let names = plan.graph().tasks().take(NAMES_MEASURED_MAX);
+        let widest = names.map(|task| width(&visible(plan.name(task)))).max().unwrap_or(0);
+        self.name_columns = widest.clamp(3, NAME_COLUMNS_MAX);
+        self.plan = plan.clone();
+    }
+
+    fn name(&self, task: TaskId) -> Untrusted {
+        match self.plan.graph().len() {
+            tasks if task.index() < tasks => self.plan.name(task).into(),
+            _ => format!("#{task}").into(),
+        }
+    }
+
+    fn agent(&self, agent: AgentId) -> String {
+        self.plan.agent(agent).map_or_else(|| format!("agent {agent}"), |spec| visible(&spec.name))
+    }
+
+    /// Learns from an event what later ones are told by.
+    fn learn(&mut self, event: &Event) {
+        match event {
+            Event::PlanAdopted { plan, .. } => {
+                if let Some(plan) = plan.plan() {
+                    self.adopt(plan);
+                }
+            }
+            Event::GateOpened { gate, task, .. } => {
+                self.gates.insert(*gate, *task);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the events of a decision.
+    pub fn read(&mut self, row: &Row, events: &[Event]) -> Vec<LogLine> {
+        events.iter().map(|event| self.line(row, event)).collect()
+    }
+
+    fn line(&mut self, row: &Row, event: &Event) -> LogLine {
+        self.learn(event);
+        let task = match event {
+            Event::GateAnswered { gate, .. } => self.gates.get(gate).copied(),
+            event => event.task(),
+        };
+        let told = table::tell(self, event);
+        LogLine {
+            n: row.n.0,
+            at: row.at,
+            elapsed: Millis(row.elapsed.0),
+            event: event.name(),
+            task,
+            name: task.map(|task| self.name(task)),
+            weight: told.weight,
+            style: told.style,
+            text: told.text,
+            message: told.message,
+            name_columns: self.name_columns.max(3),
+        }
+    }
+
+    /// Tells the events of a decision to machines.
+    pub fn entries(&mut self, row: &Row, events: &[Event]) -> Vec<LogEntry> {
+        let actor: Untrusted = match row.actor.parse() {
+            Ok(Actor::Agent(task, attempt)) => format!("agent:{}.{attempt}", self.name(task).raw()).into(),
+            _ => row.actor.as_str().into(),
+        };
+        let entry = |(event, line): (&Event, LogLine)| LogEntry {
+            version: LOG_ENTRY_VERSION,
+            n: line.n,
+            at_ms: line.at.0,
+            elapsed_ms: line.elapsed.0,
+            actor: actor.clone(),
+            cause: row.cause.clone(),
+            event: line.event.to_owned(),
+            task: line.name,
+            text: line.text,
+            data: data(event),
+        };
+        let lines = self.read(row, events);
+        events.iter().zip(lines).map(entry).collect()
+    }
+}
+
+/// Returns the fields of an event. In the journal they stand under its name.
+fn data(event: &Event) -> serde_json::Value {
+    match serde_json::to_value(event) {
+        Ok(serde_json::Value::Object(map)) => map.into_iter().next().map(|(_, data)| data),
+        _ => None,
+    }
+    .unwrap_or_default()
+}
+
+/// Turns decisions into lines, one after the other.
+#[derive(Debug)]
+pub struct Logs<I> {
+    rows: I,
+    reader: LogReader,
+    weight: Weight,
+    ready: std::vec::IntoIter<LogLine>,
+}
+
+impl<I: Iterator<Item = (Row, Vec<Event>)>> Logs<I> {
+    /// Tells `rows`, leaving out events of less than `weight`.
+    pub fn new(rows: I, reader: LogReader, weight: Weight) -> Self {
+        Self { rows, reader, weight, ready: Vec::new().into_iter() }
+    }
+}
+
+impl<I: Iterator<Item = (Row, Vec<Event>)>> Iterator for Logs<I> {
+    type Item = LogLine;
+
+    fn next(&mut self) -> Option<LogLine> {
+        loop {
+            if let Some(line) = self.ready.find(|line| line.weight >= self.weight) {
+                return Some(line);
+            }
+            let (row, events) = self.rows.next()?;
+            self.ready = self.reader.read(&row, &events).into_iter();
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! How each type of event is told: one table.
+
+use kapell_core::{
+    event::{Event, GateKind, Outcome, PauseCause},
+    landing::{Blame, Probed},
+    task::{Recovery, SkipCause, StopCause},
+    time::{Elapsed, Millis},
+};
+
+use super::{LogReader, Weight};
+use crate::{
+    text::{Style, amount, clock, instant, plural},
+    untrusted::{Untrusted, visible},
+};
+
+/// What is told of an event.
+pub(super) struct Told {
+    pub(super) weight: Weight,
+    pub(super) style: Style,
+    pub(super) text: String,
+    pub(super) message: Untrusted,
+}
+
+fn told(weight: Weight, style: Style, text: impl Into<String>) -> Told {
+    Told { weight, style, text: text.into(), message: Untrusted::default() }
+}
+
+fn fact(style: Style, text: impl Into<String>) -> Told {
+    told(Weight::Fact, style, text)
+}
+
+fn detail(text: impl Into<String>) -> Told {
+    told(Weight::Detail, Style::Dim, text)
+}
+
+impl Told {
+    fn saying(mut self, message: &str) -> Self {
+        self.message = message.into();
+        self
+    }
+}
+
+/// Returns the beginning of a commit's id.
+fn commit(oid: &impl std::fmt::Display) -> String {
+    oid.to_string().chars().take(12).collect()
+}
+
+fn at(point: Elapsed) -> String {
+    clock(Millis(point.0))
+}
+
+/// Tells an event. Everything in the text is safe to print.
+pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
+    use Style as S;
+    match event {
+        Event::Created { mission } => {
+            let forked = mission
+                .forked_from
+                .map(|(run, n)| format!(", forked from {} at {n}", crate::text::short(run)))
+                .unwrap_or_default();
+            fact(S::Strong, format!("run created{forked}: {}", visible(&mission.objective)))
+        }
+        Event::PlanAdopted { revision, plan } => {
+            let tasks = plan
+                .plan()
+                .map_or_else(String::new, |plan| format!(", {}", plural(plan.len() as u64, "task")));
+            let weight = if *revision > 1 { Weight::Fact } else { Weight::Detail };
+            told(weight, S::Plain, format!("plan adopted, revision {revision}{tasks}"))
+        }
+        Event::Opened { epoch: 1 } => detail("executed by its first process"),
+        Event::Opened { epoch } => fact(S::Warn, format!("resumed by another process, number {epoch}")),
+        Event::Unblocked { .. } => detail("may start"),
+        Event::Skipped { why, .. } => fact(S::Dim, format!("skipped: {}", skip(*why))),
+        Event::ClaimsAwaited { .. } => detail("waits for paths that others hold"),
+        Event::Started { attempt, agent, deadline, reserved, .. } => {
+            let who = agent.map(|agent| format!(" by {}", reader.agent(agent))).unwrap_or_default();
+            let reserved = match reserved.is_zero() {
+                true => String::new(),
+                false => format!(", {} reserved", amount(*reserved)),
+            };
+            let deadline = deadline.map(|until| format!(", until {}", at(until))).unwrap_or_default();
+            fact(S::Active, format!("attempt {attempt} started{who}{reserved}{deadline}"))
+        }
+        Event::StopRequested { attempt, why, .. } => {
+            fact(S::Warn, format!("attempt {attempt} is stopped: {}", stop(*why)))
+        }
+        Event::Completed { outputs, spent, .. } => fact(S::Good, format!("done{}", gave(outputs, *spent))),
+        Event::Submitted { attempt, change, outputs, spent, .. } => {
+            let change = match change {
+                Some(change) => format!(" change {}", commit(&change.commit)),
+                None => String::new(),
+            };
+            let gave = gave(outputs, *spent);
+            fact(S::Active, format!("attempt {attempt} submitted{change}{gave}, to be checked"))
+        }
+        Event::Verified { .. } => told(Weight::Detail, S::Good, "verified: its checks passed"),
+        Event::AttemptFailed { attempt, class, message, spent, then, .. } => {
+            let spent = if spent.is_zero() { String::new() } else { format!(", {}", amount(*spent)) };
+            let message: Untrusted = message.into();
+            let last = message.last_line();
+            let said = if last.is_empty() { String::new() } else { format!(": {last}") };
+            let (style, then) = recovery(reader, *then);
+            fact(style, format!("attempt {attempt} failed ({class}{spent}), {then}{said}"))
+                .saying(message.raw())
+        }
+        Event::Woken { .. } => detail("the wait is over"),
+        Event::Reused { from, at, landed, .. } => {
+            let landed = landed.map(|oid| format!(", landed as {}", commit(&oid))).unwrap_or_default();
+            fact(S::Good, format!("result of run {} at {at} reused{landed}", crate::text::short(*from)))
+        }
+        Event::Cancelled { .. } => fact(S::Dim, "cancelled"),
+        Event::GateOpened { gate, kind, question, choices, .. } => {
+            let choices: Vec<String> = choices.iter().map(|choice| visible(choice)).collect();
+            let choices =
+                if choices.is_empty() { String::new() } else { format!(" [{}]", choices.join(" | ")) };
+            let what = gate_kind(*kind);
+            fact(S::Warn, format!("{what}, gate {gate}: {}{choices}", visible(question)))
+        }
+        Event::GateAnswered { gate, answer, by } => {
+            fact(S::Plain, format!("gate {gate} answered by {}: {}", visible(by), visible(answer)))
+        }
+        Event::Noted { text, .. } => fact(S::Plain, format!("notes: {}", visible(text))),
+        Event::ProbeAsked { probe } => {
+            let what = match probe.entries.len() {
+                0 => "the base itself".to_owned(),
+                changes => plural(changes as u64, "change"),
+            };
+            let again = if probe.repeat { " once more" } else { "" };
+            detail(format!("probe {}: {what} on {} tried{again}", probe.id, commit(&probe.base)))
+        }
+        Event::Probed { probe, outcome } => probed(*probe, outcome),
+        Event::LandingStarted { to, .. } => detail(format!("integration ref moves to {}", commit(to))),
+        Event::Landed { commit: to, .. } => fact(S::Good, format!("landed as {}", commit(to))),
+        Event::SentBack { blame, .. } => fact(S::Warn, format!("sent back: {}", blamed(reader, blame))),
+        Event::ProviderParked { provider, until } => {
+            fact(S::Warn, format!("{} gives nothing until {}", visible(provider), instant(*until)))
+        }
+        Event::BreakerOpened { agent, until } => {
+            let agent = reader.agent(*agent);
+            fact(S::Warn, format!("{agent} failed too often in a row and rests until {}", at(*until)))
+        }
+        Event::CompensationStarted { attempt, .. } => fact(S::Warn, format!("is taken back, try {attempt}")),
+        Event::CompensationFailed { attempt, message, again, .. } => {
+            let then = if *again { "tried again" } else { "a person must decide" };
+            let last = Untrusted::from(message).last_line();
+            fact(S::Bad, format!("could not be taken back, try {attempt}, {then}: {last}")).saying(message)
+        }
+        Event::Compensated { .. } => fact(S::Warn, "taken back, or left by a person's word"),
+        Event::Paused { why } => {
+            let told = fact(S::Warn, format!("paused: {}", pause(why)));
+            if let PauseCause::BaseIsRed { message } = why { told.saying(message) } else { told }
+        }
+        Event::Resumed { limits } => {
+            fact(S::Plain, if limits.is_some() { "goes on within new limits" } else { "goes on" })
+        }
+        Event::CancelRequested {} => fact(S::Warn, "cancel requested"),
+        Event::CompensationBegun {} => fact(S::Warn, "what was done is taken back"),
+        Event::Finished { outcome } => match outcome {
+            Outcome::Succeeded => fact(S::Good, "finished: succeeded"),
+            Outcome::Failed => fact(S::Bad, "finished: failed"),
+            Outcome::Cancelled => fact(S::Warn, "finished: cancelled"),
+            Outcome::Compensated => fact(S::Warn, "finished: what was done has been taken back"),
+        },
+        Event::MergeStarted { target, to, .. } => {
+            detail(format!("{} is about to move to {}", visible(target), commit(to)))
+        }
+        Event::Merged { target, to } => {
+            fact(S::Good, format!("merged into {} as {}", visible(target), commit(to)))
+        }
+        Event::MergeUndone { target, to } => {
+            fact(S::Warn, format!("merge not in force: {} is at {}", visible(target), commit(to)))
+        }
+    }
+}
+
+fn gave(outputs: &kapell_core::event::Outputs, spent: kapell_core::budget::Amount) -> String {
+    let mut text = String::new();
+    if !outputs.is_empty() {
+        let names: Vec<String> = outputs.keys().map(|name| visible(name)).collect();
+        text.push_str(&format!(", gave {}", names.join(", ")));
+    }
+    if !spent.is_zero() {
+        text.push_str(&format!(", cost {}", amount(spent)));
+    }
+    text
+}
+
+fn probed(probe: kapell_core::id::ProbeId, outcome: &Probed) -> Told {
+    match outcome {
+        Probed::Green { tips } => {
+            let tip = tips.last().map(|tip| format!(" at {}", commit(tip))).unwrap_or_default();
+            told(Weight::Detail, Style::Good, format!("probe {probe}: green{tip}"))
+        }
+        Probed::Red { message, .. } => {
+            let last = Untrusted::from(message).last_line();
+            told(Weight::Detail, Style::Warn, format!("probe {probe}: red: {last}")).saying(message)
+        }
+        Probed::Conflict { index, paths } => {
+            let paths: Vec<String> = paths.iter().map(|path| visible(path)).collect();
+            let text = format!("probe {probe}: change {} conflicts in {}", index + 1, paths.join(", "));
+            told(Weight::Detail, Style::Warn, text)
+        }
+    }
+}
+
+/// Returns why a task was skipped, in words.
+#[must_use]
+pub(crate) fn skip(why: SkipCause) -> &'static str {
+    match why {
+        SkipCause::Condition => "its condition is false",
+        SkipCause::BrokenCondition => "its condition could not be computed",
+        SkipCause::Need => "something it needs failed or was skipped",
+        SkipCause::Superseded => "a later plan does without it",
+    }
+}
+
+fn stop(why: StopCause) -> &'static str {
+    match why {
+        StopCause::Timeout => "it took longer than it may",
+        StopCause::Cancelled => "the run is cancelled",
+        StopCause::Superseded => "a later plan does without it",
+        StopCause::Deadline => "the run's time is over",
+    }
+}
+
+fn recovery(reader: &LogReader, then: Recovery) -> (Style, String) {
+    match then {
+        Recovery::Again => (Style::Warn, "again at once".to_owned()),
+        Recovery::Retry { at: point } => (Style::Warn, format!("again at {}", at(point))),
+        Recovery::Park { until } => (Style::Warn, format!("again at {}", instant(until))),
+        Recovery::Substitute { agent } => (Style::Warn, format!("{} takes over", reader.agent(agent))),
+        Recovery::Ask { .. } => (Style::Warn, "a person decides".to_owned()),
+        Recovery::GiveUp => (Style::Bad, "given up".to_owned()),
+        Recovery::Cancel => (Style::Dim, "cancelled".to_owned()),
+        Recovery::Drop => (Style::Dim, "no longer wanted".to_owned()),
+    }
+}
+
+fn gate_kind(kind: GateKind) -> &'static str {
+    match kind {
+        GateKind::Task => "a person must decide",
+        GateKind::Question => "its agent asks",
+        GateKind::Lost => "an attempt was lost",
+        GateKind::Protect => "a change touches its own checks",
+        GateKind::Compensation => "could not be taken back",
+    }
+}
+
+fn blamed(reader: &LogReader, blame: &Blame) -> String {
+    match blame {
+        Blame::Alone => "it fails alone".to_owned(),
+        Blame::With(other) => format!("it fails only together with {}", reader.name(*other).visible()),
+        Blame::Conflict(paths) => {
+            let paths: Vec<String> = paths.iter().map(|path| visible(path)).collect();
+            format!("it conflicts in {}", paths.join(", "))
+        }
+    }
+}
+
+fn pause(why: &PauseCause) -> String {
+    match why {
+        PauseCause::Person => "a person asked for it".to_owned(),
+        PauseCause::Budget(exceeded) => exceeded.to_string(),
+        PauseCause::Deadline => "its deadline is over".to_owned(),
+        PauseCause::BaseIsRed { message } => {
+            let last = Untrusted::from(message).last_line();
+            format!("checks fail on the commit that the run starts from: {last}")
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Commands that help on, ready to be typed.
+
+use kapell_core::{
+    event::{GateKind, Outcome, PauseCause},
+    id::{GateId, RunId},
+    run::{Phase, Run},
+};
+
+use crate::{text::short, untrusted::Untrusted};
+
+/// Returns the command that answers a gate.
+///
+/// Without choices the answer is free text, and its place is marked by `ANSWER`.
+#[must_use]
+pub fn answer(run: RunId, gate: GateId, choice: Option<&str>) -> String {
+    let answer = choice.map_or_else(|| "ANSWER".to_owned(), |choice| Untrusted::from(choice).shell());
+    format!("kapell answer {} {gate} {answer}", short(run))
+}
+
+/// Returns the full name of the ref that holds what has landed in a run.
+#[must_use]
+pub fn head_ref(run: RunId) -> String {
+    format!("refs/kapell/{run}/head")
+}
+
+/// Returns the command that helps a run on; `None` if nothing is to be done, or kapell does it by itself.
+///
+/// `owned` says whether some process executes the run.
+#[must_use]
+pub fn command(run: &Run, owned: bool) -> Option<String> {
+    let id = short(run.id());
+    match run.phase() {
+        Phase::Finished(outcome) => after_the_end(run, *outcome),
+        // Where only people are waited for, resuming would not help.
+        Phase::Active | Phase::Cancelling | Phase::Compensating if !owned && !only_waits(run) => {
+            Some(format!("kapell resume {id}"))
+        }
+        _ if run.open_gates().next().is_some() => {
+            let (gate, open) = run.open_gates().min_by_key(|(_, gate)| gate.kind == GateKind::Question)?;
+            Some(answer(run.id(), gate, open.choices.first().map(String::as_str)))
+        }
+        Phase::Paused(PauseCause::Budget(_)) => Some(format!("kapell resume {id} --budget LIMIT")),
+        Phase::Paused(PauseCause::BaseIsRed { .. }) => Some(format!("kapell cancel {id}")),
+        Phase::Paused(_) => Some(format!("kapell resume {id}")),
+        _ => Some(format!("kapell watch {id}")),
+    }
+}
+
+/// Tells whether nothing moves until a person answers.
+fn only_waits(run: &Run) -> bool {
+    run.open_gates().next().is_some() && run.in_flight().next().is_none() && run.counts().of("ready") == 0
+}
+
+fn after_the_end(run: &Run, outcome: Outcome) -> Option<String> {
+    let id = short(run.id());
+    let merged = run.merge().is_some_and(|merge| merge.done);
+    let landed = run.counts().of("landed") > 0;
+    match outcome {
+        Outcome::Succeeded if landed && !merged => Some(format!("kapell merge {id}")),
+        Outcome::Succeeded => None,
+        Outcome::Failed => Some(format!("kapell logs {id} --failed")),
+        Outcome::Cancelled | Outcome::Compensated => Some(format!("kapell report {id}")),
+    }
+}

@@ -1,0 +1,196 @@
+//! The status of a run as text for a terminal.
+
+use kapell_core::time::Millis;
+
+use super::{Budget, NAMED_MAX, OpenGate, StatusView, Work};
+use crate::{
+    summary::next,
+    text::{Line, Style, length, plural, tokens, usd},
+    untrusted::{Untrusted, visible},
+};
+
+/// How many digits of a commit are shown.
+const COMMIT_DIGITS: usize = 12;
+
+/// The most lines of a kind that are shown in full.
+const SHOWN_MAX: usize = 12;
+
+fn field(name: &str, text: impl Into<String>) -> Line {
+    Line::new(Style::Dim, format!("{name:<8}")).with(Style::Plain, text)
+}
+
+impl StatusView {
+    /// Returns the status as lines of at most `columns` (at least 40).
+    #[must_use]
+    pub fn lines(&self, columns: usize) -> Vec<Line> {
+        let columns = columns.max(40);
+        let mut lines = vec![self.head()];
+        let asked = match &self.source {
+            Some(source) => format!("{}  ({})", self.objective.visible(), source.visible()),
+            None => self.objective.visible(),
+        };
+        lines.push(field("asked", asked));
+        let mut tasks = field("tasks", "");
+        tasks.spans.extend(self.tally.spans().spans);
+        tasks.push(Style::Dim, format!(" of {}", self.tally.tasks));
+        lines.push(tasks);
+        self.push_tasks(&mut lines);
+        for gate in &self.gates {
+            lines.extend(gate_lines(gate));
+        }
+        lines.push(field("budget", self.budget.text()));
+        if let Some(forecast) = &self.forecast {
+            lines.push(field("finish", format!("in {}", forecast.text())));
+        }
+        if let Some(work) = &self.work {
+            lines.extend(work.lines(columns));
+        }
+        if let Some(command) = &self.next {
+            lines.push(next(&visible(command)));
+        }
+        lines.into_iter().map(|line| line.fit(columns)).collect()
+    }
+
+    fn head(&self) -> Line {
+        let id: String = self.run.chars().take(crate::text::SHORT_ID).collect();
+        let mut line = Line::new(Style::Dim, "run     ").with(Style::Strong, id).with(Style::Plain, "  ");
+        line.push(self.phase.style(), self.phase.text());
+        if !self.owned && !self.phase.is_over() {
+            line.push(Style::Warn, ", no process executes it");
+        }
+        line.push(Style::Dim, format!(", {}", length(Millis(self.elapsed_ms))));
+        if let Some(pause) = &self.pause {
+            line.push(Style::Warn, format!(": {}", pause.visible()));
+        }
+        line
+    }
+
+    fn push_tasks(&self, lines: &mut Vec<Line>) {
+        for task in self.running.iter().take(SHOWN_MAX) {
+            let doing = match task.state.as_str() {
+                "submitted" => "being checked".to_owned(),
+                "verified" => "waits to land".to_owned(),
+                "compensating" => "being taken back".to_owned(),
+                _ if task.stopping => "being stopped".to_owned(),
+                _ => format!("attempt {}", task.attempt),
+            };
+            let time = task.elapsed_ms.map(|ms| format!(", {}", length(Millis(ms)))).unwrap_or_default();
+            let who = task.agent.as_ref().map(|agent| format!(" by {}", agent.visible())).unwrap_or_default();
+            lines.push(item(Style::Active, ">", &task.task, format!("{doing}{who}{time}")));
+        }
+        more(lines, self.running.len());
+        for task in self.waiting.iter().take(SHOWN_MAX) {
+            let left = task.left_ms.map(|ms| format!(" for {}", length(Millis(ms)))).unwrap_or_default();
+            let why = match task.state.as_str() {
+                "parked" => "waits for quota",
+                "awaiting_claims" => "waits for paths that others hold",
+                _ => "waits before its next attempt",
+            };
+            let message = match task.message.is_empty() {
+                true => String::new(),
+                false => format!(": {}", task.message.last_line()),
+            };
+            lines.push(item(Style::Plain, "~", &task.task, format!("{why}{left}{message}")));
+        }
+        more(lines, self.waiting.len());
+        for task in self.failed.iter().take(SHOWN_MAX) {
+            let blocks = match task.blocks {
+                0 => String::new(),
+                blocks => format!(", holds up {}", plural(u64::from(blocks), "task")),
+            };
+            let attempts = plural(u64::from(task.attempts), "attempt");
+            let text = format!("{} after {attempts}{blocks}: {}", task.class, task.message.last_line());
+            lines.push(item(Style::Bad, "x", &task.task, text));
+        }
+        more(lines, self.failed.len());
+    }
+}
+
+fn item(style: Style, mark: &str, task: &Untrusted, text: String) -> Line {
+    Line::new(style, format!("  {mark} {}", task.visible())).with(Style::Plain, format!("  {text}"))
+}
+
+fn more(lines: &mut Vec<Line>, named: usize) {
+    if named > SHOWN_MAX {
+        let at_least = if named == NAMED_MAX { "at least " } else { "" };
+        lines.push(Line::new(Style::Dim, format!("    and {at_least}{} more", named - SHOWN_MAX)));
+    }
+}
+
+fn gate_lines(gate: &OpenGate) -> Vec<Line> {
+    let question = gate.question.visible();
+    let choices: Vec<String> = gate.choices.iter().map(Untrusted::visible).collect();
+    let choices = if choices.is_empty() { String::new() } else { format!("  [{}]", choices.join(" | ")) };
+    vec![
+        Line::new(Style::Warn, format!("  ? {}", gate.task.visible()))
+            .with(Style::Plain, format!("  {question}{choices}")),
+        Line::new(Style::Dim, "      ").with(Style::Strong, gate.command.clone()),
+    ]
+}
+
+impl Budget {
+    /// Returns the budget in one line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let part = |spent: String, reserved: Option<String>, limit: Option<String>| {
+            let reserved = reserved.map(|text| format!(" + {text} reserved")).unwrap_or_default();
+            let limit = limit.map(|text| format!(" of {text}")).unwrap_or_default();
+            format!("{spent}{reserved}{limit}")
+        };
+        let some = |number: u64, text: fn(u64) -> String| (number > 0).then(|| text(number));
+        let mut parts = vec![part(
+            usd(self.spent_usd_micros),
+            some(self.reserved_usd_micros, usd),
+            self.limit_usd_micros.map(usd),
+        )];
+        if self.limit_tokens.is_some() || self.spent_tokens + self.reserved_tokens > 0 {
+            let limit = self.limit_tokens.map(tokens);
+            parts
+                .push(part(tokens(self.spent_tokens), some(self.reserved_tokens, tokens), limit) + " tokens");
+        }
+        if let Some(limit) = self.limit_wall_ms {
+            parts.push(format!("{} of {} used", length(Millis(self.busy_ms)), length(Millis(limit))));
+        }
+        if self.overrun_usd_micros > 0 {
+            parts.push(format!("overrun by {}", usd(self.overrun_usd_micros)));
+        }
+        parts.join("; ")
+    }
+}
+
+impl Work {
+    fn lines(&self, columns: usize) -> Vec<Line> {
+        let commit = |oid: &str| oid.chars().take(COMMIT_DIGITS).collect::<String>();
+        let mut lines = Vec::new();
+        if self.submitted + self.verified > 0 {
+            let text = format!("{} submitted, {} verified, not landed yet", self.submitted, self.verified);
+            lines.push(field("work", text));
+        }
+        if self.landed > 0 {
+            let landed = plural(u64::from(self.landed), "change");
+            let place = format!("in {} at {}", self.head_ref, commit(&self.head));
+            if 8 + landed.len() + 8 + place.len() <= columns {
+                lines.push(field("landed", format!("{landed} {place}")));
+            } else {
+                // The name of the ref must not be cut off, or it could not be used.
+                lines.push(field("landed", landed));
+                lines.push(field("", place));
+            }
+        }
+        let target = self.target.as_ref().map(Untrusted::visible);
+        match (&self.merged, target) {
+            (Some(to), Some(target)) => {
+                lines.push(field("merged", format!("into {target} at {}", commit(to))));
+            }
+            (None, Some(target)) if self.landed > 0 => {
+                lines.push(field("", format!("not merged into {target}")))
+            }
+            _ => {}
+        }
+        if self.flaky > 0 {
+            let times = plural(u64::from(self.flaky), "time");
+            lines.push(field("flaky", format!("a check disagreed with itself {times} on one tree")));
+        }
+        lines
+    }
+}
