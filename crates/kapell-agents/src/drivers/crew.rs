@@ -22,7 +22,11 @@ use super::{
     supervised::{Said, Supervised, Supervisor},
 };
 use crate::{
-    protocol::{AttemptKey, outputs::Outputs},
+    protocol::{
+        self, AttemptKey,
+        outputs::Outputs,
+        server::{self, Guests, Server, ServerError},
+    },
     supervise::{Cause, ExitRecord, OUTPUTS_FILE, Spec, attempt, processes},
 };
 
@@ -36,11 +40,20 @@ pub struct Config {
     pub program: PathBuf,
     /// How many supervisors without work are kept.
     pub idle_max: usize,
+    /// Where agents reach kapell, in a directory that only its owner can enter; the kernel takes about 100 bytes.
+    /// Without it they can only write to the file for outputs.
+    pub socket: Option<PathBuf>,
 }
 
-/// Why an attempt could not be begun. Nothing of it runs, and nothing is reported.
+/// Why a crew could not be opened, or an attempt not be begun: nothing of it runs, and nothing is reported.
 #[derive(Debug, thiserror::Error)]
 pub enum CrewError {
+    /// Agents cannot reach kapell.
+    #[error(transparent)]
+    Socket(#[from] ServerError),
+    /// The operating system refuses what a crew needs.
+    #[error("failed to open a crew: {0}")]
+    Open(#[from] io::Error),
     /// Its directory cannot be used.
     #[error("failed to prepare the directory of attempt {key}: {source}")]
     Directory {
@@ -64,6 +77,8 @@ impl CrewError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Socket(error) => error.hint(),
+            Self::Open(_) => "check the limits on processes and open files (ulimit -u, ulimit -n)",
             Self::Directory { .. } => "check that the disk has space and that the directory is yours",
             Self::Supervisor { .. } => "check the limits on processes and open files (ulimit -u, ulimit -n)",
         }
@@ -82,6 +97,7 @@ struct Shared {
     idle: Mutex<Vec<Supervisor>>,
     orders: Mutex<Vec<Order>>,
     wake: UnixStream,
+    guests: Option<Guests>,
 }
 
 /// What the thread is told.
@@ -115,17 +131,24 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// Fails if the thread cannot be started.
-    pub fn open(config: Config, sink: Sink) -> io::Result<Self> {
+    /// Fails if the thread cannot be started or the socket not be made.
+    pub fn open(config: Config, sink: Sink) -> Result<Self, CrewError> {
         #[cfg(target_os = "linux")]
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
+        let server = config.socket.as_deref().map(Server::bind).transpose()?;
+        let guests = server.as_ref().map(Server::guests);
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
         let shared =
-            Arc::new(Shared { config, sink, idle: Mutex::default(), orders: Mutex::default(), wake });
-        let watch =
-            Watch { shared: Arc::clone(&shared), woken, attempts: HashMap::new(), dismissed: Vec::new() };
+            Arc::new(Shared { config, sink, idle: Mutex::default(), orders: Mutex::default(), wake, guests });
+        let watch = Watch {
+            shared: Arc::clone(&shared),
+            woken,
+            server,
+            attempts: HashMap::new(),
+            dismissed: Vec::new(),
+        };
         let thread = std::thread::Builder::new().name("crew".to_owned()).spawn(move || watch.run())?;
         Ok(Self { shared, thread: Some(thread) })
     }
@@ -164,7 +187,20 @@ impl Crew {
             }
             Work::Shell(_) | Work::Program(_) => {}
         }
-        let spec = make_spec(key, &job).map_err(|source| CrewError::Directory { key, source })?;
+        let begun = self.start_process(key, job);
+        if let (Err(_), Some(guests)) = (&begun, &self.shared.guests) {
+            guests.remove(key);
+        }
+        begun
+    }
+
+    fn start_process(&self, key: AttemptKey, job: Job) -> Result<(), CrewError> {
+        let mut spec = make_spec(key, &job).map_err(|source| CrewError::Directory { key, source })?;
+        if let Some(guests) = &self.shared.guests {
+            let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE));
+            spec.env.push((protocol::SOCKET.into(), socket.into()));
+            spec.env.push((protocol::TOKEN.into(), token.into()));
+        }
         match job.supervision {
             Supervision::Group => self.start_group(key, &spec),
             Supervision::Full => {
@@ -245,6 +281,9 @@ impl Shared {
     }
 
     fn report(&self, key: AttemptKey, report: Report) {
+        if let (Report::Finished(_), Some(guests)) = (&report, &self.guests) {
+            guests.remove(key);
+        }
         (self.sink)(key, report);
     }
 }
@@ -261,7 +300,7 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
         ("KAPELL_TASK".into(), job.task.clone().into()),
         ("KAPELL_ATTEMPT".into(), key.attempt.to_string().into()),
         ("KAPELL_WORKSPACE".into(), job.cwd.clone().into()),
-        ("KAPELL_OUTPUT".into(), job.dir.join(OUTPUTS_FILE).into()),
+        (protocol::OUTPUT.into(), job.dir.join(OUTPUTS_FILE).into()),
     ]);
     Ok(Spec {
         marker: key.to_string(),
@@ -278,6 +317,7 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
 struct Watch {
     shared: Arc<Shared>,
     woken: UnixStream,
+    server: Option<Server>,
     attempts: HashMap<AttemptKey, Attempt>,
     dismissed: Vec<Child>,
 }
@@ -290,7 +330,10 @@ impl Watch {
             if closing && self.attempts.is_empty() {
                 break;
             }
-            for key in self.wait() {
+            let ready = self.wait();
+            // First, so that what an attempt said comes before its end.
+            self.hear_agents();
+            for key in ready {
                 self.step(key);
             }
             self.dismissed.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
@@ -346,7 +389,26 @@ impl Watch {
         }
     }
 
+    /// Takes what agents say.
+    fn hear_agents(&mut self) {
+        let said = self.server.as_mut().map(Server::step).unwrap_or_default();
+        for (key, said) in said {
+            let report = match said {
+                server::Said::Progress { fraction, text } => Report::Progress { fraction, text },
+                server::Said::Note { text } => Report::Note { text },
+                server::Said::Output { name, value } => Report::Output { key: name, value },
+                server::Said::Question { question, text, choices } => {
+                    Report::Question { question, text, choices }
+                }
+            };
+            self.shared.report(key, report);
+        }
+    }
+
     fn answer(&mut self, key: AttemptKey, question: u32, text: String) {
+        if let Some(server) = &mut self.server {
+            server.answer(key, question, &text);
+        }
         if let (Some(Attempt::Person(_)), 0) = (self.attempts.get(&key), question) {
             self.finish(key, Exit::success(Outputs::from([(ANSWER.to_owned(), text)])));
         }
@@ -354,6 +416,9 @@ impl Watch {
 
     fn finish(&mut self, key: AttemptKey, exit: Exit) {
         self.attempts.remove(&key);
+        if let Some(server) = &mut self.server {
+            server.dismiss(key);
+        }
         self.shared.report(key, Report::Finished(Box::new(exit)));
     }
 
@@ -379,6 +444,14 @@ impl Watch {
                 }
                 Attempt::Person(_) | Attempt::Orphaned => {}
             }
+        }
+        if let Some(server) = &self.server {
+            let (read, write) = server.files();
+            for (files, flags) in [(read, PollFlags::IN), (write, PollFlags::OUT)] {
+                owners.extend(files.iter().map(|_| None));
+                fds.extend(files.into_iter().map(|file| PollFd::from_borrowed_fd(file, flags)));
+            }
+            due = [due, server.due()].into_iter().flatten().min();
         }
         let now = Instant::now();
         let patience = due.map(|due| processes::timespec(due.saturating_duration_since(now)));

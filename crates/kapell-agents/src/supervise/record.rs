@@ -113,20 +113,21 @@ impl ExitRecord {
     ///
     /// # Errors
     ///
-    /// Fails as the file system does; then no record, or the one before, is there.
+    /// Fails as the file system does; then no record is there that is read.
     pub fn write(&self, dir: &Path, durable: bool) -> io::Result<()> {
         let mut text = serde_json::to_vec(self).map_err(io::Error::other)?;
         let sum = blake3::hash(&text);
         text.extend_from_slice(format!("\n\"{sum}\"\n").as_bytes());
-        let temporary = dir.join("exit.json.tmp");
+        let path = dir.join(RECORD_FILE);
         // Whatever the attempt may have put in its place goes away, so nothing is written through a link.
-        let _ = fs::remove_file(&temporary);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let _ = fs::remove_file(&path);
+        // Not under another name first: the sum tells a torn record, and this costs one commit of the file
+        // system's own journal less.
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(&text)?;
         if durable {
             file.sync_all()?;
         }
-        fs::rename(&temporary, dir.join(RECORD_FILE))?;
         if durable {
             File::open(dir)?.sync_all()?;
         }

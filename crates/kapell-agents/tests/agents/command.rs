@@ -76,8 +76,8 @@ fn a_command_that_cannot_start_is_permanent_and_says_why() {
 fn nothing_of_the_surroundings_is_inherited() {
     let rig = Rig::new();
     let exit = rig.run("env | cut -d= -f1 | sort | tr '\\n' ' '; cat");
-    let expected = "HELPER KAPELL_ATTEMPT KAPELL_ATTEMPT_ID KAPELL_OUTPUT KAPELL_RUN KAPELL_TASK \
-                    KAPELL_WORKSPACE PATH PWD";
+    let expected = "HELPER KAPELL_ATTEMPT KAPELL_ATTEMPT_ID KAPELL_OUTPUT KAPELL_RUN KAPELL_SOCKET \
+                    KAPELL_TASK KAPELL_TOKEN KAPELL_WORKSPACE PATH PWD";
     assert_eq!(exit.message, expected);
     // Files that whoever started this process left open for its children are passed on; none of ours is.
     let files = "ls /proc/self/fd | wc -l";

@@ -19,6 +19,18 @@ fn main() -> ExitCode {
     let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     match words.as_slice() {
         [supervise::ARGUMENT, ..] => supervise::main(&arguments[1..]),
+        ["task", ..] => {
+            match kapell_agents::protocol::client::run(&arguments[1..], |name| std::env::var_os(name)) {
+                Ok(answer) => {
+                    let _ = writeln!(std::io::stdout(), "{}", answer.unwrap_or_default());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    let _ = writeln!(std::io::stdout(), "refused: {error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         ["crew", run, dir, kind, script] => {
             crew(run, dir, kind, script).map_or(ExitCode::from(70), |()| ExitCode::SUCCESS)
         }
@@ -29,7 +41,7 @@ fn main() -> ExitCode {
 /// Runs one attempt to its end, and says `started` and `finished`.
 fn crew(run: &str, dir: &str, kind: &str, script: &str) -> Option<()> {
     let (sender, reports) = channel();
-    let config = Config { program: "/proc/self/exe".into(), idle_max: 1 };
+    let config = Config { program: "/proc/self/exe".into(), idle_max: 1, socket: None };
     let crew = Crew::open(config, Arc::new(move |_, report| drop(sender.send(report)))).ok()?;
     let key =
         AttemptKey { run: run.parse().ok()?, task: TaskId(1), attempt: AttemptNo(1), compensates: false };

@@ -40,9 +40,10 @@ pub(crate) fn key(task: u32) -> AttemptKey {
 impl Rig {
     pub(crate) fn new() -> Self {
         let (sender, reports) = channel();
-        let config = Config { program: HELPER.into(), idle_max: 4 };
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { program: HELPER.into(), idle_max: 4, socket: Some(dir.path().join("s")) };
         let sink = Arc::new(move |key, report| drop(sender.send((key, report))));
-        Self { crew: Crew::open(config, sink).unwrap(), reports, dir: tempfile::tempdir().unwrap() }
+        Self { crew: Crew::open(config, sink).unwrap(), reports, dir }
     }
 
     pub(crate) fn attempt_dir(&self, key: AttemptKey) -> PathBuf {
