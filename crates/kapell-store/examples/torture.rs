@@ -110,5 +110,6 @@ fn main() {
     let report = store.verify(Scope::All, &expected).unwrap_or_else(|error| give_up(&error));
     let appended: u64 = chains.iter().map(|chain| chain.n.0).sum();
     assert_eq!(report.decisions, appended);
+    assert_eq!(report.decisions, appended, "something that was refused is there");
     println!("{appended} decisions, {failures} failures");
 }

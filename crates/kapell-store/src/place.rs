@@ -100,8 +100,9 @@ impl Place {
             Err(error) => return Err(fault::io(&journal, "opening the journal")(error)),
         };
         if there {
-            let scan = if alone { wal::scan(&log)? } else { wal::Scan::default() };
-            return Ok((scan, false));
+            let scan = wal::scan(&log)?;
+            // While others have it open, what looks torn is a commit on its way.
+            return Ok((if alone { scan } else { wal::Scan::default() }, false));
         }
         if log.exists() {
             let what = "there is a write-ahead log, but the journal that it belongs to is gone";

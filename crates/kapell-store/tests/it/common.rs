@@ -1,6 +1,9 @@
 //! What the tests share: small decisions, and appends that wait for their ack.
 
-use std::{path::Path, sync::mpsc};
+use std::{
+    path::Path,
+    sync::{RwLock, mpsc},
+};
 
 use kapell_core::{
     id::{Digest, RunId},
@@ -9,6 +12,9 @@ use kapell_core::{
 };
 use kapell_engine::port::journal::{Append, AppendError, AppendErrorKind, Journal, Owner};
 use kapell_store::Store;
+
+/// Read by tests for which it matters that nobody else has their store open, written while a process is started.
+pub(crate) static ALONE: RwLock<()> = RwLock::new(());
 
 pub(crate) fn run(number: u8) -> RunId {
     let mut id = [number; 16];

@@ -5,19 +5,22 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::PoisonError,
 };
 
 use kapell_core::{id::Digest, journal::Version};
 use kapell_engine::port::journal::{AppendErrorKind, Journal, JournalErrorKind, OwnError};
 use kapell_store::{Options, Scope, Store};
 
-use crate::common::{Chain, append, open, owner, rows, run};
+use crate::common::{ALONE, Chain, append, open, owner, rows, run};
 
 const DIRECTORY: &str = "KAPELL_STORE_TEST_DIRECTORY";
 const NUMBER: &str = "KAPELL_STORE_TEST_NUMBER";
 
 /// Starts the test `name` of this binary again, as another process.
 fn again(name: &str, directory: &Path, number: u8) -> Child {
+    // Until it has replaced itself, a new process holds copies of all our locks.
+    let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
     Command::new(env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, directory)
@@ -96,10 +99,14 @@ fn processes_append_side_by_side_and_own_different_runs() {
     let mut children: Vec<_> = (1..=2).map(|number| again(name, dir.path(), number)).collect();
     let store = open(dir.path());
     let mut mine = Chain::new(9);
+    // The pipes stay open: a child that cannot say what was acked would die of it.
+    let mut pipes = Vec::new();
     for child in &mut children {
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert_eq!(lines.map_while(Result::ok).filter_map(|line| acked(&line)).take(20).count(), 20);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = lines.by_ref().map_while(Result::ok).filter_map(|line| acked(&line));
+        assert_eq!(told.take(20).count(), 20);
         append(&store, mine.next(2)).unwrap();
+        pipes.push(lines);
     }
     for (number, child) in [1, 2].into_iter().zip(&children) {
         match store.own(run(number), owner(1)) {

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
+    sync::PoisonError,
     thread,
 };
 
@@ -11,7 +12,7 @@ use kapell_core::{id::Digest, journal::Version};
 use kapell_engine::port::journal::{Journal, JournalError, JournalErrorKind, RunHead};
 use kapell_store::{Expected, Options, Scope, Store, hint};
 
-use crate::common::{Chain, append, open, run};
+use crate::common::{ALONE, Chain, append, open, run};
 
 const PAGE: usize = 512;
 const FRAME: usize = 24 + PAGE;
@@ -101,7 +102,10 @@ impl Sample {
         if !log.is_empty() {
             fs::write(directory.join("journal.sqlite-wal"), log).unwrap();
         }
-        let (store, opened) = match Store::open(directory) {
+        let alone = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+        let looked = Store::open(directory);
+        drop(alone);
+        let (store, opened) = match looked {
             Ok(opened) => opened,
             Err(error) => return Some(error.to_string()),
         };
@@ -213,7 +217,9 @@ fn a_torn_tail_is_cut_off_and_counted() {
     for cut in [1, 100, FRAME - 1] {
         fs::write(dir.path().join("journal.sqlite"), &sample.main).unwrap();
         fs::write(dir.path().join("journal.sqlite-wal"), &sample.log[..whole - cut]).unwrap();
+        let alone = ALONE.read().unwrap_or_else(PoisonError::into_inner);
         let (store, opened) = Store::open(dir.path()).unwrap();
+        drop(alone);
         assert!(opened.torn_frames >= 1, "{opened:?}");
         assert!(opened.torn_bytes >= (FRAME - cut) as u64, "{opened:?}");
         store.verify(Scope::All, &[]).unwrap();

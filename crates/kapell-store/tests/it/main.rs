@@ -6,5 +6,7 @@ mod append;
 mod common;
 mod crash;
 mod damage;
+mod golden;
+mod model;
 mod owners;
 mod transfer;
