@@ -1,1 +1,11 @@
-//! kapell-spec
+//! What people write, read with spans: YAML, workflow files, and what is wrong with them.
+//!
+//! **Invariant:** knows no paths and no network, never panics and never gives up at the first error: everything
+//! returns what could be read together with all findings.
+//!
+//! The modules stand in the order in which to read them; none imports one below it.
+
+pub mod codes; // every code with its explanation
+pub mod finding; // what is wrong, where, and how it is shown
+pub mod suggest; // did you mean
+pub mod yaml; // a tree with byte ranges

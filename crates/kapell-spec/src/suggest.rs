@@ -1,0 +1,80 @@
+//! Did you mean: the nearest of the known names.
+
+/// Finds the known name that `word` was most likely meant to be.
+///
+/// That is the one at the least edit distance (insertions, deletions, replacements and swaps of neighbours, without
+/// regard to case), if at most about a third of its letters differ. Source of the distance: Damerau, CACM 7(3), 1964, in
+/// its restricted form.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word: Vec<char> = word.chars().take(64).flat_map(char::to_lowercase).collect();
+    known
+        .into_iter()
+        .filter_map(|name| {
+            let letters: Vec<char> = name.chars().take(64).flat_map(char::to_lowercase).collect();
+            let limit = (word.len().max(letters.len()) + 1) / 3;
+            // Cheap, and most names fail it.
+            if word.len().abs_diff(letters.len()) > limit {
+                return None;
+            }
+            let distance = distance(&word, &letters);
+            (distance <= limit && distance < letters.len()).then_some((distance, name))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn distance(left: &[char], right: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in right.iter().enumerate() {
+            let mut best = (last[j + 1] + 1).min(row[j] + 1).min(last[j] + usize::from(a != b));
+            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[right.len()]
+}
+
+/// Writes a hint that names the nearest known name, or else all of them if they are few.
+#[must_use]
+pub fn hint(word: &str, known: &[&str]) -> Option<String> {
+    if let Some(name) = nearest(word, known.iter().copied()) {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    let quoted: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    match known.len() {
+        0 => None,
+        1..=40 => Some(format!("known here: {}", quoted.join(", "))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found() {
+        let known = ["needs", "run", "timeout", "workspace", "if"];
+        let cases = [
+            ("need", Some("needs")),
+            ("ndees", Some("needs")),
+            ("Needs", Some("needs")),
+            ("timout", Some("timeout")),
+            ("work_space", Some("workspace")),
+            ("xyz", None),
+            ("", None),
+            ("i", Some("if")),
+            ("rnu", Some("run")),
+        ];
+        for (word, expected) in cases {
+            assert_eq!(nearest(word, known), expected, "{word}");
+        }
+    }
+}
