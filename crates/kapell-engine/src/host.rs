@@ -22,7 +22,7 @@ use kapell_core::{
     mission::Mission,
     plan::Plan,
     run::Run,
-    time::Millis,
+    time::{Millis, Now},
 };
 
 use crate::{
@@ -146,7 +146,7 @@ pub struct Config {
     /// How this process signs the runs that it owns.
     pub owner: Owner,
     /// Makes the summary of a run for listings.
-    pub summarise: fn(&Run) -> Option<String>,
+    pub summarise: fn(&Run, Now) -> Option<String>,
 }
 
 /// Executes runs.
@@ -155,7 +155,7 @@ pub struct Host {
     clock: Arc<dyn Clock>,
     performer: Performer,
     owner: Owner,
-    summarise: fn(&Run) -> Option<String>,
+    summarise: fn(&Run, Now) -> Option<String>,
     mailbox: Mailbox,
     inputs: Inputs,
     live: HashMap<RunId, Live>,
@@ -240,6 +240,23 @@ impl Host {
             self.performer.recover(&live.run, &effects, &self.mailbox);
         }
         self.start_children(id, &effects);
+        Ok(())
+    }
+
+    /// Takes a run over that nobody executes, only to put a command to it: nothing of it is started or recovered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::open`].
+    pub fn open_to_ask(&mut self, id: RunId) -> Result<(), OpenError> {
+        let ownership = self.journal.own(id, self.owner.clone())?;
+        let run = load(&*self.journal, id)?;
+        if !run.is_created() {
+            return Err(OpenError::NoSuchRun(id));
+        }
+        let mut live = Live::new(run, ownership, &*self.clock);
+        live.only_asked = true;
+        self.live.insert(id, live);
         Ok(())
     }
 
@@ -407,7 +424,7 @@ impl Host {
 
     /// Sets the timer for when the run wants to be looked at next.
     fn arm(&mut self, id: RunId) {
-        let Some(live) = self.live.get_mut(&id) else { return };
+        let Some(live) = self.live.get_mut(&id).filter(|live| !live.only_asked) else { return };
         let wake = live.run.next_wake();
         let now = self.clock.boot();
         let by_elapsed = wake.elapsed.map(|at| live.boot_at(at));
@@ -416,14 +433,14 @@ impl Host {
             Millis(now.0 + left.min(NAP_MAX.0))
         });
         let at = by_elapsed.into_iter().chain(by_wall).min();
-        if live.armed.map(|(at, _)| at) == at {
+        if live.armed == at {
             return;
         }
-        if let Some((old, _)) = live.armed.take() {
+        if let Some(old) = live.armed.take() {
             self.timers.remove(&(old, id));
         }
         if let Some(at) = at {
-            live.armed = Some((at, 0));
+            live.armed = Some(at);
             self.timers.insert((at, id), ());
         }
     }

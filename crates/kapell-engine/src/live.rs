@@ -55,7 +55,9 @@ pub(crate) struct Live {
     pub(crate) gates: HashMap<GateId, u32>,
     pub(crate) failed: Option<AppendError>,
     pub(crate) since_snapshot: u64,
-    pub(crate) armed: Option<(Millis, u64)>,
+    pub(crate) armed: Option<Millis>,
+    /// Only commands are put to it here; whatever follows by itself is left to whoever executes it next.
+    pub(crate) only_asked: bool,
 }
 
 impl Live {
@@ -72,6 +74,7 @@ impl Live {
             failed: None,
             since_snapshot: 0,
             armed: None,
+            only_asked: false,
         }
     }
 
@@ -93,7 +96,7 @@ impl Live {
     pub(crate) fn decide(
         &mut self,
         clock: &dyn Clock,
-        summary: impl FnOnce(&Run) -> Option<String>,
+        summary: impl FnOnce(&Run, Now) -> Option<String>,
     ) -> Result<Option<Append>, Rejection> {
         let (base, prev) = (self.run.version(), self.run.hash());
         let now = self.now(clock);
@@ -105,7 +108,10 @@ impl Live {
                 (actor, command)
             })
             .collect();
-        let batch = self.run.batch(commands, now)?;
+        let batch = match self.only_asked {
+            true => self.run.record(commands, now)?,
+            false => self.run.batch(commands, now)?,
+        };
         let replies = waiting.into_iter().zip(batch.replies);
         let replies: Vec<_> = replies.filter_map(|(reply, result)| Some((reply?, result))).collect();
         if batch.rows.is_empty() {
@@ -117,8 +123,13 @@ impl Live {
             return Ok(None);
         }
         self.since_snapshot += batch.rows.len() as u64;
-        let append =
-            Append { run: self.run.id(), base, prev, rows: batch.rows.clone(), summary: summary(&self.run) };
+        let append = Append {
+            run: self.run.id(),
+            base,
+            prev,
+            rows: batch.rows.clone(),
+            summary: summary(&self.run, now),
+        };
         self.in_flight.push_back(InFlight {
             upto: self.run.version(),
             rows: batch.rows,

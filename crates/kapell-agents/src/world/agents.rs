@@ -13,7 +13,7 @@ use kapell_engine::port::agents::{Agents, AttemptKey, Ending, Failure, Job, Orde
 
 use super::Places;
 use crate::{
-    drivers::{self, Config, Crew, Exit, Supervision, Work},
+    drivers::{self, Config, Crew, CrewError, Exit, Supervision, Work},
     protocol,
     supervise::{self, recover},
 };
@@ -55,12 +55,18 @@ pub struct CrewAgents {
 }
 
 impl CrewAgents {
-    /// Opens a crew whose reports go to `sink`.
+    /// Opens a crew whose reports go to `sink`. Agents reach it at `socket`.
     ///
     /// # Errors
     ///
-    /// Fails if its thread cannot be started.
-    pub fn open(program: Program, places: Places, idle_max: usize, sink: Sink) -> io::Result<Self> {
+    /// Fails if its thread or its socket cannot be made.
+    pub fn open(
+        program: Program,
+        places: Places,
+        idle_max: usize,
+        socket: Option<PathBuf>,
+        sink: Sink,
+    ) -> Result<Self, CrewError> {
         let waiting = Waiting::default();
         let checks = waiting.clone();
         let hand_on: drivers::Sink = Arc::new(move |key: protocol::AttemptKey, report| {
@@ -76,7 +82,7 @@ impl CrewAgents {
             }
         });
         let program = program.0;
-        let crew = Crew::open(Config { program: program.clone(), idle_max }, hand_on)?;
+        let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
         let checks = std::sync::atomic::AtomicU32::new(0);
         Ok(Self { crew, places, program, waiting, checks })
     }

@@ -23,6 +23,9 @@ pub struct Batch {
     pub replies: Vec<Result<(), Rejection>>,
 }
 
+/// A decision that is being taken: who wished for it, why, and what follows.
+type Open = (Actor, &'static str, Vec<Event>);
+
 impl Run {
     /// Decides `commands` one after the other, then whatever the state calls for by itself, and folds all of it in.
     ///
@@ -35,18 +38,7 @@ impl Run {
         now: Now,
     ) -> Result<Batch, Rejection> {
         let mut batch = Batch::default();
-        let mut open: Option<(Actor, &'static str, Vec<Event>)> = None;
-        for (actor, command) in commands {
-            self.close(&mut batch, &mut open, now);
-            match decide(self, &command, now) {
-                Ok(events) => {
-                    self.fold_all(&events, now)?;
-                    batch.replies.push(Ok(()));
-                    open = Some((actor, command.name(), events));
-                }
-                Err(rejection) => batch.replies.push(Err(rejection)),
-            }
-        }
+        let mut open = self.decide_each(&mut batch, commands, now)?;
         // What follows by itself belongs to the last decision.
         let (actor, cause, mut events) = open.take().unwrap_or((Actor::Engine, "settle", Vec::new()));
         loop {
@@ -63,6 +55,45 @@ impl Run {
         Ok(batch)
     }
 
+    /// Decides `commands` and nothing else: for a process that puts a command to a run without executing it. What
+    /// follows by itself is decided by whoever executes the run next.
+    ///
+    /// # Errors
+    ///
+    /// As [`Run::batch`].
+    pub fn record(
+        &mut self,
+        commands: impl IntoIterator<Item = (Actor, Command)>,
+        now: Now,
+    ) -> Result<Batch, Rejection> {
+        let mut batch = Batch::default();
+        let mut open = self.decide_each(&mut batch, commands, now)?;
+        self.close(&mut batch, &mut open, now);
+        Ok(batch)
+    }
+
+    /// Decides each command; the last decision stays open, so that more can be added to it.
+    fn decide_each(
+        &mut self,
+        batch: &mut Batch,
+        commands: impl IntoIterator<Item = (Actor, Command)>,
+        now: Now,
+    ) -> Result<Option<Open>, Rejection> {
+        let mut open = None;
+        for (actor, command) in commands {
+            self.close(batch, &mut open, now);
+            match decide(self, &command, now) {
+                Ok(events) => {
+                    self.fold_all(&events, now)?;
+                    batch.replies.push(Ok(()));
+                    open = Some((actor, command.name(), events));
+                }
+                Err(rejection) => batch.replies.push(Err(rejection)),
+            }
+        }
+        Ok(open)
+    }
+
     fn fold_all(&mut self, events: &[Event], now: Now) -> Result<(), Rejection> {
         if !events.is_empty() {
             self.pass_time(now.elapsed, now.wall);
@@ -72,7 +103,7 @@ impl Run {
             .try_for_each(|event| self.evolve(event).map_err(|error| Rejection::Bug(error.to_string())))
     }
 
-    fn close(&mut self, batch: &mut Batch, open: &mut Option<(Actor, &'static str, Vec<Event>)>, now: Now) {
+    fn close(&mut self, batch: &mut Batch, open: &mut Option<Open>, now: Now) {
         let Some((actor, cause, events)) = open.take().filter(|(_, _, events)| !events.is_empty()) else {
             return;
         };

@@ -1,0 +1,379 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs teams of coding agents: durable, parallel, reviewable, undoable.
+#[derive(Debug, Parser)]
+#[command(name = "kapell", version, about, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// Works as if started in this directory.
+    #[arg(short = 'C', long = "directory", value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+
+    /// Prints data, and errors, as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Prints nothing but data and errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Whether to use colours.
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    pub color: Color,
+
+    /// Never asks or waits for a person.
+    #[arg(long, global = true)]
+    pub no_input: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs a workflow file; goes on with its unfinished run if there is one.
+    Run(RunArgs),
+    /// Shows what a workflow file would do: graph, waves, critical path, forecast.
+    Plan(PlanArgs),
+    /// Lists runs, or shows where one stands.
+    Status(OneRun),
+    /// Follows a run that another process executes.
+    Watch(WatchArgs),
+    /// Shows what happened, event by event.
+    Logs(LogsArgs),
+    /// Lists the decisions that wait for a person.
+    Inbox(OneRun),
+    /// Makes a decision that a run waits for.
+    Answer(AnswerArgs),
+    /// Shows what has landed and is not merged, or the work of one task.
+    Diff(DiffArgs),
+    /// Moves the target branch to what has landed.
+    Merge(MergeArgs),
+    /// Checks the journal, and every claim in it against git.
+    Verify(VerifyArgs),
+    /// Rebuilds the state of a run at any decision, without calling anything.
+    Replay(ReplayArgs),
+    /// Starts a new run that takes over the results of an earlier one.
+    Fork(ForkArgs),
+    /// Writes the report of a run.
+    Report(ReportArgs),
+    /// Takes back the last merge, answer, or other thing that can be taken back.
+    Undo(OneRun),
+    /// Lets a run start nothing new.
+    Pause(OneRun),
+    /// Goes on with runs that were paused, interrupted or killed.
+    Resume(ResumeArgs),
+    /// Ends a run; sagas take back what they did.
+    Cancel(OneRun),
+    /// Lists the agents that can be used here.
+    Agents,
+    /// Says what is there, what is missing, and how to get it.
+    Doctor,
+    /// Writes a configuration and a first workflow for this repository.
+    Init(InitArgs),
+    /// Prints a JSON Schema.
+    Schema(SchemaArgs),
+    /// Removes what no run needs any more.
+    Gc(GcArgs),
+    /// Shows all of it on a small repository: parallel fixes, a crash, a resume, a merge.
+    Demo(DemoArgs),
+    /// Explains an error code.
+    Explain(ExplainArgs),
+    /// Runs simulated worlds against the decider.
+    Sim(SimArgs),
+    /// Speaks for an agent to the kapell that runs it.
+    Task(TaskArgs),
+    /// Prints a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+/// A run, named by its id or the beginning of it.
+#[derive(Debug, Args)]
+pub struct OneRun {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The workflow file.
+    pub file: PathBuf,
+    /// Starts anew, even if there is an unfinished run of the same file.
+    #[arg(long)]
+    pub new: bool,
+    /// Values for `inputs`, as NAME=VALUE.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// How many agents work at the same time.
+    #[arg(long, value_name = "N")]
+    pub agents: Option<u32>,
+    /// How many commands run at the same time; one per core if not given.
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<u32>,
+    /// The budget, such as `5usd`, `2M` tokens or `5usd,2M,2h`.
+    #[arg(long)]
+    pub budget: Option<String>,
+    /// Merges what landed into the target once all is well.
+    #[arg(long)]
+    pub merge: bool,
+    /// Goes on in the background.
+    #[arg(long)]
+    pub detach: bool,
+    /// Shows the plan, and runs nothing.
+    #[arg(long)]
+    pub plan: bool,
+    /// The id that the run gets, when it was announced already.
+    #[arg(long, hide = true)]
+    pub id: Option<String>,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The workflow file.
+    pub file: PathBuf,
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
+    pub format: PlanFormat,
+    /// How many agents work at the same time.
+    #[arg(long, value_name = "N")]
+    pub agents: Option<u32>,
+    /// How many commands run at the same time.
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<u32>,
+    /// The seed of the forecast.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// How a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A Graphviz graph.
+    Dot,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `watch`.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+    /// Ends with the exit code of the run.
+    #[arg(long)]
+    pub exit_status: bool,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+    /// Only events of this task; with `--output` what it printed.
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Shows what the task printed.
+    #[arg(long, requires = "task")]
+    pub output: bool,
+    /// Up to this decision.
+    #[arg(long, value_name = "SEQ")]
+    pub at: Option<u64>,
+    /// Exports whole decisions, as they can be imported elsewhere.
+    #[arg(long)]
+    pub export: bool,
+}
+
+/// Arguments of `answer`.
+#[derive(Debug, Args)]
+pub struct AnswerArgs {
+    /// Run (if not the last one), gate and answer: `answer [RUN] GATE ANSWER`.
+    #[arg(num_args = 2..=3, required = true, value_names = ["RUN", "GATE", "ANSWER"])]
+    pub words: Vec<String>,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+    /// Only the work of this task.
+    #[arg(long)]
+    pub task: Option<String>,
+    /// Only the names and numbers of changed lines.
+    #[arg(long)]
+    pub stat: bool,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+    /// Another branch than the run's target.
+    #[arg(long, value_name = "BRANCH")]
+    pub into: Option<String>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The run's id, or the beginning of it; all runs if not given.
+    pub run: Option<String>,
+    /// The head that a report printed, as `N:HASH`: proves that nothing was cut off.
+    #[arg(long, value_name = "N:HASH")]
+    pub against: Option<String>,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+    /// The decision after which the state is shown; the last if not given.
+    #[arg(long, value_name = "SEQ")]
+    pub at: Option<u64>,
+}
+
+/// Arguments of `fork`.
+#[derive(Debug, Args)]
+pub struct ForkArgs {
+    /// The run's id, or the beginning of it.
+    pub run: String,
+    /// The decision at which the new run parts from the old one; the last if not given.
+    #[arg(long, value_name = "SEQ")]
+    pub at: Option<u64>,
+    /// Other values for `inputs`, as NAME=VALUE.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Shows what would be reused and what would run again, and runs nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The run's id, or the beginning of it; the last run if not given.
+    pub run: Option<String>,
+    /// Up to this decision.
+    #[arg(long, value_name = "SEQ")]
+    pub at: Option<u64>,
+    /// Writes `report.md` and `report.json` there instead of printing.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The run's id, or the beginning of it; the last unfinished run if not given.
+    pub run: Option<String>,
+    /// Goes on with all unfinished runs.
+    #[arg(long, conflicts_with = "run")]
+    pub all: bool,
+    /// A larger budget, such as `10usd`.
+    #[arg(long)]
+    pub budget: Option<String>,
+    /// Merges what landed into the target once all is well.
+    #[arg(long)]
+    pub merge: bool,
+    /// Goes on in the background.
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Shows what would be written, and writes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Which one; the list of all if not given.
+    pub name: Option<String>,
+}
+
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Shows what would be removed, and removes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How old salvaged work must be to go, in days.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub older_than: u32,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where to make the repository; a temporary directory if not given.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Kills itself at the first chance; set by the demo for its first half.
+    #[arg(long, hide = true)]
+    pub die: bool,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The code, such as `K0201`; all codes if not given.
+    pub code: Option<String>,
+}
+
+/// Arguments of `sim`.
+#[derive(Debug, Args)]
+pub struct SimArgs {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many runs; one is told in full.
+    #[arg(long, default_value_t = 1)]
+    pub runs: u64,
+    /// How many threads.
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+/// Arguments of `task`.
+#[derive(Debug, Args)]
+#[command(trailing_var_arg = true)]
+pub struct TaskArgs {
+    /// `output K=V`, `progress 0.5 TEXT`, `ask QUESTION`, `note TEXT`.
+    #[arg(allow_hyphen_values = true)]
+    pub words: Vec<std::ffi::OsString>,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,65 @@
+//! The commands, one file for each group of them.
+
+mod control;
+mod execute;
+mod landing;
+mod look;
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    args::{Cli, Command},
+    exit::Exit,
+    fault::Fault,
+    output::Out,
+    site::Site,
+};
+
+/// What every command gets.
+pub struct Context {
+    /// Where to work.
+    pub directory: PathBuf,
+    /// How to print.
+    pub out: Out,
+    /// Whether people may be waited for.
+    pub no_input: bool,
+}
+
+impl Context {
+    /// Finds the place that the command works on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the directory or its repository cannot be used.
+    pub fn site(&self) -> Result<Site, Fault> {
+        Site::find(&self.directory)
+    }
+
+    /// Returns a path that was typed, as seen from the command's directory.
+    pub fn path(&self, typed: &Path) -> PathBuf {
+        self.directory.join(typed)
+    }
+}
+
+/// Carries a command out.
+///
+/// # Errors
+///
+/// Fails with what the person should read.
+pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
+    let directory = cli.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+    let context = Context { directory, out, no_input: cli.no_input };
+    match &cli.command {
+        Command::Run(args) => execute::run(&context, args),
+        Command::Resume(args) => execute::resume(&context, args),
+        Command::Status(args) => look::status(&context, args),
+        Command::Logs(args) => look::logs(&context, args),
+        Command::Inbox(args) => look::inbox(&context, args),
+        Command::Watch(args) => look::watch(&context, args),
+        Command::Answer(args) => control::answer(&context, args),
+        Command::Pause(args) => control::pause(&context, args),
+        Command::Cancel(args) => control::cancel(&context, args),
+        Command::Merge(args) => landing::merge(&context, args),
+        other => Err(Fault::new("K0999", Exit::Bug, format!("{other:?} is not there yet"))),
+    }
+}

@@ -1,0 +1,122 @@
+//! Commands that are put to a run: to the process that executes it, or straight to the journal if nobody does.
+
+use kapell_core::{
+    command::Command,
+    id::{GateId, RunId},
+    journal::Actor,
+};
+use kapell_engine::{
+    control,
+    host::{Rest, Unobserved},
+    port::journal::Journal,
+};
+use kapell_store::Store;
+
+use super::Context;
+use crate::{
+    args::{AnswerArgs, OneRun},
+    exit::Exit,
+    fault::Fault,
+    runs,
+    site::{self, Site},
+    wiring::machine,
+};
+
+/// Puts a command to a run, and returns once its decision is durable.
+///
+/// # Errors
+///
+/// Fails if the run cannot be reached, or refuses.
+pub fn put(site: &Site, store: Store, run: RunId, command: Command) -> Result<(), Fault> {
+    let owner = store.owner(run)?;
+    if let Some(owner) = owner {
+        let no_socket = || {
+            Fault::new(
+                "K0504",
+                Exit::Environment,
+                format!("process {} takes no commands for the run", owner.pid),
+            )
+        };
+        let socket = owner.socket.as_ref().ok_or_else(no_socket)?;
+        return control::send(socket.as_ref(), run, &site::person(), command).map_err(Fault::from);
+    }
+    put_here(site, store, run, command)
+}
+
+/// Nobody executes the run: its next decision is taken here, and nothing is started.
+fn put_here(site: &Site, store: Store, run: RunId, command: Command) -> Result<(), Fault> {
+    let mut machine = machine(site, store, 1)?;
+    machine.host.open_to_ask(run)?;
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reply = Box::new(move |result: Result<(), kapell_engine::Refusal>| {
+        let _ = sender.send(result.map_err(|refusal| refusal.to_string()));
+    });
+    machine.host.put(run, Actor::Person(site::person()), command, Some(reply));
+    loop {
+        machine
+            .host
+            .step(std::time::Duration::from_millis(20), &mut Unobserved)
+            .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
+        match receiver.try_recv() {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(why)) => return Err(Fault::new("K0503", Exit::Refused, why)),
+            Err(_) if machine.host.rest(run) == Rest::Over && machine.host.failure(run).is_some() => {
+                return Err(machine.host.failure(run).map_or_else(
+                    || Fault::new("K0605", Exit::Store, "the journal cannot be used"),
+                    Fault::from,
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn simple(context: &Context, args: &OneRun, command: Command, done: &str) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    let run = runs::find(&store, args.run.as_deref())?.run;
+    put(&site, store, run, command)?;
+    context.out.note(&format!("run {run} {done}"));
+    Ok(Exit::Done)
+}
+
+/// Lets a run start nothing new.
+///
+/// # Errors
+///
+/// Fails if the run cannot be reached, or refuses.
+pub fn pause(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+    simple(context, args, Command::Pause, "starts nothing new; what runs goes on")
+}
+
+/// Ends a run.
+///
+/// # Errors
+///
+/// Fails if the run cannot be reached, or refuses.
+pub fn cancel(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+    simple(context, args, Command::Cancel, "is being cancelled")
+}
+
+/// Makes a decision that a run waits for.
+///
+/// # Errors
+///
+/// Fails if there is no such gate, or it does not take the answer.
+pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    let (name, gate, answer) = match args.words.as_slice() {
+        [gate, answer] => (None, gate, answer),
+        [run, gate, answer] => (Some(run.as_str()), gate, answer),
+        _ => return Err(Fault::new("K0905", Exit::Usage, "an answer needs a gate").hint("kapell inbox")),
+    };
+    let run = runs::find(&store, name)?.run;
+    let number = gate.trim_start_matches(['g', 'q', '#']).parse().map_err(|_| {
+        Fault::new("K0905", Exit::Usage, format!("`{gate}` is not the number of a gate")).hint("kapell inbox")
+    })?;
+    let command = Command::Answer { gate: GateId(number), answer: answer.clone(), by: site::person() };
+    put(&site, store, run, command)?;
+    context.out.note("answered");
+    Ok(Exit::Done)
+}

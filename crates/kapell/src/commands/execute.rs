@@ -1,0 +1,209 @@
+//! `run` and `resume`: executing runs in this process.
+
+use std::process::{Command, Stdio};
+
+use kapell_core::{id::RunId, mission::Mission};
+use kapell_engine::host::Rest;
+use kapell_store::Store;
+
+use super::{Context, landing};
+use crate::{
+    args::{ResumeArgs, RunArgs},
+    exit::Exit,
+    fault::Fault,
+    runs,
+    session::{self, Patience},
+    site::Site,
+    wiring::{Machine, machine},
+    workflow::{self, Overrides},
+};
+
+/// Runs a workflow file, or goes on with its unfinished run.
+///
+/// # Errors
+///
+/// Fails if the file is not as it should be, or the run cannot be executed here.
+pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let file = context.path(&args.file);
+    let loaded = workflow::load(&site, &file, &Overrides::of(args)?, context.out)?;
+    let (store, opened) = site.open_store()?;
+    tell_opened(context, &opened);
+    if let Some(run) = unfinished_of(&store, &loaded.mission)?.filter(|_| !args.new && args.id.is_none()) {
+        context
+            .out
+            .note(&format!("run {run} of this file is unfinished: going on with it (--new starts another)"));
+        return resume_one(context, &site, store, run, args.merge, args.detach);
+    }
+    let id = match &args.id {
+        Some(id) => id.parse().map_err(|error| Fault::new("K0501", Exit::Usage, format!("{error}")))?,
+        None => RunId(*uuid::Uuid::now_v7().as_bytes()),
+    };
+    let mission = complete(&site, loaded.mission)?;
+    if args.detach {
+        return detach(context, id, &std::env::args().skip(1).collect::<Vec<_>>());
+    }
+    let jobs = mission.limits.jobs as usize;
+    let mut machine = machine(&site, store, jobs)?;
+    machine.host.create(id, mission, loaded.plan)?;
+    finish(context, &site, &mut machine, id, args.merge)
+}
+
+/// Goes on with one run, or with all that are unfinished.
+///
+/// # Errors
+///
+/// Fails if there is none, or it is executed elsewhere.
+pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    if args.all {
+        return resume_all(context, &site, store);
+    }
+    let run = match &args.run {
+        Some(_) => runs::find(&store, args.run.as_deref())?.run,
+        None => {
+            let nothing = || Fault::new("K0507", Exit::Usage, "no run is unfinished").hint("kapell status");
+            runs::unfinished(&store)?.first().ok_or_else(nothing)?.run
+        }
+    };
+    resume_one(context, &site, store, run, args.merge, args.detach)
+}
+
+fn resume_one(
+    context: &Context,
+    site: &Site,
+    store: Store,
+    run: RunId,
+    merge: bool,
+    detached: bool,
+) -> Result<Exit, Fault> {
+    if detached {
+        drop(store);
+        return detach(context, run, &["resume".to_owned(), run.to_string()]);
+    }
+    let jobs = runs::mission(&store, run)?.limits.jobs as usize;
+    let mut machine = machine(site, store, jobs)?;
+    machine.host.open(run)?;
+    if let Some(kapell_core::run::Phase::Paused(_)) = machine.host.run(run).map(kapell_core::run::Run::phase)
+    {
+        let by = kapell_core::journal::Actor::Person(crate::site::person());
+        machine.host.put(run, by, kapell_core::command::Command::Resume { limits: None }, None);
+    }
+    finish(context, site, &mut machine, run, merge)
+}
+
+fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Fault> {
+    let runs: Vec<RunId> = runs::unfinished(&store)?.into_iter().map(|head| head.run).collect();
+    let jobs = workflow::default_jobs() as usize;
+    let mut machine = machine(site, store, jobs)?;
+    for run in &runs {
+        machine.host.open(*run)?;
+    }
+    let mut worst = Exit::Done;
+    for run in runs {
+        let exit = session::drive(&mut machine, run, context.out, Patience::Ends)?;
+        worst = if exit == Exit::Done { worst } else { exit };
+        if exit == Exit::Interrupted {
+            break;
+        }
+    }
+    Ok(worst)
+}
+
+/// Executes a run to its rest, merges if that was asked for, and says what comes next.
+fn finish(
+    context: &Context,
+    site: &Site,
+    machine: &mut Machine,
+    run: RunId,
+    merge: bool,
+) -> Result<Exit, Fault> {
+    let patience = match context.no_input || !context.out.is_live() {
+        true => Patience::Ends,
+        false => Patience::ForPeople,
+    };
+    let exit = session::drive(machine, run, context.out, patience)?;
+    if exit == Exit::Done && merge && machine.host.rest(run) == Rest::Over {
+        let merged = landing::merge_here(context, site, machine, run, None)?;
+        if merged != Exit::Done {
+            return Ok(merged);
+        }
+    }
+    if let Some(state) = machine.host.run(run) {
+        session::conclude(state, context.out, exit == Exit::Interrupted);
+    }
+    Ok(exit)
+}
+
+/// Adds to a mission what only this place and moment know.
+fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
+    let mut seed = [0; 8];
+    seed.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[8..]);
+    mission.seed = u64::from_le_bytes(seed);
+    let Some(repo) = &site.repo else { return Ok(mission) };
+    let target = match &mission.target {
+        Some(branch) => kapell_agents::git::UserRepo::branch_name(branch)?,
+        None => match repo.head() {
+            kapell_agents::git::Head::Branch { name, .. } => name.clone(),
+            _ => String::new(),
+        },
+    };
+    if target.is_empty() {
+        mission.base = Some(repo.head_commit()?);
+        mission.target = None;
+        return Ok(mission);
+    }
+    let no_branch = || {
+        Fault::new("K0702", Exit::Usage, format!("the target `{target}` does not exist"))
+            .hint("git branch --list; then set `target:` in the file")
+    };
+    mission.base = match repo.find_ref(&target)? {
+        Some(commit) => Some(commit),
+        None if mission.target.is_none() => Some(repo.head_commit()?),
+        None => return Err(no_branch()),
+    };
+    mission.target = Some(target);
+    Ok(mission)
+}
+
+/// Finds the unfinished run of the same file with the same inputs.
+fn unfinished_of(store: &Store, mission: &Mission) -> Result<Option<RunId>, Fault> {
+    for head in runs::unfinished(store)? {
+        let other = runs::mission(store, head.run)?;
+        if other.definition.is_some() && other.definition == mission.definition {
+            return Ok(Some(head.run));
+        }
+    }
+    Ok(None)
+}
+
+fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
+    if opened.torn_frames > 0 {
+        context.out.note(&format!(
+            "the journal had {} unfinished frame(s) at its end, which nobody was told of: cut off",
+            opened.torn_frames
+        ));
+    }
+}
+
+/// Starts this program again in a session of its own, and returns.
+fn detach(context: &Context, run: RunId, args: &[String]) -> Result<Exit, Fault> {
+    let program = std::env::current_exe().map_err(|error| {
+        Fault::new("K0904", Exit::Environment, "the program cannot find itself").because(error)
+    })?;
+    let args = args.iter().filter(|arg| *arg != "--detach");
+    let mut command = Command::new(program);
+    command.args(args).args(["--quiet", "--no-input"]);
+    if !std::env::args().any(|arg| arg == "resume") && std::env::args().any(|arg| arg == "run") {
+        command.args(["--id", &run.to_string()]);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.env("KAPELL_DETACHED", "1");
+    command.spawn().map_err(|error| {
+        Fault::new("K0904", Exit::Environment, "the run cannot be started in the background").because(error)
+    })?;
+    context.out.data(&run.to_string());
+    context.out.next(&format!("kapell watch {run}"));
+    Ok(Exit::Done)
+}

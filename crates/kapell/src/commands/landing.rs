@@ -1,0 +1,108 @@
+//! What has landed, and how it gets into the target: merge.
+
+use kapell_agents::world::MergeError;
+use kapell_core::{command::Command, id::RunId, journal::Actor};
+use kapell_engine::host::{Rest, Unobserved};
+
+use super::Context;
+use crate::{
+    args::MergeArgs,
+    exit::Exit,
+    fault::Fault,
+    runs,
+    site::{self, Site},
+    wiring::{Machine, machine},
+};
+
+/// Moves the target branch to what has landed.
+///
+/// # Errors
+///
+/// Fails if that does not fit, fails its checks, or a working tree is in the way.
+pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    let run = runs::find(&store, args.run.as_deref())?.run;
+    let mut machine = machine(&site, store, 2)?;
+    machine.host.open_to_ask(run)?;
+    merge_here(context, &site, &mut machine, run, args.into.as_deref())
+}
+
+/// Merges a run that this process holds.
+///
+/// # Errors
+///
+/// As [`merge`].
+pub fn merge_here(
+    context: &Context,
+    _site: &Site,
+    machine: &mut Machine,
+    run: RunId,
+    into: Option<&str>,
+) -> Result<Exit, Fault> {
+    let no_repository = || Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to merge");
+    let repository = machine.repository.clone().ok_or_else(no_repository)?;
+    settle(machine, run)?;
+    let Some(state) = machine.host.run(run) else { return Ok(Exit::Bug) };
+    let head = state.landing().map(kapell_core::landing::Landing::head).ok_or_else(no_repository)?;
+    let target = match into {
+        Some(branch) => kapell_agents::git::UserRepo::branch_name(branch)?,
+        None => state.mission().target.clone().ok_or_else(|| {
+            Fault::new("K0704", Exit::Usage, "the run started from no branch")
+                .hint("kapell merge --into BRANCH")
+        })?,
+    };
+    let proposal = match repository.propose_merge(run, &target, head, &state.mission().accept) {
+        Ok(proposal) => proposal,
+        Err(MergeError::NothingToMerge) => {
+            context.out.note(&format!("{target} has all that landed already"));
+            return Ok(Exit::Done);
+        }
+        Err(error) => return Err(refused(error)),
+    };
+    let by = Actor::Person(site::person());
+    let begin = Command::BeginMerge { target: target.clone(), from: proposal.from, to: proposal.to };
+    machine.host.put(run, by, begin, None);
+    settle(machine, run)?;
+    let merged = machine.host.run(run).and_then(|run| run.merge()).is_some_and(|merge| merge.done);
+    if !merged {
+        return Err(Fault::new("K0705", Exit::Refused, format!("{target} moved while it was being merged"))
+            .hint("kapell merge, once more"));
+    }
+    context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
+    Ok(Exit::Done)
+}
+
+fn short(commit: kapell_core::id::Oid) -> String {
+    commit.to_string().chars().take(12).collect()
+}
+
+/// Lets the host finish what it has begun.
+fn settle(machine: &mut Machine, run: RunId) -> Result<(), Fault> {
+    loop {
+        machine
+            .host
+            .step(std::time::Duration::from_millis(5), &mut Unobserved)
+            .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
+        if let Some(error) = machine.host.failure(run) {
+            return Err(Fault::from(error));
+        }
+        if machine.host.rest(run) != Rest::Busy {
+            return Ok(());
+        }
+    }
+}
+
+fn refused(error: MergeError) -> Fault {
+    match error {
+        MergeError::Git(error) => error.into(),
+        MergeError::Conflict(paths) => {
+            Fault::new("K0706", Exit::Refused, "what landed conflicts with the target")
+                .because(format!("both changed {}", paths.join(", ")))
+                .hint("kapell merge --into NEW-BRANCH, and merge that by hand")
+        }
+        error @ MergeError::Red(_) => Fault::new("K0707", Exit::Refused, error.to_string())
+            .hint("kapell diff shows what landed; nothing has been moved"),
+        error => Fault::new("K0708", Exit::Refused, error.to_string()),
+    }
+}

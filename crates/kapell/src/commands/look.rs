@@ -1,0 +1,206 @@
+//! Commands that only look: status, logs, inbox, watch.
+
+use kapell_core::{id::RunId, journal::Version, run::Run, time::Now};
+use kapell_engine::{
+    open::{load, load_at},
+    port::{clock::Clock, journal::Journal},
+};
+use kapell_store::Store;
+use kapell_view::{
+    logs::{LogReader, Weight},
+    next,
+    status::{StatusView, gates},
+    summary::{ListView, RunSummary},
+    untrusted::Untrusted,
+};
+
+use super::Context;
+use crate::{
+    args::{LogsArgs, OneRun, WatchArgs},
+    clock::MachineClock,
+    exit::Exit,
+    fault::Fault,
+    output::{paint, screen},
+    runs,
+    session::exit_of,
+};
+
+/// How often a run that another process executes is looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
+fn now_of(run: &Run) -> Now {
+    Now { wall: MachineClock.wall(), elapsed: run.clock() }
+}
+
+fn is_owned(store: &Store, run: RunId) -> bool {
+    store.owner(run).ok().flatten().is_some()
+}
+
+/// Lists runs, or shows where one stands.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read or there is no such run.
+pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+    let store = context.site()?.existing_store()?;
+    let (columns, _) = screen();
+    let Some(name) = &args.run else {
+        let runs = store.runs()?;
+        let listed = runs.iter().map(|head| {
+            let summary = head.summary.as_deref().and_then(RunSummary::decode);
+            (head.run, head.created, is_owned(&store, head.run), summary)
+        });
+        let view = ListView::new(listed);
+        match context.out.json {
+            true => context.out.value(&view),
+            false => context.out.data(&paint(&view.lines(columns, MachineClock.wall()))),
+        }
+        return Ok(Exit::Done);
+    };
+    let head = runs::find(&store, Some(name))?;
+    let run = load(&store, head.run)?;
+    let owned = is_owned(&store, head.run);
+    let view = StatusView::new(&run, now_of(&run), owned, None);
+    match context.out.json {
+        true => context.out.value(&view),
+        false => {
+            context.out.data(&paint(&view.lines(columns)));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what happened.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read or there is no such run or task.
+pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    let head = runs::find(&store, args.run.as_deref())?;
+    if args.export {
+        let mut text = Vec::new();
+        store
+            .export(&[head.run], &[], &mut text)
+            .map_err(|error| Fault::new("K0607", Exit::Store, "the run cannot be exported").because(error))?;
+        context.out.data(&String::from_utf8_lossy(&text));
+        return Ok(Exit::Done);
+    }
+    let at = args.at.map_or(head.version, Version);
+    let mut reader = LogReader::new();
+    let mut lines = Vec::new();
+    let (columns, _) = screen();
+    let run = load_at(&store, head.run, at, |row, events, _| {
+        if context.out.json {
+            for entry in reader.entries(row, events) {
+                lines.push((entry.task.as_ref().map(Untrusted::visible), format!("{}\n", to_line(&entry))));
+            }
+            return;
+        }
+        for line in reader.read(row, events) {
+            let text = paint(&[line.line(columns)]) + &paint(&line.message_lines(20, columns));
+            lines.push((line.name.as_ref().map(Untrusted::visible), text));
+        }
+    })?;
+    if args.output {
+        let name = args.task.as_deref().unwrap_or_default();
+        return output_of(context, &site, &run, name);
+    }
+    let of_task = |name: &Option<String>| args.task.as_ref().is_none_or(|task| name.as_ref() == Some(task));
+    let text: String = lines.into_iter().filter(|(name, _)| of_task(name)).map(|(_, text)| text).collect();
+    context.out.data(&text);
+    Ok(Exit::Done)
+}
+
+fn to_line(entry: &impl serde::Serialize) -> String {
+    serde_json::to_string(entry).unwrap_or_default()
+}
+
+/// Prints what the last attempt of a task printed, with control characters made visible.
+fn output_of(context: &Context, site: &crate::site::Site, run: &Run, name: &str) -> Result<Exit, Fault> {
+    let no_task =
+        || Fault::new("K0508", Exit::Usage, format!("there is no task `{name}`")).hint("kapell status RUN");
+    let task = run.plan().find(name).ok_or_else(no_task)?;
+    let attempt = kapell_core::id::AttemptNo(run.task(task).map_or(0, |task| task.attempts));
+    let key = kapell_engine::port::agents::AttemptKey { run: run.id(), task, attempt, compensates: false };
+    let path = site.places()?.attempt(key).join(kapell_agents::supervise::OUTPUT_FILE);
+    let bytes = std::fs::read(&path).map_err(|error| Fault::io(&path, &error))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines = text.lines().map(|line| kapell_agents::drivers::escape_untrusted(line).into_owned() + "\n");
+    context.out.data(&lines.collect::<String>());
+    Ok(Exit::Done)
+}
+
+/// Lists the decisions that wait for a person, of one run or of all.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read or there is no such run.
+pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+    let store = context.site()?.existing_store()?;
+    let ids = match &args.run {
+        Some(name) => vec![runs::find(&store, Some(name))?.run],
+        None => runs::unfinished(&store)?.into_iter().map(|head| head.run).collect(),
+    };
+    let mut open = Vec::new();
+    for id in ids {
+        let run = load(&store, id)?;
+        open.extend(gates(&run).into_iter().map(|gate| (id, gate)));
+    }
+    if context.out.json {
+        let gates: Vec<_> =
+            open.iter().map(|(run, gate)| serde_json::json!({"run": run, "gate": gate})).collect();
+        context.out.value(&gates);
+        return Ok(Exit::Done);
+    }
+    if open.is_empty() {
+        context.out.note("nothing waits for you");
+    }
+    for (_, gate) in &open {
+        context.out.data(&format!(
+            "{}: {}\n    {}",
+            gate.task.visible(),
+            gate.question.visible(),
+            gate.command
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+/// Follows a run that another process executes, until it is at rest or nobody executes it.
+///
+/// # Errors
+///
+/// Fails if the store cannot be read or there is no such run.
+pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
+    let store = context.site()?.existing_store()?;
+    let head = runs::find(&store, args.run.as_deref())?;
+    let mut run = Run::new(head.run);
+    let mut reader = LogReader::new();
+    let (columns, _) = screen();
+    loop {
+        let owned = is_owned(&store, head.run);
+        let mut rows = Vec::new();
+        store.read(head.run, run.version(), &mut |row| {
+            rows.push(row);
+            true
+        })?;
+        for row in &rows {
+            let events = run
+                .replay(row, &mut |digest| kapell_engine::open::kept_plan(&store, digest))
+                .map_err(|damage| Fault::from(kapell_engine::open::OpenError::from(damage)))?;
+            for line in reader.read(row, &events).iter().filter(|line| line.weight != Weight::Detail) {
+                context.out.data(&paint(&[line.line(columns)]));
+            }
+        }
+        if run.outcome().is_some() || (!owned && rows.is_empty()) {
+            break;
+        }
+        std::thread::sleep(LOOK);
+    }
+    if let Some(command) = next::command(&run, false) {
+        context.out.next(&command);
+    }
+    Ok(if args.exit_status { exit_of(Some(&run)) } else { Exit::Done })
+}

@@ -1,0 +1,144 @@
+//! Errors as a person sees them: a code, one sentence, where, why, and a hint that works when pasted.
+
+use std::fmt;
+
+use kapell_agents::git;
+use kapell_engine::{
+    control::ControlError,
+    open::OpenError,
+    port::journal::{AppendErrorKind, JournalError, JournalErrorKind, OwnError},
+};
+
+use crate::exit::Exit;
+
+/// Why a command ends without having done what was asked.
+#[derive(Debug)]
+pub struct Fault {
+    /// The code, for `kapell explain`.
+    pub code: &'static str,
+    /// What is wrong, in one sentence.
+    pub message: String,
+    /// Why, from the outside in.
+    pub because: Vec<String>,
+    /// What can be done.
+    pub hint: Option<String>,
+    /// How the program ends.
+    pub exit: Exit,
+}
+
+impl Fault {
+    /// Makes a fault.
+    pub fn new(code: &'static str, exit: Exit, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), because: Vec::new(), hint: None, exit }
+    }
+
+    /// Adds what can be done.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds a reason.
+    #[must_use]
+    pub fn because(mut self, why: impl fmt::Display) -> Self {
+        self.because.push(why.to_string());
+        self
+    }
+
+    /// Makes a fault of a file or directory that cannot be used.
+    pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new("K0900", Exit::Environment, format!("{} cannot be used", path.display())).because(error)
+    }
+}
+
+impl From<JournalError> for Fault {
+    fn from(error: JournalError) -> Self {
+        let (code, what) = match &error.kind {
+            JournalErrorKind::Full => ("K0601", "the journal cannot grow"),
+            JournalErrorKind::Busy => ("K0602", "the journal is in use"),
+            JournalErrorKind::Damaged { .. } | JournalErrorKind::Broken(_) => {
+                ("K0603", "the journal is damaged")
+            }
+            JournalErrorKind::FormatTooNew { .. } => ("K0604", "the journal is too new"),
+            JournalErrorKind::Io { .. } | JournalErrorKind::Database { .. } => {
+                ("K0605", "the journal cannot be used")
+            }
+        };
+        let hint = kapell_store::hint(&error.kind);
+        let fault = Self::new(code, Exit::Store, what).because(&error);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<OwnError> for Fault {
+    fn from(error: OwnError) -> Self {
+        match error {
+            OwnError::Held(owner) => {
+                let since = jiff::Timestamp::from_millisecond(owner.since.0).unwrap_or_default();
+                Self::new("K0606", Exit::Store, "the run is executed by another process")
+                    .because(format!("process {} on {} has held it since {since}", owner.pid, owner.host))
+                    .hint("kapell watch shows it; kapell pause, cancel and answer reach it")
+            }
+            OwnError::Journal(error) => error.into(),
+        }
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NoSuchRun(run) => {
+                Self::new("K0501", Exit::Usage, format!("there is no run {run}")).hint("kapell status")
+            }
+            OpenError::Own(error) => error.into(),
+            OpenError::Journal(error) => error.into(),
+            OpenError::Damage(damage) => Self::new("K0603", Exit::Store, "the journal is damaged")
+                .because(damage)
+                .hint("kapell verify says what is whole; kapell status lists the other runs"),
+            OpenError::Workspace(error) => {
+                Self::new("K0701", Exit::Environment, "the repository cannot be used").because(error)
+            }
+            OpenError::Plan(error) => {
+                Self::new("K0502", Exit::Bug, "the plan cannot be written").because(error)
+            }
+        }
+    }
+}
+
+impl From<git::Error> for Fault {
+    fn from(error: git::Error) -> Self {
+        let exit = match *error.kind {
+            git::ErrorKind::Dirty { .. } | git::ErrorKind::Moved { .. } | git::ErrorKind::InTheWay { .. } => {
+                Exit::Refused
+            }
+            _ => Exit::Environment,
+        };
+        let fault = Self::new("K0700", exit, format!("{error}")).because(&error.kind);
+        match error.hint() {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+}
+
+impl From<ControlError> for Fault {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Refused(why) => Self::new("K0503", Exit::Refused, why),
+            other => Self::new("K0504", Exit::Environment, other.to_string()),
+        }
+    }
+}
+
+impl From<&kapell_engine::port::journal::AppendError> for Fault {
+    fn from(error: &kapell_engine::port::journal::AppendError) -> Self {
+        match &error.kind {
+            AppendErrorKind::Journal(journal) => Self::from(journal.clone()),
+            kind => Self::new("K0605", Exit::Store, error.to_string()).because(kind),
+        }
+    }
+}

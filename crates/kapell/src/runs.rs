@@ -1,0 +1,76 @@
+//! Finding runs by what a person types.
+
+use kapell_core::{id::RunId, journal::Version};
+use kapell_engine::{
+    open::load_at,
+    port::journal::{Journal, RunHead},
+};
+use kapell_store::Store;
+use kapell_view::summary::RunSummary;
+
+use crate::{exit::Exit, fault::Fault};
+
+/// Finds a run by its id, the beginning of it, or the last one if nothing is given.
+///
+/// # Errors
+///
+/// Fails if there is none, or more than one.
+pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
+    let runs: Vec<RunHead> = store.runs()?;
+    let Some(name) = named else {
+        let top = runs.into_iter().find(|head| !is_child(store, head.run));
+        return top.ok_or_else(|| {
+            Fault::new("K0505", Exit::Usage, "nothing has been run here yet").hint("kapell run FILE")
+        });
+    };
+    let name = name.to_ascii_lowercase();
+    // Ids begin with their time, so the end tells them apart sooner; both are taken.
+    let matches = |head: &&RunHead| {
+        let id = head.run.to_string();
+        !name.is_empty() && (id.starts_with(&name) || id.ends_with(&name))
+    };
+    let found: Vec<&RunHead> = runs.iter().filter(matches).collect();
+    match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => {
+            Err(Fault::new("K0501", Exit::Usage, format!("there is no run `{name}`")).hint("kapell status"))
+        }
+        several => {
+            let ids: Vec<String> = several.iter().take(5).map(|head| head.run.to_string()).collect();
+            Err(Fault::new("K0506", Exit::Usage, format!("`{name}` could be {} runs", several.len()))
+                .because(ids.join(", "))
+                .hint("give more of the id"))
+        }
+    }
+}
+
+/// Lists the runs that are not over, the newest first.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn unfinished(store: &Store) -> Result<Vec<RunHead>, Fault> {
+    let mut runs = store.runs()?;
+    runs.retain(|head| {
+        let summary = head.summary.as_deref().and_then(RunSummary::decode);
+        summary.is_none_or(|summary| !summary.phase.is_over()) && !is_child(store, head.run)
+    });
+    Ok(runs)
+}
+
+/// Tells whether a run was started by another one. Such a run is executed by the process of its parent.
+fn is_child(store: &Store, run: RunId) -> bool {
+    // Ids of runs that people start are of version 7, derived ones of version 8.
+    let _ = store;
+    run.0[6] >> 4 == 8
+}
+
+/// Reads a run's mission from its first decision.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn mission(store: &Store, run: RunId) -> Result<kapell_core::mission::Mission, Fault> {
+    let state = load_at(store, run, Version(1), |_, _, _| {})?;
+    Ok(state.mission().clone())
+}

@@ -1,0 +1,211 @@
+//! Executing runs until they are at rest, with their progress on the screen.
+
+use std::{
+    collections::HashMap,
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use kapell_core::{
+    budget::Exceeded,
+    event::{Event, Outcome, PauseCause},
+    id::{RunId, TaskId},
+    journal::Row,
+    run::{Phase, Run},
+    time::Now,
+};
+use kapell_engine::{
+    host::{Observer, Rest},
+    port::{agents::AttemptKey, clock::Clock},
+};
+use kapell_view::{
+    logs::{LogReader, Weight},
+    next,
+    progress::{self, Screen},
+    untrusted::Untrusted,
+};
+
+use crate::{
+    clock::MachineClock,
+    exit::Exit,
+    fault::Fault,
+    output::{Out, paint, screen},
+    wiring::Machine,
+};
+
+/// How often the live display is drawn anew.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// Counts interrupts: the first ends the session in order, the second at once.
+fn interrupts() -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let again = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // Without a handler the signal ends the process, and the run is resumed later all the same.
+        let _ =
+            signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, again.clone());
+        let _ = signal_hook::flag::register(signal, again.clone());
+        let _ = signal_hook::flag::register_usize(signal, count.clone(), 1);
+    }
+    count
+}
+
+/// Shows what happens: a live display on a terminal, plain lines elsewhere.
+struct Display {
+    out: Out,
+    live: bool,
+    reader: HashMap<RunId, LogReader>,
+    said: HashMap<TaskId, Untrusted>,
+    lines: Vec<String>,
+    drawn: usize,
+    at: Option<Instant>,
+}
+
+impl Display {
+    fn new(out: Out) -> Self {
+        let live = out.is_live();
+        Self {
+            out,
+            live,
+            reader: HashMap::new(),
+            said: HashMap::new(),
+            lines: Vec::new(),
+            drawn: 0,
+            at: None,
+        }
+    }
+
+    /// Draws the display of `run` below what has been printed.
+    fn draw(&mut self, run: Option<&Run>, now: Now, last: bool) {
+        if !self.live {
+            self.flush();
+            return;
+        }
+        let due = self.at.is_none_or(|at| at.elapsed() >= FRAME);
+        if !due && !last && self.lines.is_empty() {
+            return;
+        }
+        self.at = Some(Instant::now());
+        let (columns, rows) = screen();
+        let erase = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
+        let printed: String = self.lines.drain(..).collect();
+        let frame = match run {
+            Some(run) if !last => {
+                let said = |task: TaskId| self.said.get(&task).cloned();
+                let screen = Screen { columns, rows: rows.saturating_sub(2).min(16) };
+                progress::lines(run, now, None, &said, screen)
+            }
+            _ => Vec::new(),
+        };
+        self.drawn = frame.len();
+        let mut stderr = anstream::stderr().lock();
+        let _ = write!(stderr, "{erase}{printed}{}", paint(&frame)).and_then(|()| stderr.flush());
+    }
+
+    fn flush(&mut self) {
+        for line in self.lines.drain(..) {
+            self.out.note(line.trim_end());
+        }
+    }
+}
+
+impl Observer for Display {
+    fn decided(&mut self, run: &Run, rows: &[Row], events: &[Event]) {
+        if self.out.quiet || self.out.json {
+            return;
+        }
+        let reader = self.reader.entry(run.id()).or_insert_with(|| LogReader::after(run));
+        let mut rest = events;
+        for row in rows {
+            let count = row.body.matches("\n").count() + usize::from(row.body != "[]");
+            let (own, others) = rest.split_at(count.min(rest.len()));
+            rest = others;
+            let (columns, _) = screen();
+            for line in reader.read(row, own) {
+                if line.weight != Weight::Detail {
+                    let mut text = paint(&[line.line(columns)]);
+                    text.push_str(&paint(&line.message_lines(4, columns)));
+                    self.lines.push(text);
+                }
+            }
+        }
+    }
+
+    fn progress(&mut self, _run: &Run, key: AttemptKey, fraction: Option<f64>, text: &str) {
+        let percent = fraction.map(|fraction| format!("{:.0} % ", fraction.clamp(0.0, 1.0) * 100.0));
+        self.said
+            .insert(key.task, Untrusted::from(format!("{}{text}", percent.unwrap_or_default()).as_str()));
+    }
+}
+
+/// What ends a session before the run is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Waits for people, who answer from other terminals.
+    ForPeople,
+    /// Ends when only people can help.
+    Ends,
+}
+
+/// Executes a run until it is at rest.
+///
+/// # Errors
+///
+/// Fails if the journal no longer takes decisions, or the decider contradicts itself.
+pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) -> Result<Exit, Fault> {
+    let interrupts = interrupts();
+    let mut display = Display::new(out);
+    let exit = loop {
+        machine
+            .host
+            .step(FRAME, &mut display)
+            .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
+        if interrupts.load(Ordering::Relaxed) > 0 {
+            break Exit::Interrupted;
+        }
+        if let Some(error) = machine.host.failure(run) {
+            display.draw(None, Now::default(), true);
+            return Err(Fault::from(error));
+        }
+        let state = machine.host.run(run);
+        let now = Now { wall: MachineClock.wall(), elapsed: state.map(Run::clock).unwrap_or_default() };
+        display.draw(state, now, false);
+        match machine.host.rest(run) {
+            Rest::Over | Rest::Paused => break exit_of(state),
+            Rest::Gates if patience == Patience::Ends => break Exit::Waits,
+            Rest::Gates | Rest::Waiting | Rest::Busy => {}
+        }
+    };
+    let state = machine.host.run(run);
+    display.draw(state, Now::default(), true);
+    display.flush();
+    Ok(exit)
+}
+
+/// Returns the exit code that says where a run stands.
+pub fn exit_of(run: Option<&Run>) -> Exit {
+    match run.map(Run::phase) {
+        Some(Phase::Finished(Outcome::Succeeded)) => Exit::Done,
+        Some(Phase::Finished(_)) => Exit::Failures,
+        Some(Phase::Paused(PauseCause::Deadline)) => Exit::Deadline,
+        Some(Phase::Paused(PauseCause::Budget(Exceeded::Usd | Exceeded::Tokens | Exceeded::Wall))) => {
+            Exit::Refused
+        }
+        Some(Phase::Paused(PauseCause::BaseIsRed { .. })) => Exit::Failures,
+        Some(Phase::Paused(_)) => Exit::Waits,
+        _ => Exit::Interrupted,
+    }
+}
+
+/// Says where a run stands and what to type next.
+pub fn conclude(run: &Run, out: Out, interrupted: bool) {
+    if let Some(command) = next::command(run, false) {
+        out.next(&command);
+    } else if interrupted {
+        out.next(&format!("kapell resume {}", kapell_view::text::short(run.id())));
+    }
+}

@@ -1,0 +1,156 @@
+//! Where things are: the repository, the store, the caches.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use kapell_agents::{
+    drivers::job::allowed,
+    git::{self, Identity, UserRepo},
+    world::Places,
+};
+use kapell_core::id::Digest;
+use kapell_store::{Opened, Store};
+
+use crate::{exit::Exit, fault::Fault};
+
+/// The place that a command works on.
+#[derive(Debug)]
+pub struct Site {
+    /// The top of the working tree, or the directory itself outside a repository.
+    pub root: PathBuf,
+    /// The repository, if there is one.
+    pub repo: Option<UserRepo>,
+    /// The store's directory.
+    pub store: PathBuf,
+}
+
+impl Site {
+    /// Finds the place that `dir` lies in.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the directory, or the repository that it lies in, cannot be used.
+    pub fn find(dir: &Path) -> Result<Self, Fault> {
+        let dir = fs::canonicalize(dir).map_err(|error| Fault::io(dir, &error))?;
+        let repo = match UserRepo::discover(&dir) {
+            Ok(repo) => Some(repo),
+            Err(error) if matches!(*error.kind, git::ErrorKind::NotARepository { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let root = repo.as_ref().and_then(|repo| repo.top()).unwrap_or(&dir).to_owned();
+        let store = match (env::var_os("KAPELL_STORE"), &repo) {
+            (Some(path), _) => PathBuf::from(path),
+            (None, Some(repo)) => repo.common_dir().join("kapell"),
+            (None, None) => root.join(".kapell"),
+        };
+        Ok(Self { root, repo, store })
+    }
+
+    /// Opens the store, making it if need be.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be used.
+    pub fn open_store(&self) -> Result<(Store, Opened), Fault> {
+        Store::open(&self.store).map_err(Fault::from)
+    }
+
+    /// Opens the store if it is there, and says what to do if it is not.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none, or it cannot be used.
+    pub fn existing_store(&self) -> Result<Store, Fault> {
+        if !self.store.exists() {
+            return Err(Fault::new("K0505", Exit::Usage, "nothing has been run here yet")
+                .hint("kapell run FILE, or kapell demo to see one"));
+        }
+        self.open_store().map(|(store, _)| store)
+    }
+
+    /// Returns the directory for what can be made again: workspaces, shared directories.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no home directory.
+    pub fn cache(&self) -> Result<PathBuf, Fault> {
+        let base = env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+            .ok_or_else(|| {
+                Fault::new("K0901", Exit::Environment, "there is no place for workspaces")
+                    .hint("set HOME or XDG_CACHE_HOME")
+            })?;
+        let name = Digest::of(self.store.as_os_str().as_encoded_bytes()).to_string();
+        Ok(base.join("kapell").join(&name[..16]))
+    }
+
+    /// Returns where everything of attempts is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Site::cache`].
+    pub fn places(&self) -> Result<Places, Fault> {
+        let cache = self.cache()?;
+        Ok(Places {
+            attempts: self.store.join("attempts"),
+            scratch: cache.join("scratch"),
+            shared: cache.join("shared"),
+            env: allowed(env::vars_os(), &[]),
+        })
+    }
+
+    /// Returns the name under which commits are made.
+    pub fn identity(&self) -> Option<Identity> {
+        let home = env::var_os("HOME").map(PathBuf::from);
+        let config = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        let config = config.or_else(|| home.as_ref().map(|home| home.join(".config")));
+        let files: Vec<PathBuf> =
+            [home.map(|home| home.join(".gitconfig")), config.map(|config| config.join("git/config"))]
+                .into_iter()
+                .flatten()
+                .collect();
+        self.repo.as_ref().map(|repo| repo.identity(&files))
+    }
+}
+
+/// Returns the directory for sockets: private to the user, and gone with the session.
+///
+/// # Errors
+///
+/// Fails if it cannot be made, or belongs to somebody else.
+pub fn runtime_dir() -> Result<PathBuf, Fault> {
+    let uid = rustix::process::getuid().as_raw();
+    let dir = env::var_os("XDG_RUNTIME_DIR")
+        .map(|base| PathBuf::from(base).join("kapell"))
+        .unwrap_or_else(|| env::temp_dir().join(format!("kapell-{uid}")));
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.map_err(|error| Fault::io(&dir, &error))?;
+    let meta = fs::symlink_metadata(&dir).map_err(|error| Fault::io(&dir, &error))?;
+    if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+        return Err(Fault::new("K0902", Exit::Environment, format!("{} is not private", dir.display()))
+            .hint(format!("chmod 700 {}, or remove it if it is not yours", dir.display())));
+    }
+    Ok(dir)
+}
+
+/// Returns the name of the person, for the journal.
+pub fn person() -> String {
+    env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned())
+}
+
+/// Returns the machine's name.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Returns `PATH`.
+pub fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_default()
+}

@@ -1,0 +1,117 @@
+//! A host with everything that it needs on this machine.
+
+use std::{path::PathBuf, sync::Arc};
+
+use kapell_agents::{
+    git::{Git, House, HouseOptions, Identity},
+    workspace::Pool,
+    world::{CrewAgents, Plain, Program, Repository, RepositoryConfig},
+};
+use kapell_core::{run::Run, time::Now};
+use kapell_engine::{
+    control::Control,
+    host::{Config, Host, Input, Mailbox},
+    perform::Performer,
+    port::{
+        agents::{AttemptKey, Report},
+        clock::Clock,
+        journal::{Journal, Owner},
+        workspaces::Workspaces,
+    },
+};
+use kapell_store::Store;
+use kapell_view::summary;
+
+use crate::{
+    clock::MachineClock,
+    exit::Exit,
+    fault::Fault,
+    site::{self, Site},
+};
+
+/// The most workspaces that are kept at a time.
+const WORKSPACES_MAX: usize = 64;
+
+/// A host, and what has to live as long as it.
+pub struct Machine {
+    /// What executes runs.
+    pub host: Host,
+    /// The journal.
+    pub store: Arc<Store>,
+    /// The repository's workspaces, if there is a repository.
+    pub repository: Option<Arc<Repository>>,
+    /// The way to this process for other terminals; closed with it.
+    _control: Control,
+}
+
+/// Opens kapell's own repository and the user's.
+///
+/// # Errors
+///
+/// Fails if there is no usable git.
+pub fn open_house(site: &Site) -> Result<Option<House>, Fault> {
+    let Some(user) = &site.repo else { return Ok(None) };
+    let git = Arc::new(Git::find(&site::search_path())?);
+    let options = HouseOptions { excludes: Vec::new() };
+    Ok(Some(House::open(git, user, &site.store.join("git"), &options)?))
+}
+
+/// Makes a host for the runs of `site`.
+///
+/// # Errors
+///
+/// Fails if git, the sockets' directory or the workspaces cannot be used.
+pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault> {
+    let (mailbox, inputs) = Mailbox::new();
+    let places = site.places()?;
+    let reports = mailbox.clone();
+    let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));
+    let runtime = site::runtime_dir()?;
+    let desk = runtime.join(format!("{}.agents", std::process::id()));
+    let agents =
+        CrewAgents::open(Program(program()), places.clone(), jobs, Some(desk), sink).map_err(|error| {
+            Fault::new("K0801", Exit::Environment, "attempts cannot be started").because(error)
+        })?;
+    let agents = Arc::new(agents);
+    let repository = match (open_house(site)?, &site.repo) {
+        (Some(house), Some(user)) => {
+            let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
+            let who = site.identity().unwrap_or_else(|| Identity::new("", ""));
+            let (user, places, agents) = (user.clone(), places.clone(), agents.clone());
+            Some(Arc::new(Repository::new(RepositoryConfig { user, house, pool, who, places, agents })))
+        }
+        _ => None,
+    };
+    let workspaces: Arc<dyn Workspaces> = match &repository {
+        Some(repository) => repository.clone(),
+        None => Arc::new(Plain::new(site.root.clone(), places, agents.clone())),
+    };
+    let socket = runtime.join(format!("{}.sock", std::process::id()));
+    let control = Control::listen(&socket, mailbox.clone()).map_err(|error| Fault::io(&socket, &error))?;
+    let store = Arc::new(store);
+    let owner = Owner {
+        pid: std::process::id(),
+        host: site::host(),
+        since: MachineClock.wall(),
+        socket: Some(socket.to_string_lossy().into_owned()),
+    };
+    let config = Config {
+        journal: store.clone() as Arc<dyn Journal>,
+        clock: Arc::new(MachineClock),
+        performer: Performer::new(agents, workspaces, jobs + 2),
+        owner,
+        summarise,
+    };
+    let host = Host::new(config, mailbox, inputs);
+    Ok(Machine { host, store, repository, _control: control })
+}
+
+/// The program itself, for supervisors: the file that runs, even if another has taken its name since.
+fn program() -> PathBuf {
+    let link = PathBuf::from("/proc/self/exe");
+    if link.exists() { link } else { std::env::current_exe().unwrap_or_else(|_| "kapell".into()) }
+}
+
+fn summarise(run: &Run, now: Now) -> Option<String> {
+    Some(summary::RunSummary::of(run, now).encode())
+}
