@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::time::Millis;
 
 /// What an attempt costs: money and tokens together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Amount {
     /// Money, in millionths of a US dollar.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -153,6 +153,23 @@ impl Ledger {
             return Err(Exceeded::Usd);
         }
         if amount.tokens > 0 && self.limit_tokens.is_some_and(|limit| total.tokens > limit) {
+            return Err(Exceeded::Tokens);
+        }
+        Ok(())
+    }
+
+    /// Tells whether anything is left. What costs nobody knows how much starts only then.
+    ///
+    /// # Errors
+    ///
+    /// Names the first limit that is used up.
+    pub fn is_left(&self) -> Result<(), Exceeded> {
+        let total = self.spent + self.reserved;
+        let used_up = |total: u64, limit: Option<u64>| total > 0 && limit.is_some_and(|limit| total >= limit);
+        if used_up(total.usd_micros, self.limit_usd_micros) {
+            return Err(Exceeded::Usd);
+        }
+        if used_up(total.tokens, self.limit_tokens) {
             return Err(Exceeded::Tokens);
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::{
     command::{Command, Exit, Rejection, Verdict},
     event::{Event, GateKind, Outputs, PauseCause, PlanRef},
     id::{AgentId, AttemptNo, GateId, TaskId},
-    landing::{Probed, Wish},
+    landing::Wish,
     plan::{LostPolicy, Work},
     retry::FailureClass,
     run::{Phase, Run},
@@ -58,12 +58,10 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
         }
         Command::Judge { task, attempt, verdict } => judge(run, *task, *attempt, verdict, now),
         Command::Probed { probe, outcome } => {
-            match run.landing().and_then(|landing| landing.asked()).filter(|asked| asked.id == *probe) {
-                Some(asked) if is_answer_to(outcome, asked.entries.len()) => {
-                    Ok(vec![Event::Probed { probe: *probe, outcome: outcome.clone() }])
-                }
-                _ => Err(Rejection::StaleProbe(*probe)),
+            if !run.landing().is_some_and(|landing| landing.takes(*probe, outcome)) {
+                return Err(Rejection::StaleProbe(*probe));
             }
+            Ok(vec![Event::Probed { probe: *probe, outcome: outcome.clone() }])
         }
         Command::RefMoved { to } => ref_moved(run, *to),
         Command::Compensated { task, attempt, failure } => {
@@ -134,14 +132,6 @@ fn create(run: &Run, mission: &crate::mission::Mission, plan: &PlanRef) -> Resul
         Event::Created { mission: Box::new(mission.clone()) },
         Event::PlanAdopted { revision: 1, plan: plan.clone() },
     ])
-}
-
-/// A probe's answer must be about as many entries as were asked about, or it cannot be used.
-fn is_answer_to(outcome: &Probed, entries: usize) -> bool {
-    match outcome {
-        Probed::Green { tips } | Probed::Red { tips, .. } => tips.len() == entries,
-        Probed::Conflict { index, .. } => *index < entries,
-    }
 }
 
 fn running(run: &Run, task: TaskId, attempt: AttemptNo) -> Result<&Attempt, Rejection> {
@@ -278,14 +268,25 @@ fn failed(
             choices: vec!["retry".to_owned(), "give up".to_owned()],
         });
     }
-    let Some(agent) = run.agent(task) else { return events };
-    if let (FailureClass::Quota | FailureClass::RateLimited, Some(until)) = (class, until)
+    // What becomes of a result later on says nothing about who gave it.
+    let agent = run.agent(task).filter(|_| matches!(run.state(task), TaskState::Running(_)));
+    let Some(agent) = agent else { return events };
+    if let FailureClass::Quota | FailureClass::RateLimited = class
         && let Some(provider) = run.plan().agent(agent).and_then(|spec| spec.provider.clone())
     {
+        // Without a stated reset that is to come, the backoff of the task holds for its provider too.
+        let pause = now.wall.after(pause(run, task));
+        let until = until.filter(|until| *until > now.wall).unwrap_or(pause);
         events.push(Event::ProviderParked { provider, until });
     }
     events.extend(trip(run, agent, class, now));
     events
+}
+
+/// Returns how long to wait before the next attempt at `task`, of which one has just failed.
+fn pause(run: &Run, task: TaskId) -> Millis {
+    let attempt = AttemptNo(run.task(task).map_or(1, |task| task.attempts));
+    run.plan().definition(task).retry.pause(run.mission().seed, task, attempt)
 }
 
 /// Lets an agent rest that has just failed once too often.
@@ -304,17 +305,20 @@ fn trip(run: &Run, agent: AgentId, class: FailureClass, now: Now) -> Option<Even
 }
 
 /// Chooses what follows a failure of `class`: the part of the recovery ladder that needs no model.
-fn recover(run: &Run, task: TaskId, class: FailureClass, until: Option<Wall>, now: Now) -> Recovery {
+pub(crate) fn recover(
+    run: &Run,
+    task: TaskId,
+    class: FailureClass,
+    until: Option<Wall>,
+    now: Now,
+) -> Recovery {
     if *run.phase() == Phase::Cancelling || run.is_doomed() {
         return Recovery::Cancel;
     }
     let definition = run.plan().definition(task);
     let tally = run.task(task);
-    let attempt = AttemptNo(tally.map_or(1, |task| task.attempts));
     let failures = tally.map_or(0, |task| task.failures) + 1;
-    let pause = || Recovery::Retry {
-        at: now.elapsed.after(definition.retry.pause(run.mission().seed, task, attempt)),
-    };
+    let pause = || Recovery::Retry { at: now.elapsed.after(pause(run, task)) };
     match class {
         FailureClass::Quota | FailureClass::RateLimited => match until {
             Some(until) if until > now.wall => Recovery::Park { until },

@@ -111,31 +111,52 @@ pub fn react(run: &Run, events: &[Event]) -> Vec<Effect> {
     events.iter().filter_map(|event| effect_of(run, event)).collect()
 }
 
+/// What has been called off or answered since, as by a later command of the same batch, is owed no longer.
 fn effect_of(run: &Run, event: &Event) -> Option<Effect> {
     match event {
-        Event::Started { task, attempt, .. } => Some(Effect::Start { task: *task, attempt: *attempt }),
-        Event::StopRequested { task, attempt, why } => {
-            Some(Effect::Stop { task: *task, attempt: *attempt, why: *why })
+        Event::Started { task, attempt, .. } => {
+            is_running(run, *task, *attempt).then_some(Effect::Start { task: *task, attempt: *attempt })
         }
+        Event::StopRequested { task, attempt, why } => is_running(run, *task, *attempt)
+            .then_some(Effect::Stop { task: *task, attempt: *attempt, why: *why }),
         // Already verified by the same decision if there is nothing to check.
-        Event::Submitted { task, attempt, .. } => matches!(run.state(*task), TaskState::Submitted(_))
-            .then_some(Effect::Check { task: *task, attempt: *attempt }),
-        Event::ProbeAsked { probe } => Some(Effect::Probe(probe.clone())),
-        Event::LandingStarted { from, to } => Some(Effect::MoveRef { from: *from, to: *to }),
-        Event::CompensationStarted { task, attempt } => {
-            Some(Effect::Compensate { task: *task, attempt: *attempt })
+        Event::Submitted { task, attempt, .. } => match run.state(*task) {
+            TaskState::Submitted(submission) if submission.attempt == *attempt && !run.is_doubted(*task) => {
+                Some(Effect::Check { task: *task, attempt: *attempt })
+            }
+            _ => None,
+        },
+        Event::ProbeAsked { probe } => {
+            let asked = run.landing().and_then(|landing| landing.asked())?;
+            (asked.id == probe.id).then_some(Effect::Probe(asked))
         }
+        Event::LandingStarted { from, to } => {
+            (run.ref_move() == Some((*from, *to))).then_some(Effect::MoveRef { from: *from, to: *to })
+        }
+        Event::CompensationStarted { task, attempt } => compensate(run, *task, *attempt),
         Event::CompensationFailed { task, attempt, again: true, .. } => {
-            Some(Effect::Compensate { task: *task, attempt: attempt.next() })
+            compensate(run, *task, attempt.next())
         }
-        Event::GateOpened { gate, .. } => Some(Effect::Notify { gate: *gate }),
+        Event::GateOpened { gate, .. } => {
+            run.gate(*gate).filter(|open| run.is_owed(*gate, open))?;
+            Some(Effect::Notify { gate: *gate })
+        }
         Event::GateAnswered { gate, .. } => {
             let (task, attempt) = run.asked_by(*gate)?;
             Some(Effect::Deliver { gate: *gate, task, attempt })
         }
         Event::MergeStarted { target, from, to } => {
+            run.merge_under_way()?;
             Some(Effect::Merge { target: target.clone(), from: *from, to: *to })
         }
         _ => None,
     }
+}
+
+fn is_running(run: &Run, task: TaskId, attempt: AttemptNo) -> bool {
+    matches!(run.state(task), TaskState::Running(running) if running.number == attempt)
+}
+
+fn compensate(run: &Run, task: TaskId, attempt: AttemptNo) -> Option<Effect> {
+    (*run.state(task) == TaskState::Compensating { attempt }).then_some(Effect::Compensate { task, attempt })
 }

@@ -269,6 +269,19 @@ impl Event {
         }
     }
 
+    /// Tells whether the event is about the merge queue, which there is only in a git repository.
+    #[must_use]
+    pub(crate) fn is_of_landing(&self) -> bool {
+        matches!(
+            self,
+            Self::ProbeAsked { .. }
+                | Self::Probed { .. }
+                | Self::LandingStarted { .. }
+                | Self::Landed { .. }
+                | Self::SentBack { .. }
+        )
+    }
+
     /// Returns the task that the event is about, if it is about one.
     #[must_use]
     pub fn task(&self) -> Option<TaskId> {

@@ -125,16 +125,30 @@ impl Row {
     ///
     /// Returns which of the three does not hold, the first of them.
     pub fn check_follows(&self, n: Version, hash: Digest) -> Result<(), BrokenChain> {
-        let kind = if self.n != n.next() {
-            BrokenChainKind::Gap { expected: n.next() }
-        } else if self.prev != hash {
-            BrokenChainKind::OtherPast { expected: hash, found: self.prev }
-        } else if self.seal() != self.hash {
-            BrokenChainKind::Altered
-        } else {
-            return Ok(());
-        };
-        Err(BrokenChain { run: self.run, n: self.n, kind })
+        self.check_place(n, hash)?;
+        match self.seal() == self.hash {
+            true => Ok(()),
+            false => Err(self.broken(BrokenChainKind::Altered)),
+        }
+    }
+
+    /// Checks that this row follows a row with `n` and `hash`, whatever it holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns which of the two does not hold, the first of them.
+    pub fn check_place(&self, n: Version, hash: Digest) -> Result<(), BrokenChain> {
+        if self.n != n.next() {
+            return Err(self.broken(BrokenChainKind::Gap { expected: n.next() }));
+        }
+        match self.prev == hash {
+            true => Ok(()),
+            false => Err(self.broken(BrokenChainKind::OtherPast { expected: hash, found: self.prev })),
+        }
+    }
+
+    fn broken(&self, kind: BrokenChainKind) -> BrokenChain {
+        BrokenChain { run: self.run, n: self.n, kind }
     }
 }
 

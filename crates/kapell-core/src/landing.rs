@@ -236,6 +236,24 @@ impl Landing {
         Wish::Ask(self.probe(search, ProbeId(self.probes)))
     }
 
+    /// Tells whether `outcome` answers the probe that is out: it must be about as many changes as were asked about.
+    #[must_use]
+    pub fn takes(&self, id: ProbeId, outcome: &Probed) -> bool {
+        let Some(asked) = self.asked().filter(|asked| asked.id == id) else { return false };
+        match outcome {
+            Probed::Green { tips } | Probed::Red { tips, .. } => tips.len() == asked.entries.len(),
+            Probed::Conflict { index, .. } => *index < asked.entries.len(),
+        }
+    }
+
+    /// Tells whether the change of `task` is the next to land, and with it the ref at `tip`.
+    pub(crate) fn is_next(&self, task: TaskId, tip: Oid) -> bool {
+        self.search.as_ref().is_some_and(|search| {
+            let at = search.landed;
+            at < search.green && search.entries[at].task == task && search.tips[at] == tip
+        })
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
         self.queue.push_back(entry);
     }

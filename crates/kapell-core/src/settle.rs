@@ -3,7 +3,8 @@
 //! One event at a time, each found in time logarithmic in the number of tasks, until nothing is left to do.
 
 use crate::{
-    budget::Exceeded,
+    budget::{Amount, Exceeded},
+    decide::recover,
     event::{Event, GateKind, Outcome, PauseCause},
     id::{AttemptNo, GateId, TaskId},
     landing::{Blame, Wish},
@@ -61,7 +62,8 @@ impl Run {
             self.parked_providers().find(|(parked, _)| *parked == provider).map(|(_, until)| until)
         });
         let parked = self.index().parked.first().map(|(at, _)| *at);
-        let walls = parked.into_iter().chain(providers).chain(self.deadline());
+        let start_by = self.index().start_by.first().map(|(at, _)| *at);
+        let walls = parked.into_iter().chain(start_by).chain(providers).chain(self.deadline());
         Wake {
             elapsed: pause.into_iter().chain(rests).chain(self.wall_budget_end()).min(),
             wall: walls.filter(|at| *at > wall).min(),
@@ -70,7 +72,8 @@ impl Run {
 
     /// Returns the agents for which tasks wait.
     fn wanted_agents(&self) -> std::collections::BTreeSet<crate::id::AgentId> {
-        let ready = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty()).map(|(lane, _)| *lane);
+        let ready = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty());
+        let ready = ready.map(|((lane, _), _)| *lane);
         let claiming = self.claims().waiting().map(|(task, _)| self.lane(task));
         let agent = |lane| match lane {
             Lane::Agent(agent) => Some(agent),
@@ -95,7 +98,7 @@ pub(crate) fn next_events(run: &Run, now: Now) -> Vec<Event> {
                 Some(Wish::SendBack { message, .. }) => message,
                 _ => String::new(),
             };
-            let failed = send_back(run, task, &blame, &message);
+            let failed = send_back(run, task, &blame, &message, now);
             vec![Event::SentBack { task, blame }, failed]
         }
         event => event.into_iter().collect(),
@@ -115,13 +118,14 @@ fn next_event(run: &Run, now: Now) -> Option<Event> {
         Phase::Active => finish(run)
             .or_else(|| over_limit(run, now))
             .or_else(|| condition(run))
+            .or_else(|| too_late(run, now))
             .or_else(|| expire(run, now))
             .or_else(|| wake(run, now))
             .or_else(|| open_gate(run))
             .or_else(|| land(run))
             .or_else(|| start_waiting(run, now))
             .or_else(|| start(run, now))
-            .or_else(|| out_of_budget(run)),
+            .or_else(|| out_of_budget(run, now)),
     }
 }
 
@@ -166,6 +170,19 @@ fn condition(run: &Run) -> Option<Event> {
     }
 }
 
+/// Gives up what has not begun by its deadline.
+fn too_late(run: &Run, now: Now) -> Option<Event> {
+    let (_, task) = *run.index().start_by.first().filter(|(at, _)| *at <= now.wall)?;
+    Some(Event::AttemptFailed {
+        task,
+        attempt: AttemptNo(0),
+        class: FailureClass::Timeout,
+        message: "had not started by its deadline".to_owned(),
+        spent: Amount::ZERO,
+        then: Recovery::GiveUp,
+    })
+}
+
 /// Stops the attempt whose time is up.
 fn expire(run: &Run, now: Now) -> Option<Event> {
     let due = run.index().waits.iter().take_while(|(at, _)| *at <= now.elapsed);
@@ -186,7 +203,12 @@ fn wake(run: &Run, now: Now) -> Option<Event> {
 }
 
 fn open_gate(run: &Run) -> Option<Event> {
-    let (_, task) = *run.index().ready.get(&Lane::Gate)?.first()?;
+    let gates = run
+        .index()
+        .ready
+        .range((Lane::Gate, Amount::ZERO)..)
+        .take_while(|((lane, _), _)| *lane == Lane::Gate);
+    let (_, task) = *gates.filter_map(|(_, queue)| queue.first()).min()?;
     let Work::Gate(gate) = &run.plan().definition(task).work else { return None };
     let question = run.render(task, &gate.question).unwrap_or_else(|_| gate.question.source().to_owned());
     let choices = match gate.choices.is_empty() {
@@ -214,7 +236,7 @@ fn land(run: &Run) -> Option<Event> {
 }
 
 /// A change that is sent back is a failed attempt at its task.
-fn send_back(run: &Run, task: TaskId, blame: &Blame, message: &str) -> Event {
+fn send_back(run: &Run, task: TaskId, blame: &Blame, message: &str, now: Now) -> Event {
     let attempt = match run.state(task) {
         TaskState::Verified(submission) => submission.attempt,
         _ => AttemptNo(run.task(task).map_or(0, |task| task.attempts)),
@@ -232,36 +254,30 @@ fn send_back(run: &Run, task: TaskId, blame: &Blame, message: &str) -> Event {
             (FailureClass::Conflict, format!("conflicts with what has landed in {}", paths.join(", ")))
         }
     };
-    let failures = run.task(task).map_or(0, |task| task.failures) + 1;
-    let allowed = run.plan().definition(task).retry.attempts;
-    let allowed = match class {
-        FailureClass::Conflict => allowed.max(crate::decide::CONFLICT_ATTEMPTS),
-        _ => allowed,
+    let then = match recover(run, task, class, None, now) {
+        // Nothing is gained by waiting: what it failed with has landed.
+        Recovery::Retry { .. } => Recovery::Again,
+        then => then,
     };
-    let then = match *run.phase() {
-        _ if run.is_doomed() => Recovery::Cancel,
-        _ if failures < allowed => Recovery::Again,
-        _ => Recovery::GiveUp,
-    };
-    Event::AttemptFailed { task, attempt, class, message, spent: crate::budget::Amount::ZERO, then }
+    Event::AttemptFailed { task, attempt, class, message, spent: Amount::ZERO, then }
 }
 
 /// Who asked for claims first gets them first.
 fn start_waiting(run: &Run, now: Now) -> Option<Event> {
     run.claims().waiting().find_map(|(task, set)| {
         let lane = run.lane(task);
-        (run.has_room(task, lane, now) && run.claims().is_free(task, set) && run.affords(task))
+        (run.has_room(task, lane, now) && run.claims().is_free(task, set) && run.affords(task).is_ok())
             .then(|| start_event(run, task, lane, now))
     })
 }
 
 fn start(run: &Run, now: Now) -> Option<Event> {
-    let heads = run.index().ready.iter().filter(|(lane, _)| **lane != Lane::Gate);
-    let heads = heads.filter_map(|(lane, queue)| Some((*queue.first()?, *lane)));
+    let heads = run.index().ready.iter().filter(|((lane, _), _)| *lane != Lane::Gate);
+    let heads = heads.filter_map(|((lane, _), queue)| Some((*queue.first()?, *lane)));
     let mut heads: Vec<_> = heads.filter(|((_, task), lane)| run.has_room(*task, *lane, now)).collect();
     heads.sort_unstable();
     for ((_, task), lane) in heads {
-        if !run.affords(task) {
+        if run.affords(task).is_err() {
             continue;
         }
         let set = run.claim_set(task);
@@ -288,8 +304,23 @@ fn start_event(run: &Run, task: TaskId, lane: Lane, now: Now) -> Event {
 }
 
 impl Run {
-    fn affords(&self, task: TaskId) -> bool {
-        self.ledger().fits(self.plan().definition(task).reserve).is_ok()
+    /// Tells whether what is to be set aside for an attempt at `task` is there.
+    fn affords(&self, task: TaskId) -> Result<(), Exceeded> {
+        let reserve = self.plan().definition(task).reserve;
+        self.ledger().fits(reserve)?;
+        // A model costs something, even where nothing was set aside for it.
+        match self.slots_needed(task, self.lane(task)).agents {
+            0 => Ok(()),
+            _ if !reserve.is_zero() => Ok(()),
+            _ => self.ledger().is_left(),
+        }
+    }
+
+    fn slots_needed(&self, task: TaskId, lane: Lane) -> Slots {
+        match lane {
+            Lane::Child => self.grant(task),
+            lane => self.slots_of(lane),
+        }
     }
 
     /// Tells whether one more attempt, at `task`, may start in `lane`.
@@ -301,10 +332,7 @@ impl Run {
         {
             return false;
         }
-        let needed = match lane {
-            Lane::Child => self.grant(task),
-            lane => self.slots_of(lane),
-        };
+        let needed = self.slots_needed(task, lane);
         // Whatever the limit, one may run: otherwise none ever would.
         used.jobs + needed.jobs <= limits.jobs.max(needed.jobs)
             && used.agents + needed.agents <= limits.agents.max(needed.agents)
@@ -408,13 +436,17 @@ fn finish(run: &Run) -> Option<Event> {
 }
 
 /// Pauses the run when only a higher budget would help.
-fn out_of_budget(run: &Run) -> Option<Event> {
+fn out_of_budget(run: &Run, now: Now) -> Option<Event> {
     if run.in_flight().next().is_some() || run.landing().is_some_and(|landing| !landing.is_idle()) {
+        return None;
+    }
+    // Other tasks go on by themselves after a pause, or when a person has answered.
+    let others = run.index().begun.len() > run.claims().waiting_len();
+    if others || run.wanted_agents().into_iter().any(|agent| !run.is_willing(agent, now)) {
         return None;
     }
     let waiting = run.claims().waiting().map(|(task, _)| task);
     let ready = run.index().ready.values().filter_map(|queue| queue.first().map(|(_, task)| *task));
-    let exceeded =
-        waiting.chain(ready).find_map(|task| run.ledger().fits(run.plan().definition(task).reserve).err())?;
+    let exceeded = waiting.chain(ready).find_map(|task| run.affords(task).err())?;
     Some(Event::Paused { why: PauseCause::Budget(exceeded) })
 }

@@ -281,6 +281,10 @@ impl TaskState {
                 Ok(S::Skipped { why })
             }
 
+            // It is too late for it to begin.
+            (S::Blocked { .. } | S::Ready | S::AwaitingClaims, E::AttemptFailed(class, R::GiveUp)) => {
+                Ok(S::Failed { class })
+            }
             (S::Blocked { .. } | S::Ready | S::AwaitingClaims, E::Reused { landed }) => {
                 Ok(landed.map_or(S::Done, |commit| S::Landed { commit: Box::new(commit) }))
             }
@@ -348,6 +352,12 @@ impl TaskState {
 
             (state, event) => Err(IllegalTransition { state: state.clone(), event }),
         }
+    }
+
+    /// Tells whether an attempt can begin now or later, without any wait that an attempt before it left.
+    #[must_use]
+    pub fn is_startable(&self) -> bool {
+        matches!(self, Self::Blocked { .. } | Self::Ready | Self::AwaitingClaims)
     }
 
     /// Tells whether nothing more happens to the task, but for being taken back.

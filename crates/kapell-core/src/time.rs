@@ -57,6 +57,14 @@ impl Elapsed {
 #[serde(transparent)]
 pub struct Wall(pub i64);
 
+impl Wall {
+    /// Returns the point `length` after this one.
+    #[must_use]
+    pub const fn after(self, length: Millis) -> Self {
+        Self(self.0.saturating_add_unsigned(length.0))
+    }
+}
+
 /// The time of a command, as its shell read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Now {

@@ -3,11 +3,11 @@
 use crate::{
     budget::Ledger,
     event::{Event, GateKind, PauseCause, PlanRef},
-    id::{AgentId, Oid, TaskId},
-    landing::{Entry, Landing},
+    id::{AgentId, AttemptNo, Oid, TaskId},
+    landing::{Entry, Landing, Wish},
     plan::Work,
     retry::FailureClass,
-    run::{Breaker, Gate, LastFailure, Merge, Phase, Run, Task},
+    run::{Breaker, Gate, Lane, LastFailure, Merge, Phase, Run, Task},
     task::{Attempt, IllegalTransition, Recovery, StopCause, Submission, TaskEvent, TaskState},
     time::{Elapsed, Millis, Wall},
 };
@@ -58,14 +58,9 @@ impl Run {
         if let Some(task) = event.task().filter(|task| task.index() >= self.tasks.len()) {
             return Err(IllegalEvent::UnknownTask(task));
         }
-        if !self.created && !matches!(event, Event::Created { .. }) {
-            return Err(IllegalEvent::Run { event: event.name() });
-        }
+        self.check(event)?;
         match event {
             Event::Created { mission } => {
-                if self.created {
-                    return Err(IllegalEvent::Run { event: event.name() });
-                }
                 self.created = true;
                 self.limits = mission.limits;
                 self.deadline = mission.deadline;
@@ -119,7 +114,9 @@ impl Run {
                 self.go(*task, TaskEvent::Reused { landed: *landed })?;
             }
             Event::Cancelled { task } => {
-                if let Some(landing) = &mut self.landing {
+                if let (TaskState::Verified(_), Some(landing)) =
+                    (&self.tasks[task.index()].state, &mut self.landing)
+                {
                     landing.withdraw(*task);
                 }
                 self.go(*task, TaskEvent::Cancelled)?;
@@ -141,7 +138,9 @@ impl Run {
             // What it means for the task follows as a failed attempt.
             Event::SentBack { task, .. } => self.queue(event)?.sent_back(*task),
             Event::ProviderParked { provider, until } => {
-                self.providers.insert(provider.clone(), *until);
+                // Of two answers that were under way at once the later reset holds, whichever came first.
+                let parked = self.providers.entry(provider.clone()).or_insert(*until);
+                *parked = (*parked).max(*until);
             }
             Event::BreakerOpened { agent, until } => {
                 self.breakers.entry(*agent).or_default().until = Some(*until);
@@ -180,19 +179,73 @@ impl Run {
                 self.merge = Some(Merge { target: target.clone(), from: *from, to: *to, done: false });
             }
             Event::Merged { .. } => {
-                let Some(merge) = &mut self.merge else {
-                    return Err(IllegalEvent::Run { event: event.name() });
-                };
-                merge.done = true;
+                if let Some(merge) = &mut self.merge {
+                    merge.done = true;
+                }
             }
             Event::MergeUndone { .. } => self.merge = None,
         }
         Ok(())
     }
 
+    /// Checks what the table of tasks does not say: what the run as a whole allows, and which attempt is meant.
+    fn check(&self, event: &Event) -> Result<(), IllegalEvent> {
+        let is_current = |task: &TaskId, attempt: &AttemptNo| self.tasks[task.index()].attempts == attempt.0;
+        let merging = self.merge_under_way().is_some();
+        let legal = match (&self.phase, event) {
+            _ if !self.created => matches!(event, Event::Created { .. }),
+            (_, Event::Opened { .. }) => true,
+            (_, Event::MergeStarted { .. }) => !merging,
+            (_, Event::Merged { .. }) => merging,
+            (_, Event::MergeUndone { .. }) => self.merge.is_some(),
+            (Phase::Finished(_), _) => false,
+            (Phase::Active, Event::Started { task, .. }) => self.lane(*task) != Lane::Gate,
+            (_, Event::Started { .. }) => false,
+            (
+                _,
+                Event::StopRequested { task, attempt, .. }
+                | Event::Submitted { task, attempt, .. }
+                | Event::AttemptFailed { task, attempt, .. },
+            ) => is_current(task, attempt),
+            (_, Event::CompensationStarted { task, attempt }) => match self.state(*task) {
+                TaskState::CompensationStuck { attempt: before, .. } => *attempt == before.next(),
+                _ => *attempt == AttemptNo(1),
+            },
+            (_, Event::CompensationFailed { task, attempt, .. }) => {
+                *self.state(*task) == TaskState::Compensating { attempt: *attempt }
+            }
+            (_, event) => self.landing_allows(event),
+        };
+        match legal {
+            true => Ok(()),
+            false => Err(IllegalEvent::Run { event: event.name() }),
+        }
+    }
+
+    fn landing_allows(&self, event: &Event) -> bool {
+        let Some(landing) = &self.landing else { return !event.is_of_landing() };
+        match event {
+            Event::ProbeAsked { probe } => landing.wish() == Wish::Ask(probe.clone()),
+            Event::Probed { probe, outcome } => landing.takes(*probe, outcome),
+            Event::LandingStarted { from, to } => match landing.wish() {
+                Wish::Land { from: head, tips } => {
+                    let reaches = tips.last().is_some_and(|(_, tip)| tip == to);
+                    self.ref_move.is_none() && head == *from && reaches
+                }
+                _ => false,
+            },
+            Event::Landed { task, commit } => self.ref_move.is_some() && landing.is_next(*task, *commit),
+            Event::SentBack { task, .. } => {
+                matches!(landing.wish(), Wish::SendBack { task: wished, .. } if wished == *task)
+            }
+            _ => true,
+        }
+    }
+
     fn go(&mut self, task: TaskId, event: TaskEvent) -> Result<(), IllegalEvent> {
         let before = self.state(task);
         let was_settled = before.is_settled();
+        let was_waiting = matches!(before, TaskState::AwaitingClaims);
         let next =
             before.next(event).map_err(|illegal| IllegalEvent::Task { task, illegal: Box::new(illegal) })?;
         let holds_claims =
@@ -200,7 +253,7 @@ impl Run {
         if !holds_claims {
             self.claims.release(task);
         }
-        if !matches!(next, TaskState::AwaitingClaims) {
+        if was_waiting {
             self.claims.forget_request(task);
         }
         let (settled, success) = (next.is_settled(), next.is_success());
@@ -333,7 +386,7 @@ impl Run {
             GateKind::Protect if matches!(self.state(*task), TaskState::Submitted(_)) => {}
             GateKind::Lost | GateKind::Protect => return Err(IllegalEvent::Run { event: event.name() }),
         }
-        let attempt = crate::id::AttemptNo(self.tasks[task.index()].attempts);
+        let attempt = AttemptNo(self.tasks[task.index()].attempts);
         let (task, kind, question, choices) = (*task, *kind, question.clone(), choices.clone());
         if kind == GateKind::Protect {
             self.index.doubted.insert(task);

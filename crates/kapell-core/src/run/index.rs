@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    budget::Amount,
     event::GateKind,
     id::{AgentId, TaskId},
     plan::{Slot, Work},
@@ -49,7 +50,8 @@ pub(crate) struct Index {
     pub(crate) counts: Counts,
     /// Nothing they need is open, but whether they run must be decided.
     pub(crate) unsettled: BTreeSet<TaskId>,
-    pub(crate) ready: BTreeMap<Lane, Queue>,
+    /// By lane and price, so that what cannot be paid for does not stand in the way of what can.
+    pub(crate) ready: BTreeMap<(Lane, Amount), Queue>,
     /// The world owes something for them.
     pub(crate) in_flight: BTreeSet<TaskId>,
     /// Neither running nor settled nor waiting to begin: a cancel ends them one by one.
@@ -57,6 +59,8 @@ pub(crate) struct Index {
     /// Ends of pauses and deadlines of attempts.
     pub(crate) waits: BTreeSet<(Elapsed, TaskId)>,
     pub(crate) parked: BTreeSet<(Wall, TaskId)>,
+    /// Until when tasks that have not begun must have.
+    pub(crate) start_by: BTreeSet<(Wall, TaskId)>,
     pub(crate) stuck: BTreeSet<TaskId>,
     pub(crate) settled: usize,
     pub(crate) slots: Slots,
@@ -90,6 +94,11 @@ impl Run {
                 Slot::None => Slots::default(),
             },
         }
+    }
+
+    /// Returns until when `task` must begin; nothing once it has.
+    fn start_by(&self, task: TaskId) -> Option<Wall> {
+        self.plan.definition(task).deadline.filter(|_| self.tasks[task.index()].attempts == 0)
     }
 
     fn urgency(&self, task: TaskId) -> u32 {
@@ -126,18 +135,22 @@ impl Run {
     }
 
     pub(super) fn list(&mut self, task: TaskId) {
+        let deadline = self.start_by(task);
         let lane = self.lane(task);
-        let urgency = self.urgency(task);
+        let (urgency, price) = (self.urgency(task), self.plan.definition(task).reserve);
         let index = &mut self.index;
         let state = &self.tasks[task.index()].state;
         *index.counts.0.entry(state.name()).or_default() += 1;
         index.settled += usize::from(state.is_settled());
+        if let (true, Some(at)) = (state.is_startable(), deadline) {
+            index.start_by.insert((at, task));
+        }
         match state {
             TaskState::Blocked { open: 0, .. } => {
                 index.unsettled.insert(task);
             }
             TaskState::Ready => {
-                index.ready.entry(lane).or_default().insert((urgency, task));
+                index.ready.entry((lane, price)).or_default().insert((urgency, task));
             }
             TaskState::Running(attempt) => {
                 index.in_flight.insert(task);
@@ -184,19 +197,23 @@ impl Run {
     }
 
     fn unlist(&mut self, task: TaskId, old: &TaskState) {
+        let deadline = self.plan.definition(task).deadline;
         let lane = self.lane(task);
-        let urgency = self.urgency(task);
+        let (urgency, price) = (self.urgency(task), self.plan.definition(task).reserve);
         let index = &mut self.index;
         if let Some(count) = index.counts.0.get_mut(old.name()) {
             *count -= 1;
         }
         index.settled -= usize::from(old.is_settled());
+        if let Some(at) = deadline {
+            index.start_by.remove(&(at, task));
+        }
         match old {
             TaskState::Blocked { open: 0, .. } => {
                 index.unsettled.remove(&task);
             }
             TaskState::Ready => {
-                if let Some(queue) = index.ready.get_mut(&lane) {
+                if let Some(queue) = index.ready.get_mut(&(lane, price)) {
                     queue.remove(&(urgency, task));
                 }
             }
@@ -236,19 +253,19 @@ impl Run {
 
 /// Indices are equal if they answer alike: an empty list is the same as none.
 pub(crate) fn same(a: &Index, b: &Index) -> bool {
-    let queues = |index: &Index| -> BTreeMap<Lane, Queue> {
+    let queues = |index: &Index| -> BTreeMap<(Lane, Amount), Queue> {
         index
             .ready
             .iter()
             .filter(|(_, queue)| !queue.is_empty())
-            .map(|(lane, queue)| (*lane, queue.clone()))
+            .map(|(key, queue)| (*key, queue.clone()))
             .collect()
     };
     a.counts.iter().eq(b.counts.iter())
         && queues(a) == queues(b)
         && (&a.unsettled, &a.in_flight, &a.begun, &a.waits, &a.parked, &a.stuck, a.settled, a.slots)
             == (&b.unsettled, &b.in_flight, &b.begun, &b.waits, &b.parked, &b.stuck, b.settled, b.slots)
-        && (a.asking, &a.doubted) == (b.asking, &b.doubted)
+        && (a.asking, &a.doubted, &a.start_by) == (b.asking, &b.doubted, &b.start_by)
         && a.by_agent
             .iter()
             .filter(|(_, count)| **count > 0)

@@ -28,6 +28,9 @@ pub struct Damage {
 /// What is wrong with a row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DamageKind {
+    /// It belongs to another run.
+    #[error("it belongs to run {0}")]
+    OtherRun(RunId),
     /// It does not continue the chain.
     #[error("{}", .0.kind)]
     Broken(BrokenChain),
@@ -50,9 +53,10 @@ impl Run {
     /// Fails if the row is not the next one, is altered, or holds events that cannot follow. The state is not to be
     /// used after that.
     pub fn replay(&mut self, row: &Row, plans: PlanSource<'_>) -> Result<Vec<Event>, Damage> {
+        self.check_run(row)?;
         row.check_follows(self.version, self.hash)
             .map_err(|broken| self.damage(row, DamageKind::Broken(broken)))?;
-        self.replay_verified(row, plans)
+        self.fold_row(row, plans)
     }
 
     /// Folds in the next row of a journal whose chain has been checked before: number and link only.
@@ -61,6 +65,20 @@ impl Run {
     ///
     /// As [`Run::replay`], but an altered row is found only if its events cannot follow.
     pub fn replay_verified(&mut self, row: &Row, plans: PlanSource<'_>) -> Result<Vec<Event>, Damage> {
+        self.check_run(row)?;
+        row.check_place(self.version, self.hash)
+            .map_err(|broken| self.damage(row, DamageKind::Broken(broken)))?;
+        self.fold_row(row, plans)
+    }
+
+    fn check_run(&self, row: &Row) -> Result<(), Damage> {
+        match row.run == self.id {
+            true => Ok(()),
+            false => Err(self.damage(row, DamageKind::OtherRun(row.run))),
+        }
+    }
+
+    fn fold_row(&mut self, row: &Row, plans: PlanSource<'_>) -> Result<Vec<Event>, Damage> {
         let mut events = decode(&row.body).map_err(|error| self.damage(row, error.into()))?;
         self.pass_time(row.elapsed, row.at);
         for event in &mut events {

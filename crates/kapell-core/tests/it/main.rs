@@ -1,0 +1,15 @@
+//! Tests of the core from outside: stories told as given, when, then; tables; and properties.
+
+mod check; // what must hold after every decision
+mod script; // plans and commands as text
+mod show; // events and effects as text
+mod story; // given, when, then
+
+mod table; // every transition and every rejection of one
+mod wire; // events and commands as text and back
+
+mod flow; // needs, conditions, outputs
+mod landing; // the merge queue
+mod limits; // claims, slots, budgets
+mod people; // gates, pause, cancel, sagas, revisions, merges
+mod recover; // failures and what follows
