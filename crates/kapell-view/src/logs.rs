@@ -180,11 +180,12 @@ impl LogReader {
 
     /// Tells the events of a decision.
     pub fn read(&mut self, row: &Row, events: &[Event]) -> Vec<LogLine> {
+        // A plan that is adopted by a decision gives its names to all of it.
+        events.iter().for_each(|event| self.learn(event));
         events.iter().map(|event| self.line(row, event)).collect()
     }
 
-    fn line(&mut self, row: &Row, event: &Event) -> LogLine {
-        self.learn(event);
+    fn line(&self, row: &Row, event: &Event) -> LogLine {
         let task = match event {
             Event::GateAnswered { gate, .. } => self.gates.get(gate).copied(),
             event => event.task(),

@@ -6,13 +6,20 @@ use kapell_core::{
     run::{Phase, Run},
 };
 
-use crate::{text::short, untrusted::Untrusted};
+use crate::{
+    text::short,
+    untrusted::{Untrusted, is_deceptive},
+};
+
+/// The longest choice that is written into a command.
+const CHOICE_BYTES_MAX: usize = 24;
 
 /// Returns the command that answers a gate.
 ///
-/// Without choices the answer is free text, and its place is marked by `ANSWER`.
+/// `ANSWER` marks the place of an answer that is free text, is long, or could not be typed as it is shown.
 #[must_use]
 pub fn answer(run: RunId, gate: GateId, choice: Option<&str>) -> String {
+    let choice = choice.filter(|choice| choice.len() <= CHOICE_BYTES_MAX && !choice.contains(is_deceptive));
     let answer = choice.map_or_else(|| "ANSWER".to_owned(), |choice| Untrusted::from(choice).shell());
     format!("kapell answer {} {gate} {answer}", short(run))
 }

@@ -42,7 +42,7 @@ pub fn lines(
     let tally = Tally::of(run);
     let mut head = vec![title(run, now)];
     let mut foot = vec![bar(&tally, screen.columns)];
-    foot.extend(footer(run, forecast));
+    foot.extend(footer(run, forecast, screen.columns));
     let open: Vec<Line> = gates(run).iter().flat_map(gate).collect();
     // What waits for a person gives way last, for nothing else goes on without them.
     let left = screen.rows.saturating_sub(head.len() + foot.len());
@@ -152,20 +152,21 @@ fn gate(gate: &OpenGate) -> Vec<Line> {
     ]
 }
 
-fn footer(run: &Run, forecast: Option<&Forecast>) -> Option<Line> {
+fn footer(run: &Run, forecast: Option<&Forecast>, columns: usize) -> Vec<Line> {
     let mut parts = Vec::new();
     if let Some(forecast) = forecast.filter(|_| run.outcome().is_none()) {
         parts.push(format!("ends in {}", forecast.text()));
     }
-    let budget = Budget::of(run);
-    let limited =
-        run.limits().usd_micros.is_some() || run.limits().tokens.is_some() || run.limits().wall.is_some();
+    let limits = run.limits();
+    let limited = limits.usd_micros.is_some() || limits.tokens.is_some() || limits.wall.is_some();
     if limited || !run.ledger().spent().is_zero() {
-        parts.push(format!("budget {}", budget.text()));
+        parts.push(format!("budget {}", Budget::of(run).text()));
     }
     let parked = run.counts().of("parked");
     if parked > 0 {
         parts.push(format!("without quota: {}", plural(u64::from(parked), "task")));
     }
-    (!parts.is_empty()).then(|| Line::new(Style::Dim, parts.join("   ")))
+    let whole = parts.join("   ");
+    let parts = if crate::text::width(&whole) <= columns && !parts.is_empty() { vec![whole] } else { parts };
+    parts.into_iter().map(|part| Line::new(Style::Dim, part)).collect()
 }

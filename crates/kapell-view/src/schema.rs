@@ -16,5 +16,6 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("runs", of::<crate::summary::ListView>()),
         ("summary", of::<crate::summary::RunSummary>()),
         ("log", of::<crate::logs::LogEntry>()),
+        ("report", of::<crate::report::Report>()),
     ]
 }

@@ -358,9 +358,9 @@ mod tests {
         ]);
         table.row([(Style::Plain, "b".to_owned()), (Style::Plain, "10s".to_owned())]);
         insta::assert_snapshot!(plain(&table.lines(20)), @r"
-        task           time
-        a rather lon…    2s
-        b               10s
+        task            time
+        a rather long…    2s
+        b                10s
         ");
     }
 }

@@ -9,7 +9,7 @@ use kapell_core::{
 
 use super::{LogReader, Weight};
 use crate::{
-    text::{Style, amount, clock, instant, plural},
+    text::{Style, amount, clock, instant, plural, usd},
     untrusted::{Untrusted, visible},
 };
 
@@ -74,12 +74,12 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::ClaimsAwaited { .. } => detail("waits for paths that others hold"),
         Event::Started { attempt, agent, deadline, reserved, .. } => {
             let who = agent.map(|agent| format!(" by {}", reader.agent(agent))).unwrap_or_default();
-            let reserved = match reserved.is_zero() {
-                true => String::new(),
-                false => format!(", {} reserved", amount(*reserved)),
-            };
             let deadline = deadline.map(|until| format!(", until {}", at(until))).unwrap_or_default();
-            fact(S::Active, format!("attempt {attempt} started{who}{reserved}{deadline}"))
+            let reserved = match reserved.usd_micros {
+                0 => String::new(),
+                micros => format!(", {} reserved", usd(micros)),
+            };
+            fact(S::Active, format!("attempt {attempt} started{who}{deadline}{reserved}"))
         }
         Event::StopRequested { attempt, why, .. } => {
             fact(S::Warn, format!("attempt {attempt} is stopped: {}", stop(*why)))
@@ -91,16 +91,16 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
                 None => String::new(),
             };
             let gave = gave(outputs, *spent);
-            fact(S::Active, format!("attempt {attempt} submitted{change}{gave}, to be checked"))
+            fact(S::Active, format!("attempt {attempt} submitted{change}{gave}"))
         }
         Event::Verified { .. } => told(Weight::Detail, S::Good, "verified: its checks passed"),
         Event::AttemptFailed { attempt, class, message, spent, then, .. } => {
-            let spent = if spent.is_zero() { String::new() } else { format!(", {}", amount(*spent)) };
             let message: Untrusted = message.into();
             let last = message.last_line();
             let said = if last.is_empty() { String::new() } else { format!(": {last}") };
             let (style, then) = recovery(reader, *then);
-            fact(style, format!("attempt {attempt} failed ({class}{spent}), {then}{said}"))
+            let cost = cost(*spent);
+            fact(style, format!("attempt {attempt} failed ({class}), {then}{said}{cost}"))
                 .saying(message.raw())
         }
         Event::Woken { .. } => detail("the wait is over"),
@@ -179,10 +179,11 @@ fn gave(outputs: &kapell_core::event::Outputs, spent: kapell_core::budget::Amoun
         let names: Vec<String> = outputs.keys().map(|name| visible(name)).collect();
         text.push_str(&format!(", gave {}", names.join(", ")));
     }
-    if !spent.is_zero() {
-        text.push_str(&format!(", cost {}", amount(spent)));
-    }
-    text
+    text + &cost(spent)
+}
+
+fn cost(spent: kapell_core::budget::Amount) -> String {
+    if spent.is_zero() { String::new() } else { format!(", cost {}", amount(spent)) }
 }
 
 fn probed(probe: kapell_core::id::ProbeId, outcome: &Probed) -> Told {

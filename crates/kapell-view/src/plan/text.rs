@@ -20,6 +20,9 @@ impl PlanView {
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let columns = columns.max(40);
         let mut lines = self.head(columns);
+        if self.tasks.is_empty() {
+            return lines.into_iter().map(|line| line.fit(columns)).collect();
+        }
         lines.push(Line::default());
         if self.tasks.len() <= TASKS_LISTED_MAX {
             lines.extend(self.table(columns));
@@ -67,7 +70,9 @@ impl PlanView {
         if totals.gates > 0 {
             lines.push(field("", format!("waiting at {} is not counted", plural(totals.gates, "gate"))));
         }
-        lines.push(field("critical", self.path(columns - 10)));
+        if !self.critical_path.is_empty() {
+            lines.push(field("critical", self.path(columns - 10)));
+        }
         lines
     }
 

@@ -38,7 +38,7 @@ impl StatusView {
         for gate in &self.gates {
             lines.extend(gate_lines(gate));
         }
-        lines.push(field("budget", self.budget.text()));
+        lines.extend(wrapped("budget", self.budget.parts(), columns));
         if let Some(forecast) = &self.forecast {
             lines.push(field("finish", format!("in {}", forecast.text())));
         }
@@ -132,21 +132,26 @@ impl Budget {
     /// Returns the budget in one line.
     #[must_use]
     pub fn text(&self) -> String {
+        self.parts().join("; ")
+    }
+
+    /// Money, tokens if there are any, time if it is limited.
+    fn parts(&self) -> Vec<String> {
         let part = |spent: String, reserved: Option<String>, limit: Option<String>| {
             let reserved = reserved.map(|text| format!(" + {text} reserved")).unwrap_or_default();
             let limit = limit.map(|text| format!(" of {text}")).unwrap_or_default();
             format!("{spent}{reserved}{limit}")
         };
         let some = |number: u64, text: fn(u64) -> String| (number > 0).then(|| text(number));
-        let mut parts = vec![part(
-            usd(self.spent_usd_micros),
-            some(self.reserved_usd_micros, usd),
-            self.limit_usd_micros.map(usd),
-        )];
-        if self.limit_tokens.is_some() || self.spent_tokens + self.reserved_tokens > 0 {
-            let limit = self.limit_tokens.map(tokens);
-            parts
-                .push(part(tokens(self.spent_tokens), some(self.reserved_tokens, tokens), limit) + " tokens");
+        let reserved = some(self.reserved_usd_micros, usd);
+        let mut parts = vec![part(usd(self.spent_usd_micros), reserved, self.limit_usd_micros.map(usd))];
+        match self.limit_tokens {
+            None if self.spent_tokens == 0 => {}
+            None => parts.push(tokens(self.spent_tokens) + " tokens"),
+            Some(limit) => {
+                let reserved = some(self.reserved_tokens, tokens);
+                parts.push(part(tokens(self.spent_tokens), reserved, Some(tokens(limit))) + " tokens");
+            }
         }
         if let Some(limit) = self.limit_wall_ms {
             parts.push(format!("{} of {} used", length(Millis(self.busy_ms)), length(Millis(limit))));
@@ -154,8 +159,22 @@ impl Budget {
         if self.overrun_usd_micros > 0 {
             parts.push(format!("overrun by {}", usd(self.overrun_usd_micros)));
         }
-        parts.join("; ")
+        parts
     }
+}
+
+/// Puts parts on as few lines as they fit on.
+fn wrapped(name: &str, parts: Vec<String>, columns: usize) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.width() + part.len() + 2 <= columns => {
+                line.push(Style::Plain, format!("; {part}"))
+            }
+            _ => lines.push(field(if lines.is_empty() { name } else { "" }, part)),
+        }
+    }
+    lines
 }
 
 impl Work {

@@ -1,0 +1,381 @@
+//! The report, collected while a run's decisions are folded once.
+
+use std::collections::BTreeMap;
+
+use kapell_core::{
+    budget::Amount,
+    event::Event,
+    id::{DefinitionId, Oid, RunId, TaskId},
+    journal::Row,
+    run::Run,
+    task::{Recovery, Slots, TaskState},
+    time::{Elapsed, Millis, Wall},
+};
+
+use super::{
+    Asked, Head, LandedChange, LearntLength, Moment, PathStep, PlanFacts, REPORT_VERSION, RecoveryFact,
+    Report, SlotUse, TaskCost, TimeFacts, Utilisation,
+};
+use crate::{
+    forecast::Forecast,
+    logs::{LogLine, LogReader, Weight},
+    next,
+    status::{Budget, StatusView, Work, name},
+    summary::{RunPhase, Tally},
+    text::{Style, short},
+};
+
+/// The most facts of a timeline; of longer ones only the notable are kept.
+const TIMELINE_MAX: usize = 200;
+
+/// The most failed attempts that are told.
+const RECOVERIES_MAX: usize = 500;
+
+/// The most tasks that are listed by their cost.
+const DEAREST_MAX: usize = 20;
+
+/// The most lengths that are kept of one definition: enough for quantiles, and a bound on memory.
+const SAMPLES_MAX: usize = 10_000;
+
+/// What is known of a task on the way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Track {
+    started: Option<Elapsed>,
+    ended: Option<Elapsed>,
+    /// The attempt under way, since when, and its slots.
+    open: Option<(Elapsed, Slots)>,
+    work: Millis,
+    spent: Amount,
+}
+
+/// Collects a [`Report`].
+#[derive(Debug, Clone)]
+pub struct ReportBuilder {
+    run: RunId,
+    reader: LogReader,
+    forecast: Option<Forecast>,
+    created: Option<Wall>,
+    last: Wall,
+    ended: Option<Elapsed>,
+    opened: u64,
+    tracks: Vec<Track>,
+    held: Slots,
+    peak: Slots,
+    held_ms: (u64, u64),
+    facts: u64,
+    first: Vec<Moment>,
+    notable: Vec<Moment>,
+    recoveries: Vec<RecoveryFact>,
+    attempts_failed: u64,
+    landed: Vec<(TaskId, Oid, Elapsed)>,
+    lengths: BTreeMap<DefinitionId, Vec<Millis>>,
+}
+
+impl ReportBuilder {
+    /// Starts before the first decision of a run.
+    #[must_use]
+    pub fn new(run: RunId) -> Self {
+        Self {
+            run,
+            reader: LogReader::new(),
+            forecast: None,
+            created: None,
+            last: Wall::default(),
+            ended: None,
+            opened: 0,
+            tracks: Vec::new(),
+            held: Slots::default(),
+            peak: Slots::default(),
+            held_ms: (0, 0),
+            facts: 0,
+            first: Vec::new(),
+            notable: Vec::new(),
+            recoveries: Vec::new(),
+            attempts_failed: 0,
+            landed: Vec::new(),
+            lengths: BTreeMap::new(),
+        }
+    }
+
+    /// Tells what was forecast when the run began.
+    pub fn forecast(&mut self, forecast: Forecast) {
+        self.forecast = Some(forecast);
+    }
+
+    /// Takes in the next decision. `after` is the state that it led to.
+    pub fn row(&mut self, row: &Row, events: &[Event], after: &Run) {
+        self.created.get_or_insert(row.at);
+        self.last = row.at;
+        self.tracks.resize(after.len(), Track::default());
+        let lines = self.reader.read(row, events);
+        for (event, line) in events.iter().zip(lines) {
+            self.event(event, row.elapsed, after);
+            if line.weight >= Weight::Fact {
+                self.tell(line, event);
+            }
+        }
+    }
+
+    fn tell(&mut self, line: LogLine, event: &Event) {
+        self.facts += 1;
+        let is_notable = matches!(line.style, Style::Warn | Style::Bad | Style::Strong)
+            || line.task.is_none()
+            || matches!(event, Event::GateAnswered { .. });
+        let room = self.first.len() < TIMELINE_MAX;
+        if !room && !(is_notable && self.notable.len() < TIMELINE_MAX) {
+            return;
+        }
+        let (n, elapsed_ms, event) = (line.n, line.elapsed.0, line.event.to_owned());
+        let moment = Moment { n, elapsed_ms, task: line.name, event, text: line.text };
+        if is_notable && self.notable.len() < TIMELINE_MAX {
+            self.notable.push(moment.clone());
+        }
+        if room {
+            self.first.push(moment);
+        }
+    }
+
+    fn event(&mut self, event: &Event, at: Elapsed, after: &Run) {
+        match event {
+            Event::Opened { .. } => self.opened += 1,
+            Event::Started { task, .. } => self.started(*task, at, after),
+            Event::Completed { task, spent, .. } | Event::Submitted { task, spent, .. } => {
+                if let Some(length) = self.closed(*task, at, *spent) {
+                    let samples = self.lengths.entry(after.plan().definition_id(*task)).or_default();
+                    if samples.len() < SAMPLES_MAX {
+                        samples.push(length);
+                    }
+                }
+            }
+            Event::AttemptFailed { task, attempt, class, message, spent, then } => {
+                self.closed(*task, at, *spent);
+                self.attempts_failed += 1;
+                if self.recoveries.len() < RECOVERIES_MAX {
+                    self.recoveries.push(RecoveryFact {
+                        task: name(after, *task),
+                        attempt: attempt.0,
+                        elapsed_ms: at.0,
+                        class: class.to_string(),
+                        then: recovery(*then).to_owned(),
+                        message: message.into(),
+                    });
+                }
+            }
+            Event::Landed { task, commit } => self.landed.push((*task, *commit, at)),
+            Event::Finished { .. } => self.ended = Some(at),
+            _ => {}
+        }
+        if let Some(task) = event.task().filter(|task| after.state(*task).is_settled()) {
+            self.tracks[task.index()].ended.get_or_insert(at);
+        }
+    }
+
+    fn started(&mut self, task: TaskId, at: Elapsed, after: &Run) {
+        let slots = match after.state(task) {
+            TaskState::Running(attempt) => attempt.slots,
+            _ => Slots::default(),
+        };
+        let track = &mut self.tracks[task.index()];
+        track.started.get_or_insert(at);
+        track.open = Some((at, slots));
+        self.held.jobs += slots.jobs;
+        self.held.agents += slots.agents;
+        self.peak.jobs = self.peak.jobs.max(self.held.jobs);
+        self.peak.agents = self.peak.agents.max(self.held.agents);
+    }
+
+    /// Ends the attempt under way, if there is one, and returns how long it took.
+    fn closed(&mut self, task: TaskId, at: Elapsed, spent: Amount) -> Option<Millis> {
+        let track = &mut self.tracks[task.index()];
+        track.spent += spent;
+        let (since, slots) = track.open.take()?;
+        let length = at.since(since);
+        track.work.0 += length.0;
+        self.held.jobs -= slots.jobs;
+        self.held.agents -= slots.agents;
+        self.held_ms.0 += length.0 * u64::from(slots.jobs);
+        self.held_ms.1 += length.0 * u64::from(slots.agents);
+        Some(length)
+    }
+
+    /// Makes the report. `run` is the state after the last decision taken in.
+    #[must_use]
+    pub fn finish(self, run: &Run) -> Report {
+        let now = kapell_core::time::Now { wall: self.last, elapsed: run.clock() };
+        let status = StatusView::new(run, now, false, None);
+        let all = self.facts as usize <= TIMELINE_MAX;
+        let shown = if all { self.first.len() } else { self.notable.len() };
+        Report {
+            version: REPORT_VERSION,
+            run: self.run.to_string(),
+            asked: asked(run),
+            phase: RunPhase::of(run),
+            tally: Tally::of(run),
+            plan: plan_facts(run),
+            time: TimeFacts {
+                created_ms: self.created.unwrap_or_default().0,
+                last_ms: self.last.0,
+                elapsed_ms: self.ended.unwrap_or(run.clock()).0,
+                busy_ms: run.busy().0,
+                forecast: self.forecast.clone(),
+                resumed: self.opened.saturating_sub(1),
+            },
+            critical_path: self.critical_path(run),
+            utilisation: self.utilisation(run),
+            cost: Budget::of(run),
+            dearest: self.dearest(run),
+            timeline_left_out: self.facts - shown as u64,
+            recoveries: self.recoveries.clone(),
+            attempts_failed: self.attempts_failed,
+            failed: status.failed,
+            landed: self.landed(run),
+            work: Work::of(run),
+            gates: status.gates,
+            learnt: self.learnt(run),
+            head: Head { n: run.version().0, hash: run.hash().to_string() },
+            next: next_steps(run),
+            timeline: if all { self.first } else { self.notable },
+        }
+    }
+
+    fn landed(&self, run: &Run) -> Vec<LandedChange> {
+        let change = |(task, commit, at): &(TaskId, Oid, Elapsed)| LandedChange {
+            task: name(run, *task),
+            commit: commit.to_string(),
+            elapsed_ms: at.0,
+        };
+        self.landed.iter().map(change).collect()
+    }
+
+    /// Goes back from the task that ended last, each time to the need that ended last.
+    fn critical_path(&self, run: &Run) -> Vec<PathStep> {
+        let ended = |task: &TaskId| self.tracks[task.index()].ended;
+        let tasks = run.plan().graph().tasks().filter(|task| ended(task).is_some());
+        // Skipped tasks end with what failed before them and say nothing about time.
+        let was_done = |task: &TaskId| !matches!(run.state(*task), TaskState::Skipped { .. });
+        let mut at = tasks.filter(was_done).max_by_key(|task| (ended(task), std::cmp::Reverse(*task)));
+        let mut path = Vec::new();
+        while let Some(task) = at {
+            let track = self.tracks[task.index()];
+            let needs = run.plan().graph().needs(task).iter().copied();
+            at = needs
+                .filter(|need| ended(need).is_some())
+                .max_by_key(|need| (ended(need), std::cmp::Reverse(*need)));
+            let end = track.ended.unwrap_or_default();
+            path.push(PathStep {
+                task: name(run, task),
+                ready_ms: at.and_then(|need| ended(&need)).unwrap_or_default().0,
+                started_ms: track.started.unwrap_or(end).0,
+                ended_ms: end.0,
+                attempts: run.task(task).map_or(0, |task| task.attempts),
+            });
+        }
+        path.reverse();
+        path
+    }
+
+    fn utilisation(&self, run: &Run) -> Utilisation {
+        let use_of = |slots: u32, held_ms: u64, peak: u32| {
+            let possible = run.busy().0.saturating_mul(u64::from(slots));
+            #[expect(clippy::cast_precision_loss, reason = "a share, not an account")]
+            let share = if possible == 0 { 0.0 } else { (held_ms as f64 / possible as f64).min(1.0) };
+            SlotUse { slots, held_ms, peak, share: (share * 1000.0).round() / 1000.0 }
+        };
+        Utilisation {
+            jobs: use_of(run.limits().jobs, self.held_ms.0, self.peak.jobs),
+            agents: use_of(run.limits().agents, self.held_ms.1, self.peak.agents),
+        }
+    }
+
+    fn dearest(&self, run: &Run) -> Vec<TaskCost> {
+        let mut tasks: Vec<(Amount, TaskId)> = run
+            .plan()
+            .graph()
+            .tasks()
+            .map(|task| (self.tracks.get(task.index()).map_or(Amount::ZERO, |track| track.spent), task))
+            .filter(|(spent, _)| !spent.is_zero())
+            .collect();
+        tasks.sort_by_key(|(spent, task)| (std::cmp::Reverse((spent.usd_micros, spent.tokens)), *task));
+        let cost = |(spent, task): &(Amount, TaskId)| TaskCost {
+            task: name(run, *task),
+            usd_micros: spent.usd_micros,
+            tokens: spent.tokens,
+            work_ms: self.tracks[task.index()].work.0,
+            attempts: run.task(*task).map_or(0, |task| task.attempts),
+        };
+        tasks.iter().take(DEAREST_MAX).map(cost).collect()
+    }
+
+    fn learnt(&self, run: &Run) -> Vec<LearntLength> {
+        let plan = run.plan();
+        let mut users: BTreeMap<DefinitionId, (TaskId, u64)> = BTreeMap::new();
+        for task in plan.graph().tasks() {
+            users.entry(plan.definition_id(task)).or_insert((task, 0)).1 += 1;
+        }
+        let learnt = |(definition, lengths): (&DefinitionId, &Vec<Millis>)| {
+            let (task, tasks) = *users.get(definition)?;
+            let mut sorted = lengths.clone();
+            sorted.sort_unstable();
+            let expected = plan.definition(task).estimate;
+            Some(LearntLength {
+                task: name(run, task),
+                tasks,
+                samples: sorted.len() as u64,
+                p50_ms: nearest_rank(&sorted, 50).0,
+                p90_ms: nearest_rank(&sorted, 90).0,
+                expected_p50_ms: expected.map(|estimate| estimate.p50.0),
+                expected_p90_ms: expected.map(|estimate| estimate.p90.0),
+            })
+        };
+        self.lengths.iter().filter_map(learnt).collect()
+    }
+}
+
+/// Returns the smallest value that at least `percent` of all are not above (nearest rank).
+fn nearest_rank(sorted: &[Millis], percent: usize) -> Millis {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+fn recovery(then: Recovery) -> &'static str {
+    match then {
+        Recovery::Again => "again",
+        Recovery::Retry { .. } => "retry",
+        Recovery::Park { .. } => "park",
+        Recovery::Substitute { .. } => "substitute",
+        Recovery::Ask { .. } => "ask",
+        Recovery::GiveUp => "give_up",
+        Recovery::Cancel => "cancel",
+        Recovery::Drop => "drop",
+    }
+}
+
+fn asked(run: &Run) -> Asked {
+    let mission = run.mission();
+    Asked {
+        objective: mission.objective.as_str().into(),
+        source: mission.source.as_deref().map(Into::into),
+        accept: mission.accept.iter().map(Into::into).collect(),
+        target: mission.target.as_deref().map(Into::into),
+        base: mission.base.map(|base| base.to_string()),
+        deadline_ms: mission.deadline.map(|deadline| deadline.0),
+        seed: mission.seed.to_string(),
+    }
+}
+
+fn plan_facts(run: &Run) -> PlanFacts {
+    let graph = run.plan().graph();
+    PlanFacts {
+        tasks: graph.len() as u64,
+        edges: graph.edges() as u64,
+        waves: graph.waves().into_iter().max().map_or(0, |last| last + 1),
+        width: graph.width() as u64,
+        revision: run.revision(),
+    }
+}
+
+fn next_steps(run: &Run) -> Vec<String> {
+    let id = short(run.id());
+    let against = format!("kapell verify {id} --against {}:{}", run.version(), run.hash());
+    next::command(run, false).into_iter().chain([against]).collect()
+}

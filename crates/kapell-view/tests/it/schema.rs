@@ -1,0 +1,56 @@
+use kapell_core::time::{Millis, Wall};
+use kapell_view::{
+    forecast::Forecast,
+    logs::LogReader,
+    schema::schemas,
+    status::StatusView,
+    summary::{ListView, RunSummary},
+};
+use serde_json::{Value, json, to_value};
+
+use crate::world::{START, World, plan, view};
+
+fn samples() -> Vec<(&'static str, Value)> {
+    let world = World::to_the_end();
+    let early = World::standard();
+    let forecast = Some(Forecast::new(Millis(1), Millis(2), 3, u64::MAX));
+    let summary = RunSummary::of(&world.run, world.now());
+    let list = ListView::new([
+        (world.run.id(), Wall(START), false, Some(summary.clone())),
+        (world.run.id(), Wall(START), true, None),
+    ]);
+    let mut samples = vec![
+        ("plan", to_value(view(&plan())).unwrap()),
+        ("status", to_value(StatusView::new(&world.run, world.now(), false, None)).unwrap()),
+        ("status", to_value(StatusView::new(&early.run, early.now(), true, forecast)).unwrap()),
+        ("runs", to_value(list).unwrap()),
+        ("summary", to_value(summary).unwrap()),
+        ("report", to_value(world.report()).unwrap()),
+        ("report", to_value(early.report()).unwrap()),
+    ];
+    let mut reader = LogReader::new();
+    for (row, events) in &world.rows {
+        samples.extend(reader.entries(row, events).iter().map(|entry| ("log", to_value(entry).unwrap())));
+    }
+    samples
+}
+
+#[test]
+fn what_goes_out_is_what_its_schema_says() {
+    let schemas = schemas();
+    let samples = samples();
+    for (name, schema) in &schemas {
+        jsonschema::meta::validate(schema).unwrap();
+        let validator = jsonschema::validator_for(schema).unwrap();
+        let mut any = false;
+        for (_, sample) in samples.iter().filter(|(of, _)| of == name) {
+            any = true;
+            if let Err(error) = validator.validate(sample) {
+                panic!("{name}: {error}\n{sample:#}");
+            }
+        }
+        assert!(any, "no sample of {name}");
+        assert!(!validator.is_valid(&json!({})), "the schema of {name} says nothing");
+        assert!(schema["description"].is_string(), "{name} is not described");
+    }
+}

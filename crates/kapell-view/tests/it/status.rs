@@ -1,0 +1,134 @@
+use insta::assert_snapshot;
+use kapell_core::{
+    command::Command,
+    id::{AttemptNo, TaskId},
+    retry::FailureClass,
+    time::Millis,
+};
+use kapell_view::{forecast::Forecast, status::StatusView, text::plain, untrusted::is_deceptive};
+
+use crate::world::World;
+
+fn status(world: &World, owned: bool, columns: usize) -> String {
+    let forecast = Forecast::new(Millis::from_secs(90), Millis::from_secs(240), 400, 7);
+    plain(&StatusView::new(&world.run, world.now(), owned, Some(forecast)).lines(columns))
+}
+
+#[test]
+fn a_run_under_way() {
+    let mut world = World::standard();
+    world.at(12);
+    assert_snapshot!(status(&world, true, 80), @r"
+    run     01m7xx9x80ex  active, 12.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   2 running, 2 blocked of 4
+      > parser  attempt 1 by coder, 12.0s
+      > docs  attempt 1, 12.0s
+    budget  $0.00 + $0.50 reserved of $5.00; 0s of 2h 00m used
+    finish  in 1m 30s to 4m 00s (P50 to P90)
+    next: kapell watch 01m7xx9x80ex
+    ");
+    assert_snapshot!(status(&world, false, 200), @r"
+    run     01m7xx9x80ex  active, no process executes it, 12.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   2 running, 2 blocked of 4
+      > parser  attempt 1 by coder, 12.0s
+      > docs  attempt 1, 12.0s
+    budget  $0.00 + $0.50 reserved of $5.00; 0s of 2h 00m used
+    finish  in 1m 30s to 4m 00s (P50 to P90)
+    next: kapell resume 01m7xx9x80ex
+    ");
+}
+
+#[test]
+fn a_run_with_a_retry_and_a_landed_change() {
+    let mut world = World::standard();
+    world.at(30).gives(1, Some('d'), &[]);
+    world.lands(0, '1');
+    world.at(40).fails(0, FailureClass::Transient, "error: cannot find `Token`\nnote: exit 101\n");
+    assert_snapshot!(status(&world, true, 80), @r"
+    run     01m7xx9x80ex  active, 40.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   1 done, 1 waiting, 2 blocked of 4
+      ~ parser  waits before its next attempt for 1.4s: note: exit 101
+    budget  $0.32 of $5.00; 6500 tokens; 40.0s of 2h 00m used
+    finish  in 1m 30s to 4m 00s (P50 to P90)
+    landed  1 change
+            in refs/kapell/01m7xx9x80exvqexvqexvqexvq/head at 111111111111
+            not merged into refs/heads/main
+    next: kapell watch 01m7xx9x80ex
+    ");
+}
+
+#[test]
+fn a_run_that_waits_for_a_person() {
+    let mut world = World::standard();
+    world.at(5).does(Command::Ask {
+        task: TaskId(0),
+        attempt: AttemptNo(1),
+        question: "JSON or \x1b[31mplain?".to_owned(),
+        choices: Vec::new(),
+    });
+    assert_snapshot!(status(&world, true, 80), @r"
+    run     01m7xx9x80ex  active, 5.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   2 running, 2 blocked of 4
+      > parser  attempt 1 by coder, 5.0s
+      > docs  attempt 1, 5.0s
+      ? parser  JSON or ␛[31mplain?
+          kapell answer 01m7xx9x80ex 0 ANSWER
+    budget  $0.00 + $0.50 reserved of $5.00; 5.0s of 2h 00m used
+    finish  in 1m 30s to 4m 00s (P50 to P90)
+    next: kapell answer 01m7xx9x80ex 0 ANSWER
+    ");
+}
+
+#[test]
+fn a_run_that_failed() {
+    let mut world = World::standard();
+    world.at(5).fails(0, FailureClass::Permission, "may not write to \u{202e}gpj.src\n");
+    world.at(6).gives(1, None, &[]);
+    assert_snapshot!(status(&world, false, 80), @r"
+    run     01m7xx9x80ex  failed, 6.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   1 done, 1 failed, 2 not done of 4
+      x parser  permission after 1 attempt, holds up 2 tasks: may not write to <U+2…
+    budget  $0.32 of $5.00; 6500 tokens; 6.0s of 2h 00m used
+    next: kapell logs 01m7xx9x80ex --failed
+    ");
+}
+
+#[test]
+fn a_run_that_landed_and_one_that_is_merged() {
+    let mut world = World::to_the_end();
+    assert_snapshot!(status(&world, false, 80), @r"
+    run     01m7xx9x80ex  succeeded, 5m 00s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   4 done of 4
+    budget  $0.72 of $5.00; 14.5k tokens; 2m 30s of 2h 00m used
+    landed  2 changes
+            in refs/kapell/01m7xx9x80exvqexvqexvqexvq/head at 222222222222
+            not merged into refs/heads/main
+    next: kapell merge 01m7xx9x80ex
+    ");
+    world.merges();
+    assert_snapshot!(status(&world, false, 200), @r"
+    run     01m7xx9x80ex  succeeded, 5m 00s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   4 done of 4
+    budget  $0.72 of $5.00; 14.5k tokens; 2m 30s of 2h 00m used
+    landed  2 changes in refs/kapell/01m7xx9x80exvqexvqexvqexvq/head at 222222222222
+    merged  into refs/heads/main at 333333333333
+    ");
+}
+
+#[test]
+fn nothing_raw_is_shown() {
+    let mut world = World::standard();
+    world.at(5).fails(0, FailureClass::Permission, "\x1b]0;title\x07 \u{9b}31m \r overwritten");
+    let view = StatusView::new(&world.run, world.now(), true, None);
+    assert!(!plain(&view.lines(80)).replace('\n', "").contains(is_deceptive));
+    let json = kapell_view::untrusted::to_json_pretty(&view);
+    assert!(!json.replace('\n', "").contains(is_deceptive));
+    assert_eq!(serde_json::from_str::<StatusView>(&json).unwrap(), view);
+}

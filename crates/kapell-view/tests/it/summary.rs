@@ -1,0 +1,68 @@
+use insta::assert_snapshot;
+use kapell_core::{id::RunId, mission::Mission, time::Wall};
+use kapell_view::{
+    summary::{ListView, RunSummary},
+    text::plain,
+};
+
+use crate::world::{START, World, mission, plan};
+
+#[test]
+fn a_summary_is_short_and_comes_back() {
+    let nasty = "\u{202e}\x1b\"\\".repeat(40);
+    for objective in ["Fix the parser and release", &"ü".repeat(500), &nasty, ""] {
+        let mission = Mission { objective: objective.to_owned(), ..mission() };
+        let mut world = World::new(mission, plan());
+        world.at(30).gives(1, Some('d'), &[]).lands(0, '1');
+        let summary = RunSummary::of(&world.run, world.now());
+        let text = summary.encode();
+        assert!(text.len() <= 320, "{} bytes: {text}", text.len());
+        assert_eq!(RunSummary::decode(&text), Some(summary));
+    }
+    assert_eq!(
+        RunSummary::decode(r#"{"v":2,"objective":"","phase":"active","tasks":0,"elapsed_ms":0,"at_ms":0}"#),
+        None
+    );
+    assert_eq!(RunSummary::decode("not JSON"), None);
+}
+
+#[test]
+fn runs_are_listed() {
+    let mut waiting = World::standard();
+    waiting.at(30).gives(1, None, &[]).gives(0, None, &[]).gives(2, None, &[]);
+    let landed = World::to_the_end();
+    let mut active = World::standard();
+    active.at(2);
+    let summary = |world: &World| Some(RunSummary::of(&world.run, world.now()));
+    let id = |at: u8| RunId([at; 16]);
+    let runs = [
+        (id(1), Wall(START), true, summary(&active)),
+        (id(2), Wall(START - 100_000), false, summary(&active)),
+        (id(3), Wall(START), false, summary(&landed)),
+        (id(4), Wall(START), true, summary(&waiting)),
+        (id(5), Wall(START), false, None),
+    ];
+    let view = ListView::new(runs);
+    assert_snapshot!(plain(&view.lines(80, Wall(START + 400_000))), @r"
+    run           state               done   cost     age  objective
+    01040g208104  active               0/4  $0.00  6m 40s  Fix the parser and relea…
+    02081040g208  interrupted          0/4  $0.00  8m 20s  Fix the parser and relea…
+    030c1g60r30c  landed, not merged   4/4  $0.72  6m 40s  Fix the parser and relea…
+    040g2081040g  1 waiting for you    3/4  $0.60  6m 40s  Fix the parser and relea…
+    050m2ga1850m  unknown                          6m 40s
+    next: kapell inbox 040g2081040g
+    ");
+    assert_snapshot!(plain(&view.lines(200, Wall(START + 400_000))), @r"
+    run           state               done   cost     age  objective
+    01040g208104  active               0/4  $0.00  6m 40s  Fix the parser and release
+    02081040g208  interrupted          0/4  $0.00  8m 20s  Fix the parser and release
+    030c1g60r30c  landed, not merged   4/4  $0.72  6m 40s  Fix the parser and release
+    040g2081040g  1 waiting for you    3/4  $0.60  6m 40s  Fix the parser and release
+    050m2ga1850m  unknown                          6m 40s
+    next: kapell inbox 040g2081040g
+    ");
+    assert_snapshot!(plain(&ListView::new([]).lines(80, Wall(0))), @r"
+    no runs yet
+    next: kapell run FILE
+    ");
+}
