@@ -1,11 +1,18 @@
 //! The mechanics of landing: joining commits one after the other on top of a head.
 
+use std::{fs, path::PathBuf};
+
 use kapell_core::id::Oid;
 
 use super::{
-    error::{Error, ErrorKind, Result, printable},
+    error::{Error, ErrorKind, Result, at, printable},
     house::{House, Signature, parse_oid},
+    index::PrivateIndex,
+    process::Ended,
 };
+
+/// The first version that reads attributes from a commit (`GIT_ATTR_SOURCE`).
+const ATTR_SOURCE: (u32, u32) = (2, 41);
 
 /// One branch to be joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +82,7 @@ impl House {
         if self.is_ancestor(tip, entry.commit)? {
             return Ok(Joined::Commit(entry.commit));
         }
-        let call = self.call("merge-tree").args(["--write-tree", "-z", "--name-only", "--no-messages"]);
-        let call = call.args([tip.to_string(), entry.commit.to_string()]);
-        // Attributes come from what has landed, not from the branch that wants to.
-        let ended = call.env("GIT_ATTR_SOURCE", tip.to_string()).answer()?;
+        let ended = self.merge_tree(tip, entry.commit)?;
         let clean = ended.ok();
         let mut fields = ended.stdout.split(|&byte| byte == 0);
         let first = fields.next().unwrap_or_default();
@@ -96,6 +100,51 @@ impl House {
             return Ok(Joined::Commit(tip));
         }
         self.commit(tree, &[tip, entry.commit], &entry.message, by).map(Joined::Commit)
+    }
+}
+
+impl House {
+    /// Merges two commits; attributes come from what has landed, not from the branch that wants to.
+    fn merge_tree(&self, tip: Oid, commit: Oid) -> Result<Ended> {
+        let options = ["--write-tree", "-z", "--name-only", "--no-messages"];
+        let commits = [tip.to_string(), commit.to_string()];
+        if self.git().version()? >= ATTR_SOURCE {
+            let call = self.call("merge-tree").env("GIT_ATTR_SOURCE", tip.to_string());
+            return call.args(options).args(commits).answer();
+        }
+        // Older ones look for attributes in the working tree alone, so they get one of those files.
+        let attributes = Attributes::of(self, tip)?;
+        let call = self.call_in(&attributes.dir, &attributes.index.path, "merge-tree");
+        call.args(options).args(commits).answer()
+    }
+}
+
+/// A directory that holds the attribute files of one commit, for one call.
+struct Attributes {
+    dir: PathBuf,
+    index: PrivateIndex,
+}
+
+impl Attributes {
+    fn of(house: &House, commit: Oid) -> Result<Self> {
+        let index = PrivateIndex::new(house);
+        let attributes = Self { dir: index.path.with_extension("tree"), index };
+        let (dir, index) = (&attributes.dir, &attributes.index);
+        fs::create_dir_all(dir).map_err(at(dir, "join two commits"))?;
+        let git = |command: &str| house.call_in(dir, &index.path, command);
+        git("read-tree").arg(commit.to_string()).run()?;
+        let files = git("ls-files").args(["-z", "--", ":(top,glob)**/.gitattributes"]).run()?;
+        if !files.is_empty() {
+            git("checkout-index").args(["-q", "-z", "--stdin"]).input(files).run()?;
+        }
+        Ok(attributes)
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // One that stays behind takes a little room; `House::compact` removes it.
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -326,7 +326,7 @@ impl House {
         let old = old.map_or_else(String::new, |oid| oid.to_string());
         let call = self.inner.git.call(user.common_dir(), "update-ref").git_dir(user.common_dir());
         let call = call.env("GIT_COMMITTER_NAME", "kapell").env("GIT_COMMITTER_EMAIL", "kapell@localhost");
-        let call = call.args(["--no-deref", "-m", reason]);
+        let call = call.set(DURABLE_REFS).args(["--no-deref", "-m", reason]);
         let call = match new {
             Some(new) => call.arg(name).args([new.to_string(), old]),
             None => call.arg("-d").arg(name).arg(old),
@@ -508,6 +508,9 @@ pub(crate) fn config_text(format: ObjectFormat, bare: bool) -> String {
          \tlogallrefupdates = false\n{extension}"
     )
 }
+
+/// A ref that an event names is durable before the event.
+const DURABLE_REFS: &str = "core.fsync=committed,reference";
 
 /// What is durable before an event that names it: objects and refs, with one sync for a batch.
 const DURABLE: &str = "[core]\n\tfsync = committed,reference\n\tfsyncMethod = batch\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";

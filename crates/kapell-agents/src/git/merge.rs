@@ -360,7 +360,13 @@ impl<'h> View<'h> {
         if let Some(shallow) = self.house.shallow() {
             fs::write(self.dir.join("shallow"), shallow)?;
         }
-        for file in ["index", "info/sparse-checkout"] {
+        let mut files = vec!["index".to_owned(), "info/sparse-checkout".to_owned()];
+        // A split index is two files; the copy is written as one.
+        for entry in fs::read_dir(&self.worktree.git_dir)? {
+            let name = entry?.file_name();
+            files.extend(name.to_str().filter(|name| name.starts_with("sharedindex.")).map(str::to_owned));
+        }
+        for file in &files {
             match fs::copy(self.worktree.git_dir.join(file), self.dir.join(file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -376,6 +382,7 @@ impl<'h> View<'h> {
     fn call(&self, command: &str) -> Call<'_> {
         let tree = &self.worktree.path;
         let call = self.house.git().call(tree, command).git_dir(&self.dir).work_tree(tree);
+        let call = call.set("core.splitIndex=false");
         self.settings.iter().fold(call, |call, setting| call.set(setting.clone()))
     }
 

@@ -5,9 +5,11 @@
 //! executed. All else happens in the [`House`], a bare repository of kapell's own.
 
 mod chain; // joining commits
+mod compact; // what is no longer needed
 pub mod config; // ground: the text of configuration files
 pub mod error;
 pub mod house; // kapell's own repository
+mod index; // index files for one computation
 pub mod merge; // into the user's branch
 pub(crate) mod process; // the one place that starts git
 pub mod protect;

@@ -1,16 +1,11 @@
 //! Files that a task must not change, as the verdict on it sees them.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::atomic::{AtomicU64, Ordering},
-};
-
 use kapell_core::id::Oid;
 
 use super::{
-    error::{Result, at},
+    error::Result,
     house::{House, parse_oid},
+    index::PrivateIndex,
 };
 
 /// What protecting paths came to.
@@ -21,8 +16,6 @@ pub struct Protected {
     /// The protected paths that the commit changes, as git names them.
     pub touched: Vec<Vec<u8>>,
 }
-
-static COUNT: AtomicU64 = AtomicU64::new(0);
 
 impl House {
     /// Returns the paths matching `patterns` that differ between two commits or trees.
@@ -62,7 +55,6 @@ impl House {
         run("read-tree").arg(commit.to_string()).run()?;
         run("update-index").args(["-z", "--index-info"]).input(lines).run()?;
         let tree = parse_oid(&run("write-tree").run()?)?;
-        index.remove().map_err(at(&index.path, "protect paths"))?;
         Ok(Protected { tree, touched: entries.into_iter().map(|entry| entry.path).collect() })
     }
 
@@ -102,29 +94,6 @@ fn pathspecs(pattern: &str) -> Vec<String> {
     let anchored = inner.trim_start_matches('/');
     let full = if inner.contains('/') { anchored.to_owned() } else { format!("**/{anchored}") };
     vec![format!(":(top,glob){full}"), format!(":(top,glob){full}/**")]
-}
-
-/// An index file for one computation.
-pub(crate) struct PrivateIndex {
-    pub(crate) path: PathBuf,
-}
-
-impl PrivateIndex {
-    pub(crate) fn new(house: &House) -> Self {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { path: house.dir().join(format!("index-{}-{count}", std::process::id())) }
-    }
-
-    fn remove(&self) -> std::io::Result<()> {
-        fs::remove_file(&self.path)
-    }
-}
-
-impl Drop for PrivateIndex {
-    fn drop(&mut self) {
-        // Gone already, unless an error came in between.
-        let _ = fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]

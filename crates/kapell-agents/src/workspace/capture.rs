@@ -1,5 +1,7 @@
 //! Takes what an attempt has left in its workspace, as a commit of ours.
 
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
+
 use kapell_core::id::Oid;
 
 use super::{
@@ -107,6 +109,7 @@ impl Workspace {
         let tree = self.write_tree()?;
         let house = &self.house;
         let files = house.changes(base, tree)?;
+        self.check_sizes(&files, options.file_max)?;
         let commit = if kept.count == 0 && files.is_empty() {
             None
         } else if kept.count > 0 && house.tree_of(kept.tip)? == tree {
@@ -191,6 +194,19 @@ impl Workspace {
             }
             _ => none(Some("HEAD names no commit".to_owned())),
         }
+    }
+
+    /// Refuses large files that the agent has committed itself.
+    fn check_sizes(&self, files: &[Change], limit: u64) -> Result<()> {
+        let tree = self.tree();
+        let size =
+            |path: &[u8]| fs::symlink_metadata(tree.join(OsStr::from_bytes(path))).map(|meta| meta.len());
+        let large = files.iter().filter(|change| size(&change.path).is_ok_and(|size| size > limit));
+        let paths = shown(large.map(|change| &change.path));
+        if paths.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new("take the submitted files", ErrorKind::TooLarge { paths, limit }))
     }
 
     pub(super) fn write_tree(&self) -> Result<Oid> {

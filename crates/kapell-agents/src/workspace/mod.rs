@@ -7,10 +7,12 @@ mod permissions; // ground: modes of whole trees
 mod pool; // making, resetting, finding again
 mod remove; // deleting what an agent has filled
 mod salvage;
-mod scan; // what differs from the index // nothing is deleted before it is kept
+mod scan;
+mod scratch; // directories outside any repository // what differs from the index // nothing is deleted before it is kept
 
 pub use capture::{CaptureOptions, Captured, Change, Status};
 pub use carry::{Carried, carry};
 pub use pool::{Kind, Owner, Pool, Request, Workspace};
 pub use remove::remove_tree;
 pub use salvage::{Kept, Salvaged};
+pub use scratch::{Scratch, cache_dir};

@@ -58,8 +58,11 @@ pub struct Owner {
 pub struct Request {
     /// What for.
     pub kind: Kind,
-    /// The commit, or for [`Kind::Check`] the commit or tree, to be checked out.
+    /// The commit that HEAD is at.
     pub base: Oid,
+    /// The tree to be checked out where it is not the commit's own, such as one with protected
+    /// files restored. It is for [`Kind::Check`]: a capture would submit the difference.
+    pub tree: Option<Oid>,
     /// For whom; noted on disk, so that after a crash the workspace is found again.
     pub owner: Option<Owner>,
     /// A text that stands for `prepare`, `carry` and the like: build state is shared only between
@@ -201,7 +204,8 @@ impl Workspace {
             fs::create_dir(&tree).map_err(at(&tree, "make a workspace"))?;
         }
         let git = |command: &str| self.house.call_in(&tree, &self.index(), command);
-        git("read-tree").args(["--reset", "-u"]).arg(request.base.to_string()).run()?;
+        let wanted = request.tree.unwrap_or(request.base);
+        git("read-tree").args(["--reset", "-u"]).arg(wanted.to_string()).run()?;
         if reused {
             // Twice -f: a repository that an agent made inside goes too.
             git("clean").arg(if request.fresh { "-ffdqx" } else { "-ffdq" }).run()?;

@@ -209,6 +209,11 @@ fn what_is_too_large_or_of_no_use_is_named() {
         other => panic!("{other:?}"),
     }
     fs::remove_file(workspace.tree().join("huge\n")).unwrap();
+    write(&workspace.tree(), "own.bin", &"x".repeat(2 << 20));
+    git_in(&workspace.tree(), &["add", "own.bin"]);
+    git_in(&workspace.tree(), &["commit", "-q", "-m", "large"]);
+    assert_eq!(kind(workspace.capture(&options())), "TooLarge", "committed by the agent");
+    git_in(&workspace.tree(), &["reset", "-q", "--hard", "HEAD~1"]);
     write(&workspace.tree(), "dir/git~1", "x\n");
     assert_eq!(kind(workspace.capture(&options())), "BadPath");
     pool.release(workspace).unwrap();

@@ -200,7 +200,10 @@ fn nothing_that_a_repository_names_is_ever_run() {
     let protected = house.protect(base, tip, &["a.txt".into()]).unwrap();
     assert_eq!(protected.touched, [b"a.txt".to_vec()]);
     pool.release(check).unwrap();
-    let check = pool.acquire(&request(Kind::Check, protected.tree, 0)).unwrap();
+    let mut wanted = request(Kind::Check, tip, 0);
+    wanted.tree = Some(protected.tree);
+    let check = pool.acquire(&wanted).unwrap();
+    assert_eq!(git_in(&check.tree(), &["rev-parse", "HEAD"]), tip.to_string());
     assert_eq!(read(&check.tree(), "a.txt"), "1\n2\n3\n4\n5\n");
     traps.assert_unsprung("check");
     pool.salvage(&one, owner(1), &by(), 1 << 20).unwrap();

@@ -1,6 +1,8 @@
 //! Joining branches, moving the run's ref, protecting files.
 
-use kapell_agents::git::{Conflict, Entry};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
+
+use kapell_agents::git::{Conflict, Entry, Git, House, HouseOptions};
 use kapell_core::id::Oid;
 
 use crate::support::*;
@@ -132,4 +134,55 @@ fn protected_paths_are_those_of_the_base() {
     assert_eq!(world.house_git(&["show", &format!("{}:src/lib.rs", protected.tree)]), "better");
     let untouched = house.protect(base, commit, &patterns(&["docs/**"])).unwrap();
     assert_eq!((untouched.tree, untouched.touched.len()), (house.tree_of(commit).unwrap(), 0));
+}
+
+/// Makes a git that says it is of another version, and does not know what that one did not.
+fn git_of_version(world: &World, version: &str) -> Arc<Git> {
+    let path = world.path("old-git");
+    let real = the_git();
+    let script = format!(
+        "#!/bin/sh\nfor word; do [ \"$word\" = version ] && echo 'git version {version}' && exit; done\n\
+         unset GIT_ATTR_SOURCE\nexec '{}' \"$@\"\n",
+        real.program().display()
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    Arc::new(Git::at(path))
+}
+
+#[test]
+fn an_older_git_honours_merge_attributes_too_and_one_too_old_is_refused() {
+    let world = World::new(&[(".gitattributes", "LOG merge=union\n"), ("LOG", "0\n")]);
+    let base = world.oid("HEAD");
+    let user = world.user();
+    let dir = user.common_dir().join("kapell/old");
+    let options = HouseOptions::default();
+    let error = House::open(git_of_version(&world, "2.37.9"), &user, &dir, &options).unwrap_err();
+    assert!(error.hint().is_some());
+    assert_eq!(kind::<()>(Err(error)), "TooOld");
+    let one = land(&world, base, 1, &[("LOG", "0\none\n")]);
+    let two = land(&world, base, 2, &[("LOG", "0\ntwo\n")]);
+    let dir = user.common_dir().join("kapell/git");
+    let house = House::open(git_of_version(&world, "2.39.5"), &user, &dir, &options).unwrap();
+    let chain = house.chain(base, &[one, two].map(entry), &by()).unwrap();
+    assert_eq!(chain.conflict, None);
+    assert_eq!(world.house_git(&["show", &format!("{}:LOG", chain.prefixes[1])]), "0\none\ntwo");
+}
+
+#[test]
+fn compacting_keeps_what_is_named() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let (house, base) = (world.house(), world.oid("HEAD"));
+    house.begin_run(&world.user(), RUN, base).unwrap();
+    let landed = land(&world, base, 1, &[("b.txt", "1\n")]);
+    let submitted = land(&world, base, 2, &[("b.txt", "2\n")]);
+    let dropped = land(&world, base, 3, &[("b.txt", "3\n")]);
+    house.advance(RUN, base, landed).unwrap();
+    write(house.dir(), "view-2147483647-0/HEAD", "left behind\n");
+    house.compact(&[submitted], 0).unwrap();
+    assert!(house.tree_of(dropped).is_ok(), "it is young");
+    house.compact(&[submitted], i64::from(u32::MAX)).unwrap();
+    let there = |oid: Oid| git_raw(house.dir(), &["cat-file", "-e", &oid.to_string()]).status.success();
+    assert_eq!([landed, submitted, dropped].map(there), [true, true, false]);
+    assert!(!house.dir().join("view-2147483647-0").exists());
 }

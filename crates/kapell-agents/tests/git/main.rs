@@ -10,4 +10,5 @@ mod kinds; // every kind of repository
 mod landing; // joining branches
 mod merging; // into the branch of a person
 mod pools; // workspaces between uses
+mod random; // random work of an agent
 mod vertical; // one task, from the user's repository and back into it

@@ -272,3 +272,29 @@ fn many_objects_come_over_as_one_pack() {
     fs::remove_dir_all(world.user_dir.join(".git/kapell")).unwrap();
     assert_eq!(world.git(&["fsck", "--strict"]), "");
 }
+
+#[test]
+fn an_index_in_every_shape_is_updated() {
+    for options in [
+        &["update-index", "--split-index"][..],
+        &["update-index", "--untracked-cache"],
+        &["update-index", "--index-version", "4"],
+        &["config", "core.autocrlf", "input"],
+    ] {
+        let (world, base, tip) = landed();
+        world.git(options);
+        world.git(&["status"]);
+        merge(&world.house(), &world.user(), MAIN, base, tip);
+        assert_eq!(world.git(&["status", "--porcelain"]), "", "{options:?}");
+        assert_eq!(world.git(&["fsck"]), "");
+    }
+}
+
+#[test]
+fn lines_end_as_the_persons_settings_have_it() {
+    let (world, base, tip) = landed();
+    world.git(&["config", "core.autocrlf", "true"]);
+    merge(&world.house(), &world.user(), MAIN, base, tip);
+    assert_eq!(read(&world.user_dir, "new/b.txt"), "b\r\n");
+    assert_eq!(world.git(&["status", "--porcelain"]), "");
+}

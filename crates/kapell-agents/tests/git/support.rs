@@ -133,6 +133,7 @@ pub(crate) fn request(kind: Kind, base: Oid, task: u32) -> Request {
     Request {
         kind,
         base,
+        tree: None,
         owner: Some(owner(task)),
         profile: String::new(),
         branch: "kapell/work".into(),
