@@ -205,6 +205,7 @@ impl Repository {
         let wanted = workspace::Request {
             kind,
             base,
+            tree: None,
             owner: Some(owner(request.key)),
             profile: serde_json::to_string(&(&request.prepare, &request.carry)).unwrap_or_default(),
             branch: format!("kapell/{}", slug(&request.name)),
@@ -255,10 +256,11 @@ impl Repository {
         let _ = self.pool.release(workspace);
     }
 
-    /// Runs commands on a tree, in a warm workspace.
+    /// Runs commands on a tree, in a warm workspace whose HEAD is at `commit`.
     fn run_checks(
         &self,
         key: AttemptKey,
+        commit: Oid,
         tree: Oid,
         work: &CheckWork<'_>,
         repeat: bool,
@@ -273,7 +275,8 @@ impl Repository {
         let env = shared_dirs(&self.places, work.cache)?;
         let wanted = workspace::Request {
             kind: Kind::Check,
-            base: tree,
+            base: commit,
+            tree: Some(tree),
             owner: None,
             profile: "check".to_owned(),
             branch: "kapell/check".to_owned(),
@@ -305,7 +308,7 @@ impl Repository {
     fn check_change(&self, check: &Check, change: &Change) -> Result<Verdict, WorkspaceError> {
         let (tree, mut touched) = self.guarded(change, &check.protect).map_err(|error| failure(&error))?;
         let work = CheckWork { commands: &check.commands, prepare: &check.prepare, cache: &check.cache };
-        let checked = self.run_checks(check.key, tree, &work, false)?;
+        let checked = self.run_checks(check.key, change.commit, tree, &work, false)?;
         if checked == Checked::Passed && check.protect.strict {
             touched.extend(self.named_by_checks(change, &check.commands).map_err(|error| failure(&error))?);
             touched.sort();
@@ -345,7 +348,7 @@ impl Repository {
                 let work = CheckWork { commands: &commands, prepare: &[], cache: &BTreeMap::new() };
                 let key = AttemptKey { run, task: TaskId(0), attempt: AttemptNo(0), compensates: false };
                 let tree = self.house.tree_of(to)?;
-                match self.run_checks(key, tree, &work, false) {
+                match self.run_checks(key, to, tree, &work, false) {
                     Ok(Checked::Passed) => {}
                     Ok(Checked::Failed(message)) => return Err(MergeError::Red(message)),
                     Ok(Checked::Broken(message)) => return Err(MergeError::Checks(message)),
@@ -509,7 +512,7 @@ impl Workspaces for Repository {
         let work = CheckWork { commands: &trial.commands, prepare: &trial.prepare, cache: &trial.cache };
         let task = probe.entries.last().map_or(TaskId(0), |entry| entry.task);
         let key = AttemptKey { run: trial.run, task, attempt: AttemptNo(0), compensates: false };
-        match self.run_checks(key, tree, &work, probe.repeat)? {
+        match self.run_checks(key, tip, tree, &work, probe.repeat)? {
             Checked::Passed => Ok(Probed::Green { tips }),
             Checked::Failed(message) => Ok(Probed::Red { tips, message }),
             Checked::Broken(message) => Err(WorkspaceError { class: FailureClass::Transient, message }),
