@@ -147,6 +147,7 @@ impl Crew {
             woken,
             server,
             attempts: HashMap::new(),
+            early: Vec::new(),
             dismissed: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("crew".to_owned()).spawn(move || watch.run())?;
@@ -319,6 +320,8 @@ struct Watch {
     woken: UnixStream,
     server: Option<Server>,
     attempts: HashMap<AttemptKey, Attempt>,
+    /// What was said by attempts whose start is not reported yet: they can be faster than their supervisor.
+    early: Vec<(AttemptKey, Report)>,
     dismissed: Vec<Child>,
 }
 
@@ -358,7 +361,11 @@ impl Watch {
                         Attempt::Person(key) => *key,
                         Attempt::Orphaned => continue,
                     };
+                    let waits = matches!(attempt, Attempt::Supervised(_));
                     self.attempts.insert(key, attempt);
+                    if !waits {
+                        self.report_early(key);
+                    }
                 }
                 Order::Stop { key, grace } => self.stop(key, grace),
                 Order::Answer { key, question, text } => self.answer(key, question, text),
@@ -401,6 +408,22 @@ impl Watch {
                     Report::Question { question, text, choices }
                 }
             };
+            let started = match self.attempts.get(&key) {
+                Some(Attempt::Supervised(supervised)) => supervised.started,
+                Some(_) => true,
+                None => false,
+            };
+            if started {
+                self.shared.report(key, report);
+            } else {
+                self.early.push((key, report));
+            }
+        }
+    }
+
+    /// Reports what an attempt said before its start was reported.
+    fn report_early(&mut self, key: AttemptKey) {
+        for (_, report) in self.early.extract_if(.., |(of, _)| *of == key) {
             self.shared.report(key, report);
         }
     }
@@ -416,6 +439,7 @@ impl Watch {
 
     fn finish(&mut self, key: AttemptKey, exit: Exit) {
         self.attempts.remove(&key);
+        self.report_early(key);
         if let Some(server) = &mut self.server {
             server.dismiss(key);
         }
@@ -491,7 +515,13 @@ impl Watch {
 
     fn hear(&mut self, key: AttemptKey, said: Said) {
         match said {
-            Said::Started(pid) => self.shared.report(key, Report::Started { pid }),
+            Said::Started(pid) => {
+                self.shared.report(key, Report::Started { pid });
+                if let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) {
+                    supervised.started = true;
+                }
+                self.report_early(key);
+            }
             Said::Ended(record) => {
                 if let Some(Attempt::Supervised(supervised)) = self.attempts.remove(&key) {
                     self.retire(supervised.into_supervisor());

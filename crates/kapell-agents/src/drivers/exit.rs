@@ -83,6 +83,7 @@ impl Exit {
 /// | exit 65 (`EX_DATAERR`) | `invalid_output` |
 /// | exit 75 (`EX_TEMPFAIL`) | `transient` |
 /// | exit 77 (`EX_NOPERM`) | `permission` |
+/// | exit 78 (`EX_CONFIG`) | `permanent` |
 /// | exit 79, 80, 81, 82 | `rate_limited`, `quota`, `conflict`, `verification`: ours, for agents that know |
 /// | exit 124 (as of `timeout`) | `timeout` |
 /// | exit 126, 127, or not started | `permanent`: it cannot be run |
@@ -118,18 +119,33 @@ pub fn classify(record: &ExitRecord) -> (Ending, String) {
     }
 }
 
+/// The exit codes that name a class; the first one of a class is the one to end with.
+const CODES: &[(i32, FailureClass)] = &[
+    (65, FailureClass::InvalidOutput),
+    (75, FailureClass::Transient),
+    (77, FailureClass::Permission),
+    (EXIT_CONFIG as i32, FailureClass::Permanent),
+    (79, FailureClass::RateLimited),
+    (80, FailureClass::Quota),
+    (81, FailureClass::Conflict),
+    (82, FailureClass::Verification),
+    (124, FailureClass::Timeout),
+    (126, FailureClass::Permanent),
+    (127, FailureClass::Permanent),
+];
+
+/// `EX_CONFIG`: it can never work this way.
+pub(crate) const EXIT_CONFIG: u8 = 78;
+
 fn class_of(code: i32) -> FailureClass {
-    match code {
-        65 => FailureClass::InvalidOutput,
-        77 => FailureClass::Permission,
-        79 => FailureClass::RateLimited,
-        80 => FailureClass::Quota,
-        81 => FailureClass::Conflict,
-        82 => FailureClass::Verification,
-        124 => FailureClass::Timeout,
-        126 | 127 => FailureClass::Permanent,
-        _ => FailureClass::Transient,
-    }
+    CODES.iter().find(|(known, _)| *known == code).map_or(FailureClass::Transient, |(_, class)| *class)
+}
+
+/// Returns the exit code that is read as `class`; none is read as [`FailureClass::Lost`].
+#[must_use]
+pub fn code_of(class: FailureClass) -> Option<u8> {
+    let code = CODES.iter().find(|(_, known)| *known == class);
+    code.and_then(|(code, _)| u8::try_from(*code).ok())
 }
 
 fn explain_code(code: i32) -> String {
@@ -162,6 +178,7 @@ mod tests {
             (Cause::Itself, Some(65), None, Ending::Failed(F::InvalidOutput)),
             (Cause::Itself, Some(75), None, Ending::Failed(F::Transient)),
             (Cause::Itself, Some(77), None, Ending::Failed(F::Permission)),
+            (Cause::Itself, Some(78), None, Ending::Failed(F::Permanent)),
             (Cause::Itself, Some(79), None, Ending::Failed(F::RateLimited)),
             (Cause::Itself, Some(80), None, Ending::Failed(F::Quota)),
             (Cause::Itself, Some(81), None, Ending::Failed(F::Conflict)),
@@ -180,6 +197,16 @@ mod tests {
             assert_eq!(exit.ending, expected, "{cause:?} {code:?} {signal:?}");
             assert_eq!(exit.outputs.is_empty(), expected != Ending::Succeeded);
             assert!(exit.message.ends_with(r"last\u{1b}[2J"), "{}", exit.message);
+        }
+    }
+
+    #[test]
+    fn every_class_but_lost_has_a_code_of_its_own() {
+        for class in FailureClass::ALL {
+            assert_eq!(
+                code_of(class).map(|code| class_of(code.into())),
+                (class != FailureClass::Lost).then_some(class)
+            );
         }
     }
 

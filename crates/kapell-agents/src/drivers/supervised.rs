@@ -53,6 +53,8 @@ impl Supervisor {
 /// An attempt under a supervisor.
 pub(super) struct Supervised {
     pub(super) key: AttemptKey,
+    /// Whether its start has been reported.
+    pub(super) started: bool,
     dir: PathBuf,
     supervisor: Supervisor,
     frames: Frames,
@@ -68,7 +70,7 @@ pub(super) enum Said {
 
 impl Supervised {
     pub(super) fn new(key: AttemptKey, dir: PathBuf, supervisor: Supervisor) -> Self {
-        Self { key, dir, supervisor, frames: Frames::default() }
+        Self { key, started: false, dir, supervisor, frames: Frames::default() }
     }
 
     pub(super) fn file(&self) -> &UnixStream {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kapell_agents::{
-    drivers::{Config, Crew, Job, Report, Supervision, Work},
+    drivers::{Config, Crew, Job, Report, Supervision, Work, scripted},
     protocol::AttemptKey,
     supervise,
 };
@@ -19,6 +19,11 @@ fn main() -> ExitCode {
     let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     match words.as_slice() {
         [supervise::ARGUMENT, ..] => supervise::main(&arguments[1..]),
+        [scripted::ARGUMENT, ..] => {
+            let env = |name: &str| std::env::var_os(name);
+            let out = &mut std::io::stdout();
+            scripted::main(&arguments[1..], scripted::Surroundings { env: &env, out })
+        }
         ["task", ..] => {
             match kapell_agents::protocol::client::run(&arguments[1..], |name| std::env::var_os(name)) {
                 Ok(answer) => {

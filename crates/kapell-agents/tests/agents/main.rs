@@ -6,4 +6,5 @@ mod command; // what a command does and how its end is told
 mod evil; // agents that do their worst
 mod recovery; // what is found after kapell, a supervisor or both were killed
 mod rig; // a crew with its reports in a channel
+mod scripted; // what a scripted agent does
 mod talk; // what agents say over the socket

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -51,11 +52,7 @@ impl Other {
     }
 
     fn supervisor(&self) -> i32 {
-        until(|| {
-            let text = fs::read(self.dir.path().join("attempt").join(PID_FILE)).ok()?;
-            let pids: serde_json::Value = serde_json::from_slice(&text).ok()?;
-            i32::try_from(pids["supervisor"][0].as_i64()?).ok()
-        })
+        supervisor_of(&self.dir.path().join("attempt"))
     }
 
     fn kill(&mut self) {
@@ -67,6 +64,14 @@ impl Other {
         let census = Census::take().unwrap();
         recover(&self.dir.path().join("attempt"), &self.key.to_string(), &census).unwrap()
     }
+}
+
+fn supervisor_of(dir: &Path) -> i32 {
+    until(|| {
+        let text = fs::read(dir.join(PID_FILE)).ok()?;
+        let pids: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        i32::try_from(pids["supervisor"][0].as_i64()?).ok()
+    })
 }
 
 fn kill(pid: i32) {
@@ -141,8 +146,7 @@ fn when_a_supervisor_is_killed_kapell_ends_what_it_left() {
     let script = format!("{DEAF} & (setsid {DEAF} &) & env -i /bin/{DEAF} & sleep 1000");
     rig.crew.start(key, rig.job(key, &script)).unwrap();
     let pids = pids_in(&rig.dir.path().join("pids"), 3);
-    let shell = Process::of(pids[0]).unwrap().session;
-    kill(shell);
+    kill(supervisor_of(&rig.attempt_dir(key)));
     let exit = rig.finished(key);
     assert_eq!(exit.ending, Ending::Failed(FailureClass::Lost), "{}", exit.message);
     assert!(pids.iter().all(|pid| !is_alive(*pid)));
