@@ -8,7 +8,7 @@ use std::{
     io::{self, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, process::CommandExt},
     },
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -286,6 +286,8 @@ impl Call<'_> {
             .env("GIT_ADVICE", "0")
             .envs(self.envs.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.dir)
+            // Ctrl-C is for kapell, which ends in good order; git must not stop half-way.
+            .process_group(0)
             .arg("--no-pager");
         for setting in HARDENED {
             command.arg("-c").arg(setting);

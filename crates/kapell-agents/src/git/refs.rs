@@ -29,7 +29,16 @@ pub(crate) enum RefValue {
 
 /// Reads at most `limit` bytes of a regular file, without following a link or blocking on a FIFO.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    read_regular(path, limit, OFlags::NOFOLLOW)
+}
+
+/// Reads a configuration file, which may be a link, as people keep theirs; `None` if it is not there.
+pub(crate) fn read_config_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    absent_is_none(read_regular(path, SMALL, OFlags::empty()))
+}
+
+fn read_regular(path: &Path, limit: u64, extra: OFlags) -> io::Result<Vec<u8>> {
+    let flags = (OFlags::NONBLOCK | extra).bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() || meta.len() > limit {

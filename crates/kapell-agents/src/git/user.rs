@@ -288,7 +288,7 @@ impl UserRepo {
             return self.top.clone();
         }
         let main_is_bare =
-            fs::read(self.common.join("config")).is_ok_and(|text| Config::parse(&text).is_true("core.bare"));
+            read_config(&self.common.join("config")).is_ok_and(|config| config.is_true("core.bare"));
         let parent = self.common.parent()?;
         (self.common.file_name() == Some(OsStr::new(".git")) && !main_is_bare).then(|| parent.to_path_buf())
     }
@@ -299,8 +299,7 @@ impl UserRepo {
     /// at the environment. The first that gives a value wins.
     #[must_use]
     pub fn identity(&self, more: &[PathBuf]) -> Identity {
-        let others: Vec<_> =
-            more.iter().filter_map(|path| fs::read(path).ok()).map(|text| Config::parse(&text)).collect();
+        let others: Vec<_> = more.iter().filter_map(|path| read_config(path).ok()).collect();
         let find = |name: &str| {
             std::iter::once(&self.config)
                 .chain(&others)
@@ -316,11 +315,8 @@ fn looks_like_git_dir(dir: &Path) -> bool {
 }
 
 fn read_config(path: &Path) -> Result<Config> {
-    match fs::read(path) {
-        Ok(text) => Ok(Config::parse(&text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(error) => Err(at(path, DOING)(error)),
-    }
+    let text = refs::read_config_file(path).map_err(at(path, DOING))?;
+    Ok(text.map(|text| Config::parse(&text)).unwrap_or_default())
 }
 
 /// Reads a file that holds one path and a newline.

@@ -3,7 +3,7 @@
 mod capture; // the submitted commit
 mod carry; // ignored files from the user's checkout
 pub(crate) mod dotgit; // the `.git` that an agent gets
-mod permissions; // ground: modes of whole trees
+mod permissions; // ground: modes and sizes of whole trees
 mod pool; // making, resetting, finding again
 mod remove; // deleting what an agent has filled
 mod salvage;

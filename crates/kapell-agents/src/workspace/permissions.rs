@@ -1,4 +1,4 @@
-//! Permissions of whole trees.
+//! Permissions and sizes of whole trees.
 
 use std::{
     fs, io,
@@ -45,4 +45,17 @@ fn set(path: &Path, is_dir: bool, new_mode: &impl Fn(u32, bool) -> u32) -> io::R
     let mode = fs::symlink_metadata(path)?.permissions().mode() & 0o7777;
     let wanted = new_mode(mode, is_dir);
     if wanted == mode { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
+}
+
+/// Adds up the sizes of all files below `path`, in bytes.
+pub(crate) fn size_of(path: &Path) -> u64 {
+    let mut dirs = vec![path.to_path_buf()];
+    let mut bytes = 0;
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.metadata() else { continue };
+            if meta.is_dir() { dirs.push(entry.path()) } else { bytes += meta.len() }
+        }
+    }
+    bytes
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     dotgit::{self, DirId},
-    permissions::{make_readable, set_read_only},
+    permissions::{make_readable, set_read_only, size_of},
     remove::remove_tree,
 };
 use crate::git::{Error, ErrorKind, House, Identity, Result, error::at, house::replace, refs::read_small};
@@ -417,6 +417,18 @@ impl Pool {
             }
         }
         Ok(deleted)
+    }
+
+    /// Returns for whom each workspace is held, and the sizes of its files in bytes.
+    ///
+    /// It looks at every file, so it is for a person who asks, or for a clean-up.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the pool cannot be read.
+    pub fn usage(&self) -> Result<Vec<(Option<Owner>, u64)>> {
+        let slots = self.slots()?;
+        Ok(slots.iter().map(|slot| (read_meta(slot).and_then(|meta| meta.owner), size_of(slot))).collect())
     }
 
     /// Returns the directory of the pool.

@@ -7,7 +7,10 @@ use std::{
 
 use kapell_core::id::Oid;
 
-use super::pool::{Kind, Owner, Pool, Workspace};
+use super::{
+    permissions::size_of,
+    pool::{Kind, Owner, Pool, Workspace},
+};
 use crate::git::{House, Result, Signature, error::at, printable, process::Call, salvage_ref};
 
 const REFS: &str = "refs/kapell/salvage/";
@@ -134,19 +137,6 @@ fn remove_tree_named(dir: &Path, name: &str) -> Result<()> {
 fn modified(path: &Path) -> i64 {
     use std::os::unix::fs::MetadataExt;
     fs::symlink_metadata(path).map_or(0, |meta| meta.ctime())
-}
-
-/// Adds up the sizes of all files below `path`, in bytes.
-fn size_of(path: &Path) -> u64 {
-    let mut dirs = vec![path.to_path_buf()];
-    let mut bytes = 0;
-    while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            if meta.is_dir() { dirs.push(entry.path()) } else { bytes += meta.len() }
-        }
-    }
-    bytes
 }
 
 impl Workspace {

@@ -58,6 +58,16 @@ impl Workspace {
         call().timeout(SECOND_LOOK).finish()
     }
 
+    /// Makes sure that a program can be started in the top directory, which an agent may have shut.
+    fn open_top(&self) -> io::Result<()> {
+        let tree = self.tree();
+        let mode = fs::symlink_metadata(&tree)?.permissions().mode();
+        if mode & 0o500 == 0o500 {
+            return Ok(());
+        }
+        fs::set_permissions(&tree, fs::Permissions::from_mode(mode | 0o700))
+    }
+
     /// Removes the lock that a git process of ours left when it was killed.
     ///
     /// Nobody else can hold it: the index lies beside the tree, and the workspace is locked.
@@ -70,6 +80,7 @@ impl Workspace {
     /// Compares the files with the index; ignored ones do not count.
     pub(super) fn scan(&self) -> Result<Scan> {
         let tree = self.tree();
+        self.open_top().map_err(at(&tree, "read the workspace"))?;
         let look = || {
             self.patiently(|| self.git("ls-files").args(["-z", "-t", "-o", "-m", "-d", "--exclude-standard"]))
         };

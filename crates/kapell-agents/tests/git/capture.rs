@@ -309,3 +309,18 @@ fn a_read_only_workspace_gives_nothing_and_reports_changes() {
     assert_eq!(read(&tree, "a.txt"), "a\n");
     assert_eq!(capture(&again).commit, None);
 }
+
+#[test]
+fn a_workspace_that_was_shut_is_opened_again() {
+    let world = World::new(&[("a.txt", "a\n"), ("d/b.txt", "b\n")]);
+    let workspace = world.pool().acquire(&request(Kind::Clone, world.oid("HEAD"), 1)).unwrap();
+    let tree = workspace.tree();
+    write(&tree, "d/new.txt", "n\n");
+    for name in ["d/new.txt", "d", ""] {
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let captured = capture(&workspace);
+    assert_eq!(told(&captured), ["A d/new.txt +1 -0"]);
+    let patch = world.house().patch(captured.base, captured.commit.unwrap()).unwrap();
+    assert!(String::from_utf8(patch).unwrap().contains("+++ b/d/new.txt\n@@ -0,0 +1 @@\n+n\n"));
+}

@@ -175,3 +175,22 @@ fn a_base_that_is_not_there_is_told() {
     assert_eq!(kind(world.pool().acquire(&request(Kind::Clone, missing, 1))), "MissingObject");
     assert_eq!(kind(house.begin_run(&world.user(), RUN, missing)), "MissingObject");
 }
+
+#[test]
+fn configuration_that_is_a_link_is_read_and_one_that_never_ends_is_not() {
+    let world = World::new(&[("a", "a\n")]);
+    let config = world.user_dir.join(".git/config");
+    fs::rename(&config, world.path("dotfiles")).unwrap();
+    std::os::unix::fs::symlink(world.path("dotfiles"), &config).unwrap();
+    assert_eq!(world.user().identity(&[]).name, "Ada");
+    fs::remove_file(&config).unwrap();
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &config, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(kind(UserRepo::discover(&world.user_dir)), "Io");
+    // Values of the repository win over those of the person's own files.
+    fs::remove_file(&config).unwrap();
+    fs::write(&config, "[user]\n\temail = here@example.org\n").unwrap();
+    fs::write(world.path("global"), "[user]\n\tname = Bob\n\temail = there@example.org\n").unwrap();
+    let who = world.user().identity(&[world.path("none"), world.path("global")]);
+    assert_eq!((who.name.as_str(), who.email.as_str()), ("Bob", "here@example.org"));
+}

@@ -85,6 +85,7 @@ fn a_workspace_is_found_again_after_a_crash() {
     drop(workspace);
     write(&world.path("pool"), "clone-1/index.lock", "");
     assert_eq!(pool.abandoned().unwrap(), [owner(7)]);
+    assert!(matches!(pool.usage().unwrap()[..], [(Some(held), size)] if held == owner(7) && size > 100));
     let found = pool.find(owner(7)).unwrap().unwrap();
     assert_eq!(told(&capture(&found)), ["M a.txt +1 -1"]);
     assert!(pool.find(owner(8)).unwrap().is_none());
