@@ -1,2 +1,31 @@
 //! Chores of the kapell workspace.
-fn main() {}
+//!
+//! The everyday ones are part of `.ci/run`; the slow regimes stand beside it.
+#![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
+
+mod kill;
+mod shell;
+
+use anyhow::bail;
+
+const USAGE: &str = "\
+usage: cargo xtask CHORE
+
+  bench [--peers]      builds and runs the measurements
+  kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice";
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["kill", rest @ ..] => kill::run(rest),
+        ["bench", rest @ ..] => {
+            shell::cargo(&[&["run", "--release", "--quiet", "-p", "kapell-bench", "--"], rest].concat())
+        }
+        [] | ["--help"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("{USAGE}"),
+    }
+}
