@@ -1,0 +1,6 @@
+//! Schedules and estimates against plans whose answers are known.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod estimate;
+mod plans;
+mod schedule;
