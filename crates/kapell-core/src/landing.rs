@@ -157,6 +157,9 @@ pub struct Landing {
     search: Option<Search>,
     probes: u32,
     flaky: u32,
+    /// Whether verdicts of before may not be used again, since what they hung on may have been mended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    afresh: bool,
 }
 
 /// The most changes that are tried at once. Bounds the time that one red result costs.
@@ -175,6 +178,7 @@ impl Landing {
             search: None,
             probes: 0,
             flaky: 0,
+            afresh: false,
         }
     }
 
@@ -217,7 +221,8 @@ impl Landing {
                 return Wish::Nothing;
             }
             let entries = self.queue.iter().take(BATCH_MAX).copied().collect();
-            return Wish::Ask(Probe { id: ProbeId(self.probes), base: self.head, entries, repeat: false });
+            let repeat = self.afresh;
+            return Wish::Ask(Probe { id: ProbeId(self.probes), base: self.head, entries, repeat });
         };
         if search.green > search.landed {
             let tips = (search.landed..search.green).map(|at| (search.entries[at].task, search.tips[at]));
@@ -278,9 +283,10 @@ impl Landing {
         self.search.as_ref().is_some_and(|search| search.asked.is_some())
     }
 
-    /// Tries everything again, the origin too, as if nothing were known.
+    /// Tries everything again, the origin too, as if nothing were known, until something is green.
     pub(crate) fn start_over(&mut self) {
         self.origin_is_green = None;
+        self.afresh = true;
         if let Some(search) = self.search.take() {
             for entry in search.entries[search.landed..].iter().rev() {
                 self.queue.push_front(*entry);
@@ -316,7 +322,10 @@ impl Landing {
         search.asked = None;
         match probed {
             Probed::Conflict { index, paths } => self.conflict(*index, paths),
-            Probed::Green { tips } => self.advance(true, tips),
+            Probed::Green { tips } => {
+                self.afresh = false;
+                self.advance(true, tips);
+            }
             Probed::Red { tips, message } => {
                 search.message.clone_from(message);
                 self.advance(false, tips);
@@ -367,7 +376,8 @@ impl Landing {
             Stage::Partner { culprit, lo, hi } => with(lo.midpoint(hi), culprit),
             Stage::Origin { .. } => (self.origin, Vec::new()),
         };
-        Probe { id, base, entries, repeat: matches!(search.stage, Stage::Repeat { .. }) }
+        let repeat = self.afresh || matches!(search.stage, Stage::Repeat { .. });
+        Probe { id, base, entries, repeat }
     }
 
     /// A conflict with an entry before it sends the later one back to the queue, to be tried on the new tip; a conflict
@@ -381,6 +391,8 @@ impl Landing {
                 self.queue.push_front(entry);
             }
             Stage::Batch | Stage::Bisect { .. } | Stage::Repeat { .. } => {
+                // What has landed has been merged before: if that no longer goes, what comes after it waits for it.
+                let index = index.max(search.landed);
                 search.verdict = Some((index, Blame::Conflict(paths.to_vec())));
             }
             // Without what landed before it the culprit does not even merge: it belongs to the last of that.

@@ -165,6 +165,26 @@ fn a_red_base_blames_nobody() {
 }
 
 #[test]
+fn what_has_landed_is_never_sent_back() {
+    let mut landing = Landing::new(tip(&[]));
+    for task in 0..3 {
+        landing.push(Entry { task: TaskId(task), commit: oid(task as usize) });
+    }
+    let ask = |landing: &mut Landing, answer: &dyn Fn(Vec<Oid>) -> Probed| {
+        let Wish::Ask(probe) = landing.wish() else { panic!("{:?}", landing.wish()) };
+        landing.ask(&probe);
+        let tips = (0..probe.entries.len()).map(|at| oid(100 + at)).collect();
+        landing.answer(probe.id, &answer(tips));
+    };
+    ask(&mut landing, &|tips| Probed::Red { tips, message: "red".to_owned() });
+    ask(&mut landing, &|tips| Probed::Green { tips });
+    landing.landed(TaskId(0), oid(100));
+    // The world contradicts itself: what was merged, tried and landed is said to conflict.
+    ask(&mut landing, &|_| Probed::Conflict { index: 0, paths: vec![] });
+    assert!(matches!(landing.wish(), Wish::SendBack { task: TaskId(1), .. }), "{:?}", landing.wish());
+}
+
+#[test]
 fn a_change_taken_out_does_not_land() {
     let mut landing = Landing::new(tip(&[]));
     for task in 0..3 {

@@ -194,6 +194,7 @@ impl Run {
         let merging = self.merge_under_way().is_some();
         let legal = match (&self.phase, event) {
             _ if !self.created => matches!(event, Event::Created { .. }),
+            (_, Event::Created { .. }) => false,
             (_, Event::Opened { .. }) => true,
             (_, Event::MergeStarted { .. }) => !merging,
             (_, Event::Merged { .. }) => merging,

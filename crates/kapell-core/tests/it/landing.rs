@@ -306,8 +306,8 @@ fn a_red_base_pauses_the_run_and_a_resume_tries_all_again() {
     "), @"
     > 00:06 resume
     event  resumed
-    event  probe_asked 3 on base: a+b
-    effect probe 3 on base: a+b
+    event  probe_asked 3 on base: a+b again
+    effect probe 3 on base: a+b again
     > 00:07 probe green
     event  probed outcome.green.tips=[eac220,c01120] probe=3
     event  landing_started from=base to=c01120

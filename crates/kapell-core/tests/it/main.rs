@@ -8,8 +8,11 @@ mod story; // given, when, then
 mod table; // every transition and every rejection of one
 mod wire; // events and commands as text and back
 
+mod durable; // rows and snapshots
 mod flow; // needs, conditions, outputs
 mod landing; // the merge queue
 mod limits; // claims, slots, budgets
 mod people; // gates, pause, cancel, sagas, revisions, merges
+mod property; // random plans and commands
 mod recover; // failures and what follows
+mod scale; // large graphs
