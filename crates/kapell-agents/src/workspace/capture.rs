@@ -236,19 +236,6 @@ impl House {
     }
 }
 
-impl House {
-    /// Returns the patch between two commits or trees, as `git apply` takes it.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::OutputTooLarge`] above 256 MiB, or why git cannot compare them.
-    pub fn patch(&self, from: Oid, to: Oid) -> Result<Vec<u8>> {
-        let call = self.call("diff-tree").args(["-r", "-p", "--binary", "--full-index", "--no-color"]);
-        let call = call.args(["--no-ext-diff", "--no-textconv", "-M"]);
-        call.args([from.to_string(), to.to_string()]).run()
-    }
-}
-
 /// Reads `git diff-tree -z --raw --numstat`: all raw records, then all counts, in the same order.
 fn parse_changes(out: &[u8]) -> Vec<Change> {
     let mut changes = Vec::new();
