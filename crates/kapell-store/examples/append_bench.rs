@@ -215,7 +215,8 @@ fn reading(dir: &Path) {
 }
 
 fn main() {
-    let dir = std::env::args().nth(1).map_or_else(|| PathBuf::from("target/append_bench"), PathBuf::from);
+    let dir = std::env::args().nth(1).map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let dir = dir.join(format!("append_bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let mut chain = Chain::new(1);
     measure("sequential", &dir, (0..1_000).map(|_| vec![chain.next(1)]).collect());
@@ -227,4 +228,5 @@ fn main() {
     let turns: Vec<_> = turns.collect();
     measure("1,000 runs", &dir, turns);
     reading(&dir);
+    std::fs::remove_dir_all(&dir).unwrap();
 }

@@ -65,6 +65,9 @@ pub use transfer::{ExportError, ImportError, ImportErrorKind, Transferred};
 pub use verify::{Expected, Report, Scope};
 pub use writer::WRITER_THREAD;
 
+/// A tail of more rows than this is folded on opening.
+const TAIL_MAX: u64 = 256;
+
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -141,7 +144,8 @@ impl Store {
         let first = schema::connect(&journal, Access::Read, options.busy)?;
         schema::check_marks(&first, &journal)?;
         let artifacts = Artifacts::new(place.artifacts());
-        if entered.alone {
+        let alone = entered.alone;
+        if alone {
             artifacts.sweep();
             snapshots::sweep(&place.snapshots());
         }
@@ -158,6 +162,10 @@ impl Store {
             options,
             _entered: entered,
         };
+        // After a crash every look at a run would go through the tail.
+        if alone && store.readers.tail()? > TAIL_MAX {
+            store.fold()?;
+        }
         let opened = Opened { created, torn_frames: scan.torn_frames, torn_bytes: scan.torn_bytes };
         Ok((store, opened))
     }

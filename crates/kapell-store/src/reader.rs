@@ -68,6 +68,20 @@ impl RowRef<'_> {
     }
 }
 
+impl RowRef<'_> {
+    /// Copies the row over `row`, whose memory is used again.
+    pub fn copy_to(&self, row: &mut Row) {
+        (row.run, row.n, row.at, row.elapsed) = (self.run, self.n, self.at, self.elapsed);
+        (row.prev, row.hash) = (self.prev, self.hash);
+        for (text, from) in
+            [(&mut row.actor, self.actor), (&mut row.cause, self.cause), (&mut row.body, self.body)]
+        {
+            text.clear();
+            text.push_str(from);
+        }
+    }
+}
+
 pub(crate) fn row_ref<'r>(run: RunId, row: &'r rusqlite::Row<'_>) -> rusqlite::Result<RowRef<'r>> {
     let text = |column| -> rusqlite::Result<&'r str> { Ok(row.get_ref(column)?.as_str()?) };
     let blob = |column| -> rusqlite::Result<Digest> { row.get(column).map(Digest) };
@@ -156,6 +170,17 @@ impl Readers {
             self.idle.give_back(generation, connection);
         }
         seen
+    }
+
+    /// Returns how many decisions are not folded into the index.
+    pub(crate) fn tail(&self) -> Result<u64, JournalError> {
+        self.with(|connection| {
+            let sql = "SELECT coalesce(max(pos) - (SELECT pos FROM indexed), 0) FROM decisions";
+            let tail: i64 = connection
+                .query_row(sql, [], |row| row.get(0))
+                .map_err(database(&self.path, "reading the end of the journal"))?;
+            Ok(tail.max(0).unsigned_abs())
+        })
     }
 
     /// Visits the decisions of `run` after `after`, checking that each follows the one before.

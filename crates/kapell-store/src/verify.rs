@@ -7,7 +7,8 @@ use std::{
 
 use kapell_core::{
     id::{Digest, RunId},
-    journal::{BrokenChain, BrokenChainKind, Version},
+    journal::{BrokenChain, BrokenChainKind, Row, Version},
+    time::{Elapsed, Wall},
 };
 use kapell_engine::port::journal::{JournalError, JournalErrorKind};
 use rusqlite::Connection;
@@ -57,7 +58,7 @@ pub(crate) fn verify(
     scope: Scope,
     expected: &[Expected],
 ) -> Result<Report, JournalError> {
-    let mut check = Check { path, names: names(path, connection)?, ..Check::new(path) };
+    let mut check = Check { names: names(path, connection)?, all: scope == Scope::All, ..Check::new(path) };
     if scope == Scope::All {
         check_file(path, connection)?;
         check_schema(path, connection)?;
@@ -85,11 +86,15 @@ struct Check<'a> {
     names: HashMap<i64, RunId>,
     heads: BTreeMap<RunId, (Version, Digest)>,
     wanted: BTreeMap<(RunId, Version), Digest>,
+    /// All runs are verified, and the index with them.
+    all: bool,
     /// Where each decision of each run stands, to hold the index against.
     places: HashMap<(i64, i64), i64>,
     decisions: u64,
     bytes: u64,
     last: i64,
+    /// The row at hand; kept, so that its texts need no new memory for each row.
+    row: Row,
 }
 
 impl<'a> Check<'a> {
@@ -99,10 +104,12 @@ impl<'a> Check<'a> {
             names: HashMap::new(),
             heads: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            all: false,
             places: HashMap::new(),
             decisions: 0,
             bytes: 0,
             last: 0,
+            row: empty_row(),
         }
     }
 
@@ -137,7 +144,8 @@ impl<'a> Check<'a> {
     fn row(&mut self, row: &RowRef<'_>, id: i64, pos: i64) -> Result<(), JournalError> {
         let (n, hash) = self.heads.get(&row.run).copied().unwrap_or((Version(0), Digest::ZERO));
         let broken = |broken| fault(self.path, JournalErrorKind::Broken(broken));
-        row.to_row().check_follows(n, hash).map_err(broken)?;
+        row.copy_to(&mut self.row);
+        self.row.check_follows(n, hash).map_err(broken)?;
         if let Some(expected) = self.wanted.remove(&(row.run, row.n))
             && expected != row.hash
         {
@@ -145,7 +153,9 @@ impl<'a> Check<'a> {
             return Err(broken(BrokenChain { run: row.run, n: row.n, kind }));
         }
         self.heads.insert(row.run, (row.n, row.hash));
-        self.places.insert((id, row.n.0.cast_signed()), pos);
+        if self.all {
+            self.places.insert((id, row.n.0.cast_signed()), pos);
+        }
         self.decisions += 1;
         self.bytes += row.body.len() as u64;
         Ok(())
@@ -211,6 +221,20 @@ impl<'a> Check<'a> {
             }
         }
         Ok(())
+    }
+}
+
+fn empty_row() -> Row {
+    Row {
+        run: RunId([0; 16]),
+        n: Version(0),
+        at: Wall(0),
+        elapsed: Elapsed(0),
+        actor: String::new(),
+        cause: String::new(),
+        prev: Digest::ZERO,
+        hash: Digest::ZERO,
+        body: String::new(),
     }
 }
 

@@ -89,7 +89,7 @@ fn scan_once(path: &Path) -> Result<Result<Scan, Damage>, JournalError> {
     loop {
         let got = read_fully(&mut file, &mut frame).map_err(&failed)?;
         if got < frame.len() {
-            log.partial(got as u64);
+            log.partial(&frame[..got]);
             return Ok(log.verdict());
         }
         log.frame(&frame);
@@ -187,9 +187,11 @@ impl Log {
     }
 
     /// The file ends within a frame.
-    fn partial(&mut self, got: u64) {
-        if got > 0 && self.torn.1 == self.at {
-            self.torn = (self.torn.0 + 1, self.at + got);
+    fn partial(&mut self, got: &[u8]) {
+        let salts = self.header[16..24].iter().zip(got.iter().skip(8));
+        let begun = got.iter().any(|byte| *byte != 0) && salts.into_iter().all(|(salt, byte)| salt == byte);
+        if begun && self.torn.1 == self.at {
+            self.torn = (self.torn.0 + 1, self.at + got.len() as u64);
         }
     }
 

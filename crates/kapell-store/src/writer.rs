@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashSet,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -37,13 +38,22 @@ const BATCH_ROWS: usize = 1_024;
 const BATCH_BYTES: usize = 8 << 20;
 
 /// The tail is folded when it has so many rows ...
-const FOLD_ROWS: u64 = 4_096;
+const FOLD_ROWS: u64 = 8_192;
 
 /// ... or when something has waited for it so long.
 const FOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// The write-ahead log is moved to the main file when it has so many frames (4 MiB of pages).
 const CHECKPOINT_FRAMES: i64 = 1_024;
+
+/// The log is lengthened by at least so much at a time, and only up to [`LENGTHEN_MAX`].
+const LENGTHEN_MIN: u64 = 256 << 10;
+
+/// A little more than [`CHECKPOINT_FRAMES`] need.
+const LENGTHEN_MAX: u64 = 5 << 20;
+
+/// How long the writer looks for more work before it sleeps.
+const SPIN: Duration = Duration::from_micros(30);
 
 /// SQLite's own limit for a text is 1 GB.
 const BODY_MAX: usize = 512 << 20;
@@ -227,11 +237,7 @@ impl Loop {
     fn serve(&mut self, session: &mut Session<'_>) -> Stop {
         let mut fold_at: Option<Instant> = None;
         loop {
-            let first = match (self.held.take(), fold_at) {
-                (Some(job), _) => Ok(job),
-                (None, None) => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                (None, Some(at)) => self.queue.recv_timeout(at.saturating_duration_since(Instant::now())),
-            };
+            let first = self.next_job(fold_at);
             let mut batch = Vec::new();
             let mut folds = Vec::new();
             let mut closing = false;
@@ -248,7 +254,7 @@ impl Loop {
             }
             let due = fold_at.is_some_and(|at| at <= Instant::now());
             if due || closing || !folds.is_empty() || session.ledger.tail() >= FOLD_ROWS {
-                let folded = self.fold(session);
+                let folded = self.fold(session, !folds.is_empty());
                 let failed = folded.as_ref().is_err_and(|error| needs_recovery(&error.kind));
                 for done in folds {
                     let _ = done.send(folded.clone());
@@ -268,6 +274,29 @@ impl Loop {
             if session.checkpoint_if_due().is_err_and(|error| needs_recovery(&error.kind)) {
                 return Stop::Failed(session.wrote);
             }
+        }
+    }
+
+    /// Waits for a job, at most until `fold_at`.
+    fn next_job(&mut self, fold_at: Option<Instant>) -> Result<Job, RecvTimeoutError> {
+        if let Some(job) = self.held.take() {
+            return Ok(job);
+        }
+        // What is appended next often hangs on what was just acknowledged, and is there before a sleeping thread
+        // could be woken. Without a recent commit there is no spinning.
+        if fold_at.is_some() {
+            let begin = Instant::now();
+            while begin.elapsed() < SPIN {
+                match self.queue.try_recv() {
+                    Ok(job) => return Ok(job),
+                    Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                    Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                }
+            }
+        }
+        match fold_at {
+            None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(at) => self.queue.recv_timeout(at.saturating_duration_since(Instant::now())),
         }
     }
 
@@ -368,8 +397,9 @@ impl Loop {
         if begun { session.commit() } else { Ok(()) }
     }
 
-    fn fold(&mut self, session: &mut Session<'_>) -> Result<(), JournalError> {
-        if session.ledger.is_folded() {
+    /// Brings the index up to date: with what this writer has appended, or, if `asked`, with whatever is there.
+    fn fold(&mut self, session: &mut Session<'_>, asked: bool) -> Result<(), JournalError> {
+        if !asked && session.ledger.is_folded() {
             return Ok(());
         }
         let folded = session.begin().and_then(|()| session.ledger.fold()).and_then(|()| session.commit());
@@ -402,6 +432,9 @@ struct Session<'c> {
     commit: Statement<'c>,
     /// A transaction was begun on this connection, and may have left frames in the log.
     wrote: bool,
+    /// The log, and its length when it was last looked at.
+    log: Option<(File, u64)>,
+    commits: u32,
     /// Rows written since the length of the write-ahead log was last asked for.
     rows: usize,
     /// The frames at which the next checkpoint is due: later if the last could not move all.
@@ -418,6 +451,8 @@ impl<'c> Session<'c> {
             begin: connection.prepare("BEGIN IMMEDIATE").map_err(&failed)?,
             commit: connection.prepare("COMMIT").map_err(&failed)?,
             wrote: false,
+            log: None,
+            commits: 0,
             rows: 0,
             checkpoint_at: CHECKPOINT_FRAMES,
         })
@@ -426,11 +461,38 @@ impl<'c> Session<'c> {
     fn begin(&mut self) -> Result<(), JournalError> {
         self.begin.execute([]).map_err(database(self.path, "starting to write"))?;
         self.wrote = true;
+        // Nothing depends on it.
+        let _ = self.lengthen_log();
         self.ledger.catch_up()
     }
 
     fn commit(&mut self) -> Result<(), JournalError> {
         self.commit.execute([]).map_err(database(self.path, "making decisions durable")).map(drop)
+    }
+
+    /// Writes zeros behind the end of the log, if commits have made it longer since the last time.
+    ///
+    /// A sync of a file that has grown must write its new length, too, which costs a second write to the disk. A
+    /// sync of bytes that were there before does not. The write lock is held, and only bytes behind the end are
+    /// written, where no frame is; what is read of a log ends at the first frame that does not fit.
+    fn lengthen_log(&mut self) -> std::io::Result<()> {
+        self.commits = self.commits.saturating_add(1);
+        // A process that appends a few decisions and ends has no use for it.
+        if self.commits < 8 {
+            return Ok(());
+        }
+        if self.log.is_none() {
+            let file = OpenOptions::new().write(true).open(wal::path_of(self.path))?;
+            self.log = Some((file, 0));
+        }
+        let Some((file, seen)) = &mut self.log else { return Ok(()) };
+        let length = file.metadata()?.len();
+        if length > *seen && length < LENGTHEN_MAX {
+            let more = length.clamp(LENGTHEN_MIN, 4 * LENGTHEN_MIN).min(LENGTHEN_MAX - length);
+            file.write_all_at(&vec![0; usize::try_from(more).unwrap_or(0)], length)?;
+            *seen = length + more;
+        }
+        Ok(())
     }
 
     fn roll_back(&mut self) {

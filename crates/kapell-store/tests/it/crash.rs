@@ -185,3 +185,23 @@ fn what_unfinished_writes_left_is_swept_by_the_next_who_is_alone() {
     drop(open(dir.path()));
     assert!(!left.exists());
 }
+
+#[test]
+fn a_long_tail_that_a_crash_has_left_is_folded_on_opening() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut chain = Chain::new(1);
+    append(&store, chain.next(600)).unwrap();
+    // What is on the disk now is what a crash would leave.
+    for name in ["journal.sqlite", "journal.sqlite-wal"] {
+        fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let alone = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    let other = open(copy.path());
+    drop(alone);
+    let sqlite = rusqlite::Connection::open(copy.path().join("journal.sqlite")).unwrap();
+    let indexed: i64 = sqlite.query_row("SELECT pos FROM indexed", [], |row| row.get(0)).unwrap();
+    assert_eq!(indexed, 600);
+    other.verify(Scope::All, &[]).unwrap();
+}

@@ -31,6 +31,8 @@ fn directory() -> tempfile::TempDir {
 struct Sample {
     main: Vec<u8>,
     log: Vec<u8>,
+    /// How many zeros stood behind the log.
+    zeros: usize,
     expected: Vec<Expected>,
     readable: Readable,
 }
@@ -85,11 +87,15 @@ impl Sample {
             store
         };
         let main = fs::read(dir.path().join("journal.sqlite")).unwrap();
-        let log = fs::read(dir.path().join("journal.sqlite-wal")).unwrap_or_default();
+        let mut log = fs::read(dir.path().join("journal.sqlite-wal")).unwrap_or_default();
         assert_eq!(log.is_empty(), closed);
+        // The writer has lengthened it by zeros, which say nothing wherever they are changed.
+        let written = log.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let frames = written.saturating_sub(32).div_ceil(FRAME);
+        let zeros = log.split_off(if closed { 0 } else { 32 + frames * FRAME }).len();
         let expected =
             chains.iter().map(|chain| Expected { run: chain.run, n: chain.n, hash: chain.hash }).collect();
-        Self { main, log, expected, readable: readable(&store).unwrap() }
+        Self { main, log, zeros, expected, readable: readable(&store).unwrap() }
     }
 
     /// Says what is found when these are the files; `None` if all that can be read is as it was.
@@ -158,6 +164,13 @@ fn the_whole_journal_has_nothing_to_be_found() {
         let sample = Sample::new(closed);
         let dir = directory();
         assert_eq!(sample.look(dir.path(), &sample.main, &sample.log), None);
+        if !closed {
+            assert!(sample.zeros > 1000);
+            for zeros in [1, 20, 32, FRAME, sample.zeros] {
+                let log = [&sample.log[..], &vec![0; zeros]].concat();
+                assert_eq!(sample.look(dir.path(), &sample.main, &log), None);
+            }
+        }
     }
 }
 
