@@ -226,6 +226,50 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_may_be_reached_and_not_passed() {
+        let limits = Limits { usd_micros: Some(10), tokens: Some(100), ..Limits::default() };
+        let mut ledger = Ledger::new(&limits);
+        let all = Amount { usd_micros: 10, tokens: 100 };
+        assert_eq!(ledger.is_left(), Ok(()));
+        assert_eq!(ledger.fits(all), Ok(()));
+        assert_eq!(ledger.fits(all + Amount { usd_micros: 1, tokens: 0 }), Err(Exceeded::Usd));
+        assert_eq!(ledger.fits(all + Amount { usd_micros: 0, tokens: 1 }), Err(Exceeded::Tokens));
+        ledger.reserve(Amount { usd_micros: 9, tokens: 99 });
+        assert_eq!(ledger.is_left(), Ok(()));
+        ledger.reserve(Amount { usd_micros: 0, tokens: 1 });
+        assert_eq!(ledger.is_left(), Err(Exceeded::Tokens));
+        ledger.reserve(Amount { usd_micros: 1, tokens: 0 });
+        assert_eq!(ledger.is_left(), Err(Exceeded::Usd));
+        assert_eq!(ledger.reserved(), all);
+        ledger.settle(all, Amount { usd_micros: 2, tokens: 100 });
+        assert_eq!(
+            (ledger.spent(), ledger.reserved()),
+            (Amount { usd_micros: 2, tokens: 100 }, Amount::ZERO)
+        );
+        assert_eq!(ledger.is_left(), Err(Exceeded::Tokens));
+        ledger.set_limits(&Limits::default());
+        assert_eq!(ledger.is_left(), Ok(()));
+        // A budget of nothing does not keep out what costs nothing.
+        assert_eq!(Ledger::new(&Limits { usd_micros: Some(0), ..limits }).is_left(), Ok(()));
+    }
+
+    #[test]
+    fn amounts_are_never_below_zero_nor_beyond_their_range() {
+        let (small, large) =
+            (Amount { usd_micros: 1, tokens: 5 }, Amount { usd_micros: 4, tokens: u64::MAX });
+        assert_eq!(small - large, Amount::ZERO);
+        assert_eq!(large - small, Amount { usd_micros: 3, tokens: u64::MAX - 5 });
+        assert_eq!(small + large, Amount { usd_micros: 5, tokens: u64::MAX });
+        let mut sum = small;
+        sum += small;
+        assert_eq!(sum, Amount { usd_micros: 2, tokens: 10 });
+        sum -= small;
+        assert_eq!(sum, small);
+        assert!(!small.is_zero() && Amount::ZERO.is_zero());
+        assert!(!Amount { usd_micros: 0, tokens: 1 }.is_zero());
+    }
+
+    #[test]
     fn an_overrun_is_remembered_and_stops_paid_work_only() {
         let mut ledger = Ledger::new(&Limits { usd_micros: Some(10), ..Limits::default() });
         ledger.reserve(Amount { usd_micros: 10, tokens: 0 });

@@ -18,21 +18,47 @@ pub type ClaimSet = Arc<[String]>;
 /// It errs towards `true`: work that is wrongly held apart is only slower.
 #[must_use]
 pub fn overlap(a: &str, b: &str) -> bool {
-    let parts = |pattern: &'_ str| -> Vec<String> {
-        pattern.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect()
-    };
-    let (a, b) = (parts(a), parts(b));
-    if a.iter().chain(&b).any(|part| part.contains(['[', ']', '{', '}', '!', '\\']) || part == "..") {
+    if is_unknown(a) || is_unknown(b) {
         return true;
     }
-    // A pattern claims everything below what it matches, so once one of them is used up they meet.
+    // Most pairs part at a plain name before any wildcard: those are told apart without a table.
+    let (mut rest_a, mut rest_b) = (parts(a), parts(b));
+    loop {
+        let (before_a, before_b) = (rest_a.clone(), rest_b.clone());
+        match (rest_a.next(), rest_b.next()) {
+            // A pattern claims everything below what it matches, so once one of them is used up they meet.
+            (None, _) | (_, None) => return true,
+            (Some(x), Some(y)) if is_plain(x) && is_plain(y) => {
+                if x != y {
+                    return false;
+                }
+            }
+            _ => return meet(&before_a.collect::<Vec<_>>(), &before_b.collect::<Vec<_>>()),
+        }
+    }
+}
+
+fn parts(pattern: &str) -> impl Iterator<Item = &str> + Clone {
+    pattern.split('/').filter(|part| !part.is_empty() && *part != ".")
+}
+
+fn is_plain(part: &str) -> bool {
+    !part.contains(['*', '?'])
+}
+
+fn is_unknown(pattern: &str) -> bool {
+    pattern.contains(['[', ']', '{', '}', '!', '\\']) || parts(pattern).any(|part| part == "..")
+}
+
+/// Tells whether some path is matched by both lists of parts, or lies below what they match.
+fn meet(a: &[&str], b: &[&str]) -> bool {
     let mut reach = vec![vec![false; b.len() + 1]; a.len() + 1];
     for i in (0..=a.len()).rev() {
         for j in (0..=b.len()).rev() {
             reach[i][j] = match (a.get(i), b.get(j)) {
                 (None, _) | (_, None) => true,
-                (Some(x), _) if x == "**" => reach[i + 1][j] || reach[i][j + 1],
-                (_, Some(y)) if y == "**" => reach[i][j + 1] || reach[i + 1][j],
+                (Some(&"**"), _) => reach[i + 1][j] || reach[i][j + 1],
+                (_, Some(&"**")) => reach[i][j + 1] || reach[i + 1][j],
                 (Some(x), Some(y)) => reach[i + 1][j + 1] && parts_meet(x.as_bytes(), y.as_bytes()),
             };
         }
@@ -122,7 +148,53 @@ impl ClaimTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Tells whether `pattern` claims `path`, the slow way: it matches the path or something above it.
+    fn claims(pattern: &[&str], path: &[&str]) -> bool {
+        fn part(pattern: &[u8], text: &[u8]) -> bool {
+            match (pattern.first(), text.first()) {
+                (None, None) => true,
+                (Some(b'*'), _) => {
+                    part(&pattern[1..], text) || (!text.is_empty() && part(pattern, &text[1..]))
+                }
+                (Some(b'?'), Some(_)) => part(&pattern[1..], &text[1..]),
+                (Some(x), Some(y)) => x == y && part(&pattern[1..], &text[1..]),
+                _ => false,
+            }
+        }
+        match (pattern.first(), path.first()) {
+            (None, _) => true,
+            (Some(&"**"), _) => {
+                claims(&pattern[1..], path) || (!path.is_empty() && claims(pattern, &path[1..]))
+            }
+            (Some(x), Some(y)) => part(x.as_bytes(), y.as_bytes()) && claims(&pattern[1..], &path[1..]),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn two_patterns_that_claim_one_path_overlap(
+            a in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "*", "?", "a*", "*b", "?b", "**"]), 1..4),
+            b in prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", "*", "?", "a*", "*b", "?b", "**"]), 1..4),
+        ) {
+            // All paths of up to six parts over the names that could matter.
+            let names = ["a", "b", "ab", "bb"];
+            let mut paths: Vec<Vec<&str>> = vec![vec![]];
+            let mut shared = false;
+            for _ in 0..6 {
+                paths = paths.iter().flat_map(|path| names.map(|name| [&path[..], &[name]].concat())).collect();
+                shared |= paths.iter().any(|path| claims(&a, path) && claims(&b, path));
+                if shared {
+                    break;
+                }
+            }
+            prop_assert_eq!(overlap(&a.join("/"), &b.join("/")), shared);
+        }
+    }
 
     #[test]
     fn patterns_overlap_when_some_path_is_claimed_by_both() {

@@ -73,3 +73,21 @@ pub struct Now {
     /// How long the run has been executed so far.
     pub elapsed: Elapsed,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_points_add_up_and_do_not_overflow() {
+        assert_eq!(Millis::from_secs(2), Millis(2000));
+        assert!((Millis(1500).as_secs_f64() - 1.5).abs() < f64::EPSILON);
+        assert_eq!(std::time::Duration::from(Millis(7)).as_millis(), 7);
+        assert_eq!(Elapsed(5).after(Millis(6)), Elapsed(11));
+        assert_eq!(Elapsed(11).since(Elapsed(5)), Millis(6));
+        assert_eq!(Elapsed(5).since(Elapsed(11)), Millis(0));
+        assert_eq!(Elapsed(u64::MAX).after(Millis(1)), Elapsed(u64::MAX));
+        assert_eq!(Wall(-5).after(Millis(6)), Wall(1));
+        assert_eq!(Wall(i64::MAX - 1).after(Millis(u64::MAX)), Wall(i64::MAX));
+    }
+}

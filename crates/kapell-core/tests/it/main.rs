@@ -13,6 +13,7 @@ mod flow; // needs, conditions, outputs
 mod landing; // the merge queue
 mod limits; // claims, slots, budgets
 mod people; // gates, pause, cancel, sagas, revisions, merges
+mod plan; // what a plan may be
 mod property; // random plans and commands
 mod recover; // failures and what follows
 mod scale; // large graphs
