@@ -17,6 +17,8 @@ pub mod summary; // one run in one line, and lists of runs
 
 pub mod status; // where one run stands
 
+pub mod inbox; // what waits for a person
+
 pub mod logs; // events as lines
 
 pub mod progress; // the live display of a run

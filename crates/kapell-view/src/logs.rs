@@ -190,7 +190,10 @@ impl LogReader {
             Event::GateAnswered { gate, .. } => self.gates.get(gate).copied(),
             event => event.task(),
         };
-        let told = table::tell(self, event);
+        let mut told = table::tell(self, event);
+        if let (true, Ok(Actor::Person(who))) = (is_a_wish(event), row.actor.parse()) {
+            told.text.push_str(&format!(", by {}", visible(&who)));
+        }
         LogLine {
             n: row.n.0,
             at: row.at,
@@ -227,6 +230,19 @@ impl LogReader {
         let lines = self.read(row, events);
         events.iter().zip(lines).map(entry).collect()
     }
+}
+
+/// Tells whether it matters who wished for an event and the event does not say it.
+fn is_a_wish(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Created { .. }
+            | Event::Paused { .. }
+            | Event::Resumed { .. }
+            | Event::CancelRequested {}
+            | Event::MergeStarted { .. }
+            | Event::MergeUndone { .. }
+    )
 }
 
 /// Returns the fields of an event. In the journal they stand under its name.

@@ -9,7 +9,7 @@ use kapell_core::{
 
 use crate::{
     forecast::Forecast,
-    status::{Budget, OpenGate, gates},
+    status::{Budget, gates},
     summary::{RunPhase, Tally},
     text::{Line, Style, length, plural, short, shorten},
     untrusted::Untrusted,
@@ -43,7 +43,7 @@ pub fn lines(
     let mut head = vec![title(run, now)];
     let mut foot = vec![bar(&tally, screen.columns)];
     foot.extend(footer(run, forecast, screen.columns));
-    let open: Vec<Line> = gates(run).iter().flat_map(gate).collect();
+    let open: Vec<Line> = gates(run).iter().flat_map(|gate| gate.lines(screen.columns)).collect();
     // What waits for a person gives way last, for nothing else goes on without them.
     let left = screen.rows.saturating_sub(head.len() + foot.len());
     let gate_rows = open.len().min(left.max(2)) / 2 * 2;
@@ -140,16 +140,6 @@ fn task_line(
         TaskState::Submitted(_) => line.with(Style::Dim, "  being checked"),
         _ => line.with(Style::Warn, "  being taken back"),
     }
-}
-
-fn gate(gate: &OpenGate) -> Vec<Line> {
-    let choices: Vec<String> = gate.choices.iter().map(Untrusted::visible).collect();
-    let choices = if choices.is_empty() { String::new() } else { format!("  [{}]", choices.join(" | ")) };
-    vec![
-        Line::new(Style::Warn, format!("? {}", gate.task.visible()))
-            .with(Style::Plain, format!("  {}{choices}", gate.question.visible())),
-        Line::new(Style::Plain, "    ").with(Style::Strong, gate.command.clone()),
-    ]
 }
 
 fn footer(run: &Run, forecast: Option<&Forecast>, columns: usize) -> Vec<Line> {

@@ -14,6 +14,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("plan", of::<crate::plan::PlanView>()),
         ("status", of::<crate::status::StatusView>()),
         ("runs", of::<crate::summary::ListView>()),
+        ("inbox", of::<crate::inbox::InboxView>()),
         ("summary", of::<crate::summary::RunSummary>()),
         ("log", of::<crate::logs::LogEntry>()),
         ("report", of::<crate::report::Report>()),

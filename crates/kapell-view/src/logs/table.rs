@@ -58,7 +58,7 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
                 .forked_from
                 .map(|(run, n)| format!(", forked from {} at {n}", crate::text::short(run)))
                 .unwrap_or_default();
-            fact(S::Strong, format!("run created{forked}: {}", visible(&mission.objective)))
+            fact(S::Strong, format!("created{forked}: {}", visible(&mission.objective)))
         }
         Event::PlanAdopted { revision, plan } => {
             let tasks = plan
@@ -99,9 +99,9 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             let last = message.last_line();
             let said = if last.is_empty() { String::new() } else { format!(": {last}") };
             let (style, then) = recovery(reader, *then);
-            let cost = cost(*spent);
-            fact(style, format!("attempt {attempt} failed ({class}), {then}{said}{cost}"))
-                .saying(message.raw())
+            let cost = if spent.is_zero() { String::new() } else { format!(", {}", amount(*spent)) };
+            let text = format!("attempt {attempt} failed ({class}{cost}), {then}{said}");
+            fact(style, text).saying(message.raw())
         }
         Event::Woken { .. } => detail("the wait is over"),
         Event::Reused { from, at, landed, .. } => {
@@ -179,11 +179,10 @@ fn gave(outputs: &kapell_core::event::Outputs, spent: kapell_core::budget::Amoun
         let names: Vec<String> = outputs.keys().map(|name| visible(name)).collect();
         text.push_str(&format!(", gave {}", names.join(", ")));
     }
-    text + &cost(spent)
-}
-
-fn cost(spent: kapell_core::budget::Amount) -> String {
-    if spent.is_zero() { String::new() } else { format!(", cost {}", amount(spent)) }
+    if !spent.is_zero() {
+        text.push_str(&format!(", cost {}", amount(spent)));
+    }
+    text
 }
 
 fn probed(probe: kapell_core::id::ProbeId, outcome: &Probed) -> Told {

@@ -121,16 +121,17 @@ impl ReportBuilder {
         let is_notable = matches!(line.style, Style::Warn | Style::Bad | Style::Strong)
             || line.task.is_none()
             || matches!(event, Event::GateAnswered { .. });
-        let room = self.first.len() < TIMELINE_MAX;
-        if !room && !(is_notable && self.notable.len() < TIMELINE_MAX) {
+        let among_first = self.first.len() < TIMELINE_MAX;
+        let among_notable = is_notable && self.notable.len() < TIMELINE_MAX;
+        if !among_first && !among_notable {
             return;
         }
         let (n, elapsed_ms, event) = (line.n, line.elapsed.0, line.event.to_owned());
         let moment = Moment { n, elapsed_ms, task: line.name, event, text: line.text };
-        if is_notable && self.notable.len() < TIMELINE_MAX {
+        if among_notable {
             self.notable.push(moment.clone());
         }
-        if room {
+        if among_first {
             self.first.push(moment);
         }
     }

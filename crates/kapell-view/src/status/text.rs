@@ -20,7 +20,8 @@ fn field(name: &str, text: impl Into<String>) -> Line {
 }
 
 impl StatusView {
-    /// Returns the status as lines of at most `columns` (at least 40).
+    /// Returns the status as lines of at most `columns` (at least 40). Commands are never cut off, for they are to be
+    /// typed.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let columns = columns.max(40);
@@ -35,20 +36,18 @@ impl StatusView {
         tasks.push(Style::Dim, format!(" of {}", self.tally.tasks));
         lines.push(tasks);
         self.push_tasks(&mut lines);
-        for gate in &self.gates {
-            lines.extend(gate_lines(gate));
-        }
-        lines.extend(wrapped("budget", self.budget.parts(), columns));
+        let mut lines: Vec<Line> = lines.into_iter().map(|line| line.fit(columns)).collect();
+        lines.extend(self.gates.iter().flat_map(|gate| gate.lines(columns)));
+        let mut rest = wrapped("budget", self.budget.parts(), columns);
         if let Some(forecast) = &self.forecast {
-            lines.push(field("finish", format!("in {}", forecast.text())));
+            rest.push(field("finish", format!("in {}", forecast.text())));
         }
         if let Some(work) = &self.work {
-            lines.extend(work.lines(columns));
+            rest.extend(work.lines(columns));
         }
-        if let Some(command) = &self.next {
-            lines.push(next(&visible(command)));
-        }
-        lines.into_iter().map(|line| line.fit(columns)).collect()
+        lines.extend(rest.into_iter().map(|line| line.fit(columns)));
+        lines.extend(self.next.as_ref().map(|command| next(&visible(command))));
+        lines
     }
 
     fn head(&self) -> Line {
@@ -117,15 +116,17 @@ fn more(lines: &mut Vec<Line>, named: usize) {
     }
 }
 
-fn gate_lines(gate: &OpenGate) -> Vec<Line> {
-    let question = gate.question.visible();
-    let choices: Vec<String> = gate.choices.iter().map(Untrusted::visible).collect();
-    let choices = if choices.is_empty() { String::new() } else { format!("  [{}]", choices.join(" | ")) };
-    vec![
-        Line::new(Style::Warn, format!("  ? {}", gate.task.visible()))
-            .with(Style::Plain, format!("  {question}{choices}")),
-        Line::new(Style::Dim, "      ").with(Style::Strong, gate.command.clone()),
-    ]
+impl OpenGate {
+    /// Returns the question with its choices, cut to `columns`, and the command that answers it, in full.
+    #[must_use]
+    pub fn lines(&self, columns: usize) -> Vec<Line> {
+        let choices: Vec<String> = self.choices.iter().map(Untrusted::visible).collect();
+        let choices = if choices.is_empty() { String::new() } else { format!("  [{}]", choices.join(" | ")) };
+        let question = Line::new(Style::Warn, format!("  ? {}", self.task.visible()))
+            .with(Style::Plain, format!("  {}{choices}", self.question.visible()));
+        let command = Line::new(Style::Dim, "      ").with(Style::Strong, visible(&self.command));
+        vec![question.fit(columns), command]
+    }
 }
 
 impl Budget {

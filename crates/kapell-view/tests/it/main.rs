@@ -1,7 +1,9 @@
 //! What people and machines see of a run, told as texts.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod escape;
 mod logs;
+mod next;
 mod plan;
 mod progress;
 mod report;

@@ -42,8 +42,8 @@ fn what_waits_for_a_person_is_shown() {
     world.at(30).gives(1, None, &[]).gives(0, None, &[]).gives(2, None, &[]);
     assert_snapshot!(display(&world, 80, 20), @r"
     01m7xx9x80ex  30.0s  Fix the parser and release
-    ? release  Publish the release?  [yes | no]
-        kapell answer 01m7xx9x80ex 0 yes
+      ? release  Publish the release?  [yes | no]
+          kapell answer 01m7xx9x80ex 0 yes
     [###################.......] 3/4  1 waiting for you
     ends in 1m 30s to 4m 00s (P50 to P90)
     budget $0.60 of $5.00; 12.0k tokens; 30.0s of 2h 00m used

@@ -1,6 +1,7 @@
 use kapell_core::time::{Millis, Wall};
 use kapell_view::{
     forecast::Forecast,
+    inbox::InboxView,
     logs::LogReader,
     schema::schemas,
     status::StatusView,
@@ -13,6 +14,8 @@ use crate::world::{START, World, plan, view};
 fn samples() -> Vec<(&'static str, Value)> {
     let world = World::to_the_end();
     let early = World::standard();
+    let mut waiting = World::standard();
+    waiting.gives(1, None, &[]).gives(0, None, &[]).gives(2, None, &[]);
     let forecast = Some(Forecast::new(Millis(1), Millis(2), 3, u64::MAX));
     let summary = RunSummary::of(&world.run, world.now());
     let list = ListView::new([
@@ -24,6 +27,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("status", to_value(StatusView::new(&world.run, world.now(), false, None)).unwrap()),
         ("status", to_value(StatusView::new(&early.run, early.now(), true, forecast)).unwrap()),
         ("runs", to_value(list).unwrap()),
+        ("inbox", to_value(InboxView::new([&waiting.run])).unwrap()),
         ("summary", to_value(summary).unwrap()),
         ("report", to_value(world.report()).unwrap()),
         ("report", to_value(early.report()).unwrap()),

@@ -1,6 +1,12 @@
 use insta::assert_snapshot;
-use kapell_core::{id::RunId, mission::Mission, time::Wall};
+use kapell_core::{
+    command::Command,
+    id::{AttemptNo, RunId, TaskId},
+    mission::Mission,
+    time::Wall,
+};
 use kapell_view::{
+    inbox::InboxView,
     summary::{ListView, RunSummary},
     text::plain,
 };
@@ -16,7 +22,7 @@ fn a_summary_is_short_and_comes_back() {
         world.at(30).gives(1, Some('d'), &[]).lands(0, '1');
         let summary = RunSummary::of(&world.run, world.now());
         let text = summary.encode();
-        assert!(text.len() <= 320, "{} bytes: {text}", text.len());
+        assert!(text.len() <= 300, "{} bytes: {text}", text.len());
         assert_eq!(RunSummary::decode(&text), Some(summary));
     }
     assert_eq!(
@@ -65,4 +71,26 @@ fn runs_are_listed() {
     no runs yet
     next: kapell run FILE
     ");
+}
+
+#[test]
+fn what_waits_for_a_person_is_collected() {
+    let mut waiting = World::standard();
+    waiting.at(30).gives(1, None, &[]).gives(0, None, &[]).gives(2, None, &[]);
+    let mut asking = World::standard();
+    let choices = vec!["a rather long way to say it".to_owned()];
+    let question = "which \u{202e}way?".to_owned();
+    asking.at(1).does(Command::Ask { task: TaskId(0), attempt: AttemptNo(1), question, choices });
+    let idle = World::standard();
+    let inbox = InboxView::new([&waiting.run, &idle.run, &asking.run]);
+    assert_snapshot!(plain(&inbox.lines(80)), @r"
+    01m7xx9x80ex  Fix the parser and release
+      ? release  Publish the release?  [yes | no]
+          kapell answer 01m7xx9x80ex 0 yes
+      ? parser  which <U+202E>way?  [a rather long way to say it]
+          kapell answer 01m7xx9x80ex 0 ANSWER
+    2 decisions in all
+    next: kapell answer 01m7xx9x80ex 0 yes
+    ");
+    assert_snapshot!(plain(&InboxView::new([&idle.run]).lines(80)), @r"nothing waits for you");
 }

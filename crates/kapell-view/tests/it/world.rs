@@ -114,7 +114,9 @@ impl World {
 
     pub(crate) fn does(&mut self, command: Command) -> &mut Self {
         let actor = match command {
-            Command::Answer { .. } => Actor::Person("ada".to_owned()),
+            Command::Answer { .. } | Command::Pause | Command::Resume { .. } => {
+                Actor::Person("ada".to_owned())
+            }
             _ => Actor::Engine,
         };
         let batch = self.run.batch([(actor, command)], self.now()).unwrap();
