@@ -195,6 +195,21 @@ impl Host {
     ///
     /// Fails if the run cannot be owned, or its base cannot be held.
     pub fn create(&mut self, id: RunId, mission: Mission, plan: Arc<Plan>) -> Result<(), OpenError> {
+        self.create_with(id, mission, plan, Vec::new())
+    }
+
+    /// Makes a run, puts `first` to it before anything of it can start, and starts it. All of that is one append.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::create`].
+    pub fn create_with(
+        &mut self,
+        id: RunId,
+        mission: Mission,
+        plan: Arc<Plan>,
+        first: Vec<Command>,
+    ) -> Result<(), OpenError> {
         let ownership = self.journal.own(id, self.owner.clone())?;
         if let Some(base) = mission.base {
             self.performer.begin(id, base)?;
@@ -207,6 +222,9 @@ impl Host {
         let epoch = ownership.epoch();
         self.live.insert(id, Live::new(Run::new(id), ownership, &*self.clock));
         self.put(id, Actor::Engine, Command::Create { mission: Box::new(mission), plan }, None);
+        for command in first {
+            self.put(id, Actor::Engine, command, None);
+        }
         self.put(id, Actor::Engine, Command::Open { epoch }, None);
         Ok(())
     }
