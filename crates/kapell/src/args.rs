@@ -158,6 +158,9 @@ pub struct PlanArgs {
     /// How many commands run at the same time.
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<u32>,
+    /// Values for `inputs`, as NAME=VALUE.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// The seed of the forecast.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -267,6 +270,9 @@ pub struct ForkArgs {
     /// Other values for `inputs`, as NAME=VALUE.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// Another budget, such as `5usd,2M,2h`.
+    #[arg(long)]
+    pub budget: Option<String>,
     /// Shows what would be reused and what would run again, and runs nothing.
     #[arg(long)]
     pub dry_run: bool,

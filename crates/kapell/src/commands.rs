@@ -1,9 +1,20 @@
 //! The commands, one file for each group of them.
 
+mod agent;
 mod control;
+mod diff;
+mod doctor;
 mod execute;
+mod fork;
+mod gc;
 mod landing;
 mod look;
+mod past;
+mod plan;
+mod reference;
+mod start;
+mod undo;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -60,6 +71,23 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Pause(args) => control::pause(&context, args),
         Command::Cancel(args) => control::cancel(&context, args),
         Command::Merge(args) => landing::merge(&context, args),
-        other => Err(Fault::new("K0999", Exit::Bug, format!("{other:?} is not there yet"))),
+        Command::Plan(args) => plan::plan(&context, args),
+        Command::Diff(args) => diff::diff(&context, args),
+        Command::Verify(args) => verify::verify(&context, args),
+        Command::Replay(args) => past::replay(&context, args),
+        Command::Report(args) => past::report(&context, args),
+        Command::Fork(args) => fork::fork(&context, args),
+        Command::Undo(args) => undo::undo(&context, args),
+        Command::Agents => doctor::agents(&context),
+        Command::Doctor => doctor::doctor(&context),
+        Command::Init(args) => start::init(&context, args),
+        Command::Schema(args) => reference::schema(&context, args),
+        Command::Gc(args) => gc::gc(&context, args),
+        Command::Explain(args) => reference::explain(&context, args),
+        Command::Completions(args) => reference::completions(&context, args),
+        Command::Task(args) => agent::task(&context, args),
+        Command::Demo(_) | Command::Sim(_) => {
+            Err(Fault::new("K0917", Exit::Environment, "this command is not there yet").hint("kapell --help"))
+        }
     }
 }

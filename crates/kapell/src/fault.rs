@@ -18,24 +18,43 @@ pub struct Fault {
     pub code: &'static str,
     /// What is wrong, in one sentence.
     pub message: String,
+    /// Where: a file with line and column, a run with its task, a decision.
+    pub place: Option<String>,
     /// Why, from the outside in.
     pub because: Vec<String>,
     /// What can be done.
     pub hint: Option<String>,
     /// How the program ends.
     pub exit: Exit,
+    /// All of that with the lines of the file that it is about, as a person reads it.
+    pub picture: Option<String>,
 }
 
 impl Fault {
     /// Makes a fault.
     pub fn new(code: &'static str, exit: Exit, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), because: Vec::new(), hint: None, exit }
+        Self {
+            code,
+            message: message.into(),
+            place: None,
+            because: Vec::new(),
+            hint: None,
+            exit,
+            picture: None,
+        }
     }
 
     /// Adds what can be done.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds where it is.
+    #[must_use]
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place = Some(place.to_string());
         self
     }
 

@@ -3,10 +3,14 @@
 #![expect(unreachable_pub, reason = "nothing of a program can be reached from outside")]
 
 mod args;
+mod budget;
 mod clock;
+mod codes;
 mod commands;
+mod config;
 mod exit;
 mod fault;
+mod forecast;
 mod output;
 mod runs;
 mod session;
@@ -32,11 +36,7 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors, but come this way.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
-        }
+        Err(error) => return misused(&error).into(),
     };
     match cli.color {
         Color::Auto => {}
@@ -44,5 +44,44 @@ fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let out = Out { quiet: cli.quiet, json: cli.json };
-    commands::run(&cli, out).unwrap_or_else(|fault| out.fault(&fault)).into()
+    report_panics(out);
+    let done = std::panic::catch_unwind(|| commands::run(&cli, out));
+    // The hook has said what is to be said.
+    let Ok(done) = done else { return Exit::Bug.into() };
+    done.unwrap_or_else(|fault| out.fault(&fault)).into()
+}
+
+/// Answers a command line that is none, or that asks for help.
+fn misused(error: &clap::Error) -> Exit {
+    // Help and version are no errors, but come this way.
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Exit::Done;
+    }
+    let is_json = |arg: OsString| arg == "--json";
+    if !std::env::args_os().skip(1).take_while(|arg| arg != "--").any(is_json) {
+        let _ = error.print();
+        return Exit::Usage;
+    }
+    let text = error.to_string();
+    let mut lines =
+        text.lines().map(|line| line.trim().trim_start_matches("error: ")).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or("the command line cannot be read").to_owned();
+    let mut fault = fault::Fault::new("K0907", Exit::Usage, message).hint("kapell --help");
+    fault.because = lines.map(str::to_owned).collect();
+    Out { quiet: true, json: true }.fault(&fault)
+}
+
+/// A panic is a bug of ours, and is reported as one.
+fn report_panics(out: Out) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let text = panic.payload_as_str().unwrap_or("no message");
+        let fault =
+            fault::Fault::new("K0999", Exit::Bug, "kapell has a bug").at(place).because(text).hint(format!(
+                "please report it with the output of `kapell doctor`: {}/issues",
+                env!("CARGO_PKG_REPOSITORY")
+            ));
+        out.fault(&fault);
+    }));
 }

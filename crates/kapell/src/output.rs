@@ -35,33 +35,34 @@ impl Out {
     /// Prints something for a person to know.
     pub fn note(self, text: &str) {
         if !self.quiet {
-            Self::or_leave(writeln!(anstream::stderr().lock(), "{text}"));
+            // Whoever watched may have gone; what is being done goes on without them.
+            let _ = writeln!(anstream::stderr().lock(), "{text}");
         }
     }
 
     /// Suggests what to type next.
     pub fn next(self, command: &str) {
         if !self.quiet && !self.json {
-            Self::or_leave(writeln!(anstream::stderr().lock(), "{DIM}next:{DIM:#} {command}"));
+            let _ = writeln!(anstream::stderr().lock(), "{DIM}next:{DIM:#} {command}");
         }
     }
 
     /// Prints a fault and returns how the program ends.
     pub fn fault(self, fault: &Fault) -> Exit {
         let mut stderr = anstream::stderr().lock();
-        let printed = if self.json {
-            let value = serde_json::json!({"error": {
-                "code": fault.code, "message": fault.message, "because": fault.because, "hint": fault.hint,
-                "exit": fault.exit as u8,
-            }});
-            writeln!(stderr, "{value}")
+        // If nobody reads it, the exit code still says it.
+        let _ = if self.json {
+            let problem = Problem { error: ProblemText::of(fault) };
+            writeln!(stderr, "{}", serde_json::to_string(&problem).unwrap_or_default())
+        } else if let Some(picture) = &fault.picture {
+            write!(stderr, "{picture}")
         } else {
+            let place = fault.place.as_ref().map(|place| format!("\n  where: {place}")).unwrap_or_default();
             let because = fault.because.iter().map(|why| format!("\n  because: {why}")).collect::<String>();
             let hint =
                 fault.hint.as_ref().map(|hint| format!("\n  {HINT}hint:{HINT:#} {hint}")).unwrap_or_default();
-            writeln!(stderr, "{ERROR}error[{}]:{ERROR:#} {}{because}{hint}", fault.code, fault.message)
+            writeln!(stderr, "{ERROR}error[{}]:{ERROR:#} {}{place}{because}{hint}", fault.code, fault.message)
         };
-        Self::or_leave(printed);
         fault.exit
     }
 
@@ -70,9 +71,56 @@ impl Out {
         !self.quiet && !self.json && io::stderr().is_terminal()
     }
 
+    /// Ends the program if data cannot be printed: quietly if nobody wants it, else with an error.
     fn or_leave(result: io::Result<()>) {
-        if result.is_err() {
+        let Err(error) = result else { return };
+        if error.kind() == io::ErrorKind::BrokenPipe {
             std::process::exit(Exit::Done as i32);
+        }
+        let _ = writeln!(
+            anstream::stderr().lock(),
+            "{ERROR}error[K0908]:{ERROR:#} the output cannot be written\n  because: {error}"
+        );
+        std::process::exit(Exit::Environment as i32);
+    }
+}
+
+/// An error on standard error, under `--json`.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+pub struct Problem {
+    /// What is wrong.
+    error: ProblemText,
+}
+
+/// What is wrong.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+struct ProblemText {
+    /// The code, for `kapell explain`.
+    code: &'static str,
+    /// What is wrong, in one sentence.
+    message: String,
+    /// Where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// Why, from the outside in.
+    because: Vec<String>,
+    /// What can be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// The exit code.
+    exit: u8,
+}
+
+impl ProblemText {
+    fn of(fault: &Fault) -> Self {
+        let Fault { code, message, place, because, hint, exit, picture: _ } = fault;
+        Self {
+            code,
+            message: message.clone(),
+            place: place.clone(),
+            because: because.clone(),
+            hint: hint.clone(),
+            exit: *exit as u8,
         }
     }
 }

@@ -1,12 +1,21 @@
 //! Finding runs by what a person types.
 
-use kapell_core::{id::RunId, journal::Version};
+use kapell_core::{
+    id::{RunId, TaskId},
+    journal::Version,
+    run::Run,
+};
 use kapell_engine::{
     open::load_at,
     port::journal::{Journal, RunHead},
 };
+use kapell_spec::suggest;
 use kapell_store::Store;
-use kapell_view::summary::RunSummary;
+use kapell_view::{
+    summary::RunSummary,
+    text::short,
+    untrusted::{Untrusted, visible},
+};
 
 use crate::{exit::Exit, fault::Fault};
 
@@ -32,14 +41,17 @@ pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
     let found: Vec<&RunHead> = runs.iter().filter(matches).collect();
     match found.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => {
-            Err(Fault::new("K0501", Exit::Usage, format!("there is no run `{name}`")).hint("kapell status"))
-        }
+        [] => Err(Fault::new("K0501", Exit::Usage, format!("there is no run `{}`", visible(&name)))
+            .hint("kapell status")),
         several => {
             let ids: Vec<String> = several.iter().take(5).map(|head| head.run.to_string()).collect();
-            Err(Fault::new("K0506", Exit::Usage, format!("`{name}` could be {} runs", several.len()))
-                .because(ids.join(", "))
-                .hint("give more of the id"))
+            Err(Fault::new(
+                "K0506",
+                Exit::Usage,
+                format!("`{}` could be {} runs", visible(&name), several.len()),
+            )
+            .because(ids.join(", "))
+            .hint("give more of the id"))
         }
     }
 }
@@ -73,4 +85,21 @@ fn is_child(store: &Store, run: RunId) -> bool {
 pub fn mission(store: &Store, run: RunId) -> Result<kapell_core::mission::Mission, Fault> {
     let state = load_at(store, run, Version(1), |_, _, _| {})?;
     Ok(state.mission().clone())
+}
+
+/// Finds a task of a run by its name.
+///
+/// # Errors
+///
+/// Fails if there is none.
+pub fn task(run: &Run, name: &str) -> Result<TaskId, Fault> {
+    let plan = run.plan();
+    plan.find(name).ok_or_else(|| {
+        let fault = Fault::new("K0508", Exit::Usage, format!("there is no task `{}`", visible(name)))
+            .at(format!("run {}", run.id()));
+        match suggest::nearest(name, plan.graph().tasks().map(|task| plan.name(task))) {
+            Some(near) => fault.hint(format!("did you mean {}?", Untrusted::from(near).shell())),
+            None => fault.hint(format!("kapell status {}", short(run.id()))),
+        }
+    })
 }

@@ -16,7 +16,7 @@ use kapell_agents::{
 use kapell_core::id::Digest;
 use kapell_store::{Opened, Store};
 
-use crate::{exit::Exit, fault::Fault};
+use crate::{config::Config, exit::Exit, fault::Fault};
 
 /// The place that a command works on.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Site {
     pub repo: Option<UserRepo>,
     /// The store's directory.
     pub store: PathBuf,
+    /// The settings in force.
+    pub config: Config,
 }
 
 impl Site {
@@ -43,12 +45,15 @@ impl Site {
             Err(error) => return Err(error.into()),
         };
         let root = repo.as_ref().and_then(|repo| repo.top()).unwrap_or(&dir).to_owned();
-        let store = match (env::var_os("KAPELL_STORE"), &repo) {
-            (Some(path), _) => PathBuf::from(path),
-            (None, Some(repo)) => repo.common_dir().join("kapell"),
-            (None, None) => root.join(".kapell"),
+        let config = Config::find(&dir, config_dir().as_deref())?;
+        let asked = env::var_os("KAPELL_STORE").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let store = match (asked, &config.store, &repo) {
+            (Some(path), ..) => dir.join(path),
+            (None, Some(path), _) => path.clone(),
+            (None, None, Some(repo)) => off_the_network(repo.common_dir().join("kapell")),
+            (None, None, None) => off_the_network(root.join(".kapell")),
         };
-        Ok(Self { root, repo, store })
+        Ok(Self { root, repo, store, config })
     }
 
     /// Opens the store, making it if need be.
@@ -118,6 +123,26 @@ impl Site {
                 .collect();
         self.repo.as_ref().map(|repo| repo.identity(&files))
     }
+}
+
+/// Returns the user's directory for settings.
+fn config_dir() -> Option<PathBuf> {
+    let given = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    given.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
+}
+
+/// A journal needs locks that hold, which a network file system does not give: there the store is kept with the
+/// user's own state, under a name made of where it would have been.
+fn off_the_network(store: PathBuf) -> PathBuf {
+    let there = store.ancestors().find(|dir| dir.exists());
+    let is_remote = there.is_some_and(|dir| matches!(kapell_store::network_file_system(dir), Ok(Some(_))));
+    if !is_remote || store.join("journal.sqlite").exists() {
+        return store;
+    }
+    let given = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = given.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+    let name = Digest::of(store.as_os_str().as_encoded_bytes()).to_string();
+    state.map_or(store, |state| state.join("kapell").join(&name[..16]))
 }
 
 /// Returns the directory for sockets: private to the user, and gone with the session.

@@ -112,7 +112,11 @@ fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Faul
 }
 
 /// Executes a run to its rest, merges if that was asked for, and says what comes next.
-fn finish(
+///
+/// # Errors
+///
+/// As [`session::drive`] and [`landing::merge_here`].
+pub fn finish(
     context: &Context,
     site: &Site,
     machine: &mut Machine,

@@ -119,9 +119,7 @@ fn to_line(entry: &impl serde::Serialize) -> String {
 
 /// Prints what the last attempt of a task printed, with control characters made visible.
 fn output_of(context: &Context, site: &crate::site::Site, run: &Run, name: &str) -> Result<Exit, Fault> {
-    let no_task =
-        || Fault::new("K0508", Exit::Usage, format!("there is no task `{name}`")).hint("kapell status RUN");
-    let task = run.plan().find(name).ok_or_else(no_task)?;
+    let task = runs::task(run, name)?;
     let attempt = kapell_core::id::AttemptNo(run.task(task).map_or(0, |task| task.attempts));
     let key = kapell_engine::port::agents::AttemptKey { run: run.id(), task, attempt, compensates: false };
     let path = site.places()?.attempt(key).join(kapell_agents::supervise::OUTPUT_FILE);

@@ -1,0 +1,190 @@
+//! The codes of everything that is not about what people write in files, with their explanations.
+//!
+//! K05xx: runs; K06xx: the journal; K07xx: git; K08xx: agents and processes; K09xx: the command line, files and
+//! settings. Those below K0500 are kept by `kapell_spec::codes`.
+
+use kapell_spec::codes::{self, Explanation};
+
+macro_rules! table {
+    ($($code:literal, $title:literal, $text:literal;)*) => {
+        /// The codes of this crate, in order.
+        pub const TABLE: &[Explanation] = &[$(Explanation { code: $code, title: $title, text: $text }),*];
+    };
+}
+
+table! {
+    "K0501", "No such run",
+        "No run has this id. An id can be shortened to its beginning or its end, as long as only one run fits. `kapell status` lists all runs of this repository; another repository has runs of its own.";
+    "K0502", "Plan that cannot be written",
+        "The plan of the run could not be written into the journal. This is a bug of kapell.";
+    "K0503", "Refused by the run",
+        "The run is in a state in which the command makes no sense, such as pausing what is paused, or answering what is answered. Nothing has changed. `kapell status RUN` says where it stands.";
+    "K0504", "Process that executes the run cannot be reached",
+        "Another process executes the run, and takes commands for it on a socket; it did not answer there. It may just be ending: try again. If it hangs, end it; `kapell resume` goes on with the run.";
+    "K0505", "Nothing has been run here",
+        "There is no journal for this directory or repository yet. It is made by the first `kapell run`. If you expected one, look whether `KAPELL_STORE` or `store =` in `kapell.toml` points elsewhere.";
+    "K0506", "More than one run fits",
+        "The beginning or end of an id that was given fits several runs. Give more of it.";
+    "K0507", "No run is unfinished",
+        "Every run is over, so there is nothing to go on with. `kapell fork RUN --at SEQ` starts a new run from the middle of one that is over.";
+    "K0508", "No such task",
+        "The run's plan has no task of this name. Names are compared exactly; the tasks of a matrix are named with their values, as `kapell logs` shows them.";
+    "K0509", "Run that has been collected",
+        "The refs that held the work of the run were removed by `kapell gc`, so no new run can start from it.";
+    "K0510", "No such decision",
+        "Decisions of a run are numbered from 1. `kapell logs RUN` shows their numbers in its first column.";
+    "K0511", "Unknown input",
+        "`--set` names an input that the run did not have. A fork takes over the plan of its run, so it can give other values to inputs, not new inputs.";
+    "K0512", "Cannot be taken back",
+        "What was asked for cannot be undone; the message says what can be done instead. What can be taken back: the last merge, while the target is still where the merge put it, and the files that `kapell init` wrote, while they are unchanged.";
+    "K0599", "Contradiction within kapell",
+        "kapell decided something that its own rules do not allow. Nothing of it was recorded. This is a bug of kapell; the run can be resumed.";
+    "K0601", "Journal cannot grow",
+        "No space is left on the disk that holds the store, or a quota is used up. Nothing that was recorded is lost. Make room (`kapell gc` shows what can go) and run `kapell resume`.";
+    "K0602", "Journal in use",
+        "Another process has kept the journal locked for longer than kapell waits. Find out with `kapell status` who executes runs.";
+    "K0603", "Journal damaged",
+        "Something in the journal is not what was written: bytes were changed, or rows are missing. kapell does not go on from there, since what follows could not be trusted. Restore the store from a backup; other runs in it may be whole, `kapell verify RUN` says so for each.";
+    "K0604", "Journal written by a newer kapell",
+        "The journal has a format that this version does not know. Update kapell.";
+    "K0605", "Journal cannot be used",
+        "The file system or the database refused to read or write the journal. What was recorded before is kept. When the cause is gone, `kapell resume` goes on.";
+    "K0606", "Run executed by another process",
+        "Only one process at a time executes a run. `kapell watch` shows what it does, and `kapell pause`, `cancel` and `answer` reach it.";
+    "K0607", "Run cannot be exported",
+        "The run's decisions could not be read or written out.";
+    "K0700", "Git refused",
+        "An operation on the repository failed; the reasons below the message are git's. Your branches, index and files are as they were, unless the message says otherwise.";
+    "K0701", "Repository cannot be used",
+        "The base of the run could not be held, or kapell's own repository could not be made.";
+    "K0702", "Target does not exist",
+        "The workflow's `target:` names a branch that the repository does not have.";
+    "K0703", "Not in a repository",
+        "Outside a git repository tasks work in the directory itself: there is nothing to land, to merge or to compare.";
+    "K0704", "Run without a target",
+        "The run started from a detached HEAD, so it is not known which branch to move. Name one: `kapell merge --into BRANCH`.";
+    "K0705", "Target moved",
+        "Somebody moved the target branch between the check and the merge. Nothing was changed. Merge again.";
+    "K0706", "Conflict with the target",
+        "What landed in the run changes the same lines as what came into the target since. Nothing was changed. Merge into a new branch, and join the two by hand.";
+    "K0707", "Checks fail on the merged tree",
+        "The target has moved since the run started, and the run's `accept` commands fail on both together. Nothing was changed.";
+    "K0708", "Merge refused",
+        "The merge could not be done for the reason given. Nothing was changed.";
+    "K0709", "Nothing to compare",
+        "The task has not submitted a change, or the run has not begun to land anything.";
+    "K0801", "Attempts cannot be started",
+        "The thread or socket through which kapell speaks to the processes that it starts could not be made. `kapell doctor` looks at what they need.";
+    "K0802", "Not within a task",
+        "`kapell task` speaks for an agent that kapell runs. It needs the variables that kapell gives to it, such as `KAPELL_SOCKET`.";
+    "K0803", "Task not understood, or refused",
+        "kapell did not take what an agent said by `kapell task`.";
+    "K0900", "File or directory cannot be used",
+        "The operating system refused access to a file or directory, for the reason given.";
+    "K0901", "No home directory",
+        "Workspaces are kept in the user's cache directory: `XDG_CACHE_HOME`, or `.cache` in `HOME`. Neither variable is set.";
+    "K0902", "Directory that is not private",
+        "Sockets lie in a directory that only you can enter; this one can be entered by others, or is not yours.";
+    "K0903", "Not NAME=VALUE",
+        "`--set` takes the name of an input, an equals sign and its value.";
+    "K0904", "Cannot go on in the background",
+        "The program could not start itself again.";
+    "K0905", "Not a gate",
+        "`kapell answer` takes the number of a gate, as `kapell inbox` shows it, and the answer.";
+    "K0906", "Not the head of a journal",
+        "`--against` takes a head as reports print it: the number of a decision, a colon and its hash.";
+    "K0907", "Command line not understood",
+        "An option or argument is unknown, missing or of the wrong kind. `kapell help COMMAND` says what a command takes.";
+    "K0908", "Output cannot be written",
+        "Standard output refused what was printed, for instance because the disk is full that it goes to.";
+    "K0909", "Environment lacks something",
+        "`kapell doctor` found that something kapell needs is not there. Each line says what to do.";
+    "K0910", "Settings that are not TOML",
+        "`kapell.toml` breaks the rules of TOML at the place shown.";
+    "K0911", "Unknown setting",
+        "`kapell.toml` has a key that means nothing. Known are `store`, `agents`, `jobs` and `budget`.";
+    "K0912", "Setting of the wrong kind",
+        "A setting has another kind of value than it takes, or one that is out of range.";
+    "K0913", "Not a budget",
+        "A budget is amounts joined by commas: money (`5usd`, `0.5usd`), tokens (`200k`, `2M`), and time for which the run is executed (`90s`, `30m`, `2h`). Each at most once.";
+    "K0914", "Unknown schema",
+        "There is no schema of this name; `kapell schema` lists all.";
+    "K0915", "Unknown code",
+        "There is no error of this code; `kapell explain` lists all.";
+    "K0916", "File exists already",
+        "`kapell init` never overwrites a file. Move it away, or edit it by hand.";
+    "K0917", "Not there yet",
+        "This version of kapell cannot do this. It says so rather than pretend.";
+    "K0999", "Bug of kapell",
+        "kapell did something that it should never do. What was recorded is safe; runs can be resumed. Please report it.";
+}
+
+/// Lists all codes, in order.
+pub fn all() -> impl Iterator<Item = &'static Explanation> {
+    codes::TABLE.iter().chain(TABLE)
+}
+
+/// Finds a code, however its letter is written and whether or not its zeros are.
+pub fn find(code: &str) -> Option<&'static Explanation> {
+    let digits = code.trim().trim_start_matches(['K', 'k']);
+    let number: u16 = digits.parse().ok()?;
+    all().find(|explanation| explanation.code[1..].parse() == Ok(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    use super::*;
+
+    fn sources(dir: &Path, texts: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, texts);
+            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("codes.rs") {
+                texts.push(fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    /// Returns every `"K0123"` of the sources of this crate, tests of codes aside.
+    fn used() -> BTreeSet<String> {
+        let mut texts = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);
+        let pieces = texts.iter().flat_map(|text| text.split('"'));
+        let is_code = |piece: &&str| {
+            piece.len() == 5 && piece.starts_with('K') && piece[1..].bytes().all(|byte| byte.is_ascii_digit())
+        };
+        pieces.filter(is_code).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_code_that_is_used_is_explained_and_every_explained_one_used() {
+        let known: BTreeSet<String> = all().map(|explanation| explanation.code.to_owned()).collect();
+        let used = used();
+        let unexplained: Vec<_> = used.difference(&known).collect();
+        assert!(unexplained.is_empty(), "{unexplained:?}");
+        let own: BTreeSet<String> = TABLE.iter().map(|explanation| explanation.code.to_owned()).collect();
+        let unused: Vec<_> = own.difference(&used).collect();
+        assert!(unused.is_empty(), "{unused:?}");
+    }
+
+    #[test]
+    fn codes_are_in_order_and_found_however_they_are_written() {
+        assert!(all().zip(all().skip(1)).all(|(one, two)| one.code < two.code));
+        for text in ["K0501", "k0501", "501", " 0501 "] {
+            assert_eq!(find(text).map(|found| found.code), Some("K0501"), "{text}");
+        }
+        for text in ["", "K", "K9999", "-1", "x", "99999999"] {
+            assert_eq!(find(text), None, "{text}");
+        }
+        for explanation in TABLE {
+            assert!(
+                explanation.text.ends_with('.') && !explanation.title.ends_with('.'),
+                "{}",
+                explanation.code
+            );
+        }
+    }
+}

@@ -1,0 +1,477 @@
+//! `doctor` and `agents`: what is there, what is missing, and how to get it. Things are tried, not looked up.
+
+use std::{
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use kapell_agents::git::Git;
+use kapell_store::network_file_system;
+use kapell_view::{
+    text::{Line, Style, Table},
+    untrusted::visible,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Context;
+use crate::{
+    exit::Exit,
+    fault::Fault,
+    output::{paint, screen},
+    site::{self, Site},
+};
+
+/// How well something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    /// As it should be.
+    Good,
+    /// kapell works, but something is weaker or slower for it.
+    Weak,
+    /// kapell does not work without it.
+    Missing,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Check {
+    /// What was looked at.
+    name: &'static str,
+    /// How well it is.
+    level: Level,
+    /// What was found.
+    found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Check {
+    fn good(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, level: Level::Good, found: found.into(), hint: None }
+    }
+
+    fn weak(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name, level: Level::Weak, found: found.into(), hint: Some(hint.into()) }
+    }
+
+    fn missing(name: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { name, level: Level::Missing, found: found.into(), hint: Some(hint.into()) }
+    }
+
+    fn of(name: &'static str, fault: Fault) -> Self {
+        let why = fault.because.first().map(|why| format!(": {why}")).unwrap_or_default();
+        Self {
+            name,
+            level: Level::Missing,
+            found: format!("{}{why}", fault.message),
+            hint: Some(fault.hint.unwrap_or_else(|| format!("kapell explain {}", fault.code))),
+        }
+    }
+}
+
+/// What this machine and place offer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Health {
+    /// The version of this form: 1.
+    version: u32,
+    /// The version of kapell.
+    kapell: &'static str,
+    /// Whether everything is there that kapell needs.
+    good: bool,
+    /// Everything that was looked at.
+    checks: Vec<Check>,
+}
+
+/// Says what is there, what is missing, and how to get it.
+///
+/// # Errors
+///
+/// Never fails: what is wrong is its answer, and exit code 6.
+pub fn doctor(context: &Context) -> Result<Exit, Fault> {
+    let mut checks = vec![git()];
+    match context.site() {
+        Ok(site) => {
+            checks.push(repository(&site));
+            checks.extend(store(&site));
+            checks.push(match site.cache() {
+                Ok(cache) => writable("workspaces", &cache),
+                Err(fault) => Check::of("workspaces", fault),
+            });
+        }
+        Err(fault) => checks.push(Check::of("repository", fault)),
+    }
+    checks.push(match site::runtime_dir() {
+        Ok(dir) => Check::good("sockets", shown(&dir)),
+        Err(fault) => Check::of("sockets", fault),
+    });
+    checks.extend([home(), shell(), cores(), memory(), namespaces(), cgroup()]);
+    let good = checks.iter().all(|check| check.level != Level::Missing);
+    let health = Health { version: 1, kapell: env!("CARGO_PKG_VERSION"), good, checks };
+    match context.out.json {
+        true => context.out.value(&health),
+        false => context.out.data(&paint(&health.lines())),
+    }
+    if good {
+        return Ok(Exit::Done);
+    }
+    let lacking: Vec<&str> =
+        health.checks.iter().filter(|check| check.level == Level::Missing).map(|check| check.name).collect();
+    let fault = Fault::new("K0909", Exit::Environment, "something that kapell needs is not there")
+        .because(lacking.join(", "));
+    Err(
+        match health
+            .checks
+            .iter()
+            .find(|check| check.level == Level::Missing)
+            .and_then(|check| check.hint.clone())
+        {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        },
+    )
+}
+
+impl Health {
+    fn lines(&self) -> Vec<Line> {
+        let (columns, _) = screen();
+        let mut lines = vec![Line::new(Style::Strong, format!("kapell {}", self.kapell))];
+        let wide = self.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+        for check in &self.checks {
+            let (style, word) = match check.level {
+                Level::Good => (Style::Good, "ok     "),
+                Level::Weak => (Style::Warn, "weak   "),
+                Level::Missing => (Style::Bad, "missing"),
+            };
+            let mut line = Line::new(style, word);
+            line.push(Style::Plain, format!("  {:wide$}  {}", check.name, check.found));
+            lines.push(line.fit(columns));
+            let hint = check.hint.as_ref();
+            lines.extend(hint.map(|hint| Line::new(Style::Dim, format!("         {:wide$}  -> {hint}", ""))));
+        }
+        lines
+    }
+}
+
+fn shown(path: &Path) -> String {
+    visible(&path.display().to_string())
+}
+
+fn git() -> Check {
+    let found =
+        Git::find(&site::search_path()).and_then(|git| Ok((git.version()?, git.program().to_owned())));
+    match found {
+        Ok(((major, minor), program)) => {
+            Check::good("git", format!("{major}.{minor} at {}", shown(&program)))
+        }
+        Err(error) => {
+            let hint = error.hint().unwrap_or("install git 2.38 or newer");
+            Check::missing("git", error.kind.to_string(), hint)
+        }
+    }
+}
+
+fn repository(site: &Site) -> Check {
+    let Some(repo) = &site.repo else {
+        return Check::weak(
+            "repository",
+            "none: tasks work in place, and nothing lands",
+            "git init, or kapell -C REPOSITORY doctor",
+        );
+    };
+    let mut traits = Vec::new();
+    traits.extend(repo.top().is_none().then_some("bare"));
+    traits.extend(repo.is_shallow().then_some("shallow"));
+    traits.extend(repo.is_sparse().then_some("sparse checkout"));
+    let what = match repo.head() {
+        kapell_agents::git::Head::Branch { name, .. } => name.trim_start_matches("refs/heads/").to_owned(),
+        kapell_agents::git::Head::Detached { oid } => format!("detached at {oid}"),
+        kapell_agents::git::Head::Unborn { .. } => {
+            return Check::weak("repository", "it has no commit yet", "git commit --allow-empty -m begin");
+        }
+    };
+    let traits = traits.iter().map(|word| format!(", {word}")).collect::<String>();
+    Check::good("repository", format!("{}, on {}{traits}", shown(&site.root), visible(&what)))
+}
+
+/// The directory that is there: `path` or the nearest above it.
+fn nearest(path: &Path) -> PathBuf {
+    path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Looks at the place of the store, and times what each durable step costs there.
+fn store(site: &Site) -> Vec<Check> {
+    let dir = nearest(&site.store);
+    let mut checks = Vec::new();
+    checks.push(match fsync_time(&dir) {
+        Ok(time) => {
+            let found =
+                format!("{}, a durable write takes {:.1} ms", shown(&site.store), time.as_secs_f64() * 1e3);
+            match time > Duration::from_millis(50) {
+                true => Check::weak("store", found, "KAPELL_STORE=DIR on a faster disk"),
+                false => Check::good("store", found),
+            }
+        }
+        Err(error) => Check::missing(
+            "store",
+            format!("{}: {error}", shown(&dir)),
+            "KAPELL_STORE=DIR that you can write to",
+        ),
+    });
+    checks.push(match network_file_system(&dir) {
+        Ok(None) => Check::good("file system", "local"),
+        Ok(Some(kind)) => Check::weak(
+            "file system",
+            format!("{kind}: its locks do not hold, and a journal on it can be damaged"),
+            "KAPELL_STORE=DIR on a local disk",
+        ),
+        Err(error) => Check::weak("file system", error.to_string(), "KAPELL_STORE=DIR on a local disk"),
+    });
+    checks.push(disk(&dir));
+    if site.store.join("journal.sqlite").exists() {
+        checks.push(match site.open_store() {
+            Ok((store, _)) => match kapell_engine::port::journal::Journal::runs(&store) {
+                Ok(runs) => Check::good("journal", kapell_view::text::plural(runs.len() as u64, "run")),
+                Err(error) => Check::of("journal", error.into()),
+            },
+            Err(fault) => Check::of("journal", fault),
+        });
+    }
+    checks
+}
+
+/// Returns the median time of a few small writes, each made durable.
+fn fsync_time(dir: &Path) -> std::io::Result<Duration> {
+    let path = dir.join(format!(".kapell-doctor-{}", std::process::id()));
+    let timed = || -> std::io::Result<Duration> {
+        let mut file = fs::File::create(&path)?;
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let begin = Instant::now();
+            file.write_all(&[0; 256])?;
+            file.sync_data()?;
+            times.push(begin.elapsed());
+        }
+        times.sort();
+        Ok(times[2])
+    };
+    let time = timed();
+    let removed = fs::remove_file(&path);
+    time.and_then(|time| removed.map(|()| time))
+}
+
+fn disk(dir: &Path) -> Check {
+    match rustix::fs::statvfs(dir) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let found = format!("{} free", bytes(free));
+            match free < 1 << 30 {
+                true => Check::weak("disk", found, "kapell gc --dry-run shows what can go"),
+                false => Check::good("disk", found),
+            }
+        }
+        Err(error) => Check::weak("disk", error.to_string(), "df"),
+    }
+}
+
+/// Writes a number of bytes for people.
+pub fn bytes(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut left = bytes;
+    let mut rest = 0;
+    while left >= 1024 && unit + 1 < units.len() {
+        rest = left % 1024;
+        left /= 1024;
+        unit += 1;
+    }
+    match (unit, left) {
+        (0, _) | (_, 10..) => format!("{left} {}", units[unit]),
+        _ => format!("{left}.{} {}", rest * 10 / 1024, units[unit]),
+    }
+}
+
+fn writable(name: &'static str, dir: &Path) -> Check {
+    let there = nearest(dir);
+    match fsync_time(&there) {
+        Ok(_) => Check::good(name, shown(dir)),
+        Err(error) => Check::missing(
+            name,
+            format!("{}: {error}", shown(&there)),
+            "XDG_CACHE_HOME=DIR that you can write to",
+        ),
+    }
+}
+
+fn home() -> Check {
+    match env::var_os("HOME").filter(|home| !home.is_empty()) {
+        Some(home) => Check::good("home", shown(Path::new(&home))),
+        None => {
+            Check::weak("home", "HOME is not set", "export HOME, or set XDG_CACHE_HOME and XDG_CONFIG_HOME")
+        }
+    }
+}
+
+fn shell() -> Check {
+    match Path::new("/bin/sh").exists() {
+        true => Check::good("shell", "/bin/sh"),
+        false => Check::missing(
+            "shell",
+            "there is no /bin/sh, which runs the commands of tasks",
+            "install a POSIX shell",
+        ),
+    }
+}
+
+fn cores() -> Check {
+    let cores = crate::workflow::default_jobs();
+    Check::good("cores", format!("{cores}: as many commands run at a time (--jobs)"))
+}
+
+fn memory() -> Check {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+    };
+    match (field("MemTotal:"), field("MemAvailable:")) {
+        (Some(total), Some(free)) => {
+            Check::good("memory", format!("{} of {} available", bytes(free), bytes(total)))
+        }
+        _ => Check::weak("memory", "not known on this system", "nothing to do"),
+    }
+}
+
+/// Whether an attempt can have a PID namespace of its own, so that nothing it starts can outlive it.
+fn namespaces() -> Check {
+    let tried = ["/usr/bin/unshare", "/bin/unshare"].into_iter().find(|path| Path::new(path).exists()).map(
+        |program| {
+            Command::new(program)
+                .args(["--user", "--map-root-user", "--pid", "--fork", "true"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+        },
+    );
+    match tried {
+        Some(Ok(status)) if status.success() => {
+            Check::good("user namespaces", "a process tree can be sealed in")
+        }
+        Some(_) => Check::weak(
+            "user namespaces",
+            "refused here: processes are followed by their parents instead",
+            "sysctl kernel.unprivileged_userns_clone=1, if that is yours to decide",
+        ),
+        None => Check::weak("user namespaces", "not tried: there is no unshare", "install util-linux"),
+    }
+}
+
+/// Whether limits of memory could be set on attempts: a control group of version 2 that is ours to write.
+fn cgroup() -> Check {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
+        return Check::weak("control group", "none of version 2", "attempts run without limits of memory");
+    };
+    let dir = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
+    let probe = dir.join(format!("kapell-doctor-{}", std::process::id()));
+    match fs::create_dir(&probe) {
+        Ok(()) => {
+            // Only an empty directory of ours; what cannot be removed is removed with the session.
+            let _ = fs::remove_dir(&probe);
+            Check::good("control group", shown(&dir))
+        }
+        Err(error) => {
+            Check::weak("control group", error.to_string(), "attempts run without limits of memory")
+        }
+    }
+}
+
+/// The agents that can be used here.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AgentList {
+    /// The version of this form: 1.
+    version: u32,
+    /// What tasks can be given to.
+    agents: Vec<Agent>,
+}
+
+/// Something that performs tasks.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Agent {
+    /// Its name: what `use:` takes in a workflow.
+    name: &'static str,
+    /// Whether tasks can be given to it.
+    usable: bool,
+    /// What it is, or where it was found.
+    about: String,
+}
+
+/// Coding agents that later versions speak to.
+const PROGRAMS: [&str; 4] = ["claude", "codex", "gemini", "opencode"];
+
+/// Lists the agents that can be used here.
+///
+/// # Errors
+///
+/// Never fails.
+pub fn agents(context: &Context) -> Result<Exit, Fault> {
+    let built_in = [
+        ("command", "any shell command; a prompt reaches it in KAPELL_PROMPT"),
+        ("person", "you, or whoever answers: kapell inbox, kapell answer"),
+        ("scripted", "plays a script of delays, edits, outputs and failures: for tests and for learning"),
+        ("noop", "does nothing, at once: for joining others and for measuring"),
+    ];
+    let mut agents: Vec<Agent> =
+        built_in.map(|(name, about)| Agent { name, usable: true, about: about.to_owned() }).into();
+    for name in PROGRAMS {
+        if let Some(path) = on_path(name) {
+            let about = format!("found at {}; not driven yet: use it through `command`", shown(&path));
+            agents.push(Agent { name, usable: false, about });
+        }
+    }
+    let list = AgentList { version: 1, agents };
+    if context.out.json {
+        context.out.value(&list);
+        return Ok(Exit::Done);
+    }
+    let (columns, _) = screen();
+    let mut table = Table::new(&["agent", "", "about"]);
+    for agent in &list.agents {
+        let usable = if agent.usable { (Style::Good, "ready") } else { (Style::Warn, "found") };
+        table.row([
+            (Style::Strong, agent.name.to_owned()),
+            (usable.0, usable.1.to_owned()),
+            (Style::Plain, agent.about.clone()),
+        ]);
+    }
+    context.out.data(&paint(&table.lines(columns)));
+    Ok(Exit::Done)
+}
+
+/// Finds a program on `PATH`. It is not started: what a directory on `PATH` holds is not ours to run for a listing.
+fn on_path(name: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_program = |path: &PathBuf| {
+        path.is_absolute()
+            && fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    env::split_paths(&site::search_path()).map(|dir| dir.join(name)).find(is_program)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn sizes_are_written_for_people() {
+        let sizes = [0, 1023, 1024, 1536, 10 << 10, 5 << 30, u64::MAX];
+        assert_eq!(
+            sizes.map(super::bytes),
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10 KiB", "5.0 GiB", "16777215 TiB"]
+        );
+    }
+}

@@ -1,0 +1,162 @@
+//! Commands that only tell what kapell knows of itself: explain, schema, completions.
+
+use clap::CommandFactory;
+use kapell_spec::{codes::Explanation, suggest};
+use kapell_view::text::{Line, Style, Table};
+use schemars::schema_for;
+use serde_json::{Value, json};
+
+use super::{Context, doctor, fork, gc, start, verify};
+use crate::{
+    args::{Cli, CompletionsArgs, ExplainArgs, SchemaArgs},
+    codes,
+    exit::Exit,
+    fault::Fault,
+    output::{Problem, paint, screen},
+};
+
+/// Explains an error code, or lists all.
+///
+/// # Errors
+///
+/// Fails if there is no such code.
+pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fault> {
+    let value = |found: &Explanation| json!({"code": found.code, "title": found.title, "text": found.text});
+    let (columns, _) = screen();
+    let Some(code) = &args.code else {
+        if context.out.json {
+            context.out.value(&codes::all().map(value).collect::<Vec<_>>());
+            return Ok(Exit::Done);
+        }
+        let mut table = Table::new(&["code", "about"]);
+        for found in codes::all() {
+            table.row([(Style::Strong, found.code.to_owned()), (Style::Plain, found.title.to_owned())]);
+        }
+        context.out.data(&paint(&table.lines(columns)));
+        context.out.next("kapell explain CODE");
+        return Ok(Exit::Done);
+    };
+    let found = codes::find(code).ok_or_else(|| {
+        Fault::new("K0915", Exit::Usage, format!("there is no error `{code}`")).hint("kapell explain")
+    })?;
+    if context.out.json {
+        context.out.value(&value(found));
+        return Ok(Exit::Done);
+    }
+    let mut lines =
+        vec![Line::new(Style::Strong, found.code).with(Style::Plain, format!("  {}", found.title))];
+    lines.push(Line::default());
+    lines.extend(wrap(found.text, columns.min(80)).into_iter().map(Line::plain));
+    context.out.data(&paint(&lines));
+    Ok(Exit::Done)
+}
+
+/// Breaks a text at blanks, so that no line has more than `columns`, if its words allow.
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Prints a JSON Schema, or lists all.
+///
+/// # Errors
+///
+/// Fails if there is none of that name.
+pub fn schema(context: &Context, args: &SchemaArgs) -> Result<Exit, Fault> {
+    let all = schemas();
+    let Some(name) = &args.name else {
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        match context.out.json {
+            true => context.out.value(&names),
+            false => context.out.data(&names.join("\n")),
+        }
+        context.out.next("kapell schema NAME");
+        return Ok(Exit::Done);
+    };
+    let found = all.iter().find(|(known, _)| known == name).ok_or_else(|| {
+        let fault = Fault::new("K0914", Exit::Usage, format!("there is no schema `{name}`"));
+        match suggest::nearest(name, all.iter().map(|(known, _)| *known)) {
+            Some(near) => fault.hint(format!("kapell schema {near}")),
+            None => fault.hint("kapell schema"),
+        }
+    })?;
+    context.out.value(&found.1);
+    Ok(Exit::Done)
+}
+
+/// Returns every schema by its name.
+fn schemas() -> Vec<(&'static str, Value)> {
+    let mut all = kapell_view::schema::schemas();
+    all.extend([
+        ("verify", schema_for!(verify::Verified).to_value()),
+        ("doctor", schema_for!(doctor::Health).to_value()),
+        ("agents", schema_for!(doctor::AgentList).to_value()),
+        ("fork", schema_for!(fork::Fork).to_value()),
+        ("gc", schema_for!(gc::Collected).to_value()),
+        ("init", schema_for!(start::Written).to_value()),
+        ("error", schema_for!(Problem).to_value()),
+        ("exit-codes", exit_codes()),
+        ("error-codes", error_codes()),
+    ]);
+    all.sort_by_key(|(name, _)| *name);
+    all
+}
+
+/// Exit codes as a schema: the numbers, each with what it means.
+fn exit_codes() -> Value {
+    let each: Vec<Value> = Exit::ALL
+        .iter()
+        .map(|exit| json!({"const": *exit as u8, "title": exit, "description": exit.meaning()}))
+        .collect();
+    json!({"$schema": DRAFT, "title": "Exit code of kapell", "type": "integer", "oneOf": each})
+}
+
+fn error_codes() -> Value {
+    let each: Vec<Value> = codes::all()
+        .map(|found| json!({"const": found.code, "title": found.title, "description": found.text}))
+        .collect();
+    json!({"$schema": DRAFT, "title": "Error code of kapell", "type": "string", "oneOf": each})
+}
+
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// Prints a completion script for a shell.
+///
+/// # Errors
+///
+/// Never fails.
+pub fn completions(context: &Context, args: &CompletionsArgs) -> Result<Exit, Fault> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "kapell", &mut script);
+    context.out.data(&String::from_utf8_lossy(&script));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_is_one() {
+        for (name, schema) in schemas() {
+            jsonschema::draft202012::meta::validate(&schema)
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    #[test]
+    fn long_texts_are_broken_at_blanks() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("immeasurable x", 5), ["immeasurable", "x"]);
+    }
+}

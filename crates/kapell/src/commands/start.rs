@@ -1,0 +1,256 @@
+//! `init`: settings and a first workflow for this repository, written once and taken back by `undo`.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use kapell_core::id::Digest;
+use kapell_view::untrusted::visible;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Context;
+use crate::{args::InitArgs, config, exit::Exit, fault::Fault, site::Site};
+
+/// The first workflow's path.
+const WORKFLOW: &str = "kapell/first.yaml";
+
+/// What `init` wrote, or would write.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Written {
+    /// The version of this form: 1.
+    version: u32,
+    /// Whether anything was written.
+    written: bool,
+    /// The command that tests the repository, if one was recognised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<String>,
+    /// The files.
+    files: Vec<WrittenFile>,
+}
+
+/// A file that `init` wrote, or would write.
+#[derive(Debug, Serialize, JsonSchema)]
+struct WrittenFile {
+    /// Its path, from the root.
+    path: String,
+    /// Its text.
+    text: String,
+}
+
+/// What is noted in the store, so that `undo` knows what is still as it was written.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    version: u32,
+    at_ms: i64,
+    files: Vec<(PathBuf, Digest)>,
+}
+
+/// How a repository is tested.
+struct Tests {
+    /// What told so.
+    from: &'static str,
+    command: &'static str,
+    /// More lines for the task.
+    extra: &'static str,
+}
+
+/// Recognises how the repository at `root` is tested, by its manifests.
+fn tests(root: &Path) -> Option<Tests> {
+    let has = |name: &str| root.join(name).is_file();
+    let says =
+        |name: &str, word: &str| fs::read_to_string(root.join(name)).is_ok_and(|text| text.contains(word));
+    let found = |from, command, extra| Some(Tests { from, command, extra });
+    let make = |name| {
+        fs::read_to_string(root.join(name))
+            .is_ok_and(|text| text.lines().any(|line| line.starts_with("test:")))
+    };
+    match () {
+        () if has("Cargo.toml") => {
+            found("Cargo.toml", "cargo test", "    cache: { CARGO_TARGET_DIR: target }\n")
+        }
+        () if has("go.mod") => found("go.mod", "go test ./...", ""),
+        () if has("package.json") && says("package.json", "\"test\"") => {
+            let prepare = if has("package-lock.json") {
+                "    prepare: [npm ci]\n"
+            } else {
+                "    carry: [node_modules]\n"
+            };
+            found("package.json", "npm test", prepare)
+        }
+        () if has("pyproject.toml") || has("pytest.ini") || has("setup.py") => {
+            found("the Python project", "python -m pytest", "")
+        }
+        () if has("pom.xml") => found("pom.xml", "mvn -q test", ""),
+        () if has("gradlew") => found("gradlew", "./gradlew test", ""),
+        () if has("Makefile") && make("Makefile") => found("Makefile", "make test", ""),
+        () if has("justfile") && make("justfile") => found("justfile", "just test", ""),
+        () => None,
+    }
+}
+
+fn settings() -> String {
+    "# Settings of kapell for this repository. Each line shows a default; remove the `#` to change it.\n\
+     # Your own settings, for all repositories, are in ~/.config/kapell/kapell.toml.\n\
+     \n\
+     # How many commands run at the same time: one for each core.\n\
+     # jobs = 4\n\
+     \n\
+     # How many agents work at the same time.\n\
+     # agents = 4\n\
+     \n\
+     # The most that a run may use if its file does not say: money, tokens, time.\n\
+     # budget = \"5usd,2M,2h\"\n\
+     \n\
+     # Where runs are recorded, below this directory. If not given: within .git, where `git clean` cannot reach.\n\
+     # store = \".kapell\"\n"
+        .to_owned()
+}
+
+fn workflow(tests: Option<&Tests>) -> String {
+    let (origin, command, extra) = tests.map_or(
+        ("# No manifest was recognised: put the command that tests this repository in the place of `true`.\n".to_owned(), "true", ""),
+        |tests| (format!("# The command comes from {}.\n", tests.from), tests.command, tests.extra),
+    );
+    format!(
+        "# A first workflow. `kapell plan {WORKFLOW}` shows what it would do, `kapell run {WORKFLOW}` does it.\n\
+         # Each task works in a copy of its own; nothing reaches your branches before `kapell merge`.\n\
+         mission: Note what this repository looks like, and see its tests pass\n\
+         tasks:\n\
+         \x20 inventory:\n\
+         \x20   run: git ls-files | wc -l > kapell/files.txt\n\
+         \x20 {origin}\
+         \x20 tests:\n\
+         \x20   needs: [inventory]\n\
+         \x20   run: {command}\n\
+         {extra}\
+         \x20   timeout: 30m\n"
+    )
+}
+
+/// Writes settings and a first workflow.
+///
+/// # Errors
+///
+/// Fails if one of the files exists already, or cannot be written; nothing is left then.
+pub fn init(context: &Context, args: &InitArgs) -> Result<Exit, Fault> {
+    let site = context.site()?;
+    let tests = tests(&site.root);
+    let files = [(config::FILE, settings()), (WORKFLOW, workflow(tests.as_ref()))];
+    for (name, _) in &files {
+        if site.root.join(name).symlink_metadata().is_ok() {
+            return Err(Fault::new("K0916", Exit::Refused, format!("{name} exists already"))
+                .at(visible(&site.root.join(name).display().to_string()))
+                .hint("kapell plan FILE shows what a workflow would do"));
+        }
+    }
+    if !args.dry_run {
+        write_all(&site, &files)?;
+    }
+    if context.out.json {
+        context.out.value(&Written {
+            version: 1,
+            written: !args.dry_run,
+            test: tests.map(|tests| tests.command.to_owned()),
+            files: files.map(|(path, text)| WrittenFile { path: path.to_owned(), text }).into(),
+        });
+        return Ok(Exit::Done);
+    }
+    for (name, text) in &files {
+        let indented: String =
+            text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect();
+        let verb = if args.dry_run { "would write" } else { "wrote" };
+        context.out.data(&format!("{verb} {name}\n{indented}"));
+    }
+    match args.dry_run {
+        true => context.out.next("kapell init"),
+        false => context.out.next(&format!("kapell plan {WORKFLOW}")),
+    }
+    Ok(Exit::Done)
+}
+
+fn write_all(site: &Site, files: &[(&str, String)]) -> Result<(), Fault> {
+    let mut done: Vec<PathBuf> = Vec::new();
+    for (name, text) in files {
+        let path = site.root.join(name);
+        if let Err(error) = write_new(&path, text) {
+            // All or nothing.
+            for path in &done {
+                let _ = fs::remove_file(path);
+            }
+            return Err(Fault::io(&path, &error));
+        }
+        done.push(path);
+    }
+    let files = files.iter().map(|(name, text)| (PathBuf::from(name), Digest::of(text.as_bytes()))).collect();
+    let note = Note { version: 1, at_ms: jiff::Timestamp::now().as_millisecond(), files };
+    let path = note_path(site);
+    let text = serde_json::to_vec(&note).unwrap_or_default();
+    fs::create_dir_all(&site.store)
+        .and_then(|()| fs::write(&path, text))
+        .map_err(|error| Fault::io(&path, &error))
+}
+
+/// Writes a file that must not exist, and nothing through a link.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
+}
+
+fn note_path(site: &Site) -> PathBuf {
+    site.store.join("init.json")
+}
+
+fn note(site: &Site) -> Option<Note> {
+    let text = fs::read(note_path(site)).ok()?;
+    serde_json::from_slice(&text).ok().filter(|note: &Note| note.version == 1)
+}
+
+/// Tells whether `init` wrote files, and did so after the last decision of any run, taken at `last`.
+pub fn was_written_after(site: &Site, last: Option<i64>) -> bool {
+    note(site).is_some_and(|note| last.is_none_or(|last| note.at_ms > last))
+}
+
+/// Removes what `init` wrote, if nobody has changed it since.
+///
+/// # Errors
+///
+/// Fails, and removes nothing, if a file was changed.
+pub fn unwrite(context: &Context, site: &Site) -> Result<Exit, Fault> {
+    let note = note(site).map(|note| note.files).unwrap_or_default();
+    // The note lies in the store, and paths in it are those that `init` knows.
+    let ours = |path: &Path| path == Path::new(config::FILE) || path == Path::new(WORKFLOW);
+    let there: Vec<_> = note.iter().filter(|(path, _)| ours(path) && site.root.join(path).exists()).collect();
+    for (path, digest) in &there {
+        let full = site.root.join(path);
+        let text = fs::read(&full).map_err(|error| Fault::io(&full, &error))?;
+        if Digest::of(&text) != *digest {
+            return Err(Fault::new(
+                "K0512",
+                Exit::Refused,
+                format!("{} was changed after kapell init wrote it", path.display()),
+            )
+            .because("nothing was removed")
+            .hint(format!("rm {}, if you no longer want it", path.display())));
+        }
+    }
+    for (path, _) in &there {
+        let full = site.root.join(path);
+        fs::remove_file(&full).map_err(|error| Fault::io(&full, &error))?;
+        context.out.note(&format!("removed {}", path.display()));
+    }
+    // Only if nothing else is in it.
+    let _ = fs::remove_dir(site.root.join("kapell"));
+    let path = note_path(site);
+    fs::remove_file(&path).map_err(|error| Fault::io(&path, &error))?;
+    if let Ok(mut rest) = fs::read_dir(&site.store)
+        && rest.next().is_none()
+    {
+        let _ = fs::remove_dir(&site.store);
+    }
+    Ok(Exit::Done)
+}

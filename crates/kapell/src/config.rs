@@ -1,0 +1,245 @@
+//! Settings: `kapell.toml`, found by walking up from where one stands, then the user's own.
+//!
+//! A file in a repository is somebody else's text until it is read: it can set nothing that reaches out of its own
+//! directory.
+
+use std::{
+    fs, io,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+};
+
+use kapell_spec::{
+    finding::{Finding, Source, Span, render},
+    suggest,
+};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{budget::Budget, exit::Exit, fault::Fault};
+
+/// The name of the file.
+pub const FILE: &str = "kapell.toml";
+
+/// Files larger than this are not settings.
+const BYTES_MAX: u64 = 1 << 20;
+
+const KEYS: [&str; 4] = ["store", "agents", "jobs", "budget"];
+
+/// Settings; what nobody set is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where the store is.
+    pub store: Option<PathBuf>,
+    /// How many agents work at the same time, if neither the file nor the command line says so.
+    pub agents: Option<u32>,
+    /// How many commands run at the same time.
+    pub jobs: Option<u32>,
+    /// The limits of runs whose file and command line give none.
+    pub budget: Option<Budget>,
+}
+
+/// Whose file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Found by walking up: perhaps it came with a repository.
+    Place,
+    /// The user's own.
+    User,
+}
+
+impl Config {
+    /// Reads the nearest file above `dir`, then that of the user in `user_dir`; what the nearer one sets counts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be read, or is not as it should be.
+    pub fn find(dir: &Path, user_dir: Option<&Path>) -> Result<Self, Fault> {
+        let mut config = Self::default();
+        let near = dir.ancestors().map(|dir| dir.join(FILE)).find(|path| path.is_file());
+        let user = user_dir.map(|dir| dir.join("kapell").join(FILE)).filter(|path| path.is_file());
+        let files = [near.map(|path| (path, Whose::Place)), user.map(|path| (path, Whose::User))];
+        for (path, whose) in files.into_iter().flatten() {
+            config = config.or(read(&path, whose)?);
+        }
+        Ok(config)
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            store: self.store.or(other.store),
+            agents: self.agents.or(other.agents),
+            jobs: self.jobs.or(other.jobs),
+            budget: self.budget.or(other.budget),
+        }
+    }
+}
+
+fn read(path: &Path, whose: Whose) -> Result<Config, Fault> {
+    let failed = |error: io::Error| Fault::io(path, &error);
+    if fs::metadata(path).map_err(failed)?.len() > BYTES_MAX {
+        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, "it is too large to hold settings")));
+    }
+    let text = String::from_utf8_lossy(&fs::read(path).map_err(failed)?).into_owned();
+    let dir = path.parent().unwrap_or(Path::new("."));
+    parse(&text, dir, whose)
+        .map_err(|finding| to_fault(&finding, &Source::new(&path.display().to_string(), &text)))
+}
+
+/// A finding as the error that ends the command.
+fn to_fault(finding: &Finding, source: &Source) -> Fault {
+    let (line, column) = source.position(finding.span.start);
+    let place = format!("{}:{line}:{column}", kapell_view::untrusted::visible(&source.name));
+    let mut fault = Fault::new(finding.code, Exit::Usage, finding.message.clone()).at(place);
+    fault.hint.clone_from(&finding.hint);
+    fault.picture = Some(render(finding, source, false));
+    fault
+}
+
+fn span(range: Range<usize>) -> Span {
+    Span::new(range.start, range.end)
+}
+
+fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Finding> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let at = error.span().unwrap_or(0..0);
+        Finding::error("K0910", span(at), error.message().to_owned())
+            .hint("settings are lines such as `jobs = 4`")
+    })?;
+    let mut config = Config::default();
+    // The table is sorted by name; the first fault of the file is told first.
+    let mut entries: Vec<_> = table.get_ref().iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in entries {
+        match key.get_ref().as_ref() {
+            "store" => config.store = Some(store(value, dir, whose)?),
+            "agents" => config.agents = Some(number(value, "agents")?),
+            "jobs" => config.jobs = Some(number(value, "jobs")?),
+            "budget" => config.budget = Some(budget(value)?),
+            other => {
+                let finding =
+                    Finding::error("K0911", span(key.span()), format!("there is no setting `{other}`"));
+                return Err(match suggest::nearest(other, KEYS) {
+                    Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                    None => finding.hint(format!("settings are {}", KEYS.join(", "))),
+                });
+            }
+        }
+    }
+    Ok(config)
+}
+
+fn wrong(value: &Spanned<DeValue<'_>>, message: impl Into<String>) -> Finding {
+    Finding::error("K0912", span(value.span()), message)
+}
+
+fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Finding> {
+    value.get_ref().as_str().ok_or_else(|| {
+        wrong(value, format!("`{key}` is a text, not {}", value.get_ref().type_str()))
+            .hint(format!("{key} = \"...\""))
+    })
+}
+
+fn number(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Finding> {
+    let parsed = value
+        .get_ref()
+        .as_integer()
+        .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+    let fits = parsed.filter(|number| (1..=1024).contains(number));
+    fits.ok_or_else(|| {
+        wrong(value, format!("`{key}` is a whole number from 1 to 1024")).hint(format!("{key} = 4"))
+    })
+}
+
+fn budget(value: &Spanned<DeValue<'_>>) -> Result<Budget, Finding> {
+    Budget::parse(text(value, "budget")?)
+        .map_err(|why| Finding::error("K0913", span(value.span()), why).hint("budget = \"5usd,2M,2h\""))
+}
+
+fn store(value: &Spanned<DeValue<'_>>, dir: &Path, whose: Whose) -> Result<PathBuf, Finding> {
+    let path = Path::new(text(value, "store")?);
+    let stays = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if path.as_os_str().is_empty() {
+        return Err(wrong(value, "`store` is empty").hint("store = \".kapell\""));
+    }
+    if whose == Whose::Place && !stays {
+        return Err(wrong(value, "`store` leads out of the directory of this file")
+            .label("only your own settings and KAPELL_STORE can name any directory")
+            .hint("export KAPELL_STORE=DIR"));
+    }
+    Ok(dir.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> String {
+        match parse(text, Path::new("/repo"), Whose::Place) {
+            Ok(config) => format!("{config:?}"),
+            Err(finding) => format!(
+                "{} {}..{} {} ({})",
+                finding.code,
+                finding.span.start,
+                finding.span.end,
+                finding.message,
+                finding.hint.unwrap_or_default()
+            ),
+        }
+    }
+
+    #[test]
+    fn settings_are_read() {
+        assert_eq!(check(""), format!("{:?}", Config::default()));
+        let text = "# mine\nstore = \"var/kapell\"\njobs = 0x8\nagents=2\nbudget = \"5usd\"\n";
+        let config = parse(text, Path::new("/repo"), Whose::Place).unwrap();
+        assert_eq!(config.store.as_deref(), Some(Path::new("/repo/var/kapell")));
+        assert_eq!((config.jobs, config.agents), (Some(8), Some(2)));
+        assert_eq!(config.budget.unwrap().usd_micros, Some(5_000_000));
+    }
+
+    #[test]
+    fn faults_are_pointed_at() {
+        for (text, expected) in [
+            ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
+            ("x = 4", "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, budget)"),
+            ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
+            ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
+            ("jobs = 99999999999999999999", "K0912 7..27 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
+            ("store = 1", "K0912 8..9 `store` is a text, not integer (store = \"...\")"),
+            ("store = \"\"", "K0912 8..10 `store` is empty (store = \".kapell\")"),
+            (
+                "budget = \"lots\"",
+                "K0913 9..15 `lots` is no amount of money, tokens or time (budget = \"5usd,2M,2h\")",
+            ),
+        ] {
+            assert_eq!(check(text), expected, "{text}");
+        }
+        assert!(check("jobs = ").starts_with("K0910 "), "{}", check("jobs = "));
+        assert!(check("jobs = 1\njobs = 2").starts_with("K0910 "), "{}", check("jobs = 1\njobs = 2"));
+    }
+
+    #[test]
+    fn only_the_users_own_file_reaches_elsewhere() {
+        for path in ["/elsewhere", "../elsewhere", "a/../../b"] {
+            let text = format!("store = \"{path}\"");
+            assert!(check(&text).starts_with("K0912"), "{path}");
+            assert!(parse(&text, Path::new("/home"), Whose::User).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_nearer_file_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, user) = (dir.path().join("a/b/c"), dir.path().join("config"));
+        fs::create_dir_all(&place).unwrap();
+        fs::create_dir_all(user.join("kapell")).unwrap();
+        fs::write(dir.path().join("a").join(FILE), "jobs = 3").unwrap();
+        fs::write(user.join("kapell").join(FILE), "jobs = 5\nagents = 7").unwrap();
+        let config = Config::find(&place, Some(&user)).unwrap();
+        assert_eq!((config.jobs, config.agents), (Some(3), Some(7)));
+        assert_eq!(Config::find(&place, None).unwrap().agents, None);
+    }
+}
