@@ -60,7 +60,7 @@ impl PidFile {
     fn write(child: i32, dir: &Path) -> Option<()> {
         let of = |pid| Process::of(pid).map(|entry| (entry.process.pid, entry.process.start));
         let own = rustix::process::getpid().as_raw_pid();
-        let file = Self { boot: processes::boot_id(), supervisor: of(own)?, process: of(child)? };
+        let file = Self { boot: processes::boot_id().to_owned(), supervisor: of(own)?, process: of(child)? };
         // Only made anew: nothing is written through a link that the attempt may have put there already.
         let mut at = fs::File::create_new(dir.join(PID_FILE)).ok()?;
         at.write_all(&serde_json::to_vec(&file).ok()?).ok()

@@ -2,7 +2,7 @@
 //!
 //! Read from `/proc`. Elsewhere the table is empty, and only process groups are ended.
 
-use std::{collections::HashMap, fs, io, os::fd::OwnedFd, time::Duration};
+use std::{collections::HashMap, fs, io, io::Read, os::fd::OwnedFd, sync::OnceLock, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -62,12 +62,19 @@ fn parse_stat(text: &str) -> Option<(Entry, ChildTicks)> {
     ))
 }
 
+/// Reads a small file of `/proc` at once: the kernel writes it anew for every read.
+fn read_small(path: &str) -> Option<String> {
+    let mut bytes = [0; 2048];
+    let len = fs::File::open(path).and_then(|mut file| file.read(&mut bytes)).ok()?;
+    Some(String::from_utf8_lossy(&bytes[..len]).into_owned())
+}
+
 impl Process {
     /// Looks up the process that has this id now.
     #[must_use]
     pub fn of(pid: i32) -> Option<Entry> {
-        let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-        parse_stat(&String::from_utf8_lossy(&text)).map(|(entry, _)| entry)
+        let text = read_small(&format!("/proc/{pid}/stat"))?;
+        parse_stat(&text).map(|(entry, _)| entry)
     }
 
     /// Tells whether it still runs; a zombie does not.
@@ -201,7 +208,7 @@ pub(crate) fn marker_of(pid: i32) -> Option<String> {
 
 /// Returns what the children of this process that were waited for have used.
 pub(crate) fn waited_for() -> ChildTicks {
-    let text = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let text = read_small("/proc/self/stat").unwrap_or_default();
     parse_stat(&text).map(|(_, ticks)| ticks).unwrap_or_default()
 }
 
@@ -216,8 +223,14 @@ pub(crate) fn rss_kib(entries: &[Entry]) -> u64 {
 }
 
 /// Names the boot of the machine: ids and start times of processes mean nothing in another one.
-pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+pub(crate) fn boot_id() -> &'static str {
+    // It is the same as long as this process lives, and every attempt asks for it.
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map(|id| id.trim().to_owned())
+            .unwrap_or_default()
+    })
 }
 
 #[cfg(test)]
