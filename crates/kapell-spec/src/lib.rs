@@ -9,4 +9,5 @@ pub mod codes; // every code with its explanation
 pub mod finding; // what is wrong, where, and how it is shown
 pub mod shell; // expressions in shell text
 pub mod suggest; // did you mean
-pub mod yaml; // a tree with byte ranges
+pub mod workflow;
+pub mod yaml; // a tree with byte ranges // workflow files, read and compiled

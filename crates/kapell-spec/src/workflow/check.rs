@@ -1,0 +1,228 @@
+//! What can only be judged once the whole file is read: names, needs, agents, and keys that do not go together.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Spanned, Task, Work, Workflow, expressions};
+use crate::{
+    codes,
+    finding::{Finding, Span},
+    suggest,
+};
+
+/// Keys that mean nothing for a task which runs no command.
+const FOR_COMMANDS: &[&str] = &[
+    "accept",
+    "compensate",
+    "workspace",
+    "prepare",
+    "carry",
+    "cache",
+    "protect",
+    "reads",
+    "supervise",
+    "retry_lost",
+];
+
+pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
+    needs(workflow, findings);
+    cycles(workflow, findings);
+    agents(workflow, findings);
+    for task in &workflow.tasks {
+        who(workflow, task, findings);
+        without_effect(task, findings);
+    }
+    expressions::check(workflow, findings);
+}
+
+fn unknown(code: &'static str, name: &Spanned<String>, message: String, known: &[&str]) -> Finding {
+    let finding = Finding::error(code, name.span, message);
+    match suggest::nearest(&name.value, known.iter().copied()) {
+        Some(near) => {
+            finding.hint(format!("did you mean `{near}`?")).fix(format!("write `{near}`"), name.span, near)
+        }
+        None => match suggest::hint(&name.value, known) {
+            Some(hint) => finding.hint(hint),
+            None => finding,
+        },
+    }
+}
+
+fn needs(workflow: &Workflow, findings: &mut Vec<Finding>) {
+    let names: Vec<&str> = workflow.tasks.iter().map(|task| task.name.value.as_str()).collect();
+    let known: HashSet<&str> = names.iter().copied().collect();
+    for task in &workflow.tasks {
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for need in &task.needs {
+            if need.value == task.name.value {
+                let message = format!("task `{}` needs itself", need.value);
+                findings.push(Finding::error(codes::NEED_TWICE, need.span, message));
+            } else if !known.contains(need.value.as_str()) {
+                let message =
+                    format!("task `{}` needs `{}`, which does not exist", task.name.value, need.value);
+                let others: Vec<&str> =
+                    names.iter().copied().filter(|name| *name != task.name.value).collect();
+                findings.push(unknown(codes::UNKNOWN_NEED, need, message, &others));
+            } else if let Some(first) = seen.get(need.value.as_str()) {
+                let message = format!("task `{}` names `{}` twice", task.name.value, need.value);
+                findings
+                    .push(Finding::error(codes::NEED_TWICE, need.span, message).also(*first, "first here"));
+            }
+            seen.entry(&need.value).or_insert(need.span);
+        }
+    }
+}
+
+/// Reports circles, one for each way into one that a walk in the order of the file finds.
+fn cycles(workflow: &Workflow, findings: &mut Vec<Finding>) {
+    let index: HashMap<&str, usize> =
+        workflow.tasks.iter().enumerate().map(|(at, task)| (task.name.value.as_str(), at)).collect();
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Open,
+        Done,
+    }
+    let mut marks = vec![Mark::New; workflow.tasks.len()];
+    for start in 0..workflow.tasks.len() {
+        if marks[start] != Mark::New {
+            continue;
+        }
+        marks[start] = Mark::Open;
+        // Each task on the way, and which of its needs comes next.
+        let mut path: Vec<(usize, usize)> = vec![(start, 0)];
+        while let Some((at, next)) = path.last_mut() {
+            let task = &workflow.tasks[*at];
+            let Some(need) = task.needs.get(*next) else {
+                marks[*at] = Mark::Done;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            let Some(&to) = index.get(need.value.as_str()).filter(|to| **to != *at) else { continue };
+            match marks[to] {
+                Mark::New => {
+                    marks[to] = Mark::Open;
+                    path.push((to, 0));
+                }
+                Mark::Open => findings.push(cycle(workflow, &path, to)),
+                Mark::Done => {}
+            }
+        }
+    }
+}
+
+/// Describes the circle that the end of `path` closes by needing `to`.
+fn cycle(workflow: &Workflow, path: &[(usize, usize)], to: usize) -> Finding {
+    let from = path.iter().position(|(at, _)| *at == to).unwrap_or(0);
+    let steps: Vec<&Spanned<String>> =
+        path[from..].iter().map(|(at, next)| &workflow.tasks[*at].needs[next - 1]).collect();
+    let names: Vec<&str> =
+        path[from..].iter().map(|(at, _)| workflow.tasks[*at].name.value.as_str()).collect();
+    let shown = if names.len() > 12 {
+        format!(
+            "`{}` needs ... needs `{}`",
+            names[..6].join("` needs `"),
+            names[names.len() - 5..].join("` needs `")
+        )
+    } else {
+        format!("`{}`", names.join("` needs `"))
+    };
+    let message = format!("tasks wait for each other: {shown} needs `{}`", names[0]);
+    let last = steps.last().map_or_else(Span::default, |need| need.span);
+    let mut finding = Finding::error(codes::CYCLE, last, message).hint("remove one of these needs");
+    for step in steps.iter().take(steps.len().saturating_sub(1)).take(10) {
+        finding = finding.also(step.span, "and this one");
+    }
+    finding.label("this need closes the circle")
+}
+
+fn agents(workflow: &Workflow, findings: &mut Vec<Finding>) {
+    let names: Vec<&str> = workflow.agents.iter().map(|agent| agent.name.value.as_str()).collect();
+    for agent in &workflow.agents {
+        let Some(fallback) = &agent.fallback else { continue };
+        if !names.contains(&fallback.value.as_str()) {
+            let message = format!("agent `{}` is not defined", fallback.value);
+            findings.push(unknown(codes::UNKNOWN_AGENT, fallback, message, &names));
+            continue;
+        }
+        // Following fallbacks from here must not lead back here.
+        let mut at = fallback.value.as_str();
+        for _ in 0..names.len() {
+            if at == agent.name.value {
+                let message = format!("the fallbacks of agent `{at}` lead back to it");
+                findings.push(Finding::error(codes::CYCLE, fallback.span, message));
+                break;
+            }
+            let next =
+                workflow.agents.iter().find(|agent| agent.name.value == at).and_then(|a| a.fallback.as_ref());
+            let Some(next) = next else { break };
+            at = &next.value;
+        }
+    }
+}
+
+/// Checks who performs a task.
+fn who(workflow: &Workflow, task: &Task, findings: &mut Vec<Finding>) {
+    let names: Vec<&str> = workflow.agents.iter().map(|agent| agent.name.value.as_str()).collect();
+    let own = task.settings.agent.as_ref();
+    if let Some(agent) = own {
+        let Some(found) = workflow.agents.iter().find(|known| known.name.value == agent.value) else {
+            let message = format!("agent `{}` is not defined", agent.value);
+            let finding = unknown(codes::UNKNOWN_AGENT, agent, message, &names);
+            let none = names.is_empty();
+            findings.push(if none {
+                finding.hint(format!("define it: `agents: {{ {}: {{ use: claude-code }} }}`", agent.value))
+            } else {
+                finding
+            });
+            return;
+        };
+        let fits = match &task.work {
+            Some(Work::Prompt(_)) | None => true,
+            Some(Work::Run(_)) => found.adapter.value == "command",
+            Some(Work::Scripted(_)) => found.adapter.value == "scripted",
+            Some(Work::Gate(..) | Work::Workflow(_) | Work::Noop) => false,
+        };
+        if !fits {
+            let message = format!("agent `{}` has nothing to do in task `{}`", agent.value, task.name.value);
+            let hint = "an agent performs a `prompt`; remove `agent`, or give it a prompt";
+            findings.push(Finding::error(codes::NO_EFFECT, agent.span, message).hint(hint));
+        }
+    } else if matches!(task.work, Some(Work::Prompt(_))) {
+        let place = task.keys.iter().find(|key| key.value == "prompt").map_or(task.name.span, |key| key.span);
+        match &workflow.defaults.agent {
+            None => {
+                let message = format!("task `{}` has a prompt but no agent", task.name.value);
+                let finding = Finding::error(codes::NO_AGENT, place, message);
+                findings.push(match names.first() {
+                    Some(name) => finding.hint(format!("name one: `agent: {name}`")),
+                    None => finding.hint("define one under `agents`, and name it by `agent`"),
+                });
+            }
+            Some(agent) if !names.contains(&agent.value.as_str()) => {
+                let message = format!("agent `{}` is not defined", agent.value);
+                let finding = unknown(codes::UNKNOWN_AGENT, agent, message, &names);
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn without_effect(task: &Task, findings: &mut Vec<Finding>) {
+    let (kind, keys): (_, &[&str]) = match &task.work {
+        Some(Work::Gate(..)) => ("a gate", FOR_COMMANDS),
+        Some(Work::Noop) => ("a task that does nothing", FOR_COMMANDS),
+        Some(Work::Workflow(_)) => (
+            "a nested workflow",
+            &["workspace", "prepare", "carry", "cache", "reads", "supervise", "env", "outputs"],
+        ),
+        _ => return,
+    };
+    for key in task.keys.iter().filter(|key| keys.contains(&key.value.as_str())) {
+        let message = format!("`{}` has no effect on {kind}", key.value);
+        findings.push(Finding::warning(codes::NO_EFFECT, key.span, message).hint("remove it"));
+    }
+}
