@@ -378,3 +378,87 @@ fn results_of_earlier_runs_are_taken_over() {
     assert_eq!(run.run.outputs(run.task("c")).unwrap()["v"], "4");
     assert_snapshot!(run.stand(), @"active; a done; b done; c landed; d running");
 }
+
+/// Which of the given conditions of a task `end` that needs all others hold.
+fn hold(plan: &str, needs: &str, before: &str, conditions: &[&str]) -> String {
+    let held = conditions.iter().filter(|condition| {
+        let run = given(&format!("{plan}; end after {needs} if \"always() && ({condition})\"")).and(before);
+        match run.state("end").name() {
+            "running" => true,
+            "skipped" => false,
+            state => panic!("{state}: {condition}"),
+        }
+    });
+    held.copied().collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn results_are_told_in_the_words_of_github() {
+    let conditions = [
+        "tasks.a.result == 'success'",
+        "tasks.b.result == 'failure'",
+        "tasks.c.result == 'skipped'",
+        "tasks.l.result == 'success'",
+        "needs.a.result == 'success'",
+        "tasks.nobody.result == null",
+        "tasks.a.outputs.v == '1'",
+        "tasks.b.outputs.v == null",
+        "failure()",
+        "!success()",
+        "!cancelled()",
+        "run.objective == ''",
+        "tasks.a.result == 'failure'",
+        "tasks.c.result == 'failure'",
+        "cancelled()",
+        "success()",
+    ];
+    let before = "00:01 done a v=1
+        00:02 fail b permanent
+        00:03 done l change
+        00:04 probe green
+        00:05 moved";
+    assert_snapshot!(hold("mission base; a; b; c after b; l", "a,b,c,l", before, &conditions), @"
+    tasks.a.result == 'success'
+    tasks.b.result == 'failure'
+    tasks.c.result == 'skipped'
+    tasks.l.result == 'success'
+    needs.a.result == 'success'
+    tasks.nobody.result == null
+    tasks.a.outputs.v == '1'
+    tasks.b.outputs.v == null
+    failure()
+    !success()
+    !cancelled()
+    run.objective == ''
+    ");
+}
+
+#[test]
+fn of_the_cells_of_a_matrix_the_worst_result_and_the_last_output_count() {
+    let plan = "build matrix linux,mac if \"matrix.os != 'mac' || inputs.mac\"";
+    let conditions = [
+        "tasks.build.result == 'success'",
+        "tasks.build.result == 'skipped'",
+        "tasks.build.result == 'failure'",
+        "tasks.build.outputs.v == '2'",
+        "tasks['build (linux)'].outputs.v == '1'",
+        "tasks['build (mac)'].result == 'success'",
+        "tasks['build (linux)'].result == 'failure'",
+    ];
+    let with = format!("mission input mac=yes; {plan}");
+    let hold = |plan: &str, before| hold(plan, "build", before, &conditions);
+    assert_snapshot!(hold(&with, "00:01 done \"build (linux)\" v=1 & done \"build (mac)\" v=2"), @"
+    tasks.build.result == 'success'
+    tasks.build.outputs.v == '2'
+    tasks['build (linux)'].outputs.v == '1'
+    tasks['build (mac)'].result == 'success'
+    ");
+    assert_snapshot!(hold(plan, "00:01 done \"build (linux)\" v=1"), @"
+    tasks.build.result == 'skipped'
+    tasks['build (linux)'].outputs.v == '1'
+    ");
+    assert_snapshot!(hold(plan, "00:01 fail \"build (linux)\" permanent"), @"
+    tasks.build.result == 'failure'
+    tasks['build (linux)'].result == 'failure'
+    ");
+}

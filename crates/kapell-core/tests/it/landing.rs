@@ -353,3 +353,19 @@ fn outside_a_repository_nothing_lands() {
     effect start b #1
     ");
 }
+
+#[test]
+fn a_move_to_anywhere_else_is_refused() {
+    use kapell_core::command::{Command, Rejection};
+    let mut run = given("mission base; a").and(
+        "
+        00:01 done a change
+        00:02 probe green
+    ",
+    );
+    let elsewhere = Command::RefMoved { to: crate::script::oid("elsewhere") };
+    assert_eq!(run.put(run.at, vec![elsewhere]), [Err(Rejection::UnexpectedMove)]);
+    assert_eq!(run.stand(), "active; a verified");
+    run.when("00:03 moved");
+    assert_eq!(run.stand(), "finished Succeeded; a landed");
+}

@@ -381,3 +381,57 @@ fn what_a_child_run_may_spend_is_reserved_in_its_parent() {
     ");
     assert_eq!(run.run.ledger().spent().usd_micros, 5);
 }
+
+#[test]
+fn no_more_than_a_bounded_number_of_tasks_wait_for_claims() {
+    let plan: String = (0..300).map(|task| format!("t{task} claims one; ")).collect();
+    let mut run = given(&plan);
+    let mut seen = vec![];
+    for done in 0..50 {
+        seen.push((run.run.claims().waiting_len(), run.run.counts().of("ready")));
+        run.when(&format!("00:01 done t{done}"));
+    }
+    assert_eq!((seen[0], seen[1], seen[42], seen[43]), ((256, 43), (256, 42), (256, 1), (256, 0)));
+    assert_eq!(seen[44], (255, 0));
+}
+
+#[test]
+fn the_first_thing_to_come_is_the_one_to_wake_for() {
+    let run = given(
+        "mission jobs 9; a retry 2 backoff 30..30; b retry 2 backoff 10..10; c timeout 50; d timeout 40; \
+         x after a deadline 08:00; y after a deadline 07:00",
+    )
+    .and("00:01 fail a transient & fail b transient");
+    assert_eq!(run.wake(), "elapsed 00:11, wall 07:00");
+    let run = run.and("00:11 tick").and("00:12 done b");
+    assert_eq!(run.wake(), "elapsed 00:31, wall 07:00");
+    let run = run.and("00:31 tick");
+    assert_eq!(run.wake(), "elapsed 00:40, wall 07:00");
+    let run = run.and("00:32 done a").and("00:33 done y");
+    assert_eq!(run.wake(), "elapsed 00:40");
+
+    let run = given("mission agents 9; agent p provider p; agent q provider q; a agent p; b agent q").and(
+        "
+        00:01 fail a quota until 03:00
+        00:01 fail b quota until 02:00
+    ",
+    );
+    assert_eq!(run.wake(), "wall 02:00");
+    let run = run.and("02:00 tick");
+    assert_eq!(run.state("b").name(), "running");
+    assert_eq!(run.wake(), "wall 03:00");
+}
+
+#[test]
+fn a_child_run_alone_gets_half_but_never_nothing() {
+    for (limits, grant) in [
+        ("agents 5 jobs 7", (2, 3)),
+        ("agents 1 jobs 1", (1, 1)),
+        ("agents 0 jobs 0", (1, 1)),
+        ("agents 2 jobs 2", (1, 1)),
+    ] {
+        let run = given(&format!("mission {limits}; w workflow \"agent m; x agent m\""));
+        let kapell_core::task::TaskState::Running(attempt) = run.state("w") else { panic!("it runs") };
+        assert_eq!((attempt.slots.agents, attempt.slots.jobs), grant, "{limits}");
+    }
+}

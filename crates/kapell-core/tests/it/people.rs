@@ -779,3 +779,10 @@ fn a_run_is_made_once() {
     );
     assert_eq!(*story.run.phase(), Phase::Active);
 }
+
+#[test]
+fn gates_are_opened_by_urgency_and_then_in_the_order_of_the_plan() {
+    let run = given("g1 gate one? usd 5; g2 gate two?; g3 gate three?; x after g3");
+    let order: Vec<_> = run.run.gates().map(|(_, gate)| gate.question.as_str()).collect();
+    assert_eq!(order, ["three?", "one?", "two?"]);
+}
