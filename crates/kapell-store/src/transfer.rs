@@ -56,7 +56,7 @@ pub struct ImportError {
     pub line: u64,
     /// What is wrong with it.
     #[source]
-    pub kind: ImportErrorKind,
+    pub kind: Box<ImportErrorKind>,
 }
 
 /// What can be wrong with a line of an import.
@@ -243,7 +243,7 @@ impl Store {
     /// Fails with the line and what is wrong with it.
     pub fn import(&self, input: &mut dyn BufRead) -> Result<Transferred, ImportError> {
         let path = self.readers.path();
-        let failed = |error| ImportError { line: 0, kind: ImportErrorKind::Journal(error) };
+        let failed = |error| ImportError { line: 0, kind: Box::new(ImportErrorKind::Journal(error)) };
         let connection = connect(path, Access::Write, self.options.busy).map_err(failed)?;
         let sql = database(path, "importing");
         connection.execute_batch("BEGIN IMMEDIATE").map_err(|error| failed(sql(error)))?;
@@ -279,7 +279,7 @@ impl Import<'_> {
         loop {
             text.clear();
             line += 1;
-            let refused = |kind| ImportError { line, kind };
+            let refused = |kind| ImportError { line, kind: Box::new(kind) };
             let got =
                 input.read_until(b'\n', &mut text).map_err(|error| refused(ImportErrorKind::Read(error)))?;
             if got == 0 {
