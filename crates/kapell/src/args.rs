@@ -139,6 +139,9 @@ pub struct RunArgs {
     /// Shows the plan, and runs nothing.
     #[arg(long)]
     pub plan: bool,
+    /// Kills itself once so many tasks have landed, as the demo does.
+    #[arg(long, hide = true, value_name = "N")]
+    pub die_after: Option<u32>,
     /// The id that the run gets, when it was announced already.
     #[arg(long, hide = true)]
     pub id: Option<String>,
@@ -342,9 +345,6 @@ pub struct DemoArgs {
     /// Where to make the repository; a temporary directory if not given.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Kills itself at the first chance; set by the demo for its first half.
-    #[arg(long, hide = true)]
-    pub die: bool,
 }
 
 /// Arguments of `explain`.

@@ -37,6 +37,15 @@ impl Budget {
         Ok(budget)
     }
 
+    /// Reads amounts if there are any.
+    ///
+    /// # Errors
+    ///
+    /// As [`Budget::parse`].
+    pub fn parse_option(text: Option<&str>) -> Result<Self, String> {
+        text.map_or_else(|| Ok(Self::default()), Self::parse)
+    }
+
     /// Puts the limits that it names in the place of those of `limits`.
     #[must_use]
     pub fn over(self, limits: Limits) -> Limits {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod control;
+mod demo;
 mod diff;
 mod doctor;
 mod execute;
@@ -86,7 +87,8 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Explain(args) => reference::explain(&context, args),
         Command::Completions(args) => reference::completions(&context, args),
         Command::Task(args) => agent::task(&context, args),
-        Command::Demo(_) | Command::Sim(_) => {
+        Command::Demo(args) => demo::demo(&context, args),
+        Command::Sim(_) => {
             Err(Fault::new("K0917", Exit::Environment, "this command is not there yet").hint("kapell --help"))
         }
     }

@@ -18,9 +18,13 @@ mod site;
 mod wiring;
 mod workflow;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{
+    ffi::{OsStr, OsString},
+    process::ExitCode,
+};
 
 use clap::Parser;
+use kapell_agents::drivers::scripted;
 
 use crate::{
     args::{Cli, Color},
@@ -31,8 +35,16 @@ use crate::{
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     // Supervisors and scripted agents are this program too; they start before anything is loaded.
-    if args.nth(1).as_deref() == Some(kapell_agents::supervise::ARGUMENT.as_ref()) {
-        return kapell_agents::supervise::main(&args.collect::<Vec<OsString>>());
+    match args.nth(1).as_deref().and_then(OsStr::to_str) {
+        Some(kapell_agents::supervise::ARGUMENT) => {
+            return kapell_agents::supervise::main(&args.collect::<Vec<OsString>>());
+        }
+        Some(scripted::ARGUMENT) => {
+            let env = |name: &str| std::env::var_os(name);
+            let surroundings = scripted::Surroundings { env: &env, out: &mut std::io::stdout() };
+            return scripted::main(&args.collect::<Vec<OsString>>(), surroundings);
+        }
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

@@ -40,6 +40,11 @@ impl Out {
         }
     }
 
+    /// Prints something for a program to know, one line of JSON, beside the data.
+    pub fn note_json(self, value: &serde_json::Value) {
+        Self::or_leave(writeln!(anstream::stderr().lock(), "{value}"));
+    }
+
     /// Suggests what to type next.
     pub fn next(self, command: &str) {
         if !self.quiet && !self.json {

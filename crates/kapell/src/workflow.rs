@@ -1,10 +1,29 @@
 //! Reading what to run: a workflow file, compiled to a mission and a plan.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use kapell_core::{budget::Limits, id::Digest, mission::Mission, plan::Plan};
+use kapell_core::{mission::Mission, plan::Plan};
+use kapell_spec::{
+    finding::{Finding, Source, render_all},
+    workflow::{self, Options},
+};
 
-use crate::{args::RunArgs, exit::Exit, fault::Fault, output::Out, site::Site};
+use crate::{args::RunArgs, budget::Budget, exit::Exit, fault::Fault, output::Out, site::Site};
+
+/// The most bytes of a workflow file that are read; the reader refuses what is longer, with a place.
+const FILE_BYTES_MAX: u64 = 11 << 20;
+
+/// How many findings of a file are shown.
+const FINDINGS_MAX: usize = 20;
+
+/// How many agents work at the same time if nobody says.
+const AGENTS: u32 = 4;
 
 /// A mission with the plan for it.
 #[derive(Debug, Clone)]
@@ -24,6 +43,8 @@ pub struct Overrides {
     pub jobs: Option<u32>,
     /// Values for `inputs`.
     pub inputs: BTreeMap<String, String>,
+    /// Limits of the budget.
+    pub budget: Budget,
 }
 
 impl Overrides {
@@ -31,10 +52,24 @@ impl Overrides {
     ///
     /// # Errors
     ///
-    /// Fails on a `--set` that is not NAME=VALUE.
+    /// Fails on a `--set` that is not NAME=VALUE, or a budget that is none.
     pub fn of(args: &RunArgs) -> Result<Self, Fault> {
-        Ok(Self { agents: args.agents, jobs: args.jobs, inputs: inputs(&args.set)? })
+        let budget = budget(args.budget.as_deref())?;
+        Ok(Self { agents: args.agents, jobs: args.jobs, inputs: inputs(&args.set)?, budget })
     }
+}
+
+/// Reads a budget as it was typed; nothing is no limit.
+///
+/// # Errors
+///
+/// Fails if it is no budget.
+pub fn budget(typed: Option<&str>) -> Result<Budget, Fault> {
+    Budget::parse_option(typed).map_err(|error| {
+        Fault::new("K0906", Exit::Usage, "the budget cannot be read")
+            .because(error)
+            .hint("--budget 5usd,2M,2h")
+    })
 }
 
 /// Reads NAME=VALUE pairs.
@@ -65,28 +100,70 @@ pub fn default_jobs() -> u32 {
 ///
 /// Fails if the file cannot be read or is not as it should be.
 pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result<Loaded, Fault> {
-    let text = std::fs::read(file).map_err(|error| Fault::io(file, &error))?;
-    let _ = (site, out);
-    #[derive(serde::Deserialize)]
-    struct Compiled {
-        objective: String,
-        #[serde(default)]
-        accept: Vec<String>,
-        plan: Plan,
-    }
-    let compiled: Compiled = serde_json::from_slice(&text)
-        .map_err(|error| Fault::new("K0200", Exit::Usage, "the file cannot be read").because(error))?;
-    let jobs = overrides.jobs.unwrap_or_else(default_jobs);
-    let limits = Limits { agents: overrides.agents.unwrap_or(4), jobs, ..Limits::default() };
-    let definition = Digest::of(&text);
-    let mission = Mission {
-        objective: compiled.objective,
-        accept: compiled.accept,
-        limits,
-        definition: Some(definition),
-        source: Some(file.display().to_string()),
-        inputs: overrides.inputs.clone(),
-        ..Mission::default()
+    let bytes = read(file)?;
+    let shown = file.strip_prefix(&site.root).unwrap_or(file).display().to_string();
+    let (source, read, mut findings) = workflow::read_bytes(&shown, &bytes);
+    let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
+    let load = |path: &str| nested(&site.root, &beside, path);
+    let options = Options { inputs: overrides.inputs.clone(), load: &load, ..Options::default() };
+    let compiled = read.and_then(|read| {
+        let (compiled, more) = workflow::compile(&read, &options);
+        findings.extend(more);
+        compiled
+    });
+    tell(&findings, &source, out);
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let Some(compiled) = compiled.filter(|_| errors == 0) else {
+        let code = findings.iter().find(|finding| finding.is_error()).map_or("K0200", |finding| finding.code);
+        return Err(Fault::new(code, Exit::Usage, format!("{shown} has {errors} error(s)"))
+            .hint(format!("kapell explain {code}")));
     };
+    let config = &site.config;
+    let agents = config.agents.unwrap_or(AGENTS);
+    let mut mission = compiled.mission(agents, config.jobs.unwrap_or_else(default_jobs));
+    mission.limits.agents = overrides.agents.unwrap_or(mission.limits.agents);
+    mission.limits.jobs = overrides.jobs.unwrap_or(mission.limits.jobs);
+    mission.limits = overrides.budget.over(config.budget.unwrap_or_default().under(mission.limits));
+    mission.source = Some(shown);
     Ok(Loaded { mission, plan: Arc::new(compiled.plan) })
+}
+
+/// Prints what is wrong with a file, with its lines.
+fn tell(findings: &[Finding], source: &Source, out: Out) {
+    if findings.is_empty() {
+        return;
+    }
+    if out.json {
+        for finding in findings {
+            let (line, column) = source.position(finding.span.start);
+            out.note_json(&serde_json::json!({"finding": {
+                "code": finding.code, "message": finding.message, "file": &*source.name, "line": line,
+                "column": column, "hint": finding.hint, "error": finding.is_error(),
+            }}));
+        }
+    } else {
+        out.note(render_all(findings, source, true, FINDINGS_MAX).trim_end());
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+    let meta = fs::metadata(file).map_err(|error| Fault::io(file, &error))?;
+    if !meta.is_file() {
+        return Err(Fault::new("K0907", Exit::Usage, format!("{} is no file", file.display()))
+            .hint("kapell run FILE, with a workflow file; kapell init writes a first one"));
+    }
+    let mut bytes = Vec::new();
+    let opened = fs::File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
+    opened.map_err(|error| Fault::io(file, &error))?;
+    Ok(bytes)
+}
+
+/// Reads a workflow that another one names: beside it, and never outside the repository.
+fn nested(root: &Path, beside: &Path, path: &str) -> Result<Vec<u8>, String> {
+    let joined: PathBuf = beside.join(path);
+    let file = fs::canonicalize(&joined).map_err(|error| format!("{}: {error}", joined.display()))?;
+    if !file.starts_with(root) {
+        return Err(format!("{} lies outside of {}", file.display(), root.display()));
+    }
+    read(&file).map_err(|fault| fault.message)
 }

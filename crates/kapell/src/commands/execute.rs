@@ -1,14 +1,15 @@
 //! `run` and `resume`: executing runs in this process.
 
-use std::process::{Command, Stdio};
+use std::process::{self, Stdio};
 
-use kapell_core::{id::RunId, mission::Mission};
+use kapell_core::{command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase};
 use kapell_engine::host::Rest;
 use kapell_store::Store;
 
 use super::{Context, landing};
 use crate::{
     args::{ResumeArgs, RunArgs},
+    budget::Budget,
     exit::Exit,
     fault::Fault,
     runs,
@@ -33,7 +34,9 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
         context
             .out
             .note(&format!("run {run} of this file is unfinished: going on with it (--new starts another)"));
-        return resume_one(context, &site, store, run, args.merge, args.detach);
+        let how =
+            How { merge: args.merge, detach: args.detach, budget: workflow::budget(args.budget.as_deref())? };
+        return resume_one(context, &site, store, run, &how);
     }
     let id = match &args.id {
         Some(id) => id.parse().map_err(|error| Fault::new("K0501", Exit::Usage, format!("{error}")))?,
@@ -46,6 +49,9 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
     machine.host.create(id, mission, loaded.plan)?;
+    if let Some(landed) = args.die_after {
+        session::drive_to_death(&mut machine, id, context.out, landed)?;
+    }
     finish(context, &site, &mut machine, id, args.merge)
 }
 
@@ -67,30 +73,33 @@ pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
             runs::unfinished(&store)?.first().ok_or_else(nothing)?.run
         }
     };
-    resume_one(context, &site, store, run, args.merge, args.detach)
+    let how =
+        How { merge: args.merge, detach: args.detach, budget: workflow::budget(args.budget.as_deref())? };
+    resume_one(context, &site, store, run, &how)
 }
 
-fn resume_one(
-    context: &Context,
-    site: &Site,
-    store: Store,
-    run: RunId,
+/// How a run is gone on with.
+struct How {
     merge: bool,
-    detached: bool,
-) -> Result<Exit, Fault> {
-    if detached {
+    detach: bool,
+    budget: Budget,
+}
+
+fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &How) -> Result<Exit, Fault> {
+    if how.detach {
         drop(store);
         return detach(context, run, &["resume".to_owned(), run.to_string()]);
     }
     let jobs = runs::mission(&store, run)?.limits.jobs as usize;
     let mut machine = machine(site, store, jobs)?;
     machine.host.open(run)?;
-    if let Some(kapell_core::run::Phase::Paused(_)) = machine.host.run(run).map(kapell_core::run::Run::phase)
-    {
-        let by = kapell_core::journal::Actor::Person(crate::site::person());
-        machine.host.put(run, by, kapell_core::command::Command::Resume { limits: None }, None);
+    let paused = machine.host.run(run).filter(|state| matches!(state.phase(), Phase::Paused(_)));
+    if let Some(state) = paused {
+        let limits = Some(how.budget.over(*state.limits())).filter(|limits| limits != state.limits());
+        let by = Actor::Person(crate::site::person());
+        machine.host.put(run, by, Command::Resume { limits }, None);
     }
-    finish(context, site, &mut machine, run, merge)
+    finish(context, site, &mut machine, run, how.merge)
 }
 
 fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Fault> {
@@ -197,7 +206,7 @@ fn detach(context: &Context, run: RunId, args: &[String]) -> Result<Exit, Fault>
         Fault::new("K0904", Exit::Environment, "the program cannot find itself").because(error)
     })?;
     let args = args.iter().filter(|arg| *arg != "--detach");
-    let mut command = Command::new(program);
+    let mut command = process::Command::new(program);
     command.args(args).args(["--quiet", "--no-input"]);
     if !std::env::args().any(|arg| arg == "resume") && std::env::args().any(|arg| arg == "run") {
         command.args(["--id", &run.to_string()]);

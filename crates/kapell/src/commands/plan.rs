@@ -21,7 +21,12 @@ use crate::{
 /// Fails if the file is not as it should be.
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
-    let overrides = Overrides { agents: args.agents, jobs: args.jobs, inputs: workflow::inputs(&args.set)? };
+    let overrides = Overrides {
+        agents: args.agents,
+        jobs: args.jobs,
+        inputs: workflow::inputs(&args.set)?,
+        ..Overrides::default()
+    };
     let file = context.path(&args.file);
     let loaded = workflow::load(&site, &file, &overrides, context.out)?;
     // A store is not made for looking.

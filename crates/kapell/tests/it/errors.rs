@@ -1,0 +1,204 @@
+//! What is refused: code, sentence, place, reason, hint, and the exit code that scripts see.
+
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, process::Stdio};
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::rig::{Plan, Rig};
+
+fn small(rig: &Rig) {
+    Plan::new("Small").task("one", "echo 1 > one.txt", &[]).save(rig, "small.yaml");
+}
+
+#[test]
+fn where_nothing_was_run() {
+    let rig = Rig::repository();
+    assert_snapshot!(rig.run(["status"]), @"");
+    assert_snapshot!(rig.run(["resume"]), @"");
+    assert_snapshot!(rig.run(["undo"]), @"");
+    assert_snapshot!(rig.run(["run", "nowhere.yaml"]), @"");
+    assert_snapshot!(rig.run(["-C", "nowhere", "status"]), @"");
+    assert_eq!(rig.git(&["status", "--short"]), "");
+    assert!(!rig.work().join(".git/kapell").exists());
+}
+
+#[test]
+fn what_is_not_there() {
+    let rig = Rig::repository();
+    small(&rig);
+    assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
+    assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
+    let run = rig.runs().remove(0);
+    assert_snapshot!(rig.run(["status", "zz"]), @"");
+    assert_snapshot!(rig.run(["status", "0"]), @"");
+    assert_snapshot!(rig.run(["replay", "--at", "999"]), @"");
+    assert_snapshot!(rig.run(["replay", "--at", "0"]), @"");
+    assert_snapshot!(rig.run(["diff", "--task", "onn"]), @"");
+    assert_snapshot!(rig.run(["logs", "--task", "on\u{1b}[1m", "--output"]), @"");
+    assert_snapshot!(rig.run(["fork", &run, "--set", "version=2"]), @"");
+    assert_snapshot!(rig.run(["fork", &run, "--set", "version"]), @"");
+    assert_snapshot!(rig.run(["fork", &run, "--budget", "5apples"]), @"");
+    assert_snapshot!(rig.run(["verify", "--against", "12"]), @"");
+    assert_snapshot!(rig.run(["explain", "K9999"]), @"");
+    assert_snapshot!(rig.run(["schema", "reprot"]), @"");
+}
+
+#[test]
+fn command_lines_that_are_none() {
+    let rig = Rig::plain();
+    assert_snapshot!(rig.run(["stauts"]), @"");
+    assert_snapshot!(rig.run(["run"]), @"");
+    assert_snapshot!(rig.run(["plan", "x.yaml", "--seed", "-1", "--json"]), @"");
+    let odd = OsString::from_vec(b"\xff\xfe".to_vec());
+    for args in [
+        vec!["status".into(), odd.clone()],
+        vec![odd.clone()],
+        vec!["run".into(), odd.clone()],
+        vec!["run".into(), odd.clone(), "--detach".into()],
+        vec!["-C".into(), odd.clone(), "status".into()],
+        vec!["task".into(), "note".into(), odd.clone()],
+        vec!["explain".into(), odd],
+    ] {
+        let ended = rig.run(&args);
+        assert!(matches!(ended.code, Some(2 | 6)), "{args:?}: {ended}");
+        assert!(!ended.stderr.contains("panicked") && !ended.stderr.is_empty(), "{args:?}: {ended}");
+    }
+}
+
+#[test]
+fn settings_that_are_wrong() {
+    let rig = Rig::plain();
+    for (text, expected) in [("jobs = four\n", "K0910"), ("\n[store]\n", "K0912"), ("bugdet = \"5usd\"\n", "K0911")] {
+        rig.write("kapell.toml", text);
+        let ended = rig.run(["doctor", "--json"]);
+        assert!(ended.stdout.contains("kapell.toml") || ended.stdout.contains(expected), "{ended}");
+        assert_eq!(ended.code, Some(6));
+        let error: Value = serde_json::from_str(&rig.run(["status", "--json"]).stderr).unwrap();
+        assert_eq!(error["error"]["code"], expected);
+        assert!(error["error"]["place"].as_str().unwrap().contains("kapell.toml:"), "{error}");
+    }
+    assert_snapshot!(rig.run(["status"]), @"");
+    rig.write("kapell.toml", "store = \"../elsewhere\"\n");
+    assert_snapshot!(rig.run(["status"]), @"");
+}
+
+#[test]
+fn the_store_is_where_it_is_said_to_be() {
+    let rig = Rig::plain();
+    rig.write("kapell.toml", "store = \"deep/store\"\n");
+    Plan::new("Small").with("one", "true", &[], json!({})).save(&rig, "small.yaml");
+    assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
+    assert!(rig.work().join("deep/store/journal.sqlite").exists());
+    let mut command = rig.command(["run", "../small.yaml", "--quiet"]);
+    assert_eq!(rig.ended({
+        command.env("KAPELL_STORE", "other");
+        command
+    }).code, Some(0));
+    assert!(rig.work().join("other/journal.sqlite").exists());
+}
+
+#[test]
+fn without_a_home() {
+    let rig = Rig::plain();
+    small(&rig);
+    let bare = |args: &[&str]| {
+        let mut command = rig.command(args);
+        for name in ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"] {
+            command.env_remove(name);
+        }
+        rig.ended(command)
+    };
+    assert_snapshot!(bare(&["run", "../small.yaml"]), @"");
+    assert!(bare(&["doctor"]).stdout.contains("HOME is not set"));
+}
+
+#[test]
+fn a_damaged_journal() {
+    let rig = Rig::plain();
+    small(&rig);
+    assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
+    let path = rig.work().join(".kapell/journal.sqlite");
+    let mut bytes = std::fs::read(&path).unwrap();
+    // The text of a decision is changed, as by a bad disk.
+    let at = bytes.windows(5).rposition(|window| window == b"Small").unwrap();
+    bytes[at] = b's';
+    std::fs::write(&path, bytes).unwrap();
+    let ended = rig.run(["verify"]);
+    assert_eq!(ended.code, Some(5), "{ended}");
+    assert!(ended.stderr.contains("K0603"), "{ended}");
+    let error: Value = serde_json::from_str(&rig.run(["verify", "--json"]).stderr).unwrap();
+    assert_eq!(error["error"]["exit"], 5);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let rig = Rig::plain();
+    let mut child = rig.command(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = rig.output(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = rig.command(["explain"]);
+    let ended = rig.output(command.stdout(full).stderr(Stdio::piped()).output().unwrap());
+    assert_eq!(ended.code, Some(6));
+    assert!(ended.stderr.contains("K0908"), "{ended}");
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let rig = Rig::plain();
+    let help = rig.run(["--help"]).stdout;
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(commands.len() >= 25, "{help}");
+    for command in commands {
+        let ended = rig.run([command, "--help"]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{command}");
+        assert!(ended.stdout.contains("Usage: kapell "), "{command}: {ended}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = rig.run(["completions", shell]).stdout;
+        assert!(script.contains("verify") && script.contains("kapell"), "{shell}");
+    }
+    assert_snapshot!(rig.run(["explain", "k0606"]), @"");
+    assert_snapshot!(rig.run(["schema"]), @"");
+}
+
+#[test]
+fn hints_work_when_they_are_typed() {
+    let rig = Rig::repository();
+    small(&rig);
+    assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
+    let run = rig.runs().remove(0);
+    let wrong: &[&[&str]] = &[
+        &["status", "zz"],
+        &["status", "0"],
+        &["replay", "--at", "99"],
+        &["resume"],
+        &["fork", &run, "--set", "a=b"],
+        &["schema", "nope"],
+        &["schema", "reprot"],
+        &["explain", "nope"],
+        &["undo"],
+        &["answer", "x", "yes"],
+        &["verify", "--against", "x"],
+        &["run", "../small.yaml", "--set", "a"],
+    ];
+    for args in wrong {
+        let ended = rig.run(args.iter().copied().chain(["--json"]));
+        let error: Value = serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{args:?}: {ended}"));
+        let hint = error["error"]["hint"].as_str().unwrap_or_else(|| panic!("{args:?} has no hint"));
+        assert_eq!(rig.run(["explain", error["error"]["code"].as_str().unwrap()]).code, Some(0));
+        // What stands behind the command in a hint is for people.
+        let Some(command) = hint.strip_prefix("kapell ") else { continue };
+        let words: Vec<&str> = command.split_whitespace().take_while(|word| *word != "shows" && *word != "prints").collect();
+        let typed = rig.run(words.iter().map(|word| word.trim_end_matches([',', ';'])).take(2).chain(["--help"]));
+        assert_eq!(typed.code, Some(0), "{args:?}: {hint}");
+    }
+}

@@ -1,0 +1,146 @@
+//! Several processes at once, some of them killed.
+
+use insta::assert_snapshot;
+
+use crate::rig::{Ended, Plan, Rig};
+
+fn count(ended: &Ended, what: &str) -> usize {
+    ended.stdout.lines().filter(|line| line.contains(what)).count()
+}
+
+fn events(rig: &Rig, name: &str) -> usize {
+    count(&rig.run(["logs", "--json"]), &format!("\"event\":\"{name}\""))
+}
+
+#[test]
+fn commands_from_a_second_terminal_reach_the_run() {
+    let rig = Rig::repository();
+    Plan::new("Talk")
+        .task("long", &rig.waiting("long", "echo 1 > long.txt"), &[])
+        .gate("gate", "Go on?", &[])
+        .task("last", "echo 2 > last.txt", &["long", "gate"])
+        .save(&rig, "talk.yaml");
+    let first = rig.start(["run", "../talk.yaml"]);
+    rig.wait_for("long.begun");
+    rig.wait_until("the gate is open", || !rig.run(["inbox"]).stdout.is_empty());
+    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"");
+    assert_snapshot!(rig.run(["pause"]), @"");
+    let held = rig.run(["resume"]);
+    assert_eq!(held.code, Some(5), "{held}");
+    assert!(held.stderr.contains("K0606") && held.stderr.contains(&format!("process {}", first.id())), "{held}");
+    rig.go("long");
+    // A run that is paused ends with what is under way.
+    assert_eq!(first.end(&rig).code, Some(3));
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
+    assert_eq!(events(&rig, "started"), 2);
+    assert_eq!(events(&rig, "landed"), 2);
+}
+
+#[test]
+fn a_run_is_cancelled_from_a_second_terminal() {
+    let rig = Rig::repository();
+    Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");
+    let first = rig.start(["run", "../stop.yaml"]);
+    rig.wait_for("long.begun");
+    assert_snapshot!(rig.run(["cancel"]), @"");
+    assert_eq!(first.end(&rig).code, Some(1));
+    assert_eq!(rig.run(["verify"]).code, Some(0));
+}
+
+#[test]
+fn two_runs_at_once_in_one_repository() {
+    let rig = Rig::repository();
+    for name in ["left", "right"] {
+        let script = rig.waiting(name, &format!("echo {name} > {name}.txt"));
+        Plan::new(name).task(name, &script, &[]).save(&rig, &format!("{name}.yaml"));
+    }
+    let (left, right) = (rig.start(["run", "../left.yaml"]), rig.start(["run", "../right.yaml"]));
+    rig.wait_for("left.begun");
+    rig.wait_for("right.begun");
+    rig.go("right");
+    assert_eq!(right.end(&rig).code, Some(0));
+    rig.go("left");
+    assert_eq!(left.end(&rig).code, Some(0));
+    for run in rig.runs() {
+        assert_eq!(rig.run(["merge", &run, "--quiet"]).code, Some(0));
+    }
+    assert_eq!((rig.read("left.txt").as_str(), rig.read("right.txt").as_str()), ("left\n", "right\n"));
+    assert_eq!(rig.run(["verify"]).code, Some(0));
+}
+
+#[test]
+fn a_run_that_was_killed_is_resumed_where_it_stood() {
+    let rig = Rig::repository();
+    Plan::new("Survive")
+        .task("before", "echo 1 > before.txt", &[])
+        .task("during", &rig.waiting("during", "echo 2 > during.txt"), &["before"])
+        .task("after", "echo 3 > after.txt", &["during"])
+        .save(&rig, "survive.yaml");
+    let first = rig.start(["run", "../survive.yaml"]);
+    rig.wait_for("during.begun");
+    first.kill();
+    let status = rig.run(["status"]);
+    assert!(status.stdout.contains("interrupted"), "{status}");
+    rig.go("during");
+    // The same file again goes on with it, too.
+    let second = rig.run(["run", "../survive.yaml"]);
+    assert_eq!(second.code, Some(0), "{second}");
+    assert!(second.stderr.contains("is unfinished: going on with it"), "{second}");
+    assert_eq!(rig.runs().len(), 1);
+    assert_eq!(rig.begun("during"), 2);
+    // What had ended is not done again; the attempt under way is lost and counted.
+    assert_eq!(events(&rig, "started"), 4);
+    assert_eq!(events(&rig, "attempt_failed"), 1);
+    assert_eq!(events(&rig, "landed"), 3);
+    let verified = rig.run(["verify"]);
+    assert_eq!(verified.code, Some(0), "{verified}");
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.read("after.txt"), "3\n");
+}
+
+#[test]
+fn a_run_killed_while_it_waits_for_a_person_asks_once() {
+    let rig = Rig::repository();
+    Plan::new("Ask")
+        .gate("gate", "Go on?", &[])
+        .task("long", &rig.waiting("long", "true"), &[])
+        .save(&rig, "ask.yaml");
+    let first = rig.start(["run", "../ask.yaml"]);
+    rig.wait_for("long.begun");
+    first.kill();
+    assert_eq!(rig.run(["answer", "0", "yes"]).code, Some(0));
+    rig.go("long");
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
+    assert_eq!(events(&rig, "gate_opened"), 1);
+}
+
+#[test]
+fn a_run_in_the_background_is_watched() {
+    let rig = Rig::repository();
+    Plan::new("Behind").task("long", &rig.waiting("long", "echo 1 > long.txt"), &[]).save(&rig, "behind.yaml");
+    let detached = rig.run(["run", "../behind.yaml", "--detach"]);
+    assert_eq!(detached.code, Some(0), "{detached}");
+    rig.wait_for("long.begun");
+    let run = detached.stdout.trim().to_owned();
+    assert_eq!(rig.runs(), [run.clone()]);
+    let watch = rig.start(["watch", &run, "--exit-status"]);
+    rig.go("long");
+    let watched = watch.end(&rig);
+    assert_eq!(watched.code, Some(0), "{watched}");
+    assert!(watched.stdout.contains("landed as") && watched.stdout.contains("finished: succeeded"), "{watched}");
+}
+
+#[test]
+fn an_interrupt_ends_in_order() {
+    let rig = Rig::repository();
+    Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");
+    let first = rig.start(["run", "../stop.yaml"]);
+    rig.wait_for("long.begun");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(first.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ended = first.end(&rig);
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(ended.stderr.contains("next: kapell resume"), "{ended}");
+    rig.go("long");
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
+}

@@ -1,0 +1,11 @@
+//! The real program in a scrubbed environment: what it prints, where, and how it ends.
+
+#![expect(unreachable_pub, reason = "nothing of a test can be reached from outside")]
+
+mod rig; // one repository, one home, and how output is made comparable
+
+mod errors; // what is refused, and what the person reads then
+mod live; // several processes at once, some of them killed
+mod people; // gates and answers
+mod repos; // every kind of repository
+mod story; // from a plan to a merge and back
