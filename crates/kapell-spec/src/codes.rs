@@ -125,9 +125,7 @@ codes! {
         "The value must be known when the plan is made, so it cannot hold `${{ }}`.";
     CONSTANT = "K0309", "Condition that cannot vary",
         "The condition is always true or never true. A condition with text around `${{ }}` is a text, and every text but the empty one is true: `${{ a }} && b` is always true. Put the whole condition into one `${{ }}`, or leave the braces out.";
-    MATRIX_OUTPUT = "K0310", "Output of a matrix read as one value",
-        "The task is a matrix of several, which do not have one output together.";
-    EVALUATION = "K0311", "Expression that always fails",
+    EVALUATION = "K0310", "Expression that always fails",
         "The expression fails whatever the values are.";
 
     TOO_LARGE = "K0401", "File too large",

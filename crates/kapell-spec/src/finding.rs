@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 pub use kapell_core::expr::Span;
 
 /// A text that was read, and its name for people.
@@ -203,8 +203,8 @@ fn snippets<'a>(title: annotate_snippets::Title<'a>, finding: &Finding, source: 
     let mut group = title.element(snippet);
     for label in finding.labels.iter().filter(|label| !near(&label.span)) {
         let (line, column) = source.position(label.span.start);
-        group = group.element(Level::NOTE.message(visible(&label.text)));
-        group = group.element(Origin::path(visible(&source.name)).line(line).char_column(column));
+        let text = format!("{} ({}:{line}:{column})", visible(&label.text), visible(&source.name));
+        group = group.element(Level::NOTE.message(text));
     }
     group
 }

@@ -35,6 +35,7 @@ use kapell_core::{
 pub use schema::schema;
 
 use crate::{
+    codes,
     finding::{Finding, Source, Span},
     yaml::{self, Node},
 };
@@ -263,9 +264,11 @@ pub fn read(source: &Source) -> (Option<Workflow>, Vec<Finding>) {
     let Some(tree) = tree else { return (None, findings) };
     let mut workflow = read::workflow(source, &tree, &mut findings);
     if let Some(workflow) = &mut workflow {
-        // What is missing from a part of a file may stand in the rest.
         if tree.complete {
             check::check(workflow, &mut findings);
+        } else {
+            // What is missing from a part of a file may stand in the rest.
+            forget_consequences(&source.text, &mut findings);
         }
         workflow.valid = !findings.iter().any(Finding::is_error);
     }
@@ -283,4 +286,17 @@ pub fn read_bytes(name: &str, bytes: &[u8]) -> (Source, Option<Workflow>, Vec<Fi
     }
     let (workflow, findings) = read(&source);
     (source, workflow, findings)
+}
+
+/// Drops findings that may only be there because the text could not be read to its end: those from the line of the
+/// error on, and those about something that is not there.
+fn forget_consequences(text: &str, findings: &mut Vec<Finding>) {
+    let is_yaml = |finding: &Finding| finding.code < codes::UNKNOWN_KEY || finding.code >= codes::TOO_LARGE;
+    let error = findings.iter().filter(|finding| is_yaml(finding)).map(|finding| finding.span.start).max();
+    let error = error.unwrap_or(0) as usize;
+    let line = text.get(..error).and_then(|before| before.rfind('\n')).unwrap_or(0);
+    let absent = [codes::NO_WORK, codes::MISSING_KEY, codes::WRONG_TYPE, codes::MATRIX, codes::EXPRESSION];
+    findings.retain(|finding| {
+        is_yaml(finding) || (finding.span.end as usize) < line && !absent.contains(&finding.code)
+    });
 }

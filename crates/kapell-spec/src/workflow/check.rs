@@ -130,7 +130,7 @@ fn cycle(workflow: &Workflow, path: &[(usize, usize)], to: usize) -> Finding {
     let message = format!("tasks wait for each other: {shown} needs `{}`", names[0]);
     let last = steps.last().map_or_else(Span::default, |need| need.span);
     let mut finding = Finding::error(codes::CYCLE, last, message).hint("remove one of these needs");
-    for step in steps.iter().take(steps.len().saturating_sub(1)).take(10) {
+    for step in steps.iter().take(steps.len().saturating_sub(1)).take(4) {
         finding = finding.also(step.span, "and this one");
     }
     finding.label("this need closes the circle")

@@ -20,7 +20,7 @@ use kapell_core::{
 };
 
 use super::{
-    Agent, Budget, Spanned, Task, Text, Work, Workflow,
+    Agent, Budget, Settings, Spanned, Task, Text, Work, Workflow,
     cells::{Cells, Kept, cells},
 };
 use crate::{
@@ -119,12 +119,15 @@ pub fn compile(workflow: &Workflow, options: &Options<'_>) -> (Option<Compiled>,
     (compiled, findings)
 }
 
+/// Why a nested workflow cannot be used, and the code for it.
+type Refusal = (&'static str, String);
+
 /// The files that workflows contain.
 struct Files<'a> {
     load: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
     /// Those that are being compiled, outermost first.
     open: Vec<String>,
-    known: HashMap<String, Result<ChildSpec, String>>,
+    known: HashMap<String, Result<ChildSpec, Refusal>>,
     digests: Vec<Digest>,
 }
 
@@ -389,7 +392,10 @@ impl Compiler<'_, '_> {
             Some(Work::Scripted(text)) => CoreWork::Scripted(text.clone()),
             Some(Work::Noop) | None => CoreWork::Noop,
         };
-        let defaults = &self.workflow.defaults;
+        // They are for tasks that perform something: a gate that times out like a build would be a surprise.
+        let performs = matches!(work, CoreWork::Run(_) | CoreWork::Prompt(_) | CoreWork::Scripted(_));
+        let none = Settings::default();
+        let defaults = if performs { &self.workflow.defaults } else { &none };
         let own = &task.settings;
         let prompt = matches!(work, CoreWork::Prompt(_));
         let agent = own.agent.as_ref().or(defaults.agent.as_ref().filter(|_| prompt));
@@ -457,22 +463,28 @@ impl Compiler<'_, '_> {
         };
         match loaded {
             Ok(child) => CoreWork::Workflow(Box::new(child)),
-            Err(why) => {
+            Err((code, why)) => {
                 let message = format!("workflow `{}` cannot be used: {why}", path.value.escape_debug());
-                self.findings.push(Finding::error(codes::CHILD, path.span, message));
+                let hint = format!("look at it by itself: `kapell plan {}`", path.value.escape_debug());
+                self.findings.push(Finding::error(code, path.span, message).hint(hint));
                 CoreWork::Noop
             }
         }
     }
 
-    fn load(&mut self, path: &str) -> Result<ChildSpec, String> {
+    fn load(&mut self, path: &str) -> Result<ChildSpec, Refusal> {
+        let refused = |why: String| (codes::CHILD, why);
         if self.files.open.iter().any(|open| open == path) {
-            return Err(format!("it contains itself: {} -> {path}", self.files.open.join(" -> ")));
+            return Err(refused(format!("it contains itself: {} -> {path}", self.files.open.join(" -> "))));
         }
-        if self.files.open.len() >= self.limits.depth as usize {
-            return Err(format!("workflows are nested more than {} deep", self.limits.depth));
+        // The outermost file is a level too.
+        if self.files.open.len() + 1 >= self.limits.depth as usize {
+            return Err((
+                codes::CHILD_DEPTH,
+                format!("workflows are nested more than {} deep", self.limits.depth),
+            ));
         }
-        let bytes = (self.files.load)(path)?;
+        let bytes = (self.files.load)(path).map_err(refused)?;
         self.files.digests.push(Digest::of(&bytes));
         let (source, mut findings) = yaml::decode(path, &bytes);
         let mut compiled = None;
@@ -480,7 +492,7 @@ impl Compiler<'_, '_> {
             let (workflow, read) = super::read(&source);
             findings = read;
             if let Some(workflow) = workflow.filter(|workflow| workflow.valid) {
-                unsupported(&workflow)?;
+                unsupported(&workflow).map_err(refused)?;
                 let options = Options { load: self.files.load, limits: self.limits, ..Options::default() };
                 self.files.open.push(path.to_owned());
                 compiled = compile_file(&workflow, &options, self.files, &mut findings);
@@ -489,9 +501,10 @@ impl Compiler<'_, '_> {
         }
         if let Some(finding) = findings.iter().find(|finding| finding.is_error()) {
             let (line, column) = source.position(finding.span.start);
-            return Err(format!("{path}:{line}:{column}: {} ({})", finding.message, finding.code));
+            let code = if finding.code == codes::CHILD_DEPTH { finding.code } else { codes::CHILD };
+            return Err((code, format!("{path}:{line}:{column}: {} ({})", finding.message, finding.code)));
         }
-        let compiled = compiled.ok_or("it is empty")?;
+        let compiled = compiled.ok_or_else(|| refused("it is empty".to_owned()))?;
         let (objective, accept, saga) = (compiled.objective, compiled.accept, compiled.saga);
         Ok(ChildSpec { objective, plan: Arc::new(compiled.plan), accept, saga })
     }
@@ -552,6 +565,7 @@ fn reads(task: &Task, name: &str) -> bool {
 fn show(value: &Value, into: &mut String) {
     let text = match value {
         Value::Array(_) | Value::Object(_) => serde_json::to_string(value).unwrap_or_default().into(),
+        Value::Null => "null".into(),
         value => value.text().unwrap_or_default(),
     };
     into.extend(text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }));

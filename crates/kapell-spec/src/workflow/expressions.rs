@@ -161,6 +161,13 @@ impl Checker<'_> {
 
     fn reference(&mut self, reference: &Reference<'_>, locate: &dyn Fn(Part) -> Span, place: Place<'_>) {
         let Some(((name, span), keys)) = reference.path.split_first() else { return };
+        // A step begins with its dot, which is not what is wrong.
+        let text = self.workflow.source.text.clone();
+        let locate = &|part: Part| {
+            let span = locate(part);
+            let dotted = text.as_bytes().get(span.start as usize) == Some(&b'.') && span.start + 1 < span.end;
+            Span { start: span.start + u32::from(dotted), ..span }
+        };
         let (span, key) = (locate(*span), keys.first().map(|(key, span)| (*key, locate(*span))));
         match (*name, place.task) {
             ("tasks" | "needs", Some(task)) => self.needed(task, keys, locate),

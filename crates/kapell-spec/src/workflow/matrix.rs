@@ -31,7 +31,8 @@ pub(super) fn value(reader: &mut Reader<'_>, node: &Node) -> Option<Value> {
             }
             match scalar.as_float() {
                 Some(number) if !number.is_finite() => {
-                    reader.wrong(node, "a value", "a finite number");
+                    let message = format!("`{}` cannot be a value of a matrix", scalar.text);
+                    reader.report(Finding::error(codes::MATRIX, node.place(), message));
                     None
                 }
                 Some(number) => Some(Value::Number(number)),

@@ -57,7 +57,11 @@ pub(super) fn workflow(source: &Source, tree: &Tree, findings: &mut Vec<Finding>
     for (key, entry) in reader.entries(root, "a workflow file") {
         top(&mut reader, &mut workflow, key, entry);
     }
-    if tree.complete {
+    // A strange key was probably meant as one of those that are missing.
+    let strange = root.entries().is_some_and(|entries| {
+        entries.iter().any(|entry| entry.key.text().is_none_or(|key| !KEYS.contains(&key)))
+    });
+    if tree.complete && !strange {
         missing(&mut reader, root);
     }
     Some(workflow)
@@ -228,7 +232,12 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
                 _ => reader.unknown_key(entry, "in an agent", AGENT_KEYS),
             }
         }
-        if node.get("use").is_none() {
+        let strange = node
+            .entries()
+            .into_iter()
+            .flatten()
+            .any(|entry| entry.key.text().is_none_or(|key| !AGENT_KEYS.contains(&key)));
+        if node.get("use").is_none() && !strange {
             let message = format!("agent `{}` does not say what it uses", name.value);
             let hint = "name an adapter: `use: claude-code`";
             reader.report(Finding::error(codes::MISSING_KEY, name.span, message).hint(hint));

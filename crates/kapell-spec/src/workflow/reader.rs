@@ -46,6 +46,15 @@ const OTHER_NAMES: [(&str, &str); 27] = [
     ("locks", "claims"),
 ];
 
+/// Shortens a text for a message.
+fn short(text: &str) -> String {
+    let mut shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
+    if text.chars().nth(60).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
 pub(super) struct Reader<'a> {
     pub(super) source: &'a Source,
     pub(super) findings: &'a mut Vec<Finding>,
@@ -62,7 +71,7 @@ impl<'a> Reader<'a> {
         let mut finding =
             Finding::error(codes::WRONG_TYPE, node.place(), format!("`{key}` takes {expected}, not {found}"));
         if let Some(text) = node.text()
-            && expected.contains("`true`")
+            && expected == "`true` or `false`"
         {
             let instead = match text.to_ascii_lowercase().as_str() {
                 "yes" | "on" | "y" | "true" => Some("true"),
@@ -75,6 +84,11 @@ impl<'a> Reader<'a> {
             }
         }
         self.report(finding);
+    }
+
+    /// Reports that `node` is a text without content.
+    pub(super) fn empty(&mut self, node: &Node, key: &str) {
+        self.report(Finding::error(codes::WRONG_TYPE, node.place(), format!("`{key}` is empty")));
     }
 
     /// Returns the entries of a mapping that are in force. An empty value counts as no entries, with a finding.
@@ -97,7 +111,8 @@ impl<'a> Reader<'a> {
     pub(super) fn unknown_key(&mut self, entry: &Entry, place: &str, known: &[&str]) {
         let Some(key) = entry.key.text().filter(|key| *key != "<<") else { return };
         let span = entry.key.place();
-        let mut finding = Finding::error(codes::UNKNOWN_KEY, span, format!("unknown key `{key}` {place}"));
+        let mut finding =
+            Finding::error(codes::UNKNOWN_KEY, span, format!("unknown key `{}` {place}", short(key)));
         let other = OTHER_NAMES
             .iter()
             .find(|(other, ours)| *other == key && known.contains(ours))
@@ -130,7 +145,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         if scalar.text.trim().is_empty() {
-            self.wrong(node, key, "a text that is not empty");
+            self.empty(node, key);
             return None;
         }
         Some(Spanned::new(scalar.text.to_string(), node.place()))
@@ -321,7 +336,7 @@ impl<'a> Reader<'a> {
         let text = entry.key.text()?.to_owned();
         let span = entry.key.place();
         if !value::is_name(&text) {
-            let message = format!("`{}` cannot name {what}", text.escape_debug());
+            let message = format!("`{}` cannot name {what}", short(&text));
             let hint = "names start with a letter or `_` and go on with letters, digits, `_` and `-`";
             self.report(Finding::error(codes::NAME, span, message).hint(hint));
         }
@@ -358,7 +373,7 @@ impl<'a> Reader<'a> {
                 self.findings.push(
                     Finding::error(codes::NAME_CASE, name.span, message)
                         .also(first.span, "the other one")
-                        .hint("expressions do not tell them apart; rename one"),
+                        .hint("nothing tells them apart; rename one"),
                 );
             } else {
                 seen.insert(name.value.to_lowercase(), name);

@@ -90,19 +90,24 @@ pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
     if node.entries().is_none() {
         let shown = task.name.value.clone();
         if node.scalar().is_some_and(|scalar| scalar.is_null()) {
-            no_work(reader, &task);
+            // An alias that names nothing has its own finding.
+            if node.alias.is_none() {
+                no_work(reader, &task);
+            }
         } else {
             reader.wrong(node, &shown, "a mapping");
         }
         return Some(task);
     }
+    let mut strange = false;
     for (key, entry) in reader.entries(node, "a task") {
         task.keys.push(Spanned::new(key.to_owned(), entry.key.place()));
         if !field(reader, &mut task, key, entry) && !setting(reader, &mut task.settings, key, &entry.value) {
             reader.unknown_key(entry, "in a task", KEYS);
+            strange = true;
         }
     }
-    works(reader, &task);
+    works(reader, &task, strange);
     Some(task)
 }
 
@@ -112,11 +117,11 @@ fn no_work(reader: &mut Reader<'_>, task: &Task) {
     reader.report(Finding::error(codes::NO_WORK, task.name.span, message).hint(hint));
 }
 
-/// Checks that exactly one kind of work is given.
-fn works(reader: &mut Reader<'_>, task: &Task) {
+/// Checks that exactly one kind of work is given. If there are `strange` keys, one of them was probably meant as it.
+fn works(reader: &mut Reader<'_>, task: &Task, strange: bool) {
     let mut given = task.keys.iter().filter(|key| WORKS.contains(&key.value.as_str()));
     let Some(first) = given.next() else {
-        if !task.keys.iter().any(|key| matches!(key.value.as_str(), "team" | "mcp")) {
+        if !strange && !task.keys.iter().any(|key| matches!(key.value.as_str(), "team" | "mcp")) {
             no_work(reader, task);
         }
         return;
@@ -213,7 +218,7 @@ pub(super) fn setting(reader: &mut Reader<'_>, settings: &mut Settings, key: &st
 fn is_blank(reader: &mut Reader<'_>, text: &Text, key: &str) -> bool {
     let blank = text.template.source().trim().is_empty();
     if blank {
-        reader.wrong(&text.node, key, "a text that is not empty");
+        reader.empty(&text.node, key);
     }
     blank
 }
@@ -278,6 +283,11 @@ fn condition(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
         }
         Err(error) => {
             let empty = error.kind == ParseErrorKind::Empty;
+            let tagged =
+                |finding: &Finding| finding.code == codes::TAG && finding.span.start == node.span.start;
+            if empty && reader.findings.iter().any(tagged) {
+                return None;
+            }
             let span =
                 if empty { node.place() } else { node.locate(&reader.source.text, error.span.range()) };
             reader.bad_expression(span, &error.kind);

@@ -204,7 +204,10 @@ impl Builder<'_> {
         if tag.is_yaml_core_schema() && known.contains(&tag.suffix.as_str()) {
             return;
         }
-        let shown = if tag.handle.is_empty() || tag.handle == "!" {
+        let core = tag.is_yaml_core_schema();
+        let shown = if core {
+            format!("!!{}", tag.suffix)
+        } else if tag.handle.is_empty() || tag.handle == "!" {
             format!("!{}", tag.suffix)
         } else {
             tag.to_string()
@@ -239,11 +242,16 @@ impl Builder<'_> {
 
     /// Closes the innermost collection, which ends at `end` if it is a flow collection.
     fn pop(&mut self, end: Option<std::ops::Range<usize>>) -> Result<(), Stop> {
-        let Some(Open { start, anchor, kind }) = self.open.pop() else { return Ok(()) };
+        let Some(Open { mut start, anchor, kind }) = self.open.pop() else { return Ok(()) };
         let flow = self.source.as_bytes().get(start).is_some_and(|byte| matches!(byte, b'[' | b'{'));
         let (kind, inner) = match kind {
             OpenKind::Sequence(items) => {
                 let last = items.last().map(|item| item.place());
+                // A list that is not indented starts, to the parser, behind its first dash.
+                if !flow && !self.source[start..].starts_with('-') {
+                    let before = self.source[..start].trim_end();
+                    start = if before.ends_with('-') { before.len() - 1 } else { start };
+                }
                 (Kind::Sequence(items), last)
             }
             OpenKind::Mapping { mut entries, key, .. } => {
@@ -263,6 +271,8 @@ impl Builder<'_> {
 
     /// Closes what an error left open, so that what was read is not lost.
     fn close_all(&mut self) {
+        // Nobody will ask for what they name.
+        self.open.iter_mut().for_each(|open| open.anchor = 0);
         while !self.open.is_empty() {
             if self.pop(None).is_err() {
                 return;
@@ -308,7 +318,7 @@ impl Builder<'_> {
             // The anchor stands around its own alias.
             let message = "an alias stands within what it names";
             self.findings.push(Finding::error(codes::ALIAS, span, message).hint("write it out"));
-            return self.add(empty(span.start as usize), 0);
+            return self.add(Node { alias: Some(span), ..empty(span.start as usize) }, 0);
         };
         if self.open.len() + height > self.limits.depth {
             let message = format!("collections are nested more than {} deep", self.limits.depth);
