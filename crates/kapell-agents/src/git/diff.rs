@@ -14,7 +14,14 @@ impl House {
     ///
     /// Returns why git cannot compare them, or that the patch is larger than is read of any output.
     pub fn patch(&self, from: Oid, to: Oid) -> Result<Vec<u8>> {
-        let call = self.call("diff-tree").args(["-r", "-p", "--no-color", "--find-renames", "--full-index", "--binary"]);
+        let call = self.call("diff-tree").args([
+            "-r",
+            "-p",
+            "--no-color",
+            "--find-renames",
+            "--full-index",
+            "--binary",
+        ]);
         let call = call.args(["--no-ext-diff", "--no-textconv", "--ignore-submodules=none"]);
         let call = call.args(["--src-prefix=a/", "--dst-prefix=b/"]);
         call.args([from.to_string(), to.to_string()]).run()

@@ -131,10 +131,15 @@ impl House {
         if found != Some(new) {
             return Err(moved(target, new, found));
         }
+        // A process that was killed may have left a git that is still writing files: it shares
+        // this lock, so we wait for it.
+        let turn = self.dir().join("checkout.lock");
+        let turn =
+            File::create(&turn).and_then(|file| lock(&file).map(|()| file)).map_err(at(&turn, DOING))?;
         let mut done = Vec::new();
         for worktree in holding(user, target)? {
             let lock = IndexLock::take(&worktree.git_dir)?;
-            let step = self.update_worktree(user, &worktree, old, new)?;
+            let step = self.update_worktree(user, &worktree, &turn, old, new)?;
             drop(lock);
             done.push(Checkout { worktree: worktree.path, step });
         }
@@ -158,8 +163,16 @@ impl House {
         view.read_tree(&["-n", "-m", "-u"], &[old, new]).map_err(|error| in_the_way(worktree, error))
     }
 
-    fn update_worktree(&self, user: &UserRepo, worktree: &Worktree, old: Oid, new: Oid) -> Result<Step> {
-        let view = View::new(self, user, worktree)?;
+    fn update_worktree(
+        &self,
+        user: &UserRepo,
+        worktree: &Worktree,
+        turn: &File,
+        old: Oid,
+        new: Oid,
+    ) -> Result<Step> {
+        let mut view = View::new(self, user, worktree)?;
+        view.turn = Some(turn.try_clone().map_err(at(&view.dir, DOING))?);
         let dirty = view.status(old)?;
         let plain = || view.read_tree(&["-m", "-u"], &[old, new]).is_ok();
         if !dirty.is_empty() && view.status(new)?.is_empty() {
@@ -267,6 +280,15 @@ fn printable_path(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
 }
 
+fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
 fn absent_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
@@ -325,6 +347,8 @@ struct View<'h> {
     dir: PathBuf,
     worktree: Worktree,
     settings: Vec<String>,
+    /// The lock that a process shares which writes files.
+    turn: Option<File>,
 }
 
 static VIEWS: AtomicU64 = AtomicU64::new(0);
@@ -341,7 +365,7 @@ impl<'h> View<'h> {
             config = config.followed_by(&Config::parse(&text));
         }
         let settings = checkout_settings(&config);
-        let view = Self { house, dir, worktree: worktree.clone(), settings };
+        let view = Self { house, dir, worktree: worktree.clone(), settings, turn: None };
         view.fill(user).map_err(at(&view.dir, "look at a working tree"))?;
         Ok(view)
     }
@@ -400,6 +424,10 @@ impl<'h> View<'h> {
 
     fn read_tree(&self, options: &[&str], trees: &[Oid]) -> Result<()> {
         let call = self.call("read-tree").args(options).args(trees.iter().map(ToString::to_string));
+        let call = match &self.turn {
+            Some(turn) => call.holding(turn.try_clone().map_err(at(&self.dir, DOING))?),
+            None => call,
+        };
         call.run().map(|_| ())
     }
 

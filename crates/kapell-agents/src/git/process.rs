@@ -5,6 +5,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fs::File,
     io::{self, Read, Write},
     os::{
         fd::{AsFd, BorrowedFd},
@@ -124,6 +125,7 @@ impl Git {
             args: vec![command.into()],
             envs: Vec::new(),
             input: Vec::new(),
+            held: None,
             limit: STDOUT_LIMIT,
             timeout: TIMEOUT,
         }
@@ -149,6 +151,7 @@ pub(crate) struct Call<'g> {
     args: Vec<OsString>,
     envs: Vec<(&'static str, OsString)>,
     input: Vec<u8>,
+    held: Option<File>,
     limit: usize,
     timeout: Duration,
 }
@@ -193,6 +196,13 @@ impl Call<'_> {
         self
     }
 
+    /// Gives the process a share in `lock`, so that the lock lasts until it has ended even if we
+    /// are killed before.
+    pub(crate) fn holding(mut self, lock: File) -> Self {
+        self.held = Some(lock);
+        self
+    }
+
     pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -216,11 +226,8 @@ impl Call<'_> {
     pub(crate) fn finish(self) -> Result<Ended> {
         let argv = self.argv();
         let spawn_error = |source| spawn_error(&argv, source);
-        let mut child = self
-            .command()
-            .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
-            .spawn()
-            .map_err(spawn_error)?;
+        let mut child =
+            self.command().stdin(self.stdin().map_err(spawn_error)?).spawn().map_err(spawn_error)?;
         let talk = converse(&mut child, &self.input, self.limit, self.timeout);
         if !matches!(talk, Ok(Talk { stopped: None, .. })) {
             // It may be gone already; then there is nothing to end.
@@ -263,6 +270,14 @@ impl Call<'_> {
 
     pub(super) fn input_bytes(&self) -> &[u8] {
         &self.input
+    }
+
+    fn stdin(&self) -> io::Result<Stdio> {
+        Ok(match &self.held {
+            Some(lock) => lock.try_clone()?.into(),
+            None if self.input.is_empty() => Stdio::null(),
+            None => Stdio::piped(),
+        })
     }
 
     fn argv(&self) -> Vec<String> {
