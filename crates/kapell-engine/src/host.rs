@@ -219,13 +219,11 @@ impl Host {
             true => PlanRef::Kept { digest: self.journal.keep(&text)?, plan: Some(plan) },
             false => PlanRef::Inline(plan),
         };
-        let epoch = ownership.epoch();
         self.live.insert(id, Live::new(Run::new(id), ownership, &*self.clock));
         self.put(id, Actor::Engine, Command::Create { mission: Box::new(mission), plan }, None);
         for command in first {
             self.put(id, Actor::Engine, command, None);
         }
-        self.put(id, Actor::Engine, Command::Open { epoch }, None);
         Ok(())
     }
 

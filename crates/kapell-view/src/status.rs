@@ -235,6 +235,7 @@ fn pause(run: &Run) -> Option<Untrusted> {
         P::BaseIsRed { message } => {
             format!("checks fail on the commit that the run starts from: {message}").into()
         }
+        P::LandingFails { message } => format!("nothing can land: {message}").into(),
     })
 }
 

@@ -85,6 +85,8 @@ pub enum RunPhase {
     PastDeadline,
     /// The checks fail on the commit that it starts from.
     BaseIsRed,
+    /// The merge queue cannot work.
+    CannotLand,
     /// What runs is stopped.
     Cancelling,
     /// What was done is taken back.
@@ -109,6 +111,7 @@ impl RunPhase {
             Phase::Paused(PauseCause::Budget(_)) => Self::OutOfBudget,
             Phase::Paused(PauseCause::Deadline) => Self::PastDeadline,
             Phase::Paused(PauseCause::BaseIsRed { .. }) => Self::BaseIsRed,
+            Phase::Paused(PauseCause::LandingFails { .. }) => Self::CannotLand,
             Phase::Cancelling => Self::Cancelling,
             Phase::Compensating => Self::Compensating,
             Phase::Finished(Outcome::Succeeded) => Self::Succeeded,
@@ -133,6 +136,7 @@ impl RunPhase {
             Self::OutOfBudget => "out of budget",
             Self::PastDeadline => "past its deadline",
             Self::BaseIsRed => "base is red",
+            Self::CannotLand => "cannot land",
             Self::Cancelling => "cancelling",
             Self::Compensating => "taking back",
             Self::Succeeded => "succeeded",

@@ -101,7 +101,8 @@ pub fn default_jobs() -> u32 {
 /// Fails if the file cannot be read or is not as it should be.
 pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result<Loaded, Fault> {
     let bytes = read(file)?;
-    let shown = file.strip_prefix(&site.root).unwrap_or(file).display().to_string();
+    let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let shown = whole.strip_prefix(&site.root).unwrap_or(file).display().to_string();
     let (source, read, mut findings) = workflow::read_bytes(&shown, &bytes);
     let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
     let load = |path: &str| nested(&site.root, &beside, path);

@@ -68,7 +68,7 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             told(weight, S::Plain, format!("plan adopted, revision {revision}{tasks}"))
         }
         Event::Opened { epoch: 1 } => detail("executed by its first process"),
-        Event::Opened { epoch } => fact(S::Warn, format!("resumed by another process, number {epoch}")),
+        Event::Opened { .. } => fact(S::Warn, "resumed by another process".to_owned()),
         Event::Unblocked { .. } => detail("may start"),
         Event::Skipped { why, .. } => fact(S::Dim, format!("skipped: {}", skip(*why))),
         Event::ClaimsAwaited { .. } => detail("waits for paths that others hold"),
@@ -265,6 +265,9 @@ fn pause(why: &PauseCause) -> String {
         PauseCause::BaseIsRed { message } => {
             let last = Untrusted::from(message).last_line();
             format!("checks fail on the commit that the run starts from: {last}")
+        }
+        PauseCause::LandingFails { message } => {
+            format!("nothing can land: {}", Untrusted::from(message).last_line())
         }
     }
 }

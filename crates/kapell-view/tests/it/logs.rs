@@ -226,7 +226,7 @@ fn every_event_has_its_words() {
     assert_snapshot!(lines.iter().map(told).collect::<String>(), @r"
       run  created, forked from 2289144gj289 at 9: Fix the parser and release
       run  plan adopted, revision 2, 4 tasks
-      run  resumed by another process, number 2
+      run  resumed by another process
     . parser  may start
       parser  skipped: its condition is false
       parser  skipped: its condition could not be computed
