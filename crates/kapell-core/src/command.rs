@@ -86,6 +86,9 @@ pub enum Command {
     Probed { probe: ProbeId, outcome: Probed },
     /// The integration ref has moved.
     RefMoved { to: Oid },
+    /// The probe that is out, or the move of the integration ref, could not be made. It is asked for again once the
+    /// run is resumed.
+    LandingFailed { message: String },
     /// A compensation has ended; `None` is well.
     Compensated { task: TaskId, attempt: AttemptNo, failure: Option<String> },
     /// A person answers.
@@ -122,6 +125,7 @@ impl Command {
             Self::Judge { .. } => "judge",
             Self::Probed { .. } => "probed",
             Self::RefMoved { .. } => "ref_moved",
+            Self::LandingFailed { .. } => "landing_failed",
             Self::Compensated { .. } => "compensated",
             Self::Answer { .. } => "answer",
             Self::Pause => "pause",
@@ -165,7 +169,7 @@ pub enum Rejection {
     /// The merge queue did not ask this, or no longer.
     #[error("probe {0} is not out")]
     StaleProbe(ProbeId),
-    /// The integration ref was not about to move there.
+    /// The integration ref was not about to move there, or nothing was asked of the repository.
     #[error("the integration ref was not about to move there")]
     UnexpectedMove,
     /// There is no such gate.

@@ -64,6 +64,18 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             Ok(vec![Event::Probed { probe: *probe, outcome: outcome.clone() }])
         }
         Command::RefMoved { to } => ref_moved(run, *to),
+        Command::LandingFailed { message } => {
+            if run.ref_move().is_none() && !run.landing().is_some_and(crate::landing::Landing::is_asking) {
+                return Err(Rejection::UnexpectedMove);
+            }
+            Ok(match run.phase() {
+                Phase::Active | Phase::Paused(_) => {
+                    vec![Event::Paused { why: PauseCause::LandingFails { message: message.clone() } }]
+                }
+                // A run that ends asks again when it is next opened.
+                _ => Vec::new(),
+            })
+        }
         Command::Compensated { task, attempt, failure } => {
             compensated(run, *task, *attempt, failure.as_deref())
         }

@@ -97,6 +97,11 @@ pub enum PauseCause {
         /// What the check said.
         message: String,
     },
+    /// A probe of the merge queue, or a move of the integration ref, could not be made at all.
+    LandingFails {
+        /// What stood in the way.
+        message: String,
+    },
 }
 
 /// A durable fact.

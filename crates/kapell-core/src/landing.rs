@@ -283,6 +283,13 @@ impl Landing {
         self.search.as_ref().is_some_and(|search| search.asked.is_some())
     }
 
+    /// Takes back the probe that is out.
+    pub(crate) fn unask(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.asked = None;
+        }
+    }
+
     /// Tries everything again, the origin too, as if nothing were known, until something is green.
     pub(crate) fn start_over(&mut self) {
         self.origin_is_green = None;

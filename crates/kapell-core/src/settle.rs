@@ -52,7 +52,7 @@ impl Run {
         let Now { elapsed, wall } = self.index().settled_at;
         let later = Elapsed(elapsed.0.saturating_add(1));
         let pause = self.index().waits.range((later, TaskId(0))..).next().map(|(at, _)| *at);
-        if *self.phase() != Phase::Active {
+        if *self.phase() != Phase::Active || self.is_doomed() {
             return Wake { elapsed: pause, wall: None };
         }
         let agents = self.wanted_agents();

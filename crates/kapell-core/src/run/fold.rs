@@ -7,7 +7,7 @@ use crate::{
     landing::{Entry, Landing, Wish},
     plan::Work,
     retry::FailureClass,
-    run::{Breaker, Gate, Lane, LastFailure, Merge, Phase, Run, Task},
+    run::{Gate, Lane, LastFailure, Merge, Phase, Run, Task},
     task::{Attempt, IllegalTransition, Recovery, StopCause, Submission, TaskEvent, TaskState},
     time::{Elapsed, Millis, Wall},
 };
@@ -168,6 +168,11 @@ impl Run {
                     // Who goes on after the deadline wants the run without it.
                     Phase::Paused(PauseCause::Deadline) => self.deadline = None,
                     Phase::Paused(PauseCause::BaseIsRed { .. }) => self.queue(event)?.start_over(),
+                    // What could not be made is wished for again.
+                    Phase::Paused(PauseCause::LandingFails { .. }) => {
+                        self.ref_move = None;
+                        self.queue(event)?.unask();
+                    }
                     _ => {}
                 }
                 self.enter(event, Phase::Active)?;
@@ -413,6 +418,8 @@ impl Run {
             (Phase::Active, Phase::Active | Phase::Finished(_)) => matches!(event, Event::Finished { .. }),
             (Phase::Active, _) => true,
             (Phase::Paused(_), Phase::Active | Phase::Cancelling) => true,
+            // So that the resume, whatever the first pause was for, asks again for what failed meanwhile.
+            (Phase::Paused(_), Phase::Paused(PauseCause::LandingFails { .. })) => true,
             (Phase::Cancelling, Phase::Compensating | Phase::Finished(_)) => true,
             (Phase::Compensating, Phase::Finished(_)) => true,
             _ => false,
@@ -437,7 +444,7 @@ impl Run {
         match failure {
             None => drop(self.breakers.remove(&agent)),
             Some(F::Transient | F::Timeout | F::InvalidOutput | F::Permanent) => {
-                self.breakers.entry(agent).or_insert_with(Breaker::default).failures += 1;
+                self.breakers.entry(agent).or_default().failures += 1;
             }
             // The others say nothing about how well the agent works.
             Some(_) => {}

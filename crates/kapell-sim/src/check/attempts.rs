@@ -1,0 +1,349 @@
+//! Attempts: when one may start, how it ends, and what may follow a failure.
+
+use super::{
+    Amount, AttemptNo, Checked, Checker, Elapsed, Event, FailureClass, Git, LostPolicy, Outputs, Phase,
+    Recovery, SkipCause, Slot, Slots, Stand, StopCause, TaskId, Violation, Wall, Work, ensure,
+};
+
+impl Checker {
+    pub(super) fn started(&mut self, event: &Event, at: Wall) -> Checked {
+        let Event::Started { task, attempt, agent, deadline, reserved, grant } = event else { return Ok(()) };
+        let task = *task;
+        ensure!(self.phase == Phase::Active, "an attempt starts while {:?}", self.phase);
+        ensure!(!self.is_doomed(), "an attempt starts in a saga that failed");
+        ensure!(self.may_start(task), "an attempt starts before its time: {:?}", self.at(task).stand);
+        ensure!(
+            attempt.0 == self.at(task).attempts + 1,
+            "attempt {attempt} after {}",
+            self.at(task).attempts
+        );
+        ensure!(*agent == self.at(task).agent, "the agent is not the one of the task");
+        ensure!(self.deadline.is_none_or(|deadline| at < deadline), "an attempt starts after the deadline");
+        ensure!(!self.wall_spent(), "an attempt starts after the time budget");
+        let definition = self.plan.definition(task).clone();
+        let due = definition.timeout.map(|length| self.clock.after(length));
+        ensure!(*deadline == due, "a strange deadline");
+        ensure!(*reserved == definition.reserve, "a strange reservation");
+        self.reserve(task, *reserved)?;
+        self.take_slots(task, *grant)?;
+        self.take_claims(task)?;
+        self.check_agent(task, at)?;
+        if let Some(agent) = agent {
+            *self.by_agent.entry(*agent).or_default() += 1;
+        }
+        let watched = self.watch(task);
+        watched.attempts = attempt.0;
+        watched.agent_now = *agent;
+        watched.deadline = due;
+        watched.stopping = None;
+        watched.question = None;
+        watched.commit = None;
+        watched.stand = Stand::Running;
+        Ok(())
+    }
+
+    fn reserve(&mut self, task: TaskId, amount: Amount) -> Checked {
+        let total = self.spent + self.reserved + amount;
+        let fits = |asked: u64, total: u64, limit: Option<u64>| {
+            asked == 0 || limit.is_none_or(|limit| total <= limit)
+        };
+        ensure!(
+            fits(amount.usd_micros, total.usd_micros, self.limits.usd_micros)
+                && fits(amount.tokens, total.tokens, self.limits.tokens),
+            "task {task} starts beyond the budget: {total:?} of {:?}",
+            self.limits
+        );
+        self.reserved += amount;
+        self.watch(task).reserved = amount;
+        Ok(())
+    }
+
+    fn take_slots(&mut self, task: TaskId, grant: Option<Slots>) -> Checked {
+        let is_child = matches!(self.plan.definition(task).work, Work::Workflow(_));
+        ensure!(is_child == grant.is_some(), "a grant is for child runs");
+        let agent = self.at(task).agent.and_then(|agent| self.plan.agent(agent));
+        let needed = grant.unwrap_or(match agent.map_or(Slot::Job, |agent| agent.slot) {
+            Slot::Job => Slots { agents: 0, jobs: 1 },
+            Slot::Agent => Slots { agents: 1, jobs: 0 },
+            Slot::None => Slots::default(),
+        });
+        self.slots.agents += needed.agents;
+        self.slots.jobs += needed.jobs;
+        // Limits of nothing let one run at a time. Limits can be lowered while more than that run.
+        ensure!(
+            (needed.agents == 0 || self.slots.agents <= self.limits.agents.max(1))
+                && (needed.jobs == 0 || self.slots.jobs <= self.limits.jobs.max(1)),
+            "slots {:?} beyond {:?}",
+            self.slots,
+            self.limits
+        );
+        self.watch(task).slots = needed;
+        Ok(())
+    }
+
+    fn take_claims(&mut self, task: TaskId) -> Checked {
+        let wanted = self.at(task).claims;
+        let other = self.held.iter().find(|(holder, held)| **holder != task && **held & wanted != 0);
+        ensure!(other.is_none(), "task {task} claims what {:?} holds", other.map(|(holder, _)| holder));
+        if wanted != 0 {
+            self.held.insert(task, wanted);
+        }
+        Ok(())
+    }
+
+    fn check_agent(&self, task: TaskId, at: Wall) -> Checked {
+        let Some(agent) = self.at(task).agent else { return Ok(()) };
+        let provider = self.plan.agent(agent).and_then(|spec| spec.provider.as_ref());
+        let parked = provider.and_then(|provider| self.providers.get(provider));
+        ensure!(parked.is_none_or(|until| *until <= at), "an attempt starts at a provider without quota");
+        if let Some(until) = self.health.get(&agent).and_then(|health| health.rests) {
+            ensure!(until <= self.clock, "an attempt starts though its agent rests until {until:?}");
+            let others = self.by_agent.get(&agent).copied().unwrap_or(0);
+            ensure!(others == 0, "more than one attempt tries an agent after its rest");
+        }
+        Ok(())
+    }
+
+    pub(super) fn stop_requested(&mut self, task: TaskId, attempt: AttemptNo, why: StopCause) -> Checked {
+        ensure!(self.is_running(task, attempt), "an attempt is stopped that does not run");
+        ensure!(self.at(task).stopping.is_none(), "an attempt is stopped twice");
+        if why == StopCause::Timeout {
+            let due = self.at(task).deadline.is_some_and(|deadline| deadline <= self.clock);
+            ensure!(due, "an attempt is timed out before its time");
+        }
+        self.watch(task).stopping = Some(why);
+        Ok(())
+    }
+
+    /// The attempt under way has ended: what it took is given back.
+    pub(super) fn ends(
+        &mut self,
+        task: TaskId,
+        attempt: AttemptNo,
+        outputs: &Outputs,
+        spent: Amount,
+    ) -> Checked {
+        ensure!(
+            self.at(task).stand == Stand::Running,
+            "an outcome, but the task is {:?}",
+            self.at(task).stand
+        );
+        ensure!(self.at(task).attempts == attempt.0, "an outcome of attempt {attempt}");
+        if let Some(made) = outputs.get("by") {
+            ensure!(
+                *made == format!("{task}.{attempt}"),
+                "the result of {made} is taken for {task}.{attempt}"
+            );
+        }
+        let watched = self.watch(task);
+        let (reserved, slots, agent) = (watched.reserved, watched.slots, watched.agent_now);
+        watched.go = outputs.get("v").is_some_and(|value| value == "go");
+        watched.question = None;
+        self.reserved -= reserved;
+        self.spent += spent;
+        self.slots.agents -= slots.agents;
+        self.slots.jobs -= slots.jobs;
+        if let Some(count) = agent.and_then(|agent| self.by_agent.get_mut(&agent)) {
+            *count -= 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn completed(&mut self, task: TaskId, outputs: &Outputs, spent: Amount) -> Checked {
+        if let Stand::Gate(gate) = self.at(task).stand {
+            ensure!(self.gates[gate.index()].answered, "a gate's task is done before its answer");
+            ensure!(spent.is_zero(), "a gate costs nothing");
+        } else {
+            ensure!(self.plan.definition(task).accept.is_empty(), "a result is not checked");
+            ensure!(self.at(task).stopping.is_none(), "what was stopped is done");
+            let attempt = AttemptNo(self.at(task).attempts);
+            self.ends(task, attempt, outputs, spent)?;
+            self.fared(task, None);
+        }
+        self.check_promises(task, outputs)?;
+        self.settle(task, Stand::Done);
+        Ok(())
+    }
+
+    pub(super) fn submitted(&mut self, event: &Event) -> Checked {
+        let Event::Submitted { task, attempt, change, outputs, spent } = event else { return Ok(()) };
+        ensure!(self.at(*task).stopping.is_none(), "what was stopped is submitted");
+        self.ends(*task, *attempt, outputs, *spent)?;
+        self.fared(*task, None);
+        self.check_promises(*task, outputs)?;
+        self.watch(*task).commit = change.map(|change| change.commit);
+        self.leave(*task, Stand::Submitted);
+        Ok(())
+    }
+
+    fn check_promises(&self, task: TaskId, outputs: &Outputs) -> Checked {
+        let missing =
+            self.plan.definition(task).outputs.iter().find(|spec| !outputs.contains_key(&spec.name));
+        ensure!(missing.is_none(), "a promised output is missing");
+        Ok(())
+    }
+
+    pub(super) fn verified(&mut self, task: TaskId) -> Checked {
+        ensure!(self.at(task).stand == Stand::Submitted, "verified, but not submitted");
+        let attempt = AttemptNo(self.at(task).attempts);
+        let passed = self.plan.definition(task).accept.is_empty() || self.passed.contains(&(task, attempt));
+        ensure!(passed, "verified, but its checks did not pass");
+        match self.at(task).commit {
+            Some(_) => self.leave(task, Stand::Verified),
+            None => self.settle(task, Stand::Done),
+        }
+        Ok(())
+    }
+
+    pub(super) fn fared(&mut self, task: TaskId, failure: Option<FailureClass>) {
+        use FailureClass as F;
+        let Some(agent) = self.at(task).agent_now else { return };
+        match failure {
+            None => drop(self.health.remove(&agent)),
+            Some(F::Transient | F::Timeout | F::InvalidOutput | F::Permanent) => {
+                self.health.entry(agent).or_default().failures += 1;
+            }
+            Some(_) => {}
+        }
+    }
+
+    pub(super) fn attempt_failed(&mut self, event: &Event, at: Wall, git: &Git) -> Checked {
+        let Event::AttemptFailed { task, attempt, class, spent, then, .. } = event else { return Ok(()) };
+        let (task, class) = (*task, *class);
+        ensure!(
+            attempt.0 == self.at(task).attempts,
+            "attempt {attempt} failed, not {}",
+            self.at(task).attempts
+        );
+        match self.at(task).stand {
+            Stand::Running => {
+                let told = self.at(task).stopping.is_some_and(|why| why != StopCause::Timeout);
+                self.ends(task, *attempt, &Outputs::new(), *spent)?;
+                if !told {
+                    self.fared(task, Some(class));
+                }
+            }
+            Stand::Submitted | Stand::Gate(_) => ensure!(spent.is_zero(), "it was paid twice"),
+            Stand::Verified => self.check_blame(task, class, git)?,
+            other => return Err(Violation(format!("an attempt fails of a task that is {other:?}"))),
+        }
+        self.check_recovery(task, class, *then, at)?;
+        if class.counts() {
+            self.watch(task).failures += 1;
+        }
+        self.recover(task, *then);
+        Ok(())
+    }
+
+    fn recover(&mut self, task: TaskId, then: Recovery) {
+        match then {
+            Recovery::Again => self.leave(task, Stand::Waiting),
+            Recovery::Retry { at } => self.leave(task, Stand::BackingOff(at)),
+            Recovery::Park { until } => self.leave(task, Stand::Parked(until)),
+            Recovery::Substitute { agent } => {
+                let watched = self.watch(task);
+                watched.had.extend(watched.agent);
+                watched.agent = Some(agent);
+                watched.failures = 0;
+                self.leave(task, Stand::Waiting);
+            }
+            Recovery::Ask { gate } => self.leave(task, Stand::Gate(gate)),
+            Recovery::GiveUp => self.settle(task, Stand::Failed),
+            Recovery::Cancel => self.settle(task, Stand::Cancelled),
+            Recovery::Drop => self.settle(task, Stand::Skipped(SkipCause::Superseded)),
+        }
+    }
+
+    fn check_recovery(&self, task: TaskId, class: FailureClass, then: Recovery, at: Wall) -> Checked {
+        let definition = self.plan.definition(task);
+        let watched = self.at(task);
+        let failures = watched.failures + 1;
+        let allowed = match class {
+            FailureClass::Conflict => definition.retry.attempts.max(3),
+            _ => definition.retry.attempts,
+        };
+        let used_up = failures >= allowed;
+        // Another attempt of the same agent is neither forbidden nor pointless.
+        let may_go_on = class.is_retryable() && (!class.counts() || !used_up);
+        match then {
+            Recovery::Retry { at } => {
+                ensure!(may_go_on, "attempt {failures} of {allowed} failed ({class}) and is tried again");
+                let pause = at.since(self.clock);
+                let (min, max) = (definition.retry.backoff_min, definition.retry.backoff_max);
+                ensure!(at >= self.clock && pause >= min && pause <= max.max(min), "a pause of {pause:?}");
+            }
+            Recovery::Again => {
+                ensure!(may_go_on, "attempt {failures} of {allowed} failed ({class}) and is tried again");
+                let asks = definition.retry_lost == LostPolicy::Ask;
+                let at_once = match class {
+                    FailureClass::Lost => !asks,
+                    FailureClass::Conflict => true,
+                    FailureClass::Verification => watched.stand == Stand::Verified,
+                    _ => false,
+                };
+                ensure!(at_once, "a {class} failure is tried again at once");
+            }
+            Recovery::Park { until } => {
+                let quota = matches!(class, FailureClass::Quota | FailureClass::RateLimited);
+                ensure!(quota && until > at, "parked until {until:?} after a {class} failure");
+            }
+            Recovery::Substitute { agent } => {
+                let spec = watched.agent.and_then(|agent| self.plan.agent(agent));
+                ensure!(spec.and_then(|spec| spec.fallback) == Some(agent), "a stranger takes over");
+                let had = watched.had.contains(&agent) || watched.agent == Some(agent);
+                ensure!(!had, "an agent takes over that had the task");
+                ensure!(!may_go_on, "an agent is replaced before its attempts are used up");
+            }
+            Recovery::Ask { .. } => ensure!(class == FailureClass::Lost, "asked after a {class} failure"),
+            Recovery::Cancel => {
+                ensure!(self.cancel_asked || self.is_doomed(), "cancelled though nobody asked");
+            }
+            Recovery::Drop => {
+                ensure!(watched.stopping == Some(StopCause::Superseded), "dropped, but not superseded");
+            }
+            Recovery::GiveUp => {
+                let refused = matches!(watched.stand, Stand::Gate(_)) || watched.doubt.is_some();
+                let refused = refused || class == FailureClass::Permission;
+                ensure!(refused || !may_go_on, "given up after {failures} of {allowed} attempts");
+            }
+        }
+        let stays = matches!(then, Recovery::Drop | Recovery::Cancel);
+        let superseded = watched.stand == Stand::Running && watched.stopping == Some(StopCause::Superseded);
+        ensure!(!superseded || stays, "a superseded task goes on");
+        Ok(())
+    }
+
+    pub(super) fn woken(&mut self, task: TaskId, at: Wall) -> Checked {
+        match self.at(task).stand {
+            Stand::BackingOff(until) => ensure!(until <= self.clock, "woken before its pause is over"),
+            Stand::Parked(until) => ensure!(until <= at, "woken before its provider has quota"),
+            other => return Err(Violation(format!("a task is woken that is {other:?}"))),
+        }
+        self.watch(task).stand = Stand::Waiting;
+        Ok(())
+    }
+
+    /// After everything at one time was decided nothing that is due may be left.
+    pub(crate) fn nothing_is_due(&self, now: Elapsed, wall: Wall) -> Checked {
+        let goes_on = self.phase == Phase::Active && !self.is_doomed();
+        for (at, task) in self.tasks.iter().enumerate() {
+            match task.stand {
+                Stand::Running if matches!(self.phase, Phase::Active | Phase::Paused(_)) => {
+                    let due =
+                        task.stopping.is_none() && task.deadline.is_some_and(|deadline| deadline <= now);
+                    ensure!(!due, "task {at} runs beyond its time");
+                }
+                Stand::BackingOff(until) if goes_on => {
+                    ensure!(until > now, "task {at} sleeps beyond its pause");
+                }
+                Stand::Parked(until) if goes_on => {
+                    ensure!(until > wall, "task {at} stays parked beyond its time");
+                }
+                _ => {}
+            }
+        }
+        let over = goes_on && self.deadline.is_some_and(|deadline| deadline <= wall);
+        ensure!(!over, "the run goes on after its deadline");
+        Ok(())
+    }
+}

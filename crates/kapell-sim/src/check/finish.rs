@@ -1,0 +1,74 @@
+//! Taking back, pausing and ending.
+
+use kapell_core::{budget::Exceeded, event::Outcome};
+
+use super::{Amount, AttemptNo, Checked, Checker, Git, PauseCause, Phase, Stand, TaskId, Wall, ensure};
+
+impl Checker {
+    pub(super) fn compensation_started(&mut self, task: TaskId, attempt: AttemptNo) -> Checked {
+        ensure!(self.phase == Phase::Compensating, "something is taken back while {:?}", self.phase);
+        ensure!(self.done.last() == Some(&task), "taken back out of order: {task} of {:?}", self.done);
+        let stand = self.at(task).stand;
+        ensure!(stand.is_success() || stand == Stand::Stuck, "taken back, but it is {stand:?}");
+        self.watch(task).stand = Stand::Compensating(attempt);
+        Ok(())
+    }
+
+    pub(super) fn compensated(&mut self, task: TaskId) -> Checked {
+        let stand = self.at(task).stand;
+        ensure!(matches!(stand, Stand::Compensating(_) | Stand::Stuck), "taken back, but it is {stand:?}");
+        ensure!(self.done.pop() == Some(task), "taken back out of order");
+        self.watch(task).stand = Stand::Compensated;
+        Ok(())
+    }
+
+    pub(super) fn check_pause(&self, why: &PauseCause, at: Wall) -> Checked {
+        match why {
+            PauseCause::Person | PauseCause::BaseIsRed { .. } | PauseCause::LandingFails { .. } => {}
+            PauseCause::Deadline => {
+                ensure!(self.deadline.is_some_and(|deadline| deadline <= at), "paused before the deadline");
+            }
+            PauseCause::Budget(Exceeded::Wall) => ensure!(self.wall_spent(), "there is time left"),
+            PauseCause::Budget(_) => {
+                let limited = self.limits.usd_micros.is_some() || self.limits.tokens.is_some();
+                ensure!(limited, "a budget is used up that there is not");
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing may be under way any more.
+    pub(super) fn check_quiet(&self) -> Checked {
+        let is_busy = |stand| {
+            use Stand as S;
+            matches!(stand, S::Running | S::Submitted | S::Verified | S::Compensating(_) | S::Stuck)
+        };
+        let busy = self.tasks.iter().position(|task| is_busy(task.stand));
+        ensure!(busy.is_none(), "task {busy:?} is still under way");
+        ensure!(self.reserved == Amount::ZERO, "{:?} is still reserved", self.reserved);
+        ensure!(self.held.is_empty(), "claims are still held: {:?}", self.held);
+        ensure!(self.ref_move.is_none(), "the integration ref is still moving");
+        Ok(())
+    }
+
+    pub(super) fn finished(&mut self, outcome: Outcome, git: &Git) -> Checked {
+        ensure!(!matches!(self.phase, Phase::Finished(_)), "finished twice");
+        self.check_quiet()?;
+        ensure!(git.tasks_in(git.head) == self.landed, "the integration ref does not hold what landed");
+        let failed = self.tasks.iter().any(|task| task.stand == Stand::Failed);
+        let open = self.tasks.iter().any(|task| !task.stand.is_settled());
+        match outcome {
+            Outcome::Succeeded => ensure!(!failed && !open, "succeeded, but not all is well"),
+            Outcome::Failed => ensure!(failed && (!open || self.mission.saga), "failed, but it could go on"),
+            Outcome::Cancelled => ensure!(self.cancel_asked, "cancelled though nobody asked"),
+            Outcome::Compensated => {
+                ensure!(self.phase == Phase::Compensating, "taken back while {:?}", self.phase);
+            }
+        }
+        if outcome != Outcome::Succeeded && self.mission.saga {
+            ensure!(self.done.is_empty(), "a saga ends with {:?} not taken back", self.done);
+        }
+        self.phase = Phase::Finished(outcome);
+        Ok(())
+    }
+}

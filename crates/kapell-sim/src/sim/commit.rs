@@ -1,0 +1,220 @@
+//! A batch through the decider onto the disk, with all that can go wrong on the way.
+
+use kapell_core::{
+    command::{Command, Exit, Rejection},
+    effect::{Effect, react},
+    event::Event,
+    journal::{Actor, Row},
+};
+
+use super::{AttemptNo, DiskFault, Sim, TaskId, Version, log};
+use crate::{
+    check::{Checked, Violation, ensure},
+    disk::Kept,
+    report::{class_name, recovery_name, rejection_name},
+};
+
+impl Sim {
+    /// Decides `commands`, makes the decisions durable, then lets their effects out.
+    pub(super) fn commit(&mut self, commands: Vec<(Actor, Command)>) -> Checked {
+        if self.log.is_some() {
+            for (actor, command) in &commands {
+                log!(self, "command  {actor} {command:?}");
+            }
+        }
+        let again = self.next_fault.is_some().then(|| commands.clone());
+        let finishes: Vec<_> = commands.iter().map(|(_, command)| finish_of(command)).collect();
+        let before = self.run.version();
+        let now = self.now();
+        let batch = self.run.batch(commands, now).map_err(|error| Violation(format!("a bug: {error}")))?;
+        self.check_replies(&finishes, &batch.replies)?;
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        if crate::planted::is("effect_before_append") {
+            self.perform_all(&react(&self.run, &batch.events), usize::MAX)?;
+        }
+        let fault = self.next_fault.take();
+        if let Some(fault) = fault {
+            return self.append_faulty(fault, batch.rows, &batch.events, again.unwrap_or_default(), before);
+        }
+        self.acknowledge(batch.rows, &batch.events)?;
+        let effects = react(&self.run, &batch.events);
+        self.perform_all(&effects, usize::MAX)
+    }
+
+    /// A result may be adopted only for the attempt that is under way, and only once.
+    fn check_replies(
+        &mut self,
+        finishes: &[Option<(TaskId, AttemptNo)>],
+        replies: &[Result<(), Rejection>],
+    ) -> Checked {
+        ensure!(finishes.len() == replies.len(), "{} replies to {} commands", replies.len(), finishes.len());
+        for (at, (finish, reply)) in finishes.iter().zip(replies).enumerate() {
+            match reply {
+                Err(rejection) => {
+                    log!(self, "rejected {rejection}");
+                    self.report.rejections.add(rejection_name(rejection));
+                }
+                Ok(()) => {
+                    let Some((task, attempt)) = *finish else { continue };
+                    ensure!(
+                        self.checker.is_running(task, attempt),
+                        "a result of attempt {attempt} of task {task} is adopted, which is not under way"
+                    );
+                    let twice = finishes[..at]
+                        .iter()
+                        .zip(replies)
+                        .any(|(other, reply)| other == finish && reply.is_ok());
+                    ensure!(!twice, "two results of attempt {attempt} of task {task} are adopted");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows are durable and the checkers look at them.
+    fn acknowledge(&mut self, rows: Vec<Row>, events: &[Event]) -> Checked {
+        self.disk.write(rows);
+        self.disk.sync();
+        self.look_at(events)
+    }
+
+    /// Checks what has become durable, against the live state.
+    fn look_at(&mut self, events: &[Event]) -> Checked {
+        let from = self.checker.n.0;
+        for n in from + 1..=self.run.version().0 {
+            let Some(row) = self.disk.row(Version(n)) else {
+                return Err(Violation(format!("decision {n} is acknowledged and not on the disk")));
+            };
+            self.checker.row(row)?;
+            self.report.mix(&row.hash.0);
+        }
+        let now = self.now();
+        self.count(events);
+        self.checker.events(events, now.wall, self.run.clock(), &self.git)?;
+        self.checker.compare(&self.run)?;
+        if self.dice.chance(250) {
+            self.checker.nothing_is_due(now.elapsed, now.wall)?;
+        }
+        self.maybe_snapshot()
+    }
+
+    pub(super) fn count(&mut self, events: &[Event]) {
+        for event in events {
+            log!(self, "event    {event:?}");
+            self.report.events.add(event.name());
+            if let Event::AttemptFailed { class, then, .. } = event {
+                self.report.classes.add(class_name(*class));
+                *self.report.recoveries.entry((class_name(*class), recovery_name(*then))).or_default() += 1;
+            }
+        }
+    }
+
+    /// Writes a snapshot now and then, and compares what is read back from it.
+    fn maybe_snapshot(&mut self) -> Checked {
+        if !self.dice.chance(6) {
+            return Ok(());
+        }
+        let (fold, bytes) = self.run.to_snapshot();
+        let (n, hash) = (self.run.version(), self.run.hash());
+        let plan = self.run.plan().clone();
+        let read = kapell_core::run::Run::from_snapshot(fold, &bytes, n, hash, plan);
+        ensure!(
+            read.is_some_and(|read| read.is_same(&self.run)),
+            "a snapshot is not the state it was made of"
+        );
+        self.fault("snapshot");
+        self.disk.snapshot = Some(Kept { fold, bytes, n });
+        Ok(())
+    }
+
+    fn append_faulty(
+        &mut self,
+        fault: DiskFault,
+        rows: Vec<Row>,
+        events: &[Event],
+        commands: Vec<(Actor, Command)>,
+        before: Version,
+    ) -> Checked {
+        log!(self, "fault    {}", fault.name());
+        match fault {
+            DiskFault::CrashBefore => {}
+            DiskFault::CrashTorn => self.disk.tear(rows, &mut self.dice),
+            DiskFault::CrashUnsynced => {
+                self.disk.write(rows);
+                if crate::planted::is("ack_before_sync") {
+                    self.look_at(events)?;
+                }
+                self.disk.lose_unsynced(&mut self.dice);
+            }
+            DiskFault::CrashDurable => {
+                self.disk.write(rows);
+                self.disk.sync();
+            }
+            DiskFault::CrashAcked => self.acknowledge(rows, events)?,
+            DiskFault::CrashMidEffects => {
+                self.acknowledge(rows, events)?;
+                let effects = react(&self.run, events);
+                let some = self.dice.index(effects.len() + 1);
+                self.perform_all(&effects, some)?;
+            }
+            DiskFault::Full | DiskFault::FullTorn | DiskFault::SyncError => {
+                return self.poison(fault, rows, commands, before);
+            }
+        }
+        self.crash(fault.name());
+        Ok(())
+    }
+
+    /// The append failed: what was decided never happened, unless the disk says that it did.
+    fn poison(
+        &mut self,
+        fault: DiskFault,
+        rows: Vec<Row>,
+        mut commands: Vec<(Actor, Command)>,
+        before: Version,
+    ) -> Checked {
+        match fault {
+            DiskFault::FullTorn => self.disk.tear(rows, &mut self.dice),
+            DiskFault::SyncError => {
+                self.disk.write(rows);
+                self.disk.lose_unsynced(&mut self.dice);
+            }
+            _ => {}
+        }
+        if self.dice.chance(400) {
+            // The process gives up; a person frees space and opens the run again.
+            self.crash(fault.name());
+            return Ok(());
+        }
+        self.fault(fault.name());
+        self.reload()?;
+        let recovery = match self.run.version() > before {
+            true => "reloaded_with_some",
+            false => "reloaded_without_it",
+        };
+        *self.report.recoveries.entry((fault.name(), recovery)).or_default() += 1;
+        for (_, command) in &mut commands {
+            // Nobody owns a run twice under one number.
+            if let Command::Open { epoch } = command {
+                self.epoch += 1;
+                *epoch = self.epoch;
+            }
+        }
+        self.commit(commands)
+    }
+
+    pub(super) fn perform_all(&mut self, effects: &[Effect], most: usize) -> Checked {
+        effects.iter().take(most).try_for_each(|effect| self.perform(effect))
+    }
+}
+
+fn finish_of(command: &Command) -> Option<(TaskId, AttemptNo)> {
+    match command {
+        Command::Finish { task, attempt, exit: Exit::Succeeded { .. } | Exit::Failed { .. } } => {
+            Some((*task, *attempt))
+        }
+        _ => None,
+    }
+}

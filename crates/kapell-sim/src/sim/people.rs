@@ -1,0 +1,162 @@
+//! People: they answer late or wrongly, pause and resume, change the plan, and type what makes no sense.
+
+use kapell_core::{
+    budget::{Amount, Exceeded, Limits},
+    command::{Command, Exit},
+    event::{Outputs, PauseCause, PlanRef},
+    id::{Digest, GateId, ProbeId, RunId},
+    journal::{Actor, Version},
+    landing::Probed,
+};
+
+use super::{AttemptNo, Chaos, FailureClass, Happening, Phase, Sim, TaskId};
+use crate::scenario::oid;
+
+fn ada() -> Actor {
+    Actor::Person("ada".to_owned())
+}
+
+impl Sim {
+    pub(super) fn person(&mut self, chaos: Chaos) {
+        match chaos {
+            Chaos::Pause => {
+                self.inbox.push((ada(), Command::Pause));
+                if self.dice.chance(700) {
+                    let after = self.dice.between(10, 10_000);
+                    self.schedule(after, 0, Happening::Resume);
+                }
+            }
+            Chaos::Resume => self.inbox.push((ada(), Command::Resume { limits: None })),
+            Chaos::Cancel => self.inbox.push((ada(), Command::Cancel)),
+            Chaos::Revise => self.revise(),
+            Chaos::Reuse => self.reuse(),
+            _ => self.meddle(),
+        }
+    }
+
+    fn any_task(&mut self) -> TaskId {
+        let tasks = u32::try_from(self.run.len().max(1)).unwrap_or(1);
+        TaskId(self.dice.small(0, tasks - 1))
+    }
+
+    fn revise(&mut self) {
+        let Some(plan) = self.revision.clone() else { return };
+        let superseded = (0..self.dice.between(0, 5)).map(|_| self.any_task()).collect();
+        let digest = Digest::of(b"revised");
+        self.kept.retain(|(known, _)| *known != digest);
+        self.kept.push((digest, plan.clone()));
+        let plan = PlanRef::Kept { digest, plan: Some(plan) };
+        self.inbox.push((ada(), Command::Revise { plan, superseded }));
+    }
+
+    fn reuse(&mut self) {
+        let task = self.any_task();
+        if self.run.is_empty() {
+            return;
+        }
+        let outputs = self.run.plan().definition(task).outputs.iter().map(|output| output.name.clone());
+        let outputs: Outputs = outputs.map(|name| (name, "again".to_owned())).collect();
+        let (from, at) = (RunId([9; 16]), Version(7));
+        self.inbox.push((ada(), Command::Reuse { task, from, at, landed: None, outputs }));
+    }
+
+    /// A person looks at an open gate.
+    pub(super) fn answer(&mut self, gate: GateId) {
+        let open = self.run.open_gates().find(|(id, _)| *id == gate).map(|(_, gate)| gate.choices.clone());
+        let Some(choices) = open else {
+            // It is closed, and nobody told the person.
+            self.inbox
+                .push((ada(), Command::Answer { gate, answer: "yes".to_owned(), by: "ada".to_owned() }));
+            return;
+        };
+        let answer = if self.dice.chance(self.knobs.wrong_answer) {
+            self.fault("wrong_answer");
+            let after = self.dice.between(100, 2000);
+            self.schedule(after, 0, Happening::Answer { gate });
+            "perhaps".to_owned()
+        } else if choices.is_empty() {
+            "whatever".to_owned()
+        } else if self.dice.chance(700) {
+            choices[0].clone()
+        } else {
+            self.dice.pick(&choices).clone()
+        };
+        self.inbox.push((ada(), Command::Answer { gate, answer, by: "ada".to_owned() }));
+    }
+
+    /// A person sees that the run is paused, and lets it go on.
+    pub(super) fn resume(&mut self) {
+        let Phase::Paused(why) = self.run.phase() else { return };
+        let old = *self.run.limits();
+        let limits = match why {
+            PauseCause::Budget(_) if self.calm => {
+                Some(Limits { usd_micros: None, tokens: None, wall: None, ..old })
+            }
+            PauseCause::Budget(exceeded) => Some(more(old, *exceeded)),
+            _ if self.dice.chance(200) => {
+                Some(Limits { jobs: self.dice.small(0, 6), agents: self.dice.small(0, 4), ..old })
+            }
+            _ => None,
+        };
+        self.inbox.push((ada(), Command::Resume { limits }));
+    }
+
+    /// Once things are calm somebody looks after the run.
+    pub(super) fn poll(&mut self) {
+        let gates: Vec<GateId> = self.run.open_gates().map(|(gate, _)| gate).collect();
+        gates.into_iter().for_each(|gate| self.answer(gate));
+        self.resume();
+        // A run that is parked for years must not keep people busy.
+        self.patience = (self.patience * 5 / 4).min(1 << 40);
+        self.schedule(self.patience, 0, Happening::Poll);
+    }
+
+    /// Somebody says something that does not fit.
+    fn meddle(&mut self) {
+        self.fault("meddling");
+        let task = self.any_task();
+        let unknown = TaskId(100_000);
+        let attempt = AttemptNo(self.dice.small(0, 3));
+        let failed = || Exit::Failed {
+            class: FailureClass::Permanent,
+            message: "from nowhere".to_owned(),
+            spent: Amount::ZERO,
+            until: None,
+        };
+        let stale = AttemptNo(99);
+        let text = || "x".to_owned();
+        let mut commands = match self.dice.below(12) {
+            0 => vec![Command::Finish { task: unknown, attempt, exit: failed() }],
+            1 => vec![Command::Finish { task, attempt: stale, exit: failed() }],
+            2 => vec![Command::Probed { probe: ProbeId(9999), outcome: Probed::Green { tips: Vec::new() } }],
+            3 => vec![Command::RefMoved { to: oid(77_777) }],
+            4 => vec![Command::Answer { gate: GateId(9999), answer: text(), by: text() }],
+            5 => vec![Command::Resume { limits: None }],
+            6 => vec![Command::Pause, Command::Pause, Command::Resume { limits: None }],
+            7 => vec![
+                Command::Revise { plan: PlanRef::Inline(std::sync::Arc::default()), superseded: Vec::new() },
+                Command::Revise {
+                    plan: PlanRef::Kept { digest: Digest::ZERO, plan: None },
+                    superseded: Vec::new(),
+                },
+            ],
+            8 => vec![Command::EndMerge { moved: true }, Command::UndoMerge { to: oid(5) }],
+            9 => vec![Command::Note { task, attempt: stale, text: text() }],
+            10 => vec![Command::Compensated { task, attempt: stale, failure: None }],
+            _ => vec![Command::Create {
+                mission: Box::default(),
+                plan: PlanRef::Inline(std::sync::Arc::default()),
+            }],
+        };
+        self.inbox.extend(commands.drain(..).map(|command| (ada(), command)));
+    }
+}
+
+fn more(old: Limits, exceeded: Exceeded) -> Limits {
+    let double = |limit: Option<u64>| limit.map(|limit| limit * 2 + 1000);
+    match exceeded {
+        Exceeded::Usd => Limits { usd_micros: double(old.usd_micros), ..old },
+        Exceeded::Tokens => Limits { tokens: double(old.tokens), ..old },
+        Exceeded::Wall => Limits { wall: old.wall.map(|wall| kapell_core::time::Millis(wall.0 * 2)), ..old },
+    }
+}
