@@ -113,8 +113,6 @@ table! {
         "There is no error of this code; `kapell explain` lists all.";
     "K0916", "File exists already",
         "`kapell init` never overwrites a file. Move it away, or edit it by hand.";
-    "K0917", "Not there yet",
-        "This version of kapell cannot do this. It says so rather than pretend.";
     "K0999", "Bug of kapell",
         "kapell did something that it should never do. What was recorded is safe; runs can be resumed. Please report it.";
 }

@@ -16,6 +16,7 @@ mod reference;
 mod start;
 mod undo;
 mod verify;
+mod worlds;
 
 use std::path::{Path, PathBuf};
 
@@ -88,8 +89,6 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Completions(args) => reference::completions(&context, args),
         Command::Task(args) => agent::task(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
-        Command::Sim(_) => {
-            Err(Fault::new("K0917", Exit::Environment, "this command is not there yet").hint("kapell --help"))
-        }
+        Command::Sim(args) => worlds::sim(&context, args),
     }
 }

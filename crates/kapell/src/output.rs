@@ -82,11 +82,8 @@ impl Out {
         if error.kind() == io::ErrorKind::BrokenPipe {
             std::process::exit(Exit::Done as i32);
         }
-        let _ = writeln!(
-            anstream::stderr().lock(),
-            "{ERROR}error[K0908]:{ERROR:#} the output cannot be written\n  because: {error}"
-        );
-        std::process::exit(Exit::Environment as i32);
+        let fault = Fault::new("K0908", Exit::Environment, "the output cannot be written").because(error);
+        std::process::exit(Self { quiet: true, json: false }.fault(&fault) as i32);
     }
 }
 
@@ -154,6 +151,23 @@ fn style(style: kapell_view::text::Style) -> Style {
         S::Bad => AnsiColor::Red.on_default().bold(),
         S::Warn => AnsiColor::Yellow.on_default(),
         S::Active => AnsiColor::Cyan.on_default(),
+    }
+}
+
+/// Lines at the foot of a terminal that are drawn again and again, with what stays above them.
+#[derive(Debug, Default)]
+pub struct Foot {
+    drawn: usize,
+}
+
+impl Foot {
+    /// Prints `above`, which ends with a line break or is empty, and draws `frame` below it.
+    pub fn draw(&mut self, above: &str, frame: &[kapell_view::text::Line]) {
+        let erase = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
+        self.drawn = frame.len();
+        let mut stderr = anstream::stderr().lock();
+        // Whoever watched may have gone.
+        let _ = write!(stderr, "{erase}{above}{}", paint(frame)).and_then(|()| stderr.flush());
     }
 }
 

@@ -16,13 +16,16 @@ use kapell_core::{
     id::{RunId, TaskId},
     journal::Row,
     run::{Phase, Run},
+    task::Slots,
     time::Now,
 };
 use kapell_engine::{
     host::{Observer, Rest},
     port::{agents::AttemptKey, clock::Clock},
 };
+use kapell_store::Store;
 use kapell_view::{
+    forecast::Forecast,
     logs::{LogReader, Weight},
     next,
     progress::{self, Screen},
@@ -33,12 +36,19 @@ use crate::{
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
+    forecast::{self, Estimator},
     output::{Out, paint, screen},
     wiring::Machine,
 };
 
 /// How often the live display is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// How often the forecast is made anew.
+const FORECAST_EVERY: Duration = Duration::from_secs(2);
+
+/// Plans with more tasks are shown without a forecast: simulating them would hold the run up.
+const FORECAST_TASKS_MAX: usize = 5_000;
 
 /// Counts interrupts: the first ends the session in order, the second at once.
 fn interrupts() -> Arc<AtomicUsize> {
@@ -54,6 +64,28 @@ fn interrupts() -> Arc<AtomicUsize> {
     count
 }
 
+/// When the run is expected to end, made anew now and then.
+struct Outlook {
+    estimator: Estimator,
+    made: Option<(Instant, Forecast)>,
+}
+
+impl Outlook {
+    fn new(store: &Store, run: &Run) -> Option<Self> {
+        (run.len() <= FORECAST_TASKS_MAX).then(|| {
+            let slots = Slots { agents: run.limits().agents, jobs: run.limits().jobs };
+            let estimator = Estimator::new(run.plan(), &forecast::learn(store), slots, run.mission().seed);
+            Self { estimator, made: None }
+        })
+    }
+
+    fn at(&mut self, run: &Run, now: Now) -> &Forecast {
+        let fresh = self.made.take().filter(|(made, _)| made.elapsed() < FORECAST_EVERY);
+        let made = fresh.unwrap_or_else(|| (Instant::now(), self.estimator.rest(run, now)));
+        &self.made.insert(made).1
+    }
+}
+
 /// Shows what happens: a live display on a terminal, plain lines elsewhere.
 struct Display {
     out: Out,
@@ -63,6 +95,7 @@ struct Display {
     lines: Vec<String>,
     drawn: usize,
     at: Option<Instant>,
+    outlook: Option<Outlook>,
 }
 
 impl Display {
@@ -76,6 +109,7 @@ impl Display {
             lines: Vec::new(),
             drawn: 0,
             at: None,
+            outlook: None,
         }
     }
 
@@ -97,7 +131,8 @@ impl Display {
             Some(run) if !last => {
                 let said = |task: TaskId| self.said.get(&task).cloned();
                 let screen = Screen { columns, rows: rows.saturating_sub(2).min(16) };
-                progress::lines(run, now, None, &said, screen)
+                let forecast = self.outlook.as_mut().map(|outlook| outlook.at(run, now));
+                progress::lines(run, now, forecast, &said, screen)
             }
             _ => Vec::new(),
         };
@@ -159,6 +194,9 @@ pub enum Patience {
 pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) -> Result<Exit, Fault> {
     let interrupts = interrupts();
     let mut display = Display::new(out);
+    if display.live {
+        display.outlook = machine.host.run(run).and_then(|run| Outlook::new(&machine.store, run));
+    }
     let exit = loop {
         machine
             .host

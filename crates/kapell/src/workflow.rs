@@ -66,7 +66,7 @@ impl Overrides {
 /// Fails if it is no budget.
 pub fn budget(typed: Option<&str>) -> Result<Budget, Fault> {
     Budget::parse_option(typed).map_err(|error| {
-        Fault::new("K0906", Exit::Usage, "the budget cannot be read")
+        Fault::new("K0913", Exit::Usage, "the budget cannot be read")
             .because(error)
             .hint("--budget 5usd,2M,2h")
     })
@@ -115,7 +115,7 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     tell(&findings, &source, out);
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let Some(compiled) = compiled.filter(|_| errors == 0) else {
-        let code = findings.iter().find(|finding| finding.is_error()).map_or("K0200", |finding| finding.code);
+        let code = findings.iter().find(|finding| finding.is_error()).map_or("K0999", |finding| finding.code);
         return Err(Fault::new(code, Exit::Usage, format!("{shown} has {errors} error(s)"))
             .hint(format!("kapell explain {code}")));
     };

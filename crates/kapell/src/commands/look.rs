@@ -9,8 +9,10 @@ use kapell_store::Store;
 use kapell_view::{
     logs::{LogReader, Weight},
     next,
+    progress::{self, Screen},
     status::{StatusView, gates},
     summary::{ListView, RunSummary},
+    text::Line,
     untrusted::Untrusted,
 };
 
@@ -20,7 +22,7 @@ use crate::{
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{Foot, paint, screen},
     runs,
     session::exit_of,
 };
@@ -176,23 +178,17 @@ pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
     let head = runs::find(&store, args.run.as_deref())?;
     let mut run = Run::new(head.run);
     let mut reader = LogReader::new();
-    let (columns, _) = screen();
+    let mut foot = context.out.is_live().then(Foot::default);
     loop {
         let owned = is_owned(&store, head.run);
-        let mut rows = Vec::new();
-        store.read(head.run, run.version(), &mut |row| {
-            rows.push(row);
-            true
-        })?;
-        for row in &rows {
-            let events = run
-                .replay(row, &mut |digest| kapell_engine::open::kept_plan(&store, digest))
-                .map_err(|damage| Fault::from(kapell_engine::open::OpenError::from(damage)))?;
-            for line in reader.read(row, &events).iter().filter(|line| line.weight != Weight::Detail) {
-                context.out.data(&paint(&[line.line(columns)]));
-            }
+        let text = news(context, &store, &mut run, &mut reader)?;
+        let over = run.outcome().is_some() || (!owned && text.is_none());
+        let text = text.unwrap_or_default();
+        match &mut foot {
+            Some(foot) => foot.draw(&text, &frame(&run, over)),
+            None => context.out.data(&text),
         }
-        if run.outcome().is_some() || (!owned && rows.is_empty()) {
+        if over {
             break;
         }
         std::thread::sleep(LOOK);
@@ -201,4 +197,49 @@ pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
         context.out.next(&command);
     }
     Ok(if args.exit_status { exit_of(Some(&run)) } else { Exit::Done })
+}
+
+/// Takes in the decisions that are new, and returns what there is to say of them; `None` if there are none.
+fn news(
+    context: &Context,
+    store: &Store,
+    run: &mut Run,
+    reader: &mut LogReader,
+) -> Result<Option<String>, Fault> {
+    let mut rows = Vec::new();
+    store.read(run.id(), run.version(), &mut |row| {
+        rows.push(row);
+        true
+    })?;
+    let (columns, _) = screen();
+    let mut text = String::new();
+    for row in &rows {
+        let events = run
+            .replay(row, &mut |digest| kapell_engine::open::kept_plan(store, digest))
+            .map_err(|damage| Fault::from(kapell_engine::open::OpenError::from(damage)))?;
+        if context.out.json {
+            text.extend(reader.entries(row, &events).iter().map(|entry| to_line(entry) + "\n"));
+            continue;
+        }
+        for line in reader.read(row, &events).iter().filter(|line| line.weight != Weight::Detail) {
+            text.push_str(&paint(&[line.line(columns)]));
+        }
+    }
+    Ok((!rows.is_empty()).then_some(text))
+}
+
+/// What is drawn at the foot of the terminal while a run goes on.
+fn frame(run: &Run, over: bool) -> Vec<Line> {
+    if over || !run.is_created() {
+        return Vec::new();
+    }
+    let (columns, rows) = screen();
+    // What agents say of their progress reaches only the process that runs them.
+    progress::lines(
+        run,
+        now_of(run),
+        None,
+        &|_| None,
+        Screen { columns, rows: rows.saturating_sub(2).min(16) },
+    )
 }
