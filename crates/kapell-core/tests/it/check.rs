@@ -7,7 +7,7 @@ use kapell_core::{
     claims::overlap,
     command::Command,
     effect::{Effect, outstanding, react},
-    event::{Event, decode, encode},
+    event::{Event, PauseCause, decode, encode},
     id::TaskId,
     run::{Batch, Phase, Run},
     task::{Slots, TaskState},
@@ -20,11 +20,13 @@ pub(crate) struct Checker {
     shadow: Run,
     /// What the world was asked for and has not done.
     owed: Vec<Effect>,
+    /// Whether what the merge queue asked for failed, so that a resume asks again.
+    failed: bool,
 }
 
 impl Checker {
     pub(crate) fn new(run: &Run) -> Self {
-        Self { shadow: Run::new(run.id()), owed: vec![] }
+        Self { shadow: Run::new(run.id()), owed: vec![], failed: false }
     }
 
     pub(crate) fn after(&mut self, run: &Run, commands: &[Command], batch: &Batch, now: Now) {
@@ -53,6 +55,17 @@ impl Checker {
         for (command, reply) in commands.iter().zip(&batch.replies) {
             if reply.is_ok() {
                 self.owed.retain(|effect| !is_done_by(effect, command));
+            }
+        }
+        for event in &batch.events {
+            match event {
+                Event::Paused { why: PauseCause::LandingFails { .. } } => self.failed = true,
+                Event::Resumed { .. } if self.failed => {
+                    self.failed = false;
+                    let asks = |effect: &Effect| matches!(effect, Effect::Probe(_) | Effect::MoveRef { .. });
+                    self.owed.retain(|effect| !asks(effect));
+                }
+                _ => {}
             }
         }
         // What a person or the plan calls off is owed no longer.

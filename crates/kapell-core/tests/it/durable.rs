@@ -257,6 +257,7 @@ fn every_phase_against_every_event_of_the_run() {
         Event::Opened { epoch: 9 },
         Event::Created { mission: Box::default() },
         Event::Paused { why: PauseCause::Person },
+        Event::Paused { why: PauseCause::LandingFails { message: String::new() } },
         Event::Resumed { limits: None },
         Event::CancelRequested {},
         Event::CompensationBegun {},
@@ -286,13 +287,13 @@ fn every_phase_against_every_event_of_the_run() {
     }
     assert_snapshot!(text.join("\n"), @"
     not made: created
-    active: opened, paused, cancel_requested, compensation_begun, finished, merge_started, provider_parked, breaker_opened
-    paused: opened, resumed, cancel_requested, merge_started, provider_parked, breaker_opened
+    active: opened, paused, paused, cancel_requested, compensation_begun, finished, merge_started, provider_parked, breaker_opened
+    paused: opened, paused, resumed, cancel_requested, merge_started, provider_parked, breaker_opened
     cancelling: opened, compensation_begun, finished, merge_started, provider_parked, breaker_opened
     compensating: opened, finished, merge_started, provider_parked, breaker_opened
     finished: opened, merge_started
-    merging: opened, paused, cancel_requested, compensation_begun, finished, merged, merge_undone, provider_parked, breaker_opened
-    merged: opened, paused, cancel_requested, compensation_begun, finished, merge_started, merge_undone, provider_parked, breaker_opened
+    merging: opened, paused, paused, cancel_requested, compensation_begun, finished, merged, merge_undone, provider_parked, breaker_opened
+    merged: opened, paused, paused, cancel_requested, compensation_begun, finished, merge_started, merge_undone, provider_parked, breaker_opened
     ");
 }
 

@@ -355,6 +355,77 @@ fn outside_a_repository_nothing_lands() {
 }
 
 #[test]
+fn what_cannot_be_probed_or_moved_pauses_the_run_and_is_asked_for_again() {
+    let mut run = given("mission base; a").and("00:01 done a change");
+    assert_snapshot!(run.when("
+        00:02 unlandable
+        00:03 resume
+        00:04 probe green
+        00:05 unlandable
+        00:06 resume
+        00:07 moved
+        00:08 unlandable
+    "), @r#"
+    > 00:02 unlandable
+    event  paused why.landing_fails.message="disk full"
+    > 00:03 resume
+    event  resumed
+    event  probe_asked 1 on base: a
+    effect probe 1 on base: a
+    > 00:04 probe green
+    event  probed outcome.green.tips=[eac220] probe=1
+    event  landing_started from=base to=eac220
+    effect move_ref base..eac220
+    > 00:05 unlandable
+    event  paused why.landing_fails.message="disk full"
+    > 00:06 resume
+    event  resumed
+    event  landing_started from=base to=eac220
+    effect move_ref base..eac220
+    > 00:07 moved
+    event  a landed commit=eac220
+    event  finished outcome=succeeded
+    > 00:08 unlandable
+    refused the integration ref was not about to move there
+    "#);
+    // Of two pauses at once the one that asks again holds.
+    let mut run = given("mission base; a").and("00:01 done a change & pause");
+    assert_snapshot!(run.when("
+        00:02 unlandable
+        00:03 resume
+        00:04 cancel
+        00:05 unlandable
+    "), @r#"
+    > 00:02 unlandable
+    event  paused why.landing_fails.message="disk full"
+    > 00:03 resume
+    event  resumed
+    event  probe_asked 1 on base: a
+    effect probe 1 on base: a
+    > 00:04 cancel
+    event  cancel_requested
+    event  a cancelled
+    event  finished outcome=cancelled
+    > 00:05 unlandable
+    refused the integration ref was not about to move there
+    "#);
+    let mut run = given("mission base; a").and("00:01 done a change").and("00:02 probe green");
+    assert_snapshot!(run.when("
+        00:03 cancel
+        00:04 unlandable
+        00:05 moved
+    "), @"
+    > 00:03 cancel
+    event  cancel_requested
+    > 00:04 unlandable
+    nothing
+    > 00:05 moved
+    event  a landed commit=eac220
+    event  finished outcome=cancelled
+    ");
+}
+
+#[test]
 fn a_move_to_anywhere_else_is_refused() {
     use kapell_core::command::{Command, Rejection};
     let mut run = given("mission base; a").and(

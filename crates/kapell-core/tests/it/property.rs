@@ -102,6 +102,7 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
         18 => Command::Note { task, attempt, text: "note".to_owned() },
         19 => Command::Judge { task, attempt, verdict: verdict(how) },
         20 => Command::Probed { probe: ProbeId(u32::from(how) % 4), outcome: Probed::Green { tips: vec![] } },
+        21 if how < 80 => Command::LandingFailed { message: "disk full".to_owned() },
         21 => Command::RefMoved { to: oid("anywhere") },
         22 => Command::Compensated { task, attempt: AttemptNo(1), failure: None },
         23 => answer(run, GateId(u32::from(how) % 4), how),

@@ -127,6 +127,7 @@ fn events() -> Vec<Event> {
         Event::Compensated { task },
         Event::Paused { why: PauseCause::Budget(Exceeded::Wall) },
         Event::Paused { why: PauseCause::BaseIsRed { message: "red".to_owned() } },
+        Event::Paused { why: PauseCause::LandingFails { message: "disk full".to_owned() } },
         Event::Resumed { limits: Some(limits) },
         Event::Resumed { limits: None },
         Event::CancelRequested {},
@@ -246,6 +247,7 @@ fn the_text_of_every_event() {
     {"compensated":{"task":0}},
     {"paused":{"why":{"budget":"wall"}}},
     {"paused":{"why":{"base_is_red":{"message":"red"}}}},
+    {"paused":{"why":{"landing_fails":{"message":"disk full"}}}},
     {"resumed":{"limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5}}},
     {"resumed":{}},
     {"cancel_requested":{}},
@@ -315,6 +317,7 @@ fn commands() -> Vec<Command> {
         Command::Judge { task, attempt, verdict: Verdict::Doubtful { question: "q".to_owned() } },
         Command::Probed { probe: ProbeId(1), outcome: Probed::Green { tips: vec![oid("x")] } },
         Command::RefMoved { to: oid("x") },
+        Command::LandingFailed { message: "disk full".to_owned() },
         Command::Compensated { task, attempt, failure: Some("f".to_owned()) },
         Command::Answer { gate: GateId(0), answer: "a".to_owned(), by: "b".to_owned() },
         Command::Pause,
@@ -349,13 +352,14 @@ fn number_of_command(command: &Command) -> usize {
         Command::BeginMerge { .. } => 16,
         Command::EndMerge { .. } => 17,
         Command::UndoMerge { .. } => 18,
+        Command::LandingFailed { .. } => 19,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 19);
+    all_of(commands.iter().map(number_of_command), 20);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
