@@ -233,19 +233,22 @@ impl Performer {
         let trial = trial(run, probe);
         let (workspaces, mailbox) = (self.workspaces.clone(), mailbox.clone());
         self.spawn(move || {
-            // A probe that could not be made is asked again when the run is next opened.
-            if let Ok(outcome) = workspaces.probe(&trial) {
-                mailbox.command(trial.run, Command::Probed { probe: trial.probe.id, outcome });
-            }
+            let command = match workspaces.probe(&trial) {
+                Ok(outcome) => Command::Probed { probe: trial.probe.id, outcome },
+                Err(error) => Command::LandingFailed { message: error.to_string() },
+            };
+            mailbox.command(trial.run, command);
         });
     }
 
     fn move_ref(&self, run: &Run, from: Oid, to: Oid, mailbox: &Mailbox) {
         let (workspaces, mailbox, run) = (self.workspaces.clone(), mailbox.clone(), run.id());
         self.spawn(move || {
-            if workspaces.move_ref(run, from, to).is_ok() {
-                mailbox.command(run, Command::RefMoved { to });
-            }
+            let command = match workspaces.move_ref(run, from, to) {
+                Ok(()) => Command::RefMoved { to },
+                Err(error) => Command::LandingFailed { message: error.to_string() },
+            };
+            mailbox.command(run, command);
         });
     }
 
