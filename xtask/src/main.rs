@@ -5,6 +5,7 @@
 
 mod kill;
 mod shell;
+mod tidy;
 
 use anyhow::bail;
 
@@ -12,7 +13,8 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   bench [--peers]      builds and runs the measurements
-  kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice";
+  kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
+  tidy                 looks whether the rules of the house hold";
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +24,7 @@ fn main() -> anyhow::Result<()> {
         ["bench", rest @ ..] => {
             shell::cargo(&[&["run", "--release", "--quiet", "-p", "kapell-bench", "--"], rest].concat())
         }
+        ["tidy"] => tidy::run(),
         [] | ["--help"] => {
             println!("{USAGE}");
             Ok(())

@@ -1,4 +1,7 @@
 //! What performs a task: adapters, the processes they start, workspaces and the git boundary.
+//!
+//! **Invariant:** no state that matters is kept here. Whatever an adapter, a supervisor or a workspace holds may be gone
+//! at the next moment: what counts is in the journal, in git or in an exit record.
 
 pub mod git; // the git boundary: ground, knows nothing of the rest
 pub mod workspace; // where work is done, and how it comes out again

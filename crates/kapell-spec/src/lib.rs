@@ -6,8 +6,13 @@
 //! The modules stand in the order in which to read them; none imports one below it.
 
 pub mod codes; // every code with its explanation
-pub mod finding; // what is wrong, where, and how it is shown
-pub mod shell; // expressions in shell text
+
 pub mod suggest; // did you mean
-pub mod workflow;
-pub mod yaml; // a tree with byte ranges // workflow files, read and compiled
+
+pub mod finding; // what is wrong, where, and how it is shown
+
+pub mod yaml; // a tree with byte ranges
+
+pub mod shell; // expressions in shell text
+
+pub mod workflow; // workflow files, read and compiled

@@ -15,8 +15,9 @@
 
 mod fault; // ground: refusals as errors
 
-mod schema;
-mod wal;
+mod wal; // what a crash or a fault left in the log
+
+mod schema; // tables, and how the file is opened
 
 mod artifacts;
 mod owners;

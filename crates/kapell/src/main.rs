@@ -1,4 +1,7 @@
-//! The `kapell` program: arguments, renderers, wiring, exit codes. Nothing else prints or reads the environment.
+//! The `kapell` program: arguments, renderers, wiring, exit codes.
+//!
+//! **Invariant:** nothing else prints or reads the environment, and nothing is decided here: what a command does to a
+//! run, it does through the engine.
 
 #![expect(unreachable_pub, reason = "nothing of a program can be reached from outside")]
 
