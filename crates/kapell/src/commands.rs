@@ -50,7 +50,8 @@ impl Context {
 
     /// Returns a path that was typed, as seen from the command's directory.
     pub fn path(&self, typed: &Path) -> PathBuf {
-        self.directory.join(typed)
+        // A path is shown as it was typed.
+        if self.directory == Path::new(".") { typed.to_owned() } else { self.directory.join(typed) }
     }
 }
 

@@ -4,9 +4,10 @@ use kapell_core::{
     id::{RunId, TaskId},
     journal::Version,
     run::Run,
+    time::Now,
 };
 use kapell_engine::{
-    open::load_at,
+    open::{load, load_at},
     port::journal::{Journal, RunHead},
 };
 use kapell_spec::suggest;
@@ -56,6 +57,17 @@ pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
     }
 }
 
+/// Returns the summary of a run: the one kept beside it if it is of the last decision, else a new one. `None` if the
+/// run cannot be read.
+pub fn summary(store: &Store, head: &RunHead) -> Option<RunSummary> {
+    let kept = head.summary.as_deref().and_then(RunSummary::decode);
+    // After a crash it may be missing, or be older than what the journal holds.
+    kept.filter(|kept| kept.at_ms >= head.updated.0).or_else(|| {
+        let run = load(store, head.run).ok()?;
+        Some(RunSummary::of(&run, Now { wall: head.updated, elapsed: run.clock() }))
+    })
+}
+
 /// Lists the runs that are not over, the newest first.
 ///
 /// # Errors
@@ -64,8 +76,7 @@ pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
 pub fn unfinished(store: &Store) -> Result<Vec<RunHead>, Fault> {
     let mut runs = store.runs()?;
     runs.retain(|head| {
-        let summary = head.summary.as_deref().and_then(RunSummary::decode);
-        summary.is_none_or(|summary| !summary.phase.is_over()) && !is_child(store, head.run)
+        summary(store, head).is_none_or(|summary| !summary.phase.is_over()) && !is_child(store, head.run)
     });
     Ok(runs)
 }

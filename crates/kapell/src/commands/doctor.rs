@@ -66,10 +66,11 @@ impl Check {
 
     fn of(name: &'static str, fault: Fault) -> Self {
         let why = fault.because.first().map(|why| format!(": {why}")).unwrap_or_default();
+        let place = fault.place.map(|place| format!("{place}: ")).unwrap_or_default();
         Self {
             name,
             level: Level::Missing,
-            found: format!("{}{why}", fault.message),
+            found: format!("{place}{}{why}", fault.message),
             hint: Some(fault.hint.unwrap_or_else(|| format!("kapell explain {}", fault.code))),
         }
     }

@@ -11,7 +11,7 @@ use kapell_view::{
     next,
     progress::{self, Screen},
     status::{StatusView, gates},
-    summary::{ListView, RunSummary},
+    summary::ListView,
     text::Line,
     untrusted::Untrusted,
 };
@@ -48,10 +48,9 @@ pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let (columns, _) = screen();
     let Some(name) = &args.run else {
         let runs = store.runs()?;
-        let listed = runs.iter().map(|head| {
-            let summary = head.summary.as_deref().and_then(RunSummary::decode);
-            (head.run, head.created, is_owned(&store, head.run), summary)
-        });
+        let listed = runs
+            .iter()
+            .map(|head| (head.run, head.created, is_owned(&store, head.run), runs::summary(&store, head)));
         let view = ListView::new(listed);
         match context.out.json {
             true => context.out.value(&view),

@@ -54,10 +54,7 @@ fn last_decision(site: &Site) -> Result<Option<i64>, Fault> {
 fn last_merged(store: &Store) -> Result<Option<kapell_core::id::RunId>, Fault> {
     use kapell_engine::port::journal::Journal;
     let merged = |head: &kapell_engine::port::journal::RunHead| {
-        head.summary
-            .as_deref()
-            .and_then(kapell_view::summary::RunSummary::decode)
-            .is_some_and(|summary| summary.merged)
+        runs::summary(store, head).is_some_and(|summary| summary.merged)
     };
     let runs = store.runs()?;
     Ok(runs.iter().filter(|head| merged(head)).max_by_key(|head| head.updated).map(|head| head.run))

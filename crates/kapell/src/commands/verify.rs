@@ -288,12 +288,13 @@ impl Verified {
         )];
         for run in &self.runs {
             let claims: Vec<&Claim> = run.landed.iter().collect();
-            let good = claims.iter().filter(|claim| claim.state == ClaimState::Holds).count();
+            let changes = claims.iter().filter(|claim| claim.task.is_some());
+            let good = changes.clone().filter(|claim| claim.state == ClaimState::Holds).count();
             let id = run.run.parse::<RunId>().map_or_else(|_| run.run.clone(), short);
             let mut line = Line::new(Style::Strong, id);
             line.push(Style::Plain, format!("  {} decisions", count(run.head.n)));
             if !claims.is_empty() {
-                line.push(Style::Plain, format!(", {good} of {} landed", claims.len()));
+                line.push(Style::Plain, format!(", {good} of {} landed", changes.count()));
             }
             if let Some(merged) = &run.merged {
                 let text =

@@ -14,11 +14,31 @@ fn small(rig: &Rig) {
 #[test]
 fn where_nothing_was_run() {
     let rig = Rig::repository();
-    assert_snapshot!(rig.run(["status"]), @"");
-    assert_snapshot!(rig.run(["resume"]), @"");
-    assert_snapshot!(rig.run(["undo"]), @"");
-    assert_snapshot!(rig.run(["run", "nowhere.yaml"]), @"");
-    assert_snapshot!(rig.run(["-C", "nowhere", "status"]), @"");
+    assert_snapshot!(rig.run(["status"]), @"
+    exit 2
+    ! error[K0505]: nothing has been run here yet
+    !   hint: kapell run FILE, or kapell demo to see one
+    ");
+    assert_snapshot!(rig.run(["resume"]), @"
+    exit 2
+    ! error[K0505]: nothing has been run here yet
+    !   hint: kapell run FILE, or kapell demo to see one
+    ");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 2
+    ! error[K0505]: nothing has been run here yet
+    !   hint: kapell run FILE, or kapell demo to see one
+    ");
+    assert_snapshot!(rig.run(["run", "nowhere.yaml"]), @"
+    exit 6
+    ! error[K0900]: nowhere.yaml cannot be used
+    !   because: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(rig.run(["-C", "nowhere", "status"]), @"
+    exit 6
+    ! error[K0900]: nowhere cannot be used
+    !   because: No such file or directory (os error 2)
+    ");
     assert_eq!(rig.git(&["status", "--short"]), "");
     assert!(!rig.work().join(".git/kapell").exists());
 }
@@ -30,26 +50,101 @@ fn what_is_not_there() {
     assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
     assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
     let run = rig.runs().remove(0);
-    assert_snapshot!(rig.run(["status", "zz"]), @"");
-    assert_snapshot!(rig.run(["status", "0"]), @"");
-    assert_snapshot!(rig.run(["replay", "--at", "999"]), @"");
-    assert_snapshot!(rig.run(["replay", "--at", "0"]), @"");
-    assert_snapshot!(rig.run(["diff", "--task", "onn"]), @"");
-    assert_snapshot!(rig.run(["logs", "--task", "on\u{1b}[1m", "--output"]), @"");
-    assert_snapshot!(rig.run(["fork", &run, "--set", "version=2"]), @"");
-    assert_snapshot!(rig.run(["fork", &run, "--set", "version"]), @"");
-    assert_snapshot!(rig.run(["fork", &run, "--budget", "5apples"]), @"");
-    assert_snapshot!(rig.run(["verify", "--against", "12"]), @"");
-    assert_snapshot!(rig.run(["explain", "K9999"]), @"");
-    assert_snapshot!(rig.run(["schema", "reprot"]), @"");
+    assert_snapshot!(rig.run(["status", "zz"]), @"
+    exit 2
+    ! error[K0501]: there is no run `zz`
+    !   hint: kapell status
+    ");
+    assert_snapshot!(rig.run(["status", "0"]), @"
+    exit 2
+    ! error[K0506]: `0` could be 2 runs
+    !   because: [RUN], [RUN]
+    !   hint: give more of the id
+    ");
+    assert_snapshot!(rig.run(["replay", "--at", "999"]), @"
+    exit 2
+    ! error[K0510]: run [RUN] has no decision 999
+    !   because: its decisions are numbered from 1 to 4
+    !   hint: kapell logs [RUN]
+    ");
+    assert_snapshot!(rig.run(["replay", "--at", "0"]), @"
+    exit 2
+    ! error[K0510]: run [RUN] has no decision 0
+    !   because: its decisions are numbered from 1 to 4
+    !   hint: kapell logs [RUN]
+    ");
+    assert_snapshot!(rig.run(["diff", "--task", "onn"]), @"
+    exit 2
+    ! error[K0508]: there is no task `onn`
+    !   where: run [RUN]
+    !   hint: did you mean one?
+    ");
+    assert_snapshot!(rig.run(["logs", "--task", "on\u{1b}[1m", "--output"]), @"
+    exit 2
+    ! error[K0508]: there is no task `on␛[1m`
+    !   where: run [RUN]
+    !   hint: kapell status [RUN]
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--set", "version=2"]), @"
+    exit 2
+    ! error[K0511]: the run has no input `version`
+    !   where: run [RUN]
+    !   hint: kapell run FILE --set NAME=VALUE starts from the file
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--set", "version"]), @"
+    exit 2
+    ! error[K0903]: `--set version` is not NAME=VALUE
+    !   hint: for example: --set version=1.2
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--budget", "5apples"]), @"
+    exit 2
+    ! error[K0913]: `5apples` is no amount of money, tokens or time
+    !   hint: --budget 5usd,2M,2h
+    ");
+    assert_snapshot!(rig.run(["verify", "--against", "12"]), @"
+    exit 2
+    ! error[K0906]: `12` is not the head of a journal
+    !   because: a head is the number of a decision, a colon, and its hash of 64 hexadecimal digits
+    !   hint: kapell report RUN prints it in its last line
+    ");
+    assert_snapshot!(rig.run(["explain", "K9999"]), @"
+    exit 2
+    ! error[K0915]: there is no error `K9999`
+    !   hint: kapell explain
+    ");
+    assert_snapshot!(rig.run(["schema", "reprot"]), @"
+    exit 2
+    ! error[K0914]: there is no schema `reprot`
+    !   hint: kapell schema report
+    ");
 }
 
 #[test]
 fn command_lines_that_are_none() {
     let rig = Rig::plain();
-    assert_snapshot!(rig.run(["stauts"]), @"");
-    assert_snapshot!(rig.run(["run"]), @"");
-    assert_snapshot!(rig.run(["plan", "x.yaml", "--seed", "-1", "--json"]), @"");
+    assert_snapshot!(rig.run(["stauts"]), @"
+    exit 2
+    ! error: unrecognized subcommand 'stauts'
+    !
+    !   tip: some similar subcommands exist: 'pause', 'status'
+    !
+    ! Usage: kapell [OPTIONS] <COMMAND>
+    !
+    ! For more information, try '--help'.
+    ");
+    assert_snapshot!(rig.run(["run"]), @"
+    exit 2
+    ! error: the following required arguments were not provided:
+    !   <FILE>
+    !
+    ! Usage: kapell run <FILE>
+    !
+    ! For more information, try '--help'.
+    ");
+    assert_snapshot!(rig.run(["plan", "x.yaml", "--seed", "-1", "--json"]), @r#"
+    exit 2
+    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":["tip: to pass '-1' as a value, use '-- -1'","Usage: kapell plan [OPTIONS] <FILE>","For more information, try '--help'."],"hint":"kapell --help","exit":2}}
+    "#);
     let odd = OsString::from_vec(b"\xff\xfe".to_vec());
     for args in [
         vec!["status".into(), odd.clone()],
@@ -69,7 +164,9 @@ fn command_lines_that_are_none() {
 #[test]
 fn settings_that_are_wrong() {
     let rig = Rig::plain();
-    for (text, expected) in [("jobs = four\n", "K0910"), ("\n[store]\n", "K0912"), ("bugdet = \"5usd\"\n", "K0911")] {
+    for (text, expected) in
+        [("jobs = four\n", "K0910"), ("\n[store]\n", "K0912"), ("bugdet = \"5usd\"\n", "K0911")]
+    {
         rig.write("kapell.toml", text);
         let ended = rig.run(["doctor", "--json"]);
         assert!(ended.stdout.contains("kapell.toml") || ended.stdout.contains(expected), "{ended}");
@@ -78,9 +175,27 @@ fn settings_that_are_wrong() {
         assert_eq!(error["error"]["code"], expected);
         assert!(error["error"]["place"].as_str().unwrap().contains("kapell.toml:"), "{error}");
     }
-    assert_snapshot!(rig.run(["status"]), @"");
+    assert_snapshot!(rig.run(["status"]), @r#"
+    exit 2
+    ! error[K0911]: there is no setting `bugdet`
+    !  --> [DIR]/work/kapell.toml:1:1
+    !   |
+    ! 1 | bugdet = "5usd"
+    !   | ^^^^^^
+    !   |
+    !   = help: did you mean `budget`?
+    "#);
     rig.write("kapell.toml", "store = \"../elsewhere\"\n");
-    assert_snapshot!(rig.run(["status"]), @"");
+    assert_snapshot!(rig.run(["status"]), @r#"
+    exit 2
+    ! error[K0912]: `store` leads out of the directory of this file
+    !  --> [DIR]/work/kapell.toml:1:9
+    !   |
+    ! 1 | store = "../elsewhere"
+    !   |  ^^^^^^^^^^^^^^ only your own settings and KAPELL_STORE can name any directory
+    !   |
+    !   = help: export KAPELL_STORE=DIR
+    "#);
 }
 
 #[test]
@@ -91,10 +206,14 @@ fn the_store_is_where_it_is_said_to_be() {
     assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
     assert!(rig.work().join("deep/store/journal.sqlite").exists());
     let mut command = rig.command(["run", "../small.yaml", "--quiet"]);
-    assert_eq!(rig.ended({
-        command.env("KAPELL_STORE", "other");
-        command
-    }).code, Some(0));
+    assert_eq!(
+        rig.ended({
+            command.env("KAPELL_STORE", "other");
+            command
+        })
+        .code,
+        Some(0)
+    );
     assert!(rig.work().join("other/journal.sqlite").exists());
 }
 
@@ -109,7 +228,11 @@ fn without_a_home() {
         }
         rig.ended(command)
     };
-    assert_snapshot!(bare(&["run", "../small.yaml"]), @"");
+    assert_snapshot!(bare(&["run", "../small.yaml"]), @"
+    exit 6
+    ! error[K0901]: there is no place for workspaces
+    !   hint: set HOME or XDG_CACHE_HOME
+    ");
     assert!(bare(&["doctor"]).stdout.contains("HOME is not set"));
 }
 
@@ -134,7 +257,8 @@ fn a_damaged_journal() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let rig = Rig::plain();
-    let mut child = rig.command(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        rig.command(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let ended = rig.output(child.wait_with_output().unwrap());
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
@@ -155,6 +279,7 @@ fn every_command_explains_itself() {
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
         .collect();
     assert!(commands.len() >= 25, "{help}");
     for command in commands {
@@ -166,8 +291,33 @@ fn every_command_explains_itself() {
         let script = rig.run(["completions", shell]).stdout;
         assert!(script.contains("verify") && script.contains("kapell"), "{shell}");
     }
-    assert_snapshot!(rig.run(["explain", "k0606"]), @"");
-    assert_snapshot!(rig.run(["schema"]), @"");
+    assert_snapshot!(rig.run(["explain", "k0606"]), @"
+    exit 0
+    K0606  Run executed by another process
+
+    Only one process at a time executes a run. `kapell watch` shows what it does,
+    and `kapell pause`, `cancel` and `answer` reach it.
+    ");
+    assert_snapshot!(rig.run(["schema"]), @"
+    exit 0
+    agents
+    doctor
+    error
+    error-codes
+    exit-codes
+    fork
+    gc
+    inbox
+    init
+    log
+    plan
+    report
+    runs
+    status
+    summary
+    verify
+    ! next: kapell schema NAME
+    ");
 }
 
 #[test]
@@ -178,7 +328,6 @@ fn hints_work_when_they_are_typed() {
     let run = rig.runs().remove(0);
     let wrong: &[&[&str]] = &[
         &["status", "zz"],
-        &["status", "0"],
         &["replay", "--at", "99"],
         &["resume"],
         &["fork", &run, "--set", "a=b"],
@@ -192,13 +341,16 @@ fn hints_work_when_they_are_typed() {
     ];
     for args in wrong {
         let ended = rig.run(args.iter().copied().chain(["--json"]));
-        let error: Value = serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{args:?}: {ended}"));
+        let error: Value =
+            serde_json::from_str(&ended.stderr).unwrap_or_else(|_| panic!("{args:?}: {ended}"));
         let hint = error["error"]["hint"].as_str().unwrap_or_else(|| panic!("{args:?} has no hint"));
         assert_eq!(rig.run(["explain", error["error"]["code"].as_str().unwrap()]).code, Some(0));
         // What stands behind the command in a hint is for people.
         let Some(command) = hint.strip_prefix("kapell ") else { continue };
-        let words: Vec<&str> = command.split_whitespace().take_while(|word| *word != "shows" && *word != "prints").collect();
-        let typed = rig.run(words.iter().map(|word| word.trim_end_matches([',', ';'])).take(2).chain(["--help"]));
+        let words: Vec<&str> =
+            command.split_whitespace().take_while(|word| *word != "shows" && *word != "prints").collect();
+        let typed =
+            rig.run(words.iter().map(|word| word.trim_end_matches([',', ';'])).take(2).chain(["--help"]));
         assert_eq!(typed.code, Some(0), "{args:?}: {hint}");
     }
 }

@@ -23,11 +23,20 @@ fn commands_from_a_second_terminal_reach_the_run() {
     let first = rig.start(["run", "../talk.yaml"]);
     rig.wait_for("long.begun");
     rig.wait_until("the gate is open", || !rig.run(["inbox"]).stdout.is_empty());
-    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"");
-    assert_snapshot!(rig.run(["pause"]), @"");
+    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
+    exit 0
+    ! answered
+    ");
+    assert_snapshot!(rig.run(["pause"]), @"
+    exit 0
+    ! run [RUN] starts nothing new; what runs goes on
+    ");
     let held = rig.run(["resume"]);
     assert_eq!(held.code, Some(5), "{held}");
-    assert!(held.stderr.contains("K0606") && held.stderr.contains(&format!("process {}", first.id())), "{held}");
+    assert!(
+        held.stderr.contains("K0606") && held.stderr.contains(&format!("process {}", first.id())),
+        "{held}"
+    );
     rig.go("long");
     // A run that is paused ends with what is under way.
     assert_eq!(first.end(&rig).code, Some(3));
@@ -42,7 +51,10 @@ fn a_run_is_cancelled_from_a_second_terminal() {
     Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");
     let first = rig.start(["run", "../stop.yaml"]);
     rig.wait_for("long.begun");
-    assert_snapshot!(rig.run(["cancel"]), @"");
+    assert_snapshot!(rig.run(["cancel"]), @"
+    exit 0
+    ! run [RUN] is being cancelled
+    ");
     assert_eq!(first.end(&rig).code, Some(1));
     assert_eq!(rig.run(["verify"]).code, Some(0));
 }
@@ -117,7 +129,9 @@ fn a_run_killed_while_it_waits_for_a_person_asks_once() {
 #[test]
 fn a_run_in_the_background_is_watched() {
     let rig = Rig::repository();
-    Plan::new("Behind").task("long", &rig.waiting("long", "echo 1 > long.txt"), &[]).save(&rig, "behind.yaml");
+    Plan::new("Behind")
+        .task("long", &rig.waiting("long", "echo 1 > long.txt"), &[])
+        .save(&rig, "behind.yaml");
     let detached = rig.run(["run", "../behind.yaml", "--detach"]);
     assert_eq!(detached.code, Some(0), "{detached}");
     rig.wait_for("long.begun");
@@ -127,7 +141,10 @@ fn a_run_in_the_background_is_watched() {
     rig.go("long");
     let watched = watch.end(&rig);
     assert_eq!(watched.code, Some(0), "{watched}");
-    assert!(watched.stdout.contains("landed as") && watched.stdout.contains("finished: succeeded"), "{watched}");
+    assert!(
+        watched.stdout.contains("landed as") && watched.stdout.contains("finished: succeeded"),
+        "{watched}"
+    );
 }
 
 #[test]

@@ -12,15 +12,56 @@ fn a_gate_is_answered_and_the_run_goes_on() {
         .gate("release", "Publish it? \u{1b}[31m", &["build"])
         .task("publish", "echo published > published.txt", &["release"])
         .save(&rig, "publish.yaml");
-    assert_snapshot!(rig.run(["run", "../publish.yaml"]), @"");
-    assert_snapshot!(rig.run(["inbox"]), @"");
-    assert_snapshot!(rig.run(["answer", "7", "yes"]), @"");
-    assert_snapshot!(rig.run(["answer", "0", "perhaps"]), @"");
-    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"");
-    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"");
-    assert_snapshot!(rig.run(["undo"]), @"");
-    assert_snapshot!(rig.run(["resume"]), @"");
-    assert_snapshot!(rig.run(["resume"]), @"");
+    assert_snapshot!(rig.run(["run", "../publish.yaml"]), @"
+    exit 3
+    ! [T]  run  created: Publish
+    ! [T]  build  attempt 1 started
+    ! [T]  build  attempt 1 submitted change [COMMIT]
+    ! [T]  build  landed as [COMMIT]
+    ! [T]  release  a person must decide, gate 0: Publish it? ␛[31m [yes | no]
+    ! next: kapell answer [RUN] 0 yes
+    ");
+    assert_snapshot!(rig.run(["inbox"]), @"
+    exit 0
+    release: Publish it? ␛[31m
+        kapell answer [RUN] 0 yes
+    ");
+    assert_snapshot!(rig.run(["answer", "7", "yes"]), @"
+    exit 4
+    ! error[K0503]: there is no gate number 7
+    ");
+    assert_snapshot!(rig.run(["answer", "0", "perhaps"]), @"
+    exit 4
+    ! error[K0503]: the answer must be one of: yes, no
+    ");
+    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
+    exit 0
+    ! answered
+    ");
+    assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
+    exit 4
+    ! error[K0503]: gate 0 is answered already
+    ");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0512]: nothing of run [RUN] can be taken back
+    !   because: it has not been merged, and its answers have been acted upon
+    !   hint: kapell cancel [RUN] ends it; nothing of it reaches your branches
+    ");
+    assert_snapshot!(rig.run(["resume"]), @"
+    exit 0
+    ! [T]  run  resumed by another process
+    ! [T]  publish  attempt 1 started
+    ! [T]  publish  attempt 1 submitted change [COMMIT]
+    ! [T]  publish  landed as [COMMIT]
+    ! [T]  run  finished: succeeded
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["resume"]), @"
+    exit 2
+    ! error[K0507]: no run is unfinished
+    !   hint: kapell status
+    ");
 }
 
 #[test]
@@ -28,23 +69,68 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     let rig = Rig::repository();
     Plan::new("Wait").gate("gate", "Go on?", &[]).task("work", "true", &["gate"]).save(&rig, "wait.yaml");
     assert_eq!(rig.run(["run", "../wait.yaml", "--quiet"]).code, Some(3));
-    assert_snapshot!(rig.run(["pause"]), @"");
-    assert_snapshot!(rig.run(["pause"]), @"");
-    assert_snapshot!(rig.run(["status"]), @"");
+    assert_snapshot!(rig.run(["pause"]), @"
+    exit 0
+    ! run [RUN] starts nothing new; what runs goes on
+    ");
+    assert_snapshot!(rig.run(["pause"]), @"
+    exit 4
+    ! error[K0503]: the run is paused already
+    ");
+    assert_snapshot!(rig.run(["status"]), @"
+    exit 0
+    run  state  done  cost  age  objective
+    [RUN]  1 waiting for you  0/2  $0.00  [TIME]  Wait
+    next: kapell inbox [RUN]
+    ");
     assert_eq!(rig.run(["resume", "--quiet"]).code, Some(3));
-    assert_snapshot!(rig.run(["cancel"]), @"");
-    assert_snapshot!(rig.run(["resume"]), @"");
-    assert_snapshot!(rig.run(["cancel"]), @"");
+    assert_snapshot!(rig.run(["cancel"]), @"
+    exit 0
+    ! run [RUN] is being cancelled
+    ");
+    assert_snapshot!(rig.run(["resume"]), @"
+    exit 1
+    ! [T]  run  resumed by another process
+    ! [T]  gate  cancelled
+    ! [T]  run  finished: cancelled
+    ! next: kapell report [RUN]
+    ");
+    assert_snapshot!(rig.run(["cancel"]), @"
+    exit 4
+    ! error[K0503]: the run is over
+    ");
 }
 
 #[test]
 fn a_task_speaks_to_kapell() {
     let rig = Rig::repository();
     let program = env!("CARGO_BIN_EXE_kapell");
-    let script = format!("{program} task output size=3 && {program} task note \"it is done\" && {program} task progress 0.5 half");
+    let script = format!(
+        "{program} task output size=3 && {program} task note \"it is done\" && {program} task progress 0.5 half"
+    );
     Plan::new("Speak").task("speaker", &script, &[]).save(&rig, "speak.yaml");
-    assert_snapshot!(rig.run(["run", "../speak.yaml"]), @"");
-    assert_snapshot!(rig.run(["logs", "--task", "speaker"]), @"");
-    assert_snapshot!(rig.run(["task", "note", "hello"]), @"");
-    assert_snapshot!(rig.run(["task", "sing"]), @"");
+    assert_snapshot!(rig.run(["run", "../speak.yaml"]), @"
+    exit 0
+    ! [T]  run  created: Speak
+    ! [T]  speaker  attempt 1 started
+    ! [T]  speaker  notes: it is done
+    ! [T]  speaker  done, gave size
+    ! [T]  run  finished: succeeded
+    ");
+    assert_snapshot!(rig.run(["logs", "--task", "speaker"]), @"
+    exit 0
+    [T]  speaker  attempt 1 started
+    [T]  speaker  notes: it is done
+    [T]  speaker  done, gave size
+    ");
+    assert_snapshot!(rig.run(["task", "note", "hello"]), @"
+    exit 2
+    ! error[K0802]: this is not within a task: KAPELL_SOCKET is not set
+    !   hint: call it from a command or agent that kapell runs
+    ");
+    assert_snapshot!(rig.run(["task", "sing"]), @"
+    exit 2
+    ! error[K0907]: it is not clear what to say
+    !   hint: kapell task output NAME=VALUE | progress FRACTION [TEXT] | note TEXT | ask QUESTION [--choice TEXT]...
+    ");
 }

@@ -16,11 +16,27 @@ fn execute(rig: &Rig) -> Ended {
 #[test]
 fn none() {
     let rig = Rig::plain();
-    assert_snapshot!(execute(&rig), @"");
+    assert_snapshot!(execute(&rig), @"
+    exit 0
+    ! [T]  run  created: Small
+    ! [T]  one  attempt 1 started
+    ! [T]  one  done
+    ! [T]  run  finished: succeeded
+    ");
     assert_eq!(rig.read("one.txt"), "1\n");
-    assert_snapshot!(rig.run(["merge"]), @"");
-    assert_snapshot!(rig.run(["diff"]), @"");
-    assert_snapshot!(rig.run(["verify"]), @"");
+    assert_snapshot!(rig.run(["merge"]), @"
+    exit 2
+    ! error[K0703]: outside a repository there is nothing to merge
+    ");
+    assert_snapshot!(rig.run(["diff"]), @"
+    exit 2
+    ! error[K0703]: outside a repository there is nothing to compare
+    ");
+    assert_snapshot!(rig.run(["verify"]), @"
+    exit 0
+    ok  2 decisions of 1 run recomputed and replayed
+    [RUN]  2 decisions  head 2:[HASH]
+    ");
 }
 
 #[test]
@@ -28,8 +44,19 @@ fn bare() {
     let rig = Rig::repository();
     rig.git(&["clone", "--quiet", "--bare", ".", "../bare"]);
     small(&rig);
-    assert_snapshot!(rig.run(["-C", "../bare", "run", "../small.yaml"]), @"");
-    assert_snapshot!(rig.run(["-C", "../bare", "merge"]), @"");
+    assert_snapshot!(rig.run(["-C", "../bare", "run", "../small.yaml"]), @"
+    exit 0
+    ! [T]  run  created: Small
+    ! [T]  one  attempt 1 started
+    ! [T]  one  attempt 1 submitted change [COMMIT]
+    ! [T]  one  landed as [COMMIT]
+    ! [T]  run  finished: succeeded
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["-C", "../bare", "merge"]), @"
+    exit 0
+    ! merged into refs/heads/main: [COMMIT] -> [COMMIT]
+    ");
     assert_eq!(rig.git(&["--git-dir=../bare", "show", "main:one.txt"]), "1\n");
 }
 
@@ -37,17 +64,37 @@ fn bare() {
 fn empty() {
     let rig = Rig::plain();
     rig.git(&["init", "--quiet", "--initial-branch=main", "."]);
-    assert_snapshot!(execute(&rig), @"");
+    assert_snapshot!(execute(&rig), @"
+    exit 6
+    ! error[K0700]: failed to find the commit to start from
+    !   because: the repository has no commit yet
+    !   hint: make a first commit: git commit --allow-empty -m start
+    ");
 }
 
 #[test]
 fn detached() {
     let rig = Rig::repository();
     rig.git(&["checkout", "--quiet", "--detach"]);
-    assert_snapshot!(execute(&rig), @"");
-    assert_snapshot!(rig.run(["merge"]), @"");
+    assert_snapshot!(execute(&rig), @"
+    exit 0
+    ! [T]  run  created: Small
+    ! [T]  one  attempt 1 started
+    ! [T]  one  attempt 1 submitted change [COMMIT]
+    ! [T]  one  landed as [COMMIT]
+    ! [T]  run  finished: succeeded
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["merge"]), @"
+    exit 2
+    ! error[K0704]: the run started from no branch
+    !   hint: kapell merge --into BRANCH
+    ");
     rig.git(&["branch", "results"]);
-    assert_snapshot!(rig.run(["merge", "--into", "results"]), @"");
+    assert_snapshot!(rig.run(["merge", "--into", "results"]), @"
+    exit 0
+    ! merged into refs/heads/results: [COMMIT] -> [COMMIT]
+    ");
 }
 
 #[test]
@@ -55,15 +102,30 @@ fn dirty() {
     let rig = Rig::repository();
     rig.write("readme.txt", "mine\n");
     assert_eq!(execute(&rig).code, Some(0));
-    assert_snapshot!(rig.run(["merge"]), @"");
+    assert_snapshot!(rig.run(["merge"]), @"
+    exit 4
+    ! error[K0700]: failed to merge
+    !   because: [DIR]/work has uncommitted changes: readme.txt
+    !   hint: commit or stash the changes, then merge again
+    ");
     assert_eq!(rig.read("readme.txt"), "mine\n");
     rig.git(&["checkout", "--quiet", "readme.txt"]);
     assert_eq!(rig.run(["merge"]).code, Some(0));
     rig.write("one.txt", "changed since\n");
-    assert_snapshot!(rig.run(["undo"]), @"");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0700]: failed to merge
+    !   because: [DIR]/work has uncommitted changes: one.txt
+    !   hint: commit or stash the changes, then merge again
+    ");
     assert_eq!(rig.read("one.txt"), "changed since\n");
     rig.commit("on top");
-    assert_snapshot!(rig.run(["undo"]), @"");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0512]: the merge of run [RUN] cannot be taken back: refs/heads/main has moved on since
+    !   because: refs/heads/main has moved: expected [HASH], found [HASH]
+    !   hint: git revert what came in since [HASH], by hand
+    ");
 }
 
 #[test]
@@ -87,7 +149,12 @@ fn without_git() {
         command.env("PATH", "/nonexistent");
         rig.ended(command)
     };
-    assert_snapshot!(without(&["run", "../small.yaml"]), @"");
+    assert_snapshot!(without(&["run", "../small.yaml"]), @"
+    exit 6
+    ! error[K0700]: failed to find git
+    !   because: git was not found
+    !   hint: install git, or put it on PATH
+    ");
     let doctor = without(&["doctor"]);
     assert_eq!(doctor.code, Some(6), "{doctor}");
     assert!(doctor.stdout.contains("git was not found"), "{doctor}");

@@ -9,7 +9,12 @@ use crate::rig::{Plan, Rig};
 fn release(rig: &Rig) {
     Plan::new("Write a release note")
         .accept("test -f readme.txt")
-        .with("version", "echo version=1.2 >> \"$KAPELL_OUTPUT\"", &[], json!({"outputs": ["version"], "workspace": "none"}))
+        .with(
+            "version",
+            "echo version=1.2 >> \"$KAPELL_OUTPUT\"",
+            &[],
+            json!({"outputs": ["version"], "workspace": "none"}),
+        )
         .with(
             "note",
             "echo \"release $V\" > note.txt",
@@ -24,27 +29,186 @@ fn release(rig: &Rig) {
 fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     let rig = Rig::repository();
     release(&rig);
-    assert_snapshot!(rig.run(["plan", "../release.yaml"]), @"");
-    assert_snapshot!(rig.run(["plan", "../release.yaml", "--format", "mermaid"]), @"");
-    assert_snapshot!(rig.run(["plan", "../release.yaml", "--format", "dot"]), @"");
-    assert_snapshot!(rig.run(["run", "../release.yaml"]), @"");
-    assert_snapshot!(rig.run(["status"]), @"");
+    assert_snapshot!(rig.run(["plan", "../release.yaml"]), @"
+    exit 0
+    plan  Write a release note
+    tasks  3 in 3 waves, up to 1 at once; 4 agent slots and 2 job slots
+    finish  1m [TIME] to 7m [TIME] (P50 to P90), never below [TIME]
+              from 1,000 simulated runs, seed 1
+              3 tasks of unknown length: defaults are assumed (?)
+    critical  [TIME]: version > note > sign
+
+    wave  task  kind  P50  P90  slack  needs
+       0  version  run  [TIME]?  2m [TIME]?  critical
+       1  note  run  [TIME]?  2m [TIME]?  critical  version
+       2  sign  run  [TIME]?  2m [TIME]?  critical  note
+    ! next: kapell run ../release.yaml
+    ");
+    assert_snapshot!(rig.run(["plan", "../release.yaml", "--format", "mermaid"]), @r#"
+    exit 0
+    flowchart LR
+      t0["note ([TIME])"]
+      t1["sign ([TIME])"]
+      t2["version ([TIME])"]
+      t2 --> t0
+      t0 --> t1
+      classDef critical stroke-width:3px
+      class t0,t1,t2 critical
+    "#);
+    assert_snapshot!(rig.run(["plan", "../release.yaml", "--format", "dot"]), @r#"
+    exit 0
+    digraph plan {
+      rankdir=LR
+      node [shape=box]
+      t0 [label="note ([TIME])", penwidth=3]
+      t1 [label="sign ([TIME])", penwidth=3]
+      t2 [label="version ([TIME])", penwidth=3]
+      t2 -> t0 [penwidth=3]
+      t0 -> t1 [penwidth=3]
+    }
+    "#);
+    assert_snapshot!(rig.run(["run", "../release.yaml"]), @"
+    exit 0
+    ! [T]  run  created: Write a release note
+    ! [T]  version  attempt 1 started
+    ! [T]  version  done, gave version
+    ! [T]  note  attempt 1 started
+    ! [T]  note  attempt 1 submitted change [COMMIT]
+    ! [T]  note  landed as [COMMIT]
+    ! [T]  sign  attempt 1 started
+    ! [T]  sign  attempt 1 submitted change [COMMIT]
+    ! [T]  sign  landed as [COMMIT]
+    ! [T]  run  finished: succeeded
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["status"]), @"
+    exit 0
+    run  state  done  cost  age  objective
+    [RUN]  landed, not merged  3/3  $0.00  [TIME]  Write a release note
+    next: kapell merge [RUN]
+    ");
     let run = rig.runs().remove(0);
-    assert_snapshot!(rig.run(["status", &run]), @"");
-    assert_snapshot!(rig.run(["logs"]), @"");
-    assert_snapshot!(rig.run(["logs", "--task", "note"]), @"");
-    assert_snapshot!(rig.run(["inbox"]), @"");
-    assert_snapshot!(rig.run(["diff"]), @"");
-    assert_snapshot!(rig.run(["diff", "--stat"]), @"");
-    assert_snapshot!(rig.run(["diff", "--task", "note"]), @"");
-    assert_snapshot!(rig.run(["replay", "--at", "3"]), @"");
-    assert_snapshot!(rig.run(["verify"]), @"");
-    assert_snapshot!(rig.run(["undo"]), @"");
-    assert_snapshot!(rig.run(["merge"]), @"");
+    assert_snapshot!(rig.run(["status", &run]), @"
+    exit 0
+    run  [RUN]  succeeded, [TIME]
+    asked  Write a release note  (../release.yaml)
+    tasks  3 done of 3
+    budget  $0.00
+    landed  2 changes in refs/kapell/[RUN]/head at [COMMIT]
+            not merged into refs/heads/main
+    next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["logs"]), @"
+    exit 0
+    [T]  run  created: Write a release note
+    [T]  run  plan adopted, revision 1, 3 tasks
+    [T]  version  attempt 1 started
+    [T]  version  done, gave version
+    [T]  note  attempt 1 started
+    [T]  note  attempt 1 submitted change [COMMIT]
+    [T]  note  verified: its checks passed
+    [T]  run  probe 0: 1 change on [COMMIT] tried
+    [T]  run  probe 0: green at [COMMIT]
+    [T]  run  integration ref moves to [COMMIT]
+    [T]  note  landed as [COMMIT]
+    [T]  sign  attempt 1 started
+    [T]  sign  attempt 1 submitted change [COMMIT]
+    [T]  sign  verified: its checks passed
+    [T]  run  probe 1: 1 change on [COMMIT] tried
+    [T]  run  probe 1: green at [COMMIT]
+    [T]  run  integration ref moves to [COMMIT]
+    [T]  sign  landed as [COMMIT]
+    [T]  run  finished: succeeded
+    ");
+    assert_snapshot!(rig.run(["logs", "--task", "note"]), @"
+    exit 0
+    [T]  note  attempt 1 started
+    [T]  note  attempt 1 submitted change [COMMIT]
+    [T]  note  verified: its checks passed
+    [T]  note  landed as [COMMIT]
+    ");
+    assert_snapshot!(rig.run(["inbox"]), @"
+    exit 0
+    ! nothing waits for you
+    ");
+    assert_snapshot!(rig.run(["diff"]), @r"
+    exit 0
+    diff --git a/a/odd.txt b/a/odd.txt
+    new file mode 100644
+    index 0000000000000000000000000000000000000000..3b555bb7a593b0f2647403a98f74315b53691900
+    --- /dev/null
+    +++ b/a/odd.txt
+    @@ -0,0 +1 @@
+    +x\u{1b}[31m
+    \ No newline at end of file
+    diff --git a/note.txt b/note.txt
+    new file mode 100644
+    index 0000000000000000000000000000000000000000..0e3f222cf07c1238e6cd4de664266385ceea4f79
+    --- /dev/null
+    +++ b/note.txt
+    @@ -0,0 +1,2 @@
+    +release 1.2
+    +signed
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["diff", "--stat"]), @"
+    exit 0
+    a/odd.txt  added  +1  -0
+    note.txt  added  +2  -0
+    2 files, +3 -0
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["diff", "--task", "note"]), @"
+    exit 0
+    diff --git a/note.txt b/note.txt
+    new file mode 100644
+    index 0000000000000000000000000000000000000000..1edfa598b83d758e10013a717d5976eb84bff235
+    --- /dev/null
+    +++ b/note.txt
+    @@ -0,0 +1 @@
+    +release 1.2
+    ");
+    assert_snapshot!(rig.run(["replay", "--at", "3"]), @"
+    exit 0
+    run  [RUN]  active, no process executes it, [TIME]
+    asked  Write a release note  (../release.yaml)
+    tasks  1 done, 1 being checked, 1 blocked of 3
+      > note  being checked
+    budget  $0.00
+    work  1 submitted, 0 verified, not landed yet
+    ! run [RUN] after decision 3 of 9
+    ! next: kapell fork [RUN] --at 3
+    ");
+    assert_snapshot!(rig.run(["verify"]), @"
+    exit 0
+    ok  9 decisions of 1 run recomputed and replayed
+    [RUN]  9 decisions, 2 of 2 landed  head 9:[HASH]
+    ");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0512]: nothing of run [RUN] can be taken back
+    !   because: it has not been merged, and what agents did outside of their workspaces is not in kapell's hands
+    !   hint: nothing of it is in your branches; kapell fork [RUN] --at SEQ starts again from an earlier decision
+    ");
+    assert_snapshot!(rig.run(["merge"]), @"
+    exit 0
+    ! merged into refs/heads/main: [COMMIT] -> [COMMIT]
+    ");
     assert_eq!(rig.read("note.txt"), "release 1.2\nsigned\n");
-    assert_snapshot!(rig.run(["merge"]), @"");
-    assert_snapshot!(rig.run(["verify"]), @"");
-    assert_snapshot!(rig.run(["undo"]), @"");
+    assert_snapshot!(rig.run(["merge"]), @"
+    exit 0
+    ! refs/heads/main has all that landed already
+    ");
+    assert_snapshot!(rig.run(["verify"]), @"
+    exit 0
+    ok  11 decisions of 1 run recomputed and replayed
+    [RUN]  11 decisions, 2 of 2 landed, merged  head 11:[HASH]
+    ");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 0
+    ! refs/heads/main is at [HASH] again, as before the merge of run [RUN]
+    ! next: kapell merge [RUN]
+    ");
     assert!(!rig.work().join("note.txt").exists());
     assert_eq!(rig.git(&["status", "--short"]), "");
 }
@@ -71,9 +235,13 @@ fn everything_is_there_for_programs_too() {
     ] {
         let ended = rig.run(args.iter().chain(&["--json"]));
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{args:?}");
-        let value: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"));
-        let problems: Vec<String> =
-            jsonschema::validator_for(&schema(name)).unwrap().iter_errors(&value).map(|error| error.to_string()).collect();
+        let value: Value =
+            serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}"));
+        let problems: Vec<String> = jsonschema::validator_for(&schema(name))
+            .unwrap()
+            .iter_errors(&value)
+            .map(|error| error.to_string())
+            .collect();
         assert!(problems.is_empty(), "{args:?}: {problems:?}");
     }
     let entry = schema("log");
@@ -89,9 +257,13 @@ fn the_report_has_a_head_that_verify_takes() {
     let rig = Rig::repository();
     release(&rig);
     assert_eq!(rig.run(["run", "../release.yaml", "--quiet"]).code, Some(0));
-    assert_snapshot!(rig.run(["report", "--out", "../report"]), @"");
+    assert_snapshot!(rig.run(["report", "--out", "../report"]), @"
+    exit 0
+    ! wrote report.md and report.json to ../report
+    ");
     let report: Value =
-        serde_json::from_str(&std::fs::read_to_string(rig.dir().join("report/report.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(rig.dir().join("report/report.json")).unwrap())
+            .unwrap();
     let head = format!("{}:{}", report["head"]["n"], report["head"]["hash"].as_str().unwrap());
     assert_eq!(rig.run(["verify", "--against", &head]).code, Some(0));
     let markdown = std::fs::read_to_string(rig.dir().join("report/report.md")).unwrap();
@@ -99,9 +271,19 @@ fn the_report_has_a_head_that_verify_takes() {
     // A head that the journal no longer has: something was cut off.
     let (n, hash) = head.split_once(':').unwrap();
     let later = format!("{}:{hash}", n.parse::<u64>().unwrap() + 1);
-    assert_snapshot!(rig.run(["verify", "--against", &later]), @"");
+    assert_snapshot!(rig.run(["verify", "--against", &later]), @"
+    exit 5
+    ! error[K0603]: the journal is damaged
+    !   because: [DIR]/work/.git/kapell/journal.sqlite: damaged at byte 0: run [RUN] ends with decision 9, but decision 10 was recorded
+    !   hint: keep a copy of the store; what can still be read comes out with `kapell logs --json`
+    ");
     let other = format!("{n}:{}", "0".repeat(64));
-    assert_snapshot!(rig.run(["verify", "--against", &other]), @"");
+    assert_snapshot!(rig.run(["verify", "--against", &other]), @"
+    exit 5
+    ! error[K0603]: the journal is damaged
+    !   because: [DIR]/work/.git/kapell/journal.sqlite: decision 9 of run [RUN] is damaged: it follows [HASH], but the row before it is [HASH]
+    !   hint: keep a copy of the store; what can still be read comes out with `kapell logs --json`
+    ");
 }
 
 #[test]
@@ -112,8 +294,24 @@ fn a_landing_that_git_does_not_know_is_found() {
     let run = rig.runs().remove(0);
     let base = rig.git(&["rev-parse", "HEAD"]);
     let house = rig.work().join(".git/kapell/git");
-    rig.git(&["--git-dir", house.to_str().unwrap(), "update-ref", &format!("refs/kapell/{run}/head"), base.trim()]);
-    assert_snapshot!(rig.run(["verify"]), @"");
+    rig.git(&[
+        "--git-dir",
+        house.to_str().unwrap(),
+        "update-ref",
+        &format!("refs/kapell/{run}/head"),
+        base.trim(),
+    ]);
+    assert_snapshot!(rig.run(["verify"]), @"
+    exit 1
+    ok  9 decisions of 1 run recomputed and replayed
+    [RUN]  9 decisions, 0 of 2 landed  head 9:[HASH]
+      broken  note: commit [HASH]
+        refs/kapell/[RUN]/head is at [HASH], which does not contain it
+      broken  sign: commit [HASH]
+        refs/kapell/[RUN]/head is at [HASH], which does not contain it
+      broken  commit [HASH]
+        refs/kapell/[RUN]/head is at [HASH]
+    ");
 }
 
 #[test]
@@ -130,10 +328,39 @@ fn a_fork_takes_over_what_was_done_and_does_the_rest() {
         .find(|entry| entry["event"] == "landed")
         .map(|entry| entry["n"].to_string())
         .unwrap();
-    assert_snapshot!(rig.run(["fork", &run, "--at", &at, "--dry-run"]), @"");
+    assert_snapshot!(rig.run(["fork", &run, "--at", &at, "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 6
+      reuses 2 results: note, version
+      runs 1 task
+        sign: was under way: that attempt counts as lost
+    ");
     assert_eq!(rig.runs().len(), 1);
-    assert_snapshot!(rig.run(["fork", &run, "--at", &at]), @"");
-    assert_snapshot!(rig.run(["fork", &run, "--at", "1", "--dry-run"]), @"");
+    assert_snapshot!(rig.run(["fork", &run, "--at", &at]), @"
+    exit 0
+    ! fork of run [RUN] after decision 6
+    !   reuses 2 results: note, version
+    !   runs 1 task
+    !     sign: was under way: that attempt counts as lost
+    ! [T]  run  created, forked from [RUN] at 6: Write a release note
+    ! [T]  note  result of run [RUN] at 6 reused, landed as [COMMIT]
+    ! [T]  version  result of run [RUN] at 6 reused
+    ! [T]  sign  attempt 1 started
+    ! [T]  sign  attempt 1 submitted change [COMMIT]
+    ! [T]  sign  landed as [COMMIT]
+    ! [T]  run  finished: succeeded
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--at", "1", "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 1
+      reuses 0 results
+      runs 3 tasks
+        note: had not begun
+        sign: had not begun
+        version: was under way: that attempt counts as lost
+      not taken back: what version did outside of git
+    ");
     assert_eq!(rig.run(["merge"]).code, Some(0));
     assert_eq!(rig.read("note.txt"), "release 1.2\nsigned\n");
     assert_eq!(rig.run(["verify"]).code, Some(0));
@@ -166,24 +393,77 @@ fn collecting_keeps_what_is_nowhere_else() {
     assert_eq!(rig.git(&["fsck", "--no-progress"]), "");
     // What was collected cannot be forked; everything else goes on.
     let oldest = rig.runs().pop().unwrap();
-    assert_snapshot!(rig.run(["fork", &oldest, "--at", "6"]), @"");
+    assert_snapshot!(rig.run(["fork", &oldest, "--at", "6"]), @"
+    exit 4
+    ! fork of run [RUN] after decision 6
+    !   reuses 2 results: note, version
+    !   runs 1 task
+    !     sign: was under way: that attempt counts as lost
+    ! error[K0509]: the work of run [RUN] has been collected
+    !   because: refs/kapell/[RUN]/base is gone
+    !   hint: kapell run FILE starts from the file
+    ");
     assert_eq!(rig.run(["run", "../release.yaml", "--quiet"]).code, Some(0));
 }
 
 #[test]
 fn what_init_writes_runs_and_is_taken_back() {
     let rig = Rig::repository();
-    assert_snapshot!(rig.run(["init", "--dry-run"]), @"");
+    assert_snapshot!(rig.run(["init", "--dry-run"]), @r#"
+    exit 0
+    would write kapell.toml
+      # Settings of kapell for this repository. Each line shows a default; remove the `#` to change it.
+      # Your own settings, for all repositories, are in ~/.config/kapell/kapell.toml.
+
+      # How many commands run at the same time: one for each core.
+      # jobs = 4
+
+      # How many agents work at the same time.
+      # agents = 4
+
+      # The most that a run may use if its file does not say: money, tokens, time.
+      # budget = "5usd,2M,2h"
+
+      # Where runs are recorded, below this directory. If not given: within .git, where `git clean` cannot reach.
+      # store = ".kapell"
+    would write kapell/first.yaml
+      # A first workflow. `kapell plan kapell/first.yaml` shows what it would do, `kapell run kapell/first.yaml` does it.
+      # Each task works in a copy of its own; nothing reaches your branches before `kapell merge`.
+      mission: Note what this repository looks like, and see its tests pass
+      tasks:
+        inventory:
+          run: git ls-files | wc -l > kapell/files.txt
+        # No manifest was recognised: put the command that tests this repository in the place of `true`.
+        tests:
+          needs: [inventory]
+          run: true
+          timeout: 30m
+    ! next: kapell init
+    "#);
     assert_eq!(rig.git(&["status", "--short"]), "");
     assert_eq!(rig.run(["init"]).code, Some(0));
     assert_eq!(rig.run(["plan", "kapell/first.yaml"]).code, Some(0));
-    assert_snapshot!(rig.run(["init"]), @"");
-    assert_snapshot!(rig.run(["undo"]), @"");
+    assert_snapshot!(rig.run(["init"]), @"
+    exit 4
+    ! error[K0916]: kapell.toml exists already
+    !   where: [DIR]/work/kapell.toml
+    !   hint: kapell plan FILE shows what a workflow would do
+    ");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 0
+    ! removed kapell.toml
+    ! removed kapell/first.yaml
+    ");
     assert_eq!(rig.git(&["status", "--short"]), "");
     // What was changed since is not taken away.
     assert_eq!(rig.run(["init", "--quiet"]).code, Some(0));
     rig.write("kapell.toml", "jobs = 3\n");
-    assert_snapshot!(rig.run(["undo"]), @"");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0512]: kapell.toml was changed after kapell init wrote it
+    !   because: nothing was removed
+    !   hint: rm kapell.toml, if you no longer want it
+    ");
     assert_eq!(rig.read("kapell.toml"), "jobs = 3\n");
     for manifest in ["Cargo.toml", "go.mod"] {
         let rig = Rig::repository();
