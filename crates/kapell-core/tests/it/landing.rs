@@ -425,6 +425,38 @@ fn what_cannot_be_probed_or_moved_pauses_the_run_and_is_asked_for_again() {
     ");
 }
 
+/// Without what landed before it, a change that is red with it may not even merge: then it belongs to the last of that.
+#[test]
+fn a_change_that_cannot_be_tried_alone_is_blamed_with_what_landed_last() {
+    let mut run = given("mission base; a; b").and("00:01 done a change & done b change");
+    assert_snapshot!(run.when("
+        00:02 probe red
+        00:03 probe green
+        00:04 moved
+        00:05 probe conflict 0
+    "), @r#"
+    > 00:02 probe red
+    event  probed outcome.red.message=red outcome.red.tips=[eac220,c01120] probe=0
+    event  probe_asked 1 on base: a
+    effect probe 1 on base: a
+    > 00:03 probe green
+    event  probed outcome.green.tips=[eac220] probe=1
+    event  landing_started from=base to=eac220
+    effect move_ref base..eac220
+    > 00:04 moved
+    event  a landed commit=eac220
+    event  probe_asked 2 on base: b
+    effect probe 2 on base: b
+    > 00:05 probe conflict 0
+    event  probed outcome.conflict.index=0 outcome.conflict.paths=[lib.rs] probe=2
+    event  b sent_back blame.with=a
+    event  b attempt_failed attempt=1 class=conflict message="fails only together with `a`, which landed first: red" then=again
+    event  b started attempt=2
+    effect start b #2
+    "#);
+    assert_snapshot!(run.stand(), @"active; a landed; b running");
+}
+
 #[test]
 fn a_move_to_anywhere_else_is_refused() {
     use kapell_core::command::{Command, Rejection};
