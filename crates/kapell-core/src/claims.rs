@@ -117,6 +117,16 @@ impl ClaimTable {
     /// any of it.
     #[must_use]
     pub fn is_free(&self, task: TaskId, set: &[String]) -> bool {
+        #[cfg(kapell_planted)]
+        if crate::planted::is("claims_not_exclusive") {
+            return true;
+        }
+        #[cfg(kapell_planted)]
+        if crate::planted::is("wait_cycle") {
+            // Everybody waits for everybody, not only for who asked earlier.
+            return self.held.iter().all(|(holder, held)| *holder == task || !sets_overlap(held, set))
+                && self.waiting.values().all(|(waiter, asked)| *waiter == task || !sets_overlap(asked, set));
+        }
         self.held.iter().all(|(holder, held)| *holder == task || !sets_overlap(held, set))
             && self
                 .waiting

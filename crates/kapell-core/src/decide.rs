@@ -195,6 +195,10 @@ fn finish(
                 }
             };
             let change = change.filter(|_| run.landing().is_some());
+            #[cfg(kapell_planted)]
+            if crate::planted::is("result_not_checked") && change.is_none() {
+                return Ok(vec![Event::Completed { task, outputs, spent: *spent }]);
+            }
             let attempt = under_way.number;
             if change.is_none() && run.plan().definition(task).accept.is_empty() {
                 return Ok(vec![Event::Completed { task, outputs, spent: *spent }]);
@@ -210,6 +214,10 @@ fn finish(
 
 /// Computes the outputs that a task promises from those that it set.
 fn promised(run: &Run, task: TaskId, set: &Outputs) -> Result<Outputs, String> {
+    #[cfg(kapell_planted)]
+    if crate::planted::is("promise_not_kept") {
+        return Ok(set.clone());
+    }
     let mut outputs = set.clone();
     for promise in &run.plan().definition(task).outputs {
         match &promise.value {
@@ -245,6 +253,10 @@ fn stopped(
             failed(run, task, number, FailureClass::Timeout, &message, spent, None, now)
         }
         StopCause::Cancelled => fail(FailureClass::Permanent, "cancelled", Recovery::Cancel),
+        #[cfg(kapell_planted)]
+        StopCause::Superseded if crate::planted::is("superseded_task_goes_on") => {
+            fail(FailureClass::Lost, "stopped", Recovery::Again)
+        }
         StopCause::Superseded => fail(FailureClass::Permanent, "superseded by a later plan", Recovery::Drop),
         // It is not the attempt's fault, and the task goes on when the run is resumed.
         StopCause::Deadline => {
@@ -331,11 +343,17 @@ pub(crate) fn recover(
     let tally = run.task(task);
     let failures = tally.map_or(0, |task| task.failures) + 1;
     let pause = || Recovery::Retry { at: now.elapsed.after(pause(run, task)) };
+    #[cfg(kapell_planted)]
+    if crate::planted::is("retry_without_backoff") {
+        return Recovery::Retry { at: now.elapsed };
+    }
     match class {
         FailureClass::Quota | FailureClass::RateLimited => match until {
             Some(until) if until > now.wall => Recovery::Park { until },
             _ => pause(),
         },
+        #[cfg(kapell_planted)]
+        FailureClass::Lost if crate::planted::is("lost_never_asked") => Recovery::Again,
         FailureClass::Lost if definition.retry_lost == LostPolicy::Ask => {
             Recovery::Ask { gate: run.next_gate() }
         }
@@ -354,6 +372,10 @@ fn substitute(run: &Run, task: TaskId) -> Option<AgentId> {
     let now = run.agent(task)?;
     let fallback = |agent: AgentId| run.plan().agent(agent).and_then(|spec| spec.fallback);
     let next = fallback(now)?;
+    #[cfg(kapell_planted)]
+    if crate::planted::is("substitute_loops") {
+        return Some(next);
+    }
     // Agents are tried along the chain from the first; one that comes before the present one had its turn.
     let mut tried = run.plan().definition(task).agent;
     while let Some(agent) = tried.filter(|&agent| agent != now) {
@@ -417,13 +439,17 @@ fn compensated(
             task,
             attempt,
             message: message.to_owned(),
-            again: attempt.0 % COMPENSATION_ATTEMPTS != 0,
+            again: !attempt.0.is_multiple_of(COMPENSATION_ATTEMPTS),
         },
     }])
 }
 
 fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Event>, Rejection> {
     let gate = run.gate(id).ok_or(Rejection::UnknownGate(id))?;
+    #[cfg(kapell_planted)]
+    if crate::planted::is("gate_answered_twice") && gate.answer.is_some() {
+        return Ok(vec![Event::GateAnswered { gate: id, answer: answer.to_owned(), by: by.to_owned() }]);
+    }
     if gate.answer.is_some() {
         return Err(Rejection::AlreadyAnswered(id));
     }

@@ -87,6 +87,8 @@ pub fn outstanding(run: &Run) -> Vec<Effect> {
                     effects.push(Effect::Stop { task, attempt: attempt.number, why });
                 }
             }
+            #[cfg(kapell_planted)]
+            TaskState::Submitted(_) if crate::planted::is("check_forgotten_on_open") => {}
             TaskState::Submitted(submission) if !run.is_doubted(task) => {
                 effects.push(Effect::Check { task, attempt: submission.attempt });
             }
@@ -134,6 +136,8 @@ fn effect_of(run: &Run, event: &Event) -> Option<Effect> {
             (run.ref_move() == Some((*from, *to))).then_some(Effect::MoveRef { from: *from, to: *to })
         }
         Event::CompensationStarted { task, attempt } => compensate(run, *task, *attempt),
+        #[cfg(kapell_planted)]
+        Event::CompensationFailed { .. } if crate::planted::is("compensation_not_tried_again") => None,
         Event::CompensationFailed { task, attempt, again: true, .. } => {
             compensate(run, *task, attempt.next())
         }

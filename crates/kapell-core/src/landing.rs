@@ -244,6 +244,12 @@ impl Landing {
     /// Tells whether `outcome` answers the probe that is out: it must be about as many changes as were asked about.
     #[must_use]
     pub fn takes(&self, id: ProbeId, outcome: &Probed) -> bool {
+        #[cfg(kapell_planted)]
+        let id = if crate::planted::is("older_probe_answers") {
+            self.search.as_ref().and_then(|search| search.asked).unwrap_or(id)
+        } else {
+            id
+        };
         let Some(asked) = self.asked().filter(|asked| asked.id == id) else { return false };
         match outcome {
             Probed::Green { tips } | Probed::Red { tips, .. } => tips.len() == asked.entries.len(),
@@ -325,6 +331,12 @@ impl Landing {
 
     /// Records the answer to the probe that is out. An answer to another is ignored.
     pub(crate) fn answer(&mut self, id: ProbeId, probed: &Probed) {
+        #[cfg(kapell_planted)]
+        let id = if crate::planted::is("older_probe_answers") {
+            self.search.as_ref().and_then(|search| search.asked).unwrap_or(id)
+        } else {
+            id
+        };
         let Some(search) = self.search.as_mut().filter(|search| search.asked == Some(id)) else { return };
         search.asked = None;
         match probed {
@@ -415,6 +427,12 @@ impl Landing {
     }
 
     fn blame(&mut self, culprit: usize, blame: Blame) {
+        #[cfg(kapell_planted)]
+        let culprit = match &self.search {
+            // The first of those that wait, whoever it was.
+            Some(search) if crate::planted::is("wrong_change_blamed") => search.landed.min(culprit),
+            _ => culprit,
+        };
         if let Some(search) = &mut self.search {
             search.verdict = Some((culprit, blame));
         }
@@ -435,6 +453,10 @@ impl Landing {
         }
         match (search.stage, green) {
             (Stage::Batch, true) => search.green = search.entries.len(),
+            #[cfg(kapell_planted)]
+            (Stage::Batch, false) if crate::planted::is("untested_tree_lands") => {
+                search.green = search.entries.len().div_ceil(2);
+            }
             (Stage::Batch, false) => self.narrow(0, None),
             (Stage::Bisect { lo, hi }, true) => {
                 search.green = lo.midpoint(hi);

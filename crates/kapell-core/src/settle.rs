@@ -130,6 +130,10 @@ fn next_event(run: &Run, now: Now) -> Option<Event> {
 }
 
 fn over_limit(run: &Run, now: Now) -> Option<Event> {
+    #[cfg(kapell_planted)]
+    if crate::planted::is("deadline_ignored") {
+        return None;
+    }
     if run.deadline().is_some_and(|deadline| now.wall >= deadline) {
         return Some(Event::Paused { why: PauseCause::Deadline });
     }
@@ -157,6 +161,10 @@ fn stop_running(run: &Run, why: StopCause) -> Option<Event> {
 fn condition(run: &Run) -> Option<Event> {
     let &task = run.index().unsettled.first()?;
     let TaskState::Blocked { tainted, .. } = run.state(task) else { return None };
+    #[cfg(kapell_planted)]
+    if crate::planted::is("condition_ignored") {
+        return Some(Event::Unblocked { task });
+    }
     let skip = |why| Some(Event::Skipped { task, why });
     match &run.plan().definition(task).condition {
         // As in GitHub's workflows, a condition that does not ask for the status means `success() && (...)`.
@@ -199,6 +207,8 @@ fn expire(run: &Run, now: Now) -> Option<Event> {
 fn wake(run: &Run, now: Now) -> Option<Event> {
     let pause = run.index().waits.first().filter(|(at, _)| *at <= now.elapsed).map(|(_, task)| *task);
     let parked = run.index().parked.first().filter(|(at, _)| *at <= now.wall).map(|(_, task)| *task);
+    #[cfg(kapell_planted)]
+    let parked = parked.filter(|_| !crate::planted::is("parked_never_woken"));
     pause.or(parked).map(|task| Event::Woken { task })
 }
 
@@ -306,6 +316,10 @@ fn start_event(run: &Run, task: TaskId, lane: Lane, now: Now) -> Event {
 impl Run {
     /// Tells whether what is to be set aside for an attempt at `task` is there.
     fn affords(&self, task: TaskId) -> Result<(), Exceeded> {
+        #[cfg(kapell_planted)]
+        if crate::planted::is("budget_not_asked") {
+            return Ok(());
+        }
         let reserve = self.plan().definition(task).reserve;
         self.ledger().fits(reserve)?;
         // A model costs something, even where nothing was set aside for it.
@@ -332,6 +346,10 @@ impl Run {
         {
             return false;
         }
+        #[cfg(kapell_planted)]
+        if crate::planted::is("slots_not_counted") {
+            return true;
+        }
         let needed = self.slots_needed(task, lane);
         // Whatever the limit, one may run: otherwise none ever would.
         used.jobs + needed.jobs <= limits.jobs.max(needed.jobs)
@@ -347,6 +365,11 @@ impl Run {
             // After its rest one attempt shows whether it works again.
             until > now.elapsed || self.index().by_agent.get(&agent).is_some_and(|running| *running > 0)
         });
+        #[cfg(kapell_planted)]
+        let (parked, rests) = (
+            parked && !crate::planted::is("quota_ignored"),
+            rests && !crate::planted::is("rest_of_agent_ignored"),
+        );
         !parked && !rests
     }
 
@@ -370,6 +393,8 @@ fn end_all(run: &Run, stop: bool) -> Option<Event> {
         // taking that out would end the search that knows what lands.
         let landing = run.landing().filter(|_| run.ref_move().is_some());
         let is_tried = |task| landing.is_some_and(|landing| landing.is_tried(task));
+        #[cfg(kapell_planted)]
+        let is_tried = |task| is_tried(task) && !crate::planted::is("cancelled_task_lands");
         let task = run.index().begun.iter().find(|task| !is_tried(**task))?;
         Some(Event::Cancelled { task: *task })
     })
@@ -379,6 +404,11 @@ fn end_all(run: &Run, stop: bool) -> Option<Event> {
 fn wind_up(run: &Run) -> Option<Event> {
     if run.in_flight().next().is_some() || run.ref_move().is_some() || !run.index().begun.is_empty() {
         return None;
+    }
+    #[cfg(kapell_planted)]
+    if crate::planted::is("compensation_skipped") {
+        let outcome = if *run.phase() == Phase::Cancelling { Outcome::Cancelled } else { Outcome::Failed };
+        return Some(Event::Finished { outcome });
     }
     if run.mission().saga && !run.compensable().is_empty() {
         return Some(Event::CompensationBegun {});
@@ -425,7 +455,11 @@ fn compensate(run: &Run) -> Option<Event> {
 
 /// Ends the run when every task is settled.
 fn finish(run: &Run) -> Option<Event> {
-    if run.index().settled < run.len() {
+    #[cfg(kapell_planted)]
+    let early = usize::from(crate::planted::is("finished_too_early"));
+    #[cfg(not(kapell_planted))]
+    let early = 0;
+    if run.index().settled + early < run.len() {
         return None;
     }
     let outcome = match run.counts().of("failed") {

@@ -118,6 +118,12 @@ impl Run {
             hash: Digest::ZERO,
             body: encode(&events),
         };
+        #[cfg(kapell_planted)]
+        match () {
+            () if crate::planted::is("chain_not_linked") => row.prev = Digest::ZERO,
+            () if crate::planted::is("version_skipped") && events.len() > 3 => row.n = row.n.next(),
+            () => {}
+        }
         row.hash = row.seal();
         self.version = row.n;
         self.hash = row.hash;

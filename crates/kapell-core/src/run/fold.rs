@@ -123,7 +123,12 @@ impl Run {
             }
             Event::GateOpened { .. } => self.gate_opened(event)?,
             Event::GateAnswered { gate, answer, by } => {
-                let Some(open) = self.gates.get_mut(gate).filter(|gate| gate.answer.is_none()) else {
+                #[cfg(kapell_planted)]
+                let twice = crate::planted::is("gate_answered_twice");
+                #[cfg(not(kapell_planted))]
+                let twice = false;
+                let Some(open) = self.gates.get_mut(gate).filter(|gate| twice || gate.answer.is_none())
+                else {
                     return Err(IllegalEvent::Run { event: event.name() });
                 };
                 open.answer = Some((answer.clone(), by.clone()));
@@ -160,6 +165,8 @@ impl Run {
             }
             Event::Paused { why } => self.enter(event, Phase::Paused(why.clone()))?,
             Event::Resumed { limits } => {
+                #[cfg(kapell_planted)]
+                let limits = &limits.filter(|_| !crate::planted::is("resume_forgets_limits"));
                 if let Some(limits) = limits {
                     self.limits = *limits;
                     self.ledger.set_limits(limits);
@@ -256,6 +263,10 @@ impl Run {
             before.next(event).map_err(|illegal| IllegalEvent::Task { task, illegal: Box::new(illegal) })?;
         let holds_claims =
             matches!(next, TaskState::Running(_) | TaskState::Submitted(_) | TaskState::Verified(_));
+        #[cfg(kapell_planted)]
+        let holds_claims = holds_claims
+            || (crate::planted::is("claim_kept_after_failure")
+                && matches!(next, TaskState::BackingOff { .. }));
         if !holds_claims {
             self.claims.release(task);
         }
@@ -265,7 +276,12 @@ impl Run {
         let (settled, success) = (next.is_settled(), next.is_success());
         self.set_state(task, next);
         if settled && !was_settled {
-            if success && self.plan.definition(task).compensate.is_some() {
+            #[cfg(kapell_planted)]
+            let forgotten = crate::planted::is("landed_work_not_compensated")
+                && matches!(self.state(task), TaskState::Landed { .. });
+            #[cfg(not(kapell_planted))]
+            let forgotten = false;
+            if success && !forgotten && self.plan.definition(task).compensate.is_some() {
                 self.completed.push(task);
             }
             self.settle_dependents(task, !success)?;
@@ -275,6 +291,8 @@ impl Run {
 
     /// Tells those that need `task` that it is settled. They become ready by that, unless something must be decided.
     fn settle_dependents(&mut self, task: TaskId, tainted: bool) -> Result<(), IllegalEvent> {
+        #[cfg(kapell_planted)]
+        let tainted = tainted && !crate::planted::is("failure_of_a_need_ignored");
         let plan = self.plan.clone();
         for &dependent in plan.graph().dependents(task) {
             if !matches!(self.state(dependent), TaskState::Blocked { .. }) {
@@ -314,6 +332,8 @@ impl Run {
             let open = needs.iter().filter(|need| !settled(need)).count();
             let tainted = needs.iter().any(failed);
             let open = u32::try_from(open).unwrap_or(u32::MAX);
+            #[cfg(kapell_planted)]
+            let open = if crate::planted::is("needs_ignored") { open.saturating_sub(1) } else { open };
             self.tasks.push(Task { state: TaskState::Blocked { open, tainted }, attempts: 0, failures: 0 });
         }
         // Urgencies may have changed for old tasks too.
@@ -367,8 +387,14 @@ impl Run {
             }
             _ => {}
         }
+        #[cfg(kapell_planted)]
+        let counted = self.tasks[task.index()].failures;
         if class.counts() {
             self.tasks[task.index()].failures += 1;
+        }
+        #[cfg(kapell_planted)]
+        if crate::planted::is("failures_not_counted") {
+            self.tasks[task.index()].failures = counted;
         }
         self.outputs.remove(task);
         self.failures.insert(*task, LastFailure { class: *class, message: message.clone() });

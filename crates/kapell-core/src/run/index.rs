@@ -130,6 +130,10 @@ impl Run {
 
     /// Tells whether work goes on that no person is waited for.
     pub(crate) fn is_busy(&self) -> bool {
+        #[cfg(kapell_planted)]
+        if crate::planted::is("wall_budget_counts_waiting") {
+            return !self.index.in_flight.is_empty();
+        }
         self.index.in_flight.len() > self.index.asking + self.index.doubted.len()
             || self.landing.as_ref().is_some_and(crate::landing::Landing::is_asking)
     }
@@ -141,6 +145,10 @@ impl Run {
         let index = &mut self.index;
         let state = &self.tasks[task.index()].state;
         *index.counts.0.entry(state.name()).or_default() += 1;
+        #[cfg(kapell_planted)]
+        if crate::planted::is("skipped_not_settled") && matches!(state, TaskState::Skipped { .. }) {
+            return;
+        }
         index.settled += usize::from(state.is_settled());
         if let (true, Some(at)) = (state.is_startable(), deadline) {
             index.start_by.insert((at, task));
@@ -205,6 +213,14 @@ impl Run {
             *count -= 1;
         }
         index.settled -= usize::from(old.is_settled());
+        #[cfg(kapell_planted)]
+        if crate::planted::is("slot_leaked_on_stop")
+            && let TaskState::Running(attempt) = old
+            && attempt.stopping.is_some()
+        {
+            index.slots.jobs += attempt.slots.jobs;
+            index.slots.agents += attempt.slots.agents;
+        }
         if let Some(at) = deadline {
             index.start_by.remove(&(at, task));
         }
