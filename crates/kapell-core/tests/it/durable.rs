@@ -376,7 +376,7 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
     ];
     let mut said = vec![];
     for (story, event) in cases {
-        let error = follows(&story, &[event.clone()]).expect_err(event.name());
+        let error = follows(&story, std::slice::from_ref(&event)).expect_err(event.name());
         said.push(error.chars().take(90).collect::<String>());
     }
     assert_snapshot!(said.join("\n"), @"

@@ -435,3 +435,13 @@ fn a_child_run_alone_gets_half_but_never_nothing() {
         assert_eq!((attempt.slots.agents, attempt.slots.jobs), grant, "{limits}");
     }
 }
+
+#[test]
+fn a_budget_is_no_reason_to_pause_while_a_change_is_about_to_land() {
+    let mut run = given("mission base usd 10; a usd 5; dear usd 11").and("00:01 done a change");
+    assert_eq!(run.stand(), "active; a verified; dear ready");
+    run.when("00:02 probe green");
+    assert_eq!(run.stand(), "active; a verified; dear ready");
+    run.when("00:03 moved");
+    assert_eq!(run.stand(), "paused Budget(Usd); a landed; dear ready");
+}

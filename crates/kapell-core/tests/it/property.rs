@@ -111,7 +111,7 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
             let mut limits = *run.limits();
             limits.usd_micros = limits.usd_micros.map(|usd| usd + u64::from(how) / 16);
             limits.wall = limits.wall.map(|wall| Millis(wall.0 + u64::from(how) * 1000));
-            Command::Resume { limits: (how % 3 > 0).then_some(limits) }
+            Command::Resume { limits: (!how.is_multiple_of(3)).then_some(limits) }
         }
         27 if how < 40 => Command::Cancel,
         28 => {
@@ -123,7 +123,7 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
             task,
             from: RunId([1; 16]),
             at: Version(2),
-            landed: (how % 2 == 0).then(|| oid("earlier")),
+            landed: how.is_multiple_of(2).then(|| oid("earlier")),
             outputs: Default::default(),
         },
         30 => match how % 4 {
@@ -170,7 +170,7 @@ fn done(run: &Run, effect: &Effect, which: u8, how: u8) -> Command {
                 }
                 0 => failed(
                     FailureClass::ALL[usize::from(how) % FailureClass::ALL.len()],
-                    (how % 2 == 0).then_some(Wall(i64::from(how) * 300)),
+                    how.is_multiple_of(2).then_some(Wall(i64::from(how) * 300)),
                 ),
                 which => Exit::Succeeded {
                     change: (which > 1).then(|| change(&format!("{task} {attempt}"))),
@@ -195,11 +195,11 @@ fn done(run: &Run, effect: &Effect, which: u8, how: u8) -> Command {
         }
         Effect::MoveRef { to, .. } => Command::RefMoved { to: *to },
         Effect::Compensate { task, attempt } => {
-            let failure = (how % 3 == 0).then(|| "no".to_owned());
+            let failure = how.is_multiple_of(3).then(|| "no".to_owned());
             Command::Compensated { task: *task, attempt: *attempt, failure }
         }
         Effect::Notify { gate } => answer(run, *gate, how),
-        Effect::Merge { .. } => Command::EndMerge { moved: how % 2 == 0 },
+        Effect::Merge { .. } => Command::EndMerge { moved: how.is_multiple_of(2) },
         Effect::Deliver { .. } => Command::Tick,
     }
 }
