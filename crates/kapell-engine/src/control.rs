@@ -1,17 +1,22 @@
 //! The owner's socket: commands from other terminals reach the process that executes a run.
 //!
-//! One JSON line asks, one JSON line answers. The socket can be opened by its user only.
+//! One JSON line asks, one JSON line answers. The socket can be opened by its user only. Each client has a thread of
+//! its own, so that one that says nothing keeps no other waiting.
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, Read, Write},
     os::unix::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
-    sync::mpsc,
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
 };
 
 use kapell_core::{command::Command, id::RunId, journal::Actor};
@@ -20,7 +25,13 @@ use serde::{Deserialize, Serialize};
 use crate::host::{Input, Mailbox};
 
 /// The longest request or answer, in bytes.
-const LINE_MAX: u64 = 1 << 20;
+const LINE_MAX: usize = 1 << 20;
+
+/// The most clients that are served at a time; one more is told to come again.
+const CLIENTS_MAX: usize = 32;
+
+/// How long to wait when the system cannot give another connection, as when all file numbers are used up.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a client may take to send its request, and how long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -57,6 +68,7 @@ pub enum ControlError {
 #[derive(Debug)]
 pub struct Control {
     path: PathBuf,
+    closed: Arc<AtomicBool>,
 }
 
 impl Control {
@@ -72,39 +84,96 @@ impl Control {
             _ => {}
         }
         let listener = UnixListener::bind(path)?;
+        let control = Self { path: path.to_owned(), closed: Arc::default() };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        std::thread::Builder::new().name("kapell-control".to_owned()).spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                // A client that goes away has no use for the reason.
-                let _ = serve(&stream, &mailbox);
-            }
-        })?;
-        Ok(Self { path: path.to_owned() })
+        let closed = control.closed.clone();
+        std::thread::Builder::new()
+            .name("kapell-control".to_owned())
+            .spawn(move || accept_all(&listener, &mailbox, &closed))?;
+        Ok(control)
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        // So that the thread sees it; one that cannot be woken ends with the process.
+        let _ = UnixStream::connect(&self.path);
         let _ = fs::remove_file(&self.path);
     }
 }
 
-fn read_line(stream: &UnixStream) -> io::Result<String> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(LINE_MAX)).read_line(&mut line)?;
-    Ok(line)
+fn accept_all(listener: &UnixListener, mailbox: &Mailbox, closed: &AtomicBool) {
+    let clients = Arc::new(());
+    for stream in listener.incoming() {
+        if closed.load(Ordering::Acquire) {
+            return;
+        }
+        let Ok(stream) = stream else {
+            std::thread::sleep(ACCEPT_PAUSE);
+            continue;
+        };
+        let (client, mailbox) = (clients.clone(), mailbox.clone());
+        if Arc::strong_count(&clients) > CLIENTS_MAX + 1 {
+            let _ = write_line(&stream, &Answer::Refused("too many ask at a time: ask again".to_owned()));
+            continue;
+        }
+        // Without a thread the client sees that nobody answers; one that goes away has no use for the reason.
+        let _ = std::thread::Builder::new().name("kapell-client".to_owned()).spawn(move || {
+            let _ = serve(&stream, &mailbox);
+            drop(client);
+        });
+    }
+}
+
+/// Reads one line, which must come within [`PATIENCE`] altogether.
+fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
+    let end = Instant::now() + PATIENCE;
+    let mut line = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let len = match stream.read(&mut chunk) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let newline = chunk[..len].iter().position(|&byte| byte == b'\n');
+        line.extend_from_slice(&chunk[..newline.unwrap_or(len)]);
+        if newline.is_some() || len == 0 {
+            return Ok(line);
+        }
+        if line.len() > LINE_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, too_long()));
+        }
+    }
+}
+
+fn too_long() -> String {
+    format!("a message is longer than {LINE_MAX} bytes")
 }
 
 fn write_line(mut stream: &UnixStream, message: &impl Serialize) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_vec(message).map_err(io::Error::other)?;
+    if line.len() > LINE_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, too_long()));
+    }
     line.push(b'\n');
     stream.write_all(&line)
 }
 
 fn serve(stream: &UnixStream, mailbox: &Mailbox) -> io::Result<()> {
-    let answer = match serde_json::from_str::<Request>(&read_line(stream)?) {
+    let line = match read_line(stream) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return write_line(stream, &Answer::Refused(error.to_string()));
+        }
+        line => line?,
+    };
+    let answer = match serde_json::from_slice::<Request>(&line) {
         Ok(request) if is_for_people(&request.command) => ask(request, mailbox),
         Ok(request) => Answer::Refused(format!("`{}` is not taken from outside", request.command.name())),
         Err(error) => Answer::Refused(format!("not a request: {error}")),
@@ -136,7 +205,10 @@ fn ask(request: Request, mailbox: &Mailbox) -> Answer {
     match receiver.recv_timeout(PATIENCE) {
         Ok(Ok(())) => Answer::Done,
         Ok(Err(why)) => Answer::Refused(why),
-        Err(_) => Answer::Refused("the run did not answer in time".to_owned()),
+        Err(RecvTimeoutError::Timeout) => Answer::Refused("the run did not answer in time".to_owned()),
+        Err(RecvTimeoutError::Disconnected) => {
+            Answer::Refused("the process that executes the run is going away".to_owned())
+        }
     }
 }
 
@@ -148,7 +220,7 @@ fn ask(request: Request, mailbox: &Mailbox) -> Answer {
 pub fn send(socket: &Path, run: RunId, by: &str, command: Command) -> Result<(), ControlError> {
     let stream = UnixStream::connect(socket)?;
     write_line(&stream, &Request { run, by: by.to_owned(), command })?;
-    match serde_json::from_str(&read_line(&stream)?) {
+    match serde_json::from_slice(&read_line(&stream)?) {
         Ok(Answer::Done) => Ok(()),
         Ok(Answer::Refused(why)) => Err(ControlError::Refused(why)),
         Err(error) => Err(ControlError::Protocol(error.to_string())),
