@@ -38,7 +38,12 @@ impl Host {
             match started {
                 Ok(()) => self.tell_parent(child),
                 Err(error) => {
-                    let exit = failed(format!("its run cannot be started: {error}"), Amount::ZERO);
+                    let class = match error {
+                        OpenError::Own(_) | OpenError::Journal(_) => FailureClass::Transient,
+                        _ => FailureClass::Permanent,
+                    };
+                    let message = format!("its run cannot be started: {error}");
+                    let exit = Exit::Failed { class, message, spent: Amount::ZERO, until: None };
                     self.put(parent, Actor::Engine, finish(*task, *attempt, exit), None);
                 }
             }

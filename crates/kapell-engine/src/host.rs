@@ -5,7 +5,7 @@
 //! next are decided; effects still leave in order.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
@@ -15,20 +15,20 @@ use std::{
 
 use kapell_core::{
     command::{Command, Rejection},
-    effect::{outstanding, react},
-    event::{Event, PlanRef},
+    effect::{Effect, outstanding, react},
+    event::{Event, GateKind, PauseCause, PlanRef},
     id::RunId,
     journal::{Actor, Row, Version},
     mission::Mission,
     plan::Plan,
-    run::Run,
-    time::{Millis, Now},
+    run::{Phase, Run},
+    time::{Millis, Now, Wall},
 };
 
 use crate::{
-    live::{Live, Refusal, Reply},
-    open::{OpenError, load},
-    perform::Performer,
+    live::{Alarm, Asking, Live, Question, Refusal, Reply},
+    open::{OpenError, load_counted},
+    perform::{Performer, short},
     port::{
         agents::{AttemptKey, Report},
         clock::Clock,
@@ -39,11 +39,14 @@ use crate::{
 /// The most commands of one run that are decided together.
 const BATCH_MAX: usize = 256;
 
-/// The longest sleep while a run waits for a time of day: the machine may be suspended or its clock set meanwhile.
+/// The longest sleep of the host while a run waits for a time of day: the machine may be suspended or its clock set meanwhile.
 const NAP_MAX: Millis = Millis::from_secs(60);
 
 /// A snapshot is written after this many decisions, or as many as there are tasks.
 const SNAPSHOT_EVERY: u64 = 2_000;
+
+/// When a run is given up, a snapshot is written if it saves as many decisions from being read again.
+const SNAPSHOT_WORTH: u64 = 100;
 
 /// Plans whose text is longer than this many bytes are kept as artifacts.
 const PLAN_INLINE_MAX: usize = 64 << 10;
@@ -71,6 +74,13 @@ pub enum Input {
         upto: Version,
         /// What became of it.
         result: Result<(), AppendError>,
+    },
+    /// Something that was asked for did not come about.
+    Trouble {
+        /// The run.
+        run: RunId,
+        /// What stood in the way; text of others, not to be shown unescaped.
+        message: String,
     },
     /// Look at everything again.
     Nudge,
@@ -111,6 +121,11 @@ pub trait Observer {
     /// An attempt says how far it is.
     fn progress(&mut self, run: &Run, key: AttemptKey, fraction: Option<f64>, text: &str) {
         let _ = (run, key, fraction, text);
+    }
+
+    /// Something that was asked for did not come about, and `message` says why; it may be text of others.
+    fn trouble(&mut self, run: &Run, message: &str) {
+        let _ = (run, message);
     }
 }
 
@@ -161,7 +176,9 @@ pub struct Host {
     live: HashMap<RunId, Live>,
     /// Runs with something in their inbox.
     dirty: BTreeSet<RunId>,
-    timers: BTreeMap<(Millis, RunId), ()>,
+    /// When runs are to be looked at, on the boot clock and by the time of day.
+    boot_timers: BTreeSet<(Millis, RunId)>,
+    wall_timers: BTreeSet<(Wall, RunId)>,
 }
 
 impl Host {
@@ -179,7 +196,8 @@ impl Host {
             inputs,
             live: HashMap::new(),
             dirty: BTreeSet::new(),
-            timers: BTreeMap::new(),
+            boot_timers: BTreeSet::new(),
+            wall_timers: BTreeSet::new(),
         }
     }
 
@@ -237,7 +255,7 @@ impl Host {
             return Ok(());
         }
         let ownership = self.journal.own(id, self.owner.clone())?;
-        let run = load(&*self.journal, id)?;
+        let (run, folded) = load_counted(&*self.journal, id)?;
         if !run.is_created() {
             return Err(OpenError::NoSuchRun(id));
         }
@@ -247,7 +265,9 @@ impl Host {
         if let Some(base) = run.mission().base {
             self.performer.begin(id, base)?;
         }
-        self.live.insert(id, Live::new(run, ownership, &*self.clock));
+        let mut live = Live::new(run, ownership, &*self.clock);
+        live.since_snapshot = folded;
+        self.live.insert(id, live);
         // A run that is over is opened only to be asked; that needs no record.
         if !over {
             self.put(id, Actor::Engine, Command::Open { epoch }, None);
@@ -266,11 +286,12 @@ impl Host {
     /// As [`Host::open`].
     pub fn open_to_ask(&mut self, id: RunId) -> Result<(), OpenError> {
         let ownership = self.journal.own(id, self.owner.clone())?;
-        let run = load(&*self.journal, id)?;
+        let (run, folded) = load_counted(&*self.journal, id)?;
         if !run.is_created() {
             return Err(OpenError::NoSuchRun(id));
         }
         let mut live = Live::new(run, ownership, &*self.clock);
+        live.since_snapshot = folded;
         live.only_asked = true;
         self.live.insert(id, live);
         Ok(())
@@ -278,7 +299,10 @@ impl Host {
 
     /// Gives a run up: what it decided is durable or lost, and somebody else may own it.
     pub fn close(&mut self, id: RunId) {
-        if let Some(live) = self.live.remove(&id) {
+        self.set_alarm(id, Alarm::default());
+        if let Some(live) = self.live.remove(&id)
+            && live.since_snapshot >= SNAPSHOT_WORTH
+        {
             self.keep_snapshot(&live);
         }
     }
@@ -300,24 +324,34 @@ impl Host {
         self.live.get(&id)?.failed.as_ref()
     }
 
+    /// Returns what last stood in the way of something that was asked of a run, such as a merge. It may be text of
+    /// others.
+    #[must_use]
+    pub fn trouble(&self, id: RunId) -> Option<&str> {
+        self.live.get(&id)?.trouble.as_deref()
+    }
+
     /// Tells what a run waits for.
     #[must_use]
     pub fn rest(&self, id: RunId) -> Rest {
         let Some(live) = self.live.get(&id) else { return Rest::Over };
         let run = &live.run;
         let unfinished = !live.in_flight.is_empty() || !live.inbox.is_empty();
-        let asked = run.landing().is_some_and(|landing| landing.asked().is_some());
+        // A landing that failed is not under way, though it is still wished for.
+        let landing_failed = live.stuck
+            || matches!(run.phase(), Phase::Paused(PauseCause::LandingFails { .. }))
+            || run.outcome().is_some();
+        let asked = run.landing().is_some_and(|landing| landing.is_asking());
         let busy = unfinished
             || run.in_flight().any(|task| !is_asking(run, task))
-            || asked
-            || run.ref_move().is_some()
+            || (asked || run.ref_move().is_some()) && !landing_failed
             || run.merge_under_way().is_some();
         let wake = run.next_wake();
         match () {
             () if live.failed.is_some() => Rest::Over,
             () if busy => Rest::Busy,
             () if run.outcome().is_some() => Rest::Over,
-            () if matches!(run.phase(), kapell_core::run::Phase::Paused(_)) => Rest::Paused,
+            () if live.stuck || matches!(run.phase(), Phase::Paused(_)) => Rest::Paused,
             () if wake.elapsed.is_some() || wake.wall.is_some() => Rest::Waiting,
             () if run.open_gates().next().is_some() => Rest::Gates,
             () => Rest::Waiting,
@@ -337,6 +371,10 @@ impl Host {
     pub fn put(&mut self, run: RunId, actor: Actor, command: Command, reply: Option<Reply>) {
         match self.live.get_mut(&run) {
             Some(live) if live.failed.is_none() => {
+                if let Command::LandingFailed { message } = &command {
+                    live.trouble = Some(message.clone());
+                    live.stuck = !matches!(live.run.phase(), Phase::Active | Phase::Paused(_));
+                }
                 live.inbox.push((actor, command, reply));
                 self.dirty.insert(run);
             }
@@ -375,20 +413,27 @@ impl Host {
     }
 
     fn sleep(&self) -> Option<Duration> {
-        let ((at, _), ()) = self.timers.first_key_value()?;
-        Some(Duration::from_millis(at.0.saturating_sub(self.clock.boot().0)))
+        let boot = self.boot_timers.first().map(|(at, _)| at.0.saturating_sub(self.clock.boot().0));
+        let wall = self.wall_timers.first().map(|(at, _)| {
+            let left = at.0.saturating_sub(self.clock.wall().0);
+            u64::try_from(left).unwrap_or(0).min(NAP_MAX.0)
+        });
+        boot.into_iter().chain(wall).min().map(Duration::from_millis)
     }
 
-    /// Lets time pass for the runs whose timer is due.
+    /// Lets time pass for the runs whose time has come.
     fn ring(&mut self) {
-        let now = self.clock.boot();
-        while let Some((&(at, run), ())) = self.timers.first_key_value()
-            && at <= now
-        {
-            self.timers.pop_first();
-            if let Some(live) = self.live.get_mut(&run) {
-                live.armed = None;
-            }
+        let mut due = BTreeSet::new();
+        if !self.boot_timers.is_empty() {
+            let now = self.clock.boot();
+            due.extend(self.boot_timers.iter().take_while(|(at, _)| *at <= now).map(|(_, run)| *run));
+        }
+        if !self.wall_timers.is_empty() {
+            let now = self.clock.wall();
+            due.extend(self.wall_timers.iter().take_while(|(at, _)| *at <= now).map(|(_, run)| *run));
+        }
+        for run in due {
+            self.set_alarm(run, Alarm::default());
             self.put(run, Actor::Clock, Command::Tick, None);
         }
     }
@@ -398,6 +443,12 @@ impl Host {
             Input::Command { run, actor, command, reply } => self.put(run, actor, command, reply),
             Input::Agent(key, report) => self.report(key, report, observer),
             Input::Durable { run, upto, result } => self.durable(run, upto, result, observer),
+            Input::Trouble { run, message } => {
+                if let Some(live) = self.live.get_mut(&run) {
+                    observer.trouble(&live.run, &message);
+                    live.trouble = Some(message);
+                }
+            }
             Input::Nudge => {}
         }
     }
@@ -409,14 +460,41 @@ impl Host {
         match report {
             Report::Progress { fraction, text } => observer.progress(&live.run, key, fraction, &text),
             Report::Note(text) if !key.compensates => {
-                self.put(key.run, actor, Command::Note { task, attempt, text }, None);
+                self.put(key.run, actor, Command::Note { task, attempt, text: short(text) }, None);
             }
-            Report::Question { question, text, choices } if !key.compensates => {
-                live.questions.insert(task, question);
-                self.put(key.run, actor, Command::Ask { task, attempt, question: text, choices }, None);
+            Report::Question { question: number, text, choices } if !key.compensates => {
+                let question = Question { number, text: short(text), choices };
+                match live.questions.get_mut(&task).filter(|asking| asking.attempt == attempt) {
+                    Some(asking) => asking.waiting.push_back(question),
+                    None => {
+                        let asking = Asking { attempt, put: number, waiting: VecDeque::new() };
+                        live.questions.insert(task, asking);
+                        self.ask(key, question);
+                    }
+                }
             }
             Report::Note(_) | Report::Question { .. } => {}
             Report::Finished(ending) => self.performer.finished(&live.run, key, ending, &self.mailbox),
+        }
+    }
+
+    fn ask(&mut self, key: AttemptKey, question: Question) {
+        let (task, attempt) = (key.task, key.attempt);
+        let Question { text, choices, .. } = question;
+        let command = Command::Ask { task, attempt, question: text, choices };
+        self.put(key.run, Actor::Agent(task, attempt), command, None);
+    }
+
+    /// Puts the next question of an attempt, one of which has been answered.
+    fn ask_next(&mut self, key: AttemptKey) {
+        let Some(live) = self.live.get_mut(&key.run) else { return };
+        let Some(asking) = live.questions.get_mut(&key.task) else { return };
+        match asking.waiting.pop_front().filter(|_| asking.attempt == key.attempt) {
+            Some(next) => {
+                asking.put = next.number;
+                self.ask(key, next);
+            }
+            None => drop(live.questions.remove(&key.task)),
         }
     }
 
@@ -438,27 +516,20 @@ impl Host {
         Ok(())
     }
 
-    /// Sets the timer for when the run wants to be looked at next.
+    /// Sets the timers for when the run wants to be looked at next.
     fn arm(&mut self, id: RunId) {
-        let Some(live) = self.live.get_mut(&id).filter(|live| !live.only_asked) else { return };
+        let Some(live) = self.live.get(&id).filter(|live| !live.only_asked) else { return };
         let wake = live.run.next_wake();
-        let now = self.clock.boot();
-        let by_elapsed = wake.elapsed.map(|at| live.boot_at(at));
-        let by_wall = wake.wall.map(|at| {
-            let left = u64::try_from(at.0.saturating_sub(self.clock.wall().0)).unwrap_or(0);
-            Millis(now.0 + left.min(NAP_MAX.0))
-        });
-        let at = by_elapsed.into_iter().chain(by_wall).min();
-        if live.armed == at {
-            return;
-        }
-        if let Some(old) = live.armed.take() {
-            self.timers.remove(&(old, id));
-        }
-        if let Some(at) = at {
-            live.armed = Some(at);
-            self.timers.insert((at, id), ());
-        }
+        self.set_alarm(id, Alarm { boot: wake.elapsed.map(|at| live.boot_at(at)), wall: wake.wall });
+    }
+
+    fn set_alarm(&mut self, id: RunId, alarm: Alarm) {
+        let Some(live) = self.live.get_mut(&id).filter(|live| live.armed != alarm) else { return };
+        let old = std::mem::replace(&mut live.armed, alarm);
+        old.boot.map(|at| self.boot_timers.remove(&(at, id)));
+        old.wall.map(|at| self.wall_timers.remove(&(at, id)));
+        self.boot_timers.extend(alarm.boot.map(|at| (at, id)));
+        self.wall_timers.extend(alarm.wall.map(|at| (at, id)));
     }
 
     fn durable(
@@ -468,31 +539,24 @@ impl Host {
         result: Result<(), AppendError>,
         observer: &mut dyn Observer,
     ) {
-        let Some(live) = self.live.get_mut(&id) else { return };
         if let Err(error) = result {
-            // What was decided and is not in the journal never happened: no effect of it may leave.
-            let lost = std::mem::take(&mut live.in_flight);
-            live.failed.get_or_insert_with(|| error.clone());
-            let waiting = std::mem::take(&mut live.inbox).into_iter().filter_map(|(_, _, reply)| reply);
-            let replies = lost.into_iter().flat_map(|lost| lost.replies).map(|(reply, _)| reply);
-            replies.chain(waiting).for_each(|reply| reply(Err(error.clone().into())));
-            return;
+            return self.poison(id, &error);
         }
+        let Some(live) = self.live.get_mut(&id) else { return };
         let mut effects = Vec::new();
         while live.in_flight.front().is_some_and(|first| first.upto <= upto) {
             let Some(done) = live.in_flight.pop_front() else { break };
-            for event in &done.events {
-                if let Event::GateOpened { gate, task, kind: kapell_core::event::GateKind::Question, .. } =
-                    event
-                    && let Some(question) = live.questions.remove(task)
-                {
-                    live.gates.insert(*gate, question);
-                }
-            }
+            note_questions(live, &done.events);
             observer.decided(&live.run, &done.rows, &done.events);
             done.replies.into_iter().for_each(|(reply, result)| reply(result.map_err(Refusal::from)));
-            self.performer.closed(&live.run, &done.events);
-            effects.extend(react(&live.run, &done.events));
+            // Whoever opens the run next does the rest.
+            if live.failed.is_none() {
+                self.performer.closed(&live.run, &done.events);
+                effects.extend(react(&live.run, &done.events));
+            }
+        }
+        if live.in_flight.is_empty() {
+            live.in_flight.shrink_to_fit();
         }
         let noops = self.performer.perform(&live.run, &effects, &live.gates, &self.mailbox);
         for command in noops {
@@ -504,8 +568,34 @@ impl Host {
             let live = &self.live[&id];
             self.keep_snapshot(live);
         }
+        for effect in &effects {
+            if let Effect::Deliver { gate, task, attempt } = *effect {
+                let answered = self.live.get_mut(&id).and_then(|live| live.gates.remove(&gate));
+                if answered.is_some() {
+                    self.ask_next(AttemptKey { run: id, task, attempt, compensates: false });
+                }
+            }
+        }
         self.start_children(id, &effects);
         self.tell_parent(id);
+    }
+
+    /// Gives up on a run of which the journal did not take a decision, and on those that wait for it.
+    ///
+    /// What was decided and is not in the journal never happened: no effect of it may leave. Opening the run again
+    /// goes on from what the journal holds.
+    fn poison(&mut self, id: RunId, error: &AppendError) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        let lost = std::mem::take(&mut live.in_flight);
+        let replies = lost.into_iter().flat_map(|lost| lost.replies).map(|(reply, _)| reply);
+        replies.for_each(|reply| reply(Err(error.clone().into())));
+        let mut next = Some(id);
+        while let Some(live) = next.and_then(|id| self.live.get_mut(&id)) {
+            live.refuse_all(error);
+            let (run, parent) = (live.run.id(), live.run.mission().parent);
+            self.set_alarm(run, Alarm::default());
+            next = parent.map(|parent| parent.run);
+        }
     }
 
     fn keep_snapshot(&self, live: &Live) {
@@ -516,6 +606,24 @@ impl Host {
         let snapshot = Snapshot { n: live.run.version(), hash: live.run.hash(), fold, bytes };
         // Only a cache: without it the next start reads more.
         let _ = self.journal.keep_snapshot(live.run.id(), snapshot);
+    }
+}
+
+/// Keeps track of which gate is which question of an attempt.
+fn note_questions(live: &mut Live, events: &[Event]) {
+    for event in events {
+        match event {
+            Event::GateOpened { gate, task, kind: GateKind::Question, .. } => {
+                if let Some(asking) = live.questions.get(task) {
+                    live.gates.insert(*gate, asking.put);
+                }
+            }
+            Event::Completed { task, .. }
+            | Event::Submitted { task, .. }
+            | Event::AttemptFailed { task, .. }
+            | Event::Cancelled { task } => drop(live.questions.remove(task)),
+            _ => {}
+        }
     }
 }
 

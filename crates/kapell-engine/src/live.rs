@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use kapell_core::{
     command::{Command, Rejection},
     event::Event,
-    id::{GateId, RunId, TaskId},
+    id::{AttemptNo, GateId, RunId, TaskId},
     journal::{Actor, Row, Version},
     run::Run,
-    time::{Elapsed, Millis, Now},
+    time::{Elapsed, Millis, Now, Wall},
 };
 
 use crate::port::{
@@ -41,6 +41,28 @@ pub(crate) struct InFlight {
     pub(crate) replies: Vec<(Reply, Result<(), Rejection>)>,
 }
 
+/// A question of an attempt, by the attempt's own number.
+pub(crate) struct Question {
+    pub(crate) number: u32,
+    pub(crate) text: String,
+    pub(crate) choices: Vec<String>,
+}
+
+/// What an attempt asks. People are put one question of it at a time; the others wait.
+pub(crate) struct Asking {
+    pub(crate) attempt: AttemptNo,
+    /// The number of the question that people are put.
+    pub(crate) put: u32,
+    pub(crate) waiting: VecDeque<Question>,
+}
+
+/// When a run is to be looked at again: on the boot clock, and by the time of day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub(crate) boot: Option<Millis>,
+    pub(crate) wall: Option<Wall>,
+}
+
 /// A run with what this process knows about it besides its state.
 pub(crate) struct Live {
     pub(crate) run: Run,
@@ -50,12 +72,17 @@ pub(crate) struct Live {
     elapsed_before: Elapsed,
     pub(crate) inbox: Vec<(Actor, Command, Option<Reply>)>,
     pub(crate) in_flight: VecDeque<InFlight>,
-    /// The question that each running attempt asked last, by its own number.
-    pub(crate) questions: HashMap<TaskId, u32>,
+    pub(crate) questions: HashMap<TaskId, Asking>,
+    /// The open gates that are questions, by the number that the attempt gave it.
     pub(crate) gates: HashMap<GateId, u32>,
     pub(crate) failed: Option<AppendError>,
+    /// How many decisions a reader would have to fold besides the last snapshot.
     pub(crate) since_snapshot: u64,
-    pub(crate) armed: Option<Millis>,
+    pub(crate) armed: Alarm,
+    /// What last stood in the way of something that was asked for, for people.
+    pub(crate) trouble: Option<String>,
+    /// Whether a landing failed that is not tried again until the run is next opened.
+    pub(crate) stuck: bool,
     /// Only commands are put to it here; whatever follows by itself is left to whoever executes it next.
     pub(crate) only_asked: bool,
 }
@@ -73,7 +100,9 @@ impl Live {
             gates: HashMap::new(),
             failed: None,
             since_snapshot: 0,
-            armed: None,
+            armed: Alarm::default(),
+            trouble: None,
+            stuck: false,
             only_asked: false,
         }
     }
@@ -85,6 +114,13 @@ impl Live {
 
     fn elapsed(&self, boot: Millis) -> Elapsed {
         self.elapsed_before.after(Millis(boot.0.saturating_sub(self.opened_at.0)))
+    }
+
+    /// Refuses all that waits to be decided, as nothing more can be recorded.
+    pub(crate) fn refuse_all(&mut self, error: &AppendError) {
+        self.failed.get_or_insert_with(|| error.clone());
+        let waiting = std::mem::take(&mut self.inbox).into_iter().filter_map(|(_, _, reply)| reply);
+        waiting.for_each(|reply| reply(Err(error.clone().into())));
     }
 
     /// Returns when `at` is on the boot clock.

@@ -50,10 +50,16 @@ pub fn kept_plan(journal: &dyn Journal, digest: Digest) -> Option<Arc<Plan>> {
 ///
 /// Fails if the journal cannot be read, or what it holds is damaged.
 pub fn load(journal: &dyn Journal, id: RunId) -> Result<Run, OpenError> {
+    Ok(load_counted(journal, id)?.0)
+}
+
+/// Reads the state of a run, and tells how many decisions had to be folded besides its snapshot.
+pub(crate) fn load_counted(journal: &dyn Journal, id: RunId) -> Result<(Run, u64), OpenError> {
     let mut run = from_snapshot(journal, id)?.unwrap_or_else(|| Run::new(id));
     let after = run.version();
     fold(journal, &mut run, after, |_, _, _| true)?;
-    Ok(run)
+    let folded = run.version().0 - after.0;
+    Ok((run, folded))
 }
 
 /// Reads the state of a run as it was after decision `at`, telling `see` of each decision on the way.

@@ -2,7 +2,9 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use kapell_core::{
@@ -11,7 +13,7 @@ use kapell_core::{
     event::{Event, Outputs},
     expr::EvalError,
     id::{AttemptNo, GateId, Oid, RunId, TaskId},
-    landing::Probe,
+    landing::{Probe, Probed},
     plan::{Definition, Work, WorkspaceKind},
     retry::FailureClass,
     run::Run,
@@ -19,7 +21,7 @@ use kapell_core::{
 };
 
 use crate::{
-    host::Mailbox,
+    host::{Input, Mailbox},
     port::{
         agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered},
         workspaces::{Check, CheckCommand, Close, MergeOrder, Request, Trial, WorkspaceError, Workspaces},
@@ -27,11 +29,29 @@ use crate::{
     workers::Workers,
 };
 
+/// The most bytes of a message that are recorded.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// The most paths of a conflict that are recorded.
+const PATHS_MAX: usize = 50;
+
+/// The pauses before a repository that could not be used is tried again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
 /// Performs effects through agents and workspaces.
+///
+/// A start may wait for a workspace, and a check for its turn, until an attempt ends. What ends attempts has threads of
+/// its own, so that it never waits behind them.
 pub struct Performer {
     agents: Arc<dyn Agents>,
     workspaces: Arc<dyn Workspaces>,
-    workers: Mutex<Workers>,
+    starts: Workers,
+    checks: Workers,
+    ends: Workers,
+    /// Attempts whose workspace is being made ready, and whether they have been asked to end meanwhile.
+    starting: Arc<Mutex<HashMap<AttemptKey, bool>>>,
+    /// The try at taking a task back that is under way: once it has ended the state no longer says.
+    compensating: Mutex<HashMap<(RunId, TaskId), AttemptNo>>,
 }
 
 /// Everything about an attempt that is computed from the state, so that threads need no state.
@@ -40,15 +60,32 @@ struct Prepared {
     request: Request,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Performer {
+    fn drop(&mut self) {
+        // What nobody will hear of is not begun, and what threads wait for ends, so that they can be joined.
+        self.starts.discard();
+        self.checks.discard();
+        self.agents.close();
+    }
+}
+
 impl Performer {
-    /// Makes a performer whose blocking work is done by at most `workers` threads.
+    /// Makes a performer that starts, checks and ends at most `workers` attempts each at a time.
     #[must_use]
     pub fn new(agents: Arc<dyn Agents>, workspaces: Arc<dyn Workspaces>, workers: usize) -> Self {
-        Self { agents, workspaces, workers: Mutex::new(Workers::new(workers)) }
-    }
-
-    fn spawn(&self, job: impl FnOnce() + Send + 'static) {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner).run(job);
+        Self {
+            agents,
+            workspaces,
+            starts: Workers::new("kapell-start", workers),
+            checks: Workers::new("kapell-check", workers),
+            ends: Workers::new("kapell-end", workers),
+            starting: Arc::default(),
+            compensating: Mutex::default(),
+        }
     }
 
     pub(crate) fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError> {
@@ -78,7 +115,11 @@ impl Performer {
             Effect::Stop { task, attempt, .. } => {
                 // A child run is cancelled by the host, which owns it too.
                 if !matches!(run.plan().definition(*task).work, Work::Workflow(_)) {
-                    self.agents.stop(key(run, *task, *attempt, false));
+                    let key = key(run, *task, *attempt, false);
+                    if let Some(stopped) = lock(&self.starting).get_mut(&key) {
+                        *stopped = true;
+                    }
+                    self.agents.stop(key);
                 }
             }
             Effect::Check { task, attempt } => self.check(run, *task, *attempt, mailbox),
@@ -121,27 +162,56 @@ impl Performer {
         let (agents, workspaces, mailbox) = (self.agents.clone(), self.workspaces.clone(), mailbox.clone());
         let quick = matches!(prepared.request.kind, WorkspaceKind::InPlace | WorkspaceKind::None)
             && prepared.request.prepare.is_empty();
+        let (starting, key) = (self.starting.clone(), prepared.order.key);
+        lock(&starting).insert(key, false);
         let job = move || {
             let Prepared { mut order, request } = prepared;
-            let started = workspaces
-                .open(&request)
-                .map_err(|error| Failure { class: error.class, message: error.message, until: None })
-                .and_then(|ready| {
-                    order.dir = ready.dir;
-                    order.env.extend(ready.env);
-                    agents.start(&order)
-                });
-            if let Err(failure) = started {
-                let ending =
-                    Ending { result: Err(failure), outputs: Outputs::new(), spent: Default::default() };
-                mailbox.command(order.key.run, end_command(order.key, ending, Ok(None)));
+            let start = || {
+                let ready = workspaces.open(&request).map_err(|error| Failure {
+                    class: error.class,
+                    message: error.message,
+                    until: None,
+                })?;
+                if lock(&starting).get(&key).is_some_and(|stopped| *stopped) {
+                    return Err(transient("it was stopped before it started".to_owned()));
+                }
+                order.dir = ready.dir;
+                order.env.extend(ready.env);
+                agents.start(&order)
+            };
+            let started = catch_unwind(AssertUnwindSafe(start));
+            let started = started.unwrap_or_else(|_| Err(transient("starting it failed: a bug".to_owned())));
+            let stopped = lock(&starting).remove(&key).unwrap_or(false);
+            match started {
+                Err(failure) => mailbox.command(key.run, end_command(key, failed(failure), Ok(None))),
+                // Asked while it did not run yet, it has not heard.
+                Ok(()) if stopped => agents.stop(key),
+                Ok(()) => {}
             }
         };
-        if quick { job() } else { self.spawn(job) }
+        if quick { job() } else { self.starts.run(job) }
+    }
+
+    /// Lets `job` find out a command on a thread of `workers`. Should it panic, `otherwise` takes its place, so that
+    /// nothing waits for it for ever.
+    fn find_out(
+        &self,
+        workers: &Workers,
+        mailbox: &Mailbox,
+        run: RunId,
+        otherwise: Command,
+        job: impl FnOnce() -> Command + Send + 'static,
+    ) {
+        let mailbox = mailbox.clone();
+        workers.run(move || {
+            let command = catch_unwind(AssertUnwindSafe(job)).unwrap_or(otherwise);
+            mailbox.command(run, command);
+        });
     }
 
     fn compensate(&self, run: &Run, task: TaskId, attempt: AttemptNo, mailbox: &Mailbox) -> Option<Command> {
         let key = key(run, task, attempt, true);
+        lock(&self.compensating).insert((run.id(), task), attempt);
         let script = run.plan().definition(task).compensate.clone().unwrap_or_default();
         match prepare(run, task, key, Job::Script(script)) {
             Ok(prepared) => self.launch(prepared, mailbox),
@@ -161,11 +231,12 @@ impl Performer {
         if !captures {
             return mailbox.command(key.run, end_command(key, ending, Ok(None)));
         }
-        let (workspaces, mailbox) = (self.workspaces.clone(), mailbox.clone());
+        let workspaces = self.workspaces.clone();
         let name = run.plan().name(key.task).to_owned();
-        self.spawn(move || {
+        let otherwise = end_command(key, broken("taking its change failed: a bug"), Ok(None));
+        self.find_out(&self.ends, mailbox, key.run, otherwise, move || {
             let change = workspaces.capture(key, &name);
-            mailbox.command(key.run, end_command(key, ending, change));
+            end_command(key, ending, change)
         });
     }
 
@@ -175,7 +246,9 @@ impl Performer {
             let (task, how, compensates) = match event {
                 Event::Completed { task, .. } | Event::Verified { task } => (*task, Close::Kept, false),
                 Event::Submitted { task, change: Some(_), .. } => (*task, Close::Kept, false),
-                Event::AttemptFailed { task, .. } => (*task, Close::Salvage, false),
+                Event::AttemptFailed { task, .. } | Event::Cancelled { task } => {
+                    (*task, Close::Salvage, false)
+                }
                 Event::Compensated { task } | Event::CompensationFailed { task, .. } => {
                     (*task, Close::Kept, true)
                 }
@@ -189,7 +262,9 @@ impl Performer {
                 Event::AttemptFailed { attempt, .. }
                 | Event::Submitted { attempt, .. }
                 | Event::CompensationFailed { attempt, .. } => *attempt,
-                Event::Compensated { .. } => compensating(run, task),
+                Event::Compensated { .. } => {
+                    lock(&self.compensating).remove(&(run.id(), task)).unwrap_or(AttemptNo(1))
+                }
                 _ => AttemptNo(run.task(task).map_or(0, |task| task.attempts)),
             };
             let key = key(run, task, attempt, compensates);
@@ -197,7 +272,7 @@ impl Performer {
                 continue;
             }
             let workspaces = self.workspaces.clone();
-            self.spawn(move || workspaces.close(key, how));
+            self.ends.run(move || workspaces.close(key, how));
         }
     }
 
@@ -207,7 +282,7 @@ impl Performer {
             TaskState::Submitted(submission) => submission.change,
             _ => None,
         };
-        let judge = move |verdict| Command::Judge { task, attempt, verdict };
+        let judge = move |verdict| Command::Judge { task, attempt, verdict: short_verdict(verdict) };
         let env = match environment(run, task) {
             Ok(env) => env,
             Err(error) => {
@@ -225,45 +300,53 @@ impl Performer {
             prepare: definition.prepare.clone(),
             cache: definition.cache.clone(),
         };
-        let (workspaces, mailbox) = (self.workspaces.clone(), mailbox.clone());
-        self.spawn(move || mailbox.command(check.key.run, judge(workspaces.check(&check))));
+        let workspaces = self.workspaces.clone();
+        let otherwise = judge(Verdict::Broken { message: "checking failed: a bug".to_owned() });
+        self.find_out(&self.checks, mailbox, run.id(), otherwise, move || judge(workspaces.check(&check)));
     }
 
     fn probe(&self, run: &Run, probe: &Probe, mailbox: &Mailbox) {
         let trial = trial(run, probe);
-        let (workspaces, mailbox) = (self.workspaces.clone(), mailbox.clone());
-        self.spawn(move || {
-            let command = match workspaces.probe(&trial) {
-                Ok(outcome) => Command::Probed { probe: trial.probe.id, outcome },
-                Err(error) => Command::LandingFailed { message: error.to_string() },
-            };
-            mailbox.command(trial.run, command);
+        let workspaces = self.workspaces.clone();
+        let otherwise = Command::LandingFailed { message: "trying to land failed: a bug".to_owned() };
+        self.find_out(&self.checks, mailbox, run.id(), otherwise, move || {
+            match persist(|| workspaces.probe(&trial)) {
+                Ok(outcome) => Command::Probed { probe: trial.probe.id, outcome: short_outcome(outcome) },
+                Err(error) => Command::LandingFailed { message: short(error.message) },
+            }
         });
     }
 
     fn move_ref(&self, run: &Run, from: Oid, to: Oid, mailbox: &Mailbox) {
-        let (workspaces, mailbox, run) = (self.workspaces.clone(), mailbox.clone(), run.id());
-        self.spawn(move || {
-            let command = match workspaces.move_ref(run, from, to) {
+        let (workspaces, run) = (self.workspaces.clone(), run.id());
+        let otherwise = Command::LandingFailed { message: "moving the ref failed: a bug".to_owned() };
+        self.find_out(&self.ends, mailbox, run, otherwise, move || {
+            match persist(|| workspaces.move_ref(run, from, to)) {
                 Ok(()) => Command::RefMoved { to },
-                Err(error) => Command::LandingFailed { message: error.to_string() },
-            };
-            mailbox.command(run, command);
+                Err(error) => Command::LandingFailed { message: short(error.message) },
+            }
         });
     }
 
     fn merge(&self, run: RunId, target: &str, from: Oid, to: Oid, mailbox: &Mailbox) {
         let order = MergeOrder { run, target: target.to_owned(), from, to };
-        let (workspaces, mailbox) = (self.workspaces.clone(), mailbox.clone());
-        self.spawn(move || {
-            let moved = workspaces.merge(&order).unwrap_or(false);
-            mailbox.command(run, Command::EndMerge { moved });
+        let (workspaces, tell) = (self.workspaces.clone(), mailbox.clone());
+        let otherwise = Command::EndMerge { moved: false };
+        self.find_out(&self.ends, mailbox, run, otherwise, move || {
+            let trouble = match workspaces.merge(&order) {
+                Ok(true) => return Command::EndMerge { moved: true },
+                Ok(false) => format!("{} is no longer where it was", order.target),
+                Err(error) => error.message,
+            };
+            tell.send(Input::Trouble { run, message: short(trouble) });
+            Command::EndMerge { moved: false }
         });
     }
 
     /// Performs what was owed when the run was opened. Attempts are not started again: what became of them is found
     /// out. All else can be done twice.
     pub(crate) fn recover(&self, run: &Run, effects: &[Effect], mailbox: &Mailbox) {
+        let since = Instant::now();
         let mut in_use = Vec::new();
         for effect in effects {
             let (task, attempt, compensates) = match effect {
@@ -285,35 +368,36 @@ impl Performer {
                 Work::Workflow(_) => {}
                 _ => {
                     let key = key(run, task, attempt, compensates);
+                    if compensates {
+                        lock(&self.compensating).insert((run.id(), task), attempt);
+                    }
                     in_use.push(key);
-                    self.recover_attempt(run, key, mailbox);
+                    self.recover_attempt(run, key, since, mailbox);
                 }
             }
         }
-        if run.mission().base.is_some() {
-            let (workspaces, run) = (self.workspaces.clone(), run.id());
-            self.spawn(move || workspaces.sweep(run, &in_use));
-        }
+        let (workspaces, run) = (self.workspaces.clone(), run.id());
+        self.ends.run(move || workspaces.sweep(run, &in_use));
     }
 
-    fn recover_attempt(&self, run: &Run, key: AttemptKey, mailbox: &Mailbox) {
-        let (agents, workspaces, mailbox) = (self.agents.clone(), self.workspaces.clone(), mailbox.clone());
+    fn recover_attempt(&self, run: &Run, key: AttemptKey, since: Instant, mailbox: &Mailbox) {
+        let (agents, workspaces) = (self.agents.clone(), self.workspaces.clone());
         let captures = !key.compensates
             && matches!(kind_of(run, key.task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
         let name = run.plan().name(key.task).to_owned();
-        self.spawn(move || {
-            let ending = match agents.recover(key) {
+        let otherwise = end_command(key, broken("finding out what became of it failed: a bug"), Ok(None));
+        self.find_out(&self.ends, mailbox, key.run, otherwise, move || {
+            let ending = match agents.recover(key, since) {
                 Recovered::Ended(ending) => ending,
                 Recovered::Lost { message } => {
-                    let failure = Failure { class: FailureClass::Lost, message, until: None };
-                    Ending { result: Err(failure), outputs: Outputs::new(), spent: Default::default() }
+                    failed(Failure { class: FailureClass::Lost, message, until: None })
                 }
             };
             let change = match captures && ending.result.is_ok() {
                 true => workspaces.capture(key, &name),
                 false => Ok(None),
             };
-            mailbox.command(key.run, end_command(key, ending, change));
+            end_command(key, ending, change)
         });
     }
 
@@ -325,13 +409,6 @@ impl Performer {
 
 fn key(run: &Run, task: TaskId, attempt: AttemptNo, compensates: bool) -> AttemptKey {
     AttemptKey { run: run.id(), task, attempt, compensates }
-}
-
-fn compensating(run: &Run, task: TaskId) -> AttemptNo {
-    match run.state(task) {
-        TaskState::Compensating { attempt } | TaskState::CompensationStuck { attempt, .. } => *attempt,
-        _ => AttemptNo(1),
-    }
 }
 
 pub(crate) fn finish(task: TaskId, attempt: AttemptNo, exit: Exit) -> Command {
@@ -351,6 +428,62 @@ fn cannot_compute(error: &EvalError) -> Exit {
     }
 }
 
+fn transient(message: String) -> Failure {
+    Failure { class: FailureClass::Transient, message, until: None }
+}
+
+fn failed(failure: Failure) -> Ending {
+    Ending { result: Err(failure), outputs: Outputs::new(), spent: Default::default() }
+}
+
+fn broken(message: &str) -> Ending {
+    failed(transient(message.to_owned()))
+}
+
+/// Tries again what failed for a reason that may pass.
+fn persist<T>(mut attempt: impl FnMut() -> Result<T, WorkspaceError>) -> Result<T, WorkspaceError> {
+    for pause in PAUSES {
+        match attempt() {
+            Err(error) if error.class == FailureClass::Transient => std::thread::sleep(pause),
+            done => return done,
+        }
+    }
+    attempt()
+}
+
+/// Shortens a message that is too long to be kept: its beginning says what failed, its end how.
+pub(crate) fn short(text: String) -> String {
+    if text.len() <= MESSAGE_BYTES_MAX {
+        return text;
+    }
+    let whole = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=MESSAGE_BYTES_MAX / 4).rev().find(whole).unwrap_or(0);
+    let tail = (text.len() - MESSAGE_BYTES_MAX * 3 / 4..).find(whole).unwrap_or(text.len());
+    format!("{}\n[{} bytes left out]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+fn short_verdict(verdict: Verdict) -> Verdict {
+    match verdict {
+        Verdict::Passed => Verdict::Passed,
+        Verdict::Failed { message } => Verdict::Failed { message: short(message) },
+        Verdict::Doubtful { question } => Verdict::Doubtful { question: short(question) },
+        Verdict::Broken { message } => Verdict::Broken { message: short(message) },
+    }
+}
+
+fn short_outcome(outcome: Probed) -> Probed {
+    match outcome {
+        Probed::Red { tips, message } => Probed::Red { tips, message: short(message) },
+        Probed::Conflict { index, mut paths } if paths.len() > PATHS_MAX => {
+            let more = paths.len() - PATHS_MAX;
+            paths.truncate(PATHS_MAX);
+            paths.push(format!("and {more} more"));
+            Probed::Conflict { index, paths }
+        }
+        other => other,
+    }
+}
+
 /// Turns the end of an attempt, and what came out of its workspace, into the command that says so.
 fn end_command(
     key: AttemptKey,
@@ -359,16 +492,16 @@ fn end_command(
 ) -> Command {
     let Ending { result, outputs, spent } = ending;
     if key.compensates {
-        let failure = result.err().map(|failure| failure.message);
+        let failure = result.err().map(|failure| short(failure.message));
         return Command::Compensated { task: key.task, attempt: key.attempt, failure };
     }
     let exit = match (result, change) {
         (Ok(()), Ok(change)) => Exit::Succeeded { change, outputs, spent },
         (Ok(()), Err(error)) => {
-            Exit::Failed { class: error.class, message: error.message, spent, until: None }
+            Exit::Failed { class: error.class, message: short(error.message), spent, until: None }
         }
-        (Err(failure), _) => {
-            Exit::Failed { class: failure.class, message: failure.message, spent, until: failure.until }
+        (Err(Failure { class, message, until }), _) => {
+            Exit::Failed { class, message: short(message), spent, until }
         }
     };
     finish(key.task, key.attempt, exit)

@@ -88,7 +88,7 @@ impl CrewError {
 /// Performs attempts. One thread watches all of them.
 pub struct Crew {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
@@ -151,7 +151,7 @@ impl Crew {
             dismissed: Vec::new(),
         };
         let thread = std::thread::Builder::new().name("crew".to_owned()).spawn(move || watch.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Starts supervisors ahead of need, so that there are `count` without work.
@@ -254,13 +254,14 @@ impl Crew {
     }
 
     /// Ends all attempts, waits until nothing runs any more, and reports each end.
-    pub fn close(mut self, grace: Duration) {
-        self.finish(grace);
+    pub fn close(self, grace: Duration) {
+        self.end_all(grace);
     }
 
-    fn finish(&mut self, grace: Duration) {
-        self.shared.order(Order::Close { grace });
-        if let Some(thread) = self.thread.take() {
+    /// Does the same for a crew that others have too. Nothing may be begun after that.
+    pub fn end_all(&self, grace: Duration) {
+        if let Some(thread) = lock(&self.thread).take() {
+            self.shared.order(Order::Close { grace });
             let _ = thread.join();
         }
     }
@@ -268,9 +269,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        if self.thread.is_some() {
-            self.finish(Duration::ZERO);
-        }
+        self.end_all(Duration::ZERO);
     }
 }
 

@@ -4,8 +4,12 @@ use std::{
     collections::HashMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
 };
 
 use kapell_core::{budget::Amount, id::AttemptNo, plan::Supervise, retry::FailureClass};
@@ -15,7 +19,7 @@ use super::Places;
 use crate::{
     drivers::{self, Config, Crew, CrewError, Exit, Supervision, Work},
     protocol,
-    supervise::{self, recover},
+    supervise::{self, Census, recover},
 };
 
 /// Which process a crew starts supervisors from.
@@ -28,6 +32,9 @@ const CHECK: u32 = 1 << 30;
 /// How long an attempt has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The same when kapell goes away, and a person waits for that.
+const CLOSING_GRACE: Duration = Duration::from_secs(2);
+
 fn to_crew(key: AttemptKey) -> protocol::AttemptKey {
     let AttemptKey { run, task, attempt, compensates } = key;
     protocol::AttemptKey { run, task, attempt, compensates }
@@ -38,7 +45,13 @@ fn from_crew(key: protocol::AttemptKey) -> AttemptKey {
     AttemptKey { run, task, attempt, compensates }
 }
 
-type Waiting = Arc<Mutex<HashMap<protocol::AttemptKey, mpsc::Sender<Exit>>>>;
+/// Who waits for the end of a check, and the attempt that it is for.
+struct Waiter {
+    of: AttemptKey,
+    sender: mpsc::Sender<Exit>,
+}
+
+type Waiting = Arc<Mutex<HashMap<protocol::AttemptKey, Waiter>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,9 +62,11 @@ pub struct CrewAgents {
     crew: Crew,
     places: Places,
     program: PathBuf,
-    /// Who waits for the end of a check.
     waiting: Waiting,
-    checks: std::sync::atomic::AtomicU32,
+    checks: AtomicU32,
+    closing: AtomicBool,
+    /// The process table, and when it was read.
+    census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
 
 impl CrewAgents {
@@ -75,16 +90,35 @@ impl CrewAgents {
                     sink(from_crew(key), report);
                 }
             } else if let drivers::Report::Finished(exit) = report
-                && let Some(waiting) = lock(&checks).remove(&key)
+                && let Some(waiter) = lock(&checks).remove(&key)
             {
                 // Whoever asked for the check may have gone.
-                let _ = waiting.send(*exit);
+                let _ = waiter.sender.send(*exit);
             }
         });
         let program = program.0;
         let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
-        let checks = std::sync::atomic::AtomicU32::new(0);
-        Ok(Self { crew, places, program, waiting, checks })
+        let (checks, closing, census) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
+        Ok(Self { crew, places, program, waiting, checks, closing, census })
+    }
+
+    /// Tells whether kapell is going away, so that nothing should be waited for.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Returns a process table that was read after `since`.
+    fn census(&self, since: Instant) -> io::Result<Arc<Census>> {
+        let mut last = lock(&self.census);
+        match &*last {
+            Some((at, census)) if *at >= since => Ok(census.clone()),
+            _ => {
+                let at = Instant::now();
+                let census = Arc::new(Census::take()?);
+                *last = Some((at, census.clone()));
+                Ok(census)
+            }
+        }
     }
 
     /// Starts supervisors ahead of need.
@@ -105,9 +139,12 @@ impl CrewAgents {
         dir: &std::path::Path,
         timeout: Duration,
     ) -> Exit {
-        let number = self.checks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let key = protocol::AttemptKey { attempt: AttemptNo(CHECK | number), ..to_crew(key) };
+        let number = self.checks.fetch_add(1, Ordering::Relaxed);
+        let of = key;
+        let key = protocol::AttemptKey { attempt: AttemptNo(CHECK | number), ..to_crew(of) };
         let home = self.places.attempts.join(key.run.to_string()).join("checks").join(number.to_string());
+        // Numbers begin anew with each process: one that was killed may have left something.
+        let _ = std::fs::remove_dir_all(&home);
         let mut job = drivers::Job::new(Work::Shell(text.to_owned()), "check", &home, dir);
         job.env.clone_from(&self.places.env);
         job.env.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
@@ -115,18 +152,20 @@ impl CrewAgents {
         job.limits.grace = GRACE;
         // Its verdict is recorded by whoever asked; if that is lost the check runs again.
         job.durable = false;
+        let stopped = || Exit::without_process(drivers::Ending::Stopped, "kapell is going away".to_owned());
         let (sender, receiver) = mpsc::channel();
-        lock(&self.waiting).insert(key, sender);
+        lock(&self.waiting).insert(key, Waiter { of, sender });
+        // Whoever closes lets go of those that wait after it has said so.
+        if self.is_closing() {
+            lock(&self.waiting).remove(&key);
+            return stopped();
+        }
         if let Err(error) = self.crew.start(key, job) {
             lock(&self.waiting).remove(&key);
-            return Exit::without_process(
-                drivers::Ending::Failed(FailureClass::Transient),
-                error.to_string(),
-            );
+            let ending = drivers::Ending::Failed(FailureClass::Transient);
+            return Exit::without_process(ending, error.to_string());
         }
-        let exit = receiver.recv().unwrap_or_else(|_| {
-            Exit::without_process(drivers::Ending::Stopped, "kapell is going away".to_owned())
-        });
+        let exit = receiver.recv().unwrap_or_else(|_| stopped());
         // What it printed last is in the message; nothing else of it is needed.
         let _ = std::fs::remove_dir_all(&home);
         exit
@@ -210,6 +249,10 @@ fn ending(exit: Exit) -> Ending {
 
 impl Agents for CrewAgents {
     fn start(&self, order: &Order) -> Result<(), Failure> {
+        if self.is_closing() {
+            let message = "kapell is going away".to_owned();
+            return Err(Failure { class: FailureClass::Transient, message, until: None });
+        }
         let job = self.job(order)?;
         self.crew.start(to_crew(order.key), job).map_err(|error| Failure {
             class: FailureClass::Transient,
@@ -219,18 +262,24 @@ impl Agents for CrewAgents {
     }
 
     fn stop(&self, key: AttemptKey) {
-        self.crew.stop(to_crew(key), GRACE);
+        // Its workspace may be in preparation.
+        let waiting = lock(&self.waiting);
+        let checks: Vec<_> = waiting.iter().filter(|(_, w)| w.of == key).map(|(key, _)| *key).collect();
+        drop(waiting);
+        for key in checks.into_iter().chain([to_crew(key)]) {
+            self.crew.stop(key, GRACE);
+        }
     }
 
     fn answer(&self, key: AttemptKey, question: u32, text: &str) {
         self.crew.answer(to_crew(key), question, text.to_owned());
     }
 
-    fn recover(&self, key: AttemptKey) -> Recovered {
+    fn recover(&self, key: AttemptKey, since: Instant) -> Recovered {
         let lost = |message: String| Recovered::Lost { message };
-        let census = match recover::Census::take() {
+        let census = match self.census(since) {
             Ok(census) => census,
-            Err(error) => return lost(format!("the process table cannot be read: {error}")),
+            Err(error) => return hopeless(format!("the process table cannot be read: {error}")),
         };
         match recover::recover(&self.places.attempt(key), &to_crew(key).to_string(), &census) {
             // It was not the engine that stopped it: kapell was interrupted, and took its attempts down with it.
@@ -242,7 +291,19 @@ impl Agents for CrewAgents {
                 lost(format!("kapell was gone when it ended; {processes} process(es) were still running"))
             }
             Ok(supervise::Recovered::NeverStarted) => lost("kapell was gone before it started".to_owned()),
-            Err(error) => lost(error.to_string()),
+            Err(error) => hopeless(error.to_string()),
         }
     }
+
+    fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.crew.end_all(CLOSING_GRACE);
+        lock(&self.waiting).clear();
+    }
+}
+
+/// What may still run must not be tried again beside itself.
+fn hopeless(message: String) -> Recovered {
+    let (outputs, spent) = (Default::default(), Amount::ZERO);
+    Recovered::Ended(Ending { result: Err(permanent(message)), outputs, spent })
 }

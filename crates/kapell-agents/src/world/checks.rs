@@ -1,9 +1,9 @@
 //! Acceptance commands: run by the engine, on a tree, each at most once for a tree and an environment.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,10 @@ use kapell_core::id::Oid;
 use kapell_engine::port::{agents::AttemptKey, workspaces::CheckCommand};
 
 use super::agents::CrewAgents;
-use crate::drivers::Ending;
+use crate::{
+    drivers::{Ending, Exit},
+    supervise::Cause,
+};
 
 /// The longest that a check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(4 * 3600);
@@ -32,16 +35,56 @@ type VerdictKey = (Oid, String, Vec<(String, String)>);
 pub(super) struct Checks {
     agents: Arc<CrewAgents>,
     verdicts: Mutex<HashMap<VerdictKey, Checked>>,
+    /// The trees that are being checked.
+    busy: (Mutex<HashSet<Oid>>, Condvar),
+}
+
+/// A tree that nobody else checks meanwhile, so that no command runs twice on it.
+pub(super) struct Turn<'a> {
+    checks: &'a Checks,
+    tree: Oid,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        lock(&self.checks.busy.0).remove(&self.tree);
+        self.checks.busy.1.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the verdict of a command from its end. That it could not run, or was ended from outside, says nothing about
+/// what it was to check.
+pub(super) fn read_exit(text: &str, exit: &Exit) -> Checked {
+    let ran = exit.record.as_ref().is_some_and(|r| matches!(r.cause, Cause::Itself | Cause::TimedOut));
+    match exit.ending {
+        Ending::Succeeded => Checked::Passed,
+        Ending::Failed(_) if ran => Checked::Failed(format!("`{text}`: {}", exit.message)),
+        Ending::Failed(_) => Checked::Broken(format!("`{text}`: {}", exit.message)),
+        Ending::Stopped => Checked::Broken(format!("`{text}` was stopped")),
+    }
 }
 
 impl Checks {
     pub(super) fn new(agents: Arc<CrewAgents>) -> Self {
-        Self { agents, verdicts: Mutex::default() }
+        Self { agents, verdicts: Mutex::default(), busy: Default::default() }
+    }
+
+    /// Waits until nobody else checks `tree`.
+    pub(super) fn turn(&self, tree: Oid) -> Turn<'_> {
+        let mut busy = lock(&self.busy.0);
+        while !busy.insert(tree) {
+            busy = self.busy.1.wait(busy).unwrap_or_else(PoisonError::into_inner);
+        }
+        Turn { checks: self, tree }
     }
 
     /// Returns the verdict of all commands on `tree`, if it is known without running any.
     pub(super) fn known(&self, tree: Oid, commands: &[CheckCommand]) -> Option<Checked> {
-        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts = lock(&self.verdicts);
         for command in commands {
             match verdicts.get(&(tree, command.text.clone(), command.env.clone()))? {
                 Checked::Passed => {}
@@ -63,15 +106,15 @@ impl Checks {
     ) -> Checked {
         for command in commands {
             let verdict_key = tree.map(|tree| (tree, command.text.clone(), command.env.clone()));
-            let known = verdict_key.as_ref().filter(|_| !repeat).and_then(|key| {
-                self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-            });
+            let known = verdict_key
+                .as_ref()
+                .filter(|_| !repeat)
+                .and_then(|key| lock(&self.verdicts).get(key).cloned());
             let checked = known.unwrap_or_else(|| self.run_one(key, command, extra, dir));
             if let Some(verdict_key) = verdict_key
                 && !matches!(checked, Checked::Broken(_))
             {
-                let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-                verdicts.insert(verdict_key, checked.clone());
+                lock(&self.verdicts).insert(verdict_key, checked.clone());
             }
             if checked != Checked::Passed {
                 return checked;
@@ -90,10 +133,6 @@ impl Checks {
         let mut env = command.env.clone();
         env.extend(extra.iter().map(|(name, value)| (name.clone(), value.clone())));
         let exit = self.agents.run_check(key, &command.text, &env, dir, CHECK_TIMEOUT);
-        match exit.ending {
-            Ending::Succeeded => Checked::Passed,
-            Ending::Failed(_) => Checked::Failed(format!("`{}`: {}", command.text, exit.message)),
-            Ending::Stopped => Checked::Broken(format!("`{}` was stopped", command.text)),
-        }
+        read_exit(&command.text, &exit)
     }
 }

@@ -51,6 +51,20 @@ pub(super) fn open_scratch(places: &Places, key: AttemptKey) -> Result<PathBuf, 
     Ok(dir)
 }
 
+/// Deletes the scratch directories of a run but for those in use.
+pub(super) fn sweep_scratch(places: &Places, run: RunId, in_use: &[AttemptKey]) {
+    let keep: Vec<_> = in_use.iter().map(|key| scratch(places, *key)).collect();
+    let prefix = format!("{run}-");
+    let entries = fs::read_dir(&places.scratch).into_iter().flatten().filter_map(Result::ok);
+    for entry in entries {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
+        if ours && !keep.contains(&entry.path()) {
+            // What cannot be deleted now is deleted by `gc`.
+            let _ = crate::workspace::remove_tree(&entry.path());
+        }
+    }
+}
+
 pub(super) fn scratch(places: &Places, key: AttemptKey) -> PathBuf {
     let kind = if key.compensates { "c" } else { "" };
     places.scratch.join(format!("{}-{}-{kind}{}", key.run, key.task, key.attempt))
@@ -108,7 +122,9 @@ impl Workspaces for Plain {
         let _ = crate::workspace::remove_tree(&scratch(&self.places, key));
     }
 
-    fn sweep(&self, _run: RunId, _in_use: &[AttemptKey]) {}
+    fn sweep(&self, run: RunId, in_use: &[AttemptKey]) {
+        sweep_scratch(&self.places, run, in_use);
+    }
 
     fn check(&self, check: &Check) -> Verdict {
         let scratch = scratch(&self.places, check.key);

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use kapell_core::{
@@ -22,11 +23,10 @@ use kapell_engine::port::{
 use super::{
     Places,
     agents::CrewAgents,
-    checks::{Checked, Checks},
-    plain::{open_scratch, scratch, shared_dirs, verdict},
+    checks::{Checked, Checks, read_exit},
+    plain::{open_scratch, scratch, shared_dirs, sweep_scratch, verdict},
 };
 use crate::{
-    drivers::Ending,
     git::{self, Entry, ErrorKind, House, Identity, Signature, Stamp, UserRepo, printable, trailers},
     workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace, remove_tree},
 };
@@ -40,6 +40,19 @@ const CHECK_LANES: usize = 2;
 
 /// How often a merge is tried again because the target has moved meanwhile.
 const MERGE_TRIES: usize = 3;
+
+/// The longest that a `prepare` command may take.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How long to wait for a workspace when no attempt of this process holds one that it will give back.
+const FULL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often to look whether another process has given a workspace back.
+const FULL_PAUSE: Duration = Duration::from_millis(250);
+
+/// How often, and after which pause, a working tree that is busy is tried again once its branch has moved.
+const CHECKOUT_TRIES: usize = 5;
+const CHECKOUT_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a [`Repository`] is made of.
 pub struct RepositoryConfig {
@@ -68,6 +81,10 @@ pub struct Repository {
     checks: Checks,
     held: Mutex<HashMap<AttemptKey, Workspace>>,
     lanes: (Mutex<usize>, Condvar),
+    /// Told when a workspace is given back.
+    given_back: (Mutex<()>, Condvar),
+    /// The times that commits of runs carry whose ids have none.
+    stamps: Mutex<HashMap<RunId, Stamp>>,
 }
 
 /// A merge that passes its checks.
@@ -118,6 +135,7 @@ fn owner(key: AttemptKey) -> Owner {
 fn failure(error: &git::Error) -> WorkspaceError {
     let class = match &*error.kind {
         ErrorKind::ReadOnlyChanged { .. } => FailureClass::Permission,
+        ErrorKind::Moved { .. } => FailureClass::Permanent,
         ErrorKind::WorkspaceGone { .. }
         | ErrorKind::TooLarge { .. }
         | ErrorKind::Unreadable { .. }
@@ -128,14 +146,13 @@ fn failure(error: &git::Error) -> WorkspaceError {
     WorkspaceError { class, message: format!("{error}: {}{hint}", error.kind) }
 }
 
-/// The time at which a run was made, from its id (a UUID of version 7 begins with milliseconds since 1970).
+/// The time at which a run was made, if its id says (a UUID of version 7 begins with milliseconds since 1970).
 ///
 /// Commits carry it rather than the present time, so that a step repeated after a crash gives the same commit.
-fn stamp(run: RunId) -> Stamp {
+fn stamp(run: RunId) -> Option<Stamp> {
     let millis = run.0[..6].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
     let is_v7 = run.0[6] >> 4 == 7;
-    // Child runs have derived ids; their commits are merged under those of their parent.
-    Stamp { seconds: if is_v7 { millis / 1000 } else { 0 }, offset_minutes: 0 }
+    is_v7.then_some(Stamp { seconds: millis / 1000, offset_minutes: 0 })
 }
 
 /// The name of a task as a part of a branch name.
@@ -153,7 +170,8 @@ impl Repository {
         let RepositoryConfig { user, house, pool, who, places, agents } = config;
         let checks = Checks::new(agents.clone());
         let lanes = (Mutex::new(CHECK_LANES), Condvar::new());
-        Self { user, house, pool, who, places, agents, checks, held: Mutex::default(), lanes }
+        let (held, given_back, stamps) = Default::default();
+        Self { user, house, pool, who, places, agents, checks, held, lanes, given_back, stamps }
     }
 
     /// Returns kapell's own repository.
@@ -169,7 +187,42 @@ impl Repository {
     }
 
     fn signature(&self, run: RunId) -> Signature {
-        Signature { who: self.who.clone(), when: stamp(run) }
+        let noted = || lock(&self.stamps).get(&run).copied();
+        let when = stamp(run).or_else(noted).unwrap_or(Stamp { seconds: 0, offset_minutes: 0 });
+        Signature { who: self.who.clone(), when }
+    }
+
+    /// Notes the time that the commits of a run carry. The id of a child run has none: it is that of its base.
+    fn note_stamp(&self, run: RunId, base: Oid) -> Result<(), git::Error> {
+        if stamp(run).is_none() && !lock(&self.stamps).contains_key(&run) {
+            let out = self.house.call("show").args(["-s", "--format=%ct", &base.to_string()]).run()?;
+            let seconds = String::from_utf8_lossy(&out).trim().parse().unwrap_or(0);
+            lock(&self.stamps).insert(run, Stamp { seconds, offset_minutes: 0 });
+        }
+        Ok(())
+    }
+
+    /// Gets a workspace; while all are in use, waits until one is given back.
+    fn acquire(&self, wanted: &workspace::Request) -> Result<Workspace, WorkspaceError> {
+        let since = Instant::now();
+        loop {
+            let full = match self.pool.acquire(wanted) {
+                Err(error) if matches!(*error.kind, ErrorKind::PoolFull { .. }) => error,
+                done => return done.map_err(|error| failure(&error)),
+            };
+            let hope = !lock(&self.held).is_empty() || since.elapsed() < FULL_PATIENCE;
+            if !hope || self.agents.is_closing() {
+                return Err(failure(&full));
+            }
+            let guard = lock(&self.given_back.0);
+            drop(self.given_back.1.wait_timeout(guard, FULL_PAUSE));
+        }
+    }
+
+    fn release(&self, workspace: Workspace) -> Result<(), git::Error> {
+        let released = self.pool.release(workspace);
+        self.given_back.1.notify_all();
+        released
     }
 
     /// Runs the prepare commands of a workspace that has not been prepared.
@@ -179,20 +232,20 @@ impl Repository {
         key: AttemptKey,
         prepare: &[String],
         env: &BTreeMap<String, String>,
-    ) -> Result<(), WorkspaceError> {
+    ) -> Result<Checked, WorkspaceError> {
         if workspace.is_prepared() {
-            return Ok(());
+            return Ok(Checked::Passed);
         }
         let env: Vec<_> = env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         for line in prepare {
-            let timeout = std::time::Duration::from_secs(3600);
-            let exit = self.agents.run_check(key, line, &env, &workspace.tree(), timeout);
-            if exit.ending != Ending::Succeeded {
-                let message = format!("prepare `{line}`: {}", exit.message);
-                return Err(WorkspaceError { class: FailureClass::Transient, message });
+            let exit = self.agents.run_check(key, line, &env, &workspace.tree(), PREPARE_TIMEOUT);
+            let prepared = read_exit(&format!("prepare: {line}"), &exit);
+            if prepared != Checked::Passed {
+                return Ok(prepared);
             }
         }
-        workspace.mark_prepared().map_err(|error| failure(&error))
+        workspace.mark_prepared().map_err(|error| failure(&error))?;
+        Ok(Checked::Passed)
     }
 
     fn open_clone(&self, request: &Request, kind: Kind) -> Result<Ready, WorkspaceError> {
@@ -212,14 +265,14 @@ impl Repository {
             who: self.who.clone(),
             fresh: false,
         };
-        let mut workspace = self.pool.acquire(&wanted).map_err(|error| failure(&error))?;
+        let mut workspace = self.acquire(&wanted)?;
         let ready = self.fill(&mut workspace, request, &env);
         let dir = workspace.tree();
         match ready {
             Ok(()) => lock(&self.held).insert(request.key, workspace),
             Err(error) => {
                 // Nothing was worked on in it yet.
-                let _ = self.pool.release(workspace);
+                let _ = self.release(workspace);
                 return Err(error);
             }
         };
@@ -236,7 +289,12 @@ impl Repository {
             let paths: Vec<PathBuf> = request.carry.iter().map(PathBuf::from).collect();
             workspace::carry(workspace, top, &paths).map_err(|error| failure(&error))?;
         }
-        self.make_ready(workspace, request.key, &request.prepare, env)
+        match self.make_ready(workspace, request.key, &request.prepare, env)? {
+            Checked::Passed => Ok(()),
+            Checked::Failed(message) | Checked::Broken(message) => {
+                Err(WorkspaceError { class: FailureClass::Transient, message })
+            }
+        }
     }
 
     /// Takes the workspace of an attempt: held by this process, or left by an earlier one.
@@ -253,7 +311,7 @@ impl Repository {
         if how == Close::Salvage && self.pool.salvage(&workspace, owner(key), &by, FILE_BYTES_MAX).is_err() {
             return;
         }
-        let _ = self.pool.release(workspace);
+        let _ = self.release(workspace);
     }
 
     /// Runs commands on a tree, in a warm workspace whose HEAD is at `commit`.
@@ -271,6 +329,11 @@ impl Repository {
         if let Some(known) = self.checks.known(tree, work.commands).filter(|_| !repeat) {
             return Ok(known);
         }
+        let _turn = self.checks.turn(tree);
+        // Whoever had the turn before may have found it out.
+        if let Some(known) = self.checks.known(tree, work.commands).filter(|_| !repeat) {
+            return Ok(known);
+        }
         let _lane = Lane::take(&self.lanes);
         let env = shared_dirs(&self.places, work.cache)?;
         let wanted = workspace::Request {
@@ -278,16 +341,20 @@ impl Repository {
             base: commit,
             tree: Some(tree),
             owner: None,
-            profile: "check".to_owned(),
+            // Prepared in another way it is another workspace.
+            profile: serde_json::to_string(&("check", work.prepare)).unwrap_or_default(),
             branch: "kapell/check".to_owned(),
             who: self.who.clone(),
             fresh: false,
         };
-        let mut workspace = self.pool.acquire(&wanted).map_err(|error| failure(&error))?;
-        let checked = self
-            .make_ready(&mut workspace, key, work.prepare, &env)
-            .map(|()| self.checks.run(key, Some(tree), work.commands, &env, &workspace.tree(), repeat));
-        self.pool.release(workspace).map_err(|error| failure(&error))?;
+        let mut workspace = self.acquire(&wanted)?;
+        let checked = self.make_ready(&mut workspace, key, work.prepare, &env).map(|ready| match ready {
+            Checked::Passed => {
+                self.checks.run(key, Some(tree), work.commands, &env, &workspace.tree(), repeat)
+            }
+            unready => unready,
+        });
+        self.release(workspace).map_err(|error| failure(&error))?;
         checked
     }
 
@@ -420,6 +487,7 @@ impl Drop for Lane<'_> {
 
 impl Workspaces for Repository {
     fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError> {
+        self.note_stamp(run, base).map_err(|error| failure(&error))?;
         match self.house.begin_run(&self.user, run, base) {
             Ok(_) => Ok(()),
             // It has begun, and its integration ref has moved on since.
@@ -467,8 +535,8 @@ impl Workspaces for Repository {
         let _ = remove_tree(&scratch(&self.places, key));
     }
 
-    fn sweep(&self, run: RunId, in_use: &[AttemptKey]) {
-        let in_use: Vec<Owner> = in_use.iter().map(|key| owner(*key)).collect();
+    fn sweep(&self, run: RunId, in_use_keys: &[AttemptKey]) {
+        let in_use: Vec<Owner> = in_use_keys.iter().map(|key| owner(*key)).collect();
         for left in self.pool.abandoned().unwrap_or_default() {
             if left.run != run || in_use.contains(&left) {
                 continue;
@@ -476,10 +544,11 @@ impl Workspaces for Repository {
             if let Ok(Some(workspace)) = self.pool.find(left) {
                 let by = self.signature(run);
                 if self.pool.salvage(&workspace, left, &by, FILE_BYTES_MAX).is_ok() {
-                    let _ = self.pool.release(workspace);
+                    let _ = self.release(workspace);
                 }
             }
         }
+        sweep_scratch(&self.places, run, in_use_keys);
     }
 
     fn check(&self, check: &Check) -> Verdict {
@@ -537,21 +606,53 @@ impl Workspaces for Repository {
             Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => return Ok(false),
             Err(error) => return Err(failure(&error)),
         }
-        // The branch has moved; a working tree that cannot follow now is finished by the next command.
-        self.house.finish_checkout(&self.user, target, *from, *to).map_err(|error| failure(&error))?;
-        Ok(true)
+        for _ in 1..CHECKOUT_TRIES {
+            match self.house.finish_checkout(&self.user, target, *from, *to) {
+                Ok(_) => return Ok(true),
+                // Somebody's git is at work there.
+                Err(error) if matches!(*error.kind, ErrorKind::LockHeld { .. }) => {
+                    std::thread::sleep(CHECKOUT_PAUSE);
+                }
+                Err(_) => break,
+            }
+        }
+        match self.house.finish_checkout(&self.user, target, *from, *to) {
+            Ok(_) => Ok(true),
+            // A branch that a working tree cannot follow goes back, lest the tree look as if somebody had undone it.
+            Err(error) => match self.undo_merge_of(target, *from, *to) {
+                Ok(()) => Err(failure(&error)),
+                // It has moved on from there, so the merge stands.
+                Err(_) => Ok(true),
+            },
+        }
     }
 }
 
 impl Repository {
     /// Runs checks where an attempt without a change worked.
     fn check_in_place(&self, check: &Check) -> Result<Verdict, WorkspaceError> {
-        let dir: PathBuf = {
-            let held = lock(&self.held);
-            held.get(&check.key).map(Workspace::tree).unwrap_or_else(|| scratch(&self.places, check.key))
-        };
-        let dir: &Path = if dir.is_dir() { &dir } else { self.user.top().unwrap_or(Path::new(".")) };
+        let scratch = scratch(&self.places, check.key);
         let env = shared_dirs(&self.places, &check.cache)?;
-        Ok(verdict(self.checks.run(check.key, None, &check.commands, &env, dir, true)))
+        let run = |dir: &Path| verdict(self.checks.run(check.key, None, &check.commands, &env, dir, true));
+        if scratch.is_dir() {
+            return Ok(run(&scratch));
+        }
+        let gone = || WorkspaceError {
+            class: FailureClass::Transient,
+            message: "the workspace in which it was to be checked is gone".to_owned(),
+        };
+        let workspace = self.take(check.key)?.ok_or_else(gone)?;
+        let dir = workspace.tree();
+        // It stays held until what became of the attempt is recorded.
+        lock(&self.held).insert(check.key, workspace);
+        Ok(run(&dir))
+    }
+
+    /// Moves the target back, and the working trees that have followed it already.
+    fn undo_merge_of(&self, target: &str, from: Oid, to: Oid) -> Result<(), git::Error> {
+        self.house.move_target(&self.user, target, to, from, "kapell: merge taken back")?;
+        // One that has not followed is as it was.
+        let _ = self.house.finish_checkout(&self.user, target, to, from);
+        Ok(())
     }
 }

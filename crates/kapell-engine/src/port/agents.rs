@@ -1,6 +1,6 @@
 //! The agents port: attempts are started, stopped and recovered through it; what they say comes back as reports.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use kapell_core::{
     budget::Amount,
@@ -134,5 +134,11 @@ pub trait Agents: Send + Sync {
     fn answer(&self, key: AttemptKey, question: u32, text: &str);
 
     /// Finds out what became of an attempt of an earlier process, and ends what is left of it. May take seconds.
-    fn recover(&self, key: AttemptKey) -> Recovered;
+    ///
+    /// Since `since` no other process executes the run, so what is found out about the machine later than that holds
+    /// for all attempts with the same `since`.
+    fn recover(&self, key: AttemptKey, since: Instant) -> Recovered;
+
+    /// Ends all that runs and all that anybody waits for; nothing starts any more. For when the process goes away.
+    fn close(&self);
 }
