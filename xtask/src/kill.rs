@@ -170,7 +170,9 @@ impl Place {
 
     fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
         let export = capture(&mut self.kapell(&["logs", "--export"]))?;
-        let rows: Vec<Value> = export.lines().skip(1).map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let lines: Vec<Value> = export.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        // The first line names the format, the last one counts.
+        let rows: Vec<Value> = lines.into_iter().filter(|line| line["n"].is_u64()).collect();
         let history = History::read(&rows)?;
         history.check()?;
         tally.lost += history.lost;
