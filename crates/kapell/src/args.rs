@@ -197,12 +197,15 @@ pub struct WatchArgs {
 pub struct LogsArgs {
     /// The run's id, or the beginning of it; the last run if not given.
     pub run: Option<String>,
-    /// Only events of this task; with `--output` what it printed.
+    /// Only events of this task.
     #[arg(long)]
     pub task: Option<String>,
     /// Shows what the task printed.
     #[arg(long, requires = "task")]
     pub output: bool,
+    /// Only what went wrong.
+    #[arg(long)]
+    pub failed: bool,
     /// Up to this decision.
     #[arg(long, value_name = "SEQ")]
     pub at: Option<u64>,

@@ -44,6 +44,12 @@ impl Fault {
         }
     }
 
+    /// Makes a fault of what a run refused.
+    pub fn refused(why: impl Into<String>) -> Self {
+        Self::new("K0503", Exit::Refused, why)
+            .hint("kapell status says where each run stands, kapell inbox what it asks")
+    }
+
     /// Adds what can be done.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -67,7 +73,14 @@ impl Fault {
 
     /// Makes a fault of a file or directory that cannot be used.
     pub fn io(path: &std::path::Path, error: &std::io::Error) -> Self {
-        Self::new("K0900", Exit::Environment, format!("{} cannot be used", path.display())).because(error)
+        let shown = kapell_view::untrusted::visible(&path.display().to_string());
+        if error.kind() != std::io::ErrorKind::NotFound {
+            return Self::new("K0900", Exit::Environment, format!("{shown} cannot be used")).because(error);
+        }
+        let dir =
+            path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+        let dir = kapell_view::untrusted::Untrusted::from(dir.display().to_string()).shell();
+        Self::new("K0900", Exit::Usage, format!("{shown} does not exist")).hint(format!("ls {dir}"))
     }
 }
 
@@ -147,8 +160,8 @@ impl From<git::Error> for Fault {
 impl From<ControlError> for Fault {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::Refused(why) => Self::new("K0503", Exit::Refused, why),
-            other => Self::new("K0504", Exit::Environment, other.to_string()),
+            ControlError::Refused(why) => Self::refused(why),
+            other => Self::new("K0504", Exit::Environment, other.to_string()).hint("kapell status"),
         }
     }
 }

@@ -12,11 +12,7 @@ use kapell_engine::{
 };
 use kapell_spec::suggest;
 use kapell_store::Store;
-use kapell_view::{
-    summary::RunSummary,
-    text::short,
-    untrusted::{Untrusted, visible},
-};
+use kapell_view::{summary::RunSummary, text::short, untrusted::visible};
 
 use crate::{exit::Exit, fault::Fault};
 
@@ -109,7 +105,7 @@ pub fn task(run: &Run, name: &str) -> Result<TaskId, Fault> {
         let fault = Fault::new("K0508", Exit::Usage, format!("there is no task `{}`", visible(name)))
             .at(format!("run {}", run.id()));
         match suggest::nearest(name, plan.graph().tasks().map(|task| plan.name(task))) {
-            Some(near) => fault.hint(format!("did you mean {}?", Untrusted::from(near).shell())),
+            Some(near) => fault.hint(format!("did you mean `{}`?", visible(near))),
             None => fault.hint(format!("kapell status {}", short(run.id()))),
         }
     })

@@ -11,6 +11,7 @@ use kapell_engine::{
     port::journal::Journal,
 };
 use kapell_store::Store;
+use kapell_view::text::short;
 
 use super::Context;
 use crate::{
@@ -59,7 +60,7 @@ fn put_here(site: &Site, store: Store, run: RunId, command: Command) -> Result<(
             .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
         match receiver.try_recv() {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(why)) => return Err(Fault::new("K0503", Exit::Refused, why)),
+            Ok(Err(why)) => return Err(Fault::refused(why)),
             Err(_) if machine.host.rest(run) == Rest::Over && machine.host.failure(run).is_some() => {
                 return Err(machine.host.failure(run).map_or_else(
                     || Fault::new("K0605", Exit::Store, "the journal cannot be used"),
@@ -75,8 +76,13 @@ fn simple(context: &Context, args: &OneRun, command: Command, done: &str) -> Res
     let site = context.site()?;
     let store = site.existing_store()?;
     let run = runs::find(&store, args.run.as_deref())?.run;
+    let (goes_on, pauses) = (store.owner(run)?.is_some(), command == Command::Pause);
     put(&site, store, run, command)?;
     context.out.note(&format!("run {run} {done}"));
+    if !goes_on && !pauses {
+        // Only who executes the run can end what it began.
+        context.out.next(&format!("kapell resume {}", short(run)));
+    }
     Ok(Exit::Done)
 }
 
@@ -116,7 +122,11 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
         Fault::new("K0905", Exit::Usage, format!("`{gate}` is not the number of a gate")).hint("kapell inbox")
     })?;
     let command = Command::Answer { gate: GateId(number), answer: answer.clone(), by: site::person() };
+    let goes_on = store.owner(run)?.is_some();
     put(&site, store, run, command)?;
     context.out.note("answered");
+    if !goes_on {
+        context.out.next(&format!("kapell resume {}", short(run)));
+    }
     Ok(Exit::Done)
 }

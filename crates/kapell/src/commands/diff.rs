@@ -39,6 +39,7 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
     })?;
     let house = open_house(&site)?.ok_or_else(|| {
         Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to compare")
+            .hint("kapell report says what tasks did")
     })?;
     let (from, to) = match &args.task {
         Some(name) => of_task(&run, name, &changes)?,
@@ -74,6 +75,7 @@ fn of_run(run: &Run) -> Result<(Oid, Oid), Fault> {
     let head = run.landing().map(kapell_core::landing::Landing::head);
     base.zip(head).ok_or_else(|| {
         Fault::new("K0703", Exit::Usage, "the run worked outside a repository: there is nothing to compare")
+            .hint("kapell report says what tasks did")
     })
 }
 

@@ -4,13 +4,17 @@
 //! were skipped count as what they need. With other inputs (`--set`), neither the task nor anything before it may so
 //! much as mention `inputs`: what an expression came to is not recorded, so only its absence proves that the result
 //! would be the same.
+//!
+//! The new run starts from the last commit that holds nothing but results that are taken over. What landed after the
+//! first change that is not, and what worked on a tree that held it, is done again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_agents::git::{House, base_ref};
 use kapell_core::{
     command::Command,
-    id::{DefinitionId, Digest, RunId, TaskId},
+    event::Event,
+    id::{DefinitionId, Digest, Oid, RunId, TaskId},
     journal::Version,
     mission::Mission,
     plan::{Definition, WorkspaceKind},
@@ -93,6 +97,8 @@ enum Why {
     Inputs,
     /// Something that it needs runs again.
     Need,
+    /// It worked on, or landed on, a tree with the change of a task that runs again.
+    Tree,
 }
 
 impl Why {
@@ -104,6 +110,7 @@ impl Why {
             Self::TakenBack => "had been taken back",
             Self::Inputs => "may read inputs, which are others now",
             Self::Need => "needs",
+            Self::Tree => "came after",
         }
     }
 }
@@ -137,6 +144,85 @@ fn fates(run: &Run, other_inputs: bool) -> Vec<Fate> {
         };
     }
     fates
+}
+
+/// What the decisions tell that the state does not keep.
+#[derive(Default)]
+struct Past {
+    /// What landed, in order, with the decision.
+    landed: Vec<(TaskId, Oid, Version)>,
+    /// The decision that started the last attempt of each task.
+    started: BTreeMap<TaskId, Version>,
+    /// Tasks whose change was taken over from an earlier run still.
+    taken_over: BTreeSet<TaskId>,
+}
+
+impl Past {
+    fn see(&mut self, n: Version, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::Landed { task, commit } => self.landed.push((*task, *commit, n)),
+                Event::Started { task, .. } => {
+                    self.started.insert(*task, n);
+                }
+                Event::Reused { task, landed: Some(_), .. } => {
+                    self.taken_over.insert(*task);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Returns the commit to start from, and lets run again what does not hold without the changes after it.
+    fn base(&self, run: &Run, fates: &mut [Fate]) -> Result<Option<Oid>, Fault> {
+        if let Some(task) = self.taken_over.iter().find(|task| matches!(fates[task.index()], Fate::Runs(..)))
+        {
+            return Err(cannot_leave_out(run, *task));
+        }
+        let mut base = run.mission().base;
+        let mut cut = None;
+        for (task, commit, n) in &self.landed {
+            match (fates[task.index()], cut) {
+                (Fate::Reused, None) => base = Some(*commit),
+                (Fate::Reused, Some((of, _))) => fates[task.index()] = Fate::Runs(Why::Tree, Some(of)),
+                (_, None) => cut = Some((*task, *n)),
+                _ => {}
+            }
+        }
+        let Some((of, n)) = cut else { return Ok(base) };
+        for task in run.plan().graph().order() {
+            if fates[task.index()] != Fate::Reused {
+                continue;
+            }
+            let sees_tree = matches!(kind_of(run, task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
+            let late = self.started.get(&task).is_some_and(|started| *started > n);
+            let open = run
+                .plan()
+                .graph()
+                .needs(task)
+                .iter()
+                .find(|need| matches!(fates[need.index()], Fate::Runs(..)));
+            if let Some(need) = open {
+                fates[task.index()] = Fate::Runs(Why::Need, Some(*need));
+            } else if sees_tree && late {
+                fates[task.index()] = Fate::Runs(Why::Tree, Some(of));
+            }
+        }
+        Ok(base)
+    }
+}
+
+/// The run starts from a commit that holds the change of a task that is to run again: only the run that it was forked
+/// from has a commit without it.
+fn cannot_leave_out(run: &Run, task: TaskId) -> Fault {
+    let fault =
+        Fault::new("K0512", Exit::Refused, "the change of a task that would run again cannot be left out")
+            .at(format!("run {}, task {}", run.id(), Untrusted::from(run.plan().name(task)).visible()))
+            .because("the run took it over from an earlier one, and starts from a commit that holds it");
+    match run.mission().forked_from {
+        Some((from, at)) => fault.hint(format!("kapell fork {} --at {at}, with the same --set", short(from))),
+        None => fault.hint("kapell run FILE starts from the file"),
+    }
 }
 
 fn own_fate(state: &TaskState) -> Fate {
@@ -193,9 +279,11 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     let store = site.existing_store()?;
     let head = runs::find(&store, Some(&args.run))?;
     let at = decision(&head, args.at)?;
-    let run = load_at(&store as &dyn Journal, head.run, at, |_, _, _| {})?;
-    let mission = mission(&run, at, args)?;
-    let fates = fates(&run, mission.inputs != run.mission().inputs);
+    let mut past = Past::default();
+    let run = load_at(&store as &dyn Journal, head.run, at, |row, events, _| past.see(row.n, events))?;
+    let mut mission = mission(&run, at, args)?;
+    let mut fates = fates(&run, mission.inputs != run.mission().inputs);
+    mission.base = past.base(&run, &mut fates)?;
     let id = RunId(*uuid::Uuid::now_v7().as_bytes());
     let told = tell(&run, at, &mission, &fates, (!args.dry_run).then_some(id));
     // What is done is data only if nothing else is done.
@@ -244,8 +332,6 @@ fn mission(run: &Run, at: Version, args: &ForkArgs) -> Result<Mission, Fault> {
     let mut seed = [0; 8];
     seed.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[8..]);
     mission.seed = u64::from_le_bytes(seed);
-    // What had landed by then is what it starts from.
-    mission.base = run.landing().map(kapell_core::landing::Landing::head).or(mission.base);
     mission.forked_from = Some((run.id(), at));
     mission.parent = None;
     Ok(mission)

@@ -40,7 +40,11 @@ pub fn merge_here(
     run: RunId,
     into: Option<&str>,
 ) -> Result<Exit, Fault> {
-    let no_repository = || Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to merge");
+    let no_repository = || {
+        Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to merge")
+            .because("tasks have worked in the directory itself")
+            .hint("kapell report says what they did")
+    };
     let repository = machine.repository.clone().ok_or_else(no_repository)?;
     settle(machine, run)?;
     let Some(state) = machine.host.run(run) else { return Ok(Exit::Bug) };

@@ -1,22 +1,23 @@
 //! Commands that only look: status, logs, inbox, watch.
 
-use kapell_core::{id::RunId, journal::Version, run::Run, time::Now};
+use kapell_core::{id::RunId, run::Run, time::Now};
 use kapell_engine::{
     open::{load, load_at},
     port::{clock::Clock, journal::Journal},
 };
 use kapell_store::Store;
 use kapell_view::{
+    inbox::InboxView,
     logs::{LogReader, Weight},
     next,
     progress::{self, Screen},
-    status::{StatusView, gates},
+    status::StatusView,
     summary::ListView,
     text::Line,
     untrusted::Untrusted,
 };
 
-use super::Context;
+use super::{Context, past::decision};
 use crate::{
     args::{LogsArgs, OneRun, WatchArgs},
     clock::MachineClock,
@@ -29,6 +30,9 @@ use crate::{
 
 /// How often a run that another process executes is looked at.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The events that tell that something went wrong.
+const FAILURES: [&str; 4] = ["attempt_failed", "sent_back", "compensation_failed", "breaker_opened"];
 
 fn now_of(run: &Run) -> Now {
     Now { wall: MachineClock.wall(), elapsed: run.clock() }
@@ -88,27 +92,32 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
         context.out.data(&String::from_utf8_lossy(&text));
         return Ok(Exit::Done);
     }
-    let at = args.at.map_or(head.version, Version);
+    let at = decision(&head, args.at)?;
     let mut reader = LogReader::new();
     let mut lines = Vec::new();
     let (columns, _) = screen();
+    let wanted = |event: &str| !args.failed || FAILURES.contains(&event);
     let run = load_at(&store, head.run, at, |row, events, _| {
         if context.out.json {
-            for entry in reader.entries(row, events) {
-                lines.push((entry.task.as_ref().map(Untrusted::visible), format!("{}\n", to_line(&entry))));
+            for entry in reader.entries(row, events).iter().filter(|entry| wanted(&entry.event)) {
+                lines.push((entry.task.as_ref().map(Untrusted::visible), format!("{}\n", to_line(entry))));
             }
             return;
         }
-        for line in reader.read(row, events) {
+        for line in reader.read(row, events).iter().filter(|line| wanted(line.event)) {
             let text = paint(&[line.line(columns)]) + &paint(&line.message_lines(20, columns));
             lines.push((line.name.as_ref().map(Untrusted::visible), text));
         }
     })?;
+    if let Some(name) = &args.task {
+        runs::task(&run, name)?;
+    }
     if args.output {
         let name = args.task.as_deref().unwrap_or_default();
         return output_of(context, &site, &run, name);
     }
-    let of_task = |name: &Option<String>| args.task.as_ref().is_none_or(|task| name.as_ref() == Some(task));
+    let task = args.task.as_deref().map(kapell_view::untrusted::visible);
+    let of_task = |name: &Option<String>| task.is_none() || *name == task;
     let text: String = lines.into_iter().filter(|(name, _)| of_task(name)).map(|(_, text)| text).collect();
     context.out.data(&text);
     Ok(Exit::Done)
@@ -142,27 +151,12 @@ pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         Some(name) => vec![runs::find(&store, Some(name))?.run],
         None => runs::unfinished(&store)?.into_iter().map(|head| head.run).collect(),
     };
-    let mut open = Vec::new();
-    for id in ids {
-        let run = load(&store, id)?;
-        open.extend(gates(&run).into_iter().map(|gate| (id, gate)));
-    }
-    if context.out.json {
-        let gates: Vec<_> =
-            open.iter().map(|(run, gate)| serde_json::json!({"run": run, "gate": gate})).collect();
-        context.out.value(&gates);
-        return Ok(Exit::Done);
-    }
-    if open.is_empty() {
-        context.out.note("nothing waits for you");
-    }
-    for (_, gate) in &open {
-        context.out.data(&format!(
-            "{}: {}\n    {}",
-            gate.task.visible(),
-            gate.question.visible(),
-            gate.command
-        ));
+    let runs = ids.into_iter().map(|id| load(&store, id)).collect::<Result<Vec<_>, _>>()?;
+    let view = InboxView::new(&runs);
+    let (columns, _) = screen();
+    match context.out.json {
+        true => context.out.value(&view),
+        false => context.out.data(&paint(&view.lines(columns))),
     }
     Ok(Exit::Done)
 }

@@ -98,6 +98,7 @@ pub fn schema(context: &Context, args: &SchemaArgs) -> Result<Exit, Fault> {
 fn schemas() -> Vec<(&'static str, Value)> {
     let mut all = kapell_view::schema::schemas();
     all.extend([
+        ("workflow", kapell_spec::workflow::schema()),
         ("verify", schema_for!(verify::Verified).to_value()),
         ("doctor", schema_for!(doctor::Health).to_value()),
         ("agents", schema_for!(doctor::AgentList).to_value()),

@@ -78,15 +78,17 @@ fn take_back(site: &Site, store: Store, run: &Run, target: &str, from: Oid, to: 
 fn moved_on(error: kapell_agents::git::Error, run: kapell_core::id::RunId, target: &str, from: Oid) -> Fault {
     let moved = matches!(*error.kind, kapell_agents::git::ErrorKind::Moved { .. });
     let fault = Fault::from(error);
-    match moved {
-        true => Fault::new(
-            "K0512",
-            Exit::Refused,
-            format!("the merge of run {} cannot be taken back: {target} has moved on since", short(run)),
-        )
-        .because(fault.because.first().cloned().unwrap_or_default())
-        .hint(format!("git revert what came in since {from}, by hand")),
-        false => fault,
+    let id = short(run);
+    if moved {
+        let message = format!("the merge of run {id} cannot be taken back: {target} has moved on since");
+        return Fault::new("K0512", Exit::Refused, message)
+            .because(fault.because.first().cloned().unwrap_or_default())
+            .hint(format!("git log {from}..{target} shows what came in; git revert takes it back by hand"));
+    }
+    Fault {
+        message: format!("the merge of run {id} cannot be taken back now"),
+        hint: Some(format!("git stash, then kapell undo {id}")),
+        ..fault
     }
 }
 

@@ -30,14 +30,14 @@ fn where_nothing_was_run() {
     !   hint: kapell run FILE, or kapell demo to see one
     ");
     assert_snapshot!(rig.run(["run", "nowhere.yaml"]), @"
-    exit 6
-    ! error[K0900]: nowhere.yaml cannot be used
-    !   because: No such file or directory (os error 2)
+    exit 2
+    ! error[K0900]: nowhere.yaml does not exist
+    !   hint: ls .
     ");
     assert_snapshot!(rig.run(["-C", "nowhere", "status"]), @"
-    exit 6
-    ! error[K0900]: nowhere cannot be used
-    !   because: No such file or directory (os error 2)
+    exit 2
+    ! error[K0900]: nowhere does not exist
+    !   hint: ls .
     ");
     assert_eq!(rig.git(&["status", "--short"]), "");
     assert!(!rig.work().join(".git/kapell").exists());
@@ -77,7 +77,7 @@ fn what_is_not_there() {
     exit 2
     ! error[K0508]: there is no task `onn`
     !   where: run [RUN]
-    !   hint: did you mean one?
+    !   hint: did you mean `one`?
     ");
     assert_snapshot!(rig.run(["logs", "--task", "on\u{1b}[1m", "--output"]), @"
     exit 2
@@ -316,6 +316,7 @@ fn every_command_explains_itself() {
     status
     summary
     verify
+    workflow
     ! next: kapell schema NAME
     ");
 }

@@ -23,24 +23,30 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     ");
     assert_snapshot!(rig.run(["inbox"]), @"
     exit 0
-    release: Publish it? ␛[31m
-        kapell answer [RUN] 0 yes
+    [RUN]  Publish
+      ? release  Publish it? ␛[31m  [yes | no]
+          kapell answer [RUN] 0 yes
+    next: kapell answer [RUN] 0 yes
     ");
     assert_snapshot!(rig.run(["answer", "7", "yes"]), @"
     exit 4
     ! error[K0503]: there is no gate number 7
+    !   hint: kapell status says where each run stands, kapell inbox what it asks
     ");
     assert_snapshot!(rig.run(["answer", "0", "perhaps"]), @"
     exit 4
     ! error[K0503]: the answer must be one of: yes, no
+    !   hint: kapell status says where each run stands, kapell inbox what it asks
     ");
     assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
     exit 0
     ! answered
+    ! next: kapell resume [RUN]
     ");
     assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
     exit 4
     ! error[K0503]: gate 0 is answered already
+    !   hint: kapell status says where each run stands, kapell inbox what it asks
     ");
     assert_snapshot!(rig.run(["undo"]), @"
     exit 4
@@ -76,6 +82,7 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     assert_snapshot!(rig.run(["pause"]), @"
     exit 4
     ! error[K0503]: the run is paused already
+    !   hint: kapell status says where each run stands, kapell inbox what it asks
     ");
     assert_snapshot!(rig.run(["status"]), @"
     exit 0
@@ -87,6 +94,7 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     assert_snapshot!(rig.run(["cancel"]), @"
     exit 0
     ! run [RUN] is being cancelled
+    ! next: kapell resume [RUN]
     ");
     assert_snapshot!(rig.run(["resume"]), @"
     exit 1
@@ -98,6 +106,7 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     assert_snapshot!(rig.run(["cancel"]), @"
     exit 4
     ! error[K0503]: the run is over
+    !   hint: kapell status says where each run stands, kapell inbox what it asks
     ");
 }
 

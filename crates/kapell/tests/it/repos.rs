@@ -27,10 +27,13 @@ fn none() {
     assert_snapshot!(rig.run(["merge"]), @"
     exit 2
     ! error[K0703]: outside a repository there is nothing to merge
+    !   because: tasks have worked in the directory itself
+    !   hint: kapell report says what they did
     ");
     assert_snapshot!(rig.run(["diff"]), @"
     exit 2
     ! error[K0703]: outside a repository there is nothing to compare
+    !   hint: kapell report says what tasks did
     ");
     assert_snapshot!(rig.run(["verify"]), @"
     exit 0
@@ -114,9 +117,9 @@ fn dirty() {
     rig.write("one.txt", "changed since\n");
     assert_snapshot!(rig.run(["undo"]), @"
     exit 4
-    ! error[K0700]: failed to merge
+    ! error[K0700]: the merge of run [RUN] cannot be taken back now
     !   because: [DIR]/work has uncommitted changes: one.txt
-    !   hint: commit or stash the changes, then merge again
+    !   hint: git stash, then kapell undo [RUN]
     ");
     assert_eq!(rig.read("one.txt"), "changed since\n");
     rig.commit("on top");
@@ -124,7 +127,7 @@ fn dirty() {
     exit 4
     ! error[K0512]: the merge of run [RUN] cannot be taken back: refs/heads/main has moved on since
     !   because: refs/heads/main has moved: expected [HASH], found [HASH]
-    !   hint: git revert what came in since [HASH], by hand
+    !   hint: git log [HASH]..refs/heads/main shows what came in; git revert takes it back by hand
     ");
 }
 

@@ -301,6 +301,10 @@ fn clocks(line: &str) -> String {
 }
 
 fn kind(word: &str) -> String {
+    // A range of commits.
+    if let Some((from, to)) = word.split_once("..").filter(|(from, _)| !from.is_empty()) {
+        return format!("{}..{}", kind(from), kind(to));
+    }
     let core = word.trim_end_matches('.');
     let is = |set: fn(&u8) -> bool| !core.is_empty() && core.bytes().all(|byte| set(&byte));
     let hex = is(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte));

@@ -129,7 +129,7 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     ");
     assert_snapshot!(rig.run(["inbox"]), @"
     exit 0
-    ! nothing waits for you
+    nothing waits for you
     ");
     assert_snapshot!(rig.run(["diff"]), @r"
     exit 0
@@ -226,6 +226,7 @@ fn everything_is_there_for_programs_too() {
         ("status", vec!["status", &run]),
         ("status", vec!["replay", "--at", "2"]),
         ("report", vec!["report"]),
+        ("inbox", vec!["inbox"]),
         ("verify", vec!["verify"]),
         ("fork", vec!["fork", &run, "--at", "4", "--dry-run"]),
         ("gc", vec!["gc", "--dry-run"]),
@@ -404,6 +405,138 @@ fn collecting_keeps_what_is_nowhere_else() {
     !   hint: kapell run FILE starts from the file
     ");
     assert_eq!(rig.run(["run", "../release.yaml", "--quiet"]).code, Some(0));
+}
+
+#[test]
+fn a_failure_is_found_by_what_is_suggested() {
+    let rig = Rig::repository();
+    Plan::new("Fail")
+        .task("bad", "echo broken; printf 'a\\033[2Jb\\n' >&2; exit 3", &[])
+        .task("after", "true", &["bad"])
+        .save(&rig, "fail.yaml");
+    assert_snapshot!(rig.run(["run", "../fail.yaml"]), @r"
+    exit 1
+    ! [T]  run  created: Fail
+    ! [T]  bad  attempt 1 started
+    ! [T]  bad  attempt 1 failed (transient), given up: a\u{1b}[2Jb
+    !          | exit 3
+    !          | broken
+    !          | a\u{1b}[2Jb
+    ! [T]  after  skipped: something it needs failed or was skipped
+    ! [T]  run  finished: failed
+    ! next: kapell logs [RUN] --failed
+    ");
+    assert_snapshot!(rig.run(["logs", "--failed"]), @r"
+    exit 0
+    [T]  bad  attempt 1 failed (transient), given up: a\u{1b}[2Jb
+             | exit 3
+             | broken
+             | a\u{1b}[2Jb
+    ");
+    assert_snapshot!(rig.run(["logs", "--task", "bad", "--output"]), @r"
+    exit 0
+    broken
+    a\u{1b}[2Jb
+    ");
+    let run = rig.runs().remove(0);
+    assert_snapshot!(rig.run(["status", &run]), @r"
+    exit 0
+    run  [RUN]  failed, [TIME]
+    asked  Fail  (../fail.yaml)
+    tasks  1 failed, 1 not done of 2
+      x bad  transient after 1 attempt, holds up 1 task: a\u{1b}[2Jb
+    budget  $0.00
+    next: kapell logs [RUN] --failed
+    ");
+    assert_snapshot!(rig.run(["verify"]), @"
+    exit 0
+    ok  2 decisions of 1 run recomputed and replayed
+    [RUN]  2 decisions  head 2:[HASH]
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 2
+      reuses 0 results
+      runs 2 tasks
+        after: needs bad, which runs again
+        bad: had not succeeded
+    ");
+}
+
+#[test]
+fn a_task_with_effects_in_the_world_is_named_when_it_runs_again() {
+    let rig = Rig::repository();
+    let dir = rig.dir().display().to_string();
+    Plan::new("Deploy")
+        .with("deploy", &format!("echo x >> {dir}/deployed"), &[], json!({"workspace": "none"}))
+        .task("after", "true", &["deploy"])
+        .save(&rig, "deploy.yaml");
+    assert_eq!(rig.run(["run", "../deploy.yaml", "--quiet"]).code, Some(0));
+    let run = rig.runs().remove(0);
+    // The attempt had begun and its end was not known yet.
+    let started = "\"event\":\"started\"";
+    let logs = rig.run(["logs", "--json"]).stdout;
+    let entry: Value =
+        serde_json::from_str(logs.lines().find(|line| line.contains(started)).unwrap()).unwrap();
+    assert_snapshot!(rig.run(["fork", &run, "--at", &entry["n"].to_string(), "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 1
+      reuses 0 results
+      runs 2 tasks
+        after: had not begun
+        deploy: was under way: that attempt counts as lost
+      not taken back: what deploy did outside of git
+    ");
+}
+
+#[test]
+fn other_inputs_undo_what_may_have_read_them() {
+    let rig = Rig::repository();
+    let text = json!({
+        "mission": "Inputs",
+        "inputs": {"version": {"default": "1"}},
+        "tasks": {
+            "plain": {"run": "echo 1 > plain.txt"},
+            "reader": {"run": "echo \"$V\" >> reader.txt", "env": {"V": "${{ inputs.version }}"}, "needs": ["plain"]},
+            "last": {"run": "echo 3 > last.txt", "needs": ["reader"]},
+        },
+    });
+    std::fs::write(rig.dir().join("inputs.yaml"), text.to_string()).unwrap();
+    assert_eq!(rig.run(["run", "../inputs.yaml", "--quiet"]).code, Some(0));
+    let run = rig.runs().remove(0);
+    assert_snapshot!(rig.run(["fork", &run, "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 10
+      reuses 3 results: last, plain, reader
+      runs 0 tasks
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--set", "version=2", "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 10
+      reuses 1 result: plain
+      runs 2 tasks
+        last: needs reader, which runs again
+        reader: may read inputs, which are others now
+    ");
+    assert_snapshot!(rig.run(["fork", &run, "--set", "verison=2", "--dry-run"]), @"
+    exit 2
+    ! error[K0511]: the run has no input `verison`
+    !   where: run [RUN]
+    !   hint: did you mean `version`?
+    ");
+    assert_eq!(rig.run(["fork", &run, "--set", "version=2", "--quiet"]).code, Some(0));
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    // Not on top of what it came to before.
+    assert_eq!(rig.read("reader.txt"), "2\n");
+    let fork = rig.runs().remove(0);
+    assert_snapshot!(rig.run(["fork", &fork, "--set", "version=3", "--dry-run"]), @"
+    exit 0
+    fork of run [RUN] after decision 10
+      reuses 1 result: plain
+      runs 2 tasks
+        last: needs reader, which runs again
+        reader: may read inputs, which are others now
+    ");
 }
 
 #[test]
