@@ -66,6 +66,8 @@ fn interrupts() -> Arc<AtomicUsize> {
 
 /// When the run is expected to end, made anew now and then.
 struct Outlook {
+    /// The revision of the plan whose tasks the estimator knows.
+    revision: u32,
     estimator: Estimator,
     made: Option<(Instant, Forecast)>,
 }
@@ -75,7 +77,7 @@ impl Outlook {
         (run.len() <= FORECAST_TASKS_MAX).then(|| {
             let slots = Slots { agents: run.limits().agents, jobs: run.limits().jobs };
             let estimator = Estimator::new(run.plan(), &forecast::learn(store), slots, run.mission().seed);
-            Self { estimator, made: None }
+            Self { revision: run.revision(), estimator, made: None }
         })
     }
 
@@ -110,6 +112,15 @@ impl Display {
             drawn: 0,
             at: None,
             outlook: None,
+        }
+    }
+
+    /// Learns how long tasks take, once there is a plan and whenever it is another one.
+    fn look_ahead(&mut self, store: &Store, run: Option<&Run>) {
+        let Some(run) = run.filter(|_| self.live) else { return };
+        let known = self.outlook.as_ref().map_or(0, |outlook| outlook.revision);
+        if known != run.revision() {
+            self.outlook = Outlook::new(store, run);
         }
     }
 
@@ -194,9 +205,6 @@ pub enum Patience {
 pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) -> Result<Exit, Fault> {
     let interrupts = interrupts();
     let mut display = Display::new(out);
-    if display.live {
-        display.outlook = machine.host.run(run).and_then(|run| Outlook::new(&machine.store, run));
-    }
     let exit = loop {
         machine
             .host
@@ -210,6 +218,7 @@ pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) ->
             return Err(Fault::from(error));
         }
         let state = machine.host.run(run);
+        display.look_ahead(&machine.store, state);
         let now = Now { wall: MachineClock.wall(), elapsed: state.map(Run::clock).unwrap_or_default() };
         display.draw(state, now, false);
         match machine.host.rest(run) {
