@@ -49,11 +49,8 @@ fn listed(lib: &str) -> Vec<String> {
     for (_, line) in Code::of(lib).lines() {
         let line = line.trim();
         let declared = line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ");
-        if let Some(module) = declared.and_then(|rest| rest.strip_suffix(';')) {
-            if !conditional {
-                modules.push(module.trim().to_owned());
-            }
-        }
+        let module = declared.and_then(|rest| rest.strip_suffix(';'));
+        modules.extend(module.filter(|_| !conditional).map(|module| module.trim().to_owned()));
         conditional = line.starts_with("#[cfg");
     }
     modules
