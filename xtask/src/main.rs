@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
 mod kill;
+mod picture;
 mod shell;
 mod tidy;
 
@@ -14,6 +15,7 @@ usage: cargo xtask CHORE
 
   bench [--peers]      builds and runs the measurements
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
+  picture              draws the picture of the README from what the program prints
   tidy                 looks whether the rules of the house hold";
 
 fn main() -> anyhow::Result<()> {
@@ -24,6 +26,7 @@ fn main() -> anyhow::Result<()> {
         ["bench", rest @ ..] => {
             shell::cargo(&[&["run", "--release", "--quiet", "-p", "kapell-bench", "--"], rest].concat())
         }
+        ["picture", rest @ ..] => picture::run(rest),
         ["tidy"] => tidy::run(),
         [] | ["--help"] => {
             println!("{USAGE}");
