@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use kapell_core::id::{AttemptNo, Oid, RunId, TaskId};
@@ -87,6 +88,9 @@ struct Meta {
     tree: Option<DirId>,
     dot_git: Option<DirId>,
     prepared: bool,
+    /// The process that used it last.
+    #[serde(default)]
+    pid: u32,
 }
 
 const META_VERSION: u32 = 1;
@@ -184,6 +188,21 @@ impl Workspace {
         let path = self.slot.join("meta.json");
         let text = serde_json::to_vec(&self.meta).map_err(io::Error::other).map_err(at(&path, "save"))?;
         replace(&path, &text).map_err(at(&path, "note the state of a workspace"))
+    }
+
+    /// Waits for the git commands of a process that was killed while it used this workspace: they go on for a moment,
+    /// and would write over what is done now. They are known by the index that they were told to use.
+    fn wait_for_strays(&mut self) {
+        if self.meta.pid == std::process::id() {
+            return;
+        }
+        self.meta.pid = std::process::id();
+        let mut mark = b"GIT_INDEX_FILE=".to_vec();
+        mark.extend_from_slice(self.index().as_os_str().as_encoded_bytes());
+        let end = Instant::now() + STRAY_PATIENCE;
+        while Instant::now() < end && has_process_with(&mark) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Brings the files to what `request` wants.
@@ -289,6 +308,7 @@ impl Pool {
     }
 
     fn take(&self, workspace: &mut Workspace, request: &Request) -> Result<()> {
+        workspace.wait_for_strays();
         if workspace.meta.tree.is_some() {
             // What was tampered with is not reset but thrown away.
             workspace.check_there()?;
@@ -326,6 +346,7 @@ impl Pool {
             tree: None,
             dot_git: None,
             prepared: false,
+            pid: std::process::id(),
         };
         Ok(Workspace { house: self.house.clone(), slot, meta, _lock: lock })
     }
@@ -366,7 +387,11 @@ impl Pool {
     fn open_slot(&self, slot: PathBuf) -> Result<Option<Workspace>> {
         let Some(lock) = try_lock(&slot)? else { return Ok(None) };
         let house = self.house.clone();
-        Ok(read_meta(&slot).map(|meta| Workspace { house, slot, meta, _lock: lock }))
+        Ok(read_meta(&slot).map(|meta| {
+            let mut workspace = Workspace { house, slot, meta, _lock: lock };
+            workspace.wait_for_strays();
+            workspace
+        }))
     }
 
     /// Gives a workspace back. What was to be kept of it has been captured or salvaged.
@@ -453,6 +478,16 @@ impl Pool {
         slots.sort();
         Ok(slots)
     }
+}
+
+/// How long a git command of a killed process may go on.
+const STRAY_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tells whether some process was started with this variable. Where there is no `/proc`, none is found.
+fn has_process_with(variable: &[u8]) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
+    environments.any(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == variable))
 }
 
 /// Whether the base is at fault rather than the workspace.
