@@ -30,7 +30,14 @@ fn plain_log(dir: &Path, records: u64, bytes: usize, together: u64) -> anyhow::R
 }
 
 /// Measures one shape of work against a plain log of the same bytes.
-pub fn measure(name: &str, runs: u64, tasks: u32, sequential: bool, together: u64, floor: f64) -> anyhow::Result<()> {
+pub fn measure(
+    name: &str,
+    runs: u64,
+    tasks: u32,
+    sequential: bool,
+    together: u64,
+    floor: f64,
+) -> anyhow::Result<()> {
     let plan = noops(tasks, sequential)?;
     let mut ratios = Vec::new();
     let mut rate = 0.0;

@@ -24,9 +24,7 @@ use kapell_engine::{
         agents::{Agents, AttemptKey, Failure, Order, Recovered},
         clock::Clock,
         journal::{Journal, Owner},
-        workspaces::{
-            Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces,
-        },
+        workspaces::{Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
     },
 };
 use kapell_store::Store;
@@ -115,8 +113,7 @@ pub fn host(dir: &Path) -> anyhow::Result<(Host, Arc<Store>)> {
     let (store, _) = Store::open(dir)?;
     let store = Arc::new(store);
     let (mailbox, inputs) = Mailbox::new();
-    let owner =
-        Owner { pid: std::process::id(), host: "bench".to_owned(), since: Wall(0), socket: None };
+    let owner = Owner { pid: std::process::id(), host: "bench".to_owned(), since: Wall(0), socket: None };
     let config = Config {
         journal: store.clone() as Arc<dyn Journal>,
         clock: Arc::new(Clocks::new()),
