@@ -244,6 +244,8 @@ impl Performer {
     pub(crate) fn closed(&self, run: &Run, events: &[Event]) {
         for event in events {
             let (task, how, compensates) = match event {
+                // A change was taken out when it was submitted, and the workspace given back then.
+                Event::Verified { task } if has_change(run, *task) => continue,
                 Event::Completed { task, .. } | Event::Verified { task } => (*task, Close::Kept, false),
                 Event::Submitted { task, change: Some(_), .. } => (*task, Close::Kept, false),
                 Event::AttemptFailed { task, .. } | Event::Cancelled { task } => {
@@ -404,6 +406,13 @@ impl Performer {
     /// Returns the change that a child run made: from its base to where its integration ref is.
     pub(crate) fn change(&self, base: Oid, head: Oid) -> Result<kapell_core::task::Change, WorkspaceError> {
         self.workspaces.change(base, head)
+    }
+}
+
+fn has_change(run: &Run, task: TaskId) -> bool {
+    match run.state(task) {
+        TaskState::Submitted(result) | TaskState::Verified(result) => result.change.is_some(),
+        state => matches!(state, TaskState::Landed { .. }),
     }
 }
 

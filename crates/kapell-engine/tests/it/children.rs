@@ -1,0 +1,157 @@
+//! Runs within runs.
+
+use kapell_core::{
+    command::Command,
+    event::Outcome,
+    id::{AttemptNo, RunId, TaskId},
+    mission::Mission,
+    plan::{ChildSpec, Definition, Plan, Work},
+};
+use kapell_engine::host::Rest;
+
+use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};
+
+fn child_of(plan: std::sync::Arc<Plan>) -> Definition {
+    let spec = ChildSpec { objective: "inner".to_owned(), plan, accept: Vec::new(), saga: false };
+    Definition::new(Work::Workflow(Box::new(spec)))
+}
+
+fn child() -> RunId {
+    RUN.child(TaskId(0), AttemptNo(1))
+}
+
+/// Says under which run's key what an agent was asked.
+fn started(rig: &Rig) -> Vec<(RunId, u32)> {
+    let orders = rig.agents.orders.lock().unwrap();
+    orders.iter().map(|order| (order.key.run, order.key.task.0)).collect()
+}
+
+fn end(rig: &Rig, run: RunId, task: u32) {
+    let key = kapell_engine::port::agents::AttemptKey { run, ..crate::rig::key(task, 1) };
+    let report = kapell_engine::port::agents::Report::Finished(good());
+    rig.mailbox.send(kapell_engine::host::Input::Agent(key, report));
+}
+
+#[test]
+fn a_child_run_gives_its_outputs_and_its_change_to_its_parent() {
+    let inner = plan(&[("x", script("ok answer=42"), &[])]);
+    let mut rig =
+        Rig::with(landing_mission(), plan(&[("w", child_of(inner), &[]), ("b", script("ok"), &[0])]));
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+    let outputs = rig.run().outputs(TaskId(0)).unwrap();
+    assert_eq!(outputs.iter().collect::<Vec<_>>(), [(&"x.answer".to_owned(), &"42".to_owned())]);
+    assert!(rig.state(0).starts_with("Landed"), "{}", rig.state(0));
+    // Over, it is given up: somebody else can look at it.
+    assert!(rig.host.run(child()).is_none());
+    let mut other = rig.world.process();
+    other.host.open(child()).unwrap();
+    assert_eq!(other.host.run(child()).unwrap().outcome(), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_child_run_works_within_what_it_is_granted() {
+    let inner = plan(&[("x", script("hold"), &[]), ("y", script("hold"), &[])]);
+    let mut task = child_of(inner);
+    task.reserve.usd_micros = 500;
+    let mut mission = Mission { ..mission() };
+    mission.limits.usd_micros = Some(2_000);
+    mission.limits.jobs = 2;
+    let mut rig = Rig::with(mission, plan(&[("w", task, &[])]));
+    rig.until(|rig| !started(rig).is_empty());
+    let inner = rig.host.run(child()).unwrap();
+    assert_eq!((inner.limits().usd_micros, inner.limits().tokens, inner.limits().jobs), (Some(500), None, 1));
+    assert_eq!(started(&rig), [(child(), 0)]);
+    end(&rig, child(), 0);
+    rig.until(|rig| started(rig).len() == 2);
+    end(&rig, child(), 1);
+    assert_eq!(rig.settle(), Rest::Over);
+}
+
+#[test]
+fn a_child_run_that_fails_fails_its_task() {
+    let inner = plan(&[("x", script("refuse"), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Failed));
+    let why = &rig.run().last_failure(TaskId(0)).unwrap().message;
+    assert_eq!(*why, format!("its run {} ended in failure", child()));
+}
+
+#[test]
+fn cancelling_a_run_cancels_its_children() {
+    let grandchild = plan(&[("y", script("hold"), &[])]);
+    let inner = plan(&[("x", child_of(grandchild), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 0.1");
+    rig.put(Command::Cancel).unwrap();
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Cancelled));
+    assert!(rig.world.log.has("stop 0.1"));
+    let mut other = rig.world.process();
+    other.host.open(child()).unwrap();
+    assert_eq!(other.host.run(child()).unwrap().outcome(), Some(Outcome::Cancelled));
+}
+
+#[test]
+fn a_child_run_is_taken_over_again_with_its_parent() {
+    let inner = plan(&[("x", noop(), &[]), ("y", script("hold"), &[0])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 1.1");
+    let world = rig.world.clone();
+    drop(rig);
+    let mut rig = world.process();
+    rig.host.open(RUN).unwrap();
+    // Lost there, it is tried again there; the parent's attempt goes on.
+    rig.until_said("start 1.2");
+    assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, 1);
+    let key = kapell_engine::port::agents::AttemptKey { run: child(), ..crate::rig::key(1, 2) };
+    let report = kapell_engine::port::agents::Report::Finished(good());
+    rig.mailbox.send(kapell_engine::host::Input::Agent(key, report));
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_child_run_that_ended_while_its_parent_was_not_told_is_adopted() {
+    let inner = plan(&[("x", script("hold"), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 0.1");
+    let world = rig.world.clone();
+    drop(rig);
+    // Somebody resumes the child alone, and it ends.
+    let mut alone = world.process();
+    alone
+        .agents
+        .recovered
+        .lock()
+        .unwrap()
+        .insert("0.1".to_owned(), kapell_engine::port::agents::Recovered::Ended(good()));
+    alone.host.open(child()).unwrap();
+    alone.until(|rig| rig.host.run(child()).is_none());
+    drop(alone);
+    let mut rig = world.process();
+    rig.host.open(RUN).unwrap();
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+    assert_eq!(world.log.count("start 0.1"), 1);
+}
+
+#[test]
+fn when_the_journal_takes_no_more_of_a_child_its_parent_says_so() {
+    let inner = plan(&[("x", script("hold"), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 0.1");
+    rig.world.journal.disk().full_after = Some(0);
+    end(&rig, child(), 0);
+    rig.until(|rig| rig.host.failure(RUN).is_some());
+    assert_eq!(rig.host.rest(RUN), Rest::Over);
+    assert_eq!(rig.host.failure(RUN).unwrap().run, child());
+    // Once there is room, both go on.
+    let world = rig.world.clone();
+    drop(rig);
+    world.journal.disk().full_after = None;
+    let mut rig = world.process();
+    rig.host.open(RUN).unwrap();
+    rig.until_said("start 0.2");
+}
