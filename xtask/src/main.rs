@@ -15,6 +15,7 @@ usage: cargo xtask CHORE
 
   bench [--peers]      builds and runs the measurements
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
+  sim [--runs N]       simulates a million runs (or N) against the decider
   picture              draws the picture of the README from what the program prints
   tidy                 looks whether the rules of the house hold";
 
@@ -25,6 +26,13 @@ fn main() -> anyhow::Result<()> {
         ["kill", rest @ ..] => kill::run(rest),
         ["bench", rest @ ..] => {
             shell::cargo(&[&["run", "--release", "--quiet", "-p", "kapell-bench", "--"], rest].concat())
+        }
+        ["sim", rest @ ..] => {
+            let program = shell::build_kapell()?;
+            let runs: &[&str] = if rest.contains(&"--runs") { &[] } else { &["--runs", "1000000"] };
+            let text = shell::capture(std::process::Command::new(program).arg("sim").args(runs).args(rest))?;
+            println!("{text}");
+            Ok(())
         }
         ["picture", rest @ ..] => picture::run(rest),
         ["tidy"] => tidy::run(),
