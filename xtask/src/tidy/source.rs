@@ -13,7 +13,9 @@ impl Code {
     /// Reads Rust as far as needed to tell code from comments and texts.
     pub(super) fn of(source: &str) -> Self {
         let text = blank(source);
-        let tests = text.lines().position(|line| line.trim_start().starts_with("#[cfg(test)]"));
+        let is_condition =
+            |line: &str| ["#[cfg(test)]", "#[cfg(all(test,"].iter().any(|start| line.starts_with(start));
+        let tests = text.lines().position(|line| is_condition(line.trim_start()));
         let tests = tests.filter(|first| {
             // A module of its own file is another file; only one written here hides what follows.
             text.lines()
@@ -239,7 +241,7 @@ fn f<'a>(x: &'a str) {} /* w
     fn a_library_that_prints_or_looks_around_is_found() {
         let text = "fn f() { println!(\"a\"); }\nlet home = std::env::var(\"HOME\");\n// println!(\"b\")\n\
                     let parts = std::env::split_paths(p);\n\
-                    #[cfg(test)]\nmod tests {\n fn g() { println!(\"c\"); }\n}\n";
+                    #[cfg(all(test, x))]\nmod tests {\n fn g() { println!(\"c\"); }\n}\n";
         let files = [
             ("crates/kapell-view/src/a.rs", text),
             ("crates/kapell/src/a.rs", text),
