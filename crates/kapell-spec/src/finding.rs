@@ -151,6 +151,21 @@ impl Finding {
     }
 }
 
+/// The most findings that are kept of one text.
+const FINDINGS_LIMIT: usize = 200;
+
+/// Adds a finding, unless there are so many that nobody reads them. The first error is always kept.
+pub(crate) fn report(findings: &mut Vec<Finding>, finding: Finding) {
+    if findings.len() < FINDINGS_LIMIT || finding.is_error() && !findings.iter().any(Finding::is_error) {
+        findings.push(finding);
+    }
+}
+
+/// Tells whether further findings would be dropped, so that they need not be made.
+pub(crate) fn is_full(findings: &[Finding]) -> bool {
+    findings.len() >= FINDINGS_LIMIT && findings.iter().any(Finding::is_error)
+}
+
 /// The most bytes of the text that are shown around a place.
 const CONTEXT_BYTES: usize = 16 * 1024;
 

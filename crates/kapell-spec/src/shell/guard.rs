@@ -6,8 +6,8 @@ use super::{
 };
 
 /// Shells: `-c` takes code, the first operand is a script, and without either the input is code.
-const SHELLS: [&str; 12] =
-    ["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash", "busybox"];
+const SHELLS: [&str; 11] =
+    ["sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "csh", "tcsh", "rbash"];
 
 /// Languages: some options take code, the first operand is a script, and without either the input is code.
 const LANGUAGES: [&str; 24] = [
@@ -127,6 +127,9 @@ const VARIABLES: [&str; 16] = [
     "RUBYOPT",
 ];
 
+/// How many interpreters one command may name.
+const INTERPRETERS_LIMIT: usize = 20;
+
 /// What a program reads as code.
 #[derive(Default)]
 struct Reads {
@@ -138,14 +141,20 @@ pub(super) fn check(pipelines: &[Pipeline], feeds_all: bool) -> Vec<Problem> {
     let mut problems = Vec::new();
     let feeds_all = feeds_all || pipelines.iter().flatten().any(redirects_all);
     let first_value = pipelines.iter().flatten().flat_map(all_values).min();
+    // Up to where values are reported that a group may have printed; each is reported once.
+    let mut grouped_to = 0;
     for pipeline in pipelines {
-        // Values that flow into the next command.
+        // Values that flow into the next command, and are not yet reported.
         let mut upstream: Vec<usize> = Vec::new();
+        let mut grouped = 0;
+        let mut fed = false;
         for command in pipeline {
-            let reads = check_command(command, &mut problems, !upstream.is_empty());
+            let reads = check_command(command, &mut problems, fed);
             if reads.input {
-                let fed = command.input.iter().chain(&upstream).copied();
-                problems.extend(fed.map(|placeholder| Problem { placeholder, why: Unsafe::Input }));
+                let values =
+                    command.input.iter().copied().chain(upstream.drain(..)).chain(grouped_to..grouped);
+                problems.extend(values.map(|placeholder| Problem { placeholder, why: Unsafe::Input }));
+                grouped_to = grouped_to.max(grouped);
                 if let Some(placeholder) = first_value.filter(|_| feeds_all) {
                     problems.push(Problem { placeholder, why: Unsafe::Input });
                 }
@@ -153,8 +162,9 @@ pub(super) fn check(pipelines: &[Pipeline], feeds_all: bool) -> Vec<Problem> {
             upstream.extend(all_values(command));
             if command.group {
                 // What the group printed may be any value before.
-                upstream.extend(0..command.before);
+                grouped = grouped.max(command.before);
             }
+            fed |= !upstream.is_empty() || grouped > 0;
         }
     }
     problems
@@ -229,8 +239,15 @@ fn check_command(command: &Command, problems: &mut Vec<Problem>, fed: bool) -> R
     }
     let mut all = Reads::default();
     let mut runs_code = false;
+    let mut interpreters = 0;
     for (at, word) in words.iter().enumerate().skip(start) {
         let Some(reads) = interpreter(word, &words[at + 1..], at == start || wrapped) else { continue };
+        interpreters += 1;
+        if interpreters > INTERPRETERS_LIMIT {
+            // No command that is meant well has so many.
+            report(arguments, Unsafe::Code);
+            break;
+        }
         runs_code = true;
         for index in &reads.arguments {
             report(std::slice::from_ref(&words[at + 1 + index]), Unsafe::Code);
@@ -265,7 +282,8 @@ fn interpreter(word: &Word, arguments: &[Word], named: bool) -> Option<Reads> {
     if !named && !has_code_option {
         return None;
     }
-    if SHELLS.contains(&name) || name == "busybox" {
+    // The shell that busybox is told to be is found as a word of its own.
+    if SHELLS.contains(&name) {
         return Some(shell(arguments));
     }
     if is_language(name) {
@@ -323,13 +341,7 @@ fn shell(arguments: &[Word]) -> Reads {
                 reads.arguments.push(at);
             }
             let from_input = matches!(word.text.as_str(), "-" | "/dev/stdin" | "/dev/fd/0");
-            // Applets of busybox are shells too.
-            reads.input = !code && (stdin || from_input || SHELLS.contains(&word.text.as_str()));
-            if SHELLS.contains(&word.text.as_str()) {
-                let inner = shell(&arguments[at + 1..]);
-                reads.arguments.extend(inner.arguments.into_iter().map(|inner| at + 1 + inner));
-                reads.input = inner.input;
-            }
+            reads.input = !code && (stdin || from_input);
             return reads;
         }
     }

@@ -1,6 +1,6 @@
 //! Shell text into commands, with expressions replaced as the quotes around them ask.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 use kapell_core::expr::{Piece, Placeholder, Template};
 
@@ -57,6 +57,16 @@ struct Heredoc {
     id: usize,
 }
 
+/// A pipeline that is being read.
+#[derive(Default)]
+struct Open {
+    commands: Vec<(usize, Command)>,
+    /// Whether a value may flow through it.
+    has_value: bool,
+    /// Which commands have a here-document whose body is not yet read.
+    owners: Vec<usize>,
+}
+
 /// What ends a list of commands.
 #[derive(Clone, Copy, PartialEq)]
 enum End {
@@ -77,9 +87,11 @@ struct Lexer {
     problems: Vec<Problem>,
     heredocs: Vec<Heredoc>,
     /// Expressions of here-documents by the command that they are the input of.
-    inputs: Vec<(usize, usize)>,
+    inputs: HashMap<usize, Vec<usize>>,
     pipelines: Vec<Vec<(usize, Command)>>,
     commands: usize,
+    /// Commands whose here-documents feed groups.
+    feeders: Vec<usize>,
     depth: usize,
     ambiguous: bool,
     feeds_all: bool,
@@ -106,9 +118,10 @@ pub(super) fn lex(script: &Template, name: &mut dyn FnMut(&Placeholder) -> Strin
         names: placeholders.iter().map(name).collect(),
         problems: Vec::new(),
         heredocs: Vec::new(),
-        inputs: Vec::new(),
+        inputs: HashMap::new(),
         pipelines: Vec::new(),
         commands: 0,
+        feeders: Vec::new(),
         depth: 0,
         ambiguous: false,
         feeds_all: false,
@@ -126,21 +139,15 @@ impl Lexer {
             }
         }
         let inputs = &self.inputs;
+        let feeds_all = self.feeds_all || self.feeders.iter().any(|id| inputs.contains_key(id));
         let pipelines = self.pipelines.into_iter().map(|pipeline| {
             let with_input = |(id, mut command): (usize, Command)| {
-                command
-                    .input
-                    .extend(inputs.iter().filter(|(owner, _)| *owner == id).map(|(_, index)| *index));
+                command.input.extend(inputs.get(&id).into_iter().flatten());
                 command
             };
             pipeline.into_iter().map(with_input).collect()
         });
-        Lexed {
-            pipelines: pipelines.collect(),
-            text: self.out,
-            problems: self.problems,
-            feeds_all: self.feeds_all,
-        }
+        Lexed { pipelines: pipelines.collect(), text: self.out, problems: self.problems, feeds_all }
     }
 
     fn peek(&self, ahead: usize) -> Option<char> {
@@ -199,7 +206,7 @@ impl Lexer {
         self.depth += 1;
         // What is not followed is not vouched for.
         self.ambiguous |= self.depth > DEPTH_LIMIT;
-        let mut pipeline: Vec<(usize, Command)> = Vec::new();
+        let mut pipeline = Open::default();
         let mut command = self.command();
         while self.at < self.units.len() && self.depth <= DEPTH_LIMIT {
             match self.peek(0) {
@@ -221,8 +228,8 @@ impl Lexer {
                 }
                 Some('(') => {
                     self.skip(1);
-                    if command.1.words.is_empty() && !pipeline.is_empty() {
-                        self.feed(&pipeline);
+                    if command.1.words.is_empty() && !pipeline.commands.is_empty() {
+                        self.feed(&mut pipeline);
                     }
                     self.list(End::Paren);
                     command.1.group = true;
@@ -253,16 +260,11 @@ impl Lexer {
     }
 
     /// Adds a word to the command. Words that only open or join commands start a new one.
-    fn take_word(
-        &mut self,
-        word: Word,
-        pipeline: &mut Vec<(usize, Command)>,
-        command: &mut (usize, Command),
-    ) {
+    fn take_word(&mut self, word: Word, pipeline: &mut Open, command: &mut (usize, Command)) {
         let opens = ["{", "if", "then", "elif", "else", "while", "until", "do", "!", "time", "coproc"];
         let plain = word.exprs.is_empty() && !word.expands;
         if plain && command.1.words.is_empty() && opens.contains(&word.text.as_str()) {
-            if !pipeline.is_empty() && !["!", "time"].contains(&word.text.as_str()) {
+            if !pipeline.commands.is_empty() && !["!", "time"].contains(&word.text.as_str()) {
                 self.feed(pipeline);
             }
             return;
@@ -276,28 +278,26 @@ impl Lexer {
     }
 
     /// Notes that a pipeline feeds a group of commands, if a value is in it.
-    fn feed(&mut self, pipeline: &[(usize, Command)]) {
-        let has_value =
-            |command: &Command| command.group || command.words.iter().any(|word| !word.exprs.is_empty());
-        self.feeds_all |= pipeline.iter().any(|(id, command)| {
-            has_value(command)
-                || !command.input.is_empty()
-                || self.inputs.iter().any(|(owner, _)| owner == id)
-        });
+    fn feed(&mut self, pipeline: &mut Open) {
+        self.feeds_all |= pipeline.has_value;
+        self.feeders.append(&mut pipeline.owners);
     }
 
     /// Ends the command, and the pipeline too unless the command is `piped` on.
-    fn close(&mut self, pipeline: &mut Vec<(usize, Command)>, command: &mut (usize, Command), piped: bool) {
+    fn close(&mut self, pipeline: &mut Open, command: &mut (usize, Command), piped: bool) {
         let fresh = self.command();
-        let mut done = std::mem::replace(command, fresh);
-        done.1.before = self.seen();
-        if !done.1.words.is_empty() || done.1.group || !done.1.input.is_empty() || piped {
-            pipeline.push(done);
-        } else if self.heredocs.iter().any(|heredoc| heredoc.id == done.0) {
-            pipeline.push(done);
+        let (id, mut done) = std::mem::replace(command, fresh);
+        done.before = self.seen();
+        let owner = self.heredocs.last().is_some_and(|heredoc| heredoc.id == id);
+        if !done.words.is_empty() || done.group || !done.input.is_empty() || owner || piped {
+            let has_value =
+                done.group || !done.input.is_empty() || done.words.iter().any(|w| !w.exprs.is_empty());
+            pipeline.has_value |= has_value;
+            pipeline.owners.extend(owner.then_some(id));
+            pipeline.commands.push((id, done));
         }
-        if !piped && !pipeline.is_empty() {
-            self.pipelines.push(std::mem::take(pipeline));
+        if !piped && !pipeline.commands.is_empty() {
+            self.pipelines.push(std::mem::take(pipeline).commands);
         }
     }
 
@@ -378,7 +378,9 @@ impl Lexer {
                     let before = self.seen();
                     self.dollar(true);
                     let after = self.seen();
-                    self.inputs.extend((before..after).map(|index| (heredoc.id, index)));
+                    if after > before {
+                        self.inputs.entry(heredoc.id).or_default().extend(before..after);
+                    }
                 }
                 Unit::Char(_) => self.skip(1),
                 Unit::Expr(index) => {
@@ -386,7 +388,7 @@ impl Lexer {
                     if heredoc.quoted {
                         self.problem(index, Unsafe::QuotedHeredoc);
                     }
-                    self.inputs.push((heredoc.id, index));
+                    self.inputs.entry(heredoc.id).or_default().push(index);
                     self.expr(index, true);
                 }
             }
@@ -502,7 +504,7 @@ impl Lexer {
             }
             Some('{') => {
                 self.skip(1);
-                self.parameter();
+                self.parameter(quoted);
             }
             // Text with escapes for some shells, a dollar and plain text for others.
             Some('\'') if !quoted => {
@@ -551,14 +553,21 @@ impl Lexer {
     }
 
     /// Reads the rest of `${...}`.
-    fn parameter(&mut self) {
+    fn parameter(&mut self, quoted: bool) {
         let mut depth = 1_usize;
         let mut quote = None;
+        // Within double quotes single ones are text, but for the patterns of `#` and `%`.
+        let name = self.units[self.at..]
+            .iter()
+            .position(|unit| !matches!(unit, Unit::Char(c) if c.is_ascii_alphanumeric() || *c == '_'));
+        let after = name.and_then(|len| self.units.get(self.at + len));
+        let single = !quoted || matches!(after, Some(Unit::Char('#' | '%')));
         while let Some(unit) = self.next() {
             match (unit, quote) {
                 (Unit::Expr(index), _) => self.problem(index, Unsafe::Parameter),
                 (Unit::Char('\\'), None | Some('"')) => self.escape_rest(Unsafe::Parameter),
                 (Unit::Char(character), Some(open)) if character == open => quote = None,
+                (Unit::Char('\''), None) if !single => {}
                 (Unit::Char(character @ ('\'' | '"')), None) => quote = Some(character),
                 (Unit::Char('{'), None) => depth += 1,
                 (Unit::Char('}'), None) => {

@@ -7,8 +7,8 @@ use kapell_core::{expr::Value, plan};
 use super::Matrix;
 use crate::{codes, finding::Finding};
 
-/// The most cells to which `include` may add values; each is then kept by itself.
-const EXTENDED_LIMIT: usize = 200_000;
+/// The most values of cells to which `include` adds some; each such cell is then kept by itself.
+const EXTENDED_LIMIT: usize = 2_000_000;
 
 /// The most cells that all entries of `include` and `exclude` together may match.
 const MATCH_LIMIT: usize = 20_000_000;
@@ -88,8 +88,8 @@ pub(super) fn cells(matrix: &Matrix, limit: usize, findings: &mut Vec<Finding>) 
         let more: Vec<_> = include.value.iter().filter(|(name, _)| !is_axis(matrix, name)).cloned().collect();
         if matched.is_empty() {
             alone.push(include.value.clone());
-        } else if added.len() + matched.len() > EXTENDED_LIMIT {
-            let message = format!("`include` adds values to more than {EXTENDED_LIMIT} cells");
+        } else if (added.len() + matched.len()).saturating_mul(sizes.len() + more.len()) > EXTENDED_LIMIT {
+            let message = "`include` adds values to too many cells";
             let hint = "make it an axis with one value";
             findings.push(Finding::error(codes::MATRIX, include.span, message).hint(hint));
             return None;

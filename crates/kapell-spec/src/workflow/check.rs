@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Spanned, Task, Work, Workflow, expressions};
+use super::{Agent, Spanned, Task, Work, Workflow, expressions};
 use crate::{
     codes,
-    finding::{Finding, Span},
+    finding::{Finding, Span, is_full, report},
     suggest,
 };
 
@@ -27,15 +27,21 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
     needs(workflow, findings);
     cycles(workflow, findings);
     agents(workflow, findings);
+    let agents: HashMap<&str, &Agent> =
+        workflow.agents.iter().map(|agent| (agent.name.value.as_str(), agent)).collect();
     for task in &workflow.tasks {
-        who(workflow, task, findings);
+        who(workflow, task, &agents, findings);
         without_effect(task, findings);
     }
     expressions::check(workflow, findings);
 }
 
+/// How many names are looked through for one that was meant.
+const CANDIDATES: usize = 2000;
+
 fn unknown(code: &'static str, name: &Spanned<String>, message: String, known: &[&str]) -> Finding {
     let finding = Finding::error(code, name.span, message);
+    let known = &known[..known.len().min(CANDIDATES)];
     match suggest::nearest(&name.value, known.iter().copied()) {
         Some(near) => {
             finding.hint(format!("did you mean `{near}`?")).fix(format!("write `{near}`"), name.span, near)
@@ -55,13 +61,16 @@ fn needs(workflow: &Workflow, findings: &mut Vec<Finding>) {
         for need in &task.needs {
             if need.value == task.name.value {
                 let message = format!("task `{}` needs itself", need.value);
-                findings.push(Finding::error(codes::NEED_TWICE, need.span, message));
+                report(findings, Finding::error(codes::NEED_TWICE, need.span, message));
             } else if !known.contains(need.value.as_str()) {
+                if is_full(findings) {
+                    return;
+                }
                 let message =
                     format!("task `{}` needs `{}`, which does not exist", task.name.value, need.value);
                 let others: Vec<&str> =
                     names.iter().copied().filter(|name| *name != task.name.value).collect();
-                findings.push(unknown(codes::UNKNOWN_NEED, need, message, &others));
+                report(findings, unknown(codes::UNKNOWN_NEED, need, message, &others));
             } else if let Some(first) = seen.get(need.value.as_str()) {
                 let message = format!("task `{}` names `{}` twice", task.name.value, need.value);
                 findings
@@ -104,7 +113,7 @@ fn cycles(workflow: &Workflow, findings: &mut Vec<Finding>) {
                     marks[to] = Mark::Open;
                     path.push((to, 0));
                 }
-                Mark::Open => findings.push(cycle(workflow, &path, to)),
+                Mark::Open => report(findings, cycle(workflow, &path, to)),
                 Mark::Done => {}
             }
         }
@@ -138,43 +147,62 @@ fn cycle(workflow: &Workflow, path: &[(usize, usize)], to: usize) -> Finding {
 
 fn agents(workflow: &Workflow, findings: &mut Vec<Finding>) {
     let names: Vec<&str> = workflow.agents.iter().map(|agent| agent.name.value.as_str()).collect();
+    let fallbacks: HashMap<&str, Option<&str>> = workflow
+        .agents
+        .iter()
+        .map(|agent| {
+            (agent.name.value.as_str(), agent.fallback.as_ref().map(|fallback| fallback.value.as_str()))
+        })
+        .collect();
+    // Agents from which no circle is reached.
+    let mut fine: HashSet<&str> = HashSet::new();
     for agent in &workflow.agents {
         let Some(fallback) = &agent.fallback else { continue };
-        if !names.contains(&fallback.value.as_str()) {
+        if !fallbacks.contains_key(fallback.value.as_str()) {
             let message = format!("agent `{}` is not defined", fallback.value);
-            findings.push(unknown(codes::UNKNOWN_AGENT, fallback, message, &names));
+            report(findings, unknown(codes::UNKNOWN_AGENT, fallback, message, &names));
             continue;
         }
-        // Following fallbacks from here must not lead back here.
+        let mut way: Vec<&str> = vec![&agent.name.value];
+        let mut passed: HashSet<&str> = way.iter().copied().collect();
         let mut at = fallback.value.as_str();
-        for _ in 0..names.len() {
-            if at == agent.name.value {
-                let message = format!("the fallbacks of agent `{at}` lead back to it");
-                findings.push(Finding::error(codes::CYCLE, fallback.span, message));
-                break;
+        let mut ends = false;
+        while !ends && !fine.contains(at) && passed.insert(at) {
+            way.push(at);
+            match fallbacks.get(at).copied().flatten() {
+                Some(next) => at = next,
+                None => ends = true,
             }
-            let next =
-                workflow.agents.iter().find(|agent| agent.name.value == at).and_then(|a| a.fallback.as_ref());
-            let Some(next) = next else { break };
-            at = &next.value;
         }
+        if !ends && !fine.contains(at) {
+            let message = format!("the fallbacks of agent `{at}` lead back to it");
+            report(findings, Finding::error(codes::CYCLE, fallback.span, message));
+        }
+        // A circle is reported once; those on the way to it are not looked at again.
+        fine.extend(way);
     }
 }
 
 /// Checks who performs a task.
-fn who(workflow: &Workflow, task: &Task, findings: &mut Vec<Finding>) {
-    let names: Vec<&str> = workflow.agents.iter().map(|agent| agent.name.value.as_str()).collect();
+fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, findings: &mut Vec<Finding>) {
+    let names = || -> Vec<&str> {
+        workflow.agents.iter().take(CANDIDATES).map(|agent| agent.name.value.as_str()).collect()
+    };
     let own = task.settings.agent.as_ref();
     if let Some(agent) = own {
-        let Some(found) = workflow.agents.iter().find(|known| known.name.value == agent.value) else {
+        let Some(found) = agents.get(agent.value.as_str()) else {
             let message = format!("agent `{}` is not defined", agent.value);
-            let finding = unknown(codes::UNKNOWN_AGENT, agent, message, &names);
-            let none = names.is_empty();
-            findings.push(if none {
-                finding.hint(format!("define it: `agents: {{ {}: {{ use: claude-code }} }}`", agent.value))
-            } else {
-                finding
-            });
+            let finding = unknown(codes::UNKNOWN_AGENT, agent, message, &names());
+            let none = agents.is_empty();
+            report(
+                findings,
+                if none {
+                    finding
+                        .hint(format!("define it: `agents: {{ {}: {{ use: claude-code }} }}`", agent.value))
+                } else {
+                    finding
+                },
+            );
             return;
         };
         let fits = match &task.work {
@@ -186,7 +214,7 @@ fn who(workflow: &Workflow, task: &Task, findings: &mut Vec<Finding>) {
         if !fits {
             let message = format!("agent `{}` has nothing to do in task `{}`", agent.value, task.name.value);
             let hint = "an agent performs a `prompt`; remove `agent`, or give it a prompt";
-            findings.push(Finding::error(codes::NO_EFFECT, agent.span, message).hint(hint));
+            report(findings, Finding::error(codes::NO_EFFECT, agent.span, message).hint(hint));
         }
     } else if matches!(task.work, Some(Work::Prompt(_))) {
         let place = task.keys.iter().find(|key| key.value == "prompt").map_or(task.name.span, |key| key.span);
@@ -194,16 +222,19 @@ fn who(workflow: &Workflow, task: &Task, findings: &mut Vec<Finding>) {
             None => {
                 let message = format!("task `{}` has a prompt but no agent", task.name.value);
                 let finding = Finding::error(codes::NO_AGENT, place, message);
-                findings.push(match names.first() {
-                    Some(name) => finding.hint(format!("name one: `agent: {name}`")),
-                    None => finding.hint("define one under `agents`, and name it by `agent`"),
-                });
+                report(
+                    findings,
+                    match names().first() {
+                        Some(name) => finding.hint(format!("name one: `agent: {name}`")),
+                        None => finding.hint("define one under `agents`, and name it by `agent`"),
+                    },
+                );
             }
-            Some(agent) if !names.contains(&agent.value.as_str()) => {
+            Some(agent) if !agents.contains_key(agent.value.as_str()) => {
                 let message = format!("agent `{}` is not defined", agent.value);
-                let finding = unknown(codes::UNKNOWN_AGENT, agent, message, &names);
+                let finding = unknown(codes::UNKNOWN_AGENT, agent, message, &names());
                 if !findings.contains(&finding) {
-                    findings.push(finding);
+                    report(findings, finding);
                 }
             }
             Some(_) => {}
@@ -223,6 +254,6 @@ fn without_effect(task: &Task, findings: &mut Vec<Finding>) {
     };
     for key in task.keys.iter().filter(|key| keys.contains(&key.value.as_str())) {
         let message = format!("`{}` has no effect on {kind}", key.value);
-        findings.push(Finding::warning(codes::NO_EFFECT, key.span, message).hint("remove it"));
+        report(findings, Finding::warning(codes::NO_EFFECT, key.span, message).hint("remove it"));
     }
 }

@@ -35,6 +35,15 @@ const VARIABLE: &str = "KAPELL_EXPR_";
 /// Beyond so many edges between two matrices a task that does nothing is put between them.
 const EDGES_BETWEEN: usize = 65_536;
 
+/// The most edges of a plan.
+const EDGES_LIMIT: usize = 20_000_000;
+
+/// The most copies of what is said for all tasks.
+const SHARED_LIMIT: usize = 5_000_000;
+
+/// The longest name of a cell, in characters.
+const NAME_LIMIT: usize = 100;
+
 /// What a workflow file is compiled with.
 pub struct Options<'a> {
     /// Values for `inputs`.
@@ -141,8 +150,10 @@ fn compile_file(
         return None;
     }
     let inputs = inputs(workflow, options, findings);
-    let mut compiler =
-        Compiler { workflow, files, findings, limits: options.limits, builder: PlanBuilder::new() };
+    let ids = (0_u32..).map(AgentId);
+    let agents = workflow.agents.iter().map(|agent| agent.name.value.as_str()).zip(ids).collect();
+    let limits = options.limits;
+    let mut compiler = Compiler { workflow, files, findings, limits, builder: PlanBuilder::new(), agents };
     let plan = compiler.plan();
     let objective = workflow.mission.as_ref().map(|mission| mission.value.clone());
     if findings.iter().any(Finding::is_error) {
@@ -203,6 +214,7 @@ struct Compiler<'a, 'f> {
     findings: &'a mut Vec<Finding>,
     limits: PlanLimits,
     builder: PlanBuilder,
+    agents: HashMap<&'a str, AgentId>,
 }
 
 /// The ids of a task's cells, and of the task that joins them, if there is one.
@@ -222,9 +234,11 @@ impl Compiler<'_, '_> {
             let spec = self.agent(agent);
             self.builder.agent(spec);
         }
+        self.bounded_defaults()?;
         let placed = self.place()?;
         let index: HashMap<&str, usize> =
             self.workflow.tasks.iter().enumerate().map(|(at, task)| (task.name.value.as_str(), at)).collect();
+        self.bounded_edges(&placed, &index)?;
         for (task, place) in self.workflow.tasks.iter().zip(&placed) {
             let definition = self.definition(task);
             let definition = self.builder.define(definition);
@@ -243,6 +257,39 @@ impl Compiler<'_, '_> {
         }
     }
 
+    /// Refuses a file in which what is said for all tasks would fill the memory.
+    fn bounded_defaults(&mut self) -> Option<()> {
+        let (workflow, defaults) = (self.workflow, &self.workflow.defaults);
+        let lists = [&defaults.prepare, &defaults.carry];
+        let lists: usize = lists.into_iter().flatten().map(Vec::len).sum();
+        let cache = defaults.cache.as_ref().map_or(0, Vec::len);
+        let shared = workflow.env.len() + workflow.protect.paths.len() + lists + cache;
+        if shared.saturating_mul(workflow.tasks.len()) <= SHARED_LIMIT {
+            return Some(());
+        }
+        let message = format!("{shared} values for each of {} tasks are too many", workflow.tasks.len());
+        self.findings.push(Finding::error(codes::TOO_MANY_NODES, Span::default(), message));
+        None
+    }
+
+    /// Refuses a file whose cells need too many others.
+    fn bounded_edges(&mut self, placed: &[Placed], index: &HashMap<&str, usize>) -> Option<()> {
+        let mut edges = 0_usize;
+        for (task, own) in self.workflow.tasks.iter().zip(placed) {
+            let others = task.needs.iter().filter_map(|need| index.get(need.value.as_str()));
+            let each: usize = others.map(|at| needed(own, &placed[*at]).len()).sum();
+            edges = edges.saturating_add(each.saturating_mul(own.ids.len()));
+            if edges > EDGES_LIMIT {
+                let message =
+                    format!("with task `{}` there are more than {EDGES_LIMIT} needs", task.name.value);
+                let hint = "put a task that does nothing between many tasks and many others";
+                self.findings.push(Finding::error(codes::TOO_MANY_TASKS, task.name.span, message).hint(hint));
+                return None;
+            }
+        }
+        Some(())
+    }
+
     /// Reports what the plan itself refuses. Reading has found most of it before.
     fn refused(&mut self, error: &PlanError) {
         let code = match error {
@@ -258,10 +305,7 @@ impl Compiler<'_, '_> {
     }
 
     fn agent(&self, agent: &Agent) -> AgentSpec {
-        let position = |name: &Spanned<String>| {
-            let at = self.workflow.agents.iter().position(|agent| agent.name.value == name.value)?;
-            Some(AgentId(u32::try_from(at).ok()?))
-        };
+        let position = |name: &Spanned<String>| self.agents.get(name.value.as_str()).copied();
         let slot = match agent.adapter.value.as_str() {
             "command" | "scripted" | "noop" => Slot::Job,
             "person" => Slot::None,
@@ -359,9 +403,15 @@ impl Compiler<'_, '_> {
             full.clear();
             let _ = write!(full, "{name} (");
             for (at, (_, value)) in values.iter().enumerate() {
+                if full.len() > name.len() + NAME_LIMIT {
+                    break;
+                }
                 full.push_str(if at > 0 { ", " } else { "" });
-                show(value, &mut full);
+                let end = full.len() + 60;
+                show(value, &mut full, end);
             }
+            let end = full.char_indices().nth(NAME_LIMIT + name.len()).map_or(full.len(), |(at, _)| at);
+            full.truncate(end);
             full.push(')');
             if self.builder.find(&full).is_some() {
                 let _ = write!(full, " #{}", number + 1);
@@ -399,11 +449,7 @@ impl Compiler<'_, '_> {
         let own = &task.settings;
         let prompt = matches!(work, CoreWork::Prompt(_));
         let agent = own.agent.as_ref().or(defaults.agent.as_ref().filter(|_| prompt));
-        let position = |agent: &Spanned<String>| {
-            let at = self.workflow.agents.iter().position(|known| known.name.value == agent.value)?;
-            Some(AgentId(u32::try_from(at).ok()?))
-        };
-        let agent = agent.and_then(position);
+        let agent = agent.and_then(|agent| self.agents.get(agent.value.as_str()).copied());
         let accept: Vec<String> =
             task.accept.iter().map(|text| variables.script(text, self.findings)).collect();
         let compensate = task.compensate.as_ref().map(|text| variables.script(text, self.findings));
@@ -529,14 +575,17 @@ fn needs(task: &Task, own: &Placed, placed: &[Placed], index: &HashMap<&str, usi
     let mut needs = Vec::new();
     for need in &task.needs {
         let Some(other) = index.get(need.value.as_str()).map(|at| &placed[*at]) else { continue };
-        match other.join {
-            Some(join) if own.ids.len().saturating_mul(other.ids.len()) > EDGES_BETWEEN => {
-                needs.push(id(join))
-            }
-            _ => needs.extend(other.ids.clone().map(id)),
-        }
+        needs.extend(needed(own, other).map(id));
     }
     needs
+}
+
+/// Returns the ids that each cell of `own` needs of `other`: all its cells, or the task that joins them.
+fn needed(own: &Placed, other: &Placed) -> Range<usize> {
+    match other.join {
+        Some(join) if own.ids.len().saturating_mul(other.ids.len()) > EDGES_BETWEEN => join..join + 1,
+        _ => other.ids.clone(),
+    }
 }
 
 /// Tells whether an expression of `task` reads the task called `name`.
@@ -561,14 +610,40 @@ fn reads(task: &Task, name: &str) -> bool {
     found
 }
 
-/// Writes a value as a part of a task's name: short and on one line.
-fn show(value: &Value, into: &mut String) {
-    let text = match value {
-        Value::Array(_) | Value::Object(_) => serde_json::to_string(value).unwrap_or_default().into(),
-        Value::Null => "null".into(),
-        value => value.text().unwrap_or_default(),
-    };
-    into.extend(text.chars().take(60).map(|c| if c.is_control() { ' ' } else { c }));
+/// Writes a value as a part of a task's name: on one line, and no longer than up to about `end`.
+fn show(value: &Value, into: &mut String, end: usize) {
+    match value {
+        Value::Null => into.push_str("null"),
+        Value::Array(items) => {
+            into.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if into.len() >= end {
+                    break;
+                }
+                into.push_str(if at > 0 { ", " } else { "" });
+                show(item, into, end);
+            }
+            into.push(']');
+        }
+        Value::Object(object) => {
+            into.push('{');
+            for (at, (name, item)) in object.entries().iter().enumerate() {
+                if into.len() >= end {
+                    break;
+                }
+                into.push_str(if at > 0 { ", " } else { "" });
+                into.extend(name.chars().take(60));
+                into.push_str(": ");
+                show(item, into, end);
+            }
+            into.push('}');
+        }
+        value => {
+            let text = value.text().unwrap_or_default();
+            let room = end.saturating_sub(into.len());
+            into.extend(text.chars().take(room).map(|c| if c.is_control() { ' ' } else { c }));
+        }
+    }
 }
 
 /// The variables of a task: its own, those of the mission, and those that stand for expressions in scripts.

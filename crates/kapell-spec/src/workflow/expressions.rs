@@ -1,13 +1,16 @@
 //! What expressions may read where they stand, and whether scripts can hold them.
 
+use std::collections::{HashMap, HashSet};
+
 use kapell_core::expr::{
-    Context, EvalErrorKind, Expr, Function, Literal, Node, NodeKind, Reference, Span as Part, Status, Value,
+    Context, EvalErrorKind, Expr, Fuel, Function, Literal, Node, NodeKind, Reference, Span as Part, Status,
+    Value, evaluate,
 };
 
-use super::{Condition, Task, Text, Work, Workflow};
+use super::{Condition, Spanned, Task, Text, Work, Workflow};
 use crate::{
     codes,
-    finding::{Finding, Span},
+    finding::{Finding, Span, is_full, report},
     shell, suggest,
 };
 
@@ -40,10 +43,27 @@ struct Place<'a> {
 struct Checker<'a> {
     workflow: &'a Workflow,
     findings: &'a mut Vec<Finding>,
+    /// Tasks, inputs and common variables by their names in lower case.
+    tasks: HashMap<String, &'a Task>,
+    inputs: HashSet<String>,
+    env: HashSet<String>,
 }
 
+/// The work that an expression may do while it is checked.
+const FUEL: u64 = 100_000;
+
+/// How many names are looked through for one that was meant.
+const CANDIDATES: usize = 2000;
+
 pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
-    let mut checker = Checker { workflow, findings };
+    let lower = |name: &Spanned<String>| name.value.to_ascii_lowercase();
+    let mut checker = Checker {
+        workflow,
+        findings,
+        tasks: workflow.tasks.iter().map(|task| (lower(&task.name), task)).collect(),
+        inputs: workflow.inputs.iter().map(|input| lower(&input.name)).collect(),
+        env: workflow.env.iter().map(|(name, _)| lower(name)).collect(),
+    };
     let nowhere = Place { task: None, env: false, status: false };
     for (_, text) in &workflow.env {
         checker.text(text, nowhere);
@@ -53,7 +73,7 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
             let span = text.locate(&workflow.source, placeholder.span.range());
             let message = "checks of the whole mission cannot hold expressions";
             let hint = "they run on trees that no task made; put the check into the `accept` of a task";
-            checker.findings.push(Finding::error(codes::NO_EXPRESSIONS, span, message).hint(hint));
+            report(checker.findings, Finding::error(codes::NO_EXPRESSIONS, span, message).hint(hint));
         }
     }
     for task in &workflow.tasks {
@@ -92,6 +112,9 @@ impl Checker<'_> {
     fn text(&mut self, text: &Text, place: Place<'_>) {
         let source = self.workflow.source.clone();
         for placeholder in text.template.placeholders() {
+            if is_full(self.findings) {
+                return;
+            }
             let at = placeholder.at as usize;
             let locate = |part: Part| text.locate(&source, part.start as usize + at..part.end as usize + at);
             self.expr(&placeholder.expr, &locate, place);
@@ -102,10 +125,13 @@ impl Checker<'_> {
     fn script(&mut self, text: &Text) {
         let Err(problems) = shell::compile(&text.template, |_| "KAPELL_EXPR".to_owned()) else { return };
         for problem in problems {
+            if is_full(self.findings) {
+                return;
+            }
             let placeholder = &text.template.placeholders()[problem.placeholder];
             let span = text.locate(&self.workflow.source, placeholder.span.range());
             let message = format!("this expression cannot be passed safely: {}", problem.why);
-            self.findings.push(Finding::error(codes::UNQUOTABLE, span, message).hint(problem.why.hint()));
+            report(self.findings, Finding::error(codes::UNQUOTABLE, span, message).hint(problem.why.hint()));
         }
     }
 
@@ -120,11 +146,12 @@ impl Checker<'_> {
         if matches!(root.kind, NodeKind::Literal(Literal::Bool(_))) || condition.expr.asks_status() {
             return;
         }
-        if let Ok(Some(holds)) = condition.expr.holds(&Blank) {
+        let value = evaluate(root, &Blank, &mut Fuel(FUEL));
+        if let Some(holds) = value.ok().and_then(|value| value.truth()) {
             let message =
                 if holds { "this condition is always true" } else { "this condition is never true" };
             let hint = "write `true` or `false` if that is meant";
-            self.findings.push(Finding::warning(codes::CONSTANT, locate(root.span), message).hint(hint));
+            report(self.findings, Finding::warning(codes::CONSTANT, locate(root.span), message).hint(hint));
         }
     }
 
@@ -137,11 +164,11 @@ impl Checker<'_> {
         if self.findings.len() > before {
             return;
         }
-        if let Err(error) = expr.evaluate(&Blank)
+        if let Err(error) = evaluate(expr.root(), &Blank, &mut Fuel(FUEL))
             && !matches!(error.kind, EvalErrorKind::UnknownName(_) | EvalErrorKind::OutOfFuel)
         {
             let message = format!("this expression always fails: {}", error.kind);
-            self.findings.push(Finding::error(codes::EVALUATION, locate(error.span), message));
+            report(self.findings, Finding::error(codes::EVALUATION, locate(error.span), message));
         }
     }
 
@@ -150,17 +177,17 @@ impl Checker<'_> {
         if function.status().is_some() && !place.status {
             let message = format!("`{}()` can only be asked in `if`", function.name());
             let hint = "the outcome of one task is `tasks.NAME.result`";
-            self.findings.push(Finding::error(codes::NOT_HERE, locate(node.span), message).hint(hint));
+            report(self.findings, Finding::error(codes::NOT_HERE, locate(node.span), message).hint(hint));
         }
         if *function == Function::HashFiles {
             let message = "`hashFiles` is not available here";
             let hint = "compute the hash in a task and read its output";
-            self.findings.push(Finding::error(codes::NOT_HERE, locate(node.span), message).hint(hint));
+            report(self.findings, Finding::error(codes::NOT_HERE, locate(node.span), message).hint(hint));
         }
     }
 
     fn reference(&mut self, reference: &Reference<'_>, locate: &dyn Fn(Part) -> Span, place: Place<'_>) {
-        let Some(((name, span), keys)) = reference.path.split_first() else { return };
+        let Some(((name, part), keys)) = reference.path.split_first() else { return };
         // A step begins with its dot, which is not what is wrong.
         let text = self.workflow.source.text.clone();
         let locate = &|part: Part| {
@@ -168,71 +195,98 @@ impl Checker<'_> {
             let dotted = text.as_bytes().get(span.start as usize) == Some(&b'.') && span.start + 1 < span.end;
             Span { start: span.start + u32::from(dotted), ..span }
         };
-        let (span, key) = (locate(*span), keys.first().map(|(key, span)| (*key, locate(*span))));
+        let key = keys.first().copied();
         match (*name, place.task) {
             ("tasks" | "needs", Some(task)) => self.needed(task, keys, locate),
-            ("matrix", Some(task)) => self.axis(task, span, key),
+            ("matrix", Some(task)) => self.axis(task, *part, key, locate),
             ("tasks" | "needs" | "matrix" | "task", None) => {
                 let message = format!("`{name}` has no value here");
                 let hint = "these variables are for all tasks; put it into the `env` of a task";
-                self.findings.push(Finding::error(codes::NOT_HERE, span, message).hint(hint));
+                report(self.findings, Finding::error(codes::NOT_HERE, locate(*part), message).hint(hint));
             }
             ("env", _) if !place.env => {
                 let hint = "a variable cannot be made from others; use what they are made from";
-                self.findings
-                    .push(Finding::error(codes::NOT_HERE, span, "`env` has no value here").hint(hint));
+                let finding = Finding::error(codes::NOT_HERE, locate(*part), "`env` has no value here");
+                report(self.findings, finding.hint(hint));
             }
-            ("env", task) => {
-                let own = task.iter().flat_map(|task| &task.env);
-                let names: Vec<&str> =
-                    own.chain(&self.workflow.env).map(|(name, _)| name.value.as_str()).collect();
-                self.property(key, "variable", &names, "declare it under `env`");
-                if key.is_none() {
-                    let message = "`env` can only be read by name";
-                    self.findings
-                        .push(Finding::error(codes::NOT_HERE, span, message).hint("write `env.NAME`"));
+            ("env", task) => self.variable(task, *part, key, locate),
+            ("inputs", _) => {
+                if key.is_some_and(|(key, _)| !self.inputs.contains(&key.to_ascii_lowercase())) {
+                    let inputs = self.workflow.inputs.iter().take(CANDIDATES);
+                    let names: Vec<&str> = inputs.map(|input| input.name.value.as_str()).collect();
+                    self.property(key, locate, "input", &names, "declare it under `inputs`");
                 }
             }
-            ("inputs", _) => {
-                let names: Vec<&str> =
-                    self.workflow.inputs.iter().map(|input| input.name.value.as_str()).collect();
-                self.property(key, "input", &names, "declare it under `inputs`");
-            }
-            ("run", _) => self.property(key, "property of the run", &["id", "objective"], ""),
-            ("task", _) => self.property(key, "property of the task", &["name"], ""),
+            ("run", _) => self.property(key, locate, "property of the run", &["id", "objective"], ""),
+            ("task", _) => self.property(key, locate, "property of the task", &["name"], ""),
             (name, _) => {
-                let finding = Finding::error(codes::UNKNOWN_NAME, span, format!("unknown name `{name}`"));
+                let finding =
+                    Finding::error(codes::UNKNOWN_NAME, locate(*part), format!("unknown name `{name}`"));
                 let other =
                     OTHER_NAMES.iter().find(|(other, _)| *other == name).map(|(_, hint)| (*hint).to_owned());
                 let hint = other.or_else(|| suggest::hint(name, NAMES));
-                self.findings.push(match hint {
-                    Some(hint) => finding.hint(hint),
-                    None => finding,
-                });
+                report(
+                    self.findings,
+                    match hint {
+                        Some(hint) => finding.hint(hint),
+                        None => finding,
+                    },
+                );
             }
         }
     }
 
     /// Checks that a key is one of those that there are, without regard to case.
-    fn property(&mut self, key: Option<(&str, Span)>, what: &str, known: &[&str], otherwise: &str) {
-        let Some((key, span)) = key else { return };
-        if known.iter().any(|name| name.eq_ignore_ascii_case(key)) {
+    fn property(
+        &mut self,
+        key: Option<(&str, Part)>,
+        locate: &dyn Fn(Part) -> Span,
+        what: &str,
+        known: &[&str],
+        otherwise: &str,
+    ) {
+        let Some((key, part)) = key else { return };
+        if known.iter().any(|name| name.eq_ignore_ascii_case(key)) || is_full(self.findings) {
             return;
         }
-        let finding = Finding::error(codes::UNKNOWN_PROPERTY, span, format!("unknown {what} `{key}`"));
-        self.findings.push(match suggest::nearest(key, known.iter().copied()) {
-            Some(near) => finding.hint(format!("did you mean `{near}`?")),
-            None if otherwise.is_empty() => finding.hint(suggest::hint(key, known).unwrap_or_default()),
-            None => finding.hint(otherwise),
-        });
+        let finding =
+            Finding::error(codes::UNKNOWN_PROPERTY, locate(part), format!("unknown {what} `{key}`"));
+        report(
+            self.findings,
+            match suggest::nearest(key, known.iter().copied()) {
+                Some(near) => finding.hint(format!("did you mean `{near}`?")),
+                None if otherwise.is_empty() => finding.hint(suggest::hint(key, known).unwrap_or_default()),
+                None => finding.hint(otherwise),
+            },
+        );
     }
 
-    fn axis(&mut self, task: &Task, span: Span, key: Option<(&str, Span)>) {
+    fn variable(
+        &mut self,
+        task: Option<&Task>,
+        part: Part,
+        key: Option<(&str, Part)>,
+        locate: &dyn Fn(Part) -> Span,
+    ) {
+        let Some((name, _)) = key else {
+            let finding = Finding::error(codes::NOT_HERE, locate(part), "`env` can only be read by name");
+            report(self.findings, finding.hint("write `env.NAME`"));
+            return;
+        };
+        if self.env.contains(&name.to_ascii_lowercase()) {
+            return;
+        }
+        let own = task.iter().flat_map(|task| &task.env);
+        let names: Vec<&str> = own.chain(&self.workflow.env).map(|(name, _)| name.value.as_str()).collect();
+        self.property(key, locate, "variable", &names, "declare it under `env`");
+    }
+
+    fn axis(&mut self, task: &Task, part: Part, key: Option<(&str, Part)>, locate: &dyn Fn(Part) -> Span) {
         let Some(matrix) = &task.matrix else {
             // One that could not be read has its finding.
             if !task.keys.iter().any(|key| key.value == "matrix") {
                 let message = format!("task `{}` has no matrix", task.name.value);
-                self.findings.push(Finding::error(codes::NOT_HERE, span, message));
+                report(self.findings, Finding::error(codes::NOT_HERE, locate(part), message));
             }
             return;
         };
@@ -240,51 +294,51 @@ impl Checker<'_> {
         let included =
             matrix.include.iter().flat_map(|entry| entry.value.iter().map(|(name, _)| name.as_str()));
         let known: Vec<&str> = axes.chain(included).collect();
-        self.property(key, "axis", &known, "add it to the `matrix`");
+        self.property(key, locate, "axis", &known, "add it to the `matrix`");
     }
 
     /// Checks `tasks.NAME.outputs.KEY`.
     fn needed(&mut self, task: &Task, keys: &[(&str, Part)], locate: &dyn Fn(Part) -> Span) {
         let Some((name, part)) = keys.first() else { return };
-        let span = locate(*part);
-        let found = self.workflow.tasks.iter().find(|other| other.name.value.eq_ignore_ascii_case(name));
-        let Some(found) = found else {
-            let names: Vec<&str> = self.workflow.tasks.iter().map(|task| task.name.value.as_str()).collect();
-            let finding = Finding::error(codes::UNKNOWN_TASK, span, format!("there is no task `{name}`"));
-            self.findings.push(match suggest::hint(name, &names) {
-                Some(hint) => finding.hint(hint),
-                None => finding,
-            });
+        if is_full(self.findings) {
+            return;
+        }
+        let Some(found) = self.tasks.get(&name.to_ascii_lowercase()).copied() else {
+            let tasks = self.workflow.tasks.iter().take(CANDIDATES);
+            let names: Vec<&str> = tasks.map(|task| task.name.value.as_str()).collect();
+            let finding =
+                Finding::error(codes::UNKNOWN_TASK, locate(*part), format!("there is no task `{name}`"));
+            report(
+                self.findings,
+                match suggest::hint(name, &names) {
+                    Some(hint) => finding.hint(hint),
+                    None => finding,
+                },
+            );
             return;
         };
         if found.name.value == task.name.value {
             let message = format!("task `{name}` reads its own outcome");
-            self.findings.push(Finding::error(codes::NOT_NEEDED, span, message));
+            report(self.findings, Finding::error(codes::NOT_NEEDED, locate(*part), message));
             return;
         }
         if found.name.value != *name {
             let message = format!("task `{name}` is written `{}`", found.name.value);
             let hint = format!("did you mean `{}`?", found.name.value);
-            self.findings.push(Finding::error(codes::UNKNOWN_TASK, span, message).hint(hint));
+            report(self.findings, Finding::error(codes::UNKNOWN_TASK, locate(*part), message).hint(hint));
             return;
         }
         if !task.needs.iter().any(|need| need.value == found.name.value) {
             let message = format!("task `{}` reads `{name}` but does not need it", task.name.value);
             let hint = format!("add it: `needs: [{name}]`");
-            self.findings.push(Finding::error(codes::NOT_NEEDED, span, message).hint(hint));
+            report(self.findings, Finding::error(codes::NOT_NEEDED, locate(*part), message).hint(hint));
             return;
         }
-        let property = keys.get(1).map(|(key, part)| (*key, locate(*part)));
-        self.property(property, "property of a task", &["outputs", "result"], "");
-        let outputs: Vec<&str> = found.outputs.iter().map(|(name, _)| name.value.as_str()).collect();
-        if keys.get(1).is_some_and(|(key, _)| *key == "outputs") && !outputs.is_empty() {
-            let key = keys.get(2).map(|(key, part)| (*key, locate(*part)));
-            self.property(
-                key,
-                "output",
-                &outputs,
-                &format!("task `{name}` does not list it under `outputs`"),
-            );
+        self.property(keys.get(1).copied(), locate, "property of a task", &["outputs", "result"], "");
+        if keys.get(1).is_some_and(|(key, _)| *key == "outputs") && !found.outputs.is_empty() {
+            let outputs: Vec<&str> = found.outputs.iter().map(|(name, _)| name.value.as_str()).collect();
+            let otherwise = format!("task `{name}` does not list it under `outputs`");
+            self.property(keys.get(2).copied(), locate, "output", &outputs, &otherwise);
         }
     }
 }

@@ -10,7 +10,7 @@ use kapell_core::{
 use super::{Spanned, Text, value};
 use crate::{
     codes,
-    finding::{Finding, Source, Span},
+    finding::{Finding, Source, Span, report},
     suggest,
     yaml::{Entry, Node},
 };
@@ -62,7 +62,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn report(&mut self, finding: Finding) {
-        self.findings.push(finding);
+        report(self.findings, finding);
     }
 
     /// Reports that `node` is of the wrong kind.
@@ -370,11 +370,10 @@ impl<'a> Reader<'a> {
         for name in names {
             if let Some(first) = seen.get(&name.value.to_lowercase()) {
                 let message = format!("{what} `{}` and `{}` differ in case only", first.value, name.value);
-                self.findings.push(
-                    Finding::error(codes::NAME_CASE, name.span, message)
-                        .also(first.span, "the other one")
-                        .hint("nothing tells them apart; rename one"),
-                );
+                let finding = Finding::error(codes::NAME_CASE, name.span, message)
+                    .also(first.span, "the other one")
+                    .hint("nothing tells them apart; rename one");
+                report(self.findings, finding);
             } else {
                 seen.insert(name.value.to_lowercase(), name);
             }

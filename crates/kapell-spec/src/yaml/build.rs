@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     codes,
-    finding::{Finding, Span},
+    finding::{Finding, Span, report},
 };
 
 /// Turns character offsets into byte offsets.
@@ -130,7 +130,7 @@ impl Builder<'_> {
                         let span = self.offsets.span(span);
                         let message = "there is more than one document in this file";
                         let hint = "remove the `---` line and what follows, or put it into a file of its own";
-                        self.findings.push(Finding::error(codes::DOCUMENTS, span, message).hint(hint));
+                        self.report(Finding::error(codes::DOCUMENTS, span, message).hint(hint));
                         return Ok(());
                     }
                 }
@@ -170,6 +170,10 @@ impl Builder<'_> {
         }
     }
 
+    fn report(&mut self, finding: Finding) {
+        report(self.findings, finding);
+    }
+
     /// Returns where a scalar stands, without the blanks that a block scalar ends in; an empty one stands right
     /// behind its key.
     fn scalar_span(&self, span: saphyr_parser::Span, style: Style, text: &str) -> Span {
@@ -194,7 +198,7 @@ impl Builder<'_> {
 
     fn syntax(&mut self, error: &ScanError) -> Stop {
         let at = self.offsets.byte(*error.marker());
-        self.findings.push(syntax_finding(self.source, at, error.info()));
+        self.report(syntax_finding(self.source, at, error.info()));
         Stop
     }
 
@@ -212,7 +216,7 @@ impl Builder<'_> {
         } else {
             tag.to_string()
         };
-        self.findings.push(
+        self.report(
             Finding::error(codes::TAG, span, format!("tag `{shown}` is not supported"))
                 .hint("if `!` starts an expression, put the whole of it into quotes or `${{ }}`"),
         );
@@ -224,7 +228,7 @@ impl Builder<'_> {
             return Ok(());
         }
         let message = format!("there are more than {} values", self.limits.nodes);
-        self.findings.push(Finding::error(codes::TOO_MANY_NODES, span, message));
+        self.report(Finding::error(codes::TOO_MANY_NODES, span, message));
         Err(Stop)
     }
 
@@ -232,7 +236,7 @@ impl Builder<'_> {
         let span = self.offsets.span(span);
         if self.open.len() >= self.limits.depth {
             let message = format!("collections are nested more than {} deep", self.limits.depth);
-            self.findings.push(Finding::error(codes::TOO_DEEP, span, message));
+            self.report(Finding::error(codes::TOO_DEEP, span, message));
             return Err(Stop);
         }
         let start = skip_properties(self.source, span.start as usize);
@@ -309,7 +313,7 @@ impl Builder<'_> {
             return Ok(());
         }
         let message = format!("anchors and aliases stand for more than {} values", self.limits.alias_nodes);
-        self.findings.push(Finding::error(codes::TOO_MANY_NODES, span, message));
+        self.report(Finding::error(codes::TOO_MANY_NODES, span, message));
         Err(Stop)
     }
 
@@ -317,12 +321,12 @@ impl Builder<'_> {
         let Some(Anchored { node, nodes, height }) = self.anchors.get(&anchor) else {
             // The anchor stands around its own alias.
             let message = "an alias stands within what it names";
-            self.findings.push(Finding::error(codes::ALIAS, span, message).hint("write it out"));
+            self.report(Finding::error(codes::ALIAS, span, message).hint("write it out"));
             return self.add(Node { alias: Some(span), ..empty(span.start as usize) }, 0);
         };
         if self.open.len() + height > self.limits.depth {
             let message = format!("collections are nested more than {} deep", self.limits.depth);
-            self.findings.push(Finding::error(codes::TOO_DEEP, span, message));
+            self.report(Finding::error(codes::TOO_DEEP, span, message));
             return Err(Stop);
         }
         let (nodes, mut node) = (*nodes, node.clone());
@@ -405,7 +409,7 @@ fn check_key(
     };
     if &*scalar.text == "<<" && !scalar.is_text {
         let message = "merge keys are not supported";
-        findings.push(Finding::error(codes::MERGE_KEY, key.place(), message).hint("write the keys out"));
+        report(findings, Finding::error(codes::MERGE_KEY, key.place(), message).hint("write the keys out"));
         return false;
     }
     let Some(&first) = seen.get(&scalar.text) else {
@@ -416,7 +420,10 @@ fn check_key(
     let place = entries[first].key.place();
     if reported.insert(place.start) {
         let message = format!("key `{}` appears twice", scalar.text);
-        findings.push(Finding::error(codes::DUPLICATE_KEY, key.place(), message).also(place, "first here"));
+        report(
+            findings,
+            Finding::error(codes::DUPLICATE_KEY, key.place(), message).also(place, "first here"),
+        );
     }
     true
 }

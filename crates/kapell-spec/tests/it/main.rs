@@ -1,6 +1,10 @@
 //! Tests of the crate from outside: files in, text out.
 
 mod files;
+mod mutate;
+mod scale;
+mod schema;
+mod shell;
 
 use std::path::{Path, PathBuf};
 
