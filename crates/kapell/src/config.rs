@@ -92,9 +92,9 @@ fn read(path: &Path, whose: Whose) -> Result<Config, Fault> {
 fn to_fault(finding: &Finding, source: &Source) -> Fault {
     let (line, column) = source.position(finding.span.start);
     let place = format!("{}:{line}:{column}", kapell_view::untrusted::visible(&source.name));
-    let mut fault = Fault::new(finding.code, Exit::Usage, finding.message.clone()).at(place);
+    let mut fault = Fault::new(finding.code, Exit::Usage, finding.message.clone())
+        .pictured(place, render(finding, source, false));
     fault.hint.clone_from(&finding.hint);
-    fault.picture = Some(render(finding, source, false));
     fault
 }
 
@@ -102,11 +102,11 @@ fn span(range: Range<usize>) -> Span {
     Span::new(range.start, range.end)
 }
 
-fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Finding> {
+fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().unwrap_or(0..0);
-        Finding::error("K0910", span(at), error.message().to_owned())
-            .hint("settings are lines such as `jobs = 4`")
+        let finding = Finding::error("K0910", span(at), error.message().to_owned());
+        Box::new(finding.hint("settings are lines such as `jobs = 4`"))
     })?;
     let mut config = Config::default();
     // The table is sorted by name; the first fault of the file is told first.
@@ -121,10 +121,10 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Finding> {
             other => {
                 let finding =
                     Finding::error("K0911", span(key.span()), format!("there is no setting `{other}`"));
-                return Err(match suggest::nearest(other, KEYS) {
+                return Err(Box::new(match suggest::nearest(other, KEYS) {
                     Some(near) => finding.hint(format!("did you mean `{near}`?")),
                     None => finding.hint(format!("settings are {}", KEYS.join(", "))),
-                });
+                }));
             }
         }
     }
@@ -135,39 +135,41 @@ fn wrong(value: &Spanned<DeValue<'_>>, message: impl Into<String>) -> Finding {
     Finding::error("K0912", span(value.span()), message)
 }
 
-fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Finding> {
+fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Box<Finding>> {
     value.get_ref().as_str().ok_or_else(|| {
-        wrong(value, format!("`{key}` is a text, not {}", value.get_ref().type_str()))
-            .hint(format!("{key} = \"...\""))
+        let finding = wrong(value, format!("`{key}` is a text, not {}", value.get_ref().type_str()));
+        Box::new(finding.hint(format!("{key} = \"...\"")))
     })
 }
 
-fn number(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Finding> {
+fn number(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Box<Finding>> {
     let parsed = value
         .get_ref()
         .as_integer()
         .and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
     let fits = parsed.filter(|number| (1..=1024).contains(number));
     fits.ok_or_else(|| {
-        wrong(value, format!("`{key}` is a whole number from 1 to 1024")).hint(format!("{key} = 4"))
+        let finding = wrong(value, format!("`{key}` is a whole number from 1 to 1024"));
+        Box::new(finding.hint(format!("{key} = 4")))
     })
 }
 
-fn budget(value: &Spanned<DeValue<'_>>) -> Result<Budget, Finding> {
+fn budget(value: &Spanned<DeValue<'_>>) -> Result<Budget, Box<Finding>> {
     Budget::parse(text(value, "budget")?)
         .map_err(|why| Finding::error("K0913", span(value.span()), why).hint("budget = \"5usd,2M,2h\""))
+        .map_err(Box::new)
 }
 
-fn store(value: &Spanned<DeValue<'_>>, dir: &Path, whose: Whose) -> Result<PathBuf, Finding> {
+fn store(value: &Spanned<DeValue<'_>>, dir: &Path, whose: Whose) -> Result<PathBuf, Box<Finding>> {
     let path = Path::new(text(value, "store")?);
     let stays = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if path.as_os_str().is_empty() {
-        return Err(wrong(value, "`store` is empty").hint("store = \".kapell\""));
+        return Err(Box::new(wrong(value, "`store` is empty").hint("store = \".kapell\"")));
     }
     if whose == Whose::Place && !stays {
-        return Err(wrong(value, "`store` leads out of the directory of this file")
-            .label("only your own settings and KAPELL_STORE can name any directory")
-            .hint("export KAPELL_STORE=DIR"));
+        let finding = wrong(value, "`store` leads out of the directory of this file")
+            .label("only your own settings and KAPELL_STORE can name any directory");
+        return Err(Box::new(finding.hint("export KAPELL_STORE=DIR")));
     }
     Ok(dir.join(path))
 }

@@ -18,30 +18,29 @@ pub struct Fault {
     pub code: &'static str,
     /// What is wrong, in one sentence.
     pub message: String,
-    /// Where: a file with line and column, a run with its task, a decision.
-    pub place: Option<String>,
+    /// Where it is.
+    pub place: Option<Box<Place>>,
     /// Why, from the outside in.
     pub because: Vec<String>,
     /// What can be done.
     pub hint: Option<String>,
     /// How the program ends.
     pub exit: Exit,
-    /// All of that with the lines of the file that it is about, as a person reads it.
+}
+
+/// Where a fault is.
+#[derive(Debug)]
+pub struct Place {
+    /// A file with line and column, a run with its task, a decision.
+    pub at: String,
+    /// The whole fault with the lines of the file that it is about, as a person reads it.
     pub picture: Option<String>,
 }
 
 impl Fault {
     /// Makes a fault.
     pub fn new(code: &'static str, exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            place: None,
-            because: Vec::new(),
-            hint: None,
-            exit,
-            picture: None,
-        }
+        Self { code, message: message.into(), place: None, because: Vec::new(), hint: None, exit }
     }
 
     /// Makes a fault of what a run refused.
@@ -60,7 +59,14 @@ impl Fault {
     /// Adds where it is.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
-        self.place = Some(place.to_string());
+        self.place = Some(Box::new(Place { at: place.to_string(), picture: None }));
+        self
+    }
+
+    /// Adds where it is, and how that looks.
+    #[must_use]
+    pub fn pictured(mut self, at: String, picture: String) -> Self {
+        self.place = Some(Box::new(Place { at, picture: Some(picture) }));
         self
     }
 

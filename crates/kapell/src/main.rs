@@ -91,7 +91,10 @@ fn misused(error: &clap::Error) -> Exit {
 fn report_panics(out: Out) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let text = panic.payload_as_str().unwrap_or("no message");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text =
+            text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         let fault =
             fault::Fault::new("K0999", Exit::Bug, "kapell has a bug").at(place).because(text).hint(format!(
                 "please report it with the output of `kapell doctor`: {}/issues",

@@ -59,10 +59,11 @@ impl Out {
         let _ = if self.json {
             let problem = Problem { error: ProblemText::of(fault) };
             writeln!(stderr, "{}", serde_json::to_string(&problem).unwrap_or_default())
-        } else if let Some(picture) = &fault.picture {
+        } else if let Some(picture) = fault.place.as_ref().and_then(|place| place.picture.as_ref()) {
             write!(stderr, "{picture}")
         } else {
-            let place = fault.place.as_ref().map(|place| format!("\n  where: {place}")).unwrap_or_default();
+            let place =
+                fault.place.as_ref().map(|place| format!("\n  where: {}", place.at)).unwrap_or_default();
             let because = fault.because.iter().map(|why| format!("\n  because: {why}")).collect::<String>();
             let hint =
                 fault.hint.as_ref().map(|hint| format!("\n  {HINT}hint:{HINT:#} {hint}")).unwrap_or_default();
@@ -115,11 +116,11 @@ struct ProblemText {
 
 impl ProblemText {
     fn of(fault: &Fault) -> Self {
-        let Fault { code, message, place, because, hint, exit, picture: _ } = fault;
+        let Fault { code, message, place, because, hint, exit } = fault;
         Self {
             code,
             message: message.clone(),
-            place: place.clone(),
+            place: place.as_ref().map(|place| place.at.clone()),
             because: because.clone(),
             hint: hint.clone(),
             exit: *exit as u8,

@@ -66,7 +66,7 @@ impl Check {
 
     fn of(name: &'static str, fault: Fault) -> Self {
         let why = fault.because.first().map(|why| format!(": {why}")).unwrap_or_default();
-        let place = fault.place.map(|place| format!("{place}: ")).unwrap_or_default();
+        let place = fault.place.map(|place| format!("{}: ", place.at)).unwrap_or_default();
         Self {
             name,
             level: Level::Missing,

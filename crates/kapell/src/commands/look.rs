@@ -151,7 +151,8 @@ pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         Some(name) => vec![runs::find(&store, Some(name))?.run],
         None => runs::unfinished(&store)?.into_iter().map(|head| head.run).collect(),
     };
-    let runs = ids.into_iter().map(|id| load(&store, id)).collect::<Result<Vec<_>, _>>()?;
+    let runs =
+        ids.into_iter().map(|id| load(&store, id).map_err(Fault::from)).collect::<Result<Vec<_>, _>>()?;
     let view = InboxView::new(&runs);
     let (columns, _) = screen();
     match context.out.json {

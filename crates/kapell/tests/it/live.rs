@@ -136,7 +136,7 @@ fn a_run_in_the_background_is_watched() {
     assert_eq!(detached.code, Some(0), "{detached}");
     rig.wait_for("long.begun");
     let run = detached.stdout.trim().to_owned();
-    assert_eq!(rig.runs(), [run.clone()]);
+    assert_eq!(rig.runs(), std::slice::from_ref(&run));
     let watch = rig.start(["watch", &run, "--exit-status"]);
     rig.go("long");
     let watched = watch.end(&rig);

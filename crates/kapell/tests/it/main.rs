@@ -1,6 +1,7 @@
 //! The real program in a scrubbed environment: what it prints, where, and how it ends.
 
 #![expect(unreachable_pub, reason = "nothing of a test can be reached from outside")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod rig; // one repository, one home, and how output is made comparable
 

@@ -135,7 +135,7 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     exit 0
     diff --git a/a/odd.txt b/a/odd.txt
     new file mode 100644
-    index 0000000000000000000000000000000000000000..3b555bb7a593b0f2647403a98f74315b53691900
+    index [HASH]..[HASH]
     --- /dev/null
     +++ b/a/odd.txt
     @@ -0,0 +1 @@
@@ -143,7 +143,7 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     \ No newline at end of file
     diff --git a/note.txt b/note.txt
     new file mode 100644
-    index 0000000000000000000000000000000000000000..0e3f222cf07c1238e6cd4de664266385ceea4f79
+    index [HASH]..[HASH]
     --- /dev/null
     +++ b/note.txt
     @@ -0,0 +1,2 @@
@@ -162,7 +162,7 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     exit 0
     diff --git a/note.txt b/note.txt
     new file mode 100644
-    index 0000000000000000000000000000000000000000..1edfa598b83d758e10013a717d5976eb84bff235
+    index [HASH]..[HASH]
     --- /dev/null
     +++ b/note.txt
     @@ -0,0 +1 @@
