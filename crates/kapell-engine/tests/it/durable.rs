@@ -80,7 +80,9 @@ fn what_comes_together_is_recorded_together() {
     assert_eq!(rig.settle(), Rest::Over);
     // One append to make it and start all, one that all are done.
     assert_eq!(rig.world.journal.disk().appends, 2);
-    assert_eq!(rig.run().version().0, 1 + 50);
+    let rows = rig.world.journal.disk().rows[&RUN].clone();
+    let causes: Vec<_> = rows.iter().map(|row| row.cause.as_str()).collect();
+    assert_eq!(causes, [["create"].as_slice(), &["finish"; 50]].concat());
 }
 
 #[test]

@@ -83,6 +83,13 @@ impl MemoryJournal {
         found
     }
 
+    /// Forgets what has not been let through, and is fast again.
+    pub(crate) fn crash(&self) {
+        let waiting = std::mem::take(&mut self.disk().waiting);
+        drop(waiting);
+        self.disk().slow = false;
+    }
+
     fn write(&self, append: Append, ack: Ack) {
         let outcome = self.try_write(&append);
         let last = append.base.0 + append.rows.len() as u64;

@@ -2,7 +2,7 @@
 //! asked and do as their texts say.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -44,11 +44,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happened, in order, one short line each.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<(String, MemoryJournal)>>>);
 
 impl Log {
     pub(crate) fn say(&self, line: impl Into<String>) {
-        self.0.lock().unwrap().push(line.into());
+        let line = line.into();
+        let trap = self.1.lock().unwrap().take_if(|(trap, _)| *trap == line);
+        if let Some((_, journal)) = trap {
+            journal.disk().slow = true;
+        }
+        self.0.lock().unwrap().push(line);
+    }
+
+    /// From the moment that `line` is said the journal makes nothing durable.
+    pub(crate) fn trap(&self, line: &str, journal: &MemoryJournal) {
+        *self.1.lock().unwrap() = Some((line.to_owned(), journal.clone()));
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
@@ -474,8 +484,4 @@ impl Rig {
 
 pub(crate) fn key(task: u32, attempt: u32) -> AttemptKey {
     AttemptKey { run: RUN, task: TaskId(task), attempt: AttemptNo(attempt), compensates: false }
-}
-
-pub(crate) fn no_cache() -> BTreeMap<String, String> {
-    BTreeMap::new()
 }
