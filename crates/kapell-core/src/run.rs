@@ -1,7 +1,7 @@
 //! The state of a run: what its events fold into.
 //!
-//! Events get in only behind [`Run::decide`] and [`Run::settle`], which made them, or by [`Run::replay`], which
-//! reports the first one that cannot follow as damage.
+//! Events get in only by [`Run::batch`], which decides what they are, or by [`Run::replay`], which reports the first one
+//! that cannot follow as damage.
 
 mod batch;
 mod context;
