@@ -173,7 +173,8 @@ pub struct Host {
     summarise: fn(&Run, Now) -> Option<String>,
     mailbox: Mailbox,
     inputs: Inputs,
-    live: HashMap<RunId, Live>,
+    /// Boxed, as a run is large and a map that grows leaves nearly half of its places free.
+    live: HashMap<RunId, Box<Live>>,
     /// Runs with something in their inbox.
     dirty: BTreeSet<RunId>,
     /// When runs are to be looked at, on the boot clock and by the time of day.
@@ -237,7 +238,7 @@ impl Host {
             true => PlanRef::Kept { digest: self.journal.keep(&text)?, plan: Some(plan) },
             false => PlanRef::Inline(plan),
         };
-        self.live.insert(id, Live::new(Run::new(id), ownership, &*self.clock));
+        self.live.insert(id, Box::new(Live::new(Run::new(id), ownership, &*self.clock)));
         self.put(id, Actor::Engine, Command::Create { mission: Box::new(mission), plan }, None);
         for command in first {
             self.put(id, Actor::Engine, command, None);
@@ -267,7 +268,7 @@ impl Host {
         }
         let mut live = Live::new(run, ownership, &*self.clock);
         live.since_snapshot = folded;
-        self.live.insert(id, live);
+        self.live.insert(id, Box::new(live));
         // A run that is over is opened only to be asked; that needs no record.
         if !over {
             self.put(id, Actor::Engine, Command::Open { epoch }, None);
@@ -293,7 +294,7 @@ impl Host {
         let mut live = Live::new(run, ownership, &*self.clock);
         live.since_snapshot = folded;
         live.only_asked = true;
-        self.live.insert(id, live);
+        self.live.insert(id, Box::new(live));
         Ok(())
     }
 

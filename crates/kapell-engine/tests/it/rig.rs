@@ -354,6 +354,14 @@ impl World {
         Self { journal: MemoryJournal::new(log.clone()), clock, log }
     }
 
+    /// Makes another world with what the journal of this one holds.
+    pub(crate) fn copy(&self) -> Self {
+        let world = Self::new();
+        let rows = self.journal.disk().rows.clone();
+        world.journal.disk().rows = rows;
+        world
+    }
+
     /// Starts a process.
     pub(crate) fn process(&self) -> Rig {
         let (mailbox, inputs) = Mailbox::new();

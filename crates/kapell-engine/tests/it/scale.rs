@@ -60,6 +60,7 @@ fn park(rig: &mut Rig, runs: u64) {
     rig.until(|rig| (0..runs).all(|number| rig.host.rest(run_id(number)) == Rest::Waiting));
 }
 
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> usize {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = text.split(' ').nth(1).unwrap().parse().unwrap();
@@ -67,10 +68,26 @@ fn resident() -> usize {
 }
 
 #[test]
-fn parked_runs_wake_nobody_until_their_time_comes() {
+fn parked_runs_take_little_and_wake_nobody_until_their_time_comes() {
     let mut rig = World::new().process();
     let runs = 10_000;
     park(&mut rig, runs);
+    // Taken over by a process of their own, so that what the rig noted on the way does not count. The first one stays,
+    // so that its memory is not used again.
+    let first = rig;
+    let world = first.world.copy();
+    let mut rig = world.process();
+    let before = resident();
+    for number in 0..runs {
+        rig.host.open(run_id(number)).unwrap();
+    }
+    rig.until(|rig| (0..runs).all(|number| rig.host.rest(run_id(number)) == Rest::Waiting));
+    let each = resident().saturating_sub(before) / usize::try_from(runs).unwrap();
+    println!(
+        "{each} bytes of resident memory for a parked run, with the row that its opening adds to this journal"
+    );
+    assert!(each < 12 << 10, "{each}");
+    drop(first);
     let appends = rig.world.journal.disk().appends;
     let reads = rig.world.clock.reads.load(Ordering::SeqCst);
     // Hours pass; the host looks at the clock, and at no run.
@@ -79,28 +96,8 @@ fn parked_runs_wake_nobody_until_their_time_comes() {
         rig.step();
     }
     let reads = rig.world.clock.reads.load(Ordering::SeqCst) - reads;
-    assert!(reads <= 100 * 4, "the clock was read {reads} times");
+    assert!(reads <= 100 * 3, "the clock was read {reads} times");
     assert_eq!(rig.world.journal.disk().appends, appends);
     rig.world.clock.set_wall(100_000_000);
-    rig.until(|rig| rig.agents.orders.lock().unwrap().len() as u64 == 2 * runs);
-}
-
-/// Resident memory: what the allocator has taken from the system, journal in memory and test rig left out by measuring
-/// runs that are loaded into a host of their own.
-#[test]
-fn a_parked_run_takes_little_memory() {
-    let mut rig = World::new().process();
-    let runs = 10_000;
-    park(&mut rig, runs);
-    let world = rig.world.clone();
-    drop(rig);
-    let mut rig = world.process();
-    let before = resident();
-    for number in 0..runs {
-        rig.host.open(run_id(number)).unwrap();
-    }
-    rig.until(|rig| (0..runs).all(|number| rig.host.rest(run_id(number)) == Rest::Waiting));
-    let each = resident().saturating_sub(before) / usize::try_from(runs).unwrap();
-    println!("{each} bytes of resident memory for each parked run, journal rows in memory included");
-    assert!(each < 16 << 10, "{each}");
+    rig.until(|rig| rig.agents.orders.lock().unwrap().len() as u64 == runs);
 }
