@@ -24,7 +24,7 @@ const PATH: &str = r"^(?!/)(?!~)(?!\.\.(/|$))(?!.*/\.\.(/|$))[^\\]*\S[^\\]*$";
 pub fn schema() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": "https://kapell.dev/schema/workflow.json",
+        "$id": "urn:kapell:schema:workflow",
         "title": "kapell workflow",
         "description": "Tasks that kapell runs. The reference is docs/workflow.md.",
         "type": "object",
