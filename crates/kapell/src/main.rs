@@ -35,6 +35,10 @@ use crate::{
     output::Out,
 };
 
+/// Set for a process that goes on in the background: it leaves the terminal's session, so that closing the terminal
+/// does not end it.
+const IN_BACKGROUND: &str = "KAPELL_IN_BACKGROUND";
+
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     // Supervisors and scripted agents are this program too; they start before anything is loaded.
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
             return scripted::main(&args.collect::<Vec<OsString>>(), surroundings);
         }
         _ => {}
+    }
+    if std::env::var_os(IN_BACKGROUND).is_some() {
+        // It fails only for the leader of a session, which has left already.
+        let _ = rustix::process::setsid();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

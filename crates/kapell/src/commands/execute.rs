@@ -44,7 +44,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
     };
     let mission = complete(&site, loaded.mission)?;
     if args.detach {
-        return detach(context, id, &std::env::args().skip(1).collect::<Vec<_>>());
+        return detach(context, id, true);
     }
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
@@ -88,7 +88,7 @@ struct How {
 fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &How) -> Result<Exit, Fault> {
     if how.detach {
         drop(store);
-        return detach(context, run, &["resume".to_owned(), run.to_string()]);
+        return detach(context, run, false);
     }
     let jobs = runs::mission(&store, run)?.limits.jobs as usize;
     let mut machine = machine(site, store, jobs)?;
@@ -201,21 +201,19 @@ fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
 }
 
 /// Starts this program again in a session of its own, and returns.
-fn detach(context: &Context, run: RunId, args: &[String]) -> Result<Exit, Fault> {
-    let program = std::env::current_exe().map_err(|error| {
-        Fault::new("K0904", Exit::Environment, "the program cannot find itself").because(error)
-    })?;
-    let args = args.iter().filter(|arg| *arg != "--detach");
+fn detach(context: &Context, run: RunId, is_new: bool) -> Result<Exit, Fault> {
+    let lost = |error: std::io::Error| {
+        Fault::new("K0904", Exit::Environment, "the run cannot be started in the background").because(error)
+    };
+    let program = std::env::current_exe().map_err(lost)?;
     let mut command = process::Command::new(program);
-    command.args(args).args(["--quiet", "--no-input"]);
-    if !std::env::args().any(|arg| arg == "resume") && std::env::args().any(|arg| arg == "run") {
+    // The same command line once more: it finds the same file, or the same unfinished run.
+    command.args(std::env::args_os().skip(1).filter(|arg| arg != "--detach")).args(["--quiet", "--no-input"]);
+    if is_new {
         command.args(["--id", &run.to_string()]);
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env("KAPELL_DETACHED", "1");
-    command.spawn().map_err(|error| {
-        Fault::new("K0904", Exit::Environment, "the run cannot be started in the background").because(error)
-    })?;
+    command.env(crate::IN_BACKGROUND, "1").spawn().map_err(lost)?;
     context.out.data(&run.to_string());
     context.out.next(&format!("kapell watch {run}"));
     Ok(Exit::Done)
