@@ -211,6 +211,18 @@ fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, finding
             Some(Work::Scripted(_)) => found.adapter.value == "scripted",
             Some(Work::Gate(..) | Work::Workflow(_) | Work::Noop) => false,
         };
+        let option = match found.adapter.value.as_str() {
+            "command" => "run",
+            "scripted" => "script",
+            _ => "",
+        };
+        let silent = !option.is_empty() && !found.options.iter().any(|(name, _)| name.value == option);
+        if silent && matches!(task.work, Some(Work::Prompt(_))) {
+            let message =
+                format!("agent `{}` uses `{}` but has no `{option}`", agent.value, found.adapter.value);
+            let finding = Finding::error(codes::MISSING_KEY, found.name.span, message);
+            report(findings, finding.also(agent.span, "it is given a prompt here"));
+        }
         if !fits {
             let message = format!("agent `{}` has nothing to do in task `{}`", agent.value, task.name.value);
             let hint = "an agent performs a `prompt`; remove `agent`, or give it a prompt";

@@ -319,12 +319,12 @@ fn outputs(reader: &mut Reader<'_>, node: &Node) -> Vec<(Spanned<String>, Option
 
 fn claim(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<Text> {
     let text = reader.template(node, key)?;
-    if let Some(literal) = text.template.as_literal() {
-        if let Some(why) = value::wrong_path(literal) {
-            let message = format!("claim `{}` {why}", literal.escape_debug());
-            reader.report(Finding::error(codes::PATH, text.span(), message));
-            return None;
-        }
+    if let Some(literal) = text.template.as_literal()
+        && let Some(why) = value::wrong_path(literal)
+    {
+        let message = format!("claim `{}` {why}", literal.escape_debug());
+        reader.report(Finding::error(codes::PATH, text.span(), message));
+        return None;
     }
     Some(text)
 }

@@ -71,6 +71,7 @@ fn the_schema_refuses_what_is_wrong_in_structure() {
     let validator = jsonschema::validator_for(&workflow::schema()).unwrap();
     // Wrong in structure only as far as a schema cannot say it.
     let beyond = [
+        "agents-silent",     // whether an agent is given a prompt
         "claims-bad",        // a claim may hold expressions, so the schema takes any text
         "matrix-expression", // values of a matrix may be anything else
         "top-accept-expression",
