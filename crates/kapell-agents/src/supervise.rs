@@ -4,7 +4,7 @@
 //! sub-reaper in a session of its own, so processes that leave their parent or their session still end up
 //! below it. Its standard input is a socket to kapell: requests come in on it, and its end of file means that
 //! kapell is gone and that the whole tree must end. It writes the [`ExitRecord`] durably before it reports the
-//! end, so that a kapell that was killed meanwhile finds it (see [`recover`]).
+//! end, so that a kapell that was killed meanwhile finds it (see [`recover()`]).
 //!
 //! A supervisor that has finished an attempt, and has made sure that nothing of it is left, takes the next one:
 //! starting a process costs about as much as running a small command, and this saves half of it.

@@ -63,7 +63,7 @@ pub enum Supervision {
     #[default]
     Full,
     /// As a process group below kapell, for trusted, cheap commands. A process that leaves the group survives,
-    /// and so does all of it if kapell is killed, until [`crate::supervise::recover`] finds it by its mark.
+    /// and so does all of it if kapell is killed, until [`crate::supervise::recover()`] finds it by its mark.
     Group,
 }
 
