@@ -61,9 +61,11 @@ impl Agents for Nobody {
 
     fn answer(&self, _key: AttemptKey, _question: u32, _text: &str) {}
 
-    fn recover(&self, _key: AttemptKey) -> Recovered {
+    fn recover(&self, _key: AttemptKey, _since: Instant) -> Recovered {
         Recovered::Lost { message: "nobody is here".to_owned() }
     }
+
+    fn close(&self) {}
 }
 
 fn nowhere<T>() -> Result<T, WorkspaceError> {

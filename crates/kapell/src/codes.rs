@@ -37,6 +37,10 @@ table! {
         "`--set` names an input that the run did not have. A fork takes over the plan of its run, so it can give other values to inputs, not new inputs.";
     "K0512", "Cannot be taken back",
         "What was asked for cannot be undone; the message says what can be done instead. What can be taken back: the last merge, while the target is still where the merge put it, and the files that `kapell init` wrote, while they are unchanged.";
+    "K0513", "Demo that failed",
+        "Something that the demo promises did not come true on this machine. With `--dir DIR` its repository is kept for a look; `kapell -C DIR logs` tells what happened.";
+    "K0514", "Directory that is not empty",
+        "The demo makes a repository of its own and writes over nothing, so it wants a directory that is empty or not there yet.";
     "K0599", "Contradiction within kapell",
         "kapell decided something that its own rules do not allow. Nothing of it was recorded. This is a bug of kapell; the run can be resumed.";
     "K0601", "Journal cannot grow",

@@ -88,7 +88,7 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, Fault> {
 }
 
 fn broken(message: String) -> Fault {
-    Fault::new("K0509", Exit::Bug, "the demo failed").because(message)
+    Fault::new("K0513", Exit::Bug, "the demo failed").because(message)
 }
 
 struct Show<'a> {
@@ -112,7 +112,7 @@ impl Show<'_> {
 
     fn make_repository(&self) -> Result<(), Fault> {
         if fs::read_dir(self.dir).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Fault::new("K0510", Exit::Usage, format!("{} is not empty", self.dir.display()))
+            return Err(Fault::new("K0514", Exit::Usage, format!("{} is not empty", self.dir.display()))
                 .hint("kapell demo --dir NEW-DIRECTORY"));
         }
         for (name, text) in FILES {

@@ -133,7 +133,12 @@ fn output_of(context: &Context, site: &crate::site::Site, run: &Run, name: &str)
     let attempt = kapell_core::id::AttemptNo(run.task(task).map_or(0, |task| task.attempts));
     let key = kapell_engine::port::agents::AttemptKey { run: run.id(), task, attempt, compensates: false };
     let path = site.places()?.attempt(key).join(kapell_agents::supervise::OUTPUT_FILE);
-    let bytes = std::fs::read(&path).map_err(|error| Fault::io(&path, &error))?;
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        // It printed nothing.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Fault::io(&path, &error)),
+    };
     let text = String::from_utf8_lossy(&bytes);
     let lines = text.lines().map(|line| kapell_agents::drivers::escape_untrusted(line).into_owned() + "\n");
     context.out.data(&lines.collect::<String>());
