@@ -86,7 +86,14 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             phase => Err(refused(phase)),
         },
         Command::Resume { limits } => match run.phase() {
-            Phase::Paused(_) => Ok(vec![Event::Resumed { limits: *limits }]),
+            Phase::Paused(why) => {
+                let mut events = vec![Event::Resumed { limits: *limits }];
+                // The move of the ref stays intended: it may have been made all the same.
+                if let (PauseCause::LandingFails { .. }, Some((from, to))) = (why, run.ref_move()) {
+                    events.push(Event::LandingStarted { from, to });
+                }
+                Ok(events)
+            }
             Phase::Active => Err(Rejection::NotPaused),
             phase => Err(refused(phase)),
         },

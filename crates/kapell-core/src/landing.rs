@@ -429,8 +429,9 @@ impl Landing {
     fn blame(&mut self, culprit: usize, blame: Blame) {
         #[cfg(kapell_planted)]
         let culprit = match &self.search {
-            // The first of those that wait, whoever it was.
-            Some(search) if crate::planted::is("wrong_change_blamed") => search.landed.min(culprit),
+            Some(search) if crate::planted::is("wrong_change_blamed") => {
+                (culprit + 1).min(search.entries.len() - 1)
+            }
             _ => culprit,
         };
         if let Some(search) = &mut self.search {
@@ -515,6 +516,8 @@ impl Landing {
             return self.go_on(Stage::Partner { culprit, lo, hi });
         }
         let Some(search) = &self.search else { return };
+        #[cfg(kapell_planted)]
+        let hi = if crate::planted::is("wrong_partner_named") { 1 } else { hi };
         let partner = self.before(search, culprit + 1).nth(hi - 1).map(|entry| entry.task);
         self.blame(culprit, partner.map_or(Blame::Alone, Blame::With));
     }

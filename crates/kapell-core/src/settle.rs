@@ -130,14 +130,16 @@ fn next_event(run: &Run, now: Now) -> Option<Event> {
 }
 
 fn over_limit(run: &Run, now: Now) -> Option<Event> {
+    let (deadline, wall) = (run.deadline(), run.limits().wall);
     #[cfg(kapell_planted)]
-    if crate::planted::is("deadline_ignored") {
-        return None;
-    }
-    if run.deadline().is_some_and(|deadline| now.wall >= deadline) {
+    let (deadline, wall) = (
+        deadline.filter(|_| !crate::planted::is("deadline_ignored")),
+        wall.filter(|_| !crate::planted::is("wall_budget_ignored")),
+    );
+    if deadline.is_some_and(|deadline| now.wall >= deadline) {
         return Some(Event::Paused { why: PauseCause::Deadline });
     }
-    let over = run.limits().wall.is_some_and(|limit| run.busy_at(now.elapsed) >= limit);
+    let over = wall.is_some_and(|limit| run.busy_at(now.elapsed) >= limit);
     over.then_some(Event::Paused { why: PauseCause::Budget(Exceeded::Wall) })
 }
 
@@ -181,6 +183,10 @@ fn condition(run: &Run) -> Option<Event> {
 /// Gives up what has not begun by its deadline.
 fn too_late(run: &Run, now: Now) -> Option<Event> {
     let (_, task) = *run.index().start_by.first().filter(|(at, _)| *at <= now.wall)?;
+    #[cfg(kapell_planted)]
+    if crate::planted::is("deadline_of_a_task_ignored") {
+        return None;
+    }
     Some(Event::AttemptFailed {
         task,
         attempt: AttemptNo(0),

@@ -175,11 +175,8 @@ impl Run {
                     // Who goes on after the deadline wants the run without it.
                     Phase::Paused(PauseCause::Deadline) => self.deadline = None,
                     Phase::Paused(PauseCause::BaseIsRed { .. }) => self.queue(event)?.start_over(),
-                    // What could not be made is wished for again.
-                    Phase::Paused(PauseCause::LandingFails { .. }) => {
-                        self.ref_move = None;
-                        self.queue(event)?.unask();
-                    }
+                    // A probe is wished for again.
+                    Phase::Paused(PauseCause::LandingFails { .. }) => self.queue(event)?.unask(),
                     _ => {}
                 }
                 self.enter(event, Phase::Active)?;
@@ -243,7 +240,9 @@ impl Run {
             Event::LandingStarted { from, to } => match landing.wish() {
                 Wish::Land { from: head, tips } => {
                     let reaches = tips.last().is_some_and(|(_, tip)| tip == to);
-                    self.ref_move.is_none() && head == *from && reaches
+                    // A move that failed is intended once more.
+                    let again = self.ref_move.is_none_or(|under_way| under_way == (*from, *to));
+                    again && head == *from && reaches
                 }
                 _ => false,
             },

@@ -425,6 +425,30 @@ fn what_cannot_be_probed_or_moved_pauses_the_run_and_is_asked_for_again() {
     ");
 }
 
+/// The ref may have moved though it was said that it could not: what is intended stays so, whatever comes of the run.
+#[test]
+fn a_move_that_failed_is_made_again_before_a_failed_saga_is_taken_back() {
+    let mut run = given("mission base saga; a; b").and("00:01 done a change").and("00:02 probe green");
+    assert_snapshot!(run.when("
+        00:03 unlandable
+        00:04 fail b permanent
+        00:05 resume
+        00:06 moved
+    "), @r#"
+    > 00:03 unlandable
+    event  paused why.landing_fails.message="disk full"
+    > 00:04 fail b permanent
+    event  b attempt_failed attempt=1 class=permanent message="it was permanent" then=give_up
+    > 00:05 resume
+    event  resumed
+    event  landing_started from=base to=eac220
+    effect move_ref base..eac220
+    > 00:06 moved
+    event  a landed commit=eac220
+    event  finished outcome=failed
+    "#);
+}
+
 /// Without what landed before it, a change that is red with it may not even merge: then it belongs to the last of that.
 #[test]
 fn a_change_that_cannot_be_tried_alone_is_blamed_with_what_landed_last() {
