@@ -203,19 +203,29 @@ impl Checker {
     }
 
     /// Checks the events of one or more rows that were decided at one time.
-    pub(crate) fn events(&mut self, events: &[Event], at: Wall, elapsed: Elapsed, git: &Git) -> Checked {
+    ///
+    /// `asking` tells whether a probe is out after them.
+    pub(crate) fn events(
+        &mut self,
+        events: &[Event],
+        at: Wall,
+        elapsed: Elapsed,
+        git: &Git,
+        asking: bool,
+    ) -> Checked {
         if self.was_busy {
             self.busy = Millis(self.busy.0 + elapsed.since(self.clock).0);
         }
         self.clock = elapsed;
         events.iter().try_for_each(|event| {
             self.event(event, at, git).map_err(|Violation(what)| Violation(format!("{what}, at {event:?}")))
-        })
+        })?;
+        self.was_busy = asking || self.is_busy();
+        Ok(())
     }
 
     /// Compares the live state with this one.
-    pub(crate) fn compare(&mut self, run: &Run) -> Checked {
-        self.was_busy = self.is_busy() || run.landing().is_some_and(|landing| landing.is_asking());
+    pub(crate) fn compare(&self, run: &Run) -> Checked {
         ensure!(
             run.version() == self.n && run.hash() == self.hash,
             "the state is not at the durable version"
@@ -348,7 +358,9 @@ impl Checker {
             }
             Event::Compensated { task } => self.compensated(*task),
             Event::Paused { why } => {
-                ensure!(self.phase == Phase::Active, "paused while {:?}", self.phase);
+                let fails = matches!(why, PauseCause::LandingFails { .. });
+                let paused = matches!(self.phase, Phase::Paused(_));
+                ensure!(self.phase == Phase::Active || fails && paused, "paused while {:?}", self.phase);
                 self.check_pause(why, at)?;
                 self.phase = Phase::Paused(why.clone());
                 Ok(())

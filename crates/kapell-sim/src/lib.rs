@@ -25,6 +25,8 @@ mod campaign; // many runs
 
 pub use campaign::{CampaignError, Summary, campaign};
 pub use check::Violation;
+#[cfg(kapell_planted)]
+pub use planted::PLANTED;
 pub use report::Report;
 pub use tally::Tally;
 

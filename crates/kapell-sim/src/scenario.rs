@@ -62,6 +62,7 @@ pub(crate) struct Knobs {
     pub(crate) conflict: u32,
     pub(crate) flaky: u32,
     pub(crate) base_is_red: bool,
+    pub(crate) landing_fails: u32,
     pub(crate) doubtful: u32,
     pub(crate) broken_check: u32,
     pub(crate) compensation_fails: u32,
@@ -70,6 +71,8 @@ pub(crate) struct Knobs {
     pub(crate) mute_person: u32,
     pub(crate) wrong_answer: u32,
     pub(crate) window: u64,
+    /// The longest that a sync takes.
+    pub(crate) sync: u64,
     /// For how many steps things may go wrong.
     pub(crate) fault_steps: u64,
 }
@@ -178,6 +181,7 @@ fn draw_knobs(dice: &mut Dice, tasks: u32) -> Knobs {
         clash: some(300, 250),
         conflict: some(300, 250),
         flaky: some(250, 200),
+        landing_fails: some(150, 60),
         doubtful: some(200, 150),
         broken_check: some(150, 100),
         compensation_fails: some(400, 400),
@@ -188,6 +192,7 @@ fn draw_knobs(dice: &mut Dice, tasks: u32) -> Knobs {
     };
     knobs.base_is_red = dice.chance(15);
     knobs.window = *dice.pick(&[0, 0, 0, 2, 20, 100]);
+    knobs.sync = *dice.pick(&[0, 0, 5, 60]);
     knobs.fault_steps = u64::from(tasks) * 3 + 60;
     knobs
 }
@@ -351,6 +356,10 @@ impl Maker<'_> {
         if self.dice.chance(300) {
             facts.claims = self.claims();
             definition.claims = claim_names(facts.claims);
+        }
+        if self.dice.chance(60) {
+            let by = WALL_START.saturating_add_unsigned(self.dice.between(2000, 60_000));
+            definition.deadline = Some(Wall(by));
         }
         definition.compensate = self.dice.chance(400).then(|| "undo".to_owned());
         if self.dice.chance(120) {

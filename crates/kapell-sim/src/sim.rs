@@ -6,12 +6,17 @@ mod open;
 mod people;
 mod processes;
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    sync::Arc,
+};
 
 use kapell_core::{
     command::{Command, Verdict},
+    event::Event,
     id::{AttemptNo, Digest, GateId, Oid, ProbeId, RunId, TaskId},
-    journal::{Actor, Version},
+    journal::{Actor, Row, Version},
     landing::Probed,
     mission::Mission,
     plan::Plan,
@@ -122,11 +127,25 @@ enum Happening {
         failure: Option<String>,
     },
     MergeEnds,
+    /// The disk has synced all decisions up to this one.
+    Synced {
+        upto: Version,
+    },
     Answer {
         gate: GateId,
     },
     Resume,
     Poll,
+}
+
+/// A batch on its way to the disk.
+struct Pending {
+    rows: Vec<Row>,
+    events: Vec<Event>,
+    now: Now,
+    upto: Version,
+    /// Whether a probe is out after it.
+    asking: bool,
 }
 
 struct Entry {
@@ -186,6 +205,8 @@ pub(crate) struct Sim {
     undone: Vec<TaskId>,
     checker: Checker,
     next_fault: Option<DiskFault>,
+    /// Decided, and not yet synced.
+    pending: VecDeque<Pending>,
     /// The process is dead: the run must be opened again.
     down: Option<&'static str>,
     calm: bool,
@@ -244,6 +265,7 @@ impl Sim {
             undone: Vec::new(),
             checker,
             next_fault: None,
+            pending: VecDeque::new(),
             down: None,
             calm: false,
             calm_at,
@@ -269,7 +291,7 @@ impl Sim {
             self.next_fault = Some(*self.dice.pick(&DiskFault::ALL));
         }
         self.begin()?;
-        while self.run.outcome().is_none() || self.down.is_some() {
+        while self.run.outcome().is_none() || self.down.is_some() || !self.pending.is_empty() {
             self.step()?;
         }
         self.epilogue()?;
@@ -342,9 +364,9 @@ impl Sim {
         if commands.is_empty() {
             return Ok(());
         }
-        let before = self.checker.n;
+        let before = self.run.version();
         self.commit(commands)?;
-        if rings && self.checker.n == before && self.down.is_none() {
+        if rings && self.run.version() == before && self.down.is_none() {
             let again = self.wake_at().is_some_and(|at| at <= self.boot);
             ensure!(!again, "a timer rings for ever: {:?} at {:?}", self.run.next_wake(), self.now());
         }
@@ -381,6 +403,7 @@ impl Sim {
             Happening::RefMoved { to } => self.inbox.push((engine, Command::RefMoved { to })),
             Happening::UndoEnds { task, attempt, failure } => self.undo_ends(task, attempt, failure)?,
             Happening::MergeEnds => self.inbox.push((engine, Command::EndMerge { moved: true })),
+            Happening::Synced { upto } => self.synced(upto)?,
             Happening::Answer { gate } => self.answer(gate),
             Happening::Resume => self.resume(),
             Happening::Poll => self.poll(),

@@ -54,6 +54,8 @@ pub(crate) struct Git {
     pub(crate) target: Oid,
     pub(crate) green: HashSet<Oid>,
     pub(crate) base_is_red: bool,
+    /// Somebody mends it in the end; what was red till then has been blamed on no one.
+    pub(crate) base_was_red: bool,
 }
 
 impl Git {
@@ -69,6 +71,7 @@ impl Git {
             target: base,
             green: HashSet::new(),
             base_is_red,
+            base_was_red: base_is_red,
         }
     }
 
@@ -121,6 +124,17 @@ impl Git {
             let made = &self.made[*change as usize];
             made.bad || made.clash.is_some()
         })
+    }
+
+    /// Tells whether two changes are red or in conflict together.
+    pub(crate) fn clash(&self, one: Oid, other: Oid) -> bool {
+        let made = |commit| {
+            let change = self.known.get(&commit).and_then(|at| self.adds.get(at))?;
+            Some(self.made[*change as usize])
+        };
+        let (Some(one), Some(other)) = (made(one), made(other)) else { return false };
+        let opposite = |a: Option<bool>, b: Option<bool>| a.is_some() && a == b.map(|side| !side);
+        opposite(one.clash, other.clash) || opposite(one.conflict, other.conflict)
     }
 
     /// Tells whether the change can be in conflict with another.

@@ -21,6 +21,9 @@ impl Checker {
         ensure!(self.deadline.is_none_or(|deadline| at < deadline), "an attempt starts after the deadline");
         ensure!(!self.wall_spent(), "an attempt starts after the time budget");
         let definition = self.plan.definition(task).clone();
+        let begins = self.at(task).attempts == 0;
+        let late = begins && definition.deadline.is_some_and(|by| by <= at);
+        ensure!(!late, "a task begins after its deadline");
         let due = definition.timeout.map(|length| self.clock.after(length));
         ensure!(*deadline == due, "a strange deadline");
         ensure!(*reserved == definition.reserve, "a strange reservation");
@@ -224,6 +227,13 @@ impl Checker {
                 }
             }
             Stand::Submitted | Stand::Gate(_) => ensure!(spent.is_zero(), "it was paid twice"),
+            Stand::Waiting => {
+                let late = self.plan.definition(task).deadline.is_some_and(|by| by <= at);
+                ensure!(late && self.at(task).attempts == 0, "given up before its deadline");
+                ensure!(*then == Recovery::GiveUp && spent.is_zero(), "what never began is over");
+                self.settle(task, Stand::Failed);
+                return Ok(());
+            }
             Stand::Verified => self.check_blame(task, class, git)?,
             other => return Err(Violation(format!("an attempt fails of a task that is {other:?}"))),
         }
@@ -332,6 +342,11 @@ impl Checker {
                     let due =
                         task.stopping.is_none() && task.deadline.is_some_and(|deadline| deadline <= now);
                     ensure!(!due, "task {at} runs beyond its time");
+                }
+                Stand::Waiting if goes_on && task.attempts == 0 => {
+                    let id = TaskId(u32::try_from(at).unwrap_or(u32::MAX));
+                    let late = self.plan.definition(id).deadline.is_some_and(|by| by <= wall);
+                    ensure!(!late, "task {at} waits beyond its deadline");
                 }
                 Stand::BackingOff(until) if goes_on => {
                     ensure!(until > now, "task {at} sleeps beyond its pause");

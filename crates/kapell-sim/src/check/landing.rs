@@ -6,7 +6,9 @@ use super::{Checked, Checker, FailureClass, Git, Oid, Stand, TaskId, Violation, 
 
 impl Checker {
     pub(super) fn landing_started(&mut self, from: Oid, to: Oid, git: &Git) -> Checked {
-        ensure!(self.ref_move.is_none(), "the integration ref moves twice at once");
+        // One that failed is asked for again.
+        let again = self.ref_move == Some((from, to));
+        ensure!(self.ref_move.is_none() || again, "the integration ref moves twice at once");
         ensure!(from == self.head, "the integration ref is to move from where it is not");
         ensure!(git.green.contains(&to), "a tree is to land that never passed");
         ensure!(!git.is_red(to), "a red tree is to land");
@@ -37,11 +39,16 @@ impl Checker {
         let Some(commit) = self.at(task).commit else { return Ok(()) };
         match blame {
             Blame::Alone => {
-                ensure!(self.flaky || git.base_is_red || git.is_culprit(commit), "a good change is blamed");
+                ensure!(self.flaky || git.base_was_red || git.is_culprit(commit), "a good change is blamed");
             }
             Blame::With(other) => {
-                ensure!(self.flaky || git.has_conflicts(commit), "a change is blamed that clashes with none");
+                let landed = self.at(*other).commit;
                 ensure!(self.at(*other).stand == Stand::Landed, "it is to clash with what has not landed");
+                let clash = landed.is_some_and(|landed| git.clash(commit, landed));
+                ensure!(
+                    self.flaky || git.base_was_red || clash,
+                    "a change is blamed that does not clash with that"
+                );
             }
             Blame::Conflict(_) => ensure!(git.has_conflicts(commit), "a change is in conflict with none"),
         }

@@ -5,9 +5,10 @@ use kapell_core::{
     effect::{Effect, react},
     event::Event,
     journal::{Actor, Row},
+    landing::Landing,
 };
 
-use super::{AttemptNo, DiskFault, Sim, TaskId, Version, log};
+use super::{AttemptNo, DiskFault, Happening, Now, Pending, Sim, TaskId, Version, log};
 use crate::{
     check::{Checked, Violation, ensure},
     disk::Kept,
@@ -36,11 +37,45 @@ impl Sim {
         }
         let fault = self.next_fault.take();
         if let Some(fault) = fault {
+            self.spill(fault)?;
+            let before = before.max(self.checker.n);
             return self.append_faulty(fault, batch.rows, &batch.events, again.unwrap_or_default(), before);
         }
-        self.acknowledge(batch.rows, &batch.events)?;
-        let effects = react(&self.run, &batch.events);
-        self.perform_all(&effects, usize::MAX)
+        let asking = self.run.landing().is_some_and(Landing::is_asking);
+        let upto = self.run.version();
+        self.pending.push_back(Pending { rows: batch.rows, events: batch.events, now, upto, asking });
+        if self.knobs.sync == 0 {
+            return self.synced(upto);
+        }
+        let after = self.dice.between(0, self.knobs.sync);
+        self.soon(after, Happening::Synced { upto });
+        Ok(())
+    }
+
+    /// All decisions up to `upto` are durable: they are checked, and their effects let out. More may have been decided
+    /// since.
+    pub(super) fn synced(&mut self, upto: Version) -> Checked {
+        while self.pending.front().is_some_and(|pending| pending.upto <= upto) {
+            let Some(pending) = self.pending.pop_front() else { break };
+            self.disk.write(pending.rows);
+            self.disk.sync();
+            self.look_at(&pending.events, pending.now, pending.upto, pending.asking)?;
+            let effects = react(&self.run, &pending.events);
+            self.perform_all(&effects, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    /// What is on its way to the disk when a fault strikes is there before it, perhaps not for good.
+    pub(super) fn spill(&mut self, fault: DiskFault) -> Checked {
+        use DiskFault as F;
+        if !matches!(fault, F::CrashBefore | F::CrashTorn | F::CrashUnsynced | F::CrashDurable) {
+            return self.synced(self.run.version());
+        }
+        for pending in std::mem::take(&mut self.pending) {
+            self.disk.write(pending.rows);
+        }
+        Ok(())
     }
 
     /// A result may be adopted only for the attempt that is under way, and only once.
@@ -77,22 +112,26 @@ impl Sim {
     fn acknowledge(&mut self, rows: Vec<Row>, events: &[Event]) -> Checked {
         self.disk.write(rows);
         self.disk.sync();
-        self.look_at(events)
+        let asking = self.run.landing().is_some_and(Landing::is_asking);
+        self.look_at(events, self.now(), self.run.version(), asking)
     }
 
-    /// Checks what has become durable, against the live state.
-    fn look_at(&mut self, events: &[Event]) -> Checked {
+    /// Checks what has become durable, and the live state if nothing was decided since.
+    fn look_at(&mut self, events: &[Event], now: Now, upto: Version, asking: bool) -> Checked {
         let from = self.checker.n.0;
-        for n in from + 1..=self.run.version().0 {
+        for n in from + 1..=upto.0 {
             let Some(row) = self.disk.row(Version(n)) else {
                 return Err(Violation(format!("decision {n} is acknowledged and not on the disk")));
             };
             self.checker.row(row)?;
             self.report.mix(&row.hash.0);
         }
-        let now = self.now();
         self.count(events);
-        self.checker.events(events, now.wall, self.run.clock(), &self.git)?;
+        let clock = self.disk.row(upto).map_or(now.elapsed, |row| row.elapsed);
+        self.checker.events(events, now.wall, clock, &self.git, asking)?;
+        if self.run.version() > upto {
+            return Ok(());
+        }
         self.checker.compare(&self.run)?;
         if self.dice.chance(250) {
             self.checker.nothing_is_due(now.elapsed, now.wall)?;
@@ -139,12 +178,15 @@ impl Sim {
     ) -> Checked {
         log!(self, "fault    {}", fault.name());
         match fault {
-            DiskFault::CrashBefore => {}
-            DiskFault::CrashTorn => self.disk.tear(rows, &mut self.dice),
+            DiskFault::CrashBefore => self.disk.lose_unsynced(&mut self.dice),
+            DiskFault::CrashTorn => {
+                self.disk.lose_unsynced(&mut self.dice);
+                self.disk.tear(rows, &mut self.dice);
+            }
             DiskFault::CrashUnsynced => {
                 self.disk.write(rows);
                 if crate::planted::is("ack_before_sync") {
-                    self.look_at(events)?;
+                    self.look_at(events, self.now(), self.run.version(), false)?;
                 }
                 self.disk.lose_unsynced(&mut self.dice);
             }
@@ -189,6 +231,9 @@ impl Sim {
             return Ok(());
         }
         self.fault(fault.name());
+        if crate::planted::is("failed_append_ignored") {
+            return Ok(());
+        }
         self.reload()?;
         let recovery = match self.run.version() > before {
             true => "reloaded_with_some",

@@ -18,9 +18,19 @@ impl Sim {
                 Ok(())
             }
             Effect::Check { task, attempt } => self.check(*task, *attempt),
+            Effect::Probe(_) if self.dice.chance(self.knobs.landing_fails) => {
+                self.landing_fails();
+                Ok(())
+            }
             Effect::Probe(probe) => {
                 let outcome = self.git.probe(probe, self.knobs.flaky, &mut self.dice);
                 let after = self.dice.between(20, 400);
+                if self.dice.chance(self.knobs.duplicate) {
+                    self.fault("duplicate_answer");
+                    let later = after + self.dice.between(1, 2000);
+                    let (probe, outcome) = (probe.id, outcome.clone());
+                    self.soon(later, Happening::Probed { probe, outcome });
+                }
                 self.soon(after, Happening::Probed { probe: probe.id, outcome });
                 Ok(())
             }
@@ -32,6 +42,14 @@ impl Sim {
                     "the integration ref is to move from {from}, but it is at {}",
                     self.git.head
                 );
+                if self.dice.chance(self.knobs.landing_fails) {
+                    // It may have moved all the same.
+                    if self.dice.chance(500) {
+                        self.git.head = *to;
+                    }
+                    self.landing_fails();
+                    return Ok(());
+                }
                 self.git.head = *to;
                 let after = self.dice.between(1, 50);
                 self.soon(after, Happening::RefMoved { to: *to });
@@ -60,6 +78,14 @@ impl Sim {
                 Ok(())
             }
         }
+    }
+
+    fn landing_fails(&mut self) {
+        self.fault("landing_fails");
+        let after = self.dice.between(1, 100);
+        let command = kapell_core::command::Command::LandingFailed { message: "no such object".to_owned() };
+        let actor = kapell_core::journal::Actor::Engine;
+        self.soon(after, Happening::Says { actor, command: Box::new(command) });
     }
 
     /// Tells whether this process has let the effect out already.
@@ -109,6 +135,9 @@ impl Sim {
         // What was recorded before a crash is reported, not done again.
         let known =
             undo.ended.iter().find(|(ended, _)| *ended == attempt).map(|(_, failure)| failure.clone());
+        if known == Some(None) && crate::planted::is("compensation_redone_on_open") {
+            undo.ended.retain(|(ended, _)| *ended != attempt);
+        }
         let failure = match known {
             Some(failure) => failure,
             None if self.dice.chance(self.knobs.compensation_fails) => {

@@ -9,6 +9,7 @@ use kapell_core::{
     event::{Event, PlanRef, decode},
     id::Digest,
     journal::{Actor, Version},
+    landing::Landing,
     plan::Plan,
     run::Run,
 };
@@ -49,6 +50,10 @@ impl Sim {
         self.next_fault = None;
         self.life += 1;
         self.inbox.clear();
+        for pending in std::mem::take(&mut self.pending) {
+            self.disk.write(pending.rows);
+        }
+        self.disk.lose_unsynced(&mut self.dice);
         for at in 0..self.processes.len() {
             let Some(process) = self.processes[at].as_mut().filter(|process| process.alive) else { continue };
             process.alive = false;
@@ -90,7 +95,8 @@ impl Sim {
                 .map_err(|damage| Violation(format!("cannot be replayed: {damage}")))?;
             if row.n > self.checker.n {
                 self.checker.row(row)?;
-                fresh.push((events, row.at, row.elapsed));
+                let asking = run.landing().is_some_and(Landing::is_asking);
+                fresh.push((events, row.at, row.elapsed, asking));
             }
         }
         self.kept = kept;
@@ -104,9 +110,9 @@ impl Sim {
             run.version() == self.checker.n && run.hash() == self.checker.hash,
             "the past is another than was acknowledged"
         );
-        for (events, at, elapsed) in fresh {
+        for (events, at, elapsed, asking) in fresh {
             self.count(&events);
-            self.checker.events(&events, at, elapsed, &self.git)?;
+            self.checker.events(&events, at, elapsed, &self.git, asking)?;
         }
         if run.is_created() {
             self.checker.compare(&run)?;
@@ -118,7 +124,7 @@ impl Sim {
         let kept = self.disk.snapshot.as_ref()?;
         let row = self.disk.row(kept.n)?;
         let mut fold = kept.fold;
-        if !crate::planted::is("snapshot_of_another_fold") && self.dice.chance(100) {
+        if self.dice.chance(100) {
             fold += 1;
         }
         let at = Run::plan_of_snapshot(&kept.bytes)?;
@@ -128,7 +134,13 @@ impl Sim {
             Event::PlanAdopted { plan: PlanRef::Kept { digest, .. }, .. } => self.plan_of(digest),
             _ => None,
         })?;
-        let run = Run::from_snapshot(fold, &kept.bytes, kept.n, row.hash, plan);
+        let stale = (fold != kept.fold && crate::planted::is("snapshot_of_another_fold"))
+            .then(|| folded_otherwise(&kept.bytes));
+        let (fold, bytes) = match &stale {
+            Some(bytes) => (kept.fold, bytes),
+            None => (fold, &kept.bytes),
+        };
+        let run = Run::from_snapshot(fold, bytes, kept.n, row.hash, plan);
         self.report.faults.add(match run.is_some() {
             true => "opened_by_snapshot",
             false => "foreign_snapshot",
@@ -138,7 +150,9 @@ impl Sim {
 
     /// Forgets what was decided and not made durable; the process and all that it started live on.
     pub(super) fn reload(&mut self) -> Checked {
-        self.disk.recover();
+        if !crate::planted::is("goes_on_after_torn_record") {
+            self.disk.recover();
+        }
         self.run = self.load()?;
         if !self.run.is_created() {
             return Ok(());
@@ -209,9 +223,12 @@ impl Sim {
             };
             *self.report.recoveries.entry((fault, recovery)).or_default() += 1;
             commands.push((Actor::Engine, Command::Finish { task, attempt, exit }));
+            if crate::planted::is("started_again_on_open") {
+                self.perform(&start)?;
+            }
         }
         self.commit(commands)?;
-        if self.down.is_some() {
+        if self.down.is_some() || crate::planted::is("effect_forgotten_on_open") {
             return Ok(());
         }
         for effect in &others {
@@ -224,6 +241,7 @@ impl Sim {
     /// disk is what was seen.
     pub(super) fn epilogue(&mut self) -> Checked {
         ensure!(self.checker.n == self.run.version(), "the end is not durable");
+        self.next_fault = None;
         let person = || Actor::Person("ada".to_owned());
         if self.dice.chance(300) {
             let cancel = (person(), Command::Cancel);
@@ -248,20 +266,32 @@ impl Sim {
         let begin = Command::BeginMerge { target, from, to };
         let engine = || Actor::Engine;
         self.commit(vec![(engine(), begin.clone()), (engine(), begin)])?;
+        self.synced(self.run.version())?;
         if self.dice.chance(300) {
             self.crash("crash");
             self.open()?;
         }
         let moved = self.dice.chance(800);
         self.git.target = if moved { to } else { from };
+        self.synced(self.run.version())?;
         self.commit(vec![(engine(), Command::EndMerge { moved })])?;
+        self.synced(self.run.version())?;
         if self.dice.chance(500) {
             self.commit(vec![(engine(), Command::UndoMerge { to: from })])?;
         }
+        self.synced(self.run.version())?;
         let idle = self.run.merge_under_way().is_none();
         ensure!(idle, "the merge is still under way at decision {}", Version(self.checker.n.0));
         Ok(())
     }
+}
+
+/// The same state as another version of the fold would have put it down.
+fn folded_otherwise(bytes: &[u8]) -> Vec<u8> {
+    let mut state: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let busy = state["busy"].as_u64().unwrap_or(0);
+    state["busy"] = (busy + 7).into();
+    serde_json::to_vec(&state).unwrap_or_default()
 }
 
 pub(super) fn lost() -> Exit {

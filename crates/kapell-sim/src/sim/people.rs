@@ -106,6 +106,11 @@ impl Sim {
         let gates: Vec<GateId> = self.run.open_gates().map(|(gate, _)| gate).collect();
         gates.into_iter().for_each(|gate| self.answer(gate));
         self.resume();
+        if *self.run.phase() == Phase::Cancelling && self.patience > 20_000 {
+            // What could not land is tried again when the run is opened again.
+            self.crash("crash");
+            return self.schedule(self.patience, 0, Happening::Poll);
+        }
         // A run that is parked for years must not keep people busy.
         self.patience = (self.patience * 5 / 4).min(1 << 40);
         self.schedule(self.patience, 0, Happening::Poll);
