@@ -362,7 +362,7 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
         (probing(), Event::LandingStarted { from: oid("base"), to: oid("x") }),
         (probing(), Event::Landed { task, commit: oid("x") }),
         (probing(), Event::SentBack { task, blame: Blame::Alone }),
-        (moving(), Event::LandingStarted { from: oid("base"), to: moving().run.ref_move().unwrap().1 }),
+        (moving(), Event::LandingStarted { from: oid("base"), to: oid("x") }),
         (moving(), Event::Landed { task, commit: oid("x") }),
         (moving(), Event::Landed { task: TaskId(2), commit: moving().run.ref_move().unwrap().1 }),
         (given("a"), Event::LandingStarted { from: oid("base"), to: oid("x") }),
