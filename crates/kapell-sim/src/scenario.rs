@@ -108,6 +108,8 @@ struct Maker<'a> {
     agents: u32,
     has_base: bool,
     tight: bool,
+    /// The definition of all matrix cells, once there is one.
+    cell: Option<DefinitionId>,
 }
 
 impl Scenario {
@@ -116,7 +118,8 @@ impl Scenario {
         let mission = draw_mission(dice, tasks);
         let agents = dice.small(0, 4);
         let tight = mission.limits.usd_micros.is_some() || mission.limits.tokens.is_some();
-        let mut maker = Maker { facts: Vec::new(), agents, has_base: mission.base.is_some(), tight, dice };
+        let mut maker =
+            Maker { facts: Vec::new(), agents, has_base: mission.base.is_some(), tight, cell: None, dice };
         let (plan, revision) = maker.plans(tasks);
         let facts = maker.facts;
         let knobs = draw_knobs(dice, tasks);
@@ -403,9 +406,14 @@ impl Maker<'_> {
     }
 
     fn cell_definition(&mut self, builder: &mut PlanBuilder) -> DefinitionId {
+        if let Some(known) = self.cell {
+            return known;
+        }
         let mut definition = Definition::new(Work::Run("cell".to_owned()));
         definition.claims = vec![template("c${{ matrix.x }}")];
-        self.define(builder, (definition, Facts { cond: Cond::None, claims: 0, claims_cell: true }))
+        let id = self.define(builder, (definition, Facts { cond: Cond::None, claims: 0, claims_cell: true }));
+        self.cell = Some(id);
+        id
     }
 
     fn output_condition(&mut self, builder: &mut PlanBuilder, on: TaskId) -> DefinitionId {

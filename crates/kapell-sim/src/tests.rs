@@ -11,7 +11,10 @@ const ONCE_BROKEN: &[u64] = &[
     147,  // a wait for a provider parked beyond a jump of the clock
     1293, // one owner number used twice
     1578, // a timer of the time budget that rang for ever in a saga that had failed
-    4944, 6534, 15468,
+    4944, 6534, 15468, // the same
+    32, 479, 2233,  // a failed move of the ref forgotten by a resume, in a saga that had failed
+    10228, // a merge begun by a process that was gone
+    30330, // a base that was mended while the blame was sought
 ];
 
 #[test]
