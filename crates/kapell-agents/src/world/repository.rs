@@ -488,7 +488,14 @@ impl Drop for Lane<'_> {
 impl Workspaces for Repository {
     fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError> {
         self.note_stamp(run, base).map_err(|error| failure(&error))?;
-        match self.house.begin_run(&self.user, run, base) {
+        let begun = match self.house.begin_run(&self.user, run, base) {
+            // A child run begins where its parent has landed, and that is in our repository alone.
+            Err(error) if matches!(*error.kind, ErrorKind::MissingObject(_)) => {
+                self.house.create_ref(&git::head_ref(run), base)
+            }
+            begun => begun,
+        };
+        match begun {
             Ok(_) => Ok(()),
             // It has begun, and its integration ref has moved on since.
             Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => Ok(()),

@@ -1,0 +1,139 @@
+//! The user's branch and checkout: moved in one step, or not at all.
+
+use std::fs;
+
+use kapell_agents::world::MergeError;
+use kapell_core::{command::Command, id::Oid, journal::Actor};
+use kapell_engine::{
+    host::Rest,
+    port::workspaces::{MergeOrder, Workspaces},
+};
+
+use crate::{
+    rig::{Rig, key, plan, run_id, script},
+    support::{MAIN, fingerprint, read, write},
+};
+
+fn landed(files: &[(&str, &str)]) -> Rig {
+    let mut rig = Rig::new(&[("a", "1\n")]);
+    let text: String = files.iter().map(|(name, text)| format!("printf '{text}' > {name}; ")).collect();
+    assert_eq!(rig.run(rig.mission(), plan(&[("work", script(&text), &[])])), Rest::Over);
+    rig
+}
+
+fn merge(rig: &mut Rig, from: Oid, to: Oid) -> bool {
+    let begin = Command::BeginMerge { target: MAIN.to_owned(), from, to };
+    rig.host.put(run_id(), Actor::Engine, begin, None);
+    rig.settle(run_id());
+    rig.host.run(run_id()).unwrap().merge().is_some_and(|merge| merge.done)
+}
+
+#[test]
+fn what_landed_gets_into_the_branch_and_its_checkout() {
+    let mut rig = landed(&[("b", "2\\n")]);
+    let head = rig.head();
+    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &[]).unwrap();
+    assert_eq!((proposal.from, proposal.to), (rig.base(), head));
+    assert!(merge(&mut rig, proposal.from, proposal.to));
+    assert_eq!(rig.base(), head);
+    assert_eq!(read(&rig.world.user_dir, "b"), "2\n");
+    assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
+    assert!(matches!(
+        rig.repository.propose_merge(run_id(), MAIN, head, &[]),
+        Err(MergeError::NothingToMerge)
+    ));
+    rig.repository.undo_merge(MAIN, proposal.from, proposal.to).unwrap();
+    assert_eq!(rig.base(), proposal.from);
+    assert!(!rig.world.user_dir.join("b").exists());
+}
+
+#[test]
+fn a_target_that_has_moved_is_merged_first_and_checked() {
+    let mut rig = landed(&[("b", "2\\n")]);
+    let head = rig.head();
+    let tip = rig.world.commit(&[("c", "3\n")], "meanwhile");
+    let accept = ["test -e b -a -e c; echo ran >> $OUT/count".to_owned()];
+    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &accept).unwrap();
+    assert_eq!((proposal.from, rig.out("count").len()), (tip, 1));
+    assert!(merge(&mut rig, proposal.from, proposal.to));
+    assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
+    assert_eq!(
+        (read(&rig.world.user_dir, "b"), read(&rig.world.user_dir, "c")),
+        ("2\n".to_owned(), "3\n".to_owned())
+    );
+    let red = landed(&[("b", "2\\n")]);
+    red.world.commit(&[("c", "3\n")], "meanwhile");
+    let refused = red.repository.propose_merge(run_id(), MAIN, red.head(), &["test ! -e b".to_owned()]);
+    assert!(matches!(refused, Err(MergeError::Red(_))), "{refused:?}");
+    let clash = landed(&[("a", "2\\n")]);
+    clash.world.commit(&[("a", "3\n")], "meanwhile");
+    let refused = clash.repository.propose_merge(run_id(), MAIN, clash.head(), &[]);
+    assert!(matches!(&refused, Err(MergeError::Conflict(paths)) if paths == &["a"]), "{refused:?}");
+}
+
+#[test]
+fn a_working_tree_in_the_way_stops_the_merge_and_says_so() {
+    let mut rig = landed(&[("a", "2\\n")]);
+    let (from, to) = (rig.base(), rig.head());
+    rig.repository.propose_merge(run_id(), MAIN, to, &[]).unwrap();
+    write(&rig.world.user_dir, "a", "mine\n");
+    let refused = rig.repository.propose_merge(run_id(), MAIN, to, &[]);
+    assert!(matches!(refused, Err(MergeError::Git(_))), "{refused:?}");
+    let before = fingerprint(&rig.world.user_dir);
+    // It became so only after the merge was begun: the branch goes back.
+    assert!(!merge(&mut rig, from, to));
+    assert!(
+        rig.host.trouble(run_id()).is_some_and(|why| why.contains("in the way")),
+        "{:?}",
+        rig.host.trouble(run_id())
+    );
+    assert_eq!(rig.base(), from);
+    assert_eq!(read(&rig.world.user_dir, "a"), "mine\n");
+    let changed: Vec<_> =
+        fingerprint(&rig.world.user_dir).into_iter().filter(|line| !before.contains(line)).collect();
+    // The reflog tells of both moves.
+    assert!(
+        changed.iter().all(|line| line.starts_with(".git/logs") || line.starts_with(".git/refs/heads")),
+        "{changed:?}"
+    );
+}
+
+#[test]
+fn a_branch_that_is_elsewhere_is_left_alone() {
+    let mut rig = landed(&[("b", "2\\n")]);
+    let (from, to) = (rig.base(), rig.head());
+    let tip = rig.world.commit(&[("c", "3\n")], "meanwhile");
+    assert!(!merge(&mut rig, from, to));
+    assert_eq!(rig.host.trouble(run_id()), Some("refs/heads/main is no longer where it was"));
+    assert_eq!(rig.base(), tip);
+}
+
+#[test]
+fn a_merge_that_a_crash_cut_short_is_finished() {
+    let mut rig = landed(&[("b", "2\\n")]);
+    let (from, to) = (rig.base(), rig.head());
+    let proposal = rig.repository.propose_merge(run_id(), MAIN, to, &[]).unwrap();
+    assert_eq!(proposal.to, to);
+    // The intent is durable and the ref has moved; the checkout has not.
+    rig.journal.disk().slow = false;
+    rig.world.git(&["update-ref", MAIN, &to.to_string()]);
+    assert!(!rig.world.user_dir.join("b").exists());
+    assert!(merge(&mut rig, from, to));
+    assert_eq!(read(&rig.world.user_dir, "b"), "2\n");
+    assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
+    // Once more changes nothing.
+    let order = MergeOrder { run: run_id(), target: MAIN.to_owned(), from, to };
+    assert!(rig.repository.merge(&order).unwrap());
+}
+
+#[test]
+fn an_integration_ref_that_somebody_moved_is_not_moved() {
+    let rig = landed(&[("b", "2\\n")]);
+    let (from, to) = (rig.base(), rig.head());
+    let other = rig.change(key(5), &[("x", "y\n")]).commit;
+    // There already is well; elsewhere is an error that no second try mends.
+    rig.repository.move_ref(run_id(), from, to).unwrap();
+    let error = rig.repository.move_ref(run_id(), from, other).unwrap_err();
+    assert_eq!(error.class, kapell_core::retry::FailureClass::Permanent, "{error}");
+    assert!(fs::metadata(rig.world.house().dir()).unwrap().is_dir());
+}
