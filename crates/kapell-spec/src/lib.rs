@@ -16,3 +16,5 @@ pub mod yaml; // a tree with byte ranges
 pub mod shell; // expressions in shell text
 
 pub mod workflow; // workflow files, read and compiled
+
+pub mod github; // workflows and actions of GitHub

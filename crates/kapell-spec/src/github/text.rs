@@ -1,0 +1,146 @@
+//! Scalars: names, texts with expressions, conditions.
+
+use kapell_core::expr::{Expr, Template};
+
+use crate::{
+    finding::Span,
+    yaml::{Node, Style},
+};
+
+/// A text without expressions, and where it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Name {
+    /// The text.
+    pub text: Box<str>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Name {
+    pub(super) fn of(node: &Node) -> Option<Self> {
+        let scalar = node.scalar().filter(|scalar| !scalar.is_null())?;
+        Some(Self { text: scalar.text.clone(), span: node.place() })
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A text that may hold expressions, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Text {
+    /// The text, folding and escapes resolved.
+    pub text: Box<str>,
+    /// Where it stands. That of an alias is the alias.
+    pub span: Span,
+    /// How it is written.
+    pub style: Style,
+    /// Whether an alias stands for it, so that it cannot be changed in this place alone.
+    pub aliased: bool,
+}
+
+impl Text {
+    pub(super) fn of(node: &Node) -> Option<Self> {
+        let scalar = node.scalar().filter(|scalar| !scalar.is_null())?;
+        Some(Self {
+            text: scalar.text.clone(),
+            span: node.place(),
+            style: scalar.style,
+            aliased: node.alias.is_some(),
+        })
+    }
+
+    /// Returns the text, if it holds no expression.
+    #[must_use]
+    pub fn literal(&self) -> Option<&str> {
+        (!self.text.contains("${{")).then_some(&*self.text)
+    }
+
+    /// Parses it; `None` if an expression in it is broken.
+    #[must_use]
+    pub fn template(&self) -> Option<Template> {
+        Template::parse(&self.text).ok()
+    }
+
+    /// Tells whether it is written as `word`, whatever the case.
+    #[must_use]
+    pub fn is(&self, word: &str) -> bool {
+        self.text.trim().eq_ignore_ascii_case(word)
+    }
+}
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// An expression, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expression {
+    /// The expression.
+    pub expr: Expr,
+    /// The scalar that it stands in.
+    pub scalar: Span,
+    /// Which `${{` of the scalar it is, from 0; `None` if the scalar is the expression.
+    pub nth: Option<u32>,
+}
+
+impl Expression {
+    /// Finds where it stands in `source`, braces included.
+    #[must_use]
+    pub fn span(&self, source: &str) -> Span {
+        let (Some(nth), Some(raw)) = (self.nth, source.get(self.scalar.range())) else { return self.scalar };
+        let Some((start, _)) = raw.match_indices("${{").nth(nth as usize) else { return self.scalar };
+        let len = raw[start..].find("}}").map_or(raw.len() - start, |len| len + 2);
+        let start = self.scalar.start as usize + start;
+        Span::new(start, start + len)
+    }
+}
+
+/// A condition: `if`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    /// The text, without `${{` and `}}` if they stand around the whole.
+    pub text: Box<str>,
+    /// Where the value stands.
+    pub span: Span,
+    /// The expression; `None` if it is broken, or if there is text around `${{ }}`.
+    pub expr: Option<Expr>,
+    /// Whether there is text around `${{ }}`: a text that is not empty is true.
+    pub mixed: bool,
+}
+
+impl Condition {
+    pub(super) fn of(node: &Node) -> Option<Self> {
+        let scalar = node.scalar().filter(|scalar| !scalar.is_null())?;
+        let whole = scalar.text.trim();
+        let inner = whole.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
+        // Two placeholders one after the other start and end alike.
+        let one = inner.filter(|inner| !inner.contains("${{"));
+        let text = one.unwrap_or(whole).trim();
+        let mixed = one.is_none() && whole.contains("${{");
+        let expr = if mixed { None } else { Expr::parse(text).ok() };
+        Some(Self { text: text.into(), span: node.place(), expr, mixed })
+    }
+
+    /// Tells whether it asks for the status of what went before. Without that, `success()` is meant too.
+    #[must_use]
+    pub fn asks_status(&self) -> bool {
+        match &self.expr {
+            Some(expr) => expr.asks_status(),
+            // What cannot be read is judged by its words.
+            None => {
+                let text = self.text.to_ascii_lowercase();
+                ["always()", "failure()", "cancelled()", "success()"].iter().any(|call| text.contains(call))
+            }
+        }
+    }
+}
