@@ -25,4 +25,6 @@ pub mod progress; // the live display of a run
 
 pub mod report; // what happened, told afterwards
 
+pub mod audit; // what `improve` finds in a repository
+
 pub mod schema; // JSON schemas of all wire types

@@ -18,5 +18,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("summary", of::<crate::summary::RunSummary>()),
         ("log", of::<crate::logs::LogEntry>()),
         ("report", of::<crate::report::Report>()),
+        ("audit", of::<crate::audit::AuditView>()),
+        ("inventory", of::<crate::audit::Inventory>()),
     ]
 }

@@ -1,5 +1,9 @@
 use kapell_core::time::{Millis, Wall};
 use kapell_view::{
+    audit::{
+        AUDIT_VIEW_VERSION, Asset, AssetKind, AuditView, Confidence, Edge, EdgeKind, Edit, Finding, Fix,
+        FixClass, Inventory, Place, Related, Scope, Severity, Strength,
+    },
     forecast::Forecast,
     inbox::InboxView,
     logs::LogReader,
@@ -10,6 +14,61 @@ use kapell_view::{
 use serde_json::{Value, json, to_value};
 
 use crate::world::{START, World, plan, view};
+
+/// An audit with something in every field.
+fn audit() -> AuditView {
+    let place = Place {
+        path: ".github/workflows/ci.yml".to_owned(),
+        line: 3,
+        column: 5,
+        end_line: 3,
+        end_column: 9,
+        start: 20,
+        end: 24,
+    };
+    let asset = Asset {
+        id: 0,
+        kind: AssetKind::Job,
+        name: "test".to_owned(),
+        scope: Scope::Workflow(place.path.clone()),
+        place: place.clone(),
+        hash: "00".repeat(32),
+    };
+    let edge = Edge {
+        from: 0,
+        to: None,
+        name: "lint".to_owned(),
+        kind: EdgeKind::Awaits,
+        strength: Strength::Certain,
+        place: place.clone(),
+    };
+    let related = Related { place: place.clone(), text: "awaited here".to_owned() };
+    let fix = Fix {
+        title: "drop it".to_owned(),
+        class: FixClass::Safe,
+        edits: vec![Edit { place: place.clone(), text: String::new() }],
+    };
+    let finding = Finding {
+        rule: "needs-without-data".to_owned(),
+        severity: Severity::Medium,
+        confidence: Confidence::High,
+        message: "`test` awaits `lint` for nothing".to_owned(),
+        place,
+        related: vec![related.clone()],
+        hint: Some("let them run side by side".to_owned()),
+        fix: Some(fix),
+        saving_seconds: Some(40),
+        explained: None,
+        fingerprint: "0123456789abcdef".to_owned(),
+    };
+    AuditView {
+        version: AUDIT_VIEW_VERSION,
+        inventory: Inventory { assets: vec![asset], edges: vec![edge] },
+        findings: vec![finding],
+        suppressed: 1,
+        unread: vec![related],
+    }
+}
 
 fn samples() -> Vec<(&'static str, Value)> {
     let world = World::to_the_end();
@@ -31,6 +90,8 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("summary", to_value(summary).unwrap()),
         ("report", to_value(world.report()).unwrap()),
         ("report", to_value(early.report()).unwrap()),
+        ("audit", to_value(audit()).unwrap()),
+        ("inventory", to_value(audit().inventory).unwrap()),
     ];
     let mut reader = LogReader::new();
     for (row, events) in &world.rows {

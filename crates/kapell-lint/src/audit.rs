@@ -1,0 +1,21 @@
+//! All rules over one repository.
+
+use kapell_view::audit::Finding;
+
+use crate::{repository::Repository, rule::Report, rules::RULES};
+
+/// Runs the rules that look at this depth. Worst first; the order is the same every time.
+#[must_use]
+pub fn audit(repository: &Repository) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for rule in RULES.iter().copied().filter(|rule| rule.depth <= repository.depth) {
+        let mut report = Report::new(repository, rule);
+        (rule.check)(repository, &mut report);
+        findings.extend(report.into_findings());
+    }
+    findings.sort_by(|a, b| {
+        let rank = |finding: &Finding| (finding.severity, finding.confidence, finding.saving_seconds);
+        rank(b).cmp(&rank(a)).then_with(|| (&a.place, &a.rule).cmp(&(&b.place, &b.rule)))
+    });
+    findings
+}

@@ -1,0 +1,146 @@
+//! The files that were read.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::Place;
+
+/// The number of a file, in the order of paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(u32);
+
+/// A file that was read.
+#[derive(Debug)]
+pub struct File {
+    /// Its path from the top of the repository, with `/`.
+    pub path: Arc<str>,
+    /// Its text. What was no UTF-8 is replaced.
+    pub text: Arc<str>,
+    /// Where its lines start.
+    starts: Vec<u32>,
+}
+
+impl File {
+    fn new(path: &str, text: &str) -> Self {
+        let starts = std::iter::once(0)
+            .chain(text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at as u32 + 1))
+            .collect();
+        Self { path: path.into(), text: text.into(), starts }
+    }
+
+    /// Returns the file's name without its directories.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Returns the line of a byte, from 1.
+    #[must_use]
+    pub fn line(&self, at: u32) -> u32 {
+        self.starts.partition_point(|&start| start <= at) as u32
+    }
+
+    /// Returns the range of bytes of a line, from 1, without its line break. Empty at the end for lines beyond it.
+    #[must_use]
+    pub fn line_span(&self, line: u32) -> Span {
+        let end_of_text = self.text.len();
+        let at = |line: u32| self.starts.get(line as usize).map_or(end_of_text, |&start| start as usize);
+        let (start, end) = (at(line.saturating_sub(1)), at(line));
+        let text = &self.text[start..end];
+        Span::new(start, start + text.trim_end_matches(['\n', '\r']).len())
+    }
+
+    /// Returns a line's text, from 1.
+    #[must_use]
+    pub fn line_text(&self, line: u32) -> &str {
+        &self.text[self.line_span(line).range()]
+    }
+
+    /// Returns a range with its lines and columns.
+    #[must_use]
+    pub fn place(&self, span: Span) -> Place {
+        let (start, end) = (self.floor(span.start), self.floor(span.end.max(span.start)));
+        let (line, column) = self.position(start);
+        let (end_line, end_column) = self.position(end);
+        Place { path: self.path.to_string(), line, column, end_line, end_column, start, end }
+    }
+
+    fn position(&self, at: u32) -> (u32, u32) {
+        let line = self.line(at);
+        let start = self.starts[line as usize - 1];
+        let column = self.text[start as usize..at as usize].chars().count() as u32 + 1;
+        (line, column)
+    }
+
+    /// Moves an offset back to the start of its character, and into the text.
+    fn floor(&self, at: u32) -> u32 {
+        let at = (at as usize).min(self.text.len());
+        (0..=at).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0) as u32
+    }
+}
+
+/// Files by path.
+#[derive(Debug, Default)]
+pub struct Files {
+    files: Vec<File>,
+    by_path: BTreeMap<Arc<str>, FileId>,
+}
+
+impl Files {
+    /// Takes texts by path. Where a path comes twice, the last one holds.
+    pub fn new(texts: impl IntoIterator<Item = (String, String)>) -> Self {
+        let sorted: BTreeMap<String, String> = texts.into_iter().collect();
+        let files: Vec<File> = sorted.iter().map(|(path, text)| File::new(path, text)).collect();
+        let by_path =
+            files.iter().enumerate().map(|(at, file)| (file.path.clone(), FileId(at as u32))).collect();
+        Self { files, by_path }
+    }
+
+    /// Finds a file by its path.
+    #[must_use]
+    pub fn find(&self, path: &str) -> Option<FileId> {
+        self.by_path.get(path).copied()
+    }
+
+    /// Returns all files, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (FileId, &File)> {
+        self.files.iter().enumerate().map(|(at, file)| (FileId(at as u32), file))
+    }
+
+    /// Returns how many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Tells whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+}
+
+impl std::ops::Index<FileId> for Files {
+    type Output = File;
+
+    fn index(&self, id: FileId) -> &File {
+        &self.files[id.0 as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_count_characters_from_one() {
+        let files = Files::new([("b/a.yml".to_owned(), "name: é\r\non: push\n".to_owned())]);
+        let file = &files[files.find("b/a.yml").expect("it was given")];
+        let place = file.place(Span::new(8, 14));
+        assert_eq!((place.line, place.column), (1, 8));
+        let place = file.place(Span::new(10, 12));
+        assert_eq!((place.line, place.column, place.end_column), (2, 1, 3));
+        assert_eq!((file.line_text(1), file.line_text(2), file.line_text(9)), ("name: é", "on: push", ""));
+        assert_eq!(file.name(), "a.yml");
+    }
+}

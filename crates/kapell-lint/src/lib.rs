@@ -1,0 +1,18 @@
+//! How a repository orchestrates its agents and workflows: inventory, faults, safe repairs.
+//!
+//! **Invariant:** knows no network and runs nothing. The same files give the same findings, byte for byte; what a
+//! model cannot know makes a rule silent, never loud.
+//!
+//! The modules stand in the order in which to read them; none imports one below it.
+
+pub mod files; // the files that were read, by path
+
+pub mod discover; // which files of a directory count
+
+pub mod repository; // files and the models built from them
+
+pub mod rule; // what a rule is, and how it reports
+
+pub mod rules; // the rules, one file each, and their registry
+
+pub mod audit; // all rules over one repository

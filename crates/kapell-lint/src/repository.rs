@@ -1,0 +1,32 @@
+//! The files of a repository and the models built from them.
+
+use crate::files::Files;
+
+/// How much is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Depth {
+    /// Only references that can mean nothing else.
+    Quick,
+    /// Likely references too.
+    #[default]
+    Standard,
+    /// Code, cross-system joins and clones too.
+    Deep,
+}
+
+/// What is judged: files, read once, and the models of them that the rules share.
+#[derive(Debug)]
+pub struct Repository {
+    /// The files that count.
+    pub files: Files,
+    /// How much is looked at.
+    pub depth: Depth,
+}
+
+impl Repository {
+    /// Reads the files and builds the models.
+    #[must_use]
+    pub fn new(files: Files, depth: Depth) -> Self {
+        Self { files, depth }
+    }
+}

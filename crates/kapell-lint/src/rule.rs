@@ -1,0 +1,227 @@
+//! What a rule is, and how it reports.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Severity};
+
+use crate::{files::FileId, repository::Repository};
+
+/// A family of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// What makes a run longer than it must be.
+    CriticalPath,
+    /// What can never run.
+    Dead,
+    /// Checks that do not check.
+    Gates,
+    /// Caches that do not help.
+    Cache,
+    /// Work done twice or for nothing.
+    Waste,
+    /// What can hang, race or not be taken back.
+    Safety,
+    /// The same text kept in several places.
+    Reuse,
+    /// Who names and reaches whom among agents.
+    AgentGraph,
+    /// How a command leads its agents.
+    AgentFlow,
+    /// What does not fit between systems.
+    CrossSystem,
+    /// Code that calls models or agents.
+    Code,
+}
+
+/// One of the eight anti-patterns of the summary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AntiPattern {
+    /// Sequential though parallel is possible.
+    Sequential,
+    /// Circular dependency.
+    Circular,
+    /// Shared state without a lock.
+    SharedState,
+    /// Missing timeout or retry.
+    NoTimeout,
+    /// Tight coupling.
+    Coupling,
+    /// Context not shared: fetched or built again.
+    Context,
+    /// No rollback.
+    NoRollback,
+    /// Hardcoded selection.
+    Hardcoded,
+}
+
+/// A focus of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Focus {
+    /// How long it takes and what it costs.
+    Performance,
+    /// What happens when something fails.
+    Resilience,
+    /// Who is in whose way.
+    Conflicts,
+    /// What is kept, where, and for whom.
+    State,
+}
+
+/// A rule.
+pub struct Rule {
+    /// Its name, in kebab-case; part of the interface.
+    pub name: &'static str,
+    /// What it is about, in one line.
+    pub summary: &'static str,
+    /// Its family.
+    pub group: Group,
+    /// The anti-pattern it is evidence of.
+    pub anti_pattern: Option<AntiPattern>,
+    /// What it matters for.
+    pub focus: Focus,
+    /// How bad it is, unless a finding says otherwise.
+    pub severity: Severity,
+    /// How sure it is, unless a finding says otherwise.
+    pub confidence: Confidence,
+    /// The least depth at which it looks.
+    pub depth: crate::repository::Depth,
+    /// Its page: why, before, after, when not.
+    pub page: &'static str,
+    /// Looks at a repository.
+    pub check: fn(&Repository, &mut Report<'_>),
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Where a rule puts what it finds.
+#[derive(Debug)]
+pub struct Report<'a> {
+    repository: &'a Repository,
+    rule: &'static Rule,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Report<'a> {
+    /// Starts the report of a rule.
+    #[must_use]
+    pub fn new(repository: &'a Repository, rule: &'static Rule) -> Self {
+        Self { repository, rule, findings: Vec::new() }
+    }
+
+    /// Adds a finding; what it returns can say more about it.
+    pub fn add(&mut self, file: FileId, span: Span, message: impl Into<String>) -> Draft<'_> {
+        let source = &self.repository.files[file];
+        let at = self.findings.len();
+        let text = source.text.get(span.range()).unwrap_or_default();
+        let fingerprint = fingerprint(self.rule.name, &source.path, text);
+        self.findings.push(Finding {
+            rule: self.rule.name.to_owned(),
+            severity: self.rule.severity,
+            confidence: self.rule.confidence,
+            message: message.into(),
+            place: source.place(span),
+            related: Vec::new(),
+            hint: None,
+            fix: None,
+            saving_seconds: None,
+            explained: None,
+            fingerprint,
+        });
+        Draft { repository: self.repository, finding: &mut self.findings[at] }
+    }
+
+    /// Returns what was found.
+    #[must_use]
+    pub fn into_findings(self) -> Vec<Finding> {
+        self.findings
+    }
+}
+
+/// Returns a name for a finding that stays when lines move: 16 hex digits.
+fn fingerprint(rule: &str, path: &str, text: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [rule, path, text.trim()] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// A finding that is being written.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    repository: &'a Repository,
+    finding: &'a mut Finding,
+}
+
+impl Draft<'_> {
+    fn place(&self, file: FileId, span: Span) -> Place {
+        self.repository.files[file].place(span)
+    }
+
+    /// Says how bad this one is.
+    #[must_use = "chain or drop"]
+    pub fn severity(self, severity: Severity) -> Self {
+        self.finding.severity = severity;
+        self
+    }
+
+    /// Says how sure this one is.
+    #[must_use = "chain or drop"]
+    pub fn confidence(self, confidence: Confidence) -> Self {
+        self.finding.confidence = confidence;
+        self
+    }
+
+    /// Points at another place of the same cause.
+    #[must_use = "chain or drop"]
+    pub fn also(self, file: FileId, span: Span, text: impl Into<String>) -> Self {
+        let place = self.place(file, span);
+        self.finding.related.push(Related { place, text: text.into() });
+        self
+    }
+
+    /// Says what to do about it.
+    #[must_use = "chain or drop"]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.finding.hint = Some(hint.into());
+        self
+    }
+
+    /// Says how much sooner a run would end.
+    #[must_use = "chain or drop"]
+    pub fn saving(self, seconds: u32) -> Self {
+        self.finding.saving_seconds = Some(seconds);
+        self
+    }
+
+    /// Lowers it to a note, for the files say why it is so.
+    #[must_use = "chain or drop"]
+    pub fn explained(self, comment: impl Into<String>) -> Self {
+        self.finding.severity = Severity::Info;
+        self.finding.explained = Some(comment.into());
+        self
+    }
+
+    /// Says how to mend it, by edits of whole ranges of bytes in any files.
+    #[must_use = "chain or drop"]
+    pub fn fix(
+        self,
+        title: impl Into<String>,
+        class: FixClass,
+        edits: impl IntoIterator<Item = (FileId, Span, String)>,
+    ) -> Self {
+        let edits = edits
+            .into_iter()
+            .map(|(file, span, text)| Edit { place: self.place(file, span), text })
+            .collect();
+        self.finding.fix = Some(Fix { title: title.into(), class, edits });
+        self
+    }
+
+    /// Ends the draft.
+    pub fn done(self) {}
+}

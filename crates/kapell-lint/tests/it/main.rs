@@ -1,0 +1,3 @@
+//! Cases of all rules: texts in, places out.
+
+mod cases;

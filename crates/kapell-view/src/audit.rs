@@ -1,0 +1,27 @@
+//! What `improve` finds in a repository: its orchestration assets, who names and awaits whom, and what is wrong there.
+
+mod finding;
+mod inventory;
+
+pub use finding::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Severity};
+pub use inventory::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of [`AuditView`] on the wire.
+pub const AUDIT_VIEW_VERSION: u32 = 1;
+
+/// The result of an audit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditView {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The assets and references that were judged.
+    pub inventory: Inventory,
+    /// What is wrong, worst first.
+    pub findings: Vec<Finding>,
+    /// How many findings a comment or the baseline keeps quiet.
+    pub suppressed: u32,
+    /// Files that could not be read whole, with the reason.
+    pub unread: Vec<Related>,
+}

@@ -1,0 +1,130 @@
+//! The assets that orchestrate, and the references between them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Place;
+
+/// What an asset is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AssetKind {
+    /// A workflow of GitHub Actions.
+    Workflow,
+    /// A job of a workflow.
+    Job,
+    /// A composite or other action of this repository.
+    Action,
+    /// A slash command.
+    Command,
+    /// A skill.
+    Skill,
+    /// An agent definition.
+    Agent,
+    /// A hook of an agent client.
+    Hook,
+    /// Settings of an agent client.
+    Settings,
+    /// A plugin or marketplace manifest.
+    Plugin,
+    /// A dynamic workflow script.
+    Script,
+    /// Instructions that are always read: `CLAUDE.md`, `AGENTS.md`, rules.
+    Memory,
+    /// A workflow file of kapell.
+    Mission,
+    /// A service of a compose file.
+    Service,
+    /// A workload of a Kubernetes manifest.
+    Workload,
+    /// Code that calls models or agents.
+    Code,
+}
+
+/// Where a name is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// In the repository.
+    Repository,
+    /// In the workflow at this path.
+    Workflow(String),
+    /// In the plugin of this name.
+    Plugin(String),
+}
+
+/// An asset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Asset {
+    /// Its number, from 0 in the order of kind, path and place.
+    pub id: u32,
+    /// What it is.
+    pub kind: AssetKind,
+    /// The name by which others call it.
+    pub name: String,
+    /// Where that name is known.
+    pub scope: Scope,
+    /// Where it is defined.
+    pub place: Place,
+    /// The BLAKE3 hash of its text, in hex.
+    pub hash: String,
+}
+
+/// What a reference says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EdgeKind {
+    /// Starts after the other has ended.
+    Awaits,
+    /// Runs the other as a part of itself.
+    Calls,
+    /// Starts the other, and does not wait.
+    Triggers,
+    /// Hands work to the other.
+    Delegates,
+    /// Names the other in its text.
+    Names,
+    /// Includes the other's text.
+    Imports,
+    /// Gives the other data.
+    Feeds,
+}
+
+/// How sure a reference is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strength {
+    /// A bare word.
+    Weak,
+    /// Marked as a name beside words that speak of agents, or in a list of phases.
+    Strong,
+    /// A key or a form that can mean nothing else.
+    Certain,
+}
+
+/// A reference from an asset to a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Edge {
+    /// The asset that refers.
+    pub from: u32,
+    /// The asset that is meant, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<u32>,
+    /// The name that is written.
+    pub name: String,
+    /// What the reference says.
+    pub kind: EdgeKind,
+    /// How sure it is.
+    pub strength: Strength,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// All assets and references of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inventory {
+    /// The assets, by number.
+    pub assets: Vec<Asset>,
+    /// The references, by asset and place.
+    pub edges: Vec<Edge>,
+}
