@@ -31,14 +31,20 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// What the core may use from outside: no more without a decision record.
 const CORE: &[&str] = &["serde", "serde_json", "blake3", "hashbrown", "thiserror"];
 
+/// The model server of the tests. Nobody may import it but tests and chores, for it would end up in the program.
+const MOCK: &str = "kapell-mock";
+
 /// Reads the manifests of all crates of the house.
 pub(super) fn dependencies(tree: &Tree) -> Vec<Complaint> {
     let mut complaints = Vec::new();
     for name in tree.crates() {
+        let path = format!("crates/{name}/Cargo.toml");
         if name == "kapell" {
+            if used(tree.get(&path).unwrap_or_default()).contains(&Ok(MOCK.to_owned())) {
+                complaints.push(Complaint::new(&path, 0, format!("only tests and chores may use {MOCK}")));
+            }
             continue;
         }
-        let path = format!("crates/{name}/Cargo.toml");
         let Some((_, allowed)) = FLOORS.iter().find(|(known, _)| *known == name) else {
             complaints.push(Complaint::new(
                 &path,
@@ -103,6 +109,24 @@ mod tests {
             ],
         );
         assert_eq!(said, "crates/kapell-view/Cargo.toml: kapell-view must not know kapell-store");
+    }
+
+    #[test]
+    fn the_mock_is_for_tests_and_chores() {
+        let said = said(
+            dependencies,
+            &[
+                ("crates/kapell/Cargo.toml", "[dependencies]\nkapell-mock.workspace = true"),
+                ("crates/kapell-agents/Cargo.toml", "[dev-dependencies]\nkapell-mock.workspace = true"),
+                ("crates/kapell-view/Cargo.toml", "[dependencies]\nkapell-mock.workspace = true"),
+                ("xtask/Cargo.toml", "[dependencies]\nkapell-mock.workspace = true"),
+            ],
+        );
+        assert_eq!(
+            said,
+            "crates/kapell/Cargo.toml: only tests and chores may use kapell-mock\n\
+             crates/kapell-view/Cargo.toml: kapell-view must not know kapell-mock"
+        );
     }
 
     #[test]
