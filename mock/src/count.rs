@@ -23,6 +23,8 @@ pub struct Count {
     pub last_ms: u64,
     /// When the first one came that was refused with status 429.
     pub first_429_ms: Option<u64>,
+    /// The tools that the last one offered.
+    pub tools: Vec<String>,
 }
 
 /// The counts by marker.

@@ -74,6 +74,7 @@ impl State {
         });
         let reply = reply(talk, scenario.as_ref(), number, request_bytes);
         count.note(fault.as_ref(), &reply);
+        count.tools.clone_from(&talk.tools);
         Answer { reply, fault }
     }
 }

@@ -1,4 +1,5 @@
 //! The mock, asked as clients ask.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::{Read, Write},
