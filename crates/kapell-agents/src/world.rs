@@ -2,6 +2,7 @@
 
 mod agents; // attempts, performed by the crew
 mod checks; // acceptance commands, run under supervision
+mod contained; // which attempts are contained, and how
 mod plain; // outside a repository: tasks work in place
 mod repository; // in a repository: clones, captures, landing, merge
 
@@ -9,6 +10,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 pub use self::{
     agents::{CrewAgents, Program},
+    contained::{ContainError, Keeper},
     plain::Plain,
     repository::{MergeError, MergeProposal, Repository, RepositoryConfig},
 };

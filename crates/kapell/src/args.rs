@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kapell_agents::contain::{Level, Network};
 
 /// Runs teams of coding agents: durable, parallel, reviewable, undoable.
 #[derive(Debug, Parser)]
@@ -133,6 +134,9 @@ pub struct RunArgs {
     /// Merges what landed into the target once all is well.
     #[arg(long)]
     pub merge: bool,
+    /// How agents are contained.
+    #[command(flatten)]
+    pub contain: ContainArgs,
     /// Goes on in the background.
     #[arg(long)]
     pub detach: bool,
@@ -145,6 +149,20 @@ pub struct RunArgs {
     /// The id that the run gets, when it was announced already.
     #[arg(long, hide = true)]
     pub id: Option<String>,
+}
+
+/// How agents are contained.
+#[derive(Debug, Args)]
+pub struct ContainArgs {
+    /// The level of containment for agents: required (or 3), 2, 1, 0; the highest that works here if not given.
+    #[arg(long, value_name = "LEVEL")]
+    pub sandbox: Option<Level>,
+    /// What agents can reach: none, model-only, open; the strictest that the level holds if not given.
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<Network>,
+    /// Accepts that agents run with no containment at all; needed for `--sandbox 0`.
+    #[arg(long)]
+    pub i_accept_level_0: bool,
 }
 
 /// Arguments of `plan`.
@@ -311,6 +329,9 @@ pub struct ResumeArgs {
     /// Merges what landed into the target once all is well.
     #[arg(long)]
     pub merge: bool,
+    /// How agents are contained.
+    #[command(flatten)]
+    pub contain: ContainArgs,
     /// Goes on in the background.
     #[arg(long)]
     pub detach: bool,

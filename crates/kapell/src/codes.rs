@@ -83,6 +83,16 @@ table! {
         "`kapell task` speaks for an agent that kapell runs. It needs the variables that kapell gives to it, such as `KAPELL_SOCKET`.";
     "K0803", "Task not understood, or refused",
         "kapell did not take what an agent said by `kapell task`.";
+    "K0810", "Containment level that does not work here",
+        "A level was asked for that this machine does not have; it was tried, and the message says what came of it. Nothing was started at a lower one. Level 3 needs bubblewrap and user namespaces, level 2 Landlock (Linux 6.2 or newer). `kapell doctor` shows which levels work.";
+    "K0811", "Network that cannot be enforced",
+        "The containment level cannot hold the network that was asked for whatever an agent does, so it is refused rather than approximated. Only level 3 holds `none` and `model-only`; `model-only` needs kapell's model proxy; no level holds a list of hosts.";
+    "K0812", "Level 0 that was not accepted",
+        "At level 0 an agent runs as you, with your HOME, and what leaves its process group outlives it. That needs a word of yours on the command line, `--i-accept-level-0`, each time.";
+    "K0813", "File that asks for less containment",
+        "A workflow or a `kapell.toml` found in a repository asks for a lower level or a wider network than holds without it. Such a file can come from anybody, so it can only ask for more. If you want what it asks for, say so on the command line (`--sandbox`, `--network`) or in your own settings.";
+    "K0814", "Setting of containment not understood",
+        "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only` or `open`.";
     "K0900", "File or directory cannot be used",
         "The operating system refused access to a file or directory, for the reason given.";
     "K0901", "No home directory",
@@ -150,10 +160,13 @@ mod tests {
         }
     }
 
-    /// Returns every `"K0123"` of the sources of this crate, tests of codes aside.
+    /// Returns every `"K0123"` of the sources of this crate, and of the one that meets the machine; tests of codes
+    /// aside.
     fn used() -> BTreeSet<String> {
         let mut texts = Vec::new();
-        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut texts);
+        for dir in ["src", "../kapell-agents/src"] {
+            sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(dir), &mut texts);
+        }
         let pieces = texts.iter().flat_map(|text| text.split('"'));
         let is_code = |piece: &&str| {
             piece.len() == 5 && piece.starts_with('K') && piece[1..].bytes().all(|byte| byte.is_ascii_digit())

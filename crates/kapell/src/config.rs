@@ -7,8 +7,10 @@ use std::{
     fs, io,
     ops::Range,
     path::{Component, Path, PathBuf},
+    str::FromStr,
 };
 
+use kapell_agents::contain::{UnknownSetting, Wish};
 use kapell_spec::{
     finding::{Finding, Source, Span, render},
     suggest,
@@ -26,7 +28,7 @@ pub const FILE: &str = "kapell.toml";
 /// Files larger than this are not settings.
 const BYTES_MAX: u64 = 1 << 20;
 
-const KEYS: [&str; 4] = ["store", "agents", "jobs", "budget"];
+const KEYS: [&str; 6] = ["store", "agents", "jobs", "budget", "sandbox", "network"];
 
 /// Settings; what nobody set is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +41,10 @@ pub struct Config {
     pub jobs: Option<u32>,
     /// The limits of runs whose file and command line give none.
     pub budget: Option<Budget>,
+    /// Containment as the user's own file grants it.
+    pub granted: Wish,
+    /// Containment as a file found by walking up asks for it: it can ask for more, never for less.
+    pub asked: Wish,
 }
 
 /// Whose file it is.
@@ -73,6 +79,8 @@ impl Config {
             agents: self.agents.or(other.agents),
             jobs: self.jobs.or(other.jobs),
             budget: self.budget.or(other.budget),
+            granted: self.granted.and(other.granted),
+            asked: self.asked.and(other.asked),
         }
     }
 }
@@ -118,6 +126,8 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "agents" => config.agents = Some(number(value, "agents")?),
             "jobs" => config.jobs = Some(number(value, "jobs")?),
             "budget" => config.budget = Some(budget(value)?),
+            "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
+            "network" => wish(&mut config, whose).network = Some(named(value, "network")?),
             other => {
                 let finding =
                     Finding::error("K0911", span(key.span()), format!("there is no setting `{other}`"));
@@ -129,6 +139,33 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
         }
     }
     Ok(config)
+}
+
+/// The part of containment that a file can set.
+fn wish(config: &mut Config, whose: Whose) -> &mut Wish {
+    match whose {
+        Whose::Place => &mut config.asked,
+        Whose::User => &mut config.granted,
+    }
+}
+
+/// Reads one of several names, which may look like a number.
+fn named<T: FromStr<Err = UnknownSetting>>(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+) -> Result<T, Box<Finding>> {
+    let number = value.get_ref().as_integer().map(|number| number.as_str());
+    let text = match number {
+        Some(number) => number,
+        None => text(value, key)?,
+    };
+    text.parse().map_err(|error: UnknownSetting| {
+        Box::new(wrong(value, error.to_string()).hint(format!("{key} = \"{}\"", first(error.known))))
+    })
+}
+
+fn first(list: &str) -> &str {
+    list.split(',').next().unwrap_or(list)
 }
 
 fn wrong(value: &Spanned<DeValue<'_>>, message: impl Into<String>) -> Finding {
@@ -176,6 +213,8 @@ fn store(value: &Spanned<DeValue<'_>>, dir: &Path, whose: Whose) -> Result<PathB
 
 #[cfg(test)]
 mod tests {
+    use kapell_agents::contain::{Level, Network};
+
     use super::*;
 
     fn check(text: &str) -> String {
@@ -206,10 +245,17 @@ mod tests {
     fn faults_are_pointed_at() {
         for (text, expected) in [
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
-            ("x = 4", "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, budget)"),
+            (
+                "x = 4",
+                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, budget, sandbox, network)",
+            ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 99999999999999999999", "K0912 7..27 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
+            (
+                "network = \"closed\"",
+                "K0912 10..18 `closed` is no network: it is one of none, model-only, open (network = \"none\")",
+            ),
             ("store = 1", "K0912 8..9 `store` is a text, not integer (store = \"...\")"),
             ("store = \"\"", "K0912 8..10 `store` is empty (store = \".kapell\")"),
             (
@@ -230,6 +276,15 @@ mod tests {
             assert!(check(&text).starts_with("K0912"), "{path}");
             assert!(parse(&text, Path::new("/home"), Whose::User).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_of_the_place_asks_and_the_users_own_grants() {
+        let text = "sandbox = 3\nnetwork = \"none\"";
+        let wish = Wish { level: Some(Level::Namespaces), network: Some(Network::Nothing) };
+        let of = |whose| parse(text, Path::new("/repo"), whose).unwrap();
+        assert_eq!((of(Whose::Place).asked, of(Whose::Place).granted), (wish, Wish::default()));
+        assert_eq!((of(Whose::User).asked, of(Whose::User).granted), (Wish::default(), wish));
     }
 
     #[test]

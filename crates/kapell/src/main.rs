@@ -11,6 +11,7 @@ mod clock;
 mod codes;
 mod commands;
 mod config;
+mod containment;
 mod exit;
 mod fault;
 mod forecast;
@@ -23,11 +24,12 @@ mod workflow;
 
 use std::{
     ffi::{OsStr, OsString},
+    io::Write,
     process::ExitCode,
 };
 
 use clap::Parser;
-use kapell_agents::drivers::scripted;
+use kapell_agents::{contain, drivers::scripted};
 
 use crate::{
     args::{Cli, Color},
@@ -45,6 +47,13 @@ fn main() -> ExitCode {
     match args.nth(1).as_deref().and_then(OsStr::to_str) {
         Some(kapell_agents::supervise::ARGUMENT) => {
             return kapell_agents::supervise::main(&args.collect::<Vec<OsString>>());
+        }
+        Some(contain::ARGUMENT) => {
+            return contain::main(&args.collect::<Vec<OsString>>()).unwrap_or_else(|why| {
+                // The attempt's output: nobody else is there to be told.
+                let _ = writeln!(std::io::stderr(), "{why}");
+                ExitCode::from(126)
+            });
         }
         Some(scripted::ARGUMENT) => {
             let env = |name: &str| std::env::var_os(name);

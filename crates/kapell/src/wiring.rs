@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use kapell_agents::{
     git::{Git, House, HouseOptions, Identity},
     workspace::Pool,
-    world::{CrewAgents, Plain, Program, Repository, RepositoryConfig},
+    world::{CrewAgents, Keeper, Plain, Program, Repository, RepositoryConfig},
 };
 use kapell_core::{run::Run, time::Now};
 use kapell_engine::{
@@ -24,6 +24,7 @@ use kapell_view::summary;
 
 use crate::{
     clock::MachineClock,
+    containment,
     exit::Exit,
     fault::Fault,
     site::{self, Site},
@@ -38,6 +39,8 @@ pub struct Machine {
     pub host: Host,
     /// The journal.
     pub store: Arc<Store>,
+    /// How attempts are contained.
+    pub keeper: Arc<Keeper>,
     /// The repository's workspaces, if there is a repository.
     pub repository: Option<Arc<Repository>>,
     /// The way to this process for other terminals; closed with it.
@@ -72,7 +75,8 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
         CrewAgents::open(Program(program()), places.clone(), jobs, Some(desk), sink).map_err(|error| {
             Fault::new("K0801", Exit::Environment, "attempts cannot be started").because(error)
         })?;
-    let agents = Arc::new(agents);
+    let keeper = containment::keeper(site)?;
+    let agents = Arc::new(agents.contained_by(keeper.clone()));
     let repository = match (open_house(site)?, &site.repo) {
         (Some(house), Some(user)) => {
             let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
@@ -103,11 +107,11 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
         summarise,
     };
     let host = Host::new(config, mailbox, inputs);
-    Ok(Machine { host, store, repository, _control: control })
+    Ok(Machine { host, store, keeper, repository, _control: control })
 }
 
 /// The program itself, for supervisors: the file that runs, even if another has taken its name since.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let link = PathBuf::from("/proc/self/exe");
     if link.exists() { link } else { std::env::current_exe().unwrap_or_else(|_| "kapell".into()) }
 }

@@ -202,6 +202,9 @@ impl Crew {
             spec.env.push((protocol::SOCKET.into(), socket.into()));
             spec.env.push((protocol::TOKEN.into(), token.into()));
         }
+        if let Some(contained) = &job.contained {
+            contained.wrap(&mut spec).map_err(|source| CrewError::Directory { key, source })?;
+        }
         match job.supervision {
             Supervision::Group => self.start_group(key, &spec),
             Supervision::Full => {

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::{protocol::outputs::Outputs, supervise::Limits};
+use crate::{contain::Contained, protocol::outputs::Outputs, supervise::Limits};
 
 /// Variables that an agent gets from kapell's own environment, if they are set there. No other one is passed on
 /// unless it is asked for by name.
@@ -84,6 +84,8 @@ pub struct Job {
     pub supervision: Supervision,
     /// Its limits.
     pub limits: Limits,
+    /// How it is contained; if `None`, only its processes are held.
+    pub contained: Option<Contained>,
     /// Whether its exit record is forced to disk (see [`crate::supervise::Spec::durable`]).
     pub durable: bool,
 }
@@ -105,6 +107,7 @@ impl Job {
             env: Vec::new(),
             supervision: Supervision::Full,
             limits: Limits::default(),
+            contained: None,
             durable: true,
         }
     }

@@ -15,8 +15,9 @@ use std::{
 use kapell_core::{budget::Amount, id::AttemptNo, plan::Supervise, retry::FailureClass};
 use kapell_engine::port::agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink};
 
-use super::Places;
+use super::{Keeper, Places};
 use crate::{
+    contain::{Contained, Level},
     drivers::{self, Config, Crew, CrewError, Exit, Supervision, Work},
     protocol,
     supervise::{self, Census, recover},
@@ -65,6 +66,8 @@ pub struct CrewAgents {
     waiting: Waiting,
     checks: AtomicU32,
     closing: AtomicBool,
+    /// How attempts are contained; not at all without it.
+    keeper: Option<Arc<Keeper>>,
     /// The process table, and when it was read.
     census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
@@ -99,7 +102,23 @@ impl CrewAgents {
         let program = program.0;
         let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
         let (checks, closing, census) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
-        Ok(Self { crew, places, program, waiting, checks, closing, census })
+        Ok(Self { crew, places, program, waiting, checks, closing, keeper: None, census })
+    }
+
+    /// Contains attempts as `keeper` says.
+    #[must_use]
+    pub fn contained_by(self, keeper: Arc<Keeper>) -> Self {
+        Self { keeper: Some(keeper), ..self }
+    }
+
+    /// Says how the attempt is contained; `None` if it is not.
+    fn contain(&self, order: &Order) -> Result<Option<Contained>, Failure> {
+        let (Some(keeper), Some(agent)) = (&self.keeper, &order.agent) else { return Ok(None) };
+        keeper.contain(agent, self.places.room(order)).map_err(|error| Failure {
+            class: FailureClass::Permission,
+            message: format!("{}: {error} ({})", error.code(), error.hint()),
+            until: None,
+        })
     }
 
     /// Tells whether kapell is going away, so that nothing should be waited for.
@@ -253,7 +272,13 @@ impl Agents for CrewAgents {
             let message = "kapell is going away".to_owned();
             return Err(Failure { class: FailureClass::Transient, message, until: None });
         }
-        let job = self.job(order)?;
+        let mut job = self.job(order)?;
+        if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_)) {
+            job.contained = self.contain(order)?;
+        }
+        if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
+            job.supervision = Supervision::Group;
+        }
         self.crew.start(to_crew(order.key), job).map_err(|error| Failure {
             class: FailureClass::Transient,
             message: format!("{error} ({})", error.hint()),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kapell_agents::{
+    contain,
     drivers::{Config, Crew, Job, Report, Supervision, Work, scripted},
     protocol::AttemptKey,
     supervise,
@@ -19,6 +20,10 @@ fn main() -> ExitCode {
     let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     match words.as_slice() {
         [supervise::ARGUMENT, ..] => supervise::main(&arguments[1..]),
+        [contain::ARGUMENT, ..] => contain::main(&arguments[1..]).unwrap_or_else(|why| {
+            let _ = writeln!(std::io::stderr(), "{why}");
+            ExitCode::from(126)
+        }),
         [scripted::ARGUMENT, ..] => {
             let env = |name: &str| std::env::var_os(name);
             let out = &mut std::io::stdout();

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod command; // what a command does and how its end is told
+mod contained; // hostile commands at every level of containment
 mod evil; // agents that do their worst
 mod recovery; // what is found after kapell, a supervisor or both were killed
 mod rig; // a crew with its reports in a channel

@@ -16,7 +16,8 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 /// The keys of an agent.
-pub(super) const AGENT_KEYS: &[&str] = &["use", "model", "provider", "fallback", "run", "script", "options"];
+pub(super) const AGENT_KEYS: &[&str] =
+    &["use", "model", "provider", "fallback", "sandbox", "network", "run", "script", "options"];
 
 /// The keys of an input.
 pub(super) const INPUT_KEYS: &[&str] = &["default", "description"];
@@ -214,7 +215,7 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
                 "use" => adapter = reader.text(node, key),
                 "provider" => provider = reader.text(node, key).map(|text| text.value),
                 "fallback" => fallback = reader.text(node, key),
-                "model" | "run" | "script" => {
+                "model" | "sandbox" | "network" | "run" | "script" => {
                     let key = Spanned::new(key.to_owned(), entry.key.place());
                     let value = if key.value == "script" {
                         script(reader, node)

@@ -200,6 +200,8 @@ fn agent() -> Value {
             "model": reference("static"),
             "provider": described(reference("static"), "Whose quota it uses up."),
             "fallback": described(reference("static"), "Who takes over when it fails for good."),
+            "sandbox": described(reference("static"), "The least containment: `required` or 3, 2, 1."),
+            "network": described(reference("static"), "What it can reach: `none`, `model-only`, `open`."),
             "run": described(reference("static"), "For `command`: the script that gets the prompt as KAPELL_PROMPT."),
             "script": { "description": "For `scripted`: the script.", "type": ["string", "array", "object"] },
             "options": { "type": "object", "additionalProperties": reference("static") },

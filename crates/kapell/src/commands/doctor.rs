@@ -4,7 +4,6 @@ use std::{
     env, fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::{
+    containment,
     exit::Exit,
     fault::Fault,
     output::{paint, screen},
@@ -104,6 +104,7 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
                 Ok(cache) => writable("workspaces", &cache),
                 Err(fault) => Check::of("workspaces", fault),
             });
+            checks.extend(levels(&site));
         }
         Err(fault) => checks.push(Check::of("repository", fault)),
     }
@@ -111,7 +112,7 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
         Ok(dir) => Check::good("sockets", shown(&dir)),
         Err(fault) => Check::of("sockets", fault),
     });
-    checks.extend([home(), shell(), cores(), memory(), namespaces(), cgroup()]);
+    checks.extend([home(), shell(), cores(), memory(), cgroup()]);
     let good = checks.iter().all(|check| check.level != Level::Missing);
     let health = Health { version: 1, kapell: env!("CARGO_PKG_VERSION"), good, checks };
     match context.out.json {
@@ -348,29 +349,23 @@ fn memory() -> Check {
     }
 }
 
-/// Whether an attempt can have a PID namespace of its own, so that nothing it starts can outlive it.
-fn namespaces() -> Check {
-    let tried = ["/usr/bin/unshare", "/bin/unshare"].into_iter().find(|path| Path::new(path).exists()).map(
-        |program| {
-            Command::new(program)
-                .args(["--user", "--map-root-user", "--pid", "--fork", "true"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-        },
-    );
-    match tried {
-        Some(Ok(status)) if status.success() => {
-            Check::good("user namespaces", "a process tree can be sealed in")
-        }
-        Some(_) => Check::weak(
-            "user namespaces",
-            "refused here: processes are followed by their parents instead",
-            "sysctl kernel.unprivileged_userns_clone=1, if that is yours to decide",
-        ),
-        None => Check::weak("user namespaces", "not tried: there is no unshare", "install util-linux"),
+/// Which levels of containment work, by trying to break out of them.
+fn levels(site: &Site) -> Vec<Check> {
+    use kapell_agents::contain::Level as Held;
+    let keeper = match containment::keeper(site) {
+        Ok(keeper) => keeper,
+        Err(fault) => return vec![Check::of("containment", fault)],
+    };
+    let found = keeper.found();
+    let highest = found.highest();
+    let mut checks = vec![Check::good("containment", format!("level {highest}: {}", highest.about()))];
+    for (name, level) in [("level 3", Held::Namespaces), ("level 2", Held::Files)] {
+        checks.push(match found.has(level) {
+            Ok(()) => Check::good(name, format!("{}; tried", level.about())),
+            Err(why) => Check::weak(name, why.to_string(), why.hint()),
+        });
     }
+    checks
 }
 
 /// Whether limits of memory could be set on attempts: a control group of version 2 that is ours to write.

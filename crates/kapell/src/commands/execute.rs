@@ -10,6 +10,7 @@ use super::{Context, landing};
 use crate::{
     args::{ResumeArgs, RunArgs},
     budget::Budget,
+    containment,
     exit::Exit,
     fault::Fault,
     runs,
@@ -25,7 +26,8 @@ use crate::{
 ///
 /// Fails if the file is not as it should be, or the run cannot be executed here.
 pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
-    let site = context.site()?;
+    let mut site = context.site()?;
+    containment::grant(&mut site, &args.contain)?;
     let file = context.path(&args.file);
     let loaded = workflow::load(&site, &file, &Overrides::of(args)?, context.out)?;
     let (store, opened) = site.open_store()?;
@@ -48,6 +50,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
     }
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
+    containment::announce(&machine.keeper, &loaded.plan, context.out)?;
     machine.host.create(id, mission, loaded.plan)?;
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
@@ -61,7 +64,8 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
 ///
 /// Fails if there is none, or it is executed elsewhere.
 pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
-    let site = context.site()?;
+    let mut site = context.site()?;
+    containment::grant(&mut site, &args.contain)?;
     let store = site.existing_store()?;
     if args.all {
         return resume_all(context, &site, store);
@@ -93,6 +97,9 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
     let jobs = runs::mission(&store, run)?.limits.jobs as usize;
     let mut machine = machine(site, store, jobs)?;
     machine.host.open(run)?;
+    if let Some(state) = machine.host.run(run) {
+        containment::announce(&machine.keeper, state.plan(), context.out)?;
+    }
     let paused = machine.host.run(run).filter(|state| matches!(state.phase(), Phase::Paused(_)));
     if let Some(state) = paused {
         let limits = Some(how.budget.over(*state.limits())).filter(|limits| limits != state.limits());

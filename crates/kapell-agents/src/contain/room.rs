@@ -1,0 +1,26 @@
+//! What an attempt may touch.
+
+use std::path::PathBuf;
+
+/// What an attempt may touch, besides the system and its workspace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Its own HOME, which is made if need be. It outlives the attempt, so that a client finds its sessions again.
+    pub home: PathBuf,
+    /// What it may read besides: credential files of a client, tool chains.
+    pub readable: Vec<PathBuf>,
+    /// What it may write besides: directories that tasks share.
+    pub writable: Vec<PathBuf>,
+    /// The way to the model proxy, if it has one.
+    pub proxy: Option<ProxyDoor>,
+}
+
+/// Where the model proxy listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyDoor {
+    /// The port on the loopback interface; the relay inside a network of its own takes the same one, so that the
+    /// address of the proxy is the same everywhere.
+    pub port: u16,
+    /// The socket to which the relay forwards.
+    pub socket: PathBuf,
+}

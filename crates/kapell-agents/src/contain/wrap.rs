@@ -1,0 +1,175 @@
+//! A command becomes a contained one: the same process, behind a program that builds the level around it.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    choose::Chosen,
+    level::{Level, Network},
+    room::Room,
+    shim, surroundings,
+};
+use crate::{
+    protocol,
+    supervise::{OUTPUTS_FILE, Spec},
+};
+
+/// Where kapell itself stands inside.
+const PROGRAM_INSIDE: &str = "/run/kapell/program";
+
+/// Ends of attempts begin with SIGTERM for all their processes. bubblewrap would die of it at once and take all with
+/// it, before they could put things in order: it is started so that it does not notice.
+const UNMOVED_BY_TERM: &str = "trap '' TERM; exec \"$@\"";
+
+/// How one attempt is contained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contained {
+    pub(super) chosen: Chosen,
+    pub(super) room: Room,
+    /// kapell's own program, by its path.
+    pub(super) program: PathBuf,
+    /// bubblewrap, if it was found.
+    pub(super) bubblewrap: Option<PathBuf>,
+}
+
+/// A path that an attempt may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Opening {
+    path: PathBuf,
+    writable: bool,
+}
+
+impl Contained {
+    /// Returns level and network.
+    #[must_use]
+    pub fn chosen(&self) -> Chosen {
+        self.chosen
+    }
+
+    /// Returns what the attempt may touch, to add to it.
+    pub fn room_mut(&mut self) -> &mut Room {
+        &mut self.room
+    }
+
+    /// Changes `spec` so that its command runs contained, with its workspace as its directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the attempt's HOME or file of outputs cannot be made, or kapell's own program is no longer there.
+    pub fn wrap(&self, spec: &mut Spec) -> io::Result<()> {
+        if self.chosen.level == Level::Nothing || spec.argv.is_empty() {
+            return Ok(());
+        }
+        let tmp = match self.chosen.level {
+            Level::Namespaces => PathBuf::from("/tmp"),
+            _ => self.room.home.join("tmp"),
+        };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.room.home)?;
+        let openings = self.openings(spec)?;
+        surroundings::move_home(&mut spec.env, &self.room.home, &tmp);
+        let prefix = match self.chosen.level {
+            Level::Namespaces => self.bubblewrap(spec, &openings)?,
+            Level::Files => {
+                fs::create_dir_all(&tmp)?;
+                self.landlock(&openings)
+            }
+            Level::Supervised | Level::Nothing => {
+                fs::create_dir_all(&tmp)?;
+                return Ok(());
+            }
+        };
+        spec.argv.splice(0..0, prefix);
+        Ok(())
+    }
+
+    /// Returns what can be reached besides the system, the inner after the outer.
+    fn openings(&self, spec: &Spec) -> io::Result<Vec<Opening>> {
+        let dir = Path::new(&spec.dir);
+        let outputs = dir.join(OUTPUTS_FILE);
+        // A file can only be let in if it is there.
+        fs::OpenOptions::new().create(true).append(true).open(&outputs)?;
+        let socket = spec.env.iter().find(|(name, _)| name == protocol::SOCKET).map(|(_, path)| path.into());
+        let readable = surroundings::needed(spec).into_iter().chain(self.room.readable.clone());
+        // Agents that are commands speak to kapell through its own program.
+        let own = [dir.to_path_buf(), self.program.clone()];
+        let readable = readable.chain(own).map(|path| Opening { path, writable: false });
+        let writable = [PathBuf::from(&spec.cwd), self.room.home.clone(), outputs].into_iter();
+        let writable = writable
+            .chain(socket)
+            .chain(self.room.writable.clone())
+            .map(|path| Opening { path, writable: true });
+        let mut openings: Vec<_> = readable.chain(writable).filter(|opening| opening.path.exists()).collect();
+        openings.sort_by_key(|opening| (opening.path.components().count(), opening.writable));
+        openings.dedup();
+        Ok(openings)
+    }
+
+    fn bubblewrap(&self, spec: &Spec, openings: &[Opening]) -> io::Result<Vec<OsString>> {
+        let bubblewrap = self.bubblewrap.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        if !self.program.is_file() {
+            let message =
+                format!("{} is not there any more: it was updated meanwhile", self.program.display());
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        let mut args: Vec<OsString> =
+            ["/bin/sh", "-c", UNMOVED_BY_TERM, "kapell-contain"].map(OsString::from).into();
+        args.push(bubblewrap.into());
+        let mut add = |words: &[&OsStr]| args.extend(words.iter().map(|&word| word.to_owned()));
+        let word = OsStr::new;
+        add(&["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+            .map(word));
+        add(&["--die-with-parent", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"].map(word));
+        add(&["--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--dir", "/run"].map(word));
+        if self.chosen.network != Network::Open {
+            add(&[word("--unshare-net")]);
+        }
+        for dir in surroundings::SYSTEM {
+            match fs::read_link(dir) {
+                Ok(target) => add(&[word("--symlink"), target.as_os_str(), word(dir)]),
+                Err(_) => add(&["--ro-bind-try", dir, dir].map(word)),
+            }
+        }
+        for path in surroundings::MASKED.iter().map(Path::new) {
+            match fs::metadata(path) {
+                Ok(meta) if meta.is_dir() => add(&[word("--tmpfs"), path.as_os_str()]),
+                Ok(_) => add(&[word("--ro-bind"), word("/dev/null"), path.as_os_str()]),
+                Err(_) => {}
+            }
+        }
+        add(&[word("--ro-bind"), self.program.as_os_str(), word(PROGRAM_INSIDE)]);
+        for Opening { path, writable } in openings.iter().filter(|opening| !is_system(&opening.path)) {
+            let how = if *writable { "--bind" } else { "--ro-bind" };
+            add(&[word(how), path.as_os_str(), path.as_os_str()]);
+        }
+        let door = self.room.proxy.as_ref().filter(|_| self.chosen.network == Network::ModelOnly);
+        if let Some(door) = door {
+            add(&[word("--bind"), door.socket.as_os_str(), door.socket.as_os_str()]);
+        }
+        add(&[word("--chdir"), &spec.cwd, word("--"), word(PROGRAM_INSIDE)]);
+        let relay = door.map(|door| (door.port, door.socket.as_os_str()));
+        args.extend(shim::arguments(&[], &[], relay));
+        Ok(args)
+    }
+
+    fn landlock(&self, openings: &[Opening]) -> Vec<OsString> {
+        let of = |wanted: bool| {
+            let chosen = openings.iter().filter(move |opening| opening.writable == wanted);
+            chosen.map(|opening| opening.path.as_os_str())
+        };
+        let system = surroundings::SYSTEM.iter().chain(&["/proc"]).map(OsStr::new);
+        let readable: Vec<&OsStr> = system.chain(of(false)).chain([self.program.as_os_str()]).collect();
+        let writable: Vec<&OsStr> = surroundings::DEVICES.iter().map(OsStr::new).chain(of(true)).collect();
+        let mut args = vec![self.program.clone().into()];
+        args.extend(shim::arguments(&readable, &writable, None));
+        args
+    }
+}
+
+/// Tells whether `path` is there anyway.
+fn is_system(path: &Path) -> bool {
+    surroundings::SYSTEM.iter().any(|dir| path.starts_with(dir))
+}

@@ -1,0 +1,74 @@
+//! How agents are contained here: who said what, and how it is shown before a run starts.
+
+use std::sync::Arc;
+
+use kapell_agents::{
+    contain::{Level, Refused, Wish},
+    world::{ContainError, Keeper},
+};
+use kapell_core::plan::Plan;
+
+use crate::{args::ContainArgs, exit::Exit, fault::Fault, output::Out, site, site::Site, wiring};
+
+/// Joins what was typed with the user's own settings: what was typed counts.
+///
+/// # Errors
+///
+/// Fails if level 0 is wanted and was not accepted.
+pub fn grant(site: &mut Site, args: &ContainArgs) -> Result<(), Fault> {
+    let granted = site.config.granted;
+    let granted = Wish { level: args.sandbox.or(granted.level), network: args.network.or(granted.network) };
+    if granted.level == Some(Level::Nothing) && !args.i_accept_level_0 {
+        return Err(fault(&Refused::LevelZero.into()));
+    }
+    site.config.granted = granted;
+    Ok(())
+}
+
+/// Makes the keeper of this place. Nothing is tried before an agent needs it.
+///
+/// # Errors
+///
+/// Fails if there is no directory for trials.
+pub fn keeper(site: &Site) -> Result<Arc<Keeper>, Fault> {
+    let (granted, asked) = (site.config.granted, site.config.asked);
+    let scratch = site.cache()?.join("scratch");
+    Ok(Arc::new(Keeper::new(&wiring::program(), site::search_path(), scratch, granted, asked)))
+}
+
+/// Says before a run how its agents are contained; nothing if it has none that are.
+///
+/// # Errors
+///
+/// Fails if an agent cannot be contained as it should be.
+pub fn announce(keeper: &Keeper, plan: &Plan, out: Out) -> Result<(), Fault> {
+    let mut said: Vec<String> = Vec::new();
+    for agent in plan.agents() {
+        let chosen = keeper.choose(agent, false).map_err(|error| {
+            let mut fault = fault(&error);
+            fault.message = format!("agent `{}`: {}", agent.name, fault.message);
+            fault
+        })?;
+        let Some(chosen) = chosen else { continue };
+        let line = format!(
+            "agents run at level {} ({}), network {}",
+            chosen.level,
+            chosen.level.about(),
+            chosen.network
+        );
+        if !said.contains(&line) {
+            out.note(&line);
+            said.push(line);
+        }
+    }
+    Ok(())
+}
+
+fn fault(error: &ContainError) -> Fault {
+    let exit = match error {
+        ContainError::Setting(_) => Exit::Usage,
+        ContainError::Refused(Refused::LevelNotFound { .. }) => Exit::Environment,
+        ContainError::Refused(_) => Exit::Refused,
+    };
+    Fault::new(error.code(), exit, error.to_string()).hint(error.hint())
+}
