@@ -16,3 +16,7 @@ pub mod rule; // what a rule is, and how it reports
 pub mod rules; // the rules, one file each, and their registry
 
 pub mod audit; // all rules over one repository
+
+pub mod suppress; // comments and baselines that keep findings quiet
+
+pub mod fix; // safe fixes, checked one by one
