@@ -17,6 +17,8 @@ pub mod graph; // tasks and what they wait for
 
 pub mod budget; // money and tokens, reserved before and settled after
 
+pub mod price; // what tokens cost
+
 pub mod retry; // classes of failures, and pauses between attempts
 
 pub mod claims; // locks on paths and names

@@ -5,6 +5,8 @@
 
 pub mod lognormal; // ground: lengths as a distribution
 
+pub mod price; // what models cost
+
 pub mod schedule; // who starts when, if all goes as expected
 
 pub mod history; // how long things took before

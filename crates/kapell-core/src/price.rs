@@ -1,0 +1,180 @@
+//! What tokens cost: four kinds of them, a rate for each, and the sum in millionths of a dollar.
+
+use std::ops::{Add, AddAssign};
+
+use serde::{Deserialize, Serialize};
+
+use crate::budget::Amount;
+
+/// Tokens of four kinds that do not overlap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tokens {
+    /// Read afresh.
+    #[serde(default)]
+    pub input: u64,
+    /// Read from the provider's cache.
+    #[serde(default)]
+    pub cache_read: u64,
+    /// Read afresh and put into the provider's cache.
+    #[serde(default)]
+    pub cache_write: u64,
+    /// Written, thoughts included.
+    #[serde(default)]
+    pub output: u64,
+}
+
+impl Tokens {
+    /// Returns how many were read, by whatever way.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.input.saturating_add(self.cache_read).saturating_add(self.cache_write)
+    }
+
+    /// Returns how many there are of all kinds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.read().saturating_add(self.output)
+    }
+
+    /// Returns the larger of each kind, for totals that grow while a reply is written.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write: self.cache_write.max(other.cache_write),
+            output: self.output.max(other.output),
+        }
+    }
+}
+
+impl Add for Tokens {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            cache_read: self.cache_read.saturating_add(other.cache_read),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+/// Millionths of a dollar for a million tokens, by kind: 3 dollars for a million are 3,000,000.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rate {
+    /// Of tokens read afresh.
+    pub input: u64,
+    /// Of tokens read from a cache.
+    pub cache_read: u64,
+    /// Of tokens put into a cache.
+    pub cache_write: u64,
+    /// Of tokens written.
+    pub output: u64,
+}
+
+impl Rate {
+    /// Returns what `tokens` cost, in millionths of a dollar, rounded up.
+    #[must_use]
+    pub fn cost(&self, tokens: Tokens) -> u64 {
+        let kinds = [
+            (self.input, tokens.input),
+            (self.cache_read, tokens.cache_read),
+            (self.cache_write, tokens.cache_write),
+            (self.output, tokens.output),
+        ];
+        // Each product fits: 64 bits by 64 bits. Four of them may not, and then nothing is cheap any more.
+        let sum = kinds
+            .iter()
+            .fold(0_u128, |sum, (rate, count)| sum.saturating_add(u128::from(*rate) * u128::from(*count)));
+        u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the rate of the dearest way to read a token.
+    #[must_use]
+    pub fn dearest_read(&self) -> u64 {
+        self.input.max(self.cache_read).max(self.cache_write)
+    }
+}
+
+/// The price of one model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Price {
+    /// Its rates.
+    pub rate: Rate,
+    /// Its rates for requests that read more than so many tokens, for all tokens of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<(u64, Rate)>,
+    /// The most tokens that it writes in one reply, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_max: Option<u64>,
+}
+
+impl Price {
+    /// Returns what a request cost.
+    #[must_use]
+    pub fn cost(&self, tokens: Tokens) -> u64 {
+        match self.above {
+            Some((limit, rate)) if tokens.read() > limit => rate.cost(tokens),
+            _ => self.rate.cost(tokens),
+        }
+    }
+
+    /// Returns the most that a request can cost that reads and writes at most so many tokens.
+    #[must_use]
+    pub fn worst(&self, read: u64, output: u64) -> Amount {
+        let dearest = |rate: &Rate| {
+            let all = Rate { input: rate.dearest_read(), output: rate.output, ..Rate::default() };
+            all.cost(Tokens { input: read, output, ..Tokens::default() })
+        };
+        let above = self.above.filter(|(limit, _)| read > *limit).map_or(0, |(_, rate)| dearest(&rate));
+        Amount { usd_micros: dearest(&self.rate).max(above), tokens: read.saturating_add(output) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate =
+        Rate { input: 3_000_000, cache_read: 300_000, cache_write: 3_750_000, output: 15_000_000 };
+
+    fn tokens(input: u64, cache_read: u64, cache_write: u64, output: u64) -> Tokens {
+        Tokens { input, cache_read, cache_write, output }
+    }
+
+    #[test]
+    fn every_kind_has_its_rate_and_the_sum_is_rounded_up_once() {
+        assert_eq!(RATE.cost(tokens(1_000_000, 1_000_000, 1_000_000, 1_000_000)), 22_050_000);
+        assert_eq!(RATE.cost(tokens(0, 1, 0, 0)), 1);
+        assert_eq!(RATE.cost(tokens(0, 10, 0, 0)), 3);
+        assert_eq!(RATE.cost(Tokens::default()), 0);
+        assert_eq!(RATE.cost(tokens(u64::MAX, u64::MAX, u64::MAX, u64::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn nothing_costs_more_than_its_worst_case() {
+        let double =
+            Rate { input: 6_000_000, cache_read: 600_000, cache_write: 7_500_000, output: 22_500_000 };
+        let price = Price { rate: RATE, above: Some((1_000, double)), output_max: None };
+        for read in [0, 1, 999, 1_000, 1_001, 50_000] {
+            for output in [0, 1, 4_096] {
+                let worst = price.worst(read, output);
+                for split in
+                    [tokens(read, 0, 0, output), tokens(0, read, 0, output), tokens(0, 0, read, output)]
+                {
+                    assert!(price.cost(split) <= worst.usd_micros, "{split:?}");
+                    assert_eq!(split.total(), worst.tokens);
+                }
+            }
+        }
+        assert_eq!(price.cost(tokens(1_001, 0, 0, 0)), 6_006);
+    }
+}
