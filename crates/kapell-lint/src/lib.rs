@@ -9,6 +9,8 @@ pub mod files; // the files that were read, by path
 
 pub mod discover; // which files of a directory count
 
+pub mod github; // workflows and actions of GitHub as one model
+
 pub mod repository; // files and the models built from them
 
 pub mod rule; // what a rule is, and how it reports

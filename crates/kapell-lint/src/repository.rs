@@ -1,6 +1,9 @@
 //! The files of a repository and the models built from them.
 
-use crate::files::Files;
+use crate::{
+    files::Files,
+    github::{Github, cost::Timings},
+};
 
 /// How much is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -21,12 +24,17 @@ pub struct Repository {
     pub files: Files,
     /// How much is looked at.
     pub depth: Depth,
+    /// The workflows and actions of GitHub.
+    pub github: Github,
+    /// Recorded durations of jobs, if there are any.
+    pub timings: Option<Timings>,
 }
 
 impl Repository {
     /// Reads the files and builds the models.
     #[must_use]
     pub fn new(files: Files, depth: Depth) -> Self {
-        Self { files, depth }
+        let github = Github::new(&files);
+        Self { files, depth, github, timings: None }
     }
 }

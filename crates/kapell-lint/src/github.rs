@@ -1,0 +1,238 @@
+//! GitHub workflows as one model: who waits for whom, when each job runs, what each step does, and what data flows.
+
+pub mod script; // shell scripts as commands
+
+pub mod tools; // what programs and actions do: data
+
+pub mod world; // in which situations a workflow starts
+
+pub mod conditions; // when jobs and steps run
+
+pub mod globs; // patterns of names
+
+pub mod intent; // what people say about a place
+
+pub mod facts; // what steps do
+
+pub mod carry; // what flows along an edge
+
+pub mod cost; // how long it takes
+
+pub mod edit; // edits that keep comments and style
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kapell_spec::{
+    finding::{Finding, Source, Span},
+    github::{self as spec, Action, Job, Step, Uses, Workflow},
+};
+
+use self::{
+    conditions::{Run, Scope},
+    facts::StepFacts,
+    world::World,
+};
+use crate::files::{FileId, Files};
+
+/// A workflow, and what the models say of it.
+#[derive(Debug)]
+pub struct Flow {
+    /// Its file.
+    pub file: FileId,
+    /// Its path.
+    pub path: Arc<str>,
+    /// Its text.
+    pub text: Arc<str>,
+    /// What was read.
+    pub model: Workflow,
+    /// What is wrong with the text itself.
+    pub notes: Vec<Finding>,
+    /// The header line that says that it is generated, if it is.
+    pub generated: Option<String>,
+    /// What the steps of each job do.
+    pub facts: Vec<Vec<StepFacts>>,
+    /// The jobs that each job waits for, directly or not.
+    pub closures: Vec<Vec<usize>>,
+    /// The situations in which it starts.
+    pub worlds: Vec<World>,
+    /// Whether each job runs, by situation.
+    pub runs: Vec<Vec<Run>>,
+}
+
+/// An action of the repository.
+#[derive(Debug)]
+pub struct LocalAction {
+    /// Its file.
+    pub file: FileId,
+    /// Its text.
+    pub text: Arc<str>,
+    /// What was read.
+    pub model: Action,
+}
+
+/// All workflows and actions of a repository.
+#[derive(Debug, Default)]
+pub struct Github {
+    /// The workflows, by path.
+    pub flows: Vec<Flow>,
+    /// The actions, by folder.
+    pub actions: BTreeMap<String, LocalAction>,
+}
+
+/// Tells whether a path is that of a workflow.
+#[must_use]
+pub fn is_workflow(path: &str) -> bool {
+    let Some(name) = path.strip_prefix(".github/workflows/") else { return false };
+    !name.contains('/') && (name.ends_with(".yml") || name.ends_with(".yaml"))
+}
+
+/// Tells whether a path is that of an action.
+#[must_use]
+pub fn is_action(path: &str) -> bool {
+    matches!(path.rsplit('/').next(), Some("action.yml" | "action.yaml"))
+}
+
+impl Github {
+    /// Reads the workflows and actions among the files.
+    #[must_use]
+    pub fn new(files: &Files) -> Self {
+        let mut github = Self::default();
+        let mut workflows = Vec::new();
+        for (id, file) in files.iter() {
+            let source = || Source { name: file.path.clone(), text: file.text.clone() };
+            if is_workflow(&file.path) {
+                workflows.push((id, file, spec::workflow(&source())));
+            } else if is_action(&file.path) {
+                let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let (model, _) = spec::action(&source());
+                let text = file.text.clone();
+                github.actions.insert(folder.to_owned(), LocalAction { file: id, text, model });
+            }
+        }
+        for (id, file, (model, notes)) in workflows {
+            let closures = conditions::closures(&model);
+            let worlds = world::worlds(&model);
+            let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world)).collect();
+            let facts = model.jobs.iter().map(|job| facts::of_job(&github.actions, &model, job)).collect();
+            github.flows.push(Flow {
+                file: id,
+                path: file.path.clone(),
+                text: file.text.clone(),
+                generated: intent::generated(&file.text),
+                model,
+                notes,
+                facts,
+                closures,
+                worlds,
+                runs,
+            });
+        }
+        github
+    }
+
+    /// Finds the workflow that a job calls, if it is one of the repository.
+    #[must_use]
+    pub fn called(&self, job: &Job) -> Option<&Flow> {
+        match job.called()? {
+            Uses::Local(path) => self.flows.iter().find(|flow| *flow.path == **path),
+            _ => None,
+        }
+    }
+
+    /// Returns the jobs that call a workflow.
+    #[must_use]
+    pub fn callers(&self, called: &Flow) -> Vec<(&Flow, usize)> {
+        let calls = |job: &Job| matches!(job.called(), Some(Uses::Local(path)) if **path == *called.path);
+        let of = |flow| {
+            (0..)
+                .zip(&Self::jobs_of(flow)[..])
+                .filter(|(_, job)| calls(job))
+                .map(move |(at, _)| (flow, at))
+                .collect::<Vec<_>>()
+        };
+        self.flows.iter().flat_map(of).collect()
+    }
+
+    fn jobs_of(flow: &Flow) -> &Vec<Job> {
+        &flow.model.jobs
+    }
+
+    /// Returns a job and all jobs of the workflows that it calls.
+    #[must_use]
+    pub fn deep<'a>(&'a self, flow: &'a Flow, job: usize) -> Vec<(&'a Flow, usize)> {
+        let mut found = vec![(flow, job)];
+        let mut at = 0;
+        // Workflows call each other at most ten levels deep; a cycle ends at the bound.
+        while at < found.len() && found.len() < 500 {
+            let (flow, job) = found[at];
+            if let Some(called) = self.called(&flow.model.jobs[job]) {
+                for index in 0..called.model.jobs.len() {
+                    if !found.iter().any(|(known, job)| *job == index && known.path == called.path) {
+                        found.push((called, index));
+                    }
+                }
+            }
+            at += 1;
+        }
+        found
+    }
+}
+
+impl Flow {
+    /// Returns its name for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let file = self.path.rsplit('/').next().unwrap_or(&self.path);
+        self.model.name.as_ref().map_or(file, |name| &name.text)
+    }
+
+    /// Returns the name by which `workflow_run` knows it.
+    #[must_use]
+    pub fn run_name(&self) -> &str {
+        self.model.name.as_ref().map_or(&self.path, |name| &name.text)
+    }
+
+    /// Returns its jobs with their numbers.
+    pub fn jobs(&self) -> impl Iterator<Item = (usize, &Job)> {
+        self.model.jobs.iter().enumerate()
+    }
+
+    /// Returns the steps of a job with what they do.
+    pub fn steps(
+        &self,
+        job: usize,
+    ) -> impl DoubleEndedIterator<Item = (&Step, &StepFacts)> + ExactSizeIterator {
+        self.model.jobs[job].steps.iter().zip(&self.facts[job])
+    }
+
+    /// Tells whether it is started by itself, not only called by others.
+    #[must_use]
+    pub fn starts(&self, event: &str) -> bool {
+        self.model.event(event).is_some()
+    }
+
+    /// Returns the scope of the conditions of a job's steps in a situation.
+    #[must_use]
+    pub fn scope<'a>(&'a self, world: usize, job: usize, in_step: bool) -> Scope<'a> {
+        Scope {
+            world: &self.worlds[world],
+            workflow: &self.model,
+            runs: &self.runs[world],
+            ancestors: &self.closures[job],
+            in_step,
+            cell: None,
+        }
+    }
+
+    /// Tells whether a job may run in some situation that fits.
+    #[must_use]
+    pub fn may_run(&self, job: usize, fits: impl Fn(&World) -> bool) -> bool {
+        self.worlds.iter().zip(&self.runs).any(|(world, runs)| fits(world) && runs[job] != Run::Never)
+    }
+
+    /// Returns where a job is named.
+    #[must_use]
+    pub fn job_span(&self, job: usize) -> Span {
+        self.model.jobs[job].id.span
+    }
+}

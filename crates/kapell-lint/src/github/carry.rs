@@ -1,0 +1,177 @@
+//! What flows along an edge of `needs`: data, a status, an approval, or something that no file shows.
+
+use kapell_core::expr::{Key, NodeKind};
+use kapell_spec::github::{Condition, Job, Uses};
+
+use super::{Flow, Github, globs, tools::Kind};
+
+/// Why a job waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// It reads outputs or the result.
+    Outputs,
+    /// Its condition asks for the status of what it needs.
+    Status,
+    /// The other has a condition, and this one is skipped with it.
+    Condition,
+    /// The other waits for an approval.
+    Approval,
+    /// An artifact goes from one to the other.
+    Artifact,
+    /// A cache does.
+    Cache,
+    /// It changes something outside, and waits for a check.
+    Gate,
+    /// It only collects results.
+    FanIn,
+    /// The other changes something outside that this one may rely on, or does something unknown.
+    Opaque,
+}
+
+impl Github {
+    /// Tells what flows from `need` to `job` of a workflow; `None` if nothing can.
+    #[must_use]
+    pub fn carries(&self, flow: &Flow, need: usize, job: usize) -> Option<Carry> {
+        let (from, to) = (&flow.model.jobs[need], &flow.model.jobs[job]);
+        if reads(to, &from.id.text) {
+            return Some(Carry::Outputs);
+        }
+        if to.condition.as_ref().is_some_and(Condition::asks_status) {
+            return Some(Carry::Status);
+        }
+        if from.condition.is_some() {
+            return Some(Carry::Condition);
+        }
+        if from.environment.is_some() || from.concurrency.is_some() || to.concurrency.is_some() {
+            return Some(Carry::Approval);
+        }
+        let (sources, sinks) = (self.deep(flow, need), self.deep(flow, job));
+        if self.artifact_flows(&sources, &sinks) {
+            return Some(Carry::Artifact);
+        }
+        if cache_flows(&sources, &sinks) {
+            return Some(Carry::Cache);
+        }
+        if sinks.iter().any(|(flow, job)| changes(flow, *job)) {
+            return Some(Carry::Gate);
+        }
+        if to.uses.is_none() && flow.steps(job).all(|(_, facts)| facts.works.is_empty()) {
+            return Some(Carry::FanIn);
+        }
+        sources.iter().any(|(flow, job)| may_carry(flow, *job)).then_some(Carry::Opaque)
+    }
+
+    fn artifact_flows(&self, sources: &[(&Flow, usize)], sinks: &[(&Flow, usize)]) -> bool {
+        let uploads = artifacts(sources, |facts| &facts.uploads);
+        let downloads = artifacts(sinks, |facts| &facts.downloads);
+        let remote = |jobs: &[(&Flow, usize)]| {
+            jobs.iter().any(|(flow, job)| calls_unknown(self, &flow.model.jobs[*job]))
+        };
+        // A workflow of another repository may give and take anything.
+        if remote(sources) && (!downloads.is_empty() || remote(sinks)) || remote(sinks) && !uploads.is_empty()
+        {
+            return true;
+        }
+        uploads
+            .iter()
+            .any(|up| downloads.iter().any(|down| down.all || globs::any_overlap(&up.names, &down.names)))
+    }
+}
+
+fn artifacts<'a>(
+    jobs: &[(&'a Flow, usize)],
+    of: impl Fn(&'a super::StepFacts) -> &'a Vec<super::facts::Artifact>,
+) -> Vec<&'a super::facts::Artifact> {
+    jobs.iter().flat_map(|(flow, job)| flow.facts[*job].iter()).flat_map(of).collect()
+}
+
+/// Tells whether a job calls a workflow that is not here.
+#[must_use]
+pub fn calls_unknown(github: &Github, job: &Job) -> bool {
+    job.uses.is_some() && (!matches!(job.called(), Some(Uses::Local(_))) || github.called(job).is_none())
+}
+
+/// Tells whether a job reads anything of the job `need`.
+#[must_use]
+pub fn reads(job: &Job, need: &str) -> bool {
+    job.expressions.iter().any(|found| {
+        let mut reads = false;
+        found.expr.root().walk(&mut |node| match &node.kind {
+            NodeKind::Access { base, path } if is_needs(base) => {
+                reads |= match path.first().map(|step| &step.key) {
+                    Some(Key::Property(name)) => name.eq_ignore_ascii_case(need),
+                    // A computed name or `needs.*` may be any.
+                    _ => true,
+                };
+            }
+            // `toJSON(needs)`.
+            NodeKind::Call { arguments, .. } => reads |= arguments.iter().any(is_needs),
+            _ => {}
+        });
+        reads
+    })
+}
+
+fn is_needs(node: &kapell_core::expr::Node) -> bool {
+    matches!(&node.kind, NodeKind::Name(name) if name.eq_ignore_ascii_case("needs"))
+}
+
+/// Tells whether a job changes something outside that others rely on.
+#[must_use]
+pub fn changes(flow: &Flow, job: usize) -> bool {
+    let facts = &flow.facts[job];
+    flow.model.jobs[job].environment.as_ref().is_some_and(|environment| {
+        // An expression that picks one, or none, may only give access to secrets.
+        !environment.no_deployment && environment.name.as_ref().is_some_and(|name| name.literal().is_some())
+    }) || facts.iter().any(|facts| facts.mutation().is_some() || facts.does(Kind::PullRequest))
+}
+
+/// Tells whether something may go out of a job on a way that no file shows.
+fn may_carry(flow: &Flow, job: usize) -> bool {
+    let model = &flow.model.jobs[job];
+    let own_runner = model.runs_on.iter().any(|label| {
+        label.text.contains("self-hosted") || label.literal().is_none() && !label.text.contains("matrix")
+    });
+    let remote = model.uses.is_some() && !matches!(model.called(), Some(Uses::Local(_)));
+    own_runner
+        || remote
+        || flow.facts[job].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.may_carry()))
+}
+
+/// Tells whether one job saves a cache that the other restores.
+fn cache_flows(sources: &[(&Flow, usize)], sinks: &[(&Flow, usize)]) -> bool {
+    let keys = |jobs: &[(&Flow, usize)], names: &[&str]| -> Vec<String> {
+        jobs.iter()
+            .flat_map(|(flow, job)| &flow.model.jobs[*job].steps)
+            .filter(|step| names.iter().any(|name| step.is(name)))
+            .flat_map(|step| {
+                let key = step.input("key").map(|text| pattern(&text.text));
+                let more = step.input("restore-keys").map(|text| {
+                    text.text
+                        .lines()
+                        .filter(|line| !line.trim().is_empty())
+                        .map(|line| format!("{}*", pattern(line.trim())))
+                        .collect::<Vec<_>>()
+                });
+                key.into_iter().chain(more.unwrap_or_default())
+            })
+            .collect()
+    };
+    let saved = keys(sources, &["actions/cache", "actions/cache/save"]);
+    let restored = keys(sinks, &["actions/cache", "actions/cache/restore"]);
+    globs::any_overlap(&saved, &restored)
+}
+
+/// Replaces expressions by `*`, but keeps those that are the same everywhere in a run as their text.
+fn pattern(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${{") {
+        out.push_str(&rest[..start]);
+        let end = rest[start..].find("}}").map_or(rest.len(), |len| start + len + 2);
+        out.push('*');
+        rest = &rest[end..];
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,256 @@
+//! When jobs and steps run: three-valued, for each situation in which a workflow starts.
+//!
+//! A job without a status function in its condition waits for the success of *all* jobs that it needs, directly or
+//! not; one that was skipped is none. Source: GitHub's documentation of `jobs.<job_id>.needs` and of status check
+//! functions.
+
+use kapell_core::expr::{
+    Comparison, Context, Fuel, Function, Leaning, Literal, Node, NodeKind, Resolved, Status, Value, evaluate,
+};
+use kapell_spec::github::{Condition, Job, Workflow};
+
+use super::world::{Texts, World};
+
+/// Whether a job runs, if all that it waits for succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Run {
+    /// It cannot.
+    Never,
+    /// That is not known.
+    Maybe,
+    /// It does.
+    Always,
+}
+
+/// The jobs that each job waits for, directly or not, by index.
+#[must_use]
+pub fn closures(workflow: &Workflow) -> Vec<Vec<usize>> {
+    let direct: Vec<Vec<usize>> = workflow.jobs.iter().map(|job| direct(workflow, job)).collect();
+    (0..workflow.jobs.len())
+        .map(|start| {
+            let mut seen = vec![false; workflow.jobs.len()];
+            let mut stack = direct[start].clone();
+            while let Some(at) = stack.pop() {
+                if !std::mem::replace(&mut seen[at], true) {
+                    stack.extend(&direct[at]);
+                }
+            }
+            (0..seen.len()).filter(|&at| seen[at] && at != start).collect()
+        })
+        .collect()
+}
+
+/// The jobs that a job names in `needs`, by index.
+#[must_use]
+pub fn direct(workflow: &Workflow, job: &Job) -> Vec<usize> {
+    let index = |name: &str| workflow.jobs.iter().position(|job| job.id.text.eq_ignore_ascii_case(name));
+    job.needs.iter().filter_map(|need| index(&need.text)).collect()
+}
+
+/// What an expression is evaluated in.
+pub struct Scope<'a> {
+    /// The situation.
+    pub world: &'a World,
+    /// The workflow.
+    pub workflow: &'a Workflow,
+    /// Whether each job runs in it, as far as that is known already.
+    pub runs: &'a [Run],
+    /// Whose condition it is, by index: status functions ask for the jobs that it waits for.
+    pub ancestors: &'a [usize],
+    /// Whether it is a condition of a step, where status functions ask for the steps before.
+    pub in_step: bool,
+    /// A cell of the matrix.
+    pub cell: Option<&'a [(&'a str, &'a Value)]>,
+}
+
+impl Scope<'_> {
+    fn run(&self, job: &str) -> Run {
+        let index = self.workflow.jobs.iter().position(|known| known.id.text.eq_ignore_ascii_case(job));
+        index.and_then(|index| self.runs.get(index).copied()).unwrap_or(Run::Maybe)
+    }
+
+    fn need(&self, job: &str, property: Option<&str>) -> Value {
+        match (self.run(job), property) {
+            (Run::Never, Some("result")) => Value::string("skipped"),
+            (Run::Never, Some("outputs")) => Value::Null,
+            (_, Some("result")) => Value::Unknown(Leaning::Truthy),
+            _ => Value::UNKNOWN,
+        }
+    }
+
+    /// Evaluates a condition: whether it holds, as far as that is certain.
+    #[must_use]
+    pub fn holds(&self, condition: &Condition) -> Option<bool> {
+        if condition.mixed {
+            return Some(true);
+        }
+        self.truth(condition.expr.as_ref()?.root())
+    }
+
+    /// Tells whether an expression counts as true.
+    #[must_use]
+    pub fn truth(&self, node: &Node) -> Option<bool> {
+        self.value(node).truth()
+    }
+
+    /// Evaluates an expression.
+    #[must_use]
+    pub fn value(&self, node: &Node) -> Value {
+        match &node.kind {
+            NodeKind::Not(inner) => match self.truth(inner) {
+                Some(truth) => (!truth).into(),
+                None => Value::UNKNOWN,
+            },
+            NodeKind::And(operands) => self.all(operands, true),
+            NodeKind::Or(operands) => self.all(operands, false),
+            NodeKind::Compare {
+                comparison: comparison @ (Comparison::Equal | Comparison::NotEqual),
+                left,
+                right,
+            } => {
+                let known = self.compared(left, right).or_else(|| self.compared(right, left)).flatten();
+                let equal = known.or_else(|| self.value(left).loosely_equals(&self.value(right)));
+                let equal = equal.or_else(|| self.result_differs(left, right));
+                equal.map_or(Value::UNKNOWN, |equal| (equal == (*comparison == Comparison::Equal)).into())
+            }
+            NodeKind::Call { function, arguments } => self.call(*function, arguments, node),
+            _ => evaluate(node, self, &mut Fuel::default()).unwrap_or(Value::UNKNOWN),
+        }
+    }
+
+    /// `&&` ends at the first that is false, `||` at the first that is true.
+    fn all(&self, operands: &[Node], and: bool) -> Value {
+        let mut known = true;
+        let mut last = Value::Null;
+        for operand in operands {
+            let value = self.value(operand);
+            match value.truth() {
+                Some(truth) if truth != and => {
+                    return if known {
+                        value
+                    } else {
+                        Value::Unknown(if and { Leaning::Falsy } else { Leaning::Truthy })
+                    };
+                }
+                Some(_) => {}
+                None => known = false,
+            }
+            last = value;
+        }
+        if known { last } else { Value::UNKNOWN }
+    }
+
+    /// Compares a path whose set of texts is known with a literal. The outer `None`: they are no such pair.
+    fn compared(&self, path: &Node, literal: &Node) -> Option<Option<bool>> {
+        let texts = self.texts(path)?;
+        let NodeKind::Literal(Literal::String(text)) = &literal.kind else { return None };
+        Some(texts.equals(text))
+    }
+
+    /// A job has one of four results.
+    fn result_differs(&self, left: &Node, right: &Node) -> Option<bool> {
+        let is_result = |node: &Node| {
+            node.references().first().is_some_and(|reference| {
+                reference.whole
+                    && reference.path.len() == 3
+                    && reference.path[0].0.eq_ignore_ascii_case("needs")
+                    && reference.path[2].0 == "result"
+            })
+        };
+        let (other, _) = if is_result(left) { (right, left) } else { (left, right) };
+        let NodeKind::Literal(Literal::String(text)) = &other.kind else { return None };
+        let known = ["success", "failure", "cancelled", "skipped"]
+            .iter()
+            .any(|known| text.eq_ignore_ascii_case(known));
+        ((is_result(left) || is_result(right)) && !known).then_some(false)
+    }
+
+    fn texts(&self, node: &Node) -> Option<Texts> {
+        let references = node.references();
+        let reference = references.first().filter(|reference| reference.whole)?;
+        if !matches!(node.kind, NodeKind::Access { .. }) {
+            return None;
+        }
+        let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+        self.world.texts(&path)
+    }
+
+    fn call(&self, function: Function, arguments: &[Node], node: &Node) -> Value {
+        if let (Function::StartsWith | Function::EndsWith | Function::Contains, [text, part]) =
+            (function, arguments)
+            && let Some(texts) = self.texts(text)
+            && let NodeKind::Literal(Literal::String(part)) = &part.kind
+        {
+            let known = match function {
+                Function::StartsWith => texts.starts_with(part),
+                Function::EndsWith => texts.ends_with(part),
+                _ => texts.contains(part),
+            };
+            return known.map_or(Value::UNKNOWN, Value::from);
+        }
+        evaluate(node, self, &mut Fuel::default()).unwrap_or(Value::UNKNOWN)
+    }
+}
+
+impl Context for Scope<'_> {
+    fn lookup(&self, name: &str) -> Option<Value> {
+        // Names without a path: `needs`, `matrix`, or such as nobody knows.
+        let _ = name;
+        Some(Value::UNKNOWN)
+    }
+
+    fn resolve(&self, path: &[&str]) -> Option<Resolved> {
+        let used = path.len();
+        let value = match path[0].to_ascii_lowercase().as_str() {
+            "github" | "inputs" => self.world.value(path),
+            "needs" if path.len() >= 2 => self.need(path[1], path.get(2).copied()),
+            "matrix" if path.len() == 2 => match self.cell {
+                Some(cell) => cell
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(path[1]))
+                    .map_or(Value::Null, |(_, value)| (*value).clone()),
+                None => Value::UNKNOWN,
+            },
+            _ => Value::UNKNOWN,
+        };
+        Some(Resolved { value, used })
+    }
+
+    fn status(&self, status: Status) -> Option<bool> {
+        if self.in_step {
+            return None;
+        }
+        let never = self.ancestors.iter().any(|&job| self.runs.get(job) == Some(&Run::Never));
+        match status {
+            Status::Success if never => Some(false),
+            Status::Success if self.ancestors.is_empty() => Some(true),
+            Status::Failure if self.ancestors.iter().all(|&job| self.runs.get(job) == Some(&Run::Never)) => {
+                Some(false)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Tells for each job whether it runs in a situation.
+#[must_use]
+pub fn runs(workflow: &Workflow, closures: &[Vec<usize>], world: &World) -> Vec<Run> {
+    let mut order: Vec<usize> = (0..workflow.jobs.len()).collect();
+    // Those with fewer ancestors come first, so that in an acyclic graph every need comes before what needs it.
+    order.sort_by_key(|&job| (closures[job].len(), job));
+    let mut runs = vec![Run::Maybe; workflow.jobs.len()];
+    for job in order {
+        let scope =
+            Scope { world, workflow, runs: &runs, ancestors: &closures[job], in_step: false, cell: None };
+        let condition = workflow.jobs[job].condition.as_ref();
+        let asks = condition.is_some_and(Condition::asks_status);
+        let ancestors = closures[job].iter().map(|&at| runs[at]).min().unwrap_or(Run::Always);
+        let own = match condition.map(|condition| scope.holds(condition)) {
+            None | Some(Some(true)) => Run::Always,
+            Some(Some(false)) => Run::Never,
+            Some(None) => Run::Maybe,
+        };
+        runs[job] = if asks { own } else { own.min(ancestors) };
+    }
+    runs
+}

@@ -1,0 +1,354 @@
+//! What the steps of a job do, those of the repository's own actions included.
+
+use std::collections::BTreeMap;
+
+use kapell_core::expr::{Piece, Template};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Name, Step, Text, Uses, Workflow},
+};
+
+use super::{
+    LocalAction, globs,
+    script::{Command, commands},
+    tools::{self, Kind, Work},
+};
+
+/// What a step does.
+#[derive(Debug, Default)]
+pub struct StepFacts {
+    /// Each thing it does.
+    pub works: Vec<Done>,
+    /// The commands of its own script.
+    pub commands: Vec<Command>,
+    /// Artifacts that it gives.
+    pub uploads: Vec<Artifact>,
+    /// Artifacts that it takes.
+    pub downloads: Vec<Artifact>,
+    /// The names of the actions that it uses, those within local actions too.
+    pub actions: Vec<String>,
+}
+
+/// A thing that a step does.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// What, and how long it takes.
+    pub work: Work,
+    /// The command or the action.
+    pub text: String,
+    /// Which of the step's own commands it is.
+    pub command: Option<usize>,
+}
+
+/// An artifact that is given or taken.
+#[derive(Debug, Clone)]
+pub struct Artifact {
+    /// Patterns of its names.
+    pub names: Vec<String>,
+    /// Whether all artifacts of the run are meant.
+    pub all: bool,
+    /// Whether it belongs to another run.
+    pub elsewhere: bool,
+    /// Where its name stands in the workflow, if it does as it is.
+    pub name_span: Option<Span>,
+    /// How long it is kept, in days.
+    pub days: Option<u32>,
+}
+
+impl StepFacts {
+    /// Tells whether it does something of this kind.
+    #[must_use]
+    pub fn does(&self, kind: Kind) -> bool {
+        self.works.iter().any(|done| done.work.kind == kind)
+    }
+
+    /// Tells whether something in it is not known.
+    #[must_use]
+    pub fn is_opaque(&self) -> bool {
+        self.does(Kind::Unknown)
+    }
+
+    /// Returns how long it takes, in seconds.
+    #[must_use]
+    pub fn seconds(&self) -> u32 {
+        self.works.iter().map(|done| done.work.seconds).sum::<u32>().max(1)
+    }
+
+    /// Returns the strongest thing that it changes outside.
+    #[must_use]
+    pub fn mutation(&self) -> Option<&Done> {
+        self.works.iter().filter(|done| done.work.kind.mutates()).max_by_key(|done| done.work.kind)
+    }
+}
+
+/// Returns what the steps of a job do.
+pub(super) fn of_job(
+    actions: &BTreeMap<String, LocalAction>,
+    workflow: &Workflow,
+    job: &Job,
+) -> Vec<StepFacts> {
+    let names = Names { workflow, job, inputs: &[], depth: 0 };
+    job.steps.iter().map(|step| of_step(actions, &names, step)).collect()
+}
+
+/// What expressions in names stand for.
+struct Names<'a> {
+    workflow: &'a Workflow,
+    job: &'a Job,
+    /// The inputs of the action that the step belongs to, with their patterns.
+    inputs: &'a [(String, Vec<String>)],
+    depth: usize,
+}
+
+fn of_step(actions: &BTreeMap<String, LocalAction>, names: &Names<'_>, step: &Step) -> StepFacts {
+    let mut facts = StepFacts::default();
+    if let Some(run) = &step.run {
+        of_script(run, &mut facts);
+    }
+    match step.action() {
+        Some(Uses::Local(path)) => match actions.get(&**path).filter(|_| names.depth < 4) {
+            Some(action) => of_local(actions, names, step, action, &mut facts),
+            None => unknown(path, &mut facts),
+        },
+        Some(Uses::Docker(image)) => unknown(image, &mut facts),
+        Some(uses) => of_action(names, step, &uses.action().unwrap_or_default(), &mut facts),
+        None => {}
+    }
+    facts
+}
+
+fn unknown(text: &str, facts: &mut StepFacts) {
+    let work = Work { kind: Kind::Unknown, seconds: 20 };
+    facts.works.push(Done { work, text: text.to_owned(), command: None });
+}
+
+fn of_script(run: &Text, facts: &mut StepFacts) {
+    facts.commands = commands(&run.text);
+    for (index, command) in facts.commands.iter().enumerate() {
+        if command.words.is_empty() {
+            continue;
+        }
+        let work = tools::command(command);
+        if work.kind != Kind::Trivial || work.seconds > 0 {
+            facts.works.push(Done { work, text: command.text(), command: Some(index) });
+        }
+    }
+}
+
+fn of_local(
+    actions: &BTreeMap<String, LocalAction>,
+    names: &Names<'_>,
+    step: &Step,
+    action: &LocalAction,
+    facts: &mut StepFacts,
+) {
+    if action.model.using.as_ref().is_none_or(|using| &*using.text != "composite") {
+        unknown("local action", facts);
+        return;
+    }
+    let inputs: Vec<(String, Vec<String>)> = action
+        .model
+        .inputs
+        .iter()
+        .map(|input| {
+            let given = step.input(&input.name.text).or(input.default.as_ref());
+            (
+                input.name.text.to_ascii_lowercase(),
+                given.map_or_else(|| vec![String::new()], |text| names.of(&text.text)),
+            )
+        })
+        .collect();
+    let inner = Names { inputs: &inputs, depth: names.depth + 1, ..*names };
+    for step in &action.model.steps {
+        let found = of_step(actions, &inner, step);
+        facts.works.extend(found.works.into_iter().map(|done| Done { command: None, ..done }));
+        let elsewhere = |artifact: Artifact| Artifact { name_span: None, ..artifact };
+        facts.uploads.extend(found.uploads.into_iter().map(elsewhere));
+        facts.downloads.extend(found.downloads.into_iter().map(elsewhere));
+        facts.actions.extend(found.actions);
+    }
+}
+
+fn of_action(names: &Names<'_>, step: &Step, name: &str, facts: &mut StepFacts) {
+    let mut work = tools::action(name, step);
+    if name == "actions/github-script" {
+        work = of_github_script(step);
+    }
+    facts.works.push(Done { work, text: name.to_owned(), command: None });
+    facts.actions.push(name.to_owned());
+    match name {
+        "actions/upload-artifact" => facts.uploads.push(names.upload(step)),
+        "actions/upload-pages-artifact" => facts.uploads.push(Artifact {
+            names: step
+                .input("name")
+                .map_or_else(|| vec!["github-pages".to_owned()], |text| names.of(&text.text)),
+            all: false,
+            elsewhere: false,
+            name_span: None,
+            days: None,
+        }),
+        "actions/download-artifact" => facts.downloads.push(names.download(step)),
+        "actions/deploy-pages" => facts.downloads.push(Artifact {
+            names: vec!["github-pages".to_owned()],
+            all: false,
+            elsewhere: false,
+            name_span: None,
+            days: None,
+        }),
+        _ => {}
+    }
+}
+
+fn of_github_script(step: &Step) -> Work {
+    let script = step.input("script").map(|text| &*text.text).unwrap_or_default();
+    let has = |words: &[&str]| words.iter().any(|word| script.contains(word));
+    let kind = if has(&["createRelease", "updateRelease", "deleteRelease", "uploadReleaseAsset"]) {
+        Kind::Release
+    } else if has(&["createWorkflowDispatch", "createDispatchEvent"]) {
+        Kind::Dispatch
+    } else if has(&["createRef", "updateRef", "createOrUpdateFileContents"]) {
+        Kind::Push
+    } else if has(&[
+        "createComment",
+        "updateComment",
+        "addLabels",
+        "removeLabel",
+        "createCommitStatus",
+        "core.summary",
+    ]) {
+        Kind::Report
+    } else {
+        Kind::Unknown
+    };
+    Work { kind, seconds: 4 }
+}
+
+impl Names<'_> {
+    fn upload(&self, step: &Step) -> Artifact {
+        let name = step.input("name");
+        let bare = step.input("archive").is_some_and(|text| text.is("false"));
+        let names = match (name, step.input("path")) {
+            // A bare file is named after itself.
+            (_, Some(path)) if bare => {
+                let file = path.text.trim().rsplit('/').next().unwrap_or_default();
+                let mut names = self.of(&globs::widen(file));
+                names.extend(name.map(|name| self.of(&name.text)).unwrap_or_default());
+                names
+            }
+            (Some(name), _) => self.of(&name.text),
+            (None, _) => vec!["artifact".to_owned()],
+        };
+        Artifact {
+            names,
+            all: false,
+            elsewhere: false,
+            name_span: name.map(|name| name.span),
+            days: step.input("retention-days").and_then(|days| days.text.trim().parse().ok()),
+        }
+    }
+
+    fn download(&self, step: &Step) -> Artifact {
+        let name = step.input("name").filter(|name| !name.text.trim().is_empty());
+        let pattern = step.input("pattern");
+        let by_id = step.input("artifact-ids").is_some();
+        let names = match (name, pattern) {
+            (Some(name), _) => self.of(&name.text),
+            (None, Some(pattern)) => {
+                self.of(&pattern.text).iter().map(|pattern| globs::widen(pattern)).collect()
+            }
+            (None, None) => vec!["*".to_owned()],
+        };
+        Artifact {
+            all: name.is_none() && pattern.is_none(),
+            names,
+            elsewhere: by_id || ["run-id", "repository"].iter().any(|input| step.input(input).is_some()),
+            name_span: name.or(pattern).map(|text| text.span),
+            days: None,
+        }
+    }
+
+    /// Returns the patterns that a text may stand for, one for each cell of the matrix if that is known.
+    fn of(&self, text: &str) -> Vec<String> {
+        let Ok(template) = Template::parse(text) else { return vec!["*".to_owned()] };
+        if template.placeholders().is_empty() {
+            return vec![text.trim().to_owned()];
+        }
+        let cells = text
+            .contains("matrix")
+            .then(|| self.job.matrix.as_ref()?.cells())
+            .flatten()
+            .filter(|cells| !cells.is_empty());
+        let mut found: Vec<String> = match cells {
+            Some(cells) => cells.iter().flat_map(|cell| self.in_cell(&template, Some(cell))).collect(),
+            None => self.in_cell(&template, None),
+        };
+        found.sort();
+        found.dedup();
+        found.truncate(256);
+        found
+    }
+
+    fn in_cell(
+        &self,
+        template: &Template,
+        cell: Option<&[(&str, &kapell_core::expr::Value)]>,
+    ) -> Vec<String> {
+        let mut found = vec![String::new()];
+        for piece in template.pieces() {
+            let next: Vec<String> = match piece {
+                Piece::Text(text) => vec![text.to_owned()],
+                Piece::Expr(placeholder) => self.expression(placeholder.expr.root(), cell),
+            };
+            found = found
+                .iter()
+                .flat_map(|start| next.iter().map(move |end| format!("{start}{end}")))
+                .take(256)
+                .collect();
+        }
+        found
+    }
+
+    fn expression(
+        &self,
+        node: &kapell_core::expr::Node,
+        cell: Option<&[(&str, &kapell_core::expr::Value)]>,
+    ) -> Vec<String> {
+        let any = || vec!["*".to_owned()];
+        let references = node.references();
+        let [reference] = &references[..] else { return any() };
+        if !reference.whole
+            || reference.path.len() != 2
+            || !matches!(node.kind, kapell_core::expr::NodeKind::Access { .. })
+        {
+            return any();
+        }
+        let (base, name) = (reference.path[0].0, reference.path[1].0);
+        match base {
+            "matrix" => {
+                let value =
+                    cell.and_then(|cell| cell.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)));
+                value.and_then(|(_, value)| value.text()).map_or_else(any, |text| vec![text.into_owned()])
+            }
+            "inputs" if self.depth > 0 => {
+                let given = self.inputs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+                given.map_or_else(any, |(_, patterns)| patterns.clone())
+            }
+            "env" => {
+                let lookup = |env: &[(Name, Text)]| {
+                    env.iter()
+                        .find(|(known, _)| &*known.text == name)
+                        .and_then(|(_, text)| text.literal().map(str::to_owned))
+                };
+                // A step may set it anew.
+                let set = self.job.steps.iter().any(|step| step.script().contains("GITHUB_ENV"));
+                if set {
+                    return any();
+                }
+                lookup(&self.job.env)
+                    .or_else(|| lookup(&self.workflow.env))
+                    .map_or_else(any, |text| vec![text])
+            }
+            _ => any(),
+        }
+    }
+}

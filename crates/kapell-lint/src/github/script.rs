@@ -1,0 +1,441 @@
+//! Shell scripts as lists of commands, as far as an audit needs them.
+//!
+//! Words keep their quotes off; `$(...)`, `${...}` and `${{ ... }}` are kept as text of the word they stand in.
+//! Here-documents and comments are skipped.
+
+/// What follows a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// A line break, `;` or the end.
+    End,
+    /// `&&`
+    And,
+    /// `||`
+    Or,
+    /// `|`
+    Pipe,
+    /// `&`
+    Background,
+}
+
+/// A simple command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Its words, without reserved words and assignments in front.
+    pub words: Vec<String>,
+    /// Assignments in front of it.
+    pub assigned: Vec<String>,
+    /// Where it starts in the script, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// What follows.
+    pub then: Then,
+    /// What came before it on the same list.
+    pub after: Then,
+    /// Whether `if`, `while`, `until` or `!` asks for its status.
+    pub asked: bool,
+    /// How many `if`, `for`, `while` and `case` it stands in.
+    pub depth: usize,
+}
+
+/// Splits a script into its commands.
+#[must_use]
+pub fn commands(script: &str) -> Vec<Command> {
+    Splitter { script, bytes: script.as_bytes(), at: 0, ..Splitter::default() }.split()
+}
+
+#[derive(Default)]
+struct Splitter<'a> {
+    script: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    found: Vec<Command>,
+    words: Vec<String>,
+    word: String,
+    in_word: bool,
+    start: usize,
+    heredocs: Vec<(String, bool)>,
+    depth: usize,
+    after: Option<Then>,
+}
+
+impl Splitter<'_> {
+    fn split(mut self) -> Vec<Command> {
+        while self.at < self.bytes.len() {
+            self.step();
+        }
+        self.command(Then::End);
+        self.found
+    }
+
+    fn starts(&self, text: &str) -> bool {
+        self.script.get(self.at..).is_some_and(|rest| rest.starts_with(text))
+    }
+
+    fn step(&mut self) {
+        let byte = self.bytes[self.at];
+        match byte {
+            b'\n' => {
+                self.command(Then::End);
+                self.at += 1;
+                self.skip_heredocs();
+            }
+            b' ' | b'\t' | b'\r' => {
+                self.end_word();
+                self.at += 1;
+            }
+            b'#' if !self.in_word => {
+                let rest = &self.script[self.at..];
+                self.at += rest.find('\n').unwrap_or(rest.len());
+            }
+            b'\\' => match self.script[self.at + 1..].chars().next() {
+                Some('\n') => self.at += 2,
+                Some(next) => {
+                    self.push(next);
+                    self.at += 1 + next.len_utf8();
+                }
+                None => self.at += 1,
+            },
+            b'\'' | b'"' => self.quoted(byte),
+            b'`' => self.copy_to("`"),
+            b'$' if self.starts("${{") => self.copy_to("}}"),
+            b'$' if self.starts("$(") => self.substitution(),
+            b'$' if self.starts("${") => self.copy_to("}"),
+            b'<' if self.starts("<<") && !self.starts("<<<") => self.heredoc(),
+            b';' => self.operator(if self.starts(";;") { 2 } else { 1 }, Then::End),
+            b'&' if self.starts("&&") => self.operator(2, Then::And),
+            b'|' if self.starts("||") => self.operator(2, Then::Or),
+            b'|' => self.operator(if self.starts("|&") { 2 } else { 1 }, Then::Pipe),
+            b'&' if self.starts("&>") || self.at > 0 && matches!(self.bytes[self.at - 1], b'>' | b'<') => {
+                self.copy_one();
+            }
+            b'&' => self.operator(1, Then::Background),
+            b'(' | b')' if !self.in_word => {
+                self.end_word();
+                self.at += 1;
+            }
+            b')' => self.operator(1, Then::End),
+            _ => self.copy_one(),
+        }
+    }
+
+    fn push(&mut self, character: char) {
+        if !self.in_word {
+            self.in_word = true;
+            if self.words.is_empty() {
+                self.start = self.at;
+            }
+        }
+        self.word.push(character);
+    }
+
+    fn copy_one(&mut self) {
+        if let Some(character) = self.script[self.at..].chars().next() {
+            self.push(character);
+            self.at += character.len_utf8();
+        }
+    }
+
+    /// Copies everything up to and with `end`, which may not be the character that stands here.
+    fn copy_to(&mut self, end: &str) {
+        let rest = &self.script[self.at + 1..];
+        let len = rest.find(end).map_or(rest.len(), |len| len + end.len()) + 1;
+        for character in self.script[self.at..self.at + len].chars() {
+            self.push(character);
+        }
+        self.at += len;
+    }
+
+    fn substitution(&mut self) {
+        let mut depth = 0usize;
+        let rest = &self.script[self.at..];
+        let mut quote = None;
+        let mut len = rest.len();
+        for (index, byte) in rest.bytes().enumerate() {
+            match (quote, byte) {
+                (Some(open), byte) if byte == open => quote = None,
+                (Some(_), _) => {}
+                (None, b'\'') => quote = Some(byte),
+                (None, b'(') => depth += 1,
+                (None, b')') => {
+                    depth -= 1;
+                    if depth == 0 {
+                        len = index + 1;
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        for character in rest[..len].chars() {
+            self.push(character);
+        }
+        self.at += len;
+    }
+
+    fn quoted(&mut self, quote: u8) {
+        if !self.in_word {
+            self.in_word = true;
+            if self.words.is_empty() {
+                self.start = self.at;
+            }
+        }
+        self.at += 1;
+        while self.at < self.bytes.len() {
+            let byte = self.bytes[self.at];
+            if byte == quote {
+                self.at += 1;
+                return;
+            }
+            if quote == b'"' {
+                if self.starts("${{") {
+                    self.copy_to("}}");
+                    continue;
+                }
+                if self.starts("$(") {
+                    self.substitution();
+                    continue;
+                }
+                if byte == b'\\' {
+                    self.at += 1;
+                    if self.at >= self.bytes.len() {
+                        return;
+                    }
+                }
+            }
+            self.copy_one();
+        }
+    }
+
+    fn heredoc(&mut self) {
+        self.end_word();
+        self.at += 2;
+        let indented = self.starts("-");
+        if indented {
+            self.at += 1;
+        }
+        let rest = self.script[self.at..].trim_start_matches([' ', '\t']);
+        self.at = self.script.len() - rest.len();
+        let len = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, ';' | '|' | '&' | ')' | '>'))
+            .unwrap_or(rest.len());
+        let word: String = rest[..len].chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
+        self.at += len;
+        if !word.is_empty() {
+            self.heredocs.push((word, indented));
+        }
+    }
+
+    fn skip_heredocs(&mut self) {
+        for (end, indented) in std::mem::take(&mut self.heredocs) {
+            while self.at < self.bytes.len() {
+                let rest = &self.script[self.at..];
+                let line = rest.lines().next().unwrap_or_default();
+                self.at += rest.find('\n').map_or(rest.len(), |len| len + 1);
+                let line = if indented { line.trim_start_matches('\t') } else { line };
+                if line.trim_end() == end {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn operator(&mut self, len: usize, then: Then) {
+        self.command(then);
+        self.at += len;
+    }
+
+    fn end_word(&mut self) {
+        if self.in_word {
+            self.words.push(std::mem::take(&mut self.word));
+            self.in_word = false;
+        }
+    }
+
+    fn command(&mut self, then: Then) {
+        self.end_word();
+        let mut words = std::mem::take(&mut self.words);
+        let after = self.after.unwrap_or(Then::End);
+        let mut asked = false;
+        while let Some(first) = words.first() {
+            match first.as_str() {
+                "if" | "while" | "until" => {
+                    self.depth += 1;
+                    asked = true;
+                }
+                "elif" | "!" => asked = true,
+                "for" | "case" | "select" => {
+                    self.depth += 1;
+                    // What follows is no command.
+                    words.clear();
+                    break;
+                }
+                "fi" | "done" | "esac" => self.depth = self.depth.saturating_sub(1),
+                "then" | "else" | "do" | "{" | "}" | "time" | "function" => {}
+                _ => break,
+            }
+            words.remove(0);
+        }
+        let assigned = words.iter().take_while(|word| is_assignment(word)).count();
+        let assigned: Vec<String> = words.drain(..assigned).collect();
+        if !words.is_empty() || !assigned.is_empty() {
+            let (start, end) = (self.start, self.at);
+            let depth = self.depth;
+            self.found.push(Command { words, assigned, start, end, then, after, asked, depth });
+            self.after = Some(then);
+        } else if then == Then::End {
+            self.after = None;
+        }
+        if then == Then::End || then == Then::Background {
+            self.after = None;
+        }
+    }
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        let name = name.strip_suffix('+').unwrap_or(name);
+        !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    })
+}
+
+/// Programs that run what follows them, and how many words of their own they take.
+const WRAPPERS: &[&[&str]] = &[
+    &["sudo"],
+    &["env"],
+    &["nice"],
+    &["time"],
+    &["exec"],
+    &["command"],
+    &["npx"],
+    &["bunx"],
+    &["uvx"],
+    &["xvfb-run"],
+    &["timeout"],
+    &["nohup"],
+    &["uv", "run"],
+    &["uv", "tool", "run"],
+    &["poetry", "run"],
+    &["pipenv", "run"],
+    &["pdm", "run"],
+    &["rye", "run"],
+    &["hatch", "run"],
+    &["pnpm", "exec"],
+    &["pnpm", "dlx"],
+    &["yarn", "exec"],
+    &["yarn", "dlx"],
+    &["npm", "exec"],
+    &["bundle", "exec"],
+    &["python", "-m"],
+    &["python3", "-m"],
+    &["coverage", "run", "-m"],
+    &["tox", "-e"],
+    &["dotenv", "--"],
+];
+
+impl Command {
+    /// Returns the words of the program that does the work, without wrappers such as `sudo` and `npx`.
+    #[must_use]
+    pub fn inner(&self) -> &[String] {
+        let mut words = &self.words[..];
+        'outer: for _ in 0..4 {
+            for wrapper in WRAPPERS {
+                if words.len() > wrapper.len() && wrapper.iter().zip(words).all(|(a, b)| a == b) {
+                    let mut rest = &words[wrapper.len()..];
+                    while let Some(word) = rest.first().filter(|word| {
+                        word.starts_with('-')
+                            || is_assignment(word)
+                            || wrapper[0] == "timeout" && is_time(word)
+                    }) {
+                        rest = &rest[1..];
+                        let takes = matches!(
+                            word.as_str(),
+                            "--with"
+                                | "--group"
+                                | "--extra"
+                                | "-p"
+                                | "--python"
+                                | "--package"
+                                | "--directory"
+                                | "--project"
+                        );
+                        if takes && rest.len() > 1 {
+                            rest = &rest[1..];
+                        }
+                    }
+                    if rest.is_empty() {
+                        break 'outer;
+                    }
+                    words = rest;
+                    continue 'outer;
+                }
+            }
+            break;
+        }
+        words
+    }
+
+    /// Returns the name of the program, without its folder.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        let first = self.inner().first().map_or("", String::as_str);
+        first.rsplit('/').next().unwrap_or(first)
+    }
+
+    /// Returns it as text with single blanks.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.words.join(" ")
+    }
+}
+
+fn is_time(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn show(script: &str) -> Vec<String> {
+        commands(script)
+            .iter()
+            .map(|command| {
+                format!("{}{:?}:{}", if command.asked { "?" } else { "" }, command.then, command.text())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn scripts_are_split() {
+        assert_eq!(
+            show("set -e # why\nA=1 npm ci && npm test || true; echo 'a && b' | tee x\n"),
+            ["End:set -e", "And:npm ci", "Or:npm test", "End:true", "Pipe:echo a && b", "End:tee x"]
+        );
+        assert_eq!(
+            show("cat > f <<'EOF'\nnpm test || true\nEOF\nif ! npm run x 2>&1; then\n  exit 1\nfi\n"),
+            ["End:cat > f", "?End:npm run x 2>&1", "End:exit 1"]
+        );
+        assert_eq!(
+            show("a \\\n  --b ${{ x && y }} $(c | d) &\nwait"),
+            ["Background:a --b ${{ x && y }} $(c | d)", "End:wait"]
+        );
+        assert_eq!(show("for i in 1 2; do\n sleep 1\ndone\nx=$(git log | head)"), ["End:sleep 1", "End:"]);
+        for broken in ["'", "\"${{", "$(", "<<", "\\", "`", "${", "a|", "é\\é"] {
+            let _ = show(broken);
+        }
+    }
+
+    #[test]
+    fn wrappers_are_taken_off() {
+        let inner = |script: &str| commands(script)[0].inner().join(" ");
+        assert_eq!(inner("uv run --frozen pytest -x"), "pytest -x");
+        assert_eq!(inner("sudo -E env A=1 make x"), "make x");
+        assert_eq!(inner("python -m pytest"), "pytest");
+        assert_eq!(inner("timeout 60 npx eslint ."), "eslint .");
+        assert_eq!(inner("npx"), "npx");
+    }
+}

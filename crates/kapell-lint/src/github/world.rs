@@ -1,0 +1,326 @@
+//! In which situations a workflow starts: event, ref, action and inputs, as far as its triggers tell.
+
+use kapell_core::expr::Value;
+use kapell_spec::github::{Event, Workflow};
+
+/// A set of texts. Everything is in lower case, since comparisons do not depend on case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// One of these. An empty list stands for nothing known.
+    forms: Vec<Form>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Form {
+    Exact(String),
+    /// Anything that starts so.
+    Prefix(String),
+}
+
+impl Texts {
+    fn of(prefix: &str, patterns: &[&str]) -> Self {
+        let form = |pattern: &&str| {
+            let full = format!("{prefix}{pattern}").to_ascii_lowercase();
+            match full.find(['*', '?', '[', '+']) {
+                Some(at) => Form::Prefix(full[..at].to_owned()),
+                None => Form::Exact(full),
+            }
+        };
+        let forms: Vec<Form> =
+            patterns.iter().filter(|pattern| !pattern.starts_with('!')).map(form).collect();
+        Self { forms: if forms.is_empty() { vec![Form::Prefix(prefix.to_ascii_lowercase())] } else { forms } }
+    }
+
+    fn all(&self, holds: impl Fn(&Form) -> Option<bool>) -> Option<bool> {
+        let mut answers = self.forms.iter().map(holds);
+        let first = answers.next()??;
+        answers.all(|answer| answer == Some(first)).then_some(first)
+    }
+
+    /// Tells whether the text is `other`, if that is certain.
+    #[must_use]
+    pub fn equals(&self, other: &str) -> Option<bool> {
+        let other = other.to_ascii_lowercase();
+        self.all(|form| match form {
+            Form::Exact(text) => Some(*text == other),
+            Form::Prefix(prefix) => (!other.starts_with(prefix.as_str())).then_some(false),
+        })
+    }
+
+    /// Tells whether the text starts with `other`, if that is certain.
+    #[must_use]
+    pub fn starts_with(&self, other: &str) -> Option<bool> {
+        let other = other.to_ascii_lowercase();
+        self.all(|form| match form {
+            Form::Exact(text) => Some(text.starts_with(&other)),
+            Form::Prefix(prefix) if prefix.starts_with(&other) => Some(true),
+            Form::Prefix(prefix) => (!other.starts_with(prefix.as_str())).then_some(false),
+        })
+    }
+
+    /// Tells whether `other` occurs in the text, if that is certain.
+    #[must_use]
+    pub fn contains(&self, other: &str) -> Option<bool> {
+        let other = other.to_ascii_lowercase();
+        self.all(|form| match form {
+            Form::Exact(text) => Some(text.contains(&other)),
+            Form::Prefix(prefix) => prefix.contains(&other).then_some(true),
+        })
+    }
+
+    /// Tells whether the text ends with `other`, if that is certain.
+    #[must_use]
+    pub fn ends_with(&self, other: &str) -> Option<bool> {
+        let other = other.to_ascii_lowercase();
+        self.all(|form| match form {
+            Form::Exact(text) => Some(text.ends_with(&other)),
+            Form::Prefix(_) => None,
+        })
+    }
+
+    /// Returns the text, if there is only one.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        match &self.forms[..] {
+            [Form::Exact(text)] => Value::string(text),
+            forms
+                if forms.iter().all(|form| {
+                    !matches!(form, Form::Exact(text) if text.is_empty())
+                        && !matches!(form, Form::Prefix(prefix) if prefix.is_empty())
+                }) && !forms.is_empty() =>
+            {
+                Value::Unknown(kapell_core::expr::Leaning::Truthy)
+            }
+            _ => Value::UNKNOWN,
+        }
+    }
+}
+
+/// A situation in which a workflow starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct World {
+    /// The event; `None` if a caller decides.
+    pub event: Option<String>,
+    /// The branch, tag or pull request.
+    pub reference: Option<Texts>,
+    /// The same without `refs/heads/` and so on.
+    pub reference_name: Option<Texts>,
+    /// `branch` or `tag`.
+    pub reference_type: Option<&'static str>,
+    /// The branch that a pull request goes to.
+    pub base: Option<Texts>,
+    /// What happened: `github.event.action`.
+    pub action: Option<Texts>,
+    /// Inputs that are one of a few values, by name.
+    pub choices: Vec<(String, Texts)>,
+    /// Whether there are inputs.
+    pub has_inputs: bool,
+}
+
+/// Types of an event without `types`.
+const DEFAULT_TYPES: [(&str, &[&str]); 2] = [
+    ("pull_request", &["opened", "synchronize", "reopened"]),
+    ("pull_request_target", &["opened", "synchronize", "reopened"]),
+];
+
+impl World {
+    fn plain(event: &str) -> Self {
+        Self {
+            event: Some(event.to_ascii_lowercase()),
+            reference: None,
+            reference_name: None,
+            reference_type: None,
+            base: None,
+            action: None,
+            choices: Vec::new(),
+            has_inputs: false,
+        }
+    }
+
+    /// Nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { event: None, has_inputs: true, ..Self::plain("") }
+    }
+
+    /// Names it for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let event = self.event.as_deref().unwrap_or("workflow_call");
+        match self.reference_type {
+            Some(kind) => format!("{event} of a {kind}"),
+            None => event.to_owned(),
+        }
+    }
+
+    /// Tells whether the event is a pull request's.
+    #[must_use]
+    pub fn is_pull_request(&self) -> bool {
+        matches!(self.event.as_deref(), Some("pull_request" | "pull_request_target"))
+    }
+}
+
+/// Returns the situations in which a workflow starts.
+#[must_use]
+pub fn worlds(workflow: &Workflow) -> Vec<World> {
+    let mut worlds: Vec<World> = workflow.events.iter().flat_map(of_event).collect();
+    if worlds.is_empty() || !workflow.complete {
+        worlds = vec![World::unknown()];
+    }
+    worlds
+}
+
+fn of_event(event: &Event) -> Vec<World> {
+    let patterns = |key: &str| -> Vec<&str> {
+        event
+            .filter(key)
+            .map(|filter| filter.items.iter().map(|item| &*item.text).collect())
+            .unwrap_or_default()
+    };
+    let mut world = World::plain(&event.name.text);
+    let default =
+        DEFAULT_TYPES.iter().find(|(name, _)| *name == &*event.name.text).map(|(_, types)| types.to_vec());
+    let types = Some(patterns("types")).filter(|types| !types.is_empty()).or(default);
+    world.action = types.map(|types| Texts::of("", &types));
+    match &*event.name.text {
+        "push" => {
+            let tags_only = event.filter("tags").is_some() || event.filter("tags-ignore").is_some();
+            let branches_only =
+                event.filter("branches").is_some() || event.filter("branches-ignore").is_some();
+            let mut worlds = Vec::new();
+            if branches_only || !tags_only {
+                let names = patterns("branches");
+                worlds.push(World {
+                    reference: Some(Texts::of("refs/heads/", &names)),
+                    reference_name: Some(Texts::of("", &names)),
+                    reference_type: Some("branch"),
+                    ..world.clone()
+                });
+            }
+            if tags_only || !branches_only {
+                let names = patterns("tags");
+                worlds.push(World {
+                    reference: Some(Texts::of("refs/tags/", &names)),
+                    reference_name: Some(Texts::of("", &names)),
+                    reference_type: Some("tag"),
+                    ..world
+                });
+            }
+            return worlds;
+        }
+        "pull_request" => {
+            world.reference = Some(Texts::of("refs/pull/", &[]));
+            world.base = Some(Texts::of("", &patterns("branches")));
+        }
+        "pull_request_target" => world.base = Some(Texts::of("", &patterns("branches"))),
+        "release" => {
+            world.reference = Some(Texts::of("refs/tags/", &[]));
+            world.reference_type = Some("tag");
+        }
+        "schedule" | "workflow_run" | "issues" | "issue_comment" | "repository_dispatch" => {
+            world.reference = Some(Texts::of("refs/heads/", &[]));
+            world.reference_type = Some("branch");
+        }
+        "workflow_dispatch" => {
+            world.has_inputs = true;
+            world.choices = event
+                .inputs
+                .iter()
+                .filter(|input| !input.options.is_empty())
+                .map(|input| {
+                    let options: Vec<&str> = input.options.iter().map(|option| &*option.text).collect();
+                    (input.name.text.to_ascii_lowercase(), Texts::of("", &options))
+                })
+                .collect();
+        }
+        "workflow_call" => return vec![World::unknown()],
+        _ => {}
+    }
+    vec![world]
+}
+
+/// Properties of `github.event` that only some events have.
+const EVENT_PROPERTIES: &[(&str, &[&str])] = &[
+    (
+        "pull_request",
+        &["pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment"],
+    ),
+    ("number", &["pull_request", "pull_request_target"]),
+    ("release", &["release"]),
+    ("workflow_run", &["workflow_run"]),
+    ("inputs", &["workflow_dispatch"]),
+    ("schedule", &["schedule"]),
+    ("issue", &["issues", "issue_comment"]),
+    ("comment", &["issue_comment", "pull_request_review_comment", "commit_comment", "discussion_comment"]),
+    ("review", &["pull_request_review"]),
+    ("label", &["pull_request", "pull_request_target", "issues", "label", "discussion"]),
+    ("client_payload", &["repository_dispatch"]),
+    ("head_commit", &["push"]),
+    ("commits", &["push"]),
+    ("before", &["push", "pull_request", "pull_request_target"]),
+    ("after", &["push", "pull_request", "pull_request_target"]),
+    ("forced", &["push"]),
+    ("created", &["push"]),
+    ("deleted", &["push"]),
+    ("merge_group", &["merge_group"]),
+    ("check_suite", &["check_suite"]),
+    ("check_run", &["check_run"]),
+    ("deployment", &["deployment", "deployment_status"]),
+    ("deployment_status", &["deployment_status"]),
+    ("discussion", &["discussion", "discussion_comment"]),
+];
+
+impl World {
+    /// Returns the set of texts that a path stands for: `github.ref` and its like.
+    #[must_use]
+    pub fn texts(&self, path: &[&str]) -> Option<Texts> {
+        let lower: Vec<String> = path.iter().map(|part| part.to_ascii_lowercase()).collect();
+        let parts: Vec<&str> = lower.iter().map(String::as_str).collect();
+        match parts[..] {
+            ["github", "ref"] => self.reference.clone(),
+            ["github", "ref_name"] => self.reference_name.clone(),
+            ["github", "base_ref"] if self.is_pull_request() => self.base.clone(),
+            ["github", "event", "action"] => self.action.clone(),
+            ["inputs", name] | ["github", "event", "inputs", name] => {
+                self.choices.iter().find(|(known, _)| known == name).map(|(_, texts)| texts.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the value of a path of `github` or `inputs`.
+    #[must_use]
+    pub fn value(&self, path: &[&str]) -> Value {
+        use kapell_core::expr::Leaning;
+        if let Some(texts) = self.texts(path) {
+            return texts.value();
+        }
+        let Some(event) = &self.event else { return Value::UNKNOWN };
+        let lower: Vec<String> = path.iter().map(|part| part.to_ascii_lowercase()).collect();
+        let parts: Vec<&str> = lower.iter().map(String::as_str).collect();
+        match parts[..] {
+            ["github", "event_name"] => Value::string(event),
+            ["github", "ref_type"] => self.reference_type.map_or(Value::UNKNOWN, Value::string),
+            ["github", "head_ref"] if self.is_pull_request() => Value::Unknown(Leaning::Truthy),
+            ["github", "head_ref" | "base_ref"] => {
+                if self.is_pull_request() {
+                    Value::UNKNOWN
+                } else {
+                    Value::string("")
+                }
+            }
+            ["github", "repository" | "actor" | "sha" | "run_id" | "workflow" | "repository_owner"] => {
+                Value::Unknown(Leaning::Truthy)
+            }
+            ["github", "event", property, ..] => {
+                let row = EVENT_PROPERTIES.iter().find(|row| row.0 == property);
+                match row {
+                    Some(row) if !row.1.contains(&event.as_str()) => Value::Null,
+                    _ => Value::UNKNOWN,
+                }
+            }
+            ["inputs", ..] if !self.has_inputs => Value::Null,
+            _ => Value::UNKNOWN,
+        }
+    }
+}
