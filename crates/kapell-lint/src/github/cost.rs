@@ -94,7 +94,7 @@ fn median(lengths: &[u32]) -> Option<u32> {
     sorted.sort_unstable();
     let middle = sorted.len() / 2;
     let upper = *sorted.get(middle)?;
-    Some(if sorted.len() % 2 == 0 { u32::midpoint(sorted[middle - 1], upper) } else { upper })
+    Some(if sorted.len().is_multiple_of(2) { u32::midpoint(sorted[middle - 1], upper) } else { upper })
 }
 
 /// Reads `2026-01-02T03:04:05Z` as seconds since some day; fractions are cut off.
