@@ -215,7 +215,7 @@ fn check_yaml(before: &str, after: &str, edits: &[Edit]) -> Result<(), Dropped> 
     let mut changed = BTreeSet::new();
     compare(&old.root, &new.root, &mut Vec::new(), &mut changed);
     // A change is meant if an edit stands at it or around it. What an edit in a list moves, is within that list.
-    let meant = |path: &Vec<String>| (0..=path.len()).any(|len| touched.contains(&path[..len].to_vec()));
+    let meant = |path: &Vec<String>| (0..=path.len()).any(|len| touched.contains(&path[..len]));
     if changed.iter().all(meant) { Ok(()) } else { Err(Dropped::Meaning) }
 }
 

@@ -2,9 +2,15 @@
 
 mod finding;
 mod inventory;
+mod map;
+mod markdown;
+mod sarif;
+mod text;
 
 pub use finding::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Severity};
 pub use inventory::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
+pub use markdown::kind;
+pub use sarif::RuleText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,152 @@
+//! An audit for other tools: SARIF 2.1.0 (OASIS, 2020) and annotations of GitHub Actions.
+
+use serde_json::{Value, json};
+
+use super::{AuditView, Edit, Finding, Place, Severity};
+
+/// What a tool says about a rule.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleText<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it is about, in a line.
+    pub summary: &'a str,
+    /// Its page, in Markdown.
+    pub page: &'a str,
+}
+
+impl AuditView {
+    /// Returns the audit as a SARIF log with one run. Fixes come with their edits.
+    #[must_use]
+    pub fn sarif(&self, version: &str, rules: &[RuleText<'_>]) -> Value {
+        let used: Vec<&RuleText<'_>> = rules
+            .iter()
+            .filter(|rule| self.findings.iter().any(|finding| finding.rule == rule.name))
+            .collect();
+        let described: Vec<Value> = used
+            .iter()
+            .map(|rule| {
+                json!({
+                    "id": rule.name,
+                    "shortDescription": { "text": rule.summary },
+                    "help": { "text": rule.summary, "markdown": rule.page },
+                })
+            })
+            .collect();
+        let results: Vec<Value> = self
+            .findings
+            .iter()
+            .map(|finding| result(finding, used.iter().position(|rule| rule.name == finding.rule)))
+            .collect();
+        json!({
+            "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+            "version": "2.1.0",
+            "runs": [{
+                "tool": { "driver": { "name": "kapell", "version": version, "rules": described } },
+                "columnKind": "unicodeCodePoints",
+                "results": results,
+            }],
+        })
+    }
+
+    /// Returns the audit as workflow commands of GitHub Actions, one a line, so that findings show in the diff.
+    ///
+    /// Format and escapes: GitHub documentation, "Workflow commands for GitHub Actions".
+    #[must_use]
+    pub fn annotations(&self) -> String {
+        let mut text = String::new();
+        for finding in &self.findings {
+            let level = match finding.severity {
+                _ if !finding.warns() => "notice",
+                Severity::Critical | Severity::High => "error",
+                _ => "warning",
+            };
+            let Place { path, line, column, end_line, .. } = &finding.place;
+            text.push_str(&format!(
+                "::{level} file={},line={line},endLine={end_line},col={column},title={}::{}\n",
+                property(path),
+                property(&finding.rule),
+                data(&finding.message),
+            ));
+        }
+        text
+    }
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+fn result(finding: &Finding, rule: Option<usize>) -> Value {
+    let level = match finding.severity {
+        _ if !finding.warns() => "note",
+        Severity::Critical | Severity::High => "error",
+        _ => "warning",
+    };
+    let related: Vec<Value> = finding
+        .related
+        .iter()
+        .map(|related| {
+            let mut location = location(&related.place);
+            location["message"] = json!({ "text": related.text });
+            location
+        })
+        .collect();
+    let mut result = json!({
+        "ruleId": finding.rule,
+        "level": level,
+        "message": { "text": finding.message },
+        "locations": [location(&finding.place)],
+        "relatedLocations": related,
+        "partialFingerprints": { "kapell/v1": finding.fingerprint },
+        "properties": { "severity": finding.severity, "confidence": finding.confidence },
+    });
+    if let Some(rule) = rule {
+        result["ruleIndex"] = rule.into();
+    }
+    if let Some(fix) = finding.fix.as_ref().filter(|fix| !fix.edits.is_empty()) {
+        let mut files: Vec<&str> = fix.edits.iter().map(|edit| edit.place.path.as_str()).collect();
+        files.dedup();
+        let changes: Vec<Value> = files.iter().map(|path| change(path, &fix.edits)).collect();
+        result["fixes"] = json!([{ "description": { "text": fix.title }, "artifactChanges": changes }]);
+    }
+    result
+}
+
+fn change(path: &str, edits: &[Edit]) -> Value {
+    let replacements: Vec<Value> = edits
+        .iter()
+        .filter(|edit| edit.place.path == path)
+        .map(|edit| json!({ "deletedRegion": region(&edit.place), "insertedContent": { "text": edit.text } }))
+        .collect();
+    json!({ "artifactLocation": { "uri": uri(path) }, "replacements": replacements })
+}
+
+fn location(place: &Place) -> Value {
+    json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&place.path) }, "region": region(place) } })
+}
+
+fn region(place: &Place) -> Value {
+    json!({
+        "startLine": place.line,
+        "startColumn": place.column,
+        "endLine": place.end_line,
+        "endColumn": place.end_column,
+    })
+}
+
+/// Returns a path as a relative reference (RFC 3986): bytes that are not unreserved are escaped.
+fn uri(path: &str) -> String {
+    path.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
