@@ -2,13 +2,23 @@
 
 use kapell_view::audit::Finding;
 
-use crate::{repository::Repository, rule::Report, rules::RULES};
+use crate::{
+    repository::Repository,
+    rule::{Report, Rule},
+    rules::RULES,
+};
 
 /// Runs the rules that look at this depth. Worst first; the order is the same every time.
 #[must_use]
 pub fn audit(repository: &Repository) -> Vec<Finding> {
+    audit_with(repository, &|_| true)
+}
+
+/// Runs those rules that look at this depth and are chosen.
+#[must_use]
+pub fn audit_with(repository: &Repository, chosen: &dyn Fn(&Rule) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for rule in RULES.iter().copied().filter(|rule| rule.depth <= repository.depth) {
+    for rule in RULES.iter().copied().filter(|rule| rule.depth <= repository.depth && chosen(rule)) {
         let mut report = Report::new(repository, rule);
         (rule.check)(repository, &mut report);
         findings.extend(report.into_findings());

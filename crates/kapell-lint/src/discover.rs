@@ -61,7 +61,7 @@ pub fn discover(root: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<Found>
                 || !entry.file_name().to_str().is_some_and(|name| FOREIGN.contains(&name))
         })
         .build();
-    let (mut texts, mut unread) = (Vec::new(), Vec::new());
+    let (mut texts, mut others, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     for entry in walk.take(FILES_SEEN) {
         let entry = match entry {
             Ok(entry) => entry,
@@ -76,6 +76,7 @@ pub fn discover(root: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<Found>
         let Ok(path) = entry.path().strip_prefix(root) else { continue };
         let path = path.to_string_lossy().replace('\\', "/");
         if !wanted(&path) {
+            others.push(path);
             continue;
         }
         match read(entry.path()) {
@@ -84,7 +85,7 @@ pub fn discover(root: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<Found>
         }
     }
     unread.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Found { files: Files::new(texts), unread })
+    Ok(Found { files: Files::new(texts).beside(others), unread })
 }
 
 fn read(path: &Path) -> Result<String, String> {

@@ -1,6 +1,10 @@
 //! The files that were read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::Place;
@@ -84,6 +88,8 @@ impl File {
 pub struct Files {
     files: Vec<File>,
     by_path: BTreeMap<Arc<str>, FileId>,
+    /// Paths of other files that are there but were not read.
+    others: BTreeSet<String>,
 }
 
 impl Files {
@@ -93,7 +99,38 @@ impl Files {
         let files: Vec<File> = sorted.iter().map(|(path, text)| File::new(path, text)).collect();
         let by_path =
             files.iter().enumerate().map(|(at, file)| (file.path.clone(), FileId(at as u32))).collect();
-        Self { files, by_path }
+        Self { files, by_path, others: BTreeSet::new() }
+    }
+
+    /// Says which other files are there, though they were not read.
+    #[must_use]
+    pub fn beside(mut self, others: impl IntoIterator<Item = String>) -> Self {
+        self.others = others.into_iter().collect();
+        self
+    }
+
+    /// Returns the files that are there but were not read.
+    pub fn others(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().map(String::as_str)
+    }
+
+    /// Tells whether there is a file or directory of this path, read or not.
+    #[must_use]
+    pub fn exists(&self, path: &str) -> bool {
+        let path = path.trim_end_matches('/');
+        let below = format!("{path}/");
+        self.by_path.contains_key(path)
+            || self.others.contains(path)
+            || self
+                .by_path
+                .range::<str, _>((Bound::Included(&*below), Bound::Unbounded))
+                .next()
+                .is_some_and(|(found, _)| found.starts_with(&below))
+            || self
+                .others
+                .range::<str, _>((Bound::Included(&*below), Bound::Unbounded))
+                .next()
+                .is_some_and(|found| found.starts_with(&below))
     }
 
     /// Finds a file by its path.
@@ -142,5 +179,10 @@ mod tests {
         assert_eq!((place.line, place.column, place.end_column), (2, 1, 3));
         assert_eq!((file.line_text(1), file.line_text(2), file.line_text(9)), ("name: é", "on: push", ""));
         assert_eq!(file.name(), "a.yml");
+        let files = files.beside(["c/d/e.rs".to_owned()]);
+        let there = ["b", "b/a.yml", "c", "c/d/", "c/d/e.rs"];
+        assert!(
+            there.iter().all(|path| files.exists(path)) && !files.exists("b/a") && !files.exists("c/d/e")
+        );
     }
 }

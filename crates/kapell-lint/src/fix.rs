@@ -153,7 +153,8 @@ impl<'a> State<'a> {
             let text = texts.get(&path).or_else(|| self.texts.get(&path));
             (path, text.cloned().unwrap_or_else(|| file.text.to_string()))
         });
-        warnings(&audit(&Repository::new(Files::new(all), self.original.depth)))
+        let others = self.original.files.others().map(str::to_owned);
+        warnings(&audit(&Repository::new(Files::new(all).beside(others), self.original.depth)))
     }
 
     fn changes(self) -> Vec<Change> {

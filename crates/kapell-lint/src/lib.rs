@@ -13,6 +13,10 @@ pub mod github; // workflows and actions of GitHub as one model
 
 pub mod repository; // files and the models built from them
 
+pub mod wanted; // which files orchestrate, by their paths
+
+pub mod inventory; // assets and references, from all models
+
 pub mod rule; // what a rule is, and how it reports
 
 pub mod rules; // the rules, one file each, and their registry

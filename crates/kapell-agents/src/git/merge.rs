@@ -299,7 +299,7 @@ fn holding(user: &UserRepo, target: &str) -> Result<Vec<Worktree>> {
     Ok(worktrees)
 }
 
-fn shared_setting(user: &UserRepo) -> Option<&str> {
+pub(super) fn shared_setting(user: &UserRepo) -> Option<&str> {
     let value = user.config().get("core.sharedrepository")?;
     value.bytes().all(|byte| byte.is_ascii_alphanumeric()).then_some(value)
 }

@@ -13,6 +13,7 @@ pub mod house; // kapell's own repository
 mod index; // index files for one computation
 pub mod merge; // into the user's branch
 pub(crate) mod process; // the one place that starts git
+pub mod propose; // branches for a person to look at
 pub mod protect;
 pub(crate) mod refs; // refs as files
 pub(crate) mod transfer; // objects from one repository to another

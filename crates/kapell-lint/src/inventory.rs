@@ -1,0 +1,129 @@
+//! The assets of a repository and the references between them, from all models.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
+
+use crate::{
+    files::{FileId, Files},
+    repository::Repository,
+};
+
+/// An asset while the inventory is being built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AssetKey(usize);
+
+/// What a reference leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An asset that is there.
+    Asset(AssetKey),
+    /// A name that nothing here has.
+    Missing(String),
+}
+
+/// Collects assets and references in any order; their numbers do not depend on it.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    files: &'a Files,
+    assets: Vec<Asset>,
+    edges: Vec<(AssetKey, Target, EdgeKind, Strength, FileId, Span)>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(files: &'a Files) -> Self {
+        Self { files, assets: Vec::new(), edges: Vec::new() }
+    }
+
+    /// Adds an asset: its name as others call it, and all of the text that defines it.
+    pub fn asset(&mut self, kind: AssetKind, name: &str, scope: Scope, file: FileId, span: Span) -> AssetKey {
+        let source = &self.files[file];
+        let text = source.text.get(span.range()).unwrap_or_default();
+        let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        let place = source.place(span);
+        self.assets.push(Asset { id: 0, kind, name: name.to_owned(), scope, place, hash });
+        AssetKey(self.assets.len() - 1)
+    }
+
+    /// Adds a reference, and where it is written.
+    pub fn edge(
+        &mut self,
+        from: AssetKey,
+        to: Target,
+        kind: EdgeKind,
+        strength: Strength,
+        at: (FileId, Span),
+    ) {
+        self.edges.push((from, to, kind, strength, at.0, at.1));
+    }
+
+    fn finish(self) -> Inventory {
+        let Self { files, assets, edges } = self;
+        let mut order: Vec<usize> = (0..assets.len()).collect();
+        order.sort_by_key(|&at| (assets[at].kind, assets[at].place.clone(), assets[at].name.clone()));
+        let ids: BTreeMap<usize, u32> = order.iter().enumerate().map(|(id, &at)| (at, id as u32)).collect();
+        let mut edges: Vec<Edge> = edges
+            .into_iter()
+            .map(|(from, to, kind, strength, file, span)| {
+                let (to, name) = match to {
+                    Target::Asset(AssetKey(at)) => (Some(ids[&at]), assets[at].name.clone()),
+                    Target::Missing(name) => (None, name),
+                };
+                Edge { from: ids[&from.0], to, name, kind, strength, place: files[file].place(span) }
+            })
+            .collect();
+        edges.sort_by(|a, b| (a.from, &a.place, a.kind, &a.name).cmp(&(b.from, &b.place, b.kind, &b.name)));
+        let mut assets: Vec<Option<Asset>> = assets.into_iter().map(Some).collect();
+        let assets = order
+            .iter()
+            .enumerate()
+            .filter_map(|(id, &at)| assets[at].take().map(|asset| Asset { id: id as u32, ..asset }))
+            .collect();
+        Inventory { assets, edges }
+    }
+}
+
+/// Takes the inventory of a repository.
+#[must_use]
+pub fn inventory(repository: &Repository) -> Inventory {
+    let mut builder = Builder::new(&repository.files);
+    for collect in COLLECTORS {
+        collect(repository, &mut builder);
+    }
+    builder.finish()
+}
+
+/// What each model has to add.
+const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_do_not_depend_on_the_order_of_collection() {
+        let files = Files::new([("a.md".to_owned(), "one\ntwo\n".to_owned())]);
+        let file = files.find("a.md").expect("it was given");
+        let build = |backwards: bool| {
+            let mut builder = Builder::new(&files);
+            let mut spans = [(Span::new(0, 3), "one"), (Span::new(4, 7), "two")];
+            if backwards {
+                spans.reverse();
+            }
+            let keys: Vec<AssetKey> = spans
+                .iter()
+                .map(|&(span, name)| builder.asset(AssetKind::Agent, name, Scope::Repository, file, span))
+                .collect();
+            let (one, two) = if backwards { (keys[1], keys[0]) } else { (keys[0], keys[1]) };
+            let at = (file, Span::new(0, 3));
+            builder.edge(two, Target::Missing("three".to_owned()), EdgeKind::Names, Strength::Weak, at);
+            builder.edge(one, Target::Asset(two), EdgeKind::Delegates, Strength::Certain, at);
+            builder.finish()
+        };
+        let inventory = build(false);
+        assert_eq!(inventory, build(true));
+        let edges: Vec<_> = inventory.edges.iter().map(|edge| (edge.from, edge.to, &*edge.name)).collect();
+        assert_eq!(edges, [(0, Some(1), "two"), (1, None, "three")]);
+    }
+}
