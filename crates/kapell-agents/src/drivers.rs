@@ -2,6 +2,7 @@
 //!
 //! All of them speak one vocabulary, [`Report`], and are run by a [`Crew`].
 
+pub mod client; // coding agents: how they are started, and what they say
 mod crew; // all attempts of this process, watched by one thread
 pub mod exit; // how an attempt ended, and what that means
 mod group; // a command as a plain process group
@@ -11,6 +12,8 @@ mod supervised; // a command under its supervisor
 pub mod text; // text of others, made safe to show
 
 use std::sync::Arc;
+
+use kapell_core::time::Wall;
 
 pub use self::{
     crew::{ANSWER, Config, Crew, CrewError},
@@ -46,6 +49,41 @@ pub enum Report {
         key: String,
         /// The value.
         value: String,
+    },
+    /// Its session with a model has begun.
+    Session {
+        /// The client's own name of it.
+        id: String,
+        /// The model, if it says so.
+        model: Option<String>,
+    },
+    /// It says something on its way; not to be shown unescaped.
+    Said {
+        /// What it says, on one line.
+        text: String,
+    },
+    /// It calls a tool.
+    ToolUse {
+        /// Which.
+        tool: String,
+        /// A path, a command, or what else the call is about, on one line; not to be shown unescaped.
+        about: String,
+    },
+    /// A call of a tool was refused.
+    Refused {
+        /// Which.
+        tool: String,
+        /// Why; not to be shown unescaped.
+        text: String,
+    },
+    /// What it has used so far, in all.
+    Usage(client::Tokens),
+    /// Its provider asks for a pause.
+    RateLimited {
+        /// Until when, if the provider says so.
+        until: Option<Wall>,
+        /// In which words; not to be shown unescaped.
+        text: String,
     },
     /// It asks a person, and waits.
     Question {

@@ -28,7 +28,7 @@ use std::{ffi::OsString, os::unix::net::UnixStream, path::Path, process::ExitCod
 pub use self::{
     record::{Cause, ExitRecord},
     recover::{Census, Recovered, recover},
-    spec::{Limits, Spec},
+    spec::{Limits, Output, Spec},
 };
 
 /// The hidden argument with which kapell re-executes itself as a supervisor.
@@ -39,6 +39,8 @@ pub const MARKER: &str = "KAPELL_ATTEMPT_ID";
 
 /// Within an attempt's directory: what its processes printed, from the first byte on.
 pub const OUTPUT_FILE: &str = "output.log";
+/// Within an attempt's directory: what its processes printed as errors, if that is kept apart.
+pub const ERRORS_FILE: &str = "errors.log";
 /// Within an attempt's directory: who runs it.
 pub const PID_FILE: &str = "pid";
 /// Within an attempt's directory: how it ended.

@@ -8,6 +8,8 @@ mod repository; // in a repository: clones, captures, landing, merge
 
 use std::{ffi::OsString, path::PathBuf};
 
+use crate::drivers::client::AllSettings;
+
 pub use self::{
     agents::{CrewAgents, Program},
     contained::{ContainError, Keeper},
@@ -26,6 +28,8 @@ pub struct Places {
     pub shared: PathBuf,
     /// The environment that every process gets: the allowed part of kapell's own.
     pub env: Vec<(OsString, OsString)>,
+    /// What the user has set for coding agents.
+    pub clients: AllSettings,
 }
 
 impl Places {

@@ -116,7 +116,7 @@ table! {
     "K0910", "Settings that are not TOML",
         "`kapell.toml` breaks the rules of TOML at the place shown.";
     "K0911", "Unknown setting",
-        "`kapell.toml` has a key that means nothing. Known are `store`, `agents`, `jobs` and `budget`.";
+        "`kapell.toml` has a key that means nothing. Known are `store`, `agents`, `jobs`, `budget` and `clients`.";
     "K0912", "Setting of the wrong kind",
         "A setting has another kind of value than it takes, or one that is out of range.";
     "K0913", "Not a budget",

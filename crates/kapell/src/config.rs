@@ -3,6 +3,8 @@
 //! A file in a repository is somebody else's text until it is read: it can set nothing that reaches out of its own
 //! directory.
 
+mod clients; // those of coding agents
+
 use std::{
     fs, io,
     ops::Range,
@@ -20,6 +22,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+pub use self::clients::Clients;
 use crate::{budget::Budget, exit::Exit, fault::Fault};
 
 /// The name of the file.
@@ -28,7 +31,7 @@ pub const FILE: &str = "kapell.toml";
 /// Files larger than this are not settings.
 const BYTES_MAX: u64 = 1 << 20;
 
-const KEYS: [&str; 6] = ["store", "agents", "jobs", "budget", "sandbox", "network"];
+const KEYS: [&str; 7] = ["store", "agents", "jobs", "budget", "sandbox", "network", "clients"];
 
 /// Settings; what nobody set is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Config {
     pub granted: Wish,
     /// Containment as a file found by walking up asks for it: it can ask for more, never for less.
     pub asked: Wish,
+    /// What is set for coding agents.
+    pub clients: Clients,
 }
 
 /// Whose file it is.
@@ -81,6 +86,7 @@ impl Config {
             budget: self.budget.or(other.budget),
             granted: self.granted.and(other.granted),
             asked: self.asked.and(other.asked),
+            clients: self.clients.or(other.clients),
         }
     }
 }
@@ -128,6 +134,7 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "budget" => config.budget = Some(budget(value)?),
             "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
             "network" => wish(&mut config, whose).network = Some(named(value, "network")?),
+            "clients" => config.clients = Clients::parse(value, whose)?,
             other => {
                 let finding =
                     Finding::error("K0911", span(key.span()), format!("there is no setting `{other}`"));
@@ -247,7 +254,7 @@ mod tests {
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
             (
                 "x = 4",
-                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, budget, sandbox, network)",
+                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, budget, sandbox, network, clients)",
             ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),

@@ -108,6 +108,7 @@ impl Site {
             scratch: cache.join("scratch"),
             shared: cache.join("shared"),
             env: allowed(env::vars_os(), &[]),
+            clients: self.config.clients.settings(|name| env::var(name).ok()),
         })
     }
 

@@ -15,7 +15,7 @@ use super::{
     room::Room,
     wrap::Contained,
 };
-use crate::supervise::{Limits, Spec, processes};
+use crate::supervise::{Limits, Output, Spec, processes};
 
 /// A level that takes longer to build is none.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -145,6 +145,8 @@ impl Containment {
             cwd: workspace.into(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             limits: Limits::default(),
+            stdin: None,
+            output: Output::Joined,
             durable: false,
         };
         spec.argv.push(dir.into());

@@ -154,6 +154,8 @@ mod tests {
             cwd: home.join("ws").into(),
             env: vec![("HOME".into(), home.clone().into()), ("PATH".into(), path)],
             limits: Default::default(),
+            stdin: None,
+            output: Default::default(),
             durable: false,
         };
         let found = needed(&spec);

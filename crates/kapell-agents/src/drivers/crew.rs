@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
     Report, Sink,
+    client::Listener,
     exit::{Ending, Exit},
     group::Group,
     job::{Job, Supervision, Work},
@@ -27,11 +28,14 @@ use crate::{
         outputs::Outputs,
         server::{self, Guests, Server, ServerError},
     },
-    supervise::{Cause, ExitRecord, OUTPUTS_FILE, Spec, attempt, processes},
+    supervise::{Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, attempt, processes},
 };
 
 /// The name of the output that a person's answer is.
 pub const ANSWER: &str = "answer";
+
+/// How long a client that is silent or runs away has between SIGTERM and SIGKILL.
+const OUTSIDE_GRACE: Duration = Duration::from_secs(5);
 
 /// How a crew works.
 #[derive(Debug, Clone)]
@@ -111,7 +115,7 @@ enum Order {
 
 /// An attempt that has begun.
 enum Attempt {
-    Supervised(Supervised),
+    Supervised(Box<Supervised>),
     Group(Box<Group>),
     Person(AttemptKey),
     /// Its supervisor died, and what it left is being ended.
@@ -186,7 +190,7 @@ impl Crew {
                 self.shared.report(key, Report::Question { question: 0, text, choices });
                 return Ok(());
             }
-            Work::Shell(_) | Work::Program(_) => {}
+            Work::Shell(_) | Work::Program(_) | Work::Client(_) => {}
         }
         let begun = self.start_process(key, job);
         if let (Err(_), Some(guests)) = (&begun, &self.shared.guests) {
@@ -197,6 +201,10 @@ impl Crew {
 
     fn start_process(&self, key: AttemptKey, job: Job) -> Result<(), CrewError> {
         let mut spec = make_spec(key, &job).map_err(|source| CrewError::Directory { key, source })?;
+        let listener = match &job.work {
+            Work::Client(order) => Some(order.listen(&job.dir)),
+            _ => None,
+        };
         if let Some(guests) = &self.shared.guests {
             let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE));
             spec.env.push((protocol::SOCKET.into(), socket.into()));
@@ -206,12 +214,12 @@ impl Crew {
             contained.wrap(&mut spec).map_err(|source| CrewError::Directory { key, source })?;
         }
         match job.supervision {
-            Supervision::Group => self.start_group(key, &spec),
-            Supervision::Full => {
+            Supervision::Group if listener.is_none() => self.start_group(key, &spec),
+            Supervision::Group | Supervision::Full => {
                 let supervisor =
                     self.hand_over(spec).map_err(|source| CrewError::Supervisor { key, source })?;
-                self.shared
-                    .order(Order::Watch(Attempt::Supervised(Supervised::new(key, job.dir, supervisor))));
+                let supervised = Supervised::new(key, job.dir, supervisor, listener);
+                self.shared.order(Order::Watch(Attempt::Supervised(Box::new(supervised))));
             }
         }
         Ok(())
@@ -298,6 +306,14 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
         Err(_) => fs::create_dir_all(&job.dir)?,
     }
     let mut env = job.env.clone();
+    let (argv, stdin, output) = match &job.work {
+        Work::Client(order) => {
+            let prepared = order.prepare(&job.dir)?;
+            env.extend(prepared.env);
+            (job.resolved(&prepared.argv), Some(prepared.stdin), Output::Followed)
+        }
+        _ => (job.argv()?.unwrap_or_default(), None, Output::Joined),
+    };
     env.extend([
         ("KAPELL_RUN".into(), key.run.to_string().into()),
         ("KAPELL_TASK".into(), job.task.clone().into()),
@@ -307,11 +323,13 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
     ]);
     Ok(Spec {
         marker: key.to_string(),
-        argv: job.argv()?.unwrap_or_default(),
+        argv,
         dir: job.dir.clone().into(),
         cwd: job.cwd.clone().into(),
         env,
         limits: job.limits.clone(),
+        stdin,
+        output,
         durable: job.durable,
     })
 }
@@ -458,6 +476,8 @@ impl Watch {
                 Attempt::Supervised(supervised) => {
                     fds.push(PollFd::new(supervised.file(), PollFlags::IN));
                     owners.push(Some(*key));
+                    let silent = supervised.listener.as_ref().and_then(Listener::due);
+                    due = [due, silent].into_iter().flatten().min();
                 }
                 Attempt::Group(group) => {
                     let (end, output) = group.files();
@@ -489,8 +509,12 @@ impl Watch {
             .filter_map(|(_, owner)| *owner)
             .collect();
         if due.is_some_and(|due| due <= Instant::now()) {
-            let groups = self.attempts.iter().filter(|(_, attempt)| matches!(attempt, Attempt::Group(_)));
-            ready.extend(groups.map(|(key, _)| *key));
+            let timed = |attempt: &Attempt| match attempt {
+                Attempt::Group(_) => true,
+                Attempt::Supervised(supervised) => supervised.listener.is_some(),
+                Attempt::Person(_) | Attempt::Orphaned => false,
+            };
+            ready.extend(self.attempts.iter().filter(|(_, attempt)| timed(attempt)).map(|(key, _)| *key));
         }
         ready.sort_unstable();
         ready.dedup();
@@ -505,6 +529,7 @@ impl Watch {
                 for said in supervised.listen() {
                     self.hear(key, said);
                 }
+                self.end_if_due(key);
             }
             Some(Attempt::Group(group)) => {
                 if let Some(exit) = group.step() {
@@ -524,11 +549,20 @@ impl Watch {
                 }
                 self.report_early(key);
             }
+            Said::Printed => self.read_along(key),
             Said::Ended(record) => {
+                let mut exit = Exit::from_record(*record);
                 if let Some(Attempt::Supervised(supervised)) = self.attempts.remove(&key) {
-                    self.retire(supervised.into_supervisor());
+                    let (supervisor, listener) = supervised.into_parts();
+                    self.retire(supervisor);
+                    if let Some(mut listener) = listener {
+                        for report in listener.catch_up() {
+                            self.shared.report(key, report);
+                        }
+                        exit = listener.finish(exit);
+                    }
                 }
-                self.finish(key, Exit::from_record(*record));
+                self.finish(key, exit);
             }
             Said::Died => {
                 let Some(Attempt::Supervised(orphaned)) = self.attempts.insert(key, Attempt::Orphaned) else {
@@ -541,6 +575,25 @@ impl Watch {
                     shared.order(Order::Finish { key, exit });
                 });
             }
+        }
+    }
+
+    /// Reads what a client has printed meanwhile.
+    fn read_along(&mut self, key: AttemptKey) {
+        let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
+        let Some(listener) = &mut supervised.listener else { return };
+        for report in listener.catch_up() {
+            self.shared.report(key, report);
+        }
+        self.end_if_due(key);
+    }
+
+    /// Ends a client that is silent, or runs away.
+    fn end_if_due(&mut self, key: AttemptKey) {
+        let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
+        let Some(listener) = &mut supervised.listener else { return };
+        if listener.must_end(Instant::now()).is_some() {
+            self.stop(key, OUTSIDE_GRACE);
         }
     }
 

@@ -1,8 +1,8 @@
 //! How an attempt ended, and what that means.
 
-use kapell_core::retry::FailureClass;
+use kapell_core::{retry::FailureClass, time::Wall};
 
-use super::text::last_lines;
+use super::{client::Evidence, text::last_lines};
 use crate::{
     protocol::outputs::Outputs,
     supervise::{Cause, ExitRecord, record::Usage},
@@ -36,6 +36,10 @@ pub struct Exit {
     pub message: String,
     /// All that is known, where a process ran.
     pub record: Option<Box<ExitRecord>>,
+    /// When its provider says that it may be asked again.
+    pub until: Option<Wall>,
+    /// What is known besides, where a client worked.
+    pub evidence: Option<Box<Evidence>>,
 }
 
 impl Exit {
@@ -48,6 +52,8 @@ impl Exit {
             usage: Usage::default(),
             message: String::new(),
             record: None,
+            until: None,
+            evidence: None,
         }
     }
 
@@ -71,7 +77,8 @@ impl Exit {
             Ending::Succeeded => record.outputs.clone(),
             _ => Outputs::new(),
         };
-        Self { ending, outputs, usage: record.usage, message, record: Some(Box::new(record)) }
+        let (usage, record) = (record.usage, Some(Box::new(record)));
+        Self { ending, outputs, usage, message, record, until: None, evidence: None }
     }
 }
 

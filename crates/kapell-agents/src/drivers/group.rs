@@ -40,14 +40,14 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn start(key: AttemptKey, spec: &Spec) -> io::Result<Self> {
         let started = Instant::now();
-        let (mut command, output) = attempt::command(spec)?;
+        let (mut command, pipes) = attempt::command(spec)?;
         let child = command.spawn()?;
         let dir = PathBuf::from(&spec.dir);
         Ok(Self {
             key,
             end_file: processes::open_pid(child.id().cast_signed()),
             child,
-            output: Some(output),
+            output: Some(pipes.output),
             spool: Spool::new(dir.join(OUTPUT_FILE), spec.limits.output_bytes),
             dir,
             limits: spec.limits.clone(),

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use super::client;
 use crate::{contain::Contained, protocol::outputs::Outputs, supervise::Limits};
 
 /// Variables that an agent gets from kapell's own environment, if they are set there. No other one is passed on
@@ -45,6 +46,8 @@ pub enum Work {
     Shell(String),
     /// A program and its arguments. Without a slash the program is looked up in the job's `PATH`.
     Program(Vec<OsString>),
+    /// A coding agent. It is always supervised in full.
+    Client(Box<client::Order>),
     /// Nothing: it succeeds at once, giving these outputs.
     Noop(Outputs),
     /// A person, who is asked. The answer is the output `answer`.
@@ -128,11 +131,11 @@ impl Job {
                 Ok(Some(vec!["/bin/sh".into(), "-e".into(), path.into()]))
             }
             Work::Program(argv) => Ok(Some(self.resolved(argv))),
-            Work::Noop(_) | Work::Person { .. } => Ok(None),
+            Work::Client(_) | Work::Noop(_) | Work::Person { .. } => Ok(None),
         }
     }
 
-    fn resolved(&self, argv: &[OsString]) -> Vec<OsString> {
+    pub(crate) fn resolved(&self, argv: &[OsString]) -> Vec<OsString> {
         let mut argv = argv.to_vec();
         if let Some(program) = argv.first_mut()
             && !program.as_encoded_bytes().contains(&b'/')

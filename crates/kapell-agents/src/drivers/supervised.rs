@@ -10,7 +10,10 @@ use std::{
 use kapell_core::retry::FailureClass;
 use rustix::{io::Errno, net::RecvFlags};
 
-use super::exit::{Ending, Exit};
+use super::{
+    client::{self, Listener},
+    exit::{Ending, Exit},
+};
 use crate::{
     protocol::AttemptKey,
     supervise::{
@@ -58,19 +61,28 @@ pub(super) struct Supervised {
     dir: PathBuf,
     supervisor: Supervisor,
     frames: Frames,
+    /// Who reads along, where a client works.
+    pub(super) listener: Option<Listener>,
 }
 
 /// What a supervisor says.
 pub(super) enum Said {
     Started(u32),
+    /// Something was printed.
+    Printed,
     Ended(Box<ExitRecord>),
     /// Nothing: it is dead.
     Died,
 }
 
 impl Supervised {
-    pub(super) fn new(key: AttemptKey, dir: PathBuf, supervisor: Supervisor) -> Self {
-        Self { key, started: false, dir, supervisor, frames: Frames::default() }
+    pub(super) fn new(
+        key: AttemptKey,
+        dir: PathBuf,
+        supervisor: Supervisor,
+        listener: Option<Listener>,
+    ) -> Self {
+        Self { key, started: false, dir, supervisor, frames: Frames::default(), listener }
     }
 
     pub(super) fn file(&self) -> &UnixStream {
@@ -97,6 +109,7 @@ impl Supervised {
             loop {
                 match self.frames.take::<Reply>() {
                     Ok(Some(Reply::Started { pid })) => said.push(Said::Started(pid)),
+                    Ok(Some(Reply::Printed)) => said.push(Said::Printed),
                     Ok(Some(Reply::Ended(record))) => {
                         said.push(Said::Ended(record));
                         return said;
@@ -113,9 +126,9 @@ impl Supervised {
         said
     }
 
-    /// Gives the supervisor back once it has said that the attempt ended.
-    pub(super) fn into_supervisor(self) -> Supervisor {
-        self.supervisor
+    /// Gives the supervisor back once it has said that the attempt ended, and whoever read along.
+    pub(super) fn into_parts(self) -> (Supervisor, Option<Listener>) {
+        (self.supervisor, self.listener)
     }
 
     /// Ends what a dead supervisor left; takes as long as that takes.
@@ -128,7 +141,7 @@ impl Supervised {
         match supervise::recover::end_orphans(&self.dir, &attempt) {
             Err(error) => Exit::without_process(Ending::Failed(FailureClass::Permanent), error.to_string()),
             Ok(ended) => match ExitRecord::read(&self.dir, &attempt) {
-                Some(record) => Exit::from_record(record),
+                Some(record) => client::read_exit(&self.dir, Exit::from_record(record)),
                 None => Exit::without_process(
                     Ending::Failed(FailureClass::Lost),
                     format!("its supervisor died; {ended} process(es) that it left were ended"),

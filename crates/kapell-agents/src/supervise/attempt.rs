@@ -22,10 +22,10 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    MARKER, OUTPUT_FILE, OUTPUTS_FILE, PID_FILE,
+    ERRORS_FILE, MARKER, OUTPUT_FILE, OUTPUTS_FILE, PID_FILE,
     processes::{self, ChildTicks, Process},
     record::{Cause, ExitRecord, wall_ms},
-    spec::{Limits, Spec},
+    spec::{Limits, Output, Spec},
     spool::Spool,
     tree,
     wire::{self, Reply, Request},
@@ -77,11 +77,11 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
     let before = processes::waited_for();
     let started = Instant::now();
     match set_limits(&spec.limits).and_then(|()| start(spec)) {
-        Ok((pid, output)) => {
+        Ok((pid, streams)) => {
             // Without this file the marker in the environment still tells whose processes they are.
             let _ = PidFile::write(pid, Path::new(&spec.dir));
             let told = wire::write(control, &Reply::Started { pid: pid.cast_unsigned() });
-            let mut attempt = Attempt::new(spec, pid, output, started);
+            let mut attempt = Attempt::new(spec, pid, streams, started);
             if told.is_err() {
                 attempt.end(Cause::OwnerGone, OWNER_GONE_GRACE);
             }
@@ -126,16 +126,76 @@ fn set_limits(limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the command of an attempt: nothing on its input, one pipe for all its output, nothing inherited.
+/// What an attempt prints: the pipe, and where it is kept.
+pub(crate) struct Stream {
+    reader: Option<PipeReader>,
+    spool: Spool,
+}
+
+impl Stream {
+    fn new(reader: PipeReader, file: &str, spec: &Spec) -> Self {
+        let spool = Spool::new(Path::new(&spec.dir).join(file), spec.limits.output_bytes);
+        Self { reader: Some(reader), spool }
+    }
+
+    /// Takes the output that is there, at most 1 MiB of it at a time; says whether there was any.
+    fn pump(&mut self) -> bool {
+        let mut chunk = [0; 1 << 16];
+        let mut any = false;
+        for _ in 0..16 {
+            let Some(reader) = &mut self.reader else { break };
+            match reader.read(&mut chunk) {
+                Ok(0) => self.reader = None,
+                Ok(len) => {
+                    self.spool.take(&chunk[..len]);
+                    any = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.reader = None,
+            }
+        }
+        any
+    }
+
+    /// Tells whether output waits that was printed before the end; a stranger may still hold the pipe open.
+    fn has_output(&self) -> bool {
+        let Some(reader) = &self.reader else { return false };
+        let mut fds = [PollFd::new(reader, PollFlags::IN)];
+        let nothing = processes::timespec(Duration::ZERO);
+        poll(&mut fds, Some(&nothing)).is_ok() && fds[0].revents().contains(PollFlags::IN)
+    }
+}
+
+/// The ends of the pipes that a command prints into.
+pub(crate) struct Pipes {
+    pub(crate) output: PipeReader,
+    pub(crate) errors: Option<PipeReader>,
+}
+
+fn pipe() -> io::Result<(PipeReader, io::PipeWriter)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer))
+}
+
+/// Makes the command of an attempt: a file or nothing on its input, pipes for its output, nothing inherited.
 ///
 /// Nothing here needs code between fork and exec, so std starts it by `posix_spawn`.
-pub(crate) fn command(spec: &Spec) -> io::Result<(Command, PipeReader)> {
+pub(crate) fn command(spec: &Spec) -> io::Result<(Command, Pipes)> {
     let (program, arguments) = spec
         .argv
         .split_first()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "there is no command"))?;
-    let (reader, writer) = io::pipe()?;
-    rustix::io::ioctl_fionbio(&reader, true)?;
+    let (output, writer) = pipe()?;
+    let (errors, errors_writer) = match spec.output {
+        Output::Joined => (None, writer.try_clone()?),
+        Output::Followed => pipe().map(|(reader, writer)| (Some(reader), writer))?,
+    };
+    let stdin = match &spec.stdin {
+        Some(path) => Stdio::from(fs::File::open(path)?),
+        None => Stdio::null(),
+    };
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -144,16 +204,18 @@ pub(crate) fn command(spec: &Spec) -> io::Result<(Command, PipeReader)> {
         .env(MARKER, &spec.marker)
         .current_dir(&spec.cwd)
         .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    Ok((command, reader))
+        .stdin(stdin)
+        .stdout(writer)
+        .stderr(errors_writer);
+    Ok((command, Pipes { output, errors }))
 }
 
-fn start(spec: &Spec) -> io::Result<(i32, PipeReader)> {
-    let (mut command, reader) = command(spec)?;
+fn start(spec: &Spec) -> io::Result<(i32, Vec<Stream>)> {
+    let (mut command, pipes) = command(spec)?;
     let child = command.spawn()?;
-    Ok((child.id().cast_signed(), reader))
+    let output = Stream::new(pipes.output, OUTPUT_FILE, spec);
+    let errors = pipes.errors.map(|errors| Stream::new(errors, ERRORS_FILE, spec));
+    Ok((child.id().cast_signed(), std::iter::once(output).chain(errors).collect()))
 }
 
 /// Says why a process could not be started; the operating system does not say which file is missing.
@@ -172,8 +234,8 @@ struct Attempt<'a> {
     pid: i32,
     /// Told apart from `None`: there are systems without such files.
     end_file: Option<OwnedFd>,
-    output: Option<PipeReader>,
-    spool: Spool,
+    /// What it prints, and what it prints as errors if that is kept apart.
+    streams: Vec<Stream>,
     status: Option<WaitStatus>,
     started: Instant,
     /// Who ends it and when SIGTERM becomes SIGKILL; the first one to end it counts.
@@ -183,14 +245,12 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(spec: &'a Spec, pid: i32, output: PipeReader, started: Instant) -> Self {
-        let spool = Spool::new(Path::new(&spec.dir).join(OUTPUT_FILE), spec.limits.output_bytes);
+    fn new(spec: &'a Spec, pid: i32, streams: Vec<Stream>, started: Instant) -> Self {
         Self {
             spec,
             pid,
             end_file: processes::open_pid(pid),
-            output: Some(output),
-            spool,
+            streams,
             status: None,
             started,
             ending: None,
@@ -223,7 +283,10 @@ impl<'a> Attempt<'a> {
                     }
                 }
             }
-            self.pump();
+            // Whether kapell is gone, the next read from it says.
+            if self.pump() && owned && self.spec.output == Output::Followed {
+                let _ = wire::write(control, &Reply::Printed);
+            }
             if ended || self.end_file.is_none() {
                 tree::reap(self.pid, &mut self.status);
             }
@@ -261,7 +324,8 @@ impl<'a> Attempt<'a> {
         let asked = if owned { PollFlags::IN } else { none };
         let mut fds = vec![PollFd::new(control, asked)];
         fds.extend(self.end_file.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        fds.extend(self.output.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let readers = self.streams.iter().filter_map(|stream| stream.reader.as_ref());
+        fds.extend(readers.map(|fd| PollFd::new(fd, PollFlags::IN)));
         if poll(&mut fds, Some(&processes::timespec(patience))).is_err() {
             return (false, false);
         }
@@ -269,19 +333,9 @@ impl<'a> Attempt<'a> {
         (owned && !fds[0].revents().is_empty(), ended)
     }
 
-    /// Takes the output that is there, at most 1 MiB of it at a time.
-    fn pump(&mut self) {
-        let mut chunk = [0; 1 << 16];
-        for _ in 0..16 {
-            let Some(output) = &mut self.output else { return };
-            match output.read(&mut chunk) {
-                Ok(0) => self.output = None,
-                Ok(len) => self.spool.take(&chunk[..len]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.output = None,
-            }
-        }
+    /// Takes the output that is there; says whether there was any.
+    fn pump(&mut self) -> bool {
+        self.streams.iter_mut().fold(false, |any, stream| stream.pump() | any)
     }
 
     /// Looks from time to time how much memory is held; reaps what fell to the supervisor, too.
@@ -308,10 +362,12 @@ impl<'a> Attempt<'a> {
         };
         let mut status = self.status.take();
         let pid = self.pid;
-        let swept = tree::sweep(pid, &mut status, grace, || self.pump());
+        let swept = tree::sweep(pid, &mut status, grace, || {
+            self.pump();
+        });
         // A process out of reach may hold the pipe open and go on printing.
         let last = Instant::now() + LAST_OUTPUT;
-        while self.has_output() && Instant::now() < last {
+        while self.streams.iter().any(Stream::has_output) && Instant::now() < last {
             self.pump();
         }
         record.cause = cause;
@@ -323,21 +379,16 @@ impl<'a> Attempt<'a> {
         record.leftover = swept.leftover;
         record.stubborn = swept.stubborn;
         record.usage.rss_max_kib = self.rss_max_kib;
-        (record.printed, record.tail) = self.spool.finish();
-        if let Some(error) = &self.spool.error {
-            record.notes.push(format!("the output could not be kept: {error}"));
+        // The first stream is what it prints; the record tells of that one.
+        for stream in self.streams.iter_mut().rev() {
+            (record.printed, record.tail) = stream.spool.finish();
+            if let Some(error) = &stream.spool.error {
+                record.notes.push(format!("the output could not be kept: {error}"));
+            }
         }
         match outputs::read(&Path::new(&self.spec.dir).join(OUTPUTS_FILE)) {
             Ok(outputs) => record.outputs = outputs,
             Err(error) => record.outputs_error = Some(error.to_string()),
         }
-    }
-
-    /// Tells whether output waits that was printed before the end; a stranger may still hold the pipe open.
-    fn has_output(&self) -> bool {
-        let Some(output) = &self.output else { return false };
-        let mut fds = [PollFd::new(output, PollFlags::IN)];
-        let nothing = processes::timespec(Duration::ZERO);
-        poll(&mut fds, Some(&nothing)).is_ok() && fds[0].revents().contains(PollFlags::IN)
     }
 }

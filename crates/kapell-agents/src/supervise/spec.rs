@@ -21,10 +21,25 @@ pub struct Spec {
     pub env: Vec<(OsString, OsString)>,
     /// Its limits.
     pub limits: Limits,
+    /// The file that is its standard input; nothing if there is none.
+    pub stdin: Option<OsString>,
+    /// How its output is taken.
+    pub output: Output,
     /// Whether the exit record is forced to disk before the end is reported.
     ///
     /// Without it the record survives the death of every process, but perhaps not that of the machine.
     pub durable: bool,
+}
+
+/// How the output of an attempt is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// Into one file, in the order in which it is printed.
+    #[default]
+    Joined,
+    /// What it prints as errors into a file of its own. kapell is told whenever something was printed, so that it can
+    /// read along.
+    Followed,
 }
 
 /// What an attempt may take. Zero bytes or processes mean zero; `None` means no limit.

@@ -31,6 +31,8 @@ pub enum Reply {
         /// Its id.
         pid: u32,
     },
+    /// It has printed something that is in its files now. Only for [`super::spec::Output::Followed`].
+    Printed,
     /// Nothing of the attempt runs any more.
     Ended(Box<ExitRecord>),
 }

@@ -18,7 +18,10 @@ use kapell_engine::port::agents::{Agents, AttemptKey, Ending, Failure, Job, Orde
 use super::{Keeper, Places};
 use crate::{
     contain::{Contained, Level},
-    drivers::{self, Config, Crew, CrewError, Exit, Supervision, Work},
+    drivers::{
+        self, Config, Crew, CrewError, Exit, Supervision, Work,
+        client::{self, Client},
+    },
     protocol,
     supervise::{self, Census, recover},
 };
@@ -223,9 +226,10 @@ impl CrewAgents {
                 let missing = || permanent("an agent of adapter `scripted` needs `script:`".to_owned());
                 scripted(&option("script").ok_or_else(missing)?)?
             }
-            (Job::Prompt(_), Some(adapter)) => {
-                return Err(permanent(format!("there is no adapter `{adapter}` yet")));
-            }
+            (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
+                Some(client) => Work::Client(Box::new(self.client(client, prompt, order))),
+                None => return Err(permanent(format!("there is no adapter `{adapter}` yet"))),
+            },
             (Job::Prompt(_), None) => return Err(permanent("a prompt needs an agent".to_owned())),
         };
         let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
@@ -239,6 +243,21 @@ impl CrewAgents {
     }
 }
 
+impl CrewAgents {
+    fn client(&self, client: Client, prompt: &str, order: &Order) -> client::Order {
+        let home = self.places.env.iter().find(|(name, _)| name == "HOME");
+        client::Order {
+            client,
+            prompt: prompt.to_owned(),
+            settings: self.places.clients.get(&client).cloned().unwrap_or_default(),
+            options: order.agent.as_ref().map(|agent| agent.options.clone()).unwrap_or_default(),
+            home: self.places.home(order.key),
+            user_home: home.map(|(_, home)| home.into()),
+            contained: false,
+        }
+    }
+}
+
 fn permanent(message: String) -> Failure {
     Failure { class: FailureClass::Permanent, message, until: None }
 }
@@ -246,7 +265,18 @@ fn permanent(message: String) -> Failure {
 fn translate(report: drivers::Report) -> Option<Report> {
     Some(match report {
         // What it gives counts when it has ended.
-        drivers::Report::Started { .. } | drivers::Report::Output { .. } => return None,
+        drivers::Report::Started { .. }
+        | drivers::Report::Output { .. }
+        | drivers::Report::Session { .. }
+        | drivers::Report::Usage(_) => return None,
+        drivers::Report::Said { text } => Report::Progress { fraction: None, text },
+        drivers::Report::ToolUse { tool, about } => {
+            Report::Progress { fraction: None, text: format!("{tool} {about}") }
+        }
+        drivers::Report::Refused { tool, text } => Report::Note(format!("`{tool}` was refused: {text}")),
+        drivers::Report::RateLimited { until: _, text } => {
+            Report::Progress { fraction: None, text: format!("the provider asks for a pause: {text}") }
+        }
         drivers::Report::Progress { fraction, text } => Report::Progress { fraction: Some(fraction), text },
         drivers::Report::Note { text } => Report::Note(text),
         drivers::Report::Question { question, text, choices } => Report::Question { question, text, choices },
@@ -257,13 +287,17 @@ fn translate(report: drivers::Report) -> Option<Report> {
 fn ending(exit: Exit) -> Ending {
     let result = match exit.ending {
         drivers::Ending::Succeeded => Ok(()),
-        drivers::Ending::Failed(class) => Err(Failure { class, message: exit.message, until: None }),
+        drivers::Ending::Failed(class) => Err(Failure { class, message: exit.message, until: exit.until }),
         // The engine knows why, and says that instead.
         drivers::Ending::Stopped => {
             Err(Failure { class: FailureClass::Transient, message: exit.message, until: None })
         }
     };
-    Ending { result, outputs: exit.outputs, spent: Amount::ZERO }
+    let spent = exit.evidence.map_or(Amount::ZERO, |evidence| Amount {
+        usd_micros: evidence.usd_micros.unwrap_or(0),
+        tokens: evidence.tokens.total(),
+    });
+    Ending { result, outputs: exit.outputs, spent }
 }
 
 impl Agents for CrewAgents {
@@ -273,8 +307,13 @@ impl Agents for CrewAgents {
             return Err(Failure { class: FailureClass::Transient, message, until: None });
         }
         let mut job = self.job(order)?;
-        if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_)) {
+        if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_) | Work::Client(_))
+        {
             job.contained = self.contain(order)?;
+        }
+        if let (Work::Client(client), Some(contained)) = (&mut job.work, &mut job.contained) {
+            client.contained = contained.chosen().level >= Level::Files;
+            contained.room_mut().writable.extend(client.lent());
         }
         if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
             job.supervision = Supervision::Group;
@@ -311,7 +350,10 @@ impl Agents for CrewAgents {
             Ok(supervise::Recovered::Exited(record)) if record.cause == supervise::Cause::Stopped => {
                 lost("it was ended together with kapell".to_owned())
             }
-            Ok(supervise::Recovered::Exited(record)) => Recovered::Ended(ending(Exit::from_record(*record))),
+            Ok(supervise::Recovered::Exited(record)) => {
+                let exit = client::read_exit(&self.places.attempt(key), Exit::from_record(*record));
+                Recovered::Ended(ending(exit))
+            }
             Ok(supervise::Recovered::Ended { processes }) => {
                 lost(format!("kapell was gone when it ended; {processes} process(es) were still running"))
             }

@@ -104,8 +104,13 @@ impl Rig {
             ("HELPER".into(), HELPER.into()),
         ];
         fs::create_dir_all(path("out")).unwrap();
-        let places =
-            Places { attempts: path("attempts"), scratch: path("scratch"), shared: path("shared"), env };
+        let places = Places {
+            attempts: path("attempts"),
+            scratch: path("scratch"),
+            shared: path("shared"),
+            env,
+            clients: Default::default(),
+        };
         let reports = mailbox.clone();
         let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));
         let program = Program(HELPER.into());

@@ -1,0 +1,433 @@
+//! Coding agents: the clients that people use, driven without a person at their terminal.
+//!
+//! Each client has one file, which knows how it is started and how to read what it prints. Reading is a pure state
+//! machine ([`Reader`]): lines go in, [`Report`]s come out, and when the process has ended, a [`Verdict`].
+//!
+//! **Invariant:** an exit code alone is never believed, nor is what a client says about itself. An attempt succeeded if
+//! its process ended by itself with code 0, its stream came to a proper end that says so, and its last call of a tool
+//! was not refused. Lines that nobody knows are passed over: clients add new ones every week.
+//!
+//! Free to be taken by somebody else: adapters for the Agent Client Protocol and for the HTTP APIs of models.
+
+mod claude_code;
+mod codex;
+mod gemini;
+mod listen; // reading along, and the end
+mod opencode;
+mod words; // what is common to the errors of all of them
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs, io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kapell_core::{retry::FailureClass, time::Wall};
+use serde_json::Value;
+
+pub(crate) use self::listen::Listener;
+pub use self::words::reset_in;
+use super::{Exit, Report};
+
+/// Within an attempt's directory: which client works there, so that its end can be read even by another kapell.
+const CLIENT_FILE: &str = "client";
+/// Within an attempt's directory: what the client is asked.
+const PROMPT_FILE: &str = "prompt.txt";
+
+/// A client that kapell can drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Client {
+    /// Anthropic's Claude Code.
+    ClaudeCode,
+    /// OpenAI's Codex.
+    Codex,
+    /// Google's Gemini CLI.
+    Gemini,
+    /// opencode.
+    Opencode,
+}
+
+impl Client {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::ClaudeCode, Self::Codex, Self::Gemini, Self::Opencode];
+
+    /// Returns the name of its adapter, as `use:` takes it.
+    #[must_use]
+    pub fn adapter(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+            Self::Gemini => "gemini",
+            Self::Opencode => "opencode",
+        }
+    }
+
+    /// Returns the client of an adapter.
+    #[must_use]
+    pub fn of(adapter: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|client| client.adapter() == adapter)
+    }
+
+    /// Returns the name of its program, which is looked up in `PATH`.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude",
+            other => other.adapter(),
+        }
+    }
+
+    /// Returns the variable in which it looks for its key, and in which kapell does.
+    #[must_use]
+    pub fn key_variable(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "ANTHROPIC_API_KEY",
+            Self::Codex | Self::Opencode => "OPENAI_API_KEY",
+            Self::Gemini => "GEMINI_API_KEY",
+        }
+    }
+
+    /// Returns the variable that names another server of its model, if it has one.
+    #[must_use]
+    pub fn base_url_variable(self) -> Option<&'static str> {
+        match self {
+            Self::ClaudeCode => Some("ANTHROPIC_BASE_URL"),
+            Self::Codex | Self::Opencode => None,
+            Self::Gemini => Some("GOOGLE_GEMINI_BASE_URL"),
+        }
+    }
+
+    /// Returns the files, below a home, that hold its credentials after a login. Nothing else of the user's home is
+    /// shown to it.
+    #[must_use]
+    pub fn credentials(self) -> &'static [&'static str] {
+        match self {
+            Self::ClaudeCode => &[".claude/.credentials.json"],
+            Self::Codex => &[".codex/auth.json"],
+            Self::Gemini => &[".gemini/oauth_creds.json", ".gemini/google_accounts.json"],
+            Self::Opencode => &[".local/share/opencode/auth.json"],
+        }
+    }
+
+    /// Returns a reader of what it prints.
+    #[must_use]
+    pub fn reader(self) -> Box<dyn Reader> {
+        match self {
+            Self::ClaudeCode => Box::new(claude_code::ClaudeCode::default()),
+            Self::Codex => Box::new(codex::Codex::default()),
+            Self::Gemini => Box::new(gemini::Gemini::default()),
+            Self::Opencode => Box::new(opencode::Opencode::default()),
+        }
+    }
+
+    fn invoke(self, order: &Order) -> Invocation {
+        match self {
+            Self::ClaudeCode => claude_code::invoke(order),
+            Self::Codex => codex::invoke(order),
+            Self::Gemini => gemini::invoke(order),
+            Self::Opencode => opencode::invoke(order),
+        }
+    }
+}
+
+/// Settings of a client, from the user's own files and environment. A repository has no say in them: who names the
+/// program, the server or the key decides who gets the key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The program, if it is not to be looked up.
+    pub program: Option<PathBuf>,
+    /// The server of the model, if it is not the client's usual one.
+    pub base_url: Option<String>,
+    /// The key. Without one the client works with its own login.
+    pub key: Option<String>,
+    /// The model, unless the workflow names one.
+    pub model: Option<String>,
+    /// Variables besides.
+    pub env: Vec<(OsString, OsString)>,
+    /// How long it may be silent.
+    pub idle: Option<Duration>,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is for the client alone.
+        f.debug_struct("Settings")
+            .field("program", &self.program)
+            .field("base_url", &self.base_url)
+            .field("has_key", &self.key.is_some())
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The settings of all clients.
+pub type AllSettings = BTreeMap<Client, Settings>;
+
+/// How long a client may be silent, unless its settings say otherwise.
+pub const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
+/// How many steps (replies of the model) a client may take, unless the workflow says otherwise (`max_turns`).
+pub const STEPS_MAX: u32 = 300;
+
+/// What a client is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// Which client.
+    pub client: Client,
+    /// What it is asked.
+    pub prompt: String,
+    /// What the user has set for it.
+    pub settings: Settings,
+    /// What the workflow says about it.
+    pub options: BTreeMap<String, String>,
+    /// Its HOME; it is made if need be, and kept, so that the client finds its sessions again.
+    pub home: PathBuf,
+    /// Where the user's own login is looked for.
+    pub user_home: Option<PathBuf>,
+    /// Whether kapell keeps it from the rest of the machine. If so, a client leaves its own sandbox off, for one within
+    /// another does not work everywhere, and theirs is the weaker one.
+    pub contained: bool,
+}
+
+impl Order {
+    fn model(&self) -> Option<&str> {
+        self.option("model").or(self.settings.model.as_deref())
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    fn base_url(&self) -> Option<&str> {
+        self.settings.base_url.as_deref().map(|url| url.trim_end_matches('/'))
+    }
+
+    fn steps_max(&self) -> u32 {
+        self.option("max_turns").and_then(|text| text.parse().ok()).unwrap_or(STEPS_MAX)
+    }
+}
+
+/// How a client is started, besides its program.
+#[derive(Debug, Default)]
+struct Invocation {
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    /// Files of its home, by their path below it.
+    files: Vec<(&'static str, String)>,
+}
+
+impl Invocation {
+    fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    fn args<'a>(&mut self, args: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        self.args.extend(args.into_iter().map(OsString::from));
+        self
+    }
+
+    fn env(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Self {
+        self.env.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+}
+
+/// A client made ready to start.
+pub(crate) struct Prepared {
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) stdin: OsString,
+}
+
+impl Order {
+    /// Writes what the client needs into the attempt's directory, and says how it is started.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the files cannot be written.
+    pub(crate) fn prepare(&self, dir: &Path) -> io::Result<Prepared> {
+        let home = &self.home;
+        private_dir(home)?;
+        let invocation = self.client.invoke(self);
+        for (path, text) in &invocation.files {
+            write_private(&home.join(path), text)?;
+        }
+        if self.settings.key.is_none() {
+            self.lend_login()?;
+        }
+        let prompt = dir.join(PROMPT_FILE);
+        write_private(&prompt, &self.prompt)?;
+        write_private(&dir.join(CLIENT_FILE), &format!("{}\n{}\n", self.client.adapter(), self.steps_max()))?;
+        let program = self.settings.program.clone().unwrap_or_else(|| self.client.program().into());
+        let argv = std::iter::once(program.into_os_string()).chain(invocation.args).collect();
+        let mut env: Vec<(OsString, OsString)> = self.tool_homes();
+        env.push(("HOME".into(), home.into()));
+        env.extend(invocation.env);
+        env.extend(self.settings.env.iter().cloned());
+        Ok(Prepared { argv, env, stdin: prompt.into_os_string() })
+    }
+
+    /// Lets the client see its own credentials, and nothing else, of the user's home.
+    fn lend_login(&self) -> io::Result<()> {
+        let Some(user_home) = &self.user_home else { return Ok(()) };
+        for path in self.client.credentials() {
+            let (theirs, own) = (user_home.join(path), self.home.join(path));
+            if theirs.is_file() {
+                own.parent().map_or(Ok(()), private_dir)?;
+                // A link, so that a login that is renewed meanwhile is kept.
+                match std::os::unix::fs::symlink(&theirs, &own) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what it must be able to write besides, wherever it is contained: the login that was lent to it.
+    pub(crate) fn lent(&self) -> Vec<PathBuf> {
+        let Some(user_home) = self.user_home.as_ref().filter(|_| self.settings.key.is_none()) else {
+            return Vec::new();
+        };
+        let paths = self.client.credentials().iter().map(|path| user_home.join(path));
+        paths.filter(|path| path.is_file()).collect()
+    }
+
+    /// Toolchains that live in a home are found although the home is another one.
+    fn tool_homes(&self) -> Vec<(OsString, OsString)> {
+        let Some(home) = &self.user_home else { return Vec::new() };
+        let of = |name: &str, dir: &str| {
+            let path = home.join(dir);
+            path.is_dir().then(|| (name.into(), path.into_os_string()))
+        };
+        [of("CARGO_HOME", ".cargo"), of("RUSTUP_HOME", ".rustup")].into_iter().flatten().collect()
+    }
+
+    /// Begins to read along.
+    pub(crate) fn listen(&self, dir: &Path) -> Listener {
+        Listener::open(dir, self.client, self.steps_max(), self.settings.idle.unwrap_or(IDLE_MAX))
+    }
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    path.parent().map_or(Ok(()), private_dir)?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    io::Write::write_all(&mut file, text.as_bytes())
+}
+
+/// Tokens of four kinds that do not overlap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Read afresh.
+    pub input: u64,
+    /// Written, thinking included.
+    pub output: u64,
+    /// Read from the provider's cache.
+    pub cache_read: u64,
+    /// Read afresh and put into that cache.
+    pub cache_write: u64,
+}
+
+impl Tokens {
+    /// Returns how many there are in all.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        [self.input, self.output, self.cache_read, self.cache_write].into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+impl std::ops::AddAssign for Tokens {
+    fn add_assign(&mut self, other: Self) {
+        self.input = self.input.saturating_add(other.input);
+        self.output = self.output.saturating_add(other.output);
+        self.cache_read = self.cache_read.saturating_add(other.cache_read);
+        self.cache_write = self.cache_write.saturating_add(other.cache_write);
+    }
+}
+
+/// What is known about an attempt of a client besides how it ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The client's own name of the session.
+    pub session: Option<String>,
+    /// The model that it asked.
+    pub model: Option<String>,
+    /// What it said last; text of others, not to be shown unescaped.
+    pub text: String,
+    /// What it used.
+    pub tokens: Tokens,
+    /// What it says that this costs, in millionths of a US dollar; not every client says it.
+    pub usd_micros: Option<u64>,
+    /// Replies of the model.
+    pub steps: u32,
+    /// Calls of tools that were performed.
+    pub tools: u32,
+    /// Calls of tools that were refused, by the tool's name.
+    pub refused: Vec<String>,
+    /// The output that its task has a schema for, as JSON.
+    pub structured: Option<String>,
+}
+
+/// What an attempt of a client came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The class of the failure, if it is one.
+    pub result: Result<(), FailureClass>,
+    /// Why, or what the client said last; not to be shown unescaped.
+    pub message: String,
+    /// When the provider says that it may be asked again.
+    pub until: Option<Wall>,
+}
+
+impl Verdict {
+    fn failed(class: FailureClass, message: impl Into<String>) -> Self {
+        Self { result: Err(class), message: message.into(), until: None }
+    }
+
+    fn succeeded(message: impl Into<String>) -> Self {
+        Self { result: Ok(()), message: message.into(), until: None }
+    }
+}
+
+/// How the process of a client ended by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended<'a> {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// The last of what it printed as errors.
+    pub errors: &'a str,
+    /// When it ended.
+    pub at: Wall,
+}
+
+/// Reads what a client prints. No IO, no clock.
+pub trait Reader: Send {
+    /// Takes an event of its standard output.
+    fn event(&mut self, event: &Value, at: Wall, reports: &mut Vec<Report>);
+
+    /// Takes a line of its standard error, for clients that say there what matters.
+    fn error_line(&mut self, _line: &str, _at: Wall, _reports: &mut Vec<Report>) {}
+
+    /// Returns what is known by now.
+    fn evidence(&self) -> &Evidence;
+
+    /// Judges the end of a process that ended by itself.
+    fn verdict(&self, ended: Ended<'_>) -> Verdict;
+}
+
+/// Reads how the attempt in `dir` ended, if it was one of a client.
+#[must_use]
+pub fn read_exit(dir: &Path, exit: Exit) -> Exit {
+    match Listener::reopen(dir) {
+        Some(listener) => listener.finish(exit),
+        None => exit,
+    }
+}

@@ -1,0 +1,210 @@
+//! Codex: `codex exec --json`.
+//!
+//! What it prints was recorded from version 0.169.0. Traps: a patch that is refused shows on standard error only, and
+//! the turn completes with code 0; what it used is cumulative over the thread; helpers of its sandbox are not made
+//! below the system's directory for temporary files, so its home must lie elsewhere.
+
+use kapell_core::{retry::FailureClass, time::Wall};
+use serde_json::Value;
+
+use super::{
+    Ended, Evidence, Invocation, Order, Reader, Tokens, Verdict,
+    claude_code::refused,
+    words::{count, failure, no_end, reset_in, short, speaks_of_quota, status_in},
+};
+use crate::drivers::Report;
+
+/// The name under which a server that the user has set is known to it.
+const PROVIDER: &str = "kapell";
+
+pub(super) fn invoke(order: &Order) -> Invocation {
+    let mut invocation = Invocation::default();
+    invocation.args(["exec", "--json", "--skip-git-repo-check"]);
+    invocation.args(["--sandbox", if order.contained { "danger-full-access" } else { "workspace-write" }]);
+    for setting in
+        ["analytics.enabled=false", "check_for_update_on_startup=false", "approval_policy=\"never\""]
+    {
+        invocation.args(["-c", setting]);
+    }
+    // What it runs gets no more of the environment than it needs, least of all the key.
+    invocation.args(["-c", "shell_environment_policy.inherit=\"core\""]);
+    if let Some(model) = order.model() {
+        invocation.args(["--model", model]);
+    }
+    if let Some(effort) = order.option("effort") {
+        invocation.args(["-c", &format!("model_reasoning_effort={}", quoted(effort))]);
+    }
+    if let Some(url) = order.base_url() {
+        invocation.args(["-c", &format!("model_provider=\"{PROVIDER}\"")]);
+        let provider = format!(
+            "model_providers.{PROVIDER}={{name=\"{PROVIDER}\",base_url={},env_key=\"{}\",wire_api=\"responses\"}}",
+            quoted(url),
+            order.client.key_variable()
+        );
+        invocation.args(["-c", &provider]);
+    }
+    invocation.arg("-");
+    if let Some(key) = &order.settings.key {
+        invocation.env("OPENAI_API_KEY", key).env("CODEX_API_KEY", key);
+    }
+    invocation.env("CODEX_HOME", order.home.join(".codex"));
+    invocation.files.push((".codex/config.toml", String::new()));
+    invocation
+}
+
+/// A text as TOML has it, of which JSON's are a part.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Reads its events.
+#[derive(Default)]
+pub(super) struct Codex {
+    evidence: Evidence,
+    /// How the last turn ended: well, or with an error.
+    end: Option<Result<(), String>>,
+    /// The last error that it told of, in the turn or out of it.
+    error: Option<String>,
+    /// The tool whose last call was refused.
+    refused_last: Option<String>,
+    /// Calls that failed before they were performed; they show on standard error only.
+    rejected: Option<String>,
+}
+
+impl Codex {
+    fn item(&mut self, item: &Value, done: bool, reports: &mut Vec<Report>) {
+        match item["type"].as_str() {
+            Some("agent_message") if done => {
+                let text = item["text"].as_str().unwrap_or_default();
+                text.clone_into(&mut self.evidence.text);
+                self.evidence.steps += 1;
+                reports.push(Report::Said { text: short(text) });
+            }
+            Some("command_execution") => {
+                let about = short(item["command"].as_str().unwrap_or_default());
+                self.tool("shell", about, item, done, reports);
+            }
+            Some("file_change") => {
+                let paths = item["changes"].as_array().into_iter().flatten();
+                let paths: Vec<&str> = paths.filter_map(|change| change["path"].as_str()).collect();
+                self.tool("apply_patch", short(&paths.join(", ")), item, done, reports);
+            }
+            Some("mcp_tool_call") => {
+                let tool = item["tool"].as_str().unwrap_or("mcp").to_owned();
+                self.tool(&tool, String::new(), item, done, reports);
+            }
+            Some("error") => {
+                let text = item["message"].as_str().unwrap_or_default();
+                reports.push(Report::Said { text: short(text) });
+            }
+            _ => {}
+        }
+    }
+
+    fn tool(&mut self, tool: &str, about: String, item: &Value, done: bool, reports: &mut Vec<Report>) {
+        match (item["status"].as_str(), done) {
+            (Some("declined"), _) => {
+                self.refused_last = Some(tool.to_owned());
+                self.evidence.refused.push(tool.to_owned());
+                reports.push(Report::Refused { tool: tool.to_owned(), text: about });
+            }
+            // A command that fails was performed; a change that fails was not.
+            (Some("failed"), true) if tool == "apply_patch" => self.rejected = Some(about),
+            (_, true) => {
+                self.evidence.tools += 1;
+                self.refused_last = None;
+                self.rejected = None;
+                if tool == "apply_patch" {
+                    reports.push(Report::ToolUse { tool: tool.to_owned(), about });
+                }
+            }
+            (_, false) => reports.push(Report::ToolUse { tool: tool.to_owned(), about }),
+        }
+    }
+
+    fn fail(&mut self, text: &str, at: Wall, reports: &mut Vec<Report>) {
+        if matches!(status_in(text), Some(429 | 529)) || speaks_of_quota(text) {
+            reports.push(Report::RateLimited { until: reset_in(text, at), text: short(text) });
+        }
+        self.error = Some(text.to_owned());
+    }
+}
+
+impl Reader for Codex {
+    fn event(&mut self, event: &Value, at: Wall, reports: &mut Vec<Report>) {
+        match event["type"].as_str() {
+            Some("thread.started") => {
+                let id = event["thread_id"].as_str().unwrap_or_default().to_owned();
+                self.evidence.session = Some(id.clone());
+                reports.push(Report::Session { id, model: None });
+            }
+            Some("turn.started") => {
+                self.end = None;
+                self.error = None;
+            }
+            Some("item.started") => self.item(&event["item"], false, reports),
+            Some("item.completed") => self.item(&event["item"], true, reports),
+            Some("error") => {
+                let text = event["message"].as_str().unwrap_or_default().to_owned();
+                self.fail(&text, at, reports);
+            }
+            Some("turn.completed") => {
+                let usage = &event["usage"];
+                let (read, cached, written) = (
+                    count(&usage["input_tokens"]),
+                    count(&usage["cached_input_tokens"]),
+                    count(&usage["cache_write_input_tokens"]),
+                );
+                // Cumulative over the thread, and those from and for the cache are among those read.
+                self.evidence.tokens = Tokens {
+                    input: read.saturating_sub(cached).saturating_sub(written),
+                    output: count(&usage["output_tokens"]),
+                    cache_read: cached,
+                    cache_write: written,
+                };
+                self.end = Some(Ok(()));
+                reports.push(Report::Usage(self.evidence.tokens));
+            }
+            Some("turn.failed") => {
+                let text = event["error"]["message"].as_str().unwrap_or_default().to_owned();
+                self.fail(&text, at, reports);
+                self.end = Some(Err(text));
+            }
+            _ => {}
+        }
+    }
+
+    fn error_line(&mut self, line: &str, _at: Wall, reports: &mut Vec<Report>) {
+        let Some((_, text)) = line.split_once("codex_core::tools::router: error=") else { return };
+        let refusal = ["rejected", "not permitted", "outside of the project", "denied"];
+        if refusal.iter().any(|words| text.contains(words)) {
+            self.refused_last = Some("apply_patch".to_owned());
+            self.evidence.refused.push("apply_patch".to_owned());
+            reports.push(Report::Refused { tool: "apply_patch".to_owned(), text: short(text) });
+        } else {
+            self.rejected = Some(short(text));
+        }
+    }
+
+    fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    fn verdict(&self, ended: Ended<'_>) -> Verdict {
+        let text = &self.evidence.text;
+        match (&self.end, &self.error) {
+            (Some(Err(error)), _) => failure(None, error, ended.at),
+            (Some(Ok(())), _) if ended.code != Some(0) => no_end(ended),
+            (Some(Ok(())), _) => match (&self.refused_last, &self.rejected) {
+                (Some(tool), _) => refused(tool, text),
+                (None, Some(why)) => Verdict::failed(
+                    FailureClass::InvalidOutput,
+                    format!("its last change could not be made: {why}; it says: {}", short(text)),
+                ),
+                (None, None) => Verdict::succeeded(text),
+            },
+            (None, Some(error)) => failure(None, error, ended.at),
+            (None, None) => no_end(ended),
+        }
+    }
+}

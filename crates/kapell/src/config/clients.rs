@@ -1,0 +1,199 @@
+//! Settings of coding agents: `[clients.claude-code]` and the like.
+//!
+//! ```toml
+//! [clients.claude-code]
+//! model = "sonnet"
+//! program = "/opt/claude/bin/claude"      # this and all below: in your own settings only
+//! base_url = "http://127.0.0.1:8787"
+//! key_env = "MY_ANTHROPIC_KEY"            # by default the client's usual variable
+//! idle = "10m"
+//! env = { HTTPS_PROXY = "http://proxy:3128" }
+//! ```
+
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+
+use kapell_agents::drivers::client::{AllSettings, Client, Settings};
+use kapell_spec::{finding::Finding, suggest};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{Whose, span, text, wrong};
+
+const KEYS: [&str; 6] = ["model", "program", "base_url", "key_env", "idle", "env"];
+
+/// Settings of clients; those of the nearer file count, each by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clients(BTreeMap<Client, One>);
+
+/// Settings of one client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct One {
+    model: Option<String>,
+    program: Option<PathBuf>,
+    base_url: Option<String>,
+    key_env: Option<String>,
+    idle: Option<Duration>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Clients {
+    pub(super) fn or(mut self, other: Self) -> Self {
+        for (client, far) in other.0 {
+            let near = self.0.entry(client).or_default();
+            near.model = near.model.take().or(far.model);
+            near.program = near.program.take().or(far.program);
+            near.base_url = near.base_url.take().or(far.base_url);
+            near.key_env = near.key_env.take().or(far.key_env);
+            near.idle = near.idle.or(far.idle);
+            // What comes later wins.
+            near.env = far.env.into_iter().chain(std::mem::take(&mut near.env)).collect();
+        }
+        self
+    }
+
+    /// Returns the settings of all clients, with the keys that `variable` gives.
+    pub fn settings(&self, variable: impl Fn(&str) -> Option<String>) -> AllSettings {
+        let of = |client: Client| {
+            let one = self.0.get(&client).cloned().unwrap_or_default();
+            let key = one.key_env.as_deref().unwrap_or(client.key_variable());
+            let base_url = one.base_url.or_else(|| client.base_url_variable().and_then(&variable));
+            Settings {
+                program: one.program,
+                base_url,
+                key: variable(key).filter(|key| !key.is_empty()),
+                model: one.model,
+                env: one.env,
+                idle: one.idle,
+            }
+        };
+        Client::ALL.into_iter().map(|client| (client, of(client))).collect()
+    }
+
+    pub(super) fn parse(value: &Spanned<DeValue<'_>>, whose: Whose) -> Result<Self, Box<Finding>> {
+        let mut clients = Self::default();
+        for (name, value) in table(value, "clients")? {
+            let known = Client::ALL.map(Client::adapter);
+            let Some(client) = Client::of(name.get_ref()) else {
+                return Err(unknown(name, "coding agent", &known));
+            };
+            clients.0.insert(client, one(value, name.get_ref(), whose)?);
+        }
+        Ok(clients)
+    }
+}
+
+fn table<'a, 'b>(value: &'a Spanned<DeValue<'b>>, key: &str) -> Result<&'a DeTable<'b>, Box<Finding>> {
+    value.get_ref().as_table().ok_or_else(|| {
+        let finding = wrong(value, format!("`{key}` is a table, not {}", value.get_ref().type_str()));
+        Box::new(finding.hint("[clients.claude-code]"))
+    })
+}
+
+fn unknown(name: &Spanned<impl AsRef<str>>, what: &str, known: &[&str]) -> Box<Finding> {
+    let text = name.get_ref().as_ref();
+    let finding = Finding::error("K0911", span(name.span()), format!("there is no {what} `{text}`"));
+    Box::new(match suggest::nearest(text, known.iter().copied()) {
+        Some(near) => finding.hint(format!("did you mean `{near}`?")),
+        None => finding.hint(format!("known are {}", known.join(", "))),
+    })
+}
+
+fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, Box<Finding>> {
+    let mut one = One::default();
+    for (key, value) in table(value, client)? {
+        let name: &str = key.get_ref();
+        // Whoever names the program or the server gets the key. A repository does not.
+        if whose == Whose::Place && name != "model" && KEYS.contains(&name) {
+            let finding = Finding::error(
+                "K0912",
+                span(key.span()),
+                format!("`{name}` can be set in your own settings only"),
+            )
+            .label("this file may have come with a repository");
+            return Err(Box::new(finding.hint(format!("put it into ~/.config/kapell/{}", super::FILE))));
+        }
+        match name {
+            "model" => one.model = Some(text(value, name)?.to_owned()),
+            "program" => one.program = Some(text(value, name)?.into()),
+            "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
+            "key_env" => one.key_env = Some(text(value, name)?.to_owned()),
+            "idle" => {
+                let spoken = text(value, name)?;
+                let time = crate::budget::Budget::parse(spoken).ok().and_then(|budget| budget.wall);
+                let time = time.ok_or_else(|| {
+                    Box::new(wrong(value, format!("`{spoken}` is no time")).hint("idle = \"10m\""))
+                })?;
+                one.idle = Some(Duration::from_millis(time.0));
+            }
+            "env" => {
+                for (name, value) in table(value, name)? {
+                    let value = text(value, name.get_ref())?;
+                    one.env.push((name.get_ref().to_string().into(), value.into()));
+                }
+            }
+            _ => return Err(unknown(key, "setting of a coding agent", &KEYS)),
+        }
+    }
+    Ok(one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn check(text: &str, whose: Whose) -> String {
+        match parse(text, std::path::Path::new("/repo"), whose) {
+            Ok(config) => format!("{:?}", config.clients.0),
+            Err(finding) => {
+                format!("{} {} ({})", finding.code, finding.message, finding.hint.unwrap_or_default())
+            }
+        }
+    }
+
+    #[test]
+    fn a_repository_may_name_a_model_and_nothing_that_leads_to_the_key() {
+        assert!(check("clients.codex.model = \"gpt\"", Whose::Place).contains("gpt"));
+        for key in ["program", "base_url", "key_env", "idle", "env"] {
+            let text = format!("clients.claude-code.{key} = \"x\"");
+            let said = check(&text, Whose::Place);
+            assert!(
+                said.starts_with(&format!("K0912 `{key}` can be set in your own settings only")),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn faults_are_explained() {
+        for (text, expected) in [
+            (
+                "clients.claude.model = \"x\"",
+                "K0911 there is no coding agent `claude` (did you mean `claude-code`?)",
+            ),
+            (
+                "clients.codex.modell = \"x\"",
+                "K0911 there is no setting of a coding agent `modell` (did you mean `model`?)",
+            ),
+            ("clients = 1", "K0912 `clients` is a table, not integer ([clients.claude-code])"),
+            ("clients.codex.idle = \"soon\"", "K0912 `soon` is no time (idle = \"10m\")"),
+        ] {
+            assert_eq!(check(text, Whose::User), expected);
+        }
+    }
+
+    #[test]
+    fn the_nearer_file_counts_and_the_key_comes_from_the_named_variable() {
+        let of = |text: &str| parse(text, std::path::Path::new("/"), Whose::User).unwrap().clients;
+        let near = of("clients.codex = { model = \"near\", env = { A = \"1\" } }");
+        let far = of("clients.codex = { model = \"far\", key_env = \"MINE\", env = { A = \"2\" } }");
+        let all = near.or(far).settings(|name| (name == "MINE").then(|| "secret".to_owned()));
+        let codex = &all[&Client::Codex];
+        assert_eq!((codex.model.as_deref(), codex.key.as_deref()), (Some("near"), Some("secret")));
+        assert_eq!(codex.env, [("A".into(), "2".into()), ("A".into(), "1".into())]);
+        assert!(!format!("{all:?}").contains("secret"));
+        assert_eq!(all[&Client::ClaudeCode].key, None);
+    }
+}
