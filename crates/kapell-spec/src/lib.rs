@@ -18,3 +18,5 @@ pub mod shell; // expressions in shell text
 pub mod workflow; // workflow files, read and compiled
 
 pub mod github; // workflows and actions of GitHub
+
+pub mod claude; // agents, commands, skills and hooks of coding agents

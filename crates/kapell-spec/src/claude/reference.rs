@@ -1,0 +1,365 @@
+//! Names of agents, commands and files in a text, and how sure it is that they are that.
+
+use super::{
+    definition::{Definition, Named},
+    markdown::Mark,
+    tables,
+};
+use crate::finding::Span;
+
+/// How sure a reference is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strength {
+    /// An example, a placeholder, or a bare word.
+    Weak,
+    /// Set apart as a name, beside a word that says what it names.
+    Strong,
+    /// A key or a form that can mean nothing else.
+    Certain,
+}
+
+/// What a reference names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Names {
+    /// An agent.
+    Agent,
+    /// A command or a skill, by its slash.
+    Command,
+    /// A skill, by its name.
+    Skill,
+    /// A file that is read.
+    File,
+    /// A file that is included by `@`.
+    Import,
+}
+
+/// A reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// What it names.
+    pub names: Names,
+    /// The name as written, without marks and slash.
+    pub name: String,
+    /// Where the name stands.
+    pub span: Span,
+    /// How sure it is.
+    pub strength: Strength,
+    /// Whether it stands in a block of code.
+    pub fenced: bool,
+}
+
+/// Tells whether a text is a name such as `code-reviewer`: lower case, with a hyphen.
+#[must_use]
+pub fn is_kebab(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.len() >= 2
+        && text.len() <= 64
+        && parts.iter().all(|part| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        })
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+}
+
+/// Tells whether a name stands for any name.
+#[must_use]
+pub fn is_placeholder(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    lower.contains(['<', '>', '[', ']', '{', '}', '$', '*'])
+        || tables::PLACEHOLDERS.contains(&&*lower)
+        || ["your-", "my-", "some-", "example-", "placeholder"].iter().any(|start| lower.starts_with(start))
+        || lower.ends_with("-name")
+        || lower.contains("...")
+}
+
+/// The characters that a name of an agent or command may have, plugins included.
+fn name_len(text: &str) -> usize {
+    let len = text.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:./".contains(c))).unwrap_or(text.len());
+    text[..len].trim_end_matches(['.', ':', '/', '-', '_']).len()
+}
+
+/// Finds the references in a definition's body and frontmatter, in the order of the text.
+#[must_use]
+pub fn references(text: &str, definition: &Definition) -> Vec<Reference> {
+    let mut finder = Finder { text, definition, found: Vec::new() };
+    finder.frontmatter();
+    finder.subagent_types();
+    finder.directives();
+    finder.mentions();
+    finder.marks();
+    finder.slashes();
+    finder.imports();
+    finder.links();
+    let mut found = finder.found;
+    found.sort_by(|a, b| {
+        (a.span.start, a.names, std::cmp::Reverse(a.strength)).cmp(&(
+            b.span.start,
+            b.names,
+            std::cmp::Reverse(b.strength),
+        ))
+    });
+    found.dedup_by(|b, a| a.span == b.span && a.names == b.names);
+    found
+}
+
+struct Finder<'a> {
+    text: &'a str,
+    definition: &'a Definition,
+    found: Vec<Reference>,
+}
+
+impl Finder<'_> {
+    fn body(&self) -> &str {
+        self.text.get(self.definition.body as usize..).unwrap_or_default()
+    }
+
+    fn line(&self, at: usize) -> &str {
+        let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let end = self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline);
+        &self.text[start..end]
+    }
+
+    fn add(&mut self, names: Names, span: Span, strength: Strength) {
+        let name = self.text[span.range()].to_owned();
+        let fenced = self.definition.document.fence_at(span.start).is_some();
+        let line = self.line(span.start as usize).to_ascii_lowercase();
+        let example = ["for example", "e.g.", "such as", "example:"].iter().any(|word| line.contains(word));
+        let weak = is_placeholder(&name) || example;
+        let strength = if weak { Strength::Weak } else { strength };
+        self.found.push(Reference { names, name, span, strength, fenced });
+    }
+
+    /// `tools: Agent(x)`, and a skill's `agent: x` and `skills: [..]`.
+    fn frontmatter(&mut self) {
+        let definition = self.definition;
+        for key in ["tools", "allowed-tools"] {
+            for tool in definition.items(key) {
+                let inner = ["Agent(", "Task("].iter().find_map(|open| tool.text.strip_prefix(open));
+                let Some(inner) = inner.and_then(|inner| inner.strip_suffix(')')) else { continue };
+                let mut at = tool.span.start as usize + tool.text.len() - inner.len() - 1;
+                for name in inner.split(',') {
+                    let trimmed = name.trim();
+                    let start = at + name.find(trimmed).unwrap_or(0);
+                    if !trimmed.is_empty() && !trimmed.contains([':', '*']) {
+                        self.checked(
+                            Names::Agent,
+                            Named { text: trimmed.to_owned(), span: Span::new(start, start + trimmed.len()) },
+                        );
+                    }
+                    at += name.len() + 1;
+                }
+            }
+        }
+        if let Some(agent) = definition.text("agent").filter(|_| definition.text("context").is_some()) {
+            self.checked(Names::Agent, agent.clone());
+        }
+        for skill in definition.items("skills") {
+            self.checked(Names::Skill, skill.clone());
+        }
+    }
+
+    /// Adds a name that was read from YAML, if its place holds just that name.
+    fn checked(&mut self, names: Names, named: Named) {
+        if self.text.get(named.span.range()) == Some(&*named.text) {
+            self.add(names, named.span, Strength::Certain);
+        }
+    }
+
+    /// `subagent_type: x`, however it is written.
+    fn subagent_types(&mut self) {
+        let base = self.definition.body as usize;
+        let places: Vec<usize> =
+            self.body().match_indices("subagent_type").map(|(at, key)| base + at + key.len()).collect();
+        for at in places {
+            let rest = &self.text[at..];
+            let between =
+                rest.len() - rest.trim_start_matches([' ', '`', '"', '\'', ':', '=', '*', '(']).len();
+            let separators = &rest[..between];
+            // In prose a word follows; a value has a sign before it.
+            let given = separators.contains([':', '='])
+                || separators.trim_start_matches(['`', '"']).contains(['"', '`', '\'']);
+            let len = name_len(&rest[between..]);
+            if given && len > 0 && !rest[between + len..].starts_with(['[', '<', '{', '}']) {
+                self.add(Names::Agent, Span::new(at + between, at + between + len), Strength::Certain);
+            }
+        }
+    }
+
+    /// A line `Use: x` or `Agent: x` in a block of code, as some commands direct their agents.
+    fn directives(&mut self) {
+        let fences: Vec<Span> = self.definition.document.fences.iter().map(|fence| fence.span).collect();
+        for span in fences {
+            let mut at = span.start as usize;
+            for line in self.text[span.range()].to_owned().split_inclusive('\n') {
+                let content = line.trim();
+                let name = ["Use: ", "Agent: "].iter().find_map(|key| content.strip_prefix(key));
+                if let Some(name) = name.filter(|name| is_kebab(name)) {
+                    let start = at + line.find(name).unwrap_or(0);
+                    self.add(Names::Agent, Span::new(start, start + name.len()), Strength::Strong);
+                }
+                at += line.len();
+            }
+        }
+    }
+
+    /// `@agent-x`, as a person names an agent.
+    fn mentions(&mut self) {
+        let base = self.definition.body as usize;
+        let places: Vec<usize> =
+            self.body().match_indices("@agent-").map(|(at, key)| base + at + key.len()).collect();
+        for at in places {
+            let len = name_len(&self.text[at..]);
+            if len > 0 {
+                self.add(Names::Agent, Span::new(at, at + len), Strength::Strong);
+            }
+        }
+    }
+
+    /// **x-y** agent, agent `x-y`, and `x-y` skill.
+    fn marks(&mut self) {
+        let marks: Vec<Mark> = self.definition.document.marks.clone();
+        for mark in marks {
+            let name = mark.text.trim().trim_start_matches('@');
+            let scoped = name.rsplit(':').next().unwrap_or(name);
+            if !is_kebab(scoped) && !is_kebab(name)
+                || name.starts_with("agent-") && mark.text.starts_with('@')
+            {
+                continue;
+            }
+            let Some(inner) = self.text[mark.span.range()].find(name) else { continue };
+            let start = mark.span.start as usize + inner;
+            let span = Span::new(start, start + name.len());
+            let after = words(&self.text[mark.span.end as usize..]);
+            let line = self.line(start);
+            let before = &self.text[start - (start - (line.as_ptr() as usize - self.text.as_ptr() as usize))
+                ..mark.span.start as usize];
+            let before = before.trim_end().rsplit(' ').next().unwrap_or_default().to_ascii_lowercase();
+            let is_agent =
+                |word: &str| matches!(word, "agent" | "subagent" | "sub-agent" | "agents" | "subagents");
+            if is_agent(&after) || matches!(&*before, "subagent" | "sub-agent") {
+                self.add(Names::Agent, span, Strength::Strong);
+            } else if after == "skill" || after == "skills" {
+                self.add(Names::Skill, span, Strength::Strong);
+            }
+        }
+    }
+
+    /// `/name` and `/plugin:name`.
+    fn slashes(&mut self) {
+        let base = self.definition.body as usize;
+        let bytes = self.text.as_bytes();
+        let places: Vec<usize> = self.body().match_indices('/').map(|(at, _)| base + at).collect();
+        for at in places {
+            let starts = at == 0 || b" \t\n\"'`([*|>".contains(&bytes[at - 1]);
+            let rest = &self.text[at + 1..];
+            let len =
+                rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c))).unwrap_or(rest.len());
+            let len = rest[..len].trim_end_matches([':', '-', '_']).len();
+            let name = &rest[..len];
+            let ends = !rest[len..].starts_with(['/', '.', '=', '*', '<', '{', '[', '$', '@'])
+                || rest[len..].starts_with(". ")
+                || rest[len..].starts_with(".\n");
+            if !starts || !ends || len < 2 || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+                continue;
+            }
+            let span = Span::new(at + 1, at + 1 + len);
+            if name.contains(':') && !rest[len..].starts_with('-') {
+                self.add(Names::Command, span, Strength::Strong);
+            } else if self.is_said_to_be_run(at) {
+                self.add(Names::Command, span, Strength::Strong);
+            }
+        }
+    }
+
+    /// Tells whether `/name` at `at` opens a code span that the words before say to run.
+    fn is_said_to_be_run(&self, at: usize) -> bool {
+        let Some(mark) = self.definition.document.mark_at(u32::try_from(at).unwrap_or(u32::MAX)) else {
+            return false;
+        };
+        if !mark.code || mark.span.start as usize + 1 != at {
+            return false;
+        }
+        let line = self.line(at);
+        let from = line.as_ptr() as usize - self.text.as_ptr() as usize;
+        let before = self.text[from..mark.span.start as usize].trim_end().to_ascii_lowercase();
+        let word = before.rsplit([' ', '(']).next().unwrap_or_default();
+        let after = words(&self.text[mark.span.end as usize..]);
+        matches!(word, "run" | "running" | "invoke" | "use" | "execute" | "type" | "command" | "skill")
+            && (before.len() < 120)
+            && (after == "command" || after == "skill" || word != "use")
+            || after == "command"
+            || after == "skill"
+    }
+
+    /// `@path`, which includes a file.
+    fn imports(&mut self) {
+        let base = self.definition.body as usize;
+        let bytes = self.text.as_bytes();
+        let places: Vec<usize> = self.body().match_indices('@').map(|(at, _)| base + at).collect();
+        for at in places {
+            let starts = at == 0 || bytes[at - 1].is_ascii_whitespace();
+            let rest = &self.text[at + 1..];
+            let len =
+                rest.find(|c: char| c.is_whitespace() || "`\"'()<>,;".contains(c)).unwrap_or(rest.len());
+            let path = rest[..len].trim_end_matches(['.', ':', '!', '?']);
+            let document = &self.definition.document;
+            let place = u32::try_from(at).unwrap_or(u32::MAX);
+            let in_code =
+                document.fence_at(place).is_some() || document.mark_at(place).is_some_and(|mark| mark.code);
+            if starts && !in_code && path.ends_with(".md") {
+                self.add(Names::Import, Span::new(at + 1, at + 1 + path.len()), Strength::Certain);
+            }
+        }
+    }
+
+    /// Links to Markdown files nearby.
+    fn links(&mut self) {
+        let links = self.definition.document.links.clone();
+        for link in links {
+            let path = link.target.split('#').next().unwrap_or_default();
+            if !path.ends_with(".md") || path.contains("://") {
+                continue;
+            }
+            let Some(inner) = self.text[link.span.range()].rfind(path) else { continue };
+            let start = link.span.start as usize + inner;
+            self.add(Names::File, Span::new(start, start + path.len()), Strength::Certain);
+        }
+    }
+}
+
+/// Returns the first word, in lower case.
+fn words(text: &str) -> String {
+    let text = text.trim_start_matches([' ', '*', '`', '"']);
+    text.split(|c: char| !(c.is_ascii_alphabetic() || c == '-'))
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+}
+
+/// Tells whether the lines around say what happens if the named thing is not there.
+#[must_use]
+pub fn has_fallback(text: &str, at: u32) -> bool {
+    let at = (at as usize).min(text.len());
+    let from = text[..at].rmatch_indices('\n').nth(14).map_or(0, |(newline, _)| newline);
+    let to = text[at..].match_indices('\n').nth(8).map_or(text.len(), |(newline, _)| at + newline);
+    let around = text[from..to].to_ascii_lowercase();
+    [
+        "not installed",
+        "is installed",
+        "if installed",
+        "are installed",
+        "unavailable",
+        "if available",
+        "not available",
+        "is available",
+        "fallback",
+        "fall back",
+        "falls back",
+        "optional",
+        "if present",
+        "does not exist",
+        "doesn't exist",
+        "if it exists",
+    ]
+    .iter()
+    .any(|word| around.contains(word))
+}

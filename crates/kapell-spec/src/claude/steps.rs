@@ -1,0 +1,334 @@
+//! The phases of a command: what each reads and writes, whom it starts, and what it waits for.
+
+use super::{
+    definition::{Definition, Named},
+    markdown::Heading,
+    reference::{Names, Reference, Strength, references},
+};
+use crate::finding::Span;
+
+/// A phase or step.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Its number as written, such as `4a` or `2.1`.
+    pub number: String,
+    /// Its title.
+    pub title: String,
+    /// Where its title stands.
+    pub heading: Span,
+    /// Where all of it stands.
+    pub span: Span,
+    /// The agents that it starts, in order.
+    pub agents: Vec<Named>,
+    /// The files that it takes in.
+    pub reads: Vec<Named>,
+    /// The files that it hands on.
+    pub writes: Vec<Named>,
+    /// Whether it takes in all that went before.
+    pub reads_all: bool,
+    /// Whether it says that work in it, or beside it, runs in parallel.
+    pub parallel: bool,
+    /// Whether a person decides in it.
+    pub asks: bool,
+    /// Whether it ends at a checkpoint.
+    pub gate: bool,
+    /// How long it says that it takes, in minutes.
+    pub minutes: Option<u32>,
+    /// The phase that it belongs to, by its place in the list of phases.
+    pub phase: Option<usize>,
+}
+
+/// A heading above steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    /// Its title, number included.
+    pub title: String,
+    /// Where its title stands.
+    pub heading: Span,
+    /// Whether the words before its first step say that they run in parallel.
+    pub parallel: bool,
+}
+
+/// The steps of a command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// The phases above them.
+    pub phases: Vec<Phase>,
+    /// How long all of it says that it takes, in minutes.
+    pub minutes: Option<u32>,
+}
+
+const WORDS: &[&str] = &["step", "phase", "stage", "wave"];
+
+/// Splits `Phase 2: Build` into word, number and title.
+fn numbered(text: &str) -> Option<(&str, &str, &str)> {
+    let text = text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).trim();
+    let (word, rest) = text.split_once(' ').unwrap_or(("", text));
+    let lower = word.to_ascii_lowercase();
+    let (word, rest) = if WORDS.contains(&&*lower) { (word, rest.trim_start()) } else { ("", text) };
+    let len = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
+    let mut number = rest[..len].trim_end_matches('.').len();
+    if number == 0 || !rest.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let letter = rest[number..].chars().next().filter(char::is_ascii_lowercase);
+    let after = rest[number..].chars().nth(1);
+    if letter.is_some() && !after.is_some_and(|c| c.is_ascii_alphanumeric()) {
+        number += 1;
+    }
+    let tail = &rest[number..];
+    // `3D model` and `2024` are no numbers of steps.
+    if word.is_empty() && !tail.starts_with(['.', ')', ':', ' ']) || number > 6 {
+        return None;
+    }
+    let title = tail.trim_start_matches([':', '.', ')', '-', ' ', '\u{2014}', '\u{2013}', '*']).trim();
+    Some((word, &rest[..number], title))
+}
+
+/// Reads the steps of a command.
+#[must_use]
+pub fn flow(text: &str, definition: &Definition) -> Flow {
+    let headings = &definition.document.headings;
+    let named: Vec<(usize, &str, &str, &str)> = headings
+        .iter()
+        .enumerate()
+        .filter_map(|(at, heading)| {
+            let (word, number, title) = numbered(&heading.text)?;
+            Some((at, word, number, title))
+        })
+        .collect();
+    let (phases, steps) = choose(headings, &named);
+    let mut flow =
+        Flow { minutes: minutes(text.get(..text.len().min(6000)).unwrap_or(text)), ..Flow::default() };
+    let end_of = |at: usize| {
+        let level = headings[at].level;
+        let next = headings[at + 1..].iter().find(|heading| heading.level <= level);
+        next.map_or(text.len(), |heading| heading.span.start as usize)
+    };
+    for &at in &phases {
+        let until = headings.get(at + 1).map_or(text.len(), |heading| heading.span.start as usize);
+        let preface = &text[headings[at].span.end as usize..until];
+        let parallel = is_parallel(preface) || is_parallel(&headings[at].text);
+        flow.phases.push(Phase { title: headings[at].text.clone(), heading: headings[at].span, parallel });
+    }
+    let found = references(text, definition);
+    for (at, number, title) in steps {
+        let mut span = Span::new(headings[at].span.start as usize, end_of(at));
+        // A step ends where the next phase or checkpoint starts, whatever its level.
+        let next = headings[at + 1..]
+            .iter()
+            .find(|heading| is_gate(&heading.text) || heading.level <= headings[at].level);
+        span.end = next.map_or(span.end, |heading| heading.span.start.min(span.end));
+        let gate = next.is_some_and(|heading| is_gate(&heading.text));
+        let mut step = read(text, definition, &found, span);
+        step.number = number.to_owned();
+        step.title = title.to_owned();
+        step.heading = headings[at].span;
+        step.gate |= gate;
+        step.phase =
+            phases.iter().rposition(|&phase| phase < at && headings[phase].level < headings[at].level);
+        flow.steps.push(step);
+    }
+    if flow.steps.is_empty() {
+        list(text, definition, &found, &mut flow);
+    }
+    flow
+}
+
+/// Chooses which headings are steps and which are the phases above them.
+fn choose<'a>(
+    headings: &[Heading],
+    named: &[(usize, &'a str, &'a str, &'a str)],
+) -> (Vec<usize>, Vec<(usize, &'a str, &'a str)>) {
+    let worded: Vec<_> = named.iter().filter(|(_, word, ..)| !word.is_empty()).copied().collect();
+    let (group, with_words) = if worded.len() >= 2 { (worded, true) } else { (named.to_vec(), false) };
+    let mut phases = Vec::new();
+    let mut steps: Vec<(usize, &str, &str)> = Vec::new();
+    for (index, &(at, _, number, title)) in group.iter().enumerate() {
+        let deeper =
+            group.get(index + 1).is_some_and(|&(next, ..)| headings[next].level > headings[at].level);
+        if deeper {
+            phases.push(at);
+        } else {
+            steps.push((at, number, title));
+        }
+    }
+    // Numbered headings without a word are steps only where they count from one.
+    let counts =
+        with_words || steps.len() >= 3 && steps.first().is_some_and(|(_, number, _)| number.starts_with('1'));
+    if !counts {
+        return (Vec::new(), Vec::new());
+    }
+    (phases, steps)
+}
+
+/// Takes the numbered list of a section that speaks of a flow as steps.
+fn list(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flow) {
+    let document = &definition.document;
+    let speaks = |heading: &Heading| {
+        let lower = heading.text.to_ascii_lowercase();
+        ["flow", "workflow", "process", "phase", "steps", "execution", "protocol", "procedure"]
+            .iter()
+            .any(|word| lower.contains(word))
+    };
+    let items = document.items.iter().filter(|item| item.ordered && item.depth == 1);
+    let first = items.clone().find(|item| document.heading_at(item.span.start).is_some_and(speaks));
+    let Some(list) = first.map(|item| item.list) else { return };
+    let items: Vec<_> = items.filter(|item| item.list == list).collect();
+    if items.len() < 2 {
+        return;
+    }
+    for (index, item) in items.iter().enumerate() {
+        let mark = document
+            .marks
+            .iter()
+            .find(|mark| mark.span.start >= item.span.start && mark.span.start < item.span.end);
+        let line = text[item.span.range()].lines().next().unwrap_or_default();
+        let title = mark.filter(|mark| !mark.code).map_or(line, |mark| &mark.text);
+        let title = title.trim_start_matches(|c: char| c.is_ascii_digit() || ". )*".contains(c));
+        let mut step = read(text, definition, found, item.span);
+        step.number = (index + 1).to_string();
+        step.title = title.trim_end_matches([':', '*', ' ']).to_owned();
+        step.heading = mark.map_or(item.span, |mark| mark.span);
+        flow.steps.push(step);
+    }
+}
+
+fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) -> Step {
+    let body = &text[span.range()];
+    let inside = found
+        .iter()
+        .filter(|reference| span.start <= reference.span.start && reference.span.start < span.end);
+    let agents = inside
+        .filter(|reference| reference.names == Names::Agent && reference.strength >= Strength::Strong)
+        .map(|reference| Named { text: reference.name.clone(), span: reference.span })
+        .collect();
+    let mut step =
+        Step { span, agents, parallel: is_parallel(body), minutes: minutes(body), ..Step::default() };
+    let mut at = span.start as usize;
+    for line in body.split_inclusive('\n') {
+        let lower = line.to_ascii_lowercase();
+        let fenced = definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        transfers(line, &lower, at, fenced, &mut step);
+        if !fenced {
+            step.asks |=
+                ["askuserquestion", "ask the user", "user approval", "wait for user", "wait for explicit"]
+                    .iter()
+                    .any(|word| lower.contains(word));
+            step.gate |= line.contains("GATE")
+                || lower.contains("do not proceed")
+                || lower.contains("must not proceed");
+        }
+        at += line.len();
+    }
+    step
+}
+
+/// Notes which files a line takes in or hands on.
+fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) {
+    let trimmed = lower.trim_start_matches([' ', '-', '*', '#', '>', '\t']);
+    let inserts = lower.contains("[insert");
+    let reads = inserts || trimmed.starts_with("read ") || trimmed.contains(". read ") && !fenced;
+    let writes = !inserts
+        && (trimmed.starts_with("save ")
+            || trimmed.starts_with("output file")
+            || trimmed.starts_with("output:")
+            || lower.contains("consolidate") && lower.contains(" into ")
+            || !fenced && trimmed.starts_with("write ")
+            || !fenced && trimmed.starts_with("create ")
+            || lower.contains("save the output as"));
+    step.reads_all |=
+        reads && (lower.contains("all previous") || lower.contains("*.md") || lower.contains("all output"));
+    for (offset, path) in paths(line) {
+        let named = Named { text: path.to_owned(), span: Span::new(at + offset, at + offset + path.len()) };
+        if path.ends_with("state.json") || path.contains(['*', '<', '[']) {
+            continue;
+        }
+        let list = if reads && !lower.contains("update ") {
+            &mut step.reads
+        } else if writes {
+            &mut step.writes
+        } else {
+            continue;
+        };
+        if !list.iter().any(|known| known.text == named.text) {
+            list.push(named);
+        }
+    }
+    for (offset, name) in outputs(line) {
+        let named = Named { text: name.to_owned(), span: Span::new(at + offset, at + offset + name.len()) };
+        if !step.reads.iter().any(|known| known.text == named.text) {
+            step.reads.push(named);
+        }
+    }
+}
+
+/// Finds names of files that hold text or data.
+fn paths(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let breaks = |c: char| c.is_whitespace() || "`\"'(),;|".contains(c);
+    line.split(breaks).filter_map(move |word| {
+        let path = word.trim_end_matches(['.', ':', ']', '*']).trim_start_matches(['*', '[']);
+        let known =
+            [".md", ".json", ".yaml", ".yml", ".txt", ".csv", ".jsonl"].iter().any(|end| path.ends_with(end));
+        (known && path.len() > 4).then(|| (path.as_ptr() as usize - line.as_ptr() as usize, path))
+    })
+}
+
+/// Finds `{phase1.data-engineer.output}`.
+fn outputs(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    line.match_indices('{').filter_map(|(at, _)| {
+        let inner = line[at + 1..].split('}').next()?;
+        let is_output = inner.starts_with("phase") && inner.contains(".output") && inner.len() < 100;
+        is_output.then_some((at + 1, inner))
+    })
+}
+
+/// Tells whether a heading asks a person.
+#[must_use]
+pub fn is_gate(heading: &str) -> bool {
+    let upper = heading.to_ascii_uppercase();
+    ["CHECKPOINT", "APPROVAL", "GATE:", " GATE", "SIGN-OFF"].iter().any(|word| upper.contains(word))
+}
+
+/// Tells whether a text says that things run side by side.
+#[must_use]
+pub fn is_parallel(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    [
+        "in parallel",
+        "parallel ",
+        "parallelize",
+        "concurrent",
+        "simultaneous",
+        "side by side",
+        "at the same time",
+        "single response",
+        "single message",
+    ]
+    .iter()
+    .any(|word| lower.contains(word))
+        && !lower.contains("not in parallel")
+}
+
+/// Reads `~30 minutes`, `15 min` or `2 hours` where it is said how long something takes.
+fn minutes(text: &str) -> Option<u32> {
+    let lower = text.to_ascii_lowercase();
+    let keys =
+        ["duration", "estimated time", "time estimate", "takes", "total time", "time budget", "timebox"];
+    let line = lower.lines().find(|line| keys.iter().any(|key| line.contains(key)))?;
+    let at = keys.iter().filter_map(|key| line.find(key)).min()?;
+    let mut words = line[at..].split(|c: char| !(c.is_ascii_alphanumeric())).filter(|word| !word.is_empty());
+    let mut last: Option<u32> = None;
+    words.find_map(|word| {
+        let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
+        let unit = &word[digits.len()..];
+        if let Ok(number) = digits.parse() {
+            last = Some(number);
+        }
+        let number = last
+            .filter(|_| unit.starts_with("min") || unit.starts_with("hour") || unit == "h" || unit == "m")?;
+        Some(if unit.starts_with('h') { number.saturating_mul(60) } else { number })
+    })
+}
