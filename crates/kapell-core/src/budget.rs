@@ -175,6 +175,27 @@ impl Ledger {
         Ok(())
     }
 
+    /// Tells whether something of a kind that is limited is not said in `reserve`.
+    #[must_use]
+    pub(crate) fn shares(&self, reserve: Amount) -> bool {
+        self.limit_usd_micros.is_some() && reserve.usd_micros == 0
+            || self.limit_tokens.is_some() && reserve.tokens == 0
+    }
+
+    /// Returns `reserve` with half of what is left, rounded up, of each limited kind of which it says nothing.
+    #[must_use]
+    pub(crate) fn share(&self, reserve: Amount) -> Amount {
+        let total = self.spent + self.reserved;
+        let share = |said: u64, total: u64, limit: Option<u64>| match (said, limit) {
+            (0, Some(limit)) => limit.saturating_sub(total).div_ceil(2),
+            _ => said,
+        };
+        Amount {
+            usd_micros: share(reserve.usd_micros, total.usd_micros, self.limit_usd_micros),
+            tokens: share(reserve.tokens, total.tokens, self.limit_tokens),
+        }
+    }
+
     /// Puts new limits in force; what is spent and reserved stays.
     pub(crate) fn set_limits(&mut self, limits: &Limits) {
         self.limit_usd_micros = limits.usd_micros;

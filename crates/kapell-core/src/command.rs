@@ -97,6 +97,10 @@ pub enum Command {
     Pause,
     /// The run shall go on, perhaps within new limits.
     Resume { limits: Option<Limits> },
+    /// The run that it is part of is paused: so shall this one be, and what runs be stopped if `stop`.
+    Hold { stop: bool },
+    /// The run that it is part of goes on: so shall this one, if nothing else holds it.
+    Release,
     /// The run shall end.
     Cancel,
     /// Another plan shall hold: the same tasks first, new ones after them, some of the old ones done without.
@@ -105,8 +109,8 @@ pub enum Command {
     Reuse { task: TaskId, from: RunId, at: Version, landed: Option<Oid>, outputs: Outputs },
     /// The target branch shall move.
     BeginMerge { target: String, from: Oid, to: Oid },
-    /// The target branch has moved, or has not.
-    EndMerge { moved: bool },
+    /// The target branch has moved, or has not: then `why` says what stood in the way.
+    EndMerge { moved: bool, why: Option<String> },
     /// The merge has been taken back: the target branch is at `to` again.
     UndoMerge { to: Oid },
 }
@@ -130,6 +134,8 @@ impl Command {
             Self::Answer { .. } => "answer",
             Self::Pause => "pause",
             Self::Resume { .. } => "resume",
+            Self::Hold { .. } => "hold",
+            Self::Release => "release",
             Self::Cancel => "cancel",
             Self::Revise { .. } => "revise",
             Self::Reuse { .. } => "reuse",
@@ -190,6 +196,9 @@ pub enum Rejection {
     /// The run is not paused.
     #[error("the run is not paused")]
     NotPaused,
+    /// The run goes on when the one that it is part of does.
+    #[error("the run that it is part of is paused: resume that one")]
+    ParentPaused,
     /// The run is paused already.
     #[error("the run is paused already")]
     AlreadyPaused,

@@ -13,7 +13,7 @@ use crate::{
     retry::FailureClass,
     run::{Phase, Run},
     task::{Attempt, Recovery, StopCause, TaskState},
-    time::{Millis, Now, Wall},
+    time::{Elapsed, Millis, Now, Wall},
 };
 
 /// Failures of one agent in a row after which it rests.
@@ -30,6 +30,9 @@ pub const BREAKER_REST_MAX: Millis = Millis::from_secs(600);
 
 /// How often a task whose change does not fit what has landed meanwhile is tried, however few attempts it has.
 pub const CONFLICT_ATTEMPTS: u32 = 3;
+
+/// How long a compensation may take if its task has no time limit of its own. The end of a run waits for it.
+pub const COMPENSATION_TIME: Millis = Millis::from_secs(3600);
 
 /// How often a compensation is tried before a person is asked.
 pub const COMPENSATION_ATTEMPTS: u32 = 3;
@@ -77,15 +80,27 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             })
         }
         Command::Compensated { task, attempt, failure } => {
-            compensated(run, *task, *attempt, failure.as_deref())
+            compensated(run, *task, *attempt, failure.as_deref(), now)
         }
-        Command::Answer { gate, answer, by } => answer_gate(run, *gate, answer, by),
+        Command::Answer { gate, answer, by } => answer_gate(run, *gate, answer, by, now),
         Command::Pause => match run.phase() {
             Phase::Active => Ok(vec![Event::Paused { why: PauseCause::Person }]),
             Phase::Paused(_) => Err(Rejection::AlreadyPaused),
             phase => Err(refused(phase)),
         },
+        Command::Hold { stop } => match run.phase() {
+            Phase::Active => Ok(vec![Event::Paused { why: PauseCause::Parent { stop: *stop } }]),
+            // What it is paused for holds it as well.
+            Phase::Paused(_) => Err(Rejection::AlreadyPaused),
+            phase => Err(refused(phase)),
+        },
+        Command::Release => match run.phase() {
+            Phase::Paused(PauseCause::Parent { .. }) => Ok(vec![Event::Resumed { limits: None }]),
+            Phase::Active | Phase::Paused(_) => Err(Rejection::NotPaused),
+            phase => Err(refused(phase)),
+        },
         Command::Resume { limits } => match run.phase() {
+            Phase::Paused(PauseCause::Parent { .. }) => Err(Rejection::ParentPaused),
             Phase::Paused(why) => {
                 let mut events = vec![Event::Resumed { limits: *limits }];
                 // The move of the ref stays intended: it may have been made all the same.
@@ -119,18 +134,18 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             }
             Ok(vec![Event::MergeStarted { target: target.clone(), from: *from, to: *to }])
         }
-        Command::EndMerge { moved } => {
+        Command::EndMerge { moved, why } => {
             let merge = run.merge_under_way().ok_or(Rejection::Merge("no merge is under way"))?;
             let target = merge.target.clone();
             Ok(vec![match moved {
                 true => Event::Merged { target, to: merge.to },
-                false => Event::MergeUndone { target, to: merge.from },
+                false => Event::MergeUndone { target, to: merge.from, why: why.clone() },
             }])
         }
         Command::UndoMerge { to } => {
             let merge = run.merge().filter(|merge| merge.done && merge.from == *to);
             let merge = merge.ok_or(Rejection::Merge("there is no merge from there to take back"))?;
-            Ok(vec![Event::MergeUndone { target: merge.target.clone(), to: *to }])
+            Ok(vec![Event::MergeUndone { target: merge.target.clone(), to: *to, why: None }])
         }
     }
 }
@@ -285,6 +300,10 @@ fn failed(
     now: Now,
 ) -> Vec<Event> {
     let then = recover(run, task, class, until, now);
+    let message = &match gave_out(run, task, class, now) {
+        Some(why) if then == Recovery::GiveUp => format!("{message}; {why}"),
+        _ => message.to_owned(),
+    };
     let mut events =
         vec![Event::AttemptFailed { task, attempt, class, message: message.to_owned(), spent, then }];
     if let Recovery::Ask { gate } = then {
@@ -308,10 +327,44 @@ fn failed(
         // Without a stated reset that is to come, the backoff of the task holds for its provider too.
         let pause = now.wall.after(pause(run, task));
         let until = until.filter(|until| *until > now.wall).unwrap_or(pause);
-        events.push(Event::ProviderParked { provider, until });
+        let latest = latest(run, class, until, now);
+        events.push(Event::ProviderParked { provider, until, latest });
     }
     events.extend(trip(run, agent, class, now));
     events
+}
+
+/// Returns when a park is over at the latest: no clock, ours or that of a provider, can make it longer than it was
+/// meant to be, nor than is borne.
+fn latest(run: &Run, class: FailureClass, until: Wall, now: Now) -> Elapsed {
+    let stated = u64::try_from(until.0.saturating_sub(now.wall.0)).unwrap_or(0);
+    #[cfg(kapell_planted)]
+    if crate::planted::is("park_without_bound") {
+        return crate::task::never();
+    }
+    now.elapsed.after(Millis(stated).min(run.mission().persistence.of(class)))
+}
+
+/// Tells whether one more failure of `class`, by no fault of the task, is one too many, and why.
+fn gave_out(run: &Run, task: TaskId, class: FailureClass, now: Now) -> Option<String> {
+    let persistence = run.mission().persistence;
+    let setback = run.setback(task);
+    let stopped = matches!(run.state(task), TaskState::Running(attempt) if attempt.stopping.is_some());
+    #[cfg(kapell_planted)]
+    if crate::planted::is("setbacks_without_bound") {
+        return None;
+    }
+    match class {
+        FailureClass::Lost if !stopped && setback.lost + 1 >= persistence.lost => {
+            Some(format!("given up after {} lost attempts in a row", setback.lost + 1))
+        }
+        FailureClass::RateLimited | FailureClass::Quota => {
+            let since = now.elapsed.since(setback.limited_since?);
+            (since >= persistence.of(class))
+                .then(|| format!("given up after its provider has asked for pauses for {} s", since.0 / 1000))
+        }
+        _ => None,
+    }
 }
 
 /// Returns how long to wait before the next attempt at `task`, of which one has just failed.
@@ -354,9 +407,15 @@ pub(crate) fn recover(
     if crate::planted::is("retry_without_backoff") {
         return Recovery::Retry { at: now.elapsed };
     }
+    let lost_asks = class == FailureClass::Lost && definition.retry_lost == LostPolicy::Ask;
+    if !lost_asks && gave_out(run, task, class, now).is_some() {
+        return substitute_or_give_up(run, task);
+    }
     match class {
         FailureClass::Quota | FailureClass::RateLimited => match until {
-            Some(until) if until > now.wall => Recovery::Park { until },
+            Some(until) if until > now.wall => {
+                Recovery::Park { until, latest: latest(run, class, until, now) }
+            }
             _ => pause(),
         },
         #[cfg(kapell_planted)]
@@ -370,8 +429,12 @@ pub(crate) fn recover(
         }
         class if class.is_retryable() && failures < definition.retry.attempts => pause(),
         FailureClass::Permission => Recovery::GiveUp,
-        _ => substitute(run, task).map_or(Recovery::GiveUp, |agent| Recovery::Substitute { agent }),
+        _ => substitute_or_give_up(run, task),
     }
+}
+
+fn substitute_or_give_up(run: &Run, task: TaskId) -> Recovery {
+    substitute(run, task).map_or(Recovery::GiveUp, |agent| Recovery::Substitute { agent })
 }
 
 /// Returns the agent that takes over, if there is one that has not had the task yet.
@@ -435,23 +498,32 @@ fn compensated(
     task: TaskId,
     attempt: AttemptNo,
     failure: Option<&str>,
+    now: Now,
 ) -> Result<Vec<Event>, Rejection> {
     match &run.task(task).ok_or(Rejection::UnknownTask(task))?.state {
-        TaskState::Compensating { attempt: under_way } if *under_way == attempt => {}
+        TaskState::Compensating { attempt: under_way, .. } if *under_way == attempt => {}
         _ => return Err(Rejection::Late { task, attempt }),
     }
     Ok(vec![match failure {
         None => Event::Compensated { task },
-        Some(message) => Event::CompensationFailed {
-            task,
-            attempt,
-            message: message.to_owned(),
-            again: !attempt.0.is_multiple_of(COMPENSATION_ATTEMPTS),
-        },
+        Some(message) => {
+            let again = !attempt.0.is_multiple_of(COMPENSATION_ATTEMPTS);
+            let deadline = Some(compensation_deadline(run, task, now)).filter(|_| again);
+            Event::CompensationFailed { task, attempt, message: message.to_owned(), again, deadline }
+        }
     }])
 }
 
-fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Event>, Rejection> {
+/// The first or next try at taking `task` back, from now.
+pub(crate) fn compensation_started(run: &Run, task: TaskId, attempt: AttemptNo, now: Now) -> Event {
+    Event::CompensationStarted { task, attempt, deadline: Some(compensation_deadline(run, task, now)) }
+}
+
+fn compensation_deadline(run: &Run, task: TaskId, now: Now) -> Elapsed {
+    now.elapsed.after(run.plan().definition(task).timeout.unwrap_or(COMPENSATION_TIME))
+}
+
+fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str, now: Now) -> Result<Vec<Event>, Rejection> {
     let gate = run.gate(id).ok_or(Rejection::UnknownGate(id))?;
     #[cfg(kapell_planted)]
     if crate::planted::is("gate_answered_twice") && gate.answer.is_some() {
@@ -494,7 +566,7 @@ fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str) -> Result<Vec<Even
         (GateKind::Compensation, "skip") => events.push(Event::Compensated { task }),
         (GateKind::Compensation, _) => {
             if let TaskState::CompensationStuck { attempt, .. } = run.state(task) {
-                events.push(Event::CompensationStarted { task, attempt: attempt.next() });
+                events.push(compensation_started(run, task, attempt.next(), now));
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::{
     event::Event,
     id::{AttemptNo, GateId, Oid, TaskId},
     landing::Probe,
-    run::Run,
+    run::{Lane, Phase, Run},
     task::{StopCause, TaskState},
 };
 
@@ -26,6 +26,15 @@ pub enum Effect {
         attempt: AttemptNo,
         /// Why.
         why: StopCause,
+    },
+    /// Let a child run pause with this one, or go on with it.
+    Hold {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptNo,
+        /// What it is to do.
+        hold: Hold,
     },
     /// Run the checks of a task on its result.
     Check {
@@ -75,6 +84,17 @@ pub enum Effect {
     },
 }
 
+/// What a child run does because of the phase that its parent is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// It goes on.
+    None,
+    /// It starts nothing; what runs ends by itself.
+    Finish,
+    /// It starts nothing, and what runs is stopped.
+    Stop,
+}
+
 /// Lists all that the world owes a run. Used when a run is opened.
 #[must_use]
 pub fn outstanding(run: &Run) -> Vec<Effect> {
@@ -92,12 +112,16 @@ pub fn outstanding(run: &Run) -> Vec<Effect> {
             TaskState::Submitted(submission) if !run.is_doubted(task) => {
                 effects.push(Effect::Check { task, attempt: submission.attempt });
             }
-            TaskState::Compensating { attempt } => {
-                effects.push(Effect::Compensate { task, attempt: *attempt })
+            TaskState::Compensating { attempt, deadline } => {
+                effects.push(Effect::Compensate { task, attempt: *attempt });
+                if deadline.is_none() {
+                    effects.push(Effect::Stop { task, attempt: *attempt, why: StopCause::Timeout });
+                }
             }
             _ => {}
         }
     }
+    effects.extend(children(run));
     effects.extend(run.landing().and_then(|landing| landing.asked()).map(Effect::Probe));
     effects.extend(run.ref_move().map(|(from, to)| Effect::MoveRef { from, to }));
     effects.extend(run.open_gates().map(|(gate, _)| Effect::Notify { gate }));
@@ -110,7 +134,15 @@ pub fn outstanding(run: &Run) -> Vec<Effect> {
 /// Lists what the world owes because of `events`, which have just been folded into `run`.
 #[must_use]
 pub fn react(run: &Run, events: &[Event]) -> Vec<Effect> {
-    events.iter().filter_map(|event| effect_of(run, event)).collect()
+    let mut effects: Vec<Effect> = events.iter().filter_map(|event| effect_of(run, event)).collect();
+    #[cfg(kapell_planted)]
+    if crate::planted::is("children_not_held") {
+        return effects;
+    }
+    if events.iter().any(|event| matches!(event, Event::Paused { .. } | Event::Resumed { .. })) {
+        effects.extend(children(run));
+    }
+    effects
 }
 
 /// What has been called off or answered since, as by a later command of the same batch, is owed no longer.
@@ -119,8 +151,10 @@ fn effect_of(run: &Run, event: &Event) -> Option<Effect> {
         Event::Started { task, attempt, .. } => {
             is_running(run, *task, *attempt).then_some(Effect::Start { task: *task, attempt: *attempt })
         }
-        Event::StopRequested { task, attempt, why } => is_running(run, *task, *attempt)
-            .then_some(Effect::Stop { task: *task, attempt: *attempt, why: *why }),
+        Event::StopRequested { task, attempt, why } => {
+            let is_due = is_running(run, *task, *attempt) || is_compensating(run, *task, *attempt);
+            is_due.then_some(Effect::Stop { task: *task, attempt: *attempt, why: *why })
+        }
         // Already verified by the same decision if there is nothing to check.
         Event::Submitted { task, attempt, .. } => match run.state(*task) {
             TaskState::Submitted(submission) if submission.attempt == *attempt && !run.is_doubted(*task) => {
@@ -135,7 +169,7 @@ fn effect_of(run: &Run, event: &Event) -> Option<Effect> {
         Event::LandingStarted { from, to } => {
             (run.ref_move() == Some((*from, *to))).then_some(Effect::MoveRef { from: *from, to: *to })
         }
-        Event::CompensationStarted { task, attempt } => compensate(run, *task, *attempt),
+        Event::CompensationStarted { task, attempt, .. } => compensate(run, *task, *attempt),
         #[cfg(kapell_planted)]
         Event::CompensationFailed { .. } if crate::planted::is("compensation_not_tried_again") => None,
         Event::CompensationFailed { task, attempt, again: true, .. } => {
@@ -162,5 +196,26 @@ fn is_running(run: &Run, task: TaskId, attempt: AttemptNo) -> bool {
 }
 
 fn compensate(run: &Run, task: TaskId, attempt: AttemptNo) -> Option<Effect> {
-    (*run.state(task) == TaskState::Compensating { attempt }).then_some(Effect::Compensate { task, attempt })
+    is_compensating(run, task, attempt).then_some(Effect::Compensate { task, attempt })
+}
+
+fn is_compensating(run: &Run, task: TaskId, attempt: AttemptNo) -> bool {
+    matches!(run.state(task), TaskState::Compensating { attempt: under_way, .. } if *under_way == attempt)
+}
+
+/// Lists the child runs under way, each with what it is to know of the run's phase.
+fn children(run: &Run) -> Vec<Effect> {
+    let hold = match run.phase() {
+        Phase::Active => Hold::None,
+        Phase::Paused(why) if run.stops_for(why) => Hold::Stop,
+        Phase::Paused(_) => Hold::Finish,
+        // A child run that is to end has been told so.
+        _ => return Vec::new(),
+    };
+    let children = run.in_flight().filter(|task| run.lane(*task) == Lane::Child);
+    let running = children.filter_map(|task| match run.state(task) {
+        TaskState::Running(attempt) => Some(Effect::Hold { task, attempt: attempt.number, hold }),
+        _ => None,
+    });
+    running.collect()
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -101,6 +101,11 @@ pub enum PauseCause {
     LandingFails {
         /// What stood in the way.
         message: String,
+    },
+    /// The run that it is part of is paused.
+    Parent {
+        /// Whether what runs is stopped, as at a deadline; else it ends by itself.
+        stop: bool,
     },
 }
 
@@ -200,13 +205,30 @@ pub enum Event {
     /// The merge queue gives a change back.
     SentBack { task: TaskId, blame: Blame },
     /// A provider gives nothing until then.
-    ProviderParked { provider: String, until: Wall },
+    ProviderParked {
+        provider: String,
+        until: Wall,
+        #[serde(default = "crate::task::never")]
+        latest: Elapsed,
+    },
     /// An agent failed too often in a row and rests until then.
     BreakerOpened { agent: AgentId, until: Elapsed },
     /// The compensation of a task begins.
-    CompensationStarted { task: TaskId, attempt: AttemptNo },
-    /// A try at a compensation failed.
-    CompensationFailed { task: TaskId, attempt: AttemptNo, message: String, again: bool },
+    CompensationStarted {
+        task: TaskId,
+        attempt: AttemptNo,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Elapsed>,
+    },
+    /// A try at a compensation failed. If it is tried `again`, that must have ended at `deadline`.
+    CompensationFailed {
+        task: TaskId,
+        attempt: AttemptNo,
+        message: String,
+        again: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Elapsed>,
+    },
     /// A task has been taken back, or a person says to leave it.
     Compensated { task: TaskId },
     /// Nothing new starts until the run is resumed.
@@ -227,7 +249,13 @@ pub enum Event {
     /// The target branch moved and checkouts follow it.
     Merged { target: String, to: Oid },
     /// The merge did not happen, or was taken back.
-    MergeUndone { target: String, to: Oid },
+    MergeUndone {
+        target: String,
+        to: Oid,
+        /// What stood in its way, if it did not happen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
 }
 
 impl Event {

@@ -8,6 +8,7 @@ use crate::{
     budget::Limits,
     id::{AttemptNo, Digest, Oid, RunId, TaskId},
     journal::Version,
+    retry::Persistence,
     time::Wall,
 };
 
@@ -33,6 +34,9 @@ pub struct Mission {
     /// The commit that the run starts from; `None` outside a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Oid>,
+    /// For how long what is nobody's fault is tried again.
+    #[serde(default, skip_serializing_if = "Persistence::is_default")]
+    pub persistence: Persistence,
     /// The seed of everything that is drawn at random, such as the jitter of retries.
     pub seed: u64,
     /// Values given by the caller, seen by expressions as `inputs`.

@@ -7,7 +7,7 @@ mod build;
 mod definition;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 pub use build::{PlanBuilder, PlanError, PlanLimits};
 pub use definition::{
@@ -158,6 +158,23 @@ impl Plan {
     #[must_use]
     pub fn definitions(&self) -> &[Arc<Definition>] {
         &self.definitions
+    }
+
+    /// Returns what tasks of this plan may claim, those of child runs among them. A claim that is computed may be one
+    /// on everything.
+    #[must_use]
+    pub fn claims(&self) -> BTreeSet<&str> {
+        let mut claims = BTreeSet::new();
+        for definition in &self.definitions {
+            match &definition.work {
+                // A gate holds nothing.
+                Work::Gate(_) => continue,
+                Work::Workflow(child) => claims.extend(child.plan.claims()),
+                _ => {}
+            }
+            claims.extend(definition.claims.iter().map(|claim| claim.as_literal().unwrap_or("**")));
+        }
+        claims
     }
 
     /// Returns which matrix cell `task` is, if it is one.

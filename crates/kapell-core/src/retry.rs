@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{AttemptNo, TaskId},
-    time::Millis,
+    time::{Elapsed, Millis},
 };
 
 /// Why an attempt failed; each class leads to a recovery of its own.
@@ -78,6 +78,54 @@ impl std::fmt::Display for FailureClass {
             Self::Permanent => "permanent",
         })
     }
+}
+
+/// For how long a task is tried again whose attempts fail by no fault of its own, and so use up none of them.
+///
+/// Each bound is on what happens in a row: any other end of an attempt starts it anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Persistence {
+    /// Lost attempts in a row with which a task is given up. A task that asks before it is tried again has no need
+    /// of it.
+    pub lost: u32,
+    /// How long after the first answer that asks for a pause one more leads to giving up, on the run's own clock.
+    pub rate_limited: Millis,
+    /// The same for a quota that is used up. Also the longest that kapell waits for a stated reset: clocks can be
+    /// wrong by years.
+    pub quota: Millis,
+}
+
+impl Default for Persistence {
+    /// Twenty losses: one kapell that dies as soon as a task starts does so every time, and a person who restarts it
+    /// sees that earlier. Six hours are longer than the windows of the rate limits of model providers, and eight days
+    /// than their weekly quotas.
+    fn default() -> Self {
+        Self { lost: 20, rate_limited: Millis::from_secs(6 * 3600), quota: Millis::from_secs(8 * 24 * 3600) }
+    }
+}
+
+impl Persistence {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns for how long answers of `class` in a row are borne.
+    #[must_use]
+    pub fn of(&self, class: FailureClass) -> Millis {
+        match class {
+            FailureClass::Quota => self.quota,
+            _ => self.rate_limited,
+        }
+    }
+}
+
+/// What happened to a task in a row that was no fault of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setback {
+    /// Lost attempts.
+    pub lost: u32,
+    /// When its provider first asked for a pause.
+    pub limited_since: Option<Elapsed>,
 }
 
 /// How often a task is tried, and how long apart.

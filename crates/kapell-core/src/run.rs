@@ -28,7 +28,7 @@ use crate::{
     landing::Landing,
     mission::Mission,
     plan::Plan,
-    retry::FailureClass,
+    retry::{FailureClass, Setback},
     task::TaskState,
     time::{Elapsed, Millis, Wall},
 };
@@ -99,6 +99,15 @@ pub(crate) struct Breaker {
     pub(crate) until: Option<Elapsed>,
 }
 
+/// A provider that gives nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Closed {
+    /// Until when, as it said.
+    pub(crate) until: Wall,
+    /// Until when at most, on the run's own clock.
+    pub(crate) latest: Elapsed,
+}
+
 /// What a failed attempt left to be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastFailure {
@@ -135,7 +144,9 @@ pub struct Run {
     gates: BTreeMap<GateId, Gate>,
     landing: Option<Landing>,
     ref_move: Option<(Oid, Oid)>,
-    providers: BTreeMap<String, Wall>,
+    providers: BTreeMap<String, Closed>,
+    /// Of tasks whose attempts failed by no fault of their own.
+    setbacks: BTreeMap<TaskId, Setback>,
     breakers: BTreeMap<AgentId, Breaker>,
     /// Tasks that can be taken back, in the order in which they were completed.
     completed: Vec<TaskId>,
@@ -174,6 +185,7 @@ impl Run {
             landing: None,
             ref_move: None,
             providers: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             breakers: BTreeMap::new(),
             completed: Vec::new(),
             merge: None,
@@ -372,7 +384,9 @@ impl Run {
         }
         match (gate.kind, self.state(gate.task)) {
             (GateKind::Task | GateKind::Lost, TaskState::AwaitingGate { gate }) => *gate == id,
-            (GateKind::Question, TaskState::Running(attempt)) => attempt.question == Some(id),
+            (GateKind::Question, TaskState::Running(attempt)) => {
+                attempt.question.is_some_and(|(asked, _)| asked == id)
+            }
             (GateKind::Protect, TaskState::Submitted(_)) => self.is_doubted(gate.task),
             (GateKind::Compensation, TaskState::CompensationStuck { gate, .. }) => *gate == Some(id),
             _ => false,
@@ -381,7 +395,18 @@ impl Run {
 
     /// Returns until when each parked provider gives nothing.
     pub fn parked_providers(&self) -> impl Iterator<Item = (&str, Wall)> {
-        self.providers.iter().map(|(provider, until)| (provider.as_str(), *until))
+        let closed = self.providers.iter().filter(|(_, closed)| closed.latest > self.clock);
+        closed.map(|(provider, closed)| (provider.as_str(), closed.until))
+    }
+
+    pub(crate) fn closed(&self, provider: &str) -> Option<Closed> {
+        self.providers.get(provider).copied()
+    }
+
+    /// Returns what happened to `task` in a row that was no fault of its own.
+    #[must_use]
+    pub fn setback(&self, task: TaskId) -> Setback {
+        self.setbacks.get(&task).copied().unwrap_or_default()
     }
 
     /// Returns the tasks that can be taken back, in the order in which they were completed.

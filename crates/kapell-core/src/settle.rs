@@ -4,7 +4,7 @@
 
 use crate::{
     budget::{Amount, Exceeded},
-    decide::recover,
+    decide::{compensation_started, recover},
     event::{Event, GateKind, Outcome, PauseCause},
     id::{AttemptNo, GateId, TaskId},
     landing::{Blame, Wish},
@@ -46,7 +46,7 @@ impl Run {
     /// counts.
     #[must_use]
     pub fn next_wake(&self) -> Wake {
-        if !matches!(self.phase(), Phase::Active | Phase::Paused(_)) {
+        if !matches!(self.phase(), Phase::Active | Phase::Paused(_) | Phase::Compensating) {
             return Wake::default();
         }
         let Now { elapsed, wall } = self.index().settled_at;
@@ -57,15 +57,18 @@ impl Run {
         }
         let agents = self.wanted_agents();
         let rests = agents.iter().filter_map(|agent| self.rest(*agent)).filter(|until| *until > elapsed);
-        let providers = agents.iter().filter_map(|agent| {
-            let provider = self.plan().agent(*agent)?.provider.as_deref()?;
-            self.parked_providers().find(|(parked, _)| *parked == provider).map(|(_, until)| until)
+        let closed = agents.iter().filter_map(|agent| {
+            let closed = self.closed(self.plan().agent(*agent)?.provider.as_deref()?)?;
+            (closed.until > wall && closed.latest > elapsed).then_some(closed)
         });
+        let closed: Vec<_> = closed.collect();
+        let (providers, latest) =
+            (closed.iter().map(|closed| closed.until), closed.iter().map(|closed| closed.latest));
         let parked = self.index().parked.first().map(|(at, _)| *at);
         let start_by = self.index().start_by.first().map(|(at, _)| *at);
         let walls = parked.into_iter().chain(start_by).chain(providers).chain(self.deadline());
         Wake {
-            elapsed: pause.into_iter().chain(rests).chain(self.wall_budget_end()).min(),
+            elapsed: pause.into_iter().chain(rests).chain(latest).chain(self.wall_budget_end()).min(),
             wall: walls.filter(|at| *at > wall).min(),
         }
     }
@@ -111,7 +114,7 @@ fn next_event(run: &Run, now: Now) -> Option<Event> {
         _ if !run.is_created() => None,
         Phase::Paused(why) => stop_for(run, why).or_else(|| expire(run, now)).or_else(|| land(run)),
         Phase::Cancelling => end_all(run, true).or_else(|| wind_up(run)),
-        Phase::Compensating => compensate(run),
+        Phase::Compensating => expire(run, now).or_else(|| compensate(run, now)),
         Phase::Active if run.is_doomed() => {
             expire(run, now).or_else(|| end_all(run, false)).or_else(|| wind_up(run))
         }
@@ -143,16 +146,15 @@ fn over_limit(run: &Run, now: Now) -> Option<Event> {
     over.then_some(Event::Paused { why: PauseCause::Budget(Exceeded::Wall) })
 }
 
-/// At a deadline what runs is stopped; any other pause lets it end by itself.
+/// At a deadline what runs is stopped; any other pause lets it end by itself. A child run is paused instead, so that
+/// what it has done is not done again.
 fn stop_for(run: &Run, why: &PauseCause) -> Option<Event> {
-    match why {
-        PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall) => stop_running(run, StopCause::Deadline),
-        _ => None,
-    }
+    run.stops_for(why).then(|| stop_running(run, StopCause::Deadline)).flatten()
 }
 
 fn stop_running(run: &Run, why: StopCause) -> Option<Event> {
     run.in_flight().find_map(|task| match run.state(task) {
+        TaskState::Running(_) if why == StopCause::Deadline && run.lane(task) == Lane::Child => None,
         TaskState::Running(attempt) if attempt.stopping.is_none() => {
             Some(Event::StopRequested { task, attempt: attempt.number, why })
         }
@@ -203,6 +205,10 @@ fn expire(run: &Run, now: Now) -> Option<Event> {
     due.filter_map(|(_, task)| match run.state(*task) {
         TaskState::Running(attempt) => {
             let (attempt, why) = (attempt.number, StopCause::Timeout);
+            Some(Event::StopRequested { task: *task, attempt, why })
+        }
+        TaskState::Compensating { attempt, .. } => {
+            let (attempt, why) = (*attempt, StopCause::Timeout);
             Some(Event::StopRequested { task: *task, attempt, why })
         }
         _ => None,
@@ -314,7 +320,7 @@ fn start_event(run: &Run, task: TaskId, lane: Lane, now: Now) -> Event {
         attempt: AttemptNo(run.task(task).map_or(0, |task| task.attempts)).next(),
         agent: run.agent(task),
         deadline: definition.timeout.map(|timeout| now.elapsed.after(timeout)),
-        reserved: definition.reserve,
+        reserved: run.reserve(task),
         grant: (lane == Lane::Child).then(|| run.grant(task)),
     }
 }
@@ -328,12 +334,34 @@ impl Run {
         }
         let reserve = self.plan().definition(task).reserve;
         self.ledger().fits(reserve)?;
+        let lane = self.lane(task);
         // A model costs something, even where nothing was set aside for it.
-        match self.slots_needed(task, self.lane(task)).agents {
+        match self.slots_needed(task, lane).agents {
             0 => Ok(()),
+            _ if lane == Lane::Child && self.ledger().shares(reserve) => self.ledger().is_left(),
             _ if !reserve.is_zero() => Ok(()),
             _ => self.ledger().is_left(),
         }
+    }
+
+    /// Returns what is set aside for an attempt at `task`.
+    ///
+    /// A child run with model-driven agents decides within what it is granted. Where its definition grants nothing of
+    /// a kind that is limited, that is half of what is left, as with slots, so that others go on beside it.
+    fn reserve(&self, task: TaskId) -> Amount {
+        let reserve = self.plan().definition(task).reserve;
+        match self.lane(task) {
+            Lane::Child if self.grant(task).agents > 0 => self.ledger().share(reserve),
+            _ => reserve,
+        }
+    }
+
+    /// Tells whether a pause for `why` stops what runs.
+    pub(crate) fn stops_for(&self, why: &PauseCause) -> bool {
+        matches!(
+            why,
+            PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall) | PauseCause::Parent { stop: true }
+        )
     }
 
     fn slots_needed(&self, task: TaskId, lane: Lane) -> Slots {
@@ -365,8 +393,8 @@ impl Run {
     /// Tells whether `agent` takes work: its provider is not parked, and it does not rest after failures.
     fn is_willing(&self, agent: crate::id::AgentId, now: Now) -> bool {
         let provider = self.plan().agent(agent).and_then(|spec| spec.provider.as_deref());
-        let parked =
-            self.parked_providers().any(|(parked, until)| provider == Some(parked) && until > now.wall);
+        let closed = provider.and_then(|provider| self.closed(provider));
+        let parked = closed.is_some_and(|closed| closed.until > now.wall && closed.latest > now.elapsed);
         let rests = self.rest(agent).is_some_and(|until| {
             // After its rest one attempt shows whether it works again.
             until > now.elapsed || self.index().by_agent.get(&agent).is_some_and(|running| *running > 0)
@@ -429,7 +457,7 @@ fn wind_up(run: &Run) -> Option<Event> {
 /// Takes back the last completed first, one at a time.
 ///
 /// Source: Garcia-Molina and Salem, "Sagas", 1987.
-fn compensate(run: &Run) -> Option<Event> {
+fn compensate(run: &Run, now: Now) -> Option<Event> {
     if let Some(&task) = run.index().stuck.first() {
         let name = run.plan().name(task);
         let question = format!("`{name}` could not be taken back: try again, or leave it as it is?");
@@ -449,12 +477,12 @@ fn compensate(run: &Run) -> Option<Event> {
         }
         let task = run.compensable().iter().min();
         return Some(task.map_or(Event::Finished { outcome: Outcome::Compensated }, |&task| {
-            Event::CompensationStarted { task, attempt: AttemptNo(1) }
+            compensation_started(run, task, AttemptNo(1), now)
         }));
     }
     Some(match run.compensable().last() {
         Some(task) if !run.state(*task).is_success() => return None,
-        Some(&task) => Event::CompensationStarted { task, attempt: AttemptNo(1) },
+        Some(&task) => compensation_started(run, task, AttemptNo(1), now),
         None => Event::Finished { outcome: Outcome::Compensated },
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     budget::Amount,
     id::{AgentId, AttemptNo, GateId, Oid},
     retry::FailureClass,
-    time::{Elapsed, Wall},
+    time::{Elapsed, Millis, Now, Wall},
 };
 
 /// Where a task stands.
@@ -41,10 +41,7 @@ pub enum TaskState {
         until: Elapsed,
     },
     /// Its provider has no quota left.
-    Parked {
-        /// When the provider says it will have.
-        until: Wall,
-    },
+    Parked(Box<Park>),
     /// Finished without a change to the repository.
     Done,
     /// Its change is in the run's integration ref.
@@ -68,6 +65,9 @@ pub enum TaskState {
     Compensating {
         /// The try at taking it back.
         attempt: AttemptNo,
+        /// When it must have ended; `None` once it is being stopped for that. Boxed, as a state is kept for each of a
+        /// million tasks.
+        deadline: Option<Box<Elapsed>>,
     },
     /// It could not be taken back; a person must decide.
     CompensationStuck {
@@ -80,6 +80,24 @@ pub enum TaskState {
     Compensated,
 }
 
+/// A wait for the quota of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Park {
+    /// When the provider says it will have some.
+    pub until: Wall,
+    /// When it is tried again on the run's own clock, whatever the time of day is said to be.
+    pub latest: Elapsed,
+}
+
+impl Park {
+    /// Returns for how long it still holds.
+    #[must_use]
+    pub fn left(&self, now: Now) -> Millis {
+        let stated = u64::try_from(self.until.0.saturating_sub(now.wall.0)).unwrap_or(0);
+        Millis(stated).min(self.latest.since(now.elapsed))
+    }
+}
+
 /// An attempt under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -87,7 +105,7 @@ pub struct Attempt {
     pub number: AttemptNo,
     /// When it was decided.
     pub since: Elapsed,
-    /// When it must have ended.
+    /// When it must have ended. The time for which it waits for an answer does not count.
     pub deadline: Option<Elapsed>,
     /// Who performs it, if an agent of the plan.
     pub agent: Option<AgentId>,
@@ -97,8 +115,8 @@ pub struct Attempt {
     pub slots: Slots,
     /// Why it is being stopped, if it is.
     pub stopping: Option<StopCause>,
-    /// The question it waits for, if it asked one.
-    pub question: Option<GateId>,
+    /// The question it waits for, and since when, if it asked one.
+    pub question: Option<(GateId, Elapsed)>,
 }
 
 /// Slots of a run: its own, or those granted to a child run.
@@ -180,6 +198,9 @@ pub enum Recovery {
     Park {
         /// When that is.
         until: Wall,
+        /// The same on the run's own clock, for the case that the time of day is wrong now or then.
+        #[serde(default = "never")]
+        latest: Elapsed,
     },
     /// Another attempt, at once, by another agent.
     Substitute {
@@ -197,6 +218,11 @@ pub enum Recovery {
     Cancel,
     /// None; a later revision of the plan does without the task.
     Drop,
+}
+
+/// The end of a park that was recorded before it had one on the run's own clock.
+pub(crate) fn never() -> Elapsed {
+    Elapsed(u64::MAX)
 }
 
 /// What happens to a task.
@@ -218,9 +244,9 @@ pub enum TaskEvent {
     /// The attempt is to be stopped.
     StopRequested(StopCause),
     /// The attempt asked a question.
-    Asked(GateId),
+    Asked(GateId, Elapsed),
     /// The question is answered.
-    Answered,
+    Answered(Elapsed),
     /// It is finished, with nothing to check or to land.
     Completed,
     /// The attempt ended with a result.
@@ -243,11 +269,13 @@ pub enum TaskEvent {
     /// Stopped by a person.
     Cancelled,
     /// It is being taken back.
-    CompensationStarted(AttemptNo),
+    CompensationStarted(AttemptNo, Option<Elapsed>),
     /// The try at taking it back failed.
     CompensationFailed {
         /// Whether it will be tried again.
         again: bool,
+        /// When the next try must have ended.
+        deadline: Option<Elapsed>,
     },
     /// It has been taken back, or a person says to leave it.
     Compensated,
@@ -277,7 +305,7 @@ impl TaskState {
             }
             (S::Blocked { open: 0, .. }, E::Unblocked) => Ok(S::Ready),
             (S::Blocked { .. } | S::Ready | S::AwaitingClaims, E::Skipped(why)) => Ok(S::Skipped { why }),
-            (S::BackingOff { .. } | S::Parked { .. } | S::AwaitingGate { .. }, E::Skipped(why)) => {
+            (S::BackingOff { .. } | S::Parked(_) | S::AwaitingGate { .. }, E::Skipped(why)) => {
                 Ok(S::Skipped { why })
             }
 
@@ -300,11 +328,14 @@ impl TaskState {
             (S::Running(attempt), E::StopRequested(cause)) if attempt.stopping.is_none() => {
                 Ok(S::Running(Box::new(Attempt { stopping: Some(cause), ..(**attempt).clone() })))
             }
-            (S::Running(attempt), E::Asked(gate)) if attempt.question.is_none() => {
-                Ok(S::Running(Box::new(Attempt { question: Some(gate), ..(**attempt).clone() })))
+            (S::Running(attempt), E::Asked(gate, at)) if attempt.question.is_none() => {
+                Ok(S::Running(Box::new(Attempt { question: Some((gate, at)), ..(**attempt).clone() })))
             }
-            (S::Running(attempt), E::Answered) if attempt.question.is_some() => {
-                Ok(S::Running(Box::new(Attempt { question: None, ..(**attempt).clone() })))
+            (S::Running(attempt), E::Answered(at)) if attempt.question.is_some() => {
+                // Its time stood still meanwhile.
+                let waited = attempt.question.map_or(Millis::default(), |(_, since)| at.since(since));
+                let deadline = attempt.deadline.map(|deadline| deadline.after(waited));
+                Ok(S::Running(Box::new(Attempt { question: None, deadline, ..(**attempt).clone() })))
             }
             (S::Running(_), E::Submitted(submission)) => Ok(S::Submitted(submission)),
             (S::Submitted(submission), E::Verified) if submission.change.is_some() => {
@@ -316,14 +347,14 @@ impl TaskState {
                 Ok(match recovery {
                     R::Again | R::Substitute { .. } => S::Ready,
                     R::Retry { at } => S::BackingOff { until: at },
-                    R::Park { until } => S::Parked { until },
+                    R::Park { until, latest } => S::Parked(Box::new(Park { until, latest })),
                     R::Ask { gate } => S::AwaitingGate { gate },
                     R::GiveUp => S::Failed { class },
                     R::Cancel => S::Cancelled,
                     R::Drop => S::Skipped { why: SkipCause::Superseded },
                 })
             }
-            (S::BackingOff { .. } | S::Parked { .. }, E::Woken) => Ok(S::Ready),
+            (S::BackingOff { .. } | S::Parked(_), E::Woken) => Ok(S::Ready),
 
             (
                 S::Blocked { .. }
@@ -331,18 +362,23 @@ impl TaskState {
                 | S::AwaitingClaims
                 | S::AwaitingGate { .. }
                 | S::BackingOff { .. }
-                | S::Parked { .. }
+                | S::Parked(_)
                 | S::Submitted(_)
                 | S::Verified(_),
                 E::Cancelled,
             ) => Ok(S::Cancelled),
 
-            (S::Done | S::Landed { .. }, E::CompensationStarted(attempt)) => Ok(S::Compensating { attempt }),
-            (S::CompensationStuck { .. }, E::CompensationStarted(attempt)) => Ok(S::Compensating { attempt }),
-            (S::Compensating { attempt }, E::CompensationFailed { again: true }) => {
-                Ok(S::Compensating { attempt: attempt.next() })
+            (
+                S::Done | S::Landed { .. } | S::CompensationStuck { .. },
+                E::CompensationStarted(attempt, deadline),
+            ) => Ok(S::Compensating { attempt, deadline: deadline.map(Box::new) }),
+            (S::Compensating { attempt, deadline: Some(_) }, E::StopRequested(StopCause::Timeout)) => {
+                Ok(S::Compensating { attempt: *attempt, deadline: None })
             }
-            (S::Compensating { attempt }, E::CompensationFailed { again: false }) => {
+            (S::Compensating { attempt, .. }, E::CompensationFailed { again: true, deadline }) => {
+                Ok(S::Compensating { attempt: attempt.next(), deadline: deadline.map(Box::new) })
+            }
+            (S::Compensating { attempt, .. }, E::CompensationFailed { again: false, .. }) => {
                 Ok(S::CompensationStuck { gate: None, attempt: *attempt })
             }
             (S::CompensationStuck { gate: None, attempt }, E::GateOpened(gate)) => {
@@ -394,7 +430,7 @@ impl TaskState {
             Self::Submitted(_) => "submitted",
             Self::Verified(_) => "verified",
             Self::BackingOff { .. } => "backing_off",
-            Self::Parked { .. } => "parked",
+            Self::Parked(_) => "parked",
             Self::Done => "done",
             Self::Landed { .. } => "landed",
             Self::Failed { .. } => "failed",

@@ -3,7 +3,7 @@
 use kapell_core::{
     budget::{Amount, Limits},
     command::{Command, Exit},
-    effect::Effect,
+    effect::{Effect, Hold},
     event::{Outcome, Outputs},
     id::{AttemptNo, RunId, TaskId},
     journal::Actor,
@@ -50,8 +50,35 @@ impl Host {
         }
     }
 
+    /// Lets child runs pause with `parent`, or go on with it, as effects ask for.
+    pub(crate) fn hold_children(&mut self, parent: RunId, effects: &[Effect]) {
+        for effect in effects {
+            let Effect::Hold { task, attempt, hold } = effect else { continue };
+            let command = match hold {
+                Hold::None => Command::Release,
+                Hold::Finish => Command::Hold { stop: false },
+                Hold::Stop => Command::Hold { stop: true },
+            };
+            // Refused if it is so already, or if something else holds it.
+            self.put(parent.child(*task, *attempt), Actor::Engine, command, None);
+        }
+    }
+
+    /// Ends a child run that needs more than was set aside for it: nobody can give it more, and its parent waits.
+    fn end_the_broke(&mut self, child: RunId) {
+        use kapell_core::{budget::Exceeded as E, event::PauseCause, run::Phase};
+        let Some(live) = self.live.get_mut(&child).filter(|live| live.run.mission().parent.is_some()) else {
+            return;
+        };
+        if let Phase::Paused(PauseCause::Budget(exceeded @ (E::Usd | E::Tokens))) = live.run.phase() {
+            live.trouble = Some(format!("of what its parent set aside for it, {exceeded}"));
+            self.put(child, Actor::Engine, Command::Cancel, None);
+        }
+    }
+
     /// Tells the parent of a run that is over how it ended.
     pub(crate) fn tell_parent(&mut self, child: RunId) {
+        self.end_the_broke(child);
         let Some(run) = self.run(child).filter(|_| self.is_quiet(child)) else { return };
         let (Some(parent), Some(outcome)) = (run.mission().parent, run.outcome()) else { return };
         let exit = self.exit_of(run, outcome);
@@ -62,7 +89,8 @@ impl Host {
     fn exit_of(&self, run: &Run, outcome: Outcome) -> Exit {
         let spent = run.ledger().spent();
         if outcome != Outcome::Succeeded {
-            return failed(format!("its run {} ended {}", run.id(), name(outcome)), spent);
+            let why = self.trouble(run.id()).map(|why| format!(": {why}")).unwrap_or_default();
+            return failed(format!("its run {} ended {}{why}", run.id(), name(outcome)), spent);
         }
         let change = match (run.mission().base, run.landing().map(|landing| landing.head())) {
             (Some(base), Some(head)) if base != head => match self.performer().change(base, head) {

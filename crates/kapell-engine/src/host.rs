@@ -16,7 +16,7 @@ use std::{
 use kapell_core::{
     command::{Command, Rejection},
     effect::{Effect, outstanding, react},
-    event::{Event, GateKind, PauseCause, PlanRef},
+    event::{Event, GateKind, PlanRef},
     id::RunId,
     journal::{Actor, Row, Version},
     mission::Mission,
@@ -26,6 +26,7 @@ use kapell_core::{
 };
 
 use crate::{
+    asleep::Asleep,
     live::{Alarm, Asking, Live, Question, Refusal, Reply},
     open::{OpenError, load_counted},
     perform::{Performer, short},
@@ -35,6 +36,8 @@ use crate::{
         journal::{AppendError, Journal, Owner, Snapshot},
     },
 };
+
+pub use crate::rest::Rest;
 
 /// The most commands of one run that are decided together.
 const BATCH_MAX: usize = 256;
@@ -46,7 +49,7 @@ const NAP_MAX: Millis = Millis::from_secs(60);
 const SNAPSHOT_EVERY: u64 = 2_000;
 
 /// When a run is given up, a snapshot is written if it saves as many decisions from being read again.
-const SNAPSHOT_WORTH: u64 = 100;
+pub(crate) const SNAPSHOT_WORTH: u64 = 100;
 
 /// Plans whose text is longer than this many bytes are kept as artifacts.
 const PLAN_INLINE_MAX: usize = 64 << 10;
@@ -135,21 +138,6 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {}
 
-/// Why a run is at rest: nothing happens until somebody or some time lets it go on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Rest {
-    /// Something is under way.
-    Busy,
-    /// It waits for a point in time.
-    Waiting,
-    /// It waits for people.
-    Gates,
-    /// It is paused, and nothing is under way any more.
-    Paused,
-    /// It is over.
-    Over,
-}
-
 /// What a host is made of.
 pub struct Config {
     /// Where decisions are kept.
@@ -166,7 +154,7 @@ pub struct Config {
 
 /// Executes runs.
 pub struct Host {
-    journal: Arc<dyn Journal>,
+    pub(crate) journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     performer: Performer,
     owner: Owner,
@@ -174,7 +162,9 @@ pub struct Host {
     mailbox: Mailbox,
     inputs: Inputs,
     /// Boxed, as a run is large and a map that grows leaves nearly half of its places free.
-    live: HashMap<RunId, Box<Live>>,
+    pub(crate) live: HashMap<RunId, Box<Live>>,
+    /// Runs at rest whose state is not kept in memory.
+    pub(crate) asleep: HashMap<RunId, Asleep>,
     /// Runs with something in their inbox.
     dirty: BTreeSet<RunId>,
     /// When runs are to be looked at, on the boot clock and by the time of day.
@@ -196,6 +186,7 @@ impl Host {
             mailbox,
             inputs,
             live: HashMap::new(),
+            asleep: HashMap::new(),
             dirty: BTreeSet::new(),
             boot_timers: BTreeSet::new(),
             wall_timers: BTreeSet::new(),
@@ -252,7 +243,7 @@ impl Host {
     ///
     /// Fails if the run cannot be owned, does not exist, or is damaged.
     pub fn open(&mut self, id: RunId) -> Result<(), OpenError> {
-        if self.live.contains_key(&id) {
+        if self.live.contains_key(&id) || self.asleep.contains_key(&id) {
             return Ok(());
         }
         let ownership = self.journal.own(id, self.owner.clone())?;
@@ -277,6 +268,7 @@ impl Host {
             self.performer.recover(&live.run, &effects, &self.mailbox);
         }
         self.start_children(id, &effects);
+        self.hold_children(id, &effects);
         Ok(())
     }
 
@@ -301,6 +293,7 @@ impl Host {
     /// Gives a run up: what it decided is durable or lost, and somebody else may own it.
     pub fn close(&mut self, id: RunId) {
         self.set_alarm(id, Alarm::default());
+        self.asleep.remove(&id);
         if let Some(live) = self.live.remove(&id)
             && live.since_snapshot >= SNAPSHOT_WORTH
         {
@@ -308,7 +301,7 @@ impl Host {
         }
     }
 
-    /// Returns a run that this process executes.
+    /// Returns a run that this process executes, unless it is one of very many at rest: see [`Host::wake`].
     #[must_use]
     pub fn run(&self, id: RunId) -> Option<&Run> {
         self.live.get(&id).map(|live| &live.run)
@@ -322,7 +315,10 @@ impl Host {
     /// Returns why the journal no longer takes decisions of a run, if it does not.
     #[must_use]
     pub fn failure(&self, id: RunId) -> Option<&AppendError> {
-        self.live.get(&id)?.failed.as_ref()
+        match self.asleep.get(&id) {
+            Some(asleep) => asleep.failed.as_deref(),
+            None => self.live.get(&id)?.failed.as_ref(),
+        }
     }
 
     /// Returns what last stood in the way of something that was asked of a run, such as a merge. It may be text of
@@ -330,33 +326,6 @@ impl Host {
     #[must_use]
     pub fn trouble(&self, id: RunId) -> Option<&str> {
         self.live.get(&id)?.trouble.as_deref()
-    }
-
-    /// Tells what a run waits for.
-    #[must_use]
-    pub fn rest(&self, id: RunId) -> Rest {
-        let Some(live) = self.live.get(&id) else { return Rest::Over };
-        let run = &live.run;
-        let unfinished = !live.in_flight.is_empty() || !live.inbox.is_empty();
-        // A landing that failed is not under way, though it is still wished for.
-        let landing_failed = live.stuck
-            || matches!(run.phase(), Phase::Paused(PauseCause::LandingFails { .. }))
-            || run.outcome().is_some();
-        let asked = run.landing().is_some_and(|landing| landing.is_asking());
-        let busy = unfinished
-            || run.in_flight().any(|task| !is_asking(run, task))
-            || (asked || run.ref_move().is_some()) && !landing_failed
-            || run.merge_under_way().is_some();
-        let wake = run.next_wake();
-        match () {
-            () if live.failed.is_some() => Rest::Over,
-            () if busy => Rest::Busy,
-            () if run.outcome().is_some() => Rest::Over,
-            () if live.stuck || matches!(run.phase(), Phase::Paused(_)) => Rest::Paused,
-            () if wake.elapsed.is_some() || wake.wall.is_some() => Rest::Waiting,
-            () if run.open_gates().next().is_some() => Rest::Gates,
-            () => Rest::Waiting,
-        }
     }
 
     pub(crate) fn performer(&self) -> &Performer {
@@ -370,6 +339,9 @@ impl Host {
 
     /// Puts a command to a run of this host. `reply` is called once its decision is durable, or it is refused.
     pub fn put(&mut self, run: RunId, actor: Actor, command: Command, reply: Option<Reply>) {
+        if let Err(error) = self.wake(run) {
+            return reply.into_iter().for_each(|reply| reply(Err(error.clone().into())));
+        }
         match self.live.get_mut(&run) {
             Some(live) if live.failed.is_none() => {
                 if let Command::LandingFailed { message } = &command {
@@ -525,8 +497,12 @@ impl Host {
     }
 
     fn set_alarm(&mut self, id: RunId, alarm: Alarm) {
-        let Some(live) = self.live.get_mut(&id).filter(|live| live.armed != alarm) else { return };
-        let old = std::mem::replace(&mut live.armed, alarm);
+        let armed = match self.asleep.get_mut(&id) {
+            Some(asleep) => Some(&mut asleep.armed),
+            None => self.live.get_mut(&id).map(|live| &mut live.armed),
+        };
+        let Some(armed) = armed.filter(|armed| **armed != alarm) else { return };
+        let old = std::mem::replace(armed, alarm);
         old.boot.map(|at| self.boot_timers.remove(&(at, id)));
         old.wall.map(|at| self.wall_timers.remove(&(at, id)));
         self.boot_timers.extend(alarm.boot.map(|at| (at, id)));
@@ -578,7 +554,9 @@ impl Host {
             }
         }
         self.start_children(id, &effects);
+        self.hold_children(id, &effects);
         self.tell_parent(id);
+        self.put_to_sleep(id);
     }
 
     /// Gives up on a run of which the journal did not take a decision, and on those that wait for it.
@@ -599,7 +577,7 @@ impl Host {
         }
     }
 
-    fn keep_snapshot(&self, live: &Live) {
+    pub(crate) fn keep_snapshot(&self, live: &Live) {
         if !live.in_flight.is_empty() || live.failed.is_some() || !live.run.is_created() {
             return;
         }
@@ -626,10 +604,4 @@ fn note_questions(live: &mut Live, events: &[Event]) {
             _ => {}
         }
     }
-}
-
-/// Tells whether an attempt only waits for an answer.
-fn is_asking(run: &Run, task: kapell_core::id::TaskId) -> bool {
-    matches!(run.state(task), kapell_core::task::TaskState::Running(attempt) if attempt.question.is_some())
-        || run.is_doubted(task)
 }

@@ -19,4 +19,9 @@ pub mod control; // commands from other terminals
 
 mod children; // runs within runs
 
+mod rest; // what a run waits for
+
+mod asleep; // runs of which only that is kept
+
+pub use asleep::AWAKE_MAX;
 pub use live::{Refusal, Reply};

@@ -67,9 +67,9 @@ pub(crate) struct Alarm {
 pub(crate) struct Live {
     pub(crate) run: Run,
     /// Held for as long as the run is executed here.
-    _ownership: Box<dyn Ownership>,
-    opened_at: Millis,
-    elapsed_before: Elapsed,
+    pub(crate) ownership: Box<dyn Ownership>,
+    pub(crate) opened_at: Millis,
+    pub(crate) elapsed_before: Elapsed,
     pub(crate) inbox: Vec<(Actor, Command, Option<Reply>)>,
     pub(crate) in_flight: VecDeque<InFlight>,
     pub(crate) questions: HashMap<TaskId, Asking>,
@@ -89,11 +89,22 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn new(run: Run, ownership: Box<dyn Ownership>, clock: &dyn Clock) -> Self {
+        let elapsed_before = run.clock();
+        Self::resumed(run, ownership, clock.boot(), elapsed_before)
+    }
+
+    /// A run whose clock said `elapsed_before` when the boot clock said `opened_at`.
+    pub(crate) fn resumed(
+        run: Run,
+        ownership: Box<dyn Ownership>,
+        opened_at: Millis,
+        elapsed_before: Elapsed,
+    ) -> Self {
         Self {
-            elapsed_before: run.clock(),
-            opened_at: clock.boot(),
+            elapsed_before,
+            opened_at,
             run,
-            _ownership: ownership,
+            ownership,
             inbox: Vec::new(),
             in_flight: VecDeque::new(),
             questions: HashMap::new(),

@@ -9,6 +9,7 @@ use std::{
 
 use kapell_core::{
     command::{Command, Exit, Verdict},
+    decide::COMPENSATION_TIME,
     effect::Effect,
     event::{Event, Outputs},
     expr::EvalError,
@@ -113,9 +114,10 @@ impl Performer {
         match effect {
             Effect::Start { task, attempt } => return self.start(run, *task, *attempt, mailbox),
             Effect::Stop { task, attempt, .. } => {
+                let compensates = matches!(run.state(*task), TaskState::Compensating { .. });
                 // A child run is cancelled by the host, which owns it too.
-                if !matches!(run.plan().definition(*task).work, Work::Workflow(_)) {
-                    let key = key(run, *task, *attempt, false);
+                if compensates || !matches!(run.plan().definition(*task).work, Work::Workflow(_)) {
+                    let key = key(run, *task, *attempt, compensates);
                     if let Some(stopped) = lock(&self.starting).get_mut(&key) {
                         *stopped = true;
                     }
@@ -134,7 +136,8 @@ impl Performer {
                 }
             }
             Effect::Merge { target, from, to } => self.merge(run.id(), target, *from, *to, mailbox),
-            Effect::Notify { .. } => {}
+            // Child runs are held by the host.
+            Effect::Notify { .. } | Effect::Hold { .. } => {}
         }
         None
     }
@@ -333,15 +336,16 @@ impl Performer {
     fn merge(&self, run: RunId, target: &str, from: Oid, to: Oid, mailbox: &Mailbox) {
         let order = MergeOrder { run, target: target.to_owned(), from, to };
         let (workspaces, tell) = (self.workspaces.clone(), mailbox.clone());
-        let otherwise = Command::EndMerge { moved: false };
+        let otherwise = Command::EndMerge { moved: false, why: Some("merging failed: a bug".to_owned()) };
         self.find_out(&self.ends, mailbox, run, otherwise, move || {
             let trouble = match workspaces.merge(&order) {
-                Ok(true) => return Command::EndMerge { moved: true },
+                Ok(true) => return Command::EndMerge { moved: true, why: None },
                 Ok(false) => format!("{} is no longer where it was", order.target),
                 Err(error) => error.message,
             };
-            tell.send(Input::Trouble { run, message: short(trouble) });
-            Command::EndMerge { moved: false }
+            let why = short(trouble);
+            tell.send(Input::Trouble { run, message: why.clone() });
+            Command::EndMerge { moved: false, why: Some(why) }
         });
     }
 
@@ -354,7 +358,7 @@ impl Performer {
             let (task, attempt, compensates) = match effect {
                 Effect::Start { task, attempt } => (*task, *attempt, false),
                 Effect::Compensate { task, attempt } => (*task, *attempt, true),
-                Effect::Stop { .. } | Effect::Notify { .. } => continue,
+                Effect::Stop { .. } | Effect::Notify { .. } | Effect::Hold { .. } => continue,
                 other => {
                     self.perform_one(run, other, &HashMap::new(), mailbox);
                     if let Effect::Check { task, attempt } = other {
@@ -537,6 +541,10 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
     let plan = run.plan();
     let definition: &Definition = plan.definition(task);
     let name = plan.name(task).to_owned();
+    let timeout = match key.compensates {
+        true => Some(definition.timeout.unwrap_or(COMPENSATION_TIME)),
+        false => definition.timeout,
+    };
     let order = Order {
         key,
         name: name.clone(),
@@ -545,7 +553,7 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         env: environment(run, task)?,
         dir: Default::default(),
         supervise: definition.supervise,
-        timeout: definition.timeout,
+        timeout,
     };
     let request = Request {
         key,

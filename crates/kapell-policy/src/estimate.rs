@@ -190,9 +190,8 @@ pub fn remaining(run: &Run, now: Now, lengths: &Lengths, sampling: Sampling) -> 
                 state.not_before.push((task, until.since(now.elapsed)));
                 whole
             }
-            TaskState::Parked { until } => {
-                let left = u64::try_from(until.0.saturating_sub(now.wall.0)).unwrap_or(0);
-                state.not_before.push((task, Millis(left)));
+            TaskState::Parked(park) => {
+                state.not_before.push((task, park.left(now)));
                 whole
             }
             other if other.is_settled() => {

@@ -311,6 +311,7 @@ const FAULTS: &[&str] = &[
     "late_result",
     "overrun",
     "compensation_fails",
+    "compensation_hangs",
     "wrong_answer",
     "meddling",
 ];
@@ -318,14 +319,14 @@ const FAULTS: &[&str] = &[
 /// What each class of failures must have led to.
 const LADDER: &[(&str, &[&str])] = &[
     ("transient", &["retry", "substitute", "give_up", "cancel"]),
-    ("rate_limited", &["retry", "park", "cancel"]),
-    ("quota", &["retry", "park", "cancel"]),
+    ("rate_limited", &["retry", "park", "substitute", "give_up", "cancel"]),
+    ("quota", &["retry", "park", "substitute", "give_up", "cancel"]),
     ("timeout", &["retry", "substitute", "give_up", "cancel"]),
     ("invalid_output", &["retry", "substitute", "give_up", "cancel"]),
     ("conflict", &["again", "give_up", "cancel"]),
     ("verification", &["again", "retry", "substitute", "give_up", "cancel"]),
     ("permission", &["give_up", "cancel"]),
-    ("lost", &["again", "ask", "cancel"]),
+    ("lost", &["again", "ask", "substitute", "give_up", "cancel"]),
     ("permanent", &["substitute", "give_up", "cancel", "drop"]),
 ];
 

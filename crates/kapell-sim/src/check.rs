@@ -13,7 +13,8 @@ use std::{
 };
 
 use kapell_core::{
-    budget::{Amount, Limits},
+    budget::{Amount, Exceeded, Limits},
+    effect::Hold,
     event::{Event, GateKind, Outputs, PauseCause},
     id::{AgentId, AttemptNo, Digest, GateId, Oid, TaskId},
     journal::{Row, Version},
@@ -53,7 +54,8 @@ pub(crate) enum Stand {
     Submitted,
     Verified,
     BackingOff(Elapsed),
-    Parked(Wall),
+    /// Until then by the time of day, or by the run's own clock.
+    Parked(Wall, Elapsed),
     Gate(GateId),
     Done,
     Landed,
@@ -78,7 +80,7 @@ impl Stand {
                 | Self::Submitted
                 | Self::Verified
                 | Self::BackingOff(_)
-                | Self::Parked(_)
+                | Self::Parked(..)
                 | Self::Gate(_)
         )
     }
@@ -97,7 +99,12 @@ pub(crate) struct Watched {
     slots: Slots,
     deadline: Option<Elapsed>,
     pub(crate) stopping: Option<StopCause>,
-    question: Option<GateId>,
+    question: Option<(GateId, Elapsed)>,
+    /// Attempts lost in a row, and since when its provider asks for pauses.
+    lost: u32,
+    limited: Option<Elapsed>,
+    /// Until when the try at taking it back may take; nothing once it is being stopped.
+    undo_by: Option<Elapsed>,
     doubt: Option<GateId>,
     claims: u16,
     commit: Option<Oid>,
@@ -136,7 +143,7 @@ pub(crate) struct Checker {
     held: BTreeMap<TaskId, u16>,
     gates: Vec<OpenGate>,
     health: BTreeMap<AgentId, Health>,
-    providers: BTreeMap<String, Wall>,
+    providers: BTreeMap<String, (Wall, Elapsed)>,
     /// What can be taken back, in the order of completion.
     done: Vec<TaskId>,
     ref_move: Option<(Oid, Oid)>,
@@ -336,8 +343,9 @@ impl Checker {
             Event::LandingStarted { from, to } => self.landing_started(*from, *to, git),
             Event::Landed { task, commit } => self.landed(*task, *commit, git),
             Event::SentBack { task, blame } => self.sent_back(*task, blame, git),
-            Event::ProviderParked { provider, until } => {
-                self.providers.insert(provider.clone(), *until);
+            Event::ProviderParked { provider, until, latest } => {
+                self.check_bound(*until, *latest, at)?;
+                self.providers.insert(provider.clone(), (*until, *latest));
                 Ok(())
             }
             Event::BreakerOpened { agent, until } => {
@@ -347,9 +355,16 @@ impl Checker {
                 health.rests = Some(*until);
                 Ok(())
             }
-            Event::CompensationStarted { task, attempt } => self.compensation_started(*task, *attempt),
-            Event::CompensationFailed { task, attempt, again, .. } => {
+            Event::CompensationStarted { task, attempt, deadline } => {
+                self.compensation_started(*task, *attempt)?;
+                self.undo_within(*task, *deadline)
+            }
+            Event::CompensationFailed { task, attempt, again, deadline, .. } => {
                 ensure!(self.at(*task).stand == Stand::Compensating(*attempt), "it is not being taken back");
+                match again {
+                    true => self.undo_within(*task, *deadline)?,
+                    false => ensure!(deadline.is_none(), "a time limit for nothing"),
+                }
                 self.watch(*task).stand = match again {
                     true => Stand::Compensating(attempt.next()),
                     false => Stand::Stuck,
@@ -436,6 +451,9 @@ impl Checker {
                 deadline: None,
                 stopping: None,
                 question: None,
+                lost: 0,
+                limited: None,
+                undo_by: None,
                 doubt: None,
                 claims: self.claims_of(plan, task),
                 commit: None,
@@ -494,7 +512,8 @@ impl Checker {
             GateKind::Question => {
                 ensure!(stand == Stand::Running, "a question of an attempt that does not run");
                 ensure!(self.at(task).question.is_none(), "two questions at once");
-                self.watch(task).question = Some(gate);
+                let clock = self.clock;
+                self.watch(task).question = Some((gate, clock));
             }
             GateKind::Protect => {
                 ensure!(stand == Stand::Submitted, "a doubt about what is not submitted");
@@ -513,7 +532,14 @@ impl Checker {
         open.answered = true;
         let (task, kind) = (open.task, open.kind);
         match kind {
-            GateKind::Question => self.watch(task).question = None,
+            GateKind::Question => {
+                let clock = self.clock;
+                let watched = self.watch(task);
+                // Its time stood still meanwhile. The question of an attempt that has ended moves nothing.
+                if let Some((_, since)) = watched.question.take_if(|(asked, _)| *asked == gate) {
+                    watched.deadline = watched.deadline.map(|deadline| deadline.after(clock.since(since)));
+                }
+            }
             GateKind::Protect if answer == "accept" => {
                 let attempt = AttemptNo(self.at(task).attempts);
                 self.passed.insert((task, attempt));
@@ -537,11 +563,26 @@ impl Checker {
                     }
                 }
                 Stand::Submitted if task.doubt.is_none() => owed.push(("check", id, attempt)),
-                Stand::Compensating(attempt) => owed.push(("compensate", id, attempt)),
+                Stand::Compensating(attempt) => {
+                    owed.push(("compensate", id, attempt));
+                    if task.undo_by.is_none() {
+                        owed.push(("stop", id, attempt));
+                    }
+                }
                 _ => {}
             }
         }
         owed
+    }
+
+    /// Returns what the child run of a running attempt is to know of this run's phase, if it is to know any.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        match &self.phase {
+            Phase::Active => Some(Hold::None),
+            Phase::Paused(PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall)) => Some(Hold::Stop),
+            Phase::Paused(_) => Some(Hold::Finish),
+            _ => None,
+        }
     }
 
     /// Returns the move of the integration ref, and the merge, that are under way.

@@ -40,6 +40,9 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("condition_ignored", "a task starts whatever its condition says"),
     ("promise_not_kept", "a missing output is not noticed"),
     ("result_not_checked", "a result counts without its checks"),
+    ("children_not_held", "a child run goes on while its parent is paused"),
+    ("park_without_bound", "a wrong clock parks for years"),
+    ("setbacks_without_bound", "lost and limited attempts are tried again for ever"),
     ("parked_never_woken", "a parked task stays parked"),
     ("retry_without_backoff", "another attempt follows at once"),
     ("failures_not_counted", "a task is tried for ever"),
@@ -64,6 +67,7 @@ pub const PLANTED: &[(&str, &str)] = &[
     // Claims.
     ("claims_not_exclusive", "two attempts hold one claim"),
     ("claim_kept_after_failure", "a claim is kept during backoff"),
+    ("claims_of_child_not_held", "a child run claims what its parent does not hold"),
     ("wait_cycle", "two tasks wait for each other's claims"),
     // Landing.
     ("untested_tree_lands", "half of a red batch lands untested"),

@@ -85,6 +85,7 @@ pub(crate) fn rejection_name(rejection: &Rejection) -> &'static str {
         Rejection::BadAnswer(_) => "bad_answer",
         Rejection::AlreadyAsking => "already_asking",
         Rejection::NotPaused => "not_paused",
+        Rejection::ParentPaused => "parent_paused",
         Rejection::AlreadyPaused => "already_paused",
         Rejection::Cancelling => "cancelling",
         Rejection::BadRevision(_) => "bad_revision",

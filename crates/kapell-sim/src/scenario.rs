@@ -11,7 +11,7 @@ use kapell_core::{
         AgentSpec, Cell, ChildSpec, Definition, GateSpec, LostPolicy, Matrix, OutputSpec, Plan, PlanBuilder,
         PlanLimits, Slot, Work,
     },
-    retry::Retry,
+    retry::{Persistence, Retry},
     time::{Millis, Wall},
 };
 
@@ -66,6 +66,7 @@ pub(crate) struct Knobs {
     pub(crate) doubtful: u32,
     pub(crate) broken_check: u32,
     pub(crate) compensation_fails: u32,
+    pub(crate) compensation_hangs: u32,
     /// The first agent fails nearly always.
     pub(crate) bad_agent: u32,
     pub(crate) mute_person: u32,
@@ -156,6 +157,14 @@ fn draw_mission(dice: &mut Dice, tasks: u32) -> Mission {
         saga: dice.chance(250),
         target: Some("refs/heads/main".to_owned()),
         base: dice.chance(650).then(|| oid(1)),
+        persistence: match dice.chance(400) {
+            true => Persistence {
+                lost: dice.small(1, 4),
+                rate_limited: Millis(dice.between(0, 4_000)),
+                quota: Millis(dice.between(0, 4_000)),
+            },
+            false => Persistence::default(),
+        },
         seed: dice.bits(),
         inputs: [("go".to_owned(), "yes".to_owned())].into(),
         ..Mission::default()
@@ -177,7 +186,7 @@ fn draw_knobs(dice: &mut Dice, tasks: u32) -> Knobs {
         duplicate: some(250, 100),
         late: some(300, 300),
         delayed_report: some(300, 300),
-        quota: some(250, 150),
+        quota: some(300, 400),
         overrun: some(250, 200),
         changes: some(900, 900),
         bad_change: some(350, 150),
@@ -188,6 +197,7 @@ fn draw_knobs(dice: &mut Dice, tasks: u32) -> Knobs {
         doubtful: some(200, 150),
         broken_check: some(150, 100),
         compensation_fails: some(400, 400),
+        compensation_hangs: some(300, 200),
         bad_agent: some(150, 950),
         mute_person: some(200, 500),
         wrong_answer: some(250, 300),
@@ -309,6 +319,10 @@ impl Maker<'_> {
     }
 
     fn definition(&mut self) -> (Definition, Facts) {
+        let inner = match self.dice.chance(300) {
+            true => self.claims(),
+            false => 0,
+        };
         let work = match self.dice.below(20) {
             0 => Work::Gate(GateSpec {
                 question: template("Go on?"),
@@ -317,7 +331,7 @@ impl Maker<'_> {
                     false => Vec::new(),
                 },
             }),
-            1 => self.child(),
+            1 => self.child(inner),
             2 | 3 => Work::Noop,
             4..12 if self.agents > 0 => Work::Prompt(template("do it")),
             _ => Work::Run("true".to_owned()),
@@ -360,6 +374,9 @@ impl Maker<'_> {
             facts.claims = self.claims();
             definition.claims = claim_names(facts.claims);
         }
+        if matches!(definition.work, Work::Workflow(_)) {
+            facts.claims |= inner;
+        }
         if self.dice.chance(60) {
             let by = WALL_START.saturating_add_unsigned(self.dice.between(2000, 60_000));
             definition.deadline = Some(Wall(by));
@@ -383,9 +400,10 @@ impl Maker<'_> {
         }
     }
 
-    fn child(&mut self) -> Work {
+    fn child(&mut self, claims: u16) -> Work {
         let mut builder = PlanBuilder::new();
-        let id = builder.define(Definition::new(Work::Noop));
+        let claims = claim_names(claims);
+        let id = builder.define(Definition { claims, ..Definition::new(Work::Noop) });
         builder.task("inner", id, &[]);
         if self.dice.chance(500) {
             builder.agent(AgentSpec {

@@ -14,6 +14,7 @@ use std::{
 
 use kapell_core::{
     command::{Command, Verdict},
+    effect::Hold,
     event::Event,
     id::{AttemptNo, Digest, GateId, Oid, ProbeId, RunId, TaskId},
     journal::{Actor, Row, Version},
@@ -200,6 +201,8 @@ pub(crate) struct Sim {
     kept: Vec<(Digest, Arc<Plan>)>,
     git: Git,
     processes: Vec<Option<Process>>,
+    /// By task: what its child run has last been told of its parent's phase.
+    holds: Vec<Hold>,
     undos: Vec<Undo>,
     /// What was taken back in the world, in order.
     undone: Vec<TaskId>,
@@ -261,6 +264,7 @@ impl Sim {
             kept: Vec::new(),
             git,
             processes: (0..tasks).map(|_| None).collect(),
+            holds: vec![Hold::None; tasks],
             undos: vec![Undo::default(); tasks],
             undone: Vec::new(),
             checker,
@@ -402,7 +406,7 @@ impl Sim {
             }
             Happening::RefMoved { to } => self.inbox.push((engine, Command::RefMoved { to })),
             Happening::UndoEnds { task, attempt, failure } => self.undo_ends(task, attempt, failure)?,
-            Happening::MergeEnds => self.inbox.push((engine, Command::EndMerge { moved: true })),
+            Happening::MergeEnds => self.inbox.push((engine, Command::EndMerge { moved: true, why: None })),
             Happening::Synced { upto } => self.synced(upto)?,
             Happening::Answer { gate } => self.answer(gate),
             Happening::Resume => self.resume(),
@@ -490,7 +494,7 @@ fn draw_chaos(dice: &mut Dice, steps: u64) -> Vec<(u64, Chaos)> {
     rare(100, Chaos::Suspend);
     rare(150, Chaos::Pause);
     rare(150, Chaos::Resume);
-    rare(120, Chaos::Cancel);
+    rare(170, Chaos::Cancel);
     rare(400, Chaos::Revise);
     rare(150, Chaos::Reuse);
     rare(400, Chaos::Meddle);

@@ -48,6 +48,9 @@ pub fn command(run: &Run, owned: bool) -> Option<String> {
         }
         Phase::Paused(PauseCause::Budget(_)) => Some(format!("kapell resume {id} --budget LIMIT")),
         Phase::Paused(PauseCause::BaseIsRed { .. }) => Some(format!("kapell cancel {id}")),
+        Phase::Paused(PauseCause::Parent { .. }) => {
+            run.mission().parent.map(|parent| format!("kapell resume {}", short(parent.run)))
+        }
         Phase::Paused(_) => Some(format!("kapell resume {id}")),
         _ => Some(format!("kapell watch {id}")),
     }

@@ -232,6 +232,7 @@ fn pause(run: &Run) -> Option<Untrusted> {
         P::Person => "a person asked for it".into(),
         P::Budget(exceeded) => exceeded.to_string().into(),
         P::Deadline => "its deadline is over".into(),
+        P::Parent { .. } => "the run that it is part of is paused".into(),
         P::BaseIsRed { message } => {
             format!("checks fail on the commit that the run starts from: {message}").into()
         }
@@ -290,7 +291,7 @@ fn waiting(run: &Run, now: Now) -> Vec<WaitingTask> {
     let waiting = tasks_in(run, &["backing_off", "parked", "awaiting_claims"]).take(NAMED_MAX);
     let left = |state: &TaskState| match state {
         TaskState::BackingOff { until } => Some(until.since(now.elapsed).0),
-        TaskState::Parked { until } => u64::try_from(until.0.saturating_sub(now.wall.0)).ok().or(Some(0)),
+        TaskState::Parked(park) => Some(park.left(now).0),
         _ => None,
     };
     waiting

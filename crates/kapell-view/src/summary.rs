@@ -77,7 +77,7 @@ fn is_zero_u64(number: &u64) -> bool {
 pub enum RunPhase {
     /// Tasks start as soon as they can.
     Active,
-    /// A person paused it.
+    /// A person paused it, or the run that it is part of is paused.
     Paused,
     /// The budget is used up.
     OutOfBudget,
@@ -107,7 +107,7 @@ impl RunPhase {
     pub fn of(run: &Run) -> Self {
         match run.phase() {
             Phase::Active => Self::Active,
-            Phase::Paused(PauseCause::Person) => Self::Paused,
+            Phase::Paused(PauseCause::Person | PauseCause::Parent { .. }) => Self::Paused,
             Phase::Paused(PauseCause::Budget(_)) => Self::OutOfBudget,
             Phase::Paused(PauseCause::Deadline) => Self::PastDeadline,
             Phase::Paused(PauseCause::BaseIsRed { .. }) => Self::BaseIsRed,

@@ -181,6 +181,12 @@ impl Observer for Display {
         }
     }
 
+    fn trouble(&mut self, _run: &Run, message: &str) {
+        if !self.out.quiet && !self.out.json {
+            self.lines.push(format!("did not come about: {}\n", Untrusted::from(message).last_line()));
+        }
+    }
+
     fn progress(&mut self, _run: &Run, key: AttemptKey, fraction: Option<f64>, text: &str) {
         let percent = fraction.map(|fraction| format!("{:.0} % ", fraction.clamp(0.0, 1.0) * 100.0));
         self.said
@@ -222,9 +228,11 @@ pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) ->
         let now = Now { wall: MachineClock.wall(), elapsed: state.map(Run::clock).unwrap_or_default() };
         display.draw(state, now, false);
         match machine.host.rest(run) {
-            Rest::Over | Rest::Paused => break exit_of(state),
+            Rest::Over => break exit_of(state),
+            Rest::Paused => break exit_of(machine.host.paused(run)),
             Rest::Gates if patience == Patience::Ends => break Exit::Waits,
-            Rest::Gates | Rest::Waiting | Rest::Busy => {}
+            // An attempt that waits for an answer would be lost with this process.
+            Rest::Gates | Rest::Asking | Rest::Waiting | Rest::Busy => {}
         }
     };
     let state = machine.host.run(run);

@@ -1,6 +1,9 @@
 //! A host with everything that it needs on this machine.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use kapell_agents::{
     git::{Git, House, HouseOptions, Identity},
@@ -70,6 +73,7 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
     let reports = mailbox.clone();
     let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));
     let runtime = site::runtime_dir()?;
+    sweep(&runtime);
     let desk = runtime.join(format!("{}.agents", std::process::id()));
     let agents =
         CrewAgents::open(Program(program()), places.clone(), jobs, Some(desk), sink).map_err(|error| {
@@ -108,6 +112,23 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
     };
     let host = Host::new(config, mailbox, inputs);
     Ok(Machine { host, store, keeper, repository, _control: control })
+}
+
+/// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.
+fn sweep(runtime: &Path) {
+    let entries = std::fs::read_dir(runtime).into_iter().flatten().flatten();
+    let is_ours = |path: &Path| {
+        let of_process =
+            path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.parse::<u32>().is_ok());
+        of_process && path.extension().is_some_and(|kind| kind == "sock" || kind == "agents")
+    };
+    for path in entries.map(|entry| entry.path()).filter(|path| is_ours(path)) {
+        // The number of a process says nothing where several sandboxes share the directory: only a refusal does.
+        let answer = std::os::unix::net::UnixStream::connect(&path);
+        if answer.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
 }
 
 /// The program itself, for supervisors: the file that runs, even if another has taken its name since.

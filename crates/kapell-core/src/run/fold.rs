@@ -7,7 +7,7 @@ use crate::{
     landing::{Entry, Landing, Wish},
     plan::Work,
     retry::FailureClass,
-    run::{Gate, Lane, LastFailure, Merge, Phase, Run, Task},
+    run::{Closed, Gate, Lane, LastFailure, Merge, Phase, Run, Task},
     task::{Attempt, IllegalTransition, Recovery, StopCause, Submission, TaskEvent, TaskState},
     time::{Elapsed, Millis, Wall},
 };
@@ -133,7 +133,7 @@ impl Run {
                 };
                 open.answer = Some((answer.clone(), by.clone()));
                 if let Some((task, _)) = self.asked_by(*gate) {
-                    self.go(task, TaskEvent::Answered)?;
+                    self.go(task, TaskEvent::Answered(self.clock))?;
                 }
             }
             Event::ProbeAsked { probe } => self.queue(event)?.ask(probe),
@@ -142,19 +142,25 @@ impl Run {
             Event::Landed { task, commit } => self.landed(event, *task, *commit)?,
             // What it means for the task follows as a failed attempt.
             Event::SentBack { task, .. } => self.queue(event)?.sent_back(*task),
-            Event::ProviderParked { provider, until } => {
+            Event::ProviderParked { provider, until, latest } => {
                 // Of two answers that were under way at once the later reset holds, whichever came first.
-                let parked = self.providers.entry(provider.clone()).or_insert(*until);
-                *parked = (*parked).max(*until);
+                let mut closed = Closed { until: *until, latest: *latest };
+                // One that is over no longer counts, however late it said.
+                if let Some(before) = self.providers.get(provider).filter(|before| before.latest > self.clock)
+                {
+                    closed.until = closed.until.max(before.until);
+                    closed.latest = closed.latest.max(before.latest);
+                }
+                self.providers.insert(provider.clone(), closed);
             }
             Event::BreakerOpened { agent, until } => {
                 self.breakers.entry(*agent).or_default().until = Some(*until);
             }
-            Event::CompensationStarted { task, attempt } => {
-                self.go(*task, TaskEvent::CompensationStarted(*attempt))?;
+            Event::CompensationStarted { task, attempt, deadline } => {
+                self.go(*task, TaskEvent::CompensationStarted(*attempt, *deadline))?;
             }
-            Event::CompensationFailed { task, again, .. } => {
-                self.go(*task, TaskEvent::CompensationFailed { again: *again })?;
+            Event::CompensationFailed { task, again, deadline, .. } => {
+                self.go(*task, TaskEvent::CompensationFailed { again: *again, deadline: *deadline })?;
             }
             Event::Compensated { task } => {
                 match self.completed.last() == Some(task) {
@@ -199,7 +205,10 @@ impl Run {
 
     /// Checks what the table of tasks does not say: what the run as a whole allows, and which attempt is meant.
     fn check(&self, event: &Event) -> Result<(), IllegalEvent> {
-        let is_current = |task: &TaskId, attempt: &AttemptNo| self.tasks[task.index()].attempts == attempt.0;
+        let is_current = |task: &TaskId, attempt: &AttemptNo| match self.state(*task) {
+            TaskState::Compensating { attempt: under_way, .. } => under_way == attempt,
+            _ => self.tasks[task.index()].attempts == attempt.0,
+        };
         let merging = self.merge_under_way().is_some();
         let legal = match (&self.phase, event) {
             _ if !self.created => matches!(event, Event::Created { .. }),
@@ -217,12 +226,12 @@ impl Run {
                 | Event::Submitted { task, attempt, .. }
                 | Event::AttemptFailed { task, attempt, .. },
             ) => is_current(task, attempt),
-            (_, Event::CompensationStarted { task, attempt }) => match self.state(*task) {
+            (_, Event::CompensationStarted { task, attempt, .. }) => match self.state(*task) {
                 TaskState::CompensationStuck { attempt: before, .. } => *attempt == before.next(),
                 _ => *attempt == AttemptNo(1),
             },
             (_, Event::CompensationFailed { task, attempt, .. }) => {
-                *self.state(*task) == TaskState::Compensating { attempt: *attempt }
+                matches!(self.state(*task), TaskState::Compensating { .. }) && is_current(task, attempt)
             }
             (_, event) => self.landing_allows(event),
         };
@@ -273,6 +282,9 @@ impl Run {
             self.claims.forget_request(task);
         }
         let (settled, success) = (next.is_settled(), next.is_success());
+        if settled || matches!(next, TaskState::Submitted(_)) {
+            self.setbacks.remove(&task);
+        }
         self.set_state(task, next);
         if settled && !was_settled {
             #[cfg(kapell_planted)]
@@ -386,6 +398,7 @@ impl Run {
             }
             _ => {}
         }
+        self.set_back(*task, *class);
         #[cfg(kapell_planted)]
         let counted = self.tasks[task.index()].failures;
         if class.counts() {
@@ -399,9 +412,27 @@ impl Run {
         self.failures.insert(*task, LastFailure { class: *class, message: message.clone() });
         if let Recovery::Substitute { agent } = then {
             self.tasks[task.index()].failures = 0;
+            self.setbacks.remove(task);
             self.substitutes.insert(*task, *agent);
         }
         self.go(*task, TaskEvent::AttemptFailed(*class, *then))
+    }
+
+    /// Counts in a row what was no fault of the task. What was stopped by kapell itself is none of that.
+    fn set_back(&mut self, task: TaskId, class: FailureClass) {
+        if let TaskState::Running(attempt) = self.state(task)
+            && matches!(attempt.stopping, Some(StopCause::Deadline))
+        {
+            return;
+        }
+        let clock = self.clock;
+        match class {
+            FailureClass::Lost => self.setbacks.entry(task).or_default().lost += 1,
+            FailureClass::RateLimited | FailureClass::Quota => {
+                self.setbacks.entry(task).or_default().limited_since.get_or_insert(clock);
+            }
+            _ => drop(self.setbacks.remove(&task)),
+        }
     }
 
     fn gate_opened(&mut self, event: &Event) -> Result<(), IllegalEvent> {
@@ -411,7 +442,7 @@ impl Run {
         }
         match kind {
             GateKind::Task | GateKind::Compensation => self.go(*task, TaskEvent::GateOpened(*gate))?,
-            GateKind::Question => self.go(*task, TaskEvent::Asked(*gate))?,
+            GateKind::Question => self.go(*task, TaskEvent::Asked(*gate, self.clock))?,
             // The task has gone to the gate by the failure of its attempt.
             GateKind::Lost if *self.state(*task) == (TaskState::AwaitingGate { gate: *gate }) => {}
             GateKind::Protect if matches!(self.state(*task), TaskState::Submitted(_)) => {}
@@ -479,14 +510,20 @@ impl Run {
     /// Returns the paths and names that an attempt at `task` claims.
     pub(crate) fn claim_set(&self, task: TaskId) -> crate::claims::ClaimSet {
         let definition = self.plan.definition(task);
-        if definition.claims.is_empty() || matches!(definition.work, Work::Gate(_)) {
+        let inner = match &definition.work {
+            Work::Gate(_) => return crate::claims::ClaimSet::default(),
+            #[cfg(kapell_planted)]
+            Work::Workflow(_) if crate::planted::is("claims_of_child_not_held") => Default::default(),
+            Work::Workflow(child) => child.plan.claims(),
+            _ => Default::default(),
+        };
+        if definition.claims.is_empty() && inner.is_empty() {
             return crate::claims::ClaimSet::default();
         }
         // A claim that cannot be computed is one on everything: unknown overlap counts as overlap.
-        definition
-            .claims
-            .iter()
-            .map(|claim| self.render(task, claim).unwrap_or_else(|_| "**".to_owned()))
-            .collect()
+        let own = definition.claims.iter();
+        let own = own.map(|claim| self.render(task, claim).unwrap_or_else(|_| "**".to_owned()));
+        // A child run divides what its parent holds for it.
+        own.chain(inner.into_iter().map(str::to_owned)).collect()
     }
 }

@@ -101,6 +101,19 @@ impl Run {
         self.plan.definition(task).deadline.filter(|_| self.tasks[task.index()].attempts == 0)
     }
 
+    /// Returns what decides whether an attempt at `task` can be paid for. Child runs that take their share of what is
+    /// left are none the cheaper for saying no price.
+    fn price(&self, task: TaskId) -> Amount {
+        let definition = self.plan.definition(task);
+        match &definition.work {
+            Work::Workflow(child) if child.needs_agents() => match definition.reserve {
+                Amount { usd_micros: 1.., tokens: 1.. } => definition.reserve,
+                _ => Amount { usd_micros: u64::MAX, tokens: u64::MAX },
+            },
+            _ => definition.reserve,
+        }
+    }
+
     fn urgency(&self, task: TaskId) -> u32 {
         // Ranks are never negative, and the bits of such floats are in the order of their values.
         u32::MAX - self.plan.rank(task).max(0.0).to_bits()
@@ -141,7 +154,7 @@ impl Run {
     pub(super) fn list(&mut self, task: TaskId) {
         let deadline = self.start_by(task);
         let lane = self.lane(task);
-        let (urgency, price) = (self.urgency(task), self.plan.definition(task).reserve);
+        let (urgency, price) = (self.urgency(task), self.price(task));
         let index = &mut self.index;
         let state = &self.tasks[task.index()].state;
         *index.counts.0.entry(state.name()).or_default() += 1;
@@ -168,7 +181,8 @@ impl Run {
                     *index.by_agent.entry(agent).or_default() += 1;
                 }
                 index.asking += usize::from(attempt.question.is_some());
-                if let (Some(deadline), None) = (attempt.deadline, attempt.stopping) {
+                // Its time stands still while it waits for an answer.
+                if let (Some(deadline), None, None) = (attempt.deadline, attempt.stopping, attempt.question) {
                     index.waits.insert((deadline, task));
                 }
             }
@@ -183,12 +197,14 @@ impl Run {
                 index.begun.insert(task);
                 index.waits.insert((*until, task));
             }
-            TaskState::Parked { until } => {
+            TaskState::Parked(park) => {
                 index.begun.insert(task);
-                index.parked.insert((*until, task));
+                index.parked.insert((park.until, task));
+                index.waits.insert((park.latest, task));
             }
-            TaskState::Compensating { .. } => {
+            TaskState::Compensating { deadline, .. } => {
                 index.in_flight.insert(task);
+                index.waits.extend(deadline.as_deref().map(|deadline| (*deadline, task)));
             }
             TaskState::CompensationStuck { gate: None, .. } => {
                 index.stuck.insert(task);
@@ -207,7 +223,7 @@ impl Run {
     fn unlist(&mut self, task: TaskId, old: &TaskState) {
         let deadline = self.plan.definition(task).deadline;
         let lane = self.lane(task);
-        let (urgency, price) = (self.urgency(task), self.plan.definition(task).reserve);
+        let (urgency, price) = (self.urgency(task), self.price(task));
         let index = &mut self.index;
         if let Some(count) = index.counts.0.get_mut(old.name()) {
             *count -= 1;
@@ -248,8 +264,9 @@ impl Run {
             TaskState::BackingOff { until } => {
                 index.waits.remove(&(*until, task));
             }
-            TaskState::Parked { until } => {
-                index.parked.remove(&(*until, task));
+            TaskState::Parked(park) => {
+                index.parked.remove(&(park.until, task));
+                index.waits.remove(&(park.latest, task));
             }
             TaskState::CompensationStuck { .. } => {
                 index.stuck.remove(&task);
@@ -258,8 +275,9 @@ impl Run {
                 index.in_flight.remove(&task);
                 index.doubted.remove(&task);
             }
-            TaskState::Compensating { .. } => {
+            TaskState::Compensating { deadline, .. } => {
                 index.in_flight.remove(&task);
+                deadline.as_deref().map(|deadline| index.waits.remove(&(*deadline, task)));
             }
             _ => {}
         }

@@ -71,13 +71,16 @@ impl Checker {
         // What a person or the plan calls off is owed no longer.
         self.owed.retain(|effect| !batch.events.iter().any(|event| is_called_off(effect, event, run)));
         let new = react(run, &batch.events);
-        self.owed.extend(new.into_iter().filter(|effect| !matches!(effect, Effect::Deliver { .. })));
+        // What a child run is told is said again, once for all, whenever a run is opened.
+        let is_kept = |effect: &Effect| !matches!(effect, Effect::Deliver { .. } | Effect::Hold { .. });
+        self.owed.extend(new.into_iter().filter(is_kept));
         let sorted = |effects: &[Effect]| {
             let mut texts: Vec<_> = effects.iter().map(|effect| format!("{effect:?}")).collect();
             texts.sort();
             texts
         };
-        assert_eq!(sorted(&outstanding(run)), sorted(&self.owed), "owed, and promised and not done");
+        let outstanding: Vec<_> = outstanding(run).into_iter().filter(is_kept).collect();
+        assert_eq!(sorted(&outstanding), sorted(&self.owed), "owed, and promised and not done");
     }
 }
 
@@ -88,9 +91,10 @@ fn is_done_by(effect: &Effect, command: &Command) -> bool {
             Command::Finish { task: of, attempt: no, .. },
         )
         | (Effect::Check { task, attempt }, Command::Judge { task: of, attempt: no, .. })
-        | (Effect::Compensate { task, attempt }, Command::Compensated { task: of, attempt: no, .. }) => {
-            (task, attempt) == (of, no)
-        }
+        | (
+            Effect::Compensate { task, attempt } | Effect::Stop { task, attempt, .. },
+            Command::Compensated { task: of, attempt: no, .. },
+        ) => (task, attempt) == (of, no),
         (Effect::Probe(asked), Command::Probed { probe, .. }) => asked.id == *probe,
         (Effect::MoveRef { to, .. }, Command::RefMoved { to: moved }) => to == moved,
         (Effect::Notify { gate }, Command::Answer { gate: answered, .. }) => gate == answered,

@@ -264,8 +264,12 @@ fn every_phase_against_every_event_of_the_run() {
         Event::Finished { outcome: Outcome::Failed },
         Event::MergeStarted { target: main(), from: oid("base"), to: oid("head") },
         Event::Merged { target: main(), to: oid("head") },
-        Event::MergeUndone { target: main(), to: oid("base") },
-        Event::ProviderParked { provider: "p".to_owned(), until: kapell_core::time::Wall(9) },
+        Event::MergeUndone { target: main(), to: oid("base"), why: None },
+        Event::ProviderParked {
+            provider: "p".to_owned(),
+            until: kapell_core::time::Wall(9),
+            latest: Elapsed(9),
+        },
         Event::BreakerOpened { agent: kapell_core::id::AgentId(0), until: Elapsed(9) },
     ];
     let saga = "mission saga; a compensate undo; b; c";
@@ -369,9 +373,15 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
         (given("a"), Event::SentBack { task, blame: Blame::Alone }),
         (
             stuck(),
-            Event::CompensationFailed { task, attempt: AttemptNo(1), message: String::new(), again: true },
+            Event::CompensationFailed {
+                task,
+                attempt: AttemptNo(1),
+                message: String::new(),
+                again: true,
+                deadline: None,
+            },
         ),
-        (stuck(), Event::CompensationStarted { task, attempt: AttemptNo(1) }),
+        (stuck(), Event::CompensationStarted { task, attempt: AttemptNo(1), deadline: None }),
         (stuck(), Event::Skipped { task, why: SkipCause::Superseded }),
     ];
     let mut said = vec![];
@@ -405,8 +415,8 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
     landing_started cannot happen now
     sent_back cannot happen now
     compensation_failed cannot happen now
-    task 0: CompensationStarted(AttemptNo(1)) cannot follow Compensating { attempt: AttemptNo(
-    task 0: Skipped(Superseded) cannot follow Compensating { attempt: AttemptNo(2) }
+    task 0: CompensationStarted(AttemptNo(1), None) cannot follow Compensating { attempt: Atte
+    task 0: Skipped(Superseded) cannot follow Compensating { attempt: AttemptNo(2), deadline:
     ");
     // The same with the right numbers goes through.
     assert_eq!(
@@ -416,7 +426,8 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
     assert_eq!(follows(&probing(), &[Event::Probed { probe: ProbeId(0), outcome: green(1) }]), Ok(()));
     let to = moving().run.ref_move().unwrap().1;
     assert_eq!(follows(&moving(), &[Event::Landed { task, commit: to }]), Ok(()));
-    let again = Event::CompensationFailed { task, attempt, message: String::new(), again: false };
+    let again =
+        Event::CompensationFailed { task, attempt, message: String::new(), again: false, deadline: None };
     assert_eq!(follows(&stuck(), &[again]), Ok(()));
     assert_eq!(follows(&running(), &[gate(GateId(1), GateKind::Question)]), Ok(()));
 }

@@ -105,7 +105,7 @@ fn an_agent_that_rests_wakes_who_waits_for_claims() {
         .and("00:01 fail q quota until 01:00");
     assert_eq!(run.state("t").name(), "awaiting_claims");
     assert_snapshot!(run.when("00:02 done hold"), @"event  hold completed");
-    assert_snapshot!(run.wake(), @"wall 01:00");
+    assert_snapshot!(run.wake(), @"elapsed 01:00, wall 01:00");
     assert_snapshot!(run.when("01:00 tick"), @"
     event  q woken
     event  t started agent=a attempt=1
@@ -416,10 +416,10 @@ fn the_first_thing_to_come_is_the_one_to_wake_for() {
         00:01 fail b quota until 02:00
     ",
     );
-    assert_eq!(run.wake(), "wall 02:00");
+    assert_eq!(run.wake(), "elapsed 02:00, wall 02:00");
     let run = run.and("02:00 tick");
     assert_eq!(run.state("b").name(), "running");
-    assert_eq!(run.wake(), "wall 03:00");
+    assert_eq!(run.wake(), "elapsed 03:00, wall 03:00");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod durable; // rows and snapshots
 mod flow; // needs, conditions, outputs
 mod landing; // the merge queue
 mod limits; // claims, slots, budgets
+mod patience; // what is borne for how long, and by whom
 mod people; // gates, pause, cancel, sagas, revisions, merges
 mod plan; // what a plan may be
 mod property; // random plans and commands

@@ -384,13 +384,13 @@ fn a_saga_takes_back_in_reverse_order_of_completion() {
     > 00:04 fail d permanent
     event  d attempt_failed attempt=1 class=permanent message="it was permanent" then=give_up
     event  compensation_begun
-    event  a compensation_started attempt=1
+    event  a compensation_started attempt=1 deadline=60:04
     effect compensate a #1
     > 00:05 undone b
     refused attempt 9 of task 1 is no longer under way
     > 00:06 undone a
     event  a compensated
-    event  b compensation_started attempt=1
+    event  b compensation_started attempt=1 deadline=60:06
     effect compensate b #1
     > 00:07 undone b
     event  b compensated
@@ -429,7 +429,7 @@ fn a_doomed_saga_lets_what_runs_end_and_takes_that_back_too() {
     > 00:31 fail t transient
     event  t attempt_failed attempt=1 class=timeout message="took longer than 30 s" then=cancel
     event  compensation_begun
-    event  a compensation_started attempt=1
+    event  a compensation_started attempt=1 deadline=60:31
     effect compensate a #1
     > 00:32 pause
     refused the run is being cancelled
@@ -466,7 +466,7 @@ fn a_saga_waits_for_the_ref_that_is_moving() {
     > 00:04 moved
     event  a landed commit=eac220
     event  compensation_begun
-    event  a compensation_started attempt=1
+    event  a compensation_started attempt=1 deadline=60:04
     effect compensate a #1
     > 00:05 undone a
     event  a compensated
@@ -481,7 +481,7 @@ fn a_gate_that_says_no_dooms_a_saga() {
     event  gate_answered answer=no by=ada gate=0
     event  g attempt_failed attempt=0 class=permission message="a person said no" then=give_up
     event  compensation_begun
-    event  a compensation_started attempt=1
+    event  a compensation_started attempt=1 deadline=60:02
     effect compensate a #1
     "#);
 }
@@ -502,7 +502,7 @@ fn a_cancelled_saga_takes_back() {
     > 00:03 fail b permanent
     event  b attempt_failed attempt=1 class=permanent message=cancelled then=cancel
     event  compensation_begun
-    event  a compensation_started attempt=1
+    event  a compensation_started attempt=1 deadline=60:03
     effect compensate a #1
     > 00:04 cancel
     refused the run is being cancelled
@@ -533,10 +533,10 @@ fn a_compensation_is_tried_three_times_and_then_asks() {
         00:12 undone a
     "), @r#"
     > 00:04 stuck b
-    event  b compensation_failed again=true attempt=1 message="no way back"
+    event  b compensation_failed again=true attempt=1 deadline=60:04 message="no way back"
     effect compensate b #2
     > 00:05 stuck b
-    event  b compensation_failed again=true attempt=2 message="no way back"
+    event  b compensation_failed again=true attempt=2 deadline=60:05 message="no way back"
     effect compensate b #3
     > 00:06 stuck b
     event  b compensation_failed again=false attempt=3 message="no way back"
@@ -544,13 +544,13 @@ fn a_compensation_is_tried_three_times_and_then_asks() {
     effect notify gate 0
     > 00:07 answer 0 retry
     event  gate_answered answer=retry by=ada gate=0
-    event  b compensation_started attempt=4
+    event  b compensation_started attempt=4 deadline=60:07
     effect compensate b #4
     > 00:08 stuck b
-    event  b compensation_failed again=true attempt=4 message="no way back"
+    event  b compensation_failed again=true attempt=4 deadline=60:08 message="no way back"
     effect compensate b #5
     > 00:09 stuck b
-    event  b compensation_failed again=true attempt=5 message="no way back"
+    event  b compensation_failed again=true attempt=5 deadline=60:09 message="no way back"
     effect compensate b #6
     > 00:10 stuck b
     event  b compensation_failed again=false attempt=6 message="no way back"
@@ -559,7 +559,7 @@ fn a_compensation_is_tried_three_times_and_then_asks() {
     > 00:11 answer 1 skip
     event  gate_answered answer=skip by=ada gate=1
     event  b compensated
-    event  a compensation_started attempt=1
+    event  a compensation_started attempt=1 deadline=60:11
     effect compensate a #1
     > 00:12 undone a
     event  a compensated
@@ -706,7 +706,7 @@ fn a_merge_is_begun_ended_and_taken_back() {
         00:11 merge begin
         00:12 merge failed
         00:13 merge failed
-    "), @"
+    "), @r#"
     > 00:03 merge moved
     refused no merge is under way
     > 00:03 merge undo base
@@ -732,10 +732,10 @@ fn a_merge_is_begun_ended_and_taken_back() {
     event  merge_started from=base target=refs/heads/main to=eac220
     effect merge refs/heads/main base..eac220
     > 00:12 merge failed
-    event  merge_undone target=refs/heads/main to=base
+    event  merge_undone target=refs/heads/main to=base why="it moved"
     > 00:13 merge failed
     refused no merge is under way
-    ");
+    "#);
     assert_eq!(run.run.merge(), None);
 }
 

@@ -129,7 +129,7 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
         30 => match how % 4 {
             0 => Command::BeginMerge { target: "main".to_owned(), from: oid("base"), to: oid("head") },
             1 => Command::UndoMerge { to: oid("base") },
-            bit => Command::EndMerge { moved: bit == 2 },
+            bit => Command::EndMerge { moved: bit == 2, why: None },
         },
         31 => Command::Open { epoch: 2 },
         _ => Command::Tick,
@@ -199,8 +199,8 @@ fn done(run: &Run, effect: &Effect, which: u8, how: u8) -> Command {
             Command::Compensated { task: *task, attempt: *attempt, failure }
         }
         Effect::Notify { gate } => answer(run, *gate, how),
-        Effect::Merge { .. } => Command::EndMerge { moved: how.is_multiple_of(2) },
-        Effect::Deliver { .. } => Command::Tick,
+        Effect::Merge { .. } => Command::EndMerge { moved: how.is_multiple_of(2), why: None },
+        Effect::Deliver { .. } | Effect::Hold { .. } => Command::Tick,
     }
 }
 
@@ -212,7 +212,8 @@ fn finish(story: &mut Story) {
         }
         let owed = outstanding(&story.run);
         let at = story.at;
-        if let Some(effect) = owed.iter().find(|effect| !matches!(effect, Effect::Merge { .. })) {
+        let waits = |effect: &&Effect| !matches!(effect, Effect::Merge { .. } | Effect::Hold { .. });
+        if let Some(effect) = owed.iter().find(waits) {
             // Good news only: succeed without a change, pass, be green, say yes.
             let command = match effect {
                 Effect::Start { task, attempt } | Effect::Stop { task, attempt, .. } => {

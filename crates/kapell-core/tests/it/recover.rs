@@ -235,17 +235,17 @@ fn a_used_up_quota_parks_all_agents_of_its_provider() {
         00:12 done t5
     "), @r#"
     > 00:10 fail t1 quota until 05:00
-    event  t1 attempt_failed attempt=1 class=quota message="it was quota" then.park.until=05:00
-    event  provider_parked provider=p until=05:00
+    event  t1 attempt_failed attempt=1 class=quota message="it was quota" then.park.latest=05:00 then.park.until=05:00
+    event  provider_parked latest=05:00 provider=p until=05:00
     event  t5 started agent=c attempt=1
     effect start t5 #1
     > 00:11 fail t2 quota until 04:00
-    event  t2 attempt_failed attempt=1 class=quota message="it was quota" then.park.until=04:00
-    event  provider_parked provider=p until=04:00
+    event  t2 attempt_failed attempt=1 class=quota message="it was quota" then.park.latest=04:00 then.park.until=04:00
+    event  provider_parked latest=04:00 provider=p until=04:00
     > 00:12 done t5
     event  t5 completed
     "#);
-    assert_snapshot!(run.wake(), @"wall 04:00");
+    assert_snapshot!(run.wake(), @"elapsed 04:00, wall 04:00");
     assert_snapshot!(run.when("
         04:00 tick
         05:00 tick
@@ -270,7 +270,7 @@ fn a_quota_without_a_reset_parks_the_provider_for_the_backoff() {
     "), @r#"
     > 00:10 fail t1 rate_limited
     event  t1 attempt_failed attempt=1 class=rate_limited message="it was rate_limited" then.retry.at=00:40
-    event  provider_parked provider=p until=00:40
+    event  provider_parked latest=00:40 provider=p until=00:40
     > 00:11 tick
     nothing
     "#);
@@ -287,7 +287,7 @@ fn a_reset_that_is_past_makes_no_busy_loop() {
     let mut run = given("agent a provider p; t1 agent a backoff 30..30");
     assert_snapshot!(run.when("00:10 fail t1 quota until 00:05"), @r#"
     event  t1 attempt_failed attempt=1 class=quota message="it was quota" then.retry.at=00:40
-    event  provider_parked provider=p until=00:40
+    event  provider_parked latest=00:40 provider=p until=00:40
     "#);
 }
 

@@ -109,6 +109,9 @@ fn mission(words: &[String], mission: &mut Mission) {
             "deadline" => {
                 mission.deadline = Some(Wall(i64::try_from(millis(words.next().unwrap())).unwrap()))
             }
+            "lost" => mission.persistence.lost = words.next().unwrap().parse().unwrap(),
+            "limited" => mission.persistence.rate_limited = Millis(millis(words.next().unwrap())),
+            "quota" => mission.persistence.quota = Millis(millis(words.next().unwrap())),
             "seed" => mission.seed = words.next().unwrap().parse().unwrap(),
             "input" => {
                 let (name, value) = words.next().unwrap().split_once('=').unwrap();
@@ -355,6 +358,8 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
             limits(&mut words[1..].iter(), &mut new);
             Command::Resume { limits: (words.len() > 1).then_some(new) }
         }
+        "hold" => Command::Hold { stop: word(1) == "stop" },
+        "release" => Command::Release,
         "cancel" => Command::Cancel,
         "revise" => {
             let ids = option("drop").map(list).unwrap_or_default();
@@ -373,8 +378,8 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
                 let to = run.landing().map_or(oid("head"), |landing| landing.head());
                 Command::BeginMerge { target: "refs/heads/main".to_owned(), from: oid("base"), to }
             }
-            "moved" => Command::EndMerge { moved: true },
-            "failed" => Command::EndMerge { moved: false },
+            "moved" => Command::EndMerge { moved: true, why: None },
+            "failed" => Command::EndMerge { moved: false, why: Some("it moved".to_owned()) },
             "undo" => Command::UndoMerge { to: oid(word(2)) },
             word => panic!("no merge: {word}"),
         },
@@ -384,7 +389,7 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
 
 fn compensation(run: &Run, task: TaskId) -> AttemptNo {
     match run.task(task).map(|task| &task.state) {
-        Some(TaskState::Compensating { attempt }) => *attempt,
+        Some(TaskState::Compensating { attempt, .. }) => *attempt,
         _ => AttemptNo(9),
     }
 }

@@ -33,7 +33,7 @@ fn commit(commit: Oid) -> String {
 fn scalar(plan: &Plan, key: &str, value: &Value) -> String {
     match value {
         Value::Number(number) => match key {
-            "until" | "deadline" | "at" => time(number.as_u64().unwrap_or(0)),
+            "until" | "latest" | "deadline" | "at" => time(number.as_u64().unwrap_or(0)),
             "with" => task_name(plan, TaskId(u32::try_from(number.as_u64().unwrap()).unwrap())).to_owned(),
             "agent" => plan.agents()[usize::try_from(number.as_u64().unwrap()).unwrap()].name.clone(),
             _ => number.to_string(),
@@ -96,6 +96,7 @@ pub(crate) fn effect(run: &Run, effect: &Effect) -> String {
     let text = match effect {
         Effect::Start { task, attempt } => format!("start {} #{attempt}", name(task)),
         Effect::Stop { task, attempt, why } => format!("stop {} #{attempt} {why:?}", name(task)),
+        Effect::Hold { task, attempt, hold } => format!("hold {} #{attempt} {hold:?}", name(task)),
         Effect::Check { task, attempt } => format!("check {} #{attempt}", name(task)),
         Effect::Probe(asked) => format!("probe {}", probe(run.plan(), asked)),
         Effect::MoveRef { from, to } => format!("move_ref {}..{}", commit(*from), commit(*to)),

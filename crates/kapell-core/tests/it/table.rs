@@ -5,7 +5,7 @@ use kapell_core::{
     budget::Amount,
     id::{AgentId, AttemptNo, GateId},
     retry::FailureClass,
-    task::{Attempt, Recovery, SkipCause, Slots, StopCause, Submission, TaskEvent, TaskState},
+    task::{Attempt, Park, Recovery, SkipCause, Slots, StopCause, Submission, TaskEvent, TaskState},
     time::{Elapsed, Wall},
 };
 
@@ -43,18 +43,21 @@ fn states() -> Vec<(&'static str, TaskState)> {
             "running, stopping",
             S::Running(Box::new(Attempt { stopping: Some(StopCause::Timeout), ..attempt() })),
         ),
-        ("running, asking", S::Running(Box::new(Attempt { question: Some(GateId(0)), ..attempt() }))),
+        (
+            "running, asking",
+            S::Running(Box::new(Attempt { question: Some((GateId(0), Elapsed(2))), ..attempt() })),
+        ),
         ("submitted", S::Submitted(submission(false))),
         ("submitted change", S::Submitted(submission(true))),
         ("verified", S::Verified(submission(true))),
         ("backing_off", S::BackingOff { until: Elapsed(5) }),
-        ("parked", S::Parked { until: Wall(5) }),
+        ("parked", S::Parked(Box::new(Park { until: Wall(5), latest: Elapsed(7) }))),
         ("done", S::Done),
         ("landed", S::Landed { commit: Box::new(oid("tip")) }),
         ("failed", S::Failed { class: FailureClass::Transient }),
         ("skipped", S::Skipped { why: SkipCause::Need }),
         ("cancelled", S::Cancelled),
-        ("compensating", S::Compensating { attempt: AttemptNo(1) }),
+        ("compensating", S::Compensating { attempt: AttemptNo(1), deadline: Some(Box::new(Elapsed(9))) }),
         ("stuck", S::CompensationStuck { gate: None, attempt: AttemptNo(3) }),
         ("stuck, asked", S::CompensationStuck { gate: Some(GateId(0)), attempt: AttemptNo(3) }),
         ("compensated", S::Compensated),
@@ -71,16 +74,16 @@ fn events() -> Vec<(&'static str, TaskEvent)> {
         ("claims_awaited", E::ClaimsAwaited),
         ("gate_opened", E::GateOpened(GateId(1))),
         ("started", E::Started(Box::new(attempt()))),
-        ("stop_requested", E::StopRequested(StopCause::Cancelled)),
-        ("asked", E::Asked(GateId(1))),
-        ("answered", E::Answered),
+        ("stop_requested", E::StopRequested(StopCause::Timeout)),
+        ("asked", E::Asked(GateId(1), Elapsed(3))),
+        ("answered", E::Answered(Elapsed(6))),
         ("completed", E::Completed),
         ("submitted", E::Submitted(submission(true))),
         ("verified", E::Verified),
         ("landed", E::Landed(oid("tip"))),
         ("failed again", failed(R::Again)),
         ("failed retry", failed(R::Retry { at: Elapsed(9) })),
-        ("failed park", failed(R::Park { until: Wall(9) })),
+        ("failed park", failed(R::Park { until: Wall(9), latest: Elapsed(8) })),
         ("failed substitute", failed(R::Substitute { agent: AgentId(1) })),
         ("failed ask", failed(R::Ask { gate: GateId(1) })),
         ("failed give_up", failed(R::GiveUp)),
@@ -91,9 +94,9 @@ fn events() -> Vec<(&'static str, TaskEvent)> {
         ("reused", E::Reused { landed: None }),
         ("reused landed", E::Reused { landed: Some(oid("earlier")) }),
         ("cancelled", E::Cancelled),
-        ("compensation_started", E::CompensationStarted(AttemptNo(4))),
-        ("compensation_failed again", E::CompensationFailed { again: true }),
-        ("compensation_failed", E::CompensationFailed { again: false }),
+        ("compensation_started", E::CompensationStarted(AttemptNo(4), Some(Elapsed(9)))),
+        ("compensation_failed again", E::CompensationFailed { again: true, deadline: Some(Elapsed(12)) }),
+        ("compensation_failed", E::CompensationFailed { again: false, deadline: None }),
         ("compensated", E::Compensated),
     ]
 }
@@ -105,18 +108,20 @@ fn show(state: &TaskState) -> String {
         S::AwaitingGate { gate } => format!("awaiting_gate {gate}"),
         S::Running(attempt) => {
             let Attempt { number, stopping, question, .. } = &**attempt;
-            format!("running #{number} stopping={stopping:?} question={:?}", question.map(|gate| gate.0))
+            format!("running #{number} stopping={stopping:?} question={:?}", question.map(|(gate, _)| gate.0))
         }
         S::Submitted(submission) | S::Verified(submission) => {
             let Submission { attempt, change } = &**submission;
             format!("{} #{attempt} change={}", state.name(), change.is_some())
         }
         S::BackingOff { until } => format!("backing_off {}", until.0),
-        S::Parked { until } => format!("parked {}", until.0),
+        S::Parked(park) => format!("parked {} or {}", park.until.0, park.latest.0),
         S::Landed { commit } => format!("landed {}", &commit.to_string()[..6]),
         S::Failed { class } => format!("failed {class}"),
         S::Skipped { why } => format!("skipped {why:?}"),
-        S::Compensating { attempt } => format!("compensating #{attempt}"),
+        S::Compensating { attempt, deadline } => {
+            format!("compensating #{attempt} deadline={:?}", deadline.as_deref().map(|at| at.0))
+        }
         S::CompensationStuck { gate, attempt } => {
             format!("compensation_stuck #{attempt} gate={:?}", gate.map(|gate| gate.0))
         }
@@ -139,7 +144,7 @@ fn the_lists_are_complete() {
             S::Submitted(_) => 5,
             S::Verified(_) => 6,
             S::BackingOff { .. } => 7,
-            S::Parked { .. } => 8,
+            S::Parked(_) => 8,
             S::Done => 9,
             S::Landed { .. } => 10,
             S::Failed { .. } => 11,
@@ -160,8 +165,8 @@ fn the_lists_are_complete() {
             E::GateOpened(_) => 3,
             E::Started(_) => 4,
             E::StopRequested(_) => 5,
-            E::Asked(_) => 6,
-            E::Answered => 7,
+            E::Asked(..) => 6,
+            E::Answered(_) => 7,
             E::Completed => 8,
             E::Submitted(_) => 9,
             E::Verified => 10,
@@ -180,7 +185,7 @@ fn the_lists_are_complete() {
             E::Skipped(_) => 21,
             E::Reused { .. } => 22,
             E::Cancelled => 23,
-            E::CompensationStarted(_) => 24,
+            E::CompensationStarted(..) => 24,
             E::CompensationFailed { .. } => 25,
             E::Compensated => 26,
         })
@@ -252,13 +257,13 @@ fn every_state_against_every_event() {
       skipped                    skipped Superseded
       cancelled                  cancelled
     running (settled=false success=false), rejects 18
-      stop_requested             running #2 stopping=Some(Cancelled) question=None
+      stop_requested             running #2 stopping=Some(Timeout) question=None
       asked                      running #2 stopping=None question=Some(1)
       completed                  done
       submitted                  submitted #2 change=true
       failed again               ready
       failed retry               backing_off 9
-      failed park                parked 9
+      failed park                parked 9 or 8
       failed substitute          ready
       failed ask                 awaiting_gate 1
       failed give_up             failed conflict
@@ -270,20 +275,20 @@ fn every_state_against_every_event() {
       submitted                  submitted #2 change=true
       failed again               ready
       failed retry               backing_off 9
-      failed park                parked 9
+      failed park                parked 9 or 8
       failed substitute          ready
       failed ask                 awaiting_gate 1
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
     running, asking (settled=false success=false), rejects 18
-      stop_requested             running #2 stopping=Some(Cancelled) question=Some(0)
+      stop_requested             running #2 stopping=Some(Timeout) question=Some(0)
       answered                   running #2 stopping=None question=None
       completed                  done
       submitted                  submitted #2 change=true
       failed again               ready
       failed retry               backing_off 9
-      failed park                parked 9
+      failed park                parked 9 or 8
       failed substitute          ready
       failed ask                 awaiting_gate 1
       failed give_up             failed conflict
@@ -293,7 +298,7 @@ fn every_state_against_every_event() {
       verified                   done
       failed again               ready
       failed retry               backing_off 9
-      failed park                parked 9
+      failed park                parked 9 or 8
       failed substitute          ready
       failed ask                 awaiting_gate 1
       failed give_up             failed conflict
@@ -304,7 +309,7 @@ fn every_state_against_every_event() {
       verified                   verified #2 change=true
       failed again               ready
       failed retry               backing_off 9
-      failed park                parked 9
+      failed park                parked 9 or 8
       failed substitute          ready
       failed ask                 awaiting_gate 1
       failed give_up             failed conflict
@@ -315,7 +320,7 @@ fn every_state_against_every_event() {
       landed                     landed de6a4a
       failed again               ready
       failed retry               backing_off 9
-      failed park                parked 9
+      failed park                parked 9 or 8
       failed substitute          ready
       failed ask                 awaiting_gate 1
       failed give_up             failed conflict
@@ -331,22 +336,23 @@ fn every_state_against_every_event() {
       skipped                    skipped Superseded
       cancelled                  cancelled
     done (settled=true success=true), rejects 29
-      compensation_started       compensating #4
+      compensation_started       compensating #4 deadline=Some(9)
     landed (settled=true success=true), rejects 29
-      compensation_started       compensating #4
+      compensation_started       compensating #4 deadline=Some(9)
     failed (settled=true success=false), rejects 30
     skipped (settled=true success=false), rejects 30
     cancelled (settled=true success=false), rejects 30
-    compensating (settled=true success=false), rejects 27
-      compensation_failed again  compensating #2
+    compensating (settled=true success=false), rejects 26
+      stop_requested             compensating #1 deadline=None
+      compensation_failed again  compensating #2 deadline=Some(12)
       compensation_failed        compensation_stuck #1 gate=None
       compensated                compensated
     stuck (settled=true success=false), rejects 27
       gate_opened                compensation_stuck #3 gate=Some(1)
-      compensation_started       compensating #4
+      compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
     stuck, asked (settled=true success=false), rejects 28
-      compensation_started       compensating #4
+      compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
     compensated (settled=true success=false), rejects 30
     ");

@@ -11,7 +11,7 @@ use kapell_core::{
     journal::Version,
     landing::{Blame, Entry, Probe, Probed},
     mission::Mission,
-    retry::FailureClass,
+    retry::{FailureClass, Persistence},
     task::{Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Millis, Wall},
 };
@@ -48,6 +48,7 @@ fn events() -> Vec<Event> {
         source: Some("flow.yml".to_owned()),
         parent: Some(kapell_core::mission::Parent { run: RunId([1; 16]), task, attempt }),
         forked_from: Some((RunId([2; 16]), Version(3))),
+        persistence: Persistence { lost: 3, ..Persistence::default() },
     };
     let entry = Entry { task, commit: oid("base") };
     vec![
@@ -120,14 +121,15 @@ fn events() -> Vec<Event> {
         Event::SentBack { task, blame: Blame::Alone },
         Event::SentBack { task, blame: Blame::With(TaskId(1)) },
         Event::SentBack { task, blame: Blame::Conflict(vec!["a".to_owned()]) },
-        Event::ProviderParked { provider: "p".to_owned(), until: Wall(-1) },
+        Event::ProviderParked { provider: "p".to_owned(), until: Wall(-1), latest: Elapsed(5) },
         Event::BreakerOpened { agent: AgentId(0), until: Elapsed(30_000) },
-        Event::CompensationStarted { task, attempt },
-        Event::CompensationFailed { task, attempt, message, again: true },
+        Event::CompensationStarted { task, attempt, deadline: Some(Elapsed(9)) },
+        Event::CompensationFailed { task, attempt, message, again: true, deadline: Some(Elapsed(9)) },
         Event::Compensated { task },
         Event::Paused { why: PauseCause::Budget(Exceeded::Wall) },
         Event::Paused { why: PauseCause::BaseIsRed { message: "red".to_owned() } },
         Event::Paused { why: PauseCause::LandingFails { message: "disk full".to_owned() } },
+        Event::Paused { why: PauseCause::Parent { stop: true } },
         Event::Resumed { limits: Some(limits) },
         Event::Resumed { limits: None },
         Event::CancelRequested {},
@@ -135,7 +137,12 @@ fn events() -> Vec<Event> {
         Event::Finished { outcome: Outcome::Compensated },
         Event::MergeStarted { target: "refs/heads/main".to_owned(), from: oid("base"), to: oid("head") },
         Event::Merged { target: "refs/heads/main".to_owned(), to: oid("head") },
-        Event::MergeUndone { target: "refs/heads/main".to_owned(), to: oid("base") },
+        Event::MergeUndone { target: "refs/heads/main".to_owned(), to: oid("base"), why: None },
+        Event::MergeUndone {
+            target: "refs/heads/main".to_owned(),
+            to: oid("base"),
+            why: Some("it moved".to_owned()),
+        },
     ]
 }
 
@@ -207,7 +214,7 @@ fn the_text_of_every_event() {
     let plain = |event: &Event| !matches!(event, Event::PlanAdopted { plan: PlanRef::Inline(_), .. });
     let events: Vec<_> = events().into_iter().filter(plain).collect();
     assert_snapshot!(encode(&events), @r#"
-    [{"created":{"mission":{"objective":"do it","limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5},"deadline":9,"accept":["check"],"saga":true,"target":"refs/heads/main","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","seed":8,"inputs":{"a":"b"},"definition":"39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51","source":"flow.yml","parent":{"run":"01040g2081040g2081040g2081","task":0,"attempt":1},"forked_from":["02081040g2081040g2081040g2",3]}}},
+    [{"created":{"mission":{"objective":"do it","limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5},"deadline":9,"accept":["check"],"saga":true,"target":"refs/heads/main","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","persistence":{"lost":3,"rate_limited":21600000,"quota":691200000},"seed":8,"inputs":{"a":"b"},"definition":"39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51","source":"flow.yml","parent":{"run":"01040g2081040g2081040g2081","task":0,"attempt":1},"forked_from":["02081040g2081040g2081040g2",3]}}},
     {"created":{"mission":{"objective":"","limits":{"agents":0,"jobs":0},"seed":0}}},
     {"plan_adopted":{"revision":2,"plan":{"kept":{"digest":"29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac"}}}},
     {"opened":{"epoch":1}},
@@ -240,14 +247,15 @@ fn the_text_of_every_event() {
     {"sent_back":{"task":0,"blame":"alone"}},
     {"sent_back":{"task":0,"blame":{"with":1}}},
     {"sent_back":{"task":0,"blame":{"conflict":["a"]}}},
-    {"provider_parked":{"provider":"p","until":-1}},
+    {"provider_parked":{"provider":"p","until":-1,"latest":5}},
     {"breaker_opened":{"agent":0,"until":30000}},
-    {"compensation_started":{"task":0,"attempt":1}},
-    {"compensation_failed":{"task":0,"attempt":1,"message":"line\nnext","again":true}},
+    {"compensation_started":{"task":0,"attempt":1,"deadline":9}},
+    {"compensation_failed":{"task":0,"attempt":1,"message":"line\nnext","again":true,"deadline":9}},
     {"compensated":{"task":0}},
     {"paused":{"why":{"budget":"wall"}}},
     {"paused":{"why":{"base_is_red":{"message":"red"}}}},
     {"paused":{"why":{"landing_fails":{"message":"disk full"}}}},
+    {"paused":{"why":{"parent":{"stop":true}}}},
     {"resumed":{"limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5}}},
     {"resumed":{}},
     {"cancel_requested":{}},
@@ -255,7 +263,8 @@ fn the_text_of_every_event() {
     {"finished":{"outcome":"compensated"}},
     {"merge_started":{"target":"refs/heads/main","from":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","to":"35f1ea002bfb00c125884e650f864046b687e0a4"}},
     {"merged":{"target":"refs/heads/main","to":"35f1ea002bfb00c125884e650f864046b687e0a4"}},
-    {"merge_undone":{"target":"refs/heads/main","to":"de8f3fcf327eb911b2c368e011e0ffdee22fed45"}}]
+    {"merge_undone":{"target":"refs/heads/main","to":"de8f3fcf327eb911b2c368e011e0ffdee22fed45"}},
+    {"merge_undone":{"target":"refs/heads/main","to":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","why":"it moved"}}]
     "#);
 }
 
@@ -326,7 +335,9 @@ fn commands() -> Vec<Command> {
         Command::Revise { plan: plan_ref("a; b after a"), superseded: vec![task] },
         Command::Reuse { task, from: RunId([1; 16]), at: Version(1), landed: None, outputs: outputs() },
         Command::BeginMerge { target: "t".to_owned(), from: oid("x"), to: oid("y") },
-        Command::EndMerge { moved: true },
+        Command::EndMerge { moved: true, why: None },
+        Command::Hold { stop: true },
+        Command::Release,
         Command::UndoMerge { to: oid("x") },
     ]
 }
@@ -353,13 +364,15 @@ fn number_of_command(command: &Command) -> usize {
         Command::EndMerge { .. } => 17,
         Command::UndoMerge { .. } => 18,
         Command::LandingFailed { .. } => 19,
+        Command::Hold { .. } => 20,
+        Command::Release => 21,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 20);
+    all_of(commands.iter().map(number_of_command), 22);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -423,6 +436,7 @@ fn every_rejection_is_met_and_changes_nothing() {
             by(given("a").and("00:01 ask a so?"), "ask a so?", Rejection::AlreadyAsking),
             by(given("a"), "resume", Rejection::NotPaused),
             by(given("a").and("00:01 pause"), "pause", Rejection::AlreadyPaused),
+            by(given("a").and("00:01 hold"), "resume", Rejection::ParentPaused),
             by(given("a").and("00:01 cancel"), "pause", Rejection::Cancelling),
             by(given("a; b"), "revise a", Rejection::BadRevision("has fewer tasks than the one in force")),
             by(given("a"), "reuse a", Rejection::AlreadyBegun(TaskId(0))),
@@ -449,10 +463,11 @@ fn every_rejection_is_met_and_changes_nothing() {
         Rejection::BadRevision(_) => 16,
         Rejection::AlreadyBegun(_) => 17,
         Rejection::Merge(_) => 18,
+        Rejection::ParentPaused => 19,
         // Nothing that the decider is asked may lead to it: every story and property checks that.
-        Rejection::Bug(_) => 19,
+        Rejection::Bug(_) => 20,
     };
-    all_of(cases.iter().map(|(_, _, rejection)| number(rejection)), 19);
+    all_of(cases.iter().map(|(_, _, rejection)| number(rejection)), 20);
     let mut texts = vec![];
     for (mut story, command, rejection) in cases {
         let before = story.run.clone();
@@ -477,6 +492,7 @@ fn every_rejection_is_met_and_changes_nothing() {
     the agent has an open question already
     the run is not paused
     the run is paused already
+    the run that it is part of is paused: resume that one
     the run is being cancelled
     the revised plan has fewer tasks than the one in force
     task 0 has begun already

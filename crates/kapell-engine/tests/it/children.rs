@@ -155,3 +155,86 @@ fn when_the_journal_takes_no_more_of_a_child_its_parent_says_so() {
     rig.host.open(RUN).unwrap();
     rig.until_said("start 0.2");
 }
+
+#[test]
+fn at_a_deadline_a_child_run_is_paused_and_its_work_is_not_done_again() {
+    let inner = plan(&[("x", script("ok"), &[]), ("y", script("hold"), &[0]), ("z", script("ok"), &[1])]);
+    let mut mission = mission();
+    mission.limits.wall = Some(kapell_core::time::Millis(1_000));
+    let mut rig = Rig::with(mission, plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 1.1");
+    rig.world.clock.pass(1_000);
+    rig.until_said("stop 1.1");
+    // What ran in it is stopped; it is not over.
+    let key = kapell_engine::port::agents::AttemptKey { run: child(), ..crate::rig::key(1, 1) };
+    let failure = crate::rig::bad(kapell_core::retry::FailureClass::Transient, "stopped");
+    rig.mailbox
+        .send(kapell_engine::host::Input::Agent(key, kapell_engine::port::agents::Report::Finished(failure)));
+    assert_eq!(rig.settle(), Rest::Paused);
+    assert_eq!(rig.host.paused(RUN).unwrap().id(), RUN);
+    assert!(rig.state(0).starts_with("Running"), "{}", rig.state(0));
+    // Another process goes on with both, with more time.
+    let world = rig.world.clone();
+    drop(rig);
+    let mut rig = world.process();
+    rig.host.open(RUN).unwrap();
+    assert_eq!(rig.settle(), Rest::Paused);
+    let limits = kapell_core::budget::Limits { wall: None, ..*rig.run().limits() };
+    rig.put(Command::Resume { limits: Some(limits) }).unwrap();
+    rig.until_said("start 1.2");
+    let key = kapell_engine::port::agents::AttemptKey { run: child(), ..crate::rig::key(1, 2) };
+    let report = kapell_engine::port::agents::Report::Finished(good());
+    rig.mailbox.send(kapell_engine::host::Input::Agent(key, report));
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+    assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, 1);
+    assert_eq!(world.log.count("start 0.1"), 1);
+}
+
+#[test]
+fn a_paused_run_pauses_its_children_and_theirs() {
+    let grandchild = plan(&[("y", script("hold"), &[]), ("z", script("hold"), &[0])]);
+    let inner = plan(&[("x", child_of(grandchild), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 0.1");
+    let grandchild = child().child(TaskId(0), AttemptNo(1));
+    rig.put(Command::Pause).unwrap();
+    let paused = |rig: &Rig, run| {
+        matches!(rig.host.run(run).map(|run| run.phase()), Some(kapell_core::run::Phase::Paused(_)))
+    };
+    rig.until(|rig| paused(rig, grandchild));
+    // What runs may end; nothing new starts.
+    end(&rig, grandchild, 0);
+    assert_eq!(rig.settle(), Rest::Paused);
+    assert!(!rig.world.log.has("start 1.1"));
+    rig.put(Command::Resume { limits: None }).unwrap();
+    rig.until_said("start 1.1");
+    end(&rig, grandchild, 1);
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_child_run_that_needs_more_than_its_share_fails_its_task_and_holds_nobody_up() {
+    let mut dear = script("ok");
+    dear.reserve.usd_micros = 900;
+    let inner = plan(&[("x", dear, &[])]);
+    let mut task = child_of(inner);
+    task.reserve.usd_micros = 500;
+    let mut mission = mission();
+    mission.limits.usd_micros = Some(2_000);
+    let mut rig = Rig::with(mission, plan(&[("w", task, &[])]));
+    assert_eq!(rig.settle(), Rest::Over);
+    let why = &rig.run().last_failure(TaskId(0)).unwrap().message;
+    let said = "of what its parent set aside for it, the money of the budget is used up";
+    assert_eq!(*why, format!("its run {} ended by being cancelled: {said}", child()));
+    assert_eq!(rig.run().ledger().reserved(), kapell_core::budget::Amount::ZERO);
+}
+
+#[test]
+fn a_child_run_that_waits_for_a_person_lets_its_parent_wait_too() {
+    let spec = kapell_core::plan::GateSpec { question: "so?".parse().unwrap(), choices: Vec::new() };
+    let inner = plan(&[("g", Definition::new(Work::Gate(spec)), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    assert_eq!(rig.settle(), Rest::Gates);
+}

@@ -26,7 +26,7 @@ impl Checker {
         ensure!(!late, "a task begins after its deadline");
         let due = definition.timeout.map(|length| self.clock.after(length));
         ensure!(*deadline == due, "a strange deadline");
-        ensure!(*reserved == definition.reserve, "a strange reservation");
+        ensure!(*reserved == self.price(task), "a strange reservation");
         self.reserve(task, *reserved)?;
         self.take_slots(task, *grant)?;
         self.take_claims(task)?;
@@ -43,6 +43,25 @@ impl Checker {
         watched.commit = None;
         watched.stand = Stand::Running;
         Ok(())
+    }
+
+    /// What is to be set aside. A child run of agents with no price takes half of what is left.
+    fn price(&self, task: TaskId) -> Amount {
+        let definition = self.plan.definition(task);
+        let mut price = definition.reserve;
+        let Work::Workflow(child) = &definition.work else { return price };
+        if child.plan.agents().iter().all(|agent| agent.slot != Slot::Agent) {
+            return price;
+        }
+        let taken = self.spent + self.reserved;
+        let half = |limit: u64, taken: u64| if limit > taken { (limit - taken).div_ceil(2) } else { 0 };
+        if let (0, Some(limit)) = (price.usd_micros, self.limits.usd_micros) {
+            price.usd_micros = half(limit, taken.usd_micros);
+        }
+        if let (0, Some(limit)) = (price.tokens, self.limits.tokens) {
+            price.tokens = half(limit, taken.tokens);
+        }
+        price
     }
 
     fn reserve(&mut self, task: TaskId, amount: Amount) -> Checked {
@@ -98,7 +117,8 @@ impl Checker {
         let Some(agent) = self.at(task).agent else { return Ok(()) };
         let provider = self.plan.agent(agent).and_then(|spec| spec.provider.as_ref());
         let parked = provider.and_then(|provider| self.providers.get(provider));
-        ensure!(parked.is_none_or(|until| *until <= at), "an attempt starts at a provider without quota");
+        let open = parked.is_none_or(|(until, latest)| *until <= at || *latest <= self.clock);
+        ensure!(open, "an attempt starts at a provider without quota");
         if let Some(until) = self.health.get(&agent).and_then(|health| health.rests) {
             ensure!(until <= self.clock, "an attempt starts though its agent rests until {until:?}");
             let others = self.by_agent.get(&agent).copied().unwrap_or(0);
@@ -108,9 +128,17 @@ impl Checker {
     }
 
     pub(super) fn stop_requested(&mut self, task: TaskId, attempt: AttemptNo, why: StopCause) -> Checked {
+        if self.at(task).stand == Stand::Compensating(attempt) {
+            let due = self.watch(task).undo_by.take().is_some_and(|by| by <= self.clock);
+            ensure!(due && why == StopCause::Timeout, "a compensation is stopped before its time");
+            return Ok(());
+        }
         ensure!(self.is_running(task, attempt), "an attempt is stopped that does not run");
+        let is_child = matches!(self.plan.definition(task).work, Work::Workflow(_));
+        ensure!(!is_child || why != StopCause::Deadline, "a child run is stopped at a deadline");
         ensure!(self.at(task).stopping.is_none(), "an attempt is stopped twice");
         if why == StopCause::Timeout {
+            ensure!(self.at(task).question.is_none(), "an attempt is timed out that waits for an answer");
             let due = self.at(task).deadline.is_some_and(|deadline| deadline <= self.clock);
             ensure!(due, "an attempt is timed out before its time");
         }
@@ -140,6 +168,7 @@ impl Checker {
         }
         let watched = self.watch(task);
         let (reserved, slots, agent) = (watched.reserved, watched.slots, watched.agent_now);
+        watched.deadline = None;
         watched.go = outputs.get("v").is_some_and(|value| value == "go");
         watched.question = None;
         self.reserved -= reserved;
@@ -174,6 +203,7 @@ impl Checker {
         self.ends(*task, *attempt, outputs, *spent)?;
         self.fared(*task, None);
         self.check_promises(*task, outputs)?;
+        (self.watch(*task).lost, self.watch(*task).limited) = (0, None);
         self.watch(*task).commit = change.map(|change| change.commit);
         self.leave(*task, Stand::Submitted);
         Ok(())
@@ -238,6 +268,7 @@ impl Checker {
             other => return Err(Violation(format!("an attempt fails of a task that is {other:?}"))),
         }
         self.check_recovery(task, class, *then, at)?;
+        self.set_back(task, class);
         if class.counts() {
             self.watch(task).failures += 1;
         }
@@ -245,16 +276,59 @@ impl Checker {
         Ok(())
     }
 
+    /// Counts what was no fault of the task, in a row.
+    fn set_back(&mut self, task: TaskId, class: FailureClass) {
+        let clock = self.clock;
+        let watched = self.watch(task);
+        if watched.stopping == Some(StopCause::Deadline) && watched.stand == Stand::Running {
+            return;
+        }
+        match class {
+            FailureClass::Lost => watched.lost += 1,
+            FailureClass::Quota | FailureClass::RateLimited => {
+                watched.limited.get_or_insert(clock);
+            }
+            _ => (watched.lost, watched.limited) = (0, None),
+        }
+    }
+
+    /// Tells whether one more failure of `class` is more than is borne.
+    fn is_too_much(&self, task: TaskId, class: FailureClass) -> bool {
+        let watched = self.at(task);
+        let bounds = self.mission.persistence;
+        let stopped = watched.stand == Stand::Running && watched.stopping.is_some();
+        match class {
+            FailureClass::Lost => !stopped && watched.lost + 1 >= bounds.lost,
+            FailureClass::RateLimited => {
+                watched.limited.is_some_and(|since| self.clock.since(since) >= bounds.rate_limited)
+            }
+            FailureClass::Quota => {
+                watched.limited.is_some_and(|since| self.clock.since(since) >= bounds.quota)
+            }
+            _ => false,
+        }
+    }
+
+    /// A wait for a provider ends on the run's own clock too, after what was said or as much as is borne.
+    pub(super) fn check_bound(&self, until: Wall, latest: Elapsed, at: Wall) -> Checked {
+        let said = u64::try_from(until.0 - at.0).unwrap_or(0);
+        let bounds = self.mission.persistence;
+        let most = bounds.quota.max(bounds.rate_limited).0.min(said);
+        ensure!(latest.since(self.clock).0 <= most, "a park until {until:?} has no bound: {latest:?}");
+        Ok(())
+    }
+
     fn recover(&mut self, task: TaskId, then: Recovery) {
         match then {
             Recovery::Again => self.leave(task, Stand::Waiting),
             Recovery::Retry { at } => self.leave(task, Stand::BackingOff(at)),
-            Recovery::Park { until } => self.leave(task, Stand::Parked(until)),
+            Recovery::Park { until, latest } => self.leave(task, Stand::Parked(until, latest)),
             Recovery::Substitute { agent } => {
                 let watched = self.watch(task);
                 watched.had.extend(watched.agent);
                 watched.agent = Some(agent);
                 watched.failures = 0;
+                (watched.lost, watched.limited) = (0, None);
                 self.leave(task, Stand::Waiting);
             }
             Recovery::Ask { gate } => self.leave(task, Stand::Gate(gate)),
@@ -274,7 +348,8 @@ impl Checker {
         };
         let used_up = failures >= allowed;
         // Another attempt of the same agent is neither forbidden nor pointless.
-        let may_go_on = class.is_retryable() && (!class.counts() || !used_up);
+        let too_much = self.is_too_much(task, class);
+        let may_go_on = class.is_retryable() && (!class.counts() || !used_up) && !too_much;
         match then {
             Recovery::Retry { at } => {
                 ensure!(may_go_on, "attempt {failures} of {allowed} failed ({class}) and is tried again");
@@ -293,7 +368,9 @@ impl Checker {
                 };
                 ensure!(at_once, "a {class} failure is tried again at once");
             }
-            Recovery::Park { until } => {
+            Recovery::Park { until, latest } => {
+                ensure!(!too_much, "parked once more than is borne");
+                self.check_bound(until, latest, at)?;
                 let quota = matches!(class, FailureClass::Quota | FailureClass::RateLimited);
                 ensure!(quota && until > at, "parked until {until:?} after a {class} failure");
             }
@@ -326,7 +403,9 @@ impl Checker {
     pub(super) fn woken(&mut self, task: TaskId, at: Wall) -> Checked {
         match self.at(task).stand {
             Stand::BackingOff(until) => ensure!(until <= self.clock, "woken before its pause is over"),
-            Stand::Parked(until) => ensure!(until <= at, "woken before its provider has quota"),
+            Stand::Parked(until, latest) => {
+                ensure!(until <= at || latest <= self.clock, "woken before its provider has quota");
+            }
             other => return Err(Violation(format!("a task is woken that is {other:?}"))),
         }
         self.watch(task).stand = Stand::Waiting;
@@ -339,9 +418,13 @@ impl Checker {
         for (at, task) in self.tasks.iter().enumerate() {
             match task.stand {
                 Stand::Running if matches!(self.phase, Phase::Active | Phase::Paused(_)) => {
-                    let due =
-                        task.stopping.is_none() && task.deadline.is_some_and(|deadline| deadline <= now);
+                    let runs = task.stopping.is_none() && task.question.is_none();
+                    let due = runs && task.deadline.is_some_and(|deadline| deadline <= now);
                     ensure!(!due, "task {at} runs beyond its time");
+                }
+                Stand::Compensating(_) => {
+                    let due = task.undo_by.is_some_and(|by| by <= now);
+                    ensure!(!due, "task {at} is being taken back beyond its time");
                 }
                 Stand::Waiting if goes_on && task.attempts == 0 => {
                     let id = TaskId(u32::try_from(at).unwrap_or(u32::MAX));
@@ -351,8 +434,8 @@ impl Checker {
                 Stand::BackingOff(until) if goes_on => {
                     ensure!(until > now, "task {at} sleeps beyond its pause");
                 }
-                Stand::Parked(until) if goes_on => {
-                    ensure!(until > wall, "task {at} stays parked beyond its time");
+                Stand::Parked(until, latest) if goes_on => {
+                    ensure!(until > wall && latest > now, "task {at} stays parked beyond its time");
                 }
                 _ => {}
             }

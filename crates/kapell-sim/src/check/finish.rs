@@ -2,7 +2,9 @@
 
 use kapell_core::{budget::Exceeded, event::Outcome};
 
-use super::{Amount, AttemptNo, Checked, Checker, Git, PauseCause, Phase, Stand, TaskId, Wall, ensure};
+use super::{
+    Amount, AttemptNo, Checked, Checker, Elapsed, Git, Millis, PauseCause, Phase, Stand, TaskId, Wall, ensure,
+};
 
 impl Checker {
     pub(super) fn compensation_started(&mut self, task: TaskId, attempt: AttemptNo) -> Checked {
@@ -11,6 +13,14 @@ impl Checker {
         let stand = self.at(task).stand;
         ensure!(stand.is_success() || stand == Stand::Stuck, "taken back, but it is {stand:?}");
         self.watch(task).stand = Stand::Compensating(attempt);
+        Ok(())
+    }
+
+    /// A try at taking `task` back has a time limit: that of the task, or an hour.
+    pub(super) fn undo_within(&mut self, task: TaskId, by: Option<Elapsed>) -> Checked {
+        let limit = self.plan.definition(task).timeout.unwrap_or(Millis(3_600_000));
+        ensure!(by == Some(self.clock.after(limit)), "a compensation may take until {by:?}");
+        self.watch(task).undo_by = by;
         Ok(())
     }
 
@@ -25,6 +35,7 @@ impl Checker {
     pub(super) fn check_pause(&self, why: &PauseCause, at: Wall) -> Checked {
         match why {
             PauseCause::Person | PauseCause::BaseIsRed { .. } | PauseCause::LandingFails { .. } => {}
+            PauseCause::Parent { .. } => ensure!(false, "a run without a parent is held by it"),
             PauseCause::Deadline => {
                 ensure!(self.deadline.is_some_and(|deadline| deadline <= at), "paused before the deadline");
             }

@@ -63,7 +63,10 @@ impl Sim {
             let effects = react(&self.run, &pending.events);
             self.perform_all(&effects, usize::MAX)?;
         }
-        Ok(())
+        match self.pending.is_empty() {
+            true => self.check_holds(),
+            false => Ok(()),
+        }
     }
 
     /// What is on its way to the disk when a fault strikes is there before it, perhaps not for good.

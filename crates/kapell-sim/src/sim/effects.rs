@@ -17,6 +17,14 @@ impl Sim {
                 self.stop(*task, *attempt);
                 Ok(())
             }
+            Effect::Hold { task, attempt, hold } => {
+                ensure!(self.is_child(*task), "what is no child run is held");
+                // Another batch may have ended it since.
+                if self.checker.is_running(*task, *attempt) {
+                    self.holds[task.index()] = *hold;
+                }
+                Ok(())
+            }
             Effect::Check { task, attempt } => self.check(*task, *attempt),
             Effect::Probe(_) if self.dice.chance(self.knobs.landing_fails) => {
                 self.landing_fails();
@@ -138,7 +146,7 @@ impl Sim {
         if known == Some(None) && crate::planted::is("compensation_redone_on_open") {
             undo.ended.retain(|(ended, _)| *ended != attempt);
         }
-        let failure = match known {
+        let failure = match known.clone() {
             Some(failure) => failure,
             None if self.dice.chance(self.knobs.compensation_fails) => {
                 self.fault("compensation_fails");
@@ -146,6 +154,10 @@ impl Sim {
             }
             None => None,
         };
+        if known.is_none() && self.dice.chance(self.knobs.compensation_hangs) {
+            self.fault("compensation_hangs");
+            return Ok(());
+        }
         let after = self.dice.between(10, 300);
         self.soon(after, Happening::UndoEnds { task, attempt, failure });
         Ok(())
@@ -153,7 +165,11 @@ impl Sim {
 
     pub(super) fn undo_ends(&mut self, task: TaskId, attempt: AttemptNo, failure: Option<String>) -> Checked {
         let undo = &mut self.undos[task.index()];
-        let again = undo.ended.iter().any(|(ended, _)| *ended == attempt);
+        let known =
+            undo.ended.iter().find(|(ended, _)| *ended == attempt).map(|(_, failure)| failure.clone());
+        let again = known.is_some();
+        // What is recorded of its end holds, though it was told to stop meanwhile.
+        let failure = known.unwrap_or(failure);
         if !again {
             undo.ended.push((attempt, failure.clone()));
             if failure.is_none() {
@@ -170,6 +186,23 @@ impl Sim {
                 self.soon(after, Happening::Says { actor, command: Box::new(command) });
             }
             false => self.inbox.push((kapell_core::journal::Actor::Engine, command)),
+        }
+        Ok(())
+    }
+
+    /// Child runs know in which phase their parent is.
+    pub(super) fn check_holds(&self) -> Checked {
+        let Some(hold) = self.checker.hold() else { return Ok(()) };
+        for (at, process) in self.processes.iter().enumerate() {
+            let task = TaskId(u32::try_from(at).unwrap_or(u32::MAX));
+            let Some(process) = process.as_ref().filter(|process| process.alive) else { continue };
+            if self.checker.is_running(task, process.attempt)
+                && self.checker.tasks[at].stopping.is_none()
+                && self.is_child(task)
+            {
+                let told = self.holds[at];
+                ensure!(told == hold, "the child run of task {at} is told {told:?}, not {hold:?}");
+            }
         }
         Ok(())
     }

@@ -179,7 +179,7 @@ impl Sim {
                 Effect::Compensate { task, attempt } => listed.push(("compensate", task, attempt)),
                 Effect::MoveRef { from, to } => moves.0 = Some((from, to)),
                 Effect::Merge { from, to, .. } => moves.1 = Some((from, to)),
-                Effect::Probe(_) | Effect::Notify { .. } | Effect::Deliver { .. } => {}
+                Effect::Probe(_) | Effect::Notify { .. } | Effect::Deliver { .. } | Effect::Hold { .. } => {}
             }
         }
         let mut owed = self.checker.owed();
@@ -274,7 +274,7 @@ impl Sim {
         let moved = self.dice.chance(800);
         self.git.target = if moved { to } else { from };
         self.synced(self.run.version())?;
-        self.commit(vec![(engine(), Command::EndMerge { moved })])?;
+        self.commit(vec![(engine(), Command::EndMerge { moved, why: None })])?;
         self.synced(self.run.version())?;
         if self.dice.chance(500) {
             self.commit(vec![(engine(), Command::UndoMerge { to: from })])?;

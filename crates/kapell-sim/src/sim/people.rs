@@ -145,7 +145,7 @@ impl Sim {
                     superseded: Vec::new(),
                 },
             ],
-            8 => vec![Command::EndMerge { moved: true }, Command::UndoMerge { to: oid(5) }],
+            8 => vec![Command::EndMerge { moved: true, why: None }, Command::UndoMerge { to: oid(5) }],
             9 => vec![Command::Note { task, attempt: stale, text: text() }],
             10 => vec![Command::Compensated { task, attempt: stale, failure: None }],
             _ => vec![Command::Create {

@@ -9,7 +9,7 @@ use kapell_core::{
     plan::Work,
 };
 
-use super::{AttemptNo, FailureClass, Happening, Sim, TaskId, Wall};
+use super::{AttemptNo, FailureClass, Happening, Hold, Sim, TaskId, Wall};
 use crate::{
     check::{Checked, ensure},
     world::{Check, Process},
@@ -45,6 +45,7 @@ impl Sim {
             }
             _ => Check::Pass,
         };
+        self.holds[task.index()] = Hold::None;
         self.processes[task.index()] = Some(Process { attempt, exit, check, alive: true, recorded: false });
         match pace {
             Pace::Ends(after) => self.soon(after, Happening::Ends { task, attempt }),
@@ -127,6 +128,7 @@ impl Sim {
                 F::RateLimited,
                 F::Quota,
                 F::Conflict,
+                F::Conflict,
                 F::Verification,
                 F::Lost,
             ]);
@@ -170,6 +172,11 @@ impl Sim {
     }
 
     pub(super) fn stop(&mut self, task: TaskId, attempt: AttemptNo) {
+        if self.checker.is_undoing(task, attempt) {
+            let failure = Some("took too long".to_owned());
+            let after = self.dice.between(5, 500);
+            return self.soon(after, Happening::UndoEnds { task, attempt, failure });
+        }
         let alive = self.processes[task.index()]
             .as_mut()
             .filter(|process| process.alive && process.attempt == attempt);

@@ -132,7 +132,7 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::LandingStarted { to, .. } => detail(format!("integration ref moves to {}", commit(to))),
         Event::Landed { commit: to, .. } => fact(S::Good, format!("landed as {}", commit(to))),
         Event::SentBack { blame, .. } => fact(S::Warn, format!("sent back: {}", blamed(reader, blame))),
-        Event::ProviderParked { provider, until } => {
+        Event::ProviderParked { provider, until, .. } => {
             fact(S::Warn, format!("{} gives nothing until {}", visible(provider), instant(*until)))
         }
         Event::BreakerOpened { agent, until } => {
@@ -167,8 +167,10 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::Merged { target, to } => {
             fact(S::Good, format!("merged into {} as {}", visible(target), commit(to)))
         }
-        Event::MergeUndone { target, to } => {
-            fact(S::Warn, format!("merge not in force: {} is at {}", visible(target), commit(to)))
+        Event::MergeUndone { target, to, why } => {
+            let why = why.as_ref().map(|why| format!(": {}", Untrusted::from(why).last_line()));
+            let why = why.unwrap_or_default();
+            fact(S::Warn, format!("merge not in force: {} is at {}{why}", visible(target), commit(to)))
         }
     }
 }
@@ -227,7 +229,7 @@ fn recovery(reader: &LogReader, then: Recovery) -> (Style, String) {
     match then {
         Recovery::Again => (Style::Warn, "again at once".to_owned()),
         Recovery::Retry { at: point } => (Style::Warn, format!("again at {}", at(point))),
-        Recovery::Park { until } => (Style::Warn, format!("again at {}", instant(until))),
+        Recovery::Park { until, .. } => (Style::Warn, format!("again at {}", instant(until))),
         Recovery::Substitute { agent } => (Style::Warn, format!("{} takes over", reader.agent(agent))),
         Recovery::Ask { .. } => (Style::Warn, "a person decides".to_owned()),
         Recovery::GiveUp => (Style::Bad, "given up".to_owned()),
@@ -262,6 +264,7 @@ fn pause(why: &PauseCause) -> String {
         PauseCause::Person => "a person asked for it".to_owned(),
         PauseCause::Budget(exceeded) => exceeded.to_string(),
         PauseCause::Deadline => "its deadline is over".to_owned(),
+        PauseCause::Parent { .. } => "the run that it is part of is paused".to_owned(),
         PauseCause::BaseIsRed { message } => {
             let last = Untrusted::from(message).last_line();
             format!("checks fail on the commit that the run starts from: {last}")

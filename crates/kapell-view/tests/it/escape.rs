@@ -83,7 +83,7 @@ fn texts(world: &World, columns: usize) -> Vec<String> {
         to_json(&status),
         summary.encode(),
         to_json(&list),
-        to_json(&InboxView::new([run])),
+        to_json(&InboxView::new([(run, false)])),
         to_json(&world.report()),
         world.report().markdown().replace('\n', ""),
         plan.mermaid().replace('\n', ""),
@@ -91,7 +91,7 @@ fn texts(world: &World, columns: usize) -> Vec<String> {
     ];
     let mut all = plan.lines(columns);
     all.extend(status.lines(columns));
-    all.extend(InboxView::new([run]).lines(columns));
+    all.extend(InboxView::new([(run, false)]).lines(columns));
     all.extend(list.lines(columns, Wall(START)));
     all.extend(lines(run, world.now(), None, &said, Screen { columns, rows: 50 }));
     for line in Logs::new(world.rows.iter().cloned(), LogReader::new(), Weight::Detail) {

@@ -157,7 +157,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Verified { task },
         failed(Recovery::Again),
         failed(Recovery::Retry { at: Elapsed(61_500) }),
-        failed(Recovery::Park { until: Wall(0) }),
+        failed(Recovery::Park { until: Wall(0), latest: Elapsed(0) }),
         failed(Recovery::Substitute { agent: AgentId(0) }),
         failed(Recovery::Ask { gate }),
         failed(Recovery::GiveUp),
@@ -184,11 +184,11 @@ fn one_of_each() -> Vec<Event> {
         Event::SentBack { task, blame: Blame::Alone },
         Event::SentBack { task, blame: Blame::With(TaskId(1)) },
         Event::SentBack { task, blame: Blame::Conflict(vec!["a.rs".to_owned(), "b.rs".to_owned()]) },
-        Event::ProviderParked { provider: "acme".to_owned(), until: Wall(0) },
+        Event::ProviderParked { provider: "acme".to_owned(), until: Wall(0), latest: Elapsed(0) },
         Event::BreakerOpened { agent: AgentId(0), until: Elapsed(30_000) },
-        Event::CompensationStarted { task, attempt },
-        Event::CompensationFailed { task, attempt, message: "gone".to_owned(), again: true },
-        Event::CompensationFailed { task, attempt, message: "gone".to_owned(), again: false },
+        Event::CompensationStarted { task, attempt, deadline: None },
+        Event::CompensationFailed { task, attempt, message: "gone".to_owned(), again: true, deadline: None },
+        Event::CompensationFailed { task, attempt, message: "gone".to_owned(), again: false, deadline: None },
         Event::Compensated { task },
         paused(PauseCause::Person),
         paused(PauseCause::Budget(Exceeded::Usd)),
@@ -203,7 +203,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Finished { outcome: Outcome::Compensated },
         Event::MergeStarted { target: target.clone(), from: oid('a'), to: oid('b') },
         Event::Merged { target: target.clone(), to: oid('b') },
-        Event::MergeUndone { target, to: oid('a') },
+        Event::MergeUndone { target, to: oid('a'), why: None },
     ]
 }
 

@@ -86,7 +86,7 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("status", to_value(StatusView::new(&world.run, world.now(), false, None)).unwrap()),
         ("status", to_value(StatusView::new(&early.run, early.now(), true, forecast)).unwrap()),
         ("runs", to_value(list).unwrap()),
-        ("inbox", to_value(InboxView::new([&waiting.run])).unwrap()),
+        ("inbox", to_value(InboxView::new([(&waiting.run, true)])).unwrap()),
         ("summary", to_value(summary).unwrap()),
         ("report", to_value(world.report()).unwrap()),
         ("report", to_value(early.report()).unwrap()),

@@ -82,7 +82,7 @@ fn what_waits_for_a_person_is_collected() {
     let question = "which \u{202e}way?".to_owned();
     asking.at(1).does(Command::Ask { task: TaskId(0), attempt: AttemptNo(1), question, choices });
     let idle = World::standard();
-    let inbox = InboxView::new([&waiting.run, &idle.run, &asking.run]);
+    let inbox = InboxView::new([(&waiting.run, true), (&idle.run, true), (&asking.run, true)]);
     assert_snapshot!(plain(&inbox.lines(80)), @r"
     01m7xx9x80ex  Fix the parser and release
       ? release  Publish the release?  [yes | no]
@@ -92,5 +92,5 @@ fn what_waits_for_a_person_is_collected() {
     2 decisions in all
     next: kapell answer 01m7xx9x80ex 0 yes
     ");
-    assert_snapshot!(plain(&InboxView::new([&idle.run]).lines(80)), @r"nothing waits for you");
+    assert_snapshot!(plain(&InboxView::new([(&idle.run, false)]).lines(80)), @r"nothing waits for you");
 }

@@ -196,7 +196,7 @@ impl World {
     pub(crate) fn merges(&mut self) -> &mut Self {
         let target = "refs/heads/main".to_owned();
         self.does(Command::BeginMerge { target, from: oid('a'), to: oid('3') });
-        self.does(Command::EndMerge { moved: true })
+        self.does(Command::EndMerge { moved: true, why: None })
     }
 }
 

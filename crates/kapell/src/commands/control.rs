@@ -2,16 +2,18 @@
 
 use kapell_core::{
     command::Command,
+    event::GateKind,
     id::{GateId, RunId},
     journal::Actor,
 };
 use kapell_engine::{
     control,
     host::{Rest, Unobserved},
+    open::load,
     port::journal::Journal,
 };
 use kapell_store::Store;
-use kapell_view::text::short;
+use kapell_view::{text::short, untrusted::visible};
 
 use super::Context;
 use crate::{
@@ -104,6 +106,14 @@ pub fn cancel(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     simple(context, args, Command::Cancel, "is being cancelled")
 }
 
+/// Returns the name of the task whose attempt asked the question of `gate` and can no longer be told.
+fn asked_by_the_dead(store: &Store, run: RunId, gate: GateId) -> Result<Option<String>, Fault> {
+    let state = load(store, run)?;
+    let asked = state.open_gates().any(|(id, open)| id == gate && open.kind == GateKind::Question);
+    let task = state.asked_by(gate).filter(|_| asked).map(|(task, _)| visible(state.plan().name(task)));
+    Ok(task)
+}
+
 /// Makes a decision that a run waits for.
 ///
 /// # Errors
@@ -123,6 +133,11 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
     })?;
     let command = Command::Answer { gate: GateId(number), answer: answer.clone(), by: site::person() };
     let goes_on = store.owner(run)?.is_some();
+    if !goes_on && let Some(task) = asked_by_the_dead(&store, run, GateId(number))? {
+        return Err(Fault::refused(format!("the attempt at {task} that asked ended with its session"))
+            .because("what it is told now would reach nobody; the next attempt may ask again")
+            .hint(format!("kapell resume {}", short(run))));
+    }
     put(&site, store, run, command)?;
     context.out.note("answered");
     if !goes_on {

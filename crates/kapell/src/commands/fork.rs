@@ -239,7 +239,7 @@ fn own_fate(state: &TaskState) -> Fate {
         TaskState::Failed { .. } | TaskState::Cancelled | TaskState::Skipped { .. } => {
             Fate::Runs(Why::Failed, None)
         }
-        TaskState::BackingOff { .. } | TaskState::Parked { .. } => Fate::Runs(Why::Failed, None),
+        TaskState::BackingOff { .. } | TaskState::Parked(_) => Fate::Runs(Why::Failed, None),
         TaskState::Blocked { .. }
         | TaskState::Ready
         | TaskState::AwaitingClaims

@@ -3,6 +3,7 @@
 use kapell_agents::world::MergeError;
 use kapell_core::{command::Command, id::RunId, journal::Actor};
 use kapell_engine::host::{Rest, Unobserved};
+use kapell_view::untrusted::Untrusted;
 
 use super::Context;
 use crate::{
@@ -70,8 +71,11 @@ pub fn merge_here(
     settle(machine, run)?;
     let merged = machine.host.run(run).and_then(|run| run.merge()).is_some_and(|merge| merge.done);
     if !merged {
-        return Err(Fault::new("K0705", Exit::Refused, format!("{target} moved while it was being merged"))
-            .hint("kapell merge, once more"));
+        let fault = Fault::new("K0705", Exit::Refused, format!("{target} was not moved"));
+        let why = machine.host.trouble(run).map(|why| Untrusted::from(why).visible());
+        return Err(fault
+            .because(why.unwrap_or_else(|| "the repository did not say why".to_owned()))
+            .hint("kapell merge, once that is out of the way: nothing was lost"));
     }
     context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
     Ok(Exit::Done)

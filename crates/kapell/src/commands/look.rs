@@ -158,7 +158,7 @@ pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     };
     let runs =
         ids.into_iter().map(|id| load(&store, id).map_err(Fault::from)).collect::<Result<Vec<_>, _>>()?;
-    let view = InboxView::new(&runs);
+    let view = InboxView::new(runs.iter().map(|run| (run, is_owned(&store, run.id()))));
     let (columns, _) = screen();
     match context.out.json {
         true => context.out.value(&view),
