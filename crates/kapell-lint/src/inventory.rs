@@ -95,7 +95,7 @@ pub fn inventory(repository: &Repository) -> Inventory {
 }
 
 /// What each model has to add.
-const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[];
+const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[crate::agents::collect];
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@ pub mod discover; // which files of a directory count
 
 pub mod github; // workflows and actions of GitHub as one model
 
+pub mod agents; // agents, commands, skills and hooks as one model
+
 pub mod repository; // files and the models built from them
 
 pub mod wanted; // which files orchestrate, by their paths

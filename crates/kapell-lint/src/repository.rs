@@ -1,6 +1,7 @@
 //! The files of a repository and the models built from them.
 
 use crate::{
+    agents::Agents,
     files::Files,
     github::{Github, cost::Timings},
 };
@@ -26,6 +27,8 @@ pub struct Repository {
     pub depth: Depth,
     /// The workflows and actions of GitHub.
     pub github: Github,
+    /// Agents, commands, skills and hooks.
+    pub agents: Agents,
     /// Recorded durations of jobs, if there are any.
     pub timings: Option<Timings>,
 }
@@ -34,7 +37,7 @@ impl Repository {
     /// Reads the files and builds the models.
     #[must_use]
     pub fn new(files: Files, depth: Depth) -> Self {
-        let github = Github::new(&files);
-        Self { files, depth, github, timings: None }
+        let (github, agents) = (Github::new(&files), Agents::new(&files));
+        Self { files, depth, github, agents, timings: None }
     }
 }

@@ -1,0 +1,145 @@
+//! Agents, commands, skills, hooks and instructions as one model: what is defined where, and who names whom.
+
+mod assets;
+mod collect;
+mod resolve;
+
+use kapell_spec::{
+    claude::{definition::Definition, hooks::Hooks, plugin::Plugin, reference::Reference, steps::Flow},
+    finding::Span,
+};
+use kapell_view::audit::{AssetKind, Scope};
+
+pub use collect::collect;
+pub use resolve::Resolved;
+
+use crate::files::{FileId, Files};
+
+/// The number of an asset in [`Agents`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AgentId(pub(crate) usize);
+
+/// Who loads a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Home {
+    /// Claude Code, from a place where it looks.
+    Claude,
+    /// Nobody from here: it is kept to be copied elsewhere.
+    Library,
+    /// Another client.
+    Other,
+}
+
+/// A file that defines an agent, a command, a skill or instructions.
+#[derive(Debug)]
+pub struct Asset {
+    /// The file.
+    pub file: FileId,
+    /// What it is.
+    pub kind: AssetKind,
+    /// The name by which others call it.
+    pub name: String,
+    /// Where that name is known.
+    pub scope: Scope,
+    /// Who loads it.
+    pub home: Home,
+    /// Its parts.
+    pub definition: Definition,
+    /// The names it uses.
+    pub references: Vec<Reference>,
+    /// The steps it takes, if it is a command or a skill.
+    pub flow: Flow,
+}
+
+/// A file of hooks or settings.
+#[derive(Debug)]
+pub struct HookFile {
+    /// The file.
+    pub file: FileId,
+    /// Whether it is a file of settings.
+    pub is_settings: bool,
+    /// What it holds.
+    pub hooks: Hooks,
+    /// Where it is no JSON, and why.
+    pub broken: Option<(Span, String)>,
+}
+
+/// A plugin that is defined here.
+#[derive(Debug)]
+pub struct PluginFile {
+    /// Its name.
+    pub name: String,
+    /// Its directory, from the top of the repository; empty for the top itself.
+    pub root: String,
+    /// The manifest that names it.
+    pub file: FileId,
+    /// What the manifest holds.
+    pub plugin: Plugin,
+    /// Whether a marketplace names it, and not a manifest of its own.
+    pub listed_only: bool,
+}
+
+/// The model.
+#[derive(Debug, Default)]
+pub struct Agents {
+    /// The assets, by path.
+    pub assets: Vec<Asset>,
+    /// Hooks and settings.
+    pub hooks: Vec<HookFile>,
+    /// Plugins.
+    pub plugins: Vec<PluginFile>,
+    /// Scripts of dynamic workflows.
+    pub scripts: Vec<(FileId, Scope)>,
+    /// For each name of an asset, who has it.
+    by_name: std::collections::BTreeMap<String, Vec<AgentId>>,
+    /// Other words for plugins in slash commands, such as `sc`.
+    aliases: std::collections::BTreeSet<String>,
+}
+
+impl std::ops::Index<AgentId> for Agents {
+    type Output = Asset;
+
+    fn index(&self, id: AgentId) -> &Asset {
+        &self.assets[id.0]
+    }
+}
+
+impl Agents {
+    /// Reads the files.
+    #[must_use]
+    pub fn new(files: &Files) -> Self {
+        let mut agents = assets::read(files);
+        agents.index_names();
+        agents
+    }
+
+    /// Returns all assets.
+    pub fn iter(&self) -> impl Iterator<Item = (AgentId, &Asset)> {
+        self.assets.iter().enumerate().map(|(at, asset)| (AgentId(at), asset))
+    }
+
+    /// Returns the assets of a kind.
+    pub fn of(&self, kind: AssetKind) -> impl Iterator<Item = (AgentId, &Asset)> {
+        self.iter().filter(move |(_, asset)| asset.kind == kind)
+    }
+
+    /// Finds a plugin.
+    #[must_use]
+    pub fn plugin(&self, name: &str) -> Option<&PluginFile> {
+        self.plugins.iter().find(|plugin| plugin.name == name)
+    }
+}
+
+impl Asset {
+    /// Returns where to point at for all of it: its name, or its first line.
+    #[must_use]
+    pub fn head(&self) -> Span {
+        let name = self.definition.field("name").map(|field| field.key.span);
+        let front = self
+            .definition
+            .front
+            .as_ref()
+            .map(|front| Span::new(front.span.start as usize, front.span.start as usize + 3));
+        name.or(front).unwrap_or_else(|| Span::new(0, 0))
+    }
+}

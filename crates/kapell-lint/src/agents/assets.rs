@@ -1,0 +1,233 @@
+//! Which file defines what.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::{
+    claude::{codex, definition::Definition, hooks, plugin, reference, steps},
+    finding::{Finding, Span},
+};
+use kapell_view::audit::{AssetKind, Scope};
+
+use super::{Agents, Asset, Home, HookFile, PluginFile};
+use crate::files::{File, FileId, Files};
+
+/// Names of Markdown files that explain a directory and define nothing.
+const EXPLAINING: &[&str] =
+    &["readme.md", "changelog.md", "contributing.md", "license.md", "index.md", "todo.md", "catalog.md"];
+
+/// Directories of examples and tests: what stands there is not in force.
+const EXAMPLES: &[&str] = &[
+    "examples",
+    "example",
+    "templates",
+    "template",
+    "test",
+    "tests",
+    "fixtures",
+    "docs",
+    "evals",
+    "samples",
+];
+
+pub(super) fn read(files: &Files) -> Agents {
+    let mut agents = Agents { plugins: plugins(files), ..Agents::default() };
+    for (id, file) in files.iter() {
+        let name = file.name();
+        if name.ends_with(".md") || name.ends_with(".mdc") {
+            agents.assets.extend(markdown(&agents, id, file));
+        } else if name.ends_with(".toml") && file.path.contains(".codex/agents/") {
+            agents.assets.extend(codex_agent(id, file));
+        } else if name == "hooks.json" || name == "settings.json" || name == "settings.local.json" {
+            agents.hooks.extend(hook_file(id, file));
+        } else if is_script(file) {
+            let scope = owner(&agents, &file.path)
+                .map_or(Scope::Repository, |plugin| Scope::Plugin(plugin.name.clone()));
+            agents.scripts.push((id, scope));
+        }
+    }
+    agents
+}
+
+/// A script with phases and agents, in a plugin's `workflows` or saved as a command.
+fn is_script(file: &File) -> bool {
+    let name = file.name();
+    (name.ends_with(".js") || name.ends_with(".mjs"))
+        && [".claude/workflows/", "/workflows/", ".claude/commands/"]
+            .iter()
+            .any(|part| file.path.contains(part))
+        && (file.text.contains("agent(") || file.text.contains("phase("))
+}
+
+fn broken(findings: &[Finding]) -> Option<(Span, String)> {
+    findings.iter().find(|finding| finding.is_error()).map(|finding| (finding.span, finding.message.clone()))
+}
+
+fn hook_file(id: FileId, file: &File) -> Option<HookFile> {
+    let is_settings = file.name() != "hooks.json";
+    let in_force = if is_settings {
+        file.path.rsplit('/').nth(1) == Some(".claude")
+    } else {
+        file.path.rsplit('/').nth(1) == Some("hooks") || file.path.contains("plugin")
+    };
+    if !in_force {
+        return None;
+    }
+    let (hooks, findings) = hooks::read(&file.text);
+    Some(HookFile { file: id, is_settings, hooks, broken: broken(&findings) })
+}
+
+/// Finds the plugins by their manifests, and by the marketplace.
+fn plugins(files: &Files) -> Vec<PluginFile> {
+    let mut plugins: BTreeMap<String, PluginFile> = BTreeMap::new();
+    let root_of = |path: &str, name: &str| {
+        let root = path.strip_suffix(name)?.strip_suffix(".claude-plugin/")?;
+        Some(root.trim_end_matches('/').to_owned())
+    };
+    for (id, file) in files.iter().filter(|(_, file)| file.name() == "plugin.json") {
+        let Some(root) = root_of(&file.path, "plugin.json") else { continue };
+        let (plugin, _) = plugin::manifest(&file.text);
+        let Some(name) = plugin.name.as_ref().map(|name| name.text.clone()) else { continue };
+        plugins.insert(root.clone(), PluginFile { name, root, file: id, plugin, listed_only: false });
+    }
+    for (id, file) in files.iter().filter(|(_, file)| file.name() == "marketplace.json") {
+        let Some(top) = root_of(&file.path, "marketplace.json") else { continue };
+        let (listed, _) = plugin::marketplace(&file.text);
+        for plugin in listed {
+            let (Some(name), Some(source)) = (&plugin.name, &plugin.source) else { continue };
+            let source = source.text.trim_start_matches("./").trim_matches('/');
+            let root =
+                [&*top, source].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join("/");
+            let name = name.text.clone();
+            // Several plugins may share a directory and pick parts of it; only the first can own it.
+            plugins.entry(root.clone()).or_insert(PluginFile {
+                name,
+                root,
+                file: id,
+                plugin,
+                listed_only: true,
+            });
+        }
+    }
+    plugins.into_values().collect()
+}
+
+/// Finds the plugin that a path belongs to: the innermost.
+fn owner<'a>(agents: &'a Agents, path: &str) -> Option<&'a PluginFile> {
+    let within =
+        |root: &str| root.is_empty() || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
+    agents.plugins.iter().filter(|plugin| within(&plugin.root)).max_by_key(|plugin| plugin.root.len())
+}
+
+/// What a Markdown file is by its place: its kind, scope and home, and the name its path gives it.
+fn place(agents: &Agents, path: &str) -> Option<(AssetKind, Scope, Home, String)> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let (file, directories) = parts.split_last()?;
+    let stem = file.strip_suffix(".md").or_else(|| file.strip_suffix(".mdc"))?;
+    if matches!(*file, "CLAUDE.md" | "CLAUDE.local.md" | "AGENTS.md" | "AGENTS.override.md" | "GEMINI.md") {
+        return Some((AssetKind::Memory, Scope::Repository, Home::Claude, (*file).to_owned()));
+    }
+    let plugin = owner(agents, path);
+    let scope = plugin.map_or(Scope::Repository, |plugin| Scope::Plugin(plugin.name.clone()));
+    let claude = directories.iter().position(|part| *part == ".claude");
+    // Below `.claude` the plugin that happens to lie above owns nothing.
+    let (inner, scope, mut home) = match (claude, plugin) {
+        (Some(at), _) => (&directories[at + 1..], Scope::Repository, Home::Claude),
+        (None, Some(plugin)) => {
+            let depth = plugin.root.split('/').filter(|part| !part.is_empty()).count();
+            (&directories[depth..], scope, Home::Claude)
+        }
+        (None, None) => (directories, Scope::Repository, Home::Library),
+    };
+    if directories.iter().any(|part| EXAMPLES.contains(part)) {
+        home = Home::Library;
+    }
+    if directories
+        .iter()
+        .any(|part| matches!(*part, ".cursor" | ".opencode" | ".gemini" | ".codex" | ".github"))
+        || stem.ends_with(".agent")
+    {
+        home = Home::Other;
+    }
+    if *file == "SKILL.md" {
+        return Some((AssetKind::Skill, scope, home, (*directories.last()?).to_owned()));
+    }
+    let folder = inner.iter().position(|part| matches!(*part, "agents" | "commands" | "skills" | "rules"));
+    let folder = folder.filter(|&at| at == 0 || home != Home::Claude);
+    match folder.map(|at| inner[at]) {
+        Some("agents") => Some((AssetKind::Agent, scope, home, stem.to_owned())),
+        Some("commands") => Some((AssetKind::Command, scope, home, stem.to_owned())),
+        Some("rules") if claude.is_some() => {
+            Some((AssetKind::Memory, Scope::Repository, home, stem.to_owned()))
+        }
+        // Files beside a skill are its references.
+        Some("skills") => None,
+        _ => Some((
+            AssetKind::Code,
+            scope,
+            if home == Home::Claude { Home::Library } else { home },
+            stem.to_owned(),
+        )),
+    }
+}
+
+fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
+    if EXPLAINING.contains(&&*file.name().to_ascii_lowercase()) {
+        return None;
+    }
+    let (mut kind, scope, home, stem) = place(agents, &file.path)?;
+    let text = &*file.text;
+    // By its place it may be anything: then its text has to say.
+    let unknown = kind == AssetKind::Code;
+    if unknown && !text.starts_with("---") && !text.contains("$ARGUMENTS") && !text.contains("subagent_type")
+    {
+        return None;
+    }
+    let definition = Definition::read(text);
+    if unknown {
+        let is_agent = definition.text("name").is_some()
+            && definition.text("description").is_some()
+            && (definition.field("tools").is_some()
+                || definition.field("model").is_some()
+                || definition.field("color").is_some());
+        kind = if is_agent {
+            AssetKind::Agent
+        } else if text.contains("$ARGUMENTS") || text.contains("subagent_type") {
+            AssetKind::Command
+        } else {
+            return None;
+        };
+    }
+    // Files in a library without frontmatter explain something.
+    if kind == AssetKind::Agent
+        && home != Home::Claude
+        && definition.text("name").is_none()
+        && definition.hidden.is_none()
+    {
+        return None;
+    }
+    let name = match kind {
+        AssetKind::Agent => definition.text("name").map(|name| name.text.trim().to_owned()),
+        _ => None,
+    };
+    let references = reference::references(text, &definition);
+    let flow = match kind {
+        AssetKind::Command | AssetKind::Skill | AssetKind::Agent => steps::flow(text, &definition),
+        _ => steps::Flow::default(),
+    };
+    Some(Asset { file: id, kind, name: name.unwrap_or(stem), scope, home, definition, references, flow })
+}
+
+fn codex_agent(id: FileId, file: &File) -> Option<Asset> {
+    let agent = codex::read(&file.text).ok()?;
+    let stem = file.name().trim_end_matches(".toml").to_owned();
+    Some(Asset {
+        file: id,
+        kind: AssetKind::Agent,
+        name: agent.name.unwrap_or(stem),
+        scope: Scope::Repository,
+        home: Home::Other,
+        definition: Definition::default(),
+        references: Vec::new(),
+        flow: steps::Flow::default(),
+    })
+}

@@ -1,0 +1,78 @@
+//! What the agent side adds to the inventory.
+
+use kapell_spec::{
+    claude::reference::{self, Names},
+    finding::Span,
+};
+use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
+
+use super::{AgentId, Resolved};
+use crate::{
+    inventory::{AssetKey, Builder, Target},
+    repository::Repository,
+};
+
+/// Adds agents, commands, skills, instructions, hooks, settings, plugins and scripts, and who names whom.
+pub fn collect(repository: &Repository, builder: &mut Builder<'_>) {
+    let agents = &repository.agents;
+    let whole = |file| Span::new(0, repository.files[file].text.len());
+    let keys: Vec<AssetKey> = agents
+        .assets
+        .iter()
+        .map(|asset| {
+            builder.asset(asset.kind, &asset.name, asset.scope.clone(), asset.file, whole(asset.file))
+        })
+        .collect();
+    for (AgentId(from), asset) in agents.iter() {
+        for reference in &asset.references {
+            let to = match agents.resolve(asset, reference) {
+                Resolved::Found(id) | Resolved::ByFile(id) | Resolved::Elsewhere(id) => {
+                    Target::Asset(keys[id.0])
+                }
+                Resolved::BuiltIn | Resolved::Outside | Resolved::Nothing(_) => {
+                    Target::Missing(reference.name.clone())
+                }
+            };
+            // A bare word that leads nowhere is a word.
+            if reference.strength == reference::Strength::Weak && matches!(to, Target::Missing(_)) {
+                continue;
+            }
+            let kind = match reference.names {
+                Names::Agent => EdgeKind::Delegates,
+                Names::Command | Names::Skill => EdgeKind::Calls,
+                Names::File => EdgeKind::Names,
+                Names::Import => EdgeKind::Imports,
+            };
+            builder.edge(keys[from], to, kind, strength(reference.strength), (asset.file, reference.span));
+        }
+    }
+    for file in &agents.hooks {
+        let settings = file.is_settings.then(|| {
+            let name = repository.files[file.file].name().to_owned();
+            builder.asset(AssetKind::Settings, &name, Scope::Repository, file.file, whole(file.file))
+        });
+        for hook in &file.hooks.hooks {
+            let key =
+                builder.asset(AssetKind::Hook, &hook.event.text, Scope::Repository, file.file, hook.span);
+            if let Some(settings) = settings {
+                let at = (file.file, hook.span);
+                builder.edge(settings, Target::Asset(key), EdgeKind::Triggers, Strength::Certain, at);
+            }
+        }
+    }
+    for plugin in agents.plugins.iter().filter(|plugin| !plugin.listed_only) {
+        builder.asset(AssetKind::Plugin, &plugin.name, Scope::Repository, plugin.file, whole(plugin.file));
+    }
+    for (file, scope) in &agents.scripts {
+        let name = repository.files[*file].name().to_owned();
+        builder.asset(AssetKind::Script, &name, scope.clone(), *file, whole(*file));
+    }
+}
+
+fn strength(strength: reference::Strength) -> Strength {
+    match strength {
+        reference::Strength::Weak => Strength::Weak,
+        reference::Strength::Strong => Strength::Strong,
+        reference::Strength::Certain => Strength::Certain,
+    }
+}
