@@ -3,7 +3,9 @@
 //! The everyday ones are part of `.ci/run`; the slow regimes stand beside it.
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
+mod conformance;
 mod kill;
+mod npm;
 mod picture;
 mod shell;
 mod tidy;
@@ -16,6 +18,7 @@ usage: cargo xtask CHORE
   bench [--peers]      builds and runs the measurements
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
+  mcp-conformance      runs the conformance suite of the Model Context Protocol, from npm, against our server
   picture              draws the picture of the README from what the program prints
   tidy                 looks whether the rules of the house hold";
 
@@ -24,6 +27,7 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["kill", rest @ ..] => kill::run(rest),
+        ["mcp-conformance", rest @ ..] => conformance::run(rest),
         ["bench", rest @ ..] => {
             shell::cargo(&[&["run", "--release", "--quiet", "-p", "kapell-bench", "--"], rest].concat())
         }

@@ -100,6 +100,20 @@ pub enum Command {
     Sim(SimArgs),
     /// Speaks for an agent to the kapell that runs it.
     Task(TaskArgs),
+    /// Serves the Model Context Protocol on standard input and output.
+    Mcp(McpArgs),
+    /// Makes kapell known to another program, such as Claude Code.
+    Install(InstallArgs),
+    /// Takes back what `install` wrote, to the byte.
+    Uninstall(InstallArgs),
+    /// Carries out a slash command of another program, with its arguments as they were typed.
+    Slash(SlashArgs),
+    /// Answers a hook of another program.
+    #[command(hide = true)]
+    Hook(HookArgs),
+    /// Prints a line on the runs here, for the status line of another program.
+    #[command(hide = true)]
+    Statusline,
     /// Prints a completion script for a shell.
     Completions(CompletionsArgs),
 }
@@ -112,7 +126,7 @@ pub struct OneRun {
 }
 
 /// Arguments of `run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// The workflow file.
     pub file: PathBuf,
@@ -152,7 +166,7 @@ pub struct RunArgs {
 }
 
 /// How agents are contained.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ContainArgs {
     /// The level of containment for agents: required (or 3), 2, 1, 0; the highest that works here if not given.
     #[arg(long, value_name = "LEVEL")]
@@ -406,4 +420,64 @@ pub struct TaskArgs {
 pub struct CompletionsArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `mcp`.
+#[derive(Debug, Args)]
+pub struct McpArgs {
+    /// Serves the task that this process works on, rather than the person: for agents that kapell runs.
+    #[arg(long)]
+    pub attempt: bool,
+}
+
+/// Arguments of `install` and `uninstall`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// The program.
+    #[arg(value_enum)]
+    pub host: HostProgram,
+    /// For all repositories of this user, or for this one.
+    #[arg(long, value_enum, default_value_t = Scope::User)]
+    pub scope: Scope,
+    /// Shows what would be changed, and changes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Changes it without asking.
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// A program that kapell can be made known to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HostProgram {
+    /// Claude Code.
+    Claude,
+}
+
+/// Whose settings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    /// Those of the user, for all repositories.
+    User,
+    /// Those of this repository.
+    Project,
+}
+
+/// Arguments of `slash`.
+#[derive(Debug, Args)]
+#[command(trailing_var_arg = true)]
+pub struct SlashArgs {
+    /// The command, with or without its slash.
+    pub name: String,
+    /// What was typed behind it; several words are joined by blanks.
+    #[arg(allow_hyphen_values = true)]
+    pub raw: Vec<String>,
+}
+
+/// Arguments of `hook`.
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// The program that calls.
+    #[arg(value_enum)]
+    pub host: HostProgram,
 }

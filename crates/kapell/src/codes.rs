@@ -127,6 +127,20 @@ table! {
         "There is no error of this code; `kapell explain` lists all.";
     "K0916", "File exists already",
         "`kapell init` never overwrites a file. Move it away, or edit it by hand.";
+    "K0921", "Slash command that cannot be understood",
+        "A command of another program, such as `/meta-orchestrator` in Claude Code, was given an option that it does not have or a value that the option does not take. Nothing was started. A mission that contains words with two dashes stands in quotes, or behind `--`.";
+    "K0922", "Mission that cannot be started",
+        "What was asked for is not a workflow file, or comes from within a task. Missions in words and command documents need a plan, and this version makes none by itself; put the steps into a workflow file and name it. A task that needs a run of its own names it with `workflow:`.";
+    "K0923", "Not in this version",
+        "The command is known, but this version of kapell was built without it.";
+    "K0924", "Server that cannot serve",
+        "`kapell mcp` speaks the Model Context Protocol on standard input and output. It is started by a client, such as Claude Code, and means nothing on a terminal.";
+    "K0925", "Something in the way of an installation",
+        "A file or folder that is not kapell's is where one of its own would go, or the list of what was installed is damaged. Nothing was changed.";
+    "K0926", "Not installed",
+        "There is no list of installed files, so nothing can be taken back. With `--scope project` the repository's own settings are meant, else those of the user.";
+    "K0927", "Nobody agreed",
+        "The command changes files of another program, and asks before it does. Without a terminal, agree with `--yes`.";
     "K0999", "Bug of kapell",
         "kapell did something that it should never do. What was recorded is safe; runs can be resumed. Please report it.";
 }

@@ -8,11 +8,15 @@ mod doctor;
 mod execute;
 mod fork;
 mod gc;
+mod hook;
+mod install;
 mod landing;
 mod look;
+mod mcp;
 mod past;
 mod plan;
 mod reference;
+mod slash;
 mod start;
 mod undo;
 mod verify;
@@ -91,5 +95,11 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Task(args) => agent::task(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
         Command::Sim(args) => worlds::sim(&context, args),
+        Command::Mcp(args) => mcp::mcp(&context, args),
+        Command::Slash(args) => slash::slash(&context, args),
+        Command::Hook(args) => hook::hook(&context, args),
+        Command::Statusline => hook::statusline(&context),
+        Command::Install(args) => install::install(&context, args),
+        Command::Uninstall(args) => install::uninstall(&context, args),
     }
 }

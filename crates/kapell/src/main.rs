@@ -19,6 +19,7 @@ mod output;
 mod runs;
 mod session;
 mod site;
+mod slash;
 mod wiring;
 mod workflow;
 

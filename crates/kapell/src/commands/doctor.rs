@@ -451,7 +451,7 @@ pub fn agents(context: &Context) -> Result<Exit, Fault> {
 }
 
 /// Finds a program on `PATH`. It is not started: what a directory on `PATH` holds is not ours to run for a listing.
-fn on_path(name: &str) -> Option<PathBuf> {
+pub fn on_path(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     let is_program = |path: &PathBuf| {
         path.is_absolute()

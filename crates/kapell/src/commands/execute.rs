@@ -1,9 +1,12 @@
 //! `run` and `resume`: executing runs in this process.
 
-use std::process::{self, Stdio};
+use std::{
+    ffi::OsString,
+    process::{self, Stdio},
+};
 
 use kapell_core::{command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase};
-use kapell_engine::host::Rest;
+use kapell_engine::{host::Rest, port::journal::Journal};
 use kapell_store::Store;
 
 use super::{Context, landing};
@@ -209,19 +212,62 @@ fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
 
 /// Starts this program again in a session of its own, and returns.
 fn detach(context: &Context, run: RunId, is_new: bool) -> Result<Exit, Fault> {
+    // The same command line once more: it finds the same file, or the same unfinished run.
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).filter(|arg| arg != "--detach").collect();
+    if is_new {
+        words.extend(["--id".into(), run.to_string().into()]);
+    }
+    spawn(words)?;
+    context.out.data(&run.to_string());
+    context.out.next(&format!("kapell watch {run}"));
+    Ok(Exit::Done)
+}
+
+/// Starts a workflow file in the background, or goes on with its unfinished run, and returns the run's id.
+///
+/// # Errors
+///
+/// Fails if the file is not as it should be, or no process can be started.
+pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
+    let site = context.site()?;
+    let loaded = workflow::load(&site, &context.path(&args.file), &Overrides::of(args)?, context.out)?;
+    let (store, _) = site.open_store()?;
+    let mut words: Vec<OsString> = vec!["-C".into(), context.directory.clone().into_os_string()];
+    let run = match unfinished_of(&store, &loaded.mission)?.filter(|_| !args.new) {
+        Some(run) if store.owner(run)?.is_some() => return Ok(run),
+        Some(run) => {
+            words.extend(["resume".into(), run.to_string().into()]);
+            run
+        }
+        None => {
+            complete(&site, loaded.mission)?;
+            let run = RunId(*uuid::Uuid::now_v7().as_bytes());
+            words.extend(["run".into(), "--id".into(), run.to_string().into()]);
+            words.extend(args.set.iter().flat_map(|pair| ["--set".into(), pair.into()]));
+            words.extend(args.agents.iter().flat_map(|n| ["--agents".into(), n.to_string().into()]));
+            words.extend(args.jobs.iter().flat_map(|n| ["--jobs".into(), n.to_string().into()]));
+            run
+        }
+    };
+    words.extend(args.budget.iter().flat_map(|budget| ["--budget".into(), budget.into()]));
+    words.extend(args.merge.then(|| "--merge".into()));
+    if words.get(2).is_some_and(|command| command == "run") {
+        words.extend(["--".into(), args.file.clone().into_os_string()]);
+    }
+    drop(store);
+    spawn(words)?;
+    Ok(run)
+}
+
+/// Starts this program in the background, in a session of its own.
+fn spawn(words: Vec<OsString>) -> Result<(), Fault> {
     let lost = |error: std::io::Error| {
         Fault::new("K0904", Exit::Environment, "the run cannot be started in the background").because(error)
     };
     let program = std::env::current_exe().map_err(lost)?;
     let mut command = process::Command::new(program);
-    // The same command line once more: it finds the same file, or the same unfinished run.
-    command.args(std::env::args_os().skip(1).filter(|arg| arg != "--detach")).args(["--quiet", "--no-input"]);
-    if is_new {
-        command.args(["--id", &run.to_string()]);
-    }
+    command.args(["--quiet", "--no-input"]).args(words);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.env(crate::IN_BACKGROUND, "1").spawn().map_err(lost)?;
-    context.out.data(&run.to_string());
-    context.out.next(&format!("kapell watch {run}"));
-    Ok(Exit::Done)
+    Ok(())
 }

@@ -1,0 +1,211 @@
+//! What was written, and how it is taken back.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use kapell_core::id::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::settings::Edit;
+use crate::{exit::Exit, fault::Fault};
+
+/// What was written below one directory. Paths are relative to it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    version: u32,
+    /// Directories that were made, each after the one that it lies in.
+    dirs: Vec<PathBuf>,
+    /// Files that were made, with what they hold.
+    files: Vec<(PathBuf, Digest)>,
+    /// Files that were there and got more text.
+    edits: Vec<Edited>,
+}
+
+/// A file that got more text.
+#[derive(Debug, Serialize, Deserialize)]
+struct Edited {
+    path: PathBuf,
+    /// Whether the file was there before.
+    was_there: bool,
+    /// Where the text went, in bytes.
+    at: usize,
+    text: String,
+}
+
+/// Something that was not taken back.
+pub(super) struct Kept {
+    pub(super) path: PathBuf,
+    pub(super) why: &'static str,
+}
+
+const VERSION: u32 = 1;
+
+impl Manifest {
+    /// Reads it; `None` if there is none.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>, Fault> {
+        let text = match fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fault::io(path, &error)),
+        };
+        let read = serde_json::from_slice(&text).ok().filter(|manifest: &Self| {
+            // It is a file like others, and may be anybody's: nothing outside its directory is touched for it.
+            let stays = |path: &PathBuf| {
+                path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+            };
+            manifest.version == VERSION && manifest.paths_all().all(stays)
+        });
+        read.map(Some).ok_or_else(|| {
+            Fault::new("K0925", Exit::Refused, "the list of what was installed cannot be read")
+                .at(kapell_view::untrusted::visible(&path.display().to_string()))
+                .hint("remove the folder that it lies in by hand")
+        })
+    }
+
+    fn paths_all(&self) -> impl Iterator<Item = &PathBuf> {
+        let files = self.files.iter().map(|(path, _)| path);
+        files.chain(self.edits.iter().map(|edited| &edited.path)).chain(&self.dirs)
+    }
+
+    /// The files that were made or changed.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let files = self.files.iter().map(|(path, _)| path.as_path());
+        files.chain(self.edits.iter().map(|edited| edited.path.as_path()))
+    }
+
+    /// Returns an edited text as it was before, if what was put in is still there.
+    pub(super) fn original(&self, text: &str) -> Option<String> {
+        self.edits.first().and_then(|edited| edited.undone(text))
+    }
+
+    /// Makes a file that must not be there, and the directories that it needs.
+    pub(super) fn create(&mut self, root: &Path, path: &Path, body: &[u8]) -> Result<(), Fault> {
+        let full = root.join(path);
+        let failed = |error: io::Error| Fault::io(&full, &error);
+        self.make_dirs(root, path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&full).map_err(failed)?;
+        self.files.push((path.to_owned(), Digest::of(body)));
+        file.write_all(body).map_err(failed)
+    }
+
+    fn make_dirs(&mut self, root: &Path, dir: &Path) -> io::Result<()> {
+        // The root itself has the empty name.
+        let mut all: Vec<&Path> = dir.ancestors().collect();
+        all.reverse();
+        for dir in all {
+            match fs::create_dir(root.join(dir)) {
+                Ok(()) => self.dirs.push(dir.to_owned()),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a text into a file.
+    pub(super) fn edit(&mut self, root: &Path, path: &Path, edit: &Edit) -> Result<(), Fault> {
+        let full = root.join(path);
+        let failed = |error: io::Error| Fault::io(&full, &error);
+        self.make_dirs(root, path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
+        replace(&full, edit.after().as_bytes()).map_err(failed)?;
+        let was_there = edit.before.is_some();
+        self.edits.push(Edited { path: path.to_owned(), was_there, at: edit.at, text: edit.text.clone() });
+        Ok(())
+    }
+
+    /// Writes the manifest itself; it is taken back with the rest.
+    pub(super) fn keep(&mut self, root: &Path, path: &Path) -> Result<(), Fault> {
+        self.version = VERSION;
+        let full = root.join(path);
+        let text = serde_json::to_vec_pretty(&self).unwrap_or_default();
+        replace(&full, &text).map_err(|error| Fault::io(&full, &error))
+    }
+
+    /// Takes everything back that is still as it was written, and returns what is not.
+    pub(super) fn take_back(&self, root: &Path) -> Result<Vec<Kept>, Fault> {
+        let mut kept = Vec::new();
+        for edited in self.edits.iter().rev() {
+            kept.extend(edited.take_back(root)?);
+        }
+        for (path, digest) in self.files.iter().rev() {
+            let full = root.join(path);
+            let removed = match fs::read(&full) {
+                Ok(body) if Digest::of(&body) != *digest => {
+                    kept.push(Kept { path: full, why: "it was changed" });
+                    continue;
+                }
+                Ok(_) => fs::remove_file(&full),
+                Err(error) => Err(error),
+            };
+            gone(removed).map_err(|error| Fault::io(&full, &error))?;
+        }
+        let manifest = root.join(super::MANIFEST);
+        gone(fs::remove_file(&manifest)).map_err(|error| Fault::io(&manifest, &error))?;
+        for dir in self.dirs.iter().rev() {
+            // Something else may have come into it.
+            let _ = fs::remove_dir(root.join(dir));
+        }
+        Ok(kept)
+    }
+}
+
+impl Edited {
+    /// Returns a text without what was put in: from its place, or from wherever it has moved to.
+    fn undone(&self, text: &str) -> Option<String> {
+        let at = match text.get(self.at..).is_some_and(|rest| rest.starts_with(&self.text)) {
+            true => self.at,
+            false => text.find(&self.text)?,
+        };
+        Some(format!("{}{}", &text[..at], &text[at + self.text.len()..]))
+    }
+
+    fn take_back(&self, root: &Path) -> Result<Option<Kept>, Fault> {
+        let full = root.join(&self.path);
+        let text = match fs::read_to_string(&full) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fault::io(&full, &error)),
+        };
+        let Some(before) = self.undone(&text) else {
+            return Ok(Some(Kept { path: full, why: "`statusLine` was changed: remove it by hand" }));
+        };
+        let done = match !self.was_there && before.is_empty() {
+            true => fs::remove_file(&full),
+            false => replace(&full, before.as_bytes()),
+        };
+        done.map(|()| None).map_err(|error| Fault::io(&full, &error))
+    }
+}
+
+/// What is gone already need not be removed.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Writes a file in one step, where a link leads to it, with the permissions that it has.
+fn replace(path: &Path, body: &[u8]) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".kapell-{}", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        file.write_all(body)?;
+        if let Ok(meta) = fs::metadata(&path) {
+            file.set_permissions(meta.permissions())?;
+        }
+        file.sync_all()?;
+        fs::rename(&beside, &path)
+    };
+    let done = written();
+    if done.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    done
+}

@@ -1,0 +1,227 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Everything below a directory: files with their bytes, directories, links with their targets.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let what = if meta.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            "dir".to_owned()
+        } else if meta.is_symlink() {
+            format!("link {}", fs::read_link(&path).unwrap().display())
+        } else {
+            use std::os::unix::fs::PermissionsExt;
+            format!("{:o} {:?}", meta.permissions().mode(), fs::read(&path).unwrap())
+        };
+        all.insert(path.strip_prefix(dir).unwrap().to_owned(), what);
+    }
+    all
+}
+
+fn installed(dir: &Path) -> Vec<String> {
+    let before = Manifest::read(&dir.join(MANIFEST)).unwrap();
+    let work = plan(dir, before.as_ref()).unwrap();
+    if let Some(before) = before {
+        assert!(before.take_back(dir).unwrap().is_empty());
+    }
+    write(&work).unwrap();
+    work.notes
+}
+
+fn uninstalled(dir: &Path) -> Vec<PathBuf> {
+    let manifest = Manifest::read(&dir.join(MANIFEST)).unwrap().unwrap();
+    manifest.take_back(dir).unwrap().into_iter().map(|kept| kept.path).collect()
+}
+
+/// Settings as people write them.
+const SETTINGS_SEEN: [&str; 12] = [
+    "{}",
+    "{ }\n",
+    "{\n}\n",
+    "{\"model\":\"opus\"}",
+    "{ \"model\": \"opus\" }\n",
+    "{\n  \"model\": \"opus\",\n  \"env\": { \"A\": \"}\\\"{\" }\n}\n",
+    "{\r\n\t\"model\": \"opus\"\r\n}\r\n",
+    "// mine\n{\n    // the model\n    \"model\": \"opus\", /* } */\n    \"hooks\": {\"Stop\": []},\n}\n// end",
+    "{ /* a */ \"model\": 1 }",
+    "\u{feff}{\n \"model\": null\n}",
+    "",
+    "\n\n",
+];
+
+#[test]
+fn what_was_installed_is_taken_back_to_the_byte() {
+    for text in SETTINGS_SEEN {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(SETTINGS), text).unwrap();
+        fs::create_dir(dir.path().join("commands")).unwrap();
+        fs::write(dir.path().join("commands/orchestrate.md"), "mine").unwrap();
+        let before = tree(dir.path());
+        let notes = installed(dir.path());
+        assert_eq!(notes, ["commands/orchestrate.md is yours and stays: use /kapell:orchestrate"], "{text}");
+        let after = fs::read_to_string(dir.path().join(SETTINGS)).unwrap();
+        assert!(after.contains("statusline"), "{after}");
+        // Twice is once.
+        let once = tree(dir.path());
+        installed(dir.path());
+        assert_eq!(tree(dir.path()), once, "{text}");
+        assert_eq!(uninstalled(dir.path()), Vec::<PathBuf>::new());
+        assert_eq!(tree(dir.path()), before, "{text}");
+    }
+}
+
+#[test]
+fn a_directory_that_was_not_there_is_gone_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let claude = dir.path().join("home/.claude");
+    fs::create_dir(dir.path().join("home")).unwrap();
+    let before = tree(dir.path());
+    installed(&claude);
+    assert_eq!(fs::read_to_string(claude.join(SETTINGS)).unwrap().lines().count(), 3);
+    assert_eq!(uninstalled(&claude), Vec::<PathBuf>::new());
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
+fn a_link_stays_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let claude = dir.path().join(".claude");
+    fs::create_dir(&claude).unwrap();
+    fs::write(dir.path().join("dotfile"), "{\"a\": 1}").unwrap();
+    std::os::unix::fs::symlink("../dotfile", claude.join(SETTINGS)).unwrap();
+    let before = tree(dir.path());
+    installed(&claude);
+    assert!(fs::read_to_string(dir.path().join("dotfile")).unwrap().contains("statusline"));
+    uninstalled(&claude);
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
+fn what_changed_since_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join(SETTINGS);
+    fs::write(&settings, "{\n  \"a\": 1\n}\n").unwrap();
+    installed(dir.path());
+    // The person adds a key at the end, and a word to a command.
+    let text = fs::read_to_string(&settings).unwrap().replace("\"a\": 1", "\"a\": 1,\n  \"b\": 2");
+    fs::write(&settings, text).unwrap();
+    let command = dir.path().join("commands/coordinate.md");
+    fs::write(&command, "mine now").unwrap();
+    assert_eq!(uninstalled(dir.path()), [command.clone()]);
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "{\n  \"a\": 1,\n  \"b\": 2\n}\n");
+    assert_eq!(fs::read_to_string(&command).unwrap(), "mine now");
+    assert!(!dir.path().join("skills").exists());
+}
+
+#[test]
+fn settings_that_have_a_status_line_or_cannot_be_read_stay() {
+    for (text, why) in [
+        ("{\"statusLine\": {\"type\": \"command\"}}", "it has a `statusLine` already"),
+        ("{\"a\": ", "it cannot be read as JSON"),
+        ("[]", "it cannot be read as JSON"),
+        ("{} {}", "it cannot be read as JSON"),
+        ("{\"a\" 1}", "it cannot be read as JSON"),
+        ("{\"a\": \"x", "it cannot be read as JSON"),
+        ("/* {", "it cannot be read as JSON"),
+    ] {
+        assert_eq!(settings::insert(Some(text), "statusLine", "1").unwrap_err(), why, "{text}");
+    }
+    // Only the top counts.
+    assert!(settings::insert(Some("{\"a\": {\"statusLine\": 1}}"), "statusLine", "1").is_ok());
+}
+
+#[test]
+fn a_manifest_that_leads_elsewhere_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("manifest.json");
+    for text in [
+        r#"{"version":1,"dirs":["../x"],"files":[],"edits":[]}"#,
+        r#"{"version":1,"dirs":["/x"],"files":[],"edits":[]}"#,
+        r#"{"version":2,"dirs":[],"files":[],"edits":[]}"#,
+        "{",
+    ] {
+        fs::write(&path, text).unwrap();
+        assert_eq!(Manifest::read(&path).unwrap_err().code, "K0925", "{text}");
+    }
+}
+
+#[test]
+fn the_diff_shows_what_is_new() {
+    let diff = |text: &str| settings::insert(Some(text), "k", "1").unwrap().diff();
+    assert_eq!(diff("{\n  \"a\": 1\n}\n"), "+   \"k\": 1,\n");
+    assert_eq!(diff("{\"a\": 1}"), "- {\"a\": 1}\n+ {\"k\": 1,\"a\": 1}\n");
+    assert_eq!(settings::insert(None, "k", "1").unwrap().diff(), "+ {\n+   \"k\": 1\n+ }\n");
+}
+
+/// White space and comments as they may stand between any two tokens.
+fn gap() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[ \t]{0,3}",
+        2 => Just("\n  ".to_owned()),
+        1 => Just("\r\n\t".to_owned()),
+        1 => Just(" // } \" ,\n".to_owned()),
+        1 => Just("/* {\"statusLine\": 1} */".to_owned()),
+    ]
+}
+
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("-1.5e3".to_owned()),
+        Just("true".to_owned()),
+        "[a-z{}\\[\\]:, ü/]{0,6}".prop_map(|text| serde_json::Value::from(text).to_string()),
+        Just(r#""\"\\""#.to_owned()),
+    ];
+    leaf.prop_recursive(3, 16, 3, |inner| {
+        let list = (proptest::collection::vec((gap(), inner.clone(), gap()), 0..3)).prop_map(|items| {
+            let items: Vec<String> = items.into_iter().map(|(a, item, b)| format!("{a}{item}{b}")).collect();
+            format!("[{}]", items.join(","))
+        });
+        prop_oneof![list, object(inner)]
+    })
+}
+
+fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let entry = (gap(), "[a-c]{1,2}", gap(), gap(), value, gap());
+    (proptest::collection::vec(entry, 0..4), gap()).prop_map(|(entries, end)| {
+        let entries: Vec<String> = entries
+            .into_iter()
+            .map(|(a, key, b, c, value, d)| format!("{a}\"{key}\"{b}:{c}{value}{d}"))
+            .collect();
+        format!("{{{}{end}}}", entries.join(","))
+    })
+}
+
+/// A text without its comments.
+fn plain(text: &str) -> String {
+    text.replace(" // } \" ,\n", "\n").replace("/* {\"statusLine\": 1} */", "")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_key_goes_into_any_object_and_out_again(before in gap(), text in object(json()), after in gap()) {
+        let text = format!("{before}{text}{after}");
+        let edit = settings::insert(Some(&text), "statusLine", "{\"type\":\"command\"}").unwrap();
+        let put = edit.after();
+        let read: serde_json::Value = serde_json::from_str(&plain(&put)).unwrap();
+        prop_assert_eq!(&read["statusLine"]["type"], "command");
+        let before: serde_json::Value = serde_json::from_str(&plain(&text)).unwrap();
+        for (key, value) in before.as_object().unwrap() {
+            prop_assert_eq!(&read[key], value);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(SETTINGS), &text).unwrap();
+        let was = tree(dir.path());
+        installed(dir.path());
+        prop_assert!(uninstalled(dir.path()).is_empty());
+        prop_assert_eq!(tree(dir.path()), was);
+    }
+}
