@@ -10,5 +10,7 @@ pub mod protocol; // what an agent can say while it works
 pub mod supervise; // one attempt: stopped, measured and cleaned up whatever it does
 
 pub mod contain; // what an attempt can reach of this machine
+pub mod proxy; // between agents and the providers of their models
+
 pub mod drivers; // performing an attempt: a command, nothing at all, a person
 pub mod world; // the engine's ports, on top of all that

@@ -203,12 +203,12 @@ impl Ledger {
     }
 
     /// Sets `amount` aside. The caller has asked [`Ledger::fits`].
-    pub(crate) fn reserve(&mut self, amount: Amount) {
+    pub fn reserve(&mut self, amount: Amount) {
         self.reserved += amount;
     }
 
     /// Gives `reserved` back and books what was really `spent`.
-    pub(crate) fn settle(&mut self, reserved: Amount, spent: Amount) {
+    pub fn settle(&mut self, reserved: Amount, spent: Amount) {
         #[cfg(kapell_planted)]
         if crate::planted::is("reservation_not_returned") {
             self.spent += spent;

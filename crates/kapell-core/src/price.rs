@@ -127,6 +127,20 @@ impl Price {
         }
     }
 
+    /// Returns how many tokens a reply can have so that its request, which reads at most `read`, costs at most
+    /// `usd_micros`.
+    #[must_use]
+    pub fn writes_within(&self, read: u64, usd_micros: u64) -> u64 {
+        let within = |rate: &Rate| {
+            let money = u128::from(usd_micros) * 1_000_000;
+            let left = money.saturating_sub(u128::from(read) * u128::from(rate.dearest_read()));
+            left.checked_div(u128::from(rate.output))
+                .map_or(u64::MAX, |most| u64::try_from(most).unwrap_or(u64::MAX))
+        };
+        let above = self.above.filter(|(limit, _)| read > *limit).map_or(u64::MAX, |(_, rate)| within(&rate));
+        within(&self.rate).min(above)
+    }
+
     /// Returns the most that a request can cost that reads and writes at most so many tokens.
     #[must_use]
     pub fn worst(&self, read: u64, output: u64) -> Amount {
@@ -176,5 +190,10 @@ mod tests {
             }
         }
         assert_eq!(price.cost(tokens(1_001, 0, 0, 0)), 6_006);
+        for (read, usd) in [(100, 5_000), (1_001, 50_000), (0, 0), (10_000, 1)] {
+            let most = price.writes_within(read, usd);
+            assert!(most == 0 || price.worst(read, most).usd_micros <= usd, "{read} {usd}");
+            assert!(price.worst(read, most + 1).usd_micros > usd, "{read} {usd}");
+        }
     }
 }

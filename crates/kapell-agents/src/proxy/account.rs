@@ -1,0 +1,273 @@
+//! What each attempt may spend, what it has spent, and what is under way.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Read},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kapell_core::{budget::Amount, price::Tokens};
+
+use crate::protocol::AttemptKey;
+
+/// What an attempt may spend. What is `None` is not limited here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Money, in millionths of a dollar.
+    pub usd_micros: Option<u64>,
+    /// Tokens of all kinds.
+    pub tokens: Option<u64>,
+    /// Requests that reach a model.
+    pub requests: Option<u64>,
+}
+
+/// What an attempt has spent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Tokens by kind, as the provider states them.
+    pub tokens: Tokens,
+    /// What they cost, in millionths of a dollar, where a price is known.
+    pub usd_micros: u64,
+    /// Requests that reached a model.
+    pub requests: u64,
+    /// How many of them ended without a statement, so that they are booked as the most that they can have cost.
+    pub estimated: u64,
+    /// How many of them went to a model whose price is not known.
+    pub unpriced: u64,
+}
+
+impl Spent {
+    /// Returns money and tokens, as a ledger takes them.
+    #[must_use]
+    pub fn amount(&self) -> Amount {
+        Amount { usd_micros: self.usd_micros, tokens: self.tokens.total() }
+    }
+}
+
+/// Why a request is not let through.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Denied {
+    #[error("the budget of this task has ${left} left, and this request can cost ${worst}")]
+    Usd { left: String, worst: String },
+    #[error("the budget of this task has {left} tokens left, and this request can take {worst}")]
+    Tokens { left: u64, worst: u64 },
+    #[error("this task has made its {0} requests")]
+    Requests(u64),
+    #[error("money is limited, and the price of `{0}` is not known: add it to prices.json")]
+    NoPrice(String),
+    #[error("the budget is limited, and this request makes the provider read {0}, as much as it likes")]
+    Unbounded(&'static str),
+}
+
+#[derive(Debug)]
+struct Account {
+    key: AttemptKey,
+    allowance: Allowance,
+    spent: Spent,
+    held: Amount,
+}
+
+/// All attempts that are let in.
+pub(super) struct Accounts {
+    inner: Arc<Mutex<Inner>>,
+    /// Makes keys that nobody can guess.
+    secret: [u8; 32],
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    by_token: HashMap<String, Account>,
+    tokens: HashMap<AttemptKey, String>,
+    admitted: u64,
+}
+
+/// What is set aside for a request under way; it is given back when this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    inner: Arc<Mutex<Inner>>,
+    token: String,
+    amount: Amount,
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn dollars(usd_micros: u64) -> String {
+    format!("{}.{:04}", usd_micros / 1_000_000, usd_micros % 1_000_000 / 100)
+}
+
+impl Account {
+    fn left(&self, limit: Option<u64>, of: impl Fn(Amount) -> u64) -> Option<u64> {
+        limit.map(|limit| limit.saturating_sub(of(self.spent.amount() + self.held)))
+    }
+
+    fn left_usd(&self) -> Option<u64> {
+        self.left(self.allowance.usd_micros, |amount| amount.usd_micros)
+    }
+
+    fn left_tokens(&self) -> Option<u64> {
+        self.left(self.allowance.tokens, |amount| amount.tokens)
+    }
+}
+
+impl Accounts {
+    pub(super) fn open() -> io::Result<Self> {
+        let mut secret = [0; 32];
+        fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
+        Ok(Self { inner: Arc::default(), secret })
+    }
+
+    pub(super) fn admit(&self, key: AttemptKey, allowance: Allowance) -> String {
+        let mut inner = lock(&self.inner);
+        inner.admitted += 1;
+        let name = format!("{key} {}", inner.admitted);
+        let token = format!("kapell-{}", &blake3::keyed_hash(&self.secret, name.as_bytes()).to_hex()[..32]);
+        let account = Account { key, allowance, spent: Spent::default(), held: Amount::ZERO };
+        if let Some(old) = inner.tokens.insert(key, token.clone()) {
+            inner.by_token.remove(&old);
+        }
+        inner.by_token.insert(token.clone(), account);
+        token
+    }
+
+    pub(super) fn who(&self, token: &str) -> Option<AttemptKey> {
+        lock(&self.inner).by_token.get(token).map(|account| account.key)
+    }
+
+    pub(super) fn spent(&self, key: AttemptKey) -> Option<Spent> {
+        let inner = lock(&self.inner);
+        inner.tokens.get(&key).and_then(|token| inner.by_token.get(token)).map(|account| account.spent)
+    }
+
+    pub(super) fn dismiss(&self, key: AttemptKey) -> Option<Spent> {
+        let mut inner = lock(&self.inner);
+        let token = inner.tokens.remove(&key)?;
+        let account = inner.by_token.remove(&token)?;
+        let mut spent = account.spent;
+        if !account.held.is_zero() {
+            spent.usd_micros = spent.usd_micros.saturating_add(account.held.usd_micros);
+            spent.tokens.output = spent.tokens.output.saturating_add(account.held.tokens);
+            spent.estimated += 1;
+        }
+        Some(spent)
+    }
+
+    /// Returns what is left: money and tokens.
+    pub(super) fn left(&self, token: &str) -> (Option<u64>, Option<u64>) {
+        let inner = lock(&self.inner);
+        inner.by_token.get(token).map_or((None, None), |account| (account.left_usd(), account.left_tokens()))
+    }
+
+    /// Sets the worst case of a request aside. `priced` is false if nobody knows what the model costs.
+    pub(super) fn hold(&self, token: &str, model: &str, worst: Amount, priced: bool) -> Result<Hold, Denied> {
+        let mut inner = lock(&self.inner);
+        // Its attempt is gone: nothing is left of it.
+        let account = inner.by_token.get_mut(token).ok_or(Denied::Requests(0))?;
+        if let Some(most) = account.allowance.requests.filter(|most| account.spent.requests >= *most) {
+            return Err(Denied::Requests(most));
+        }
+        if let Some(left) = account.left_usd() {
+            if !priced {
+                return Err(Denied::NoPrice(model.to_owned()));
+            }
+            if worst.usd_micros > left {
+                return Err(Denied::Usd { left: dollars(left), worst: dollars(worst.usd_micros) });
+            }
+        }
+        if let Some(left) = account.left_tokens().filter(|left| worst.tokens > *left) {
+            return Err(Denied::Tokens { left, worst: worst.tokens });
+        }
+        account.held += worst;
+        account.spent.requests += 1;
+        drop(inner);
+        Ok(Hold { inner: self.inner.clone(), token: token.to_owned(), amount: worst })
+    }
+}
+
+impl Hold {
+    /// Returns what was set aside.
+    pub(super) fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// Gives back what was set aside and books what was spent; returns whose it is and what it has spent by now.
+    pub(super) fn settle(
+        mut self,
+        tokens: Tokens,
+        usd_micros: Option<u64>,
+        estimated: bool,
+    ) -> Option<(AttemptKey, Spent)> {
+        let mut inner = lock(&self.inner);
+        let account = inner.by_token.get_mut(&self.token)?;
+        account.held -= self.amount;
+        self.amount = Amount::ZERO;
+        account.spent.tokens += tokens;
+        account.spent.usd_micros = account.spent.usd_micros.saturating_add(usd_micros.unwrap_or(0));
+        account.spent.estimated += u64::from(estimated);
+        account.spent.unpriced += u64::from(usd_micros.is_none());
+        Some((account.key, account.spent))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.amount.is_zero()
+            && let Some(account) = lock(&self.inner).by_token.get_mut(&self.token)
+        {
+            account.held -= self.amount;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kapell_core::id::{AttemptNo, RunId, TaskId};
+
+    use super::*;
+
+    fn key() -> AttemptKey {
+        AttemptKey { run: RunId([0; 16]), task: TaskId(1), attempt: AttemptNo(1), compensates: false }
+    }
+
+    fn usd(usd_micros: u64) -> Amount {
+        Amount { usd_micros, tokens: 1 }
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_there_for_others() {
+        let accounts = Accounts::open().unwrap();
+        let allowance = Allowance { usd_micros: Some(10), tokens: Some(10), requests: Some(4) };
+        let token = accounts.admit(key(), allowance);
+        let first = accounts.hold(&token, "m", usd(6), true).unwrap();
+        assert!(matches!(accounts.hold(&token, "m", usd(5), true), Err(Denied::Usd { .. })));
+        let second = accounts.hold(&token, "m", usd(4), true).unwrap();
+        first.settle(Tokens { output: 3, ..Tokens::default() }, Some(2), false).unwrap();
+        assert_eq!(accounts.left(&token), (Some(4), Some(6)));
+        // One that came to nothing gives back what it held.
+        drop(second);
+        assert_eq!(accounts.left(&token), (Some(8), Some(7)));
+        assert_eq!(
+            accounts.hold(&token, "m", Amount { usd_micros: 0, tokens: 8 }, true).unwrap_err(),
+            Denied::Tokens { left: 7, worst: 8 }
+        );
+        assert_eq!(accounts.hold(&token, "m", usd(0), false).unwrap_err(), Denied::NoPrice("m".to_owned()));
+        drop(accounts.hold(&token, "m", usd(1), true).unwrap());
+        let last = accounts.hold(&token, "m", usd(3), true).unwrap();
+        assert_eq!(accounts.hold(&token, "m", usd(1), true).unwrap_err(), Denied::Requests(4));
+        let spent = accounts.dismiss(key()).unwrap();
+        assert_eq!((spent.usd_micros, spent.tokens.total(), spent.estimated), (5, 4, 1));
+        assert_eq!(last.settle(Tokens::default(), Some(0), false), None);
+        assert!(accounts.hold(&token, "m", usd(0), true).is_err() && accounts.who(&token).is_none());
+    }
+
+    #[test]
+    fn keys_differ_and_a_new_one_replaces_the_old() {
+        let accounts = Accounts::open().unwrap();
+        let (one, two) =
+            (accounts.admit(key(), Allowance::default()), accounts.admit(key(), Allowance::default()));
+        assert!(one != two && one.len() == 39);
+        assert_eq!((accounts.who(&one), accounts.who(&two)), (None, Some(key())));
+    }
+}
