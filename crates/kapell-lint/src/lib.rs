@@ -13,6 +13,10 @@ pub mod github; // workflows and actions of GitHub as one model
 
 pub mod agents; // agents, commands, skills and hooks as one model
 
+pub mod code; // code that calls models, agents and services
+
+pub mod systems; // what runs beside the code: compose files, manifests, images
+
 pub mod repository; // files and the models built from them
 
 pub mod wanted; // which files orchestrate, by their paths

@@ -2,8 +2,10 @@
 
 use crate::{
     agents::Agents,
+    code::{self, Unit},
     files::Files,
     github::{Github, cost::Timings},
+    systems::Systems,
 };
 
 /// How much is looked at.
@@ -29,6 +31,10 @@ pub struct Repository {
     pub github: Github,
     /// Agents, commands, skills and hooks.
     pub agents: Agents,
+    /// The code that calls models, agents and services; only read at depth deep.
+    pub code: Vec<Unit>,
+    /// What runs beside the code; only read at depth deep.
+    pub systems: Systems,
     /// Recorded durations of jobs, if there are any.
     pub timings: Option<Timings>,
 }
@@ -38,6 +44,9 @@ impl Repository {
     #[must_use]
     pub fn new(files: Files, depth: Depth) -> Self {
         let (github, agents) = (Github::new(&files), Agents::new(&files));
-        Self { files, depth, github, agents, timings: None }
+        let deep = depth == Depth::Deep;
+        let code = if deep { code::read(&files) } else { Vec::new() };
+        let systems = if deep { Systems::read(&files) } else { Systems::default() };
+        Self { files, depth, github, agents, code, systems, timings: None }
     }
 }

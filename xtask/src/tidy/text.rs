@@ -31,6 +31,11 @@ const HOSTS: &[&str] = &[
     "www.apache.org",
     "keepachangelog.com",
     "semver.org",
+    "docs.docker.com",
+    "kubernetes.io",
+    // What is looked for in code that calls models.
+    "api.openai.com",
+    "api.anthropic.com",
     // Kept for examples.
     "example.org",
     "example.com",

@@ -1,0 +1,282 @@
+//! Which calls reach a model, an agent or the network, and what their libraries do by default.
+//!
+//! Source of the defaults: the libraries' own documentation, as of 2026-08. The clients of OpenAI and Anthropic wait
+//! ten minutes and try three times, httpx waits five seconds, aiohttp five minutes: calls through them are no fault.
+//! requests, urllib, axios and got wait for ever; fetch has no limit that a caller may rely on; google-genai has
+//! neither limit nor retries unless `http_options` gives them.
+
+use super::{
+    syntax::Id,
+    unit::{FUNCTIONS, Path, Unit},
+};
+
+/// How a call travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// The Python library.
+    Requests,
+    /// `urllib.request.urlopen`.
+    Urllib,
+    /// The Python library, with limits of its own.
+    Httpx,
+    /// The Python library, with limits of its own.
+    Aiohttp,
+    /// What JavaScript has built in, and what looks like it.
+    Fetch,
+    /// The JavaScript library.
+    Axios,
+    /// The JavaScript library.
+    Got,
+}
+
+/// What a call reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Another machine.
+    Http(Transport),
+    /// A model.
+    Model,
+    /// An agent: a loop of calls to a model.
+    Agent,
+}
+
+impl Service {
+    /// Names it for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http(_) => "HTTP",
+            Self::Model => "model",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// Words of which one stands in every file that is worth reading.
+const WORDS: &[&str] = &[
+    "requests",
+    "urllib",
+    "httpx",
+    "aiohttp",
+    "fetch",
+    "axios",
+    "got",
+    "openai",
+    "OpenAI",
+    "anthropic",
+    "genai",
+    "litellm",
+    "langchain",
+    "agent",
+    "Agent",
+    "llm",
+    "LLM",
+];
+
+/// Hosts that answer with a model.
+const MODEL_HOSTS: &[&str] = &[
+    "api.openai.com",
+    "api.anthropic.com",
+    "generativelanguage.googleapis.com",
+    "openrouter.ai/api",
+    "api.mistral.ai",
+    "api.groq.com",
+    "api.deepseek.com",
+    "api.cohere.",
+    "/chat/completions",
+    "/v1/messages",
+    "/api/generate",
+];
+
+/// Tells whether a text may call a service.
+#[must_use]
+pub fn mentioned(text: &str) -> bool {
+    WORDS.iter().any(|word| text.contains(word))
+}
+
+/// Tells whether a text names the address of a model.
+#[must_use]
+pub fn names_model_host(text: &str) -> bool {
+    MODEL_HOSTS.iter().any(|host| text.contains(host))
+}
+
+const VERBS: &[&str] = &["get", "post", "put", "patch", "delete", "head", "options", "request"];
+
+/// Tells what a path reaches when it is called.
+#[must_use]
+pub fn of_path(path: &Path) -> Option<Service> {
+    let text = path.text.as_str();
+    let (object, last) = text.rsplit_once('.').unwrap_or(("", text));
+    model(object, last)
+        .or_else(|| agent(object, last))
+        .or_else(|| http(text, object, last).map(Service::Http))
+}
+
+fn http(text: &str, object: &str, last: &str) -> Option<Transport> {
+    let verb = VERBS.contains(&last);
+    match object {
+        "requests" | "requests.Session()" | "requests.session()" if verb => return Some(Transport::Requests),
+        "urllib.request" if last == "urlopen" => return Some(Transport::Urllib),
+        "httpx" | "httpx.Client()" | "httpx.AsyncClient()" if verb => return Some(Transport::Httpx),
+        "aiohttp.ClientSession()" if verb => return Some(Transport::Aiohttp),
+        "axios" | "axios.default" | "axios.create()" if verb => return Some(Transport::Axios),
+        "got" if verb => return Some(Transport::Got),
+        _ => {}
+    }
+    match text {
+        "fetch" | "globalThis.fetch" | "node-fetch" | "undici.fetch" => Some(Transport::Fetch),
+        "axios" | "axios.create()" => Some(Transport::Axios),
+        "got" => Some(Transport::Got),
+        _ => None,
+    }
+}
+
+fn model(object: &str, last: &str) -> Option<Service> {
+    let vendor = ["openai", "anthropic", "@anthropic-ai/sdk", "groq", "groq-sdk", "mistralai", "@mistralai"];
+    let root = object.split(['.', '(']).next().unwrap_or(object);
+    let answers = ["create", "parse", "stream", "complete", "complete_async", "acreate"];
+    let resource = ["messages", "completions", "responses", "chat", "embeddings"];
+    let resourced = resource.iter().any(|name| object.ends_with(&format!(".{name}")));
+    let google =
+        object.starts_with("google.genai.Client()") || object.starts_with("@google/genai.GoogleGenAI()");
+    let langchain =
+        (root.starts_with("langchain_") || root.starts_with("@langchain/")) && object.ends_with("()");
+    let known = (vendor.contains(&root) && resourced && answers.contains(&last))
+        || (google && last.to_ascii_lowercase().starts_with("generate"))
+        || (object.starts_with("google.generativeai.GenerativeModel()") && last.starts_with("generate"))
+        || (object == "litellm" && ["completion", "acompletion", "responses", "aresponses"].contains(&last))
+        || (langchain && ["invoke", "ainvoke", "stream", "astream"].contains(&last))
+        || (object == "ai"
+            && ["generateText", "streamText", "generateObject", "streamObject"].contains(&last));
+    known.then_some(Service::Model)
+}
+
+fn agent(object: &str, last: &str) -> Option<Service> {
+    let known = match object {
+        "agents.Runner" => ["run", "run_sync", "run_streamed"].contains(&last),
+        "@openai/agents" => last == "run",
+        "claude_agent_sdk"
+        | "claude_code_sdk"
+        | "@anthropic-ai/claude-agent-sdk"
+        | "@anthropic-ai/claude-code" => last == "query",
+        "pydantic_ai.Agent()" => ["run", "run_sync", "run_stream"].contains(&last),
+        "crewai.Crew()" => ["kickoff", "kickoff_async", "akickoff"].contains(&last),
+        _ => false,
+    };
+    known.then_some(Service::Agent)
+}
+
+/// What people name what they wrote around a model or an agent.
+fn of_words(unit: &Unit, call: Id) -> Option<Service> {
+    let callee = unit.callee(call)?;
+    let name = unit.callee_name(call).to_ascii_lowercase();
+    let whole = unit.text(callee).to_ascii_lowercase();
+    let object = whole.strip_suffix(&name).unwrap_or_default();
+    let starts = [
+        "run", "call", "invoke", "ask", "query", "execute", "spawn", "dispatch", "prompt", "arun", "ainvoke",
+    ];
+    let verb = starts.iter().any(|verb| name.starts_with(verb));
+    let about = |text: &str, word: &str| {
+        text.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part.contains(word))
+    };
+    match () {
+        () if !verb || object.contains("manager") || object.contains("db") => None,
+        () if about(&name, "agent")
+            || about(object.rsplit_once('.').map_or(object, |(own, _)| own), "agent") =>
+        {
+            Some(Service::Agent)
+        }
+        () if about(&name, "llm")
+            || name.ends_with("_model")
+            || name.ends_with("claude")
+            || name.ends_with("gpt") =>
+        {
+            Some(Service::Model)
+        }
+        () => None,
+    }
+}
+
+/// Tells what a call reaches, by the library it comes from.
+#[must_use]
+pub fn of_call(unit: &Unit, call: Id) -> Option<Service> {
+    if unit.kind(call) == "new_expression" {
+        return None;
+    }
+    let callee = unit.callee(call)?;
+    // A function of the file hides what is built in.
+    let own = unit.kind(callee) == "identifier" && unit.function(unit.text(callee)).is_some();
+    of_path(&unit.path(callee)?).filter(|_| !own)
+}
+
+/// How far calls are followed into functions of the same file.
+const STEPS: u32 = 3;
+
+/// Finds the first call within `id`, or in functions of the file that it calls, that reaches a model or an agent; else
+/// one that reaches the network.
+#[must_use]
+pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
+    reached_within(unit, id, STEPS)
+}
+
+fn reached_within(unit: &Unit, id: Id, steps: u32) -> Option<(Id, Service)> {
+    let mut found: Option<(Id, Service)> = None;
+    for call in unit.calls_in(id) {
+        let known = of_call(unit, call);
+        let local = || {
+            let callee = unit.callee(call)?;
+            let plain = unit.kind(callee) == "identifier"
+                || ["self.", "this."].iter().any(|own| unit.text(callee).starts_with(own));
+            let function = plain.then(|| unit.function(unit.callee_name(call)))??;
+            let inside = steps.checked_sub(1).filter(|_| !unit.syntax.holds(function, call))?;
+            reached_within(unit, function, inside).map(|(_, service)| service)
+        };
+        let Some(service) = known.or_else(local).or_else(|| of_words(unit, call)) else { continue };
+        if found.is_none_or(|(_, before)| before < service) {
+            found = Some((call, service));
+        }
+    }
+    found
+}
+
+/// Tells whether one of `words` stands in what a node is wrapped in: calls that take it, `with`, decorators. Lower case.
+#[must_use]
+pub fn wrapped(unit: &Unit, id: Id, words: &[&str]) -> bool {
+    let says = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        words.iter().any(|word| text.contains(word))
+    };
+    unit.syntax.around(id).any(|around| match unit.kind(around) {
+        "call" | "call_expression" => unit.callee(around).is_some_and(|callee| says(unit.text(callee))),
+        "with_statement" => {
+            let clause = unit.syntax.children(around).find(|&child| unit.kind(child) == "with_clause");
+            clause.is_some_and(|clause| says(unit.text(clause)))
+        }
+        "decorated_definition" => unit
+            .syntax
+            .children(around)
+            .any(|child| unit.kind(child) == "decorator" && says(unit.text(child))),
+        _ => false,
+    })
+}
+
+/// Tells whether a file speaks of trying again.
+#[must_use]
+pub fn retries(unit: &Unit) -> bool {
+    let text = unit.whole().to_ascii_lowercase().replace("max_retries", "").replace("maxretries", "");
+    ["retry", "retries", "backoff", "tenacity", "attempt"].iter().any(|word| text.contains(word))
+}
+
+/// Returns the name of the function around a node, for people.
+#[must_use]
+pub fn place_name(unit: &Unit, id: Id) -> String {
+    let function = unit.syntax.around(id).filter(|&around| FUNCTIONS.contains(&unit.kind(around)));
+    let named = |function: Id| {
+        let parent = unit.syntax[function].parent;
+        let given =
+            (unit.kind(parent) == "variable_declarator").then(|| unit.syntax.child(parent, "name")).flatten();
+        unit.syntax.child(function, "name").or(given)
+    };
+    let name = function.filter_map(named).next();
+    name.map_or_else(String::new, |name| format!(" in `{}`", unit.text(name)))
+}

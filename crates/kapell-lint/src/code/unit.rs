@@ -1,0 +1,422 @@
+//! A file of code, and what its names stand for.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::finding::Span;
+
+use super::syntax::{Id, Language, Syntax};
+use crate::files::FileId;
+
+/// How many names are followed from one to the next before giving up.
+const HOPS: u32 = 6;
+
+/// What a call is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arg<'a> {
+    /// The name it is given by.
+    pub name: Option<&'a str>,
+    /// The value.
+    pub value: Id,
+}
+
+/// What an expression stands for: a dotted name from an import on, `()` for "what it returns".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// Such as `openai.OpenAI().chat.completions`.
+    pub text: String,
+    /// The call that made the object, if just one did.
+    pub built: Option<Id>,
+}
+
+/// A file of code.
+#[derive(Debug)]
+pub struct Unit {
+    /// The file.
+    pub file: FileId,
+    /// Its language.
+    pub language: Language,
+    /// Its tree.
+    pub syntax: Syntax,
+    text: Box<str>,
+    imports: BTreeMap<Box<str>, Box<str>>,
+    /// Values by where and how a name is bound.
+    bindings: BTreeMap<(Id, Box<str>), Vec<Id>>,
+}
+
+/// Nodes that are functions.
+pub const FUNCTIONS: &[&str] = &[
+    "function_definition",
+    "function_declaration",
+    "function_expression",
+    "arrow_function",
+    "method_definition",
+    "generator_function_declaration",
+    "lambda",
+];
+
+const CALLS: &[&str] = &["call", "call_expression", "new_expression"];
+
+impl Unit {
+    /// Reads a file; `None` where it is too large or odd to be code that people wrote.
+    #[must_use]
+    pub fn read(file: FileId, language: Language, text: &str) -> Option<Self> {
+        let syntax = Syntax::parse(language, text)?;
+        let (imports, bindings) = (BTreeMap::new(), BTreeMap::new());
+        let mut unit = Self { file, language, syntax, text: text.into(), imports, bindings };
+        for id in unit.syntax.below(Id::ROOT) {
+            unit.learn(id);
+        }
+        Some(unit)
+    }
+
+    /// Returns the text of a node.
+    #[must_use]
+    pub fn text(&self, id: Id) -> &str {
+        &self.text[self.syntax[id].span.range()]
+    }
+
+    /// Returns the text of the file.
+    #[must_use]
+    pub fn whole(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns a node's kind.
+    #[must_use]
+    pub fn kind(&self, id: Id) -> &'static str {
+        self.syntax[id].kind
+    }
+
+    /// Returns where a node stands.
+    #[must_use]
+    pub fn span(&self, id: Id) -> Span {
+        self.syntax[id].span
+    }
+
+    /// Returns all calls, constructions included, in the order of the text.
+    pub fn calls(&self) -> impl Iterator<Item = Id> + '_ {
+        self.syntax.of_kind(CALLS)
+    }
+
+    /// Returns the calls within `id`.
+    pub fn calls_in(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
+        std::iter::once(id).chain(self.syntax.below(id)).filter(|&id| CALLS.contains(&self.kind(id)))
+    }
+
+    /// Returns what a call calls.
+    #[must_use]
+    pub fn callee(&self, call: Id) -> Option<Id> {
+        self.syntax.child(call, "function").or_else(|| self.syntax.child(call, "constructor"))
+    }
+
+    /// Returns the last word of what a call calls: `run` of `team.agent.run`.
+    #[must_use]
+    pub fn callee_name(&self, call: Id) -> &str {
+        let text = self.callee(call).map_or("", |callee| self.text(callee));
+        text.rsplit(['.', ')', ']']).next().unwrap_or(text).trim()
+    }
+
+    /// Returns what a call is given, in order.
+    #[must_use]
+    pub fn args(&self, call: Id) -> Vec<Arg<'_>> {
+        let Some(list) = self.syntax.child(call, "arguments") else { return Vec::new() };
+        let mut args = Vec::new();
+        for id in self.syntax.children(list) {
+            match self.kind(id) {
+                "(" | ")" | "," | "comment" => {}
+                "keyword_argument" => {
+                    let name = self.syntax.child(id, "name").map(|name| self.text(name));
+                    args.extend(self.syntax.child(id, "value").map(|value| Arg { name, value }));
+                }
+                _ => args.push(Arg { name: None, value: id }),
+            }
+        }
+        args
+    }
+
+    /// Tells whether a call is given values that no text shows: `**kwargs`, `...options`.
+    #[must_use]
+    pub fn has_splat(&self, call: Id) -> bool {
+        self.args(call)
+            .iter()
+            .any(|arg| matches!(self.kind(arg.value), "dictionary_splat" | "spread_element"))
+    }
+
+    /// Returns the value given by a name in Python.
+    #[must_use]
+    pub fn keyword(&self, call: Id, name: &str) -> Option<Id> {
+        self.args(call).iter().find(|arg| arg.name == Some(name)).map(|arg| arg.value)
+    }
+
+    /// Returns the function around `id`, or the file.
+    #[must_use]
+    pub fn function_of(&self, id: Id) -> Id {
+        self.syntax.around(id).find(|&around| FUNCTIONS.contains(&self.kind(around))).unwrap_or(Id::ROOT)
+    }
+
+    /// Tells whether a function is asynchronous.
+    #[must_use]
+    pub fn is_async(&self, function: Id) -> bool {
+        self.syntax.children(function).any(|id| self.kind(id) == "async")
+    }
+
+    /// Tells whether `id` is awaited at once.
+    #[must_use]
+    pub fn awaited(&self, id: Id) -> bool {
+        matches!(self.kind(self.syntax[id].parent), "await" | "await_expression")
+    }
+
+    /// Finds a function or method of this file by its name, if there is just one.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<Id> {
+        let named = |&id: &Id| {
+            let own = self.syntax.child(id, "name").is_some_and(|found| self.text(found) == name);
+            let parent = self.syntax[id].parent;
+            let given = self.kind(parent) == "variable_declarator"
+                && self.syntax.child(parent, "name").is_some_and(|found| self.text(found) == name);
+            own || given
+        };
+        let mut found = self.syntax.of_kind(FUNCTIONS).filter(named);
+        found.next().filter(|_| found.next().is_none())
+    }
+
+    /// Returns the values that a name of this place was bound to.
+    #[must_use]
+    pub fn values(&self, at: Id, name: &str) -> &[Id] {
+        let scopes = self.syntax.around(at).chain([Id::ROOT]);
+        let own = name.starts_with("self.") || name.starts_with("this.");
+        scopes
+            .filter(|&id| {
+                if own { self.is_class(id) } else { id == Id::ROOT || FUNCTIONS.contains(&self.kind(id)) }
+            })
+            .find_map(|scope| self.bindings.get(&(scope, name.into())))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the value of a name, if it was bound just once, or the expression itself if it is no name.
+    #[must_use]
+    pub fn value(&self, id: Id) -> Option<Id> {
+        if !matches!(self.kind(id), "identifier" | "attribute" | "member_expression") {
+            return Some(id);
+        }
+        match self.values(id, self.text(id)) {
+            [value] => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Tells whether `object` has the key, or may have: `None` where it cannot be seen.
+    #[must_use]
+    pub fn object_key(&self, object: Id, key: &str) -> Option<Option<Id>> {
+        let object = self.value(object)?;
+        if !matches!(self.kind(object), "object" | "dictionary") {
+            return None;
+        }
+        for child in self.syntax.children(object) {
+            match self.kind(child) {
+                "spread_element" | "dictionary_splat" => return None,
+                "shorthand_property_identifier" if self.text(child) == key => return Some(Some(child)),
+                "pair" => {
+                    let name = self.syntax.child(child, "key").map(|name| self.text(name));
+                    if name.is_some_and(|name| name.trim_matches(['"', '\'']) == key) {
+                        return Some(self.syntax.child(child, "value"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(None)
+    }
+
+    /// Tells whether a name comes from another file.
+    #[must_use]
+    pub fn imported(&self, name: &str) -> bool {
+        self.imports.contains_key(name)
+    }
+
+    /// Returns what an expression stands for.
+    #[must_use]
+    pub fn path(&self, id: Id) -> Option<Path> {
+        self.path_within(id, HOPS)
+    }
+
+    fn path_within(&self, id: Id, hops: u32) -> Option<Path> {
+        let hops = hops.checked_sub(1)?;
+        let inner = |id| self.path_within(id, hops);
+        match self.kind(id) {
+            "identifier" | "this" | "type_identifier" => self.bound(id, hops).or_else(|| {
+                let known = self.imports.get(self.text(id)).map_or(self.text(id), |path| path);
+                Some(Path { text: known.to_owned(), built: None })
+            }),
+            "attribute" | "member_expression" => self.bound(id, hops).or_else(|| {
+                let object = inner(self.syntax.child(id, "object")?)?;
+                let name =
+                    self.syntax.child(id, "attribute").or_else(|| self.syntax.child(id, "property"))?;
+                Some(Path { text: format!("{}.{}", object.text, self.text(name)), built: object.built })
+            }),
+            "call" | "call_expression" | "new_expression" => {
+                let callee = inner(self.callee(id)?)?;
+                Some(Path { text: callee.text + "()", built: Some(id) })
+            }
+            "await"
+            | "await_expression"
+            | "parenthesized_expression"
+            | "non_null_expression"
+            | "as_expression"
+            | "as_pattern" => {
+                inner(self.syntax.children(id).find(|&child| !matches!(self.kind(child), "await" | "("))?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Follows a name of this file to what it was bound to.
+    fn bound(&self, id: Id, hops: u32) -> Option<Path> {
+        let values = self.values(id, self.text(id));
+        let mut path = values.iter().find_map(|&value| {
+            // `x = x or default` names itself.
+            (!self.syntax.holds(value, id)).then(|| self.path_within(value, hops)).flatten()
+        })?;
+        if values.len() > 1 {
+            path.built = None;
+        }
+        Some(path)
+    }
+
+    fn is_class(&self, id: Id) -> bool {
+        matches!(self.kind(id), "class_definition" | "class_declaration" | "class")
+    }
+
+    fn scope_of(&self, id: Id, name: &str) -> Id {
+        if name.starts_with("self.") || name.starts_with("this.") {
+            return self.syntax.around(id).find(|&around| self.is_class(around)).unwrap_or(Id::ROOT);
+        }
+        self.function_of(id)
+    }
+
+    fn bind(&mut self, at: Id, name: String, value: Id) {
+        let scope = self.scope_of(at, &name);
+        self.bindings.entry((scope, name.into())).or_default().push(value);
+    }
+
+    /// Learns what a node says about names.
+    fn learn(&mut self, id: Id) {
+        let child = |field| self.syntax.child(id, field);
+        let pair = match self.kind(id) {
+            "import_statement" | "import_from_statement" => return self.learn_import(id),
+            "assignment" | "assignment_expression" => child("left").zip(child("right")),
+            "variable_declarator" => child("name").zip(child("value")),
+            "public_field_definition" => {
+                if let Some((name, value)) = child("name").zip(child("value")) {
+                    self.bind(id, format!("this.{}", self.text(name)), value);
+                }
+                return;
+            }
+            // `with X() as name`
+            "as_pattern" => child("alias").zip(self.syntax.children(id).next()),
+            _ => None,
+        };
+        let Some((name, value)) = pair else { return };
+        self.learn_require(name, value);
+        self.bind(id, self.text(name).to_owned(), value);
+    }
+
+    /// `const axios = require("axios")`, `const { a, b: c } = require("m")`.
+    fn learn_require(&mut self, name: Id, value: Id) {
+        let required = self.text(value).strip_prefix("require(").and_then(|rest| rest.strip_suffix(')'));
+        let Some(module) = required.map(|text| text.trim_matches(['"', '\'']).to_owned()) else { return };
+        let names: Vec<(String, String)> = if self.kind(name) == "object_pattern" {
+            let inner = self.text(name).trim_matches(['{', '}', ' ']).split(',');
+            let parts = inner.map(|part| part.split_once(':').unwrap_or((part, part)));
+            parts.map(|(from, to)| (to.trim().to_owned(), format!("{module}.{}", from.trim()))).collect()
+        } else {
+            vec![(self.text(name).to_owned(), module)]
+        };
+        self.imports.extend(names.into_iter().map(|(name, path)| (name.into(), path.into())));
+    }
+
+    fn learn_import(&mut self, id: Id) {
+        let names =
+            if self.language == Language::Python { self.python_names(id) } else { self.script_names(id) };
+        self.imports.extend(names.into_iter().map(|(name, path)| (name.into(), path.into())));
+    }
+
+    fn python_names(&self, id: Id) -> Vec<(String, String)> {
+        let module = self.syntax.child(id, "module_name").map(|module| self.text(module));
+        let names = self.syntax.children(id).filter(|&child| self.syntax[child].field == "name");
+        let pair = |child: Id| {
+            let name = self.syntax.child(child, "name").map_or(self.text(child), |name| self.text(name));
+            let alias = self.syntax.child(child, "alias").map(|alias| self.text(alias));
+            match (module, alias) {
+                (Some(module), alias) => (alias.unwrap_or(name).to_owned(), format!("{module}.{name}")),
+                (None, Some(alias)) => (alias.to_owned(), name.to_owned()),
+                // `import a.b` binds `a`.
+                (None, None) => {
+                    let first = name.split('.').next().unwrap_or(name);
+                    (first.to_owned(), first.to_owned())
+                }
+            }
+        };
+        names.map(pair).collect()
+    }
+
+    fn script_names(&self, id: Id) -> Vec<(String, String)> {
+        let Some(source) = self.syntax.child(id, "source") else { return Vec::new() };
+        let module = self.text(source).trim_matches(['"', '\'']).to_owned();
+        let mut names = Vec::new();
+        for child in self.syntax.below(id) {
+            let parent = self.kind(self.syntax[child].parent);
+            match self.kind(child) {
+                "identifier" if matches!(parent, "import_clause" | "namespace_import") => {
+                    names.push((self.text(child).to_owned(), module.clone()));
+                }
+                "import_specifier" => {
+                    let Some(name) = self.syntax.child(child, "name") else { continue };
+                    let alias = self.syntax.child(child, "alias").unwrap_or(name);
+                    names.push((self.text(alias).to_owned(), format!("{module}.{}", self.text(name))));
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Files;
+
+    fn paths(name: &str, text: &str) -> Vec<String> {
+        let files = Files::new([(name.to_owned(), text.to_owned())]);
+        let file = files.find(name).expect("it was given");
+        let unit = Unit::read(file, Language::of(name).expect("code"), text).expect("short");
+        let callees = unit.calls().filter_map(|call| unit.callee(call));
+        callees.filter_map(|callee| unit.path(callee)).map(|path| path.text).collect()
+    }
+
+    #[test]
+    fn python_names_are_followed() {
+        let text = "import requests as r\nfrom openai import AsyncOpenAI\nimport a.b\n\nclass C:\n    def __init__(self):\n        self.client = AsyncOpenAI()\n\n    async def f(self):\n        await self.client.chat.completions.create()\n        r.get(u)\n        a.b.c()\n        with r.Session() as s:\n            s.post(u)\n";
+        assert_eq!(
+            paths("a.py", text),
+            [
+                "openai.AsyncOpenAI",
+                "openai.AsyncOpenAI().chat.completions.create",
+                "requests.get",
+                "a.b.c",
+                "requests.Session",
+                "requests.Session().post"
+            ]
+        );
+    }
+
+    #[test]
+    fn typescript_names_are_followed() {
+        let text = "import OpenAI from 'openai';\nimport { query as ask } from \"@x/sdk\";\nconst { get: fetchIt } = require('m');\nclass A { private client = new OpenAI(); async f() { await this.client.responses.create({}); ask(1); fetchIt(2); } }\n";
+        assert_eq!(
+            paths("a.ts", text),
+            ["require", "openai", "openai().responses.create", "@x/sdk.query", "m.get"]
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! Items handled one after the other, though none needs the one before.
+
+use std::collections::BTreeSet;
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    code::{Id, Language, Service, Transport, Unit, service},
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "await-in-loop",
+    summary: "independent items of a loop wait for each other's model or agent calls",
+    group: Group::Code,
+    anti_pattern: Some(AntiPattern::Sequential),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/await-in-loop.md"),
+    check,
+};
+
+/// Words of somebody who wants one after the other.
+const WANTED: &[&str] =
+    &["sequen", "one at a time", "one by one", "in order", "rate limit", "serial", "throttle", "avoid"];
+
+/// Words of what remembers from one call to the next.
+const REMEMBERS: &[&str] =
+    &["chat.", "session", "conversation", "history", "thread", "memory", "context", "state"];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for unit in &repository.code {
+        for each in unit.syntax.of_kind(&["for_statement", "for_in_statement"]) {
+            let Some((call, what)) = waited(unit, each) else { continue };
+            if !independent(unit, each, call) {
+                continue;
+            }
+            let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
+            let items = unit.syntax.child(each, "right").map_or("", |items| unit.text(items));
+            let message = format!(
+                "each item of `{items}`{} waits for the {} call `{callee}` of the item before, and does not need it",
+                service::place_name(unit, each),
+                what.name(),
+            );
+            let hint = match unit.language {
+                Language::Python => "gather them, with a semaphore that bounds how many run at once",
+                _ => "use `Promise.all` over the items, with a bound such as `pLimit(8)`",
+            };
+            report.add(unit.file, unit.span(call), message).hint(hint).done();
+        }
+    }
+}
+
+/// Finds the awaited call of a model or an agent that stands in this loop, and in no inner one or function.
+fn waited(unit: &Unit, each: Id) -> Option<(Id, Service)> {
+    if unit.syntax.children(each).any(|child| matches!(unit.kind(child), "async" | "await")) {
+        return None;
+    }
+    let body = unit.syntax.child(each, "body")?;
+    let nearest = |call: Id| {
+        let stops =
+            ["for_statement", "for_in_statement", "while_statement", "function_definition", "arrow_function"];
+        unit.syntax.around(call).find(|&around| stops.contains(&unit.kind(around))) == Some(each)
+    };
+    let calls = unit.calls_in(body).filter(|&call| unit.awaited(call) && nearest(call));
+    let mut served = calls.filter_map(|call| service::reached(unit, call).map(|(_, what)| (call, what)));
+    served.find(|&(call, what)| match what {
+        Service::Http(Transport::Fetch) => unit.args(call).len() == 1,
+        Service::Http(_) => unit.callee_name(call) == "get",
+        _ => true,
+    })
+}
+
+fn independent(unit: &Unit, each: Id, call: Id) -> bool {
+    let Some((item, items, body)) = parts(unit, each) else { return false };
+    let whole = unit.text(each).to_ascii_lowercase();
+    let above = &unit.whole()[..unit.span(each).start as usize];
+    let above: String = above.lines().rev().take(3).collect::<Vec<_>>().join("\n").to_ascii_lowercase();
+    let leaves = [
+        "break_statement",
+        "return_statement",
+        "yield",
+        "yield_expression",
+        "raise_statement",
+        "throw_statement",
+    ];
+    let stays = unit.syntax.below(body).all(|id| !leaves.contains(&unit.kind(id)));
+    let tries =
+        unit.text(items).starts_with("range(") || whole.contains("attempt") || whole.contains("sleep");
+    let ordered = WANTED.iter().any(|word| whole.contains(word) || above.contains(word));
+    if !stays || tries || ordered {
+        return false;
+    }
+    let needed = needed(unit, body, call);
+    let given: BTreeSet<&str> = names(unit, item).collect();
+    let about_item = needed.iter().any(|name| given.contains(name));
+    let text = unit.text(call).to_ascii_lowercase();
+    let remembers = REMEMBERS.iter().any(|word| text.contains(word));
+    about_item && !remembers && changed(unit, body, call).is_disjoint(&needed)
+}
+
+fn parts(unit: &Unit, each: Id) -> Option<(Id, Id, Id)> {
+    let field = |name| unit.syntax.child(each, name);
+    Some((field("left")?, field("right")?, field("body")?))
+}
+
+/// Returns the identifiers in a node, keys and attributes left out.
+fn names(unit: &Unit, id: Id) -> impl Iterator<Item = &str> {
+    let all = std::iter::once(id).chain(unit.syntax.below(id));
+    all.filter(|&id| {
+        let node = &unit.syntax[id];
+        matches!(node.kind, "identifier" | "shorthand_property_identifier" | "this")
+            && node.field != "attribute"
+            && !(node.field == "name" && unit.kind(node.parent) == "keyword_argument")
+    })
+    .map(|id| unit.text(id))
+}
+
+/// Returns the names whose values the call depends on, in this round of the loop.
+fn needed(unit: &Unit, body: Id, call: Id) -> BTreeSet<&str> {
+    let mut needed: BTreeSet<&str> = names(unit, call).collect();
+    let conditions = unit.syntax.around(call).take_while(|&around| around != body);
+    for around in conditions.filter(|&around| unit.kind(around) == "if_statement") {
+        needed.extend(unit.syntax.child(around, "condition").into_iter().flat_map(|id| names(unit, id)));
+    }
+    loop {
+        let before = needed.len();
+        for (left, right) in bound(unit, body) {
+            if left < call && names(unit, left).any(|name| needed.contains(name)) {
+                needed.extend(names(unit, right));
+            }
+        }
+        if needed.len() == before {
+            return needed;
+        }
+    }
+}
+
+fn bound(unit: &Unit, body: Id) -> impl Iterator<Item = (Id, Id)> {
+    unit.syntax.below(body).filter_map(|id| {
+        let pair = |left, right| unit.syntax.child(id, left).zip(unit.syntax.child(id, right));
+        match unit.kind(id) {
+            "assignment" | "assignment_expression" => pair("left", "right"),
+            "variable_declarator" => pair("name", "value"),
+            _ => None,
+        }
+    })
+}
+
+/// Returns the names that one round leaves changed for the next: grown, counted, written after they were read.
+fn changed(unit: &Unit, body: Id, call: Id) -> BTreeSet<&str> {
+    let mut changed = BTreeSet::new();
+    let root = |id: Id| names(unit, id).next();
+    for id in unit.syntax.below(body) {
+        match unit.kind(id) {
+            "augmented_assignment" | "augmented_assignment_expression" => {
+                changed.extend(unit.syntax.child(id, "left").and_then(root));
+            }
+            "update_expression" => changed.extend(root(id)),
+            "call" | "call_expression" => {
+                let object = unit.callee(id).and_then(|callee| unit.syntax.child(callee, "object"));
+                let verbs = [
+                    "append", "push", "extend", "add", "update", "set", "insert", "unshift", "delete", "pop",
+                    "remove",
+                ];
+                if verbs.contains(&unit.callee_name(id)) {
+                    changed.extend(object.and_then(root));
+                }
+            }
+            _ => {}
+        }
+    }
+    for (left, right) in bound(unit, body) {
+        let member = matches!(
+            unit.kind(left),
+            "attribute" | "member_expression" | "subscript" | "subscript_expression"
+        );
+        let declared = unit.kind(unit.syntax[left].parent) == "variable_declarator";
+        let itself = root(left).is_some_and(|name| names(unit, right).any(|read| read == name));
+        // A name that is set before the call in every round carries nothing over.
+        if member || (!declared && (left > call || unit.syntax.holds(right, call) || itself)) {
+            changed.extend(root(left));
+        }
+    }
+    changed
+}

@@ -1,0 +1,116 @@
+//! A service that starts as soon as another one's process runs, not when it answers.
+
+use std::collections::BTreeMap;
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+    systems::{Compose, Word, compose::Service, image_parts},
+};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "depends-on-without-healthcheck",
+    summary: "a service of a compose file that starts before what it needs can answer",
+    group: Group::CrossSystem,
+    anti_pattern: Some(AntiPattern::NoTimeout),
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/depends-on-without-healthcheck.md"),
+    check,
+};
+
+/// Images that need seconds before they answer, and have no health check of their own.
+const SLOW: &[&str] = &[
+    "postgres",
+    "postgis",
+    "pgvector",
+    "timescaledb",
+    "mysql",
+    "mariadb",
+    "mongo",
+    "redis",
+    "valkey",
+    "rabbitmq",
+    "kafka",
+    "elasticsearch",
+    "opensearch",
+    "cassandra",
+    "neo4j",
+    "clickhouse-server",
+    "nats",
+    "temporal",
+];
+
+/// Who waits, where it says for whom, and until what.
+type Waiter<'a> = (&'a Service, &'a Word, Option<&'a Word>);
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for compose in &repository.systems.composes {
+        let mut waiting: BTreeMap<&str, Vec<Waiter<'_>>> = BTreeMap::new();
+        for service in compose.services.iter().filter(|service| !service.partial) {
+            for (name, condition) in &service.depends {
+                waiting.entry(name).or_default().push((service, name, condition.as_ref()));
+            }
+        }
+        for (name, waiters) in waiting {
+            let Some(needed) = compose.service(name) else { continue };
+            if !needed.healthcheck && !needed.partial && !compose.partial {
+                judge(repository, compose, needed, &waiters, report);
+            }
+        }
+    }
+}
+
+fn judge(
+    repository: &Repository,
+    compose: &Compose,
+    needed: &Service,
+    waiters: &[Waiter<'_>],
+    report: &mut Report<'_>,
+) {
+    let slow = needed.image.as_ref().is_some_and(|image| {
+        let name = image_parts(image).0.rsplit('/').next().unwrap_or_default();
+        SLOW.contains(&name)
+    });
+    let built = needed.build.as_ref().and_then(|(folder, file)| {
+        let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
+        repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)
+    });
+    let bare = slow || built.is_some_and(|recipe| !recipe.healthcheck);
+    let healthy =
+        waiters.iter().find(|(_, _, condition)| condition.is_some_and(|word| &**word == "service_healthy"));
+    if let Some((service, name, _)) = healthy.filter(|_| bare) {
+        let message = format!(
+            "`{}` waits until `{}` is healthy, but nothing checks the health of `{}`: compose refuses to start it",
+            &*service.name, &**name, &*needed.name
+        );
+        let hint = format!("give `{}` a `healthcheck`", &*needed.name);
+        let draft = report.add(compose.file, name.span, message).severity(Severity::High).hint(hint);
+        draft.also(compose.file, needed.name.span, "this has no `healthcheck`").done();
+        return;
+    }
+    // What is started again when it fails finds the database up in the end.
+    let wait = |service: &Service| {
+        service.restarts || service.command.contains("wait") || service.command.contains("dockerize")
+    };
+    let started = |condition: Option<&Word>| condition.is_none_or(|word| &**word == "service_started");
+    let mut early = waiters.iter().filter(|(service, _, condition)| started(*condition) && !wait(service));
+    let Some((service, name, _)) = early.next().filter(|_| slow) else { return };
+    let message = format!(
+        "`{}` starts as soon as `{}` has a process, not when it answers: there is no health check to wait for",
+        &*service.name, &**name
+    );
+    let hint =
+        format!("give `{name}` a `healthcheck`, and wait with `condition: service_healthy`", name = &**name);
+    let mut draft = report.add(compose.file, name.span, message).hint(hint);
+    draft = draft.also(compose.file, needed.name.span, "this has no `healthcheck`");
+    for (service, name, _) in early {
+        draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
+    }
+    draft.done();
+}

@@ -1,0 +1,205 @@
+//! What runs beside the code: services of compose files, workloads of Kubernetes, images that are built.
+//!
+//! Read leniently: templates (`{{ }}`) and files that extend others are not judged, since half of them is elsewhere.
+
+pub mod compose;
+pub mod docker;
+pub mod kubernetes;
+
+use kapell_spec::{
+    finding::{Source, Span},
+    yaml::{self, Node, Tree},
+};
+
+use crate::files::{File, Files};
+pub use compose::Compose;
+pub use docker::Dockerfile;
+pub use kubernetes::Manifest;
+
+/// The systems of a repository.
+#[derive(Debug, Default)]
+pub struct Systems {
+    /// Compose files, by path.
+    pub composes: Vec<Compose>,
+    /// Kubernetes objects, by path and place.
+    pub manifests: Vec<Manifest>,
+    /// Recipes of images, by path.
+    pub dockerfiles: Vec<Dockerfile>,
+}
+
+/// Folders of what is only shown or tried.
+const ASIDE: &[&str] = &[
+    "test",
+    "tests",
+    "testdata",
+    "__tests__",
+    "e2e",
+    "fixtures",
+    "examples",
+    "example",
+    "docs",
+    "doc",
+    "demo",
+    "samples",
+    "templates",
+    "charts",
+];
+
+/// Folders and words of names where Kubernetes objects are kept.
+const CLUSTER: &[&str] = &[
+    "k8s",
+    "kubernetes",
+    "kube",
+    "deploy",
+    "manifest",
+    "kustom",
+    "overlay",
+    "infra",
+    "cluster",
+    "argocd",
+    "service",
+];
+
+/// Tells whether a path is that of a compose file.
+#[must_use]
+pub fn is_compose(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
+    stem.is_some_and(|stem| {
+        let stem = stem.strip_prefix("docker-").unwrap_or(stem);
+        stem == "compose" || stem.starts_with("compose.") || stem.starts_with("compose-")
+    })
+}
+
+/// Tells whether a path is that of a recipe of an image.
+#[must_use]
+pub fn is_dockerfile(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    ["Dockerfile", "Containerfile"].iter().any(|known| {
+        name == *known
+            || name.strip_prefix(known).is_some_and(|rest| rest.starts_with('.'))
+            || name.ends_with(&format!(".{known}"))
+    })
+}
+
+/// Tells whether a path may be that of a Kubernetes object; its text decides.
+#[must_use]
+pub fn may_be_manifest(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    (lower.ends_with(".yml") || lower.ends_with(".yaml"))
+        && !lower.starts_with(".github/")
+        && CLUSTER.iter().any(|word| lower.contains(word))
+}
+
+/// Tells whether a file is read as one of a system.
+#[must_use]
+pub fn wanted(path: &str) -> bool {
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    !folders.split('/').any(|folder| ASIDE.contains(&folder))
+        && (is_compose(path) || is_dockerfile(path) || may_be_manifest(path))
+}
+
+impl Systems {
+    /// Reads the files of systems.
+    #[must_use]
+    pub fn read(files: &Files) -> Self {
+        let mut systems = Self::default();
+        for (id, file) in files.iter().filter(|(_, file)| wanted(&file.path)) {
+            if is_compose(&file.path) {
+                systems.composes.extend(compose::read(id, file));
+            } else if is_dockerfile(&file.path) {
+                systems.dockerfiles.push(docker::read(id, file));
+            } else if file.text.contains("apiVersion:") {
+                systems.manifests.extend(kubernetes::read(id, file));
+            }
+        }
+        systems
+    }
+}
+
+/// A document of a file, and where it starts there.
+pub(crate) struct Document {
+    tree: Tree,
+    base: u32,
+}
+
+impl Document {
+    /// Splits a file into its documents, and reads those that are whole and no templates.
+    fn all(file: &File) -> Vec<Self> {
+        let mut starts = vec![0];
+        let lines = file.text.split_inclusive('\n').scan(0, |at, line| {
+            *at += line.len();
+            Some((*at, line))
+        });
+        starts.extend(
+            lines
+                .filter(|(_, line)| line.trim_end() == "---" || line.starts_with("--- "))
+                .map(|(end, _)| end),
+        );
+        let ends = starts[1..].iter().copied().chain([file.text.len()]);
+        // More than any file of manifests has.
+        let parts = starts.iter().copied().zip(ends).take(500);
+        let read = |(start, end): (usize, usize)| {
+            let text = file.text[start..end].trim_end_matches("---\n").trim_end_matches("---");
+            if text.contains("{{") {
+                return None;
+            }
+            let (tree, findings) = yaml::read(&Source::new(&file.path, text));
+            let tree = tree.filter(|tree| {
+                tree.complete && !findings.iter().any(kapell_spec::finding::Finding::is_error)
+            })?;
+            Some(Self { tree, base: start as u32 })
+        };
+        parts.filter_map(read).collect()
+    }
+
+    fn root(&self) -> &Node {
+        &self.tree.root
+    }
+
+    fn span(&self, node: &Node) -> Span {
+        let span = node.place();
+        Span { start: span.start + self.base, end: span.end + self.base }
+    }
+
+    fn word(&self, node: &Node) -> Option<Word> {
+        Some(Word { text: node.text()?.into(), span: self.span(node) })
+    }
+
+    fn words(&self, node: Option<&Node>) -> Vec<Word> {
+        node.and_then(Node::items).unwrap_or_default().iter().filter_map(|item| self.word(item)).collect()
+    }
+}
+
+/// A text and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// The text.
+    pub text: Box<str>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl std::ops::Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Splits the name of an image into its repository and its tag; a digest counts as no tag.
+#[must_use]
+pub fn image_parts(image: &str) -> (&str, Option<&str>) {
+    let image = image.split('@').next().unwrap_or(image);
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (image, None),
+    }
+}

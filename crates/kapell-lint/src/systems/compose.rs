@@ -1,0 +1,161 @@
+//! Compose files.
+//!
+//! Source: <https://docs.docker.com/reference/compose-file/>, as of 2026-08.
+
+use kapell_spec::{finding::Span, yaml::Node};
+
+use super::{Document, Word};
+use crate::files::{File, FileId};
+
+/// A compose file.
+#[derive(Debug)]
+pub struct Compose {
+    /// Its file.
+    pub file: FileId,
+    /// Its path.
+    pub path: Box<str>,
+    /// Its services.
+    pub services: Vec<Service>,
+    /// The secrets that it declares.
+    pub secrets: Vec<Word>,
+    /// Whether it includes other files, or is itself laid over another one.
+    pub partial: bool,
+}
+
+/// A service.
+#[derive(Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: Word,
+    /// The image that it runs.
+    pub image: Option<Word>,
+    /// The folder that its image is built from, and the recipe in it.
+    pub build: Option<(String, String)>,
+    /// What it starts after, and on which condition.
+    pub depends: Vec<(Word, Option<Word>)>,
+    /// Whether it has a health check of its own.
+    pub healthcheck: bool,
+    /// Whether it is started again when it ends.
+    pub restarts: bool,
+    /// Its published ports: the port inside, and where it is written.
+    pub ports: Vec<(u16, Span)>,
+    /// The secrets that it takes.
+    pub secrets: Vec<Word>,
+    /// Its variables.
+    pub env: Vec<Word>,
+    /// Its command and entry point, as text.
+    pub command: String,
+    /// Whether parts of it stand elsewhere.
+    pub partial: bool,
+}
+
+impl Compose {
+    /// Finds a service.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services.iter().find(|service| &*service.name == name)
+    }
+}
+
+pub(super) fn read(id: FileId, file: &File) -> Option<Compose> {
+    let document = Document::all(file).into_iter().next()?;
+    let root = document.root();
+    let services = root.get("services")?.entries()?;
+    let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let overlay =
+        ["override", "dev", "prod", "ci", "local", "test"].iter().any(|word| file.name().contains(word));
+    Some(Compose {
+        file: id,
+        path: (&*file.path).into(),
+        services: services
+            .iter()
+            .filter_map(|entry| service(&document, folder, document.word(&entry.key)?, &entry.value))
+            .collect(),
+        secrets: keys(&document, root.get("secrets")),
+        partial: root.get("include").is_some() || root.get("<<").is_some() || overlay,
+    })
+}
+
+fn keys(document: &Document, node: Option<&Node>) -> Vec<Word> {
+    let entries = node.and_then(Node::entries).unwrap_or_default();
+    entries.iter().filter_map(|entry| document.word(&entry.key)).collect()
+}
+
+fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option<Service> {
+    let text = |key| node.get(key).and_then(|value| document.word(value));
+    let disabled = |check: &Node| {
+        let off = |node: &Node| node.text() == Some("true");
+        check.get("disable").is_some_and(off)
+            || check
+                .get("test")
+                .and_then(Node::items)
+                .is_some_and(|test| test.first().and_then(Node::text) == Some("NONE"))
+    };
+    Some(Service {
+        name,
+        image: text("image"),
+        build: node.get("build").map(|build| recipe(folder, build)),
+        depends: depends(document, node.get("depends_on")),
+        healthcheck: node.get("healthcheck").is_some_and(|check| !disabled(check)),
+        restarts: node.get("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
+        ports: ports(document, node.get("ports")),
+        secrets: secrets(document, node.get("secrets")),
+        env: env(document, node.get("environment")),
+        command: ["command", "entrypoint"]
+            .iter()
+            .filter_map(|key| node.get(key))
+            .map(flat)
+            .collect::<Vec<_>>()
+            .join(" "),
+        partial: ["extends", "<<"].iter().any(|key| node.get(key).is_some()),
+    })
+    .filter(|_| node.entries().is_some())
+}
+
+fn flat(node: &Node) -> String {
+    let items = node.items().unwrap_or_default().iter().filter_map(Node::text).collect::<Vec<_>>().join(" ");
+    node.text().map_or(items, str::to_owned)
+}
+
+fn recipe(folder: &str, build: &Node) -> (String, String) {
+    let context = build.text().or_else(|| build.get("context")?.text()).unwrap_or(".");
+    let file = build.get("dockerfile").and_then(Node::text).unwrap_or("Dockerfile");
+    let context = context.trim_start_matches("./").trim_end_matches('/');
+    let parts = [folder, context].into_iter().filter(|part| !part.is_empty() && *part != ".");
+    (parts.collect::<Vec<_>>().join("/"), file.trim_start_matches("./").to_owned())
+}
+
+fn depends(document: &Document, node: Option<&Node>) -> Vec<(Word, Option<Word>)> {
+    let Some(node) = node else { return Vec::new() };
+    let listed = document.words(Some(node)).into_iter().map(|name| (name, None));
+    let mapped = node.entries().unwrap_or_default().iter().filter_map(|entry| {
+        let optional = entry.value.get("required").and_then(Node::text) == Some("false");
+        let name = document.word(&entry.key).filter(|_| !optional)?;
+        Some((name, entry.value.get("condition").and_then(|condition| document.word(condition))))
+    });
+    listed.chain(mapped).collect()
+}
+
+fn ports(document: &Document, node: Option<&Node>) -> Vec<(u16, Span)> {
+    let items = node.and_then(Node::items).unwrap_or_default();
+    let port = |item: &Node| {
+        let text = item.get("target").and_then(Node::text).or_else(|| item.text())?;
+        let inside = text.rsplit(':').next()?.split('/').next()?;
+        Some((inside.parse().ok()?, document.span(item)))
+    };
+    items.iter().filter_map(port).collect()
+}
+
+fn secrets(document: &Document, node: Option<&Node>) -> Vec<Word> {
+    let items = node.and_then(Node::items).unwrap_or_default();
+    items.iter().filter_map(|item| document.word(item.get("source").unwrap_or(item))).collect()
+}
+
+fn env(document: &Document, node: Option<&Node>) -> Vec<Word> {
+    let Some(node) = node else { return Vec::new() };
+    let mapped = node.entries().unwrap_or_default().iter().filter_map(|entry| {
+        let text = format!("{}={}", entry.key.text()?, entry.value.text().unwrap_or_default());
+        Some(Word { text: text.into(), span: document.span(&entry.value) })
+    });
+    document.words(Some(node)).into_iter().chain(mapped).collect()
+}

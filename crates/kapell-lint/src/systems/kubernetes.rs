@@ -1,0 +1,148 @@
+//! Kubernetes objects.
+//!
+//! Source: <https://kubernetes.io/docs/reference/kubernetes-api/>, as of 1.34.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::{finding::Span, yaml::Node};
+
+use super::{Document, Word};
+use crate::files::{File, FileId};
+
+/// An object.
+#[derive(Debug)]
+pub struct Manifest {
+    /// Its file.
+    pub file: FileId,
+    /// Its path.
+    pub path: Box<str>,
+    /// Its kind, such as `Deployment`.
+    pub kind: Word,
+    /// Its name.
+    pub name: Word,
+    /// Its namespace; empty for the one that is given from outside.
+    pub namespace: Box<str>,
+    /// What the rules need of it.
+    pub what: What,
+}
+
+/// What the rules need of an object.
+#[derive(Debug)]
+pub enum What {
+    /// It starts pods.
+    Workload(Workload),
+    /// It sends what comes to its ports to pods.
+    Service {
+        /// The labels of those pods.
+        selector: BTreeMap<Box<str>, Box<str>>,
+        /// The ports of the pods: a number or a name.
+        targets: Vec<Word>,
+    },
+    /// It keeps secrets under these keys.
+    Secret(Vec<Box<str>>),
+    /// Something else.
+    Other,
+}
+
+/// What starts pods.
+#[derive(Debug, Default)]
+pub struct Workload {
+    /// The labels of its pods.
+    pub labels: BTreeMap<Box<str>, Box<str>>,
+    /// The images that they run.
+    pub images: Vec<Word>,
+    /// The ports that they declare, and their names.
+    pub ports: Vec<(u16, Option<Box<str>>)>,
+    /// The ports that their probes ask.
+    pub probes: Vec<Word>,
+    /// The secrets that they take: name, key, place.
+    pub secrets: Vec<(Box<str>, Box<str>, Span)>,
+}
+
+pub(super) fn read(id: FileId, file: &File) -> Vec<Manifest> {
+    Document::all(file).iter().filter_map(|document| object(id, file, document)).collect()
+}
+
+fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
+    let root = document.root();
+    let metadata = root.get("metadata")?;
+    root.get("apiVersion")?;
+    let kind = document.word(root.get("kind")?)?;
+    let spec = root.get("spec");
+    let what = match &*kind.text {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" => {
+            workload(document, spec?.get("template")?)
+        }
+        "CronJob" => workload(document, spec?.get("jobTemplate")?.get("spec")?.get("template")?),
+        "Pod" => workload(document, root),
+        "Service" => What::Service {
+            selector: labels(spec?.get("selector")),
+            targets: targets(document, spec?.get("ports")),
+        },
+        "Secret" => {
+            let of = |key| root.get(key).and_then(Node::entries).unwrap_or_default().iter();
+            What::Secret(
+                of("data")
+                    .chain(of("stringData"))
+                    .filter_map(|entry| Some(entry.key.text()?.into()))
+                    .collect(),
+            )
+        }
+        _ => What::Other,
+    };
+    Some(Manifest {
+        file: id,
+        path: (&*file.path).into(),
+        kind,
+        name: document.word(metadata.get("name")?)?,
+        namespace: metadata.get("namespace").and_then(Node::text).unwrap_or_default().into(),
+        what,
+    })
+}
+
+fn labels(node: Option<&Node>) -> BTreeMap<Box<str>, Box<str>> {
+    let entries = node.and_then(Node::entries).unwrap_or_default();
+    entries.iter().filter_map(|entry| Some((entry.key.text()?.into(), entry.value.text()?.into()))).collect()
+}
+
+/// A port without `targetPort` is its own target.
+fn targets(document: &Document, node: Option<&Node>) -> Vec<Word> {
+    let items = node.and_then(Node::items).unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| document.word(item.get("targetPort").or_else(|| item.get("port"))?))
+        .collect()
+}
+
+fn workload(document: &Document, template: &Node) -> What {
+    let mut found = Workload {
+        labels: labels(template.get("metadata").and_then(|metadata| metadata.get("labels"))),
+        ..Workload::default()
+    };
+    let containers = template.get("spec").and_then(|spec| spec.get("containers")).and_then(Node::items);
+    for container in containers.unwrap_or_default() {
+        found.images.extend(container.get("image").and_then(|image| document.word(image)));
+        for port in container.get("ports").and_then(Node::items).unwrap_or_default() {
+            let number = port.get("containerPort").and_then(Node::text).and_then(|text| text.parse().ok());
+            let name = port.get("name").and_then(Node::text).map(Into::into);
+            found.ports.extend(number.map(|number| (number, name)));
+        }
+        for probe in
+            ["livenessProbe", "readinessProbe", "startupProbe"].iter().filter_map(|key| container.get(key))
+        {
+            let port = ["httpGet", "tcpSocket"].iter().find_map(|way| probe.get(way)?.get("port"));
+            found.probes.extend(port.and_then(|port| document.word(port)));
+        }
+        for variable in container.get("env").and_then(Node::items).unwrap_or_default() {
+            let Some(given) = variable.get("valueFrom").and_then(|from| from.get("secretKeyRef")) else {
+                continue;
+            };
+            let optional = given.get("optional").and_then(Node::text) == Some("true");
+            let pair = given.get("name").and_then(Node::text).zip(given.get("key").and_then(Node::text));
+            found.secrets.extend(
+                pair.filter(|_| !optional).map(|(name, key)| (name.into(), key.into(), document.span(given))),
+            );
+        }
+    }
+    What::Workload(found)
+}
