@@ -52,6 +52,10 @@ pub enum Command {
     Run(RunArgs),
     /// Shows what a workflow file would do: graph, waves, critical path, forecast.
     Plan(PlanArgs),
+    /// Finds faults in how agents and workflows are orchestrated, and repairs them on a branch.
+    Improve(ImproveArgs),
+    /// Shows the agents, commands, workflows and hooks of a repository, and who names whom.
+    Map(MapArgs),
     /// Lists runs, or shows where one stands.
     Status(OneRun),
     /// Follows a run that another process executes.
@@ -204,6 +208,146 @@ pub struct PlanArgs {
 /// How a plan is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// A Mermaid flowchart.
+    Mermaid,
+    /// A Graphviz graph.
+    Dot,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `improve`.
+#[derive(Debug, Args)]
+pub struct ImproveArgs {
+    /// The repository, or a directory of it.
+    pub path: Option<PathBuf>,
+    /// Which systems to look at.
+    #[arg(long, value_enum, default_value_t = AuditScope::All)]
+    pub scope: AuditScope,
+    /// How far to look: certain references only, likely ones too, or code, deployments and clones as well.
+    #[arg(long, value_enum, default_value_t = AuditDepth::Standard)]
+    pub depth: AuditDepth,
+    /// What to look for.
+    #[arg(long, value_enum, default_value_t = AuditFocus::All)]
+    pub focus: AuditFocus,
+    /// What to give: an analysis with snippets, repairs too, or a ranked list.
+    #[arg(long, value_enum, default_value_t = AuditOutput::Full)]
+    pub output: AuditOutput,
+    /// Writes the safe fixes to a branch `kapell/improve-...`. On a terminal that is what happens anyway.
+    #[arg(long, conflicts_with_all = ["dry_run", "validate_only"])]
+    pub implement: bool,
+    /// Shows the patch and writes nothing.
+    #[arg(long, conflicts_with = "validate_only")]
+    pub dry_run: bool,
+    /// Judges, and proposes nothing.
+    #[arg(long)]
+    pub validate_only: bool,
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
+    pub format: AuditFormat,
+    /// Looks with this rule only; may be given several times.
+    #[arg(long, value_name = "RULE")]
+    pub rule: Vec<String>,
+    /// Keeps the findings of this file quiet.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Writes all findings to this file, as known.
+    #[arg(long, value_name = "FILE")]
+    pub write_baseline: Option<PathBuf>,
+    /// Explains a rule: why, before, after, when not.
+    #[arg(long, value_name = "RULE")]
+    pub explain: Option<String>,
+    /// Lists all rules.
+    #[arg(long)]
+    pub list_rules: bool,
+}
+
+/// Which systems are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditScope {
+    /// Commands, agents, skills, hooks and settings of agent clients.
+    ClaudeCode,
+    /// Code and deployments.
+    Production,
+    /// Workflows and actions.
+    Github,
+    /// All of them.
+    All,
+}
+
+/// How far is looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditDepth {
+    /// References that can mean nothing else.
+    Quick,
+    /// Likely references too.
+    Standard,
+    /// Code, cross-system joins and clones too.
+    Deep,
+}
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditFocus {
+    /// How long it takes and what it costs.
+    Performance,
+    /// What happens when something fails.
+    Resilience,
+    /// Who is in whose way.
+    Conflicts,
+    /// What is kept, where, and for whom.
+    State,
+    /// All of it.
+    All,
+}
+
+/// What an audit gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditOutput {
+    /// Every finding in its file.
+    Report,
+    /// The worst findings, and repairs.
+    Full,
+    /// A ranked list of what to do.
+    Recommendations,
+}
+
+/// How an audit is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// SARIF 2.1.0, with fixes.
+    Sarif,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// A page.
+    Markdown,
+}
+
+/// Arguments of `map`.
+#[derive(Debug, Args)]
+pub struct MapArgs {
+    /// The repository, or a directory of it.
+    pub path: Option<PathBuf>,
+    /// Which systems to look at.
+    #[arg(long, value_enum, default_value_t = AuditScope::All)]
+    pub scope: AuditScope,
+    /// How far to look.
+    #[arg(long, value_enum, default_value_t = AuditDepth::Standard)]
+    pub depth: AuditDepth,
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = MapFormat::Text)]
+    pub format: MapFormat,
+}
+
+/// How an inventory is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MapFormat {
     /// For people.
     Text,
     /// A Mermaid flowchart.

@@ -141,6 +141,12 @@ table! {
         "There is no list of installed files, so nothing can be taken back. With `--scope project` the repository's own settings are meant, else those of the user.";
     "K0927", "Nobody agreed",
         "The command changes files of another program, and asks before it does. Without a terminal, agree with `--yes`.";
+    "K0930", "Baseline that cannot be read",
+        "The file given with `--baseline` is not one that `kapell improve --write-baseline FILE` writes.";
+    "K0931", "Unknown rule",
+        "`kapell improve` has no rule of this name. `kapell improve --list-rules` lists all.";
+    "K0932", "Fix of a file that is not committed",
+        "Fixes are written as a commit on a branch, on top of the last commit. A file that differs from it cannot be fixed there without taking your changes along. Commit or undo them, or apply the patch of `--dry-run` yourself.";
     "K0999", "Bug of kapell",
         "kapell did something that it should never do. What was recorded is safe; runs can be resumed. Please report it.";
 }

@@ -10,6 +10,7 @@ mod fork;
 mod gc;
 mod hook;
 mod install;
+mod improve;
 mod landing;
 mod look;
 mod mcp;
@@ -79,6 +80,8 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Cancel(args) => control::cancel(&context, args),
         Command::Merge(args) => landing::merge(&context, args),
         Command::Plan(args) => plan::plan(&context, args),
+        Command::Improve(args) => improve::improve(&context, args),
+        Command::Map(args) => improve::map(&context, args),
         Command::Diff(args) => diff::diff(&context, args),
         Command::Verify(args) => verify::verify(&context, args),
         Command::Replay(args) => past::replay(&context, args),

@@ -5,7 +5,7 @@ use kapell_engine::open::load;
 use kapell_store::Store;
 use kapell_view::text::short;
 
-use super::{Context, control, start};
+use super::{Context, control, improve, start};
 use crate::{args::OneRun, exit::Exit, fault::Fault, runs, site::Site, wiring::machine};
 
 /// Takes back the last merge of a run; or, without a run, what `init` wrote if that came last.
@@ -15,6 +15,9 @@ use crate::{args::OneRun, exit::Exit, fault::Fault, runs, site::Site, wiring::ma
 /// Fails with exit code 4 and what can be done instead, if there is nothing that can be taken back.
 pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let site = context.site()?;
+    if args.run.is_none() && improve::was_written_after(&site, last_decision(&site)?) {
+        return improve::undo(context, &site);
+    }
     if args.run.is_none() && start::was_written_after(&site, last_decision(&site)?) {
         return start::unwrite(context, &site);
     }

@@ -1,0 +1,285 @@
+//! `improve` and `map`: how a repository orchestrates its agents and workflows, and what to mend.
+
+mod proposal;
+
+use std::{env, fs, io::IsTerminal as _, path::Path};
+
+use kapell_lint::{
+    audit::audit_with,
+    discover::discover,
+    fix::{Patch, patch},
+    inventory::inventory,
+    repository::{Depth, Repository},
+    rule::{Focus, Rule},
+    rules::{self, RULES},
+    suppress::{self, Baseline},
+    wanted::{self, is_wanted},
+};
+use kapell_spec::{
+    finding::{self, Label, Source, Span},
+    suggest,
+};
+use kapell_view::{
+    audit::{AUDIT_VIEW_VERSION, AuditView, Finding, Place, Related, RuleText, Severity},
+    text::plural,
+};
+pub use proposal::{undo, was_written_after};
+
+use super::Context;
+use crate::{
+    args::{AuditDepth, AuditFocus, AuditFormat, AuditOutput, AuditScope, ImproveArgs, MapArgs, MapFormat},
+    exit::Exit,
+    fault::Fault,
+    output::{paint, screen},
+};
+
+/// The version of kapell that SARIF names.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Audits a repository and proposes repairs.
+///
+/// # Errors
+///
+/// Fails if the directory or the baseline cannot be read, or the proposal cannot be written.
+pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
+    if args.list_rules {
+        context.out.data(&list());
+        return Ok(Exit::Done);
+    }
+    if let Some(name) = &args.explain {
+        context.out.data(find(name)?.page);
+        return Ok(Exit::Done);
+    }
+    let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
+    let (repository, unread) = read(&root, args.depth, args.scope)?;
+    let view = judge(&repository, unread, args)?;
+    let proposes = args.output == AuditOutput::Full && !args.validate_only;
+    let patched = if proposes { patch(&repository, &view.findings) } else { Patch::default() };
+    let format = if context.out.json { AuditFormat::Json } else { args.format };
+    show(context, args, format, &repository, &view);
+    if !patched.changes.is_empty() {
+        propose(context, args, format, &root, &view, &patched)?;
+    }
+    Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
+}
+
+/// Shows what there is: assets and references.
+///
+/// # Errors
+///
+/// Fails if the directory cannot be read.
+pub fn map(context: &Context, args: &MapArgs) -> Result<Exit, Fault> {
+    let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
+    let (repository, _) = read(&root, args.depth, args.scope)?;
+    let inventory = inventory(&repository);
+    match (args.format, context.out.json) {
+        (MapFormat::Json, _) | (MapFormat::Text, true) => context.out.value(&inventory),
+        (MapFormat::Text, false) => context.out.data(&paint(&inventory.lines(screen().0))),
+        (MapFormat::Mermaid, _) => context.out.data(&inventory.mermaid()),
+        (MapFormat::Dot, _) => context.out.data(&inventory.dot()),
+    }
+    Ok(Exit::Done)
+}
+
+/// Reads the files that count.
+fn read(root: &Path, depth: AuditDepth, scope: AuditScope) -> Result<(Repository, Vec<Related>), Fault> {
+    let (scope, depth) = (scope.into(), depth.into());
+    let found =
+        discover(root, &|path| is_wanted(path, scope, depth)).map_err(|error| Fault::io(root, &error))?;
+    let unread = found
+        .unread
+        .into_iter()
+        .map(|unread| Related { place: start_of(unread.path), text: unread.why })
+        .collect();
+    Ok((Repository::new(found.files, depth), unread))
+}
+
+/// Returns the first byte of a file.
+fn start_of(path: String) -> Place {
+    Place { path, line: 1, column: 1, end_line: 1, end_column: 1, start: 0, end: 0 }
+}
+
+/// Runs the chosen rules and leaves out what people keep quiet.
+fn judge(repository: &Repository, unread: Vec<Related>, args: &ImproveArgs) -> Result<AuditView, Fault> {
+    for name in &args.rule {
+        find(name)?;
+    }
+    let focus: Option<Focus> = args.focus.into();
+    let chosen = |rule: &Rule| {
+        focus.is_none_or(|focus| rule.focus == focus)
+            && (args.rule.is_empty() || args.rule.iter().any(|name| name == rule.name))
+    };
+    let mut findings = audit_with(repository, &chosen);
+    let mut suppressed = suppress::by_comments(&repository.files, &mut findings);
+    if let Some(path) = &args.write_baseline {
+        let text = serde_json::to_string_pretty(&Baseline::of(&findings)).unwrap_or_default();
+        fs::write(path, text + "\n").map_err(|error| Fault::io(path, &error))?;
+    }
+    if let Some(path) = &args.baseline {
+        let text = fs::read(path).map_err(|error| Fault::io(path, &error))?;
+        let baseline: Baseline = serde_json::from_slice(&text).map_err(|error| {
+            Fault::new("K0930", Exit::Usage, "the baseline cannot be read")
+                .at(path.display())
+                .because(error)
+                .hint("write a new one with `kapell improve --write-baseline FILE`")
+        })?;
+        suppressed += baseline.apply(&mut findings);
+    }
+    let inventory = inventory(repository);
+    Ok(AuditView { version: AUDIT_VIEW_VERSION, inventory, findings, suppressed, unread })
+}
+
+/// Finds a rule by its name.
+fn find(name: &str) -> Result<&'static Rule, Fault> {
+    rules::find(name).ok_or_else(|| {
+        let fault = Fault::new("K0931", Exit::Usage, format!("there is no rule `{name}`"));
+        match suggest::nearest(name, RULES.iter().map(|rule| rule.name)) {
+            Some(near) => fault.hint(format!("did you mean `{near}`?")),
+            None => fault.hint("`kapell improve --list-rules` lists all"),
+        }
+    })
+}
+
+/// Lists the rules, by family.
+fn list() -> String {
+    let width = RULES.iter().map(|rule| rule.name.len()).max().unwrap_or(0);
+    RULES.iter().map(|rule| format!("{:width$}  {}\n", rule.name, rule.summary)).collect()
+}
+
+fn show(
+    context: &Context,
+    args: &ImproveArgs,
+    format: AuditFormat,
+    repository: &Repository,
+    view: &AuditView,
+) {
+    let (columns, _) = screen();
+    let out = context.out;
+    match format {
+        AuditFormat::Json => out.value(view),
+        AuditFormat::Sarif => {
+            let rules: Vec<RuleText<'_>> = RULES
+                .iter()
+                .map(|rule| RuleText { name: rule.name, summary: rule.summary, page: rule.page })
+                .collect();
+            out.value(&view.sarif(VERSION, &rules));
+        }
+        AuditFormat::Github => out.data(&view.annotations()),
+        AuditFormat::Markdown => out.data(&view.markdown("Orchestration audit")),
+        AuditFormat::Text => match args.output {
+            AuditOutput::Full => out.data(&paint(&view.lines(columns))),
+            AuditOutput::Recommendations => out.data(&paint(&view.recommendations(columns))),
+            AuditOutput::Report => {
+                out.data(&paint(&view.lines(columns)));
+                out.data(&snippets(repository, view));
+            }
+        },
+    }
+}
+
+/// Draws every finding in its file, as compilers do.
+fn snippets(repository: &Repository, view: &AuditView) -> String {
+    let colours = std::io::stdout().is_terminal();
+    let mut text = String::new();
+    for found in &view.findings {
+        let Some(id) = repository.files.find(&found.place.path) else { continue };
+        let file = &repository.files[id];
+        let source = Source { name: file.path.clone(), text: file.text.clone() };
+        text.push('\n');
+        text.push_str(&finding::render(&drawn(found), &source, colours));
+    }
+    text
+}
+
+/// Puts a finding into the form that is drawn. Places in other files become words.
+fn drawn(found: &Finding) -> finding::Finding {
+    let span = |place: &Place| Span { start: place.start, end: place.end };
+    let here = |related: &&Related| related.place.path == found.place.path;
+    let mut drawn = finding::Finding::warning(
+        rules::find(&found.rule).map_or("", |rule| rule.name),
+        span(&found.place),
+        &*found.message,
+    );
+    drawn.severity = match found.severity {
+        _ if !found.warns() => finding::Severity::Note,
+        Severity::Critical | Severity::High => finding::Severity::Error,
+        _ => finding::Severity::Warning,
+    };
+    drawn.labels = found
+        .related
+        .iter()
+        .filter(here)
+        .map(|related| Label { span: span(&related.place), text: related.text.clone() })
+        .collect();
+    let elsewhere = found
+        .related
+        .iter()
+        .filter(|related| !here(related))
+        .map(|related| format!("{}:{}: {}", related.place.path, related.place.line, related.text));
+    let fix = found.fix.as_ref().map(|fix| fix.title.clone());
+    let words: Vec<String> = fix.into_iter().chain(found.hint.clone()).chain(elsewhere).collect();
+    if !words.is_empty() {
+        drawn = drawn.hint(words.join("\n"));
+    }
+    drawn
+}
+
+/// Writes the safe fixes to a branch, or shows them.
+///
+/// Nothing is written unasked where nobody looks: `--implement`, or a terminal, says that somebody does.
+fn propose(
+    context: &Context,
+    args: &ImproveArgs,
+    format: AuditFormat,
+    root: &Path,
+    view: &AuditView,
+    patched: &Patch,
+) -> Result<(), Fault> {
+    let watched =
+        format == AuditFormat::Text && std::io::stdout().is_terminal() && env::var_os("CI").is_none();
+    if args.implement || watched && !args.dry_run {
+        return proposal::implement(context, root, view, patched);
+    }
+    if format == AuditFormat::Text {
+        if args.dry_run {
+            context.out.data(&format!("\n{}", proposal::unified(&patched.changes)));
+        }
+        let fixes = plural(patched.mended.len() as u64, "safe fix").replace("fixs", "fixes");
+        context.out.note(&format!("{fixes} not written"));
+        context.out.next("kapell improve --implement");
+    }
+    Ok(())
+}
+
+impl From<AuditDepth> for Depth {
+    fn from(depth: AuditDepth) -> Self {
+        match depth {
+            AuditDepth::Quick => Self::Quick,
+            AuditDepth::Standard => Self::Standard,
+            AuditDepth::Deep => Self::Deep,
+        }
+    }
+}
+
+impl From<AuditScope> for wanted::Scope {
+    fn from(scope: AuditScope) -> Self {
+        match scope {
+            AuditScope::ClaudeCode => Self::ClaudeCode,
+            AuditScope::Production => Self::Production,
+            AuditScope::Github => Self::Github,
+            AuditScope::All => Self::All,
+        }
+    }
+}
+
+impl From<AuditFocus> for Option<Focus> {
+    fn from(focus: AuditFocus) -> Self {
+        match focus {
+            AuditFocus::Performance => Some(Focus::Performance),
+            AuditFocus::Resilience => Some(Focus::Resilience),
+            AuditFocus::Conflicts => Some(Focus::Conflicts),
+            AuditFocus::State => Some(Focus::State),
+            AuditFocus::All => None,
+        }
+    }
+}
