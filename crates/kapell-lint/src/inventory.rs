@@ -95,7 +95,7 @@ pub fn inventory(repository: &Repository) -> Inventory {
 }
 
 /// What each model has to add.
-const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[crate::agents::collect];
+const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[crate::agents::collect, crate::systems::collect];
 
 #[cfg(test)]
 mod tests {

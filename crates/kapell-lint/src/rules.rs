@@ -5,7 +5,10 @@ pub mod await_in_loop;
 pub mod call_without_retry;
 pub mod call_without_timeout;
 pub mod depends_on_without_healthcheck;
+pub mod deploy_without_environment;
+pub mod deploy_without_rollback;
 pub mod hardcoded_agent_selection;
+pub mod image_not_deployed;
 pub mod port_mismatch;
 pub mod secret_given_nowhere;
 pub mod shared_state_across_tasks;
@@ -23,6 +26,9 @@ pub static RULES: &[&Rule] = &[
     &unbounded_fan_out::RULE,
     &depends_on_without_healthcheck::RULE,
     &port_mismatch::RULE,
+    &image_not_deployed::RULE,
+    &deploy_without_rollback::RULE,
+    &deploy_without_environment::RULE,
     &secret_given_nowhere::RULE,
 ];
 

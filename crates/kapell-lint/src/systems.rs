@@ -2,8 +2,10 @@
 //!
 //! Read leniently: templates (`{{ }}`) and files that extend others are not judged, since half of them is elsewhere.
 
+mod collect;
 pub mod compose;
 pub mod docker;
+pub mod images;
 pub mod kubernetes;
 
 use kapell_spec::{
@@ -12,6 +14,7 @@ use kapell_spec::{
 };
 
 use crate::files::{File, Files};
+pub use collect::collect;
 pub use compose::Compose;
 pub use docker::Dockerfile;
 pub use kubernetes::Manifest;

@@ -1,3 +1,4 @@
-//! Cases of all rules: texts in, places out.
+//! Cases of all rules: texts in, places out; and what is written from them.
 
 mod cases;
+mod deliver;

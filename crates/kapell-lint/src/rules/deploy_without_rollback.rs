@@ -1,0 +1,96 @@
+//! A deployment that leaves the broken version running when it fails.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    github::{Flow, facts::Done, tools::Kind},
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "deploy-without-rollback",
+    summary: "a deployment to a cluster or a machine with no way back in any workflow",
+    group: Group::CrossSystem,
+    anti_pattern: Some(AntiPattern::NoRollback),
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/deploy-without-rollback.md"),
+    check,
+};
+
+/// Platforms that keep the old version until the new one answers are not among these.
+const KEEPS_NOTHING: &[&str] = &["kubectl apply", "kubectl set image", "helm upgrade", "docker stack deploy"];
+
+/// Words of a way back.
+const BACK: &[&str] = &[
+    "rollback",
+    "roll back",
+    "rollout undo",
+    "--atomic",
+    "revert",
+    "undo",
+    "canary",
+    "blue-green",
+    "bluegreen",
+];
+
+/// Words of a deployment that nobody relies on.
+const TRIAL: &[&str] = &[
+    "preview", "staging", "stage", "dev", "test", "e2e", "sandbox", "kind", "minikube", "k3d", "k3s", "demo",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    let back = |flow: &Flow| {
+        let text = flow.text.to_ascii_lowercase();
+        BACK.iter().any(|word| text.contains(word))
+    };
+    if flows.iter().any(back) {
+        return;
+    }
+    for flow in flows {
+        // Whoever can name the version to deploy can deploy the one before.
+        let chosen = flow.model.event("workflow_dispatch").is_some_and(|event| !event.inputs.is_empty());
+        for (at, job) in flow.jobs() {
+            let Some((step, done)) = first_deploy(flow, at).filter(|_| !chosen) else { continue };
+            if is_trial(flow, at) {
+                continue;
+            }
+            let message = format!(
+                "`{}` deploys with `{}`, and no workflow here can take that back",
+                &*job.id,
+                done.text.lines().next().unwrap_or_default()
+            );
+            let hint = "wait for the rollout and undo it where it fails, as a step with `if: failure()`";
+            let span = flow.model.jobs[at].steps[step]
+                .keys
+                .entries
+                .first()
+                .map_or(flow.job_span(at), |key| key.span);
+            report.add(flow.file, span, message).hint(hint).done();
+        }
+    }
+}
+
+fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
+    flow.facts[job].iter().enumerate().find_map(|(step, facts)| {
+        let known = |done: &&Done| {
+            done.work.kind == Kind::Deploy
+                && KEEPS_NOTHING.iter().any(|command| done.text.starts_with(command))
+        };
+        Some((step, facts.works.iter().find(known)?))
+    })
+}
+
+/// Tells whether a job deploys to where nobody relies on it, or where a test looks at it.
+pub(super) fn is_trial(flow: &Flow, job: usize) -> bool {
+    let model = &flow.model.jobs[job];
+    let text = flow.text.get(model.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let parts: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let path = flow.path.to_ascii_lowercase();
+    TRIAL.iter().any(|word| parts.contains(word) || path.contains(word))
+}

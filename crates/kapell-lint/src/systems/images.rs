@@ -1,0 +1,92 @@
+//! Images that workflows push.
+
+use kapell_spec::{finding::Span, github::Text};
+
+use super::image_parts;
+use crate::{
+    files::FileId,
+    github::{Flow, Github, script},
+};
+
+/// An image that a workflow pushes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The workflow.
+    pub file: FileId,
+    /// Where it is named.
+    pub span: Span,
+    /// Its repository, in full; `None` where an expression stands in it that the files do not resolve.
+    pub name: Option<String>,
+    /// Its tag; an expression is kept as it is written.
+    pub tag: String,
+}
+
+/// Finds the images that workflows push.
+#[must_use]
+pub fn pushed(github: &Github) -> Vec<Pushed> {
+    let mut found = Vec::new();
+    for flow in &github.flows {
+        for (job, _) in flow.jobs() {
+            for (step, facts) in flow.steps(job) {
+                let mut add = |image: &str, span: Span| {
+                    let image = resolve(flow, job, image.trim());
+                    let (name, tag) = image_parts(&image);
+                    let name =
+                        (!name.contains("${{") && !name.contains('$')).then(|| name.to_ascii_lowercase());
+                    found.push(Pushed {
+                        file: flow.file,
+                        span,
+                        name,
+                        tag: tag.unwrap_or("latest").to_owned(),
+                    });
+                };
+                let pushes = step.input("push").is_some_and(|push| !push.is("false"));
+                let tags: Option<&Text> =
+                    step.input("tags").filter(|_| pushes && step.is("docker/build-push-action"));
+                for image in tags
+                    .iter()
+                    .flat_map(|tags| tags.split(['\n', ',']))
+                    .filter(|image| !image.trim().is_empty())
+                {
+                    add(image, tags.map_or(step.span, |tags| tags.span));
+                }
+                let span = step.run.as_ref().map_or(step.span, |run| run.span);
+                facts.commands.iter().flat_map(images).for_each(|image| add(&image, span));
+            }
+        }
+    }
+    found
+}
+
+/// Returns the images that a command pushes.
+fn images(command: &script::Command) -> Vec<String> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["docker" | "podman", "push", rest @ ..] => {
+            rest.iter().filter(|word| !word.starts_with('-')).map(|word| (*word).to_owned()).collect()
+        }
+        ["docker", "buildx", "build", rest @ ..] if rest.contains(&"--push") => {
+            let pairs = rest.windows(2).filter(|pair| matches!(pair[0], "-t" | "--tag"));
+            pairs.map(|pair| pair[1].to_owned()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Puts in the variables of the workflow and the job that are plain texts.
+fn resolve(flow: &Flow, job: usize, image: &str) -> String {
+    let mut image = image.to_owned();
+    for (name, value) in flow.model.jobs[job].env.iter().chain(&flow.model.env) {
+        let Some(value) = value.literal() else { continue };
+        let forms = [
+            format!("${{{{ env.{} }}}}", &**name),
+            format!("${{{{env.{}}}}}", &**name),
+            format!("${{{}}}", &**name),
+            format!("${}", &**name),
+        ];
+        for form in forms {
+            image = image.replace(&form, value);
+        }
+    }
+    image
+}
