@@ -14,9 +14,15 @@ pub mod intent; // what people say about a place
 
 pub mod facts; // what steps do
 
+pub use facts::StepFacts;
+
 pub mod carry; // what flows along an edge
 
 pub mod cost; // how long it takes
+
+pub mod simulate; // every way in which unknown conditions can turn out
+
+pub mod aggregate; // jobs that stand for all others
 
 pub mod edit; // edits that keep comments and style
 
@@ -29,7 +35,6 @@ use kapell_spec::{
 
 use self::{
     conditions::{Run, Scope},
-    facts::StepFacts,
     world::World,
 };
 use crate::files::{FileId, Files};
@@ -109,7 +114,11 @@ impl Github {
                 github.actions.insert(folder.to_owned(), LocalAction { file: id, text, model });
             }
         }
-        for (id, file, (model, notes)) in workflows {
+        for (id, file, (mut model, notes)) in workflows {
+            // What stands before an error may be cut off in the middle.
+            if !model.complete {
+                model.jobs.clear();
+            }
             let closures = conditions::closures(&model);
             let worlds = world::worlds(&model);
             let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world)).collect();

@@ -1,18 +1,58 @@
 //! The rules, one file each. A new one needs a file here, a page in `docs/rules`, cases in `tests/rules`, and its
 //! line in [`RULES`].
 
+mod aggregator_always_green;
+mod aggregator_incomplete;
+mod artifact_never_consumed;
+mod artifact_never_produced;
+mod asserted_result;
 pub mod await_in_loop;
+mod cache_after_install;
+mod cache_clobbered;
+mod cache_key_without_lock;
+mod cache_missing;
+mod cache_no_restore_keys;
 pub mod call_without_retry;
 pub mod call_without_timeout;
+mod cancel_on_mutating;
 pub mod depends_on_without_healthcheck;
 pub mod deploy_without_environment;
 pub mod deploy_without_rollback;
+mod double_trigger;
+mod duplicate_step;
+mod duplicate_work;
+mod full_clone;
+mod gate_gates_nothing;
 pub mod hardcoded_agent_selection;
 pub mod image_not_deployed;
+mod input_never_read;
+mod masked_failure;
+mod matrix_extract;
+mod matrix_value_never;
+mod mutating_no_concurrency;
+mod needs_without_data;
+mod no_concurrency;
+mod no_rollback;
+mod no_timeout;
+mod output_never_set;
+mod polling_instead_of_needs;
 pub mod port_mismatch;
+mod rebuild_instead_of_artifact;
+mod repair_gated_on_success;
+mod repeated_setup;
+mod reusable_extract;
 pub mod secret_given_nowhere;
+mod sequential_steps;
 pub mod shared_state_across_tasks;
+mod single_value_matrix;
+mod skip_propagation;
+mod trigger_path_asymmetry;
 pub mod unbounded_fan_out;
+mod unknown_workflow_run;
+mod unsatisfiable_if;
+mod unused_setup;
+mod wasted_trigger;
+mod workflow_cycle;
 
 use crate::rule::Rule;
 
@@ -30,6 +70,46 @@ pub static RULES: &[&Rule] = &[
     &deploy_without_rollback::RULE,
     &deploy_without_environment::RULE,
     &secret_given_nowhere::RULE,
+    &needs_without_data::RULE,
+    &polling_instead_of_needs::RULE,
+    &sequential_steps::RULE,
+    &skip_propagation::RULE,
+    &unsatisfiable_if::RULE,
+    &matrix_value_never::RULE,
+    &wasted_trigger::RULE,
+    &unknown_workflow_run::RULE,
+    &workflow_cycle::RULE,
+    &artifact_never_produced::RULE,
+    &artifact_never_consumed::RULE,
+    &rebuild_instead_of_artifact::RULE,
+    &output_never_set::RULE,
+    &input_never_read::RULE,
+    &aggregator_always_green::RULE,
+    &aggregator_incomplete::RULE,
+    &gate_gates_nothing::RULE,
+    &repair_gated_on_success::RULE,
+    &masked_failure::RULE,
+    &asserted_result::RULE,
+    &cache_missing::RULE,
+    &cache_after_install::RULE,
+    &cache_clobbered::RULE,
+    &cache_no_restore_keys::RULE,
+    &cache_key_without_lock::RULE,
+    &duplicate_work::RULE,
+    &double_trigger::RULE,
+    &trigger_path_asymmetry::RULE,
+    &full_clone::RULE,
+    &duplicate_step::RULE,
+    &unused_setup::RULE,
+    &single_value_matrix::RULE,
+    &no_timeout::RULE,
+    &no_concurrency::RULE,
+    &mutating_no_concurrency::RULE,
+    &cancel_on_mutating::RULE,
+    &no_rollback::RULE,
+    &reusable_extract::RULE,
+    &repeated_setup::RULE,
+    &matrix_extract::RULE,
 ];
 
 /// Finds a rule by name.

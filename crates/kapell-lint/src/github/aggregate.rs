@@ -1,0 +1,143 @@
+//! Jobs that stand for all others: they wait for many, do nothing of their own, and are what a branch rule asks for.
+
+use kapell_core::expr::{Key, NodeKind};
+
+use super::{Flow, tools::Kind};
+
+/// A job that stands for others.
+#[derive(Debug, Default)]
+pub struct Aggregator {
+    /// Whether it looks at results at all.
+    pub reads: bool,
+    /// Whether it looks at all results at once.
+    pub reads_all: bool,
+    /// The jobs whose results it looks at one by one.
+    pub read: Vec<String>,
+    /// Whether a skipped job counts as passed.
+    pub accepts_skipped: bool,
+    /// Whether its name says that it stands for all.
+    pub named_strongly: bool,
+}
+
+/// Words of names of such jobs.
+const NAMES: &[&str] = &[
+    "success",
+    "passed",
+    "pass",
+    "all",
+    "required",
+    "gate",
+    "complete",
+    "completed",
+    "done",
+    "ci",
+    "status",
+    "summary",
+    "result",
+    "results",
+    "check",
+    "checks",
+    "ok",
+    "green",
+    "conclusion",
+    "final",
+    "finish",
+];
+
+/// Words that leave no doubt.
+const STRONG: &[&str] = &["success", "passed", "required", "green", "conclusion", "gate"];
+
+/// Recognises a job that stands for others.
+#[must_use]
+pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
+    let job = &flow.model.jobs[at];
+    if job.needs.len() < 2 || job.uses.is_some() || job.environment.is_some() || !job.outputs.is_empty() {
+        return None;
+    }
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let has =
+        |words: &[&str]| name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| words.contains(&part));
+    let judges = flow.steps(at).any(|(step, _)| step.is("re-actors/alls-green"));
+    let idle = flow.steps(at).all(|(step, facts)| {
+        step.is("re-actors/alls-green")
+            || step.run.is_some() && facts.works.iter().all(|done| matches!(done.work.kind, Kind::Trivial))
+    });
+    // Nobody waits for one that stands for all but what publishes.
+    if !idle || job.steps.is_empty() || !(has(NAMES) || judges) {
+        return None;
+    }
+    let mut found =
+        Aggregator { named_strongly: has(STRONG) || name.contains("all "), ..Aggregator::default() };
+    read(flow, at, &mut found);
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    if judges {
+        found.reads = true;
+        found.reads_all = true;
+        found.accepts_skipped = text.contains("allowed-skips");
+        if found.accepts_skipped {
+            // Which ones it allows is an expression in most cases; that is not followed.
+            found.accepts_skipped = false;
+        }
+        return Some(found);
+    }
+    found.accepts_skipped = accepts_skipped(text);
+    Some(found)
+}
+
+fn read(flow: &Flow, at: usize, found: &mut Aggregator) {
+    for expression in &flow.model.jobs[at].expressions {
+        expression.expr.root().walk(&mut |node| match &node.kind {
+            NodeKind::Access { base, path } if is_needs(base) => match path.first().map(|step| &step.key) {
+                Some(Key::Property(name)) => {
+                    found.reads = true;
+                    found.read.push(name.to_string());
+                }
+                _ => {
+                    found.reads = true;
+                    found.reads_all = true;
+                }
+            },
+            NodeKind::Call { arguments, .. } if arguments.iter().any(is_needs) => {
+                found.reads = true;
+                found.reads_all = true;
+            }
+            // `failure()` in a step or in the condition looks at all of them.
+            NodeKind::Call { function, .. } if matches!(function.name(), "failure" | "success") => {
+                found.reads = true;
+                found.reads_all = true;
+            }
+            _ => {}
+        });
+    }
+}
+
+fn is_needs(node: &kapell_core::expr::Node) -> bool {
+    matches!(&node.kind, NodeKind::Name(name) if name.eq_ignore_ascii_case("needs"))
+}
+
+/// Tells whether its text takes a skipped job for one that passed.
+fn accepts_skipped(text: &str) -> bool {
+    let plain = text.replace('"', "'").replace("\\'", "'");
+    let rejects_all_but = plain.contains("!= 'success'");
+    let names_skipped = plain.contains("'skipped'");
+    if rejects_all_but {
+        // `!= 'success' && != 'skipped'`
+        return plain.contains("!= 'skipped'");
+    }
+    let looks_for_failure = plain.contains("'failure'");
+    looks_for_failure && !names_skipped && !plain.contains("== 'success'")
+}
+
+/// Tells whether a job has a way to fail on purpose.
+#[must_use]
+pub fn can_fail(flow: &Flow, at: usize) -> bool {
+    flow.steps(at).any(|(step, facts)| {
+        facts.commands.iter().any(|command| {
+            let text = command.text();
+            text.starts_with("exit ") && text != "exit 0"
+                || command.program() == "false"
+                || matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep")
+        }) || step.action().is_some()
+    })
+}

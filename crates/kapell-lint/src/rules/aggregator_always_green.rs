@@ -1,0 +1,53 @@
+//! A job that stands for all others is green whatever they did.
+
+use kapell_spec::github::Condition;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{aggregate, intent};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/aggregator-always-green.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "aggregator-always-green",
+    summary: "A job that stands for all others is green whatever they did",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/aggregator-always-green.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            let Some(found) = aggregate::aggregator(flow, at) else { continue };
+            let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
+            if found.reads || aggregate::can_fail(flow, at) {
+                continue;
+            }
+            let draft = if asks {
+                report
+                    .add(flow.file, job.id.span, format!("`{}` runs whatever happened and looks at no result, so it is always green", job.id.text))
+                    .hint("fail it unless every result is `success`: `contains(needs.*.result, 'failure')` and the like")
+            } else if job.condition.is_none() && found.named_strongly {
+                report
+                    .add(flow.file, job.id.span, format!("`{}` is skipped when a job before it fails, and a skipped check counts as passed", job.id.text))
+                    .severity(Severity::Medium)
+                    .confidence(Confidence::Medium)
+                    .hint("let it run with `if: always()` and fail it unless every result is `success`")
+            } else {
+                continue;
+            };
+            match intent::explains(flow, job.id.span, 1, &["always green", "placeholder", "only", "notif"]) {
+                Some(comment) => draft.explained(comment).done(),
+                None => draft.done(),
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A job that stands for all others does not see every failure.
+
+use kapell_spec::{finding::Span, github::Condition};
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, aggregate, conditions, conditions::Run};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/aggregator-incomplete.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "aggregator-incomplete",
+    summary: "A job that stands for all others does not see every failure",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/aggregator-incomplete.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            let Some(found) = aggregate::aggregator(flow, at) else { continue };
+            let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
+            if !asks || !found.reads {
+                continue;
+            }
+            if !hidden_root(flow, at, &found, report) && !unread(flow, at, &found, report) {
+                left_out(flow, at, report);
+            }
+        }
+    }
+}
+
+/// A job further up fails, those that need it are skipped, and skipped is taken for well.
+fn hidden_root(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &mut Report<'_>) -> bool {
+    if !found.accepts_skipped {
+        return false;
+    }
+    let job = &flow.model.jobs[at];
+    let direct = conditions::direct(&flow.model, job);
+    let hidden = flow.closures[at].iter().copied().find(|up| {
+        let skips = |need: usize| {
+            flow.closures[need].contains(up)
+                && !flow.model.jobs[need].condition.as_ref().is_some_and(Condition::asks_status)
+        };
+        !direct.contains(up)
+            && !flow.model.jobs[*up].continue_on_error.as_ref().is_some_and(|text| text.is("true"))
+            && direct.iter().any(|&need| skips(need))
+    });
+    let Some(up) = hidden else { return false };
+    let root = &flow.model.jobs[up].id;
+    let draft = report
+        .add(flow.file, job.keys.get("needs").map_or(job.id.span, |key| key.span), format!("`{}` does not need `{}`: if that fails, the jobs behind it are skipped, and skipped counts as passed here", job.id.text, root.text))
+        .also(flow.file, root.span, "its failure is not seen")
+        .hint(format!("add `{}` to `needs`", root.text));
+    match add_need(flow, at, &root.text).filter(|_| flow.generated.is_none()) {
+        Some((span, text)) => draft
+            .fix(
+                format!("let `{}` see `{}`", job.id.text, root.text),
+                FixClass::Safe,
+                [(flow.file, span, text)],
+            )
+            .done(),
+        None => draft.done(),
+    }
+    true
+}
+
+/// Adds a job to `needs`, in the form that it is written in.
+fn add_need(flow: &Flow, at: usize, name: &str) -> Option<(Span, String)> {
+    let job = &flow.model.jobs[at];
+    let last = job.needs.last()?;
+    let key = job.keys.get("needs")?;
+    let raw = flow.text.get(key.value.range())?;
+    if raw.contains(['&', '*', '#']) {
+        return None;
+    }
+    if raw.starts_with('[') {
+        return Some((Span::new(last.span.end as usize, last.span.end as usize), format!(", {name}")));
+    }
+    if !raw.trim_start().starts_with('-') {
+        return Some((key.value, format!("[{}, {name}]", last.text)));
+    }
+    let start = flow.text[..last.span.start as usize].rfind('\n')? + 1;
+    let before = &flow.text[start..last.span.start as usize];
+    let end = last.span.end as usize;
+    let rest = flow.text[end..].lines().next().unwrap_or_default();
+    (before.trim() == "-")
+        .then(|| (Span::new(end + rest.len(), end + rest.len()), format!("\n{before}{name}")))
+}
+
+/// Results are read one by one, and one of them is not.
+fn unread(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    if found.reads_all || found.read.len() < 2 {
+        return false;
+    }
+    let missing: Vec<&kapell_spec::github::Name> = job
+        .needs
+        .iter()
+        .filter(|need| !found.read.iter().any(|read| read.eq_ignore_ascii_case(&need.text)))
+        .collect();
+    let [first, ..] = missing[..] else { return false };
+    let names: Vec<String> = missing.iter().map(|need| format!("`{}`", need.text)).collect();
+    report
+        .add(
+            flow.file,
+            first.span,
+            format!("`{}` waits for {} and does not look at the result", job.id.text, names.join(", ")),
+        )
+        .hint("look at the result of each, or at all with `contains(needs.*.result, 'failure')`")
+        .done();
+    true
+}
+
+/// One or two checks of the workflow are left out.
+fn left_out(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let listed = job.needs.len();
+    let missing: Vec<usize> = flow
+        .jobs()
+        .filter(|(other, candidate)| {
+            *other != at
+                && !flow.closures[at].contains(other)
+                && !flow.closures[*other].contains(&at)
+                && candidate.condition.is_none()
+                && candidate.continue_on_error.is_none()
+                && candidate.uses.is_none()
+                && flow.closures[*other]
+                    .iter()
+                    .all(|&up| flow.runs.iter().all(|runs| runs[up] == Run::Always))
+                && checks_only(flow, *other)
+        })
+        .map(|(other, _)| other)
+        .collect();
+    if listed < 3 || missing.is_empty() || missing.len() > 2 || missing.len() * 3 > listed {
+        return;
+    }
+    let names: Vec<String> =
+        missing.iter().map(|&other| format!("`{}`", flow.model.jobs[other].id.text)).collect();
+    let mut draft = report
+        .add(
+            flow.file,
+            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            format!("`{}` stands for {listed} checks and leaves out {}", job.id.text, names.join(" and ")),
+        )
+        .severity(Severity::Medium)
+        .confidence(Confidence::Medium)
+        .hint("add it to `needs`, or say in a comment why it may fail");
+    for other in missing {
+        draft = draft.also(flow.file, flow.job_span(other), "may fail unseen");
+    }
+    let key = job.keys.get("needs").map_or(job.id.span, |key| key.span);
+    match crate::github::intent::explains(
+        flow,
+        key,
+        job.needs.len() + 2,
+        &["not", "except", "optional", "without", "required", "skip"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+fn checks_only(flow: &Flow, job: usize) -> bool {
+    let mut works = flow.facts[job].iter().flat_map(|facts| &facts.works).peekable();
+    works.peek().is_some()
+        && flow.facts[job].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()))
+        && works.all(|done| !done.work.kind.mutates())
+}

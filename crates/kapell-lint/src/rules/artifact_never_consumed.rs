@@ -1,0 +1,131 @@
+//! A short-lived artifact is uploaded that nobody downloads.
+
+use crate::github::{Github, StepFacts, carry, globs, intent};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/artifact-never-consumed.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "artifact-never-consumed",
+    summary: "A short-lived artifact is uploaded that nobody downloads",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::State,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/artifact-never-consumed.md"),
+    check,
+};
+
+/// Words that say that a person looks at it, or another system.
+const FOR_PEOPLE: &[&str] = &[
+    "report",
+    "log",
+    "screenshot",
+    "inspect",
+    "debug",
+    "preview",
+    "coverage",
+    "result",
+    "trace",
+    "crash",
+    "dump",
+    "video",
+    "summary",
+    "snapshot",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let github = &repository.github;
+    if reads_elsewhere(github) {
+        return;
+    }
+    for flow in &github.flows {
+        if flow.starts("workflow_call") || flow.jobs().any(|(_, job)| carry::calls_unknown(github, job)) {
+            continue;
+        }
+        let all: Vec<(&crate::github::Flow, usize)> =
+            flow.jobs().flat_map(|(at, _)| github.deep(flow, at)).collect();
+        for (at, _) in flow.jobs() {
+            for (step, facts) in flow.steps(at) {
+                for upload in facts.uploads.iter().filter(|upload| upload.days == Some(1)) {
+                    let taken = all.iter().any(|(flow, job)| {
+                        flow.facts[*job].iter().any(|facts| {
+                            facts
+                                .downloads
+                                .iter()
+                                .any(|down| down.all || globs::any_overlap(&upload.names, &down.names))
+                        })
+                    });
+                    let name = upload.names.join(", ").to_ascii_lowercase();
+                    if taken
+                        || FOR_PEOPLE.iter().any(|word| name.contains(word))
+                        || intent::explains(flow, step.span, 8, &["inspect", "debug", "manual"]).is_some()
+                    {
+                        continue;
+                    }
+                    report
+                        .add(
+                            flow.file,
+                            upload.name_span.unwrap_or(step.span),
+                            format!("`{}` is kept for one day and no job downloads it", upload.names[0]),
+                        )
+                        .hint("drop the upload, or let the job that wants it download it")
+                        .done();
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether artifacts are read in ways that name no artifact.
+fn reads_elsewhere(github: &Github) -> bool {
+    let words = [
+        "run download",
+        "listWorkflowRunArtifacts",
+        "downloadArtifact",
+        "/artifacts",
+        "action-download-artifact",
+    ];
+    let texts =
+        github.flows.iter().map(|flow| &flow.text).chain(github.actions.values().map(|action| &action.text));
+    texts.into_iter().any(|text| words.iter().any(|word| text.contains(word)))
+        || github.flows.iter().any(|flow| flow.starts("workflow_run"))
+}
+
+/// Tells whether a step uses an action that may upload artifacts by itself.
+pub(super) fn may_upload(facts: &StepFacts) -> bool {
+    facts.actions.iter().any(|name| !KNOWN.iter().any(|known| name.starts_with(known)))
+        || facts.works.iter().any(|done| done.text == "local action")
+}
+
+/// Owners whose actions upload nothing but what they are told to.
+const KNOWN: &[&str] = &[
+    "actions/",
+    "docker/setup",
+    "docker/login",
+    "docker/metadata",
+    "pnpm/",
+    "astral-sh/setup-uv",
+    "dtolnay/",
+    "swatinem/",
+    "oven-sh/",
+    "ruby/setup",
+    "taiki-e/",
+    "codecov/",
+    "pypa/gh-action",
+    "softprops/",
+    "azure/login",
+    "aws-actions/configure",
+    "google-github-actions/auth",
+    "shivammathur/",
+    "gradle/actions/setup",
+    "mozilla-actions/",
+    "step-security/",
+    "ncipollo/",
+    "peter-evans/",
+];

@@ -1,0 +1,155 @@
+//! An artifact is downloaded that no job of the run uploads in time.
+
+use kapell_spec::suggest;
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, Github, carry, facts::Artifact, globs};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/artifact-never-produced.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "artifact-never-produced",
+    summary: "An artifact is downloaded that no job of the run uploads in time",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::State,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/artifact-never-produced.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let github = &repository.github;
+    for flow in &github.flows {
+        for (at, job) in flow.jobs() {
+            for (step, facts) in flow.steps(at) {
+                for wanted in
+                    facts.downloads.iter().filter(|wanted| !wanted.elsewhere && wanted.name_span.is_some())
+                {
+                    let span = wanted.name_span.unwrap_or(step.span);
+                    if step.continue_on_error.is_some() {
+                        continue;
+                    }
+                    look(github, flow, at, wanted, span, report);
+                }
+            }
+            let _ = job;
+        }
+    }
+}
+
+/// All jobs of the runs that a job can be part of; `None` if some of them are not here.
+fn run_jobs<'a>(github: &'a Github, flow: &'a Flow) -> Option<Vec<(&'a Flow, usize)>> {
+    let mut flows = vec![flow];
+    let mut at = 0;
+    while at < flows.len() {
+        let current = flows[at];
+        if current.starts("workflow_call") {
+            let callers = github.callers(current);
+            // Somebody outside may call it, and give what it wants.
+            if callers.is_empty() {
+                return None;
+            }
+            for (caller, _) in callers {
+                if !flows.iter().any(|known| known.path == caller.path) {
+                    flows.push(caller);
+                }
+            }
+        }
+        at += 1;
+    }
+    let mut jobs: Vec<(&Flow, usize)> = Vec::new();
+    for flow in flows {
+        for (at, _) in flow.jobs() {
+            for found in github.deep(flow, at) {
+                if !jobs.iter().any(|(known, job)| known.path == found.0.path && *job == found.1) {
+                    jobs.push(found);
+                }
+            }
+        }
+    }
+    let unknown = jobs.iter().any(|(flow, job)| carry::calls_unknown(github, &flow.model.jobs[*job]));
+    (!unknown).then_some(jobs)
+}
+
+fn look(
+    github: &Github,
+    flow: &Flow,
+    at: usize,
+    wanted: &Artifact,
+    span: kapell_spec::finding::Span,
+    report: &mut Report<'_>,
+) {
+    let Some(jobs) = run_jobs(github, flow) else { return };
+    let uploads: Vec<(&Flow, usize, &Artifact)> = jobs
+        .iter()
+        .flat_map(|(flow, job)| {
+            flow.facts[*job].iter().flat_map(|facts| &facts.uploads).map(|upload| (*flow, *job, upload))
+        })
+        .collect();
+    let givers: Vec<&(&Flow, usize, &Artifact)> =
+        uploads.iter().filter(|(_, _, upload)| globs::any_overlap(&upload.names, &wanted.names)).collect();
+    let shown = &wanted.names[0];
+    let job = &flow.model.jobs[at];
+    if givers.is_empty() {
+        // An action that is not known may upload what it likes.
+        let known: Vec<&str> = uploads
+            .iter()
+            .flat_map(|(_, _, upload)| &upload.names)
+            .map(String::as_str)
+            .filter(|name| !name.contains('*'))
+            .collect();
+        let near = suggest::nearest(shown, known.iter().copied());
+        let unknown = jobs
+            .iter()
+            .any(|(flow, job)| flow.facts[*job].iter().any(super::artifact_never_consumed::may_upload));
+        if near.is_none() && unknown {
+            return;
+        }
+        let draft = report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
+        match near.filter(|_| !shown.contains('*') && flow.generated.is_none()) {
+            Some(near) => draft
+                .hint(format!("did you mean `{near}`?"))
+                .fix(format!("download `{near}`"), FixClass::Review, [(flow.file, span, near.to_owned())])
+                .done(),
+            None => {
+                draft.hint("upload it in a job that this one needs, or name the run it comes from").done()
+            }
+        }
+        return;
+    }
+    // All who give it are jobs of this workflow for which this one does not wait.
+    let waits = |giver: &(&Flow, usize, &Artifact)| {
+        flow.path != giver.0.path && {
+            let calls = |up: usize| up == at || flow.closures[at].contains(&up);
+            let inside = flow.jobs().any(|(up, _)| {
+                calls(up) && github.deep(flow, up).iter().any(|(known, _)| known.path == giver.0.path)
+            });
+            inside || flow.starts("workflow_call")
+        } || flow.path == giver.0.path
+            && (giver.1 == at || flow.closures[at].contains(&giver.1) || flow.starts("workflow_call"))
+    };
+    if givers.iter().any(|giver| waits(giver)) {
+        return;
+    }
+    let giver = givers[0];
+    let name = &giver.0.model.jobs[giver.1].id;
+    report
+        .add(
+            flow.file,
+            span,
+            format!(
+                "`{}` downloads `{shown}` without waiting for `{}`, which uploads it",
+                job.id.text, name.text
+            ),
+        )
+        .also(giver.0.file, name.span, "uploads it")
+        .hint(format!("add `{}` to `needs`", name.text))
+        .done();
+}

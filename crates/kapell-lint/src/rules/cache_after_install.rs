@@ -1,0 +1,85 @@
+//! A cache is restored after what it should speed up.
+
+use crate::github::tools::{self, Installer};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_spec::github::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/cache-after-install.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "cache-after-install",
+    summary: "A cache is restored after what it should speed up",
+    group: Group::Cache,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/cache-after-install.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            for (index, step) in job.steps.iter().enumerate() {
+                let Some(installer) = restored(step) else { continue };
+                // `cargo` builds again and again; only a pure installer is over once it ran.
+                if matches!(installer.name, "cargo" | "gradle" | "maven") {
+                    continue;
+                }
+                let installs = |index: usize| {
+                    flow.facts[at][index].commands.iter().any(|command| {
+                        tools::installer(command).is_some_and(|found| found.name == installer.name)
+                    })
+                };
+                let before =
+                    (0..index).find(|&earlier| installs(earlier) && job.steps[earlier].folder.is_none());
+                let after = (index + 1..job.steps.len()).any(installs);
+                let Some(earlier) = before.filter(|_| !after) else { continue };
+                let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!(
+                            "`{}` restores the cache of `{}` after it has installed everything",
+                            job.id.text, installer.name
+                        ),
+                    )
+                    .also(flow.file, job.steps[earlier].span, "installed here")
+                    .hint("move the cache in front of the install")
+                    .done();
+            }
+        }
+    }
+}
+
+/// Returns the tool whose files a step restores.
+pub(super) fn restored(step: &Step) -> Option<&'static Installer> {
+    if !step.is("actions/cache") && !step.is("actions/cache/restore") {
+        return None;
+    }
+    let path = step.input("path")?;
+    let specific = |installer: &&Installer| {
+        installer.paths.iter().any(|part| part != &"node_modules" && path.text.contains(part))
+    };
+    let modules = |installer: &&Installer| {
+        path.text.contains("node_modules")
+            && installer.paths.contains(&"node_modules")
+            && lock_fits(step, installer)
+    };
+    tools::INSTALLERS.iter().find(specific).or_else(|| tools::INSTALLERS.iter().find(modules)).or_else(|| {
+        path.text
+            .contains("node_modules")
+            .then(|| tools::INSTALLERS.iter().find(|installer| installer.name == "npm"))
+            .flatten()
+    })
+}
+
+fn lock_fits(step: &Step, installer: &Installer) -> bool {
+    step.input("key").is_some_and(|key| installer.locks.iter().any(|lock| key.text.contains(lock)))
+}

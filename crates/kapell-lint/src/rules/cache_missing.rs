@@ -1,0 +1,117 @@
+//! Dependencies are downloaded anew in every run.
+
+use kapell_spec::github::Job;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{
+    Flow, Github, StepFacts, carry, intent,
+    tools::{self, Installer, Kind},
+};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/cache-missing.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "cache-missing",
+    summary: "Dependencies are downloaded anew in every run",
+    group: Group::Cache,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::Performance,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/cache-missing.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut found: Vec<(&Flow, usize, &'static Installer)> = Vec::new();
+    for flow in &repository.github.flows {
+        // A run that is rare, or that publishes, is better off without what others may have put into a cache.
+        let often =
+            ["push", "pull_request", "merge_group", "workflow_call"].iter().any(|event| flow.starts(event));
+        let publishes = flow.jobs().any(|(at, _)| carry::changes(flow, at));
+        if !often || publishes || flow.text.contains("ACTIONS_CACHE_MODE") {
+            continue;
+        }
+        for (at, job) in flow.jobs() {
+            if job.container {
+                continue;
+            }
+            if let Some(installer) = uncached(flow, at).filter(|_| !explained(flow, at)) {
+                found.push((flow, at, installer));
+            }
+        }
+    }
+    // One cause, one finding: nobody has set up a cache.
+    let any = uses_caches(&repository.github);
+    let [(flow, at, installer), rest @ ..] = &found[..] else { return };
+    let mut draft = report
+        .add(flow.file, flow.job_span(*at), message(flow, *at, installer, rest.len()))
+        .hint(match installer.setup {
+            Some((action, input, value)) => format!("give `{action}` the input `{input}: {value}`"),
+            None => format!(
+                "keep its downloads with `{}`",
+                installer.cached_by.first().unwrap_or(&"actions/cache")
+            ),
+        });
+    if any && rest.is_empty() {
+        draft = draft.severity(Severity::Info);
+    }
+    for (flow, at, installer) in rest {
+        draft = draft.also(flow.file, flow.job_span(*at), format!("`{}` too", installer.name));
+    }
+    draft.done();
+}
+
+fn message(flow: &Flow, at: usize, installer: &Installer, more: usize) -> String {
+    let job: &Job = &flow.model.jobs[at];
+    let more = match more {
+        0 => String::new(),
+        1 => ", as does another job".to_owned(),
+        more => format!(", as do {more} other jobs"),
+    };
+    format!("`{}` downloads what `{}` needs anew in every run{more}", job.id.text, installer.name)
+}
+
+fn uses_caches(github: &Github) -> bool {
+    github.flows.iter().any(|flow| flow.facts.iter().flatten().any(|facts| facts.does(Kind::Cache)))
+}
+
+/// Returns the tool whose downloads a job does not keep.
+fn uncached(flow: &Flow, at: usize) -> Option<&'static Installer> {
+    let job = &flow.model.jobs[at];
+    let all = || flow.facts[at].iter();
+    let installer = all().flat_map(|facts| &facts.commands).find_map(tools::installer)?;
+    let by_action = all().flat_map(|facts: &StepFacts| &facts.actions).any(|name| {
+        installer.cached_by.contains(&name.as_str())
+            || name.contains("cache")
+            || !name.starts_with("actions/") && name.contains("setup")
+    });
+    let by_input = job.steps.iter().any(|step| {
+        step.with.iter().any(|(name, value)| {
+            name.text.contains("cache") && !value.is("false")
+                || name.text.contains("cache") && value.is("false")
+        })
+    });
+    let elsewhere =
+        all().any(|facts| facts.actions.is_empty() && facts.is_opaque() && facts.commands.is_empty());
+    let own_runner = job.runs_on.iter().any(|label| label.text.contains("self-hosted"));
+    // A setup action of the newest kind keeps caches by itself.
+    let automatic = installer.name == "npm"
+        && job
+            .steps
+            .iter()
+            .any(|step| step.is("actions/setup-node") && step.input("package-manager-cache").is_some());
+    let setup = installer
+        .setup
+        .is_none_or(|(action, ..)| all().any(|facts| facts.actions.iter().any(|name| name == action)));
+    (!by_action && !by_input && !elsewhere && !own_runner && !automatic && setup).then_some(installer)
+}
+
+fn explained(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    intent::explains(flow, job.span, usize::MAX, &["cache", "caching"]).is_some()
+}

@@ -1,0 +1,157 @@
+//! A run that changes something outside can be cancelled half way.
+
+use crate::github::{Flow, conditions::Run, intent, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+use kapell_core::expr::Expr;
+use kapell_spec::{
+    finding::Span,
+    github::{Concurrency, Text},
+};
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/cancel-on-mutating.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "cancel-on-mutating",
+    summary: "A run that changes something outside can be cancelled half way",
+    group: Group::Safety,
+    anti_pattern: Some(AntiPattern::NoRollback),
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/cancel-on-mutating.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        if let Some(concurrency) = &flow.model.concurrency {
+            let all: Vec<usize> = (0..flow.model.jobs.len()).collect();
+            look(repository, flow, concurrency, &all, report);
+        }
+        for (at, job) in flow.jobs() {
+            if let Some(concurrency) = &job.concurrency {
+                look(repository, flow, concurrency, &[at], report);
+            }
+        }
+    }
+}
+
+/// Tells whether a value is true in a situation, if that is certain.
+fn cancels(flow: &Flow, world: usize, cancel: &Text) -> Option<bool> {
+    if cancel.is("true") {
+        return Some(true);
+    }
+    if cancel.is("false") {
+        return Some(false);
+    }
+    let inner = cancel.text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
+    let expr = Expr::parse(inner.trim()).ok()?;
+    flow.scope(world, 0, false).truth(expr.root())
+}
+
+fn look(
+    repository: &Repository,
+    flow: &Flow,
+    concurrency: &Concurrency,
+    jobs: &[usize],
+    report: &mut Report<'_>,
+) {
+    let Some(cancel) = &concurrency.cancel else { return };
+    // A group with the run or the commit in it is shared by no two runs.
+    let alone = concurrency.group.as_ref().is_some_and(|group| {
+        ["run_id", "github.sha", "run_number", "run_attempt"].iter().any(|word| group.text.contains(word))
+            && !group.text.contains("head_ref")
+    });
+    let per_item = concurrency.group.as_ref().is_some_and(|group| {
+        group.text.contains("event.pull_request.number")
+            || group.text.contains("event.issue.number")
+            || group.text.contains("event.number")
+    });
+    if alone {
+        return;
+    }
+    let mut found: Option<(usize, Kind, Span)> = None;
+    for &job in jobs {
+        for (other, index) in repository.github.deep(flow, job) {
+            let here = (0..flow.worlds.len()).any(|world| {
+                flow.runs[world][job] != Run::Never
+                    && cancels(flow, world, cancel) == Some(true)
+                    && !(flow.worlds[world].is_pull_request() && per_item)
+                    && reached(other, flow, world)
+            });
+            if !here {
+                continue;
+            }
+            for (step, facts) in other.steps(index) {
+                for done in facts.works.iter().filter(|done| breaks(done.work.kind)) {
+                    // A step that only runs in situations that do not cancel.
+                    let runs = step.condition.as_ref().is_none_or(|condition| {
+                        !std::ptr::eq(other, flow)
+                            || (0..flow.worlds.len()).any(|world| {
+                                flow.runs[world][job] != Run::Never
+                                    && cancels(flow, world, cancel) == Some(true)
+                                    && flow.scope(world, job, true).holds(condition) != Some(false)
+                            })
+                    });
+                    let weight = |kind: Kind| if kind == Kind::Pages { 0 } else { 1 };
+                    if runs && found.is_none_or(|(_, kind, _)| weight(done.work.kind) > weight(kind)) {
+                        let span = if std::ptr::eq(other, flow) { step.span } else { flow.job_span(job) };
+                        found = Some((job, done.work.kind, span));
+                    }
+                }
+            }
+        }
+    }
+    let Some((job, kind, span)) = found else { return };
+    let name = &flow.model.jobs[job].id.text;
+    let at = cancel.span;
+    let draft = report
+        .add(flow.file, at, format!("a newer run cancels `{name}` while it {}", verb(kind)))
+        .severity(if kind == Kind::Pages { Severity::Low } else { Severity::High })
+        .also(flow.file, span, "may end half way")
+        .hint("let it finish: `cancel-in-progress: false`");
+    let draft = if cancel.is("true") && !cancel.aliased && flow.generated.is_none() {
+        draft.fix(
+            "let a run finish before the next one starts",
+            FixClass::Safe,
+            [(flow.file, at, "false".to_owned())],
+        )
+    } else {
+        draft
+    };
+    match intent::explains(
+        flow,
+        at,
+        1,
+        &["safe to cancel", "idempotent", "superseded", "cancel", "only the latest", "latest wins"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// Tells whether a called workflow is reached at all; conditions of the caller are judged by the caller's job.
+fn reached(_called: &Flow, _flow: &Flow, _world: usize) -> bool {
+    true
+}
+
+/// Tells whether something breaks if it ends half way.
+fn breaks(kind: Kind) -> bool {
+    matches!(kind, Kind::Push | Kind::Tag | Kind::Release | Kind::Publish | Kind::Deploy | Kind::Pages)
+}
+
+fn verb(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Push => "pushes commits",
+        Kind::Tag => "pushes a tag",
+        Kind::Release => "makes a release",
+        Kind::Publish => "publishes",
+        Kind::Pages => "publishes pages",
+        _ => "deploys",
+    }
+}

@@ -1,0 +1,70 @@
+//! Every push to a pull request starts the workflow twice.
+
+use crate::github::intent;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/double-trigger.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "double-trigger",
+    summary: "Every push to a pull request starts the workflow twice",
+    group: Group::Waste,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/double-trigger.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let (Some(push), Some(_)) = (flow.model.event("push"), flow.model.event("pull_request")) else {
+            continue;
+        };
+        let all = push.filter("branches").is_none_or(|filter| {
+            filter.items.iter().any(|item| matches!(&*item.text, "*" | "**"))
+                && !filter.items.iter().any(|item| item.text.starts_with('!'))
+        });
+        let filtered =
+            ["branches-ignore", "tags", "tags-ignore"].iter().any(|key| push.filter(key).is_some())
+                && push.filter("branches").is_none();
+        // A group shared by both events lets the second run cancel the first.
+        let shared =
+            flow.model.concurrency.as_ref().and_then(|concurrency| concurrency.group.as_ref()).is_some_and(
+                |group| {
+                    group.text.contains("head_ref")
+                        || group.text.contains("head.ref")
+                        || group.text.contains("sha")
+                },
+            );
+        // Jobs that ask which of the two it is run once.
+        let asks = flow.jobs().filter(|(at, _)| flow.closures[*at].is_empty()).all(|(_, job)| {
+            job.condition.as_ref().is_some_and(|condition| {
+                condition.text.contains("event_name")
+                    || condition.text.contains("head.repo")
+                    || condition.text.contains("github.ref")
+            })
+        });
+        let types = flow.model.event("pull_request").and_then(|event| event.filter("types"));
+        let on_push = types.is_none_or(|types| types.items.iter().any(|item| &*item.text == "synchronize"));
+        if !all || filtered || shared || asks || !on_push {
+            continue;
+        }
+        let draft = report
+            .add(
+                flow.file,
+                push.name.span,
+                format!("every push to the branch of a pull request starts `{}` twice", flow.name()),
+            )
+            .hint("give `push` the main branch: `branches: [main]`");
+        match intent::explains(flow, push.name.span, 3, &["fork", "branch", "both", "twice"]) {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
+    }
+}

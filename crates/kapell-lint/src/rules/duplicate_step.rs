@@ -1,0 +1,137 @@
+//! A job does the same thing twice.
+
+use crate::github::{Flow, StepFacts, intent, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_spec::github::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/duplicate-step.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "duplicate-step",
+    summary: "A job does the same thing twice",
+    group: Group::Waste,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Low,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/duplicate-step.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            for (index, (step, facts)) in flow.steps(at).enumerate() {
+                let again = (0..index).find(|&earlier| repeats(flow, at, earlier, index));
+                let Some(earlier) = again else { continue };
+                let first = &job.steps[earlier];
+                let what = facts.works.first().map_or("the same", |done| &done.text);
+                let draft = report
+                    .add(
+                        flow.file,
+                        step.name.as_ref().map_or(step.span, |name| name.span),
+                        format!("`{}` runs `{}` twice", job.id.text, short(what)),
+                    )
+                    .also(flow.file, first.span, "the first time")
+                    .hint("drop one of the two, or tell them apart with conditions");
+                match intent::explains(
+                    flow,
+                    step.span,
+                    6,
+                    &["again", "twice", "second", "retry", "strict", "repeat"],
+                ) {
+                    Some(comment) => draft.explained(comment).done(),
+                    None => draft.done(),
+                }
+            }
+        }
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+fn same_env(left: &Step, right: &Step) -> bool {
+    let texts = |step: &Step| {
+        step.env.iter().map(|(name, text)| (name.text.clone(), text.text.clone())).collect::<Vec<_>>()
+    };
+    texts(left) == texts(right)
+}
+
+fn folder(step: &Step) -> &str {
+    step.folder.as_ref().map_or("", |folder| &folder.text)
+}
+
+fn condition(step: &Step) -> &str {
+    step.condition.as_ref().map_or("", |condition| &condition.text)
+}
+
+/// Tells whether a step does again what an earlier one did, with nothing in between that changes its input.
+fn repeats(flow: &Flow, at: usize, earlier: usize, later: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let (first, second) = (&job.steps[earlier], &job.steps[later]);
+    if !same_env(first, second) || folder(first) != folder(second) {
+        return false;
+    }
+    let (before, after) = (&flow.facts[at][earlier], &flow.facts[at][later]);
+    let Some((left, right)) = only_work(before).zip(only_work(after)) else { return false };
+    let changed =
+        flow.facts[at][earlier + 1..later].iter().zip(&job.steps[earlier + 1..later]).any(|(facts, step)| {
+            facts.is_opaque()
+                || facts.works.iter().any(|done| matches!(done.work.kind, Kind::Build | Kind::Checkout))
+                || step.script().contains("git ")
+                || step.script().contains("sed ")
+                || step.script().contains("rm ")
+        });
+    let same_condition = condition(first) == condition(second);
+    // The whole suite, and then the same suite again with coverage.
+    let beyond = |flags: &[String], others: &[String], allowed: &[&str]| {
+        flags
+            .iter()
+            .filter(|flag| !others.contains(flag))
+            .all(|flag| allowed.iter().any(|start| flag.starts_with(start)))
+    };
+    let tests_again = left.0 == Kind::Test
+        && right.0 == Kind::Test
+        && left.1 == right.1
+        && condition(first).is_empty()
+        && beyond(&right.2, &left.2, &["--cov", "-v", "--tb", "--color", "--junit", "-q", "--report"])
+        && beyond(&left.2, &right.2, &["-v", "--tb", "--color", "-q", "-x"]);
+    let install_again =
+        left.0 == Kind::Install && right.0 == Kind::Install && left.1 == right.1 && same_condition;
+    let same = left.1 == right.1
+        && left.2 == right.2
+        && same_condition
+        && matches!(left.0, Kind::Lint | Kind::Build | Kind::Test | Kind::Setup);
+    !changed && (tests_again || install_again || same)
+}
+
+/// Returns the one thing that a step does: its kind, its words without flags, and its flags.
+fn only_work(facts: &StepFacts) -> Option<(Kind, Vec<String>, Vec<String>)> {
+    let works: Vec<_> = facts
+        .works
+        .iter()
+        .filter(|done| done.work.kind != Kind::Trivial && !done.text.contains(" list"))
+        .collect();
+    let [done] = works[..] else { return None };
+    let command = facts.commands.get(done.command?)?;
+    // A program of the repository is what is tested, not what prepares it.
+    if done.text.contains("${{") || done.text.starts_with(['.', '/', '$', '"']) {
+        return None;
+    }
+    let (flags, words): (Vec<String>, Vec<String>) =
+        command.inner().iter().cloned().partition(|word| word.starts_with('-'));
+    // A flag with its value apart, as in `-m unit`, selects other tests.
+    let selects = flags.iter().any(|flag| {
+        matches!(
+            flag.as_str(),
+            "-m" | "-k" | "-p" | "--package" | "--features" | "--test" | "--project" | "--filter"
+        )
+    });
+    (!selects).then_some((done.work.kind, words, flags))
+}

@@ -1,0 +1,157 @@
+//! Two workflows run the same checks on the same event.
+
+use kapell_view::audit::{Confidence, Severity};
+use std::collections::BTreeMap;
+
+use crate::github::{Flow, intent, tools::Kind, world::World};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/duplicate-work.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "duplicate-work",
+    summary: "Two workflows run the same checks on the same event",
+    group: Group::Waste,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/duplicate-work.md"),
+    check,
+};
+
+/// The least that is done twice, in seconds.
+const LEAST: u32 = 30;
+
+/// Where a check runs: file, job, step.
+type At<'a> = (&'a Flow, usize, usize);
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    for (index, first) in flows.iter().enumerate() {
+        for second in &flows[index + 1..] {
+            if overlaps(first, second) {
+                compare(first, second, report);
+            }
+        }
+    }
+}
+
+/// Tells whether both start on the same pull requests, whatever changed in them.
+fn overlaps(first: &Flow, second: &Flow) -> bool {
+    let plain = |flow: &Flow| {
+        flow.model.event("pull_request").is_some_and(|event| {
+            event.filters.iter().all(|filter| matches!(&*filter.key.text, "branches" | "types"))
+                && event.filter("types").is_none_or(|types| {
+                    types.items.iter().any(|item| matches!(&*item.text, "synchronize" | "opened"))
+                })
+        })
+    };
+    let branches = |flow: &Flow| -> Vec<String> {
+        let event = flow.model.event("pull_request").and_then(|event| event.filter("branches"));
+        event.map_or_else(
+            || vec!["*".to_owned()],
+            |filter| filter.items.iter().map(|item| crate::github::globs::widen(&item.text)).collect(),
+        )
+    };
+    plain(first) && plain(second) && crate::github::globs::any_overlap(&branches(first), &branches(second))
+}
+
+/// Returns the checks of a workflow that always run on a pull request, by command and folder.
+fn checks(flow: &Flow) -> BTreeMap<(String, String), (u32, At<'_>)> {
+    let mut found = BTreeMap::new();
+    for (at, job) in flow.jobs() {
+        if job.condition.is_some()
+            || job.container
+            || !job.services.is_empty()
+            || !flow.may_run(at, World::is_pull_request)
+        {
+            continue;
+        }
+        // The names of systems and versions may differ.
+        for (index, (step, facts)) in flow.steps(at).enumerate() {
+            if step.condition.is_some() {
+                continue;
+            }
+            let folder = step
+                .folder
+                .as_ref()
+                .or(job.folder.as_ref())
+                .map_or(String::new(), |folder| folder.text.to_string());
+            for done in facts
+                .works
+                .iter()
+                .filter(|done| done.command.is_some() && matches!(done.work.kind, Kind::Lint | Kind::Test))
+            {
+                if done.text.contains("${{") || done.text.contains('$') {
+                    continue;
+                }
+                let program = done
+                    .command
+                    .and_then(|at| facts.commands.get(at))
+                    .map_or_else(String::new, |command| command.inner().join(" "));
+                found.entry((program, folder.clone())).or_insert((done.work.seconds, (flow, at, index)));
+            }
+        }
+    }
+    found
+}
+
+/// Returns the start of a check without its flags, such as `pytest` or `ruff check src/`.
+fn same_check(left: &str, right: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        text.split(' ')
+            .filter(|word| !word.starts_with('-'))
+            .map(|word| word.trim_end_matches('/').to_owned())
+            .collect()
+    };
+    let (left, right) = (words(left), words(right));
+    // `pytest tests/unit` is a part of `pytest`.
+    left == right
+        || left.len() == 1 && right.first() == left.first() && left[0] == "pytest"
+        || right.len() == 1 && left.first() == right.first() && right[0] == "pytest"
+}
+
+fn compare(first: &Flow, second: &Flow, report: &mut Report<'_>) {
+    let (left, right) = (checks(first), checks(second));
+    let mut twice: Vec<(u32, &String, At<'_>, At<'_>)> = Vec::new();
+    for ((command, folder), (seconds, at)) in &left {
+        let other = right.iter().find(|((known, place), _)| place == folder && same_check(command, known));
+        if let Some((_, (_, other))) = other {
+            twice.push((*seconds, command, *at, *other));
+        }
+    }
+    let total: u32 = twice.iter().map(|found| found.0).sum();
+    // The smaller workflow is the one that adds nothing; a single check in common is no copy.
+    let smaller = if left.len() <= right.len() { &left } else { &right };
+    if twice.len() < 2 || total < LEAST || twice.len() * 2 < smaller.len() {
+        return;
+    }
+    let (flow, other) = if left.len() <= right.len() { (first, second) } else { (second, first) };
+    let swap = !std::ptr::eq(flow, first);
+    let commands: Vec<String> = twice.iter().map(|found| format!("`{}`", found.1)).collect();
+    let span = flow.model.event("pull_request").map_or(flow.job_span(0), |event| event.name.span);
+    let mut draft = report
+        .add(
+            flow.file,
+            span,
+            format!(
+                "on a pull request `{}` runs again what `{}` runs: {}",
+                flow.name(),
+                other.name(),
+                commands.join(", ")
+            ),
+        )
+        .hint("let one of them run it, or let the quick one be a gate for the long one");
+    for (_, _, left, right) in &twice {
+        let (flow, job, step) = if swap { left } else { right };
+        draft = draft.also(flow.file, flow.model.jobs[*job].steps[*step].span, "runs here too");
+    }
+    match intent::explains(flow, span, 1, &["quick", "fast", "separate"]) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}

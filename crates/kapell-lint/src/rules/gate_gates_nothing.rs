@@ -1,0 +1,91 @@
+//! A gate computes a decision that nobody reads, or lets its failure pass.
+
+use crate::github::{Flow, aggregate, carry};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/gate-gates-nothing.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "gate-gates-nothing",
+    summary: "A gate computes a decision that nobody reads, or lets its failure pass",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/gate-gates-nothing.md"),
+    check,
+};
+
+/// Words in names of outputs that decide something.
+const DECISIONS: &[&str] = &[
+    "should", "skip", "changed", "has_", "has-", "is_", "is-", "needs_", "run_", "run-", "allow", "proceed",
+    "affected", "any_",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, _) in flow.jobs() {
+            unread_decision(flow, at, report);
+            lenient_gate(flow, at, report);
+        }
+    }
+}
+
+/// A job gives a decision to those that need it, and none of them reads it.
+fn unread_decision(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let dependents: Vec<usize> = flow
+        .jobs()
+        .filter(|(other, _)| flow.closures[*other].contains(&at))
+        .map(|(other, _)| other)
+        .collect();
+    let decides = |name: &str| DECISIONS.iter().any(|word| name.to_ascii_lowercase().contains(word));
+    if dependents.is_empty()
+        || job.outputs.is_empty()
+        || !job.outputs.iter().all(|(name, _)| decides(&name.text))
+    {
+        return;
+    }
+    // A called workflow may give it on.
+    let given = flow.text.contains(&format!("jobs.{}.outputs", job.id.text));
+    if given || dependents.iter().any(|&other| carry::reads(&flow.model.jobs[other], &job.id.text)) {
+        return;
+    }
+    let (name, _) = &job.outputs[0];
+    report
+        .add(
+            flow.file,
+            name.span,
+            format!("`{}` decides `{}`, and no job that waits for it reads that", job.id.text, name.text),
+        )
+        .also(flow.file, flow.job_span(dependents[0]), "runs in any case")
+        .hint(format!("add `if: needs.{}.outputs.{} == 'true'`, or drop the job", job.id.text, name.text))
+        .done();
+}
+
+/// A check that may fail is what a job that changes something outside, or stands for all, waits for.
+fn lenient_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some(lenient) = job.continue_on_error.as_ref().filter(|text| text.is("true")) else { return };
+    let waiting = flow.jobs().find(|(other, candidate)| {
+        candidate.needs.iter().any(|need| need.text.eq_ignore_ascii_case(&job.id.text))
+            && !carry::reads(candidate, &job.id.text)
+            && (carry::changes(flow, *other) || aggregate::aggregator(flow, *other).is_some())
+    });
+    let checks = flow.facts[at].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()));
+    let Some((_, gated)) = waiting.filter(|_| checks) else { return };
+    report
+        .add(
+            flow.file,
+            lenient.span,
+            format!("`{}` waits for `{}`, but a failure of it counts as success", gated.id.text, job.id.text),
+        )
+        .also(flow.file, gated.id.span, "goes on after its failure")
+        .hint("drop `continue-on-error`, or do not wait for it")
+        .done();
+}

@@ -1,0 +1,371 @@
+//! A failing check leaves its job green.
+
+use kapell_spec::github::{Job, Step};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{
+    Flow, StepFacts, intent,
+    script::{Command, Then},
+    tools::{self, Kind},
+};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/masked-failure.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "masked-failure",
+    summary: "A failing check leaves its job green",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/masked-failure.md"),
+    check,
+};
+
+/// Words that say that a failure is meant to pass.
+const LENIENT: &[&str] = &[
+    "informational",
+    "non-blocking",
+    "nonblocking",
+    "not block",
+    "never block",
+    "optional",
+    "best effort",
+    "best-effort",
+    "allowed to fail",
+    "allow fail",
+    "may fail",
+    "can fail",
+    "expected",
+    "experimental",
+    "advisory",
+    "report only",
+    "reports only",
+    "flaky",
+    "known",
+    "ignore",
+    "tolerate",
+    "don't fail",
+    "do not fail",
+    "soft",
+    "nightly",
+    "canary",
+    "todo",
+    "temporar",
+    "unstable",
+    "not fatal",
+    "non-fatal",
+    "later step",
+    "below",
+];
+
+/// Words in the names of steps whose failure matters.
+const MATTERS: &[&str] = &[
+    "test",
+    "lint",
+    "audit",
+    "verify",
+    "validat",
+    "check",
+    "notariz",
+    "sign",
+    "scan",
+    "build",
+    "compile",
+    "typecheck",
+    "clippy",
+    "security",
+];
+
+/// Words in the names of steps whose failure does not matter.
+const ASIDE: &[&str] = &[
+    "upload",
+    "comment",
+    "notif",
+    "report",
+    "coverage",
+    "sarif",
+    "summary",
+    "clean",
+    "cache",
+    "publish result",
+    "annotat",
+    "label",
+    "post ",
+    "artifact",
+    "codecov",
+    "slack",
+    "discord",
+    "stale",
+    "delete",
+    "prune",
+    "metrics",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let header: String = flow
+            .text
+            .lines()
+            .take_while(|line| line.trim().is_empty() || line.starts_with('#') || line.starts_with("name:"))
+            .collect::<Vec<_>>()
+            .join(" ")
+            .to_ascii_lowercase();
+        for (at, job) in flow.jobs() {
+            for (index, (step, facts)) in flow.steps(at).enumerate() {
+                let lenient = explained(flow, step, &header);
+                if step.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
+                    passes(flow, job, index, facts, lenient, report);
+                } else {
+                    in_script(flow, job, step, facts, lenient, report);
+                }
+            }
+        }
+    }
+}
+
+fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
+    let lines = flow.text.get(step.span.range()).map_or(1, |text| text.lines().count());
+    let name = step.name.as_ref().map_or("", |name| &name.text);
+    let in_name =
+        LENIENT.iter().any(|word| name.to_ascii_lowercase().contains(word)).then(|| name.to_owned());
+    let in_header = LENIENT[..7]
+        .iter()
+        .find(|word| header.contains(**word))
+        .map(|word| format!("the header says `{word}`"));
+    let script = intent::comments(flow, step.span, lines) + &comments_of(step.script());
+    let in_comment = LENIENT.iter().any(|word| script.to_ascii_lowercase().contains(word)).then_some(script);
+    in_name.or(in_comment).or(in_header)
+}
+
+fn comments_of(script: &str) -> String {
+    script.lines().filter_map(|line| line.trim().strip_prefix('#')).collect::<Vec<_>>().join(" ")
+}
+
+/// `continue-on-error` on a check whose outcome nobody reads.
+fn passes(
+    flow: &Flow,
+    job: &Job,
+    index: usize,
+    facts: &StepFacts,
+    lenient: Option<String>,
+    report: &mut Report<'_>,
+) {
+    let step = &job.steps[index];
+    let name = step.name.as_ref().map_or_else(
+        || facts.works.first().map_or(String::new(), |done| done.text.clone()),
+        |name| name.text.to_string(),
+    );
+    let lower = name.to_ascii_lowercase();
+    let checks = facts.works.iter().any(|done| done.work.kind.checks());
+    let matters = checks || MATTERS.iter().any(|word| lower.contains(word));
+    let aside = ASIDE.iter().any(|word| lower.contains(word))
+        || facts
+            .works
+            .iter()
+            .all(|done| matches!(done.work.kind, Kind::Report | Kind::Upload | Kind::Cache | Kind::Download));
+    // A later step that fails the job by an output of this one makes it a check.
+    let gates = step.id.as_ref().is_some_and(|id| {
+        let output = format!("steps.{}.outputs.", id.text);
+        job.steps[index + 1..].iter().any(|later| {
+            later.condition.as_ref().is_some_and(|condition| condition.text.contains(&output))
+                && later.script().contains("exit 1")
+        })
+    });
+    if !(matters || gates) || aside {
+        return;
+    }
+    let id = step.id.as_ref().map(|id| id.text.to_string());
+    let reads = |what: &str| {
+        id.as_ref().is_some_and(|id| {
+            let later = flow.text.get(step.span.end as usize..job.span.end as usize).unwrap_or_default();
+            later.contains(&format!("steps.{id}.{what}"))
+        }) || job
+            .outputs
+            .iter()
+            .any(|(_, text)| id.as_ref().is_some_and(|id| text.text.contains(&format!("steps.{id}.{what}"))))
+    };
+    if reads("outcome") || reads("conclusion") {
+        return;
+    }
+    let span = step.keys.get("continue-on-error").map_or(step.span, |key| key.span.to(key.value));
+    let by_output = reads("outputs");
+    let draft = if by_output {
+        report
+            .add(flow.file, span, format!("if step `{name}` fails before it sets its outputs, the steps that ask for them take that for well"))
+            .severity(Severity::Medium)
+            .hint(format!("ask for `steps.{}.outcome` too", id.unwrap_or_default()))
+    } else {
+        let high =
+            facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Audit))
+                || lower.contains("security")
+                || lower.contains("notariz")
+                || lower.contains("sign");
+        report
+            .add(flow.file, span, format!("step `{name}` may fail without anybody being told"))
+            .severity(if high { Severity::High } else { Severity::Medium })
+            .hint("drop `continue-on-error`, or let a later step look at its `outcome`")
+    };
+    match lenient {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+fn in_script(
+    flow: &Flow,
+    job: &Job,
+    step: &Step,
+    facts: &StepFacts,
+    lenient: Option<String>,
+    report: &mut Report<'_>,
+) {
+    let Some(run) = &step.run else { return };
+    for (at, command) in facts.commands.iter().enumerate() {
+        let Some((message, severity)) = masked(flow, job, step, &facts.commands, at, command) else {
+            continue;
+        };
+        let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
+        let span = line_in(flow, run.span, line, &command.words[0]).unwrap_or(run.span);
+        let draft = report.add(flow.file, span, message).severity(severity);
+        let draft = if severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
+        match &lenient {
+            Some(comment) => draft.explained(comment.clone()).done(),
+            None => draft.done(),
+        }
+        return;
+    }
+}
+
+/// Finds the line of a block scalar, from 0, that holds `word`.
+fn line_in(
+    flow: &Flow,
+    span: kapell_spec::finding::Span,
+    line: usize,
+    word: &str,
+) -> Option<kapell_spec::finding::Span> {
+    let raw = flow.text.get(span.range())?;
+    let skip = usize::from(raw.starts_with(['|', '>']));
+    let mut at = span.start as usize;
+    for (index, text) in raw.split_inclusive('\n').enumerate() {
+        if index == line + skip && text.contains(word) {
+            let lead = text.len() - text.trim_start().len();
+            return Some(kapell_spec::finding::Span::new(at + lead, at + text.trim_end().len()));
+        }
+        at += text.len();
+    }
+    None
+}
+
+fn is_check(command: &Command) -> bool {
+    let work = tools::command(command);
+    matches!(work.kind, Kind::Test | Kind::Lint | Kind::Build)
+        && !command
+            .words
+            .iter()
+            .any(|word| matches!(word.as_str(), "--exit-zero" | "--fix" | "fix" | "--help"))
+        && !["cargo metadata", "npm pack", "uv lock", "cmake", "make", "uv build"]
+            .iter()
+            .any(|start| command.text().starts_with(start))
+}
+
+fn masked(
+    flow: &Flow,
+    job: &Job,
+    step: &Step,
+    all: &[Command],
+    at: usize,
+    command: &Command,
+) -> Option<(String, Severity)> {
+    let short = |command: &Command| command.text().chars().take(60).collect::<String>();
+    let next = all.get(at + 1);
+    // `check || true`
+    if command.then == Then::Or && is_check(command) && !command.asked {
+        let next = next?;
+        let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") || next.text() == "exit 0";
+        // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
+        let later = all[at + 1..]
+            .iter()
+            .any(|command| command.text().starts_with("exit ") && command.text() != "exit 0");
+        if shrugs && next.then != Then::And && !later && next.after == Then::Or {
+            return Some((format!("`{}` can fail and the step stays green", short(command)), Severity::High));
+        }
+    }
+    // `if check >/dev/null; then check; else echo skipped; fi`
+    if command.asked && command.then == Then::End {
+        let bare = bare(command);
+        let again = all[at + 1..].iter().take(2).find(|other| self::bare(other) == bare && !other.asked);
+        let otherwise = all[at + 1..]
+            .iter()
+            .skip(1)
+            .take(3)
+            .find(|other| other.program() == "echo" && other.depth >= command.depth);
+        let runs_otherwise =
+            all[at + 1..].iter().skip(1).take(3).any(|other| {
+                other.program() != "echo" && other.program() != "fi" && self::bare(other) != bare
+            });
+        if bare.len() > 1
+            && again.is_some()
+            && otherwise.is_some()
+            && !runs_otherwise
+            && command.words.iter().any(|word| word.contains("/dev/null"))
+        {
+            return Some((
+                format!(
+                    "any failure of `{}` is taken for its absence, and the step stays green",
+                    bare.join(" ")
+                ),
+                Severity::High,
+            ));
+        }
+    }
+    // `check | tee log` in the default shell, which has no pipefail.
+    if command.then == Then::Pipe && is_check(command) && no_pipefail(flow, job, step, all) {
+        let next = next?;
+        if matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
+            && next.then != Then::Pipe
+        {
+            return Some((
+                format!(
+                    "the failure of `{}` is lost in the pipe: the default shell has no `pipefail`",
+                    short(command)
+                ),
+                Severity::High,
+            ));
+        }
+    }
+    None
+}
+
+/// Returns the words without redirections.
+fn bare(command: &Command) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut skip = false;
+    for word in &command.words {
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        if word == ">" || word == "2>" || word == "&>" {
+            skip = true;
+        } else if !word.contains(">") {
+            words.push(word.as_str());
+        }
+    }
+    words
+}
+
+fn no_pipefail(flow: &Flow, job: &Job, step: &Step, all: &[Command]) -> bool {
+    let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
+    // `shell: bash` brings it; without one, the shell is `bash -e`. Windows has another default.
+    let windows = job.runs_on.iter().any(|label| label.text.contains("windows") || label.literal().is_none());
+    let sets = all
+        .iter()
+        .any(|command| command.words.iter().any(|word| word == "pipefail" || word.contains("PIPESTATUS")));
+    let reads = step.script().contains("PIPESTATUS");
+    shell.is_none() && !windows && !sets && !reads
+}

@@ -1,0 +1,133 @@
+//! A condition compares a matrix value with one that the matrix does not have.
+
+use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::Flow;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/matrix-value-never.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "matrix-value-never",
+    summary: "A condition compares a matrix value with one that the matrix does not have",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/matrix-value-never.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            let Some(cells) =
+                job.matrix.as_ref().and_then(|matrix| matrix.cells()).filter(|cells| !cells.is_empty())
+            else {
+                continue;
+            };
+            for expression in &job.expressions {
+                let mut told = false;
+                expression.expr.root().walk(&mut |node| {
+                    if told {
+                        return;
+                    }
+                    let Some((axis, literal, negated)) = never(node, &cells) else { return };
+                    told = true;
+                    add(flow, at, expression.span(&flow.text), &axis, &literal, negated, &cells, report);
+                });
+            }
+        }
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of it is said in one sentence")]
+fn add(
+    flow: &Flow,
+    at: usize,
+    span: kapell_spec::finding::Span,
+    axis: &str,
+    literal: &str,
+    negated: bool,
+    cells: &[Vec<(&str, &Value)>],
+    report: &mut Report<'_>,
+) {
+    let mut values: Vec<String> =
+        values(axis, cells).iter().filter_map(|value| value.text()).map(|text| format!("`{text}`")).collect();
+    values.sort();
+    values.dedup();
+    let job = &flow.model.jobs[at].id.text;
+    let never = if negated { "always" } else { "never" };
+    report
+        .add(
+            flow.file,
+            span,
+            format!("`matrix.{axis}` is never `{literal}` in `{job}`, so this comparison {never} holds"),
+        )
+        .severity(if negated { Severity::Low } else { Severity::Medium })
+        .hint(format!("its values are {}", values.join(", ")))
+        .done();
+}
+
+fn values<'a>(axis: &str, cells: &[Vec<(&str, &'a Value)>]) -> Vec<&'a Value> {
+    cells
+        .iter()
+        .filter_map(|cell| {
+            cell.iter().find(|(name, _)| name.eq_ignore_ascii_case(axis)).map(|(_, value)| *value)
+        })
+        .collect()
+}
+
+/// Returns axis and literal of a comparison that no cell fulfils, and whether it is `!=`.
+fn never(node: &Node, cells: &[Vec<(&str, &Value)>]) -> Option<(String, String, bool)> {
+    let (path, literal, compare): (&Node, &Node, fn(&str, &str) -> bool) = match &node.kind {
+        NodeKind::Compare { comparison: Comparison::Equal | Comparison::NotEqual, left, right } => {
+            if axis_of(left).is_some() {
+                (left, right, |value, text| value == text)
+            } else {
+                (right, left, |value, text| value == text)
+            }
+        }
+        NodeKind::Call { function: Function::StartsWith, arguments } => {
+            (&arguments[0], &arguments[1], |value, text| value.starts_with(text))
+        }
+        NodeKind::Call { function: Function::EndsWith, arguments } => {
+            (&arguments[0], &arguments[1], |value, text| value.ends_with(text))
+        }
+        NodeKind::Call { function: Function::Contains, arguments } => {
+            (&arguments[0], &arguments[1], |value, text| value.contains(text))
+        }
+        _ => return None,
+    };
+    let axis = axis_of(path)?;
+    let NodeKind::Literal(Literal::String(text)) = &literal.kind else { return None };
+    let found = values(&axis, cells);
+    // An axis that some cells do not have is nothing there, and objects are compared in other ways.
+    if text.is_empty() || found.is_empty() || found.iter().any(|value| value.text().is_none()) {
+        return None;
+    }
+    let lower = text.to_ascii_lowercase();
+    let some = found
+        .iter()
+        .filter_map(|value| value.text())
+        .any(|value| compare(&value.to_ascii_lowercase(), &lower));
+    let negated = matches!(&node.kind, NodeKind::Compare { comparison: Comparison::NotEqual, .. });
+    (!some).then(|| (axis, text.to_string(), negated))
+}
+
+fn axis_of(node: &Node) -> Option<String> {
+    if !matches!(node.kind, NodeKind::Access { .. }) {
+        return None;
+    }
+    let references = node.references();
+    let reference = references.first().filter(|reference| reference.whole)?;
+    match &reference.path[..] {
+        [(base, _), (axis, _)] if base.eq_ignore_ascii_case("matrix") => Some((*axis).to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,144 @@
+//! A job waits for another from which it takes nothing.
+
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, conditions, cost, edit, intent};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/needs-without-data.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "needs-without-data",
+    summary: "A job waits for another from which it takes nothing",
+    group: Group::CriticalPath,
+    anti_pattern: Some(AntiPattern::Sequential),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/needs-without-data.md"),
+    check,
+};
+
+/// Words of comments that say why a job waits.
+const REASONS: &[&str] = &[
+    "fast", "fail", "wait", "first", "before", "after", "avoid", "save", "cheap", "gate", "order", "sequen",
+    "only if", "depend", "block",
+];
+
+/// A saving below this is not worth a word, in seconds.
+const LEAST_SAVING: u32 = 30;
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
+        for (at, _) in flow.jobs() {
+            check_job(repository, flow, at, &durations, report);
+        }
+    }
+}
+
+fn check_job(repository: &Repository, flow: &Flow, at: usize, durations: &[u32], report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let needs = conditions::direct(&flow.model, job);
+    let ends =
+        |need: usize| cost::longest(flow, durations, &|_, _| true).0.min(end_of(flow, durations, need));
+    let latest = needs.iter().map(|&need| ends(need)).max().unwrap_or(0);
+    for name in &job.needs {
+        let Some(need) = needs
+            .iter()
+            .copied()
+            .find(|&need| flow.model.jobs[need].id.text.eq_ignore_ascii_case(&name.text))
+        else {
+            continue;
+        };
+        // What another need waits for anyway costs nothing.
+        if needs.iter().any(|&other| flow.closures[other].contains(&need)) {
+            continue;
+        }
+        if repository.github.carries(flow, need, at).is_some() {
+            continue;
+        }
+        let rest = needs.iter().filter(|&&other| other != need).map(|&other| ends(other)).max();
+        // Jobs further up stay in force.
+        let through = flow.closures[need].iter().map(|&up| ends(up)).max().unwrap_or(0);
+        let earlier = latest.saturating_sub(rest.unwrap_or(0).max(through));
+        if earlier < LEAST_SAVING || needs_more(repository, flow, need, at) {
+            continue;
+        }
+        let waits = &flow.model.jobs[need].id.text;
+        let key = job.keys.get("needs").map_or(name.span, |key| key.span);
+        let explained = intent::explains(flow, key, 1, REASONS)
+            .or_else(|| intent::explains(flow, job.id.span, 1, REASONS));
+        let long = durations[need] >= 90;
+        let mut draft = report
+            .add(
+                flow.file,
+                name.span,
+                format!("`{}` waits for `{waits}`, from which it takes nothing", job.id.text),
+            )
+            .severity(if long { Severity::Medium } else { Severity::Low })
+            .saving(earlier)
+            .hint(format!(
+                "run `{}` beside `{waits}`; what publishes later should wait for both",
+                job.id.text
+            ));
+        draft = fix(flow, at, need, &name.text, draft);
+        match explained {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
+    }
+}
+
+/// Tells when a job ends at the earliest.
+fn end_of(flow: &Flow, durations: &[u32], job: usize) -> u32 {
+    let start = conditions::direct(&flow.model, &flow.model.jobs[job])
+        .into_iter()
+        // A cycle has no end.
+        .filter(|&need| !flow.closures[need].contains(&job))
+        .map(|need| end_of(flow, durations, need))
+        .max();
+    start.unwrap_or(0).saturating_add(durations[job])
+}
+
+/// Tells whether the job needs something further up through `need` alone, which would be lost with the edge.
+fn needs_more(repository: &Repository, flow: &Flow, need: usize, job: usize) -> bool {
+    let others = conditions::direct(&flow.model, &flow.model.jobs[job]);
+    flow.closures[need].iter().any(|&up| {
+        let kept =
+            others.iter().any(|&other| other != need && (other == up || flow.closures[other].contains(&up)));
+        !kept && repository.github.carries(flow, up, job).is_some()
+    })
+}
+
+fn fix<'a>(
+    flow: &Flow,
+    at: usize,
+    need: usize,
+    name: &str,
+    draft: crate::rule::Draft<'a>,
+) -> crate::rule::Draft<'a> {
+    let job = &flow.model.jobs[at];
+    // Whatever changes something outside further down has to keep the gate; that is left to a person.
+    let gated = flow.jobs().any(|(other, _)| {
+        flow.closures[other].contains(&at)
+            && crate::github::carry::changes(flow, other)
+            && !conditions::direct(&flow.model, &flow.model.jobs[other]).contains(&need)
+    });
+    let calls = flow.jobs().any(|(other, job)| flow.closures[other].contains(&at) && job.uses.is_some());
+    if gated || calls || flow.generated.is_some() {
+        return draft;
+    }
+    match edit::without_need(&flow.text, &job.keys, &job.needs, name) {
+        Some((span, text)) => draft.fix(
+            format!("run `{}` beside `{name}`", job.id.text),
+            FixClass::Review,
+            [(flow.file, span, text)],
+        ),
+        None => draft,
+    }
+}

@@ -1,0 +1,92 @@
+//! Superseded runs of an expensive workflow go on.
+
+use crate::github::{Flow, cost, world::World};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/no-concurrency.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "no-concurrency",
+    summary: "Superseded runs of an expensive workflow go on",
+    group: Group::Safety,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/no-concurrency.md"),
+    check,
+};
+
+/// A run below this is over before the next push, in seconds of all cells.
+const EXPENSIVE: u32 = 2400;
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let Some(event) =
+            flow.model.event("pull_request").or_else(|| flow.model.event("pull_request_target"))
+        else {
+            continue;
+        };
+        if flow.model.concurrency.is_some()
+            || flow.jobs().any(|(_, job)| job.concurrency.is_some())
+            || flow.starts("workflow_call")
+        {
+            continue;
+        }
+        let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
+        let cells = |at: usize| {
+            flow.model.jobs[at]
+                .matrix
+                .as_ref()
+                .map_or(1, |matrix| matrix.cells().map_or(3, |cells| cells.len().max(1)))
+        };
+        let total: u32 = flow
+            .jobs()
+            .filter(|(at, _)| flow.may_run(*at, World::is_pull_request))
+            .map(|(at, _)| durations[at].saturating_mul(u32::try_from(cells(at)).unwrap_or(256)))
+            .sum();
+        let model = flow.facts.iter().flatten().flat_map(|facts| &facts.actions).any(|name| {
+            name.contains("claude-code-action") || name.contains("codex-action") || name.contains("gemini")
+        });
+        let again = event.filter("types").is_none_or(|types| {
+            types.items.iter().any(|item| matches!(&*item.text, "synchronize" | "labeled"))
+        });
+        let bench = flow.name().to_ascii_lowercase().contains("bench");
+        if !again || !(model || bench || total >= EXPENSIVE) {
+            continue;
+        }
+        let why = if model { "a model's work on it" } else { "its jobs" };
+        let mut draft = report
+            .add(
+                flow.file,
+                event.name.span,
+                format!("a newer push does not stop `{}`: {why} on the old one go on", flow.name()),
+            )
+            .severity(if model { Severity::Medium } else { Severity::Low })
+            .hint("add a `concurrency` group per pull request with `cancel-in-progress: true`");
+        let changes = flow.jobs().any(|(at, _)| crate::github::carry::changes(flow, at));
+        let lines = [
+            "concurrency:".to_owned(),
+            "  group: ${{ github.workflow }}-${{ github.head_ref || github.run_id }}".to_owned(),
+            "  cancel-in-progress: true".to_owned(),
+        ];
+        if let Some((span, text)) =
+            crate::github::edit::add_before(&flow.text, &flow.model.keys, "jobs", &lines, true)
+                .filter(|_| !changes && flow.generated.is_none())
+        {
+            let class = if model { FixClass::Review } else { FixClass::Safe };
+            draft = draft.fix(
+                "let a newer push to a pull request stop the older run",
+                class,
+                [(flow.file, span, text)],
+            );
+        }
+        draft.done();
+        let _: &Flow = flow;
+    }
+}

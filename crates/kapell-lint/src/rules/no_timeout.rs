@@ -1,0 +1,125 @@
+//! A job that can hang has no timeout.
+
+use crate::github::{Flow, edit, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/no-timeout.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "no-timeout",
+    summary: "A job that can hang has no timeout",
+    group: Group::Safety,
+    anti_pattern: Some(AntiPattern::NoTimeout),
+    focus: Focus::Resilience,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/no-timeout.md"),
+    check,
+};
+
+/// Actions that let a model work.
+const MODELS: &[&str] = &[
+    "anthropics/claude-code-action",
+    "anthropics/claude-code-base-action",
+    "openai/codex-action",
+    "google-github-actions/run-gemini-cli",
+    "actions/ai-inference",
+    "google-gemini/gemini-cli-action",
+];
+
+/// Words of commands that wait for others: emulators, servers, browsers, agents.
+const WAITS: &[(&str, &str)] = &[
+    ("emulator", "starts an emulator"),
+    ("avd_start", "starts an emulator"),
+    ("simctl", "starts a simulator"),
+    ("xvfb", "runs a browser or a window"),
+    ("playwright test", "runs browsers"),
+    ("cypress run", "runs browsers"),
+    ("docker compose up", "waits for containers"),
+    ("docker-compose up", "waits for containers"),
+    ("docker exec", "waits for containers"),
+    ("notarytool", "waits for a notary"),
+    ("notarize", "waits for a notary"),
+    ("copilot", "lets a model work"),
+    ("claude -p", "lets a model work"),
+    ("claude --print", "lets a model work"),
+    ("codex exec", "lets a model work"),
+    ("gemini -p", "lets a model work"),
+    ("/install | bash", "runs programs fetched from the network"),
+    ("install.sh | bash", "runs programs fetched from the network"),
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let risky: Vec<(usize, &'static str)> =
+            flow.jobs().filter_map(|(at, _)| Some((at, risk(repository, flow, at)?))).collect();
+        let [(at, why), rest @ ..] = &risky[..] else { continue };
+        let job = &flow.model.jobs[*at];
+        let model = risky.iter().any(|(_, why)| why.contains("model"));
+        let mut draft = report
+            .add(
+                flow.file,
+                flow.job_span(*at),
+                format!("`{}` {why} and has no timeout: if it hangs, it does so for six hours", job.id.text),
+            )
+            .severity(if model { Severity::Medium } else { Severity::Low })
+            .hint("set `timeout-minutes` to a few times what it takes");
+        for (at, why) in rest {
+            draft = draft.also(flow.file, flow.job_span(*at), format!("{why} too"));
+        }
+        let lines = ["timeout-minutes: 60".to_owned()];
+        let edits: Vec<_> = risky
+            .iter()
+            .filter_map(|(at, _)| edit::add_after(&flow.text, &flow.model.jobs[*at].keys, "runs-on", &lines))
+            .map(|(span, text)| (flow.file, span, text))
+            .collect();
+        if edits.len() == risky.len() && flow.generated.is_none() {
+            draft = draft.fix("stop them after an hour", FixClass::Review, edits);
+        }
+        draft.done();
+    }
+}
+
+/// Tells why a job can hang.
+fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str> {
+    let job = &flow.model.jobs[at];
+    if job.timeout.is_some() || job.uses.is_some() || job.steps.is_empty() {
+        return None;
+    }
+    // A timeout on the long steps is as good.
+    if job.steps.iter().any(|step| step.timeout.is_some()) {
+        return None;
+    }
+    let actions = || flow.facts[at].iter().flat_map(|facts| &facts.actions);
+    if actions().any(|name| MODELS.iter().any(|model| name.starts_with(model))) {
+        return Some("lets a model work");
+    }
+    let mut scripts: String =
+        job.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n").collect();
+    for step in &job.steps {
+        if let Some(kapell_spec::github::Uses::Local(path)) = step.action()
+            && let Some(action) = repository.github.actions.get(&**path)
+        {
+            scripts.extend(action.model.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n"));
+        }
+        scripts.extend(
+            step.with
+                .iter()
+                .filter(|(name, _)| name.text.contains("notarize") || name.text.contains("command"))
+                .map(|(_, value)| value.text.to_ascii_lowercase() + "\n"),
+        );
+    }
+    // Its own bound on what waits.
+    if scripts.contains("timeout ") && !scripts.contains("exec") {
+        return None;
+    }
+    let heavy = flow.facts[at].iter().any(|facts| {
+        facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Unknown))
+    });
+    WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why)
+}

@@ -1,0 +1,113 @@
+//! An output is read that its step never sets.
+
+use crate::github::{Flow, StepFacts, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+use kapell_spec::{finding::Span, github::Step};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/output-never-set.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "output-never-set",
+    summary: "An output is read that its step never sets",
+    group: Group::Dead,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::State,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/output-never-set.md"),
+    check,
+};
+
+/// A step by its id, the outputs that are read of it with their places, and its own place.
+type Unset = (String, Vec<(String, Span)>, Span);
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            // One step that sets nothing is one cause.
+            let mut found: Vec<Unset> = Vec::new();
+            for expression in &job.expressions {
+                for reference in expression.expr.root().references() {
+                    let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+                    let ["steps", id, "outputs", output, ..] = path[..] else { continue };
+                    let Some(step) = never_set(flow, at, id, output) else { continue };
+                    let place = (output.to_owned(), expression.span(&flow.text));
+                    match found.iter_mut().find(|(known, ..)| known == id) {
+                        Some((_, outputs, _)) => outputs.push(place),
+                        None => found.push((id.to_owned(), vec![place], step)),
+                    }
+                }
+            }
+            for (id, outputs, step) in found {
+                add(flow, &id, &outputs, step, report);
+            }
+        }
+    }
+}
+
+/// Returns where the step stands that should set an output and never does.
+fn never_set(flow: &Flow, at: usize, id: &str, output: &str) -> Option<Span> {
+    let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
+    let (step, facts) = flow.steps(at).find(|(step, _)| named(step))?;
+    let job = &flow.model.jobs[at];
+    let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
+    // Other shells write the file in their own way.
+    let plain = shell.is_none_or(|shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"));
+    (plain && never_sets(step.script(), output, facts))
+        .then(|| step.id.as_ref().map_or(step.span, |id| id.span))
+}
+
+/// Tells whether a script sets no output of this name, nor runs anything that could.
+fn never_sets(script: &str, output: &str, facts: &StepFacts) -> bool {
+    if script.is_empty()
+        || facts.works.iter().any(|done| {
+            matches!(done.work.kind, Kind::Unknown | Kind::Deploy | Kind::Release | Kind::Publish)
+        })
+    {
+        return false;
+    }
+    // Another language writes the file in its own way.
+    let foreign = ["python", "node", "ruby", "perl", "pwsh", "$0", "source ", "eval "];
+    if foreign.iter().any(|word| script.contains(word)) || script.contains("${{") && script.contains("}}=") {
+        return false;
+    }
+    let writes = script.contains("GITHUB_OUTPUT") || script.contains("::set-output");
+    !writes || !script.to_ascii_lowercase().contains(&output.to_ascii_lowercase()) && !computed(script)
+}
+
+/// Tells whether names of outputs may be made up by the script.
+fn computed(script: &str) -> bool {
+    script.lines().any(|line| {
+        let start = line
+            .trim_start()
+            .trim_start_matches("echo ")
+            .trim_start_matches("printf ")
+            .trim_start_matches(['"', '\'']);
+        start.starts_with('$') && line.contains('=')
+    }) || script.contains("cat ")
+        || script.contains("jq ")
+        || script.contains("tee ")
+        || script.contains("while ")
+        || script.contains("for ")
+        || script.contains("()")
+}
+
+fn add(flow: &Flow, id: &str, outputs: &[(String, Span)], step: Span, report: &mut Report<'_>) {
+    let (output, span) = &outputs[0];
+    let mut draft = report
+        .add(
+            flow.file,
+            *span,
+            format!("`steps.{id}.outputs.{output}` is always empty: step `{id}` never sets it"),
+        )
+        .also(flow.file, step, "this step")
+        .hint(format!("write `echo \"{output}=...\" >> \"$GITHUB_OUTPUT\"`"));
+    for (output, span) in &outputs[1..] {
+        draft = draft.also(flow.file, *span, format!("`{output}` is read here"));
+    }
+    draft.done();
+}

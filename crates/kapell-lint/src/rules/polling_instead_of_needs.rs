@@ -1,0 +1,64 @@
+//! A job polls for another job of the same workflow instead of needing it.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/polling-instead-of-needs.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "polling-instead-of-needs",
+    summary: "A job polls for another job of the same workflow instead of needing it",
+    group: Group::CriticalPath,
+    anti_pattern: Some(AntiPattern::Sequential),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/polling-instead-of-needs.md"),
+    check,
+};
+
+/// Actions that wait for a check, and their inputs that name it.
+const WAITERS: &[(&str, &[&str])] = &[
+    ("lewagon/wait-on-check-action", &["check-name"]),
+    ("fountainhead/action-wait-for-check", &["checkname"]),
+    ("jitterbit/await-check-suites", &[]),
+    ("kachick/wait-other-jobs", &[]),
+    ("mostafahussein/workflow-watcher", &[]),
+    ("poseidon/wait-for-status-checks", &[]),
+    ("ahmadnassri/action-workflow-run-wait", &[]),
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            for step in &job.steps {
+                let Some((_, inputs)) = WAITERS.iter().find(|(name, _)| step.is(name)) else { continue };
+                let awaited = inputs.iter().find_map(|input| step.input(input));
+                let Some(name) = awaited.and_then(|text| text.literal()) else { continue };
+                let found = flow.jobs().find(|(other, known)| {
+                    *other != at
+                        && (known.id.text.eq_ignore_ascii_case(name)
+                            || known.name.as_ref().is_some_and(|shown| shown.text.as_ref() == name))
+                });
+                let Some((_, target)) = found else { continue };
+                let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!(
+                            "`{}` keeps a runner busy waiting for `{}` of the same workflow",
+                            job.id.text, target.id.text
+                        ),
+                    )
+                    .hint(format!("write `needs: {}` instead", target.id.text))
+                    .also(flow.file, target.id.span, "the job that it waits for")
+                    .done();
+            }
+        }
+    }
+}

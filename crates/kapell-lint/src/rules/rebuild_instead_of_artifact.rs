@@ -1,0 +1,92 @@
+//! A job builds again what a job before it has built and uploaded.
+
+use crate::github::{Flow, Github, intent, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/rebuild-instead-of-artifact.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "rebuild-instead-of-artifact",
+    summary: "A job builds again what a job before it has built and uploaded",
+    group: Group::Dead,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/rebuild-instead-of-artifact.md"),
+    check,
+};
+
+/// Builds that take less are not worth an artifact, in seconds.
+const LEAST: u32 = 20;
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let github = &repository.github;
+    for flow in &github.flows {
+        for (at, job) in flow.jobs() {
+            for &up in &flow.closures[at] {
+                let first = &flow.model.jobs[up];
+                if first.matrix.is_some() || flow.facts[up].iter().all(|facts| facts.uploads.is_empty()) {
+                    continue;
+                }
+                let Some(built) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST) else {
+                    continue;
+                };
+                again(github, flow, (at, up), &built.0, report);
+                let _ = job;
+            }
+        }
+    }
+}
+
+/// Returns the build commands of a job with their time.
+fn builds(flow: &Flow, job: usize) -> Vec<(String, u32)> {
+    let facts =
+        flow.steps(job).filter(|(step, _)| step.condition.is_none()).flat_map(|(_, facts)| &facts.works);
+    facts
+        .filter(|done| done.work.kind == Kind::Build && done.command.is_some())
+        .map(|done| (done.text.clone(), done.work.seconds))
+        .collect()
+}
+
+fn again(github: &Github, flow: &Flow, (at, up): (usize, usize), command: &str, report: &mut Report<'_>) {
+    let (first, job) = (&flow.model.jobs[up], &flow.model.jobs[at]);
+    for (other, index) in github.deep(flow, at) {
+        let second = &other.model.jobs[index];
+        let same_system = job.uses.is_some()
+            || first
+                .runs_on
+                .iter()
+                .map(|label| &label.text)
+                .eq(second.runs_on.iter().map(|label| &label.text));
+        let takes = other.facts[index].iter().any(|facts| !facts.downloads.is_empty());
+        if second.matrix.is_some() || !same_system || takes {
+            continue;
+        }
+        let again = other.steps(index).find(|(step, facts)| {
+            step.condition.is_none()
+                && facts.works.iter().any(|done| done.text == command && done.work.kind == Kind::Build)
+        });
+        let Some((step, _)) = again else { continue };
+        let draft = report
+            .add(
+                other.file,
+                step.span,
+                format!(
+                    "`{}` runs `{command}` again, which `{}` has run and uploaded",
+                    second.id.text, first.id.text
+                ),
+            )
+            .also(flow.file, first.id.span, "built here first")
+            .hint("download the artifact, so that what is tested is what was built");
+        match intent::explains(other, step.span, 6, &["again", "rebuild", "clean", "different", "fresh"]) {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
+        return;
+    }
+}

@@ -1,0 +1,176 @@
+//! What should happen after a failure only happens after success.
+
+use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
+use kapell_spec::github::{Condition, Step};
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::Flow;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/repair-gated-on-success.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "repair-gated-on-success",
+    summary: "What should happen after a failure only happens after success",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/repair-gated-on-success.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (_, job) in flow.jobs() {
+            if let Some(condition) = job.condition.as_ref().filter(|condition| !condition.asks_status())
+                && let Some(("needs", need, _)) = after_failure(condition)
+            {
+                add(
+                    flow,
+                    &format!("`{}`", job.id.text),
+                    condition,
+                    &format!("`{need}` failed"),
+                    "always()",
+                    report,
+                );
+            }
+            for (index, step) in job.steps.iter().enumerate() {
+                let Some(condition) = &step.condition else {
+                    by_name(flow, step, index, report);
+                    continue;
+                };
+                if condition.asks_status() {
+                    continue;
+                }
+                let Some(("steps", id, property)) = after_failure(condition) else { continue };
+                let earlier = job.steps[..index]
+                    .iter()
+                    .find(|known| known.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id)));
+                // A step that may fail has an outcome of its own; its conclusion is success then.
+                let lenient = earlier.is_some_and(|step| {
+                    step.continue_on_error.as_ref().is_some_and(|text| !text.is("false"))
+                });
+                if earlier.is_none() || lenient && property == "outcome" {
+                    continue;
+                }
+                let name = step
+                    .name
+                    .as_ref()
+                    .map_or_else(|| "this step".to_owned(), |name| format!("step `{}`", name.text));
+                add(flow, &name, condition, &format!("step `{id}` failed"), "failure()", report);
+            }
+        }
+    }
+}
+
+fn add(flow: &Flow, who: &str, condition: &Condition, when: &str, status: &str, report: &mut Report<'_>) {
+    let draft = report
+        .add(
+            flow.file,
+            condition.span,
+            format!("{who} is for when {when}, but without a status function it only runs after success"),
+        )
+        .hint(format!("write `{status} && ({})`", condition.text));
+    if flow.generated.is_some() || condition.text.contains('\n') {
+        draft.done();
+        return;
+    }
+    let simple = !condition.text.contains("||");
+    let inner = if simple { condition.text.to_string() } else { format!("({})", condition.text) };
+    draft
+        .fix(
+            format!("let it run after a failure: `{status}`"),
+            FixClass::Safe,
+            [(flow.file, condition.span, format!("${{{{ {status} && {inner} }}}}"))],
+        )
+        .done();
+}
+
+/// Returns base, name and property of a comparison of a result with `failure`, if the condition needs it to hold.
+fn after_failure(condition: &Condition) -> Option<(&'static str, &str, &'static str)> {
+    required(condition.expr.as_ref()?.root())
+}
+
+fn required(node: &Node) -> Option<(&'static str, &str, &'static str)> {
+    match &node.kind {
+        NodeKind::And(operands) => operands.iter().find_map(required),
+        NodeKind::Compare { comparison: Comparison::Equal, left, right } => {
+            let failure = |node: &Node| matches!(&node.kind, NodeKind::Literal(Literal::String(text)) if text.eq_ignore_ascii_case("failure"));
+            let path = if failure(right) {
+                left
+            } else if failure(left) {
+                right
+            } else {
+                return None;
+            };
+            let references = path.references();
+            let reference = references
+                .into_iter()
+                .next()
+                .filter(|reference| reference.whole && reference.path.len() == 3)?;
+            let property = match reference.path[2].0 {
+                "result" => "result",
+                "outcome" => "outcome",
+                "conclusion" => "conclusion",
+                _ => return None,
+            };
+            match reference.path[0].0 {
+                "needs" => Some(("needs", reference.path[1].0, property)),
+                "steps" => Some(("steps", reference.path[1].0, property)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+/// A step that says that it is for a failure and has no condition.
+fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
+    let Some(name) = step.name.as_ref().filter(|_| index > 0) else { return };
+    let lower = name.text.to_ascii_lowercase();
+    let says =
+        ["on failure", "if failed", "on error", "when failed", "upon failure", "if failure", "on fail"]
+            .iter()
+            .any(|word| {
+                lower.ends_with(word)
+                    || lower.contains(&format!("{word} "))
+                    || lower.contains(&format!("({word})"))
+            });
+    // The script may ask by itself.
+    let asks = ["job.status", "outcome", "conclusion", "result", "||", "if "].iter().any(|word| {
+        step.script().contains(word)
+            || step.with.iter().any(|(_, text)| text.text.contains(word))
+            || step.env.iter().any(|(_, text)| text.text.contains(word))
+    });
+    let tells = ["continue", "fail on", "exit on", "don't", "do not", "no fail", "retry"]
+        .iter()
+        .any(|word| lower.contains(word));
+    if !says || asks || tells {
+        return;
+    }
+    let draft = report
+        .add(
+            flow.file,
+            name.span,
+            format!(
+                "step `{}` has no condition, so it runs after success and not after a failure",
+                name.text
+            ),
+        )
+        .confidence(Confidence::Medium)
+        .hint("add `if: failure()`");
+    match crate::github::edit::add_after(&flow.text, &step.keys, "name", &["if: failure()".to_owned()])
+        .filter(|_| flow.generated.is_none())
+    {
+        Some((span, text)) => {
+            draft.fix("run it after a failure", FixClass::Review, [(flow.file, span, text)]).done()
+        }
+        None => draft.done(),
+    }
+}

@@ -1,0 +1,87 @@
+//! The same long job is kept in several workflows.
+
+use crate::github::Flow;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+use kapell_spec::github::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/reusable-extract.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "reusable-extract",
+    summary: "The same long job is kept in several workflows",
+    group: Group::Reuse,
+    anti_pattern: Some(AntiPattern::Coupling),
+    focus: Focus::State,
+    severity: Severity::Info,
+    confidence: Confidence::Medium,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/reusable-extract.md"),
+    check,
+};
+
+/// Fewer steps than this are no loss to keep twice.
+const STEPS: usize = 5;
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    let mut told: Vec<(usize, usize)> = Vec::new();
+    for (index, flow) in flows.iter().enumerate() {
+        for (at, job) in flow.jobs() {
+            if job.steps.len() < STEPS || told.contains(&(index, at)) {
+                continue;
+            }
+            let copies: Vec<(usize, usize)> = (index + 1..flows.len())
+                .flat_map(|other| (0..flows[other].model.jobs.len()).map(move |job| (other, job)))
+                .filter(|&(other, job)| alike(flow, at, &flows[other], job))
+                .collect();
+            if copies.is_empty() {
+                continue;
+            }
+            let mut draft = report
+                .add(
+                    flow.file,
+                    job.id.span,
+                    format!(
+                        "`{}` is kept almost word for word in {} other workflow{}",
+                        job.id.text,
+                        copies.len(),
+                        if copies.len() == 1 { "" } else { "s" }
+                    ),
+                )
+                .hint("make it one reusable workflow that the others call");
+            for &(other, job) in &copies {
+                draft = draft.also(flows[other].file, flows[other].job_span(job), "almost the same");
+            }
+            draft.done();
+            told.extend(copies);
+        }
+    }
+}
+
+fn key(step: &Step) -> String {
+    let run = step
+        .run
+        .as_ref()
+        .map_or(String::new(), |run| run.text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
+    format!("{uses}|{run}")
+}
+
+fn alike(left: &Flow, a: usize, right: &Flow, b: usize) -> bool {
+    let (first, second) = (&left.model.jobs[a].steps, &right.model.jobs[b].steps);
+    if second.len() < STEPS || first.len().abs_diff(second.len()) > 1 {
+        return false;
+    }
+    let keys: Vec<String> = second.iter().map(key).collect();
+    let same = first.iter().map(key).filter(|step| keys.contains(step)).count();
+    let bodies = first
+        .iter()
+        .filter(|step| step.script().len() > 200)
+        .map(key)
+        .filter(|step| keys.contains(step))
+        .count();
+    same * 10 >= first.len().max(second.len()) * 8 && (bodies > 0 || same >= 7)
+}

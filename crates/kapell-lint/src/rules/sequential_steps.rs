@@ -1,0 +1,59 @@
+//! Long independent checks run one after the other in one job.
+
+use crate::github::tools::Kind;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/sequential-steps.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "sequential-steps",
+    summary: "Long independent checks run one after the other in one job",
+    group: Group::CriticalPath,
+    anti_pattern: Some(AntiPattern::Sequential),
+    focus: Focus::Performance,
+    severity: Severity::Info,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/sequential-steps.md"),
+    check,
+};
+
+/// The least that the checks of a job take together, in seconds.
+const LEAST_TOTAL: u32 = 420;
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            let long: Vec<(u32, &kapell_spec::github::Step)> = flow
+                .steps(at)
+                .filter(|(_, facts)| {
+                    // What one compiles, the next need not.
+                    let compiled = ["cargo", "go", "mvn", "mvnw", "gradle", "gradlew", "dotnet", "swift"];
+                    let shares = facts.commands.iter().any(|command| compiled.contains(&command.program()));
+                    !shares
+                        && !facts.works.is_empty()
+                        && facts.works.iter().all(|done| matches!(done.work.kind, Kind::Lint | Kind::Test))
+                })
+                .map(|(step, facts)| (facts.seconds(), step))
+                .filter(|(seconds, _)| *seconds >= 60)
+                .collect();
+            let total: u32 = long.iter().map(|(seconds, _)| seconds).sum();
+            let longest = long.iter().map(|(seconds, _)| *seconds).max().unwrap_or(0);
+            if long.len() < 3 || total < LEAST_TOTAL {
+                continue;
+            }
+            report
+                .add(
+                    flow.file,
+                    flow.job_span(at),
+                    format!("`{}` runs {} long checks one after the other", job.id.text, long.len()),
+                )
+                .saving(total - longest)
+                .hint("a job for each, or a matrix, would run them side by side")
+                .done();
+        }
+    }
+}

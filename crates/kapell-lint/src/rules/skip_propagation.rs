@@ -1,0 +1,219 @@
+//! A job is skipped because a job further up is, although its own condition says otherwise.
+
+use kapell_core::expr::{Literal, Node, NodeKind};
+use kapell_spec::github::Condition;
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{
+    Flow,
+    conditions::{self, Run},
+    simulate,
+};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/skip-propagation.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "skip-propagation",
+    summary: "A job is skipped because a job further up is, although its own condition says otherwise",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/skip-propagation.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, _) in flow.jobs() {
+            if asks(flow, at) {
+                continue;
+            }
+            if !never_runs(flow, at, report)
+                && !expects_skipped(flow, at, report)
+                && !event_denied(flow, at, report)
+            {
+                through(flow, at, report);
+            }
+        }
+    }
+}
+
+fn asks(flow: &Flow, at: usize) -> bool {
+    flow.model.jobs[at].condition.as_ref().is_some_and(Condition::asks_status)
+}
+
+fn text(flow: &Flow, at: usize) -> &str {
+    flow.model.jobs[at].condition.as_ref().map_or("", |condition| &condition.text)
+}
+
+/// The condition of the job and those of the jobs that it needs exclude each other.
+fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let own = |world: usize| {
+        job.condition
+            .as_ref()
+            .is_none_or(|condition| flow.scope(world, at, false).holds(condition) != Some(false))
+    };
+    let worlds = 0..flow.worlds.len();
+    let never = worlds.clone().all(|world| flow.runs[world][at] == Run::Never);
+    let possible: Vec<usize> = worlds.filter(|&world| own(world)).collect();
+    if !never || possible.is_empty() {
+        return false;
+    }
+    // One that runs in some other situation is to blame; if none ever runs, that is told of them.
+    let blamed = flow.closures[at].iter().copied().find(|&up| {
+        possible.iter().all(|&world| flow.runs[world][up] == Run::Never)
+            && flow.runs.iter().any(|runs| runs[up] != Run::Never)
+    });
+    let Some(up) = blamed else { return false };
+    let blamed = &flow.model.jobs[up];
+    let message = format!(
+        "`{}` can never run: `{}`, which it waits for, is skipped whenever its own condition holds",
+        job.id.text, blamed.id.text
+    );
+    report
+        .add(flow.file, job.id.span, message)
+        .also(
+            flow.file,
+            blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
+            "skipped by this condition",
+        )
+        .hint(format!("ask for the status: `!cancelled() && ({})`, or drop the need", text(flow, at)))
+        .done();
+    true
+}
+
+/// The condition speaks of a skipped job, but without a status function it is never asked then.
+fn expects_skipped(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let Some(condition) = &job.condition else { return false };
+    let Some(expr) = &condition.expr else { return false };
+    let mut skipped = None;
+    expr.root().walk(&mut |node| {
+        if let NodeKind::Compare { left, right, comparison: kapell_core::expr::Comparison::Equal } =
+            &node.kind
+        {
+            for (path, literal) in [(left, right), (right, left)] {
+                if is_text(literal, "skipped")
+                    && let Some(need) = result_of(path)
+                {
+                    skipped = Some(need);
+                }
+            }
+        }
+    });
+    let Some(need) = skipped else { return false };
+    let fixed = format!("${{{{ !cancelled() && ({}) }}}}", condition.text);
+    let whole = job.keys.open && !condition.text.contains('\n') && flow.generated.is_none();
+    let draft = report
+        .add(
+            flow.file,
+            condition.span,
+            format!("`{}` asks whether `{need}` was skipped, but is skipped itself then", job.id.text),
+        )
+        .hint(
+            "without a status function a condition means `success() && ...`, and a skipped job is no success",
+        );
+    if whole {
+        draft
+            .fix(
+                "let the condition decide after a skipped job too",
+                FixClass::Review,
+                [(flow.file, condition.span, fixed)],
+            )
+            .done();
+    } else {
+        draft.done();
+    }
+    true
+}
+
+fn is_text(node: &Node, text: &str) -> bool {
+    matches!(&node.kind, NodeKind::Literal(Literal::String(found)) if found.eq_ignore_ascii_case(text))
+}
+
+fn result_of(node: &Node) -> Option<String> {
+    let references = node.references();
+    let path = &references.first()?.path;
+    (path.len() == 3 && path[0].0.eq_ignore_ascii_case("needs") && path[2].0 == "result")
+        .then(|| path[1].0.to_owned())
+}
+
+/// The condition names an event in which a job further up is always skipped.
+fn event_denied(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let Some(condition) = &job.condition else { return false };
+    for (index, world) in flow.worlds.iter().enumerate() {
+        let Some(event) = world.event.as_deref() else { continue };
+        let named = condition.text.contains(&format!("'{event}'")) && flow.model.events.len() > 1;
+        if !named
+            || flow.scope(index, at, false).holds(condition) != Some(true)
+            || flow.runs[index][at] != Run::Never
+        {
+            continue;
+        }
+        let blamed = flow.closures[at].iter().copied().find(|&up| {
+            flow.runs[index][up] == Run::Never
+                && flow.model.jobs[up]
+                    .condition
+                    .as_ref()
+                    .is_some_and(|own| flow.scope(index, up, false).holds(own) == Some(false))
+        });
+        let Some(up) = blamed else { continue };
+        let blamed = &flow.model.jobs[up];
+        let message = format!(
+            "on {event} `{}` is skipped although its condition names that event: `{}`, which it waits for, never runs then",
+            job.id.text, blamed.id.text
+        );
+        report
+            .add(flow.file, condition.span, message)
+            .severity(Severity::Medium)
+            .also(
+                flow.file,
+                blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
+                "never runs on that event",
+            )
+            .hint("ask for the status of what it needs: `!cancelled() && ...`")
+            .done();
+        return true;
+    }
+    false
+}
+
+/// A job two steps up is skipped, the one between runs all the same, and this one does not.
+fn through(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let direct = conditions::direct(&flow.model, &flow.model.jobs[at]);
+    // Those that wait for it say that it may be skipped.
+    let tolerated = format!("needs.{}.result == 'skipped'", flow.model.jobs[at].id.text);
+    if !direct.iter().any(|&need| asks(flow, need)) || flow.text.contains(&tolerated) {
+        return;
+    }
+    for world in 0..flow.worlds.len() {
+        let Some(found) = simulate::skipped_through(flow, world, at) else { continue };
+        let (up, between) = (&flow.model.jobs[found.skipped], &flow.model.jobs[found.between]);
+        let job = &flow.model.jobs[at];
+        let message = format!(
+            "`{}` is skipped whenever `{}` is, although `{}`, which it waits for, runs then",
+            job.id.text, up.id.text, between.id.text
+        );
+        let span = job.condition.as_ref().map_or(job.id.span, |condition| condition.span);
+        let own = if text(flow, at).is_empty() { String::new() } else { format!(" && ({})", text(flow, at)) };
+        report
+            .add(flow.file, span, message)
+            .also(flow.file, up.id.span, "may be skipped")
+            .also(flow.file, between.id.span, "runs all the same")
+            .hint(format!(
+                "write `if: ${{{{ !cancelled() && needs.{}.result == 'success'{own} }}}}`",
+                between.id.text
+            ))
+            .done();
+        return;
+    }
+}

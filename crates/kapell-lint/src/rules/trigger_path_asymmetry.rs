@@ -1,0 +1,96 @@
+//! The path filters of push and pull request disagree.
+
+use crate::github::{Flow, carry, intent};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/trigger-path-asymmetry.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "trigger-path-asymmetry",
+    summary: "The path filters of push and pull request disagree",
+    group: Group::Waste,
+    anti_pattern: None,
+    focus: Focus::Conflicts,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/trigger-path-asymmetry.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let (Some(push), Some(pull)) = (flow.model.event("push"), flow.model.event("pull_request")) else {
+            continue;
+        };
+        let (left, right) = (push.filter("paths"), pull.filter("paths"));
+        let names = |filter: &kapell_spec::github::Filter| -> Vec<String> {
+            filter.items.iter().map(|item| item.text.to_string()).collect()
+        };
+        let own = |path: &String| path.starts_with(".github/");
+        match (left, right) {
+            (Some(left), Some(right)) => {
+                let (a, b) = (names(left), names(right));
+                let common = a.iter().filter(|path| b.contains(path)).count();
+                let differ: Vec<&String> = a
+                    .iter()
+                    .filter(|path| !b.contains(path))
+                    .chain(b.iter().filter(|path| !a.contains(path)))
+                    .filter(|path| !own(path))
+                    .collect();
+                if common == 0 || differ.is_empty() || differ.len() > 3 || differ.len() > common + 1 {
+                    continue;
+                }
+                let only = if a.contains(differ[0]) { "push" } else { "pull_request" };
+                let draft = report
+                    .add(
+                        flow.file,
+                        right.span,
+                        format!("a change of `{}` starts `{}` on {only} only", differ[0], flow.name()),
+                    )
+                    .also(flow.file, left.span, "the paths of `push`")
+                    .hint("give both the same paths, or say why they differ");
+                end(flow, right.span, draft);
+            }
+            // Pull requests of some files only, but every push: a workflow that is about these files.
+            (None, Some(right))
+                if push.filter("paths-ignore").is_none()
+                    && push.filter("tags").is_none()
+                    && about(flow, right) =>
+            {
+                let draft = report
+                    .add(
+                        flow.file,
+                        push.name.span,
+                        format!(
+                            "`{}` is about `{}` on pull requests, but every push starts it",
+                            flow.name(),
+                            right.items[0].text
+                        ),
+                    )
+                    .also(flow.file, right.span, "the paths of `pull_request`")
+                    .hint("give `push` the same paths");
+                end(flow, right.span, draft);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells whether a workflow only checks, so that files it does not watch cannot matter to it.
+fn about(flow: &Flow, filter: &kapell_spec::github::Filter) -> bool {
+    let code = ["src/**", "**/*.rs", "**/*.py", "**/*.ts", "**/*.go", "crates/**", "packages/**", "libs/**"];
+    filter.items.len() <= 3
+        && !filter.items.iter().any(|item| code.contains(&&*item.text) || item.text.starts_with('!'))
+        && !flow.jobs().any(|(at, _)| carry::changes(flow, at))
+}
+
+fn end(flow: &Flow, span: kapell_spec::finding::Span, draft: crate::rule::Draft<'_>) {
+    match intent::explains(flow, span, 2, &["only", "push", "main", "all", "always"]) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}

@@ -1,0 +1,68 @@
+//! A workflow waits for one of a name that no workflow has.
+
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_spec::suggest;
+use kapell_view::audit::FixClass;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/unknown-workflow-run.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "unknown-workflow-run",
+    summary: "A workflow waits for one of a name that no workflow has",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/unknown-workflow-run.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    // A workflow that could not be read may have any name.
+    if flows.iter().any(|flow| !flow.model.complete) {
+        return;
+    }
+    let names: Vec<&str> = flows.iter().map(|flow| flow.run_name()).collect();
+    for flow in flows {
+        let Some(filter) = flow.model.event("workflow_run").and_then(|event| event.filter("workflows"))
+        else {
+            continue;
+        };
+        for item in &filter.items {
+            if names.contains(&&*item.text) || item.text.contains(['*', '$']) {
+                continue;
+            }
+            // Workflows of others, such as GitHub's own, are not among the files.
+            if ["pages-build-deployment", "CodeQL", "Dependabot Updates", "Copilot"].contains(&&*item.text) {
+                continue;
+            }
+            let near =
+                suggest::nearest(&item.text, names.iter().copied().filter(|name| *name != flow.run_name()));
+            let draft = report
+                .add(
+                    flow.file,
+                    item.span,
+                    format!("no workflow is named `{}`, so its runs never start this one", item.text),
+                )
+                .severity(if filter.items.len() == 1 { Severity::High } else { Severity::Medium });
+            match near {
+                Some(near) => {
+                    let text = format!("'{}'", near.replace('\'', "''"));
+                    let class =
+                        if near.eq_ignore_ascii_case(&item.text) { FixClass::Safe } else { FixClass::Review };
+                    draft
+                        .hint(format!("did you mean `{near}`?"))
+                        .fix(format!("wait for `{near}`"), class, [(flow.file, item.span, text)])
+                        .done();
+                }
+                None => draft.hint("write the `name:` of a workflow, or drop it from the list").done(),
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! A condition can never hold.
+
+use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, conditions::Run};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/unsatisfiable-if.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "unsatisfiable-if",
+    summary: "A condition can never hold",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/unsatisfiable-if.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        if flow.worlds.iter().any(|world| world.event.is_none()) {
+            continue;
+        }
+        let mut told: Vec<Span> = Vec::new();
+        for (at, job) in flow.jobs() {
+            if let Some(condition) = &job.condition
+                && (0..flow.worlds.len())
+                    .all(|world| flow.scope(world, at, false).holds(condition) == Some(false))
+                && !flow.closures[at].iter().any(|&up| flow.runs.iter().all(|runs| runs[up] == Run::Never))
+                && !is_off(&condition.text)
+            {
+                told.push(condition.span);
+                add(
+                    flow,
+                    condition.span,
+                    format!(
+                        "`{}` can never run: no trigger of this workflow fulfils `{}`",
+                        job.id.text,
+                        short(&condition.text)
+                    ),
+                    report,
+                );
+                continue;
+            }
+            steps(flow, at, &mut told, report);
+        }
+        parts(flow, &told, report);
+    }
+}
+
+/// `if: false` is how people turn something off.
+fn is_off(text: &str) -> bool {
+    text.trim() == "false"
+}
+
+fn short(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() > 80 { format!("{}...", line.chars().take(77).collect::<String>()) } else { line }
+}
+
+fn add(flow: &Flow, span: Span, message: String, report: &mut Report<'_>) {
+    let triggers: Vec<String> =
+        flow.model.events.iter().map(|event| format!("`{}`", event.name.text)).collect();
+    report
+        .add(flow.file, span, message)
+        .hint(format!("the workflow starts on {}", triggers.join(", ")))
+        .done();
+}
+
+fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) {
+    let worlds: Vec<usize> =
+        (0..flow.worlds.len()).filter(|&world| flow.runs[world][at] != Run::Never).collect();
+    for (step, _) in flow.steps(at) {
+        let Some(condition) = &step.condition else { continue };
+        let never = !worlds.is_empty()
+            && worlds.iter().all(|&world| flow.scope(world, at, true).holds(condition) == Some(false));
+        if never && !is_off(&condition.text) {
+            told.push(condition.span);
+            let name = step
+                .name
+                .as_ref()
+                .map_or_else(|| "a step".to_owned(), |name| format!("step `{}`", name.text));
+            add(
+                flow,
+                condition.span,
+                format!(
+                    "{name} of `{}` can never run: no trigger of this workflow fulfils `{}`",
+                    flow.model.jobs[at].id.text,
+                    short(&condition.text)
+                ),
+                report,
+            );
+        }
+    }
+}
+
+/// Comparisons with an event that does not start the workflow, within larger expressions: one finding for each event.
+fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
+    let mut found: Vec<(String, Vec<Span>)> = Vec::new();
+    let all = flow.model.expressions.iter().chain(flow.model.jobs.iter().flat_map(|job| &job.expressions));
+    for expression in all.filter(|expression| !told.contains(&expression.scalar)) {
+        expression.expr.root().walk(&mut |node| {
+            let Some(event) = compared_event(node) else { return };
+            if flow.model.event(&event).is_none() && !flow.model.events.is_empty() {
+                let span = expression.span(&flow.text);
+                match found.iter_mut().find(|(known, _)| *known == event) {
+                    Some((_, spans)) => spans.push(span),
+                    None => found.push((event, vec![span])),
+                }
+            }
+        });
+    }
+    for (event, spans) in found {
+        let mut draft = report
+            .add(
+                flow.file,
+                spans[0],
+                format!(
+                    "`github.event_name == '{event}'` never holds: the workflow does not start on `{event}`"
+                ),
+            )
+            .severity(Severity::Low)
+            .hint(format!("add the trigger `{event}`, or drop the comparison"));
+        for span in &spans[1..] {
+            draft = draft.also(flow.file, *span, "here too");
+        }
+        draft.done();
+    }
+}
+
+/// Returns the event that `github.event_name == '...'` names.
+fn compared_event(node: &Node) -> Option<String> {
+    let NodeKind::Compare { comparison: Comparison::Equal, left, right } = &node.kind else { return None };
+    let is_name = |node: &Node| {
+        node.references().first().is_some_and(|reference| {
+            reference.whole && reference.path.iter().map(|(name, _)| *name).eq(["github", "event_name"])
+        })
+    };
+    let (other, _) = if is_name(left) { (right, left) } else { (left, right) };
+    let NodeKind::Literal(Literal::String(text)) = &other.kind else { return None };
+    (is_name(left) || is_name(right)).then(|| text.to_string())
+}

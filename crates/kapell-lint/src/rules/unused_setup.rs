@@ -1,0 +1,278 @@
+//! Something is set up or fetched that nothing uses.
+
+use crate::github::{Flow, StepFacts, intent, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+use kapell_spec::github::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+/// See `docs/rules/unused-setup.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "unused-setup",
+    summary: "Something is set up or fetched that nothing uses",
+    group: Group::Waste,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Low,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/unused-setup.md"),
+    check,
+};
+
+/// Actions that set something up, and the programs that use it.
+const SETUPS: &[(&str, &[&str])] = &[
+    (
+        "actions/setup-node",
+        &[
+            "node",
+            "npm",
+            "npx",
+            "yarn",
+            "pnpm",
+            "corepack",
+            "tsc",
+            "tsx",
+            "bun",
+            "lerna",
+            "nx",
+            "turbo",
+            "eslint",
+            "prettier",
+            "jest",
+            "vitest",
+            "playwright",
+            "wrangler",
+            "vercel",
+            "semantic-release",
+            "changeset",
+        ],
+    ),
+    (
+        "actions/setup-python",
+        &[
+            "python",
+            "python3",
+            "pip",
+            "pip3",
+            "pytest",
+            "poetry",
+            "tox",
+            "nox",
+            "ruff",
+            "black",
+            "mypy",
+            "uv",
+            "uvx",
+            "twine",
+            "mkdocs",
+            "pipx",
+            "pre-commit",
+            "hatch",
+            "pdm",
+            "conda",
+            "build",
+            "sphinx-build",
+            "flake8",
+        ],
+    ),
+    ("actions/setup-go", &["go", "gofmt", "golangci-lint", "staticcheck", "govulncheck", "goreleaser", "ko"]),
+    (
+        "actions/setup-java",
+        &["java", "javac", "mvn", "mvnw", "gradle", "gradlew", "sbt", "ant", "kotlin", "lein", "clojure"],
+    ),
+    ("actions/setup-dotnet", &["dotnet", "nuget", "msbuild"]),
+    ("ruby/setup-ruby", &["ruby", "bundle", "gem", "rake", "rspec", "rubocop", "jekyll", "fastlane", "pod"]),
+    ("astral-sh/setup-uv", &["uv", "uvx", "python", "python3", "pip", "pytest", "ruff"]),
+    ("pnpm/action-setup", &["pnpm", "pnpx", "turbo", "nx"]),
+    ("oven-sh/setup-bun", &["bun", "bunx"]),
+    (
+        "dtolnay/rust-toolchain",
+        &["cargo", "rustc", "rustup", "cross", "wasm-pack", "maturin", "trunk", "rustfmt"],
+    ),
+    ("denoland/setup-deno", &["deno"]),
+];
+
+/// Actions that use nothing that the job has set up: containers, and scripts with a runtime of their own.
+const SELF_CONTAINED: &[&str] = &[
+    "actions/checkout",
+    "actions/setup-",
+    "actions/cache",
+    "actions/upload-artifact",
+    "actions/download-artifact",
+    "actions/github-script",
+    "pypa/gh-action-pypi-publish",
+    "softprops/action-gh-release",
+    "ncipollo/release-action",
+    "peter-evans/",
+    "slackapi/",
+    "codecov/",
+    "docker/login-action",
+    "docker/setup-",
+    "docker/metadata-action",
+    "davidanson/markdownlint-cli2-action",
+    "peaceiris/actions-gh-pages",
+    "actions/deploy-pages",
+    "actions/configure-pages",
+    "marocchino/",
+    "stefanzweifel/",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            let mut told = false;
+            for (index, (step, facts)) in flow.steps(at).enumerate() {
+                let found = facts.actions.iter().find_map(|name| SETUPS.iter().find(|row| row.0 == name));
+                let Some((action, programs)) = found.filter(|_| !told) else { continue };
+                if !facts.works.iter().all(|done| matches!(done.work.kind, Kind::Setup | Kind::Trivial))
+                    || job.container
+                {
+                    continue;
+                }
+                let also: Vec<&str> = facts
+                    .actions
+                    .iter()
+                    .filter_map(|name| SETUPS.iter().find(|row| row.0 == name))
+                    .flat_map(|row| row.1.iter().copied())
+                    .chain(programs.iter().copied())
+                    .collect();
+                if used(flow, at, index, &also) {
+                    continue;
+                }
+                told = true;
+                let span = step.name.as_ref().map_or_else(
+                    || step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
+                    |name| name.span,
+                );
+                let draft = report
+                    .add(
+                        flow.file,
+                        span,
+                        format!("`{}` sets up `{action}` and nothing in it uses that", job.id.text),
+                    )
+                    .hint("drop the step");
+                match intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"]) {
+                    Some(comment) => draft.explained(comment).done(),
+                    None => draft.done(),
+                }
+            }
+            checkout(flow, at, report);
+        }
+    }
+}
+
+/// Tells whether a step behind the set-up uses it, or may.
+fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {
+    let job = &flow.model.jobs[at];
+    flow.facts[at].iter().zip(&job.steps).enumerate().skip(index + 1).any(|(_, (facts, step))| {
+        let by_action = facts.actions.iter().any(|name| {
+            !SELF_CONTAINED.iter().any(|known| name.starts_with(known))
+                && !SETUPS.iter().any(|row| row.0 == name)
+        });
+        let unknown_action = step.uses.is_some() && facts.actions.is_empty();
+        let by_word = step
+            .script()
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+            .any(|word| programs.contains(&word));
+        let opaque = facts.works.iter().any(|done| {
+            done.work.kind == Kind::Unknown
+                && done.command.is_some()
+                && !done.text.starts_with("curl")
+                && !done.text.starts_with("gh ")
+        });
+        let scripts = facts.commands.iter().any(|command| {
+            command
+                .words
+                .first()
+                .is_some_and(|word| word.starts_with("./") || word.contains('/') || word.starts_with('$'))
+                || matches!(command.program(), "make" | "just" | "task" | "bash" | "sh" | "pwsh" | "source")
+        });
+        let shell = step
+            .shell
+            .as_ref()
+            .is_some_and(|shell| programs.iter().any(|program| shell.text.contains(program)));
+        by_action
+            || unknown_action
+            || by_word
+            || opaque
+            || scripts
+            || shell
+            || script_in_action(step, programs)
+    })
+}
+
+fn script_in_action(step: &Step, programs: &[&str]) -> bool {
+    step.with.iter().any(|(_, value)| {
+        value.text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| programs.contains(&word))
+    })
+}
+
+/// A checkout in a job that reads no file.
+fn checkout(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some((step, _)) = flow.steps(at).find(|(step, _)| step.is("actions/checkout")) else { return };
+    if job.steps.len() < 2
+        || job.container
+        || step.with.iter().any(|(name, _)| &*name.text != "persist-credentials")
+    {
+        return;
+    }
+    let quiet = flow
+        .steps(at)
+        .filter(|(other, _)| !std::ptr::eq(*other, step))
+        .all(|(step, facts)| reads_nothing(step, facts));
+    if !quiet {
+        return;
+    }
+    let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+    report
+        .add(flow.file, span, format!("`{}` checks the repository out and reads no file of it", job.id.text))
+        .hint("drop the step")
+        .done();
+}
+
+/// Tells whether a step certainly reads no file of the repository.
+fn reads_nothing(step: &Step, facts: &StepFacts) -> bool {
+    if step.run.is_none() {
+        return facts.actions.iter().all(|name| {
+            matches!(
+                name.as_str(),
+                "actions/setup-node"
+                    | "actions/setup-python"
+                    | "slackapi/slack-github-action"
+                    | "peter-evans/repository-dispatch"
+            )
+        }) && step.action().is_some()
+            && step.with.iter().all(|(name, _)| !name.text.contains("file") && !name.text.contains("cache"));
+    }
+    let plain = [
+        "echo", "printf", "curl", "sleep", "exit", "date", "export", "set", "true", ":", "[", "[[", "test",
+        "jq", "read", "shift", "break", "continue", "return", "seq", "base64", "tr", "cut", "sed", "head",
+        "tail", "wc",
+    ];
+    let script = step.script();
+    let touches = [
+        "./",
+        "../",
+        "$(<",
+        "cat ",
+        "<<<",
+        "@",
+        ".json",
+        ".md",
+        ".sh",
+        ".py",
+        ".js",
+        "GITHUB_WORKSPACE",
+        "ls ",
+        "find ",
+        " -f ",
+        "-d ",
+        "source ",
+    ];
+    !touches.iter().any(|word| script.contains(word))
+        && facts.commands.iter().all(|command| command.words.is_empty() || plain.contains(&command.program()))
+}

@@ -1,0 +1,241 @@
+//! A trigger starts nothing, or starts what nobody asked for.
+
+use kapell_spec::github::{Job, Step};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, Github, conditions::Run, globs, intent, script::commands, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/wasted-trigger.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "wasted-trigger",
+    summary: "A trigger starts nothing, or starts what nobody asked for",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/wasted-trigger.md"),
+    check,
+};
+
+/// Words of comments that say that no workflow is meant to start.
+const REASONS: &[&str] = &["token", "trigger", "retrigger", "workflow", "on purpose", "intentional", "loop"];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        dead_events(flow, report);
+        any_label(flow, report);
+        for (at, _) in flow.jobs() {
+            silent_pull_request(&repository.github, flow, at, report);
+            silent_push(&repository.github, flow, at, report);
+        }
+    }
+}
+
+/// Events on which no job runs.
+fn dead_events(flow: &Flow, report: &mut Report<'_>) {
+    if flow.model.jobs.is_empty() || flow.model.events.len() < 2 {
+        return;
+    }
+    for event in &flow.model.events {
+        let name = event.name.text.to_ascii_lowercase();
+        let mut worlds = flow
+            .worlds
+            .iter()
+            .zip(&flow.runs)
+            .filter(|(world, _)| world.event.as_deref() == Some(name.as_str()))
+            .peekable();
+        if worlds.peek().is_none() || worlds.any(|(_, runs)| runs.iter().any(|run| *run != Run::Never)) {
+            continue;
+        }
+        // All off at once, as with `if: false`, is told of the conditions.
+        if flow.runs.iter().all(|runs| runs.iter().all(|run| *run == Run::Never)) {
+            continue;
+        }
+        report
+            .add(
+                flow.file,
+                event.name.span,
+                format!("the trigger `{}` starts runs in which no job can run", event.name.text),
+            )
+            .hint("drop the trigger, or let a job run on it")
+            .done();
+    }
+}
+
+/// A workflow started by any label, of which only some jobs ask for theirs.
+fn any_label(flow: &Flow, report: &mut Report<'_>) {
+    let Some(event) = flow.model.event("pull_request").or_else(|| flow.model.event("pull_request_target"))
+    else {
+        return;
+    };
+    let Some(types) =
+        event.filter("types").filter(|types| types.items.iter().all(|item| &*item.text == "labeled"))
+    else {
+        return;
+    };
+    let asks = |job: &Job| job.condition.as_ref().is_some_and(|condition| condition.text.contains("label"));
+    let fits = |at: usize| {
+        flow.may_run(at, crate::github::world::World::is_pull_request) && flow.closures[at].is_empty()
+    };
+    let roots: Vec<(usize, &Job)> = flow.jobs().filter(|(at, _)| fits(*at)).collect();
+    let (asking, others): (Vec<_>, Vec<_>) = roots.into_iter().partition(|(_, job)| asks(job));
+    if asking.is_empty() || others.is_empty() {
+        return;
+    }
+    let names: Vec<String> = others.iter().map(|(_, job)| format!("`{}`", job.id.text)).collect();
+    let mut draft = report
+        .add(
+            flow.file,
+            types.span,
+            format!(
+                "any label starts {}; only {} of {} jobs ask which label it is",
+                names.join(", "),
+                asking.len(),
+                asking.len() + names.len()
+            ),
+        )
+        .hint(format!("give them the condition of `{}`", asking[0].1.id.text));
+    for (_, job) in &others {
+        draft = draft.also(flow.file, job.id.span, "runs on any label");
+    }
+    draft.done();
+}
+
+/// Tells whether a value is the token that every run has.
+fn is_default_token(text: &str) -> bool {
+    text.contains("secrets.GITHUB_TOKEN") || text.contains("github.token")
+}
+
+/// Workflows that check pull requests when they are opened.
+fn checks_pull_requests(github: &Github) -> Option<&Flow> {
+    github.flows.iter().find(|flow| {
+        let Some(event) = flow.model.event("pull_request") else { return false };
+        let opened = event.filter("types").is_none_or(|types| {
+            types.items.iter().any(|item| matches!(&*item.text, "opened" | "synchronize"))
+        });
+        let anything = event.filter("paths").is_none();
+        let deep = |at: usize| github.deep(flow, at);
+        opened
+            && anything
+            && flow.jobs().any(|(at, _)| {
+                deep(at).iter().any(|(flow, job)| {
+                    flow.facts[*job]
+                        .iter()
+                        .any(|facts| facts.works.iter().any(|done| done.work.kind.checks()))
+                })
+            })
+    })
+}
+
+/// A pull request opened with the default token starts no checks.
+fn silent_pull_request(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    for step in &job.steps {
+        let (span, fixed) = if step.is("peter-evans/create-pull-request") {
+            (
+                step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
+                step.input("token").is_none_or(|token| is_default_token(&token.text)),
+            )
+        } else if step.script().contains("gh pr create") {
+            (
+                step.run.as_ref().map_or(step.span, |run| run.span),
+                gh_token(flow, job, step).is_some_and(|token| is_default_token(&token)),
+            )
+        } else {
+            continue;
+        };
+        let Some(checked) = checks_pull_requests(github).filter(|_| fixed) else { continue };
+        // A later close and reopen, or a dispatch, starts them all the same.
+        let text = flow.text.get(job.span.range()).unwrap_or_default();
+        if text.contains("gh workflow run")
+            || text.contains("workflow-dispatch")
+            || text.contains("gh pr reopen")
+        {
+            continue;
+        }
+        let draft = report
+            .add(flow.file, span, format!("a pull request opened with the default token starts no workflow, so `{}` never checks it", checked.name()))
+            .also(checked.file, checked.model.event("pull_request").map_or(checked.job_span(0), |event| event.name.span), "not started by it")
+            .hint("open it with the token of an app, or start the checks by `workflow_dispatch`");
+        match intent::explains(flow, step.span, 6, REASONS) {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
+        return;
+    }
+}
+
+fn gh_token(flow: &Flow, job: &Job, step: &Step) -> Option<String> {
+    let of = |env: &[(kapell_spec::github::Name, kapell_spec::github::Text)]| {
+        env.iter()
+            .find(|(name, _)| matches!(&*name.text, "GH_TOKEN" | "GITHUB_TOKEN"))
+            .map(|(_, text)| text.text.to_string())
+    };
+    of(&step.env).or_else(|| of(&job.env)).or_else(|| of(&flow.model.env))
+}
+
+/// Commits pushed with the default token start no deployment of what they change.
+fn silent_push(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let checkout = job.steps.iter().find(|step| step.is("actions/checkout"));
+    let default = checkout.is_some_and(|step| {
+        step.input("ssh-key").is_none()
+            && step.input("token").is_none_or(|token| is_default_token(&token.text))
+    });
+    let pushing = flow.steps(at).find(|(_, facts)| facts.does(Kind::Push));
+    let (true, Some((step, _))) = (default, pushing) else { return };
+    // A remote with another token in it is no default.
+    if step.script().contains("x-access-token") || step.script().contains("remote set-url") {
+        return;
+    }
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let scripts: Vec<crate::github::script::Command> =
+        job.steps.iter().flat_map(|step| commands(step.script())).collect();
+    if text.contains("workflow run")
+        || text.contains("workflow-dispatch")
+        || scripts.iter().any(|command| command.words.iter().any(|word| word == "-b" || word == "-c"))
+    {
+        return;
+    }
+    let added: Vec<&String> = scripts
+        .iter()
+        .filter(|command| command.words.len() > 2 && command.words[0] == "git" && command.words[1] == "add")
+        .flat_map(|command| &command.words[2..])
+        .filter(|word| word.contains('/') && !word.starts_with('-') && !word.contains('$'))
+        .collect();
+    for other in github.flows.iter().filter(|other| other.path != flow.path) {
+        let Some(push) = other.model.event("push") else { continue };
+        let Some(paths) = push.filter("paths") else { continue };
+        let hit = paths
+            .items
+            .iter()
+            .find(|path| added.iter().any(|file| globs::overlap(&globs::widen(&path.text), file)));
+        let outward = other.jobs().any(|(at, _)| crate::github::carry::changes(other, at));
+        let waits = other.starts("workflow_run") || other.starts("schedule");
+        let Some(path) = hit.filter(|_| outward && !waits) else { continue };
+        report
+            .add(
+                flow.file,
+                step.span,
+                format!(
+                    "what `{}` pushes with the default token starts no workflow, so `{}` does not run for it",
+                    job.id.text,
+                    other.name()
+                ),
+            )
+            .severity(Severity::High)
+            .also(other.file, path.span, "covers a file that is pushed")
+            .hint(format!(
+                "start `{}` by `workflow_run` or `gh workflow run`, or push with the token of an app",
+                other.name()
+            ))
+            .done();
+        return;
+    }
+}

@@ -1,0 +1,155 @@
+//! Workflows start each other in a circle.
+
+use kapell_spec::github::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, Github, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/workflow-cycle.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "workflow-cycle",
+    summary: "Workflows start each other in a circle",
+    group: Group::Dead,
+    anti_pattern: Some(AntiPattern::Circular),
+    focus: Focus::Conflicts,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/workflow-cycle.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    by_completion(&repository.github, report);
+    for flow in &repository.github.flows {
+        by_push(flow, report);
+    }
+}
+
+/// Workflows that start when another ends.
+fn by_completion(github: &Github, report: &mut Report<'_>) {
+    let flows = &github.flows;
+    let starts: Vec<Vec<usize>> = flows
+        .iter()
+        .map(|flow| {
+            let filter = flow.model.event("workflow_run").and_then(|event| event.filter("workflows"));
+            let names = filter.map(|filter| &filter.items[..]).unwrap_or_default();
+            (0..flows.len())
+                .filter(|&other| names.iter().any(|name| &*name.text == flows[other].run_name()))
+                .collect()
+        })
+        .collect();
+    for at in 0..flows.len() {
+        // The first of a circle tells of it.
+        let Some(path) = circle(&starts, at) else { continue };
+        if path.iter().any(|&other| other < at) {
+            continue;
+        }
+        let span =
+            flows[at].model.event("workflow_run").map_or(flows[at].job_span(0), |event| event.name.span);
+        let names: Vec<String> = path.iter().map(|&flow| format!("`{}`", flows[flow].name())).collect();
+        let mut draft = report
+            .add(flows[at].file, span, format!("{} start each other without end", names.join(" and ")))
+            .hint("let one of them start by itself only; GitHub breaks such a chain after three runs");
+        for &other in &path[1..] {
+            if let Some(event) = flows[other].model.event("workflow_run") {
+                draft = draft.also(flows[other].file, event.name.span, "on the same circle");
+            }
+        }
+        draft.done();
+    }
+}
+
+/// Returns a way from `start` back to it.
+fn circle(edges: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
+    let mut stack = vec![vec![start]];
+    let mut seen = vec![false; edges.len()];
+    while let Some(path) = stack.pop() {
+        let last = *path.last()?;
+        for &next in &edges[last] {
+            if next == start {
+                return Some(path);
+            }
+            if !std::mem::replace(&mut seen[next], true) {
+                stack.push(path.iter().copied().chain([next]).collect());
+            }
+        }
+    }
+    None
+}
+
+/// A workflow that pushes to the branch whose pushes start it, with a token that starts workflows.
+fn by_push(flow: &Flow, report: &mut Report<'_>) {
+    let Some(push) = flow.model.event("push") else { return };
+    // Filters of paths or tags may leave out what it writes.
+    if push
+        .filters
+        .iter()
+        .any(|filter| filter.key.text.starts_with("paths") || filter.key.text.starts_with("tags"))
+    {
+        return;
+    }
+    for (at, job) in flow.jobs() {
+        let runs = flow.may_run(at, |world| {
+            world.event.as_deref() == Some("push") && world.reference_type == Some("branch")
+        });
+        let own_token = job.steps.iter().find(|step| step.is("actions/checkout") && starts_workflows(step));
+        let (Some(checkout), true, None) = (own_token, runs, &job.condition) else { continue };
+        let pushes = flow
+            .steps(at)
+            .find(|(step, facts)| facts.does(Kind::Push) && step.condition.is_none() && plain_push(step));
+        let Some((step, _)) = pushes else { continue };
+        // What stops it: nothing to commit, a word in the message.
+        let text = flow.text.get(job.span.range()).unwrap_or_default().to_ascii_lowercase();
+        if [
+            "skip ci",
+            "ci skip",
+            "no ci",
+            "skip actions",
+            "git diff",
+            "--quiet",
+            "status --porcelain",
+            "checkout -b",
+            "switch -c",
+        ]
+        .iter()
+        .any(|word| text.contains(word))
+        {
+            continue;
+        }
+        report
+            .add(
+                flow.file,
+                step.span,
+                format!(
+                    "`{}` pushes to a branch whose pushes start it, with a token that starts workflows",
+                    job.id.text
+                ),
+            )
+            .confidence(Confidence::Medium)
+            .also(flow.file, checkout.span, "this token's pushes start workflows")
+            .hint("add `[skip ci]` to the message, filter the paths, or push with the default token")
+            .done();
+    }
+}
+
+/// Tells whether a checkout leaves a token behind whose pushes start workflows.
+fn starts_workflows(step: &Step) -> bool {
+    step.input("ssh-key").is_some()
+        || step
+            .input("token")
+            .is_some_and(|token| token.text.contains("secrets.") && !token.text.contains("GITHUB_TOKEN"))
+}
+
+/// Tells whether a step pushes the branch that was checked out.
+fn plain_push(step: &Step) -> bool {
+    step.run.is_none()
+        || step
+            .script()
+            .lines()
+            .any(|line| matches!(line.trim(), "git push" | "git push origin" | "git push origin HEAD"))
+}
