@@ -4,7 +4,7 @@
 //! done twice, or left behind.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,7 +14,10 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
-use crate::shell::{build_kapell, capture};
+use crate::{
+    history::History,
+    shell::{build_kapell, capture, number_of, scrubbed},
+};
 
 /// Tasks of the workflow that is killed.
 const TASKS: usize = 100;
@@ -53,14 +56,8 @@ struct Tally {
 }
 
 pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
-    let number = |name: &str, or: u64| -> anyhow::Result<u64> {
-        match args.iter().position(|arg| *arg == name) {
-            Some(at) => args.get(at + 1).context("a number is missing")?.parse().context("not a number"),
-            None => Ok(or),
-        }
-    };
-    let rounds = usize::try_from(number("--rounds", 300)?)?;
-    let seed = number("--seed", 1)?;
+    let rounds: usize = number_of(args, "--rounds", 300)?;
+    let seed = number_of(args, "--seed", 1)?;
     let program = build_kapell()?;
     let mut random = Random(seed);
     let mut tally = Tally::default();
@@ -94,14 +91,10 @@ impl Place {
         let dir = std::env::temp_dir().join(format!("kapell-kill-{}-{}", std::process::id(), unique()));
         let place = Self { dir, program: program.to_owned() };
         fs::create_dir_all(place.repo())?;
-        for name in ["home", "run"] {
-            fs::create_dir_all(place.dir.join(name))?;
-        }
-        fs::set_permissions(place.dir.join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         fs::write(place.repo().join("base.txt"), "base\n")?;
         fs::write(place.repo().join("work.yaml"), workflow())?;
         for args in [&["init", "-q", "-b", "main"][..], &["add", "."], &["commit", "-q", "-m", "base"]] {
-            capture(place.git().args(args))?;
+            capture(place.git()?.args(args))?;
         }
         Ok(place)
     }
@@ -110,31 +103,28 @@ impl Place {
         self.dir.join("repo")
     }
 
-    fn clean(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().current_dir(self.repo());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", self.dir.join("home")).env("XDG_RUNTIME_DIR", self.dir.join("run"));
-        command.env("GIT_CONFIG_NOSYSTEM", "1");
+    fn clean(&self, program: &Path) -> anyhow::Result<Command> {
+        let mut command = scrubbed(program, &self.dir)?;
+        command.current_dir(self.repo()).env("GIT_CONFIG_NOSYSTEM", "1");
         for who in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{who}_NAME"), "kill").env(format!("GIT_{who}_EMAIL"), "kill@localhost");
         }
-        command
+        Ok(command)
     }
 
-    fn git(&self) -> Command {
+    fn git(&self) -> anyhow::Result<Command> {
         self.clean(Path::new("git"))
     }
 
-    fn kapell(&self, args: &[&str]) -> Command {
-        let mut command = self.clean(&self.program);
+    fn kapell(&self, args: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.clean(&self.program)?;
         command.args(args).args(["--no-input"]);
-        command
+        Ok(command)
     }
 
     fn start(&self, args: &[&str]) -> anyhow::Result<Child> {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let mut command = self.kapell(args);
+        let mut command = self.kapell(args)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.spawn().context("failed to start kapell")
     }
@@ -169,14 +159,11 @@ impl Place {
     }
 
     fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
-        let export = capture(&mut self.kapell(&["logs", "--export"]))?;
-        let lines: Vec<Value> = export.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-        // The first line names the format, the last one counts.
-        let rows: Vec<Value> = lines.into_iter().filter(|line| line["n"].is_u64()).collect();
-        let history = History::read(&rows)?;
+        let export = capture(&mut self.kapell(&["logs", "--export"])?)?;
+        let (run, history) = History::of_export(&export)?;
         history.check()?;
         tally.lost += history.lost;
-        tally.tasks += history.landed.len();
+        tally.tasks += history.done.len();
         tally.adopted += history.adopted;
         ensure!(
             history.lost <= tally.kills * JOBS,
@@ -184,17 +171,16 @@ impl Place {
             history.lost,
             tally.kills
         );
-        let run = rows[0]["run"].as_str().context("a run has an id")?;
-        capture(&mut self.kapell(&["verify", run]))?;
-        self.check_repository(run, &history)?;
-        self.check_left_behind(run)
+        capture(&mut self.kapell(&["verify", &run])?)?;
+        self.check_repository(&run, &history)?;
+        self.check_left_behind(&run)
     }
 
     /// Every change is in the integration ref exactly once, and the checkout has not been touched.
     fn check_repository(&self, run: &str, history: &History) -> anyhow::Result<()> {
-        capture(&mut self.kapell(&["merge", run]))?;
+        capture(&mut self.kapell(&["merge", run])?)?;
         let log =
-            capture(self.git().args(["log", "--format=%(trailers:key=Kapell-Task,valueonly)", "main"]))?;
+            capture(self.git()?.args(["log", "--format=%(trailers:key=Kapell-Task,valueonly)", "main"]))?;
         let mut commits: BTreeMap<&str, usize> = BTreeMap::new();
         for name in log.lines().filter(|line| !line.is_empty()) {
             *commits.entry(name).or_default() += 1;
@@ -207,8 +193,8 @@ impl Place {
             let count = commits.get(format!("task-{task}").as_str()).copied().unwrap_or(0);
             ensure!((1..=2).contains(&count), "task-{task} is in {count} commits");
         }
-        ensure!(history.landed.len() == TASKS, "{} of {TASKS} tasks landed", history.landed.len());
-        let status = capture(self.git().args(["status", "--porcelain"]))?;
+        ensure!(history.done.len() == TASKS, "{} of {TASKS} tasks landed", history.done.len());
+        let status = capture(self.git()?.args(["status", "--porcelain"]))?;
         ensure!(status.is_empty(), "the checkout is not clean: {status}");
         Ok(())
     }
@@ -264,71 +250,4 @@ fn workflow() -> String {
         ));
     }
     text
-}
-
-/// What the journal says about one run.
-#[derive(Debug, Default)]
-struct History {
-    started: BTreeSet<(u64, u64)>,
-    ended: BTreeMap<(u64, u64), usize>,
-    landed: BTreeMap<u64, usize>,
-    lost: usize,
-    adopted: usize,
-    finished: usize,
-    open: usize,
-}
-
-impl History {
-    fn read(rows: &[Value]) -> anyhow::Result<Self> {
-        let mut history = Self::default();
-        let mut since_open: BTreeSet<(u64, u64)> = BTreeSet::new();
-        for row in rows {
-            for event in row["events"].as_array().context("a row has events")? {
-                let (name, payload) =
-                    event.as_object().and_then(|event| event.iter().next()).context("an event")?;
-                let task = payload["task"].as_u64().unwrap_or(u64::MAX);
-                let attempt = payload["attempt"].as_u64().unwrap_or(u64::MAX);
-                match name.as_str() {
-                    "opened" => {
-                        history.open += 1;
-                        since_open.clear();
-                    }
-                    "started" => {
-                        ensure!(
-                            history.started.insert((task, attempt)),
-                            "attempt {attempt} of {task} started twice"
-                        );
-                        since_open.insert((task, attempt));
-                    }
-                    "submitted" | "attempt_failed" => {
-                        *history.ended.entry((task, attempt)).or_default() += 1;
-                        let lost = payload["class"] == "lost";
-                        history.lost += usize::from(lost);
-                        history.adopted += usize::from(!lost && !since_open.contains(&(task, attempt)));
-                    }
-                    "landed" => *history.landed.entry(task).or_default() += 1,
-                    "finished" => history.finished += 1,
-                    _ => {}
-                }
-            }
-        }
-        Ok(history)
-    }
-
-    fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.finished == 1, "the run ended {} times", self.finished);
-        for (key, times) in &self.ended {
-            ensure!(*times == 1, "attempt {key:?} ended {times} times");
-        }
-        for key in &self.started {
-            ensure!(self.ended.contains_key(key), "attempt {key:?} has no end");
-        }
-        for (task, times) in &self.landed {
-            ensure!(*times == 1, "task {task} landed {times} times");
-        }
-        // Every attempt beyond the first follows one that was lost: nothing that ended well was dispatched again.
-        let again = self.started.len() - self.landed.len();
-        ensure!(again == self.lost, "{again} attempts again for {} that were lost", self.lost);
-        Ok(())
-    }
 }

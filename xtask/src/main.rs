@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
 mod conformance;
+mod faults;
+mod history;
 mod kill;
 mod npm;
 mod picture;
@@ -16,6 +18,8 @@ const USAGE: &str = "\
 usage: cargo xtask CHORE
 
   bench [--peers]      builds and runs the measurements
+  faults [--calls N] [--stride K]
+                       makes the n-th system call of the journal's writer fail, or kills the program there
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
   mcp-conformance      runs the conformance suite of the Model Context Protocol, from npm, against our server
@@ -26,6 +30,7 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
+        ["faults", rest @ ..] => faults::run(rest),
         ["kill", rest @ ..] => kill::run(rest),
         ["mcp-conformance", rest @ ..] => conformance::run(rest),
         ["bench", rest @ ..] => {

@@ -1,8 +1,10 @@
 //! Running programs.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
+    str::FromStr,
 };
 
 use anyhow::{Context, bail};
@@ -42,4 +44,22 @@ pub(crate) fn capture(command: &mut Command) -> anyhow::Result<String> {
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Makes a command that sees nothing of whoever runs it: `dir` holds its home and runtime directory.
+pub(crate) fn scrubbed(program: &Path, dir: &Path) -> anyhow::Result<Command> {
+    for name in ["home", "run"] {
+        fs::create_dir_all(dir.join(name))?;
+    }
+    fs::set_permissions(dir.join("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("HOME", dir.join("home")).env("XDG_RUNTIME_DIR", dir.join("run"));
+    Ok(command)
+}
+
+/// Returns the number that follows `name` among the arguments, or `or`.
+pub(crate) fn number_of<T: FromStr>(args: &[&str], name: &str, or: T) -> anyhow::Result<T> {
+    let Some(at) = args.iter().position(|arg| *arg == name) else { return Ok(or) };
+    args.get(at + 1).and_then(|text| text.parse().ok()).with_context(|| format!("{name} takes a number"))
 }
