@@ -8,9 +8,9 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, Sender, channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kapell_core::{
@@ -44,6 +44,12 @@ const BATCH_MAX: usize = 256;
 
 /// The longest sleep of the host while a run waits for a time of day: the machine may be suspended or its clock set meanwhile.
 const NAP_MAX: Millis = Millis::from_secs(60);
+
+/// How long the host looks for news of an append before it sleeps: about as long as a fast disk takes to sync.
+///
+/// Waking a thread that sleeps takes as long again as such a sync, and while nothing but the journal is awaited every
+/// step of a run pays for it. Other threads that can run go first.
+const SPIN: Duration = Duration::from_micros(150);
 
 /// A snapshot is written after this many decisions, or as many as there are tasks.
 const SNAPSHOT_EVERY: u64 = 2_000;
@@ -170,6 +176,8 @@ pub struct Host {
     /// When runs are to be looked at, on the boot clock and by the time of day.
     boot_timers: BTreeSet<(Millis, RunId)>,
     wall_timers: BTreeSet<(Wall, RunId)>,
+    /// Appends of which nothing has been heard yet.
+    appending: usize,
 }
 
 impl Host {
@@ -190,6 +198,7 @@ impl Host {
             dirty: BTreeSet::new(),
             boot_timers: BTreeSet::new(),
             wall_timers: BTreeSet::new(),
+            appending: 0,
         }
     }
 
@@ -372,10 +381,8 @@ impl Host {
     pub fn step(&mut self, patience: Duration, observer: &mut dyn Observer) -> Result<(), Rejection> {
         self.decide_all()?;
         let wait = self.sleep().map_or(patience, |sleep| sleep.min(patience));
-        match self.inputs.0.recv_timeout(wait) {
-            Ok(input) => self.take(input, observer),
-            // The mailbox is held by the host itself, so it is never disconnected.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        if let Some(input) = self.next_input(wait) {
+            self.take(input, observer);
         }
         for _ in 1..BATCH_MAX {
             let Ok(input) = self.inputs.0.try_recv() else { break };
@@ -383,6 +390,21 @@ impl Host {
         }
         self.ring();
         self.decide_all()
+    }
+
+    /// Waits for an input, at most for `wait`.
+    fn next_input(&self, wait: Duration) -> Option<Input> {
+        if self.appending > 0 {
+            let begin = Instant::now();
+            while begin.elapsed() < SPIN.min(wait) {
+                if let Ok(input) = self.inputs.0.try_recv() {
+                    return Some(input);
+                }
+                std::thread::yield_now();
+            }
+        }
+        // The mailbox is held by the host itself, so it is never disconnected.
+        self.inputs.0.recv_timeout(wait).ok()
     }
 
     fn sleep(&self) -> Option<Duration> {
@@ -482,6 +504,7 @@ impl Host {
             if let Some(append) = live.decide(&*self.clock, summarise)? {
                 let (upto, mailbox) = (live.run.version(), self.mailbox.clone());
                 let ack = Box::new(move |result| mailbox.send(Input::Durable { run: id, upto, result }));
+                self.appending += 1;
                 self.journal.append(append, ack);
             }
             self.arm(id);
@@ -516,6 +539,8 @@ impl Host {
         result: Result<(), AppendError>,
         observer: &mut dyn Observer,
     ) {
+        // An append is answered once; a host that is not told of one would spin for nothing, no more.
+        self.appending = self.appending.saturating_sub(1);
         if let Err(error) = result {
             return self.poison(id, &error);
         }

@@ -112,7 +112,7 @@ pub(crate) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
     connection
         .execute_batch(match access {
             Access::Write => {
-                "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=8388608;"
+                "PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=18874368;"
             }
             Access::Read => "PRAGMA query_only=1;",
         })

@@ -43,14 +43,17 @@ const FOLD_ROWS: u64 = 8_192;
 /// ... or when something has waited for it so long.
 const FOLD_AFTER: Duration = Duration::from_secs(1);
 
-/// The write-ahead log is moved to the main file when it has so many frames (4 MiB of pages).
+/// The write-ahead log is moved to the main file when it has so many frames (4 MiB of pages) and nothing waits ...
 const CHECKPOINT_FRAMES: i64 = 1_024;
+
+/// ... or so many (16 MiB), whatever waits: a checkpoint costs two syncs and every page that was changed, once.
+const CHECKPOINT_FRAMES_BUSY: i64 = 4 * CHECKPOINT_FRAMES;
 
 /// The log is lengthened by at least so much at a time, and only up to [`LENGTHEN_MAX`].
 const LENGTHEN_MIN: u64 = 256 << 10;
 
-/// A little more than [`CHECKPOINT_FRAMES`] need.
-const LENGTHEN_MAX: u64 = 5 << 20;
+/// A little more than [`CHECKPOINT_FRAMES_BUSY`] need.
+const LENGTHEN_MAX: u64 = 17 << 20;
 
 /// How long the writer looks for more work before it sleeps.
 const SPIN: Duration = Duration::from_micros(30);
@@ -241,6 +244,7 @@ impl Loop {
             let mut batch = Vec::new();
             let mut folds = Vec::new();
             let mut closing = false;
+            let idle = matches!(first, Err(RecvTimeoutError::Timeout));
             match first {
                 Ok(job) => self.gather(job, &mut batch, &mut folds, &mut closing),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -271,7 +275,7 @@ impl Loop {
                 fold_at = Some(Instant::now() + FOLD_AFTER);
             }
             // A failed checkpoint loses nothing: all is in the log. But its descriptor is not to be trusted.
-            if session.checkpoint_if_due().is_err_and(|error| needs_recovery(&error.kind)) {
+            if session.checkpoint_if_due(idle).is_err_and(|error| needs_recovery(&error.kind)) {
                 return Stop::Failed(session.wrote);
             }
         }
@@ -503,15 +507,16 @@ impl<'c> Session<'c> {
         self.ledger.forget();
     }
 
-    fn checkpoint_if_due(&mut self) -> Result<(), JournalError> {
+    fn checkpoint_if_due(&mut self, idle: bool) -> Result<(), JournalError> {
         // A row dirties at least one page; asking costs a few microseconds.
-        if self.rows < 64 {
+        if self.rows < 64 && !idle {
             return Ok(());
         }
         self.rows = 0;
         let (frames, _) =
             checkpoint(self.connection, "NOOP").map_err(database(self.path, "looking at the log"))?;
-        if frames < self.checkpoint_at {
+        let limit = if idle { CHECKPOINT_FRAMES } else { CHECKPOINT_FRAMES_BUSY };
+        if frames < self.checkpoint_at.max(limit) {
             if frames < CHECKPOINT_FRAMES {
                 self.checkpoint_at = CHECKPOINT_FRAMES;
             }
