@@ -43,6 +43,9 @@ const COMMAND_EVERY: usize = 20;
 /// The exit code of a program that gives up on its store.
 const GIVES_UP: i32 = 5;
 
+/// The exit code of a program that cannot have its socket, which only the main thread makes.
+const GIVES_UP_ELSEWHERE: i32 = 6;
+
 /// How long a step of the harness may take before it is taken for hung.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -114,15 +117,13 @@ pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
     }
     println!("{} cases of a workflow with {TASKS} tasks", cases.len());
     let table = try_all(&program, &cases, side)?;
-    println!(
-        "thread  call       made by a whole run  injected at  gave up (exit 5)  killed  got along  missed"
-    );
+    println!("thread  call       made by a whole run  injected at  gave up  killed  got along  missed");
     for ((thread, call), count) in &reached {
         let row = table.get(&(*thread, *call));
         let last =
             cases.iter().filter(|case| (case.thread, case.call) == (*thread, *call)).map(|case| case.n);
         println!(
-            "{:<7} {call:<10} {count:<20} {:<12} {:<17} {:<7} {:<10} {}",
+            "{:<7} {call:<10} {count:<20} {:<12} {:<8} {:<7} {:<10} {}",
             format!("{thread:?}").to_lowercase(),
             last.max().map_or("-".to_owned(), |last| format!("1..={last}")),
             row.map_or(0, |row| row.gave_up),
@@ -289,6 +290,7 @@ impl Place {
             _ if !hit => |outcomes| outcomes.missed += 1,
             Some(0) => |outcomes| outcomes.got_along += 1,
             Some(GIVES_UP) => |outcomes| outcomes.gave_up += 1,
+            Some(GIVES_UP_ELSEWHERE) if case.thread == Thread::Main => |outcomes| outcomes.gave_up += 1,
             None if case.fault == Fault::Kill => |outcomes| outcomes.killed += 1,
             _ => bail!("ended with {status}: {}", fs::read_to_string(self.dir.join("told"))?),
         };

@@ -2,7 +2,7 @@
 //!
 //! The layout is described for people in `docs/journal-format.md`.
 
-use std::{fs::File, io, path::Path, thread, time::Duration};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path, thread, time::Duration};
 
 use kapell_engine::port::journal::{JournalError, JournalErrorKind};
 use rusqlite::{Connection, OpenFlags};
@@ -83,7 +83,14 @@ pub(crate) fn create(path: &Path, page_size: u32) -> Result<(), JournalError> {
     if wal::path_of(path).exists() {
         return Err(failed(io::Error::other("its write-ahead log is still there")));
     }
-    File::open(path).and_then(|file| file.sync_all()).map_err(failed)
+    // If a sync fails in between, SQLite takes the mark back while it closes, and says nothing either.
+    let mut header = [0; 20];
+    let file = File::open(path).map_err(&failed)?;
+    file.read_exact_at(&mut header, 0).map_err(&failed)?;
+    if header[18..] != [2, 2] {
+        return Err(failed(io::Error::other("the mark of write-ahead mode was not kept")));
+    }
+    file.sync_all().map_err(failed)
 }
 
 /// What a connection is for.
