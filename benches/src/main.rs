@@ -3,30 +3,82 @@
 #![expect(clippy::cast_precision_loss, reason = "rates, not accounts")]
 #![expect(unreachable_pub, reason = "nothing of a program can be reached from outside")]
 
+mod commands;
 mod durable;
 mod graph;
+mod linear;
+mod many;
+mod peers;
 mod program;
 mod replay;
+mod repository;
 mod rig;
+mod table;
+
+use std::time::Instant;
+
+use anyhow::bail;
+
+/// A part of the table: what `--only` calls it, and what measures it.
+type Cell = (&'static str, fn() -> anyhow::Result<()>);
+
+const CELLS: [Cell; 14] = [
+    ("sequential", durable::sequential),
+    ("parallel", durable::parallel),
+    ("runs", durable::runs),
+    ("graph", graph::measure),
+    ("matrix", graph::matrix),
+    ("linear", linear::measure),
+    ("replay", replay::measure),
+    ("restart", many::restart),
+    ("parked", many::parked),
+    ("program", program::measure),
+    ("latency", commands::latency),
+    ("spawn", commands::spawn),
+    ("land", repository::measure),
+    ("status", many::status),
+];
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.first().map(String::as_str) {
-        Some("graph") => return graph::child(),
-        Some("idle") => return graph::idle(),
-        Some("--peers") => anyhow::bail!("peers are not measured yet"),
-        Some(other) => anyhow::bail!("`{other}` is nothing that is measured"),
-        None => {}
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        [] => all(),
+        ["--peers"] => peers::measure(),
+        ["--only", names @ ..] if !names.is_empty() => {
+            for name in names {
+                match CELLS.iter().find(|cell| cell.0 == *name) {
+                    Some((_, measure)) => measure()?,
+                    None => bail!("`{name}` is no cell; there are: {}", CELLS.map(|cell| cell.0).join(", ")),
+                }
+            }
+            Ok(())
+        }
+        // Parts that are measured in processes of their own.
+        ["graph"] => graph::child(),
+        ["matrix", file] => graph::matrix_child(file),
+        ["idle"] => table::say_peak(0),
+        ["linear", tasks] => linear::child(tasks.parse()?),
+        ["live", dir, runs] => many::live_child(dir.as_ref(), runs.parse()?),
+        ["dispatch", dir, runs] => many::dispatch_child(dir.as_ref(), runs.parse()?),
+        ["parked", dir, runs] => many::parked_child(dir.as_ref(), runs.parse()?),
+        ["stamp", file] => commands::stamp(file.as_ref()),
+        other => bail!("{other:?} is nothing that is measured"),
     }
-    println!(
-        "ratios: more is better against a plain log or a scan, less is better against ninja and a bare loop"
-    );
-    durable::measure("1 run, 1,000 steps in a row", 1, 1000, true, 1, 0.90)?;
-    durable::measure("1 run, 1,000 steps at once", 1, 1000, false, 256, 0.10)?;
-    durable::measure("1,000 runs of 10 steps", 1000, 10, true, 64, 0.20)?;
-    graph::measure()?;
-    replay::measure(1_000)?;
-    replay::measure(100_000)?;
-    let beside = std::env::current_exe()?.with_file_name("kapell");
-    program::measure(&beside)
+}
+
+fn all() -> anyhow::Result<()> {
+    let start = Instant::now();
+    println!("{}", table::machine());
+    println!("Ratios against a plain log or a scan should be high; against a bare loop, git or ninja low.");
+    let mut failed = Vec::new();
+    for (name, measure) in CELLS {
+        if let Err(error) = measure() {
+            println!("{name}: cannot be measured: {error:#}");
+            failed.push(name);
+        }
+    }
+    println!("{}; {:.0} s in all", table::machine(), start.elapsed().as_secs_f64());
+    anyhow::ensure!(failed.is_empty(), "cannot be measured: {}", failed.join(", "));
+    Ok(())
 }

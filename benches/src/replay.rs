@@ -5,12 +5,21 @@ use std::time::Instant;
 use kapell_core::{id::TaskId, journal::Version, run::Run};
 use kapell_engine::{open::load, port::journal::Journal};
 
-use crate::rig::{execute, host, noops, run_id};
+use crate::{
+    rig::{Nobody, execute, host, noops, run_id},
+    table::{Floor, line, scratch},
+};
 
-pub fn measure(tasks: u32) -> anyhow::Result<()> {
-    let dir = tempfile::tempdir_in(".")?;
+/// Over a small and a large graph.
+pub fn measure() -> anyhow::Result<()> {
+    reading_back(1_000, 10.0)?;
+    reading_back(100_000, 100.0)
+}
+
+fn reading_back(tasks: u32, reopen_ms: f64) -> anyhow::Result<()> {
+    let dir = scratch()?;
     let plan = noops(tasks, false)?;
-    let (mut engine, store) = host(dir.path())?;
+    let (mut engine, store) = host(dir.path(), Nobody::arc())?;
     execute(&mut engine, 1, &plan, 256)?;
     let id = run_id(0);
     engine.close(id);
@@ -39,20 +48,19 @@ pub fn measure(tasks: u32) -> anyhow::Result<()> {
         anyhow::ensure!(run.state(TaskId(tasks - 1)).is_success(), "the last task is not done");
         rates.push((scan.as_secs_f64() / took.as_secs_f64(), events as f64 / took.as_secs_f64()));
     }
-    println!(
-        "{:<40} {:.3} of a scan, {:.0} events/s  floor 0.30 and 1,000,000",
-        format!("replay, verified prefix, {tasks} tasks"),
-        rates[0].0,
-        rates[0].1
-    );
-    println!("{:<40} {:.3} of a scan  floor 0.15", "  with the chain checked", rates[1].0);
+    let name = format!("replay, verified prefix, {tasks} tasks");
+    line(&name, rates[0].0, "of a scan", Floor::AtLeast(0.30), "");
+    line("  its rate", rates[0].1, "events/s", Floor::AtLeast(1e6), "");
+    line("  with the chain checked", rates[1].0, "of a scan", Floor::AtLeast(0.15), "");
     let start = Instant::now();
     let run = load(&*store, id)?;
-    println!(
-        "{:<40} {:.1} ms for {} events, {bytes} bytes of bodies  floor 100 ms over 100,000 tasks",
+    let took = start.elapsed().as_secs_f64() * 1000.0;
+    line(
         "  reopened from its snapshot",
-        start.elapsed().as_secs_f64() * 1000.0,
-        events
+        took,
+        "ms",
+        Floor::AtMost(reopen_ms),
+        format!("{events} events, {bytes} bytes of bodies"),
     );
     anyhow::ensure!(run.outcome().is_some(), "the run is over");
     Ok(())

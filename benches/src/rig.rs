@@ -1,4 +1,4 @@
-//! A host on the real store, with agents that are never asked: for measuring what the engine itself costs.
+//! A host on the real store, with agents that do no work: for measuring what the engine itself costs.
 
 use std::{
     path::Path,
@@ -28,6 +28,7 @@ use kapell_engine::{
     },
 };
 use kapell_store::Store;
+use kapell_view::summary::RunSummary;
 
 /// The machine's clocks.
 pub struct Clocks(Instant);
@@ -51,6 +52,12 @@ impl Clock for Clocks {
 
 /// Nobody: tasks that do nothing need no agent.
 pub struct Nobody;
+
+impl Nobody {
+    pub fn arc() -> Arc<dyn Agents> {
+        Arc::new(Self)
+    }
+}
 
 impl Agents for Nobody {
     fn start(&self, _order: &Order) -> Result<(), Failure> {
@@ -78,7 +85,7 @@ impl Workspaces for Nobody {
     }
 
     fn open(&self, _request: &Request) -> Result<Ready, WorkspaceError> {
-        nowhere()
+        Ok(Ready { dir: "/".into(), env: Vec::new() })
     }
 
     fn capture(&self, _key: AttemptKey, _name: &str) -> Result<Option<Change>, WorkspaceError> {
@@ -110,8 +117,8 @@ impl Workspaces for Nobody {
     }
 }
 
-/// Makes a host on a store in `dir`.
-pub fn host(dir: &Path) -> anyhow::Result<(Host, Arc<Store>)> {
+/// Makes a host on a store in `dir`, whose attempts are started by `agents`.
+pub fn host(dir: &Path, agents: Arc<dyn Agents>) -> anyhow::Result<(Host, Arc<Store>)> {
     let (store, _) = Store::open(dir)?;
     let store = Arc::new(store);
     let (mailbox, inputs) = Mailbox::new();
@@ -119,9 +126,9 @@ pub fn host(dir: &Path) -> anyhow::Result<(Host, Arc<Store>)> {
     let config = Config {
         journal: store.clone() as Arc<dyn Journal>,
         clock: Arc::new(Clocks::new()),
-        performer: Performer::new(Arc::new(Nobody), Arc::new(Nobody), 1),
+        performer: Performer::new(agents, Arc::new(Nobody), 1),
         owner,
-        summarise: |_, _| None,
+        summarise: |run, now| Some(RunSummary::of(run, now).encode()),
     };
     Ok((Host::new(config, mailbox, inputs), store))
 }

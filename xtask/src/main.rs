@@ -17,7 +17,8 @@ use anyhow::bail;
 const USAGE: &str = "\
 usage: cargo xtask CHORE
 
-  bench [--peers]      builds and runs the measurements
+  bench [--only CELL.. | --peers]
+                       builds and runs the measurements: all, some, or those against peers from a package index
   faults [--calls N] [--stride K]
                        makes the n-th system call of the journal's writer fail, or kills the program there
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
@@ -34,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         ["kill", rest @ ..] => kill::run(rest),
         ["mcp-conformance", rest @ ..] => conformance::run(rest),
         ["bench", rest @ ..] => {
+            shell::build_kapell()?;
             shell::cargo(&[&["run", "--release", "--quiet", "-p", "kapell-bench", "--"], rest].concat())
         }
         ["sim", rest @ ..] => {
