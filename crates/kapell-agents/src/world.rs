@@ -11,7 +11,7 @@ use std::{ffi::OsString, path::PathBuf};
 use crate::drivers::client::AllSettings;
 
 pub use self::{
-    agents::{CrewAgents, Program},
+    agents::{CrewAgents, Program, adapters},
     contained::{ContainError, Keeper},
     plain::Plain,
     repository::{MergeError, MergeProposal, Repository, RepositoryConfig},

@@ -274,6 +274,7 @@ impl Host {
             self.put(id, Actor::Engine, Command::Open { epoch }, None);
         }
         if let Some(live) = self.live.get_mut(&id) {
+            self.performer.tell_passed(&live.run);
             self.performer.recover(&live.run, &effects, &self.mailbox);
         }
         self.start_children(id, &effects);
@@ -281,7 +282,8 @@ impl Host {
         Ok(())
     }
 
-    /// Takes a run over that nobody executes, only to put a command to it: nothing of it is started or recovered.
+    /// Takes a run over that nobody executes, only to put a command to it: nothing of it is started or recovered, but
+    /// for a merge that a crash cut short, which is finished.
     ///
     /// # Errors
     ///
@@ -295,6 +297,10 @@ impl Host {
         let mut live = Live::new(run, ownership, &*self.clock);
         live.since_snapshot = folded;
         live.only_asked = true;
+        let mut merge = outstanding(&live.run);
+        merge.retain(|effect| matches!(effect, Effect::Merge { .. }));
+        self.performer.perform(&live.run, &merge, &live.gates, &self.mailbox);
+        self.performer.tell_passed(&live.run);
         self.live.insert(id, Box::new(live));
         Ok(())
     }

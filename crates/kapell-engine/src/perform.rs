@@ -349,6 +349,32 @@ impl Performer {
         });
     }
 
+    /// Tells the workspaces which commands the journal says have passed on which trees, so that none runs twice there
+    /// because another process ran it first.
+    pub(crate) fn tell_passed(&self, run: &Run) {
+        // What has landed was green, all of it together.
+        let head =
+            run.landing().map(|landing| landing.head()).filter(|head| run.mission().base != Some(*head));
+        let checks =
+            run.mission().accept.iter().map(|text| CheckCommand { text: text.clone(), env: Vec::new() });
+        let head = head.map(|head| (head, checks.collect::<Vec<_>>()));
+        let waiting = run.landing().into_iter().flat_map(|landing| landing.pending());
+        let verified = waiting.filter_map(|entry| {
+            let env = environment(run, entry.task).ok()?;
+            let texts = run.plan().definition(entry.task).accept.iter();
+            let checks = texts.map(|text| CheckCommand { text: text.clone(), env: env.clone() });
+            Some((entry.commit, checks.collect()))
+        });
+        let known: Vec<(Oid, Vec<CheckCommand>)> =
+            head.into_iter().chain(verified).filter(|(_, checks)| !checks.is_empty()).collect();
+        if !known.is_empty() {
+            let workspaces = self.workspaces.clone();
+            self.checks.run(move || {
+                known.iter().for_each(|(commit, checks)| workspaces.passed(*commit, checks));
+            });
+        }
+    }
+
     /// Performs what was owed when the run was opened. Attempts are not started again: what became of them is found
     /// out. All else can be done twice.
     pub(crate) fn recover(&self, run: &Run, effects: &[Effect], mailbox: &Mailbox) {

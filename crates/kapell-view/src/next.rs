@@ -66,6 +66,10 @@ fn after_the_end(run: &Run, outcome: Outcome) -> Option<String> {
     let merged = run.merge().is_some_and(|merge| merge.done);
     let landed = run.counts().of("landed") > 0;
     match outcome {
+        // One that started from no branch has none to move.
+        Outcome::Succeeded if landed && !merged && run.mission().target.is_none() => {
+            Some(format!("kapell merge {id} --into BRANCH"))
+        }
         Outcome::Succeeded if landed && !merged => Some(format!("kapell merge {id}")),
         Outcome::Succeeded => None,
         Outcome::Failed => Some(format!("kapell logs {id} --failed")),

@@ -67,8 +67,8 @@ table! {
         "Outside a git repository tasks work in the directory itself: there is nothing to land, to merge or to compare.";
     "K0704", "Run without a target",
         "The run started from a detached HEAD, so it is not known which branch to move. Name one: `kapell merge --into BRANCH`.";
-    "K0705", "Target moved",
-        "Somebody moved the target branch between the check and the merge. Nothing was changed. Merge again.";
+    "K0705", "Target not moved",
+        "The target branch is where it was: somebody moved it between the check and the merge, or a working tree that has it checked out cannot follow. The message says which. Merge again once that is out of the way.";
     "K0706", "Conflict with the target",
         "What landed in the run changes the same lines as what came into the target since. Nothing was changed. Merge into a new branch, and join the two by hand.";
     "K0707", "Checks fail on the merged tree",
@@ -127,6 +127,8 @@ table! {
         "There is no error of this code; `kapell explain` lists all.";
     "K0916", "File exists already",
         "`kapell init` never overwrites a file. Move it away, or edit it by hand.";
+    "K0917", "Unknown adapter",
+        "An agent's `use:` names the adapter through which kapell speaks to it, and this kapell has none of that name. Nothing was started. `kapell agents` lists those that there are and what they need.";
     "K0921", "Slash command that cannot be understood",
         "A command of another program, such as `/meta-orchestrator` in Claude Code, was given an option that it does not have or a value that the option does not take. Nothing was started. A mission that contains words with two dashes stands in quotes, or behind `--`.";
     "K0922", "Mission that cannot be started",

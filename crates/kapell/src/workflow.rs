@@ -8,10 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use kapell_core::{mission::Mission, plan::Plan};
+use kapell_core::{
+    mission::Mission,
+    plan::{Plan, Work},
+};
 use kapell_spec::{
-    finding::{Finding, Source, render_all},
-    workflow::{self, Options},
+    finding::{Finding, Source, Span, render_all},
+    suggest,
+    workflow::{self, Agent, Options},
 };
 
 use crate::{args::RunArgs, budget::Budget, exit::Exit, fault::Fault, output::Out, site::Site};
@@ -110,8 +114,12 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     let compiled = read.and_then(|read| {
         let (compiled, more) = workflow::compile(&read, &options);
         findings.extend(more);
-        compiled
+        compiled.map(|compiled| (read.agents.clone(), compiled))
     });
+    findings.extend(
+        compiled.as_ref().map(|(agents, compiled)| adapters(agents, &compiled.plan)).unwrap_or_default(),
+    );
+    let compiled = compiled.map(|(_, compiled)| compiled);
     tell(&findings, &source, out);
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let Some(compiled) = compiled.filter(|_| errors == 0) else {
@@ -129,6 +137,37 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     Ok(Loaded { mission, plan: Arc::new(compiled.plan) })
 }
 
+/// Finds agents that nothing here can speak to, before anything of the plan has begun.
+fn adapters(agents: &[Agent], plan: &Plan) -> Vec<Finding> {
+    let known: Vec<&str> = kapell_agents::world::adapters().collect();
+    let mut findings = Vec::new();
+    let mut plans = vec![plan];
+    while let Some(plan) = plans.pop() {
+        plans.extend(plan.definitions().iter().filter_map(|definition| match &definition.work {
+            Work::Workflow(child) => Some(&*child.plan),
+            _ => None,
+        }));
+        for spec in plan.agents().iter().filter(|spec| !known.contains(&spec.adapter.as_str())) {
+            // Those of a nested workflow have no place in this file.
+            let written = agents
+                .iter()
+                .find(|agent| agent.name.value == spec.name && agent.adapter.value == spec.adapter);
+            let span = written.map(|agent| agent.adapter.span).unwrap_or_default();
+            let message =
+                format!("agent `{}` uses `{}`, and there is no such adapter", spec.name, spec.adapter);
+            let finding = Finding::error("K0917", span, message);
+            let near = suggest::nearest(&spec.adapter, known.iter().copied());
+            findings.push(match near.filter(|_| written.is_some()) {
+                Some(near) => {
+                    finding.hint(format!("did you mean `{near}`?")).fix(format!("write `{near}`"), span, near)
+                }
+                None => finding.hint(format!("there are: {}", known.join(", "))),
+            });
+        }
+    }
+    findings
+}
+
 /// Prints what is wrong with a file, with its lines.
 fn tell(findings: &[Finding], source: &Source, out: Out) {
     if findings.is_empty() {
@@ -137,9 +176,19 @@ fn tell(findings: &[Finding], source: &Source, out: Out) {
     if out.json {
         for finding in findings {
             let (line, column) = source.position(finding.span.start);
+            let place = |span: Span| {
+                let (line, column) = source.position(span.start);
+                format!("{}:{line}:{column}", source.name)
+            };
+            let also: Vec<_> = finding
+                .labels
+                .iter()
+                .map(|label| serde_json::json!({"place": place(label.span), "message": label.text}))
+                .collect();
             out.note_json(&serde_json::json!({"finding": {
                 "code": finding.code, "message": finding.message, "file": &*source.name, "line": line,
-                "column": column, "hint": finding.hint, "error": finding.is_error(),
+                "column": column, "place": place(finding.span), "also": also,
+                "hint": finding.hint, "error": finding.is_error(),
             }}));
         }
     } else {

@@ -30,6 +30,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Program(pub PathBuf);
 
+/// Returns the names of all adapters, as `use:` takes them.
+pub fn adapters() -> impl Iterator<Item = &'static str> {
+    ["command", "person", "scripted"].into_iter().chain(Client::ALL.map(Client::adapter))
+}
+
 /// Checks get numbers that no attempt reaches, so that the crew can tell them apart.
 const CHECK: u32 = 1 << 30;
 

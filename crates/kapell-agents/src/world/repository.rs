@@ -558,6 +558,13 @@ impl Workspaces for Repository {
         sweep_scratch(&self.places, run, in_use_keys);
     }
 
+    fn passed(&self, commit: Oid, commands: &[CheckCommand]) {
+        // Without the tree they only run once more.
+        if let Ok(tree) = self.house.tree_of(commit) {
+            self.checks.learn(tree, commands);
+        }
+    }
+
     fn check(&self, check: &Check) -> Verdict {
         let checked = match &check.change {
             Some(change) => self.check_change(check, change),

@@ -27,6 +27,8 @@ struct Report {
     landed: Vec<u32>,
     sent_back: Vec<(u32, Blame)>,
     runs: usize,
+    /// For each that landed: how many runs there were before, and how many changes had been sent back.
+    waited: Vec<(u32, usize, usize)>,
     flaky: u32,
     base_is_red: bool,
 }
@@ -75,6 +77,7 @@ impl World {
                     assert_eq!(from, landing.head());
                     for (task, commit) in tips {
                         report.landed.push(task.0);
+                        report.waited.push((task.0, report.runs, report.sent_back.len()));
                         assert_eq!(
                             commit,
                             tip(&report.landed),
@@ -127,6 +130,23 @@ fn bad_changes_are_found_within_their_runs_and_the_rest_lands() {
     );
     // Five batches and the origin; for each culprit ceil(log2 30) + 1 = 6 runs, and as many again for the partner.
     assert!(report.runs <= 5 + 1 + 5 * 6, "{} runs", report.runs);
+}
+
+#[test]
+fn a_good_change_waits_for_one_batch_and_the_searches_for_those_ahead_of_it() {
+    for bad in [vec![], vec![0], vec![29], vec![14, 15], vec![3, 11, 19, 27]] {
+        let world = World { bad: bad.iter().copied().collect(), ..World::default() };
+        let report = world.run(30);
+        for (task, runs, _) in &report.waited {
+            let ahead = bad.iter().filter(|culprit| *culprit < task).count();
+            let own_search = usize::from(bad.iter().any(|culprit| culprit > task));
+            // A batch; for each culprit ahead its search of at most ceil(log2 30) + 1 = 6 runs and the batch after it.
+            // The search for the first culprit behind it may be under way when it lands, for it is in the green prefix.
+            let most = 1 + ahead * (6 + 1) + own_search * 6;
+            assert!(*runs <= most, "{bad:?}: task {task} landed after {runs} runs, more than {most}");
+        }
+        assert_eq!(report.waited.len(), 30 - bad.len());
+    }
 }
 
 #[test]

@@ -55,6 +55,15 @@ pub enum PlanError {
         /// What it names.
         what: &'static str,
     },
+    /// An agent's stand-in is not in the plan.
+    #[error("agent `{agent}`{} names a fallback agent that the plan does not have",
+        .task.as_ref().map(|task| format!(", which performs task `{task}`,")).unwrap_or_default())]
+    UnknownFallback {
+        /// The agent.
+        agent: String,
+        /// The first task that it performs, or may come to perform.
+        task: Option<String>,
+    },
     /// Tasks wait for each other.
     #[error("tasks wait for each other: {}", .0.join(" needs "))]
     Cycle(Vec<String>),
@@ -226,8 +235,19 @@ impl PlanBuilder {
         if let Some(task) = user_of(&|definition| unknown_agent[definition.index()]) {
             return Err(PlanError::Unknown { task, what: "an agent" });
         }
-        if self.agents.iter().any(|agent| strange(agent.fallback)) {
-            return Err(PlanError::Unknown { task: String::new(), what: "a fallback agent" });
+        // Whoever is performed by an agent of that chain, or nobody.
+        if let Some(broken) = self.agents.iter().position(|agent| strange(agent.fallback)) {
+            let reaches = |mut agent: Option<AgentId>| {
+                (0..self.agents.len()).any(|_| {
+                    let here = agent.is_some_and(|agent| agent.index() == broken);
+                    agent = agent.and_then(|agent| self.agents.get(agent.index())?.fallback);
+                    here
+                })
+            };
+            return Err(PlanError::UnknownFallback {
+                agent: self.agents[broken].name.clone(),
+                task: user_of(&|definition| reaches(self.definitions[definition.index()].agent)),
+            });
         }
         let depth = 1 + self.definitions.iter().map(|definition| definition.depth()).max().unwrap_or(0);
         if depth > limits.depth {

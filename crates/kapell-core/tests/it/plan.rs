@@ -86,6 +86,16 @@ fn every_way_in_which_a_plan_cannot_be_sealed() {
             builder.agent(agent(Some(1)));
         }),
         seal(|builder| {
+            let (first, mut second) = (agent(Some(1)), agent(Some(7)));
+            second.name = "two".to_owned();
+            let first = builder.agent(first);
+            builder.agent(second);
+            let definition = builder.define(Definition { agent: Some(first), ..noop() });
+            builder.task("idle", DefinitionId(1), &[]);
+            builder.task("t", definition, &[]);
+            builder.define(Definition::new(Work::Run("x".to_owned())));
+        }),
+        seal(|builder| {
             builder.task("t", DefinitionId(1), &[]);
         }),
         seal(|builder| {
@@ -102,7 +112,8 @@ fn every_way_in_which_a_plan_cannot_be_sealed() {
     tasks wait for each other: t0
     task `t1` needs task number 9, which does not exist
     task `t` names an agent that the plan does not have
-    task `` names a fallback agent that the plan does not have
+    agent `m` names a fallback agent that the plan does not have
+    agent `two`, which performs task `t`, names a fallback agent that the plan does not have
     task `t` names a definition that the plan does not have
     two tasks are named `same`
     workflows are nested 6 deep, more than 5

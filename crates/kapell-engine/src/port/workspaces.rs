@@ -147,6 +147,11 @@ pub trait Workspaces: Send + Sync {
     /// Gives back the workspaces of a run that nobody works in any more, as after a crash.
     fn sweep(&self, run: RunId, in_use: &[AttemptKey]);
 
+    /// Takes in that `commands` have passed on the tree of `commit`, as an earlier process found out.
+    fn passed(&self, commit: Oid, commands: &[CheckCommand]) {
+        let _ = (commit, commands);
+    }
+
     /// Runs checks on a result.
     fn check(&self, check: &Check) -> Verdict;
 

@@ -4,6 +4,7 @@ use kapell_core::{
     command::{Command, Verdict},
     event::Outcome,
     id::TaskId,
+    mission::Mission,
     plan::LostPolicy,
     task::Change,
 };
@@ -88,18 +89,35 @@ fn what_was_asked_of_the_repository_is_asked_again() {
     }
 }
 
-#[test]
-fn a_merge_that_a_crash_cut_short_is_finished() {
-    let mut rig = Rig::with(landing_mission(), plan(&[("a", script("ok"), &[])]));
+/// A run that landed, and whose process was killed while it merged.
+fn killed_while_it_merges() -> World {
+    let mission = Mission { accept: vec!["check".to_owned()], ..landing_mission() };
+    let mut rig = Rig::with(mission, plan(&[("a", script("ok"), &[])]));
     rig.settle();
     let target = "refs/heads/main".to_owned();
     let begin = Command::BeginMerge { target, from: oid(1), to: oid(2) };
     rig.host.put(RUN, kapell_core::journal::Actor::Engine, begin, None);
-    let world = killed_at(rig, "merge");
+    killed_at(rig, "merge")
+}
+
+#[test]
+fn a_merge_that_a_crash_cut_short_is_finished() {
+    let world = killed_while_it_merges();
     let mut rig = reopened(&world, &[]);
     assert_eq!(rig.settle(), Rest::Over);
     assert!(rig.run().merge().unwrap().done);
     assert_eq!(world.log.count("merge"), 1);
+    // What landed has passed its checks already.
+    rig.until_said("passed check");
+}
+
+#[test]
+fn whoever_only_asks_finishes_a_merge_too() {
+    let world = killed_while_it_merges();
+    let mut rig = world.process();
+    rig.host.open_to_ask(RUN).unwrap();
+    assert_eq!(rig.settle(), Rest::Over);
+    assert!(rig.run().merge().unwrap().done);
 }
 
 #[test]

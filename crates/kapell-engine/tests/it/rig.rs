@@ -33,7 +33,9 @@ use kapell_engine::{
         agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report},
         clock::Clock,
         journal::{Journal, Owner},
-        workspaces::{Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
+        workspaces::{
+            Check, CheckCommand, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces,
+        },
     },
 };
 
@@ -300,6 +302,10 @@ impl Workspaces for TestWorkspaces {
     fn move_ref(&self, _run: RunId, from: Oid, to: Oid) -> Result<(), WorkspaceError> {
         self.log.say("move ref");
         (self.moved.lock().unwrap())(&(from, to))
+    }
+
+    fn passed(&self, _commit: Oid, commands: &[CheckCommand]) {
+        commands.iter().for_each(|command| self.log.say(format!("passed {}", command.text)));
     }
 
     fn merge(&self, order: &MergeOrder) -> Result<bool, WorkspaceError> {

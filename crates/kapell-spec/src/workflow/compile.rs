@@ -297,7 +297,7 @@ impl Compiler<'_, '_> {
             PlanError::TooDeep { .. } => codes::CHILD_DEPTH,
             PlanError::Cycle(_) => codes::CYCLE,
             PlanError::DuplicateName(_) => codes::NAME_CASE,
-            PlanError::Unknown { .. } => codes::UNKNOWN_AGENT,
+            PlanError::Unknown { .. } | PlanError::UnknownFallback { .. } => codes::UNKNOWN_AGENT,
             PlanError::UnknownNeed { .. } => codes::UNKNOWN_NEED,
         };
         let span = self.workflow.tasks.first().map_or_else(Span::default, |task| task.name.span);

@@ -178,7 +178,7 @@ fn settings_that_are_wrong() {
     assert_snapshot!(rig.run(["status"]), @r#"
     exit 2
     ! error[K0911]: there is no setting `bugdet`
-    !  --> [DIR]/work/kapell.toml:1:1
+    !  --> [DIR]/place/kapell.toml:1:1
     !   |
     ! 1 | bugdet = "5usd"
     !   | ^^^^^^
@@ -189,7 +189,7 @@ fn settings_that_are_wrong() {
     assert_snapshot!(rig.run(["status"]), @r#"
     exit 2
     ! error[K0912]: `store` leads out of the directory of this file
-    !  --> [DIR]/work/kapell.toml:1:9
+    !  --> [DIR]/place/kapell.toml:1:9
     !   |
     ! 1 | store = "../elsewhere"
     !   |  ^^^^^^^^^^^^^^ only your own settings and KAPELL_STORE can name any directory
@@ -354,4 +354,27 @@ fn hints_work_when_they_are_typed() {
             rig.run(words.iter().map(|word| word.trim_end_matches([',', ';'])).take(2).chain(["--help"]));
         assert_eq!(typed.code, Some(0), "{args:?}: {hint}");
     }
+}
+
+#[test]
+fn an_agent_that_nothing_speaks_to_is_found_before_anything_starts() {
+    let rig = Rig::plain();
+    rig.write(
+        "strange.yaml",
+        "mission: Try\nagents:\n  coder: { use: claud-code }\n  other: { use: telepathy }\n\
+         tasks:\n  one: { agent: coder, prompt: Do it }\n  two: { agent: other, prompt: Do it }\n",
+    );
+    let told = rig.run(["plan", "strange.yaml"]);
+    assert_eq!(told.code, Some(2), "{told}");
+    for text in
+        ["strange.yaml:3:17", "did you mean `claude-code`?", "uses `telepathy`", "scripted, claude-code"]
+    {
+        assert!(told.stderr.contains(text), "{text}: {told}");
+    }
+    let json = rig.run(["plan", "strange.yaml", "--json"]);
+    let first: Value = serde_json::from_str(json.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(first["finding"]["place"], "strange.yaml:3:17");
+    assert_eq!(first["finding"]["hint"], "did you mean `claude-code`?");
+    assert_eq!(rig.run(["run", "strange.yaml"]).code, Some(2));
+    assert!(rig.run(["status"]).stderr.contains("nothing has been run"));
 }

@@ -161,3 +161,28 @@ fn an_interrupt_ends_in_order() {
     rig.go("long");
     assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
 }
+
+#[test]
+fn sockets_of_killed_processes_are_removed_by_the_next_one() {
+    let rig = Rig::repository();
+    Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");
+    let sockets = || {
+        let names = std::fs::read_dir(rig.dir().join("run").join("kapell")).unwrap();
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let first = rig.start(["run", "../stop.yaml"]);
+    rig.wait_for("long.begun");
+    let own = ["agents", "sock"].map(|kind| format!("{}.{kind}", first.id()));
+    assert_eq!(sockets(), own);
+    // Those of a process that lives stay.
+    assert_eq!(rig.run(["pause"]).code, Some(0));
+    assert_eq!(sockets(), own);
+    first.kill();
+    rig.go("long");
+    assert_eq!(sockets(), own);
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
+    assert_eq!(sockets(), Vec::<String>::new());
+}

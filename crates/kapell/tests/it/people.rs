@@ -143,3 +143,48 @@ fn a_task_speaks_to_kapell() {
     !   hint: kapell task output NAME=VALUE | progress FRACTION [TEXT] | note TEXT | ask QUESTION [--choice TEXT]...
     ");
 }
+
+#[test]
+fn a_session_off_a_terminal_stays_for_the_answer_to_a_question() {
+    let rig = Rig::repository();
+    let program = env!("CARGO_BIN_EXE_kapell");
+    let ask = format!(
+        "echo x >> {}/ask.begun; way=$({program} task ask 'Which way?' --choice left --choice right) && echo $way > way.txt",
+        rig.dir().display()
+    );
+    Plan::new("Ask").task("ask", &ask, &[]).save(&rig, "ask.yaml");
+    let session = rig.start(["run", "../ask.yaml"]);
+    rig.wait_until("it asks", || rig.run(["inbox"]).stdout.contains("Which way?"));
+    assert_snapshot!(rig.run(["answer", "0", "left"]), @"
+    exit 0
+    ! answered
+    ");
+    let ended = session.end(&rig);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.read("way.txt"), "left\n");
+    assert_eq!(rig.begun("ask"), 1, "the attempt that asked went on");
+}
+
+#[test]
+fn a_question_outlives_its_session_and_says_so() {
+    let rig = Rig::repository();
+    let program = env!("CARGO_BIN_EXE_kapell");
+    let ask = format!("way=$({program} task ask 'Which way?' --choice left) && echo $way > way.txt");
+    Plan::new("Ask").task("ask", &ask, &[]).save(&rig, "ask.yaml");
+    let session = rig.start(["run", "../ask.yaml"]);
+    rig.wait_until("it asks", || rig.run(["inbox"]).stdout.contains("Which way?"));
+    session.kill();
+    let inbox = rig.run(["inbox"]);
+    assert!(inbox.stdout.contains("who asked ended with its session"), "{inbox}");
+    assert!(inbox.stdout.contains("next: kapell resume"), "{inbox}");
+    let late = rig.run(["answer", "0", "left"]);
+    assert_eq!(late.code, Some(4), "{late}");
+    assert!(late.stderr.contains("the attempt at ask that asked ended with its session"), "{late}");
+    // The next attempt asks again.
+    let session = rig.start(["resume"]);
+    rig.wait_until("it asks again", || rig.run(["inbox"]).stdout.contains(" 1 left"));
+    assert_eq!(rig.run(["answer", "1", "left"]).code, Some(0));
+    let ended = session.end(&rig);
+    assert_eq!(ended.code, Some(0), "{ended}");
+}

@@ -86,7 +86,7 @@ fn detached() {
     ! [T]  one  attempt 1 submitted change [COMMIT]
     ! [T]  one  landed as [COMMIT]
     ! [T]  run  finished: succeeded
-    ! next: kapell merge [RUN]
+    ! next: kapell merge [RUN] --into BRANCH
     ");
     assert_snapshot!(rig.run(["merge"]), @"
     exit 2
@@ -108,7 +108,7 @@ fn dirty() {
     assert_snapshot!(rig.run(["merge"]), @"
     exit 4
     ! error[K0700]: failed to merge
-    !   because: [DIR]/work has uncommitted changes: readme.txt
+    !   because: [DIR]/place has uncommitted changes: readme.txt
     !   hint: commit or stash the changes, then merge again
     ");
     assert_eq!(rig.read("readme.txt"), "mine\n");
@@ -118,7 +118,7 @@ fn dirty() {
     assert_snapshot!(rig.run(["undo"]), @"
     exit 4
     ! error[K0700]: the merge of run [RUN] cannot be taken back now
-    !   because: [DIR]/work has uncommitted changes: one.txt
+    !   because: [DIR]/place has uncommitted changes: one.txt
     !   hint: git stash, then kapell undo [RUN]
     ");
     assert_eq!(rig.read("one.txt"), "changed since\n");

@@ -38,7 +38,7 @@ impl Rig {
     /// Makes a directory that is no repository.
     pub fn plain() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["home", "work", "run"] {
+        for name in ["home", "place", "run"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::set_permissions(dir.path().join("run"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -61,7 +61,7 @@ impl Rig {
     }
 
     pub fn work(&self) -> PathBuf {
-        self.dir().join("work")
+        self.dir().join("place")
     }
 
     pub fn write(&self, name: &str, text: &str) {

@@ -275,14 +275,14 @@ fn the_report_has_a_head_that_verify_takes() {
     assert_snapshot!(rig.run(["verify", "--against", &later]), @"
     exit 5
     ! error[K0603]: the journal is damaged
-    !   because: [DIR]/work/.git/kapell/journal.sqlite: damaged at byte 0: run [RUN] ends with decision 9, but decision 10 was recorded
+    !   because: [DIR]/place/.git/kapell/journal.sqlite: damaged at byte 0: run [RUN] ends with decision 9, but decision 10 was recorded
     !   hint: keep a copy of the store; what can still be read comes out with `kapell logs --json`
     ");
     let other = format!("{n}:{}", "0".repeat(64));
     assert_snapshot!(rig.run(["verify", "--against", &other]), @"
     exit 5
     ! error[K0603]: the journal is damaged
-    !   because: [DIR]/work/.git/kapell/journal.sqlite: decision 9 of run [RUN] is damaged: it follows [HASH], but the row before it is [HASH]
+    !   because: [DIR]/place/.git/kapell/journal.sqlite: decision 9 of run [RUN] is damaged: it follows [HASH], but the row before it is [HASH]
     !   hint: keep a copy of the store; what can still be read comes out with `kapell logs --json`
     ");
 }
@@ -579,7 +579,7 @@ fn what_init_writes_runs_and_is_taken_back() {
     assert_snapshot!(rig.run(["init"]), @"
     exit 4
     ! error[K0916]: kapell.toml exists already
-    !   where: [DIR]/work/kapell.toml
+    !   where: [DIR]/place/kapell.toml
     !   hint: kapell plan FILE shows what a workflow would do
     ");
     assert_snapshot!(rig.run(["undo"]), @"
