@@ -1,7 +1,6 @@
 //! Agents, commands, skills, hooks and instructions as one model: what is defined where, and who names whom.
 
 mod assets;
-mod collect;
 mod resolve;
 
 use kapell_spec::{
@@ -10,7 +9,6 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-pub use collect::collect;
 pub use resolve::Resolved;
 
 use crate::files::{FileId, Files};

@@ -1,14 +1,11 @@
-//! The assets of a repository and the references between them, from all models.
+//! The assets of a repository and the references between them, collected in any order.
 
 use std::collections::BTreeMap;
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
 
-use crate::{
-    files::{FileId, Files},
-    repository::Repository,
-};
+use crate::files::{FileId, Files};
 
 /// An asset while the inventory is being built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +29,9 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(files: &'a Files) -> Self {
+    /// Starts with nothing.
+    #[must_use]
+    pub fn new(files: &'a Files) -> Self {
         Self { files, assets: Vec::new(), edges: Vec::new() }
     }
 
@@ -58,7 +57,9 @@ impl<'a> Builder<'a> {
         self.edges.push((from, to, kind, strength, at.0, at.1));
     }
 
-    fn finish(self) -> Inventory {
+    /// Numbers what was collected.
+    #[must_use]
+    pub fn finish(self) -> Inventory {
         let Self { files, assets, edges } = self;
         let mut order: Vec<usize> = (0..assets.len()).collect();
         order.sort_by_key(|&at| (assets[at].kind, assets[at].place.clone(), assets[at].name.clone()));
@@ -83,19 +84,6 @@ impl<'a> Builder<'a> {
         Inventory { assets, edges }
     }
 }
-
-/// Takes the inventory of a repository.
-#[must_use]
-pub fn inventory(repository: &Repository) -> Inventory {
-    let mut builder = Builder::new(&repository.files);
-    for collect in COLLECTORS {
-        collect(repository, &mut builder);
-    }
-    builder.finish()
-}
-
-/// What each model has to add.
-const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[crate::agents::collect, crate::systems::collect];
 
 #[cfg(test)]
 mod tests {

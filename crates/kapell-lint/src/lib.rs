@@ -21,7 +21,9 @@ pub mod repository; // files and the models built from them
 
 pub mod wanted; // which files orchestrate, by their paths
 
-pub mod inventory; // assets and references, from all models
+pub mod inventory; // assets and references
+
+pub mod collect; // what each model has to add to them
 
 pub mod rule; // what a rule is, and how it reports
 

@@ -2,7 +2,6 @@
 //!
 //! Read leniently: templates (`{{ }}`) and files that extend others are not judged, since half of them is elsewhere.
 
-mod collect;
 pub mod compose;
 pub mod docker;
 pub mod images;
@@ -14,7 +13,6 @@ use kapell_spec::{
 };
 
 use crate::files::{File, Files};
-pub use collect::collect;
 pub use compose::Compose;
 pub use docker::Dockerfile;
 pub use kubernetes::Manifest;

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use kapell_lint::{
     audit::audit,
+    collect::inventory,
     deliver::{Study, anti_patterns, deliver},
     files::Files,
-    inventory::inventory,
     repository::{Depth, Repository},
     rules::RULES,
 };

@@ -6,9 +6,9 @@ use std::{env, fs, io::IsTerminal as _, path::Path};
 
 use kapell_lint::{
     audit::audit_with,
+    collect::inventory,
     discover::discover,
     fix::{Patch, patch},
-    inventory::inventory,
     repository::{Depth, Repository},
     rule::{Focus, Rule},
     rules::{self, RULES},

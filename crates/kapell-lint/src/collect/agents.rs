@@ -6,14 +6,14 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
-use super::{AgentId, Resolved};
 use crate::{
+    agents::{AgentId, Resolved},
     inventory::{AssetKey, Builder, Target},
     repository::Repository,
 };
 
 /// Adds agents, commands, skills, instructions, hooks, settings, plugins and scripts, and who names whom.
-pub fn collect(repository: &Repository, builder: &mut Builder<'_>) {
+pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
     let agents = &repository.agents;
     let whole = |file| Span::new(0, repository.files[file].text.len());
     let keys: Vec<AssetKey> = agents

@@ -3,15 +3,15 @@
 use kapell_spec::finding::Span;
 use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
-use super::kubernetes::What;
 use crate::{
     code::service,
     inventory::{Builder, Target},
     repository::Repository,
+    systems::kubernetes::What,
 };
 
 /// Adds services, workloads, and code that calls models or agents.
-pub fn collect(repository: &Repository, builder: &mut Builder<'_>) {
+pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
     let scope = || Scope::Repository;
     for compose in &repository.systems.composes {
         let services = compose.services.iter().map(|service| {

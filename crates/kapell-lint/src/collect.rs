@@ -1,0 +1,21 @@
+//! The inventory of a repository: what each model has to add to it.
+
+mod agents;
+mod systems;
+
+use kapell_view::audit::Inventory;
+
+use crate::{inventory::Builder, repository::Repository};
+
+/// What each model has to add.
+const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[agents::collect, systems::collect];
+
+/// Takes the inventory of a repository.
+#[must_use]
+pub fn inventory(repository: &Repository) -> Inventory {
+    let mut builder = Builder::new(&repository.files);
+    for collect in COLLECTORS {
+        collect(repository, &mut builder);
+    }
+    builder.finish()
+}
