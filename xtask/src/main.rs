@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
 mod conformance;
+mod e2e;
 mod faults;
 mod history;
 mod kill;
@@ -21,6 +22,7 @@ usage: cargo xtask CHORE
                        builds and runs the measurements: all, some, or those against peers from a package index
   faults [--calls N] [--stride K]
                        makes the n-th system call of the journal's writer fail, or kills the program there
+  e2e-agents [NAME..]  installs the real coding agents from npm and lets them work against the mock
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
   mcp-conformance      runs the conformance suite of the Model Context Protocol, from npm, against our server
@@ -32,6 +34,7 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["faults", rest @ ..] => faults::run(rest),
+        ["e2e-agents", rest @ ..] => e2e::run(rest),
         ["kill", rest @ ..] => kill::run(rest),
         ["mcp-conformance", rest @ ..] => conformance::run(rest),
         ["bench", rest @ ..] => {

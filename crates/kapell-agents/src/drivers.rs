@@ -13,7 +13,7 @@ pub mod text; // text of others, made safe to show
 
 use std::sync::Arc;
 
-use kapell_core::time::Wall;
+use kapell_core::{price::Tokens, time::Wall};
 
 pub use self::{
     crew::{ANSWER, Config, Crew, CrewError},
@@ -77,7 +77,7 @@ pub enum Report {
         text: String,
     },
     /// What it has used so far, in all.
-    Usage(client::Tokens),
+    Usage(Tokens),
     /// Its provider asks for a pause.
     RateLimited {
         /// Until when, if the provider says so.

@@ -8,7 +8,7 @@ mod repository; // in a repository: clones, captures, landing, merge
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::drivers::client::AllSettings;
+use crate::drivers::client::{AllSettings, Prices};
 
 pub use self::{
     agents::{CrewAgents, Program, adapters},
@@ -30,6 +30,8 @@ pub struct Places {
     pub env: Vec<(OsString, OsString)>,
     /// What the user has set for coding agents.
     pub clients: AllSettings,
+    /// What models cost.
+    pub prices: Prices,
 }
 
 impl Places {

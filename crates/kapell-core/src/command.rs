@@ -80,6 +80,8 @@ pub enum Command {
     Ask { task: TaskId, attempt: AttemptNo, question: String, choices: Vec<String> },
     /// An agent wants something kept.
     Note { task: TaskId, attempt: AttemptNo, text: String },
+    /// The provider of an agent that is at work asks for a pause, until the instant that it states.
+    Throttled { task: TaskId, attempt: AttemptNo, until: Option<Wall> },
     /// The checks of a task have run.
     Judge { task: TaskId, attempt: AttemptNo, verdict: Verdict },
     /// A probe of the merge queue is answered.
@@ -126,6 +128,7 @@ impl Command {
             Self::Finish { .. } => "finish",
             Self::Ask { .. } => "ask",
             Self::Note { .. } => "note",
+            Self::Throttled { .. } => "throttled",
             Self::Judge { .. } => "judge",
             Self::Probed { .. } => "probed",
             Self::RefMoved { .. } => "ref_moved",

@@ -59,6 +59,13 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             running(run, *task, *attempt)?;
             Ok(vec![Event::Noted { task: *task, attempt: *attempt, text: text.clone() }])
         }
+        Command::Throttled { task, attempt, until } => {
+            running(run, *task, *attempt)?;
+            // It says so at every request that it makes meanwhile.
+            let parked = park(run, *task, FailureClass::RateLimited, *until, now)
+                .filter(|event| !is_parked_already(run, event));
+            Ok(parked.into_iter().collect())
+        }
         Command::Judge { task, attempt, verdict } => judge(run, *task, *attempt, verdict, now),
         Command::Probed { probe, outcome } => {
             if !run.landing().is_some_and(|landing| landing.takes(*probe, outcome)) {
@@ -321,14 +328,8 @@ fn failed(
     // What becomes of a result later on says nothing about who gave it.
     let agent = run.agent(task).filter(|_| matches!(run.state(task), TaskState::Running(_)));
     let Some(agent) = agent else { return events };
-    if let FailureClass::Quota | FailureClass::RateLimited = class
-        && let Some(provider) = run.plan().agent(agent).and_then(|spec| spec.provider.clone())
-    {
-        // Without a stated reset that is to come, the backoff of the task holds for its provider too.
-        let pause = now.wall.after(pause(run, task));
-        let until = until.filter(|until| *until > now.wall).unwrap_or(pause);
-        let latest = latest(run, class, until, now);
-        events.push(Event::ProviderParked { provider, until, latest });
+    if let FailureClass::Quota | FailureClass::RateLimited = class {
+        events.extend(park(run, task, class, until, now));
     }
     events.extend(trip(run, agent, class, now));
     events
@@ -365,6 +366,23 @@ fn gave_out(run: &Run, task: TaskId, class: FailureClass, now: Now) -> Option<St
         }
         _ => None,
     }
+}
+
+/// Parks the provider of the agent that performs `task`.
+fn park(run: &Run, task: TaskId, class: FailureClass, until: Option<Wall>, now: Now) -> Option<Event> {
+    let spec = run.agent(task).and_then(|agent| run.plan().agent(agent))?;
+    let provider = spec.provider.clone()?;
+    // Without a stated reset that is to come, the backoff of the task holds for its provider too.
+    let pause = now.wall.after(pause(run, task));
+    let until = until.filter(|until| *until > now.wall).unwrap_or(pause);
+    let latest = latest(run, class, until, now);
+    Some(Event::ProviderParked { provider, until, latest })
+}
+
+/// Tells whether the provider is parked for as long as the event would park it.
+fn is_parked_already(run: &Run, event: &Event) -> bool {
+    let Event::ProviderParked { provider, until, .. } = event else { return false };
+    run.parked_providers().any(|(known, parked)| known == provider && parked >= *until)
 }
 
 /// Returns how long to wait before the next attempt at `task`, of which one has just failed.

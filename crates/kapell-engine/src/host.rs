@@ -474,6 +474,12 @@ impl Host {
                     }
                 }
             }
+            Report::Throttled { until, text } => {
+                observer.progress(&live.run, key, None, &text);
+                if !key.compensates {
+                    self.put(key.run, actor, Command::Throttled { task, attempt, until }, None);
+                }
+            }
             Report::Note(_) | Report::Question { .. } => {}
             Report::Finished(ending) => self.performer.finished(&live.run, key, ending, &self.mailbox),
         }

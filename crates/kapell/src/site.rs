@@ -9,11 +9,12 @@ use std::{
 };
 
 use kapell_agents::{
-    drivers::job::allowed,
+    drivers::{client::Prices, job::allowed},
     git::{self, Identity, UserRepo},
     world::Places,
 };
 use kapell_core::id::Digest;
+use kapell_policy::price::PriceTable;
 use kapell_store::{Opened, Store};
 
 use crate::{config::Config, exit::Exit, fault::Fault};
@@ -109,6 +110,7 @@ impl Site {
             shared: cache.join("shared"),
             env: allowed(env::vars_os(), &[]),
             clients: self.config.clients.settings(|name| env::var(name).ok()),
+            prices: prices(),
         })
     }
 
@@ -124,6 +126,12 @@ impl Site {
                 .collect();
         self.repo.as_ref().map(|repo| repo.identity(&files))
     }
+}
+
+/// Returns what models cost.
+fn prices() -> Prices {
+    let table = PriceTable::built_in();
+    Prices::new(move |model| table.price(model))
 }
 
 /// Returns the user's directory for settings.

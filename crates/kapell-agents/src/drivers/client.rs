@@ -22,13 +22,18 @@ use std::{
     fs, io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use kapell_core::{retry::FailureClass, time::Wall};
+use kapell_core::{
+    price::{Price, Tokens},
+    retry::FailureClass,
+    time::Wall,
+};
 use serde_json::Value;
 
-pub(crate) use self::listen::Listener;
+pub(crate) use self::listen::{Listener, Watch};
 pub use self::words::reset_in;
 use super::{Exit, Report};
 
@@ -171,8 +176,33 @@ pub const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 /// How many steps (replies of the model) a client may take, unless the workflow says otherwise (`max_turns`).
 pub const STEPS_MAX: u32 = 300;
 
+/// What models cost, by their names.
+#[derive(Clone)]
+pub struct Prices(Arc<dyn Fn(&str) -> Option<Price> + Send + Sync>);
+
+impl Prices {
+    /// Takes a table.
+    #[must_use]
+    pub fn new(price: impl Fn(&str) -> Option<Price> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(price))
+    }
+}
+
+impl Default for Prices {
+    /// No price is known.
+    fn default() -> Self {
+        Self::new(|_| None)
+    }
+}
+
+impl std::fmt::Debug for Prices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prices")
+    }
+}
+
 /// What a client is to do.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Order {
     /// Which client.
     pub client: Client,
@@ -186,6 +216,8 @@ pub struct Order {
     pub home: PathBuf,
     /// Where the user's own login is looked for.
     pub user_home: Option<PathBuf>,
+    /// What models cost.
+    pub prices: Prices,
     /// Whether kapell keeps it from the rest of the machine. If so, a client leaves its own sandbox off, for one within
     /// another does not work everywhere, and theirs is the weaker one.
     pub contained: bool,
@@ -260,7 +292,8 @@ impl Order {
         }
         let prompt = dir.join(PROMPT_FILE);
         write_private(&prompt, &self.prompt)?;
-        write_private(&dir.join(CLIENT_FILE), &format!("{}\n{}\n", self.client.adapter(), self.steps_max()))?;
+        let known = format!("{}\n{}\n", self.client.adapter(), self.model().unwrap_or_default());
+        write_private(&dir.join(CLIENT_FILE), &known)?;
         let program = self.settings.program.clone().unwrap_or_else(|| self.client.program().into());
         let argv = std::iter::once(program.into_os_string()).chain(invocation.args).collect();
         let mut env: Vec<(OsString, OsString)> = self.tool_homes();
@@ -308,7 +341,13 @@ impl Order {
 
     /// Begins to read along.
     pub(crate) fn listen(&self, dir: &Path) -> Listener {
-        Listener::open(dir, self.client, self.steps_max(), self.settings.idle.unwrap_or(IDLE_MAX))
+        let watch = Watch {
+            steps_max: self.steps_max(),
+            idle_max: self.settings.idle.unwrap_or(IDLE_MAX),
+            model: self.model().map(str::to_owned),
+            prices: self.prices.clone(),
+        };
+        Listener::open(dir, self.client, watch)
     }
 }
 
@@ -323,36 +362,6 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     io::Write::write_all(&mut file, text.as_bytes())
 }
 
-/// Tokens of four kinds that do not overlap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tokens {
-    /// Read afresh.
-    pub input: u64,
-    /// Written, thinking included.
-    pub output: u64,
-    /// Read from the provider's cache.
-    pub cache_read: u64,
-    /// Read afresh and put into that cache.
-    pub cache_write: u64,
-}
-
-impl Tokens {
-    /// Returns how many there are in all.
-    #[must_use]
-    pub fn total(self) -> u64 {
-        [self.input, self.output, self.cache_read, self.cache_write].into_iter().fold(0, u64::saturating_add)
-    }
-}
-
-impl std::ops::AddAssign for Tokens {
-    fn add_assign(&mut self, other: Self) {
-        self.input = self.input.saturating_add(other.input);
-        self.output = self.output.saturating_add(other.output);
-        self.cache_read = self.cache_read.saturating_add(other.cache_read);
-        self.cache_write = self.cache_write.saturating_add(other.cache_write);
-    }
-}
-
 /// What is known about an attempt of a client besides how it ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -364,7 +373,8 @@ pub struct Evidence {
     pub text: String,
     /// What it used.
     pub tokens: Tokens,
-    /// What it says that this costs, in millionths of a US dollar; not every client says it.
+    /// What that costs, in millionths of a US dollar: as it says itself, or else by the table of prices. None if neither
+    /// knows.
     pub usd_micros: Option<u64>,
     /// Replies of the model.
     pub steps: u32,
@@ -425,8 +435,8 @@ pub trait Reader: Send {
 
 /// Reads how the attempt in `dir` ended, if it was one of a client.
 #[must_use]
-pub fn read_exit(dir: &Path, exit: Exit) -> Exit {
-    match Listener::reopen(dir) {
+pub fn read_exit(dir: &Path, exit: Exit, prices: &Prices) -> Exit {
+    match Listener::reopen(dir, prices) {
         Some(listener) => listener.finish(exit),
         None => exit,
     }

@@ -570,8 +570,9 @@ impl Watch {
                 };
                 // Ending what is left can take seconds; the others are not to wait for it.
                 let shared = Arc::clone(&self.shared);
+                let prices = orphaned.prices();
                 std::thread::spawn(move || {
-                    let exit = Box::new(orphaned.bury());
+                    let exit = Box::new(orphaned.bury(&prices));
                     shared.order(Order::Finish { key, exit });
                 });
             }

@@ -39,7 +39,7 @@ const ARGUMENT_BYTES_MAX: usize = 96 << 10;
 const SCRIPT_FILE: &str = "script.sh";
 
 /// What performs an attempt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Work {
     /// A script, run by `/bin/sh -e`: the first command that fails ends it, as in GitHub's workflows; an unset
     /// variable is empty. The text is passed as it is, nothing is ever put into it.
@@ -71,7 +71,7 @@ pub enum Supervision {
 }
 
 /// One attempt, as its crew is told about it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Job {
     /// What performs it.
     pub work: Work,

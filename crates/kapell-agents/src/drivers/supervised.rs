@@ -131,8 +131,12 @@ impl Supervised {
         (self.supervisor, self.listener)
     }
 
+    pub(super) fn prices(&self) -> client::Prices {
+        self.listener.as_ref().map(Listener::prices).unwrap_or_default()
+    }
+
     /// Ends what a dead supervisor left; takes as long as that takes.
-    pub(super) fn bury(mut self) -> Exit {
+    pub(super) fn bury(mut self, prices: &client::Prices) -> Exit {
         let attempt = self.key.to_string();
         // It may not be dead but mad: it has broken the protocol.
         let _ = self.supervisor.child.kill();
@@ -141,7 +145,7 @@ impl Supervised {
         match supervise::recover::end_orphans(&self.dir, &attempt) {
             Err(error) => Exit::without_process(Ending::Failed(FailureClass::Permanent), error.to_string()),
             Ok(ended) => match ExitRecord::read(&self.dir, &attempt) {
-                Some(record) => client::read_exit(&self.dir, Exit::from_record(record)),
+                Some(record) => client::read_exit(&self.dir, Exit::from_record(record), prices),
                 None => Exit::without_process(
                     Ending::Failed(FailureClass::Lost),
                     format!("its supervisor died; {ended} process(es) that it left were ended"),

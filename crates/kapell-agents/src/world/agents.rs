@@ -258,6 +258,7 @@ impl CrewAgents {
             options: order.agent.as_ref().map(|agent| agent.options.clone()).unwrap_or_default(),
             home: self.places.home(order.key),
             user_home: home.map(|(_, home)| home.into()),
+            prices: self.places.prices.clone(),
             contained: false,
         }
     }
@@ -279,8 +280,8 @@ fn translate(report: drivers::Report) -> Option<Report> {
             Report::Progress { fraction: None, text: format!("{tool} {about}") }
         }
         drivers::Report::Refused { tool, text } => Report::Note(format!("`{tool}` was refused: {text}")),
-        drivers::Report::RateLimited { until: _, text } => {
-            Report::Progress { fraction: None, text: format!("the provider asks for a pause: {text}") }
+        drivers::Report::RateLimited { until, text } => {
+            Report::Throttled { until, text: format!("the provider asks for a pause: {text}") }
         }
         drivers::Report::Progress { fraction, text } => Report::Progress { fraction: Some(fraction), text },
         drivers::Report::Note { text } => Report::Note(text),
@@ -356,7 +357,11 @@ impl Agents for CrewAgents {
                 lost("it was ended together with kapell".to_owned())
             }
             Ok(supervise::Recovered::Exited(record)) => {
-                let exit = client::read_exit(&self.places.attempt(key), Exit::from_record(*record));
+                let exit = client::read_exit(
+                    &self.places.attempt(key),
+                    Exit::from_record(*record),
+                    &self.places.prices,
+                );
                 Recovered::Ended(ending(exit))
             }
             Ok(supervise::Recovered::Ended { processes }) => {

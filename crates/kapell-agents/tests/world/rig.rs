@@ -110,6 +110,7 @@ impl Rig {
             shared: path("shared"),
             env,
             clients: Default::default(),
+            prices: Default::default(),
         };
         let reports = mailbox.clone();
         let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));

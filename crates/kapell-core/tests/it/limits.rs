@@ -116,6 +116,26 @@ fn an_agent_that_rests_wakes_who_waits_for_claims() {
 }
 
 #[test]
+fn a_pause_that_a_provider_asks_for_holds_for_all_its_agents_at_once() {
+    let mut run = given(
+        "mission agents 9; agent a provider p; agent b provider q; x; t agent a; u agent a after x; v agent b after x",
+    );
+    assert_snapshot!(run.when("00:01 throttled t until 01:00"), @"event  provider_parked latest=01:00 provider=p until=01:00");
+    // It says so again and again while it waits.
+    assert_snapshot!(run.when("00:02 throttled t until 00:50"), @"nothing");
+    assert_snapshot!(run.when("00:03 done x"), @"
+    event  x completed
+    event  v started agent=b attempt=1
+    effect start v #1
+    ");
+    assert_snapshot!(run.when("00:04 done t"), @"event  t completed");
+    assert_snapshot!(run.when("01:00 tick"), @"
+    event  u started agent=a attempt=1
+    effect start u #1
+    ");
+}
+
+#[test]
 fn slots_are_counted_by_kind() {
     let run = given(
         "mission agents 2 jobs 1; agent a; agent j slot job; agent w slot none; \

@@ -315,6 +315,10 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
             let choices = option("of").map(list).unwrap_or_default();
             Command::Ask { task: task(), attempt: attempt(task()), question: word(2).to_owned(), choices }
         }
+        "throttled" => {
+            let until = option("until").map(|at| Wall(i64::try_from(millis(at)).unwrap()));
+            Command::Throttled { task: task(), attempt: attempt(task()), until }
+        }
         "note" => Command::Note { task: task(), attempt: attempt(task()), text: word(2).to_owned() },
         "judge" => {
             let verdict = match word(2) {

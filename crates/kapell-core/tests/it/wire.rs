@@ -320,6 +320,8 @@ fn commands() -> Vec<Command> {
         },
         Command::Ask { task, attempt, question: "q".to_owned(), choices: vec!["c".to_owned()] },
         Command::Note { task, attempt, text: "t".to_owned() },
+        Command::Throttled { task, attempt, until: None },
+        Command::Throttled { task, attempt, until: Some(Wall(5)) },
         Command::Judge { task, attempt, verdict: Verdict::Passed },
         Command::Judge { task, attempt, verdict: Verdict::Failed { message: "m".to_owned() } },
         Command::Judge { task, attempt, verdict: Verdict::Broken { message: "m".to_owned() } },
@@ -366,13 +368,14 @@ fn number_of_command(command: &Command) -> usize {
         Command::LandingFailed { .. } => 19,
         Command::Hold { .. } => 20,
         Command::Release => 21,
+        Command::Throttled { .. } => 22,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 22);
+    all_of(commands.iter().map(number_of_command), 23);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -90,6 +90,13 @@ pub enum Report {
     },
     /// Something that should be kept.
     Note(String),
+    /// Its provider asks for a pause, and it goes on by itself after that.
+    Throttled {
+        /// Until when, if the provider says so.
+        until: Option<Wall>,
+        /// In which words.
+        text: String,
+    },
     /// It asks a person, and waits.
     Question {
         /// Names the question within the attempt.

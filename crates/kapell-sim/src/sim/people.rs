@@ -146,7 +146,10 @@ impl Sim {
                 },
             ],
             8 => vec![Command::EndMerge { moved: true, why: None }, Command::UndoMerge { to: oid(5) }],
-            9 => vec![Command::Note { task, attempt: stale, text: text() }],
+            9 => vec![
+                Command::Note { task, attempt: stale, text: text() },
+                Command::Throttled { task, attempt: stale, until: None },
+            ],
             10 => vec![Command::Compensated { task, attempt: stale, failure: None }],
             _ => vec![Command::Create {
                 mission: Box::default(),

@@ -228,6 +228,16 @@ fn id(at: usize) -> TaskId {
     TaskId(u32::try_from(at).unwrap_or(u32::MAX))
 }
 
+/// Returns whose quota an adapter uses up, unless the file says otherwise.
+fn provider_of(adapter: &str) -> Option<&'static str> {
+    match adapter {
+        "claude-code" => Some("anthropic"),
+        "codex" => Some("openai"),
+        "gemini" => Some("google"),
+        _ => None,
+    }
+}
+
 impl Compiler<'_, '_> {
     fn plan(&mut self) -> Option<Plan> {
         for agent in &self.workflow.agents {
@@ -314,7 +324,7 @@ impl Compiler<'_, '_> {
         AgentSpec {
             name: agent.name.value.clone(),
             adapter: agent.adapter.value.clone(),
-            provider: agent.provider.clone(),
+            provider: agent.provider.clone().or_else(|| provider_of(&agent.adapter.value).map(str::to_owned)),
             slot,
             fallback: agent.fallback.as_ref().and_then(position),
             options: agent.options.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect(),

@@ -11,16 +11,20 @@
 use std::collections::HashMap;
 
 use kapell_core::{
+    price::Tokens,
     retry::FailureClass,
     time::{Millis, Wall},
 };
 use serde_json::Value;
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Tokens, Verdict,
+    Ended, Evidence, Invocation, Order, Reader, Verdict,
     words::{about, count, failure, micros, no_end, short},
 };
 use crate::drivers::Report;
+
+/// What it says on standard error when it is to resume a session that is not there.
+const UNKNOWN_SESSION: &str = "No conversation found";
 
 /// How often it asks again by itself before it gives up: kapell parks the provider meanwhile.
 const RETRIES_MAX: &str = "4";
@@ -275,6 +279,7 @@ impl Reader for ClaudeCode {
                 "error_max_budget_usd" => {
                     Verdict::failed(FailureClass::Timeout, "it has spent all that it may")
                 }
+                _ if ended.errors.contains(UNKNOWN_SESSION) => self.without_end(ended),
                 _ => failure(end.status, &end.text, ended.at),
             };
             if matches!(verdict.result, Err(FailureClass::RateLimited | FailureClass::Quota)) {
@@ -311,7 +316,7 @@ impl ClaudeCode {
     fn without_end(&self, ended: Ended<'_>) -> Verdict {
         let errors = ended.errors;
         let hopeless =
-            ["No conversation found", "already in use", "Invalid API key", "/login", "error: unknown option"];
+            [UNKNOWN_SESSION, "already in use", "Invalid API key", "/login", "error: unknown option"];
         if hopeless.iter().any(|words| errors.contains(words)) {
             return Verdict::failed(FailureClass::Permanent, errors.trim());
         }

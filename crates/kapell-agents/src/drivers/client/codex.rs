@@ -4,11 +4,11 @@
 //! the turn completes with code 0; what it used is cumulative over the thread; helpers of its sandbox are not made
 //! below the system's directory for temporary files, so its home must lie elsewhere.
 
-use kapell_core::{retry::FailureClass, time::Wall};
+use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::Value;
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Tokens, Verdict,
+    Ended, Evidence, Invocation, Order, Reader, Verdict,
     claude_code::refused,
     words::{count, failure, no_end, reset_in, short, speaks_of_quota, status_in},
 };
@@ -67,8 +67,11 @@ pub(super) struct Codex {
     error: Option<String>,
     /// The tool whose last call was refused.
     refused_last: Option<String>,
-    /// Calls that failed before they were performed; they show on standard error only.
+    /// The last change that failed before it was made.
     rejected: Option<String>,
+    /// Whether standard error tells of a change that was refused. When that was, compared with what stands on standard
+    /// output, nobody knows.
+    refused_ever: bool,
 }
 
 impl Codex {
@@ -102,6 +105,8 @@ impl Codex {
     }
 
     fn tool(&mut self, tool: &str, about: String, item: &Value, done: bool, reports: &mut Vec<Report>) {
+        // It does not tell how often it asked the model; each call of a tool comes from one reply.
+        self.evidence.steps += u32::from(done);
         match (item["status"].as_str(), done) {
             (Some("declined"), _) => {
                 self.refused_last = Some(tool.to_owned());
@@ -178,7 +183,7 @@ impl Reader for Codex {
         let Some((_, text)) = line.split_once("codex_core::tools::router: error=") else { return };
         let refusal = ["rejected", "not permitted", "outside of the project", "denied"];
         if refusal.iter().any(|words| text.contains(words)) {
-            self.refused_last = Some("apply_patch".to_owned());
+            self.refused_ever = true;
             self.evidence.refused.push("apply_patch".to_owned());
             reports.push(Report::Refused { tool: "apply_patch".to_owned(), text: short(text) });
         } else {
@@ -197,6 +202,8 @@ impl Reader for Codex {
             (Some(Ok(())), _) if ended.code != Some(0) => no_end(ended),
             (Some(Ok(())), _) => match (&self.refused_last, &self.rejected) {
                 (Some(tool), _) => refused(tool, text),
+                _ if self.refused_ever && self.evidence.tools == 0 => refused("apply_patch", text),
+                (None, Some(_)) if self.evidence.tools > 0 => Verdict::succeeded(text),
                 (None, Some(why)) => Verdict::failed(
                     FailureClass::InvalidOutput,
                     format!("its last change could not be made: {why}; it says: {}", short(text)),

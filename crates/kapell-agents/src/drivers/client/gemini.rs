@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
-use kapell_core::{retry::FailureClass, time::Wall};
+use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::Value;
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Tokens, Verdict,
+    Ended, Evidence, Invocation, Order, Reader, Verdict,
     claude_code::refused,
     words::{about, class_of_status, count, failure, no_end, reset_in, short, status_in},
 };

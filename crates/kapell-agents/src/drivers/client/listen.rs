@@ -12,7 +12,7 @@ use std::{
 
 use kapell_core::{retry::FailureClass, time::Wall};
 
-use super::{CLIENT_FILE, Client, Ended, Reader, STEPS_MAX, Verdict};
+use super::{CLIENT_FILE, Client, Ended, Prices, Reader, Verdict};
 use crate::{
     drivers::{Ending, Exit, Report, text::escape_untrusted},
     supervise::{Cause, ERRORS_FILE, OUTPUT_FILE, record::wall_ms},
@@ -92,39 +92,52 @@ pub(crate) enum Outside {
     Steps(u32),
 }
 
+/// What somebody who reads along must know.
+pub(crate) struct Watch {
+    pub(crate) steps_max: u32,
+    pub(crate) idle_max: Duration,
+    /// The model that was asked for; not every client says which one it asks.
+    pub(crate) model: Option<String>,
+    pub(crate) prices: Prices,
+}
+
 /// What is heard of one attempt.
 pub(crate) struct Listener {
     reader: Box<dyn Reader>,
     output: Tail,
     errors: Tail,
     last_errors: String,
-    steps_max: u32,
-    idle_max: Duration,
+    watch: Watch,
     heard: Instant,
     outside: Option<Outside>,
 }
 
 impl Listener {
-    pub(super) fn open(dir: &Path, client: Client, steps_max: u32, idle_max: Duration) -> Self {
+    pub(super) fn open(dir: &Path, client: Client, watch: Watch) -> Self {
         Self {
             reader: client.reader(),
             output: Tail::new(dir.join(OUTPUT_FILE)),
             errors: Tail::new(dir.join(ERRORS_FILE)),
             last_errors: String::new(),
-            steps_max,
-            idle_max,
+            watch,
             heard: Instant::now(),
             outside: None,
         }
     }
 
     /// Opens what an earlier process left; none if no client worked there.
-    pub(super) fn reopen(dir: &Path) -> Option<Self> {
+    pub(super) fn reopen(dir: &Path, prices: &Prices) -> Option<Self> {
         let text = std::fs::read_to_string(dir.join(CLIENT_FILE)).ok()?;
         let mut lines = text.lines();
         let client = Client::of(lines.next()?)?;
-        let steps = lines.next().and_then(|line| line.parse().ok()).unwrap_or(STEPS_MAX);
-        Some(Self::open(dir, client, steps, Duration::MAX))
+        let model = lines.next().filter(|model| !model.is_empty()).map(str::to_owned);
+        // It has ended, so nothing is watched any more.
+        let watch = Watch { steps_max: u32::MAX, idle_max: Duration::MAX, model, prices: prices.clone() };
+        Some(Self::open(dir, client, watch))
+    }
+
+    pub(crate) fn prices(&self) -> Prices {
+        self.watch.prices.clone()
     }
 
     /// Takes what was printed since the last time.
@@ -155,7 +168,7 @@ impl Listener {
 
     /// Returns when it has been silent for too long.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.outside.is_some() { None } else { self.heard.checked_add(self.idle_max) }
+        if self.outside.is_some() { None } else { self.heard.checked_add(self.watch.idle_max) }
     }
 
     /// Tells, once, why the attempt must be ended, if it must.
@@ -164,10 +177,10 @@ impl Listener {
             return None;
         }
         let steps = self.reader.evidence().steps;
-        if steps > self.steps_max {
-            self.outside = Some(Outside::Steps(self.steps_max));
+        if steps > self.watch.steps_max {
+            self.outside = Some(Outside::Steps(self.watch.steps_max));
         } else if self.due().is_some_and(|due| due <= now) {
-            self.outside = Some(Outside::Silent(self.idle_max));
+            self.outside = Some(Outside::Silent(self.watch.idle_max));
         }
         self.outside
     }
@@ -204,7 +217,13 @@ impl Listener {
     }
 
     fn with_evidence(self, mut exit: Exit) -> Exit {
-        exit.evidence = Some(Box::new(self.reader.evidence().clone()));
+        let mut evidence = self.reader.evidence().clone();
+        evidence.model = evidence.model.or(self.watch.model);
+        if evidence.usd_micros.is_none() {
+            let price = evidence.model.as_deref().and_then(|model| (self.watch.prices.0)(model));
+            evidence.usd_micros = price.map(|price| price.rate.cost(evidence.tokens));
+        }
+        exit.evidence = Some(Box::new(evidence));
         exit
     }
 }

@@ -4,7 +4,7 @@
 //! it lets everything be done unless told otherwise; when a stream is cut it asks again for ever, so its steps are
 //! counted from outside; it ignores SIGINT.
 
-use kapell_core::{retry::FailureClass, time::Wall};
+use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::{Value, json};
 
 use super::{
@@ -101,7 +101,7 @@ impl Opencode {
     fn step_finish(&mut self, part: &Value, reports: &mut Vec<Report>) {
         self.reason = Some(part["reason"].as_str().unwrap_or_default().to_owned());
         let tokens = &part["tokens"];
-        self.evidence.tokens += super::Tokens {
+        self.evidence.tokens += Tokens {
             input: count(&tokens["input"]),
             output: count(&tokens["output"]).saturating_add(count(&tokens["reasoning"])),
             cache_read: count(&tokens["cache"]["read"]),

@@ -50,11 +50,16 @@ pub(super) fn speaks_of_quota(text: &str) -> bool {
         "exceeded your current quota",
         "quota exceeded",
         "billing",
-        "limit reached",
+        "5-hour limit",
+        "weekly limit",
     ];
     let text = text.to_ascii_lowercase();
     WORDS.iter().any(|word| text.contains(word))
 }
+
+/// Kinds of errors, as providers name them, that asking again does not mend.
+const HOPELESS: &[&str] =
+    &["invalid_request_error", "authentication_error", "permission_error", "not_found_error"];
 
 /// Judges an error by its status, or else by its words.
 pub(super) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
@@ -62,6 +67,7 @@ pub(super) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
         Some(429 | 402 | 403 | 400) if speaks_of_quota(text) => FailureClass::Quota,
         Some(status) => class_of_status(status),
         None if speaks_of_quota(text) => FailureClass::Quota,
+        None if HOPELESS.iter().any(|kind| text.contains(kind)) => FailureClass::Permanent,
         None => FailureClass::Transient,
     };
     let parks = matches!(class, FailureClass::Quota | FailureClass::RateLimited);
@@ -69,11 +75,17 @@ pub(super) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
     Verdict { result: Err(class), message: text.to_owned(), until }
 }
 
+/// What clients say when they are to resume a session that is not there.
+const UNKNOWN_SESSION: &[&str] = &["No conversation found", "no rollout found", "Session not found"];
+
 /// Judges the end of a process whose stream did not come to an end.
 pub(super) fn no_end(ended: Ended<'_>) -> Verdict {
     let errors = ended.errors.trim();
     match ended.code {
         Some(0) => Verdict::failed(FailureClass::Transient, "it ended without saying that it was done"),
+        _ if UNKNOWN_SESSION.iter().any(|words| errors.contains(words)) => {
+            Verdict::failed(FailureClass::Permanent, errors)
+        }
         _ if !errors.is_empty() => failure(None, errors, ended.at),
         Some(code) => Verdict::failed(FailureClass::Transient, format!("exit {code}")),
         None => Verdict::failed(FailureClass::Transient, "it was ended by a signal"),
@@ -216,7 +228,7 @@ mod tests {
             (r#"{"error":{"type":"usage_limit_reached","resets_in_seconds":90}}"#, Some(90_000)),
             (r#"{"resets_at":1700000005}"#, Some(5000)),
             (r#""retryDelay":"34s""#, Some(34_000)),
-            ("retry-after: 7", None),
+            ("retry-after: 7", Some(7000)),
             ("Retry after 30 seconds", Some(30_000)),
             ("try again later", None),
             ("resets_at: 1600000000, which is over", None),
