@@ -146,20 +146,36 @@ pub fn longest(flow: &Flow, durations: &[u32], kept: &dyn Fn(usize, usize) -> bo
     longest_path(&needs, durations)
 }
 
-/// Returns the length of the longest path and the jobs on it.
-#[must_use]
-pub fn longest_path(needs: &[Vec<usize>], durations: &[u32]) -> (u32, Vec<usize>) {
-    let mut ends: Vec<Option<(u32, Option<usize>)>> = vec![None; needs.len()];
+/// The earliest end of each job, and the need that decides it. Jobs on a circle have no end.
+type Ends = Vec<Option<(u32, Option<usize>)>>;
+
+fn ends_of(needs: &[Vec<usize>], durations: &[u32]) -> Ends {
+    let mut ends: Ends = vec![None; needs.len()];
     // As many rounds as there are jobs; a cycle never gets an end.
     for _ in 0..needs.len() {
         for at in 0..needs.len() {
             if ends[at].is_none() && needs[at].iter().all(|&need| ends[need].is_some()) {
                 let last = needs[at].iter().copied().max_by_key(|&need| ends[need].map_or(0, |end| end.0));
                 let start = last.and_then(|last| ends[last]).map_or(0, |end| end.0);
-                ends[at] = Some((start + durations[at], last));
+                ends[at] = Some((start.saturating_add(durations[at]), last));
             }
         }
     }
+    ends
+}
+
+/// Returns when each job of a workflow ends at the earliest; 0 for those that wait for themselves.
+#[must_use]
+pub fn ends(flow: &Flow, durations: &[u32]) -> Vec<u32> {
+    let needs: Vec<Vec<usize>> =
+        flow.jobs().map(|(_, job)| super::conditions::direct(&flow.model, job)).collect();
+    ends_of(&needs, durations).into_iter().map(|end| end.map_or(0, |end| end.0)).collect()
+}
+
+/// Returns the length of the longest path and the jobs on it.
+#[must_use]
+pub fn longest_path(needs: &[Vec<usize>], durations: &[u32]) -> (u32, Vec<usize>) {
+    let ends = ends_of(needs, durations);
     let last = (0..needs.len())
         .filter(|&at| ends[at].is_some())
         .max_by_key(|&at| (ends[at].map_or(0, |end| end.0), usize::MAX - at));

@@ -27,19 +27,17 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
     for flow in &github.flows {
-        for (at, job) in flow.jobs() {
-            for (step, facts) in flow.steps(at) {
-                for wanted in
-                    facts.downloads.iter().filter(|wanted| !wanted.elsewhere && wanted.name_span.is_some())
-                {
-                    let span = wanted.name_span.unwrap_or(step.span);
-                    if step.continue_on_error.is_some() {
-                        continue;
-                    }
-                    look(github, flow, at, wanted, span, report);
+        if flow.facts.iter().flatten().all(|facts| facts.downloads.is_empty()) {
+            continue;
+        }
+        let Some(jobs) = run_jobs(github, flow) else { continue };
+        for (at, _) in flow.jobs() {
+            for (_, facts) in flow.steps(at).filter(|(step, _)| step.continue_on_error.is_none()) {
+                for wanted in facts.downloads.iter().filter(|wanted| !wanted.elsewhere) {
+                    let Some(span) = wanted.name_span else { continue };
+                    look(github, flow, &jobs, (at, wanted, span), report);
                 }
             }
-            let _ = job;
         }
     }
 }
@@ -81,12 +79,10 @@ fn run_jobs<'a>(github: &'a Github, flow: &'a Flow) -> Option<Vec<(&'a Flow, usi
 fn look(
     github: &Github,
     flow: &Flow,
-    at: usize,
-    wanted: &Artifact,
-    span: kapell_spec::finding::Span,
+    jobs: &[(&Flow, usize)],
+    (at, wanted, span): (usize, &Artifact, kapell_spec::finding::Span),
     report: &mut Report<'_>,
 ) {
-    let Some(jobs) = run_jobs(github, flow) else { return };
     let uploads: Vec<(&Flow, usize, &Artifact)> = jobs
         .iter()
         .flat_map(|(flow, job)| {

@@ -27,24 +27,24 @@ const JOBS: usize = 3;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        let words: Vec<Vec<&str>> = flow.jobs().map(|(_, job)| words(flow, job)).collect();
         let mut told: Vec<usize> = Vec::new();
         for (at, job) in flow.jobs() {
             if told.contains(&at) || job.uses.is_some() || job.steps.len() < 3 {
                 continue;
             }
-            let same: Vec<usize> = (at + 1..flow.model.jobs.len())
-                .filter(|&other| alike(flow, job, &flow.model.jobs[other]))
-                .collect();
+            let alike = |other: &usize| {
+                let second = &flow.model.jobs[*other];
+                same_shape(job, second) && alike(&words[at], &words[*other])
+            };
+            let same: Vec<usize> = (at + 1..flow.model.jobs.len()).filter(alike).collect();
             if same.len() + 1 < JOBS {
                 continue;
             }
-            let mut draft = report
-                .add(
-                    flow.file,
-                    job.id.span,
-                    format!("`{}` and {} other jobs differ only in a value or two", job.id.text, same.len()),
-                )
-                .hint("make them one job with a matrix");
+            let message =
+                format!("`{}` and {} other jobs differ only in a value or two", job.id.text, same.len());
+            let mut draft =
+                report.add(flow.file, job.id.span, message).hint("make them one job with a matrix");
             for &other in &same {
                 draft = draft.also(flow.file, flow.job_span(other), "differs in values only");
             }
@@ -70,15 +70,14 @@ fn words<'a>(flow: &'a Flow, job: &Job) -> Vec<&'a str> {
         .collect()
 }
 
-/// Tells whether the texts of two jobs are the same but for a few words.
-fn alike(flow: &Flow, first: &Job, second: &Job) -> bool {
-    let (left, right) = (words(flow, first), words(flow, second));
+fn same_shape(first: &Job, second: &Job) -> bool {
     let needs = |job: &Job| job.needs.iter().map(|need| need.text.clone()).collect::<Vec<_>>();
-    if left.len() != right.len()
-        || left.len() < 12
-        || needs(first) != needs(second)
-        || first.steps.len() != second.steps.len()
-    {
+    first.steps.len() == second.steps.len() && needs(first) == needs(second)
+}
+
+/// Tells whether the texts of two jobs are the same but for a few words.
+fn alike(left: &[&str], right: &[&str]) -> bool {
+    if left.len() != right.len() || left.len() < 12 {
         return false;
     }
     let mut differ: Vec<(&str, &str)> =

@@ -35,17 +35,23 @@ const LEAST_SAVING: u32 = 30;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
+        let ends = cost::ends(flow, &durations);
         for (at, _) in flow.jobs() {
-            check_job(repository, flow, at, &durations, report);
+            check_job(repository, flow, at, (&durations, &ends), report);
         }
     }
 }
 
-fn check_job(repository: &Repository, flow: &Flow, at: usize, durations: &[u32], report: &mut Report<'_>) {
+fn check_job(
+    repository: &Repository,
+    flow: &Flow,
+    at: usize,
+    (durations, all_ends): (&[u32], &[u32]),
+    report: &mut Report<'_>,
+) {
     let job = &flow.model.jobs[at];
     let needs = conditions::direct(&flow.model, job);
-    let ends =
-        |need: usize| cost::longest(flow, durations, &|_, _| true).0.min(end_of(flow, durations, need));
+    let ends = |need: usize| all_ends[need];
     let latest = needs.iter().map(|&need| ends(need)).max().unwrap_or(0);
     for name in &job.needs {
         let Some(need) = needs
@@ -92,17 +98,6 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, durations: &[u32],
             None => draft.done(),
         }
     }
-}
-
-/// Tells when a job ends at the earliest.
-fn end_of(flow: &Flow, durations: &[u32], job: usize) -> u32 {
-    let start = conditions::direct(&flow.model, &flow.model.jobs[job])
-        .into_iter()
-        // A cycle has no end.
-        .filter(|&need| !flow.closures[need].contains(&job))
-        .map(|need| end_of(flow, durations, need))
-        .max();
-    start.unwrap_or(0).saturating_add(durations[job])
 }
 
 /// Tells whether the job needs something further up through `need` alone, which would be lost with the edge.

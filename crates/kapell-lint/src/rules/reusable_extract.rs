@@ -27,6 +27,10 @@ const STEPS: usize = 5;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
+    let keys: Vec<Vec<Vec<String>>> = flows
+        .iter()
+        .map(|flow| flow.jobs().map(|(_, job)| job.steps.iter().map(key).collect()).collect())
+        .collect();
     let mut told: Vec<(usize, usize)> = Vec::new();
     for (index, flow) in flows.iter().enumerate() {
         for (at, job) in flow.jobs() {
@@ -35,7 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             let copies: Vec<(usize, usize)> = (index + 1..flows.len())
                 .flat_map(|other| (0..flows[other].model.jobs.len()).map(move |job| (other, job)))
-                .filter(|&(other, job)| alike(flow, at, &flows[other], job))
+                .filter(|&(other, job)| alike(&keys[index][at], &keys[other][job]))
                 .collect();
             if copies.is_empty() {
                 continue;
@@ -70,18 +74,12 @@ fn key(step: &Step) -> String {
     format!("{uses}|{run}")
 }
 
-fn alike(left: &Flow, a: usize, right: &Flow, b: usize) -> bool {
-    let (first, second) = (&left.model.jobs[a].steps, &right.model.jobs[b].steps);
+/// Tells whether most of the steps of two jobs are the same, a long script among them.
+fn alike(first: &[String], second: &[String]) -> bool {
     if second.len() < STEPS || first.len().abs_diff(second.len()) > 1 {
         return false;
     }
-    let keys: Vec<String> = second.iter().map(key).collect();
-    let same = first.iter().map(key).filter(|step| keys.contains(step)).count();
-    let bodies = first
-        .iter()
-        .filter(|step| step.script().len() > 200)
-        .map(key)
-        .filter(|step| keys.contains(step))
-        .count();
-    same * 10 >= first.len().max(second.len()) * 8 && (bodies > 0 || same >= 7)
+    let same: Vec<&String> = first.iter().filter(|step| second.contains(step)).collect();
+    let bodies = same.iter().any(|step| step.len() > 200);
+    same.len() * 10 >= first.len().max(second.len()) * 8 && (bodies || same.len() >= 7)
 }

@@ -2,3 +2,5 @@
 
 mod cases;
 mod deliver;
+mod mutated;
+mod paths;
