@@ -3,6 +3,7 @@
 //! The everyday ones are part of `.ci/run`; the slow regimes stand beside it.
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
+mod claude;
 mod conformance;
 mod e2e;
 mod faults;
@@ -25,6 +26,7 @@ usage: cargo xtask CHORE
   e2e-agents [NAME..]  installs the real coding agents from npm and lets them work against the mock
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
+  e2e-claude           runs the real Claude Code, from npm, with our plugin against a scripted model server
   mcp-conformance      runs the conformance suite of the Model Context Protocol, from npm, against our server
   picture              draws the picture of the README from what the program prints
   tidy                 looks whether the rules of the house hold";
@@ -36,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         ["faults", rest @ ..] => faults::run(rest),
         ["e2e-agents", rest @ ..] => e2e::run(rest),
         ["kill", rest @ ..] => kill::run(rest),
+        ["e2e-claude"] => claude::run(),
         ["mcp-conformance", rest @ ..] => conformance::run(rest),
         ["bench", rest @ ..] => {
             shell::build_kapell()?;
