@@ -1,6 +1,7 @@
 //! The commands, one file for each group of them.
 
 mod agent;
+mod agents;
 mod control;
 mod demo;
 mod diff;
@@ -88,7 +89,7 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Report(args) => past::report(&context, args),
         Command::Fork(args) => fork::fork(&context, args),
         Command::Undo(args) => undo::undo(&context, args),
-        Command::Agents => doctor::agents(&context),
+        Command::Agents => agents::agents(&context),
         Command::Doctor => doctor::doctor(&context),
         Command::Init(args) => start::init(&context, args),
         Command::Schema(args) => reference::schema(&context, args),

@@ -1,4 +1,4 @@
-//! `doctor` and `agents`: what is there, what is missing, and how to get it. Things are tried, not looked up.
+//! `doctor`: what is there, what is missing, and how to get it. Things are tried, not looked up.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use std::{
 use kapell_agents::git::Git;
 use kapell_store::network_file_system;
 use kapell_view::{
-    text::{Line, Style, Table},
+    text::{Line, Style},
     untrusted::visible,
 };
 use schemars::JsonSchema;
@@ -386,78 +386,6 @@ fn cgroup() -> Check {
             Check::weak("control group", error.to_string(), "attempts run without limits of memory")
         }
     }
-}
-
-/// The agents that can be used here.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct AgentList {
-    /// The version of this form: 1.
-    version: u32,
-    /// What tasks can be given to.
-    agents: Vec<Agent>,
-}
-
-/// Something that performs tasks.
-#[derive(Debug, Serialize, JsonSchema)]
-struct Agent {
-    /// Its name: what `use:` takes in a workflow.
-    name: &'static str,
-    /// Whether tasks can be given to it.
-    usable: bool,
-    /// What it is, or where it was found.
-    about: String,
-}
-
-/// Coding agents that later versions speak to.
-const PROGRAMS: [&str; 4] = ["claude", "codex", "gemini", "opencode"];
-
-/// Lists the agents that can be used here.
-///
-/// # Errors
-///
-/// Never fails.
-pub fn agents(context: &Context) -> Result<Exit, Fault> {
-    let built_in = [
-        ("command", "any shell command; a prompt reaches it in KAPELL_PROMPT"),
-        ("person", "you, or whoever answers: kapell inbox, kapell answer"),
-        ("scripted", "plays a script of delays, edits, outputs and failures: for tests and for learning"),
-        ("noop", "does nothing, at once: for joining others and for measuring"),
-    ];
-    let mut agents: Vec<Agent> =
-        built_in.map(|(name, about)| Agent { name, usable: true, about: about.to_owned() }).into();
-    for name in PROGRAMS {
-        if let Some(path) = on_path(name) {
-            let about = format!("found at {}; not driven yet: use it through `command`", shown(&path));
-            agents.push(Agent { name, usable: false, about });
-        }
-    }
-    let list = AgentList { version: 1, agents };
-    if context.out.json {
-        context.out.value(&list);
-        return Ok(Exit::Done);
-    }
-    let (columns, _) = screen();
-    let mut table = Table::new(&["agent", "", "about"]);
-    for agent in &list.agents {
-        let usable = if agent.usable { (Style::Good, "ready") } else { (Style::Warn, "found") };
-        table.row([
-            (Style::Strong, agent.name.to_owned()),
-            (usable.0, usable.1.to_owned()),
-            (Style::Plain, agent.about.clone()),
-        ]);
-    }
-    context.out.data(&paint(&table.lines(columns)));
-    Ok(Exit::Done)
-}
-
-/// Finds a program on `PATH`. It is not started: what a directory on `PATH` holds is not ours to run for a listing.
-pub fn on_path(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: &PathBuf| {
-        path.is_absolute()
-            && fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    env::split_paths(&site::search_path()).map(|dir| dir.join(name)).find(is_program)
 }
 
 #[cfg(test)]

@@ -83,10 +83,7 @@ fn answer(context: &Context, told: &Told) -> String {
 
 /// Carries out another command, and returns what it says.
 fn said(context: &Context, words: &[String]) -> Result<String, Fault> {
-    let output =
-        slash::this_program(context, words)?.args(["--color", "never", "--no-input"]).output().map_err(
-            |error| Fault::new("K0904", Exit::Environment, "kapell cannot start itself").because(error),
-        )?;
+    let output = slash::output_of(context, words)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     Ok(format!("{}\n{}", text(&output.stdout), text(&output.stderr)).trim().to_owned())
 }

@@ -18,7 +18,7 @@ use kapell_view::{
 };
 
 use self::manifest::{Kept, Manifest};
-use super::{Context, doctor::on_path};
+use super::{Context, agents::on_path};
 use crate::{
     args::{InstallArgs, Scope},
     exit::Exit,

@@ -76,11 +76,7 @@ struct Office {
 impl Office {
     /// Carries out a command, and returns what it prints.
     fn say(&self, words: &[String]) -> Result<String, Refusal> {
-        let output = slash::this_program(&self.context, words)
-            .map_err(refusal)?
-            .args(["--color", "never", "--no-input", "--quiet"])
-            .output()
-            .map_err(|error| Refusal(format!("kapell cannot start itself: {error}")))?;
+        let output = slash::output_of(&self.context, words).map_err(refusal)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         let (data, errors) = (text(&output.stdout), text(&output.stderr));
         match output.status.success() || !data.is_empty() {

@@ -6,7 +6,7 @@ use kapell_view::text::{Line, Style, Table};
 use schemars::schema_for;
 use serde_json::{Value, json};
 
-use super::{Context, doctor, fork, gc, start, verify};
+use super::{Context, agents, doctor, fork, gc, start, verify};
 use crate::{
     args::{Cli, CompletionsArgs, ExplainArgs, SchemaArgs},
     codes,
@@ -101,7 +101,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("workflow", kapell_spec::workflow::schema()),
         ("verify", schema_for!(verify::Verified).to_value()),
         ("doctor", schema_for!(doctor::Health).to_value()),
-        ("agents", schema_for!(doctor::AgentList).to_value()),
+        ("agents", schema_for!(agents::AgentList).to_value()),
         ("fork", schema_for!(fork::Fork).to_value()),
         ("gc", schema_for!(gc::Collected).to_value()),
         ("init", schema_for!(start::Written).to_value()),

@@ -59,10 +59,22 @@ pub fn slash(context: &Context, args: &SlashArgs) -> Result<Exit, Fault> {
 /// # Errors
 ///
 /// Fails if it cannot be found.
-pub fn this_program(context: &Context, words: &[String]) -> Result<process::Command, Fault> {
+fn this_program(context: &Context, words: &[String]) -> Result<process::Command, Fault> {
     let mut command = process::Command::new(std::env::current_exe().map_err(lost)?);
     command.arg("-C").arg(&context.directory).args(words).stdin(Stdio::null());
     Ok(command)
+}
+
+/// Carries out other words in this program, and returns what it prints for a program to read.
+///
+/// # Errors
+///
+/// Fails if it cannot be started.
+pub fn output_of(context: &Context, words: &[String]) -> Result<process::Output, Fault> {
+    // Before the words: behind a `--` among them, they would be arguments.
+    let flags = ["--color=never", "--no-input", "--quiet"].map(str::to_owned);
+    let words: Vec<String> = flags.into_iter().chain(words.iter().cloned()).collect();
+    this_program(context, &words)?.output().map_err(lost)
 }
 
 fn lost(error: std::io::Error) -> Fault {

@@ -7,6 +7,7 @@ mod rig; // one repository, one home, and how output is made comparable
 
 mod contained; // how agents are contained
 mod errors; // what is refused, and what the person reads then
+mod hosts; // hooks, slash commands and tools for other programs
 mod live; // several processes at once, some of them killed
 mod people; // gates and answers
 mod repos; // every kind of repository
