@@ -55,8 +55,8 @@ fn hooked(rig: &Rig, command: &str, arguments: &str) -> Option<String> {
 fn a_slash_command_starts_the_workflow_that_it_names() {
     let rig = rig();
     let ended = rig.run(["slash", "/orchestrate", "--", "\"kapell/first.yaml\" 0.9 3"]);
-    assert_eq!(ended.code, Some(0), "{}", ended.shown);
-    assert!(ended.stderr.contains("--confidence is not used"), "{}", ended.shown);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--confidence is not used"), "{}", ended.stderr);
     over(&rig, ended.stdout.trim());
 }
 
@@ -70,8 +70,8 @@ fn what_a_slash_command_cannot_do_is_said() {
         ("conduct", "x", 2, "error[K0921]: there is no command `conduct`"),
     ] {
         let ended = rig.run(["slash", name, "--", raw]);
-        assert_eq!(ended.code, Some(code), "{}", ended.shown);
-        assert!(ended.stderr.contains(expected), "{}", ended.shown);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
     }
     assert!(!rig.work().join("planted").exists());
     // A task of a run starts no runs of its own.
@@ -126,10 +126,10 @@ fn agents_are_listed_with_roles_and_records() {
 fn installing_asks_and_uninstalling_wants_something_installed() {
     let rig = rig();
     let ended = rig.run(["install", "claude", "--scope", "project"]);
-    assert_eq!(ended.code, Some(3), "{}", ended.shown);
-    assert!(ended.stdout.contains("statusLine") && ended.stderr.contains("K0927"), "{}", ended.shown);
+    assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+    assert!(ended.stdout.contains("statusLine") && ended.stderr.contains("K0927"), "{}", ended.stderr);
     let ended = rig.run(["uninstall", "claude", "--scope", "project", "--yes"]);
-    assert!(ended.stderr.contains("K0926"), "{}", ended.shown);
+    assert!(ended.stderr.contains("K0926"), "{}", ended.stderr);
     assert_eq!(rig.git(&["status", "--porcelain"]), "");
     assert_eq!(rig.run(["install", "claude", "--scope", "project", "--yes"]).code, Some(0));
     assert!(rig.read(".claude/settings.json").contains("statusline"));
