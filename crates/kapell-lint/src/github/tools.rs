@@ -208,6 +208,22 @@ fn special(program: &str, words: &[String], command: &Command) -> Option<Work> {
             (builds && command.words.iter().any(|word| word == "--push")).then_some(work(Kind::Publish, 200))
         }
         "yarn" if words.len() == 1 => Some(work(Kind::Install, 45)),
+        // A copy within the machine goes nowhere.
+        "rsync" | "scp" if !command.words.iter().skip(1).any(|word| word.contains(':')) => {
+            Some(work(Kind::Trivial, 5))
+        }
+        "vercel"
+            if words
+                .get(1)
+                .is_some_and(|word| matches!(word.as_str(), "pull" | "env" | "link" | "inspect")) =>
+        {
+            Some(work(Kind::Setup, 5))
+        }
+        "goreleaser"
+            if command.words.iter().any(|word| matches!(word.as_str(), "check" | "build" | "--snapshot")) =>
+        {
+            Some(work(Kind::Build, 240))
+        }
         "aws"
             if words.get(1).is_some_and(|word| word == "s3")
                 && words.get(2).is_some_and(|word| word == "sync") =>
@@ -513,6 +529,10 @@ mod tests {
             ("go test ./...", Kind::Test),
             ("python -m build", Kind::Build),
             ("node --version", Kind::Trivial),
+            ("rsync -a dist/ out/", Kind::Trivial),
+            ("rsync -a dist/ host:/srv", Kind::Deploy),
+            ("vercel pull --yes", Kind::Setup),
+            ("goreleaser release --snapshot", Kind::Build),
         ];
         for (script, expected) in cases {
             assert_eq!(kind(script), expected, "{script}");
