@@ -1,7 +1,9 @@
 //! Agents, commands, skills, hooks and instructions as one model: what is defined where, and who names whom.
 
 mod assets;
+pub mod delegation;
 mod resolve;
+pub mod similar;
 
 use kapell_spec::{
     claude::{definition::Definition, hooks::Hooks, plugin::Plugin, reference::Reference, steps::Flow},

@@ -1,12 +1,16 @@
 //! The rules, one file each. A new one needs a file here, a page in `docs/rules`, cases in `tests/rules`, and its
 //! line in [`RULES`].
 
+mod agent_not_loaded;
+mod agent_overlap;
 mod aggregator_always_green;
 mod aggregator_incomplete;
+mod argument_not_read;
 mod artifact_never_consumed;
 mod artifact_never_produced;
 mod asserted_result;
 pub mod await_in_loop;
+mod broken_frontmatter;
 mod cache_after_install;
 mod cache_clobbered;
 mod cache_key_without_lock;
@@ -15,26 +19,41 @@ mod cache_no_restore_keys;
 pub mod call_without_retry;
 pub mod call_without_timeout;
 mod cancel_on_mutating;
+mod command_overlap;
+mod context_refetched;
+mod delegation_cycle;
+mod delegation_depth;
 pub mod depends_on_without_healthcheck;
 pub mod deploy_without_environment;
 pub mod deploy_without_rollback;
 mod double_trigger;
 mod duplicate_step;
 mod duplicate_work;
+mod escaped_fence;
 mod full_clone;
 mod gate_gates_nothing;
+mod gate_hook_fails_open;
 pub mod hardcoded_agent_selection;
+mod hook_fan_out;
+mod hook_timeout_unit;
 pub mod image_not_deployed;
 mod input_never_read;
 mod masked_failure;
 mod matrix_extract;
 mod matrix_value_never;
+mod missing_parallel_directive;
+mod missing_reference;
 mod mutating_no_concurrency;
+mod name_mismatch;
 mod needs_without_data;
 mod no_concurrency;
+mod no_plan_list;
 mod no_rollback;
 mod no_timeout;
 mod output_never_set;
+mod over_privileged;
+mod parallel_needs_output;
+mod phase_without_consumer;
 mod polling_instead_of_needs;
 pub mod port_mismatch;
 mod rebuild_instead_of_artifact;
@@ -42,13 +61,18 @@ mod repair_gated_on_success;
 mod repeated_setup;
 mod reusable_extract;
 pub mod secret_given_nowhere;
+mod sequential_independent;
 mod sequential_steps;
 pub mod shared_state_across_tasks;
 mod single_value_matrix;
 mod skip_propagation;
+mod tool_gap;
 mod trigger_path_asymmetry;
 pub mod unbounded_fan_out;
+mod undefined_agent;
+mod undefined_command;
 mod unknown_workflow_run;
+mod unreachable_agent;
 mod unsatisfiable_if;
 mod unused_setup;
 mod wasted_trigger;
@@ -110,6 +134,30 @@ pub static RULES: &[&Rule] = &[
     &reusable_extract::RULE,
     &repeated_setup::RULE,
     &matrix_extract::RULE,
+    &agent_not_loaded::RULE,
+    &agent_overlap::RULE,
+    &argument_not_read::RULE,
+    &broken_frontmatter::RULE,
+    &command_overlap::RULE,
+    &context_refetched::RULE,
+    &delegation_cycle::RULE,
+    &delegation_depth::RULE,
+    &escaped_fence::RULE,
+    &gate_hook_fails_open::RULE,
+    &hook_fan_out::RULE,
+    &hook_timeout_unit::RULE,
+    &missing_parallel_directive::RULE,
+    &missing_reference::RULE,
+    &name_mismatch::RULE,
+    &no_plan_list::RULE,
+    &over_privileged::RULE,
+    &parallel_needs_output::RULE,
+    &phase_without_consumer::RULE,
+    &sequential_independent::RULE,
+    &tool_gap::RULE,
+    &undefined_agent::RULE,
+    &undefined_command::RULE,
+    &unreachable_agent::RULE,
 ];
 
 /// Finds a rule by name.

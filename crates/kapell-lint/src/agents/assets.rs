@@ -12,8 +12,7 @@ use super::{Agents, Asset, Home, HookFile, PluginFile};
 use crate::files::{File, FileId, Files};
 
 /// Names of Markdown files that explain a directory and define nothing.
-const EXPLAINING: &[&str] =
-    &["readme.md", "changelog.md", "contributing.md", "license.md", "index.md", "todo.md", "catalog.md"];
+const EXPLAINING: &[&str] = &["readme.md", "changelog.md", "contributing.md", "license.md"];
 
 /// Directories of examples and tests: what stands there is not in force.
 const EXAMPLES: &[&str] = &[

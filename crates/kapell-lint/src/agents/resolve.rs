@@ -162,14 +162,15 @@ impl Agents {
         Resolved::Nothing(nearest.map(str::to_owned))
     }
 
-    /// Finds an asset whose file is called `name`, though itself it has another name.
+    /// Finds an asset whose file is called `name`, though itself it has another name. One that only has
+    /// the plugin's name before it is not meant: there the name is cut short.
     #[must_use]
     pub fn by_file(&self, files: &crate::files::Files, from: &Asset, name: &str) -> Option<AgentId> {
         let stem = name.rsplit(':').next().unwrap_or(name);
         let is = |asset: &Asset| {
             asset.kind == AssetKind::Agent
                 && files[asset.file].name().strip_suffix(".md") == Some(stem)
-                && asset.name != stem
+                && !asset.name.ends_with(stem)
                 && asset.scope == from.scope
         };
         self.iter().find(|(_, asset)| is(asset)).map(|(id, _)| id)

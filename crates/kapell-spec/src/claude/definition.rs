@@ -152,7 +152,11 @@ fn frontmatter(text: &str) -> Option<Frontmatter> {
     // A value in quotes or brackets that is broken cannot be saved by taking it as a plain text.
     let line = text[..error.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
     let broken = text[line..content].split_once(':').map_or("", |(_, value)| value.trim_start());
-    readable &= !broken.starts_with(['"', '\'', '[', '{', '|', '>', '&', '*', '!']) && !fields.is_empty();
+    // `[a] | [b]` is a hint that people write; it is no list, and clients take it as it stands.
+    let broken_list =
+        broken.starts_with('[') && !broken.lines().next().is_some_and(|line| line.contains(']'));
+    readable &=
+        !broken.starts_with(['"', '\'', '{', '|', '>', '&', '*', '!']) && !broken_list && !fields.is_empty();
     let problem = Named { text: error.message.clone(), span: error.span };
     Some(Frontmatter { span, fields, problem: Some(problem), readable })
 }

@@ -64,8 +64,9 @@ pub fn is_kebab(text: &str) -> bool {
 #[must_use]
 pub fn is_placeholder(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
+    let lower = lower.rsplit(':').next().unwrap_or_default();
     lower.contains(['<', '>', '[', ']', '{', '}', '$', '*'])
-        || tables::PLACEHOLDERS.contains(&&*lower)
+        || tables::PLACEHOLDERS.contains(&lower)
         || ["your-", "my-", "some-", "example-", "placeholder"].iter().any(|start| lower.starts_with(start))
         || lower.ends_with("-name")
         || lower.contains("...")
@@ -255,16 +256,15 @@ impl Finder<'_> {
                 rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c))).unwrap_or(rest.len());
             let len = rest[..len].trim_end_matches([':', '-', '_']).len();
             let name = &rest[..len];
-            let ends = !rest[len..].starts_with(['/', '.', '=', '*', '<', '{', '[', '$', '@'])
+            let cut = rest[len..].trim_start_matches([':', '-', '_']).starts_with(['*', '<', '{', '[', '$']);
+            let ends = !cut && !rest[len..].starts_with(['/', '.', '=', '*', '<', '{', '[', '$', '@'])
                 || rest[len..].starts_with(". ")
                 || rest[len..].starts_with(".\n");
             if !starts || !ends || len < 2 || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
                 continue;
             }
             let span = Span::new(at + 1, at + 1 + len);
-            if name.contains(':') && !rest[len..].starts_with('-') {
-                self.add(Names::Command, span, Strength::Strong);
-            } else if self.is_said_to_be_run(at) {
+            if name.contains(':') && !rest[len..].starts_with('-') || self.is_said_to_be_run(at) {
                 self.add(Names::Command, span, Strength::Strong);
             }
         }
@@ -283,11 +283,10 @@ impl Finder<'_> {
         let before = self.text[from..mark.span.start as usize].trim_end().to_ascii_lowercase();
         let word = before.rsplit([' ', '(']).next().unwrap_or_default();
         let after = words(&self.text[mark.span.end as usize..]);
-        matches!(word, "run" | "running" | "invoke" | "use" | "execute" | "type" | "command" | "skill")
-            && (before.len() < 120)
-            && (after == "command" || after == "skill" || word != "use")
-            || after == "command"
-            || after == "skill"
+        let named = after == "command" || after == "skill";
+        named
+            || before.len() < 120
+                && matches!(word, "run" | "running" | "invoke" | "execute" | "type" | "command" | "skill")
     }
 
     /// `@path`, which includes a file.

@@ -110,7 +110,7 @@ pub fn flow(text: &str, definition: &Definition) -> Flow {
     for &at in &phases {
         let until = headings.get(at + 1).map_or(text.len(), |heading| heading.span.start as usize);
         let preface = &text[headings[at].span.end as usize..until];
-        let parallel = is_parallel(preface) || is_parallel(&headings[at].text);
+        let parallel = is_parallel(preface) || headings[at].text.to_ascii_lowercase().contains("parallel");
         flow.phases.push(Phase { title: headings[at].text.clone(), heading: headings[at].span, parallel });
     }
     let found = references(text, definition);
@@ -298,7 +298,11 @@ pub fn is_parallel(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     [
         "in parallel",
-        "parallel ",
+        "parallel using",
+        "parallel with",
+        "parallel task",
+        "parallel agent",
+        "parallel execution",
         "parallelize",
         "concurrent",
         "simultaneous",

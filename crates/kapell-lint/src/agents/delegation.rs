@@ -1,0 +1,175 @@
+//! Which agent hands work to which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kapell_spec::{
+    claude::reference::{Names, Reference, Strength},
+    finding::Span,
+};
+use kapell_view::audit::AssetKind;
+
+use super::{AgentId, Agents, Asset, Home, Resolved};
+use crate::files::{FileId, Files};
+
+/// One agent hands work to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handover {
+    /// Who hands on.
+    pub from: AgentId,
+    /// To whom.
+    pub to: AgentId,
+    /// The file that says so.
+    pub file: FileId,
+    /// Where it does.
+    pub span: Span,
+}
+
+/// All handovers between agents.
+#[derive(Debug, Default)]
+pub struct Graph {
+    edges: BTreeMap<AgentId, Vec<Handover>>,
+}
+
+/// Words before a name with which work is handed on.
+const HANDS_ON: &[&str] = &[
+    "delegate",
+    "spawn",
+    "invoke",
+    "launch",
+    "dispatch",
+    "hand off",
+    "hand over",
+    "start the",
+    "call the",
+    "use the",
+    "use `",
+    "use **",
+    "run the",
+];
+
+/// Words that say that the work goes back, or how often it may.
+const BOUNDED: &[&str] = &[
+    "back to",
+    "return to",
+    "report to",
+    "at most",
+    "maximum",
+    "max ",
+    "iteration",
+    "attempt",
+    "limit",
+    "until",
+    "once",
+    "never",
+    "do not",
+    "don't",
+    " cap",
+];
+
+/// Finds the handovers that are said for sure.
+#[must_use]
+pub fn graph(agents: &Agents, files: &Files) -> Graph {
+    let mut graph = Graph::default();
+    for (from, asset) in
+        agents.of(AssetKind::Agent).filter(|(_, asset)| asset.home == Home::Claude && can_start(asset))
+    {
+        let text = &files[asset.file].text;
+        let mut seen = BTreeSet::new();
+        for reference in asset.firm(Names::Agent).filter(|reference| hands_on(text, reference)) {
+            let Resolved::Found(to) = agents.resolve(asset, reference) else { continue };
+            if to != from && seen.insert(to) {
+                let handover = Handover { from, to, file: asset.file, span: reference.span };
+                graph.edges.entry(from).or_default().push(handover);
+            }
+        }
+    }
+    graph
+}
+
+/// Tells whether an agent has the tool to start others.
+fn can_start(asset: &Asset) -> bool {
+    let tools = asset.definition.items("tools");
+    let starts = |tool: &str| matches!(tool.split('(').next(), Some("Agent" | "Task" | "*"));
+    asset.definition.field("tools").is_none() || tools.iter().any(|tool| starts(&tool.text))
+}
+
+fn hands_on(text: &str, reference: &Reference) -> bool {
+    let at = reference.span.start as usize;
+    let from = text[..at].rmatch_indices('\n').nth(1).map_or(0, |(newline, _)| newline);
+    let to = text[at..].match_indices('\n').nth(1).map_or(text.len(), |(newline, _)| at + newline);
+    let around = text[from..to].to_ascii_lowercase();
+    let said = reference.strength == Strength::Certain || HANDS_ON.iter().any(|word| around.contains(word));
+    said && !BOUNDED.iter().any(|word| around.contains(word))
+}
+
+impl Graph {
+    fn of(&self, id: AgentId) -> &[Handover] {
+        self.edges.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Finds a circle for each group of agents that reach each other.
+    #[must_use]
+    pub fn circles(&self) -> Vec<Vec<Handover>> {
+        let mut seen: BTreeSet<AgentId> = BTreeSet::new();
+        let mut circles = Vec::new();
+        for &start in self.edges.keys() {
+            if seen.contains(&start) {
+                continue;
+            }
+            if let Some(circle) = self.back_to(start) {
+                seen.extend(circle.iter().map(|edge| edge.from));
+                circles.push(circle);
+            }
+        }
+        circles
+    }
+
+    /// Finds the shortest way from an agent back to itself.
+    fn back_to(&self, start: AgentId) -> Option<Vec<Handover>> {
+        let mut ways: BTreeMap<AgentId, Vec<Handover>> = BTreeMap::from([(start, Vec::new())]);
+        let mut next = std::collections::VecDeque::from([start]);
+        while let Some(at) = next.pop_front() {
+            let way = ways.get(&at).cloned().unwrap_or_default();
+            for &edge in self.of(at) {
+                let longer: Vec<Handover> = way.iter().copied().chain([edge]).collect();
+                if edge.to == start {
+                    return Some(longer);
+                }
+                if let std::collections::btree_map::Entry::Vacant(new) = ways.entry(edge.to) {
+                    new.insert(longer);
+                    next.push_back(edge.to);
+                }
+            }
+        }
+        None
+    }
+
+    /// Finds a longest chain, where there is no circle.
+    #[must_use]
+    pub fn longest(&self) -> Option<Vec<Handover>> {
+        if !self.circles().is_empty() {
+            return None;
+        }
+        let mut known: BTreeMap<AgentId, Vec<Handover>> = BTreeMap::new();
+        self.edges
+            .keys()
+            .map(|&id| self.chain(id, &mut known))
+            .max_by_key(Vec::len)
+            .filter(|chain| !chain.is_empty())
+    }
+
+    fn chain(&self, id: AgentId, known: &mut BTreeMap<AgentId, Vec<Handover>>) -> Vec<Handover> {
+        if let Some(chain) = known.get(&id) {
+            return chain.clone();
+        }
+        let mut best: Vec<Handover> = Vec::new();
+        for &edge in self.of(id) {
+            let rest = self.chain(edge.to, known);
+            if rest.len() + 1 > best.len() {
+                best = std::iter::once(edge).chain(rest).collect();
+            }
+        }
+        known.insert(id, best.clone());
+        best
+    }
+}

@@ -1,0 +1,118 @@
+//! `argument-not-read`: a command names its arguments in a way that nothing fills in.
+
+use kapell_spec::{claude::definition::Named, finding::Span};
+use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    files::File,
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "argument-not-read",
+    summary: "a command names its arguments in a way that nothing fills in",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/argument-not-read.md"),
+    check,
+};
+
+/// What other tools fill in, and this one does not.
+const FOREIGN: &[&str] = &[
+    "{argument}",
+    "{arguments}",
+    "{{argument}}",
+    "{{arguments}}",
+    "{{args}}",
+    "{{ARGUMENTS}}",
+    "{ARGUMENTS}",
+    "<ARGUMENTS>",
+];
+
+/// Words that look like the one that is filled in.
+const MISSPELT: &[&str] =
+    &["$ARGUMENT", "$ARGUMETNS", "$ARGUEMENTS", "$ARGUMENS", "$ARGS", "$Arguments", "$arguments"];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    for (_, asset) in
+        repository.agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home != Home::Other)
+    {
+        let file = &repository.files[asset.file];
+        literals(report, asset, file);
+        declared(report, asset, file);
+    }
+}
+
+fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
+    let body = asset.definition.body as usize;
+    let text = &file.text[body..];
+    let named = |name: &str| {
+        asset
+            .definition
+            .items("arguments")
+            .iter()
+            .any(|argument| name.trim_start_matches('$') == argument.text)
+    };
+    let mut found: Vec<(Span, &str)> = Vec::new();
+    for word in FOREIGN.iter().chain(MISSPELT).filter(|word| !named(word)) {
+        for (at, _) in text.match_indices(word) {
+            let after = text[at + word.len()..].chars().next();
+            // In prose a model knows what is meant; a shell does not.
+            let foreign = word.starts_with(['{', '<']);
+            if foreign && !in_shell(asset, body + at) {
+                continue;
+            }
+            let whole = !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+                && !text[..at].ends_with(['{', '$', '\\']);
+            // A variable of a script that the command holds is set there.
+            let set = word.starts_with('$') && text.contains(&format!("{}=", &word[1..]));
+            if whole && !set {
+                found.push((Span::new(body + at, body + at + word.len()), word));
+            }
+        }
+    }
+    found.sort_by_key(|(span, _)| span.start);
+    let Some(((first, word), rest)) = found.split_first() else { return };
+    let message = format!("`{word}` is never filled in: the model gets it as it stands");
+    let mut draft = report.add(asset.file, *first, message);
+    for (span, _) in rest {
+        draft = draft.also(asset.file, *span, "here too");
+    }
+    let edits = found.iter().map(|(span, _)| (asset.file, *span, "$ARGUMENTS".to_owned()));
+    draft.fix("write `$ARGUMENTS`", FixClass::Review, edits).done();
+}
+
+/// Tells whether a byte stands in a block of shell.
+fn in_shell(asset: &Asset, at: usize) -> bool {
+    let fence = asset.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX));
+    fence.is_some_and(|fence| matches!(fence.info.trim(), "bash" | "sh" | "shell" | "zsh" | "console" | "!"))
+}
+
+/// Names that are declared under `arguments` and used nowhere, while others are.
+fn declared(report: &mut Report<'_>, asset: &Asset, file: &File) {
+    let text = &file.text[asset.definition.body as usize..];
+    let used = |argument: &Named| {
+        text.contains(&format!("${}", argument.text)) || text.contains(&format!("${{{}}}", argument.text))
+    };
+    let arguments = asset.definition.items("arguments");
+    if text.contains("$ARGUMENTS")
+        || text.contains("$0")
+        || text.contains("$1")
+        || !arguments.iter().any(used)
+    {
+        return;
+    }
+    for argument in arguments.iter().filter(|argument| !used(argument)) {
+        let message =
+            format!("argument `{}` is declared, and `${}` is used nowhere", argument.text, argument.text);
+        report.add(asset.file, argument.span, message).done();
+    }
+}

@@ -1,0 +1,66 @@
+//! `context-refetched`: several steps fetch the same thing again.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    agents::Home,
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "context-refetched",
+    summary: "several steps fetch the same thing again",
+    group: Group::AgentFlow,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/context-refetched.md"),
+    check,
+};
+
+/// What begins an instruction to fetch something that costs time.
+const FETCHES: &[&str] = &[
+    "webfetch ",
+    "fetch https://",
+    "fetch http://",
+    "curl ",
+    "gh api ",
+    "gh pr diff",
+    "git clone ",
+    "websearch ",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home == Home::Claude) {
+        let text = &repository.files[asset.file].text;
+        let mut fetched: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+        for step in asset.flow.steps.iter().filter(|step| !step.agents.is_empty()) {
+            let mut at = step.span.start as usize;
+            for line in text[step.span.range()].split_inclusive('\n') {
+                let content = line.trim().trim_start_matches(['-', '*', ' ', '`', '$']).trim_end_matches('`');
+                let lower = content.to_ascii_lowercase();
+                if FETCHES.iter().any(|start| lower.starts_with(start)) && !lower.contains(['<', '{', '[']) {
+                    let start = at + line.find(content).unwrap_or(0);
+                    fetched.entry(lower).or_default().push(Span::new(start, start + content.len()));
+                }
+                at += line.len();
+            }
+        }
+        for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= 2) {
+            let message = format!("{} agents each run `{what}` again", places.len());
+            let hint = "fetch it once, save it to a file, and have the agents read that";
+            let mut draft = report.add(asset.file, places[0], message).hint(hint);
+            for place in &places[1..] {
+                draft = draft.also(asset.file, *place, "fetched again");
+            }
+            draft.done();
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `delegation-cycle`: agents hand work to each other in a circle.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    agents::delegation,
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "delegation-cycle",
+    summary: "agents hand work to each other in a circle",
+    group: Group::AgentGraph,
+    anti_pattern: Some(AntiPattern::Circular),
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/delegation-cycle.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let graph = delegation::graph(&repository.agents, &repository.files);
+    for circle in graph.circles() {
+        let Some(first) = circle.first() else { continue };
+        let names: Vec<String> =
+            circle.iter().map(|edge| format!("`{}`", repository.agents[edge.from].name)).collect();
+        let message = format!("agents hand work to each other in a circle: {}", names.join(" -> "));
+        let hint = "say who decides and how often the work may come back";
+        let mut draft = report.add(first.file, first.span, message).hint(hint);
+        for edge in &circle[1..] {
+            draft = draft.also(
+                edge.file,
+                edge.span,
+                format!("hands on to `{}`", repository.agents[edge.to].name),
+            );
+        }
+        draft.done();
+    }
+}

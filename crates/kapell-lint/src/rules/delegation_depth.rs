@@ -1,0 +1,44 @@
+//! `delegation-depth`: a chain of agents is longer than agents may start agents.
+
+use kapell_spec::claude::tables::SPAWN_DEPTH;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    agents::delegation,
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "delegation-depth",
+    summary: "a chain of agents is longer than agents may start agents",
+    group: Group::AgentGraph,
+    anti_pattern: Some(AntiPattern::Coupling),
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/delegation-depth.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let graph = delegation::graph(&repository.agents, &repository.files);
+    let Some(chain) = graph.longest().filter(|chain| chain.len() > SPAWN_DEPTH) else { return };
+    let Some(last) = chain.get(SPAWN_DEPTH) else { return };
+    let names: Vec<String> =
+        chain.iter().map(|edge| format!("`{}`", repository.agents[edge.to].name)).collect();
+    let message = format!(
+        "a chain of {} agents goes beyond the {SPAWN_DEPTH} that may start each other: {}",
+        chain.len(),
+        names.join(" -> ")
+    );
+    let hint = "let the session that starts the first one start the later ones too";
+    let mut draft = report.add(last.file, last.span, message).hint(hint);
+    for edge in &chain[..SPAWN_DEPTH] {
+        draft =
+            draft.also(edge.file, edge.span, format!("hands on to `{}`", repository.agents[edge.to].name));
+    }
+    draft.done();
+}

@@ -1,0 +1,81 @@
+//! `escaped-fence`: a block of code is opened or closed where it was not meant to be.
+
+use kapell_spec::{claude::markdown::Fence, finding::Span};
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "escaped-fence",
+    summary: "a block of code is opened or closed where it was not meant to be",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/escaped-fence.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository
+        .agents
+        .iter()
+        .filter(|(_, asset)| asset.kind != AssetKind::Memory && asset.home != Home::Other)
+    {
+        let text = &repository.files[asset.file].text;
+        escaped(report, asset, text);
+        let open = asset
+            .definition
+            .document
+            .fences
+            .iter()
+            .find(|fence| fence.fenced && !fence.closed && swallows(text, fence));
+        if let Some(fence) = open {
+            let line = text[fence.span.start as usize..].lines().next().unwrap_or_default().len();
+            let span = Span::new(fence.span.start as usize, fence.span.start as usize + line);
+            let message = "this fence is never closed: all that follows is code, not instructions";
+            let hint = "close it, or give the fence around a nested example one more backtick";
+            report.add(asset.file, span, message).hint(hint).done();
+        }
+    }
+}
+
+/// Tells whether an open block holds more than its own code: headings, or nothing at all because it should have closed one.
+fn swallows(text: &str, fence: &Fence) -> bool {
+    let block = &text[fence.span.range()];
+    let lines: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim().is_empty()).collect();
+    let bare = fence.info.trim().is_empty();
+    let heading = |line: &&str| line.starts_with("## ") || line.starts_with("### ");
+    lines.iter().any(heading)
+        || bare && lines.iter().any(|line| line.starts_with("- ") || line.starts_with("1. "))
+        || fence.span.end as usize >= text.trim_end().len() && lines.is_empty()
+        || fence.span.end as usize >= text.trim_end().len()
+}
+
+/// A line that was to open a block, with its backticks escaped.
+fn escaped(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let mut at = asset.definition.body as usize;
+    let mut found: Vec<Span> = Vec::new();
+    for line in text[at..].split_inclusive('\n') {
+        let content = line.trim();
+        let fenced = asset.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        if !fenced && (content.starts_with("\\`\\`\\`") || content.starts_with("\\```")) {
+            found.push(Span::new(at, at + line.trim_end().len()));
+        }
+        at += line.len();
+    }
+    let Some((first, rest)) = found.split_first() else { return };
+    let message = "the backticks of this fence are escaped, so that no block of code starts here";
+    let mut draft = report.add(asset.file, *first, message).hint("write plain backticks");
+    for span in rest {
+        draft = draft.also(asset.file, *span, "escaped too");
+    }
+    draft.done();
+}

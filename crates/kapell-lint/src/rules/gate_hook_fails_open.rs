@@ -1,0 +1,129 @@
+//! `gate-hook-fails-open`: a hook that shall block lets everything pass when it fails, or never runs.
+
+use kapell_spec::{
+    claude::hooks::{self, Hook},
+    finding::Span,
+};
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "gate-hook-fails-open",
+    summary: "a hook that shall block lets everything pass when it fails, or never runs",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Quick,
+    page: include_str!("../../docs/rules/gate-hook-fails-open.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for file in &repository.agents.hooks {
+        for hook in &file.hooks.hooks {
+            let Some((why, hint)) = open(hook) else { continue };
+            let at = hook.text.as_ref().map_or(hook.span, |text| text.span);
+            report.add(file.file, at, why).hint(hint).done();
+        }
+        for lost in &file.hooks.lost {
+            report
+                .add(file.file, lost.span, format!("this {} hook never runs: {}", lost.event, lost.why))
+                .done();
+        }
+    }
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    for (_, asset) in repository
+        .agents
+        .iter()
+        .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude)
+    {
+        installed(repository, report, asset);
+    }
+}
+
+/// Hooks that a command tells to install.
+fn installed(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
+    let text = &repository.files[asset.file].text;
+    for fence in asset.definition.document.fences.iter().filter(|fence| fence.info.starts_with("json")) {
+        let block = &text[fence.span.range()];
+        if !block.contains("ToolUse\"") {
+            continue;
+        }
+        let Some((_, rest)) = block.split_once('\n') else { continue };
+        let start = fence.span.end as usize - rest.len();
+        let body = rest.rsplit_once("```").map_or(rest, |(body, _)| body);
+        let (hooks, findings) = hooks::read(body);
+        if findings.iter().any(|finding| finding.is_error()) {
+            continue;
+        }
+        for lost in hooks.lost {
+            let span = Span::new(start + lost.span.start as usize, start + lost.span.end as usize);
+            let message = format!("the {} hook that this installs never runs: {}", lost.event, lost.why);
+            report.add(asset.file, span, message).hint("write `\"hooks\": [ { .. } ]`").done();
+        }
+    }
+}
+
+/// Words of commands that judge whether a tool may run.
+const JUDGES: &[&str] = &[
+    "evaluate",
+    "policy",
+    "guard",
+    "block",
+    "deny",
+    "forbid",
+    "protect",
+    "approve",
+    "exit 2",
+    "\"decision\"",
+    "permissiondecision",
+];
+
+/// Says why a gate does not hold, and what would.
+fn open(hook: &Hook) -> Option<(String, &'static str)> {
+    let command = hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")?;
+    let text = command.text.to_ascii_lowercase();
+    if !JUDGES.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    if text.contains("fail-open")
+        || text.contains("--fail-on-missing-policy false")
+        || text.contains("--fail-on-missing-policy=false")
+    {
+        return Some((
+            "this gate lets everything pass when its policy is missing".to_owned(),
+            "fail closed: exit with 2 when the policy is not there",
+        ));
+    }
+    if ["|| true", "|| exit 0", "|| :"].iter().any(|end| text.trim_end().ends_with(end)) {
+        return Some((
+            "this gate passes whatever it finds: its failure is swallowed".to_owned(),
+            "let the command's own exit code through, and exit with 2 to block",
+        ));
+    }
+    if hook.is_async {
+        return Some(("nobody waits for this gate: `async` hooks cannot block".to_owned(), "drop `async`"));
+    }
+    let words = [
+        "$tool_input",
+        "${tool_input",
+        "$tool_name",
+        "${tool_name",
+        "$claude_tool_input",
+        "$claude_tool_name",
+    ];
+    if words.iter().any(|word| text.contains(word)) {
+        return Some(("this gate reads a variable that is never set: what a tool is given comes as JSON on standard input".to_owned(), "read it with `jq` from standard input"));
+    }
+    let ends_one = text.contains("exit 1") && !text.contains("exit 2");
+    ends_one
+        .then(|| ("this gate ends with 1, which does not block; only 2 does".to_owned(), "write `exit 2`"))
+}

@@ -1,0 +1,101 @@
+//! `hook-fan-out`: every tool call starts something slow.
+
+use kapell_spec::claude::hooks::Hook;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "hook-fan-out",
+    summary: "every tool call, or every edit, starts something slow",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Quick,
+    page: include_str!("../../docs/rules/hook-fan-out.md"),
+    check,
+};
+
+/// Programs that take a second or more to start, or to do anything.
+const SLOW: &[&str] = &[
+    "npx ",
+    "npm ",
+    "pnpm ",
+    "yarn ",
+    "bunx ",
+    "uvx ",
+    "uv run ",
+    "pipx ",
+    "docker ",
+    "cargo ",
+    "tsc",
+    "pytest",
+    "jest",
+    "vitest",
+    "go test",
+    "go build",
+    "make ",
+    "gradle",
+    "mvn ",
+    "dotnet ",
+    "claude -p",
+    "claude ",
+    "terraform ",
+    "eslint ",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for file in &repository.agents.hooks {
+        let heavy: Vec<(&Hook, String)> =
+            file.hooks.hooks.iter().filter_map(|hook| Some((hook, why(hook)?))).collect();
+        let Some(((first, why), rest)) = heavy.split_first() else { continue };
+        let mut draft = report.add(file.file, first.span, why.as_str());
+        if first.is_for_all_tools() {
+            draft = draft.severity(Severity::High);
+        }
+        draft = draft.hint("narrow the matcher to the tools that matter, or start one process that stays");
+        for (hook, why) in rest {
+            draft = draft.also(file.file, hook.span, why.as_str());
+        }
+        draft.done();
+    }
+}
+
+/// Says what a hook costs, if that is much.
+fn why(hook: &Hook) -> Option<String> {
+    let event = &*hook.event.text;
+    let matcher = hook.matcher.as_ref().map_or("", |matcher| &*matcher.text);
+    let edits = matcher
+        .split('|')
+        .any(|tool| matches!(tool.trim(), "Write" | "Edit" | "MultiEdit" | "Bash" | "Read"));
+    let often = matches!(event, "PreToolUse" | "PostToolUse");
+    if hook.is_async || !often {
+        return None;
+    }
+    if matches!(&*hook.kind, "prompt" | "agent") {
+        let which = if hook.is_for_all_tools() { "every tool call" } else { matcher };
+        return (edits || hook.is_for_all_tools())
+            .then(|| format!("a model is asked at every {event} of {which}"));
+    }
+    let command = hook.text.as_ref().filter(|_| hook.kind == "command" && hook.is_for_all_tools())?;
+    let slow = SLOW.iter().find(|program| starts(&command.text, program))?;
+    Some(format!("`{}` is started at the {event} of every tool call", slow.trim()))
+}
+
+/// Tells whether a command line starts a program.
+fn starts(command: &str, program: &str) -> bool {
+    command.match_indices(program).any(|(at, _)| {
+        let before = command[..at].trim_end();
+        at == 0
+            || before.is_empty()
+            || before.ends_with([';', '&', '|', '(', '{'])
+            || before.ends_with("then")
+            || before.ends_with("do")
+    })
+}

@@ -1,0 +1,131 @@
+//! `missing-reference`: a file that is read or included is not there.
+
+use kapell_spec::claude::reference::{Names, Reference, Strength};
+use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "missing-reference",
+    summary: "a file that instructions include or lead to is not there",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Quick,
+    page: include_str!("../../docs/rules/missing-reference.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home == Home::Claude) {
+        for reference in asset
+            .references
+            .iter()
+            .filter(|reference| reference.strength >= Strength::Strong && !reference.fenced)
+        {
+            let is_missing = match reference.names {
+                Names::Import => {
+                    asset.kind == AssetKind::Memory && missing_import(repository, asset, reference)
+                }
+                Names::File => asset.kind == AssetKind::Skill && missing_file(repository, asset, reference),
+                _ => false,
+            };
+            if is_missing {
+                let what = if reference.names == Names::Import { "included" } else { "linked" };
+                report
+                    .add(
+                        asset.file,
+                        reference.span,
+                        format!("`{}` is {what} here, and is not there", reference.name),
+                    )
+                    .done();
+            }
+        }
+        skills(repository, report, asset);
+    }
+    manifests(repository, report);
+}
+
+/// Skills that an agent is given before it starts.
+fn skills(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
+    let has_skills = repository.agents.of(AssetKind::Skill).any(|(_, skill)| skill.scope == asset.scope);
+    for reference in asset
+        .references
+        .iter()
+        .filter(|reference| reference.names == Names::Skill && reference.strength == Strength::Certain)
+    {
+        let nothing =
+            matches!(repository.agents.resolve(asset, reference), crate::agents::Resolved::Nothing(_));
+        if has_skills && nothing && !reference.name.contains(':') {
+            let message =
+                format!("skill `{}`, which `{}` is given, is not defined", reference.name, asset.name);
+            report.add(asset.file, reference.span, message).done();
+        }
+    }
+}
+
+/// Joins a path to the directory of a file. Nothing if it leaves the repository.
+fn joined(from: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// Tells whether a path is one that this repository should hold.
+fn is_own(path: &str) -> bool {
+    !path.starts_with(['/', '~', '<', '$', '{'])
+        && !path.contains([':', '<', '{', '$', '*'])
+        && !path.contains(".local.")
+        && !path.contains("%")
+}
+
+fn missing_import(repository: &Repository, asset: &Asset, reference: &Reference) -> bool {
+    let path = &*reference.name;
+    let beside = joined(&repository.files[asset.file].path, path);
+    is_own(path)
+        && path.contains(['/', '.'])
+        && beside.is_some_and(|beside| !repository.files.exists(&beside) && !repository.files.exists(path))
+}
+
+fn missing_file(repository: &Repository, asset: &Asset, reference: &Reference) -> bool {
+    let path = &*reference.name;
+    let beside = joined(&repository.files[asset.file].path, path);
+    // A link that leaves the skill leads to what may not be installed with it.
+    is_own(path)
+        && !path.starts_with("..")
+        && beside.is_some_and(|beside| !repository.files.exists(&beside) && !repository.files.exists(path))
+}
+
+/// Agents, commands and skills that a manifest names one by one.
+fn manifests(repository: &Repository, report: &mut Report<'_>) {
+    for plugin in &repository.agents.plugins {
+        let parts = [&plugin.plugin.commands, &plugin.plugin.agents, &plugin.plugin.skills];
+        // Where nothing of the plugin is here, its files lie elsewhere.
+        let here =
+            repository.agents.iter().any(|(_, asset)| asset.scope == Scope::Plugin(plugin.name.clone()));
+        for named in parts.into_iter().flatten().filter(|named| here && is_own(&named.text)) {
+            let anchor = if plugin.root.is_empty() { "x".to_owned() } else { format!("{}/x", plugin.root) };
+            let Some(path) = joined(&anchor, named.text.trim_end_matches('/')) else { continue };
+            if !path.is_empty() && !repository.files.exists(&path) {
+                let message = format!("plugin `{}` names `{}`, and it is not there", plugin.name, named.text);
+                report.add(plugin.file, named.span, message).severity(Severity::High).done();
+            }
+        }
+    }
+}

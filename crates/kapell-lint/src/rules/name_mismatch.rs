@@ -1,0 +1,98 @@
+//! `name-mismatch`: an asset is called by a name that it does not have.
+
+use std::collections::BTreeMap;
+
+use kapell_spec::claude::reference::{Names, Reference, Strength};
+use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
+
+use crate::{
+    agents::{AgentId, Asset, Home, Resolved},
+    files::FileId,
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "name-mismatch",
+    summary: "an agent or skill is called by the name of its file, but has another",
+    group: Group::AgentGraph,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Quick,
+    page: include_str!("../../docs/rules/name-mismatch.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    by_file(repository, report);
+    skills(repository, report);
+}
+
+/// Agents that are called by their file's name.
+fn by_file(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let mut calls: BTreeMap<AgentId, Vec<(FileId, &Reference)>> = BTreeMap::new();
+    for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
+        for reference in from.firm(Names::Agent) {
+            if from.home == Home::Library && reference.strength < Strength::Certain {
+                continue;
+            }
+            if !matches!(agents.resolve(from, reference), Resolved::Nothing(_)) {
+                continue;
+            }
+            if let Some(id) = agents.by_file(&repository.files, from, &reference.name) {
+                calls.entry(id).or_default().push((from.file, reference));
+            }
+        }
+    }
+    for (id, places) in calls {
+        let agent = &agents[id];
+        let Some(((file, reference), rest)) = places.split_first() else { continue };
+        let message = format!(
+            "agent `{}` is called `{}` here, which is only its file's name",
+            agent.name, reference.name
+        );
+        let edits: Vec<_> =
+            places.iter().map(|(file, reference)| (*file, reference.span, agent.name.clone())).collect();
+        let mut draft = report.add(*file, reference.span, message).also(agent.file, agent.head(), "its name");
+        for (file, reference) in rest {
+            draft = draft.also(*file, reference.span, "called so here too");
+        }
+        draft.fix(format!("call it `{}`", agent.name), FixClass::Review, edits).done();
+    }
+}
+
+/// Skills whose name is not that of their directory, among others that have both alike.
+fn skills(repository: &Repository, report: &mut Report<'_>) {
+    let named = |asset: &Asset| asset.definition.text("name").map(|name| name.text.trim().to_owned());
+    let alike = |asset: &Asset| named(asset).is_none_or(|name| name == asset.name);
+    let skills: Vec<&Asset> = repository
+        .agents
+        .of(AssetKind::Skill)
+        .map(|(_, asset)| asset)
+        .filter(|asset| asset.home == Home::Claude)
+        .collect();
+    let odd: Vec<&&Asset> = skills.iter().filter(|asset| !alike(asset)).collect();
+    for asset in &odd {
+        let Some(name) = asset.definition.text("name") else { continue };
+        let shown = name.text.contains([' ', ':']);
+        let message = format!(
+            "skill `{}` lies in a directory called `{}`, which is what calls it",
+            name.text, asset.name
+        );
+        let hint = format!("write `name: {}`", asset.name);
+        let mut draft = report
+            .add(asset.file, name.span, message)
+            .severity(Severity::Medium)
+            .confidence(Confidence::Medium)
+            .hint(hint);
+        // A name with blanks is for showing, and where most differ it is a habit.
+        if shown || skills.len() < 3 || odd.len() * 3 > skills.len() {
+            draft = draft.severity(Severity::Low);
+        }
+        draft.done();
+    }
+}

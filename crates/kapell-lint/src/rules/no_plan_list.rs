@@ -1,0 +1,53 @@
+//! `no-plan-list`: a command of many steps keeps no list of what is done.
+
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{
+    agents::Home,
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "no-plan-list",
+    summary: "a command of many steps keeps no list of what is done",
+    group: Group::AgentFlow,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::State,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/no-plan-list.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.of(AssetKind::Command).filter(|(_, asset)| asset.home == Home::Claude)
+    {
+        let starts = asset.flow.steps.iter().filter(|step| !step.agents.is_empty()).count();
+        if starts < 5 {
+            continue;
+        }
+        let text = repository.files[asset.file].text.to_ascii_lowercase();
+        let keeps = [
+            "todo",
+            "task list",
+            "taskcreate",
+            "state.json",
+            "checklist",
+            "progress",
+            "[ ]",
+            "status file",
+            "plan file",
+            ".output}",
+        ];
+        if keeps.iter().any(|word| text.contains(word)) {
+            continue;
+        }
+        let message =
+            format!("`/{}` starts agents in {starts} steps and keeps no list of what is done", asset.name);
+        let hint = "have it write the steps to a list first, so that an interrupted run can go on";
+        report.add(asset.file, asset.flow.steps[0].heading, message).hint(hint).done();
+    }
+}

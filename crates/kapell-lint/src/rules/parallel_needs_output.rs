@@ -1,0 +1,62 @@
+//! `parallel-needs-output`: a step runs in parallel with the one whose output it reads.
+
+use kapell_spec::claude::steps::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "parallel-needs-output",
+    summary: "a step runs in parallel with the one whose output it reads",
+    group: Group::AgentFlow,
+    anti_pattern: Some(AntiPattern::SharedState),
+    focus: Focus::State,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/parallel-needs-output.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+        for (at, step) in asset.flow.steps.iter().enumerate() {
+            let beside = asset.flow.steps[..at].iter().filter(|other| side_by_side(asset, other, step));
+            for other in beside {
+                let read = step
+                    .reads
+                    .iter()
+                    .find(|read| other.writes.iter().any(|written| written.text == read.text));
+                let Some(read) = read else { continue };
+                let message = format!(
+                    "step {} reads `{}`, which step {} writes at the same time",
+                    step.number, read.text, other.number
+                );
+                let hint = format!("start step {} when step {} has ended", step.number, other.number);
+                report
+                    .add(asset.file, step.heading, message)
+                    .also(asset.file, read.span, "read here")
+                    .also(asset.file, other.heading, "written by this step")
+                    .hint(hint)
+                    .done();
+            }
+        }
+    }
+}
+
+/// Tells whether the phase of two lettered steps says that they run in parallel.
+fn side_by_side(asset: &Asset, one: &Step, other: &Step) -> bool {
+    let stem = |step: &Step| step.number.trim_end_matches(|c: char| c.is_ascii_lowercase()).to_owned();
+    let lettered = |step: &Step| step.number.ends_with(|c: char| c.is_ascii_lowercase());
+    let phase = other.phase.and_then(|phase| asset.flow.phases.get(phase));
+    one.phase == other.phase
+        && lettered(one)
+        && lettered(other)
+        && stem(one) == stem(other)
+        && phase.is_some_and(|phase| phase.parallel)
+}

@@ -1,0 +1,55 @@
+//! `phase-without-consumer`: a step writes a file that nothing reads.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    agents::Home,
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "phase-without-consumer",
+    summary: "a step writes a file that nothing reads",
+    group: Group::AgentFlow,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::Performance,
+    severity: Severity::Low,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/phase-without-consumer.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+        let steps = &asset.flow.steps;
+        let text = &repository.files[asset.file].text;
+        let hands_over = steps.iter().filter(|step| !step.reads.is_empty()).count() >= 2;
+        if !hands_over || steps.iter().any(|step| step.reads_all) {
+            continue;
+        }
+        for step in steps
+            .iter()
+            .take(steps.len() - 1)
+            .filter(|step| !step.agents.is_empty() && !step.writes.is_empty())
+        {
+            let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+            let unread = step.writes.iter().all(|written| {
+                let read = |other: &kapell_spec::claude::steps::Step| {
+                    other.reads.iter().any(|read| read.text == written.text)
+                };
+                // Whoever mentions it later may show or judge it.
+                !steps.iter().any(read)
+                    && text[step.span.end as usize..].matches(&name(&written.text)).count() <= 1
+            });
+            let Some(written) = step.writes.first().filter(|_| unread) else { continue };
+            let message = format!("no later step reads `{}` of step {}", written.text, step.number);
+            report
+                .add(asset.file, written.span, message)
+                .hint("hand it to the step that decides, or drop the step")
+                .done();
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `sequential-independent`: neighbouring steps run one after the other though neither reads what the other writes.
+
+use kapell_spec::claude::steps::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "sequential-independent",
+    summary: "neighbouring steps run one after the other though neither reads what the other writes",
+    group: Group::AgentFlow,
+    anti_pattern: Some(AntiPattern::Sequential),
+    focus: Focus::Performance,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/sequential-independent.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+        for (at, pair) in asset.flow.steps.windows(2).enumerate() {
+            if independent(asset, at, &pair[0], &pair[1]) {
+                tell(report, asset, &pair[0], &pair[1]);
+            }
+        }
+    }
+}
+
+fn tell(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step) {
+    let names = |step: &Step| {
+        step.reads.iter().map(|read| format!("`{}`", short(&read.text))).collect::<Vec<_>>().join(" and ")
+    };
+    let message = format!(
+        "step {} reads {} and nothing of step {}, yet runs after it",
+        other.number,
+        names(other),
+        one.number
+    );
+    let hint = format!(
+        "start the agents of steps {} and {} in one response, so that they run side by side",
+        one.number, other.number
+    );
+    report
+        .add(asset.file, other.heading, message)
+        .hint(hint)
+        .also(asset.file, one.heading, "the step before")
+        .done();
+}
+
+/// The last part of a path.
+fn short(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Tells whether two neighbours could run side by side, by the files that they name. Where one names none, nothing is known.
+fn independent(asset: &Asset, at: usize, one: &Step, other: &Step) -> bool {
+    let earlier = &asset.flow.steps[..at];
+    let known =
+        |read: &str| earlier.iter().any(|step| step.writes.iter().any(|written| written.text == read));
+    let phase = |step: &Step| step.phase.and_then(|phase| asset.flow.phases.get(phase));
+    let declared = one.phase == other.phase && phase(other).is_some_and(|phase| phase.parallel);
+    // Who reads what went in is named too, so that a step without inputs is not taken for one that needs none.
+    let complete = |step: &Step| !step.agents.is_empty() && !step.reads.is_empty() && !step.reads_all;
+    let alike = one.reads.iter().map(|read| &read.text).eq(other.reads.iter().map(|read| &read.text));
+    // Two that take in the same are on one level, whatever they are called; else titles tell of a hidden order.
+    let free = !one.asks
+        && !other.asks
+        && !says(&other.title, ENDS)
+        && (alike && says(&one.title, CHECKS) == says(&other.title, CHECKS)
+            || !says(&other.title, CHECKS) && !says(&one.title, CHECKS));
+    complete(other)
+        && !one.agents.is_empty()
+        && !one.writes.is_empty()
+        && other.reads.iter().all(|read| known(&read.text))
+        && !one.gate
+        && !(declared || one.parallel || other.parallel)
+        && free
+}
+
+/// Words in titles of steps that close something off.
+const ENDS: &[&str] =
+    &["validat", "verif", "deploy", "commit", "release", "rollout", "merge", "clean", "refactor"];
+
+/// Words in titles of steps that look at the state of things rather than at what they were handed.
+const CHECKS: &[&str] = &["test", "validat", "verif"];
+
+/// Tells whether a title has one of the words.
+fn says(title: &str, words: &[&str]) -> bool {
+    let lower = title.to_ascii_lowercase();
+    words.iter().any(|word| lower.contains(word))
+}

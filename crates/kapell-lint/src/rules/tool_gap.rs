@@ -1,0 +1,112 @@
+//! `tool-gap`: an agent is told to use a tool that it does not have.
+
+use kapell_spec::{
+    claude::reference::{Names, Strength},
+    finding::Span,
+};
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{
+    agents::{Asset, Home},
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    name: "tool-gap",
+    summary: "an agent is told to use a tool that it does not have",
+    group: Group::AgentFlow,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/tool-gap.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
+        let text = &repository.files[agent.file].text;
+        asks(report, agent, text);
+        if agent.definition.field("tools").is_some()
+            && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
+        {
+            lacks(report, agent, text);
+        }
+    }
+}
+
+/// An agent that runs below another one cannot ask a person.
+fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
+    let body = agent.definition.body as usize;
+    let heading = agent.definition.document.headings.iter().find(|heading| {
+        let lower = heading.text.to_ascii_lowercase();
+        lower.contains("ask the user")
+            || lower.contains("ask user")
+            || lower.contains("wait for user")
+            || lower.contains("confirm with the user")
+    });
+    let tool = agent
+        .definition
+        .items("tools")
+        .iter()
+        .find(|tool| tool.text == "AskUserQuestion")
+        .map(|tool| tool.span);
+    let named = text[body..]
+        .find("AskUserQuestion")
+        .map(|at| Span::new(body + at, body + at + "AskUserQuestion".len()));
+    let denied = named.is_some_and(|span| {
+        let line = text[..span.start as usize].rfind('\n').map_or(0, |at| at + 1);
+        let before = text[line..span.start as usize].to_ascii_lowercase();
+        ["not ", "never", "cannot", "no "].iter().any(|word| before.contains(word))
+    });
+    let (span, confidence) = match (tool, named.filter(|_| !denied), heading) {
+        (Some(span), ..) | (None, Some(span), _) => (span, Confidence::High),
+        (None, None, Some(heading)) if !denied => (heading.span, Confidence::Medium),
+        _ => return,
+    };
+    let message =
+        format!("`{}` has to ask the user, but an agent that another one started cannot", agent.name);
+    let hint = "have the command that starts it ask, and hand it the answers";
+    report.add(agent.file, span, message).confidence(confidence).hint(hint).done();
+}
+
+fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
+    let has = |names: &[&str]| {
+        let tools = agent.definition.items("tools").iter();
+        tools.clone().any(|tool| names.contains(&tool.text.split('(').next().unwrap_or_default()))
+    };
+    let starts = agent.references.iter().find(|reference| {
+        reference.names == Names::Agent && reference.strength == Strength::Certain && !reference.fenced
+    });
+    if let Some(reference) = starts.filter(|_| !has(&["Agent", "Task"])) {
+        let message =
+            format!("`{}` has to start `{}`, but its tools do not have `Agent`", agent.name, reference.name);
+        report.add(agent.file, reference.span, message).hint("add `Agent` to its tools").done();
+    }
+    let lower = text[agent.definition.body as usize..].to_ascii_lowercase();
+    for (tool, others) in [("WebFetch", &["WebFetch", "Bash"][..]), ("WebSearch", &["WebSearch"][..])] {
+        let told = ["use ", "using ", "run ", "with ", "call "].iter().find_map(|verb| {
+            [
+                format!("{verb}{tool}"),
+                format!("{verb}`{tool}`"),
+                format!("{verb}the {tool}"),
+                format!("{verb}the `{tool}`"),
+            ]
+            .iter()
+            .find_map(|phrase| {
+                let at = lower.find(&phrase.to_ascii_lowercase())?;
+                Some(Span::new(
+                    agent.definition.body as usize + at,
+                    agent.definition.body as usize + at + phrase.len(),
+                ))
+            })
+        });
+        if let Some(span) = told.filter(|_| !has(others)) {
+            let message = format!("`{}` has to use `{tool}`, which its tools do not have", agent.name);
+            report.add(agent.file, span, message).hint(format!("add `{tool}` to its tools")).done();
+        }
+    }
+}
