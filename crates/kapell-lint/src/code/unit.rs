@@ -41,6 +41,8 @@ pub struct Unit {
     imports: BTreeMap<Box<str>, Box<str>>,
     /// Values by where and how a name is bound.
     bindings: BTreeMap<(Id, Box<str>), Vec<Id>>,
+    /// Functions and methods by name: asked for at every call.
+    functions: BTreeMap<Box<str>, Vec<Id>>,
 }
 
 /// Nodes that are functions.
@@ -61,8 +63,8 @@ impl Unit {
     #[must_use]
     pub fn read(file: FileId, language: Language, text: &str) -> Option<Self> {
         let syntax = Syntax::parse(language, text)?;
-        let (imports, bindings) = (BTreeMap::new(), BTreeMap::new());
-        let mut unit = Self { file, language, syntax, text: text.into(), imports, bindings };
+        let (imports, bindings, functions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut unit = Self { file, language, syntax, text: text.into(), imports, bindings, functions };
         for id in unit.syntax.below(Id::ROOT) {
             unit.learn(id);
         }
@@ -169,15 +171,10 @@ impl Unit {
     /// Finds a function or method of this file by its name, if there is just one.
     #[must_use]
     pub fn function(&self, name: &str) -> Option<Id> {
-        let named = |&id: &Id| {
-            let own = self.syntax.child(id, "name").is_some_and(|found| self.text(found) == name);
-            let parent = self.syntax[id].parent;
-            let given = self.kind(parent) == "variable_declarator"
-                && self.syntax.child(parent, "name").is_some_and(|found| self.text(found) == name);
-            own || given
-        };
-        let mut found = self.syntax.of_kind(FUNCTIONS).filter(named);
-        found.next().filter(|_| found.next().is_none())
+        match self.functions.get(name).map(Vec::as_slice) {
+            Some([function]) => Some(*function),
+            _ => None,
+        }
     }
 
     /// Returns the values that a name of this place was bound to.
@@ -299,8 +296,22 @@ impl Unit {
         self.bindings.entry((scope, name.into())).or_default().push(value);
     }
 
+    /// Learns the name of a function: its own, or that of the variable it is given to.
+    fn learn_function(&mut self, id: Id) {
+        let parent = self.syntax[id].parent;
+        let given =
+            if self.kind(parent) == "variable_declarator" { self.syntax.child(parent, "name") } else { None };
+        if let Some(name) = self.syntax.child(id, "name").or(given) {
+            let name = self.text(name).into();
+            self.functions.entry(name).or_default().push(id);
+        }
+    }
+
     /// Learns what a node says about names.
     fn learn(&mut self, id: Id) {
+        if FUNCTIONS.contains(&self.kind(id)) {
+            return self.learn_function(id);
+        }
         let child = |field| self.syntax.child(id, field);
         let pair = match self.kind(id) {
             "import_statement" | "import_from_statement" => return self.learn_import(id),
