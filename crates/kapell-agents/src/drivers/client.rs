@@ -7,7 +7,8 @@
 //! its process ended by itself with code 0, its stream came to a proper end that says so, and its last call of a tool
 //! was not refused. Lines that nobody knows are passed over: clients add new ones every week.
 //!
-//! Free to be taken by somebody else: adapters for the Agent Client Protocol and for the HTTP APIs of models.
+//! Not here yet, and free to be taken: adapters for the Agent Client Protocol and for the HTTP APIs of models, the
+//! bidirectional mode of Claude Code (permission requests as gates), sessions resumed by a later attempt.
 
 mod claude_code;
 mod codex;
@@ -178,7 +179,10 @@ pub const STEPS_MAX: u32 = 300;
 
 /// What models cost, by their names.
 #[derive(Clone)]
-pub struct Prices(Arc<dyn Fn(&str) -> Option<Price> + Send + Sync>);
+pub struct Prices(Arc<PriceOf>);
+
+/// Says what a model costs.
+type PriceOf = dyn Fn(&str) -> Option<Price> + Send + Sync;
 
 impl Prices {
     /// Takes a table.
