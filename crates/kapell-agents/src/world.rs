@@ -1,6 +1,7 @@
 //! The engine's ports, on top of crew, pool and house: how a run meets this machine.
 
 mod agents; // attempts, performed by the crew
+mod broker; // clients and the model proxy
 mod checks; // acceptance commands, run under supervision
 mod contained; // which attempts are contained, and how
 mod plain; // outside a repository: tasks work in place
@@ -12,6 +13,7 @@ use crate::drivers::client::{AllSettings, Prices};
 
 pub use self::{
     agents::{CrewAgents, Program, adapters},
+    broker::Broker,
     contained::{ContainError, Keeper},
     plain::Plain,
     repository::{MergeError, MergeProposal, Repository, RepositoryConfig},

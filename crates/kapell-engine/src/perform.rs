@@ -8,6 +8,7 @@ use std::{
 };
 
 use kapell_core::{
+    budget::Amount,
     command::{Command, Exit, Verdict},
     decide::COMPENSATION_TIME,
     effect::Effect,
@@ -24,7 +25,7 @@ use kapell_core::{
 use crate::{
     host::{Input, Mailbox},
     port::{
-        agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered},
+        agents::{Agents, Allowance, AttemptKey, Ending, Failure, Job, Order, Recovered},
         workspaces::{Check, CheckCommand, Close, MergeOrder, Request, Trial, WorkspaceError, Workspaces},
     },
     workers::Workers,
@@ -578,6 +579,7 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         agent: run.agent(task).and_then(|agent| plan.agent(agent)).cloned(),
         env: environment(run, task)?,
         dir: Default::default(),
+        allowance: allowance(run, task),
         supervise: definition.supervise,
         timeout,
     };
@@ -591,6 +593,29 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         cache: definition.cache.clone(),
     };
     Ok(Prepared { order, request })
+}
+
+/// What the attempt of `task` that is about to run may spend.
+fn allowance(run: &Run, task: TaskId) -> Allowance {
+    let reserved = match run.state(task) {
+        TaskState::Running(attempt) => attempt.reserved,
+        _ => Amount::ZERO,
+    };
+    let (limits, ledger) = (run.limits(), run.ledger());
+    let is_reserved = |limit: Option<u64>, part: u64| limit.is_none() || part > 0;
+    let is_shared =
+        !(is_reserved(limits.usd_micros, reserved.usd_micros) && is_reserved(limits.tokens, reserved.tokens));
+    // What others have set aside is theirs; what this one has set aside is its own, also where it has to share the rest.
+    let taken = ledger.spent() + (ledger.reserved() - reserved);
+    let part = |limit: Option<u64>, reserved: u64, taken: u64| match is_shared {
+        true => limit.map(|limit| limit.saturating_sub(taken)),
+        false => limit.map(|_| reserved),
+    };
+    Allowance {
+        usd_micros: part(limits.usd_micros, reserved.usd_micros, taken.usd_micros),
+        tokens: part(limits.tokens, reserved.tokens, taken.tokens),
+        is_shared,
+    }
 }
 
 /// The commands that a merged tree must pass: those of the mission, and those of the tasks whose changes are in it.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kapell_agents::{
     contain::{Level, Refused, Wish},
-    world::{ContainError, Keeper},
+    world::{Broker, ContainError, Keeper},
 };
-use kapell_core::plan::Plan;
+use kapell_core::plan::{Plan, Slot};
 
 use crate::{args::ContainArgs, exit::Exit, fault::Fault, output::Out, site, site::Site, wiring};
 
@@ -41,10 +41,11 @@ pub fn keeper(site: &Site) -> Result<Arc<Keeper>, Fault> {
 /// # Errors
 ///
 /// Fails if an agent cannot be contained as it should be.
-pub fn announce(keeper: &Keeper, plan: &Plan, out: Out) -> Result<(), Fault> {
+pub fn announce(keeper: &Keeper, broker: &Broker, plan: &Plan, out: Out) -> Result<(), Fault> {
     let mut said: Vec<String> = Vec::new();
     for agent in plan.agents() {
-        let chosen = keeper.choose(agent, false).map_err(|error| {
+        let is_carried = broker.carries(&agent.adapter);
+        let chosen = keeper.choose(agent, is_carried).map_err(|error| {
             let mut fault = fault(&error);
             fault.message = format!("agent `{}`: {}", agent.name, fault.message);
             fault
@@ -56,6 +57,11 @@ pub fn announce(keeper: &Keeper, plan: &Plan, out: Out) -> Result<(), Fault> {
             chosen.level.about(),
             chosen.network
         );
+        let line = match (agent.slot == Slot::Agent, is_carried) {
+            (true, true) => format!("{line}; key held by the model proxy, budgets hold"),
+            (true, false) => format!("{line}; own login, no proxy: budgets hold but for requests under way"),
+            (false, _) => line,
+        };
         if !said.contains(&line) {
             out.note(&line);
             said.push(line);

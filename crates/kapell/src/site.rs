@@ -19,6 +19,9 @@ use kapell_store::{Opened, Store};
 
 use crate::{config::Config, exit::Exit, fault::Fault};
 
+/// The name of the user's own table of prices, beside the settings.
+const PRICES: &str = "prices.json";
+
 /// The place that a command works on.
 #[derive(Debug)]
 pub struct Site {
@@ -112,6 +115,26 @@ impl Site {
             clients: self.config.clients.settings(|name| env::var(name).ok()),
             prices: prices(),
         })
+    }
+
+    /// Returns what models cost: the table that comes with kapell, and the user's own prices over it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the user's table cannot be read.
+    pub fn prices(&self) -> Result<PriceTable, Fault> {
+        let Some(path) =
+            config_dir().map(|dir| dir.join("kapell").join(PRICES)).filter(|path| path.is_file())
+        else {
+            return Ok(PriceTable::built_in());
+        };
+        let text = fs::read_to_string(&path).map_err(|error| Fault::io(&path, &error))?;
+        let own = PriceTable::parse(&text).map_err(|error| {
+            Fault::new("K0940", Exit::Usage, error.to_string()).at(path.display()).hint(
+                r#"{"version": "mine", "models": {"NAME": {"input": 3, "output": 15}}}: dollars for a million tokens"#,
+            )
+        })?;
+        Ok(PriceTable::built_in().overridden_by(own))
     }
 
     /// Returns the name under which commits are made.

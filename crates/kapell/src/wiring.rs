@@ -7,8 +7,9 @@ use std::{
 
 use kapell_agents::{
     git::{Git, House, HouseOptions, Identity},
+    proxy::Tape,
     workspace::Pool,
-    world::{CrewAgents, Keeper, Plain, Program, Repository, RepositoryConfig},
+    world::{Broker, CrewAgents, Keeper, Places, Plain, Program, Repository, RepositoryConfig},
 };
 use kapell_core::{run::Run, time::Now};
 use kapell_engine::{
@@ -44,6 +45,8 @@ pub struct Machine {
     pub store: Arc<Store>,
     /// How attempts are contained.
     pub keeper: Arc<Keeper>,
+    /// How clients reach their models.
+    pub broker: Arc<Broker>,
     /// The repository's workspaces, if there is a repository.
     pub repository: Option<Arc<Repository>>,
     /// The way to this process for other terminals; closed with it.
@@ -80,7 +83,8 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
             Fault::new("K0801", Exit::Environment, "attempts cannot be started").because(error)
         })?;
     let keeper = containment::keeper(site)?;
-    let agents = Arc::new(agents.contained_by(keeper.clone()));
+    let broker = broker(site, &places, &runtime, mailbox.clone())?;
+    let agents = Arc::new(agents.contained_by(keeper.clone()).carried_by(broker.clone()));
     let repository = match (open_house(site)?, &site.repo) {
         (Some(house), Some(user)) => {
             let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
@@ -111,7 +115,7 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
         summarise,
     };
     let host = Host::new(config, mailbox, inputs);
-    Ok(Machine { host, store, keeper, repository, _control: control })
+    Ok(Machine { host, store, keeper, broker, repository, _control: control })
 }
 
 /// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.
@@ -129,6 +133,18 @@ fn sweep(runtime: &Path) {
             let _ = std::fs::remove_file(&path);
         }
     }
+}
+
+/// Makes the way of clients to their models; its proxy starts when the first one needs it.
+fn broker(site: &Site, places: &Places, runtime: &Path, mailbox: Mailbox) -> Result<Arc<Broker>, Fault> {
+    let table = site.prices()?;
+    let prices = Arc::new(move |model: &str| table.price(model));
+    let socket = runtime.join(format!("{}.proxy", std::process::id()));
+    let told = Arc::new(move |key: kapell_agents::protocol::AttemptKey, text: String| {
+        let kapell_agents::protocol::AttemptKey { run, task, attempt, compensates } = key;
+        mailbox.send(Input::Agent(AttemptKey { run, task, attempt, compensates }, Report::Note(text)));
+    });
+    Ok(Arc::new(Broker::new(places.clients.clone(), prices, socket, Tape::None, told)))
 }
 
 /// The program itself, for supervisors: the file that runs, even if another has taken its name since.

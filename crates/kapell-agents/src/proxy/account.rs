@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use kapell_core::{budget::Amount, price::Tokens};
+use kapell_core::{budget::Amount, id::RunId, price::Tokens};
 
 use crate::protocol::AttemptKey;
 
@@ -20,6 +20,8 @@ pub struct Allowance {
     pub tokens: Option<u64>,
     /// Requests that reach a model.
     pub requests: Option<u64>,
+    /// Whether money and tokens are for all attempts of the run together that are let in so.
+    pub is_shared: bool,
 }
 
 /// What an attempt has spent.
@@ -80,6 +82,8 @@ struct Inner {
     by_token: HashMap<String, Account>,
     tokens: HashMap<AttemptKey, String>,
     admitted: u64,
+    /// What is left of runs whose attempts share it.
+    purses: HashMap<RunId, Allowance>,
 }
 
 /// What is set aside for a request under way; it is given back when this is dropped.
@@ -99,17 +103,42 @@ fn dollars(usd_micros: u64) -> String {
 }
 
 impl Account {
-    fn left(&self, limit: Option<u64>, of: impl Fn(Amount) -> u64) -> Option<u64> {
-        limit.map(|limit| limit.saturating_sub(of(self.spent.amount() + self.held)))
+    /// Returns what is spent and what is under way.
+    fn used(&self) -> Amount {
+        self.spent.amount() + self.held
+    }
+}
+
+impl Inner {
+    /// Returns what is left for an account: money and tokens.
+    fn left(&self, account: &Account) -> (Option<u64>, Option<u64>) {
+        if !account.allowance.is_shared {
+            let used = account.used();
+            return (
+                within(account.allowance.usd_micros, used.usd_micros),
+                within(account.allowance.tokens, used.tokens),
+            );
+        }
+        let run = account.key.run;
+        let sharing =
+            self.by_token.values().filter(|other| other.allowance.is_shared && other.key.run == run);
+        let used = sharing.fold(Amount::ZERO, |sum, other| sum + other.used());
+        let purse = self.purses.get(&run).copied().unwrap_or_default();
+        (within(purse.usd_micros, used.usd_micros), within(purse.tokens, used.tokens))
     }
 
-    fn left_usd(&self) -> Option<u64> {
-        self.left(self.allowance.usd_micros, |amount| amount.usd_micros)
+    /// Notes what is left of a run for attempts that share it. Who tells it may not have heard yet what attempts have
+    /// spent that have just ended, so it is never more than it was.
+    fn note_purse(&mut self, key: AttemptKey, allowance: Allowance) {
+        let least = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
+        let known = self.purses.entry(key.run).or_insert(allowance);
+        known.usd_micros = least(known.usd_micros, allowance.usd_micros);
+        known.tokens = least(known.tokens, allowance.tokens);
     }
+}
 
-    fn left_tokens(&self) -> Option<u64> {
-        self.left(self.allowance.tokens, |amount| amount.tokens)
-    }
+fn within(limit: Option<u64>, used: u64) -> Option<u64> {
+    limit.map(|limit| limit.saturating_sub(used))
 }
 
 impl Accounts {
@@ -122,6 +151,9 @@ impl Accounts {
     pub(super) fn admit(&self, key: AttemptKey, allowance: Allowance) -> String {
         let mut inner = lock(&self.inner);
         inner.admitted += 1;
+        if allowance.is_shared {
+            inner.note_purse(key, allowance);
+        }
         let name = format!("{key} {}", inner.admitted);
         let token = format!("kapell-{}", &blake3::keyed_hash(&self.secret, name.as_bytes()).to_hex()[..32]);
         let account = Account { key, allowance, spent: Spent::default(), held: Amount::ZERO };
@@ -145,6 +177,13 @@ impl Accounts {
         let mut inner = lock(&self.inner);
         let token = inner.tokens.remove(&key)?;
         let account = inner.by_token.remove(&token)?;
+        if account.allowance.is_shared
+            && let Some(purse) = inner.purses.get_mut(&key.run)
+        {
+            let used = account.used();
+            purse.usd_micros = within(purse.usd_micros, used.usd_micros);
+            purse.tokens = within(purse.tokens, used.tokens);
+        }
         let mut spent = account.spent;
         if !account.held.is_zero() {
             spent.usd_micros = spent.usd_micros.saturating_add(account.held.usd_micros);
@@ -157,18 +196,19 @@ impl Accounts {
     /// Returns what is left: money and tokens.
     pub(super) fn left(&self, token: &str) -> (Option<u64>, Option<u64>) {
         let inner = lock(&self.inner);
-        inner.by_token.get(token).map_or((None, None), |account| (account.left_usd(), account.left_tokens()))
+        inner.by_token.get(token).map_or((None, None), |account| inner.left(account))
     }
 
     /// Sets the worst case of a request aside. `priced` is false if nobody knows what the model costs.
     pub(super) fn hold(&self, token: &str, model: &str, worst: Amount, priced: bool) -> Result<Hold, Denied> {
         let mut inner = lock(&self.inner);
         // Its attempt is gone: nothing is left of it.
-        let account = inner.by_token.get_mut(token).ok_or(Denied::Requests(0))?;
+        let account = inner.by_token.get(token).ok_or(Denied::Requests(0))?;
         if let Some(most) = account.allowance.requests.filter(|most| account.spent.requests >= *most) {
             return Err(Denied::Requests(most));
         }
-        if let Some(left) = account.left_usd() {
+        let (left_usd, left_tokens) = inner.left(account);
+        if let Some(left) = left_usd {
             if !priced {
                 return Err(Denied::NoPrice(model.to_owned()));
             }
@@ -176,9 +216,10 @@ impl Accounts {
                 return Err(Denied::Usd { left: dollars(left), worst: dollars(worst.usd_micros) });
             }
         }
-        if let Some(left) = account.left_tokens().filter(|left| worst.tokens > *left) {
+        if let Some(left) = left_tokens.filter(|left| worst.tokens > *left) {
             return Err(Denied::Tokens { left, worst: worst.tokens });
         }
+        let account = inner.by_token.get_mut(token).ok_or(Denied::Requests(0))?;
         account.held += worst;
         account.spent.requests += 1;
         drop(inner);
@@ -238,7 +279,8 @@ mod tests {
     #[test]
     fn what_is_under_way_is_not_there_for_others() {
         let accounts = Accounts::open().unwrap();
-        let allowance = Allowance { usd_micros: Some(10), tokens: Some(10), requests: Some(4) };
+        let allowance =
+            Allowance { usd_micros: Some(10), tokens: Some(10), requests: Some(4), is_shared: false };
         let token = accounts.admit(key(), allowance);
         let first = accounts.hold(&token, "m", usd(6), true).unwrap();
         assert!(matches!(accounts.hold(&token, "m", usd(5), true), Err(Denied::Usd { .. })));
@@ -260,6 +302,22 @@ mod tests {
         assert_eq!((spent.usd_micros, spent.tokens.total(), spent.estimated), (5, 4, 1));
         assert_eq!(last.settle(Tokens::default(), Some(0), false), None);
         assert!(accounts.hold(&token, "m", usd(0), true).is_err() && accounts.who(&token).is_none());
+    }
+
+    #[test]
+    fn attempts_that_share_what_is_left_of_a_run_do_not_spend_it_twice() {
+        let accounts = Accounts::open().unwrap();
+        let other = AttemptKey { task: TaskId(2), ..key() };
+        let allowance = |left| Allowance { usd_micros: Some(left), is_shared: true, ..Allowance::default() };
+        let (one, two) = (accounts.admit(key(), allowance(10)), accounts.admit(other, allowance(10)));
+        let hold = accounts.hold(&one, "m", usd(6), true).unwrap();
+        assert!(accounts.hold(&two, "m", usd(5), true).is_err());
+        hold.settle(Tokens::default(), Some(3), false).unwrap();
+        assert_eq!(accounts.left(&two), (Some(7), None));
+        // What has ended is not there again, even if whoever lets the next one in does not know of it yet.
+        accounts.dismiss(key());
+        let three = accounts.admit(AttemptKey { task: TaskId(3), ..key() }, allowance(10));
+        assert_eq!((accounts.left(&two), accounts.left(&three)), ((Some(7), None), (Some(7), None)));
     }
 
     #[test]

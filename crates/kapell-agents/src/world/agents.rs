@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
@@ -15,9 +15,9 @@ use std::{
 use kapell_core::{budget::Amount, id::AttemptNo, plan::Supervise, retry::FailureClass};
 use kapell_engine::port::agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink};
 
-use super::{Keeper, Places};
+use super::{Broker, Keeper, Places};
 use crate::{
-    contain::{Contained, Level},
+    contain::{Contained, Level, ProxyDoor, Room},
     drivers::{
         self, Config, Crew, CrewError, Exit, Supervision, Work,
         client::{self, Client},
@@ -76,6 +76,8 @@ pub struct CrewAgents {
     closing: AtomicBool,
     /// How attempts are contained; not at all without it.
     keeper: Option<Arc<Keeper>>,
+    /// How clients reach their models; each by itself without it. The crew's thread looks here, too.
+    broker: Arc<OnceLock<Arc<Broker>>>,
     /// The process table, and when it was read.
     census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
@@ -95,9 +97,19 @@ impl CrewAgents {
     ) -> Result<Self, CrewError> {
         let waiting = Waiting::default();
         let checks = waiting.clone();
+        let broker = Arc::new(OnceLock::<Arc<Broker>>::new());
+        let carried = broker.clone();
         let hand_on: drivers::Sink = Arc::new(move |key: protocol::AttemptKey, report| {
             if key.attempt.0 & CHECK == 0 {
-                if let Some(report) = translate(report) {
+                let spent = match &report {
+                    drivers::Report::Finished(_) => carried.get().and_then(|broker| broker.dismiss(key)),
+                    _ => None,
+                };
+                if let Some(mut report) = translate(report) {
+                    // The proxy has seen what the provider stated; a client only says what it believes.
+                    if let (Report::Finished(ending), Some(spent)) = (&mut report, spent) {
+                        ending.spent = spent.amount();
+                    }
                     sink(from_crew(key), report);
                 }
             } else if let drivers::Report::Finished(exit) = report
@@ -110,7 +122,7 @@ impl CrewAgents {
         let program = program.0;
         let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
         let (checks, closing, census) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
-        Ok(Self { crew, places, program, waiting, checks, closing, keeper: None, census })
+        Ok(Self { crew, places, program, waiting, checks, closing, keeper: None, broker, census })
     }
 
     /// Contains attempts as `keeper` says.
@@ -119,10 +131,26 @@ impl CrewAgents {
         Self { keeper: Some(keeper), ..self }
     }
 
+    /// Lets clients with a key reach their model through the proxy of `broker`.
+    #[must_use]
+    pub fn carried_by(self, broker: Arc<Broker>) -> Self {
+        // It is empty: nobody else can reach it before this returns.
+        let _ = self.broker.set(broker);
+        self
+    }
+
+    /// Gives a client its way to the model: through the proxy if that carries it.
+    fn connect(&self, client: &mut client::Order, order: &Order) -> Result<Option<ProxyDoor>, Failure> {
+        let Some(broker) = self.broker.get() else { return Ok(None) };
+        broker
+            .admit(client.client, to_crew(order.key), order, &mut client.settings)
+            .map_err(|message| Failure { class: FailureClass::Transient, message, until: None })
+    }
+
     /// Says how the attempt is contained; `None` if it is not.
-    fn contain(&self, order: &Order) -> Result<Option<Contained>, Failure> {
+    fn contain(&self, order: &Order, proxy: Option<ProxyDoor>) -> Result<Option<Contained>, Failure> {
         let (Some(keeper), Some(agent)) = (&self.keeper, &order.agent) else { return Ok(None) };
-        keeper.contain(agent, self.places.room(order)).map_err(|error| Failure {
+        keeper.contain(agent, Room { proxy, ..self.places.room(order) }).map_err(|error| Failure {
             class: FailureClass::Permission,
             message: format!("{}: {error} ({})", error.code(), error.hint()),
             until: None,
@@ -313,9 +341,13 @@ impl Agents for CrewAgents {
             return Err(Failure { class: FailureClass::Transient, message, until: None });
         }
         let mut job = self.job(order)?;
+        let door = match &mut job.work {
+            Work::Client(client) => self.connect(client, order)?,
+            _ => None,
+        };
         if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_) | Work::Client(_))
         {
-            job.contained = self.contain(order)?;
+            job.contained = self.contain(order, door)?;
         }
         if let (Work::Client(client), Some(contained)) = (&mut job.work, &mut job.contained) {
             client.contained = contained.chosen().level >= Level::Files;

@@ -171,7 +171,7 @@ fn work(run: &Run, proxy: &Proxy, mock: &Mock, agent: u32) {
         let allowance = Allowance {
             usd_micros: run.limits.usd_micros.map(|_| reserved.usd_micros),
             tokens: run.limits.tokens.map(|_| reserved.tokens),
-            requests: None,
+            ..Allowance::default()
         };
         let pass = proxy.admit(own, allowance);
         for number in 0..4 {

@@ -35,6 +35,18 @@ pub enum Job {
     Scripted(String),
 }
 
+/// What an attempt may spend, where its run is limited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// Money, in millionths of a US dollar; `None` means that it is not limited.
+    pub usd_micros: Option<u64>,
+    /// Tokens of all kinds; `None` means that they are not limited.
+    pub tokens: Option<u64>,
+    /// Whether nothing was set aside for this attempt alone: then it is what is left of the run, for all such attempts
+    /// together.
+    pub is_shared: bool,
+}
+
 /// An attempt to be started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
@@ -50,6 +62,8 @@ pub struct Order {
     pub env: Vec<(String, String)>,
     /// The directory in which it works.
     pub dir: PathBuf,
+    /// What it may spend.
+    pub allowance: Allowance,
     /// How its processes are watched.
     pub supervise: Supervise,
     /// How long it may take; the engine stops it, this is for the adapter to know.

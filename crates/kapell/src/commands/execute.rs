@@ -53,7 +53,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
     }
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
-    containment::announce(&machine.keeper, &loaded.plan, context.out)?;
+    containment::announce(&machine.keeper, &machine.broker, &loaded.plan, context.out)?;
     machine.host.create(id, mission, loaded.plan)?;
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
@@ -101,7 +101,7 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
     let mut machine = machine(site, store, jobs)?;
     machine.host.open(run)?;
     if let Some(state) = machine.host.run(run) {
-        containment::announce(&machine.keeper, state.plan(), context.out)?;
+        containment::announce(&machine.keeper, &machine.broker, state.plan(), context.out)?;
     }
     let paused = machine.host.run(run).filter(|state| matches!(state.phase(), Phase::Paused(_)));
     if let Some(state) = paused {

@@ -1,0 +1,135 @@
+//! The model proxy of this process, started when the first client with a key needs it.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+use kapell_engine::port::agents::Order;
+
+use crate::{
+    contain::ProxyDoor,
+    drivers::client::{AllSettings, Client, Settings},
+    protocol::AttemptKey,
+    proxy::{Allowance, Api, Config, Prices, Proxy, Secret, Seen, Spent, Tape, Upstream},
+};
+
+/// Brings clients and their provider together: a client with a key gets a dummy one, and speaks to the proxy.
+pub struct Broker {
+    clients: AllSettings,
+    prices: Prices,
+    socket: PathBuf,
+    tape: Tape,
+    told: Arc<dyn Fn(AttemptKey, String) + Send + Sync>,
+    proxy: OnceLock<Result<Proxy, String>>,
+}
+
+/// The provider of a client that has no other address.
+fn usual(client: Client) -> (Api, &'static str) {
+    match client {
+        Client::ClaudeCode => (Api::Anthropic, "https://api.anthropic.com"),
+        Client::Codex | Client::Opencode => (Api::OpenAi, "https://api.openai.com/v1"),
+        Client::Gemini => (Api::Gemini, "https://generativelanguage.googleapis.com"),
+    }
+}
+
+impl Broker {
+    /// Makes one. Its proxy listens at `socket` besides a port; what it refuses, and when a provider is busy, is told to
+    /// `told`, in words for people.
+    #[must_use]
+    pub fn new(
+        clients: AllSettings,
+        prices: Prices,
+        socket: PathBuf,
+        tape: Tape,
+        told: Arc<dyn Fn(AttemptKey, String) + Send + Sync>,
+    ) -> Self {
+        Self { clients, prices, socket, tape, told, proxy: OnceLock::new() }
+    }
+
+    /// Tells whether attempts of an adapter reach their model through the proxy: those of a client with a key do. A client
+    /// that works with its own login speaks to its provider itself.
+    #[must_use]
+    pub fn carries(&self, adapter: &str) -> bool {
+        let client = Client::of(adapter);
+        client.and_then(|client| self.clients.get(&client).map(|settings| (client, settings))).is_some_and(
+            // Without an address opencode has a way of its own to its provider, which has no place for another one.
+            |(client, settings)| {
+                settings.key.is_some() && (client != Client::Opencode || settings.base_url.is_some())
+            },
+        )
+    }
+
+    /// Lets an attempt in: changes what its client is told of server and key, and says where the proxy is. `None` if the
+    /// proxy does not carry it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the proxy cannot be started: then the real key is not handed out instead.
+    pub(super) fn admit(
+        &self,
+        client: Client,
+        key: AttemptKey,
+        order: &Order,
+        settings: &mut Settings,
+    ) -> Result<Option<ProxyDoor>, String> {
+        if !self.carries(client.adapter()) {
+            return Ok(None);
+        }
+        let proxy = self.proxy.get_or_init(|| self.start()).as_ref().map_err(Clone::clone)?;
+        let allowance = Allowance {
+            usd_micros: order.allowance.usd_micros,
+            tokens: order.allowance.tokens,
+            requests: order.agent.as_ref().and_then(|agent| agent.options.get("max_requests")?.parse().ok()),
+            is_shared: order.allowance.is_shared,
+        };
+        let pass = proxy.admit(key, allowance);
+        settings.base_url = Some(pass.base_url(client.adapter()));
+        settings.key = Some(pass.key().to_owned());
+        Ok(Some(proxy.door()))
+    }
+
+    /// Lets an attempt out; returns what it has spent, if the proxy carried it.
+    pub(super) fn dismiss(&self, key: AttemptKey) -> Option<Spent> {
+        self.proxy.get()?.as_ref().ok()?.dismiss(key)
+    }
+
+    fn start(&self) -> Result<Proxy, String> {
+        let upstream = |client: Client, settings: &Settings| {
+            let (api, usual) = usual(client);
+            let base = settings.base_url.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
+            Upstream { api, base, key: settings.key.clone().map(Secret::new), per_minute: None }
+        };
+        let carried = self.clients.iter().filter(|(client, _)| self.carries(client.adapter()));
+        let upstreams: BTreeMap<String, Upstream> = carried
+            .map(|(client, settings)| (client.adapter().to_owned(), upstream(*client, settings)))
+            .collect();
+        let told = self.told.clone();
+        let config = Config {
+            upstreams,
+            prices: self.prices.clone(),
+            socket: self.socket.clone(),
+            secrets: Vec::new(),
+            sink: Arc::new(move |key, seen| {
+                if let Some(text) = words(&seen) {
+                    told(key, text);
+                }
+            }),
+            tape: self.tape.clone(),
+        };
+        Proxy::start(config).map_err(|error| error.to_string())
+    }
+}
+
+/// Says what a person should hear of what the proxy sees; usage shows at the end.
+fn words(seen: &Seen) -> Option<String> {
+    match seen {
+        Seen::Used { .. } => None,
+        Seen::Refused { why } => Some(format!("a request was refused: {why}")),
+        Seen::Busy { upstream, status, pause } => {
+            let pause = pause.map(|pause| format!(" for {} s", pause.as_secs())).unwrap_or_default();
+            Some(format!("the provider of {upstream} asks to be left alone{pause} ({status})"))
+        }
+    }
+}
