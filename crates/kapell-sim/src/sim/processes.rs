@@ -173,6 +173,10 @@ impl Sim {
 
     pub(super) fn stop(&mut self, task: TaskId, attempt: AttemptNo) {
         if self.checker.is_undoing(task, attempt) {
+            // What never began says nothing.
+            if self.undos[task.index()].under_way != Some(attempt) {
+                return;
+            }
             let failure = Some("took too long".to_owned());
             let after = self.dice.between(5, 500);
             return self.soon(after, Happening::UndoEnds { task, attempt, failure });
