@@ -9,6 +9,9 @@ pub mod workspace; // where work is done, and how it comes out again
 pub mod protocol; // what an agent can say while it works
 pub mod supervise; // one attempt: stopped, measured and cleaned up whatever it does
 
+pub mod gate; // a seat belt for tools
+pub mod trust; // what a repository brings along for agents
+
 pub mod contain; // what an attempt can reach of this machine
 pub mod proxy; // between agents and the providers of their models
 

@@ -88,6 +88,8 @@ pub enum Command {
     Cancel(OneRun),
     /// Lists the agents that can be used here.
     Agents,
+    /// Shows what this repository brings along for agents; nothing of it is loaded before you trust it.
+    Trust(TrustArgs),
     /// Says what is there, what is missing, and how to get it.
     Doctor,
     /// Writes a configuration and a first workflow for this repository.
@@ -493,6 +495,17 @@ pub struct ResumeArgs {
     /// Goes on in the background.
     #[arg(long)]
     pub detach: bool,
+}
+
+/// Arguments of `trust`.
+#[derive(Debug, Args)]
+pub struct TrustArgs {
+    /// Trusts all of it, as it is now.
+    #[arg(long)]
+    pub yes: bool,
+    /// Trusts nothing of it any more.
+    #[arg(long, conflicts_with = "yes")]
+    pub revoke: bool,
 }
 
 /// Arguments of `init`.

@@ -93,6 +93,8 @@ table! {
         "A workflow or a `kapell.toml` found in a repository asks for a lower level or a wider network than holds without it. Such a file can come from anybody, so it can only ask for more. If you want what it asks for, say so on the command line (`--sandbox`, `--network`) or in your own settings.";
     "K0814", "Setting of containment not understood",
         "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only` or `open`.";
+    "K0816", "Settings for agents that cannot be judged",
+        "What the repository brings along for agents (`.claude/`, `.mcp.json` and the like) cannot be read, or is too much to be settings. It is not trusted, and nothing of it is loaded.";
     "K0900", "File or directory cannot be used",
         "The operating system refused access to a file or directory, for the reason given.";
     "K0901", "No home directory",

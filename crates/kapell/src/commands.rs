@@ -20,6 +20,7 @@ mod plan;
 mod reference;
 mod slash;
 mod start;
+pub mod trust;
 mod undo;
 mod verify;
 mod worlds;
@@ -90,6 +91,7 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Fork(args) => fork::fork(&context, args),
         Command::Undo(args) => undo::undo(&context, args),
         Command::Agents => agents::agents(&context),
+        Command::Trust(args) => trust::trust(&context, args),
         Command::Doctor => doctor::doctor(&context),
         Command::Init(args) => start::init(&context, args),
         Command::Schema(args) => reference::schema(&context, args),

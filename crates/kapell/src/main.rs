@@ -30,7 +30,7 @@ use std::{
 };
 
 use clap::Parser;
-use kapell_agents::{contain, drivers::scripted};
+use kapell_agents::{contain, drivers::scripted, gate};
 
 use crate::{
     args::{Cli, Color},
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
                 ExitCode::from(126)
             });
         }
+        Some(gate::ARGUMENT) => return commands::trust::gate(),
         Some(scripted::ARGUMENT) => {
             let env = |name: &str| std::env::var_os(name);
             let surroundings = scripted::Surroundings { env: &env, out: &mut std::io::stdout() };

@@ -158,7 +158,7 @@ fn prices() -> Prices {
 }
 
 /// Returns the user's directory for settings.
-fn config_dir() -> Option<PathBuf> {
+pub fn config_dir() -> Option<PathBuf> {
     let given = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     given.or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
 }

@@ -6,7 +6,7 @@ use kapell_view::text::{Line, Style, Table};
 use schemars::schema_for;
 use serde_json::{Value, json};
 
-use super::{Context, agents, doctor, fork, gc, start, verify};
+use super::{Context, agents, doctor, fork, gc, start, trust, verify};
 use crate::{
     args::{Cli, CompletionsArgs, ExplainArgs, SchemaArgs},
     codes,
@@ -105,6 +105,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("fork", schema_for!(fork::Fork).to_value()),
         ("gc", schema_for!(gc::Collected).to_value()),
         ("init", schema_for!(start::Written).to_value()),
+        ("trust", schema_for!(trust::TrustList).to_value()),
         ("error", schema_for!(Problem).to_value()),
         ("exit-codes", exit_codes()),
         ("error-codes", error_codes()),

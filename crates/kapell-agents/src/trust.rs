@@ -1,0 +1,349 @@
+//! What a repository brings along for agents: settings, hooks, servers, plugins. They are programs of strangers until
+//! somebody has looked at them.
+//!
+//! Clients are started so that nothing of it is loaded. [`Inventory::of`] says what there is and what it would run; its
+//! digest is what a person trusts, and the least change of it is another digest.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use kapell_core::id::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Where clients look for what a repository brings along, from its top.
+pub const PLACES: &[&str] =
+    &[".claude", ".mcp.json", ".codex", ".gemini", ".opencode", "opencode.json", "opencode.jsonc"];
+
+/// More files than that nobody looks at.
+const FILES_MAX: usize = 10_000;
+/// Larger files are none of settings.
+const BYTES_MAX: u64 = 16 << 20;
+/// Keys of settings whose values are run.
+const RUN_KEYS: &[&str] = &["command", "apiKeyHelper", "awsAuthRefresh", "notify", "tokenHelper"];
+
+/// Something that a repository brings along.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its path, from the top.
+    pub path: PathBuf,
+    /// The digest of its content, its kind and whether it can be executed.
+    pub digest: Digest,
+    /// What it would run, as far as that can be read; text of others, not to be shown unescaped.
+    pub runs: Vec<String>,
+}
+
+/// All that a repository brings along.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    items: Vec<Item>,
+}
+
+/// Why it cannot be said what a repository brings along; then nothing of it is trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// A file cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is too much of it.
+    #[error("{path} is more than settings: {why}")]
+    TooMuch {
+        /// Where.
+        path: PathBuf,
+        /// What there is too much of.
+        why: &'static str,
+    },
+    /// What was trusted cannot be read.
+    #[error("the record of what is trusted cannot be read: {0}")]
+    Record(#[from] serde_json::Error),
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> TrustError + '_ {
+    |source| TrustError::Io { path: path.to_owned(), source }
+}
+
+impl Inventory {
+    /// Looks at what lies below `top`. Links are not followed: where they lead is what they are.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something cannot be read, or is too much to be settings.
+    pub fn of(top: &Path) -> Result<Self, TrustError> {
+        let mut items = Vec::new();
+        let mut open: Vec<PathBuf> = PLACES.iter().map(PathBuf::from).collect();
+        while let Some(path) = open.pop() {
+            let full = top.join(&path);
+            let Ok(meta) = fs::symlink_metadata(&full) else { continue };
+            if meta.is_dir() {
+                for entry in fs::read_dir(&full).map_err(at(&full))? {
+                    open.push(path.join(entry.map_err(at(&full))?.file_name()));
+                }
+                continue;
+            }
+            if items.len() == FILES_MAX {
+                return Err(TrustError::TooMuch { path, why: "too many files" });
+            }
+            items.push(item(path, &full, &meta)?);
+        }
+        items.sort_by(|one, two| one.path.cmp(&two.path));
+        Ok(Self { items })
+    }
+
+    /// Returns everything, by path.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// Tells whether there is nothing to trust.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Returns the digest of all of it.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let lines = self.items.iter().map(|item| format!("{}\0{}\n", item.path.display(), item.digest));
+        Digest::of(lines.collect::<String>().as_bytes())
+    }
+}
+
+fn item(path: PathBuf, full: &Path, meta: &fs::Metadata) -> Result<Item, TrustError> {
+    if meta.len() > BYTES_MAX {
+        return Err(TrustError::TooMuch { path, why: "a file is too large" });
+    }
+    let (kind, bytes) = match meta {
+        _ if meta.is_symlink() => {
+            let target = fs::read_link(full).map_err(at(full))?;
+            ("link", target.into_os_string().into_encoded_bytes())
+        }
+        // A pipe would hold up whoever reads it.
+        _ if !meta.is_file() => return Err(TrustError::TooMuch { path, why: "it is no file" }),
+        _ if meta.permissions().mode() & 0o111 != 0 => ("program", fs::read(full).map_err(at(full))?),
+        _ => ("file", fs::read(full).map_err(at(full))?),
+    };
+    let digest = Digest::of(format!("{kind}\0{}", Digest::of(&bytes)).as_bytes());
+    let mut runs = what_runs(&String::from_utf8_lossy(&bytes));
+    match kind {
+        "link" => runs.push(format!("leads to {}", String::from_utf8_lossy(&bytes))),
+        "program" => runs.push("is a program".to_owned()),
+        _ => {}
+    }
+    Ok(Item { path, digest, runs })
+}
+
+/// Finds what settings would run: in JSON by its keys, elsewhere line by line.
+fn what_runs(text: &str) -> Vec<String> {
+    let mut runs = Vec::new();
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => collect(&value, &mut runs),
+        Err(_) => {
+            let is_run = |line: &&str| {
+                RUN_KEYS.iter().any(|key| {
+                    line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', ':']))
+                })
+            };
+            runs.extend(text.lines().map(str::trim).filter(is_run).map(str::to_owned));
+        }
+    }
+    runs
+}
+
+fn collect(value: &Value, runs: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if RUN_KEYS.contains(&key.as_str()) && (value.is_string() || value.is_array()) {
+                    let words = value
+                        .as_array()
+                        .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+                    let args = fields.get("args").and_then(Value::as_array).into_iter().flatten();
+                    let args: String = args.filter_map(Value::as_str).map(|arg| format!(" {arg}")).collect();
+                    let command = words.or_else(|| value.as_str().map(str::to_owned)).unwrap_or_default();
+                    runs.push(format!("{key}: {command}{args}"));
+                }
+                collect(value, runs);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect(value, runs)),
+        _ => {}
+    }
+}
+
+/// What a person has trusted, by repository. It is kept outside of all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    version: u32,
+    /// By the path of the repository's top: the digests of its items.
+    repositories: BTreeMap<PathBuf, BTreeMap<PathBuf, Digest>>,
+}
+
+/// How an inventory stands to what was trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// There is nothing to trust.
+    Nothing,
+    /// All of it is as it was when it was trusted.
+    Trusted,
+    /// Nobody has looked at it.
+    Unknown,
+    /// It has changed since.
+    Changed {
+        /// What is new, other or gone.
+        paths: Vec<PathBuf>,
+    },
+}
+
+impl Trusted {
+    /// Reads the record; an absent one trusts nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read.
+    pub fn read(path: &Path) -> Result<Self, TrustError> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(TrustError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Writes the record, whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), TrustError> {
+        let beside = path.with_extension(format!("{}.new", std::process::id()));
+        let bytes = serde_json::to_vec_pretty(self)?;
+        path.parent().map_or(Ok(()), fs::create_dir_all).map_err(at(path))?;
+        fs::write(&beside, bytes).map_err(at(&beside))?;
+        fs::rename(&beside, path).map_err(at(path))
+    }
+
+    /// Trusts what `inventory` lists, and nothing else of the repository at `top`.
+    pub fn trust(&mut self, top: &Path, inventory: &Inventory) {
+        let items = inventory.items.iter().map(|item| (item.path.clone(), item.digest)).collect();
+        self.version = 1;
+        self.repositories.insert(top.to_owned(), items);
+    }
+
+    /// Trusts nothing of a repository any more; tells whether anything was trusted.
+    pub fn revoke(&mut self, top: &Path) -> bool {
+        self.repositories.remove(top).is_some()
+    }
+
+    /// Says how what the repository at `top` brings along stands to what was trusted of it.
+    #[must_use]
+    pub fn standing(&self, top: &Path, inventory: &Inventory) -> Standing {
+        let Some(known) = self.repositories.get(top) else {
+            return if inventory.is_empty() { Standing::Nothing } else { Standing::Unknown };
+        };
+        let now: BTreeMap<&PathBuf, Digest> =
+            inventory.items.iter().map(|item| (&item.path, item.digest)).collect();
+        let mut paths: Vec<PathBuf> =
+            known.keys().filter(|path| !now.contains_key(path)).map(|path| (*path).clone()).collect();
+        paths.extend(
+            now.iter()
+                .filter(|(path, digest)| known.get(**path) != Some(digest))
+                .map(|(path, _)| (*path).clone()),
+        );
+        paths.sort();
+        match paths.is_empty() {
+            true if inventory.is_empty() => Standing::Nothing,
+            true => Standing::Trusted,
+            false => Standing::Changed { paths },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".claude/hooks")).unwrap();
+        let settings = r#"{"hooks": {"PreToolUse": [{"hooks": [{"type": "command", "command": "./evil.sh"}]}]},
+            "apiKeyHelper": "cat /etc/passwd"}"#;
+        fs::write(dir.path().join(".claude/settings.json"), settings).unwrap();
+        fs::write(
+            dir.path().join(".mcp.json"),
+            r#"{"mcpServers": {"x": {"command": "npx", "args": ["-y", "x"]}}}"#,
+        )
+        .unwrap();
+        fs::write(dir.path().join("readme.md"), "command: none").unwrap();
+        dir
+    }
+
+    #[test]
+    fn what_would_run_is_told() {
+        let dir = repository();
+        fs::create_dir(dir.path().join(".codex")).unwrap();
+        fs::write(dir.path().join(".codex/config.toml"), "[mcp_servers.y]\ncommand = \"evil\"\n").unwrap();
+        let inventory = Inventory::of(dir.path()).unwrap();
+        let told: Vec<_> = inventory
+            .items()
+            .iter()
+            .map(|item| format!("{} {}", item.path.display(), item.runs.join("; ")))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ".claude/settings.json apiKeyHelper: cat /etc/passwd; command: ./evil.sh",
+                ".codex/config.toml command = \"evil\"",
+                ".mcp.json command: npx -y x",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_least_change_is_no_longer_trusted() {
+        let dir = repository();
+        let (top, record) = (dir.path(), dir.path().join("record/trust.json"));
+        let mut trusted = Trusted::read(&record).unwrap();
+        let standing = |trusted: &Trusted| trusted.standing(top, &Inventory::of(top).unwrap());
+        assert_eq!(standing(&trusted), Standing::Unknown);
+        trusted.trust(top, &Inventory::of(top).unwrap());
+        trusted.write(&record).unwrap();
+        let mut trusted = Trusted::read(&record).unwrap();
+        assert_eq!(standing(&trusted), Standing::Trusted);
+        assert_eq!(
+            trusted.standing(Path::new("/elsewhere"), &Inventory::of(top).unwrap()),
+            Standing::Unknown
+        );
+
+        let changed = |path: &str| Standing::Changed { paths: vec![path.into()] };
+        let settings = top.join(".claude/settings.json");
+        fs::set_permissions(&settings, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(standing(&trusted), changed(".claude/settings.json"));
+        fs::set_permissions(&settings, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(top.join("opencode.json"), "{}").unwrap();
+        assert_eq!(standing(&trusted), changed("opencode.json"));
+        fs::remove_file(top.join("opencode.json")).unwrap();
+        fs::remove_file(top.join(".mcp.json")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", top.join(".mcp.json")).unwrap();
+        assert_eq!(standing(&trusted), changed(".mcp.json"));
+        fs::remove_file(top.join(".mcp.json")).unwrap();
+        assert_eq!(standing(&trusted), changed(".mcp.json"));
+        assert!(trusted.revoke(top) && !trusted.revoke(top));
+        assert_eq!(standing(&trusted), Standing::Unknown);
+    }
+
+    #[test]
+    fn nothing_is_nothing_to_trust() {
+        let dir = tempfile::tempdir().unwrap();
+        let inventory = Inventory::of(dir.path()).unwrap();
+        assert_eq!(Trusted::default().standing(dir.path(), &inventory), Standing::Nothing);
+    }
+}
