@@ -36,6 +36,7 @@ const HOSTS: &[&str] = &[
     // What is looked for in code that calls models.
     "api.openai.com",
     "api.anthropic.com",
+    "generativelanguage.googleapis.com",
     // Kept for examples.
     "example.org",
     "example.com",
