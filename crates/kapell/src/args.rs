@@ -252,6 +252,12 @@ pub struct ImproveArgs {
     /// Looks with this rule only; may be given several times.
     #[arg(long, value_name = "RULE")]
     pub rule: Vec<String>,
+    /// Recorded durations of jobs, as `gh run view --json jobs` prints them; a list of such runs is taken too.
+    #[arg(long, value_name = "FILE")]
+    pub timings: Option<PathBuf>,
+    /// Writes the ten deliverables of an improvement into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Keeps the findings of this file quiet.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,

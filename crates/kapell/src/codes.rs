@@ -151,6 +151,8 @@ table! {
         "`kapell improve` has no rule of this name. `kapell improve --list-rules` lists all.";
     "K0932", "Fix of a file that is not committed",
         "Fixes are written as a commit on a branch, on top of the last commit. A file that differs from it cannot be fixed there without taking your changes along. Commit or undo them, or apply the patch of `--dry-run` yourself.";
+    "K0933", "Durations that cannot be read",
+        "`--timings` takes what `gh run view RUN --json jobs` prints, or a list of several such objects.";
     "K0940", "Not a table of prices",
         "`prices.json` beside your settings says what models cost, in dollars for a million tokens: `version`, and `models` with `input` and `output` for each, and `cache_read`, `cache_write`, `output_max` where they differ. It could not be read as such.";
     "K0999", "Bug of kapell",

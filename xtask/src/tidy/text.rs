@@ -22,6 +22,8 @@ const HOSTS: &[&str] = &[
     "docs.rs",
     "doc.rust-lang.org",
     "rustup.rs",
+    "code.claude.com",
+    "json.schemastore.org",
     "sqlite.org",
     "www.sqlite.org",
     "json-schema.org",

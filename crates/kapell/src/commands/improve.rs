@@ -6,9 +6,11 @@ use std::{env, fs, io::IsTerminal as _, path::Path};
 
 use kapell_lint::{
     audit::audit_with,
+    deliver::{Study, deliver},
     collect::inventory,
     discover::discover,
     fix::{Patch, patch},
+    github::cost::Timings,
     repository::{Depth, Repository},
     rule::{Focus, Rule},
     rules::{self, RULES},
@@ -51,12 +53,16 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
-    let (repository, unread) = read(&root, args.depth, args.scope)?;
+    let (mut repository, unread) = read(&root, args.depth, args.scope)?;
+    repository.timings = args.timings.as_deref().map(timings).transpose()?;
     let view = judge(&repository, unread, args)?;
     let proposes = args.output == AuditOutput::Full && !args.validate_only;
     let patched = if proposes { patch(&repository, &view.findings) } else { Patch::default() };
     let format = if context.out.json { AuditFormat::Json } else { args.format };
     show(context, args, format, &repository, &view);
+    if let Some(dir) = &args.out {
+        deliver_to(context, dir, &repository, &view, &patched)?;
+    }
     if !patched.changes.is_empty() {
         propose(context, args, format, &root, &view, &patched)?;
     }
@@ -127,6 +133,38 @@ fn judge(repository: &Repository, unread: Vec<Related>, args: &ImproveArgs) -> R
     }
     let inventory = inventory(repository);
     Ok(AuditView { version: AUDIT_VIEW_VERSION, inventory, findings, suppressed, unread })
+}
+
+/// Reads recorded durations.
+fn timings(path: &Path) -> Result<Timings, Fault> {
+    let text = fs::read_to_string(path).map_err(|error| Fault::io(path, &error))?;
+    Timings::read(&text).map_err(|error| {
+        Fault::new("K0933", Exit::Usage, "the durations cannot be read")
+            .at(path.display())
+            .because(error)
+            .hint("record them with `gh run view RUN --json jobs`")
+    })
+}
+
+/// Writes the deliverables.
+fn deliver_to(
+    context: &Context,
+    dir: &Path,
+    repository: &Repository,
+    view: &AuditView,
+    patched: &Patch,
+) -> Result<(), Fault> {
+    let text = proposal::unified(&patched.changes);
+    let study = Study { repository, inventory: &view.inventory, findings: &view.findings, patch: &text };
+    let files = deliver(&study);
+    for (name, text) in &files {
+        let path = dir.join(name);
+        let parent = path.parent().unwrap_or(dir);
+        fs::create_dir_all(parent).map_err(|error| Fault::io(parent, &error))?;
+        fs::write(&path, text).map_err(|error| Fault::io(&path, &error))?;
+    }
+    context.out.note(&format!("{} in {}", plural(files.len() as u64, "file"), dir.display()));
+    Ok(())
 }
 
 /// Finds a rule by its name.
