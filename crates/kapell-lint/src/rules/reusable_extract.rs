@@ -1,6 +1,5 @@
 //! The same long job is kept in several workflows.
 
-use crate::github::Flow;
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},

@@ -6,8 +6,8 @@ use std::{env, fs, io::IsTerminal as _, path::Path};
 
 use kapell_lint::{
     audit::audit_with,
-    deliver::{Study, deliver},
     collect::inventory,
+    deliver::{Study, deliver},
     discover::discover,
     fix::{Patch, patch},
     github::cost::Timings,
