@@ -59,7 +59,7 @@ pub(super) fn insert(before: Option<&str>, key: &str, value: &str) -> Result<Edi
         });
     }
     let object = Object::read(text).ok_or("it cannot be read as JSON")?;
-    if object.keys.iter().any(|(name, _)| &text[name.clone()] == format!("\"{key}\"")) {
+    if object.keys.iter().any(|(name, _)| text[name.clone()] == format!("\"{key}\"")) {
         return Err(format!("it has a `{key}` already"));
     }
     let at = object.open + 1;

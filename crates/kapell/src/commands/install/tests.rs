@@ -113,7 +113,7 @@ fn what_changed_since_is_kept() {
     fs::write(&settings, text).unwrap();
     let command = dir.path().join("commands/coordinate.md");
     fs::write(&command, "mine now").unwrap();
-    assert_eq!(uninstalled(dir.path()), [command.clone()]);
+    assert_eq!(uninstalled(dir.path()), std::slice::from_ref(&command));
     assert_eq!(fs::read_to_string(&settings).unwrap(), "{\n  \"a\": 1,\n  \"b\": 2\n}\n");
     assert_eq!(fs::read_to_string(&command).unwrap(), "mine now");
     assert!(!dir.path().join("skills").exists());
