@@ -4,13 +4,24 @@
 ///
 /// That is the one at the least edit distance (insertions, deletions, replacements and swaps of neighbours, without
 /// regard to case), if at most about a third of its letters differ. Source of the distance: Damerau, CACM 7(3), 1964, in
-/// its restricted form.
+/// its restricted form. Where none is near, the only name that starts with at least three letters of it is meant.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    near(word, &known).or_else(|| completed(word, &known))
+}
+
+/// Finds the only name that `word` is the beginning of.
+fn completed<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let mut longer = known.iter().copied().filter(|name| word.len() >= 3 && name.starts_with(word));
+    longer.next().filter(|_| longer.next().is_none())
+}
+
+fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word: Vec<char> = word.chars().take(64).flat_map(char::to_lowercase).collect();
     known
-        .into_iter()
-        .filter_map(|name| {
+        .iter()
+        .filter_map(|&name| {
             let letters: Vec<char> = name.chars().take(64).flat_map(char::to_lowercase).collect();
             let limit = (word.len().max(letters.len()) + 1) / 3;
             // Cheap, and most names fail it.

@@ -52,9 +52,9 @@ pub enum Command {
     Run(RunArgs),
     /// Shows what a workflow file would do: graph, waves, critical path, forecast.
     Plan(PlanArgs),
-    /// Finds faults in how agents and workflows are orchestrated, and repairs them on a branch.
+    /// Finds faults of orchestration, and repairs them on a branch.
     Improve(ImproveArgs),
-    /// Shows the agents, commands, workflows and hooks of a repository, and who names whom.
+    /// Shows what orchestrates here, and who names whom.
     Map(MapArgs),
     /// Lists runs, or shows where one stands.
     Status(OneRun),

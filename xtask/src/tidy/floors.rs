@@ -124,8 +124,8 @@ mod tests {
         );
         assert_eq!(
             said,
-            "crates/kapell/Cargo.toml: only tests and chores may use kapell-mock\n\
-             crates/kapell-view/Cargo.toml: kapell-view must not know kapell-mock"
+            "crates/kapell-view/Cargo.toml: kapell-view must not know kapell-mock\n\
+             crates/kapell/Cargo.toml: only tests and chores may use kapell-mock"
         );
     }
 

@@ -126,7 +126,7 @@ fn command_lines_that_are_none() {
     exit 2
     ! error: unrecognized subcommand 'stauts'
     !
-    !   tip: some similar subcommands exist: 'pause', 'status'
+    !   tip: some similar subcommands exist: 'pause', 'slash', 'trust', 'statusline', 'status'
     !
     ! Usage: kapell [OPTIONS] <COMMAND>
     !

@@ -190,8 +190,11 @@ fn json() -> impl Strategy<Value = String> {
 fn object(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let entry = (gap(), "[a-c]{1,2}", gap(), gap(), value, gap());
     (proptest::collection::vec(entry, 0..4), gap()).prop_map(|(entries, end)| {
+        // Readers disagree on which of two equal keys counts, so there are none.
+        let mut seen = std::collections::BTreeSet::new();
         let entries: Vec<String> = entries
             .into_iter()
+            .filter(|(_, key, ..)| seen.insert(key.clone()))
             .map(|(a, key, b, c, value, d)| format!("{a}\"{key}\"{b}:{c}{value}{d}"))
             .collect();
         format!("{{{}{end}}}", entries.join(","))
