@@ -22,5 +22,7 @@ pub mod reference; // names of agents, commands and files in a text
 
 pub mod steps; // the phases of a command
 
+pub mod plan; // those phases as a workflow
+
 #[cfg(test)]
 mod tests;

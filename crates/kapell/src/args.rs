@@ -134,8 +134,12 @@ pub struct OneRun {
 /// Arguments of `run`.
 #[derive(Debug, Default, Args)]
 pub struct RunArgs {
-    /// The workflow file.
+    /// The workflow file, or a Markdown document with numbered phases.
     pub file: PathBuf,
+    /// Who performs the phases of a document: `cmd:COMMAND`, which gets each one's text at its standard input, or the
+    /// name of a client, such as claude-code.
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
     /// Starts anew, even if there is an unfinished run of the same file.
     #[arg(long)]
     pub new: bool,
@@ -188,8 +192,11 @@ pub struct ContainArgs {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// The workflow file.
+    /// The workflow file, or a Markdown document with numbered phases.
     pub file: PathBuf,
+    /// Who would perform the phases of a document, as for `run`.
+    #[arg(long, value_name = "AGENT")]
+    pub agent: Option<String>,
     /// How to show it.
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
@@ -205,6 +212,21 @@ pub struct PlanArgs {
     /// The seed of the forecast.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+impl PlanArgs {
+    /// Takes over what `run --plan` was given.
+    pub fn of(run: &RunArgs) -> Self {
+        Self {
+            file: run.file.clone(),
+            agent: run.agent.clone(),
+            format: PlanFormat::Text,
+            agents: run.agents,
+            jobs: run.jobs,
+            set: run.set.clone(),
+            seed: 1,
+        }
+    }
 }
 
 /// How a plan is shown.

@@ -13,6 +13,7 @@ use kapell_core::{
     plan::{Plan, Work},
 };
 use kapell_spec::{
+    claude::plan::{self, Performer},
     finding::{Finding, Source, Span, render_all},
     suggest,
     workflow::{self, Agent, Options},
@@ -36,6 +37,8 @@ pub struct Loaded {
     pub mission: Mission,
     /// How it is done.
     pub plan: Arc<Plan>,
+    /// The document that it was made from, if it was no workflow file.
+    pub document: Option<plan::Plan>,
 }
 
 /// What a person sets besides the file.
@@ -49,6 +52,8 @@ pub struct Overrides {
     pub inputs: BTreeMap<String, String>,
     /// Limits of the budget.
     pub budget: Budget,
+    /// Who performs the phases of a document.
+    pub agent: Option<String>,
 }
 
 impl Overrides {
@@ -59,7 +64,8 @@ impl Overrides {
     /// Fails on a `--set` that is not NAME=VALUE, or a budget that is none.
     pub fn of(args: &RunArgs) -> Result<Self, Fault> {
         let budget = budget(args.budget.as_deref())?;
-        Ok(Self { agents: args.agents, jobs: args.jobs, inputs: inputs(&args.set)?, budget })
+        let agent = args.agent.clone();
+        Ok(Self { agents: args.agents, jobs: args.jobs, inputs: inputs(&args.set)?, budget, agent })
     }
 }
 
@@ -98,7 +104,28 @@ pub fn default_jobs() -> u32 {
     std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(2))
 }
 
-/// Reads a workflow file. Findings are printed; errors among them end the command.
+/// Tells whether a file is a document whose phases are the tasks, and no workflow file.
+pub fn is_document(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("md"))
+}
+
+/// Turns a document into the text of a workflow file.
+fn document(shown: &str, bytes: &[u8], agent: Option<&str>) -> Result<(plan::Plan, Vec<u8>), Fault> {
+    let no_plan = || {
+        Fault::new("K0918", Exit::Usage, format!("{shown} has no numbered phases"))
+            .hint("write them as headings, such as `## Phase 1: Build`")
+    };
+    let nobody = || {
+        Fault::new("K0919", Exit::Usage, format!("{shown} does not say who performs its phases"))
+            .hint("--agent claude-code, or --agent cmd:'COMMAND'")
+    };
+    let plan = plan::Plan::read(shown, &String::from_utf8_lossy(bytes)).ok_or_else(no_plan)?;
+    let performer = agent.and_then(Performer::parse).ok_or_else(nobody)?;
+    let text = plan.workflow(&performer);
+    Ok((plan, text.into_bytes()))
+}
+
+/// Reads a workflow file, or a document. Findings are printed; errors among them end the command.
 ///
 /// # Errors
 ///
@@ -107,6 +134,15 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     let bytes = read(file)?;
     let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let shown = whole.strip_prefix(&site.root).unwrap_or(file).display().to_string();
+    let agent = overrides.agent.as_deref();
+    let (document, bytes) = match is_document(file) {
+        true => document(&shown, &bytes, agent).map(|(plan, bytes)| (Some(plan), bytes))?,
+        false if agent.is_some() => {
+            return Err(Fault::new("K0919", Exit::Usage, format!("{shown} names its agents itself"))
+                .hint("leave --agent out, or change `agents:` in the file"));
+        }
+        false => (None, bytes),
+    };
     let (source, read, mut findings) = workflow::read_bytes(&shown, &bytes);
     let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
     let load = |path: &str| nested(&site.root, &beside, path);
@@ -134,7 +170,7 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     mission.limits.jobs = overrides.jobs.unwrap_or(mission.limits.jobs);
     mission.limits = overrides.budget.over(config.budget.unwrap_or_default().under(mission.limits));
     mission.source = Some(shown);
-    Ok(Loaded { mission, plan: Arc::new(compiled.plan) })
+    Ok(Loaded { mission, plan: Arc::new(compiled.plan), document })
 }
 
 /// Finds agents that nothing here can speak to, before anything of the plan has begun.

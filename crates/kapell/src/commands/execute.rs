@@ -9,9 +9,9 @@ use kapell_core::{command::Command, id::RunId, journal::Actor, mission::Mission,
 use kapell_engine::{host::Rest, port::journal::Journal};
 use kapell_store::Store;
 
-use super::{Context, landing};
+use super::{Context, landing, plan};
 use crate::{
-    args::{ResumeArgs, RunArgs},
+    args::{PlanArgs, ResumeArgs, RunArgs},
     budget::Budget,
     containment,
     exit::Exit,
@@ -29,6 +29,9 @@ use crate::{
 ///
 /// Fails if the file is not as it should be, or the run cannot be executed here.
 pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
+    if args.plan {
+        return plan::plan(context, &PlanArgs::of(args));
+    }
     let mut site = context.site()?;
     containment::grant(&mut site, &args.contain)?;
     let file = context.path(&args.file);
@@ -244,6 +247,7 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
             let run = RunId(*uuid::Uuid::now_v7().as_bytes());
             words.extend(["run".into(), "--id".into(), run.to_string().into()]);
             words.extend(args.set.iter().flat_map(|pair| ["--set".into(), pair.into()]));
+            words.extend(args.agent.iter().flat_map(|agent| ["--agent".into(), agent.into()]));
             words.extend(args.agents.iter().flat_map(|n| ["--agents".into(), n.to_string().into()]));
             words.extend(args.jobs.iter().flat_map(|n| ["--jobs".into(), n.to_string().into()]));
             run

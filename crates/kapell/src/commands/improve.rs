@@ -88,7 +88,11 @@ pub fn map(context: &Context, args: &MapArgs) -> Result<Exit, Fault> {
 }
 
 /// Reads the files that count.
-fn read(root: &Path, depth: AuditDepth, scope: AuditScope) -> Result<(Repository, Vec<Related>), Fault> {
+pub(super) fn read(
+    root: &Path,
+    depth: AuditDepth,
+    scope: AuditScope,
+) -> Result<(Repository, Vec<Related>), Fault> {
     let (scope, depth) = (scope.into(), depth.into());
     let found =
         discover(root, &|path| is_wanted(path, scope, depth)).map_err(|error| Fault::io(root, &error))?;

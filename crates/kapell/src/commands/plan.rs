@@ -1,8 +1,10 @@
 //! `plan`: what a workflow file would do, and how long that would take. Nothing runs.
 
+mod document;
+
 use kapell_core::task::Slots;
 use kapell_policy::history::History;
-use kapell_view::plan::PlanView;
+use kapell_view::{plan::PlanView, untrusted::Untrusted};
 
 use super::Context;
 use crate::{
@@ -21,7 +23,10 @@ use crate::{
 /// Fails if the file is not as it should be.
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
+    // For looking it does not matter who performs a document; what is never started may as well be a refusal.
+    let anybody = || workflow::is_document(&args.file).then(|| "cmd:exit 78".to_owned());
     let overrides = Overrides {
+        agent: args.agent.clone().or_else(anybody),
         agents: args.agents,
         jobs: args.jobs,
         inputs: workflow::inputs(&args.set)?,
@@ -35,6 +40,12 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
         false => History::default(),
     };
     show(context, args, &loaded, &history);
+    if let Some(document) = &loaded.document {
+        document::tell(&site.root, document, context.out)?;
+    }
+    if args.format == PlanFormat::Text {
+        suggest(context, args);
+    }
     Ok(Exit::Done)
 }
 
@@ -53,8 +64,13 @@ pub fn show(context: &Context, args: &PlanArgs, loaded: &Loaded, history: &Histo
         (PlanFormat::Mermaid, _) => context.out.data(&view.mermaid()),
         (PlanFormat::Dot, _) => context.out.data(&view.dot()),
     }
-    if args.format == PlanFormat::Text {
-        let file = kapell_view::untrusted::Untrusted::from(args.file.display().to_string()).shell();
-        context.out.next(&format!("kapell run {file}"));
-    }
+}
+
+/// Says how what was shown is run.
+fn suggest(context: &Context, args: &PlanArgs) {
+    let shell = |word: &str| Untrusted::from(word.to_owned()).shell();
+    let file = shell(&args.file.display().to_string());
+    let agent = args.agent.as_deref().or_else(|| workflow::is_document(&args.file).then_some("claude-code"));
+    let agent = agent.map(|agent| format!(" --agent {}", shell(agent))).unwrap_or_default();
+    context.out.next(&format!("kapell run {file}{agent}"));
 }

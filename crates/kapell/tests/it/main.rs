@@ -6,6 +6,7 @@
 mod rig; // one repository, one home, and how output is made comparable
 
 mod contained; // how agents are contained
+mod documents; // Markdown documents as plans
 mod errors; // what is refused, and what the person reads then
 mod hosts; // hooks, slash commands and tools for other programs
 mod live; // several processes at once, some of them killed
