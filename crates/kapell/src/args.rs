@@ -88,7 +88,7 @@ pub enum Command {
     Cancel(OneRun),
     /// Lists the agents that can be used here.
     Agents,
-    /// Shows what this repository brings along for agents; nothing of it is loaded before you trust it.
+    /// Shows what this repository brings along for agents, and trusts it.
     Trust(TrustArgs),
     /// Says what is there, what is missing, and how to get it.
     Doctor,
@@ -112,7 +112,7 @@ pub enum Command {
     Install(InstallArgs),
     /// Takes back what `install` wrote, to the byte.
     Uninstall(InstallArgs),
-    /// Carries out a slash command of another program, with its arguments as they were typed.
+    /// Carries out a slash command of another program.
     Slash(SlashArgs),
     /// Answers a hook of another program.
     #[command(hide = true)]

@@ -91,6 +91,7 @@ fn a_hook_answers_for_commands_of_ours_alone() {
         let reason = hooked(&rig, command, arguments).unwrap();
         assert!(reason.starts_with("kapell: ") && reason.contains(expected), "{reason}");
     }
+    rig.wait_until("the run is there", || !rig.runs().is_empty());
     over(&rig, &rig.runs()[0]);
     assert_eq!(hooked(&rig, "deploy", "now"), None);
     for noise in ["", "{", "[]", "{\"hook_event_name\": 3}", "{\"hook_event_name\": \"Stop\"}"] {

@@ -166,7 +166,7 @@ fn value(bytes: &[u8], mut at: usize) -> Option<usize> {
                 depth -= 1;
                 at += 1;
             }
-            b'}' | b']' | b',' => return (at > begin).then_some(at),
+            b'}' | b']' | b',' if depth == 0 => return (at > begin).then_some(at),
             b'/' => at = blank(bytes, at).filter(|end| *end > at)?,
             _ => at += 1,
         }
