@@ -301,6 +301,7 @@ fn every_command_explains_itself() {
     assert_snapshot!(rig.run(["schema"]), @"
     exit 0
     agents
+    audit
     doctor
     error
     error-codes
@@ -309,12 +310,14 @@ fn every_command_explains_itself() {
     gc
     inbox
     init
+    inventory
     log
     plan
     report
     runs
     status
     summary
+    trust
     verify
     workflow
     ! next: kapell schema NAME
