@@ -85,7 +85,7 @@ fn lost(error: std::io::Error) -> Fault {
 ///
 /// # Errors
 ///
-/// As [`slash`].
+/// As [`slash()`].
 pub fn carry_out(context: &Context, name: &str, raw: &str) -> Result<Done, Fault> {
     let name = Name::find(name).ok_or_else(|| {
         let known: Vec<String> = Name::ALL.iter().map(|(name, _)| format!("/{name}")).collect();
