@@ -1,6 +1,7 @@
 //! The inventory of a repository: what each model has to add to it.
 
 mod agents;
+mod github;
 mod systems;
 
 use kapell_view::audit::Inventory;
@@ -8,7 +9,8 @@ use kapell_view::audit::Inventory;
 use crate::{inventory::Builder, repository::Repository};
 
 /// What each model has to add.
-const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] = &[agents::collect, systems::collect];
+const COLLECTORS: &[fn(&Repository, &mut Builder<'_>)] =
+    &[github::collect, agents::collect, systems::collect];
 
 /// Takes the inventory of a repository.
 #[must_use]

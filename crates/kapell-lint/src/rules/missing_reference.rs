@@ -110,6 +110,15 @@ fn missing_file(repository: &Repository, asset: &Asset, reference: &Reference) -
     is_own(path)
         && !path.starts_with("..")
         && beside.is_some_and(|beside| !repository.files.exists(&beside) && !repository.files.exists(path))
+        && has_company(repository, &repository.files[asset.file].path)
+}
+
+/// Tells whether anything lies beside a file. Where a skill came alone, its parts were left out together.
+fn has_company(repository: &Repository, path: &str) -> bool {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let beside =
+        |other: &str| other != path && other.starts_with(folder) && other[folder.len()..].starts_with('/');
+    repository.files.iter().any(|(_, file)| beside(&file.path)) || repository.files.others().any(beside)
 }
 
 /// Agents, commands and skills that a manifest names one by one.

@@ -4,5 +4,6 @@
 
 mod cases;
 mod deliver;
+mod inventory;
 mod mutated;
 mod paths;

@@ -67,7 +67,7 @@ impl Inventory {
         let mut text = String::from("flowchart LR\n");
         for asset in self.linked() {
             let label = Untrusted::from(format!("{} {}", kind(asset.kind), asset.name)).mermaid();
-            let _ = writeln!(text, "  a{}[\"{label}\"]", asset.id);
+            let _ = writeln!(text, "  a{}[{label}]", asset.id);
         }
         for (from, to, edge) in self.drawn_edges() {
             let _ = writeln!(text, "  a{from} {} a{to}", arrow(edge.kind, edge.strength));
@@ -81,7 +81,7 @@ impl Inventory {
         let mut text = String::from("digraph orchestration {\n  rankdir=LR;\n");
         for asset in self.linked() {
             let label = Untrusted::from(format!("{} {}", kind(asset.kind), asset.name)).dot();
-            let _ = writeln!(text, "  a{} [label=\"{label}\"];", asset.id);
+            let _ = writeln!(text, "  a{} [label={label}];", asset.id);
         }
         for (from, to, edge) in self.drawn_edges() {
             let style = if arrow(edge.kind, edge.strength) == "-.->" { " [style=dashed]" } else { "" };

@@ -2,7 +2,7 @@
 
 use super::{AssetKind, AuditView, Finding, FixClass, Severity};
 use crate::{
-    text::{Line, Style, Table, length, plural},
+    text::{Line, Style, length, plural, shorten, width},
     untrusted::visible,
 };
 
@@ -46,14 +46,8 @@ impl AuditView {
         let mut lines = vec![self.headline(warnings.len())];
         let room = FIRST_SCREEN - 2;
         let shown = if warnings.len() <= room { warnings.len() } else { room - 1 };
-        if shown > 0 {
-            let mut table = Table::new(&["severity", "where", "what", "rule"]);
-            for finding in &warnings[..shown] {
-                table.row(row(finding));
-            }
-            // The title row says nothing that the cells do not.
-            lines.extend(table.lines(columns).into_iter().skip(1));
-        }
+        let wide = warnings[..shown].iter().map(|finding| width(&whereabouts(finding))).max().unwrap_or(0);
+        lines.extend(warnings[..shown].iter().map(|finding| row(finding, wide, columns)));
         if let Some(more @ 1..) = warnings.len().checked_sub(shown) {
             lines.push(Line::new(Style::Dim, format!("and {more} more")));
         }
@@ -147,13 +141,36 @@ fn at(finding: &Finding) -> String {
     format!("{}:{}:{}", visible(&place.path), place.line, place.column)
 }
 
-fn row(finding: &Finding) -> [(Style, String); 4] {
-    [
-        (style(finding.severity), severity(finding.severity).to_owned()),
-        (Style::Plain, format!("{}:{}", visible(&finding.place.path), finding.place.line)),
-        (Style::Plain, visible(&finding.message)),
-        (Style::Dim, finding.rule.clone()),
-    ]
+/// The most columns for the place of a finding on the first screen.
+const PLACE_COLUMNS: usize = 34;
+/// From how many columns on the rule is named too.
+const WIDE_SCREEN: usize = 140;
+
+/// Returns the end of a path, which tells files apart, and the line.
+fn whereabouts(finding: &Finding) -> String {
+    let line = format!(":{}", finding.place.line);
+    let path = visible(&finding.place.path);
+    let room = PLACE_COLUMNS - line.len();
+    if width(&path) <= room {
+        return path + &line;
+    }
+    let tail: Vec<char> = path.chars().rev().take(room - 1).collect();
+    let tail: String = tail.into_iter().rev().collect();
+    // Whole names, if the last one fits.
+    let tail = tail.split_once('/').map_or(tail.as_str(), |(_, whole)| whole);
+    format!("\u{2026}{tail}{line}")
+}
+
+/// Writes a finding in a line: how bad, where, what. The message gets all the room that is left.
+fn row(finding: &Finding, place: usize, columns: usize) -> Line {
+    let at = whereabouts(finding);
+    let blank = " ".repeat(place.saturating_sub(width(&at)));
+    let rule = if columns >= WIDE_SCREEN { format!("  {}", finding.rule) } else { String::new() };
+    let room = columns.saturating_sub(10 + place + 2 + rule.len());
+    Line::new(style(finding.severity), format!("{:<10}", severity(finding.severity)))
+        .with(Style::Plain, format!("{at}{blank}  "))
+        .with(Style::Plain, shorten(&visible(&finding.message), room))
+        .with(Style::Dim, rule)
 }
 
 /// Names a severity.

@@ -1,0 +1,67 @@
+//! Workflows and agents in one graph.
+
+use insta::assert_snapshot;
+use kapell_lint::{
+    collect::inventory,
+    files::Files,
+    repository::{Depth, Repository},
+};
+
+const FILES: &[(&str, &str)] = &[
+    (
+        ".github/workflows/ci.yml",
+        "name: CI\non: push\njobs:\n  build:\n    runs-on: x\n    steps:\n      - uses: ./.github/actions/setup\n  \
+         test:\n    needs: [build, lint]\n    uses: ./.github/workflows/test.yml\n",
+    ),
+    (
+        ".github/workflows/test.yml",
+        "on: workflow_call\njobs:\n  unit:\n    runs-on: x\n    steps: [{run: make}]\n",
+    ),
+    (".github/workflows/after.yml", "on:\n  workflow_run:\n    workflows: [CI, Gone]\njobs: {}\n"),
+    (".github/actions/setup/action.yml", "name: s\nruns: {using: composite, steps: []}\n"),
+    (".claude/agents/reviewer.md", "---\nname: reviewer\ndescription: reviews\n---\nReview.\n"),
+    (
+        ".claude/commands/ship.md",
+        "Use Task with subagent_type=\"reviewer\", then subagent_type=\"tester\".\n",
+    ),
+];
+
+#[test]
+fn who_waits_for_calls_starts_and_hands_work_to_whom() {
+    let files = FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let inventory = inventory(&Repository::new(Files::new(files), Depth::Standard));
+    let name = |id: u32| inventory.assets[id as usize].name.clone();
+    let lines: Vec<String> = inventory
+        .edges
+        .iter()
+        .map(|edge| {
+            let to = edge.to.map_or_else(|| format!("{} (not there)", edge.name), name);
+            format!("{} {:?} {to} at {}:{}", name(edge.from), edge.kind, edge.place.path, edge.place.line)
+        })
+        .collect();
+    assert_snapshot!(lines.join("\n"), @r"
+    CI Triggers after.yml at .github/workflows/after.yml:3
+    build Calls setup at .github/workflows/ci.yml:7
+    test Awaits build at .github/workflows/ci.yml:9
+    test Awaits lint (not there) at .github/workflows/ci.yml:9
+    test Calls test.yml at .github/workflows/ci.yml:10
+    ship Delegates reviewer at .claude/commands/ship.md:1
+    ship Delegates tester (not there) at .claude/commands/ship.md:1
+    ");
+    assert_snapshot!(inventory.mermaid(), @r#"
+    flowchart LR
+      a0["workflow after.yml"]
+      a1["workflow CI"]
+      a2["workflow test.yml"]
+      a3["job build"]
+      a4["job test"]
+      a6["action setup"]
+      a7["command ship"]
+      a8["agent reviewer"]
+      a1 ==> a0
+      a3 ==> a6
+      a4 --> a3
+      a4 ==> a2
+      a7 ==> a8
+    "#);
+}
