@@ -173,6 +173,9 @@ fn wait(mut child: Child, until: Instant) -> anyhow::Result<Option<bool>> {
     }
 }
 
+/// What the mock's model costs, in dollars for a million tokens.
+const PRICES: &str = r#"{"version": "mock", "models": {"mock-1": {"input": 1, "output": 2}}}"#;
+
 /// A repository with a failing test for each client, and a workflow in which each fixes its own.
 struct Stage<'a> {
     dir: PathBuf,
@@ -221,6 +224,8 @@ impl<'a> Stage<'a> {
         fs::write(repo.join("tests/all.sh"), "true\n")?;
         fs::write(repo.join("flow.yaml"), flow + &tasks)?;
         fs::write(settings.join("kapell.toml"), toml)?;
+        // Money is limited, so what the mock's model costs must be known.
+        fs::write(settings.join("prices.json"), PRICES)?;
         for args in
             [&["init", "--quiet", "-b", "main"][..], &["add", "-A"], &["commit", "--quiet", "-m", "base"]]
         {

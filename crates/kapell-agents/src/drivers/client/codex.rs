@@ -21,9 +21,13 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
     invocation.args(["exec", "--json", "--skip-git-repo-check"]);
     invocation.args(["--sandbox", if order.contained { "danger-full-access" } else { "workspace-write" }]);
-    for setting in
-        ["analytics.enabled=false", "check_for_update_on_startup=false", "approval_policy=\"never\""]
-    {
+    // A search by the provider would read as much as it likes, which no budget can bound beforehand.
+    for setting in [
+        "analytics.enabled=false",
+        "check_for_update_on_startup=false",
+        "approval_policy=\"never\"",
+        "web_search=\"disabled\"",
+    ] {
         invocation.args(["-c", setting]);
     }
     // What it runs gets no more of the environment than it needs, least of all the key.
