@@ -9,6 +9,7 @@ mod contained; // how agents are contained
 mod documents; // Markdown documents as plans
 mod errors; // what is refused, and what the person reads then
 mod hosts; // hooks, slash commands and tools for other programs
+mod improve; // audits and their repairs
 mod live; // several processes at once, some of them killed
 mod people; // gates and answers
 mod repos; // every kind of repository
