@@ -138,7 +138,7 @@ table! {
     "K0921", "Slash command that cannot be understood",
         "A command of another program, such as `/meta-orchestrator` in Claude Code, was given an option that it does not have or a value that the option does not take. Nothing was started. A mission that contains words with two dashes stands in quotes, or behind `--`.";
     "K0922", "Mission that cannot be started",
-        "What was asked for is not a workflow file, or comes from within a task. Missions in words and command documents need a plan, and this version makes none by itself; put the steps into a workflow file and name it. A task that needs a run of its own names it with `workflow:`.";
+        "What was asked for is not a workflow file, or comes from within a task. A mission in words needs a plan, and this version makes none by itself: put the steps into a workflow file and name it. A command document with numbered phases is started with `kapell run FILE.md --agent AGENT`. A task that needs a run of its own names it with `workflow:`.";
     "K0923", "Not in this version",
         "The command is known, but this version of kapell was built without it.";
     "K0924", "Server that cannot serve",
