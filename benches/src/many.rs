@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -108,7 +110,7 @@ pub fn live_child(dir: &Path, runs: u64) -> anyhow::Result<()> {
         host.create(run_id(number), mission(), plan.clone())?;
     }
     step_until(&mut host, |_| agents.started.load(Ordering::SeqCst) == runs)?;
-    fs::write(dir.join("ready"), "")?;
+    println!("ready");
     step_until(&mut host, |_| false)
 }
 
@@ -129,6 +131,14 @@ pub fn dispatch_child(dir: &Path, runs: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Returns the first line that a child prints, if it does so in time.
+fn first_line(child: &mut Child, within: Duration) -> Option<String> {
+    let stdout = child.stdout.take()?;
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(BufReader::new(stdout).lines().next()));
+    told.recv_timeout(within).ok()??.ok()
+}
+
 /// A process with 1,000 live runs is killed; how soon does the next one dispatch?
 pub fn restart() -> anyhow::Result<()> {
     const RUNS: &str = "1000";
@@ -137,15 +147,11 @@ pub fn restart() -> anyhow::Result<()> {
         let dir = scratch()?;
         let program = std::env::current_exe()?;
         let mut live =
-            Command::new(&program).arg("live").arg(dir.path()).arg(RUNS).stdout(Stdio::null()).spawn()?;
-        let start = Instant::now();
-        while !dir.path().join("ready").exists() {
-            ensure!(live.try_wait()?.is_none(), "it ended by itself");
-            ensure!(start.elapsed() < Duration::from_secs(120), "it does not get ready");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+            Command::new(&program).arg("live").arg(dir.path()).arg(RUNS).stdout(Stdio::piped()).spawn()?;
+        let ready = first_line(&mut live, Duration::from_secs(120));
         live.kill()?;
         live.wait()?;
+        ensure!(ready.as_deref() == Some("ready"), "it ended by itself, or does not get ready");
         let text = ok(Command::new(&program).arg("dispatch").arg(dir.path()).arg(RUNS))?;
         let mut micros = text.split_whitespace().map(str::parse::<f64>);
         firsts.push(micros.next().context("no time")?? / 1000.0);
