@@ -3,8 +3,8 @@
 //! A *supervisor* is kapell's own binary, re-executed by [`main`] before anything else is loaded. It is a
 //! sub-reaper in a session of its own, so processes that leave their parent or their session still end up
 //! below it. Its standard input is a socket to kapell: requests come in on it, and its end of file means that
-//! kapell is gone and that the whole tree must end. It writes the [`ExitRecord`] durably before it reports the
-//! end, so that a kapell that was killed meanwhile finds it (see [`recover()`]).
+//! kapell is gone and that the whole tree must end. It writes the [`ExitRecord`] before it reports the end, so that a
+//! kapell that was killed meanwhile finds it (see [`recover()`]), and makes it durable beside kapell's own journal.
 //!
 //! A supervisor that has finished an attempt, and has made sure that nothing of it is left, takes the next one:
 //! starting a process costs about as much as running a small command, and this saves half of it.
@@ -73,7 +73,12 @@ fn serve(control: &mut UnixStream) -> std::io::Result<()> {
                 let last = spec.limits.changes_supervisor();
                 let record = attempt::run(&spec, control);
                 let gone = record.cause == Cause::OwnerGone;
-                if wire::write(control, &wire::Reply::Ended(Box::new(record))).is_err() || gone || last {
+                let told = wire::write(control, &wire::Reply::Ended(Box::new(record)));
+                if spec.durable {
+                    // If it fails the record is still there for whoever comes before the next power cut.
+                    let _ = record::sync(Path::new(&spec.dir));
+                }
+                if told.is_err() || gone || last {
                     return Ok(());
                 }
             }

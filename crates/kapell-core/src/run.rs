@@ -9,13 +9,16 @@ mod fold;
 mod index;
 mod replay;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 pub use batch::Batch;
 pub use context::TaskContext;
 pub use fold::IllegalEvent;
-use index::Index;
 pub use index::{Counts, Lane};
+use index::{Index, Tally};
 pub use replay::{Damage, DamageKind, PlanSource};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +33,7 @@ use crate::{
     plan::Plan,
     retry::{FailureClass, Setback},
     task::TaskState,
-    time::{Elapsed, Millis, Wall},
+    time::{Elapsed, Millis, Now, Wall},
 };
 
 /// Where a run stands as a whole.
@@ -151,9 +154,15 @@ pub struct Run {
     /// Tasks that can be taken back, in the order in which they were completed.
     completed: Vec<TaskId>,
     merge: Option<Merge>,
+    /// When the state was last looked at for what it calls for by itself.
+    #[serde(skip)]
+    settled_at: Now,
     /// Found again from the rest when a snapshot is read.
     #[serde(skip)]
-    index: Index,
+    tally: Tally,
+    /// Found again from the rest when it is asked for.
+    #[serde(skip)]
+    index: OnceLock<Box<Index>>,
 }
 
 impl Run {
@@ -189,7 +198,9 @@ impl Run {
             breakers: BTreeMap::new(),
             completed: Vec::new(),
             merge: None,
-            index: Index::default(),
+            settled_at: Now::default(),
+            tally: Tally::default(),
+            index: OnceLock::new(),
         }
     }
 
@@ -418,16 +429,16 @@ impl Run {
     /// Returns how many tasks are in which state.
     #[must_use]
     pub fn counts(&self) -> &Counts {
-        &self.index.counts
+        &self.index().counts
     }
 
     /// Returns the tasks for which the world owes something: attempts, checks, compensations.
     pub fn in_flight(&self) -> impl Iterator<Item = TaskId> + '_ {
-        self.index.in_flight.iter().copied()
+        self.index().in_flight.iter().copied()
     }
 
-    pub(crate) fn index(&self) -> &Index {
-        &self.index
+    pub(crate) fn settled_at(&self) -> Now {
+        self.settled_at
     }
 
     pub(crate) fn failures_in_a_row(&self, agent: AgentId) -> u32 {
@@ -443,7 +454,7 @@ impl Run {
     /// Tells whether a person must look at the result of `task` before it counts.
     #[must_use]
     pub fn is_doubted(&self, task: TaskId) -> bool {
-        self.index.doubted.contains(&task)
+        self.tally.doubted.contains(&task)
     }
 
     /// Returns the attempt that asked the question of `gate`, if it still runs.

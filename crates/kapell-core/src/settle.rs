@@ -49,7 +49,7 @@ impl Run {
         if !matches!(self.phase(), Phase::Active | Phase::Paused(_) | Phase::Compensating) {
             return Wake::default();
         }
-        let Now { elapsed, wall } = self.index().settled_at;
+        let Now { elapsed, wall } = self.settled_at();
         let later = Elapsed(elapsed.0.saturating_add(1));
         let pause = self.index().waits.range((later, TaskId(0))..).next().map(|(at, _)| *at);
         if *self.phase() != Phase::Active || self.is_doomed() {

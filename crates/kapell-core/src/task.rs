@@ -418,27 +418,63 @@ impl TaskState {
         matches!(self, Self::Done | Self::Landed { .. })
     }
 
+    /// Tells whether the world owes something for the task: the end of an attempt, a check, a compensation.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        matches!(self, Self::Running(_) | Self::Submitted(_) | Self::Compensating { .. })
+    }
+
+    /// Tells whether an attempt waits for the answer of a person.
+    pub(crate) fn is_asking(&self) -> bool {
+        matches!(self, Self::Running(attempt) if attempt.question.is_some())
+    }
+
+    /// The names of the states, in alphabetical order.
+    pub(crate) const NAMES: [&'static str; 17] = [
+        "awaiting_claims",
+        "awaiting_gate",
+        "backing_off",
+        "blocked",
+        "cancelled",
+        "compensated",
+        "compensating",
+        "compensation_stuck",
+        "done",
+        "failed",
+        "landed",
+        "parked",
+        "ready",
+        "running",
+        "skipped",
+        "submitted",
+        "verified",
+    ];
+
+    /// Returns the place of the state's name in [`TaskState::NAMES`].
+    pub(crate) fn ordinal(&self) -> usize {
+        match self {
+            Self::AwaitingClaims => 0,
+            Self::AwaitingGate { .. } => 1,
+            Self::BackingOff { .. } => 2,
+            Self::Blocked { .. } => 3,
+            Self::Cancelled => 4,
+            Self::Compensated => 5,
+            Self::Compensating { .. } => 6,
+            Self::CompensationStuck { .. } => 7,
+            Self::Done => 8,
+            Self::Failed { .. } => 9,
+            Self::Landed { .. } => 10,
+            Self::Parked(_) => 11,
+            Self::Ready => 12,
+            Self::Running(_) => 13,
+            Self::Skipped { .. } => 14,
+            Self::Submitted(_) => 15,
+            Self::Verified(_) => 16,
+        }
+    }
+
     /// Returns the state's name, as reports and expressions show it.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Blocked { .. } => "blocked",
-            Self::Ready => "ready",
-            Self::AwaitingClaims => "awaiting_claims",
-            Self::AwaitingGate { .. } => "awaiting_gate",
-            Self::Running(_) => "running",
-            Self::Submitted(_) => "submitted",
-            Self::Verified(_) => "verified",
-            Self::BackingOff { .. } => "backing_off",
-            Self::Parked(_) => "parked",
-            Self::Done => "done",
-            Self::Landed { .. } => "landed",
-            Self::Failed { .. } => "failed",
-            Self::Skipped { .. } => "skipped",
-            Self::Cancelled => "cancelled",
-            Self::Compensating { .. } => "compensating",
-            Self::CompensationStuck { .. } => "compensation_stuck",
-            Self::Compensated => "compensated",
-        }
+        Self::NAMES[self.ordinal()]
     }
 }

@@ -9,7 +9,7 @@ use std::{
         Arc, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
-    thread::JoinHandle,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -55,8 +55,9 @@ const LENGTHEN_MIN: u64 = 256 << 10;
 /// A little more than [`CHECKPOINT_FRAMES_BUSY`] need.
 const LENGTHEN_MAX: u64 = 17 << 20;
 
-/// How long the writer looks for more work before it sleeps.
-const SPIN: Duration = Duration::from_micros(30);
+/// How long the writer looks for more work before it sleeps: about as long as a host takes to decide what follows from
+/// what was just acknowledged. Other threads that can run go first.
+const SPIN: Duration = Duration::from_micros(100);
 
 /// SQLite's own limit for a text is 1 GB.
 const BODY_MAX: usize = 512 << 20;
@@ -294,7 +295,7 @@ impl Loop {
                 match self.queue.try_recv() {
                     Ok(job) => return Ok(job),
                     Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                    Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                    Err(TryRecvError::Empty) => thread::yield_now(),
                 }
             }
         }

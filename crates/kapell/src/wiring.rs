@@ -11,7 +11,11 @@ use kapell_agents::{
     workspace::Pool,
     world::{Broker, CrewAgents, Keeper, Places, Plain, Program, Repository, RepositoryConfig},
 };
-use kapell_core::{run::Run, time::Now};
+use kapell_core::{
+    plan::{Plan, Supervise, Work},
+    run::Run,
+    time::Now,
+};
 use kapell_engine::{
     control::Control,
     host::{Config, Host, Input, Mailbox},
@@ -43,6 +47,8 @@ pub struct Machine {
     pub host: Host,
     /// The journal.
     pub store: Arc<Store>,
+    /// What starts attempts.
+    agents: Arc<CrewAgents>,
     /// How attempts are contained.
     pub keeper: Arc<Keeper>,
     /// How clients reach their models.
@@ -51,6 +57,17 @@ pub struct Machine {
     pub repository: Option<Arc<Repository>>,
     /// The way to this process for other terminals; closed with it.
     _control: Control,
+}
+
+impl Machine {
+    /// Starts a supervisor for the first attempt of `plan` ahead of need: meanwhile the run is made.
+    pub fn expect(&self, plan: &Plan) {
+        let supervised = |work: &Work| matches!(work, Work::Run(_) | Work::Prompt(_));
+        if plan.definitions().iter().any(|task| supervised(&task.work) && task.supervise == Supervise::Full) {
+            // If it cannot be started now, it is tried again when it is needed, and then somebody is told.
+            let _ = self.agents.warm(1);
+        }
+    }
 }
 
 /// Opens kapell's own repository and the user's.
@@ -110,12 +127,12 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
     let config = Config {
         journal: store.clone() as Arc<dyn Journal>,
         clock: Arc::new(MachineClock),
-        performer: Performer::new(agents, workspaces, jobs + 2),
+        performer: Performer::new(agents.clone(), workspaces, jobs + 2),
         owner,
         summarise,
     };
     let host = Host::new(config, mailbox, inputs);
-    Ok(Machine { host, store, keeper, broker, repository, _control: control })
+    Ok(Machine { host, store, agents, keeper, broker, repository, _control: control })
 }
 
 /// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.

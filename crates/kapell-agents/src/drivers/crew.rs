@@ -1,7 +1,7 @@
 //! All attempts of this process, watched by one thread.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs, io,
     io::{Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
@@ -98,7 +98,8 @@ pub struct Crew {
 struct Shared {
     config: Config,
     sink: Sink,
-    idle: Mutex<Vec<Supervisor>>,
+    /// The one that has been idle longest comes first: the last one may still be making a record durable.
+    idle: Mutex<VecDeque<Supervisor>>,
     orders: Mutex<Vec<Order>>,
     wake: UnixStream,
     guests: Option<Guests>,
@@ -167,7 +168,7 @@ impl Crew {
         let missing = count.saturating_sub(lock(&self.shared.idle).len());
         for _ in 0..missing {
             let supervisor = Supervisor::start(&self.shared.config.program)?;
-            lock(&self.shared.idle).push(supervisor);
+            lock(&self.shared.idle).push_back(supervisor);
         }
         Ok(())
     }
@@ -242,7 +243,7 @@ impl Crew {
     /// Hands the attempt to a supervisor: to an idle one, if there is one that lives.
     fn hand_over(&self, spec: Spec) -> io::Result<Supervisor> {
         loop {
-            let Some(idle) = lock(&self.shared.idle).pop() else { break };
+            let Some(idle) = lock(&self.shared.idle).pop_front() else { break };
             if idle.run(spec.clone()).is_ok() {
                 return Ok(idle);
             }
@@ -602,7 +603,7 @@ impl Watch {
     fn retire(&mut self, supervisor: Supervisor) {
         let mut idle = lock(&self.shared.idle);
         if idle.len() < self.shared.config.idle_max {
-            idle.push(supervisor);
+            idle.push_back(supervisor);
         } else {
             drop(idle);
             self.dismissed.push(supervisor.dismiss());

@@ -98,7 +98,7 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
     let after = processes::waited_for();
     record.usage.user_ms = ticks(before, after, |ticks| ticks.user);
     record.usage.system_ms = ticks(before, after, |ticks| ticks.system);
-    if let Err(error) = record.write(Path::new(&spec.dir), spec.durable) {
+    if let Err(error) = record.write(Path::new(&spec.dir)) {
         record.notes.push(format!("the exit record could not be written: {error}"));
     }
     record

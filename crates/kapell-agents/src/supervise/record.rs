@@ -109,12 +109,12 @@ impl ExitRecord {
         }
     }
 
-    /// Writes the record into the attempt's directory; with `durable` it is on disk when this returns.
+    /// Writes the record into the attempt's directory, where it outlives every process. See [`sync`] for more.
     ///
     /// # Errors
     ///
     /// Fails as the file system does; then no record is there that is read.
-    pub fn write(&self, dir: &Path, durable: bool) -> io::Result<()> {
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec(self).map_err(io::Error::other)?;
         let sum = blake3::hash(&text);
         text.extend_from_slice(format!("\n\"{sum}\"\n").as_bytes());
@@ -124,14 +124,7 @@ impl ExitRecord {
         // Not under another name first: the sum tells a torn record, and this costs one commit of the file
         // system's own journal less.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(&text)?;
-        if durable {
-            file.sync_all()?;
-        }
-        if durable {
-            File::open(dir)?.sync_all()?;
-        }
-        Ok(())
+        file.write_all(&text)
     }
 
     /// Reads the record of `attempt` from its directory.
@@ -160,6 +153,15 @@ impl ExitRecord {
     }
 }
 
+/// Makes the record in an attempt's directory outlive the machine, too.
+///
+/// Done once the end has been reported: kapell meanwhile makes the same end durable in its journal, and neither waits
+/// for the other. What a power cut takes of both counts as under way, as it would a moment earlier.
+pub(crate) fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir.join(RECORD_FILE))?.sync_all()?;
+    File::open(dir)?.sync_all()
+}
+
 pub(crate) fn wall_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
@@ -176,7 +178,7 @@ mod tests {
         record.code = Some(0);
         record.tail = "fine \u{fffd}\n\"quoted\"".to_owned();
         record.outputs.insert("k".to_owned(), "v".to_owned());
-        record.write(dir.path(), true).unwrap();
+        record.write(dir.path()).unwrap();
         assert_eq!(ExitRecord::read(dir.path(), "r-1-1").as_ref(), Some(&record));
         assert_eq!(ExitRecord::read(dir.path(), "r-1-2"), None);
 
@@ -198,7 +200,7 @@ mod tests {
     fn a_link_or_a_pipe_in_place_of_the_record_is_absent() {
         let dir = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
-        ExitRecord::new("a", Cause::Itself).write(other.path(), false).unwrap();
+        ExitRecord::new("a", Cause::Itself).write(other.path()).unwrap();
         std::os::unix::fs::symlink(other.path().join(RECORD_FILE), dir.path().join(RECORD_FILE)).unwrap();
         assert_eq!(ExitRecord::read(dir.path(), "a"), None);
         fs::remove_file(dir.path().join(RECORD_FILE)).unwrap();

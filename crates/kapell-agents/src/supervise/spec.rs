@@ -25,7 +25,7 @@ pub struct Spec {
     pub stdin: Option<OsString>,
     /// How its output is taken.
     pub output: Output,
-    /// Whether the exit record is forced to disk before the end is reported.
+    /// Whether the exit record is forced to disk, right after the end has been reported.
     ///
     /// Without it the record survives the death of every process, but perhaps not that of the machine.
     pub durable: bool,

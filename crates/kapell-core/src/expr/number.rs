@@ -41,6 +41,11 @@ pub(super) fn print(number: f64) -> String {
     if number == 0.0 {
         return "0".into();
     }
+    // Whole numbers of at most 15 digits are what nearly all are, and integers are written ten times as fast.
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "it is whole, and fits")]
+        return (number as i64).to_string();
+    }
     let scientific = format!("{number:.14e}");
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);

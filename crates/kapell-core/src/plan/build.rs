@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::{AgentSpec, Cell, Definition, Matrix, Names, Plan};
 use crate::{
@@ -145,12 +145,22 @@ impl PlanBuilder {
         let (names, hasher) = (&self.names, &self.hasher);
         let hash = |name: &str| std::hash::BuildHasher::hash_one(hasher, name);
         let same = |other: &u32| names.get(*other as usize) == name;
-        if self.by_name.find(hash(name), same).is_some() {
-            self.duplicate.get_or_insert_with(|| name.to_owned());
-        } else {
-            self.by_name.insert_unique(hash(name), task.0, |other| hash(names.get(*other as usize)));
+        match self.by_name.entry(hash(name), same, |other| hash(names.get(*other as usize))) {
+            Entry::Occupied(_) => {
+                self.duplicate.get_or_insert_with(|| name.to_owned());
+            }
+            Entry::Vacant(place) => {
+                place.insert(task.0);
+            }
         }
         task
+    }
+
+    /// Makes room for `more` names, which are otherwise hashed again whenever their table has grown too small.
+    pub fn reserve(&mut self, more: usize) {
+        let (names, hasher) = (&self.names, &self.hasher);
+        let hash = |other: &u32| std::hash::BuildHasher::hash_one(hasher, names.get(*other as usize));
+        self.by_name.reserve(more, hash);
     }
 
     /// Adds a task that is a cell of a matrix.

@@ -49,7 +49,7 @@ impl Run {
             self.fold_all(&next, now)?;
             events.extend(next);
         }
-        self.index.settled_at = now;
+        self.settled_at = now;
         open = Some((actor, cause, events));
         self.close(&mut batch, &mut open, now);
         Ok(batch)

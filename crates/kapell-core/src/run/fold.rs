@@ -451,7 +451,7 @@ impl Run {
         let attempt = AttemptNo(self.tasks[task.index()].attempts);
         let (task, kind, question, choices) = (*task, *kind, question.clone(), choices.clone());
         if kind == GateKind::Protect {
-            self.index.doubted.insert(task);
+            self.tally.doubted.insert(task);
         }
         self.gates.insert(*gate, Gate { task, kind, question, choices, answer: None, attempt });
         Ok(())

@@ -1,6 +1,9 @@
 //! What can be found at once about the tasks of a run: kept beside the states, and found again from them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use crate::{
     budget::Amount,
@@ -9,7 +12,7 @@ use crate::{
     plan::{Slot, Work},
     run::Run,
     task::{Slots, TaskState},
-    time::{Elapsed, Now, Wall},
+    time::{Elapsed, Wall},
 };
 
 /// Tasks that compete for the same thing.
@@ -27,18 +30,57 @@ pub enum Lane {
 
 /// How many tasks are in which state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts(BTreeMap<&'static str, u32>);
+pub struct Counts([u32; TaskState::NAMES.len()]);
 
 impl Counts {
     /// Returns how many tasks are in the state of that name.
     #[must_use]
     pub fn of(&self, state: &str) -> u32 {
-        self.0.get(state).copied().unwrap_or(0)
+        self.iter().find(|(name, _)| *name == state).map_or(0, |(_, count)| count)
     }
 
     /// Returns the states in which there are tasks, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
-        self.0.iter().filter(|(_, count)| **count > 0).map(|(name, count)| (*name, *count))
+        TaskState::NAMES.into_iter().zip(self.0).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// What the clock of a run asks at every decision, and therefore never has to be found again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Tasks for which the world owes something.
+    in_flight: usize,
+    /// Attempts that wait for the answer of a person.
+    asking: usize,
+    /// Results that wait for the decision of a person.
+    pub(crate) doubted: BTreeSet<TaskId>,
+}
+
+impl Tally {
+    fn of(run: &Run) -> Self {
+        let mut tally = Self::default();
+        run.tasks.iter().for_each(|task| tally.enter(&task.state));
+        let protect =
+            run.gates.values().filter(|gate| gate.answer.is_none() && gate.kind == GateKind::Protect);
+        let doubted = protect.filter(|gate| match &run.tasks[gate.task.index()].state {
+            TaskState::Submitted(submission) => submission.attempt == gate.attempt,
+            _ => false,
+        });
+        tally.doubted = doubted.map(|gate| gate.task).collect();
+        tally
+    }
+
+    fn enter(&mut self, state: &TaskState) {
+        self.in_flight += usize::from(state.is_in_flight());
+        self.asking += usize::from(state.is_asking());
+    }
+
+    fn leave(&mut self, task: TaskId, state: &TaskState) {
+        self.in_flight -= usize::from(state.is_in_flight());
+        self.asking -= usize::from(state.is_asking());
+        if matches!(state, TaskState::Submitted(_)) {
+            self.doubted.remove(&task);
+        }
     }
 }
 
@@ -65,12 +107,6 @@ pub(crate) struct Index {
     pub(crate) settled: usize,
     pub(crate) slots: Slots,
     pub(crate) by_agent: BTreeMap<AgentId, u32>,
-    /// Attempts that wait for the answer of a person.
-    pub(crate) asking: usize,
-    /// Results that wait for the decision of a person.
-    pub(crate) doubted: BTreeSet<TaskId>,
-    /// When the state was last looked at for what it calls for by itself.
-    pub(crate) settled_at: Now,
 }
 
 impl Run {
@@ -119,51 +155,55 @@ impl Run {
         u32::MAX - self.plan.rank(task).max(0.0).to_bits()
     }
 
-    /// Puts `task` into `state` and every list where it then belongs.
+    /// Puts `task` into `state` and, if there are lists, every list where it then belongs.
     pub(super) fn set_state(&mut self, task: TaskId, state: TaskState) {
         let old = std::mem::replace(&mut self.tasks[task.index()].state, state);
-        self.unlist(task, &old);
-        self.list(task);
+        self.tally.leave(task, &old);
+        self.tally.enter(&self.tasks[task.index()].state);
+        if let Some(mut index) = self.index.take() {
+            self.unlist(&mut index, task, &old);
+            self.list(&mut index, task);
+            let _ = self.index.set(index);
+        }
     }
 
-    /// Finds the index again from the states.
+    /// Forgets what can be found again from the states. While a long history is folded in nobody asks for the lists,
+    /// and so they are only made once it is over.
     pub(super) fn reindex(&mut self) {
-        self.index = Index { settled_at: self.index.settled_at, ..Index::default() };
-        for task in 0..self.tasks.len() {
-            self.list(TaskId(u32::try_from(task).unwrap_or(u32::MAX)));
-        }
-        let protect =
-            self.gates.values().filter(|gate| gate.answer.is_none() && gate.kind == GateKind::Protect);
-        let doubted = protect.filter(|gate| match &self.tasks[gate.task.index()].state {
-            TaskState::Submitted(submission) => submission.attempt == gate.attempt,
-            _ => false,
-        });
-        self.index.doubted = doubted.map(|gate| gate.task).collect();
+        self.tally = Tally::of(self);
+        self.index = OnceLock::new();
+    }
+
+    /// Returns the lists, which are made when they are first asked for.
+    pub(crate) fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
+            let mut index = Box::new(Index::default());
+            for task in 0..self.tasks.len() {
+                self.list(&mut index, TaskId(u32::try_from(task).unwrap_or(u32::MAX)));
+            }
+            index
+        })
     }
 
     /// Tells whether work goes on that no person is waited for.
     pub(crate) fn is_busy(&self) -> bool {
         #[cfg(kapell_planted)]
         if crate::planted::is("wall_budget_counts_waiting") {
-            return !self.index.in_flight.is_empty();
+            return self.tally.in_flight > 0;
         }
-        self.index.in_flight.len() > self.index.asking + self.index.doubted.len()
+        self.tally.in_flight > self.tally.asking + self.tally.doubted.len()
             || self.landing.as_ref().is_some_and(crate::landing::Landing::is_asking)
     }
 
-    pub(super) fn list(&mut self, task: TaskId) {
-        let deadline = self.start_by(task);
-        let lane = self.lane(task);
-        let (urgency, price) = (self.urgency(task), self.price(task));
-        let index = &mut self.index;
+    fn list(&self, index: &mut Index, task: TaskId) {
         let state = &self.tasks[task.index()].state;
-        *index.counts.0.entry(state.name()).or_default() += 1;
+        index.counts.0[state.ordinal()] += 1;
         #[cfg(kapell_planted)]
         if crate::planted::is("skipped_not_settled") && matches!(state, TaskState::Skipped { .. }) {
             return;
         }
         index.settled += usize::from(state.is_settled());
-        if let (true, Some(at)) = (state.is_startable(), deadline) {
+        if let (true, Some(at)) = (state.is_startable(), self.start_by(task)) {
             index.start_by.insert((at, task));
         }
         match state {
@@ -171,7 +211,8 @@ impl Run {
                 index.unsettled.insert(task);
             }
             TaskState::Ready => {
-                index.ready.entry((lane, price)).or_default().insert((urgency, task));
+                let queue = index.ready.entry((self.lane(task), self.price(task))).or_default();
+                queue.insert((self.urgency(task), task));
             }
             TaskState::Running(attempt) => {
                 index.in_flight.insert(task);
@@ -180,7 +221,6 @@ impl Run {
                 if let Some(agent) = attempt.agent {
                     *index.by_agent.entry(agent).or_default() += 1;
                 }
-                index.asking += usize::from(attempt.question.is_some());
                 // Its time stands still while it waits for an answer.
                 if let (Some(deadline), None, None) = (attempt.deadline, attempt.stopping, attempt.question) {
                     index.waits.insert((deadline, task));
@@ -220,14 +260,8 @@ impl Run {
         }
     }
 
-    fn unlist(&mut self, task: TaskId, old: &TaskState) {
-        let deadline = self.plan.definition(task).deadline;
-        let lane = self.lane(task);
-        let (urgency, price) = (self.urgency(task), self.price(task));
-        let index = &mut self.index;
-        if let Some(count) = index.counts.0.get_mut(old.name()) {
-            *count -= 1;
-        }
+    fn unlist(&self, index: &mut Index, task: TaskId, old: &TaskState) {
+        index.counts.0[old.ordinal()] -= 1;
         index.settled -= usize::from(old.is_settled());
         #[cfg(kapell_planted)]
         if crate::planted::is("slot_leaked_on_stop")
@@ -237,7 +271,7 @@ impl Run {
             index.slots.jobs += attempt.slots.jobs;
             index.slots.agents += attempt.slots.agents;
         }
-        if let Some(at) = deadline {
+        if let Some(at) = self.plan.definition(task).deadline {
             index.start_by.remove(&(at, task));
         }
         match old {
@@ -245,8 +279,8 @@ impl Run {
                 index.unsettled.remove(&task);
             }
             TaskState::Ready => {
-                if let Some(queue) = index.ready.get_mut(&(lane, price)) {
-                    queue.remove(&(urgency, task));
+                if let Some(queue) = index.ready.get_mut(&(self.lane(task), self.price(task))) {
+                    queue.remove(&(self.urgency(task), task));
                 }
             }
             TaskState::Running(attempt) => {
@@ -256,15 +290,19 @@ impl Run {
                 if let Some(count) = attempt.agent.and_then(|agent| index.by_agent.get_mut(&agent)) {
                     *count -= 1;
                 }
-                index.asking -= usize::from(attempt.question.is_some());
                 if let Some(deadline) = attempt.deadline {
                     index.waits.remove(&(deadline, task));
                 }
             }
+            TaskState::AwaitingClaims | TaskState::AwaitingGate { .. } | TaskState::Verified(_) => {
+                index.begun.remove(&task);
+            }
             TaskState::BackingOff { until } => {
+                index.begun.remove(&task);
                 index.waits.remove(&(*until, task));
             }
             TaskState::Parked(park) => {
+                index.begun.remove(&task);
                 index.parked.remove(&(park.until, task));
                 index.waits.remove(&(park.latest, task));
             }
@@ -273,7 +311,7 @@ impl Run {
             }
             TaskState::Submitted(_) => {
                 index.in_flight.remove(&task);
-                index.doubted.remove(&task);
+                index.begun.remove(&task);
             }
             TaskState::Compensating { deadline, .. } => {
                 index.in_flight.remove(&task);
@@ -281,7 +319,6 @@ impl Run {
             }
             _ => {}
         }
-        index.begun.remove(&task);
     }
 }
 
@@ -299,7 +336,7 @@ pub(crate) fn same(a: &Index, b: &Index) -> bool {
         && queues(a) == queues(b)
         && (&a.unsettled, &a.in_flight, &a.begun, &a.waits, &a.parked, &a.stuck, a.settled, a.slots)
             == (&b.unsettled, &b.in_flight, &b.begun, &b.waits, &b.parked, &b.stuck, b.settled, b.slots)
-        && (a.asking, &a.doubted, &a.start_by) == (b.asking, &b.doubted, &b.start_by)
+        && a.start_by == b.start_by
         && a.by_agent
             .iter()
             .filter(|(_, count)| **count > 0)

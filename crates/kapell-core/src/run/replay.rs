@@ -1,6 +1,6 @@
 //! Reading a run back from its rows, and the snapshot of its state.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::{
     event::{DecodeError, Event, FOLD_VERSION, PlanRef, decode},
@@ -8,6 +8,7 @@ use crate::{
     journal::{BrokenChain, Row, Version},
     plan::Plan,
     run::{Run, fold::IllegalEvent, index::same},
+    time::Now,
 };
 
 /// Finds a plan that an event names by its digest. `None` if it is not there.
@@ -138,7 +139,7 @@ impl Run {
     /// Tells whether two states are the same in all that they hold and all that they answer.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let bare = |run: &Self| Self { index: super::index::Index::default(), ..run.clone() };
-        same(&self.index, &other.index) && bare(self) == bare(other)
+        let bare = |run: &Self| Self { index: OnceLock::new(), settled_at: Now::default(), ..run.clone() };
+        same(self.index(), other.index()) && bare(self) == bare(other)
     }
 }

@@ -397,6 +397,7 @@ impl Compiler<'_, '_> {
         let product = cells.product.clone().map(|matrix| self.builder.matrix(matrix));
         let written = (!cells.written.is_empty())
             .then(|| self.builder.matrix(kapell_core::plan::Matrix::Cells(cells.written.clone())));
+        self.builder.reserve(place.ids.len());
         let mut full = String::new();
         for (number, kept) in cells.iter().enumerate() {
             let (cell, values) = match kept {

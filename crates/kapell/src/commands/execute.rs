@@ -56,6 +56,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
     }
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
+    machine.expect(&loaded.plan);
     containment::announce(&machine.keeper, &machine.broker, &loaded.plan, context.out)?;
     machine.host.create(id, mission, loaded.plan)?;
     if let Some(landed) = args.die_after {
