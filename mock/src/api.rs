@@ -22,6 +22,14 @@ pub(crate) enum Api {
     Gemini,
 }
 
+/// Why a reply ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Done,
+    Length,
+    Refusal,
+}
+
 /// What the model answers.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reply {
@@ -30,6 +38,7 @@ pub(crate) struct Reply {
     pub(crate) model: String,
     pub(crate) say: Option<String>,
     pub(crate) calls: Vec<Wire>,
+    pub(crate) stop: Stop,
     pub(crate) usage: Usage,
 }
 
@@ -63,6 +72,13 @@ impl Api {
             Self::Chat => chat::read(body, &mut talk),
             Self::Gemini => gemini::read(path, body, &mut talk),
         }
+        let schemas = [
+            &body["output_config"]["format"],
+            &body["text"]["format"]["schema"],
+            &body["response_format"],
+            &body["generationConfig"]["responseJsonSchema"],
+        ];
+        talk.wants_structure = schemas.iter().any(|schema| !schema.is_null());
         talk
     }
 

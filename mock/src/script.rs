@@ -51,6 +51,10 @@ impl Scenario {
 pub enum Turn {
     /// It says something, and is done.
     Say(String),
+    /// It does not want to, and says so.
+    Refuse(String),
+    /// It says something, and is cut off at the limit of its length.
+    Overrun(String),
     /// It calls tools, all at once.
     Call(Vec<Call>),
 }

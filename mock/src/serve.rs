@@ -16,7 +16,7 @@ use hyper::{
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, Reply},
+    api::{Api, Reply, Stop},
     count::{Count, Counts},
     script::{How, Scenario, Turn, Usage},
     talk::Talk,
@@ -110,7 +110,11 @@ fn now_ms() -> u64 {
 /// Plays the turn that it is time for.
 fn reply(talk: &Talk, scenario: Option<&Scenario>, number: u64, request_bytes: usize) -> Reply {
     // Clients ask on the side, for a title or the like: then they offer no tools, and it is no turn.
-    let turn = scenario.filter(|_| !talk.tools.is_empty()).and_then(|scenario| {
+    let is_turn = !talk.tools.is_empty() || talk.wants_structure;
+    let turn = scenario.filter(|_| is_turn).and_then(|scenario| {
+        if talk.wants_structure {
+            return scenario.turns.last();
+        }
         // Several calls at once give several results.
         let mut left = talk.results;
         let mut turns = scenario.turns.iter().peekable();
@@ -123,8 +127,13 @@ fn reply(talk: &Talk, scenario: Option<&Scenario>, number: u64, request_bytes: u
         }
         None
     });
+    let stop = match turn {
+        Some(Turn::Refuse(_)) => Stop::Refusal,
+        Some(Turn::Overrun(_)) => Stop::Length,
+        _ => Stop::Done,
+    };
     let (say, calls) = match turn {
-        Some(Turn::Say(text)) => (Some(text.clone()), Vec::new()),
+        Some(Turn::Say(text) | Turn::Refuse(text) | Turn::Overrun(text)) => (Some(text.clone()), Vec::new()),
         Some(Turn::Call(calls)) => (None, calls.iter().map(|call| tools::translate(call, talk)).collect()),
         None => (Some("The mock has nothing to say to this.".to_owned()), Vec::new()),
     };
@@ -136,7 +145,7 @@ fn reply(talk: &Talk, scenario: Option<&Scenario>, number: u64, request_bytes: u
         output: tokens(written),
         ..Usage::default()
     });
-    Reply { number, model: talk.model.clone(), say, calls, usage }
+    Reply { number, model: talk.model.clone(), say, calls, stop, usage }
 }
 
 fn full(status: StatusCode, value: &Value) -> Response<Body> {

@@ -17,6 +17,8 @@ pub(crate) struct Talk {
     pub(crate) cwd: Option<String>,
     /// The model that is asked for.
     pub(crate) model: String,
+    /// Whether the reply shall keep to a schema: then the last turn is played.
+    pub(crate) wants_structure: bool,
     /// Whether the reply shall come as a stream of events.
     pub(crate) streams: bool,
 }

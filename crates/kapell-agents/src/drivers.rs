@@ -2,6 +2,8 @@
 //!
 //! All of them speak one vocabulary, [`Report`], and are run by a [`Crew`].
 
+pub mod acp; // agents behind the Agent Client Protocol
+pub mod api; // an agent of kapell's own around a model
 pub mod client; // coding agents: how they are started, and what they say
 mod crew; // all attempts of this process, watched by one thread
 pub mod exit; // how an attempt ended, and what that means

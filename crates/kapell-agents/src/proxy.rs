@@ -43,6 +43,11 @@ pub use self::{
     api::Api,
     redact::Secret,
 };
+pub(crate) use self::{
+    api::Dialect,
+    meter::Meter,
+    serve::{HttpClient, causes, http_client, pause},
+};
 use crate::{contain::ProxyDoor, protocol::AttemptKey};
 
 /// Where requests go, and with which key.

@@ -30,7 +30,11 @@ use std::{
 };
 
 use clap::Parser;
-use kapell_agents::{contain, drivers::scripted, gate};
+use kapell_agents::{
+    contain,
+    drivers::{acp, api, scripted},
+    gate,
+};
 
 use crate::{
     args::{Cli, Color},
@@ -61,6 +65,15 @@ fn main() -> ExitCode {
             let env = |name: &str| std::env::var_os(name);
             let surroundings = scripted::Surroundings { env: &env, out: &mut std::io::stdout() };
             return scripted::main(&args.collect::<Vec<OsString>>(), surroundings);
+        }
+        Some(name @ (api::ARGUMENT | acp::ARGUMENT)) => {
+            let env = |name: &str| std::env::var_os(name);
+            let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
+            let place = std::env::current_dir()
+                .and_then(|dir| Ok(api::Place { dir, program: std::env::current_exe()? }));
+            let surroundings = api::Surroundings { env: &env, place, input, out };
+            let main = if name == api::ARGUMENT { api::main } else { acp::main };
+            return main(&args.collect::<Vec<OsString>>(), surroundings);
         }
         _ => {}
     }

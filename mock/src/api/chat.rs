@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, data, hear_content, hear_system, list};
+use super::{Reply, Stop, data, hear_content, hear_system, list};
 use crate::talk::{Part, Talk};
 
 pub(super) fn read(body: &Value, talk: &mut Talk) {
@@ -29,7 +29,12 @@ fn calls(reply: &Reply) -> Vec<Value> {
 }
 
 fn finish(reply: &Reply) -> &'static str {
-    if reply.calls.is_empty() { "stop" } else { "tool_calls" }
+    match reply.stop {
+        Stop::Length => "length",
+        Stop::Refusal => "content_filter",
+        Stop::Done if reply.calls.is_empty() => "stop",
+        Stop::Done => "tool_calls",
+    }
 }
 
 fn usage(reply: &Reply) -> Value {

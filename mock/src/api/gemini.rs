@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, hear_system, list};
+use super::{Reply, Stop, hear_system, list};
 use crate::talk::{Part, Talk};
 
 pub(super) fn read(path: &str, body: &Value, talk: &mut Talk) {
@@ -35,8 +35,13 @@ pub(super) fn whole(reply: &Reply) -> Value {
     let parts: Vec<Value> = text.chain(calls).collect();
     let usage = &reply.usage;
     let read = usage.input + usage.cache_read + usage.cache_write;
+    let reason = match reply.stop {
+        Stop::Done => "STOP",
+        Stop::Length => "MAX_TOKENS",
+        Stop::Refusal => "SAFETY",
+    };
     json!({
-        "candidates": [{ "index": 0, "content": { "role": "model", "parts": parts }, "finishReason": "STOP" }],
+        "candidates": [{ "index": 0, "content": { "role": "model", "parts": parts }, "finishReason": reason }],
         "usageMetadata": {
             "promptTokenCount": read, "cachedContentTokenCount": usage.cache_read,
             "candidatesTokenCount": usage.output, "totalTokenCount": read + usage.output,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, hear_system, list, named};
+use super::{Reply, Stop, hear_system, list, named};
 use crate::talk::{Part, Talk};
 
 pub(super) fn read(body: &Value, talk: &mut Talk) {
@@ -35,7 +35,12 @@ fn blocks(reply: &Reply) -> Vec<Value> {
 }
 
 fn stop_reason(reply: &Reply) -> &'static str {
-    if reply.calls.is_empty() { "end_turn" } else { "tool_use" }
+    match reply.stop {
+        Stop::Length => "max_tokens",
+        Stop::Refusal => "refusal",
+        Stop::Done if reply.calls.is_empty() => "end_turn",
+        Stop::Done => "tool_use",
+    }
 }
 
 fn usage(reply: &Reply, output: u64) -> Value {

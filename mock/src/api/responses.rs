@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Reply, hear_content, hear_system, list, named};
+use super::{Reply, Stop, hear_content, hear_system, list, named};
 use crate::{
     talk::{Part, Talk},
     tools::Input,
@@ -51,9 +51,14 @@ fn items(reply: &Reply) -> Vec<Value> {
 pub(super) fn whole(reply: &Reply) -> Value {
     let usage = &reply.usage;
     let read = usage.input + usage.cache_read + usage.cache_write;
+    let (status, incomplete) = match reply.stop {
+        Stop::Done => ("completed", Value::Null),
+        Stop::Length => ("incomplete", json!({ "reason": "max_output_tokens" })),
+        Stop::Refusal => ("incomplete", json!({ "reason": "content_filter" })),
+    };
     json!({
-        "id": format!("resp_{}", reply.number), "object": "response", "created_at": 0, "status": "completed",
-        "model": reply.model, "output": items(reply), "error": null, "incomplete_details": null,
+        "id": format!("resp_{}", reply.number), "object": "response", "created_at": 0, "status": status,
+        "model": reply.model, "output": items(reply), "error": null, "incomplete_details": incomplete,
         "usage": {
             "input_tokens": read, "input_tokens_details": {
                 "cached_tokens": usage.cache_read, "cache_write_tokens": usage.cache_write,
@@ -86,6 +91,7 @@ pub(super) fn events(reply: &Reply) -> Vec<String> {
         }
         events.push(json!({ "type": "response.output_item.done", "output_index": index, "item": item }));
     }
-    events.push(json!({ "type": "response.completed", "response": done }));
+    let last = if reply.stop == Stop::Done { "response.completed" } else { "response.incomplete" };
+    events.push(json!({ "type": last, "response": done }));
     events.iter().map(named).collect()
 }

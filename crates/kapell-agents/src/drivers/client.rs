@@ -7,13 +7,15 @@
 //! its process ended by itself with code 0, its stream came to a proper end that says so, and its last call of a tool
 //! was not refused. Lines that nobody knows are passed over: clients add new ones every week.
 //!
-//! Not here yet, and free to be taken: adapters for the Agent Client Protocol and for the HTTP APIs of models, the
-//! bidirectional mode of Claude Code (permission requests as gates), sessions resumed by a later attempt.
+//! Not here yet, and free to be taken: the bidirectional mode of Claude Code (permission requests as gates), sessions
+//! resumed by a later attempt.
 
+mod acp; // agents behind the Agent Client Protocol
 mod claude_code;
 mod codex;
 mod gemini;
 mod listen; // reading along, and the end
+mod model; // models behind their HTTP APIs
 mod opencode;
 mod words; // what is common to the errors of all of them
 
@@ -35,8 +37,12 @@ use kapell_core::{
 use serde_json::Value;
 
 pub(crate) use self::listen::{Listener, Watch};
-pub use self::words::reset_in;
-use super::{Exit, Report};
+pub use self::{acp::AcpAgent, model::ModelApi, words::reset_in};
+pub(in crate::drivers) use self::{
+    claude_code::refused,
+    words::{about, failure, no_end, short},
+};
+use super::{Exit, Report, api::saying::Own};
 
 /// Within an attempt's directory: which client works there, so that its end can be read even by another kapell.
 const CLIENT_FILE: &str = "client";
@@ -54,11 +60,28 @@ pub enum Client {
     Gemini,
     /// opencode.
     Opencode,
+    /// kapell's own loop of tools around a model.
+    Model(ModelApi),
+    /// Any agent that speaks the Agent Client Protocol.
+    Acp(AcpAgent),
 }
 
 impl Client {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::ClaudeCode, Self::Codex, Self::Gemini, Self::Opencode];
+    pub const ALL: [Self; 12] = [
+        Self::ClaudeCode,
+        Self::Codex,
+        Self::Gemini,
+        Self::Opencode,
+        Self::Model(ModelApi::Anthropic),
+        Self::Model(ModelApi::OpenAi),
+        Self::Model(ModelApi::Gemini),
+        Self::Acp(AcpAgent::ClaudeCode),
+        Self::Acp(AcpAgent::Codex),
+        Self::Acp(AcpAgent::Gemini),
+        Self::Acp(AcpAgent::Opencode),
+        Self::Acp(AcpAgent::Other),
+    ];
 
     /// Returns the name of its adapter, as `use:` takes it.
     #[must_use]
@@ -68,6 +91,8 @@ impl Client {
             Self::Codex => "codex",
             Self::Gemini => "gemini",
             Self::Opencode => "opencode",
+            Self::Model(api) => api.adapter(),
+            Self::Acp(agent) => agent.adapter(),
         }
     }
 
@@ -77,12 +102,24 @@ impl Client {
         Self::ALL.into_iter().find(|client| client.adapter() == adapter)
     }
 
-    /// Returns the name of its program, which is looked up in `PATH`.
+    /// Returns the name of its program, which is looked up in `PATH`; empty if it is kapell's own, or only its user
+    /// knows.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
             Self::ClaudeCode => "claude",
+            Self::Model(_) => "",
+            Self::Acp(agent) => agent.program(),
             other => other.adapter(),
+        }
+    }
+
+    /// Returns the client that it stands for, where another way to the same one is taken.
+    #[must_use]
+    pub fn inner(self) -> Option<Self> {
+        match self {
+            Self::Acp(agent) => agent.inner(),
+            other => Some(other),
         }
     }
 
@@ -93,6 +130,8 @@ impl Client {
             Self::ClaudeCode => "ANTHROPIC_API_KEY",
             Self::Codex | Self::Opencode => "OPENAI_API_KEY",
             Self::Gemini => "GEMINI_API_KEY",
+            Self::Model(api) => api.key_variable(),
+            Self::Acp(agent) => agent.inner().map_or("KAPELL_ACP_KEY", Self::key_variable),
         }
     }
 
@@ -103,6 +142,8 @@ impl Client {
             Self::ClaudeCode => Some("ANTHROPIC_BASE_URL"),
             Self::Codex | Self::Opencode => None,
             Self::Gemini => Some("GOOGLE_GEMINI_BASE_URL"),
+            Self::Model(api) => Some(api.base_url_variable()),
+            Self::Acp(agent) => agent.inner().and_then(Self::base_url_variable),
         }
     }
 
@@ -115,6 +156,8 @@ impl Client {
             Self::Codex => &[".codex/auth.json"],
             Self::Gemini => &[".gemini/oauth_creds.json", ".gemini/google_accounts.json"],
             Self::Opencode => &[".local/share/opencode/auth.json"],
+            Self::Model(_) => &[],
+            Self::Acp(agent) => agent.inner().map_or(&[], Self::credentials),
         }
     }
 
@@ -126,6 +169,7 @@ impl Client {
             Self::Codex => Box::new(codex::Codex::default()),
             Self::Gemini => Box::new(gemini::Gemini::default()),
             Self::Opencode => Box::new(opencode::Opencode::default()),
+            Self::Model(_) | Self::Acp(_) => Box::new(Own::default()),
         }
     }
 
@@ -135,6 +179,8 @@ impl Client {
             Self::Codex => codex::invoke(order),
             Self::Gemini => gemini::invoke(order),
             Self::Opencode => opencode::invoke(order),
+            Self::Model(api) => model::invoke(order, api),
+            Self::Acp(agent) => acp::invoke(order, agent),
         }
     }
 }
@@ -153,6 +199,8 @@ pub struct Settings {
     pub model: Option<String>,
     /// Variables besides.
     pub env: Vec<(OsString, OsString)>,
+    /// Arguments besides, for agents behind the Agent Client Protocol.
+    pub args: Vec<String>,
     /// How long it may be silent.
     pub idle: Option<Duration>,
 }
@@ -210,6 +258,8 @@ impl std::fmt::Debug for Prices {
 pub struct Order {
     /// Which client.
     pub client: Client,
+    /// kapell's own program, which is what runs where the client is one of its own.
+    pub kapell: PathBuf,
     /// What it is asked.
     pub prompt: String,
     /// What the user has set for it.
@@ -238,6 +288,28 @@ impl Order {
 
     fn base_url(&self) -> Option<&str> {
         self.settings.base_url.as_deref().map(|url| url.trim_end_matches('/'))
+    }
+
+    fn idle(&self) -> Duration {
+        self.settings.idle.unwrap_or(IDLE_MAX)
+    }
+
+    /// Says what of its settings cannot work, before anything is started.
+    ///
+    /// # Errors
+    ///
+    /// Returns it in words for people.
+    pub fn check(&self) -> Result<(), String> {
+        match self.client {
+            Client::Model(api) => model::check(self, api),
+            Client::Acp(agent) => acp::check(self, agent),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the program, as it is looked up.
+    fn program(&self) -> PathBuf {
+        self.settings.program.clone().unwrap_or_else(|| self.client.program().into())
     }
 
     fn steps_max(&self) -> u32 {
@@ -298,7 +370,10 @@ impl Order {
         write_private(&prompt, &self.prompt)?;
         let known = format!("{}\n{}\n", self.client.adapter(), self.model().unwrap_or_default());
         write_private(&dir.join(CLIENT_FILE), &known)?;
-        let program = self.settings.program.clone().unwrap_or_else(|| self.client.program().into());
+        let program = match self.client {
+            Client::Model(_) | Client::Acp(_) => self.kapell.clone(),
+            _ => self.program(),
+        };
         let argv = std::iter::once(program.into_os_string()).chain(invocation.args).collect();
         let mut env: Vec<(OsString, OsString)> = self.tool_homes();
         env.push(("HOME".into(), home.into()));
@@ -347,7 +422,7 @@ impl Order {
     pub(crate) fn listen(&self, dir: &Path) -> Listener {
         let watch = Watch {
             steps_max: self.steps_max(),
-            idle_max: self.settings.idle.unwrap_or(IDLE_MAX),
+            idle_max: self.idle(),
             model: self.model().map(str::to_owned),
             prices: self.prices.clone(),
         };

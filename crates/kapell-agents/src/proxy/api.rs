@@ -10,7 +10,7 @@ use hyper::{
     HeaderMap, Method,
     header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::redact::Secret;
@@ -38,12 +38,24 @@ pub(super) enum Purpose {
 }
 
 /// How a model is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Dialect {
     Messages,
     Responses,
     Chat,
     Gemini,
+}
+
+impl Dialect {
+    /// Returns the API that it belongs to.
+    pub(crate) fn provider(self) -> Api {
+        match self {
+            Self::Messages => Api::Anthropic,
+            Self::Responses | Self::Chat => Api::OpenAi,
+            Self::Gemini => Api::Gemini,
+        }
+    }
 }
 
 /// What a request to a model asks for.
@@ -141,7 +153,7 @@ impl Api {
     }
 
     /// Puts the real key where the API wants it.
-    pub(super) fn authorize(self, headers: &mut HeaderMap, key: &Secret) {
+    pub(crate) fn authorize(self, headers: &mut HeaderMap, key: &Secret) {
         let (name, text) = match self {
             Self::Anthropic => (HeaderName::from_static("x-api-key"), key.reveal().to_owned()),
             Self::OpenAi => (AUTHORIZATION, format!("Bearer {}", key.reveal())),

@@ -11,7 +11,7 @@ const BYTES_MAX: usize = 32 << 20;
 
 /// Reads one reply.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     dialect: Dialect,
     is_stream: bool,
     /// What of the reply is not read yet: the line that has begun, or all of it if it is no stream.
@@ -26,14 +26,14 @@ pub(super) struct Meter {
 
 /// What a reply has cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reading {
-    pub(super) tokens: Tokens,
+pub(crate) struct Reading {
+    pub(crate) tokens: Tokens,
     /// Whether the provider stated all of it.
-    pub(super) is_exact: bool,
+    pub(crate) is_exact: bool,
 }
 
 impl Meter {
-    pub(super) fn new(dialect: Dialect, is_stream: bool) -> Self {
+    pub(crate) fn new(dialect: Dialect, is_stream: bool) -> Self {
         Self {
             dialect,
             is_stream,
@@ -45,7 +45,7 @@ impl Meter {
     }
 
     /// Takes what passes.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
         self.passed = self.passed.saturating_add(bytes.len() as u64);
         if !self.is_stream {
             if self.rest.len() + bytes.len() <= BYTES_MAX {
@@ -111,7 +111,7 @@ impl Meter {
 
     /// Says what the reply has cost. If it does not say so itself, the most is assumed: `read` tokens read, unless the
     /// provider said how many, and written what came, but not more than `written`.
-    pub(super) fn finish(mut self, read: u64, written: u64) -> Reading {
+    pub(crate) fn finish(mut self, read: u64, written: u64) -> Reading {
         let rest = std::mem::take(&mut self.rest);
         if self.is_stream {
             self.line(&rest);

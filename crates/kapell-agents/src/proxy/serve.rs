@@ -77,7 +77,7 @@ struct Remembered {
 pub(super) struct Desk {
     config: Config,
     accounts: Accounts,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     recorder: Option<Recorder>,
     /// Providers that must not be asked, and until when.
     busy: Mutex<HashMap<String, Instant>>,
@@ -90,7 +90,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn client() -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, io::Error> {
+/// A client for HTTP, with TLS where the address wants it.
+pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Makes a client.
+pub(crate) fn http_client() -> Result<HttpClient, io::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = || {
         rustls::ClientConfig::builder_with_provider(provider.clone())
@@ -125,7 +129,7 @@ impl Desk {
             Tape::Record(path) => Some(Recorder::open(path)?),
             Tape::None | Tape::Play(_) => None,
         };
-        let (accounts, client) = (Accounts::open()?, client()?);
+        let (accounts, client) = (Accounts::open()?, http_client()?);
         let (busy, began, remembered) = (Mutex::default(), Mutex::default(), Mutex::default());
         Ok(Self { config, accounts, client, recorder, busy, began, remembered })
     }
@@ -238,7 +242,7 @@ fn new_bytes(old: &[u8], new: &[u8]) -> u64 {
 }
 
 /// Reads when a provider wants to be asked again.
-fn pause(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
+pub(crate) fn pause(headers: &HeaderMap, body: &[u8]) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
     let seconds = number("retry-after-ms").map(|ms| ms / 1e3).or_else(|| number("retry-after"));
     // Gemini says it in its error: `"retryDelay": "31s"`.
@@ -492,7 +496,7 @@ impl Call<'_> {
 }
 
 /// Says what went wrong, with what was behind it.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

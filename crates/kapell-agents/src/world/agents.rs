@@ -260,7 +260,11 @@ impl CrewAgents {
                 scripted(&option("script").ok_or_else(missing)?)?
             }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
-                Some(client) => Work::Client(Box::new(self.client(client, prompt, order))),
+                Some(client) => {
+                    let order = self.client(client, prompt, order);
+                    order.check().map_err(permanent)?;
+                    Work::Client(Box::new(order))
+                }
                 None => return Err(permanent(format!("there is no adapter `{adapter}` yet"))),
             },
             (Job::Prompt(_), None) => return Err(permanent("a prompt needs an agent".to_owned())),
@@ -279,8 +283,9 @@ impl CrewAgents {
 impl CrewAgents {
     fn client(&self, client: Client, prompt: &str, order: &Order) -> client::Order {
         let home = self.places.env.iter().find(|(name, _)| name == "HOME");
-        client::Order {
+        let mut order = client::Order {
             client,
+            kapell: self.program.clone(),
             prompt: prompt.to_owned(),
             settings: self.places.clients.get(&client).cloned().unwrap_or_default(),
             options: order.agent.as_ref().map(|agent| agent.options.clone()).unwrap_or_default(),
@@ -288,7 +293,9 @@ impl CrewAgents {
             user_home: home.map(|(_, home)| home.into()),
             prices: self.places.prices.clone(),
             contained: false,
-        }
+        };
+        order.settle();
+        order
     }
 }
 

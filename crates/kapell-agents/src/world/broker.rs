@@ -10,7 +10,7 @@ use kapell_engine::port::agents::Order;
 
 use crate::{
     contain::ProxyDoor,
-    drivers::client::{AllSettings, Client, Settings},
+    drivers::client::{AllSettings, Client, ModelApi, Settings},
     protocol::AttemptKey,
     proxy::{Allowance, Api, Config, Prices, Proxy, Secret, Seen, Spent, Tape, Upstream},
 };
@@ -25,12 +25,31 @@ pub struct Broker {
     proxy: OnceLock<Result<Proxy, String>>,
 }
 
-/// The provider of a client that has no other address.
-fn usual(client: Client) -> (Api, &'static str) {
-    match client {
-        Client::ClaudeCode => (Api::Anthropic, "https://api.anthropic.com"),
-        Client::Codex | Client::Opencode => (Api::OpenAi, "https://api.openai.com/v1"),
-        Client::Gemini => (Api::Gemini, "https://generativelanguage.googleapis.com"),
+/// The provider of a client that has no other address; `None` if nobody knows it.
+fn usual(client: Client) -> Option<(Api, &'static str)> {
+    let api = match client.inner()? {
+        Client::ClaudeCode | Client::Model(ModelApi::Anthropic) => ModelApi::Anthropic,
+        Client::Codex | Client::Opencode | Client::Model(ModelApi::OpenAi) => ModelApi::OpenAi,
+        Client::Gemini | Client::Model(ModelApi::Gemini) => ModelApi::Gemini,
+        Client::Acp(_) => return None,
+    };
+    let spoken = match api {
+        ModelApi::Anthropic => Api::Anthropic,
+        ModelApi::OpenAi => Api::OpenAi,
+        ModelApi::Gemini => Api::Gemini,
+    };
+    Some((spoken, api.usual_url()))
+}
+
+/// Tells whether a client with these settings reaches its model through the proxy.
+fn is_carried(client: Client, settings: &Settings) -> bool {
+    match client.inner() {
+        None => false,
+        // A server of one's own that wants no key is carried too: so it is counted, and no other network is needed.
+        Some(Client::Model(_)) => settings.key.is_some() || settings.base_url.is_some(),
+        // Without an address opencode has a way of its own to its provider, which has no place for another one.
+        Some(Client::Opencode) => settings.key.is_some() && settings.base_url.is_some(),
+        Some(_) => settings.key.is_some(),
     }
 }
 
@@ -53,12 +72,8 @@ impl Broker {
     #[must_use]
     pub fn carries(&self, adapter: &str) -> bool {
         let client = Client::of(adapter);
-        client.and_then(|client| self.clients.get(&client).map(|settings| (client, settings))).is_some_and(
-            // Without an address opencode has a way of its own to its provider, which has no place for another one.
-            |(client, settings)| {
-                settings.key.is_some() && (client != Client::Opencode || settings.base_url.is_some())
-            },
-        )
+        let known = client.and_then(|client| self.clients.get(&client).map(|settings| (client, settings)));
+        known.is_some_and(|(client, settings)| is_carried(client, settings))
     }
 
     /// Lets an attempt in: changes what its client is told of server and key, and says where the proxy is. `None` if the
@@ -97,14 +112,14 @@ impl Broker {
 
     fn start(&self) -> Result<Proxy, String> {
         let upstream = |client: Client, settings: &Settings| {
-            let (api, usual) = usual(client);
+            let (api, usual) = usual(client)?;
             let base = settings.base_url.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
-            Upstream { api, base, key: settings.key.clone().map(Secret::new), per_minute: None }
+            let key = settings.key.clone().map(Secret::new);
+            Some((client.adapter().to_owned(), Upstream { api, base, key, per_minute: None }))
         };
-        let carried = self.clients.iter().filter(|(client, _)| self.carries(client.adapter()));
-        let upstreams: BTreeMap<String, Upstream> = carried
-            .map(|(client, settings)| (client.adapter().to_owned(), upstream(*client, settings)))
-            .collect();
+        let carried = self.clients.iter().filter(|(client, settings)| is_carried(**client, settings));
+        let upstreams: BTreeMap<String, Upstream> =
+            carried.filter_map(|(client, settings)| upstream(*client, settings)).collect();
         let told = self.told.clone();
         let config = Config {
             upstreams,

@@ -73,6 +73,7 @@ fn job(rig: &Rig, key: AttemptKey, client: Client, case: &str) -> Job {
     };
     let order = Order {
         client,
+        kapell: crate::rig::HELPER.into(),
         prompt: "fix it".to_owned(),
         settings,
         options: [("model", "some-model"), ("max_turns", "9")]

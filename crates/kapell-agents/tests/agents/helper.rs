@@ -9,7 +9,7 @@ use std::{
 
 use kapell_agents::{
     contain,
-    drivers::{Config, Crew, Job, Report, Supervision, Work, scripted},
+    drivers::{Config, Crew, Job, Report, Supervision, Work, acp, api, scripted},
     protocol::AttemptKey,
     supervise,
 };
@@ -28,6 +28,15 @@ fn main() -> ExitCode {
             let env = |name: &str| std::env::var_os(name);
             let out = &mut std::io::stdout();
             scripted::main(&arguments[1..], scripted::Surroundings { env: &env, out })
+        }
+        [name @ (api::ARGUMENT | acp::ARGUMENT), ..] => {
+            let env = |name: &str| std::env::var_os(name);
+            let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
+            let place = std::env::current_dir()
+                .and_then(|dir| Ok(api::Place { dir, program: std::env::current_exe()? }));
+            let surroundings = api::Surroundings { env: &env, place, input, out };
+            let main = if *name == api::ARGUMENT { api::main } else { acp::main };
+            main(&arguments[1..], surroundings)
         }
         ["task", ..] => {
             match kapell_agents::protocol::client::run(&arguments[1..], |name| std::env::var_os(name)) {

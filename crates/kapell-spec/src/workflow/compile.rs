@@ -231,9 +231,9 @@ fn id(at: usize) -> TaskId {
 /// Returns whose quota an adapter uses up, unless the file says otherwise.
 fn provider_of(adapter: &str) -> Option<&'static str> {
     match adapter {
-        "claude-code" => Some("anthropic"),
-        "codex" => Some("openai"),
-        "gemini" => Some("google"),
+        "claude-code" | "acp-claude-code" | "anthropic" => Some("anthropic"),
+        "codex" | "acp-codex" | "openai" => Some("openai"),
+        "gemini" | "acp-gemini" | "gemini-api" => Some("google"),
         _ => None,
     }
 }

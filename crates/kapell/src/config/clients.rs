@@ -7,6 +7,7 @@
 //! base_url = "http://127.0.0.1:8787"
 //! key_env = "MY_ANTHROPIC_KEY"            # by default the client's usual variable
 //! idle = "10m"
+//! args = ["--verbose"]                    # for agents behind the Agent Client Protocol
 //! env = { HTTPS_PROXY = "http://proxy:3128" }
 //! ```
 
@@ -21,7 +22,7 @@ use toml::{
 
 use super::{Whose, span, text, wrong};
 
-const KEYS: [&str; 6] = ["model", "program", "base_url", "key_env", "idle", "env"];
+const KEYS: [&str; 7] = ["model", "program", "args", "base_url", "key_env", "idle", "env"];
 
 /// Settings of clients; those of the nearer file count, each by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +37,7 @@ struct One {
     key_env: Option<String>,
     idle: Option<Duration>,
     env: Vec<(OsString, OsString)>,
+    args: Option<Vec<String>>,
 }
 
 impl Clients {
@@ -47,6 +49,7 @@ impl Clients {
             near.base_url = near.base_url.take().or(far.base_url);
             near.key_env = near.key_env.take().or(far.key_env);
             near.idle = near.idle.or(far.idle);
+            near.args = near.args.take().or(far.args);
             // What comes later wins.
             near.env = far.env.into_iter().chain(std::mem::take(&mut near.env)).collect();
         }
@@ -65,6 +68,7 @@ impl Clients {
                 key: variable(key).filter(|key| !key.is_empty()),
                 model: one.model,
                 env: one.env,
+                args: one.args.unwrap_or_default(),
                 idle: one.idle,
             }
         };
@@ -89,6 +93,15 @@ fn table<'a, 'b>(value: &'a Spanned<DeValue<'b>>, key: &str) -> Result<&'a DeTab
         let finding = wrong(value, format!("`{key}` is a table, not {}", value.get_ref().type_str()));
         Box::new(finding.hint("[clients.claude-code]"))
     })
+}
+
+/// Reads a list of texts.
+pub(super) fn texts(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Box<Finding>> {
+    let list = value.get_ref().as_array().ok_or_else(|| {
+        let finding = wrong(value, format!("`{key}` is a list, not {}", value.get_ref().type_str()));
+        Box::new(finding.hint(format!("{key} = [\"...\"]")))
+    })?;
+    list.iter().map(|item| text(item, key).map(str::to_owned)).collect()
 }
 
 fn unknown(name: &Spanned<impl AsRef<str>>, what: &str, known: &[&str]) -> Box<Finding> {
@@ -119,6 +132,7 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
             "program" => one.program = Some(text(value, name)?.into()),
             "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
             "key_env" => one.key_env = Some(text(value, name)?.to_owned()),
+            "args" => one.args = Some(texts(value, name)?),
             "idle" => {
                 let spoken = text(value, name)?;
                 let time = crate::budget::Budget::parse(spoken).ok().and_then(|budget| budget.wall);
@@ -156,7 +170,7 @@ mod tests {
     #[test]
     fn a_repository_may_name_a_model_and_nothing_that_leads_to_the_key() {
         assert!(check("clients.codex.model = \"gpt\"", Whose::Place).contains("gpt"));
-        for key in ["program", "base_url", "key_env", "idle", "env"] {
+        for key in ["program", "args", "base_url", "key_env", "idle", "env"] {
             let text = format!("clients.claude-code.{key} = \"x\"");
             let said = check(&text, Whose::Place);
             assert!(

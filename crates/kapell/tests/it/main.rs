@@ -11,6 +11,7 @@ mod errors; // what is refused, and what the person reads then
 mod hosts; // hooks, slash commands and tools for other programs
 mod improve; // audits and their repairs
 mod live; // several processes at once, some of them killed
+mod models; // models behind their APIs
 mod people; // gates and answers
 mod repos; // every kind of repository
 mod story; // from a plan to a merge and back

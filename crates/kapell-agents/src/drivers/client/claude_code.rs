@@ -305,7 +305,7 @@ impl Reader for ClaudeCode {
 }
 
 /// The last thing that it tried was refused, and it went on to say that it was done.
-pub(super) fn refused(tool: &str, text: &str) -> Verdict {
+pub(in crate::drivers) fn refused(tool: &str, text: &str) -> Verdict {
     Verdict::failed(
         FailureClass::Permission,
         format!("its last call, of `{tool}`, was refused; it says: {}", short(text)),

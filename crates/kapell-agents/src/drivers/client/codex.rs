@@ -21,31 +21,8 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
     invocation.args(["exec", "--json", "--skip-git-repo-check"]);
     invocation.args(["--sandbox", if order.contained { "danger-full-access" } else { "workspace-write" }]);
-    // A search by the provider would read as much as it likes, which no budget can bound beforehand.
-    for setting in [
-        "analytics.enabled=false",
-        "check_for_update_on_startup=false",
-        "approval_policy=\"never\"",
-        "web_search=\"disabled\"",
-    ] {
-        invocation.args(["-c", setting]);
-    }
-    // What it runs gets no more of the environment than it needs, least of all the key.
-    invocation.args(["-c", "shell_environment_policy.inherit=\"core\""]);
-    if let Some(model) = order.model() {
-        invocation.args(["--model", model]);
-    }
-    if let Some(effort) = order.option("effort") {
-        invocation.args(["-c", &format!("model_reasoning_effort={}", quoted(effort))]);
-    }
-    if let Some(url) = order.base_url() {
-        invocation.args(["-c", &format!("model_provider=\"{PROVIDER}\"")]);
-        let provider = format!(
-            "model_providers.{PROVIDER}={{name=\"{PROVIDER}\",base_url={},env_key=\"{}\",wire_api=\"responses\"}}",
-            quoted(url),
-            order.client.key_variable()
-        );
-        invocation.args(["-c", &provider]);
+    for setting in settings(order) {
+        invocation.arg(setting);
     }
     invocation.arg("-");
     if let Some(key) = &order.settings.key {
@@ -54,6 +31,36 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     invocation.env("CODEX_HOME", order.home.join(".codex"));
     invocation.files.push((".codex/config.toml", String::new()));
     invocation
+}
+
+/// Returns settings as arguments, for whichever of its programs.
+pub(super) fn settings(order: &Order) -> Vec<String> {
+    let mut settings: Vec<String> = [
+        "analytics.enabled=false",
+        "check_for_update_on_startup=false",
+        "approval_policy=\"never\"",
+        // A search by the provider would read as much as it likes, which no budget can bound beforehand.
+        "web_search=\"disabled\"",
+        // What it runs gets no more of the environment than it needs, least of all the key.
+        "shell_environment_policy.inherit=\"core\"",
+    ]
+    .map(str::to_owned)
+    .into();
+    if let Some(model) = order.model() {
+        settings.push(format!("model={}", quoted(model)));
+    }
+    if let Some(effort) = order.option("effort") {
+        settings.push(format!("model_reasoning_effort={}", quoted(effort)));
+    }
+    if let Some(url) = order.base_url() {
+        settings.push(format!("model_provider=\"{PROVIDER}\""));
+        settings.push(format!(
+            "model_providers.{PROVIDER}={{name=\"{PROVIDER}\",base_url={},env_key=\"{}\",wire_api=\"responses\"}}",
+            quoted(url),
+            order.client.key_variable()
+        ));
+    }
+    settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]).collect()
 }
 
 /// A text as TOML has it, of which JSON's are a part.

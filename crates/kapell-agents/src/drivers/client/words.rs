@@ -62,7 +62,7 @@ const HOPELESS: &[&str] =
     &["invalid_request_error", "authentication_error", "permission_error", "not_found_error"];
 
 /// Judges an error by its status, or else by its words.
-pub(super) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
+pub(in crate::drivers) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
     let class = match status.or_else(|| status_in(text)) {
         Some(429 | 402 | 403 | 400) if speaks_of_quota(text) => FailureClass::Quota,
         Some(status) => class_of_status(status),
@@ -79,7 +79,7 @@ pub(super) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
 const UNKNOWN_SESSION: &[&str] = &["No conversation found", "no rollout found", "Session not found"];
 
 /// Judges the end of a process whose stream did not come to an end.
-pub(super) fn no_end(ended: Ended<'_>) -> Verdict {
+pub(in crate::drivers) fn no_end(ended: Ended<'_>) -> Verdict {
     let errors = ended.errors.trim();
     match ended.code {
         Some(0) => Verdict::failed(FailureClass::Transient, "it ended without saying that it was done"),
@@ -190,7 +190,7 @@ pub(super) fn micros(dollars: &Value) -> Option<u64> {
 }
 
 /// Returns what a call of a tool is about: the first of its arguments that says it, on one line.
-pub(super) fn about(input: &Value) -> String {
+pub(in crate::drivers) fn about(input: &Value) -> String {
     const NAMES: &[&str] = &[
         "file_path",
         "filePath",
@@ -208,7 +208,7 @@ pub(super) fn about(input: &Value) -> String {
 }
 
 /// Returns the first line of a text, cut after 200 characters.
-pub(super) fn short(text: &str) -> String {
+pub(in crate::drivers) fn short(text: &str) -> String {
     text.trim_start().lines().next().unwrap_or_default().chars().take(200).collect()
 }
 

@@ -1,0 +1,197 @@
+//! What agents of kapell's own print, one event a line, and how kapell reads it.
+
+use std::io::Write;
+
+use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::drivers::{
+    Report,
+    client::{Ended, Evidence, Reader, Verdict, no_end, refused, short},
+};
+
+/// Something that happens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(in crate::drivers) enum Saying {
+    /// A session has begun.
+    Session { id: String, model: Option<String> },
+    /// A reply of the model begins.
+    Step,
+    /// It says something.
+    Said { text: String },
+    /// It calls a tool.
+    Tool { tool: String, about: String },
+    /// A tool has done what it should, or tried to.
+    Done { tool: String },
+    /// A tool was refused.
+    Refused { tool: String, text: String },
+    /// Something that should be kept.
+    Note { text: String },
+    /// What was used so far, in all.
+    Usage { tokens: Tokens, usd_micros: Option<u64> },
+    /// The provider asks for a pause.
+    Limited { until: Option<Wall>, text: String },
+    /// It is over. Comes once, last.
+    End(End),
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(in crate::drivers) struct End {
+    /// Why it failed; `None` if it did not.
+    pub(in crate::drivers) class: Option<FailureClass>,
+    /// What it said last, or why it failed.
+    pub(in crate::drivers) text: String,
+    /// When the provider may be asked again.
+    pub(in crate::drivers) until: Option<Wall>,
+    /// The result, where one was asked for by a schema.
+    pub(in crate::drivers) structured: Option<Value>,
+}
+
+impl End {
+    /// It failed.
+    pub(in crate::drivers) fn failed(class: FailureClass, text: impl Into<String>) -> Self {
+        Self { class: Some(class), text: text.into(), ..Self::default() }
+    }
+
+    /// It is done.
+    pub(in crate::drivers) fn succeeded(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+impl From<Verdict> for End {
+    fn from(verdict: Verdict) -> Self {
+        Self { class: verdict.result.err(), text: verdict.message, until: verdict.until, structured: None }
+    }
+}
+
+/// Hands on what happens.
+pub(in crate::drivers) struct Teller<'a> {
+    out: &'a mut dyn Write,
+}
+
+impl<'a> Teller<'a> {
+    pub(in crate::drivers) fn new(out: &'a mut dyn Write) -> Self {
+        Self { out }
+    }
+
+    /// Says something. Whoever cannot be told is gone, and so will this process be.
+    pub(in crate::drivers) fn say(&mut self, saying: &Saying) {
+        if let Ok(mut line) = serde_json::to_vec(saying) {
+            line.push(b'\n');
+            let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
+        }
+    }
+}
+
+/// Reads what they print.
+#[derive(Default)]
+pub(in crate::drivers) struct Own {
+    evidence: Evidence,
+    refused_last: Option<String>,
+    end: Option<End>,
+}
+
+impl Reader for Own {
+    fn event(&mut self, event: &Value, _at: Wall, reports: &mut Vec<Report>) {
+        let Ok(saying) = Saying::deserialize(event) else { return };
+        match saying {
+            Saying::Session { id, model } => {
+                self.evidence.session = Some(id.clone());
+                if model.is_some() {
+                    self.evidence.model.clone_from(&model);
+                }
+                reports.push(Report::Session { id, model });
+            }
+            Saying::Step => self.evidence.steps += 1,
+            Saying::Said { text } => {
+                reports.push(Report::Said { text: short(&text) });
+                self.evidence.text = text;
+            }
+            Saying::Tool { tool, about } => reports.push(Report::ToolUse { tool, about: short(&about) }),
+            Saying::Done { .. } => {
+                self.evidence.tools += 1;
+                self.refused_last = None;
+            }
+            Saying::Refused { tool, text } => {
+                self.refused_last = Some(tool.clone());
+                self.evidence.refused.push(tool.clone());
+                reports.push(Report::Refused { tool, text: short(&text) });
+            }
+            Saying::Note { text } => reports.push(Report::Note { text }),
+            Saying::Usage { tokens, usd_micros } => {
+                self.evidence.tokens = tokens;
+                self.evidence.usd_micros = usd_micros.or(self.evidence.usd_micros);
+                reports.push(Report::Usage(tokens));
+            }
+            Saying::Limited { until, text } => {
+                reports.push(Report::RateLimited { until, text: short(&text) });
+            }
+            Saying::End(end) => {
+                self.evidence.structured = end.structured.as_ref().map(Value::to_string);
+                self.end = Some(end);
+            }
+        }
+    }
+
+    fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
+    fn verdict(&self, ended: Ended<'_>) -> Verdict {
+        match (&self.end, ended.code) {
+            (Some(End { class: Some(class), text, until, .. }), _) => {
+                Verdict { result: Err(*class), message: text.clone(), until: *until }
+            }
+            (Some(end), Some(0)) => match &self.refused_last {
+                Some(tool) => refused(tool, &end.text),
+                None => Verdict { result: Ok(()), message: end.text.clone(), until: None },
+            },
+            _ => no_end(ended),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(sayings: &[Saying], code: i32) -> (Evidence, Verdict) {
+        let mut own = Own::default();
+        for saying in sayings {
+            let line = serde_json::to_string(saying).unwrap();
+            own.event(&serde_json::from_str(&line).unwrap(), Wall(0), &mut Vec::new());
+        }
+        let verdict = own.verdict(Ended { code: Some(code), errors: "", at: Wall(0) });
+        (own.evidence.clone(), verdict)
+    }
+
+    #[test]
+    fn an_end_needs_its_word_its_code_and_no_refusal_before_it() {
+        let done = Saying::End(End::succeeded("it works"));
+        let no = Saying::Refused { tool: "run".to_owned(), text: "no".to_owned() };
+        let yes = Saying::Done { tool: "run".to_owned() };
+        let lost = Saying::End(End::failed(FailureClass::Quota, "empty"));
+        for (sayings, code, expected) in [
+            (vec![done.clone()], 0, Ok(())),
+            (vec![done.clone()], 1, Err(FailureClass::Transient)),
+            (vec![], 0, Err(FailureClass::Transient)),
+            (vec![no.clone(), done.clone()], 0, Err(FailureClass::Permission)),
+            (vec![no, yes, done], 0, Ok(())),
+            (vec![lost], 0, Err(FailureClass::Quota)),
+        ] {
+            assert_eq!(read(&sayings, code).1.result, expected, "{sayings:?} {code}");
+        }
+    }
+
+    #[test]
+    fn usage_is_a_total_and_not_added_up() {
+        let usage =
+            |output| Saying::Usage { tokens: Tokens { output, ..Tokens::default() }, usd_micros: None };
+        let (evidence, _) = read(&[Saying::Step, usage(1), Saying::Step, usage(3)], 0);
+        assert_eq!((evidence.steps, evidence.tokens.output), (2, 3));
+    }
+}

@@ -1,0 +1,143 @@
+//! Agents behind the Agent Client Protocol: `kapell __acp-agent`, see [`crate::drivers::acp`].
+//!
+//! What is known of a client (its variables, its settings, how it is kept from what a repository brings along) is the
+//! same whichever way it is spoken to; only its program and its arguments are others.
+
+use serde_json::{Value, json};
+
+use super::{Client, Invocation, Order, codex};
+use crate::drivers::acp::{ARGUMENT, Permissions, Spec};
+
+/// Below its home: what it is told besides its prompt.
+const SPEC_FILE: &str = ".kapell/acp.json";
+
+/// An agent that speaks the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AcpAgent {
+    /// Claude Code, by `claude-agent-acp`.
+    ClaudeCode,
+    /// Codex, by `codex-acp`.
+    Codex,
+    /// `gemini --acp`.
+    Gemini,
+    /// `opencode acp`.
+    Opencode,
+    /// Whichever the user's settings name.
+    Other,
+}
+
+impl AcpAgent {
+    pub(super) fn adapter(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "acp-claude-code",
+            Self::Codex => "acp-codex",
+            Self::Gemini => "acp-gemini",
+            Self::Opencode => "acp-opencode",
+            Self::Other => "acp",
+        }
+    }
+
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-agent-acp",
+            Self::Codex => "codex-acp",
+            Self::Gemini => "gemini",
+            Self::Opencode => "opencode",
+            Self::Other => "",
+        }
+    }
+
+    pub(super) fn inner(self) -> Option<Client> {
+        match self {
+            Self::ClaudeCode => Some(Client::ClaudeCode),
+            Self::Codex => Some(Client::Codex),
+            Self::Gemini => Some(Client::Gemini),
+            Self::Opencode => Some(Client::Opencode),
+            Self::Other => None,
+        }
+    }
+
+    /// Returns its arguments.
+    fn args(self, order: &Order) -> Vec<String> {
+        let mut args: Vec<String> = match self {
+            Self::ClaudeCode | Self::Other => Vec::new(),
+            Self::Codex => codex::settings(order),
+            Self::Gemini => ["--acp", "--skip-trust"].map(str::to_owned).into(),
+            Self::Opencode => ["acp"].map(str::to_owned).into(),
+        };
+        if let (Self::Gemini, Some(model)) = (self, order.model()) {
+            args.extend(["--model".to_owned(), model.to_owned()]);
+        }
+        args
+    }
+
+    /// Returns what its sessions are told besides, in words of its own.
+    fn meta(self) -> Option<Value> {
+        match self {
+            // Nothing that the repository brings along is executed.
+            Self::ClaudeCode => Some(json!({
+                "claudeCode": { "options": { "settingSources": [], "strictMcpConfig": true } },
+            })),
+            _ => None,
+        }
+    }
+
+    /// Returns the mode of the session in which it asks for what it may not do by itself.
+    fn mode(self) -> Option<&'static str> {
+        match self {
+            // Its first one has another model judge what it does, at the user's cost.
+            Self::Codex => Some("full-access"),
+            _ => None,
+        }
+    }
+}
+
+/// Returns what it may do without being asked, if the workflow says so.
+fn permissions(order: &Order) -> Option<Permissions> {
+    match order.option("permissions") {
+        Some("ask") => Some(Permissions::Ask),
+        Some("allow") => Some(Permissions::Allow),
+        Some("deny") => Some(Permissions::Deny),
+        Some(_) => None,
+        // Where nothing keeps it from the rest of the machine, somebody is asked.
+        None if order.contained => Some(Permissions::Allow),
+        None => Some(Permissions::Ask),
+    }
+}
+
+pub(super) fn check(order: &Order, agent: AcpAgent) -> Result<(), String> {
+    if agent == AcpAgent::Other && order.settings.program.is_none() {
+        return Err("adapter `acp` needs to know its agent: `program` under [clients.acp] in your settings"
+            .to_owned());
+    }
+    match permissions(order) {
+        Some(_) => Ok(()),
+        None => Err("its `permissions` are none of `ask`, `allow`, `deny`".to_owned()),
+    }
+}
+
+pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
+    let mut invocation = Invocation::default();
+    // Its variables and files, not its arguments.
+    if let Some(inner) = agent.inner() {
+        let known = inner.invoke(&Order { client: inner, ..order.clone() });
+        (invocation.env, invocation.files) = (known.env, known.files);
+    }
+    if let (AcpAgent::ClaudeCode, Some(model)) = (agent, order.model()) {
+        invocation.env("ANTHROPIC_MODEL", model);
+    }
+    let program = order.program().to_string_lossy().into_owned();
+    let argv = std::iter::once(program).chain(agent.args(order)).chain(order.settings.args.iter().cloned());
+    let spec = Spec {
+        argv: argv.collect(),
+        mode: order.option("mode").or(agent.mode()).map(str::to_owned),
+        model: order.model().map(str::to_owned),
+        meta: agent.meta(),
+        permissions: permissions(order).unwrap_or_default(),
+        tools: order.option("kapell_tools") != Some("no"),
+        steps_max: order.steps_max(),
+    };
+    invocation.arg(ARGUMENT).arg(order.home.join(SPEC_FILE));
+    invocation.files.push((SPEC_FILE, serde_json::to_string(&spec).unwrap_or_default()));
+    invocation
+}

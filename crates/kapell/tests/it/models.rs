@@ -1,0 +1,94 @@
+//! Models behind their APIs, with the mock in the place of each provider: from a workflow to what landed.
+
+use std::{fs, time::Duration};
+
+use kapell_mock::{Call, How, Mock, Scenario, Turn};
+
+use crate::rig::{Ended, Rig};
+
+const KEY: &str = "sk-canary-7f3a";
+
+/// A repository whose check fails, and the user's settings.
+fn place(mock: &Mock) -> Rig {
+    let rig = Rig::repository();
+    rig.write("sum.sh", "echo $(($1 - $2))\n");
+    rig.write("check.sh", "test \"$(sh sum.sh 2 3)\" = 5\n");
+    rig.commit("a sum that is none");
+    let config = rig.dir().join("home/config/kapell");
+    fs::create_dir_all(&config).unwrap();
+    let url = mock.url();
+    let settings = format!(
+        "[clients.anthropic]\nbase_url = \"{url}\"\n[clients.openai]\nbase_url = \"{url}/v1\"\nkey_env = \"NONE\"\n\
+         [clients.gemini-api]\nbase_url = \"{url}\"\nkey_env = \"MY_KEY\"\n"
+    );
+    fs::write(config.join("kapell.toml"), settings).unwrap();
+    rig
+}
+
+fn fix() -> Scenario {
+    let content = "echo $(($1 + $2))\n".to_owned();
+    Scenario::of([
+        Turn::Call(vec![Call::Read { path: "sum.sh".to_owned() }]),
+        Turn::Call(vec![Call::Write { path: "sum.sh".to_owned(), content }]),
+        Turn::Call(vec![Call::Shell { command: "sh check.sh".to_owned() }]),
+        Turn::Say("I fixed the sign.".to_owned()),
+    ])
+}
+
+fn run(rig: &Rig, agent: &str, marker: &str) -> Ended {
+    let workflow = format!(
+        "mission: Let the sum be one\nagents:\n  coder: {agent}\ntasks:\n  fix:\n    agent: coder\n    \
+         prompt: Make check.sh pass. mock:{marker}\n    accept: [sh check.sh]\n"
+    );
+    fs::write(rig.dir().join("fix.yaml"), workflow).unwrap();
+    let mut command = rig.command(["run", "../fix.yaml"]);
+    command.env("ANTHROPIC_API_KEY", KEY).env("MY_KEY", KEY);
+    rig.ended(command)
+}
+
+#[test]
+fn a_model_behind_each_api_fixes_a_failing_check_and_it_lands() {
+    let mock = Mock::start().unwrap();
+    for (at, agent) in [
+        "{ use: anthropic, model: m }",
+        "{ use: openai, model: m, options: { api: responses } }",
+        "{ use: openai, model: m }",
+        "{ use: gemini-api, model: m }",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (rig, marker) = (place(&mock), format!("fix-{at}"));
+        mock.play(&marker, fix());
+        let ended = run(&rig, agent, &marker);
+        assert_eq!(ended.code, Some(0), "{agent}: {ended}");
+        assert_eq!(mock.count(&marker).requests, 4, "{agent}");
+        assert_eq!(rig.run(["merge"]).code, Some(0), "{agent}");
+        assert_eq!(rig.read("sum.sh"), "echo $(($1 + $2))\n", "{agent}");
+        let said = rig.run(["logs", "--json"]).stdout;
+        let spent = mock.count(&marker).usage;
+        let tokens = spent.input + spent.output;
+        assert!(said.contains(&format!("\"tokens\":{tokens}")), "{agent}: not {tokens}: {said}");
+        assert!(!said.contains(KEY) && !ended.stderr.contains(KEY), "{agent}");
+    }
+}
+
+#[test]
+fn a_provider_that_wants_to_be_left_alone_is_parked() {
+    let mock = Mock::start().unwrap();
+    let rig = place(&mock);
+    mock.play("busy", fix().failing(1, 99, How::busy_for(Duration::from_secs(3000))));
+    let mut started = {
+        let workflow = "mission: m\nagents:\n  coder: { use: anthropic, model: m }\ntasks:\n  fix:\n    \
+                        agent: coder\n    prompt: mock:busy\n";
+        fs::write(rig.dir().join("busy.yaml"), workflow).unwrap();
+        let mut command = rig.command(["run", "../busy.yaml", "--no-input"]);
+        command.env("ANTHROPIC_API_KEY", KEY);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    rig.wait_until("the provider is parked", || rig.run(["status"]).stdout.contains("parked"));
+    assert_eq!(rig.run(["cancel"]).code, Some(0));
+    started.wait().unwrap();
+    // One that was answered, and one that was not.
+    assert_eq!(mock.count("busy").requests, 2);
+}
