@@ -86,7 +86,10 @@ fn a_provider_that_wants_to_be_left_alone_is_parked() {
         command.env("ANTHROPIC_API_KEY", KEY);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
     };
-    rig.wait_until("the provider is parked", || rig.run(["status"]).stdout.contains("parked"));
+    rig.wait_until("the provider is parked", || {
+        let said = rig.run(["logs"]).stdout;
+        said.contains("gives nothing until") && said.contains("attempt 1 failed")
+    });
     assert_eq!(rig.run(["cancel"]).code, Some(0));
     started.wait().unwrap();
     // One that was answered, and one that was not.
