@@ -15,8 +15,8 @@ use crate::{
 
 /// How many runs are kept in memory though they are at rest. One more is put to sleep.
 ///
-/// So many cost a few megabytes, and a session of one person never has as many.
-pub const AWAKE_MAX: usize = 256;
+/// So many cost less than a megabyte, and a session of one person hardly ever has as many.
+pub const AWAKE_MAX: usize = 64;
 
 /// What is kept of a run that sleeps: who owns it, its clock, and what wakes it.
 pub(crate) struct Asleep {
