@@ -26,6 +26,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 
 use hyper::service::service_fn;
@@ -86,6 +87,30 @@ impl Mock {
     /// Plays `scenario` to prompts that hold `mock:NAME`.
     pub fn play(&self, name: &str, scenario: Scenario) {
         self.state.put(name, scenario);
+    }
+
+    /// Answers 429 to all requests from the `after`-th on, counted from 0, until `pause` after the first of them; each
+    /// such answer says how long that still is.
+    pub fn limit(&self, after: u64, pause: Duration) {
+        self.state.limit(after, pause);
+    }
+
+    /// Returns from when until when requests are refused by [`Mock::limit`], in milliseconds since 1970; `None` if none
+    /// was yet.
+    #[must_use]
+    pub fn window_ms(&self) -> Option<std::ops::Range<u64>> {
+        self.state.window_ms()
+    }
+
+    /// Looks for texts that no request should hold; see [`Mock::found`].
+    pub fn look_for(&self, texts: &[&str]) {
+        self.state.look_for(texts);
+    }
+
+    /// Returns those of the texts looked for that stood in a request's body.
+    #[must_use]
+    pub fn found(&self) -> Vec<String> {
+        self.state.found()
     }
 
     /// Returns the server's address, without a slash at its end.

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     io,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
@@ -40,6 +40,32 @@ struct Inner {
     scenarios: BTreeMap<String, Scenario>,
     counts: Counts,
     replies: u64,
+    quota: Option<Quota>,
+    /// Texts that no request should hold, and those of them that one did.
+    looked_for: Vec<String>,
+    found: Vec<String>,
+}
+
+/// A limit of the whole server: from its `after`-th request on it answers 429, until a reset that it states.
+#[derive(Debug)]
+struct Quota {
+    after: u64,
+    pause: Duration,
+    /// When the first request was refused, and when that was in milliseconds since 1970.
+    began: Option<(Instant, u64)>,
+}
+
+impl Quota {
+    /// Says how a request fails, if it does; `number` is its own, from 0.
+    fn fault(&mut self, number: u64) -> Option<How> {
+        if number < self.after {
+            return None;
+        }
+        let (began, _) = *self.began.get_or_insert_with(|| (Instant::now(), now_ms()));
+        let left = self.pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero())?;
+        // A client that comes back when it was told to must not be too early.
+        Some(How::busy_for(Duration::from_secs(left.as_secs() + 1)))
+    }
 }
 
 /// How a request is answered.
@@ -61,17 +87,48 @@ impl State {
         self.lock().counts.clone()
     }
 
+    pub(crate) fn limit(&self, after: u64, pause: Duration) {
+        self.lock().quota = Some(Quota { after, pause, began: None });
+    }
+
+    /// Returns from when until when requests were refused by the limit, in milliseconds since 1970.
+    pub(crate) fn window_ms(&self) -> Option<std::ops::Range<u64>> {
+        let inner = self.lock();
+        let quota = inner.quota.as_ref()?;
+        let (_, began) = quota.began?;
+        Some(began..began + u64::try_from(quota.pause.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn look_for(&self, texts: &[&str]) {
+        self.lock().looked_for = texts.iter().map(|text| (*text).to_owned()).collect();
+    }
+
+    pub(crate) fn found(&self) -> Vec<String> {
+        self.lock().found.clone()
+    }
+
+    /// Looks whether a request holds what it should not.
+    fn look_into(&self, body: &[u8]) {
+        let inner = &mut *self.lock();
+        let text = String::from_utf8_lossy(body);
+        let held = inner.looked_for.iter().filter(|looked_for| text.contains(looked_for.as_str()));
+        let new: Vec<String> = held.filter(|text| !inner.found.contains(text)).cloned().collect();
+        inner.found.extend(new);
+    }
+
     /// Counts a request, and chooses what is answered.
     fn answer(&self, talk: &Talk, request_bytes: usize) -> Answer {
-        let mut inner = self.lock();
+        let inner = &mut *self.lock();
+        let limited = inner.quota.as_mut().and_then(|quota| quota.fault(inner.replies));
         inner.replies += 1;
         let number = inner.replies;
         let marker = talk.marker.as_deref().unwrap_or(NOBODY);
         let scenario = inner.scenarios.get(marker).cloned();
         let count = inner.counts.entry(marker.to_owned()).or_default();
-        let fault = scenario.as_ref().and_then(|scenario| {
+        let scripted = scenario.as_ref().and_then(|scenario| {
             scenario.faults.iter().find(|fault| fault.hits(count.requests)).map(|fault| fault.how.clone())
         });
+        let fault = limited.or(scripted);
         let reply = reply(talk, scenario.as_ref(), number, request_bytes);
         count.note(fault.as_ref(), &reply);
         count.tools.clone_from(&talk.tools);
@@ -168,6 +225,7 @@ pub(crate) async fn handle(
         Ok(body) => body.to_bytes(),
         Err(error) => return Ok(full(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }))),
     };
+    state.look_into(&bytes);
     let path = parts.uri.path();
     let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if path == "/mock/counts" {

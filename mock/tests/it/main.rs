@@ -127,3 +127,30 @@ fn counts_and_scenarios_go_over_http_too() {
     assert!(counts.contains(r#""later":{"#) && counts.contains(r#""failed":1"#), "{counts}");
     assert!(ask(&mock, "/mock/scenarios/bad", &json!({ "turns": 1 })).starts_with("HTTP/1.1 400 "));
 }
+
+#[test]
+fn a_limit_of_the_server_holds_for_all_until_its_reset() {
+    let mock = Mock::start().unwrap();
+    mock.limit(1, Duration::from_millis(300));
+    let (path, body) = conversations("mock:a", 0).swap_remove(0);
+    assert_eq!(mock.window_ms(), None);
+    assert!(ask(&mock, path, &body).starts_with("HTTP/1.1 200"));
+    let refused = ask(&mock, path, &body);
+    assert!(refused.starts_with("HTTP/1.1 429") && refused.contains("retry-after: 1"), "{refused}");
+    let window = mock.window_ms().unwrap();
+    assert_eq!(window.end - window.start, 300);
+    let begin = std::time::Instant::now();
+    while !ask(&mock, path, &body).starts_with("HTTP/1.1 200") {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the limit holds for ever");
+    }
+}
+
+#[test]
+fn what_no_request_should_hold_is_found() {
+    let mock = Mock::start().unwrap();
+    mock.look_for(&["canary", "parrot"]);
+    for (path, body) in conversations("a canary in mock:a", 0) {
+        ask(&mock, path, &body);
+    }
+    assert_eq!(mock.found(), ["canary"]);
+}
