@@ -6,13 +6,16 @@ use kapell_core::price::{Price, Rate};
 use serde::Deserialize;
 
 /// The table that comes with kapell: what providers have published, in dollars for a million tokens.
+///
+/// It holds standard prices. What is cheaper for a while is not in it, so that a budget still holds when that is over;
+/// nor is a model whose price could not be read for all four kinds of tokens.
 const BUILT_IN: &str = include_str!("price/table.json");
 
 /// Prices by the beginning of a model's name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PriceTable {
     version: String,
-    /// By name; the longest name that a model's name begins with counts.
+    /// By name.
     prices: BTreeMap<String, Price>,
 }
 
@@ -32,6 +35,12 @@ impl std::error::Error for BadTable {}
 #[serde(deny_unknown_fields)]
 struct Written {
     version: String,
+    /// The day on which the sources were read last.
+    read: Option<String>,
+    /// Where the prices stand.
+    #[serde(default)]
+    #[expect(dead_code, reason = "for who looks into the table")]
+    sources: Vec<String>,
     models: BTreeMap<String, WrittenPrice>,
 }
 
@@ -115,7 +124,11 @@ impl PriceTable {
             let price = price.price().map_err(|error| BadTable(format!("{name}: {}", error.0)))?;
             Ok((name.to_ascii_lowercase(), price))
         });
-        Ok(Self { version: written.version, prices: prices.collect::<Result<_, BadTable>>()? })
+        let version = match &written.read {
+            Some(day) => format!("{} (read {day})", written.version),
+            None => written.version,
+        };
+        Ok(Self { version, prices: prices.collect::<Result<_, BadTable>>()? })
     }
 
     /// Puts the prices of `other` over these.
@@ -132,23 +145,32 @@ impl PriceTable {
         &self.version
     }
 
-    /// Returns the price of a model; `None` if it is not known. A vendor before the name (`vendor/model`) is left out.
+    /// Returns the price of a model; `None` if it is not known. A vendor before the name (`vendor/model`) is left out,
+    /// and a date or the like behind it: `gpt-5` also counts for `gpt-5-2025-08-07`, but not for `gpt-5-pro`, which is
+    /// another model and may cost ten times as much.
     #[must_use]
     pub fn price(&self, model: &str) -> Option<Price> {
         let model = model.to_ascii_lowercase();
         let bare = model.rsplit('/').next().unwrap_or(&model);
         let of = |model: &str| {
-            let longest = (1..=model.len()).rev().filter(|&len| ends_a_name(model, len));
-            longest.filter_map(|len| self.prices.get(&model[..len])).next().copied()
+            let names = (1..=model.len()).rev().filter(|&len| is_edition(model, len));
+            names.filter_map(|len| self.prices.get(&model[..len])).next().copied()
         };
         of(&model).or_else(|| of(bare))
     }
 }
 
-/// Tells whether a name can end after `len` bytes: `gpt-5` is not the beginning of the name `gpt-50`.
-fn ends_a_name(model: &str, len: usize) -> bool {
-    model.is_char_boundary(len)
-        && model[len..].chars().next().is_none_or(|next| !next.is_ascii_alphanumeric() && next != '.')
+/// Tells whether what follows the first `len` bytes only says which edition of the model it is: dates, `latest`,
+/// `preview`, or a variant behind a colon or the like.
+fn is_edition(model: &str, len: usize) -> bool {
+    let Some(rest) = model.get(len..) else { return false };
+    let name = rest.split([':', '@', '[']).next().unwrap_or_default();
+    // One digit is the number of another model: `claude-opus-4-5` is no edition of `claude-opus-4`.
+    let is_date = |word: &str| word.len() >= 2 && word.bytes().all(|byte| byte.is_ascii_digit());
+    name.is_empty()
+        || name.strip_prefix('-').is_some_and(|words| {
+            words.split('-').all(|word| matches!(word, "latest" | "preview" | "exp") || is_date(word))
+        })
 }
 
 #[cfg(test)]
@@ -160,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_name_counts_and_a_name_ends_where_it_ends() {
+    fn a_name_counts_for_its_editions_and_for_no_other_model() {
         let table = PriceTable::parse(
             r#"{"version": "t", "models": {
                 "gpt-5": {"input": 1.25, "output": 10, "cache_read": 0.125},
@@ -173,7 +195,9 @@ mod tests {
         assert_eq!(input(&table, "GPT-5-mini"), Some(250_000));
         assert_eq!(input(&table, "openai/gpt-5"), Some(1_250_000));
         assert_eq!(input(&table, "acme/big:free"), Some(7_000_000));
-        for unknown in ["gpt-50", "gpt-5.1", "big", "", "gpt"] {
+        assert_eq!(input(&table, "gpt-5-mini@20250807"), Some(250_000));
+        assert_eq!(input(&table, "gpt-5-preview-05-06"), Some(1_250_000));
+        for unknown in ["gpt-50", "gpt-5.1", "gpt-5-pro", "gpt-5-1", "gpt-5-", "big", "", "gpt"] {
             assert_eq!(input(&table, unknown), None, "{unknown}");
         }
         let price = table.price("gpt-5").unwrap();
@@ -206,7 +230,7 @@ mod tests {
     #[test]
     fn every_model_of_the_table_costs_more_to_write_than_to_read_from_a_cache() {
         let table = PriceTable::built_in();
-        assert!(table.prices.len() > 10);
+        assert!(table.prices.len() > 10 && table.version().contains("read 20"), "{}", table.version());
         for (name, price) in &table.prices {
             let Rate { input, cache_read, output, .. } = price.rate;
             assert!(cache_read <= input && input <= output && output > 0, "{name}");

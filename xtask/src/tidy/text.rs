@@ -39,6 +39,10 @@ const HOSTS: &[&str] = &[
     "api.openai.com",
     "api.anthropic.com",
     "generativelanguage.googleapis.com",
+    // Where prices stand.
+    "platform.claude.com",
+    "developers.openai.com",
+    "ai.google.dev",
     // Kept for examples.
     "example.org",
     "example.com",
