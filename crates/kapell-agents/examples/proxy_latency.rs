@@ -75,7 +75,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         upstreams: BTreeMap::from([("a".to_owned(), upstream)]),
         prices: Arc::new(move |_| Some(Price { rate, above: None, output_max: None })),
         socket,
-        secrets: Vec::new(),
         sink: Arc::new(|_, _| {}),
         tape: Tape::None,
     })?;

@@ -3,7 +3,7 @@
 //! | level | how | what it can reach |
 //! |---|---|---|
 //! | 3 | bubblewrap | its workspace and its own HOME, the system read-only, the network that was granted; nothing of it survives its first process |
-//! | 2 | Landlock | the same files; other programs' sockets and the whole network stay open |
+//! | 2 | Landlock, and a control group where there are any | the same files; other programs' sockets and the whole network stay open |
 //! | 1 | a supervisor | everything that the user can; its processes are found and ended |
 //! | 0 | a process group | everything, and what leaves the group stays behind |
 //!

@@ -106,8 +106,6 @@ pub struct Config {
     pub prices: Prices,
     /// Where the Unix socket is made, in a directory that only its owner can enter.
     pub socket: PathBuf,
-    /// Texts besides the keys that are kept out of recordings.
-    pub secrets: Vec<Secret>,
     /// Who is told.
     pub sink: Sink,
     /// What is kept or played.
@@ -120,8 +118,8 @@ pub enum Tape {
     /// Nothing.
     #[default]
     None,
-    /// Everything that is said is kept in this file.
-    Record(PathBuf),
+    /// Everything that is said is kept.
+    Record(cassette::Blank),
     /// This recording answers, and nobody else is asked.
     Play(Arc<cassette::Cassette>),
 }

@@ -10,9 +10,10 @@
 //! starting a process costs about as much as running a small command, and this saves half of it.
 //!
 //! No PID namespace is used here: making one without another program needs unsafe code. What is out of reach
-//! without one: a process that leaves its session *and* empties its environment is not found again once both
-//! its supervisor and kapell were killed by SIGKILL.
+//! without one, unless the attempt is in a control group of its own: a process that leaves its session *and* empties
+//! its environment is not found again once both its supervisor and kapell were killed by SIGKILL.
 
+pub(crate) mod cgroup; // all processes of an attempt at once, where the system can
 pub mod processes; // the process table
 pub mod record; // what is known when an attempt has ended
 pub mod spec; // what to run, and within which limits

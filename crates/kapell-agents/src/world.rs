@@ -13,7 +13,7 @@ use crate::drivers::client::{AllSettings, Prices};
 
 pub use self::{
     agents::{CrewAgents, Program, adapters},
-    broker::Broker,
+    broker::{Broker, Told},
     contained::{ContainError, Keeper},
     plain::Plain,
     repository::{MergeError, MergeProposal, Repository, RepositoryConfig},

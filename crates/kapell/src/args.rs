@@ -72,8 +72,10 @@ pub enum Command {
     Merge(MergeArgs),
     /// Checks the journal, and every claim in it against git.
     Verify(VerifyArgs),
-    /// Rebuilds the state of a run at any decision, without calling anything.
+    /// Rebuilds the state of a run at any decision, or lets its agents play their recording; nobody is asked.
     Replay(ReplayArgs),
+    /// Runs a workflow file and keeps what its agents and their models say, to be played back at no cost.
+    Record(RecordArgs),
     /// Starts a new run that takes over the results of an earlier one.
     Fork(ForkArgs),
     /// Writes the report of a run.
@@ -467,8 +469,28 @@ pub struct ReplayArgs {
     /// The run's id, or the beginning of it; the last run if not given.
     pub run: Option<String>,
     /// The decision after which the state is shown; the last if not given.
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", conflicts_with = "agents")]
     pub at: Option<u64>,
+    /// Does the work once more, in a new run: the agents work, and a recording answers them in the place of their models.
+    #[arg(long)]
+    pub agents: bool,
+    /// The recording, if it is not the one that is kept with the run.
+    #[arg(long, value_name = "FILE", requires = "agents")]
+    pub cassette: Option<PathBuf>,
+    /// How agents are contained.
+    #[command(flatten)]
+    pub contain: ContainArgs,
+}
+
+/// Arguments of `record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// Where to keep the recording; with the run if not given.
+    #[arg(long, value_name = "CASSETTE")]
+    pub to: Option<PathBuf>,
+    /// What to run, and how.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// Arguments of `fork`.

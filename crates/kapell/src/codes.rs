@@ -93,6 +93,8 @@ table! {
         "A workflow or a `kapell.toml` found in a repository asks for a lower level or a wider network than holds without it. Such a file can come from anybody, so it can only ask for more. If you want what it asks for, say so on the command line (`--sandbox`, `--network`) or in your own settings.";
     "K0814", "Setting of containment not understood",
         "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only` or `open`.";
+    "K0815", "Programs of the repository that a client would execute",
+        "The client loads plugins or starts servers that the repository brings along, and has no switch that keeps it from that (opencode with `.opencode/` or `opencode.json`). At containment level 3 these files are not there for it; at a lower level the attempt is refused. Install bubblewrap, remove the files from the repository, or let another client do the task.";
     "K0816", "Settings for agents that cannot be judged",
         "What the repository brings along for agents (`.claude/`, `.mcp.json` and the like) cannot be read, or is too much to be settings. It is not trusted, and nothing of it is loaded.";
     "K0900", "File or directory cannot be used",
@@ -159,6 +161,14 @@ table! {
         "`--timings` takes what `gh run view RUN --json jobs` prints, or a list of several such objects.";
     "K0940", "Not a table of prices",
         "`prices.json` beside your settings says what models cost, in dollars for a million tokens: `version`, and `models` with `input` and `output` for each, and `cache_read`, `cache_write`, `output_max` where they differ. It could not be read as such.";
+    "K0950", "Nothing recorded",
+        "`replay --agents` needs a recording of what the agents of the run and their models said to each other. `kapell record FILE` makes one: it runs the file, and keeps every exchange that goes through the model proxy in `cassettes/` of the store, without keys. A recording kept elsewhere is named by `--cassette`.";
+    "K0951", "Not a recording",
+        "The file does not begin as a recording does, was made by a newer kapell, or a line of it is damaged. It is not played: an answer that is not the recorded one would be worse than none.";
+    "K0952", "Recording of another plan",
+        "The recording was made of a run with another plan: its answers would be given to other tasks. Name the run that it is of, or record this one.";
+    "K0953", "Nothing to record",
+        "A recording holds what goes through kapell's model proxy, and none of the agents of this run would speak through it: they work with their own login, or with no model. Give them a key, as `kapell agents` and the page on agents say.";
     "K0999", "Bug of kapell",
         "kapell did something that it should never do. What was recorded is safe; runs can be resumed. Please report it.";
 }

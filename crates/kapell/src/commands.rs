@@ -17,6 +17,7 @@ mod look;
 mod mcp;
 mod past;
 mod plan;
+mod record;
 mod reference;
 mod slash;
 mod start;
@@ -86,7 +87,9 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Map(args) => improve::map(&context, args),
         Command::Diff(args) => diff::diff(&context, args),
         Command::Verify(args) => verify::verify(&context, args),
+        Command::Replay(args) if args.agents => record::replay(&context, args),
         Command::Replay(args) => past::replay(&context, args),
+        Command::Record(args) => record::record(&context, args),
         Command::Report(args) => past::report(&context, args),
         Command::Fork(args) => fork::fork(&context, args),
         Command::Undo(args) => undo::undo(&context, args),

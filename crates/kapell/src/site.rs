@@ -137,6 +137,19 @@ impl Site {
         Ok(PriceTable::built_in().overridden_by(own))
     }
 
+    /// Returns what must stand in no recording: the values of all variables whose names speak of secrets.
+    pub fn secrets(&self) -> Vec<String> {
+        let is_secret = |name: &str| {
+            let name = name.to_ascii_uppercase();
+            ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"]
+                .iter()
+                .any(|word| name.contains(word))
+        };
+        let texts = env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        texts.filter(|(name, _)| is_secret(name)).map(|(_, value)| value).collect()
+    }
+
     /// Returns the name under which commits are made.
     pub fn identity(&self) -> Option<Identity> {
         let home = env::var_os("HOME").map(PathBuf::from);

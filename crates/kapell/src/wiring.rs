@@ -88,6 +88,15 @@ pub fn open_house(site: &Site) -> Result<Option<House>, Fault> {
 ///
 /// Fails if git, the sockets' directory or the workspaces cannot be used.
 pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault> {
+    machine_with(site, store, jobs, Tape::None)
+}
+
+/// Makes a host whose agents' sessions are recorded, or played back.
+///
+/// # Errors
+///
+/// As [`machine`].
+pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Result<Machine, Fault> {
     let (mailbox, inputs) = Mailbox::new();
     let places = site.places()?;
     let reports = mailbox.clone();
@@ -100,7 +109,7 @@ pub fn machine(site: &Site, store: Store, jobs: usize) -> Result<Machine, Fault>
             Fault::new("K0801", Exit::Environment, "attempts cannot be started").because(error)
         })?;
     let keeper = containment::keeper(site)?;
-    let broker = broker(site, &places, &runtime, mailbox.clone())?;
+    let broker = broker(site, &places, &runtime, tape, mailbox.clone())?;
     let agents = Arc::new(agents.contained_by(keeper.clone()).carried_by(broker.clone()));
     let repository = match (open_house(site)?, &site.repo) {
         (Some(house), Some(user)) => {
@@ -141,7 +150,8 @@ fn sweep(runtime: &Path) {
     let is_ours = |path: &Path| {
         let of_process =
             path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.parse::<u32>().is_ok());
-        of_process && path.extension().is_some_and(|kind| kind == "sock" || kind == "agents")
+        of_process
+            && path.extension().is_some_and(|kind| kind == "sock" || kind == "agents" || kind == "proxy")
     };
     for path in entries.map(|entry| entry.path()).filter(|path| is_ours(path)) {
         // The number of a process says nothing where several sandboxes share the directory: only a refusal does.
@@ -153,15 +163,21 @@ fn sweep(runtime: &Path) {
 }
 
 /// Makes the way of clients to their models; its proxy starts when the first one needs it.
-fn broker(site: &Site, places: &Places, runtime: &Path, mailbox: Mailbox) -> Result<Arc<Broker>, Fault> {
+fn broker(
+    site: &Site,
+    places: &Places,
+    runtime: &Path,
+    tape: Tape,
+    mailbox: Mailbox,
+) -> Result<Arc<Broker>, Fault> {
     let table = site.prices()?;
     let prices = Arc::new(move |model: &str| table.price(model));
     let socket = runtime.join(format!("{}.proxy", std::process::id()));
-    let told = Arc::new(move |key: kapell_agents::protocol::AttemptKey, text: String| {
+    let told = Arc::new(move |key: kapell_agents::protocol::AttemptKey, report: Report| {
         let kapell_agents::protocol::AttemptKey { run, task, attempt, compensates } = key;
-        mailbox.send(Input::Agent(AttemptKey { run, task, attempt, compensates }, Report::Note(text)));
+        mailbox.send(Input::Agent(AttemptKey { run, task, attempt, compensates }, report));
     });
-    Ok(Arc::new(Broker::new(places.clients.clone(), prices, socket, Tape::None, told)))
+    Ok(Arc::new(Broker::new(places.clients.clone(), prices, socket, tape, told)))
 }
 
 /// The program itself, for supervisors: the file that runs, even if another has taken its name since.

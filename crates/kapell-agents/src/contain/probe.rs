@@ -15,7 +15,7 @@ use super::{
     room::Room,
     wrap::Contained,
 };
-use crate::supervise::{Limits, Output, Spec, processes};
+use crate::supervise::{Limits, Output, Spec, cgroup, processes};
 
 /// A level that takes longer to build is none.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +60,8 @@ pub struct Containment {
     bubblewrap: Option<PathBuf>,
     namespaces: Result<(), NotFound>,
     files: Result<(), NotFound>,
+    /// Where control groups can be made, or why they cannot.
+    groups: Result<PathBuf, NotFound>,
 }
 
 impl Containment {
@@ -73,9 +75,15 @@ impl Containment {
             .filter(|dir| dir.is_absolute())
             .map(|dir| dir.join("bwrap"))
             .find(|path| path.is_file());
-        let mut found =
-            Self { program, bubblewrap, namespaces: Err(NotFound::NotHere), files: Err(NotFound::NotHere) };
+        let mut found = Self {
+            program,
+            bubblewrap,
+            namespaces: Err(NotFound::NotHere),
+            files: Err(NotFound::NotHere),
+            groups: Err(NotFound::NotHere),
+        };
         if cfg!(target_os = "linux") {
+            found.groups = cgroup::delegated().map_err(|error| NotFound::Fails(error.to_string()));
             found.namespaces = match found.bubblewrap {
                 Some(_) => found.attempt(Level::Namespaces, scratch),
                 None => Err(NotFound::NoBubblewrap),
@@ -104,6 +112,16 @@ impl Containment {
         }
     }
 
+    /// Tells how processes of level 2 are ended: all at once, by the control group below the directory that is returned,
+    /// or else as at level 1, where they are found one by one.
+    ///
+    /// # Errors
+    ///
+    /// Says why there are no control groups.
+    pub fn groups(&self) -> Result<&Path, NotFound> {
+        self.groups.as_deref().map_err(Clone::clone)
+    }
+
     /// Chooses level and network (see [`Containment::choose`]), and says how an attempt with this `room` is contained.
     ///
     /// # Errors
@@ -116,7 +134,7 @@ impl Containment {
 
     fn contained(&self, chosen: Chosen, room: Room) -> Contained {
         let (program, bubblewrap) = (self.program.clone(), self.bubblewrap.clone());
-        Contained { chosen, room, program, bubblewrap }
+        Contained { chosen, room, program, bubblewrap, groups: self.groups.clone().ok() }
     }
 
     fn attempt(&self, level: Level, scratch: &Path) -> Result<(), NotFound> {
@@ -147,11 +165,15 @@ impl Containment {
             limits: Limits::default(),
             stdin: None,
             output: Output::Joined,
+            cgroup: None,
             durable: false,
         };
         spec.argv.push(dir.into());
         let room = Room { home, ..Room::default() };
-        self.contained(Chosen { level, network }, room).wrap(&mut spec)?;
+        let mut contained = self.contained(Chosen { level, network }, room);
+        // Its group would be made and removed by a supervisor, which there is none of here.
+        contained.groups = None;
+        contained.wrap(&mut spec)?;
         run(&spec)
     }
 
@@ -160,7 +182,13 @@ impl Containment {
     pub(super) fn pretend(highest: Level) -> Self {
         let of = |level| if level <= highest { Ok(()) } else { Err(NotFound::NotHere) };
         let (namespaces, files) = (of(Level::Namespaces), of(Level::Files));
-        Self { program: "/bin/false".into(), bubblewrap: Some("/bin/false".into()), namespaces, files }
+        Self {
+            program: "/bin/false".into(),
+            bubblewrap: Some("/bin/false".into()),
+            namespaces,
+            files,
+            groups: Err(NotFound::NotHere),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Room {
     pub readable: Vec<PathBuf>,
     /// What it may write besides: directories that tasks share.
     pub writable: Vec<PathBuf>,
+    /// What of its workspace is not there for it. Held by level 3 alone.
+    pub hidden: Vec<PathBuf>,
     /// The way to the model proxy, if it has one.
     pub proxy: Option<ProxyDoor>,
 }

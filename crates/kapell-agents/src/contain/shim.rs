@@ -1,6 +1,6 @@
 //! The last step before an attempt's own program: kapell once more, inside the level.
 //!
-//! `__contain [--read PATH | --write PATH]... [--relay PORT SOCKET] -- PROGRAM ARGUMENT...`
+//! `__contain [--cgroup DIR] [--read PATH | --write PATH]... [--relay PORT SOCKET] -- PROGRAM ARGUMENT...`
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,12 +11,15 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use crate::supervise::cgroup::Cgroup;
+
 /// What is to be done before the program starts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Orders {
     readable: Vec<OsString>,
     writable: Vec<OsString>,
     relay: Option<(u16, OsString)>,
+    cgroup: Option<OsString>,
     argv: Vec<OsString>,
 }
 
@@ -25,6 +28,7 @@ impl Orders {
         let (mut orders, mut args) = (Self::default(), args.iter().cloned());
         loop {
             match args.next()?.to_str()? {
+                "--cgroup" => orders.cgroup = Some(args.next()?),
                 "--read" => orders.readable.push(args.next()?),
                 "--write" => orders.writable.push(args.next()?),
                 "--relay" => orders.relay = Some((args.next()?.to_str()?.parse().ok()?, args.next()?)),
@@ -61,6 +65,10 @@ pub fn main(args: &[OsString]) -> Result<ExitCode, String> {
 }
 
 fn run(orders: &Orders) -> io::Result<ExitCode> {
+    // First: what restricts itself cannot reach it any more, and so never leaves it.
+    if let Some(dir) = &orders.cgroup {
+        Cgroup::at(dir).enter()?;
+    }
     restrict(orders)?;
     let mut command = Command::new(&orders.argv[0]);
     command.args(&orders.argv[1..]);
@@ -93,8 +101,10 @@ pub(super) fn arguments(
     readable: &[&OsStr],
     writable: &[&OsStr],
     relay: Option<(u16, &OsStr)>,
+    cgroup: Option<&OsStr>,
 ) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![super::ARGUMENT.into()];
+    args.extend(cgroup.into_iter().flat_map(|dir| ["--cgroup".into(), dir.to_owned()]));
     for (flag, paths) in [("--read", readable), ("--write", writable)] {
         args.extend(paths.iter().flat_map(|&path| [flag.into(), path.to_owned()]));
     }
@@ -111,13 +121,17 @@ mod tests {
 
     #[test]
     fn orders_are_read_as_they_are_written() {
-        let mut args =
-            arguments(&["/usr", "--"].map(OsStr::new), &[OsStr::new("/w")], Some((4711, OsStr::new("/s"))));
+        let mut args = arguments(
+            &["/usr", "--"].map(OsStr::new),
+            &[OsStr::new("/w")],
+            Some((4711, OsStr::new("/s"))),
+            Some(OsStr::new("/g")),
+        );
         args.extend(["/bin/echo", "--read", "x"].map(OsString::from));
         let orders = Orders::parse(&args[1..]).unwrap();
         let os = |texts: &[&str]| texts.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!((orders.readable, orders.writable), (os(&["/usr", "--"]), os(&["/w"])));
-        assert_eq!(orders.relay, Some((4711, "/s".into())));
+        assert_eq!((orders.relay, orders.cgroup), (Some((4711, "/s".into())), Some("/g".into())));
         assert_eq!(orders.argv, os(&["/bin/echo", "--read", "x"]));
         assert_eq!(Orders::parse(&os(&["--"])), None);
         assert_eq!(Orders::parse(&os(&["--relay", "x", "/s", "--", "a"])), None);

@@ -156,6 +156,7 @@ mod tests {
             limits: Default::default(),
             stdin: None,
             output: Default::default(),
+            cgroup: None,
             durable: false,
         };
         let found = needed(&spec);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     protocol,
-    supervise::{OUTPUTS_FILE, Spec},
+    supervise::{OUTPUTS_FILE, Spec, cgroup::Cgroup},
 };
 
 /// Where kapell itself stands inside.
@@ -34,6 +34,8 @@ pub struct Contained {
     pub(super) program: PathBuf,
     /// bubblewrap, if it was found.
     pub(super) bubblewrap: Option<PathBuf>,
+    /// Where control groups can be made, if they can.
+    pub(super) groups: Option<PathBuf>,
 }
 
 /// A path that an attempt may reach.
@@ -75,7 +77,9 @@ impl Contained {
             Level::Namespaces => self.bubblewrap(spec, &openings)?,
             Level::Files => {
                 fs::create_dir_all(&tmp)?;
-                self.landlock(&openings)
+                let group = self.groups.as_ref().map(|parent| Cgroup::of(parent, &spec.marker));
+                spec.cgroup = group.map(|group| group.dir().as_os_str().to_owned());
+                self.landlock(spec, &openings)
             }
             Level::Supervised | Level::Nothing => {
                 fs::create_dir_all(&tmp)?;
@@ -145,17 +149,23 @@ impl Contained {
             let how = if *writable { "--bind" } else { "--ro-bind" };
             add(&[word(how), path.as_os_str(), path.as_os_str()]);
         }
+        for path in &self.room.hidden {
+            match path.is_dir() {
+                true => add(&[word("--tmpfs"), path.as_os_str()]),
+                false => add(&[word("--ro-bind"), word("/dev/null"), path.as_os_str()]),
+            }
+        }
         let door = self.room.proxy.as_ref().filter(|_| self.chosen.network == Network::ModelOnly);
         if let Some(door) = door {
             add(&[word("--bind"), door.socket.as_os_str(), door.socket.as_os_str()]);
         }
         add(&[word("--chdir"), &spec.cwd, word("--"), word(PROGRAM_INSIDE)]);
         let relay = door.map(|door| (door.port, door.socket.as_os_str()));
-        args.extend(shim::arguments(&[], &[], relay));
+        args.extend(shim::arguments(&[], &[], relay, None));
         Ok(args)
     }
 
-    fn landlock(&self, openings: &[Opening]) -> Vec<OsString> {
+    fn landlock(&self, spec: &Spec, openings: &[Opening]) -> Vec<OsString> {
         let of = |wanted: bool| {
             let chosen = openings.iter().filter(move |opening| opening.writable == wanted);
             chosen.map(|opening| opening.path.as_os_str())
@@ -164,7 +174,7 @@ impl Contained {
         let readable: Vec<&OsStr> = system.chain(of(false)).chain([self.program.as_os_str()]).collect();
         let writable: Vec<&OsStr> = surroundings::DEVICES.iter().map(OsStr::new).chain(of(true)).collect();
         let mut args = vec![self.program.clone().into()];
-        args.extend(shim::arguments(&readable, &writable, None));
+        args.extend(shim::arguments(&readable, &writable, None, spec.cgroup.as_deref()));
         args
     }
 }

@@ -161,6 +161,18 @@ impl Client {
         }
     }
 
+    /// Returns where it looks, below its directory, for programs of the repository that it executes whatever it is told.
+    ///
+    /// opencode knows two switches for that (`OPENCODE_DISABLE_PROJECT_CONFIG`, `OPENCODE_PURE`), and version 1.18.33
+    /// loads plugins in spite of both.
+    #[must_use]
+    pub fn executes(self) -> &'static [&'static str] {
+        match self.inner() {
+            Some(Self::Opencode) => &[".opencode", "opencode.json", "opencode.jsonc"],
+            _ => &[],
+        }
+    }
+
     /// Returns a reader of what it prints.
     #[must_use]
     pub fn reader(self) -> Box<dyn Reader> {

@@ -215,7 +215,8 @@ impl Crew {
             contained.wrap(&mut spec).map_err(|source| CrewError::Directory { key, source })?;
         }
         match job.supervision {
-            Supervision::Group if listener.is_none() => self.start_group(key, &spec),
+            // A control group is made and removed by a supervisor.
+            Supervision::Group if listener.is_none() && spec.cgroup.is_none() => self.start_group(key, &spec),
             Supervision::Group | Supervision::Full => {
                 let supervisor =
                     self.hand_over(spec).map_err(|source| CrewError::Supervisor { key, source })?;
@@ -331,6 +332,7 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
         limits: job.limits.clone(),
         stdin,
         output,
+        cgroup: None,
         durable: job.durable,
     })
 }

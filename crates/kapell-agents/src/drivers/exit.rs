@@ -97,6 +97,7 @@ impl Exit {
 /// | any other exit, any signal | `transient`: whether it is tried again, `retry` decides |
 /// | ended by the supervisor's timeout | `timeout` |
 /// | ended because kapell was gone | `lost` |
+/// | ended because it held too much memory | `permanent` |
 /// | ended because kapell asked | stopped |
 ///
 /// Source of the codes: sysexits(3), POSIX "Shell Command Language" 2.8.2, timeout(1).
@@ -110,6 +111,13 @@ pub fn classify(record: &ExitRecord) -> (Ending, String) {
             failed(F::Timeout, format!("it was ended after {} ms", record.usage.wall_ms))
         }
         (Cause::OwnerGone, ..) => failed(F::Lost, "kapell was gone".to_owned()),
+        (Cause::OverMemory, ..) => {
+            let held = record.usage.rss_max_kib.unwrap_or(0) / 1024;
+            failed(
+                F::Permanent,
+                format!("it was ended: it held {held} MiB of memory, more than `memory` lets it"),
+            )
+        }
         (Cause::NotStarted, ..) => failed(
             F::Permanent,
             record.start_error.clone().unwrap_or_else(|| "it could not start".to_owned()),

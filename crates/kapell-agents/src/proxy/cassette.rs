@@ -1,22 +1,45 @@
-//! What was said, kept and played back: one exchange a line, as JSON, without secrets.
+//! What was said, kept and played back. A cassette is a file of JSON lines: what it is of, and then an exchange a line,
+//! without secrets.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// The version of the format of a line.
+use super::redact::Secret;
+
+/// The version of the format.
 const VERSION: u32 = 1;
+
+/// What a recording is of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Label {
+    /// The version of the format: 1.
+    #[serde(rename = "cassette")]
+    pub version: u32,
+    /// The run that was recorded.
+    pub run: String,
+    /// The digest of its plan.
+    pub plan: String,
+}
+
+impl Label {
+    /// Makes the label of a recording.
+    #[must_use]
+    pub fn new(run: String, plan: String) -> Self {
+        Self { version: VERSION, run, plan }
+    }
+}
 
 /// One request and its reply.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// The version of this form: 1.
-    pub version: u32,
     /// Number of the task within its run.
     pub task: u32,
     /// Number of the attempt.
@@ -37,30 +60,85 @@ pub struct Exchange {
     pub whole: bool,
 }
 
+impl Exchange {
+    /// Returns what a request has in common with the same one of another day: the place, the model, how long the
+    /// conversation is, and which tools are offered. Dates, ids and directories in its words differ.
+    fn shape(&self) -> Option<Shape<'_>> {
+        let body: Value = serde_json::from_str(&self.request).ok()?;
+        let length = |key: &str| body[key].as_array().map(Vec::len);
+        let turns = length("messages").or_else(|| length("input")).or_else(|| length("contents"));
+        let tools = body["tools"].as_array().into_iter().flatten();
+        let name = |tool: &Value| {
+            let name = tool["name"].as_str().or_else(|| tool["function"]["name"].as_str());
+            // Gemini declares all of them as one tool.
+            name.map_or_else(
+                || tool["functionDeclarations"].as_array().map_or(0, Vec::len).to_string(),
+                str::to_owned,
+            )
+        };
+        let tools = tools.map(name).collect();
+        let model = body["model"].as_str().unwrap_or_default().to_owned();
+        Some(Shape { upstream: &self.upstream, path: &self.path, model, turns, tools })
+    }
+}
+
+/// See [`Exchange::shape`].
+#[derive(Debug, PartialEq, Eq)]
+struct Shape<'a> {
+    upstream: &'a str,
+    path: &'a str,
+    model: String,
+    turns: Option<usize>,
+    tools: Vec<String>,
+}
+
+/// A recording to be made.
+#[derive(Debug, Clone)]
+pub struct Blank {
+    /// Its file. What stands there already is kept.
+    pub path: PathBuf,
+    /// What it is of.
+    pub label: Label,
+    /// What is kept out of it, besides the keys of providers.
+    pub secrets: Vec<Secret>,
+}
+
 /// A recording that is made.
 #[derive(Debug)]
-pub(super) struct Recorder(Mutex<fs::File>);
+pub(super) struct Recorder {
+    file: Mutex<fs::File>,
+    pub(super) secrets: Vec<Secret>,
+}
 
 impl Recorder {
     /// Opens a file to add to; only its owner can read it.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(blank: &Blank) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
-        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        Ok(Self(Mutex::new(file)))
+        blank.path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let mut file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&blank.path)?;
+        if file.metadata()?.len() == 0 {
+            file.write_all(&line(&blank.label)?)?;
+        }
+        Ok(Self { file: Mutex::new(file), secrets: blank.secrets.clone() })
     }
 
-    pub(super) fn keep(&self, mut exchange: Exchange) {
-        exchange.version = VERSION;
-        let Ok(mut line) = serde_json::to_vec(&exchange) else { return };
-        line.push(b'\n');
+    pub(super) fn keep(&self, exchange: &Exchange) {
+        let Ok(line) = line(exchange) else { return };
         // A recording with a hole is found out when it is played: what is asked then has no answer.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+        let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
     }
+}
+
+fn line(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 /// A recording to be played.
 #[derive(Debug)]
 pub struct Cassette {
+    label: Label,
     exchanges: Vec<Exchange>,
     used: Mutex<Vec<bool>>,
 }
@@ -71,6 +149,9 @@ pub enum CassetteError {
     /// It cannot be read.
     #[error("failed to read a recording: {0}")]
     Io(#[from] io::Error),
+    /// It does not begin as one.
+    #[error("the first line is not that of a recording")]
+    NoLabel,
     /// A line is no exchange.
     #[error("line {line} of the recording is no exchange: {source}")]
     Line {
@@ -80,10 +161,8 @@ pub enum CassetteError {
         source: serde_json::Error,
     },
     /// It was made by a newer kapell.
-    #[error("line {line} of the recording has version {found}, and {VERSION} is the newest known")]
+    #[error("the recording has version {found}, and {VERSION} is the newest known")]
     Version {
-        /// Which, from 1.
-        line: usize,
         /// Its version.
         found: u32,
     },
@@ -96,18 +175,25 @@ impl Cassette {
     ///
     /// Fails if it cannot be read or is none.
     pub fn read(path: &Path) -> Result<Self, CassetteError> {
-        let mut exchanges = Vec::new();
-        for (index, line) in fs::read_to_string(path)?.lines().enumerate() {
-            let line_no = index + 1;
-            let exchange: Exchange =
-                serde_json::from_str(line).map_err(|source| CassetteError::Line { line: line_no, source })?;
-            if exchange.version > VERSION {
-                return Err(CassetteError::Version { line: line_no, found: exchange.version });
-            }
-            exchanges.push(exchange);
+        let text = fs::read_to_string(path)?;
+        let mut lines = text.lines();
+        let label: Option<Label> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let label = label.ok_or(CassetteError::NoLabel)?;
+        if label.version > VERSION {
+            return Err(CassetteError::Version { found: label.version });
         }
+        let exchange = |(index, line)| {
+            serde_json::from_str(line).map_err(|source| CassetteError::Line { line: index + 2, source })
+        };
+        let exchanges = lines.enumerate().map(exchange).collect::<Result<Vec<Exchange>, _>>()?;
         let used = Mutex::new(vec![false; exchanges.len()]);
-        Ok(Self { exchanges, used })
+        Ok(Self { label, exchanges, used })
+    }
+
+    /// Returns what it is of.
+    #[must_use]
+    pub fn label(&self) -> &Label {
+        &self.label
     }
 
     /// Returns how many exchanges it holds.
@@ -122,22 +208,82 @@ impl Cassette {
         self.exchanges.is_empty()
     }
 
-    /// Takes the answer to a request: the one that was given to the same words, or else the next one that the same task
-    /// got at the same place. Dates, ids and directories in a request differ from one time to the next.
+    /// Returns how many exchanges nobody has asked for yet.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|used| !**used).count()
+    }
+
+    /// Returns the upstreams that were asked.
+    #[must_use]
+    pub fn upstreams(&self) -> BTreeSet<&str> {
+        self.exchanges.iter().map(|exchange| exchange.upstream.as_str()).collect()
+    }
+
+    /// Takes the answer to a request of an attempt: the one that was given to the same words, or else the next one to a
+    /// request of the same shape.
     pub(super) fn take(&self, asked: &Exchange) -> Option<&Exchange> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |index: usize| {
-            let kept = &self.exchanges[index];
-            let of = |exchange: &Exchange| (exchange.task, exchange.attempt);
-            !used[index]
-                && of(kept) == of(asked)
-                && kept.upstream == asked.upstream
-                && kept.path == asked.path
+        let of = |exchange: &Exchange| (exchange.task, exchange.attempt);
+        let left = |index: &usize| !used[*index] && of(&self.exchanges[*index]) == of(asked);
+        let left: Vec<usize> = (0..self.exchanges.len()).filter(left).collect();
+        let same_words = |index: &&usize| {
+            let kept = &self.exchanges[**index];
+            kept.upstream == asked.upstream && kept.path == asked.path && kept.request == asked.request
         };
-        let candidates: Vec<usize> = (0..self.exchanges.len()).filter(|&index| fits(index)).collect();
-        let same = candidates.iter().find(|&&index| self.exchanges[index].request == asked.request);
-        let index = *same.or(candidates.first())?;
+        let shape = asked.shape();
+        let same_shape = |index: &&usize| shape.is_some() && self.exchanges[**index].shape() == shape;
+        let index = *left.iter().find(same_words).or_else(|| left.iter().find(same_shape))?;
         used[index] = true;
         Some(&self.exchanges[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exchange(request: &str, reply: &str) -> Exchange {
+        Exchange {
+            task: 1,
+            attempt: 1,
+            upstream: "u".to_owned(),
+            path: "/v1/messages".to_owned(),
+            request: request.to_owned(),
+            status: 200,
+            content_type: String::new(),
+            reply: reply.to_owned(),
+            whole: true,
+        }
+    }
+
+    fn cassette(exchanges: Vec<Exchange>) -> Cassette {
+        let used = Mutex::new(vec![false; exchanges.len()]);
+        Cassette { label: Label::default(), exchanges, used }
+    }
+
+    #[test]
+    fn an_answer_is_given_to_the_same_words_or_the_same_shape_and_to_nothing_else() {
+        let (one, two) = (
+            r#"{"model":"m","messages":[{"content":"at ten"}]}"#,
+            r#"{"model":"m","messages":[{"content":"at ten"},{},{}]}"#,
+        );
+        let cassette = cassette(vec![exchange(one, "a"), exchange(one, "b"), exchange(two, "c")]);
+        let take = |request: &str| cassette.take(&exchange(request, "")).map(|kept| kept.reply.as_str());
+        assert_eq!(take(r#"{"model":"m","messages":[{"content":"at noon"},{},{}]}"#), Some("c"));
+        assert_eq!(take(one), Some("a"));
+        for other in [
+            r#"{"model":"other","messages":[{}]}"#,
+            r#"{"model":"m","messages":[{},{}]}"#,
+            r#"{"model":"m","messages":[{}],"tools":[{"name":"t"}]}"#,
+            "{",
+        ] {
+            assert_eq!(take(other), None, "{other}");
+        }
+        let mut elsewhere = exchange(one, "");
+        elsewhere.attempt = 2;
+        assert_eq!(cassette.take(&elsewhere), None);
+        assert_eq!(cassette.left(), 1);
+        assert_eq!((take(one), take(one), cassette.left()), (Some("b"), None, 0));
     }
 }

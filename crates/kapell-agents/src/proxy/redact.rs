@@ -1,4 +1,4 @@
-//! Secrets, taken out of what is kept.
+//! Secrets, taken out of what is kept: those that are known, and what has the form of a key.
 
 use std::fmt;
 
@@ -7,6 +7,21 @@ const REDACTED: &str = "[redacted]";
 
 /// Shorter texts are no secrets, and would be found everywhere.
 const LENGTH_MIN: usize = 8;
+
+/// How keys of well-known services begin, and how many characters follow at least.
+const SHAPES: &[(&str, usize)] = &[
+    ("sk-", 20),
+    ("ghp_", 30),
+    ("gho_", 30),
+    ("ghs_", 30),
+    ("github_pat_", 30),
+    ("glpat-", 20),
+    ("AKIA", 16),
+    ("AIza", 30),
+    ("xoxb-", 20),
+    ("xoxp-", 20),
+    ("npm_", 30),
+];
 
 /// A key. It is not shown by accident, and never written down.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,10 +39,18 @@ impl Secret {
         &self.0
     }
 
-    /// Takes the key out of a text.
+    /// Takes the key out of a text, which may be JSON.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        if self.0.len() < LENGTH_MIN { text.to_owned() } else { text.replace(&self.0, REDACTED) }
+        if self.0.len() < LENGTH_MIN {
+            return text.to_owned();
+        }
+        let plain = text.replace(&self.0, REDACTED);
+        let escaped = serde_json::Value::from(self.0.as_str()).to_string();
+        match escaped.trim_matches('"') {
+            same if same == self.0 => plain,
+            escaped => plain.replace(escaped, REDACTED),
+        }
     }
 }
 
@@ -42,6 +65,33 @@ pub(super) fn redact<'a>(secrets: impl IntoIterator<Item = &'a Secret>, text: &s
     secrets.into_iter().fold(text.to_owned(), |text, secret| secret.redact(&text))
 }
 
+/// Takes out what has the form of a key.
+pub(super) fn redact_shapes(text: &str) -> String {
+    let is_of_key = |each: char| each.is_ascii_alphanumeric() || matches!(each, '-' | '_');
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let begins = !out.ends_with(is_of_key);
+        let key = SHAPES.iter().filter(|_| begins).find_map(|(start, least)| {
+            let after = rest.strip_prefix(start)?;
+            let length = after.find(|each: char| !is_of_key(each)).unwrap_or(after.len());
+            let random = after[..length].bytes().any(|byte| byte.is_ascii_digit());
+            (length >= *least && random).then_some(start.len() + length)
+        });
+        match key {
+            Some(length) => {
+                out.push_str(REDACTED);
+                rest = &rest[length..];
+            }
+            None => {
+                out.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +102,28 @@ mod tests {
         assert_eq!(format!("{secret:?}"), "[redacted]");
         let texts = [secret.clone(), Secret::new("x".to_owned())];
         assert_eq!(redact(&texts, "x=sk-very-secret;"), "x=[redacted];");
+    }
+
+    #[test]
+    fn a_secret_is_found_as_json_has_it_too() {
+        let secret = Secret::new("with \"quotes\" in it".to_owned());
+        let json = serde_json::json!({ "text": "a with \"quotes\" in it z" }).to_string();
+        assert_eq!(secret.redact(&json), r#"{"text":"a [redacted] z"}"#);
+    }
+
+    #[test]
+    fn what_has_the_form_of_a_key_is_taken_out() {
+        let key = format!("sk-ant-{}", "0a".repeat(12));
+        for (text, expected) in [
+            (format!("key={key};"), "key=[redacted];".to_owned()),
+            (format!("\"{key}\""), "\"[redacted]\"".to_owned()),
+            (format!("ghp_{}", "x1".repeat(18)), "[redacted]".to_owned()),
+        ] {
+            assert_eq!(redact_shapes(&text), expected);
+        }
+        for text in ["a task-oriented-disk-sk-", "sk-short1", "sk-only-words-and-no-number-at-all", "", "é"]
+        {
+            assert_eq!(redact_shapes(text), text);
+        }
     }
 }

@@ -126,7 +126,7 @@ impl Desk {
             }
         }
         let recorder = match &config.tape {
-            Tape::Record(path) => Some(Recorder::open(path)?),
+            Tape::Record(blank) => Some(Recorder::open(blank)?),
             Tape::None | Tape::Play(_) => None,
         };
         let (accounts, client) = (Accounts::open()?, http_client()?);
@@ -218,9 +218,17 @@ impl Desk {
         (self.config.sink)(key, Seen::Busy { upstream, status, pause });
     }
 
+    /// Takes the keys of providers out of a text.
     fn redacted(&self, bytes: &[u8]) -> String {
         let keys = self.config.upstreams.values().filter_map(|upstream| upstream.key.as_ref());
-        redact::redact(keys.chain(&self.config.secrets), &String::from_utf8_lossy(bytes))
+        redact::redact(keys, &String::from_utf8_lossy(bytes))
+    }
+
+    /// Takes everything out of a text that no recording may hold.
+    fn kept(&self, bytes: &[u8]) -> String {
+        let text = self.redacted(bytes);
+        let secrets = self.recorder.iter().flat_map(|recorder| &recorder.secrets);
+        redact::redact_shapes(&redact::redact(secrets, &text))
     }
 }
 
@@ -293,6 +301,34 @@ fn busy(api: Api, pause: Duration) -> Response<Body> {
     let mut response = error(api, StatusCode::TOO_MANY_REQUESTS, kind, &message);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
     response
+}
+
+/// Answers as a recording has it: a reply that broke off breaks off again.
+fn played(kept: &Exchange) -> Response<Body> {
+    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = whole(status, &kept.content_type, kept.reply.clone());
+    if !kept.whole {
+        *response.body_mut() = BrokenOff(Some(kept.reply.clone().into())).boxed_unsync();
+    }
+    response
+}
+
+/// A reply that breaks off after what came of it.
+struct BrokenOff(Option<Bytes>);
+
+impl hyper::body::Body for BrokenOff {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        Poll::Ready(Some(match self.0.take() {
+            Some(bytes) => Ok(Frame::data(bytes)),
+            None => Err("the recording breaks off here".into()),
+        }))
+    }
 }
 
 /// Answers a request. What goes wrong is an answer, too.
@@ -411,6 +447,7 @@ impl Call<'_> {
     /// Asks a model, if there is money for it and the provider wants to be asked.
     async fn ask(&self, token: &str, mut ask: Ask) -> Result<Response<Body>, Box<Response<Body>>> {
         let (desk, api) = (self.desk, self.upstream.api);
+        ask.show_usage();
         if let Tape::Play(cassette) = &desk.config.tape {
             let asked = self.exchange(&ask);
             let Some(kept) = cassette.take(&asked) else {
@@ -418,13 +455,11 @@ impl Call<'_> {
                 (desk.config.sink)(self.key, Seen::Refused { why: why.to_owned() });
                 return Err(Box::new(refused(api, why)));
             };
-            let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::BAD_GATEWAY);
-            return Ok(whole(status, &kept.content_type, kept.reply.clone()));
+            return Ok(played(kept));
         }
         if let Some(pause) = desk.pause_of(self.name, self.upstream) {
             return Err(Box::new(busy(api, pause)));
         }
-        ask.show_usage();
         let reserved = desk.reserve(token, self.key, &mut ask).map_err(|denied| {
             let why = denied.to_string();
             let response = refused(api, &why);
@@ -470,8 +505,8 @@ impl Call<'_> {
         if let (Some(recorder), Some(exchange)) = (&self.desk.recorder, exchange) {
             let of = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
             let content_type = of(header::CONTENT_TYPE).to_owned();
-            let (status, reply) = (parts.status.as_u16(), text.clone());
-            recorder.keep(Exchange { status, content_type, reply, whole: true, ..exchange });
+            let (status, reply) = (parts.status.as_u16(), self.desk.kept(&bytes));
+            recorder.keep(&Exchange { status, content_type, reply, whole: true, ..exchange });
         }
         Response::from_parts(
             parts,
@@ -481,12 +516,11 @@ impl Call<'_> {
 
     fn exchange(&self, ask: &Ask) -> Exchange {
         Exchange {
-            version: 0,
             task: self.key.task.0,
             attempt: self.key.attempt.0,
             upstream: self.name.to_owned(),
             path: self.path.to_owned(),
-            request: self.desk.redacted(&ask.body),
+            request: self.desk.kept(&ask.body),
             status: 0,
             content_type: String::new(),
             reply: String::new(),
@@ -563,8 +597,8 @@ impl Metered {
         if let Some(Running { desk, exchange, bytes }) = self.tape.take()
             && let Some(recorder) = &desk.recorder
         {
-            let reply = desk.redacted(&bytes);
-            recorder.keep(Exchange { reply, whole, ..exchange });
+            let reply = desk.kept(&bytes);
+            recorder.keep(&Exchange { reply, whole, ..exchange });
         }
     }
 }

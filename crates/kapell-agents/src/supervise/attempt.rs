@@ -10,7 +10,7 @@ use std::{
             process::{CommandExt, ExitStatusExt},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ERRORS_FILE, MARKER, OUTPUT_FILE, OUTPUTS_FILE, PID_FILE,
+    cgroup::Cgroup,
     processes::{self, ChildTicks, Process},
     record::{Cause, ExitRecord, wall_ms},
     spec::{Limits, Output, Spec},
@@ -54,15 +55,19 @@ pub(crate) struct PidFile {
     pub(crate) supervisor: (i32, u64),
     /// Id and start of the attempt's own process.
     pub(crate) process: (i32, u64),
+    /// Its control group, if it has one.
+    #[serde(default)]
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 impl PidFile {
-    fn write(child: i32, dir: &Path) -> Option<()> {
+    fn write(child: i32, spec: &Spec) -> Option<()> {
         let of = |pid| Process::of(pid).map(|entry| (entry.process.pid, entry.process.start));
         let own = rustix::process::getpid().as_raw_pid();
-        let file = Self { boot: processes::boot_id().to_owned(), supervisor: of(own)?, process: of(child)? };
+        let (boot, cgroup) = (processes::boot_id().to_owned(), spec.cgroup.as_ref().map(PathBuf::from));
+        let file = Self { boot, supervisor: of(own)?, process: of(child)?, cgroup };
         // Only made anew: nothing is written through a link that the attempt may have put there already.
-        let mut at = fs::File::create_new(dir.join(PID_FILE)).ok()?;
+        let mut at = fs::File::create_new(Path::new(&spec.dir).join(PID_FILE)).ok()?;
         at.write_all(&serde_json::to_vec(&file).ok()?).ok()
     }
 
@@ -79,7 +84,7 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
     match set_limits(&spec.limits).and_then(|()| start(spec)) {
         Ok((pid, streams)) => {
             // Without this file the marker in the environment still tells whose processes they are.
-            let _ = PidFile::write(pid, Path::new(&spec.dir));
+            let _ = PidFile::write(pid, spec);
             let told = wire::write(control, &Reply::Started { pid: pid.cast_unsigned() });
             let mut attempt = Attempt::new(spec, pid, streams, started);
             if told.is_err() {
@@ -91,6 +96,7 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
         Err(error) => {
             record.cause = Cause::NotStarted;
             record.start_error = Some(explain_start(spec, &error));
+            let _ = cgroup_of(spec).map(|cgroup| cgroup.end());
         }
     }
     record.usage.wall_ms = ms(started.elapsed());
@@ -210,7 +216,12 @@ pub(crate) fn command(spec: &Spec) -> io::Result<(Command, Pipes)> {
     Ok((command, Pipes { output, errors }))
 }
 
+fn cgroup_of(spec: &Spec) -> Option<Cgroup> {
+    spec.cgroup.as_ref().map(Cgroup::at)
+}
+
 fn start(spec: &Spec) -> io::Result<(i32, Vec<Stream>)> {
+    cgroup_of(spec).map_or(Ok(()), |cgroup| cgroup.make())?;
     let (mut command, pipes) = command(spec)?;
     let child = command.spawn()?;
     let output = Stream::new(pipes.output, OUTPUT_FILE, spec);
@@ -344,12 +355,17 @@ impl<'a> Attempt<'a> {
         if now < self.sample.0 {
             return;
         }
-        let step = (self.sample.1 * 2).min(SAMPLE_MAX);
+        let most = self.spec.limits.resident_bytes;
+        let step = if most.is_some() { SAMPLE_FIRST } else { (self.sample.1 * 2).min(SAMPLE_MAX) };
         self.sample = (now + step, step);
         tree::reap(self.pid, &mut self.status);
         let held = processes::rss_kib(&tree::below());
         if held > 0 {
             self.rss_max_kib = self.rss_max_kib.max(Some(held));
+        }
+        if most.is_some_and(|most| held.saturating_mul(1024) > most) {
+            // It may grow while it is asked.
+            self.end(Cause::OverMemory, Duration::ZERO);
         }
     }
 
@@ -362,9 +378,15 @@ impl<'a> Attempt<'a> {
         };
         let mut status = self.status.take();
         let pid = self.pid;
-        let swept = tree::sweep(pid, &mut status, grace, || {
+        let cgroup = cgroup_of(self.spec);
+        let swept = tree::sweep(pid, &mut status, grace, cgroup.as_ref(), || {
             self.pump();
         });
+        // It is empty by now, unless something in it is nobody's child.
+        if let Some(Err(stubborn)) = cgroup.map(|cgroup| cgroup.end()) {
+            let pids: Vec<String> = stubborn.iter().map(|process| process.pid.to_string()).collect();
+            record.notes.push(format!("its control group is not empty: {}", pids.join(", ")));
+        }
         // A process out of reach may hold the pipe open and go on printing.
         let last = Instant::now() + LAST_OUTPUT;
         while self.streams.iter().any(Stream::has_output) && Instant::now() < last {

@@ -31,6 +31,8 @@ pub enum Cause {
     OwnerGone,
     /// Its process could not be started.
     NotStarted,
+    /// Its processes held more memory than it may.
+    OverMemory,
 }
 
 /// What an attempt used.

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::{
     attempt::PidFile,
+    cgroup::Cgroup,
     processes::{self, Process, Table, kill_all, marker_of, wait_for_any},
     record::{Cause, ExitRecord},
 };
@@ -117,6 +118,7 @@ pub fn recover(dir: &Path, attempt: &str, census: &Census) -> Result<Recovered, 
         remaining = fresh.of(attempt, pids.as_ref());
         ended = end_all(attempt, remaining, pids.as_ref())?;
     }
+    ended += end_group(attempt, pids.as_ref())?;
     let record = ExitRecord::read(dir, attempt);
     Ok(match record {
         Some(record) if record.cause != Cause::OwnerGone => Recovered::Exited(Box::new(record)),
@@ -153,7 +155,17 @@ fn reap(process: Process) {
 pub(crate) fn end_orphans(dir: &Path, attempt: &str) -> Result<u32, RecoverError> {
     let pids = PidFile::read(dir);
     let first = Census::take()?.of(attempt, pids.as_ref());
-    end_all(attempt, first, pids.as_ref())
+    let ended = end_all(attempt, first, pids.as_ref())?;
+    Ok(ended + end_group(attempt, pids.as_ref())?)
+}
+
+/// Ends what is left in the control group of an attempt: what no parent, session or environment tells of.
+fn end_group(attempt: &str, pids: Option<&PidFile>) -> Result<u32, RecoverError> {
+    let Some(dir) = pids.and_then(|pids| pids.cgroup.as_ref()) else { return Ok(0) };
+    Cgroup::at(dir).end().map_err(|stubborn| RecoverError::Stubborn {
+        attempt: attempt.to_owned(),
+        pids: stubborn.iter().map(|process| process.pid).chain([0]).collect(),
+    })
 }
 
 /// Ends the processes of an attempt and all that they start meanwhile; returns how many there were.

@@ -25,6 +25,9 @@ pub struct Spec {
     pub stdin: Option<OsString>,
     /// How its output is taken.
     pub output: Output,
+    /// The control group that is made for it, and into which its command puts itself; none if there is none.
+    #[serde(default)]
+    pub cgroup: Option<OsString>,
     /// Whether the exit record is forced to disk, right after the end has been reported.
     ///
     /// Without it the record survives the death of every process, but perhaps not that of the machine.
@@ -53,6 +56,9 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Address space of each process, in bytes (`RLIMIT_AS`).
     pub memory_bytes: Option<u64>,
+    /// Memory that all its processes hold together, in bytes. Looked at four times a second: what takes more is ended.
+    #[serde(default)]
+    pub resident_bytes: Option<u64>,
     /// Processes of the user (`RLIMIT_NPROC`).
     pub processes: Option<u64>,
     /// Open files of each process (`RLIMIT_NOFILE`).
@@ -66,10 +72,25 @@ impl Default for Limits {
             grace: Duration::from_secs(10),
             output_bytes: 64 << 20,
             memory_bytes: None,
+            resident_bytes: None,
             processes: None,
             files: None,
         }
     }
+}
+
+/// Reads a number of bytes as people write it: `512M`, `2G`, `100000`.
+#[must_use]
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|each: char| each.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 impl Limits {
@@ -78,5 +99,26 @@ impl Limits {
     /// A limit is inherited from it, for the window between a start and a later call would be open to forks.
     pub(crate) fn changes_supervisor(&self) -> bool {
         self.memory_bytes.is_some() || self.processes.is_some() || self.files.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("512M", Some(512 << 20)),
+            ("2GiB", Some(2 << 30)),
+            ("7", Some(7)),
+            ("M", None),
+            ("1.5G", None),
+            ("2 G", None),
+            ("99999999999999999999G", None),
+            ("18446744073709551615K", None),
+        ] {
+            assert_eq!(parse_bytes(text), expected, "{text}");
+        }
     }
 }

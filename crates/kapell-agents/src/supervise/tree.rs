@@ -10,7 +10,10 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus},
 };
 
-use super::processes::{Entry, Process, Table, kill_all, wait_for_any};
+use super::{
+    cgroup::Cgroup,
+    processes::{Entry, Process, Table, kill_all, wait_for_any},
+};
 
 /// How long processes that do not die of SIGKILL are waited for: they hang in the kernel.
 const STUBBORN_PATIENCE: Duration = Duration::from_secs(10);
@@ -71,11 +74,12 @@ pub(crate) struct Swept {
 }
 
 /// Ends everything below this process: SIGTERM unless it had one, SIGKILL after `grace`, again and again until
-/// nothing is left. `pump` is called between the steps, to take output that comes meanwhile.
+/// nothing is left; all of a control group at once. `pump` is called between the steps, to take output that comes meanwhile.
 pub(crate) fn sweep(
     main: i32,
     status: &mut Option<WaitStatus>,
     grace: Duration,
+    cgroup: Option<&Cgroup>,
     mut pump: impl FnMut(),
 ) -> Swept {
     let begun = Instant::now();
@@ -86,6 +90,8 @@ pub(crate) fn sweep(
         let fresh: Vec<_> = living.iter().filter(|process| !seen.contains(process)).copied().collect();
         let since = begun.elapsed();
         if since >= grace {
+            // What was started outside of the group, or before there was one, is found one by one.
+            let _ = cgroup.map(Cgroup::kill);
             kill_all(&living);
         } else {
             for process in &fresh {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -23,7 +23,7 @@ use crate::{
         client::{self, Client},
     },
     protocol,
-    supervise::{self, Census, recover},
+    supervise::{self, Census, recover, spec::parse_bytes},
 };
 
 /// Which process a crew starts supervisors from.
@@ -272,6 +272,10 @@ impl CrewAgents {
         let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
         job.env = env;
         job.limits.grace = GRACE;
+        if let Some(text) = option("memory") {
+            let no_size = || permanent(format!("`memory: {text}` is no size, such as 512M or 2G"));
+            job.limits.resident_bytes = Some(parse_bytes(&text).ok_or_else(no_size)?);
+        }
         job.supervision = match order.supervise {
             Supervise::Full => Supervision::Full,
             Supervise::Group => Supervision::Group,
@@ -297,6 +301,32 @@ impl CrewAgents {
         order.settle();
         order
     }
+}
+
+/// Keeps from a client what it would execute of the repository in spite of its switches.
+///
+/// # Errors
+///
+/// Refuses the attempt where that cannot be done.
+fn hide(client: Client, dir: &Path, contained: Option<&mut Contained>) -> Result<(), Failure> {
+    let brought =
+        client.executes().iter().map(|name| dir.join(name)).filter(|path| path.symlink_metadata().is_ok());
+    let brought: Vec<PathBuf> = brought.collect();
+    match contained.filter(|contained| contained.chosen().level >= Level::Namespaces) {
+        Some(contained) => contained.room_mut().hidden.extend(brought),
+        None => {
+            if let Some(path) = brought.first() {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let message = format!(
+                    "K0815: {} executes what the repository brings along in `{name}`, whatever it is told, and only \
+                     containment level 3 can keep that from it (kapell doctor)",
+                    client.adapter()
+                );
+                return Err(Failure { class: FailureClass::Permission, message, until: None });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn permanent(message: String) -> Failure {
@@ -359,6 +389,9 @@ impl Agents for CrewAgents {
         if let (Work::Client(client), Some(contained)) = (&mut job.work, &mut job.contained) {
             client.contained = contained.chosen().level >= Level::Files;
             contained.room_mut().writable.extend(client.lent());
+        }
+        if let Work::Client(client) = &job.work {
+            hide(client.client, &order.dir, job.contained.as_mut())?;
         }
         if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
             job.supervision = Supervision::Group;

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, OnceLock},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use kapell_engine::port::agents::Order;
+use kapell_core::time::{Millis, Wall};
+use kapell_engine::port::agents::{Order, Report};
 
 use crate::{
     contain::ProxyDoor,
@@ -15,13 +17,16 @@ use crate::{
     proxy::{Allowance, Api, Config, Prices, Proxy, Secret, Seen, Spent, Tape, Upstream},
 };
 
+/// Takes what the proxy has to say about an attempt.
+pub type Told = Arc<dyn Fn(AttemptKey, Report) + Send + Sync>;
+
 /// Brings clients and their provider together: a client with a key gets a dummy one, and speaks to the proxy.
 pub struct Broker {
     clients: AllSettings,
     prices: Prices,
     socket: PathBuf,
     tape: Tape,
-    told: Arc<dyn Fn(AttemptKey, String) + Send + Sync>,
+    told: Told,
     proxy: OnceLock<Result<Proxy, String>>,
 }
 
@@ -54,23 +59,21 @@ fn is_carried(client: Client, settings: &Settings) -> bool {
 }
 
 impl Broker {
-    /// Makes one. Its proxy listens at `socket` besides a port; what it refuses, and when a provider is busy, is told to
-    /// `told`, in words for people.
+    /// Makes one. Its proxy listens at `socket` besides a port; what it refuses, and when a provider wants to be left
+    /// alone, is told to `told`.
     #[must_use]
-    pub fn new(
-        clients: AllSettings,
-        prices: Prices,
-        socket: PathBuf,
-        tape: Tape,
-        told: Arc<dyn Fn(AttemptKey, String) + Send + Sync>,
-    ) -> Self {
+    pub fn new(clients: AllSettings, prices: Prices, socket: PathBuf, tape: Tape, told: Told) -> Self {
         Self { clients, prices, socket, tape, told, proxy: OnceLock::new() }
     }
 
     /// Tells whether attempts of an adapter reach their model through the proxy: those of a client with a key do. A client
-    /// that works with its own login speaks to its provider itself.
+    /// that works with its own login speaks to its provider itself. While a recording plays, those are carried whose
+    /// provider is on it, and no key is needed.
     #[must_use]
     pub fn carries(&self, adapter: &str) -> bool {
+        if let Tape::Play(cassette) = &self.tape {
+            return cassette.upstreams().contains(adapter);
+        }
         let client = Client::of(adapter);
         let known = client.and_then(|client| self.clients.get(&client).map(|settings| (client, settings)));
         known.is_some_and(|(client, settings)| is_carried(client, settings))
@@ -111,24 +114,23 @@ impl Broker {
     }
 
     fn start(&self) -> Result<Proxy, String> {
-        let upstream = |client: Client, settings: &Settings| {
+        let upstream = |client: Client| {
+            let settings = self.clients.get(&client).cloned().unwrap_or_default();
             let (api, usual) = usual(client)?;
             let base = settings.base_url.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
-            let key = settings.key.clone().map(Secret::new);
+            let key = settings.key.map(Secret::new);
             Some((client.adapter().to_owned(), Upstream { api, base, key, per_minute: None }))
         };
-        let carried = self.clients.iter().filter(|(client, settings)| is_carried(**client, settings));
-        let upstreams: BTreeMap<String, Upstream> =
-            carried.filter_map(|(client, settings)| upstream(*client, settings)).collect();
+        let carried = Client::ALL.into_iter().filter(|client| self.carries(client.adapter()));
+        let upstreams: BTreeMap<String, Upstream> = carried.filter_map(upstream).collect();
         let told = self.told.clone();
         let config = Config {
             upstreams,
             prices: self.prices.clone(),
             socket: self.socket.clone(),
-            secrets: Vec::new(),
             sink: Arc::new(move |key, seen| {
-                if let Some(text) = words(&seen) {
-                    told(key, text);
+                if let Some(report) = report(&seen) {
+                    told(key, report);
                 }
             }),
             tape: self.tape.clone(),
@@ -137,14 +139,25 @@ impl Broker {
     }
 }
 
-/// Says what a person should hear of what the proxy sees; usage shows at the end.
-fn words(seen: &Seen) -> Option<String> {
+/// Says what the engine should hear of what the proxy sees; usage shows at the end.
+///
+/// That a provider wants to be left alone is seen here first: clients try again by themselves for a while, and some say
+/// so only when they give up.
+fn report(seen: &Seen) -> Option<Report> {
     match seen {
         Seen::Used { .. } => None,
-        Seen::Refused { why } => Some(format!("a request was refused: {why}")),
+        Seen::Refused { why } => Some(Report::Note(format!("a request was refused: {why}"))),
         Seen::Busy { upstream, status, pause } => {
+            let until =
+                pause.map(|pause| now().after(Millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))));
             let pause = pause.map(|pause| format!(" for {} s", pause.as_secs())).unwrap_or_default();
-            Some(format!("the provider of {upstream} asks to be left alone{pause} ({status})"))
+            let text = format!("the provider of {upstream} asks to be left alone{pause} ({status})");
+            Some(Report::Throttled { until, text })
         }
     }
+}
+
+fn now() -> Wall {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -72,7 +72,6 @@ impl Rig {
             upstreams,
             prices,
             socket: dir.path().join("proxy.sock"),
-            secrets: Vec::new(),
             sink: Arc::new(move |key, seen| drop(sender.send((key, seen)))),
             tape: Tape::None,
         };

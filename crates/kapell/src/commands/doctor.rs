@@ -112,7 +112,7 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
         Ok(dir) => Check::good("sockets", shown(&dir)),
         Err(fault) => Check::of("sockets", fault),
     });
-    checks.extend([home(), shell(), cores(), memory(), cgroup()]);
+    checks.extend([home(), shell(), cores(), memory()]);
     let good = checks.iter().all(|check| check.level != Level::Missing);
     let health = Health { version: 1, kapell: env!("CARGO_PKG_VERSION"), good, checks };
     match context.out.json {
@@ -365,27 +365,18 @@ fn levels(site: &Site) -> Vec<Check> {
             Err(why) => Check::weak(name, why.to_string(), why.hint()),
         });
     }
+    checks.push(match found.groups() {
+        Ok(dir) => Check::good(
+            "control group",
+            format!("level 2 ends all processes at once, below {}; tried", shown(dir)),
+        ),
+        Err(why) => Check::weak(
+            "control group",
+            format!("{why}: level 2 finds processes one by one"),
+            "nothing to do at level 3; else systemd-run --user --scope -p Delegate=yes kapell ...",
+        ),
+    });
     checks
-}
-
-/// Whether limits of memory could be set on attempts: a control group of version 2 that is ours to write.
-fn cgroup() -> Check {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
-        return Check::weak("control group", "none of version 2", "attempts run without limits of memory");
-    };
-    let dir = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/'));
-    let probe = dir.join(format!("kapell-doctor-{}", std::process::id()));
-    match fs::create_dir(&probe) {
-        Ok(()) => {
-            // Only an empty directory of ours; what cannot be removed is removed with the session.
-            let _ = fs::remove_dir(&probe);
-            Check::good("control group", shown(&dir))
-        }
-        Err(error) => {
-            Check::weak("control group", error.to_string(), "attempts run without limits of memory")
-        }
-    }
 }
 
 #[cfg(test)]

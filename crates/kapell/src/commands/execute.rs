@@ -5,11 +5,12 @@ use std::{
     process::{self, Stdio},
 };
 
+use kapell_agents::proxy::Tape;
 use kapell_core::{command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase};
 use kapell_engine::{host::Rest, port::journal::Journal};
 use kapell_store::Store;
 
-use super::{Context, landing, plan};
+use super::{Context, landing, plan, record::Keep};
 use crate::{
     args::{PlanArgs, ResumeArgs, RunArgs},
     budget::Budget,
@@ -19,7 +20,7 @@ use crate::{
     runs,
     session::{self, Patience},
     site::Site,
-    wiring::{Machine, machine},
+    wiring::{Machine, machine, machine_with},
     workflow::{self, Overrides},
 };
 
@@ -29,6 +30,15 @@ use crate::{
 ///
 /// Fails if the file is not as it should be, or the run cannot be executed here.
 pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
+    run_kept(context, args, None)
+}
+
+/// Runs a workflow file; records a new run of it if it is to be kept.
+///
+/// # Errors
+///
+/// As [`run`], and if nothing of it could be recorded.
+pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Result<Exit, Fault> {
     if args.plan {
         return plan::plan(context, &PlanArgs::of(args));
     }
@@ -38,7 +48,9 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
     let loaded = workflow::load(&site, &file, &Overrides::of(args)?, context.out)?;
     let (store, opened) = site.open_store()?;
     tell_opened(context, &opened);
-    if let Some(run) = unfinished_of(&store, &loaded.mission)?.filter(|_| !args.new && args.id.is_none()) {
+    // A recording of the second half of a run could not be played.
+    let goes_on = !args.new && args.id.is_none() && keep.is_none();
+    if let Some(run) = unfinished_of(&store, &loaded.mission)?.filter(|_| goes_on) {
         context
             .out
             .note(&format!("run {run} of this file is unfinished: going on with it (--new starts another)"));
@@ -55,14 +67,24 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, Fault> {
         return detach(context, id, true);
     }
     let jobs = mission.limits.jobs as usize;
-    let mut machine = machine(&site, store, jobs)?;
+    let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &loaded.plan))?;
+    let mut machine = machine_with(&site, store, jobs, tape)?;
     machine.expect(&loaded.plan);
+    if let Some(keep) = keep {
+        keep.announce(context, &machine, &loaded.plan)?;
+    }
     containment::announce(&machine.keeper, &machine.broker, &loaded.plan, context.out)?;
     machine.host.create(id, mission, loaded.plan)?;
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
     }
-    finish(context, &site, &mut machine, id, args.merge)
+    let exit = finish(context, &site, &mut machine, id, args.merge)?;
+    if let Some(keep) = keep {
+        // Its file is whole once the proxy is gone.
+        drop(machine);
+        keep.conclude(context, &site, id);
+    }
+    Ok(exit)
 }
 
 /// Goes on with one run, or with all that are unfinished.

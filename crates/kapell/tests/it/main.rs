@@ -15,3 +15,4 @@ mod models; // models behind their APIs
 mod people; // gates and answers
 mod repos; // every kind of repository
 mod story; // from a plan to a merge and back
+mod taped; // agents that are recorded, parked, and many
