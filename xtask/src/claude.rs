@@ -13,9 +13,11 @@ use anyhow::{Context, bail, ensure};
 use kapell_mock::{Call, Mock, Scenario, Turn};
 use serde_json::{Value, json};
 
-use crate::{npm::Prefix, shell};
-
-const CLIENT: &str = "@anthropic-ai/claude-code@2.1.329";
+use crate::{
+    e2e::clients::{QUIET, claude},
+    place::Place,
+    shell,
+};
 
 const WORKFLOW: &str = "mission: Say hello
 tasks:
@@ -30,71 +32,40 @@ tasks:
 
 /// A home, a repository, and the program on the path.
 struct Stage {
-    dir: tempfile::TempDir,
+    place: Place,
     client: PathBuf,
     mock: Mock,
 }
 
 impl Stage {
-    fn new(client: PathBuf) -> anyhow::Result<Self> {
-        let stage = Self { dir: tempfile::tempdir()?, client, mock: Mock::start()? };
-        for dir in ["home/.claude", "bin", "repo/kapell", "run"] {
-            fs::create_dir_all(stage.path(dir))?;
-        }
-        // Sockets belong into a directory that is the user's alone.
-        fs::set_permissions(stage.path("run"), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        fs::copy(shell::target().join("debug/kapell"), stage.path("bin/kapell"))?;
-        fs::write(stage.path("home/.claude/settings.json"), "{\n\t\"model\": \"opus\"\n}\n")?;
-        fs::write(stage.path("repo/kapell/first.yaml"), WORKFLOW)?;
-        stage.git(&["init", "--quiet", "--initial-branch", "main"])?;
-        stage.git(&["add", "--all"])?;
-        stage.git(&[
-            "-c",
-            "user.name=Test",
-            "-c",
-            "user.email=test@localhost",
-            "commit",
-            "--quiet",
-            "-m",
-            "Begin",
-        ])?;
-        Ok(stage)
+    fn new(client: PathBuf, kapell: &Path) -> anyhow::Result<Self> {
+        let place = Place::temporary("claude", kapell)?;
+        fs::create_dir_all(place.path("bin"))?;
+        fs::copy(kapell, place.path("bin/kapell"))?;
+        place.write("home/.claude/settings.json", "{\n\t\"model\": \"opus\"\n}\n")?;
+        place.write("repo/kapell/first.yaml", WORKFLOW)?;
+        place.begin()?;
+        Ok(Self { place, client, mock: Mock::start()? })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn git(&self, words: &[&str]) -> anyhow::Result<()> {
-        shell::capture(self.command("git").args(words)).map(drop)
-    }
-
-    /// Prepares a program with nothing of this process around it.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new(program);
-        command.env_clear().current_dir(self.path("repo"));
-        command.env("HOME", self.path("home")).env("XDG_RUNTIME_DIR", self.path("run")).env("USER", "test");
-        command.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.path("bin").display()));
-        for name in [
-            "DISABLE_AUTOUPDATER",
-            "DISABLE_TELEMETRY",
-            "DISABLE_ERROR_REPORTING",
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-        ] {
-            command.env(name, "1");
-        }
+    /// Prepares a program as a person would start it, with the client's provider on loopback.
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> anyhow::Result<Command> {
+        let mut command = self.place.command(program)?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let own = std::iter::once(self.place.path("bin")).chain(std::env::split_paths(&path));
+        command.env("USER", "test").env("PATH", std::env::join_paths(own)?);
+        command.envs(QUIET.iter().map(|name| (name, "1")));
         command.env("ANTHROPIC_BASE_URL", self.mock.url()).env("ANTHROPIC_API_KEY", "dummy");
-        command.stdin(std::process::Stdio::null());
-        command
+        Ok(command)
     }
 
     fn kapell(&self, words: &[&str]) -> anyhow::Result<String> {
-        shell::capture(self.command(self.path("bin/kapell")).args(words))
+        shell::capture(self.command(self.place.path("bin/kapell"))?.args(words))
     }
 
     fn claude(&self, words: &[&str]) -> anyhow::Result<Output> {
         // A client that hangs would hold the chore up for ever.
-        let mut command = self.command("timeout");
+        let mut command = self.command("timeout")?;
         command.arg("120").arg(&self.client).args(words);
         command.output().context("failed to start the client")
     }
@@ -117,26 +88,21 @@ impl Stage {
 
 /// Every file below a directory with what it holds.
 fn files(dir: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut all = BTreeMap::new();
-    let mut left = vec![dir.to_owned()];
-    while let Some(dir) = left.pop() {
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            match entry.file_type()?.is_dir() {
-                true => left.push(entry.path()),
-                false => drop(all.insert(entry.path(), fs::read(entry.path())?)),
-            }
-        }
-    }
-    Ok(all)
+    let with_bytes = |path: PathBuf| Ok((path.clone(), fs::read(path)?));
+    shell::files_below(dir)?.into_iter().map(with_bytes).collect()
 }
 
 /// Runs everything, and fails at the first thing that is not as it should be.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let prefix = Prefix::with("claude", &[CLIENT])?;
-    shell::cargo(&["build", "--quiet", "-p", "kapell"])?;
-    let stage = Stage::new(prefix.file(".bin/claude"))?;
-    let home = stage.path("home");
+    let client = match claude().install() {
+        Ok(installed) => installed,
+        Err(why) => {
+            println!("e2e-claude: did not run: {why}");
+            return Ok(());
+        }
+    };
+    let stage = Stage::new(client.program, &shell::build_debug()?)?;
+    let home = stage.place.home();
     let before = files(&home)?;
     stage.kapell(&["install", "claude", "--yes", "--quiet"])?;
     stage.kapell(&["install", "claude", "--yes", "--quiet"])?;
@@ -145,13 +111,13 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tools(&stage)?;
     stage.kapell(&["uninstall", "claude", "--yes", "--quiet"])?;
     taken_back(&home, &before)?;
-    println!("e2e-claude: all of it with {CLIENT}");
-    Ok(())
+    println!("e2e-claude: all of it with Claude Code {}", claude().version);
+    stage.place.remove()
 }
 
 fn validates(stage: &Stage) -> anyhow::Result<()> {
     let assets = shell::root().join("crates/kapell/assets/claude");
-    for path in [stage.path("home/.claude/skills/kapell"), assets.join("kapell"), assets] {
+    for path in [stage.place.path("home/.claude/skills/kapell"), assets.join("kapell"), assets] {
         let output = stage.claude(&["plugin", "validate", "--strict", &path.display().to_string()])?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{} does not validate:\n{said}", path.display());
@@ -162,8 +128,7 @@ fn validates(stage: &Stage) -> anyhow::Result<()> {
 
 /// Each command is carried out by the hook: the text says so, and no request reaches the model.
 fn slash_commands(stage: &Stage) -> anyhow::Result<()> {
-    let improves =
-        shell::capture(stage.command(stage.path("bin/kapell")).arg("--help"))?.contains("\n  improve ");
+    let improves = stage.kapell(&["--help"])?.contains("\n  improve ");
     let improvement = if improves { "" } else { "no `improve`" };
     let mission = "\"Design it's $(touch planted) `x`\" --complexity=high";
     for (command, arguments, expected) in [
@@ -187,7 +152,7 @@ fn slash_commands(stage: &Stage) -> anyhow::Result<()> {
         }
     }
     ensure!(stage.requests() == 0, "{} requests reached the model", stage.requests());
-    ensure!(!stage.path("repo/planted").exists(), "a mission was taken for a command line");
+    ensure!(!stage.place.path("repo/planted").exists(), "a mission was taken for a command line");
     println!("slash commands: 8 with and without prefix, 0 requests to the model");
     Ok(())
 }

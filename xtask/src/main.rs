@@ -11,6 +11,8 @@ mod history;
 mod kill;
 mod npm;
 mod picture;
+mod place;
+mod random;
 mod shell;
 mod tidy;
 
@@ -23,7 +25,8 @@ usage: cargo xtask CHORE
                        builds and runs the measurements: all, some, or those against peers from a package index
   faults [--calls N] [--stride K]
                        makes the n-th system call of the journal's writer fail, or kills the program there
-  e2e-agents [NAME..]  installs the real coding agents from npm and lets them work against the mock
+  e2e-agents [--fix] [--quota] [--hostile] [--tape] [--kill N] [--share] [--within SECONDS] [NAME..]
+                       installs the real coding agents from npm and puts them through it against the mock
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
   e2e-claude           runs the real Claude Code, from npm, with our plugin against a scripted model server

@@ -3,8 +3,9 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, ExitStatus},
     str::FromStr,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -31,6 +32,12 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Builds the program for a look, and returns where it is.
+pub(crate) fn build_debug() -> anyhow::Result<PathBuf> {
+    cargo(&["build", "--quiet", "-p", "kapell"])?;
+    Ok(target().join("debug/kapell"))
+}
+
 /// Builds the program as it is released, and returns where it is.
 pub(crate) fn build_kapell() -> anyhow::Result<PathBuf> {
     cargo(&["build", "--release", "--quiet", "-p", "kapell"])?;
@@ -44,6 +51,21 @@ pub(crate) fn capture(command: &mut Command) -> anyhow::Result<String> {
         bail!("{command:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Waits for the end of a program, and ends it when it is time; returns nothing then.
+pub(crate) fn wait(mut child: Child, until: Instant) -> anyhow::Result<Option<ExitStatus>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Instant::now() >= until {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Makes a command that sees nothing of whoever runs it: `dir` holds its home and runtime directory.
@@ -62,4 +84,21 @@ pub(crate) fn scrubbed(program: &Path, dir: &Path) -> anyhow::Result<Command> {
 pub(crate) fn number_of<T: FromStr>(args: &[&str], name: &str, or: T) -> anyhow::Result<T> {
     let Some(at) = args.iter().position(|arg| *arg == name) else { return Ok(or) };
     args.get(at + 1).and_then(|text| text.parse().ok()).with_context(|| format!("{name} takes a number"))
+}
+
+/// Returns every file below a directory; links are not followed.
+pub(crate) fn files_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+            let entry = entry?;
+            match entry.file_type()? {
+                kind if kind.is_dir() => open.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
 }

@@ -1,0 +1,48 @@
+//! Each client fixes a failing test of its own, all in one run, at the same time.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use super::{
+    Installed,
+    stage::{Stage, task_of},
+};
+
+/// How long it may take.
+const RUN_MAX: Duration = Duration::from_secs(200);
+
+pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
+    let stage = Stage::build("fix", clients, 1, |_| Ok(()))?;
+    // What does not end well is told client by client.
+    let took = stage.perform(&["run", "flow.yaml"], &[], RUN_MAX);
+    let events = stage.events()?;
+    let mut failures = 0;
+    for job in &stage.jobs {
+        let client = clients[job.client].client;
+        let told = |event: &str| events.iter().any(|one| one["event"] == event && task_of(one) == job.task());
+        let count = stage.count(job);
+        let usage = count.usage;
+        let tokens = usage.input + usage.output + usage.cache_read + usage.cache_write;
+        let paid = events.iter().any(|one| {
+            task_of(one) == job.task()
+                && one["text"].as_str().is_some_and(|text| text.contains(&format!(" {tokens} tokens")))
+        });
+        let well = told("verified") && told("landed") && paid;
+        failures += usize::from(!well);
+        println!(
+            "{:12} {:10} {}: {} requests, {tokens} tokens as settled: {paid}",
+            client.adapter,
+            client.version,
+            if well { "landed, verified" } else { "FAILED" },
+            count.requests
+        );
+    }
+    let took = took?;
+    let run = stage.run()?;
+    stage.check_landed(&run)?;
+    stage.place.nothing_is_left(&run)?;
+    println!("{} clients in parallel took {:.1} s, nothing is left", clients.len(), took.as_secs_f64());
+    ensure!(failures == 0, "{failures} client(s) did not do what they should");
+    Ok(())
+}
