@@ -31,7 +31,7 @@ pub enum Home {
 }
 
 /// A file that defines an agent, a command, a skill or instructions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asset {
     /// The file.
     pub file: FileId,
@@ -52,7 +52,7 @@ pub struct Asset {
 }
 
 /// A file of hooks or settings.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HookFile {
     /// The file.
     pub file: FileId,
@@ -65,7 +65,7 @@ pub struct HookFile {
 }
 
 /// A plugin that is defined here.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PluginFile {
     /// Its name.
     pub name: String,
@@ -86,14 +86,12 @@ pub struct Agents {
     pub assets: Vec<Asset>,
     /// Hooks and settings.
     pub hooks: Vec<HookFile>,
-    /// Plugins.
+    /// Plugins, by their directories.
     pub plugins: Vec<PluginFile>,
     /// Scripts of dynamic workflows.
     pub scripts: Vec<(FileId, Scope)>,
-    /// For each name of an asset, who has it.
-    by_name: std::collections::BTreeMap<String, Vec<AgentId>>,
-    /// Other words for plugins in slash commands, such as `sc`.
-    aliases: std::collections::BTreeSet<String>,
+    /// Where names lead.
+    index: resolve::Index,
 }
 
 impl std::ops::Index<AgentId> for Agents {
@@ -109,7 +107,15 @@ impl Agents {
     #[must_use]
     pub fn new(files: &Files) -> Self {
         let mut agents = assets::read(files);
-        agents.index_names();
+        agents.index_names(files);
+        agents
+    }
+
+    /// Reads again the files that have other texts; the files have the same numbers as before.
+    #[must_use]
+    pub(crate) fn with(&self, files: &Files, texts: &std::collections::BTreeMap<String, String>) -> Self {
+        let mut agents = assets::read_again(self, files, texts);
+        agents.index_names(files);
         agents
     }
 

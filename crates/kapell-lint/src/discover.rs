@@ -6,15 +6,27 @@ use std::{
     path::Path,
 };
 
-use ignore::WalkBuilder;
+use ignore::{DirEntry, WalkBuilder};
 
 use crate::files::Files;
 
-/// The longest file that is read, in bytes: far more than any person or model reads as instructions.
-pub const FILE_BYTES: u64 = 2_000_000;
+/// What is read, and what is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The longest file that is read, in bytes.
+    pub file_bytes: u64,
+    /// How much is read in all, in bytes.
+    pub bytes: u64,
+    /// The most files and directories that are looked at, orchestration or not.
+    pub entries: usize,
+}
 
-/// The most files that are looked at, orchestration or not.
-pub const FILES_SEEN: usize = 1_000_000;
+impl Default for Bounds {
+    fn default() -> Self {
+        // A file of 2 MB is far more than any person or model reads as instructions.
+        Self { file_bytes: 2_000_000, bytes: 256_000_000, entries: 2_000_000 }
+    }
+}
 
 /// How deep directories are followed.
 const DEPTH: usize = 32;
@@ -22,8 +34,10 @@ const DEPTH: usize = 32;
 /// A file that counts but could not be read whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {
-    /// Its path from the top.
+    /// Its path from the top; empty for the top itself.
     pub path: String,
+    /// The line where it ends to be readable, from 1.
+    pub line: u32,
     /// Why.
     pub why: String,
 }
@@ -43,12 +57,20 @@ const FOREIGN: &[&str] =
 
 /// Reads all files below `root` that `wanted` names by their path from there.
 ///
-/// Symbolic links are not followed, what git ignores is left out, hidden directories are looked into. Files longer
-/// than [`FILE_BYTES`] and those that cannot be read are told in [`Found::unread`].
+/// Symbolic links are not followed, what git ignores is left out, hidden directories are looked into. Files beyond
+/// the bounds and those that cannot be read are told in [`Found::unread`].
 ///
 /// # Errors
 /// Fails if `root` itself cannot be listed.
 pub fn discover(root: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<Found> {
+    discover_within(root, wanted, Bounds::default())
+}
+
+/// Does the same within other bounds.
+///
+/// # Errors
+/// As [`discover`].
+pub fn discover_within(root: &Path, wanted: &dyn Fn(&str) -> bool, bounds: Bounds) -> io::Result<Found> {
     fs::read_dir(root)?;
     let walk = WalkBuilder::new(root)
         .hidden(false)
@@ -56,48 +78,109 @@ pub fn discover(root: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<Found>
         .require_git(false)
         .git_global(false)
         .max_depth(Some(DEPTH))
+        // What lies beyond a bound does not depend on how the file system lists its files.
+        .sort_by_file_name(Ord::cmp)
         .filter_entry(|entry| {
             !entry.file_type().is_some_and(|kind| kind.is_dir())
                 || !entry.file_name().to_str().is_some_and(|name| FOREIGN.contains(&name))
         })
         .build();
-    let (mut texts, mut others, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-    for entry in walk.take(FILES_SEEN) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                unread.push(Unread { path: String::new(), why: error.to_string() });
-                continue;
-            }
-        };
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-            continue;
+    let mut reader = Reader::new(root, bounds);
+    for (count, entry) in walk.enumerate() {
+        if count >= bounds.entries {
+            reader.skip(
+                String::new(),
+                format!("there are more than {} files; the rest is not looked at", bounds.entries),
+            );
+            break;
         }
-        let Ok(path) = entry.path().strip_prefix(root) else { continue };
-        let path = path.to_string_lossy().replace('\\', "/");
-        if !wanted(&path) {
-            others.push(path);
-            continue;
-        }
-        match read(entry.path()) {
-            Ok(text) => texts.push((path, text)),
-            Err(why) => unread.push(Unread { path, why }),
-        }
+        reader.entry(entry, wanted);
     }
-    unread.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Found { files: Files::new(texts).beside(others), unread })
+    reader.unread.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Found { files: Files::new(reader.texts).beside(reader.others), unread: reader.unread })
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// What was found so far.
+struct Reader<'a> {
+    root: &'a Path,
+    bounds: Bounds,
+    /// How many bytes may still be read.
+    left: u64,
+    texts: Vec<(String, String)>,
+    others: Vec<String>,
+    unread: Vec<Unread>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(root: &'a Path, bounds: Bounds) -> Self {
+        let (texts, others, unread) = (Vec::new(), Vec::new(), Vec::new());
+        Self { root, bounds, left: bounds.bytes, texts, others, unread }
+    }
+
+    fn skip(&mut self, path: String, why: String) {
+        self.unread.push(Unread { path, line: 1, why });
+    }
+
+    fn entry(&mut self, entry: Result<DirEntry, ignore::Error>, wanted: &dyn Fn(&str) -> bool) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return self.failed(&error),
+        };
+        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+            return;
+        }
+        let Ok(path) = entry.path().strip_prefix(self.root) else { return };
+        let path = path.to_string_lossy().replace('\\', "/");
+        if !wanted(&path) {
+            self.others.push(path);
+            return;
+        }
+        let bytes = match read(entry.path(), self.bounds.file_bytes) {
+            Ok(bytes) => bytes,
+            Err(why) => return self.skip(path, why),
+        };
+        if bytes.len() as u64 > self.left {
+            return self.skip(path, format!("more than {} bytes were read before it", self.bounds.bytes));
+        }
+        self.left -= bytes.len() as u64;
+        let text = self.text(&path, bytes);
+        self.texts.push((path, text));
+    }
+
+    /// Takes bytes as UTF-8; what is none is replaced, and told.
+    fn text(&mut self, path: &str, bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap_or_else(|error| {
+            let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+            let line = bytes[..at].iter().filter(|&&byte| byte == b'\n').count() as u32 + 1;
+            let why = format!("byte {at} is no UTF-8; what is none is read as a replacement character");
+            self.unread.push(Unread { path: path.to_owned(), line, why });
+            String::from_utf8_lossy(bytes).into_owned()
+        })
+    }
+
+    /// Notes a directory that cannot be listed; the paths of errors are the machine's, ours start at the top.
+    fn failed(&mut self, error: &ignore::Error) {
+        let path = path_of(error).and_then(|path| path.strip_prefix(self.root).ok());
+        let path = path.map(|path| path.to_string_lossy().replace('\\', "/")).unwrap_or_default();
+        let why = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+        self.skip(path, why);
+    }
+}
+
+fn path_of(error: &ignore::Error) -> Option<&Path> {
+    match error {
+        ignore::Error::WithPath { path, .. } => Some(path),
+        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => path_of(err),
+        _ => None,
+    }
+}
+
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(format!("longer than {FILE_BYTES} bytes"));
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("longer than {limit} bytes"));
     }
-    // What is no UTF-8 is reported by the readers, from the replacement characters.
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
+    Ok(bytes)
 }

@@ -1,10 +1,6 @@
 //! The files that were read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::Place;
@@ -13,15 +9,15 @@ use kapell_view::audit::Place;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
 
-/// A file that was read.
-#[derive(Debug)]
+/// A file that was read. A copy shares its text.
+#[derive(Debug, Clone)]
 pub struct File {
     /// Its path from the top of the repository, with `/`.
     pub path: Arc<str>,
     /// Its text. What was no UTF-8 is replaced.
     pub text: Arc<str>,
     /// Where its lines start.
-    starts: Vec<u32>,
+    starts: Arc<[u32]>,
 }
 
 impl File {
@@ -83,13 +79,13 @@ impl File {
     }
 }
 
-/// Files by path.
-#[derive(Debug, Default)]
+/// Files by path. A copy shares their texts.
+#[derive(Debug, Clone, Default)]
 pub struct Files {
     files: Vec<File>,
-    by_path: BTreeMap<Arc<str>, FileId>,
-    /// Paths of other files that are there but were not read.
-    others: BTreeSet<String>,
+    by_path: Arc<BTreeMap<Arc<str>, FileId>>,
+    /// Paths of other files that are there but were not read, in order. There may be very many.
+    others: Arc<[Box<str>]>,
 }
 
 impl Files {
@@ -97,21 +93,42 @@ impl Files {
     pub fn new(texts: impl IntoIterator<Item = (String, String)>) -> Self {
         let sorted: BTreeMap<String, String> = texts.into_iter().collect();
         let files: Vec<File> = sorted.iter().map(|(path, text)| File::new(path, text)).collect();
-        let by_path =
+        let by_path: BTreeMap<_, _> =
             files.iter().enumerate().map(|(at, file)| (file.path.clone(), FileId(at as u32))).collect();
-        Self { files, by_path, others: BTreeSet::new() }
+        Self { files, by_path: Arc::new(by_path), others: Arc::default() }
+    }
+
+    /// Returns the files with other texts for some of them. Those that were there keep their numbers, unless one
+    /// of the texts is for a path that was not there.
+    #[must_use]
+    pub fn with(&self, texts: &BTreeMap<String, String>) -> Self {
+        if texts.keys().any(|path| self.find(path).is_none()) {
+            let old = self.files.iter().map(|file| (file.path.to_string(), file.text.to_string()));
+            let new = texts.iter().map(|(path, text)| (path.clone(), text.clone()));
+            return Self { others: self.others.clone(), ..Self::new(old.chain(new)) };
+        }
+        let mut with = self.clone();
+        for (path, text) in texts {
+            if let Some(FileId(at)) = self.find(path) {
+                with.files[at as usize] = File::new(path, text);
+            }
+        }
+        with
     }
 
     /// Says which other files are there, though they were not read.
     #[must_use]
     pub fn beside(mut self, others: impl IntoIterator<Item = String>) -> Self {
-        self.others = others.into_iter().collect();
+        let mut others: Vec<Box<str>> = others.into_iter().map(String::into_boxed_str).collect();
+        others.sort_unstable();
+        others.dedup();
+        self.others = others.into();
         self
     }
 
     /// Returns the files that are there but were not read.
     pub fn others(&self) -> impl Iterator<Item = &str> {
-        self.others.iter().map(String::as_str)
+        self.others.iter().map(|path| &**path)
     }
 
     /// Tells whether there is a file or directory of this path, read or not.
@@ -119,18 +136,18 @@ impl Files {
     pub fn exists(&self, path: &str) -> bool {
         let path = path.trim_end_matches('/');
         let below = format!("{path}/");
+        let other = |from: &str| {
+            let at = self.others.partition_point(|other| **other < *from);
+            self.others.get(at).map(|other| &**other)
+        };
+        let read = |from: &str| {
+            let range = (Bound::Included(from), Bound::Unbounded);
+            self.by_path.range::<str, _>(range).next().map(|(found, _)| &**found)
+        };
         self.by_path.contains_key(path)
-            || self.others.contains(path)
-            || self
-                .by_path
-                .range::<str, _>((Bound::Included(&*below), Bound::Unbounded))
-                .next()
-                .is_some_and(|(found, _)| found.starts_with(&below))
-            || self
-                .others
-                .range::<str, _>((Bound::Included(&*below), Bound::Unbounded))
-                .next()
-                .is_some_and(|found| found.starts_with(&below))
+            || other(path) == Some(path)
+            || other(&below).is_some_and(|found| found.starts_with(&below))
+            || read(&below).is_some_and(|found| found.starts_with(&below))
     }
 
     /// Finds a file by its path.
@@ -179,6 +196,10 @@ mod tests {
         assert_eq!((place.line, place.column, place.end_column), (2, 1, 3));
         assert_eq!((file.line_text(1), file.line_text(2), file.line_text(9)), ("name: é", "on: push", ""));
         assert_eq!(file.name(), "a.yml");
+        let again = files.with(&BTreeMap::from([("b/a.yml".to_owned(), "x".to_owned())]));
+        assert_eq!((&*again[FileId(0)].text, &*files[FileId(0)].text), ("x", "name: é\r\non: push\n"));
+        let more = files.with(&BTreeMap::from([("a.yml".to_owned(), "y".to_owned())]));
+        assert_eq!(more.iter().map(|(_, file)| &*file.path).collect::<Vec<_>>(), ["a.yml", "b/a.yml"]);
         let files = files.beside(["c/d/e.rs".to_owned()]);
         let there = ["b", "b/a.yml", "c", "c/d/", "c/d/e.rs"];
         assert!(

@@ -1,8 +1,9 @@
-//! Fixes, tried one by one, and only those kept whose meaning is what was intended.
+//! Fixes, and only those of them whose meaning is what was intended.
 //!
-//! A fix is applied to the texts, the texts are read and judged again, and it is dropped alone if any check fails:
+//! Fixes are applied to the texts, the texts are read and judged again, and a fix is dropped alone if any check fails:
 //! its files must parse as well as before, keep their comments, change only beneath the keys that the edits touch,
-//! lose the finding, and gain none that warns.
+//! lose the finding, and gain none that warns. Most pass, so that all are tried at once; where a group fails, its
+//! halves are tried, down to the one that is at fault.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +16,17 @@ use kapell_spec::{
     yaml::{self, Kind, Node},
 };
 use kapell_view::audit::{Edit, Finding, FixClass};
+use serde::{Deserialize, Serialize};
 
-use crate::{audit::audit, files::Files, repository::Repository};
+use crate::{
+    audit::{audit, audit_with},
+    repository::{Models, Repository},
+    rule::Rule,
+    rules::RULES,
+};
 
 /// A file before and after.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Its path from the top of the repository.
     pub path: String,
@@ -30,7 +37,7 @@ pub struct Change {
 }
 
 /// Why a fix was not applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Dropped {
     /// Another fix changes the same bytes.
     #[error("another fix changes the same place")]
@@ -56,7 +63,7 @@ pub enum Dropped {
 }
 
 /// What all safe fixes of an audit come to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Patch {
     /// The changed files, by path.
     pub changes: Vec<Change>,
@@ -69,100 +76,169 @@ pub struct Patch {
 /// Tries every safe fix, worst finding first, and keeps those that pass all checks.
 #[must_use]
 pub fn patch(repository: &Repository, findings: &[Finding]) -> Patch {
-    let mut state = State::new(repository);
-    let mut patch = Patch::default();
-    for (index, finding) in findings.iter().enumerate() {
-        let Some(fix) = finding.fix.as_ref().filter(|fix| fix.class == FixClass::Safe) else { continue };
-        if fix.edits.is_empty() || finding.explained.is_some() {
-            continue;
-        }
-        match state.attempt(finding, &fix.edits) {
-            Ok(()) => patch.mended.push(index),
-            Err(why) => patch.dropped.push((index, why)),
-        }
+    patch_knowing(repository, findings, &audit(repository))
+}
+
+/// Does the same where it is known what all rules find.
+#[must_use]
+pub fn patch_knowing(repository: &Repository, findings: &[Finding], all: &[Finding]) -> Patch {
+    let candidates: Vec<Candidate<'_>> = findings.iter().enumerate().filter_map(Candidate::of).collect();
+    // What overlaps another has to wait until that one is decided.
+    let mut taken: BTreeMap<&str, Vec<Range<u32>>> = BTreeMap::new();
+    let (first, later): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .partition(|candidate| candidate.edits.iter().all(|edit| claim(&mut taken, edit)));
+    let mut state = State::new(repository, all);
+    for group in [first, later] {
+        state.attempt_all(&group);
     }
-    patch.changes = state.changes();
+    let mut patch = state.patch;
+    patch.mended.sort_unstable();
+    patch.dropped.sort_unstable_by_key(|(index, _)| *index);
     patch
+}
+
+/// Takes the place of an edit, unless another one has it.
+fn claim<'a>(taken: &mut BTreeMap<&'a str, Vec<Range<u32>>>, edit: &'a Edit) -> bool {
+    let (start, end) = (edit.place.start, edit.place.end);
+    let ranges = taken.entry(&edit.place.path).or_default();
+    let free = ranges.iter().all(|other| end <= other.start || other.end <= start);
+    ranges.push(start..end);
+    free
+}
+
+/// A fix that may be applied.
+#[derive(Debug, Clone, Copy)]
+struct Candidate<'a> {
+    index: usize,
+    finding: &'a Finding,
+    edits: &'a [Edit],
+}
+
+impl<'a> Candidate<'a> {
+    fn of((index, finding): (usize, &'a Finding)) -> Option<Self> {
+        let fix = finding.fix.as_ref().filter(|fix| fix.class == FixClass::Safe)?;
+        let fits = !fix.edits.is_empty() && finding.explained.is_none();
+        fits.then_some(Self { index, finding, edits: &fix.edits })
+    }
+}
+
+/// What warns, and how often: by rule and by what a fix elsewhere does not change.
+type Warnings = BTreeMap<(String, String), usize>;
+
+fn key(finding: &Finding) -> (String, String) {
+    (finding.rule.clone(), finding.fingerprint.clone())
+}
+
+fn warnings<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Warnings {
+    let mut counts = Warnings::new();
+    for finding in findings.into_iter().filter(|finding| finding.warns()) {
+        *counts.entry(key(finding)).or_default() += 1;
+    }
+    counts
 }
 
 /// The texts with the fixes that were kept so far.
 struct State<'a> {
     original: &'a Repository,
+    /// The repository with the kept fixes, if there are any.
+    current: Option<Repository>,
     /// The edits that were kept, by file; they do not overlap.
     kept: BTreeMap<String, Vec<Edit>>,
-    /// The texts of the files that have any.
-    texts: BTreeMap<String, String>,
-    /// What warns now, and how often.
-    warnings: BTreeMap<String, usize>,
+    /// What warns now.
+    warnings: Warnings,
+    patch: Patch,
 }
 
-/// Counts what warns by rule and text of the place, which a fix elsewhere does not change.
-fn warnings(findings: &[Finding]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| finding.warns()) {
-        *counts.entry(finding.fingerprint.clone()).or_default() += 1;
-    }
-    counts
+/// A group of fixes that passed all checks.
+struct Passed {
+    edits: BTreeMap<String, Vec<Edit>>,
+    repository: Repository,
+    warnings: Warnings,
 }
 
 impl<'a> State<'a> {
-    fn new(original: &'a Repository) -> Self {
-        let warnings = warnings(&audit(original));
-        Self { original, kept: BTreeMap::new(), texts: BTreeMap::new(), warnings }
+    fn new(original: &'a Repository, all: &[Finding]) -> Self {
+        let warnings = warnings(all);
+        Self { original, current: None, kept: BTreeMap::new(), warnings, patch: Patch::default() }
     }
 
-    fn attempt(&mut self, finding: &Finding, edits: &[Edit]) -> Result<(), Dropped> {
-        let mut by_file: BTreeMap<String, Vec<Edit>> = BTreeMap::new();
-        for edit in edits {
-            by_file.entry(edit.place.path.clone()).or_default().push(edit.clone());
+    /// Keeps the group if it passes; else tries its halves.
+    fn attempt_all(&mut self, group: &[Candidate<'_>]) {
+        if group.is_empty() {
+            return;
+        }
+        match (self.attempt(group), group) {
+            (Ok(passed), _) => self.keep(passed, group),
+            (Err(why), [alone]) => self.patch.dropped.push((alone.index, why)),
+            (Err(_), _) => {
+                let (first, second) = group.split_at(group.len() / 2);
+                self.attempt_all(first);
+                self.attempt_all(second);
+            }
+        }
+    }
+
+    fn keep(&mut self, passed: Passed, group: &[Candidate<'_>]) {
+        self.kept = passed.edits;
+        self.warnings = passed.warnings;
+        self.patch.mended.extend(group.iter().map(|candidate| candidate.index));
+        let original = self.original;
+        let changes = self.kept.keys().filter_map(|path| {
+            let id = original.files.find(path)?;
+            let (before, after) = (&original.files[id].text, &passed.repository.files[id].text);
+            Some(Change { path: path.clone(), before: before.clone(), after: after.to_string() })
+        });
+        self.patch.changes = changes.collect();
+        self.current = Some(passed.repository);
+    }
+
+    fn attempt(&self, group: &[Candidate<'_>]) -> Result<Passed, Dropped> {
+        let mut edits = self.kept.clone();
+        let mut touched = BTreeSet::new();
+        for edit in group.iter().flat_map(|candidate| candidate.edits) {
+            edits.entry(edit.place.path.clone()).or_default().push(edit.clone());
+            touched.insert(edit.place.path.clone());
         }
         let mut texts = BTreeMap::new();
-        for (path, edits) in &by_file {
-            let id = self.original.files.find(path).ok_or(Dropped::Outside)?;
+        for path in touched {
+            let id = self.original.files.find(&path).ok_or(Dropped::Outside)?;
             let before = &self.original.files[id].text;
-            let mut all = self.kept.get(path).cloned().unwrap_or_default();
-            all.extend(edits.iter().cloned());
-            let after = apply(before, &mut all)?;
-            if is_yaml(path) {
-                check_yaml(before, &after, &all)?;
+            let edits = edits.entry(path.clone()).or_default();
+            let after = apply(before, edits)?;
+            if is_yaml(&path) {
+                check_yaml(before, &after, edits)?;
             }
-            texts.insert(path.clone(), after);
+            texts.insert(path, after);
         }
-        let warnings = self.judge(&texts);
-        let count = |counts: &BTreeMap<String, usize>| counts.get(&finding.fingerprint).copied().unwrap_or(0);
-        if finding.warns() && count(&warnings) >= count(&self.warnings) {
+        let repository = self.current.as_ref().unwrap_or(self.original).with(&texts);
+        let warnings = self.judge(&repository, &texts);
+        self.compare(group, &warnings)?;
+        Ok(Passed { edits, repository, warnings })
+    }
+
+    /// Judges the repository with these texts in place. Rules that ask nothing of them find what they found.
+    fn judge(&self, repository: &Repository, texts: &BTreeMap<String, String>) -> Warnings {
+        let changed = texts.keys().map(|path| Models::of(path)).fold(Models::default(), Models::or);
+        let asked = |rule: &Rule| rule.group.asks().meets(changed);
+        let again: BTreeSet<&str> = RULES.iter().filter(|rule| asked(rule)).map(|rule| rule.name).collect();
+        let mut counts = warnings(&audit_with(repository, &asked));
+        let others = self.warnings.iter().filter(|((rule, _), _)| !again.contains(&**rule));
+        counts.extend(others.map(|(key, count)| (key.clone(), *count)));
+        counts
+    }
+
+    /// Checks that the findings of the group are gone, and that none came instead.
+    fn compare(&self, group: &[Candidate<'_>], now: &Warnings) -> Result<(), Dropped> {
+        let count = |counts: &Warnings, key: &(String, String)| counts.get(key).copied().unwrap_or(0);
+        let mended = warnings(group.iter().map(|candidate| candidate.finding));
+        if mended.iter().any(|(key, gone)| count(now, key) + gone > count(&self.warnings, key)) {
             return Err(Dropped::Stays);
         }
-        if warnings.iter().any(|(key, &now)| now > self.warnings.get(key).copied().unwrap_or(0))
-            && warnings.values().sum::<usize>() >= self.warnings.values().sum::<usize>()
-        {
-            return Err(Dropped::Brings);
-        }
-        for (path, edits) in by_file {
-            self.kept.entry(path).or_default().extend(edits);
-        }
-        self.texts.extend(texts);
-        self.warnings = warnings;
-        Ok(())
-    }
-
-    /// Judges the repository with these texts in place.
-    fn judge(&self, texts: &BTreeMap<String, String>) -> BTreeMap<String, usize> {
-        let all = self.original.files.iter().map(|(_, file)| {
-            let path = file.path.to_string();
-            let text = texts.get(&path).or_else(|| self.texts.get(&path));
-            (path, text.cloned().unwrap_or_else(|| file.text.to_string()))
-        });
-        let others = self.original.files.others().map(str::to_owned);
-        warnings(&audit(&Repository::new(Files::new(all).beside(others), self.original.depth)))
-    }
-
-    fn changes(self) -> Vec<Change> {
-        let before = |path: &str| self.original.files.find(path).map(|id| &self.original.files[id].text);
-        self.texts
-            .into_iter()
-            .filter_map(|(path, after)| Some(Change { before: before(&path)?.clone(), path, after }))
-            .collect()
+        let more = now.iter().any(|(key, &now)| now > count(&self.warnings, key));
+        // A fix may change the text that another finding is named by; only alone can that be told from a new one.
+        let fewer = now.values().sum::<usize>() < self.warnings.values().sum::<usize>();
+        if more && !(fewer && group.len() == 1) { Err(Dropped::Brings) } else { Ok(()) }
     }
 }
 

@@ -37,10 +37,10 @@ use self::{
     conditions::{Run, Scope},
     world::World,
 };
-use crate::files::{FileId, Files};
+use crate::files::{File, FileId, Files};
 
 /// A workflow, and what the models say of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Flow {
     /// Its file.
     pub file: FileId,
@@ -65,7 +65,7 @@ pub struct Flow {
 }
 
 /// An action of the repository.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LocalAction {
     /// Its file.
     pub file: FileId,
@@ -73,6 +73,8 @@ pub struct LocalAction {
     pub text: Arc<str>,
     /// What was read.
     pub model: Action,
+    /// What is wrong with the text itself.
+    pub notes: Vec<Finding>,
 }
 
 /// All workflows and actions of a repository.
@@ -102,41 +104,29 @@ impl Github {
     #[must_use]
     pub fn new(files: &Files) -> Self {
         let mut github = Self::default();
-        let mut workflows = Vec::new();
-        for (id, file) in files.iter() {
-            let source = || Source { name: file.path.clone(), text: file.text.clone() };
-            if is_workflow(&file.path) {
-                workflows.push((id, file, spec::workflow(&source())));
-            } else if is_action(&file.path) {
-                let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                let (model, _) = spec::action(&source());
-                let text = file.text.clone();
-                github.actions.insert(folder.to_owned(), LocalAction { file: id, text, model });
-            }
+        for (id, file) in files.iter().filter(|(_, file)| is_action(&file.path) && !is_workflow(&file.path)) {
+            let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let (model, notes) = spec::action(&source(file));
+            let action = LocalAction { file: id, text: file.text.clone(), model, notes };
+            github.actions.insert(folder.to_owned(), action);
         }
-        for (id, file, (mut model, notes)) in workflows {
-            // What stands before an error may be cut off in the middle.
-            if !model.complete {
-                model.jobs.clear();
-            }
-            let closures = conditions::closures(&model);
-            let worlds = world::worlds(&model);
-            let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world)).collect();
-            let facts = model.jobs.iter().map(|job| facts::of_job(&github.actions, &model, job)).collect();
-            github.flows.push(Flow {
-                file: id,
-                path: file.path.clone(),
-                text: file.text.clone(),
-                generated: intent::generated(&file.text),
-                model,
-                notes,
-                facts,
-                closures,
-                worlds,
-                runs,
-            });
-        }
+        let workflows = files.iter().filter(|(_, file)| is_workflow(&file.path));
+        github.flows = workflows.map(|(id, file)| Flow::read(&github.actions, id, file)).collect();
         github
+    }
+
+    /// Reads again those workflows that have other texts; the files have the same numbers as before.
+    #[must_use]
+    pub(crate) fn with(&self, files: &Files, texts: &BTreeMap<String, String>) -> Self {
+        // What a step does may stand in an action.
+        if texts.keys().any(|path| is_action(path)) {
+            return Self::new(files);
+        }
+        let again = |flow: &Flow| match texts.contains_key(&*flow.path) {
+            true => Flow::read(&self.actions, flow.file, &files[flow.file]),
+            false => flow.clone(),
+        };
+        Self { flows: self.flows.iter().map(again).collect(), actions: self.actions.clone() }
     }
 
     /// Finds the workflow that a job calls, if it is one of the repository.
@@ -187,7 +177,35 @@ impl Github {
     }
 }
 
+fn source(file: &File) -> Source {
+    Source { name: file.path.clone(), text: file.text.clone() }
+}
+
 impl Flow {
+    fn read(actions: &BTreeMap<String, LocalAction>, id: FileId, file: &File) -> Self {
+        let (mut model, notes) = spec::workflow(&source(file));
+        // What stands before an error may be cut off in the middle.
+        if !model.complete {
+            model.jobs.clear();
+        }
+        let closures = conditions::closures(&model);
+        let worlds = world::worlds(&model);
+        let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world)).collect();
+        let facts = model.jobs.iter().map(|job| facts::of_job(actions, &model, job)).collect();
+        Self {
+            file: id,
+            path: file.path.clone(),
+            text: file.text.clone(),
+            generated: intent::generated(&file.text),
+            model,
+            notes,
+            facts,
+            closures,
+            worlds,
+            runs,
+        }
+    }
+
     /// Returns its name for people.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -1,7 +1,5 @@
 //! The assets of a repository and the references between them, collected in any order.
 
-use std::collections::BTreeMap;
-
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
 
@@ -62,16 +60,20 @@ impl<'a> Builder<'a> {
     pub fn finish(self) -> Inventory {
         let Self { files, assets, edges } = self;
         let mut order: Vec<usize> = (0..assets.len()).collect();
-        order.sort_by_key(|&at| (assets[at].kind, assets[at].place.clone(), assets[at].name.clone()));
-        let ids: BTreeMap<usize, u32> = order.iter().enumerate().map(|(id, &at)| (at, id as u32)).collect();
+        order.sort_by(|&a, &b| {
+            let (a, b) = (&assets[a], &assets[b]);
+            (a.kind, &a.place, &a.name).cmp(&(b.kind, &b.place, &b.name))
+        });
+        let mut ids = vec![0; assets.len()];
+        order.iter().enumerate().for_each(|(id, &at)| ids[at] = id as u32);
         let mut edges: Vec<Edge> = edges
             .into_iter()
             .map(|(from, to, kind, strength, file, span)| {
                 let (to, name) = match to {
-                    Target::Asset(AssetKey(at)) => (Some(ids[&at]), assets[at].name.clone()),
+                    Target::Asset(AssetKey(at)) => (Some(ids[at]), assets[at].name.clone()),
                     Target::Missing(name) => (None, name),
                 };
-                Edge { from: ids[&from.0], to, name, kind, strength, place: files[file].place(span) }
+                Edge { from: ids[from.0], to, name, kind, strength, place: files[file].place(span) }
             })
             .collect();
         edges.sort_by(|a, b| (a.from, &a.place, a.kind, &a.name).cmp(&(b.from, &b.place, b.kind, &b.name)));

@@ -33,6 +33,8 @@ pub mod audit; // all rules over one repository
 
 pub mod suppress; // comments and baselines that keep findings quiet
 
+pub mod neighbours; // what other tools found
+
 pub mod fix; // safe fixes, checked one by one
 
 pub mod deliver; // the ten deliverables of an improvement

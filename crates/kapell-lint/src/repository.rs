@@ -1,11 +1,14 @@
 //! The files of a repository and the models built from them.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use crate::{
     agents::Agents,
     code::{self, Unit},
     files::Files,
     github::{Github, cost::Timings},
-    systems::Systems,
+    systems::{self, Systems},
+    wanted,
 };
 
 /// How much is looked at.
@@ -28,25 +31,106 @@ pub struct Repository {
     /// How much is looked at.
     pub depth: Depth,
     /// The workflows and actions of GitHub.
-    pub github: Github,
+    pub github: Arc<Github>,
     /// Agents, commands, skills and hooks.
-    pub agents: Agents,
+    pub agents: Arc<Agents>,
     /// The code that calls models, agents and services; only read at depth deep.
-    pub code: Vec<Unit>,
+    pub code: Arc<Vec<Unit>>,
     /// What runs beside the code; only read at depth deep.
-    pub systems: Systems,
+    pub systems: Arc<Systems>,
     /// Recorded durations of jobs, if there are any.
     pub timings: Option<Timings>,
+}
+
+/// The models, as a set: which of them a rule asks, or a change of files changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Models {
+    /// The workflows and actions of GitHub.
+    pub github: bool,
+    /// Agents, commands, skills and hooks.
+    pub agents: bool,
+    /// Code.
+    pub code: bool,
+    /// What runs beside the code.
+    pub systems: bool,
+}
+
+impl Models {
+    /// Returns the models that a file is part of, by its path.
+    #[must_use]
+    pub fn of(path: &str) -> Self {
+        Self {
+            github: wanted::is_github(path),
+            agents: wanted::is_agent(path),
+            code: wanted::is_code(path),
+            systems: systems::wanted(path),
+        }
+    }
+
+    /// Returns the models of both.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            github: self.github || other.github,
+            agents: self.agents || other.agents,
+            code: self.code || other.code,
+            systems: self.systems || other.systems,
+        }
+    }
+
+    /// Tells whether there is a model in both.
+    #[must_use]
+    pub fn meets(self, other: Self) -> bool {
+        self.github && other.github
+            || self.agents && other.agents
+            || self.code && other.code
+            || self.systems && other.systems
+    }
 }
 
 impl Repository {
     /// Reads the files and builds the models.
     #[must_use]
     pub fn new(files: Files, depth: Depth) -> Self {
-        let (github, agents) = (Github::new(&files), Agents::new(&files));
-        let deep = depth == Depth::Deep;
-        let code = if deep { code::read(&files) } else { Vec::new() };
-        let systems = if deep { Systems::read(&files) } else { Systems::default() };
-        Self { files, depth, github, agents, code, systems, timings: None }
+        let (github, agents) = (Arc::new(Github::new(&files)), Arc::new(Agents::new(&files)));
+        let (code, systems) = (Arc::default(), Arc::default());
+        let mut repository = Self { files, depth, github, agents, code, systems, timings: None };
+        if depth == Depth::Deep {
+            repository.code = Arc::new(code::read(&repository.files));
+            repository.systems = Arc::new(Systems::read(&repository.files));
+        }
+        repository
+    }
+
+    /// Returns the repository with other texts for some files. Models that these are no part of are shared.
+    #[must_use]
+    pub fn with(&self, texts: &BTreeMap<String, String>) -> Self {
+        let files = self.files.with(texts);
+        if files.len() != self.files.len() {
+            return Self { timings: self.timings.clone(), ..Self::new(files, self.depth) };
+        }
+        let changed = texts.keys().map(|path| Models::of(path)).fold(Models::default(), Models::or);
+        let deep = self.depth == Depth::Deep;
+        Self {
+            depth: self.depth,
+            github: if changed.github {
+                Arc::new(self.github.with(&files, texts))
+            } else {
+                self.github.clone()
+            },
+            agents: if changed.agents {
+                Arc::new(self.agents.with(&files, texts))
+            } else {
+                self.agents.clone()
+            },
+            code: if changed.code && deep { Arc::new(code::read(&files)) } else { self.code.clone() },
+            systems: if changed.systems && deep {
+                Arc::new(Systems::read(&files))
+            } else {
+                self.systems.clone()
+            },
+            timings: self.timings.clone(),
+            files,
+        }
     }
 }

@@ -3,7 +3,10 @@
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Severity};
 
-use crate::{files::FileId, repository::Repository};
+use crate::{
+    files::FileId,
+    repository::{Models, Repository},
+};
 
 /// A family of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +33,29 @@ pub enum Group {
     CrossSystem,
     /// Code that calls models or agents.
     Code,
+    /// Files that are not read as they are meant.
+    Reading,
+}
+
+impl Group {
+    /// Returns the models that rules of the family ask. A rule that asks another belongs to another family.
+    #[must_use]
+    pub fn asks(self) -> Models {
+        let none = Models::default();
+        match self {
+            Self::CriticalPath
+            | Self::Dead
+            | Self::Gates
+            | Self::Cache
+            | Self::Waste
+            | Self::Safety
+            | Self::Reuse => Models { github: true, ..none },
+            Self::AgentGraph | Self::AgentFlow => Models { agents: true, ..none },
+            Self::CrossSystem => Models { github: true, systems: true, ..none },
+            Self::Code => Models { code: true, ..none },
+            Self::Reading => Models { github: true, agents: true, ..none },
+        }
+    }
 }
 
 /// One of the eight anti-patterns of the summary.

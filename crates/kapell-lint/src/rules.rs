@@ -71,8 +71,10 @@ mod trigger_path_asymmetry;
 pub mod unbounded_fan_out;
 mod undefined_agent;
 mod undefined_command;
+mod unknown_key;
 mod unknown_workflow_run;
 mod unreachable_agent;
+mod unreadable_file;
 mod unsatisfiable_if;
 mod unused_setup;
 mod wasted_trigger;
@@ -158,6 +160,8 @@ pub static RULES: &[&Rule] = &[
     &undefined_agent::RULE,
     &undefined_command::RULE,
     &unreachable_agent::RULE,
+    &unreadable_file::RULE,
+    &unknown_key::RULE,
 ];
 
 /// Finds a rule by name.

@@ -30,6 +30,9 @@ use crate::{
 };
 use keys::Reader;
 
+/// The day on which the keys were compared with the published documentation.
+pub const AS_OF: &str = "2026-08";
+
 /// A workflow: `.github/workflows/*.yml`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Workflow {
@@ -74,6 +77,8 @@ pub struct Action {
     pub expressions: Vec<Expression>,
     /// Where the comments are, in order.
     pub comments: Vec<Span>,
+    /// Whether all of the text was read.
+    pub complete: bool,
 }
 
 /// Which runs exclude each other.
@@ -142,6 +147,7 @@ pub fn action(source: &Source) -> (Action, Vec<Finding>) {
     let mut reader = Reader::new(&source.text, &mut findings);
     let mut action = read_action(&mut reader, &tree.root);
     action.comments = tree.comments;
+    action.complete = tree.complete;
     (action, findings)
 }
 

@@ -1,13 +1,16 @@
 //! What `improve` finds in a repository: its orchestration assets, who names and awaits whom, and what is wrong there.
 
 mod finding;
+mod foreign;
 mod inventory;
 mod map;
 mod markdown;
 mod sarif;
 mod text;
+pub mod uri;
 
 pub use finding::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Severity};
+pub use foreign::Foreign;
 pub use inventory::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
 pub use markdown::kind;
 pub use sarif::RuleText;
@@ -30,4 +33,7 @@ pub struct AuditView {
     pub suppressed: u32,
     /// Files that could not be read whole, with the reason.
     pub unread: Vec<Related>,
+    /// What other tools found, as far as their logs were given.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub imported: Vec<Foreign>,
 }

@@ -288,6 +288,15 @@ pub struct ImproveArgs {
     /// Writes all findings to this file, as known.
     #[arg(long, value_name = "FILE")]
     pub write_baseline: Option<PathBuf>,
+    /// Lists what another tool found too, from its SARIF log; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub import_sarif: Vec<PathBuf>,
+    /// Judges anew, whatever was kept of the last time.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Speaks the Language Server Protocol on standard input and output: findings and fixes while you type.
+    #[arg(long, conflicts_with_all = ["implement", "dry_run", "import_sarif", "out", "write_baseline"])]
+    pub lsp: bool,
     /// Explains a rule: why, before, after, when not.
     #[arg(long, value_name = "RULE")]
     pub explain: Option<String>,

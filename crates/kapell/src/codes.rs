@@ -159,6 +159,10 @@ table! {
         "Fixes are written as a commit on a branch, on top of the last commit. A file that differs from it cannot be fixed there without taking your changes along. Commit or undo them, or apply the patch of `--dry-run` yourself.";
     "K0933", "Durations that cannot be read",
         "`--timings` takes what `gh run view RUN --json jobs` prints, or a list of several such objects.";
+    "K0934", "Log of another tool that cannot be read",
+        "`--import-sarif` takes logs in SARIF 2.1.0, such as `zizmor --format sarif .` and `agnix --format sarif .` write.";
+    "K0935", "Editor that cannot be spoken to",
+        "`kapell improve --lsp` speaks the Language Server Protocol on standard input and output. It is started by an editor, and means nothing on a terminal.";
     "K0940", "Not a table of prices",
         "`prices.json` beside your settings says what models cost, in dollars for a million tokens: `version`, and `models` with `input` and `output` for each, and `cache_read`, `cache_write`, `output_max` where they differ. It could not be read as such.";
     "K0950", "Nothing recorded",

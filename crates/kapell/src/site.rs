@@ -88,14 +88,10 @@ impl Site {
     ///
     /// Fails if there is no home directory.
     pub fn cache(&self) -> Result<PathBuf, Fault> {
-        let base = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-            .ok_or_else(|| {
-                Fault::new("K0901", Exit::Environment, "there is no place for workspaces")
-                    .hint("set HOME or XDG_CACHE_HOME")
-            })?;
+        let base = user_cache().ok_or_else(|| {
+            Fault::new("K0901", Exit::Environment, "there is no place for workspaces")
+                .hint("set HOME or XDG_CACHE_HOME")
+        })?;
         let name = Digest::of(self.store.as_os_str().as_encoded_bytes()).to_string();
         Ok(base.join("kapell").join(&name[..16]))
     }
@@ -168,6 +164,14 @@ impl Site {
 fn prices() -> Prices {
     let table = PriceTable::built_in();
     Prices::new(move |model| table.price(model))
+}
+
+/// Returns the user's directory for what can be made again.
+pub fn user_cache() -> Option<PathBuf> {
+    env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
 }
 
 /// Returns the user's directory for settings.

@@ -1,6 +1,6 @@
 //! Which file defines what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::{
     claude::{codex, definition::Definition, hooks, plugin, reference, steps},
@@ -44,6 +44,28 @@ pub(super) fn read(files: &Files) -> Agents {
             agents.scripts.push((id, scope));
         }
     }
+    agents
+}
+
+/// Reads again the Markdown files that have other texts; the files have the same numbers as before.
+pub(super) fn read_again(old: &Agents, files: &Files, texts: &BTreeMap<String, String>) -> Agents {
+    let is_markdown = |path: &String| path.ends_with(".md") || path.ends_with(".mdc");
+    if !texts.keys().all(is_markdown) {
+        return read(files);
+    }
+    let changed: BTreeSet<FileId> = texts.keys().filter_map(|path| files.find(path)).collect();
+    let mut agents = Agents {
+        assets: Vec::new(),
+        hooks: old.hooks.clone(),
+        plugins: old.plugins.clone(),
+        scripts: old.scripts.clone(),
+        ..Agents::default()
+    };
+    let mut assets: Vec<Asset> =
+        old.assets.iter().filter(|asset| !changed.contains(&asset.file)).cloned().collect();
+    assets.extend(changed.iter().filter_map(|&id| markdown(&agents, id, &files[id])));
+    assets.sort_by_key(|asset| asset.file);
+    agents.assets = assets;
     agents
 }
 
@@ -112,9 +134,9 @@ fn plugins(files: &Files) -> Vec<PluginFile> {
 
 /// Finds the plugin that a path belongs to: the innermost.
 fn owner<'a>(agents: &'a Agents, path: &str) -> Option<&'a PluginFile> {
-    let within =
-        |root: &str| root.is_empty() || path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
-    agents.plugins.iter().filter(|plugin| within(&plugin.root)).max_by_key(|plugin| plugin.root.len())
+    let folders = path.rmatch_indices('/').map(|(at, _)| &path[..at]).chain([""]);
+    let at = |root: &str| agents.plugins.binary_search_by(|plugin| (*plugin.root).cmp(root)).ok();
+    folders.filter_map(at).next().map(|at| &agents.plugins[at])
 }
 
 /// What a Markdown file is by its place: its kind, scope and home, and the name its path gives it.
@@ -210,7 +232,9 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     };
     let references = reference::references(text, &definition);
     let flow = match kind {
-        AssetKind::Command | AssetKind::Skill | AssetKind::Agent => steps::flow(text, &definition),
+        AssetKind::Command | AssetKind::Skill | AssetKind::Agent => {
+            steps::flow_of(text, &definition, &references)
+        }
         _ => steps::Flow::default(),
     };
     Some(Asset { file: id, kind, name: name.unwrap_or(stem), scope, home, definition, references, flow })

@@ -1,6 +1,6 @@
 //! From a name to what has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kapell_spec::{
     claude::{
@@ -12,6 +12,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Scope};
 
 use super::{AgentId, Agents, Asset, Home};
+use crate::files::Files;
 
 /// What a name leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +31,87 @@ pub enum Resolved {
     Nothing(Option<String>),
 }
 
-impl Agents {
-    pub(super) fn index_names(&mut self) {
-        let mut by_name: BTreeMap<String, Vec<AgentId>> = BTreeMap::new();
-        for (at, asset) in self.assets.iter().enumerate() {
-            by_name.entry(asset.name.clone()).or_default().push(AgentId(at));
+/// Who asks for a name: what decides where it leads, beside the name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asker {
+    scope: Scope,
+    in_library: bool,
+    names: Names,
+    /// Whether a name that leads nowhere is worth the nearest that there is.
+    firm: bool,
+}
+
+impl Asker {
+    fn of(from: &Asset, reference: &Reference) -> Self {
+        Self {
+            scope: from.scope.clone(),
+            in_library: from.home == Home::Library,
+            names: reference.names,
+            firm: reference.strength >= Strength::Strong,
         }
-        self.by_name = by_name;
-        self.aliases = self.find_aliases();
+    }
+}
+
+/// Assets by the names that they have, and where each name leads.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    /// By name.
+    by_name: HashMap<String, Vec<AgentId>>,
+    /// By the name in the frontmatter, where it is another one.
+    by_declared: HashMap<String, Vec<AgentId>>,
+    /// By what follows a hyphen in the name.
+    by_ending: HashMap<String, Vec<AgentId>>,
+    /// Agents by the name of their file.
+    by_stem: HashMap<String, Vec<AgentId>>,
+    /// Other words for plugins in slash commands, such as `sc`.
+    aliases: BTreeSet<String>,
+    /// Where the names lead that are used.
+    answers: HashMap<Asker, HashMap<String, Resolved>>,
+}
+
+impl Index {
+    fn named(&self, name: &str) -> &[AgentId] {
+        self.by_name.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Agents {
+    pub(super) fn index_names(&mut self, files: &Files) {
+        let mut index = Index::default();
+        for (id, asset) in self.iter() {
+            let put = |map: &mut HashMap<String, Vec<AgentId>>, key: &str| {
+                map.entry(key.to_owned()).or_default().push(id);
+            };
+            put(&mut index.by_name, &asset.name);
+            if let Some(declared) = asset.definition.text("name").filter(|named| named.text != asset.name) {
+                put(&mut index.by_declared, &declared.text);
+            }
+            for (hyphen, _) in asset.name.match_indices('-') {
+                put(&mut index.by_ending, &asset.name[hyphen + 1..]);
+            }
+            let stem =
+                files[asset.file].name().strip_suffix(".md").filter(|_| asset.kind == AssetKind::Agent);
+            if let Some(stem) = stem {
+                put(&mut index.by_stem, stem);
+            }
+        }
+        self.index = index;
+        self.index.aliases = self.find_aliases();
+        self.index.answers = self.answers();
+    }
+
+    /// Follows every name that is used, each once.
+    fn answers(&self) -> HashMap<Asker, HashMap<String, Resolved>> {
+        let mut answers: HashMap<Asker, HashMap<String, Resolved>> = HashMap::new();
+        for from in &self.assets {
+            for reference in &from.references {
+                let known = answers.entry(Asker::of(from, reference)).or_default();
+                if !known.contains_key(&reference.name) {
+                    known.insert(reference.name.clone(), self.follow(from, reference));
+                }
+            }
+        }
+        answers
     }
 
     /// Finds words before a colon that stand for commands of this repository: most names after them are defined.
@@ -48,9 +122,7 @@ impl Agents {
             let Some((space, name)) = reference.name.split_once(':') else { continue };
             uses.entry(space).or_default().insert(name);
         }
-        let known = |name: &str| {
-            self.by_name.get(name).is_some_and(|ids| ids.iter().any(|id| is_command(&self[*id])))
-        };
+        let known = |name: &str| self.index.named(name).iter().any(|id| is_command(&self[*id]));
         uses.into_iter()
             .filter(|(_, names)| {
                 let found = names.iter().filter(|name| known(name)).count();
@@ -63,23 +135,28 @@ impl Agents {
     /// Tells whether slash commands `space:name` are defined here.
     #[must_use]
     pub fn owns(&self, space: &str) -> bool {
-        self.aliases.contains(space) || self.plugin(space).is_some()
+        self.index.aliases.contains(space) || self.plugin(space).is_some()
     }
 
     /// Follows a reference.
     #[must_use]
     pub fn resolve(&self, from: &Asset, reference: &Reference) -> Resolved {
+        let known = self.index.answers.get(&Asker::of(from, reference));
+        let known = known.and_then(|known| known.get(&reference.name));
+        known.cloned().unwrap_or_else(|| self.follow(from, reference))
+    }
+
+    fn follow(&self, from: &Asset, reference: &Reference) -> Resolved {
+        let ask = Ask { from, firm: reference.strength >= Strength::Strong };
         match reference.names {
-            Names::Agent => self.agent(from, &reference.name),
-            Names::Command => self.command(from, &reference.name),
-            Names::Skill => self.find(from, reference.name.rsplit(':').next().unwrap_or_default(), |asset| {
-                matches!(asset.kind, AssetKind::Skill | AssetKind::Command)
-            }),
+            Names::Agent => self.agent(ask, &reference.name),
+            Names::Command => self.command(ask, &reference.name),
+            Names::Skill => self.find(ask, reference.name.rsplit(':').next().unwrap_or_default(), is_command),
             Names::File | Names::Import => Resolved::Outside,
         }
     }
 
-    fn agent(&self, from: &Asset, name: &str) -> Resolved {
+    fn agent(&self, ask: Ask<'_>, name: &str) -> Resolved {
         if tables::BUILT_IN_AGENTS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             return Resolved::BuiltIn;
         }
@@ -87,18 +164,18 @@ impl Agents {
         if name.contains("::") {
             return Resolved::Nothing(Some(name.replace("::", ":")));
         }
-        let Some((space, local)) = name.split_once(':') else { return self.find(from, name, is_agent) };
+        let Some((space, local)) = name.split_once(':') else { return self.find(ask, name, is_agent) };
         let Some(plugin) = self.plugin(space) else { return Resolved::Outside };
         let local = local.rsplit(':').next().unwrap_or(local);
         let within = |asset: &Asset| is_agent(asset) && asset.scope == Scope::Plugin(plugin.name.clone());
-        match self.find(from, local, within) {
+        match self.find(ask, local, within) {
             Resolved::Elsewhere(id) => Resolved::Found(id),
             Resolved::Nothing(_) if !self.assets.iter().any(within) => Resolved::Outside,
             found => found,
         }
     }
 
-    fn command(&self, from: &Asset, name: &str) -> Resolved {
+    fn command(&self, ask: Ask<'_>, name: &str) -> Resolved {
         if let Some((space, local)) = name.split_once(':') {
             if !self.owns(space) {
                 return Resolved::Outside;
@@ -111,7 +188,7 @@ impl Agents {
                 return Resolved::Outside;
             }
             let local = local.rsplit(':').next().unwrap_or(local);
-            return match self.find(from, local, |asset| within(asset) || asset.kind == AssetKind::Agent) {
+            return match self.find(ask, local, |asset| within(asset) || asset.kind == AssetKind::Agent) {
                 Resolved::Elsewhere(id) => Resolved::Found(id),
                 found => found,
             };
@@ -119,7 +196,7 @@ impl Agents {
         if tables::BUILT_IN_COMMANDS.contains(&name) {
             return Resolved::BuiltIn;
         }
-        match self.find(from, name, is_command) {
+        match self.find(ask, name, is_command) {
             // Of a plugin that may not be here, or from the person's own directory.
             Resolved::Elsewhere(id) => Resolved::Found(id),
             found => found,
@@ -127,12 +204,11 @@ impl Agents {
     }
 
     /// Finds an asset by its name: first where it is named from, then in the repository, then anywhere.
-    fn find(&self, from: &Asset, name: &str, fits: impl Fn(&Asset) -> bool) -> Resolved {
+    fn find(&self, ask: Ask<'_>, name: &str, fits: impl Fn(&Asset) -> bool) -> Resolved {
+        let from = ask.from;
         let reaches = |asset: &Asset| asset.scope == from.scope || asset.scope == Scope::Repository;
-        let named = self.by_name.get(name).into_iter().flatten().copied().filter(|id| fits(&self[*id]));
-        let mut named: Vec<AgentId> = named.collect();
-        named.sort_by_key(|id| (self[*id].scope != from.scope, !reaches(&self[*id]), *id));
-        if let Some(&id) = named.first() {
+        let named = self.index.named(name).iter().copied().filter(|id| fits(&self[*id]));
+        if let Some(id) = named.min_by_key(|id| (self[*id].scope != from.scope, !reaches(&self[*id]), *id)) {
             return if reaches(&self[id])
                 || self.needs(from, &self[id])
                 || from.home == Home::Library
@@ -143,21 +219,23 @@ impl Agents {
                 Resolved::Elsewhere(id)
             };
         }
+        let near = |ids: Option<&Vec<AgentId>>| {
+            let ids = ids.into_iter().flatten().copied();
+            ids.map(|id| (id, &self[id])).find(|(_, asset)| fits(asset) && reaches(asset))
+        };
         // A client may fold the plugin's name into the agent's.
-        let near = self.iter().filter(|(_, asset)| fits(asset) && reaches(asset));
-        let near: Vec<(AgentId, &Asset)> = near.collect();
-        if let Some((id, _)) = near
-            .iter()
-            .find(|(_, asset)| asset.definition.text("name").is_some_and(|known| known.text == name))
-        {
-            return Resolved::Found(*id);
+        if let Some((id, _)) = near(self.index.by_declared.get(name)) {
+            return Resolved::Found(id);
         }
-        let prefixed = near
-            .iter()
-            .find(|(_, asset)| asset.name.strip_suffix(name).is_some_and(|start| start.ends_with('-')));
-        let nearest = match prefixed {
+        if !ask.firm {
+            return Resolved::Nothing(None);
+        }
+        let nearest = match near(self.index.by_ending.get(name)) {
             Some((_, asset)) => Some(&*asset.name),
-            None => suggest::nearest(name, near.iter().map(|(_, asset)| &*asset.name)),
+            None => {
+                let all = self.assets.iter().filter(|asset| fits(asset) && reaches(asset));
+                suggest::nearest(name, all.map(|asset| &*asset.name))
+            }
         };
         Resolved::Nothing(nearest.map(str::to_owned))
     }
@@ -165,15 +243,10 @@ impl Agents {
     /// Finds an asset whose file is called `name`, though itself it has another name. One that only has
     /// the plugin's name before it is not meant: there the name is cut short.
     #[must_use]
-    pub fn by_file(&self, files: &crate::files::Files, from: &Asset, name: &str) -> Option<AgentId> {
+    pub fn by_file(&self, from: &Asset, name: &str) -> Option<AgentId> {
         let stem = name.rsplit(':').next().unwrap_or(name);
-        let is = |asset: &Asset| {
-            asset.kind == AssetKind::Agent
-                && files[asset.file].name().strip_suffix(".md") == Some(stem)
-                && !asset.name.ends_with(stem)
-                && asset.scope == from.scope
-        };
-        self.iter().find(|(_, asset)| is(asset)).map(|(id, _)| id)
+        let is = |asset: &Asset| !asset.name.ends_with(stem) && asset.scope == from.scope;
+        self.index.by_stem.get(stem)?.iter().copied().find(|id| is(&self[*id]))
     }
 
     /// Tells whether the plugin of `from` says that it needs that of `to`.
@@ -183,6 +256,13 @@ impl Agents {
             |plugin: &super::PluginFile| plugin.plugin.dependencies.iter().any(|named| named.text == *to);
         self.plugin(from).is_some_and(depends)
     }
+}
+
+/// A question for a name.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    from: &'a Asset,
+    firm: bool,
 }
 
 /// Tells whether a slash reaches an asset.

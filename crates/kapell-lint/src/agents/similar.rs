@@ -1,9 +1,12 @@
 //! How alike two texts are.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::HashMap;
 
 /// How many of the least hashes are kept.
 const SIZE: usize = 128;
+
+/// How many words a shingle has.
+const WORDS: usize = 5;
 
 /// The least hashes of a text's shingles of five words.
 ///
@@ -11,21 +14,42 @@ const SIZE: usize = 128;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sketch(Vec<u64>);
 
+/// Mixes a number; source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// Returns the hash of a word, without regard to case; source of the loop: Fowler, Noll and Vo (FNV-1a, 64 bits).
+fn word_hash(word: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    if word.is_ascii() {
+        return word.bytes().map(|byte| byte.to_ascii_lowercase()).fold(OFFSET, step);
+    }
+    word.to_lowercase().bytes().fold(OFFSET, step)
+}
+
 impl Sketch {
     /// Takes the sketch of a text. Marks and case do not count.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let words: Vec<String> = text
-            .split(|c: char| !c.is_alphanumeric())
-            .filter(|word| !word.is_empty())
-            .map(str::to_lowercase)
-            .collect();
-        let hash = |shingle: &[String]| {
-            let mut hasher = DefaultHasher::new();
-            shingle.hash(&mut hasher);
-            hasher.finish()
-        };
-        let mut hashes: Vec<u64> = words.windows(5).map(hash).collect();
+        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let words: Vec<u64> = words.map(word_hash).collect();
+        let shingle = |words: &[u64]| words.iter().fold(0, |hash: u64, word| mix(hash.rotate_left(5) ^ word));
+        let mut hashes: Vec<u64> = words.windows(WORDS).map(shingle).collect();
+        // Most of them are beyond the least; a text that repeats itself needs more to have enough.
+        if hashes.len() > SIZE * 4 {
+            let mut least = hashes.clone();
+            least.select_nth_unstable(SIZE * 2);
+            least.truncate(SIZE * 2);
+            least.sort_unstable();
+            least.dedup();
+            if least.len() >= SIZE {
+                hashes = least;
+            }
+        }
         hashes.sort_unstable();
         hashes.dedup();
         hashes.truncate(SIZE);
@@ -38,13 +62,81 @@ impl Sketch {
         if self.0.len() < SIZE / 2 || other.0.len() < SIZE / 2 {
             return 0.0;
         }
-        let mut union: Vec<u64> = self.0.iter().chain(&other.0).copied().collect();
-        union.sort_unstable();
-        union.dedup();
-        union.truncate(SIZE);
-        let both = union
-            .iter()
-            .filter(|hash| self.0.binary_search(hash).is_ok() && other.0.binary_search(hash).is_ok());
-        both.count() as f64 / union.len().max(1) as f64
+        // Both are in order: one walk over their union's least.
+        let (mut left, mut right, mut both, mut union) = (0, 0, 0_u32, 0_u32);
+        while union < SIZE as u32 && (left < self.0.len() || right < other.0.len()) {
+            let (one, two) = (self.0.get(left), other.0.get(right));
+            let takes_one = two.is_none_or(|two| one.is_some_and(|one| one <= two));
+            let takes_two = one.is_none_or(|one| two.is_some_and(|two| two <= one));
+            left += usize::from(takes_one);
+            right += usize::from(takes_two);
+            both += u32::from(takes_one && takes_two);
+            union += 1;
+        }
+        f64::from(both) / f64::from(union.max(1))
+    }
+}
+
+/// Returns the pairs of sketches that are alike to at least `share`, in order, and how much.
+///
+/// Of the least hashes of their union, at most `1 - share` are not in both. So among that many and one more of the
+/// least of one there is one that the other has, and looking it up replaces comparing all with all.
+#[must_use]
+pub fn pairs(sketches: &[Sketch], share: f64) -> Vec<(usize, usize, f64)> {
+    let odd = ((1.0 - share) * SIZE as f64).floor() as usize;
+    let mut having: HashMap<u64, Vec<usize>> = HashMap::new();
+    let mut found = Vec::new();
+    for (at, sketch) in sketches.iter().enumerate() {
+        let least = || sketch.0.iter().take(odd + 1);
+        let mut near: Vec<usize> = least().filter_map(|hash| having.get(hash)).flatten().copied().collect();
+        near.sort_unstable();
+        near.dedup();
+        found.extend(near.into_iter().filter_map(|other| {
+            let likeness = sketches[other].likeness(sketch);
+            (likeness >= share).then_some((other, at, likeness))
+        }));
+        for hash in least() {
+            having.entry(*hash).or_default().push(at);
+        }
+    }
+    found.sort_unstable_by_key(|&(one, other, _)| (one, other));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(from: usize, words: usize) -> String {
+        (from..from + words).map(|word| format!("Word{word}, ")).collect()
+    }
+
+    #[test]
+    fn likeness_is_the_share_of_common_shingles() {
+        let one = Sketch::of(&text(0, 1000));
+        assert!((one.likeness(&Sketch::of(&text(0, 1000).to_uppercase())) - 1.0).abs() < f64::EPSILON);
+        // 900 of 1,100 shingles are in both.
+        let near = one.likeness(&Sketch::of(&text(100, 1000)));
+        assert!((near - 0.82).abs() < 0.12, "{near}");
+        assert!(one.likeness(&Sketch::of(&text(5000, 1000))) < 0.01);
+        assert!(one.likeness(&Sketch::of("too short")) < 0.01);
+    }
+
+    #[test]
+    fn the_index_finds_the_pairs_that_comparing_all_finds() {
+        let sketches: Vec<Sketch> = (0..60).map(|n| Sketch::of(&text(n * 23, 600 + n * 3))).collect();
+        for share in [0.5, 0.8, 0.9] {
+            let mut all = Vec::new();
+            for (at, one) in sketches.iter().enumerate() {
+                for (other, two) in sketches.iter().enumerate().skip(at + 1) {
+                    let likeness = one.likeness(two);
+                    if likeness >= share {
+                        all.push((at, other, likeness));
+                    }
+                }
+            }
+            assert!(!all.is_empty());
+            assert_eq!(pairs(&sketches, share), all, "{share}");
+        }
     }
 }

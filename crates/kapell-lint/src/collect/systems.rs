@@ -34,7 +34,7 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
             builder.asset(AssetKind::Workload, name, scope(), manifest.file, name.span);
         }
     }
-    for unit in &repository.code {
+    for unit in repository.code.iter() {
         let calls = |service| matches!(service, Some(service::Service::Model | service::Service::Agent));
         if unit.calls().any(|call| calls(service::of_call(unit, call))) {
             let file = &repository.files[unit.file];

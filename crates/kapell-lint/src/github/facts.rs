@@ -15,7 +15,7 @@ use super::{
 };
 
 /// What a step does.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct StepFacts {
     /// Each thing it does.
     pub works: Vec<Done>,

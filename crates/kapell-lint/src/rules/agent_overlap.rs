@@ -1,6 +1,8 @@
 //! `agent-overlap`: two agents of one scope do the same job.
 
-use kapell_view::audit::{AssetKind, Confidence, Severity};
+use std::collections::BTreeMap;
+
+use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
     agents::{Asset, Home, similar},
@@ -23,27 +25,14 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let agents: Vec<&Asset> = repository
-        .agents
-        .of(AssetKind::Agent)
-        .map(|(_, agent)| agent)
-        .filter(|agent| agent.home == Home::Claude && agent.definition.front.is_some())
-        .collect();
-    let shingles: Vec<similar::Sketch> =
-        agents.iter().map(|agent| similar::Sketch::of(&repository.files[agent.file].text)).collect();
-    for (at, one) in agents.iter().enumerate() {
-        for (other_at, other) in
-            agents.iter().enumerate().skip(at + 1).filter(|(_, other)| other.scope == one.scope)
-        {
-            let why = if one.name == other.name {
-                Some((Severity::High, "have one name; which of them is loaded is left to chance".to_owned()))
-            } else if base(&one.name) == base(&other.name) {
-                Some((Severity::Medium, "have names that mean the same".to_owned()))
-            } else {
-                let alike = shingles[at].likeness(&shingles[other_at]);
-                (alike >= 0.8).then(|| (Severity::Medium, format!("are alike to {:.0} %", alike * 100.0)))
-            };
-            let Some((severity, why)) = why else { continue };
+    let mut scopes: BTreeMap<&Scope, Vec<&Asset>> = BTreeMap::new();
+    let agents = repository.agents.of(AssetKind::Agent).map(|(_, agent)| agent);
+    for agent in agents.filter(|agent| agent.home == Home::Claude && agent.definition.front.is_some()) {
+        scopes.entry(&agent.scope).or_default().push(agent);
+    }
+    for agents in scopes.into_values().filter(|agents| agents.len() > 1) {
+        for ((one, other), (severity, why)) in overlaps(repository, &agents) {
+            let (one, other) = (agents[one], agents[other]);
             let message = format!("agents `{}` and `{}` {why}", one.name, other.name);
             let hint = "keep one, or say in both descriptions when the other is meant";
             report
@@ -55,6 +44,33 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
 }
+
+/// Finds the pairs that overlap, by their places, and why: the worst reason of each.
+fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usize), (Severity, String)> {
+    let mut found = BTreeMap::new();
+    let mut by_base: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, agent) in agents.iter().enumerate() {
+        for &other in by_base.get(base(&agent.name)).into_iter().flatten() {
+            let why = if agents[other].name == agent.name {
+                (Severity::High, "have one name; which of them is loaded is left to chance".to_owned())
+            } else {
+                (Severity::Medium, "have names that mean the same".to_owned())
+            };
+            found.insert((other, at), why);
+        }
+        by_base.entry(base(&agent.name)).or_default().push(at);
+    }
+    let sketch = |agent: &&Asset| similar::Sketch::of(&repository.files[agent.file].text);
+    let sketches: Vec<similar::Sketch> = agents.iter().map(sketch).collect();
+    for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
+        let why = || (Severity::Medium, format!("are alike to {:.0} %", alike * 100.0));
+        found.entry((one, other)).or_insert_with(why);
+    }
+    found
+}
+
+/// The share of common shingles from which on two agents are copies of each other.
+const ALIKE: f64 = 0.8;
 
 /// A name without the word that says only that it is an agent.
 fn base(name: &str) -> &str {

@@ -33,7 +33,7 @@ const REMEMBERS: &[&str] =
     &["chat.", "session", "conversation", "history", "thread", "memory", "context", "state"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for unit in &repository.code {
+    for unit in repository.code.iter() {
         for each in unit.syntax.of_kind(&["for_statement", "for_in_statement"]) {
             let Some((call, what)) = waited(unit, each) else { continue };
             if !independent(unit, each, call) {

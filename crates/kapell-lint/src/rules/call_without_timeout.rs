@@ -32,7 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     if repository.code.iter().any(|unit| EVERYWHERE.iter().any(|mark| unit.whole().contains(mark))) {
         return;
     }
-    for unit in &repository.code {
+    for unit in repository.code.iter() {
         let mut found: BTreeMap<Transport, Vec<Id>> = BTreeMap::new();
         for call in unit.calls() {
             if let Some(Service::Http(transport)) = service::of_call(unit, call)

@@ -1,6 +1,8 @@
 //! `command-overlap`: a command and a skill answer to one slash name.
 
-use kapell_view::audit::{AssetKind, Confidence, Severity};
+use std::collections::BTreeMap;
+
+use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
     agents::{Asset, Home},
@@ -25,11 +27,12 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let called =
         |kind| repository.agents.of(kind).map(|(_, asset)| asset).filter(|asset| asset.home == Home::Claude);
-    let commands: Vec<&Asset> = called(AssetKind::Command).collect();
+    let mut commands: BTreeMap<(&str, &Scope), Vec<&Asset>> = BTreeMap::new();
+    for command in called(AssetKind::Command) {
+        commands.entry((&command.name, &command.scope)).or_default().push(command);
+    }
     for skill in called(AssetKind::Skill) {
-        for command in
-            commands.iter().filter(|command| command.name == skill.name && command.scope == skill.scope)
-        {
+        for command in commands.get(&(&*skill.name, &skill.scope)).into_iter().flatten() {
             let message =
                 format!("skill and command `/{}` answer to one name; only the skill is run", skill.name);
             let hint = "move what the command says into the skill, and delete the command";
@@ -40,10 +43,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
-    for (at, one) in commands.iter().enumerate() {
-        let twin =
-            commands.iter().skip(at + 1).find(|other| other.name == one.name && other.scope == one.scope);
-        if let Some(other) = twin {
+    for same in commands.values() {
+        for (one, other) in same.iter().zip(&same[1..]) {
             let message = format!("two commands answer to `/{}`; only one of them is run", one.name);
             report
                 .add(one.file, one.head(), message)

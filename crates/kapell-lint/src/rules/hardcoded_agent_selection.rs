@@ -29,7 +29,7 @@ const RUNGS: usize = 3;
 const REGISTRIES: &[&str] = &["registry", "factory", "register", "config", "builder"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for unit in &repository.code {
+    for unit in repository.code.iter() {
         let path = repository.files[unit.file].path.to_ascii_lowercase();
         if REGISTRIES.iter().any(|word| path.contains(word)) {
             continue;

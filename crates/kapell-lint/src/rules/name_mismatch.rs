@@ -43,7 +43,7 @@ fn by_file(repository: &Repository, report: &mut Report<'_>) {
             if !matches!(agents.resolve(from, reference), Resolved::Nothing(_)) {
                 continue;
             }
-            if let Some(id) = agents.by_file(&repository.files, from, &reference.name) {
+            if let Some(id) = agents.by_file(from, &reference.name) {
                 calls.entry(id).or_default().push((from.file, reference));
             }
         }

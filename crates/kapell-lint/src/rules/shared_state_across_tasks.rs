@@ -26,7 +26,7 @@ pub static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for unit in &repository.code {
+    for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
         if ["lock(", "mutex", "semaphore(1)", "new lock"].iter().any(|word| text.contains(word)) {
             continue;

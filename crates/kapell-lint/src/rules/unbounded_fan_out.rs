@@ -47,7 +47,7 @@ const BOUNDS: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for unit in &repository.code {
+    for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
         if BOUNDS.iter().any(|word| text.contains(word)) {
             continue;

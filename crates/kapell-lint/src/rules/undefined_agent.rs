@@ -46,7 +46,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let lost = matches!(resolved, Resolved::Nothing(_) | Resolved::Elsewhere(_));
             let text = &repository.files[from.file].text;
             if !lost
-                || agents.by_file(&repository.files, from, &reference.name).is_some()
+                || agents.by_file(from, &reference.name).is_some()
                 || has_fallback(text, reference.span.start)
             {
                 continue;

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod cases;
+mod corpus;
 mod deliver;
+mod hostile;
 mod inventory;
 mod mutated;
+mod neighbours;
 mod paths;

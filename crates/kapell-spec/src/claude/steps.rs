@@ -90,6 +90,12 @@ fn numbered(text: &str) -> Option<(&str, &str, &str)> {
 /// Reads the steps of a command.
 #[must_use]
 pub fn flow(text: &str, definition: &Definition) -> Flow {
+    flow_of(text, definition, &references(text, definition))
+}
+
+/// Reads the steps of a command whose references were found before.
+#[must_use]
+pub fn flow_of(text: &str, definition: &Definition, found: &[Reference]) -> Flow {
     let headings = &definition.document.headings;
     let named: Vec<(usize, &str, &str, &str)> = headings
         .iter()
@@ -113,7 +119,6 @@ pub fn flow(text: &str, definition: &Definition) -> Flow {
         let parallel = is_parallel(preface) || headings[at].text.to_ascii_lowercase().contains("parallel");
         flow.phases.push(Phase { title: headings[at].text.clone(), heading: headings[at].span, parallel });
     }
-    let found = references(text, definition);
     for (at, number, title) in steps {
         let mut span = Span::new(headings[at].span.start as usize, end_of(at));
         // A step ends where the next phase or checkpoint starts, whatever its level.
@@ -122,7 +127,7 @@ pub fn flow(text: &str, definition: &Definition) -> Flow {
             .find(|heading| is_gate(&heading.text) || heading.level <= headings[at].level);
         span.end = next.map_or(span.end, |heading| heading.span.start.min(span.end));
         let gate = next.is_some_and(|heading| is_gate(&heading.text));
-        let mut step = read(text, definition, &found, span);
+        let mut step = read(text, definition, found, span);
         step.number = number.to_owned();
         step.title = title.to_owned();
         step.heading = headings[at].span;
@@ -132,7 +137,7 @@ pub fn flow(text: &str, definition: &Definition) -> Flow {
         flow.steps.push(step);
     }
     if flow.steps.is_empty() {
-        list(text, definition, &found, &mut flow);
+        list(text, definition, found, &mut flow);
     }
     flow
 }

@@ -1,8 +1,10 @@
 //! An audit for other tools: SARIF 2.1.0 (OASIS, 2020) and annotations of GitHub Actions.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::{AuditView, Edit, Finding, Place, Severity};
+use super::{AuditView, Edit, Finding, Foreign, Place, Severity, uri};
 
 /// What a tool says about a rule.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +18,8 @@ pub struct RuleText<'a> {
 }
 
 impl AuditView {
-    /// Returns the audit as a SARIF log with one run. Fixes come with their edits.
+    /// Returns the audit as a SARIF log with one run, and one for each tool whose findings were imported and are not
+    /// ours too. Fixes come with their edits.
     #[must_use]
     pub fn sarif(&self, version: &str, rules: &[RuleText<'_>]) -> Value {
         let used: Vec<&RuleText<'_>> = rules
@@ -38,14 +41,26 @@ impl AuditView {
             .iter()
             .map(|finding| result(finding, used.iter().position(|rule| rule.name == finding.rule)))
             .collect();
+        let mut runs = vec![json!({
+            "tool": { "driver": { "name": "kapell", "version": version, "rules": described } },
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        })];
+        let mut tools: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for foreign in self.foreign() {
+            tools.entry(&foreign.tool).or_default().push(passed_on(foreign));
+        }
+        runs.extend(tools.into_iter().map(|(name, results)| {
+            json!({
+                "tool": { "driver": { "name": name } },
+                "columnKind": "unicodeCodePoints",
+                "results": results,
+            })
+        }));
         json!({
             "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
             "version": "2.1.0",
-            "runs": [{
-                "tool": { "driver": { "name": "kapell", "version": version, "rules": described } },
-                "columnKind": "unicodeCodePoints",
-                "results": results,
-            }],
+            "runs": runs,
         })
     }
 
@@ -81,12 +96,26 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-fn result(finding: &Finding, rule: Option<usize>) -> Value {
-    let level = match finding.severity {
-        _ if !finding.warns() => "note",
+fn level(severity: Severity) -> &'static str {
+    match severity {
         Severity::Critical | Severity::High => "error",
-        _ => "warning",
-    };
+        Severity::Medium => "warning",
+        Severity::Low | Severity::Info => "note",
+    }
+}
+
+/// Passes on what another tool found.
+fn passed_on(foreign: &Foreign) -> Value {
+    json!({
+        "ruleId": foreign.rule,
+        "level": level(foreign.severity),
+        "message": { "text": foreign.message },
+        "locations": [location(&foreign.place)],
+    })
+}
+
+fn result(finding: &Finding, rule: Option<usize>) -> Value {
+    let level = if finding.warns() { level(finding.severity) } else { "note" };
     let related: Vec<Value> = finding
         .related
         .iter()
@@ -123,11 +152,11 @@ fn change(path: &str, edits: &[Edit]) -> Value {
         .filter(|edit| edit.place.path == path)
         .map(|edit| json!({ "deletedRegion": region(&edit.place), "insertedContent": { "text": edit.text } }))
         .collect();
-    json!({ "artifactLocation": { "uri": uri(path) }, "replacements": replacements })
+    json!({ "artifactLocation": { "uri": uri::encode(path) }, "replacements": replacements })
 }
 
 fn location(place: &Place) -> Value {
-    json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&place.path) }, "region": region(place) } })
+    json!({ "physicalLocation": { "artifactLocation": { "uri": uri::encode(&place.path) }, "region": region(place) } })
 }
 
 fn region(place: &Place) -> Value {
@@ -137,16 +166,4 @@ fn region(place: &Place) -> Value {
         "endLine": place.end_line,
         "endColumn": place.end_column,
     })
-}
-
-/// Returns a path as a relative reference (RFC 3986): bytes that are not unreserved are escaped.
-fn uri(path: &str) -> String {
-    path.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }

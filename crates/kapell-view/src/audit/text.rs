@@ -1,6 +1,6 @@
 //! An audit as people read it in a terminal.
 
-use super::{AssetKind, AuditView, Finding, FixClass, Severity};
+use super::{AssetKind, AuditView, Finding, FixClass, Foreign, Place, Related, Severity};
 use crate::{
     text::{Line, Style, length, plural, shorten, width},
     untrusted::visible,
@@ -27,6 +27,41 @@ impl AuditView {
         self.findings.iter().filter(|finding| finding.warns())
     }
 
+    /// Returns what other tools found and we did not.
+    pub fn foreign(&self) -> impl Iterator<Item = &Foreign> {
+        self.imported.iter().filter(|foreign| foreign.same_as.is_none())
+    }
+
+    /// Returns what other tools found and we did not, one a line, worst first.
+    #[must_use]
+    pub fn foreign_lines(&self) -> Vec<Line> {
+        let mut worst: Vec<&Foreign> = self.foreign().collect();
+        worst.sort_by_key(|foreign| std::cmp::Reverse(foreign.severity));
+        let line = |foreign: &&Foreign| {
+            let Place { path, line, column, .. } = &foreign.place;
+            Line::new(style(foreign.severity), format!("{:<10}", severity(foreign.severity)))
+                .with(
+                    Style::Plain,
+                    format!("{}:{line}:{column}  {}", visible(path), visible(&foreign.message)),
+                )
+                .with(Style::Dim, format!("  {} {}", visible(&foreign.tool), visible(&foreign.rule)))
+        };
+        worst.iter().map(line).collect()
+    }
+
+    /// Returns the files that were not read whole, and why.
+    #[must_use]
+    pub fn unread_lines(&self) -> Vec<Line> {
+        let line = |unread: &Related| {
+            let place = if unread.place.path.is_empty() { "." } else { &unread.place.path };
+            Line::new(Style::Strong, format!("{:<10}", "not read")).with(
+                Style::Plain,
+                format!("{}:{}  {}", visible(place), unread.place.line, visible(&unread.text)),
+            )
+        };
+        self.unread.iter().map(line).collect()
+    }
+
     /// Returns how much sooner runs would end, in seconds: the largest saving of each file, since those of one
     /// file may lie on the same path.
     #[must_use]
@@ -40,20 +75,22 @@ impl AuditView {
     }
 
     /// Returns the first screen: a headline and the worst findings, at most a dozen lines of at most `columns`.
+    /// Findings of one rule in one file share a line.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let warnings: Vec<&Finding> = self.warnings().collect();
         let mut lines = vec![self.headline(warnings.len())];
+        let groups = grouped(&warnings);
         let room = FIRST_SCREEN - 2;
-        let shown = if warnings.len() <= room { warnings.len() } else { room - 1 };
-        let wide = warnings[..shown].iter().map(|finding| width(&whereabouts(finding))).max().unwrap_or(0);
-        lines.extend(warnings[..shown].iter().map(|finding| row(finding, wide, columns)));
-        if let Some(more @ 1..) = warnings.len().checked_sub(shown) {
+        let shown = if groups.len() <= room { groups.len() } else { room - 1 };
+        lines.extend(table(&groups[..shown], columns));
+        let told: usize = groups[..shown].iter().map(|(_, count)| count).sum();
+        if let Some(more @ 1..) = warnings.len().checked_sub(told) {
             lines.push(Line::new(Style::Dim, format!("and {more} more")));
         }
-        let notes = self.findings.len() - warnings.len();
-        if notes > 0 || self.suppressed > 0 || !self.unread.is_empty() {
-            lines.push(self.footer(notes));
+        let footer = self.footer(self.findings.len() - warnings.len());
+        if footer.width() > 0 {
+            lines.push(footer);
         }
         lines.into_iter().map(|line| line.fit(columns)).collect()
     }
@@ -97,6 +134,11 @@ impl AuditView {
         if !self.unread.is_empty() {
             parts.push(format!("{} not read whole", plural(self.unread.len() as u64, "file")));
         }
+        let mut tools: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+        for foreign in self.foreign() {
+            *tools.entry(&foreign.tool).or_default() += 1;
+        }
+        parts.extend(tools.iter().map(|(tool, count)| format!("{count} more by {}", visible(tool))));
         Line::new(Style::Dim, parts.join("; "))
     }
 
@@ -141,16 +183,33 @@ fn at(finding: &Finding) -> String {
     format!("{}:{}:{}", visible(&place.path), place.line, place.column)
 }
 
-/// The most columns for the place of a finding on the first screen.
-const PLACE_COLUMNS: usize = 34;
-/// From how many columns on the rule is named too.
+/// The most columns for the place of a finding on the first screen; on a narrow one the message needs them more.
+const PLACE_COLUMNS: [usize; 2] = [26, 34];
+/// From how many columns on the rule is named too, and places get more room.
 const WIDE_SCREEN: usize = 140;
 
+/// Takes the findings of one rule in one file together: the first of them, and how many they are.
+fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, usize)> {
+    let mut groups: Vec<(&Finding, usize)> = Vec::new();
+    for finding in findings {
+        let alike = |(first, _): &&mut (&Finding, usize)| {
+            first.rule == finding.rule
+                && first.place.path == finding.place.path
+                && first.severity == finding.severity
+        };
+        match groups.iter_mut().find(alike) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((finding, 1)),
+        }
+    }
+    groups
+}
+
 /// Returns the end of a path, which tells files apart, and the line.
-fn whereabouts(finding: &Finding) -> String {
+fn whereabouts(finding: &Finding, most: usize) -> String {
     let line = format!(":{}", finding.place.line);
     let path = visible(&finding.place.path);
-    let room = PLACE_COLUMNS - line.len();
+    let room = most - line.len();
     if width(&path) <= room {
         return path + &line;
     }
@@ -161,16 +220,27 @@ fn whereabouts(finding: &Finding) -> String {
     format!("\u{2026}{tail}{line}")
 }
 
-/// Writes a finding in a line: how bad, where, what. The message gets all the room that is left.
-fn row(finding: &Finding, place: usize, columns: usize) -> Line {
-    let at = whereabouts(finding);
-    let blank = " ".repeat(place.saturating_sub(width(&at)));
-    let rule = if columns >= WIDE_SCREEN { format!("  {}", finding.rule) } else { String::new() };
-    let room = columns.saturating_sub(10 + place + 2 + rule.len());
-    Line::new(style(finding.severity), format!("{:<10}", severity(finding.severity)))
-        .with(Style::Plain, format!("{at}{blank}  "))
-        .with(Style::Plain, shorten(&visible(&finding.message), room))
-        .with(Style::Dim, rule)
+/// Writes findings, one a line: how bad, where, what. The message gets all the room that is left.
+fn table(groups: &[(&Finding, usize)], columns: usize) -> Vec<Line> {
+    let is_wide = columns >= WIDE_SCREEN;
+    let places: Vec<String> =
+        groups.iter().map(|(finding, _)| whereabouts(finding, PLACE_COLUMNS[usize::from(is_wide)])).collect();
+    let bad = groups.iter().map(|(finding, _)| severity(finding.severity).len()).max().unwrap_or(0);
+    let wide = places.iter().map(|place| width(place)).max().unwrap_or(0);
+    let line = |((finding, count), place): (&(&Finding, usize), &String)| {
+        let mut end = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        if is_wide {
+            end.push_str("  ");
+            end.push_str(&finding.rule);
+        }
+        let room = columns.saturating_sub(bad + wide + 4 + end.len());
+        let blank = " ".repeat(wide.saturating_sub(width(place)));
+        Line::new(style(finding.severity), format!("{:<bad$}  ", severity(finding.severity)))
+            .with(Style::Plain, format!("{place}{blank}  "))
+            .with(Style::Plain, shorten(&visible(&finding.message), room))
+            .with(Style::Dim, end)
+    };
+    groups.iter().zip(&places).map(line).collect()
 }
 
 /// Names a severity.

@@ -2,7 +2,7 @@ use kapell_core::time::{Millis, Wall};
 use kapell_view::{
     audit::{
         AUDIT_VIEW_VERSION, Asset, AssetKind, AuditView, Confidence, Edge, EdgeKind, Edit, Finding, Fix,
-        FixClass, Inventory, Place, Related, Scope, Severity, Strength,
+        FixClass, Foreign, Inventory, Place, Related, Scope, Severity, Strength,
     },
     forecast::Forecast,
     inbox::InboxView,
@@ -61,12 +61,21 @@ fn audit() -> AuditView {
         explained: None,
         fingerprint: "0123456789abcdef".to_owned(),
     };
+    let foreign = Foreign {
+        tool: "zizmor".to_owned(),
+        rule: "artipacked".to_owned(),
+        severity: Severity::Medium,
+        message: "credential persistence".to_owned(),
+        place: related.place.clone(),
+        same_as: Some(finding.fingerprint.clone()),
+    };
     AuditView {
         version: AUDIT_VIEW_VERSION,
         inventory: Inventory { assets: vec![asset], edges: vec![edge] },
         findings: vec![finding],
         suppressed: 1,
         unread: vec![related],
+        imported: vec![foreign],
     }
 }
 

@@ -1,16 +1,25 @@
 //! `improve` and `map`: how a repository orchestrates its agents and workflows, and what to mend.
 
+mod kept;
+mod lsp;
 mod proposal;
 
-use std::{env, fs, io::IsTerminal as _, path::Path};
+use std::{
+    env, fs,
+    io::IsTerminal as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use kapell_lint::{
     audit::audit_with,
     collect::inventory,
     deliver::{Study, deliver},
-    discover::discover,
-    fix::{Patch, patch},
+    discover::{Unread, discover},
+    files::Files,
+    fix::{Patch, patch, patch_knowing},
     github::cost::Timings,
+    neighbours,
     repository::{Depth, Repository},
     rule::{Focus, Rule},
     rules::{self, RULES},
@@ -22,9 +31,10 @@ use kapell_spec::{
     suggest,
 };
 use kapell_view::{
-    audit::{AUDIT_VIEW_VERSION, AuditView, Finding, Place, Related, RuleText, Severity},
+    audit::{AUDIT_VIEW_VERSION, AuditView, Finding, Foreign, Place, Related, RuleText, Severity},
     text::plural,
 };
+use kept::{Judged, Slot};
 pub use proposal::{undo, was_written_after};
 
 use super::Context;
@@ -53,20 +63,64 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
-    let (mut repository, unread) = read(&root, args.depth, args.scope)?;
-    repository.timings = args.timings.as_deref().map(timings).transpose()?;
-    let view = judge(&repository, unread, args)?;
-    let proposes = args.output == AuditOutput::Full && !args.validate_only;
-    let patched = if proposes { patch(&repository, &view.findings) } else { Patch::default() };
-    let format = if context.out.json { AuditFormat::Json } else { args.format };
-    show(context, args, format, &repository, &view);
-    if let Some(dir) = &args.out {
-        deliver_to(context, dir, &repository, &view, &patched)?;
+    if args.lsp {
+        return lsp::serve(&root, args);
     }
-    if !patched.changes.is_empty() {
-        propose(context, args, format, &root, &view, &patched)?;
+    let (files, unread) = read_files(&root, args.depth, args.scope)?;
+    let slot = if args.no_cache { None } else { Slot::of(&root, args, &files) };
+    let Judged { mut view, patch } = match slot.as_ref().and_then(Slot::load) {
+        Some(kept) => kept,
+        None => judge_anew(args, &files, slot.as_ref())?,
+    };
+    view.unread = unread;
+    view.imported = imported(&root, args, &files, &view.findings)?;
+    let format = if context.out.json { AuditFormat::Json } else { args.format };
+    show(context, args, format, &files, &view);
+    if let Some(dir) = &args.out {
+        deliver_to(context, dir, &repository(args, files)?, &view, &patch)?;
+    }
+    if !patch.changes.is_empty() {
+        propose(context, args, format, &root, &view, &patch)?;
     }
     Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
+}
+
+/// From how long on an audit is worth keeping.
+const WORTH_KEEPING: Duration = Duration::from_millis(15);
+
+/// Judges the files, and keeps what it comes to for the next time.
+fn judge_anew(args: &ImproveArgs, files: &Files, slot: Option<&Slot>) -> Result<Judged, Fault> {
+    let start = Instant::now();
+    let repository = repository(args, files.clone())?;
+    let judged = judge(&repository, args)?;
+    if let Some(slot) = slot.filter(|_| start.elapsed() >= WORTH_KEEPING) {
+        slot.save(&judged);
+    }
+    Ok(judged)
+}
+
+/// Builds the models, with the durations that were recorded.
+fn repository(args: &ImproveArgs, files: Files) -> Result<Repository, Fault> {
+    let mut repository = Repository::new(files, args.depth.into());
+    repository.timings = args.timings.as_deref().map(timings).transpose()?;
+    Ok(repository)
+}
+
+/// Reads what other tools found.
+fn imported(root: &Path, args: &ImproveArgs, files: &Files, ours: &[Finding]) -> Result<Vec<Foreign>, Fault> {
+    let top = fs::canonicalize(root).map_err(|error| Fault::io(root, &error))?;
+    let mut foreign = Vec::new();
+    for path in &args.import_sarif {
+        let log = fs::read(path).map_err(|error| Fault::io(path, &error))?;
+        foreign.extend(neighbours::read(&log, &top.to_string_lossy(), files).map_err(|error| {
+            Fault::new("K0934", Exit::Usage, "the log of another tool cannot be read")
+                .at(path.display())
+                .because(error)
+                .hint("write one with, for example, `zizmor --format sarif . > zizmor.sarif`")
+        })?);
+    }
+    neighbours::fold(&mut foreign, ours);
+    Ok(foreign)
 }
 
 /// Shows what there is: assets and references.
@@ -87,39 +141,43 @@ pub fn map(context: &Context, args: &MapArgs) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
-/// Reads the files that count.
+/// Reads the files that count, and builds the models.
 pub(super) fn read(
     root: &Path,
     depth: AuditDepth,
     scope: AuditScope,
 ) -> Result<(Repository, Vec<Related>), Fault> {
+    let (files, unread) = read_files(root, depth, scope)?;
+    Ok((Repository::new(files, depth.into()), unread))
+}
+
+/// Reads the files that count, and says which could not be read whole.
+fn read_files(root: &Path, depth: AuditDepth, scope: AuditScope) -> Result<(Files, Vec<Related>), Fault> {
     let (scope, depth) = (scope.into(), depth.into());
     let found =
         discover(root, &|path| is_wanted(path, scope, depth)).map_err(|error| Fault::io(root, &error))?;
-    let unread = found
-        .unread
-        .into_iter()
-        .map(|unread| Related { place: start_of(unread.path), text: unread.why })
-        .collect();
-    Ok((Repository::new(found.files, depth), unread))
+    let related = |unread: Unread| {
+        let (path, line) = (unread.path, unread.line);
+        let place = Place { path, line, column: 1, end_line: line, end_column: 1, start: 0, end: 0 };
+        Related { place, text: unread.why }
+    };
+    Ok((found.files, found.unread.into_iter().map(related).collect()))
 }
 
-/// Returns the first byte of a file.
-fn start_of(path: String) -> Place {
-    Place { path, line: 1, column: 1, end_line: 1, end_column: 1, start: 0, end: 0 }
+/// Tells whether a rule is asked for.
+fn chosen(args: &ImproveArgs, rule: &Rule) -> bool {
+    let focus: Option<Focus> = args.focus.into();
+    focus.is_none_or(|focus| rule.focus == focus)
+        && (args.rule.is_empty() || args.rule.iter().any(|name| name == rule.name))
 }
 
 /// Runs the chosen rules and leaves out what people keep quiet.
-fn judge(repository: &Repository, unread: Vec<Related>, args: &ImproveArgs) -> Result<AuditView, Fault> {
+fn judge(repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
     for name in &args.rule {
         find(name)?;
     }
-    let focus: Option<Focus> = args.focus.into();
-    let chosen = |rule: &Rule| {
-        focus.is_none_or(|focus| rule.focus == focus)
-            && (args.rule.is_empty() || args.rule.iter().any(|name| name == rule.name))
-    };
-    let mut findings = audit_with(repository, &chosen);
+    let mut findings = audit_with(repository, &|rule| chosen(args, rule));
+    let all = RULES.iter().all(|rule| chosen(args, rule)).then(|| findings.clone());
     let mut suppressed = suppress::by_comments(&repository.files, &mut findings);
     if let Some(path) = &args.write_baseline {
         let text = serde_json::to_string_pretty(&Baseline::of(&findings)).unwrap_or_default();
@@ -135,8 +193,16 @@ fn judge(repository: &Repository, unread: Vec<Related>, args: &ImproveArgs) -> R
         })?;
         suppressed += baseline.apply(&mut findings);
     }
+    let proposes = args.output == AuditOutput::Full && !args.validate_only;
+    let patch = match all {
+        _ if !proposes => Patch::default(),
+        Some(all) => patch_knowing(repository, &findings, &all),
+        None => patch(repository, &findings),
+    };
     let inventory = inventory(repository);
-    Ok(AuditView { version: AUDIT_VIEW_VERSION, inventory, findings, suppressed, unread })
+    let (unread, imported) = (Vec::new(), Vec::new());
+    let view = AuditView { version: AUDIT_VIEW_VERSION, inventory, findings, suppressed, unread, imported };
+    Ok(Judged { view, patch })
 }
 
 /// Reads recorded durations.
@@ -188,13 +254,7 @@ fn list() -> String {
     RULES.iter().map(|rule| format!("{:width$}  {}\n", rule.name, rule.summary)).collect()
 }
 
-fn show(
-    context: &Context,
-    args: &ImproveArgs,
-    format: AuditFormat,
-    repository: &Repository,
-    view: &AuditView,
-) {
+fn show(context: &Context, args: &ImproveArgs, format: AuditFormat, files: &Files, view: &AuditView) {
     let (columns, _) = screen();
     let out = context.out;
     match format {
@@ -213,19 +273,21 @@ fn show(
             AuditOutput::Recommendations => out.data(&paint(&view.recommendations(columns))),
             AuditOutput::Report => {
                 out.data(&paint(&view.lines(columns)));
-                out.data(&snippets(repository, view));
+                out.data(&snippets(files, view));
+                out.data(&paint(&view.foreign_lines()));
+                out.data(&paint(&view.unread_lines()));
             }
         },
     }
 }
 
 /// Draws every finding in its file, as compilers do.
-fn snippets(repository: &Repository, view: &AuditView) -> String {
+fn snippets(files: &Files, view: &AuditView) -> String {
     let colours = std::io::stdout().is_terminal();
     let mut text = String::new();
     for found in &view.findings {
-        let Some(id) = repository.files.find(&found.place.path) else { continue };
-        let file = &repository.files[id];
+        let Some(id) = files.find(&found.place.path) else { continue };
+        let file = &files[id];
         let source = Source { name: file.path.clone(), text: file.text.clone() };
         text.push('\n');
         text.push_str(&finding::render(&drawn(found), &source, colours));

@@ -85,3 +85,48 @@ fn programs_get_json_sarif_and_annotations_and_comments_are_heard() {
     assert_eq!(quiet["suppressed"], 1, "{quiet}");
     assert_eq!(rig.run(["improve", "--explain", "cancel"]).code, Some(2));
 }
+
+#[test]
+fn what_other_tools_found_is_listed_beside_ours() {
+    let rig = rig();
+    let result = |rule: &str, line: u32| {
+        serde_json::json!({"ruleId": rule, "level": "error", "message": {"text": "pin it"}, "locations": [
+            {"physicalLocation": {"artifactLocation": {"uri": PATH}, "region": {"startLine": line}}}]})
+    };
+    let log = serde_json::json!({"version": "2.1.0", "runs": [
+        {"tool": {"driver": {"name": "zizmor"}}, "results": [result("zizmor/unpinned-uses", 11), result("zizmor/unpinned-uses", 11)]}]});
+    rig.write("zizmor.sarif", &log.to_string());
+    let args = ["improve", "--validate-only", "--import-sarif", "zizmor.sarif"];
+    let shown = rig.run(args);
+    assert!(shown.stdout.contains("1 more by zizmor"), "{shown}");
+    let report = rig.run(args.into_iter().chain(["--output", "report"]));
+    assert!(report.stdout.contains("release.yml:11:1  pin it  zizmor unpinned-uses"), "{report}");
+    let view: Value = serde_json::from_str(&rig.run(args.into_iter().chain(["--json"])).stdout).unwrap();
+    assert_eq!(view["imported"][0]["rule"], "unpinned-uses", "{view}");
+    let sarif: Value =
+        serde_json::from_str(&rig.run(args.into_iter().chain(["--format", "sarif"])).stdout).unwrap();
+    assert_eq!(sarif["runs"][1]["results"][0]["ruleId"], "unpinned-uses", "{sarif}");
+    rig.write("zizmor.sarif", "{}");
+    let refused = rig.run(args);
+    assert!(refused.code == Some(2) && refused.stderr.contains("K0934"), "{refused}");
+}
+
+#[test]
+fn what_was_kept_of_an_audit_is_what_a_new_one_says() {
+    let rig = rig();
+    // Enough to be worth keeping.
+    for copy in 0..60 {
+        rig.write(&format!(".github/workflows/{copy}.yml"), &RELEASE.replace("v1", &format!("v{copy}")));
+    }
+    let args = ["improve", "--dry-run"];
+    let (first, again) = (rig.run(args), rig.run(args));
+    let kept = rig.dir().join("home/cache/kapell/audits");
+    assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1, "one for the directory and its options");
+    let anew = rig.run(args.into_iter().chain(["--no-cache"]));
+    assert_eq!((&first.stdout, &first.stdout), (&again.stdout, &anew.stdout));
+    // A file that changes is judged, whatever was kept.
+    rig.write(PATH, &RELEASE.replace("progress: true", "progress: false"));
+    let changed = rig.run(args);
+    assert_ne!(changed.stdout, first.stdout);
+    assert_eq!(changed.stdout, rig.run(args.into_iter().chain(["--no-cache"])).stdout);
+}

@@ -7,6 +7,7 @@ mod rig; // one repository, one home, and how output is made comparable
 
 mod contained; // how agents are contained
 mod documents; // Markdown documents as plans
+mod editor; // findings and fixes while somebody types
 mod errors; // what is refused, and what the person reads then
 mod hosts; // hooks, slash commands and tools for other programs
 mod improve; // audits and their repairs

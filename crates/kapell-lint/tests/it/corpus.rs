@@ -1,0 +1,83 @@
+//! What is found in real repositories depends on nothing but their files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use kapell_lint::{
+    audit::audit,
+    collect::inventory,
+    discover::discover,
+    files::Files,
+    fix::patch_knowing,
+    repository::{Depth, Repository},
+    wanted::{Scope, is_wanted},
+};
+
+fn repositories() -> Vec<PathBuf> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut all: Vec<PathBuf> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.retain(|path| path.is_dir());
+    all.sort();
+    assert!(all.len() >= 10);
+    all
+}
+
+fn texts(root: &Path) -> Vec<(String, String)> {
+    let found = discover(root, &|path| is_wanted(path, Scope::All, Depth::Deep)).unwrap();
+    found.files.iter().map(|(_, file)| (file.path.to_string(), file.text.to_string())).collect()
+}
+
+/// Everything that an audit comes to, as bytes.
+fn bytes(files: Files) -> String {
+    let repository = Repository::new(files, Depth::Deep);
+    let findings = audit(&repository);
+    let patch = patch_knowing(&repository, &findings, &findings);
+    serde_json::to_string(&(inventory(&repository), findings, patch)).unwrap()
+}
+
+fn copy(texts: &[(String, String)], to: &Path) {
+    for (path, text) in texts.iter().rev() {
+        let path = to.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+#[test]
+fn the_same_files_give_the_same_bytes() {
+    for root in repositories() {
+        let texts = texts(&root);
+        let first = bytes(Files::new(texts.clone()));
+        let backwards = bytes(Files::new(texts.iter().rev().cloned()));
+        // A thread has its own seed for what hashes at random; another directory lists its files in another order.
+        let dir = tempfile::tempdir().unwrap();
+        copy(&texts, dir.path());
+        let elsewhere = thread::scope(|scope| {
+            let again = || {
+                bytes(discover(dir.path(), &|path| is_wanted(path, Scope::All, Depth::Deep)).unwrap().files)
+            };
+            scope.spawn(again).join().unwrap()
+        });
+        assert!(first == backwards, "{}: the order of files shows", root.display());
+        assert!(first == elsewhere, "{}: the directory or the thread shows", root.display());
+    }
+}
+
+#[test]
+fn models_that_are_shared_are_what_is_built_anew() {
+    for root in repositories() {
+        let repository = Repository::new(Files::new(texts(&root)), Depth::Deep);
+        // Every thirtieth file gets another text: cut in half, so that much about it changes.
+        let files: Vec<_> = repository.files.iter().map(|(_, file)| file).collect();
+        let half = |text: &str| text.chars().take(text.chars().count() / 2).collect::<String>();
+        for file in files.iter().step_by(30) {
+            let changed = [(file.path.to_string(), half(&file.text))].into();
+            let shared = repository.with(&changed);
+            let anew = Repository::new(repository.files.with(&changed), Depth::Deep);
+            assert_eq!(audit(&shared), audit(&anew), "{}: {}", root.display(), file.path);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What an audit came to, kept for the next one.
+//!
+//! One file for each directory and set of options, named by a digest of everything that an audit depends on: the program,
+//! the options, the text of every file and the path of every other one. What was not written whole, or by another
+//! program, is as if it were not there.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use kapell_core::id::Digest;
+use kapell_lint::{files::Files, fix::Patch};
+use kapell_view::audit::AuditView;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{args::ImproveArgs, site};
+
+/// What is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Judged {
+    /// The audit, without what other tools found.
+    pub(super) view: AuditView,
+    /// The safe fixes.
+    pub(super) patch: Patch,
+}
+
+/// Where it is kept, and under which name.
+#[derive(Debug)]
+pub(super) struct Slot {
+    path: PathBuf,
+    /// What it depends on.
+    key: String,
+}
+
+impl Slot {
+    /// Finds the place for an audit, unless it shall not be kept, or there is no place.
+    pub(super) fn of(root: &Path, args: &ImproveArgs, files: &Files) -> Option<Self> {
+        if args.write_baseline.is_some() || args.out.is_some() {
+            return None;
+        }
+        let asked = asked(args)?;
+        let root = fs::canonicalize(root).ok()?;
+        let slot = Digest::of(format!("{}\n{asked}", root.display()).as_bytes()).to_string();
+        let path = site::user_cache()?.join("kapell/audits").join(&slot[..32]);
+        let mut parts = vec![program()?, asked];
+        for (_, file) in files.iter() {
+            parts.push(format!("{} {}", Digest::of(file.text.as_bytes()), file.path));
+        }
+        parts.extend(files.others().map(str::to_owned));
+        Some(Self { path, key: Digest::of(parts.join("\n").as_bytes()).to_string() })
+    }
+
+    /// Returns what was kept, if it is of the same files, options and program, and whole.
+    pub(super) fn load<T: DeserializeOwned>(&self) -> Option<T> {
+        let bytes = fs::read(&self.path).ok()?;
+        let (head, body) = bytes.split_at_checked(self.head(b"").len())?;
+        (head == self.head(body).as_bytes()).then(|| serde_json::from_slice(body).ok())?
+    }
+
+    /// Keeps it for the next time. That it cannot be kept is no reason to fail.
+    pub(super) fn save(&self, value: &impl Serialize) {
+        let Ok(body) = serde_json::to_vec(value) else { return };
+        let Some(parent) = self.path.parent() else { return };
+        let beside = self.path.with_extension(std::process::id().to_string());
+        let text = [self.head(&body).as_bytes(), &body].concat();
+        let written = fs::create_dir_all(parent)
+            .and_then(|()| fs::write(&beside, text))
+            .and_then(|()| fs::rename(&beside, &self.path));
+        if written.is_err() {
+            let _ = fs::remove_file(&beside);
+        }
+    }
+
+    /// Returns the first line: what it depends on, and the digest of the rest.
+    fn head(&self, body: &[u8]) -> String {
+        format!("{} {}\n", self.key, Digest::of(body))
+    }
+}
+
+/// Writes down all options that change what is found, with the content of the files that they name.
+fn asked(args: &ImproveArgs) -> Option<String> {
+    let ImproveArgs { depth, scope, focus, output, validate_only, rule, timings, baseline, .. } = args;
+    let mut asked = format!("{depth:?} {scope:?} {focus:?} {output:?} {validate_only} {rule:?}");
+    for path in [timings, baseline].into_iter().flatten() {
+        asked.push_str(&format!(" {}", Digest::of(&fs::read(path).ok()?)));
+    }
+    Some(asked)
+}
+
+/// Names the program, and with it the rules: its version, and since that stands still while it is written, its file.
+fn program() -> Option<String> {
+    let about = fs::metadata(env::current_exe().ok()?).ok()?;
+    let changed = about.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
+    Some(format!("{} {} {changed}", env!("CARGO_PKG_VERSION"), about.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_whole_or_of_another_key_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = |key: &str| Slot { path: dir.path().join("below/slot"), key: key.to_owned() };
+        assert_eq!(slot("a").load::<Vec<u32>>(), None);
+        slot("a").save(&vec![1_u32, 2]);
+        assert_eq!(slot("a").load(), Some(vec![1_u32, 2]));
+        assert_eq!(slot("b").load::<Vec<u32>>(), None);
+        let whole = fs::read(&slot("a").path).unwrap();
+        for cut in [whole.len() - 1, 70, 3] {
+            fs::write(&slot("a").path, &whole[..cut]).unwrap();
+            assert_eq!(slot("a").load::<Vec<u32>>(), None, "{cut}");
+        }
+        let mut bent = whole;
+        *bent.last_mut().unwrap() ^= 1;
+        fs::write(&slot("a").path, bent).unwrap();
+        assert_eq!(slot("a").load::<Vec<u32>>(), None);
+        assert_eq!(fs::read_dir(dir.path().join("below")).unwrap().count(), 1);
+    }
+}
