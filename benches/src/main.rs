@@ -3,6 +3,7 @@
 #![expect(clippy::cast_precision_loss, reason = "rates, not accounts")]
 #![expect(unreachable_pub, reason = "nothing of a program can be reached from outside")]
 
+mod audit;
 mod commands;
 mod durable;
 mod graph;
@@ -22,7 +23,7 @@ use anyhow::bail;
 /// A part of the table: what `--only` calls it, and what measures it.
 type Cell = (&'static str, fn() -> anyhow::Result<()>);
 
-const CELLS: [Cell; 14] = [
+const CELLS: [Cell; 15] = [
     ("sequential", durable::sequential),
     ("parallel", durable::parallel),
     ("runs", durable::runs),
@@ -37,19 +38,27 @@ const CELLS: [Cell; 14] = [
     ("spawn", commands::spawn),
     ("land", repository::measure),
     ("status", many::status),
+    ("improve", audit::measure),
 ];
+
+/// Parts that install others from a package index, and are measured only when asked for.
+const PEERS: [Cell; 2] = [("peers", peers::measure), ("improve-peers", audit::peers)];
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         [] => all(),
-        ["--peers"] => peers::measure(),
+        ["--peers"] => PEERS.iter().try_for_each(|(_, measure)| measure()),
         ["--only", names @ ..] if !names.is_empty() => {
             for name in names {
-                match CELLS.iter().find(|cell| cell.0 == *name) {
+                let mut cells = CELLS.iter().chain(&PEERS);
+                match cells.find(|cell| cell.0 == *name) {
                     Some((_, measure)) => measure()?,
-                    None => bail!("`{name}` is no cell; there are: {}", CELLS.map(|cell| cell.0).join(", ")),
+                    None => {
+                        let names: Vec<&str> = CELLS.iter().chain(&PEERS).map(|cell| cell.0).collect();
+                        bail!("`{name}` is no cell; there are: {}", names.join(", "))
+                    }
                 }
             }
             Ok(())
