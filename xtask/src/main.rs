@@ -7,6 +7,8 @@ mod claude;
 mod conformance;
 mod e2e;
 mod faults;
+mod fixes;
+mod fuzz;
 mod history;
 mod kill;
 mod npm;
@@ -27,6 +29,10 @@ usage: cargo xtask CHORE
                        makes the n-th system call of the journal's writer fail, or kills the program there
   e2e-agents [--fix] [--quota] [--hostile] [--tape] [--kill N] [--share] [--within SECONDS] [NAME..]
                        installs the real coding agents from npm and puts them through it against the mock
+  fixes [DIR] [--debug]
+                       applies all safe fixes of the audit to the repositories in DIR, and looks what they break
+  fuzz [--minutes N] [TARGET..]
+                       feeds the readers with what nobody would write, guided by what that reaches
   kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
   e2e-claude           runs the real Claude Code, from npm, with our plugin against a scripted model server
@@ -40,6 +46,8 @@ fn main() -> anyhow::Result<()> {
     match args.as_slice() {
         ["faults", rest @ ..] => faults::run(rest),
         ["e2e-agents", rest @ ..] => e2e::run(rest),
+        ["fixes", rest @ ..] => fixes::run(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["kill", rest @ ..] => kill::run(rest),
         ["e2e-claude"] => claude::run(),
         ["mcp-conformance", rest @ ..] => conformance::run(rest),
