@@ -15,6 +15,12 @@ pub use resolve::Resolved;
 
 use crate::files::{FileId, Files};
 
+/// Tells whether a file may be part of the model, by its path.
+#[must_use]
+pub fn reads(path: &str) -> bool {
+    [".md", ".mdc", ".toml", ".json", ".js", ".mjs"].iter().any(|end| path.ends_with(end))
+}
+
 /// The number of an asset in [`Agents`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentId(pub(crate) usize);

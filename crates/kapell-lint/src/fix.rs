@@ -90,6 +90,8 @@ pub fn patch_knowing(repository: &Repository, findings: &[Finding], all: &[Findi
         .partition(|candidate| candidate.edits.iter().all(|edit| claim(&mut taken, edit)));
     let mut state = State::new(repository, all);
     for group in [first, later] {
+        let group: Vec<Candidate<'_>> =
+            group.into_iter().filter(|candidate| state.reads(candidate)).collect();
         state.attempt_all(&group);
     }
     let mut patch = state.patch;
@@ -157,26 +159,54 @@ struct Passed {
     warnings: Warnings,
 }
 
+/// Why a group did not pass.
+struct Failed {
+    why: Dropped,
+    /// The fixes that are known not to help, by the index of their finding.
+    stay: Vec<usize>,
+}
+
+impl From<Dropped> for Failed {
+    fn from(why: Dropped) -> Self {
+        Self { why, stay: Vec::new() }
+    }
+}
+
 impl<'a> State<'a> {
     fn new(original: &'a Repository, all: &[Finding]) -> Self {
         let warnings = warnings(all);
         Self { original, current: None, kept: BTreeMap::new(), warnings, patch: Patch::default() }
     }
 
-    /// Keeps the group if it passes; else tries its halves.
+    /// Tells whether a fix on its own leaves texts that can be read; else it is dropped, and nothing has to be judged.
+    fn reads(&mut self, candidate: &Candidate<'_>) -> bool {
+        let texts = self.texts(&[*candidate], &mut BTreeMap::new());
+        let Err(why) = texts else { return true };
+        self.patch.dropped.push((candidate.index, why));
+        false
+    }
+
+    /// Keeps the group if it passes; else tries it without those that do not help, or its halves.
     fn attempt_all(&mut self, group: &[Candidate<'_>]) {
         if group.is_empty() {
             return;
         }
-        match (self.attempt(group), group) {
-            (Ok(passed), _) => self.keep(passed, group),
-            (Err(why), [alone]) => self.patch.dropped.push((alone.index, why)),
-            (Err(_), _) => {
-                let (first, second) = group.split_at(group.len() / 2);
-                self.attempt_all(first);
-                self.attempt_all(second);
+        let why = match self.attempt(group) {
+            Ok(passed) => return self.keep(passed, group),
+            Err(why) => why,
+        };
+        let (first, second) = match (&why, group) {
+            (failed, [alone]) => return self.patch.dropped.push((alone.index, failed.why)),
+            (Failed { stay, .. }, _) if (1..group.len()).contains(&stay.len()) => {
+                group.iter().copied().partition(|candidate| !stay.contains(&candidate.index))
             }
-        }
+            _ => {
+                let (first, second) = group.split_at(group.len() / 2);
+                (first.to_vec(), second.to_vec())
+            }
+        };
+        self.attempt_all(&first);
+        self.attempt_all(&second);
     }
 
     fn keep(&mut self, passed: Passed, group: &[Candidate<'_>]) {
@@ -193,8 +223,12 @@ impl<'a> State<'a> {
         self.current = Some(passed.repository);
     }
 
-    fn attempt(&self, group: &[Candidate<'_>]) -> Result<Passed, Dropped> {
-        let mut edits = self.kept.clone();
+    /// Applies the edits of a group on top of `edits`, and returns the texts of the files that it touches.
+    fn texts(
+        &self,
+        group: &[Candidate<'_>],
+        edits: &mut BTreeMap<String, Vec<Edit>>,
+    ) -> Result<BTreeMap<String, String>, Dropped> {
         let mut touched = BTreeSet::new();
         for edit in group.iter().flat_map(|candidate| candidate.edits) {
             edits.entry(edit.place.path.clone()).or_default().push(edit.clone());
@@ -211,6 +245,12 @@ impl<'a> State<'a> {
             }
             texts.insert(path, after);
         }
+        Ok(texts)
+    }
+
+    fn attempt(&self, group: &[Candidate<'_>]) -> Result<Passed, Failed> {
+        let mut edits = self.kept.clone();
+        let texts = self.texts(group, &mut edits)?;
         let repository = self.current.as_ref().unwrap_or(self.original).with(&texts);
         let warnings = self.judge(&repository, &texts);
         self.compare(group, &warnings)?;
@@ -229,16 +269,25 @@ impl<'a> State<'a> {
     }
 
     /// Checks that the findings of the group are gone, and that none came instead.
-    fn compare(&self, group: &[Candidate<'_>], now: &Warnings) -> Result<(), Dropped> {
+    fn compare(&self, group: &[Candidate<'_>], now: &Warnings) -> Result<(), Failed> {
         let count = |counts: &Warnings, key: &(String, String)| counts.get(key).copied().unwrap_or(0);
         let mended = warnings(group.iter().map(|candidate| candidate.finding));
-        if mended.iter().any(|(key, gone)| count(now, key) + gone > count(&self.warnings, key)) {
-            return Err(Dropped::Stays);
+        let stays = |finding: &Finding| {
+            let key = key(finding);
+            mended.get(&key).is_some_and(|gone| count(now, &key) + gone > count(&self.warnings, &key))
+        };
+        let stay: Vec<usize> = group
+            .iter()
+            .filter(|candidate| stays(candidate.finding))
+            .map(|candidate| candidate.index)
+            .collect();
+        if !stay.is_empty() {
+            return Err(Failed { why: Dropped::Stays, stay });
         }
         let more = now.iter().any(|(key, &now)| now > count(&self.warnings, key));
         // A fix may change the text that another finding is named by; only alone can that be told from a new one.
         let fewer = now.values().sum::<usize>() < self.warnings.values().sum::<usize>();
-        if more && !(fewer && group.len() == 1) { Err(Dropped::Brings) } else { Ok(()) }
+        if more && !(fewer && group.len() == 1) { Err(Dropped::Brings.into()) } else { Ok(()) }
     }
 }
 

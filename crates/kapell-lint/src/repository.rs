@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    agents::Agents,
+    agents::{self, Agents},
     code::{self, Unit},
     files::Files,
-    github::{Github, cost::Timings},
+    github::{self, Github, cost::Timings},
     systems::{self, Systems},
-    wanted,
 };
 
 /// How much is looked at.
@@ -60,9 +59,9 @@ impl Models {
     #[must_use]
     pub fn of(path: &str) -> Self {
         Self {
-            github: wanted::is_github(path),
-            agents: wanted::is_agent(path),
-            code: wanted::is_code(path),
+            github: github::is_workflow(path) || github::is_action(path),
+            agents: agents::reads(path),
+            code: code::wanted(path),
             systems: systems::wanted(path),
         }
     }

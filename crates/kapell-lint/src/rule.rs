@@ -217,10 +217,10 @@ impl Draft<'_> {
         self
     }
 
-    /// Says how much sooner a run would end.
+    /// Says how much sooner a run would end; it may be not at all.
     #[must_use = "chain or drop"]
     pub fn saving(self, seconds: u32) -> Self {
-        self.finding.saving_seconds = Some(seconds);
+        self.finding.saving_seconds = (seconds > 0).then_some(seconds);
         self
     }
 

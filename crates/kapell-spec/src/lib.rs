@@ -9,6 +9,8 @@ pub mod codes; // every code with its explanation
 
 pub mod suggest; // did you mean
 
+pub mod words; // many words in one pass
+
 pub mod finding; // what is wrong, where, and how it is shown
 
 pub mod yaml; // a tree with byte ranges

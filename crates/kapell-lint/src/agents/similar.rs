@@ -21,22 +21,33 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// Returns the hash of a word, without regard to case; source of the loop: Fowler, Noll and Vo (FNV-1a, 64 bits).
-fn word_hash(word: &str) -> u64 {
+/// Returns the hashes of the words of a text, without regard to case; source of the loop: Fowler, Noll and Vo (FNV-1a,
+/// 64 bits).
+fn word_hashes(text: &str) -> Vec<u64> {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    if word.is_ascii() {
-        return word.bytes().map(|byte| byte.to_ascii_lowercase()).fold(OFFSET, step);
+    let step = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0100_0000_01b3);
+    let mut words = Vec::with_capacity(text.len() / 5);
+    let mut hash = OFFSET;
+    for character in text.chars() {
+        if character.is_ascii_alphanumeric() {
+            hash = step(hash, u64::from(character.to_ascii_lowercase()));
+        } else if !character.is_ascii() && character.is_alphanumeric() {
+            hash = character.to_lowercase().fold(hash, |hash, small| step(hash, u64::from(small)));
+        } else if hash != OFFSET {
+            words.push(std::mem::replace(&mut hash, OFFSET));
+        }
     }
-    word.to_lowercase().bytes().fold(OFFSET, step)
+    if hash != OFFSET {
+        words.push(hash);
+    }
+    words
 }
 
 impl Sketch {
     /// Takes the sketch of a text. Marks and case do not count.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-        let words: Vec<u64> = words.map(word_hash).collect();
+        let words = word_hashes(text);
         let shingle = |words: &[u64]| words.iter().fold(0, |hash: u64, word| mix(hash.rotate_left(5) ^ word));
         let mut hashes: Vec<u64> = words.windows(WORDS).map(shingle).collect();
         // Most of them are beyond the least; a text that repeats itself needs more to have enough.

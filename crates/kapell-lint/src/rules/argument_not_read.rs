@@ -1,5 +1,8 @@
 //! `argument-not-read`: a command names its arguments in a way that nothing fills in.
 
+use std::sync::LazyLock;
+
+use kapell_spec::words::Words;
 use kapell_spec::{claude::definition::Named, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
@@ -61,9 +64,11 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
             .iter()
             .any(|argument| name.trim_start_matches('$') == argument.text)
     };
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::exact(&[FOREIGN, MISSPELT].concat()));
     let mut found: Vec<(Span, &str)> = Vec::new();
-    for word in FOREIGN.iter().chain(MISSPELT).filter(|word| !named(word)) {
-        for (at, _) in text.match_indices(word) {
+    for (number, at) in WORDS.places(text) {
+        let word = FOREIGN.iter().chain(MISSPELT).nth(number).copied().unwrap_or_default();
+        if !named(word) {
             let after = text[at + word.len()..].chars().next();
             // In prose a model knows what is meant; a shell does not.
             let foreign = word.starts_with(['{', '<']);
@@ -79,7 +84,7 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
             }
         }
     }
-    found.sort_by_key(|(span, _)| span.start);
+    found.sort_by_key(|(span, _)| (span.start, span.end));
     let Some(((first, word), rest)) = found.split_first() else { return };
     let message = format!("`{word}` is never filled in: the model gets it as it stands");
     let mut draft = report.add(asset.file, *first, message);

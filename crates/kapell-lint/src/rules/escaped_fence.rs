@@ -62,6 +62,9 @@ fn swallows(text: &str, fence: &Fence) -> bool {
 /// A line that was to open a block, with its backticks escaped.
 fn escaped(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let mut at = asset.definition.body as usize;
+    if !text[at..].contains("\\`") {
+        return;
+    }
     let mut found: Vec<Span> = Vec::new();
     for line in text[at..].split_inclusive('\n') {
         let content = line.trim();

@@ -1,6 +1,9 @@
 //! A failing check leaves its job green.
 
+use std::sync::LazyLock;
+
 use kapell_spec::github::{Job, Step};
+use kapell_spec::words::Words;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
@@ -132,14 +135,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
     let lines = flow.text.get(step.span.range()).map_or(1, |text| text.lines().count());
     let name = step.name.as_ref().map_or("", |name| &name.text);
-    let in_name =
-        LENIENT.iter().any(|word| name.to_ascii_lowercase().contains(word)).then(|| name.to_owned());
+    let lenient = |text: &str| {
+        static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(LENIENT));
+        WORDS.is_in(text)
+    };
+    let in_name = lenient(name).then(|| name.to_owned());
     let in_header = LENIENT[..7]
         .iter()
         .find(|word| header.contains(**word))
         .map(|word| format!("the header says `{word}`"));
     let script = intent::comments(flow, step.span, lines) + &comments_of(step.script());
-    let in_comment = LENIENT.iter().any(|word| script.to_ascii_lowercase().contains(word)).then_some(script);
+    let in_comment = lenient(&script).then_some(script);
     in_name.or(in_comment).or(in_header)
 }
 

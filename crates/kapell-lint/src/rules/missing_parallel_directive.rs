@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Finds the line of a step that loops over things and starts an agent right below.
 fn loops(text: &str, asset: &Asset, step: &Step) -> Option<Span> {
-    let body = text.get(step.span.range())?;
+    let body = text.get(step.span.range()).filter(|_| !step.agents.is_empty())?;
     let lower = body.to_ascii_lowercase();
     let ordered =
         ["sequential", "one at a time", "one by one", "in order", "wait for", "in turn", "before the next"];

@@ -1,5 +1,8 @@
 //! `over-privileged`: an agent that shall change nothing can write.
 
+use std::sync::LazyLock;
+
+use kapell_spec::words::Words;
 use kapell_spec::{claude::definition::Named, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
@@ -47,7 +50,19 @@ const READ_ONLY: &[&str] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
+        let tools = agent.definition.items("tools");
+        let writes: Vec<&Named> = tools
+            .iter()
+            .filter(|tool| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit" | "Write"))
+            .collect();
+        let edits: Vec<&Named> = writes.iter().filter(|tool| tool.text != "Write").copied().collect();
+        // A report of its own may be written; edits are of what others wrote.
+        let Some(first) = edits.first() else { continue };
         let text = &repository.files[agent.file].text;
+        static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(READ_ONLY));
+        if !WORDS.is_in(text) {
+            continue;
+        }
         let lower = text.to_ascii_lowercase();
         let said = READ_ONLY.iter().find_map(|words| {
             let at = lower.find(words)?;
@@ -60,14 +75,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             (!limited.iter().any(|word| rest.starts_with(word))).then(|| Span::new(at, at + words.len()))
         });
         let Some(said) = said else { continue };
-        let tools = agent.definition.items("tools");
-        let writes: Vec<&Named> = tools
-            .iter()
-            .filter(|tool| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit" | "Write"))
-            .collect();
-        let edits: Vec<&Named> = writes.iter().filter(|tool| tool.text != "Write").copied().collect();
-        // A report of its own may be written; edits are of what others wrote.
-        let Some(first) = edits.first() else { continue };
         let message = format!("`{}` shall change nothing, but has `{}`", agent.name, first.text);
         let kept: Vec<&str> = tools
             .iter()

@@ -1,6 +1,6 @@
 //! Long independent checks run one after the other in one job.
 
-use crate::github::tools::Kind;
+use crate::github::{cost, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -45,13 +45,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if long.len() < 3 || total < LEAST_TOTAL {
                 continue;
             }
+            let mut durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
+            let length = |durations: &[u32]| cost::longest(flow, durations, &|_, _| true).0;
+            let before = length(&durations);
+            durations[at] = durations[at].saturating_sub(total - longest);
             report
                 .add(
                     flow.file,
                     flow.job_span(at),
                     format!("`{}` runs {} long checks one after the other", job.id.text, long.len()),
                 )
-                .saving(total - longest)
+                .saving(before.saturating_sub(length(&durations)))
                 .hint("a job for each, or a matrix, would run them side by side")
                 .done();
         }

@@ -24,7 +24,7 @@ fn repository() -> Repository {
 
 fn import(logs: &[String]) -> Vec<Foreign> {
     let repository = repository();
-    let read = |log: &String| read(log.as_bytes(), "/home/ada/place", &repository.files).unwrap();
+    let read = |log: &String| read(log.as_bytes(), "/srv/place", &repository.files).unwrap();
     let mut found: Vec<Foreign> = logs.iter().flat_map(read).collect();
     fold(&mut found, &audit(&repository));
     found
@@ -83,11 +83,11 @@ fn places_are_made_relative_however_the_log_names_them() {
             {{"tool":{{"driver":{{"name":"failed to start"}}}},"results":null}}]}}"#
         )
     };
-    let root = r#""R":{"uri":"file:///home/ada/place/"}"#;
+    let root = r#""R":{"uri":"file:///srv/place/"}"#;
     for (location, bases) in [
         (r#"{"uri":".github/workflows/a%20b.yml"}"#, ""),
         (r#"{"uri":"./.github/workflows/a%20b.yml","uriBaseId":"%SRCROOT%"}"#, ""),
-        (r#"{"uri":"file:///home/ada/place/.github/workflows/a%20b.yml"}"#, root),
+        (r#"{"uri":"file:///srv/place/.github/workflows/a%20b.yml"}"#, root),
         (r#"{"uri":".github/workflows/a%20b.yml","uriBaseId":"R"}"#, root),
     ] {
         let found = import(&[log(location, bases)]);

@@ -1,11 +1,13 @@
 //! Names of agents, commands and files in a text, and how sure it is that they are that.
 
+use std::sync::LazyLock;
+
 use super::{
     definition::{Definition, Named},
     markdown::Mark,
     tables,
 };
-use crate::finding::Span;
+use crate::{finding::Span, words::Words};
 
 /// How sure a reference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,8 +124,9 @@ impl Finder<'_> {
     fn add(&mut self, names: Names, span: Span, strength: Strength) {
         let name = self.text[span.range()].to_owned();
         let fenced = self.definition.document.fence_at(span.start).is_some();
-        let line = self.line(span.start as usize).to_ascii_lowercase();
-        let example = ["for example", "e.g.", "such as", "example:"].iter().any(|word| line.contains(word));
+        static EXAMPLE: LazyLock<Words> =
+            LazyLock::new(|| Words::new(&["for example", "e.g.", "such as", "example:"]));
+        let example = EXAMPLE.is_in(self.line(span.start as usize));
         let weak = is_placeholder(&name) || example;
         let strength = if weak { Strength::Weak } else { strength };
         self.found.push(Reference { names, name, span, strength, fenced });

@@ -1,11 +1,13 @@
 //! The phases of a command: what each reads and writes, whom it starts, and what it waits for.
 
+use std::sync::LazyLock;
+
 use super::{
     definition::{Definition, Named},
     markdown::Heading,
     reference::{Names, Reference, Strength, references},
 };
-use crate::finding::Span;
+use crate::{finding::Span, words::Words};
 
 /// A phase or step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -214,6 +216,10 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
         Step { span, agents, parallel: is_parallel(body), minutes: minutes(body), ..Step::default() };
     let mut at = span.start as usize;
     for line in body.split_inclusive('\n') {
+        if !TELLING.is_in(line) {
+            at += line.len();
+            continue;
+        }
         let lower = line.to_ascii_lowercase();
         let fenced = definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
         transfers(line, &lower, at, fenced, &mut step);
@@ -230,6 +236,27 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
     }
     step
 }
+
+/// Words without which a line says nothing of what a step takes, gives or waits for.
+static TELLING: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "[insert",
+        "read ",
+        "save ",
+        "output",
+        "consolidate",
+        "write ",
+        "create ",
+        "{phase",
+        "askuserquestion",
+        "ask the user",
+        "user approval",
+        "wait for user",
+        "wait for explicit",
+        "gate",
+        "not proceed",
+    ])
+});
 
 /// Notes which files a line takes in or hands on.
 fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) {
@@ -300,32 +327,39 @@ pub fn is_gate(heading: &str) -> bool {
 /// Tells whether a text says that things run side by side.
 #[must_use]
 pub fn is_parallel(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    [
-        "in parallel",
-        "parallel using",
-        "parallel with",
-        "parallel task",
-        "parallel agent",
-        "parallel execution",
-        "parallelize",
-        "concurrent",
-        "simultaneous",
-        "side by side",
-        "at the same time",
-        "single response",
-        "single message",
-    ]
-    .iter()
-    .any(|word| lower.contains(word))
-        && !lower.contains("not in parallel")
+    static PARALLEL: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "in parallel",
+            "parallel using",
+            "parallel with",
+            "parallel task",
+            "parallel agent",
+            "parallel execution",
+            "parallelize",
+            "concurrent",
+            "simultaneous",
+            "side by side",
+            "at the same time",
+            "single response",
+            "single message",
+        ])
+    });
+    static DENIED: LazyLock<Words> = LazyLock::new(|| Words::new(&["not in parallel"]));
+    PARALLEL.is_in(text) && !DENIED.is_in(text)
 }
+
+/// What stands before a length of time.
+const LENGTHS: &[&str] =
+    &["duration", "estimated time", "time estimate", "takes", "total time", "time budget", "timebox"];
 
 /// Reads `~30 minutes`, `15 min` or `2 hours` where it is said how long something takes.
 fn minutes(text: &str) -> Option<u32> {
+    static KEYS: LazyLock<Words> = LazyLock::new(|| Words::new(LENGTHS));
+    if !KEYS.is_in(text) {
+        return None;
+    }
     let lower = text.to_ascii_lowercase();
-    let keys =
-        ["duration", "estimated time", "time estimate", "takes", "total time", "time budget", "timebox"];
+    let keys = LENGTHS;
     let line = lower.lines().find(|line| keys.iter().any(|key| line.contains(key)))?;
     let at = keys.iter().filter_map(|key| line.find(key)).min()?;
     let mut words = line[at..].split(|c: char| !(c.is_ascii_alphanumeric())).filter(|word| !word.is_empty());
