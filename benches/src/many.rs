@@ -56,7 +56,7 @@ impl Agents for Patient {
     fn answer(&self, _key: AttemptKey, _question: u32, _text: &str) {}
 
     fn recover(&self, _key: AttemptKey, _since: Instant) -> Recovered {
-        Recovered::Lost { message: "its process is gone".to_owned() }
+        Recovered::Lost { message: "its process is gone".to_owned(), spent: Amount::ZERO, used: None }
     }
 
     fn close(&self) {}
@@ -198,7 +198,8 @@ pub fn parked_child(dir: &Path, runs: u64) -> anyhow::Result<()> {
         for key in std::mem::take(&mut *agents.keys.lock().unwrap_or_else(PoisonError::into_inner)) {
             let until = Some(Wall(i64::MAX / 4));
             let failure = Failure { class: FailureClass::Quota, message: "later".to_owned(), until };
-            let ending = Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO };
+            let ending =
+                Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO, used: None };
             host.mailbox().send(Input::Agent(key, Report::Finished(ending)));
         }
         return step_until(&mut host, waits);

@@ -69,7 +69,7 @@ impl Agents for Nobody {
     fn answer(&self, _key: AttemptKey, _question: u32, _text: &str) {}
 
     fn recover(&self, _key: AttemptKey, _since: Instant) -> Recovered {
-        Recovered::Lost { message: "nobody is here".to_owned() }
+        Recovered::Lost { message: "nobody is here".to_owned(), spent: Default::default(), used: None }
     }
 
     fn close(&self) {}
@@ -85,7 +85,7 @@ impl Workspaces for Nobody {
     }
 
     fn open(&self, _request: &Request) -> Result<Ready, WorkspaceError> {
-        Ok(Ready { dir: "/".into(), env: Vec::new() })
+        Ok(Ready { dir: "/".into(), env: Vec::new(), earlier: None })
     }
 
     fn capture(&self, _key: AttemptKey, _name: &str) -> Result<Option<Change>, WorkspaceError> {

@@ -29,7 +29,7 @@ use std::{ffi::OsString, os::unix::net::UnixStream, path::Path, process::ExitCod
 pub use self::{
     record::{Cause, ExitRecord},
     recover::{Census, Recovered, recover},
-    spec::{Limits, Output, Spec},
+    spec::{Limits, Output, Spec, Stdin},
 };
 
 /// The hidden argument with which kapell re-executes itself as a supervisor.
@@ -69,7 +69,7 @@ fn serve(control: &mut UnixStream) -> std::io::Result<()> {
         match wire::read(control)? {
             None => return Ok(()),
             // The attempt ended by itself while the request was on its way.
-            Some(wire::Request::Stop { .. }) => {}
+            Some(wire::Request::Stop { .. } | wire::Request::Say { .. }) => {}
             Some(wire::Request::Run(spec)) => {
                 let last = spec.limits.changes_supervisor();
                 let record = attempt::run(&spec, control);

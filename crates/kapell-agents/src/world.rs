@@ -6,6 +6,7 @@ mod checks; // acceptance commands, run under supervision
 mod contained; // which attempts are contained, and how
 mod plain; // outside a repository: tasks work in place
 mod repository; // in a repository: clones, captures, landing, merge
+mod unfinished; // what an attempt left, for the next one
 
 use std::{ffi::OsString, path::PathBuf};
 

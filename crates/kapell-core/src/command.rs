@@ -9,6 +9,7 @@ use crate::{
     journal::Version,
     landing::Probed,
     mission::Mission,
+    price::Tokens,
     retry::FailureClass,
     task::Change,
     time::Wall,
@@ -80,6 +81,8 @@ pub enum Command {
     Ask { task: TaskId, attempt: AttemptNo, question: String, choices: Vec<String> },
     /// An agent wants something kept.
     Note { task: TaskId, attempt: AttemptNo, text: String },
+    /// An attempt that ends has used this of its model; `claimed` is what its client says.
+    Use { task: TaskId, attempt: AttemptNo, tokens: Tokens, claimed: Option<Tokens>, model: Option<String> },
     /// The provider of an agent that is at work asks for a pause, until the instant that it states.
     Throttled { task: TaskId, attempt: AttemptNo, until: Option<Wall> },
     /// The checks of a task have run.
@@ -128,6 +131,7 @@ impl Command {
             Self::Finish { .. } => "finish",
             Self::Ask { .. } => "ask",
             Self::Note { .. } => "note",
+            Self::Use { .. } => "use",
             Self::Throttled { .. } => "throttled",
             Self::Judge { .. } => "judge",
             Self::Probed { .. } => "probed",

@@ -59,6 +59,12 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             running(run, *task, *attempt)?;
             Ok(vec![Event::Noted { task: *task, attempt: *attempt, text: text.clone() }])
         }
+        Command::Use { task, attempt, tokens, claimed, model } => {
+            running(run, *task, *attempt)?;
+            let (task, attempt, tokens, model) = (*task, *attempt, *tokens, model.clone());
+            let claimed = claimed.filter(|claimed| *claimed != tokens);
+            Ok(vec![Event::Used { task, attempt, tokens, claimed, model }])
+        }
         Command::Throttled { task, attempt, until } => {
             running(run, *task, *attempt)?;
             // It says so at every request that it makes meanwhile.

@@ -14,6 +14,7 @@ use crate::{
     landing::{Blame, Probe, Probed},
     mission::Mission,
     plan::Plan,
+    price::Tokens,
     retry::FailureClass,
     task::{Change, Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Wall},
@@ -194,6 +195,17 @@ pub enum Event {
     GateAnswered { gate: GateId, answer: String, by: String },
     /// An agent says something that should be kept.
     Noted { task: TaskId, attempt: AttemptNo, text: String },
+    /// What an attempt that ends used of its model, by kind. What it cost stands in the event of its end.
+    Used {
+        task: TaskId,
+        attempt: AttemptNo,
+        tokens: Tokens,
+        /// What its client says that it used, if that is something else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        claimed: Option<Tokens>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+    },
     /// The merge queue asks the world.
     ProbeAsked { probe: Probe },
     /// The world answered.
@@ -281,6 +293,7 @@ impl Event {
             Self::GateOpened { .. } => "gate_opened",
             Self::GateAnswered { .. } => "gate_answered",
             Self::Noted { .. } => "noted",
+            Self::Used { .. } => "used",
             Self::ProbeAsked { .. } => "probe_asked",
             Self::Probed { .. } => "probed",
             Self::LandingStarted { .. } => "landing_started",
@@ -333,6 +346,7 @@ impl Event {
             | Self::Cancelled { task }
             | Self::GateOpened { task, .. }
             | Self::Noted { task, .. }
+            | Self::Used { task, .. }
             | Self::Landed { task, .. }
             | Self::SentBack { task, .. }
             | Self::CompensationStarted { task, .. }

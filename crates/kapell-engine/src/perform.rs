@@ -12,20 +12,20 @@ use kapell_core::{
     command::{Command, Exit, Verdict},
     decide::COMPENSATION_TIME,
     effect::Effect,
-    event::{Event, Outputs},
+    event::{Event, GateKind, Outputs},
     expr::EvalError,
     id::{AttemptNo, GateId, Oid, RunId, TaskId},
     landing::{Probe, Probed},
-    plan::{Definition, Work, WorkspaceKind},
+    plan::{Definition, OutputSpec, Work, WorkspaceKind},
     retry::FailureClass,
-    run::Run,
+    run::{Gate, Run},
     task::TaskState,
 };
 
 use crate::{
     host::{Input, Mailbox},
     port::{
-        agents::{Agents, Allowance, AttemptKey, Ending, Failure, Job, Order, Recovered},
+        agents::{Agents, Allowance, AttemptKey, Earlier, Ending, Failure, Job, Order, Recovered, Used},
         workspaces::{Check, CheckCommand, Close, MergeOrder, Request, Trial, WorkspaceError, Workspaces},
     },
     workers::Workers,
@@ -181,6 +181,7 @@ impl Performer {
                 }
                 order.dir = ready.dir;
                 order.env.extend(ready.env);
+                order.earlier.work = ready.earlier;
                 agents.start(&order)
             };
             let started = catch_unwind(AssertUnwindSafe(start));
@@ -229,6 +230,7 @@ impl Performer {
 
     /// Takes in that an attempt has ended: its change is captured, then the core is told.
     pub(crate) fn finished(&self, run: &Run, key: AttemptKey, ending: Ending, mailbox: &Mailbox) {
+        tell_used(mailbox, key, &ending);
         let captures = !key.compensates
             && ending.result.is_ok()
             && matches!(kind_of(run, key.task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
@@ -419,13 +421,16 @@ impl Performer {
             && matches!(kind_of(run, key.task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
         let name = run.plan().name(key.task).to_owned();
         let otherwise = end_command(key, broken("finding out what became of it failed: a bug"), Ok(None));
+        let used_by = mailbox.clone();
         self.find_out(&self.ends, mailbox, key.run, otherwise, move || {
             let ending = match agents.recover(key, since) {
                 Recovered::Ended(ending) => ending,
-                Recovered::Lost { message } => {
-                    failed(Failure { class: FailureClass::Lost, message, until: None })
+                Recovered::Lost { message, spent, used } => {
+                    let failure = Failure { class: FailureClass::Lost, message, until: None };
+                    Ending { spent, used, ..failed(failure) }
                 }
             };
+            tell_used(&used_by, key, &ending);
             let change = match captures && ending.result.is_ok() {
                 true => workspaces.capture(key, &name),
                 false => Ok(None),
@@ -473,7 +478,7 @@ fn transient(message: String) -> Failure {
 }
 
 fn failed(failure: Failure) -> Ending {
-    Ending { result: Err(failure), outputs: Outputs::new(), spent: Default::default() }
+    Ending { result: Err(failure), outputs: Outputs::new(), spent: Default::default(), used: None }
 }
 
 fn broken(message: &str) -> Ending {
@@ -530,7 +535,7 @@ fn end_command(
     ending: Ending,
     change: Result<Option<kapell_core::task::Change>, WorkspaceError>,
 ) -> Command {
-    let Ending { result, outputs, spent } = ending;
+    let Ending { result, outputs, spent, .. } = ending;
     if key.compensates {
         let failure = result.err().map(|failure| short(failure.message));
         return Command::Compensated { task: key.task, attempt: key.attempt, failure };
@@ -577,6 +582,8 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         name: name.clone(),
         job,
         agent: run.agent(task).and_then(|agent| plan.agent(agent)).cloned(),
+        outputs: promised(definition),
+        earlier: earlier(run, key),
         env: environment(run, task)?,
         dir: Default::default(),
         allowance: allowance(run, task),
@@ -591,8 +598,58 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         prepare: definition.prepare.clone(),
         carry: definition.carry.clone(),
         cache: definition.cache.clone(),
+        // A script that is run anew begins anew; an agent goes on where the one before it stopped.
+        goes_on: key.attempt > AttemptNo(1) && matches!(definition.work, Work::Prompt(_)) && !key.compensates,
     };
     Ok(Prepared { order, request })
+}
+
+/// What is known of the attempts before `key`, as the journal has it.
+fn earlier(run: &Run, key: AttemptKey) -> Earlier {
+    let failure = run.last_failure(key.task).filter(|_| key.attempt > AttemptNo(1) && !key.compensates);
+    let of_task = |gate: &&Gate| gate.task == key.task && gate.kind == GateKind::Question;
+    let answers = run.gates().map(|(_, gate)| gate).filter(of_task).filter_map(|gate| {
+        let (answer, _) = gate.answer.as_ref().filter(|_| gate.attempt < key.attempt)?;
+        Some((gate.question.clone(), answer.clone()))
+    });
+    Earlier {
+        failure: failure.map(|failure| (failure.class, failure.message.clone())),
+        answers: answers.collect(),
+        work: None,
+    }
+}
+
+/// The outputs that a task sets itself, as a JSON schema of one object.
+fn promised(definition: &Definition) -> Option<String> {
+    let own: Vec<_> = definition.outputs.iter().filter(|output| output.value.is_none()).collect();
+    if own.is_empty() {
+        return None;
+    }
+    let property = |output: &&OutputSpec| {
+        let schema = output.schema.clone().unwrap_or_else(|| r#"{"type":"string"}"#.to_owned());
+        format!("{}:{schema}", quoted(&output.name))
+    };
+    let properties: Vec<String> = own.iter().map(property).collect();
+    let required: Vec<String> = own.iter().map(|output| quoted(&output.name)).collect();
+    Some(format!(
+        r#"{{"type":"object","properties":{{{}}},"required":[{}],"additionalProperties":false}}"#,
+        properties.join(","),
+        required.join(",")
+    ))
+}
+
+/// The name of an output as JSON has it. Names are letters, digits, `_` and `-`, so nothing needs to be escaped.
+fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+/// Tells the core what an attempt used of its model, before it is told how it ended.
+fn tell_used(mailbox: &Mailbox, key: AttemptKey, ending: &Ending) {
+    if let Some(used) = ending.used.as_ref().filter(|_| !key.compensates) {
+        let Used { tokens, claimed, model } = used.clone();
+        let (task, attempt) = (key.task, key.attempt);
+        mailbox.command(key.run, Command::Use { task, attempt, tokens, claimed, model });
+    }
 }
 
 /// What the attempt of `task` that is about to run may spend.

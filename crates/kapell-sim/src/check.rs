@@ -308,8 +308,8 @@ impl Checker {
                 self.epoch = *epoch;
                 Ok(())
             }
-            Event::Noted { task, attempt, .. } => {
-                ensure!(self.is_running(*task, *attempt), "a note of an attempt that does not run");
+            Event::Noted { task, attempt, .. } | Event::Used { task, attempt, .. } => {
+                ensure!(self.is_running(*task, *attempt), "a word of an attempt that does not run");
                 Ok(())
             }
             Event::Unblocked { task } => self.unblocked(*task),

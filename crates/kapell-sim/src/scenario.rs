@@ -354,11 +354,11 @@ impl Maker<'_> {
             definition.agent = Some(AgentId(self.dice.small(0, self.agents - 1)));
         }
         if self.dice.chance(200) {
-            definition.outputs.push(OutputSpec { name: "v".to_owned(), value: None });
+            definition.outputs.push(OutputSpec { name: "v".to_owned(), value: None, schema: None });
         }
         if self.dice.chance(60) {
             let value = Some(template("${{ inputs.go }}!"));
-            definition.outputs.push(OutputSpec { name: "w".to_owned(), value });
+            definition.outputs.push(OutputSpec { name: "w".to_owned(), value, schema: None });
         }
         let min = self.dice.between(0, 500);
         definition.retry = Retry {

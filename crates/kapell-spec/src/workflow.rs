@@ -23,7 +23,7 @@ mod schema;
 mod task;
 mod value;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use compile::{Compiled, Options, compile};
 use kapell_core::{
@@ -235,6 +235,8 @@ pub struct Task {
     pub env: Vec<(Spanned<String>, Text)>,
     /// What it promises; a value says how it is computed.
     pub outputs: Vec<(Spanned<String>, Option<Text>)>,
+    /// What outputs that it sets itself must look like, by name: JSON schemas.
+    pub shapes: BTreeMap<String, String>,
     /// Commands that must pass on its result.
     pub accept: Vec<Text>,
     /// Paths and names that nobody else may hold meanwhile.

@@ -40,6 +40,9 @@ pub struct Report {
     pub utilisation: Utilisation,
     /// Money, tokens and time.
     pub cost: Budget,
+    /// What was used of each model, by kind. Not there in journals of before it was kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<ModelUse>,
     /// The tasks that cost most, the dearest first; at most 20.
     pub dearest: Vec<TaskCost>,
     /// The main facts in their order.
@@ -158,6 +161,28 @@ pub struct SlotUse {
     pub peak: u32,
     /// `held_ms` as a part of the time for which something was under way in the run, times the slots; 0 to 1.
     pub share: f64,
+}
+
+/// What was used of a model: tokens of four kinds that do not overlap.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelUse {
+    /// The model, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Untrusted>,
+    /// How many attempts used it.
+    pub attempts: u64,
+    /// Tokens read afresh.
+    pub input: u64,
+    /// Tokens read from the provider's cache.
+    pub cache_read: u64,
+    /// Tokens read afresh and put into the cache.
+    pub cache_write: u64,
+    /// Tokens written, thoughts included.
+    pub output: u64,
+    /// How many attempts there are whose client counted something else.
+    pub disputed: u64,
+    /// What their clients counted more (or less, if negative) than was booked, in tokens of all kinds.
+    pub claimed_more: i64,
 }
 
 /// What a task cost.

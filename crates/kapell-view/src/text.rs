@@ -3,6 +3,7 @@
 use kapell_core::{
     budget::Amount,
     id::RunId,
+    price::Tokens,
     time::{Millis, Wall},
 };
 
@@ -277,6 +278,14 @@ pub fn tokens(tokens: u64) -> String {
         10_000..1_000_000 => format!("{}.{}k", tokens / 1000, tokens / 100 % 10),
         _ => format!("{}.{}M", tokens / 1_000_000, tokens / 100_000 % 10),
     }
+}
+
+/// Writes tokens by kind: `100 in, 30 from cache, 7 to cache, 20 out`.
+#[must_use]
+pub fn kinds(used: Tokens) -> String {
+    let Tokens { input, cache_read, cache_write, output } = used;
+    let [input, read, written, output] = [input, cache_read, cache_write, output].map(tokens);
+    format!("{input} in, {read} from cache, {written} to cache, {output} out")
 }
 
 /// Writes money and tokens together.

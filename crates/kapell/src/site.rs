@@ -174,6 +174,11 @@ pub fn user_cache() -> Option<PathBuf> {
         .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
 }
 
+/// Returns where it is recorded which repositories' settings for agents a person trusts.
+pub fn trust_record() -> Option<PathBuf> {
+    config_dir().map(|dir| dir.join("kapell/trust.json"))
+}
+
 /// Returns the user's directory for settings.
 pub fn config_dir() -> Option<PathBuf> {
     let given = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());

@@ -110,7 +110,11 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
         })?;
     let keeper = containment::keeper(site)?;
     let broker = broker(site, &places, &runtime, tape, mailbox.clone())?;
-    let agents = Arc::new(agents.contained_by(keeper.clone()).carried_by(broker.clone()));
+    let mut agents = agents.contained_by(keeper.clone()).carried_by(broker.clone());
+    if let Some(record) = site::trust_record() {
+        agents = agents.trusting(record, site.root.clone());
+    }
+    let agents = Arc::new(agents);
     let repository = match (open_house(site)?, &site.repo) {
         (Some(house), Some(user)) => {
             let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;

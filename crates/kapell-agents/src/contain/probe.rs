@@ -163,7 +163,7 @@ impl Containment {
             cwd: workspace.into(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             limits: Limits::default(),
-            stdin: None,
+            stdin: Default::default(),
             output: Output::Joined,
             cgroup: None,
             durable: false,

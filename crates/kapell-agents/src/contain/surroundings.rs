@@ -154,7 +154,7 @@ mod tests {
             cwd: home.join("ws").into(),
             env: vec![("HOME".into(), home.clone().into()), ("PATH".into(), path)],
             limits: Default::default(),
-            stdin: None,
+            stdin: Default::default(),
             output: Default::default(),
             cgroup: None,
             durable: false,

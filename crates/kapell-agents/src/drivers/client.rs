@@ -7,8 +7,10 @@
 //! its process ended by itself with code 0, its stream came to a proper end that says so, and its last call of a tool
 //! was not refused. Lines that nobody knows are passed over: clients add new ones every week.
 //!
-//! Not here yet, and free to be taken: the bidirectional mode of Claude Code (permission requests as gates), sessions
-//! resumed by a later attempt.
+//! A client that can be talked to while it works ([`Client::is_talked_to`]) puts its questions and its requests for
+//! permission to a person, is told when its budget runs out, and is interrupted in its own words. The others are asked
+//! once. Where an earlier attempt left a session, a later one goes on in it ([`Resume`]); where it could not, it is told
+//! what was done ([`past`]).
 
 mod acp; // agents behind the Agent Client Protocol
 mod claude_code;
@@ -17,6 +19,9 @@ mod gemini;
 mod listen; // reading along, and the end
 mod model; // models behind their HTTP APIs
 mod opencode;
+pub(crate) mod past; // what earlier attempts did, for the next one
+pub mod structure; // outputs of a shape
+mod talk; // what is said to a client
 mod words; // what is common to the errors of all of them
 
 use std::{
@@ -36,18 +41,33 @@ use kapell_core::{
 };
 use serde_json::Value;
 
-pub(crate) use self::listen::{Listener, Watch};
-pub use self::{acp::AcpAgent, model::ModelApi, words::reset_in};
+use self::words::UNKNOWN_SESSIONS;
+pub use self::{
+    acp::AcpAgent,
+    model::ModelApi,
+    structure::Shape,
+    talk::{Opening, Outgoing, Tell, Totals},
+    words::reset_in,
+};
 pub(in crate::drivers) use self::{
     claude_code::refused,
     words::{about, failure, no_end, short},
 };
+pub(crate) use self::{
+    listen::{Heard, Listener, Watch},
+    talk::QUESTIONS_FROM,
+};
 use super::{Exit, Report, api::saying::Own};
+use crate::supervise::{ExitRecord, Stdin};
 
 /// Within an attempt's directory: which client works there, so that its end can be read even by another kapell.
 const CLIENT_FILE: &str = "client";
 /// Within an attempt's directory: what the client is asked.
 const PROMPT_FILE: &str = "prompt.txt";
+/// Within an attempt's directory: what shape its outputs have.
+const SCHEMA_FILE: &str = "schema.json";
+/// Within an attempt's directory: the attempt's second process, if its client is asked once more for its outputs.
+pub(crate) const AGAIN_DIR: &str = "again";
 
 /// A client that kapell can drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +193,18 @@ impl Client {
         }
     }
 
+    /// Tells whether it can go on in a session that it left.
+    #[must_use]
+    pub fn resumes(self) -> bool {
+        matches!(self, Self::ClaudeCode | Self::Codex | Self::Gemini | Self::Opencode)
+    }
+
+    /// Tells whether it can be talked to while it works.
+    #[must_use]
+    pub fn is_talked_to(self) -> bool {
+        self == Self::ClaudeCode
+    }
+
     /// Returns a reader of what it prints.
     #[must_use]
     pub fn reader(self) -> Box<dyn Reader> {
@@ -284,12 +316,88 @@ pub struct Order {
     pub user_home: Option<PathBuf>,
     /// What models cost.
     pub prices: Prices,
+    /// The session of an earlier attempt in which it goes on.
+    pub resume: Option<Resume>,
+    /// The outputs that its task promises.
+    pub shape: Option<Shape>,
+    /// Where it works.
+    pub workspace: PathBuf,
+    /// kapell's own program, which it calls before it uses a tool ([`crate::gate`]).
+    pub gate: Option<PathBuf>,
+    /// Whether what the repository brings along for it is trusted, as it is in the workspace.
+    pub is_trusted: bool,
+    /// What it may spend.
+    pub limit: Limit,
     /// Whether kapell keeps it from the rest of the machine. If so, a client leaves its own sandbox off, for one within
     /// another does not work everywhere, and theirs is the weaker one.
     pub contained: bool,
 }
 
+/// A session in which a client goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resume {
+    /// The client's own name of it.
+    pub session: String,
+    /// What had been used in it by then.
+    pub totals: Totals,
+}
+
+/// What an attempt may spend, as far as that is watched from outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Money, in millionths of a US dollar.
+    pub usd_micros: Option<u64>,
+    /// Tokens of all kinds.
+    pub tokens: Option<u64>,
+    /// Whether the attempt is ended here when it has spent that. The proxy, where there is one, refuses requests
+    /// before it comes to that.
+    pub ends: bool,
+}
+
 impl Order {
+    /// Makes an order with nothing but what every one needs.
+    #[must_use]
+    pub fn new(client: Client, prompt: impl Into<String>, home: impl Into<PathBuf>) -> Self {
+        Self {
+            client,
+            kapell: PathBuf::new(),
+            prompt: prompt.into(),
+            home: home.into(),
+            settings: Settings::default(),
+            options: BTreeMap::new(),
+            user_home: None,
+            prices: Prices::default(),
+            resume: None,
+            shape: None,
+            workspace: PathBuf::new(),
+            gate: None,
+            is_trusted: false,
+            limit: Limit::default(),
+            contained: false,
+        }
+    }
+
+    /// Tells whether a person is asked what its own rules leave open.
+    fn asks(&self) -> bool {
+        self.option("permissions") != Some("deny")
+    }
+
+    /// Returns the same order, to be asked in the session that it left only for what is missing.
+    pub(crate) fn again(&self, session: &str, totals: Totals, text: &str) -> Self {
+        let resume = Some(Resume { session: session.to_owned(), totals });
+        Self { prompt: text.to_owned(), resume, ..self.clone() }
+    }
+
+    /// Returns what it is asked in the end: clients without a mechanism for outputs of a shape are asked in words.
+    fn asked(&self) -> String {
+        match &self.shape {
+            Some(shape) if !matches!(self.client, Client::ClaudeCode | Client::Codex) => {
+                format!("{}\n\n{}", self.prompt, shape.in_words())
+            }
+            _ => self.prompt.clone(),
+        }
+    }
+
     fn model(&self) -> Option<&str> {
         self.option("model").or(self.settings.model.as_deref())
     }
@@ -359,7 +467,7 @@ impl Invocation {
 pub(crate) struct Prepared {
     pub(crate) argv: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    pub(crate) stdin: OsString,
+    pub(crate) stdin: Stdin,
 }
 
 impl Order {
@@ -371,6 +479,9 @@ impl Order {
     pub(crate) fn prepare(&self, dir: &Path) -> io::Result<Prepared> {
         let home = &self.home;
         private_dir(home)?;
+        if let Some(shape) = &self.shape {
+            write_private(&dir.join(SCHEMA_FILE), &shape.text())?;
+        }
         let invocation = self.client.invoke(self);
         for (path, text) in &invocation.files {
             write_private(&home.join(path), text)?;
@@ -379,9 +490,8 @@ impl Order {
             self.lend_login()?;
         }
         let prompt = dir.join(PROMPT_FILE);
-        write_private(&prompt, &self.prompt)?;
-        let known = format!("{}\n{}\n", self.client.adapter(), self.model().unwrap_or_default());
-        write_private(&dir.join(CLIENT_FILE), &known)?;
+        write_private(&prompt, &self.asked())?;
+        write_private(&dir.join(CLIENT_FILE), &self.known())?;
         let program = match self.client {
             Client::Model(_) | Client::Acp(_) => self.kapell.clone(),
             _ => self.program(),
@@ -391,7 +501,11 @@ impl Order {
         env.push(("HOME".into(), home.into()));
         env.extend(invocation.env);
         env.extend(self.settings.env.iter().cloned());
-        Ok(Prepared { argv, env, stdin: prompt.into_os_string() })
+        let stdin = match self.client.is_talked_to() {
+            true => Stdin::Talk,
+            false => Stdin::File(prompt.into_os_string()),
+        };
+        Ok(Prepared { argv, env, stdin })
     }
 
     /// Lets the client see its own credentials, and nothing else, of the user's home.
@@ -430,15 +544,34 @@ impl Order {
         [of("CARGO_HOME", ".cargo"), of("RUSTUP_HOME", ".rustup")].into_iter().flatten().collect()
     }
 
-    /// Begins to read along.
+    /// Returns what another kapell must know to read how it ended.
+    fn known(&self) -> String {
+        let totals = self.resume.as_ref().and_then(|resume| serde_json::to_string(&resume.totals).ok());
+        let totals = totals.unwrap_or_default();
+        format!("{}\n{}\n{totals}\n", self.client.adapter(), self.model().unwrap_or_default())
+    }
+
+    /// Begins to read along, and to talk to it if it can be talked to.
     pub(crate) fn listen(&self, dir: &Path) -> Listener {
         let watch = Watch {
             steps_max: self.steps_max(),
             idle_max: self.idle(),
             model: self.model().map(str::to_owned),
             prices: self.prices.clone(),
+            is_resumed: self.resume.is_some(),
+            totals: self.resume.as_ref().map(|resume| resume.totals).unwrap_or_default(),
+            shape: self.shape.clone(),
+            limit: self.limit,
         };
-        Listener::open(dir, self.client, watch)
+        let mut listener = Listener::open(dir, self.client, watch);
+        if self.client.is_talked_to() {
+            listener.begin(Opening {
+                prompt: self.asked(),
+                workspace: self.workspace.clone(),
+                asks: self.asks(),
+            });
+        }
+        listener
     }
 }
 
@@ -475,6 +608,12 @@ pub struct Evidence {
     pub refused: Vec<String>,
     /// The output that its task has a schema for, as JSON.
     pub structured: Option<String>,
+    /// Whether it was offered a way to give such an output, and gave none.
+    pub lacks_structure: bool,
+    /// Whether its client asked it once more for that output by itself.
+    pub asked_again: bool,
+    /// What its session had used when it ended, where that counts on from an earlier attempt.
+    pub totals: Totals,
 }
 
 /// What an attempt of a client came to.
@@ -517,6 +656,30 @@ pub trait Reader: Send {
     /// Takes a line of its standard error, for clients that say there what matters.
     fn error_line(&mut self, _line: &str, _at: Wall, _reports: &mut Vec<Report>) {}
 
+    /// Takes what the session had used before, of which its own counts may go on.
+    fn resumed(&mut self, _totals: Totals) {}
+
+    /// Begins a conversation, with a client that is talked to while it works.
+    fn open(&mut self, _opening: Opening) {}
+
+    /// Tells it something while it works.
+    fn tell(&mut self, _what: Tell<'_>, _reports: &mut Vec<Report>) {}
+
+    /// Takes what is to be written to its standard input.
+    fn outgoing(&mut self) -> Outgoing {
+        Outgoing::default()
+    }
+
+    /// Tells whether it waits for a person, so that its silence means nothing.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// Tells whether its turn is over, and it waits to be told more or to be told that this was all.
+    fn is_idle(&self) -> bool {
+        false
+    }
+
     /// Returns what is known by now.
     fn evidence(&self) -> &Evidence;
 
@@ -527,8 +690,29 @@ pub trait Reader: Send {
 /// Reads how the attempt in `dir` ended, if it was one of a client.
 #[must_use]
 pub fn read_exit(dir: &Path, exit: Exit, prices: &Prices) -> Exit {
-    match Listener::reopen(dir, prices) {
-        Some(listener) => listener.finish(exit),
-        None => exit,
+    let Some(listener) = Listener::reopen(dir, prices) else { return exit };
+    let attempt = exit.record.as_ref().map(|record| record.attempt.clone());
+    let (first, _) = listener.finish(exit);
+    // It may have been asked once more.
+    let again = dir.join(AGAIN_DIR);
+    let second = attempt.and_then(|attempt| ExitRecord::read(&again, &attempt));
+    match second.and_then(|record| Some((Listener::reopen(&again, prices)?, record))) {
+        Some((listener, record)) => second_of(&first, listener.finish(Exit::from_record(record)).0),
+        None => first,
     }
+}
+
+/// Puts the end of an attempt's second process in place of the first one's; what they used is used by both.
+pub(crate) fn second_of(first: &Exit, mut second: Exit) -> Exit {
+    if let (Some(before), Some(after)) = (&first.evidence, &mut second.evidence) {
+        after.tokens += before.tokens;
+        after.usd_micros = match (before.usd_micros, after.usd_micros) {
+            (Some(before), Some(after)) => Some(before.saturating_add(after)),
+            (one, other) => one.or(other),
+        };
+        after.steps += before.steps;
+        after.tools += before.tools;
+        after.refused.splice(0..0, before.refused.iter().cloned());
+    }
+    second
 }

@@ -16,11 +16,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
     Report, Sink,
-    client::Listener,
+    client::{self, Heard, Listener, Tell},
     exit::{Ending, Exit},
     group::Group,
     job::{Job, Supervision, Work},
-    supervised::{Said, Supervised, Supervisor},
+    supervised::{Parts, Said, Supervised, Supervisor},
 };
 use crate::{
     protocol::{
@@ -28,11 +28,14 @@ use crate::{
         outputs::Outputs,
         server::{self, Guests, Server, ServerError},
     },
-    supervise::{Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, attempt, processes},
+    supervise::{Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, Stdin, attempt, processes},
 };
 
 /// The name of the output that a person's answer is.
 pub const ANSWER: &str = "answer";
+
+/// How long a client that is told to stop in its own words has before SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long a client that is silent or runs away has between SIGTERM and SIGKILL.
 const OUTSIDE_GRACE: Duration = Duration::from_secs(5);
@@ -201,29 +204,17 @@ impl Crew {
     }
 
     fn start_process(&self, key: AttemptKey, job: Job) -> Result<(), CrewError> {
-        let mut spec = make_spec(key, &job).map_err(|source| CrewError::Directory { key, source })?;
-        let listener = match &job.work {
-            Work::Client(order) => Some(order.listen(&job.dir)),
-            _ => None,
-        };
-        if let Some(guests) = &self.shared.guests {
-            let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE));
-            spec.env.push((protocol::SOCKET.into(), socket.into()));
-            spec.env.push((protocol::TOKEN.into(), token.into()));
-        }
-        if let Some(contained) = &job.contained {
-            contained.wrap(&mut spec).map_err(|source| CrewError::Directory { key, source })?;
-        }
-        match job.supervision {
+        let is_client = matches!(job.work, Work::Client(_));
+        if job.supervision == Supervision::Group && !is_client {
+            let spec = self.shared.make_spec(key, &job)?;
             // A control group is made and removed by a supervisor.
-            Supervision::Group if listener.is_none() && spec.cgroup.is_none() => self.start_group(key, &spec),
-            Supervision::Group | Supervision::Full => {
-                let supervisor =
-                    self.hand_over(spec).map_err(|source| CrewError::Supervisor { key, source })?;
-                let supervised = Supervised::new(key, job.dir, supervisor, listener);
-                self.shared.order(Order::Watch(Attempt::Supervised(Box::new(supervised))));
+            if spec.cgroup.is_none() {
+                self.start_group(key, &spec);
+                return Ok(());
             }
         }
+        let supervised = self.shared.start_supervised(key, job)?;
+        self.shared.order(Order::Watch(Attempt::Supervised(Box::new(supervised))));
         Ok(())
     }
 
@@ -239,21 +230,6 @@ impl Crew {
                 self.shared.report(key, Report::Finished(Box::new(Exit::from_record(record))));
             }
         }
-    }
-
-    /// Hands the attempt to a supervisor: to an idle one, if there is one that lives.
-    fn hand_over(&self, spec: Spec) -> io::Result<Supervisor> {
-        loop {
-            let Some(idle) = lock(&self.shared.idle).pop_front() else { break };
-            if idle.run(spec.clone()).is_ok() {
-                return Ok(idle);
-            }
-            // Somebody killed it while it had no work.
-            let _ = idle.dismiss().wait();
-        }
-        let supervisor = Supervisor::start(&self.shared.config.program)?;
-        supervisor.run(spec)?;
-        Ok(supervisor)
     }
 
     /// Asks an attempt to end: SIGTERM, and SIGKILL after `grace`. Its end is reported as ever.
@@ -287,6 +263,53 @@ impl Drop for Crew {
 }
 
 impl Shared {
+    fn make_spec(&self, key: AttemptKey, job: &Job) -> Result<Spec, CrewError> {
+        let failed = |source| CrewError::Directory { key, source };
+        let mut spec = make_spec(key, job).map_err(failed)?;
+        if let Some(guests) = &self.guests {
+            let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE));
+            spec.env.push((protocol::SOCKET.into(), socket.into()));
+            spec.env.push((protocol::TOKEN.into(), token.into()));
+        }
+        if let Some(contained) = &job.contained {
+            contained.wrap(&mut spec).map_err(failed)?;
+        }
+        Ok(spec)
+    }
+
+    fn start_supervised(&self, key: AttemptKey, job: Job) -> Result<Supervised, CrewError> {
+        let spec = self.make_spec(key, &job)?;
+        let listener = match &job.work {
+            Work::Client(order) => Some(order.listen(&job.dir)),
+            _ => None,
+        };
+        let supervisor = self.hand_over(spec).map_err(|source| CrewError::Supervisor { key, source })?;
+        let mut supervised = Supervised::new(key, job.dir.clone(), supervisor, listener);
+        if let (Some(listener), Work::Client(order)) = (&mut supervised.listener, &job.work) {
+            let opening = listener.catch_up().outgoing;
+            // Others are asked once more in a process of its own.
+            let asks_again = order.shape.is_some() && !order.client.is_talked_to();
+            supervised.say(opening);
+            supervised.again = asks_again.then(|| Box::new(job));
+        }
+        Ok(supervised)
+    }
+
+    /// Hands the attempt to a supervisor: to an idle one, if there is one that lives.
+    fn hand_over(&self, spec: Spec) -> io::Result<Supervisor> {
+        loop {
+            let Some(idle) = lock(&self.idle).pop_front() else { break };
+            if idle.run(spec.clone()).is_ok() {
+                return Ok(idle);
+            }
+            // Somebody killed it while it had no work.
+            let _ = idle.dismiss().wait();
+        }
+        let supervisor = Supervisor::start(&self.config.program)?;
+        supervisor.run(spec)?;
+        Ok(supervisor)
+    }
+
     fn order(&self, order: Order) {
         lock(&self.orders).push(order);
         // A full socket has a byte in it already.
@@ -312,9 +335,9 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
         Work::Client(order) => {
             let prepared = order.prepare(&job.dir)?;
             env.extend(prepared.env);
-            (job.resolved(&prepared.argv), Some(prepared.stdin), Output::Followed)
+            (job.resolved(&prepared.argv), prepared.stdin, Output::Followed)
         }
-        _ => (job.argv()?.unwrap_or_default(), None, Output::Joined),
+        _ => (job.argv()?.unwrap_or_default(), Stdin::Nothing, Output::Joined),
     };
     env.extend([
         ("KAPELL_RUN".into(), key.run.to_string().into()),
@@ -390,13 +413,13 @@ impl Watch {
                         self.report_early(key);
                     }
                 }
-                Order::Stop { key, grace } => self.stop(key, grace),
+                Order::Stop { key, grace } => self.stop(key, PATIENCE, grace),
                 Order::Answer { key, question, text } => self.answer(key, question, text),
                 Order::Finish { key, exit } => self.finish(key, *exit),
                 Order::Close { grace } => {
                     closing = true;
                     for key in self.attempts.keys().copied().collect::<Vec<_>>() {
-                        self.stop(key, grace);
+                        self.stop(key, Duration::ZERO, grace);
                     }
                 }
             }
@@ -404,10 +427,13 @@ impl Watch {
         closing
     }
 
-    fn stop(&mut self, key: AttemptKey, grace: Duration) {
+    /// Ends an attempt. One that can be talked to is asked first, and has `patience` to do it by itself.
+    fn stop(&mut self, key: AttemptKey, patience: Duration, grace: Duration) {
         match self.attempts.get_mut(&key) {
             Some(Attempt::Supervised(supervised)) => {
-                supervised.stop(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+                supervised.again = None;
+                let interrupted = supervised.tell(Tell::Interrupt);
+                supervised.stop(if interrupted.is_some() { patience } else { Duration::ZERO }, grace);
             }
             Some(Attempt::Group(group)) => group.end(Cause::Stopped, grace),
             Some(Attempt::Person(_)) => {
@@ -452,12 +478,26 @@ impl Watch {
     }
 
     fn answer(&mut self, key: AttemptKey, question: u32, text: String) {
+        if question >= client::QUESTIONS_FROM {
+            return self.tell(key, Tell::Answer { question, text: &text });
+        }
         if let Some(server) = &mut self.server {
             server.answer(key, question, &text);
         }
         if let (Some(Attempt::Person(_)), 0) = (self.attempts.get(&key), question) {
             self.finish(key, Exit::success(Outputs::from([(ANSWER.to_owned(), text)])));
         }
+    }
+
+    /// Tells a client something, if it is one that can be told.
+    fn tell(&mut self, key: AttemptKey, what: Tell<'_>) {
+        let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
+        let reports = supervised.tell(what).unwrap_or_default();
+        self.report_all(key, reports);
+    }
+
+    fn report_all(&self, key: AttemptKey, reports: Vec<Report>) {
+        reports.into_iter().for_each(|report| self.shared.report(key, report));
     }
 
     fn finish(&mut self, key: AttemptKey, exit: Exit) {
@@ -546,7 +586,11 @@ impl Watch {
     fn hear(&mut self, key: AttemptKey, said: Said) {
         match said {
             Said::Started(pid) => {
-                self.shared.report(key, Report::Started { pid });
+                let is_second =
+                    matches!(self.attempts.get(&key), Some(Attempt::Supervised(one)) if one.started);
+                if !is_second {
+                    self.shared.report(key, Report::Started { pid });
+                }
                 if let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) {
                     supervised.started = true;
                 }
@@ -554,18 +598,11 @@ impl Watch {
             }
             Said::Printed => self.read_along(key),
             Said::Ended(record) => {
-                let mut exit = Exit::from_record(*record);
-                if let Some(Attempt::Supervised(supervised)) = self.attempts.remove(&key) {
-                    let (supervisor, listener) = supervised.into_parts();
-                    self.retire(supervisor);
-                    if let Some(mut listener) = listener {
-                        for report in listener.catch_up() {
-                            self.shared.report(key, report);
-                        }
-                        exit = listener.finish(exit);
-                    }
+                let exit = Exit::from_record(*record);
+                match self.attempts.remove(&key) {
+                    Some(Attempt::Supervised(supervised)) => self.ended(*supervised, exit),
+                    _ => self.finish(key, exit),
                 }
-                self.finish(key, exit);
             }
             Said::Died => {
                 let Some(Attempt::Supervised(orphaned)) = self.attempts.insert(key, Attempt::Orphaned) else {
@@ -582,13 +619,46 @@ impl Watch {
         }
     }
 
+    /// Takes in that the process of an attempt has ended.
+    fn ended(&mut self, supervised: Supervised, mut exit: Exit) {
+        let key = supervised.key;
+        let Parts { supervisor, listener, first, again } = supervised.into_parts();
+        self.retire(supervisor);
+        let mut asks = None;
+        if let Some(mut listener) = listener {
+            let Heard { reports, .. } = listener.catch_up();
+            self.report_all(key, reports);
+            (exit, asks) = listener.finish(exit);
+        }
+        if let (Some(asks), Some(mut job)) = (asks, again) {
+            let wanted = exit.clone();
+            let first = job.dir.join(OUTPUTS_FILE);
+            job.dir = job.dir.join(client::AGAIN_DIR);
+            // What it set by itself need not be set again.
+            let _ = fs::create_dir_all(&job.dir).and_then(|()| fs::copy(first, job.dir.join(OUTPUTS_FILE)));
+            if let Work::Client(order) = &mut job.work {
+                **order = order.again(&asks.session, asks.totals, &asks.text);
+            }
+            // Where it cannot be asked, what it gave first counts.
+            if let Ok(mut second) = self.shared.start_supervised(key, *job) {
+                (second.first, second.again, second.started) = (Some(Box::new(wanted)), None, true);
+                self.attempts.insert(key, Attempt::Supervised(Box::new(second)));
+                return;
+            }
+        }
+        if let Some(first) = first {
+            exit = client::second_of(&first, exit);
+        }
+        self.finish(key, exit);
+    }
+
     /// Reads what a client has printed meanwhile.
     fn read_along(&mut self, key: AttemptKey) {
         let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
         let Some(listener) = &mut supervised.listener else { return };
-        for report in listener.catch_up() {
-            self.shared.report(key, report);
-        }
+        let Heard { reports, outgoing } = listener.catch_up();
+        supervised.say(outgoing);
+        self.report_all(key, reports);
         self.end_if_due(key);
     }
 
@@ -597,7 +667,7 @@ impl Watch {
         let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
         let Some(listener) = &mut supervised.listener else { return };
         if listener.must_end(Instant::now()).is_some() {
-            self.stop(key, OUTSIDE_GRACE);
+            self.stop(key, PATIENCE, OUTSIDE_GRACE);
         }
     }
 

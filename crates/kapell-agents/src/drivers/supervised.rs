@@ -5,14 +5,17 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use kapell_core::retry::FailureClass;
 use rustix::{io::Errno, net::RecvFlags};
 
 use super::{
-    client::{self, Listener},
+    Report,
+    client::{self, Heard, Listener, Outgoing, Tell},
     exit::{Ending, Exit},
+    job::Job,
 };
 use crate::{
     protocol::AttemptKey,
@@ -63,6 +66,18 @@ pub(super) struct Supervised {
     frames: Frames,
     /// Who reads along, where a client works.
     pub(super) listener: Option<Listener>,
+    /// How its first process ended, if this is the second one.
+    pub(super) first: Option<Box<Exit>>,
+    /// What the second process is to be made of, if its client is to be asked once more in one.
+    pub(super) again: Option<Box<Job>>,
+}
+
+/// What is left of an attempt whose process has ended.
+pub(super) struct Parts {
+    pub(super) supervisor: Supervisor,
+    pub(super) listener: Option<Listener>,
+    pub(super) first: Option<Box<Exit>>,
+    pub(super) again: Option<Box<Job>>,
 }
 
 /// What a supervisor says.
@@ -82,16 +97,30 @@ impl Supervised {
         supervisor: Supervisor,
         listener: Option<Listener>,
     ) -> Self {
-        Self { key, started: false, dir, supervisor, frames: Frames::default(), listener }
+        let (first, again) = (None, None);
+        Self { key, started: false, dir, supervisor, frames: Frames::default(), listener, first, again }
     }
 
     pub(super) fn file(&self) -> &UnixStream {
         &self.supervisor.stream
     }
 
-    pub(super) fn stop(&self, grace_ms: u64) {
+    /// Asks it to end: SIGTERM after `patience`, SIGKILL after `grace` more.
+    pub(super) fn stop(&self, patience: Duration, grace: Duration) {
+        let ms = |length: Duration| u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        self.request(&Request::Stop { patience_ms: ms(patience), grace_ms: ms(grace) });
+    }
+
+    /// Writes to its client what that is to be told.
+    pub(super) fn say(&self, Outgoing { bytes, last }: Outgoing) {
+        if !bytes.is_empty() || last {
+            self.request(&Request::Say { bytes, last });
+        }
+    }
+
+    fn request(&self, request: &Request) {
         // If it is dead, its end of file says so.
-        let _ = wire::write(&mut &self.supervisor.stream, &Request::Stop { grace_ms });
+        let _ = wire::write(&mut &self.supervisor.stream, request);
     }
 
     /// Takes what the supervisor has said so far.
@@ -127,8 +156,17 @@ impl Supervised {
     }
 
     /// Gives the supervisor back once it has said that the attempt ended, and whoever read along.
-    pub(super) fn into_parts(self) -> (Supervisor, Option<Listener>) {
-        (self.supervisor, self.listener)
+    pub(super) fn into_parts(self) -> Parts {
+        let Self { supervisor, listener, first, again, .. } = self;
+        Parts { supervisor, listener, first, again }
+    }
+
+    /// Tells its client something; returns what that says in turn. `None` if it cannot be talked to.
+    pub(super) fn tell(&mut self, what: Tell<'_>) -> Option<Vec<Report>> {
+        let listener = self.listener.as_mut().filter(|listener| listener.is_talked_to())?;
+        let Heard { reports, outgoing } = listener.tell(what);
+        self.say(outgoing);
+        Some(reports)
     }
 
     pub(super) fn prices(&self) -> client::Prices {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, PipeReader, Read, Write},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     os::{
         fd::OwnedFd,
         unix::{
@@ -26,7 +26,7 @@ use super::{
     cgroup::Cgroup,
     processes::{self, ChildTicks, Process},
     record::{Cause, ExitRecord, wall_ms},
-    spec::{Limits, Output, Spec},
+    spec::{Limits, Output, Spec, Stdin},
     spool::Spool,
     tree,
     wire::{self, Reply, Request},
@@ -82,13 +82,13 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
     let before = processes::waited_for();
     let started = Instant::now();
     match set_limits(&spec.limits).and_then(|()| start(spec)) {
-        Ok((pid, streams)) => {
+        Ok((pid, streams, input)) => {
             // Without this file the marker in the environment still tells whose processes they are.
             let _ = PidFile::write(pid, spec);
             let told = wire::write(control, &Reply::Started { pid: pid.cast_unsigned() });
-            let mut attempt = Attempt::new(spec, pid, streams, started);
+            let mut attempt = Attempt::new(spec, pid, streams, input, started);
             if told.is_err() {
-                attempt.end(Cause::OwnerGone, OWNER_GONE_GRACE);
+                attempt.end(Cause::OwnerGone, Duration::ZERO, OWNER_GONE_GRACE);
             }
             attempt.supervise(control);
             attempt.conclude(&mut record);
@@ -173,10 +173,39 @@ impl Stream {
     }
 }
 
-/// The ends of the pipes that a command prints into.
+/// The ends of the pipes that a command prints into and, where it is talked to, reads from.
 pub(crate) struct Pipes {
     pub(crate) output: PipeReader,
     pub(crate) errors: Option<PipeReader>,
+    pub(crate) input: Option<PipeWriter>,
+}
+
+/// What is still to be written to an attempt.
+struct Input {
+    writer: PipeWriter,
+    waiting: Vec<u8>,
+    /// Whether its standard input ends once that is written.
+    last: bool,
+}
+
+impl Input {
+    fn new(writer: PipeWriter) -> Self {
+        Self { writer, waiting: Vec::new(), last: false }
+    }
+
+    /// Writes what is taken now; says whether there is more to come.
+    fn flush(&mut self) -> bool {
+        while !self.waiting.is_empty() {
+            match self.writer.write(&self.waiting) {
+                Ok(len) => drop(self.waiting.drain(..len)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                // It does not listen any more.
+                Err(_) => return false,
+            }
+        }
+        !self.last
+    }
 }
 
 fn pipe() -> io::Result<(PipeReader, io::PipeWriter)> {
@@ -198,9 +227,14 @@ pub(crate) fn command(spec: &Spec) -> io::Result<(Command, Pipes)> {
         Output::Joined => (None, writer.try_clone()?),
         Output::Followed => pipe().map(|(reader, writer)| (Some(reader), writer))?,
     };
-    let stdin = match &spec.stdin {
-        Some(path) => Stdio::from(fs::File::open(path)?),
-        None => Stdio::null(),
+    let (stdin, input) = match &spec.stdin {
+        Stdin::Nothing => (Stdio::null(), None),
+        Stdin::File(path) => (Stdio::from(fs::File::open(path)?), None),
+        Stdin::Talk => {
+            let (reader, writer) = io::pipe()?;
+            rustix::io::ioctl_fionbio(&writer, true)?;
+            (Stdio::from(reader), Some(writer))
+        }
     };
     let mut command = Command::new(program);
     command
@@ -213,20 +247,21 @@ pub(crate) fn command(spec: &Spec) -> io::Result<(Command, Pipes)> {
         .stdin(stdin)
         .stdout(writer)
         .stderr(errors_writer);
-    Ok((command, Pipes { output, errors }))
+    Ok((command, Pipes { output, errors, input }))
 }
 
 fn cgroup_of(spec: &Spec) -> Option<Cgroup> {
     spec.cgroup.as_ref().map(Cgroup::at)
 }
 
-fn start(spec: &Spec) -> io::Result<(i32, Vec<Stream>)> {
+fn start(spec: &Spec) -> io::Result<(i32, Vec<Stream>, Option<Input>)> {
     cgroup_of(spec).map_or(Ok(()), |cgroup| cgroup.make())?;
     let (mut command, pipes) = command(spec)?;
     let child = command.spawn()?;
     let output = Stream::new(pipes.output, OUTPUT_FILE, spec);
     let errors = pipes.errors.map(|errors| Stream::new(errors, ERRORS_FILE, spec));
-    Ok((child.id().cast_signed(), std::iter::once(output).chain(errors).collect()))
+    let streams = std::iter::once(output).chain(errors).collect();
+    Ok((child.id().cast_signed(), streams, pipes.input.map(Input::new)))
 }
 
 /// Says why a process could not be started; the operating system does not say which file is missing.
@@ -247,24 +282,30 @@ struct Attempt<'a> {
     end_file: Option<OwnedFd>,
     /// What it prints, and what it prints as errors if that is kept apart.
     streams: Vec<Stream>,
+    /// What it is told, until that ends.
+    input: Option<Input>,
     status: Option<WaitStatus>,
     started: Instant,
     /// Who ends it and when SIGTERM becomes SIGKILL; the first one to end it counts.
     ending: Option<(Cause, Instant)>,
+    /// When it gets SIGTERM, if it was asked to end by itself until then.
+    patience: Option<Instant>,
     sample: (Instant, Duration),
     rss_max_kib: Option<u64>,
 }
 
 impl<'a> Attempt<'a> {
-    fn new(spec: &'a Spec, pid: i32, streams: Vec<Stream>, started: Instant) -> Self {
+    fn new(spec: &'a Spec, pid: i32, streams: Vec<Stream>, input: Option<Input>, started: Instant) -> Self {
         Self {
             spec,
             pid,
             end_file: processes::open_pid(pid),
             streams,
+            input,
             status: None,
             started,
             ending: None,
+            patience: None,
             sample: (started + SAMPLE_FIRST, SAMPLE_FIRST),
             rss_max_kib: None,
         }
@@ -275,24 +316,38 @@ impl<'a> Attempt<'a> {
         let mut owned = !matches!(self.ending, Some((Cause::OwnerGone, _)));
         while self.status.is_none() {
             let now = Instant::now();
+            if self.patience.is_some_and(|until| until <= now) {
+                self.patience = None;
+                tree::terminate(self.pid);
+            }
             match (self.ending, self.deadline()) {
                 (Some((_, kill)), _) if kill <= now => return,
                 (None, Some(deadline)) if deadline <= now => {
-                    self.end(Cause::TimedOut, self.spec.limits.grace);
+                    self.end(Cause::TimedOut, Duration::ZERO, self.spec.limits.grace);
                 }
                 _ => {}
             }
             let (asked, ended) = self.wait(control, owned);
             if asked {
                 match wire::read(control) {
-                    Ok(Some(Request::Stop { grace_ms })) => {
-                        self.end(Cause::Stopped, Duration::from_millis(grace_ms));
+                    Ok(Some(Request::Stop { patience_ms, grace_ms })) => {
+                        let [patience, grace] = [patience_ms, grace_ms].map(Duration::from_millis);
+                        self.end(Cause::Stopped, patience, grace);
+                    }
+                    Ok(Some(Request::Say { bytes, last })) => {
+                        if let Some(input) = &mut self.input {
+                            input.waiting.extend(bytes);
+                            input.last |= last;
+                        }
                     }
                     Ok(Some(Request::Run(_)) | None) | Err(_) => {
                         owned = false;
-                        self.end(Cause::OwnerGone, OWNER_GONE_GRACE);
+                        self.end(Cause::OwnerGone, Duration::ZERO, OWNER_GONE_GRACE);
                     }
                 }
+            }
+            if self.input.as_mut().is_some_and(|input| !input.flush()) {
+                self.input = None;
             }
             // Whether kapell is gone, the next read from it says.
             if self.pump() && owned && self.spec.output == Output::Followed {
@@ -309,14 +364,22 @@ impl<'a> Attempt<'a> {
         self.started.checked_add(self.spec.limits.timeout?)
     }
 
-    /// Asks all processes to end. A second call can only shorten the time that they have.
-    fn end(&mut self, cause: Cause, grace: Duration) {
-        let kill = Instant::now() + grace;
+    /// Asks all processes to end, after `patience`. A second call can only shorten the time that they have.
+    fn end(&mut self, cause: Cause, patience: Duration, grace: Duration) {
+        let term = Instant::now() + patience;
+        let kill = term + grace;
         match &mut self.ending {
-            Some((_, earlier)) => *earlier = kill.min(*earlier),
+            Some((_, earlier)) => {
+                *earlier = kill.min(*earlier);
+                self.patience = self.patience.map(|until| until.min(term));
+            }
             None => {
                 self.ending = Some((cause, kill));
-                tree::terminate(self.pid);
+                self.patience = Some(term);
+                if patience.is_zero() {
+                    self.patience = None;
+                    tree::terminate(self.pid);
+                }
             }
         }
     }
@@ -325,7 +388,7 @@ impl<'a> Attempt<'a> {
     fn wait(&self, control: &UnixStream, owned: bool) -> (bool, bool) {
         let mut next = self.sample.0;
         let end = self.ending.map(|(_, kill)| kill).or_else(|| self.deadline());
-        next = end.map_or(next, |end| end.min(next));
+        next = end.into_iter().chain(self.patience).fold(next, Instant::min);
         let mut patience = next.saturating_duration_since(Instant::now());
         if self.end_file.is_none() {
             patience = patience.min(LOOK_FOR_END);
@@ -335,6 +398,8 @@ impl<'a> Attempt<'a> {
         let asked = if owned { PollFlags::IN } else { none };
         let mut fds = vec![PollFd::new(control, asked)];
         fds.extend(self.end_file.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let writer = self.input.as_ref().filter(|input| !input.waiting.is_empty());
+        fds.extend(writer.map(|input| PollFd::new(&input.writer, PollFlags::OUT)));
         let readers = self.streams.iter().filter_map(|stream| stream.reader.as_ref());
         fds.extend(readers.map(|fd| PollFd::new(fd, PollFlags::IN)));
         if poll(&mut fds, Some(&processes::timespec(patience))).is_err() {
@@ -365,7 +430,7 @@ impl<'a> Attempt<'a> {
         }
         if most.is_some_and(|most| held.saturating_mul(1024) > most) {
             // It may grow while it is asked.
-            self.end(Cause::OverMemory, Duration::ZERO);
+            self.end(Cause::OverMemory, Duration::ZERO, Duration::ZERO);
         }
     }
 

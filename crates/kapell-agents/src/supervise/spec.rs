@@ -21,8 +21,8 @@ pub struct Spec {
     pub env: Vec<(OsString, OsString)>,
     /// Its limits.
     pub limits: Limits,
-    /// The file that is its standard input; nothing if there is none.
-    pub stdin: Option<OsString>,
+    /// What it reads from its standard input.
+    pub stdin: Stdin,
     /// How its output is taken.
     pub output: Output,
     /// The control group that is made for it, and into which its command puts itself; none if there is none.
@@ -32,6 +32,18 @@ pub struct Spec {
     ///
     /// Without it the record survives the death of every process, but perhaps not that of the machine.
     pub durable: bool,
+}
+
+/// What an attempt reads from its standard input.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A file.
+    File(OsString),
+    /// What kapell says while it runs (see [`super::wire::Request::Say`]), until kapell has no more to say.
+    Talk,
 }
 
 /// How the output of an attempt is taken.

@@ -16,8 +16,18 @@ const FRAME_BYTES_MAX: u32 = 16 << 20;
 pub enum Request {
     /// Run this attempt. Only sent when no other one runs.
     Run(Box<Spec>),
-    /// End the attempt: SIGTERM, then SIGKILL after this many milliseconds.
+    /// Write this to the attempt's standard input. Only for [`super::spec::Stdin::Talk`].
+    Say {
+        /// What is written, after all that was to be written before.
+        bytes: Vec<u8>,
+        /// Whether that is all, so that its standard input ends.
+        last: bool,
+    },
+    /// End the attempt: SIGTERM, then SIGKILL.
     Stop {
+        /// How long it has to end by itself before the first signal, in milliseconds: for one that has been asked to
+        /// in its own words.
+        patience_ms: u64,
         /// The time between the two signals, in milliseconds.
         grace_ms: u64,
     },
@@ -138,7 +148,7 @@ mod tests {
     #[test]
     fn a_cut_stream_ends_and_a_huge_frame_is_refused() {
         let mut stream = Vec::new();
-        write(&mut stream, &Request::Stop { grace_ms: 5 }).unwrap();
+        write(&mut stream, &Request::Stop { patience_ms: 0, grace_ms: 5 }).unwrap();
         for len in 0..stream.len() {
             assert!(read::<Request>(&mut &stream[..len]).unwrap().is_none(), "{len}");
         }

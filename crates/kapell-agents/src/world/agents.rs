@@ -13,17 +13,20 @@ use std::{
 };
 
 use kapell_core::{budget::Amount, id::AttemptNo, plan::Supervise, retry::FailureClass};
-use kapell_engine::port::agents::{Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink};
+use kapell_engine::port::agents::{
+    Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
+};
 
 use super::{Broker, Keeper, Places};
 use crate::{
     contain::{Contained, Level, ProxyDoor, Room},
     drivers::{
         self, Config, Crew, CrewError, Exit, Supervision, Work,
-        client::{self, Client},
+        client::{self, Client, Limit, Shape, past},
     },
     protocol,
     supervise::{self, Census, recover, spec::parse_bytes},
+    trust::{Inventory, Standing, Trusted},
 };
 
 /// Which process a crew starts supervisors from.
@@ -78,6 +81,8 @@ pub struct CrewAgents {
     keeper: Option<Arc<Keeper>>,
     /// How clients reach their models; each by itself without it. The crew's thread looks here, too.
     broker: Arc<OnceLock<Arc<Broker>>>,
+    /// Where it is recorded what a person trusts, and the top of the repository that is worked on.
+    trusted: Option<(PathBuf, PathBuf)>,
     /// The process table, and when it was read.
     census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
@@ -109,6 +114,9 @@ impl CrewAgents {
                     // The proxy has seen what the provider stated; a client only says what it believes.
                     if let (Report::Finished(ending), Some(spent)) = (&mut report, spent) {
                         ending.spent = spent.amount();
+                        let of_client = ending.used.take().unwrap_or_default();
+                        let claimed = Some(of_client.tokens);
+                        ending.used = Some(Used { tokens: spent.tokens, claimed, model: of_client.model });
                     }
                     sink(from_crew(key), report);
                 }
@@ -122,13 +130,21 @@ impl CrewAgents {
         let program = program.0;
         let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
         let (checks, closing, census) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
-        Ok(Self { crew, places, program, waiting, checks, closing, keeper: None, broker, census })
+        let (keeper, trusted) = (None, None);
+        Ok(Self { crew, places, program, waiting, checks, closing, keeper, broker, trusted, census })
     }
 
     /// Contains attempts as `keeper` says.
     #[must_use]
     pub fn contained_by(self, keeper: Arc<Keeper>) -> Self {
         Self { keeper: Some(keeper), ..self }
+    }
+
+    /// Lets clients load what the repository at `top` brings along for them, if `record` says that a person trusts it as
+    /// it is in the workspace.
+    #[must_use]
+    pub fn trusting(self, record: PathBuf, top: PathBuf) -> Self {
+        Self { trusted: Some((record, top)), ..self }
     }
 
     /// Lets clients with a key reach their model through the proxy of `broker`.
@@ -261,7 +277,7 @@ impl CrewAgents {
             }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
                 Some(client) => {
-                    let order = self.client(client, prompt, order);
+                    let order = self.client(client, prompt, order)?;
                     order.check().map_err(permanent)?;
                     Work::Client(Box::new(order))
                 }
@@ -285,22 +301,74 @@ impl CrewAgents {
 }
 
 impl CrewAgents {
-    fn client(&self, client: Client, prompt: &str, order: &Order) -> client::Order {
+    fn client(&self, client: Client, prompt: &str, order: &Order) -> Result<client::Order, Failure> {
         let home = self.places.env.iter().find(|(name, _)| name == "HOME");
+        let shape = order.outputs.as_deref().map(Shape::parse).transpose();
+        let shape =
+            shape.map_err(|why| permanent(format!("the schema of its outputs cannot be used: {why}")))?;
+        let options = order.agent.as_ref().map(|agent| agent.options.clone()).unwrap_or_default();
+        let resumes = options.get("resume").is_none_or(|text| text != "no");
+        let (prompt, resume) = match order.key.attempt {
+            AttemptNo(..=1) => (prompt.to_owned(), None),
+            _ => self.go_on(client, prompt, order, resumes),
+        };
         let mut order = client::Order {
-            client,
             kapell: self.program.clone(),
-            prompt: prompt.to_owned(),
             settings: self.places.clients.get(&client).cloned().unwrap_or_default(),
-            options: order.agent.as_ref().map(|agent| agent.options.clone()).unwrap_or_default(),
-            home: self.places.home(order.key),
+            options,
             user_home: home.map(|(_, home)| home.into()),
             prices: self.places.prices.clone(),
-            contained: false,
+            resume,
+            shape,
+            workspace: order.dir.clone(),
+            gate: own_program(&self.program),
+            is_trusted: self.trusts(&order.dir),
+            limit: Limit {
+                usd_micros: order.allowance.usd_micros,
+                tokens: order.allowance.tokens,
+                ends: true,
+            },
+            ..client::Order::new(client, prompt, self.places.home(order.key))
         };
         order.settle();
-        order
+        Ok(order)
     }
+
+    /// Says what a later attempt is asked, and in which session.
+    fn go_on(
+        &self,
+        client: Client,
+        prompt: &str,
+        order: &Order,
+        resumes: bool,
+    ) -> (String, Option<client::Resume>) {
+        let AttemptNo(number) = order.key.attempt;
+        let before = (1..number).rev().map(|number| AttemptKey { attempt: AttemptNo(number), ..order.key });
+        let pasts = before.filter_map(|key| past::read(&self.places.attempt(key), &self.places.prices));
+        // One that did not even begin knows nothing.
+        let past = pasts.into_iter().find(|past| past.evidence().steps > 0);
+        let session = past.as_ref().filter(|_| resumes).and_then(|past| past.session(client, &order.earlier));
+        let prompt = match &session {
+            Some(_) => past::go_on(prompt, &order.earlier),
+            None => past::hand_off(prompt, past.as_ref(), &order.earlier),
+        };
+        (prompt, session)
+    }
+
+    /// Tells whether a person trusts what the repository brings along for agents, as it is in `workspace`.
+    fn trusts(&self, workspace: &Path) -> bool {
+        let Some((record, top)) = &self.trusted else { return false };
+        // What cannot be judged is not trusted.
+        let standing =
+            Trusted::read(record).and_then(|trusted| Ok(trusted.standing(top, &Inventory::of(workspace)?)));
+        matches!(standing, Ok(Standing::Trusted))
+    }
+}
+
+/// Returns where kapell's own program lies, so that a client can call it; nothing if it is not there any more.
+fn own_program(program: &Path) -> Option<PathBuf> {
+    let path = std::fs::read_link(program).unwrap_or_else(|_| program.to_owned());
+    path.is_file().then_some(path)
 }
 
 /// Keeps from a client what it would execute of the repository in spite of its switches.
@@ -364,11 +432,14 @@ fn ending(exit: Exit) -> Ending {
             Err(Failure { class: FailureClass::Transient, message: exit.message, until: None })
         }
     };
-    let spent = exit.evidence.map_or(Amount::ZERO, |evidence| Amount {
-        usd_micros: evidence.usd_micros.unwrap_or(0),
-        tokens: evidence.tokens.total(),
-    });
-    Ending { result, outputs: exit.outputs, spent }
+    let (spent, used) = exit.evidence.as_deref().map(costs).unzip();
+    Ending { result, outputs: exit.outputs, spent: spent.unwrap_or(Amount::ZERO), used }
+}
+
+/// What a client used, and what that cost.
+fn costs(evidence: &client::Evidence) -> (Amount, Used) {
+    let spent = Amount { usd_micros: evidence.usd_micros.unwrap_or(0), tokens: evidence.tokens.total() };
+    (spent, Used { tokens: evidence.tokens, claimed: None, model: evidence.model.clone() })
 }
 
 impl Agents for CrewAgents {
@@ -382,6 +453,10 @@ impl Agents for CrewAgents {
             Work::Client(client) => self.connect(client, order)?,
             _ => None,
         };
+        if let (Work::Client(client), Some(_)) = (&mut job.work, &door) {
+            // The proxy refuses what would be too much, before it is spent.
+            client.limit.ends = false;
+        }
         if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_) | Work::Client(_))
         {
             job.contained = self.contain(order, door)?;
@@ -390,7 +465,9 @@ impl Agents for CrewAgents {
             client.contained = contained.chosen().level >= Level::Files;
             contained.room_mut().writable.extend(client.lent());
         }
-        if let Work::Client(client) = &job.work {
+        if let Work::Client(client) = &job.work
+            && !client.is_trusted
+        {
             hide(client.client, &order.dir, job.contained.as_mut())?;
         }
         if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
@@ -418,7 +495,12 @@ impl Agents for CrewAgents {
     }
 
     fn recover(&self, key: AttemptKey, since: Instant) -> Recovered {
-        let lost = |message: String| Recovered::Lost { message };
+        let lost = |message: String| {
+            // What it printed until then says what it has cost.
+            let past = past::read(&self.places.attempt(key), &self.places.prices);
+            let (spent, used) = past.as_ref().map(|past| costs(past.evidence())).unzip();
+            Recovered::Lost { message, spent: spent.unwrap_or(Amount::ZERO), used }
+        };
         let census = match self.census(since) {
             Ok(census) => census,
             Err(error) => return hopeless(format!("the process table cannot be read: {error}")),
@@ -454,5 +536,5 @@ impl Agents for CrewAgents {
 /// What may still run must not be tried again beside itself.
 fn hopeless(message: String) -> Recovered {
     let (outputs, spent) = (Default::default(), Amount::ZERO);
-    Recovered::Ended(Ending { result: Err(permanent(message)), outputs, spent })
+    Recovered::Ended(Ending { result: Err(permanent(message)), outputs, spent, used: None })
 }

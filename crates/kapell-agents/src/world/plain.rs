@@ -110,7 +110,7 @@ impl Workspaces for Plain {
             WorkspaceKind::Clone | WorkspaceKind::ReadOnly => return Err(no_repository()),
         };
         let env = shared_dirs(&self.places, &request.cache)?;
-        Ok(Ready { dir, env: env.into_iter().collect() })
+        Ok(Ready { dir, env: env.into_iter().collect(), earlier: None })
     }
 
     fn capture(&self, _key: AttemptKey, _name: &str) -> Result<Option<Change>, WorkspaceError> {

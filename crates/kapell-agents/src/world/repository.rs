@@ -81,6 +81,8 @@ pub struct Repository {
     checks: Checks,
     held: Mutex<HashMap<AttemptKey, Workspace>>,
     lanes: (Mutex<usize>, Condvar),
+    /// Held while unfinished work is kept, so that whoever looks for it waits for it.
+    salvaging: Mutex<()>,
     /// Told when a workspace is given back.
     given_back: (Mutex<()>, Condvar),
     /// The times that commits of runs carry whose ids have none.
@@ -126,7 +128,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn owner(key: AttemptKey) -> Owner {
+pub(super) fn owner(key: AttemptKey) -> Owner {
     // A compensation has a workspace of its own beside that of the attempt with the same number.
     let mark = if key.compensates { 1 << 31 } else { 0 };
     Owner { run: key.run, task: key.task, attempt: AttemptNo(key.attempt.0 | mark) }
@@ -170,8 +172,8 @@ impl Repository {
         let RepositoryConfig { user, house, pool, who, places, agents } = config;
         let checks = Checks::new(agents.clone());
         let lanes = (Mutex::new(CHECK_LANES), Condvar::new());
-        let (held, given_back, stamps) = Default::default();
-        Self { user, house, pool, who, places, agents, checks, held, lanes, given_back, stamps }
+        let (held, given_back, stamps, salvaging) = Default::default();
+        Self { user, house, pool, who, places, agents, checks, held, lanes, salvaging, given_back, stamps }
     }
 
     /// Returns kapell's own repository.
@@ -186,7 +188,11 @@ impl Repository {
         &self.pool
     }
 
-    fn signature(&self, run: RunId) -> Signature {
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(super) fn signature(&self, run: RunId) -> Signature {
         let noted = || lock(&self.stamps).get(&run).copied();
         let when = stamp(run).or_else(noted).unwrap_or(Stamp { seconds: 0, offset_minutes: 0 });
         Signature { who: self.who.clone(), when }
@@ -255,10 +261,12 @@ impl Repository {
         };
         let base = request.base.ok_or_else(missing)?;
         let env = shared_dirs(&self.places, &request.cache)?;
+        let goes_on = request.goes_on && kind == Kind::Clone;
+        let (earlier, tree) = goes_on.then(|| self.unfinished(request.key, base)).flatten().unzip();
         let wanted = workspace::Request {
             kind,
             base,
-            tree: None,
+            tree: tree.flatten(),
             owner: Some(owner(request.key)),
             profile: serde_json::to_string(&(&request.prepare, &request.carry)).unwrap_or_default(),
             branch: format!("kapell/{}", slug(&request.name)),
@@ -276,7 +284,7 @@ impl Repository {
                 return Err(error);
             }
         };
-        Ok(Ready { dir, env: env.into_iter().collect() })
+        Ok(Ready { dir, env: env.into_iter().collect(), earlier })
     }
 
     fn fill(
@@ -303,6 +311,14 @@ impl Repository {
             return Ok(Some(workspace));
         }
         self.pool.find(owner(key)).map_err(|error| failure(&error))
+    }
+
+    /// Keeps what is in the workspace of an attempt that has ended, if that has not been done yet.
+    pub(super) fn salvage_now(&self, key: AttemptKey) {
+        let _turn = lock(&self.salvaging);
+        if let Ok(Some(workspace)) = self.take(key) {
+            self.give_back(key, workspace, Close::Salvage);
+        }
     }
 
     fn give_back(&self, key: AttemptKey, workspace: Workspace, how: Close) {
@@ -510,7 +526,7 @@ impl Workspaces for Repository {
             WorkspaceKind::None | WorkspaceKind::InPlace => {
                 let dir = open_scratch(&self.places, request.key)?;
                 let env = shared_dirs(&self.places, &request.cache)?;
-                Ok(Ready { dir, env: env.into_iter().collect() })
+                Ok(Ready { dir, env: env.into_iter().collect(), earlier: None })
             }
         }
     }
@@ -535,6 +551,7 @@ impl Workspaces for Repository {
     }
 
     fn close(&self, key: AttemptKey, how: Close) {
+        let _turn = (how == Close::Salvage).then(|| lock(&self.salvaging));
         if let Ok(Some(workspace)) = self.take(key) {
             self.give_back(key, workspace, how);
         }

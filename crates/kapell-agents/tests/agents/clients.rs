@@ -41,8 +41,10 @@ fn fake(dir: &Path, client: Client, case: &str) -> PathBuf {
         Some(("signal", signal)) => format!("kill -{signal} $$"),
         _ => "exec sleep 300".to_owned(),
     };
+    // One that is talked to is told that this was all only when it is done.
+    let reads = if client.is_talked_to() { "read -r _; read -r _" } else { "cat >/dev/null" };
     let script = format!(
-        "#!/bin/sh\ncat >/dev/null\nsetsid sh -c 'echo $$ >{}; exec sleep 300' >/dev/null 2>&1 &\n\
+        "#!/bin/sh\n{reads}\nsetsid sh -c 'echo $$ >{}; exec sleep 300' >/dev/null 2>&1 &\n\
          while ! test -s {}; do :; done\ncat {}\ncat {} >&2\n{end}\n",
         dir.join(format!("{case}.orphan")).display(),
         dir.join(format!("{case}.orphan")).display(),
@@ -71,18 +73,14 @@ fn job(rig: &Rig, key: AttemptKey, client: Client, case: &str) -> Job {
         idle: Some(Duration::from_millis(1500)),
         ..Settings::default()
     };
+    let options = [("model", "some-model"), ("max_turns", "9")];
     let order = Order {
-        client,
         kapell: crate::rig::HELPER.into(),
-        prompt: "fix it".to_owned(),
         settings,
-        options: [("model", "some-model"), ("max_turns", "9")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into(),
-        home: rig.dir.path().join(format!("home-{case}")),
-        user_home: None,
+        options: options.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         prices: prices(),
         contained: true,
+        ..Order::new(client, "fix it", rig.dir.path().join(format!("home-{case}")))
     };
     let mut job = rig.job(key, "");
     job.work = Work::Client(Box::new(order));

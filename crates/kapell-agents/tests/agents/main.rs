@@ -5,6 +5,7 @@
 mod clients; // coding agents that replay what real ones printed
 mod command; // what a command does and how its end is told
 mod contained; // hostile commands at every level of containment
+mod dialogue; // clients that are talked to
 mod evil; // agents that do their worst
 mod models; // kapell's own loop of tools, with each API
 mod recovery; // what is found after kapell, a supervisor or both were killed

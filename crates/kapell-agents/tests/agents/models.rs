@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use kapell_agents::drivers::{
     Ending, Exit, Job, Report, Work,
-    client::{Client, ModelApi, Order, Prices, Settings},
+    client::{Client, ModelApi, Order, Settings},
 };
 use kapell_mock::{Call, How, Mock, Scenario, Turn, Usage};
 use serde_json::json;
@@ -39,9 +39,7 @@ fn job(rig: &Rig, number: u32, mock: &Mock, api: (ModelApi, &str), case: &str, m
         options.insert("api".to_owned(), api.1.to_owned());
     }
     let order = Order {
-        client: Client::Model(api.0),
         kapell: HELPER.into(),
-        prompt: format!("Make check.sh pass. mock:{case}"),
         settings: Settings {
             base_url: Some(base_url),
             key: Some("sk-test".to_owned()),
@@ -49,10 +47,11 @@ fn job(rig: &Rig, number: u32, mock: &Mock, api: (ModelApi, &str), case: &str, m
             ..Settings::default()
         },
         options,
-        home: rig.dir.path().join(format!("home-{number}")),
-        user_home: None,
-        prices: Prices::default(),
-        contained: false,
+        ..Order::new(
+            Client::Model(api.0),
+            format!("Make check.sh pass. mock:{case}"),
+            rig.dir.path().join(format!("home-{number}")),
+        )
     };
     order.check().unwrap();
     let mut job = rig.job(key(number), "");
@@ -282,15 +281,10 @@ fn the_key_is_neither_written_down_nor_given_to_commands() {
 #[test]
 fn what_cannot_work_is_said_before_anything_starts() {
     let order = |api, options: &[(&str, &str)], key: Option<&str>| Order {
-        client: Client::Model(api),
         kapell: HELPER.into(),
-        prompt: String::new(),
         settings: Settings { key: key.map(str::to_owned), ..Settings::default() },
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        home: "/nowhere".into(),
-        user_home: None,
-        prices: Prices::default(),
-        contained: false,
+        ..Order::new(Client::Model(api), "", "/nowhere")
     };
     for (order, expected) in [
         (order(ModelApi::Anthropic, &[], Some("k")), "needs a model"),

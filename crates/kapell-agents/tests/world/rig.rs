@@ -253,6 +253,7 @@ pub(crate) fn request(key: AttemptKey, kind: WorkspaceKind, base: Oid) -> Reques
         prepare: Vec::new(),
         carry: Vec::new(),
         cache: BTreeMap::new(),
+        goes_on: false,
     }
 }
 

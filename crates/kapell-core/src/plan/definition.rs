@@ -85,6 +85,9 @@ pub struct OutputSpec {
     /// How it is computed once the task is done; `None` if the task sets it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Template>,
+    /// What a value that the task sets must look like: a JSON schema. Without one it is any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
 }
 
 /// Where a task works.

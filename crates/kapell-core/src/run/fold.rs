@@ -69,7 +69,7 @@ impl Run {
                 self.mission = (**mission).clone();
             }
             Event::PlanAdopted { revision, plan } => self.adopt(*revision, plan)?,
-            Event::Opened { .. } | Event::Noted { .. } => {}
+            Event::Opened { .. } | Event::Noted { .. } | Event::Used { .. } => {}
             Event::Unblocked { task } => self.go(*task, TaskEvent::Unblocked)?,
             Event::Skipped { task, why } => self.go(*task, TaskEvent::Skipped(*why))?,
             Event::ClaimsAwaited { task } => {
@@ -224,6 +224,7 @@ impl Run {
                 _,
                 Event::StopRequested { task, attempt, .. }
                 | Event::Submitted { task, attempt, .. }
+                | Event::Used { task, attempt, .. }
                 | Event::AttemptFailed { task, attempt, .. },
             ) => is_current(task, attempt),
             (_, Event::CompensationStarted { task, attempt, .. }) => match self.state(*task) {

@@ -205,8 +205,10 @@ fn task(words: &[String], agents: &[String]) -> TaskText {
             }
             "out" => {
                 definition.outputs.extend(list(value()).iter().map(|promise| match promise.split_once('=') {
-                    Some((name, value)) => OutputSpec { name: name.to_owned(), value: Some(template(value)) },
-                    None => OutputSpec { name: promise.clone(), value: None },
+                    Some((name, value)) => {
+                        OutputSpec { name: name.to_owned(), value: Some(template(value)), schema: None }
+                    }
+                    None => OutputSpec { name: promise.clone(), value: None, schema: None },
                 }))
             }
             "matrix" => cells = list(value()),

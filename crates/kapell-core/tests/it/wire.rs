@@ -11,6 +11,7 @@ use kapell_core::{
     journal::Version,
     landing::{Blame, Entry, Probe, Probed},
     mission::Mission,
+    price::Tokens,
     retry::{FailureClass, Persistence},
     task::{Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Millis, Wall},
@@ -23,6 +24,10 @@ use crate::{
 
 fn outputs() -> Outputs {
     Outputs::from([("k".to_owned(), "v \"quoted\"\n".to_owned())])
+}
+
+fn used(input: u64) -> Tokens {
+    Tokens { input, cache_read: 30, cache_write: 7, output: 20 }
 }
 
 fn spent() -> Amount {
@@ -110,6 +115,8 @@ fn events() -> Vec<Event> {
         },
         Event::GateAnswered { gate, answer: "yes".to_owned(), by: "ada".to_owned() },
         Event::Noted { task, attempt, text: "so far".to_owned() },
+        Event::Used { task, attempt, tokens: used(1), claimed: Some(used(2)), model: Some("m".to_owned()) },
+        Event::Used { task, attempt, tokens: used(1), claimed: None, model: None },
         Event::ProbeAsked {
             probe: Probe { id: probe, base: oid("base"), entries: vec![entry], repeat: true },
         },
@@ -184,6 +191,7 @@ fn number_of_event(event: &Event) -> usize {
         Event::MergeStarted { .. } => 33,
         Event::Merged { .. } => 34,
         Event::MergeUndone { .. } => 35,
+        Event::Used { .. } => 36,
     }
 }
 
@@ -194,7 +202,7 @@ fn all_of(numbers: impl Iterator<Item = usize>, count: usize) {
 #[test]
 fn every_event_survives_its_text() {
     let events = events();
-    all_of(events.iter().map(number_of_event), 36);
+    all_of(events.iter().map(number_of_event), 37);
     let body = encode(&events);
     assert_eq!(decode(&body).unwrap(), events);
     assert_eq!(body.lines().count(), events.len(), "one event a line");
@@ -238,6 +246,8 @@ fn the_text_of_every_event() {
     {"gate_opened":{"gate":0,"task":0,"kind":"compensation","question":"so?","choices":["yes"]}},
     {"gate_answered":{"gate":0,"answer":"yes","by":"ada"}},
     {"noted":{"task":0,"attempt":1,"text":"so far"}},
+    {"used":{"task":0,"attempt":1,"tokens":{"input":1,"cache_read":30,"cache_write":7,"output":20},"claimed":{"input":2,"cache_read":30,"cache_write":7,"output":20},"model":"m"}},
+    {"used":{"task":0,"attempt":1,"tokens":{"input":1,"cache_read":30,"cache_write":7,"output":20}}},
     {"probe_asked":{"probe":{"id":0,"base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","entries":[{"task":0,"commit":"de8f3fcf327eb911b2c368e011e0ffdee22fed45"}],"repeat":true}}},
     {"probed":{"probe":0,"outcome":{"green":{"tips":["35f1ea002bfb00c125884e650f864046b687e0a4"]}}}},
     {"probed":{"probe":0,"outcome":{"red":{"tips":[],"message":"line\nnext"}}}},
@@ -287,7 +297,7 @@ fn bodies_that_are_no_events_are_refused_with_their_place() {
     event 1 cannot be read: EOF while parsing a value at line 1 column 0
     event 1 cannot be read: invalid type: map, expected a sequence at line 1 column 0
     event 1 cannot be read: EOF while parsing a list at line 1 column 1
-    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `noted`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
+    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
     event 2 cannot be read: missing field `epoch` at line 2 column 12
     event 1 cannot be read: invalid value: integer `-1`, expected u64 at line 1 column 22
     event 1 cannot be read: trailing characters at line 1 column 25
@@ -320,6 +330,7 @@ fn commands() -> Vec<Command> {
         },
         Command::Ask { task, attempt, question: "q".to_owned(), choices: vec!["c".to_owned()] },
         Command::Note { task, attempt, text: "t".to_owned() },
+        Command::Use { task, attempt, tokens: used(1), claimed: Some(used(2)), model: None },
         Command::Throttled { task, attempt, until: None },
         Command::Throttled { task, attempt, until: Some(Wall(5)) },
         Command::Judge { task, attempt, verdict: Verdict::Passed },
@@ -369,13 +380,14 @@ fn number_of_command(command: &Command) -> usize {
         Command::Hold { .. } => 20,
         Command::Release => 21,
         Command::Throttled { .. } => 22,
+        Command::Use { .. } => 23,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 23);
+    all_of(commands.iter().map(number_of_command), 24);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

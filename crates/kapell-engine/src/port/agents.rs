@@ -7,6 +7,7 @@ use kapell_core::{
     event::Outputs,
     id::{AttemptNo, RunId, TaskId},
     plan::{AgentSpec, Supervise},
+    price::Tokens,
     retry::FailureClass,
     time::{Millis, Wall},
 };
@@ -47,6 +48,28 @@ pub struct Allowance {
     pub is_shared: bool,
 }
 
+/// What is known of earlier attempts at the same task.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Earlier {
+    /// Why the last one failed, and what was recorded about it; `None` for the first attempt. Text of others.
+    pub failure: Option<(FailureClass, String)>,
+    /// What earlier attempts asked, and what people answered. Text of others.
+    pub answers: Vec<(String, String)>,
+    /// What the last one left unfinished.
+    pub work: Option<EarlierWork>,
+}
+
+/// Unfinished work of an earlier attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EarlierWork {
+    /// The commit that holds it, in kapell's own repository.
+    pub commit: String,
+    /// Whether its changes are in the workspace of the new attempt, uncommitted.
+    pub is_restored: bool,
+    /// Which files it changed, and by how much, as git tells it.
+    pub stat: String,
+}
+
 /// An attempt to be started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
@@ -58,6 +81,10 @@ pub struct Order {
     pub job: Job,
     /// Who shall do it, if an agent of the plan.
     pub agent: Option<AgentSpec>,
+    /// The outputs that it promises: a JSON schema of one object with a property for each of them.
+    pub outputs: Option<String>,
+    /// What is known of earlier attempts.
+    pub earlier: Earlier,
     /// The environment that the plan gives it.
     pub env: Vec<(String, String)>,
     /// The directory in which it works.
@@ -81,6 +108,17 @@ pub struct Failure {
     pub until: Option<Wall>,
 }
 
+/// What an attempt used of its model, by kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Tokens, as they are booked.
+    pub tokens: Tokens,
+    /// What the client itself says that it used, where that is known besides.
+    pub claimed: Option<Tokens>,
+    /// The model.
+    pub model: Option<String>,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ending {
@@ -90,6 +128,8 @@ pub struct Ending {
     pub outputs: Outputs,
     /// What it cost.
     pub spent: Amount,
+    /// What it used of its model, if it had one.
+    pub used: Option<Used>,
 }
 
 /// What an attempt says. Texts are text of others, not to be shown unescaped.
@@ -136,6 +176,10 @@ pub enum Recovered {
     Lost {
         /// What is known about it.
         message: String,
+        /// What it had cost by then, as far as that can be read from what it left.
+        spent: Amount,
+        /// What it had used of its model.
+        used: Option<Used>,
     },
 }
 

@@ -11,7 +11,7 @@ use kapell_core::{
     task::Change,
 };
 
-use super::agents::AttemptKey;
+use super::agents::{AttemptKey, EarlierWork};
 
 /// A workspace to be made ready.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,15 +30,19 @@ pub struct Request {
     pub carry: Vec<String>,
     /// Directories kept between tasks, by the variable that names them.
     pub cache: BTreeMap<String, String>,
+    /// Whether it begins with what the attempt before left unfinished, where that still fits.
+    pub goes_on: bool,
 }
 
 /// A workspace that is ready.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ready {
     /// Its directory.
     pub dir: PathBuf,
     /// Variables that the attempt needs to know about it.
     pub env: Vec<(String, String)>,
+    /// What the attempt before left unfinished.
+    pub earlier: Option<EarlierWork>,
 }
 
 /// A command that must pass.

@@ -134,12 +134,12 @@ pub(crate) fn name(key: AttemptKey) -> String {
 }
 
 pub(crate) fn good() -> Ending {
-    Ending { result: Ok(()), outputs: Outputs::new(), spent: Amount::ZERO }
+    Ending { result: Ok(()), outputs: Outputs::new(), spent: Amount::ZERO, used: None }
 }
 
 pub(crate) fn bad(class: FailureClass, message: &str) -> Ending {
     let failure = Failure { class, message: message.to_owned(), until: None };
-    Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO }
+    Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO, used: None }
 }
 
 fn class(text: &str) -> FailureClass {
@@ -196,7 +196,7 @@ impl Agents for TestAgents {
 
     fn recover(&self, key: AttemptKey, _since: Instant) -> Recovered {
         self.log.say(format!("recover {}", name(key)));
-        let lost = || Recovered::Lost { message: "no trace".to_owned() };
+        let lost = || Recovered::Lost { message: "no trace".to_owned(), spent: Amount::ZERO, used: None };
         self.recovered.lock().unwrap().remove(&name(key)).unwrap_or_else(lost)
     }
 
@@ -265,7 +265,11 @@ impl Workspaces for TestWorkspaces {
     fn open(&self, request: &Request) -> Result<Ready, WorkspaceError> {
         self.log.say(format!("open {}", name(request.key)));
         (self.open.lock().unwrap())(request)?;
-        Ok(Ready { dir: PathBuf::from("/nowhere"), env: vec![("SPACE".to_owned(), "1".to_owned())] })
+        Ok(Ready {
+            dir: PathBuf::from("/nowhere"),
+            env: vec![("SPACE".to_owned(), "1".to_owned())],
+            earlier: None,
+        })
     }
 
     fn capture(&self, key: AttemptKey, _name: &str) -> Result<Option<Change>, WorkspaceError> {

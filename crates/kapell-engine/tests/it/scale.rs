@@ -57,7 +57,8 @@ fn park(rig: &mut Rig, runs: u64) {
             message: "come back later".to_owned(),
             until: Some(Wall(100_000_000)),
         };
-        let ending = Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO };
+        let ending =
+            Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO, used: None };
         let key = AttemptKey { run: run_id(number), ..key(0, 1) };
         rig.mailbox.send(Input::Agent(key, Report::Finished(ending)));
     }

@@ -94,7 +94,7 @@ fn no_quota_until(until: i64) -> Ending {
         message: "come back later".to_owned(),
         until: Some(Wall(until)),
     };
-    Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO }
+    Ending { result: Err(failure), outputs: Outputs::new(), spent: Amount::ZERO, used: None }
 }
 
 #[test]

@@ -471,6 +471,7 @@ impl Compiler<'_, '_> {
         let outputs = task.outputs.iter().map(|(name, value)| OutputSpec {
             name: name.value.clone(),
             value: value.as_ref().map(|text| text.template.clone()),
+            schema: task.shapes.get(&name.value).cloned(),
         });
         let budget = task.budget;
         Definition {

@@ -265,7 +265,7 @@ pub(super) fn script(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
 }
 
 /// Writes YAML as JSON. Numbers keep their spelling, for `1.10` may be a version.
-fn json(node: &Node) -> String {
+pub(super) fn json(node: &Node) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     match &node.kind {
         Kind::Scalar(scalar) if scalar.is_null() => "null".to_owned(),

@@ -160,13 +160,13 @@ fn task() -> Value {
             "additionalProperties": { "type": "array", "minItems": 1 },
         },
         "env": described(reference("env"), "Variables of its commands."),
-        "outputs": { "description": "What it promises; a value says how it is computed.", "anyOf": [
+        "outputs": { "description": "What it promises; a text says how it is computed, a mapping is the JSON schema of what it sets itself.", "anyOf": [
             { "type": "string", "pattern": NAME },
             { "type": "array", "items": { "type": "string", "pattern": NAME } },
             {
                 "type": "object",
                 "propertyNames": { "pattern": NAME },
-                "additionalProperties": reference("scalar"),
+                "additionalProperties": { "anyOf": [reference("scalar"), { "type": "object", "minProperties": 1 }] },
             },
         ] },
         "accept": described(reference("texts"), "Commands that must pass on its result."),

@@ -1,6 +1,6 @@
 //! Reading a task.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kapell_core::{
     expr::{Expr, ParseErrorKind, Piece, Template},
@@ -76,6 +76,7 @@ pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
         matrix: None,
         env: Vec::new(),
         outputs: Vec::new(),
+        shapes: BTreeMap::new(),
         accept: Vec::new(),
         claims: Vec::new(),
         compensate: None,
@@ -162,7 +163,7 @@ fn field(reader: &mut Reader<'_>, task: &mut Task, key: &str, entry: &Entry) -> 
         "if" => task.condition = condition(reader, node),
         "matrix" => task.matrix = matrix::matrix(reader, node),
         "env" => task.env = reader.env(node, key),
-        "outputs" => task.outputs = outputs(reader, node),
+        "outputs" => task.outputs = outputs(reader, node, &mut task.shapes),
         "accept" => task.accept = reader.list(node, key, Reader::template),
         "claims" => task.claims = reader.list(node, key, claim),
         "compensate" => {
@@ -296,7 +297,12 @@ fn condition(reader: &mut Reader<'_>, node: &Node) -> Option<Condition> {
     }
 }
 
-fn outputs(reader: &mut Reader<'_>, node: &Node) -> Vec<(Spanned<String>, Option<Text>)> {
+/// Reads what a task promises; what values must look like is added to `shapes`.
+fn outputs(
+    reader: &mut Reader<'_>,
+    node: &Node,
+    shapes: &mut BTreeMap<String, String>,
+) -> Vec<(Spanned<String>, Option<Text>)> {
     if node.entries().is_none() {
         let names = reader.texts(node, "outputs");
         for name in &names {
@@ -310,6 +316,13 @@ fn outputs(reader: &mut Reader<'_>, node: &Node) -> Vec<(Spanned<String>, Option
     let mut outputs = Vec::new();
     for (key, entry) in reader.entries(node, "outputs") {
         let name = reader.name(entry, "an output");
+        if entry.value.entries().is_some() {
+            if let Some(name) = &name {
+                shapes.insert(name.value.clone(), read::json(&entry.value));
+            }
+            outputs.extend(name.map(|name| (name, None)));
+            continue;
+        }
         let set_by_task = entry.value.scalar().is_some_and(|scalar| scalar.is_null());
         let value = if set_by_task { None } else { reader.template(&entry.value, key) };
         outputs.extend(name.map(|name| (name, value)));

@@ -9,7 +9,7 @@ use kapell_core::{
 
 use super::{LogReader, Weight};
 use crate::{
-    text::{Style, amount, clock, instant, plural, usd},
+    text::{Style, amount, clock, instant, kinds, plural, usd},
     untrusted::{Untrusted, visible},
 };
 
@@ -120,6 +120,11 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             fact(S::Plain, format!("gate {gate} answered by {}: {}", visible(by), visible(answer)))
         }
         Event::Noted { text, .. } => fact(S::Plain, format!("notes: {}", visible(text))),
+        Event::Used { tokens: used, claimed, model, .. } => {
+            let of = model.as_deref().map(|model| format!(" of {}", visible(model))).unwrap_or_default();
+            let claims = claimed.map(|claimed| format!("; its client says {}", kinds(claimed)));
+            detail(format!("used {}{of}{}", kinds(*used), claims.unwrap_or_default()))
+        }
         Event::ProbeAsked { probe } => {
             let what = match probe.entries.len() {
                 0 => "the base itself".to_owned(),

@@ -7,14 +7,15 @@ use kapell_core::{
     event::Event,
     id::{DefinitionId, Oid, RunId, TaskId},
     journal::Row,
+    price::Tokens,
     run::Run,
     task::{Recovery, Slots, TaskState},
     time::{Elapsed, Millis, Wall},
 };
 
 use super::{
-    Asked, Head, LandedChange, LearntLength, Moment, PathStep, PlanFacts, REPORT_VERSION, RecoveryFact,
-    Report, SlotUse, TaskCost, TimeFacts, Utilisation,
+    Asked, Head, LandedChange, LearntLength, ModelUse, Moment, PathStep, PlanFacts, REPORT_VERSION,
+    RecoveryFact, Report, SlotUse, TaskCost, TimeFacts, Utilisation,
 };
 use crate::{
     forecast::Forecast,
@@ -69,6 +70,7 @@ pub struct ReportBuilder {
     attempts_failed: u64,
     landed: Vec<(TaskId, Oid, Elapsed)>,
     lengths: BTreeMap<DefinitionId, Vec<Millis>>,
+    used: BTreeMap<Option<String>, ModelUse>,
 }
 
 impl ReportBuilder {
@@ -94,6 +96,7 @@ impl ReportBuilder {
             attempts_failed: 0,
             landed: Vec::new(),
             lengths: BTreeMap::new(),
+            used: BTreeMap::new(),
         }
     }
 
@@ -139,6 +142,7 @@ impl ReportBuilder {
     fn event(&mut self, event: &Event, at: Elapsed, after: &Run) {
         match event {
             Event::Opened { .. } => self.opened += 1,
+            Event::Used { tokens, claimed, model, .. } => self.used(*tokens, *claimed, model.as_deref()),
             Event::Started { task, .. } => self.started(*task, at, after),
             Event::Completed { task, spent, .. } | Event::Submitted { task, spent, .. } => {
                 if let Some(length) = self.closed(*task, at, *spent) {
@@ -224,6 +228,7 @@ impl ReportBuilder {
             critical_path: self.critical_path(run),
             utilisation: self.utilisation(run),
             cost: Budget::of(run),
+            used: self.used.values().cloned().collect(),
             dearest: self.dearest(run),
             timeline_left_out: self.facts - shown as u64,
             recoveries: self.recoveries.clone(),
@@ -273,6 +278,23 @@ impl ReportBuilder {
         }
         path.reverse();
         path
+    }
+
+    fn used(&mut self, tokens: Tokens, claimed: Option<Tokens>, model: Option<&str>) {
+        let key = model.map(str::to_owned);
+        let of_model = self.used.entry(key).or_default();
+        of_model.model = model.map(Into::into);
+        of_model.attempts += 1;
+        of_model.input = of_model.input.saturating_add(tokens.input);
+        of_model.cache_read = of_model.cache_read.saturating_add(tokens.cache_read);
+        of_model.cache_write = of_model.cache_write.saturating_add(tokens.cache_write);
+        of_model.output = of_model.output.saturating_add(tokens.output);
+        if let Some(claimed) = claimed {
+            let count = |tokens: Tokens| i64::try_from(tokens.total()).unwrap_or(i64::MAX);
+            let more = count(claimed).saturating_sub(count(tokens));
+            of_model.disputed += 1;
+            of_model.claimed_more = of_model.claimed_more.saturating_add(more);
+        }
     }
 
     fn utilisation(&self, run: &Run) -> Utilisation {

@@ -263,6 +263,7 @@ impl Report {
 
     fn write_cost(&self, text: &mut String) {
         let _ = writeln!(text, "## Cost\n\n{}.\n", self.cost.text());
+        self.write_used(text);
         if self.dearest.is_empty() {
             return;
         }
@@ -276,6 +277,37 @@ impl Report {
                 tokens(task.tokens),
                 ms(task.work_ms),
                 task.attempts,
+            );
+        }
+        text.push('\n');
+    }
+
+    fn write_used(&self, text: &mut String) {
+        if self.used.is_empty() {
+            return;
+        }
+        text.push_str(
+            "| model | attempts | read | from cache | to cache | written |\n|---|---|---|---|---|---|\n",
+        );
+        for used in &self.used {
+            let model =
+                used.model.as_ref().map_or_else(|| "not known".to_owned(), |model| model.markdown_cell());
+            let _ = writeln!(
+                text,
+                "| {model} | {} | {} | {} | {} | {} |",
+                used.attempts,
+                tokens(used.input),
+                tokens(used.cache_read),
+                tokens(used.cache_write),
+                tokens(used.output),
+            );
+        }
+        for used in self.used.iter().filter(|used| used.disputed > 0) {
+            let attempts = plural(used.disputed, "attempt");
+            let _ = writeln!(
+                text,
+                "\nThe client counts {:+} tokens beside what is booked, in {attempts}.",
+                used.claimed_more
             );
         }
         text.push('\n');

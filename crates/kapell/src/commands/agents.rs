@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kapell_agents::drivers::client::Client;
 use kapell_core::{
     event::Event,
     id::TaskId,
@@ -100,9 +101,6 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("noop", "does nothing, at once: for joining others and for measuring"),
 ];
 
-/// Programs of coding agents.
-const PROGRAMS: [&str; 4] = ["claude", "codex", "gemini", "opencode"];
-
 /// How long a program may take to say its version.
 const PROBE: Duration = Duration::from_secs(5);
 
@@ -137,7 +135,7 @@ pub fn agents(context: &Context) -> Result<Exit, Fault> {
             record: records.remove(*name),
         })
         .collect();
-    agents.extend(installed());
+    agents.extend(installed(&mut records));
     agents.extend(records.into_iter().map(|(name, record)| Agent {
         about: "an agent of earlier runs".to_owned(),
         name,
@@ -202,23 +200,32 @@ impl Record {
 }
 
 /// Finds programs of coding agents, and asks each for its version, all at the same time.
-fn installed() -> Vec<Agent> {
-    let found = PROGRAMS.into_iter().filter_map(|name| Some((name, on_path(name)?)));
-    let asked: Vec<_> =
-        found.map(|(name, path)| (name, path.clone(), std::thread::spawn(move || version(&path)))).collect();
+fn installed(records: &mut BTreeMap<String, Record>) -> Vec<Agent> {
+    let found = Client::ALL.into_iter().filter_map(|client| Some((client, on_path(client.program())?)));
+    let asked: Vec<_> = found
+        .map(|(client, path)| (client, path.clone(), std::thread::spawn(move || version(&path))))
+        .collect();
     asked
         .into_iter()
-        .map(|(name, path, asked)| Agent {
-            name: name.to_owned(),
-            usable: false,
-            about: format!(
-                "at {}; not driven yet: use it through `command`",
-                visible(&path.display().to_string())
-            ),
+        .map(|(client, path, asked)| Agent {
+            name: client.adapter().to_owned(),
+            usable: true,
+            about: format!("at {}; {}", visible(&path.display().to_string()), manner(client)),
             version: asked.join().ok().flatten(),
-            record: None,
+            record: records.remove(client.adapter()),
         })
         .collect()
+}
+
+/// Says how a client is driven.
+fn manner(client: Client) -> &'static str {
+    match client {
+        _ if client.is_talked_to() => {
+            "asks you what its rules leave open, and is told when its budget runs out"
+        }
+        _ if client.resumes() => "is asked once; a later attempt goes on in its session",
+        _ => "is asked once",
+    }
 }
 
 /// Asks a program for its version. It gets no more than its time, an empty environment, and a home that is thrown away.

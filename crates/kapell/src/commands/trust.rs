@@ -111,7 +111,7 @@ fn failed(error: &TrustError) -> Fault {
 /// Fails if it cannot be read, or the record not be written.
 pub fn trust(context: &Context, args: &TrustArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
-    let record = site::config_dir().map(|dir| dir.join("kapell/trust.json")).ok_or_else(|| {
+    let record = site::trust_record().ok_or_else(|| {
         Fault::new("K0901", Exit::Environment, "there is no place for what is trusted").hint("set HOME")
     })?;
     let inventory = Inventory::of(&site.root).map_err(|error| failed(&error))?;

@@ -1,4 +1,8 @@
-//! Claude Code: `claude -p --output-format stream-json`.
+//! Claude Code: `claude -p` with streams of JSON both ways.
+//!
+//! It is told what to do on its standard input, and asks there what its own rules leave open (`can_use_tool`): a person
+//! decides, and it goes on. What is plainly harmful is refused before that, also where its rules would let it: by a
+//! hook that calls kapell ([`crate::gate`]).
 //!
 //! What it prints was recorded from version 2.1.329. Traps, all of them seen:
 //!
@@ -6,22 +10,23 @@
 //! - one reply of the model comes as several `assistant` events, which repeat its usage;
 //! - a sub-agent in the background makes a second `result`: the last one counts;
 //! - SIGINT ends it with code 0 and no `result`;
-//! - a refused tool ends it with code 0 and a cheerful text.
+//! - a refused tool ends it with code 0 and a cheerful text;
+//! - its costs and tokens are those of the whole session, also after it was resumed.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use kapell_core::{
     price::Tokens,
     retry::FailureClass,
     time::{Millis, Wall},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Verdict,
+    Ended, Evidence, Invocation, Opening, Order, Outgoing, QUESTIONS_FROM, Reader, Tell, Totals, Verdict,
     words::{about, count, failure, micros, no_end, short},
 };
-use crate::drivers::Report;
+use crate::{drivers::Report, gate};
 
 /// What it says on standard error when it is to resume a session that is not there.
 const UNKNOWN_SESSION: &str = "No conversation found";
@@ -31,29 +36,43 @@ const RETRIES_MAX: &str = "4";
 
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
-    // Nothing that the repository brings along is executed: no hooks, no servers, no settings.
+    invocation.args(["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]);
+    // Nothing that the repository brings along is executed: no hooks, no servers, no settings; unless a person has
+    // looked at it.
     invocation.args([
-        "-p",
-        "--output-format",
-        "stream-json",
-        "--verbose",
         "--setting-sources",
-        "",
+        if order.is_trusted { "project" } else { "" },
         "--strict-mcp-config",
     ]);
+    let servers = order.workspace.join(".mcp.json");
+    if order.is_trusted && servers.is_file() {
+        invocation.arg("--mcp-config").arg(servers);
+    }
+    if let Some(program) = &order.gate {
+        invocation.arg("--settings").arg(settings(program).to_string());
+    }
+    if let Some(resume) = &order.resume {
+        invocation.args(["--resume", &resume.session]);
+    }
     invocation.args(["--permission-mode", order.option("permission_mode").unwrap_or("acceptEdits")]);
-    invocation.args(["--permission-prompts", "none"]);
+    match order.asks() {
+        true => invocation.args(["--permission-prompt-tool", "stdio"]),
+        false => invocation.args(["--permission-prompts", "none"]),
+    };
     invocation.args(["--allowedTools", order.option("allowed_tools").unwrap_or("Bash")]);
     invocation.args(["--max-turns", &order.steps_max().to_string()]);
     for (option, flag) in [
         ("disallowed_tools", "--disallowedTools"),
         ("effort", "--effort"),
-        ("json_schema", "--json-schema"),
         ("system", "--append-system-prompt"),
     ] {
         if let Some(value) = order.option(option) {
             invocation.args([flag, value]);
         }
+    }
+    let schema = order.shape.as_ref().map(super::Shape::text);
+    if let Some(schema) = schema.as_deref().or(order.option("json_schema")) {
+        invocation.args(["--json-schema", schema]);
     }
     if let Some(model) = order.model() {
         invocation.args(["--model", model]);
@@ -77,10 +96,56 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     invocation
 }
 
-/// Reads its events.
+/// Settings of ours: before it uses a tool, kapell is asked.
+fn settings(program: &Path) -> Value {
+    let program = program.display().to_string().replace('\'', r"'\''");
+    let command = format!("'{program}' {}", gate::ARGUMENT);
+    let hook = json!({ "type": "command", "command": command, "timeout": GATE_TIMEOUT_S });
+    json!({ "hooks": { "PreToolUse": [{ "matcher": "*", "hooks": [hook] }] } })
+}
+
+/// How long kapell may take to judge the use of a tool, in seconds.
+const GATE_TIMEOUT_S: u64 = 30;
+
+/// Its tool for asking the person who uses it.
+const ASK_TOOL: &str = "AskUserQuestion";
+
+/// The answer to a request for permission that lets the tool be used.
+const ALLOW: &str = "allow";
+
+/// A request of it that waits for a person.
+struct Waiting {
+    /// Its own name of the request.
+    request: String,
+    tool: String,
+    input: Value,
+    /// Its questions by our number of each, with the answers that are there. Empty if it asks for permission.
+    questions: Vec<(u32, String, Option<String>)>,
+    /// Our number of the question whether a tool may be used.
+    permission: Option<u32>,
+}
+
+/// What is said with it.
+#[derive(Default)]
+struct Talk {
+    opening: Opening,
+    outgoing: Outgoing,
+    waiting: Vec<Waiting>,
+    /// How many questions have been put to a person, and requests to it.
+    asked: u32,
+    requests: u32,
+    /// Whether its turn is over.
+    is_idle: bool,
+}
+
+/// Reads its events, and talks to it.
 #[derive(Default)]
 pub(super) struct ClaudeCode {
     evidence: Evidence,
+    talk: Talk,
+    /// What its session had used before, and what its results tell of since.
+    before: Totals,
+    results: Totals,
     /// The usage of each message; several events repeat it.
     messages: HashMap<String, Tokens>,
     /// Tools by the id of their call.
@@ -183,6 +248,9 @@ impl ClaudeCode {
 
     fn user(&mut self, event: &Value, reports: &mut Vec<Report>) {
         for part in event["message"]["content"].as_array().into_iter().flatten() {
+            // It asks once more by itself for an output of a shape.
+            let text = part["text"].as_str().unwrap_or_default();
+            self.evidence.asked_again |= text.starts_with("[structured-output-enforce]");
             if part["type"] != "tool_result" {
                 continue;
             }
@@ -216,19 +284,7 @@ impl ClaudeCode {
             status: event["api_error_status"].as_u64().and_then(|status| status.try_into().ok()),
         };
         self.evidence.text.clone_from(&end.text);
-        // The total of all models that it asked, sub-agents included. Cumulative, so the last one counts.
-        if let Some(models) = event["modelUsage"].as_object().filter(|models| !models.is_empty()) {
-            self.evidence.tokens = Tokens::default();
-            for usage in models.values() {
-                self.evidence.tokens += Tokens {
-                    input: count(&usage["inputTokens"]),
-                    output: count(&usage["outputTokens"]),
-                    cache_read: count(&usage["cacheReadInputTokens"]),
-                    cache_write: count(&usage["cacheCreationInputTokens"]),
-                };
-            }
-        }
-        self.evidence.usd_micros = micros(&event["total_cost_usd"]);
+        self.count(event);
         if let Some(output) = event.get("structured_output").filter(|output| !output.is_null()) {
             self.evidence.structured = Some(output.to_string());
         }
@@ -238,16 +294,214 @@ impl ClaudeCode {
                 self.refuse(tool);
             }
         }
+        self.evidence.lacks_structure = self.wants_structure && self.evidence.structured.is_none();
         self.end = Some(end);
+        self.talk.is_idle = true;
+    }
+}
+
+impl ClaudeCode {
+    /// Takes what a result says was used of all models, sub-agents included.
+    ///
+    /// Its totals are those of the whole session, also of the part before it was resumed, unless that was killed: then
+    /// they begin anew. So what was used since the last result is taken, where it says that.
+    fn count(&mut self, event: &Value) {
+        let of_models = |models: &Value| {
+            let mut total = Tokens::default();
+            let models = models.as_object().filter(|models| !models.is_empty())?;
+            models.values().for_each(|usage| total += model_tokens(usage));
+            let cost = models.values().map(|usage| usage["costUSD"].as_f64().unwrap_or(0.0)).sum::<f64>();
+            Some((total, micros(&Value::from(cost))))
+        };
+        if let Some((tokens, cost)) = of_models(&event["model_usage_since_last_result"]) {
+            self.results.tokens += tokens;
+            self.results.usd_micros = self.results.usd_micros.saturating_add(cost.unwrap_or(0));
+        } else {
+            if let Some((total, _)) = of_models(&event["modelUsage"]) {
+                self.results.tokens = self.before.since(total);
+            }
+            let cost = micros(&event["total_cost_usd"]).unwrap_or(0);
+            self.results.usd_micros = cost.saturating_sub(self.before.usd_micros);
+        }
+        if self.results.tokens != Tokens::default() {
+            self.evidence.tokens = self.results.tokens;
+        }
+        self.evidence.usd_micros = micros(&event["total_cost_usd"]).map(|_| self.results.usd_micros);
+    }
+}
+
+fn model_tokens(usage: &Value) -> Tokens {
+    Tokens {
+        input: count(&usage["inputTokens"]),
+        output: count(&usage["outputTokens"]),
+        cache_read: count(&usage["cacheReadInputTokens"]),
+        cache_write: count(&usage["cacheCreationInputTokens"]),
+    }
+}
+
+impl Talk {
+    fn say(&mut self, text: &str) {
+        self.is_idle = false;
+        self.outgoing.line(&json!({
+            "type": "user", "message": { "role": "user", "content": text }, "parent_tool_use_id": null,
+        }));
+    }
+
+    fn request(&mut self, request: Value) {
+        self.requests += 1;
+        let id = format!("kapell-{}", self.requests);
+        self.outgoing.line(&json!({ "type": "control_request", "request_id": id, "request": request }));
+    }
+
+    fn respond(&mut self, id: &str, response: Value) {
+        let response = json!({ "subtype": "success", "request_id": id, "response": response });
+        self.outgoing.line(&json!({ "type": "control_response", "response": response }));
+    }
+
+    fn deny(&mut self, id: &str, tool: &str, why: &str, reports: &mut Vec<Report>) {
+        self.respond(id, json!({ "behavior": "deny", "message": why }));
+        reports.push(Report::Refused { tool: tool.to_owned(), text: short(why) });
+    }
+
+    /// Takes a request of it.
+    fn asked_for(&mut self, event: &Value, reports: &mut Vec<Report>) {
+        let id = event["request_id"].as_str().unwrap_or_default();
+        let request = &event["request"];
+        if request["subtype"] != "can_use_tool" {
+            let response =
+                json!({ "subtype": "error", "request_id": id, "error": "kapell does not offer this" });
+            self.outgoing.line(&json!({ "type": "control_response", "response": response }));
+            return;
+        }
+        let tool = request["tool_name"].as_str().unwrap_or_default();
+        let input = &request["input"];
+        // Its hook has judged this already, unless it could not be called.
+        let call = json!({ "tool_name": tool, "tool_input": input });
+        if let Err(why) = gate::judge(&call, &self.opening.workspace) {
+            return self.deny(id, tool, &why, reports);
+        }
+        if !self.opening.asks {
+            return self.deny(id, tool, "nobody is there to allow it: do without", reports);
+        }
+        let mut waiting = Waiting {
+            request: id.to_owned(),
+            tool: tool.to_owned(),
+            input: input.clone(),
+            questions: Vec::new(),
+            permission: None,
+        };
+        let asks = input["questions"].as_array().filter(|asks| tool == ASK_TOOL && !asks.is_empty());
+        match asks {
+            Some(asks) => {
+                for ask in asks {
+                    let text = ask["question"].as_str().unwrap_or_default().to_owned();
+                    let labels = ask["options"].as_array().into_iter().flatten();
+                    let labels = labels.filter_map(|option| option["label"].as_str().map(str::to_owned));
+                    // Several of them, or words of one's own: then any answer will do.
+                    let many = ask["multiSelect"].as_bool().unwrap_or(false);
+                    let choices = if many { Vec::new() } else { labels.collect() };
+                    let question = self.question(text.clone(), choices, reports);
+                    waiting.questions.push((question, text, None));
+                }
+            }
+            None => {
+                let text = format!("May it use `{tool}`: {}", about(input));
+                let choices = vec![ALLOW.to_owned(), "deny".to_owned()];
+                waiting.permission = Some(self.question(text, choices, reports));
+            }
+        }
+        self.waiting.push(waiting);
+    }
+
+    fn question(&mut self, text: String, choices: Vec<String>, reports: &mut Vec<Report>) -> u32 {
+        self.asked += 1;
+        let question = QUESTIONS_FROM + self.asked;
+        reports.push(Report::Question { question, text, choices });
+        question
+    }
+
+    /// Takes a person's answer.
+    fn answered(&mut self, question: u32, text: &str, reports: &mut Vec<Report>) {
+        let is_of = |waiting: &Waiting| {
+            waiting.permission == Some(question)
+                || waiting.questions.iter().any(|(number, ..)| *number == question)
+        };
+        // It may have given the request up meanwhile.
+        let Some(at) = self.waiting.iter().position(is_of) else { return };
+        if self.waiting[at].permission.is_some() {
+            let Waiting { request, tool, input, .. } = self.waiting.remove(at);
+            match text.trim().eq_ignore_ascii_case(ALLOW) {
+                true => self.respond(&request, json!({ "behavior": "allow", "updatedInput": input })),
+                false => {
+                    self.deny(&request, &tool, &format!("a person was asked, and said: {text}"), reports)
+                }
+            }
+            return;
+        }
+        let waiting = &mut self.waiting[at];
+        for (_, _, answer) in waiting.questions.iter_mut().filter(|(number, ..)| *number == question) {
+            *answer = Some(text.to_owned());
+        }
+        if waiting.questions.iter().all(|(_, _, answer)| answer.is_some()) {
+            let Waiting { request, mut input, questions, .. } = self.waiting.remove(at);
+            let answers = questions.into_iter().map(|(_, text, answer)| (text, json!(answer)));
+            input["answers"] = Value::Object(answers.collect());
+            self.respond(&request, json!({ "behavior": "allow", "updatedInput": input }));
+        }
     }
 }
 
 impl Reader for ClaudeCode {
+    fn resumed(&mut self, totals: Totals) {
+        self.before = totals;
+    }
+
+    fn open(&mut self, opening: Opening) {
+        self.talk.request(json!({ "subtype": "initialize", "hooks": null }));
+        self.talk.say(&opening.prompt);
+        self.talk.opening = opening;
+    }
+
+    fn tell(&mut self, what: Tell<'_>, reports: &mut Vec<Report>) {
+        match what {
+            Tell::Answer { question, text } => self.talk.answered(question, text, reports),
+            Tell::More(text) => {
+                // What it said so far was not the end.
+                self.end = None;
+                self.talk.say(text);
+            }
+            Tell::Interrupt => {
+                self.talk.request(json!({ "subtype": "interrupt" }));
+                self.talk.outgoing.last = true;
+            }
+            Tell::Close => {
+                self.talk.is_idle = false;
+                self.talk.outgoing.last = true;
+            }
+        }
+    }
+
+    fn outgoing(&mut self) -> Outgoing {
+        std::mem::take(&mut self.talk.outgoing)
+    }
+
+    fn waits(&self) -> bool {
+        !self.talk.waiting.is_empty()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.talk.is_idle
+    }
+
     fn event(&mut self, event: &Value, at: Wall, reports: &mut Vec<Report>) {
         match event["type"].as_str() {
             Some("system") => self.system(event, at, reports),
             Some("assistant") => self.assistant(event, reports),
             Some("user") => self.user(event, reports),
+            Some("control_request") => self.talk.asked_for(event, reports),
+            Some("control_cancel_request") => {
+                self.talk.waiting.retain(|waiting| event["request_id"] != *waiting.request.as_str());
+            }
             Some("rate_limit_event") => {
                 let info = &event["rate_limit_info"];
                 let until = info["resetsAt"].as_i64().and_then(|seconds| seconds.checked_mul(1000)).map(Wall);
@@ -293,12 +547,6 @@ impl Reader for ClaudeCode {
         if self.refused_last {
             let tool = self.evidence.refused.last().map_or("a tool", String::as_str);
             return refused(tool, &end.text);
-        }
-        if self.wants_structure && self.evidence.structured.is_none() {
-            return Verdict::failed(
-                FailureClass::InvalidOutput,
-                "it did not give the output that was asked for",
-            );
         }
         Verdict::succeeded(&end.text)
     }

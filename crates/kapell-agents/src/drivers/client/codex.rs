@@ -8,7 +8,7 @@ use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::Value;
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Verdict,
+    Ended, Evidence, Invocation, Order, Reader, Totals, Verdict,
     claude_code::refused,
     words::{count, failure, no_end, reset_in, short, speaks_of_quota, status_in},
 };
@@ -16,6 +16,8 @@ use crate::drivers::Report;
 
 /// The name under which a server that the user has set is known to it.
 const PROVIDER: &str = "kapell";
+/// Below its home: what shape its last message has.
+const SCHEMA_FILE: &str = "outputs.schema.json";
 
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
@@ -24,12 +26,27 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     for setting in settings(order) {
         invocation.arg(setting);
     }
+    if let Some(shape) = &order.shape {
+        invocation.arg("--output-schema").arg(order.home.join(SCHEMA_FILE));
+        invocation.files.push((SCHEMA_FILE, shape.text()));
+    }
+    if let Some(resume) = &order.resume {
+        invocation.args(["resume", &resume.session]);
+    }
     invocation.arg("-");
     if let Some(key) = &order.settings.key {
         invocation.env("OPENAI_API_KEY", key).env("CODEX_API_KEY", key);
     }
     invocation.env("CODEX_HOME", order.home.join(".codex"));
-    invocation.files.push((".codex/config.toml", String::new()));
+    // It reads the settings of a repository only if they are trusted.
+    let trust = match order.is_trusted {
+        true => format!(
+            "[projects.{}]\ntrust_level = \"trusted\"\n",
+            quoted(&order.workspace.display().to_string())
+        ),
+        false => String::new(),
+    };
+    invocation.files.push((".codex/config.toml", trust));
     invocation
 }
 
@@ -72,6 +89,8 @@ fn quoted(text: &str) -> String {
 #[derive(Default)]
 pub(super) struct Codex {
     evidence: Evidence,
+    /// What its thread had used before.
+    before: Totals,
     /// How the last turn ended: well, or with an error.
     end: Option<Result<(), String>>,
     /// The last error that it told of, in the turn or out of it.
@@ -147,6 +166,10 @@ impl Codex {
 }
 
 impl Reader for Codex {
+    fn resumed(&mut self, totals: Totals) {
+        self.before = totals;
+    }
+
     fn event(&mut self, event: &Value, at: Wall, reports: &mut Vec<Report>) {
         match event["type"].as_str() {
             Some("thread.started") => {
@@ -172,12 +195,12 @@ impl Reader for Codex {
                     count(&usage["cache_write_input_tokens"]),
                 );
                 // Cumulative over the thread, and those from and for the cache are among those read.
-                self.evidence.tokens = Tokens {
+                self.evidence.tokens = self.before.since(Tokens {
                     input: read.saturating_sub(cached).saturating_sub(written),
                     output: count(&usage["output_tokens"]),
                     cache_read: cached,
                     cache_write: written,
-                };
+                });
                 self.end = Some(Ok(()));
                 reports.push(Report::Usage(self.evidence.tokens));
             }

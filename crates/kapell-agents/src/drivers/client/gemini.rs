@@ -23,8 +23,16 @@ const EXIT_UNTRUSTED: i32 = 55;
 
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
-    // Never by the variable that trusts the workspace: then it executes what the repository brings along.
-    invocation.args(["--skip-trust", "--output-format", "stream-json"]);
+    // Not by the variable that trusts the workspace, for then it executes what the repository brings along,
+    // unless a person has looked at it.
+    match order.is_trusted {
+        true => invocation.env("GEMINI_CLI_TRUST_WORKSPACE", "true"),
+        false => invocation.arg("--skip-trust"),
+    };
+    invocation.args(["--output-format", "stream-json"]);
+    if let Some(resume) = &order.resume {
+        invocation.args(["--resume", &resume.session]);
+    }
     invocation.args(["--approval-mode", order.option("approval_mode").unwrap_or("yolo")]);
     if let Some(model) = order.model() {
         invocation.args(["--model", model]);

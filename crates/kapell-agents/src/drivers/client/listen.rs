@@ -12,10 +12,14 @@ use std::{
 
 use kapell_core::{retry::FailureClass, time::Wall};
 
-use super::{CLIENT_FILE, Client, Ended, Prices, Reader, Verdict};
+use super::{
+    CLIENT_FILE, Client, Ended, Evidence, Limit, Opening, Outgoing, Prices, Reader, SCHEMA_FILE, Shape, Tell,
+    Totals, UNKNOWN_SESSIONS, Verdict,
+};
 use crate::{
     drivers::{Ending, Exit, Report, text::escape_untrusted},
-    supervise::{Cause, ERRORS_FILE, OUTPUT_FILE, record::wall_ms},
+    protocol::outputs,
+    supervise::{Cause, ERRORS_FILE, OUTPUT_FILE, OUTPUTS_FILE, record::wall_ms},
 };
 
 /// A longer line is passed over.
@@ -90,7 +94,16 @@ pub(crate) enum Outside {
     Silent(Duration),
     /// It has taken more steps than it may.
     Steps(u32),
+    /// It has spent what it may.
+    Spent,
 }
+
+/// How much of what it may spend an attempt has spent, in percent, when it is told to come to an end.
+const SOFT_PERCENT: u64 = 80;
+
+/// What a client is told then.
+const WIND_DOWN: &str = "The budget of this task is nearly used up. Stop exploring. Bring what you have into a state that \
+    holds together, commit it if you use git, and report in a few words what is done and what is left. Then end.";
 
 /// What somebody who reads along must know.
 pub(crate) struct Watch {
@@ -99,10 +112,35 @@ pub(crate) struct Watch {
     /// The model that was asked for; not every client says which one it asks.
     pub(crate) model: Option<String>,
     pub(crate) prices: Prices,
+    /// Whether it goes on in the session of an earlier attempt.
+    pub(crate) is_resumed: bool,
+    /// What that session had used before.
+    pub(crate) totals: Totals,
+    /// The outputs that its task promises.
+    pub(crate) shape: Option<Shape>,
+    /// What it may spend.
+    pub(crate) limit: Limit,
+}
+
+/// What has been heard, and what is to be said to it.
+#[derive(Default)]
+pub(crate) struct Heard {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) outgoing: Outgoing,
+}
+
+/// What a client is asked once more, in the session that it left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Again {
+    pub(crate) session: String,
+    pub(crate) totals: Totals,
+    pub(crate) text: String,
 }
 
 /// What is heard of one attempt.
 pub(crate) struct Listener {
+    client: Client,
+    dir: PathBuf,
     reader: Box<dyn Reader>,
     output: Tail,
     errors: Tail,
@@ -110,19 +148,34 @@ pub(crate) struct Listener {
     watch: Watch,
     heard: Instant,
     outside: Option<Outside>,
+    /// Whether it has been asked once more for its outputs.
+    asked_again: bool,
+    /// Whether it has been told that its budget runs out.
+    winds_down: bool,
 }
 
 impl Listener {
     pub(super) fn open(dir: &Path, client: Client, watch: Watch) -> Self {
+        let mut reader = client.reader();
+        reader.resumed(watch.totals);
         Self {
-            reader: client.reader(),
+            client,
+            dir: dir.to_owned(),
+            reader,
             output: Tail::new(dir.join(OUTPUT_FILE)),
             errors: Tail::new(dir.join(ERRORS_FILE)),
             last_errors: String::new(),
             watch,
             heard: Instant::now(),
             outside: None,
+            asked_again: false,
+            winds_down: false,
         }
+    }
+
+    /// Begins to talk.
+    pub(super) fn begin(&mut self, opening: Opening) {
+        self.reader.open(opening);
     }
 
     /// Opens what an earlier process left; none if no client worked there.
@@ -131,19 +184,97 @@ impl Listener {
         let mut lines = text.lines();
         let client = Client::of(lines.next()?)?;
         let model = lines.next().filter(|model| !model.is_empty()).map(str::to_owned);
+        let totals: Option<Totals> = lines.next().and_then(|line| serde_json::from_str(line).ok());
+        let (is_resumed, totals) = (totals.is_some(), totals.unwrap_or_default());
+        let shape = std::fs::read_to_string(dir.join(SCHEMA_FILE)).ok();
+        let shape = shape.and_then(|text| Shape::parse(&text).ok());
         // It has ended, so nothing is watched any more.
-        let watch = Watch { steps_max: u32::MAX, idle_max: Duration::MAX, model, prices: prices.clone() };
+        let (steps_max, idle_max, limit) = (u32::MAX, Duration::MAX, Limit::default());
+        let prices = prices.clone();
+        let watch = Watch { steps_max, idle_max, model, prices, is_resumed, totals, shape, limit };
         Some(Self::open(dir, client, watch))
+    }
+
+    /// Returns which client it is.
+    pub(super) fn client(&self) -> Client {
+        self.client
+    }
+
+    /// Reads all that a client left that works no more.
+    pub(super) fn read_all(mut self) -> (Vec<Report>, Evidence) {
+        let reports = self.read(Wall(wall_ms()), true);
+        (reports, self.evidence())
     }
 
     pub(crate) fn prices(&self) -> Prices {
         self.watch.prices.clone()
     }
 
-    /// Takes what was printed since the last time.
-    pub(crate) fn catch_up(&mut self) -> Vec<Report> {
+    /// Takes what was printed since the last time, and says what is to be answered to it.
+    pub(crate) fn catch_up(&mut self) -> Heard {
         self.heard = Instant::now();
-        self.read(Wall(wall_ms()), false)
+        let mut reports = self.read(Wall(wall_ms()), false);
+        self.wind_down(&mut reports);
+        if self.reader.is_idle() {
+            let ended = Ended { code: Some(0), errors: "", at: Wall(wall_ms()) };
+            let is_well = self.reader.verdict(ended).result.is_ok();
+            let asked = self.asked_again || self.reader.evidence().asked_again;
+            let missing = if is_well && !asked { self.missing() } else { None };
+            match missing {
+                Some(text) => {
+                    self.asked_again = true;
+                    self.reader.tell(Tell::More(&text), &mut reports);
+                }
+                None => self.reader.tell(Tell::Close, &mut reports),
+            }
+        }
+        Heard { reports, outgoing: self.reader.outgoing() }
+    }
+
+    /// Tells it something, and says what is to be written to it for that.
+    pub(crate) fn tell(&mut self, what: Tell<'_>) -> Heard {
+        // A person may have taken a day; its own silence begins now.
+        self.heard = Instant::now();
+        let mut reports = Vec::new();
+        self.reader.tell(what, &mut reports);
+        Heard { reports, outgoing: self.reader.outgoing() }
+    }
+
+    /// Tells whether it can be talked to.
+    pub(crate) fn is_talked_to(&self) -> bool {
+        self.client.is_talked_to()
+    }
+
+    /// Says what is wrong with the outputs that it gave at the end of a turn, if anything is.
+    fn missing(&self) -> Option<String> {
+        let shape = self.watch.shape.as_ref()?;
+        let written = outputs::read(&self.dir.join(OUTPUTS_FILE)).unwrap_or_default();
+        let evidence = self.reader.evidence();
+        let wrong = shape.check(&written, evidence.structured.as_deref(), &evidence.text).err()?;
+        Some(shape.again(&wrong))
+    }
+
+    /// Returns what share of what it may spend it has spent, in percent.
+    fn spent_percent(&self) -> u64 {
+        let evidence = self.reader.evidence();
+        let Limit { usd_micros, tokens, .. } = self.watch.limit;
+        let percent = |used: u64, limit: u64| used.saturating_mul(100) / limit.max(1);
+        let price = evidence.model.as_deref().or(self.watch.model.as_deref());
+        let price = price.and_then(|model| (self.watch.prices.0)(model));
+        let cost = price.map_or(0, |price| price.rate.cost(evidence.tokens));
+        let by_money = usd_micros.map_or(0, |limit| percent(cost, limit));
+        by_money.max(tokens.map_or(0, |limit| percent(evidence.tokens.total(), limit)))
+    }
+
+    fn wind_down(&mut self, reports: &mut Vec<Report>) {
+        if !self.winds_down && self.is_talked_to() && self.spent_percent() >= SOFT_PERCENT {
+            self.winds_down = true;
+            // One that is done already needs no such word.
+            if !self.reader.is_idle() {
+                self.reader.tell(Tell::More(WIND_DOWN), reports);
+                reports.push(Report::Note { text: "told that its budget is nearly used up".to_owned() });
+            }
+        }
     }
 
     fn read(&mut self, at: Wall, last: bool) -> Vec<Report> {
@@ -168,7 +299,8 @@ impl Listener {
 
     /// Returns when it has been silent for too long.
     pub(crate) fn due(&self) -> Option<Instant> {
-        if self.outside.is_some() { None } else { self.heard.checked_add(self.watch.idle_max) }
+        let waits = self.outside.is_some() || self.reader.waits();
+        if waits { None } else { self.heard.checked_add(self.watch.idle_max) }
     }
 
     /// Tells, once, why the attempt must be ended, if it must.
@@ -179,14 +311,56 @@ impl Listener {
         let steps = self.reader.evidence().steps;
         if steps > self.watch.steps_max {
             self.outside = Some(Outside::Steps(self.watch.steps_max));
+        } else if self.watch.limit.ends && self.spent_percent() >= 100 {
+            self.outside = Some(Outside::Spent);
         } else if self.due().is_some_and(|due| due <= now) {
             self.outside = Some(Outside::Silent(self.watch.idle_max));
         }
         self.outside
     }
 
-    /// Judges the end, of which the exit code tells only a part.
-    pub(crate) fn finish(mut self, mut exit: Exit) -> Exit {
+    /// Judges the end, of which the exit code tells only a part. Says what else is to be asked of it, if it has a session
+    /// in which it can be asked.
+    pub(crate) fn finish(mut self, exit: Exit) -> (Exit, Option<Again>) {
+        let exit = self.judge(exit);
+        self.shaped(exit)
+    }
+
+    /// Looks at the outputs of an attempt that did what it should otherwise.
+    fn shaped(self, mut exit: Exit) -> (Exit, Option<Again>) {
+        let mut again = None;
+        let lacks = match (&self.watch.shape, exit.ending) {
+            (Some(shape), Ending::Succeeded) => {
+                let evidence = self.reader.evidence();
+                match shape.check(&exit.outputs, evidence.structured.as_deref(), &evidence.text) {
+                    Ok(outputs) => {
+                        exit.outputs = outputs;
+                        None
+                    }
+                    Err(why) => {
+                        let evidence = self.evidence();
+                        again = evidence.session.filter(|_| self.client.resumes() && !self.asked_again).map(
+                            |session| Again { session, totals: evidence.totals, text: shape.again(&why) },
+                        );
+                        Some(format!("the outputs that it gave are not what was asked for: {why}"))
+                    }
+                }
+            }
+            (None, Ending::Succeeded) if self.reader.evidence().lacks_structure => {
+                Some("it did not give the output that was asked for".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(why) = lacks {
+            exit.ending = Ending::Failed(FailureClass::InvalidOutput);
+            exit.message = shown(&why);
+            exit.outputs.clear();
+        }
+        exit.evidence = Some(Box::new(self.evidence()));
+        (exit, again)
+    }
+
+    fn judge(&mut self, mut exit: Exit) -> Exit {
         let record = exit.record.as_deref();
         let at = Wall(record.map_or_else(wall_ms, |record| record.ended_wall_ms));
         self.read(at, true);
@@ -202,10 +376,17 @@ impl Listener {
             exit.until = verdict.until;
             exit.message = shown(&verdict.message);
             exit.ending = match verdict.result {
+                // The session of an earlier attempt is gone: the next one begins anew, and that is nobody's failure.
+                Err(FailureClass::Permanent)
+                    if self.watch.is_resumed
+                        && UNKNOWN_SESSIONS.iter().any(|words| verdict.message.contains(words)) =>
+                {
+                    Ending::Failed(FailureClass::Lost)
+                }
                 Err(class) => Ending::Failed(class),
                 // What it wrote as outputs could not be taken.
                 Ok(()) => match exit.ending {
-                    Ending::Failed(FailureClass::InvalidOutput) => return self.with_evidence(exit),
+                    Ending::Failed(FailureClass::InvalidOutput) => return exit,
                     _ => Ending::Succeeded,
                 },
             };
@@ -213,18 +394,22 @@ impl Listener {
                 exit.outputs.clear();
             }
         }
-        self.with_evidence(exit)
+        exit
     }
 
-    fn with_evidence(self, mut exit: Exit) -> Exit {
+    fn evidence(&self) -> Evidence {
         let mut evidence = self.reader.evidence().clone();
-        evidence.model = evidence.model.or(self.watch.model);
+        evidence.model = evidence.model.or_else(|| self.watch.model.clone());
+        let before = self.watch.totals;
+        evidence.totals = Totals {
+            tokens: before.tokens + evidence.tokens,
+            usd_micros: before.usd_micros.saturating_add(evidence.usd_micros.unwrap_or(0)),
+        };
         if evidence.usd_micros.is_none() {
             let price = evidence.model.as_deref().and_then(|model| (self.watch.prices.0)(model));
             evidence.usd_micros = price.map(|price| price.rate.cost(evidence.tokens));
         }
-        exit.evidence = Some(Box::new(evidence));
-        exit
+        evidence
     }
 }
 
@@ -232,6 +417,7 @@ fn explain(outside: Outside) -> Verdict {
     let message = match outside {
         Outside::Silent(idle) => format!("it was silent for {} s, and was ended", idle.as_secs()),
         Outside::Steps(steps) => format!("it took more than {steps} steps, and was ended"),
+        Outside::Spent => "it had spent all that it may, and was ended".to_owned(),
     };
     Verdict::failed(FailureClass::Timeout, message)
 }

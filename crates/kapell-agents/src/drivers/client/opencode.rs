@@ -20,6 +20,9 @@ const PROVIDER: &str = "kapell";
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
     invocation.args(["run", "--format", "json"]);
+    if let Some(resume) = &order.resume {
+        invocation.args(["--session", &resume.session]);
+    }
     // A title of the session would be asked of the model, and its cost told nowhere.
     let mut config = json!({
         "autoupdate": false, "share": "disabled", "snapshot": false, "agent": { "title": { "disable": true } },
@@ -48,14 +51,15 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         "OPENCODE_DISABLE_MODELS_FETCH",
         "OPENCODE_DISABLE_LSP_DOWNLOAD",
         "OPENCODE_DISABLE_DEFAULT_PLUGINS",
-        // What the repository brings along is not executed.
-        "OPENCODE_DISABLE_PROJECT_CONFIG",
     ] {
         invocation.env(name, "1");
     }
-    if let Some(permission) = order.option("permission") {
-        invocation.env("OPENCODE_PERMISSION", permission);
+    // What the repository brings along is not executed, unless a person has looked at it.
+    if !order.is_trusted {
+        invocation.env("OPENCODE_DISABLE_PROJECT_CONFIG", "1");
     }
+    let belt = belt().to_string();
+    invocation.env("OPENCODE_PERMISSION", order.option("permission").unwrap_or(&belt));
     for (name, dir) in
         [("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share"), ("XDG_CACHE_HOME", ".cache")]
     {
@@ -65,6 +69,21 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         invocation.env(order.client.key_variable(), key);
     }
     invocation
+}
+
+/// What it is not let do: its own patterns for what [`crate::gate`] stops elsewhere, as far as they reach. A later one
+/// counts more than an earlier one.
+fn belt() -> Value {
+    json!({
+        "bash": {
+            "*": "allow",
+            "rm -rf /*": "deny", "rm -rf ~*": "deny", "rm -rf $HOME*": "deny", "rm -rf ..*": "deny",
+            "git push --force*": "deny", "git push -f*": "deny", "git push * --force*": "deny",
+            "git filter-branch*": "deny",
+            "curl * | *sh*": "deny", "wget * | *sh*": "deny",
+            "cat ~/.ssh/*": "deny", "cat *.ssh/id_*": "deny", "cat *.aws/credentials*": "deny",
+        },
+    })
 }
 
 /// Reads its events.

@@ -76,14 +76,15 @@ pub(in crate::drivers) fn failure(status: Option<u16>, text: &str, at: Wall) -> 
 }
 
 /// What clients say when they are to resume a session that is not there.
-const UNKNOWN_SESSION: &[&str] = &["No conversation found", "no rollout found", "Session not found"];
+pub(super) const UNKNOWN_SESSIONS: &[&str] =
+    &["No conversation found", "no rollout found", "Session not found", "Error resuming session"];
 
 /// Judges the end of a process whose stream did not come to an end.
 pub(in crate::drivers) fn no_end(ended: Ended<'_>) -> Verdict {
     let errors = ended.errors.trim();
     match ended.code {
         Some(0) => Verdict::failed(FailureClass::Transient, "it ended without saying that it was done"),
-        _ if UNKNOWN_SESSION.iter().any(|words| errors.contains(words)) => {
+        _ if UNKNOWN_SESSIONS.iter().any(|words| errors.contains(words)) => {
             Verdict::failed(FailureClass::Permanent, errors)
         }
         _ if !errors.is_empty() => failure(None, errors, ended.at),
