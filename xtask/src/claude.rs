@@ -128,8 +128,6 @@ fn validates(stage: &Stage) -> anyhow::Result<()> {
 
 /// Each command is carried out by the hook: the text says so, and no request reaches the model.
 fn slash_commands(stage: &Stage) -> anyhow::Result<()> {
-    let improves = stage.kapell(&["--help"])?.contains("\n  improve ");
-    let improvement = if improves { "" } else { "no `improve`" };
     let mission = "\"Design it's $(touch planted) `x`\" --complexity=high";
     for (command, arguments, expected) in [
         ("meta-orchestrator", mission, "no workflow file is named `Design it's $(touch planted) `x``"),
@@ -139,16 +137,13 @@ fn slash_commands(stage: &Stage) -> anyhow::Result<()> {
         ("coordinate", "\"first\" 85% 2", "goes on in the background"),
         ("orchestrate-complex", "first --pattern=blackboard", "goes on in the background"),
         ("orchestrate-complex", "first --patern=blackboard", "did you mean `--pattern`?"),
-        ("improve-orchestration", "--scope=claude-code --dry-run", improvement),
+        ("improve-orchestration", "--scope=claude-code --dry-run", "nothing to mend"),
     ] {
         for prefix in ["", "kapell:"] {
             let lines = stage.prompt(&format!("/{prefix}{command} {arguments}"), &[])?;
             let result = lines.iter().rfind(|line| line["type"] == "result").context("there is no result")?;
             let text = result["result"].as_str().unwrap_or_default();
-            ensure!(
-                text.contains("kapell") && text.contains(expected),
-                "/{prefix}{command} {arguments}: {text}"
-            );
+            ensure!(text.contains(expected), "/{prefix}{command} {arguments}: {text}");
         }
     }
     ensure!(stage.requests() == 0, "{} requests reached the model", stage.requests());

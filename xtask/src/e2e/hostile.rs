@@ -4,7 +4,12 @@
 //! started so that none is executed. The one that executes them anyway must be refused there, and is run with all others
 //! at the highest level, where a mark would show in what landed. Then the shells of the clients look for secrets.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use kapell_mock::{Call, Scenario, Turn};
@@ -18,6 +23,9 @@ use crate::{place::Place, shell};
 
 /// How long each of the two may take.
 const RUN_MAX: Duration = Duration::from_secs(200);
+
+/// How long a client may take to execute something of the repository when it is started without kapell.
+const ALONE_MAX: Duration = Duration::from_secs(60);
 
 /// Variables of whoever runs kapell, none of which is for an agent.
 const SECRETS: &[(&str, &str)] = &[
@@ -179,35 +187,40 @@ fn without_kapell(stage: &Stage) -> anyhow::Result<usize> {
             _ => continue,
         };
         let mut command = stage.place.command("timeout")?;
-        command.arg("60").arg(program).args(args);
+        command.args(["-k", "5", &ALONE_MAX.as_secs().to_string()]).arg(program).args(args);
         command.env(url, stage.mocks[index].url()).env("ANTHROPIC_API_KEY", "sk-dummy");
-        for name in QUIET {
-            command.env(name, "1");
-        }
-        // How it ends does not matter: with what the repository says, it may well fail.
-        let _ = command.output().context("there is no `timeout`")?;
+        command.envs(QUIET.iter().map(|name| (name, "1"))).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().context("there is no `timeout`")?;
         let name = client.adapter.trim_end_matches("-code");
-        let found = marks(&stage.place)?.iter().filter(|mark| mark.starts_with(name)).count();
-        ensure!(
-            found > 0,
-            "{} executes nothing of the repository by itself: the traps are none",
-            client.adapter
-        );
+        let sprung_by_it =
+            || marks(&stage.place).map(|all| all.iter().filter(|mark| mark.starts_with(name)).count());
+        // How it ends does not matter: with what the repository says, it may go on trying for ever.
+        while child.try_wait()?.is_none() && sprung_by_it()? == 0 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        // It hands the signal on to all that it has started.
+        let _ = Command::new("kill").arg(child.id().to_string()).status();
+        child.wait()?;
+        let found = sprung_by_it()?;
+        let alone = client.adapter;
+        ensure!(found > 0, "{alone} executes nothing of the repository by itself: the traps are none");
         sprung += found;
     }
     Ok(sprung)
 }
 
+/// A program of the repository that looks for secrets. A client that is asked to look there itself may refuse to.
+const LOOK: &str = "env; cat /proc/[0-9]*/environ | tr '\\0' '\\n'; cat \"$HOME\"/.config/kapell/*; true\n";
+
 /// A script in which the shell of the client looks for secrets first.
 fn prying(name: &str) -> Scenario {
-    let look = "env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; cat $HOME/.config/kapell/* 2>/dev/null; true";
     let mut scenario = fixing(name);
-    scenario.turns.insert(0, Turn::Call(vec![Call::Shell { command: look.to_owned() }]));
+    scenario.turns.insert(0, Turn::Call(vec![Call::Shell { command: "sh look.sh 2>&1".to_owned() }]));
     scenario
 }
 
 fn secrets_of_the_environment(clients: &[Installed]) -> anyhow::Result<()> {
-    let stage = Stage::build("secrets", clients, 1, |_| Ok(()))?;
+    let stage = Stage::build("secrets", clients, 1, |place| place.write("repo/look.sh", LOOK))?;
     let secrets: Vec<&str> = SECRETS.iter().chain(&[KEY]).map(|(_, secret)| *secret).collect();
     for job in &stage.jobs {
         let mock = &stage.mocks[job.client];

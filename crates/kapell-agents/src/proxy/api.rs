@@ -285,14 +285,26 @@ impl Ask {
     }
 }
 
+/// Looks for all marks in one pass: bodies are long, and each request is read.
 fn reads_more(body: &[u8]) -> Option<&'static str> {
-    // Spaces after colons are unusual, and a miss must not be an opening: they are looked for, too.
-    let text = std::str::from_utf8(body).ok()?;
-    READS_MORE.iter().find(|(mark, _)| holds(text, mark)).map(|(_, what)| *what)
+    let quotes = body.iter().enumerate().filter(|(_, byte)| **byte == b'"');
+    quotes.map(|(at, _)| &body[at..]).find_map(|rest| {
+        READS_MORE.iter().find(|(mark, _)| begins_with(rest, mark.as_bytes())).map(|(_, what)| *what)
+    })
 }
 
-fn holds(text: &str, mark: &str) -> bool {
-    text.contains(mark) || (mark.contains("\":") && text.contains(&mark.replace("\":", "\": ")))
+/// Compares with blanks after colons left out: they are unusual, and a miss must not be an opening.
+fn begins_with(text: &[u8], mark: &[u8]) -> bool {
+    let mut text = text.iter();
+    let mut after_colon = false;
+    mark.iter().all(|wanted| {
+        let mut next = text.next();
+        while after_colon && next.is_some_and(u8::is_ascii_whitespace) {
+            next = text.next();
+        }
+        after_colon = *wanted == b':';
+        next == Some(wanted)
+    })
 }
 
 #[cfg(test)]

@@ -308,13 +308,20 @@ fn played(kept: &Exchange) -> Response<Body> {
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = whole(status, &kept.content_type, kept.reply.clone());
     if !kept.whole {
-        *response.body_mut() = BrokenOff(Some(kept.reply.clone().into())).boxed_unsync();
+        *response.body_mut() = BrokenOff::After(kept.reply.clone().into()).boxed_unsync();
     }
     response
 }
 
 /// A reply that breaks off after what came of it.
-struct BrokenOff(Option<Bytes>);
+enum BrokenOff {
+    /// This is still to come.
+    After(Bytes),
+    /// It came, and is to arrive before the connection breaks.
+    OnItsWay,
+    /// Nothing more comes.
+    Here,
+}
 
 impl hyper::body::Body for BrokenOff {
     type Data = Bytes;
@@ -322,12 +329,20 @@ impl hyper::body::Body for BrokenOff {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        Poll::Ready(Some(match self.0.take() {
-            Some(bytes) => Ok(Frame::data(bytes)),
-            None => Err("the recording breaks off here".into()),
-        }))
+        let next = match *self {
+            Self::After(_) => Self::OnItsWay,
+            Self::OnItsWay | Self::Here => Self::Here,
+        };
+        match std::mem::replace(&mut *self, next) {
+            Self::After(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Self::OnItsWay => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Self::Here => Poll::Ready(Some(Err("the recording breaks off here".into()))),
+        }
     }
 }
 

@@ -106,17 +106,18 @@ impl CrewAgents {
         let carried = broker.clone();
         let hand_on: drivers::Sink = Arc::new(move |key: protocol::AttemptKey, report| {
             if key.attempt.0 & CHECK == 0 {
-                let spent = match &report {
+                let seen = match &report {
                     drivers::Report::Finished(_) => carried.get().and_then(|broker| broker.dismiss(key)),
                     _ => None,
                 };
                 if let Some(mut report) = translate(report) {
                     // The proxy has seen what the provider stated; a client only says what it believes.
-                    if let (Report::Finished(ending), Some(spent)) = (&mut report, spent) {
+                    if let (Report::Finished(ending), Some((spent, refused))) = (&mut report, seen) {
                         ending.spent = spent.amount();
                         let of_client = ending.used.take().unwrap_or_default();
                         let claimed = Some(of_client.tokens);
                         ending.used = Some(Used { tokens: spent.tokens, claimed, model: of_client.model });
+                        refused.into_iter().for_each(|why| blame(ending, &why));
                     }
                     sink(from_crew(key), report);
                 }
@@ -395,6 +396,15 @@ fn hide(client: Client, dir: &Path, contained: Option<&mut Contained>) -> Result
         }
     }
     Ok(())
+}
+
+/// Names what kapell itself refused as the cause of a failure. Clients take that for the word of their provider, each for
+/// another one; but no provider wants to be left alone, and trying again comes to the same.
+fn blame(ending: &mut Ending, why: &str) {
+    if let Err(failure) = &mut ending.result {
+        let message = format!("kapell refused a request: {why}\n{}", failure.message);
+        *failure = permanent(message);
+    }
 }
 
 fn permanent(message: String) -> Failure {

@@ -1,9 +1,9 @@
 //! The model proxy of this process, started when the first client with a key needs it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -27,7 +27,13 @@ pub struct Broker {
     socket: PathBuf,
     tape: Tape,
     told: Told,
+    /// Attempts of which a request was refused here, and why.
+    refused: Arc<Mutex<HashMap<AttemptKey, String>>>,
     proxy: OnceLock<Result<Proxy, String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The provider of a client that has no other address; `None` if nobody knows it.
@@ -63,7 +69,7 @@ impl Broker {
     /// alone, is told to `told`.
     #[must_use]
     pub fn new(clients: AllSettings, prices: Prices, socket: PathBuf, tape: Tape, told: Told) -> Self {
-        Self { clients, prices, socket, tape, told, proxy: OnceLock::new() }
+        Self { clients, prices, socket, tape, told, refused: Arc::default(), proxy: OnceLock::new() }
     }
 
     /// Tells whether attempts of an adapter reach their model through the proxy: those of a client with a key do. A client
@@ -108,9 +114,11 @@ impl Broker {
         Ok(Some(proxy.door()))
     }
 
-    /// Lets an attempt out; returns what it has spent, if the proxy carried it.
-    pub(super) fn dismiss(&self, key: AttemptKey) -> Option<Spent> {
-        self.proxy.get()?.as_ref().ok()?.dismiss(key)
+    /// Lets an attempt out; returns what it has spent, if the proxy carried it, and why one of its requests was refused,
+    /// if one was.
+    pub(super) fn dismiss(&self, key: AttemptKey) -> Option<(Spent, Option<String>)> {
+        let spent = self.proxy.get()?.as_ref().ok()?.dismiss(key)?;
+        Some((spent, lock(&self.refused).remove(&key)))
     }
 
     fn start(&self) -> Result<Proxy, String> {
@@ -123,12 +131,15 @@ impl Broker {
         };
         let carried = Client::ALL.into_iter().filter(|client| self.carries(client.adapter()));
         let upstreams: BTreeMap<String, Upstream> = carried.filter_map(upstream).collect();
-        let told = self.told.clone();
+        let (told, refused) = (self.told.clone(), self.refused.clone());
         let config = Config {
             upstreams,
             prices: self.prices.clone(),
             socket: self.socket.clone(),
             sink: Arc::new(move |key, seen| {
+                if let Seen::Refused { why } = &seen {
+                    lock(&refused).insert(key, why.clone());
+                }
                 if let Some(report) = report(&seen) {
                     told(key, report);
                 }

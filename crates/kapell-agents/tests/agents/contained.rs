@@ -184,6 +184,24 @@ fn whatever_leaves_its_parent_is_ended_at_every_level() {
     }
 }
 
+#[test]
+fn at_level_2_an_attempt_cannot_leave_its_control_group_which_goes_with_it() {
+    // A machine without groups finds processes one by one, as the test above has it.
+    let (Ok(parent), Ok(())) = (here().groups(), here().has(Level::Files)) else { return };
+    let house = House::new();
+    let script = format!(
+        "(echo $$ > {0}/cgroup.procs) 2>/dev/null; (mkdir {0}/kapell-mine) 2>/dev/null; cat /proc/self/cgroup
+         (env -i /usr/bin/setsid {DEAF} & ) & until [ -s pids ]; do sleep 0.01; done",
+        parent.display()
+    );
+    let printed = house.check(Level::Files, &script);
+    let group = printed.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+    let name = Path::new(group).file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("kapell-") && !parent.join("kapell-mine").exists(), "{printed}");
+    assert!(!parent.join(name).exists(), "{name} is left");
+    assert!(!is_alive(pids_in(&house.rig.dir.path().join("workspace/pids"), 1)[0]));
+}
+
 /// Counts the processes that have the file open.
 fn holders(file: &Path) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();

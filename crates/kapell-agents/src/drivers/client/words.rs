@@ -64,6 +64,8 @@ const HOPELESS: &[&str] =
 /// Judges an error by its status, or else by its words.
 pub(in crate::drivers) fn failure(status: Option<u16>, text: &str, at: Wall) -> Verdict {
     let class = match status.or_else(|| status_in(text)) {
+        // So the model proxy words what it refuses by itself.
+        Some(402) if text.contains("kapell: ") => FailureClass::Permanent,
         Some(429 | 402 | 403 | 400) if speaks_of_quota(text) => FailureClass::Quota,
         Some(status) => class_of_status(status),
         None if speaks_of_quota(text) => FailureClass::Quota,
