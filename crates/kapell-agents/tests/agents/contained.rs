@@ -190,7 +190,7 @@ fn at_level_2_an_attempt_cannot_leave_its_control_group_which_goes_with_it() {
     let (Ok(parent), Ok(())) = (here().groups(), here().has(Level::Files)) else { return };
     let house = House::new();
     let script = format!(
-        "(echo $$ > {0}/cgroup.procs) 2>/dev/null; (mkdir {0}/kapell-mine) 2>/dev/null; cat /proc/self/cgroup
+        "(echo $$ > {0}/cgroup.procs) 2>/dev/null || mkdir {0}/kapell-mine 2>/dev/null || cat /proc/self/cgroup
          (env -i /usr/bin/setsid {DEAF} & ) & until [ -s pids ]; do sleep 0.01; done",
         parent.display()
     );
