@@ -1,9 +1,13 @@
 //! Precision and recall of the rules on labelled files of real repositories.
 //!
-//! `cargo run -p kapell-lint --example score [--corpus DIR] [--list]`: a table per rule and split, and with `--list`
-//! every miss, false alarm and finding that nobody labelled. Fails where a floor is not held.
+//! `cargo run -p kapell-lint --example score [--corpus DIR] [--list] [--warnings] [--seeded]`: a table per
+//! rule and split, with `--list` every miss, false alarm and finding that nobody labelled, with `--warnings` every
+//! warning, and with `--seeded` the recall of faults that are put into clean files. Fails where a floor is not held.
 
 #![allow(clippy::print_stdout)]
+
+#[path = "../tests/seeded/mod.rs"]
+mod seeds;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,8 +30,22 @@ use serde::Deserialize;
 const PRECISION: f64 = 0.92;
 /// The least recall of the faults that both readers saw, over both splits. The aim is 0.92.
 const RECALL: f64 = 0.50;
+/// The least recall of faults that are put into clean files.
+const SEEDED: f64 = 0.98;
 /// How many lines a finding may stand from its label.
 const NEAR: u32 = 3;
+
+/// Rules that were split or named anew after the labels were written: what a label says, in which files, and the rule
+/// that reports it now.
+const RENAMED: &[(&str, &[&str], &str)] = &[
+    ("agent-not-loaded", &["/commands/", "/skills/"], "broken-frontmatter"),
+    ("gate-gates-nothing", &["hooks", "/commands/"], "gate-hook-fails-open"),
+    ("mutating-no-concurrency", &["/commands/"], "parallel-needs-output"),
+    ("shared-state-race", &[""], "parallel-needs-output"),
+    ("mutating-no-concurrency", &[".github/"], "no-rollback"),
+    ("argument-not-read", &[".github/"], "input-never-read"),
+    ("no-rollback", &[".github/"], "deploy-without-rollback"),
+];
 
 #[derive(Debug, Deserialize)]
 struct Label {
@@ -59,13 +77,22 @@ impl Label {
         }
     }
 
+    /// Tells whether a rule is the one that has to report it.
+    fn is_of(&self, rule: &str) -> bool {
+        let renamed = |(said, files, now): &(&str, &[&str], &str)| {
+            *said == self.rule && *now == rule && files.iter().any(|part| self.path.contains(part))
+        };
+        self.rule == rule || RENAMED.iter().any(renamed)
+    }
+
     fn fits(&self, finding: &Finding) -> bool {
         let places =
             std::iter::once(&finding.place).chain(finding.related.iter().map(|related| &related.place));
-        self.rule == finding.rule
-            && places
-                .into_iter()
-                .any(|place| place.path == self.path && place.line.abs_diff(self.line) <= NEAR)
+        self.is_of(&finding.rule)
+            && places.into_iter().any(|place| {
+                // A label of the first line is one of the whole file.
+                place.path == self.path && (self.line == 1 || place.line.abs_diff(self.line) <= NEAR)
+            })
     }
 }
 
@@ -137,7 +164,7 @@ fn findings(root: &Path) -> Vec<Finding> {
 }
 
 /// Scores one split; prints what went wrong if asked to.
-fn score(labels: &[Label], corpus: &Path, list: bool) -> BTreeMap<String, Score> {
+fn score(labels: &[Label], corpus: &Path, list: bool, warnings_too: bool) -> BTreeMap<String, Score> {
     let mut scores = BTreeMap::<String, Score>::new();
     let repos: BTreeSet<&str> = labels.iter().map(|label| label.repo.as_str()).collect();
     for repo in repos {
@@ -155,6 +182,12 @@ fn score(labels: &[Label], corpus: &Path, list: bool) -> BTreeMap<String, Score>
             let said: Vec<Verdict> =
                 labels.iter().filter(|label| label.fits(finding)).map(|label| label.verdict()).collect();
             let fault = said.iter().any(|verdict| matches!(verdict, Verdict::Fault { .. }));
+            if warnings_too && finding.warns() {
+                println!(
+                    "    warning: {} {}:{} {}",
+                    finding.rule, finding.place.path, finding.place.line, finding.message
+                );
+            }
             let kind = match said.as_slice() {
                 _ if fault => {
                     score.right += 1;
@@ -194,9 +227,36 @@ fn score(labels: &[Label], corpus: &Path, list: bool) -> BTreeMap<String, Score>
     scores
 }
 
+/// Puts faults into clean files and prints how many are found, by rule; returns the recall.
+fn seeded(corpus: &Path, list: bool) -> f64 {
+    let planted = seeds::plant(corpus);
+    let mut rules = BTreeMap::<&str, (u32, u32, usize)>::new();
+    for one in &planted {
+        let (found, all, besides) = rules.entry(&one.rule).or_default();
+        *found += u32::from(one.found);
+        *all += 1;
+        *besides += one.besides.len();
+        if list && !one.found {
+            println!("    missed: {} {}", one.rule, one.what);
+        }
+        for other in one.besides.iter().filter(|_| list) {
+            println!("    besides: {} {}: {other}", one.rule, one.what);
+        }
+    }
+    println!("{:28} {:>9} {:>8}", "seeded", "found", "besides");
+    for (rule, (found, all, besides)) in &rules {
+        println!("{rule:28} {found:>3}/{all:<5} {besides:>8}");
+    }
+    let found: u32 = rules.values().map(|(found, ..)| found).sum();
+    let all: u32 = rules.values().map(|(_, all, _)| all).sum();
+    println!("{:28} {found:>3}/{all:<5} {:>8}\n", "all", rules.values().map(|row| row.2).sum::<usize>());
+    ratio(found, all)
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let list = args.iter().any(|arg| arg == "--list");
+    let warnings_too = args.iter().any(|arg| arg == "--warnings");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let corpus = args
         .iter()
@@ -210,7 +270,7 @@ fn main() -> ExitCode {
             fs::read_to_string(here.join(format!("truth/{split}.jsonl"))).expect("the labels are kept here");
         let labels: Vec<Label> =
             text.lines().map(|line| serde_json::from_str(line).expect("a label a line")).collect();
-        let scores = score(&labels, &corpus, list && split == "develop");
+        let scores = score(&labels, &corpus, list && split == "develop", warnings_too);
         println!(
             "{:28} {:>5} {:>5} {:>9} {:>11} {:>7} {:>11} {:>10}",
             "rule", "right", "wrong", "precision", "agreed", "grave", "any", "unlabelled"
@@ -225,6 +285,9 @@ fn main() -> ExitCode {
     }
     let (precision, recall) = (both.precision(), both.recall());
     println!("both: precision {precision:.2} (floor {PRECISION}), recall {recall:.2} (floor {RECALL})");
-    let held = precision >= PRECISION && recall >= RECALL;
+    let mut held = precision >= PRECISION && recall >= RECALL;
+    if args.iter().any(|arg| arg == "--seeded") {
+        held &= seeded(&here.join("tests/corpus"), list) >= SEEDED;
+    }
     if held { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -15,13 +15,9 @@ mod report;
 
 use std::collections::BTreeMap;
 
-use kapell_view::audit::{Asset, AssetKind, Edge, Finding, Inventory, Severity};
+use kapell_view::audit::{Asset, AssetKind, Finding, Inventory};
 
-use crate::{
-    repository::Repository,
-    rule::{AntiPattern, Rule},
-    rules,
-};
+use crate::{repository::Repository, rule::Rule, rules};
 
 /// What an improvement is written from.
 #[derive(Debug, Clone, Copy)]
@@ -55,61 +51,10 @@ pub fn deliver(study: &Study<'_>) -> Vec<(String, String)> {
     files.into_iter().filter(|(_, text)| !text.is_empty()).collect()
 }
 
-/// What is evidence of one anti-pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// Which one.
-    pub pattern: AntiPattern,
-    /// Its name for people.
-    pub name: &'static str,
-    /// How many findings.
-    pub count: usize,
-    /// The worst of them.
-    pub worst: Severity,
-    /// The rules that found them.
-    pub rules: Vec<&'static str>,
-}
-
-/// The eight anti-patterns, by the names that the summary gives them.
-const ANTI_PATTERNS: [(AntiPattern, &str); 8] = [
-    (AntiPattern::Sequential, "sequential though parallel is possible"),
-    (AntiPattern::Circular, "circular dependency"),
-    (AntiPattern::SharedState, "shared state without a lock"),
-    (AntiPattern::NoTimeout, "missing timeout or retry"),
-    (AntiPattern::Coupling, "tight coupling"),
-    (AntiPattern::Context, "context not shared"),
-    (AntiPattern::NoRollback, "no rollback"),
-    (AntiPattern::Hardcoded, "hardcoded selection"),
-];
-
-/// Counts the findings that are evidence of each of the eight anti-patterns. All eight, in their order.
-#[must_use]
-pub fn anti_patterns(findings: &[Finding]) -> Vec<Evidence> {
-    let of = |(pattern, name)| {
-        let found = findings.iter().filter(|finding| finding.severity > Severity::Info);
-        let found: Vec<(&Finding, &'static Rule)> = found
-            .filter_map(|finding| Some((finding, rules::find(&finding.rule)?)))
-            .filter(|(_, rule)| rule.anti_pattern == Some(pattern))
-            .collect();
-        let mut rules: Vec<&'static str> = found.iter().map(|(_, rule)| rule.name).collect();
-        rules.sort_unstable();
-        rules.dedup();
-        let worst = found.iter().map(|(finding, _)| finding.severity).max().unwrap_or(Severity::Info);
-        Evidence { pattern, name, count: found.len(), worst, rules }
-    };
-    ANTI_PATTERNS.into_iter().map(of).collect()
-}
-
 impl<'a> Study<'a> {
     /// Returns the assets of a kind.
     fn assets(&self, kind: AssetKind) -> impl Iterator<Item = &'a Asset> + use<'a> {
         self.inventory.assets.iter().filter(move |asset| asset.kind == kind)
-    }
-
-    /// Returns the references of an asset.
-    fn edges(&self, asset: &Asset) -> impl Iterator<Item = &'a Edge> + use<'a> {
-        let id = asset.id;
-        self.inventory.edges.iter().filter(move |edge| edge.from == id)
     }
 
     /// Returns the findings that are shown as warnings, by rule, worst rule first.

@@ -257,6 +257,19 @@ impl Flow {
         self.worlds.iter().zip(&self.runs).any(|(world, runs)| fits(world) && runs[job] != Run::Never)
     }
 
+    /// Finds the line of a block scalar, from 0, that holds `word`.
+    #[must_use]
+    pub fn line_in(&self, span: Span, line: usize, word: &str) -> Option<Span> {
+        let raw = self.text.get(span.range())?;
+        let skip = usize::from(raw.starts_with(['|', '>']));
+        let mut lines = raw.split_inclusive('\n');
+        let before: usize = lines.by_ref().take(line + skip).map(str::len).sum();
+        let text = lines.next().filter(|text| text.contains(word))?;
+        let start = span.start as usize + before;
+        let lead = text.len() - text.trim_start().len();
+        Some(Span::new(start + lead, start + text.trim_end().len()))
+    }
+
     /// Returns where a job is named.
     #[must_use]
     pub fn job_span(&self, job: usize) -> Span {

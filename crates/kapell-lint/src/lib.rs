@@ -31,6 +31,8 @@ pub mod rules; // the rules, one file each, and their registry
 
 pub mod audit; // all rules over one repository
 
+pub mod patterns; // the eight patterns in use, and the eight anti-patterns
+
 pub mod suppress; // comments and baselines that keep findings quiet
 
 pub mod neighbours; // what other tools found

@@ -5,6 +5,7 @@ mod foreign;
 mod inventory;
 mod map;
 mod markdown;
+mod pattern;
 mod sarif;
 mod text;
 pub mod uri;
@@ -13,6 +14,7 @@ pub use finding::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Seve
 pub use foreign::Foreign;
 pub use inventory::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
 pub use markdown::kind;
+pub use pattern::{AntiPattern, Pattern, PatternKind};
 pub use sarif::RuleText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,4 +38,10 @@ pub struct AuditView {
     /// What other tools found, as far as their logs were given.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub imported: Vec<Foreign>,
+    /// The patterns that are in use, with their evidence.
+    #[serde(default)]
+    pub patterns: Vec<Pattern>,
+    /// The eight anti-patterns, and how much of each was found.
+    #[serde(default)]
+    pub anti_patterns: Vec<AntiPattern>,
 }

@@ -103,7 +103,9 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
 }
 
 impl Graph {
-    fn of(&self, id: AgentId) -> &[Handover] {
+    /// Returns what an agent hands on.
+    #[must_use]
+    pub fn of(&self, id: AgentId) -> &[Handover] {
         self.edges.get(&id).map_or(&[], Vec::as_slice)
     }
 

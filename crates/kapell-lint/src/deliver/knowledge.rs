@@ -1,12 +1,10 @@
 //! What to know: practices that apply here, patterns with examples from here, what to do when it breaks.
 
-use kapell_view::audit::{AssetKind, EdgeKind};
-
 use super::{
     Study,
     page::{Page, at},
 };
-use crate::github::tools::Kind;
+use crate::{github::tools::Kind, patterns::by_kind};
 
 pub(super) fn write(study: &Study<'_>) -> Vec<(String, String)> {
     vec![
@@ -35,53 +33,10 @@ fn practices(study: &Study<'_>) -> String {
 /// Names what of the repository is an example of each pattern.
 fn patterns(study: &Study<'_>) -> String {
     let mut page = Page::new("Patterns in use here");
-    let delegates = |kind: AssetKind| {
-        let assets = study.inventory.assets.iter().filter(move |asset| asset.kind == kind);
-        assets.filter_map(|asset| {
-            let mut to: Vec<&str> = study
-                .edges(asset)
-                .filter(|edge| {
-                    edge.to.is_some() && matches!(edge.kind, EdgeKind::Delegates | EdgeKind::Names)
-                })
-                .map(|edge| edge.name.as_str())
-                .collect();
-            to.sort_unstable();
-            to.dedup();
-            (to.len() > 1).then_some((asset, to))
-        })
-    };
-    page.section(2, "Central orchestration");
-    for (asset, to) in delegates(AssetKind::Command).chain(delegates(AssetKind::Skill)) {
-        let shown = to.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        page.item(format!("`{}` (`{}`) leads {shown}.", asset.name, asset.place.path));
-    }
-    page.section(2, "Hierarchical decomposition");
-    for (asset, to) in delegates(AssetKind::Agent) {
-        let shown = to.iter().take(8).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        page.item(format!("The agent `{}` hands on to {shown}.", asset.name));
-    }
-    page.section(2, "Choreography");
-    for flow in &study.repository.github.flows {
-        let Some(event) = flow.model.event("workflow_run") else { continue };
-        let after: Vec<String> = event.filter("workflows").map_or_else(Vec::new, |filter| {
-            filter.items.iter().map(|name| format!("`{}`", &**name)).collect()
-        });
-        page.item(format!("`{}` starts after {}.", flow.path, after.join(", ")));
-    }
-    page.section(2, "Plan, then execute");
-    for flow in &study.repository.github.flows {
-        for (at, job) in flow.jobs() {
-            let used = flow.model.jobs.iter().filter(|other| {
-                other.expressions.iter().any(|expression| {
-                    let text = expression.expr.source();
-                    text.contains(&format!("needs.{}.outputs", &*job.id))
-                        || text.contains(&format!("needs['{}']", &*job.id))
-                })
-            });
-            let used: Vec<String> = used.map(|other| format!("`{}`", &*other.id)).collect();
-            if used.len() > 1 && flow.closures[at].is_empty() {
-                page.item(format!("In `{}`, `{}` decides what {} do.", flow.path, &*job.id, used.join(", ")));
-            }
+    for (kind, seen) in by_kind(&crate::patterns::patterns(study.repository)) {
+        page.section(2, kind.name());
+        for pattern in seen {
+            page.item(format!("{} (`{}:{}`)", pattern.text, pattern.place.path, pattern.place.line));
         }
     }
     page.finish()

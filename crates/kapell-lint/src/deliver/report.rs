@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use kapell_view::audit::{EdgeKind, Strength, kind as kind_name};
 
 use super::{
-    Study, anti_patterns,
+    Study,
     page::{Page, at, severity, time},
 };
-use crate::github::cost;
+use crate::{github::cost, patterns::anti_patterns};
 
 pub(super) fn write(study: &Study<'_>) -> String {
     let mut page = Page::new("Analysis");
@@ -64,12 +64,7 @@ fn patterns(study: &Study<'_>, page: &mut Page) {
     let found = anti_patterns(study.findings).into_iter().filter(|evidence| evidence.count > 0);
     let rows = found.map(|evidence| {
         let rules: Vec<String> = evidence.rules.iter().map(|rule| format!("`{rule}`")).collect();
-        vec![
-            evidence.name.to_owned(),
-            evidence.count.to_string(),
-            severity(evidence.worst).to_owned(),
-            rules.join(", "),
-        ]
+        vec![evidence.name, evidence.count.to_string(), severity(evidence.worst).to_owned(), rules.join(", ")]
     });
     page.table(&["anti-pattern", "findings", "worst", "rules"], rows);
 }

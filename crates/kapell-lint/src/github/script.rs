@@ -242,6 +242,15 @@ impl Splitter<'_> {
     }
 
     fn operator(&mut self, len: usize, then: Then) {
+        // Within `[[ .. ]]` they join conditions, not commands.
+        let in_test =
+            self.words.iter().any(|word| word == "[[") && !self.words.iter().any(|word| word == "]]");
+        if in_test && matches!(then, Then::And | Then::Or) && self.word != "]]" {
+            self.end_word();
+            (0..len).for_each(|_| self.copy_one());
+            self.end_word();
+            return;
+        }
         self.command(then);
         self.at += len;
     }

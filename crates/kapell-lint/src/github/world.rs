@@ -153,6 +153,25 @@ impl World {
         }
     }
 
+    /// Returns the situations in which each input that is chosen from a list has one value; at most 32 of them.
+    #[must_use]
+    pub fn split(&self) -> Vec<Self> {
+        let mut worlds = vec![self.clone()];
+        for at in 0..self.choices.len() {
+            let values = &self.choices[at].1.forms;
+            if worlds.len() * values.len() > 32 {
+                break;
+            }
+            let one = |world: &Self, form: &Form| {
+                let mut world = world.clone();
+                world.choices[at].1 = Texts { forms: vec![form.clone()] };
+                world
+            };
+            worlds = worlds.iter().flat_map(|world| values.iter().map(|form| one(world, form))).collect();
+        }
+        worlds
+    }
+
     /// Tells whether the event is a pull request's.
     #[must_use]
     pub fn is_pull_request(&self) -> bool {

@@ -31,17 +31,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for command in called(AssetKind::Command) {
         commands.entry((&command.name, &command.scope)).or_default().push(command);
     }
+    let mut twins: BTreeMap<&Scope, Vec<(&Asset, &Asset)>> = BTreeMap::new();
     for skill in called(AssetKind::Skill) {
-        for command in commands.get(&(&*skill.name, &skill.scope)).into_iter().flatten() {
-            let message =
-                format!("skill and command `/{}` answer to one name; only the skill is run", skill.name);
-            let hint = "move what the command says into the skill, and delete the command";
-            report
-                .add(skill.file, skill.head(), message)
-                .hint(hint)
-                .also(command.file, command.head(), "the command")
-                .done();
+        if let Some(command) = commands.get(&(&*skill.name, &skill.scope)).and_then(|same| same.first()) {
+            twins.entry(&skill.scope).or_default().push((skill, command));
         }
+    }
+    // One habit, one finding.
+    for pairs in twins.into_values() {
+        let names: Vec<String> = pairs.iter().map(|(skill, _)| format!("`/{}`", skill.name)).collect();
+        let message = match &names[..] {
+            [one] => format!("skill and command {one} answer to one name; only the skill is run"),
+            _ => format!(
+                "skills and commands answer to the same names; only the skills are run: {}",
+                names.join(", ")
+            ),
+        };
+        let hint = "move what the command says into the skill, and delete the command";
+        let mut draft = report.add(pairs[0].0.file, pairs[0].0.head(), message).hint(hint);
+        for (at, (skill, command)) in pairs.iter().enumerate() {
+            if at > 0 {
+                draft = draft.also(skill.file, skill.head(), "this skill too");
+            }
+            draft = draft.also(command.file, command.head(), "the command");
+        }
+        draft.done();
     }
     for same in commands.values() {
         for (one, other) in same.iter().zip(&same[1..]) {

@@ -1,10 +1,17 @@
 //! A deployment that no environment guards or records.
 
+use kapell_core::expr::Expr;
+use kapell_spec::github::{Condition, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::deploy_without_rollback::is_trial;
 use crate::{
-    github::{Flow, facts::Done, tools::Kind},
+    github::{
+        Flow,
+        conditions::{Run, Scope},
+        facts::Done,
+        tools::Kind,
+    },
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -18,13 +25,18 @@ pub static RULE: Rule = Rule {
     focus: Focus::State,
     severity: Severity::Medium,
     confidence: Confidence::Medium,
-    depth: Depth::Deep,
+    depth: Depth::Standard,
     page: include_str!("../../docs/rules/deploy-without-environment.md"),
     check,
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
+    for flow in flows {
+        for (at, _) in flow.jobs() {
+            beside_its_environment(flow, at, report);
+        }
+    }
     let named = flows.iter().find_map(|flow| {
         let guarded = |&(at, _): &(usize, &kapell_spec::github::Job)| {
             flow.model.jobs[at].environment.is_some() && deploys(flow, at).is_some()
@@ -48,6 +60,68 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// A step that goes out under one environment in one situation, and under another in the next, although the job tells
+/// them apart: what protects the one is bypassed by way of the other.
+fn beside_its_environment(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some(name) = job.environment.as_ref().and_then(|environment| environment.name.as_ref()) else {
+        return;
+    };
+    let Some(inner) = name.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}")) else {
+        return;
+    };
+    let Ok(expr) = Expr::parse(inner.trim()) else { return };
+    let goes_out = |kind: Kind| matches!(kind, Kind::Publish | Kind::Deploy | Kind::Pages);
+    let outward: Vec<(&Step, &Condition)> = flow
+        .steps(at)
+        .filter(|(_, facts)| facts.works.iter().any(|done| goes_out(done.work.kind)))
+        .filter_map(|(step, _)| Some((step, step.condition.as_ref()?)))
+        .collect();
+    // With one such step for all of them, the environment is what tells them apart.
+    if outward.len() < 2 {
+        return;
+    }
+    let worlds = (0..flow.worlds.len()).filter(|&world| flow.runs[world][at] != Run::Never);
+    let mut under: Vec<(String, usize, String)> = Vec::new();
+    for index in worlds {
+        for world in flow.worlds[index].split() {
+            let scope = |in_step| Scope { world: &world, in_step, ..flow.scope(index, at, in_step) };
+            let Some(environment) = scope(false).value(expr.root()).text().map(|text| text.into_owned())
+            else {
+                return;
+            };
+            for (step, (_, condition)) in outward.iter().enumerate() {
+                if scope(true).holds(condition) == Some(true) {
+                    under.push((environment.clone(), step, world.name()));
+                }
+            }
+        }
+    }
+    let others = |one: &(String, usize, String)| {
+        let same_step = under.iter().find(|other| other.1 == one.1 && other.0 != one.0);
+        // The environment has a step of its own, which is another one.
+        let own = under.iter().any(|other| other.0 == one.0 && other.1 != one.1);
+        same_step.filter(|_| own).cloned()
+    };
+    let Some((bypass, proper)) = under.iter().find_map(|one| Some((one, others(one)?))) else { return };
+    let (step, condition) = outward[bypass.1];
+    let shown =
+        step.name.as_ref().map_or_else(|| "a step".to_owned(), |name| format!("step `{}`", name.text));
+    report
+        .add(
+            flow.file,
+            name.span,
+            format!(
+                "on {} {shown} goes out under the environment `{}`, and on {} under `{}`: what protects one of them is bypassed",
+                bypass.2, bypass.0, proper.2, proper.0
+            ),
+        )
+        .severity(Severity::High)
+        .also(flow.file, condition.span, "holds in both")
+        .hint("choose the environment by what the step is chosen by, or give each its own job")
+        .done();
 }
 
 /// Finds what a job deploys with; copying files about may be anything.

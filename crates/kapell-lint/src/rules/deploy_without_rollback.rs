@@ -17,13 +17,17 @@ pub static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::Medium,
     confidence: Confidence::Medium,
-    depth: Depth::Deep,
+    depth: Depth::Standard,
     page: include_str!("../../docs/rules/deploy-without-rollback.md"),
     check,
 };
 
 /// Platforms that keep the old version until the new one answers are not among these.
-const KEEPS_NOTHING: &[&str] = &["kubectl apply", "kubectl set image", "helm upgrade", "docker stack deploy"];
+const KEEPS_NOTHING: &[&str] =
+    &["kubectl apply", "kubectl set image", "helm upgrade", "helm install", "docker stack deploy"];
+
+/// Copies over what runs, one file after the other; what happens there may know a way back.
+const COPIES: &[&str] = &["rsync ", "scp ", "ssh "];
 
 /// Words of a way back.
 const BACK: &[&str] = &[
@@ -66,12 +70,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 done.text.lines().next().unwrap_or_default()
             );
             let hint = "wait for the rollout and undo it where it fails, as a step with `if: failure()`";
-            let span = flow.model.jobs[at].steps[step]
-                .keys
-                .entries
-                .first()
-                .map_or(flow.job_span(at), |key| key.span);
-            report.add(flow.file, span, message).hint(hint).done();
+            let steps = &flow.model.jobs[at].steps;
+            let undone = steps[step..].iter().any(|step| {
+                step.condition.as_ref().is_some_and(|condition| condition.text.contains("failure()"))
+            });
+            if undone {
+                continue;
+            }
+            let span = steps[step].keys.entries.first().map_or(flow.job_span(at), |key| key.span);
+            let draft = report.add(flow.file, span, message).hint(hint);
+            let copies = COPIES.iter().any(|command| done.text.starts_with(command));
+            draft.severity(if copies { Severity::Low } else { Severity::Medium }).done();
         }
     }
 }
@@ -80,7 +89,7 @@ fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
     flow.facts[job].iter().enumerate().find_map(|(step, facts)| {
         let known = |done: &&Done| {
             done.work.kind == Kind::Deploy
-                && KEEPS_NOTHING.iter().any(|command| done.text.starts_with(command))
+                && KEEPS_NOTHING.iter().chain(COPIES).any(|command| done.text.starts_with(command))
         };
         Some((step, facts.works.iter().find(known)?))
     })

@@ -133,7 +133,8 @@ fn compare(first: &Flow, second: &Flow, report: &mut Report<'_>) {
     let (flow, other) = if left.len() <= right.len() { (first, second) } else { (second, first) };
     let swap = !std::ptr::eq(flow, first);
     let commands: Vec<String> = twice.iter().map(|found| format!("`{}`", found.1)).collect();
-    let span = flow.model.event("pull_request").map_or(flow.job_span(0), |event| event.name.span);
+    let first = if swap { twice[0].3 } else { twice[0].2 };
+    let span = flow.job_span(first.1);
     let mut draft = report
         .add(
             flow.file,

@@ -1,6 +1,6 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
-use crate::github::{Flow, aggregate, carry};
+use crate::github::{Flow, aggregate, carry, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -30,9 +30,47 @@ const DECISIONS: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
+            by_age(flow, at, report);
             unread_decision(flow, at, report);
             lenient_gate(flow, at, report);
         }
+    }
+}
+
+/// A script compares when files of the checkout were changed: a fresh checkout makes all of them alike.
+fn by_age(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    // Whatever restores or makes files gives them times of their own.
+    let made = flow.facts[at].iter().any(|facts| facts.does(Kind::Cache) || !facts.downloads.is_empty());
+    let restores = ["restore-mtime", "restore_mtime", "git log", "utime(", "touch "];
+    let Some(checkout) = job.steps.iter().position(|step| step.is("actions/checkout")) else { return };
+    if made || restores.iter().any(|word| text.contains(word)) {
+        return;
+    }
+    for (step, facts) in job.steps.iter().zip(&flow.facts[at]).skip(checkout + 1) {
+        let script = step.script();
+        let asks = ["getmtime(", ".st_mtime", "mtimeMs", "stat -c %Y", "stat -c '%Y'", "stat --format=%Y"];
+        let Some(found) = asks.iter().filter_map(|word| script.find(word)).min() else { continue };
+        // What the same script writes is no file of the checkout.
+        let judges =
+            ["max(", "min(", " - ", "-lt", "-gt", " < ", " > "].iter().any(|word| script.contains(word));
+        if !judges || facts.does(Kind::Build) {
+            continue;
+        }
+        let line = script[..found].matches('\n').count();
+        let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+        report
+            .add(
+                flow.file,
+                span,
+                "this compares when files were changed, but a fresh checkout makes all of them alike"
+                    .to_owned(),
+            )
+            .also(flow.file, job.steps[checkout].span, "written here, all at once")
+            .hint("ask `git log -1 --format=%ct -- FILE`, with the history that it needs")
+            .done();
+        return;
     }
 }
 

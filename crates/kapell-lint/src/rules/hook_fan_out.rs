@@ -50,17 +50,32 @@ const SLOW: &[&str] = &[
     "eslint ",
 ];
 
+/// Whole suites and builds.
+const SUITES: &[&str] = &[
+    "npm test",
+    "npm run test",
+    "npm run build",
+    "pnpm test",
+    "yarn test",
+    "pytest",
+    "cargo test",
+    "cargo nextest run",
+    "cargo build",
+    "go test ./...",
+    "make test",
+    "mvn ",
+    "./gradlew ",
+    "dotnet test",
+];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
-        let heavy: Vec<(&Hook, String)> =
+        let heavy: Vec<(&Hook, (String, Severity))> =
             file.hooks.hooks.iter().filter_map(|hook| Some((hook, why(hook)?))).collect();
-        let Some(((first, why), rest)) = heavy.split_first() else { continue };
-        let mut draft = report.add(file.file, first.span, why.as_str());
-        if first.is_for_all_tools() {
-            draft = draft.severity(Severity::High);
-        }
+        let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };
+        let mut draft = report.add(file.file, first.span, why.as_str()).severity(*severity);
         draft = draft.hint("narrow the matcher to the tools that matter, or start one process that stays");
-        for (hook, why) in rest {
+        for (hook, (why, _)) in rest {
             draft = draft.also(file.file, hook.span, why.as_str());
         }
         draft.done();
@@ -68,7 +83,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Says what a hook costs, if that is much.
-fn why(hook: &Hook) -> Option<String> {
+fn why(hook: &Hook) -> Option<(String, Severity)> {
     let event = &*hook.event.text;
     let matcher = hook.matcher.as_ref().map_or("", |matcher| &*matcher.text);
     let edits = matcher
@@ -80,12 +95,22 @@ fn why(hook: &Hook) -> Option<String> {
     }
     if matches!(&*hook.kind, "prompt" | "agent") {
         let which = if hook.is_for_all_tools() { "every tool call" } else { matcher };
+        let severity = if hook.is_for_all_tools() { Severity::High } else { Severity::Medium };
         return (edits || hook.is_for_all_tools())
-            .then(|| format!("a model is asked at every {event} of {which}"));
+            .then(|| (format!("a model is asked at every {event} of {which}"), severity));
     }
-    let command = hook.text.as_ref().filter(|_| hook.kind == "command" && hook.is_for_all_tools())?;
+    let command = hook.text.as_ref().filter(|_| hook.kind == "command")?;
+    let suite = SUITES.iter().find(|suite| starts(&command.text, suite));
+    let one = ["$file", "${file", "file_path", "$1", "jq ", "--related", "--changed", "--onlychanged", "&\n"];
+    let narrow = one.iter().any(|word| command.text.to_ascii_lowercase().contains(word));
+    if let Some(suite) = suite.filter(|_| edits && !narrow && !hook.is_for_all_tools()) {
+        return Some((format!("`{}` runs at the {event} of every {matcher}", suite.trim()), Severity::Low));
+    }
+    if !hook.is_for_all_tools() {
+        return None;
+    }
     let slow = SLOW.iter().find(|program| starts(&command.text, program))?;
-    Some(format!("`{}` is started at the {event} of every tool call", slow.trim()))
+    Some((format!("`{}` is started at the {event} of every tool call", slow.trim()), Severity::High))
 }
 
 /// Tells whether a command line starts a program.

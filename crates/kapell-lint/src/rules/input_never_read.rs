@@ -1,8 +1,10 @@
 //! An input is asked for and never read.
 
+use kapell_spec::github::Job;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    github::{Flow, Github},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -39,27 +41,40 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if whole.iter().any(|word| lower.contains(word)) {
             continue;
         }
-        // Inputs of called workflows are an interface that several may share.
-        {
-            let name = "workflow_dispatch";
+        for name in ["workflow_dispatch", "workflow_call"] {
             let Some(event) = flow.model.event(name) else { continue };
             for input in &event.inputs {
-                let id = input.name.text.to_ascii_lowercase();
-                if reads(&lower, &id) {
+                // Inputs of called workflows are an interface; one that a caller here gives is expected to matter.
+                let asked =
+                    name == "workflow_dispatch" || is_given(&repository.github, flow, &input.name.text);
+                if reads(&lower, &input.name.text.to_ascii_lowercase()) || !asked {
                     continue;
                 }
+                let required = input.required && name == "workflow_dispatch";
                 report
                     .add(flow.file, input.name.span, format!("the input `{}` is never read", input.name.text))
-                    .severity(if input.required && name == "workflow_dispatch" {
-                        Severity::Medium
-                    } else {
-                        Severity::Low
-                    })
+                    .severity(if required { Severity::Medium } else { Severity::Low })
                     .hint("use it, or drop it: whoever starts the workflow believes that it matters")
                     .done();
             }
         }
     }
+}
+
+/// Tells whether a workflow that calls this one gives an input, and to no other: what all are given is a form that
+/// some of them have no use for.
+fn is_given(github: &Github, flow: &Flow, input: &str) -> bool {
+    let gives = |(caller, job): (&Flow, usize)| {
+        let given = |job: &Job| job.with.iter().any(|(name, _)| name.text.eq_ignore_ascii_case(input));
+        let called = caller.model.jobs[job].uses.as_ref().map(|(text, _)| &text.text);
+        let others = caller
+            .model
+            .jobs
+            .iter()
+            .filter(|other| other.uses.as_ref().map(|(text, _)| &text.text) != called);
+        given(&caller.model.jobs[job]) && !others.into_iter().any(given)
+    };
+    github.callers(flow).into_iter().any(gives)
 }
 
 fn reads(text: &str, id: &str) -> bool {

@@ -120,6 +120,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .join(" ")
             .to_ascii_lowercase();
         for (at, job) in flow.jobs() {
+            whole(flow, at, &header, report);
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let lenient = explained(flow, step, &header);
                 if step.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
@@ -129,6 +130,38 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
         }
+    }
+}
+
+/// A job of checks that may fail as a whole, and nobody asks for its result.
+fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some(lenient) = job.continue_on_error.as_ref().filter(|text| text.is("true")) else { return };
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let tests = flow.facts[at].iter().any(|facts| {
+        facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Audit | Kind::Build))
+    });
+    // What waits for it is told of as a gate.
+    let awaited = flow.jobs().any(|(other, _)| flow.closures[other].contains(&at));
+    let meant = LENIENT.iter().chain(ASIDE).any(|word| name.contains(word))
+        || ["bench", "perf", "doc", "beta", "pre-release", "prerelease", "upstream", "future", "head"]
+            .iter()
+            .any(|word| name.contains(word));
+    if !tests || awaited || meant {
+        return;
+    }
+    let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
+    let comment = intent::comments(flow, job.span, 3) + &intent::comments(flow, span, 1);
+    let said = LENIENT.iter().any(|word| comment.to_ascii_lowercase().contains(word)).then_some(comment);
+    let draft = report
+        .add(flow.file, span, format!("`{}` may fail and the run stays green", job.id.text))
+        .severity(Severity::Medium)
+        .hint("drop `continue-on-error`, or say in a comment why a failure does not matter");
+    let header = LENIENT[..7].iter().find(|word| header.contains(**word));
+    match said.or_else(|| header.map(|word| format!("the header says `{word}`"))) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
     }
 }
 
@@ -237,7 +270,7 @@ fn in_script(
             continue;
         };
         let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
-        let span = line_in(flow, run.span, line, &command.words[0]).unwrap_or(run.span);
+        let span = flow.line_in(run.span, line, &command.words[0]).unwrap_or(run.span);
         let draft = report.add(flow.file, span, message).severity(severity);
         let draft = if severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
         match &lenient {
@@ -246,26 +279,6 @@ fn in_script(
         }
         return;
     }
-}
-
-/// Finds the line of a block scalar, from 0, that holds `word`.
-fn line_in(
-    flow: &Flow,
-    span: kapell_spec::finding::Span,
-    line: usize,
-    word: &str,
-) -> Option<kapell_spec::finding::Span> {
-    let raw = flow.text.get(span.range())?;
-    let skip = usize::from(raw.starts_with(['|', '>']));
-    let mut at = span.start as usize;
-    for (index, text) in raw.split_inclusive('\n').enumerate() {
-        if index == line + skip && text.contains(word) {
-            let lead = text.len() - text.trim_start().len();
-            return Some(kapell_spec::finding::Span::new(at + lead, at + text.trim_end().len()));
-        }
-        at += text.len();
-    }
-    None
 }
 
 fn is_check(command: &Command) -> bool {
@@ -298,8 +311,11 @@ fn masked(
         let later = all[at + 1..]
             .iter()
             .any(|command| command.text().starts_with("exit ") && command.text() != "exit 0");
+        // Who writes an annotation has decided that it is one.
+        let told = next.text().contains("::warning") || next.text().contains("::notice");
         if shrugs && next.then != Then::And && !later && next.after == Then::Or {
-            return Some((format!("`{}` can fail and the step stays green", short(command)), Severity::High));
+            let severity = if told { Severity::Low } else { Severity::High };
+            return Some((format!("`{}` can fail and the step stays green", short(command)), severity));
         }
     }
     // `if check >/dev/null; then check; else echo skipped; fi`
@@ -341,6 +357,24 @@ fn masked(
                     "the failure of `{}` is lost in the pipe: the default shell has no `pipefail`",
                     short(command)
                 ),
+                Severity::High,
+            ));
+        }
+    }
+    // `set +e`, a check, and whatever comes last decides.
+    if is_check(command) && !command.asked && command.then == Then::End && at + 1 < all.len() {
+        let sets = |flag: &str| {
+            all[..at].iter().rposition(|command| {
+                command.program() == "set" && command.words.iter().skip(1).any(|word| word.starts_with(flag))
+            })
+        };
+        let asks = ["$?", "PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| step.script().contains(word));
+        let last = all.last().is_some_and(|last| {
+            matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
+        });
+        if sets("+e") > sets("-e") && !asks && last {
+            return Some((
+                format!("`{}` can fail and the step stays green: `set +e` goes on", short(command)),
                 Severity::High,
             ));
         }

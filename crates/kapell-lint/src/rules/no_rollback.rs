@@ -1,6 +1,14 @@
 //! Something is released or deployed in a way that leaves half of it behind when a later part fails.
 
-use crate::github::{Flow, tools::Kind};
+mod runbook;
+
+use kapell_spec::github::Step;
+
+use crate::github::{
+    Flow,
+    script::{Command, Then},
+    tools::{self, Kind},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -21,44 +29,57 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Words of a way back.
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, _) in flow.jobs() {
+            if !cleans(flow, at) {
+                early_tag(flow, at, report);
+                partial_release(flow, at, report);
+            }
+            early_pointer(flow, at, report);
+        }
+    }
+    runbook::check(repository, report);
+}
+
+/// Words of a way back, in what runs after a failure.
 const BACK: &[&str] = &[
     "rollback",
     "roll back",
-    "rolled back",
     "undo",
-    "--atomic",
     "revert",
-    "rollout undo",
-    "rollout status",
     "--delete",
-    "draft",
+    "delete-tag",
+    "release delete",
+    "tag -d",
+    "deleteref",
 ];
 
-fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
-        let lower = flow.text.to_ascii_lowercase();
-        if BACK.iter().any(|word| lower.contains(word)) {
-            continue;
-        }
-        for (at, job) in flow.jobs() {
-            early_tag(flow, at, report);
-            partial_release(flow, at, report);
-            if job.steps.iter().any(|step| {
-                step.condition.as_ref().is_some_and(|condition| condition.text.contains("failure()"))
-            }) {
-                continue;
-            }
-            half_deployed(flow, at, report);
-        }
-    }
+/// Tells whether a failure of this job or one behind it takes back what it did, or whether it is only a draft.
+fn cleans(flow: &Flow, at: usize) -> bool {
+    let text = flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default().to_ascii_lowercase();
+    let draft = text.contains("draft: true") || text.contains("--draft");
+    let undoes = |step: &Step, whole: bool| {
+        let fails = |text: &str| text.contains("failure()") || text.contains("'failure'");
+        let own = step.condition.as_ref().is_some_and(|condition| fails(&condition.text));
+        let script = step.script().to_ascii_lowercase();
+        let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
+        (own || whole) && BACK.iter().any(|word| script.contains(word) || name.contains(word))
+    };
+    let later = flow.jobs().any(|(other, job)| {
+        let whole = other != at
+            && job.condition.as_ref().is_some_and(|condition| {
+                condition.text.contains("failure()") || condition.text.contains("'failure'")
+            });
+        (other == at || flow.closures[other].contains(&at))
+            && job.steps.iter().any(|step| undoes(step, whole))
+    });
+    draft || later
 }
 
 /// A commit and a tag are pushed before anything is built that they stand for.
 fn early_tag(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let tags = flow
-        .steps(at)
-        .find(|(_, facts)| facts.does(Kind::Tag) && facts.does(Kind::Push) || facts.does(Kind::Tag));
+    let tags = flow.steps(at).find(|(_, facts)| facts.does(Kind::Tag));
     let Some((step, _)) = tags else { return };
     let before = flow.closures[at]
         .iter()
@@ -67,11 +88,7 @@ fn early_tag(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let built = flow.jobs().find(|(other, _)| {
         flow.closures[*other].contains(&at) && flow.facts[*other].iter().any(|facts| facts.does(Kind::Build))
     });
-    let cleans = flow.jobs().any(|(other, job)| {
-        flow.closures[other].contains(&at)
-            && job.condition.as_ref().is_some_and(|condition| condition.text.contains("failure()"))
-    });
-    let (false, Some((_, builder)), false) = (before, built, cleans) else { return };
+    let (false, Some((_, builder))) = (before, built) else { return };
     let span = step.name.as_ref().map_or(step.span, |name| name.span);
     report
         .add(
@@ -112,35 +129,56 @@ fn partial_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .done();
 }
 
-/// Commands that change a running system one part after the other.
-fn half_deployed(flow: &Flow, at: usize, report: &mut Report<'_>) {
+/// A job moves what people take for the newest before another job has built its part of it.
+fn early_pointer(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let commands = [
-        "kubectl apply",
-        "kubectl set image",
-        "helm upgrade",
-        "helm install",
-        "ssh ",
-        "rsync ",
-        "scp ",
-        "aws ecs update-service",
-    ];
-    for (step, facts) in flow.steps(at) {
-        let found = facts.works.iter().find(|done| {
-            done.work.kind == Kind::Deploy
-                && commands.iter().any(|command| format!("{} ", done.text).starts_with(command))
-        });
-        let Some(done) = found else { continue };
-        let span = step.name.as_ref().map_or(step.span, |name| name.span);
-        let what: String = done.text.chars().take(40).collect();
-        report
-            .add(
-                flow.file,
-                span,
-                format!("`{}` deploys with `{what}` and has no way back if that fails", job.id.text),
-            )
-            .hint("add a step with `if: failure()` that restores the version before, or deploy atomically")
-            .done();
-        return;
-    }
+    let moved = flow.steps(at).find_map(|(step, facts)| Some((step, moves_latest(&facts.commands)?)));
+    let Some((step, command)) = moved else { return };
+    let builds = |other: usize| {
+        flow.facts[other].iter().any(|facts| facts.does(Kind::Build) || !facts.uploads.is_empty())
+    };
+    // What is released after both is not whole when the pointer moves.
+    let late = flow.jobs().find_map(|(end, last)| {
+        let waits = &flow.closures[end];
+        let releases = flow.facts[end].iter().any(|facts| facts.does(Kind::Release));
+        let open = |&other: &usize| {
+            other != at
+                && builds(other)
+                && !flow.closures[at].contains(&other)
+                && !flow.closures[other].contains(&at)
+        };
+        let missing = waits.iter().copied().find(open).filter(|_| releases && waits.contains(&at))?;
+        Some((last, missing))
+    });
+    let Some((last, missing)) = late else { return };
+    let missing = &flow.model.jobs[missing].id;
+    let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
+    let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+    report
+        .add(
+            flow.file,
+            span,
+            format!(
+                "`{}` makes this version the latest before `{}` has built its part of it",
+                job.id.text, missing.text
+            ),
+        )
+        .severity(Severity::High)
+        .also(flow.file, missing.span, "may fail afterwards")
+        .hint(format!("move what is the latest behind `{}`, as the last thing that happens", last.id.text))
+        .done();
+}
+
+/// Finds a command that writes which version is the latest to a place of no version's own.
+fn moves_latest(commands: &[Command]) -> Option<&Command> {
+    let says = |command: &Command| command.text().to_ascii_lowercase().contains("latest");
+    let own =
+        |target: &str| ["tag", "version", "sha", "ref", "inputs"].iter().any(|word| target.contains(word));
+    (0..commands.len()).find_map(|at| {
+        let command = &commands[at];
+        let target = command.words.iter().rev().find(|word| word.contains("://"))?.to_ascii_lowercase();
+        let stores = tools::command(command).kind == Kind::Store && !own(&target);
+        let piped = at > 0 && commands[at - 1].then == Then::Pipe && says(&commands[at - 1]);
+        (stores && (says(command) || piped)).then_some(command)
+    })
 }

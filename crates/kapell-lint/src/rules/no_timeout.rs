@@ -32,6 +32,19 @@ const MODELS: &[&str] = &[
     "google-gemini/gemini-cli-action",
 ];
 
+/// Actions that wait for what may never come.
+const WAITERS: &[(&str, &str)] = &[
+    ("reactivecircus/android-emulator-runner", "starts an emulator"),
+    ("futureware-tech/simulator-action", "starts a simulator"),
+    ("cypress-io/github-action", "runs browsers"),
+    ("hoverkraft-tech/compose-action", "waits for containers"),
+    ("isbang/compose-action", "waits for containers"),
+    ("lewagon/wait-on-check-action", "waits for a check"),
+    ("fountainhead/action-wait-for-check", "waits for a check"),
+    ("nev7n/wait_for_response", "waits for a server"),
+    ("apple-actions/", "waits for a notary"),
+];
+
 /// Words of commands that wait for others: emulators, servers, browsers, agents.
 const WAITS: &[(&str, &str)] = &[
     ("emulator", "starts an emulator"),
@@ -98,6 +111,10 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     let actions = || flow.facts[at].iter().flat_map(|facts| &facts.actions);
     if actions().any(|name| MODELS.iter().any(|model| name.starts_with(model))) {
         return Some("lets a model work");
+    }
+    if let Some((_, why)) = WAITERS.iter().find(|(waiter, _)| actions().any(|name| name.starts_with(waiter)))
+    {
+        return Some(why);
     }
     let mut scripts: String =
         job.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n").collect();

@@ -2,7 +2,10 @@
 
 use kapell_view::audit::{Confidence, Severity};
 
+use kapell_spec::github::Step;
+
 use crate::{
+    github::Flow,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -36,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for step in &job.steps {
+                by_script(flow, at, step, report);
                 let Some((_, inputs)) = WAITERS.iter().find(|(name, _)| step.is(name)) else { continue };
                 let awaited = inputs.iter().find_map(|input| step.input(input));
                 let Some(name) = awaited.and_then(|text| text.literal()) else { continue };
@@ -61,4 +65,40 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// A loop over the checks of the commit until one of this workflow is there.
+fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+    let script = step.script();
+    let loops =
+        ["while ", "until ", "for "].iter().any(|word| script.contains(word)) && script.contains("sleep");
+    let watches = script.contains("check-runs") || script.contains("check_runs") || script.contains("/jobs");
+    if !loops || !watches {
+        return;
+    }
+    let named = |name: &str| {
+        script.match_indices(name).any(|(from, _)| {
+            let edge = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '-' || c == '_');
+            edge(script[..from].chars().next_back()) && edge(script[from + name.len()..].chars().next())
+        })
+    };
+    let target = flow.jobs().find(|(other, known)| {
+        let shown = known.name.as_ref().and_then(|name| name.literal());
+        *other != at
+            && [Some(&*known.id.text), shown].into_iter().flatten().any(|name| name.len() > 3 && named(name))
+    });
+    let Some((_, target)) = target else { return };
+    report
+        .add(
+            flow.file,
+            step.span,
+            format!(
+                "`{}` keeps a runner busy asking for `{}` of the same workflow",
+                flow.model.jobs[at].id.text, target.id.text
+            ),
+        )
+        .confidence(Confidence::Medium)
+        .hint(format!("write `needs: {}` instead", target.id.text))
+        .also(flow.file, target.id.span, "the job that it waits for")
+        .done();
 }

@@ -46,25 +46,49 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             missing.entry(&reference.name).or_default().push((from.file, reference, near));
         }
     }
+    let mut by_file: BTreeMap<FileId, Vec<(&str, Vec<Place<'_>>)>> = BTreeMap::new();
     for (name, places) in missing {
-        let scoped = name.contains(':');
-        let Some((file, reference, near)) = places.first() else { continue };
+        let Some((file, _, near)) = places.first() else { continue };
         // A name without a plugin may be a path, or a command of the person who reads.
-        if !scoped && near.is_none() && !name.contains('-') {
-            continue;
+        if name.contains(':') || near.is_some() || name.contains('-') {
+            by_file.entry(*file).or_default().push((name, places));
         }
-        let span = Span::new(reference.span.start as usize - 1, reference.span.end as usize);
-        let mut draft = report.add(*file, span, format!("command `/{name}` is not defined"));
-        if !scoped {
-            draft = draft.confidence(Confidence::Medium);
-        }
-        if let Some(near) = near {
-            let space = name.rsplit_once(':').map_or(String::new(), |(space, _)| format!("{space}:"));
-            draft = draft.hint(format!("the nearest name is `/{space}{near}`"));
-        }
-        for (file, reference, _) in &places[1..] {
-            draft = draft.also(*file, reference.span, "named here too");
-        }
-        draft.done();
     }
+    for names in by_file.into_values() {
+        tell(report, names);
+    }
+}
+
+/// Reports the names that one file is the first to use.
+fn tell(report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
+    names.sort_by_key(|(_, places)| places[0].1.span.start);
+    let scoped = names.iter().any(|(name, _)| name.contains(':'));
+    let (file, first, _) = names[0].1[0];
+    let span = Span::new(first.span.start as usize - 1, first.span.end as usize);
+    let shown: Vec<String> = names.iter().map(|(name, _)| format!("`/{name}`")).collect();
+    let message = match &shown[..] {
+        [one] => format!("command {one} is not defined"),
+        [most @ .., last] => format!("commands {} and {last} are not defined", most.join(", ")),
+        [] => return,
+    };
+    let mut draft = report.add(file, span, message);
+    if !scoped {
+        draft = draft.confidence(Confidence::Medium);
+    }
+    let nearest = |(name, places): &(&str, Vec<Place<'_>>)| {
+        let near = places[0].2.as_ref()?;
+        let space = name.rsplit_once(':').map_or(String::new(), |(space, _)| format!("{space}:"));
+        Some(format!("`/{space}{near}`"))
+    };
+    let near: Vec<String> = names.iter().filter_map(nearest).collect();
+    if !near.is_empty() {
+        let are = if near.len() == 1 { "the nearest name is" } else { "the nearest names are" };
+        draft = draft.hint(format!("{are} {}", near.join(", ")));
+    }
+    for (at, (name, places)) in names.iter().enumerate() {
+        for (file, reference, _) in &places[usize::from(at == 0)..] {
+            draft = draft.also(*file, reference.span, format!("`/{name}` is named here"));
+        }
+    }
+    draft.done();
 }

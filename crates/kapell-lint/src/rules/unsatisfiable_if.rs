@@ -1,10 +1,10 @@
 //! A condition can never hold.
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
-use kapell_spec::finding::Span;
+use kapell_spec::{finding::Span, github::Condition};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions::Run};
+use crate::github::{Flow, conditions::Run, intent};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -35,7 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 && (0..flow.worlds.len())
                     .all(|world| flow.scope(world, at, false).holds(condition) == Some(false))
                 && !flow.closures[at].iter().any(|&up| flow.runs.iter().all(|runs| runs[up] == Run::Never))
-                && !is_off(&condition.text)
+                && !is_off(condition)
             {
                 told.push(condition.span);
                 add(
@@ -56,10 +56,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// `if: false` is how people turn something off.
-fn is_off(text: &str) -> bool {
-    text.trim() == "false"
+/// `if: false`, alone or in front of what held before, is how people turn something off.
+fn is_off(condition: &Condition) -> bool {
+    let no = |node: &Node| matches!(&node.kind, NodeKind::Literal(Literal::Bool(false)));
+    condition.text.trim() == "false"
+        || condition.expr.as_ref().is_some_and(|expr| match &expr.root().kind {
+            NodeKind::And(operands) => operands.iter().any(no),
+            _ => no(expr.root()),
+        })
 }
+
+/// Words of comments that say that something is off for a while.
+const REASONS: &[&str] =
+    &["disabled", "disable", "until", "todo", "temporar", "re-enable", "reenable", "for now", "not yet"];
 
 fn short(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -69,10 +78,12 @@ fn short(text: &str) -> String {
 fn add(flow: &Flow, span: Span, message: String, report: &mut Report<'_>) {
     let triggers: Vec<String> =
         flow.model.events.iter().map(|event| format!("`{}`", event.name.text)).collect();
-    report
-        .add(flow.file, span, message)
-        .hint(format!("the workflow starts on {}", triggers.join(", ")))
-        .done();
+    let draft =
+        report.add(flow.file, span, message).hint(format!("the workflow starts on {}", triggers.join(", ")));
+    match intent::explains(flow, span, 1, REASONS) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
 }
 
 fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) {
@@ -82,7 +93,7 @@ fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) 
         let Some(condition) = &step.condition else { continue };
         let never = !worlds.is_empty()
             && worlds.iter().all(|&world| flow.scope(world, at, true).holds(condition) == Some(false));
-        if never && !is_off(&condition.text) {
+        if never && !is_off(condition) {
             told.push(condition.span);
             let name = step
                 .name
@@ -107,8 +118,14 @@ fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
     let mut found: Vec<(String, Vec<Span>)> = Vec::new();
     let all = flow.model.expressions.iter().chain(flow.model.jobs.iter().flat_map(|job| &job.expressions));
     for expression in all.filter(|expression| !told.contains(&expression.scalar)) {
+        // One of several alternatives, or a switch of the workflow itself, is kept for copies and for later.
+        let spare = alternatives(expression.expr.root());
+        let of_head = !flow.model.jobs.iter().any(|job| within(job.span, expression.scalar));
         expression.expr.root().walk(&mut |node| {
             let Some(event) = compared_event(node) else { return };
+            if of_head || spare.iter().any(|known| std::ptr::eq(*known, node)) {
+                return;
+            }
             if flow.model.event(&event).is_none() && !flow.model.events.is_empty() {
                 let span = expression.span(&flow.text);
                 match found.iter_mut().find(|(known, _)| *known == event) {
@@ -134,6 +151,35 @@ fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
         }
         draft.done();
     }
+}
+
+fn within(outer: Span, inner: Span) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+/// Returns the comparisons with events in alternatives of which several ask for an event: `a || b && c`. The values of
+/// `event == 'x' && 1 || 2` are none.
+fn alternatives(root: &Node) -> Vec<&Node> {
+    let mut found = Vec::new();
+    root.walk(&mut |node| {
+        let NodeKind::Or(operands) = &node.kind else { return };
+        let events: Vec<Vec<&Node>> = operands.iter().map(asked).filter(|asked| !asked.is_empty()).collect();
+        if events.len() > 1 {
+            found.extend(events.into_iter().flatten());
+        }
+    });
+    found
+}
+
+/// Returns the comparisons with events within an expression.
+fn asked(root: &Node) -> Vec<&Node> {
+    let mut found = Vec::new();
+    root.walk(&mut |node| {
+        if compared_event(node).is_some() {
+            found.push(node);
+        }
+    });
+    found
 }
 
 /// Returns the event that `github.event_name == '...'` names.

@@ -160,6 +160,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             checkout(flow, at, report);
+            download(flow, at, report);
         }
     }
 }
@@ -232,6 +233,58 @@ fn checkout(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .add(flow.file, span, format!("`{}` checks the repository out and reads no file of it", job.id.text))
         .hint("drop the step")
         .done();
+}
+
+/// An artifact that is put into a folder which no later step names, where all of them name theirs.
+fn download(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    for (index, step) in job.steps.iter().enumerate().filter(|(_, step)| step.is("actions/download-artifact"))
+    {
+        let Some(path) = step.input("path").and_then(|path| path.literal()) else { continue };
+        let path = path.trim().trim_start_matches("./").trim_end_matches('/');
+        // Where it lies in the way of everything, anything may read it.
+        if !path.contains('/') || path.starts_with(['~', '/', '$']) || step.id.is_some() {
+            continue;
+        }
+        let later = || job.steps[index + 1..].iter().zip(&flow.facts[at][index + 1..]);
+        let names = |step: &Step| {
+            let texts = step.with.iter().map(|(_, text)| &*text.text).chain([step.script()]);
+            let folder = step.folder.as_ref().or(job.folder.as_ref()).map_or("", |folder| &folder.text);
+            let outer = path.split('/').next().unwrap_or(path);
+            let last = path.rsplit('/').next().unwrap_or(path);
+            texts.into_iter().any(|text| {
+                text.split(|c: char| c.is_whitespace() || "\"'=:,()".contains(c)).any(|word| {
+                    let word = word.trim_start_matches("./").trim_end_matches('/');
+                    word == "."
+                        || word == "*"
+                        || word == outer
+                        || word.contains(path)
+                        || path.contains(word) && word.contains(outer)
+                })
+            }) || folder.contains(outer)
+                || folder.contains(last)
+        };
+        let plain = |facts: &StepFacts| {
+            facts
+                .works
+                .iter()
+                .all(|done| matches!(done.work.kind, Kind::Trivial | Kind::Upload | Kind::Download))
+        };
+        if later().count() == 0 || !later().all(|(step, facts)| plain(facts) && !names(step)) {
+            continue;
+        }
+        let span = step.name.as_ref().map_or(step.span, |name| name.span);
+        report
+            .add(
+                flow.file,
+                span,
+                format!("`{}` downloads into `{path}` and reads nothing of it", job.id.text),
+            )
+            .severity(if job.matrix.is_some() { Severity::Medium } else { Severity::Low })
+            .confidence(Confidence::Medium)
+            .hint("drop the step")
+            .done();
+    }
 }
 
 /// Tells whether a step certainly reads no file of the repository.

@@ -1,9 +1,13 @@
 //! Workflows start each other in a circle.
 
-use kapell_spec::github::Step;
+use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, Github, tools::Kind};
+use crate::github::{
+    Flow, Github,
+    script::{Command, Then},
+    tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -39,7 +43,10 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
             let filter = flow.model.event("workflow_run").and_then(|event| event.filter("workflows"));
             let names = filter.map(|filter| &filter.items[..]).unwrap_or_default();
             (0..flows.len())
-                .filter(|&other| names.iter().any(|name| &*name.text == flows[other].run_name()))
+                .filter(|&other| {
+                    names.iter().any(|name| &*name.text == flows[other].run_name())
+                        || flow.starts("workflow_dispatch") && dispatches(&flows[other], flow)
+                })
                 .collect()
         })
         .collect();
@@ -49,19 +56,37 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
         if path.iter().any(|&other| other < at) {
             continue;
         }
-        let span =
-            flows[at].model.event("workflow_run").map_or(flows[at].job_span(0), |event| event.name.span);
+        let span = started(&flows[at]);
         let names: Vec<String> = path.iter().map(|&flow| format!("`{}`", flows[flow].name())).collect();
         let mut draft = report
             .add(flows[at].file, span, format!("{} start each other without end", names.join(" and ")))
             .hint("let one of them start by itself only; GitHub breaks such a chain after three runs");
         for &other in &path[1..] {
-            if let Some(event) = flows[other].model.event("workflow_run") {
-                draft = draft.also(flows[other].file, event.name.span, "on the same circle");
-            }
+            draft = draft.also(flows[other].file, started(&flows[other]), "on the same circle");
         }
         draft.done();
     }
+}
+
+/// Returns where it is said what starts a workflow.
+fn started(flow: &Flow) -> Span {
+    let event = flow.model.event("workflow_run").or_else(|| flow.model.event("workflow_dispatch"));
+    event.map_or(flow.job_span(0), |event| event.name.span)
+}
+
+/// Tells whether a workflow starts another one whatever happens. One that asks first may end some time.
+fn dispatches(flow: &Flow, other: &Flow) -> bool {
+    let file = other.path.rsplit('/').next().unwrap_or(&other.path);
+    let names = |command: &Command| {
+        command.depth == 0
+            && command.after == Then::End
+            && command.text().starts_with("gh workflow run")
+            && command.words.iter().any(|word| word == file || word == other.run_name())
+    };
+    flow.path != other.path
+        && flow.jobs().filter(|(_, job)| job.condition.is_none()).any(|(at, _)| {
+            flow.steps(at).any(|(step, facts)| step.condition.is_none() && facts.commands.iter().any(names))
+        })
 }
 
 /// Returns a way from `start` back to it.

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use kapell_lint::{
     audit::audit,
     collect::inventory,
-    deliver::{Study, anti_patterns, deliver},
+    deliver::{Study, deliver},
     files::Files,
+    patterns::anti_patterns,
     repository::{Depth, Repository},
     rules::RULES,
 };
@@ -121,5 +122,5 @@ fn the_eight_anti_patterns_are_counted() {
     assert_eq!(evidence.len(), 8);
     let timeout = &evidence[3];
     assert!(timeout.count >= 2 && timeout.worst >= Severity::Medium, "{timeout:?}");
-    assert!(timeout.rules.contains(&"call-without-timeout"), "{timeout:?}");
+    assert!(timeout.rules.contains(&"call-without-timeout".to_owned()), "{timeout:?}");
 }

@@ -10,3 +10,5 @@ mod inventory;
 mod mutated;
 mod neighbours;
 mod paths;
+mod patterns;
+mod seeded;

@@ -40,10 +40,32 @@ impl AuditView {
                 let _ = writeln!(page, "\n{}", text(line));
             }
         }
+        self.add_patterns(&mut page);
         if !self.inventory.edges.is_empty() {
             let _ = write!(page, "\n## Graph\n\n```mermaid\n{}```\n", self.inventory.mermaid());
         }
         page
+    }
+
+    /// Adds the anti-patterns that were found and the patterns in use.
+    fn add_patterns(&self, page: &mut String) {
+        let found: Vec<_> = self.anti_patterns.iter().filter(|found| found.count > 0).collect();
+        if !found.is_empty() {
+            page.push_str("\n## Anti-patterns\n\n| anti-pattern | findings | worst | rules |\n| --- | --- | --- | --- |\n");
+        }
+        for found in found {
+            let (worst, rules) = (severity(found.worst), found.rules.join(", "));
+            let _ = writeln!(page, "| {} | {} | {worst} | {rules} |", found.name, found.count);
+        }
+        if !self.patterns.is_empty() {
+            page.push_str("\n## Patterns in use\n\n| pattern | where | seen by |\n| --- | --- | --- |\n");
+        }
+        for pattern in &self.patterns {
+            let cell = |text: &str| Untrusted::from(text).markdown_cell();
+            let place = format!("{}:{}", pattern.place.path, pattern.place.line);
+            let (kind, text) = (pattern.kind.name(), pattern.text.replace('`', ""));
+            let _ = writeln!(page, "| {kind} | {} | {} |", cell(&place), cell(&text));
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! An audit as people read it in a terminal.
 
-use super::{AssetKind, AuditView, Finding, FixClass, Foreign, Place, Related, Severity};
+use super::{
+    AntiPattern, AssetKind, AuditView, Finding, FixClass, Foreign, PatternKind, Place, Related, Severity,
+};
 use crate::{
     text::{Line, Style, length, plural, shorten, width},
     untrusted::visible,
@@ -140,6 +142,43 @@ impl AuditView {
         }
         parts.extend(tools.iter().map(|(tool, count)| format!("{count} more by {}", visible(tool))));
         Line::new(Style::Dim, parts.join("; "))
+    }
+
+    /// Returns the anti-patterns that were found, worst first, and how often each pattern is in use with an example.
+    #[must_use]
+    pub fn summary(&self, columns: usize) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut found: Vec<&AntiPattern> =
+            self.anti_patterns.iter().filter(|found| found.count > 0).collect();
+        found.sort_by_key(|found| std::cmp::Reverse(found.worst));
+        if !found.is_empty() {
+            lines.extend([Line::default(), Line::new(Style::Strong, "anti-patterns")]);
+        }
+        for found in found {
+            let count = plural(u64::from(found.count), "finding");
+            lines.push(
+                Line::new(style(found.worst), format!("  {:8}", severity(found.worst)))
+                    .with(Style::Plain, format!(" {}, {count}", found.name))
+                    .with(Style::Dim, format!(" [{}]", found.rules.join(", "))),
+            );
+        }
+        if !self.patterns.is_empty() {
+            lines.extend([Line::default(), Line::new(Style::Strong, "patterns in use")]);
+        }
+        for kind in PatternKind::ALL {
+            let mut seen = self.patterns.iter().filter(|pattern| pattern.kind == kind);
+            let Some(first) = seen.next() else { continue };
+            let more = match seen.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            let place = format!(" {}:{}", visible(&first.place.path), first.place.line);
+            lines.push(
+                Line::new(Style::Plain, format!("  {}: {}{more}", kind.name(), visible(&first.text)))
+                    .with(Style::Dim, place),
+            );
+        }
+        lines.into_iter().map(|line| line.fit(columns)).collect()
     }
 
     /// Returns all findings as a ranked list of recommendations: what, where, why, and what it saves.

@@ -1,8 +1,9 @@
 use kapell_core::time::{Millis, Wall};
 use kapell_view::{
     audit::{
-        AUDIT_VIEW_VERSION, Asset, AssetKind, AuditView, Confidence, Edge, EdgeKind, Edit, Finding, Fix,
-        FixClass, Foreign, Inventory, Place, Related, Scope, Severity, Strength,
+        AUDIT_VIEW_VERSION, AntiPattern, Asset, AssetKind, AuditView, Confidence, Edge, EdgeKind, Edit,
+        Finding, Fix, FixClass, Foreign, Inventory, Pattern, PatternKind, Place, Related, Scope, Severity,
+        Strength,
     },
     forecast::Forecast,
     inbox::InboxView,
@@ -53,7 +54,7 @@ fn audit() -> AuditView {
         severity: Severity::Medium,
         confidence: Confidence::High,
         message: "`test` awaits `lint` for nothing".to_owned(),
-        place,
+        place: place.clone(),
         related: vec![related.clone()],
         hint: Some("let them run side by side".to_owned()),
         fix: Some(fix),
@@ -76,6 +77,17 @@ fn audit() -> AuditView {
         suppressed: 1,
         unread: vec![related],
         imported: vec![foreign],
+        patterns: vec![Pattern {
+            kind: PatternKind::Choreography,
+            place,
+            text: "`ci.yml` starts after `build`.".to_owned(),
+        }],
+        anti_patterns: vec![AntiPattern {
+            name: "tight coupling".to_owned(),
+            count: 1,
+            worst: Severity::Low,
+            rules: vec!["matrix-extract".to_owned()],
+        }],
     }
 }
 

@@ -20,6 +20,7 @@ use kapell_lint::{
     fix::{Patch, patch, patch_knowing},
     github::cost::Timings,
     neighbours,
+    patterns::{anti_patterns, patterns},
     repository::{Depth, Repository},
     rule::{Focus, Rule},
     rules::{self, RULES},
@@ -201,7 +202,17 @@ fn judge(repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
     };
     let inventory = inventory(repository);
     let (unread, imported) = (Vec::new(), Vec::new());
-    let view = AuditView { version: AUDIT_VIEW_VERSION, inventory, findings, suppressed, unread, imported };
+    let (patterns, anti_patterns) = (patterns(repository), anti_patterns(&findings));
+    let view = AuditView {
+        version: AUDIT_VIEW_VERSION,
+        inventory,
+        findings,
+        suppressed,
+        unread,
+        imported,
+        patterns,
+        anti_patterns,
+    };
     Ok(Judged { view, patch })
 }
 
@@ -276,6 +287,7 @@ fn show(context: &Context, args: &ImproveArgs, format: AuditFormat, files: &File
                 out.data(&snippets(files, view));
                 out.data(&paint(&view.foreign_lines()));
                 out.data(&paint(&view.unread_lines()));
+                out.data(&paint(&view.summary(columns)));
             }
         },
     }

@@ -1,0 +1,240 @@
+//! Patterns in commands, skills, agents and hooks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kapell_spec::{
+    claude::{reference::Names, steps::Step},
+    finding::Span,
+};
+use kapell_view::audit::{AssetKind, PatternKind};
+
+use super::{Seen, names};
+use crate::agents::{Asset, Home, Resolved, delegation};
+
+pub(super) fn look(seen: &mut Seen<'_>) {
+    let repository = seen.repository;
+    let led = |asset: &&Asset| {
+        asset.home != Home::Other
+            && matches!(asset.kind, AssetKind::Command | AssetKind::Skill | AssetKind::Agent)
+    };
+    for asset in repository.agents.iter().map(|(_, asset)| asset).filter(led) {
+        plans(seen, asset);
+        shares(seen, asset);
+        takes_back(seen, asset);
+        appends(seen, asset);
+        if asset.kind != AssetKind::Agent {
+            leads(seen, asset);
+        }
+    }
+    hands_on(seen);
+    hooks(seen);
+}
+
+/// Tells whether a title has a word that starts so.
+fn says(title: &str, starts: &[&str]) -> bool {
+    let lower = title.to_ascii_lowercase();
+    lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| starts.iter().any(|start| word.starts_with(start)))
+}
+
+/// A step that plans comes before one that does, or a skill that plans names the one that does.
+fn plans(seen: &mut Seen<'_>, asset: &Asset) {
+    const PLANS: &[&str] = &["plan", "design", "spec", "architect", "decompos", "breakdown", "roadmap"];
+    const DOES: &[&str] = &["implement", "execut", "build", "develop", "code", "apply", "creat", "fix"];
+    let who = who(asset);
+    let steps = &asset.flow.steps;
+    let planned = steps.iter().position(|step| says(&step.title, PLANS));
+    let done = planned.and_then(|at| {
+        steps[at + 1..].iter().find(|step| says(&step.title, DOES) && !says(&step.title, PLANS))
+    });
+    if let (Some(at), Some(done)) = (planned, done) {
+        let (plan, gate) =
+            (&steps[at], if steps[at].gate || steps[at].asks { ", after an approval" } else { "" });
+        let text = format!(
+            "{who} plans in step {} ({}) and acts on it in step {} ({}){gate}.",
+            plan.number, plan.title, done.number, done.title
+        );
+        seen.add(PatternKind::PlanThenExecute, (asset.file, plan.heading), text);
+        return;
+    }
+    if !says(&asset.name, &["plan", "writing-plans", "design"]) {
+        return;
+    }
+    let agents = &seen.repository.agents;
+    let next = asset.references.iter().find_map(|reference| {
+        let Resolved::Found(id) = agents.resolve(asset, reference) else { return None };
+        says(&agents[id].name, &["execut", "implement", "build"]).then(|| (&agents[id], reference.span))
+    });
+    if let Some((next, span)) = next {
+        let text = format!("{who} writes a plan, and {} carries it out.", self::who(next));
+        seen.add(PatternKind::PlanThenExecute, (asset.file, span), text);
+    }
+}
+
+/// Names an asset with its kind.
+fn who(asset: &Asset) -> String {
+    match asset.kind {
+        AssetKind::Command => format!("The command `{}`", asset.name),
+        AssetKind::Skill => format!("The skill `{}`", asset.name),
+        _ => format!("The agent `{}`", asset.name),
+    }
+}
+
+/// A file that several steps write to or read from.
+fn shares(seen: &mut Seen<'_>, asset: &Asset) {
+    // By path: the steps that write it, those that read it, and where it is first named.
+    let mut users: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>, Span)> = BTreeMap::new();
+    let unused = |span| (BTreeSet::new(), BTreeSet::new(), span);
+    let acting = |step: &&Step| !step.agents.is_empty();
+    for step in asset.flow.steps.iter().filter(acting) {
+        for written in &step.writes {
+            let entry = users.entry(&written.text).or_insert_with(|| unused(written.span));
+            entry.0.insert(&step.number);
+        }
+        for read in &step.reads {
+            let entry = users.entry(&read.text).or_insert_with(|| unused(read.span));
+            entry.1.insert(&step.number);
+        }
+    }
+    let best = users
+        .iter()
+        .filter(|(_, (writers, readers, _))| !writers.is_empty() && readers.len() > 1)
+        .max_by_key(|(_, (writers, readers, _))| writers.len() + readers.len());
+    if let Some((path, (writers, readers, span))) = best {
+        let text = format!(
+            "{} keeps `{path}` for its agents: written in {}, read in {}.",
+            who(asset),
+            numbered(writers),
+            numbered(readers)
+        );
+        seen.add(PatternKind::Blackboard, (asset.file, *span), text);
+    }
+}
+
+fn numbered(steps: &BTreeSet<&str>) -> String {
+    let word = if steps.len() == 1 { "step" } else { "steps" };
+    format!("{word} {}", steps.iter().copied().collect::<Vec<_>>().join(", "))
+}
+
+/// A section that says how to take back what was done.
+fn takes_back(seen: &mut Seen<'_>, asset: &Asset) {
+    let back = |title: &str| says(title, &["rollback", "rollbacks", "compensat", "undo", "revert"]);
+    let heading = asset
+        .definition
+        .document
+        .headings
+        .iter()
+        .find(|heading| back(&heading.text) || heading.text.to_ascii_lowercase().contains("roll back"));
+    let acts = asset.flow.steps.len() > 1;
+    if let Some(heading) = heading.filter(|_| acts) {
+        let text = format!("{} says how its steps are taken back: {}.", who(asset), heading.text.trim());
+        seen.add(PatternKind::Saga, (asset.file, heading.span), text);
+    }
+}
+
+/// An instruction to append to a log.
+fn appends(seen: &mut Seen<'_>, asset: &Asset) {
+    let text = &seen.repository.files[asset.file].text;
+    let mut at = asset.definition.body as usize;
+    for line in text[at..].split_inclusive('\n') {
+        let lower = line.to_ascii_lowercase();
+        let log = log_named(&lower).filter(|_| lower.contains("append") || lower.contains(">>"));
+        if let Some(log) = log {
+            let span = Span::new(at, at + line.trim_end().len());
+            let text = format!("{} appends what happens to `{log}`.", who(asset));
+            seen.add(PatternKind::EventSourcing, (asset.file, span), text);
+            return;
+        }
+        at += line.len();
+    }
+}
+
+/// Finds the name of a log that events are kept in.
+fn log_named(line: &str) -> Option<&str> {
+    let breaks = |c: char| c.is_whitespace() || "`\"'(),;|<>".contains(c);
+    let mut words = line.split(breaks).map(|word| word.trim_end_matches(['.', ':']));
+    words.find(|word| word.len() > 5 && [".jsonl", ".ndjson", ".log"].iter().any(|end| word.ends_with(end)))
+}
+
+/// A command or a skill that starts several agents; those who only read apart from those who change.
+fn leads(seen: &mut Seen<'_>, asset: &Asset) {
+    let agents = &seen.repository.agents;
+    let mut started: BTreeMap<&str, Option<&Asset>> = BTreeMap::new();
+    let mut first = None;
+    for reference in asset.firm(Names::Agent) {
+        let agent = match agents.resolve(asset, reference) {
+            Resolved::Found(id) => Some(&agents[id]),
+            Resolved::BuiltIn => None,
+            _ => continue,
+        };
+        first.get_or_insert(reference.span);
+        started.insert(agent.map_or(reference.name.as_str(), |agent| agent.name.as_str()), agent);
+    }
+    let Some(span) = first.filter(|_| started.len() > 1) else { return };
+    let text = format!("{} leads {}.", who(asset), names(started.keys().copied()));
+    seen.add(PatternKind::CentralOrchestration, (asset.file, span), text);
+    let of = |fits: fn(&Asset) -> bool| -> Vec<&str> {
+        started.values().flatten().filter(|agent| fits(agent)).map(|agent| agent.name.as_str()).collect()
+    };
+    let (readers, writers) = (of(only_reads), of(may_write));
+    if !readers.is_empty() && !writers.is_empty() {
+        let (readers, writers) = (names(readers), names(writers));
+        let text = format!("{} has {readers} look and {writers} change.", who(asset));
+        seen.add(PatternKind::Cqrs, (asset.file, span), text);
+    }
+}
+
+fn has_tool(agent: &Asset, tools: &[&str]) -> bool {
+    let name = |tool: &str| tool.split('(').next().unwrap_or_default().to_owned();
+    agent.definition.items("tools").iter().any(|tool| tools.contains(&name(&tool.text).as_str()))
+}
+
+const WRITERS: &[&str] = &["Write", "Edit", "MultiEdit", "NotebookEdit", "*"];
+
+/// Tells whether an agent has tools, and none that changes a file.
+fn only_reads(agent: &Asset) -> bool {
+    !agent.definition.items("tools").is_empty() && !has_tool(agent, WRITERS) && !has_tool(agent, &["Bash"])
+}
+
+/// Tells whether an agent can change files: by its tools, or because it has all of them.
+fn may_write(agent: &Asset) -> bool {
+    agent.definition.field("tools").is_none() || has_tool(agent, WRITERS)
+}
+
+/// Agents that hand work on to several others.
+fn hands_on(seen: &mut Seen<'_>) {
+    let repository = seen.repository;
+    let graph = delegation::graph(&repository.agents, &repository.files);
+    for (from, asset) in repository.agents.iter() {
+        let handovers = graph.of(from);
+        let to: BTreeSet<&str> =
+            handovers.iter().map(|edge| repository.agents[edge.to].name.as_str()).collect();
+        if let Some(first) = handovers.first().filter(|_| to.len() > 1) {
+            let text = format!("{} hands parts of its work to {}.", who(asset), names(to));
+            seen.add(PatternKind::HierarchicalDecomposition, (first.file, first.span), text);
+        }
+    }
+}
+
+/// Hooks that react to what an agent did, and those that keep a log of it.
+fn hooks(seen: &mut Seen<'_>) {
+    const REACTS: &[&str] = &["PostToolUse", "Stop", "SubagentStop", "TaskCompleted", "TeammateIdle"];
+    let repository = seen.repository;
+    for file in &repository.agents.hooks {
+        for hook in &file.hooks.hooks {
+            let what = hook.text.as_ref().map_or("", |text| &text.text);
+            let (event, path) = (&hook.event.text, &repository.files[file.file].path);
+            let lower = what.to_ascii_lowercase();
+            if let Some(log) = log_named(&lower).filter(|_| lower.contains(">>") || lower.contains("tee -a"))
+            {
+                let text = format!("`{path}` appends every {event} to `{log}`.");
+                seen.add(PatternKind::EventSourcing, (file.file, hook.span), text);
+            } else if REACTS.contains(&event.as_str()) && !what.is_empty() {
+                let shown: String = what.lines().next().unwrap_or_default().chars().take(60).collect();
+                let text = format!("`{path}` reacts to {event} with `{shown}`.");
+                seen.add(PatternKind::Choreography, (file.file, hook.span), text);
+            }
+        }
+    }
+}
