@@ -27,11 +27,11 @@ use kapell_view::audit::{Confidence, Finding, Severity};
 use serde::Deserialize;
 
 /// The least precision among findings that were labelled, over both splits. The aim is 0.98 on files nobody has seen.
-const PRECISION: f64 = 0.92;
+const PRECISION: f64 = 0.97;
 /// The least recall of the faults that both readers saw, over both splits. The aim is 0.92.
-const RECALL: f64 = 0.50;
+const RECALL: f64 = 0.80;
 /// The least recall of faults that are put into clean files.
-const SEEDED: f64 = 0.98;
+const SEEDED: f64 = 0.99;
 /// How many lines a finding may stand from its label.
 const NEAR: u32 = 3;
 
@@ -163,8 +163,17 @@ fn findings(root: &Path) -> Vec<Finding> {
     findings
 }
 
+/// What is printed beside the table.
+#[derive(Debug, Clone, Copy)]
+struct Show {
+    list: bool,
+    warnings: bool,
+    /// Of files that are only scored, misses are not shown: whoever mends a rule must not see them.
+    held_out: bool,
+}
+
 /// Scores one split; prints what went wrong if asked to.
-fn score(labels: &[Label], corpus: &Path, list: bool, warnings_too: bool) -> BTreeMap<String, Score> {
+fn score(labels: &[Label], corpus: &Path, show: Show) -> BTreeMap<String, Score> {
     let mut scores = BTreeMap::<String, Score>::new();
     let repos: BTreeSet<&str> = labels.iter().map(|label| label.repo.as_str()).collect();
     for repo in repos {
@@ -182,7 +191,7 @@ fn score(labels: &[Label], corpus: &Path, list: bool, warnings_too: bool) -> BTr
             let said: Vec<Verdict> =
                 labels.iter().filter(|label| label.fits(finding)).map(|label| label.verdict()).collect();
             let fault = said.iter().any(|verdict| matches!(verdict, Verdict::Fault { .. }));
-            if warnings_too && finding.warns() {
+            if show.warnings && finding.warns() {
                 println!(
                     "    warning: {} {}:{} {}",
                     finding.rule, finding.place.path, finding.place.line, finding.message
@@ -203,7 +212,7 @@ fn score(labels: &[Label], corpus: &Path, list: bool, warnings_too: bool) -> BTr
                     "wrong"
                 }
             };
-            if list {
+            if show.list && (kind == "unlabelled" || !show.held_out) {
                 let Finding { rule, place, message, .. } = finding;
                 println!("    {kind}: {rule} {}:{} {message}", place.path, place.line);
             }
@@ -219,7 +228,7 @@ fn score(labels: &[Label], corpus: &Path, list: bool, warnings_too: bool) -> BTr
             score.agreed_found += u32::from(agreed && found);
             score.grave += u32::from(grave);
             score.grave_found += u32::from(grave && found);
-            if list && agreed && !found {
+            if show.list && !show.held_out && agreed && !found {
                 println!("    missed: {} {}:{} ({})", label.rule, label.path, label.line, label.severity);
             }
         }
@@ -256,7 +265,7 @@ fn seeded(corpus: &Path, list: bool) -> f64 {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let list = args.iter().any(|arg| arg == "--list");
-    let warnings_too = args.iter().any(|arg| arg == "--warnings");
+    let warnings = args.iter().any(|arg| arg == "--warnings");
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let corpus = args
         .iter()
@@ -268,9 +277,15 @@ fn main() -> ExitCode {
         println!("{split}");
         let text =
             fs::read_to_string(here.join(format!("truth/{split}.jsonl"))).expect("the labels are kept here");
-        let labels: Vec<Label> =
-            text.lines().map(|line| serde_json::from_str(line).expect("a label a line")).collect();
-        let scores = score(&labels, &corpus, list && split == "develop", warnings_too);
+        let judged =
+            fs::read_to_string(here.join("truth/judged.jsonl")).expect("the judgements are kept here");
+        let read = |text: &str| -> Vec<Label> {
+            text.lines().map(|line| serde_json::from_str(line).expect("a label a line")).collect()
+        };
+        let mut labels = read(&text);
+        let repos: BTreeSet<String> = labels.iter().map(|label| label.repo.clone()).collect();
+        labels.extend(read(&judged).into_iter().filter(|label| repos.contains(&label.repo)));
+        let scores = score(&labels, &corpus, Show { list, warnings, held_out: split == "scored" });
         println!(
             "{:28} {:>5} {:>5} {:>9} {:>11} {:>7} {:>11} {:>10}",
             "rule", "right", "wrong", "precision", "agreed", "grave", "any", "unlabelled"

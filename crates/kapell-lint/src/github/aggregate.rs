@@ -61,7 +61,10 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     let judges = flow.steps(at).any(|(step, _)| step.is("re-actors/alls-green"));
     let idle = flow.steps(at).all(|(step, facts)| {
         step.is("re-actors/alls-green")
-            || step.run.is_some() && facts.works.iter().all(|done| matches!(done.work.kind, Kind::Trivial))
+            || step.run.is_some()
+                && facts.works.iter().all(|done| {
+                    matches!(done.work.kind, Kind::Trivial) || judges_results(&done.text, step.script())
+                })
     });
     // Nobody waits for one that stands for all but what publishes.
     if !idle || job.steps.is_empty() || !(has(NAMES) || judges) {
@@ -83,6 +86,15 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     }
     found.accepts_skipped = accepts_skipped(text);
     Some(found)
+}
+
+/// Tells whether a program is given a few lines that look at results.
+fn judges_results(command: &str, script: &str) -> bool {
+    let inline = ["python", "python3", "node", "ruby"].iter().any(|program| {
+        command.split(' ').next() == Some(program)
+            && (command.contains(" -c") || command.contains(" -e") || command.contains(" -"))
+    });
+    inline && script.contains("result")
 }
 
 fn read(flow: &Flow, at: usize, found: &mut Aggregator) {
@@ -119,6 +131,9 @@ fn is_needs(node: &kapell_core::expr::Node) -> bool {
 /// Tells whether its text takes a skipped job for one that passed.
 fn accepts_skipped(text: &str) -> bool {
     let plain = text.replace('"', "'").replace("\\'", "'");
+    if beside_success(&plain) {
+        return true;
+    }
     let rejects_all_but = plain.contains("!= 'success'");
     let names_skipped = plain.contains("'skipped'");
     if rejects_all_but {
@@ -127,6 +142,27 @@ fn accepts_skipped(text: &str) -> bool {
     }
     let looks_for_failure = plain.contains("'failure'");
     looks_for_failure && !names_skipped && !plain.contains("== 'success'")
+}
+
+/// Tells whether a text lets `skipped` pass in the same breath as `success`: `== 'success' or == 'skipped'`,
+/// `success|skipped)`, `in ['success', 'skipped']`.
+fn beside_success(text: &str) -> bool {
+    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let text = code.join("\n");
+    let words = [("'success'", "'skipped'"), ("success", "skipped")];
+    words.iter().any(|(one, other)| {
+        [(one, other), (other, one)].iter().any(|(first, second)| {
+            text.match_indices(**first).any(|(at, _)| {
+                let rest = &text[at + first.len()..];
+                let Some(gap) = rest.find(**second).map(|end| &rest[..end]) else { return false };
+                let own = !text[..at].trim_end().ends_with("!=") && !gap.contains("!=");
+                let joins = [" or ", "||", "|", ","].iter().any(|join| gap.contains(join));
+                // A list of all results is no sign of what passes.
+                let others = ["needs.", "\n", "failure", "cancelled"].iter().any(|word| gap.contains(word));
+                gap.len() < 60 && own && joins && !others
+            })
+        })
+    })
 }
 
 /// Tells whether a job has a way to fail on purpose.

@@ -58,9 +58,18 @@ struct Splitter<'a> {
     heredocs: Vec<(String, bool)>,
     depth: usize,
     after: Option<Then>,
+    /// How many `case` are open.
+    cases: usize,
 }
 
 impl Splitter<'_> {
+    /// Tells whether a bar stands between patterns of a `case`: `a|b)`.
+    fn is_pattern(&self) -> bool {
+        let rest = &self.script[self.at..];
+        let end = rest.find([')', '\n', ';', '(']).map(|end| rest.as_bytes()[end]);
+        self.cases > 0 && self.words.is_empty() && end == Some(b')')
+    }
+
     fn split(mut self) -> Vec<Command> {
         while self.at < self.bytes.len() {
             self.step();
@@ -102,10 +111,22 @@ impl Splitter<'_> {
             b'$' if self.starts("${{") => self.copy_to("}}"),
             b'$' if self.starts("$(") => self.substitution(),
             b'$' if self.starts("${") => self.copy_to("}"),
-            b'<' if self.starts("<<") && !self.starts("<<<") => self.heredoc(),
+            // A word as input: `jq . <<< "$text"`.
+            b'<' if self.starts("<<<") => {
+                self.end_word();
+                self.at += 3;
+            }
+            b'<' if self.starts("<<") => self.heredoc(),
             b';' => self.operator(if self.starts(";;") { 2 } else { 1 }, Then::End),
             b'&' if self.starts("&&") => self.operator(2, Then::And),
             b'|' if self.starts("||") => self.operator(2, Then::Or),
+            b'|' if self.is_pattern() => self.copy_one(),
+            b')' if self.cases > 0 && self.words.is_empty() => {
+                // What a `case` compares with is no command.
+                self.word.clear();
+                self.in_word = false;
+                self.at += 1;
+            }
             b'|' => self.operator(if self.starts("|&") { 2 } else { 1 }, Then::Pipe),
             b'&' if self.starts("&>") || self.at > 0 && matches!(self.bytes[self.at - 1], b'>' | b'<') => {
                 self.copy_one();
@@ -275,12 +296,16 @@ impl Splitter<'_> {
                 }
                 "elif" | "!" => asked = true,
                 "for" | "case" | "select" => {
+                    self.cases += usize::from(first == "case");
                     self.depth += 1;
                     // What follows is no command.
                     words.clear();
                     break;
                 }
-                "fi" | "done" | "esac" => self.depth = self.depth.saturating_sub(1),
+                "fi" | "done" | "esac" => {
+                    self.cases -= usize::from(first == "esac" && self.cases > 0);
+                    self.depth = self.depth.saturating_sub(1);
+                }
                 "then" | "else" | "do" | "{" | "}" | "time" | "function" => {}
                 _ => break,
             }

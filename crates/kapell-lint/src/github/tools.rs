@@ -330,6 +330,9 @@ pub fn action(name: &str, step: &Step) -> Work {
         {
             work(Kind::Build, 240)
         }
+        "cloudflare/wrangler-action" if step.input("command").is_some_and(|text| text.contains("pages")) => {
+            work(Kind::Pages, 30)
+        }
         "release-drafter/release-drafter" => work(Kind::Report, 4),
         "superfly/flyctl-actions" => work(Kind::Deploy, 90),
         _ => found,

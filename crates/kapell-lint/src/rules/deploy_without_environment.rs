@@ -56,7 +56,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     draft.also(other.file, other.job_span(guarded), "this deployment names one").done();
                 }
                 // A repository that uses none has decided so, or has one that deploys only.
-                None => draft.severity(Severity::Low).done(),
+                None => draft.severity(Severity::Info).done(),
             }
         }
     }

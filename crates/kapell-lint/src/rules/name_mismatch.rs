@@ -89,8 +89,10 @@ fn skills(repository: &Repository, report: &mut Report<'_>) {
             .severity(Severity::Medium)
             .confidence(Confidence::Medium)
             .hint(hint);
-        // A name with blanks is for showing, and where most differ it is a habit.
-        if shown || skills.len() < 3 || odd.len() * 3 > skills.len() {
+        // A name with blanks is for showing; where most differ it is a habit.
+        if shown {
+            draft = draft.severity(Severity::Info);
+        } else if skills.len() < 3 || odd.len() * 3 > skills.len() {
             draft = draft.severity(Severity::Low);
         }
         draft.done();

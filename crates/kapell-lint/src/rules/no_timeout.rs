@@ -138,5 +138,8 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     let heavy = flow.facts[at].iter().any(|facts| {
         facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Unknown))
     });
-    WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why)
+    let own = job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label == "self-hosted"));
+    let waits = WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why);
+    // There is nobody else's limit on a runner of one's own, and whoever waits for it waits too.
+    waits.or_else(|| (own && heavy).then_some("holds a runner of your own"))
 }

@@ -92,7 +92,7 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
         draft = draft.severity(Severity::Medium).confidence(Confidence::Medium);
     }
     // Where no agent is defined at all, they come from somewhere else.
-    if !has_agents {
+    if !has_agents && !name.contains("::") {
         draft = draft.severity(Severity::Low).confidence(Confidence::Low);
     }
     for place in &places[1..] {

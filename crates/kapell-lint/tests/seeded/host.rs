@@ -148,7 +148,7 @@ impl Host {
     /// Tells whether a workflow still reads.
     pub(super) fn is_sound(&self, files: &BTreeMap<String, String>) -> bool {
         self.kind != Kind::Workflow || {
-            let (model, findings) = github::workflow(&Source::new("w.yml", &*files[&self.path]));
+            let (model, findings) = github::workflow(&Source::new("w.yml", &files[&self.path]));
             model.complete && !findings.iter().any(|finding| finding.is_error())
         }
     }

@@ -197,7 +197,7 @@ impl Seed {
     }
 
     fn outcome(&self, host: &Host, before: &[Finding], (files, path, line): &Faulty) -> Planted {
-        let mut known: Vec<(&str, &str)> = before.iter().map(|finding| key(finding)).collect();
+        let mut known: Vec<(&str, &str)> = before.iter().map(key).collect();
         let after = judge(files);
         let new: Vec<&Finding> = after
             .iter()
