@@ -7,11 +7,13 @@
 //! | `--fix` (the usual one) | each fixes a failing test of one repository, all at the same time: landed, verified, settled to the token |
 //! | `--quota` | every provider answers 429 from its second request on: nothing more starts before the reset, everything ends after it |
 //! | `--hostile` | the repository brings along hooks, servers, plugins and helpers, and kapell's environment holds secrets: none runs, none gets out |
+//! | `--dialogue` | Claude Code asks, a second terminal allows and denies; plain harm is refused; an output has a shape |
 //! | `--tape` | a session is recorded and played back with no provider there: the same result at no cost |
 //! | `--kill N` | kapell is killed at N random moments: resumed, nothing finished is asked again, nothing is left |
 //! | `--share` | how much of an attempt's time is kapell's own |
 
 pub(crate) mod clients; // which clients, and from where
+mod dialogue;
 mod fix;
 mod hostile;
 mod kill;
@@ -34,6 +36,7 @@ const REGIMES: &[(&str, Regime)] = &[
     ("--fix", fix::run),
     ("--quota", quota::run),
     ("--hostile", hostile::run),
+    ("--dialogue", dialogue::run),
     ("--tape", tape::run),
     ("--kill", kill::run),
     ("--share", share::run),

@@ -3,7 +3,10 @@
 use std::{fs, sync::mpsc::channel};
 
 use kapell_core::{plan::WorkspaceKind, retry::FailureClass};
-use kapell_engine::port::workspaces::{Close, Workspaces};
+use kapell_engine::port::{
+    agents::AttemptKey,
+    workspaces::{Close, Request, Workspaces},
+};
 
 use crate::{
     journal::MemoryJournal,
@@ -175,4 +178,43 @@ fn what_nobody_works_in_any_more_is_salvaged_and_given_back() {
     // That of attempt 1 is still to be taken.
     let change = rig.repository.capture(key(1), "work").unwrap().unwrap();
     assert_eq!(rig.file(change.commit, "found").unwrap(), "work of 1\n");
+}
+
+#[test]
+fn the_next_attempt_goes_on_with_what_the_last_one_left() {
+    let rig = Rig::new(&[("a", "1\n"), ("b", "2\n")]);
+    let again = |key: AttemptKey| AttemptKey { attempt: key.attempt.next(), ..key };
+    let open = |key: AttemptKey, base| {
+        let request = Request { goes_on: true, ..request(key, WorkspaceKind::Clone, base) };
+        rig.repository.open(&request).unwrap()
+    };
+    let first = rig.open(key(0));
+    write(&first.dir, "a", "half\n");
+    write(&first.dir, "c", "new\n");
+    // Nobody has closed it yet: whoever goes on sees to that.
+    let second = again(key(0));
+    let ready = open(second, rig.base());
+    let work = ready.earlier.unwrap();
+    assert!(work.is_restored && work.stat.contains("a |") && work.stat.contains("c |"), "{work:?}");
+    assert_eq!(fs::read_to_string(ready.dir.join("a")).unwrap(), "half\n");
+    fs::write(ready.dir.join("b"), "done\n").unwrap();
+    let change = rig.repository.capture(second, "work").unwrap().unwrap();
+    assert_eq!(change.base, rig.base());
+    let file = |name| rig.file(change.commit, name).unwrap();
+    assert_eq!((file("a"), file("b"), file("c")), ("half\n".into(), "done\n".into(), "new\n".into()));
+    rig.repository.close(second, Close::Kept);
+
+    // On a tip that it does not fit it is named and not put there.
+    let tip = rig.change(key(1), &[("a", "other\n")]).commit;
+    let third = AttemptKey { attempt: second.attempt, ..key(2) };
+    let before = rig.open(key(2));
+    write(&before.dir, "a", "half\n");
+    rig.repository.close(key(2), Close::Salvage);
+    let ready = open(third, tip);
+    let work = ready.earlier.unwrap();
+    assert!(!work.is_restored && work.stat.contains("a |"), "{work:?}");
+    assert_eq!(fs::read_to_string(ready.dir.join("a")).unwrap(), "other\n");
+    rig.repository.close(third, Close::Kept);
+    // A command that is run anew begins anew.
+    assert_eq!(rig.open(third).earlier, None);
 }

@@ -427,3 +427,38 @@ fn shown(message: &str) -> String {
     let cut: String = message.trim().chars().take(MESSAGE_CHARS_MAX).collect();
     escape_untrusted(&cut).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_means_nothing_while_a_person_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let watch = Watch {
+            steps_max: 9,
+            idle_max: Duration::from_secs(1),
+            model: None,
+            prices: Prices::default(),
+            is_resumed: false,
+            totals: Totals::default(),
+            shape: None,
+            limit: Limit::default(),
+        };
+        let mut listener = Listener::open(dir.path(), Client::ClaudeCode, watch);
+        listener.begin(Opening { asks: true, ..Opening::default() });
+        assert!(listener.due().is_some());
+        let request = r#"{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"WebFetch","input":{}}}"#;
+        std::fs::write(dir.path().join(OUTPUT_FILE), format!("{request}\n")).unwrap();
+        let heard = listener.catch_up();
+        let Some(Report::Question { question, .. }) = heard.reports.first() else {
+            panic!("{:?}", heard.reports)
+        };
+        assert_eq!(listener.due(), None);
+        let told = listener.tell(Tell::Answer { question: *question, text: "allow" });
+        assert!(!told.outgoing.bytes.is_empty() && listener.due().is_some());
+        // One that it has given up is answered to nobody.
+        let told = listener.tell(Tell::Answer { question: *question, text: "allow" });
+        assert!(told.outgoing.bytes.is_empty());
+    }
+}
