@@ -54,6 +54,13 @@ fn main() {
         patch.mended.len(),
         patch.dropped.len()
     );
+    for (index, why) in &patch.dropped {
+        let finding = &findings[*index];
+        println!(
+            "              dropped: {} {}:{}: {why}",
+            finding.rule, finding.place.path, finding.place.line
+        );
+    }
     println!("{:9.2} ms  in all\n", spent() - before);
     let mut rules: Vec<(f64, &str)> = RULES
         .iter()

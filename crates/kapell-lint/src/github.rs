@@ -166,7 +166,7 @@ impl Github {
             let (flow, job) = found[at];
             if let Some(called) = self.called(&flow.model.jobs[job]) {
                 for index in 0..called.model.jobs.len() {
-                    if !found.iter().any(|(known, job)| *job == index && known.path == called.path) {
+                    if !found.iter().any(|&(known, job)| job == index && std::ptr::eq(known, called)) {
                         found.push((called, index));
                     }
                 }

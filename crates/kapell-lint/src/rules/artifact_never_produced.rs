@@ -55,7 +55,7 @@ fn run_jobs<'a>(github: &'a Github, flow: &'a Flow) -> Option<Vec<(&'a Flow, usi
                 return None;
             }
             for (caller, _) in callers {
-                if !flows.iter().any(|known| known.path == caller.path) {
+                if !flows.iter().any(|&known| std::ptr::eq(known, caller)) {
                     flows.push(caller);
                 }
             }
@@ -66,7 +66,7 @@ fn run_jobs<'a>(github: &'a Github, flow: &'a Flow) -> Option<Vec<(&'a Flow, usi
     for flow in flows {
         for (at, _) in flow.jobs() {
             for found in github.deep(flow, at) {
-                if !jobs.iter().any(|(known, job)| known.path == found.0.path && *job == found.1) {
+                if !jobs.iter().any(|&(known, job)| job == found.1 && std::ptr::eq(known, found.0)) {
                     jobs.push(found);
                 }
             }

@@ -77,7 +77,7 @@ impl AuditView {
     }
 
     /// Returns the first screen: a headline and the worst findings, at most a dozen lines of at most `columns`.
-    /// Findings of one rule in one file share a line.
+    /// Findings of one rule that stand in one file, or say the same, share a line.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let warnings: Vec<&Finding> = self.warnings().collect();
@@ -227,14 +227,14 @@ const PLACE_COLUMNS: [usize; 2] = [26, 34];
 /// From how many columns on the rule is named too, and places get more room.
 const WIDE_SCREEN: usize = 140;
 
-/// Takes the findings of one rule in one file together: the first of them, and how many they are.
+/// Takes findings of one rule that stand in one file, or say the same, together: the first of them, and how many they are.
 fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, usize)> {
     let mut groups: Vec<(&Finding, usize)> = Vec::new();
     for finding in findings {
         let alike = |(first, _): &&mut (&Finding, usize)| {
             first.rule == finding.rule
-                && first.place.path == finding.place.path
                 && first.severity == finding.severity
+                && (first.place.path == finding.place.path || first.message == finding.message)
         };
         match groups.iter_mut().find(alike) {
             Some((_, count)) => *count += 1,

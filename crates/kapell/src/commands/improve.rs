@@ -32,7 +32,7 @@ use kapell_spec::{
     suggest,
 };
 use kapell_view::{
-    audit::{AUDIT_VIEW_VERSION, AuditView, Finding, Foreign, Place, Related, RuleText, Severity},
+    audit::{AUDIT_VIEW_VERSION, AuditView, Finding, FixClass, Foreign, Place, Related, RuleText, Severity},
     text::plural,
 };
 use kept::{Judged, Slot};
@@ -200,6 +200,12 @@ fn judge(repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
         Some(all) => patch_knowing(repository, &findings, &all),
         None => patch(repository, &findings),
     };
+    // What did not pass the checks is for a person to look at.
+    for (index, _) in &patch.dropped {
+        if let Some(fix) = findings.get_mut(*index).and_then(|finding| finding.fix.as_mut()) {
+            fix.class = FixClass::Review;
+        }
+    }
     let inventory = inventory(repository);
     let (unread, imported) = (Vec::new(), Vec::new());
     let (patterns, anti_patterns) = (patterns(repository), anti_patterns(&findings));
