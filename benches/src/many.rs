@@ -83,7 +83,7 @@ fn one_task(asks: bool) -> anyhow::Result<Arc<Plan>> {
                 provider: Some("provider".to_owned()),
                 slot: Slot::Agent,
                 fallback: None,
-                options: Default::default(),
+                ..AgentSpec::default()
             });
             let work = Work::Prompt("work".parse().map_err(|error| anyhow::anyhow!("{error:?}"))?);
             Definition { agent: Some(agent), ..Definition::new(work) }

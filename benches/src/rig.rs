@@ -129,6 +129,7 @@ pub fn host(dir: &Path, agents: Arc<dyn Agents>) -> anyhow::Result<(Host, Arc<St
         performer: Performer::new(agents, Arc::new(Nobody), 1),
         owner,
         summarise: |run, now| Some(RunSummary::of(run, now).encode()),
+        route: std::sync::Arc::new(|_| Vec::new()),
     };
     Ok((Host::new(config, mailbox, inputs), store))
 }

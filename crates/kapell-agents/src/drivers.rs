@@ -45,6 +45,13 @@ pub enum Report {
         /// What it says.
         text: String,
     },
+    /// It wants another agent to go on with its task once it has ended.
+    HandOff {
+        /// The name of that agent; whoever is next if there is none.
+        to: Option<String>,
+        /// What the next one should know; not to be shown unescaped.
+        note: String,
+    },
     /// It gives an output. Those in [`Exit::outputs`] are the ones that count.
     Output {
         /// The name.

@@ -10,11 +10,14 @@
 //! | `KAPELL_ATTEMPT_ID` | the name of the attempt, unique for ever |
 //! | `KAPELL_WORKSPACE` | the directory to work in, which is also the current one at the start |
 //! | `KAPELL_OUTPUT` | the file for outputs |
+//! | `KAPELL_BRIEF` | the file with what it is given to read |
 //! | `KAPELL_SOCKET`, `KAPELL_TOKEN` | the socket, and the secret that lets this attempt in |
 
 pub mod outputs; // what a task gives, by name, and the file that it writes them to
 
 mod message; // requests and replies
+
+mod brief; // what an attempt can read
 
 pub mod client; // `kapell task`
 pub mod server; // kapell's end of the socket
@@ -23,7 +26,10 @@ use std::fmt;
 
 use kapell_core::id::{AttemptNo, RunId, TaskId};
 
-pub use self::message::{Reply, Request, Wish};
+pub use self::{
+    brief::Brief,
+    message::{Reply, Request, Wish},
+};
 
 /// The variable with the path of the socket.
 pub const SOCKET: &str = "KAPELL_SOCKET";
@@ -31,6 +37,8 @@ pub const SOCKET: &str = "KAPELL_SOCKET";
 pub const TOKEN: &str = "KAPELL_TOKEN";
 /// The variable with the path of the file for outputs.
 pub const OUTPUT: &str = "KAPELL_OUTPUT";
+/// The variable with the path of the file that holds what the attempt is given to read.
+pub const BRIEF: &str = "KAPELL_BRIEF";
 
 /// Names an attempt among those of all runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -48,6 +48,8 @@ pub const PID_FILE: &str = "pid";
 pub const RECORD_FILE: &str = "exit.json";
 /// Within an attempt's directory: what it gives, by name (see [`crate::protocol::outputs`]).
 pub const OUTPUTS_FILE: &str = "outputs";
+/// Within an attempt's directory: what it is given to read.
+pub const BRIEF_FILE: &str = "brief.md";
 
 /// Runs a supervisor: serves requests from standard input until its end.
 ///

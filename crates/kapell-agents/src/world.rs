@@ -3,6 +3,8 @@
 mod agents; // attempts, performed by the crew
 mod broker; // clients and the model proxy
 mod checks; // acceptance commands, run under supervision
+mod facts; // what a repository says before an attempt begins
+
 mod contained; // which attempts are contained, and how
 mod plain; // outside a repository: tasks work in place
 mod repository; // in a repository: clones, captures, landing, merge

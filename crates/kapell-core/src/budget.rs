@@ -89,6 +89,9 @@ pub struct Limits {
     pub agents: u32,
     /// Attempts of everything else at the same time.
     pub jobs: u32,
+    /// Memory for attempts of agents at the same time, in MiB, by what each is said to need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
 }
 
 /// Which limit stands in the way.

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     budget::{Amount, Limits},
     event::{Outputs, PlanRef},
-    id::{AttemptNo, GateId, Oid, ProbeId, RunId, TaskId},
+    id::{AgentId, AttemptNo, GateId, Oid, ProbeId, RunId, TaskId},
     journal::Version,
     landing::Probed,
     mission::Mission,
     price::Tokens,
     retry::FailureClass,
+    route::{Choice, PassedOver},
     task::Change,
     time::Wall,
 };
@@ -75,6 +76,10 @@ pub enum Command {
     Open { epoch: u64 },
     /// Time has passed.
     Tick,
+    /// Tasks that name skills shall be performed by the first agent of a ranking, and the others can take over.
+    Route { tasks: Vec<TaskId>, ranking: Vec<Choice>, passed_over: Vec<PassedOver> },
+    /// An agent wants another one to go on with its task: the one named, or whoever is next. The note is for that one.
+    HandOff { task: TaskId, attempt: AttemptNo, to: Option<AgentId>, note: String },
     /// An attempt has ended.
     Finish { task: TaskId, attempt: AttemptNo, exit: Exit },
     /// An agent asks a person.
@@ -128,6 +133,8 @@ impl Command {
             Self::Create { .. } => "create",
             Self::Open { .. } => "open",
             Self::Tick => "tick",
+            Self::Route { .. } => "route",
+            Self::HandOff { .. } => "hand_off",
             Self::Finish { .. } => "finish",
             Self::Ask { .. } => "ask",
             Self::Note { .. } => "note",
@@ -200,6 +207,12 @@ pub enum Rejection {
     /// The agent waits for an answer already.
     #[error("the agent has an open question already")]
     AlreadyAsking,
+    /// The ranking is empty or too long, or names an agent that the plan does not have.
+    #[error("the ranking {0}")]
+    BadRanking(&'static str),
+    /// The task cannot be handed on.
+    #[error("the task cannot be handed on: {0}")]
+    NoHandOff(&'static str),
     /// The run is not paused.
     #[error("the run is not paused")]
     NotPaused,

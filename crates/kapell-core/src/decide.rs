@@ -11,8 +11,9 @@ use crate::{
     landing::Wish,
     plan::{LostPolicy, Work},
     retry::FailureClass,
+    route::{Choice, HANDOFFS_MAX, PassedOver, RANKED_MAX},
     run::{Phase, Run},
-    task::{Attempt, Recovery, StopCause, TaskState},
+    task::{Attempt, Change, Recovery, StopCause, TaskState},
     time::{Elapsed, Millis, Now, Wall},
 };
 
@@ -53,6 +54,8 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
         Command::Create { .. } => Err(Rejection::AlreadyCreated),
         Command::Open { epoch } => Ok(vec![Event::Opened { epoch: *epoch }]),
         Command::Tick => Ok(Vec::new()),
+        Command::Route { tasks, ranking, passed_over } => route(run, tasks, ranking, passed_over),
+        Command::HandOff { task, attempt, to, note } => hand_off(run, *task, *attempt, *to, note, now),
         Command::Finish { task, attempt, exit } => finish(run, *task, *attempt, exit, now),
         Command::Ask { task, attempt, question, choices } => ask(run, *task, *attempt, question, choices),
         Command::Note { task, attempt, text } => {
@@ -204,6 +207,84 @@ fn ask(
     Ok(vec![Event::GateOpened { gate: run.next_gate(), task, kind: GateKind::Question, question, choices }])
 }
 
+/// Takes a ranking for tasks that name skills and have not begun.
+fn route(
+    run: &Run,
+    tasks: &[TaskId],
+    ranking: &[Choice],
+    passed_over: &[PassedOver],
+) -> Result<Vec<Event>, Rejection> {
+    if !matches!(run.phase(), Phase::Active | Phase::Paused(_)) {
+        return Err(refused(run.phase()));
+    }
+    if ranking.is_empty() {
+        return Err(Rejection::BadRanking("is empty"));
+    }
+    if ranking.len() > RANKED_MAX {
+        return Err(Rejection::BadRanking("is too long"));
+    }
+    if ranking.iter().any(|choice| run.plan().agent(choice.agent).is_none()) {
+        return Err(Rejection::BadRanking("names an agent that the plan does not have"));
+    }
+    for &task in tasks {
+        let known = run.task(task).ok_or(Rejection::UnknownTask(task))?;
+        if known.attempts > 0 || !known.state.is_startable() {
+            return Err(Rejection::AlreadyBegun(task));
+        }
+    }
+    let (tasks, ranking, passed_over) = (tasks.to_vec(), ranking.to_vec(), passed_over.to_vec());
+    Ok(vec![Event::Routed { tasks, ranking, passed_over }])
+}
+
+/// Notes that another agent is to go on once this attempt has ended.
+fn hand_off(
+    run: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    to: Option<AgentId>,
+    note: &str,
+    now: Now,
+) -> Result<Vec<Event>, Rejection> {
+    let under_way = running(run, task, attempt)?;
+    let before = run.handoff(task);
+    if before.is_some_and(|before| before.times >= HANDOFFS_MAX) {
+        return Err(Rejection::NoHandOff("it has been handed on too often"));
+    }
+    if before.is_some_and(|before| before.attempt == attempt) {
+        return Err(Rejection::NoHandOff("this attempt has handed it on already"));
+    }
+    let agent = match to {
+        Some(agent) if run.plan().agent(agent).is_none() => {
+            return Err(Rejection::NoHandOff("the plan has no such agent"));
+        }
+        Some(agent) => agent,
+        None => substitute(run, task, now).ok_or(Rejection::NoHandOff("there is nobody else"))?,
+    };
+    if under_way.agent == Some(agent) {
+        return Err(Rejection::NoHandOff("it is that agent's already"));
+    }
+    Ok(vec![Event::HandedOff { task, attempt, agent, note: note.to_owned() }])
+}
+
+/// An attempt that has handed its work on has ended: the next agent goes on from what it changed. If it failed, what
+/// it changed is not to be trusted, and the next agent starts anew.
+fn pass_on(run: &Run, task: TaskId, attempt: AttemptNo, exit: &Exit) -> Option<Vec<Event>> {
+    let handoff = run.handoff(task).filter(|handoff| handoff.attempt == attempt && !handoff.done)?;
+    let Exit::Succeeded { change, spent, .. } = exit else { return None };
+    let change = whole(run, task, change.filter(|_| run.landing().is_some()));
+    Some(vec![Event::PassedOn { task, attempt, agent: handoff.to, change, spent: *spent }])
+}
+
+/// Returns the whole change of a task: one that goes on from what an earlier attempt passed on contains that as well, so
+/// that checks see all of it. If nothing was added, it is what was passed on.
+fn whole(run: &Run, task: TaskId, change: Option<Change>) -> Option<Change> {
+    let before = run.handoff(task).filter(|handoff| handoff.done).and_then(|handoff| handoff.change);
+    match (before, change) {
+        (Some(before), Some(change)) => Some(Change { base: before.base, ..change }),
+        (before, change) => change.or(before),
+    }
+}
+
 fn finish(
     run: &Run,
     task: TaskId,
@@ -217,6 +298,9 @@ fn finish(
         let (Exit::Succeeded { spent, .. } | Exit::Failed { spent, .. }) = exit;
         return Ok(stopped(run, task, under_way, why, *spent, now));
     }
+    if let Some(passed_on) = pass_on(run, task, attempt, exit) {
+        return Ok(passed_on);
+    }
     match exit {
         Exit::Failed { class, message, spent, until } => {
             Ok(failed(run, task, under_way.number, *class, message, *spent, *until, now))
@@ -229,7 +313,7 @@ fn finish(
                     return Ok(failed(run, task, under_way.number, class, &message, *spent, None, now));
                 }
             };
-            let change = change.filter(|_| run.landing().is_some());
+            let change = whole(run, task, change.filter(|_| run.landing().is_some()));
             #[cfg(kapell_planted)]
             if crate::planted::is("result_not_checked") && change.is_none() {
                 return Ok(vec![Event::Completed { task, outputs, spent: *spent }]);
@@ -433,9 +517,12 @@ pub(crate) fn recover(
     }
     let lost_asks = class == FailureClass::Lost && definition.retry_lost == LostPolicy::Ask;
     if !lost_asks && gave_out(run, task, class, now).is_some() {
-        return substitute_or_give_up(run, task);
+        return substitute_or_give_up(run, task, now);
     }
     match class {
+        FailureClass::Quota | FailureClass::RateLimited if elsewhere(run, task, now).is_some() => {
+            elsewhere(run, task, now).map_or_else(pause, |agent| Recovery::Substitute { agent })
+        }
         FailureClass::Quota | FailureClass::RateLimited => match until {
             Some(until) if until > now.wall => {
                 Recovery::Park { until, latest: latest(run, class, until, now) }
@@ -453,17 +540,35 @@ pub(crate) fn recover(
         }
         class if class.is_retryable() && failures < definition.retry.attempts => pause(),
         FailureClass::Permission => Recovery::GiveUp,
-        _ => substitute_or_give_up(run, task),
+        _ => substitute_or_give_up(run, task, now),
     }
 }
 
-fn substitute_or_give_up(run: &Run, task: TaskId) -> Recovery {
-    substitute(run, task).map_or(Recovery::GiveUp, |agent| Recovery::Substitute { agent })
+fn substitute_or_give_up(run: &Run, task: TaskId, now: Now) -> Recovery {
+    substitute(run, task, now).map_or(Recovery::GiveUp, |agent| Recovery::Substitute { agent })
+}
+
+/// Returns an agent of the task's ranking that takes work now and uses up no quota of the present one's provider.
+fn elsewhere(run: &Run, task: TaskId, now: Now) -> Option<AgentId> {
+    let provider = |agent| run.plan().agent(agent).and_then(|spec| spec.provider.as_deref());
+    let here = run.agent(task)?;
+    let mut others = run.ranking(task).iter().copied().filter(|agent| *agent != here);
+    others.find(|&agent| {
+        (provider(agent).is_none() || provider(agent) != provider(here))
+            && !run.has_tried(task, agent)
+            && run.is_willing(agent, now)
+    })
 }
 
 /// Returns the agent that takes over, if there is one that has not had the task yet.
-fn substitute(run: &Run, task: TaskId) -> Option<AgentId> {
+fn substitute(run: &Run, task: TaskId, at: Now) -> Option<AgentId> {
     let now = run.agent(task)?;
+    let ranking = run.ranking(task);
+    if !ranking.is_empty() {
+        let left = ranking.iter().copied().filter(|&agent| agent != now && !run.has_tried(task, agent));
+        let willing = left.clone().find(|&agent| run.is_willing(agent, at));
+        return willing.or_else(|| left.clone().next());
+    }
     let fallback = |agent: AgentId| run.plan().agent(agent).and_then(|spec| spec.fallback);
     let next = fallback(now)?;
     #[cfg(kapell_planted)]

@@ -16,12 +16,13 @@ use crate::{
     plan::Plan,
     price::Tokens,
     retry::FailureClass,
+    route::{Choice, PassedOver, Reroute},
     task::{Change, Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Wall},
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -121,6 +122,15 @@ pub enum Event {
     PlanAdopted { revision: u32, plan: PlanRef },
     /// A process executes the run, as its `epoch`-th owner.
     Opened { epoch: u64 },
+    /// Agents are ranked for tasks that name skills: the first performs them, the others can take over.
+    Routed {
+        tasks: Vec<TaskId>,
+        ranking: Vec<Choice>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        passed_over: Vec<PassedOver>,
+    },
+    /// A task that has not begun goes to another agent of its ranking, for its own takes no work now.
+    Rerouted { task: TaskId, from: AgentId, agent: AgentId, why: Reroute },
     /// Conditions allow a task that something else would have held back.
     Unblocked { task: TaskId },
     /// A task is not to be done.
@@ -193,6 +203,18 @@ pub enum Event {
     GateOpened { gate: GateId, task: TaskId, kind: GateKind, question: String, choices: Vec<String> },
     /// A person decided.
     GateAnswered { gate: GateId, answer: String, by: String },
+    /// An agent wants another one to go on with its task, once its own attempt has ended.
+    HandedOff { task: TaskId, attempt: AttemptNo, agent: AgentId, note: String },
+    /// An attempt whose work is handed on has ended: the next one starts from what it changed.
+    PassedOn {
+        task: TaskId,
+        attempt: AttemptNo,
+        agent: AgentId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<Change>,
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        spent: Amount,
+    },
     /// An agent says something that should be kept.
     Noted { task: TaskId, attempt: AttemptNo, text: String },
     /// What an attempt that ends used of its model, by kind. What it cost stands in the event of its end.
@@ -278,6 +300,10 @@ impl Event {
             Self::Created { .. } => "created",
             Self::PlanAdopted { .. } => "plan_adopted",
             Self::Opened { .. } => "opened",
+            Self::Routed { .. } => "routed",
+            Self::Rerouted { .. } => "rerouted",
+            Self::HandedOff { .. } => "handed_off",
+            Self::PassedOn { .. } => "passed_on",
             Self::Unblocked { .. } => "unblocked",
             Self::Skipped { .. } => "skipped",
             Self::ClaimsAwaited { .. } => "claims_awaited",
@@ -347,6 +373,9 @@ impl Event {
             | Self::GateOpened { task, .. }
             | Self::Noted { task, .. }
             | Self::Used { task, .. }
+            | Self::Rerouted { task, .. }
+            | Self::HandedOff { task, .. }
+            | Self::PassedOn { task, .. }
             | Self::Landed { task, .. }
             | Self::SentBack { task, .. }
             | Self::CompensationStarted { task, .. }

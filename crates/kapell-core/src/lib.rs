@@ -7,6 +7,8 @@
 
 pub mod id; // ground: knows nothing of the rest
 
+pub mod text; // characters that deceive
+
 pub mod time; // time comes in as an argument
 
 pub mod journal; // one decision as a row, and the hash chain
@@ -30,6 +32,8 @@ pub mod plan; // the sealed graph of tasks with their definitions
 pub mod mission; // what is asked, within which limits
 
 pub mod task; // the life of one task, as a table
+
+pub mod route; // who performs what names skills
 
 pub mod event; // durable facts
 

@@ -203,6 +203,29 @@ impl Plan {
         self.agents.get(agent.index())
     }
 
+    /// Returns the plan with other agents, and the plans of child runs likewise; `agents` says which each plan gets:
+    /// first those that it has, in their order, for their ids stay, then new ones, which have no fallback.
+    #[must_use]
+    pub fn with_agents(&self, agents: &dyn Fn(&Self) -> Vec<AgentSpec>) -> Self {
+        let mut plan = self.clone();
+        let old = self.agents.iter().map(|spec| spec.fallback).chain(std::iter::repeat(None));
+        let all = agents(self).into_iter().zip(old);
+        let all: Vec<_> = all.map(|(spec, fallback)| AgentSpec { fallback, ..spec }).collect();
+        if all.len() >= plan.agents.len() {
+            plan.agents = all;
+        }
+        for definition in &mut plan.definitions {
+            let Work::Workflow(child) = &definition.work else { continue };
+            let inner = child.plan.with_agents(agents);
+            if inner.agents != child.plan.agents || inner.definitions != child.plan.definitions {
+                let child = ChildSpec { plan: Arc::new(inner), ..(**child).clone() };
+                let work = Work::Workflow(Box::new(child));
+                *definition = Arc::new(Definition { work, ..(**definition).clone() });
+            }
+        }
+        plan
+    }
+
     /// Returns how urgent `task` is: the expected seconds from its start to the end of the run.
     #[must_use]
     pub fn rank(&self, task: TaskId) -> f32 {

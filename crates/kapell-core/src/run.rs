@@ -10,7 +10,7 @@ mod index;
 mod replay;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, OnceLock},
 };
 
@@ -32,7 +32,8 @@ use crate::{
     mission::Mission,
     plan::Plan,
     retry::{FailureClass, Setback},
-    task::TaskState,
+    route::Handoff,
+    task::{Change, TaskState},
     time::{Elapsed, Millis, Now, Wall},
 };
 
@@ -142,6 +143,15 @@ pub struct Run {
     outputs: BTreeMap<TaskId, Outputs>,
     failures: BTreeMap<TaskId, LastFailure>,
     substitutes: BTreeMap<TaskId, AgentId>,
+    /// Rankings of agents, and which of them each task has that names skills.
+    routes: Vec<Vec<AgentId>>,
+    route_of: BTreeMap<TaskId, u32>,
+    /// Agents that have had a task of a ranking and failed at it.
+    tried: BTreeMap<TaskId, BTreeSet<AgentId>>,
+    /// What was last passed on of each task.
+    handoffs: BTreeMap<TaskId, Handoff>,
+    /// The changes that results brought.
+    changes: BTreeMap<TaskId, Change>,
     ledger: Ledger,
     claims: ClaimTable,
     gates: BTreeMap<GateId, Gate>,
@@ -188,6 +198,11 @@ impl Run {
             outputs: BTreeMap::new(),
             failures: BTreeMap::new(),
             substitutes: BTreeMap::new(),
+            routes: Vec::new(),
+            route_of: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            handoffs: BTreeMap::new(),
+            changes: BTreeMap::new(),
             ledger: Ledger::default(),
             claims: ClaimTable::default(),
             gates: BTreeMap::new(),
@@ -327,10 +342,35 @@ impl Run {
         self.failures.get(&task)
     }
 
-    /// Returns who performs `task`: the agent of its definition, or the one that took over.
+    /// Returns who performs `task`: the one that took over, the first of its ranking, or the agent of its definition.
     #[must_use]
     pub fn agent(&self, task: TaskId) -> Option<AgentId> {
-        self.substitutes.get(&task).copied().or(self.plan.definition(task).agent)
+        let first = || self.ranking(task).first().copied();
+        self.substitutes.get(&task).copied().or_else(first).or(self.plan.definition(task).agent)
+    }
+
+    /// Returns the ranking of agents for `task`; empty if none was made.
+    #[must_use]
+    pub fn ranking(&self, task: TaskId) -> &[AgentId] {
+        let route = self.route_of.get(&task).and_then(|route| self.routes.get(*route as usize));
+        route.map_or(&[], Vec::as_slice)
+    }
+
+    /// Tells whether `agent` has had `task`, which has a ranking, and failed at it.
+    pub(crate) fn has_tried(&self, task: TaskId, agent: AgentId) -> bool {
+        self.tried.get(&task).is_some_and(|tried| tried.contains(&agent))
+    }
+
+    /// Returns what was last handed on of `task`.
+    #[must_use]
+    pub fn handoff(&self, task: TaskId) -> Option<&Handoff> {
+        self.handoffs.get(&task)
+    }
+
+    /// Returns the change that the result of `task` brought, if it brought one.
+    #[must_use]
+    pub fn change(&self, task: TaskId) -> Option<Change> {
+        self.changes.get(&task).copied()
     }
 
     /// Returns the account.

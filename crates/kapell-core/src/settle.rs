@@ -10,6 +10,7 @@ use crate::{
     landing::{Blame, Wish},
     plan::Work,
     retry::FailureClass,
+    route::Reroute,
     run::{Lane, Phase, Run},
     task::{Recovery, SkipCause, Slots, StopCause, TaskState},
     time::{Elapsed, Now, Wall},
@@ -55,7 +56,7 @@ impl Run {
         if *self.phase() != Phase::Active || self.is_doomed() {
             return Wake { elapsed: pause, wall: None };
         }
-        let agents = self.wanted_agents();
+        let agents = self.awaited_agents();
         let rests = agents.iter().filter_map(|agent| self.rest(*agent)).filter(|until| *until > elapsed);
         let closed = agents.iter().filter_map(|agent| {
             let closed = self.closed(self.plan().agent(*agent)?.provider.as_deref()?)?;
@@ -83,6 +84,13 @@ impl Run {
             _ => None,
         };
         ready.chain(claiming).filter_map(agent).collect()
+    }
+
+    /// Returns the agents for which tasks wait, and those that could take such a task in their place.
+    fn awaited_agents(&self) -> std::collections::BTreeSet<crate::id::AgentId> {
+        let routed = self.index().routed.values().filter_map(|tasks| tasks.first());
+        let others = routed.flat_map(|task| self.ranking(*task)).copied();
+        self.wanted_agents().into_iter().chain(others).collect()
     }
 
     /// Returns when the time budget is over if work goes on from now.
@@ -126,6 +134,7 @@ fn next_event(run: &Run, now: Now) -> Option<Event> {
             .or_else(|| wake(run, now))
             .or_else(|| open_gate(run))
             .or_else(|| land(run))
+            .or_else(|| reroute(run, now))
             .or_else(|| start_waiting(run, now))
             .or_else(|| start(run, now))
             .or_else(|| out_of_budget(run, now)),
@@ -284,6 +293,19 @@ fn send_back(run: &Run, task: TaskId, blame: &Blame, message: &str, now: Now) ->
     Event::AttemptFailed { task, attempt, class, message, spent: Amount::ZERO, then }
 }
 
+/// Moves a task to the next agent of its ranking that takes work, if the one that it waits for takes none.
+fn reroute(run: &Run, now: Now) -> Option<Event> {
+    run.index().routed.iter().find_map(|(&(from, _), tasks)| {
+        let why = run.unwilling(from, now)?;
+        let ranking = run.ranking(*tasks.first()?);
+        let willing: Vec<_> = ranking.iter().filter(|agent| run.unwilling(**agent, now).is_none()).collect();
+        tasks.iter().find_map(|&task| {
+            let agent = **willing.iter().find(|agent| !run.has_tried(task, ***agent))?;
+            Some(Event::Rerouted { task, from, agent, why })
+        })
+    })
+}
+
 /// Who asked for claims first gets them first.
 fn start_waiting(run: &Run, now: Now) -> Option<Event> {
     run.claims().waiting().find_map(|(task, set)| {
@@ -388,10 +410,18 @@ impl Run {
         // Whatever the limit, one may run: otherwise none ever would.
         used.jobs + needed.jobs <= limits.jobs.max(needed.jobs)
             && used.agents + needed.agents <= limits.agents.max(needed.agents)
+            && limits.memory_mib.is_none_or(|limit| {
+                used.memory_mib.saturating_add(needed.memory_mib) <= limit.max(needed.memory_mib)
+            })
     }
 
     /// Tells whether `agent` takes work: its provider is not parked, and it does not rest after failures.
-    fn is_willing(&self, agent: crate::id::AgentId, now: Now) -> bool {
+    pub(crate) fn is_willing(&self, agent: crate::id::AgentId, now: Now) -> bool {
+        self.unwilling(agent, now).is_none()
+    }
+
+    /// Returns why `agent` takes no work, if it takes none.
+    fn unwilling(&self, agent: crate::id::AgentId, now: Now) -> Option<Reroute> {
         let provider = self.plan().agent(agent).and_then(|spec| spec.provider.as_deref());
         let closed = provider.and_then(|provider| self.closed(provider));
         let parked = closed.is_some_and(|closed| closed.until > now.wall && closed.latest > now.elapsed);
@@ -404,7 +434,11 @@ impl Run {
             parked && !crate::planted::is("quota_ignored"),
             rests && !crate::planted::is("rest_of_agent_ignored"),
         );
-        !parked && !rests
+        match (parked, rests) {
+            (true, _) => Some(Reroute::Parked),
+            (_, true) => Some(Reroute::Resting),
+            _ => None,
+        }
     }
 
     /// Returns the slots of a child run: half of what there is, so that others go on beside it, but of each kind that
@@ -415,7 +449,8 @@ impl Run {
             true => (self.limits().agents / 2).max(1),
             false => 0,
         };
-        Slots { agents, jobs: (self.limits().jobs / 2).max(1) }
+        let memory_mib = self.limits().memory_mib.filter(|_| agents > 0).map_or(0, |limit| limit / 2);
+        Slots { agents, jobs: (self.limits().jobs / 2).max(1), memory_mib }
     }
 }
 

@@ -128,6 +128,17 @@ pub struct Slots {
     /// Of everything else.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub jobs: u32,
+    /// Memory, in MiB.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory_mib: u32,
+}
+
+impl Slots {
+    /// Returns slots of agents and of everything else, with no memory.
+    #[must_use]
+    pub const fn new(agents: u32, jobs: u32) -> Self {
+        Self { agents, jobs, memory_mib: 0 }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -243,6 +254,8 @@ pub enum TaskEvent {
     Started(Box<Attempt>),
     /// The attempt is to be stopped.
     StopRequested(StopCause),
+    /// The attempt has ended, and another agent goes on.
+    PassedOn,
     /// The attempt asked a question.
     Asked(GateId, Elapsed),
     /// The question is answered.
@@ -337,6 +350,7 @@ impl TaskState {
                 let deadline = attempt.deadline.map(|deadline| deadline.after(waited));
                 Ok(S::Running(Box::new(Attempt { question: None, deadline, ..(**attempt).clone() })))
             }
+            (S::Running(_), E::PassedOn) => Ok(S::Ready),
             (S::Running(_), E::Submitted(submission)) => Ok(S::Submitted(submission)),
             (S::Submitted(submission), E::Verified) if submission.change.is_some() => {
                 Ok(S::Verified(submission.clone()))

@@ -144,6 +144,7 @@ fn child_mission(parent: &Run, task: TaskId, attempt: AttemptNo, spec: &ChildSpe
             wall: None,
             agents: slots.agents,
             jobs: slots.jobs,
+            memory_mib: parent.limits().memory_mib.map(|_| slots.memory_mib),
         },
         accept: spec.accept.clone(),
         saga: spec.saga,

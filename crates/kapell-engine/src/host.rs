@@ -17,7 +17,7 @@ use kapell_core::{
     command::{Command, Rejection},
     effect::{Effect, outstanding, react},
     event::{Event, GateKind, PlanRef},
-    id::RunId,
+    id::{AgentId, RunId},
     journal::{Actor, Row, Version},
     mission::Mission,
     plan::Plan,
@@ -156,7 +156,12 @@ pub struct Config {
     pub owner: Owner,
     /// Makes the summary of a run for listings.
     pub summarise: fn(&Run, Now) -> Option<String>,
+    /// Ranks agents for the tasks of a plan that name skills, when a run of it is made.
+    pub route: Arc<Router>,
 }
+
+/// Ranks agents for the tasks of a plan: the commands that say so.
+pub type Router = dyn Fn(&Plan) -> Vec<Command> + Send + Sync;
 
 /// Executes runs.
 pub struct Host {
@@ -165,6 +170,7 @@ pub struct Host {
     performer: Performer,
     owner: Owner,
     summarise: fn(&Run, Now) -> Option<String>,
+    route: Arc<Router>,
     mailbox: Mailbox,
     inputs: Inputs,
     /// Boxed, as a run is large and a map that grows leaves nearly half of its places free.
@@ -184,13 +190,14 @@ impl Host {
     /// Makes a host without any run.
     #[must_use]
     pub fn new(config: Config, mailbox: Mailbox, inputs: Inputs) -> Self {
-        let Config { journal, clock, performer, owner, summarise } = config;
+        let Config { journal, clock, performer, owner, summarise, route } = config;
         Self {
             journal,
             clock,
             performer,
             owner,
             summarise,
+            route,
             mailbox,
             inputs,
             live: HashMap::new(),
@@ -233,6 +240,7 @@ impl Host {
         if let Some(base) = mission.base {
             self.performer.begin(id, base)?;
         }
+        let routes = (self.route)(&plan);
         let text = serde_json::to_vec(&*plan).map_err(|error| OpenError::Plan(error.to_string()))?;
         let plan = match text.len() > PLAN_INLINE_MAX {
             true => PlanRef::Kept { digest: self.journal.keep(&text)?, plan: Some(plan) },
@@ -240,7 +248,7 @@ impl Host {
         };
         self.live.insert(id, Box::new(Live::new(Run::new(id), ownership, &*self.clock)));
         self.put(id, Actor::Engine, Command::Create { mission: Box::new(mission), plan }, None);
-        for command in first {
+        for command in first.into_iter().chain(routes) {
             self.put(id, Actor::Engine, command, None);
         }
         Ok(())
@@ -463,6 +471,14 @@ impl Host {
             Report::Note(text) if !key.compensates => {
                 self.put(key.run, actor, Command::Note { task, attempt, text: short(text) }, None);
             }
+            Report::HandOff { to, note } if !key.compensates => {
+                let agents = live.run.plan().agents();
+                let found = to.as_ref().map(|to| agents.iter().position(|agent| agent.name == *to));
+                let found = found.map(|at| at.and_then(|at| u32::try_from(at).ok()).map(AgentId));
+                // The agent was told whom there is; a name that nobody has any more is as good as none.
+                let command = Command::HandOff { task, attempt, to: found.flatten(), note: short(note) };
+                self.put(key.run, actor, command, None);
+            }
             Report::Question { question: number, text, choices } if !key.compensates => {
                 let question = Question { number, text: short(text), choices };
                 match live.questions.get_mut(&task).filter(|asking| asking.attempt == attempt) {
@@ -480,7 +496,7 @@ impl Host {
                     self.put(key.run, actor, Command::Throttled { task, attempt, until }, None);
                 }
             }
-            Report::Note(_) | Report::Question { .. } => {}
+            Report::Note(_) | Report::HandOff { .. } | Report::Question { .. } => {}
             Report::Finished(ending) => self.performer.finished(&live.run, key, ending, &self.mailbox),
         }
     }

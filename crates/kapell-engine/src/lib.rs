@@ -11,6 +11,8 @@ mod live; // one run, with what waits for the disk
 
 pub mod open; // reading a run from the journal
 
+mod brief; // what an attempt is given to read
+
 pub mod perform; // effects, through the ports
 
 pub mod host; // the loop

@@ -23,9 +23,12 @@ use kapell_core::{
 };
 
 use crate::{
+    brief::{self, Draft},
     host::{Input, Mailbox},
     port::{
-        agents::{Agents, Allowance, AttemptKey, Earlier, Ending, Failure, Job, Order, Recovered, Used},
+        agents::{
+            Agents, Allowance, AttemptKey, Brief, Earlier, Ending, Failure, Job, Order, Recovered, Used,
+        },
         workspaces::{Check, CheckCommand, Close, MergeOrder, Request, Trial, WorkspaceError, Workspaces},
     },
     workers::Workers,
@@ -60,6 +63,7 @@ pub struct Performer {
 struct Prepared {
     order: Order,
     request: Request,
+    draft: Draft,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -169,7 +173,7 @@ impl Performer {
         let (starting, key) = (self.starting.clone(), prepared.order.key);
         lock(&starting).insert(key, false);
         let job = move || {
-            let Prepared { mut order, request } = prepared;
+            let Prepared { mut order, request, draft } = prepared;
             let start = || {
                 let ready = workspaces.open(&request).map_err(|error| Failure {
                     class: error.class,
@@ -182,6 +186,7 @@ impl Performer {
                 order.dir = ready.dir;
                 order.env.extend(ready.env);
                 order.earlier.work = ready.earlier;
+                order.brief = Arc::new(complete(draft, &order, &*agents, &*workspaces));
                 agents.start(&order)
             };
             let started = catch_unwind(AssertUnwindSafe(start));
@@ -253,7 +258,9 @@ impl Performer {
                 // A change was taken out when it was submitted, and the workspace given back then.
                 Event::Verified { task } if has_change(run, *task) => continue,
                 Event::Completed { task, .. } | Event::Verified { task } => (*task, Close::Kept, false),
-                Event::Submitted { task, change: Some(_), .. } => (*task, Close::Kept, false),
+                Event::Submitted { task, change: Some(_), .. } | Event::PassedOn { task, .. } => {
+                    (*task, Close::Kept, false)
+                }
                 Event::AttemptFailed { task, .. } | Event::Cancelled { task } => {
                     (*task, Close::Salvage, false)
                 }
@@ -269,6 +276,7 @@ impl Performer {
             let attempt = match event {
                 Event::AttemptFailed { attempt, .. }
                 | Event::Submitted { attempt, .. }
+                | Event::PassedOn { attempt, .. }
                 | Event::CompensationFailed { attempt, .. } => *attempt,
                 Event::Compensated { .. } => {
                     lock(&self.compensating).remove(&(run.id(), task)).unwrap_or(AttemptNo(1))
@@ -587,21 +595,40 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         env: environment(run, task)?,
         dir: Default::default(),
         allowance: allowance(run, task),
+        brief: Default::default(),
         supervise: definition.supervise,
         timeout,
     };
+    let handed_on = run.handoff(task).filter(|handoff| handoff.done && !key.compensates);
+    let handed_on = handed_on.and_then(|handoff| handoff.change).map(|change| change.commit);
     let request = Request {
         key,
         name,
         kind: kind_of(run, task),
-        base: run.landing().map(|landing| landing.head()),
+        base: run.landing().map(|landing| handed_on.unwrap_or(landing.head())),
         prepare: definition.prepare.clone(),
         carry: definition.carry.clone(),
         cache: definition.cache.clone(),
         // A script that is run anew begins anew; an agent goes on where the one before it stopped.
-        goes_on: key.attempt > AttemptNo(1) && matches!(definition.work, Work::Prompt(_)) && !key.compensates,
+        // What was handed on is in the base already.
+        goes_on: key.attempt > AttemptNo(1)
+            && matches!(definition.work, Work::Prompt(_))
+            && !key.compensates
+            && handed_on.is_none(),
     };
-    Ok(Prepared { order, request })
+    let draft = brief::draft(run, task, key.attempt);
+    Ok(Prepared { order, request, draft })
+}
+
+/// Completes what an attempt is given to read, by what its repository says.
+fn complete(mut draft: Draft, order: &Order, agents: &dyn Agents, workspaces: &dyn Workspaces) -> Brief {
+    let files = order.agent.as_ref().map_or(&[][..], |agent| agents.instructions(agent));
+    draft.wanted.files = files.iter().map(|file| (*file).to_owned()).collect();
+    let facts = match draft.wanted.base {
+        Some(_) => workspaces.facts(&draft.wanted),
+        None => Default::default(),
+    };
+    draft.finish(facts)
 }
 
 /// What is known of the attempts before `key`, as the journal has it.

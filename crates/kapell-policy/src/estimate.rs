@@ -108,7 +108,7 @@ fn known(plan: &Plan, definition: &Definition, history: &History, slots: Slots) 
 const NESTED_SAMPLES: u32 = 100;
 
 fn nested(plan: &Plan, history: &History, slots: Slots) -> Known {
-    let slots = Slots { jobs: (slots.jobs / 2).max(1), agents: slots.agents / 2 };
+    let slots = Slots::new(slots.agents / 2, (slots.jobs / 2).max(1));
     let lengths = Lengths::of(plan, history, slots);
     let finish = finish(plan, &lengths, slots, Sampling { samples: NESTED_SAMPLES, seed: 0 });
     let basis = if finish.assumed > 0 { Basis::Assumed } else { Basis::Given };
@@ -205,7 +205,7 @@ pub fn remaining(run: &Run, now: Now, lengths: &Lengths, sampling: Sampling) -> 
         }
         draws.push(draw);
     }
-    let slots = Slots { jobs: run.limits().jobs, agents: run.limits().agents };
+    let slots = Slots::new(run.limits().agents, run.limits().jobs);
     sample(&Problem::of(plan, slots), &draws, &state, sampling, assumed)
 }
 

@@ -117,7 +117,7 @@ impl Observer {
                         history.add(*key, row.elapsed.since(since));
                     }
                 }
-                Event::AttemptFailed { task, .. } => {
+                Event::AttemptFailed { task, .. } | Event::PassedOn { task, .. } => {
                     self.open.remove(task);
                 }
                 _ => {}

@@ -12,3 +12,13 @@ pub mod schedule; // who starts when, if all goes as expected
 pub mod history; // how long things took before
 
 pub mod estimate; // how long things will take
+
+pub mod kind; // what kind of work a task is
+
+pub mod record; // how agents have done
+
+pub mod route; // who performs what
+
+pub mod memory; // how many fit
+
+pub mod pack; // what a task is given

@@ -108,7 +108,7 @@ impl<'a> Problem<'a> {
         let rank = |task: TaskId| timing.total().0 - timing.latest(task).0;
         Self {
             graph,
-            slots: Slots { jobs: slots, agents: 0 },
+            slots: Slots::new(0, slots),
             room: vec![Room::Job; graph.len()],
             place: places(graph, rank),
             claims: Claims::default(),

@@ -21,6 +21,7 @@ use kapell_core::{
     mission::Mission,
     plan::{LostPolicy, Plan, Slot, Work},
     retry::FailureClass,
+    route::Choice,
     run::{Phase, Run},
     task::{Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Millis, Wall},
@@ -92,6 +93,8 @@ pub(crate) struct Watched {
     pub(crate) attempts: u32,
     failures: u32,
     agent: Option<AgentId>,
+    /// Who may have it, if agents were ranked for it.
+    ranking: Vec<AgentId>,
     /// Who had the task before.
     had: Vec<AgentId>,
     agent_now: Option<AgentId>,
@@ -312,6 +315,11 @@ impl Checker {
                 ensure!(self.is_running(*task, *attempt), "a word of an attempt that does not run");
                 Ok(())
             }
+            Event::Routed { tasks, ranking, .. } => self.routed(tasks, ranking),
+            Event::Rerouted { task, from, agent, .. } => self.rerouted(*task, *from, *agent, at),
+            Event::HandedOff { .. } | Event::PassedOn { .. } => {
+                Err(Violation("work is handed on, which nobody asked for".to_owned()))
+            }
             Event::Unblocked { task } => self.unblocked(*task),
             Event::Skipped { task, why } => self.skipped(*task, *why),
             Event::ClaimsAwaited { task } => {
@@ -444,6 +452,7 @@ impl Checker {
                 attempts: 0,
                 failures: 0,
                 agent,
+                ranking: Vec::new(),
                 had: Vec::new(),
                 agent_now: None,
                 reserved: Amount::ZERO,

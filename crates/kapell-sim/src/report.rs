@@ -91,6 +91,8 @@ pub(crate) fn rejection_name(rejection: &Rejection) -> &'static str {
         Rejection::BadRevision(_) => "bad_revision",
         Rejection::AlreadyBegun(_) => "already_begun",
         Rejection::Merge(_) => "merge",
+        Rejection::BadRanking(_) => "bad_ranking",
+        Rejection::NoHandOff(_) => "no_hand_off",
         Rejection::Bug(_) => "bug",
     }
 }

@@ -147,6 +147,7 @@ fn draw_mission(dice: &mut Dice, tasks: u32) -> Mission {
         wall: some(dice, 120, tasks * 20, tasks * 2000).map(Millis),
         agents: dice.small(0, 5),
         jobs: dice.small(0, 8),
+        memory_mib: None,
     };
     let deadline = some(dice, 80, 1000, tasks * 1500);
     Mission {
@@ -288,7 +289,7 @@ impl Maker<'_> {
                 provider: self.dice.chance(600).then(|| format!("provider{}", self.dice.below(2))),
                 slot: *self.dice.pick(&[Slot::Agent, Slot::Agent, Slot::Agent, Slot::Job, Slot::None]),
                 fallback: fallback.filter(|agent| agent.0 != number),
-                options: [].into(),
+                ..AgentSpec::default()
             });
         }
     }
@@ -412,7 +413,7 @@ impl Maker<'_> {
                 provider: None,
                 slot: Slot::Agent,
                 fallback: None,
-                options: [].into(),
+                ..AgentSpec::default()
             });
         }
         Work::Workflow(Box::new(ChildSpec {

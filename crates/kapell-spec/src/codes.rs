@@ -85,9 +85,9 @@ codes! {
     TWO_WORKS = "K0216", "Task with more than one kind of work",
         "A task does one thing. Split it into two tasks, the second of which `needs` the first.";
     UNKNOWN_AGENT = "K0217", "Unknown agent",
-        "`agent` names an agent that is not defined under `agents`.";
+        "`agent` names an agent that is defined neither under `agents`, nor in `kapell.toml`, nor by a role of the repository.";
     NO_AGENT = "K0218", "Prompt without an agent",
-        "A `prompt` needs an agent to give it to: name one by `agent`, and define it under `agents`.";
+        "A `prompt` needs an agent to give it to: name one by `agent`, and define it under `agents`, or say by `skills` what it must be able to do.";
     NO_EFFECT = "K0219", "Key without effect here",
         "The key is known, but means nothing for a task of this kind.";
     NOT_YET = "K0220", "Not there yet",

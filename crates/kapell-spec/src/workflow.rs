@@ -25,7 +25,7 @@ mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use compile::{Compiled, Options, compile};
+pub use compile::{Compiled, Options, compile, provider_of, slot_of};
 use kapell_core::{
     expr::{Expr, Template, Value},
     plan::{Estimate, LostPolicy, Protect, Supervise, WorkspaceKind},
@@ -33,6 +33,7 @@ use kapell_core::{
     time::{Millis, Wall},
 };
 pub use schema::schema;
+pub use value::{memory_mib, skill};
 
 use crate::{
     codes,
@@ -161,6 +162,10 @@ pub struct Agent {
     pub fallback: Option<Spanned<String>>,
     /// Settings for the adapter.
     pub options: Vec<(Spanned<String>, String)>,
+    /// What it can do.
+    pub skills: Vec<Spanned<String>>,
+    /// The memory that one attempt of it needs, in MiB.
+    pub memory_mib: Option<u32>,
 }
 
 /// What to do, in the file's own words.
@@ -198,6 +203,8 @@ pub struct Matrix {
 pub struct Settings {
     /// The agent.
     pub agent: Option<Spanned<String>>,
+    /// What the agent must be able to do.
+    pub skills: Option<Vec<Spanned<String>>>,
     /// How often it is tried.
     pub retry: Option<Retry>,
     /// How long an attempt may take.
@@ -257,15 +264,65 @@ pub struct Task {
     pub keys: Vec<Spanned<String>>,
 }
 
+/// An agent that is defined outside of the file, and that tasks may name all the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// Its name.
+    pub name: String,
+    /// The adapter that speaks to it.
+    pub adapter: String,
+    /// Whose quota it uses up, if that is not its adapter's usual one.
+    pub provider: Option<String>,
+    /// Settings for the adapter.
+    pub options: Vec<(String, String)>,
+    /// What it can do.
+    pub skills: Vec<String>,
+    /// The memory that one attempt of it needs, in MiB.
+    pub memory_mib: Option<u32>,
+}
+
+/// Takes in those agents from outside that the file names and does not define itself.
+fn adopt(workflow: &mut Workflow, outside: &[Outside]) {
+    let named = workflow.tasks.iter().map(|task| &task.settings).chain([&workflow.defaults]);
+    let named = named.filter_map(|settings| settings.agent.as_ref());
+    let named = named.chain(workflow.agents.iter().filter_map(|agent| agent.fallback.as_ref()));
+    let mut found: Vec<Agent> = Vec::new();
+    for name in named {
+        let is = |agent: &&Agent| agent.name.value == name.value;
+        if workflow.agents.iter().chain(&found).any(|agent| is(&agent)) {
+            continue;
+        }
+        let Some(known) = outside.iter().find(|known| known.name == name.value) else { continue };
+        let place = |text: &String| Spanned::new(text.clone(), name.span);
+        found.push(Agent {
+            name: name.clone(),
+            adapter: place(&known.adapter),
+            provider: known.provider.clone(),
+            fallback: None,
+            options: known.options.iter().map(|(key, value)| (place(key), value.clone())).collect(),
+            skills: known.skills.iter().map(place).collect(),
+            memory_mib: known.memory_mib,
+        });
+    }
+    workflow.agents.extend(found);
+}
+
 /// Reads a workflow file.
 ///
 /// Returns as much as could be read together with all findings; nothing if the text is no YAML mapping at all.
 #[must_use]
 pub fn read(source: &Source) -> (Option<Workflow>, Vec<Finding>) {
+    read_with(source, &[])
+}
+
+/// Reads a workflow file whose tasks may name agents that are defined elsewhere.
+#[must_use]
+pub fn read_with(source: &Source, outside: &[Outside]) -> (Option<Workflow>, Vec<Finding>) {
     let (tree, mut findings) = yaml::read(source);
     let Some(tree) = tree else { return (None, findings) };
     let mut workflow = read::workflow(source, &tree, &mut findings);
     if let Some(workflow) = &mut workflow {
+        adopt(workflow, outside);
         if tree.complete {
             check::check(workflow, &mut findings);
         } else {
@@ -282,11 +339,21 @@ pub fn read(source: &Source) -> (Option<Workflow>, Vec<Finding>) {
 /// Reads bytes as a workflow file called `name`.
 #[must_use]
 pub fn read_bytes(name: &str, bytes: &[u8]) -> (Source, Option<Workflow>, Vec<Finding>) {
+    read_bytes_with(name, bytes, &[])
+}
+
+/// Reads bytes as a workflow file called `name`, whose tasks may name agents that are defined elsewhere.
+#[must_use]
+pub fn read_bytes_with(
+    name: &str,
+    bytes: &[u8],
+    outside: &[Outside],
+) -> (Source, Option<Workflow>, Vec<Finding>) {
     let (source, findings) = yaml::decode(name, bytes);
     if !findings.is_empty() {
         return (source, None, findings);
     }
-    let (workflow, findings) = read(&source);
+    let (workflow, findings) = read_with(&source, outside);
     (source, workflow, findings)
 }
 

@@ -57,6 +57,9 @@ pub struct Report {
     pub failed: Vec<FailedTask>,
     /// What landed, in order.
     pub landed: Vec<LandedChange>,
+    /// Who was chosen for tasks that name skills, and why; at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteFact>,
     /// Where the work is; none outside a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Work>,
@@ -242,6 +245,35 @@ pub struct LandedChange {
     pub commit: String,
     /// When, on the run's clock in milliseconds.
     pub elapsed_ms: u64,
+}
+
+/// Who was chosen for tasks that name skills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteFact {
+    /// The names of the tasks; at most 10.
+    pub tasks: Vec<Untrusted>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+    /// The agents in their order: the first performs the tasks, the others can take over.
+    pub ranking: Vec<RankedAgent>,
+    /// Who was passed over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<RankedAgent>,
+}
+
+/// An agent, and why it stands where it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RankedAgent {
+    /// Its name.
+    pub agent: Untrusted,
+    /// Why.
+    pub why: Untrusted,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How long tasks of one definition took, against what was expected.

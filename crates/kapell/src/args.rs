@@ -604,8 +604,12 @@ pub struct DemoArgs {
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The code, such as `K0201`; all codes if not given.
+    /// A code, such as `K0201`, or the name of a task: then it is told who was chosen for it, and why. `route` tells
+    /// it for all tasks. All codes if not given.
     pub code: Option<String>,
+    /// The run of the task; the last one if not given.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
 }
 
 /// Arguments of `sim`.
@@ -626,7 +630,7 @@ pub struct SimArgs {
 #[derive(Debug, Args)]
 #[command(trailing_var_arg = true)]
 pub struct TaskArgs {
-    /// `output K=V`, `progress 0.5 TEXT`, `ask QUESTION`, `note TEXT`.
+    /// `output K=V`, `progress 0.5 TEXT`, `ask QUESTION`, `note TEXT`, `brief [NAME]`, `outputs TASK`, `handoff NOTE`.
     #[arg(allow_hyphen_values = true)]
     pub words: Vec<std::ffi::OsString>,
 }

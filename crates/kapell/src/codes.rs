@@ -137,6 +137,8 @@ table! {
         "A Markdown document is run phase by phase: by headings such as `## Phase 2: Build` or `### Step 4`, or by the numbered list of a section that speaks of a flow. This one has fewer than two of them.";
     "K0919", "Nobody to perform a document",
         "A Markdown document does not say which program performs its phases; `--agent` does: `--agent claude-code` or another client that `kapell agents` shows, or `--agent cmd:COMMAND` for a shell command that gets the text of each phase at its standard input and as `KAPELL_PROMPT`. A workflow file names its agents itself and takes no `--agent`.";
+    "K0920", "Nobody can perform a task",
+        "A task names skills (`skills: [rust]`), and no agent that can be used here covers all of them. `kapell agents` lists who there is with what each can do, and why some cannot be used; `[agent.NAME]` in `kapell.toml`, `agents:` in the workflow file or a role of the repository add to them. Nothing was started.";
     "K0921", "Slash command that cannot be understood",
         "A command of another program, such as `/meta-orchestrator` in Claude Code, was given an option that it does not have or a value that the option does not take. Nothing was started. A mission that contains words with two dashes stands in quotes, or behind `--`.";
     "K0922", "Mission that cannot be started",

@@ -7,6 +7,7 @@ mod demo;
 mod diff;
 mod doctor;
 mod execute;
+mod explain;
 mod fork;
 mod gc;
 mod hook;

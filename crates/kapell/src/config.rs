@@ -3,6 +3,7 @@
 //! A file in a repository is somebody else's text until it is read: it can set nothing that reaches out of its own
 //! directory.
 
+pub mod agents; // agents that tasks can name, or be given to
 mod clients; // those of coding agents
 
 use std::{
@@ -31,7 +32,8 @@ pub const FILE: &str = "kapell.toml";
 /// Files larger than this are not settings.
 const BYTES_MAX: u64 = 1 << 20;
 
-const KEYS: [&str; 7] = ["store", "agents", "jobs", "budget", "sandbox", "network", "clients"];
+const KEYS: [&str; 9] =
+    ["store", "agents", "jobs", "memory", "budget", "sandbox", "network", "clients", "agent"];
 
 /// Settings; what nobody set is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Config {
     pub agents: Option<u32>,
     /// How many commands run at the same time.
     pub jobs: Option<u32>,
+    /// How much memory agents may take together, in MiB.
+    pub memory_mib: Option<u32>,
     /// The limits of runs whose file and command line give none.
     pub budget: Option<Budget>,
     /// Containment as the user's own file grants it.
@@ -50,6 +54,8 @@ pub struct Config {
     pub asked: Wish,
     /// What is set for coding agents.
     pub clients: Clients,
+    /// Agents that settings define.
+    pub defined: agents::Agents,
 }
 
 /// Whose file it is.
@@ -83,10 +89,13 @@ impl Config {
             store: self.store.or(other.store),
             agents: self.agents.or(other.agents),
             jobs: self.jobs.or(other.jobs),
+            memory_mib: self.memory_mib.or(other.memory_mib),
             budget: self.budget.or(other.budget),
             granted: self.granted.and(other.granted),
             asked: self.asked.and(other.asked),
             clients: self.clients.or(other.clients),
+            // The nearer one counts.
+            defined: other.defined.into_iter().chain(self.defined).collect(),
         }
     }
 }
@@ -131,6 +140,8 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "store" => config.store = Some(store(value, dir, whose)?),
             "agents" => config.agents = Some(number(value, "agents")?),
             "jobs" => config.jobs = Some(number(value, "jobs")?),
+            "memory" => config.memory_mib = Some(agents::memory(value)?),
+            "agent" => config.defined = agents::parse(value, whose)?,
             "budget" => config.budget = Some(budget(value)?),
             "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
             "network" => wish(&mut config, whose).network = Some(named(value, "network")?),

@@ -75,7 +75,7 @@ struct Outlook {
 impl Outlook {
     fn new(store: &Store, run: &Run) -> Option<Self> {
         (run.len() <= FORECAST_TASKS_MAX).then(|| {
-            let slots = Slots { agents: run.limits().agents, jobs: run.limits().jobs };
+            let slots = Slots::new(run.limits().agents, run.limits().jobs);
             let estimator = Estimator::new(run.plan(), &forecast::learn(store), slots, run.mission().seed);
             Self { revision: run.revision(), estimator, made: None }
         })

@@ -18,7 +18,7 @@ use kapell_core::{
 };
 use kapell_engine::{
     control::Control,
-    host::{Config, Host, Input, Mailbox},
+    host::{Config, Host, Input, Mailbox, Router},
     perform::Performer,
     port::{
         agents::{AttemptKey, Report},
@@ -35,6 +35,7 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
+    registry::{self, Registry},
     site::{self, Site},
 };
 
@@ -143,9 +144,19 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
         performer: Performer::new(agents.clone(), workspaces, jobs + 2),
         owner,
         summarise,
+        route: router(site, store.clone())?,
     };
     let host = Host::new(config, mailbox, inputs);
     Ok(Machine { host, store, agents, keeper, broker, repository, _control: control })
+}
+
+/// Makes what ranks agents for the tasks of a plan that name skills. It looks at the journal only if there are such.
+fn router(site: &Site, store: Arc<Store>) -> Result<Arc<Router>, Fault> {
+    let registry = Registry::find(site)?;
+    Ok(Arc::new(move |plan: &Plan| match registry::has_skills(plan) {
+        true => registry.commands(plan, &registry::records(&store)),
+        false => Vec::new(),
+    }))
 }
 
 /// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.

@@ -19,7 +19,15 @@ use kapell_spec::{
     workflow::{self, Agent, Options},
 };
 
-use crate::{args::RunArgs, budget::Budget, exit::Exit, fault::Fault, output::Out, site::Site};
+use crate::{
+    args::RunArgs,
+    budget::Budget,
+    exit::Exit,
+    fault::Fault,
+    output::Out,
+    registry::{self, Registry},
+    site::Site,
+};
 
 /// The most bytes of a workflow file that are read; the reader refuses what is longer, with a place.
 const FILE_BYTES_MAX: u64 = 11 << 20;
@@ -39,6 +47,8 @@ pub struct Loaded {
     pub plan: Arc<Plan>,
     /// The document that it was made from, if it was no workflow file.
     pub document: Option<plan::Plan>,
+    /// Who can be given its tasks.
+    pub registry: Arc<Registry>,
 }
 
 /// What a person sets besides the file.
@@ -110,7 +120,12 @@ pub fn is_document(file: &Path) -> bool {
 }
 
 /// Turns a document into the text of a workflow file.
-fn document(shown: &str, bytes: &[u8], agent: Option<&str>) -> Result<(plan::Plan, Vec<u8>), Fault> {
+fn document(
+    site: &Site,
+    shown: &str,
+    bytes: &[u8],
+    agent: Option<&str>,
+) -> Result<(plan::Plan, Vec<u8>), Fault> {
     let no_plan = || {
         Fault::new("K0918", Exit::Usage, format!("{shown} has no numbered phases"))
             .hint("write them as headings, such as `## Phase 1: Build`")
@@ -121,7 +136,10 @@ fn document(shown: &str, bytes: &[u8], agent: Option<&str>) -> Result<(plan::Pla
     };
     let plan = plan::Plan::read(shown, &String::from_utf8_lossy(bytes)).ok_or_else(no_plan)?;
     let performer = agent.and_then(Performer::parse).ok_or_else(nobody)?;
-    let text = plan.workflow(&performer);
+    let roles = registry::roles(&site.root)
+        .into_iter()
+        .map(|role| (role.name, plan::RoleText { file: role.file, text: role.text }));
+    let text = plan.workflow(&performer, &roles.collect());
     Ok((plan, text.into_bytes()))
 }
 
@@ -136,17 +154,20 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     let shown = whole.strip_prefix(&site.root).unwrap_or(file).display().to_string();
     let agent = overrides.agent.as_deref();
     let (document, bytes) = match is_document(file) {
-        true => document(&shown, &bytes, agent).map(|(plan, bytes)| (Some(plan), bytes))?,
+        true => document(site, &shown, &bytes, agent).map(|(plan, bytes)| (Some(plan), bytes))?,
         false if agent.is_some() => {
             return Err(Fault::new("K0919", Exit::Usage, format!("{shown} names its agents itself"))
                 .hint("leave --agent out, or change `agents:` in the file"));
         }
         false => (None, bytes),
     };
-    let (source, read, mut findings) = workflow::read_bytes(&shown, &bytes);
+    let registry = Registry::find(site)?;
+    let outside = registry.outside();
+    let (source, read, mut findings) = workflow::read_bytes_with(&shown, &bytes, &outside);
     let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
     let load = |path: &str| nested(&site.root, &beside, path);
-    let options = Options { inputs: overrides.inputs.clone(), load: &load, ..Options::default() };
+    let options =
+        Options { inputs: overrides.inputs.clone(), load: &load, outside: &outside, ..Options::default() };
     let compiled = read.and_then(|read| {
         let (compiled, more) = workflow::compile(&read, &options);
         findings.extend(more);
@@ -170,7 +191,8 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     mission.limits.jobs = overrides.jobs.unwrap_or(mission.limits.jobs);
     mission.limits = overrides.budget.over(config.budget.unwrap_or_default().under(mission.limits));
     mission.source = Some(shown);
-    Ok(Loaded { mission, plan: Arc::new(compiled.plan), document })
+    let plan = Arc::new(registry.complete(&compiled.plan));
+    Ok(Loaded { mission, plan, document, registry: Arc::new(registry) })
 }
 
 /// Finds agents that nothing here can speak to, before anything of the plan has begun.

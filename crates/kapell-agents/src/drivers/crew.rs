@@ -28,7 +28,7 @@ use crate::{
         outputs::Outputs,
         server::{self, Guests, Server, ServerError},
     },
-    supervise::{Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, Stdin, attempt, processes},
+    supervise::{BRIEF_FILE, Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, Stdin, attempt, processes},
 };
 
 /// The name of the output that a person's answer is.
@@ -267,7 +267,7 @@ impl Shared {
         let failed = |source| CrewError::Directory { key, source };
         let mut spec = make_spec(key, job).map_err(failed)?;
         if let Some(guests) = &self.guests {
-            let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE));
+            let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE), job.brief.clone());
             spec.env.push((protocol::SOCKET.into(), socket.into()));
             spec.env.push((protocol::TOKEN.into(), token.into()));
         }
@@ -346,6 +346,11 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
         ("KAPELL_WORKSPACE".into(), job.cwd.clone().into()),
         (protocol::OUTPUT.into(), job.dir.join(OUTPUTS_FILE).into()),
     ]);
+    if !job.brief.text.is_empty() {
+        let path = job.dir.join(BRIEF_FILE);
+        fs::write(&path, &job.brief.text)?;
+        env.push((protocol::BRIEF.into(), path.into()));
+    }
     Ok(Spec {
         marker: key.to_string(),
         argv,
@@ -452,6 +457,7 @@ impl Watch {
             let report = match said {
                 server::Said::Progress { fraction, text } => Report::Progress { fraction, text },
                 server::Said::Note { text } => Report::Note { text },
+                server::Said::HandOff { to, note } => Report::HandOff { to, note },
                 server::Said::Output { name, value } => Report::Output { key: name, value },
                 server::Said::Question { question, text, choices } => {
                     Report::Question { question, text, choices }

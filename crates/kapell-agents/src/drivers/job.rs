@@ -3,10 +3,15 @@
 use std::{
     ffi::{OsStr, OsString},
     path::PathBuf,
+    sync::Arc,
 };
 
 use super::client;
-use crate::{contain::Contained, protocol::outputs::Outputs, supervise::Limits};
+use crate::{
+    contain::Contained,
+    protocol::{Brief, outputs::Outputs},
+    supervise::Limits,
+};
 
 /// Variables that an agent gets from kapell's own environment, if they are set there. No other one is passed on
 /// unless it is asked for by name.
@@ -81,6 +86,8 @@ pub struct Job {
     pub dir: PathBuf,
     /// The directory in which it works.
     pub cwd: PathBuf,
+    /// What it is given to read.
+    pub brief: Arc<Brief>,
     /// Its environment, besides the variables of the protocol (see [`crate::protocol`]).
     pub env: Vec<(OsString, OsString)>,
     /// How its processes are held together.
@@ -107,6 +114,7 @@ impl Job {
             task: task.into(),
             dir: dir.into(),
             cwd: cwd.into(),
+            brief: Arc::default(),
             env: Vec::new(),
             supervision: Supervision::Full,
             limits: Limits::default(),

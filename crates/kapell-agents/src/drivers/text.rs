@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use kapell_core::text::is_deceptive;
+
 /// Makes everything visible that would act on a terminal or deceive the reader.
 ///
 /// Control characters (C0 but line feed and tab, DEL, C1), marks of writing direction, and characters without a
@@ -25,28 +27,7 @@ pub fn escape_untrusted(text: &str) -> Cow<'_, str> {
 }
 
 fn deceives(each: char) -> bool {
-    match each {
-        '\n' | '\t' => false,
-        _ if each.is_control() => true,
-        '\u{ad}'
-        | '\u{34f}'
-        | '\u{61c}'
-        | '\u{115f}'..='\u{1160}'
-        | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0e}'
-        | '\u{feff}'
-        | '\u{ffa0}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}' => true,
-        _ => false,
-    }
+    !matches!(each, '\n' | '\t') && is_deceptive(each)
 }
 
 /// Returns the last `lines` lines of `text`, at most `chars` characters of them, made safe to show.

@@ -11,6 +11,7 @@ mod diff; // patches
 pub mod error;
 pub mod house; // kapell's own repository
 mod index; // index files for one computation
+mod look; // reading commits
 pub mod merge; // into the user's branch
 pub(crate) mod process; // the one place that starts git
 pub mod propose; // branches for a person to look at

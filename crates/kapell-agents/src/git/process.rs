@@ -203,6 +203,12 @@ impl Call<'_> {
         self
     }
 
+    /// Reads no more than so many bytes of its output; more is an error.
+    pub(crate) fn at_most(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
+    }
+
     pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

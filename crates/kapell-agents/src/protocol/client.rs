@@ -39,7 +39,8 @@ impl ClientError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Usage(_) => {
-                "kapell task output NAME=VALUE | progress FRACTION [TEXT] | note TEXT | ask QUESTION [--choice TEXT]..."
+                "kapell task output NAME=VALUE | progress FRACTION [TEXT] | note TEXT | ask QUESTION [--choice TEXT]... \
+                 | brief [NAME | --list] | outputs [TASK] | handoff [--to AGENT] NOTE"
             }
             Self::Outside(_) => "call it from a command or agent that kapell runs",
             Self::Unreachable(_) => "outputs can also be written to the file that KAPELL_OUTPUT names",
@@ -71,6 +72,16 @@ pub fn parse(arguments: &[OsString]) -> Result<Wish, ClientError> {
             Ok(Wish::Progress { fraction, text: text.join(" ") })
         }
         ["note", text @ ..] if !text.is_empty() => Ok(Wish::Note { text: text.join(" ") }),
+        ["brief"] => Ok(Wish::Brief { section: None }),
+        ["brief", "--list"] => Ok(Wish::Sections),
+        ["brief", name] => Ok(Wish::Brief { section: Some((*name).to_owned()) }),
+        ["outputs", task] => Ok(Wish::Brief { section: Some(format!("outputs:{task}")) }),
+        ["handoff", "--to", to, note @ ..] if !note.is_empty() => {
+            Ok(Wish::HandOff { to: Some((*to).to_owned()), note: note.join(" ") })
+        }
+        ["handoff", note @ ..] if !note.is_empty() && note[0] != "--to" => {
+            Ok(Wish::HandOff { to: None, note: note.join(" ") })
+        }
         ["ask", question, choices @ ..] => {
             let (pairs, rest) = choices.as_chunks::<2>();
             if !rest.is_empty() || pairs.iter().any(|[flag, _]| *flag != "--choice") {
@@ -155,6 +166,13 @@ mod tests {
                 r#"Ask { question: "q?", choices: ["a", "--b"] }"#,
             ),
             (&["ask", "q?", "--choice"], "choices are given as `--choice TEXT`"),
+            (&["brief"], "Brief { section: None }"),
+            (&["brief", "--list"], "Sections"),
+            (&["brief", "diff:a"], r#"Brief { section: Some("diff:a") }"#),
+            (&["outputs", "a"], r#"Brief { section: Some("outputs:a") }"#),
+            (&["handoff", "half", "done"], r#"HandOff { to: None, note: "half done" }"#),
+            (&["handoff", "--to", "b", "go on"], r#"HandOff { to: Some("b"), note: "go on" }"#),
+            (&["handoff", "--to", "b"], "it is not clear what to say"),
             (&[], "it is not clear what to say"),
         ] {
             assert_eq!(parsed(words), expected);

@@ -45,6 +45,22 @@ pub enum Wish {
         /// What it says.
         text: String,
     },
+    /// That another agent goes on with its task once it has ended.
+    HandOff {
+        /// The name of the agent; whoever is next if there is none.
+        #[serde(default)]
+        to: Option<String>,
+        /// What the next one should know.
+        note: String,
+    },
+    /// To read what it was given: all that is essential, or one section by its name.
+    Brief {
+        /// The name of the section.
+        #[serde(default)]
+        section: Option<String>,
+    },
+    /// To read the names of what it was given.
+    Sections,
     /// To ask a person. The reply comes when the answer is there.
     Ask {
         /// What it asks.
@@ -61,7 +77,7 @@ pub enum Wish {
 pub enum Reply {
     /// It is done.
     Done,
-    /// A person answered.
+    /// What was asked for: a person's answer, or what there is to read.
     Answer {
         /// The answer.
         text: String,
@@ -89,6 +105,12 @@ impl Wish {
             }
             Self::Progress { text, .. } => short(text),
             Self::Note { text } => short(text),
+            Self::HandOff { note, .. } if note.trim().is_empty() => {
+                Err("whoever goes on must know what: the note is empty".to_owned())
+            }
+            Self::HandOff { note, .. } => short(note),
+            Self::Brief { section } => section.as_deref().map_or(Ok(()), short),
+            Self::Sections => Ok(()),
             Self::Ask { question, choices } => {
                 if question.trim().is_empty() {
                     return Err("the question is empty".to_owned());

@@ -20,7 +20,8 @@ use std::{
 };
 
 use super::{
-    AttemptKey,
+    AttemptKey, brief,
+    brief::Brief,
     message::{Reply, Request, Wish},
     outputs,
 };
@@ -74,6 +75,7 @@ impl ServerError {
 pub(crate) enum Said {
     Progress { fraction: f64, text: String },
     Note { text: String },
+    HandOff { to: Option<String>, note: String },
     Output { name: String, value: String },
     Question { question: u32, text: String, choices: Vec<String> },
 }
@@ -83,6 +85,7 @@ pub(crate) enum Said {
 struct Guest {
     key: AttemptKey,
     outputs: PathBuf,
+    brief: Arc<Brief>,
     sayings: u32,
     questions: u32,
     progress: Option<Instant>,
@@ -276,6 +279,18 @@ impl Guest {
             }
             return Ok(write_reply(&Reply::Done));
         }
+        // Reading costs nobody anything, and is not kept.
+        match &wish {
+            Wish::Brief { section } => {
+                let text = brief::read(&self.brief, section.as_deref())?;
+                return Ok(write_reply(&Reply::Answer { text }));
+            }
+            Wish::Sections => {
+                let text = self.brief.list.clone();
+                return Ok(write_reply(&Reply::Answer { text }));
+            }
+            _ => {}
+        }
         if self.sayings >= SAYINGS_MAX {
             return Err(format!("an attempt says at most {SAYINGS_MAX} things that are kept"));
         }
@@ -296,7 +311,12 @@ impl Guest {
                 said.push((key, Said::Note { text }));
                 write_reply(&Reply::Done)
             }
-            Wish::Progress { .. } => write_reply(&Reply::Done),
+            Wish::HandOff { to, note } => {
+                brief::may_hand_to(&self.brief, to.as_deref())?;
+                said.push((key, Said::HandOff { to, note }));
+                write_reply(&Reply::Done)
+            }
+            Wish::Progress { .. } | Wish::Brief { .. } | Wish::Sections => write_reply(&Reply::Done),
         };
         self.sayings += 1;
         Ok(state)
@@ -321,11 +341,12 @@ impl Guests {
         blake3::keyed_hash(&self.secret, attempt.as_bytes())
     }
 
-    /// Lets an attempt in, whose file for outputs is `outputs`; returns the path of the socket and its token.
-    pub(crate) fn admit(&self, key: AttemptKey, outputs: PathBuf) -> (&Path, String) {
+    /// Lets an attempt in, whose file for outputs is `outputs` and which can read `brief`; returns the path of the
+    /// socket and its token.
+    pub(crate) fn admit(&self, key: AttemptKey, outputs: PathBuf, brief: Arc<Brief>) -> (&Path, String) {
         let attempt = key.to_string();
         let token = self.token(&attempt).to_hex().to_string();
-        let guest = Guest { key, outputs, sayings: 0, questions: 0, progress: None };
+        let guest = Guest { key, outputs, brief, sayings: 0, questions: 0, progress: None };
         self.lock().insert(attempt, guest);
         (&self.path, token)
     }

@@ -12,7 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kapell_core::{budget::Amount, id::AttemptNo, plan::Supervise, retry::FailureClass};
+use kapell_core::{
+    budget::Amount,
+    id::AttemptNo,
+    plan::{AgentSpec, Supervise},
+    retry::FailureClass,
+};
 use kapell_engine::port::agents::{
     Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
 };
@@ -278,7 +283,7 @@ impl CrewAgents {
             }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
                 Some(client) => {
-                    let order = self.client(client, prompt, order)?;
+                    let order = self.client(client, said(prompt, order), order)?;
                     order.check().map_err(permanent)?;
                     Work::Client(Box::new(order))
                 }
@@ -287,6 +292,7 @@ impl CrewAgents {
             (Job::Prompt(_), None) => return Err(permanent("a prompt needs an agent".to_owned())),
         };
         let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
+        job.brief = order.brief.clone();
         job.env = env;
         job.limits.grace = GRACE;
         if let Some(text) = option("memory") {
@@ -407,6 +413,11 @@ fn blame(ending: &mut Ending, why: &str) {
     }
 }
 
+/// Returns what a model is told: the brief, in which the prompt is.
+fn said<'a>(prompt: &'a str, order: &'a Order) -> &'a str {
+    if order.brief.text.is_empty() { prompt } else { &order.brief.text }
+}
+
 fn permanent(message: String) -> Failure {
     Failure { class: FailureClass::Permanent, message, until: None }
 }
@@ -428,6 +439,7 @@ fn translate(report: drivers::Report) -> Option<Report> {
         }
         drivers::Report::Progress { fraction, text } => Report::Progress { fraction: Some(fraction), text },
         drivers::Report::Note { text } => Report::Note(text),
+        drivers::Report::HandOff { to, note } => Report::HandOff { to, note },
         drivers::Report::Question { question, text, choices } => Report::Question { question, text, choices },
         drivers::Report::Finished(exit) => Report::Finished(ending(*exit)),
     })
@@ -533,6 +545,17 @@ impl Agents for CrewAgents {
             }
             Ok(supervise::Recovered::NeverStarted) => lost("kapell was gone before it started".to_owned()),
             Err(error) => hopeless(error.to_string()),
+        }
+    }
+
+    fn instructions(&self, agent: &AgentSpec) -> &'static [&'static str] {
+        match Client::of(&agent.adapter).map(|client| client.inner().unwrap_or(client)) {
+            // With no setting of the repository in force it reads neither.
+            Some(Client::ClaudeCode) => &["CLAUDE.md", "AGENTS.md"],
+            // These read AGENTS.md by themselves.
+            Some(Client::Codex | Client::Gemini | Client::Opencode) => &["CLAUDE.md"],
+            None if agent.adapter == "person" => &[],
+            Some(Client::Model(_) | Client::Acp(_)) | None => &["AGENTS.md", "CLAUDE.md"],
         }
     }
 

@@ -17,7 +17,10 @@ use kapell_core::{
 };
 use kapell_engine::port::{
     agents::AttemptKey,
-    workspaces::{Check, CheckCommand, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
+    workspaces::{
+        Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Ready, Request, Trial, WorkspaceError,
+        Workspaces,
+    },
 };
 
 use super::{
@@ -580,6 +583,10 @@ impl Workspaces for Repository {
         if let Ok(tree) = self.house.tree_of(commit) {
             self.checks.learn(tree, commands);
         }
+    }
+
+    fn facts(&self, request: &FactsRequest) -> Facts {
+        super::facts::look_up(&self.house, request)
     }
 
     fn check(&self, check: &Check) -> Verdict {

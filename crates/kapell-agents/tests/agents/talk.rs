@@ -8,7 +8,7 @@ use std::{
 
 use kapell_agents::{
     drivers::{Config, Crew, CrewError, Ending, Report},
-    protocol::AttemptKey,
+    protocol::{AttemptKey, Brief},
 };
 
 use crate::rig::{Rig, key, until};
@@ -160,4 +160,73 @@ fn the_socket_is_for_its_owner_and_goes_with_the_crew() {
     let long = open(&"x".repeat(120));
     assert!(matches!(&long, CrewError::Socket(_)) && long.hint().contains("short path"), "{long}");
     assert!(open("no/directory").to_string().contains("cannot be made"));
+}
+
+fn brief() -> Brief {
+    let section = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    Brief {
+        text: "# Task `test`\n\nDo it.\n".to_owned(),
+        sections: vec![section("task", "Do it."), section("outputs:look", "found: 3")],
+        list: "task\tTask\t3\n".to_owned(),
+        agents: vec!["reviewer".to_owned()],
+    }
+}
+
+#[test]
+fn an_attempt_reads_what_it_was_given_in_every_way() {
+    let rig = Rig::new();
+    let script = r#"
+        cat "$KAPELL_BRIEF"
+        "$HELPER" task brief
+        "$HELPER" task brief --list
+        "$HELPER" task outputs look
+        "$HELPER" task brief nothing || echo refused
+    "#;
+    let exit = rig.run_with(script, |job| job.brief = brief().into());
+    assert_eq!(exit.ending, Ending::Succeeded, "{}", exit.message);
+    let key_dir = std::fs::read_dir(rig.dir.path()).unwrap().flatten().map(|entry| entry.path());
+    let printed: String =
+        key_dir.filter_map(|dir| std::fs::read_to_string(dir.join("output")).ok()).collect();
+    assert_eq!(printed.matches("# Task `test`\n\nDo it.").count(), 2, "{printed}");
+    assert!(printed.contains("task\tTask\t3") && printed.contains("found: 3"), "{printed}");
+    assert!(printed.contains("there is no such section; there are task, outputs:look"), "{printed}");
+    assert!(printed.trim_end().ends_with("refused"), "{printed}");
+}
+
+#[test]
+fn a_task_is_handed_on_only_to_somebody() {
+    let rig = Rig::new();
+    let key = key(1);
+    let mut job = rig.job(key, r#"read -r line < /dev/null; "$HELPER" task handoff --to reviewer half done"#);
+    job.brief = brief().into();
+    rig.crew.start(key, job).unwrap();
+    while !matches!(rig.next(key), Report::Started { .. }) {}
+    let (to, note) = (Some("reviewer".to_owned()), "half done".to_owned());
+    assert_eq!(rig.next(key), Report::HandOff { to, note });
+    for (wish, expected) in [
+        (r#"handoff --to stranger x"#, "there is no agent of that name; there are reviewer"),
+        (r#"handoff " ""#, "the note is empty"),
+    ] {
+        let exit = rig.run_with(&format!("\"$HELPER\" task {wish}"), |job| job.brief = brief().into());
+        assert!(exit.message.contains(expected), "{wish}: {}", exit.message);
+    }
+    let exit = rig.run("\"$HELPER\" task handoff x");
+    assert!(exit.message.contains("there is nobody else in this plan"), "{}", exit.message);
+}
+
+#[test]
+fn a_brief_is_for_its_attempt_alone() {
+    let rig = Rig::new();
+    let (first, token) = rig.guest();
+    let (other, other_token) = rig.guest();
+    let wish = r#"{"brief":{}}"#;
+    assert!(rig.wish(first, &token, wish).contains("given nothing to read"));
+    assert!(rig.wish(first, &other_token, wish).contains("the token is not the attempt's"));
+    assert!(rig.wish(other, &token, wish).contains("the token is not the attempt's"));
+    rig.crew.answer(first, 1, String::new());
+    assert_eq!(rig.finished(first).ending, Ending::Succeeded);
+    assert!(rig.wish(first, &token, wish).contains("the attempt is over"));
+    for read in [r#""sections""#, r#"{"hand_off":{"note":"x"}}"#] {
+        assert!(rig.wish(first, &token, read).contains("the attempt is over"));
+    }
 }

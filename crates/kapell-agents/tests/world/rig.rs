@@ -132,6 +132,7 @@ impl Rig {
             performer: Performer::new(agents.clone(), repository.clone(), 4),
             owner: Owner { pid: 1, host: "here".to_owned(), since: Wall(0), socket: None },
             summarise: |_, _| None,
+            route: std::sync::Arc::new(|_| Vec::new()),
         };
         let host = Host::new(config, mailbox, inputs);
         Self { host, seen: Seen::default(), repository, agents, journal, world }

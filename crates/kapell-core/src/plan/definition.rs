@@ -154,6 +154,9 @@ pub struct Definition {
     /// Who does it, if an agent of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentId>,
+    /// What whoever does it must be able to do; who that is is chosen when the run is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<String>,
     /// Whether it is done at all. `None` is `success()`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<Expr>,
@@ -220,6 +223,7 @@ impl Definition {
         Self {
             work,
             agent: None,
+            skills: Vec::new(),
             condition: None,
             env: Vec::new(),
             outputs: Vec::new(),
@@ -275,7 +279,7 @@ pub enum Slot {
 }
 
 /// An agent that a plan names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentSpec {
     /// Its name in the file.
     pub name: String,
@@ -293,4 +297,15 @@ pub struct AgentSpec {
     /// Settings for the adapter.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, String>,
+    /// What it can do, in the words that tasks use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<String>,
+    /// The memory that one attempt of it needs, in MiB; 0 if nothing is known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory_mib: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

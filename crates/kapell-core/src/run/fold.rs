@@ -7,6 +7,7 @@ use crate::{
     landing::{Entry, Landing, Wish},
     plan::Work,
     retry::FailureClass,
+    route::{Choice, Handoff},
     run::{Closed, Gate, Lane, LastFailure, Merge, Phase, Run, Task},
     task::{Attempt, IllegalTransition, Recovery, StopCause, Submission, TaskEvent, TaskState},
     time::{Elapsed, Millis, Wall},
@@ -70,6 +71,32 @@ impl Run {
             }
             Event::PlanAdopted { revision, plan } => self.adopt(*revision, plan)?,
             Event::Opened { .. } | Event::Noted { .. } | Event::Used { .. } => {}
+            Event::Routed { tasks, ranking, .. } => self.routed_to(event, tasks, ranking)?,
+            Event::Rerouted { task, agent, .. } => {
+                self.relist(*task, |run| {
+                    run.substitutes.insert(*task, *agent);
+                });
+            }
+            Event::HandedOff { task, attempt, agent, note } => {
+                let times = self.handoffs.get(task).map_or(0, |before| before.times) + 1;
+                let change = self.handoffs.get(task).filter(|before| before.done).and_then(|it| it.change);
+                let (attempt, from, to, note) = (*attempt, self.agent(*task), *agent, note.clone());
+                self.handoffs.insert(*task, Handoff { attempt, from, to, note, change, done: false, times });
+            }
+            Event::PassedOn { task, agent, change, spent, .. } => {
+                if let TaskState::Running(attempt) = self.state(*task) {
+                    let (reserved, by) = (attempt.reserved, attempt.agent);
+                    self.ledger.settle(reserved, *spent);
+                    self.fared(by, None);
+                }
+                if let Some(handoff) = self.handoffs.get_mut(task) {
+                    handoff.done = true;
+                    handoff.change = change.or(handoff.change);
+                }
+                self.tasks[task.index()].failures = 0;
+                self.substitutes.insert(*task, *agent);
+                self.go(*task, TaskEvent::PassedOn)?;
+            }
             Event::Unblocked { task } => self.go(*task, TaskEvent::Unblocked)?,
             Event::Skipped { task, why } => self.go(*task, TaskEvent::Skipped(*why))?,
             Event::ClaimsAwaited { task } => {
@@ -95,6 +122,7 @@ impl Run {
                     self.fared(agent, None);
                 }
                 self.keep_outputs(*task, outputs);
+                self.changes.extend(change.map(|change| (*task, change)));
                 let submission = Submission { attempt: *attempt, change: *change };
                 self.go(*task, TaskEvent::Submitted(Box::new(submission)))?;
             }
@@ -225,8 +253,13 @@ impl Run {
                 Event::StopRequested { task, attempt, .. }
                 | Event::Submitted { task, attempt, .. }
                 | Event::Used { task, attempt, .. }
+                | Event::HandedOff { task, attempt, .. }
+                | Event::PassedOn { task, attempt, .. }
                 | Event::AttemptFailed { task, attempt, .. },
             ) => is_current(task, attempt),
+            (_, Event::Rerouted { task, agent, .. }) => {
+                *self.state(*task) == TaskState::Ready && self.ranking(*task).contains(agent)
+            }
             (_, Event::CompensationStarted { task, attempt, .. }) => match self.state(*task) {
                 TaskState::CompensationStuck { attempt: before, .. } => *attempt == before.next(),
                 _ => *attempt == AttemptNo(1),
@@ -356,6 +389,35 @@ impl Run {
         Ok(())
     }
 
+    /// A result that was refused is no longer built upon, nor is what was handed on to it.
+    fn forget_handed_on(&mut self, task: TaskId) {
+        if let Some(handoff) = self.handoffs.get_mut(&task) {
+            handoff.change = None;
+        }
+    }
+
+    /// Takes in a ranking of agents for tasks that have not begun.
+    fn routed_to(&mut self, event: &Event, tasks: &[TaskId], ranking: &[Choice]) -> Result<(), IllegalEvent> {
+        let startable = |task: &TaskId| {
+            self.tasks
+                .get(task.index())
+                .is_some_and(|known| known.attempts == 0 && known.state.is_startable())
+        };
+        let known = |choice: &Choice| choice.agent.index() < self.plan.agents().len();
+        if ranking.is_empty() || !ranking.iter().all(known) || !tasks.iter().all(startable) {
+            return Err(IllegalEvent::Run { event: event.name() });
+        }
+        let route = u32::try_from(self.routes.len()).unwrap_or(u32::MAX);
+        self.routes.push(ranking.iter().map(|choice| choice.agent).collect());
+        for &task in tasks {
+            self.relist(task, |run| {
+                run.substitutes.remove(&task);
+                run.route_of.insert(task, route);
+            });
+        }
+        Ok(())
+    }
+
     fn started(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         let Event::Started { task, attempt, agent, deadline, reserved, grant } = event else { return Ok(()) };
         if attempt.0 != self.tasks[task.index()].attempts + 1 {
@@ -396,7 +458,9 @@ impl Run {
                 if let Some(landing) = &mut self.landing {
                     landing.withdraw(*task);
                 }
+                self.forget_handed_on(*task);
             }
+            TaskState::Submitted(_) => self.forget_handed_on(*task),
             _ => {}
         }
         self.set_back(*task, *class);
@@ -411,7 +475,11 @@ impl Run {
         }
         self.outputs.remove(task);
         self.failures.insert(*task, LastFailure { class: *class, message: message.clone() });
+        self.changes.remove(task);
         if let Recovery::Substitute { agent } = then {
+            if let (true, Some(had)) = (self.route_of.contains_key(task), self.agent(*task)) {
+                self.tried.entry(*task).or_default().insert(had);
+            }
             self.tasks[task.index()].failures = 0;
             self.setbacks.remove(task);
             self.substitutes.insert(*task, *agent);

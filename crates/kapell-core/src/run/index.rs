@@ -94,6 +94,8 @@ pub(crate) struct Index {
     pub(crate) unsettled: BTreeSet<TaskId>,
     /// By lane and price, so that what cannot be paid for does not stand in the way of what can.
     pub(crate) ready: BTreeMap<(Lane, Amount), Queue>,
+    /// Ready tasks that have a ranking, by the agent that they wait for and by their ranking.
+    pub(crate) routed: BTreeMap<(AgentId, u32), BTreeSet<TaskId>>,
     /// The world owes something for them.
     pub(crate) in_flight: BTreeSet<TaskId>,
     /// Neither running nor settled nor waiting to begin: a cancel ends them one by one.
@@ -123,12 +125,16 @@ impl Run {
     pub(crate) fn slots_of(&self, lane: Lane) -> Slots {
         match lane {
             Lane::Gate | Lane::Child => Slots::default(),
-            Lane::Job => Slots { agents: 0, jobs: 1 },
-            Lane::Agent(agent) => match self.plan.agent(agent).map_or(Slot::Job, |spec| spec.slot) {
-                Slot::Job => Slots { agents: 0, jobs: 1 },
-                Slot::Agent => Slots { agents: 1, jobs: 0 },
-                Slot::None => Slots::default(),
-            },
+            Lane::Job => Slots::new(0, 1),
+            Lane::Agent(agent) => {
+                let spec = self.plan.agent(agent);
+                let slots = match spec.map_or(Slot::Job, |spec| spec.slot) {
+                    Slot::Job => Slots::new(0, 1),
+                    Slot::Agent => Slots::new(1, 0),
+                    Slot::None => Slots::default(),
+                };
+                Slots { memory_mib: spec.map_or(0, |spec| spec.memory_mib), ..slots }
+            }
         }
     }
 
@@ -153,6 +159,22 @@ impl Run {
     fn urgency(&self, task: TaskId) -> u32 {
         // Ranks are never negative, and the bits of such floats are in the order of their values.
         u32::MAX - self.plan.rank(task).max(0.0).to_bits()
+    }
+
+    /// Returns where `task` stands among those with a ranking.
+    fn routed(&self, task: TaskId) -> Option<(AgentId, u32)> {
+        let route = self.route_of.get(&task)?;
+        Some((self.agent(task)?, *route))
+    }
+
+    /// Changes something by which `task` is listed.
+    pub(super) fn relist(&mut self, task: TaskId, change: impl FnOnce(&mut Self)) {
+        let Some(mut index) = self.index.take() else { return change(self) };
+        let state = self.tasks[task.index()].state.clone();
+        self.unlist(&mut index, task, &state);
+        change(self);
+        self.list(&mut index, task);
+        let _ = self.index.set(index);
     }
 
     /// Puts `task` into `state` and, if there are lists, every list where it then belongs.
@@ -213,11 +235,15 @@ impl Run {
             TaskState::Ready => {
                 let queue = index.ready.entry((self.lane(task), self.price(task))).or_default();
                 queue.insert((self.urgency(task), task));
+                if let Some(key) = self.routed(task) {
+                    index.routed.entry(key).or_default().insert(task);
+                }
             }
             TaskState::Running(attempt) => {
                 index.in_flight.insert(task);
                 index.slots.jobs += attempt.slots.jobs;
                 index.slots.agents += attempt.slots.agents;
+                index.slots.memory_mib += attempt.slots.memory_mib;
                 if let Some(agent) = attempt.agent {
                     *index.by_agent.entry(agent).or_default() += 1;
                 }
@@ -282,11 +308,15 @@ impl Run {
                 if let Some(queue) = index.ready.get_mut(&(self.lane(task), self.price(task))) {
                     queue.remove(&(self.urgency(task), task));
                 }
+                if let Some(tasks) = self.routed(task).and_then(|key| index.routed.get_mut(&key)) {
+                    tasks.remove(&task);
+                }
             }
             TaskState::Running(attempt) => {
                 index.in_flight.remove(&task);
                 index.slots.jobs -= attempt.slots.jobs;
                 index.slots.agents -= attempt.slots.agents;
+                index.slots.memory_mib -= attempt.slots.memory_mib;
                 if let Some(count) = attempt.agent.and_then(|agent| index.by_agent.get_mut(&agent)) {
                     *count -= 1;
                 }
@@ -332,8 +362,13 @@ pub(crate) fn same(a: &Index, b: &Index) -> bool {
             .map(|(key, queue)| (*key, queue.clone()))
             .collect()
     };
+    let routed = |index: &Index| -> Vec<((AgentId, u32), BTreeSet<TaskId>)> {
+        let there = index.routed.iter().filter(|(_, tasks)| !tasks.is_empty());
+        there.map(|(key, tasks)| (*key, tasks.clone())).collect()
+    };
     a.counts.iter().eq(b.counts.iter())
         && queues(a) == queues(b)
+        && routed(a) == routed(b)
         && (&a.unsettled, &a.in_flight, &a.begun, &a.waits, &a.parked, &a.stuck, a.settled, a.slots)
             == (&b.unsettled, &b.in_flight, &b.begun, &b.waits, &b.parked, &b.stuck, b.settled, b.slots)
         && a.start_by == b.start_by

@@ -147,9 +147,11 @@ fn budget_holds(run: &Run) {
 
 fn slots_hold(run: &Run) {
     let used = tasks(run).fold(Slots::default(), |sum, task| match run.state(task) {
-        TaskState::Running(attempt) => {
-            Slots { agents: sum.agents + attempt.slots.agents, jobs: sum.jobs + attempt.slots.jobs }
-        }
+        TaskState::Running(attempt) => Slots {
+            agents: sum.agents + attempt.slots.agents,
+            jobs: sum.jobs + attempt.slots.jobs,
+            memory_mib: sum.memory_mib + attempt.slots.memory_mib,
+        },
         _ => sum,
     });
     assert!(used.agents <= run.limits().agents.max(1), "{used:?}");

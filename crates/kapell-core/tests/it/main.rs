@@ -19,4 +19,5 @@ mod people; // gates, pause, cancel, sagas, revisions, merges
 mod plan; // what a plan may be
 mod property; // random plans and commands
 mod recover; // failures and what follows
+mod route; // agents that are chosen
 mod scale; // large graphs

@@ -24,7 +24,7 @@ fn agent(fallback: Option<u32>) -> AgentSpec {
         provider: None,
         slot: Slot::Agent,
         fallback: fallback.map(AgentId),
-        options: Default::default(),
+        ..AgentSpec::default()
     }
 }
 

@@ -19,6 +19,7 @@ use kapell_core::{
         PlanLimits, Slot, Variable, Work,
     },
     retry::{FailureClass, Retry},
+    route::Choice,
     run::Run,
     task::{Change, TaskState},
     time::{Elapsed, Millis, Now, Wall},
@@ -90,6 +91,7 @@ fn limits(words: &mut std::slice::Iter<'_, String>, into: &mut Limits) -> Option
             "wall" => into.wall = Some(Millis::from_secs(number())),
             "agents" => into.agents = u32::try_from(number()).unwrap(),
             "jobs" => into.jobs = u32::try_from(number()).unwrap(),
+            "memory" => into.memory_mib = Some(u32::try_from(number()).unwrap()),
             _ => return Some(word.clone()),
         }
     }
@@ -134,7 +136,7 @@ fn agent(words: &[String], names: &[String]) -> AgentSpec {
         provider: None,
         slot: Slot::Agent,
         fallback: None,
-        options: Default::default(),
+        ..AgentSpec::default()
     };
     let mut words = words[1..].iter();
     while let Some(word) = words.next() {
@@ -142,6 +144,7 @@ fn agent(words: &[String], names: &[String]) -> AgentSpec {
         match word.as_str() {
             "provider" => spec.provider = Some(value.clone()),
             "fallback" => spec.fallback = Some(agent_id(names, value)),
+            "memory" => spec.memory_mib = value.parse().unwrap(),
             "slot" if value == "job" => spec.slot = Slot::Job,
             "slot" if value == "none" => spec.slot = Slot::None,
             word => panic!("no option of an agent: {word}"),
@@ -280,6 +283,11 @@ pub(crate) fn tips(probe: &Probe) -> Vec<Oid> {
     probe.entries.iter().map(|entry| next(entry.commit)).collect()
 }
 
+fn agent_of(run: &Run, name: &str) -> AgentId {
+    let at = run.plan().agents().iter().position(|agent| agent.name == name);
+    at.map_or(AgentId(99), |at| AgentId(u32::try_from(at).unwrap()))
+}
+
 /// Reads one command to `run`.
 pub(crate) fn command(run: &Run, text: &str) -> Command {
     let words = words(text);
@@ -320,6 +328,20 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
         "throttled" => {
             let until = option("until").map(|at| Wall(i64::try_from(millis(at)).unwrap()));
             Command::Throttled { task: task(), attempt: attempt(task()), until }
+        }
+        "route" => {
+            let find = |name: &String| run.plan().find(name).unwrap_or(TaskId(99));
+            let choice = |name: &String| Choice { agent: agent_of(run, name), why: "drawn".to_owned() };
+            let agents = words.get(2).map(|names| list(names)).unwrap_or_default();
+            Command::Route {
+                tasks: list(word(1)).iter().map(find).collect(),
+                ranking: agents.iter().map(choice).collect(),
+                passed_over: vec![],
+            }
+        }
+        "handoff" => {
+            let to = Some(word(2)).filter(|name| *name != "-").map(|name| agent_of(run, name));
+            Command::HandOff { task: task(), attempt: attempt(task()), to, note: word(3).to_owned() }
         }
         "note" => Command::Note { task: task(), attempt: attempt(task()), text: word(2).to_owned() },
         "judge" => {

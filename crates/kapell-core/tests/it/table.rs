@@ -75,6 +75,7 @@ fn events() -> Vec<(&'static str, TaskEvent)> {
         ("gate_opened", E::GateOpened(GateId(1))),
         ("started", E::Started(Box::new(attempt()))),
         ("stop_requested", E::StopRequested(StopCause::Timeout)),
+        ("passed_on", E::PassedOn),
         ("asked", E::Asked(GateId(1), Elapsed(3))),
         ("answered", E::Answered(Elapsed(6))),
         ("completed", E::Completed),
@@ -188,9 +189,10 @@ fn the_lists_are_complete() {
             E::CompensationStarted(..) => 24,
             E::CompensationFailed { .. } => 25,
             E::Compensated => 26,
+            E::PassedOn => 27,
         })
         .collect();
-    assert_eq!(events.len(), 27);
+    assert_eq!(events.len(), 28);
 }
 
 #[test]
@@ -211,7 +213,7 @@ fn every_state_against_every_event() {
         text.push_str(&format!("{name} ({flags}), rejects {rejected}\n{legal}"));
     }
     assert_snapshot!(text, @"
-    blocked 2 (settled=false success=false), rejects 23
+    blocked 2 (settled=false success=false), rejects 24
       need_settled               blocked 1
       need_settled tainted       blocked 1 tainted
       failed give_up             failed conflict
@@ -219,7 +221,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 1 (settled=false success=false), rejects 23
+    blocked 1 (settled=false success=false), rejects 24
       need_settled               blocked 0 tainted
       need_settled tainted       blocked 0 tainted
       failed give_up             failed conflict
@@ -227,14 +229,14 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 0 (settled=false success=false), rejects 24
+    blocked 0 (settled=false success=false), rejects 25
       unblocked                  ready
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    ready (settled=false success=false), rejects 22
+    ready (settled=false success=false), rejects 23
       claims_awaited             awaiting_claims
       gate_opened                awaiting_gate 1
       started                    running #2 stopping=None question=None
@@ -243,14 +245,14 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_claims (settled=false success=false), rejects 24
+    awaiting_claims (settled=false success=false), rejects 25
       started                    running #2 stopping=None question=None
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_gate (settled=false success=false), rejects 25
+    awaiting_gate (settled=false success=false), rejects 26
       unblocked                  ready
       completed                  done
       failed give_up             failed conflict
@@ -258,6 +260,7 @@ fn every_state_against_every_event() {
       cancelled                  cancelled
     running (settled=false success=false), rejects 18
       stop_requested             running #2 stopping=Some(Timeout) question=None
+      passed_on                  ready
       asked                      running #2 stopping=None question=Some(1)
       completed                  done
       submitted                  submitted #2 change=true
@@ -270,6 +273,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
     running, stopping (settled=false success=false), rejects 19
+      passed_on                  ready
       asked                      running #2 stopping=Some(Timeout) question=Some(1)
       completed                  done
       submitted                  submitted #2 change=true
@@ -283,6 +287,7 @@ fn every_state_against_every_event() {
       failed drop                skipped Superseded
     running, asking (settled=false success=false), rejects 18
       stop_requested             running #2 stopping=Some(Timeout) question=Some(0)
+      passed_on                  ready
       answered                   running #2 stopping=None question=None
       completed                  done
       submitted                  submitted #2 change=true
@@ -294,7 +299,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    submitted (settled=false success=false), rejects 20
+    submitted (settled=false success=false), rejects 21
       verified                   done
       failed again               ready
       failed retry               backing_off 9
@@ -305,7 +310,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    submitted change (settled=false success=false), rejects 20
+    submitted change (settled=false success=false), rejects 21
       verified                   verified #2 change=true
       failed again               ready
       failed retry               backing_off 9
@@ -316,7 +321,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    verified (settled=false success=false), rejects 20
+    verified (settled=false success=false), rejects 21
       landed                     landed de6a4a
       failed again               ready
       failed retry               backing_off 9
@@ -327,33 +332,33 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    backing_off (settled=false success=false), rejects 27
+    backing_off (settled=false success=false), rejects 28
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    parked (settled=false success=false), rejects 27
+    parked (settled=false success=false), rejects 28
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    done (settled=true success=true), rejects 29
+    done (settled=true success=true), rejects 30
       compensation_started       compensating #4 deadline=Some(9)
-    landed (settled=true success=true), rejects 29
+    landed (settled=true success=true), rejects 30
       compensation_started       compensating #4 deadline=Some(9)
-    failed (settled=true success=false), rejects 30
-    skipped (settled=true success=false), rejects 30
-    cancelled (settled=true success=false), rejects 30
-    compensating (settled=true success=false), rejects 26
+    failed (settled=true success=false), rejects 31
+    skipped (settled=true success=false), rejects 31
+    cancelled (settled=true success=false), rejects 31
+    compensating (settled=true success=false), rejects 27
       stop_requested             compensating #1 deadline=None
       compensation_failed again  compensating #2 deadline=Some(12)
       compensation_failed        compensation_stuck #1 gate=None
       compensated                compensated
-    stuck (settled=true success=false), rejects 27
+    stuck (settled=true success=false), rejects 28
       gate_opened                compensation_stuck #3 gate=Some(1)
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    stuck, asked (settled=true success=false), rejects 28
+    stuck, asked (settled=true success=false), rejects 29
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    compensated (settled=true success=false), rejects 30
+    compensated (settled=true success=false), rejects 31
     ");
 }

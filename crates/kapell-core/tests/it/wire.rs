@@ -13,6 +13,7 @@ use kapell_core::{
     mission::Mission,
     price::Tokens,
     retry::{FailureClass, Persistence},
+    route::{Choice, PassedOver, Reroute},
     task::{Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Millis, Wall},
 };
@@ -38,7 +39,14 @@ fn spent() -> Amount {
 fn events() -> Vec<Event> {
     let (task, attempt, gate, probe) = (TaskId(0), AttemptNo(1), GateId(0), ProbeId(0));
     let message = "line\nnext".to_owned();
-    let limits = Limits { usd_micros: Some(1), tokens: Some(2), wall: Some(Millis(3)), agents: 4, jobs: 5 };
+    let limits = Limits {
+        usd_micros: Some(1),
+        tokens: Some(2),
+        wall: Some(Millis(3)),
+        agents: 4,
+        jobs: 5,
+        memory_mib: Some(6),
+    };
     let mission = Mission {
         objective: "do it".to_owned(),
         limits,
@@ -62,6 +70,14 @@ fn events() -> Vec<Event> {
         Event::PlanAdopted { revision: 1, plan: plan_ref("a") },
         Event::PlanAdopted { revision: 2, plan: PlanRef::Kept { digest: Digest::of(b"plan"), plan: None } },
         Event::Opened { epoch: 1 },
+        Event::Routed {
+            tasks: vec![task],
+            ranking: vec![Choice { agent: AgentId(0), why: "cheap".to_owned() }],
+            passed_over: vec![PassedOver { agent: "b".to_owned(), why: "not there".to_owned() }],
+        },
+        Event::Rerouted { task, from: AgentId(0), agent: AgentId(1), why: Reroute::Parked },
+        Event::HandedOff { task, attempt, agent: AgentId(1), note: "half done".to_owned() },
+        Event::PassedOn { task, attempt, agent: AgentId(1), change: None, spent: spent() },
         Event::Unblocked { task },
         Event::Skipped { task, why: SkipCause::BrokenCondition },
         Event::ClaimsAwaited { task },
@@ -71,7 +87,7 @@ fn events() -> Vec<Event> {
             agent: Some(AgentId(2)),
             deadline: Some(Elapsed(9)),
             reserved: spent(),
-            grant: Some(Slots { agents: 1, jobs: 2 }),
+            grant: Some(Slots { agents: 1, jobs: 2, memory_mib: 3 }),
         },
         Event::Started { task, attempt, agent: None, deadline: None, reserved: Amount::ZERO, grant: None },
         Event::StopRequested { task, attempt, why: StopCause::Superseded },
@@ -191,7 +207,11 @@ fn number_of_event(event: &Event) -> usize {
         Event::MergeStarted { .. } => 33,
         Event::Merged { .. } => 34,
         Event::MergeUndone { .. } => 35,
-        Event::Used { .. } => 36,
+        Event::Used { .. } => 40,
+        Event::Routed { .. } => 36,
+        Event::Rerouted { .. } => 37,
+        Event::HandedOff { .. } => 38,
+        Event::PassedOn { .. } => 39,
     }
 }
 
@@ -202,7 +222,7 @@ fn all_of(numbers: impl Iterator<Item = usize>, count: usize) {
 #[test]
 fn every_event_survives_its_text() {
     let events = events();
-    all_of(events.iter().map(number_of_event), 37);
+    all_of(events.iter().map(number_of_event), 41);
     let body = encode(&events);
     assert_eq!(decode(&body).unwrap(), events);
     assert_eq!(body.lines().count(), events.len(), "one event a line");
@@ -222,14 +242,18 @@ fn the_text_of_every_event() {
     let plain = |event: &Event| !matches!(event, Event::PlanAdopted { plan: PlanRef::Inline(_), .. });
     let events: Vec<_> = events().into_iter().filter(plain).collect();
     assert_snapshot!(encode(&events), @r#"
-    [{"created":{"mission":{"objective":"do it","limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5},"deadline":9,"accept":["check"],"saga":true,"target":"refs/heads/main","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","persistence":{"lost":3,"rate_limited":21600000,"quota":691200000},"seed":8,"inputs":{"a":"b"},"definition":"39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51","source":"flow.yml","parent":{"run":"01040g2081040g2081040g2081","task":0,"attempt":1},"forked_from":["02081040g2081040g2081040g2",3]}}},
+    [{"created":{"mission":{"objective":"do it","limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5,"memory_mib":6},"deadline":9,"accept":["check"],"saga":true,"target":"refs/heads/main","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","persistence":{"lost":3,"rate_limited":21600000,"quota":691200000},"seed":8,"inputs":{"a":"b"},"definition":"39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51","source":"flow.yml","parent":{"run":"01040g2081040g2081040g2081","task":0,"attempt":1},"forked_from":["02081040g2081040g2081040g2",3]}}},
     {"created":{"mission":{"objective":"","limits":{"agents":0,"jobs":0},"seed":0}}},
     {"plan_adopted":{"revision":2,"plan":{"kept":{"digest":"29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac"}}}},
     {"opened":{"epoch":1}},
+    {"routed":{"tasks":[0],"ranking":[{"agent":0,"why":"cheap"}],"passed_over":[{"agent":"b","why":"not there"}]}},
+    {"rerouted":{"task":0,"from":0,"agent":1,"why":"parked"}},
+    {"handed_off":{"task":0,"attempt":1,"agent":1,"note":"half done"}},
+    {"passed_on":{"task":0,"attempt":1,"agent":1,"spent":{"usd_micros":5,"tokens":7}}},
     {"unblocked":{"task":0}},
     {"skipped":{"task":0,"why":"broken_condition"}},
     {"claims_awaited":{"task":0}},
-    {"started":{"task":0,"attempt":1,"agent":2,"deadline":9,"reserved":{"usd_micros":5,"tokens":7},"grant":{"agents":1,"jobs":2}}},
+    {"started":{"task":0,"attempt":1,"agent":2,"deadline":9,"reserved":{"usd_micros":5,"tokens":7},"grant":{"agents":1,"jobs":2,"memory_mib":3}}},
     {"started":{"task":0,"attempt":1}},
     {"stop_requested":{"task":0,"attempt":1,"why":"superseded"}},
     {"completed":{"task":0}},
@@ -266,7 +290,7 @@ fn the_text_of_every_event() {
     {"paused":{"why":{"base_is_red":{"message":"red"}}}},
     {"paused":{"why":{"landing_fails":{"message":"disk full"}}}},
     {"paused":{"why":{"parent":{"stop":true}}}},
-    {"resumed":{"limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5}}},
+    {"resumed":{"limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5,"memory_mib":6}}},
     {"resumed":{}},
     {"cancel_requested":{}},
     {"compensation_begun":{}},
@@ -297,7 +321,7 @@ fn bodies_that_are_no_events_are_refused_with_their_place() {
     event 1 cannot be read: EOF while parsing a value at line 1 column 0
     event 1 cannot be read: invalid type: map, expected a sequence at line 1 column 0
     event 1 cannot be read: EOF while parsing a list at line 1 column 1
-    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
+    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `handed_off`, `passed_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
     event 2 cannot be read: missing field `epoch` at line 2 column 12
     event 1 cannot be read: invalid value: integer `-1`, expected u64 at line 1 column 22
     event 1 cannot be read: trailing characters at line 1 column 25
@@ -313,6 +337,12 @@ fn commands() -> Vec<Command> {
         Command::Create { mission: Box::default(), plan: plan_ref("a") },
         Command::Open { epoch: 2 },
         Command::Tick,
+        Command::Route {
+            tasks: vec![task],
+            ranking: vec![Choice { agent: AgentId(0), why: "w".to_owned() }],
+            passed_over: vec![PassedOver { agent: "b".to_owned(), why: "v".to_owned() }],
+        },
+        Command::HandOff { task, attempt, to: None, note: "n".to_owned() },
         Command::Finish {
             task,
             attempt,
@@ -380,14 +410,16 @@ fn number_of_command(command: &Command) -> usize {
         Command::Hold { .. } => 20,
         Command::Release => 21,
         Command::Throttled { .. } => 22,
-        Command::Use { .. } => 23,
+        Command::Use { .. } => 25,
+        Command::Route { .. } => 23,
+        Command::HandOff { .. } => 24,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 24);
+    all_of(commands.iter().map(number_of_command), 26);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -456,6 +488,8 @@ fn every_rejection_is_met_and_changes_nothing() {
             by(given("a; b"), "revise a", Rejection::BadRevision("has fewer tasks than the one in force")),
             by(given("a"), "reuse a", Rejection::AlreadyBegun(TaskId(0))),
             by(merging, "merge begin", Rejection::Merge("a merge is under way already")),
+            by(given("a; b after a"), "route b", Rejection::BadRanking("is empty")),
+            by(given("a"), "handoff a - note", Rejection::NoHandOff("there is nobody else")),
         ]
     };
     let number = |rejection: &Rejection| match rejection {
@@ -480,9 +514,11 @@ fn every_rejection_is_met_and_changes_nothing() {
         Rejection::Merge(_) => 18,
         Rejection::ParentPaused => 19,
         // Nothing that the decider is asked may lead to it: every story and property checks that.
-        Rejection::Bug(_) => 20,
+        Rejection::Bug(_) => 22,
+        Rejection::BadRanking(_) => 20,
+        Rejection::NoHandOff(_) => 21,
     };
-    all_of(cases.iter().map(|(_, _, rejection)| number(rejection)), 20);
+    all_of(cases.iter().map(|(_, _, rejection)| number(rejection)), 22);
     let mut texts = vec![];
     for (mut story, command, rejection) in cases {
         let before = story.run.clone();
@@ -512,6 +548,8 @@ fn every_rejection_is_met_and_changes_nothing() {
     the revised plan has fewer tasks than the one in force
     task 0 has begun already
     a merge is under way already
+    the ranking is empty
+    the task cannot be handed on: there is nobody else
     ");
 }
 

@@ -70,6 +70,19 @@ pub struct EarlierWork {
     pub stat: String,
 }
 
+/// What an attempt is given to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Brief {
+    /// The essential of it, for the prompt of a model.
+    pub text: String,
+    /// All of it by name, each as it is shown when it is asked for.
+    pub sections: Vec<(String, String)>,
+    /// The names, one a line, each with what it is and how many tokens it has.
+    pub list: String,
+    /// The names of the other agents of the plan, to which the task can be handed on.
+    pub agents: Vec<String>,
+}
+
 /// An attempt to be started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
@@ -91,6 +104,8 @@ pub struct Order {
     pub dir: PathBuf,
     /// What it may spend.
     pub allowance: Allowance,
+    /// What it is given to read.
+    pub brief: Arc<Brief>,
     /// How its processes are watched.
     pub supervise: Supervise,
     /// How long it may take; the engine stops it, this is for the adapter to know.
@@ -144,6 +159,13 @@ pub enum Report {
     },
     /// Something that should be kept.
     Note(String),
+    /// Another agent shall go on with its task: the one of that name, or whoever is next.
+    HandOff {
+        /// The name.
+        to: Option<String>,
+        /// What the next one should know.
+        note: String,
+    },
     /// Its provider asks for a pause, and it goes on by itself after that.
     Throttled {
         /// Until when, if the provider says so.
@@ -203,6 +225,12 @@ pub trait Agents: Send + Sync {
     /// Since `since` no other process executes the run, so what is found out about the machine later than that holds
     /// for all attempts with the same `since`.
     fn recover(&self, key: AttemptKey, since: Instant) -> Recovered;
+
+    /// Returns the names of files with instructions that an agent does not look for by itself, though other clients do.
+    fn instructions(&self, agent: &AgentSpec) -> &'static [&'static str] {
+        let _ = agent;
+        &[]
+    }
 
     /// Ends all that runs and all that anybody waits for; nothing starts any more. For when the process goes away.
     fn close(&self);

@@ -45,6 +45,28 @@ pub struct Ready {
     pub earlier: Option<EarlierWork>,
 }
 
+/// What is to be known of a repository before an attempt begins.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FactsRequest {
+    /// The commit that the run starts from; without it nothing is to be known.
+    pub base: Option<Oid>,
+    /// Files of that commit.
+    pub files: Vec<String>,
+    /// Changes, with the names of the tasks that made them.
+    pub changes: Vec<(String, Change)>,
+}
+
+/// What is known. All of it is text of others.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The files that are there.
+    pub files: Vec<(String, String)>,
+    /// The changes as patches.
+    pub changes: Vec<(String, String)>,
+    /// What stands at the top of the commit's tree; directories end in `/`.
+    pub tree: Vec<String>,
+}
+
 /// A command that must pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckCommand {
@@ -154,6 +176,12 @@ pub trait Workspaces: Send + Sync {
     /// Takes in that `commands` have passed on the tree of `commit`, as an earlier process found out.
     fn passed(&self, commit: Oid, commands: &[CheckCommand]) {
         let _ = (commit, commands);
+    }
+
+    /// Looks up what an attempt is to be told. What cannot be read is left away: it can work without.
+    fn facts(&self, request: &FactsRequest) -> Facts {
+        let _ = request;
+        Facts::default()
     }
 
     /// Runs checks on a result.

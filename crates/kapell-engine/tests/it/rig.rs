@@ -390,6 +390,7 @@ impl World {
             performer: Performer::new(agents.clone(), spaces.clone(), 2),
             owner: Owner { pid: 1, host: "here".to_owned(), since: Wall(0), socket: None },
             summarise: |_, _| None,
+            route: std::sync::Arc::new(|_| Vec::new()),
         };
         let host = Host::new(config, mailbox.clone(), inputs);
         Rig { host, world: self.clone(), agents, spaces, mailbox, seen: Seen::default() }

@@ -41,7 +41,7 @@ fn park(rig: &mut Rig, runs: u64) {
         provider: Some("p".to_owned()),
         slot: Slot::Agent,
         fallback: None,
-        options: Default::default(),
+        ..AgentSpec::default()
     });
     let work = Work::Prompt("hold".parse().unwrap());
     let definition = builder.define(Definition { agent: Some(agent), ..Definition::new(work) });

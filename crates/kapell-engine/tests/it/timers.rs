@@ -79,7 +79,7 @@ fn prompt(provider: &str) -> std::sync::Arc<kapell_core::plan::Plan> {
         provider: Some(provider.to_owned()),
         slot: Slot::Agent,
         fallback: None,
-        options: Default::default(),
+        ..AgentSpec::default()
     });
     let definition =
         Definition { agent: Some(agent), ..Definition::new(Work::Prompt("hold".parse().unwrap())) };

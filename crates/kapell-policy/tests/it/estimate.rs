@@ -18,7 +18,7 @@ use kapell_policy::{
     schedule::{Problem, State},
 };
 
-const SLOTS: Slots = Slots { agents: 2, jobs: 2 };
+const SLOTS: Slots = Slots::new(2, 2);
 const SAMPLING: Sampling = Sampling { samples: 1000, seed: 7 };
 
 fn run_of(script: &str) -> Definition {
@@ -216,7 +216,7 @@ fn a_large_plan_is_estimated_in_time() {
     let plan = builder.seal(PlanLimits::default()).unwrap();
     let sampling = Sampling::for_plan(&plan, 1);
     assert_eq!(sampling.samples, 100);
-    let slots = Slots { agents: 0, jobs: 50 };
+    let slots = Slots::new(0, 50);
     let length = vec![Millis::from_secs(10); plan.len()];
     let schedule = Problem::of(&plan, slots).schedule(&length, &State::default());
     assert_eq!(schedule.makespan(), Millis::from_secs(4_000));

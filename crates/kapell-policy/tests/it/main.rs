@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod estimate;
+mod pack;
 mod plans;
+mod route;
 mod schedule;

@@ -87,7 +87,7 @@ pub(crate) fn plan(tasks: &[Drawn]) -> Plan {
             provider: None,
             slot,
             fallback: None,
-            options: Default::default(),
+            ..AgentSpec::default()
         })
     });
     for (at, task) in tasks.iter().enumerate() {

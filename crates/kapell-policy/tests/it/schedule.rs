@@ -28,7 +28,7 @@ fn intervals_sharpen_the_bound_of_some_known_plans() {
     assert!(sharper > 0);
 }
 
-const SLOTS: Slots = Slots { agents: 2, jobs: 3 };
+const SLOTS: Slots = Slots::new(2, 3);
 
 fn lengths(tasks: &[Drawn]) -> Vec<Millis> {
     tasks.iter().map(|task| Millis(task.length)).collect()
@@ -157,7 +157,7 @@ fn the_most_urgent_starts_first_and_the_chain_tells_why() {
     let drawn = |length, needs: &[usize]| Drawn { length, room: 0, claim: None, needs: needs.to_vec() };
     let tasks = [drawn(5, &[]), drawn(5, &[]), drawn(20, &[1])];
     let plan = plan(&tasks);
-    let problem = Problem::of(&plan, Slots { agents: 0, jobs: 1 });
+    let problem = Problem::of(&plan, Slots::new(0, 1));
     let schedule = problem.schedule(&lengths(&tasks), &State::default());
     let starts: Vec<u64> = plan.graph().tasks().map(|task| schedule.start(task).0).collect();
     // All definitions are of unknown length, so the rank counts tasks: 1 is the only one with a task after it.

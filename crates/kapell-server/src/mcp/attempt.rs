@@ -49,7 +49,33 @@ pub struct NoteRequest {
 /// Asks for what the task was given.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BriefRequest {}
+pub struct BriefRequest {
+    /// One section by its name, such as `diff:parser`; the essential of all if not given.
+    #[serde(default)]
+    pub section: Option<String>,
+    /// Lists the names of the sections in place of their text.
+    #[serde(default)]
+    pub list: bool,
+}
+
+/// Asks for what a task before this one gave.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutputsRequest {
+    /// The name of that task.
+    pub task: String,
+}
+
+/// Wants another agent to go on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandoffRequest {
+    /// What the next one should know: what is done, what is left, what was tried.
+    pub note: String,
+    /// The name of an agent of the plan; whoever is next if not given.
+    #[serde(default)]
+    pub to: Option<String>,
+}
 
 /// The port: the kapell that runs the task.
 ///
@@ -66,8 +92,12 @@ pub trait Attempt: Send + Sync + 'static {
     fn ask(&self, request: AskRequest) -> Result<String, Refusal>;
     /// Leaves a note.
     fn note(&self, request: NoteRequest) -> Result<(), Refusal>;
-    /// Returns what the task was given: its prompt, and what the tasks before it gave.
-    fn brief(&self) -> Result<Reply, Refusal>;
+    /// Returns what the task was given: its prompt, its checks, and what the tasks before it gave.
+    fn brief(&self, request: BriefRequest) -> Result<Reply, Refusal>;
+    /// Returns what a task before this one gave.
+    fn outputs(&self, request: OutputsRequest) -> Result<Reply, Refusal>;
+    /// Lets another agent go on once this one has ended.
+    fn handoff(&self, request: HandoffRequest) -> Result<(), Refusal>;
 }
 
 /// The tools over an [`Attempt`].
@@ -91,7 +121,13 @@ impl<A: Attempt> Toolbox for AttemptTools<A> {
                 "brief",
                 "The task",
                 Reads,
-                "Returns the task: its prompt, and the outputs of the tasks before it.",
+                "Returns the task: its prompt, its checks, what was found before. One section whole if asked for by name.",
+            ),
+            Tool::new::<OutputsRequest>(
+                "outputs",
+                "Outputs of a task before",
+                Reads,
+                "Returns what a task that this one needs gave.",
             ),
             Tool::new::<ProgressRequest>("progress", "Progress", Acts, "Says how far the task is."),
             Tool::new::<OutputRequest>(
@@ -106,6 +142,12 @@ impl<A: Attempt> Toolbox for AttemptTools<A> {
                 Acts,
                 "Asks a person and waits for the answer, which can take hours.",
             ),
+            Tool::new::<HandoffRequest>(
+                "handoff",
+                "Hand the task on",
+                Acts,
+                "Lets another agent go on with the task from what you have changed, once you end your turn.",
+            ),
             Tool::new::<NoteRequest>("note", "Leave a note", Acts, "Leaves a note in the run's log."),
         ]
     }
@@ -115,7 +157,9 @@ impl<A: Attempt> Toolbox for AttemptTools<A> {
         let done = |()| Reply { text: "done".to_owned(), ..Reply::default() };
         let answered = |text| Reply { text, ..Reply::default() };
         Some(match name {
-            "brief" => arguments::<BriefRequest>(given).and_then(|_| attempt.brief()),
+            "brief" => arguments(given).and_then(|request| attempt.brief(request)),
+            "outputs" => arguments(given).and_then(|request| attempt.outputs(request)),
+            "handoff" => arguments(given).and_then(|request| attempt.handoff(request)).map(done),
             "progress" => arguments(given).and_then(|request| attempt.progress(request)).map(done),
             "output" => arguments(given).and_then(|request| attempt.output(request)).map(done),
             "ask" => arguments(given).and_then(|request| attempt.ask(request)).map(answered),

@@ -7,7 +7,10 @@ use std::sync::{
 };
 
 use kapell_server::mcp::{
-    attempt::{AskRequest, Attempt, AttemptTools, NoteRequest, OutputRequest, ProgressRequest},
+    attempt::{
+        AskRequest, Attempt, AttemptTools, BriefRequest, HandoffRequest, NoteRequest, OutputRequest,
+        OutputsRequest, ProgressRequest,
+    },
     desk::{
         AnswerRequest, Desk, DeskTools, Form, ImproveRequest, InboxRequest, PlanRequest, ReportRequest,
         RunEntry, RunRequest, StatusRequest,
@@ -240,8 +243,17 @@ impl Attempt for Ear {
     fn note(&self, _: NoteRequest) -> Result<(), Refusal> {
         Err(Refusal("too many notes".to_owned()))
     }
-    fn brief(&self) -> Result<Reply, Refusal> {
-        Ok(Reply { text: "Fix it.".to_owned(), ..Reply::default() })
+    fn brief(&self, request: BriefRequest) -> Result<Reply, Refusal> {
+        let text =
+            request.section.map_or_else(|| "Fix it.".to_owned(), |section| format!("all of {section}"));
+        Ok(Reply { text, ..Reply::default() })
+    }
+    fn outputs(&self, request: OutputsRequest) -> Result<Reply, Refusal> {
+        Ok(Reply { text: format!("what {} gave", request.task), ..Reply::default() })
+    }
+    fn handoff(&self, request: HandoffRequest) -> Result<(), Refusal> {
+        self.hear(request);
+        Ok(())
     }
 }
 
@@ -249,6 +261,14 @@ impl Attempt for Ear {
 fn an_agent_at_work_speaks_for_its_task() {
     for (tool, arguments, heard, expected) in [
         ("brief", json!({}), None, "Fix it."),
+        ("brief", json!({"section": "diff:a"}), None, "all of diff:a"),
+        ("outputs", json!({"task": "a"}), None, "what a gave"),
+        (
+            "handoff",
+            json!({"note": "half done", "to": "b"}),
+            Some("HandoffRequest { note: \"half done\", to: Some(\"b\") }"),
+            "done",
+        ),
         ("progress", json!({"fraction": 0.5}), Some("ProgressRequest { fraction: 0.5, text: \"\" }"), "done"),
         (
             "output",

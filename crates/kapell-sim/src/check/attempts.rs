@@ -1,8 +1,9 @@
 //! Attempts: when one may start, how it ends, and what may follow a failure.
 
 use super::{
-    Amount, AttemptNo, Checked, Checker, Elapsed, Event, FailureClass, Git, LostPolicy, Outputs, Phase,
-    Recovery, SkipCause, Slot, Slots, Stand, StopCause, TaskId, Violation, Wall, Work, ensure,
+    AgentId, Amount, AttemptNo, Checked, Checker, Choice, Elapsed, Event, FailureClass, Git, LostPolicy,
+    Outputs, Phase, Recovery, SkipCause, Slot, Slots, Stand, StopCause, TaskId, Violation, Wall, Work,
+    ensure,
 };
 
 impl Checker {
@@ -85,8 +86,8 @@ impl Checker {
         ensure!(is_child == grant.is_some(), "a grant is for child runs");
         let agent = self.at(task).agent.and_then(|agent| self.plan.agent(agent));
         let needed = grant.unwrap_or(match agent.map_or(Slot::Job, |agent| agent.slot) {
-            Slot::Job => Slots { agents: 0, jobs: 1 },
-            Slot::Agent => Slots { agents: 1, jobs: 0 },
+            Slot::Job => Slots::new(0, 1),
+            Slot::Agent => Slots::new(1, 0),
             Slot::None => Slots::default(),
         });
         self.slots.agents += needed.agents;
@@ -113,8 +114,33 @@ impl Checker {
         Ok(())
     }
 
+    pub(super) fn routed(&mut self, tasks: &[TaskId], ranking: &[Choice]) -> Checked {
+        for &task in tasks {
+            ensure!(self.at(task).attempts == 0, "agents are ranked for a task that has begun");
+            let watched = self.watch(task);
+            watched.ranking = ranking.iter().map(|choice| choice.agent).collect();
+            watched.agent = watched.ranking.first().copied();
+        }
+        Ok(())
+    }
+
+    pub(super) fn rerouted(&mut self, task: TaskId, from: AgentId, agent: AgentId, at: Wall) -> Checked {
+        let watched = self.at(task);
+        ensure!(watched.stand == Stand::Waiting, "a task goes elsewhere that is {:?}", watched.stand);
+        ensure!(watched.agent == Some(from), "a task is taken from an agent that does not have it");
+        ensure!(watched.ranking.contains(&agent), "a task goes to a stranger");
+        ensure!(!watched.had.contains(&agent), "a task goes to an agent that failed at it");
+        ensure!(self.takes_work(from, at).is_err(), "a task is taken from an agent that takes work");
+        self.takes_work(agent, at)?;
+        self.watch(task).agent = Some(agent);
+        Ok(())
+    }
+
     fn check_agent(&self, task: TaskId, at: Wall) -> Checked {
-        let Some(agent) = self.at(task).agent else { return Ok(()) };
+        self.at(task).agent.map_or(Ok(()), |agent| self.takes_work(agent, at))
+    }
+
+    fn takes_work(&self, agent: AgentId, at: Wall) -> Checked {
         let provider = self.plan.agent(agent).and_then(|spec| spec.provider.as_ref());
         let parked = provider.and_then(|provider| self.providers.get(provider));
         let open = parked.is_none_or(|(until, latest)| *until <= at || *latest <= self.clock);
@@ -376,10 +402,16 @@ impl Checker {
             }
             Recovery::Substitute { agent } => {
                 let spec = watched.agent.and_then(|agent| self.plan.agent(agent));
-                ensure!(spec.and_then(|spec| spec.fallback) == Some(agent), "a stranger takes over");
+                let known = match watched.ranking.is_empty() {
+                    true => spec.and_then(|spec| spec.fallback) == Some(agent),
+                    false => watched.ranking.contains(&agent),
+                };
+                ensure!(known, "a stranger takes over");
                 let had = watched.had.contains(&agent) || watched.agent == Some(agent);
                 ensure!(!had, "an agent takes over that had the task");
-                ensure!(!may_go_on, "an agent is replaced before its attempts are used up");
+                let limited = matches!(class, FailureClass::Quota | FailureClass::RateLimited);
+                let elsewhere = limited && !watched.ranking.is_empty();
+                ensure!(!may_go_on || elsewhere, "an agent is replaced before its attempts are used up");
             }
             Recovery::Ask { .. } => ensure!(class == FailureClass::Lost, "asked after a {class} failure"),
             Recovery::Cancel => {

@@ -7,15 +7,19 @@ use kapell_core::{
     command::{Command, Exit},
     effect::{Effect, outstanding},
     event::{Event, PlanRef, decode},
-    id::Digest,
+    id::{AgentId, Digest},
     journal::{Actor, Version},
     landing::Landing,
-    plan::Plan,
+    plan::{Plan, Work},
+    route::Choice,
     run::Run,
 };
 
 use super::{FailureClass, Happening, Sim, TaskId, log};
-use crate::check::{Checked, Violation, ensure};
+use crate::{
+    check::{Checked, Violation, ensure},
+    dice::Dice,
+};
 
 impl Sim {
     /// Makes the run. A crash before that is durable leaves nothing, and it is made again.
@@ -39,7 +43,30 @@ impl Sim {
             commands.insert(1, (Actor::Engine, unread));
             commands.push((Actor::Engine, create));
         }
+        commands.extend(self.routes().into_iter().map(|command| (Actor::Engine, command)));
         self.commit(commands)
+    }
+
+    /// Ranks agents for some of the prompts, in half of the runs. Drawn apart, so that what else a seed means stays.
+    fn routes(&self) -> Vec<Command> {
+        let mut dice = Dice::new(self.mission.seed ^ 0x726f_7574);
+        let agents = u32::try_from(self.plan.agents().len()).unwrap_or(0);
+        if agents == 0 || dice.chance(500) {
+            return Vec::new();
+        }
+        let mut routes = Vec::new();
+        for task in self.plan.graph().tasks() {
+            let is_prompt = matches!(self.plan.definition(task).work, Work::Prompt(_));
+            if !is_prompt || dice.chance(400) {
+                continue;
+            }
+            let first = dice.small(0, agents - 1);
+            let count = dice.small(1, agents);
+            let choice = |at| Choice { agent: AgentId((first + at) % agents), why: "drawn".to_owned() };
+            let ranking = (0..count).map(choice).collect();
+            routes.push(Command::Route { tasks: vec![task], ranking, passed_over: Vec::new() });
+        }
+        routes
     }
 
     /// The engine's process dies, and with it all that is not on the disk.

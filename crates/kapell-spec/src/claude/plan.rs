@@ -3,7 +3,10 @@
 //! Phases follow each other by `needs`; what a document says runs in parallel stands side by side, unless one takes in
 //! what another hands on; where a person decides or a checkpoint stands, a `gate` follows.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use super::{
     definition::Definition,
@@ -12,6 +15,9 @@ use super::{
 
 /// The longest name of a task, in bytes, before a number that makes it unique.
 const NAME_MAX: usize = 48;
+
+/// How much of the text before the first step is passed on, in bytes.
+const PREAMBLE_MAX: usize = 16 << 10;
 
 /// The longest mission, in characters.
 const MISSION_MAX: usize = 200;
@@ -45,6 +51,8 @@ pub struct Member {
     pub task: String,
     /// What it is told.
     prompt: String,
+    /// The agent that its part of the document names, if it names one.
+    agent: Option<String>,
     /// How long its document says that it takes, in minutes.
     pub minutes: Option<u32>,
 }
@@ -63,6 +71,8 @@ pub struct Stage {
 pub struct Plan {
     /// What it is for.
     mission: String,
+    /// What stands before the first step.
+    preamble: String,
     /// The stages, one after the other.
     pub stages: Vec<Stage>,
     /// The phases and steps as they were read.
@@ -84,12 +94,13 @@ impl Plan {
         let mission = mission.split_whitespace().collect::<Vec<_>>().join(" ").replace("${{", "{{");
         let mission = mission.chars().take(MISSION_MAX).collect();
         let stages = stages(text, &flow);
-        Some(Self { mission, stages, flow })
+        let preamble = preamble(text, &definition, &flow);
+        Some(Self { mission, preamble, stages, flow })
     }
 
-    /// Writes it as a workflow file.
+    /// Writes it as a workflow file. A step whose agent is among `roles` is performed in that role.
     #[must_use]
-    pub fn workflow(&self, performer: &Performer) -> String {
+    pub fn workflow(&self, performer: &Performer, roles: &BTreeMap<String, RoleText>) -> String {
         let (agent, settings) = match performer {
             Performer::Adapter(name) => ("performer", format!("use: {}", quoted(name))),
             Performer::Command(command) => {
@@ -102,12 +113,33 @@ impl Plan {
         out.push_str(
             "inputs:\n  arguments: { default: \"\", description: What follows the name of the command. }\n",
         );
-        let _ = write!(out, "agents:\n  {agent}: {{ {settings} }}\ntasks:\n");
+        let _ = writeln!(out, "agents:\n  {agent}: {{ {settings} }}");
+        let mut names = Names::default();
+        names.take(agent);
+        let mut in_role: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, role) in self.agents().into_iter().filter_map(|name| Some((name, find(roles, name)?))) {
+            let own = names.take(&format!("role-{name}"));
+            let options = format!(
+                "role: {}, role_file: {}, role_text: {}",
+                quoted(name),
+                quoted(&literal(&role.file)),
+                quoted(&literal(&role.text))
+            );
+            let _ = writeln!(out, "  {own}: {{ {settings}, options: {{ {options} }} }}");
+            in_role.insert(name, own);
+        }
+        out.push_str("tasks:\n");
+        let before = match self.preamble.is_empty() {
+            true => String::new(),
+            false => format!("{}\n\n---\n\n", self.preamble),
+        };
         let mut needs = Vec::new();
         for stage in &self.stages {
             for member in &stage.members {
-                let _ = writeln!(out, "  {}:\n    agent: {agent}", member.task);
-                let _ = writeln!(out, "    prompt: {}", quoted(&member.prompt));
+                let who =
+                    member.agent.as_deref().and_then(|name| in_role.get(name)).map_or(agent, String::as_str);
+                let _ = writeln!(out, "  {}:\n    agent: {who}", member.task);
+                let _ = writeln!(out, "    prompt: {}", quoted(&format!("{before}{}", member.prompt)));
                 if let Some(minutes) = member.minutes.filter(|minutes| *minutes > 0) {
                     let _ = writeln!(out, "    estimate: {minutes}m");
                 }
@@ -137,6 +169,28 @@ impl Plan {
     pub fn agents(&self) -> Vec<&str> {
         distinct(self.flow.steps.iter().flat_map(|step| step.agents.iter().map(|named| &*named.text)))
     }
+}
+
+/// What whoever has a role is told, and where that stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoleText {
+    /// The file, from the root.
+    pub file: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Finds a role by its name; a plugin's name before a colon says where an agent comes from.
+fn find<'a>(roles: &'a BTreeMap<String, RoleText>, name: &str) -> Option<&'a RoleText> {
+    roles.get(name).or_else(|| roles.get(name.rsplit(':').next()?))
+}
+
+/// Returns what stands between the frontmatter and the first step: what holds for all of them.
+fn preamble(text: &str, definition: &Definition, flow: &Flow) -> String {
+    let first = flow.steps.iter().map(|step| step.span.start as usize).min().unwrap_or(0);
+    let before = text.get(definition.body as usize..first).unwrap_or_default().trim();
+    let end = (0..=before.len().min(PREAMBLE_MAX)).rev().find(|at| before.is_char_boundary(*at)).unwrap_or(0);
+    literal(&before[..end]).replace("$ARGUMENTS", "${{ inputs.arguments }}")
 }
 
 /// Puts steps into stages.
@@ -185,13 +239,15 @@ fn members(text: &str, step: &Step, names: &mut Names) -> Vec<Member> {
     let name = format!("step-{}-{}", step.number, step.title);
     let agents = distinct(step.agents.iter().map(|agent| &*agent.text));
     if !step.parallel || agents.len() < 2 {
-        return vec![Member { task: names.take(&name), prompt: body, minutes: step.minutes }];
+        let agent = (agents.len() == 1).then(|| agents[0].to_owned());
+        return vec![Member { task: names.take(&name), prompt: body, agent, minutes: step.minutes }];
     }
     let part = |agent: &&str| Member {
         task: names.take(&format!("step-{}-{agent}", step.number)),
         prompt: format!(
             "Do the part of `{agent}` in this step; the other parts are done beside it.\n\n{body}"
         ),
+        agent: Some((*agent).to_owned()),
         minutes: step.minutes,
     };
     agents.iter().map(part).collect()
@@ -255,7 +311,10 @@ mod tests {
         let plan = Plan::read("review", DOCUMENT).expect("it has phases");
         assert_eq!(plan.critical_minutes(), (30, 1));
         assert_eq!(plan.agents(), ["safety"]);
-        let text = plan.workflow(&Performer::Command("cat".to_owned()));
+        let role =
+            RoleText { file: ".claude/agents/safety.md".to_owned(), text: "Be ${{ safe }}.\n".to_owned() };
+        let roles = BTreeMap::from([("safety".to_owned(), role)]);
+        let text = plan.workflow(&Performer::Command("cat".to_owned()), &roles);
         let (_, read, findings) = workflow::read_bytes("review", text.as_bytes());
         assert_eq!(findings, []);
         let read = read.expect("it can be read");
@@ -275,7 +334,20 @@ mod tests {
             ]
         );
         let (compiled, findings) = workflow::compile(&read, &workflow::Options::default());
-        assert!(compiled.is_some() && findings.is_empty(), "{findings:?}");
+        assert!(findings.is_empty(), "{findings:?}");
+        let compiled = compiled.expect("it can be compiled").plan;
+        let agent = |task: &str| {
+            let task = compiled.find(task).expect("it is there");
+            compiled.agent(compiled.definition(task).agent.expect("it has one")).expect("it is there").clone()
+        };
+        assert_eq!(agent("step-1-look").name, "command");
+        assert_eq!(agent("step-2a-safety").name, "role-safety");
+        assert_eq!(agent("step-2a-safety").options["role_file"], ".claude/agents/safety.md");
+        // What stands before the first step is told to all.
+        assert!(read.tasks.iter().filter_map(|task| task.work.as_ref()).all(|work| match work {
+            workflow::Work::Prompt(text) => text.template.source().starts_with("# Review\n\n---\n\n"),
+            _ => true,
+        }));
     }
 
     #[test]

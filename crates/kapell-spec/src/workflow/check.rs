@@ -21,6 +21,7 @@ const FOR_COMMANDS: &[&str] = &[
     "reads",
     "supervise",
     "retry_lost",
+    "skills",
 ];
 
 pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
@@ -183,6 +184,13 @@ fn agents(workflow: &Workflow, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Tells whether a task names what its agent must be able to do, in place of an agent.
+fn has_skills(workflow: &Workflow, task: &Task) -> bool {
+    let named = |skills: &Option<Vec<Spanned<String>>>| skills.as_ref().is_some_and(|some| !some.is_empty());
+    let for_all = workflow.defaults.agent.is_none() && task.settings.skills.is_none();
+    named(&task.settings.skills) || for_all && named(&workflow.defaults.skills)
+}
+
 /// Checks who performs a task.
 fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, findings: &mut Vec<Finding>) {
     let names = || -> Vec<&str> {
@@ -228,7 +236,7 @@ fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, finding
             let hint = "an agent performs a `prompt`; remove `agent`, or give it a prompt";
             report(findings, Finding::error(codes::NO_EFFECT, agent.span, message).hint(hint));
         }
-    } else if matches!(task.work, Some(Work::Prompt(_))) {
+    } else if matches!(task.work, Some(Work::Prompt(_))) && !has_skills(workflow, task) {
         let place = task.keys.iter().find(|key| key.value == "prompt").map_or(task.name.span, |key| key.span);
         match &workflow.defaults.agent {
             None => {
@@ -260,8 +268,9 @@ fn without_effect(task: &Task, findings: &mut Vec<Finding>) {
         Some(Work::Noop) => ("a task that does nothing", FOR_COMMANDS),
         Some(Work::Workflow(_)) => (
             "a nested workflow",
-            &["workspace", "prepare", "carry", "cache", "reads", "supervise", "env", "outputs"],
+            &["workspace", "prepare", "carry", "cache", "reads", "supervise", "env", "outputs", "skills"],
         ),
+        Some(Work::Run(_) | Work::Scripted(_)) => ("a task without a prompt", &["skills"]),
         _ => return,
     };
     for key in task.keys.iter().filter(|key| keys.contains(&key.value.as_str())) {

@@ -20,7 +20,7 @@ use kapell_core::{
 };
 
 use super::{
-    Agent, Budget, Settings, Spanned, Task, Text, Work, Workflow,
+    Agent, Budget, Outside, Settings, Spanned, Task, Text, Work, Workflow,
     cells::{Cells, Kept, cells},
 };
 use crate::{
@@ -52,6 +52,8 @@ pub struct Options<'a> {
     pub load: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
     /// The bounds of the plan.
     pub limits: PlanLimits,
+    /// Agents that nested workflows may name though they are defined elsewhere.
+    pub outside: &'a [Outside],
 }
 
 impl std::fmt::Debug for Options<'_> {
@@ -63,7 +65,7 @@ impl std::fmt::Debug for Options<'_> {
 impl Default for Options<'_> {
     fn default() -> Self {
         let load = &|_: &str| Err("nested workflows cannot be read here".to_owned());
-        Self { inputs: BTreeMap::new(), load, limits: PlanLimits::default() }
+        Self { inputs: BTreeMap::new(), load, limits: PlanLimits::default(), outside: &[] }
     }
 }
 
@@ -103,6 +105,7 @@ impl Compiled {
                 wall: self.budget.wall,
                 agents: self.budget.agents.unwrap_or(agents),
                 jobs: self.budget.jobs.unwrap_or(jobs),
+                memory_mib: None,
             },
             deadline: self.deadline,
             accept: self.accept.clone(),
@@ -122,8 +125,13 @@ impl Compiled {
 #[must_use]
 pub fn compile(workflow: &Workflow, options: &Options<'_>) -> (Option<Compiled>, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut files =
-        Files { load: options.load, open: Vec::new(), known: HashMap::new(), digests: Vec::new() };
+    let mut files = Files {
+        load: options.load,
+        outside: options.outside,
+        open: Vec::new(),
+        known: HashMap::new(),
+        digests: Vec::new(),
+    };
     let compiled = compile_file(workflow, options, &mut files, &mut findings);
     (compiled, findings)
 }
@@ -134,6 +142,7 @@ type Refusal = (&'static str, String);
 /// The files that workflows contain.
 struct Files<'a> {
     load: &'a dyn Fn(&str) -> Result<Vec<u8>, String>,
+    outside: &'a [Outside],
     /// Those that are being compiled, outermost first.
     open: Vec<String>,
     known: HashMap<String, Result<ChildSpec, Refusal>>,
@@ -228,13 +237,24 @@ fn id(at: usize) -> TaskId {
     TaskId(u32::try_from(at).unwrap_or(u32::MAX))
 }
 
-/// Returns whose quota an adapter uses up, unless the file says otherwise.
-fn provider_of(adapter: &str) -> Option<&'static str> {
+/// Returns whose quota an adapter uses up, unless somebody says otherwise.
+#[must_use]
+pub fn provider_of(adapter: &str) -> Option<&'static str> {
     match adapter {
         "claude-code" | "acp-claude-code" | "anthropic" => Some("anthropic"),
         "codex" | "acp-codex" | "openai" => Some("openai"),
         "gemini" | "acp-gemini" | "gemini-api" => Some("google"),
         _ => None,
+    }
+}
+
+/// Returns what an attempt of an adapter takes up.
+#[must_use]
+pub fn slot_of(adapter: &str) -> Slot {
+    match adapter {
+        "command" | "scripted" | "noop" => Slot::Job,
+        "person" => Slot::None,
+        _ => Slot::Agent,
     }
 }
 
@@ -316,18 +336,15 @@ impl Compiler<'_, '_> {
 
     fn agent(&self, agent: &Agent) -> AgentSpec {
         let position = |name: &Spanned<String>| self.agents.get(name.value.as_str()).copied();
-        let slot = match agent.adapter.value.as_str() {
-            "command" | "scripted" | "noop" => Slot::Job,
-            "person" => Slot::None,
-            _ => Slot::Agent,
-        };
         AgentSpec {
             name: agent.name.value.clone(),
             adapter: agent.adapter.value.clone(),
             provider: agent.provider.clone().or_else(|| provider_of(&agent.adapter.value).map(str::to_owned)),
-            slot,
+            slot: slot_of(&agent.adapter.value),
             fallback: agent.fallback.as_ref().and_then(position),
             options: agent.options.iter().map(|(name, value)| (name.value.clone(), value.clone())).collect(),
+            skills: agent.skills.iter().map(|skill| skill.value.clone()).collect(),
+            memory_mib: agent.memory_mib.unwrap_or(0),
         }
     }
 
@@ -459,7 +476,12 @@ impl Compiler<'_, '_> {
         let defaults = if performs { &self.workflow.defaults } else { &none };
         let own = &task.settings;
         let prompt = matches!(work, CoreWork::Prompt(_));
-        let agent = own.agent.as_ref().or(defaults.agent.as_ref().filter(|_| prompt));
+        // Own skills ask for a choice, which the agent for all would take away.
+        let for_all = defaults.agent.as_ref().filter(|_| prompt && own.skills.is_none());
+        let agent = own.agent.as_ref().or(for_all);
+        let skills = own.skills.as_ref().or(defaults.skills.as_ref().filter(|_| agent.is_none()));
+        let skills = skills.filter(|_| prompt).into_iter().flatten().map(|skill| skill.value.clone());
+        let skills = skills.collect();
         let agent = agent.and_then(|agent| self.agents.get(agent.value.as_str()).copied());
         let accept: Vec<String> =
             task.accept.iter().map(|text| variables.script(text, self.findings)).collect();
@@ -476,6 +498,7 @@ impl Compiler<'_, '_> {
         let budget = task.budget;
         Definition {
             agent,
+            skills,
             condition: task.condition.as_ref().map(|condition| condition.expr.clone()),
             outputs: outputs.collect(),
             retry: own.retry.or(defaults.retry).unwrap_or_default(),
@@ -547,11 +570,12 @@ impl Compiler<'_, '_> {
         let (source, mut findings) = yaml::decode(path, &bytes);
         let mut compiled = None;
         if findings.is_empty() {
-            let (workflow, read) = super::read(&source);
+            let (workflow, read) = super::read_with(&source, self.files.outside);
             findings = read;
             if let Some(workflow) = workflow.filter(|workflow| workflow.valid) {
                 unsupported(&workflow).map_err(refused)?;
-                let options = Options { load: self.files.load, limits: self.limits, ..Options::default() };
+                let (load, outside, limits) = (self.files.load, self.files.outside, self.limits);
+                let options = Options { load, outside, limits, ..Options::default() };
                 self.files.open.push(path.to_owned());
                 compiled = compile_file(&workflow, &options, self.files, &mut findings);
                 self.files.open.pop();

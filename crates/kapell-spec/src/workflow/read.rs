@@ -16,8 +16,10 @@ pub(super) const KEYS: &[&str] = &[
 ];
 
 /// The keys of an agent.
-pub(super) const AGENT_KEYS: &[&str] =
-    &["use", "model", "provider", "fallback", "sandbox", "network", "run", "script", "options"];
+pub(super) const AGENT_KEYS: &[&str] = &[
+    "use", "model", "provider", "fallback", "skills", "memory", "sandbox", "network", "run", "script",
+    "options",
+];
 
 /// The keys of an input.
 pub(super) const INPUT_KEYS: &[&str] = &["default", "description"];
@@ -205,6 +207,7 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
     let node = &entry.value;
     let mut adapter = None;
     let (mut provider, mut fallback, mut options) = (None, None, Vec::new());
+    let (mut skills, mut memory_mib) = (Vec::new(), None);
     if node.entries().is_none() {
         // `coder: claude-code`
         adapter = Some(reader.text(node, &name.value)?);
@@ -215,6 +218,8 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
                 "use" => adapter = reader.text(node, key),
                 "provider" => provider = reader.text(node, key).map(|text| text.value),
                 "fallback" => fallback = reader.text(node, key),
+                "skills" => skills = reader.skills(node, key),
+                "memory" => memory_mib = reader.memory(node, key),
                 "model" | "sandbox" | "network" | "run" | "script" => {
                     let key = Spanned::new(key.to_owned(), entry.key.place());
                     let value = if key.value == "script" {
@@ -245,7 +250,7 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
         }
     }
     let adapter = adapter.unwrap_or_else(|| Spanned::new(String::new(), name.span));
-    Some(Agent { name, adapter, provider, fallback, options })
+    Some(Agent { name, adapter, provider, fallback, options, skills, memory_mib })
 }
 
 fn plain(reader: &mut Reader<'_>, node: &Node, key: &str) -> Option<String> {

@@ -281,6 +281,28 @@ impl<'a> Reader<'a> {
         Some((low, high))
     }
 
+    /// Reads a size of memory, in MiB.
+    pub(super) fn memory(&mut self, node: &Node, key: &str) -> Option<u32> {
+        self.parsed(node, key, (codes::NUMBER, "a size of memory", "2GiB"), value::memory_mib)
+    }
+
+    /// Reads names of skills, each once.
+    pub(super) fn skills(&mut self, node: &Node, key: &str) -> Vec<Spanned<String>> {
+        let mut skills: Vec<Spanned<String>> = Vec::new();
+        for text in self.texts(node, key) {
+            match value::skill(&text.value) {
+                Some(word) if skills.iter().any(|known| known.value == word) => {}
+                Some(word) => skills.push(Spanned::new(word, text.span)),
+                None => {
+                    let message = format!("`{}` cannot name a skill", text.value.escape_debug());
+                    let hint = "a skill is one word, such as `rust` or `code-review`";
+                    self.report(Finding::error(codes::NAME, text.span, message).hint(hint));
+                }
+            }
+        }
+        skills
+    }
+
     pub(super) fn money(&mut self, node: &Node, key: &str) -> Option<u64> {
         self.parsed(node, key, (codes::MONEY, "an amount in US dollars", "2.50"), value::money)
     }

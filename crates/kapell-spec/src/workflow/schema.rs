@@ -98,6 +98,7 @@ fn top() -> Value {
 fn settings() -> Map<String, Value> {
     let settings = json!({
         "agent": described(reference("static"), "Which of the `agents` performs the prompt."),
+        "skills": described(reference("static_texts"), "What whoever performs the prompt must be able to do; the best agent is chosen."),
         "retry": described(reference("retry"), "How often it is tried."),
         "timeout": described(reference("duration"), "How long an attempt may take."),
         "workspace": { "enum": ["clone", "read_only", "none"], "description": "Where it works." },
@@ -200,6 +201,8 @@ fn agent() -> Value {
             "model": reference("static"),
             "provider": described(reference("static"), "Whose quota it uses up."),
             "fallback": described(reference("static"), "Who takes over when it fails for good."),
+            "skills": described(reference("static_texts"), "What it can do, in the words that tasks use."),
+            "memory": { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *([MGT]|[MGT]iB)$", "description": "The memory that one attempt needs." },
             "sandbox": described(reference("static"), "The least containment: `required` or 3, 2, 1."),
             "network": described(reference("static"), "What it can reach: `none`, `model-only`, `open`."),
             "run": described(reference("static"), "For `command`: the script that gets the prompt as KAPELL_PROMPT."),

@@ -21,6 +21,7 @@ pub(super) const WORKS: &[&str] = &["run", "prompt", "gate", "workflow", "script
 /// The keys of a task that can also stand under `defaults`.
 pub(super) const SETTINGS: &[&str] = &[
     "agent",
+    "skills",
     "retry",
     "timeout",
     "workspace",
@@ -53,6 +54,7 @@ pub(super) const KEYS: &[&str] = &[
     "deadline",
     "budget",
     "agent",
+    "skills",
     "retry",
     "timeout",
     "workspace",
@@ -187,6 +189,7 @@ fn field(reader: &mut Reader<'_>, task: &mut Task, key: &str, entry: &Entry) -> 
 pub(super) fn setting(reader: &mut Reader<'_>, settings: &mut Settings, key: &str, node: &Node) -> bool {
     match key {
         "agent" => settings.agent = reader.text(node, key),
+        "skills" => settings.skills = Some(reader.skills(node, key)),
         "retry" => settings.retry = retry(reader, node),
         "timeout" => settings.timeout = reader.duration(node, key),
         "workspace" => {

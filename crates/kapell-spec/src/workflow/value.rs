@@ -53,6 +53,23 @@ pub(super) fn tokens(text: &str) -> Option<u64> {
     decimal(number, scale)
 }
 
+/// Reads a size of memory, in MiB: `512MiB`, `2GiB`, `1.5G`, `800M`. Units are binary; at most 16 TiB.
+#[must_use]
+pub fn memory_mib(text: &str) -> Option<u32> {
+    let units = [("MiB", 1), ("GiB", 1024), ("TiB", 1 << 20), ("M", 1), ("G", 1024), ("T", 1 << 20)];
+    let (number, scale) = units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)))?;
+    let mib = decimal(number.trim_end(), scale)?;
+    u32::try_from(mib).ok().filter(|mib| (1..=16 << 20).contains(mib))
+}
+
+/// Reads the name of a skill: one word in small letters, so that two people write it alike.
+#[must_use]
+pub fn skill(text: &str) -> Option<String> {
+    let word = text.trim().to_lowercase();
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '+' | '#' | '.' | '/');
+    (!word.is_empty() && word.chars().count() <= 40 && word.chars().all(fits)).then_some(word)
+}
+
 /// Reads an instant of RFC 3339: date, time and offset.
 pub(super) fn instant(text: &str) -> Option<Wall> {
     let (date, time) = text.split_once(['T', 't', ' '])?;

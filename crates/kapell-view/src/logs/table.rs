@@ -3,6 +3,7 @@
 use kapell_core::{
     event::{Event, GateKind, Outcome, PauseCause},
     landing::{Blame, Probed},
+    route::Reroute,
     task::{Recovery, SkipCause, StopCause},
     time::{Elapsed, Millis},
 };
@@ -12,6 +13,9 @@ use crate::{
     text::{Style, amount, clock, instant, kinds, plural, usd},
     untrusted::{Untrusted, visible},
 };
+
+/// How many tasks are named where one event is about several.
+const NAMES_MAX: usize = 3;
 
 /// What is told of an event.
 pub(super) struct Told {
@@ -69,6 +73,42 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         }
         Event::Opened { epoch: 1 } => detail("executed by its first process"),
         Event::Opened { .. } => fact(S::Warn, "resumed by another process".to_owned()),
+        Event::Routed { tasks, ranking, passed_over } => {
+            let names: Vec<String> =
+                tasks.iter().take(NAMES_MAX).map(|task| reader.name(*task).visible()).collect();
+            let more = match tasks.len().saturating_sub(NAMES_MAX) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let first = ranking.first();
+            let who = first.map_or_else(|| "nobody".to_owned(), |choice| reader.agent(choice.agent));
+            let why = first.map(|choice| format!(": {}", visible(&choice.why))).unwrap_or_default();
+            let after = ranking
+                .iter()
+                .skip(1)
+                .map(|choice| format!("then {}: {}", reader.agent(choice.agent), choice.why));
+            let over = passed_over.iter().map(|over| format!("not {}: {}", over.agent, over.why));
+            let rest: Vec<String> = after.chain(over).collect();
+            fact(S::Plain, format!("{who} for {}{more}{why}", names.join(", "))).saying(&rest.join("\n"))
+        }
+        Event::Rerouted { from, agent, why, .. } => {
+            let why = match why {
+                Reroute::Parked => "its provider gives nothing for now",
+                Reroute::Resting => "it rests after too many failures",
+            };
+            let (from, to) = (reader.agent(*from), reader.agent(*agent));
+            fact(S::Warn, format!("goes from {from} to {to}: {why}"))
+        }
+        Event::HandedOff { agent, note, .. } => {
+            let last = Untrusted::from(note).last_line();
+            fact(S::Plain, format!("is to be handed on to {}: {last}", reader.agent(*agent))).saying(note)
+        }
+        Event::PassedOn { attempt, agent, change, spent, .. } => {
+            let change = change.map(|change| format!(", with change {}", commit(&change.commit)));
+            let cost = if spent.is_zero() { String::new() } else { format!(", cost {}", amount(*spent)) };
+            let (to, change) = (reader.agent(*agent), change.unwrap_or_default());
+            fact(S::Active, format!("attempt {attempt} passed its work on to {to}{change}{cost}"))
+        }
         Event::Unblocked { .. } => detail("may start"),
         Event::Skipped { why, .. } => fact(S::Dim, format!("skipped: {}", skip(*why))),
         Event::ClaimsAwaited { .. } => detail("waits for paths that others hold"),

@@ -8,6 +8,7 @@ use kapell_core::{
     id::{DefinitionId, Oid, RunId, TaskId},
     journal::Row,
     price::Tokens,
+    route::{Choice, PassedOver},
     run::Run,
     task::{Recovery, Slots, TaskState},
     time::{Elapsed, Millis, Wall},
@@ -15,7 +16,7 @@ use kapell_core::{
 
 use super::{
     Asked, Head, LandedChange, LearntLength, ModelUse, Moment, PathStep, PlanFacts, REPORT_VERSION,
-    RecoveryFact, Report, SlotUse, TaskCost, TimeFacts, Utilisation,
+    RankedAgent, RecoveryFact, Report, RouteFact, SlotUse, TaskCost, TimeFacts, Utilisation,
 };
 use crate::{
     forecast::Forecast,
@@ -24,6 +25,7 @@ use crate::{
     status::{Budget, StatusView, Work, name},
     summary::{RunPhase, Tally},
     text::{Style, short},
+    untrusted::Untrusted,
 };
 
 /// The most facts of a timeline; of longer ones only the notable are kept.
@@ -34,6 +36,10 @@ const RECOVERIES_MAX: usize = 500;
 
 /// The most tasks that are listed by their cost.
 const DEAREST_MAX: usize = 20;
+
+/// The most choices of agents that are told, and the most tasks that are named with each.
+const ROUTES_MAX: usize = 100;
+const ROUTE_TASKS_MAX: usize = 10;
 
 /// The most lengths that are kept of one definition: enough for quantiles, and a bound on memory.
 const SAMPLES_MAX: usize = 10_000;
@@ -69,6 +75,7 @@ pub struct ReportBuilder {
     recoveries: Vec<RecoveryFact>,
     attempts_failed: u64,
     landed: Vec<(TaskId, Oid, Elapsed)>,
+    routes: Vec<RouteFact>,
     lengths: BTreeMap<DefinitionId, Vec<Millis>>,
     used: BTreeMap<Option<String>, ModelUse>,
 }
@@ -95,6 +102,7 @@ impl ReportBuilder {
             recoveries: Vec::new(),
             attempts_failed: 0,
             landed: Vec::new(),
+            routes: Vec::new(),
             lengths: BTreeMap::new(),
             used: BTreeMap::new(),
         }
@@ -163,6 +171,28 @@ impl ReportBuilder {
                         class: class.to_string(),
                         then: recovery(*then).to_owned(),
                         message: message.into(),
+                    });
+                }
+            }
+            Event::PassedOn { task, spent, .. } => drop(self.closed(*task, at, *spent)),
+            Event::Routed { tasks, ranking, passed_over } => {
+                let agent = |choice: &Choice| {
+                    let spec = after.plan().agent(choice.agent);
+                    RankedAgent {
+                        agent: spec.map_or_else(Untrusted::default, |spec| spec.name.as_str().into()),
+                        why: choice.why.as_str().into(),
+                    }
+                };
+                let over = |over: &PassedOver| RankedAgent {
+                    agent: over.agent.as_str().into(),
+                    why: over.why.as_str().into(),
+                };
+                if self.routes.len() < ROUTES_MAX {
+                    self.routes.push(RouteFact {
+                        tasks: tasks.iter().take(ROUTE_TASKS_MAX).map(|task| name(after, *task)).collect(),
+                        more: tasks.len().saturating_sub(ROUTE_TASKS_MAX) as u64,
+                        ranking: ranking.iter().map(agent).collect(),
+                        passed_over: passed_over.iter().map(over).collect(),
                     });
                 }
             }
@@ -235,6 +265,7 @@ impl ReportBuilder {
             attempts_failed: self.attempts_failed,
             failed: status.failed,
             landed: self.landed(run),
+            routes: self.routes.clone(),
             work: Work::of(run),
             gates: status.gates,
             learnt: self.learnt(run),

@@ -31,6 +31,7 @@ impl Report {
         self.write_head(&mut text);
         self.write_asked(&mut text);
         self.write_plan(&mut text);
+        self.write_routes(&mut text);
         self.write_happened(&mut text);
         self.write_failures(&mut text);
         self.write_work(&mut text);
@@ -89,6 +90,27 @@ impl Report {
             count(plan.width),
             plan.revision,
         );
+    }
+
+    fn write_routes(&self, text: &mut String) {
+        if self.routes.is_empty() {
+            return;
+        }
+        text.push_str("## Who was chosen\n\n");
+        for route in &self.routes {
+            let names: Vec<String> = route.tasks.iter().map(Untrusted::markdown).collect();
+            let more =
+                if route.more > 0 { format!(" and {} more", count(route.more)) } else { String::new() };
+            let _ = writeln!(text, "- {}{more}", names.join(", "));
+            for (at, ranked) in route.ranking.iter().enumerate() {
+                let _ =
+                    writeln!(text, "  {}. {}: {}", at + 1, ranked.agent.markdown(), ranked.why.markdown());
+            }
+            for over in &route.passed_over {
+                let _ = writeln!(text, "  - not {}: {}", over.agent.markdown(), over.why.markdown());
+            }
+        }
+        text.push('\n');
     }
 
     fn write_happened(&self, text: &mut String) {

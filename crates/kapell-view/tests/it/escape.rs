@@ -32,7 +32,7 @@ fn world(evil: &str) -> World {
         provider: Some(evil.to_owned()),
         slot: Slot::Agent,
         fallback: None,
-        options: Default::default(),
+        ..AgentSpec::default()
     };
     let agent = builder.agent(agent(evil));
     let work = Definition {

@@ -8,6 +8,7 @@ use kapell_core::{
     landing::{Blame, Entry, Probe, Probed},
     mission::Mission,
     retry::FailureClass,
+    route::{Choice, PassedOver, Reroute},
     task::{Recovery, SkipCause, StopCause},
     time::{Elapsed, Wall},
 };
@@ -136,6 +137,14 @@ fn one_of_each() -> Vec<Event> {
         Event::Created { mission: Box::new(Mission { forked_from: Some((run, Version(9))), ..mission() }) },
         Event::PlanAdopted { revision: 2, plan: PlanRef::Inline(plan().into()) },
         Event::Opened { epoch: 2 },
+        Event::Routed {
+            tasks: vec![task],
+            ranking: vec![Choice { agent: AgentId(0), why: "covers rust".to_owned() }],
+            passed_over: vec![PassedOver { agent: "codex".to_owned(), why: "not installed".to_owned() }],
+        },
+        Event::Rerouted { task, from: AgentId(0), agent: AgentId(9), why: Reroute::Resting },
+        Event::HandedOff { task, attempt, agent: AgentId(9), note: "half\ndone".to_owned() },
+        Event::PassedOn { task, attempt, agent: AgentId(9), change: None, spent },
         Event::Unblocked { task },
         Event::Skipped { task, why: SkipCause::Condition },
         Event::Skipped { task, why: SkipCause::BrokenCondition },
@@ -211,7 +220,7 @@ fn one_of_each() -> Vec<Event> {
 fn every_event_has_its_words() {
     let events = one_of_each();
     let names: std::collections::BTreeSet<_> = events.iter().map(Event::name).collect();
-    assert_eq!(names.len(), 36, "one of each");
+    assert_eq!(names.len(), 40, "one of each");
     let row = World::standard().rows[0].0.clone();
     let mut reader = LogReader::new();
     let lines = reader.read(&row, &events);
@@ -227,6 +236,10 @@ fn every_event_has_its_words() {
       run  created, forked from 2289144gj289 at 9: Fix the parser and release
       run  plan adopted, revision 2, 4 tasks
       run  resumed by another process
+      run  coder for parser: covers rust
+      parser  goes from coder to agent 9: it rests after too many failures
+      parser  is to be handed on to agent 9: done
+      parser  attempt 1 passed its work on to agent 9, cost $0.0015, 20.0k tokens
     . parser  may start
       parser  skipped: its condition is false
       parser  skipped: its condition could not be computed

@@ -50,7 +50,7 @@ pub(crate) fn plan() -> Plan {
         provider: None,
         slot: Slot::Agent,
         fallback: None,
-        options: Default::default(),
+        ..AgentSpec::default()
     });
     let retry = Retry { attempts: 3, ..Retry::default() };
     let reserve = Amount { usd_micros: 500_000, tokens: 10_000 };
@@ -68,7 +68,7 @@ pub(crate) fn plan() -> Plan {
     builder.seal(PlanLimits::default()).unwrap()
 }
 
-pub(crate) const SLOTS: Slots = Slots { agents: 2, jobs: 4 };
+pub(crate) const SLOTS: Slots = Slots::new(2, 4);
 
 pub(crate) fn mission() -> Mission {
     Mission {
@@ -79,6 +79,7 @@ pub(crate) fn mission() -> Mission {
             wall: Some(Millis::from_secs(7200)),
             agents: SLOTS.agents,
             jobs: SLOTS.jobs,
+            memory_mib: None,
         },
         target: Some("refs/heads/main".to_owned()),
         base: Some(oid('a')),

@@ -1,28 +1,12 @@
-//! `agents`: who can be given tasks here, who is installed, which roles the repository defines, and how each has done.
+//! `agents`: who can be given tasks here, what each can do and costs, and how each has done.
 
-use std::{
-    collections::BTreeMap,
-    env, fs, io,
-    io::Read,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
 use kapell_agents::drivers::client::Client;
-use kapell_core::{
-    event::Event,
-    id::TaskId,
-    time::{Elapsed, Millis},
-};
-use kapell_engine::{open::load_at, port::journal::Journal};
-use kapell_policy::history::quantile;
-use kapell_spec::claude::{codex, definition::Definition};
-use kapell_store::Store;
+use kapell_policy::record::{self, Tally};
 use kapell_view::{
     text::{Line, Style, Table, length, plural},
-    untrusted::visible,
+    untrusted::{Untrusted, visible},
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -32,66 +16,81 @@ use crate::{
     exit::Exit,
     fault::Fault,
     output::{paint, screen},
-    site::{self, Site},
+    registry::{self, Entry, Probed, Registry, Source},
 };
 
 /// The agents that can be used here.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct AgentList {
-    /// The version of this form: 1.
+    /// The version of this form: 2.
     version: u32,
     /// What tasks can be given to.
     agents: Vec<Agent>,
-    /// What the repository defines for the agents of other programs.
-    roles: Vec<Role>,
 }
 
-/// Something that performs tasks.
+/// Somebody who performs tasks.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Agent {
-    /// Its name: what `use:` takes in a workflow.
-    name: String,
+    /// Its name: what `agent:` takes in a workflow.
+    name: Untrusted,
     /// Whether tasks can be given to it.
     usable: bool,
-    /// What it is, or where it was found.
-    about: String,
+    /// Where it comes from: `built_in`, `client`, `settings`, `role` or `record`.
+    source: &'static str,
+    /// The adapter that speaks to it.
+    adapter: String,
+    /// The file that defines its role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<Untrusted>,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<Untrusted>,
     /// What it says its version is.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
+    /// Why it cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
+    /// The model that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<Untrusted>,
+    /// What it can do, in the words that tasks use.
+    skills: Vec<String>,
+    /// How dear it is: `free`, `low`, `medium` or `high`.
+    cost: &'static str,
+    /// The memory that one attempt needs, in MiB.
+    memory_mib: u32,
+    /// What its client offers of that which kapell can make use of, as its own help says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capabilities: Vec<&'static str>,
     /// How it has done in the runs of this place.
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<Record>,
 }
 
-/// A role that a file of the repository defines.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-struct Role {
-    /// Its name.
-    name: String,
-    /// Whose role it is: `claude` or `codex`.
-    host: &'static str,
-    /// The file, from the root.
-    file: String,
-    /// What it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    about: Option<String>,
-    /// The model that it asks for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<String>,
-}
-
 /// How an agent has done: attempts that ended, from the newest runs of this place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 struct Record {
-    /// How many ended well: what they did is done, or went on to its checks.
+    /// How many ended well: what they did is done, or passed its checks.
     succeeded: u32,
-    /// How many failed.
+    /// How many failed by their agent's fault.
     failed: u32,
     /// The median length of those that ended well, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     median_ms: Option<u64>,
     /// What all of them cost, in millionths of a US dollar.
     usd_micros: u64,
+    /// The same counts by kind of work.
+    kinds: BTreeMap<&'static str, KindRecord>,
+}
+
+/// How an agent has done at one kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+struct KindRecord {
+    /// How many attempts ended well.
+    succeeded: u32,
+    /// How many failed.
+    failed: u32,
 }
 
 const BUILT_IN: [(&str, &str); 4] = [
@@ -101,378 +100,182 @@ const BUILT_IN: [(&str, &str); 4] = [
     ("noop", "does nothing, at once: for joining others and for measuring"),
 ];
 
-/// How long a program may take to say its version.
-const PROBE: Duration = Duration::from_secs(5);
-
-/// The most that is read of what it says, in bytes.
-const PROBE_BYTES_MAX: u64 = 4096;
-
-/// How many runs are looked at for records, the newest first, and how many decisions of all together.
-const RUNS_MAX: usize = 50;
-const DECISIONS_MAX: u64 = 50_000;
-
-/// Files larger than this define no role, in bytes.
-const ROLE_BYTES_MAX: u64 = 1 << 20;
-
-/// The most roles that are listed.
-const ROLES_MAX: usize = 1000;
-
 /// Lists the agents that can be used here.
 ///
 /// # Errors
 ///
-/// Never fails: what cannot be read has no record and no roles.
+/// Fails if the settings or the table of prices cannot be read.
 pub fn agents(context: &Context) -> Result<Exit, Fault> {
-    let site = context.site().ok();
-    let mut records = site.as_ref().map(records).unwrap_or_default();
-    let mut agents: Vec<Agent> = BUILT_IN
-        .iter()
-        .map(|(name, about)| Agent {
-            name: (*name).to_owned(),
-            usable: true,
-            about: (*about).to_owned(),
-            version: None,
-            record: records.remove(*name),
-        })
-        .collect();
-    agents.extend(installed(&mut records));
-    agents.extend(records.into_iter().map(|(name, record)| Agent {
-        about: "an agent of earlier runs".to_owned(),
-        name,
-        usable: false,
-        version: None,
-        record: Some(record),
-    }));
-    let roles = site.map(|site| roles(&site.root)).unwrap_or_default();
-    let list = AgentList { version: 1, agents, roles };
+    let site = context.site()?;
+    let registry = Registry::find(&site)?;
+    let mut records = match site.store.join("journal.sqlite").exists() {
+        true => site.existing_store().map(|store| registry::records(&store)).unwrap_or_default(),
+        false => record::Records::default(),
+    };
+    let probed = probed(&registry);
+    let mut agents: Vec<Agent> = Vec::new();
+    for entry in registry.entries() {
+        let record = records.remove(&entry.performer());
+        let probed = Client::of(&entry.adapter).and_then(|client| probed.get(&client)).cloned();
+        agents.push(Agent::of(entry, probed.unwrap_or_default(), record.as_ref()));
+    }
+    for (name, about) in BUILT_IN {
+        let plain = record::Performer { adapter: name.to_owned(), model: None, role: None };
+        agents.push(Agent::built_in(name, about, records.remove(&plain).as_ref()));
+    }
+    agents.extend(records.iter().map(|(who, record)| Agent::earlier(who, record)));
+    let list = AgentList { version: 2, agents };
     match context.out.json {
         true => context.out.value(&list),
         false => context.out.data(&paint(&list.lines())),
     }
+    if !context.out.json && list.agents.iter().all(|agent| agent.source != "client" || !agent.usable) {
+        context.out.next("kapell doctor");
+    }
     Ok(Exit::Done)
+}
+
+/// Asks the clients that are there what they are and can do, all at the same time.
+fn probed(registry: &Registry) -> BTreeMap<Client, Probed> {
+    let clients = registry.entries().iter().filter(|entry| entry.source == Source::Client);
+    let found = clients.filter_map(|entry| {
+        let client = Client::of(&entry.adapter)?;
+        Some((client, registry.program(client)?))
+    });
+    let asked: Vec<_> = found
+        .map(|(client, path)| (client, std::thread::spawn(move || registry::probe(&path, client))))
+        .collect();
+    asked.into_iter().filter_map(|(client, asked)| Some((client, asked.join().ok()?))).collect()
+}
+
+impl Agent {
+    fn of(entry: &Entry, probed: Probed, record: Option<&record::Record>) -> Self {
+        let (source, file) = match &entry.source {
+            Source::Client => ("client", None),
+            Source::Settings => ("settings", None),
+            Source::Role(file) => ("role", Some(file.into())),
+        };
+        Self {
+            name: entry.name.as_str().into(),
+            usable: entry.missing.is_none(),
+            source,
+            adapter: entry.adapter.clone(),
+            file,
+            about: entry.about.as_ref().map(Into::into),
+            version: probed.version.filter(|_| entry.source == Source::Client),
+            missing: entry.missing.clone(),
+            model: entry.options.get("model").map(Into::into),
+            skills: entry.skills.iter().cloned().collect(),
+            cost: entry.cost.name(),
+            memory_mib: entry.memory_mib,
+            capabilities: probed.capabilities,
+            record: record.map(Record::of),
+        }
+    }
+
+    fn plain(name: &str, source: &'static str, adapter: &str) -> Self {
+        Self {
+            name: name.into(),
+            usable: true,
+            source,
+            adapter: adapter.to_owned(),
+            file: None,
+            about: None,
+            version: None,
+            missing: None,
+            model: None,
+            skills: Vec::new(),
+            cost: kapell_policy::route::Cost::Free.name(),
+            memory_mib: registry::need_of(adapter),
+            capabilities: Vec::new(),
+            record: None,
+        }
+    }
+
+    fn built_in(name: &str, about: &str, record: Option<&record::Record>) -> Self {
+        Self {
+            about: Some(about.into()),
+            record: record.map(Record::of),
+            ..Self::plain(name, "built_in", name)
+        }
+    }
+
+    fn earlier(who: &record::Performer, record: &record::Record) -> Self {
+        let model = who.model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
+        let first = who.role.as_deref().and_then(|role| role.lines().next()).unwrap_or_default();
+        let role = if first.is_empty() { String::new() } else { format!(": {first}") };
+        let name = format!("{}{model}{role}", who.adapter);
+        let about = Some("an agent of earlier runs".into());
+        Self {
+            usable: false,
+            about,
+            record: Some(Record::of(record)),
+            ..Self::plain(&name, "record", &who.adapter)
+        }
+    }
+
+    fn state(&self) -> (Style, &'static str) {
+        match (self.source, self.usable, &self.version) {
+            ("record", ..) => (Style::Dim, "past"),
+            (_, true, _) => (Style::Good, "ready"),
+            (_, false, Some(_)) => (Style::Warn, "found"),
+            (_, false, None) => (Style::Dim, "absent"),
+        }
+    }
 }
 
 impl AgentList {
     fn lines(&self) -> Vec<Line> {
         let (columns, _) = screen();
-        let mut table = Table::new(&["agent", "", "record", "about"]);
+        let mut table = Table::new(&["agent", "", "cost", "memory", "record", "skills, or what it is"]);
         for agent in &self.agents {
-            let usable = if agent.usable { (Style::Good, "ready") } else { (Style::Warn, "found") };
-            let version = agent.version.as_ref().map(|version| format!("{version}; ")).unwrap_or_default();
+            let (style, state) = agent.state();
+            let skills = agent.skills.join(", ");
+            let about = agent.about.as_ref().map(Untrusted::visible).unwrap_or_default();
+            let version = agent.version.as_ref().map(|version| format!("{version}: ")).unwrap_or_default();
+            let missing = agent.missing.as_ref().map(|why| format!("; {}", visible(why))).unwrap_or_default();
+            let what = if skills.is_empty() { about } else { skills };
+            let memory = match agent.memory_mib {
+                0 => String::new(),
+                mib => format!("{mib} MiB"),
+            };
             table.row([
-                (Style::Strong, visible(&agent.name)),
-                (usable.0, usable.1.to_owned()),
+                (Style::Strong, agent.name.visible()),
+                (style, state.to_owned()),
+                (Style::Plain, agent.cost.to_owned()),
+                (Style::Plain, memory),
                 (Style::Plain, agent.record.as_ref().map(Record::text).unwrap_or_default()),
-                (Style::Plain, format!("{version}{}", agent.about)),
+                (Style::Plain, format!("{version}{what}{missing}")),
             ]);
         }
-        let mut lines = table.lines(columns);
-        if !self.roles.is_empty() {
-            lines.push(Line::default());
-            let mut table = Table::new(&["role", "of", "model", "about"]);
-            for role in &self.roles {
-                table.row([
-                    (Style::Strong, visible(&role.name)),
-                    (Style::Plain, role.host.to_owned()),
-                    (Style::Plain, visible(role.model.as_deref().unwrap_or_default())),
-                    (Style::Dim, visible(role.about.as_deref().unwrap_or(&role.file))),
-                ]);
-            }
-            lines.extend(table.lines(columns));
-        }
-        lines
+        table.lines(columns)
     }
 }
 
 impl Record {
+    fn of(record: &record::Record) -> Self {
+        let failed = |tally: Tally| tally.attempts - tally.successes;
+        let kind = |(kind, tally): (&kapell_policy::kind::Kind, &Tally)| {
+            (kind.name(), KindRecord { succeeded: tally.successes, failed: failed(*tally) })
+        };
+        Self {
+            succeeded: record.all.successes,
+            failed: failed(record.all),
+            median_ms: record.median().map(|median| median.0),
+            usd_micros: record.spent.usd_micros,
+            kinds: record.kinds.iter().map(kind).collect(),
+        }
+    }
+
     fn text(&self) -> String {
         let ended = u64::from(self.succeeded + self.failed);
         let mut text = format!("{} of {}", self.succeeded, plural(ended, "attempt"));
         if let Some(median) = self.median_ms {
-            text.push_str(&format!(", {}", length(Millis(median))));
+            text.push_str(&format!(", {}", length(kapell_core::time::Millis(median))));
         }
         if self.usd_micros > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "for people")]
-            text.push_str(&format!(", ${:.2}", self.usd_micros as f64 / 1e6));
+            text.push_str(&format!(", {}", kapell_view::text::usd(self.usd_micros)));
         }
         text
-    }
-}
-
-/// Finds programs of coding agents, and asks each for its version, all at the same time.
-fn installed(records: &mut BTreeMap<String, Record>) -> Vec<Agent> {
-    let found = Client::ALL.into_iter().filter_map(|client| Some((client, on_path(client.program())?)));
-    let asked: Vec<_> = found
-        .map(|(client, path)| (client, path.clone(), std::thread::spawn(move || version(&path))))
-        .collect();
-    asked
-        .into_iter()
-        .map(|(client, path, asked)| Agent {
-            name: client.adapter().to_owned(),
-            usable: true,
-            about: format!("at {}; {}", visible(&path.display().to_string()), manner(client)),
-            version: asked.join().ok().flatten(),
-            record: records.remove(client.adapter()),
-        })
-        .collect()
-}
-
-/// Says how a client is driven.
-fn manner(client: Client) -> &'static str {
-    match client {
-        _ if client.is_talked_to() => {
-            "asks you what its rules leave open, and is told when its budget runs out"
-        }
-        _ if client.resumes() => "is asked once; a later attempt goes on in its session",
-        _ => "is asked once",
-    }
-}
-
-/// Asks a program for its version. It gets no more than its time, an empty environment, and a home that is thrown away.
-fn version(program: &Path) -> Option<String> {
-    let name = program.file_name()?.to_string_lossy().into_owned();
-    let home = env::temp_dir().join(format!("kapell-probe-{}-{name}", std::process::id()));
-    fs::create_dir(&home).ok()?;
-    let said = ask(program, &home);
-    // What it left there is of no use to anybody.
-    let _ = fs::remove_dir_all(&home);
-    let text = said.ok()?;
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-    Some(visible(&line.chars().take(80).collect::<String>()))
-}
-
-fn ask(program: &Path, home: &Path) -> io::Result<String> {
-    let mut command = Command::new(program);
-    command.arg("--version").env_clear().env("PATH", site::search_path()).env("HOME", home).current_dir(home);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
-    let mut child = command.spawn()?;
-    let begun = Instant::now();
-    while child.try_wait()?.is_none() {
-        if begun.elapsed() > PROBE {
-            end(&mut child);
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    // Whatever it left running would hold the pipe open.
-    end(&mut child);
-    let mut text = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        stdout.take(PROBE_BYTES_MAX).read_to_end(&mut text)?;
-    }
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Ends a program and all that it started in its group.
-fn end(child: &mut Child) {
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-    let _ = child.wait();
-}
-
-/// Finds a program on `PATH`.
-pub fn on_path(name: &str) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: &PathBuf| {
-        path.is_absolute()
-            && fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    env::split_paths(&site::search_path()).map(|dir| dir.join(name)).find(is_program)
-}
-
-/// Reads the roles that the repository defines.
-fn roles(root: &Path) -> Vec<Role> {
-    let mut roles = Vec::new();
-    for (dir, end, read) in [
-        (".claude/agents", "md", claude_role as fn(&str) -> RoleFacts),
-        (".codex/agents", "toml", codex_role as fn(&str) -> RoleFacts),
-    ] {
-        for path in files(&root.join(dir), end) {
-            let Ok(text) = fs::read_to_string(&path) else { continue };
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let facts = read(&text);
-            roles.push(Role {
-                name: facts.name.unwrap_or(stem),
-                host: if end == "md" { "claude" } else { "codex" },
-                file: path.strip_prefix(root).unwrap_or(&path).display().to_string(),
-                about: facts.about,
-                model: facts.model,
-            });
-        }
-    }
-    roles.sort();
-    roles
-}
-
-#[derive(Default)]
-struct RoleFacts {
-    name: Option<String>,
-    about: Option<String>,
-    model: Option<String>,
-}
-
-fn claude_role(text: &str) -> RoleFacts {
-    let definition = Definition::read(text);
-    let get = |key| definition.text(key).map(|named| named.text.clone());
-    RoleFacts { name: get("name"), about: get("description"), model: get("model") }
-}
-
-fn codex_role(text: &str) -> RoleFacts {
-    let read = codex::read(text).unwrap_or_default();
-    RoleFacts { name: read.name, about: read.description, model: None }
-}
-
-/// Finds files of one kind below a directory, without following links.
-fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut left = vec![dir.to_owned()];
-    while let Some(dir) = left.pop() {
-        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
-            if meta.is_dir() {
-                left.push(path);
-            } else if meta.is_file()
-                && meta.len() <= ROLE_BYTES_MAX
-                && path.extension().is_some_and(|kind| kind == end)
-            {
-                found.push(path);
-            }
-            if found.len() == ROLES_MAX {
-                return found;
-            }
-        }
-    }
-    found
-}
-
-/// How each adapter has done in the newest runs. What cannot be read teaches nothing.
-fn records(site: &Site) -> BTreeMap<String, Record> {
-    if !site.store.join("journal.sqlite").exists() {
-        return BTreeMap::new();
-    }
-    let Ok(store) = site.existing_store() else { return BTreeMap::new() };
-    let mut tally = Tally::default();
-    let mut left = DECISIONS_MAX;
-    for head in store.runs().unwrap_or_default().iter().take(RUNS_MAX) {
-        if head.version.0 > left {
-            break;
-        }
-        left -= head.version.0;
-        tally.run(&store, head);
-    }
-    tally.records()
-}
-
-/// Attempts that ended, by adapter.
-#[derive(Default)]
-struct Tally {
-    records: BTreeMap<String, Record>,
-    lengths: BTreeMap<String, Vec<Millis>>,
-}
-
-impl Tally {
-    fn run(&mut self, store: &Store, head: &kapell_engine::port::journal::RunHead) {
-        let mut open: BTreeMap<TaskId, Elapsed> = BTreeMap::new();
-        let _ = load_at(store as &dyn Journal, head.run, head.version, |row, events, after| {
-            for event in events {
-                if let Event::Started { task, .. } = event {
-                    open.insert(*task, row.elapsed);
-                    continue;
-                }
-                let (task, spent, well) = match event {
-                    Event::Completed { task, spent, .. } | Event::Submitted { task, spent, .. } => {
-                        (task, spent, true)
-                    }
-                    Event::AttemptFailed { task, spent, .. } => (task, spent, false),
-                    _ => continue,
-                };
-                // What was checked after its attempt has ended before.
-                let Some(since) = open.remove(task) else { continue };
-                let plan = after.plan();
-                let agent = plan.definition(*task).agent.and_then(|agent| plan.agent(agent));
-                let name = agent.map_or("command", |agent| agent.adapter.as_str());
-                let record = self.records.entry(name.to_owned()).or_default();
-                record.usd_micros += spent.usd_micros;
-                match well {
-                    true => {
-                        record.succeeded += 1;
-                        self.lengths.entry(name.to_owned()).or_default().push(row.elapsed.since(since));
-                    }
-                    false => record.failed += 1,
-                }
-            }
-        });
-    }
-
-    fn records(mut self) -> BTreeMap<String, Record> {
-        for (name, mut lengths) in self.lengths {
-            lengths.sort_unstable();
-            if let Some(record) = self.records.get_mut(&name) {
-                record.median_ms = Some(quantile(&lengths, 0.5).0);
-            }
-        }
-        self.records
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn script(dir: &Path, body: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
-        let path = dir.join("agent");
-        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path
-    }
-
-    #[test]
-    fn a_program_is_asked_for_its_version_in_a_clean_room() {
-        let dir = tempfile::tempdir().unwrap();
-        for (body, expected) in [
-            ("echo; echo ' 1.2.3 (Agent) '", Some("1.2.3 (Agent)")),
-            ("echo \"$1 ${USER:-nobody} $(pwd | grep -c kapell-probe)\"", Some("--version nobody 1")),
-            ("exit 3", None),
-            ("printf '\\033[2J'", Some("␛[2J")),
-        ] {
-            assert_eq!(version(&script(dir.path(), body)).as_deref(), expected, "{body}");
-        }
-        assert_eq!(version(Path::new("/nowhere/agent")), None);
-    }
-
-    #[test]
-    fn roles_are_read_with_what_they_say_of_themselves() {
-        let dir = tempfile::tempdir().unwrap();
-        for (path, text) in [
-            (
-                ".claude/agents/deep/reviewer.md",
-                "---\nname: reviewer\ndescription: Reads\nmodel: opus\n---\nBody",
-            ),
-            (".claude/agents/plain.md", "No frontmatter"),
-            (".claude/agents/notes.txt", "no role"),
-            (".codex/agents/tester.toml", "name = \"tester\"\ndescription = \"Tests\"\n"),
-            (".codex/agents/broken.toml", "name = "),
-        ] {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-        let told: Vec<String> = roles(dir.path())
-            .into_iter()
-            .map(|role| {
-                format!("{} {} {:?} {:?}", role.name, role.host, role.about.as_deref(), role.model.as_deref())
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                "broken codex None None",
-                "plain claude None None",
-                "reviewer claude Some(\"Reads\") Some(\"opus\")",
-                "tester codex Some(\"Tests\") None",
-            ]
-        );
     }
 }

@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kapell_agents::git::Git;
+use kapell_agents::{drivers::client::Client, git::Git};
+use kapell_policy::memory::{fitting, need_mib};
 use kapell_store::network_file_system;
 use kapell_view::{
     text::{Line, Style},
@@ -21,7 +22,9 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
+    memory,
     output::{paint, screen},
+    registry::{self, Registry},
     site::{self, Site},
 };
 
@@ -96,6 +99,7 @@ pub struct Health {
 /// Never fails: what is wrong is its answer, and exit code 6.
 pub fn doctor(context: &Context) -> Result<Exit, Fault> {
     let mut checks = vec![git()];
+    let mut here = None;
     match context.site() {
         Ok(site) => {
             checks.push(repository(&site));
@@ -105,6 +109,8 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
                 Err(fault) => Check::of("workspaces", fault),
             });
             checks.extend(levels(&site));
+            checks.extend(clients(&site));
+            here = Some(site);
         }
         Err(fault) => checks.push(Check::of("repository", fault)),
     }
@@ -112,7 +118,7 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
         Ok(dir) => Check::good("sockets", shown(&dir)),
         Err(fault) => Check::of("sockets", fault),
     });
-    checks.extend([home(), shell(), cores(), memory()]);
+    checks.extend([home(), shell(), cores(), memory(here.as_ref())]);
     let good = checks.iter().all(|check| check.level != Level::Missing);
     let health = Health { version: 1, kapell: env!("CARGO_PKG_VERSION"), good, checks };
     match context.out.json {
@@ -335,18 +341,99 @@ fn cores() -> Check {
     Check::good("cores", format!("{cores}: as many commands run at a time (--jobs)"))
 }
 
-fn memory() -> Check {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+fn memory(site: Option<&Site>) -> Check {
+    let Some(known) = memory::read() else {
+        return Check::weak(
+            "memory",
+            "not known on this system",
+            "set `memory` in kapell.toml: agents are limited by it",
+        );
     };
-    match (field("MemTotal:"), field("MemAvailable:")) {
-        (Some(total), Some(free)) => {
-            Check::good("memory", format!("{} of {} available", bytes(free), bytes(total)))
+    let group = match known.group {
+        Some((limit, used)) => {
+            format!(", {} of a group of {}", bytes(limit.saturating_sub(used)), bytes(limit))
         }
-        _ => Check::weak("memory", "not known on this system", "nothing to do"),
+        None => String::new(),
+    };
+    let agents = site.and_then(memory::for_agents).unwrap_or_else(|| known.for_agents());
+    let fits = fitting(agents, need_mib(Client::ClaudeCode.adapter()));
+    let found = format!(
+        "{} of {} available{group}; {agents} MiB for agents: {fits} of Claude Code at a time",
+        bytes(known.available),
+        bytes(known.total)
+    );
+    match agents < need_mib(Client::Opencode.adapter()) {
+        true => Check::weak(
+            "memory",
+            found,
+            "agents wait for each other: end what you do not need, or set `memory` in kapell.toml",
+        ),
+        false => Check::good("memory", found),
     }
+}
+
+/// Which coding agents are there, and whether they can reach their model. A key is looked for, never at.
+fn clients(site: &Site) -> Vec<Check> {
+    let registry = match Registry::find(site) {
+        Ok(registry) => registry,
+        Err(fault) => return vec![Check::of("agents", fault)],
+    };
+    // What needs no program is of interest only where there is a key for it.
+    let of_interest = |client: &Client| match client {
+        Client::Acp(_) => false,
+        Client::Model(_) => registry.access(*client).is_some(),
+        _ => true,
+    };
+    let asked: Vec<_> = Client::ALL
+        .into_iter()
+        .filter(of_interest)
+        .map(|client| {
+            let program = registry.program(client);
+            (
+                client,
+                program.clone(),
+                program.map(|path| std::thread::spawn(move || registry::probe(&path, client))),
+            )
+        })
+        .collect();
+    let check = |(client, program, asked): (Client, Option<PathBuf>, Option<std::thread::JoinHandle<_>>)| {
+        let name = client.adapter();
+        if let Client::Model(_) = client {
+            return Check::good(name, registry.access(client).unwrap_or_default());
+        }
+        let Some(program) = program else {
+            return Check::weak(name, "not installed", install_hint(client));
+        };
+        let probed: registry::Probed = asked.and_then(|asked| asked.join().ok()).unwrap_or_default();
+        let version = probed.version.unwrap_or_else(|| "does not say its version".to_owned());
+        let found = format!("{version} at {}", shown(&program));
+        match registry.access(client) {
+            Some(access) => Check::good(name, format!("{found}; {access}")),
+            None => Check::weak(name, format!("{found}; neither a key nor a login"), access_hint(client)),
+        }
+    };
+    asked.into_iter().map(check).collect()
+}
+
+fn install_hint(client: Client) -> &'static str {
+    match client {
+        Client::ClaudeCode => "npm install -g @anthropic-ai/claude-code",
+        Client::Codex => "npm install -g @openai/codex",
+        Client::Gemini => "npm install -g @google/gemini-cli",
+        Client::Opencode => "npm install -g opencode-ai",
+        Client::Model(_) | Client::Acp(_) => "set `program` under [clients.NAME] in your kapell.toml",
+    }
+}
+
+fn access_hint(client: Client) -> String {
+    let login = match client {
+        Client::ClaudeCode => "claude, then /login",
+        Client::Codex => "codex login",
+        Client::Gemini => "gemini, which asks",
+        Client::Opencode => "opencode auth login",
+        Client::Model(_) | Client::Acp(_) => "a key is the only way",
+    };
+    format!("export {}=KEY, or log in: {login}", client.key_variable())
 }
 
 /// Which levels of containment work, by trying to break out of them.

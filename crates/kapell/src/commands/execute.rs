@@ -17,7 +17,7 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
-    runs,
+    memory, runs,
     session::{self, Patience},
     site::Site,
     wiring::{Machine, machine, machine_with},
@@ -62,6 +62,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         Some(id) => id.parse().map_err(|error| Fault::new("K0501", Exit::Usage, format!("{error}")))?,
         None => RunId(*uuid::Uuid::now_v7().as_bytes()),
     };
+    loaded.registry.check(&loaded.plan)?;
     let mission = complete(&site, loaded.mission)?;
     if args.detach {
         return detach(context, id, true);
@@ -74,6 +75,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.announce(context, &machine, &loaded.plan)?;
     }
     containment::announce(&machine.keeper, &machine.broker, &loaded.plan, context.out)?;
+    memory::announce(&mission.limits, &loaded.plan, context.out);
     machine.host.create(id, mission, loaded.plan)?;
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
@@ -128,6 +130,7 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
     machine.host.open(run)?;
     if let Some(state) = machine.host.run(run) {
         containment::announce(&machine.keeper, &machine.broker, state.plan(), context.out)?;
+        memory::announce(state.limits(), state.plan(), context.out);
     }
     let paused = machine.host.run(run).filter(|state| matches!(state.phase(), Phase::Paused(_)));
     if let Some(state) = paused {
@@ -190,6 +193,7 @@ fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
     let mut seed = [0; 8];
     seed.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[8..]);
     mission.seed = u64::from_le_bytes(seed);
+    mission.limits.memory_mib = memory::for_agents(site);
     let Some(repo) = &site.repo else { return Ok(mission) };
     let target = match &mission.target {
         Some(branch) => kapell_agents::git::UserRepo::branch_name(branch)?,
@@ -266,6 +270,7 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
             run
         }
         None => {
+            loaded.registry.check(&loaded.plan)?;
             complete(&site, loaded.mission)?;
             let run = RunId(*uuid::Uuid::now_v7().as_bytes());
             words.extend(["run".into(), "--id".into(), run.to_string().into()]);

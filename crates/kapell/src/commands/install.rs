@@ -18,11 +18,12 @@ use kapell_view::{
 };
 
 use self::manifest::{Kept, Manifest};
-use super::{Context, agents::on_path};
+use super::Context;
 use crate::{
     args::{InstallArgs, Scope},
     exit::Exit,
     fault::Fault,
+    registry,
 };
 
 /// The plugin folder and what goes into it.
@@ -131,7 +132,7 @@ fn program() -> Result<String, Fault> {
     let here = env::current_exe().and_then(fs::canonicalize).map_err(|error| {
         Fault::new("K0904", Exit::Environment, "kapell cannot find itself").because(error)
     })?;
-    let found = on_path("kapell").and_then(|path| fs::canonicalize(path).ok());
+    let found = registry::on_path("kapell").and_then(|path| fs::canonicalize(path).ok());
     match found == Some(here.clone()) {
         true => Ok("kapell".to_owned()),
         false => Ok(here.to_string_lossy().into_owned()),

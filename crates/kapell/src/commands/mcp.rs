@@ -12,7 +12,10 @@ use kapell_agents::{
 use kapell_core::id::RunId;
 use kapell_engine::port::journal::Journal;
 use kapell_server::mcp::{
-    attempt::{AskRequest, Attempt, AttemptTools, NoteRequest, OutputRequest, ProgressRequest},
+    attempt::{
+        AskRequest, Attempt, AttemptTools, BriefRequest, HandoffRequest, NoteRequest, OutputRequest,
+        OutputsRequest, ProgressRequest,
+    },
     desk::{
         AnswerRequest, Desk, DeskTools, Form, ImproveRequest, InboxRequest, PlanRequest, ReportRequest,
         RunEntry, RunRequest, StatusRequest, WAIT_SECONDS, WAIT_SECONDS_MAX, report_of,
@@ -247,6 +250,10 @@ impl Task {
         })
     }
 
+    fn read(&self, wish: Wish) -> Result<Reply, Refusal> {
+        self.wish(wish).map(|text| reply(text.unwrap_or_default()))
+    }
+
     fn wish(&self, wish: Wish) -> Result<Option<String>, Refusal> {
         let request = Request { attempt: self.attempt.clone(), token: self.token.clone(), wish };
         client::ask(Path::new(&self.socket), &request)
@@ -272,12 +279,15 @@ impl Attempt for Task {
         self.wish(Wish::Note { text: request.text }).map(drop)
     }
 
-    fn brief(&self) -> Result<Reply, Refusal> {
-        let get = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-        let task = get("KAPELL_TASK").unwrap_or_default();
-        let attempt = get("KAPELL_ATTEMPT").unwrap_or_default();
-        let prompt =
-            get("KAPELL_PROMPT").unwrap_or_else(|| "it has no prompt: its command says what to do".into());
-        Ok(reply(format!("Task {task}, attempt {attempt}.\n\n{prompt}")))
+    fn brief(&self, request: BriefRequest) -> Result<Reply, Refusal> {
+        self.read(if request.list { Wish::Sections } else { Wish::Brief { section: request.section } })
+    }
+
+    fn outputs(&self, request: OutputsRequest) -> Result<Reply, Refusal> {
+        self.read(Wish::Brief { section: Some(format!("outputs:{}", request.task)) })
+    }
+
+    fn handoff(&self, request: HandoffRequest) -> Result<(), Refusal> {
+        self.wish(Wish::HandOff { to: request.to, note: request.note }).map(drop)
     }
 }

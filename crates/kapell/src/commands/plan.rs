@@ -3,8 +3,11 @@
 mod document;
 
 use kapell_core::task::Slots;
-use kapell_policy::history::History;
-use kapell_view::{plan::PlanView, untrusted::Untrusted};
+use kapell_policy::{history::History, record::Records};
+use kapell_view::{
+    plan::PlanView,
+    untrusted::{Untrusted, visible},
+};
 
 use super::Context;
 use crate::{
@@ -13,6 +16,7 @@ use crate::{
     fault::Fault,
     forecast::{self, Estimator},
     output::{paint, screen},
+    registry,
     workflow::{self, Loaded, Overrides},
 };
 
@@ -40,6 +44,13 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
         false => History::default(),
     };
     show(context, args, &loaded, &history);
+    if registry::has_skills(&loaded.plan) {
+        let records = match site.store.join("journal.sqlite").exists() {
+            true => registry::records(&site.existing_store()?),
+            false => Default::default(),
+        };
+        tell_routes(context, &loaded, &records);
+    }
     if let Some(document) = &loaded.document {
         document::tell(&site.root, document, context.out)?;
     }
@@ -49,10 +60,41 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
+/// The most tasks that are named where several get the same agents.
+const NAMES_MAX: usize = 5;
+
+/// Says who would perform the tasks that name skills, and why.
+fn tell_routes(context: &Context, loaded: &Loaded, records: &Records) {
+    let plan = &loaded.plan;
+    for (tasks, ranking) in loaded.registry.route(plan, records) {
+        let names: Vec<String> = tasks.iter().take(NAMES_MAX).map(|task| visible(plan.name(*task))).collect();
+        let more = match tasks.len().saturating_sub(NAMES_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let agent = |agent| plan.agent(agent).map(|spec| visible(&spec.name)).unwrap_or_default();
+        match ranking.chosen.first() {
+            Some(first) => context.out.note(&format!(
+                "{}{more}: {}: {}",
+                names.join(", "),
+                agent(first.agent),
+                visible(&first.why)
+            )),
+            None => context.out.note(&format!("{}{more}: nobody here can perform it", names.join(", "))),
+        }
+        for next in ranking.chosen.iter().skip(1) {
+            context.out.note(&format!("  then {}: {}", agent(next.agent), visible(&next.why)));
+        }
+        for over in &ranking.passed_over {
+            context.out.note(&format!("  not {}: {}", visible(&over.agent), visible(&over.why)));
+        }
+    }
+}
+
 /// Shows a plan in the format that is asked for.
 pub fn show(context: &Context, args: &PlanArgs, loaded: &Loaded, history: &History) {
     let Loaded { mission, plan, .. } = loaded;
-    let slots = Slots { agents: mission.limits.agents, jobs: mission.limits.jobs };
+    let slots = Slots::new(mission.limits.agents, mission.limits.jobs);
     let estimator = Estimator::new(plan, history, slots, args.seed);
     let forecast = estimator.whole(plan, slots);
     let view =

@@ -6,7 +6,7 @@ use kapell_view::text::{Line, Style, Table};
 use schemars::schema_for;
 use serde_json::{Value, json};
 
-use super::{Context, agents, doctor, fork, gc, start, trust, verify};
+use super::{Context, agents, doctor, explain, fork, gc, start, trust, verify};
 use crate::{
     args::{Cli, CompletionsArgs, ExplainArgs, SchemaArgs},
     codes,
@@ -22,6 +22,9 @@ use crate::{
 /// Fails if there is no such code.
 pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fault> {
     let value = |found: &Explanation| json!({"code": found.code, "title": found.title, "text": found.text});
+    if let Some(task) = args.code.as_deref().filter(|typed| !explain::is_code(typed)) {
+        return explain::choice(context, args, task);
+    }
     let (columns, _) = screen();
     let Some(code) = &args.code else {
         if context.out.json {

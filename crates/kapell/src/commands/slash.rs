@@ -15,7 +15,9 @@ use crate::{
     args::{Cli, RunArgs, SlashArgs},
     exit::Exit,
     fault::Fault,
+    registry::Registry,
     slash::{self, Asked, Name},
+    workflow,
 };
 
 /// What became of a slash command.
@@ -120,6 +122,11 @@ pub fn start(context: &Context, mission: &str, set: impl FnOnce(&mut RunArgs)) -
     }
     let mut args = RunArgs { file: named(context, mission)?, detach: true, ..RunArgs::default() };
     set(&mut args);
+    if workflow::is_document(&args.file) && args.agent.is_none() {
+        // Its phases are prose for a model: whoever is here first performs them.
+        let usable = Registry::find(&context.site()?)?.first_usable();
+        args.agent = Some(usable.unwrap_or_else(|| "claude-code".to_owned()));
+    }
     execute::start(context, &args)
 }
 
@@ -166,10 +173,7 @@ fn named(context: &Context, mission: &str) -> Result<PathBuf, Fault> {
         false => context.path(typed),
     };
     if document.extension().is_some_and(|end| end == "md") && document.is_file() {
-        return Err(Fault::new("K0922", Exit::Waits, "a command document is not a workflow")
-            .at(visible(&document.display().to_string()))
-            .because("its steps are prose for a model: this version does not make a plan of them")
-            .hint("write them as tasks of a workflow file: kapell init writes a first one"));
+        return Ok(document);
     }
     Err(in_words(&root, mission))
 }

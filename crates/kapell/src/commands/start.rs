@@ -1,5 +1,7 @@
 //! `init`: settings and a first workflow for this repository, written once and taken back by `undo`.
 
+mod detect; // how it is tested and built
+
 use std::{
     fs,
     io::{self, Write},
@@ -11,8 +13,16 @@ use kapell_view::untrusted::visible;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::detect::{Commands, Found};
 use super::Context;
-use crate::{args::InitArgs, config, exit::Exit, fault::Fault, site::Site};
+use crate::{
+    args::InitArgs,
+    config,
+    exit::Exit,
+    fault::Fault,
+    registry::{Entry, Registry},
+    site::Site,
+};
 
 /// The first workflow's path.
 const WORKFLOW: &str = "kapell/first.yaml";
@@ -27,6 +37,11 @@ pub struct Written {
     /// The command that tests the repository, if one was recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<String>,
+    /// The command that builds it, if one was recognised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<String>,
+    /// The agents that can be used here.
+    agents: Vec<String>,
     /// The files.
     files: Vec<WrittenFile>,
 }
@@ -48,72 +63,77 @@ struct Note {
     files: Vec<(PathBuf, Digest)>,
 }
 
-/// How a repository is tested.
-struct Tests {
-    /// What told so.
-    from: &'static str,
-    command: &'static str,
-    /// More lines for the task.
-    extra: &'static str,
-}
-
-/// Recognises how the repository at `root` is tested, by its manifests.
-fn tests(root: &Path) -> Option<Tests> {
-    let has = |name: &str| root.join(name).is_file();
-    let says =
-        |name: &str, word: &str| fs::read_to_string(root.join(name)).is_ok_and(|text| text.contains(word));
-    let found = |from, command, extra| Some(Tests { from, command, extra });
-    let make = |name| {
-        fs::read_to_string(root.join(name))
-            .is_ok_and(|text| text.lines().any(|line| line.starts_with("test:")))
-    };
-    match () {
-        () if has("Cargo.toml") => {
-            found("Cargo.toml", "cargo test", "    cache: { CARGO_TARGET_DIR: target }\n")
+/// Writes the settings: every line shows a default, or what was found here.
+fn settings(found: &Commands, registry: &Registry) -> String {
+    let mut text = "# Settings of kapell for this repository. Each line shows a default; remove the `#` to change it.\n\
+         # Your own settings, for all repositories, are in ~/.config/kapell/kapell.toml.\n\
+         \n\
+         # How many commands run at the same time: one for each core.\n\
+         # jobs = 4\n\
+         \n\
+         # How many agents work at the same time, and how much memory they may take together (what is free, if not given).\n\
+         # agents = 4\n\
+         # memory = \"8GiB\"\n\
+         \n\
+         # The most that a run may use if its file does not say: money, tokens, time.\n\
+         # budget = \"5usd,2M,2h\"\n\
+         \n\
+         # Where runs are recorded, below this directory. If not given: within .git, where `git clean` cannot reach.\n\
+         # store = \".kapell\"\n\
+         \n\
+         # What was recognised here:\n"
+        .to_owned();
+    for (what, command) in [("tests", &found.test), ("builds", &found.build)] {
+        match command {
+            Some(Found { from, command, .. }) => {
+                text.push_str(&format!("#   {what}: {command}  (from {from})\n"))
+            }
+            None => text.push_str(&format!("#   {what}: nothing was recognised\n")),
         }
-        () if has("go.mod") => found("go.mod", "go test ./...", ""),
-        () if has("package.json") && says("package.json", "\"test\"") => {
-            let prepare = if has("package-lock.json") {
-                "    prepare: [npm ci]\n"
-            } else {
-                "    carry: [node_modules]\n"
-            };
-            found("package.json", "npm test", prepare)
-        }
-        () if has("pyproject.toml") || has("pytest.ini") || has("setup.py") => {
-            found("the Python project", "python -m pytest", "")
-        }
-        () if has("pom.xml") => found("pom.xml", "mvn -q test", ""),
-        () if has("gradlew") => found("gradlew", "./gradlew test", ""),
-        () if has("Makefile") && make("Makefile") => found("Makefile", "make test", ""),
-        () if has("justfile") && make("justfile") => found("justfile", "just test", ""),
-        () => None,
     }
-}
-
-fn settings() -> String {
-    "# Settings of kapell for this repository. Each line shows a default; remove the `#` to change it.\n\
-     # Your own settings, for all repositories, are in ~/.config/kapell/kapell.toml.\n\
-     \n\
-     # How many commands run at the same time: one for each core.\n\
-     # jobs = 4\n\
-     \n\
-     # How many agents work at the same time.\n\
-     # agents = 4\n\
-     \n\
-     # The most that a run may use if its file does not say: money, tokens, time.\n\
-     # budget = \"5usd,2M,2h\"\n\
-     \n\
-     # Where runs are recorded, below this directory. If not given: within .git, where `git clean` cannot reach.\n\
-     # store = \".kapell\"\n"
-        .to_owned()
-}
-
-fn workflow(tests: Option<&Tests>) -> String {
-    let (origin, command, extra) = tests.map_or(
-        ("# No manifest was recognised: put the command that tests this repository in the place of `true`.\n".to_owned(), "true", ""),
-        |tests| (format!("# The command comes from {}.\n", tests.from), tests.command, tests.extra),
+    let (usable, absent): (Vec<_>, Vec<_>) =
+        registry.entries().iter().partition(|entry| entry.missing.is_none());
+    let names = |entries: &[&Entry]| match entries {
+        [] => "none".to_owned(),
+        some => some.iter().map(|entry| visible(&entry.name)).collect::<Vec<_>>().join(", "),
+    };
+    text.push_str(&format!("#   agents that can be used: {}\n", names(&usable)));
+    for entry in absent {
+        let why = entry.missing.as_deref().map(visible).unwrap_or_default();
+        text.push_str(&format!("#   not {}: {why}\n", visible(&entry.name)));
+    }
+    text.push_str(
+        "\n\
+         # An agent of your own making: tasks name it by `agent`, or ask for its skills (`skills: [rust]`), and the best\n\
+         # one is chosen. `kapell agents` lists all with what they can do, what they cost and how they have done.\n\
+         # [agent.rust]\n\
+         # use = \"claude-code\"\n\
+         # model = \"sonnet\"\n\
+         # skills = [\"rust\", \"tests\"]\n\
+         # cost = \"medium\"          # free, low, medium or high\n\
+         # memory = \"2GiB\"          # what one attempt of it needs, with what it builds and tests\n",
     );
+    text
+}
+
+/// Writes the first workflow: what it does costs nothing; what an agent would do stands there to be taken in.
+fn workflow(found: &Commands, registry: &Registry) -> String {
+    let (origin, command, extra) = match &found.test {
+        Some(Found { from, command, extra }) => (format!("# The command comes from {from}.\n"), command.as_str(), *extra),
+        None => (
+            "# No manifest was recognised: put the command that tests this repository in the place of `true`.\n"
+                .to_owned(),
+            "true",
+            "",
+        ),
+    };
+    let usable = registry.first_usable();
+    let note = match &usable {
+        Some(agent) => format!(
+            "# {agent} can be used here. Remove the `#` to let an agent work; this costs money or quota.\n"
+        ),
+        None => "# No coding agent can be used here yet: `kapell doctor` says what is missing.\n".to_owned(),
+    };
     format!(
         "# A first workflow. `kapell plan {WORKFLOW}` shows what it would do, `kapell run {WORKFLOW}` does it.\n\
          # Each task works in a copy of its own; nothing reaches your branches before `kapell merge`.\n\
@@ -126,7 +146,14 @@ fn workflow(tests: Option<&Tests>) -> String {
          \x20   needs: [inventory]\n\
          \x20   run: {command}\n\
          {extra}\
-         \x20   timeout: 30m\n"
+         \x20   timeout: 30m\n\
+         \x20 {note}\
+         \x20 # review:\n\
+         \x20 #   needs: [tests]\n\
+         \x20 #   skills: [review]\n\
+         \x20 #   prompt: Read the code, and write the three most likely bugs into kapell/review.md.\n\
+         \x20 #   budget: {{ usd: 1 }}\n\
+         \x20 #   timeout: 20m\n"
     )
 }
 
@@ -137,8 +164,9 @@ fn workflow(tests: Option<&Tests>) -> String {
 /// Fails if one of the files exists already, or cannot be written; nothing is left then.
 pub fn init(context: &Context, args: &InitArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
-    let tests = tests(&site.root);
-    let files = [(config::FILE, settings()), (WORKFLOW, workflow(tests.as_ref()))];
+    let found = detect::commands(&site.root);
+    let registry = Registry::find(&site)?;
+    let files = [(config::FILE, settings(&found, &registry)), (WORKFLOW, workflow(&found, &registry))];
     for (name, _) in &files {
         if site.root.join(name).symlink_metadata().is_ok() {
             return Err(Fault::new("K0916", Exit::Refused, format!("{name} exists already"))
@@ -153,7 +181,14 @@ pub fn init(context: &Context, args: &InitArgs) -> Result<Exit, Fault> {
         context.out.value(&Written {
             version: 1,
             written: !args.dry_run,
-            test: tests.map(|tests| tests.command.to_owned()),
+            test: found.test.map(|found| found.command),
+            build: found.build.map(|found| found.command),
+            agents: registry
+                .entries()
+                .iter()
+                .filter(|entry| entry.missing.is_none())
+                .map(|entry| entry.name.clone())
+                .collect(),
             files: files.map(|(path, text)| WrittenFile { path: path.to_owned(), text }).into(),
         });
         return Ok(Exit::Done);

@@ -88,7 +88,10 @@ impl Clients {
     }
 }
 
-fn table<'a, 'b>(value: &'a Spanned<DeValue<'b>>, key: &str) -> Result<&'a DeTable<'b>, Box<Finding>> {
+pub(super) fn table<'a, 'b>(
+    value: &'a Spanned<DeValue<'b>>,
+    key: &str,
+) -> Result<&'a DeTable<'b>, Box<Finding>> {
     value.get_ref().as_table().ok_or_else(|| {
         let finding = wrong(value, format!("`{key}` is a table, not {}", value.get_ref().type_str()));
         Box::new(finding.hint("[clients.claude-code]"))

@@ -116,9 +116,15 @@ fn agents_are_listed_with_roles_and_records() {
     let rig = rig();
     assert_eq!(rig.run(["run", "kapell/first.yaml", "--quiet"]).code, Some(0));
     let listed: Value = serde_json::from_str(&rig.run(["agents", "--json"]).stdout).unwrap();
-    assert_eq!(listed["roles"][0]["name"], "reviewer");
-    let command =
-        listed["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == "command").unwrap();
+    let agent = |name: &str| {
+        listed["agents"].as_array().unwrap().iter().find(|agent| agent["name"] == name).unwrap().clone()
+    };
+    let role = agent("reviewer");
+    assert_eq!(
+        (role["source"].clone(), role["file"].clone()),
+        ("role".into(), ".claude/agents/reviewer.md".into())
+    );
+    let command = agent("command");
     assert_eq!(command["record"]["succeeded"], 1, "{command}");
     assert_eq!(command["record"]["failed"], 0, "{command}");
 }

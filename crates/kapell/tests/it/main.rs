@@ -15,5 +15,6 @@ mod live; // several processes at once, some of them killed
 mod models; // models behind their APIs
 mod people; // gates and answers
 mod repos; // every kind of repository
+mod routes; // agents that are chosen, and what they are given
 mod story; // from a plan to a merge and back
 mod taped; // agents that are recorded, parked, and many
