@@ -265,7 +265,7 @@ mod tests {
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
             (
                 "x = 4",
-                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, budget, sandbox, network, clients)",
+                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, budget, sandbox, network, clients, agent)",
             ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),

@@ -61,7 +61,6 @@ struct Agent {
     /// The memory that one attempt needs, in MiB.
     memory_mib: u32,
     /// What its client offers of that which kapell can make use of, as its own help says.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     capabilities: Vec<&'static str>,
     /// How it has done in the runs of this place.
     #[serde(skip_serializing_if = "Option::is_none")]
