@@ -65,7 +65,7 @@ fn what_a_slash_command_cannot_do_is_said() {
     let rig = rig();
     for (name, raw, code, expected) in [
         ("meta-orchestrator", "Design it's $(touch planted)", 3, "error[K0922]: a mission in words"),
-        ("meta-orchestrator", "deploy", 3, "error[K0922]: a command document"),
+        ("meta-orchestrator", "deploy", 2, "error[K0918]: .claude/commands/deploy.md has no numbered phases"),
         ("meta-orchestrator", "x --complexity=huge", 2, "error[K0921]: `huge` is no value"),
         ("conduct", "x", 2, "error[K0921]: there is no command `conduct`"),
     ] {
