@@ -9,6 +9,7 @@ mod crew; // all attempts of this process, watched by one thread
 pub mod exit; // how an attempt ended, and what that means
 mod group; // a command as a plain process group
 pub mod job; // what is to be performed
+pub mod mcp; // a tool of an MCP server, called as a task
 pub mod scripted; // an agent that plays a script
 mod supervised; // a command under its supervisor
 pub mod text; // text of others, made safe to show

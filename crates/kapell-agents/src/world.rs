@@ -12,7 +12,10 @@ mod unfinished; // what an attempt left, for the next one
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::drivers::client::{AllSettings, Prices};
+use crate::drivers::{
+    client::{AllSettings, Prices},
+    mcp::Servers,
+};
 
 pub use self::{
     agents::{CrewAgents, Program, adapters},
@@ -35,6 +38,8 @@ pub struct Places {
     pub env: Vec<(OsString, OsString)>,
     /// What the user has set for coding agents.
     pub clients: AllSettings,
+    /// MCP servers whose tools tasks call.
+    pub servers: Servers,
     /// What models cost.
     pub prices: Prices,
 }

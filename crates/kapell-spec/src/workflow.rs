@@ -181,8 +181,37 @@ pub enum Work {
     Workflow(Spanned<String>),
     /// A script for the scripted agent, as YAML.
     Scripted(String),
+    /// A tool of an MCP server.
+    Mcp(ToolCall),
     /// Nothing.
     Noop,
+}
+
+/// The call of a tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolCall {
+    /// The name of the server, as the user's settings have it.
+    pub server: String,
+    /// The name of the tool.
+    pub tool: String,
+}
+
+/// A piece of the arguments of a tool, which are JSON as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    /// JSON as it stands.
+    Json(String),
+    /// A value that expressions are a part of, or all of.
+    Text(Text),
+}
+
+impl Piece {
+    pub(crate) fn text(&self) -> Option<&Text> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(_) => None,
+        }
+    }
 }
 
 /// A matrix: a task for each combination of values.
@@ -232,6 +261,8 @@ pub struct Task {
     pub name: Spanned<String>,
     /// What to do.
     pub work: Option<Work>,
+    /// The arguments of its tool.
+    pub with: Vec<Piece>,
     /// What it waits for.
     pub needs: Vec<Spanned<String>>,
     /// Whether it is done at all.

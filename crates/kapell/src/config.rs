@@ -5,6 +5,7 @@
 
 pub mod agents; // agents that tasks can name, or be given to
 mod clients; // those of coding agents
+mod servers; // those of MCP servers
 
 use std::{
     fs, io,
@@ -23,7 +24,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-pub use self::clients::Clients;
+pub use self::{clients::Clients, servers::Servers};
 use crate::{budget::Budget, exit::Exit, fault::Fault};
 
 /// The name of the file.
@@ -32,8 +33,8 @@ pub const FILE: &str = "kapell.toml";
 /// Files larger than this are not settings.
 const BYTES_MAX: u64 = 1 << 20;
 
-const KEYS: [&str; 9] =
-    ["store", "agents", "jobs", "memory", "budget", "sandbox", "network", "clients", "agent"];
+const KEYS: [&str; 10] =
+    ["store", "agents", "jobs", "memory", "budget", "sandbox", "network", "clients", "agent", "mcp"];
 
 /// Settings; what nobody set is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Config {
     pub clients: Clients,
     /// Agents that settings define.
     pub defined: agents::Agents,
+    /// MCP servers whose tools tasks call.
+    pub servers: Servers,
 }
 
 /// Whose file it is.
@@ -96,6 +99,7 @@ impl Config {
             clients: self.clients.or(other.clients),
             // The nearer one counts.
             defined: other.defined.into_iter().chain(self.defined).collect(),
+            servers: self.servers.or(other.servers),
         }
     }
 }
@@ -146,6 +150,7 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
             "network" => wish(&mut config, whose).network = Some(named(value, "network")?),
             "clients" => config.clients = Clients::parse(value, whose)?,
+            "mcp" => config.servers = Servers::parse(value, whose)?,
             other => {
                 let finding =
                     Finding::error("K0911", span(key.span()), format!("there is no setting `{other}`"));
@@ -265,7 +270,7 @@ mod tests {
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
             (
                 "x = 4",
-                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, budget, sandbox, network, clients, agent)",
+                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, budget, sandbox, network, clients, agent, mcp)",
             ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),

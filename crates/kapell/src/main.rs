@@ -34,7 +34,7 @@ use std::{
 use clap::Parser;
 use kapell_agents::{
     contain,
-    drivers::{acp, api, scripted},
+    drivers::{acp, api, mcp, scripted},
     gate,
 };
 
@@ -68,13 +68,17 @@ fn main() -> ExitCode {
             let surroundings = scripted::Surroundings { env: &env, out: &mut std::io::stdout() };
             return scripted::main(&args.collect::<Vec<OsString>>(), surroundings);
         }
-        Some(name @ (api::ARGUMENT | acp::ARGUMENT)) => {
+        Some(name @ (api::ARGUMENT | acp::ARGUMENT | mcp::ARGUMENT)) => {
             let env = |name: &str| std::env::var_os(name);
             let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
             let place = std::env::current_dir()
                 .and_then(|dir| Ok(api::Place { dir, program: std::env::current_exe()? }));
             let surroundings = api::Surroundings { env: &env, place, input, out };
-            let main = if name == api::ARGUMENT { api::main } else { acp::main };
+            let main = match name {
+                api::ARGUMENT => api::main,
+                acp::ARGUMENT => acp::main,
+                _ => mcp::main,
+            };
             return main(&args.collect::<Vec<OsString>>(), surroundings);
         }
         _ => {}

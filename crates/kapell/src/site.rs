@@ -109,6 +109,7 @@ impl Site {
             shared: cache.join("shared"),
             env: allowed(env::vars_os(), &[]),
             clients: self.config.clients.settings(|name| env::var(name).ok()),
+            servers: self.config.servers.known(|name| env::var(name).ok()),
             prices: prices(),
         })
     }

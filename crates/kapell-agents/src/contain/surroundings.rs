@@ -108,7 +108,7 @@ pub(super) fn needed(spec: &Spec) -> Vec<PathBuf> {
 }
 
 /// Returns the directory that a program needs around it: what was installed together with it.
-fn root_of_program(program: &Path) -> Option<PathBuf> {
+pub(crate) fn root_of_program(program: &Path) -> Option<PathBuf> {
     let real = fs::canonicalize(program).ok()?;
     let modules = real.components().position(|part| part == Component::Normal("node_modules".as_ref()));
     match modules {

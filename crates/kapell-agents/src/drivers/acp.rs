@@ -18,7 +18,7 @@ mod session; // one prompt, from the first word to the last
 mod v1; // version 1 of the protocol, as it goes over the wire
 mod wire; // lines of JSON-RPC
 
-use std::{ffi::OsString, io::Read, path::Path, process::ExitCode};
+use std::{ffi::OsString, io::Read, path::Path, process::ExitCode, time::Duration};
 
 use kapell_core::retry::FailureClass;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,8 @@ pub(super) struct Spec {
     pub(super) permissions: Permissions,
     /// Whether it gets kapell's own tools.
     pub(super) tools: bool,
+    /// How often it is said that a person is waited for.
+    pub(super) silence: Duration,
     /// How many calls of tools it may make.
     pub(super) steps_max: u32,
 }

@@ -427,6 +427,11 @@ impl Order {
         }
     }
 
+    /// Returns the program that runs below kapell's own, if one does.
+    pub(crate) fn below(&self) -> Option<OsString> {
+        matches!(self.client, Client::Acp(_)).then(|| self.program().into_os_string())
+    }
+
     /// Returns the program, as it is looked up.
     fn program(&self) -> PathBuf {
         self.settings.program.clone().unwrap_or_else(|| self.client.program().into())

@@ -24,10 +24,11 @@ use kapell_engine::port::agents::{
 
 use super::{Broker, Keeper, Places};
 use crate::{
-    contain::{Contained, Level, ProxyDoor, Room},
+    contain::{Contained, Level, ProxyDoor, Room, root_of_program},
     drivers::{
         self, Config, Crew, CrewError, Exit, Supervision, Work,
         client::{self, Client, Limit, Shape, past},
+        mcp,
     },
     protocol,
     supervise::{self, Census, recover, spec::parse_bytes},
@@ -40,7 +41,7 @@ pub struct Program(pub PathBuf);
 
 /// Returns the names of all adapters, as `use:` takes them.
 pub fn adapters() -> impl Iterator<Item = &'static str> {
-    ["command", "person", "scripted"].into_iter().chain(Client::ALL.map(Client::adapter))
+    ["command", "person", "scripted", mcp::ADAPTER].into_iter().chain(Client::ALL.map(Client::adapter))
 }
 
 /// Checks get numbers that no attempt reaches, so that the crew can tell them apart.
@@ -281,6 +282,19 @@ impl CrewAgents {
                 let missing = || permanent("an agent of adapter `scripted` needs `script:`".to_owned());
                 scripted(&option("script").ok_or_else(missing)?)?
             }
+            (Job::Prompt(arguments), Some(mcp::ADAPTER)) => {
+                let (server, tool) =
+                    (option("server").unwrap_or_default(), option("tool").unwrap_or_default());
+                let missing = || {
+                    permanent(format!(
+                        "there is no MCP server `{server}`: add [mcp.{server}] to your settings"
+                    ))
+                };
+                let server = self.places.servers.get(&server).ok_or_else(missing)?;
+                let (args, more) = server.prepare(&dir, &tool, arguments).map_err(broken)?;
+                env.extend(more);
+                Work::Program(std::iter::once(self.program.clone().into()).chain(args).collect())
+            }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
                 Some(client) => {
                     let order = self.client(client, said(prompt, order), order)?;
@@ -483,7 +497,13 @@ impl Agents for CrewAgents {
         {
             job.contained = self.contain(order, door)?;
         }
+        let below = match &job.work {
+            Work::Client(client) => client.below().map(|program| job.resolved(&[program])),
+            _ => None,
+        };
         if let (Work::Client(client), Some(contained)) = (&mut job.work, &mut job.contained) {
+            let program = below.iter().flatten().map(PathBuf::from);
+            contained.room_mut().readable.extend(program.filter_map(|program| root_of_program(&program)));
             client.contained = contained.chosen().level >= Level::Files;
             contained.room_mut().writable.extend(client.lent());
         }

@@ -1,5 +1,7 @@
 //! Stands in for kapell's own binary where the tests need one to re-execute, or to kill.
 
+mod fake_acp; // an agent behind a protocol
+
 use std::{
     ffi::OsString,
     io::Write,
@@ -9,7 +11,7 @@ use std::{
 
 use kapell_agents::{
     contain,
-    drivers::{Config, Crew, Job, Report, Supervision, Work, acp, api, scripted},
+    drivers::{Config, Crew, Job, Report, Supervision, Work, acp, api, mcp, scripted},
     protocol::AttemptKey,
     supervise,
 };
@@ -29,14 +31,22 @@ fn main() -> ExitCode {
             let out = &mut std::io::stdout();
             scripted::main(&arguments[1..], scripted::Surroundings { env: &env, out })
         }
-        [name @ (api::ARGUMENT | acp::ARGUMENT), ..] => {
+        [name @ (api::ARGUMENT | acp::ARGUMENT | mcp::ARGUMENT), ..] => {
             let env = |name: &str| std::env::var_os(name);
             let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
             let place = std::env::current_dir()
                 .and_then(|dir| Ok(api::Place { dir, program: std::env::current_exe()? }));
             let surroundings = api::Surroundings { env: &env, place, input, out };
-            let main = if *name == api::ARGUMENT { api::main } else { acp::main };
+            let main = match *name {
+                api::ARGUMENT => api::main,
+                acp::ARGUMENT => acp::main,
+                _ => mcp::main,
+            };
             main(&arguments[1..], surroundings)
+        }
+        ["acp-agent"] => {
+            let worked = fake_acp::work(std::io::stdin().lock(), std::io::stdout());
+            worked.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
         }
         ["task", ..] => {
             match kapell_agents::protocol::client::run(&arguments[1..], |name| std::env::var_os(name)) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+mod acp; // agents behind the Agent Client Protocol
 mod clients; // coding agents that replay what real ones printed
 mod command; // what a command does and how its end is told
 mod contained; // hostile commands at every level of containment

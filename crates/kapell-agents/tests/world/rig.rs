@@ -109,6 +109,7 @@ impl Rig {
             scratch: path("scratch"),
             shared: path("shared"),
             env,
+            servers: Default::default(),
             clients: Default::default(),
             prices: Default::default(),
         };

@@ -217,7 +217,7 @@ fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, finding
             Some(Work::Prompt(_)) | None => true,
             Some(Work::Run(_)) => found.adapter.value == "command",
             Some(Work::Scripted(_)) => found.adapter.value == "scripted",
-            Some(Work::Gate(..) | Work::Workflow(_) | Work::Noop) => false,
+            Some(Work::Gate(..) | Work::Workflow(_) | Work::Mcp(_) | Work::Noop) => false,
         };
         let option = match found.adapter.value.as_str() {
             "command" => "run",
@@ -263,6 +263,12 @@ fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, finding
 }
 
 fn without_effect(task: &Task, findings: &mut Vec<Finding>) {
+    let with = task.keys.iter().find(|key| key.value == "with");
+    if let (Some(with), false) = (with, matches!(task.work, Some(Work::Mcp(_)) | None)) {
+        let message = "`with` are the arguments of a tool, and this task calls none";
+        let hint = "name the tool by `mcp: SERVER.TOOL`, or remove it";
+        report(findings, Finding::error(codes::NO_EFFECT, with.span, message).hint(hint));
+    }
     let (kind, keys): (_, &[&str]) = match &task.work {
         Some(Work::Gate(..)) => ("a gate", FOR_COMMANDS),
         Some(Work::Noop) => ("a task that does nothing", FOR_COMMANDS),

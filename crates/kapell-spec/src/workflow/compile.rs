@@ -9,18 +9,18 @@ use std::{
 
 use kapell_core::{
     budget::{Amount, Limits},
-    expr::{Expr, Function, Key, Literal, Node, NodeKind, Piece, Step, Template, Value},
+    expr::{Expr, Function, Key, Literal, Node, NodeKind, Piece as Part, Step, Template, Value},
     id::{AgentId, DefinitionId, Digest, TaskId},
     mission::Mission,
     plan::{
         AgentSpec, Cell, ChildSpec, Definition, GateSpec, OutputSpec, Plan, PlanBuilder, PlanError,
-        PlanLimits, Protect, Slot, Variable, Work as CoreWork,
+        PlanLimits, Protect, Slot, Variable, Work as CoreWork, WorkspaceKind,
     },
     time::Wall,
 };
 
 use super::{
-    Agent, Budget, Outside, Settings, Spanned, Task, Text, Work, Workflow,
+    Agent, Budget, Outside, Piece, Settings, Spanned, Task, Text, ToolCall, Work, Workflow,
     cells::{Cells, Kept, cells},
 };
 use crate::{
@@ -162,7 +162,15 @@ fn compile_file(
     let ids = (0_u32..).map(AgentId);
     let agents = workflow.agents.iter().map(|agent| agent.name.value.as_str()).zip(ids).collect();
     let limits = options.limits;
-    let mut compiler = Compiler { workflow, files, findings, limits, builder: PlanBuilder::new(), agents };
+    let mut compiler = Compiler {
+        workflow,
+        files,
+        findings,
+        limits,
+        builder: PlanBuilder::new(),
+        agents,
+        tools: HashMap::new(),
+    };
     let plan = compiler.plan();
     let objective = workflow.mission.as_ref().map(|mission| mission.value.clone());
     if findings.iter().any(Finding::is_error) {
@@ -224,6 +232,8 @@ struct Compiler<'a, 'f> {
     limits: PlanLimits,
     builder: PlanBuilder,
     agents: HashMap<&'a str, AgentId>,
+    /// Those that call tools, by what they call.
+    tools: HashMap<String, AgentId>,
 }
 
 /// The ids of a task's cells, and of the task that joins them, if there is one.
@@ -468,6 +478,9 @@ impl Compiler<'_, '_> {
             }
             Some(Work::Workflow(path)) => self.child(path),
             Some(Work::Scripted(text)) => CoreWork::Scripted(text.clone()),
+            Some(Work::Mcp(_)) => {
+                variables.arguments(&task.with, self.findings).map_or(CoreWork::Noop, CoreWork::Prompt)
+            }
             Some(Work::Noop) | None => CoreWork::Noop,
         };
         // They are for tasks that perform something: a gate that times out like a build would be a surprise.
@@ -475,7 +488,7 @@ impl Compiler<'_, '_> {
         let none = Settings::default();
         let defaults = if performs { &self.workflow.defaults } else { &none };
         let own = &task.settings;
-        let prompt = matches!(work, CoreWork::Prompt(_));
+        let prompt = matches!(task.work, Some(Work::Prompt(_)));
         // Own skills ask for a choice, which the agent for all would take away.
         let for_all = defaults.agent.as_ref().filter(|_| prompt && own.skills.is_none());
         let agent = own.agent.as_ref().or(for_all);
@@ -483,6 +496,12 @@ impl Compiler<'_, '_> {
         let skills = skills.filter(|_| prompt).into_iter().flatten().map(|skill| skill.value.clone());
         let skills = skills.collect();
         let agent = agent.and_then(|agent| self.agents.get(agent.value.as_str()).copied());
+        let tool = match &task.work {
+            Some(Work::Mcp(call)) => Some(self.tool(call)),
+            _ => None,
+        };
+        // A tool acts on the world: it gets no clone unless it is asked for.
+        let workspace = if tool.is_some() { Some(WorkspaceKind::None) } else { defaults.workspace };
         let accept: Vec<String> =
             task.accept.iter().map(|text| variables.script(text, self.findings)).collect();
         let compensate = task.compensate.as_ref().map(|text| variables.script(text, self.findings));
@@ -497,7 +516,7 @@ impl Compiler<'_, '_> {
         });
         let budget = task.budget;
         Definition {
-            agent,
+            agent: tool.or(agent),
             skills,
             condition: task.condition.as_ref().map(|condition| condition.expr.clone()),
             outputs: outputs.collect(),
@@ -507,7 +526,7 @@ impl Compiler<'_, '_> {
             accept,
             claims: task.claims.iter().map(|text| text.template.clone()).collect(),
             compensate,
-            workspace: own.workspace.or(defaults.workspace),
+            workspace: own.workspace.or(workspace),
             prepare: own.prepare.clone().or_else(|| defaults.prepare.clone()).unwrap_or_default(),
             carry: own.carry.clone().or_else(|| defaults.carry.clone()).unwrap_or_default(),
             cache: own
@@ -530,6 +549,27 @@ impl Compiler<'_, '_> {
             env: variables.finish(),
             ..Definition::new(work)
         }
+    }
+
+    /// Returns who calls a tool: an agent of the plan that no file names.
+    fn tool(&mut self, call: &ToolCall) -> AgentId {
+        let ToolCall { server, tool } = call;
+        let name = format!("{server}.{tool}");
+        if let Some(known) = self.tools.get(&name) {
+            return *known;
+        }
+        let options =
+            [("server", server), ("tool", tool)].map(|(name, value)| (name.to_owned(), value.clone()));
+        let id = self.builder.agent(AgentSpec {
+            name: name.clone(),
+            adapter: "mcp".to_owned(),
+            provider: None,
+            slot: Slot::Job,
+            fallback: None,
+            options: options.into(),
+        });
+        self.tools.insert(name, id);
+        id
     }
 
     /// Compiles a nested workflow.
@@ -636,6 +676,7 @@ fn reads(task: &Task, name: &str) -> bool {
     let mut texts: Vec<&Text> = task.env.iter().map(|(_, text)| text).collect();
     texts.extend(task.outputs.iter().filter_map(|(_, text)| text.as_ref()));
     texts.extend(task.accept.iter().chain(&task.claims).chain(&task.compensate));
+    texts.extend(task.with.iter().filter_map(Piece::text));
     if let Some(Work::Run(text) | Work::Prompt(text) | Work::Gate(text, _)) = &task.work {
         texts.push(text);
     }
@@ -734,6 +775,36 @@ impl<'a> Variables<'a> {
         })
     }
 
+    /// Makes one text of the arguments of a tool, which is JSON whatever the expressions in it give.
+    fn arguments(&self, with: &[Piece], findings: &mut Vec<Finding>) -> Option<Template> {
+        let mut source = String::new();
+        for piece in with {
+            match piece {
+                Piece::Json(json) => source.push_str(json),
+                Piece::Text(text) => {
+                    let only: Vec<_> = text.template.pieces().collect();
+                    let value = match only.as_slice() {
+                        // Alone, it keeps its kind: a number stays one.
+                        [Part::Expr(placeholder)] => self.inline(placeholder.expr.root()),
+                        _ => {
+                            let kind = as_node(&text.template);
+                            self.inline(&Node { span: kapell_core::expr::Span::default(), kind })
+                        }
+                    };
+                    let _ = write!(source, "${{{{ toJSON({value}) }}}}");
+                }
+            }
+        }
+        let source = if source.is_empty() { "{}" } else { &source };
+        let parsed = Template::parse(source).ok();
+        if parsed.is_none() {
+            let span = with.iter().find_map(Piece::text).map_or_else(Span::default, Text::span);
+            let message = "an expression is too long once the variables in it are written out";
+            findings.push(Finding::error(codes::EXPRESSION, span, message));
+        }
+        parsed
+    }
+
     /// Writes out `env.NAME`, since no variable can be made from another.
     fn inline(&self, node: &Node) -> Node {
         let all = |nodes: &[Node]| nodes.iter().map(|node| self.inline(node)).collect();
@@ -796,8 +867,8 @@ fn as_node(template: &Template) -> NodeKind {
     let mut arguments = Vec::new();
     for piece in template.pieces() {
         match piece {
-            Piece::Text(text) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
-            Piece::Expr(placeholder) => {
+            Part::Text(text) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
+            Part::Expr(placeholder) => {
                 let _ = write!(format, "{{{}}}", arguments.len());
                 arguments.push(placeholder.expr.root().clone());
             }

@@ -97,7 +97,8 @@ impl Checker<'_> {
             Some(Work::Prompt(text) | Work::Gate(text, _)) => self.text(text, place),
             _ => {}
         }
-        for text in outputs.chain(&task.claims) {
+        let arguments = task.with.iter().filter_map(super::Piece::text);
+        for text in outputs.chain(&task.claims).chain(arguments) {
             self.text(text, place);
         }
         for text in scripts {

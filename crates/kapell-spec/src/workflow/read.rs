@@ -2,7 +2,7 @@
 
 use kapell_core::plan::Protect;
 
-use super::{Agent, Budget, Input, Settings, Spanned, Workflow, reader::Reader, task, value};
+use super::{Agent, Budget, Input, Piece, Settings, Spanned, Workflow, reader::Reader, task, value};
 use crate::{
     codes,
     finding::{Finding, Source, Span},
@@ -266,6 +266,43 @@ pub(super) fn script(reader: &mut Reader<'_>, node: &Node) -> Option<String> {
         }
         Some(scalar) => Some(scalar.text.to_string()),
         None => Some(json(node)),
+    }
+}
+
+/// Reads a value of any shape as pieces of JSON, in which texts may hold expressions.
+pub(super) fn pieces(reader: &mut Reader<'_>, node: &Node, into: &mut Vec<Piece>) {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    match &node.kind {
+        Kind::Scalar(scalar) if scalar.text.contains("${{") => {
+            into.extend(reader.template(node, "with").map(Piece::Text));
+        }
+        Kind::Scalar(_) => add(into, &json(node)),
+        Kind::Sequence(items) => {
+            add(into, "[");
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    add(into, ",");
+                }
+                pieces(reader, item, into);
+            }
+            add(into, "]");
+        }
+        Kind::Mapping(entries) => {
+            add(into, "{");
+            for (at, entry) in entries.iter().filter(|entry| !entry.duplicate).enumerate() {
+                let comma = if at > 0 { "," } else { "" };
+                add(into, &format!("{comma}{}:", quoted(entry.key.text().unwrap_or_default())));
+                pieces(reader, &entry.value, into);
+            }
+            add(into, "}");
+        }
+    }
+}
+
+fn add(into: &mut Vec<Piece>, text: &str) {
+    match into.last_mut() {
+        Some(Piece::Json(before)) => before.push_str(text),
+        _ => into.push(Piece::Json(text.to_owned())),
     }
 }
 

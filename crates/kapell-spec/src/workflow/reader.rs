@@ -151,6 +151,15 @@ impl<'a> Reader<'a> {
         Some(Spanned::new(scalar.text.to_string(), node.place()))
     }
 
+    /// Tells whether this is a mapping, and reports it if it is not.
+    pub(super) fn mapping(&mut self, node: &Node, key: &str) -> bool {
+        let is_one = node.entries().is_some();
+        if !is_one {
+            self.wrong(node, key, "a mapping");
+        }
+        is_one
+    }
+
     /// Reads a text that may hold expressions.
     pub(super) fn template(&mut self, node: &Node, key: &str) -> Option<Text> {
         let Some(scalar) = node.scalar().filter(|scalar| !scalar.is_null()) else {

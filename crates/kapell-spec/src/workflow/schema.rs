@@ -79,7 +79,7 @@ fn top() -> Value {
         },
         "defaults": {
             "type": "object",
-            "description": "What holds for every task with `run`, `prompt` or `scripted` that does not say otherwise.",
+            "description": "What holds for every task with `run`, `prompt`, `mcp` or `scripted` that does not say otherwise.",
             "additionalProperties": false,
             "properties": settings(),
         },
@@ -146,6 +146,12 @@ fn task() -> Value {
             "description": "A script for the scripted agent.",
             "type": ["string", "array", "object", "number", "boolean"],
         },
+        "mcp": {
+            "description": "A tool of an MCP server of your settings: `SERVER.TOOL`.",
+            "type": "string",
+            "pattern": r"^[A-Za-z_][A-Za-z0-9_-]{0,99}\.[A-Za-z0-9_./-]{1,128}$",
+        },
+        "with": { "description": "The arguments of the tool.", "type": "object" },
         "noop": { "enum": [true, null], "description": "Nothing; joins others." },
         "needs": described(reference("static_texts"), "The tasks that it waits for."),
         "if": {
@@ -289,7 +295,7 @@ mod tests {
         assert_eq!(keys(&schema), read::KEYS.iter().copied().collect());
         assert_eq!(keys(&schema["$defs"]["agent"]), read::AGENT_KEYS.iter().copied().collect());
         // Reserved, and refused for now.
-        let known = task::KEYS.iter().copied().filter(|key| !["team", "mcp"].contains(key));
+        let known = task::KEYS.iter().copied().filter(|key| *key != "team");
         assert_eq!(keys(&schema["$defs"]["task"]), known.collect());
         assert_eq!(keys(&schema["properties"]["defaults"]), task::SETTINGS.iter().copied().collect());
         let input = &schema["properties"]["inputs"]["additionalProperties"]["anyOf"][2];

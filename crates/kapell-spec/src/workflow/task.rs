@@ -8,7 +8,9 @@ use kapell_core::{
     retry::Retry,
 };
 
-use super::{Budget, Condition, Settings, Spanned, Task, Text, Work, matrix, read, reader::Reader, value};
+use super::{
+    Budget, Condition, Settings, Spanned, Task, Text, ToolCall, Work, matrix, read, reader::Reader, value,
+};
 use crate::{
     codes,
     finding::Finding,
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// The keys that say what a task does; it has exactly one of them.
-pub(super) const WORKS: &[&str] = &["run", "prompt", "gate", "workflow", "scripted", "noop"];
+pub(super) const WORKS: &[&str] = &["run", "prompt", "gate", "workflow", "scripted", "mcp", "noop"];
 
 /// The keys of a task that can also stand under `defaults`.
 pub(super) const SETTINGS: &[&str] = &[
@@ -40,7 +42,9 @@ pub(super) const KEYS: &[&str] = &[
     "gate",
     "workflow",
     "scripted",
+    "mcp",
     "noop",
+    "with",
     "needs",
     "if",
     "matrix",
@@ -65,7 +69,6 @@ pub(super) const KEYS: &[&str] = &[
     "supervise",
     "estimate",
     "team",
-    "mcp",
 ];
 
 pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
@@ -73,6 +76,7 @@ pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
     let mut task = Task {
         name,
         work: None,
+        with: Vec::new(),
         needs: Vec::new(),
         condition: None,
         matrix: None,
@@ -116,7 +120,7 @@ pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
 
 fn no_work(reader: &mut Reader<'_>, task: &Task) {
     let message = format!("task `{}` does not say what is to be done", task.name.value);
-    let hint = "add one of `run`, `prompt`, `gate`, `workflow`, `scripted`, `noop`";
+    let hint = "add one of `run`, `prompt`, `gate`, `workflow`, `scripted`, `mcp`, `noop`";
     reader.report(Finding::error(codes::NO_WORK, task.name.span, message).hint(hint));
 }
 
@@ -124,7 +128,7 @@ fn no_work(reader: &mut Reader<'_>, task: &Task) {
 fn works(reader: &mut Reader<'_>, task: &Task, strange: bool) {
     let mut given = task.keys.iter().filter(|key| WORKS.contains(&key.value.as_str()));
     let Some(first) = given.next() else {
-        if !strange && !task.keys.iter().any(|key| matches!(key.value.as_str(), "team" | "mcp")) {
+        if !strange && !task.keys.iter().any(|key| key.value == "team") {
             no_work(reader, task);
         }
         return;
@@ -175,9 +179,15 @@ fn field(reader: &mut Reader<'_>, task: &mut Task, key: &str, entry: &Entry) -> 
         "reads" => task.reads = reader.paths(node, key),
         "deadline" => task.deadline = reader.instant(node, key),
         "budget" => task.budget = read::budget(reader, node, &["usd", "tokens"]),
-        "team" | "mcp" => {
+        "mcp" => task.work = tool_call(reader, node),
+        "with" => {
+            if reader.mapping(node, key) {
+                read::pieces(reader, node, &mut task.with);
+            }
+        }
+        "team" => {
             let message = format!("`{key}` is not there yet");
-            let hint = "this version runs `run`, `prompt`, `gate`, `workflow`, `scripted` and `noop`";
+            let hint = "this version runs `run`, `prompt`, `gate`, `workflow`, `scripted`, `mcp` and `noop`";
             reader.report(Finding::error(codes::NOT_YET, entry.key.place(), message).hint(hint));
         }
         _ => return false,
@@ -248,6 +258,22 @@ fn gate(reader: &mut Reader<'_>, node: &Node) -> Option<Work> {
         );
     }
     question.map(|question| Work::Gate(question, choices))
+}
+
+/// Reads `SERVER.TOOL`.
+fn tool_call(reader: &mut Reader<'_>, node: &Node) -> Option<Work> {
+    let name = reader.text(node, "mcp")?;
+    let parts = name.value.split_once('.').filter(|(server, tool)| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+        value::is_name(server) && (1..=128).contains(&tool.len()) && tool.chars().all(fits)
+    });
+    let Some((server, tool)) = parts else {
+        let message = format!("`{}` names no tool of a server", name.value.escape_debug());
+        let hint = "for example: `mcp: tickets.create`, with `tickets` from your settings";
+        reader.report(Finding::error(codes::NAME, name.span, message).hint(hint));
+        return None;
+    };
+    Some(Work::Mcp(ToolCall { server: server.to_owned(), tool: tool.to_owned() }))
 }
 
 /// Reads a condition: an expression, with or without `${{ }}` around it.

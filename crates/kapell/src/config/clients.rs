@@ -98,6 +98,14 @@ pub(super) fn table<'a, 'b>(
     })
 }
 
+/// Reads a time, such as `10m`.
+pub(super) fn duration(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Duration, Box<Finding>> {
+    let spoken = text(value, key)?;
+    let time = crate::budget::Budget::parse(spoken).ok().and_then(|budget| budget.wall);
+    let wrong = || Box::new(wrong(value, format!("`{spoken}` is no time")).hint(format!("{key} = \"10m\"")));
+    time.map(|time| Duration::from_millis(time.0)).ok_or_else(wrong)
+}
+
 /// Reads a list of texts.
 pub(super) fn texts(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Box<Finding>> {
     let list = value.get_ref().as_array().ok_or_else(|| {
@@ -107,7 +115,7 @@ pub(super) fn texts(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<Strin
     list.iter().map(|item| text(item, key).map(str::to_owned)).collect()
 }
 
-fn unknown(name: &Spanned<impl AsRef<str>>, what: &str, known: &[&str]) -> Box<Finding> {
+pub(super) fn unknown(name: &Spanned<impl AsRef<str>>, what: &str, known: &[&str]) -> Box<Finding> {
     let text = name.get_ref().as_ref();
     let finding = Finding::error("K0911", span(name.span()), format!("there is no {what} `{text}`"));
     Box::new(match suggest::nearest(text, known.iter().copied()) {
@@ -136,14 +144,7 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
             "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
             "key_env" => one.key_env = Some(text(value, name)?.to_owned()),
             "args" => one.args = Some(texts(value, name)?),
-            "idle" => {
-                let spoken = text(value, name)?;
-                let time = crate::budget::Budget::parse(spoken).ok().and_then(|budget| budget.wall);
-                let time = time.ok_or_else(|| {
-                    Box::new(wrong(value, format!("`{spoken}` is no time")).hint("idle = \"10m\""))
-                })?;
-                one.idle = Some(Duration::from_millis(time.0));
-            }
+            "idle" => one.idle = Some(duration(value, name)?),
             "env" => {
                 for (name, value) in table(value, name)? {
                     let value = text(value, name.get_ref())?;

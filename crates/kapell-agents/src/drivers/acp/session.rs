@@ -54,6 +54,8 @@ struct Session<'a, 't> {
     /// The last call that was not let.
     refused_last: Option<(String, String)>,
     cost: Option<u64>,
+    /// How many questions no person has answered yet.
+    asked: u32,
     /// When it was told to stop.
     stopped: Option<(Instant, End)>,
 }
@@ -86,6 +88,7 @@ pub(super) fn work(
         steps: 0,
         refused_last: None,
         cost: None,
+        asked: 0,
         stopped: None,
     };
     let ended = session.open().and_then(|()| session.prompt(prompt));
@@ -184,7 +187,11 @@ impl Session<'_, '_> {
         loop {
             let due = self.stopped.as_ref().map(|(due, _)| *due).or(until);
             let left = due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
-            match self.agent.inputs.recv_timeout(left) {
+            // Whoever waits for a person is not dead, and says so.
+            let waits = self.asked > 0 && self.spec.silence < left;
+            let patience = if waits { self.spec.silence } else { left };
+            match self.agent.inputs.recv_timeout(patience) {
+                Err(RecvTimeoutError::Timeout) if waits => self.teller.say(&Saying::Waits),
                 Ok(Input::Message(Message::Answer { id, result })) if id == number => {
                     return result.map_err(|error| self.judge(method, &error));
                 }
@@ -292,6 +299,7 @@ impl Session<'_, '_> {
             let answer = answer.map(Option::unwrap_or_default).map_err(|error| error.to_string());
             let _ = sender.send(Input::Answered { id, wish, answer });
         });
+        self.asked += 1;
         if let Err(error) = asked {
             // The request stays open, and the agent silent: somebody notices.
             self.teller.say(&Saying::Note { text: format!("nobody can be asked: {error}") });
@@ -299,6 +307,7 @@ impl Session<'_, '_> {
     }
 
     fn answered(&mut self, id: &Value, wish: &Wish, answer: Result<String, String>) {
+        self.asked = self.asked.saturating_sub(1);
         match answer.as_deref().map(|answer| permission::chosen(wish, answer)) {
             Ok(Some((option, _, Kind::Allow))) => self.agent.answer(id, &v1::decided(Some(option))),
             Ok(_) => self.deny(id, wish, "a person said no".to_owned()),

@@ -33,6 +33,8 @@ pub(in crate::drivers) enum Saying {
     Usage { tokens: Tokens, usd_micros: Option<u64> },
     /// The provider asks for a pause.
     Limited { until: Option<Wall>, text: String },
+    /// It waits for a person.
+    Waits,
     /// It is over. Comes once, last.
     End(End),
 }
@@ -107,6 +109,7 @@ impl Reader for Own {
                 reports.push(Report::Session { id, model });
             }
             Saying::Step => self.evidence.steps += 1,
+            Saying::Waits => {}
             Saying::Said { text } => {
                 reports.push(Report::Said { text: short(&text) });
                 self.evidence.text = text;

@@ -60,8 +60,8 @@ impl AcpAgent {
     /// Returns its arguments.
     fn args(self, order: &Order) -> Vec<String> {
         let mut args: Vec<String> = match self {
-            Self::ClaudeCode | Self::Other => Vec::new(),
-            Self::Codex => codex::settings(order),
+            // That of Codex takes no settings as arguments; they are in its file.
+            Self::ClaudeCode | Self::Codex | Self::Other => Vec::new(),
             Self::Gemini => ["--acp", "--skip-trust"].map(str::to_owned).into(),
             Self::Opencode => ["acp"].map(str::to_owned).into(),
         };
@@ -122,19 +122,28 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
     if let Some(inner) = agent.inner() {
         let known = inner.invoke(&Order { client: inner, ..order.clone() });
         (invocation.env, invocation.files) = (known.env, known.files);
+        if inner == Client::Codex {
+            // Whether it may is asked here, and not decided by a setting.
+            let settings =
+                codex::settings(order).into_iter().filter(|line| !line.starts_with("approval_policy"));
+            invocation.files = vec![(codex::SETTINGS_FILE, settings.collect::<Vec<_>>().join("\n"))];
+        }
     }
     if let (AcpAgent::ClaudeCode, Some(model)) = (agent, order.model()) {
         invocation.env("ANTHROPIC_MODEL", model);
     }
+    let permissions = permissions(order).unwrap_or_default();
+    let allows = permissions == Permissions::Allow;
     let program = order.program().to_string_lossy().into_owned();
     let argv = std::iter::once(program).chain(agent.args(order)).chain(order.settings.args.iter().cloned());
     let spec = Spec {
         argv: argv.collect(),
-        mode: order.option("mode").or(agent.mode()).map(str::to_owned),
+        mode: order.option("mode").or(agent.mode().filter(|_| allows)).map(str::to_owned),
         model: order.model().map(str::to_owned),
         meta: agent.meta(),
-        permissions: permissions(order).unwrap_or_default(),
+        permissions,
         tools: order.option("kapell_tools") != Some("no"),
+        silence: order.idle() / 3,
         steps_max: order.steps_max(),
     };
     invocation.arg(ARGUMENT).arg(order.home.join(SPEC_FILE));

@@ -18,13 +18,15 @@ use crate::drivers::Report;
 const PROVIDER: &str = "kapell";
 /// Below its home: what shape its last message has.
 const SCHEMA_FILE: &str = "outputs.schema.json";
+/// Its settings, below a home.
+pub(super) const SETTINGS_FILE: &str = ".codex/config.toml";
 
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
     invocation.args(["exec", "--json", "--skip-git-repo-check"]);
     invocation.args(["--sandbox", if order.contained { "danger-full-access" } else { "workspace-write" }]);
     for setting in settings(order) {
-        invocation.arg(setting);
+        invocation.args(["-c", &setting]);
     }
     if let Some(shape) = &order.shape {
         invocation.arg("--output-schema").arg(order.home.join(SCHEMA_FILE));
@@ -46,11 +48,11 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         ),
         false => String::new(),
     };
-    invocation.files.push((".codex/config.toml", trust));
+    invocation.files.push((SETTINGS_FILE, trust));
     invocation
 }
 
-/// Returns settings as arguments, for whichever of its programs.
+/// Returns its settings, each as a line of TOML.
 pub(super) fn settings(order: &Order) -> Vec<String> {
     let mut settings: Vec<String> = [
         "analytics.enabled=false",
@@ -77,7 +79,7 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
             order.client.key_variable()
         ));
     }
-    settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]).collect()
+    settings
 }
 
 /// A text as TOML has it, of which JSON's are a part.
