@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
+    Work,
     api::Surroundings,
     exit::{EXIT_CONFIG, code_of},
 };
@@ -85,16 +86,21 @@ struct Spec {
     timeout: Duration,
 }
 
-/// A call made ready: arguments of kapell's own program, and variables besides.
-pub(crate) type Prepared = (Vec<OsString>, Vec<(OsString, OsString)>);
-
 impl Server {
-    /// Writes down what is called, in the attempt's directory.
+    /// Returns the work that calls `tool`: writes down in the attempt's directory what is called, and adds to its
+    /// variables what the server is to get. `program` is kapell's own.
     ///
     /// # Errors
     ///
     /// Fails if the arguments are no JSON object, or the file cannot be written.
-    pub(crate) fn prepare(&self, dir: &Path, tool: &str, arguments: &str) -> io::Result<Prepared> {
+    pub fn work(
+        &self,
+        program: &Path,
+        dir: &Path,
+        tool: &str,
+        arguments: &str,
+        env: &mut Vec<(OsString, OsString)>,
+    ) -> io::Result<Work> {
         let spec = Spec {
             reach: self.reach.clone(),
             tool: tool.to_owned(),
@@ -104,11 +110,11 @@ impl Server {
         fs::create_dir_all(dir)?;
         let path = dir.join(SPEC_FILE);
         fs::write(&path, serde_json::to_vec(&spec)?)?;
-        let mut env = self.env.clone();
+        env.extend(self.env.iter().cloned());
         if !self.headers.is_empty() {
             env.push((HEADERS.into(), serde_json::to_string(&self.headers)?.into()));
         }
-        Ok((vec![ARGUMENT.into(), path.into()], env))
+        Ok(Work::Program(vec![program.into(), ARGUMENT.into(), path.into()]))
     }
 }
 

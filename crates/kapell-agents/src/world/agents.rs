@@ -291,9 +291,7 @@ impl CrewAgents {
                     ))
                 };
                 let server = self.places.servers.get(&server).ok_or_else(missing)?;
-                let (args, more) = server.prepare(&dir, &tool, arguments).map_err(broken)?;
-                env.extend(more);
-                Work::Program(std::iter::once(self.program.clone().into()).chain(args).collect())
+                server.work(&self.program, &dir, &tool, arguments, &mut env).map_err(broken)?
             }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
                 Some(client) => {

@@ -1,10 +1,11 @@
 //! Stands in for kapell's own binary where the tests need one to re-execute, or to kill.
 
 mod fake_acp; // an agent behind a protocol
+mod fake_mcp; // a server of tools
 
 use std::{
     ffi::OsString,
-    io::Write,
+    io::{BufRead, Write},
     process::ExitCode,
     sync::{Arc, mpsc::channel},
 };
@@ -16,6 +17,7 @@ use kapell_agents::{
     supervise,
 };
 use kapell_core::id::{AttemptNo, TaskId};
+use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
         ["acp-agent"] => {
             let worked = fake_acp::work(std::io::stdin().lock(), std::io::stdout());
             worked.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+        }
+        ["mcp-server"] => {
+            let served = serve_tools(std::io::stdin().lock(), std::io::stdout());
+            served.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
         }
         ["task", ..] => {
             match kapell_agents::protocol::client::run(&arguments[1..], |name| std::env::var_os(name)) {
@@ -92,4 +98,27 @@ fn crew(run: &str, dir: &str, kind: &str, script: &str) -> Option<()> {
         }
     }
     None
+}
+
+/// Serves tools on standard input and output until that ends.
+fn serve_tools(input: impl BufRead, mut out: impl Write) -> Option<()> {
+    for line in input.lines() {
+        let request: Value = serde_json::from_str(&line.ok()?).ok()?;
+        if request["params"]["name"] == "add"
+            && let Some(token) = request["params"]["_meta"].get("progressToken")
+        {
+            let params = json!({ "progressToken": token, "progress": 1, "total": 4, "message": "a quarter" });
+            writeln!(
+                out,
+                "{}",
+                json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params })
+            )
+            .ok()?;
+        }
+        if let Some(answer) = fake_mcp::answer(&request) {
+            writeln!(out, "{answer}").ok()?;
+        }
+        out.flush().ok()?;
+    }
+    Some(())
 }

@@ -117,7 +117,9 @@ pub(super) struct Wish {
 
 impl Wish {
     pub(super) fn of(params: &Value) -> Self {
-        let listed = params["options"].as_array().into_iter().flatten();
+        let mut listed: Vec<&Value> = params["options"].as_array().into_iter().flatten().collect();
+        // What holds for this time only comes first: that is what is taken without a person.
+        listed.sort_by_key(|option| !option["kind"].as_str().unwrap_or_default().ends_with("_once"));
         let option = |option: &Value| {
             let id = option["optionId"].as_str()?.to_owned();
             let kind = option["kind"].as_str().unwrap_or_default();
@@ -125,10 +127,10 @@ impl Wish {
             let name = option["name"].as_str().unwrap_or(&id).to_owned();
             Some((id, name, kind))
         };
-        Self { call: params["toolCall"].clone(), options: listed.filter_map(option).collect() }
+        Self { call: params["toolCall"].clone(), options: listed.into_iter().filter_map(option).collect() }
     }
 
-    /// Returns the first option that comes to `kind`: agents list the one for this time first.
+    /// Returns the first option that comes to `kind`.
     pub(super) fn first(&self, kind: Kind) -> Option<&str> {
         self.options.iter().find(|(.., of)| *of == kind).map(|(id, ..)| id.as_str())
     }

@@ -10,7 +10,7 @@ use std::{
 use kapell_core::{retry::FailureClass, time::Wall};
 use rmcp::{
     ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, ServiceError,
-    model::{CallToolRequestParams, ClientInfo, ProgressNotificationParam, ProtocolVersion},
+    model::{CallToolRequestParams, ClientConfig, ProgressNotificationParam, ProtocolVersion},
     service::{ClientInitializeError, NotificationContext, RunningService},
 };
 use serde_json::Value;
@@ -35,8 +35,8 @@ struct Ear {
 }
 
 impl ClientHandler for Ear {
-    fn get_info(&self) -> ClientInfo {
-        let mut info = ClientInfo::default();
+    fn get_info(&self) -> ClientConfig {
+        let mut info = ClientConfig::default();
         "kapell".clone_into(&mut info.client_info.name);
         env!("CARGO_PKG_VERSION").clone_into(&mut info.client_info.version);
         info
