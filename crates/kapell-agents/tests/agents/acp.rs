@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use kapell_agents::drivers::{
     Ending, Exit, Job, Report, Work,
-    client::{AcpAgent, Client, Order, Prices, Settings},
+    client::{AcpAgent, Client, Order, Settings},
 };
 use kapell_core::price::Tokens;
 
@@ -14,9 +14,7 @@ fn job(rig: &Rig, number: u32, prompt: &str, options: &[(&str, &str)]) -> Job {
     let workspace = rig.dir.path().join(format!("ws-{number}"));
     fs::create_dir_all(&workspace).unwrap();
     let order = Order {
-        client: Client::Acp(AcpAgent::Other),
         kapell: HELPER.into(),
-        prompt: prompt.to_owned(),
         settings: Settings {
             program: Some(HELPER.into()),
             args: vec!["acp-agent".to_owned()],
@@ -24,10 +22,11 @@ fn job(rig: &Rig, number: u32, prompt: &str, options: &[(&str, &str)]) -> Job {
             ..Settings::default()
         },
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        home: rig.dir.path().join(format!("home-{number}")),
-        user_home: None,
-        prices: Prices::default(),
-        contained: false,
+        ..Order::new(
+            Client::Acp(AcpAgent::Other),
+            prompt,
+            rig.dir.path().join(format!("home-{number}")),
+        )
     };
     order.check().unwrap();
     let mut job = rig.job(key(number), "");
