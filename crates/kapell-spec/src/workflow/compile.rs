@@ -566,6 +566,8 @@ impl Compiler<'_, '_> {
             provider: None,
             slot: Slot::Job,
             fallback: None,
+            skills: Vec::new(),
+            memory_mib: 0,
             options: options.into(),
         });
         self.tools.insert(name, id);
