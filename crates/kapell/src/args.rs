@@ -72,7 +72,7 @@ pub enum Command {
     Merge(MergeArgs),
     /// Checks the journal, and every claim in it against git.
     Verify(VerifyArgs),
-    /// Rebuilds the state of a run at any decision, or lets its agents play their recording; nobody is asked.
+    /// Rebuilds the state of a run at any decision, or has its agents play a recording.
     Replay(ReplayArgs),
     /// Runs a workflow file and keeps what its agents and their models say, to be played back at no cost.
     Record(RecordArgs),

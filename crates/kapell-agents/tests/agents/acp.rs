@@ -22,11 +22,7 @@ fn job(rig: &Rig, number: u32, prompt: &str, options: &[(&str, &str)]) -> Job {
             ..Settings::default()
         },
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        ..Order::new(
-            Client::Acp(AcpAgent::Other),
-            prompt,
-            rig.dir.path().join(format!("home-{number}")),
-        )
+        ..Order::new(Client::Acp(AcpAgent::Other), prompt, rig.dir.path().join(format!("home-{number}")))
     };
     order.check().unwrap();
     let mut job = rig.job(key(number), "");

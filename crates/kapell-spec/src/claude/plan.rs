@@ -122,8 +122,8 @@ impl Plan {
             let options = format!(
                 "role: {}, role_file: {}, role_text: {}",
                 quoted(name),
-                quoted(&literal(&role.file)),
-                quoted(&literal(&role.text))
+                quoted(&apart(&role.file)),
+                quoted(&apart(&role.text))
             );
             let _ = writeln!(out, "  {own}: {{ {settings}, options: {{ {options} }} }}");
             in_role.insert(name, own);
@@ -288,6 +288,11 @@ fn waits(out: &mut String, needs: &[&str]) {
 /// Keeps what a document shows of other systems' expressions as text.
 fn literal(text: &str) -> String {
     text.replace("${{", "${{ '$' }}{{")
+}
+
+/// Keeps it as text where no expression can stand, not even one that writes what begins one.
+fn apart(text: &str) -> String {
+    text.replace("${{", "$ {{")
 }
 
 /// Quotes a text as JSON, which is YAML too.

@@ -140,7 +140,7 @@ fn a_task_speaks_to_kapell() {
     assert_snapshot!(rig.run(["task", "sing"]), @"
     exit 2
     ! error[K0907]: it is not clear what to say
-    !   hint: kapell task output NAME=VALUE | progress FRACTION [TEXT] | note TEXT | ask QUESTION [--choice TEXT]...
+    !   hint: kapell task output NAME=VALUE | progress FRACTION [TEXT] | note TEXT | ask QUESTION [--choice TEXT]... | brief [NAME | --list] | outputs [TASK] | handoff [--to AGENT] NOTE
     ");
 }
 

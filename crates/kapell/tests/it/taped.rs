@@ -17,7 +17,8 @@ const TOKEN: &str = "canary-of-a-variable";
 /// A client that asks its model once, in the manner of Claude Code, and writes down what it hears.
 const CLIENT: &str = r#"#!/usr/bin/env bash
 export LC_ALL=C
-prompt=$(tr '\n\t"\\' '    ')
+while IFS= read -r line; do case $line in *'"user"'*) break ;; esac; done
+prompt=$(tr '\n\t"\\' '    ' <<< "$line")
 place=${ANTHROPIC_BASE_URL#http://}; path=/${place#*/}; place=${place%%/*}
 body='{"model":"MODEL","max_tokens":64,"tools":[{"name":"Write"}],"messages":[{"role":"user","content":"'$prompt'"}]}'
 exec 3<>"/dev/tcp/${place%:*}/${place#*:}" || exit 1
