@@ -353,7 +353,13 @@ impl Checker {
             Event::SentBack { task, blame } => self.sent_back(*task, blame, git),
             Event::ProviderParked { provider, until, latest } => {
                 self.check_bound(*until, *latest, at)?;
-                self.providers.insert(provider.clone(), (*until, *latest));
+                let clock = self.clock;
+                let park = self.providers.entry(provider.clone()).or_insert((*until, *latest));
+                // What another attempt hears later does not shorten a park that lasts.
+                *park = match park.1 > clock {
+                    true => (park.0.max(*until), park.1.max(*latest)),
+                    false => (*until, *latest),
+                };
                 Ok(())
             }
             Event::BreakerOpened { agent, until } => {

@@ -74,7 +74,7 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Rebuilds the state of a run at any decision, or has its agents play a recording.
     Replay(ReplayArgs),
-    /// Runs a workflow file and keeps what its agents and their models say, to be played back at no cost.
+    /// Runs a workflow file, and records what its agents and their models say.
     Record(RecordArgs),
     /// Starts a new run that takes over the results of an earlier one.
     Fork(ForkArgs),

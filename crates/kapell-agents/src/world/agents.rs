@@ -390,6 +390,9 @@ fn own_program(program: &Path) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The code of programs that a repository brings along for a client that would execute them.
+const EXECUTES: &str = "K0815";
+
 /// Keeps from a client what it would execute of the repository in spite of its switches.
 ///
 /// # Errors
@@ -405,7 +408,7 @@ fn hide(client: Client, dir: &Path, contained: Option<&mut Contained>) -> Result
             if let Some(path) = brought.first() {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let message = format!(
-                    "K0815: {} executes what the repository brings along in `{name}`, whatever it is told, and only \
+                    "{EXECUTES}: {} executes what the repository brings along in `{name}`, whatever it is told, and only \
                      containment level 3 can keep that from it (kapell doctor)",
                     client.adapter()
                 );

@@ -52,10 +52,6 @@ fn a_person_is_asked_for_permission_and_what_it_cost_is_told() {
         let exit = loop {
             match rig.next(key) {
                 Report::Question { question, text, choices } => {
-                    // A person takes longer than an agent may be silent: that is no silence of its own.
-                    if number == 0 {
-                        std::thread::sleep(Duration::from_secs(4));
-                    }
                     assert_eq!(text, "May it use `execute`: echo fixed >fixed.txt");
                     assert_eq!(choices, ["Allow once", "Reject"]);
                     rig.crew.answer(key, question, answer.to_owned());

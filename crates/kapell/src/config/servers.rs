@@ -9,7 +9,7 @@
 //! timeout = "2m"
 //!
 //! [mcp.tickets]
-//! url = "https://tickets.example.org/mcp"
+//! url = "https://example.org/mcp"
 //! bearer_env = "TICKETS_TOKEN"            # the variable with the token
 //! headers = { X-Team = "core" }
 //! ```

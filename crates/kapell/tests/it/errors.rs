@@ -370,7 +370,7 @@ fn an_agent_that_nothing_speaks_to_is_found_before_anything_starts() {
     let told = rig.run(["plan", "strange.yaml"]);
     assert_eq!(told.code, Some(2), "{told}");
     for text in
-        ["strange.yaml:3:17", "did you mean `claude-code`?", "uses `telepathy`", "scripted, claude-code"]
+        ["strange.yaml:3:17", "did you mean `claude-code`?", "uses `telepathy`", "scripted, mcp, claude-code"]
     {
         assert!(told.stderr.contains(text), "{text}: {told}");
     }
