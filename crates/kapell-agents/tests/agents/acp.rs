@@ -82,12 +82,15 @@ fn a_person_is_asked_for_permission_and_what_it_cost_is_told() {
     }
 }
 
+/// What the agent is told to do, the options of its task, and what comes of it.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn every_end_is_taken_for_what_it_is() {
     let rig = Rig::new();
     let allow = [("permissions", "allow"), ("max_turns", "9")];
     let deny = [("permissions", "deny")];
-    let cases: [(&str, &[(&str, &str)], &str); 16] = [
+    let cases: [Case; 16] = [
         ("fix", &allow, "ok"),
         ("fix", &deny, "permission"),
         ("harm", &allow, "permission"),
