@@ -2,7 +2,7 @@
 //!
 //! It runs as a process of its own (`kapell __acp-agent FILE`, the prompt on standard input), starts the agent below
 //! itself and speaks JSON-RPC with it. So the agent has the workspace, the containment and the proxy that any other client
-//! has, and its tree of processes is held by the same supervisor. What happens is printed as [`Saying`]s.
+//! has, and its tree of processes is held by the same supervisor. What happens is printed as sayings.
 //!
 //! ```text
 //!   initialize -> session/new -> (mode, model) -> session/prompt ... session/update ... -> stop reason
@@ -10,7 +10,7 @@
 //!   SIGTERM    -> session/cancel, and the agent has a moment to say that it heard
 //! ```
 //!
-//! **Invariant:** what is particular to a version of the protocol is in one module ([`v1`]); the rest knows [`Heard`]
+//! **Invariant:** what is particular to a version of the protocol is in one module (`v1`); the rest knows `Heard`
 //! alone. Version 2 is another such module.
 
 mod permission; // may it?
@@ -82,7 +82,7 @@ enum Heard {
     Other,
 }
 
-/// Has an agent work on a prompt; `arguments` is the file with the [`Spec`]. This is what the hidden argument calls.
+/// Has an agent work on a prompt; `arguments` is the file with the `Spec`. This is what the hidden argument calls.
 pub fn main(arguments: &[OsString], surroundings: Surroundings<'_>) -> ExitCode {
     let Surroundings { env, place, input, out } = surroundings;
     let mut teller = Teller::new(out);

@@ -2,7 +2,7 @@
 //!
 //! It runs as a process of its own (`kapell __model-agent FILE`, the prompt on standard input), so that all that holds for
 //! other clients holds for it: its workspace, its containment, the proxy that has the key. It prints what happens as
-//! [`Saying`]s, one a line.
+//! sayings, one a line.
 //!
 //! ```text
 //!   prompt -> ask the model -> calls of tools? -> perform them -> ask again -> ... -> it is done
@@ -83,7 +83,7 @@ pub struct Surroundings<'a> {
     pub out: &'a mut dyn Write,
 }
 
-/// Works on a prompt; `arguments` is the file with the [`Spec`]. This is what the hidden argument calls.
+/// Works on a prompt; `arguments` is the file with the `Spec`. This is what the hidden argument calls.
 pub fn main(arguments: &[OsString], surroundings: Surroundings<'_>) -> ExitCode {
     let Surroundings { env, place, input, out } = surroundings;
     let mut teller = Teller::new(out);

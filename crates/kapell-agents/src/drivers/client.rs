@@ -10,7 +10,7 @@
 //! A client that can be talked to while it works ([`Client::is_talked_to`]) puts its questions and its requests for
 //! permission to a person, is told when its budget runs out, and is interrupted in its own words. The others are asked
 //! once. Where an earlier attempt left a session, a later one goes on in it ([`Resume`]); where it could not, it is told
-//! what was done ([`past`]).
+//! what was done (`past`).
 
 mod acp; // agents behind the Agent Client Protocol
 mod claude_code;

@@ -111,7 +111,7 @@ impl ExitRecord {
         }
     }
 
-    /// Writes the record into the attempt's directory, where it outlives every process. See [`sync`] for more.
+    /// Writes the record into the attempt's directory, where it outlives every process. `sync` does more.
     ///
     /// # Errors
     ///
