@@ -1,6 +1,13 @@
 //! How long things will take, from what the file says and what the runs of this place took.
 
-use kapell_core::{id::TaskId, plan::Plan, run::Run, task::Slots, time::Now};
+use kapell_core::{
+    id::{RunId, TaskId},
+    journal::Version,
+    plan::Plan,
+    run::Run,
+    task::Slots,
+    time::Now,
+};
 use kapell_engine::{open::load_at, port::journal::Journal};
 use kapell_policy::{
     estimate::{self, Lengths, Sampling},
@@ -13,21 +20,28 @@ use kapell_view::forecast::{Basis, Forecast, TaskLength};
 const RUNS_MAX: usize = 20;
 const DECISIONS_MAX: u64 = 20_000;
 
-/// Learns from the newest runs. What cannot be read teaches nothing; it is reported where it matters.
-pub fn learn(store: &Store) -> History {
-    let mut history = History::default();
-    let mut left = DECISIONS_MAX;
+/// Returns the newest runs, and how far each has come: at most `runs` of them, with at most `decisions` of all together.
+///
+/// Whoever learns keeps the latest if there is too much, so they come last.
+pub fn recent(store: &Store, runs: usize, decisions: u64) -> Vec<(RunId, Version)> {
+    let mut left = decisions;
     let heads = store.runs().unwrap_or_default();
-    let chosen = heads.iter().take(RUNS_MAX).take_while(|head| {
+    let chosen = heads.iter().take(runs).take_while(|head| {
         let fits = head.version.0 <= left;
         left = left.saturating_sub(head.version.0);
         fits
     });
-    // The latest are kept if there are too many, so they come last.
-    let chosen: Vec<_> = chosen.collect();
-    for head in chosen.into_iter().rev() {
+    let mut chosen: Vec<_> = chosen.map(|head| (head.run, head.version)).collect();
+    chosen.reverse();
+    chosen
+}
+
+/// Learns from the newest runs. What cannot be read teaches nothing; it is reported where it matters.
+pub fn learn(store: &Store) -> History {
+    let mut history = History::default();
+    for (run, version) in recent(store, RUNS_MAX, DECISIONS_MAX) {
         let mut observer = Observer::default();
-        let _ = load_at(store as &dyn Journal, head.run, head.version, |row, events, after| {
+        let _ = load_at(store as &dyn Journal, run, version, |row, events, after| {
             observer.row(row, events, after, &mut history);
         });
     }

@@ -30,7 +30,7 @@ pub use self::{
     probe::{Probed, on_path, probe},
     roles::{Role, roles},
 };
-use crate::{config::agents::Defined, exit::Exit, fault::Fault, site::Site};
+use crate::{config::agents::Defined, exit::Exit, fault::Fault, forecast::recent, site::Site};
 
 /// How many runs are looked at for records, the newest first, and how many decisions of all together.
 const RUNS_MAX: usize = 50;
@@ -387,18 +387,9 @@ pub fn has_skills(plan: &Plan) -> bool {
 /// Learns from the newest runs how agents have done. What cannot be read teaches nothing.
 pub fn records(store: &Store) -> Records {
     let mut records = Records::default();
-    let mut left = DECISIONS_MAX;
-    let heads = store.runs().unwrap_or_default();
-    let chosen = heads.iter().take(RUNS_MAX).take_while(|head| {
-        let fits = head.version.0 <= left;
-        left = left.saturating_sub(head.version.0);
-        fits
-    });
-    // The latest are kept if there are too many, so they come last.
-    let chosen: Vec<_> = chosen.collect();
-    for head in chosen.into_iter().rev() {
+    for (run, version) in recent(store, RUNS_MAX, DECISIONS_MAX) {
         let mut observer = Observer::default();
-        let _ = load_at(store as &dyn Journal, head.run, head.version, |row, events, after| {
+        let _ = load_at(store as &dyn Journal, run, version, |row, events, after| {
             observer.row(row, events, after, &mut records);
         });
     }
