@@ -3,12 +3,12 @@
 use std::{fs, time::Duration};
 
 use kapell_agents::drivers::{
-    Ending, Exit, Job, Report, Work,
+    Job, Report, Work,
     client::{AcpAgent, Client, Order, Settings},
 };
 use kapell_core::price::Tokens;
 
-use crate::rig::{HELPER, Rig, key, until};
+use crate::rig::{HELPER, Rig, class, key, until};
 
 fn job(rig: &Rig, number: u32, prompt: &str, options: &[(&str, &str)]) -> Job {
     let workspace = rig.dir.path().join(format!("ws-{number}"));
@@ -30,14 +30,6 @@ fn job(rig: &Rig, number: u32, prompt: &str, options: &[(&str, &str)]) -> Job {
     job.cwd = workspace;
     job.work = Work::Client(Box::new(order));
     job
-}
-
-fn class(exit: &Exit) -> String {
-    match exit.ending {
-        Ending::Succeeded => "ok".to_owned(),
-        Ending::Failed(class) => class.to_string(),
-        Ending::Stopped => "stopped".to_owned(),
-    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use kapell_agents::{
     drivers::{
-        Ending, Exit, Report,
+        Report,
         mcp::{Reach, Server},
     },
     protocol::AttemptKey,
@@ -16,7 +16,7 @@ use kapell_agents::{
 
 use crate::{
     fake_mcp,
-    rig::{HELPER, Rig, key},
+    rig::{HELPER, Rig, class, key},
 };
 
 fn program() -> Server {
@@ -35,14 +35,6 @@ fn begin(rig: &Rig, number: u32, server: &Server, tool: &str, arguments: &str) -
     job.work = server.work(HELPER.as_ref(), &job.dir, tool, arguments, &mut job.env).unwrap();
     rig.crew.start(key, job).unwrap();
     key
-}
-
-fn class(exit: &Exit) -> String {
-    match exit.ending {
-        Ending::Succeeded => "ok".to_owned(),
-        Ending::Failed(class) => class.to_string(),
-        Ending::Stopped => "stopped".to_owned(),
-    }
 }
 
 #[test]

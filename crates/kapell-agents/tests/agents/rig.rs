@@ -10,7 +10,7 @@ use std::{
 };
 
 use kapell_agents::{
-    drivers::{Config, Crew, Exit, Job, Report, Supervision, Work},
+    drivers::{Config, Crew, Ending, Exit, Job, Report, Supervision, Work},
     protocol::AttemptKey,
     supervise::processes::Process,
 };
@@ -115,4 +115,13 @@ pub(crate) fn until<T>(mut answer: impl FnMut() -> Option<T>) -> T {
 
 pub(crate) fn is_alive(pid: i32) -> bool {
     Process::of(pid).is_some_and(|entry| !entry.zombie)
+}
+
+/// How an attempt ended, in a word or two.
+pub(crate) fn class(exit: &Exit) -> String {
+    match exit.ending {
+        Ending::Succeeded => "ok".to_owned(),
+        Ending::Failed(class) => class.to_string(),
+        Ending::Stopped => "stopped".to_owned(),
+    }
 }
