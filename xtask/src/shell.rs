@@ -32,9 +32,21 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// Set when everything is built already, with the features of the whole workspace: a part alone would be built anew with
+/// fewer, and most of what it stands on too.
+const BUILT: &str = "XTASK_BUILT";
+
+/// Builds a part of the workspace for a look.
+pub(crate) fn build_part(args: &[&str]) -> anyhow::Result<()> {
+    match std::env::var_os(BUILT) {
+        Some(_) => Ok(()),
+        None => cargo(&[&["build", "--quiet"], args].concat()),
+    }
+}
+
 /// Builds the program for a look, and returns where it is.
 pub(crate) fn build_debug() -> anyhow::Result<PathBuf> {
-    cargo(&["build", "--quiet", "-p", "kapell"])?;
+    build_part(&["-p", "kapell"])?;
     Ok(target().join("debug/kapell"))
 }
 

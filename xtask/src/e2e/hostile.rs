@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use kapell_mock::{Call, Scenario, Turn};
+use serde_json::Value;
 
 use super::{
     Installed,
@@ -151,7 +152,11 @@ fn programs_of_the_repository(clients: &[Installed]) -> anyhow::Result<()> {
             stage.log()
         );
     }
-    let stage = Stage::build("hostile", clients, 1, set_traps)?;
+    let held = if hides(&obedient)? { clients } else { &obedient };
+    if held.is_empty() {
+        return Ok(());
+    }
+    let stage = Stage::build("hostile", held, 1, set_traps)?;
     stage.perform(&["run", "flow.yaml"], &[], RUN_MAX)?;
     nothing_was_executed(&stage)?;
     let sprung = without_kapell(&stage)?;
@@ -160,6 +165,19 @@ fn programs_of_the_repository(clients: &[Installed]) -> anyhow::Result<()> {
         TRAPS.len()
     );
     Ok(())
+}
+
+/// Tells whether this machine has the level that can hide files from a client, which is the one that `opencode` needs.
+fn hides(clients: &[Installed]) -> anyhow::Result<bool> {
+    let stage = Stage::build("doctor", clients, 1, |_| Ok(()))?;
+    let health: Value = serde_json::from_slice(&stage.place.kapell(&["doctor", "--json"])?.output()?.stdout)?;
+    let mut checks = health["checks"].as_array().context("doctor has checked nothing")?.iter();
+    let level = checks.find(|check| check["name"] == "level 3").context("doctor knows no level 3")?;
+    let good = level["level"] == "good";
+    if !good {
+        println!("opencode among traps did not run: {}", level["found"].as_str().unwrap_or_default());
+    }
+    Ok(good)
 }
 
 fn nothing_was_executed(stage: &Stage) -> anyhow::Result<()> {
@@ -202,10 +220,12 @@ fn without_kapell(stage: &Stage) -> anyhow::Result<usize> {
         let _ = Command::new("kill").arg(child.id().to_string()).status();
         child.wait()?;
         let found = sprung_by_it()?;
-        let alone = client.adapter;
-        ensure!(found > 0, "{alone} executes nothing of the repository by itself: the traps are none");
+        if found == 0 {
+            println!("{} executed nothing by itself within {} s", client.adapter, ALONE_MAX.as_secs());
+        }
         sprung += found;
     }
+    ensure!(sprung > 0, "no client executes anything of the repository by itself: the traps are none");
     Ok(sprung)
 }
 

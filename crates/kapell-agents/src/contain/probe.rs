@@ -20,8 +20,10 @@ use crate::supervise::{Limits, Output, Spec, cgroup, processes};
 /// A level that takes longer to build is none.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Writes where it may, and tries to write where it may not: that may seem to work, but nothing must come of it.
-const BREAK_OUT: &str = r#": >"$1/inside" || exit 3; (: >"$2/outside") 2>/dev/null; exit 0"#;
+/// Writes where it may, and tries to write where it may not, and to read the environment of whoever started it: that may
+/// seem to work, but nothing must come of it.
+const BREAK_OUT: &str = r#": >"$1/inside" || exit 3
+(: >"$2/outside") 2>/dev/null; (cat "/proc/$3/environ" >"$1/told") 2>/dev/null; exit 0"#;
 
 /// Why a level is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,9 +34,9 @@ pub enum NotFound {
     /// It was tried, and did not work.
     #[error("{0}")]
     Fails(String),
-    /// The attempt of the trial wrote where it should not have been able to.
-    #[error("it does not hold: a write outside went through")]
-    Leaks,
+    /// The attempt of the trial reached what it should not have been able to.
+    #[error("it does not hold: {0}")]
+    Leaks(&'static str),
     /// This system has no such thing.
     #[error("this system has none")]
     NotHere,
@@ -47,7 +49,7 @@ impl NotFound {
         match self {
             Self::NoBubblewrap => "install bubblewrap (apt install bubblewrap, dnf install bubblewrap)",
             Self::Fails(_) => "kapell doctor; user namespaces may be switched off by the administrator",
-            Self::Leaks => "please report this with the output of kapell doctor",
+            Self::Leaks(_) => "please report this with the output of kapell doctor",
             Self::NotHere => "levels 2 and 3 need Linux",
         }
     }
@@ -141,10 +143,12 @@ impl Containment {
         let name = format!("kapell-try-{}-{level}", std::process::id());
         let dir = scratch.join(name);
         let done = self.break_out(level, &dir);
-        let (worked, leaked) = (dir.join("workspace/inside").exists(), dir.join("outside").exists());
+        let (worked, wrote) = (dir.join("workspace/inside").exists(), dir.join("outside").exists());
+        let read = fs::metadata(dir.join("workspace/told")).is_ok_and(|told| told.len() > 0);
         let _ = fs::remove_dir_all(&dir);
         match done {
-            _ if leaked => Err(NotFound::Leaks),
+            _ if wrote => Err(NotFound::Leaks("a write outside went through")),
+            _ if read => Err(NotFound::Leaks("it could read the environment of kapell")),
             Ok(0) if worked => Ok(()),
             Ok(code) => Err(NotFound::Fails(format!("a program in it ended with {code}"))),
             Err(error) => Err(NotFound::Fails(error.to_string())),
@@ -168,7 +172,7 @@ impl Containment {
             cgroup: None,
             durable: false,
         };
-        spec.argv.push(dir.into());
+        spec.argv.extend([dir.into(), std::process::id().to_string().into()]);
         let room = Room { home, ..Room::default() };
         let mut contained = self.contained(Chosen { level, network }, room);
         // Its group would be made and removed by a supervisor, which there is none of here.

@@ -84,6 +84,7 @@ fn restrict(orders: &Orders) -> io::Result<()> {
     let has_rules = [&orders.readable, &orders.writable].iter().any(|paths| !paths.is_empty());
     if has_rules {
         super::files::restrict(&orders.readable, &orders.writable).map_err(io::Error::other)?;
+        super::files::drop_capabilities()?;
     }
     Ok(())
 }

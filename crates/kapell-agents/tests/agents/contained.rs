@@ -68,6 +68,7 @@ impl House {
             ("HOME".into(), self.path("home").into()),
             ("USERS".into(), self.path("home").into()),
             ("OUTSIDE".into(), self.outside.path().into()),
+            ("STARTER".into(), std::process::id().to_string().into()),
         ]);
         let granted = Wish { level: Some(level), network: Some(network) };
         job.contained = Some(here().contain(granted, Wish::default(), room).unwrap());
@@ -131,6 +132,7 @@ fn nothing_outside_is_written_and_nothing_of_the_user_is_read() {
              try cat ../../../../../../..\"$USERS/.ssh/id\"
              try ls \"$USERS/.ssh\"
              try cat /proc/1/root\"$USERS/.ssh/id\"
+             try cat /proc/$STARTER/environ
              try cat /proc/$PPID/root\"$USERS/.ssh/id\"
              try truncate -s 0 \"$USERS/.ssh/id\"
              try chmod 777 \"$OUTSIDE\"
