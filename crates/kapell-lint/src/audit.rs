@@ -23,9 +23,15 @@ pub fn audit_with(repository: &Repository, chosen: &dyn Fn(&Rule) -> bool) -> Ve
         (rule.check)(repository, &mut report);
         findings.extend(report.into_findings());
     }
+    sort(&mut findings);
+    findings
+}
+
+/// Puts findings into the order of an audit. Those that several audits found, each with rules of its own, come into the
+/// order of one audit with all of them.
+pub fn sort(findings: &mut [Finding]) {
     findings.sort_by(|a, b| {
         let rank = |finding: &Finding| (finding.severity, finding.confidence, finding.saving_seconds);
         rank(b).cmp(&rank(a)).then_with(|| (&a.place, &a.rule).cmp(&(&b.place, &b.rule)))
     });
-    findings
 }

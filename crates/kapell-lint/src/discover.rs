@@ -51,9 +51,9 @@ pub struct Found {
     pub unread: Vec<Unread>,
 }
 
-/// Directories that never hold what people wrote for this repository.
+/// Directories that never hold what people wrote for this repository. The last one is kapell's own store outside of git.
 const FOREIGN: &[&str] =
-    &["node_modules", "target", ".git", "vendor", ".venv", "venv", "__pycache__", "dist"];
+    &["node_modules", "target", ".git", "vendor", ".venv", "venv", "__pycache__", "dist", ".kapell"];
 
 /// Reads all files below `root` that `wanted` names by their path from there.
 ///

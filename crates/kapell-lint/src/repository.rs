@@ -66,6 +66,12 @@ impl Models {
         }
     }
 
+    /// Returns all models.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { github: true, agents: true, code: true, systems: true }
+    }
+
     /// Returns the models of both.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
@@ -91,14 +97,27 @@ impl Repository {
     /// Reads the files and builds the models.
     #[must_use]
     pub fn new(files: Files, depth: Depth) -> Self {
-        let (github, agents) = (Arc::new(Github::new(&files)), Arc::new(Agents::new(&files)));
-        let (code, systems) = (Arc::default(), Arc::default());
-        let mut repository = Self { files, depth, github, agents, code, systems, timings: None };
-        if depth == Depth::Deep {
-            repository.code = Arc::new(code::read(&repository.files));
-            repository.systems = Arc::new(Systems::read(&repository.files));
+        Self::with_models(files, depth, Models::all())
+    }
+
+    /// Reads the files and builds some of the models; the others stay empty, and only rules of families that do not
+    /// [ask](crate::rule::Group::asks) them may look.
+    #[must_use]
+    pub fn with_models(files: Files, depth: Depth, asked: Models) -> Self {
+        let deep = depth == Depth::Deep;
+        let github = if asked.github { Github::new(&files) } else { Github::default() };
+        let agents = if asked.agents { Agents::new(&files) } else { Agents::default() };
+        let code = if asked.code && deep { code::read(&files) } else { Vec::new() };
+        let systems = if asked.systems && deep { Systems::read(&files) } else { Systems::default() };
+        Self {
+            files,
+            depth,
+            github: Arc::new(github),
+            agents: Arc::new(agents),
+            code: Arc::new(code),
+            systems: Arc::new(systems),
+            timings: None,
         }
-        repository
     }
 
     /// Returns the repository with other texts for some files. Models that these are no part of are shared.

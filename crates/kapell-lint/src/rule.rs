@@ -38,6 +38,41 @@ pub enum Group {
 }
 
 impl Group {
+    /// All families.
+    pub const ALL: [Self; 12] = [
+        Self::CriticalPath,
+        Self::Dead,
+        Self::Gates,
+        Self::Cache,
+        Self::Waste,
+        Self::Safety,
+        Self::Reuse,
+        Self::AgentGraph,
+        Self::AgentFlow,
+        Self::CrossSystem,
+        Self::Code,
+        Self::Reading,
+    ];
+
+    /// Returns the family's name, in kebab-case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::CriticalPath => "critical-path",
+            Self::Dead => "dead",
+            Self::Gates => "gates",
+            Self::Cache => "cache",
+            Self::Waste => "waste",
+            Self::Safety => "safety",
+            Self::Reuse => "reuse",
+            Self::AgentGraph => "agent-graph",
+            Self::AgentFlow => "agent-flow",
+            Self::CrossSystem => "cross-system",
+            Self::Code => "code",
+            Self::Reading => "reading",
+        }
+    }
+
     /// Returns the models that rules of the family ask. A rule that asks another belongs to another family.
     #[must_use]
     pub fn asks(self) -> Models {

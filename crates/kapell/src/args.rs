@@ -297,12 +297,39 @@ pub struct ImproveArgs {
     /// Speaks the Language Server Protocol on standard input and output: findings and fixes while you type.
     #[arg(long, conflicts_with_all = ["implement", "dry_run", "import_sarif", "out", "write_baseline"])]
     pub lsp: bool,
+    /// Judges as a run: its stages and families of rules are tasks, which `status`, `logs` and `report` show, and a kill
+    /// is gone on from. What comes out is the same.
+    #[arg(long, conflicts_with_all = ["lsp", "write_baseline"])]
+    pub as_run: bool,
+    /// What a task of such a run does.
+    #[command(flatten)]
+    pub part: PartArgs,
     /// Explains a rule: why, before, after, when not.
     #[arg(long, value_name = "RULE")]
     pub explain: Option<String>,
     /// Lists all rules.
     #[arg(long)]
     pub list_rules: bool,
+}
+
+/// Arguments of one task of an audit that is a run. The run writes them.
+#[derive(Debug, Args)]
+pub struct PartArgs {
+    /// The task.
+    #[arg(long = "part", hide = true, value_name = "TASK", requires = "state", requires = "store")]
+    pub task: Option<String>,
+    /// The digest of what is judged.
+    #[arg(long, hide = true, value_name = "DIGEST")]
+    pub state: Option<String>,
+    /// Where artifacts are kept.
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// What other tasks came to: artifacts, by the task's name.
+    #[arg(long, hide = true, value_name = "TASK=DIGEST")]
+    pub given: Vec<String>,
+    /// Kills itself once so many tasks are done, to show that nothing is lost.
+    #[arg(long, hide = true, value_name = "N", requires = "as_run")]
+    pub die_after: Option<u32>,
 }
 
 /// Which systems are looked at.

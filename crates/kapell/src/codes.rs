@@ -165,6 +165,8 @@ table! {
         "`--import-sarif` takes logs in SARIF 2.1.0, such as `zizmor --format sarif .` and `agnix --format sarif .` write.";
     "K0935", "Editor that cannot be spoken to",
         "`kapell improve --lsp` speaks the Language Server Protocol on standard input and output. It is started by an editor, and means nothing on a terminal.";
+    "K0936", "Part of an audit that cannot be done",
+        "`kapell improve --as-run` judges as a run: each task is this program once more, and works on what the tasks before it kept. The files have changed since the run began, or it was begun by another version of kapell, or what was kept is gone. `kapell improve --as-run` starts a run of what is there now.";
     "K0940", "Not a table of prices",
         "`prices.json` beside your settings says what models cost, in dollars for a million tokens: `version`, and `models` with `input` and `output` for each, and `cache_read`, `cache_write`, `output_max` where they differ. It could not be read as such.";
     "K0950", "Nothing recorded",

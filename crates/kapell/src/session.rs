@@ -241,13 +241,13 @@ pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) ->
     Ok(exit)
 }
 
-/// Executes a run until so many tasks have landed while others are under way, and then kills this process as hard as
+/// Executes a run until so many tasks have landed or are done while others are under way, and then kills this process as hard as
 /// can be. Returns if the run is over before that.
 ///
 /// # Errors
 ///
 /// As [`drive`].
-pub fn drive_to_death(machine: &mut Machine, run: RunId, out: Out, landed: u32) -> Result<(), Fault> {
+pub fn drive_to_death(machine: &mut Machine, run: RunId, out: Out, over: u32) -> Result<(), Fault> {
     let mut display = Display::new(out);
     while machine.host.rest(run) != Rest::Over {
         machine
@@ -256,7 +256,8 @@ pub fn drive_to_death(machine: &mut Machine, run: RunId, out: Out, landed: u32) 
             .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
         display.flush();
         let state = machine.host.run(run);
-        if state.is_some_and(|run| run.counts().of("landed") >= landed && run.in_flight().next().is_some()) {
+        let over_by_now = |run: &Run| run.counts().of("landed") + run.counts().of("done");
+        if state.is_some_and(|run| over_by_now(run) >= over && run.in_flight().next().is_some()) {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     }

@@ -161,10 +161,33 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
         }
         false => (None, bytes),
     };
+    let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
+    let text = Text { shown, bytes, beside };
+    let loaded = load_text(site, text, overrides, out)?;
+    Ok(Loaded { document, ..loaded })
+}
+
+/// The text of a workflow file, wherever it comes from.
+#[derive(Debug)]
+pub struct Text {
+    /// What it is called, for people.
+    pub shown: String,
+    /// The text.
+    pub bytes: Vec<u8>,
+    /// Where the workflows that it names lie.
+    pub beside: PathBuf,
+}
+
+/// Reads the text of a workflow file. Findings are printed; errors among them end the command.
+///
+/// # Errors
+///
+/// Fails if the text is not as it should be.
+pub fn load_text(site: &Site, text: Text, overrides: &Overrides, out: Out) -> Result<Loaded, Fault> {
+    let Text { shown, bytes, beside } = text;
     let registry = Registry::find(site)?;
     let outside = registry.outside();
     let (source, read, mut findings) = workflow::read_bytes_with(&shown, &bytes, &outside);
-    let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
     let load = |path: &str| nested(&site.root, &beside, path);
     let options =
         Options { inputs: overrides.inputs.clone(), load: &load, outside: &outside, ..Options::default() };
@@ -192,7 +215,7 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     mission.limits = overrides.budget.over(config.budget.unwrap_or_default().under(mission.limits));
     mission.source = Some(shown);
     let plan = Arc::new(registry.complete(&compiled.plan));
-    Ok(Loaded { mission, plan, document, registry: Arc::new(registry) })
+    Ok(Loaded { mission, plan, document: None, registry: Arc::new(registry) })
 }
 
 /// Finds agents that nothing here can speak to, before anything of the plan has begun.

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Flow, Github};
 
 /// Recorded durations of jobs, in the shape of `gh run view --json jobs`: one run or a list of runs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Timings {
     /// Seconds by the name of the job as GitHub shows it, one for each run.
     jobs: BTreeMap<String, Vec<u32>>,

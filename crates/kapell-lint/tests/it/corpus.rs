@@ -7,12 +7,13 @@ use std::{
 };
 
 use kapell_lint::{
-    audit::audit,
+    audit::{audit, audit_with, sort},
     collect::inventory,
     discover::discover,
     files::Files,
     fix::patch_knowing,
     repository::{Depth, Repository},
+    rule::Group,
     wanted::{Scope, is_wanted},
 };
 
@@ -63,6 +64,20 @@ fn the_same_files_give_the_same_bytes() {
         });
         assert!(first == backwards, "{}: the order of files shows", root.display());
         assert!(first == elsewhere, "{}: the directory or the thread shows", root.display());
+    }
+}
+
+#[test]
+fn families_on_their_own_find_what_one_audit_finds() {
+    for root in repositories() {
+        let files = Files::new(texts(&root));
+        let mut apart = Vec::new();
+        for family in Group::ALL {
+            let repository = Repository::with_models(files.clone(), Depth::Deep, family.asks());
+            apart.extend(audit_with(&repository, &|rule| rule.group == family));
+        }
+        sort(&mut apart);
+        assert_eq!(apart, audit(&Repository::new(files, Depth::Deep)), "{}", root.display());
     }
 }
 

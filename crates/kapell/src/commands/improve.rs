@@ -1,8 +1,11 @@
 //! `improve` and `map`: how a repository orchestrates its agents and workflows, and what to mend.
 
-mod kept;
-mod lsp;
-mod proposal;
+mod as_run; // as the tasks of a run
+mod judge; // the stages of an audit
+mod kept; // what the last one came to
+mod lsp; // in an editor
+mod part; // one task of such a run
+mod proposal; // the safe fixes on a branch
 
 use std::{
     env, fs,
@@ -11,20 +14,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use as_run::Outcome;
+use judge::{Mapped, Settled, look};
 use kapell_lint::{
-    audit::audit_with,
     collect::inventory,
     deliver::{Study, deliver},
     discover::{Unread, discover},
     files::Files,
-    fix::{Patch, patch, patch_knowing},
+    fix::Patch,
     github::cost::Timings,
     neighbours,
-    patterns::{anti_patterns, patterns},
     repository::{Depth, Repository},
     rule::{Focus, Rule},
     rules::{self, RULES},
-    suppress::{self, Baseline},
+    suppress::Baseline,
     wanted::{self, is_wanted},
 };
 use kapell_spec::{
@@ -32,7 +35,7 @@ use kapell_spec::{
     suggest,
 };
 use kapell_view::{
-    audit::{AUDIT_VIEW_VERSION, AuditView, Finding, FixClass, Foreign, Place, Related, RuleText, Severity},
+    audit::{AuditView, Finding, Foreign, Place, Related, RuleText, Severity},
     text::plural,
 };
 use kept::{Judged, Slot};
@@ -67,23 +70,44 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     if args.lsp {
         return lsp::serve(&root, args);
     }
+    if args.part.task.is_some() {
+        return part::perform(context, args, &root);
+    }
     let (files, unread) = read_files(&root, args.depth, args.scope)?;
-    let slot = if args.no_cache { None } else { Slot::of(&root, args, &files) };
-    let Judged { mut view, patch } = match slot.as_ref().and_then(Slot::load) {
-        Some(kept) => kept,
-        None => judge_anew(args, &files, slot.as_ref())?,
+    let judged = match args.as_run {
+        true => match in_a_run(context, args, &root, &files)? {
+            Outcome::Judged(judged) => *judged,
+            Outcome::Ended(exit) => return Ok(exit),
+        },
+        false => {
+            let slot = if args.no_cache { None } else { Slot::of(&root, args, &files) };
+            let kept = slot.as_ref().and_then(Slot::load);
+            kept.map_or_else(|| judge_anew(args, &files, slot.as_ref()), Ok)?
+        }
     };
+    let Judged { mut view, patch, deliverables: written } = judged;
     view.unread = unread;
     view.imported = imported(&root, args, &files, &view.findings)?;
     let format = if context.out.json { AuditFormat::Json } else { args.format };
     show(context, args, format, &files, &view);
     if let Some(dir) = &args.out {
-        deliver_to(context, dir, &repository(args, files)?, &view, &patch)?;
+        let written = match written {
+            Some(written) => written,
+            None => deliverables(&repository(args, files)?, &view, &patch),
+        };
+        write_all(context, dir, &written)?;
     }
     if !patch.changes.is_empty() {
         propose(context, args, format, &root, &view, &patch)?;
     }
     Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
+}
+
+/// Judges the files in a run.
+fn in_a_run(context: &Context, args: &ImproveArgs, root: &Path, files: &Files) -> Result<Outcome, Fault> {
+    check_rules(args)?;
+    let whole = fs::canonicalize(root).map_err(|error| Fault::io(root, &error))?;
+    as_run::judge(context, args, &whole, files)
 }
 
 /// From how long on an audit is worth keeping.
@@ -165,61 +189,35 @@ fn read_files(root: &Path, depth: AuditDepth, scope: AuditScope) -> Result<(File
     Ok((found.files, found.unread.into_iter().map(related).collect()))
 }
 
-/// Tells whether a rule is asked for.
-fn chosen(args: &ImproveArgs, rule: &Rule) -> bool {
-    let focus: Option<Focus> = args.focus.into();
-    focus.is_none_or(|focus| rule.focus == focus)
-        && (args.rule.is_empty() || args.rule.iter().any(|name| name == rule.name))
+/// Fails if a rule that is asked for does not exist.
+fn check_rules(args: &ImproveArgs) -> Result<(), Fault> {
+    args.rule.iter().try_for_each(|name| find(name).map(|_| ()))
 }
 
 /// Runs the chosen rules and leaves out what people keep quiet.
 fn judge(repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
-    for name in &args.rule {
-        find(name)?;
-    }
-    let mut findings = audit_with(repository, &|rule| chosen(args, rule));
-    let all = RULES.iter().all(|rule| chosen(args, rule)).then(|| findings.clone());
-    let mut suppressed = suppress::by_comments(&repository.files, &mut findings);
+    check_rules(args)?;
+    let mut settled = Settled::of(&repository.files, args, look(repository, args, None));
     if let Some(path) = &args.write_baseline {
-        let text = serde_json::to_string_pretty(&Baseline::of(&findings)).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&Baseline::of(&settled.findings)).unwrap_or_default();
         fs::write(path, text + "\n").map_err(|error| Fault::io(path, &error))?;
     }
     if let Some(path) = &args.baseline {
-        let text = fs::read(path).map_err(|error| Fault::io(path, &error))?;
-        let baseline: Baseline = serde_json::from_slice(&text).map_err(|error| {
-            Fault::new("K0930", Exit::Usage, "the baseline cannot be read")
-                .at(path.display())
-                .because(error)
-                .hint("write a new one with `kapell improve --write-baseline FILE`")
-        })?;
-        suppressed += baseline.apply(&mut findings);
+        settled.leave_out(&baseline(path)?);
     }
-    let proposes = args.output == AuditOutput::Full && !args.validate_only;
-    let patch = match all {
-        _ if !proposes => Patch::default(),
-        Some(all) => patch_knowing(repository, &findings, &all),
-        None => patch(repository, &findings),
-    };
-    // What did not pass the checks is for a person to look at.
-    for (index, _) in &patch.dropped {
-        if let Some(fix) = findings.get_mut(*index).and_then(|finding| finding.fix.as_mut()) {
-            fix.class = FixClass::Review;
-        }
-    }
-    let inventory = inventory(repository);
-    let (unread, imported) = (Vec::new(), Vec::new());
-    let (patterns, anti_patterns) = (patterns(repository), anti_patterns(&findings));
-    let view = AuditView {
-        version: AUDIT_VIEW_VERSION,
-        inventory,
-        findings,
-        suppressed,
-        unread,
-        imported,
-        patterns,
-        anti_patterns,
-    };
-    Ok(Judged { view, patch })
+    let patch = settled.mend(repository, args);
+    Ok(settled.sum_up(Mapped::of(repository), patch))
+}
+
+/// Reads what is known and left for later.
+fn baseline(path: &Path) -> Result<Baseline, Fault> {
+    let text = fs::read(path).map_err(|error| Fault::io(path, &error))?;
+    serde_json::from_slice(&text).map_err(|error| {
+        Fault::new("K0930", Exit::Usage, "the baseline cannot be read")
+            .at(path.display())
+            .because(error)
+            .hint("write a new one with `kapell improve --write-baseline FILE`")
+    })
 }
 
 /// Reads recorded durations.
@@ -233,18 +231,15 @@ fn timings(path: &Path) -> Result<Timings, Fault> {
     })
 }
 
-/// Writes the deliverables.
-fn deliver_to(
-    context: &Context,
-    dir: &Path,
-    repository: &Repository,
-    view: &AuditView,
-    patched: &Patch,
-) -> Result<(), Fault> {
+/// Writes the deliverables: path and text.
+fn deliverables(repository: &Repository, view: &AuditView, patched: &Patch) -> Vec<(String, String)> {
     let text = proposal::unified(&patched.changes);
-    let study = Study { repository, inventory: &view.inventory, findings: &view.findings, patch: &text };
-    let files = deliver(&study);
-    for (name, text) in &files {
+    deliver(&Study { repository, inventory: &view.inventory, findings: &view.findings, patch: &text })
+}
+
+/// Writes files below a directory.
+fn write_all(context: &Context, dir: &Path, files: &[(String, String)]) -> Result<(), Fault> {
+    for (name, text) in files {
         let path = dir.join(name);
         let parent = path.parent().unwrap_or(dir);
         fs::create_dir_all(parent).map_err(|error| Fault::io(parent, &error))?;

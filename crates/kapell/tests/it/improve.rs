@@ -130,3 +130,134 @@ fn what_was_kept_of_an_audit_is_what_a_new_one_says() {
     assert_ne!(changed.stdout, first.stdout);
     assert_eq!(changed.stdout, rig.run(args.into_iter().chain(["--no-cache"])).stdout);
 }
+
+/// Everything that people and programs see of an audit, as often as it is asked with `how`.
+fn seen(rig: &Rig, how: &[&str]) -> Vec<(Option<i32>, String)> {
+    let shapes: [&[&str]; 6] = [
+        &["--output", "report"],
+        &["--output", "recommendations", "--focus", "resilience"],
+        &["--json", "--depth", "deep"],
+        &["--format", "sarif", "--rule", "cancel-on-mutating"],
+        &["--dry-run", "--baseline", "known.json"],
+        &["--format", "markdown", "--out", "out"],
+    ];
+    let see = |shape: &[&str]| {
+        let shown = rig.run(["improve"].iter().chain(shape).chain(how));
+        assert!(!shown.stderr.contains("error["), "{shown}");
+        (shown.code, shown.stdout)
+    };
+    shapes.into_iter().map(see).collect()
+}
+
+/// Returns what lies below a directory, by name.
+fn below(dir: &std::path::Path) -> Vec<(std::path::PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.path() {
+            path if path.is_dir() => found.extend(below(&path)),
+            path => found.push((path.clone(), std::fs::read_to_string(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn an_audit_as_a_run_says_byte_for_byte_what_a_straight_one_says() {
+    for rig in [Rig::repository(), Rig::plain()] {
+        rig.write(PATH, RELEASE);
+        rig.write(".github/workflows/ci.yml", &RELEASE.replace("v1", "v2").replace("Release", "Again"));
+        rig.write(
+            ".claude/agents/judge.md",
+            "---\nname: judge\ndescription: Judges\n---\nAsk the `jury` agent.\n",
+        );
+        rig.write("compose.yaml", "services:\n  a: { image: a, depends_on: [b] }\n  b: { image: b }\n");
+        rig.run(["improve", "--write-baseline", "known.json", "--rule", "no-timeout"]);
+        // What is written below the directory is there for both.
+        rig.run(["improve", "--out", "out"]);
+        let straight = seen(&rig, &["--no-cache"]);
+        let files = below(&rig.work().join("out"));
+        std::fs::remove_dir_all(rig.work().join("out")).unwrap();
+        rig.run(["improve", "--out", "out", "--as-run"]);
+        assert_eq!(seen(&rig, &["--as-run"]), straight);
+        assert_eq!(below(&rig.work().join("out")), files);
+    }
+}
+
+#[test]
+fn the_tasks_of_an_audit_are_shown_like_those_of_any_run() {
+    let rig = rig();
+    let judged = rig.run(["improve", "--as-run"]);
+    assert_eq!(judged.code, Some(1), "{judged}");
+    let status = rig.run(["status"]);
+    assert!(status.stdout.contains("succeeded"), "{status}");
+    let [run] = &*rig.runs() else { panic!("one run: {:?}", rig.runs()) };
+    let logs = rig.run(["logs", run]);
+    for task in ["read", "map", "rules-safety", "rules-agent-flow", "findings", "fixes", "report"] {
+        assert!(logs.stdout.contains(task), "{task}: {logs}");
+    }
+    let said = rig.run(["logs", run, "--task", "rules-safety", "--output"]);
+    assert!(said.stdout.contains("finding"), "{said}");
+    let report = rig.run(["report", run]);
+    assert!(report.stdout.contains("Judge how place orchestrates"), "{report}");
+    assert_eq!(rig.run(["verify"]).code, Some(0));
+    // Once more the same is asked: nothing is judged again, and the same is said.
+    let again = rig.run(["improve", "--as-run"]);
+    assert!(again.stderr.contains("has judged these files") && again.stdout == judged.stdout, "{again}");
+    assert_eq!(rig.runs().len(), 1);
+    let anew = rig.run(["improve", "--as-run", "--no-cache"]);
+    assert_eq!((anew.stdout, rig.runs().len()), (judged.stdout, 2));
+    // Other files are another run.
+    rig.write(PATH, &RELEASE.replace("progress: true", "progress: false"));
+    assert_eq!(rig.run(["improve", "--as-run"]).stdout, rig.run(["improve", "--no-cache"]).stdout);
+    assert_eq!(rig.runs().len(), 3);
+}
+
+#[test]
+fn an_audit_that_was_killed_goes_on_where_it_stood() {
+    let rig = rig();
+    let straight = rig.run(["improve", "--no-cache"]);
+    for over in ["1", "3", "8"] {
+        let killed = rig.run(["improve", "--as-run", "--no-cache", "--die-after", over]);
+        assert_eq!((killed.code, killed.stdout.as_str()), (None, ""), "{killed}");
+        let run = rig.runs().remove(0);
+        let done = |logs: &str| -> Vec<String> {
+            let lines = logs.lines().filter(|line| line.contains(" done, "));
+            lines.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect()
+        };
+        let before = done(&rig.run(["logs", &run]).stdout);
+        assert!(before.len() >= over.parse().unwrap(), "{before:?}");
+        // `resume` brings it to its end; what it came to is shown by whoever asks for the same.
+        if over == "3" {
+            assert_eq!(rig.run(["resume", &run]).code, Some(0));
+        }
+        let shown = rig.run(["improve", "--as-run"]);
+        assert_eq!((&shown.stdout, shown.code), (&straight.stdout, straight.code), "{shown}");
+        assert_eq!(rig.runs()[0], run, "it is the same run");
+        let logs = rig.run(["logs", &run]).stdout;
+        assert!(done(&logs).len() > before.len(), "{logs}");
+        for task in before {
+            let of_task = |line: &&str| line.split_whitespace().nth(1) == Some(&task);
+            let lines: Vec<&str> = logs.lines().filter(of_task).collect();
+            assert_eq!(lines.len(), 2, "started and done, once each: {lines:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_refuses_what_is_no_longer_what_it_was_begun_for() {
+    let rig = rig();
+    rig.run(["improve", "--as-run"]);
+    let part = |task: &str, state: &str, given: &[&str]| {
+        let mut command = rig.command(["improve", "--part", task, "--state", state, "--store"]);
+        command.arg(rig.work().join(".git/kapell")).args(given);
+        rig.ended(command)
+    };
+    let changed = part("read", "another", &[]);
+    assert!(changed.code == Some(6) && changed.stderr.contains("have changed since"), "{changed}");
+    let nothing = format!("read={}", "0".repeat(64));
+    let gone = part("map", "another", &["--given", &nothing]);
+    assert!(gone.code == Some(6) && gone.stderr.contains("what `read` kept is gone"), "{gone}");
+    let unknown = part("rules", "another", &[]);
+    assert!(unknown.code == Some(6) && unknown.stderr.contains("no such task"), "{unknown}");
+}

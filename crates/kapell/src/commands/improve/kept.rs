@@ -24,6 +24,9 @@ pub(super) struct Judged {
     pub(super) view: AuditView,
     /// The safe fixes.
     pub(super) patch: Patch,
+    /// The ten deliverables by path, if they were asked for and written already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deliverables: Option<Vec<(String, String)>>,
 }
 
 /// Where it is kept, and under which name.
@@ -44,12 +47,7 @@ impl Slot {
         let root = fs::canonicalize(root).ok()?;
         let slot = Digest::of(format!("{}\n{asked}", root.display()).as_bytes()).to_string();
         let path = site::user_cache()?.join("kapell/audits").join(&slot[..32]);
-        let mut parts = vec![program()?, asked];
-        for (_, file) in files.iter() {
-            parts.push(format!("{} {}", Digest::of(file.text.as_bytes()), file.path));
-        }
-        parts.extend(files.others().map(str::to_owned));
-        Some(Self { path, key: Digest::of(parts.join("\n").as_bytes()).to_string() })
+        Some(Self { path, key: state(args, files)? })
     }
 
     /// Returns what was kept, if it is of the same files, options and program, and whole.
@@ -77,6 +75,16 @@ impl Slot {
     fn head(&self, body: &[u8]) -> String {
         format!("{} {}\n", self.key, Digest::of(body))
     }
+}
+
+/// Returns a digest of everything that an audit depends on, if all of it can be read.
+pub(super) fn state(args: &ImproveArgs, files: &Files) -> Option<String> {
+    let mut parts = vec![program()?, asked(args)?];
+    for (_, file) in files.iter() {
+        parts.push(format!("{} {}", Digest::of(file.text.as_bytes()), file.path));
+    }
+    parts.extend(files.others().map(str::to_owned));
+    Some(Digest::of(parts.join("\n").as_bytes()).to_string())
 }
 
 /// Writes down all options that change what is found, with the content of the files that they name.

@@ -11,7 +11,6 @@ use std::{
 };
 
 use kapell_lint::{
-    audit::audit_with,
     files::{File, Files},
     repository::Repository,
     suppress,
@@ -33,7 +32,7 @@ use lsp_types::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{VERSION, chosen, read_files};
+use super::{VERSION, judge::look, read_files};
 use crate::{args::ImproveArgs, exit::Exit, fault::Fault};
 
 /// Speaks to an editor until it says goodbye.
@@ -205,7 +204,7 @@ impl<'a> Server<'a> {
         let differs = |(path, open): &(&String, &Open)| known.get(path.as_str()) != Some(&open.text.as_str());
         let texts = self.open.iter().filter(differs).map(|(path, open)| (path.clone(), open.text.clone()));
         let now = self.base.with(&texts.collect());
-        self.findings = audit_with(&now, &|rule| chosen(self.args, rule));
+        self.findings = look(&now, self.args, None);
         suppress::by_comments(&now.files, &mut self.findings);
         self.now = now;
         self.stale = false;
