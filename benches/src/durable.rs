@@ -134,6 +134,18 @@ fn measure(name: &str, shape: (u64, u32, bool), together: u64, floor: f64) -> an
     Ok(())
 }
 
+/// Executes runs of tasks in a row once, with nothing beside it: for a profiler.
+pub fn steps(runs: u64, tasks: u32) -> anyhow::Result<()> {
+    let once = once(&noops(tasks, true)?, runs, tasks)?;
+    let steps = runs * u64::from(tasks);
+    println!(
+        "{:.2} us a step, {} B a step written",
+        once.took.as_secs_f64() * 1e6 / steps as f64,
+        once.written / steps
+    );
+    Ok(())
+}
+
 pub fn sequential() -> anyhow::Result<()> {
     measure("1 run, 1,000 steps in a row", (1, 1000, true), 1, 0.90)
 }

@@ -72,6 +72,7 @@ fn main() -> anyhow::Result<()> {
         ["dispatch", dir, runs] => many::dispatch_child(dir.as_ref(), runs.parse()?),
         ["parked", dir, runs] => many::parked_child(dir.as_ref(), runs.parse()?),
         ["stamp", file] => commands::stamp(file.as_ref()),
+        ["steps", runs, tasks] => durable::steps(runs.parse()?, tasks.parse()?),
         other => bail!("{other:?} is nothing that is measured"),
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Ledger<'c> {
     last: i64,
     /// The `data_version` at which the above was true; -1 before the first look.
     seen: i64,
+    /// What the rows after `indexed` say of each run that they are of.
+    tail: BTreeMap<i64, Tail>,
     /// Summaries that are not yet in `runs`.
     summaries: BTreeMap<i64, String>,
     insert: Statement<'c>,
@@ -55,8 +57,8 @@ impl<'c> Ledger<'c> {
         let failed = database(path, "preparing the journal");
         let insert = connection
             .prepare(
-                "INSERT INTO decisions(pos, run, n, at, elapsed, actor, cause, prev, hash, body) \
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO decisions(pos, run, n, at, elapsed, actor, cause, hash, body) \
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )
             .map_err(&failed)?;
         let data_version = connection.prepare("PRAGMA data_version").map_err(&failed)?;
@@ -68,6 +70,7 @@ impl<'c> Ledger<'c> {
             indexed: 0,
             last: 0,
             seen: -1,
+            tail: BTreeMap::new(),
             summaries: BTreeMap::new(),
             insert,
             data_version,
@@ -98,10 +101,15 @@ impl<'c> Ledger<'c> {
         if version == self.seen {
             return Ok(());
         }
-        self.indexed =
+        let indexed =
             self.connection.query_row("SELECT pos FROM indexed", [], |row| row.get(0)).map_err(&failed)?;
         if self.seen == -1 {
-            self.last = self.indexed;
+            (self.indexed, self.last) = (indexed, indexed);
+            self.tail.clear();
+        } else if indexed != self.indexed {
+            // Somebody else has folded: what is known of the rows after that is put together anew.
+            (self.indexed, self.last) = (indexed, self.last.min(indexed));
+            self.tail.clear();
         }
         self.read_tail()?;
         self.seen = version;
@@ -112,17 +120,18 @@ impl<'c> Ledger<'c> {
         let failed = database(self.path, "reading the end of the journal");
         let mut statement = self
             .connection
-            .prepare("SELECT pos, run, n, hash FROM decisions WHERE pos > ?1 ORDER BY pos")
+            .prepare("SELECT pos, run, n, at, hash FROM decisions WHERE pos > ?1 ORDER BY pos")
             .map_err(&failed)?;
         let mut rows = statement.query([self.last]).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
             let id: i64 = row.get(1).map_err(&failed)?;
-            let head = Head {
-                id: Some(id),
-                version: version(row.get(2).map_err(&failed)?),
-                hash: Digest(row.get(3).map_err(&failed)?),
-            };
+            let (n, at, hash) =
+                (row.get(2).map_err(&failed)?, row.get(3).map_err(&failed)?, row.get(4).map_err(&failed)?);
             self.last = row.get(0).map_err(&failed)?;
+            if self.last > self.indexed {
+                self.tail.entry(id).or_default().add(self.last, n, at, hash);
+            }
+            let head = Head { id: Some(id), version: version(n), hash: Digest(hash) };
             let run = match self.names.get(&id) {
                 Some(run) => *run,
                 None => self.name(id)?,
@@ -194,8 +203,10 @@ impl<'c> Ledger<'c> {
             None => self.insert_run(first)?,
         };
         let failed = database(self.path, "appending a decision");
+        let tail = self.tail.entry(id).or_default();
         for row in &append.rows {
             self.last += 1;
+            tail.add(self.last, row.n.0.cast_signed(), row.at.0, row.hash.0);
             self.insert
                 .execute(params![
                     self.last,
@@ -205,7 +216,6 @@ impl<'c> Ledger<'c> {
                     row.elapsed.0.cast_signed(),
                     row.actor,
                     row.cause,
-                    row.prev.0,
                     row.hash.0,
                     row.body,
                 ])
@@ -241,7 +251,11 @@ impl<'c> Ledger<'c> {
     /// Brings `runs` and `stretches` up to the last row. To be called inside a write transaction.
     pub(crate) fn fold(&mut self) -> Result<(), JournalError> {
         let failed = database(self.path, "indexing the journal");
-        self.fold_rows().map_err(&failed)?;
+        for run in self.summaries.keys() {
+            self.tail.entry(*run).or_default();
+        }
+        let mut tail = std::mem::take(&mut self.tail);
+        self.fold_rows(&mut tail).map_err(&failed)?;
         self.indexed = self.last;
         Ok(())
     }
@@ -251,24 +265,7 @@ impl<'c> Ledger<'c> {
         self.summaries.clear();
     }
 
-    fn fold_rows(&self) -> rusqlite::Result<()> {
-        let mut runs = BTreeMap::<i64, Tail>::new();
-        let mut statement = self
-            .connection
-            .prepare("SELECT pos, run, n, at, hash FROM decisions WHERE pos > ?1 ORDER BY pos")?;
-        let mut rows = statement.query([self.indexed])?;
-        while let Some(row) = rows.next()? {
-            let (pos, run, n) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let tail = runs.entry(run).or_default();
-            (tail.version, tail.updated, tail.hash) = (n, row.get(3)?, row.get(4)?);
-            match tail.stretches.last_mut() {
-                Some(stretch) if stretch.ends_before(n, pos) => stretch.count += 1,
-                _ => tail.stretches.push(Stretch { n, pos, count: 1 }),
-            }
-        }
-        for run in self.summaries.keys() {
-            runs.entry(*run).or_default();
-        }
+    fn fold_rows(&self, runs: &mut BTreeMap<i64, Tail>) -> rusqlite::Result<()> {
         let mut find = self
             .connection
             .prepare("SELECT name, version, hash, created, updated, summary FROM runs WHERE id = ?1")?;
@@ -282,7 +279,7 @@ impl<'c> Ledger<'c> {
             "INSERT INTO stretches(run, n, pos, count) VALUES(?1, ?2, ?3, ?4) \
              ON CONFLICT DO UPDATE SET count = excluded.count",
         )?;
-        for (run, mut tail) in runs {
+        for (&run, tail) in runs {
             let mut row = find.query_row([run], RunRow::read)?;
             if tail.version > 0 {
                 (row.version, row.hash, row.updated) = (tail.version, tail.hash, tail.updated);
@@ -299,7 +296,7 @@ impl<'c> Ledger<'c> {
             {
                 *first = Stretch { count: before.count + first.count, ..before };
             }
-            for stretch in tail.stretches {
+            for stretch in &tail.stretches {
                 write.execute(params![run, stretch.n, stretch.pos, stretch.count])?;
             }
         }
@@ -352,6 +349,17 @@ struct Tail {
     updated: i64,
     hash: [u8; 32],
     stretches: Vec<Stretch>,
+}
+
+impl Tail {
+    /// Adds the next decision.
+    fn add(&mut self, pos: i64, n: i64, at: i64, hash: [u8; 32]) {
+        (self.version, self.updated, self.hash) = (n, at, hash);
+        match self.stretches.last_mut() {
+            Some(stretch) if stretch.ends_before(n, pos) => stretch.count += 1,
+            _ => self.stretches.push(Stretch { n, pos, count: 1 }),
+        }
+    }
 }
 
 struct Stretch {

@@ -143,9 +143,15 @@ impl Store {
         let (scan, created) = place.prepare(entered.alone, options.page_size)?;
         let journal = place.journal();
         let first = schema::connect(&journal, Access::Read, options.busy)?;
-        schema::check_marks(&first, &journal)?;
-        let artifacts = Artifacts::new(place.artifacts());
+        let format = schema::check_marks(&first, &journal)?;
         let alone = entered.alone;
+        if format != FORMAT {
+            if !alone {
+                return Err(schema::in_use(&journal, format));
+            }
+            schema::upgrade(&journal, options.busy)?;
+        }
+        let artifacts = Artifacts::new(place.artifacts());
         if alone {
             artifacts.sweep();
             snapshots::sweep(&place.snapshots());
@@ -195,7 +201,7 @@ impl Store {
 
     /// Visits the decisions of `run` after `after`, in order, without copying them, until `visit` returns `false`.
     ///
-    /// That each row names the hash of the row before is checked; that its hash is that of its content is not:
+    /// That none is missing is checked; that the hash of each is that of its content and of the hash before it is not:
     /// see [`Store::verify`] and [`Row::check_follows`].
     ///
     /// # Errors

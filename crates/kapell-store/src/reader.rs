@@ -25,7 +25,7 @@ use crate::{
 const IDLE_MAX: usize = 4;
 
 /// The columns of a decision, in the order in which [`row_ref`] reads them. `d` is the table.
-pub(crate) const COLUMNS: &str = "d.n, d.at, d.elapsed, d.prev, d.hash, d.actor, d.cause, d.body";
+pub(crate) const COLUMNS: &str = "d.n, d.at, d.elapsed, d.hash, d.actor, d.cause, d.body";
 
 /// One decision, borrowed from the page that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,19 +82,23 @@ impl RowRef<'_> {
     }
 }
 
-pub(crate) fn row_ref<'r>(run: RunId, row: &'r rusqlite::Row<'_>) -> rusqlite::Result<RowRef<'r>> {
+/// Reads the decision of `run` whose predecessor has the hash `prev`.
+pub(crate) fn row_ref<'r>(
+    run: RunId,
+    prev: Digest,
+    row: &'r rusqlite::Row<'_>,
+) -> rusqlite::Result<RowRef<'r>> {
     let text = |column| -> rusqlite::Result<&'r str> { Ok(row.get_ref(column)?.as_str()?) };
-    let blob = |column| -> rusqlite::Result<Digest> { row.get(column).map(Digest) };
     Ok(RowRef {
         run,
         n: version(row.get(0)?),
         at: Wall(row.get(1)?),
         elapsed: Elapsed(row.get::<_, i64>(2)?.cast_unsigned()),
-        prev: blob(3)?,
-        hash: blob(4)?,
-        actor: text(5)?,
-        cause: text(6)?,
-        body: text(7)?,
+        prev,
+        hash: row.get(3).map(Digest)?,
+        actor: text(4)?,
+        cause: text(5)?,
+        body: text(6)?,
     })
 }
 
@@ -183,7 +187,9 @@ impl Readers {
         })
     }
 
-    /// Visits the decisions of `run` after `after`, checking that each follows the one before.
+    /// Visits the decisions of `run` after `after`, checking that none is missing.
+    ///
+    /// Decision `after` is read, too: the next one follows its hash.
     pub(crate) fn read(
         &self,
         run: RunId,
@@ -197,8 +203,8 @@ impl Readers {
                 .optional()
                 .map_err(&failed)?;
             let Some(id) = id else { return Ok(()) };
-            let mut walk = Walk { run, n: after, hash: None, path: &self.path };
-            let after = after.0.cast_signed();
+            let mut walk = Walk::after(after, run, &self.path);
+            let after = walk.n.0.cast_signed();
             let indexed = format!(
                 "SELECT {COLUMNS} FROM stretches s CROSS JOIN decisions d ON d.pos \
                  BETWEEN s.pos + max(0, ?2 + 1 - s.n) AND s.pos + s.count - 1 WHERE s.run = ?1 AND s.n >= \
@@ -306,13 +312,20 @@ fn run_head(run: RunId, row: &rusqlite::Row<'_>) -> rusqlite::Result<RunHead> {
 /// A walk along the chain of one run.
 struct Walk<'a> {
     run: RunId,
-    /// The number of the last decision seen, and its hash if it was seen.
+    /// The number of the last decision seen, and its hash; `None` if the next one is not to be visited, but followed.
     n: Version,
     hash: Option<Digest>,
     path: &'a Path,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn after(after: Version, run: RunId, path: &'a Path) -> Self {
+        match after {
+            Version(0) => Self { run, n: after, hash: Some(Digest::ZERO), path },
+            Version(after) => Self { run, n: Version(after - 1), hash: None, path },
+        }
+    }
+
     /// Visits the rows of one statement. Returns whether the walk goes on.
     fn rows(
         &mut self,
@@ -325,9 +338,10 @@ impl Walk<'_> {
         let mut statement = connection.prepare(sql).map_err(&failed)?;
         let mut rows = statement.query(params).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
-            let row = row_ref(self.run, row).map_err(&failed)?;
+            let row = row_ref(self.run, self.hash.unwrap_or(Digest::ZERO), row).map_err(&failed)?;
+            let is_followed = self.hash.is_none();
             self.step(&row).map_err(|broken| fault(self.path, JournalErrorKind::Broken(broken)))?;
-            if !visit(row) {
+            if !is_followed && !visit(row) {
                 return Ok(false);
             }
         }
@@ -335,15 +349,9 @@ impl Walk<'_> {
     }
 
     fn step(&mut self, row: &RowRef<'_>) -> Result<(), BrokenChain> {
-        let broken = |kind| Err(BrokenChain { run: self.run, n: row.n, kind });
         if row.n != self.n.next() {
-            return broken(BrokenChainKind::Gap { expected: self.n.next() });
-        }
-        if let Some(expected) = self.hash.filter(|hash| *hash != row.prev) {
-            return broken(BrokenChainKind::OtherPast { expected, found: row.prev });
-        }
-        if self.n == Version(0) && row.prev != Digest::ZERO {
-            return broken(BrokenChainKind::OtherPast { expected: Digest::ZERO, found: row.prev });
+            let kind = BrokenChainKind::Gap { expected: self.n.next() };
+            return Err(BrokenChain { run: self.run, n: row.n, kind });
         }
         (self.n, self.hash) = (row.n, Some(row.hash));
         Ok(())

@@ -5,7 +5,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path, thread, time::Duration};
 
 use kapell_engine::port::journal::{JournalError, JournalErrorKind};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::{
     fault::{self, damaged, database, fault},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The format that this program writes, kept in `PRAGMA user_version`.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The mark of a kapell journal, kept in `PRAGMA application_id`: the letters `kapl`.
 pub(crate) const APPLICATION: i32 = 0x6b61_706c;
@@ -33,16 +33,17 @@ fn wait_for_lock(polls: i32, limit: Duration) -> bool {
     passed < limit
 }
 
-/// Everything that `sqlite_schema` of format 1 holds, statement by statement, as written.
+/// Everything that `sqlite_schema` of format 2 holds, statement by statement, as written.
 pub(crate) const TABLES: [&str; 5] = [
     // One row is one run. `version`, `hash`, `updated` and `summary` are what it was at `indexed.pos`, and `mark`
     // is a checksum of the row, because no chain covers the summary.
     "CREATE TABLE runs(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, \
      hash BLOB NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL, summary TEXT, mark INTEGER NOT NULL) STRICT",
-    // One row is one decision. `body` is last, so that a scan of the others need not touch overflow pages.
+    // One row is one decision. `body` is last, so that a scan of the others need not touch overflow pages. The hash
+    // of the row before is part of what `hash` is of, and stands in that row only.
     "CREATE TABLE decisions(pos INTEGER PRIMARY KEY, run INTEGER NOT NULL, n INTEGER NOT NULL, \
      at INTEGER NOT NULL, elapsed INTEGER NOT NULL, actor TEXT NOT NULL, cause TEXT NOT NULL, \
-     prev BLOB NOT NULL, hash BLOB NOT NULL, body TEXT NOT NULL) STRICT",
+     hash BLOB NOT NULL, body TEXT NOT NULL) STRICT",
     // One row says: decisions n .. n+count-1 of `run` stand at pos .. pos+count-1.
     "CREATE TABLE stretches(run INTEGER NOT NULL, n INTEGER NOT NULL, pos INTEGER NOT NULL, \
      count INTEGER NOT NULL, PRIMARY KEY(run, n)) STRICT, WITHOUT ROWID",
@@ -127,8 +128,8 @@ pub(crate) fn connect(path: &Path, access: Access, busy: Duration) -> Result<Con
     Ok(connection)
 }
 
-/// Checks that what a connection is to is a journal of a format that this program knows.
-pub(crate) fn check_marks(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+/// Checks that what a connection is to is a journal of a format that this program knows, and returns the format.
+pub(crate) fn check_marks(connection: &Connection, path: &Path) -> Result<u32, JournalError> {
     let failed = database(path, "reading the journal's header");
     let number = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let application = number("application_id").map_err(&failed)?;
@@ -148,5 +149,43 @@ pub(crate) fn check_marks(connection: &Connection, path: &Path) -> Result<(), Jo
     if mode != "wal" {
         return Err(damaged(path, 18, "the journal is not in write-ahead mode"));
     }
-    Ok(())
+    Ok(found)
 }
+
+/// Brings a journal of format 1 to this one, in one transaction that is durable when this returns.
+///
+/// Format 1 kept the hash of the row before in each row, too. That it is that hash is checked before it is dropped:
+/// it is what a changed row would be found by.
+pub(crate) fn upgrade(path: &Path, busy: Duration) -> Result<(), JournalError> {
+    let failed = database(path, UPGRADING);
+    let connection = connect(path, Access::Write, busy)?;
+    // Dropping the connection rolls back.
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(&failed)?;
+    let broken: Option<(i64, i64)> = connection
+        .query_row(
+            "SELECT pos, n FROM (SELECT pos, n, prev, lag(hash, 1, zeroblob(32)) OVER (PARTITION BY run ORDER BY n) \
+             AS before FROM decisions) WHERE prev IS NOT before LIMIT 1",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()
+        .map_err(&failed)?;
+    if let Some((pos, n)) = broken {
+        let what = format!("decision {n} of its run, at {pos}, does not follow the one before it");
+        return Err(damaged(path, 0, what));
+    }
+    connection
+        .execute_batch(&format!(
+            "ALTER TABLE decisions DROP COLUMN prev; PRAGMA user_version={FORMAT}; COMMIT; \
+             PRAGMA wal_checkpoint(TRUNCATE);"
+        ))
+        .map_err(failed)
+}
+
+/// Refuses a journal that would have to be brought to another format while somebody uses it in its own.
+pub(crate) fn in_use(path: &Path, found: u32) -> JournalError {
+    let message = format!("an older kapell has it open, in format {found}: wait until that has ended");
+    fault(path, JournalErrorKind::Database { what: UPGRADING, message })
+}
+
+const UPGRADING: &str = "bringing the journal to the format of this program";

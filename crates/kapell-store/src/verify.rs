@@ -126,7 +126,7 @@ impl<'a> Check<'a> {
             .map_err(&failed)?;
         let mut rows = statement.query([id]).map_err(&failed)?;
         while let Some(row) = rows.next().map_err(&failed)? {
-            let (pos, id): (i64, i64) = (row.get(8).map_err(&failed)?, row.get(9).map_err(&failed)?);
+            let (pos, id): (i64, i64) = (row.get(7).map_err(&failed)?, row.get(8).map_err(&failed)?);
             let run = *self
                 .names
                 .get(&id)
@@ -136,16 +136,17 @@ impl<'a> Check<'a> {
                 return Err(damaged(self.path, 0, what));
             }
             self.last = pos;
-            self.row(&row_ref(run, row).map_err(&failed)?, id, pos)?;
+            let (n, hash) = self.heads.get(&run).copied().unwrap_or((Version(0), Digest::ZERO));
+            self.row(&row_ref(run, hash, row).map_err(&failed)?, n, id, pos)?;
         }
         Ok(())
     }
 
-    fn row(&mut self, row: &RowRef<'_>, id: i64, pos: i64) -> Result<(), JournalError> {
-        let (n, hash) = self.heads.get(&row.run).copied().unwrap_or((Version(0), Digest::ZERO));
+    /// Checks a row that is to follow decision `n`.
+    fn row(&mut self, row: &RowRef<'_>, n: Version, id: i64, pos: i64) -> Result<(), JournalError> {
         let broken = |broken| fault(self.path, JournalErrorKind::Broken(broken));
         row.copy_to(&mut self.row);
-        self.row.check_follows(n, hash).map_err(broken)?;
+        self.row.check_follows(n, row.prev).map_err(broken)?;
         if let Some(expected) = self.wanted.remove(&(row.run, row.n))
             && expected != row.hash
         {
@@ -302,6 +303,11 @@ fn check_schema(path: &Path, connection: &Connection) -> Result<(), JournalError
 pub(crate) fn check_tail(path: &Path, connection: &Connection) -> Result<(), JournalError> {
     let failed = database(path, "reading the end of the journal");
     let names = names(path, connection)?;
+    let mut heads: HashMap<i64, [u8; 32]> =
+        collect(connection, "SELECT id, hash FROM runs", |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(&failed)?
+            .into_iter()
+            .collect();
     let mut statement = connection
         .prepare(&format!(
             "SELECT {COLUMNS}, d.run FROM decisions d WHERE d.pos > (SELECT pos FROM indexed) ORDER BY d.pos"
@@ -309,11 +315,13 @@ pub(crate) fn check_tail(path: &Path, connection: &Connection) -> Result<(), Jou
         .map_err(&failed)?;
     let mut rows = statement.query([]).map_err(&failed)?;
     while let Some(row) = rows.next().map_err(&failed)? {
-        let id: i64 = row.get(8).map_err(&failed)?;
+        let id: i64 = row.get(7).map_err(&failed)?;
         let run = *names
             .get(&id)
             .ok_or_else(|| damaged(path, 0, format!("run number {id} has decisions but no name")))?;
-        let row = row_ref(run, row).map_err(&failed)?.to_row();
+        let before = heads.get(&id).copied().map_or(Digest::ZERO, Digest);
+        let row = row_ref(run, before, row).map_err(&failed)?.to_row();
+        heads.insert(id, row.hash.0);
         if row.seal() != row.hash {
             let broken = BrokenChain { run, n: row.n, kind: BrokenChainKind::Altered };
             return Err(fault(path, JournalErrorKind::Broken(broken)));

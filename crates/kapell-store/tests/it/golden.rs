@@ -2,20 +2,27 @@
 //!
 //! To add one: bump the format, then run this test with `KAPELL_BLESS_GOLDEN=1` and pin the new digests.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, fs::File, path::PathBuf, sync::PoisonError, time::Duration};
 
 use kapell_core::id::Digest;
 use kapell_engine::port::journal::Journal;
-use kapell_store::{Expected, FORMAT, Scope, Store};
+use kapell_store::{Expected, FORMAT, Options, Scope, Store};
 
-use crate::common::{Chain, append, open, rows};
+use crate::common::{ALONE, Chain, append, open, rows};
 
 /// The format, the BLAKE3 hash of the journal, and that of its export.
-const KEPT: [(u32, &str, &str); 1] = [(
-    1,
-    "c26f3175e612cf16bff6bfdbdb1ecd6f66345ed7d8db543df5e22da13be3baa0",
-    "1d729f809b5e72d8a0700d6d2584f694df3d786d9741c76a4bdd12fed92b33fb",
-)];
+const KEPT: [(u32, &str, &str); 2] = [
+    (
+        1,
+        "c26f3175e612cf16bff6bfdbdb1ecd6f66345ed7d8db543df5e22da13be3baa0",
+        "1d729f809b5e72d8a0700d6d2584f694df3d786d9741c76a4bdd12fed92b33fb",
+    ),
+    (
+        2,
+        "10e7791e4dfdd8707ae21f519b1c518fd4f2de966693f45cacc8c894aa85209b",
+        "1d729f809b5e72d8a0700d6d2584f694df3d786d9741c76a4bdd12fed92b33fb",
+    ),
+];
 
 fn kept(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -79,7 +86,9 @@ fn kept_journals_of_all_formats_are_read_to_the_byte() {
 
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("journal.sqlite"), bytes).unwrap();
+        let alone = ALONE.read().unwrap_or_else(PoisonError::into_inner);
         let store = open(dir.path());
+        drop(alone);
         store.verify(Scope::All, &[]).unwrap();
         assert_eq!(export(&store), text);
         let other = tempfile::tempdir().unwrap();
@@ -103,5 +112,55 @@ fn what_is_written_today_is_what_was_kept() {
     assert_eq!(export(&store), fs::read_to_string(kept(&format!("v{FORMAT}.jsonl"))).unwrap());
     for wanted in expected {
         assert_eq!(rows(&store, wanted.run, 0).len() as u64, wanted.n.0);
+    }
+}
+
+/// A store with the kept journal of format 1, changed by `sql`.
+fn of_format_1(sql: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("journal.sqlite");
+    fs::copy(kept("v1.sqlite"), &path).unwrap();
+    rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    dir
+}
+
+fn refused(dir: &tempfile::TempDir) -> String {
+    let options = Options { busy: Duration::from_millis(50), ..Options::default() };
+    Store::open_with(dir.path(), options).unwrap_err().to_string()
+}
+
+fn format_of(dir: &tempfile::TempDir) -> u32 {
+    let connection = rusqlite::Connection::open(dir.path().join("journal.sqlite")).unwrap();
+    connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn an_old_journal_in_use_is_left_to_those_who_use_it() {
+    let dir = of_format_1("");
+    let lock = File::create(dir.path().join("lock")).unwrap();
+    lock.lock_shared().unwrap();
+    let error = refused(&dir);
+    assert!(error.contains("an older kapell has it open, in format 1"), "{error}");
+    assert_eq!(format_of(&dir), 1);
+    lock.unlock().unwrap();
+    let _alone = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+    drop(open(dir.path()));
+    assert_eq!(format_of(&dir), FORMAT);
+}
+
+#[test]
+fn an_old_journal_with_a_broken_link_is_refused_and_left_as_it_is() {
+    for sql in [
+        "UPDATE decisions SET prev = zeroblob(32) WHERE pos = 5",
+        "UPDATE decisions SET prev = hash WHERE pos = 1",
+        "DELETE FROM decisions WHERE pos = 3",
+    ] {
+        let dir = of_format_1(sql);
+        let before = fs::read(dir.path().join("journal.sqlite")).unwrap();
+        let _alone = ALONE.read().unwrap_or_else(PoisonError::into_inner);
+        let error = refused(&dir);
+        assert!(error.contains("does not follow the one before it"), "{sql}: {error}");
+        assert_eq!(format_of(&dir), 1);
+        assert!(fs::read(dir.path().join("journal.sqlite")).unwrap() == before, "{sql}");
     }
 }
