@@ -84,14 +84,20 @@ pub(crate) fn create(path: &Path, page_size: u32) -> Result<(), JournalError> {
     if wal::path_of(path).exists() {
         return Err(failed(io::Error::other("its write-ahead log is still there")));
     }
-    // If a sync fails in between, SQLite takes the mark back while it closes, and says nothing either.
-    let mut header = [0; 20];
     let file = File::open(path).map_err(&failed)?;
-    file.read_exact_at(&mut header, 0).map_err(&failed)?;
-    if header[18..] != [2, 2] {
-        return Err(failed(io::Error::other("the mark of write-ahead mode was not kept")));
+    check_new(&file).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Looks whether a journal that was just made says that it is in write-ahead mode.
+///
+/// If a sync fails in between, SQLite takes that mark back while it closes, and says nothing.
+fn check_new(file: &File) -> io::Result<()> {
+    let mut header = [0; 20];
+    file.read_exact_at(&mut header, 0)?;
+    match header[18..] {
+        [2, 2] => Ok(()),
+        _ => Err(io::Error::other("the mark of write-ahead mode was not kept")),
     }
-    file.sync_all().map_err(failed)
 }
 
 /// What a connection is for.
@@ -189,3 +195,44 @@ pub(crate) fn in_use(path: &Path, found: u32) -> JournalError {
 }
 
 const UPGRADING: &str = "bringing the journal to the format of this program";
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_new_journal_without_its_mark_is_not_taken_into_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        create(&path, 4096).unwrap();
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        check_new(&file).unwrap();
+        // What SQLite leaves behind after a sync that failed: the marks of a rollback journal.
+        for place in [18, 19] {
+            file.write_all_at(&[1], place).unwrap();
+            let error = check_new(&file).unwrap_err();
+            assert_eq!(error.to_string(), "the mark of write-ahead mode was not kept");
+            file.write_all_at(&[2], place).unwrap();
+        }
+        check_new(&file).unwrap();
+        file.set_len(19).unwrap();
+        assert_eq!(check_new(&file).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_journal_without_its_mark_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        create(&path, 4096).unwrap();
+        let connection = connect(&path, Access::Write, Duration::ZERO).unwrap();
+        check_marks(&connection, &path).unwrap();
+        drop(connection);
+        let plain = Connection::open(&path).unwrap();
+        let mode: String = plain.query_row("PRAGMA journal_mode=DELETE", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "delete");
+        let error = check_marks(&plain, &path).unwrap_err().to_string();
+        assert!(error.ends_with("damaged at byte 18: the journal is not in write-ahead mode"), "{error}");
+    }
+}
