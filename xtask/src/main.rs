@@ -4,7 +4,9 @@
 #![expect(clippy::print_stdout, reason = "it talks to whoever runs it")]
 
 mod claude;
+mod cold;
 mod conformance;
+mod coverage;
 mod e2e;
 mod faults;
 mod fixes;
@@ -25,6 +27,9 @@ usage: cargo xtask CHORE
 
   bench [--only CELL.. | --peers]
                        builds and runs the measurements: all, some, or those against peers from a package index
+  cold [--seconds N] [--jobs N]
+                       counts how often a workspace is built from nothing while six tasks are verified and land
+  coverage [--missed]  counts the lines of the ground floors that their tests reach
   faults [--calls N] [--stride K]
                        makes the n-th system call of the journal's writer fail, or kills the program there
   e2e-agents [--fix] [--quota] [--hostile] [--tape] [--kill N] [--share] [--within SECONDS] [NAME..]
@@ -44,6 +49,8 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
+        ["cold", rest @ ..] => cold::run(rest),
+        ["coverage", rest @ ..] => coverage::run(rest),
         ["faults", rest @ ..] => faults::run(rest),
         ["e2e-agents", rest @ ..] => e2e::run(rest),
         ["fixes", rest @ ..] => fixes::run(rest),
