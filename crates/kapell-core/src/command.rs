@@ -103,6 +103,8 @@ pub enum Command {
     Compensated { task: TaskId, attempt: AttemptNo, failure: Option<String> },
     /// A person answers.
     Answer { gate: GateId, answer: String, by: String },
+    /// A person takes an answer back from which nothing has followed yet.
+    UndoAnswer { gate: GateId, by: String },
     /// Nothing new shall start.
     Pause,
     /// The run shall go on, perhaps within new limits.
@@ -146,6 +148,7 @@ impl Command {
             Self::LandingFailed { .. } => "landing_failed",
             Self::Compensated { .. } => "compensated",
             Self::Answer { .. } => "answer",
+            Self::UndoAnswer { .. } => "undo_answer",
             Self::Pause => "pause",
             Self::Resume { .. } => "resume",
             Self::Hold { .. } => "hold",
@@ -201,6 +204,17 @@ pub enum Rejection {
     /// Nothing waits for the answer any more.
     #[error("nothing waits for gate {0} any more")]
     MootGate(GateId),
+    /// The gate has no answer that could be taken back.
+    #[error("gate {0} has no answer to take back")]
+    NotAnswered(GateId),
+    /// Something has followed from the answer.
+    #[error("the answer to gate {gate} cannot be taken back: {why}")]
+    AnswerUsed {
+        /// The gate.
+        gate: GateId,
+        /// What has followed.
+        why: &'static str,
+    },
     /// The answer is none of those that the gate takes.
     #[error("the answer must be one of: {}", .0.join(", "))]
     BadAnswer(Vec<String>),

@@ -99,6 +99,7 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             compensated(run, *task, *attempt, failure.as_deref(), now)
         }
         Command::Answer { gate, answer, by } => answer_gate(run, *gate, answer, by, now),
+        Command::UndoAnswer { gate, by } => undo_answer(run, *gate, by),
         Command::Pause => match run.phase() {
             Phase::Active => Ok(vec![Event::Paused { why: PauseCause::Person }]),
             Phase::Paused(_) => Err(Rejection::AlreadyPaused),
@@ -228,6 +229,9 @@ fn route(
     }
     for &task in tasks {
         let known = run.task(task).ok_or(Rejection::UnknownTask(task))?;
+        if matches!(run.plan().definition(task).work, Work::Gate(_) | Work::Workflow(_)) {
+            return Err(Rejection::BadRanking("is for a task that no agent performs"));
+        }
         if known.attempts > 0 || !known.state.is_startable() {
             return Err(Rejection::AlreadyBegun(task));
         }
@@ -269,6 +273,10 @@ fn hand_off(
 /// An attempt that has handed its work on has ended: the next agent goes on from what it changed. If it failed, what
 /// it changed is not to be trusted, and the next agent starts anew.
 fn pass_on(run: &Run, task: TaskId, attempt: AttemptNo, exit: &Exit) -> Option<Vec<Event>> {
+    #[cfg(kapell_planted)]
+    if crate::planted::is("handed_on_counts_as_done") {
+        return None;
+    }
     let handoff = run.handoff(task).filter(|handoff| handoff.attempt == attempt && !handoff.done)?;
     let Exit::Succeeded { change, spent, .. } = exit else { return None };
     let change = whole(run, task, change.filter(|_| run.landing().is_some()));
@@ -278,7 +286,9 @@ fn pass_on(run: &Run, task: TaskId, attempt: AttemptNo, exit: &Exit) -> Option<V
 /// Returns the whole change of a task: one that goes on from what an earlier attempt passed on contains that as well, so
 /// that checks see all of it. If nothing was added, it is what was passed on.
 fn whole(run: &Run, task: TaskId, change: Option<Change>) -> Option<Change> {
-    let before = run.handoff(task).filter(|handoff| handoff.done).and_then(|handoff| handoff.change);
+    let before = run.handoff(task).and_then(|handoff| handoff.change);
+    #[cfg(kapell_planted)]
+    let before = before.filter(|_| !crate::planted::is("handed_on_work_forgotten"));
     match (before, change) {
         (Some(before), Some(change)) => Some(Change { base: before.base, ..change }),
         (before, change) => change.or(before),
@@ -575,15 +585,15 @@ fn substitute(run: &Run, task: TaskId, at: Now) -> Option<AgentId> {
     if crate::planted::is("substitute_loops") {
         return Some(next);
     }
-    // Agents are tried along the chain from the first; one that comes before the present one had its turn.
-    let mut tried = run.plan().definition(task).agent;
-    while let Some(agent) = tried.filter(|&agent| agent != now) {
-        if agent == next {
-            return None;
-        }
-        tried = fallback(agent);
+    // After a hand-off the present agent need not stand in the chain, which may be a ring.
+    if run.has_tried(task, next) {
+        return None;
     }
-    (next != now).then_some(next)
+    // Agents are tried along the chain from the first; one that comes before the present one had its turn.
+    let first = run.plan().definition(task).agent;
+    let chain = std::iter::successors(first, |agent| fallback(*agent)).take(run.plan().agents().len());
+    let had = chain.take_while(|agent| *agent != now).any(|agent| agent == next);
+    (next != now && !had).then_some(next)
 }
 
 fn judge(
@@ -700,6 +710,21 @@ fn answer_gate(run: &Run, id: GateId, answer: &str, by: &str, now: Now) -> Resul
         }
     }
     Ok(events)
+}
+
+/// Takes an answer back as long as nothing has followed from it.
+fn undo_answer(run: &Run, gate: GateId, by: &str) -> Result<Vec<Event>, Rejection> {
+    let open = run.gate(gate).ok_or(Rejection::UnknownGate(gate))?;
+    if open.answer.is_none() {
+        return Err(Rejection::NotAnswered(gate));
+    }
+    if !matches!(run.phase(), Phase::Active | Phase::Paused(_)) {
+        return Err(refused(run.phase()));
+    }
+    match run.follows_from(gate) {
+        Some(why) => Err(Rejection::AnswerUsed { gate, why }),
+        None => Ok(vec![Event::AnswerUndone { gate, by: by.to_owned() }]),
+    }
 }
 
 fn is_yes_no(run: &Run, task: TaskId) -> bool {

@@ -175,7 +175,7 @@ fn effect_of(run: &Run, event: &Event) -> Option<Effect> {
         Event::CompensationFailed { task, attempt, again: true, .. } => {
             compensate(run, *task, attempt.next())
         }
-        Event::GateOpened { gate, .. } => {
+        Event::GateOpened { gate, .. } | Event::AnswerUndone { gate, .. } => {
             run.gate(*gate).filter(|open| run.is_owed(*gate, open))?;
             Some(Effect::Notify { gate: *gate })
         }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -203,6 +203,8 @@ pub enum Event {
     GateOpened { gate: GateId, task: TaskId, kind: GateKind, question: String, choices: Vec<String> },
     /// A person decided.
     GateAnswered { gate: GateId, answer: String, by: String },
+    /// A person took a decision back before anything followed from it: it is owed again.
+    AnswerUndone { gate: GateId, by: String },
     /// An agent wants another one to go on with its task, once its own attempt has ended.
     HandedOff { task: TaskId, attempt: AttemptNo, agent: AgentId, note: String },
     /// An attempt whose work is handed on has ended: the next one starts from what it changed.
@@ -293,6 +295,52 @@ pub enum Event {
 }
 
 impl Event {
+    /// The names of all kinds of events.
+    pub const NAMES: [&'static str; 42] = [
+        "created",
+        "plan_adopted",
+        "opened",
+        "routed",
+        "rerouted",
+        "handed_off",
+        "passed_on",
+        "unblocked",
+        "skipped",
+        "claims_awaited",
+        "started",
+        "stop_requested",
+        "completed",
+        "submitted",
+        "verified",
+        "attempt_failed",
+        "woken",
+        "reused",
+        "cancelled",
+        "gate_opened",
+        "gate_answered",
+        "answer_undone",
+        "noted",
+        "used",
+        "probe_asked",
+        "probed",
+        "landing_started",
+        "landed",
+        "sent_back",
+        "provider_parked",
+        "breaker_opened",
+        "compensation_started",
+        "compensation_failed",
+        "compensated",
+        "paused",
+        "resumed",
+        "cancel_requested",
+        "compensation_begun",
+        "finished",
+        "merge_started",
+        "merged",
+        "merge_undone",
+    ];
+
     /// Returns the name under which the event stands in the journal.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -318,6 +366,7 @@ impl Event {
             Self::Cancelled { .. } => "cancelled",
             Self::GateOpened { .. } => "gate_opened",
             Self::GateAnswered { .. } => "gate_answered",
+            Self::AnswerUndone { .. } => "answer_undone",
             Self::Noted { .. } => "noted",
             Self::Used { .. } => "used",
             Self::ProbeAsked { .. } => "probe_asked",

@@ -55,7 +55,7 @@ pub struct Handoff {
     pub to: AgentId,
     /// What the next one should know; text of an agent.
     pub note: String,
-    /// What had been changed by then. The next attempt starts from there.
+    /// What attempts that have ended changed and passed on. The next attempt starts from there.
     pub change: Option<Change>,
     /// Whether the attempt that passes it on has ended.
     pub done: bool,

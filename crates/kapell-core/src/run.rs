@@ -7,6 +7,7 @@ mod batch;
 mod context;
 mod fold;
 mod index;
+mod reopen;
 mod replay;
 
 use std::{

@@ -260,6 +260,13 @@ pub enum TaskEvent {
     Asked(GateId, Elapsed),
     /// The question is answered.
     Answered(Elapsed),
+    /// What a person decided at a gate is taken back.
+    GateReopened(GateId),
+    /// Something that the task needs is no longer settled.
+    NeedReopened {
+        /// Whether something else that it needs did not succeed.
+        tainted: bool,
+    },
     /// It is finished, with nothing to check or to land.
     Completed,
     /// The attempt ended with a result.
@@ -337,6 +344,18 @@ impl TaskState {
             (S::AwaitingGate { .. } | S::Running(_), E::Completed) => Ok(S::Done),
             (S::AwaitingGate { .. }, E::Unblocked) => Ok(S::Ready),
             (S::AwaitingGate { .. }, E::AttemptFailed(class, R::GiveUp)) => Ok(S::Failed { class }),
+
+            // The way back from an answer, as long as nothing has followed from it.
+            (S::Done | S::Failed { .. } | S::Ready | S::AwaitingClaims, E::GateReopened(gate)) => {
+                Ok(S::AwaitingGate { gate })
+            }
+            (S::Verified(submission), E::GateReopened(_)) => Ok(S::Submitted(submission.clone())),
+            (S::Blocked { open, .. }, E::NeedReopened { tainted }) => {
+                Ok(S::Blocked { open: open + 1, tainted })
+            }
+            (S::Ready | S::AwaitingClaims, E::NeedReopened { tainted }) => {
+                Ok(S::Blocked { open: 1, tainted })
+            }
 
             (S::Running(attempt), E::StopRequested(cause)) if attempt.stopping.is_none() => {
                 Ok(S::Running(Box::new(Attempt { stopping: Some(cause), ..(**attempt).clone() })))

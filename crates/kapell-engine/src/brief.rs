@@ -164,6 +164,10 @@ fn before(run: &Run, task: TaskId, pack: &mut Pack) {
         };
         let title = "Handed on to you";
         pack.add(section("handoff", title, Origin::Other(from), Keep::Beginning, note));
+    } else if run.handoff(task).is_some_and(|handoff| handoff.change.is_some()) {
+        // Whoever was to hand it on next failed; what came before that holds.
+        let text = "What agents before you have changed is in your workspace already.".to_owned();
+        pack.add(section("handoff", "Work so far", Origin::Own, Keep::Beginning, text));
     }
     if let Some(failure) = run.last_failure(task) {
         let title = format!("The attempt before this one failed ({})", failure.class);

@@ -186,6 +186,7 @@ fn is_for_people(command: &Command) -> bool {
     matches!(
         command,
         Command::Answer { .. }
+            | Command::UndoAnswer { .. }
             | Command::Pause
             | Command::Resume { .. }
             | Command::Cancel

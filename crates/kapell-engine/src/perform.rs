@@ -599,7 +599,7 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         supervise: definition.supervise,
         timeout,
     };
-    let handed_on = run.handoff(task).filter(|handoff| handoff.done && !key.compensates);
+    let handed_on = run.handoff(task).filter(|_| !key.compensates);
     let handed_on = handed_on.and_then(|handoff| handoff.change).map(|change| change.commit);
     let request = Request {
         key,

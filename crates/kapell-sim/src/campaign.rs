@@ -10,6 +10,8 @@ use std::{
     },
 };
 
+use kapell_core::event::Event;
+
 use crate::{check::Violation, report::Report, tally::Tally};
 
 /// How many violations a summary keeps.
@@ -131,7 +133,7 @@ impl Summary {
             let missing = expected.iter().filter(|name| tally.of(name) == 0);
             zeros.extend(missing.map(|name| format!("{what} {name}")));
         };
-        look("event", &self.events, EVENTS);
+        look("event", &self.events, &Event::NAMES);
         look("rejection", &self.rejections, REJECTIONS);
         look("failure", &self.classes, CLASSES);
         look("fault", &self.faults, FAULTS);
@@ -195,45 +197,6 @@ pub fn campaign(seeds: Range<u64>, threads: NonZeroUsize) -> Summary {
     total.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-const EVENTS: &[&str] = &[
-    "created",
-    "plan_adopted",
-    "opened",
-    "unblocked",
-    "skipped",
-    "claims_awaited",
-    "started",
-    "stop_requested",
-    "completed",
-    "submitted",
-    "verified",
-    "attempt_failed",
-    "woken",
-    "reused",
-    "cancelled",
-    "gate_opened",
-    "gate_answered",
-    "noted",
-    "probe_asked",
-    "probed",
-    "landing_started",
-    "landed",
-    "sent_back",
-    "provider_parked",
-    "breaker_opened",
-    "compensation_started",
-    "compensation_failed",
-    "compensated",
-    "paused",
-    "resumed",
-    "cancel_requested",
-    "compensation_begun",
-    "finished",
-    "merge_started",
-    "merged",
-    "merge_undone",
-];
-
 const REJECTIONS: &[&str] = &[
     "not_created",
     "already_created",
@@ -247,8 +210,13 @@ const REJECTIONS: &[&str] = &[
     "already_answered",
     "moot_gate",
     "bad_answer",
+    "not_answered",
+    "answer_used",
     "already_asking",
+    "bad_ranking",
+    "no_hand_off",
     "not_paused",
+    "parent_paused",
     "already_paused",
     "cancelling",
     "bad_revision",
@@ -314,6 +282,7 @@ const FAULTS: &[&str] = &[
     "compensation_hangs",
     "wrong_answer",
     "meddling",
+    "second_thoughts",
 ];
 
 /// What each class of failures must have led to.

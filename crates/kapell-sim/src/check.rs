@@ -5,6 +5,8 @@
 mod attempts;
 mod facts;
 mod finish;
+mod gates;
+mod handoff;
 mod landing;
 
 use std::{
@@ -23,7 +25,7 @@ use kapell_core::{
     retry::FailureClass,
     route::Choice,
     run::{Phase, Run},
-    task::{Recovery, SkipCause, Slots, StopCause},
+    task::{Change, Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Millis, Wall},
 };
 
@@ -109,6 +111,11 @@ pub(crate) struct Watched {
     /// Until when the try at taking it back may take; nothing once it is being stopped.
     undo_by: Option<Elapsed>,
     doubt: Option<GateId>,
+    /// The attempt that handed the work on last, and to whom.
+    handed: Option<(AttemptNo, AgentId)>,
+    handed_times: u32,
+    /// What an attempt before has changed and passed on.
+    passed_on: Option<Change>,
     claims: u16,
     commit: Option<Oid>,
     go: bool,
@@ -118,6 +125,8 @@ pub(crate) struct Watched {
 struct OpenGate {
     task: TaskId,
     kind: GateKind,
+    /// Of the task when it opened.
+    attempts: u32,
     answered: bool,
 }
 
@@ -317,8 +326,9 @@ impl Checker {
             }
             Event::Routed { tasks, ranking, .. } => self.routed(tasks, ranking),
             Event::Rerouted { task, from, agent, .. } => self.rerouted(*task, *from, *agent, at),
-            Event::HandedOff { .. } | Event::PassedOn { .. } => {
-                Err(Violation("work is handed on, which nobody asked for".to_owned()))
+            Event::HandedOff { task, attempt, agent, .. } => self.handed_off(*task, *attempt, *agent),
+            Event::PassedOn { task, attempt, agent, change, spent } => {
+                self.passed_on(*task, *attempt, *agent, *change, *spent)
             }
             Event::Unblocked { task } => self.unblocked(*task),
             Event::Skipped { task, why } => self.skipped(*task, *why),
@@ -347,6 +357,7 @@ impl Checker {
             }
             Event::GateOpened { gate, task, kind, .. } => self.gate_opened(*gate, *task, *kind),
             Event::GateAnswered { gate, answer, .. } => self.gate_answered(*gate, answer),
+            Event::AnswerUndone { gate, .. } => self.answer_undone(*gate, git),
             Event::ProbeAsked { .. } | Event::Probed { .. } => Ok(()),
             Event::LandingStarted { from, to } => self.landing_started(*from, *to, git),
             Event::Landed { task, commit } => self.landed(*task, *commit, git),
@@ -470,6 +481,9 @@ impl Checker {
                 limited: None,
                 undo_by: None,
                 doubt: None,
+                handed: None,
+                handed_times: 0,
+                passed_on: None,
                 claims: self.claims_of(plan, task),
                 commit: None,
                 go: false,
@@ -511,59 +525,6 @@ impl Checker {
         watched.stand = stand;
     }
 
-    fn gate_opened(&mut self, gate: GateId, task: TaskId, kind: GateKind) -> Checked {
-        ensure!(gate.index() == self.gates.len(), "gate {gate} out of order");
-        self.gates.push(OpenGate { task, kind, answered: false });
-        let stand = self.at(task).stand;
-        match kind {
-            GateKind::Task => {
-                ensure!(self.may_start(task), "a gate opens before its time");
-                ensure!(self.phase == Phase::Active, "a gate opens while {:?}", self.phase);
-                self.watch(task).stand = Stand::Gate(gate);
-            }
-            GateKind::Lost => {
-                ensure!(stand == Stand::Gate(gate), "the gate of a lost attempt is not waited for")
-            }
-            GateKind::Question => {
-                ensure!(stand == Stand::Running, "a question of an attempt that does not run");
-                ensure!(self.at(task).question.is_none(), "two questions at once");
-                let clock = self.clock;
-                self.watch(task).question = Some((gate, clock));
-            }
-            GateKind::Protect => {
-                ensure!(stand == Stand::Submitted, "a doubt about what is not submitted");
-                self.watch(task).doubt = Some(gate);
-            }
-            GateKind::Compensation => ensure!(stand == Stand::Stuck, "nothing is stuck"),
-        }
-        Ok(())
-    }
-
-    fn gate_answered(&mut self, gate: GateId, answer: &str) -> Checked {
-        let Some(open) = self.gates.get_mut(gate.index()) else {
-            return Err(Violation(format!("gate {gate} was never opened")));
-        };
-        ensure!(!open.answered, "gate {gate} is answered twice");
-        open.answered = true;
-        let (task, kind) = (open.task, open.kind);
-        match kind {
-            GateKind::Question => {
-                let clock = self.clock;
-                let watched = self.watch(task);
-                // Its time stood still meanwhile. The question of an attempt that has ended moves nothing.
-                if let Some((_, since)) = watched.question.take_if(|(asked, _)| *asked == gate) {
-                    watched.deadline = watched.deadline.map(|deadline| deadline.after(clock.since(since)));
-                }
-            }
-            GateKind::Protect if answer == "accept" => {
-                let attempt = AttemptNo(self.at(task).attempts);
-                self.passed.insert((task, attempt));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// Lists what the world owes, as the durable facts have it: attempts, stops, checks, compensations.
     pub(crate) fn owed(&self) -> Vec<(&'static str, TaskId, AttemptNo)> {
         let mut owed = Vec::new();
@@ -594,7 +555,9 @@ impl Checker {
     pub(crate) fn hold(&self) -> Option<Hold> {
         match &self.phase {
             Phase::Active => Some(Hold::None),
-            Phase::Paused(PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall)) => Some(Hold::Stop),
+            Phase::Paused(
+                PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall) | PauseCause::Parent { stop: true },
+            ) => Some(Hold::Stop),
             Phase::Paused(_) => Some(Hold::Finish),
             _ => None,
         }

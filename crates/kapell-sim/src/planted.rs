@@ -33,6 +33,7 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("check_forgotten_on_open", "a check is not among what is outstanding"),
     ("compensation_not_tried_again", "a compensation that failed is decided to be tried again, and is not"),
     ("gate_answered_twice", "a second answer to a gate counts"),
+    ("answer_undone_after_use", "an answer is taken back that something was built upon"),
     ("late_result_adopted", "the result of a lost attempt is taken for that of the next"),
     // Tasks.
     ("needs_ignored", "a task waits for one need fewer than it has"),
@@ -47,6 +48,8 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("retry_without_backoff", "another attempt follows at once"),
     ("failures_not_counted", "a task is tried for ever"),
     ("substitute_loops", "agents take over from each other for ever"),
+    ("handed_on_counts_as_done", "work that is handed on counts as done"),
+    ("handed_on_work_forgotten", "what was passed on twice is checked in part"),
     ("superseded_task_goes_on", "a superseded task is tried again"),
     ("lost_never_asked", "work that must not be done twice is, without asking"),
     ("skipped_not_settled", "a skipped task does not count as settled"),

@@ -83,6 +83,8 @@ pub(crate) fn rejection_name(rejection: &Rejection) -> &'static str {
         Rejection::AlreadyAnswered(_) => "already_answered",
         Rejection::MootGate(_) => "moot_gate",
         Rejection::BadAnswer(_) => "bad_answer",
+        Rejection::NotAnswered(_) => "not_answered",
+        Rejection::AnswerUsed { .. } => "answer_used",
         Rejection::AlreadyAsking => "already_asking",
         Rejection::NotPaused => "not_paused",
         Rejection::ParentPaused => "parent_paused",

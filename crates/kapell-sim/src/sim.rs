@@ -92,6 +92,10 @@ enum Chaos {
     Revise,
     Reuse,
     Meddle,
+    /// The run that this one is part of is paused, and goes on later.
+    Hold,
+    /// Somebody says what does not fit of answers, rankings and hand-offs.
+    Intrude,
 }
 
 #[derive(Debug)]
@@ -135,6 +139,11 @@ enum Happening {
     Answer {
         gate: GateId,
     },
+    /// A person has second thoughts about an answer.
+    TakeBack {
+        gate: GateId,
+    },
+    Release,
     Resume,
     Poll,
 }
@@ -183,6 +192,12 @@ struct Undo {
 
 pub(crate) struct Sim {
     dice: Dice,
+    /// For what was added to the worlds later, so that what else a seed means stays.
+    asides: Dice,
+    /// How often an agent hands its work on, in thousandths.
+    handing: u32,
+    /// How often a person takes an answer back, in thousandths.
+    fickle: u32,
     mission: Mission,
     plan: Arc<Plan>,
     revision: Option<Arc<Plan>>,
@@ -241,11 +256,18 @@ impl Sim {
         let tasks = revision.as_ref().map_or(plan.len(), |plan| plan.len());
         let git = Git::new(knobs.base_is_red);
         let checker = Checker::new(facts, knobs.flaky > 0, git.head);
-        let chaos = draw_chaos(&mut dice, knobs.fault_steps);
+        let mut chaos = draw_chaos(&mut dice, knobs.fault_steps);
+        let mut asides = Dice::new(mission.seed ^ 0x6173_6964_6573);
+        let handing = if asides.chance(400) { asides.small(50, 400) } else { 0 };
+        let fickle = if asides.chance(400) { asides.small(100, 600) } else { 0 };
+        add_chaos(&mut asides, knobs.fault_steps, &mut chaos);
         let calm_at = knobs.fault_steps;
         let report = Report { seed, tasks: plan.len() as u64, ..Report::default() };
         Self {
             dice,
+            asides,
+            handing,
+            fickle,
             mission,
             plan,
             revision,
@@ -409,6 +431,8 @@ impl Sim {
             Happening::MergeEnds => self.inbox.push((engine, Command::EndMerge { moved: true, why: None })),
             Happening::Synced { upto } => self.synced(upto)?,
             Happening::Answer { gate } => self.answer(gate),
+            Happening::TakeBack { gate } => self.take_back(gate),
+            Happening::Release => self.release(),
             Happening::Resume => self.resume(),
             Happening::Poll => self.poll(),
         }
@@ -500,6 +524,20 @@ fn draw_chaos(dice: &mut Dice, steps: u64) -> Vec<(u64, Chaos)> {
     rare(400, Chaos::Meddle);
     rare(400, Chaos::Meddle);
     rare(400, Chaos::Meddle);
-    chaos.sort_by_key(|(step, _)| Reverse(*step));
+    sort(&mut chaos);
     chaos
+}
+
+/// Adds what the worlds have learnt since.
+fn add_chaos(dice: &mut Dice, steps: u64, chaos: &mut Vec<(u64, Chaos)>) {
+    for (permille, what) in [(80, Chaos::Hold), (300, Chaos::Intrude), (300, Chaos::Intrude)] {
+        if dice.chance(permille) {
+            chaos.push((dice.between(1, steps / 2), what));
+        }
+    }
+    sort(chaos);
+}
+
+fn sort(chaos: &mut [(u64, Chaos)]) {
+    chaos.sort_by_key(|(step, _)| Reverse(*step));
 }

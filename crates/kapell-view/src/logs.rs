@@ -187,7 +187,9 @@ impl LogReader {
 
     fn line(&self, row: &Row, event: &Event) -> LogLine {
         let task = match event {
-            Event::GateAnswered { gate, .. } => self.gates.get(gate).copied(),
+            Event::GateAnswered { gate, .. } | Event::AnswerUndone { gate, .. } => {
+                self.gates.get(gate).copied()
+            }
             event => event.task(),
         };
         let mut told = table::tell(self, event);

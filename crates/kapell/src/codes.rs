@@ -36,7 +36,7 @@ table! {
     "K0511", "Unknown input",
         "`--set` names an input that the run did not have. A fork takes over the plan of its run, so it can give other values to inputs, not new inputs.";
     "K0512", "Cannot be taken back",
-        "What was asked for cannot be undone; the message says what can be done instead. What can be taken back: the last merge, while the target is still where the merge put it, and the files that `kapell init` wrote, while they are unchanged.";
+        "What was asked for cannot be undone; the message says what can be done instead. What can be taken back: the last answer, while nothing has followed from it; the last merge, while the target is still where the merge put it; and the files that `kapell init` wrote, while they are unchanged.";
     "K0513", "Demo that failed",
         "Something that the demo promises did not come true on this machine. With `--dir DIR` its repository is kept for a look; `kapell -C DIR logs` tells what happened.";
     "K0514", "Directory that is not empty",

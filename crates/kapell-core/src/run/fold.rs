@@ -79,7 +79,7 @@ impl Run {
             }
             Event::HandedOff { task, attempt, agent, note } => {
                 let times = self.handoffs.get(task).map_or(0, |before| before.times) + 1;
-                let change = self.handoffs.get(task).filter(|before| before.done).and_then(|it| it.change);
+                let change = self.handoffs.get(task).and_then(|before| before.change);
                 let (attempt, from, to, note) = (*attempt, self.agent(*task), *agent, note.clone());
                 self.handoffs.insert(*task, Handoff { attempt, from, to, note, change, done: false, times });
             }
@@ -164,6 +164,7 @@ impl Run {
                     self.go(task, TaskEvent::Answered(self.clock))?;
                 }
             }
+            Event::AnswerUndone { gate, .. } => self.answer_undone(*gate)?,
             Event::ProbeAsked { probe } => self.queue(event)?.ask(probe),
             Event::Probed { probe, outcome } => self.queue(event)?.answer(*probe, outcome),
             Event::LandingStarted { from, to } => self.ref_move = Some((*from, *to)),
@@ -257,6 +258,11 @@ impl Run {
                 | Event::PassedOn { task, attempt, .. }
                 | Event::AttemptFailed { task, attempt, .. },
             ) => is_current(task, attempt),
+            (Phase::Active | Phase::Paused(_), Event::AnswerUndone { gate, .. }) => {
+                self.gate(*gate).is_some_and(|gate| gate.answer.is_some())
+                    && self.follows_from(*gate).is_none()
+            }
+            (_, Event::AnswerUndone { .. }) => false,
             (_, Event::Rerouted { task, agent, .. }) => {
                 *self.state(*task) == TaskState::Ready && self.ranking(*task).contains(agent)
             }
@@ -297,7 +303,7 @@ impl Run {
         }
     }
 
-    fn go(&mut self, task: TaskId, event: TaskEvent) -> Result<(), IllegalEvent> {
+    pub(super) fn go(&mut self, task: TaskId, event: TaskEvent) -> Result<(), IllegalEvent> {
         let before = self.state(task);
         let was_settled = before.is_settled();
         let was_waiting = matches!(before, TaskState::AwaitingClaims);
@@ -477,7 +483,8 @@ impl Run {
         self.failures.insert(*task, LastFailure { class: *class, message: message.clone() });
         self.changes.remove(task);
         if let Recovery::Substitute { agent } = then {
-            if let (true, Some(had)) = (self.route_of.contains_key(task), self.agent(*task)) {
+            let counts = self.route_of.contains_key(task) || self.handoffs.contains_key(task);
+            if let (true, Some(had)) = (counts, self.agent(*task)) {
                 self.tried.entry(*task).or_default().insert(had);
             }
             self.tasks[task.index()].failures = 0;

@@ -353,6 +353,12 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
         (running(), gate(GateId(1), GateKind::Protect)),
         (running(), gate(GateId(1), GateKind::Lost)),
         (running(), Event::GateAnswered { gate: GateId(7), answer: String::new(), by: String::new() }),
+        (running(), Event::AnswerUndone { gate: GateId(0), by: String::new() }),
+        (running(), Event::AnswerUndone { gate: GateId(7), by: String::new() }),
+        (
+            running().and("00:01 answer 0 yes").and("00:02 cancel"),
+            Event::AnswerUndone { gate: GateId(0), by: String::new() },
+        ),
         (running(), Event::PlanAdopted { revision: 2, plan: crate::script::plan_ref("a") }),
         (running(), Event::PlanAdopted { revision: 1, plan: crate::script::plan_ref("a; g gate ok?; p") }),
         (running(), Event::ProbeAsked { probe: asked.clone() }),
@@ -399,6 +405,9 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
     gate_opened cannot happen now
     gate_opened cannot happen now
     gate_answered cannot happen now
+    answer_undone cannot happen now
+    answer_undone cannot happen now
+    answer_undone cannot happen now
     plan_adopted cannot happen now
     plan_adopted cannot happen now
     probe_asked cannot happen now

@@ -10,6 +10,7 @@ mod story; // given, when, then
 mod table; // every transition and every rejection of one
 mod wire; // events and commands as text and back
 
+mod answers; // taken back
 mod durable; // rows and snapshots
 mod flow; // needs, conditions, outputs
 mod landing; // the merge queue

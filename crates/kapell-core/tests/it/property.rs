@@ -105,6 +105,11 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
         21 if how < 80 => Command::LandingFailed { message: "disk full".to_owned() },
         21 => Command::RefMoved { to: oid("anywhere") },
         22 => Command::Compensated { task, attempt: AttemptNo(1), failure: None },
+        23 if how < 120 => {
+            let answered = run.gates().filter(|(_, gate)| gate.answer.is_some() || how < 20);
+            let gate = answered.last().map_or(GateId(7), |(id, _)| id);
+            Command::UndoAnswer { gate, by: "ada".to_owned() }
+        }
         23 => answer(run, GateId(u32::from(how) % 4), how),
         24 => Command::Pause,
         25 | 26 => {
@@ -297,5 +302,5 @@ fn random_runs_meet_every_event_and_rejection() {
         })
         .unwrap();
     let met: Vec<_> = met.into_inner().into_iter().collect();
-    assert_snapshot!(met.join(" "), @"AlreadyAnswered AlreadyAsking AlreadyBegun AlreadyPaused BadAnswer Cancelling Late Merge MootGate NotPaused Over StaleProbe UnexpectedMove UnknownGate UnknownTask attempt_failed breaker_opened cancel_requested cancelled claims_awaited compensated compensation_begun compensation_failed compensation_started completed created finished gate_answered gate_opened landed landing_started merge_started merge_undone merged noted opened paused plan_adopted probe_asked probed provider_parked resumed reused sent_back skipped started stop_requested submitted unblocked verified woken");
+    assert_snapshot!(met.join(" "), @"AlreadyAnswered AlreadyAsking AlreadyBegun AlreadyPaused AnswerUsed BadAnswer Cancelling Late Merge MootGate NotAnswered NotPaused Over StaleProbe UnexpectedMove UnknownGate UnknownTask answer_undone attempt_failed breaker_opened cancel_requested cancelled claims_awaited compensated compensation_begun compensation_failed compensation_started completed created finished gate_answered gate_opened landed landing_started merge_started merge_undone merged noted opened paused plan_adopted probe_asked probed provider_parked resumed reused sent_back skipped started stop_requested submitted unblocked verified woken");
 }

@@ -63,6 +63,11 @@ fn a_ranking_is_for_what_has_not_begun() {
     assert_eq!(run.when("00:02 route u nobody"), unknown);
     assert_eq!(run.when("00:03 route u"), "refused the ranking is empty");
     assert!(run.when("00:04 route u c,b").contains("routed"));
+    let mut gate = given(&format!("{AGENTS}; g gate ok?; w workflow x after g"));
+    for task in ["g", "w"] {
+        let said = gate.when(&format!("00:01 route {task} b"));
+        assert_eq!(said, "refused the ranking is for a task that no agent performs");
+    }
     assert_eq!(agent(&run, "u"), "c");
 }
 
@@ -82,6 +87,37 @@ fn what_is_handed_on_is_gone_on_with() {
     // What was refused is not built upon.
     run.when("00:06 judge t fail");
     assert_eq!(run.run.handoff(task).unwrap().change, None);
+}
+
+#[test]
+fn what_was_handed_on_twice_is_checked_whole() {
+    let mut run = given(&format!("mission base; {AGENTS}; t agent a accept check retry 3 backoff 0..0"))
+        .and("00:01 handoff t b one")
+        .and("00:02 done t change")
+        .and("00:03 handoff t c two")
+        .and("00:04 done t change");
+    let task = run.task("t");
+    let passed = |run: &Story| run.run.handoff(task).unwrap().change.unwrap();
+    assert_eq!(passed(&run).base, crate::script::change("x").base);
+    assert_eq!(passed(&run).commit, crate::script::change("t 2").commit);
+    // Whoever fails after it does not take it away, nor does handing it on and failing.
+    run = run.and("00:05 handoff t a three").and("00:06 fail t transient");
+    assert_eq!(passed(&run).commit, crate::script::change("t 2").commit);
+    run = run.and("00:07 done t");
+    assert_eq!(run.state("t").name(), "submitted");
+    assert_eq!(run.run.change(task).unwrap().commit, crate::script::change("t 2").commit);
+}
+
+#[test]
+fn agents_do_not_take_over_from_each_other_for_ever() {
+    // `b` and `c` stand for each other, and the task was handed on into their ring.
+    let ring = "agent a; agent b fallback c; agent c fallback b; t agent a retry 1";
+    let mut run = given(ring).and("00:01 handoff t b on").and("00:02 done t");
+    assert_eq!(whose(&mut run, "00:03 fail t permanent\n00:04 fail t permanent"), ["c running", "c failed"]);
+    // The ring is that of the task's own agent, and it was handed on out of it.
+    let ring = "agent a fallback b; agent b fallback a; agent c fallback d; agent d; t agent a retry 1";
+    let mut run = given(ring).and("00:01 handoff t c on").and("00:02 done t");
+    assert_eq!(whose(&mut run, "00:03 fail t permanent\n00:04 fail t permanent"), ["d running", "d failed"]);
 }
 
 #[test]

@@ -380,6 +380,7 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
             answer: word(2).to_owned(),
             by: "ada".to_owned(),
         },
+        "unanswer" => Command::UndoAnswer { gate: GateId(word(1).parse().unwrap()), by: "ada".to_owned() },
         "pause" => Command::Pause,
         "resume" => {
             let mut new = *run.limits();

@@ -78,6 +78,9 @@ fn events() -> Vec<(&'static str, TaskEvent)> {
         ("passed_on", E::PassedOn),
         ("asked", E::Asked(GateId(1), Elapsed(3))),
         ("answered", E::Answered(Elapsed(6))),
+        ("gate_reopened", E::GateReopened(GateId(1))),
+        ("need_reopened", E::NeedReopened { tainted: false }),
+        ("need_reopened tainted", E::NeedReopened { tainted: true }),
         ("completed", E::Completed),
         ("submitted", E::Submitted(submission(true))),
         ("verified", E::Verified),
@@ -190,9 +193,11 @@ fn the_lists_are_complete() {
             E::CompensationFailed { .. } => 25,
             E::Compensated => 26,
             E::PassedOn => 27,
+            E::GateReopened(_) => 28,
+            E::NeedReopened { .. } => 29,
         })
         .collect();
-    assert_eq!(events.len(), 28);
+    assert_eq!(events.len(), 30);
 }
 
 #[test]
@@ -213,24 +218,30 @@ fn every_state_against_every_event() {
         text.push_str(&format!("{name} ({flags}), rejects {rejected}\n{legal}"));
     }
     assert_snapshot!(text, @"
-    blocked 2 (settled=false success=false), rejects 24
+    blocked 2 (settled=false success=false), rejects 25
       need_settled               blocked 1
       need_settled tainted       blocked 1 tainted
+      need_reopened              blocked 3
+      need_reopened tainted      blocked 3 tainted
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 1 (settled=false success=false), rejects 24
+    blocked 1 (settled=false success=false), rejects 25
       need_settled               blocked 0 tainted
       need_settled tainted       blocked 0 tainted
+      need_reopened              blocked 2
+      need_reopened tainted      blocked 2 tainted
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 0 (settled=false success=false), rejects 25
+    blocked 0 (settled=false success=false), rejects 26
       unblocked                  ready
+      need_reopened              blocked 1
+      need_reopened tainted      blocked 1 tainted
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
@@ -240,6 +251,9 @@ fn every_state_against_every_event() {
       claims_awaited             awaiting_claims
       gate_opened                awaiting_gate 1
       started                    running #2 stopping=None question=None
+      gate_reopened              awaiting_gate 1
+      need_reopened              blocked 1
+      need_reopened tainted      blocked 1 tainted
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
@@ -247,18 +261,21 @@ fn every_state_against_every_event() {
       cancelled                  cancelled
     awaiting_claims (settled=false success=false), rejects 25
       started                    running #2 stopping=None question=None
+      gate_reopened              awaiting_gate 1
+      need_reopened              blocked 1
+      need_reopened tainted      blocked 1 tainted
       failed give_up             failed conflict
       skipped                    skipped Superseded
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_gate (settled=false success=false), rejects 26
+    awaiting_gate (settled=false success=false), rejects 29
       unblocked                  ready
       completed                  done
       failed give_up             failed conflict
       skipped                    skipped Superseded
       cancelled                  cancelled
-    running (settled=false success=false), rejects 18
+    running (settled=false success=false), rejects 21
       stop_requested             running #2 stopping=Some(Timeout) question=None
       passed_on                  ready
       asked                      running #2 stopping=None question=Some(1)
@@ -272,7 +289,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    running, stopping (settled=false success=false), rejects 19
+    running, stopping (settled=false success=false), rejects 22
       passed_on                  ready
       asked                      running #2 stopping=Some(Timeout) question=Some(1)
       completed                  done
@@ -285,7 +302,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    running, asking (settled=false success=false), rejects 18
+    running, asking (settled=false success=false), rejects 21
       stop_requested             running #2 stopping=Some(Timeout) question=Some(0)
       passed_on                  ready
       answered                   running #2 stopping=None question=None
@@ -299,7 +316,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    submitted (settled=false success=false), rejects 21
+    submitted (settled=false success=false), rejects 24
       verified                   done
       failed again               ready
       failed retry               backing_off 9
@@ -310,7 +327,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    submitted change (settled=false success=false), rejects 21
+    submitted change (settled=false success=false), rejects 24
       verified                   verified #2 change=true
       failed again               ready
       failed retry               backing_off 9
@@ -321,7 +338,8 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    verified (settled=false success=false), rejects 21
+    verified (settled=false success=false), rejects 23
+      gate_reopened              submitted #2 change=true
       landed                     landed de6a4a
       failed again               ready
       failed retry               backing_off 9
@@ -332,33 +350,35 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    backing_off (settled=false success=false), rejects 28
+    backing_off (settled=false success=false), rejects 31
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    parked (settled=false success=false), rejects 28
+    parked (settled=false success=false), rejects 31
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    done (settled=true success=true), rejects 30
+    done (settled=true success=true), rejects 32
+      gate_reopened              awaiting_gate 1
       compensation_started       compensating #4 deadline=Some(9)
-    landed (settled=true success=true), rejects 30
+    landed (settled=true success=true), rejects 33
       compensation_started       compensating #4 deadline=Some(9)
-    failed (settled=true success=false), rejects 31
-    skipped (settled=true success=false), rejects 31
-    cancelled (settled=true success=false), rejects 31
-    compensating (settled=true success=false), rejects 27
+    failed (settled=true success=false), rejects 33
+      gate_reopened              awaiting_gate 1
+    skipped (settled=true success=false), rejects 34
+    cancelled (settled=true success=false), rejects 34
+    compensating (settled=true success=false), rejects 30
       stop_requested             compensating #1 deadline=None
       compensation_failed again  compensating #2 deadline=Some(12)
       compensation_failed        compensation_stuck #1 gate=None
       compensated                compensated
-    stuck (settled=true success=false), rejects 28
+    stuck (settled=true success=false), rejects 31
       gate_opened                compensation_stuck #3 gate=Some(1)
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    stuck, asked (settled=true success=false), rejects 29
+    stuck, asked (settled=true success=false), rejects 32
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    compensated (settled=true success=false), rejects 31
+    compensated (settled=true success=false), rejects 34
     ");
 }

@@ -130,6 +130,7 @@ fn events() -> Vec<Event> {
             choices: vec!["yes".to_owned()],
         },
         Event::GateAnswered { gate, answer: "yes".to_owned(), by: "ada".to_owned() },
+        Event::AnswerUndone { gate, by: "ada".to_owned() },
         Event::Noted { task, attempt, text: "so far".to_owned() },
         Event::Used { task, attempt, tokens: used(1), claimed: Some(used(2)), model: Some("m".to_owned()) },
         Event::Used { task, attempt, tokens: used(1), claimed: None, model: None },
@@ -212,6 +213,7 @@ fn number_of_event(event: &Event) -> usize {
         Event::Rerouted { .. } => 37,
         Event::HandedOff { .. } => 38,
         Event::PassedOn { .. } => 39,
+        Event::AnswerUndone { .. } => 41,
     }
 }
 
@@ -222,7 +224,10 @@ fn all_of(numbers: impl Iterator<Item = usize>, count: usize) {
 #[test]
 fn every_event_survives_its_text() {
     let events = events();
-    all_of(events.iter().map(number_of_event), 41);
+    all_of(events.iter().map(number_of_event), 42);
+    let names: BTreeSet<_> = events.iter().map(Event::name).collect();
+    assert_eq!(names, Event::NAMES.into_iter().collect());
+    assert_eq!(names.len(), Event::NAMES.len());
     let body = encode(&events);
     assert_eq!(decode(&body).unwrap(), events);
     assert_eq!(body.lines().count(), events.len(), "one event a line");
@@ -269,6 +274,7 @@ fn the_text_of_every_event() {
     {"cancelled":{"task":0}},
     {"gate_opened":{"gate":0,"task":0,"kind":"compensation","question":"so?","choices":["yes"]}},
     {"gate_answered":{"gate":0,"answer":"yes","by":"ada"}},
+    {"answer_undone":{"gate":0,"by":"ada"}},
     {"noted":{"task":0,"attempt":1,"text":"so far"}},
     {"used":{"task":0,"attempt":1,"tokens":{"input":1,"cache_read":30,"cache_write":7,"output":20},"claimed":{"input":2,"cache_read":30,"cache_write":7,"output":20},"model":"m"}},
     {"used":{"task":0,"attempt":1,"tokens":{"input":1,"cache_read":30,"cache_write":7,"output":20}}},
@@ -321,7 +327,7 @@ fn bodies_that_are_no_events_are_refused_with_their_place() {
     event 1 cannot be read: EOF while parsing a value at line 1 column 0
     event 1 cannot be read: invalid type: map, expected a sequence at line 1 column 0
     event 1 cannot be read: EOF while parsing a list at line 1 column 1
-    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `handed_off`, `passed_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
+    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `answer_undone`, `handed_off`, `passed_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
     event 2 cannot be read: missing field `epoch` at line 2 column 12
     event 1 cannot be read: invalid value: integer `-1`, expected u64 at line 1 column 22
     event 1 cannot be read: trailing characters at line 1 column 25
@@ -372,6 +378,7 @@ fn commands() -> Vec<Command> {
         Command::LandingFailed { message: "disk full".to_owned() },
         Command::Compensated { task, attempt, failure: Some("f".to_owned()) },
         Command::Answer { gate: GateId(0), answer: "a".to_owned(), by: "b".to_owned() },
+        Command::UndoAnswer { gate: GateId(0), by: "b".to_owned() },
         Command::Pause,
         Command::Resume { limits: Some(Limits::default()) },
         Command::Cancel,
@@ -413,13 +420,14 @@ fn number_of_command(command: &Command) -> usize {
         Command::Use { .. } => 25,
         Command::Route { .. } => 23,
         Command::HandOff { .. } => 24,
+        Command::UndoAnswer { .. } => 26,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 26);
+    all_of(commands.iter().map(number_of_command), 27);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -480,6 +488,12 @@ fn every_rejection_is_met_and_changes_nothing() {
                 "answer 0 so",
                 Rejection::BadAnswer(vec!["yes".to_owned(), "no".to_owned()]),
             ),
+            by(given("a gate ok?; b"), "unanswer 0", Rejection::NotAnswered(GateId(0))),
+            by(
+                given("a gate ok?; b after a").and("00:01 answer 0 yes"),
+                "unanswer 0",
+                Rejection::AnswerUsed { gate: GateId(0), why: "what needs its task has gone on" },
+            ),
             by(given("a").and("00:01 ask a so?"), "ask a so?", Rejection::AlreadyAsking),
             by(given("a"), "resume", Rejection::NotPaused),
             by(given("a").and("00:01 pause"), "pause", Rejection::AlreadyPaused),
@@ -514,11 +528,13 @@ fn every_rejection_is_met_and_changes_nothing() {
         Rejection::Merge(_) => 18,
         Rejection::ParentPaused => 19,
         // Nothing that the decider is asked may lead to it: every story and property checks that.
-        Rejection::Bug(_) => 22,
+        Rejection::Bug(_) => 24,
         Rejection::BadRanking(_) => 20,
         Rejection::NoHandOff(_) => 21,
+        Rejection::NotAnswered(_) => 22,
+        Rejection::AnswerUsed { .. } => 23,
     };
-    all_of(cases.iter().map(|(_, _, rejection)| number(rejection)), 22);
+    all_of(cases.iter().map(|(_, _, rejection)| number(rejection)), 24);
     let mut texts = vec![];
     for (mut story, command, rejection) in cases {
         let before = story.run.clone();
@@ -540,6 +556,8 @@ fn every_rejection_is_met_and_changes_nothing() {
     gate 0 is answered already
     nothing waits for gate 0 any more
     the answer must be one of: yes, no
+    gate 0 has no answer to take back
+    the answer to gate 0 cannot be taken back: what needs its task has gone on
     the agent has an open question already
     the run is not paused
     the run is paused already

@@ -214,6 +214,7 @@ impl Checker {
         } else {
             ensure!(self.plan.definition(task).accept.is_empty(), "a result is not checked");
             ensure!(self.at(task).stopping.is_none(), "what was stopped is done");
+            self.is_not_handed_on(task, None)?;
             let attempt = AttemptNo(self.at(task).attempts);
             self.ends(task, attempt, outputs, spent)?;
             self.fared(task, None);
@@ -226,6 +227,7 @@ impl Checker {
     pub(super) fn submitted(&mut self, event: &Event) -> Checked {
         let Event::Submitted { task, attempt, change, outputs, spent } = event else { return Ok(()) };
         ensure!(self.at(*task).stopping.is_none(), "what was stopped is submitted");
+        self.is_not_handed_on(*task, *change)?;
         self.ends(*task, *attempt, outputs, *spent)?;
         self.fared(*task, None);
         self.check_promises(*task, outputs)?;
@@ -282,7 +284,11 @@ impl Checker {
                     self.fared(task, Some(class));
                 }
             }
-            Stand::Submitted | Stand::Gate(_) => ensure!(spent.is_zero(), "it was paid twice"),
+            Stand::Submitted => {
+                ensure!(spent.is_zero(), "it was paid twice");
+                self.watch(task).passed_on = None;
+            }
+            Stand::Gate(_) => ensure!(spent.is_zero(), "it was paid twice"),
             Stand::Waiting => {
                 let late = self.plan.definition(task).deadline.is_some_and(|by| by <= at);
                 ensure!(late && self.at(task).attempts == 0, "given up before its deadline");
@@ -290,7 +296,10 @@ impl Checker {
                 self.settle(task, Stand::Failed);
                 return Ok(());
             }
-            Stand::Verified => self.check_blame(task, class, git)?,
+            Stand::Verified => {
+                self.check_blame(task, class, git)?;
+                self.watch(task).passed_on = None;
+            }
             other => return Err(Violation(format!("an attempt fails of a task that is {other:?}"))),
         }
         self.check_recovery(task, class, *then, at)?;

@@ -34,8 +34,10 @@ impl Checker {
 
     pub(super) fn check_pause(&self, why: &PauseCause, at: Wall) -> Checked {
         match why {
-            PauseCause::Person | PauseCause::BaseIsRed { .. } | PauseCause::LandingFails { .. } => {}
-            PauseCause::Parent { .. } => ensure!(false, "a run without a parent is held by it"),
+            PauseCause::Person
+            | PauseCause::BaseIsRed { .. }
+            | PauseCause::LandingFails { .. }
+            | PauseCause::Parent { .. } => {}
             PauseCause::Deadline => {
                 ensure!(self.deadline.is_some_and(|deadline| deadline <= at), "paused before the deadline");
             }

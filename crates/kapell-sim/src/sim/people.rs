@@ -4,9 +4,10 @@ use kapell_core::{
     budget::{Amount, Exceeded, Limits},
     command::{Command, Exit},
     event::{Outputs, PauseCause, PlanRef},
-    id::{Digest, GateId, ProbeId, RunId},
+    id::{AgentId, Digest, GateId, ProbeId, RunId},
     journal::{Actor, Version},
     landing::Probed,
+    route::Choice,
 };
 
 use super::{AttemptNo, Chaos, FailureClass, Happening, Phase, Sim, TaskId};
@@ -30,6 +31,8 @@ impl Sim {
             Chaos::Cancel => self.inbox.push((ada(), Command::Cancel)),
             Chaos::Revise => self.revise(),
             Chaos::Reuse => self.reuse(),
+            Chaos::Hold => self.hold(),
+            Chaos::Intrude => self.intrude(),
             _ => self.meddle(),
         }
     }
@@ -82,12 +85,41 @@ impl Sim {
             self.dice.pick(&choices).clone()
         };
         self.inbox.push((ada(), Command::Answer { gate, answer, by: "ada".to_owned() }));
+        if !self.calm && self.asides.chance(self.fickle) {
+            self.fault("second_thoughts");
+            match self.asides.chance(400) {
+                true => self.take_back(gate),
+                false => {
+                    let after = self.asides.between(1, 3000);
+                    self.schedule(after, 0, Happening::TakeBack { gate });
+                }
+            }
+        }
+    }
+
+    pub(super) fn take_back(&mut self, gate: GateId) {
+        self.inbox.push((ada(), Command::UndoAnswer { gate, by: "ada".to_owned() }));
+    }
+
+    /// The run that this one is part of pauses, and goes on after a while.
+    fn hold(&mut self) {
+        let stop = self.asides.chance(400);
+        self.inbox.push((Actor::Engine, Command::Hold { stop }));
+        let after = self.asides.between(10, 10_000);
+        self.schedule(after, 0, Happening::Release);
+    }
+
+    pub(super) fn release(&mut self) {
+        self.inbox.push((Actor::Engine, Command::Release));
     }
 
     /// A person sees that the run is paused, and lets it go on.
     pub(super) fn resume(&mut self) {
         let Phase::Paused(why) = self.run.phase() else { return };
         let old = *self.run.limits();
+        if matches!(why, PauseCause::Parent { .. }) && self.calm {
+            return self.release();
+        }
         let limits = match why {
             PauseCause::Budget(_) if self.calm => {
                 Some(Limits { usd_micros: None, tokens: None, wall: None, ..old })
@@ -114,6 +146,33 @@ impl Sim {
         // A run that is parked for years must not keep people busy.
         self.patience = (self.patience * 5 / 4).min(1 << 40);
         self.schedule(self.patience, 0, Happening::Poll);
+    }
+
+    /// Somebody says something that does not fit of answers, rankings and hand-offs.
+    fn intrude(&mut self) {
+        self.fault("meddling");
+        let tasks = u32::try_from(self.run.len().max(1)).unwrap_or(1);
+        let task = TaskId(self.asides.small(0, tasks - 1));
+        let agents = u32::try_from(self.run.plan().agents().len()).unwrap_or(0);
+        let gates = u32::try_from(self.run.gates().count()).unwrap_or(0);
+        let attempt = AttemptNo(self.run.task(task).map_or(0, |task| task.attempts));
+        let rank = |agent| Choice { agent: AgentId(agent), why: "a whim".to_owned() };
+        let route = |ranking| Command::Route { tasks: vec![task], ranking, passed_over: Vec::new() };
+        let hand_off = |to| Command::HandOff { task, attempt, to, note: "take it".to_owned() };
+        let commands = match self.asides.below(8) {
+            0 => vec![route(Vec::new()), route((0..40).map(rank).collect()), route(vec![rank(agents)])],
+            1 if agents > 0 => vec![route(vec![rank(self.asides.small(0, agents - 1))])],
+            2 => vec![hand_off(Some(AgentId(agents)))],
+            3 => vec![hand_off(self.run.agent(task))],
+            4 => vec![hand_off(None)],
+            5 => vec![Command::UndoAnswer { gate: GateId(9999), by: "eve".to_owned() }],
+            6 => vec![Command::Release],
+            _ => {
+                let undo = |gate| Command::UndoAnswer { gate: GateId(gate), by: "eve".to_owned() };
+                (0..gates).map(undo).collect()
+            }
+        };
+        self.inbox.extend(commands.into_iter().map(|command| (ada(), command)));
     }
 
     /// Somebody says something that does not fit.

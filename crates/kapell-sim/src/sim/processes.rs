@@ -7,6 +7,7 @@ use kapell_core::{
     id::AgentId,
     journal::Actor,
     plan::Work,
+    price::Tokens,
 };
 
 use super::{AttemptNo, FailureClass, Happening, Hold, Sim, TaskId, Wall};
@@ -37,6 +38,7 @@ impl Sim {
         );
         let exit = self.draw_exit(task, attempt);
         let pace = self.draw_pace(task);
+        self.hand_on(task, attempt);
         let check = match &exit {
             Exit::Succeeded { .. } if self.dice.chance(self.knobs.doubtful) => Check::Doubt,
             Exit::Succeeded { .. } if self.dice.chance(self.knobs.lying) => {
@@ -53,6 +55,19 @@ impl Sim {
             Pace::Never => self.fault("silent"),
         }
         Ok(())
+    }
+
+    /// An agent may want another one to go on with its work: a certain one, or whoever is next.
+    fn hand_on(&mut self, task: TaskId, attempt: AttemptNo) {
+        let agents = u32::try_from(self.run.plan().agents().len()).unwrap_or(0);
+        let is_prompt = matches!(self.run.plan().definition(task).work, Work::Prompt(_));
+        if self.calm || !is_prompt || !self.asides.chance(self.handing) {
+            return;
+        }
+        let to = self.asides.chance(700).then(|| AgentId(self.asides.small(0, agents - 1)));
+        let command = Command::HandOff { task, attempt, to, note: "half done".to_owned() };
+        let after = self.asides.between(0, 600);
+        self.soon(after, Happening::Says { actor: Actor::Agent(task, attempt), command: Box::new(command) });
     }
 
     fn draw_pace(&mut self, task: TaskId) -> Pace {
@@ -220,6 +235,12 @@ impl Sim {
         let Some(process) = self.processes[task.index()].as_ref() else { return };
         if process.attempt == attempt && !process.alive {
             let exit = process.exit.clone();
+            if matches!(self.run.plan().definition(task).work, Work::Prompt(_)) && self.asides.chance(100) {
+                let tokens = Tokens { input: 900, cache_read: 70, cache_write: 10, output: 30 };
+                let (claimed, model) = (Some(Tokens { output: 29, ..tokens }), None);
+                let used = Command::Use { task, attempt, tokens, claimed, model };
+                self.inbox.push((Actor::Agent(task, attempt), used));
+            }
             self.inbox.push((Actor::Agent(task, attempt), Command::Finish { task, attempt, exit }));
         }
     }

@@ -159,6 +159,10 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::GateAnswered { gate, answer, by } => {
             fact(S::Plain, format!("gate {gate} answered by {}: {}", visible(by), visible(answer)))
         }
+        Event::AnswerUndone { gate, by } => fact(
+            S::Warn,
+            format!("the answer to gate {gate} was taken back by {}: it is owed again", visible(by)),
+        ),
         Event::Noted { text, .. } => fact(S::Plain, format!("notes: {}", visible(text))),
         Event::Used { tokens: used, claimed, model, .. } => {
             let of = model.as_deref().map(|model| format!(" of {}", visible(model))).unwrap_or_default();

@@ -131,7 +131,7 @@ impl ReportBuilder {
         self.facts += 1;
         let is_notable = matches!(line.style, Style::Warn | Style::Bad | Style::Strong)
             || line.task.is_none()
-            || matches!(event, Event::GateAnswered { .. });
+            || matches!(event, Event::GateAnswered { .. } | Event::AnswerUndone { .. });
         let among_first = self.first.len() < TIMELINE_MAX;
         let among_notable = is_notable && self.notable.len() < TIMELINE_MAX;
         if !among_first && !among_notable {

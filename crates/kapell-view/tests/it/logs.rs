@@ -180,6 +180,7 @@ fn one_of_each() -> Vec<Event> {
         gate_of(GateKind::Protect),
         gate_of(GateKind::Compensation),
         Event::GateAnswered { gate, answer: "yes".to_owned(), by: "ada".to_owned() },
+        Event::AnswerUndone { gate, by: "ada".to_owned() },
         Event::Noted { task, attempt, text: "a thing\nto know".to_owned() },
         Event::ProbeAsked {
             probe: Probe { id: probe, base: oid('a'), entries: vec![entry; 2], repeat: true },
@@ -220,7 +221,7 @@ fn one_of_each() -> Vec<Event> {
 fn every_event_has_its_words() {
     let events = one_of_each();
     let names: std::collections::BTreeSet<_> = events.iter().map(Event::name).collect();
-    assert_eq!(names.len(), 40, "one of each");
+    assert_eq!(names.len(), 41, "one of each");
     let row = World::standard().rows[0].0.clone();
     let mut reader = LogReader::new();
     let lines = reader.read(&row, &events);
@@ -268,6 +269,7 @@ fn every_event_has_its_words() {
       parser  a change touches its own checks, gate 0: Go on? [yes | no]
       parser  could not be taken back, gate 0: Go on? [yes | no]
       parser  gate 0 answered by ada: yes
+      parser  the answer to gate 0 was taken back by ada: it is owed again
       parser  notes: a thing␊to know
     . run  probe 3: 2 changes on aaaaaaaaaaaa tried once more
     . run  probe 3: the base itself on aaaaaaaaaaaa tried

@@ -1,14 +1,28 @@
 //! `undo`: takes back what can be taken back, and says what else helps where it cannot.
 
-use kapell_core::{command::Command, id::Oid, run::Run};
-use kapell_engine::open::load;
+use kapell_core::{
+    command::Command,
+    event::{Event, decode},
+    id::{GateId, Oid},
+    journal::Version,
+    run::{Phase, Run},
+};
+use kapell_engine::{open::load, port::journal::Journal};
 use kapell_store::Store;
 use kapell_view::text::short;
 
 use super::{Context, control, improve, start};
-use crate::{args::OneRun, exit::Exit, fault::Fault, runs, site::Site, wiring::machine};
+use crate::{
+    args::OneRun,
+    exit::Exit,
+    fault::Fault,
+    runs,
+    site::{self, Site},
+    wiring::machine,
+};
 
-/// Takes back the last merge of a run; or, without a run, what `init` wrote if that came last.
+/// Takes back what a person did last to a run: an answer from which nothing has followed yet, or the merge; or, without a
+/// run, what `init` wrote if that came last.
 ///
 /// # Errors
 ///
@@ -22,14 +36,20 @@ pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         return start::unwrite(context, &site);
     }
     let store = site.existing_store()?;
-    let run = match &args.run {
-        Some(_) => runs::find(&store, args.run.as_deref())?.run,
+    let newest = load(&store, runs::find(&store, args.run.as_deref())?.run)?;
+    let deeds = Deeds::of(&store, &newest)?;
+    if let Some(gate) = deeds.answer {
+        return take_answer_back(context, &site, store, &newest, gate);
+    }
+    let (run, deeds) = match last_merged(&store)? {
         // The last merge, whichever run it was of.
-        None => last_merged(&store)?.map_or_else(|| runs::find(&store, None).map(|head| head.run), Ok)?,
+        Some(merged) if args.run.is_none() && merged != newest.id() => {
+            (load(&store, merged)?, Deeds::default())
+        }
+        _ => (newest, deeds),
     };
-    let run = load(&store, run)?;
     let Some(merge) = run.merge().filter(|merge| merge.done).cloned() else {
-        return Err(nothing_to_undo(&run));
+        return Err(nothing_to_undo(&run, deeds.used));
     };
     let id = run.id();
     take_back(&site, store, &run, &merge.target, merge.from, merge.to)?;
@@ -43,9 +63,59 @@ pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
+/// What people did to a run last, as far as it can be taken back.
+#[derive(Default)]
+struct Deeds {
+    /// The last answer, if nothing has followed from it and the run was not merged since.
+    answer: Option<GateId>,
+    /// The last answer, and why it cannot be taken back.
+    used: Option<(GateId, &'static str)>,
+}
+
+impl Deeds {
+    fn of(store: &Store, run: &Run) -> Result<Self, Fault> {
+        let (mut answers, mut merged) = (Vec::new(), Version::default());
+        store.read(run.id(), Version::default(), &mut |row| {
+            // Only few decisions are those of people, and each says what it was for.
+            if matches!(row.cause.as_str(), "answer" | "undo_answer" | "end_merge") {
+                for event in decode(&row.body).into_iter().flatten() {
+                    match event {
+                        Event::GateAnswered { gate, .. } => answers.push((row.n, gate)),
+                        Event::AnswerUndone { gate, .. } => answers.retain(|(_, other)| *other != gate),
+                        Event::Merged { .. } => merged = row.n,
+                        _ => {}
+                    }
+                }
+            }
+            true
+        })?;
+        let Some((n, gate)) = answers.pop() else { return Ok(Self::default()) };
+        let over = match run.phase() {
+            Phase::Active | Phase::Paused(_) => None,
+            Phase::Finished(_) => Some("the run is over"),
+            _ => Some("the run is being cancelled"),
+        };
+        let used = over.or_else(|| run.follows_from(gate)).map(|why| (gate, why));
+        Ok(Self { answer: (used.is_none() && n > merged).then_some(gate), used })
+    }
+}
+
+fn take_answer_back(
+    context: &Context,
+    site: &Site,
+    store: Store,
+    run: &Run,
+    gate: GateId,
+) -> Result<Exit, Fault> {
+    let id = run.id();
+    control::put(site, store, id, Command::UndoAnswer { gate, by: site::person() })?;
+    context.out.note(&format!("the answer to gate {gate} of run {} is taken back", short(id)));
+    context.out.next(&format!("kapell inbox {}", short(id)));
+    Ok(Exit::Done)
+}
+
 /// Returns when the last decision of all was taken, in milliseconds since 1970; `None` if there is no store yet.
 fn last_decision(site: &Site) -> Result<Option<i64>, Fault> {
-    use kapell_engine::port::journal::Journal;
     if !site.store.exists() {
         return Ok(None);
     }
@@ -55,7 +125,6 @@ fn last_decision(site: &Site) -> Result<Option<i64>, Fault> {
 
 /// Finds the run whose merge is the youngest that has not been taken back.
 fn last_merged(store: &Store) -> Result<Option<kapell_core::id::RunId>, Fault> {
-    use kapell_engine::port::journal::Journal;
     let merged = |head: &kapell_engine::port::journal::RunHead| {
         runs::summary(store, head).is_some_and(|summary| summary.merged)
     };
@@ -96,16 +165,17 @@ fn moved_on(error: kapell_agents::git::Error, run: kapell_core::id::RunId, targe
 }
 
 /// Says why nothing of a run can be taken back, and what can be done instead.
-fn nothing_to_undo(run: &Run) -> Fault {
+fn nothing_to_undo(run: &Run, used: Option<(GateId, &'static str)>) -> Fault {
     let id = short(run.id());
     let fault = Fault::new("K0512", Exit::Refused, format!("nothing of run {id} can be taken back"));
-    let answered = run.gates().any(|(_, gate)| gate.answer.is_some());
-    let fault = fault.because(match answered {
-        true => "it has not been merged, and its answers have been acted upon",
-        false => {
-            "it has not been merged, and what agents did outside of their workspaces is not in kapell's hands"
+    let fault = match used {
+        Some((gate, why)) => {
+            fault.because(format!("it has not been merged, and the answer to gate {gate} stays: {why}"))
         }
-    });
+        None => fault.because(
+            "it has not been merged, and what agents did outside of their workspaces is not in kapell's hands",
+        ),
+    };
     match run.outcome() {
         None => fault.hint(format!("kapell cancel {id} ends it; nothing of it reaches your branches")),
         Some(_) => fault.hint(format!(

@@ -46,6 +46,33 @@ fn commands_from_a_second_terminal_reach_the_run() {
 }
 
 #[test]
+fn an_answer_is_taken_back_while_nothing_has_followed_from_it() {
+    let rig = Rig::repository();
+    Plan::new("Talk")
+        .task("long", &rig.waiting("long", "echo 1 > long.txt"), &[])
+        .gate("gate", "Go on?", &[])
+        .task("last", "echo 2 > last.txt", &["long", "gate"])
+        .save(&rig, "talk.yaml");
+    let first = rig.start(["run", "../talk.yaml"]);
+    rig.wait_for("long.begun");
+    rig.wait_until("the gate is open", || rig.run(["inbox"]).stdout.contains("Go on?"));
+    assert_eq!(rig.run(["answer", "0", "no"]).code, Some(0));
+    // What needs the answer waits for something else, too.
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 0
+    ! the answer to gate 0 of run [RUN] is taken back
+    ! next: kapell inbox [RUN]
+    ");
+    assert!(rig.run(["inbox"]).stdout.contains("Go on?"));
+    assert_eq!(rig.run(["answer", "0", "yes"]).code, Some(0));
+    rig.go("long");
+    let ended = first.end(&rig);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(["gate_answered", "answer_undone", "landed"].map(|name| events(&rig, name)), [2, 1, 2]);
+    assert_eq!(rig.run(["verify"]).code, Some(0));
+}
+
+#[test]
 fn a_run_is_cancelled_from_a_second_terminal() {
     let rig = Rig::repository();
     Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");

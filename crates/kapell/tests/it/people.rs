@@ -48,12 +48,22 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     ! error[K0503]: gate 0 is answered already
     !   hint: kapell status says where each run stands, kapell inbox what it asks
     ");
+    // Nothing has followed from the answer yet.
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 0
+    ! the answer to gate 0 of run [RUN] is taken back
+    ! next: kapell inbox [RUN]
+    ");
+    assert!(rig.run(["inbox"]).stdout.contains("? release"));
     assert_snapshot!(rig.run(["undo"]), @"
     exit 4
     ! error[K0512]: nothing of run [RUN] can be taken back
-    !   because: it has not been merged, and its answers have been acted upon
+    !   because: it has not been merged, and what agents did outside of their workspaces is not in kapell's hands
     !   hint: kapell cancel [RUN] ends it; nothing of it reaches your branches
     ");
+    assert_eq!(rig.run(["answer", "0", "no", "--quiet"]).code, Some(0));
+    assert_eq!(rig.run(["undo", "--quiet"]).code, Some(0));
+    assert_eq!(rig.run(["answer", "0", "yes", "--quiet"]).code, Some(0));
     assert_snapshot!(rig.run(["resume"]), @"
     exit 0
     ! [T]  run  resumed by another process
@@ -67,6 +77,12 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     exit 2
     ! error[K0507]: no run is unfinished
     !   hint: kapell status
+    ");
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0512]: nothing of run [RUN] can be taken back
+    !   because: it has not been merged, and the answer to gate 0 stays: the run is over
+    !   hint: nothing of it is in your branches; kapell fork [RUN] --at SEQ starts again from an earlier decision
     ");
 }
 
