@@ -155,6 +155,44 @@ pub fn shorten(text: &str, limit: usize) -> String {
     if width(text) <= limit { text.to_owned() } else { cut(text, limit) }
 }
 
+/// Shortens a path to at most `limit` columns at its front, since its end tells files apart: whole names are kept, if the
+/// last one fits.
+#[must_use]
+pub fn shorten_path(path: &str, limit: usize) -> String {
+    if width(path) <= limit {
+        return path.to_owned();
+    }
+    let mut left = limit.saturating_sub(1);
+    let fits = |character: &char| match left.checked_sub(columns(*character)) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let tail: Vec<char> = path.chars().rev().take_while(fits).collect();
+    let tail: String = tail.into_iter().rev().collect();
+    let whole = tail.split_once('/').map_or(tail.as_str(), |(_, whole)| whole);
+    format!("\u{2026}{whole}")
+}
+
+/// Breaks a text at blanks, so that no line has more than `limit` columns, if its words allow.
+#[must_use]
+pub fn wrap(text: &str, limit: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if width(line) + 1 + width(word) <= limit => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 fn pad(text: &str, to: usize) -> String {
     " ".repeat(to.saturating_sub(width(text)))
 }
@@ -165,16 +203,19 @@ pub struct Table {
     header: Vec<&'static str>,
     /// Columns whose cells stand at the right.
     right: Vec<bool>,
+    /// Columns of paths, whose ends tell them apart.
+    paths: Vec<bool>,
     rows: Vec<Vec<Span>>,
 }
 
 impl Table {
-    /// Starts a table; a `>` before the title of a column puts its cells to the right.
+    /// Starts a table; a `>` before the title of a column puts its cells to the right, a `/` says that they are paths.
     #[must_use]
     pub fn new(titles: &[&'static str]) -> Self {
         Self {
-            header: titles.iter().map(|title| title.trim_start_matches('>')).collect(),
+            header: titles.iter().map(|title| title.trim_start_matches(['>', '/'])).collect(),
             right: titles.iter().map(|title| title.starts_with('>')).collect(),
+            paths: titles.iter().map(|title| title.starts_with('/')).collect(),
             rows: Vec::new(),
         }
     }
@@ -213,7 +254,8 @@ impl Table {
     fn line(&self, row: &[Span], widths: &[usize]) -> Line {
         let mut line = Line::default();
         for (at, (cell, &wide)) in row.iter().zip(widths).enumerate() {
-            let text = shorten(&cell.text, wide);
+            let text =
+                if self.paths[at] { shorten_path(&cell.text, wide) } else { shorten(&cell.text, wide) };
             let space = pad(&text, wide);
             let (before, after) =
                 if self.right[at] { (space, String::new()) } else { (String::new(), space) };
@@ -331,6 +373,18 @@ pub fn short(run: RunId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_lose_their_front_and_texts_break_at_blanks() {
+        let path = ".github/workflows/release.yml:12";
+        assert_eq!(shorten_path(path, 32), path);
+        assert_eq!(shorten_path(path, 31), "\u{2026}workflows/release.yml:12");
+        assert_eq!(shorten_path(path, 24), "\u{2026}release.yml:12");
+        assert_eq!(shorten_path(path, 9), "\u{2026}e.yml:12");
+        assert_eq!(shorten_path("日本/日本", 6), "\u{2026}日本");
+        assert_eq!(wrap("who waits for whom", 10), ["who waits", "for whom"]);
+        assert_eq!(wrap("incomprehensible words", 5), ["incomprehensible", "words"]);
+    }
 
     #[test]
     fn lengths_and_amounts_are_short() {

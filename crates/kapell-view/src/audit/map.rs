@@ -19,7 +19,7 @@ impl Inventory {
             plural(self.edges.len() as u64, "reference")
         );
         let mut lines = vec![Line::new(Style::Strong, head), Line::default()];
-        let mut table = Table::new(&["kind", "name", "where", "refers to", "named by"]);
+        let mut table = Table::new(&["kind", "name", "/where", "refers to", "named by"]);
         for asset in &self.assets {
             table.row([
                 (Style::Dim, kind(asset.kind).to_owned()),

@@ -4,7 +4,7 @@ use super::{
     AntiPattern, AssetKind, AuditView, Finding, FixClass, Foreign, PatternKind, Place, Related, Severity,
 };
 use crate::{
-    text::{Line, Style, length, plural, shorten, width},
+    text::{Line, Style, length, plural, shorten, shorten_path, width, wrap},
     untrusted::visible,
 };
 
@@ -81,11 +81,10 @@ impl AuditView {
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let warnings: Vec<&Finding> = self.warnings().collect();
-        let mut lines = vec![self.headline(warnings.len())];
+        let mut lines = vec![self.headline(warnings.len(), columns)];
         let groups = grouped(&warnings);
-        let room = FIRST_SCREEN - 2;
-        let shown = if groups.len() <= room { groups.len() } else { room - 1 };
-        lines.extend(table(&groups[..shown], columns));
+        let (shown, body) = body(&groups, columns);
+        lines.extend(body);
         let told: usize = groups[..shown].iter().map(|(_, count)| count).sum();
         if let Some(more @ 1..) = warnings.len().checked_sub(told) {
             lines.push(Line::new(Style::Dim, format!("and {more} more")));
@@ -97,7 +96,8 @@ impl AuditView {
         lines.into_iter().map(|line| line.fit(columns)).collect()
     }
 
-    fn headline(&self, warnings: usize) -> Line {
+    /// Says how much was found, among what, and what mending it brings; where all that is too long, not among what.
+    fn headline(&self, warnings: usize, columns: usize) -> Line {
         let counts: Vec<String> = COUNTED
             .iter()
             .map(|&(kind, name)| (self.inventory.assets.iter().filter(|a| a.kind == kind).count(), name))
@@ -109,8 +109,7 @@ impl AuditView {
         if warnings == 0 {
             return Line::new(Style::Good, "nothing to mend").with(Style::Plain, format!(" in {among}"));
         }
-        let mut line = Line::new(Style::Strong, plural(warnings as u64, "finding"))
-            .with(Style::Plain, format!(" in {among}"));
+        let line = Line::new(Style::Strong, plural(warnings as u64, "finding"));
         let safe = self.warnings().filter(|finding| is_safe(finding)).count();
         let mut extra = Vec::new();
         if safe > 0 {
@@ -119,10 +118,9 @@ impl AuditView {
         if let saving @ 1.. = self.saving_seconds() {
             extra.push(format!("runs end up to {} sooner", length(kapell_core::time::Millis(saving * 1000))));
         }
-        if !extra.is_empty() {
-            line.push(Style::Plain, format!("; {}", extra.join("; ")));
-        }
-        line
+        let extra: String = extra.iter().map(|text| format!("; {text}")).collect();
+        let whole = line.clone().with(Style::Plain, format!(" in {among}{extra}"));
+        if whole.width() <= columns || extra.is_empty() { whole } else { line.with(Style::Plain, extra) }
     }
 
     fn footer(&self, notes: usize) -> Line {
@@ -184,7 +182,7 @@ impl AuditView {
     /// Returns all findings as a ranked list of recommendations: what, where, why, and what it saves.
     #[must_use]
     pub fn recommendations(&self, columns: usize) -> Vec<Line> {
-        let mut lines = vec![self.headline(self.warnings().count())];
+        let mut lines = vec![self.headline(self.warnings().count(), columns)];
         for (rank, finding) in self.warnings().enumerate() {
             lines.push(Line::default());
             lines.push(
@@ -208,7 +206,6 @@ impl AuditView {
             }
         }
         // Messages are sentences: they are wrapped by the terminal rather than cut.
-        let _ = columns;
         lines
     }
 }
@@ -226,6 +223,8 @@ fn at(finding: &Finding) -> String {
 const PLACE_COLUMNS: [usize; 2] = [26, 34];
 /// From how many columns on the rule is named too, and places get more room.
 const WIDE_SCREEN: usize = 140;
+/// What stands before a message on a line of its own.
+const INDENT: &str = "    ";
 
 /// Takes findings of one rule that stand in one file, or say the same, together: the first of them, and how many they are.
 fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, usize)> {
@@ -244,19 +243,39 @@ fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, usize)> {
     groups
 }
 
-/// Returns the end of a path, which tells files apart, and the line.
-fn whereabouts(finding: &Finding, most: usize) -> String {
-    let line = format!(":{}", finding.place.line);
-    let path = visible(&finding.place.path);
-    let room = most - line.len();
-    if width(&path) <= room {
-        return path + &line;
+/// Writes as many findings as the first screen has room for beside its headline and its footer; returns how many these are.
+///
+/// Where a message would not fit on a narrow screen beside its place, fewer findings are told, and these in full.
+fn body(groups: &[(&Finding, usize)], columns: usize) -> (usize, Vec<Line>) {
+    let room = FIRST_SCREEN - 2;
+    let shown = if groups.len() <= room { groups.len() } else { room - 1 };
+    let lines = table(&groups[..shown], columns);
+    let is_whole =
+        |(line, (finding, _)): (&Line, &(&Finding, _))| line.to_plain().contains(&visible(&finding.message));
+    if columns >= WIDE_SCREEN || lines.iter().zip(groups).all(is_whole) {
+        return (shown, lines);
     }
-    let tail: Vec<char> = path.chars().rev().take(room - 1).collect();
-    let tail: String = tail.into_iter().rev().collect();
-    // Whole names, if the last one fits.
-    let tail = tail.split_once('/').map_or(tail.as_str(), |(_, whole)| whole);
-    format!("\u{2026}{tail}{line}")
+    let mut lines = Vec::new();
+    for (shown, group) in groups.iter().enumerate() {
+        let next = paragraph(group, columns);
+        // A line is kept for the number of those that follow; one finding is always told.
+        let last = usize::from(shown + 1 < groups.len());
+        if shown > 0 && lines.len() + next.len() + last > room {
+            return (shown, lines);
+        }
+        lines.extend(next);
+    }
+    (groups.len(), lines)
+}
+
+/// Returns the end of a path, and the line.
+fn whereabouts(finding: &Finding, most: usize) -> String {
+    shorten_path(&format!("{}:{}", visible(&finding.place.path), finding.place.line), most)
+}
+
+/// Says how often it is found, if not once.
+fn times(count: usize) -> String {
+    if count > 1 { format!(" ({count} times)") } else { String::new() }
 }
 
 /// Writes findings, one a line: how bad, where, what. The message gets all the room that is left.
@@ -267,7 +286,7 @@ fn table(groups: &[(&Finding, usize)], columns: usize) -> Vec<Line> {
     let bad = groups.iter().map(|(finding, _)| severity(finding.severity).len()).max().unwrap_or(0);
     let wide = places.iter().map(|place| width(place)).max().unwrap_or(0);
     let line = |((finding, count), place): (&(&Finding, usize), &String)| {
-        let mut end = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        let mut end = times(*count);
         if is_wide {
             end.push_str("  ");
             end.push_str(&finding.rule);
@@ -280,6 +299,17 @@ fn table(groups: &[(&Finding, usize)], columns: usize) -> Vec<Line> {
             .with(Style::Dim, end)
     };
     groups.iter().zip(&places).map(line).collect()
+}
+
+/// Writes a finding on lines of its own: how bad, where, by which rule; below it, what.
+fn paragraph((finding, count): &(&Finding, usize), columns: usize) -> Vec<Line> {
+    let bad = format!("{}  ", severity(finding.severity));
+    let end = format!("{}  {}", times(*count), finding.rule);
+    let place = whereabouts(finding, columns.saturating_sub(bad.len() + end.len()));
+    let head = Line::new(style(finding.severity), bad).with(Style::Plain, place).with(Style::Dim, end);
+    let message = wrap(&visible(&finding.message), columns.saturating_sub(INDENT.len()));
+    let message = message.into_iter().map(|line| Line::plain(format!("{INDENT}{line}")));
+    std::iter::once(head).chain(message).collect()
 }
 
 /// Names a severity.

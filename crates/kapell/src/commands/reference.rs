@@ -2,7 +2,7 @@
 
 use clap::CommandFactory;
 use kapell_spec::{codes::Explanation, suggest};
-use kapell_view::text::{Line, Style, Table};
+use kapell_view::text::{Line, Style, Table, wrap};
 use schemars::schema_for;
 use serde_json::{Value, json};
 
@@ -52,22 +52,6 @@ pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fault> {
     lines.extend(wrap(found.text, columns.min(80)).into_iter().map(Line::plain));
     context.out.data(&paint(&lines));
     Ok(Exit::Done)
-}
-
-/// Breaks a text at blanks, so that no line has more than `columns`, if its words allow.
-fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// Prints a JSON Schema, or lists all.
