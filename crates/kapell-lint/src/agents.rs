@@ -5,6 +5,8 @@ pub mod delegation;
 mod resolve;
 pub mod similar;
 
+use std::sync::{Arc, OnceLock};
+
 use kapell_spec::{
     claude::{definition::Definition, hooks::Hooks, plugin::Plugin, reference::Reference, steps::Flow},
     finding::Span,
@@ -12,6 +14,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Scope};
 
 pub use resolve::Resolved;
+use similar::Sketch;
 
 use crate::files::{FileId, Files};
 
@@ -36,7 +39,7 @@ pub enum Home {
     Other,
 }
 
-/// A file that defines an agent, a command, a skill or instructions.
+/// A file that defines an agent, a command, a skill or instructions. A copy shares its parts.
 #[derive(Debug, Clone)]
 pub struct Asset {
     /// The file.
@@ -50,11 +53,13 @@ pub struct Asset {
     /// Who loads it.
     pub home: Home,
     /// Its parts.
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// The names it uses.
-    pub references: Vec<Reference>,
+    pub references: Arc<[Reference]>,
     /// The steps it takes, if it is a command or a skill.
-    pub flow: Flow,
+    pub flow: Arc<Flow>,
+    /// How its text is compared with others, made when it is first asked for.
+    sketch: Arc<OnceLock<Sketch>>,
 }
 
 /// A file of hooks or settings.
@@ -143,6 +148,12 @@ impl Agents {
 }
 
 impl Asset {
+    /// Returns the sketch of its text.
+    #[must_use]
+    pub fn sketch(&self, files: &Files) -> &Sketch {
+        self.sketch.get_or_init(|| Sketch::of(&files[self.file].text))
+    }
+
     /// Returns where to point at for all of it: its name, or its first line.
     #[must_use]
     pub fn head(&self) -> Span {

@@ -177,7 +177,8 @@ fn path_of(error: &ignore::Error) -> Option<&Path> {
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
+    let known = file.metadata().map_or(0, |about| about.len()).min(limit);
+    let mut bytes = Vec::with_capacity(known as usize + 1);
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > limit {
         return Err(format!("longer than {limit} bytes"));

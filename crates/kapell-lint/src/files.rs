@@ -1,6 +1,10 @@
 //! The files that were read.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{Arc, OnceLock},
+};
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::Place;
@@ -16,16 +20,18 @@ pub struct File {
     pub path: Arc<str>,
     /// Its text. What was no UTF-8 is replaced.
     pub text: Arc<str>,
-    /// Where its lines start.
-    starts: Arc<[u32]>,
+    /// Where its lines start, found when it is first asked: of most files it never is.
+    starts: Arc<OnceLock<Box<[u32]>>>,
 }
 
 impl File {
     fn new(path: &str, text: &str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at as u32 + 1))
-            .collect();
-        Self { path: path.into(), text: text.into(), starts }
+        Self { path: path.into(), text: text.into(), starts: Arc::default() }
+    }
+
+    fn starts(&self) -> &[u32] {
+        let breaks = || self.text.match_indices('\n').map(|(at, _)| at as u32 + 1);
+        self.starts.get_or_init(|| std::iter::once(0).chain(breaks()).collect())
     }
 
     /// Returns the file's name without its directories.
@@ -37,14 +43,15 @@ impl File {
     /// Returns the line of a byte, from 1.
     #[must_use]
     pub fn line(&self, at: u32) -> u32 {
-        self.starts.partition_point(|&start| start <= at) as u32
+        self.starts().partition_point(|&start| start <= at) as u32
     }
 
     /// Returns the range of bytes of a line, from 1, without its line break. Empty at the end for lines beyond it.
     #[must_use]
     pub fn line_span(&self, line: u32) -> Span {
         let end_of_text = self.text.len();
-        let at = |line: u32| self.starts.get(line as usize).map_or(end_of_text, |&start| start as usize);
+        let starts = self.starts();
+        let at = |line: u32| starts.get(line as usize).map_or(end_of_text, |&start| start as usize);
         let (start, end) = (at(line.saturating_sub(1)), at(line));
         let text = &self.text[start..end];
         Span::new(start, start + text.trim_end_matches(['\n', '\r']).len())
@@ -67,7 +74,7 @@ impl File {
 
     fn position(&self, at: u32) -> (u32, u32) {
         let line = self.line(at);
-        let start = self.starts[line as usize - 1];
+        let start = self.starts()[line as usize - 1];
         let column = self.text[start as usize..at as usize].chars().count() as u32 + 1;
         (line, column)
     }

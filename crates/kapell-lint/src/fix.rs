@@ -6,14 +6,16 @@
 //! halves are tried, down to the one that is at fault.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     ops::Range,
+    rc::Rc,
     sync::Arc,
 };
 
 use kapell_spec::{
     finding::Source,
-    yaml::{self, Kind, Node},
+    yaml::{self, Kind, Node, Tree},
 };
 use kapell_view::audit::{Edit, Finding, FixClass};
 use serde::{Deserialize, Serialize};
@@ -149,6 +151,8 @@ struct State<'a> {
     kept: BTreeMap<String, Vec<Edit>>,
     /// What warns now.
     warnings: Warnings,
+    /// What files read as without any fix, as far as it was asked.
+    read: RefCell<BTreeMap<String, Rc<Read>>>,
     patch: Patch,
 }
 
@@ -175,7 +179,8 @@ impl From<Dropped> for Failed {
 impl<'a> State<'a> {
     fn new(original: &'a Repository, all: &[Finding]) -> Self {
         let warnings = warnings(all);
-        Self { original, current: None, kept: BTreeMap::new(), warnings, patch: Patch::default() }
+        let (read, patch) = (RefCell::default(), Patch::default());
+        Self { original, current: None, kept: BTreeMap::new(), warnings, read, patch }
     }
 
     /// Tells whether a fix on its own leaves texts that can be read; else it is dropped, and nothing has to be judged.
@@ -241,11 +246,19 @@ impl<'a> State<'a> {
             let edits = edits.entry(path.clone()).or_default();
             let after = apply(before, edits)?;
             if is_yaml(&path) {
-                check_yaml(before, &after, edits)?;
+                let read = self.read(&path, before);
+                check_yaml(before, &read, &after, edits)?;
             }
             texts.insert(path, after);
         }
         Ok(texts)
+    }
+
+    /// Returns what a file reads as without any fix.
+    fn read(&self, path: &str, text: &str) -> Rc<Read> {
+        let mut known = self.read.borrow_mut();
+        let read = known.entry(path.to_owned()).or_insert_with(|| Rc::new(Read::of(text)));
+        read.clone()
     }
 
     fn attempt(&self, group: &[Candidate<'_>]) -> Result<Passed, Failed> {
@@ -314,14 +327,24 @@ fn apply(text: &str, edits: &mut [Edit]) -> Result<String, Dropped> {
     Ok(after)
 }
 
+/// What a YAML file reads as.
+struct Read {
+    tree: Option<Tree>,
+    errors: usize,
+}
+
+impl Read {
+    fn of(text: &str) -> Self {
+        let (tree, findings) = yaml::read(&Source::new("text", text));
+        Self { tree, errors: findings.iter().filter(|finding| finding.is_error()).count() }
+    }
+}
+
 /// Checks that a YAML file still reads, keeps its comments, and changes only where the edits are.
-fn check_yaml(before: &str, after: &str, edits: &[Edit]) -> Result<(), Dropped> {
-    let (old, old_findings) = yaml::read(&Source::new("before", before));
-    let (new, new_findings) = yaml::read(&Source::new("after", after));
-    let errors =
-        |findings: &[kapell_spec::finding::Finding]| findings.iter().filter(|f| f.is_error()).count();
-    let (Some(old), Some(new)) = (old, new) else { return Err(Dropped::Unreadable) };
-    if !new.complete || errors(&new_findings) > errors(&old_findings) {
+fn check_yaml(before: &str, read: &Read, after: &str, edits: &[Edit]) -> Result<(), Dropped> {
+    let now = Read::of(after);
+    let (Some(old), Some(new)) = (&read.tree, &now.tree) else { return Err(Dropped::Unreadable) };
+    if !new.complete || now.errors > read.errors {
         return Err(Dropped::Unreadable);
     }
     let comments = |text: &str, spans: &[kapell_spec::finding::Span]| -> BTreeMap<String, usize> {
@@ -434,7 +457,7 @@ mod tests {
     fn check(edits: &[Edit]) -> Result<(), Dropped> {
         let mut edits = edits.to_vec();
         let after = apply(TEXT, &mut edits)?;
-        check_yaml(TEXT, &after, &edits)
+        check_yaml(TEXT, &Read::of(TEXT), &after, &edits)
     }
 
     #[test]

@@ -39,7 +39,7 @@ use self::{
 };
 use crate::files::{File, FileId, Files};
 
-/// A workflow, and what the models say of it.
+/// A workflow, and what the models say of it. A copy shares them.
 #[derive(Debug, Clone)]
 pub struct Flow {
     /// Its file.
@@ -49,19 +49,19 @@ pub struct Flow {
     /// Its text.
     pub text: Arc<str>,
     /// What was read.
-    pub model: Workflow,
+    pub model: Arc<Workflow>,
     /// What is wrong with the text itself.
-    pub notes: Vec<Finding>,
+    pub notes: Arc<[Finding]>,
     /// The header line that says that it is generated, if it is.
     pub generated: Option<String>,
     /// What the steps of each job do.
-    pub facts: Vec<Vec<StepFacts>>,
+    pub facts: Arc<[Vec<StepFacts>]>,
     /// The jobs that each job waits for, directly or not.
-    pub closures: Vec<Vec<usize>>,
+    pub closures: Arc<[Vec<usize>]>,
     /// The situations in which it starts.
-    pub worlds: Vec<World>,
+    pub worlds: Arc<[World]>,
     /// Whether each job runs, by situation.
-    pub runs: Vec<Vec<Run>>,
+    pub runs: Arc<[Vec<Run>]>,
 }
 
 /// An action of the repository.
@@ -133,7 +133,11 @@ impl Github {
     #[must_use]
     pub fn called(&self, job: &Job) -> Option<&Flow> {
         match job.called()? {
-            Uses::Local(path) => self.flows.iter().find(|flow| *flow.path == **path),
+            // They are in the order of their paths.
+            Uses::Local(path) => {
+                let at = self.flows.binary_search_by(|flow| (*flow.path).cmp(path)).ok()?;
+                Some(&self.flows[at])
+            }
             _ => None,
         }
     }
@@ -197,11 +201,11 @@ impl Flow {
             path: file.path.clone(),
             text: file.text.clone(),
             generated: intent::generated(&file.text),
-            model,
-            notes,
+            model: Arc::new(model),
+            notes: notes.into(),
             facts,
-            closures,
-            worlds,
+            closures: closures.into(),
+            worlds: worlds.into(),
             runs,
         }
     }
@@ -254,7 +258,7 @@ impl Flow {
     /// Tells whether a job may run in some situation that fits.
     #[must_use]
     pub fn may_run(&self, job: usize, fits: impl Fn(&World) -> bool) -> bool {
-        self.worlds.iter().zip(&self.runs).any(|(world, runs)| fits(world) && runs[job] != Run::Never)
+        self.worlds.iter().zip(self.runs.iter()).any(|(world, runs)| fits(world) && runs[job] != Run::Never)
     }
 
     /// Finds the line of a block scalar, from 0, that holds `word`.

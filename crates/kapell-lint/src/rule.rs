@@ -78,13 +78,11 @@ impl Group {
     pub fn asks(self) -> Models {
         let none = Models::default();
         match self {
-            Self::CriticalPath
-            | Self::Dead
-            | Self::Gates
-            | Self::Cache
-            | Self::Waste
-            | Self::Safety
-            | Self::Reuse => Models { github: true, ..none },
+            Self::CriticalPath | Self::Dead | Self::Gates | Self::Cache | Self::Waste | Self::Reuse => {
+                Models { github: true, ..none }
+            }
+            // Agents and runbooks say how to take back what workflows do.
+            Self::Safety => Models { github: true, agents: true, ..none },
             Self::AgentGraph | Self::AgentFlow => Models { agents: true, ..none },
             Self::CrossSystem => Models { github: true, systems: true, ..none },
             Self::Code => Models { code: true, ..none },

@@ -35,21 +35,23 @@ fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
+/// Returns the distance, in time and memory that are the product and the longer of the two.
 fn distance(left: &[char], right: &[char]) -> usize {
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=right.len()).collect();
+    // Three rows in turn: the one before the last, the last, and the one that is written.
+    let mut rows = [vec![0; right.len() + 1], (0..=right.len()).collect(), vec![0; right.len() + 1]];
     for (i, a) in left.iter().enumerate() {
-        let mut row = vec![i + 1];
+        let [before, last, row] = &mut rows;
+        row[0] = i + 1;
         for (j, b) in right.iter().enumerate() {
             let mut best = (last[j + 1] + 1).min(row[j] + 1).min(last[j] + usize::from(a != b));
             if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
                 best = best.min(before[j - 1] + 1);
             }
-            row.push(best);
+            row[j + 1] = best;
         }
-        before = std::mem::replace(&mut last, row);
+        rows.rotate_left(1);
     }
-    last[right.len()]
+    rows[1][right.len()]
 }
 
 /// Writes a hint that names the nearest known name, or else all of them if they are few.

@@ -1,6 +1,9 @@
 //! Which file defines what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kapell_spec::{
     claude::{codex, definition::Definition, hooks, plugin, reference, steps},
@@ -237,7 +240,17 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         }
         _ => steps::Flow::default(),
     };
-    Some(Asset { file: id, kind, name: name.unwrap_or(stem), scope, home, definition, references, flow })
+    Some(Asset {
+        file: id,
+        kind,
+        name: name.unwrap_or(stem),
+        scope,
+        home,
+        definition: definition.into(),
+        references: references.into(),
+        flow: flow.into(),
+        sketch: Arc::default(),
+    })
 }
 
 fn codex_agent(id: FileId, file: &File) -> Option<Asset> {
@@ -249,8 +262,9 @@ fn codex_agent(id: FileId, file: &File) -> Option<Asset> {
         name: agent.name.unwrap_or(stem),
         scope: Scope::Repository,
         home: Home::Other,
-        definition: Definition::default(),
-        references: Vec::new(),
-        flow: steps::Flow::default(),
+        definition: Arc::default(),
+        references: Arc::default(),
+        flow: Arc::default(),
+        sketch: Arc::default(),
     })
 }

@@ -104,7 +104,7 @@ impl Agents {
     fn answers(&self) -> HashMap<Asker, HashMap<String, Resolved>> {
         let mut answers: HashMap<Asker, HashMap<String, Resolved>> = HashMap::new();
         for from in &self.assets {
-            for reference in &from.references {
+            for reference in from.references.iter() {
                 let known = answers.entry(Asker::of(from, reference)).or_default();
                 if !known.contains_key(&reference.name) {
                     known.insert(reference.name.clone(), self.follow(from, reference));
@@ -117,7 +117,7 @@ impl Agents {
     /// Finds words before a colon that stand for commands of this repository: most names after them are defined.
     fn find_aliases(&self) -> BTreeSet<String> {
         let mut uses: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        let commands = self.assets.iter().flat_map(|asset| &asset.references);
+        let commands = self.assets.iter().flat_map(|asset| asset.references.iter());
         for reference in commands.filter(|reference| reference.names == Names::Command) {
             let Some((space, name)) = reference.name.split_once(':') else { continue };
             uses.entry(space).or_default().insert(name);

@@ -24,7 +24,7 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
         })
         .collect();
     for (AgentId(from), asset) in agents.iter() {
-        for reference in &asset.references {
+        for reference in asset.references.iter() {
             let to = match agents.resolve(asset, reference) {
                 Resolved::Found(id) | Resolved::ByFile(id) | Resolved::Elsewhere(id) => {
                     Target::Asset(keys[id.0])

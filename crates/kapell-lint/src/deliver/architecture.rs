@@ -48,7 +48,7 @@ fn context(study: &Study<'_>) -> String {
         let _ = writeln!(text, "  Rel(event_{id}, repository, \"starts {}\")", label(&started.join(", ")));
     }
     let mut reached: BTreeSet<&str> = BTreeSet::new();
-    for works in flows.iter().flat_map(|flow| &flow.facts).flatten().flat_map(|facts| &facts.works) {
+    for works in flows.iter().flat_map(|flow| flow.facts.iter()).flatten().flat_map(|facts| &facts.works) {
         if works.work.kind.mutates() {
             reached.insert(works.text.split_whitespace().next().unwrap_or_default());
         }

@@ -5,6 +5,8 @@
 
 mod table;
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use kapell_spec::github::Step;
 
 use self::table::{ACTIONS, COMMANDS, SCRIPT_WORDS, TRIVIAL};
@@ -154,11 +156,12 @@ pub fn command(command: &Command) -> Work {
     {
         return found;
     }
+    let mut prefix = words[..words.len().min(4)].join(" ");
     for len in (1..=words.len().min(4)).rev() {
-        let prefix = words[..len].join(" ");
-        if let Some(row) = COMMANDS.iter().find(|row| row.0 == prefix) {
-            return work(row.1, row.2);
+        if let Some(found) = known(&prefix) {
+            return found;
         }
+        prefix.truncate(prefix.len().saturating_sub(words[len - 1].len() + 1));
     }
     let first = command.inner().first().map_or("", String::as_str);
     let is_path = first.contains('/');
@@ -176,6 +179,15 @@ pub fn command(command: &Command) -> Work {
         }
     }
     work(Kind::Unknown, 20)
+}
+
+/// Finds a command in the table.
+fn known(words: &str) -> Option<Work> {
+    static BY_WORDS: LazyLock<HashMap<&str, Work>> = LazyLock::new(|| {
+        // The first row of several holds.
+        COMMANDS.iter().rev().map(|row| (row.0, work(row.1, row.2))).collect()
+    });
+    BY_WORDS.get(words).copied()
 }
 
 /// Tells whether the command only pretends.
@@ -479,23 +491,26 @@ pub const INSTALLERS: &[Installer] = &[
 #[must_use]
 pub fn installer(command: &Command) -> Option<&'static Installer> {
     let program = command.program();
+    let begins = |prefix: &&str| prefix.split(' ').next() == Some(program);
+    if !INSTALLERS.iter().any(|installer| installer.commands.iter().any(begins)) {
+        return None;
+    }
     let words = plain_words(command, program);
     // `npm install -g x` installs no dependencies of the repository, and `npm install x` one of its own choice.
     let global = command.words.iter().any(|word| word == "-g" || word == "--global");
-    let text = command.inner().join(" ");
     let named = words.len() > 2 && matches!(words[1].as_str(), "install" | "i") && program == "npm";
     if global || named {
         return None;
     }
     let fits = |prefix: &str| {
         if prefix.ends_with("-r") {
-            return text.starts_with(prefix);
+            return command.inner().join(" ").starts_with(prefix);
         }
         if prefix == "yarn" {
             return words.len() == 1 && words[0] == "yarn";
         }
-        let parts: Vec<&str> = prefix.split(' ').collect();
-        parts.len() <= words.len() && parts.iter().zip(&words).all(|(part, word)| part == word)
+        let mut words = words.iter();
+        prefix.split(' ').all(|part| words.next().is_some_and(|word| word == part))
     };
     INSTALLERS.iter().find(|installer| installer.commands.iter().any(|prefix| fits(prefix)))
 }

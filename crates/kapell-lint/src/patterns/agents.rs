@@ -1,10 +1,14 @@
 //! Patterns in commands, skills, agents and hooks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use kapell_spec::{
     claude::{reference::Names, steps::Step},
     finding::Span,
+    words::Words,
 };
 use kapell_view::audit::{AssetKind, PatternKind};
 
@@ -32,10 +36,12 @@ pub(super) fn look(seen: &mut Seen<'_>) {
 
 /// Tells whether a title has a word that starts so.
 fn says(title: &str, starts: &[&str]) -> bool {
-    let lower = title.to_ascii_lowercase();
-    lower
+    let begins = |word: &str, start: &str| {
+        word.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+    };
+    title
         .split(|c: char| !c.is_ascii_alphanumeric())
-        .any(|word| starts.iter().any(|start| word.starts_with(start)))
+        .any(|word| starts.iter().any(|start| begins(word, start)))
 }
 
 /// A step that plans comes before one that does, or a skill that plans names the one that does.
@@ -135,18 +141,19 @@ fn takes_back(seen: &mut Seen<'_>, asset: &Asset) {
 
 /// An instruction to append to a log.
 fn appends(seen: &mut Seen<'_>, asset: &Asset) {
+    static APPENDS: LazyLock<Words> = LazyLock::new(|| Words::new(&["append", ">>"]));
     let text = &seen.repository.files[asset.file].text;
-    let mut at = asset.definition.body as usize;
-    for line in text[at..].split_inclusive('\n') {
-        let lower = line.to_ascii_lowercase();
-        let log = log_named(&lower).filter(|_| lower.contains("append") || lower.contains(">>"));
-        if let Some(log) = log {
-            let span = Span::new(at, at + line.trim_end().len());
+    let body = asset.definition.body as usize;
+    // From one place to the next: few lines have one.
+    for (_, place) in APPENDS.places(&text[body..]) {
+        let start = text[..body + place].rfind('\n').map_or(body, |at| (at + 1).max(body));
+        let line = text[start..].lines().next().unwrap_or_default();
+        if let Some(log) = log_named(&line.to_ascii_lowercase()) {
+            let span = Span::new(start, start + line.trim_end().len());
             let text = format!("{} appends what happens to `{log}`.", who(asset));
             seen.add(PatternKind::EventSourcing, (asset.file, span), text);
             return;
         }
-        at += line.len();
     }
 }
 

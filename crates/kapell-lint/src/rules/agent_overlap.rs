@@ -60,8 +60,8 @@ fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usiz
         }
         by_base.entry(base(&agent.name)).or_default().push(at);
     }
-    let sketch = |agent: &&Asset| similar::Sketch::of(&repository.files[agent.file].text);
-    let sketches: Vec<similar::Sketch> = agents.iter().map(sketch).collect();
+    let sketches: Vec<&similar::Sketch> =
+        agents.iter().map(|agent| agent.sketch(&repository.files)).collect();
     for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
         let why = || (Severity::Medium, format!("are alike to {:.0} %", alike * 100.0));
         found.entry((one, other)).or_insert_with(why);

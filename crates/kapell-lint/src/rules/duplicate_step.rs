@@ -25,8 +25,12 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            let works: Vec<_> = flow.facts[at].iter().map(only_work).collect();
             for (index, (step, facts)) in flow.steps(at).enumerate() {
-                let again = (0..index).find(|&earlier| repeats(flow, at, earlier, index));
+                let again = (0..index).find(|&earlier| {
+                    let both = works[earlier].as_ref().zip(works[index].as_ref());
+                    both.is_some_and(|(left, right)| repeats(flow, at, (earlier, left), (index, right)))
+                });
                 let Some(earlier) = again else { continue };
                 let first = &job.steps[earlier];
                 let what = facts.works.first().map_or("the same", |done| &done.text);
@@ -57,10 +61,12 @@ fn short(text: &str) -> String {
 }
 
 fn same_env(left: &Step, right: &Step) -> bool {
-    let texts = |step: &Step| {
-        step.env.iter().map(|(name, text)| (name.text.clone(), text.text.clone())).collect::<Vec<_>>()
-    };
-    texts(left) == texts(right)
+    left.env.len() == right.env.len()
+        && left
+            .env
+            .iter()
+            .zip(&right.env)
+            .all(|((name, text), (other, value))| name.text == other.text && text.text == value.text)
 }
 
 fn folder(step: &Step) -> &str {
@@ -72,14 +78,12 @@ fn condition(step: &Step) -> &str {
 }
 
 /// Tells whether a step does again what an earlier one did, with nothing in between that changes its input.
-fn repeats(flow: &Flow, at: usize, earlier: usize, later: usize) -> bool {
+fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, right): (usize, &Only)) -> bool {
     let job = &flow.model.jobs[at];
     let (first, second) = (&job.steps[earlier], &job.steps[later]);
     if !same_env(first, second) || folder(first) != folder(second) {
         return false;
     }
-    let (before, after) = (&flow.facts[at][earlier], &flow.facts[at][later]);
-    let Some((left, right)) = only_work(before).zip(only_work(after)) else { return false };
     let changed =
         flow.facts[at][earlier + 1..later].iter().zip(&job.steps[earlier + 1..later]).any(|(facts, step)| {
             facts.is_opaque()
@@ -111,8 +115,11 @@ fn repeats(flow: &Flow, at: usize, earlier: usize, later: usize) -> bool {
     !changed && (tests_again || install_again || same)
 }
 
-/// Returns the one thing that a step does: its kind, its words without flags, and its flags.
-fn only_work(facts: &StepFacts) -> Option<(Kind, Vec<String>, Vec<String>)> {
+/// The one thing that a step does: its kind, its words without flags, and its flags.
+type Only = (Kind, Vec<String>, Vec<String>);
+
+/// Returns the one thing that a step does, if it does one.
+fn only_work(facts: &StepFacts) -> Option<Only> {
     let works: Vec<_> = facts
         .works
         .iter()

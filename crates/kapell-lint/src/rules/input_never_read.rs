@@ -25,6 +25,10 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        let starts = ["workflow_dispatch", "workflow_call"].map(|name| (name, flow.model.event(name)));
+        if starts.iter().all(|(_, event)| event.is_none_or(|event| event.inputs.is_empty())) {
+            continue;
+        }
         let lower = flow.text.to_ascii_lowercase();
         // Whoever reads all of them, or the event, reads each.
         let whole = [
@@ -41,8 +45,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if whole.iter().any(|word| lower.contains(word)) {
             continue;
         }
-        for name in ["workflow_dispatch", "workflow_call"] {
-            let Some(event) = flow.model.event(name) else { continue };
+        for (name, event) in starts {
+            let Some(event) = event else { continue };
             for input in &event.inputs {
                 // Inputs of called workflows are an interface; one that a caller here gives is expected to matter.
                 let asked =

@@ -9,7 +9,7 @@ use kapell_view::audit::{Confidence, Severity};
 use crate::github::{
     Flow, StepFacts, intent,
     script::{Command, Then},
-    tools::{self, Kind},
+    tools::Kind,
 };
 use crate::{
     repository::{Depth, Repository},
@@ -122,7 +122,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             whole(flow, at, &header, report);
             for (index, (step, facts)) in flow.steps(at).enumerate() {
-                let lenient = explained(flow, step, &header);
+                let lenient = || explained(flow, step, &header);
                 if step.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
                     passes(flow, job, index, facts, lenient, report);
                 } else {
@@ -192,7 +192,7 @@ fn passes(
     job: &Job,
     index: usize,
     facts: &StepFacts,
-    lenient: Option<String>,
+    lenient: impl Fn() -> Option<String>,
     report: &mut Report<'_>,
 ) {
     let step = &job.steps[index];
@@ -250,7 +250,7 @@ fn passes(
             .severity(if high { Severity::High } else { Severity::Medium })
             .hint("drop `continue-on-error`, or let a later step look at its `outcome`")
     };
-    match lenient {
+    match lenient() {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
@@ -261,29 +261,31 @@ fn in_script(
     job: &Job,
     step: &Step,
     facts: &StepFacts,
-    lenient: Option<String>,
+    lenient: impl Fn() -> Option<String>,
     report: &mut Report<'_>,
 ) {
     let Some(run) = &step.run else { return };
     for (at, command) in facts.commands.iter().enumerate() {
-        let Some((message, severity)) = masked(flow, job, step, &facts.commands, at, command) else {
+        let Some((message, severity)) = masked(flow, job, step, facts, at, command) else {
             continue;
         };
         let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
         let span = flow.line_in(run.span, line, &command.words[0]).unwrap_or(run.span);
         let draft = report.add(flow.file, span, message).severity(severity);
         let draft = if severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
-        match &lenient {
-            Some(comment) => draft.explained(comment.clone()).done(),
+        match lenient() {
+            Some(comment) => draft.explained(comment).done(),
             None => draft.done(),
         }
         return;
     }
 }
 
-fn is_check(command: &Command) -> bool {
-    let work = tools::command(command);
-    matches!(work.kind, Kind::Test | Kind::Lint | Kind::Build)
+/// Tells whether a command of a step's own script finds faults, and fails if it does.
+fn is_check(facts: &StepFacts, at: usize) -> bool {
+    let command = &facts.commands[at];
+    let works = facts.works.iter().filter(|done| done.command == Some(at));
+    works.into_iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Lint | Kind::Build))
         && !command
             .words
             .iter()
@@ -297,14 +299,15 @@ fn masked(
     flow: &Flow,
     job: &Job,
     step: &Step,
-    all: &[Command],
+    facts: &StepFacts,
     at: usize,
     command: &Command,
 ) -> Option<(String, Severity)> {
+    let all = &facts.commands[..];
     let short = |command: &Command| command.text().chars().take(60).collect::<String>();
     let next = all.get(at + 1);
     // `check || true`
-    if command.then == Then::Or && is_check(command) && !command.asked {
+    if command.then == Then::Or && !command.asked && is_check(facts, at) {
         let next = next?;
         let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") || next.text() == "exit 0";
         // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
@@ -347,7 +350,7 @@ fn masked(
         }
     }
     // `check | tee log` in the default shell, which has no pipefail.
-    if command.then == Then::Pipe && is_check(command) && no_pipefail(flow, job, step, all) {
+    if command.then == Then::Pipe && is_check(facts, at) && no_pipefail(flow, job, step, all) {
         let next = next?;
         if matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
             && next.then != Then::Pipe
@@ -362,7 +365,7 @@ fn masked(
         }
     }
     // `set +e`, a check, and whatever comes last decides.
-    if is_check(command) && !command.asked && command.then == Then::End && at + 1 < all.len() {
+    if !command.asked && command.then == Then::End && at + 1 < all.len() && is_check(facts, at) {
         let sets = |flag: &str| {
             all[..at].iter().rposition(|command| {
                 command.program() == "set" && command.words.iter().skip(1).any(|word| word.starts_with(flag))

@@ -5,7 +5,7 @@ mod runbook;
 use kapell_spec::github::Step;
 
 use crate::github::{
-    Flow,
+    Flow, StepFacts,
     script::{Command, Then},
     tools::{self, Kind},
 };
@@ -32,7 +32,8 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
-            if !cleans(flow, at) {
+            let leaves = |facts: &StepFacts| facts.does(Kind::Tag) || facts.does(Kind::Release);
+            if flow.facts[at].iter().any(leaves) && !cleans(flow, at) {
                 early_tag(flow, at, report);
                 partial_release(flow, at, report);
             }

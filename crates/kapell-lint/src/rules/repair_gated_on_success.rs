@@ -142,6 +142,9 @@ fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
                     || lower.contains(&format!("{word} "))
                     || lower.contains(&format!("({word})"))
             });
+    if !says {
+        return;
+    }
     // The script may ask by itself.
     let asks = ["job.status", "outcome", "conclusion", "result", "||", "if "].iter().any(|word| {
         step.script().contains(word)
@@ -151,7 +154,7 @@ fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
     let tells = ["continue", "fail on", "exit on", "don't", "do not", "no fail", "retry"]
         .iter()
         .any(|word| lower.contains(word));
-    if !says || asks || tells {
+    if asks || tells {
         return;
     }
     let draft = report

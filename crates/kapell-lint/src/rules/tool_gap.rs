@@ -1,8 +1,11 @@
 //! `tool-gap`: an agent is told to use a tool that it does not have.
 
+use std::sync::LazyLock;
+
 use kapell_spec::{
     claude::reference::{Names, Strength},
     finding::Span,
+    words::Words,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -41,13 +44,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// An agent that runs below another one cannot ask a person.
 fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
     let body = agent.definition.body as usize;
-    let heading = agent.definition.document.headings.iter().find(|heading| {
-        let lower = heading.text.to_ascii_lowercase();
-        lower.contains("ask the user")
-            || lower.contains("ask user")
-            || lower.contains("wait for user")
-            || lower.contains("confirm with the user")
-    });
+    static ASKING: LazyLock<Words> =
+        LazyLock::new(|| Words::new(&["ask the user", "ask user", "wait for user", "confirm with the user"]));
+    let heading = agent.definition.document.headings.iter().find(|heading| ASKING.is_in(&heading.text));
     let tool = agent
         .definition
         .items("tools")
@@ -86,7 +85,13 @@ fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
             format!("`{}` has to start `{}`, but its tools do not have `Agent`", agent.name, reference.name);
         report.add(agent.file, reference.span, message).hint("add `Agent` to its tools").done();
     }
-    let lower = text[agent.definition.body as usize..].to_ascii_lowercase();
+    let body = &text[agent.definition.body as usize..];
+    // Most speak of no tool of the web at all.
+    static WEB: LazyLock<Words> = LazyLock::new(|| Words::new(&["WebFetch", "WebSearch"]));
+    if !WEB.is_in(body) {
+        return;
+    }
+    let lower = body.to_ascii_lowercase();
     for (tool, others) in [("WebFetch", &["WebFetch", "Bash"][..]), ("WebSearch", &["WebSearch"][..])] {
         let told = ["use ", "using ", "run ", "with ", "call "].iter().find_map(|verb| {
             [

@@ -1,5 +1,7 @@
 //! `unknown-key`: a key that the format does not have, as far as its table knows.
 
+use std::collections::HashMap;
+
 use kapell_spec::{
     claude::{definition::Named, tables},
     codes,
@@ -32,13 +34,15 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
-    let flows = github.flows.iter().map(|flow| (flow.file, &flow.notes));
-    let actions = github.actions.values().map(|action| (action.file, &action.notes));
+    let flows = github.flows.iter().map(|flow| (flow.file, &flow.notes[..]));
+    let actions = github.actions.values().map(|action| (action.file, &action.notes[..]));
     for (file, notes) in flows.chain(actions) {
         for note in notes.iter().filter(|note| note.code == codes::UNKNOWN_KEY) {
             tell(report, file, note.span, &format!("{} (keys as of {})", note.message, github::AS_OF), None);
         }
     }
+    // What one author invents stands in many files.
+    let mut nearest: HashMap<(&str, &str), Option<&str>> = HashMap::new();
     let read = |asset: &Asset| asset.home == Home::Claude;
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| read(asset)) {
         let (known, what) = match asset.kind {
@@ -49,8 +53,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for key in keys(asset).filter(|key| !known.contains(&&*key.text)) {
             let message =
                 format!("`{}` is no key of {what} that is known (keys as of {})", key.text, tables::AS_OF);
-            let near = suggest::nearest(&key.text, known.iter().copied());
-            tell(report, asset.file, key.span, &message, near);
+            let near = nearest
+                .entry((&key.text, what))
+                .or_insert_with(|| suggest::nearest(&key.text, known.iter().copied()));
+            tell(report, asset.file, key.span, &message, *near);
         }
     }
 }

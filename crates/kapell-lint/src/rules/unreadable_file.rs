@@ -25,8 +25,9 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
-    let flows = github.flows.iter().map(|flow| (flow.file, flow.model.complete, &flow.notes));
-    let actions = github.actions.values().map(|action| (action.file, action.model.complete, &action.notes));
+    let flows = github.flows.iter().map(|flow| (flow.file, flow.model.complete, &flow.notes[..]));
+    let actions =
+        github.actions.values().map(|action| (action.file, action.model.complete, &action.notes[..]));
     for (file, complete, notes) in flows.chain(actions) {
         if let Some(error) = notes.iter().find(|note| !complete && note.is_error()) {
             tell(report, file, error.span, &error.message, error.hint.as_deref());

@@ -47,7 +47,7 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
         let mut worlds = flow
             .worlds
             .iter()
-            .zip(&flow.runs)
+            .zip(flow.runs.iter())
             .filter(|(world, _)| world.event.as_deref() == Some(name.as_str()))
             .peekable();
         if worlds.peek().is_none() || worlds.any(|(_, runs)| runs.iter().any(|run| *run != Run::Never)) {

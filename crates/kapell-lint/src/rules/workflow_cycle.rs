@@ -1,5 +1,7 @@
 //! Workflows start each other in a circle.
 
+use std::collections::HashMap;
+
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -37,19 +39,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// Workflows that start when another ends.
 fn by_completion(github: &Github, report: &mut Report<'_>) {
     let flows = &github.flows;
-    let starts: Vec<Vec<usize>> = flows
-        .iter()
-        .map(|flow| {
-            let filter = flow.model.event("workflow_run").and_then(|event| event.filter("workflows"));
-            let names = filter.map(|filter| &filter.items[..]).unwrap_or_default();
-            (0..flows.len())
-                .filter(|&other| {
-                    names.iter().any(|name| &*name.text == flows[other].run_name())
-                        || flow.starts("workflow_dispatch") && dispatches(&flows[other], flow)
-                })
-                .collect()
-        })
-        .collect();
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, flow) in flows.iter().enumerate() {
+        by_name.entry(flow.run_name()).or_default().push(at);
+        by_name.entry(file(flow)).or_default().push(at);
+    }
+    let named = |name: &str| by_name.get(name).into_iter().flatten().copied();
+    // What starts each.
+    let mut starts: Vec<Vec<usize>> = vec![Vec::new(); flows.len()];
+    for (at, flow) in flows.iter().enumerate() {
+        let filter = flow.model.event("workflow_run").and_then(|event| event.filter("workflows"));
+        let names = filter.map(|filter| &filter.items[..]).unwrap_or_default();
+        let awaited = names
+            .iter()
+            .flat_map(|name| named(&name.text).filter(|&other| &*name.text == flows[other].run_name()));
+        starts[at].extend(awaited);
+        for other in dispatched(flow).flat_map(named).filter(|&other| other != at) {
+            if flows[other].starts("workflow_dispatch") {
+                starts[other].push(at);
+            }
+        }
+    }
+    for starts in &mut starts {
+        starts.sort_unstable();
+        starts.dedup();
+    }
     for at in 0..flows.len() {
         // The first of a circle tells of it.
         let Some(path) = circle(&starts, at) else { continue };
@@ -74,23 +88,29 @@ fn started(flow: &Flow) -> Span {
     event.map_or(flow.job_span(0), |event| event.name.span)
 }
 
-/// Tells whether a workflow starts another one whatever happens. One that asks first may end some time.
-fn dispatches(flow: &Flow, other: &Flow) -> bool {
-    let file = other.path.rsplit('/').next().unwrap_or(&other.path);
-    let names = |command: &Command| {
+/// Returns the name of a workflow's file.
+fn file(flow: &Flow) -> &str {
+    flow.path.rsplit('/').next().unwrap_or(&flow.path)
+}
+
+/// Returns the words by which a workflow starts others whatever happens. One that asks first may end some time.
+fn dispatched(flow: &Flow) -> impl Iterator<Item = &str> {
+    let starts = |command: &&Command| {
         command.depth == 0
             && command.after == Then::End
-            && command.text().starts_with("gh workflow run")
-            && command.words.iter().any(|word| word == file || word == other.run_name())
+            && command.words.iter().map(String::as_str).take(3).eq(["gh", "workflow", "run"])
     };
-    flow.path != other.path
-        && flow.jobs().filter(|(_, job)| job.condition.is_none()).any(|(at, _)| {
-            flow.steps(at).any(|(step, facts)| step.condition.is_none() && facts.commands.iter().any(names))
-        })
+    let always = flow.jobs().filter(|(_, job)| job.condition.is_none());
+    let steps = always.flat_map(|(at, _)| flow.steps(at)).filter(|(step, _)| step.condition.is_none());
+    let commands = steps.flat_map(move |(_, facts)| facts.commands.iter().filter(starts));
+    commands.flat_map(|command| command.words.iter().map(String::as_str))
 }
 
 /// Returns a way from `start` back to it.
 fn circle(edges: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
+    if edges[start].is_empty() {
+        return None;
+    }
     let mut stack = vec![vec![start]];
     let mut seen = vec![false; edges.len()];
     while let Some(path) = stack.pop() {

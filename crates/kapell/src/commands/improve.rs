@@ -38,7 +38,7 @@ use kapell_view::{
     audit::{AuditView, Finding, Foreign, Place, Related, RuleText, Severity},
     text::plural,
 };
-use kept::{Judged, Slot};
+use kept::{Judged, Slot, arrived};
 pub use proposal::{undo, was_written_after};
 
 use super::Context;
@@ -73,6 +73,8 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     if args.part.task.is_some() {
         return part::perform(context, args, &root);
     }
+    let slot = if args.as_run || args.no_cache { None } else { Slot::of(&root, args) };
+    let coming = slot.as_ref().and_then(Slot::fetch);
     let (files, unread) = read_files(&root, args.depth, args.scope)?;
     let judged = match args.as_run {
         true => match in_a_run(context, args, &root, &files)? {
@@ -80,8 +82,8 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
             Outcome::Ended(exit) => return Ok(exit),
         },
         false => {
-            let slot = if args.no_cache { None } else { Slot::of(&root, args, &files) };
-            let kept = slot.as_ref().and_then(Slot::load);
+            let slot = slot.and_then(|slot| Some((slot, kept::state(args, &files)?)));
+            let kept = slot.as_ref().zip(coming).and_then(|((_, key), coming)| arrived(coming, key));
             kept.map_or_else(|| judge_anew(args, &files, slot.as_ref()), Ok)?
         }
     };
@@ -114,13 +116,15 @@ fn in_a_run(context: &Context, args: &ImproveArgs, root: &Path, files: &Files) -
 const WORTH_KEEPING: Duration = Duration::from_millis(15);
 
 /// Judges the files, and keeps what it comes to for the next time.
-fn judge_anew(args: &ImproveArgs, files: &Files, slot: Option<&Slot>) -> Result<Judged, Fault> {
+fn judge_anew(args: &ImproveArgs, files: &Files, slot: Option<&(Slot, String)>) -> Result<Judged, Fault> {
     let start = Instant::now();
     let repository = repository(args, files.clone())?;
     let judged = judge(&repository, args)?;
-    if let Some(slot) = slot.filter(|_| start.elapsed() >= WORTH_KEEPING) {
-        slot.save(&judged);
+    if let Some((slot, key)) = slot.filter(|_| start.elapsed() >= WORTH_KEEPING) {
+        slot.save(key, &judged);
     }
+    // Freeing thousands of models one by one takes a tenth of all the time; the end of the program frees them at once.
+    std::mem::forget(repository);
     Ok(judged)
 }
 
