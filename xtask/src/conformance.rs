@@ -44,7 +44,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    shell::build_part(&["-p", "kapell-server", "--features", "http", "--example", "mcp-conformance"])?;
+    shell::build_part(&["-p", "kapell-server", "--example", "mcp-conformance"])?;
     let fixture = shell::target().join("debug/examples/mcp-conformance");
     let child =
         Command::new(fixture).stdout(Stdio::piped()).spawn().context("failed to start the fixture")?;
