@@ -27,7 +27,7 @@ usage: cargo xtask CHORE
 
   bench [--only CELL.. | --peers]
                        builds and runs the measurements: all, some, or those against peers from a package index
-  cold [--seconds N] [--jobs N]
+  cold [--seconds N] [--jobs N] [--program PATH]
                        counts how often a workspace is built from nothing while six tasks are verified and land
   coverage [--missed]  counts the lines of the ground floors that their tests reach
   faults [--calls N] [--stride K]
