@@ -87,3 +87,64 @@ pub fn hint(kind: &JournalErrorKind) -> Option<&'static str> {
         JournalErrorKind::Database { .. } => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use rusqlite::ffi;
+
+    use super::*;
+
+    /// What comes of a refusal of SQLite: its kind, whether the file must be looked at anew, and the hint.
+    fn of(code: i32) -> (JournalErrorKind, bool, Option<&'static str>) {
+        let path = PathBuf::from("/j");
+        let error = database(&path, "reading")(Error::SqliteFailure(ffi::Error::new(code), None));
+        assert_eq!(error.path, "/j");
+        let (again, hint) = (needs_recovery(&error.kind), hint(&error.kind));
+        (error.kind, again, hint)
+    }
+
+    #[test]
+    fn what_a_person_can_do_about_is_said() {
+        use JournalErrorKind as K;
+        let says = |hint: Option<&str>, what: &str| hint.is_some_and(|hint| hint.contains(what));
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED, ffi::SQLITE_PROTOCOL] {
+            assert!(matches!(of(code), (K::Busy, false, hint) if says(hint, "try again")), "{code}");
+        }
+        assert!(matches!(of(ffi::SQLITE_FULL), (K::Full, true, hint) if says(hint, "kapell gc")));
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+            assert!(
+                matches!(of(code), (K::Damaged { .. }, true, hint) if says(hint, "keep a copy")),
+                "{code}"
+            );
+        }
+        for code in [ffi::SQLITE_PERM, ffi::SQLITE_CANTOPEN] {
+            assert!(matches!(of(code), (K::Io { .. }, true, hint) if says(hint, "for you")), "{code}");
+        }
+        assert!(matches!(of(ffi::SQLITE_READONLY), (K::Io { .. }, true, hint) if says(hint, "KAPELL_STORE")));
+        assert!(matches!(of(ffi::SQLITE_IOERR), (K::Io { .. }, true, None)));
+        assert!(matches!(of(ffi::SQLITE_MISUSE), (K::Database { .. }, true, None)));
+        let newer = K::FormatTooNew { found: 9, known: 2 };
+        assert!(says(hint(&newer), "newer one"));
+    }
+
+    #[test]
+    fn a_column_of_another_type_is_damage() {
+        let wrong = Error::InvalidColumnType(3, "hash".to_owned(), rusqlite::types::Type::Text);
+        let kind = database(Path::new("/j"), "reading")(wrong).kind;
+        assert!(matches!(kind, JournalErrorKind::Damaged { offset: 0, .. }), "{kind}");
+        let kind = database(Path::new("/j"), "reading")(Error::QueryReturnedNoRows).kind;
+        assert!(matches!(kind, JournalErrorKind::Database { what: "reading", .. }), "{kind}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_refusals() {
+        let kind = |kind: io::ErrorKind| io(Path::new("/j"), "writing")(kind.into()).kind;
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(matches!(kind(full), JournalErrorKind::Full));
+        }
+        let other = kind(io::ErrorKind::FileTooLarge);
+        assert!(matches!(other, JournalErrorKind::Io { what: "writing", .. }), "{other}");
+    }
+}

@@ -6,8 +6,13 @@ use kapell_core::{
     id::{AttemptNo, RunId, TaskId},
     mission::Mission,
     plan::{ChildSpec, Definition, Plan, Work},
+    retry::FailureClass,
+    time::Wall,
 };
-use kapell_engine::host::Rest;
+use kapell_engine::{
+    host::Rest,
+    port::journal::{Journal, Owner},
+};
 
 use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};
 
@@ -237,4 +242,38 @@ fn a_child_run_that_waits_for_a_person_lets_its_parent_wait_too() {
     let inner = plan(&[("g", Definition::new(Work::Gate(spec)), &[])]);
     let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
     assert_eq!(rig.settle(), Rest::Gates);
+}
+
+#[test]
+fn a_child_run_that_somebody_else_holds_fails_its_attempt_for_now() {
+    let world = crate::rig::World::new();
+    let mut rig = world.process();
+    let owner = Owner { pid: 7, host: "there".to_owned(), since: Wall(3), socket: None };
+    let held = world.journal.own(child(), owner).unwrap();
+    let mut task = child_of(plan(&[("x", noop(), &[])]));
+    task.retry.attempts = 2;
+    rig.host.create(RUN, mission(), plan(&[("w", task, &[])])).unwrap();
+    rig.step();
+    rig.until(|rig| rig.state(0).starts_with("BackingOff"));
+    let why = rig.run().last_failure(TaskId(0)).unwrap();
+    assert_eq!(why.class, FailureClass::Transient);
+    let text = "its run cannot be started: process 7 on there has been executing it since 3";
+    assert_eq!(why.message, text);
+    drop(held);
+    world.clock.pass(1_000_000);
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+}
+
+#[test]
+fn a_child_run_whose_change_cannot_be_found_fails_its_task() {
+    let inner = plan(&[("x", script("ok"), &[])]);
+    let mut rig = crate::rig::World::new().process();
+    *rig.spaces.between.lock().unwrap() =
+        Box::new(|_| Err(crate::rig::trouble(FailureClass::Permanent, "no such commit")));
+    rig.host.create(RUN, landing_mission(), plan(&[("w", child_of(inner), &[])])).unwrap();
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Failed));
+    let why = &rig.run().last_failure(TaskId(0)).unwrap().message;
+    assert_eq!(*why, "what its run landed cannot be found: no such commit");
 }

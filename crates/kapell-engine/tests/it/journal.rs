@@ -29,6 +29,8 @@ pub(crate) struct Disk {
     /// After how many more appends the disk is full.
     pub(crate) full_after: Option<usize>,
     poisoned: HashSet<RunId>,
+    /// Whether nothing can be read.
+    pub(crate) unreadable: bool,
     pub(crate) appends: usize,
     pub(crate) rows_read: usize,
 }
@@ -62,6 +64,11 @@ impl Drop for Held {
 
 pub(crate) fn full() -> JournalError {
     JournalError { path: "memory".to_owned(), kind: JournalErrorKind::Full }
+}
+
+fn unreadable() -> JournalError {
+    let kind = JournalErrorKind::Damaged { offset: 4096, what: "a page is gone".to_owned() };
+    JournalError { path: "memory".to_owned(), kind }
 }
 
 impl MemoryJournal {
@@ -145,6 +152,9 @@ impl Journal for MemoryJournal {
         after: Version,
         visit: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), JournalError> {
+        if self.disk().unreadable {
+            return Err(unreadable());
+        }
         let rows: Vec<Row> = self.disk().rows.get(&run).cloned().unwrap_or_default();
         for row in rows.into_iter().filter(|row| row.n > after) {
             self.disk().rows_read += 1;

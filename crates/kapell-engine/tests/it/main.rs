@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+mod brief; // what an attempt is given to read
 mod children; // runs within runs
 mod control; // the owner's socket
 mod durable; // nothing leaves before it is recorded

@@ -19,7 +19,7 @@ use kapell_core::{
     journal::{Actor, Row},
     landing::Probed,
     mission::Mission,
-    plan::{Definition, Plan, PlanBuilder, PlanLimits, Work},
+    plan::{AgentSpec, Definition, Plan, PlanBuilder, PlanLimits, Work},
     retry::FailureClass,
     run::Run,
     task::Change,
@@ -34,7 +34,8 @@ use kapell_engine::{
         clock::Clock,
         journal::{Journal, Owner},
         workspaces::{
-            Check, CheckCommand, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces,
+            Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Ready, Request, Trial,
+            WorkspaceError, Workspaces,
         },
     },
 };
@@ -200,6 +201,10 @@ impl Agents for TestAgents {
         self.recovered.lock().unwrap().remove(&name(key)).unwrap_or_else(lost)
     }
 
+    fn instructions(&self, agent: &AgentSpec) -> &'static [&'static str] {
+        if agent.adapter == "reads no guide" { &["GUIDE.md"] } else { &[] }
+    }
+
     fn close(&self) {
         self.log.say("close agents");
     }
@@ -216,6 +221,9 @@ pub(crate) struct TestWorkspaces {
     pub(crate) probe: Answer<Trial, Result<Probed, WorkspaceError>>,
     pub(crate) moved: Answer<(Oid, Oid), Result<(), WorkspaceError>>,
     pub(crate) merge: Answer<MergeOrder, Result<bool, WorkspaceError>>,
+    pub(crate) facts: Answer<FactsRequest, Facts>,
+    /// The change between two commits that are held already.
+    pub(crate) between: Answer<(Oid, Oid), Result<Change, WorkspaceError>>,
     pub(crate) swept: Mutex<Vec<AttemptKey>>,
 }
 
@@ -251,6 +259,8 @@ impl TestWorkspaces {
             probe: Mutex::new(Box::new(|trial| Ok(Probed::Green { tips: tips(trial) }))),
             moved: Mutex::new(Box::new(|_| Ok(()))),
             merge: Mutex::new(Box::new(|_| Ok(true))),
+            facts: Mutex::new(Box::new(|_| Facts::default())),
+            between: Mutex::new(Box::new(|&(base, commit)| Ok(Change { commit, tree: commit, base }))),
             swept: Mutex::default(),
         }
     }
@@ -300,7 +310,11 @@ impl Workspaces for TestWorkspaces {
     }
 
     fn change(&self, base: Oid, commit: Oid) -> Result<Change, WorkspaceError> {
-        Ok(Change { commit, tree: commit, base })
+        (self.between.lock().unwrap())(&(base, commit))
+    }
+
+    fn facts(&self, request: &FactsRequest) -> Facts {
+        (self.facts.lock().unwrap())(request)
     }
 
     fn move_ref(&self, _run: RunId, from: Oid, to: Oid) -> Result<(), WorkspaceError> {

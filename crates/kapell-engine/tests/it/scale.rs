@@ -137,3 +137,33 @@ fn a_run_that_sleeps_takes_commands_and_its_clock_goes_on() {
         assert!(rig.host.run(run).unwrap().clock().0 >= 60_000, "{:?}", rig.host.run(run).unwrap().clock());
     }
 }
+
+#[test]
+fn a_run_that_sleeps_and_can_no_longer_be_read_is_over_for_this_process() {
+    let mut rig = World::new().process();
+    let question = GateSpec { question: "so?".parse().unwrap(), choices: Vec::new() };
+    let tasks = plan(&[("g", Definition::new(Work::Gate(question)), &[])]);
+    let runs = AWAKE_MAX as u64 + 1;
+    for number in 0..runs {
+        rig.host.create(run_id(number), mission(), tasks.clone()).unwrap();
+    }
+    rig.until(|rig| (0..runs).all(|number| rig.host.rest(run_id(number)) == Rest::Gates));
+    let asleep = (0..runs).map(run_id).find(|run| rig.host.run(*run).is_none()).unwrap();
+    rig.world.journal.disk().unreadable = true;
+    for _ in 0..2 {
+        let (said, told) = std::sync::mpsc::channel();
+        let reply = Box::new(move |result: Result<(), kapell_engine::Refusal>| said.send(result).unwrap());
+        rig.host.put(asleep, Actor::Person("ada".to_owned()), Command::Pause, Some(reply));
+        let refused = told.recv().unwrap().unwrap_err();
+        let why = std::error::Error::source(&refused).unwrap().to_string();
+        assert_eq!(why, "memory: damaged at byte 4096: a page is gone");
+        assert_eq!(rig.host.rest(asleep), Rest::Over);
+        assert!(rig.host.failure(asleep).is_some());
+        // It is not tried again: what is in memory of it may be older than what the journal holds by then.
+        rig.world.journal.disk().unreadable = false;
+    }
+    // Others go on, and given up it can be opened anew.
+    rig.host.close(asleep);
+    rig.host.open(asleep).unwrap();
+    rig.until(|rig| rig.host.rest(asleep) == Rest::Gates);
+}

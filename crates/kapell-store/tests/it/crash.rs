@@ -9,8 +9,11 @@ use std::{
 };
 
 use kapell_core::{id::Digest, journal::Version};
-use kapell_engine::port::journal::{AppendErrorKind, Journal, JournalErrorKind, OwnError};
+use kapell_engine::port::journal::{
+    AppendErrorKind, Journal, JournalError, JournalErrorKind, OwnError, Snapshot,
+};
 use kapell_store::{Options, Scope, Store};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::common::{ALONE, Chain, append, open, owner, rows, run};
 
@@ -19,9 +22,20 @@ const NUMBER: &str = "KAPELL_STORE_TEST_NUMBER";
 
 /// Starts the test `name` of this binary again, as another process.
 fn again(name: &str, directory: &Path, number: u8) -> Child {
+    started(Command::new(env::current_exe().unwrap()), name, directory, number)
+}
+
+/// The same as a process to which a file that may not grow is an error of a write, and not its end.
+fn again_in_bounds(name: &str, directory: &Path) -> Child {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(env::current_exe().unwrap());
+    started(shell, name, directory, 1)
+}
+
+fn started(mut command: Command, name: &str, directory: &Path, number: u8) -> Child {
     // Until it has replaced itself, a new process holds copies of all our locks.
     let _alone = ALONE.write().unwrap_or_else(PoisonError::into_inner);
-    Command::new(env::current_exe().unwrap())
+    command
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, directory)
         .env(NUMBER, number.to_string())
@@ -152,6 +166,99 @@ fn a_writer_that_never_ends_makes_others_give_up_in_time() {
     store.reopen(chain.run);
     append(&store, chain.next(1)).unwrap();
     store.verify(Scope::All, &[]).unwrap();
+}
+
+/// No file of this process may grow beyond so many bytes.
+fn bound(bytes: Option<u64>) {
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    setrlimit(Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
+}
+
+fn is_refused_by_the_system(error: &JournalError) -> bool {
+    matches!(error.kind, JournalErrorKind::Io { .. } | JournalErrorKind::Full)
+}
+
+/// Appends until the disk takes no more, and goes on when it does again.
+fn append_to_a_disk_that_refuses(directory: &Path) {
+    let store = open(directory);
+    let (mut chain, mut other) = (Chain::new(1), Chain::new(2));
+    for round in 0..4 {
+        append(&store, chain.next(2)).unwrap();
+        append(&store, other.next(1)).unwrap();
+        let log = fs::metadata(directory.join("journal.sqlite-wal")).unwrap().len();
+        bound(Some(log + round * 700));
+        let error = loop {
+            let mut next = chain;
+            match append(&store, next.next(1)) {
+                Ok(()) => chain = next,
+                Err(error) => break error,
+            }
+        };
+        assert!(
+            matches!(&error, AppendErrorKind::Journal(error) if is_refused_by_the_system(error)),
+            "{error:?}"
+        );
+        // Nothing may follow what is not there, and what was acknowledged can be read.
+        assert!(matches!(append(&store, { chain }.next(1)), Err(AppendErrorKind::Poisoned)));
+        assert_eq!(rows(&store, chain.run, 0).len() as u64, chain.n.0);
+        let large = vec![7; usize::try_from(log).unwrap() + 10_000];
+        assert!(is_refused_by_the_system(&store.keep(&large).unwrap_err()));
+        let snapshot = Snapshot { n: chain.n, hash: chain.hash, fold: 1, bytes: large.clone() };
+        assert!(is_refused_by_the_system(&store.keep_snapshot(chain.run, snapshot.clone()).unwrap_err()));
+        bound(None);
+        store.reopen(chain.run);
+        append(&store, chain.next(1)).unwrap();
+        let digest = store.keep(&large).unwrap();
+        assert_eq!(store.kept(digest).unwrap().unwrap(), large);
+        store.keep_snapshot(chain.run, snapshot.clone()).unwrap();
+        assert_eq!(store.snapshot(chain.run).unwrap(), Some(snapshot));
+        store.verify(Scope::All, &[]).unwrap();
+    }
+    let left = ["artifacts", "snapshots"].map(|name| directory.join(name)).into_iter().flat_map(|path| {
+        fs::read_dir(path)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("tmp-"))
+    });
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
+fn a_disk_that_takes_no_more_costs_nothing_that_was_acked() {
+    if let Some((directory, _)) = other_process() {
+        return append_to_a_disk_that_refuses(&directory);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "crash::a_disk_that_takes_no_more_costs_nothing_that_was_acked";
+    let output = again_in_bounds(name, dir.path()).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let store = open(dir.path());
+    let report = store.verify(Scope::All, &[]).unwrap();
+    assert!(report.decisions >= 16, "{report:?}");
+}
+
+#[test]
+fn a_lock_that_somebody_keeps_is_waited_for_and_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { busy: std::time::Duration::from_millis(30), ..Options::default() };
+    let store = Store::open_with(dir.path(), options).unwrap().0;
+    let is_busy = |error: &JournalError| matches!(error.kind, JournalErrorKind::Busy);
+    store.own(run(1), owner(1)).unwrap();
+    let mutex = fs::File::open(dir.path().join("owners/mutex")).unwrap();
+    mutex.lock().unwrap();
+    match store.own(run(2), owner(1)) {
+        Err(OwnError::Journal(error)) => assert!(is_busy(&error), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(is_busy(&store.owner(run(2)).unwrap_err()));
+    drop(mutex);
+    store.own(run(2), owner(1)).unwrap();
+    drop(store);
+    let lock = fs::File::open(dir.path().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let error = Store::open_with(dir.path(), options).unwrap_err();
+    assert!(is_busy(&error), "{error}");
+    drop(lock);
+    open(dir.path());
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Out as lines of JSON, and in again.
 
+use std::io::{self, BufReader, Read, Write};
+
 use kapell_core::id::Digest;
 use kapell_engine::port::journal::Journal;
-use kapell_store::{ImportError, Scope, Store, Transferred};
+use kapell_store::{ExportError, ImportError, ImportErrorKind, Scope, Store, Transferred};
 
 use crate::common::{Chain, append, open, rows};
 
@@ -127,4 +129,69 @@ fn an_artifact_that_is_not_there_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let error = open(dir.path()).export(&[], &[Digest::ZERO], &mut Vec::new()).unwrap_err();
     assert!(error.to_string().starts_with("there is no artifact 0000"));
+}
+
+/// Takes `left` bytes, or gives them, and is broken then.
+struct Breaks<'a> {
+    text: &'a [u8],
+    left: usize,
+}
+
+impl Write for Breaks<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.left = self.left.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Breaks<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let some = into.len().min(self.left);
+        if some == 0 {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        self.left -= some;
+        self.text.read(&mut into[..some])
+    }
+}
+
+#[test]
+fn a_pipe_that_breaks_is_said_and_nothing_of_it_is_taken_in() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (one, two) = (open(dirs[0].path()), open(dirs[1].path()));
+    let (text, _) = sample(&one);
+    for left in (0..text.len() - 1).step_by(97) {
+        let error = one.export(&[], &[], &mut Breaks { text: b"", left: left % 700 }).unwrap_err();
+        assert!(matches!(error, ExportError::Write(_)), "{error}");
+        let mut input = BufReader::new(Breaks { text: text.as_bytes(), left });
+        let error = two.import(&mut input).unwrap_err();
+        assert!(matches!(*error.kind, ImportErrorKind::Read(_)), "{left}: {error}");
+        assert_eq!(two.runs().unwrap(), []);
+    }
+}
+
+#[test]
+fn decisions_that_are_no_chain_are_refused_with_their_line() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let (one, two) = (open(dirs[0].path()), open(dirs[1].path()));
+    let (text, _) = sample(&one);
+    let lines: Vec<&str> = text.lines().collect();
+    let first = lines.iter().position(|line| line.contains("\"events\"")).unwrap();
+    let without = |what: &str| lines[first].replace(what, "\"other\"");
+    for (wrong, at, what) in [
+        ([lines[0], lines[first + 1]], 2, "decision 2"),
+        ([lines[0], &without("\"events\"")], 2, "either `events` or `body`"),
+        ([lines[0], &lines[first].replace("\"n\":1,", "\"n\":9,")], 2, "does not have its hash"),
+        ([lines[0], "\u{0}"], 2, "not a line of an export"),
+    ] {
+        let error = import(&two, &wrong.join("\n")).unwrap_err();
+        assert!(error.line == at && error.to_string().contains(what), "{what}: {error}");
+        assert_eq!(two.runs().unwrap(), []);
+    }
+    let error = two.import(&mut &b"{\"kapell\":\"journal\",\"format\":1}\n\xff\n"[..]).unwrap_err();
+    assert!(matches!(*error.kind, ImportErrorKind::Syntax(_)), "{error}");
 }
