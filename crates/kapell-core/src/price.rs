@@ -84,17 +84,34 @@ impl Rate {
     /// Returns what `tokens` cost, in millionths of a dollar, rounded up.
     #[must_use]
     pub fn cost(&self, tokens: Tokens) -> u64 {
+        self.cost_with_hour(tokens, 0)
+    }
+
+    /// Returns what `tokens` cost where `hour` of those put into a cache are kept there for an hour, and not for five
+    /// minutes.
+    #[must_use]
+    pub fn cost_with_hour(&self, tokens: Tokens, hour: u64) -> u64 {
+        let hour = hour.min(tokens.cache_write);
         let kinds = [
             (self.input, tokens.input),
             (self.cache_read, tokens.cache_read),
-            (self.cache_write, tokens.cache_write),
+            (self.cache_write, tokens.cache_write - hour),
+            (self.cache_write_hour(), hour),
             (self.output, tokens.output),
         ];
-        // Each product fits: 64 bits by 64 bits. Four of them may not, and then nothing is cheap any more.
+        // Each product fits: 64 bits by 64 bits. Five of them may not, and then nothing is cheap any more.
         let sum = kinds
             .iter()
             .fold(0_u128, |sum, (rate, count)| sum.saturating_add(u128::from(*rate) * u128::from(*count)));
         u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// Returns the rate of tokens put into a cache for an hour: twice that of tokens read afresh.
+    ///
+    /// Source: Anthropic, "Prompt caching", pricing (2026-11); nobody else offers it.
+    #[must_use]
+    pub fn cache_write_hour(&self) -> u64 {
+        self.input.saturating_mul(2).max(self.cache_write)
     }
 
     /// Returns the rate of the dearest way to read a token.
@@ -121,10 +138,23 @@ impl Price {
     /// Returns what a request cost.
     #[must_use]
     pub fn cost(&self, tokens: Tokens) -> u64 {
+        self.cost_with_hour(tokens, 0)
+    }
+
+    /// Returns what a request cost that put `hour` of its tokens into a cache for an hour.
+    #[must_use]
+    pub fn cost_with_hour(&self, tokens: Tokens, hour: u64) -> u64 {
         match self.above {
-            Some((limit, rate)) if tokens.read() > limit => rate.cost(tokens),
-            _ => self.rate.cost(tokens),
+            Some((limit, rate)) if tokens.read() > limit => rate.cost_with_hour(tokens, hour),
+            _ => self.rate.cost_with_hour(tokens, hour),
         }
+    }
+
+    /// Returns the price of a request that may put all that it reads into a cache for an hour, for what it costs at worst.
+    #[must_use]
+    pub fn caching_for_an_hour(self) -> Self {
+        let of = |rate: Rate| Rate { cache_write: rate.cache_write_hour(), ..rate };
+        Self { rate: of(self.rate), above: self.above.map(|(limit, rate)| (limit, of(rate))), ..self }
     }
 
     /// Returns how many tokens a reply can have so that its request, which reads at most `read`, costs at most
@@ -171,6 +201,20 @@ mod tests {
         assert_eq!(RATE.cost(tokens(0, 10, 0, 0)), 3);
         assert_eq!(RATE.cost(Tokens::default()), 0);
         assert_eq!(RATE.cost(tokens(u64::MAX, u64::MAX, u64::MAX, u64::MAX)), u64::MAX);
+    }
+
+    #[test]
+    fn what_is_cached_for_an_hour_costs_twice_what_is_read_afresh() {
+        assert_eq!(RATE.cost_with_hour(tokens(0, 0, 1_000_000, 0), 400_000), 600_000 * 15 / 4 + 400_000 * 6);
+        assert_eq!(
+            RATE.cost_with_hour(tokens(0, 0, 10, 0), 1_000),
+            RATE.cost_with_hour(tokens(0, 0, 10, 0), 10)
+        );
+        let price = Price { rate: RATE, above: Some((1_000, RATE)), output_max: None };
+        for read in [0, 7, 1_000, 1_001] {
+            let cost = price.cost_with_hour(tokens(0, 0, read, 3), read);
+            assert_eq!(price.caching_for_an_hour().worst(read, 3).usd_micros, cost);
+        }
     }
 
     #[test]

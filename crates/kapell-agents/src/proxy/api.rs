@@ -13,7 +13,7 @@ use hyper::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::redact::Secret;
+use super::{meter::contains, redact::Secret};
 
 /// An API that the proxy understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +71,8 @@ pub(super) struct Ask {
     pub(super) hides_usage: bool,
     /// What it makes the provider read that is not in it, if it does.
     pub(super) reads_more: Option<&'static str>,
+    /// Whether it may put something into a cache for an hour, which costs more.
+    pub(super) caches_long: bool,
     pub(super) body: Bytes,
 }
 
@@ -238,6 +240,8 @@ impl Ask {
             choices: choices.unwrap_or(1).max(1),
             hides_usage,
             reads_more,
+            // A text of a conversation that speaks of it has other quotes.
+            caches_long: dialect == Dialect::Messages && contains(&body, b"\"1h\""),
             body,
         })
     }

@@ -28,6 +28,8 @@ pub(crate) struct Meter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) tokens: Tokens,
+    /// How many of those put into a cache are kept there for an hour.
+    pub(crate) hour: u64,
     /// Whether the provider stated all of it.
     pub(crate) is_exact: bool,
 }
@@ -123,18 +125,21 @@ impl Meter {
             }
         }
         let found = (!self.stated.is_empty()).then_some(Value::Object(self.stated));
+        let hour = found
+            .as_ref()
+            .map_or(0, |usage| usage["cache_creation"]["ephemeral_1h_input_tokens"].as_u64().unwrap_or(0));
         match found.and_then(|usage| tokens(self.dialect, &usage)) {
-            Some(tokens) if self.is_final => Reading { tokens, is_exact: true },
+            Some(tokens) if self.is_final => Reading { tokens, hour, is_exact: true },
             found => {
                 let known = found.unwrap_or(Tokens { input: read, ..Tokens::default() });
                 let output = known.output.max(self.passed.min(written));
-                Reading { tokens: Tokens { output, ..known }, is_exact: false }
+                Reading { tokens: Tokens { output, ..known }, hour, is_exact: false }
             }
         }
     }
 }
 
-fn contains(text: &[u8], mark: &[u8]) -> bool {
+pub(super) fn contains(text: &[u8], mark: &[u8]) -> bool {
     text.windows(mark.len()).any(|window| window == mark)
 }
 
@@ -266,9 +271,24 @@ mod tests {
         ] {
             for chunk in [1, 7, 64, text.len()] {
                 let reading = read(dialect, text, chunk);
-                assert_eq!(reading, Reading { tokens: expected, is_exact: true }, "{dialect:?} {chunk}");
+                assert_eq!(
+                    reading,
+                    Reading { tokens: expected, hour: 0, is_exact: true },
+                    "{dialect:?} {chunk}"
+                );
             }
         }
+    }
+
+    #[test]
+    fn what_is_cached_for_an_hour_is_told_apart() {
+        let text = MESSAGES.replace(
+            "\"cache_creation_input_tokens\":30",
+            "\"cache_creation_input_tokens\":30,\"cache_creation\":{\"ephemeral_5m_input_tokens\":18,\
+             \"ephemeral_1h_input_tokens\":12}",
+        );
+        let reading = read(Dialect::Messages, &text, 64);
+        assert_eq!((reading.tokens.cache_write, reading.hour, reading.is_exact), (30, 12, true));
     }
 
     #[test]

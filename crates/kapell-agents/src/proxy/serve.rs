@@ -181,6 +181,7 @@ impl Desk {
     /// Makes room for a request: sets its worst case aside, and puts limits in where the client left them out.
     fn reserve(&self, token: &str, key: AttemptKey, ask: &mut Ask) -> Result<Reserved, Denied> {
         let price = (self.config.prices)(&ask.model);
+        let dearest = price.map(|price| if ask.caches_long { price.caching_for_an_hour() } else { price });
         let read = self.read_at_most(key, ask);
         let (left_usd, left_tokens) = self.accounts.left(token);
         if left_usd.is_some() || left_tokens.is_some() {
@@ -188,7 +189,7 @@ impl Desk {
                 return Err(Denied::Unbounded(what));
             }
             if ask.output_max.is_none() {
-                let by_usd = left_usd.zip(price).map(|(left, price)| price.writes_within(read, left));
+                let by_usd = left_usd.zip(dearest).map(|(left, price)| price.writes_within(read, left));
                 let by_tokens = left_tokens.map(|left| left.saturating_sub(read));
                 let fits = by_usd.into_iter().chain(by_tokens).min().unwrap_or(u64::MAX) / ask.choices;
                 let most = price.and_then(|price| price.output_max).unwrap_or(OUTPUT_USUAL);
@@ -198,7 +199,7 @@ impl Desk {
         let most = ask.output_max.or(price.and_then(|price| price.output_max)).unwrap_or(OUTPUT_USUAL);
         let written = most.saturating_mul(ask.choices);
         let tokens = Amount { usd_micros: 0, tokens: read.saturating_add(written) };
-        let worst = price.map_or(tokens, |price| price.worst(read, written));
+        let worst = dearest.map_or(tokens, |price| price.worst(read, written));
         let hold = self.accounts.hold(token, &ask.model, worst, price.is_some())?;
         Ok(Reserved { hold, price, read, written })
     }
@@ -569,7 +570,7 @@ impl Bill {
         let Reserved { hold, price, read, written } = self.reserved;
         let reading = meter.finish(read, written);
         let mut tokens: Tokens = reading.tokens;
-        let mut cost = price.map(|price| price.cost(tokens));
+        let mut cost = price.map(|price| price.cost_with_hour(tokens, reading.hour));
         if !reading.is_exact {
             // A guess is not more than what was set aside.
             cost = cost.map(|cost| cost.min(hold.amount().usd_micros));
