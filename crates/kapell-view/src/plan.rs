@@ -94,10 +94,14 @@ pub struct PlanTotals {
     pub gates: u64,
 }
 
+/// The adapter of tools of MCP servers, whose prompt is what they are called with.
+const TOOL_ADAPTER: &str = "mcp";
+
 /// Returns what kind of work it is, in one word.
 #[must_use]
-pub fn kind(work: &Work) -> &'static str {
+pub fn kind(work: &Work, adapter: Option<&str>) -> &'static str {
     match work {
+        Work::Prompt(_) if adapter == Some(TOOL_ADAPTER) => "mcp",
         Work::Run(_) => "run",
         Work::Prompt(_) => "prompt",
         Work::Gate(_) => "gate",
@@ -139,7 +143,7 @@ impl PlanView {
             PlanTask {
                 id: task.0,
                 name: plan.name(task).into(),
-                kind: kind(&definition.work).to_owned(),
+                kind: kind(&definition.work, agent.map(|agent| agent.adapter.as_str())).to_owned(),
                 agent: agent.map(|agent| agent.name.as_str().into()),
                 needs: graph.needs(task).iter().map(|need| need.0).collect(),
                 wave: waves[task.index()],
