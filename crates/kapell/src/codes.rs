@@ -177,6 +177,8 @@ table! {
         "The recording was made of a run with another plan: its answers would be given to other tasks. Name the run that it is of, or record this one.";
     "K0953", "Nothing to record",
         "A recording holds what goes through kapell's model proxy, and none of the agents of this run would speak through it: they work with their own login, or with no model. Give them a key, as `kapell agents` and the page on agents say.";
+    "K0954", "A replay is not gone on with",
+        "The run played a recording and was interrupted. Going on with it would have its agents ask their real providers, so it is refused. `kapell replay RUN --agents` plays the recording from the beginning, which costs nothing; `kapell cancel` ends the interrupted one.";
     "K0999", "Bug of kapell",
         "kapell did something that it should never do. What was recorded is safe; runs can be resumed. Please report it.";
 }

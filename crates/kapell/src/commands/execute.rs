@@ -10,7 +10,10 @@ use kapell_core::{command::Command, id::RunId, journal::Actor, mission::Mission,
 use kapell_engine::{host::Rest, port::journal::Journal};
 use kapell_store::Store;
 
-use super::{Context, landing, plan, record::Keep};
+use super::{
+    Context, landing, plan,
+    record::{Keep, refuse_played},
+};
 use crate::{
     args::{PlanArgs, ResumeArgs, RunArgs},
     budget::Budget,
@@ -121,11 +124,13 @@ struct How {
 }
 
 fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &How) -> Result<Exit, Fault> {
+    let mission = runs::mission(&store, run)?;
+    refuse_played(&store, run, &mission)?;
     if how.detach {
         drop(store);
         return detach(context, run, false);
     }
-    let jobs = runs::mission(&store, run)?.limits.jobs as usize;
+    let jobs = mission.limits.jobs as usize;
     let mut machine = machine(site, store, jobs)?;
     machine.host.open(run)?;
     if let Some(state) = machine.host.run(run) {
@@ -142,7 +147,13 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
 }
 
 fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Fault> {
-    let runs: Vec<RunId> = runs::unfinished(&store)?.into_iter().map(|head| head.run).collect();
+    let mut runs = Vec::new();
+    for run in runs::unfinished(&store)?.into_iter().map(|head| head.run) {
+        match refuse_played(&store, run, &runs::mission(&store, run)?) {
+            Ok(()) => runs.push(run),
+            Err(_) => context.out.note(&format!("run {run} plays a recording: it is left as it is")),
+        }
+    }
     let jobs = workflow::default_jobs() as usize;
     let mut machine = machine(site, store, jobs)?;
     for run in &runs {

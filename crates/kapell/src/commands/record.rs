@@ -12,9 +12,15 @@ use kapell_agents::proxy::{
 use kapell_core::{
     id::{Digest, RunId},
     journal::Version,
+    mission::Mission,
     plan::{Plan, Slot},
+    run::Phase,
 };
-use kapell_engine::{open::load_at, port::journal::Journal};
+use kapell_engine::{
+    open::{load, load_at},
+    port::journal::Journal,
+};
+use kapell_store::Store;
 use kapell_view::{text::plural, untrusted::visible};
 
 use super::{Context, execute};
@@ -137,9 +143,8 @@ pub fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit, Fault> {
     let mut mission = old.mission().clone();
     mission.parent = None;
     mission.forked_from = Some((head.run, Version(1)));
-    // `run FILE` is not to go on with it: it would ask the providers.
-    let text = serde_json::to_vec(&(mission.definition, "played back")).unwrap_or_default();
-    mission.definition = mission.definition.map(|_| Digest::of(&text));
+    // Neither `run FILE` nor `resume` is to go on with it: they would ask the providers.
+    mission.definition = Some(played_of(head.run));
     let plan = old.plan().clone();
     let id = RunId(*uuid::Uuid::now_v7().as_bytes());
     let jobs = mission.limits.jobs as usize;
@@ -162,6 +167,30 @@ pub fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit, Fault> {
         )),
     }
     Ok(exit)
+}
+
+/// Marks a run in which a recording is played: no file has this digest.
+fn played_of(recorded: RunId) -> Digest {
+    Digest::of(format!("played back: {recorded}").as_bytes())
+}
+
+/// Refuses to go on with a run in which a recording was played: what of it was heard is known to nobody any more, and
+/// providers are not to be asked for the rest. Playing it once more costs nothing.
+///
+/// # Errors
+///
+/// Fails if it is such a run, unless all that is left of it is to be ended.
+pub fn refuse_played(store: &Store, run: RunId, mission: &Mission) -> Result<(), Fault> {
+    let recorded = match mission.forked_from {
+        Some((recorded, Version(1))) if mission.definition == Some(played_of(recorded)) => recorded,
+        _ => return Ok(()),
+    };
+    if !matches!(load(store, run)?.phase(), Phase::Active | Phase::Paused(_)) {
+        return Ok(());
+    }
+    Err(Fault::new("K0954", Exit::Refused, format!("run {run} plays a recording: it is not gone on with"))
+        .because("its agents would ask their providers")
+        .hint(format!("kapell replay {} --agents", kapell_view::text::short(recorded))))
 }
 
 fn read(path: &Path, run: RunId) -> Result<Cassette, Fault> {
