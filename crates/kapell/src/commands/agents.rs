@@ -1,11 +1,11 @@
 //! `agents`: who can be given tasks here, what each can do and costs, and how each has done.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::IsTerminal};
 
 use kapell_agents::drivers::client::Client;
 use kapell_policy::record::{self, Tally};
 use kapell_view::{
-    text::{Line, Style, Table, length, plural},
+    text::{Line, Style, Table, length, plural, wrap},
     untrusted::{Untrusted, visible},
 };
 use schemars::JsonSchema;
@@ -126,7 +126,10 @@ pub fn agents(context: &Context) -> Result<Exit, Fault> {
     let list = AgentList { version: 2, agents };
     match context.out.json {
         true => context.out.value(&list),
-        false => context.out.data(&paint(&list.lines())),
+        false => {
+            let columns = if std::io::stdout().is_terminal() { screen().0 } else { COLUMNS_USUAL };
+            context.out.data(&paint(&list.lines(columns)));
+        }
     }
     if !context.out.json && list.agents.iter().all(|agent| agent.source != "client" || !agent.usable) {
         context.out.next("kapell doctor");
@@ -213,6 +216,14 @@ impl Agent {
         }
     }
 
+    /// Returns what is told of it: its version, what it can do or is for, and what is missing.
+    fn words(&self) -> String {
+        let skills = Some(self.skills.join(", ")).filter(|skills| !skills.is_empty());
+        let what = skills.or_else(|| self.about.as_ref().map(Untrusted::visible));
+        let missing = self.missing.as_ref().map(|why| visible(why));
+        [self.version.clone(), what, missing].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
     fn state(&self) -> (Style, &'static str) {
         match (self.source, self.usable, &self.version) {
             ("record", ..) => (Style::Dim, "past"),
@@ -223,17 +234,18 @@ impl Agent {
     }
 }
 
+/// What stands before that which is told of an agent.
+const INDENT: &str = "    ";
+
+/// The columns of a list that is printed to no terminal.
+const COLUMNS_USUAL: usize = 80;
+
 impl AgentList {
-    fn lines(&self) -> Vec<Line> {
-        let (columns, _) = screen();
-        let mut table = Table::new(&["agent", "", "cost", "memory", "record", "skills, or what it is"]);
+    /// Lays the list out: a row for each agent, and below it, as far as it needs, what it is.
+    fn lines(&self, columns: usize) -> Vec<Line> {
+        let mut table = Table::new(&["agent", "", "cost", "memory", "record"]);
         for agent in &self.agents {
             let (style, state) = agent.state();
-            let skills = agent.skills.join(", ");
-            let about = agent.about.as_ref().map(Untrusted::visible).unwrap_or_default();
-            let version = agent.version.as_ref().map(|version| format!("{version}: ")).unwrap_or_default();
-            let missing = agent.missing.as_ref().map(|why| format!("; {}", visible(why))).unwrap_or_default();
-            let what = if skills.is_empty() { about } else { skills };
             let memory = match agent.memory_mib {
                 0 => String::new(),
                 mib => format!("{mib} MiB"),
@@ -244,10 +256,17 @@ impl AgentList {
                 (Style::Plain, agent.cost.to_owned()),
                 (Style::Plain, memory),
                 (Style::Plain, agent.record.as_ref().map(Record::text).unwrap_or_default()),
-                (Style::Plain, format!("{version}{what}{missing}")),
             ]);
         }
-        table.lines(columns)
+        let mut rows = table.lines(columns).into_iter();
+        let mut lines: Vec<Line> = rows.next().into_iter().collect();
+        for (row, agent) in rows.zip(&self.agents) {
+            lines.push(row);
+            let words = agent.words();
+            let words = wrap(&words, columns.saturating_sub(INDENT.len()));
+            lines.extend(words.into_iter().map(|words| Line::new(Style::Dim, format!("{INDENT}{words}"))));
+        }
+        lines
     }
 }
 

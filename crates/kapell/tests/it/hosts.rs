@@ -127,6 +127,9 @@ fn agents_are_listed_with_roles_and_records() {
     let command = agent("command");
     assert_eq!(command["record"]["succeeded"], 1, "{command}");
     assert_eq!(command["record"]["failed"], 0, "{command}");
+    let shown = rig.run(["agents"]).stdout;
+    let too_wide: Vec<&str> = shown.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(too_wide.is_empty() && shown.contains("reviewer"), "{too_wide:?}\n{shown}");
 }
 
 #[test]
