@@ -74,28 +74,43 @@ fn put_here(site: &Site, store: Store, run: RunId, command: Command) -> Result<(
     }
 }
 
-fn simple(context: &Context, args: &OneRun, command: Command, done: &str) -> Result<Exit, Fault> {
-    let site = context.site()?;
-    let store = site.existing_store()?;
-    let run = runs::find(&store, args.run.as_deref())?.run;
-    let (goes_on, pauses) = (store.owner(run)?.is_some(), command == Command::Pause);
-    put(&site, store, run, command)?;
-    context.out.note(&format!("run {run} {done}"));
-    if !goes_on && !pauses {
-        // Only who executes the run can end what it began.
-        context.out.next(&format!("kapell resume {}", short(run)));
-    }
-    Ok(Exit::Done)
-}
-
-/// Lets a run start nothing new.
+/// Lets a run start nothing new. What runs goes on to its end, which is when the pause takes effect.
 ///
 /// # Errors
 ///
 /// Fails if the run cannot be reached, or refuses.
 pub fn pause(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
-    simple(context, args, Command::Pause, "starts nothing new; what runs goes on")
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    let run = runs::find(&store, args.run.as_deref())?.run;
+    let goes_on = match store.owner(run)? {
+        Some(_) => going_on(&store, run)?,
+        None => Vec::new(),
+    };
+    put(&site, store, run, Command::Pause)?;
+    context.out.note(&match goes_on.as_slice() {
+        [] => format!("run {run} starts nothing new"),
+        tasks => format!(
+            "run {run} starts nothing new; it rests when what runs has come to its end: {}",
+            tasks.join(", ")
+        ),
+    });
+    Ok(Exit::Done)
 }
+
+/// Returns the names of the tasks that attempts work at, cut where there are many.
+fn going_on(store: &Store, run: RunId) -> Result<Vec<String>, Fault> {
+    let state = load(store, run)?;
+    let mut names: Vec<String> =
+        state.in_flight().take(NAMED_MAX + 1).map(|task| visible(state.plan().name(task))).collect();
+    if names.len() > NAMED_MAX {
+        names[NAMED_MAX] = "...".to_owned();
+    }
+    Ok(names)
+}
+
+/// So many tasks are named.
+const NAMED_MAX: usize = 10;
 
 /// Ends a run.
 ///
@@ -103,7 +118,17 @@ pub fn pause(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
 ///
 /// Fails if the run cannot be reached, or refuses.
 pub fn cancel(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
-    simple(context, args, Command::Cancel, "is being cancelled")
+    let site = context.site()?;
+    let store = site.existing_store()?;
+    let run = runs::find(&store, args.run.as_deref())?.run;
+    let goes_on = store.owner(run)?.is_some();
+    put(&site, store, run, Command::Cancel)?;
+    context.out.note(&format!("run {run} is being cancelled"));
+    if !goes_on {
+        // Only who executes the run can end what it began.
+        context.out.next(&format!("kapell resume {}", short(run)));
+    }
+    Ok(Exit::Done)
 }
 
 /// Returns the name of the task whose attempt asked the question of `gate` and can no longer be told.

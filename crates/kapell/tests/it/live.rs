@@ -29,7 +29,7 @@ fn commands_from_a_second_terminal_reach_the_run() {
     ");
     assert_snapshot!(rig.run(["pause"]), @"
     exit 0
-    ! run [RUN] starts nothing new; what runs goes on
+    ! run [RUN] starts nothing new; it rests when what runs has come to its end: long
     ");
     let held = rig.run(["resume"]);
     assert_eq!(held.code, Some(5), "{held}");
