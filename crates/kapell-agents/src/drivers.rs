@@ -10,11 +10,12 @@ pub mod exit; // how an attempt ended, and what that means
 mod group; // a command as a plain process group
 pub mod job; // what is to be performed
 pub mod mcp; // a tool of an MCP server, called as a task
+pub mod own; // agents of kapell's own: what they have in common
 pub mod scripted; // an agent that plays a script
 mod supervised; // a command under its supervisor
 pub mod text; // text of others, made safe to show
 
-use std::sync::Arc;
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use kapell_core::{price::Tokens, time::Wall};
 
@@ -25,6 +26,20 @@ pub use self::{
     text::escape_untrusted,
 };
 use crate::protocol::AttemptKey;
+
+/// What kapell re-executes itself as: it is given its arguments, and what it finds around it.
+pub type Own = fn(&[OsString], own::Surroundings<'_>) -> ExitCode;
+
+/// Returns what a hidden argument calls, if it names an agent of kapell's own.
+#[must_use]
+pub fn own_agent(argument: &str) -> Option<Own> {
+    match argument {
+        acp::ARGUMENT => Some(acp::main),
+        api::ARGUMENT => Some(api::main),
+        mcp::ARGUMENT => Some(mcp::main),
+        _ => None,
+    }
+}
 
 /// What an attempt reports. [`Report::Finished`] comes once, last.
 #[derive(Debug, Clone, PartialEq)]

@@ -34,7 +34,7 @@ use std::{
 use clap::Parser;
 use kapell_agents::{
     contain,
-    drivers::{acp, api, mcp, scripted},
+    drivers::{self, own, scripted},
     gate,
 };
 
@@ -68,20 +68,17 @@ fn main() -> ExitCode {
             let surroundings = scripted::Surroundings { env: &env, out: &mut std::io::stdout() };
             return scripted::main(&args.collect::<Vec<OsString>>(), surroundings);
         }
-        Some(name @ (api::ARGUMENT | acp::ARGUMENT | mcp::ARGUMENT)) => {
-            let env = |name: &str| std::env::var_os(name);
-            let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
-            let place = std::env::current_dir()
-                .and_then(|dir| Ok(api::Place { dir, program: std::env::current_exe()? }));
-            let surroundings = api::Surroundings { env: &env, place, input, out };
-            let main = match name {
-                api::ARGUMENT => api::main,
-                acp::ARGUMENT => acp::main,
-                _ => mcp::main,
-            };
-            return main(&args.collect::<Vec<OsString>>(), surroundings);
+        Some(argument) => {
+            if let Some(main) = drivers::own_agent(argument) {
+                let env = |name: &str| std::env::var_os(name);
+                let (input, out) = (Box::new(std::io::stdin()), &mut std::io::stdout());
+                let place = std::env::current_dir()
+                    .and_then(|dir| Ok(own::Place { dir, program: std::env::current_exe()? }));
+                let surroundings = own::Surroundings { env: &env, place, input, out };
+                return main(&args.collect::<Vec<OsString>>(), surroundings);
+            }
         }
-        _ => {}
+        None => {}
     }
     if std::env::var_os(IN_BACKGROUND).is_some() {
         // It fails only for the leader of a session, which has left already.

@@ -51,13 +51,13 @@ pub use self::{
 };
 pub(in crate::drivers) use self::{
     claude_code::refused,
-    words::{about, failure, no_end, short},
+    words::{UNKNOWN_SESSION, about, failure, no_end, short},
 };
 pub(crate) use self::{
     listen::{Heard, Listener, Watch},
     talk::QUESTIONS_FROM,
 };
-use super::{Exit, Report, api::saying::Own};
+use super::{Exit, Report, mcp, own::saying::Own};
 use crate::supervise::{ExitRecord, Stdin};
 
 /// Within an attempt's directory: which client works there, so that its end can be read even by another kapell.
@@ -193,15 +193,15 @@ impl Client {
         }
     }
 
-    /// Tells whether it can go on in a session that it left.
-    #[must_use]
-    pub fn resumes(self) -> bool {
-        matches!(self, Self::ClaudeCode | Self::Codex | Self::Gemini | Self::Opencode)
-    }
-
-    /// Tells whether it can be talked to while it works.
+    /// Tells whether it hears what it is told while it works.
     #[must_use]
     pub fn is_talked_to(self) -> bool {
+        matches!(self, Self::ClaudeCode | Self::Acp(_))
+    }
+
+    /// Tells whether it can be given another turn while it works.
+    #[must_use]
+    pub(crate) fn takes_turns(self) -> bool {
         self == Self::ClaudeCode
     }
 
@@ -396,6 +396,11 @@ impl Order {
             }
             _ => self.prompt.clone(),
         }
+    }
+
+    /// Returns the servers that the repository brings along in its `.mcp.json`, if that is trusted.
+    fn servers(&self) -> mcp::Servers {
+        if self.is_trusted { mcp::brought(&self.workspace) } else { mcp::Servers::new() }
     }
 
     fn model(&self) -> Option<&str> {

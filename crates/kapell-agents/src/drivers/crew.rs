@@ -288,7 +288,7 @@ impl Shared {
         if let (Some(listener), Work::Client(order)) = (&mut supervised.listener, &job.work) {
             let opening = listener.catch_up().outgoing;
             // Others are asked once more in a process of its own.
-            let asks_again = order.shape.is_some() && !order.client.is_talked_to();
+            let asks_again = order.shape.is_some() && !order.client.takes_turns();
             supervised.say(opening);
             supervised.again = asks_again.then(|| Box::new(job));
         }
@@ -384,9 +384,11 @@ impl Watch {
             if closing && self.attempts.is_empty() {
                 break;
             }
+            self.note_asking();
             let ready = self.wait();
             // First, so that what an attempt said comes before its end.
             self.hear_agents();
+            self.note_asking();
             for key in ready {
                 self.step(key);
             }
@@ -472,6 +474,18 @@ impl Watch {
                 self.shared.report(key, report);
             } else {
                 self.early.push((key, report));
+            }
+        }
+    }
+
+    /// Tells those who read along which attempts wait for a person: their silence means nothing.
+    fn note_asking(&mut self) {
+        let Some(server) = &self.server else { return };
+        for (key, attempt) in &mut self.attempts {
+            if let Attempt::Supervised(supervised) = attempt
+                && let Some(listener) = &mut supervised.listener
+            {
+                listener.note_asking(server.waits(*key));
             }
         }
     }

@@ -12,6 +12,7 @@
 //! | `isError` | a failure, classified by its words as those of providers are |
 //! | no answer in time | a timeout |
 
+mod brought; // servers of a repository
 mod call; // one call, from the first word to the last
 mod forward; // HTTP that leaves by way of our own client
 
@@ -21,10 +22,11 @@ use kapell_core::retry::FailureClass;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::brought::brought;
 use super::{
     Work,
-    api::Surroundings,
     exit::{EXIT_CONFIG, code_of},
+    own::{Surroundings, read_spec},
 };
 use crate::protocol::client;
 
@@ -51,7 +53,7 @@ pub enum Reach {
     Url(String),
 }
 
-/// A server, from the user's own settings.
+/// A server, from the user's own settings or from a repository that is trusted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
     /// How it is reached.
@@ -87,6 +89,17 @@ struct Spec {
 }
 
 impl Server {
+    /// Returns its variables as text.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let text = |text: &OsString| text.to_string_lossy().into_owned();
+        self.env.iter().map(|(name, value)| (text(name), text(value))).collect()
+    }
+
+    /// Returns its variables as an object of JSON.
+    pub(super) fn env_json(&self) -> Value {
+        self.variables().into_iter().map(|(name, value)| (name, Value::from(value))).collect()
+    }
+
     /// Returns the work that calls `tool`: writes down in the attempt's directory what is called, and adds to its
     /// variables what the server is to get. `program` is kapell's own.
     ///
@@ -149,10 +162,7 @@ pub fn main(arguments: &[OsString], surroundings: Surroundings<'_>) -> ExitCode 
 
 fn perform(path: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> Result<String, Trouble> {
     let hopeless = |text: String| Trouble::new(FailureClass::Permanent, text);
-    let spec = fs::read(path).map_err(|error| error.to_string());
-    let spec: Spec = spec
-        .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()))
-        .map_err(|why| hopeless(format!("{}: {why}", path.display())))?;
+    let spec: Spec = read_spec(path).map_err(hopeless)?;
     let headers = env(HEADERS).and_then(|text| serde_json::from_str(text.to_str()?).ok()).unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Trouble::new(FailureClass::Transient, error.to_string()))?;

@@ -151,6 +151,13 @@ impl Server {
             .retain(|connection| !matches!(connection.state, State::Waits { key: of, .. } if of == key));
     }
 
+    /// Tells whether an attempt waits for the answer to a question of its own.
+    pub(crate) fn waits(&self, key: AttemptKey) -> bool {
+        self.connections
+            .iter()
+            .any(|connection| matches!(connection.state, State::Waits { key: of, .. } if of == key))
+    }
+
     /// Returns the files to poll: those to read from, and those to write to.
     pub(crate) fn files(&self) -> (Vec<BorrowedFd<'_>>, Vec<BorrowedFd<'_>>) {
         use std::os::fd::AsFd;

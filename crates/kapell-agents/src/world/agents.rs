@@ -285,12 +285,14 @@ impl CrewAgents {
             (Job::Prompt(arguments), Some(mcp::ADAPTER)) => {
                 let (server, tool) =
                     (option("server").unwrap_or_default(), option("tool").unwrap_or_default());
+                let found = self.places.servers.get(&server).cloned().or_else(|| self.brought(&server));
                 let missing = || {
                     permanent(format!(
-                        "there is no MCP server `{server}`: add [mcp.{server}] to your settings"
+                        "there is no MCP server `{server}`: add [mcp.{server}] to your settings, or trust the repository \
+                         whose .mcp.json names it (kapell trust)"
                     ))
                 };
-                let server = self.places.servers.get(&server).ok_or_else(missing)?;
+                let server = found.ok_or_else(missing)?;
                 server.work(&self.program, &dir, &tool, arguments, &mut env).map_err(broken)?
             }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
@@ -372,6 +374,12 @@ impl CrewAgents {
             None => past::hand_off(prompt, past.as_ref(), &order.earlier),
         };
         (prompt, session)
+    }
+
+    /// Returns a server that the user's repository names, if it is trusted as it lies there.
+    fn brought(&self, server: &str) -> Option<mcp::Server> {
+        let (_, top) = self.trusted.as_ref()?;
+        mcp::brought(top).remove(server).filter(|_| self.trusts(top))
     }
 
     /// Tells whether a person trusts what the repository brings along for agents, as it is in `workspace`.

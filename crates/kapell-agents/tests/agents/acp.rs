@@ -4,32 +4,22 @@ use std::{fs, time::Duration};
 
 use kapell_agents::drivers::{
     Job, Report, Work,
-    client::{AcpAgent, Client, Order, Settings},
+    client::{AcpAgent, Client, Order, Resume, Settings, Totals},
 };
 use kapell_core::price::Tokens;
 
-use crate::rig::{HELPER, Rig, class, key, until};
+use crate::rig::{HELPER, Rig, class, key, options, until};
 
-fn job(rig: &Rig, number: u32, prompt: &str, options: &[(&str, &str)]) -> Job {
-    let workspace = rig.dir.path().join(format!("ws-{number}"));
-    fs::create_dir_all(&workspace).unwrap();
-    let order = Order {
-        kapell: HELPER.into(),
-        settings: Settings {
+fn job(rig: &Rig, number: u32, prompt: &str, pairs: &[(&str, &str)]) -> Job {
+    rig.client_job(number, Client::Acp(AcpAgent::Other), prompt, |order| {
+        order.settings = Settings {
             program: Some(HELPER.into()),
             args: vec!["acp-agent".to_owned()],
             idle: Some(Duration::from_secs(3)),
             ..Settings::default()
-        },
-        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        ..Order::new(Client::Acp(AcpAgent::Other), prompt, rig.dir.path().join(format!("home-{number}")))
-    };
-    order.check().unwrap();
-    let mut job = rig.job(key(number), "");
-    job.dir = rig.dir.path().join(format!("attempt-{number}"));
-    job.cwd = workspace;
-    job.work = Work::Client(Box::new(order));
-    job
+        };
+        order.options = options(pairs);
+    })
 }
 
 #[test]
@@ -101,8 +91,8 @@ fn every_end_is_taken_for_what_it_is() {
         ("deaf", &allow, "timeout"),
     ];
     let keys: Vec<_> = (0..).zip(&cases).map(|(number, case)| (number, key(number), case)).collect();
-    for (number, key, (case, options, _)) in &keys {
-        rig.crew.start(*key, job(&rig, *number, case, options)).unwrap();
+    for (number, key, (case, pairs, _)) in &keys {
+        rig.crew.start(*key, job(&rig, *number, case, pairs)).unwrap();
     }
     let mut exits = std::collections::BTreeMap::new();
     while exits.len() < keys.len() {
@@ -132,6 +122,48 @@ fn an_agent_hears_that_it_is_to_stop() {
     rig.crew.stop(key, Duration::from_secs(20));
     assert_eq!(class(&rig.finished(key)), "stopped");
     assert!(workspace.join("cancelled.txt").exists(), "it was ended without a word");
+}
+
+/// Has an agent go on in a session whose cost is known.
+fn going_on(rig: &Rig, number: u32, session: &str) -> Job {
+    let mut job = job(rig, number, "fix it", &[("permissions", "allow")]);
+    let Work::Client(order) = &mut job.work else { panic!("it is a client") };
+    let totals = Totals { tokens: Tokens::default(), usd_micros: 100_000 };
+    order.resume = Some(Resume { session: session.to_owned(), totals });
+    job
+}
+
+#[test]
+fn it_goes_on_in_its_session_and_nothing_of_that_is_heard_or_paid_again() {
+    let rig = Rig::new();
+    let (key, job) = (key(0), going_on(&rig, 0, "s-1"));
+    let workspace = job.cwd.clone();
+    rig.crew.start(key, job).unwrap();
+    let mut said = Vec::new();
+    let exit = loop {
+        match rig.next(key) {
+            Report::Said { text } => said.push(text),
+            Report::Session { id, .. } => said.push(id),
+            Report::Finished(exit) => break *exit,
+            _ => {}
+        }
+    };
+    assert_eq!(class(&exit), "ok", "{}", exit.message);
+    assert_eq!(said, ["s-1", "I will fix it.", "It is fixed."]);
+    let evidence = exit.evidence.unwrap();
+    assert_eq!((evidence.usd_micros, evidence.totals.usd_micros), (Some(150_000), 250_000));
+    let loaded = fs::read_to_string(workspace.join("session.txt")).unwrap();
+    assert_eq!(loaded, format!("{} 1 of s-1", fs::canonicalize(&workspace).unwrap().display()));
+}
+
+#[test]
+fn a_session_that_is_gone_is_nobodys_failure() {
+    let rig = Rig::new();
+    let key = key(0);
+    rig.crew.start(key, going_on(&rig, 0, "s-2")).unwrap();
+    let exit = rig.finished(key);
+    assert_eq!(class(&exit), "lost", "{}", exit.message);
+    assert!(exit.message.contains("Session not found: Resource not found"), "{}", exit.message);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use kapell_core::{
     retry::FailureClass,
 };
 
-use crate::rig::{Rig, is_alive, key, pids_in};
+use crate::rig::{Rig, class, is_alive, key, pids_in};
 
 /// A client that prints what is in a file, leaves a process that has its own session, and ends as the real one did.
 fn fake(dir: &Path, client: Client, case: &str) -> PathBuf {
@@ -116,14 +116,6 @@ fn check(client: Client, cases: &[(&str, &str, u64)]) {
         reads_the_same_again(&rig, *key, exit);
     }
     assert!(wrong.is_empty(), "{}:\n{wrong}", client.adapter());
-}
-
-fn class(exit: &Exit) -> String {
-    match exit.ending {
-        Ending::Succeeded => "ok".to_owned(),
-        Ending::Failed(class) => class.to_string(),
-        Ending::Stopped => "stopped".to_owned(),
-    }
 }
 
 /// Another kapell comes to the same verdict from the files alone, if the process ended by itself.

@@ -16,7 +16,7 @@ use crate::rig::{Rig, key};
 
 const INIT: &str = r#"say '{"type":"system","subtype":"init","session_id":"s1","model":"m","tools":[]}'"#;
 /// A request for permission.
-const MAY: &str = r#"say '{"type":"control_request","request_id":"q1","request":{"subtype":"can_use_tool","tool_name":"WebFetch","input":{"url":"https://example.org/a"}}}'"#;
+const MAY: &str = r#"say '{"type":"control_request","request_id":"q1","request":{"subtype":"can_use_tool","tool_name":"WebFetch","tool_use_id":"t1","input":{"url":"https://example.org/a"}}}'"#;
 
 /// A reply of the model that used `input` tokens.
 fn used(id: &str, input: u64) -> String {
@@ -121,17 +121,45 @@ fn a_person_allows_what_its_rules_leave_open() {
 
 #[test]
 fn a_person_denies_it_and_its_cheerful_end_is_no_success() {
+    let event = r#"say '{"type":"system","subtype":"permission_denied","tool_name":"WebFetch","tool_use_id":"t1","message":"no"}'"#;
     let refused = r#"say '{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t1","is_error":true,"content":"no"}]},"tool_result_meta":[{"id":"t1","permission_decision":{"decision":"reject"}}]}'"#;
-    let denials = r#","permission_denials":[{"tool_name":"WebFetch"}]"#;
-    let body = format!("{INIT}\n{MAY}\nhear\n{refused}\n{}", result(denials, 1, 1));
+    let denials = r#","permission_denials":[{"tool_name":"WebFetch","tool_use_id":"t1"}]"#;
+    let body = format!("{INIT}\n{MAY}\nhear\n{event}\n{refused}\n{}", result(denials, 1, 1));
     let talk = Talk::start(Client::ClaudeCode, &body, |_| {});
     let (question, ..) = talk.question();
     talk.answer(question, "deny");
-    let exit = talk.end();
+    let mut refusals = Vec::new();
+    let exit = loop {
+        match talk.rig.next(talk.key) {
+            Report::Refused { text, .. } => refusals.push(text),
+            Report::Finished(exit) => break exit,
+            _ => {}
+        }
+    };
     assert_eq!(exit.ending, Ending::Failed(FailureClass::Permission), "{}", exit.message);
+    // It tells of it four times; that is one refusal.
+    assert_eq!(refusals, ["a person was asked, and said: deny"]);
+    assert_eq!(exit.evidence.unwrap().refused, ["WebFetch"]);
     let response = &talk.told()[0]["response"]["response"];
     assert_eq!(response["behavior"], "deny");
     assert!(response["message"].as_str().unwrap().contains("a person was asked"), "{response}");
+}
+
+#[test]
+fn what_waits_for_a_person_is_not_silent() {
+    let ask = "\"$HELPER\" task ask 'Which way?' >> \"$HOME/answer\"";
+    let hasty = |order: &mut Order| order.settings.idle = Some(Duration::from_millis(400));
+    let body = format!("{INIT}\n{ask}\n{}", result("", 1, 1));
+    let talk = Talk::start(Client::ClaudeCode, &body, hasty);
+    let (question, text, _) = talk.question();
+    assert_eq!(text, "Which way?");
+    // One that is just silent has been ended by now: the first one is not, and has time again once it is answered.
+    let silent = Talk::start(Client::ClaudeCode, &format!("{INIT}\nexec sleep 300"), hasty).end();
+    assert!(silent.message.contains("silent"), "{}", silent.message);
+    talk.answer(question, "left");
+    let exit = talk.end();
+    assert_eq!(exit.ending, Ending::Succeeded, "{}", exit.message);
+    assert_eq!(fs::read_to_string(talk.path("home/answer")).unwrap(), "left\n");
 }
 
 #[test]
@@ -147,7 +175,7 @@ fn nobody_is_asked_where_that_was_said() {
 #[test]
 fn harm_is_refused_without_asking() {
     let harm = MAY.replace(
-        r#""tool_name":"WebFetch","input":{"url":"https://example.org/a"}"#,
+        r#""tool_name":"WebFetch","tool_use_id":"t1","input":{"url":"https://example.org/a"}"#,
         r#""tool_name":"Bash","input":{"command":"rm -rf /srv"}"#,
     );
     let talk =

@@ -27,7 +27,8 @@ pub(crate) fn work(input: impl BufRead, out: impl Write) -> Option<()> {
             "initialize" => {
                 let files = &params["clientCapabilities"]["fs"]["readTextFile"];
                 let version = if files == false { 1 } else { 0 };
-                fake.answer(id, &json!({ "protocolVersion": version, "agentCapabilities": {} }))?;
+                let can = json!({ "loadSession": true });
+                fake.answer(id, &json!({ "protocolVersion": version, "agentCapabilities": can }))?;
             }
             "session/new" => {
                 let modes = json!({ "currentModeId": "careful", "availableModes": [{ "id": "careful" }, { "id": "bold" }] });
@@ -35,6 +36,14 @@ pub(crate) fn work(input: impl BufRead, out: impl Write) -> Option<()> {
                 fs::write("session.txt", format!("{} {servers}", params["cwd"].as_str()?)).ok()?;
                 fake.answer(id, &json!({ "sessionId": "s-1", "modes": modes }))?;
             }
+            "session/load" if params["sessionId"] == "s-1" => {
+                let servers = params["mcpServers"].as_array().map_or(0, Vec::len);
+                fs::write("session.txt", format!("{} {servers} of s-1", params["cwd"].as_str()?)).ok()?;
+                fake.say("This was said before.")?;
+                fake.update(json!({ "sessionUpdate": "tool_call", "toolCallId": "old", "kind": "execute" }))?;
+                fake.answer(id, &Value::Null)?;
+            }
+            "session/load" => fake.fail(id, -32002, "Resource not found")?,
             "session/set_mode" => {
                 fs::write("mode.txt", params["modeId"].as_str()?).ok()?;
                 fake.answer(id, &json!({}))?;

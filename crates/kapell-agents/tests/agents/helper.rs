@@ -12,7 +12,7 @@ use std::{
 
 use kapell_agents::{
     contain,
-    drivers::{Config, Crew, Job, Report, Supervision, Work, acp, api, mcp, scripted},
+    drivers::{self, Config, Crew, Job, Report, Supervision, Work, own, scripted},
     protocol::AttemptKey,
     supervise,
 };
@@ -22,6 +22,13 @@ use serde_json::{Value, json};
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let words: Vec<_> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    if let Some(main) = words.first().and_then(|name| drivers::own_agent(name)) {
+        let env = |name: &str| std::env::var_os(name);
+        let (input, out) = (Box::new(std::io::stdin()), &mut std::io::stdout());
+        let place =
+            std::env::current_dir().and_then(|dir| Ok(own::Place { dir, program: std::env::current_exe()? }));
+        return main(&arguments[1..], own::Surroundings { env: &env, place, input, out });
+    }
     match words.as_slice() {
         [supervise::ARGUMENT, ..] => supervise::main(&arguments[1..]),
         [contain::ARGUMENT, ..] => contain::main(&arguments[1..]).unwrap_or_else(|why| {
@@ -32,19 +39,6 @@ fn main() -> ExitCode {
             let env = |name: &str| std::env::var_os(name);
             let out = &mut std::io::stdout();
             scripted::main(&arguments[1..], scripted::Surroundings { env: &env, out })
-        }
-        [name @ (api::ARGUMENT | acp::ARGUMENT | mcp::ARGUMENT), ..] => {
-            let env = |name: &str| std::env::var_os(name);
-            let (input, out) = (&mut std::io::stdin(), &mut std::io::stdout());
-            let place = std::env::current_dir()
-                .and_then(|dir| Ok(api::Place { dir, program: std::env::current_exe()? }));
-            let surroundings = api::Surroundings { env: &env, place, input, out };
-            let main = match *name {
-                api::ARGUMENT => api::main,
-                acp::ARGUMENT => acp::main,
-                _ => mcp::main,
-            };
-            main(&arguments[1..], surroundings)
         }
         ["acp-agent"] => {
             let worked = fake_acp::work(std::io::stdin().lock(), std::io::stdout());

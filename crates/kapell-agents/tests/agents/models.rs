@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use kapell_agents::drivers::{
-    Ending, Exit, Job, Report, Work,
-    client::{Client, ModelApi, Order, Settings},
+    Job, Report, Work,
+    client::{Client, ModelApi, Order, Resume, Settings, Totals},
 };
 use kapell_mock::{Call, How, Mock, Scenario, Turn, Usage};
 use serde_json::json;
 
-use crate::rig::{HELPER, PATIENCE, Rig, key};
+use crate::rig::{HELPER, PATIENCE, Rig, class, key, options};
 
 /// Each API, and the option that chooses it.
 const APIS: [(ModelApi, &str); 4] = [
@@ -23,41 +23,25 @@ const COST: Usage = Usage { input: 7, output: 5, cache_read: 3, cache_write: 2 }
 
 /// A job in a workspace of its own, whose check fails until `sum.sh` adds.
 fn job(rig: &Rig, number: u32, mock: &Mock, api: (ModelApi, &str), case: &str, more: &[(&str, &str)]) -> Job {
-    let workspace = rig.dir.path().join(format!("ws-{number}"));
-    fs::create_dir_all(&workspace).unwrap();
-    fs::write(workspace.join("sum.sh"), "echo $(($1 - $2))\n").unwrap();
-    fs::write(workspace.join("check.sh"), "test \"$(sh sum.sh 2 3)\" = 5\n").unwrap();
     let url = mock.url();
     let base_url = if api.0 == ModelApi::OpenAi { format!("{url}/v1") } else { url };
     let idle = if ["silent", "stalled"].contains(&case) { 6 } else { 60 };
-    let mut options: BTreeMap<String, String> = [("model", "m"), ("max_turns", "9")]
-        .iter()
-        .chain(more)
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect();
+    let mut pairs = options(&[[("model", "m"), ("max_turns", "9")].as_slice(), more].concat());
     if !api.1.is_empty() {
-        options.insert("api".to_owned(), api.1.to_owned());
+        pairs.insert("api".to_owned(), api.1.to_owned());
     }
-    let order = Order {
-        kapell: HELPER.into(),
-        settings: Settings {
+    let prompt = format!("Make check.sh pass. mock:{case}");
+    let job = rig.client_job(number, Client::Model(api.0), &prompt, |order| {
+        order.settings = Settings {
             base_url: Some(base_url),
             key: Some("sk-test".to_owned()),
             idle: Some(Duration::from_secs(idle)),
             ..Settings::default()
-        },
-        options,
-        ..Order::new(
-            Client::Model(api.0),
-            format!("Make check.sh pass. mock:{case}"),
-            rig.dir.path().join(format!("home-{number}")),
-        )
-    };
-    order.check().unwrap();
-    let mut job = rig.job(key(number), "");
-    job.dir = rig.dir.path().join(format!("attempt-{number}"));
-    job.cwd = workspace;
-    job.work = Work::Client(Box::new(order));
+        };
+        order.options = pairs;
+    });
+    fs::write(job.cwd.join("sum.sh"), "echo $(($1 - $2))\n").unwrap();
+    fs::write(job.cwd.join("check.sh"), "test \"$(sh sum.sh 2 3)\" = 5\n").unwrap();
     job
 }
 
@@ -83,14 +67,6 @@ fn fix() -> Vec<Turn> {
         shell("sh check.sh"),
         say("I fixed the sign."),
     ]
-}
-
-fn class(exit: &Exit) -> String {
-    match exit.ending {
-        Ending::Succeeded => "ok".to_owned(),
-        Ending::Failed(class) => class.to_string(),
-        Ending::Stopped => "stopped".to_owned(),
-    }
 }
 
 fn passes(workspace: &Path) -> bool {
@@ -248,6 +224,42 @@ fn a_result_by_a_schema_becomes_outputs() {
 }
 
 #[test]
+fn a_later_attempt_goes_on_in_the_conversation() {
+    let (rig, mock) = (Rig::new(), Mock::start().unwrap());
+    for (number, api) in (0..).zip(APIS) {
+        let case = format!("go-on-{number}");
+        // The first attempt calls a tool, and then its provider fails for good.
+        let scenario = Scenario::of([shell("echo once >>calls.txt"), say("Done.")]);
+        mock.play(&case, scenario.failing(1, 3, How::status(500)));
+        let first = key(number);
+        rig.crew.start(first, job(&rig, number, &mock, api, &case, &[])).unwrap();
+        let exit = rig.finished(first);
+        assert_eq!(class(&exit), "transient", "{api:?} {}", exit.message);
+        let session = exit.evidence.unwrap().session.unwrap();
+
+        let again = |session: &str, attempt: &str| {
+            let mut job = job(&rig, number, &mock, api, &case, &[]);
+            job.dir = rig.dir.path().join(format!("{attempt}-{number}"));
+            let Work::Client(order) = &mut job.work else { panic!("it is a client") };
+            order.prompt = "Go on.".to_owned();
+            order.resume = Some(Resume { session: session.to_owned(), totals: Totals::default() });
+            let key = key(number);
+            rig.crew.start(key, job).unwrap();
+            rig.finished(key)
+        };
+        let exit = again(&session, "second");
+        assert_eq!((class(&exit).as_str(), exit.message.as_str()), ("ok", "Done."), "{api:?}");
+        let evidence = exit.evidence.unwrap();
+        assert_eq!((evidence.session.as_ref(), evidence.tools), (Some(&session), 0), "{api:?}");
+        let calls = fs::read_to_string(rig.dir.path().join(format!("ws-{number}/calls.txt"))).unwrap();
+        assert_eq!((calls.as_str(), mock.count(&case).requests), ("once\n", 5), "{api:?}");
+        let exit = again("another", "third");
+        assert_eq!(class(&exit), "lost", "{api:?} {}", exit.message);
+        assert_eq!(mock.count(&case).requests, 5);
+    }
+}
+
+#[test]
 fn the_key_is_neither_written_down_nor_given_to_commands() {
     let (rig, mock) = (Rig::new(), Mock::start().unwrap());
     mock.play(
@@ -280,10 +292,10 @@ fn the_key_is_neither_written_down_nor_given_to_commands() {
 
 #[test]
 fn what_cannot_work_is_said_before_anything_starts() {
-    let order = |api, options: &[(&str, &str)], key: Option<&str>| Order {
+    let order = |api, pairs: &[(&str, &str)], key: Option<&str>| Order {
         kapell: HELPER.into(),
         settings: Settings { key: key.map(str::to_owned), ..Settings::default() },
-        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        options: options(pairs),
         ..Order::new(Client::Model(api), "", "/nowhere")
     };
     for (order, expected) in [

@@ -1,6 +1,7 @@
 //! A crew with its reports in a channel.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -10,7 +11,10 @@ use std::{
 };
 
 use kapell_agents::{
-    drivers::{Config, Crew, Ending, Exit, Job, Report, Supervision, Work},
+    drivers::{
+        Config, Crew, Ending, Exit, Job, Report, Supervision, Work,
+        client::{Client, Order},
+    },
     protocol::AttemptKey,
     supervise::processes::Process,
 };
@@ -54,6 +58,25 @@ impl Rig {
         let work = Work::Shell(script.to_owned());
         let mut job = Job::new(work, "test", self.attempt_dir(key), self.dir.path());
         job.env = vec![("PATH".into(), "/usr/bin:/bin".into()), ("HELPER".into(), HELPER.into())];
+        job
+    }
+
+    /// Makes a job of an agent of kapell's own, in a workspace and with a home of its number.
+    pub(crate) fn client_job(
+        &self,
+        number: u32,
+        client: Client,
+        prompt: &str,
+        change: impl FnOnce(&mut Order),
+    ) -> Job {
+        let of = |name: &str| self.dir.path().join(format!("{name}-{number}"));
+        std::fs::create_dir_all(of("ws")).unwrap();
+        let mut order = Order { kapell: HELPER.into(), ..Order::new(client, prompt, of("home")) };
+        change(&mut order);
+        order.check().unwrap();
+        let mut job = self.job(key(number), "");
+        (job.dir, job.cwd) = (of("attempt"), of("ws"));
+        job.work = Work::Client(Box::new(order));
         job
     }
 
@@ -115,6 +138,11 @@ pub(crate) fn until<T>(mut answer: impl FnMut() -> Option<T>) -> T {
 
 pub(crate) fn is_alive(pid: i32) -> bool {
     Process::of(pid).is_some_and(|entry| !entry.zombie)
+}
+
+/// Options as an agent has them.
+pub(crate) fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// How an attempt ended, in a word or two.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
-    io::Read,
+    io::{BufRead, BufReader, Read},
     sync::mpsc::{self, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
@@ -13,18 +13,18 @@ use kapell_core::{retry::FailureClass, time::Wall};
 use serde_json::{Value, json};
 
 use super::{
-    Heard, Spec, Stopped, failed,
+    Heard, Spec,
     permission::{self, Decision},
     v1::{self, Kind, Wish},
     wire::{Agent, Input, Message},
 };
 use crate::{
     drivers::{
-        api::{
-            Place,
+        client::{failure, refused, short},
+        own::{
+            Begun, Env, Place, Stopped, Word, failed,
             saying::{End, Saying, Teller},
         },
-        client::{failure, refused, short},
     },
     protocol::{self, client},
     supervise::{MARKER, record::wall_ms},
@@ -43,7 +43,7 @@ struct Session<'a, 't> {
     agent: Agent,
     id: String,
     place: Place,
-    env: &'a dyn Fn(&str) -> Option<OsString>,
+    env: Env<'a>,
     sender: Sender<Input>,
     teller: &'a mut Teller<'t>,
     /// What it has said since its last call of a tool.
@@ -54,21 +54,18 @@ struct Session<'a, 't> {
     /// The last call that was not let.
     refused_last: Option<(String, String)>,
     cost: Option<u64>,
-    /// How many questions no person has answered yet.
-    asked: u32,
+    /// Whether it tells what was said in the session before: that is known.
+    recalls: bool,
     /// When it was told to stop.
     stopped: Option<(Instant, End)>,
 }
 
 /// Has the agent work on a prompt.
-pub(super) fn work(
-    spec: &Spec,
-    prompt: &str,
-    place: Place,
-    env: &dyn Fn(&str) -> Option<OsString>,
-    teller: &mut Teller<'_>,
-) -> Stopped<End> {
+pub(super) fn work(begun: Begun<Spec>, env: Env<'_>, teller: &mut Teller<'_>) -> Stopped<End> {
+    let Begun { spec, place, input } = begun;
     let (sender, inputs) = mpsc::channel();
+    let prompt = hear_words(input, sender.clone())
+        .map_err(|error| failed(FailureClass::Permanent, format!("the prompt cannot be read: {error}")))?;
     hear_signals(sender.clone())
         .map_err(|error| failed(FailureClass::Transient, format!("signals cannot be heard: {error}")))?;
     let agent = Agent::start(&spec.argv, sender.clone(), inputs).map_err(|error| {
@@ -76,7 +73,7 @@ pub(super) fn work(
         failed(FailureClass::Permanent, format!("`{program}` cannot be started: {error}"))
     })?;
     let mut session = Session {
-        spec,
+        spec: &spec,
         agent,
         id: String::new(),
         place,
@@ -88,12 +85,29 @@ pub(super) fn work(
         steps: 0,
         refused_last: None,
         cost: None,
-        asked: 0,
+        recalls: false,
         stopped: None,
     };
-    let ended = session.open().and_then(|()| session.prompt(prompt));
+    let ended = session.open().and_then(|()| session.prompt(&prompt));
     session.agent.dismiss(LEAVE_PATIENCE);
     ended
+}
+
+/// Reads what it is asked, and passes on as an input what it is told later.
+fn hear_words(input: Box<dyn Read + Send>, sender: Sender<Input>) -> std::io::Result<String> {
+    let mut lines = BufReader::new(input).lines();
+    let first = lines.next().unwrap_or_else(|| Err(std::io::ErrorKind::UnexpectedEof.into()))?;
+    let Word::Prompt(prompt) = serde_json::from_str(&first)? else {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    };
+    thread::Builder::new().name("words".to_owned()).spawn(move || {
+        for word in lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()) {
+            if matches!(word, Word::Stop) && sender.send(Input::Stop).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(prompt)
 }
 
 /// Passes SIGTERM on as an input.
@@ -115,12 +129,22 @@ impl Session<'_, '_> {
             let text = format!("it speaks version {} of the protocol; known is 1", hello["protocolVersion"]);
             return Err(failed(FailureClass::Permanent, text));
         }
-        let servers = self.servers();
-        let params = v1::new_session(&self.place.dir, &servers, self.spec.meta.as_ref());
-        let session = self.ask("session/new", &params, Some(BEGIN_PATIENCE))?;
-        session["sessionId"].as_str().unwrap_or_default().clone_into(&mut self.id);
-        let begun = Saying::Session { id: self.id.clone(), model: self.spec.model.clone() };
-        self.teller.say(&begun);
+        let method = v1::way_back(&hello);
+        let takes_http = hello["agentCapabilities"]["mcpCapabilities"]["http"] == true;
+        let of_repository = self.spec.servers.iter().filter(|server| takes_http || server["url"].is_null());
+        let servers: Vec<Value> = self.own_server().into_iter().chain(of_repository.cloned()).collect();
+        let params = v1::session(&self.place.dir, &servers, self.spec.meta.as_ref());
+        let session = match (&self.spec.resume, method) {
+            (Some(id), Some(method)) => self.go_back(method, &id.clone(), params)?,
+            (Some(_), None) => return Err(v1::no_session("it knows no way back into one")),
+            (None, _) => self.ask("session/new", &params, Some(BEGIN_PATIENCE))?,
+        };
+        if self.id.is_empty() {
+            session["sessionId"].as_str().unwrap_or_default().clone_into(&mut self.id);
+        }
+        // What nobody can go back into is not worth knowing.
+        let id = method.map(|_| self.id.clone()).unwrap_or_default();
+        self.teller.say(&Saying::Session { id, model: self.spec.model.clone() });
         if let Some(mode) = self.spec.mode.as_deref().filter(|mode| v1::has_mode(&session, mode)) {
             let params = json!({ "sessionId": self.id, "modeId": mode });
             self.ask("session/set_mode", &params, Some(BEGIN_PATIENCE))?;
@@ -135,8 +159,18 @@ impl Session<'_, '_> {
         Ok(())
     }
 
+    /// Goes on in the session of an earlier attempt, of which nothing is heard again.
+    fn go_back(&mut self, method: &str, id: &str, mut params: Value) -> Stopped<Value> {
+        params["sessionId"] = json!(id);
+        id.clone_into(&mut self.id);
+        self.recalls = true;
+        let session = self.ask(method, &params, Some(BEGIN_PATIENCE));
+        self.recalls = false;
+        session.map_err(|end| if end.until.is_some() { end } else { v1::no_session(&end.text) })
+    }
+
     /// kapell's own tools for the agent: to say how far it is, give outputs, ask a person.
-    fn servers(&self) -> Vec<Value> {
+    fn own_server(&self) -> Option<Value> {
         let variables = [protocol::SOCKET, protocol::TOKEN, MARKER, "KAPELL_TASK", "KAPELL_ATTEMPT"];
         let variable = |name: &str| Some(json!({ "name": name, "value": (self.env)(name)?.to_str()? }));
         let env: Option<Vec<Value>> = variables.into_iter().map(variable).collect();
@@ -144,7 +178,7 @@ impl Session<'_, '_> {
         let server = env.map(
             |env| json!({ "name": "kapell", "command": program, "args": ["mcp", "--attempt"], "env": env }),
         );
-        server.filter(|_| self.spec.tools).into_iter().collect()
+        server.filter(|_| self.spec.tools)
     }
 
     /// Gives it the prompt, and listens until it is done.
@@ -156,7 +190,10 @@ impl Session<'_, '_> {
             self.teller.say(&Saying::Usage { tokens: tokens.unwrap_or_default(), usd_micros: self.cost });
         }
         self.say_text();
-        if let Some((_, end)) = self.stopped.take() {
+        if let Some((_, mut end)) = self.stopped.take() {
+            if answer["stopReason"] == "cancelled" {
+                end.text.push_str(" (it heard)");
+            }
             return Ok(end);
         }
         let text = std::mem::take(&mut self.text);
@@ -187,11 +224,7 @@ impl Session<'_, '_> {
         loop {
             let due = self.stopped.as_ref().map(|(due, _)| *due).or(until);
             let left = due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
-            // Whoever waits for a person is not dead, and says so.
-            let waits = self.asked > 0 && self.spec.silence < left;
-            let patience = if waits { self.spec.silence } else { left };
-            match self.agent.inputs.recv_timeout(patience) {
-                Err(RecvTimeoutError::Timeout) if waits => self.teller.say(&Saying::Waits),
+            match self.agent.inputs.recv_timeout(left) {
                 Ok(Input::Message(Message::Answer { id, result })) if id == number => {
                     return result.map_err(|error| self.judge(method, &error));
                 }
@@ -227,6 +260,7 @@ impl Session<'_, '_> {
 
     fn hear(&mut self, heard: Heard) {
         match heard {
+            _ if self.recalls => {}
             Heard::Said(piece) => self.text.push_str(&piece),
             Heard::Tool { id, tool, about } => {
                 self.say_text();
@@ -299,7 +333,6 @@ impl Session<'_, '_> {
             let answer = answer.map(Option::unwrap_or_default).map_err(|error| error.to_string());
             let _ = sender.send(Input::Answered { id, wish, answer });
         });
-        self.asked += 1;
         if let Err(error) = asked {
             // The request stays open, and the agent silent: somebody notices.
             self.teller.say(&Saying::Note { text: format!("nobody can be asked: {error}") });
@@ -307,7 +340,6 @@ impl Session<'_, '_> {
     }
 
     fn answered(&mut self, id: &Value, wish: &Wish, answer: Result<String, String>) {
-        self.asked = self.asked.saturating_sub(1);
         match answer.as_deref().map(|answer| permission::chosen(wish, answer)) {
             Ok(Some((option, _, Kind::Allow))) => self.agent.answer(id, &v1::decided(Some(option))),
             Ok(_) => self.deny(id, wish, "a person said no".to_owned()),

@@ -5,11 +5,14 @@
 
 use std::path::Path;
 
-use kapell_core::price::Tokens;
+use kapell_core::{price::Tokens, retry::FailureClass};
 use serde_json::{Value, json};
 
 use super::Heard;
-use crate::drivers::client::{about, short};
+use crate::drivers::{
+    client::{UNKNOWN_SESSION, about, short},
+    own::{failed, saying::End},
+};
 
 /// The version that is spoken.
 pub(super) const VERSION: u64 = 1;
@@ -22,7 +25,24 @@ pub(super) fn initialize() -> Value {
     })
 }
 
-pub(super) fn new_session(cwd: &Path, servers: &[Value], meta: Option<&Value>) -> Value {
+/// Returns the method by which an agent goes on in a session that it left, if it has one. One that does not tell all
+/// of it again comes first.
+pub(super) fn way_back(hello: &Value) -> Option<&'static str> {
+    let can = &hello["agentCapabilities"];
+    let resumes = &can["sessionCapabilities"]["resume"];
+    match can["loadSession"].as_bool() {
+        _ if resumes.is_object() || resumes == &json!(true) => Some("session/resume"),
+        Some(true) => Some("session/load"),
+        _ => None,
+    }
+}
+
+/// Ends an attempt whose session is gone, in the words by which that is known: the next one begins anew.
+pub(super) fn no_session(why: &str) -> Box<End> {
+    failed(FailureClass::Permanent, format!("{UNKNOWN_SESSION}: {why}"))
+}
+
+pub(super) fn session(cwd: &Path, servers: &[Value], meta: Option<&Value>) -> Value {
     let mut params = json!({ "cwd": cwd, "mcpServers": servers });
     if let Some(meta) = meta {
         params["_meta"] = meta.clone();
@@ -194,6 +214,18 @@ mod tests {
         assert_eq!(cost(json!({"amount": -1})), Heard::Other);
         assert_eq!(of(json!({"sessionUpdate": "of_next_year"})), Heard::Other);
         assert_eq!(update(&Value::Null), Heard::Other);
+    }
+
+    #[test]
+    fn the_way_back_that_tells_less_comes_first() {
+        let of = |can: Value| way_back(&json!({ "agentCapabilities": can }));
+        assert_eq!(of(json!({"loadSession": true})), Some("session/load"));
+        assert_eq!(
+            of(json!({"loadSession": true, "sessionCapabilities": {"resume": {}}})),
+            Some("session/resume")
+        );
+        assert_eq!(of(json!({"loadSession": false, "sessionCapabilities": {"resume": null}})), None);
+        assert_eq!(way_back(&Value::Null), None);
     }
 
     #[test]

@@ -9,14 +9,20 @@ use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::Value;
 
 use super::{
-    Spec, Teller, check,
+    Spec, check,
     dialect::{Ask, Call, Outcome, Reply, Stop, Tool},
-    saying::{End, Saying},
+    kept::Kept,
     tools::{self, Tools},
     wire::{Answer, Model, Trouble},
 };
 use crate::{
-    drivers::client::{failure, short},
+    drivers::{
+        client::{failure, short},
+        own::{
+            Stopped,
+            saying::{End, Saying, Teller},
+        },
+    },
     supervise::record::wall_ms,
 };
 
@@ -52,6 +58,7 @@ struct Work<'a, 't> {
     offered: Vec<Tool>,
     system: String,
     history: Vec<Value>,
+    kept: Kept,
     turns: u32,
     used: Tokens,
     repeats: Repeats,
@@ -64,18 +71,21 @@ pub(super) async fn work(
     model: &Model,
     tools: &Tools,
     prompt: String,
+    (kept, mut history): (Kept, Vec<Value>),
     teller: &mut Teller<'_>,
 ) -> End {
     let place = format!("Working directory: {}\n", tools.workspace().display());
     let more = spec.system.as_deref().unwrap_or_default();
-    teller.say(&Saying::Session { id: format!("{}", std::process::id()), model: Some(spec.model.clone()) });
+    teller.say(&Saying::Session { id: kept.session.clone(), model: Some(spec.model.clone()) });
+    history.push(spec.api.user(&prompt));
     let mut work = Work {
         spec,
         model,
         tools,
         offered: tools::offered(),
         system: format!("{SYSTEM}{place}{more}"),
-        history: vec![spec.api.user(&prompt)],
+        history,
+        kept,
         turns: 0,
         used: Tokens::default(),
         repeats: Repeats::default(),
@@ -86,8 +96,6 @@ pub(super) async fn work(
         Err(end) => *end,
     }
 }
-
-type Stopped<T> = Result<T, Box<End>>;
 
 fn failed<T>(class: FailureClass, text: impl Into<String>) -> Stopped<T> {
     Err(Box::new(End::failed(class, text)))
@@ -157,6 +165,7 @@ impl Work<'_, '_> {
             return failed(FailureClass::Timeout, format!("it has taken all its {} turns", self.turns));
         }
         self.turns += 1;
+        self.kept.save(&self.history);
         self.teller.say(&Saying::Step);
         let mut tries = 0;
         loop {

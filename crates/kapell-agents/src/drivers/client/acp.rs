@@ -5,8 +5,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Client, Invocation, Order, codex};
-use crate::drivers::acp::{ARGUMENT, Permissions, Spec};
+use super::{Client, Invocation, Order, codex, opencode};
+use crate::drivers::{
+    acp::{ARGUMENT, Permissions, Spec},
+    mcp,
+};
 
 /// Below its home: what it is told besides its prompt.
 const SPEC_FILE: &str = ".kapell/acp.json";
@@ -62,6 +65,7 @@ impl AcpAgent {
         let mut args: Vec<String> = match self {
             // That of Codex takes no settings as arguments; they are in its file.
             Self::ClaudeCode | Self::Codex | Self::Other => Vec::new(),
+            Self::Gemini if order.is_trusted => ["--acp"].map(str::to_owned).into(),
             Self::Gemini => ["--acp", "--skip-trust"].map(str::to_owned).into(),
             Self::Opencode => ["acp"].map(str::to_owned).into(),
         };
@@ -72,21 +76,46 @@ impl AcpAgent {
     }
 
     /// Returns what its sessions are told besides, in words of its own.
-    fn meta(self) -> Option<Value> {
+    fn meta(self, order: &Order) -> Option<Value> {
         match self {
-            // Nothing that the repository brings along is executed.
-            Self::ClaudeCode => Some(json!({
-                "claudeCode": { "options": { "settingSources": [], "strictMcpConfig": true } },
-            })),
+            // Nothing that the repository brings along is executed, unless a person has looked at it.
+            Self::ClaudeCode => {
+                let sources: &[&str] = if order.is_trusted { &["project"] } else { &[] };
+                Some(
+                    json!({ "claudeCode": { "options": { "settingSources": sources, "strictMcpConfig": true } } }),
+                )
+            }
             _ => None,
         }
     }
 
-    /// Returns the mode of the session in which it asks for what it may not do by itself.
-    fn mode(self) -> Option<&'static str> {
+    /// Returns the servers of the repository that its sessions get; the others have them in their settings.
+    fn servers(self, order: &Order) -> Vec<Value> {
+        let pairs = |pairs: &mut dyn Iterator<Item = (String, String)>| {
+            pairs.map(|(name, value)| json!({ "name": name, "value": value })).collect::<Vec<_>>()
+        };
+        let server = |(name, server): (String, mcp::Server)| match &server.reach {
+            mcp::Reach::Program(argv) => {
+                let env = pairs(&mut server.variables().into_iter());
+                json!({ "name": name, "command": argv.first(), "args": argv.get(1..), "env": env })
+            }
+            mcp::Reach::Url(url) => {
+                let headers = pairs(&mut server.headers.clone().into_iter());
+                json!({ "type": "http", "name": name, "url": url, "headers": headers })
+            }
+        };
         match self {
-            // Its first one has another model judge what it does, at the user's cost.
-            Self::Codex => Some("full-access"),
+            Self::ClaudeCode | Self::Other => order.servers().into_iter().map(server).collect(),
+            Self::Codex | Self::Gemini | Self::Opencode => Vec::new(),
+        }
+    }
+
+    /// Returns the mode of its sessions: one in which it asks for what it wants to do, or one in which it does it.
+    fn mode(self, allows: bool) -> Option<&'static str> {
+        match (self, allows) {
+            // Its usual one has another model judge what it does, at the user's cost.
+            (Self::Codex, true) => Some("agent-full-access"),
+            (Self::Codex, false) => Some("read-only"),
             _ => None,
         }
     }
@@ -126,7 +155,12 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
             // Whether it may is asked here, and not decided by a setting.
             let settings =
                 codex::settings(order).into_iter().filter(|line| !line.starts_with("approval_policy"));
-            invocation.files = vec![(codex::SETTINGS_FILE, settings.collect::<Vec<_>>().join("\n"))];
+            let mut settings: Vec<String> = settings.collect();
+            if order.contained {
+                // Its usual sandbox does not work within another one.
+                settings.push("features.use_legacy_landlock=true".to_owned());
+            }
+            invocation.files = vec![(codex::SETTINGS_FILE, settings.join("\n"))];
         }
     }
     if let (AcpAgent::ClaudeCode, Some(model)) = (agent, order.model()) {
@@ -134,16 +168,25 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
     }
     let permissions = permissions(order).unwrap_or_default();
     let allows = permissions == Permissions::Allow;
+    if agent == AcpAgent::Opencode && !allows && order.option("permission").is_none() {
+        // It asks for nothing by itself.
+        invocation.env(opencode::PERMISSION, opencode::belt("ask").to_string());
+    }
     let program = order.program().to_string_lossy().into_owned();
     let argv = std::iter::once(program).chain(agent.args(order)).chain(order.settings.args.iter().cloned());
     let spec = Spec {
         argv: argv.collect(),
-        mode: order.option("mode").or(agent.mode().filter(|_| allows)).map(str::to_owned),
-        model: order.model().map(str::to_owned),
-        meta: agent.meta(),
+        mode: order.option("mode").or(agent.mode(allows)).map(str::to_owned),
+        // That of opencode is in its settings, under the name of the server.
+        model: order
+            .model()
+            .filter(|_| agent != AcpAgent::Opencode || order.base_url().is_none())
+            .map(str::to_owned),
+        meta: agent.meta(order),
+        servers: agent.servers(order),
         permissions,
         tools: order.option("kapell_tools") != Some("no"),
-        silence: order.idle() / 3,
+        resume: order.resume.as_ref().map(|resume| resume.session.clone()),
         steps_max: order.steps_max(),
     };
     invocation.arg(ARGUMENT).arg(order.home.join(SPEC_FILE));

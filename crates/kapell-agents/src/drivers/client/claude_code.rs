@@ -13,7 +13,10 @@
 //! - a refused tool ends it with code 0 and a cheerful text;
 //! - its costs and tokens are those of the whole session, also after it was resumed.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use kapell_core::{
     price::Tokens,
@@ -117,6 +120,8 @@ const ALLOW: &str = "allow";
 struct Waiting {
     /// Its own name of the request.
     request: String,
+    /// The call that it asks for.
+    call: String,
     tool: String,
     input: Value,
     /// Its questions by our number of each, with the answers that are there. Empty if it asks for permission.
@@ -136,6 +141,9 @@ struct Talk {
     requests: u32,
     /// Whether its turn is over.
     is_idle: bool,
+    /// Calls whose refusal has been reported. It tells of each up to three times: when it asks, in an event of its own,
+    /// and with the result of the call.
+    told: HashSet<String>,
 }
 
 /// Reads its events, and talks to it.
@@ -152,6 +160,8 @@ pub(super) struct ClaudeCode {
     calls: HashMap<String, String>,
     /// Whether the last call of a tool was refused.
     refused_last: bool,
+    /// Calls that were refused.
+    refused: HashSet<String>,
     end: Option<End>,
     wants_structure: bool,
     until: Option<Wall>,
@@ -190,12 +200,8 @@ impl ClaudeCode {
                 self.evidence.model = model;
             }
             Some("permission_denied") => {
-                let tool = event["tool_name"].as_str().unwrap_or_default();
-                self.refuse(tool);
-                reports.push(Report::Refused {
-                    tool: tool.to_owned(),
-                    text: short(event["message"].as_str().unwrap_or_default()),
-                });
+                let text = |name: &str| event[name].as_str().unwrap_or_default();
+                self.refuse(text("tool_use_id"), text("tool_name"), text("message"), reports);
             }
             Some("api_retry") => {
                 let status = event["error_status"].as_u64();
@@ -212,9 +218,12 @@ impl ClaudeCode {
         }
     }
 
-    fn refuse(&mut self, tool: &str) {
+    fn refuse(&mut self, call: &str, tool: &str, why: &str, reports: &mut Vec<Report>) {
         self.refused_last = true;
-        self.evidence.refused.push(tool.to_owned());
+        if self.refused.insert(call.to_owned()) {
+            self.evidence.refused.push(tool.to_owned());
+        }
+        self.talk.tell_refusal(call, tool, why, reports);
     }
 
     fn assistant(&mut self, event: &Value, reports: &mut Vec<Report>) {
@@ -260,13 +269,9 @@ impl ClaudeCode {
                     && !matches!(meta["permission_decision"]["decision"].as_str(), None | Some("accept"))
             });
             let failed = part["is_error"].as_bool().unwrap_or(false);
-            if failed && decided && !self.refused_last {
+            if failed && decided {
                 let tool = self.calls.get(id).cloned().unwrap_or_default();
-                self.refuse(&tool);
-                reports.push(Report::Refused {
-                    tool,
-                    text: short(part["content"].as_str().unwrap_or_default()),
-                });
+                self.refuse(id, &tool, part["content"].as_str().unwrap_or_default(), reports);
             } else if !failed {
                 self.evidence.tools += 1;
                 self.refused_last = false;
@@ -274,7 +279,7 @@ impl ClaudeCode {
         }
     }
 
-    fn result(&mut self, event: &Value) {
+    fn result(&mut self, event: &Value, reports: &mut Vec<Report>) {
         let text = event["result"].as_str().map(str::to_owned);
         let errors = event["errors"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let end = End {
@@ -289,9 +294,10 @@ impl ClaudeCode {
             self.evidence.structured = Some(output.to_string());
         }
         for denial in event["permission_denials"].as_array().into_iter().flatten() {
-            let tool = denial["tool_name"].as_str().unwrap_or_default();
+            let (call, tool) = (denial["tool_use_id"].as_str(), denial["tool_name"].as_str());
+            let (call, tool) = (call.unwrap_or_default(), tool.unwrap_or_default());
             if !self.evidence.refused.iter().any(|known| known == tool) {
-                self.refuse(tool);
+                self.refuse(call, tool, "its own rules", reports);
             }
         }
         self.evidence.lacks_structure = self.wants_structure && self.evidence.structured.is_none();
@@ -358,9 +364,16 @@ impl Talk {
         self.outgoing.line(&json!({ "type": "control_response", "response": response }));
     }
 
-    fn deny(&mut self, id: &str, tool: &str, why: &str, reports: &mut Vec<Report>) {
-        self.respond(id, json!({ "behavior": "deny", "message": why }));
-        reports.push(Report::Refused { tool: tool.to_owned(), text: short(why) });
+    fn deny(&mut self, waiting: &Waiting, why: &str, reports: &mut Vec<Report>) {
+        self.respond(&waiting.request, json!({ "behavior": "deny", "message": why }));
+        self.tell_refusal(&waiting.call, &waiting.tool, why, reports);
+    }
+
+    /// Reports that a call was refused, unless that has been reported.
+    fn tell_refusal(&mut self, call: &str, tool: &str, why: &str, reports: &mut Vec<Report>) {
+        if self.told.insert(call.to_owned()) {
+            reports.push(Report::Refused { tool: tool.to_owned(), text: short(why) });
+        }
     }
 
     /// Takes a request of it.
@@ -375,21 +388,22 @@ impl Talk {
         }
         let tool = request["tool_name"].as_str().unwrap_or_default();
         let input = &request["input"];
-        // Its hook has judged this already, unless it could not be called.
-        let call = json!({ "tool_name": tool, "tool_input": input });
-        if let Err(why) = gate::judge(&call, &self.opening.workspace) {
-            return self.deny(id, tool, &why, reports);
-        }
-        if !self.opening.asks {
-            return self.deny(id, tool, "nobody is there to allow it: do without", reports);
-        }
         let mut waiting = Waiting {
             request: id.to_owned(),
+            call: request["tool_use_id"].as_str().unwrap_or(id).to_owned(),
             tool: tool.to_owned(),
             input: input.clone(),
             questions: Vec::new(),
             permission: None,
         };
+        // Its hook has judged this already, unless it could not be called.
+        let call = json!({ "tool_name": tool, "tool_input": input });
+        if let Err(why) = gate::judge(&call, &self.opening.workspace) {
+            return self.deny(&waiting, &why, reports);
+        }
+        if !self.opening.asks {
+            return self.deny(&waiting, "nobody is there to allow it: do without", reports);
+        }
         let asks = input["questions"].as_array().filter(|asks| tool == ASK_TOOL && !asks.is_empty());
         match asks {
             Some(asks) => {
@@ -429,12 +443,13 @@ impl Talk {
         // It may have given the request up meanwhile.
         let Some(at) = self.waiting.iter().position(is_of) else { return };
         if self.waiting[at].permission.is_some() {
-            let Waiting { request, tool, input, .. } = self.waiting.remove(at);
+            let waiting = self.waiting.remove(at);
             match text.trim().eq_ignore_ascii_case(ALLOW) {
-                true => self.respond(&request, json!({ "behavior": "allow", "updatedInput": input })),
-                false => {
-                    self.deny(&request, &tool, &format!("a person was asked, and said: {text}"), reports)
+                true => {
+                    let response = json!({ "behavior": "allow", "updatedInput": waiting.input });
+                    self.respond(&waiting.request, response);
                 }
+                false => self.deny(&waiting, &format!("a person was asked, and said: {text}"), reports),
             }
             return;
         }
@@ -512,7 +527,7 @@ impl Reader for ClaudeCode {
                 }
             }
             Some("result") => {
-                self.result(event);
+                self.result(event, reports);
                 reports.push(Report::Usage(self.evidence.tokens));
             }
             _ => {}

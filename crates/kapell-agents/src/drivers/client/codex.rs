@@ -12,7 +12,7 @@ use super::{
     claude_code::refused,
     words::{count, failure, no_end, reset_in, short, speaks_of_quota, status_in},
 };
-use crate::drivers::Report;
+use crate::drivers::{Report, mcp};
 
 /// The name under which a server that the user has set is known to it.
 const PROVIDER: &str = "kapell";
@@ -79,7 +79,34 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
             order.client.key_variable()
         ));
     }
+    settings.extend(
+        order.servers().iter().map(|(name, server)| format!("mcp_servers.{name}={}", toml_of(server))),
+    );
     settings
+}
+
+/// A server as an inline table of TOML.
+fn toml_of(server: &mcp::Server) -> String {
+    let pairs = |pairs: Vec<(String, String)>| {
+        let pairs = pairs.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value)));
+        format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+    };
+    match &server.reach {
+        mcp::Reach::Program(argv) => {
+            let [program, args @ ..] = argv.as_slice() else { return "{}".to_owned() };
+            let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
+            format!(
+                "{{command={},args=[{}],env={}}}",
+                quoted(program),
+                args.join(","),
+                pairs(server.variables())
+            )
+        }
+        mcp::Reach::Url(url) => {
+            let headers = server.headers.iter().map(|(name, value)| (name.clone(), value.clone()));
+            format!("{{url={},http_headers={}}}", quoted(url), pairs(headers.collect()))
+        }
+    }
 }
 
 /// A text as TOML has it, of which JSON's are a part.

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 
 use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Ended, Evidence, Invocation, Order, Reader, Verdict,
     claude_code::refused,
     words::{about, class_of_status, count, failure, no_end, reset_in, short, status_in},
 };
-use crate::drivers::Report;
+use crate::drivers::{Report, mcp};
 
 /// Exit codes of its own.
 const EXIT_INPUT: i32 = 42;
@@ -38,7 +38,7 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         invocation.args(["--model", model]);
     }
     let auth = if order.settings.key.is_some() { "gemini-api-key" } else { "oauth-personal" };
-    let settings = serde_json::json!({
+    let mut settings = json!({
         "security": { "auth": { "selectedType": auth } },
         "model": { "maxSessionTurns": order.steps_max() },
         "context": { "fileName": ["GEMINI.md", "AGENTS.md"] },
@@ -46,6 +46,14 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         "privacy": { "usageStatisticsEnabled": false },
         "telemetry": { "enabled": false },
     });
+    for (name, server) in order.servers() {
+        settings["mcpServers"][name] = match &server.reach {
+            mcp::Reach::Program(argv) => {
+                json!({ "command": argv.first(), "args": argv.get(1..), "env": server.env_json() })
+            }
+            mcp::Reach::Url(url) => json!({ "httpUrl": url, "headers": server.headers }),
+        };
+    }
     invocation.files.push((".gemini/settings.json", settings.to_string()));
     invocation.env("GEMINI_TELEMETRY_ENABLED", "false").env("GEMINI_CLI_NO_RELAUNCH", "true");
     if let Some(url) = order.base_url() {

@@ -147,6 +147,8 @@ pub(crate) struct Listener {
     last_errors: String,
     watch: Watch,
     heard: Instant,
+    /// Whether something that it has started waits for a person.
+    asks: bool,
     outside: Option<Outside>,
     /// Whether it has been asked once more for its outputs.
     asked_again: bool,
@@ -167,6 +169,7 @@ impl Listener {
             last_errors: String::new(),
             watch,
             heard: Instant::now(),
+            asks: false,
             outside: None,
             asked_again: false,
             winds_down: false,
@@ -240,6 +243,15 @@ impl Listener {
         Heard { reports, outgoing: self.reader.outgoing() }
     }
 
+    /// Takes in whether something that it has started (`kapell task ask`, a tool of kapell's) waits for a person: it is
+    /// silent meanwhile, and when that is over its own silence begins.
+    pub(crate) fn note_asking(&mut self, asks: bool) {
+        if self.asks && !asks {
+            self.heard = Instant::now();
+        }
+        self.asks = asks;
+    }
+
     /// Tells whether it can be talked to.
     pub(crate) fn is_talked_to(&self) -> bool {
         self.client.is_talked_to()
@@ -267,7 +279,7 @@ impl Listener {
     }
 
     fn wind_down(&mut self, reports: &mut Vec<Report>) {
-        if !self.winds_down && self.is_talked_to() && self.spent_percent() >= SOFT_PERCENT {
+        if !self.winds_down && self.client.takes_turns() && self.spent_percent() >= SOFT_PERCENT {
             self.winds_down = true;
             // One that is done already needs no such word.
             if !self.reader.is_idle() {
@@ -299,7 +311,7 @@ impl Listener {
 
     /// Returns when it has been silent for too long.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let waits = self.outside.is_some() || self.reader.waits();
+        let waits = self.outside.is_some() || self.asks || self.reader.waits();
         if waits { None } else { self.heard.checked_add(self.watch.idle_max) }
     }
 
@@ -339,9 +351,11 @@ impl Listener {
                     }
                     Err(why) => {
                         let evidence = self.evidence();
-                        again = evidence.session.filter(|_| self.client.resumes() && !self.asked_again).map(
-                            |session| Again { session, totals: evidence.totals, text: shape.again(&why) },
-                        );
+                        again = evidence.session.filter(|_| !self.asked_again).map(|session| Again {
+                            session,
+                            totals: evidence.totals,
+                            text: shape.again(&why),
+                        });
                         Some(format!("the outputs that it gave are not what was asked for: {why}"))
                     }
                 }

@@ -7,6 +7,8 @@ use crate::drivers::api::{ARGUMENT, Api, KEY, Spec};
 
 /// Below its home: what it is told besides its prompt.
 const SPEC_FILE: &str = ".kapell/model.json";
+/// Below its home: what was said.
+const KEPT_FILE: &str = ".kapell/conversation.jsonl";
 
 /// A provider of models, by its API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +122,8 @@ pub(super) fn invoke(order: &Order, api: ModelApi) -> Invocation {
         // It notices by itself, and can say so, before it is taken for dead.
         silence: order.idle() / 3,
         schema: schema_of(order).unwrap_or_default(),
+        kept: order.home.join(KEPT_FILE),
+        resume: order.resume.as_ref().map(|resume| resume.session.clone()),
     };
     invocation.arg(ARGUMENT).arg(order.home.join(SPEC_FILE));
     invocation.files.push((SPEC_FILE, serde_json::to_string(&spec).unwrap_or_default()));

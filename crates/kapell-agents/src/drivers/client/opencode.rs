@@ -12,7 +12,7 @@ use super::{
     claude_code::refused,
     words::{about, count, failure, micros, no_end, reset_in, short},
 };
-use crate::drivers::Report;
+use crate::drivers::{Report, mcp};
 
 /// The name under which a server that the user has set is known to it.
 const PROVIDER: &str = "kapell";
@@ -45,6 +45,16 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         }
         (None, None) => {}
     }
+    for (name, server) in order.servers() {
+        config["mcp"][name] = match &server.reach {
+            mcp::Reach::Program(argv) => {
+                json!({ "type": "local", "command": argv, "environment": server.env_json(), "enabled": true })
+            }
+            mcp::Reach::Url(url) => {
+                json!({ "type": "remote", "url": url, "headers": server.headers, "enabled": true })
+            }
+        };
+    }
     invocation.files.push((".config/opencode/opencode.json", config.to_string()));
     for name in [
         "OPENCODE_DISABLE_AUTOUPDATE",
@@ -58,8 +68,7 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     if !order.is_trusted {
         invocation.env("OPENCODE_DISABLE_PROJECT_CONFIG", "1");
     }
-    let belt = belt().to_string();
-    invocation.env("OPENCODE_PERMISSION", order.option("permission").unwrap_or(&belt));
+    invocation.env(PERMISSION, order.option("permission").unwrap_or(&belt("allow").to_string()));
     for (name, dir) in
         [("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share"), ("XDG_CACHE_HOME", ".cache")]
     {
@@ -71,12 +80,16 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     invocation
 }
 
+/// The variable that says what it may do.
+pub(super) const PERMISSION: &str = "OPENCODE_PERMISSION";
+
 /// What it is not let do: its own patterns for what [`crate::gate`] stops elsewhere, as far as they reach. A later one
-/// counts more than an earlier one.
-fn belt() -> Value {
+/// counts more than an earlier one. `otherwise` is what becomes of all else that changes something.
+pub(super) fn belt(otherwise: &str) -> Value {
     json!({
+        "edit": otherwise,
         "bash": {
-            "*": "allow",
+            "*": otherwise,
             "rm -rf /*": "deny", "rm -rf ~*": "deny", "rm -rf $HOME*": "deny", "rm -rf ..*": "deny",
             "git push --force*": "deny", "git push -f*": "deny", "git push * --force*": "deny",
             "git filter-branch*": "deny",

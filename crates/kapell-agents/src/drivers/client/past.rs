@@ -46,7 +46,7 @@ impl Past {
         // One that is not there, or that the model did not even answer in, is of no use.
         let is_gone =
             failure.is_some_and(|(_, why)| UNKNOWN_SESSIONS.iter().any(|words| why.contains(words)));
-        let is_used = self.evidence.steps > 0 && self.client == client && client.resumes() && !is_gone;
+        let is_used = self.evidence.steps > 0 && self.client == client && !is_gone;
         let session = self.evidence.session.clone().filter(|_| is_used)?;
         Some(Resume { session, totals: self.evidence.totals })
     }

@@ -79,7 +79,10 @@ pub(in crate::drivers) fn failure(status: Option<u16>, text: &str, at: Wall) -> 
 
 /// What clients say when they are to resume a session that is not there.
 pub(super) const UNKNOWN_SESSIONS: &[&str] =
-    &["No conversation found", "no rollout found", "Session not found", "Error resuming session"];
+    &["No conversation found", "no rollout found", UNKNOWN_SESSION, "Error resuming session"];
+
+/// What agents of kapell's own say then.
+pub(in crate::drivers) const UNKNOWN_SESSION: &str = "Session not found";
 
 /// Judges the end of a process whose stream did not come to an end.
 pub(in crate::drivers) fn no_end(ended: Ended<'_>) -> Verdict {

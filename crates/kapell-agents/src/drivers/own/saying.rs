@@ -4,11 +4,12 @@ use std::io::Write;
 
 use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::Word;
 use crate::drivers::{
     Report,
-    client::{Ended, Evidence, Reader, Verdict, no_end, refused, short},
+    client::{Ended, Evidence, Opening, Outgoing, Reader, Tell, Totals, Verdict, no_end, refused, short},
 };
 
 /// Something that happens.
@@ -33,8 +34,6 @@ pub(in crate::drivers) enum Saying {
     Usage { tokens: Tokens, usd_micros: Option<u64> },
     /// The provider asks for a pause.
     Limited { until: Option<Wall>, text: String },
-    /// It waits for a person.
-    Waits,
     /// It is over. Comes once, last.
     End(End),
 }
@@ -95,21 +94,41 @@ pub(in crate::drivers) struct Own {
     evidence: Evidence,
     refused_last: Option<String>,
     end: Option<End>,
+    /// What its session had cost before.
+    before: Totals,
+    outgoing: Outgoing,
 }
 
 impl Reader for Own {
+    fn resumed(&mut self, totals: Totals) {
+        self.before = totals;
+    }
+
+    fn open(&mut self, opening: Opening) {
+        self.outgoing.line(&json!(Word::Prompt(opening.prompt)));
+    }
+
+    fn tell(&mut self, what: Tell<'_>, _reports: &mut Vec<Report>) {
+        if what == Tell::Interrupt {
+            self.outgoing.line(&json!(Word::Stop));
+        }
+    }
+
+    fn outgoing(&mut self) -> Outgoing {
+        std::mem::take(&mut self.outgoing)
+    }
+
     fn event(&mut self, event: &Value, _at: Wall, reports: &mut Vec<Report>) {
         let Ok(saying) = Saying::deserialize(event) else { return };
         match saying {
             Saying::Session { id, model } => {
-                self.evidence.session = Some(id.clone());
+                self.evidence.session = Some(id.clone()).filter(|id| !id.is_empty());
                 if model.is_some() {
                     self.evidence.model.clone_from(&model);
                 }
                 reports.push(Report::Session { id, model });
             }
             Saying::Step => self.evidence.steps += 1,
-            Saying::Waits => {}
             Saying::Said { text } => {
                 reports.push(Report::Said { text: short(&text) });
                 self.evidence.text = text;
@@ -127,7 +146,9 @@ impl Reader for Own {
             Saying::Note { text } => reports.push(Report::Note { text }),
             Saying::Usage { tokens, usd_micros } => {
                 self.evidence.tokens = tokens;
-                self.evidence.usd_micros = usd_micros.or(self.evidence.usd_micros);
+                // It is the cost of the whole session, unless that began to count anew.
+                let since = |total: u64| total.checked_sub(self.before.usd_micros).unwrap_or(total);
+                self.evidence.usd_micros = usd_micros.map(since).or(self.evidence.usd_micros);
                 reports.push(Report::Usage(tokens));
             }
             Saying::Limited { until, text } => {
