@@ -8,10 +8,13 @@
 //! | `--quota` | every provider answers 429 from its second request on: nothing more starts before the reset, everything ends after it |
 //! | `--hostile` | the repository brings along hooks, servers, plugins and helpers, and kapell's environment holds secrets: none runs, none gets out |
 //! | `--dialogue` | Claude Code asks, a second terminal allows and denies; plain harm is refused; an output has a shape |
+//! | `--acp` | the four behind the Agent Client Protocol, by one driver: asked for permission, allowed, denied, cancelled, counted |
+//! | `--trusted` | what the repository brings along is trusted: each client loads what it can |
 //! | `--tape` | a session is recorded and played back with no provider there: the same result at no cost |
 //! | `--kill N` | kapell is killed at N random moments: resumed, nothing finished is asked again, nothing is left |
 //! | `--share` | how much of an attempt's time is kapell's own |
 
+mod acp;
 pub(crate) mod clients; // which clients, and from where
 mod dialogue;
 mod fix;
@@ -21,25 +24,36 @@ mod quota;
 mod share;
 mod stage; // a repository with failing tests, mocks, and settings
 mod tape;
+mod trusted;
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{bail, ensure};
 
-use self::clients::{CLIENTS, Client, Installed};
+use self::clients::{BEHIND_ACP, CLIENTS, Client, Installed};
 use crate::shell::{self, number_of};
 
-/// What the clients are put through.
-type Regime = fn(&[Installed], &[&str]) -> anyhow::Result<()>;
+/// Something that clients are put through.
+struct Regime {
+    name: &'static str,
+    clients: &'static [Client],
+    run: fn(&[Installed], &[&str]) -> anyhow::Result<()>,
+}
 
-const REGIMES: &[(&str, Regime)] = &[
-    ("--fix", fix::run),
-    ("--quota", quota::run),
-    ("--hostile", hostile::run),
-    ("--dialogue", dialogue::run),
-    ("--tape", tape::run),
-    ("--kill", kill::run),
-    ("--share", share::run),
+const fn regime(name: &'static str, run: fn(&[Installed], &[&str]) -> anyhow::Result<()>) -> Regime {
+    Regime { name, clients: CLIENTS, run }
+}
+
+const REGIMES: &[Regime] = &[
+    regime("--fix", fix::run),
+    regime("--quota", quota::run),
+    regime("--hostile", hostile::run),
+    regime("--dialogue", dialogue::run),
+    Regime { clients: BEHIND_ACP, ..regime("--acp", acp::run) },
+    regime("--trusted", trusted::run),
+    regime("--tape", tape::run),
+    regime("--kill", kill::run),
+    regime("--share", share::run),
 ];
 
 /// Options that are followed by a number.
@@ -48,63 +62,61 @@ const NUMBERS: &[&str] = &["--kill", "--seed", "--within"];
 pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
     let begin = Instant::now();
     let within: u64 = number_of(args, "--within", u64::MAX)?;
-    let wanted = wanted(args)?;
-    let mut regimes: Vec<_> = REGIMES.iter().filter(|(name, _)| args.contains(name)).collect();
+    let named = named(args)?;
+    let mut regimes: Vec<_> = REGIMES.iter().filter(|regime| args.contains(&regime.name)).collect();
     if regimes.is_empty() {
         regimes.extend(REGIMES.first());
     }
-    let mut there = Vec::new();
-    for client in &wanted {
-        match client.install() {
-            Ok(installed) => there.push(installed),
-            Err(why) => println!("{:12} did not run: {why}", client.adapter),
-        }
-    }
-    if there.is_empty() {
-        println!("e2e-agents: no client could be installed, so nothing was tried");
-        return Ok(());
-    }
     shell::build_debug()?;
-    let mut failed = Vec::new();
-    for (name, regime) in regimes {
+    let (mut ran, mut absent, mut failed) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    for Regime { name, clients, run } in regimes {
         let name = name.trim_start_matches("--");
+        let mut there = Vec::new();
+        for client in clients.iter().filter(|one| named.is_empty() || named.contains(&one.adapter)) {
+            match client.install() {
+                Ok(installed) => there.push(installed),
+                Err(why) if absent.insert(client.adapter) => {
+                    println!("{:12} did not run: {why}", client.adapter);
+                }
+                Err(_) => {}
+            }
+        }
+        if there.is_empty() {
+            println!("{name}: did not run: none of its clients is there");
+            continue;
+        }
         if begin.elapsed().as_secs() >= within {
             println!("{name}: did not run: {within} s were over");
             continue;
         }
+        ran.extend(there.iter().map(|one| one.client.adapter));
         let since = Instant::now();
-        if let Err(error) = regime(&there, args) {
+        if let Err(error) = run(&there, args) {
             println!("{name}: FAILED: {error:#}");
             failed.push(name);
         }
         println!("{name}: {:.1} s", since.elapsed().as_secs_f64());
     }
-    println!(
-        "e2e-agents: {} of {} clients ran, {} s in all",
-        there.len(),
-        wanted.len(),
-        begin.elapsed().as_secs()
-    );
+    let wanted = ran.union(&absent).count();
+    println!("e2e-agents: {} of {wanted} clients ran, {} s in all", ran.len(), begin.elapsed().as_secs());
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 
-/// Returns the clients that are named, or all.
-fn wanted(args: &[&str]) -> anyhow::Result<Vec<&'static Client>> {
+/// Returns the clients that are named.
+fn named<'a>(args: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
     let mut named = Vec::new();
     let mut words = args.iter();
     while let Some(word) = words.next() {
         if NUMBERS.contains(word) {
             words.next();
-        } else if !REGIMES.iter().any(|(name, _)| name == word) {
+        } else if !REGIMES.iter().any(|regime| regime.name == *word) {
             named.push(*word);
         }
     }
-    for name in &named {
-        if !CLIENTS.iter().any(|client| client.adapter == *name) {
-            let known: Vec<_> = CLIENTS.iter().map(|client| client.adapter).collect();
-            bail!("`{name}` is neither a regime nor a client; known clients are {}", known.join(", "));
-        }
+    let known: Vec<_> = CLIENTS.iter().chain(BEHIND_ACP).map(|client| client.adapter).collect();
+    if let Some(name) = named.iter().find(|name| !known.contains(name)) {
+        bail!("`{name}` is neither a regime nor a client; known clients are {}", known.join(", "));
     }
-    Ok(CLIENTS.iter().filter(|client| named.is_empty() || named.contains(&client.adapter)).collect())
+    Ok(named)
 }

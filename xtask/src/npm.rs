@@ -27,7 +27,7 @@ pub(crate) struct Prefix {
 /// Why packages could not be had. A machine without npm, or without its registry, has nothing wrong with it: the chore
 /// says so, and tries nothing.
 #[derive(Debug)]
-pub(crate) struct Absent(anyhow::Error);
+pub(crate) struct Absent(pub(crate) anyhow::Error);
 
 impl fmt::Display for Absent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,6 +66,20 @@ impl Prefix {
     /// Returns the path of a program of a package.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.dir.join("node_modules/.bin").join(name)
+    }
+
+    /// Returns a program of a package that is run by the Node that there is for it, whichever others stand in `PATH`.
+    pub(crate) fn program_on_node(&self, name: &str) -> std::io::Result<PathBuf> {
+        use std::os::unix::fs::PermissionsExt;
+        // Beside the packages: whoever may read one may read them.
+        let path = self.dir.join("node_modules").join(format!("{name}-on-node"));
+        let program = fs::canonicalize(self.program(name))?;
+        let text = format!("#!/bin/sh\nexec '{}' '{}' \"$@\"\n", self.node.display(), program.display());
+        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            fs::write(&path, text)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
+        Ok(path)
     }
 
     /// Prepares Node to run a script of a package.

@@ -7,36 +7,81 @@ use crate::npm::{Absent, Prefix};
 /// A client and where it comes from.
 pub(crate) struct Client {
     pub(super) adapter: &'static str,
+    /// The directory that it is installed into, below that of all packages.
+    place: &'static str,
     package: &'static str,
     pub(crate) version: &'static str,
     program: &'static str,
+    /// Whether it wants a newer Node than the others.
+    wants_node: bool,
     /// What its base URL has behind the server's.
     pub(super) path: &'static str,
 }
 
-pub(super) const CLIENTS: &[Client] = &[
+const CLAUDE: Client = Client {
+    adapter: "claude-code",
+    place: "claude-code",
+    package: "@anthropic-ai/claude-code",
+    version: "2.1.329",
+    program: "claude",
+    wants_node: false,
+    path: "",
+};
+
+const CODEX: Client = Client {
+    adapter: "codex",
+    place: "codex",
+    package: "@openai/codex",
+    version: "0.169.0",
+    program: "codex",
+    path: "/v1",
+    ..CLAUDE
+};
+
+const GEMINI: Client = Client {
+    adapter: "gemini",
+    place: "gemini",
+    package: "@google/gemini-cli",
+    version: "0.61.0",
+    program: "gemini",
+    ..CLAUDE
+};
+
+const OPENCODE: Client = Client {
+    adapter: "opencode",
+    place: "opencode",
+    package: "opencode-ai",
+    version: "1.18.33",
+    program: "opencode",
+    path: "/v1",
+    ..CLAUDE
+};
+
+/// The clients, each by its own way of being talked to.
+pub(super) const CLIENTS: &[Client] = &[CLAUDE, CODEX, GEMINI, OPENCODE];
+
+/// The same clients behind the Agent Client Protocol. For two of them that is another program.
+pub(super) const BEHIND_ACP: &[Client] = &[
     Client {
-        adapter: "claude-code",
-        package: "@anthropic-ai/claude-code",
-        version: "2.1.329",
-        program: "claude",
-        path: "",
-    },
-    Client { adapter: "codex", package: "@openai/codex", version: "0.169.0", program: "codex", path: "/v1" },
-    Client {
-        adapter: "gemini",
-        package: "@google/gemini-cli",
-        version: "0.61.0",
-        program: "gemini",
-        path: "",
+        adapter: "acp-claude-code",
+        place: "acp-claude-code",
+        package: "@agentclientprotocol/claude-agent-acp",
+        version: "0.100.0",
+        program: "claude-agent-acp",
+        wants_node: true,
+        ..CLAUDE
     },
     Client {
-        adapter: "opencode",
-        package: "opencode-ai",
-        version: "1.18.33",
-        program: "opencode",
-        path: "/v1",
+        adapter: "acp-codex",
+        place: "acp-codex",
+        package: "@agentclientprotocol/codex-acp",
+        version: "2.6.0",
+        program: "codex-acp",
+        wants_node: true,
+        ..CODEX
     },
+    Client { adapter: "acp-gemini", ..GEMINI },
+    Client { adapter: "acp-opencode", ..OPENCODE },
 ];
 
 /// Variables that keep clients from speaking to anybody but their model.
@@ -61,8 +106,15 @@ impl Client {
     /// Installs it if it is not there yet. Each has a directory of its own, so that one that cannot be had does not
     /// spoil the others.
     pub(crate) fn install(&'static self) -> Result<Installed, Absent> {
-        let prefix = Prefix::with(self.adapter, &[&format!("{}@{}", self.package, self.version)])?;
-        Ok(Installed { client: self, program: prefix.program(self.program) })
+        let package = format!("{}@{}", self.package, self.version);
+        let program = match self.wants_node {
+            true => {
+                let prefix = Prefix::with_node(self.place, &[&package])?;
+                prefix.program_on_node(self.program).map_err(|error| Absent(error.into()))?
+            }
+            false => Prefix::with(self.place, &[&package])?.program(self.program),
+        };
+        Ok(Installed { client: self, program })
     }
 }
 

@@ -8,12 +8,9 @@
 //! | `shaped` | an output of a shape | given, checked, and there |
 //! | `harm-*` | a deletion elsewhere, a forced push, a look at credentials, a download piped into a shell | refused: `permission` |
 
-use std::{
-    process::Child,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use kapell_mock::{Call, Scenario, Turn};
 use serde_json::{Value, json};
 
@@ -21,7 +18,6 @@ use super::{
     Installed,
     stage::{Stage, task_of},
 };
-use crate::shell;
 
 /// How long all of it may take.
 const RUN_MAX: Duration = Duration::from_secs(150);
@@ -48,7 +44,12 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
     play(&stage);
     let begin = Instant::now();
     let child = stage.start(&["run", "flow.yaml"], &[])?;
-    let answered = answer_all(&stage, child, begin + RUN_MAX)?;
+    let answer = |task: &str, _: &[String]| match task {
+        "allowed" => "allow".to_owned(),
+        "asks" => "left".to_owned(),
+        _ => "deny".to_owned(),
+    };
+    let answered = stage.answer_all(child, begin + RUN_MAX, answer)?;
     let run = stage.run()?;
     let events = stage.events()?;
     for task in LANDING {
@@ -107,34 +108,5 @@ fn play(stage: &Stage<'_>) {
     for (name, command) in HARM {
         let call = Turn::Call(vec![Call::Shell { command: (*command).to_owned() }]);
         mock.play(name, Scenario::of([call, say("I did it.")]));
-    }
-}
-
-/// Answers what is asked, as a person at another terminal does, until the run is over; returns how often.
-fn answer_all(stage: &Stage<'_>, mut child: Child, until: Instant) -> anyhow::Result<usize> {
-    let mut answered = 0;
-    loop {
-        if child.try_wait()?.is_some() {
-            return Ok(answered);
-        }
-        if Instant::now() >= until {
-            child.kill()?;
-            child.wait()?;
-            anyhow::bail!("it took longer than {} s:\n{}", RUN_MAX.as_secs(), stage.log());
-        }
-        // There is no journal yet, or nothing in it.
-        let inbox = stage.place.said(&["inbox", "--json"]).unwrap_or_default();
-        let inbox: Value = serde_json::from_str(&inbox).unwrap_or_default();
-        for item in inbox["items"].as_array().into_iter().flatten() {
-            let (run, gate) = (item["run"].as_str().context("no run")?, item["gate"]["gate"].to_string());
-            let answer = match item["gate"]["task"].as_str() {
-                Some("allowed") => "allow",
-                Some("asks") => "left",
-                _ => "deny",
-            };
-            shell::capture(&mut stage.place.kapell(&["answer", run, &gate, answer])?)?;
-            answered += 1;
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }

@@ -21,13 +21,7 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
     for job in &stage.jobs {
         let client = clients[job.client].client;
         let told = |event: &str| events.iter().any(|one| one["event"] == event && task_of(one) == job.task());
-        let count = stage.count(job);
-        let usage = count.usage;
-        let tokens = usage.input + usage.output + usage.cache_read + usage.cache_write;
-        let paid = events.iter().any(|one| {
-            task_of(one) == job.task()
-                && one["text"].as_str().is_some_and(|text| text.contains(&format!(" {tokens} tokens")))
-        });
+        let (tokens, paid) = stage.settled(job, &events);
         let well = told("verified") && told("landed") && paid;
         failures += usize::from(!well);
         println!(
@@ -35,7 +29,7 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
             client.adapter,
             client.version,
             if well { "landed, verified" } else { "FAILED" },
-            count.requests
+            stage.count(job).requests
         );
     }
     let took = took?;

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use kapell_mock::{Call, Count, Mock, Scenario, Turn, Usage};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Installed;
@@ -140,6 +141,42 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Answers what is asked, as a person at another terminal does, until the run is over; returns how often. `answer`
+    /// says what, by the task that asks and by what can be answered.
+    pub(super) fn answer_all(
+        &self,
+        mut child: Child,
+        until: Instant,
+        answer: impl Fn(&str, &[String]) -> String,
+    ) -> anyhow::Result<usize> {
+        let mut answered = 0;
+        while child.try_wait()?.is_none() {
+            if Instant::now() >= until {
+                child.kill()?;
+                child.wait()?;
+                bail!("it took too long:\n{}", self.log());
+            }
+            // There is no journal yet, or nothing in it.
+            let inbox = self.place.said(&["inbox", "--json"]).unwrap_or_default();
+            let inbox: Value = serde_json::from_str(&inbox).unwrap_or_default();
+            for item in inbox["items"].as_array().into_iter().flatten() {
+                let (run, gate) = (item["run"].as_str().context("no run")?, item["gate"]["gate"].to_string());
+                let choices: Vec<String> = Vec::deserialize(&item["gate"]["choices"]).unwrap_or_default();
+                let answer = answer(item["gate"]["task"].as_str().unwrap_or_default(), &choices);
+                // Whoever asked may have gone meanwhile.
+                answered += usize::from(self.place.said(&["answer", run, &gate, &answer]).is_ok());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(answered)
+    }
+
+    /// Returns what is kept of the first attempt at a task: its name is that of `name` in the directory of attempts.
+    pub(super) fn of_attempt(&self, run: &str, task: usize, name: &str) -> anyhow::Result<String> {
+        let path = self.place.repo().join(format!(".git/kapell/attempts/{run}/{task}-1/{name}"));
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
     /// Returns what kapell has said so far.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.place.path("log")).unwrap_or_default()
@@ -154,6 +191,16 @@ impl<'a> Stage<'a> {
     /// Returns what was asked for a job.
     pub(super) fn count(&self, job: &Job) -> Count {
         self.mocks[job.client].count(&job.name)
+    }
+
+    /// Returns how many tokens the model was asked for by a job, and whether just as many were settled.
+    pub(super) fn settled(&self, job: &Job, events: &[Value]) -> (u64, bool) {
+        let usage = self.count(job).usage;
+        let tokens = usage.input + usage.output + usage.cache_read + usage.cache_write;
+        let says = |event: &Value| {
+            event["text"].as_str().is_some_and(|text| text.contains(&format!(" {tokens} tokens")))
+        };
+        (tokens, events.iter().any(|event| task_of(event) == job.task() && says(event)))
     }
 
     /// Looks at what came of a run from outside: every file landed, with tests that pass.
