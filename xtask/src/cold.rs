@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::{
     place::Place,
-    shell::{build_debug, capture, number_of},
+    shell::{build_debug, capture, number_of, program_of},
 };
 
 /// Tasks that change something.
@@ -25,8 +25,7 @@ const COLD: &str = "Compiling base v";
 pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
     let seconds: u32 = number_of(args, "--seconds", 60)?;
     let jobs: usize = number_of(args, "--jobs", 2)?;
-    let given = args.iter().position(|arg| *arg == "--program").and_then(|at| args.get(at + 1));
-    let program = given.map_or_else(build_debug, |path| Ok(PathBuf::from(path)))?;
+    let program = program_of(args, build_debug)?;
     let site = Site { place: Place::temporary("cold", &program)?, toolchain: toolchain()? };
     let kept = || format!("kept for a look: {}", site.place.path("").display());
     let told = site.try_it(seconds, jobs).with_context(kept)?;

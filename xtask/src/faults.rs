@@ -25,7 +25,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::{
     history::History,
-    shell::{build_kapell, capture, number_of, scrubbed},
+    shell::{build_kapell, capture, number_of, program_of, scrubbed},
 };
 
 /// The name of the thread that writes the journal.
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
     let calls = number_of(args, "--calls", 300)?;
     let stride = number_of(args, "--stride", 1)?.max(1);
     let side = number_of(args, "--threads", 2)?.max(1);
-    let program = build_kapell()?;
+    let program = program_of(args, build_kapell)?;
     let start = Instant::now();
     let reached = reference(&program)?;
     let mut cases = Vec::new();

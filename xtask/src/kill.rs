@@ -16,7 +16,7 @@ use crate::{
     history::History,
     place::Place,
     random::Random,
-    shell::{build_kapell, number_of},
+    shell::{build_kapell, number_of, program_of},
 };
 
 /// Tasks of the workflow that is killed.
@@ -40,7 +40,7 @@ struct Tally {
 pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
     let rounds: usize = number_of(args, "--rounds", 300)?;
     let seed = number_of(args, "--seed", 1)?;
-    let program = build_kapell()?;
+    let program = program_of(args, build_kapell)?;
     let mut random = Random(seed);
     let mut tally = Tally::default();
     let start = Instant::now();

@@ -30,7 +30,7 @@ usage: cargo xtask CHORE
   cold [--seconds N] [--jobs N] [--program PATH]
                        counts how often a workspace is built from nothing while six tasks are verified and land
   coverage [--missed]  counts the lines of the ground floors that their tests reach
-  faults [--calls N] [--stride K]
+  faults [--calls N] [--stride K] [--program PATH]
                        makes the n-th system call of the journal's writer fail, or kills the program there
   e2e-agents [--fix] [--quota] [--hostile] [--tape] [--kill N] [--share] [--within SECONDS] [NAME..]
                        installs the real coding agents from npm and puts them through it against the mock
@@ -38,7 +38,8 @@ usage: cargo xtask CHORE
                        applies all safe fixes of the audit to the repositories in DIR, and looks what they break
   fuzz [--minutes N] [TARGET..]
                        feeds the readers with what nobody would write, guided by what that reaches
-  kill [--rounds N]    kills the real program at random moments and looks for what is lost or done twice
+  kill [--rounds N] [--program PATH]
+                       kills the real program at random moments and looks for what is lost or done twice
   sim [--runs N]       simulates a million runs (or N) against the decider
   e2e-claude           runs the real Claude Code, from npm, with our plugin against a scripted model server
   mcp-conformance      runs the conformance suite of the Model Context Protocol, from npm, against our server

@@ -56,6 +56,17 @@ pub(crate) fn build_kapell() -> anyhow::Result<PathBuf> {
     Ok(target().join("release/kapell"))
 }
 
+/// Returns the program that `--program PATH` names, or else one that `build` makes.
+pub(crate) fn program_of(args: &[&str], build: fn() -> anyhow::Result<PathBuf>) -> anyhow::Result<PathBuf> {
+    match args.iter().position(|arg| *arg == "--program") {
+        Some(at) => {
+            let path = args.get(at + 1).context("--program needs the path of a program")?;
+            Path::new(path).canonicalize().with_context(|| format!("{path} is no program"))
+        }
+        None => build(),
+    }
+}
+
 /// Runs a program and returns what it prints.
 pub(crate) fn capture(command: &mut Command) -> anyhow::Result<String> {
     let output = command.output().with_context(|| format!("failed to start {command:?}"))?;

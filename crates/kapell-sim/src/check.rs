@@ -8,6 +8,7 @@ mod finish;
 mod gates;
 mod handoff;
 mod landing;
+mod timers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

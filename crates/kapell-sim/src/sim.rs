@@ -223,6 +223,8 @@ pub(crate) struct Sim {
     undone: Vec<TaskId>,
     checker: Checker,
     next_fault: Option<DiskFault>,
+    /// When something was last put to the run.
+    settled: Now,
     /// Decided, and not yet synced.
     pending: VecDeque<Pending>,
     /// The process is dead: the run must be opened again.
@@ -291,6 +293,7 @@ impl Sim {
             undone: Vec::new(),
             checker,
             next_fault: None,
+            settled: Now::default(),
             pending: VecDeque::new(),
             down: None,
             calm: false,

@@ -452,37 +452,4 @@ impl Checker {
         self.watch(task).stand = Stand::Waiting;
         Ok(())
     }
-
-    /// After everything at one time was decided nothing that is due may be left.
-    pub(crate) fn nothing_is_due(&self, now: Elapsed, wall: Wall) -> Checked {
-        let goes_on = self.phase == Phase::Active && !self.is_doomed();
-        for (at, task) in self.tasks.iter().enumerate() {
-            match task.stand {
-                Stand::Running if matches!(self.phase, Phase::Active | Phase::Paused(_)) => {
-                    let runs = task.stopping.is_none() && task.question.is_none();
-                    let due = runs && task.deadline.is_some_and(|deadline| deadline <= now);
-                    ensure!(!due, "task {at} runs beyond its time");
-                }
-                Stand::Compensating(_) => {
-                    let due = task.undo_by.is_some_and(|by| by <= now);
-                    ensure!(!due, "task {at} is being taken back beyond its time");
-                }
-                Stand::Waiting if goes_on && task.attempts == 0 => {
-                    let id = TaskId(u32::try_from(at).unwrap_or(u32::MAX));
-                    let late = self.plan.definition(id).deadline.is_some_and(|by| by <= wall);
-                    ensure!(!late, "task {at} waits beyond its deadline");
-                }
-                Stand::BackingOff(until) if goes_on => {
-                    ensure!(until > now, "task {at} sleeps beyond its pause");
-                }
-                Stand::Parked(until, latest) if goes_on => {
-                    ensure!(until > wall && latest > now, "task {at} stays parked beyond its time");
-                }
-                _ => {}
-            }
-        }
-        let over = goes_on && self.deadline.is_some_and(|deadline| deadline <= wall);
-        ensure!(!over, "the run goes on after its deadline");
-        Ok(())
-    }
 }

@@ -28,6 +28,7 @@ impl Sim {
         let before = self.run.version();
         let now = self.now();
         let batch = self.run.batch(commands, now).map_err(|error| Violation(format!("a bug: {error}")))?;
+        self.settled = now;
         self.check_replies(&finishes, &batch.replies)?;
         if batch.rows.is_empty() {
             return Ok(());
@@ -137,7 +138,7 @@ impl Sim {
         }
         self.checker.compare(&self.run)?;
         if self.dice.chance(250) {
-            self.checker.nothing_is_due(now.elapsed, now.wall)?;
+            self.checker.times(self.settled, self.run.next_wake())?;
         }
         self.maybe_snapshot()
     }
