@@ -155,6 +155,9 @@ impl std::fmt::Debug for Rule {
     }
 }
 
+/// The least time that a run has to lose for a finding of nothing but time to warn, in seconds.
+pub const WORTH_SECONDS: u32 = 60;
+
 /// Where a rule puts what it finds.
 #[derive(Debug)]
 pub struct Report<'a> {
@@ -194,7 +197,14 @@ impl<'a> Report<'a> {
 
     /// Returns what was found.
     #[must_use]
-    pub fn into_findings(self) -> Vec<Finding> {
+    pub fn into_findings(mut self) -> Vec<Finding> {
+        for finding in &mut self.findings {
+            // Where nothing but time is lost, and little of it, nobody has to act.
+            let little = finding.saving_seconds.is_some_and(|seconds| seconds < WORTH_SECONDS);
+            if self.rule.focus == Focus::Performance && little {
+                finding.severity = finding.severity.min(Severity::Low);
+            }
+        }
         self.findings
     }
 }

@@ -1,9 +1,9 @@
 //! Every push to a pull request starts the workflow twice.
 
-use crate::github::intent;
+use crate::github::{cost, intent};
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, WORTH_SECONDS},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -62,6 +62,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 format!("every push to the branch of a pull request starts `{}` twice", flow.name()),
             )
             .hint("give `push` the main branch: `branches: [main]`");
+        let seconds: u32 =
+            cost::durations(&repository.github, flow, repository.timings.as_ref()).iter().sum();
+        let draft = draft.severity(if seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium });
         match intent::explains(flow, push.name.span, 3, &["fork", "branch", "both", "twice"]) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),

@@ -1,12 +1,13 @@
 //! Two workflows run the same checks on the same event.
 
+use kapell_spec::github::Job;
 use kapell_view::audit::{Confidence, Severity};
 use std::collections::BTreeMap;
 
-use crate::github::{Flow, intent, tools::Kind, world::World};
+use crate::github::{Flow, globs, intent, tools::Kind, world::World};
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, WORTH_SECONDS},
 };
 
 /// See `docs/rules/duplicate-work.md`.
@@ -26,6 +27,12 @@ pub(super) static RULE: Rule = Rule {
 /// The least that is done twice, in seconds.
 const LEAST: u32 = 30;
 
+/// The least that a workflow with nothing else in it does again, in seconds.
+const LEAST_ALONE: u32 = 60;
+
+/// A check that runs twice: how long it takes, its command, and where.
+type Twice<'a> = (u32, &'a String, At<'a>, At<'a>);
+
 /// Where a check runs: file, job, step.
 type At<'a> = (&'a Flow, usize, usize);
 
@@ -33,41 +40,52 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
     for (index, first) in flows.iter().enumerate() {
         for second in &flows[index + 1..] {
-            if overlaps(first, second) {
-                compare(first, second, report);
+            let event = ["pull_request", "push"].into_iter().find(|event| overlaps(first, second, event));
+            if let Some(event) = event {
+                compare(first, second, event, report);
             }
         }
     }
 }
 
-/// Tells whether both start on the same pull requests, whatever changed in them.
-fn overlaps(first: &Flow, second: &Flow) -> bool {
-    let plain = |flow: &Flow| {
-        flow.model.event("pull_request").is_some_and(|event| {
-            event.filters.iter().all(|filter| matches!(&*filter.key.text, "branches" | "types"))
-                && event.filter("types").is_none_or(|types| {
+/// Tells whether both start on the same changes: of one branch, and of the same paths or any.
+fn overlaps(first: &Flow, second: &Flow, event: &str) -> bool {
+    let plain =
+        |flow: &Flow| {
+            flow.model.event(event).is_some_and(|event| {
+                event.filters.iter().all(|filter| {
+                    matches!(&*filter.key.text, "branches" | "types" | "paths" | "paths-ignore")
+                }) && event.filter("types").is_none_or(|types| {
                     types.items.iter().any(|item| matches!(&*item.text, "synchronize" | "opened"))
                 })
-        })
+            })
+        };
+    let named = |flow: &Flow, key: &str| -> Option<Vec<String>> {
+        let filter = flow.model.event(event)?.filter(key)?;
+        let mut names: Vec<String> = filter.items.iter().map(|item| item.text.to_string()).collect();
+        // A workflow that watches its own file is about that file too.
+        names.retain(|name| !name.starts_with(".github/"));
+        names.sort_unstable();
+        Some(names)
     };
     let branches = |flow: &Flow| -> Vec<String> {
-        let event = flow.model.event("pull_request").and_then(|event| event.filter("branches"));
-        event.map_or_else(
-            || vec!["*".to_owned()],
-            |filter| filter.items.iter().map(|item| crate::github::globs::widen(&item.text)).collect(),
-        )
+        let names = named(flow, "branches").unwrap_or_else(|| vec!["*".to_owned()]);
+        names.iter().map(|name| globs::widen(name)).collect()
     };
-    plain(first) && plain(second) && crate::github::globs::any_overlap(&branches(first), &branches(second))
+    let same = |key: &str| named(first, key) == named(second, key);
+    plain(first)
+        && plain(second)
+        && same("paths")
+        && same("paths-ignore")
+        && globs::any_overlap(&branches(first), &branches(second))
 }
 
-/// Returns the checks of a workflow that always run on a pull request, by command and folder.
-fn checks(flow: &Flow) -> BTreeMap<(String, String), (u32, At<'_>)> {
+/// Returns the checks of a workflow that always run on an event, by command and folder.
+fn checks<'a>(flow: &'a Flow, event: &str) -> BTreeMap<(String, String), (u32, At<'a>)> {
+    let on_event = |world: &World| world.event.as_deref() == Some(event);
     let mut found = BTreeMap::new();
     for (at, job) in flow.jobs() {
-        if job.condition.is_some()
-            || job.container
-            || !job.services.is_empty()
-            || !flow.may_run(at, World::is_pull_request)
+        if job.condition.is_some() || job.container || !job.services.is_empty() || !flow.may_run(at, on_event)
         {
             continue;
         }
@@ -115,9 +133,21 @@ fn same_check(left: &str, right: &str) -> bool {
         || right.len() == 1 && left.first() == right.first() && right[0] == "pytest"
 }
 
-fn compare(first: &Flow, second: &Flow, report: &mut Report<'_>) {
-    let (left, right) = (checks(first), checks(second));
-    let mut twice: Vec<(u32, &String, At<'_>, At<'_>)> = Vec::new();
+/// Tells whether a check is the same in both to the letter, on the same runner: what a workflow is for that has no other.
+fn is_copy((_, _, one, other): &Twice<'_>) -> bool {
+    let script = |(flow, job, step): &At<'_>| flow.model.jobs[*job].steps[*step].script().trim().to_owned();
+    let runner = |job: &Job| job.runs_on.iter().map(|label| label.text.to_string()).collect::<Vec<_>>();
+    let (left, right) = (&one.0.model.jobs[one.1], &other.0.model.jobs[other.1]);
+    left.matrix.is_none()
+        && right.matrix.is_none()
+        && runner(left) == runner(right)
+        && script(one) == script(other)
+        && left.env.is_empty() == right.env.is_empty()
+}
+
+fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {
+    let (left, right) = (checks(first, event), checks(second, event));
+    let mut twice: Vec<Twice<'_>> = Vec::new();
     for ((command, folder), (seconds, at)) in &left {
         let other = right.iter().find(|((known, place), _)| place == folder && same_check(command, known));
         if let Some((_, (_, other))) = other {
@@ -127,7 +157,8 @@ fn compare(first: &Flow, second: &Flow, report: &mut Report<'_>) {
     let total: u32 = twice.iter().map(|found| found.0).sum();
     // The smaller workflow is the one that adds nothing; a single check in common is no copy.
     let smaller = if left.len() <= right.len() { &left } else { &right };
-    if twice.len() < 2 || total < LEAST || twice.len() * 2 < smaller.len() {
+    let whole = smaller.len() == 1 && total >= LEAST_ALONE && twice.first().is_some_and(is_copy);
+    if !whole && (twice.len() < 2 || total < LEAST || twice.len() * 2 < smaller.len()) {
         return;
     }
     let (flow, other) = if left.len() <= right.len() { (first, second) } else { (second, first) };
@@ -140,12 +171,14 @@ fn compare(first: &Flow, second: &Flow, report: &mut Report<'_>) {
             flow.file,
             span,
             format!(
-                "on a pull request `{}` runs again what `{}` runs: {}",
+                "on a {} `{}` runs again what `{}` runs: {}",
+                event.replace('_', " "),
                 flow.name(),
                 other.name(),
                 commands.join(", ")
             ),
         )
+        .severity(if total < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
         .hint("let one of them run it, or let the quick one be a gate for the long one");
     for (_, _, left, right) in &twice {
         let (flow, job, step) = if swap { left } else { right };

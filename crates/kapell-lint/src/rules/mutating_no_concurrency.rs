@@ -39,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let found: Vec<(usize, &str, kapell_spec::finding::Span)> =
             flow.jobs().filter_map(|(at, _)| mutation(flow, at, pushed, starts)).collect();
         let [(at, what, span), rest @ ..] = &found[..] else { continue };
+        let pages = found.iter().all(|(_, what, _)| *what == PAGES);
         let job = &flow.model.jobs[*at];
         let mut draft = report
             .add(
@@ -47,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 format!("two runs of `{}` can {what} at the same time", job.id.text),
             )
             .also(flow.file, *span, "here")
+            .severity(if pages || !is_often(flow) { Severity::Low } else { Severity::Medium })
             .hint("add a `concurrency` group with `cancel-in-progress: false`");
         for (at, what, _) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("can {what} too"));
@@ -56,6 +58,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             None => draft.done(),
         }
     }
+}
+
+/// Pages are replaced as a whole: the next run mends what two at once got wrong.
+const PAGES: &str = "publish pages";
+
+/// Branches that several people push to within minutes.
+const BUSY: &[&str] = &["main", "master", "develop", "dev", "trunk", "next", "*", "**"];
+
+/// Tells whether two runs at once are to be expected: it takes two pushes within the time of one run.
+fn is_often(flow: &Flow) -> bool {
+    let push = flow.model.event("push");
+    push.is_some_and(|push| {
+        push.filter("branches")
+            .is_none_or(|filter| filter.items.iter().any(|item| BUSY.contains(&&*item.text)))
+    })
 }
 
 /// Returns what a job changes that two runs could change at once.
@@ -74,7 +91,7 @@ fn mutation(
             let script = step.script();
             let what = match done.work.kind {
                 Kind::Deploy if pushed || starts >= 3 => "deploy",
-                Kind::Pages if pushed => "publish pages",
+                Kind::Pages if pushed => PAGES,
                 // A branch of its own, or a rebase before the push, is safe.
                 Kind::Push if pushed && done.command.is_some() && !own_branch(script) => {
                     "push to the same branch"

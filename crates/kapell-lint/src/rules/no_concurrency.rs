@@ -24,8 +24,12 @@ pub(super) static RULE: Rule = Rule {
 
 /// A run below this is over before the next push, in seconds of all cells.
 const EXPENSIVE: u32 = 2400;
+/// Where other workflows of the repository stop superseded runs, this much is worth the same, in seconds of all cells.
+const EXPENSIVE_AMONG_SISTERS: u32 = 900;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let sister = repository.github.flows.iter().find(|flow| stops_superseded(flow));
+    let expensive = if sister.is_some() { EXPENSIVE_AMONG_SISTERS } else { EXPENSIVE };
     for flow in &repository.github.flows {
         let Some(event) =
             flow.model.event("pull_request").or_else(|| flow.model.event("pull_request_target"))
@@ -57,7 +61,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             types.items.iter().any(|item| matches!(&*item.text, "synchronize" | "labeled"))
         });
         let bench = flow.name().to_ascii_lowercase().contains("bench");
-        if !again || !(model || bench || total >= EXPENSIVE) {
+        if !again || !(model || bench || total >= expensive) {
             continue;
         }
         let why = if model { "a model's work on it" } else { "its jobs" };
@@ -69,6 +73,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             )
             .severity(if model { Severity::Medium } else { Severity::Low })
             .hint("add a `concurrency` group per pull request with `cancel-in-progress: true`");
+        if let Some((sister, key)) =
+            sister.and_then(|sister| Some((sister, sister.model.keys.get("concurrency")?)))
+        {
+            draft = draft.also(sister.file, key.span, format!("`{}` stops superseded runs", sister.name()));
+        }
         let changes = flow.jobs().any(|(at, _)| crate::github::carry::changes(flow, at));
         let lines = [
             "concurrency:".to_owned(),
@@ -87,6 +96,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             );
         }
         draft.done();
-        let _: &Flow = flow;
     }
+}
+
+/// Tells whether a newer push to a pull request stops the older run of a workflow.
+fn stops_superseded(flow: &Flow) -> bool {
+    let cancels = |concurrency: &kapell_spec::github::Concurrency| {
+        concurrency.cancel.as_ref().is_some_and(|cancel| !cancel.is("false"))
+    };
+    flow.starts("pull_request") && flow.model.concurrency.as_ref().is_some_and(cancels)
 }

@@ -43,7 +43,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             for (id, outputs, step) in found {
-                add(flow, &id, &outputs, step, report);
+                add(flow, at, (&id, &outputs), step, report);
             }
         }
     }
@@ -96,8 +96,30 @@ fn computed(script: &str) -> bool {
         || script.contains("()")
 }
 
-fn add(flow: &Flow, id: &str, outputs: &[(String, Span)], step: Span, report: &mut Report<'_>) {
+/// Tells whether a place is an output of the job that nothing reads: neither another job nor a caller.
+fn is_unread(flow: &Flow, at: usize, place: Span) -> bool {
+    let job = &flow.model.jobs[at];
+    let handed_on =
+        job.outputs.iter().find(|(_, text)| text.span.start <= place.start && place.end <= text.span.end);
+    let Some((name, _)) = handed_on else { return false };
+    let used = format!("needs.{}.outputs", job.id.text);
+    let reads = flow.jobs().any(|(_, other)| {
+        let text = flow.text.get(other.span.range()).unwrap_or_default();
+        text.contains(&used) || text.contains("toJSON(needs)") || text.contains("toJson(needs)")
+    });
+    let called = format!("jobs.{}.outputs.{}", job.id.text, name.text);
+    !reads && !flow.text.contains(&called)
+}
+
+fn add(
+    flow: &Flow,
+    at: usize,
+    (id, outputs): (&str, &[(String, Span)]),
+    step: Span,
+    report: &mut Report<'_>,
+) {
     let (output, span) = &outputs[0];
+    let dead = outputs.iter().all(|(_, place)| is_unread(flow, at, *place));
     let mut draft = report
         .add(
             flow.file,
@@ -105,6 +127,7 @@ fn add(flow: &Flow, id: &str, outputs: &[(String, Span)], step: Span, report: &m
             format!("`steps.{id}.outputs.{output}` is always empty: step `{id}` never sets it"),
         )
         .also(flow.file, step, "this step")
+        .severity(if dead { Severity::Low } else { Severity::Medium })
         .hint(format!("write `echo \"{output}=...\" >> \"$GITHUB_OUTPUT\"`"));
     for (output, span) in &outputs[1..] {
         draft = draft.also(flow.file, *span, format!("`{output}` is read here"));

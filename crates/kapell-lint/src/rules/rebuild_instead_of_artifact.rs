@@ -3,7 +3,7 @@
 use crate::github::{Flow, Github, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
-    rule::{AntiPattern, Focus, Group, Report, Rule},
+    rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -27,7 +27,7 @@ const LEAST: u32 = 20;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
     for flow in &github.flows {
-        for (at, job) in flow.jobs() {
+        for (at, _) in flow.jobs() {
             for &up in &flow.closures[at] {
                 let first = &flow.model.jobs[up];
                 if first.matrix.is_some() || flow.facts[up].iter().all(|facts| facts.uploads.is_empty()) {
@@ -36,8 +36,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let Some(built) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST) else {
                     continue;
                 };
-                again(github, flow, (at, up), &built.0, report);
-                let _ = job;
+                again(github, flow, (at, up), &built, report);
             }
         }
     }
@@ -53,7 +52,13 @@ fn builds(flow: &Flow, job: usize) -> Vec<(String, u32)> {
         .collect()
 }
 
-fn again(github: &Github, flow: &Flow, (at, up): (usize, usize), command: &str, report: &mut Report<'_>) {
+fn again(
+    github: &Github,
+    flow: &Flow,
+    (at, up): (usize, usize),
+    (command, seconds): &(String, u32),
+    report: &mut Report<'_>,
+) {
     let (first, job) = (&flow.model.jobs[up], &flow.model.jobs[at]);
     for (other, index) in github.deep(flow, at) {
         let second = &other.model.jobs[index];
@@ -69,7 +74,7 @@ fn again(github: &Github, flow: &Flow, (at, up): (usize, usize), command: &str, 
         }
         let again = other.steps(index).find(|(step, facts)| {
             step.condition.is_none()
-                && facts.works.iter().any(|done| done.text == command && done.work.kind == Kind::Build)
+                && facts.works.iter().any(|done| done.text == *command && done.work.kind == Kind::Build)
         });
         let Some((step, _)) = again else { continue };
         let draft = report
@@ -82,6 +87,7 @@ fn again(github: &Github, flow: &Flow, (at, up): (usize, usize), command: &str, 
                 ),
             )
             .also(flow.file, first.id.span, "built here first")
+            .severity(if *seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
             .hint("download the artifact, so that what is tested is what was built");
         match intent::explains(other, step.span, 6, &["again", "rebuild", "clean", "different", "fresh"]) {
             Some(comment) => draft.explained(comment).done(),
