@@ -1,6 +1,7 @@
 //! Jobs that stand for all others: they wait for many, do nothing of their own, and are what a branch rule asks for.
 
 use kapell_core::expr::{Key, NodeKind};
+use kapell_spec::github::Step;
 
 use super::{Flow, tools::Kind};
 
@@ -42,6 +43,12 @@ const NAMES: &[&str] = &[
     "conclusion",
     "final",
     "finish",
+    "finished",
+    "ready",
+    "everything",
+    "mergeable",
+    "aggregate",
+    "verdict",
 ];
 
 /// Words that leave no doubt.
@@ -61,9 +68,12 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     let judges = flow.steps(at).any(|(step, _)| step.is("re-actors/alls-green"));
     let idle = flow.steps(at).all(|(step, facts)| {
         step.is("re-actors/alls-green")
+            || step.is("actions/github-script") && only_judges(flow, step)
             || step.run.is_some()
                 && facts.works.iter().all(|done| {
-                    matches!(done.work.kind, Kind::Trivial) || judges_results(&done.text, step.script())
+                    matches!(done.work.kind, Kind::Trivial)
+                        || done.text.starts_with("${{") && done.text.contains("needs.")
+                        || judges_results(&done.text, step.script())
                 })
     });
     // Nobody waits for one that stands for all but what publishes.
@@ -86,6 +96,15 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     }
     found.accepts_skipped = accepts_skipped(text);
     Some(found)
+}
+
+/// Tells whether a script of the API only looks at results and fails, and asks the API for nothing.
+fn only_judges(flow: &Flow, step: &Step) -> bool {
+    let text = flow.text.get(step.span.range()).unwrap_or_default();
+    text.contains("needs")
+        && text.contains("setFailed")
+        && !text.contains("github.rest")
+        && !text.contains("await ")
 }
 
 /// Tells whether a program is given a few lines that look at results.

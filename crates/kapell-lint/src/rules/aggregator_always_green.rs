@@ -3,7 +3,7 @@
 use kapell_spec::github::Condition;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{aggregate, intent};
+use crate::github::{Flow, aggregate, intent};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -23,17 +23,31 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Tells whether all that a job does is to print. A report is for people, and no check.
+fn only_prints(flow: &Flow, at: usize) -> bool {
+    flow.steps(at).all(|(step, facts)| {
+        step.condition.is_none()
+            && !step.script().contains("GITHUB_STEP_SUMMARY")
+            && facts
+                .commands
+                .iter()
+                .all(|command| matches!(command.program(), "echo" | "printf" | "true" | ":"))
+    })
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
             let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
-            if found.reads || aggregate::can_fail(flow, at) {
+            let prints = asks && found.reads && found.named_strongly && only_prints(flow, at);
+            if found.reads && !prints || aggregate::can_fail(flow, at) {
                 continue;
             }
             let draft = if asks {
+                let looks = if prints { "only prints the results" } else { "looks at no result" };
                 report
-                    .add(flow.file, job.id.span, format!("`{}` runs whatever happened and looks at no result, so it is always green", job.id.text))
+                    .add(flow.file, job.id.span, format!("`{}` runs whatever happened and {looks}, so it is always green", job.id.text))
                     .hint("fail it unless every result is `success`: `contains(needs.*.result, 'failure')` and the like")
             } else if job.condition.is_none() && found.named_strongly {
                 report

@@ -33,7 +33,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             if !hidden_root(flow, at, &found, report) && !unread(flow, at, &found, report) {
-                left_out(flow, at, report);
+                left_out(repository, flow, at, &found, report);
             }
         }
     }
@@ -122,7 +122,13 @@ fn unread(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &mut Re
 }
 
 /// One or two checks of the workflow are left out.
-fn left_out(flow: &Flow, at: usize, report: &mut Report<'_>) {
+fn left_out(
+    repository: &Repository,
+    flow: &Flow,
+    at: usize,
+    found: &aggregate::Aggregator,
+    report: &mut Report<'_>,
+) {
     let job = &flow.model.jobs[at];
     let listed = job.needs.len();
     let missing: Vec<usize> = flow
@@ -133,15 +139,19 @@ fn left_out(flow: &Flow, at: usize, report: &mut Report<'_>) {
                 && !flow.closures[*other].contains(&at)
                 && candidate.condition.as_ref().is_none_or(|own| by_needs(&own.text))
                 && candidate.continue_on_error.is_none()
-                && candidate.uses.is_none()
                 && flow.closures[*other]
                     .iter()
                     .all(|&up| flow.runs.iter().all(|runs| runs[up] == Run::Always))
-                && checks_only(flow, *other)
+                && match repository.github.called(candidate) {
+                    Some(called) => called.jobs().all(|(at, _)| checks_only(called, at)),
+                    None => candidate.uses.is_none() && checks_only(flow, *other),
+                }
         })
         .map(|(other, _)| other)
         .collect();
-    if listed < 3 || missing.is_empty() || missing.len() > 3 || missing.len() * 3 > listed {
+    // A name that promises all says more than the length of the list.
+    let few = if found.named_strongly { 2 } else { 3 };
+    if listed < few || missing.is_empty() || missing.len() > 3 || missing.len() * few > listed {
         return;
     }
     let names: Vec<String> =

@@ -76,6 +76,11 @@ fn run_jobs<'a>(github: &'a Github, flow: &'a Flow) -> Option<Vec<(&'a Flow, usi
     (!unknown).then_some(jobs)
 }
 
+/// Tells whether a name is another one with something behind it.
+fn is_part(name: &str, whole: &str) -> bool {
+    name.strip_prefix(whole).is_some_and(|rest| rest.starts_with(['-', '_', '.'])) && !whole.contains('*')
+}
+
 fn look(
     github: &Github,
     flow: &Flow,
@@ -102,10 +107,12 @@ fn look(
             .filter(|name| !name.contains('*'))
             .collect();
         let near = suggest::nearest(shown, known.iter().copied());
+        // `wheels` for `wheels-linux` and its sisters: one side was given parts, and the other one was not.
+        let part = known.iter().find(|name| is_part(name, shown) || is_part(shown, name));
         let unknown = jobs
             .iter()
             .any(|(flow, job)| flow.facts[*job].iter().any(super::artifact_never_consumed::may_upload));
-        if near.is_none() && unknown {
+        if near.is_none() && part.is_none() && unknown {
             return;
         }
         let draft = report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
@@ -114,6 +121,9 @@ fn look(
                 .hint(format!("did you mean `{near}`?"))
                 .fix(format!("download `{near}`"), FixClass::Review, [(flow.file, span, near.to_owned())])
                 .done(),
+            None if part.is_some_and(|name| is_part(name, shown)) => {
+                draft.hint(format!("download all of them: `pattern: {shown}-*`")).done()
+            }
             None => {
                 draft.hint("upload it in a job that this one needs, or name the run it comes from").done()
             }

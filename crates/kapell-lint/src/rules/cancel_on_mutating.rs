@@ -67,10 +67,19 @@ fn look(
         ["run_id", "github.sha", "run_number", "run_attempt"].iter().any(|word| group.text.contains(word))
             && !group.text.contains("head_ref")
     });
+    // On a pull request the ref is that of the pull request: only its own newer push cancels.
     let per_item = concurrency.group.as_ref().is_some_and(|group| {
-        group.text.contains("event.pull_request.number")
-            || group.text.contains("event.issue.number")
-            || group.text.contains("event.number")
+        [
+            "event.pull_request.number",
+            "event.issue.number",
+            "event.number",
+            "github.ref ",
+            "github.ref}",
+            "github.ref_name",
+            "github.head_ref",
+        ]
+        .iter()
+        .any(|word| group.text.contains(word))
     });
     if alone {
         return;

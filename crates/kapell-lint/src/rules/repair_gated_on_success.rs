@@ -1,7 +1,7 @@
 //! What should happen after a failure only happens after success.
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
-use kapell_spec::github::{Condition, Step};
+use kapell_spec::github::{Condition, Job, Step};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -40,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     report,
                 );
             }
+            job_by_name(flow, job, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
                     by_name(flow, step, index, report);
@@ -130,10 +131,9 @@ fn required(node: &Node) -> Option<(&'static str, &str, &'static str)> {
     }
 }
 
-/// A step that says that it is for a failure and has no condition.
-fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
-    let Some(name) = step.name.as_ref().filter(|_| index > 0) else { return };
-    let lower = name.text.to_ascii_lowercase();
+/// Tells whether a name says that what bears it is for a failure: `page-on-failure`, `Post failure to Slack`.
+fn is_for_failure(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase().replace(['-', '_'], " ");
     let says =
         ["on failure", "if failed", "on error", "when failed", "upon failure", "if failure", "on fail"]
             .iter()
@@ -142,7 +142,39 @@ fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
                     || lower.contains(&format!("{word} "))
                     || lower.contains(&format!("({word})"))
             });
-    if !says {
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+    let announces = words.any(|word| ["notify", "alert", "page", "post", "send", "tell"].contains(&word))
+        && words.any(|word| ["failure", "failures", "failed"].contains(&word));
+    let tells = ["continue", "fail on", "exit on", "don't", "do not", "no fail", "retry", " or ", "success"]
+        .iter()
+        .any(|word| lower.contains(word));
+    (says || announces) && !tells
+}
+
+/// A job that says that it is for a failure, waits for others and has no condition: it runs when all is well.
+fn job_by_name(flow: &Flow, job: &Job, report: &mut Report<'_>) {
+    let names = [Some(&*job.id.text), job.name.as_ref().map(|name| &*name.text)];
+    let named = names.into_iter().flatten().find(|name| is_for_failure(name));
+    let Some(name) = named.filter(|_| job.condition.is_none() && !job.needs.is_empty()) else { return };
+    // Its steps may ask by themselves.
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    if ["needs.", "toJSON(needs", "toJson(needs", "failure()"].iter().any(|word| text.contains(word)) {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            job.id.span,
+            format!("`{name}` has no condition, so it runs after success and not after a failure"),
+        )
+        .hint("add `if: failure()`")
+        .done();
+}
+
+/// A step that says that it is for a failure and has no condition.
+fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
+    let Some(name) = step.name.as_ref().filter(|_| index > 0) else { return };
+    if !is_for_failure(&name.text) {
         return;
     }
     // The script may ask by itself.
@@ -151,10 +183,7 @@ fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
             || step.with.iter().any(|(_, text)| text.text.contains(word))
             || step.env.iter().any(|(_, text)| text.text.contains(word))
     });
-    let tells = ["continue", "fail on", "exit on", "don't", "do not", "no fail", "retry"]
-        .iter()
-        .any(|word| lower.contains(word));
-    if asks || tells {
+    if asks {
         return;
     }
     let draft = report

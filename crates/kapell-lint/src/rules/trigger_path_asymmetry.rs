@@ -5,6 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
+use kapell_spec::github::Filter;
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/trigger-path-asymmetry.md`.
@@ -27,34 +28,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             continue;
         };
         let (left, right) = (push.filter("paths"), pull.filter("paths"));
-        let names = |filter: &kapell_spec::github::Filter| -> Vec<String> {
-            filter.items.iter().map(|item| item.text.to_string()).collect()
-        };
-        let own = |path: &String| path.starts_with(".github/");
         match (left, right) {
-            (Some(left), Some(right)) => {
-                let (a, b) = (names(left), names(right));
-                let common = a.iter().filter(|path| b.contains(path)).count();
-                let differ: Vec<&String> = a
-                    .iter()
-                    .filter(|path| !b.contains(path))
-                    .chain(b.iter().filter(|path| !a.contains(path)))
-                    .filter(|path| !own(path))
-                    .collect();
-                if common == 0 || differ.is_empty() || differ.len() > 3 || differ.len() > common + 1 {
-                    continue;
-                }
-                let only = if a.contains(differ[0]) { "push" } else { "pull_request" };
-                let draft = report
-                    .add(
-                        flow.file,
-                        right.span,
-                        format!("a change of `{}` starts `{}` on {only} only", differ[0], flow.name()),
-                    )
-                    .also(flow.file, left.span, "the paths of `push`")
-                    .hint("give both the same paths, or say why they differ");
-                end(flow, right.span, draft);
-            }
+            (Some(left), Some(right)) => compare(flow, left, right, report),
             // Pull requests of some files only, but every push: a workflow that is about these files.
             (None, Some(right))
                 if push.filter("paths-ignore").is_none()
@@ -75,13 +50,53 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .hint("give `push` the same paths");
                 end(flow, right.span, draft);
             }
+            (None, None) => {
+                if let (Some(left), Some(right)) = (push.filter("paths-ignore"), pull.filter("paths-ignore"))
+                {
+                    compare(flow, left, right, report);
+                }
+            }
             _ => {}
         }
     }
 }
 
+/// Two lists that were meant to be one: most of their paths are in both.
+fn compare(flow: &Flow, left: &Filter, right: &Filter, report: &mut Report<'_>) {
+    let names =
+        |filter: &Filter| -> Vec<String> { filter.items.iter().map(|item| item.text.to_string()).collect() };
+    let own = |path: &String| path.starts_with(".github/");
+    let (a, b) = (names(left), names(right));
+    let common = a.iter().filter(|path| b.contains(path)).count();
+    let differ: Vec<&String> = a
+        .iter()
+        .filter(|path| !b.contains(path))
+        .chain(b.iter().filter(|path| !a.contains(path)))
+        .filter(|path| !own(path))
+        .collect();
+    if common == 0 || differ.is_empty() || differ.len() > 3 || differ.len() > common + 1 {
+        return;
+    }
+    // What one of them ignores starts the other.
+    let ignores = &*left.key.text == "paths-ignore";
+    let only = if a.contains(differ[0]) == ignores { "pull_request" } else { "push" };
+    let draft = report
+        .add(
+            flow.file,
+            right.span,
+            format!("a change of `{}` starts `{}` on {only} only", differ[0], flow.name()),
+        )
+        .also(
+            flow.file,
+            left.span,
+            format!("the {} of `push`", if ignores { "ignored paths" } else { "paths" }),
+        )
+        .hint("give both the same paths, or say why they differ");
+    end(flow, right.span, draft);
+}
+
 /// Tells whether a workflow only checks, so that files it does not watch cannot matter to it.
-fn about(flow: &Flow, filter: &kapell_spec::github::Filter) -> bool {
+fn about(flow: &Flow, filter: &Filter) -> bool {
     let code = ["src/**", "**/*.rs", "**/*.py", "**/*.ts", "**/*.go", "crates/**", "packages/**", "libs/**"];
     filter.items.len() <= 3
         && !filter.items.iter().any(|item| code.contains(&&*item.text) || item.text.starts_with('!'))
