@@ -1,6 +1,7 @@
 //! Agents, commands, skills, hooks and instructions as one model: what is defined where, and who names whom.
 
 mod assets;
+pub mod beside;
 pub mod delegation;
 mod resolve;
 pub mod similar;
@@ -8,7 +9,10 @@ pub mod similar;
 use std::sync::{Arc, OnceLock};
 
 use kapell_spec::{
-    claude::{definition::Definition, hooks::Hooks, plugin::Plugin, reference::Reference, steps::Flow},
+    claude::{
+        definition::Definition, hooks::Hooks, plugin::Plugin, reference::Reference, starts::Start,
+        steps::Flow,
+    },
     finding::Span,
 };
 use kapell_view::audit::{AssetKind, Scope};
@@ -58,6 +62,8 @@ pub struct Asset {
     pub references: Arc<[Reference]>,
     /// The steps it takes, if it is a command or a skill.
     pub flow: Arc<Flow>,
+    /// The agents it starts, one by one, if it is a command or a skill.
+    pub starts: Arc<[Start]>,
     /// How its text is compared with others, made when it is first asked for.
     sketch: Arc<OnceLock<Sketch>>,
 }

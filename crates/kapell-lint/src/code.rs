@@ -1,7 +1,7 @@
 //! Code that calls models, agents and services: TypeScript, JavaScript and Python.
 //!
-//! Read with tree-sitter, which stands any broken text. Names are followed within one file: what comes from
-//! elsewhere is unknown, and rules are silent about it.
+//! Read with tree-sitter, which stands any broken text. Names are followed within one file, and from a call to a
+//! function that another file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
 
 pub mod service;
 pub mod syntax;

@@ -22,6 +22,8 @@ pub mod reference; // names of agents, commands and files in a text
 
 pub mod steps; // the phases of a command
 
+pub mod starts; // the agents that a command starts, and what their words take in
+
 pub mod plan; // those phases as a workflow
 
 #[cfg(test)]

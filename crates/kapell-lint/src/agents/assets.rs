@@ -6,7 +6,7 @@ use std::{
 };
 
 use kapell_spec::{
-    claude::{codex, definition::Definition, hooks, plugin, reference, steps},
+    claude::{codex, definition::Definition, hooks, plugin, reference, starts, steps},
     finding::{Finding, Span},
 };
 use kapell_view::audit::{AssetKind, Scope};
@@ -234,11 +234,11 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         _ => None,
     };
     let references = reference::references(text, &definition);
-    let flow = match kind {
+    let (flow, starts) = match kind {
         AssetKind::Command | AssetKind::Skill | AssetKind::Agent => {
-            steps::flow_of(text, &definition, &references)
+            (steps::flow_of(text, &definition, &references), starts::starts(text, &definition, &references))
         }
-        _ => steps::Flow::default(),
+        _ => Default::default(),
     };
     Some(Asset {
         file: id,
@@ -249,6 +249,7 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         definition: definition.into(),
         references: references.into(),
         flow: flow.into(),
+        starts: starts.into(),
         sketch: Arc::default(),
     })
 }
@@ -265,6 +266,7 @@ fn codex_agent(id: FileId, file: &File) -> Option<Asset> {
         definition: Arc::default(),
         references: Arc::default(),
         flow: Arc::default(),
+        starts: Arc::default(),
         sketch: Arc::default(),
     })
 }

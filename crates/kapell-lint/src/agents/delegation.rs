@@ -39,6 +39,15 @@ const HANDS_ON: &[&str] = &[
     "dispatch",
     "hand off",
     "hand over",
+    "hand it",
+    "hand the",
+    "hands it",
+    "hands the",
+    "pass it",
+    "pass the",
+    "start `",
+    "agent tool",
+    "task tool",
     "start the",
     "call the",
     "use the",
@@ -63,6 +72,8 @@ const BOUNDED: &[&str] = &[
     "never",
     "do not",
     "don't",
+    "e.g.",
+    "example",
     " cap",
 ];
 
@@ -75,7 +86,8 @@ pub fn graph(agents: &Agents, files: &Files) -> Graph {
     {
         let text = &files[asset.file].text;
         let mut seen = BTreeSet::new();
-        for reference in asset.firm(Names::Agent).filter(|reference| hands_on(text, reference)) {
+        let named = asset.references.iter().filter(|reference| reference.names == Names::Agent);
+        for reference in named.filter(|reference| is_firm(reference) && hands_on(text, reference)) {
             let Resolved::Found(to) = agents.resolve(asset, reference) else { continue };
             if to != from && seen.insert(to) {
                 let handover = Handover { from, to, file: asset.file, span: reference.span };
@@ -91,6 +103,11 @@ fn can_start(asset: &Asset) -> bool {
     let tools = asset.definition.items("tools");
     let starts = |tool: &str| matches!(tool.split('(').next(), Some("Agent" | "Task" | "*"));
     asset.definition.field("tools").is_none() || tools.iter().any(|tool| starts(&tool.text))
+}
+
+/// Tells whether a name is meant. A single word is, if an agent of that name is defined.
+fn is_firm(reference: &Reference) -> bool {
+    reference.strength > Strength::Weak || !reference.fenced && !reference.name.contains('-')
 }
 
 fn hands_on(text: &str, reference: &Reference) -> bool {

@@ -9,6 +9,7 @@ use super::{
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
 };
+use crate::files::Files;
 
 /// How a call travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,6 +218,51 @@ const STEPS: u32 = 3;
 #[must_use]
 pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
     reached_within(unit, id, STEPS)
+}
+
+/// Like [`reached`], and follows a name that is imported from another file of the repository.
+#[must_use]
+pub fn reached_across(units: &[Unit], files: &Files, unit: &Unit, id: Id) -> Option<(Id, Service)> {
+    reached(unit, id).or_else(|| {
+        unit.calls_in(id).find_map(|call| {
+            let callee = unit.callee(call).filter(|&callee| unit.kind(callee) == "identifier")?;
+            if !unit.imported(unit.text(callee)) {
+                return None;
+            }
+            let path = unit.path(callee)?.text;
+            let (module, name) = path.rsplit_once('.')?;
+            let stem = stem(&files[unit.file].path, module)?;
+            let other = units.iter().find(|other| {
+                let path = &files[other.file].path;
+                path.rsplit_once('.').is_some_and(|(path, _)| path == stem)
+            })?;
+            let (_, service) = reached(other, other.function(name)?)?;
+            (!matches!(service, Service::Http(_))).then_some((call, service))
+        })
+    })
+}
+
+/// The path of a module without its extension, from the top of the repository.
+fn stem(from: &str, module: &str) -> Option<String> {
+    let mut folders: Vec<&str> = from.split('/').collect();
+    folders.pop();
+    if let Some(rest) = module.strip_prefix("./").or_else(|| module.strip_prefix("../").map(|_| module)) {
+        for part in rest.split('/') {
+            match part {
+                ".." => drop(folders.pop()?),
+                part => folders.push(part),
+            }
+        }
+        return Some(folders.join("/"));
+    }
+    let name = module.trim_start_matches('.');
+    let dots = module.len() - name.len();
+    if dots == 0 {
+        return Some(module.replace('.', "/"));
+    }
+    folders.truncate(folders.len().checked_sub(dots - 1)?);
+    folders.extend(name.split('.'));
+    Some(folders.join("/"))
 }
 
 fn reached_within(unit: &Unit, id: Id, steps: u32) -> Option<(Id, Service)> {

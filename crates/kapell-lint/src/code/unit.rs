@@ -8,7 +8,7 @@ use super::syntax::{Id, Language, Syntax};
 use crate::files::FileId;
 
 /// How many names are followed from one to the next before giving up.
-const HOPS: u32 = 6;
+const HOPS: u32 = 12;
 
 /// What a call is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,7 +35,7 @@ const REMEMBERS: &[&str] =
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         for each in unit.syntax.of_kind(&["for_statement", "for_in_statement"]) {
-            let Some((call, what)) = waited(unit, each) else { continue };
+            let Some((call, what)) = waited(repository, unit, each) else { continue };
             if !independent(unit, each, call) {
                 continue;
             }
@@ -56,7 +56,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Finds the awaited call of a model or an agent that stands in this loop, and in no inner one or function.
-fn waited(unit: &Unit, each: Id) -> Option<(Id, Service)> {
+fn waited(repository: &Repository, unit: &Unit, each: Id) -> Option<(Id, Service)> {
     if unit.syntax.children(each).any(|child| matches!(unit.kind(child), "async" | "await")) {
         return None;
     }
@@ -67,7 +67,9 @@ fn waited(unit: &Unit, each: Id) -> Option<(Id, Service)> {
         unit.syntax.around(call).find(|&around| stops.contains(&unit.kind(around))) == Some(each)
     };
     let calls = unit.calls_in(body).filter(|&call| unit.awaited(call) && nearest(call));
-    let mut served = calls.filter_map(|call| service::reached(unit, call).map(|(_, what)| (call, what)));
+    let mut served = calls.filter_map(|call| {
+        service::reached_across(&repository.code, &repository.files, unit, call).map(|(_, what)| (call, what))
+    });
     served.find(|&(call, what)| match what {
         Service::Http(Transport::Fetch) => unit.args(call).len() == 1,
         Service::Http(_) => unit.callee_name(call) == "get",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, similar},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -13,7 +13,7 @@ use crate::{
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     name: "command-overlap",
-    summary: "a command and a skill answer to one slash name",
+    summary: "a command and a skill answer to one slash name, or two commands are copies of each other",
     group: Group::AgentGraph,
     anti_pattern: None,
     focus: Focus::Conflicts,
@@ -23,6 +23,9 @@ pub(super) static RULE: Rule = Rule {
     page: include_str!("../../docs/rules/command-overlap.md"),
     check,
 };
+
+/// The share of common shingles from which on two commands are copies of each other.
+const ALIKE: f64 = 0.8;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let called =
@@ -63,6 +66,36 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report
                 .add(one.file, one.head(), message)
                 .confidence(Confidence::Medium)
+                .also(other.file, other.head(), "the other")
+                .done();
+        }
+    }
+    tell_copies(repository, report);
+}
+
+/// Commands of one scope that have other names and the same text.
+fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
+    let mut scopes: BTreeMap<(&Scope, Home), Vec<&Asset>> = BTreeMap::new();
+    for kind in [AssetKind::Command, AssetKind::Skill] {
+        for (_, asset) in repository.agents.of(kind).filter(|(_, asset)| asset.home != Home::Other) {
+            scopes.entry((&asset.scope, asset.home)).or_default().push(asset);
+        }
+    }
+    for assets in scopes.into_values().filter(|assets| assets.len() > 1) {
+        let sketches: Vec<&similar::Sketch> =
+            assets.iter().map(|asset| asset.sketch(&repository.files)).collect();
+        for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
+            let (one, other) = (assets[one], assets[other]);
+            if one.name == other.name {
+                continue;
+            }
+            let message =
+                format!("`/{}` and `/{}` are alike to {:.0} %", one.name, other.name, alike * 100.0);
+            report
+                .add(one.file, one.head(), message)
+                .severity(Severity::Low)
+                .confidence(Confidence::Medium)
+                .hint("keep one, or let one take what differs as an argument")
                 .also(other.file, other.head(), "the other")
                 .done();
         }

@@ -7,7 +7,8 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, HookFile},
+    files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -29,7 +30,10 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
         for hook in &file.hooks.hooks {
-            let Some((why, hint)) = open(hook) else { continue };
+            let Some((why, hint)) = open(hook) else {
+                script(repository, file, hook, report);
+                continue;
+            };
             let at = hook.text.as_ref().map_or(hook.span, |text| text.span);
             report.add(file.file, at, why).hint(hint).done();
         }
@@ -47,6 +51,56 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         installed(repository, report, asset);
     }
+}
+
+/// Words with which a script says no.
+const REFUSALS: &[&str] = &["block", "denied", "deny", "forbid", "not allowed", "refus", "never ", "reject"];
+
+/// A script of the repository that ends with 1 where it says no. Only 2, or a decision in JSON, is heard.
+fn script(repository: &Repository, from: &HookFile, hook: &Hook, report: &mut Report<'_>) {
+    let Some(command) =
+        hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")
+    else {
+        return;
+    };
+    let Some(file) = script_of(repository, from, &command.text) else { return };
+    let text = &repository.files[file].text;
+    let lower = text.to_ascii_lowercase();
+    let heard = ["exit 2", "exit(2)", "permissiondecision", "\"decision\"", "'decision'", "exitcode = 2"];
+    if heard.iter().any(|word| lower.contains(word)) {
+        return;
+    }
+    let mut at = 0;
+    let mut before = ["", "", ""];
+    for line in lower.split_inclusive('\n') {
+        let ends = ["exit 1", "exit(1)"].iter().find_map(|end| Some((line.find(end)?, end.len())));
+        let says = |line: &str| REFUSALS.iter().any(|word| line.contains(word));
+        if let Some((offset, len)) = ends.filter(|_| says(line) || before.iter().any(|line| says(line))) {
+            let span = Span::new(at + offset, at + offset + len);
+            report
+                .add(file, span, "this gate ends with 1, which does not block; only 2 does")
+                .also(from.file, command.span, "started here before a tool is used")
+                .hint("end with 2, and say why on standard error")
+                .done();
+            return;
+        }
+        before = [before[1], before[2], line];
+        at += line.len();
+    }
+}
+
+/// Finds the script that a command starts, by its path from the top or from the plugin.
+fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<FileId> {
+    let words = command.split([' ', '"', '\'']).filter(|word| !word.is_empty());
+    let scripts = words.filter(|word| [".sh", ".py", ".js", ".mjs"].iter().any(|end| word.ends_with(end)));
+    let path = scripts.into_iter().next()?.trim_start_matches("./");
+    // `"$CLAUDE_PROJECT_DIR"/.claude/x.sh` comes apart at its quotes.
+    let rest = match path.strip_prefix('$') {
+        Some(variable) => variable.split_once('/')?.1,
+        None => path.trim_start_matches('/'),
+    };
+    let plugin = repository.files[from.file].path.strip_suffix("hooks/hooks.json").unwrap_or_default();
+    repository.files.find(rest).or_else(|| repository.files.find(&format!("{plugin}{rest}")))
 }
 
 /// Hooks that a command tells to install.

@@ -1,13 +1,14 @@
-//! `missing-parallel-directive`: one agent for each of several things is started without a word that they may run side by side.
+//! `missing-parallel-directive`: agents that have nothing to do with each other are started without a word that they may run
+//! side by side: one for each of several things, or several that nothing puts in order.
 
-use kapell_spec::{
-    claude::steps::{Step, is_parallel},
-    finding::Span,
-};
+use kapell_spec::{claude::reference::Names, claude::reference::Strength, finding::Span};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{
+        Asset, Home,
+        beside::{self, Row, tells_parallel},
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -15,7 +16,7 @@ use crate::{
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     name: "missing-parallel-directive",
-    summary: "one agent for each of several things is started without a word that they may run side by side",
+    summary: "agents that need nothing of each other are started without a word that they may run side by side",
     group: Group::AgentFlow,
     anti_pattern: Some(AntiPattern::Sequential),
     focus: Focus::Performance,
@@ -29,50 +30,186 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let text = &repository.files[asset.file].text;
-        // Only a loop over what nobody knows before needs the word; the others are found by what they read.
-        let found: Vec<(Span, &Step)> =
-            asset.flow.steps.iter().filter_map(|step| Some((loops(text, asset, step)?, step))).collect();
-        let Some(((span, first), rest)) = found.split_first() else { continue };
-        let message = format!(
-            "step {} starts an agent for each item, and does not say that they may run in parallel",
-            first.number
-        );
-        let hint = "say: launch them in parallel, with several calls in one response";
-        let mut draft = report.add(asset.file, *span, message).hint(hint);
-        for (span, step) in rest {
-            draft = draft.also(asset.file, *span, format!("so does step {}", step.number));
+        tell_loops(report, asset, &loops(text, asset));
+        for row in beside::rows(asset, text).iter().filter(|row| !row.counted) {
+            tell_row(report, asset, row);
         }
-        draft.done();
     }
 }
 
-/// Finds the line of a step that loops over things and starts an agent right below.
-fn loops(text: &str, asset: &Asset, step: &Step) -> Option<Span> {
-    let body = text.get(step.span.range()).filter(|_| !step.agents.is_empty())?;
-    let lower = body.to_ascii_lowercase();
-    let ordered =
-        ["sequential", "one at a time", "one by one", "in order", "wait for", "in turn", "before the next"];
-    if is_parallel(body) || ordered.iter().any(|word| lower.contains(word)) {
-        return None;
+const HINT: &str = "say: launch them in parallel, with several calls in one response";
+
+fn tell_loops(report: &mut Report<'_>, asset: &Asset, found: &[Span]) {
+    let Some((first, rest)) = found.split_first() else { return };
+    let step = |span: &Span| {
+        let inside =
+            asset.flow.steps.iter().find(|step| step.span.start <= span.start && span.start < step.span.end);
+        inside.map_or_else(|| "the text".to_owned(), |step| format!("step {}", step.number))
+    };
+    let message = format!(
+        "{} starts an agent for each item, and does not say that they may run in parallel",
+        step(first)
+    );
+    let mut draft = report.add(asset.file, *first, message).hint(HINT);
+    for span in rest {
+        draft = draft.also(asset.file, *span, format!("so does {}", step(span)));
     }
-    let mut at = 0;
-    for line in lower.split_inclusive('\n') {
-        let start = step.span.start as usize + at;
+    draft.done();
+}
+
+fn tell_row(report: &mut Report<'_>, asset: &Asset, row: &Row<'_>) {
+    let Some((first, rest)) = row.starts.split_first() else { return };
+    let names: Vec<String> = row.starts.iter().map(|start| format!("`{}`", start.agent.text)).collect();
+    let message = format!(
+        "{} need nothing of each other, and nothing says that they may run in parallel",
+        names.join(", ")
+    );
+    let mut draft = report.add(asset.file, first.heading, message).hint(HINT);
+    for other in rest {
+        draft = draft.also(asset.file, other.heading, "started here");
+    }
+    draft.done();
+}
+
+/// How a line starts that loops over things.
+const OVER: &[&str] = &[
+    "for each ",
+    "for every ",
+    "for all ",
+    "loop over ",
+    "loop through ",
+    "iterate over ",
+    "iterate through ",
+    "repeat for each ",
+    "repeat for every ",
+];
+
+/// Words that start one agent for each thing, wherever in a line they stand.
+const PER: &[&str] = &[
+    "one agent per ",
+    "one subagent per ",
+    "an agent per ",
+    "a subagent per ",
+    "agent for each ",
+    "agent for every ",
+    "subagent for each ",
+    "subagent for every ",
+];
+
+/// Words that start an agent that has no name.
+const STARTS: &[&str] = &[
+    "task tool",
+    "agent tool",
+    "launch a",
+    "launch one",
+    "spawn a",
+    "spawn one",
+    "start an agent",
+    "start a subagent",
+    "use a subagent",
+    "use an agent",
+    "run a subagent",
+    "dispatch a",
+    "dispatch one",
+];
+
+/// Words that put such starts in order.
+const ORDERED: &[&str] = &[
+    "sequential",
+    "one at a time",
+    "one by one",
+    "in order",
+    "wait for",
+    "in turn",
+    "before the next",
+    "before moving",
+    "next task",
+];
+
+/// Things that are worked off in order: what one does, the next one finds.
+const STEPWISE: &[&str] =
+    &["task", "step", "phase", "iteration", "round", "commit", "todo", "batch", "story"];
+
+/// Starts of words for work that another one at the same time would disturb.
+const CHANGES: &[&str] = &[
+    "implement",
+    "fix",
+    "refactor",
+    "commit",
+    "edit",
+    "modif",
+    "migrat",
+    "apply",
+    "merge",
+    "resolve",
+    "rewrite",
+];
+
+/// Finds the lines that loop over things and start an agent for each, with no word of how.
+fn loops(text: &str, asset: &Asset) -> Vec<Span> {
+    let document = &asset.definition.document;
+    let mut at = asset.definition.body as usize;
+    let mut found = Vec::new();
+    for line in text.get(at..).unwrap_or_default().split_inclusive('\n') {
+        let start = at;
         at += line.len();
-        let trimmed = line.trim_start();
-        let loops = trimmed.starts_with("for each ") || trimmed.starts_with("for every ");
-        if !loops
-            || !line.trim_end().ends_with(':')
-            || asset.definition.document.fence_at(u32::try_from(start).ok()?).is_some()
-        {
+        if line.len() < 12 || document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
             continue;
         }
-        let near = start + line.len() + 240;
-        let starts = step
-            .agents
-            .iter()
-            .any(|agent| (agent.span.start as usize) > start && (agent.span.start as usize) < near);
-        return starts.then(|| Span::new(start, start + line.trim_end().len()));
+        let lower = line.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)>` ".contains(c));
+        let lower = lower.to_ascii_lowercase();
+        let per = PER.iter().find_map(|word| Some(&lower[lower.find(word)? + word.len()..]));
+        let loops = |sentence| OVER.iter().find_map(|word| str::strip_prefix(sentence, word));
+        let over = lower.split(". ").find_map(loops).or(per);
+        let Some(things) = over else { continue };
+        let what: Vec<&str> = things.split([' ', ',', ':']).take(3).collect();
+        if what.iter().any(|word| STEPWISE.iter().any(|stepwise| word.starts_with(stepwise))) {
+            continue;
+        }
+        // What follows belongs to the line only where it says so.
+        let goes_on = line.trim_end().trim_end_matches('*').ends_with(':');
+        let near = if goes_on { text.len().min(start + line.len() + 240) } else { start + line.len() };
+        let near = (near..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
+        if starts_one(asset, &text[start..near], start) || per.is_some() {
+            let section = &text[section(asset, text, start)];
+            if !is_ordered(section) && !changes(&text[start..near]) {
+                found.push(Span::new(start, start + line.trim_end().len()));
+            }
+        }
     }
-    None
+    found
+}
+
+fn starts_one(asset: &Asset, near: &str, start: usize) -> bool {
+    let end = start + near.len();
+    let named = asset.references.iter().any(|reference| {
+        reference.names == Names::Agent
+            && reference.strength >= Strength::Strong
+            && (start..end).contains(&(reference.span.start as usize))
+    });
+    let lower = near.to_ascii_lowercase();
+    named || lower.contains("agent") && STARTS.iter().any(|word| lower.contains(word))
+}
+
+/// The step or else the section that a place stands in.
+fn section(asset: &Asset, text: &str, at: usize) -> std::ops::Range<usize> {
+    let place = u32::try_from(at).unwrap_or(u32::MAX);
+    let step = asset.flow.steps.iter().find(|step| step.span.start <= place && place < step.span.end);
+    let headings = &asset.definition.document.headings;
+    let next = headings.partition_point(|heading| heading.span.start <= place);
+    let start = next.checked_sub(1).map_or(asset.definition.body, |at| headings[at].span.start);
+    let end = headings.get(next).map_or(text.len(), |heading| heading.span.start as usize);
+    step.map_or(start as usize..end, |step| step.span.range())
+}
+
+fn is_ordered(section: &str) -> bool {
+    let lower = section.to_ascii_lowercase();
+    tells_parallel(section) || ORDERED.iter().any(|word| lower.contains(word))
+}
+
+fn changes(near: &str) -> bool {
+    let lower = near.to_ascii_lowercase();
+    lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| CHANGES.iter().any(|change| word.starts_with(change)))
 }

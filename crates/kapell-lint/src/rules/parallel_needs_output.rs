@@ -4,7 +4,7 @@ use kapell_spec::claude::steps::Step;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, beside},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -25,6 +25,16 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+        for handed in beside::handed_at_once(asset, &repository.files[asset.file].text) {
+            let (reader, writer) = (&handed.reader.agent.text, &handed.writer.agent.text);
+            let message =
+                format!("`{reader}` reads `{}`, which `{writer}` writes at the same time", handed.file);
+            report
+                .add(asset.file, handed.reader.heading, message)
+                .also(asset.file, handed.writer.heading, "written by this one")
+                .hint(format!("start `{reader}` when `{writer}` has ended"))
+                .done();
+        }
         for (at, step) in asset.flow.steps.iter().enumerate() {
             let beside = asset.flow.steps[..at].iter().filter(|other| side_by_side(asset, other, step));
             for other in beside {

@@ -1,5 +1,8 @@
 //! `phase-without-consumer`: a step writes a file that nothing reads.
 
+use std::sync::LazyLock;
+
+use kapell_spec::words::Words;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -22,6 +25,14 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Tells whether a line besides hands a file to whoever asked: `Report the path to `x.md``.
+fn is_shown(text: &str, name: &str) -> bool {
+    static SHOWING: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&["report ", "show", "present", "path to", "tell ", "surface", "summar"])
+    });
+    text.lines().filter(|line| line.contains(name)).any(|line| SHOWING.is_in(&line.replace(name, "")))
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let steps = &asset.flow.steps;
@@ -42,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 };
                 // Whoever mentions it later may show or judge it.
                 !steps.iter().any(read)
+                    && !is_shown(&text[step.span.start as usize..], &name(&written.text))
                     && text[step.span.end as usize..].matches(&name(&written.text)).count() <= 1
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };

@@ -1,10 +1,13 @@
 //! `sequential-independent`: neighbouring steps run one after the other though neither reads what the other writes.
 
-use kapell_spec::claude::steps::Step;
+use kapell_spec::claude::{starts::Start, steps::Step};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{
+        Asset, Home,
+        beside::{self, Row},
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -30,7 +33,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 tell(report, asset, &pair[0], &pair[1]);
             }
         }
+        for row in beside::rows(asset, &repository.files[asset.file].text).iter().filter(|row| row.counted) {
+            tell_row(report, asset, row);
+        }
     }
+}
+
+/// Tells of agents that are counted one after the other, by the words of their starts.
+fn tell_row(report: &mut Report<'_>, asset: &Asset, row: &Row<'_>) {
+    let [first, second, ..] = row.starts[..] else { return };
+    let number =
+        |number: &Option<String>| number.as_ref().map(|number| format!("{number}. ")).unwrap_or_default();
+    let name = |start: &Start| format!("`{}{}`", number(&start.number), start.title.trim());
+    let message = format!("{} takes nothing from {}, yet is started after it", name(second), name(first));
+    let confidence = if row.said { Confidence::High } else { Confidence::Medium };
+    let hint =
+        format!("start these {} agents in one response, so that they run side by side", row.starts.len());
+    let mut draft = report.add(asset.file, second.heading, message).confidence(confidence).hint(hint);
+    draft = draft.also(asset.file, first.heading, "the one before");
+    for other in &row.starts[2..] {
+        draft = draft.also(asset.file, other.heading, "takes nothing from them either");
+    }
+    draft.done();
 }
 
 fn tell(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step) {

@@ -72,6 +72,57 @@ fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
     report.add(agent.file, span, message).confidence(confidence).hint(hint).done();
 }
 
+/// Programs that only a shell starts.
+const PROGRAMS: &[&str] = &[
+    "git",
+    "gh",
+    "npm",
+    "npx",
+    "pnpm",
+    "yarn",
+    "bun",
+    "node",
+    "deno",
+    "python",
+    "python3",
+    "pip",
+    "uv",
+    "pytest",
+    "ruff",
+    "mypy",
+    "eslint",
+    "tsc",
+    "cargo",
+    "go",
+    "make",
+    "docker",
+    "kubectl",
+    "helm",
+    "terraform",
+    "mvn",
+    "gradle",
+    "bundle",
+    "composer",
+    "curl",
+    "bash",
+    "sh",
+];
+
+/// Finds the first line that tells to run a command: `Run \`npm test\``. Examples in blocks of code are for others.
+fn told_to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    let document = &agent.definition.document;
+    document.marks.iter().filter(|mark| mark.code).find_map(|mark| {
+        let start = mark.span.start as usize;
+        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let before =
+            text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        let tells = ["Run", "Execute"].iter().any(|verb| before.trim_end_matches(['`', ' ']) == *verb);
+        let command = text[mark.span.range()].trim_matches('`');
+        let known = command.split(' ').next().is_some_and(|program| PROGRAMS.contains(&program));
+        (tells && known && command.contains(' ')).then_some((mark.span, command))
+    })
+}
+
 fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
     let has = |names: &[&str]| {
         let tools = agent.definition.items("tools").iter();
@@ -84,6 +135,12 @@ fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
         let message =
             format!("`{}` has to start `{}`, but its tools do not have `Agent`", agent.name, reference.name);
         report.add(agent.file, reference.span, message).hint("add `Agent` to its tools").done();
+    }
+    if !has(&["Bash"])
+        && let Some((span, command)) = told_to_run(agent, text)
+    {
+        let message = format!("`{}` has to run `{command}`, but its tools do not have `Bash`", agent.name);
+        report.add(agent.file, span, message).hint("add `Bash` to its tools, as narrow as it can be").done();
     }
     let body = &text[agent.definition.body as usize..];
     // Most speak of no tool of the web at all.

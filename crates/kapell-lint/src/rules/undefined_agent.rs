@@ -1,6 +1,6 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::claude::reference::{Names, Reference, Strength, has_fallback};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Scope, Severity};
@@ -38,8 +38,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
         for reference in from.firm(Names::Agent) {
-            // Words about a neighbour in a collection hand over no work.
-            if from.home == Home::Library && reference.strength < Strength::Certain {
+            // Words about a neighbour in a collection of agents hand over no work.
+            let beside = from.home == Home::Library && from.kind == AssetKind::Agent;
+            if beside && reference.strength < Strength::Certain {
                 continue;
             }
             let resolved = agents.resolve(from, reference);
@@ -56,12 +57,50 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     let has_agents = agents.of(AssetKind::Agent).any(|(_, agent)| agent.home != Home::Other);
-    for places in missing.into_values() {
-        tell(repository, report, &places, has_agents);
+    if has_agents {
+        missing.into_values().for_each(|places| tell(repository, report, &places));
+        return;
     }
+    // Where no agent is defined at all, all of them come from one other place, or from none.
+    let mut started: Vec<Missing<'_>> = Vec::new();
+    for places in missing.into_values() {
+        let certain = places.iter().any(|place| place.reference.strength == Strength::Certain);
+        if places[0].reference.name.contains("::") {
+            tell(repository, report, &places);
+        } else if certain {
+            started.extend(places);
+        } else {
+            let name = &places[0].reference.name;
+            let draft = report.add(
+                places[0].file,
+                places[0].reference.span,
+                format!("agent `{name}` is not defined"),
+            );
+            draft.severity(Severity::Low).confidence(Confidence::Low).done();
+        }
+    }
+    tell_of_none(report, &started);
 }
 
-fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>], has_agents: bool) {
+/// Commands start agents, and nothing here defines any: one finding for all of them.
+fn tell_of_none(report: &mut Report<'_>, started: &[Missing<'_>]) {
+    let Some((first, rest)) = started.split_first() else { return };
+    let names: BTreeSet<&str> = started.iter().map(|place| &*place.reference.name).collect();
+    let shown: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
+    let more = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
+    let message = format!("no agent is defined here, and {}{more} are started", shown.join(", "));
+    let mut draft = report
+        .add(first.file, first.reference.span, message)
+        .severity(Severity::Low)
+        .confidence(Confidence::Medium)
+        .hint("define them, say where they come from, or start `general-purpose`");
+    for place in rest {
+        draft = draft.also(place.file, place.reference.span, "started here");
+    }
+    draft.done();
+}
+
+fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]) {
     let Some(first) = places.first() else { return };
     let name = &first.reference.name;
     let certain = places.iter().any(|place| place.reference.strength == Strength::Certain);
@@ -90,10 +129,6 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
     let mut draft = report.add(first.file, first.reference.span, message).hint(hint);
     if !certain || matches!(first.resolved, Resolved::Elsewhere(_)) {
         draft = draft.severity(Severity::Medium).confidence(Confidence::Medium);
-    }
-    // Where no agent is defined at all, they come from somewhere else.
-    if !has_agents && !name.contains("::") {
-        draft = draft.severity(Severity::Low).confidence(Confidence::Low);
     }
     for place in &places[1..] {
         draft = draft.also(place.file, place.reference.span, "named here too");

@@ -15,12 +15,12 @@ use kapell_lint::{
 use kapell_view::audit::Finding;
 
 #[derive(Debug, Default)]
-struct Case {
-    title: String,
-    fault: bool,
-    files: BTreeMap<String, String>,
+pub(crate) struct Case {
+    pub(crate) title: String,
+    pub(crate) fault: bool,
+    pub(crate) files: BTreeMap<String, String>,
     fixed: BTreeMap<String, String>,
-    expected: Vec<String>,
+    pub(crate) expected: Vec<String>,
 }
 
 enum Part {
@@ -29,7 +29,8 @@ enum Part {
     Fixed(String),
 }
 
-fn cases(text: &str) -> Vec<Case> {
+/// Reads the cases of a file.
+pub(crate) fn cases(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let mut target = Part::Nothing;
     for line in text.lines() {

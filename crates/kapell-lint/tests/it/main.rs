@@ -12,3 +12,4 @@ mod neighbours;
 mod paths;
 mod patterns;
 mod seeded;
+mod whole;

@@ -12,17 +12,7 @@ use kapell_lint::{
 };
 use kapell_spec::{finding::Source, github};
 
-/// A small generator of numbers; source: Marsaglia, "Xorshift RNGs", 2003.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit.max(1) as u64).unwrap()
-    }
-}
+use crate::seeded::seeds::Dice;
 
 /// The workflows of all cases.
 fn seeds() -> Vec<String> {

@@ -1,7 +1,7 @@
 //! Faults put into clean files of real repositories.
 
 #[path = "../seeded/mod.rs"]
-mod seeds;
+pub(crate) mod seeds;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -103,10 +103,11 @@ pub(super) fn seeds() -> Vec<Seed> {
 }
 
 /// A small generator of numbers; source: Marsaglia, "Xorshift RNGs", 2003.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
+    /// Returns a number below a limit.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

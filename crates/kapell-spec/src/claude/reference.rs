@@ -1,5 +1,7 @@
 //! Names of agents, commands and files in a text, and how sure it is that they are that.
 
+mod spoken;
+
 use std::sync::LazyLock;
 
 use super::{
@@ -89,6 +91,7 @@ pub fn references(text: &str, definition: &Definition) -> Vec<Reference> {
     finder.directives();
     finder.mentions();
     finder.marks();
+    finder.spoken();
     finder.slashes();
     finder.imports();
     finder.links();
@@ -224,7 +227,9 @@ impl Finder<'_> {
         for mark in marks {
             let name = mark.text.trim().trim_start_matches('@');
             let scoped = name.rsplit(':').next().unwrap_or(name);
-            if !is_kebab(scoped) && !is_kebab(name)
+            // One word alone may be anything; it counts where an agent of that name is defined.
+            let plain = (3..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
+            if !is_kebab(scoped) && !is_kebab(name) && !plain
                 || name.starts_with("agent-") && mark.text.starts_with('@')
             {
                 continue;
@@ -236,13 +241,30 @@ impl Finder<'_> {
             let line = self.line(start);
             let before = &self.text[start - (start - (line.as_ptr() as usize - self.text.as_ptr() as usize))
                 ..mark.span.start as usize];
-            let before = before.trim_end().rsplit(' ').next().unwrap_or_default().to_ascii_lowercase();
+            let before = before.trim_end().to_ascii_lowercase();
+            let task = before.ends_with("task for");
+            let before = before.rsplit(' ').next().unwrap_or_default();
             let is_agent =
                 |word: &str| matches!(word, "agent" | "subagent" | "sub-agent" | "agents" | "subagents");
-            if is_agent(&after) || matches!(&*before, "subagent" | "sub-agent") {
-                self.add(Names::Agent, span, Strength::Strong);
-            } else if after == "skill" || after == "skills" {
+            if is_agent(&after) || matches!(before, "subagent" | "sub-agent") || task && !plain {
+                self.add(Names::Agent, span, if plain { Strength::Weak } else { Strength::Strong });
+            } else if !plain && matches!(&*after, "skill" | "skills") {
                 self.add(Names::Skill, span, Strength::Strong);
+            }
+        }
+    }
+
+    /// Names in running words. Where a form that can mean nothing else follows, the words only lead up to it.
+    fn spoken(&mut self) {
+        let document = &self.definition.document;
+        let is_code = |at: usize| document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        for span in spoken::names(self.text, self.definition.body as usize, &is_code) {
+            let near = self.text[span.end as usize..]
+                .char_indices()
+                .nth(400)
+                .map_or(self.text.len(), |(len, _)| span.end as usize + len);
+            if !self.text[span.end as usize..near].contains("subagent_type") {
+                self.add(Names::Agent, span, Strength::Strong);
             }
         }
     }

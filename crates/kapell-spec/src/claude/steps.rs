@@ -65,7 +65,7 @@ pub struct Flow {
 const WORDS: &[&str] = &["step", "phase", "stage", "wave"];
 
 /// Splits `Phase 2: Build` into word, number and title.
-fn numbered(text: &str) -> Option<(&str, &str, &str)> {
+pub(super) fn numbered(text: &str) -> Option<(&str, &str, &str)> {
     let text = text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).trim();
     let (word, rest) = text.split_once(' ').unwrap_or(("", text));
     let lower = word.to_ascii_lowercase();

@@ -1,0 +1,479 @@
+//! Which agents that a command starts one after the other could work side by side, by the words of their starts.
+//!
+//! Two neighbours are independent where the later one says what it takes in and the earlier one is not among it, or where
+//! both only look at what is there and neither speaks of the other. Words that may mean anything that went before
+//! (`the previous results`) settle nothing, and then nothing is said.
+
+use std::{collections::BTreeSet, sync::LazyLock};
+
+use kapell_spec::{
+    claude::{
+        starts::{Start, Vague},
+        steps::{Step, is_gate, is_parallel},
+    },
+    words::Words,
+};
+
+use super::Asset;
+
+/// Neighbours that could work side by side.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// Them, in the order of the text: at least two.
+    pub starts: Vec<&'a Start>,
+    /// Whether the text counts them, and so puts them in order.
+    pub counted: bool,
+    /// Whether each but the first says what it takes in.
+    pub said: bool,
+}
+
+/// Finds the rows of a command. Where it says that work runs in parallel, or why it does not, there is none.
+#[must_use]
+pub fn rows<'a>(asset: &'a Asset, text: &str) -> Vec<Row<'a>> {
+    let starts = &asset.starts;
+    let mut rows: Vec<Row<'a>> = Vec::new();
+    let Some(first) = starts.first() else { return rows };
+    // What stands above all of them is for all of them.
+    let intro = text.get(..first.group.start.max(asset.definition.body) as usize).unwrap_or_default();
+    let rest = starts.last().and_then(|last| text.get(last.span.end as usize..)).unwrap_or_default();
+    let led = |line: &&str| ORDERS.is_in(line) && !line.starts_with("[Extended thinking");
+    if intro.lines().chain(rest.lines()).filter(led).any(tells_parallel) {
+        return rows;
+    }
+    let reasoned = REASONS.is_in(intro);
+    let mut row: Vec<&Start> = Vec::new();
+    for start in starts.iter() {
+        let group = row.last().filter(|last| last.group == start.group);
+        if group.is_some() && row.iter().all(|earlier| independent(asset, text, earlier, start).is_some()) {
+            row.push(start);
+            continue;
+        }
+        rows.extend(finish(asset, text, std::mem::replace(&mut row, vec![start])));
+    }
+    rows.extend(finish(asset, text, row));
+    // That each works on what the one before has made is soon said; where each says what it takes, that counts.
+    rows.retain(|row| row.said || !reasoned);
+    rows
+}
+
+fn finish<'a>(asset: &Asset, text: &str, starts: Vec<&'a Start>) -> Option<Row<'a>> {
+    let (first, last) = (*starts.first()?, *starts.last()?);
+    if starts.len() < 2 || told(text, first, last) {
+        return None;
+    }
+    let counted = starts.iter().all(|start| start.number.is_some()) || first.phase != last.phase;
+    let said = starts.windows(2).all(|pair| independent(asset, text, pair[0], pair[1]) == Some(Why::Said));
+    Some(Row { starts, counted, said })
+}
+
+/// A file that one agent reads while another one writes it.
+#[derive(Debug)]
+pub struct Handed<'a> {
+    /// The file.
+    pub file: &'a str,
+    /// Who writes it.
+    pub writer: &'a Start,
+    /// Who reads it.
+    pub reader: &'a Start,
+}
+
+/// Finds files that are handed on between agents that a section starts at the same time, by what stands above them.
+#[must_use]
+pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
+    let mut found = Vec::new();
+    for (at, one) in asset.starts.iter().enumerate() {
+        let same = asset.starts.iter().filter(|other| other.group == one.group);
+        let Some(first) = same.map(|start| start.span.start).min() else { continue };
+        let above = text.get(one.group.start as usize..first as usize).unwrap_or_default();
+        if !tells_parallel(above) {
+            continue;
+        }
+        for other in asset.starts[at + 1..].iter().filter(|other| other.group == one.group) {
+            for (writer, reader) in [(one, other), (other, one)] {
+                let written = files(text, writer, WRITING);
+                let file = files(text, reader, READING).into_iter().find(|file| written.contains(file));
+                found.extend(file.map(|file| Handed { file, writer, reader }));
+            }
+        }
+    }
+    found
+}
+
+/// Words right before the name of a file that is written.
+const WRITING: &[&str] =
+    &["write", "writes", "save", "saves", "create", "creates", "produce", "produces", "to", "into"];
+
+/// Words right before the name of a file that is read.
+const READING: &[&str] = &["read", "reads", "from", "using", "given", "take", "takes", "on", "load", "loads"];
+
+/// The files in the words of a start that follow one of `words`, articles aside.
+fn files<'a>(text: &'a str, start: &Start, words: &[&str]) -> Vec<&'a str> {
+    let own = text.get(start.words.start as usize..start.span.end as usize).unwrap_or_default();
+    let mut parts = own.split('`');
+    let mut found = Vec::new();
+    // Every second part stands between backticks.
+    while let (Some(before), Some(name)) = (parts.next(), parts.next()) {
+        let is_file = name.contains(['/', '.']) && !name.contains(char::is_whitespace);
+        let mut near = before.split_whitespace().rev().filter(|word| !matches!(*word, "the" | "a" | "file"));
+        let verb = near.next().unwrap_or_default().to_ascii_lowercase();
+        let according =
+            verb == "to" && near.next().is_some_and(|word| matches!(word, "according" | "compared"));
+        if is_file && !according && words.contains(&&*verb) {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// Tells whether the section around says that they run in parallel, or why they do not. Prompts are for the agents.
+fn told(text: &str, first: &Start, last: &Start) -> bool {
+    let slice = |from: u32, to: u32| text.get(from as usize..to as usize).unwrap_or_default();
+    let whole = slice(first.group.start, first.span.start);
+    // Where a group is the whole text, what stands far above the first is about something else.
+    let preface = whole.rsplit("\n# ").next().unwrap_or(whole);
+    let after = slice(last.span.end.min(first.group.end), first.group.end);
+    let within = slice(first.span.start, last.span.end);
+    let own = within.lines().scan(false, |prompt, line| {
+        let lower = line.trim_start_matches(['-', '*', ' ', '\t']).to_ascii_lowercase();
+        *prompt =
+            lower.starts_with("prompt") || *prompt && !lower.is_empty() && !line.starts_with(['#', '-']);
+        Some((*prompt, line))
+    });
+    let said: String = own.filter(|(prompt, _)| !prompt).flat_map(|(_, line)| [line, "\n"]).collect();
+    let gated = said.lines().any(|line| line.starts_with('#') && is_gate(line));
+    gated
+        || [preface, after, &said].iter().any(|part| tells_parallel(part))
+        || REASONS.is_in(preface)
+        || CHOICE.is_in(preface)
+}
+
+/// Why two are taken for independent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The later one says what it takes in.
+    Said,
+    /// Both only look, and neither speaks of the other.
+    Looks,
+}
+
+fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Option<Why> {
+    let lower = own_words(text, later)?;
+    let free = earlier.sure
+        && later.sure
+        && !earlier.asks
+        && !later.asks
+        && !says(&later.title, ENDS)
+        && (!says(&later.title, CHECKS) || says(&earlier.title, CHECKS) || earlier.looks)
+        && !hands_files(asset, earlier)
+        && !hands_files(asset, later)
+        && later.takes.vague < Vague::All
+        && (earlier.looks || says(&earlier.title, CHECKS)) == (later.looks || says(&later.title, CHECKS))
+        && !means(later, earlier)
+        && !speaks_of(&lower, earlier, later);
+    if !free {
+        return None;
+    }
+    let before = asset.starts.iter().filter(|start| start.span.end <= earlier.span.start);
+    let declares = CONTEXT.iter().any(|key| lower.contains(key));
+    let mut taken = before.filter(|start| {
+        means(later, start) || mentions(&lower, start, later) || declares && speaks_of(&lower, start, later)
+    });
+    if taken.next().is_some() {
+        return Some(Why::Said);
+    }
+    let nothing = later.takes.steps.is_empty() && later.takes.phases.is_empty();
+    (nothing && later.takes.vague == Vague::No && later.looks).then_some(Why::Looks)
+}
+
+/// Tells whether the files that a start takes and gives are known; then steps tell more than words do.
+fn hands_files(asset: &Asset, start: &Start) -> bool {
+    let around =
+        |span: kapell_spec::finding::Span| span.start <= start.span.start && start.span.start < span.end;
+    let files = |step: &Step| step.reads.iter().any(|read| !read.text.starts_with("phase"));
+    asset.flow.steps.iter().any(|step| around(step.span) && files(step))
+}
+
+/// Tells whether a number that a start takes from is that of another.
+fn means(later: &Start, other: &Start) -> bool {
+    let is = |list: &[String], number: Option<&String>| number.is_some_and(|number| list.contains(number));
+    is(&later.takes.steps, other.number.as_ref()) || is(&later.takes.phases, other.phase.as_ref())
+}
+
+/// The words of a start below its heading, but for the lines that name its own agent by the key for it.
+fn own_words(text: &str, start: &Start) -> Option<String> {
+    let words = text.get(start.words.range())?.to_ascii_lowercase();
+    let lines = words.lines().filter(|line| !line.contains("subagent_type") && !line.contains("task tool"));
+    Some(lines.flat_map(|line| [line, "\n"]).collect())
+}
+
+/// Tells whether the words of a start name the agent of another, with its plugin or without. Where both start the same
+/// agent, its name is no sign.
+fn mentions(lower: &str, other: &Start, later: &Start) -> bool {
+    let local = |name: &str| name.rsplit(':').next().unwrap_or(name).to_ascii_lowercase();
+    let name = local(&other.agent.text);
+    name.contains('-')
+        && name != local(&later.agent.text)
+        && (lower.contains(&name) || lower.contains(&name.replace('-', " ")))
+}
+
+/// Tells whether a start speaks of what another one brings: its agent, or words of its title where it says what it takes.
+fn speaks_of(lower: &str, other: &Start, later: &Start) -> bool {
+    if mentions(lower, other, later) {
+        return true;
+    }
+    let agent = other.agent.text.rsplit(':').next().unwrap_or_default();
+    let title = format!("{} {agent}", other.title).to_ascii_lowercase();
+    let telling: BTreeSet<&str> = title
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| word.len() >= 4 && !COMMON.iter().any(|common| word.starts_with(common)))
+        .map(|word| &word[..word.len().min(7)])
+        .collect();
+    clauses(lower).any(|clause| telling.iter().any(|word| clause.contains(word)))
+}
+
+/// Keys of a line that says what is taken in.
+const CONTEXT: &[&str] = &[
+    "context:",
+    "context**:",
+    "context**",
+    "input:",
+    "inputs:",
+    "input**:",
+    "inputs**:",
+    "depends on",
+    "requires",
+    "reads",
+];
+
+/// Words after which it is said what is taken in.
+const TAKING: &[&str] =
+    &["from ", "using ", "based on ", "given ", "against ", "leverag", "incorporat", "[include", "with the "];
+
+/// What stands after words that say what is taken in: the rest of the line after a key, else the next few words.
+fn clauses(lower: &str) -> impl Iterator<Item = &str> {
+    let keyed = lower.lines().filter_map(move |line| {
+        let (at, key) = CONTEXT.iter().filter_map(|key| Some((line.find(key)?, key))).min()?;
+        Some(&line[at + key.len()..])
+    });
+    let taken = TAKING.iter().flat_map(move |word| {
+        lower.match_indices(word).map(move |(at, _)| {
+            let rest = &lower[at..];
+            let end = rest
+                .char_indices()
+                .filter(|(_, c)| c.is_whitespace())
+                .nth(7)
+                .map_or(rest.len(), |(end, _)| end);
+            &rest[..end]
+        })
+    });
+    keyed.chain(taken)
+}
+
+/// Starts of words that titles have in common, and that tell nothing apart.
+const COMMON: &[&str] = &[
+    "agent",
+    "review",
+    "audit",
+    "analy",
+    "assess",
+    "check",
+    "code",
+    "quality",
+    "system",
+    "applica",
+    "project",
+    "phase",
+    "step",
+    "task",
+    "tool",
+    "using",
+    "with",
+    "from",
+    "implement",
+    "creat",
+    "develop",
+    "engineer",
+    "expert",
+    "special",
+    "compreh",
+    "full",
+    "deep",
+    "current",
+    "general",
+    "purpose",
+    "initial",
+    "best",
+    "pract",
+    "level",
+    "team",
+    "work",
+    "product",
+    "service",
+    "scan",
+    "research",
+    "report",
+    "explor",
+    "plan",
+    "evaluat",
+    "investig",
+    "identif",
+    "detail",
+];
+
+/// Words in titles of what comes last, or brings together what others have done.
+const ENDS: &[&str] = &[
+    "deploy",
+    "commit",
+    "release",
+    "rollout",
+    "merge",
+    "clean",
+    "refactor",
+    "document",
+    "report",
+    "summar",
+    "final",
+    "approv",
+    "sign-off",
+    "follow-up",
+    "post-",
+    "consolidat",
+];
+
+/// Words in titles of what looks at what is there by then. Two of them can do so at once.
+const CHECKS: &[&str] = &["test", "validat", "verif", "monitor"];
+
+fn says(title: &str, words: &[&str]) -> bool {
+    let lower = title.to_ascii_lowercase();
+    words.iter().any(|word| lower.contains(word))
+}
+
+/// Words that say why one comes after the other.
+static REASONS: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "builds on",
+        "builds upon",
+        "build on each",
+        "feeds into",
+        "feed into",
+        "feeding",
+        "in turn",
+        "wait for",
+        "one at a time",
+        "one by one",
+        "output of each",
+        "output from each",
+        "uses the output",
+        "pass the result",
+        "pass the output",
+        "passing the",
+        "passed to the next",
+        "context from previous",
+        "previous agent",
+        "previous step",
+        "previous phase",
+        "fail-fast",
+        "fail fast",
+        "stop at the first",
+        "stop on the first",
+        "stop if any",
+        "before moving",
+        "before proceeding",
+        "before the next",
+        "same files",
+        "conflict",
+        "rate limit",
+        "strict order",
+        "strictly in order",
+        "order matters",
+        "do not reorder",
+        "depends on the",
+    ])
+});
+
+/// Words of lines that tell how agents are led; others speak of what is built.
+static ORDERS: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "agent",
+        "step",
+        "phase",
+        "task",
+        "launch",
+        "run ",
+        "start",
+        "execute",
+        "review",
+        "call",
+        "message",
+        "response",
+        "dispatch",
+        "them",
+        "these",
+        "description:",
+    ])
+});
+
+/// Words above a list from which one is chosen.
+static CHOICE: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "choose",
+        "select",
+        "appropriate",
+        "available",
+        "depending",
+        "one of the",
+        "pick ",
+        "which agent",
+        "when to use",
+        "routing",
+        "example",
+        "as needed",
+        "if needed",
+        "relevant",
+    ])
+});
+
+/// Tells whether a text says that agents run side by side. Concurrent users and requests are something else.
+#[must_use]
+pub fn tells_parallel(text: &str) -> bool {
+    static OTHERS: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "parallel review",
+            "parallel analys",
+            "parallel audit",
+            "parallel subagent",
+            "parallel sub-agent",
+            "parallel phase",
+            "(parallel)",
+            "parallel:",
+            "parallel start",
+            "parallel launch",
+            "parallel work",
+            "parallel dispatch",
+            "parallel call",
+            "run both",
+            "launch both",
+            "start both",
+            "at once",
+            "fan out",
+            "fan-out",
+            "same message",
+            "same response",
+            "one message",
+            "one response",
+            "multiple task",
+            "without waiting",
+            "in the background",
+            "run_in_background",
+            "asynchronous",
+            "parallelism",
+            "teammate",
+            "teamcreate",
+        ])
+    });
+    static ELSEWHERE: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&["users", "requests", "connections", "race", "thread", "concurrency", "load test"])
+    });
+    let says = |line: &str| is_parallel(line) || OTHERS.is_in(line);
+    says(text) && text.lines().any(|line| says(line) && !ELSEWHERE.is_in(line))
+}
