@@ -98,7 +98,7 @@ fn compare(flow: &Flow, left: &Filter, right: &Filter, report: &mut Report<'_>) 
 /// Tells whether a workflow only checks, so that files it does not watch cannot matter to it.
 fn about(flow: &Flow, filter: &Filter) -> bool {
     let code = ["src/**", "**/*.rs", "**/*.py", "**/*.ts", "**/*.go", "crates/**", "packages/**", "libs/**"];
-    filter.items.len() <= 3
+    (1..=3).contains(&filter.items.len())
         && !filter.items.iter().any(|item| code.contains(&&*item.text) || item.text.starts_with('!'))
         && !flow.jobs().any(|(at, _)| carry::changes(flow, at))
 }
