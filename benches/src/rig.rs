@@ -23,7 +23,7 @@ use kapell_engine::{
     port::{
         agents::{Agents, AttemptKey, Failure, Order, Recovered},
         clock::Clock,
-        journal::{Journal, Owner},
+        journal::{Journal, Owner, Summary},
         workspaces::{Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
     },
 };
@@ -128,7 +128,10 @@ pub fn host(dir: &Path, agents: Arc<dyn Agents>) -> anyhow::Result<(Host, Arc<St
         clock: Arc::new(Clocks::new()),
         performer: Performer::new(agents, Arc::new(Nobody), 1),
         owner,
-        summarise: |run, now| Some(RunSummary::of(run, now).encode()),
+        summarise: |run, now| {
+            let summary = RunSummary::of(run, now);
+            Some(Summary::new(move || summary.encode()))
+        },
         route: std::sync::Arc::new(|_| Vec::new()),
     };
     Ok((Host::new(config, mailbox, inputs), store))

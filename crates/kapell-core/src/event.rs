@@ -438,14 +438,15 @@ impl Event {
 /// Writes events as the body of a journal row: a JSON array with one event a line.
 #[must_use]
 pub fn encode(events: &[Event]) -> String {
-    let mut body = String::with_capacity(64 * events.len() + 2);
+    let mut body = Vec::with_capacity(96 * events.len() + 2);
     for (at, event) in events.iter().enumerate() {
-        body.push_str(if at == 0 { "[" } else { ",\n" });
+        body.extend_from_slice(if at == 0 { b"[" } else { b",\n" });
         // Events hold no maps with keys that are no text, and no floats: they can always be written.
-        body.push_str(&serde_json::to_string(event).unwrap_or_default());
+        let _ = serde_json::to_writer(&mut body, event);
     }
-    body.push_str(if events.is_empty() { "[]" } else { "]" });
-    body
+    body.extend_from_slice(if events.is_empty() { b"[]" } else { b"]" });
+    // What it writes is text.
+    String::from_utf8(body).unwrap_or_default()
 }
 
 /// Reads the body of a journal row.

@@ -90,10 +90,11 @@ impl RunId {
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bits = u128::from_be_bytes(self.0);
-        (0..26).rev().try_for_each(|place| {
-            let digit = (bits >> (place * 5)) & 31;
-            write!(f, "{}", char::from(CROCKFORD[usize::try_from(digit).unwrap_or(0)]))
-        })
+        let mut digits = [0; 26];
+        for (place, digit) in digits.iter_mut().rev().enumerate() {
+            *digit = CROCKFORD[usize::try_from((bits >> (place * 5)) & 31).unwrap_or(0)];
+        }
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 

@@ -106,17 +106,17 @@ impl Row {
     /// `actor`, `cause` and `body`, each with its length in bytes before it (8 bytes little-endian).
     #[must_use]
     pub fn seal(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&self.prev.0);
-        hasher.update(&self.run.0);
-        hasher.update(&self.n.0.to_le_bytes());
-        hasher.update(&self.at.0.to_le_bytes());
-        hasher.update(&self.elapsed.0.to_le_bytes());
-        for text in [&self.actor, &self.cause, &self.body] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
+        let mut content = Content::new();
+        content.add(&self.prev.0);
+        content.add(&self.run.0);
+        for number in [self.n.0, self.at.0.cast_unsigned(), self.elapsed.0] {
+            content.add(&number.to_le_bytes());
         }
-        Digest(*hasher.finalize().as_bytes())
+        for text in [&self.actor, &self.cause, &self.body] {
+            content.add(&(text.len() as u64).to_le_bytes());
+            content.add(text.as_bytes());
+        }
+        content.hash()
     }
 
     /// Checks that this row follows a row with `n` and `hash`, and that its own hash is right.
@@ -149,6 +149,43 @@ impl Row {
 
     fn broken(&self, kind: BrokenChainKind) -> BrokenChain {
         BrokenChain { run: self.run, n: self.n, kind }
+    }
+}
+
+/// What is hashed, put together before: a hash of one short piece is made in a third of the time of one of ten.
+struct Content {
+    piece: [u8; Self::PIECE_BYTES],
+    len: usize,
+    /// What came before, if it did not fit.
+    hasher: Option<Box<blake3::Hasher>>,
+}
+
+impl Content {
+    /// Nearly every row is shorter. It is what BLAKE3 hashes without a tree.
+    const PIECE_BYTES: usize = 1024;
+
+    fn new() -> Self {
+        Self { piece: [0; Self::PIECE_BYTES], len: 0, hasher: None }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        } else if let Some(room) = self.piece.get_mut(self.len..self.len + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        } else {
+            let hasher = self.hasher.insert(Box::default());
+            hasher.update(&self.piece[..self.len]).update(bytes);
+        }
+    }
+
+    fn hash(&self) -> Digest {
+        let hash = match &self.hasher {
+            Some(hasher) => hasher.finalize(),
+            None => blake3::hash(&self.piece[..self.len]),
+        };
+        Digest(*hash.as_bytes())
     }
 }
 
@@ -229,6 +266,20 @@ mod tests {
             let mut altered = second.clone();
             change(&mut altered);
             assert_eq!(broken(&altered), BrokenChainKind::Altered);
+        }
+    }
+
+    #[test]
+    fn rows_of_every_length_are_hashed_as_their_bytes_in_a_row() {
+        for len in (0..40).chain(850..1100).chain([5000]) {
+            let row = Row { body: "x".repeat(len), ..row(7, Digest::of(b"before")) };
+            let mut bytes = [&row.prev.0[..], &row.run.0[..]].concat();
+            bytes.extend([7_u64, 5, 6].iter().flat_map(|number| number.to_le_bytes()));
+            for text in [&row.actor, &row.cause, &row.body] {
+                bytes.extend((text.len() as u64).to_le_bytes());
+                bytes.extend(text.as_bytes());
+            }
+            assert_eq!(row.seal(), Digest::of(&bytes), "{len}");
         }
     }
 

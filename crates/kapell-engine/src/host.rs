@@ -5,7 +5,7 @@
 //! next are decided; effects still leave in order.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hashbrown::HashMap;
 use kapell_core::{
     command::{Command, Rejection},
     effect::{Effect, outstanding, react},
@@ -33,7 +34,7 @@ use crate::{
     port::{
         agents::{AttemptKey, Report},
         clock::Clock,
-        journal::{AppendError, Journal, Owner, Snapshot},
+        journal::{AppendError, Journal, Owner, Snapshot, Summary},
     },
 };
 
@@ -155,7 +156,7 @@ pub struct Config {
     /// How this process signs the runs that it owns.
     pub owner: Owner,
     /// Makes the summary of a run for listings.
-    pub summarise: fn(&Run, Now) -> Option<String>,
+    pub summarise: fn(&Run, Now) -> Option<Summary>,
     /// Ranks agents for the tasks of a plan that name skills, when a run of it is made.
     pub route: Arc<Router>,
 }
@@ -169,7 +170,7 @@ pub struct Host {
     clock: Arc<dyn Clock>,
     performer: Performer,
     owner: Owner,
-    summarise: fn(&Run, Now) -> Option<String>,
+    summarise: fn(&Run, Now) -> Option<Summary>,
     route: Arc<Router>,
     mailbox: Mailbox,
     inputs: Inputs,

@@ -6,14 +6,14 @@ use kapell_core::{
     command::{Command, Rejection},
     event::Event,
     id::{AttemptNo, GateId, RunId, TaskId},
-    journal::{Actor, Row, Version},
+    journal::{Actor, Version},
     run::Run,
     time::{Elapsed, Millis, Now, Wall},
 };
 
 use crate::port::{
     clock::Clock,
-    journal::{Append, AppendError, Ownership},
+    journal::{Append, AppendError, Ownership, Rows, Summary},
 };
 
 /// Called once with what became of a command, after its decision is durable.
@@ -36,7 +36,7 @@ pub enum Refusal {
 /// Decisions on their way to the disk, and what waits for them.
 pub(crate) struct InFlight {
     pub(crate) upto: Version,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Rows,
     pub(crate) events: Vec<Event>,
     pub(crate) replies: Vec<(Reply, Result<(), Rejection>)>,
 }
@@ -143,7 +143,7 @@ impl Live {
     pub(crate) fn decide(
         &mut self,
         clock: &dyn Clock,
-        summary: impl FnOnce(&Run, Now) -> Option<String>,
+        summary: impl FnOnce(&Run, Now) -> Option<Summary>,
     ) -> Result<Option<Append>, Rejection> {
         let (base, prev) = (self.run.version(), self.run.hash());
         let now = self.now(clock);
@@ -170,19 +170,10 @@ impl Live {
             return Ok(None);
         }
         self.since_snapshot += batch.rows.len() as u64;
-        let append = Append {
-            run: self.run.id(),
-            base,
-            prev,
-            rows: batch.rows.clone(),
-            summary: summary(&self.run, now),
-        };
-        self.in_flight.push_back(InFlight {
-            upto: self.run.version(),
-            rows: batch.rows,
-            events: batch.events,
-            replies,
-        });
+        let rows = Rows::from(batch.rows);
+        let summary = summary(&self.run, now);
+        let append = Append { run: self.run.id(), base, prev, rows: rows.clone(), summary };
+        self.in_flight.push_back(InFlight { upto: self.run.version(), rows, events: batch.events, replies });
         Ok(Some(append))
     }
 }

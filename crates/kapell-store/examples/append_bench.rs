@@ -66,7 +66,7 @@ impl Chain {
 
 /// The bytes that a plain log would write for a row: what the row holds, and its length.
 fn plain(append: &Append, into: &mut Vec<u8>) {
-    for row in &append.rows {
+    for row in append.rows.iter() {
         into.extend_from_slice(&row.run.0);
         for number in [row.n.0, row.at.0.cast_unsigned(), row.elapsed.0] {
             into.extend_from_slice(&number.to_le_bytes());
@@ -130,7 +130,8 @@ fn measure(name: &str, dir: &Path, groups: Vec<Vec<Append>>) {
         std::fs::create_dir_all(&dir).unwrap();
         let count = groups.len() as f64;
         let rows: usize = groups.iter().flatten().map(|append| append.rows.len()).sum();
-        let bodies: usize = groups.iter().flatten().flat_map(|a| &a.rows).map(|row| row.body.len()).sum();
+        let bodies: usize =
+            groups.iter().flatten().flat_map(|a| a.rows.iter()).map(|row| row.body.len()).sum();
         let (bare, bare_size) = plain_time(&dir, &groups);
         let store = Store::open(&dir).unwrap().0;
         let (time, each) = store_time(&store, groups.clone());

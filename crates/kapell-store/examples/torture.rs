@@ -27,7 +27,7 @@ impl Chain {
     fn next(&mut self, count: u64) -> Append {
         let (base, prev) = (self.n, self.hash);
         let rows = (0..count).map(|_| self.row()).collect();
-        Append { run: self.run, base, prev, rows, summary: Some(format!("{}", self.n)) }
+        Append { run: self.run, base, prev, rows, summary: Some(format!("{}", self.n).into()) }
     }
 
     fn row(&mut self) -> Row {

@@ -6,28 +6,31 @@
 //! readers look through one by one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex},
 };
 
+use hashbrown::HashMap;
 use kapell_core::{
     id::{Digest, RunId},
     journal::{BrokenChain, BrokenChainKind, Row, Version},
 };
-use kapell_engine::port::journal::{Append, AppendErrorKind, JournalError};
+use kapell_engine::port::journal::{Append, AppendErrorKind, JournalError, Summary};
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use crate::fault::{damaged, database};
 
 /// Summaries that are appended but not yet in the table `runs`.
-pub(crate) type Summaries = Arc<Mutex<HashMap<RunId, String>>>;
+pub(crate) type Summaries = Arc<Mutex<HashMap<RunId, Summary>>>;
 
 /// The last decision of a run.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     /// The run's row in `runs`; `None` while there is none.
     id: Option<i64>,
+    /// When its first decision was taken, if that is known.
+    created: Option<i64>,
     version: Version,
     hash: Digest,
 }
@@ -47,8 +50,10 @@ pub(crate) struct Ledger<'c> {
     /// What the rows after `indexed` say of each run that they are of.
     tail: BTreeMap<i64, Tail>,
     /// Summaries that are not yet in `runs`.
-    summaries: BTreeMap<i64, String>,
+    summaries: BTreeMap<i64, Summary>,
     insert: Statement<'c>,
+    insert_run: Statement<'c>,
+    find_run: Statement<'c>,
     data_version: Statement<'c>,
 }
 
@@ -60,6 +65,14 @@ impl<'c> Ledger<'c> {
                 "INSERT INTO decisions(pos, run, n, at, elapsed, actor, cause, hash, body) \
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )
+            .map_err(&failed)?;
+        let insert_run = connection
+            .prepare(
+                "INSERT INTO runs(name, version, hash, created, updated, mark) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+            )
+            .map_err(&failed)?;
+        let find_run = connection
+            .prepare("SELECT id, created, version, hash FROM runs WHERE name = ?1")
             .map_err(&failed)?;
         let data_version = connection.prepare("PRAGMA data_version").map_err(&failed)?;
         Ok(Self {
@@ -73,6 +86,8 @@ impl<'c> Ledger<'c> {
             tail: BTreeMap::new(),
             summaries: BTreeMap::new(),
             insert,
+            insert_run,
+            find_run,
             data_version,
         })
     }
@@ -131,12 +146,12 @@ impl<'c> Ledger<'c> {
             if self.last > self.indexed {
                 self.tail.entry(id).or_default().add(self.last, n, at, hash);
             }
-            let head = Head { id: Some(id), version: version(n), hash: Digest(hash) };
             let run = match self.names.get(&id) {
                 Some(run) => *run,
                 None => self.name(id)?,
             };
-            self.heads.insert(run, head);
+            let created = self.heads.get(&run).and_then(|head| head.created);
+            self.heads.insert(run, Head { id: Some(id), created, version: version(n), hash: Digest(hash) });
         }
         Ok(())
     }
@@ -161,13 +176,15 @@ impl<'c> Ledger<'c> {
         }
         let failed = database(self.path, "reading the runs");
         let found = self
-            .connection
-            .query_row("SELECT id, version, hash FROM runs WHERE name = ?1", [run.to_string()], |row| {
-                Ok(Head { id: Some(row.get(0)?), version: version(row.get(1)?), hash: Digest(row.get(2)?) })
+            .find_run
+            .query_row([run.to_string()], |row| {
+                let (version, hash) = (version(row.get(2)?), Digest(row.get(3)?));
+                Ok(Head { id: Some(row.get(0)?), created: Some(row.get(1)?), version, hash })
             })
             .optional()
             .map_err(&failed)?;
-        let head = found.unwrap_or(Head { id: None, version: Version(0), hash: Digest::ZERO });
+        let none = Head { id: None, created: None, version: Version(0), hash: Digest::ZERO };
+        let head = found.unwrap_or(none);
         self.heads.insert(run, head);
         if let Some(id) = head.id {
             self.names.insert(id, run);
@@ -193,18 +210,18 @@ impl<'c> Ledger<'c> {
                 kind,
             }));
         }
-        self.insert_rows(append, head.id).map_err(AppendErrorKind::Journal)
+        self.insert_rows(append, head).map_err(AppendErrorKind::Journal)
     }
 
-    fn insert_rows(&mut self, append: &Append, id: Option<i64>) -> Result<(), JournalError> {
+    fn insert_rows(&mut self, append: &Append, head: Head) -> Result<(), JournalError> {
         let Some((first, last)) = append.rows.first().zip(append.rows.last()) else { return Ok(()) };
-        let id = match id {
-            Some(id) => id,
-            None => self.insert_run(first)?,
+        let (id, created) = match head.id {
+            Some(id) => (id, head.created),
+            None => (self.insert_run(first)?, Some(first.at.0)),
         };
         let failed = database(self.path, "appending a decision");
         let tail = self.tail.entry(id).or_default();
-        for row in &append.rows {
+        for row in append.rows.iter() {
             self.last += 1;
             tail.add(self.last, row.n.0.cast_signed(), row.at.0, row.hash.0);
             self.insert
@@ -221,7 +238,7 @@ impl<'c> Ledger<'c> {
                 ])
                 .map_err(&failed)?;
         }
-        self.heads.insert(append.run, Head { id: Some(id), version: last.n, hash: last.hash });
+        self.heads.insert(append.run, Head { id: Some(id), created, version: last.n, hash: last.hash });
         if let Some(summary) = &append.summary {
             self.summaries.insert(id, summary.clone());
         }
@@ -237,11 +254,8 @@ impl<'c> Ledger<'c> {
             updated: first.at.0,
             summary: None,
         };
-        self.connection
-            .execute(
-                "INSERT INTO runs(name, version, hash, created, updated, mark) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-                params![row.name, row.version, row.hash, row.created, row.updated, row.mark()],
-            )
+        self.insert_run
+            .execute(params![row.name, row.version, row.hash, row.created, row.updated, row.mark()])
             .map_err(database(self.path, "adding a run"))?;
         let id = self.connection.last_insert_rowid();
         self.names.insert(id, first.run);
@@ -265,6 +279,15 @@ impl<'c> Ledger<'c> {
         self.summaries.clear();
     }
 
+    /// Returns the row of a run as far as it is known without looking: all but its summary.
+    fn known(&self, id: i64) -> Option<RunRow> {
+        let run = self.names.get(&id)?;
+        let head = self.heads.get(run)?;
+        let created = head.created?;
+        let (version, hash) = (head.version.0.cast_signed(), head.hash.0);
+        Some(RunRow { name: run.to_string(), version, hash, created, updated: created, summary: None })
+    }
+
     fn fold_rows(&self, runs: &mut BTreeMap<i64, Tail>) -> rusqlite::Result<()> {
         let mut find = self
             .connection
@@ -280,21 +303,27 @@ impl<'c> Ledger<'c> {
              ON CONFLICT DO UPDATE SET count = excluded.count",
         )?;
         for (&run, tail) in runs {
-            let mut row = find.query_row([run], RunRow::read)?;
+            let summary = self.summaries.get(&run).map(Summary::text);
+            let mut row = match (&summary, self.known(run)) {
+                (Some(_), Some(known)) if tail.version > 0 => known,
+                _ => find.query_row([run], RunRow::read)?,
+            };
             if tail.version > 0 {
                 (row.version, row.hash, row.updated) = (tail.version, tail.hash, tail.updated);
             }
-            if let Some(summary) = self.summaries.get(&run) {
-                row.summary = Some(summary.clone());
-            }
+            row.summary = summary.or(row.summary);
             update.execute(params![run, row.version, row.hash, row.updated, row.summary, row.mark()])?;
-            let before = before
-                .query_row([run], |row| Ok(Stretch { n: row.get(0)?, pos: row.get(1)?, count: row.get(2)? }))
-                .optional()?;
-            if let (Some(before), Some(first)) = (before, tail.stretches.first_mut())
-                && before.ends_before(first.n, first.pos)
-            {
-                *first = Stretch { count: before.count + first.count, ..before };
+            // Only one that goes on where the index ends can go on from a stretch that is there.
+            let first = tail.stretches.first_mut().filter(|first| first.pos == self.indexed + 1);
+            if let Some(first) = first {
+                let before = before
+                    .query_row([run], |row| {
+                        Ok(Stretch { n: row.get(0)?, pos: row.get(1)?, count: row.get(2)? })
+                    })
+                    .optional()?;
+                if let Some(before) = before.filter(|before| before.ends_before(first.n, first.pos)) {
+                    *first = Stretch { count: before.count + first.count, ..before };
+                }
             }
             for stretch in &tail.stretches {
                 write.execute(params![run, stretch.n, stretch.pos, stretch.count])?;

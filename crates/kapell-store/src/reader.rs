@@ -293,7 +293,7 @@ impl Readers {
     fn newest_summary(&self, head: &mut RunHead) {
         let pending = self.summaries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(summary) = pending.get(&head.run) {
-            head.summary = Some(summary.clone());
+            head.summary = Some(summary.text());
         }
     }
 }

@@ -379,7 +379,7 @@ impl Import<'_> {
     fn append(&mut self, row: Row) -> Result<(), ImportErrorKind> {
         let (run, n) = (row.run, row.n);
         let base = Version(n.0.saturating_sub(1));
-        let append = Append { run, base, prev: row.prev, rows: vec![row], summary: None };
+        let append = Append { run, base, prev: row.prev, rows: vec![row].into(), summary: None };
         self.ledger.append(&append).map_err(|kind| match kind {
             AppendErrorKind::Broken(broken) => ImportErrorKind::Broken(broken),
             AppendErrorKind::Journal(error) => ImportErrorKind::Journal(error),

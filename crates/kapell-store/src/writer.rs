@@ -37,8 +37,12 @@ const BATCH_ROWS: usize = 1_024;
 /// And at most so many bytes of bodies.
 const BATCH_BYTES: usize = 8 << 20;
 
-/// The tail is folded when it has so many rows ...
+/// The tail is folded when it has so many rows and nothing waits ...
 const FOLD_ROWS: u64 = 8_192;
+
+/// ... or so many, whatever waits: where a thousand runs take turns every row is a stretch of its own, and those who wait
+/// for the disk would wait for tens of milliseconds more ...
+const FOLD_ROWS_BUSY: u64 = 4 * FOLD_ROWS;
 
 /// ... or when something has waited for it so long.
 const FOLD_AFTER: Duration = Duration::from_secs(1);
@@ -137,7 +141,7 @@ impl Drop for Writer {
 /// Checks that the rows follow each other and `prev`. Done by the caller, beside the writer's own work.
 fn check_chain(append: &Append) -> Result<(), BrokenChain> {
     let (mut n, mut hash) = (append.base, append.prev);
-    for row in &append.rows {
+    for row in append.rows.iter() {
         if row.run != append.run {
             let kind = kapell_core::journal::BrokenChainKind::Altered;
             return Err(BrokenChain { run: append.run, n: row.n, kind });
@@ -240,8 +244,12 @@ impl Loop {
 
     fn serve(&mut self, session: &mut Session<'_>) -> Stop {
         let mut fold_at: Option<Instant> = None;
+        // Then it is tried again after a while, or when asked for.
+        let mut folding_fails = false;
         loop {
-            let first = self.next_job(fold_at);
+            let is_long = session.ledger.tail() >= FOLD_ROWS && !folding_fails;
+            // With such a tail only what comes within a moment goes first.
+            let first = self.next_job(if is_long { Some(Instant::now()) } else { fold_at });
             let mut batch = Vec::new();
             let mut folds = Vec::new();
             let mut closing = false;
@@ -257,14 +265,17 @@ impl Loop {
                 }
                 return Stop::Failed(session.wrote);
             }
-            let due = fold_at.is_some_and(|at| at <= Instant::now());
-            if due || closing || !folds.is_empty() || session.ledger.tail() >= FOLD_ROWS {
+            let due = fold_at.is_some_and(|at| at <= Instant::now())
+                || session.ledger.tail() >= FOLD_ROWS_BUSY
+                || (idle && is_long);
+            if due || closing || !folds.is_empty() {
                 let folded = self.fold(session, !folds.is_empty());
                 let failed = folded.as_ref().is_err_and(|error| needs_recovery(&error.kind));
                 for done in folds {
                     let _ = done.send(folded.clone());
                 }
                 fold_at = None;
+                folding_fails = folded.is_err();
                 if closing {
                     return Stop::Closed;
                 }
@@ -366,7 +377,12 @@ impl Loop {
         }
         for Entry { append, ack, outcome } in batch {
             match outcome {
-                Ok(()) => ack(Ok(())),
+                Ok(()) => {
+                    // Before whoever appended it hears: what two threads have in common the last one must free, and
+                    // that is cheapest for the one that has made it.
+                    drop(append);
+                    ack(Ok(()));
+                }
                 Err(kind) => refuse(&append, kind, ack),
             }
         }

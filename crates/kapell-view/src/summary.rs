@@ -192,22 +192,30 @@ impl Tally {
     /// Counts the tasks of a run, in constant time.
     #[must_use]
     pub fn of(run: &Run) -> Self {
-        let of = |states: &[&str]| states.iter().map(|state| run.counts().of(state)).sum();
-        Self {
-            tasks: u32::try_from(run.len()).unwrap_or(u32::MAX),
-            done: of(&["done", "landed"]),
-            landed: of(&["landed"]),
-            running: of(&["running"]),
-            submitted: of(&["submitted"]),
-            verified: of(&["verified"]),
-            gated: of(&["awaiting_gate"]),
-            waiting: of(&["awaiting_claims", "backing_off", "parked"]),
-            ready: of(&["ready"]),
-            blocked: of(&["blocked"]),
-            failed: of(&["failed"]),
-            dropped: of(&["skipped", "cancelled"]),
-            taken_back: of(&["compensating", "compensation_stuck", "compensated"]),
+        let mut tally = Self { tasks: u32::try_from(run.len()).unwrap_or(u32::MAX), ..Self::default() };
+        // Only states in which there are tasks are listed, and those are few: this is made at every decision.
+        for (state, count) in run.counts().iter() {
+            let kind = match state {
+                "done" => &mut tally.done,
+                "landed" => {
+                    tally.landed += count;
+                    &mut tally.done
+                }
+                "running" => &mut tally.running,
+                "submitted" => &mut tally.submitted,
+                "verified" => &mut tally.verified,
+                "awaiting_gate" => &mut tally.gated,
+                "awaiting_claims" | "backing_off" | "parked" => &mut tally.waiting,
+                "ready" => &mut tally.ready,
+                "blocked" => &mut tally.blocked,
+                "failed" => &mut tally.failed,
+                "skipped" | "cancelled" => &mut tally.dropped,
+                "compensating" | "compensation_stuck" | "compensated" => &mut tally.taken_back,
+                _ => continue,
+            };
+            *kind += count;
         }
+        tally
     }
 
     /// Returns how many tasks may still be worked on.

@@ -23,7 +23,7 @@ use kapell_engine::{
     port::{
         agents::{AttemptKey, Report},
         clock::Clock,
-        journal::{Journal, Owner},
+        journal::{Journal, Owner, Summary},
         workspaces::Workspaces,
     },
 };
@@ -201,6 +201,7 @@ pub fn program() -> PathBuf {
     if link.exists() { link } else { std::env::current_exe().unwrap_or_else(|_| "kapell".into()) }
 }
 
-fn summarise(run: &Run, now: Now) -> Option<String> {
-    Some(summary::RunSummary::of(run, now).encode())
+fn summarise(run: &Run, now: Now) -> Option<Summary> {
+    let summary = summary::RunSummary::of(run, now);
+    Some(Summary::new(move || summary.encode()))
 }

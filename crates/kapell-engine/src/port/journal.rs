@@ -1,6 +1,10 @@
 //! The journal port: one durable, append-only chain of decisions per run.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
 
 use kapell_core::{
     id::{Digest, RunId},
@@ -18,10 +22,70 @@ pub struct Append {
     /// Its hash; [`Digest::ZERO`] at version 0.
     pub prev: Digest,
     /// The decisions, in order, each chained to the one before. Never empty.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// A short text about the run after these decisions, kept beside it for listings. A cache: `None` leaves
     /// the one that is there.
-    pub summary: Option<String>,
+    pub summary: Option<Summary>,
+}
+
+/// Decisions that who appends them and who waits for them have in common; copied when one of the two changes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows(Arc<Vec<Row>>);
+
+impl From<Vec<Row>> for Rows {
+    fn from(rows: Vec<Row>) -> Self {
+        Self(Arc::new(rows))
+    }
+}
+
+impl FromIterator<Row> for Rows {
+    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Self {
+        rows.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+impl Deref for Rows {
+    type Target = Vec<Row>;
+
+    fn deref(&self) -> &Vec<Row> {
+        &self.0
+    }
+}
+
+impl DerefMut for Rows {
+    fn deref_mut(&mut self) -> &mut Vec<Row> {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+/// A short text about a run. Of the many that are made hardly any is read, so it is written when one is.
+#[derive(Clone)]
+pub struct Summary(Arc<dyn Fn() -> String + Send + Sync>);
+
+impl Summary {
+    /// Makes a summary that `write` will write.
+    #[must_use]
+    pub fn new(write: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+
+    /// Writes it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        (self.0)()
+    }
+}
+
+impl From<String> for Summary {
+    fn from(text: String) -> Self {
+        Self::new(move || text.clone())
+    }
+}
+
+impl fmt::Debug for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Summary").field(&self.text()).finish()
+    }
 }
 
 /// Called once, from the writer, when an append is durable or has failed. It must not block.

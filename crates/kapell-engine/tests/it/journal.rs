@@ -125,7 +125,7 @@ impl MemoryJournal {
         let rows = disk.rows.entry(run).or_default();
         let (mut n, mut hash) = rows.last().map_or((Version(0), Digest::ZERO), |row| (row.n, row.hash));
         assert_eq!((append.base, append.prev), (n, hash), "an append continues what is there");
-        for row in &append.rows {
+        for row in append.rows.iter() {
             row.check_follows(n, hash).unwrap();
             (n, hash) = (row.n, row.hash);
         }

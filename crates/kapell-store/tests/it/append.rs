@@ -22,7 +22,7 @@ fn what_is_appended_is_read_back_by_this_and_the_next_store() {
     let second = chain.next(2);
     append(&store, first.clone()).unwrap();
     append(&store, second.clone()).unwrap();
-    let all: Vec<_> = first.rows.iter().chain(&second.rows).cloned().collect();
+    let all: Vec<_> = first.rows.iter().chain(second.rows.iter()).cloned().collect();
     assert_eq!(rows(&store, chain.run, 0), all);
     assert_eq!(rows(&store, chain.run, 4), all[4..]);
     assert_eq!(rows(&store, run(9), 0), []);
@@ -151,7 +151,7 @@ fn listings_show_the_newest_first_with_their_summaries() {
         next.rows[0].at = Wall(number as i64 * 10);
         next.rows[0].hash = next.rows[0].seal();
         chain.hash = next.rows[0].hash;
-        next.summary = Some(format!("run {number}"));
+        next.summary = Some(format!("run {number}").into());
         append(&store, next).unwrap();
     }
     append(&store, chains[0].next(1)).unwrap();

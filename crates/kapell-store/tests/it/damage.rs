@@ -74,7 +74,7 @@ impl Sample {
         let mut chains = [Chain::new(1), Chain::new(2)];
         for round in 0..3 {
             let mut next = chains[0].next(2);
-            next.summary = Some(format!("round {round}"));
+            next.summary = Some(format!("round {round}").into());
             append(&store, next).unwrap();
             append(&store, chains[1].next(1)).unwrap();
         }

@@ -37,7 +37,7 @@ fn make(store: &Store) -> Vec<Expected> {
             let before = *chain;
             let mut next = chain.next(1 + round % 2);
             if number > 0 {
-                next.summary = Some(format!("round {round} of run {number}"));
+                next.summary = Some(format!("round {round} of run {number}").into());
             }
             let bodies =
                 ["[]".to_owned(), format!("[{{\"long\":\"{}\"}}]", "ä".repeat(9_000)), "odd".to_owned()];
@@ -46,7 +46,7 @@ fn make(store: &Store) -> Vec<Expected> {
                 next.rows[0].actor = ["engine", "clock", "person:ada: x", "agent:3.2"][number].to_owned();
             }
             let mut hash = before.hash;
-            for row in &mut next.rows {
+            for row in next.rows.iter_mut() {
                 row.prev = hash;
                 row.hash = row.seal();
                 hash = row.hash;

@@ -82,7 +82,7 @@ impl Model {
         let outcome = append(&stores[at], next.clone());
         let poisoned = self.poisoned[at].contains(&good.run);
         match (wrong, poisoned, outcome) {
-            (0, false, Ok(())) => self.runs.entry(good.run).or_default().extend(next.rows),
+            (0, false, Ok(())) => self.runs.entry(good.run).or_default().extend(next.rows.iter().cloned()),
             // A chain that is broken in itself is refused before anything else is looked at.
             (1, false, Err(AppendErrorKind::Conflict { .. }))
             | (2, false, Err(AppendErrorKind::Broken(_)))
@@ -125,7 +125,7 @@ fn play(steps: Vec<Step>) {
                     .collect();
                 for (rows, answer) in waiting {
                     answer.recv().unwrap().unwrap();
-                    model.runs.entry(rows[0].run).or_default().extend(rows);
+                    model.runs.entry(rows[0].run).or_default().extend(rows.iter().cloned());
                 }
             }
             Step::Fold { store } => stores[store].fold().unwrap(),
