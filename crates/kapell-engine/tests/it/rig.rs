@@ -42,8 +42,8 @@ use kapell_engine::{
 
 use crate::journal::MemoryJournal;
 
-/// Nothing here takes this long unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Nothing here takes this long unless it hangs, on a machine with much else to do, too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What happened, in order, one short line each.
 #[derive(Clone, Default)]
