@@ -238,9 +238,8 @@ impl Finder<'_> {
             let start = mark.span.start as usize + inner;
             let span = Span::new(start, start + name.len());
             let after = words(&self.text[mark.span.end as usize..]);
-            let line = self.line(start);
-            let before = &self.text[start - (start - (line.as_ptr() as usize - self.text.as_ptr() as usize))
-                ..mark.span.start as usize];
+            // A mark may go on in the next line; what counts stands before all of it.
+            let before = self.text[..mark.span.start as usize].rsplit('\n').next().unwrap_or_default();
             let before = before.trim_end().to_ascii_lowercase();
             let task = before.ends_with("task for");
             let before = before.rsplit(' ').next().unwrap_or_default();
@@ -273,7 +272,8 @@ impl Finder<'_> {
     fn slashes(&mut self) {
         let base = self.definition.body as usize;
         let bytes = self.text.as_bytes();
-        let places: Vec<usize> = self.body().match_indices('/').map(|(at, _)| base + at).collect();
+        let places: Vec<usize> =
+            (base..).zip(self.body().bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
         for at in places {
             let starts = at == 0 || b" \t\n\"'`([*|>".contains(&bytes[at - 1]);
             let rest = &self.text[at + 1..];
@@ -318,7 +318,8 @@ impl Finder<'_> {
     fn imports(&mut self) {
         let base = self.definition.body as usize;
         let bytes = self.text.as_bytes();
-        let places: Vec<usize> = self.body().match_indices('@').map(|(at, _)| base + at).collect();
+        let places: Vec<usize> =
+            (base..).zip(self.body().bytes()).filter(|&(_, byte)| byte == b'@').map(|(at, _)| at).collect();
         for at in places {
             let starts = at == 0 || bytes[at - 1].is_ascii_whitespace();
             let rest = &self.text[at + 1..];

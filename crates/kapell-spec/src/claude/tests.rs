@@ -66,6 +66,7 @@ fn agents_are_named_in_forms_that_can_mean_nothing_else() {
         ("subagent_type: agent-name", vec![agent("agent-name", Weak)]),
         ("Ask the `code-reviewer` agent.", vec![agent("code-reviewer", Strong)]),
         ("Ask the **code-reviewer** subagent.", vec![agent("code-reviewer", Strong)]),
+        ("Ask the `\ncode-reviewer` agent.", vec![agent("code-reviewer", Strong)]),
         ("Ask the **Code Reviewer** agent.", vec![]),
         ("The `snake_case` agent and `top-level` code.", vec![]),
         ("e.g. the `code-reviewer` agent", vec![agent("code-reviewer", Weak)]),
