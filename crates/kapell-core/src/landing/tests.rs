@@ -65,7 +65,9 @@ impl World {
         }
         let mut report = Report::default();
         for _ in 0..10_000 {
-            match landing.wish() {
+            let wish = landing.wish();
+            assert_eq!(landing.is_idle(), wish == Wish::Nothing, "{wish:?}");
+            match wish {
                 Wish::Nothing => break,
                 Wish::Ask(probe) => {
                     landing.ask(&probe);

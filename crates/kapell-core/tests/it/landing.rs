@@ -50,6 +50,7 @@ fn answers_that_were_not_asked_for_are_refused() {
         00:03 probe conflict 1
         00:04 probe green & probe green
         00:05 probe green
+        00:05 astray
         00:06 moved
         00:07 moved
     "), @"
@@ -64,6 +65,8 @@ fn answers_that_were_not_asked_for_are_refused() {
     effect move_ref base..eac220
     > 00:05 probe green
     refused probe 99 is not out
+    > 00:05 astray
+    refused the integration ref was not about to move there
     > 00:06 moved
     event  a landed commit=eac220
     > 00:07 moved

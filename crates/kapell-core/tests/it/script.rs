@@ -367,6 +367,7 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
             };
             Command::Probed { probe: asked.map_or(ProbeId(99), |asked| asked.id), outcome }
         }
+        "astray" => Command::RefMoved { to: oid("astray") },
         "moved" => Command::RefMoved { to: run.ref_move().map_or(oid("nowhere"), |(_, to)| to) },
         "unlandable" => Command::LandingFailed { message: "disk full".to_owned() },
         "undone" => Command::Compensated { task: task(), attempt: compensation(run, task()), failure: None },
