@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Read as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use ignore::{DirEntry, WalkBuilder};
@@ -71,100 +71,121 @@ pub fn discover(root: &Path, wanted: &dyn Fn(&str) -> bool) -> io::Result<Found>
 /// # Errors
 /// As [`discover`].
 pub fn discover_within(root: &Path, wanted: &dyn Fn(&str) -> bool, bounds: Bounds) -> io::Result<Found> {
-    fs::read_dir(root)?;
-    let walk = WalkBuilder::new(root)
-        .hidden(false)
-        .follow_links(false)
-        .require_git(false)
-        .git_global(false)
-        .max_depth(Some(DEPTH))
-        // What lies beyond a bound does not depend on how the file system lists its files.
-        .sort_by_file_name(Ord::cmp)
-        .filter_entry(|entry| {
-            !entry.file_type().is_some_and(|kind| kind.is_dir())
-                || !entry.file_name().to_str().is_some_and(|name| FOREIGN.contains(&name))
-        })
-        .build();
-    let mut reader = Reader::new(root, bounds);
-    for (count, entry) in walk.enumerate() {
-        if count >= bounds.entries {
-            reader.skip(
-                String::new(),
-                format!("there are more than {} files; the rest is not looked at", bounds.entries),
-            );
-            break;
-        }
-        reader.entry(entry, wanted);
-    }
-    reader.unread.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Found { files: Files::new(reader.texts).beside(reader.others), unread: reader.unread })
+    Ok(Seen::below(root, wanted, bounds)?.read())
 }
 
-/// What was found so far.
-struct Reader<'a> {
-    root: &'a Path,
+/// What lies beneath a directory, before any of it is read.
+#[derive(Debug)]
+pub struct Seen {
     bounds: Bounds,
-    /// How many bytes may still be read.
-    left: u64,
-    texts: Vec<(String, String)>,
+    /// The files that count: their path from the top, and the one to open.
+    wanted: Vec<(String, PathBuf)>,
     others: Vec<String>,
     unread: Vec<Unread>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(root: &'a Path, bounds: Bounds) -> Self {
-        let (texts, others, unread) = (Vec::new(), Vec::new(), Vec::new());
-        Self { root, bounds, left: bounds.bytes, texts, others, unread }
+impl Seen {
+    /// Looks at all files below `root`; those that `wanted` names by their path from there count.
+    ///
+    /// # Errors
+    /// As [`discover`].
+    pub fn below(root: &Path, wanted: &dyn Fn(&str) -> bool, bounds: Bounds) -> io::Result<Self> {
+        fs::read_dir(root)?;
+        let walk = WalkBuilder::new(root)
+            .hidden(false)
+            .follow_links(false)
+            .require_git(false)
+            .git_global(false)
+            .max_depth(Some(DEPTH))
+            // What lies beyond a bound does not depend on how the file system lists its files.
+            .sort_by_file_name(Ord::cmp)
+            .filter_entry(|entry| {
+                !entry.file_type().is_some_and(|kind| kind.is_dir())
+                    || !entry.file_name().to_str().is_some_and(|name| FOREIGN.contains(&name))
+            })
+            .build();
+        let mut seen = Self { bounds, wanted: Vec::new(), others: Vec::new(), unread: Vec::new() };
+        for (count, entry) in walk.enumerate() {
+            if count >= bounds.entries {
+                let why = format!("there are more than {} files; the rest is not looked at", bounds.entries);
+                seen.unread.push(Unread { path: String::new(), line: 1, why });
+                break;
+            }
+            match entry {
+                Ok(entry) => seen.entry(root, &entry, wanted),
+                Err(error) => seen.failed(root, &error),
+            }
+        }
+        Ok(seen)
     }
 
-    fn skip(&mut self, path: String, why: String) {
-        self.unread.push(Unread { path, line: 1, why });
+    /// Returns the files that count: their path from the top, and the one to open.
+    pub fn wanted(&self) -> impl Iterator<Item = (&str, &Path)> {
+        self.wanted.iter().map(|(path, file)| (&**path, &**file))
     }
 
-    fn entry(&mut self, entry: Result<DirEntry, ignore::Error>, wanted: &dyn Fn(&str) -> bool) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => return self.failed(&error),
-        };
+    /// Returns the paths of the other files.
+    pub fn others(&self) -> impl Iterator<Item = &str> {
+        self.others.iter().map(String::as_str)
+    }
+
+    fn entry(&mut self, root: &Path, entry: &DirEntry, wanted: &dyn Fn(&str) -> bool) {
         if !entry.file_type().is_some_and(|kind| kind.is_file()) {
             return;
         }
-        let Ok(path) = entry.path().strip_prefix(self.root) else { return };
+        let Ok(path) = entry.path().strip_prefix(root) else { return };
         let path = path.to_string_lossy().replace('\\', "/");
-        if !wanted(&path) {
+        if wanted(&path) {
+            self.wanted.push((path, entry.path().to_owned()));
+        } else {
             self.others.push(path);
-            return;
         }
-        let bytes = match read(entry.path(), self.bounds.file_bytes) {
-            Ok(bytes) => bytes,
-            Err(why) => return self.skip(path, why),
-        };
-        if bytes.len() as u64 > self.left {
-            return self.skip(path, format!("more than {} bytes were read before it", self.bounds.bytes));
-        }
-        self.left -= bytes.len() as u64;
-        let text = self.text(&path, bytes);
-        self.texts.push((path, text));
-    }
-
-    /// Takes bytes as UTF-8; what is none is replaced, and told.
-    fn text(&mut self, path: &str, bytes: Vec<u8>) -> String {
-        String::from_utf8(bytes).unwrap_or_else(|error| {
-            let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
-            let line = bytes[..at].iter().filter(|&&byte| byte == b'\n').count() as u32 + 1;
-            let why = format!("byte {at} is no UTF-8; what is none is read as a replacement character");
-            self.unread.push(Unread { path: path.to_owned(), line, why });
-            String::from_utf8_lossy(bytes).into_owned()
-        })
     }
 
     /// Notes a directory that cannot be listed; the paths of errors are the machine's, ours start at the top.
-    fn failed(&mut self, error: &ignore::Error) {
-        let path = path_of(error).and_then(|path| path.strip_prefix(self.root).ok());
+    fn failed(&mut self, root: &Path, error: &ignore::Error) {
+        let path = path_of(error).and_then(|path| path.strip_prefix(root).ok());
         let path = path.map(|path| path.to_string_lossy().replace('\\', "/")).unwrap_or_default();
         let why = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-        self.skip(path, why);
+        self.unread.push(Unread { path, line: 1, why });
     }
+
+    /// Reads the files that count, within the bounds.
+    #[must_use]
+    pub fn read(self) -> Found {
+        let Self { bounds, wanted, others, mut unread } = self;
+        let (mut left, mut texts) = (bounds.bytes, Vec::with_capacity(wanted.len()));
+        for (path, file) in wanted {
+            let bytes = match read(&file, bounds.file_bytes) {
+                Ok(bytes) if bytes.len() as u64 > left => {
+                    let why = format!("more than {} bytes were read before it", bounds.bytes);
+                    unread.push(Unread { path, line: 1, why });
+                    continue;
+                }
+                Ok(bytes) => bytes,
+                Err(why) => {
+                    unread.push(Unread { path, line: 1, why });
+                    continue;
+                }
+            };
+            left -= bytes.len() as u64;
+            let text = text(&path, bytes, &mut unread);
+            texts.push((path, text));
+        }
+        unread.sort_by(|a, b| a.path.cmp(&b.path));
+        Found { files: Files::new(texts).beside(others), unread }
+    }
+}
+
+/// Takes bytes as UTF-8; what is none is replaced, and told.
+fn text(path: &str, bytes: Vec<u8>, unread: &mut Vec<Unread>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| {
+        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        let line = bytes[..at].iter().filter(|&&byte| byte == b'\n').count() as u32 + 1;
+        let why = format!("byte {at} is no UTF-8; what is none is read as a replacement character");
+        unread.push(Unread { path: path.to_owned(), line, why });
+        String::from_utf8_lossy(bytes).into_owned()
+    })
 }
 
 fn path_of(error: &ignore::Error) -> Option<&Path> {

@@ -30,7 +30,8 @@ impl File {
     }
 
     fn starts(&self) -> &[u32] {
-        let breaks = || self.text.match_indices('\n').map(|(at, _)| at as u32 + 1);
+        let breaks =
+            || (1_u32..).zip(self.text.bytes()).filter(|&(_, byte)| byte == b'\n').map(|(after, _)| after);
         self.starts.get_or_init(|| std::iter::once(0).chain(breaks()).collect())
     }
 
@@ -84,6 +85,23 @@ impl File {
         let at = (at as usize).min(self.text.len());
         (0..=at).rev().find(|&at| self.text.is_char_boundary(at)).unwrap_or(0) as u32
     }
+}
+
+/// Joins a path to the directory of a file. Nothing if it leaves the repository.
+#[must_use]
+pub fn joined(from: &str, path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// Files by path. A copy shares their texts.

@@ -14,6 +14,8 @@ pub struct AssetKey(usize);
 pub enum Target {
     /// An asset that is there.
     Asset(AssetKey),
+    /// What is there and is no asset, by its name: another file, or what its client always has.
+    Beside(String),
     /// A name that nothing here has.
     Missing(String),
 }
@@ -69,11 +71,12 @@ impl<'a> Builder<'a> {
         let mut edges: Vec<Edge> = edges
             .into_iter()
             .map(|(from, to, kind, strength, file, span)| {
-                let (to, name) = match to {
-                    Target::Asset(AssetKey(at)) => (Some(ids[at]), assets[at].name.clone()),
-                    Target::Missing(name) => (None, name),
+                let (to, beside, name) = match to {
+                    Target::Asset(AssetKey(at)) => (Some(ids[at]), false, assets[at].name.clone()),
+                    Target::Beside(name) => (None, true, name),
+                    Target::Missing(name) => (None, false, name),
                 };
-                Edge { from: ids[from.0], to, name, kind, strength, place: files[file].place(span) }
+                Edge { from: ids[from.0], to, beside, name, kind, strength, place: files[file].place(span) }
             })
             .collect();
         edges.sort_by(|a, b| (a.from, &a.place, a.kind, &a.name).cmp(&(b.from, &b.place, b.kind, &b.name)));

@@ -12,7 +12,7 @@ pub mod uri;
 
 pub use finding::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Severity};
 pub use foreign::Foreign;
-pub use inventory::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope, Strength};
+pub use inventory::{Asset, AssetKind, Census, Edge, EdgeKind, Inventory, Scope, Strength};
 pub use markdown::kind;
 pub use pattern::{AntiPattern, Pattern, PatternKind};
 pub use sarif::RuleText;

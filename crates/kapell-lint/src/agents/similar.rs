@@ -27,14 +27,23 @@ fn word_hashes(text: &str) -> Vec<u64> {
     const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
     let step = |hash: u64, value: u64| (hash ^ value).wrapping_mul(0x0100_0000_01b3);
     let mut words = Vec::with_capacity(text.len() / 5);
-    let mut hash = OFFSET;
-    for character in text.chars() {
-        if character.is_ascii_alphanumeric() {
-            hash = step(hash, u64::from(character.to_ascii_lowercase()));
-        } else if !character.is_ascii() && character.is_alphanumeric() {
-            hash = character.to_lowercase().fold(hash, |hash, small| step(hash, u64::from(small)));
-        } else if hash != OFFSET {
-            words.push(std::mem::replace(&mut hash, OFFSET));
+    let (mut hash, mut at) = (OFFSET, 0);
+    let bytes = text.as_bytes();
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        if byte.is_ascii_alphanumeric() {
+            hash = step(hash, u64::from(byte.to_ascii_lowercase()));
+            continue;
+        }
+        // Most bytes are ASCII: only the others are read as characters.
+        let wide = if byte.is_ascii() { None } else { text[at - 1..].chars().next() };
+        at += wide.map_or(0, |character| character.len_utf8() - 1);
+        match wide.filter(|character| character.is_alphanumeric()) {
+            Some(character) => {
+                hash = character.to_lowercase().fold(hash, |hash, small| step(hash, u64::from(small)));
+            }
+            None if hash != OFFSET => words.push(std::mem::replace(&mut hash, OFFSET)),
+            None => {}
         }
     }
     if hash != OFFSET {
@@ -48,23 +57,26 @@ impl Sketch {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let words = word_hashes(text);
-        let shingle = |words: &[u64]| words.iter().fold(0, |hash: u64, word| mix(hash.rotate_left(5) ^ word));
-        let mut hashes: Vec<u64> = words.windows(WORDS).map(shingle).collect();
-        // Most of them are beyond the least; a text that repeats itself needs more to have enough.
-        if hashes.len() > SIZE * 4 {
-            let mut least = hashes.clone();
-            least.select_nth_unstable(SIZE * 2);
-            least.truncate(SIZE * 2);
-            least.sort_unstable();
-            least.dedup();
-            if least.len() >= SIZE {
-                hashes = least;
+        let shingle = |words: &[u64]| {
+            mix(words
+                .iter()
+                .fold(0, |hash: u64, word| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        };
+        let count = words.len().saturating_sub(WORDS - 1) as u64;
+        // Hashes are spread evenly, so that about three times as many as are kept lie below this; a text that repeats
+        // itself needs more to have enough.
+        let bound = (u64::MAX / count.max(1)).saturating_mul(3 * SIZE as u64);
+        for bound in [bound, u64::MAX] {
+            let mut hashes: Vec<u64> =
+                words.windows(WORDS).map(shingle).filter(|&hash| hash <= bound).collect();
+            hashes.sort_unstable();
+            hashes.dedup();
+            if hashes.len() >= SIZE || bound == u64::MAX {
+                hashes.truncate(SIZE);
+                return Self(hashes);
             }
         }
-        hashes.sort_unstable();
-        hashes.dedup();
-        hashes.truncate(SIZE);
-        Self(hashes)
+        Self::default()
     }
 
     /// Returns the share of shingles that both have, from 0 to 1. Short texts are like nothing.

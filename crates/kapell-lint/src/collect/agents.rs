@@ -1,5 +1,7 @@
 //! What the agent side adds to the inventory.
 
+use std::collections::BTreeMap;
+
 use kapell_spec::{
     claude::reference::{self, Names},
     finding::Span,
@@ -8,6 +10,7 @@ use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
 use crate::{
     agents::{AgentId, Resolved},
+    files::{FileId, joined},
     inventory::{AssetKey, Builder, Target},
     repository::Repository,
 };
@@ -23,15 +26,19 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
             builder.asset(asset.kind, &asset.name, asset.scope.clone(), asset.file, whole(asset.file))
         })
         .collect();
+    let by_file: BTreeMap<FileId, AssetKey> =
+        agents.assets.iter().map(|asset| asset.file).zip(keys.iter().copied()).collect();
     for (AgentId(from), asset) in agents.iter() {
         for reference in asset.references.iter() {
             let to = match agents.resolve(asset, reference) {
                 Resolved::Found(id) | Resolved::ByFile(id) | Resolved::Elsewhere(id) => {
                     Target::Asset(keys[id.0])
                 }
-                Resolved::BuiltIn | Resolved::Outside | Resolved::Nothing(_) => {
-                    Target::Missing(reference.name.clone())
+                Resolved::BuiltIn => Target::Beside(reference.name.clone()),
+                Resolved::Outside if matches!(reference.names, Names::File | Names::Import) => {
+                    file(repository, &by_file, asset.file, &reference.name)
                 }
+                Resolved::Outside | Resolved::Nothing(_) => Target::Missing(reference.name.clone()),
             };
             // A bare word that leads nowhere is a word.
             if reference.strength == reference::Strength::Weak && matches!(to, Target::Missing(_)) {
@@ -67,6 +74,17 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
         let name = repository.files[*file].name().to_owned();
         builder.asset(AssetKind::Script, &name, scope.clone(), *file, whole(*file));
     }
+}
+
+/// Follows a path that is written in a file, from there or from the top.
+fn file(repository: &Repository, assets: &BTreeMap<FileId, AssetKey>, from: FileId, path: &str) -> Target {
+    let files = &repository.files;
+    let beside = joined(&files[from].path, path).filter(|path| files.exists(path));
+    let Some(found) = beside.or_else(|| files.exists(path).then(|| path.to_owned())) else {
+        return Target::Missing(path.to_owned());
+    };
+    let asset = files.find(&found).and_then(|id| assets.get(&id));
+    asset.map_or_else(|| Target::Beside(path.to_owned()), |&key| Target::Asset(key))
 }
 
 fn strength(strength: reference::Strength) -> Strength {

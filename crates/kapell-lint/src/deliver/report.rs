@@ -47,7 +47,7 @@ fn inventory(study: &Study<'_>, page: &mut Page) {
     page.section(2, "Who relies on whom");
     let name = |id: u32| study.inventory.assets.get(id as usize).map_or("", |asset| &asset.name);
     let missing =
-        study.inventory.edges.iter().filter(|edge| edge.to.is_none() && edge.strength > Strength::Weak);
+        study.inventory.edges.iter().filter(|edge| edge.is_missing() && edge.strength > Strength::Weak);
     for edge in missing {
         let what = format!("`{}` names `{}`, which is not defined here", name(edge.from), edge.name);
         page.item(format!("{what} (`{}:{}`).", edge.place.path, edge.place.line));

@@ -37,6 +37,8 @@ pub struct Command {
     pub asked: bool,
     /// How many `if`, `for`, `while` and `case` it stands in.
     pub depth: usize,
+    /// How many of its words are wrappers such as `sudo`.
+    wrapped: usize,
 }
 
 /// Splits a script into its commands.
@@ -316,7 +318,8 @@ impl Splitter<'_> {
         if !words.is_empty() || !assigned.is_empty() {
             let (start, end) = (self.start, self.at);
             let depth = self.depth;
-            self.found.push(Command { words, assigned, start, end, then, after, asked, depth });
+            let wrapped = words.len() - unwrapped(&words).len();
+            self.found.push(Command { words, assigned, start, end, then, after, asked, depth, wrapped });
             self.after = Some(then);
         } else if then == Then::End {
             self.after = None;
@@ -370,46 +373,48 @@ const WRAPPERS: &[&[&str]] = &[
     &["dotenv", "--"],
 ];
 
+/// Returns the words that follow wrappers such as `sudo` and `npx`.
+fn unwrapped(mut words: &[String]) -> &[String] {
+    'outer: for _ in 0..4 {
+        for wrapper in WRAPPERS {
+            if words.len() > wrapper.len() && wrapper.iter().zip(words).all(|(a, b)| a == b) {
+                let mut rest = &words[wrapper.len()..];
+                while let Some(word) = rest.first().filter(|word| {
+                    word.starts_with('-') || is_assignment(word) || wrapper[0] == "timeout" && is_time(word)
+                }) {
+                    rest = &rest[1..];
+                    let takes = matches!(
+                        word.as_str(),
+                        "--with"
+                            | "--group"
+                            | "--extra"
+                            | "-p"
+                            | "--python"
+                            | "--package"
+                            | "--directory"
+                            | "--project"
+                    );
+                    if takes && rest.len() > 1 {
+                        rest = &rest[1..];
+                    }
+                }
+                if rest.is_empty() {
+                    break 'outer;
+                }
+                words = rest;
+                continue 'outer;
+            }
+        }
+        break;
+    }
+    words
+}
+
 impl Command {
     /// Returns the words of the program that does the work, without wrappers such as `sudo` and `npx`.
     #[must_use]
     pub fn inner(&self) -> &[String] {
-        let mut words = &self.words[..];
-        'outer: for _ in 0..4 {
-            for wrapper in WRAPPERS {
-                if words.len() > wrapper.len() && wrapper.iter().zip(words).all(|(a, b)| a == b) {
-                    let mut rest = &words[wrapper.len()..];
-                    while let Some(word) = rest.first().filter(|word| {
-                        word.starts_with('-')
-                            || is_assignment(word)
-                            || wrapper[0] == "timeout" && is_time(word)
-                    }) {
-                        rest = &rest[1..];
-                        let takes = matches!(
-                            word.as_str(),
-                            "--with"
-                                | "--group"
-                                | "--extra"
-                                | "-p"
-                                | "--python"
-                                | "--package"
-                                | "--directory"
-                                | "--project"
-                        );
-                        if takes && rest.len() > 1 {
-                            rest = &rest[1..];
-                        }
-                    }
-                    if rest.is_empty() {
-                        break 'outer;
-                    }
-                    words = rest;
-                    continue 'outer;
-                }
-            }
-            break;
-        }
-        words
+        &self.words[self.wrapped..]
     }
 
     /// Returns the name of the program, without its folder.

@@ -5,6 +5,7 @@ use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
     agents::{Asset, Home},
+    files::joined,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -69,22 +70,6 @@ fn skills(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
             report.add(asset.file, reference.span, message).done();
         }
     }
-}
-
-/// Joins a path to the directory of a file. Nothing if it leaves the repository.
-fn joined(from: &str, path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = from.split('/').collect();
-    parts.pop();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 /// Tells whether a path is one that this repository should hold.

@@ -137,11 +137,7 @@ fn is_for_failure(name: &str) -> bool {
     let says =
         ["on failure", "if failed", "on error", "when failed", "upon failure", "if failure", "on fail"]
             .iter()
-            .any(|word| {
-                lower.ends_with(word)
-                    || lower.contains(&format!("{word} "))
-                    || lower.contains(&format!("({word})"))
-            });
+            .any(|word| lower.match_indices(word).any(|(at, _)| is_apart(&lower, at, word)));
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
     let announces = words.any(|word| ["notify", "alert", "page", "post", "send", "tell"].contains(&word))
         && words.any(|word| ["failure", "failures", "failed"].contains(&word));
@@ -149,6 +145,12 @@ fn is_for_failure(name: &str) -> bool {
         .iter()
         .any(|word| lower.contains(word));
     (says || announces) && !tells
+}
+
+/// Tells whether words that start at a byte end the text, or are followed by a blank, or stand in parentheses.
+fn is_apart(text: &str, at: usize, words: &str) -> bool {
+    let after = &text[at + words.len()..];
+    after.is_empty() || after.starts_with(' ') || after.starts_with(')') && text[..at].ends_with('(')
 }
 
 /// A job that says that it is for a failure, waits for others and has no condition: it runs when all is well.

@@ -46,7 +46,10 @@ fn small(inventory: &Inventory) -> Inventory {
     let assets: Vec<Asset> = assets.map(|(asset, id)| Asset { id, ..asset.clone() }).collect();
     let (kind, strength, name) = (EdgeKind::Delegates, Strength::Certain, "reviewer".to_owned());
     let place = assets[0].place.clone();
-    Inventory { edges: vec![Edge { from: 0, to: Some(1), name, kind, strength, place }], assets }
+    Inventory {
+        edges: vec![Edge { from: 0, to: Some(1), beside: false, name, kind, strength, place }],
+        assets,
+    }
 }
 
 #[test]

@@ -22,8 +22,10 @@ const FILES: &[(&str, &str)] = &[
     (".claude/agents/reviewer.md", "---\nname: reviewer\ndescription: reviews\n---\nReview.\n"),
     (
         ".claude/commands/ship.md",
-        "Use Task with subagent_type=\"reviewer\", then subagent_type=\"tester\".\n",
+        "Use Task with subagent_type=\"reviewer\", then subagent_type=\"tester\".\n\
+         Then subagent_type=\"Explore\" by [style](../style.md).\n",
     ),
+    (".claude/style.md", "Short.\n"),
 ];
 
 #[test]
@@ -35,7 +37,8 @@ fn who_waits_for_calls_starts_and_hands_work_to_whom() {
         .edges
         .iter()
         .map(|edge| {
-            let to = edge.to.map_or_else(|| format!("{} (not there)", edge.name), name);
+            let there = if edge.is_missing() { "not there" } else { "no asset" };
+            let to = edge.to.map_or_else(|| format!("{} ({there})", edge.name), name);
             format!("{} {:?} {to} at {}:{}", name(edge.from), edge.kind, edge.place.path, edge.place.line)
         })
         .collect();
@@ -47,6 +50,8 @@ fn who_waits_for_calls_starts_and_hands_work_to_whom() {
     test Calls test.yml at .github/workflows/ci.yml:10
     ship Delegates reviewer at .claude/commands/ship.md:1
     ship Delegates tester (not there) at .claude/commands/ship.md:1
+    ship Delegates Explore (no asset) at .claude/commands/ship.md:2
+    ship Names ../style.md (no asset) at .claude/commands/ship.md:2
     ");
     assert_snapshot!(inventory.mermaid(), @r#"
     flowchart LR

@@ -108,8 +108,7 @@ pub fn flow_of(text: &str, definition: &Definition, found: &[Reference]) -> Flow
         })
         .collect();
     let (phases, steps) = choose(headings, &named);
-    let mut flow =
-        Flow { minutes: minutes(text.get(..text.len().min(6000)).unwrap_or(text)), ..Flow::default() };
+    let mut flow = Flow::default();
     let end_of = |at: usize| {
         let level = headings[at].level;
         let next = headings[at + 1..].iter().find(|heading| heading.level <= level);
@@ -140,6 +139,9 @@ pub fn flow_of(text: &str, definition: &Definition, found: &[Reference]) -> Flow
     }
     if flow.steps.is_empty() {
         list(text, definition, found, &mut flow);
+    }
+    if !flow.steps.is_empty() {
+        flow.minutes = minutes(text.get(..text.len().min(6000)).unwrap_or(text));
     }
     flow
 }

@@ -1,5 +1,7 @@
 //! The assets that orchestrate, and the references between them.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +112,9 @@ pub struct Edge {
     /// The asset that is meant, if it is there.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<u32>,
+    /// Whether what is meant is there though it is no asset: another file, or what its client always has.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub beside: bool,
     /// The name that is written.
     pub name: String,
     /// What the reference says.
@@ -120,6 +125,14 @@ pub struct Edge {
     pub place: Place,
 }
 
+impl Edge {
+    /// Tells whether nothing that is known has the name.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.to.is_none() && !self.beside
+    }
+}
+
 /// All assets and references of a repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Inventory {
@@ -127,4 +140,33 @@ pub struct Inventory {
     pub assets: Vec<Asset>,
     /// The references, by asset and place.
     pub edges: Vec<Edge>,
+}
+
+/// How many assets of each kind there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census(BTreeMap<AssetKind, u64>);
+
+impl Census {
+    /// Returns how many there are of a kind, if there are any.
+    #[must_use]
+    pub fn count(&self, kind: AssetKind) -> Option<u64> {
+        self.0.get(&kind).copied()
+    }
+
+    /// Returns the kinds that there are, and how many of each.
+    pub fn iter(&self) -> impl Iterator<Item = (AssetKind, u64)> {
+        self.0.iter().map(|(&kind, &count)| (kind, count))
+    }
+}
+
+impl Inventory {
+    /// Counts the assets.
+    #[must_use]
+    pub fn census(&self) -> Census {
+        let mut census = Census::default();
+        for asset in &self.assets {
+            *census.0.entry(asset.kind).or_default() += 1;
+        }
+        census
+    }
 }

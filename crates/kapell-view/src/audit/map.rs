@@ -1,8 +1,8 @@
 //! The inventory as tables: what there is, who answers for what, and what starts what.
 
-use super::{EdgeKind, Inventory, Scope, markdown::kind};
+use super::{Asset, Edge, EdgeKind, Inventory, Scope, markdown::kind};
 use crate::{
-    text::{Line, Style, Table, plural},
+    text::{Line, Style, Table, plural, wrap},
     untrusted::visible,
 };
 
@@ -19,20 +19,25 @@ impl Inventory {
             plural(self.edges.len() as u64, "reference")
         );
         let mut lines = vec![Line::new(Style::Strong, head), Line::default()];
-        let mut table = Table::new(&["kind", "name", "/where", "refers to", "named by"]);
+        let mut named = vec![0_u32; self.assets.len()];
+        for to in self.edges.iter().filter_map(|edge| edge.to) {
+            if let Some(count) = named.get_mut(to as usize) {
+                *count += 1;
+            }
+        }
+        let mut table = Table::new(&["kind", "name", "/where", "refers to", ">named"]);
         for asset in &self.assets {
             table.row([
                 (Style::Dim, kind(asset.kind).to_owned()),
                 (Style::Strong, self.full_name(asset.id)),
-                (Style::Plain, format!("{}:{}", visible(&asset.place.path), asset.place.line)),
+                (Style::Plain, whereabouts(asset)),
                 (Style::Plain, self.targets(asset.id)),
-                (
-                    Style::Plain,
-                    self.edges.iter().filter(|edge| edge.to == Some(asset.id)).count().to_string(),
-                ),
+                (Style::Plain, named.get(asset.id as usize).copied().unwrap_or(0).to_string()),
             ]);
         }
         lines.extend(table.lines(columns));
+        lines.push(Line::default());
+        lines.extend(self.legend(columns));
         lines
     }
 
@@ -45,14 +50,31 @@ impl Inventory {
         }
     }
 
+    /// Explains the signs that are used.
+    fn legend(&self, columns: usize) -> Vec<Line> {
+        let used = SIGNS.iter().filter(|(kind, ..)| self.edges.iter().any(|edge| edge.kind == *kind));
+        let mut parts: Vec<String> = used.map(|(_, sign, says)| format!("{sign} {says}")).collect();
+        if self.edges.iter().any(Edge::is_missing) {
+            parts.push("? is not here".to_owned());
+        }
+        let lines = if parts.is_empty() { Vec::new() } else { wrap(&parts.join(", "), columns) };
+        lines.into_iter().map(|line| Line::new(Style::Dim, line)).collect()
+    }
+
+    /// Returns the references of an asset; they stand in the order of the assets.
+    fn edges_of(&self, id: u32) -> &[Edge] {
+        let from = self.edges.partition_point(|edge| edge.from < id);
+        let to = self.edges.partition_point(|edge| edge.from <= id);
+        &self.edges[from..to.max(from)]
+    }
+
     /// Lists what an asset refers to; what is not there is marked.
     fn targets(&self, id: u32) -> String {
         let mut names: Vec<String> = self
-            .edges
+            .edges_of(id)
             .iter()
-            .filter(|edge| edge.from == id)
             .map(|edge| {
-                let missing = if edge.to.is_none() { "?" } else { "" };
+                let missing = if edge.is_missing() { "?" } else { "" };
                 format!("{}{}{missing}", sign(edge.kind), visible(&edge.name))
             })
             .collect();
@@ -62,15 +84,23 @@ impl Inventory {
     }
 }
 
-/// A sign for each kind of reference, as `kapell map --help` explains them.
+/// Returns where an asset stands; of one that starts its file, the file says it.
+fn whereabouts(asset: &Asset) -> String {
+    let path = visible(&asset.place.path);
+    if asset.place.start == 0 { path } else { format!("{path}:{}", asset.place.line) }
+}
+
+/// The kinds of references, each with its sign and what it says.
+const SIGNS: [(EdgeKind, &str, &str); 7] = [
+    (EdgeKind::Awaits, "<", "waits for"),
+    (EdgeKind::Calls, "(", "calls"),
+    (EdgeKind::Triggers, "!", "starts"),
+    (EdgeKind::Delegates, ">", "hands work to"),
+    (EdgeKind::Names, "~", "names"),
+    (EdgeKind::Imports, "+", "includes"),
+    (EdgeKind::Feeds, "=", "feeds"),
+];
+
 fn sign(kind: EdgeKind) -> &'static str {
-    match kind {
-        EdgeKind::Awaits => "<",
-        EdgeKind::Calls => "(",
-        EdgeKind::Triggers => "!",
-        EdgeKind::Delegates => ">",
-        EdgeKind::Names => "~",
-        EdgeKind::Imports => "+",
-        EdgeKind::Feeds => "=",
-    }
+    SIGNS.iter().find(|row| row.0 == kind).map_or("", |row| row.1)
 }

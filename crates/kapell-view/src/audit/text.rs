@@ -1,10 +1,11 @@
 //! An audit as people read it in a terminal.
 
 use super::{
-    AntiPattern, AssetKind, AuditView, Finding, FixClass, Foreign, PatternKind, Place, Related, Severity,
+    AntiPattern, AssetKind, AuditView, Census, Finding, FixClass, Foreign, PatternKind, Place, Related,
+    Severity,
 };
 use crate::{
-    text::{Line, Style, length, plural, shorten, shorten_path, width, wrap},
+    text::{Line, Style, length, plural, shorten_path, width, wrap},
     untrusted::visible,
 };
 
@@ -80,14 +81,20 @@ impl AuditView {
     /// Findings of one rule that stand in one file, or say the same, share a line.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
+        self.lines_among(&self.inventory.census(), columns)
+    }
+
+    /// Does the same where it is known how many assets there are, and the inventory is not at hand.
+    #[must_use]
+    pub fn lines_among(&self, census: &Census, columns: usize) -> Vec<Line> {
         let warnings: Vec<&Finding> = self.warnings().collect();
-        let mut lines = vec![self.headline(warnings.len(), columns)];
+        let mut lines = vec![self.headline(census, warnings.len(), columns)];
         let groups = grouped(&warnings);
         let (shown, body) = body(&groups, columns);
         lines.extend(body);
         let told: usize = groups[..shown].iter().map(|(_, count)| count).sum();
         if let Some(more @ 1..) = warnings.len().checked_sub(told) {
-            lines.push(Line::new(Style::Dim, format!("and {more} more")));
+            lines.push(Line::new(Style::Dim, format!("and {more} more (--output recommendations)")));
         }
         let footer = self.footer(self.findings.len() - warnings.len());
         if footer.width() > 0 {
@@ -97,17 +104,23 @@ impl AuditView {
     }
 
     /// Says how much was found, among what, and what mending it brings; where all that is too long, not among what.
-    fn headline(&self, warnings: usize, columns: usize) -> Line {
-        let counts: Vec<String> = COUNTED
-            .iter()
-            .map(|&(kind, name)| (self.inventory.assets.iter().filter(|a| a.kind == kind).count(), name))
-            .filter(|&(count, _)| count > 0)
-            .map(|(count, name)| plural(count as u64, name))
-            .collect();
-        let among =
-            if counts.is_empty() { "nothing that orchestrates".to_owned() } else { counts.join(", ") };
+    fn headline(&self, census: &Census, warnings: usize, columns: usize) -> Line {
+        let counts: Vec<String> =
+            COUNTED.iter().filter_map(|&(kind, name)| Some(plural(census.count(kind)?, name))).collect();
+        let among = if counts.is_empty() { String::new() } else { format!(" in {}", counts.join(", ")) };
         if warnings == 0 {
-            return Line::new(Style::Good, "nothing to mend").with(Style::Plain, format!(" in {among}"));
+            // A note may have a safe fix too.
+            let safe = self.findings.iter().filter(|finding| is_safe(finding)).count();
+            let (found, extra) = match safe {
+                0 => ("nothing to mend", String::new()),
+                safe => {
+                    ("nothing that warns", format!("; {} can be fixed safely", plural(safe as u64, "note")))
+                }
+            };
+            return match (among.is_empty(), safe) {
+                (true, 0) => Line::new(Style::Dim, "nothing here orchestrates agents or workflows"),
+                _ => Line::new(Style::Good, found).with(Style::Plain, format!("{among}{extra}")),
+            };
         }
         let line = Line::new(Style::Strong, plural(warnings as u64, "finding"));
         let safe = self.warnings().filter(|finding| is_safe(finding)).count();
@@ -119,7 +132,7 @@ impl AuditView {
             extra.push(format!("runs end up to {} sooner", length(kapell_core::time::Millis(saving * 1000))));
         }
         let extra: String = extra.iter().map(|text| format!("; {text}")).collect();
-        let whole = line.clone().with(Style::Plain, format!(" in {among}{extra}"));
+        let whole = line.clone().with(Style::Plain, format!("{among}{extra}"));
         if whole.width() <= columns || extra.is_empty() { whole } else { line.with(Style::Plain, extra) }
     }
 
@@ -182,7 +195,7 @@ impl AuditView {
     /// Returns all findings as a ranked list of recommendations: what, where, why, and what it saves.
     #[must_use]
     pub fn recommendations(&self, columns: usize) -> Vec<Line> {
-        let mut lines = vec![self.headline(self.warnings().count(), columns)];
+        let mut lines = vec![self.headline(&self.inventory.census(), self.warnings().count(), columns)];
         for (rank, finding) in self.warnings().enumerate() {
             lines.push(Line::default());
             lines.push(
@@ -211,7 +224,8 @@ impl AuditView {
 }
 
 fn is_safe(finding: &Finding) -> bool {
-    finding.fix.as_ref().is_some_and(|fix| fix.class == FixClass::Safe && !fix.edits.is_empty())
+    finding.explained.is_none()
+        && finding.fix.as_ref().is_some_and(|fix| fix.class == FixClass::Safe && !fix.edits.is_empty())
 }
 
 fn at(finding: &Finding) -> String {
@@ -219,9 +233,9 @@ fn at(finding: &Finding) -> String {
     format!("{}:{}:{}", visible(&place.path), place.line, place.column)
 }
 
-/// The most columns for the place of a finding on the first screen; on a narrow one the message needs them more.
-const PLACE_COLUMNS: [usize; 2] = [26, 34];
-/// From how many columns on the rule is named too, and places get more room.
+/// The most columns for the place of a finding on a narrow first screen; the message needs them more.
+const PLACE_COLUMNS: usize = 26;
+/// From how many columns on the rule is named beside the message.
 const WIDE_SCREEN: usize = 140;
 /// What stands before a message on a line of its own.
 const INDENT: &str = "    ";
@@ -245,19 +259,19 @@ fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, usize)> {
 
 /// Writes as many findings as the first screen has room for beside its headline and its footer; returns how many these are.
 ///
-/// Where a message would not fit on a narrow screen beside its place, fewer findings are told, and these in full.
+/// No message is cut. On a narrow screen where one would not fit beside its place, each has lines of its own; on a wide one
+/// it goes on below.
 fn body(groups: &[(&Finding, usize)], columns: usize) -> (usize, Vec<Line>) {
     let room = FIRST_SCREEN - 2;
-    let shown = if groups.len() <= room { groups.len() } else { room - 1 };
-    let lines = table(&groups[..shown], columns);
-    let is_whole =
-        |(line, (finding, _)): (&Line, &(&Finding, _))| line.to_plain().contains(&visible(&finding.message));
-    if columns >= WIDE_SCREEN || lines.iter().zip(groups).all(is_whole) {
-        return (shown, lines);
-    }
+    let near = &groups[..groups.len().min(room)];
+    let in_table = table(near, columns);
+    let told: Vec<Vec<Line>> = if columns >= WIDE_SCREEN || in_table.iter().all(|lines| lines.len() == 1) {
+        in_table
+    } else {
+        near.iter().map(|group| paragraph(group, columns)).collect()
+    };
     let mut lines = Vec::new();
-    for (shown, group) in groups.iter().enumerate() {
-        let next = paragraph(group, columns);
+    for (shown, next) in told.into_iter().enumerate() {
         // A line is kept for the number of those that follow; one finding is always told.
         let last = usize::from(shown + 1 < groups.len());
         if shown > 0 && lines.len() + next.len() + last > room {
@@ -265,7 +279,7 @@ fn body(groups: &[(&Finding, usize)], columns: usize) -> (usize, Vec<Line>) {
         }
         lines.extend(next);
     }
-    (groups.len(), lines)
+    (near.len(), lines)
 }
 
 /// Returns the end of a path, and the line.
@@ -273,38 +287,46 @@ fn whereabouts(finding: &Finding, most: usize) -> String {
     shorten_path(&format!("{}:{}", visible(&finding.place.path), finding.place.line), most)
 }
 
-/// Says how often it is found, if not once.
-fn times(count: usize) -> String {
-    if count > 1 { format!(" ({count} times)") } else { String::new() }
+/// Says how often it is found, if not once, and what mending it saves.
+fn aside(finding: &Finding, count: usize) -> String {
+    let times = (count > 1).then(|| format!("{count} times"));
+    let sooner = |seconds| format!("{} sooner", length(kapell_core::time::Millis(u64::from(seconds) * 1000)));
+    let parts: Vec<String> = times.into_iter().chain(finding.saving_seconds.map(sooner)).collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 
-/// Writes findings, one a line: how bad, where, what. The message gets all the room that is left.
-fn table(groups: &[(&Finding, usize)], columns: usize) -> Vec<Line> {
+/// Writes findings: how bad, where, what. The message gets all the room that is left, and goes on below if that is not enough.
+fn table(groups: &[(&Finding, usize)], columns: usize) -> Vec<Vec<Line>> {
     let is_wide = columns >= WIDE_SCREEN;
-    let places: Vec<String> =
-        groups.iter().map(|(finding, _)| whereabouts(finding, PLACE_COLUMNS[usize::from(is_wide)])).collect();
+    let most = if is_wide { columns * 28 / 100 } else { PLACE_COLUMNS };
+    let places: Vec<String> = groups.iter().map(|(finding, _)| whereabouts(finding, most)).collect();
     let bad = groups.iter().map(|(finding, _)| severity(finding.severity).len()).max().unwrap_or(0);
     let wide = places.iter().map(|place| width(place)).max().unwrap_or(0);
-    let line = |((finding, count), place): (&(&Finding, usize), &String)| {
-        let mut end = times(*count);
-        if is_wide {
-            end.push_str("  ");
-            end.push_str(&finding.rule);
-        }
-        let room = columns.saturating_sub(bad + wide + 4 + end.len());
+    let indent = " ".repeat(bad + wide + 4);
+    let row = |((finding, count), place): (&(&Finding, usize), &String)| {
+        let end =
+            aside(finding, *count) + &if is_wide { format!("  {}", finding.rule) } else { String::new() };
+        let room = columns.saturating_sub(indent.len()).max(1);
+        let mut message = wrap(&visible(&finding.message), room).into_iter();
         let blank = " ".repeat(wide.saturating_sub(width(place)));
-        Line::new(style(finding.severity), format!("{:<bad$}  ", severity(finding.severity)))
-            .with(Style::Plain, format!("{place}{blank}  "))
-            .with(Style::Plain, shorten(&visible(&finding.message), room))
-            .with(Style::Dim, end)
+        let mut lines = vec![
+            Line::new(style(finding.severity), format!("{:<bad$}  ", severity(finding.severity)))
+                .with(Style::Plain, format!("{place}{blank}  {}", message.next().unwrap_or_default())),
+        ];
+        lines.extend(message.map(|rest| Line::plain(format!("{indent}{rest}"))));
+        match lines.last_mut() {
+            Some(last) if last.width() + width(&end) <= columns => last.push(Style::Dim, end),
+            _ => lines.push(Line::new(Style::Dim, format!("{indent}{}", end.trim_start()))),
+        }
+        lines
     };
-    groups.iter().zip(&places).map(line).collect()
+    groups.iter().zip(&places).map(row).collect()
 }
 
 /// Writes a finding on lines of its own: how bad, where, by which rule; below it, what.
 fn paragraph((finding, count): &(&Finding, usize), columns: usize) -> Vec<Line> {
     let bad = format!("{}  ", severity(finding.severity));
-    let end = format!("{}  {}", times(*count), finding.rule);
+    let end = format!("{}  {}", aside(finding, *count), finding.rule);
     let place = whereabouts(finding, columns.saturating_sub(bad.len() + end.len()));
     let head = Line::new(style(finding.severity), bad).with(Style::Plain, place).with(Style::Dim, end);
     let message = wrap(&visible(&finding.message), columns.saturating_sub(INDENT.len()));

@@ -17,7 +17,7 @@ use serde_json::{Value, json, to_value};
 use crate::world::{START, World, plan, view};
 
 /// An audit with something in every field.
-fn audit() -> AuditView {
+pub(crate) fn audit() -> AuditView {
     let place = Place {
         path: ".github/workflows/ci.yml".to_owned(),
         line: 3,
@@ -38,6 +38,7 @@ fn audit() -> AuditView {
     let edge = Edge {
         from: 0,
         to: None,
+        beside: true,
         name: "lint".to_owned(),
         kind: EdgeKind::Awaits,
         strength: Strength::Certain,

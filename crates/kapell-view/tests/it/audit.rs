@@ -1,0 +1,114 @@
+//! An audit in a terminal.
+
+use insta::assert_snapshot;
+use kapell_view::{
+    audit::{AssetKind, AuditView, Finding, Severity},
+    text::Line,
+};
+
+use crate::schema::audit;
+
+const LONG: &str = "a message that says what goes wrong, in which of all the events it does so, and what comes of it for \
+                    whoever waits for the end of the run";
+
+/// An audit with findings: how bad, in which file, saying what.
+fn with(findings: &[(Severity, &str, &str)]) -> AuditView {
+    let mut view = audit();
+    let of = |&(severity, path, message): &(Severity, &str, &str)| {
+        let mut finding = Finding { severity, message: message.to_owned(), ..view.findings[0].clone() };
+        finding.place.path = path.to_owned();
+        finding
+    };
+    view.findings = findings.iter().map(of).collect();
+    view.inventory.assets[0].kind = AssetKind::Workflow;
+    (view.suppressed, view.unread, view.imported) = (0, Vec::new(), Vec::new());
+    view
+}
+
+fn plain(lines: &[Line]) -> String {
+    lines.iter().map(Line::to_plain).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_first_screen_cuts_no_message_and_is_never_longer_than_a_dozen_lines() {
+    let paths: Vec<String> = (0..30).map(|n| format!(".github/workflows/with-a-long-name-{n}.yml")).collect();
+    let text = |at: usize| if at % 3 == 1 { format!("{LONG} ({at})") } else { format!("short ({at})") };
+    let messages: Vec<String> = (0..30).map(text).collect();
+    for count in [1, 2, 9, 10, 11, 30] {
+        let findings: Vec<_> = (0..count).map(|at| (Severity::High, &*paths[at], &*messages[at])).collect();
+        let view = with(&findings);
+        for columns in [60, 80, 100, 139, 140, 200] {
+            let lines = view.lines(columns);
+            assert!(
+                lines.len() <= 12 && lines.iter().all(|line| line.width() <= columns),
+                "{}",
+                plain(&lines)
+            );
+            assert!(!plain(&lines[2..]).contains("name-0.yml"), "told twice");
+            let words = plain(&lines).split_whitespace().collect::<Vec<_>>().join(" ");
+            let told = messages.iter().take_while(|message| words.contains(message.as_str())).count();
+            let left = if told < count { format!("and {} more", count - told) } else { String::new() };
+            assert!(told > 0 && words.contains(&left), "{columns}: {}", plain(&lines));
+        }
+    }
+}
+
+#[test]
+fn a_finding_says_how_often_it_is_found_and_what_mending_it_saves() {
+    let ci = ".github/workflows/ci.yml";
+    let view = with(&[
+        (Severity::High, ci, "awaits nothing"),
+        (Severity::High, ci, "awaits nothing"),
+        (Severity::Medium, "a.yml", LONG),
+    ]);
+    assert_snapshot!(plain(&view.lines(160)), @r"
+    3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner
+    high    .github/workflows/ci.yml:3  awaits nothing (2 times; 40.0s sooner)  needs-without-data
+    medium  a.yml:3                     a message that says what goes wrong, in which of all the events it does so, and what comes of it for whoever waits for the
+                                        end of the run (40.0s sooner)  needs-without-data
+    ");
+    assert_snapshot!(plain(&view.lines(80)), @r"
+    3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner
+    high  .github/workflows/ci.yml:3 (2 times; 40.0s sooner)  needs-without-data
+        awaits nothing
+    medium  a.yml:3 (40.0s sooner)  needs-without-data
+        a message that says what goes wrong, in which of all the events it does so,
+        and what comes of it for whoever waits for the end of the run
+    ");
+}
+
+#[test]
+fn a_note_that_can_be_mended_is_something_to_mend() {
+    let mut view = with(&[(Severity::Info, "a.yml", "runs twice")]);
+    assert_snapshot!(plain(&view.lines(100)), @r"
+    nothing that warns in 1 workflow; 1 note can be fixed safely
+    1 note below a warning (--output report)
+    ");
+    view.findings[0].explained = Some("it has to".to_owned());
+    assert_snapshot!(plain(&view.lines(100)), @r"
+    nothing to mend in 1 workflow
+    1 note below a warning (--output report)
+    ");
+}
+
+#[test]
+fn the_map_explains_its_signs() {
+    let mut map = audit().inventory;
+    assert_snapshot!(plain(&map.lines(80)), @r"
+    1 asset, 1 reference
+
+    kind  name  where                       refers to  named
+    job   test  .github/workflows/ci.yml:3  <lint          0
+
+    < waits for
+    ");
+    map.edges[0].beside = false;
+    assert_snapshot!(plain(&map.lines(80)), @r"
+    1 asset, 1 reference
+
+    kind  name  where                       refers to  named
+    job   test  .github/workflows/ci.yml:3  <lint?         0
+
+    < waits for, ? is not here
+    ");
+}
