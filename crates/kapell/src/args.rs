@@ -1,8 +1,10 @@
 //! The command line.
 
+mod help; // the first screen
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use kapell_agents::contain::{Level, Network};
 
 /// Runs teams of coding agents: durable, parallel, reviewable, undoable.
@@ -21,8 +23,8 @@ pub struct Cli {
     #[arg(short, long, global = true)]
     pub quiet: bool,
 
-    /// Whether to use colours.
-    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    /// When to use colours: auto, always, never.
+    #[arg(long, value_enum, default_value_t = Color::Auto, hide_possible_values = true, hide_default_value = true, global = true)]
     pub color: Color,
 
     /// Never asks or waits for a person.
@@ -32,6 +34,19 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads the command line of this process.
+    ///
+    /// # Errors
+    ///
+    /// Returns what clap says: what is wrong, or the help that was asked for.
+    pub fn read() -> Result<Self, clap::Error> {
+        let mut command = help::grouped(Self::command());
+        let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+    }
 }
 
 /// When to use colours.
@@ -48,9 +63,9 @@ pub enum Color {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs a workflow file; goes on with its unfinished run if there is one.
+    /// Runs a workflow file, or goes on with its unfinished run.
     Run(RunArgs),
-    /// Shows what a workflow file would do: graph, waves, critical path, forecast.
+    /// Shows what a file would do: waves, critical path, forecast.
     Plan(PlanArgs),
     /// Finds faults of orchestration, and repairs them on a branch.
     Improve(ImproveArgs),
@@ -72,15 +87,15 @@ pub enum Command {
     Merge(MergeArgs),
     /// Checks the journal, and every claim in it against git.
     Verify(VerifyArgs),
-    /// Rebuilds the state of a run at any decision, or has its agents play a recording.
+    /// Rebuilds a run at any decision, or plays a recording back.
     Replay(ReplayArgs),
-    /// Runs a workflow file, and records what its agents and their models say.
+    /// Runs a workflow file, and records what agents and models say.
     Record(RecordArgs),
     /// Starts a new run that takes over the results of an earlier one.
     Fork(ForkArgs),
     /// Writes the report of a run.
     Report(ReportArgs),
-    /// Takes back the last merge, answer, or other thing that can be taken back.
+    /// Takes back the last merge, answer or other move that can be.
     Undo(OneRun),
     /// Lets a run start nothing new.
     Pause(OneRun),
@@ -90,7 +105,7 @@ pub enum Command {
     Cancel(OneRun),
     /// Lists the agents that can be used here.
     Agents,
-    /// Shows what this repository brings along for agents, and trusts it.
+    /// Shows what this repository brings for agents, and trusts it.
     Trust(TrustArgs),
     /// Says what is there, what is missing, and how to get it.
     Doctor,
@@ -100,7 +115,7 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Removes what no run needs any more.
     Gc(GcArgs),
-    /// Shows all of it on a small repository: parallel fixes, a crash, a resume, a merge.
+    /// Shows all of it on a small repository, with a crash in between.
     Demo(DemoArgs),
     /// Explains an error code.
     Explain(ExplainArgs),

@@ -31,7 +31,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
 use kapell_agents::{
     contain,
     drivers::{self, own, scripted},
@@ -84,7 +83,7 @@ fn main() -> ExitCode {
         // It fails only for the leader of a session, which has left already.
         let _ = rustix::process::setsid();
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return misused(&error).into(),
     };
