@@ -132,9 +132,7 @@ fn with_marks(text: &str, marks: &Path) -> String {
 }
 
 fn programs_of_the_repository(clients: &[Installed]) -> anyhow::Result<()> {
-    // The one that has no switch.
-    let (stubborn, obedient): (Vec<_>, Vec<_>) =
-        clients.iter().cloned().partition(|client| client.client.adapter == "opencode");
+    let (stubborn, obedient): (Vec<_>, Vec<_>) = clients.iter().cloned().partition(has_no_switch);
     let weak: &[&str] = &["run", "flow.yaml", "--sandbox", "1", "--network", "open"];
     if !obedient.is_empty() {
         let stage = Stage::build("hostile", &obedient, 1, set_traps)?;
@@ -152,11 +150,11 @@ fn programs_of_the_repository(clients: &[Installed]) -> anyhow::Result<()> {
             stage.log()
         );
     }
-    let held = if hides(&obedient)? { clients } else { &obedient };
+    let held = held(clients)?;
     if held.is_empty() {
         return Ok(());
     }
-    let stage = Stage::build("hostile", held, 1, set_traps)?;
+    let stage = Stage::build("hostile", &held, 1, set_traps)?;
     stage.perform(&["run", "flow.yaml"], &[], RUN_MAX)?;
     nothing_was_executed(&stage)?;
     let sprung = without_kapell(&stage)?;
@@ -167,17 +165,30 @@ fn programs_of_the_repository(clients: &[Installed]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells whether this machine has the level that can hide files from a client, which is the one that `opencode` needs.
-fn hides(clients: &[Installed]) -> anyhow::Result<bool> {
+/// Tells whether nothing but hiding files keeps a client from executing what a repository brings along.
+fn has_no_switch(one: &Installed) -> bool {
+    one.client.adapter == "opencode"
+}
+
+/// Returns the clients that this machine can keep from executing what a repository brings along: without the level that
+/// hides files from them those that have a switch. It says which one is left out.
+pub(super) fn held(clients: &[Installed]) -> anyhow::Result<Vec<Installed>> {
+    let mut held = clients.to_vec();
+    if !clients.iter().any(has_no_switch) {
+        return Ok(held);
+    }
     let stage = Stage::build("doctor", clients, 1, |_| Ok(()))?;
     let health: Value = serde_json::from_slice(&stage.place.kapell(&["doctor", "--json"])?.output()?.stdout)?;
     let mut checks = health["checks"].as_array().context("doctor has checked nothing")?.iter();
     let level = checks.find(|check| check["name"] == "level 3").context("doctor knows no level 3")?;
-    let good = level["level"] == "good";
-    if !good {
-        println!("opencode among traps did not run: {}", level["found"].as_str().unwrap_or_default());
+    if level["level"] != "good" {
+        println!(
+            "opencode in a repository that is not trusted did not run: {}",
+            level["found"].as_str().unwrap_or_default()
+        );
+        held.retain(|one| !has_no_switch(one));
     }
-    Ok(good)
+    Ok(held)
 }
 
 fn nothing_was_executed(stage: &Stage) -> anyhow::Result<()> {

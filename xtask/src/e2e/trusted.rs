@@ -2,11 +2,11 @@
 //!
 //! Every program of the repository leaves a mark in the home of the attempt that executes it.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::ensure;
 
-use super::{Installed, stage::Stage};
+use super::{Installed, hostile::held, stage::Stage};
 use crate::place::Place;
 
 /// How long it may take.
@@ -48,27 +48,42 @@ const LOADED: &[(&str, &[&str])] = &[
 
 pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
     let stage = Stage::build("trusted", clients, 1, bring)?;
-    for (args, loads) in [(&["trust", "--yes"][..], true), (&["trust", "--revoke"], false)] {
-        stage.place.said(args)?;
-        stage.perform(&["run", "flow.yaml", "--new"], &[], RUN_MAX)?;
-        let run = stage.run()?;
-        stage.check_landed(&run)?;
-        stage.place.nothing_is_left(&run)?;
-        for (number, job) in stage.jobs.iter().enumerate() {
-            let name = clients[job.client].client.adapter;
-            let found = marks(&stage.place, &run, number);
-            let expected =
-                LOADED.iter().find(|(adapter, _)| *adapter == name).map_or(&[][..], |(_, marks)| marks);
-            let expected: BTreeSet<String> =
-                expected.iter().filter(|_| loads).map(|mark| (*mark).to_owned()).collect();
-            ensure!(found == expected, "{name} has loaded {found:?} and not {expected:?}:\n{}", stage.log());
-            if loads {
-                println!("{name:12} loads {}", found.into_iter().collect::<Vec<_>>().join(", "));
-            }
+    stage.place.said(&["trust", "--yes"])?;
+    for (name, found) in perform(&stage)? {
+        let loaded = LOADED.iter().find(|(adapter, _)| *adapter == name);
+        let expected = loaded.map_or(&[][..], |(_, marks)| marks);
+        ensure!(found == expected, "{name} has loaded {found:?} and not {expected:?}:\n{}", stage.log());
+        println!("{name:12} loads {}", found.join(", "));
+    }
+    stage.place.said(&["trust", "--revoke"])?;
+    let held = held(clients)?;
+    if held.is_empty() {
+        return Ok(());
+    }
+    let smaller;
+    let stage = match held.len() == clients.len() {
+        true => stage,
+        false => {
+            smaller = held;
+            Stage::build("untrusted", &smaller, 1, bring)?
         }
+    };
+    for (name, found) in perform(&stage)? {
+        ensure!(found.is_empty(), "{name} has loaded {found:?} with no trust:\n{}", stage.log());
     }
     println!("nothing of it is loaded any more once the trust is taken back");
     Ok(())
+}
+
+/// Has each client do its work; returns which marks that left.
+fn perform(stage: &Stage<'_>) -> anyhow::Result<Vec<(&'static str, Vec<String>)>> {
+    stage.perform(&["run", "flow.yaml", "--new"], &[], RUN_MAX)?;
+    let run = stage.run()?;
+    stage.check_landed(&run)?;
+    stage.place.nothing_is_left(&run)?;
+    let name = |client: usize| stage.clients[client].client.adapter;
+    let jobs = stage.jobs.iter().enumerate();
+    Ok(jobs.map(|(number, job)| (name(job.client), marks(&stage.place, &run, number))).collect())
 }
 
 fn bring(place: &Place) -> anyhow::Result<()> {
@@ -78,10 +93,13 @@ fn bring(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the marks in the home of a task.
-fn marks(place: &Place, run: &str, task: usize) -> BTreeSet<String> {
+/// Returns the marks in the home of a task, sorted.
+fn marks(place: &Place, run: &str, task: usize) -> Vec<String> {
     let home = place.repo().join(format!(".git/kapell/attempts/{run}/homes/{task}"));
     let names = fs::read_dir(home).into_iter().flatten().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter_map(|name| name.strip_prefix("mark-").map(str::to_owned)).collect()
+    let mut marks: Vec<String> =
+        names.filter_map(|name| name.strip_prefix("mark-").map(str::to_owned)).collect();
+    marks.sort();
+    marks
 }
