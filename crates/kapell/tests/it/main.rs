@@ -9,6 +9,7 @@ mod contained; // how agents are contained
 mod documents; // Markdown documents as plans
 mod editor; // findings and fixes while somebody types
 mod errors; // what is refused, and what the person reads then
+mod guide; // what the guide tells to type
 mod hosts; // hooks, slash commands and tools for other programs
 mod improve; // audits and their repairs
 mod live; // several processes at once, some of them killed
