@@ -569,9 +569,11 @@ impl Agents for CrewAgents {
                 );
                 Recovered::Ended(ending(exit))
             }
-            Ok(supervise::Recovered::Ended { processes }) => {
-                lost(format!("kapell was gone when it ended; {processes} process(es) were still running"))
-            }
+            Ok(supervise::Recovered::Ended { processes }) => lost(match processes {
+                0 => "kapell was gone when it ended".to_owned(),
+                1 => "kapell was gone, and a process of it still running".to_owned(),
+                more => format!("kapell was gone, and {more} processes of it still running"),
+            }),
             Ok(supervise::Recovered::NeverStarted) => lost("kapell was gone before it started".to_owned()),
             Err(error) => hopeless(error.to_string()),
         }
