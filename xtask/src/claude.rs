@@ -137,7 +137,7 @@ fn slash_commands(stage: &Stage) -> anyhow::Result<()> {
         ("coordinate", "\"first\" 85% 2", "goes on in the background"),
         ("orchestrate-complex", "first --pattern=blackboard", "goes on in the background"),
         ("orchestrate-complex", "first --patern=blackboard", "did you mean `--pattern`?"),
-        ("improve-orchestration", "--scope=claude-code --dry-run", "nothing to mend"),
+        ("improve-orchestration", "--scope=claude-code --dry-run", "nothing here orchestrates"),
     ] {
         for prefix in ["", "kapell:"] {
             let lines = stage.prompt(&format!("/{prefix}{command} {arguments}"), &[])?;

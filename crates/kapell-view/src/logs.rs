@@ -86,10 +86,16 @@ impl LogLine {
         text.with(Style::Plain, format!("{space}  ")).with(self.style, self.text.clone()).fit(columns)
     }
 
-    /// Returns what was said at length, line by line, its last `limit` lines.
+    /// Returns what was said at length, line by line, its last `limit` lines; nothing if [`line`](Self::line) tells all
+    /// of it.
     #[must_use]
     pub fn message_lines(&self, limit: usize, columns: usize) -> Vec<Line> {
         let all = self.message.visible_lines();
+        if let [only] = all.as_slice()
+            && self.line(columns).to_plain().ends_with(only.as_str())
+        {
+            return Vec::new();
+        }
         let last = &all[all.len().saturating_sub(limit)..];
         last.iter().map(|line| Line::new(Style::Dim, format!("         | {line}")).fit(columns)).collect()
     }
