@@ -22,7 +22,6 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     thread::JoinHandle,
@@ -246,10 +245,7 @@ impl Drop for Proxy {
 }
 
 fn bind(socket: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    // One of an earlier process with this id.
-    let _ = fs::remove_file(socket);
-    let listener = std::os::unix::net::UnixListener::bind(socket)?;
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
+    let listener = kapell_engine::socket::listen(socket)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -6,10 +6,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
-    os::unix::{
-        fs::PermissionsExt,
-        net::{UnixListener, UnixStream},
-    },
+    os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -22,7 +19,10 @@ use std::{
 use kapell_core::{command::Command, id::RunId, journal::Actor};
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Input, Mailbox};
+use crate::{
+    host::{Input, Mailbox},
+    socket,
+};
 
 /// The longest request or answer, in bytes.
 const LINE_MAX: usize = 1 << 20;
@@ -78,14 +78,8 @@ impl Control {
     ///
     /// Fails if the socket or its thread cannot be made.
     pub fn listen(path: &Path, mailbox: Mailbox) -> io::Result<Self> {
-        // A process of the same number that is gone may have left its socket.
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
+        let listener = socket::listen(path)?;
         let control = Self { path: path.to_owned(), closed: Arc::default() };
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         let closed = control.closed.clone();
         std::thread::Builder::new()
             .name("kapell-control".to_owned())

@@ -17,6 +17,8 @@ pub mod perform; // effects, through the ports
 
 pub mod host; // the loop
 
+pub mod socket; // where others can reach a process
+
 pub mod control; // commands from other terminals
 
 mod children; // runs within runs

@@ -220,6 +220,12 @@ pub fn runtime_dir() -> Result<PathBuf, Fault> {
     Ok(dir)
 }
 
+/// Returns a number that is another one each time, and that nobody can guess: 62 of its bits are drawn at random.
+pub fn random() -> u64 {
+    let [.., a, b, c, d, e, f, g, h] = *uuid::Uuid::now_v7().as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
 /// Returns the name of the person, for the journal.
 pub fn person() -> String {
     env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned())

@@ -1,8 +1,11 @@
 //! A host with everything that it needs on this machine.
 
 use std::{
+    ffi::OsStr,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use kapell_agents::{
@@ -26,6 +29,7 @@ use kapell_engine::{
         journal::{Journal, Owner, Summary},
         workspaces::Workspaces,
     },
+    socket,
 };
 use kapell_store::Store;
 use kapell_view::summary;
@@ -104,13 +108,15 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
     let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));
     let runtime = site::runtime_dir()?;
     sweep(&runtime);
-    let desk = runtime.join(format!("{}.agents", std::process::id()));
+    // A process number alone is not enough where several sandboxes share the directory.
+    let here = runtime.join(format!("{}-{:x}", std::process::id(), site::random()));
+    let desk = here.with_extension("agents");
     let agents =
         CrewAgents::open(Program(program()), places.clone(), jobs, Some(desk), sink).map_err(|error| {
             Fault::new("K0801", Exit::Environment, "attempts cannot be started").because(error)
         })?;
     let keeper = containment::keeper(site)?;
-    let broker = broker(site, &places, &runtime, tape, mailbox.clone())?;
+    let broker = broker(site, &places, here.with_extension("proxy"), tape, mailbox.clone())?;
     let mut agents = agents.contained_by(keeper.clone()).carried_by(broker.clone());
     if let Some(record) = site::trust_record() {
         agents = agents.trusting(record, site.root.clone());
@@ -129,7 +135,7 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
         Some(repository) => repository.clone(),
         None => Arc::new(Plain::new(site.root.clone(), places, agents.clone())),
     };
-    let socket = runtime.join(format!("{}.sock", std::process::id()));
+    let socket = here.with_extension("sock");
     let control = Control::listen(&socket, mailbox.clone()).map_err(|error| Fault::io(&socket, &error))?;
     let store = Arc::new(store);
     let owner = Owner {
@@ -159,35 +165,43 @@ fn router(site: &Site, store: Arc<Store>) -> Result<Arc<Router>, Fault> {
     }))
 }
 
+/// The sockets of a process, by the endings of their names.
+const SOCKETS: [&str; 3] = ["sock", "agents", "proxy"];
+
 /// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.
 fn sweep(runtime: &Path) {
     let entries = std::fs::read_dir(runtime).into_iter().flatten().flatten();
-    let is_ours = |path: &Path| {
-        let of_process =
-            path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| stem.parse::<u32>().is_ok());
-        of_process
-            && path.extension().is_some_and(|kind| kind == "sock" || kind == "agents" || kind == "proxy")
-    };
-    for path in entries.map(|entry| entry.path()).filter(|path| is_ours(path)) {
+    for path in entries.map(|entry| entry.path()) {
+        let kind = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         // The number of a process says nothing where several sandboxes share the directory: only a refusal does.
-        let answer = std::os::unix::net::UnixStream::connect(&path);
-        if answer.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
+        let is_left = match kind {
+            socket::UNFINISHED => is_old(&path),
+            kind if SOCKETS.contains(&kind) => UnixStream::connect(&path)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused),
+            _ => false,
+        };
+        if is_left {
             let _ = std::fs::remove_file(&path);
         }
     }
+}
+
+/// Tells whether a file has not been touched for longer than it takes to finish a socket.
+fn is_old(path: &Path) -> bool {
+    let age = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).map(|then| then.elapsed());
+    matches!(age, Ok(Ok(age)) if age > Duration::from_secs(60))
 }
 
 /// Makes the way of clients to their models; its proxy starts when the first one needs it.
 fn broker(
     site: &Site,
     places: &Places,
-    runtime: &Path,
+    socket: PathBuf,
     tape: Tape,
     mailbox: Mailbox,
 ) -> Result<Arc<Broker>, Fault> {
     let table = site.prices()?;
     let prices = Arc::new(move |model: &str| table.price(model));
-    let socket = runtime.join(format!("{}.proxy", std::process::id()));
     let told = Arc::new(move |key: kapell_agents::protocol::AttemptKey, report: Report| {
         let kapell_agents::protocol::AttemptKey { run, task, attempt, compensates } = key;
         mailbox.send(Input::Agent(AttemptKey { run, task, attempt, compensates }, report));

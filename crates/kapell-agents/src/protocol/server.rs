@@ -10,7 +10,7 @@ use std::{
     os::{
         fd::BorrowedFd,
         unix::{
-            fs::{OpenOptionsExt, PermissionsExt},
+            fs::OpenOptionsExt,
             net::{UnixListener, UnixStream},
         },
     },
@@ -121,13 +121,7 @@ impl Server {
             return Err(ServerError::PathTooLong(path.to_owned()));
         }
         let bound = || {
-            // A process of the same name died without removing it: its id has been used again.
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let listener = UnixListener::bind(path)?;
-            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            let listener = kapell_engine::socket::listen(path)?;
             listener.set_nonblocking(true)?;
             let mut secret = [0; 32];
             fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
