@@ -5,8 +5,6 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
-    thread,
-    time::Duration,
 };
 
 use super::{OUTPUT, Reply, Request, SOCKET, TOKEN, Wish, server::append_output};
@@ -136,22 +134,13 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Option<String>, ClientErr
     // A request that is refused for its length is not read to its end; the reply says so.
     let _ = stream.write_all(&line);
     let mut reply = String::new();
-    BufReader::new(stream.take(REPLY_BYTES_MAX)).read_line(&mut reply).map_err(|_| gone())?;
+    BufReader::new(stream.take(REPLY_BYTES_MAX)).read_line(&mut reply).map_err(|_| ClientError::Gone)?;
     match serde_json::from_str(&reply) {
         Ok(Reply::Done) => Ok(None),
         Ok(Reply::Answer { text }) => Ok(Some(text)),
         Ok(Reply::Refused { why }) => Err(ClientError::Refused(why)),
-        Err(_) => Err(gone()),
+        Err(_) => Err(ClientError::Gone),
     }
-}
-
-/// How long whoever has lost kapell waits before it fails: meanwhile the supervisor ends it with all that kapell has left
-/// behind. If it failed first, its task would seem to have failed by itself, and would not be tried again.
-const GONE_WAIT: Duration = Duration::from_secs(5);
-
-fn gone() -> ClientError {
-    thread::sleep(GONE_WAIT);
-    ClientError::Gone
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ const OWNER_GONE_GRACE: Duration = Duration::from_secs(2);
 /// Memory is sampled first after this long, then after twice as long each time, up to [`SAMPLE_MAX`].
 const SAMPLE_FIRST: Duration = Duration::from_millis(250);
 const SAMPLE_MAX: Duration = Duration::from_secs(8);
+/// How long after a failure is looked whether kapell has gone, too: what loses kapell may fail before its supervisor is told.
+const GONE_TOO: Duration = Duration::from_millis(100);
 /// How long output is taken after the last process has ended.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// Where there are no process files to poll, the end is looked for this often.
@@ -250,6 +252,13 @@ pub(crate) fn command(spec: &Spec) -> io::Result<(Command, Pipes)> {
     Ok((command, Pipes { output, errors, input }))
 }
 
+/// Waits until the other end of `control` is closed, for at most `patience`; says whether it is.
+fn has_hung_up(control: &UnixStream, patience: Duration) -> bool {
+    // A hang-up is told even if nothing is asked for.
+    let mut fds = [PollFd::new(control, PollFlags::empty())];
+    poll(&mut fds, Some(&processes::timespec(patience))).is_ok_and(|ready| ready > 0)
+}
+
 fn cgroup_of(spec: &Spec) -> Option<Cgroup> {
     spec.cgroup.as_ref().map(Cgroup::at)
 }
@@ -358,6 +367,13 @@ impl<'a> Attempt<'a> {
             }
             self.sample();
         }
+        if self.ending.is_none() && self.failed() && has_hung_up(control, GONE_TOO) {
+            self.ending = Some((Cause::OwnerGone, Instant::now() + OWNER_GONE_GRACE));
+        }
+    }
+
+    fn failed(&self) -> bool {
+        self.status.is_some_and(|status| status.exit_status() != Some(0))
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -477,5 +493,20 @@ impl<'a> Attempt<'a> {
             Ok(outputs) => record.outputs = outputs,
             Err(error) => record.outputs_error = Some(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hang_up_is_seen_even_if_something_was_said_before() {
+        let (own, mut other) = UnixStream::pair().unwrap();
+        assert!(!has_hung_up(&own, Duration::from_millis(1)));
+        other.write_all(b"x").unwrap();
+        assert!(!has_hung_up(&own, Duration::from_millis(1)));
+        drop(other);
+        assert!(has_hung_up(&own, Duration::from_secs(60)));
     }
 }
