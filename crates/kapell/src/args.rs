@@ -582,7 +582,7 @@ pub struct ResumeArgs {
     /// The run's id, or the beginning of it; the last unfinished run if not given.
     pub run: Option<String>,
     /// Goes on with all unfinished runs.
-    #[arg(long, conflicts_with = "run")]
+    #[arg(long, conflicts_with_all = ["run", "detach"])]
     pub all: bool,
     /// A larger budget, such as `10usd`.
     #[arg(long)]

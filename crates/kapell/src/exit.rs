@@ -43,6 +43,21 @@ impl Exit {
         Self::Interrupted,
     ];
 
+    /// Returns the graver of the two: what tells more people to look.
+    pub fn or_graver(self, other: Self) -> Self {
+        let gravity = |exit| match exit {
+            Self::Done => 0,
+            Self::Waits => 1,
+            Self::Refused => 2,
+            Self::Deadline => 3,
+            Self::Failures => 4,
+            Self::Interrupted => 5,
+            Self::Usage | Self::Environment | Self::Store => 6,
+            Self::Bug => 7,
+        };
+        if gravity(other) > gravity(self) { other } else { self }
+    }
+
     /// Says what it means.
     pub fn meaning(self) -> &'static str {
         match self {

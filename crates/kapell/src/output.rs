@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use kapell_agents::drivers::escape_untrusted;
 
 use crate::{exit::Exit, fault::Fault};
 
@@ -62,12 +63,15 @@ impl Out {
         } else if let Some(picture) = fault.place.as_ref().and_then(|place| place.picture.as_ref()) {
             write!(stderr, "{picture}")
         } else {
-            let place =
-                fault.place.as_ref().map(|place| format!("\n  where: {}", place.at)).unwrap_or_default();
-            let because = fault.because.iter().map(|why| format!("\n  because: {why}")).collect::<String>();
-            let hint =
-                fault.hint.as_ref().map(|hint| format!("\n  {HINT}hint:{HINT:#} {hint}")).unwrap_or_default();
-            writeln!(stderr, "{ERROR}error[{}]:{ERROR:#} {}{place}{because}{hint}", fault.code, fault.message)
+            // Names, choices and messages of others are among these words.
+            let shown = escape_untrusted;
+            let place = fault.place.as_ref().map(|place| format!("\n  where: {}", shown(&place.at)));
+            let because: String =
+                fault.because.iter().map(|why| format!("\n  because: {}", shown(why))).collect();
+            let hint = fault.hint.as_ref().map(|hint| format!("\n  {HINT}hint:{HINT:#} {}", shown(hint)));
+            let (place, hint) = (place.unwrap_or_default(), hint.unwrap_or_default());
+            let (code, message) = (fault.code, shown(&fault.message));
+            writeln!(stderr, "{ERROR}error[{code}]:{ERROR:#} {message}{place}{because}{hint}")
         };
         fault.exit
     }

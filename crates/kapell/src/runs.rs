@@ -24,7 +24,7 @@ use crate::{exit::Exit, fault::Fault};
 pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
     let runs: Vec<RunHead> = store.runs()?;
     let Some(name) = named else {
-        let top = runs.into_iter().find(|head| !is_child(store, head.run));
+        let top = runs.into_iter().find(|head| !is_child(head.run));
         return top.ok_or_else(|| {
             Fault::new("K0505", Exit::Usage, "nothing has been run here yet").hint("kapell run FILE")
         });
@@ -72,15 +72,14 @@ pub fn summary(store: &Store, head: &RunHead) -> Option<RunSummary> {
 pub fn unfinished(store: &Store) -> Result<Vec<RunHead>, Fault> {
     let mut runs = store.runs()?;
     runs.retain(|head| {
-        summary(store, head).is_none_or(|summary| !summary.phase.is_over()) && !is_child(store, head.run)
+        summary(store, head).is_none_or(|summary| !summary.phase.is_over()) && !is_child(head.run)
     });
     Ok(runs)
 }
 
 /// Tells whether a run was started by another one. Such a run is executed by the process of its parent.
-fn is_child(store: &Store, run: RunId) -> bool {
+fn is_child(run: RunId) -> bool {
     // Ids of runs that people start are of version 7, derived ones of version 8.
-    let _ = store;
     run.0[6] >> 4 == 8
 }
 

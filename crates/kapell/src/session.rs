@@ -93,7 +93,8 @@ struct Display {
     out: Out,
     live: bool,
     reader: HashMap<RunId, LogReader>,
-    said: HashMap<TaskId, Untrusted>,
+    /// What the attempts that run have said last, by run and task.
+    said: HashMap<(RunId, TaskId), Untrusted>,
     lines: Vec<String>,
     drawn: usize,
     at: Option<Instant>,
@@ -140,7 +141,7 @@ impl Display {
         let printed: String = self.lines.drain(..).collect();
         let frame = match run {
             Some(run) if !last => {
-                let said = |task: TaskId| self.said.get(&task).cloned();
+                let said = |task: TaskId| self.said.get(&(run.id(), task)).cloned();
                 let screen = Screen { columns, rows: rows.saturating_sub(2).min(16) };
                 let forecast = self.outlook.as_mut().map(|outlook| outlook.at(run, now));
                 progress::lines(run, now, forecast, &said, screen)
@@ -161,6 +162,11 @@ impl Display {
 
 impl Observer for Display {
     fn decided(&mut self, run: &Run, rows: &[Row], events: &[Event]) {
+        for event in events {
+            if let Event::Started { task, .. } = event {
+                self.said.remove(&(run.id(), *task));
+            }
+        }
         if self.out.quiet || self.out.json {
             return;
         }
@@ -183,14 +189,14 @@ impl Observer for Display {
 
     fn trouble(&mut self, _run: &Run, message: &str) {
         if !self.out.quiet && !self.out.json {
-            self.lines.push(format!("did not come about: {}\n", Untrusted::from(message).last_line()));
+            self.lines.push(format!("could not be done: {}\n", Untrusted::from(message).last_line()));
         }
     }
 
     fn progress(&mut self, _run: &Run, key: AttemptKey, fraction: Option<f64>, text: &str) {
         let percent = fraction.map(|fraction| format!("{:.0} % ", fraction.clamp(0.0, 1.0) * 100.0));
-        self.said
-            .insert(key.task, Untrusted::from(format!("{}{text}", percent.unwrap_or_default()).as_str()));
+        let said = Untrusted::from(format!("{}{text}", percent.unwrap_or_default()));
+        self.said.insert((key.run, key.task), said);
     }
 }
 

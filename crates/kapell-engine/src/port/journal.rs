@@ -313,7 +313,7 @@ pub enum JournalErrorKind {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OwnError {
     /// Somebody else executes it.
-    #[error("process {} on {} has been executing it since {}", .0.pid, .0.host, .0.since.0)]
+    #[error("process {} on {} executes it", .0.pid, .0.host)]
     Held(Owner),
     /// The journal failed.
     #[error(transparent)]

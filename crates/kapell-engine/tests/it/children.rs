@@ -257,7 +257,7 @@ fn a_child_run_that_somebody_else_holds_fails_its_attempt_for_now() {
     rig.until(|rig| rig.state(0).starts_with("BackingOff"));
     let why = rig.run().last_failure(TaskId(0)).unwrap();
     assert_eq!(why.class, FailureClass::Transient);
-    let text = "its run cannot be started: process 7 on there has been executing it since 3";
+    let text = "its run cannot be started: process 7 on there executes it";
     assert_eq!(why.message, text);
     drop(held);
     world.clock.pass(1_000_000);

@@ -143,7 +143,7 @@ fn a_run_that_is_not_here_and_one_that_is_held_are_refused() {
     let mut rig = Rig::with(mission(), plan(&[("a", script("hold"), &[])]));
     let mut other = rig.world.process();
     let held = other.host.open(RUN).unwrap_err();
-    assert_eq!(held.to_string(), "process 1 on here has been executing it since 0");
+    assert_eq!(held.to_string(), "process 1 on here executes it");
     assert_eq!(
         other.put(Command::Pause).unwrap_err().to_string(),
         format!("run {RUN} is not executed by this process")

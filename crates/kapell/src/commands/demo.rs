@@ -1,19 +1,28 @@
 //! `demo`: everything that kapell promises, on a small repository that it makes itself.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::DirBuilderExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Instant,
 };
 
 use kapell_agents::git::UserRepo;
-use kapell_core::task::TaskState;
-use kapell_engine::open::load;
+use kapell_core::{event::Event, id::TaskId, task::TaskState};
+use kapell_engine::open::load_at;
+use kapell_view::text::plural;
 
 use super::Context;
-use crate::{args::DemoArgs, exit::Exit, fault::Fault, runs, site::Site, wiring::open_house};
+use crate::{
+    args::DemoArgs,
+    exit::Exit,
+    fault::Fault,
+    runs,
+    site::{self, Site},
+    wiring::open_house,
+};
 
 /// The files of the demo's repository. Each module has one fault that its test finds; `text.sh` has two.
 const FILES: &[(&str, &str)] = &[
@@ -40,9 +49,9 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, Fault> {
     let start = Instant::now();
     let (dir, kept) = match &args.dir {
         Some(dir) => (context.path(dir), true),
-        None => (std::env::temp_dir().join(format!("kapell-demo-{}", std::process::id())), false),
+        None => (scratch()?, false),
     };
-    let show = Show { context, dir: &dir };
+    let show = Show { context, dir: &dir, kept };
     show.make_repository()?;
     let failing = show.tests()?;
     show.say(&format!(
@@ -67,13 +76,14 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, Fault> {
     let proof = show.proof()?;
     let passing = show.tests()?;
     show.say(&format!(
-        "{} of 4 fixes are ancestors of main; {} of 4 tests pass there; {} attempt(s) lost, 0 finished work repeated; {:.1} s",
+        "{} of 4 fixes are ancestors of main; {} of 4 tests pass there; {} lost, {} repeated after it had ended; {:.1} s",
         proof.merged,
         passing.passed,
-        proof.lost,
+        plural(proof.lost, "attempt"),
+        proof.repeated,
         start.elapsed().as_secs_f64()
     ));
-    if proof.merged != 4 || passing.passed != 4 {
+    if proof.merged != 4 || passing.passed != 4 || proof.repeated != 0 {
         return Err(broken("not everything that was promised came true".to_owned()));
     }
     if kept {
@@ -87,6 +97,13 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, Fault> {
     Ok(Exit::Done)
 }
 
+/// Makes a directory that nobody else has, or can look into.
+fn scratch() -> Result<PathBuf, Fault> {
+    let dir = std::env::temp_dir().join(format!("kapell-demo-{:x}", site::random()));
+    let made = fs::DirBuilder::new().mode(0o700).create(&dir);
+    made.map(|()| dir.clone()).map_err(|error| Fault::io(&dir, &error))
+}
+
 fn broken(message: String) -> Fault {
     Fault::new("K0513", Exit::Bug, "the demo failed").because(message)
 }
@@ -94,6 +111,8 @@ fn broken(message: String) -> Fault {
 struct Show<'a> {
     context: &'a Context,
     dir: &'a Path,
+    /// Whether the repository outlives the demo.
+    kept: bool,
 }
 
 struct Tests {
@@ -101,8 +120,12 @@ struct Tests {
 }
 
 struct Proof {
+    /// Tasks whose commit is an ancestor of the target.
     merged: usize,
-    lost: usize,
+    /// Attempts that ended with the process that was killed.
+    lost: u64,
+    /// Attempts at tasks that had ended well already.
+    repeated: u64,
 }
 
 impl Show<'_> {
@@ -144,7 +167,11 @@ impl Show<'_> {
     fn kapell(&self, args: &[&str]) -> Result<ExitStatus, Fault> {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("kapell"));
         let mut command = Command::new(program);
-        command.args(args).args(["--no-input"]).current_dir(self.dir);
+        command.args(args).args(["--no-input"]).current_dir(self.dir).env_remove("KAPELL_STORE");
+        if !self.kept {
+            // Workspaces go with the directory.
+            command.env("XDG_CACHE_HOME", self.dir.join(".git/cache"));
+        }
         if self.context.out.quiet || self.context.out.json {
             command.arg("--quiet");
         }
@@ -161,9 +188,14 @@ impl Show<'_> {
 
     /// Looks every fix up: its commit must be an ancestor of the target.
     fn proof(&self) -> Result<Proof, Fault> {
-        let site = Site::find(self.dir)?;
+        let mut site = Site::find(self.dir)?;
+        site.store = self.dir.join(".git/kapell");
         let store = site.existing_store()?;
-        let run = load(&store, runs::find(&store, None)?.run)?;
+        let head = runs::find(&store, None)?;
+        let (mut ended, mut repeated) = (BTreeSet::new(), 0);
+        let run = load_at(&store, head.run, head.version, |_, events, _| {
+            events.iter().for_each(|event| repeated += u64::from(is_repeated(&mut ended, event)));
+        })?;
         let house = open_house(&site)?.ok_or_else(|| broken("the repository is gone".to_owned()))?;
         let user = UserRepo::discover(self.dir)?;
         let main = user.find_ref("refs/heads/main")?.ok_or_else(|| broken("main is gone".to_owned()))?;
@@ -175,6 +207,45 @@ impl Show<'_> {
         }
         let tasks = run.plan().graph().tasks();
         let extra = tasks.filter_map(|task| run.task(task)).map(|task| task.attempts - 1 - task.failures);
-        Ok(Proof { merged, lost: extra.sum::<u32>() as usize })
+        Ok(Proof { merged, lost: extra.map(u64::from).sum(), repeated })
+    }
+}
+
+/// Follows which tasks have ended well; says whether `event` starts one of them once more.
+fn is_repeated(ended: &mut BTreeSet<TaskId>, event: &Event) -> bool {
+    match event {
+        Event::Submitted { task, .. } | Event::Completed { task, .. } | Event::Landed { task, .. } => {
+            ended.insert(*task);
+        }
+        // What does not fit is to be done again.
+        Event::SentBack { task, .. } | Event::AttemptFailed { task, .. } => {
+            ended.remove(task);
+        }
+        Event::Started { task, .. } => return ended.contains(task),
+        _ => {}
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use kapell_core::id::{AttemptNo, Oid};
+
+    use super::*;
+
+    #[test]
+    fn work_that_is_done_again_is_counted() {
+        let started = |attempt| Event::Started {
+            task: TaskId(0),
+            attempt: AttemptNo(attempt),
+            agent: None,
+            deadline: None,
+            reserved: kapell_core::budget::Amount::default(),
+            grant: None,
+        };
+        let landed = Event::Landed { task: TaskId(0), commit: "1".repeat(40).parse::<Oid>().unwrap() };
+        let mut ended = BTreeSet::new();
+        let told = [started(1), started(2), landed, started(3)].map(|event| is_repeated(&mut ended, &event));
+        assert_eq!(told, [false, false, false, true]);
     }
 }

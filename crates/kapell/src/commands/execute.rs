@@ -6,8 +6,14 @@ use std::{
 };
 
 use kapell_agents::proxy::Tape;
-use kapell_core::{command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase};
-use kapell_engine::{host::Rest, port::journal::Journal};
+use kapell_core::{
+    budget::Limits, command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase,
+};
+use kapell_engine::{
+    host::Rest,
+    open::OpenError,
+    port::journal::{Journal, OwnError},
+};
 use kapell_store::Store;
 
 use super::{
@@ -22,7 +28,7 @@ use crate::{
     fault::Fault,
     memory, runs,
     session::{self, Patience},
-    site::Site,
+    site::{self, Site},
     wiring::{Machine, machine, machine_with},
     workflow::{self, Overrides},
 };
@@ -57,9 +63,15 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         context
             .out
             .note(&format!("run {run} of this file is unfinished: going on with it (--new starts another)"));
-        let how =
-            How { merge: args.merge, detach: args.detach, budget: workflow::budget(args.budget.as_deref())? };
-        return resume_one(context, &site, store, run, &how);
+        let budget = workflow::budget(args.budget.as_deref())?;
+        let wanted = Wanted { budget, jobs: args.jobs, agents: args.agents };
+        return resume_one(
+            context,
+            &site,
+            store,
+            run,
+            &How { merge: args.merge, detach: args.detach, wanted },
+        );
     }
     let id = match &args.id {
         Some(id) => id.parse().map_err(|error| Fault::new("K0501", Exit::Usage, format!("{error}")))?,
@@ -83,7 +95,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
     }
-    let exit = finish(context, &site, &mut machine, id, args.merge)?;
+    let exit = finish(context, &mut machine, id, args.merge)?;
     if let Some(keep) = keep {
         // Its file is whole once the proxy is gone.
         drop(machine);
@@ -101,8 +113,10 @@ pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
     let mut site = context.site()?;
     containment::grant(&mut site, &args.contain)?;
     let store = site.existing_store()?;
+    let wanted = Wanted { budget: workflow::budget(args.budget.as_deref())?, ..Wanted::default() };
+    let how = How { merge: args.merge, detach: args.detach, wanted };
     if args.all {
-        return resume_all(context, &site, store);
+        return resume_all(context, &site, store, &how);
     }
     let run = match &args.run {
         Some(_) => runs::find(&store, args.run.as_deref())?.run,
@@ -111,8 +125,6 @@ pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
             runs::unfinished(&store)?.first().ok_or_else(nothing)?.run
         }
     };
-    let how =
-        How { merge: args.merge, detach: args.detach, budget: workflow::budget(args.budget.as_deref())? };
     resume_one(context, &site, store, run, &how)
 }
 
@@ -120,7 +132,22 @@ pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
 struct How {
     merge: bool,
     detach: bool,
+    wanted: Wanted,
+}
+
+/// Limits of a run that somebody wants from now on; what is not named stays as it is.
+#[derive(Default)]
+struct Wanted {
     budget: Budget,
+    jobs: Option<u32>,
+    agents: Option<u32>,
+}
+
+impl Wanted {
+    fn over(&self, limits: Limits) -> Limits {
+        let (jobs, agents) = (self.jobs.unwrap_or(limits.jobs), self.agents.unwrap_or(limits.agents));
+        Limits { jobs, agents, ..self.budget.over(limits) }
+    }
 }
 
 fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &How) -> Result<Exit, Fault> {
@@ -130,23 +157,32 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
         drop(store);
         return detach(context, run, false);
     }
-    let jobs = mission.limits.jobs as usize;
+    let jobs = how.wanted.jobs.unwrap_or(mission.limits.jobs) as usize;
     let mut machine = machine(site, store, jobs)?;
     machine.host.open(run)?;
-    if let Some(state) = machine.host.run(run) {
-        containment::announce(&machine.keeper, &machine.broker, state.plan(), context.out)?;
-        memory::announce(state.limits(), state.plan(), context.out);
-    }
-    let paused = machine.host.run(run).filter(|state| matches!(state.phase(), Phase::Paused(_)));
-    if let Some(state) = paused {
-        let limits = Some(how.budget.over(*state.limits())).filter(|limits| limits != state.limits());
-        let by = Actor::Person(crate::site::person());
-        machine.host.put(run, by, Command::Resume { limits }, None);
-    }
-    finish(context, site, &mut machine, run, how.merge)
+    go_on(context, &mut machine, run, &how.wanted)?;
+    finish(context, &mut machine, run, how.merge)
 }
 
-fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Fault> {
+/// Lets an opened run go on, within new limits if there are any.
+fn go_on(context: &Context, machine: &mut Machine, run: RunId, wanted: &Wanted) -> Result<(), Fault> {
+    let Some(state) = machine.host.run(run) else { return Ok(()) };
+    containment::announce(&machine.keeper, &machine.broker, state.plan(), context.out)?;
+    memory::announce(state.limits(), state.plan(), context.out);
+    let limits = Some(wanted.over(*state.limits())).filter(|limits| limits != state.limits());
+    let commands: &[Command] = match (state.phase(), limits) {
+        (Phase::Paused(_), limits) => &[Command::Resume { limits }],
+        // Limits change while a run is paused, so that nothing is decided by half of the new ones.
+        (Phase::Active, limits @ Some(_)) => &[Command::Pause, Command::Resume { limits }],
+        _ => &[],
+    };
+    for command in commands {
+        machine.host.put(run, Actor::Person(site::person()), command.clone(), None);
+    }
+    Ok(())
+}
+
+fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result<Exit, Fault> {
     let mut runs = Vec::new();
     for run in runs::unfinished(&store)?.into_iter().map(|head| head.run) {
         match refuse_played(&store, run, &runs::mission(&store, run)?) {
@@ -156,18 +192,28 @@ fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Faul
     }
     let jobs = workflow::default_jobs() as usize;
     let mut machine = machine(site, store, jobs)?;
-    for run in &runs {
-        machine.host.open(*run)?;
-    }
-    let mut worst = Exit::Done;
+    let mut opened = Vec::new();
     for run in runs {
-        let exit = session::drive(&mut machine, run, context.out, Patience::Ends)?;
-        worst = if exit == Exit::Done { worst } else { exit };
-        if exit == Exit::Interrupted {
+        match machine.host.open(run) {
+            Ok(()) => opened.push(run),
+            Err(OpenError::Own(OwnError::Held(_))) => {
+                context.out.note(&format!("run {run} is executed by another process: it is left to it"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for run in &opened {
+        go_on(context, &mut machine, *run, &how.wanted)?;
+    }
+    let mut exit = Exit::Done;
+    for run in opened {
+        let ended = finish_patiently(context, &mut machine, run, how.merge, Patience::Ends)?;
+        exit = exit.or_graver(ended);
+        if ended == Exit::Interrupted {
             break;
         }
     }
-    Ok(worst)
+    Ok(exit)
 }
 
 /// Executes a run to its rest, merges if that was asked for, and says what comes next.
@@ -175,20 +221,24 @@ fn resume_all(context: &Context, site: &Site, store: Store) -> Result<Exit, Faul
 /// # Errors
 ///
 /// As [`session::drive`] and [`landing::merge_here`].
-pub fn finish(
-    context: &Context,
-    site: &Site,
-    machine: &mut Machine,
-    run: RunId,
-    merge: bool,
-) -> Result<Exit, Fault> {
+pub fn finish(context: &Context, machine: &mut Machine, run: RunId, merge: bool) -> Result<Exit, Fault> {
     let patience = match context.no_input || !context.out.is_live() {
         true => Patience::Ends,
         false => Patience::ForPeople,
     };
+    finish_patiently(context, machine, run, merge, patience)
+}
+
+fn finish_patiently(
+    context: &Context,
+    machine: &mut Machine,
+    run: RunId,
+    merge: bool,
+    patience: Patience,
+) -> Result<Exit, Fault> {
     let exit = session::drive(machine, run, context.out, patience)?;
     if exit == Exit::Done && merge && machine.host.rest(run) == Rest::Over {
-        let merged = landing::merge_here(context, site, machine, run, None)?;
+        let merged = landing::merge_here(context, machine, run, None)?;
         if merged != Exit::Done {
             return Ok(merged);
         }
@@ -201,9 +251,7 @@ pub fn finish(
 
 /// Adds to a mission what only this place and moment know.
 fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
-    let mut seed = [0; 8];
-    seed.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[8..]);
-    mission.seed = u64::from_le_bytes(seed);
+    mission.seed = site::random();
     mission.limits.memory_mib = memory::for_agents(site);
     let Some(repo) = &site.repo else { return Ok(mission) };
     let target = match &mission.target {
@@ -253,15 +301,24 @@ fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
 
 /// Starts this program again in a session of its own, and returns.
 fn detach(context: &Context, run: RunId, is_new: bool) -> Result<Exit, Fault> {
-    // The same command line once more: it finds the same file, or the same unfinished run.
-    let mut words: Vec<OsString> = std::env::args_os().skip(1).filter(|arg| arg != "--detach").collect();
-    if is_new {
-        words.extend(["--id".into(), run.to_string().into()]);
-    }
-    spawn(words)?;
+    let id = is_new.then(|| run.to_string());
+    spawn(again(std::env::args_os().skip(1), id.as_deref()))?;
     context.out.data(&run.to_string());
     context.out.next(&format!("kapell watch {run}"));
     Ok(Exit::Done)
+}
+
+/// Returns the same command line once more, in the foreground: it finds the same file, or the same unfinished run. A new run gets
+/// `id`.
+fn again(words: impl Iterator<Item = OsString>, id: Option<&str>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = words.collect();
+    // What stands behind `--` is no option.
+    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let operands = words.split_off(options);
+    words.retain(|word| word != "--detach");
+    words.extend(id.into_iter().flat_map(|id| ["--id".into(), id.into()]));
+    words.extend(operands);
+    words
 }
 
 /// Starts a workflow file in the background, or goes on with its unfinished run, and returns the run's id.
@@ -313,4 +370,22 @@ fn spawn(words: Vec<OsString>) -> Result<(), Fault> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.env(crate::IN_BACKGROUND, "1").spawn().map_err(lost)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_started_again_has_its_id_before_its_operands() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (typed, expected) in [
+            ("run --detach a.yaml", "run a.yaml --id X"),
+            ("run --detach --jobs 2 -- a.yaml", "run --jobs 2 --id X -- a.yaml"),
+            ("run --detach -- --detach", "run --id X -- --detach"),
+        ] {
+            assert_eq!(again(words(typed).into_iter(), Some("X")), words(expected), "{typed}");
+        }
+        assert_eq!(again(words("resume --detach").into_iter(), None), words("resume"));
+    }
 }

@@ -301,7 +301,7 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
     machine.host.create_with(id, mission, run.plan().clone(), reuse(&run, at, &fates))?;
-    execute::finish(context, &site, &mut machine, id, false)
+    execute::finish(context, &mut machine, id, false)
 }
 
 fn mission(run: &Run, at: Version, args: &ForkArgs) -> Result<Mission, Fault> {

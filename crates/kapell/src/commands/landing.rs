@@ -10,8 +10,7 @@ use crate::{
     args::MergeArgs,
     exit::Exit,
     fault::Fault,
-    runs,
-    site::{self, Site},
+    runs, site,
     wiring::{Machine, machine},
 };
 
@@ -26,7 +25,7 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
     let run = runs::find(&store, args.run.as_deref())?.run;
     let mut machine = machine(&site, store, 2)?;
     machine.host.open_to_ask(run)?;
-    merge_here(context, &site, &mut machine, run, args.into.as_deref())
+    merge_here(context, &mut machine, run, args.into.as_deref())
 }
 
 /// Merges a run that this process holds.
@@ -36,7 +35,6 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
 /// As [`merge`].
 pub fn merge_here(
     context: &Context,
-    _site: &Site,
     machine: &mut Machine,
     run: RunId,
     into: Option<&str>,
@@ -72,10 +70,14 @@ pub fn merge_here(
     let merged = machine.host.run(run).and_then(|run| run.merge()).is_some_and(|merge| merge.done);
     if !merged {
         let fault = Fault::new("K0705", Exit::Refused, format!("{target} was not moved"));
-        let why = machine.host.trouble(run).map(|why| Untrusted::from(why).visible());
-        return Err(fault
-            .because(why.unwrap_or_else(|| "the repository did not say why".to_owned()))
-            .hint("kapell merge, once that is out of the way: nothing was lost"));
+        return Err(match machine.host.trouble(run) {
+            Some(why) => fault
+                .because(Untrusted::from(why).visible())
+                .hint("kapell merge, once that is out of the way: nothing was lost"),
+            None => fault
+                .because("the repository did not say why")
+                .hint("kapell merge tries again: nothing was lost"),
+        });
     }
     context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
     Ok(Exit::Done)

@@ -157,7 +157,7 @@ pub fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit, Fault> {
         head.run
     ));
     machine.host.create(id, mission, plan)?;
-    let exit = execute::finish(context, &site, &mut machine, id, false)?;
+    let exit = execute::finish(context, &mut machine, id, false)?;
     match recording.left() {
         0 => {}
         left => context.out.note(&format!(

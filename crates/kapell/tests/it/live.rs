@@ -190,6 +190,46 @@ fn an_interrupt_ends_in_order() {
 }
 
 #[test]
+fn what_is_resumed_gets_the_limits_that_are_asked_for() {
+    let rig = Rig::repository();
+    Plan::new("Widen").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "widen.yaml");
+    let first = rig.start(["run", "../widen.yaml"]);
+    rig.wait_for("long.begun");
+    first.kill();
+    rig.go("long");
+    // It was not paused, and is told of new limits all the same.
+    let resumed = rig.run(["resume", "--budget", "7usd"]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    assert!(resumed.stderr.contains("goes on within new limits"), "{resumed}");
+}
+
+#[test]
+fn all_runs_are_resumed_and_merged_but_for_those_of_others() {
+    let rig = Rig::repository();
+    for name in ["left", "right", "held"] {
+        let script = rig.waiting(name, &format!("echo {name} > {name}.txt"));
+        Plan::new(name).task(name, &script, &[]).save(&rig, &format!("{name}.yaml"));
+    }
+    let started = ["left", "right", "held"].map(|name| {
+        let run = rig.start(["run", &format!("../{name}.yaml")]);
+        rig.wait_for(&format!("{name}.begun"));
+        run
+    });
+    let [left, right, held] = started;
+    left.kill();
+    right.kill();
+    rig.go("left");
+    rig.go("right");
+    let resumed = rig.run(["resume", "--all", "--merge"]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    assert!(resumed.stderr.contains("is executed by another process"), "{resumed}");
+    assert_eq!((rig.read("left.txt").as_str(), rig.read("right.txt").as_str()), ("left\n", "right\n"));
+    rig.go("held");
+    assert_eq!(held.end(&rig).code, Some(0));
+    assert_eq!(rig.run(["resume", "--all", "--detach"]).code, Some(2));
+}
+
+#[test]
 fn sockets_of_killed_processes_are_removed_by_the_next_one() {
     let rig = Rig::repository();
     Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");
@@ -198,7 +238,11 @@ fn sockets_of_killed_processes_are_removed_by_the_next_one() {
         let mut names: Vec<String> =
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
+        // The process and the kind; what stands between tells sandboxes apart.
         names
+            .iter()
+            .map(|name| [&name[..name.find('-').unwrap()], &name[name.find('.').unwrap()..]].concat())
+            .collect::<Vec<_>>()
     };
     let first = rig.start(["run", "../stop.yaml"]);
     rig.wait_for("long.begun");
