@@ -20,6 +20,8 @@ pub mod codex; // agents of Codex
 
 pub mod reference; // names of agents, commands and files in a text
 
+pub mod listed; // slash commands that a text shows in a row
+
 pub mod steps; // the phases of a command
 
 pub mod starts; // the agents that a command starts, and what their words take in

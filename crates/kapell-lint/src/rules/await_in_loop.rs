@@ -40,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
+            let blocks = !unit.awaited(call);
             let items = unit.syntax.child(each, "right").map_or("", |items| unit.text(items));
             let message = format!(
                 "each item of `{items}`{} waits for the {} call `{callee}` of the item before, and does not need it",
@@ -47,10 +48,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 what.name(),
             );
             let hint = match unit.language {
+                _ if blocks => {
+                    "hand them to a `ThreadPoolExecutor` with a few workers, or gather asynchronous calls"
+                }
                 Language::Python => "gather them, with a semaphore that bounds how many run at once",
                 _ => "use `Promise.all` over the items, with a bound such as `pLimit(8)`",
             };
-            report.add(unit.file, unit.span(call), message).hint(hint).done();
+            let mut draft = report.add(unit.file, unit.span(call), message).hint(hint);
+            // A script that takes its time may be meant to.
+            if blocks {
+                draft = draft.severity(Severity::Low);
+            }
+            draft.done();
         }
     }
 }
@@ -66,14 +75,35 @@ fn waited(repository: &Repository, unit: &Unit, each: Id) -> Option<(Id, Service
             ["for_statement", "for_in_statement", "while_statement", "function_definition", "arrow_function"];
         unit.syntax.around(call).find(|&around| stops.contains(&unit.kind(around))) == Some(each)
     };
-    let calls = unit.calls_in(body).filter(|&call| unit.awaited(call) && nearest(call));
+    let waits = |call: Id| unit.awaited(call) || blocks(unit, call);
+    let calls = unit.calls_in(body).filter(|&call| waits(call) && nearest(call));
     let mut served = calls.filter_map(|call| {
         service::reached_across(&repository.code, &repository.files, unit, call).map(|(_, what)| (call, what))
     });
     served.find(|&(call, what)| match what {
+        Service::Http(_) if !unit.awaited(call) => false,
         Service::Http(Transport::Fetch) => unit.args(call).len() == 1,
         Service::Http(_) => unit.callee_name(call) == "get",
         _ => true,
+    })
+}
+
+/// Tells whether a call is one of plain Python, which comes back with its result: in a plain function, and used at once.
+fn blocks(unit: &Unit, call: Id) -> bool {
+    let used = matches!(
+        unit.kind(unit.syntax[call].parent),
+        "assignment" | "argument_list" | "expression_statement" | "subscript" | "attribute" | "pair"
+    );
+    let function = unit.function_of(call);
+    unit.language == Language::Python && used && !unit.is_async(function) && !submits(unit, call)
+}
+
+/// Tells whether a call only makes or hands over what others will run.
+fn submits(unit: &Unit, call: Id) -> bool {
+    ["submit", "create_task", "Thread", "Process", "delay", "apply_async", "map"].iter().any(|name| {
+        unit.syntax
+            .around(call)
+            .any(|around| matches!(unit.kind(around), "call") && unit.callee_name(around) == *name)
     })
 }
 
@@ -102,7 +132,14 @@ fn independent(unit: &Unit, each: Id, call: Id) -> bool {
     let about_item = needed.iter().any(|name| given.contains(name));
     let text = unit.text(call).to_ascii_lowercase();
     let remembers = REMEMBERS.iter().any(|word| text.contains(word));
-    about_item && !remembers && changed(unit, body, call).is_disjoint(&needed)
+    let changed = changed(unit, body, call);
+    // A method may read all that its object keeps.
+    let is_own = |name: &&str| ["self.", "this."].iter().any(|own| name.starts_with(own));
+    let method = unit.callee(call).is_some_and(|callee| {
+        let object = unit.syntax.child(callee, "object");
+        object.is_some_and(|object| matches!(unit.text(object), "self" | "this"))
+    });
+    about_item && !remembers && changed.is_disjoint(&needed) && !(method && changed.iter().any(is_own))
 }
 
 fn parts(unit: &Unit, each: Id) -> Option<(Id, Id, Id)> {
@@ -119,7 +156,13 @@ fn names(unit: &Unit, id: Id) -> impl Iterator<Item = &str> {
             && node.field != "attribute"
             && !(node.field == "name" && unit.kind(node.parent) == "keyword_argument")
     })
-    .map(|id| unit.text(id))
+    .map(|id| {
+        // What an object keeps is told apart: `self.agent` is not `self.log`.
+        let parent = unit.syntax[id].parent;
+        let own = matches!(unit.text(id), "self" | "this")
+            && matches!(unit.kind(parent), "attribute" | "member_expression");
+        unit.text(if own { parent } else { id })
+    })
 }
 
 /// Returns the names whose values the call depends on, in this round of the loop.

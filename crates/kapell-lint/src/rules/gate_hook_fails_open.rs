@@ -1,7 +1,10 @@
 //! `gate-hook-fails-open`: a hook that shall block lets everything pass when it fails, or never runs.
 
 use kapell_spec::{
-    claude::hooks::{self, Hook},
+    claude::{
+        definition::Named,
+        hooks::{self, Hook},
+    },
     finding::Span,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
@@ -30,12 +33,15 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
         for hook in &file.hooks.hooks {
-            let Some((why, hint)) = open(hook) else {
+            if let Some((why, hint)) = open(hook) {
+                let at = hook.text.as_ref().map_or(hook.span, |text| text.span);
+                report.add(file.file, at, why).hint(hint).done();
+            } else if let Some(matcher) = hook.matcher.as_ref().filter(|matcher| is_permission(&matcher.text))
+            {
+                unmatched(report, file, hook, matcher);
+            } else {
                 script(repository, file, hook, report);
-                continue;
-            };
-            let at = hook.text.as_ref().map_or(hook.span, |text| text.span);
-            report.add(file.file, at, why).hint(hint).done();
+            }
         }
         for lost in &file.hooks.lost {
             report
@@ -53,6 +59,29 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Tells whether a matcher is written like a permission, `Bash(git push *)`: it is compared with names of tools, and no tool
+/// is called so. A group of an expression, `Edit(or)?`, stands for something else.
+fn is_permission(matcher: &str) -> bool {
+    let Some((tool, rest)) = matcher.split_once('(') else { return false };
+    let Some(inner) = rest.strip_suffix(')') else { return false };
+    !tool.is_empty()
+        && tool.chars().all(|c| c.is_ascii_alphabetic())
+        && !inner.contains(['|', '(', ')', '?', '['])
+        && inner.contains([' ', ':', '*', '/', '.'])
+}
+
+/// A hook whose matcher matches nothing.
+fn unmatched(report: &mut Report<'_>, file: &HookFile, hook: &Hook, matcher: &Named) {
+    let tool = matcher.text.split('(').next().unwrap_or_default();
+    let message = format!(
+        "this {} hook never runs: no tool is called `{}`, and a matcher is compared with nothing but the name",
+        hook.event.text, matcher.text
+    );
+    let hint = format!("match `{tool}`, and give the hook `\"if\": \"{}\"`", matcher.text);
+    let severity = if hook.event.text == "PreToolUse" { Severity::High } else { Severity::Medium };
+    report.add(file.file, matcher.span, message).severity(severity).hint(hint).done();
+}
+
 /// Words with which a script says no.
 const REFUSALS: &[&str] = &["block", "denied", "deny", "forbid", "not allowed", "refus", "never ", "reject"];
 
@@ -66,6 +95,14 @@ fn script(repository: &Repository, from: &HookFile, hook: &Hook, report: &mut Re
     let Some(file) = script_of(repository, from, &command.text) else { return };
     let text = &repository.files[file].text;
     let lower = text.to_ascii_lowercase();
+    if let Some((span, why, hint)) = unheard(text, &lower) {
+        report
+            .add(file, span, why)
+            .also(from.file, command.span, "started here before a tool is used")
+            .hint(hint)
+            .done();
+        return;
+    }
     let heard = ["exit 2", "exit(2)", "permissiondecision", "\"decision\"", "'decision'", "exitcode = 2"];
     if heard.iter().any(|word| lower.contains(word)) {
         return;
@@ -87,6 +124,91 @@ fn script(repository: &Repository, from: &HookFile, hook: &Hook, report: &mut Re
         before = [before[1], before[2], line];
         at += line.len();
     }
+}
+
+/// Finds a decision that its client cannot read, so that the tool runs: where it stands, why, and what would be read.
+fn unheard(text: &str, lower: &str) -> Option<(Span, &'static str, &'static str)> {
+    if let Some(span) = never_set(lower) {
+        let why = "this gate reads a variable that is never set: what a tool is given comes as JSON on standard input";
+        return Some((span, why, "read it with `jq` from standard input"));
+    }
+    let key = "permissiondecision\"";
+    let at = lower.find(key)?;
+    let span = Span::new(at, at + key.len() - 1);
+    if !lower.contains("hookspecificoutput") {
+        let why = "this decision is not read: it does not stand in `hookSpecificOutput`, and the tool runs";
+        return Some((
+            span,
+            why,
+            "write `{\"hookSpecificOutput\": {\"hookEventName\": \"PreToolUse\", ..}}`",
+        ));
+    }
+    let broken = printed(text).find(|document| {
+        text[document.clone()].contains("ermissionDecision") && breaks_in_string(&text[document.clone()])
+    })?;
+    let found = broken.start + text[broken.clone()].find("ermissionDecision")?;
+    let span = Span::new(found - 1, found + "ermissionDecision".len());
+    let why = "this decision is no JSON, for a line ends within a text: it is not read, and the tool runs";
+    Some((span, why, "write `\\n` instead of the end of a line, or make it with `jq -n`"))
+}
+
+/// Variables that its client does not set, as a shell reads them.
+const NEVER_SET: &[&str] = &[
+    "$tool_input",
+    "${tool_input",
+    "$tool_name",
+    "${tool_name",
+    "$claude_tool_input",
+    "${claude_tool_input",
+    "$claude_tool_name",
+    "${claude_tool_name",
+];
+
+/// Finds a variable that nobody sets, in a shell script that takes nothing in and sets no such variable itself.
+fn never_set(lower: &str) -> Option<Span> {
+    let (at, word) = NEVER_SET.iter().filter_map(|word| Some((lower.find(word)?, word))).min()?;
+    let name = word.trim_start_matches(['$', '{']);
+    let takes = ["$(cat", "/dev/stdin", "stdin", "read ", "<&0", "cat |", "`cat`", "jq "];
+    // `X="${X:-}"` gives what was there.
+    let set = lower.match_indices(&format!("{name}=")).any(|(from, _)| {
+        let value = lower[from + name.len() + 1..].lines().next().unwrap_or_default();
+        !NEVER_SET.iter().any(|word| value.contains(word))
+    });
+    let line = lower[at..].lines().next().unwrap_or_default().len().min(word.len());
+    (!set && !takes.iter().any(|take| lower.contains(take))).then(|| Span::new(at, at + line))
+}
+
+/// Finds what a shell script prints word for word over several lines: the documents of `<<EOF`.
+fn printed(text: &str) -> impl Iterator<Item = std::ops::Range<usize>> {
+    text.match_indices("<<").filter_map(|(at, _)| {
+        let rest = text[at + 2..].trim_start_matches(['-', ' ']);
+        let (first, body) = rest.split_once('\n')?;
+        let word = first.split([' ', ')', ';', '|', '&', '>']).next()?.trim_matches(['\'', '"']);
+        let start = text.len() - body.len();
+        let len =
+            body.split_inclusive('\n').take_while(|line| line.trim() != word).map(str::len).sum::<usize>();
+        (!word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+            .then_some(start..start + len)
+    })
+}
+
+/// Tells whether a line ends within a text between quotes. What the shell puts in stands for itself.
+fn breaks_in_string(json: &str) -> bool {
+    // What a command puts in may hold anything.
+    if json.contains(['`']) || json.contains("$(") {
+        return false;
+    }
+    let (mut inside, mut escaped) = (false, false);
+    for character in json.trim_end().chars() {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => inside = !inside,
+            '\n' if inside => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Finds the script that a command starts, by its path from the top or from the plugin.
@@ -166,15 +288,7 @@ fn open(hook: &Hook) -> Option<(String, &'static str)> {
     if hook.is_async {
         return Some(("nobody waits for this gate: `async` hooks cannot block".to_owned(), "drop `async`"));
     }
-    let words = [
-        "$tool_input",
-        "${tool_input",
-        "$tool_name",
-        "${tool_name",
-        "$claude_tool_input",
-        "$claude_tool_name",
-    ];
-    if words.iter().any(|word| text.contains(word)) {
+    if NEVER_SET.iter().any(|word| text.contains(word)) {
         return Some(("this gate reads a variable that is never set: what a tool is given comes as JSON on standard input".to_owned(), "read it with `jq` from standard input"));
     }
     let ends_one = text.contains("exit 1") && !text.contains("exit 2");

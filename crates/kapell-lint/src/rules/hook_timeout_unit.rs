@@ -1,6 +1,9 @@
 //! `hook-timeout-unit`: a hook's time-out is written in milliseconds, but taken as seconds.
 
-use kapell_spec::claude::tables::HOOK_TIMEOUT_SECONDS_MAX;
+use kapell_spec::{
+    claude::{hooks::Hook, tables::HOOK_TIMEOUT_SECONDS_MAX},
+    finding::Span,
+};
 use kapell_view::audit::{Confidence, FixClass, Severity};
 
 use crate::{
@@ -24,23 +27,43 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
-        for hook in &file.hooks.hooks {
-            let Some((seconds, span)) = hook.timeout else { continue };
-            let round = seconds >= 1000 && seconds % 500 == 0;
-            if !round && seconds <= HOOK_TIMEOUT_SECONDS_MAX {
-                continue;
-            }
-            let minutes = seconds / 60;
-            let message = format!(
-                "time-outs are in seconds: {seconds} lets the {} hook hang for {minutes} minutes",
-                hook.event.text
-            );
-            let right = seconds.div_ceil(1000);
-            let edit = [(file.file, span, right.to_string())];
-            report
-                .add(file.file, span, message)
-                .fix(format!("write {right} (seconds)"), FixClass::Review, edit)
-                .done();
+        let long = |hook: &Hook| hook.timeout.filter(|(seconds, _)| is_milliseconds(*seconds));
+        let found: Vec<(&Hook, u64, Span)> = file
+            .hooks
+            .hooks
+            .iter()
+            .filter_map(|hook| long(hook).map(|(at, span)| (hook, at, span)))
+            .collect();
+        let Some(((hook, seconds, span), rest)) = found.split_first() else { continue };
+        let more = match rest.len() {
+            0 => String::new(),
+            1 => ", and one more here".to_owned(),
+            more => format!(", and {more} more here"),
+        };
+        let minutes = seconds / 60;
+        let message = format!(
+            "time-outs are in seconds: {seconds} lets the {} hook hang for {minutes} minutes{more}",
+            hook.event.text
+        );
+        let edits = found.iter().map(|(_, seconds, span)| (file.file, *span, right(*seconds).to_string()));
+        let mut draft = report.add(file.file, *span, message).fix(
+            format!("write {} (seconds)", right(*seconds)),
+            FixClass::Review,
+            edits,
+        );
+        for (hook, seconds, span) in rest {
+            draft = draft.also(file.file, *span, format!("{seconds} for the {} hook", hook.event.text));
         }
+        draft.done();
     }
+}
+
+/// Tells whether a number of seconds was meant as milliseconds.
+fn is_milliseconds(seconds: u64) -> bool {
+    seconds >= 1000 && seconds % 500 == 0 || seconds > HOOK_TIMEOUT_SECONDS_MAX
+}
+
+/// Returns the seconds that were meant.
+fn right(milliseconds: u64) -> u64 {
+    milliseconds.div_ceil(1000)
 }

@@ -7,7 +7,7 @@ use kapell_spec::{claude::definition::Named, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
 use crate::{
-    agents::Home,
+    agents::{Asset, Home},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -33,6 +33,7 @@ const READ_ONLY: &[&str] = &[
     "never modify any file",
     "do not modify files",
     "do not modify any file",
+    "do not modify any code",
     "must not modify files",
     "must not modify any file",
     "never edit files",
@@ -41,6 +42,8 @@ const READ_ONLY: &[&str] = &[
     "never change files",
     "do not change any file",
     "do not write any file",
+    "do not create or modify any",
+    "modify, edit, or write to any file",
     "you do not write code",
     "never write code",
     "does not modify files",
@@ -48,50 +51,85 @@ const READ_ONLY: &[&str] = &[
     "never modifies files",
 ];
 
-fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
-        let tools = agent.definition.items("tools");
-        let writes: Vec<&Named> = tools
-            .iter()
-            .filter(|tool| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit" | "Write"))
-            .collect();
-        let edits: Vec<&Named> = writes.iter().filter(|tool| tool.text != "Write").copied().collect();
-        // A report of its own may be written; edits are of what others wrote.
-        let Some(first) = edits.first() else { continue };
-        let text = &repository.files[agent.file].text;
-        static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(READ_ONLY));
-        if !WORDS.is_in(text) {
-            continue;
-        }
-        let lower = text.to_ascii_lowercase();
-        let said = READ_ONLY.iter().find_map(|words| {
-            let at = lower.find(words)?;
-            // `Do not modify files outside of src` allows the others.
-            let rest = lower[at + words.len()..].trim_start();
-            let limited = [
-                "outside", "other", "unless", "except", "in ", "until", "without", "beyond", "not ", "that ",
-                "under ", "before",
-            ];
-            (!limited.iter().any(|word| rest.starts_with(word))).then(|| Span::new(at, at + words.len()))
-        });
-        let Some(said) = said else { continue };
-        let message = format!("`{}` shall change nothing, but has `{}`", agent.name, first.text);
-        let kept: Vec<&str> = tools
-            .iter()
-            .map(|tool| &*tool.text)
-            .filter(|tool| !edits.iter().any(|edit| edit.text == *tool))
-            .collect();
-        let mut draft = report.add(agent.file, first.span, message).also(agent.file, said, "what it is told");
-        let field = agent.definition.field("tools").and_then(|field| field.text.as_ref());
-        if let Some(value) = field.filter(|value| !text[value.span.range()].starts_with(['"', '\''])) {
-            draft = draft.fix(
-                format!("take `{}` away", first.text),
-                FixClass::Review,
-                [(agent.file, value.span, kept.join(", "))],
-            );
-        }
-        draft.done();
+/// How what follows begins where only some files are meant: `Do not modify files outside of src` allows the others.
+const LIMITS: &[&str] = &[
+    "outside", "other", "unless", "except", "in ", "until", "without", "beyond", "not ", "that ", "under ",
+    "before", "yourself", "directly",
+];
+
+/// Finds the words that tell an agent to change nothing.
+fn said(text: &str) -> Option<Span> {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(READ_ONLY));
+    if !WORDS.is_in(text) {
+        return None;
     }
+    let lower = text.to_ascii_lowercase();
+    READ_ONLY.iter().find_map(|words| {
+        let at = lower.find(words)?;
+        let rest = lower[at + words.len()..].trim_start_matches(['s', '*', ' ']);
+        (!LIMITS.iter().any(|word| rest.starts_with(word))).then(|| Span::new(at, at + words.len()))
+    })
+}
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut inherit: Vec<(&Asset, Span)> = Vec::new();
+    for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
+        let text = &repository.files[agent.file].text;
+        let restricted = ["tools", "disallowedTools", "permissionMode"];
+        if restricted.iter().all(|key| agent.definition.field(key).is_none()) {
+            // Who writes no code may still write plans.
+            let said = said(text).filter(|said| !text[said.range()].ends_with("write code"));
+            inherit.extend(said.map(|said| (agent, said)));
+        } else {
+            edits(report, agent, text);
+        }
+    }
+    tell_inherited(report, &inherit);
+    sessions(repository, report);
+}
+
+/// An agent whose list of tools has one that edits what others wrote.
+fn edits(report: &mut Report<'_>, agent: &Asset, text: &str) {
+    let tools = agent.definition.items("tools");
+    // A report of its own may be written; edits are of what others wrote.
+    let is_edit = |tool: &Named| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit");
+    let Some(first) = tools.iter().find(|tool| is_edit(tool)) else { return };
+    let Some(said) = said(text) else { return };
+    let message = format!("`{}` shall change nothing, but has `{}`", agent.name, first.text);
+    let kept: Vec<&str> = tools.iter().filter(|tool| !is_edit(tool)).map(|tool| &*tool.text).collect();
+    let mut draft = report.add(agent.file, first.span, message).also(agent.file, said, "what it is told");
+    let field = agent.definition.field("tools").and_then(|field| field.text.as_ref());
+    if let Some(value) = field.filter(|value| !text[value.span.range()].starts_with(['"', '\''])) {
+        draft = draft.fix(
+            format!("take `{}` away", first.text),
+            FixClass::Review,
+            [(agent.file, value.span, kept.join(", "))],
+        );
+    }
+    draft.done();
+}
+
+/// Agents without a list of tools have all of them: one finding for all.
+fn tell_inherited(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
+    let Some(((first, said), rest)) = agents.split_first() else { return };
+    let message = match rest.len() {
+        0 => format!("`{}` shall change nothing, but has every tool: it lists none", first.name),
+        more => format!(
+            "`{}` and {more} more shall change nothing, but have every tool: they list none",
+            first.name
+        ),
+    };
+    let mut draft = report
+        .add(first.file, *said, message)
+        .hint("list what they need, such as `tools: Read, Grep, Glob`: what is not listed cannot be used");
+    for (agent, said) in rest {
+        draft = draft.also(agent.file, *said, format!("what `{}` is told", agent.name));
+    }
+    draft.done();
+}
+
+/// Settings under which nobody is asked.
+fn sessions(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
         let Some(mode) = file.hooks.mode.as_ref().filter(|mode| mode.text == "bypassPermissions") else {
             continue;

@@ -123,11 +123,44 @@ fn told_to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
     })
 }
 
+/// Finds the first line that tells to write a file: `Write the plan to \`docs/plan.md\``. What stands in blocks of code
+/// is for others.
+fn told_to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    let document = &agent.definition.document;
+    document.marks.iter().filter(|mark| mark.code).find_map(|mark| {
+        let start = mark.span.start as usize;
+        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let before =
+            text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        let verb = before.split([' ', '*', ':']).next().unwrap_or_default();
+        let tells = ["Write", "Save", "Append", "Create"].contains(&verb)
+            && [" to", " at", " in", " file"]
+                .iter()
+                .any(|word| before.trim_end_matches(['`', '*', ' ', ':']).ends_with(word));
+        let path = text[mark.span.range()].trim_matches('`');
+        let is_file = path.contains('.') && !path.contains(' ') && !path.starts_with(['.', '-', '*']);
+        (tells && is_file && path.contains('/')).then_some((mark.span, path))
+    })
+}
+
 fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
     let has = |names: &[&str]| {
         let tools = agent.definition.items("tools").iter();
         tools.clone().any(|tool| names.contains(&tool.text.split('(').next().unwrap_or_default()))
     };
+    let writers = ["Write", "Edit", "MultiEdit", "NotebookEdit", "Bash"];
+    // Tools of a server may write too.
+    let served = agent.definition.items("tools").iter().any(|tool| tool.text.starts_with("mcp__"));
+    if !has(&writers)
+        && !served
+        && let Some((span, path)) = told_to_write(agent, text)
+    {
+        let message = format!("`{}` has to write `{path}`, but none of its tools writes", agent.name);
+        report
+            .add(agent.file, span, message)
+            .hint("add `Write` to its tools, or have the one that starts it write the file")
+            .done();
+    }
     let starts = agent.references.iter().find(|reference| {
         reference.names == Names::Agent && reference.strength == Strength::Certain && !reference.fenced
     });

@@ -43,7 +43,12 @@ const BOUNDS: &[&str] = &[
     "islice",
     "max_parallel",
     "maxparallel",
-    "pool",
+    "poolexecutor",
+    "pool(",
+    "async-pool",
+    "asyncpool",
+    "promise-pool",
+    "promisepool",
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use kapell_spec::{
-    claude::reference::{Names, Reference},
+    claude::{
+        listed,
+        reference::{Names, Reference, Strength},
+    },
     finding::Span,
+    suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Home, Resolved},
+    agents::{Agents, Asset, Home, Resolved},
     files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -34,33 +38,110 @@ type Place<'a> = (FileId, &'a Reference, Option<String>);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
-    let defined = |(_, asset): (_, &crate::agents::Asset)| asset.home == Home::Claude;
+    let defined = |(_, asset): (_, &Asset)| asset.home == Home::Claude;
     let has_commands = agents.of(AssetKind::Command).any(defined) || agents.of(AssetKind::Skill).any(defined);
     if !has_commands {
         return;
     }
+    let families = families(agents);
+    let shown: Vec<(&Asset, Vec<Reference>)> = agents
+        .iter()
+        .filter(|(_, from)| from.home == Home::Claude)
+        .map(|(_, from)| {
+            let text = &repository.files[from.file].text;
+            let mut found = shown(agents, from, text);
+            found.extend(families.iter().flat_map(|family| of_family(text, family)));
+            (from, found)
+        })
+        .collect();
     let mut missing: BTreeMap<&str, Vec<Place<'_>>> = BTreeMap::new();
-    for (_, from) in agents.iter().filter(|(_, from)| from.home == Home::Claude) {
-        for reference in from.firm(Names::Command) {
+    for (from, shown) in &shown {
+        for reference in from.firm(Names::Command).chain(shown) {
             let Resolved::Nothing(near) = agents.resolve(from, reference) else { continue };
             missing.entry(&reference.name).or_default().push((from.file, reference, near));
         }
+    }
+    for places in missing.values_mut() {
+        places.sort_by_key(|(file, reference, _)| (*file, reference.span.start));
+        places.dedup_by_key(|(file, reference, _)| (*file, reference.span.start));
     }
     let mut by_file: BTreeMap<FileId, Vec<(&str, Vec<Place<'_>>)>> = BTreeMap::new();
     for (name, places) in missing {
         let Some((file, _, near)) = places.first() else { continue };
         // A name without a plugin may be a path, or a command of the person who reads.
-        if name.contains(':') || near.is_some() || name.contains('-') {
+        if name.contains([':', '-']) || near.is_some() || agent_like(agents, name).is_some() {
             by_file.entry(*file).or_default().push((name, places));
         }
     }
     for names in by_file.into_values() {
-        tell(report, names);
+        tell(agents, report, names);
     }
 }
 
+/// Finds the commands that the lists of a text show among others that are defined here.
+fn shown(agents: &Agents, from: &Asset, text: &str) -> Vec<Reference> {
+    if !text.contains("`/") {
+        return Vec::new();
+    }
+    let rows = listed::rows(text, &from.definition).into_iter();
+    rows.filter(|row| {
+        let found = |reference: &&Reference| matches!(agents.resolve(from, reference), Resolved::Found(_));
+        let known = row.iter().filter(found).count();
+        known > 0 && known * 2 >= row.len()
+    })
+    .flatten()
+    .filter(|reference| reference.name.contains('-'))
+    .collect()
+}
+
+/// How many commands that begin alike make a family.
+const FAMILY: usize = 5;
+
+/// Finds the first parts, hyphens included, that many commands of a repository have in common: `spec-`.
+fn families(agents: &Agents) -> Vec<String> {
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    for kind in [AssetKind::Command, AssetKind::Skill] {
+        for (_, asset) in agents.of(kind).filter(|(_, asset)| asset.home == Home::Claude) {
+            let first = asset.name.split_once('-').map_or("", |(first, _)| first);
+            *count.entry(first).or_default() += usize::from(!first.is_empty());
+        }
+    }
+    let large = count.into_iter().filter(|&(_, count)| count >= FAMILY);
+    large.map(|(first, _)| format!("{first}-")).collect()
+}
+
+/// Finds the names of a family behind a slash, wherever in a text they stand: nothing else is called so.
+fn of_family<'a>(text: &'a str, family: &'a str) -> impl Iterator<Item = Reference> + 'a {
+    let slashed = format!("/{family}");
+    let places: Vec<usize> = text.match_indices(&slashed).map(|(at, _)| at + 1).collect();
+    places.into_iter().filter_map(move |start| {
+        let starts = start == 1
+            || text.as_bytes()[start - 2].is_ascii_whitespace()
+            || b"`(\"'*|".contains(&text.as_bytes()[start - 2]);
+        let rest = &text[start..];
+        let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))?;
+        let name = &rest[..len];
+        let ends = rest[len..].starts_with([' ', '`', ')', ',', '"', '\'', '*', '|', '\n', '\r'])
+            || rest[len..].starts_with(". ")
+            || rest[len..].starts_with(".\n");
+        (starts && ends && len > family.len() && !name.ends_with('-')).then(|| Reference {
+            names: Names::Command,
+            name: name.to_owned(),
+            span: Span::new(start, start + len),
+            strength: Strength::Strong,
+            fenced: false,
+        })
+    })
+}
+
+/// Finds the agent that a command is called nearly like: it is started in another way.
+fn agent_like<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
+    let all = agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+    suggest::nearest(name, all.map(|(_, agent)| &*agent.name))
+}
+
 /// Reports the names that one file is the first to use.
-fn tell(report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
+fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
     names.sort_by_key(|(_, places)| places[0].1.span.start);
     let scoped = names.iter().any(|(name, _)| name.contains(':'));
     let (file, first, _) = names[0].1[0];
@@ -84,6 +165,8 @@ fn tell(report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
     if !near.is_empty() {
         let are = if near.len() == 1 { "the nearest name is" } else { "the nearest names are" };
         draft = draft.hint(format!("{are} {}", near.join(", ")));
+    } else if let Some(agent) = names.iter().find_map(|(name, _)| agent_like(agents, name)) {
+        draft = draft.hint(format!("there is an agent `{agent}`, which no slash starts"));
     }
     for (at, (name, places)) in names.iter().enumerate() {
         for (file, reference, _) in &places[usize::from(at == 0)..] {

@@ -40,20 +40,20 @@ pub fn marketplace(text: &str) -> (Vec<Plugin>, Vec<Finding>) {
 }
 
 fn plugin(node: &Node) -> Plugin {
-    let list = |key: &str| {
+    let list = |key: &str, read: fn(&Node) -> Option<Named>| {
         let Some(value) = node.get(key) else { return Vec::new() };
         match value.items() {
-            Some(items) => items.iter().filter_map(dependency).collect(),
+            Some(items) => items.iter().filter_map(read).collect(),
             None => scalar(value).into_iter().collect(),
         }
     };
     Plugin {
         name: node.get("name").and_then(scalar),
         source: node.get("source").and_then(scalar),
-        commands: list("commands"),
-        agents: list("agents"),
-        skills: list("skills"),
-        dependencies: list("dependencies"),
+        commands: list("commands", scalar),
+        agents: list("agents", scalar),
+        skills: list("skills", scalar),
+        dependencies: list("dependencies", dependency),
     }
 }
 

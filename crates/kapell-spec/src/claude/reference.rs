@@ -185,7 +185,9 @@ impl Finder<'_> {
             let given = separators.contains([':', '='])
                 || separators.trim_start_matches(['`', '"']).contains(['"', '`', '\'']);
             let len = name_len(&rest[between..]);
-            if given && len > 0 && !rest[between + len..].starts_with(['[', '<', '{', '}']) {
+            // `turn.speaker` is a variable of a program: no agent is called so.
+            let variable = rest[between..between + len].contains('.');
+            if given && len > 0 && !variable && !rest[between + len..].starts_with(['[', '<', '{', '}']) {
                 self.add(Names::Agent, Span::new(at + between, at + between + len), Strength::Certain);
             }
         }
