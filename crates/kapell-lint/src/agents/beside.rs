@@ -53,7 +53,16 @@ pub fn rows<'a>(asset: &'a Asset, text: &str) -> Vec<Row<'a>> {
     rows.extend(finish(asset, text, row));
     // That each works on what the one before has made is soon said; where each says what it takes, that counts.
     rows.retain(|row| row.said || !reasoned);
+    // Who does what is listed in any order where the order was told above.
+    let above = |row: &Row<'_>| text.get(asset.definition.body as usize..row.starts[0].span.start as usize);
+    rows.retain(|row| row.counted || !keeps_order(above(row).unwrap_or_default()));
     rows
+}
+
+/// Tells whether a text asks for steps in order: `Complete steps 1-7 in order`. What is done in order to reach something
+/// is something else.
+fn keeps_order(text: &str) -> bool {
+    text.match_indices(" in order").any(|(at, words)| !text[at + words.len()..].starts_with(" to"))
 }
 
 fn finish<'a>(asset: &Asset, text: &str, starts: Vec<&'a Start>) -> Option<Row<'a>> {
@@ -361,6 +370,9 @@ static REASONS: LazyLock<Words> = LazyLock::new(|| {
         "wait for",
         "one at a time",
         "one by one",
+        " at a time",
+        "sequentially so",
+        "(sequential",
         "output of each",
         "output from each",
         "uses the output",

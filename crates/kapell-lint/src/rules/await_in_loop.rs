@@ -132,7 +132,8 @@ fn independent(unit: &Unit, each: Id, call: Id) -> bool {
     let about_item = needed.iter().any(|name| given.contains(name));
     let text = unit.text(call).to_ascii_lowercase();
     let remembers = REMEMBERS.iter().any(|word| text.contains(word));
-    let changed = changed(unit, body, call);
+    // What a round does to its own item is for that item alone.
+    let changed: BTreeSet<&str> = changed(unit, body, call).difference(&given).copied().collect();
     // A method may read all that its object keeps.
     let is_own = |name: &&str| ["self.", "this."].iter().any(|own| name.starts_with(own));
     let method = unit.callee(call).is_some_and(|callee| {

@@ -36,7 +36,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .document
             .fences
             .iter()
-            .find(|fence| fence.fenced && !fence.closed && swallows(text, fence));
+            .find(|fence| fence.fenced && !fence.closed && swallows(text, fence))
+            .filter(|_| is_left_open(&text[asset.definition.body as usize..]));
         if let Some(fence) = open {
             let line = text[fence.span.start as usize..].lines().next().unwrap_or_default().len();
             let span = Span::new(fence.span.start as usize, fence.span.start as usize + line);
@@ -45,6 +46,24 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(asset.file, span, message).hint(hint).done();
         }
     }
+}
+
+/// Tells whether the fences of a text, taken line by line, leave one open. Within tags, whose inside is no Markdown until
+/// the next empty line, fences stand as well, and whoever reads the text sees them.
+fn is_left_open(text: &str) -> bool {
+    let mut open: Option<(char, usize)> = None;
+    for line in text.lines() {
+        let content = line.trim_start_matches([' ', '\t', '>']);
+        let Some(mark) = content.chars().next().filter(|mark| matches!(mark, '`' | '~')) else { continue };
+        let len = content.chars().take_while(|&character| character == mark).count();
+        let bare = content[len..].trim().is_empty();
+        open = match open {
+            None if len >= 3 && !content[len..].contains(mark) => Some((mark, len)),
+            Some((opened, least)) if opened == mark && len >= least && bare => None,
+            other => other,
+        };
+    }
+    open.is_some()
 }
 
 /// Tells whether an open block holds more than its own code: headings, or nothing at all because it should have closed one.

@@ -1,5 +1,7 @@
 //! `gate-hook-fails-open`: a hook that shall block lets everything pass when it fails, or never runs.
 
+use std::collections::BTreeSet;
+
 use kapell_spec::{
     claude::{
         definition::Named,
@@ -31,6 +33,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut scripts = BTreeSet::new();
     for file in &repository.agents.hooks {
         for hook in &file.hooks.hooks {
             if let Some((why, hint)) = open(hook) {
@@ -40,7 +43,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             {
                 unmatched(report, file, hook, matcher);
             } else {
-                script(repository, file, hook, report);
+                script(repository, file, hook, &mut scripts, report);
             }
         }
         for lost in &file.hooks.lost {
@@ -86,13 +89,23 @@ fn unmatched(report: &mut Report<'_>, file: &HookFile, hook: &Hook, matcher: &Na
 const REFUSALS: &[&str] = &["block", "denied", "deny", "forbid", "not allowed", "refus", "never ", "reject"];
 
 /// A script of the repository that ends with 1 where it says no. Only 2, or a decision in JSON, is heard.
-fn script(repository: &Repository, from: &HookFile, hook: &Hook, report: &mut Report<'_>) {
+fn script(
+    repository: &Repository,
+    from: &HookFile,
+    hook: &Hook,
+    judged: &mut BTreeSet<FileId>,
+    report: &mut Report<'_>,
+) {
     let Some(command) =
         hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")
     else {
         return;
     };
     let Some(file) = script_of(repository, from, &command.text) else { return };
+    // One script is often started for several tools.
+    if !judged.insert(file) {
+        return;
+    }
     let text = &repository.files[file].text;
     let lower = text.to_ascii_lowercase();
     if let Some((span, why, hint)) = unheard(text, &lower) {

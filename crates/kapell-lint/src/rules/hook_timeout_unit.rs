@@ -60,7 +60,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Tells whether a number of seconds was meant as milliseconds.
 fn is_milliseconds(seconds: u64) -> bool {
-    seconds >= 1000 && seconds % 500 == 0 || seconds > HOOK_TIMEOUT_SECONDS_MAX
+    seconds >= 1000 && seconds.is_multiple_of(500) || seconds > HOOK_TIMEOUT_SECONDS_MAX
 }
 
 /// Returns the seconds that were meant.

@@ -116,7 +116,7 @@ const STARTS: &[&str] = &[
 /// Words that put such starts in order.
 const ORDERED: &[&str] = &[
     "sequential",
-    "one at a time",
+    " at a time",
     "one by one",
     "in order",
     "wait for",

@@ -124,7 +124,11 @@ fn of_family<'a>(text: &'a str, family: &'a str) -> impl Iterator<Item = Referen
         let ends = rest[len..].starts_with([' ', '`', ')', ',', '"', '\'', '*', '|', '\n', '\r'])
             || rest[len..].starts_with(". ")
             || rest[len..].starts_with(".\n");
-        (starts && ends && len > family.len() && !name.ends_with('-')).then(|| Reference {
+        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line = text[line..].lines().next().unwrap_or_default().to_ascii_lowercase();
+        // What is made here is not there yet.
+        let made = ["generat", "produc", "creat", "install"].iter().any(|word| line.contains(word));
+        (starts && ends && !made && len > family.len() && !name.ends_with('-')).then(|| Reference {
             names: Names::Command,
             name: name.to_owned(),
             span: Span::new(start, start + len),

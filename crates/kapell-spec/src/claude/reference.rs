@@ -308,6 +308,7 @@ impl Finder<'_> {
         let line = self.line(at);
         let from = line.as_ptr() as usize - self.text.as_ptr() as usize;
         let before = self.text[from..mark.span.start as usize].trim_end().to_ascii_lowercase();
+        let before = before.rsplit(". ").next().unwrap_or_default();
         let word = before.rsplit([' ', '(']).next().unwrap_or_default();
         let after = words(&self.text[mark.span.end as usize..]);
         let named = after == "command" || after == "skill";
