@@ -22,7 +22,7 @@ mod shim; // inside: the last step before the attempt's own program
 mod surroundings; // what of the machine every attempt needs
 mod wrap; // a command becomes a contained one
 
-pub(crate) use self::surroundings::root_of_program;
+pub(crate) use self::surroundings::{root_of_program, tools};
 pub use self::{
     choose::{Chosen, Refused, Wish},
     level::{Level, Network, UnknownSetting},

@@ -3,6 +3,8 @@
 //! **Invariant:** no state that matters is kept here. Whatever an adapter, a supervisor or a workspace holds may be gone
 //! at the next moment: what counts is in the journal, in git or in an exit record.
 
+mod private; // files for their owner alone: ground, too
+
 pub mod git; // the git boundary: ground, knows nothing of the rest
 pub mod workspace; // where work is done, and how it comes out again
 

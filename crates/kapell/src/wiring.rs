@@ -121,8 +121,9 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
     if let Some(record) = site::trust_record() {
         agents = agents.trusting(record, site.root.clone());
     }
-    let agents = Arc::new(agents);
-    let repository = match (open_house(site)?, &site.repo) {
+    let house = open_house(site)?;
+    let agents = Arc::new(agents.lending(house.as_ref().map(House::lends).unwrap_or_default()));
+    let repository = match (house, &site.repo) {
         (Some(house), Some(user)) => {
             let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
             let who = site.identity().unwrap_or_else(|| Identity::new("", ""));

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 pub struct Room {
     /// Its own HOME, which is made if need be. It outlives the attempt, so that a client finds its sessions again.
     pub home: PathBuf,
-    /// What it may read besides: credential files of a client, tool chains.
+    /// What it may read besides: tool chains, the objects that its clone borrows. Nothing that an attempt could have written
+    /// says what stands here.
     pub readable: Vec<PathBuf>,
     /// What it may write besides: directories that tasks share.
     pub writable: Vec<PathBuf>,

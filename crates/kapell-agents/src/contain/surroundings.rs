@@ -1,13 +1,11 @@
-//! What of the machine every attempt needs: the system, the programs on its PATH, tool chains, the objects that its
-//! clone borrows. Read-only, and without what the user keeps there besides.
+//! What of the machine every attempt needs: the system, the programs on kapell's PATH, tool chains. Read-only, and without
+//! what the user keeps there besides.
 
 use std::{
     ffi::{OsStr, OsString},
     fs,
     path::{Component, Path, PathBuf},
 };
-
-use crate::supervise::Spec;
 
 /// The system, where programs and libraries are.
 pub(super) const SYSTEM: &[&str] = &[
@@ -60,9 +58,6 @@ const POINTING_HOME: &[&str] = &["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_
 /// What cargo keeps in its home and a build reads; not the tokens that it keeps there too.
 const OF_CARGO: [&str; 4] = ["bin", "registry", "git", "env"];
 
-/// How many repositories may borrow from one another in a row; git has the same limit.
-const BORROWING_MAX: usize = 5;
-
 fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
     env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
 }
@@ -86,23 +81,25 @@ pub(super) fn move_home(env: &mut Vec<(OsString, OsString)>, home: &Path, tmp: &
     set(env, "TMPDIR", tmp);
 }
 
-/// Returns what `spec` needs to read, besides [`SYSTEM`]. Its environment must still name the user's HOME.
-pub(super) fn needed(spec: &Spec) -> Vec<PathBuf> {
-    let users = variable(&spec.env, "HOME").map(PathBuf::from);
+/// Returns what programs need to read besides [`SYSTEM`], by kapell's own environment: directories of programs, tool chains
+/// without the tokens that lie beside them.
+///
+/// It is never asked of the environment of an attempt: a workflow has a say in that, and a file that comes with a repository
+/// must not open anything.
+pub(crate) fn tools(env: &[(OsString, OsString)]) -> Vec<PathBuf> {
+    let users = variable(env, "HOME").map(PathBuf::from);
     // A directory that holds all that the user has is no directory of programs.
     let holds_users = |dir: &Path| users.as_ref().is_some_and(|users| users.starts_with(dir));
     let mut found: Vec<PathBuf> =
-        variable(&spec.env, "PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+        variable(env, "PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
     found.retain(|dir| dir.is_absolute() && !holds_users(dir));
-    found.extend(spec.argv.first().and_then(|program| root_of_program(Path::new(program))));
     let place = |name: &str, usual: &str| {
-        let given = variable(&spec.env, name).map(PathBuf::from);
+        let given = variable(env, name).map(PathBuf::from);
         given.or_else(|| users.as_ref().map(|users| users.join(usual)))
     };
     found.extend(place("RUSTUP_HOME", ".rustup"));
     let cargo = place("CARGO_HOME", ".cargo");
     found.extend(cargo.into_iter().flat_map(|cargo| OF_CARGO.map(|part| cargo.join(part))));
-    borrowed(&Path::new(&spec.cwd).join(".git/objects"), BORROWING_MAX, &mut found);
     found.retain(|path| path.exists());
     found
 }
@@ -117,19 +114,6 @@ pub(crate) fn root_of_program(program: &Path) -> Option<PathBuf> {
     }
 }
 
-/// Adds the directories of objects from which the repository with `objects` borrows.
-fn borrowed(objects: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    let Ok(text) = fs::read(objects.join("info/alternates")) else { return };
-    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && line[0] != b'#') {
-        use std::os::unix::ffi::OsStrExt;
-        let other = objects.join(OsStr::from_bytes(line));
-        if depth > 0 && !found.contains(&other) {
-            found.push(other.clone());
-            borrowed(&other, depth - 1, found);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,36 +122,20 @@ mod tests {
     fn tool_chains_are_found_and_what_lies_beside_them_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("user");
-        for part in
-            [".cargo/bin", ".rustup", ".config", "tools/node_modules/x/bin", "ws/.git/objects/info", "o"]
-        {
+        for part in [".cargo/bin", ".rustup", ".config", "tools/node_modules/x/bin"] {
             fs::create_dir_all(home.join(part)).unwrap();
         }
         fs::write(home.join("tools/node_modules/x/bin/x.js"), "").unwrap();
         fs::write(home.join(".cargo/credentials.toml"), "").unwrap();
-        fs::write(home.join("ws/.git/objects/info/alternates"), "../../../o\n# no\n/nowhere\n").unwrap();
         let path = std::env::join_paths([home.join(".cargo/bin"), home.clone(), "relative".into()]).unwrap();
-        let mut spec = Spec {
-            marker: String::new(),
-            dir: "/".into(),
-            argv: vec![home.join("tools/node_modules/x/bin/x.js").into()],
-            cwd: home.join("ws").into(),
-            env: vec![("HOME".into(), home.clone().into()), ("PATH".into(), path)],
-            limits: Default::default(),
-            stdin: Default::default(),
-            output: Default::default(),
-            cgroup: None,
-            durable: false,
-        };
-        let found = needed(&spec);
+        let mut env = vec![("HOME".into(), home.clone().into()), ("PATH".into(), path)];
+        let mut found = tools(&env);
+        found.extend(root_of_program(&home.join("tools/node_modules/x/bin/x.js")));
         let names: Vec<_> =
             found.iter().map(|path| path.strip_prefix(&home).unwrap().to_str().unwrap().to_owned()).collect();
-        assert_eq!(
-            names,
-            [".cargo/bin", "tools/node_modules", ".rustup", ".cargo/bin", "ws/.git/objects/../../../o"]
-        );
-        move_home(&mut spec.env, Path::new("/own"), Path::new("/tmp"));
-        let value = |name| variable(&spec.env, name).map(PathBuf::from);
+        assert_eq!(names, [".cargo/bin", ".rustup", ".cargo/bin", "tools/node_modules"]);
+        move_home(&mut env, Path::new("/own"), Path::new("/tmp"));
+        let value = |name| variable(&env, name).map(PathBuf::from);
         assert_eq!(value("HOME"), Some("/own".into()));
         assert_eq!(value("RUSTUP_HOME"), Some(home.join(".rustup")));
         assert_eq!(value("CARGO_HOME"), Some(home.join(".cargo")));

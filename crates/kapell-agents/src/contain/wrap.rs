@@ -3,7 +3,6 @@
 use std::{
     ffi::{OsStr, OsString},
     fs, io,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -14,9 +13,12 @@ use super::{
     shim, surroundings,
 };
 use crate::{
-    protocol,
+    private, protocol,
     supervise::{OUTPUTS_FILE, Spec, cgroup::Cgroup},
 };
+
+/// Below the HOME of an attempt: its files for a while, where it has no `/tmp` of its own.
+const TMP: &str = "tmp";
 
 /// Where kapell itself stands inside.
 const PROGRAM_INSIDE: &str = "/run/kapell/program";
@@ -68,21 +70,21 @@ impl Contained {
         }
         let tmp = match self.chosen.level {
             Level::Namespaces => PathBuf::from("/tmp"),
-            _ => self.room.home.join("tmp"),
+            _ => self.room.home.join(TMP),
         };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.room.home)?;
+        private::dir(&self.room.home)?;
         let openings = self.openings(spec)?;
         surroundings::move_home(&mut spec.env, &self.room.home, &tmp);
         let prefix = match self.chosen.level {
             Level::Namespaces => self.bubblewrap(spec, &openings)?,
             Level::Files => {
-                fs::create_dir_all(&tmp)?;
+                private::dir_below(&self.room.home, Path::new(TMP))?;
                 let group = self.groups.as_ref().map(|parent| Cgroup::of(parent, &spec.marker));
                 spec.cgroup = group.map(|group| group.dir().as_os_str().to_owned());
                 self.landlock(spec, &openings)
             }
             Level::Supervised | Level::Nothing => {
-                fs::create_dir_all(&tmp)?;
+                private::dir_below(&self.room.home, Path::new(TMP))?;
                 return Ok(());
             }
         };
@@ -97,7 +99,10 @@ impl Contained {
         // A file can only be let in if it is there.
         fs::OpenOptions::new().create(true).append(true).open(&outputs)?;
         let socket = spec.env.iter().find(|(name, _)| name == protocol::SOCKET).map(|(_, path)| path.into());
-        let readable = surroundings::needed(spec).into_iter().chain(self.room.readable.clone());
+        // Only what kapell has found out itself is let in: the workspace, and the variables that a workflow sets, are in the
+        // hands of whoever is to be held.
+        let around = spec.argv.first().and_then(|program| surroundings::root_of_program(Path::new(program)));
+        let readable = around.into_iter().chain(self.room.readable.clone());
         // Agents that are commands speak to kapell through its own program.
         let own = [dir.to_path_buf(), self.program.clone()];
         let readable = readable.chain(own).map(|path| Opening { path, writable: false });

@@ -27,8 +27,7 @@ mod words; // what is common to the errors of all of them
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fs, io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -58,7 +57,10 @@ pub(crate) use self::{
     talk::QUESTIONS_FROM,
 };
 use super::{Exit, Report, mcp, own::saying::Own};
-use crate::supervise::{ExitRecord, Stdin};
+use crate::{
+    private,
+    supervise::{ExitRecord, Stdin},
+};
 
 /// Within an attempt's directory: which client works there, so that its end can be read even by another kapell.
 const CLIENT_FILE: &str = "client";
@@ -488,20 +490,20 @@ impl Order {
     /// Fails if the files cannot be written.
     pub(crate) fn prepare(&self, dir: &Path) -> io::Result<Prepared> {
         let home = &self.home;
-        private_dir(home)?;
+        private::dir(home)?;
         if let Some(shape) = &self.shape {
-            write_private(&dir.join(SCHEMA_FILE), &shape.text())?;
+            private::write(&dir.join(SCHEMA_FILE), shape.text())?;
         }
         let invocation = self.client.invoke(self);
         for (path, text) in &invocation.files {
-            write_private(&home.join(path), text)?;
+            private::write_below(home, Path::new(path), text)?;
         }
         if self.settings.key.is_none() {
             self.lend_login()?;
         }
         let prompt = dir.join(PROMPT_FILE);
-        write_private(&prompt, &self.asked())?;
-        write_private(&dir.join(CLIENT_FILE), &self.known())?;
+        private::write(&prompt, self.asked())?;
+        private::write(&dir.join(CLIENT_FILE), self.known())?;
         let program = match self.client {
             Client::Model(_) | Client::Acp(_) => self.kapell.clone(),
             _ => self.program(),
@@ -522,14 +524,10 @@ impl Order {
     fn lend_login(&self) -> io::Result<()> {
         let Some(user_home) = &self.user_home else { return Ok(()) };
         for path in self.client.credentials() {
-            let (theirs, own) = (user_home.join(path), self.home.join(path));
+            let theirs = user_home.join(path);
             if theirs.is_file() {
-                own.parent().map_or(Ok(()), private_dir)?;
                 // A link, so that a login that is renewed meanwhile is kept.
-                match std::os::unix::fs::symlink(&theirs, &own) {
-                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                    _ => {}
-                }
+                private::link_below(&self.home, Path::new(path), &theirs)?;
             }
         }
         Ok(())
@@ -583,17 +581,6 @@ impl Order {
         }
         listener
     }
-}
-
-fn private_dir(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-}
-
-fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    path.parent().map_or(Ok(()), private_dir)?;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
 }
 
 /// What is known about an attempt of a client besides how it ended.

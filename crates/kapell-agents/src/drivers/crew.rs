@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fs, io,
     io::{Read, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::AsFd,
+        unix::{fs::DirBuilderExt, net::UnixStream},
+    },
     path::PathBuf,
     process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,6 +26,7 @@ use super::{
     supervised::{Parts, Said, Supervised, Supervisor},
 };
 use crate::{
+    private,
     protocol::{
         self, AttemptKey,
         outputs::Outputs,
@@ -325,10 +329,11 @@ impl Shared {
 }
 
 fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
-    match fs::create_dir(&job.dir) {
+    // What it is given to read and what it prints are for its owner alone.
+    match fs::DirBuilder::new().mode(0o700).create(&job.dir) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(_) => fs::create_dir_all(&job.dir)?,
+        Err(_) => private::dir(&job.dir)?,
     }
     let mut env = job.env.clone();
     let (argv, stdin, output) = match &job.work {
@@ -348,7 +353,7 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
     ]);
     if !job.brief.text.is_empty() {
         let path = job.dir.join(BRIEF_FILE);
-        fs::write(&path, &job.brief.text)?;
+        private::write(&path, &job.brief.text)?;
         env.push((protocol::BRIEF.into(), path.into()));
     }
     Ok(Spec {

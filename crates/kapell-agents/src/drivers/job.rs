@@ -9,6 +9,7 @@ use std::{
 use super::client;
 use crate::{
     contain::Contained,
+    private,
     protocol::{Brief, outputs::Outputs},
     supervise::Limits,
 };
@@ -135,7 +136,7 @@ impl Job {
             }
             Work::Shell(script) => {
                 let path = self.dir.join(SCRIPT_FILE);
-                std::fs::write(&path, script)?;
+                private::write(&path, script)?;
                 Ok(Some(vec!["/bin/sh".into(), "-e".into(), path.into()]))
             }
             Work::Program(argv) => Ok(Some(self.resolved(argv))),
@@ -145,20 +146,19 @@ impl Job {
 
     pub(crate) fn resolved(&self, argv: &[OsString]) -> Vec<OsString> {
         let mut argv = argv.to_vec();
-        if let Some(program) = argv.first_mut()
-            && !program.as_encoded_bytes().contains(&b'/')
-            && let Some(path) = self.variable("PATH")
-            && let Some(found) =
-                std::env::split_paths(path).map(|dir| dir.join(&*program)).find(|path| path.is_file())
-        {
-            *program = found.into();
+        if let Some(program) = argv.first_mut() {
+            *program = looked_up(program, &self.env).into();
         }
         argv
     }
+}
 
-    fn variable(&self, name: &str) -> Option<&OsStr> {
-        self.env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
-    }
+/// Looks up a program in the `PATH` of `env`, unless it has a slash; what is not found stays as it is.
+pub(crate) fn looked_up(program: &OsStr, env: &[(OsString, OsString)]) -> PathBuf {
+    let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, path)| path);
+    let dirs = path.filter(|_| !program.as_encoded_bytes().contains(&b'/')).map(std::env::split_paths);
+    let mut candidates = dirs.into_iter().flatten().map(|dir| dir.join(program));
+    candidates.find(|path| path.is_file()).unwrap_or_else(|| program.into())
 }
 
 /// Returns the variables of `environment` that are passed on, those in [`ENVIRONMENT_ALLOWED`] and in `more`.

@@ -16,7 +16,7 @@ mod brought; // servers of a repository
 mod call; // one call, from the first word to the last
 mod forward; // HTTP that leaves by way of our own client
 
-use std::{collections::BTreeMap, ffi::OsString, fs, io, path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
 use kapell_core::retry::FailureClass;
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use super::{
     exit::{EXIT_CONFIG, code_of},
     own::{Surroundings, read_spec},
 };
-use crate::protocol::client;
+use crate::{private, protocol::client};
 
 /// The hidden argument with which kapell re-executes itself to call a tool.
 pub const ARGUMENT: &str = "__mcp-call";
@@ -120,9 +120,9 @@ impl Server {
             arguments: serde_json::from_str(arguments).map_err(io::Error::other)?,
             timeout: self.timeout.unwrap_or(TIMEOUT),
         };
-        fs::create_dir_all(dir)?;
+        private::dir(dir)?;
         let path = dir.join(SPEC_FILE);
-        fs::write(&path, serde_json::to_vec(&spec)?)?;
+        private::write(&path, serde_json::to_vec(&spec)?)?;
         env.extend(self.env.iter().cloned());
         if !self.headers.is_empty() {
             env.push((HEADERS.into(), serde_json::to_string(&self.headers)?.into()));

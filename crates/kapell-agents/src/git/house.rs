@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{self, Write},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -56,6 +56,21 @@ impl Signature {
 pub struct HouseOptions {
     /// The text of the user's own ignore file (`core.excludesFile`), which holds in workspaces too.
     pub excludes: Vec<u8>,
+}
+
+/// How many repositories may borrow from one another in a row; git has the same limit.
+const BORROWING_MAX: usize = 5;
+
+/// Adds the directories of objects from which the repository with `objects` borrows.
+fn borrowed(objects: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let Ok(text) = fs::read(objects.join("info/alternates")) else { return };
+    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && line[0] != b'#') {
+        let other = objects.join(OsStr::from_bytes(line));
+        if depth > 0 && !found.contains(&other) {
+            found.push(other.clone());
+            borrowed(&other, depth - 1, found);
+        }
+    }
 }
 
 /// Something in the base that kapell does not carry out, or that needs a person's yes.
@@ -180,6 +195,15 @@ impl House {
     /// The user's objects, which are borrowed.
     pub(crate) fn borrowed_dir(&self) -> &Path {
         &self.inner.borrowed
+    }
+
+    /// Returns the directories of objects that a clone reads from: kapell's, the user's, and those that the user's repository
+    /// borrows from itself. No clone is asked, for agents write there.
+    #[must_use]
+    pub fn lends(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.objects_dir(), self.borrowed_dir().to_owned()];
+        borrowed(self.borrowed_dir(), BORROWING_MAX, &mut found);
+        found
     }
 
     /// The text of an `objects/info/alternates` that borrows from here and from the user.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::{OsStr, OsString},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -24,13 +25,14 @@ use kapell_engine::port::agents::{
 
 use super::{Broker, Keeper, Places};
 use crate::{
-    contain::{Contained, Level, ProxyDoor, Room, root_of_program},
+    contain::{Contained, Level, ProxyDoor, Room, root_of_program, tools},
     drivers::{
         self, Config, Crew, CrewError, Exit, Supervision, Work,
         client::{self, Client, Limit, Shape, past},
+        job::looked_up,
         mcp,
     },
-    protocol,
+    private, protocol,
     supervise::{self, Census, recover, spec::parse_bytes},
     trust::{Inventory, Standing, Trusted},
 };
@@ -89,6 +91,8 @@ pub struct CrewAgents {
     broker: Arc<OnceLock<Arc<Broker>>>,
     /// Where it is recorded what a person trusts, and the top of the repository that is worked on.
     trusted: Option<(PathBuf, PathBuf)>,
+    /// Directories of objects that clones borrow.
+    lends: Vec<PathBuf>,
     /// The process table, and when it was read.
     census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
@@ -137,8 +141,8 @@ impl CrewAgents {
         let program = program.0;
         let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
         let (checks, closing, census) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
-        let (keeper, trusted) = (None, None);
-        Ok(Self { crew, places, program, waiting, checks, closing, keeper, broker, trusted, census })
+        let (keeper, trusted, lends) = (None, None, Vec::new());
+        Ok(Self { crew, places, program, waiting, checks, closing, keeper, broker, trusted, lends, census })
     }
 
     /// Contains attempts as `keeper` says.
@@ -152,6 +156,12 @@ impl CrewAgents {
     #[must_use]
     pub fn trusting(self, record: PathBuf, top: PathBuf) -> Self {
         Self { trusted: Some((record, top)), ..self }
+    }
+
+    /// Lets contained attempts read the objects that their clones borrow, in these directories.
+    #[must_use]
+    pub fn lending(self, lends: Vec<PathBuf>) -> Self {
+        Self { lends, ..self }
     }
 
     /// Lets clients with a key reach their model through the proxy of `broker`.
@@ -173,7 +183,9 @@ impl CrewAgents {
     /// Says how the attempt is contained; `None` if it is not.
     fn contain(&self, order: &Order, proxy: Option<ProxyDoor>) -> Result<Option<Contained>, Failure> {
         let (Some(keeper), Some(agent)) = (&self.keeper, &order.agent) else { return Ok(None) };
-        keeper.contain(agent, Room { proxy, ..self.places.room(order) }).map_err(|error| Failure {
+        let mut room = Room { proxy, ..self.places.room(order) };
+        room.readable.extend(self.lends.iter().cloned());
+        keeper.contain(agent, room).map_err(|error| Failure {
             class: FailureClass::Permission,
             message: format!("{}: {error} ({})", error.code(), error.hint()),
             until: None,
@@ -226,6 +238,9 @@ impl CrewAgents {
         let mut job = drivers::Job::new(Work::Shell(text.to_owned()), "check", &home, dir);
         job.env.clone_from(&self.places.env);
         job.env.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
+        if let Some(why) = too_long(&job.env) {
+            return Exit::without_process(drivers::Ending::Failed(FailureClass::Permanent), why);
+        }
         job.limits.timeout = Some(timeout);
         job.limits.grace = GRACE;
         // Its verdict is recorded by whoever asked; if that is lost the check runs again.
@@ -260,9 +275,8 @@ impl CrewAgents {
         env.extend(order.env.iter().map(|(name, value)| (name.into(), value.into())));
         let option = |name: &str| order.agent.as_ref().and_then(|agent| agent.options.get(name)).cloned();
         let scripted = |text: &str| {
-            std::fs::create_dir_all(&dir).map_err(broken)?;
             let path = dir.join("script.yaml");
-            std::fs::write(&path, text).map_err(broken)?;
+            private::dir(&dir).and_then(|()| private::write(&path, text)).map_err(broken)?;
             Ok(Work::Program(vec![self.program.clone().into(), "__scripted".into(), path.into()]))
         };
         let adapter = order.agent.as_ref().map(|agent| agent.adapter.as_str());
@@ -273,12 +287,12 @@ impl CrewAgents {
                 Work::Person { question: prompt.clone(), choices: Vec::new() }
             }
             (Job::Prompt(prompt), Some("command")) => {
-                env.push(("KAPELL_PROMPT".into(), prompt.into()));
+                env.extend(prompt_variable(prompt));
                 let missing = || permanent("an agent of adapter `command` needs `run:`".to_owned());
                 Work::Shell(option("run").ok_or_else(missing)?)
             }
             (Job::Prompt(prompt), Some("scripted")) => {
-                env.push(("KAPELL_PROMPT".into(), prompt.into()));
+                env.extend(prompt_variable(prompt));
                 let missing = || permanent("an agent of adapter `scripted` needs `script:`".to_owned());
                 scripted(&option("script").ok_or_else(missing)?)?
             }
@@ -305,6 +319,9 @@ impl CrewAgents {
             },
             (Job::Prompt(_), None) => return Err(permanent("a prompt needs an agent".to_owned())),
         };
+        if let Some(why) = too_long(&env) {
+            return Err(permanent(why));
+        }
         let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
         job.brief = order.brief.clone();
         job.env = env;
@@ -333,9 +350,10 @@ impl CrewAgents {
             AttemptNo(..=1) => (prompt.to_owned(), None),
             _ => self.go_on(client, prompt, order, resumes),
         };
+        let settings = self.places.clients.get(&client).cloned().unwrap_or_default();
         let mut order = client::Order {
             kapell: self.program.clone(),
-            settings: self.places.clients.get(&client).cloned().unwrap_or_default(),
+            settings: self.found(client, settings),
             options,
             user_home: home.map(|(_, home)| home.into()),
             prices: self.places.prices.clone(),
@@ -353,6 +371,16 @@ impl CrewAgents {
         };
         order.settle();
         Ok(order)
+    }
+
+    /// Looks up the program of a client where the user's own programs are. The `PATH` of a workflow has no say in which
+    /// program gets the key.
+    fn found(&self, client: Client, mut settings: client::Settings) -> client::Settings {
+        let name = settings.program.take().unwrap_or_else(|| client.program().into());
+        let env = [self.places.env.as_slice(), &settings.env].concat();
+        let found = looked_up(name.as_os_str(), &env);
+        settings.program = Some(found).filter(|name| !name.as_os_str().is_empty());
+        settings
     }
 
     /// Says what a later attempt is asked, and in which session.
@@ -390,6 +418,31 @@ impl CrewAgents {
             Trusted::read(record).and_then(|trusted| Ok(trusted.standing(top, &Inventory::of(workspace)?)));
         matches!(standing, Ok(Standing::Trusted))
     }
+}
+
+/// The system takes no longer variable, its name and the zero byte at its end included (`MAX_ARG_STRLEN`, execve(2)).
+const VARIABLE_BYTES_MAX: usize = 128 << 10;
+
+fn length(name: &OsStr, value: &OsStr) -> usize {
+    name.len() + value.len() + 2
+}
+
+/// Says which variable is too long to start a process with, and what to do instead. The system itself only says that its
+/// list of arguments is.
+fn too_long(env: &[(OsString, OsString)]) -> Option<String> {
+    let (name, value) = env.iter().find(|(name, value)| length(name, value) > VARIABLE_BYTES_MAX)?;
+    Some(format!(
+        "the variable `{}` has {} bytes, and the system takes {VARIABLE_BYTES_MAX} at most: write it to a file, and give \
+         its path (an output that is put into `run:` or `env:` becomes a variable)",
+        name.display(),
+        value.len()
+    ))
+}
+
+/// The variable with the prompt. A longer one is in the file of the brief alone.
+fn prompt_variable(prompt: &str) -> Option<(OsString, OsString)> {
+    let (name, value) = (OsString::from("KAPELL_PROMPT"), OsString::from(prompt));
+    (length(&name, &value) <= VARIABLE_BYTES_MAX).then_some((name, value))
 }
 
 /// Returns where kapell's own program lies, so that a client can call it; nothing if it is not there any more.
@@ -515,6 +568,7 @@ impl Agents for CrewAgents {
             contained.room_mut().readable.extend(program.filter_map(|program| root_of_program(&program)));
             client.contained = contained.chosen().level >= Level::Files;
             contained.room_mut().writable.extend(client.lent());
+            contained.room_mut().readable.extend(tools(&client.settings.env));
         }
         if let Work::Client(client) = &job.work
             && !client.is_trusted
@@ -601,4 +655,24 @@ impl Agents for CrewAgents {
 fn hopeless(message: String) -> Recovered {
     let (outputs, spent) = (Default::default(), Amount::ZERO);
     Recovered::Ended(Ending { result: Err(permanent(message)), outputs, spent, used: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_for_a_variable_is_said_by_its_name_and_a_long_prompt_is_left_to_the_brief() {
+        let of = |bytes: usize| (OsString::from("LOG"), OsString::from("x".repeat(bytes)));
+        let most = VARIABLE_BYTES_MAX - "LOG=".len() - 1;
+        assert_eq!(too_long(&[of(1), of(most)]), None);
+        assert!(too_long(&[of(1), of(most + 1)]).unwrap().starts_with("the variable `LOG` has"));
+        // The system itself draws the line there.
+        for (bytes, starts) in [(most, true), (most + 1, false)] {
+            let (name, value) = of(bytes);
+            let started = std::process::Command::new("/bin/true").env_clear().env(name, value).status();
+            assert_eq!(started.is_ok(), starts, "{bytes}");
+        }
+        assert!(prompt_variable("fix it").is_some() && prompt_variable(&"x".repeat(1 << 17)).is_none());
+    }
 }

@@ -10,7 +10,7 @@ use kapell_core::plan::{AgentSpec, Slot};
 use kapell_engine::port::agents::{AttemptKey, Order};
 
 use super::Places;
-use crate::contain::{Chosen, Contained, Containment, Refused, Room, UnknownSetting, Wish};
+use crate::contain::{Chosen, Contained, Containment, Refused, Room, UnknownSetting, Wish, tools};
 
 /// The containment of this machine, tried when the first attempt needs it, and what was said about it.
 #[derive(Debug)]
@@ -117,6 +117,7 @@ impl Places {
     pub fn room(&self, order: &Order) -> Room {
         Room {
             home: self.home(order.key),
+            readable: tools(&self.env),
             writable: vec![self.shared.clone(), order.dir.clone()],
             ..Room::default()
         }

@@ -1,7 +1,7 @@
 //! Hostile commands in every level that this machine has, and what is refused where one is missing.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -11,7 +11,10 @@ use std::{
 
 use kapell_agents::{
     contain::{Containment, Level, Network, ProxyDoor, Room, Wish},
-    drivers::{Ending, Exit},
+    drivers::{
+        Ending, Exit, Work,
+        client::{Client, Order, Settings},
+    },
     supervise::output_path,
 };
 
@@ -60,6 +63,18 @@ impl House {
 
     /// Runs `script` at `level`; returns how it ended and what it printed.
     fn run(&self, level: Level, network: Network, room: Room, script: &str) -> (Exit, String) {
+        self.run_with(level, network, room, script, &[])
+    }
+
+    /// Does the same with variables besides.
+    fn run_with(
+        &self,
+        level: Level,
+        network: Network,
+        room: Room,
+        script: &str,
+        env: &[(OsString, OsString)],
+    ) -> (Exit, String) {
         let key = key(1);
         let mut job = self.rig.job(key, script);
         job.cwd = self.rig.dir.path().join("workspace");
@@ -70,6 +85,7 @@ impl House {
             ("OUTSIDE".into(), self.outside.path().into()),
             ("STARTER".into(), std::process::id().to_string().into()),
         ]);
+        job.env.extend(env.iter().cloned());
         let granted = Wish { level: Some(level), network: Some(network) };
         job.contained = Some(here().contain(granted, Wish::default(), room).unwrap());
         let dir = job.dir.clone();
@@ -77,6 +93,28 @@ impl House {
         let exit = self.rig.finished(key);
         let printed = fs::read_to_string(output_path(&dir)).unwrap_or_default();
         (exit, printed)
+    }
+
+    /// Runs `script` as if it were Codex, in a home that others have had before.
+    fn run_client(&self, level: Level, script: &str) -> Exit {
+        let program = self.rig.dir.path().join("programs/codex");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let key = key(1);
+        let mut job = self.rig.job(key, "");
+        job.env.push(("USERS".into(), self.path("home").into()));
+        let settings =
+            Settings { program: Some(program), key: Some("sk-test".to_owned()), ..Settings::default() };
+        job.work = Work::Client(Box::new(Order {
+            settings,
+            contained: true,
+            ..Order::new(Client::Codex, "fix it", self.room().home)
+        }));
+        let granted = Wish { level: Some(level), network: Some(Network::Open) };
+        job.contained = Some(here().contain(granted, Wish::default(), self.room()).unwrap());
+        self.rig.crew.start(key, job).unwrap();
+        self.rig.finished(key)
     }
 
     fn check(&self, level: Level, script: &str) -> String {
@@ -164,6 +202,45 @@ fn what_was_granted_can_be_read_or_written_and_no_more() {
         assert_eq!((exit.ending, printed.as_str()), (Ending::Succeeded, "token"), "level {level}");
         assert_eq!(fs::read_to_string(house.path("credentials")).unwrap(), "token");
         assert!(house.path("shared/x").exists(), "level {level}");
+    }
+}
+
+#[test]
+fn nothing_that_an_attempt_or_a_workflow_says_opens_more_to_the_next_one() {
+    for level in levels(Level::Files) {
+        let house = House::new();
+        house.check(level, "mkdir -p .git/objects/info; echo \"$USERS/.ssh\" > .git/objects/info/alternates");
+        let open = ["RUSTUP_HOME", "CARGO_HOME", "PATH"].map(|name| {
+            let value = match name {
+                "PATH" => format!("{}:/usr/bin:/bin", house.path("home/.ssh").display()),
+                _ => house.path("home/.ssh").display().to_string(),
+            };
+            (name.into(), value.into())
+        });
+        let script = "cat \"$USERS/.ssh/id\" 2>/dev/null || echo closed";
+        let (exit, printed) = house.run_with(level, Network::Open, house.room(), script, &open);
+        assert_eq!((exit.ending, printed.as_str()), (Ending::Succeeded, "closed\n"), "level {level}");
+    }
+}
+
+#[test]
+fn kapell_follows_no_link_that_an_attempt_left_in_its_home() {
+    for level in levels(Level::Files) {
+        let house = House::new();
+        for left in [
+            "ln -sf \"$USERS/.ssh/id\" \"$HOME/.codex/config.toml\"",
+            "rm -rf \"$HOME/.codex\"; ln -s \"$USERS/.ssh\" \"$HOME/.codex\"",
+            "rm -rf \"$HOME/tmp\"; ln -s \"$USERS/made\" \"$HOME/tmp\"",
+            "true",
+        ] {
+            let exit =
+                house.run_client(level, &format!("test -f \"$HOME/.codex/config.toml\" && {{ {left}; }}"));
+            assert_eq!(exit.record.unwrap().code, Some(0), "level {level}: {}", exit.message);
+        }
+        let ssh: Vec<_> = fs::read_dir(house.path("home/.ssh")).unwrap().flatten().collect();
+        assert_eq!(ssh.len(), 1, "level {level}");
+        assert_eq!(fs::read_to_string(house.path("home/.ssh/id")).unwrap(), "canary", "level {level}");
+        assert!(!house.path("home/made").exists(), "level {level}");
     }
 }
 
