@@ -72,27 +72,34 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> TrustError + '_ {
 }
 
 impl Inventory {
-    /// Looks at what lies below `top`. Links are not followed: where they lead is what they are.
+    /// Looks at what lies below `top`. What lies behind a link is looked at as if it stood there.
     ///
     /// # Errors
     ///
-    /// Fails if something cannot be read, or is too much to be settings.
+    /// Fails if something cannot be read, is too much to be settings, or lies where it can change unseen.
     pub fn of(top: &Path) -> Result<Self, TrustError> {
         let mut items = Vec::new();
-        let mut open: Vec<PathBuf> = PLACES.iter().map(PathBuf::from).collect();
-        while let Some(path) = open.pop() {
+        let mut open: Vec<(PathBuf, bool)> = PLACES.iter().map(|place| (place.into(), false)).collect();
+        while let Some((path, is_behind)) = open.pop() {
             let full = top.join(&path);
             let Ok(meta) = fs::symlink_metadata(&full) else { continue };
-            if meta.is_dir() {
-                for entry in fs::read_dir(&full).map_err(at(&full))? {
-                    open.push(path.join(entry.map_err(at(&full))?.file_name()));
-                }
-                continue;
-            }
             if items.len() == FILES_MAX {
                 return Err(TrustError::TooMuch { path, why: "too many files" });
             }
-            items.push(item(path, &full, &meta)?);
+            if meta.is_symlink() {
+                // Two of them may lead in a circle.
+                if is_behind {
+                    return Err(TrustError::TooMuch { path, why: "it is a link behind a link" });
+                }
+                if let Some(meta) = follow(top, &path, &full)? {
+                    read_dir(&path, &full, &meta, |below| open.push((below, true)))?;
+                    items.push(item(path, &full, &meta)?);
+                    continue;
+                }
+            }
+            if !read_dir(&path, &full, &meta, |below| open.push((below, is_behind)))? {
+                items.push(item(path, &full, &meta)?);
+            }
         }
         items.sort_by(|one, two| one.path.cmp(&two.path));
         Ok(Self { items })
@@ -118,26 +125,51 @@ impl Inventory {
     }
 }
 
+/// Hands on what a directory holds; says whether it is one.
+fn read_dir(
+    path: &Path,
+    full: &Path,
+    meta: &fs::Metadata,
+    mut take: impl FnMut(PathBuf),
+) -> Result<bool, TrustError> {
+    if meta.is_dir() {
+        for entry in fs::read_dir(full).map_err(at(full))? {
+            take(path.join(entry.map_err(at(full))?.file_name()));
+        }
+    }
+    Ok(meta.is_dir())
+}
+
+/// Looks at what a link leads to, if that is there.
+fn follow(top: &Path, path: &Path, full: &Path) -> Result<Option<fs::Metadata>, TrustError> {
+    let Ok(real) = fs::canonicalize(full) else { return Ok(None) };
+    // What is not of the repository changes with no commit, and is another one in each workspace.
+    match real.starts_with(fs::canonicalize(top).map_err(at(top))?) {
+        true => fs::metadata(full).map(Some).map_err(at(full)),
+        false => Err(TrustError::TooMuch { path: path.to_owned(), why: "it leads out of the repository" }),
+    }
+}
+
+/// Makes an item of what is no directory, or of a link; `meta` is of what the link leads to, if that is there.
 fn item(path: PathBuf, full: &Path, meta: &fs::Metadata) -> Result<Item, TrustError> {
     if meta.len() > BYTES_MAX {
         return Err(TrustError::TooMuch { path, why: "a file is too large" });
     }
     let (kind, bytes) = match meta {
-        _ if meta.is_symlink() => {
-            let target = fs::read_link(full).map_err(at(full))?;
-            ("link", target.into_os_string().into_encoded_bytes())
-        }
+        _ if meta.is_symlink() || meta.is_dir() => ("link", Vec::new()),
         // A pipe would hold up whoever reads it.
         _ if !meta.is_file() => return Err(TrustError::TooMuch { path, why: "it is no file" }),
         _ if meta.permissions().mode() & 0o111 != 0 => ("program", fs::read(full).map_err(at(full))?),
         _ => ("file", fs::read(full).map_err(at(full))?),
     };
-    let digest = Digest::of(format!("{kind}\0{}", Digest::of(&bytes)).as_bytes());
+    let target = fs::read_link(full).ok().map(|target| target.into_os_string().into_encoded_bytes());
+    let mut said = format!("{kind}\0{}", Digest::of(&bytes)).into_bytes();
+    said.extend(target.iter().flatten());
+    let digest = Digest::of(&said);
     let mut runs = what_runs(&String::from_utf8_lossy(&bytes));
-    match kind {
-        "link" => runs.push(format!("leads to {}", String::from_utf8_lossy(&bytes))),
-        "program" => runs.push("is a program".to_owned()),
-        _ => {}
+    runs.extend(target.map(|target| format!("leads to {}", String::from_utf8_lossy(&target))));
+    if kind == "program" {
+        runs.push("is a program".to_owned());
     }
     Ok(Item { path, digest, runs })
 }
@@ -332,12 +364,70 @@ mod tests {
         assert_eq!(standing(&trusted), changed("opencode.json"));
         fs::remove_file(top.join("opencode.json")).unwrap();
         fs::remove_file(top.join(".mcp.json")).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", top.join(".mcp.json")).unwrap();
-        assert_eq!(standing(&trusted), changed(".mcp.json"));
-        fs::remove_file(top.join(".mcp.json")).unwrap();
         assert_eq!(standing(&trusted), changed(".mcp.json"));
         assert!(trusted.revoke(top) && !trusted.revoke(top));
         assert_eq!(standing(&trusted), Standing::Unknown);
+    }
+
+    #[test]
+    fn what_lies_behind_a_link_is_looked_at_too() {
+        use std::os::unix::fs::symlink;
+        let dir = repository();
+        let top = dir.path();
+        fs::create_dir(top.join("conf")).unwrap();
+        fs::rename(top.join(".claude"), top.join("conf/claude")).unwrap();
+        fs::rename(top.join(".mcp.json"), top.join("conf/mcp.json")).unwrap();
+        symlink("conf/claude", top.join(".claude")).unwrap();
+        symlink("conf/mcp.json", top.join(".mcp.json")).unwrap();
+        symlink("not/yet", top.join(".codex")).unwrap();
+        let inventory = Inventory::of(top).unwrap();
+        let told: Vec<_> = inventory
+            .items()
+            .iter()
+            .map(|item| format!("{} {}", item.path.display(), item.runs.join("; ")))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ".claude leads to conf/claude",
+                ".claude/settings.json apiKeyHelper: cat /etc/passwd; command: ./evil.sh",
+                ".codex leads to not/yet",
+                ".mcp.json command: npx -y x; leads to conf/mcp.json",
+            ]
+        );
+        let mut trusted = Trusted::default();
+        trusted.trust(top, &inventory);
+        let standing = || trusted.standing(top, &Inventory::of(top).unwrap());
+        assert_eq!(standing(), Standing::Trusted);
+        for behind in ["claude/settings.json", "mcp.json"] {
+            let before = fs::read(top.join("conf").join(behind)).unwrap();
+            fs::write(top.join("conf").join(behind), "{}").unwrap();
+            assert!(matches!(standing(), Standing::Changed { .. }), "{behind}");
+            fs::write(top.join("conf").join(behind), before).unwrap();
+        }
+        fs::create_dir_all(top.join("not/yet")).unwrap();
+        fs::write(top.join("not/yet/config.toml"), "").unwrap();
+        assert!(matches!(standing(), Standing::Changed { .. }));
+    }
+
+    #[test]
+    fn what_can_change_unseen_is_not_trusted() {
+        use std::os::unix::fs::symlink;
+        let dir = repository();
+        let top = dir.path();
+        for (link, target, why) in [
+            (".gemini", "/etc", "leads out of the repository"),
+            (".gemini", "../..", "leads out of the repository"),
+            ("conf/round", "../conf", "a link behind a link"),
+        ] {
+            fs::create_dir_all(top.join("conf")).unwrap();
+            symlink("conf", top.join(".codex")).unwrap();
+            symlink(target, top.join(link)).unwrap();
+            let refused = Inventory::of(top).unwrap_err().to_string();
+            assert!(refused.contains(why), "{link}: {refused}");
+            fs::remove_file(top.join(link)).unwrap();
+            fs::remove_file(top.join(".codex")).unwrap();
+        }
     }
 
     #[test]
