@@ -13,6 +13,7 @@
 
 mod account; // what each attempt may spend, and has spent
 pub mod api; // what a request asks for, in the words of each provider
+mod bounds; // what of a request's cost its own words do not bound
 pub mod cassette; // what was said, kept and played back
 mod meter; // usage, read from a reply as it passes
 mod redact; // secrets, taken out of what is kept

@@ -59,7 +59,11 @@ pub fn announce(keeper: &Keeper, broker: &Broker, plan: &Plan, out: Out) -> Resu
         );
         let line = match (agent.slot == Slot::Agent, is_carried) {
             (true, true) => format!("{line}; key held by the model proxy, budgets hold"),
-            (true, false) => format!("{line}; own login, no proxy: budgets hold but for requests under way"),
+            (true, false) => {
+                let what =
+                    if broker.hands_out_key(&agent.adapter) { "it holds your key" } else { "own login" };
+                format!("{line}; {what}, no proxy: budgets hold but for requests under way")
+            }
             (false, _) => line,
         };
         if !said.contains(&line) {

@@ -58,8 +58,8 @@ pub(super) enum Denied {
     Requests(u64),
     #[error("money is limited, and the price of `{0}` is not known: add it to prices.json")]
     NoPrice(String),
-    #[error("the budget is limited, and this request makes the provider read {0}, as much as it likes")]
-    Unbounded(&'static str),
+    #[error("the budget is limited, and what this request can cost is not: {0}")]
+    Unbounded(String),
 }
 
 #[derive(Debug)]

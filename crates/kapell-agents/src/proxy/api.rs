@@ -3,7 +3,9 @@
 //! The most that a request can read is bounded by its bytes: no tokenizer makes more tokens of a text than it has bytes.
 //! The most that it can write is what it allows itself. Where an allowance is limited and the request names no such
 //! number, one that fits is put in; a stream of OpenAI's chat API is asked to end with its usage. Nothing else of a
-//! request is changed.
+//! request is changed. What its bytes do not bound is found elsewhere (see [`super::bounds`]).
+
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use hyper::{
@@ -11,9 +13,9 @@ use hyper::{
     header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{meter::contains, redact::Secret};
+use super::redact::Secret;
 
 /// An API that the proxy understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,10 +71,6 @@ pub(super) struct Ask {
     pub(super) choices: u64,
     /// Whether a chat is streamed without its usage.
     pub(super) hides_usage: bool,
-    /// What it makes the provider read that is not in it, if it does.
-    pub(super) reads_more: Option<&'static str>,
-    /// Whether it may put something into a cache for an hour, which costs more.
-    pub(super) caches_long: bool,
     pub(super) body: Bytes,
 }
 
@@ -87,13 +85,6 @@ struct Fields {
     n: Option<u64>,
     stream: Option<bool>,
     stream_options: Option<IgnoredAny>,
-    previous_response_id: Option<IgnoredAny>,
-    conversation: Option<IgnoredAny>,
-    prompt: Option<IgnoredAny>,
-    mcp_servers: Option<IgnoredAny>,
-    #[serde(alias = "cached_content")]
-    #[serde(rename = "cachedContent")]
-    cached_content: Option<IgnoredAny>,
     #[serde(alias = "generation_config")]
     #[serde(rename = "generationConfig")]
     generation_config: Option<GenerationConfig>,
@@ -107,27 +98,6 @@ struct GenerationConfig {
     #[serde(alias = "candidate_count")]
     candidate_count: Option<u64>,
 }
-
-/// Keys and values that make a provider read what is not in the request. Within a text of the conversation their quotes
-/// are escaped, so that it is no match when somebody speaks about them.
-const READS_MORE: &[(&str, &str)] = &[
-    ("\"file_id\"", "a file of the provider's"),
-    ("\"fileUri\"", "a file of the provider's"),
-    ("\"file_uri\"", "a file of the provider's"),
-    ("\"file_url\"", "a file from the web"),
-    ("\"type\":\"url\"", "something from the web"),
-    ("\"url\":\"http", "something from the web"),
-    ("\"image_url\":\"http", "an image from the web"),
-    ("\"type\":\"web_search", "the tool web_search of the provider"),
-    ("\"type\":\"web_fetch", "the tool web_fetch of the provider"),
-    ("\"type\":\"code_execution", "the tool code_execution of the provider"),
-    ("\"type\":\"code_interpreter", "the tool code_interpreter of the provider"),
-    ("\"type\":\"file_search", "the tool file_search of the provider"),
-    ("\"googleSearch\":", "the tool googleSearch of the provider"),
-    ("\"google_search\":", "the tool google_search of the provider"),
-    ("\"urlContext\":", "the tool urlContext of the provider"),
-    ("\"codeExecution\":", "the tool codeExecution of the provider"),
-];
 
 /// Headers in which clients show their key.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "x-goog-api-key", "api-key"];
@@ -204,6 +174,10 @@ pub(super) fn take_key(headers: &mut HeaderMap, query: Option<&str>) -> (Option<
 impl Ask {
     /// Reads a request to a model; `None` if it is none.
     pub(super) fn read(dialect: Dialect, path: &str, body: Bytes) -> Option<Self> {
+        // A list would be read as the fields in their order.
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            return None;
+        }
         let fields: Fields = serde_json::from_slice(&body).ok()?;
         let generation = fields.generation_config.unwrap_or_default();
         let model = match dialect {
@@ -213,8 +187,8 @@ impl Ask {
         let output_max = match dialect {
             Dialect::Messages => fields.max_tokens,
             Dialect::Responses => fields.max_output_tokens,
-            // The newer one counts where a client sends both.
-            Dialect::Chat => fields.max_completion_tokens.or(fields.max_tokens),
+            // Where a client sends both, compatible servers may know one of them only.
+            Dialect::Chat => fields.max_completion_tokens.max(fields.max_tokens),
             Dialect::Gemini => generation.max_output_tokens,
         };
         let choices = match dialect {
@@ -222,32 +196,13 @@ impl Ask {
             Dialect::Gemini => generation.candidate_count,
             Dialect::Messages | Dialect::Responses => None,
         };
-        let named = [
-            (fields.previous_response_id.is_some(), "an earlier reply that the provider keeps"),
-            (fields.conversation.is_some(), "a conversation that the provider keeps"),
-            (fields.prompt.is_some(), "a prompt that the provider keeps"),
-            (fields.cached_content.is_some(), "a cache that the provider keeps"),
-            (fields.mcp_servers.is_some(), "tools that the provider calls"),
-        ];
-        let named = named.into_iter().find(|(is_there, _)| *is_there).map(|(_, what)| what);
         let hides_usage =
             dialect == Dialect::Chat && fields.stream == Some(true) && fields.stream_options.is_none();
-        let reads_more = named.or_else(|| reads_more(&body));
-        Some(Self {
-            dialect,
-            model,
-            output_max,
-            choices: choices.unwrap_or(1).max(1),
-            hides_usage,
-            reads_more,
-            // A text of a conversation that speaks of it has other quotes.
-            caches_long: dialect == Dialect::Messages && contains(&body, b"\"1h\""),
-            body,
-        })
+        Some(Self { dialect, model, output_max, choices: choices.unwrap_or(1).max(1), hides_usage, body })
     }
 
-    /// Limits each reply to `most` tokens, where the client set no limit.
-    pub(super) fn limit(&mut self, most: u64) {
+    /// Limits each reply to `most` tokens, where the client set no limit. Says whether that could be done.
+    pub(super) fn limit(&mut self, most: u64) -> bool {
         self.output_max = Some(most);
         let name = match self.dialect {
             Dialect::Messages => "max_tokens",
@@ -257,58 +212,57 @@ impl Ask {
                 "max_completion_tokens"
             }
             Dialect::Chat => "max_tokens",
-            Dialect::Gemini => {
-                let Ok(mut body) = serde_json::from_slice::<Value>(&self.body) else { return };
-                let snake = body.get("generation_config").is_some();
-                let place = if snake { "generation_config" } else { "generationConfig" };
-                body[place]["maxOutputTokens"] = json!(most);
-                self.body = body.to_string().into();
-                return;
-            }
+            Dialect::Gemini => return self.rewrite(|body| limit_gemini(body, most)),
         };
-        self.insert(&format!("\"{name}\":{most}"));
+        self.put(name, json!(most))
     }
 
     /// Asks a streamed chat to end with its usage.
     pub(super) fn show_usage(&mut self) {
         if self.hides_usage {
             self.hides_usage = false;
-            self.insert("\"stream_options\":{\"include_usage\":true}");
+            self.put("stream_options", json!({ "include_usage": true }));
         }
     }
 
-    /// Puts a field first.
-    fn insert(&mut self, field: &str) {
-        let Some(brace) = self.body.iter().position(|&byte| byte == b'{') else { return };
-        let mut body = Vec::with_capacity(self.body.len() + field.len() + 1);
-        body.extend_from_slice(&self.body[..=brace]);
-        body.extend_from_slice(field.as_bytes());
-        body.push(b',');
-        body.extend_from_slice(&self.body[brace + 1..]);
-        self.body = body.into();
+    /// Sets a field of the body; says whether that could be done.
+    fn put(&mut self, name: &str, value: Value) -> bool {
+        let keys = serde_json::from_slice::<HashMap<String, IgnoredAny>>(&self.body).unwrap_or_default();
+        let Some(brace) = self.body.iter().position(|&byte| byte == b'{') else { return false };
+        // One that is there, as `null`, would count instead of ours.
+        if keys.is_empty() || keys.contains_key(name) {
+            return self.rewrite(|body| {
+                body.insert(name.to_owned(), value);
+                true
+            });
+        }
+        let field = format!("\"{name}\":{value},");
+        self.body = [&self.body[..=brace], field.as_bytes(), &self.body[brace + 1..]].concat().into();
+        true
+    }
+
+    /// Writes the body anew with a change, if that can be made.
+    fn rewrite(&mut self, change: impl FnOnce(&mut Map<String, Value>) -> bool) -> bool {
+        let Ok(mut body) = serde_json::from_slice(&self.body) else { return false };
+        let done = change(&mut body);
+        if done {
+            self.body = Value::Object(body).to_string().into();
+        }
+        done
     }
 }
 
-/// Looks for all marks in one pass: bodies are long, and each request is read.
-fn reads_more(body: &[u8]) -> Option<&'static str> {
-    let quotes = body.iter().enumerate().filter(|(_, byte)| **byte == b'"');
-    quotes.map(|(at, _)| &body[at..]).find_map(|rest| {
-        READS_MORE.iter().find(|(mark, _)| begins_with(rest, mark.as_bytes())).map(|(_, what)| *what)
-    })
-}
-
-/// Compares with blanks after colons left out: they are unusual, and a miss must not be an opening.
-fn begins_with(text: &[u8], mark: &[u8]) -> bool {
-    let mut text = text.iter();
-    let mut after_colon = false;
-    mark.iter().all(|wanted| {
-        let mut next = text.next();
-        while after_colon && next.is_some_and(u8::is_ascii_whitespace) {
-            next = text.next();
-        }
-        after_colon = *wanted == b':';
-        next == Some(wanted)
-    })
+/// Limits the replies of Gemini; says whether there is a place for that.
+fn limit_gemini(body: &mut Map<String, Value>, most: u64) -> bool {
+    let place = if body.contains_key("generation_config") { "generation_config" } else { "generationConfig" };
+    let config = body.entry(place).or_insert(Value::Null);
+    if config.is_null() {
+        *config = json!({});
+    }
+    let Some(config) = config.as_object_mut() else { return false };
+    config.remove("max_output_tokens");
+    config.insert("maxOutputTokens".to_owned(), json!(most));
+    true
 }
 
 #[cfg(test)]
@@ -387,21 +341,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_besides_is_noticed_and_speaking_of_it_is_not() {
-        let of = |dialect, value: &Value| ask(dialect, "/m/m:x", value).reads_more;
-        for value in [
-            json!({"model": "m", "tools": [{"type": "web_search_20250305"}]}),
-            json!({"model": "m", "previous_response_id": "r"}),
-            json!({"model": "m", "messages": [{"content": [{"source": {"type": "url", "url": "https://x"}}]}]}),
-            json!({"model": "m", "cachedContent": "c"}),
+    fn no_body_gets_around_its_limit() {
+        let path = "/v1beta/models/m:generateContent";
+        for (dialect, name) in [
+            (Dialect::Messages, "max_tokens"),
+            (Dialect::Responses, "max_output_tokens"),
+            (Dialect::Chat, "max_tokens"),
         ] {
-            assert!(of(Dialect::Messages, &value).is_some(), "{value}");
+            // The last one of two counts for many a parser, and `null` is no limit.
+            let mut open = ask(dialect, path, &json!({"model": "m", name: null}));
+            assert!(open.limit(5), "{dialect:?}");
+            assert_eq!(open.body.windows(name.len()).filter(|part| *part == name.as_bytes()).count(), 1);
+            assert_eq!(body(&open)[name], 5, "{dialect:?}");
+            let twice = format!(r#"{{"model":"m","{name}":5,"{name}":5000}}"#);
+            assert_eq!(Ask::read(dialect, path, twice.into()), None, "{dialect:?}");
         }
-        let spoken =
-            json!({"model": "m", "messages": [{"content": "send {\"file_id\": \"x\", \"type\":\"url\"}"}]});
-        assert_eq!(of(Dialect::Messages, &spoken), None);
-        let spaced = Bytes::from_static(br#"{"model": "m", "x": {"type": "url"}}"#);
-        assert!(Ask::read(Dialect::Messages, "", spaced).unwrap().reads_more.is_some());
+        for config in [json!(null), json!({"max_output_tokens": null})] {
+            let mut open = ask(Dialect::Gemini, path, &json!({"generation_config": config}));
+            assert!(open.limit(5));
+            assert_eq!(body(&open), json!({"generation_config": {"maxOutputTokens": 5}}));
+        }
+        // A list is read as if it were fields, and has no place for a limit.
+        assert!(!ask(Dialect::Gemini, path, &json!({"generationConfig": []})).limit(5));
+        assert_eq!(Ask::read(Dialect::Gemini, path, Bytes::from_static(b" []")), None);
     }
 
     #[test]

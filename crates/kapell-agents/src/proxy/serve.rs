@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri,
-    body::{Frame, Incoming, SizeHint},
+    body::{Body as _, Frame, Incoming, SizeHint},
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
@@ -26,11 +26,13 @@ use kapell_core::{
     budget::Amount,
     price::{Price, Tokens},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Config, ProxyError, Seen, Tape, Upstream,
     account::{Accounts, Denied, Hold},
     api::{self, Api, Ask, Purpose},
+    bounds::{self, Openings},
     cassette::{Exchange, Recorder},
     meter::Meter,
     redact,
@@ -52,6 +54,10 @@ const OUTPUT_MIN: u64 = 256;
 const OUTPUT_USUAL: u64 = 32_000;
 /// How many requests of an attempt are remembered to tell what of the next one is new.
 const REMEMBERED: usize = 4;
+/// All but the last of them are together at most this long, in bytes.
+const REMEMBERED_BYTES_MAX: usize = 32 << 20;
+/// The requests of an attempt that are under way are together at most this long, in KiB; further ones wait to be read.
+const UNDER_WAY_KIB_MAX: usize = 128 << 10;
 
 /// Headers that are about one connection, or that the proxy writes itself.
 const OWN_HEADERS: [HeaderName; 9] = [
@@ -66,7 +72,16 @@ const OWN_HEADERS: [HeaderName; 9] = [
     header::COOKIE,
 ];
 
+/// Memory that a request takes until its reply has ended.
+type Room = OwnedSemaphorePermit;
+
+/// Returns how much of that memory so many bytes take.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX)
+}
+
 /// A request that was answered, and what the provider read of it.
+#[derive(Clone)]
 struct Remembered {
     model: String,
     body: Bytes,
@@ -84,6 +99,8 @@ pub(super) struct Desk {
     /// When the requests of the last minute began.
     began: Mutex<HashMap<String, VecDeque<Instant>>>,
     remembered: Mutex<HashMap<AttemptKey, VecDeque<Remembered>>>,
+    /// What of the memory for requests each attempt has left, in KiB.
+    room: Mutex<HashMap<AttemptKey, Arc<Semaphore>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -131,7 +148,8 @@ impl Desk {
         };
         let (accounts, client) = (Accounts::open()?, http_client()?);
         let (busy, began, remembered) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { config, accounts, client, recorder, busy, began, remembered })
+        let room = Mutex::default();
+        Ok(Self { config, accounts, client, recorder, busy, began, remembered, room })
     }
 
     pub(super) fn accounts(&self) -> &Accounts {
@@ -140,13 +158,26 @@ impl Desk {
 
     pub(super) fn forget(&self, key: AttemptKey) {
         lock(&self.remembered).remove(&key);
+        lock(&self.room).remove(&key);
+    }
+
+    /// Reads the body of a request, once there is room for it: an attempt is not to fill the memory of all the others.
+    async fn read(&self, key: AttemptKey, body: Incoming) -> Result<(Bytes, Room), Failure> {
+        let most = body.size_hint().upper().unwrap_or(u64::MAX).min(REQUEST_BYTES_MAX as u64);
+        let room = || Arc::new(Semaphore::new(UNDER_WAY_KIB_MAX));
+        let room = lock(&self.room).entry(key).or_insert_with(room).clone();
+        let mut room = room.acquire_many_owned(kib(most)).await?;
+        let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await?.to_bytes();
+        // One that did not say how long it is has taken the most.
+        drop(room.split(room.num_permits().saturating_sub(kib(body.len() as u64) as usize)));
+        Ok((body, room))
     }
 
     /// Returns the most tokens that `ask` can make the provider read.
     fn read_at_most(&self, key: AttemptKey, ask: &Ask) -> u64 {
         let whole = (ask.body.len() as u64).saturating_add(HIDDEN_TOKENS);
-        let remembered = lock(&self.remembered);
-        let known = remembered.get(&key).into_iter().flatten().filter(|old| old.model == ask.model);
+        let remembered = lock(&self.remembered).get(&key).cloned().unwrap_or_default();
+        let known = remembered.iter().filter(|old| old.model == ask.model);
         // A conversation is sent anew with each turn: only what is new of it is not known yet.
         let grown = known.map(|old| old.read.saturating_add(new_bytes(&old.body, &ask.body)) + HIDDEN_TOKENS);
         grown.min().map_or(whole, |grown| grown.min(whole))
@@ -156,7 +187,11 @@ impl Desk {
         let mut remembered = lock(&self.remembered);
         let known = remembered.entry(key).or_default();
         known.push_front(Remembered { model: model.to_owned(), body: body.clone(), read });
-        known.truncate(REMEMBERED);
+        let held =
+            |known: &VecDeque<Remembered>| known.iter().skip(1).map(|old| old.body.len()).sum::<usize>();
+        while known.len() > REMEMBERED || held(known) > REMEMBERED_BYTES_MAX {
+            known.pop_back();
+        }
     }
 
     /// Says for how long `name` must not be asked.
@@ -181,19 +216,22 @@ impl Desk {
     /// Makes room for a request: sets its worst case aside, and puts limits in where the client left them out.
     fn reserve(&self, token: &str, key: AttemptKey, ask: &mut Ask) -> Result<Reserved, Denied> {
         let price = (self.config.prices)(&ask.model);
-        let dearest = price.map(|price| if ask.caches_long { price.caching_for_an_hour() } else { price });
+        let Openings { unbounded, dearer, caches_long } = bounds::look(ask.dialect, &ask.body);
+        let dearest = price.map(|price| if caches_long { price.caching_for_an_hour() } else { price });
         let read = self.read_at_most(key, ask);
         let (left_usd, left_tokens) = self.accounts.left(token);
         if left_usd.is_some() || left_tokens.is_some() {
-            if let Some(what) = ask.reads_more {
-                return Err(Denied::Unbounded(what));
+            if let Some(why) = unbounded.or(dearer.filter(|_| left_usd.is_some())) {
+                return Err(Denied::Unbounded(why));
             }
             if ask.output_max.is_none() {
                 let by_usd = left_usd.zip(dearest).map(|(left, price)| price.writes_within(read, left));
                 let by_tokens = left_tokens.map(|left| left.saturating_sub(read));
                 let fits = by_usd.into_iter().chain(by_tokens).min().unwrap_or(u64::MAX) / ask.choices;
                 let most = price.and_then(|price| price.output_max).unwrap_or(OUTPUT_USUAL);
-                ask.limit(fits.min(most).max(OUTPUT_MIN));
+                if !ask.limit(fits.min(most).max(OUTPUT_MIN)) {
+                    return Err(Denied::Unbounded("there is no place in it for a limit".to_owned()));
+                }
             }
         }
         let most = ask.output_max.or(price.and_then(|price| price.output_max)).unwrap_or(OUTPUT_USUAL);
@@ -391,14 +429,13 @@ async fn answer(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Response
             "kapell: this key belongs to no attempt that runs",
         )
     })?;
-    let body = Limited::new(body, REQUEST_BYTES_MAX).collect().await.map_err(|why| {
+    let (body, room) = desk.read(key, body).await.map_err(|why| {
         fail(
             StatusCode::BAD_REQUEST,
             "invalid_request_error",
             &format!("kapell: the request broke off: {why}"),
         )
     })?;
-    let body = body.to_bytes();
     let (method, headers) = (parts.method, parts.headers);
     let call = Call { desk, name, upstream, key, method, path: &rest, query, headers };
     match purpose {
@@ -419,7 +456,7 @@ async fn answer(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Response
                     "kapell: this is no request to a model",
                 )
             })?;
-            call.ask(&token, ask).await
+            call.ask(&token, ask, room).await
         }
     }
 }
@@ -461,7 +498,12 @@ impl Call<'_> {
     }
 
     /// Asks a model, if there is money for it and the provider wants to be asked.
-    async fn ask(&self, token: &str, mut ask: Ask) -> Result<Response<Body>, Box<Response<Body>>> {
+    async fn ask(
+        &self,
+        token: &str,
+        mut ask: Ask,
+        room: Room,
+    ) -> Result<Response<Body>, Box<Response<Body>>> {
         let (desk, api) = (self.desk, self.upstream.api);
         ask.show_usage();
         if let Tape::Play(cassette) = &desk.config.tape {
@@ -499,6 +541,7 @@ impl Call<'_> {
                 model: ask.model,
                 body: ask.body,
                 reserved,
+                _room: room,
             }),
             tape: exchange.map(|exchange| Running {
                 desk: desk.clone(),
@@ -563,6 +606,7 @@ struct Bill {
     model: String,
     body: Bytes,
     reserved: Reserved,
+    _room: Room,
 }
 
 impl Bill {

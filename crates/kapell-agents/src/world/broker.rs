@@ -85,6 +85,13 @@ impl Broker {
         known.is_some_and(|(client, settings)| is_carried(client, settings))
     }
 
+    /// Tells whether attempts of an adapter get the real key, since there is no way for them through the proxy.
+    #[must_use]
+    pub fn hands_out_key(&self, adapter: &str) -> bool {
+        let settings = Client::of(adapter).and_then(|client| self.clients.get(&client));
+        settings.is_some_and(|settings| settings.key.is_some()) && !self.carries(adapter)
+    }
+
     /// Lets an attempt in: changes what its client is told of server and key, and says where the proxy is. `None` if the
     /// proxy does not carry it.
     ///

@@ -1,16 +1,17 @@
 //! What passes, what does not, and what is counted.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::TcpStream,
     os::unix::net::UnixStream,
     thread,
 };
 
-use kapell_agents::proxy::{Allowance, Seen, Spent};
+use kapell_agents::proxy::{Allowance, Pass, Seen, Spent};
 use kapell_core::price::Tokens;
 use kapell_mock::{How, Mock, Scenario, Turn, Usage};
 
-use crate::rig::{ByHand, RATE, REAL_KEY, Rig, WAYS, Way, ask, key, receive, send};
+use crate::rig::{ByHand, PATIENCE, RATE, REAL_KEY, Rig, WAYS, Way, ask, key, receive, send};
 
 /// Every kind that all APIs can state; a chat cannot say what it put into a cache.
 const USAGE: Usage = Usage { input: 1_000, output: 50, cache_read: 200, cache_write: 0 };
@@ -290,4 +291,42 @@ fn the_socket_leads_to_the_same_place() {
     let socket = door.socket.clone();
     drop(rig);
     assert!(!socket.exists());
+}
+
+/// Begins a request whose body of so many MiB is sent only when it is asked for.
+fn begin(pass: &Pass, mib: usize) -> TcpStream {
+    let base = pass.base_url("anthropic");
+    let (address, name) = base.trim_start_matches("http://").split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "POST /{name}/v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        pass.key(),
+        mib << 20
+    )
+    .unwrap();
+    stream
+}
+
+fn is_asked_for(stream: &mut TcpStream) {
+    let mut line = [0; 12];
+    stream.read_exact(&mut line).unwrap();
+    assert_eq!(line, *b"HTTP/1.1 100");
+}
+
+#[test]
+fn an_attempt_waits_for_memory_of_its_own_and_not_for_that_of_others() {
+    let mock = mock();
+    let rig = Rig::new(&mock.url());
+    let (greedy, other) = (rig.admit(1, Allowance::default()), rig.admit(2, Allowance::default()));
+    let mut held: Vec<_> = (0..2).map(|_| begin(&greedy, 63)).collect();
+    held.iter_mut().for_each(is_asked_for);
+    let mut third = begin(&greedy, 8);
+    assert_eq!(ask(&other, &WAYS[0], "mock:x", false).status, 200);
+    third.set_nonblocking(true).unwrap();
+    assert!(third.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+    third.set_nonblocking(false).unwrap();
+    drop(held);
+    is_asked_for(&mut third);
 }
