@@ -97,7 +97,7 @@ impl Exit {
 /// | any other exit, any signal | `transient`: whether it is tried again, `retry` decides |
 /// | ended by the supervisor's timeout | `timeout` |
 /// | ended because kapell was gone | `lost` |
-/// | ended because it held too much memory | `permanent` |
+/// | ended because it held too much memory, or printed too much to be read along | `permanent` |
 /// | ended because kapell asked | stopped |
 ///
 /// Source of the codes: sysexits(3), POSIX "Shell Command Language" 2.8.2, timeout(1).
@@ -117,6 +117,14 @@ pub fn classify(record: &ExitRecord) -> (Ending, String) {
                 F::Permanent,
                 format!("it was ended: it held {held} MiB of memory, more than `memory` lets it"),
             )
+        }
+        (Cause::OverOutput, ..) => {
+            let printed = format!("it was ended: it had printed {} MiB", record.printed.bytes >> 20);
+            match record.notes.first() {
+                // A full disk, perhaps: it passes.
+                Some(note) => failed(F::Transient, format!("it was ended: {note}")),
+                None => failed(F::Permanent, format!("{printed}, more than can be read along")),
+            }
         }
         (Cause::NotStarted, ..) => failed(
             F::Permanent,
@@ -207,6 +215,7 @@ mod tests {
             (Cause::TimedOut, None, Some(15), Ending::Failed(F::Timeout)),
             (Cause::OwnerGone, Some(0), None, Ending::Failed(F::Lost)),
             (Cause::NotStarted, None, None, Ending::Failed(F::Permanent)),
+            (Cause::OverOutput, None, Some(15), Ending::Failed(F::Permanent)),
         ] {
             let exit = Exit::from_record(ended(cause, code, signal));
             assert_eq!(exit.ending, expected, "{cause:?} {code:?} {signal:?}");

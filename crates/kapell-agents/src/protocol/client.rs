@@ -206,9 +206,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outputs");
         let env = |name: &str| (name == OUTPUT).then(|| path.clone().into_os_string());
+        // Whoever wrote this has not ended the line.
+        std::fs::write(&path, "c=1\nd<<END\n1\nEND").unwrap();
         run(&["output".into(), "a=one\ntwo".into()], env).unwrap();
         run(&["output".into(), "b=".into()], env).unwrap();
         assert!(run(&["output".into(), "1=".into()], env).is_err());
-        assert_eq!(crate::protocol::outputs::read(&path).unwrap()["a"], "one\ntwo");
+        let outputs = crate::protocol::outputs::read(&path).unwrap();
+        let outputs: Vec<_> = outputs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(outputs, [("a", "one\ntwo"), ("b", ""), ("c", "1"), ("d", "1")]);
     }
 }

@@ -295,6 +295,15 @@ impl Guest {
         if self.sayings >= SAYINGS_MAX {
             return Err(format!("an attempt says at most {SAYINGS_MAX} things that are kept"));
         }
+        // Nobody waits for it: what takes a task back runs to its end.
+        let refused = match &wish {
+            Wish::Ask { .. } => Some("ask: decide without a person, or end as failed"),
+            Wish::HandOff { .. } => Some("hand anything on"),
+            _ => None,
+        };
+        if let Some(what) = refused.filter(|_| key.compensates) {
+            return Err(format!("whoever takes a task back cannot {what}"));
+        }
         let state = match wish {
             Wish::Ask { question: text, choices } => {
                 // The question of a person who is the agent has the number 0.
@@ -373,7 +382,8 @@ pub(super) fn append_output(path: &Path, name: &str, value: &str) -> Result<(), 
         .mode(0o600)
         .custom_flags(flags.bits().cast_signed())
         .open(path)
-        .and_then(|mut file| file.write_all(outputs::render(name, value).as_bytes()));
+        // An empty line means nothing, and ends the last one if whoever wrote that has not.
+        .and_then(|mut file| file.write_all(format!("\n{}", outputs::render(name, value)).as_bytes()));
     written.map_err(|error| format!("the output cannot be kept: {error}"))
 }
 

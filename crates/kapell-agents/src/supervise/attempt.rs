@@ -142,7 +142,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     fn new(reader: PipeReader, file: &str, spec: &Spec) -> Self {
-        let spool = Spool::new(Path::new(&spec.dir).join(file), spec.limits.output_bytes);
+        let spool = Spool::new(Path::new(&spec.dir).join(file), spec.kept_bytes());
         Self { reader: Some(reader), spool }
     }
 
@@ -362,6 +362,7 @@ impl<'a> Attempt<'a> {
             if self.pump() && owned && self.spec.output == Output::Followed {
                 let _ = wire::write(control, &Reply::Printed);
             }
+            self.end_if_unheard();
             if ended || self.end_file.is_none() {
                 tree::reap(self.pid, &mut self.status);
             }
@@ -397,6 +398,14 @@ impl<'a> Attempt<'a> {
                     tree::terminate(self.pid);
                 }
             }
+        }
+    }
+
+    /// Ends what is read along once its output cannot be kept: nobody would hear what it asks and spends.
+    fn end_if_unheard(&mut self) {
+        let is_unheard = self.streams.iter().any(|stream| stream.spool.is_behind());
+        if is_unheard && self.spec.output == Output::Followed && self.ending.is_none() {
+            self.end(Cause::OverOutput, Duration::ZERO, self.spec.limits.grace);
         }
     }
 

@@ -33,6 +33,8 @@ pub enum Cause {
     NotStarted,
     /// Its processes held more memory than it may.
     OverMemory,
+    /// What it printed could not be kept any more, and so not be read along.
+    OverOutput,
 }
 
 /// What an attempt used.

@@ -79,15 +79,17 @@ impl Census {
     fn of(&self, attempt: &str, pids: Option<&PidFile>) -> Vec<Process> {
         let mut found: Vec<_> = self.by_attempt.get(attempt).into_iter().flatten().copied().collect();
         if let Some(pids) = pids {
-            // A session keeps its id taken while any process is in it, so it cannot be another one, unless it
-            // had ended before the id was used again; then all in it are younger than a process of that id.
-            let (leader, start) = pids.supervisor;
-            let reused = Process::of(leader).is_some_and(|entry| entry.process.start != start);
-            if !reused {
-                found.extend(self.by_session.get(&leader).into_iter().flatten());
-            }
             let (pid, start) = pids.process;
-            found.push(Process { pid, start });
+            let first = Process { pid, start };
+            let (leader, start) = pids.supervisor;
+            let leads = Process::of(leader).is_some_and(|entry| entry.process.start == start);
+            let session = || self.by_session.get(&leader).into_iter().flatten();
+            // A session keeps its id taken while any process is in it: those in it are all ours, or all somebody else's.
+            // One that is known to be ours tells; a leader that is gone does not, for daemons leave theirs behind.
+            if leads || session().any(|process| *process == first || found.contains(process)) {
+                found.extend(session());
+            }
+            found.push(first);
         }
         found.retain(|process| process.is_alive() && process.pid != std::process::id().cast_signed());
         found.sort_unstable_by_key(|process| process.pid);

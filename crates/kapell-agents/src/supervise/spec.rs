@@ -64,8 +64,12 @@ pub struct Limits {
     pub timeout: Option<Duration>,
     /// How long its processes have between SIGTERM and SIGKILL.
     pub grace: Duration,
-    /// How many bytes of its output are kept: the beginning and the end.
+    /// How many bytes of its output are kept: the beginning and the end. What is read along is kept whole instead.
     pub output_bytes: u64,
+    /// How many bytes of output that is read along are kept. What prints more is ended: from there on nobody would hear
+    /// its questions, or see what it spends.
+    #[serde(default = "followed_bytes")]
+    pub followed_bytes: u64,
     /// Address space of each process, in bytes (`RLIMIT_AS`).
     pub memory_bytes: Option<u64>,
     /// Memory that all its processes hold together, in bytes. Looked at four times a second: what takes more is ended.
@@ -77,12 +81,17 @@ pub struct Limits {
     pub files: Option<u64>,
 }
 
+fn followed_bytes() -> u64 {
+    1 << 30
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             timeout: None,
             grace: Duration::from_secs(10),
             output_bytes: 64 << 20,
+            followed_bytes: followed_bytes(),
             memory_bytes: None,
             resident_bytes: None,
             processes: None,
@@ -103,6 +112,16 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+impl Spec {
+    /// Returns how many bytes of each of its streams are kept.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        match self.output {
+            Output::Joined => self.limits.output_bytes,
+            Output::Followed => self.limits.output_bytes.max(self.limits.followed_bytes),
+        }
+    }
 }
 
 impl Limits {

@@ -68,6 +68,11 @@ impl Spool {
         self.tail.extend(last);
     }
 
+    /// Tells whether something was printed that is not in the file by now.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.bytes > self.head
+    }
+
     fn write(&mut self, bytes: &[u8]) -> bool {
         if bytes.is_empty() || self.error.is_some() {
             return bytes.is_empty();

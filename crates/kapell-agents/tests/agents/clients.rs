@@ -270,3 +270,21 @@ fn what_a_client_says_and_costs_is_reported() {
     assert_eq!((evidence.usd_micros, evidence.model.as_deref()), (Some(411 + 120), Some("some-model")));
     assert_eq!(exit.message, "I fixed the sum.");
 }
+
+#[test]
+fn a_client_that_cannot_be_read_along_any_more_is_ended() {
+    let rig = Rig::new();
+    let key = key(1);
+    let mut job = job(&rig, key, Client::Codex, "ok");
+    let program = rig.dir.path().join("endless");
+    fs::write(&program, "#!/bin/sh\ncat >/dev/null\nexec yes '{\"type\":\"turn.started\"}'\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    if let Work::Client(order) = &mut job.work {
+        order.settings.program = Some(program);
+    }
+    (job.limits.output_bytes, job.limits.followed_bytes) = (1 << 10, 1 << 16);
+    rig.crew.start(key, job).unwrap();
+    let exit = rig.finished(key);
+    assert_eq!(exit.ending, Ending::Failed(FailureClass::Permanent), "{}", exit.message);
+    assert!(exit.message.contains("more than can be read along"), "{}", exit.message);
+}

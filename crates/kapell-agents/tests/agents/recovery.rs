@@ -187,6 +187,40 @@ fn a_reused_process_id_deceives_nobody() {
 }
 
 #[test]
+fn a_reused_session_id_deceives_nobody() {
+    // A daemon as they are: its leader has gone, and the session has the id of a supervisor that was before.
+    let daemon = Command::new("setsid")
+        .args(["sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $$ $!"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(daemon.stdout).unwrap();
+    let pids: Vec<i32> = said.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+    let [leader, daemon] = pids[..] else { panic!("{said}") };
+    let entry = Process::of(daemon).unwrap();
+    assert_eq!((entry.session, is_alive(leader)), (leader, false));
+    let dir = tempfile::tempdir().unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let before = entry.process.start - 1;
+    let of_process = |process: Process| {
+        let text = format!(
+            r#"{{"boot":"{}","supervisor":[{leader},{before}],"process":[{},{}]}}"#,
+            boot.trim(),
+            process.pid,
+            process.start
+        );
+        fs::write(dir.path().join(PID_FILE), text).unwrap();
+        recover(dir.path(), "r-1-1", &Census::take().unwrap()).unwrap()
+    };
+    let gone = Process { start: before, ..entry.process };
+    assert_eq!(of_process(gone), Recovered::Ended { processes: 0 });
+    assert!(is_alive(daemon));
+    // Where the attempt's own process is in it, the session is the attempt's.
+    assert_eq!(of_process(entry.process), Recovered::Ended { processes: 1 });
+    assert!(!is_alive(daemon));
+}
+
+#[test]
 fn without_a_trace_it_never_started_and_a_torn_record_is_none() {
     let dir = tempfile::tempdir().unwrap();
     let census = Census::take().unwrap();

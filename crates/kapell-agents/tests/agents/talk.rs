@@ -230,3 +230,14 @@ fn a_brief_is_for_its_attempt_alone() {
         assert!(rig.wish(first, &token, read).contains("the attempt is over"));
     }
 }
+
+#[test]
+fn what_takes_a_task_back_asks_nobody_and_does_not_wait_for_an_answer() {
+    let rig = Rig::new();
+    let key = AttemptKey { compensates: true, ..key(1) };
+    let script = r#""$HELPER" task ask "go on?" || "$HELPER" task handoff later || "$HELPER" task output asked=nobody"#;
+    rig.crew.start(key, rig.job(key, script)).unwrap();
+    let exit = rig.finished(key);
+    assert_eq!(exit.ending, Ending::Succeeded, "{}", exit.message);
+    assert_eq!(exit.outputs["asked"], "nobody");
+}
