@@ -18,6 +18,12 @@ pub(crate) struct History {
     pub(crate) lost: usize,
     /// Attempts that ended in another process than the one that started them.
     pub(crate) adopted: usize,
+    /// Tasks in the order in which they ended well.
+    pub(crate) order: Vec<u64>,
+    /// Tasks that were taken back, in that order.
+    pub(crate) taken_back: Vec<u64>,
+    /// How often the target is told to have been moved.
+    pub(crate) merged: usize,
     finished: usize,
 }
 
@@ -56,16 +62,23 @@ impl History {
                         history.lost += usize::from(lost);
                         history.adopted += usize::from(!lost && !since_open.contains(&key));
                         if name == "completed" {
-                            *history.done.entry(task).or_default() += 1;
+                            history.ends_well(task);
                         }
                     }
-                    "landed" => *history.done.entry(task).or_default() += 1,
+                    "landed" => history.ends_well(task),
+                    "compensated" => history.taken_back.push(task),
+                    "merged" => history.merged += 1,
                     "finished" => history.finished += 1,
                     _ => {}
                 }
             }
         }
         Ok(history)
+    }
+
+    fn ends_well(&mut self, task: u64) {
+        *self.done.entry(task).or_default() += 1;
+        self.order.push(task);
     }
 
     /// Tells whether the run came to an end.
@@ -75,6 +88,15 @@ impl History {
 
     /// Looks for anything lost or done twice in a run that is over and in which every task ended well.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        self.check_ends()?;
+        // Every attempt beyond the first follows one that was lost: nothing that ended well was dispatched again.
+        let again = self.started.len() - self.done.len();
+        ensure!(again == self.lost, "{again} attempts again for {} that were lost", self.lost);
+        Ok(())
+    }
+
+    /// Looks for anything that came to an end twice, or to none, in a run that is over.
+    pub(crate) fn check_ends(&self) -> anyhow::Result<()> {
         ensure!(self.finished == 1, "the run ended {} times", self.finished);
         for (key, times) in &self.ended {
             ensure!(*times == 1, "attempt {key:?} ended {times} times");
@@ -85,9 +107,6 @@ impl History {
         for (task, times) in &self.done {
             ensure!(*times == 1, "task {task} was done {times} times");
         }
-        // Every attempt beyond the first follows one that was lost: nothing that ended well was dispatched again.
-        let again = self.started.len() - self.done.len();
-        ensure!(again == self.lost, "{again} attempts again for {} that were lost", self.lost);
         Ok(())
     }
 }

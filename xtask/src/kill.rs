@@ -1,7 +1,10 @@
-//! `cargo xtask kill`: SIGKILL to the real program at random moments of a workflow with real commits.
+//! `cargo xtask kill`: SIGKILL to the real program at random moments of a workflow with real commits, of its merge, and
+//! of a saga that takes everything back.
 //!
 //! After each kill the run is resumed; when it is over, its journal and repository are searched for anything lost,
 //! done twice, or left behind.
+
+mod saga; // a run that fails late, with a run within it
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +31,12 @@ const JOBS: usize = 4;
 /// The longest time between a start and its kill.
 const LIFE_MAX: Duration = Duration::from_millis(700);
 
+/// How often a merge is begun, the last time without a kill.
+const MERGE_KILLS: usize = 4;
+
+/// The longest time between the start of a merge and its kill.
+const MERGE_LIFE_MAX: Duration = Duration::from_millis(60);
+
 #[derive(Debug, Default)]
 struct Tally {
     kills: usize,
@@ -35,7 +44,12 @@ struct Tally {
     lost: usize,
     adopted: usize,
     tasks: usize,
+    /// Kills while the branch was being moved.
+    merges: usize,
 }
+
+/// How many kills of the workflow there are for one of the saga.
+const KILLS_A_SAGA: usize = 5;
 
 pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
     let rounds: usize = number_of(args, "--rounds", 300)?;
@@ -48,7 +62,7 @@ pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
         let site = Site::new(&program)?;
         site.kill_until_done(&mut random, &mut tally, rounds)?;
         let kept = || format!("kept for a look: {}", site.place.path("").display());
-        site.check(&mut tally).with_context(kept)?;
+        site.check(&mut random, &mut tally).with_context(kept)?;
         site.place.remove()?;
     }
     println!(
@@ -61,7 +75,22 @@ pub(crate) fn run(args: &[&str]) -> anyhow::Result<()> {
         tally.lost,
         tally.adopted
     );
-    Ok(())
+    println!("{} kills of its merge: the branch moved once each time", tally.merges);
+    saga::run(&program, rounds.div_ceil(KILLS_A_SAGA), &mut random)
+}
+
+/// Starts kapell, and kills it within `life` unless that is `None`; returns its exit code, or none if it was killed.
+fn start_and_kill(place: &Place, args: &[&str], life: Option<Duration>) -> anyhow::Result<Option<i32>> {
+    let log = fs::File::options().create(true).append(true).open(place.path("log"))?;
+    let mut kapell = place.kapell(args)?;
+    let mut child = kapell.stdout(log.try_clone()?).stderr(log).spawn().context("failed to start kapell")?;
+    if let Some(life) = life {
+        std::thread::sleep(life);
+        if child.try_wait()?.is_none() {
+            child.kill()?;
+        }
+    }
+    Ok(child.wait()?.code())
 }
 
 struct Site {
@@ -79,30 +108,38 @@ impl Site {
 
     fn kill_until_done(&self, random: &mut Random, tally: &mut Tally, rounds: usize) -> anyhow::Result<()> {
         tally.runs += 1;
-        let path = self.place.path("log");
         loop {
-            let log = fs::File::options().create(true).append(true).open(&path)?;
-            let mut kapell = self.place.kapell(&["run", "work.yaml"])?;
-            let mut child =
-                kapell.stdout(log.try_clone()?).stderr(log).spawn().context("failed to start kapell")?;
-            if tally.kills < rounds {
-                std::thread::sleep(random.below(LIFE_MAX));
-                if child.try_wait()?.is_none() {
-                    child.kill()?;
-                    tally.kills += 1;
-                }
-            }
-            match child.wait()?.code() {
+            let life = (tally.kills < rounds).then(|| random.below(LIFE_MAX));
+            match start_and_kill(&self.place, &["run", "work.yaml"], life)? {
                 Some(0) => return Ok(()),
-                None => {}
+                None => tally.kills += 1,
                 Some(code) => {
-                    bail!("kapell ended with {code}: {}", fs::read_to_string(&path).unwrap_or_default())
+                    let log = fs::read_to_string(self.place.path("log")).unwrap_or_default();
+                    bail!("kapell ended with {code}: {log}")
                 }
             }
         }
     }
 
-    fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
+    /// Merges, and kills that a few times.
+    fn merge(&self, run: &str, random: &mut Random, tally: &mut Tally) -> anyhow::Result<()> {
+        for left in (0..MERGE_KILLS).rev() {
+            let life = (left > 0).then(|| random.below(MERGE_LIFE_MAX));
+            match start_and_kill(&self.place, &["merge", run], life)? {
+                Some(0) => {}
+                None => tally.merges += 1,
+                Some(code) => {
+                    let log = fs::read_to_string(self.place.path("log")).unwrap_or_default();
+                    bail!("kapell merge ended with {code}: {log}")
+                }
+            }
+        }
+        let (_, history) = self.place.history()?;
+        ensure!(history.merged == 1, "the branch is told to have moved {} times", history.merged);
+        Ok(())
+    }
+
+    fn check(&self, random: &mut Random, tally: &mut Tally) -> anyhow::Result<()> {
         let (run, history) = self.place.history()?;
         history.check()?;
         tally.lost += history.lost;
@@ -115,13 +152,13 @@ impl Site {
             tally.kills
         );
         self.place.said(&["verify", &run])?;
-        self.check_repository(&run, &history)?;
+        self.merge(&run, random, tally)?;
+        self.check_repository(&history)?;
         self.place.nothing_is_left(&run)
     }
 
     /// Every change is in the integration ref exactly once.
-    fn check_repository(&self, run: &str, history: &History) -> anyhow::Result<()> {
-        self.place.said(&["merge", run])?;
+    fn check_repository(&self, history: &History) -> anyhow::Result<()> {
         let log = self.place.git(&["log", "--format=%(trailers:key=Kapell-Task,valueonly)", "main"])?;
         let mut commits: BTreeMap<&str, usize> = BTreeMap::new();
         for name in log.lines().filter(|line| !line.is_empty()) {

@@ -100,6 +100,13 @@ impl Place {
         History::of_export(&self.said(&["logs", "--export"])?)
     }
 
+    /// Reads what the journal says about each of its runs, with their ids.
+    pub(crate) fn histories(&self) -> anyhow::Result<Vec<(String, History)>> {
+        let status: Value = serde_json::from_str(&self.said(&["status", "--json"])?)?;
+        let runs = status["runs"].as_array().into_iter().flatten().filter_map(|run| run["run"].as_str());
+        runs.map(|run| History::of_export(&self.said(&["logs", run, "--export"])?)).collect()
+    }
+
     /// Looks whether anything is left of a run that nobody executes: processes, sockets, directories, workspaces that
     /// are still held, control groups.
     pub(crate) fn nothing_is_left(&self, run: &str) -> anyhow::Result<()> {

@@ -398,7 +398,10 @@ impl Performer {
                 Effect::Stop { .. } | Effect::Notify { .. } | Effect::Hold { .. } => continue,
                 other => {
                     self.perform_one(run, other, &HashMap::new(), mailbox);
-                    if let Effect::Check { task, attempt } = other {
+                    // A change was taken out already; the checks of a task without one look at its workspace.
+                    if let Effect::Check { task, attempt } = other
+                        && !has_change(run, *task)
+                    {
                         in_use.push(key(run, *task, *attempt, false));
                     }
                     continue;

@@ -1,0 +1,113 @@
+//! A saga that is killed while it works and while it takes everything back.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, bail, ensure};
+
+use super::{LIFE_MAX, start_and_kill};
+use crate::{place::Place, random::Random};
+
+/// Tasks that leave something outside, each after the one before.
+const STEPS: usize = 12;
+
+/// Tasks of the run within.
+const WITHIN: usize = 6;
+
+/// What the last task ends with, so that all before it is taken back; kapell says so by 1.
+const FAILURES: i32 = 1;
+
+/// Kills sagas until there were so many kills.
+pub(super) fn run(program: &Path, rounds: usize, random: &mut Random) -> anyhow::Result<()> {
+    let (mut kills, mut sagas, mut again) = (0, 0, 0);
+    while kills < rounds {
+        let place = Place::temporary("saga", program)?;
+        place.write("repo/base.txt", "base\n")?;
+        place.write("repo/within.yaml", &within())?;
+        place.write("repo/saga.yaml", &workflow(&place.path("ledger")))?;
+        place.begin()?;
+        let kept = || format!("kept for a look: {}", place.path("").display());
+        let killed = kill_until_over(&place, random, rounds - kills).with_context(kept)?;
+        again += check(&place, killed).with_context(kept)?;
+        kills += killed;
+        sagas += 1;
+        place.remove()?;
+    }
+    println!(
+        "{kills} kills over {sagas} saga(s) of {STEPS} steps and a run within: each step taken back once, the last one first; \
+         {again} of their commands cut off and run again"
+    );
+    Ok(())
+}
+
+/// Returns how often it was killed.
+fn kill_until_over(place: &Place, random: &mut Random, rounds: usize) -> anyhow::Result<usize> {
+    let mut kills = 0;
+    loop {
+        let life = (kills < rounds).then(|| random.below(LIFE_MAX));
+        match start_and_kill(place, &["run", "saga.yaml"], life)? {
+            None => kills += 1,
+            Some(FAILURES) => return Ok(kills),
+            Some(code) => {
+                bail!(
+                    "kapell ended with {code}: {}",
+                    fs::read_to_string(place.path("log")).unwrap_or_default()
+                )
+            }
+        }
+    }
+}
+
+/// Returns how many commands that take back were run more than once.
+fn check(place: &Place, kills: usize) -> anyhow::Result<usize> {
+    let (sagas, others): (Vec<_>, Vec<_>) =
+        place.histories()?.into_iter().partition(|(_, history)| !history.taken_back.is_empty());
+    let [(run, history)] = sagas.as_slice() else { bail!("{} runs were taken back", sagas.len()) };
+    history.check_ends()?;
+    let [(_, within)] = others.as_slice() else { bail!("{} runs within", others.len()) };
+    within.check()?;
+    ensure!(within.done.len() == WITHIN, "{} of {WITHIN} tasks within were done", within.done.len());
+    let steps: Vec<u64> = history.order.iter().copied().filter(|task| *task < STEPS as u64).collect();
+    ensure!(steps.len() == STEPS, "{} of {STEPS} steps were done", steps.len());
+    let mut backwards = steps;
+    backwards.reverse();
+    ensure!(history.taken_back == backwards, "taken back in the order {:?}", history.taken_back);
+    // A command that was cut off runs again; the world tells how often each ran.
+    let ledger = fs::read_to_string(place.path("ledger")).context("nothing was taken back")?;
+    let lines: Vec<&str> = ledger.lines().collect();
+    let mut again = 0;
+    for step in 0..STEPS {
+        let count = lines.iter().filter(|line| **line == format!("back-{step}")).count();
+        ensure!(count >= 1, "step {step} was never taken back");
+        again += count - 1;
+    }
+    ensure!(again <= kills, "{again} commands ran again in {kills} kills");
+    place.said(&["verify", run])?;
+    place.nothing_is_left(run)?;
+    Ok(again)
+}
+
+fn workflow(ledger: &Path) -> String {
+    let ledger = ledger.display();
+    let mut text = "mission: Twelve steps, and all of them back\nsaga: true\ntasks:\n".to_owned();
+    for step in 0..STEPS {
+        let needs = if step == 0 { String::new() } else { format!("    needs: [step-{}]\n", step - 1) };
+        text.push_str(&format!(
+            "  step-{step}:\n{needs}    workspace: none\n    run: sleep 0.0{step}\n    compensate: sleep 0.03; echo back-{step} >> '{ledger}'; sleep 0.03\n"
+        ));
+    }
+    let last = STEPS - 1;
+    text.push_str(&format!(
+        "  within:\n    needs: [step-{last}]\n    workflow: within.yaml\n  fails:\n    needs: [within]\n    workspace: none\n    run: exit 1\n"
+    ));
+    text
+}
+
+fn within() -> String {
+    let mut text = "mission: A run within\ntasks:\n".to_owned();
+    for task in 0..WITHIN {
+        text.push_str(&format!(
+            "  inner-{task}: {{ run: sleep 0.0{task}; echo {task} > inner-{task}.txt }}\n"
+        ));
+    }
+    text
+}
