@@ -6,6 +6,7 @@ mod agent_overlap;
 mod aggregator_always_green;
 mod aggregator_incomplete;
 mod argument_not_read;
+mod artifact_name_clash;
 mod artifact_never_consumed;
 mod artifact_never_produced;
 mod asserted_result;
@@ -39,6 +40,7 @@ mod hook_timeout_unit;
 pub mod image_not_deployed;
 mod input_never_read;
 mod masked_failure;
+mod matrix_axis_unread;
 mod matrix_extract;
 mod matrix_value_never;
 mod missing_parallel_directive;
@@ -59,10 +61,12 @@ pub mod port_mismatch;
 mod rebuild_instead_of_artifact;
 mod repair_gated_on_success;
 mod repeated_setup;
+mod restore_keys_unmatched;
 mod reusable_extract;
 pub mod secret_given_nowhere;
 mod sequential_independent;
 mod sequential_steps;
+mod shared_concurrency_group;
 pub mod shared_state_across_tasks;
 mod single_value_matrix;
 mod skip_propagation;
@@ -71,6 +75,7 @@ mod trigger_path_asymmetry;
 pub mod unbounded_fan_out;
 mod undefined_agent;
 mod undefined_command;
+mod unevaluated_expression;
 mod unknown_key;
 mod unknown_workflow_run;
 mod unreachable_agent;
@@ -79,6 +84,7 @@ mod unsatisfiable_if;
 mod unused_setup;
 mod wasted_trigger;
 mod workflow_cycle;
+mod workflow_run_unchecked;
 
 use crate::rule::Rule;
 
@@ -101,18 +107,21 @@ pub static RULES: &[&Rule] = &[
     &sequential_steps::RULE,
     &skip_propagation::RULE,
     &unsatisfiable_if::RULE,
+    &unevaluated_expression::RULE,
     &matrix_value_never::RULE,
     &wasted_trigger::RULE,
     &unknown_workflow_run::RULE,
     &workflow_cycle::RULE,
     &artifact_never_produced::RULE,
     &artifact_never_consumed::RULE,
+    &artifact_name_clash::RULE,
     &rebuild_instead_of_artifact::RULE,
     &output_never_set::RULE,
     &input_never_read::RULE,
     &aggregator_always_green::RULE,
     &aggregator_incomplete::RULE,
     &gate_gates_nothing::RULE,
+    &workflow_run_unchecked::RULE,
     &repair_gated_on_success::RULE,
     &masked_failure::RULE,
     &asserted_result::RULE,
@@ -120,6 +129,7 @@ pub static RULES: &[&Rule] = &[
     &cache_after_install::RULE,
     &cache_clobbered::RULE,
     &cache_no_restore_keys::RULE,
+    &restore_keys_unmatched::RULE,
     &cache_key_without_lock::RULE,
     &duplicate_work::RULE,
     &double_trigger::RULE,
@@ -128,10 +138,12 @@ pub static RULES: &[&Rule] = &[
     &duplicate_step::RULE,
     &unused_setup::RULE,
     &single_value_matrix::RULE,
+    &matrix_axis_unread::RULE,
     &no_timeout::RULE,
     &no_concurrency::RULE,
     &mutating_no_concurrency::RULE,
     &cancel_on_mutating::RULE,
+    &shared_concurrency_group::RULE,
     &no_rollback::RULE,
     &reusable_extract::RULE,
     &repeated_setup::RULE,

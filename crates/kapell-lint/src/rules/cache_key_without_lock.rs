@@ -1,11 +1,12 @@
 //! The key of a cache never changes, so its content grows old.
 
 use super::cache_after_install::restored;
-use crate::github::intent;
+use crate::github::{Flow, StepFacts, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
+use kapell_spec::github::Job;
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/cache-key-without-lock.md`.
@@ -24,11 +25,14 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        for (_, job) in flow.jobs() {
-            for step in &job.steps {
+        for (at, job) in flow.jobs() {
+            for (index, step) in job.steps.iter().enumerate() {
+                if before_checkout(flow, at, index, report) {
+                    continue;
+                }
                 let Some(installer) = restored(step) else { continue };
                 let Some(key) = step.input("key") else { continue };
-                let lower = key.text.to_ascii_lowercase();
+                let lower = resolved(flow, job, &key.text).to_ascii_lowercase();
                 let moves = [
                     "hashfiles",
                     "github.sha",
@@ -71,4 +75,54 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// `hashFiles` finds nothing before the files are there: the hash is empty, and the key never changes.
+fn before_checkout(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let step = &job.steps[index];
+    let caches = ["actions/cache", "actions/cache/restore"].iter().any(|name| step.is(name));
+    let Some(key) = step.input("key").filter(|key| caches && key.text.contains("hashFiles(")) else {
+        return false;
+    };
+    // Its own runner may have files of another run.
+    let own = job.runs_on.iter().any(|label| label.text.contains("self-hosted"));
+    let gives = |facts: &StepFacts| {
+        !facts.downloads.is_empty()
+            || facts.works.iter().any(|done| matches!(done.work.kind, Kind::Checkout | Kind::Unknown))
+    };
+    let before = flow.facts[at][..index].iter().any(gives)
+        || job.steps[..index].iter().any(|step| {
+            ["clone", "checkout", "curl", "wget"].iter().any(|word| step.script().contains(word))
+        });
+    let after = job.steps[index + 1..]
+        .iter()
+        .find(|step| step.is("actions/checkout") && step.input("path").is_none());
+    let Some(checkout) = after.filter(|_| !before && !own && !job.container) else { return false };
+    report
+        .add(
+            flow.file,
+            key.span,
+            "`hashFiles` runs before the checkout and finds no file, so this key never changes".to_owned(),
+        )
+        .also(flow.file, checkout.span, "the files come here")
+        .hint("move the checkout in front of the cache")
+        .done();
+    true
+}
+
+/// Returns a key with those variables replaced that the workflow sets to a plain text. One that is there to be raised by
+/// hand stays.
+fn resolved(flow: &Flow, job: &Job, key: &str) -> String {
+    let mut out = key.to_owned();
+    for (name, value) in flow.model.env.iter().chain(&job.env) {
+        let by_hand = ["cache", "key", "bust", "epoch"]
+            .iter()
+            .any(|word| name.text.to_ascii_lowercase().contains(word));
+        let Some(value) = value.literal().filter(|_| !by_hand) else { continue };
+        for written in [format!("${{{{ env.{} }}}}", name.text), format!("${{{{env.{}}}}}", name.text)] {
+            out = out.replace(&written, value);
+        }
+    }
+    out
 }

@@ -1,6 +1,6 @@
 //! A run that changes something outside can be cancelled half way.
 
-use crate::github::{Flow, conditions::Run, intent, tools::Kind};
+use crate::github::{Flow, conditions::Run, intent, tools::Kind, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -91,6 +91,7 @@ fn look(
                 flow.runs[world][job] != Run::Never
                     && cancels(flow, world, cancel) == Some(true)
                     && !(flow.worlds[world].is_pull_request() && per_item)
+                    && !(once(&flow.worlds[world]) && per_item)
                     && reached(other, flow, world)
             });
             if !here {
@@ -104,6 +105,7 @@ fn look(
                             || (0..flow.worlds.len()).any(|world| {
                                 flow.runs[world][job] != Run::Never
                                     && cancels(flow, world, cancel) == Some(true)
+                                    && !(once(&flow.worlds[world]) && per_item)
                                     && flow.scope(world, job, true).holds(condition) != Some(false)
                             })
                     });
@@ -142,6 +144,11 @@ fn look(
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether a ref comes once: a tag is pushed and released once, so no newer run shares a group with its name in it.
+fn once(world: &World) -> bool {
+    matches!(world.event.as_deref(), Some("push" | "release")) && world.reference_type == Some("tag")
 }
 
 /// Tells whether a called workflow is reached at all; conditions of the caller are judged by the caller's job.

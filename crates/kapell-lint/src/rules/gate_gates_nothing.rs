@@ -1,10 +1,11 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
-use crate::github::{Flow, aggregate, carry, tools::Kind};
+use crate::github::{Flow, aggregate, carry, conditions::Run, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
+use kapell_spec::github::Condition;
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/gate-gates-nothing.md`.
@@ -33,6 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             by_age(flow, at, report);
             unread_decision(flow, at, report);
             lenient_gate(flow, at, report);
+            other_event(flow, at, report);
         }
     }
 }
@@ -126,4 +128,49 @@ fn lenient_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .also(flow.file, gated.id.span, "goes on after its failure")
         .hint("drop `continue-on-error`, or do not wait for it")
         .done();
+}
+
+/// Something that changes the outside is kept from pull requests by the name of an event that does not start the workflow:
+/// `!= 'pull_request'` lets `pull_request_target` pass.
+fn other_event(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    if !flow.starts("pull_request_target") || flow.starts("pull_request") {
+        return;
+    }
+    let worlds: Vec<usize> = (0..flow.worlds.len())
+        .filter(|&world| flow.worlds[world].is_pull_request() && flow.runs[world][at] != Run::Never)
+        .collect();
+    let passes = |condition: &Condition, in_step: bool| {
+        worlds.iter().any(|&world| flow.scope(world, at, in_step).holds(condition) != Some(false))
+    };
+    let job = &flow.model.jobs[at];
+    let of_job =
+        job.condition.as_ref().filter(|own| keeps_out(own) && carry::changes(flow, at) && passes(own, false));
+    let of_step = || {
+        flow.steps(at).find_map(|(step, facts)| {
+            step.condition
+                .as_ref()
+                .filter(|own| keeps_out(own) && facts.mutation().is_some() && passes(own, true))
+        })
+    };
+    let Some(condition) = of_job.or_else(of_step) else { return };
+    report
+        .add(
+            flow.file,
+            condition.span,
+            format!(
+                "`!= 'pull_request'` shall keep `{}` from pull requests, but they come as `pull_request_target` here",
+                job.id.text
+            ),
+        )
+        .severity(Severity::High)
+        .confidence(Confidence::High)
+        .also(flow.file, flow.model.event("pull_request_target").map_or(job.id.span, |event| event.name.span), "starts it")
+        .hint("compare with `pull_request_target`, or ask for the events that may pass")
+        .done();
+}
+
+/// Tells whether a condition holds for all events but `pull_request`.
+fn keeps_out(condition: &Condition) -> bool {
+    let text: String = condition.text.split_whitespace().collect();
+    text.contains("github.event_name!='pull_request'")
 }

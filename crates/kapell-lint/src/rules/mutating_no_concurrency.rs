@@ -5,6 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/mutating-no-concurrency.md`.
@@ -39,7 +40,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let found: Vec<(usize, &str, kapell_spec::finding::Span)> =
             flow.jobs().filter_map(|(at, _)| mutation(flow, at, pushed, starts)).collect();
         let [(at, what, span), rest @ ..] = &found[..] else { continue };
-        let pages = found.iter().all(|(_, what, _)| *what == PAGES);
+        let mild = found.iter().all(|(_, what, _)| *what == PAGES || *what == IMAGE);
+        let replaces = found.iter().any(|(_, what, _)| *what == REPLACES);
         let job = &flow.model.jobs[*at];
         let mut draft = report
             .add(
@@ -48,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 format!("two runs of `{}` can {what} at the same time", job.id.text),
             )
             .also(flow.file, *span, "here")
-            .severity(if pages || !is_often(flow) { Severity::Low } else { Severity::Medium })
+            .severity(if mild || !is_often(flow) && !replaces { Severity::Low } else { Severity::Medium })
             .hint("add a `concurrency` group with `cancel-in-progress: false`");
         for (at, what, _) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("can {what} too"));
@@ -62,6 +64,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Pages are replaced as a whole: the next run mends what two at once got wrong.
 const PAGES: &str = "publish pages";
+
+/// A tag that moves points to the image of the run that ends last, which may be the older one.
+const IMAGE: &str = "move the same tag of an image";
+
+/// A release that is taken away and made anew.
+const REPLACES: &str = "replace the same release";
 
 /// Branches that several people push to within minutes.
 const BUSY: &[&str] = &["main", "master", "develop", "dev", "trunk", "next", "*", "**"];
@@ -86,11 +94,16 @@ fn mutation(
     if job.concurrency.is_some() {
         return None;
     }
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
     for (step, facts) in flow.steps(at) {
         for done in &facts.works {
             let script = step.script();
             let what = match done.work.kind {
+                // A machine of its own for tests is no deployment.
+                Kind::Deploy if tests(job) && done.command.is_some() => continue,
                 Kind::Deploy if pushed || starts >= 3 => "deploy",
+                Kind::Release if starts >= 2 && rolls(text) => REPLACES,
+                Kind::Publish if pushed && rolling_image(flow, step) => IMAGE,
                 Kind::Pages if pushed => PAGES,
                 // A branch of its own, or a rebase before the push, is safe.
                 Kind::Push if pushed && done.command.is_some() && !own_branch(script) => {
@@ -102,6 +115,51 @@ fn mutation(
         }
     }
     None
+}
+
+/// Tells whether a job is for tests by its name.
+fn tests(job: &Job) -> bool {
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let has =
+        |words: &[&str]| name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| words.contains(&part));
+    has(&["test", "tests", "e2e", "bench", "benchmark", "check", "lint"])
+        && !has(&["deploy", "deployment", "release"])
+}
+
+/// Tells whether a job makes one release anew again and again: that of a night, or the latest.
+fn rolls(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let names = ["nightly", "rolling", "canary", "continuous", "latest-build", "snapshot", "edge"];
+    let again =
+        ["release delete", "--clobber", "allowupdates", "deleterelease", "overwrite: true", "--force"];
+    names.iter().any(|word| lower.contains(word)) && again.iter().any(|word| lower.contains(word))
+}
+
+/// Tells whether a step pushes an image under a tag that moves with a branch.
+fn rolling_image(flow: &Flow, step: &Step) -> bool {
+    let image = step.is("docker/build-push-action") || step.is("docker/bake-action");
+    let tags = step.input("tags").map_or("", |tags| &*tags.text);
+    let own = tags.to_ascii_lowercase();
+    // The tags may come from a step before.
+    let text = flow.text.to_ascii_lowercase();
+    let made = own.contains("steps.") && text.contains("docker/metadata-action");
+    let moves = |text: &str| {
+        [
+            ":latest",
+            "value=latest",
+            "value=dev",
+            "value=edge",
+            "type=ref,event=branch",
+            "type=edge",
+            ":main",
+            ":dev",
+            ":edge",
+        ]
+        .iter()
+        .any(|word| text.contains(word))
+    };
+    image && is_often(flow) && (moves(&own) || made && moves(&text))
 }
 
 fn own_branch(script: &str) -> bool {

@@ -1,5 +1,6 @@
 //! A job waits for another from which it takes nothing.
 
+use kapell_spec::github::Job;
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -28,6 +29,26 @@ const REASONS: &[&str] = &[
     "fast", "fail", "wait", "first", "before", "after", "avoid", "save", "cheap", "gate", "order", "sequen",
     "only if", "depend", "block",
 ];
+
+/// Words above the job that is waited for that say that it comes first on purpose.
+const GATES: &[&str] = &[
+    "before anything",
+    "before the",
+    "before all",
+    "before running",
+    "first",
+    "fast",
+    "quick",
+    "sanity",
+    "smoke",
+    "gate",
+    "early",
+    "cheap",
+];
+
+/// Words within a job that say that it comes after others on purpose.
+const AFTER: &[&str] =
+    &["only runs after", "runs after", "run after", "only after", "once the", "waits for", "must wait"];
 
 /// A saving below this is not worth a word, in seconds.
 const LEAST_SAVING: u32 = 30;
@@ -78,7 +99,9 @@ fn check_job(
         let waits = &flow.model.jobs[need].id.text;
         let key = job.keys.get("needs").map_or(name.span, |key| key.span);
         let explained = intent::explains(flow, key, 1, REASONS)
-            .or_else(|| intent::explains(flow, job.id.span, 1, REASONS));
+            .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
+            .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
+            .or_else(|| inside(flow, job));
         let long = durations[need] >= 90;
         // The job ends sooner; the run only does as far as nothing else takes as long.
         let length = |edge: Option<(usize, usize)>| {
@@ -103,6 +126,17 @@ fn check_job(
             None => draft.done(),
         }
     }
+}
+
+/// Returns the comments within a job if they say that it comes after others on purpose.
+fn inside(flow: &Flow, job: &Job) -> Option<String> {
+    let from = flow.model.comments.partition_point(|comment| comment.start < job.span.start);
+    flow.model.comments[from..]
+        .iter()
+        .take_while(|comment| comment.end <= job.span.end)
+        .map(|comment| flow.text[comment.range()].trim_start_matches('#').trim())
+        .find(|comment| AFTER.iter().any(|word| comment.to_ascii_lowercase().contains(word)))
+        .map(str::to_owned)
 }
 
 /// Tells whether the job needs something further up through `need` alone, which would be lost with the edge.

@@ -1,10 +1,10 @@
 //! A condition can never hold.
 
-use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
+use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
 use kapell_spec::{finding::Span, github::Condition};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions::Run, intent};
+use crate::github::{Flow, carry, conditions::Run, intent};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -26,6 +26,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        forms(flow, report);
         if flow.worlds.iter().any(|world| world.event.is_none()) {
             continue;
         }
@@ -36,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .all(|world| flow.scope(world, at, false).holds(condition) == Some(false))
                 && !flow.closures[at].iter().any(|&up| flow.runs.iter().all(|runs| runs[up] == Run::Never))
                 && !is_off(condition)
+                && !wrong_form_in(condition)
             {
                 told.push(condition.span);
                 add(
@@ -93,7 +95,7 @@ fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) 
         let Some(condition) = &step.condition else { continue };
         let never = !worlds.is_empty()
             && worlds.iter().all(|&world| flow.scope(world, at, true).holds(condition) == Some(false));
-        if never && !is_off(condition) {
+        if never && !is_off(condition) && !wrong_form_in(condition) {
             told.push(condition.span);
             let name = step
                 .name
@@ -150,6 +152,115 @@ fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
             draft = draft.also(flow.file, *span, "here too");
         }
         draft.done();
+    }
+}
+
+/// Comparisons of a ref with a text of another form, wherever they stand: `github.ref == 'main'`.
+fn forms(flow: &Flow, report: &mut Report<'_>) {
+    let of_jobs =
+        flow.jobs().flat_map(|(at, job)| job.expressions.iter().map(move |found| (Some(at), found)));
+    let all = flow.model.expressions.iter().map(|found| (None, found)).chain(of_jobs);
+    let mut found: Vec<(Form, Option<usize>, Vec<Span>)> = Vec::new();
+    for (at, expression) in all {
+        expression.expr.root().walk(&mut |node| {
+            let Some(form) = wrong_form(node) else { return };
+            let span = expression.span(&flow.text);
+            match found.iter_mut().find(|(known, ..)| *known == form) {
+                Some((.., spans)) => spans.push(span),
+                None => found.push((form, at, vec![span])),
+            }
+        });
+    }
+    for (form, at, spans) in found {
+        let grave = at.is_some_and(|at| carry::changes(flow, at));
+        let says = if form.holds { "always holds" } else { "never holds" };
+        let mut draft = report
+            .add(flow.file, spans[0], format!("`{}` {says}: `{}` never has that form", form.text, form.path))
+            .severity(if grave { Severity::High } else { Severity::Medium })
+            .hint(form.hint());
+        let mut told = vec![spans[0]];
+        for span in spans.into_iter().skip(1) {
+            if !told.contains(&span) {
+                draft = draft.also(flow.file, span, "here too");
+                told.push(span);
+            }
+        }
+        draft.done();
+    }
+}
+
+/// A comparison of a ref with a text that it never has.
+#[derive(Debug, PartialEq)]
+struct Form {
+    /// What is compared.
+    path: &'static str,
+    /// The comparison, as text.
+    text: String,
+    /// The literal.
+    literal: String,
+    /// Whether it always holds.
+    holds: bool,
+}
+
+impl Form {
+    fn hint(&self) -> String {
+        match self.literal.strip_prefix("refs/heads/").or_else(|| self.literal.strip_prefix("refs/tags/")) {
+            Some(short) => format!("compare with `{short}`, or `github.ref` with `{}`", self.literal),
+            None => format!("compare with `refs/heads/{}`, or take `github.ref_name`", self.literal),
+        }
+    }
+}
+
+fn wrong_form_in(condition: &Condition) -> bool {
+    let mut found = false;
+    if let Some(expr) = &condition.expr {
+        expr.root().walk(&mut |node| found |= wrong_form(node).is_some());
+    }
+    found
+}
+
+/// Recognises a comparison of a ref with a text of another form. `github.ref` starts with `refs/`, the names do not.
+fn wrong_form(node: &Node) -> Option<Form> {
+    let (path, other, sign, holds) = match &node.kind {
+        NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), left, right } => {
+            let holds = *sign == Comparison::NotEqual;
+            let (path, other) =
+                ref_path(left).map(|path| (path, right)).or_else(|| Some((ref_path(right)?, left)))?;
+            (path, &**other, if holds { " != " } else { " == " }, holds)
+        }
+        NodeKind::Call { function: Function::StartsWith, arguments } => {
+            let [path, other] = &arguments[..] else { return None };
+            (ref_path(path)?, other, ", ", false)
+        }
+        _ => return None,
+    };
+    let NodeKind::Literal(Literal::String(literal)) = &other.kind else { return None };
+    let lower = literal.to_ascii_lowercase();
+    let starts = sign == ", ";
+    let full = "refs/".starts_with(&lower) && starts || lower.starts_with("refs/");
+    let wrong = match path {
+        "github.ref" => !full,
+        _ => lower.starts_with("refs/heads/") || lower.starts_with("refs/tags/"),
+    };
+    let text = match starts {
+        true => format!("startsWith({path}, '{literal}')"),
+        false => format!("{path}{sign}'{literal}'"),
+    };
+    (wrong && !literal.is_empty()).then(|| Form { path, text, literal: literal.to_string(), holds })
+}
+
+/// Returns the ref that a path stands for.
+fn ref_path(node: &Node) -> Option<&'static str> {
+    let NodeKind::Access { .. } = &node.kind else { return None };
+    let references = node.references();
+    let reference = references.first().filter(|reference| reference.whole)?;
+    let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+    match path[..] {
+        ["github", "ref"] => Some("github.ref"),
+        ["github", "ref_name"] => Some("github.ref_name"),
+        ["github", "base_ref"] => Some("github.base_ref"),
+        ["github", "head_ref"] => Some("github.head_ref"),
+        _ => None,
     }
 }
 

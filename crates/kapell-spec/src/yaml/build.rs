@@ -77,6 +77,8 @@ struct Builder<'a> {
     alias_nodes: usize,
     /// Scalars in order, for telling comments from them.
     scalars: Vec<(Span, Style)>,
+    /// Whether a line of a flow collection was indented too little.
+    shallow: bool,
 }
 
 /// What an anchor names, how many nodes that are, and how deep they nest.
@@ -92,6 +94,69 @@ struct Stop;
 /// Builds the tree of the first document.
 pub(super) fn build(source: &str, limits: Limits, findings: &mut Vec<Finding>) -> Option<Tree> {
     let text = source.strip_prefix('\u{feff}').unwrap_or(source);
+    let known = findings.len();
+    let (found, shallow) = tree(source, text, text, limits, findings);
+    if !shallow {
+        return found;
+    }
+    let mut joined = text.to_owned();
+    for _ in 0..JOINS.min(JOINED_BYTES / text.len().max(1)) {
+        let Some(next) = join(&joined) else { break };
+        joined = next;
+    }
+    findings.truncate(known);
+    tree(source, text, &joined, limits, findings).0
+}
+
+/// How many lines of flow collections are joined at most.
+const JOINS: usize = 256;
+/// How many bytes are read at most while lines are joined.
+const JOINED_BYTES: usize = 16_000_000;
+
+/// Joins a line of a flow collection that is indented too little with the line before, by blanks of the same length.
+///
+/// YAML wants each line of `[` ... `]` indented deeper than the block around it. GitHub and most programs do not care, and
+/// closing brackets below their key are common. `None` if nothing of that kind is wrong.
+fn join(text: &str) -> Option<String> {
+    let mut parser = Parser::new_from_str(text);
+    let error = loop {
+        match parser.next_event()? {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    if !is_shallow(&error) {
+        return None;
+    }
+    let characters: Vec<char> = text.chars().collect();
+    let at = error.marker().index().min(characters.len());
+    let end = characters[..at].iter().rposition(|&character| character == '\n')?;
+    let start =
+        characters[..end].iter().rposition(|&character| character == '\n').map_or(0, |before| before + 1);
+    let line = &characters[start..end];
+    let comment =
+        (0..line.len()).find(|&index| line[index] == '#' && (index == 0 || line[index - 1].is_whitespace()));
+    let from = comment.map_or(end, |index| start + index);
+    let blank = |(index, &character): (usize, &char)| {
+        if (from..=end).contains(&index) || index + 1 == end && character == '\r' { ' ' } else { character }
+    };
+    Some(characters.iter().enumerate().map(blank).collect())
+}
+
+/// Tells whether a line of a flow collection is indented too little. Outside of them such a line ends a block.
+fn is_shallow(error: &ScanError) -> bool {
+    matches!(error.info(), "invalid indentation" | "invalid indentation in flow construct")
+}
+
+/// Builds the tree of `text`, read as `joined`, which has as many characters; and tells whether only a line of a flow
+/// collection that is indented too little ended it.
+fn tree(
+    source: &str,
+    text: &str,
+    joined: &str,
+    limits: Limits,
+    findings: &mut Vec<Finding>,
+) -> (Option<Tree>, bool) {
     let skipped = source.len() - text.len();
     let mut builder = Builder {
         source,
@@ -105,13 +170,14 @@ pub(super) fn build(source: &str, limits: Limits, findings: &mut Vec<Finding>) -
         nodes: 0,
         alias_nodes: 0,
         scalars: Vec::new(),
+        shallow: false,
     };
-    let complete = builder.run(Parser::new_from_str(text)).is_ok();
+    let complete = builder.run(Parser::new_from_str(joined)).is_ok();
     builder.close_all();
     let comments = comments(source, &builder.scalars);
     // Nothing but comments is a document too.
     let root = builder.root.or_else(|| complete.then(|| empty(source.len())));
-    root.map(|root| Tree { root, comments, complete })
+    (root.map(|root| Tree { root, comments, complete }), builder.shallow)
 }
 
 impl Builder<'_> {
@@ -121,7 +187,10 @@ impl Builder<'_> {
             let (event, span) = match parser.next_event() {
                 None => return Ok(()),
                 Some(Ok(event)) => event,
-                Some(Err(error)) => return Err(self.syntax(&error)),
+                Some(Err(error)) => {
+                    self.shallow = is_shallow(&error);
+                    return Err(self.syntax(&error));
+                }
             };
             match event {
                 Event::DocumentStart(_) => {

@@ -48,6 +48,25 @@ fn show(text: &str) -> String {
 }
 
 #[test]
+fn lines_of_flow_collections_may_be_indented_as_they_like() {
+    let cases = [
+        (
+            "m:\n  a: [\n    1, # é\n  ]\n  b: 2\n",
+            r##"{"m"@"m":{"a"@"a":["1"@"1",]@"[\n    1, # é\n  ]","b"@"b":"2"@"2",}@"a: [\n    1, # é\n  ]\n  b: 2",}@"m:\n  a: [\n    1, # é\n  ]\n  b: 2" # é"##,
+        ),
+        (
+            "m:\r\n  a: {\r\nx: 1,\r\n\r\n# no\r\n}\r\n",
+            r##"{"m"@"m":{"a"@"a":{"x"@"x":"1"@"1",}@"{\r\nx: 1,\r\n\r\n# no\r\n}",}@"a: {\r\nx: 1,\r\n\r\n# no\r\n}",}@"m:\r\n  a: {\r\nx: 1,\r\n\r\n# no\r\n}" # no"##,
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(show(text), expected, "{text}");
+    }
+    let unclosed = Source::new("x.yaml", "m:\n  a: [\n1\nb: 2\n");
+    assert!(read(&unclosed).1.iter().any(Finding::is_error));
+}
+
+#[test]
 fn nodes_know_where_they_stand() {
     let cases = [
         ("a: 1", r#"{"a"@"a":"1"@"1",}@"a: 1""#),

@@ -1,0 +1,109 @@
+//! Workflows that have nothing to do with each other share a concurrency group.
+
+use kapell_spec::github::Concurrency;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::Flow;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/shared-concurrency-group.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "shared-concurrency-group",
+    summary: "Workflows cancel each other: they share a concurrency group",
+    group: Group::Safety,
+    anti_pattern: Some(AntiPattern::SharedState),
+    focus: Focus::Conflicts,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/shared-concurrency-group.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    for (index, flow) in flows.iter().enumerate() {
+        let Some((own, group)) = group_of(flow) else { continue };
+        caller(repository, flow, &group, report);
+        // The name of the workflow keeps it apart from others. A plain name is one thing that several use.
+        if group.contains("github.workflow") || !group.contains("${{") {
+            continue;
+        }
+        let others: Vec<&Flow> = flows
+            .iter()
+            .enumerate()
+            .filter(|(at, other)| {
+                *at != index
+                    && group_of(other).is_some_and(|(theirs, same)| {
+                        same == group && (cancels(own) || cancels(theirs)) && (*at > index)
+                    })
+                    && meet(flow, other)
+            })
+            .map(|(_, other)| other)
+            .collect();
+        let Some(first) = others.first() else { continue };
+        let mut draft = report
+            .add(
+                flow.file,
+                own.group.as_ref().map_or(own.span, |group| group.span),
+                format!(
+                    "`{}` and `{}` share one concurrency group and cancel each other",
+                    flow.name(),
+                    first.name()
+                ),
+            )
+            .hint("put `${{ github.workflow }}` into the group");
+        for other in &others {
+            if let Some((theirs, _)) = group_of(other) {
+                draft = draft.also(other.file, theirs.span, "the same group");
+            }
+        }
+        draft.done();
+    }
+}
+
+/// A called workflow has the name and the ref of its caller: the same group stops the caller itself.
+fn caller(repository: &Repository, flow: &Flow, group: &str, report: &mut Report<'_>) {
+    if !flow.starts("workflow_call") {
+        return;
+    }
+    let same = repository
+        .github
+        .callers(flow)
+        .into_iter()
+        .find(|(caller, _)| group_of(caller).is_some_and(|(_, theirs)| theirs == group));
+    let (Some((caller, at)), Some((own, _))) = (same, group_of(flow)) else { return };
+    report
+        .add(
+            flow.file,
+            own.group.as_ref().map_or(own.span, |group| group.span),
+            format!(
+                "`{}` is called in the group that its caller `{}` holds: one of them is cancelled",
+                flow.name(),
+                caller.name()
+            ),
+        )
+        .also(caller.file, caller.job_span(at), "calls it")
+        .hint("leave the group to the caller, or give this one a word of its own")
+        .done();
+}
+
+fn group_of(flow: &Flow) -> Option<(&Concurrency, String)> {
+    let concurrency = flow.model.concurrency.as_ref()?;
+    let text = &concurrency.group.as_ref()?.text;
+    Some((concurrency, text.split_whitespace().collect::<Vec<_>>().join("").to_ascii_lowercase()))
+}
+
+fn cancels(concurrency: &Concurrency) -> bool {
+    concurrency.cancel.as_ref().is_some_and(|cancel| !cancel.is("false"))
+}
+
+/// Tells whether one event may start both: the same one, of those that come by themselves.
+fn meet(one: &Flow, other: &Flow) -> bool {
+    ["push", "pull_request", "pull_request_target", "merge_group", "release"]
+        .iter()
+        .any(|event| one.starts(event) && other.starts(event))
+}
