@@ -30,6 +30,7 @@ pub mod deploy_without_rollback;
 mod double_trigger;
 mod duplicate_step;
 mod duplicate_work;
+mod env_of_another_job;
 mod escaped_fence;
 mod full_clone;
 mod gate_gates_nothing;
@@ -56,6 +57,7 @@ mod output_never_set;
 mod over_privileged;
 mod parallel_needs_output;
 mod phase_without_consumer;
+mod plan_not_applied;
 mod polling_instead_of_needs;
 pub mod port_mismatch;
 mod rebuild_instead_of_artifact;
@@ -117,11 +119,13 @@ pub static RULES: &[&Rule] = &[
     &artifact_name_clash::RULE,
     &rebuild_instead_of_artifact::RULE,
     &output_never_set::RULE,
+    &env_of_another_job::RULE,
     &input_never_read::RULE,
     &aggregator_always_green::RULE,
     &aggregator_incomplete::RULE,
     &gate_gates_nothing::RULE,
     &workflow_run_unchecked::RULE,
+    &plan_not_applied::RULE,
     &repair_gated_on_success::RULE,
     &masked_failure::RULE,
     &asserted_result::RULE,

@@ -1,7 +1,7 @@
 //! The key of a cache never changes, so its content grows old.
 
 use super::cache_after_install::restored;
-use crate::github::{Flow, StepFacts, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, facts::Done, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -32,6 +32,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 let Some(installer) = restored(step) else { continue };
                 let Some(key) = step.input("key") else { continue };
+                // One that was meant to move is told of as an expression.
+                if key.text.replace("${{", "").contains("{{") {
+                    continue;
+                }
                 let lower = resolved(flow, job, &key.text).to_ascii_lowercase();
                 let moves = [
                     "hashfiles",
@@ -88,13 +92,13 @@ fn before_checkout(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>
     // Its own runner may have files of another run.
     let own = job.runs_on.iter().any(|label| label.text.contains("self-hosted"));
     let gives = |facts: &StepFacts| {
+        let unknown = |done: &Done| done.work.kind == Kind::Unknown && done.command.is_none();
         !facts.downloads.is_empty()
-            || facts.works.iter().any(|done| matches!(done.work.kind, Kind::Checkout | Kind::Unknown))
+            || facts.works.iter().any(|done| done.work.kind == Kind::Checkout || unknown(done))
     };
+    let fetches = ["clone", "checkout", "curl", "wget", "tar ", "unzip", "cp ", "download", "fetch", "sync"];
     let before = flow.facts[at][..index].iter().any(gives)
-        || job.steps[..index].iter().any(|step| {
-            ["clone", "checkout", "curl", "wget"].iter().any(|word| step.script().contains(word))
-        });
+        || job.steps[..index].iter().any(|step| fetches.iter().any(|word| step.script().contains(word)));
     let after = job.steps[index + 1..]
         .iter()
         .find(|step| step.is("actions/checkout") && step.input("path").is_none());

@@ -1,8 +1,9 @@
 //! Dependencies are downloaded anew in every run.
 
-use kapell_spec::github::Job;
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
+use super::cache_after_install::restored;
 use crate::github::{
     Flow, Github, StepFacts, carry, intent,
     tools::{self, Installer, Kind},
@@ -87,9 +88,18 @@ fn uncached(flow: &Flow, at: usize) -> Option<&'static Installer> {
     let installer = all().flat_map(|facts| &facts.commands).find_map(tools::installer)?;
     let by_action = all().flat_map(|facts: &StepFacts| &facts.actions).any(|name| {
         installer.cached_by.contains(&name.as_str())
-            || name.contains("cache")
+            || name.contains("cache") && !name.starts_with("actions/cache")
             || !name.starts_with("actions/") && name.contains("setup")
     });
+    // A cache of something else keeps no downloads. Which one it is may be an expression, or stand in an action.
+    let kept = |step: &Step| {
+        let path = step.input("path").map_or("", |path| &path.text);
+        restored(step).is_some() || path.contains("${{ steps") || path.contains("${{ env")
+    };
+    let own = job.steps.iter().filter(|step| step.is("actions/cache") || step.is("actions/cache/restore"));
+    let inner =
+        all().flat_map(|facts| &facts.actions).filter(|name| name.starts_with("actions/cache")).count();
+    let by_action = by_action || own.clone().any(kept) || inner > own.count();
     let by_input = job.steps.iter().any(|step| {
         step.with.iter().any(|(name, value)| {
             name.text.contains("cache") && !value.is("false")

@@ -8,7 +8,7 @@ use crate::{
 use kapell_core::expr::Expr;
 use kapell_spec::{
     finding::Span,
-    github::{Concurrency, Text},
+    github::{Concurrency, Step, Text},
 };
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
@@ -100,15 +100,17 @@ fn look(
             for (step, facts) in other.steps(index) {
                 for done in facts.works.iter().filter(|done| breaks(done.work.kind)) {
                     // A step that only runs in situations that do not cancel.
-                    let runs = step.condition.as_ref().is_none_or(|condition| {
-                        !std::ptr::eq(other, flow)
-                            || (0..flow.worlds.len()).any(|world| {
-                                flow.runs[world][job] != Run::Never
-                                    && cancels(flow, world, cancel) == Some(true)
-                                    && !(once(&flow.worlds[world]) && per_item)
-                                    && flow.scope(world, job, true).holds(condition) != Some(false)
-                            })
-                    });
+                    let runs = !std::ptr::eq(other, flow)
+                        || (0..flow.worlds.len()).any(|world| {
+                            flow.runs[world][job] != Run::Never
+                                && cancels(flow, world, cancel) == Some(true)
+                                && !(flow.worlds[world].is_pull_request() && per_item)
+                                && !(once(&flow.worlds[world]) && per_item)
+                                && pushes(flow, world, job, step)
+                                && step.condition.as_ref().is_none_or(|condition| {
+                                    flow.scope(world, job, true).holds(condition) != Some(false)
+                                })
+                        });
                     let weight = |kind: Kind| if kind == Kind::Pages { 0 } else { 1 };
                     if runs && found.is_none_or(|(_, kind, _)| weight(done.work.kind) > weight(kind)) {
                         let span = if std::ptr::eq(other, flow) { step.span } else { flow.job_span(job) };
@@ -144,6 +146,16 @@ fn look(
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether a step that builds an image pushes it in a situation: `push: ${{ github.event_name == 'release' }}`.
+fn pushes(flow: &Flow, world: usize, job: usize, step: &Step) -> bool {
+    let Some(push) = step.input("push") else { return true };
+    let Some(inner) = push.text.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")) else {
+        return true;
+    };
+    let Ok(expr) = Expr::parse(inner.trim()) else { return true };
+    flow.scope(world, job, true).truth(expr.root()) != Some(false)
 }
 
 /// Tells whether a ref comes once: a tag is pushed and released once, so no newer run shares a group with its name in it.

@@ -1,6 +1,6 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
-use crate::github::{Flow, aggregate, carry, conditions::Run, tools::Kind};
+use crate::github::{Flow, aggregate, carry, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -35,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             unread_decision(flow, at, report);
             lenient_gate(flow, at, report);
             other_event(flow, at, report);
+            soft_gate(flow, at, report);
         }
     }
 }
@@ -173,4 +174,38 @@ fn other_event(flow: &Flow, at: usize, report: &mut Report<'_>) {
 fn keeps_out(condition: &Condition) -> bool {
     let text: String = condition.text.split_whitespace().collect();
     text.contains("github.event_name!='pull_request'")
+}
+
+/// A scanner is told never to fail, and something that changes the outside waits for it.
+fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let inputs = ["soft_fail", "soft-fail"];
+    let soft = flow.model.jobs[at].steps.iter().find_map(|step| {
+        inputs
+            .iter()
+            .find_map(|name| step.input(name))
+            .filter(|value| value.is("true") && step.action().is_some())
+    });
+    let waiting =
+        flow.jobs().find(|(other, _)| flow.closures[*other].contains(&at) && carry::changes(flow, *other));
+    let (Some(soft), Some((_, waiting))) = (soft, waiting) else { return };
+    let draft = report
+        .add(
+            flow.file,
+            soft.span,
+            format!(
+                "`{}` waits for `{}`, which is told never to fail",
+                waiting.id.text, flow.model.jobs[at].id.text
+            ),
+        )
+        .also(flow.file, waiting.id.span, "goes on whatever was found")
+        .hint("let it fail, with a baseline of what is known");
+    match intent::explains(
+        flow,
+        soft.span,
+        1,
+        &["report", "until", "todo", "advisory", "known", "for now", "only"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
 }

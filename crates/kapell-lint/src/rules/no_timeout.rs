@@ -67,7 +67,11 @@ const WAITS: &[(&str, &str)] = &[
     ("install.sh | bash", "runs programs fetched from the network"),
 ];
 
+/// How many jobs of a repository have to have a timeout for it to be the custom of the house.
+const CUSTOM: usize = 4;
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    forgotten(repository, report);
     for flow in &repository.github.flows {
         let risky: Vec<(usize, &'static str)> =
             flow.jobs().filter_map(|(at, _)| Some((at, risk(repository, flow, at)?))).collect();
@@ -96,6 +100,39 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         draft.done();
     }
+}
+
+/// Nearly all jobs of a repository have a timeout, and a few that test or build do not: they were forgotten.
+fn forgotten(repository: &Repository, report: &mut Report<'_>) {
+    let flows = &repository.github.flows;
+    let all = || flows.iter().flat_map(|flow| flow.jobs().map(move |(at, job)| (flow, at, job)));
+    let own = || all().filter(|(_, _, job)| job.uses.is_none() && !job.steps.is_empty());
+    let bounded = own().filter(|(_, _, job)| job.timeout.is_some()).count();
+    let open: Vec<(&Flow, usize)> = own()
+        .filter(|(flow, at, job)| {
+            job.timeout.is_none()
+                && job.steps.iter().all(|step| step.timeout.is_none())
+                && flow.facts[*at].iter().any(|facts| facts.does(Kind::Test) || facts.does(Kind::Build))
+                && risk(repository, flow, *at).is_none()
+        })
+        .map(|(flow, at, _)| (flow, at))
+        .collect();
+    let [(flow, at), rest @ ..] = &open[..] else { return };
+    if bounded < CUSTOM || open.len() * 4 > bounded {
+        return;
+    }
+    let job = &flow.model.jobs[*at];
+    let mut draft = report
+        .add(
+            flow.file,
+            flow.job_span(*at),
+            format!("`{}` has no timeout, while {bounded} other jobs here have one", job.id.text),
+        )
+        .hint("set `timeout-minutes` as in the others");
+    for (flow, at) in rest {
+        draft = draft.also(flow.file, flow.job_span(*at), "has none either");
+    }
+    draft.done();
 }
 
 /// Tells whether people can start a workflow as often as they like. What a maintainer or a clock starts hangs seldom, and

@@ -1,11 +1,18 @@
 //! An output is read that its step never sets.
 
-use crate::github::{Flow, StepFacts, tools::Kind};
+use crate::github::{
+    Flow, StepFacts,
+    script::{Command, Then},
+    tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
-use kapell_spec::{finding::Span, github::Step};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/output-never-set.md`.
@@ -42,6 +49,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     }
                 }
             }
+            of_another_job(flow, at, report);
+            only_printed(flow, at, report);
             for (id, outputs, step) in found {
                 add(flow, at, (&id, &outputs), step, report);
             }
@@ -133,4 +142,66 @@ fn add(
         draft = draft.also(flow.file, *span, format!("`{output}` is read here"));
     }
     draft.done();
+}
+
+/// A job reads an output of a step that only another job has.
+fn of_another_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let has = |job: &Job, id: &str| {
+        job.steps.iter().any(|step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id)))
+    };
+    for expression in &job.expressions {
+        for reference in expression.expr.root().references() {
+            let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+            let ["steps", id, "outputs", output, ..] = path[..] else { continue };
+            let other = flow.jobs().find(|(other, job)| *other != at && has(job, id));
+            let Some((_, other)) = other.filter(|_| !has(job, id)) else { continue };
+            report
+                .add(
+                    flow.file,
+                    expression.span(&flow.text),
+                    format!("`steps.{id}.outputs.{output}` is always empty: step `{id}` is one of `{}`, not of `{}`", other.id.text, job.id.text),
+                )
+                .also(flow.file, other.id.span, "has that step")
+                .hint(format!("make it an output of `{}`, and read `needs.{}.outputs`", other.id.text, other.id.text))
+                .done();
+            return;
+        }
+    }
+}
+
+/// `test && echo "x=1" || echo "x=" >> "$GITHUB_OUTPUT"`: the redirection belongs to the second `echo` alone.
+fn only_printed(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let prints = |command: &Command, name: &str| {
+        command.program() == "echo"
+            && command.words.iter().skip(1).any(|word| word.starts_with(&format!("{name}=")))
+    };
+    let goes_out = |command: &Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
+    for (step, facts) in flow.steps(at) {
+        let Some(run) = step.run.as_ref().filter(|_| step.id.is_some()) else { continue };
+        for (index, command) in facts.commands.iter().enumerate() {
+            let Some(next) = facts.commands.get(index + 1).filter(|_| command.then == Then::Or) else {
+                continue;
+            };
+            let name = command.words.get(1).and_then(|word| word.split_once('=')).map(|(name, _)| name);
+            let Some(name) = name.filter(|name| prints(command, name) && prints(next, name)) else {
+                continue;
+            };
+            if goes_out(command) || !goes_out(next) || command.depth != next.depth {
+                continue;
+            }
+            let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
+            let span = flow.line_in(run.span, line, "echo").unwrap_or(run.span);
+            report
+                .add(
+                    flow.file,
+                    span,
+                    format!("the first `{name}=` is only printed: the redirection belongs to what stands behind `||`"),
+                )
+                .severity(Severity::High)
+                .hint("put both into braces: `{ ...; } >> \"$GITHUB_OUTPUT\"`")
+                .done();
+            break;
+        }
+    }
 }

@@ -160,30 +160,29 @@ fn forms(flow: &Flow, report: &mut Report<'_>) {
     let of_jobs =
         flow.jobs().flat_map(|(at, job)| job.expressions.iter().map(move |found| (Some(at), found)));
     let all = flow.model.expressions.iter().map(|found| (None, found)).chain(of_jobs);
-    let mut found: Vec<(Form, Option<usize>, Vec<Span>)> = Vec::new();
+    // One mistake is made in all places alike.
+    let mut found: Vec<(Form, Vec<Span>)> = Vec::new();
+    let mut grave = false;
     for (at, expression) in all {
         expression.expr.root().walk(&mut |node| {
             let Some(form) = wrong_form(node) else { return };
+            grave |= at.is_some_and(|at| carry::changes(flow, at));
             let span = expression.span(&flow.text);
-            match found.iter_mut().find(|(known, ..)| *known == form) {
-                Some((.., spans)) => spans.push(span),
-                None => found.push((form, at, vec![span])),
+            match found.iter_mut().find(|(known, _)| known.path == form.path && known.holds == form.holds) {
+                Some((_, spans)) if spans.contains(&span) => {}
+                Some((_, spans)) => spans.push(span),
+                None => found.push((form, vec![span])),
             }
         });
     }
-    for (form, at, spans) in found {
-        let grave = at.is_some_and(|at| carry::changes(flow, at));
+    for (form, spans) in found {
         let says = if form.holds { "always holds" } else { "never holds" };
         let mut draft = report
             .add(flow.file, spans[0], format!("`{}` {says}: `{}` never has that form", form.text, form.path))
             .severity(if grave { Severity::High } else { Severity::Medium })
             .hint(form.hint());
-        let mut told = vec![spans[0]];
-        for span in spans.into_iter().skip(1) {
-            if !told.contains(&span) {
-                draft = draft.also(flow.file, span, "here too");
-                told.push(span);
-            }
+        for span in &spans[1..] {
+            draft = draft.also(flow.file, *span, "here too");
         }
         draft.done();
     }

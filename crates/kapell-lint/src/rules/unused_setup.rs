@@ -159,9 +159,52 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     None => draft.done(),
                 }
             }
+            tools(flow, at, report);
             checkout(flow, at, report);
             download(flow, at, report);
         }
+    }
+}
+
+/// A program is installed that no later step names.
+fn tools(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    for (index, step) in job.steps.iter().enumerate() {
+        let Some(tool) =
+            step.input("tool").filter(|tool| step.is("taiki-e/install-action") && tool.literal().is_some())
+        else {
+            continue;
+        };
+        let names: Vec<&str> =
+            tool.text.split([',', ' ', '\n']).map(str::trim).filter(|name| !name.is_empty()).collect();
+        let [name] = names[..] else { continue };
+        let program = name.split('@').next().unwrap_or(name).trim_start_matches("cargo-");
+        let rest = flow.text.get(step.span.end as usize..job.span.end as usize).unwrap_or_default();
+        let hidden = flow.facts[at].iter().zip(&job.steps).skip(index + 1).any(|(facts, step)| {
+            let scripts = facts.commands.iter().any(|command| {
+                command.words.first().is_some_and(|word| word.contains('/') || word.starts_with('$'))
+                    || matches!(
+                        command.program(),
+                        "make" | "just" | "task" | "bash" | "sh" | "pwsh" | "npm" | "cargo"
+                    ) && !command.words.get(1).is_some_and(|word| {
+                        [
+                            "test", "build", "check", "clippy", "fmt", "doc", "update", "publish", "package",
+                            "run", "install",
+                        ]
+                        .contains(&word.as_str())
+                    })
+            });
+            scripts || step.uses.is_some() && facts.actions.is_empty()
+        });
+        if hidden || rest.contains(program) {
+            continue;
+        }
+        let span = step.name.as_ref().map_or(tool.span, |name| name.span);
+        report
+            .add(flow.file, span, format!("`{}` installs `{name}` and no later step names it", job.id.text))
+            .hint("drop the step, or use what it installs")
+            .done();
+        return;
     }
 }
 
