@@ -205,6 +205,10 @@ fn special(program: &str, words: &[String], command: &Command) -> Option<Work> {
         "git" => {
             let has = |word: &str| command.words.iter().any(|known| known == word);
             if words.get(1).is_some_and(|word| word == "push") {
+                // Pages are replaced as a whole.
+                if command.words.iter().any(|word| word.ends_with("gh-pages")) {
+                    return Some(work(Kind::Pages, 4));
+                }
                 let tags = has("--tags") || has("--follow-tags") && !has("origin");
                 let names_tag = command.words.iter().any(|word| {
                     word.starts_with("v$")
@@ -219,6 +223,7 @@ fn special(program: &str, words: &[String], command: &Command) -> Option<Work> {
             let builds = words.iter().any(|word| word == "build");
             (builds && command.words.iter().any(|word| word == "--push")).then_some(work(Kind::Publish, 200))
         }
+        "gradle" | "gradlew" => gradle(words),
         "yarn" if words.len() == 1 => Some(work(Kind::Install, 45)),
         // A copy within the machine goes nowhere.
         "rsync" | "scp" if !command.words.iter().skip(1).any(|word| word.contains(':')) => {
@@ -244,6 +249,24 @@ fn special(program: &str, words: &[String], command: &Command) -> Option<Work> {
         }
         _ => None,
     }
+}
+
+/// Tells what Gradle does by the names of its tasks: `:app:lintRelease`, `spotbugsDebug`, `testDebugUnitTest`.
+fn gradle(words: &[String]) -> Option<Work> {
+    let tasks: Vec<String> = words[1..]
+        .iter()
+        .filter(|word| !word.starts_with('-'))
+        .map(|word| word.to_ascii_lowercase())
+        .collect();
+    let has = |names: &[&str]| tasks.iter().any(|task| names.iter().any(|name| task.contains(name)));
+    if has(&["publish", "upload"]) || tasks.is_empty() {
+        return None;
+    }
+    if has(&["test"]) {
+        return Some(work(Kind::Test, 180));
+    }
+    let lints = ["lint", "spotbugs", "checkstyle", "detekt", "ktlint", "spotless", "pmd", "errorprone"];
+    has(&lints).then_some(work(Kind::Lint, 120))
 }
 
 /// Returns the words without flags in front of the command they belong to, and without a toolchain.
@@ -344,6 +367,14 @@ pub fn action(name: &str, step: &Step) -> Work {
         }
         "cloudflare/wrangler-action" if step.input("command").is_some_and(|text| text.contains("pages")) => {
             work(Kind::Pages, 30)
+        }
+        "actions-rs/cargo" => {
+            let command = step.input("command").map_or("", |text| text.text.trim());
+            let rest = step.input("args").map_or("", |text| &text.text);
+            if rest.contains("--dry-run") {
+                return work(Kind::Lint, 10);
+            }
+            known(&format!("cargo {command}")).unwrap_or(found)
         }
         "release-drafter/release-drafter" => work(Kind::Report, 4),
         "superfly/flyctl-actions" => work(Kind::Deploy, 90),

@@ -41,7 +41,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let prefix = &key.text[..at];
                 // An expression in front of it may itself be the content, and a prefix of nothing fits everything.
                 if prefix.trim().is_empty()
-                    || key.text[at..].matches("${{").count() > 1
+                    || key.text[at..].matches("${{").count() != key.text[at..].matches("hashFiles(").count()
                     || !key.text.trim_end().ends_with("}}")
                 {
                     continue;

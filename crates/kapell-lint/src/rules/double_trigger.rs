@@ -1,10 +1,11 @@
 //! Every push to a pull request starts the workflow twice.
 
-use crate::github::{cost, intent};
+use crate::github::{Flow, cost, intent};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, WORTH_SECONDS},
 };
+use kapell_spec::github::{Job, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/double-trigger.md`.
@@ -52,7 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         });
         let types = flow.model.event("pull_request").and_then(|event| event.filter("types"));
         let on_push = types.is_none_or(|types| types.items.iter().any(|item| &*item.text == "synchronize"));
-        if !all || filtered || shared || asks || !on_push {
+        if !all || filtered || shared || asks || !on_push || decided(flow) {
             continue;
         }
         let draft = report
@@ -70,4 +71,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             None => draft.done(),
         }
     }
+}
+
+/// Tells whether a job decides which of the two runs goes on, and most others ask it: one that looks for duplicates, or a
+/// workflow of another repository made for that.
+fn decided(flow: &Flow) -> bool {
+    let count = flow.model.jobs.len();
+    flow.jobs().any(|(at, gate)| {
+        let looks = matches!(gate.called(), Some(Uses::Remote { .. }))
+            || flow.facts[at]
+                .iter()
+                .flat_map(|facts| &facts.actions)
+                .any(|name| name.contains("skip-duplicate"));
+        let output = format!("needs.{}.outputs", gate.id.text);
+        let asks =
+            |job: &Job| job.condition.as_ref().is_some_and(|condition| condition.text.contains(&output));
+        looks && flow.jobs().filter(|(_, job)| asks(job)).count() * 2 >= count - 1 && count > 1
+    })
 }

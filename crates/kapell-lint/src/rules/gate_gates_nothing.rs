@@ -185,9 +185,10 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
             .find_map(|name| step.input(name))
             .filter(|value| value.is("true") && step.action().is_some())
     });
+    let Some(soft) = soft else { return };
     let waiting =
         flow.jobs().find(|(other, _)| flow.closures[*other].contains(&at) && carry::changes(flow, *other));
-    let (Some(soft), Some((_, waiting))) = (soft, waiting) else { return };
+    let Some((_, waiting)) = waiting else { return };
     let draft = report
         .add(
             flow.file,

@@ -294,10 +294,19 @@ fn is_check(facts: &StepFacts, at: usize) -> bool {
     let command = &facts.commands[at];
     let works = facts.works.iter().filter(|done| done.command == Some(at));
     works.into_iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Lint | Kind::Build))
-        && !command
-            .words
-            .iter()
-            .any(|word| matches!(word.as_str(), "--exit-zero" | "--fix" | "fix" | "--help"))
+        && !command.words.iter().any(|word| {
+            matches!(
+                word.as_str(),
+                "--exit-zero"
+                    | "--fix"
+                    | "fix"
+                    | "--help"
+                    | "--fixtures"
+                    | "--collect-only"
+                    | "--markers"
+                    | "--list"
+            )
+        })
         && !["cargo metadata", "npm pack", "uv lock", "cmake", "make", "uv build"]
             .iter()
             .any(|start| command.text().starts_with(start))
@@ -360,9 +369,11 @@ fn masked(
     // `check | tee log` in the default shell, which has no pipefail.
     if command.then == Then::Pipe && is_check(facts, at) && no_pipefail(flow, job, step, all) {
         let next = next?;
-        if matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
-            && next.then != Then::Pipe
-        {
+        let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
+            // One that only filters what people see; with `-q` it is the check.
+            || matches!(next.program(), "grep" | "egrep")
+                && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
+        if shows && next.then != Then::Pipe {
             return Some((
                 format!(
                     "the failure of `{}` is lost in the pipe: the default shell has no `pipefail`",

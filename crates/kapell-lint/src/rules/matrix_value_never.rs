@@ -37,7 +37,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     if told {
                         return;
                     }
-                    let Some((axis, literal, negated)) = never(node, &cells) else { return };
+                    let (inner, turned) = match &node.kind {
+                        NodeKind::Not(inner) => (&**inner, true),
+                        _ => (node, false),
+                    };
+                    let Some((axis, literal, negated)) = never(inner, &cells) else { return };
+                    let negated = negated != turned;
                     told = true;
                     add(flow, at, expression.span(&flow.text), &axis, &literal, negated, &cells, report);
                 });

@@ -159,7 +159,9 @@ fn rolling_image(flow: &Flow, step: &Step) -> bool {
         .iter()
         .any(|word| text.contains(word))
     };
-    image && is_often(flow) && (moves(&own) || made && moves(&text))
+    let whole = flow.text.get(step.span.range()).unwrap_or_default();
+    let by_variable = own.contains("env.") && (whole.contains("'latest'") || whole.contains(": latest"));
+    image && is_often(flow) && (moves(&own) || by_variable || made && moves(&text))
 }
 
 fn own_branch(script: &str) -> bool {

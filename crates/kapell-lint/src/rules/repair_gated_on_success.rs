@@ -5,7 +5,7 @@ use kapell_spec::github::{Condition, Job, Step};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::Flow;
+use crate::github::{Flow, carry};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -27,7 +27,8 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        for (_, job) in flow.jobs() {
+        for (at, job) in flow.jobs() {
+            rollback(flow, at, report);
             if let Some(condition) = job.condition.as_ref().filter(|condition| !condition.asks_status())
                 && let Some(("needs", need, _)) = after_failure(condition)
             {
@@ -68,6 +69,40 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// A way back that looks at one job only: when a job before that one fails, it is skipped, which is no failure.
+fn rollback(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some(condition) = job.condition.as_ref().filter(|condition| condition.asks_status()) else { return };
+    let Some(("needs", need, "result")) = after_failure(condition) else { return };
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let goes_back =
+        ["rollback", "roll back", "revert", "undo", "restore"].iter().any(|word| name.contains(word));
+    let others = ["skipped", "failure()", "needs.*", "!= 'success'", "||"];
+    if !goes_back || others.iter().any(|word| condition.text.contains(word)) {
+        return;
+    }
+    let Some(awaited) = flow.jobs().position(|(_, job)| job.id.text.eq_ignore_ascii_case(need)) else {
+        return;
+    };
+    // What may fail between the change and the job that is looked at.
+    let changed = |up: usize| flow.closures[up].iter().any(|&first| carry::changes(flow, first));
+    let Some(&between) = flow.closures[awaited].iter().find(|&&up| changed(up)) else { return };
+    let between = &flow.model.jobs[between].id;
+    report
+        .add(
+            flow.file,
+            condition.span,
+            format!(
+                "when `{}` fails, `{need}` is skipped and not failed, so `{}` does not run",
+                between.text, job.id.text
+            ),
+        )
+        .also(flow.file, between.span, "may fail first")
+        .hint("ask for `failure()`, or for a result other than `success`")
+        .done();
 }
 
 fn add(flow: &Flow, who: &str, condition: &Condition, when: &str, status: &str, report: &mut Report<'_>) {

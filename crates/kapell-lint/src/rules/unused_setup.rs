@@ -194,7 +194,12 @@ fn tools(flow: &Flow, at: usize, report: &mut Report<'_>) {
                         .contains(&word.as_str())
                     })
             });
-            scripts || step.uses.is_some() && facts.actions.is_empty()
+            // Whatever another action runs may use it.
+            let by_action = facts.actions.iter().any(|name| {
+                !SELF_CONTAINED.iter().any(|known| name.starts_with(known))
+                    && !SETUPS.iter().any(|row| row.0 == name)
+            });
+            scripts || by_action || step.uses.is_some() && facts.actions.is_empty()
         });
         if hidden || rest.contains(program) {
             continue;

@@ -64,9 +64,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .filter(|(at, ..)| flow.model.jobs[*at].condition.is_none())
             .filter_map(|(at, ..)| {
                 let keys = &flow.model.jobs[*at].keys;
-                ["runs-on", "uses"]
-                    .iter()
-                    .find_map(|key| edit::add_before(&flow.text, keys, key, &[asks.clone()], false))
+                ["runs-on", "uses"].iter().find_map(|key| {
+                    edit::add_before(&flow.text, keys, key, std::slice::from_ref(&asks), false)
+                })
             })
             .map(|(span, text)| (flow.file, span, text))
             .collect();
