@@ -90,7 +90,13 @@ impl Host {
         let spent = run.ledger().spent();
         if outcome != Outcome::Succeeded {
             let why = self.trouble(run.id()).map(|why| format!(": {why}")).unwrap_or_default();
-            return failed(format!("its run {} ended {}{why}", run.id(), name(outcome)), spent);
+            let message = format!("its run {} ended {}{why}", run.id(), name(outcome));
+            // Another attempt may do better; what was cancelled or taken back is not to be begun again.
+            let class = match outcome {
+                Outcome::Failed => FailureClass::Transient,
+                _ => FailureClass::Permanent,
+            };
+            return Exit::Failed { class, message, spent, until: None };
         }
         let change = match (run.mission().base, run.landing().map(|landing| landing.head())) {
             (Some(base), Some(head)) if base != head => match self.performer().change(base, head) {
