@@ -149,16 +149,24 @@ impl Site {
 
     /// Returns the name under which commits are made.
     pub fn identity(&self) -> Option<Identity> {
-        let home = env::var_os("HOME").map(PathBuf::from);
-        let config = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-        let config = config.or_else(|| home.as_ref().map(|home| home.join(".config")));
-        let files: Vec<PathBuf> =
-            [home.map(|home| home.join(".gitconfig")), config.map(|config| config.join("git/config"))]
-                .into_iter()
-                .flatten()
-                .collect();
-        self.repo.as_ref().map(|repo| repo.identity(&files))
+        self.repo.as_ref().map(|repo| repo.identity(&git_configs()))
     }
+
+    /// Returns the text of the user's own ignore file, which holds in every repository.
+    pub fn excludes(&self) -> Vec<u8> {
+        let home = env::var_os("HOME").map(PathBuf::from);
+        let default = config_dir().map(|dir| dir.join("git/ignore"));
+        self.repo
+            .as_ref()
+            .map(|repo| repo.excludes(&git_configs(), home.as_deref(), default.as_deref()))
+            .unwrap_or_default()
+    }
+}
+
+/// Returns the files that hold the user's own settings of git, the ones that win first.
+fn git_configs() -> Vec<PathBuf> {
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".gitconfig"));
+    home.into_iter().chain(config_dir().map(|dir| dir.join("git/config"))).collect()
 }
 
 /// Returns what models cost.

@@ -83,7 +83,7 @@ impl Machine {
 pub fn open_house(site: &Site) -> Result<Option<House>, Fault> {
     let Some(user) = &site.repo else { return Ok(None) };
     let git = Arc::new(Git::find(&site::search_path())?);
-    let options = HouseOptions { excludes: Vec::new() };
+    let options = HouseOptions { excludes: site.excludes() };
     Ok(Some(House::open(git, user, &site.store.join("git"), &options)?))
 }
 

@@ -308,6 +308,27 @@ impl UserRepo {
         };
         Identity::new(find("user.name"), find("user.email"))
     }
+
+    /// Returns the text of the user's own ignore file: what `core.excludesFile` names in this repository's configuration or in
+    /// the first of `more` that names one, else `default`. `home` is what a `~` stands for.
+    ///
+    /// It only says what not to submit; one that cannot be read is as good as none.
+    #[must_use]
+    pub fn excludes(&self, more: &[PathBuf], home: Option<&Path>, default: Option<&Path>) -> Vec<u8> {
+        let others: Vec<_> = more.iter().filter_map(|path| read_config(path).ok()).collect();
+        let named =
+            std::iter::once(&self.config).chain(&others).find_map(|config| config.get("core.excludesfile"));
+        let path = match (named, home) {
+            (None, _) => default.map(Path::to_owned),
+            // Set to nothing, it takes the default away.
+            (Some(""), _) => None,
+            (Some(named), home) => match (named.strip_prefix("~/"), home) {
+                (Some(below), Some(home)) => Some(home.join(below)),
+                _ => Some(self.top().unwrap_or(self.common_dir()).join(named)),
+            },
+        };
+        path.and_then(|path| refs::read_config_file(&path).ok().flatten()).unwrap_or_default()
+    }
 }
 
 fn looks_like_git_dir(dir: &Path) -> bool {

@@ -194,3 +194,25 @@ fn configuration_that_is_a_link_is_read_and_one_that_never_ends_is_not() {
     let who = world.user().identity(&[world.path("none"), world.path("global")]);
     assert_eq!((who.name.as_str(), who.email.as_str()), ("Bob", "here@example.org"));
 }
+
+#[test]
+fn the_persons_own_ignore_file_is_found_where_git_finds_it() {
+    let world = World::new(&[("a", "a\n")]);
+    let (home, global, default) = (world.path("home"), world.path("global"), world.path("default"));
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("ignored"), "*.swp\n").unwrap();
+    fs::write(&default, "*.bak\n").unwrap();
+    let excludes = || {
+        let found = world.user().excludes(std::slice::from_ref(&global), Some(&home), Some(&default));
+        String::from_utf8(found).unwrap()
+    };
+    assert_eq!(excludes(), "*.bak\n");
+    fs::write(&global, "[core]\n\texcludesFile = ~/ignored\n").unwrap();
+    assert_eq!(excludes(), "*.swp\n");
+    for (named, expected) in
+        [(default.display().to_string(), "*.bak\n"), (String::new(), ""), ("none".to_owned(), "")]
+    {
+        fs::write(&global, format!("[core]\n\texcludesFile = {named}\n")).unwrap();
+        assert_eq!(excludes(), expected, "{named}");
+    }
+}
