@@ -11,6 +11,9 @@ use std::{
 
 use super::processes::{Process, wait_for_any};
 
+/// How the names of groups begin by which it is tried whether groups can be made; the number of the process follows.
+const TRIAL: &str = "kapell-try-";
+
 /// How long a group may take to become empty once it was told to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait before looking again.
@@ -30,12 +33,24 @@ pub(crate) fn delegated() -> io::Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let groups = fs::read_to_string("/proc/self/cgroup")?;
     let dir = place(&mounts, &groups).ok_or_else(none)?;
-    let trial = Cgroup(dir.join(format!("kapell-try-{}", std::process::id())));
+    sweep(&dir);
+    let trial = Cgroup(dir.join(format!("{TRIAL}{}", std::process::id())));
     trial.make()?;
     // Older kernels have groups, and no way to end one.
     let can_end = trial.0.join("cgroup.kill").exists();
     fs::remove_dir(&trial.0)?;
     if can_end { Ok(dir) } else { Err(none()) }
+}
+
+/// Removes the trial groups of processes that were killed while they tried.
+fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(TRIAL));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
 }
 
 /// Finds the directory of a process's own group, from what the kernel says of mounts and of its groups.
