@@ -140,7 +140,7 @@ fn workflow(found: &Commands, registry: &Registry) -> String {
          mission: Note what this repository looks like, and see its tests pass\n\
          tasks:\n\
          \x20 inventory:\n\
-         \x20   run: git ls-files | wc -l > kapell/files.txt\n\
+         \x20   run: mkdir -p kapell && git ls-files | wc -l > kapell/files.txt\n\
          \x20 {origin}\
          \x20 tests:\n\
          \x20   needs: [inventory]\n\

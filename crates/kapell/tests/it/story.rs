@@ -94,7 +94,7 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     asked  Write a release note  (../release.yaml)
     tasks  3 done of 3
     budget  $0.00
-    landed  2 changes in refs/kapell/[RUN]/head at [COMMIT]
+    landed  2 changes at [COMMIT]: kapell diff [RUN]
             not merged into refs/heads/main
     next: kapell merge [RUN]
     ");
@@ -537,6 +537,22 @@ fn other_inputs_undo_what_may_have_read_them() {
         last: needs reader, which runs again
         reader: may read inputs, which are others now
     ");
+}
+
+#[test]
+fn what_init_suggests_works_to_the_end() {
+    let rig = Rig::repository();
+    let mut typed = vec!["init".to_owned()];
+    let mut seen = Vec::new();
+    while !typed.is_empty() {
+        let ended = rig.run(&typed);
+        assert_eq!(ended.code, Some(0), "{typed:?}: {ended}");
+        seen.push(typed[0].clone());
+        let next = ended.stderr.lines().find_map(|line| line.strip_prefix("next: kapell "));
+        typed = next.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    }
+    assert_eq!(seen, ["init", "plan", "run", "merge"]);
+    assert_eq!(rig.read("kapell/files.txt").trim(), "1");
 }
 
 #[test]
