@@ -244,6 +244,12 @@ impl Run {
         self.clock
     }
 
+    /// Returns when the last decision was taken.
+    #[must_use]
+    pub fn wall(&self) -> Wall {
+        self.wall
+    }
+
     /// Returns for how long at least one attempt, check or probe was under way.
     #[must_use]
     pub fn busy(&self) -> Millis {

@@ -16,12 +16,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    text::{Line, Style, clock, instant, shorten, width},
+    text::{Line, Style, clock, fold, instant, shorten, width},
     untrusted::{Untrusted, visible},
 };
 
 /// The widest column for names of tasks.
 const NAME_COLUMNS_MAX: usize = 24;
+
+/// What stands before a line of what was said.
+const QUOTED: &str = "         | ";
 
 /// The most tasks whose names are measured for the width of their column.
 const NAMES_MEASURED_MAX: usize = 10_000;
@@ -90,6 +93,12 @@ impl LogLine {
     /// of it.
     #[must_use]
     pub fn message_lines(&self, limit: usize, columns: usize) -> Vec<Line> {
+        let quoted = |text: &str| Line::new(Style::Dim, format!("{QUOTED}{text}"));
+        if self.event == "gate_opened" && self.line(usize::MAX).width() > columns {
+            // Who is to decide reads all of the question.
+            let lines = fold(&self.text, columns.saturating_sub(QUOTED.len()));
+            return lines.iter().map(|line| quoted(line)).collect();
+        }
         let all = self.message.visible_lines();
         if let [only] = all.as_slice()
             && self.line(columns).to_plain().ends_with(only.as_str())
@@ -97,7 +106,7 @@ impl LogLine {
             return Vec::new();
         }
         let last = &all[all.len().saturating_sub(limit)..];
-        last.iter().map(|line| Line::new(Style::Dim, format!("         | {line}")).fit(columns)).collect()
+        last.iter().map(|line| quoted(line).fit(columns)).collect()
     }
 }
 
@@ -106,6 +115,9 @@ impl LogLine {
 pub struct LogEntry {
     /// The version of this form: 1.
     pub version: u32,
+    /// The run's id.
+    #[serde(default)]
+    pub run: String,
     /// The decision that it belongs to, from 1.
     pub n: u64,
     /// When it was, in milliseconds since 1970 UTC.
@@ -225,6 +237,7 @@ impl LogReader {
         };
         let entry = |(event, line): (&Event, LogLine)| LogEntry {
             version: LOG_ENTRY_VERSION,
+            run: row.run.to_string(),
             n: line.n,
             at_ms: line.at.0,
             elapsed_ms: line.elapsed.0,

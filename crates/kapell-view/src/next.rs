@@ -3,7 +3,7 @@
 use kapell_core::{
     event::{GateKind, Outcome, PauseCause},
     id::{GateId, RunId},
-    run::{Phase, Run},
+    run::{Gate, Phase, Run},
 };
 
 use crate::{
@@ -30,6 +30,12 @@ pub fn head_ref(run: RunId) -> String {
     format!("refs/kapell/{run}/head")
 }
 
+/// Returns the gates whose answers still matter: none once the run is over or is being cancelled, for nothing waits for them.
+pub(crate) fn open_gates(run: &Run) -> impl Iterator<Item = (GateId, &Gate)> {
+    let matter = run.outcome().is_none() && *run.phase() != Phase::Cancelling;
+    matter.then(|| run.open_gates()).into_iter().flatten()
+}
+
 /// Returns the command that helps a run on; `None` if nothing is to be done, or kapell does it by itself.
 ///
 /// `owned` says whether some process executes the run.
@@ -42,8 +48,8 @@ pub fn command(run: &Run, owned: bool) -> Option<String> {
         Phase::Active | Phase::Cancelling | Phase::Compensating if !owned && !only_waits(run) => {
             Some(format!("kapell resume {id}"))
         }
-        _ if run.open_gates().next().is_some() => {
-            let (gate, open) = run.open_gates().min_by_key(|(_, gate)| gate.kind == GateKind::Question)?;
+        _ if open_gates(run).next().is_some() => {
+            let (gate, open) = open_gates(run).min_by_key(|(_, gate)| gate.kind == GateKind::Question)?;
             Some(answer(run.id(), gate, open.choices.first().map(String::as_str)))
         }
         Phase::Paused(PauseCause::Budget(_)) => Some(format!("kapell resume {id} --budget LIMIT")),
@@ -58,7 +64,7 @@ pub fn command(run: &Run, owned: bool) -> Option<String> {
 
 /// Tells whether nothing moves until a person answers.
 fn only_waits(run: &Run) -> bool {
-    run.open_gates().next().is_some() && run.in_flight().next().is_none() && run.counts().of("ready") == 0
+    open_gates(run).next().is_some() && run.in_flight().next().is_none() && run.counts().of("ready") == 0
 }
 
 fn after_the_end(run: &Run, outcome: Outcome) -> Option<String> {

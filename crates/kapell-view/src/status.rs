@@ -68,6 +68,9 @@ pub struct StatusView {
     /// Where the work is; none outside a git repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Work>,
+    /// What attempts left unfinished and is kept, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub salvaged: Vec<SalvagedWork>,
     /// The command that helps on, if there is something to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -178,7 +181,7 @@ fn is_zero(number: &u64) -> bool {
 /// Where the work of a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Work {
-    /// The ref that holds what has landed.
+    /// The ref that holds what has landed, in kapell's own repository: the directory `git` of the store.
     pub head_ref: String,
     /// The commit that it stands at.
     pub head: String,
@@ -196,6 +199,19 @@ pub struct Work {
     /// The commit that it was moved to, once it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<String>,
+}
+
+/// What an attempt left unfinished when it was lost or failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SalvagedWork {
+    /// Its task.
+    pub task: Untrusted,
+    /// The number of the attempt.
+    pub attempt: u32,
+    /// How much room it takes, in bytes.
+    pub bytes: u64,
+    /// The command that shows it, or the directory that it is in.
+    pub look: String,
 }
 
 impl StatusView {
@@ -220,6 +236,7 @@ impl StatusView {
             budget: Budget::of(run),
             forecast: forecast.filter(|_| run.outcome().is_none()),
             work: Work::of(run),
+            salvaged: Vec::new(),
             next: next::command(run, owned),
         }
     }
@@ -354,9 +371,6 @@ pub(crate) fn gate_kind(kind: GateKind) -> &'static str {
 /// Returns the decisions that wait for a person.
 #[must_use]
 pub fn gates(run: &Run) -> Vec<OpenGate> {
-    if run.outcome().is_some() {
-        return Vec::new();
-    }
     let open = |(id, gate): (kapell_core::id::GateId, &kapell_core::run::Gate)| OpenGate {
         gate: id.0,
         task: name(run, gate.task),
@@ -365,7 +379,7 @@ pub fn gates(run: &Run) -> Vec<OpenGate> {
         choices: gate.choices.iter().map(Untrusted::from).collect(),
         command: next::answer(run.id(), id, gate.choices.first().map(String::as_str)),
     };
-    run.open_gates().map(open).collect()
+    next::open_gates(run).map(open).collect()
 }
 
 impl Budget {

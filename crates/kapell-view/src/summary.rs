@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    next::open_gates,
     text::{Line, Style, Table, count, length, usd},
     untrusted::Untrusted,
 };
@@ -264,7 +265,7 @@ impl RunSummary {
             running: tally.running + tally.submitted + tally.verified,
             failed: tally.failed,
             dropped: tally.dropped + tally.taken_back,
-            gates: u32::try_from(run.open_gates().count()).unwrap_or(u32::MAX),
+            gates: u32::try_from(open_gates(run).count()).unwrap_or(u32::MAX),
             usd_micros: run.ledger().spent().usd_micros,
             merged: run.merge().is_some_and(|merge| merge.done),
             elapsed_ms: run.clock().max(now.elapsed).0,

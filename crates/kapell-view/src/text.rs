@@ -193,6 +193,24 @@ pub fn wrap(text: &str, limit: usize) -> Vec<String> {
     lines
 }
 
+/// Breaks a text at blanks, and words that are too long wherever they reach the end of a line.
+pub(crate) fn fold(text: &str, limit: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in wrap(text, limit) {
+        let (mut part, mut used) = (String::new(), 0);
+        for character in line.chars() {
+            used += columns(character);
+            if used > limit && !part.is_empty() {
+                lines.push(std::mem::take(&mut part));
+                used = columns(character);
+            }
+            part.push(character);
+        }
+        lines.push(part);
+    }
+    lines
+}
+
 fn pad(text: &str, to: usize) -> String {
     " ".repeat(to.saturating_sub(width(text)))
 }
@@ -330,6 +348,24 @@ pub fn kinds(used: Tokens) -> String {
     format!("{input} in, {read} from cache, {written} to cache, {output} out")
 }
 
+/// Writes a number of bytes: `311 B`, `2.3 MiB`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut left = bytes;
+    let mut rest = 0;
+    while left >= 1024 && unit + 1 < units.len() {
+        rest = left % 1024;
+        left /= 1024;
+        unit += 1;
+    }
+    match (unit, left) {
+        (0, _) | (_, 10..) => format!("{left} {}", units[unit]),
+        _ => format!("{left}.{} {}", rest * 10 / 1024, units[unit]),
+    }
+}
+
 /// Writes money and tokens together.
 #[must_use]
 pub fn amount(amount: Amount) -> String {
@@ -384,6 +420,8 @@ mod tests {
         assert_eq!(shorten_path("日本/日本", 6), "\u{2026}日本");
         assert_eq!(wrap("who waits for whom", 10), ["who waits", "for whom"]);
         assert_eq!(wrap("incomprehensible words", 5), ["incomprehensible", "words"]);
+        assert_eq!(fold("as unintelligible words", 8), ["as", "unintell", "igible", "words"]);
+        assert_eq!(fold("日本語", 1), ["日", "本", "語"]);
     }
 
     #[test]
@@ -393,6 +431,11 @@ mod tests {
         assert_eq!(lengths, ["0s", "350ms", "2.3s", "59.9s", "4m 05s", "2h 03m", "3d 04h"]);
         assert_eq!([2_340, 65_000, 3_723_000].map(|ms| clock(Millis(ms))), ["00:02.3", "01:05.0", "1:02:03"]);
         assert_eq!([0, 1_200, 835_000, 12_345_678].map(usd), ["$0.00", "$0.0012", "$0.84", "$12.35"]);
+        let sizes = [0, 1023, 1024, 1536, 10 << 10, 5 << 30, u64::MAX];
+        assert_eq!(
+            sizes.map(bytes),
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10 KiB", "5.0 GiB", "16777215 TiB"]
+        );
         assert_eq!([850, 12_345, 2_000_000].map(tokens), ["850", "12.3k", "2.0M"]);
         assert_eq!([0, 999, 1000, 1_000_000].map(count), ["0", "999", "1,000", "1,000,000"]);
         assert_eq!(instant(Wall(0)), "1970-01-01 00:00:00Z");

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kapell_core::id::Oid;
+use kapell_core::id::{AttemptNo, Oid, TaskId};
 
 use super::{
     permissions::size_of,
@@ -41,8 +41,12 @@ pub enum Salvaged {
 pub struct Kept {
     /// The ref that holds it, or the directory.
     pub name: String,
+    /// Whose it is, if its name says so.
+    pub of: Option<Owner>,
     /// The commit, if a ref holds it.
     pub commit: Option<Oid>,
+    /// The commit that the attempt began at, if `commit` says so.
+    pub base: Option<Oid>,
     /// When it was salvaged, in seconds since 1970.
     pub at: i64,
     /// How much room it takes, in bytes.
@@ -95,9 +99,12 @@ impl Pool {
         let Ok(entries) = fs::read_dir(&dir) else { return Ok(kept) };
         for entry in entries {
             let path = entry.map_err(at(&dir, "list salvaged work"))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             kept.push(Kept {
+                of: owner(name.split('.')),
                 name: printable(path.as_os_str().as_encoded_bytes()),
                 commit: None,
+                base: None,
                 at: modified(&path),
                 bytes: size_of(&path),
             });
@@ -132,6 +139,14 @@ fn remove_tree_named(dir: &Path, name: &str) -> Result<()> {
     // Only names that we made ourselves are in there; they need no escaping, so they match.
     let path = dir.join(Path::new(name).file_name().unwrap_or_default());
     super::remove_tree(&path).map_err(at(&path, "delete salvaged work"))
+}
+
+/// Reads run, task and attempt from the parts of a name.
+fn owner<'n>(mut parts: impl Iterator<Item = &'n str>) -> Option<Owner> {
+    let run = parts.next()?.parse().ok()?;
+    let task = TaskId(parts.next()?.parse().ok()?);
+    let attempt = AttemptNo(parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(Owner { run, task, attempt })
 }
 
 fn modified(path: &Path) -> i64 {
@@ -182,11 +197,14 @@ impl House {
         let mut kept = Vec::new();
         for record in fields.chunks_exact(4) {
             let Ok(commit) = record[1].parse::<Oid>() else { continue };
+            let base = record[3].parse().ok();
             kept.push(Kept {
                 name: record[0].to_owned(),
+                of: record[0].strip_prefix(REFS).and_then(|name| owner(name.split(['/', '.']))),
                 commit: Some(commit),
+                base,
                 at: record[2].parse().unwrap_or(0),
-                bytes: self.disk_usage(commit, record[3].parse().ok())?,
+                bytes: self.disk_usage(commit, base)?,
             });
         }
         kept.sort_by(|a, b| (a.at, &a.name).cmp(&(b.at, &b.name)));

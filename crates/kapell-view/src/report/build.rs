@@ -108,7 +108,7 @@ impl ReportBuilder {
         }
     }
 
-    /// Tells what was forecast when the run began.
+    /// Tells what could be forecast when the run began.
     pub fn forecast(&mut self, forecast: Forecast) {
         self.forecast = Some(forecast);
     }

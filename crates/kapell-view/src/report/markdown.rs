@@ -135,7 +135,7 @@ impl Report {
                 };
                 let _ = writeln!(text, "Forecast at the start: {}; it was {verdict}.", forecast.text());
             }
-            None => text.push_str("No forecast was made at the start.\n"),
+            None => text.push_str("There is no forecast for its start.\n"),
         }
         text.push('\n');
         let lines: Vec<String> = self
@@ -247,7 +247,7 @@ impl Report {
         };
         let _ = writeln!(
             text,
-            "- {} landed in `{}` at `{}`",
+            "- {} landed in `{}` of kapell's own repository, at `{}`",
             plural(u64::from(work.landed), "change"),
             work.head_ref,
             work.head

@@ -2,15 +2,18 @@
 
 use kapell_core::time::Millis;
 
-use super::{Budget, NAMED_MAX, OpenGate, StatusView, Work};
+use super::{Budget, NAMED_MAX, OpenGate, SalvagedWork, StatusView, Work};
 use crate::{
     summary::next,
-    text::{Line, Style, length, plural, tokens, usd},
+    text::{Line, Style, bytes, fold, length, plural, tokens, usd},
     untrusted::{Untrusted, visible},
 };
 
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
+
+/// How far a question that takes several lines is moved in.
+const QUESTION_INDENT: &str = "    ";
 
 /// The most lines of a kind that are shown in full.
 const SHOWN_MAX: usize = 12;
@@ -43,16 +46,22 @@ impl StatusView {
             rest.push(field("finish", format!("in {}", forecast.text())));
         }
         if let Some(work) = &self.work {
-            rest.extend(work.lines(columns));
+            rest.extend(work.lines(&self.short_id()));
         }
+        rest.extend(self.salvaged.iter().take(SHOWN_MAX).flat_map(SalvagedWork::lines));
+        more(&mut rest, self.salvaged.len());
         lines.extend(rest.into_iter().map(|line| line.fit(columns)));
         lines.extend(self.next.as_ref().map(|command| next(&visible(command))));
         lines
     }
 
+    fn short_id(&self) -> String {
+        self.run.chars().take(crate::text::SHORT_ID).collect()
+    }
+
     fn head(&self) -> Line {
-        let id: String = self.run.chars().take(crate::text::SHORT_ID).collect();
-        let mut line = Line::new(Style::Dim, "run     ").with(Style::Strong, id).with(Style::Plain, "  ");
+        let mut line =
+            Line::new(Style::Dim, "run     ").with(Style::Strong, self.short_id()).with(Style::Plain, "  ");
         line.push(self.phase.style(), self.phase.text());
         if !self.owned && !self.phase.is_over() {
             line.push(Style::Warn, ", no process executes it");
@@ -117,15 +126,34 @@ fn more(lines: &mut Vec<Line>, named: usize) {
 }
 
 impl OpenGate {
-    /// Returns the question with its choices, cut to `columns`, and the command that answers it, in full.
+    /// Returns the whole question with its choices, on as many lines of `columns` as that takes, and the command that answers
+    /// it: who is to decide reads all of it.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
+        let [question, command] = self.brief(usize::MAX);
+        if question.width() <= columns {
+            return vec![question, command];
+        }
+        let asked = fold(&self.asked(), columns.saturating_sub(QUESTION_INDENT.len()));
+        let asked = asked.into_iter().map(|text| Line::plain(format!("{QUESTION_INDENT}{text}")));
+        std::iter::once(self.head().fit(columns)).chain(asked).chain([command]).collect()
+    }
+
+    /// Returns the question with its choices, cut to `columns`, and the command that answers it, in full.
+    pub(crate) fn brief(&self, columns: usize) -> [Line; 2] {
+        let question = self.head().with(Style::Plain, format!("  {}", self.asked()));
+        let command = Line::new(Style::Dim, "      ").with(Style::Strong, visible(&self.command));
+        [question.fit(columns), command]
+    }
+
+    fn head(&self) -> Line {
+        Line::new(Style::Warn, format!("  ? {}", self.task.visible()))
+    }
+
+    fn asked(&self) -> String {
         let choices: Vec<String> = self.choices.iter().map(Untrusted::visible).collect();
         let choices = if choices.is_empty() { String::new() } else { format!("  [{}]", choices.join(" | ")) };
-        let question = Line::new(Style::Warn, format!("  ? {}", self.task.visible()))
-            .with(Style::Plain, format!("  {}{choices}", self.question.visible()));
-        let command = Line::new(Style::Dim, "      ").with(Style::Strong, visible(&self.command));
-        vec![question.fit(columns), command]
+        format!("{}{choices}", self.question.visible())
     }
 }
 
@@ -179,7 +207,7 @@ fn wrapped(name: &str, parts: Vec<String>, columns: usize) -> Vec<Line> {
 }
 
 impl Work {
-    fn lines(&self, columns: usize) -> Vec<Line> {
+    fn lines(&self, run: &str) -> Vec<Line> {
         let commit = |oid: &str| oid.chars().take(COMMIT_DIGITS).collect::<String>();
         let mut lines = Vec::new();
         if self.submitted + self.verified > 0 {
@@ -188,14 +216,8 @@ impl Work {
         }
         if self.landed > 0 {
             let landed = plural(u64::from(self.landed), "change");
-            let place = format!("in {} at {}", self.head_ref, commit(&self.head));
-            if 8 + landed.len() + 8 + place.len() <= columns {
-                lines.push(field("landed", format!("{landed} {place}")));
-            } else {
-                // The name of the ref must not be cut off, or it could not be used.
-                lines.push(field("landed", landed));
-                lines.push(field("", place));
-            }
+            // The ref is in kapell's own repository, where git does not look by itself.
+            lines.push(field("landed", format!("{landed} at {}: kapell diff {run}", commit(&self.head))));
         }
         let target = self.target.as_ref().map(Untrusted::visible);
         match (&self.merged, target) {
@@ -212,5 +234,13 @@ impl Work {
             lines.push(field("flaky", format!("a check disagreed with itself {times} on one tree")));
         }
         lines
+    }
+}
+
+impl SalvagedWork {
+    fn lines(&self) -> [Line; 2] {
+        let what =
+            format!("{}, attempt {}, unfinished: {}", self.task.visible(), self.attempt, bytes(self.bytes));
+        [field("kept", what), field("", visible(&self.look))]
     }
 }

@@ -26,6 +26,26 @@ fn logs(world: &World, weight: Weight, columns: usize) -> String {
 }
 
 #[test]
+fn a_long_question_is_told_whole() {
+    let mut world = World::standard();
+    let question = "The change renames a public function that three other crates call. Shall all of them follow now?";
+    world.at(5).does(Command::Ask {
+        task: TaskId(0),
+        attempt: AttemptNo(1),
+        question: question.to_owned(),
+        choices: vec!["yes".to_owned(), "no".to_owned()],
+    });
+    let lines = Logs::new(world.rows.iter().cloned(), LogReader::new(), Weight::Fact);
+    let asked = lines.last().unwrap();
+    assert_snapshot!(plain(&asked.message_lines(4, 60)), @r"
+             | its agent asks, gate 0: The change renames a
+             | public function that three other crates call.
+             | Shall all of them follow now? [yes | no]
+    ");
+    assert!(asked.message_lines(4, 200).is_empty());
+}
+
+#[test]
 fn a_run_is_told() {
     let mut world = World::to_the_end();
     world.merges();
@@ -100,7 +120,7 @@ fn machines_get_the_fields() {
     let mut reader = LogReader::new();
     let entries: Vec<_> = world.rows.iter().flat_map(|(row, events)| reader.entries(row, events)).collect();
     let failed = entries.iter().find(|entry| entry.event == "attempt_failed").unwrap();
-    assert_snapshot!(to_json(failed), @r#"{"version":1,"n":6,"at_ms":1795226440000,"elapsed_ms":40000,"actor":"engine","cause":"finish","event":"attempt_failed","task":"parser","text":"attempt 1 failed (transient, $0.12, 2500 tokens), again at 00:41.4: note: exit 101","data":{"attempt":1,"class":"transient","message":"error: cannot find `Token`\nnote: exit 101\n","spent":{"tokens":2500,"usd_micros":120000},"task":0,"then":{"retry":{"at":41492}}}}"#);
+    assert_snapshot!(to_json(failed), @r#"{"version":1,"run":"01m7xx9x80exvqexvqexvqexvq","n":6,"at_ms":1795226440000,"elapsed_ms":40000,"actor":"engine","cause":"finish","event":"attempt_failed","task":"parser","text":"attempt 1 failed (transient, $0.12, 2500 tokens), again at 00:41.4: note: exit 101","data":{"attempt":1,"class":"transient","message":"error: cannot find `Token`\nnote: exit 101\n","spent":{"tokens":2500,"usd_micros":120000},"task":0,"then":{"retry":{"at":41492}}}}"#);
     assert!(entries.iter().all(|entry| !to_json(entry).contains(is_deceptive)));
 }
 

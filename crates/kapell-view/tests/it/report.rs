@@ -79,7 +79,7 @@ fn a_run_that_was_merged_is_reported() {
 
     ## Where the work is
 
-    - 2 changes landed in `refs/kapell/01m7xx9x80exvqexvqexvqexvq/head` at `2222222222222222222222222222222222222222`
+    - 2 changes landed in `refs/kapell/01m7xx9x80exvqexvqexvqexvq/head` of kapell's own repository, at `2222222222222222222222222222222222222222`
     - merged into `refs/heads/main` at `3333333333333333333333333333333333333333`
 
     | landed at | task | commit |
@@ -144,7 +144,7 @@ fn a_run_that_failed_is_reported_with_its_message() {
 
     ## Where the work is
 
-    - 0 changes landed in `refs/kapell/01m7xx9x80exvqexvqexvqexvq/head` at `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`
+    - 0 changes landed in `refs/kapell/01m7xx9x80exvqexvqexvqexvq/head` of kapell's own repository, at `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa`
     - not merged into `refs/heads/main`
     ");
 }

@@ -5,7 +5,12 @@ use kapell_core::{
     retry::FailureClass,
     time::Millis,
 };
-use kapell_view::{forecast::Forecast, status::StatusView, text::plain, untrusted::is_deceptive};
+use kapell_view::{
+    forecast::Forecast,
+    status::{SalvagedWork, StatusView},
+    text::plain,
+    untrusted::is_deceptive,
+};
 
 use crate::world::World;
 
@@ -53,8 +58,7 @@ fn a_run_with_a_retry_and_a_landed_change() {
       ~ parser  waits before its next attempt for 1.4s: note: exit 101
     budget  $0.32 of $5.00; 6500 tokens; 40.0s of 2h 00m used
     finish  in 1m 30s to 4m 00s (P50 to P90)
-    landed  1 change
-            in refs/kapell/01m7xx9x80exvqexvqexvqexvq/head at 111111111111
+    landed  1 change at 111111111111: kapell diff 01m7xx9x80ex
             not merged into refs/heads/main
     next: kapell watch 01m7xx9x80ex
     ");
@@ -106,8 +110,7 @@ fn a_run_that_landed_and_one_that_is_merged() {
     asked   Fix the parser and release  (release.yaml)
     tasks   4 done of 4
     budget  $0.72 of $5.00; 14.5k tokens; 2m 30s of 2h 00m used
-    landed  2 changes
-            in refs/kapell/01m7xx9x80exvqexvqexvqexvq/head at 222222222222
+    landed  2 changes at 222222222222: kapell diff 01m7xx9x80ex
             not merged into refs/heads/main
     next: kapell merge 01m7xx9x80ex
     ");
@@ -117,9 +120,48 @@ fn a_run_that_landed_and_one_that_is_merged() {
     asked   Fix the parser and release  (release.yaml)
     tasks   4 done of 4
     budget  $0.72 of $5.00; 14.5k tokens; 2m 30s of 2h 00m used
-    landed  2 changes in refs/kapell/01m7xx9x80exvqexvqexvqexvq/head at 222222222222
+    landed  2 changes at 222222222222: kapell diff 01m7xx9x80ex
     merged  into refs/heads/main at 333333333333
     ");
+}
+
+#[test]
+fn a_question_is_shown_whole() {
+    let mut world = World::standard();
+    let question =
+        "The change renames a public function that three other crates call. Shall all of them follow now?";
+    world.at(5).does(Command::Ask {
+        task: TaskId(0),
+        attempt: AttemptNo(1),
+        question: question.to_owned(),
+        choices: vec!["yes".to_owned(), "no".to_owned()],
+    });
+    let view = StatusView::new(&world.run, world.now(), true, None);
+    assert_snapshot!(plain(&view.gates[0].lines(60)), @r"
+      ? parser
+        The change renames a public function that three other
+        crates call. Shall all of them follow now?  [yes | no]
+          kapell answer 01m7xx9x80ex 0 yes
+    ");
+}
+
+#[test]
+fn salvaged_work_is_listed_with_what_shows_it() {
+    let world = World::to_the_end();
+    let mut view = StatusView::new(&world.run, world.now(), false, None);
+    view.salvaged.push(SalvagedWork {
+        task: "parser".into(),
+        attempt: 1,
+        bytes: 2_411_724,
+        look: "kapell diff 01m7xx9x80ex --task parser --salvaged".to_owned(),
+    });
+    let text = plain(&view.lines(80));
+    assert!(
+        text.contains(
+            "\nkept    parser, attempt 1, unfinished: 2.2 MiB\n        kapell diff 01m7xx9x80ex --task parser --salvaged\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
