@@ -68,10 +68,10 @@ impl Place {
         Ok(command)
     }
 
-    /// Prepares kapell, which asks nobody.
+    /// Prepares kapell, which has no terminal: it stays while agents ask, and is answered by other calls of it.
     pub(crate) fn kapell(&self, args: &[&str]) -> anyhow::Result<Command> {
         let mut command = self.command(&self.program)?;
-        command.args(args).arg("--no-input");
+        command.args(args);
         Ok(command)
     }
 

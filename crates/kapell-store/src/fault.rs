@@ -76,7 +76,7 @@ pub fn hint(kind: &JournalErrorKind) -> Option<&'static str> {
             "another kapell or a `sqlite3` shell is in the middle of a write; try again"
         }
         JournalErrorKind::Damaged { .. } | JournalErrorKind::Broken(_) => {
-            "keep a copy of the store; what can still be read comes out with `kapell logs --json`"
+            "keep a copy of the store; what can still be read comes out with `kapell logs RUN --export`"
         }
         JournalErrorKind::FormatTooNew { .. } => "use the kapell that wrote this store, or a newer one",
         JournalErrorKind::Io { source, .. } => match source.kind() {

@@ -122,7 +122,8 @@ pub struct TimeFacts {
     pub elapsed_ms: u64,
     /// For how long something was under way; the rest was spent waiting for people or for quota.
     pub busy_ms: u64,
-    /// The estimate made at its start, if there was one.
+    /// What could be foreseen when it was made: from its first plan, and what earlier runs had come to by then. None for very
+    /// large plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<Forecast>,
     /// How often another process had to go on with it.

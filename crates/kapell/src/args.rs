@@ -115,6 +115,8 @@ pub enum Command {
     Schema(SchemaArgs),
     /// Removes what no run needs any more.
     Gc(GcArgs),
+    /// Takes in runs that `logs --export` wrote.
+    Import(ImportArgs),
     /// Shows all of it on a small repository, with a crash in between.
     Demo(DemoArgs),
     /// Explains an error code.
@@ -468,7 +470,7 @@ pub struct LogsArgs {
     /// Up to this decision.
     #[arg(long, value_name = "SEQ")]
     pub at: Option<u64>,
-    /// Exports whole decisions, as they can be imported elsewhere.
+    /// Exports whole decisions with their plans, for `kapell import`.
     #[arg(long)]
     pub export: bool,
 }
@@ -489,6 +491,9 @@ pub struct DiffArgs {
     /// Only the work of this task.
     #[arg(long)]
     pub task: Option<String>,
+    /// What the last attempt that was lost or failed has left of the task's work, in the place of what was handed in.
+    #[arg(long, requires = "task")]
+    pub salvaged: bool,
     /// Only the names and numbers of changed lines.
     #[arg(long)]
     pub stat: bool,
@@ -633,6 +638,13 @@ pub struct GcArgs {
     /// How old salvaged work must be to go, in days.
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     pub older_than: u32,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The file that `kapell logs RUN --export` wrote; `-` reads standard input.
+    pub file: PathBuf,
 }
 
 /// Arguments of `demo`.

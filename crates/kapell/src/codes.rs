@@ -57,6 +57,8 @@ table! {
         "Only one process at a time executes a run. `kapell watch` shows what it does, and `kapell pause`, `cancel` and `answer` reach it.";
     "K0607", "Run cannot be exported",
         "The run's decisions could not be read or written out.";
+    "K0608", "File that cannot be imported",
+        "The file is not a whole export of `kapell logs RUN --export`: it was cut off or changed, or it holds other decisions of a run that is here already. The message names the line. Nothing of it was taken in.";
     "K0700", "Git refused",
         "An operation on the repository failed; the reasons below the message are git's. Your branches, index and files are as they were, unless the message says otherwise.";
     "K0701", "Repository cannot be used",
@@ -76,7 +78,7 @@ table! {
     "K0708", "Merge refused",
         "The merge could not be done for the reason given. Nothing was changed.";
     "K0709", "Nothing to compare",
-        "The task has not submitted a change, or the run has not begun to land anything.";
+        "The task has not submitted a change, or the run has not begun to land anything. What a lost or failed attempt left is shown by `--salvaged`, if anything of it is kept.";
     "K0801", "Attempts cannot be started",
         "The thread or socket through which kapell speaks to the processes that it starts could not be made. `kapell doctor` looks at what they need.";
     "K0802", "Not within a task",
@@ -106,7 +108,7 @@ table! {
     "K0903", "Not NAME=VALUE",
         "`--set` takes the name of an input, an equals sign and its value.";
     "K0904", "Cannot go on in the background",
-        "The program could not start itself again.";
+        "The program could not start itself again, or what it started refused the run; the message says why.";
     "K0905", "Not a gate",
         "`kapell answer` takes the number of a gate, as `kapell inbox` shows it, and the answer.";
     "K0906", "Not the head of a journal",

@@ -2,6 +2,7 @@
 
 mod agent;
 mod agents;
+mod background;
 mod control;
 mod demo;
 mod diff;
@@ -20,8 +21,10 @@ mod past;
 mod plan;
 mod record;
 mod reference;
+mod salvage;
 mod slash;
 mod start;
+mod transfer;
 pub mod trust;
 mod undo;
 mod verify;
@@ -43,7 +46,7 @@ pub struct Context {
     pub directory: PathBuf,
     /// How to print.
     pub out: Out,
-    /// Whether people may be waited for.
+    /// Whether nobody is asked or waited for.
     pub no_input: bool,
 }
 
@@ -100,6 +103,7 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Init(args) => start::init(&context, args),
         Command::Schema(args) => reference::schema(&context, args),
         Command::Gc(args) => gc::gc(&context, args),
+        Command::Import(args) => transfer::import(&context, args),
         Command::Explain(args) => reference::explain(&context, args),
         Command::Completions(args) => reference::completions(&context, args),
         Command::Task(args) => agent::task(&context, args),

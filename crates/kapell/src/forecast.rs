@@ -1,14 +1,19 @@
 //! How long things will take, from what the file says and what the runs of this place took.
 
+use std::time::{Duration, Instant};
+
 use kapell_core::{
     id::{RunId, TaskId},
     journal::Version,
     plan::Plan,
-    run::Run,
+    run::{Phase, Run},
     task::Slots,
-    time::Now,
+    time::{Now, Wall},
 };
-use kapell_engine::{open::load_at, port::journal::Journal};
+use kapell_engine::{
+    open::load_at,
+    port::journal::{Journal, RunHead},
+};
 use kapell_policy::{
     estimate::{self, Lengths, Sampling},
     history::{History, Observer},
@@ -20,12 +25,21 @@ use kapell_view::forecast::{Basis, Forecast, TaskLength};
 const RUNS_MAX: usize = 20;
 const DECISIONS_MAX: u64 = 20_000;
 
+/// How often the forecast of a run that is watched is made anew.
+const FORECAST_EVERY: Duration = Duration::from_secs(2);
+
+/// Plans with more tasks are shown without a forecast: simulating them would hold the run up.
+const FORECAST_TASKS_MAX: usize = 5_000;
+
 /// Returns the newest runs, and how far each has come: at most `runs` of them, with at most `decisions` of all together.
 ///
 /// Whoever learns keeps the latest if there is too much, so they come last.
 pub fn recent(store: &Store, runs: usize, decisions: u64) -> Vec<(RunId, Version)> {
+    newest(&store.runs().unwrap_or_default(), runs, decisions)
+}
+
+fn newest(heads: &[RunHead], runs: usize, decisions: u64) -> Vec<(RunId, Version)> {
     let mut left = decisions;
-    let heads = store.runs().unwrap_or_default();
     let chosen = heads.iter().take(runs).take_while(|head| {
         let fits = head.version.0 <= left;
         left = left.saturating_sub(head.version.0);
@@ -38,14 +52,75 @@ pub fn recent(store: &Store, runs: usize, decisions: u64) -> Vec<(RunId, Version
 
 /// Learns from the newest runs. What cannot be read teaches nothing; it is reported where it matters.
 pub fn learn(store: &Store) -> History {
+    learn_from(store, &store.runs().unwrap_or_default(), Wall(i64::MAX))
+}
+
+/// Learns from the newest of these runs what was known at a moment.
+fn learn_from(store: &Store, heads: &[RunHead], until: Wall) -> History {
     let mut history = History::default();
-    for (run, version) in recent(store, RUNS_MAX, DECISIONS_MAX) {
+    for (run, version) in newest(heads, RUNS_MAX, DECISIONS_MAX) {
         let mut observer = Observer::default();
         let _ = load_at(store as &dyn Journal, run, version, |row, events, after| {
-            observer.row(row, events, after, &mut history);
+            if row.at <= until {
+                observer.row(row, events, after, &mut history);
+            }
         });
     }
     history
+}
+
+/// Forecasts a run as it could be forecast when it was made: from its first plan, and what earlier runs had come to by then.
+/// `None` if its plan is too large for that, or cannot be read.
+pub fn at_the_start(store: &Store, head: &RunHead) -> Option<Forecast> {
+    let run = load_at(store as &dyn Journal, head.run, Version(1), |_, _, _| {}).ok()?;
+    if run.len() > FORECAST_TASKS_MAX {
+        return None;
+    }
+    let mut earlier = store.runs().unwrap_or_default();
+    earlier.retain(|other| other.created < head.created);
+    let slots = slots_of(&run);
+    let estimator =
+        Estimator::new(run.plan(), &learn_from(store, &earlier, head.created), slots, run.mission().seed);
+    Some(estimator.whole(run.plan(), slots))
+}
+
+/// Forecasts the end of a run that is executed now; `None` if nothing of it moves, or its plan is too large for that.
+pub fn of_the_rest(store: &Store, run: &Run, now: Now) -> Option<Forecast> {
+    let mut outlook = Outlook::default();
+    outlook.learn(store, run);
+    outlook.at(run, now).cloned()
+}
+
+fn slots_of(run: &Run) -> Slots {
+    Slots::new(run.limits().agents, run.limits().jobs)
+}
+
+/// When a run that is watched is expected to end, made anew now and then.
+#[derive(Default)]
+pub struct Outlook {
+    /// The revision of the plan whose tasks the estimator knows.
+    revision: u32,
+    estimator: Option<Estimator>,
+    made: Option<(Instant, Forecast)>,
+}
+
+impl Outlook {
+    /// Learns how long tasks take, once there is a plan and whenever it is another one.
+    pub fn learn(&mut self, store: &Store, run: &Run) {
+        if self.revision != run.revision() {
+            let estimator = (run.len() <= FORECAST_TASKS_MAX)
+                .then(|| Estimator::new(run.plan(), &learn(store), slots_of(run), run.mission().seed));
+            *self = Self { revision: run.revision(), estimator, made: None };
+        }
+    }
+
+    /// Returns when the run is expected to end; `None` if it is over or held, or its plan is too large.
+    pub fn at(&mut self, run: &Run, now: Now) -> Option<&Forecast> {
+        let estimator = self.estimator.as_ref().filter(|_| *run.phase() == Phase::Active)?;
+        let fresh = self.made.take().filter(|(made, _)| made.elapsed() < FORECAST_EVERY);
+        let made = fresh.unwrap_or_else(|| (Instant::now(), estimator.rest(run, now)));
+        Some(&self.made.insert(made).1)
+    }
 }
 
 /// What is known of the lengths of a plan's tasks.

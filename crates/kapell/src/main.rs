@@ -18,6 +18,7 @@ mod forecast;
 mod memory;
 mod output;
 mod registry;
+mod reply;
 mod runs;
 mod session;
 mod site;

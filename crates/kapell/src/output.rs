@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Style};
 use kapell_agents::drivers::escape_untrusted;
 
-use crate::{exit::Exit, fault::Fault};
+use crate::{exit::Exit, fault::Fault, reply::Deed};
 
 /// How loud and how colourful.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,23 @@ impl Out {
     /// Prints data as JSON.
     pub fn value(self, value: &impl serde::Serialize) {
         self.data(&serde_json::to_string_pretty(value).unwrap_or_default());
+    }
+
+    /// Tells a program what was done; to a person it is said in other words.
+    pub fn deed(self, deed: &Deed) {
+        if self.json {
+            self.value(deed);
+        }
+    }
+
+    /// Prints errors of another process of this program as they are.
+    pub fn relay(self, errors: &str) {
+        let _ = write!(anstream::stderr().lock(), "{errors}");
+    }
+
+    /// Prints data as JSON in one line, for there is more to come.
+    pub fn line(self, value: &impl serde::Serialize) {
+        self.data(&serde_json::to_string(value).unwrap_or_default());
     }
 
     /// Prints something for a person to know.

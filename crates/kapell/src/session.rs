@@ -16,7 +16,6 @@ use kapell_core::{
     id::{RunId, TaskId},
     journal::Row,
     run::{Phase, Run},
-    task::Slots,
     time::Now,
 };
 use kapell_engine::{
@@ -25,10 +24,10 @@ use kapell_engine::{
 };
 use kapell_store::Store;
 use kapell_view::{
-    forecast::Forecast,
     logs::{LogReader, Weight},
     next,
     progress::{self, Screen},
+    status::StatusView,
     untrusted::Untrusted,
 };
 
@@ -36,19 +35,13 @@ use crate::{
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
-    forecast::{self, Estimator},
+    forecast::Outlook,
     output::{Out, paint, screen},
     wiring::Machine,
 };
 
 /// How often the live display is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
-
-/// How often the forecast is made anew.
-const FORECAST_EVERY: Duration = Duration::from_secs(2);
-
-/// Plans with more tasks are shown without a forecast: simulating them would hold the run up.
-const FORECAST_TASKS_MAX: usize = 5_000;
 
 /// Counts interrupts: the first ends the session in order, the second at once.
 fn interrupts() -> Arc<AtomicUsize> {
@@ -64,30 +57,6 @@ fn interrupts() -> Arc<AtomicUsize> {
     count
 }
 
-/// When the run is expected to end, made anew now and then.
-struct Outlook {
-    /// The revision of the plan whose tasks the estimator knows.
-    revision: u32,
-    estimator: Estimator,
-    made: Option<(Instant, Forecast)>,
-}
-
-impl Outlook {
-    fn new(store: &Store, run: &Run) -> Option<Self> {
-        (run.len() <= FORECAST_TASKS_MAX).then(|| {
-            let slots = Slots::new(run.limits().agents, run.limits().jobs);
-            let estimator = Estimator::new(run.plan(), &forecast::learn(store), slots, run.mission().seed);
-            Self { revision: run.revision(), estimator, made: None }
-        })
-    }
-
-    fn at(&mut self, run: &Run, now: Now) -> &Forecast {
-        let fresh = self.made.take().filter(|(made, _)| made.elapsed() < FORECAST_EVERY);
-        let made = fresh.unwrap_or_else(|| (Instant::now(), self.estimator.rest(run, now)));
-        &self.made.insert(made).1
-    }
-}
-
 /// Shows what happens: a live display on a terminal, plain lines elsewhere.
 struct Display {
     out: Out,
@@ -98,7 +67,7 @@ struct Display {
     lines: Vec<String>,
     drawn: usize,
     at: Option<Instant>,
-    outlook: Option<Outlook>,
+    outlook: Outlook,
 }
 
 impl Display {
@@ -112,16 +81,14 @@ impl Display {
             lines: Vec::new(),
             drawn: 0,
             at: None,
-            outlook: None,
+            outlook: Outlook::default(),
         }
     }
 
     /// Learns how long tasks take, once there is a plan and whenever it is another one.
     fn look_ahead(&mut self, store: &Store, run: Option<&Run>) {
-        let Some(run) = run.filter(|_| self.live) else { return };
-        let known = self.outlook.as_ref().map_or(0, |outlook| outlook.revision);
-        if known != run.revision() {
-            self.outlook = Outlook::new(store, run);
+        if let Some(run) = run.filter(|_| self.live) {
+            self.outlook.learn(store, run);
         }
     }
 
@@ -143,7 +110,7 @@ impl Display {
             Some(run) if !last => {
                 let said = |task: TaskId| self.said.get(&(run.id(), task)).cloned();
                 let screen = Screen { columns, rows: rows.saturating_sub(2).min(16) };
-                let forecast = self.outlook.as_mut().map(|outlook| outlook.at(run, now));
+                let forecast = self.outlook.at(run, now);
                 progress::lines(run, now, forecast, &said, screen)
             }
             _ => Vec::new(),
@@ -167,7 +134,7 @@ impl Observer for Display {
                 self.said.remove(&(run.id(), *task));
             }
         }
-        if self.out.quiet || self.out.json {
+        if self.out.quiet {
             return;
         }
         let reader = self.reader.entry(run.id()).or_insert_with(|| LogReader::after(run));
@@ -176,6 +143,10 @@ impl Observer for Display {
             let count = row.body.matches("\n").count() + usize::from(row.body != "[]");
             let (own, others) = rest.split_at(count.min(rest.len()));
             rest = others;
+            if self.out.json {
+                reader.entries(row, own).iter().for_each(|entry| self.out.line(entry));
+                continue;
+            }
             let (columns, _) = screen();
             for line in reader.read(row, own) {
                 if line.weight != Weight::Detail {
@@ -205,8 +176,10 @@ impl Observer for Display {
 pub enum Patience {
     /// Waits for people, who answer from other terminals.
     ForPeople,
-    /// Ends when only people can help.
+    /// Ends when only people can help, and stays for answers to questions: whoever asked would be lost.
     Ends,
+    /// Ends when only people can help, and whoever asks them is lost.
+    Never,
 }
 
 /// Executes a run until it is at rest.
@@ -236,7 +209,8 @@ pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) ->
         match machine.host.rest(run) {
             Rest::Over => break exit_of(state),
             Rest::Paused => break exit_of(machine.host.paused(run)),
-            Rest::Gates if patience == Patience::Ends => break Exit::Waits,
+            Rest::Gates if patience != Patience::ForPeople => break Exit::Waits,
+            Rest::Asking if patience == Patience::Never && state.is_none_or(only_asks) => break Exit::Waits,
             // An attempt that waits for an answer would be lost with this process.
             Rest::Gates | Rest::Asking | Rest::Waiting | Rest::Busy => {}
         }
@@ -245,6 +219,11 @@ pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) ->
     display.draw(state, Now::default(), true);
     display.flush();
     Ok(exit)
+}
+
+/// Tells whether no task of a run goes on by itself after a while.
+fn only_asks(run: &Run) -> bool {
+    ["backing_off", "parked"].iter().all(|state| run.counts().of(state) == 0)
 }
 
 /// Executes a run until so many tasks have landed or are done while others are under way, and then kills this process as hard as
@@ -285,8 +264,12 @@ pub fn exit_of(run: Option<&Run>) -> Exit {
     }
 }
 
-/// Says where a run stands and what to type next.
+/// Says where a run stands and what to type next; to a program, in one last line.
 pub fn conclude(run: &Run, out: Out, interrupted: bool) {
+    if out.json {
+        let now = Now { wall: MachineClock.wall(), elapsed: run.clock() };
+        out.line(&StatusView::new(run, now, false, None));
+    }
     if let Some(command) = next::command(run, false) {
         out.next(&command);
     } else if interrupted {

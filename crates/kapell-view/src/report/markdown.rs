@@ -129,11 +129,12 @@ impl Report {
         match &time.forecast {
             Some(forecast) => {
                 let verdict = match time.busy_ms {
-                    busy if busy <= forecast.p50_ms => "faster than the P50",
-                    busy if busy <= forecast.p90_ms => "between P50 and P90",
-                    _ => "slower than the P90",
+                    _ if !self.phase.is_over() => "",
+                    busy if busy <= forecast.p50_ms => "; it was faster than the P50",
+                    busy if busy <= forecast.p90_ms => "; it was between P50 and P90",
+                    _ => "; it was slower than the P90",
                 };
-                let _ = writeln!(text, "Forecast at the start: {}; it was {verdict}.", forecast.text());
+                let _ = writeln!(text, "Forecast at the start: {}{verdict}.", forecast.text());
             }
             None => text.push_str("There is no forecast for its start.\n"),
         }

@@ -28,7 +28,8 @@ fn logs(world: &World, weight: Weight, columns: usize) -> String {
 #[test]
 fn a_long_question_is_told_whole() {
     let mut world = World::standard();
-    let question = "The change renames a public function that three other crates call. Shall all of them follow now?";
+    let question =
+        "The change renames a public function that three other crates call. Shall all of them follow now?";
     world.at(5).does(Command::Ask {
         task: TaskId(0),
         attempt: AttemptNo(1),

@@ -9,7 +9,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Begin", &["demo", "init", "doctor", "agents", "trust"]),
     ("Work", &["plan", "run", "record", "fork"]),
     ("Follow and steer", &["status", "watch", "inbox", "answer", "pause", "resume", "cancel"]),
-    ("See what was done", &["logs", "diff", "report", "replay", "verify"]),
+    ("See what was done", &["logs", "diff", "report", "replay", "verify", "import"]),
     ("Take it over, or back", &["merge", "undo", "gc"]),
     ("Judge and repair a repository's agents and workflows", &["improve", "map"]),
     (

@@ -20,6 +20,7 @@ use crate::{
     args::{AnswerArgs, OneRun},
     exit::Exit,
     fault::Fault,
+    reply::{Deed, Did},
     runs,
     site::{self, Site},
     wiring::machine,
@@ -88,6 +89,7 @@ pub fn pause(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         None => Vec::new(),
     };
     put(&site, store, run, Command::Pause)?;
+    context.out.deed(&Deed::of(Did::Paused, run));
     context.out.note(&match goes_on.as_slice() {
         [] => format!("run {run} starts nothing new"),
         tasks => format!(
@@ -123,6 +125,7 @@ pub fn cancel(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let run = runs::find(&store, args.run.as_deref())?.run;
     let goes_on = store.owner(run)?.is_some();
     put(&site, store, run, Command::Cancel)?;
+    context.out.deed(&Deed::of(Did::Cancelled, run));
     context.out.note(&format!("run {run} is being cancelled"));
     if !goes_on {
         // Only who executes the run can end what it began.
@@ -164,6 +167,7 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
             .hint(format!("kapell resume {}", short(run))));
     }
     put(&site, store, run, command)?;
+    context.out.deed(&Deed { gate: Some(number), ..Deed::of(Did::Answered, run) });
     context.out.note("answered");
     if !goes_on {
         context.out.next(&format!("kapell resume {}", short(run)));

@@ -14,7 +14,7 @@ use kapell_engine::{open::load_at, port::journal::Journal};
 use kapell_view::text::{Line, Style, Table, plural};
 use serde_json::json;
 
-use super::Context;
+use super::{Context, salvage};
 use crate::{
     args::DiffArgs,
     exit::Exit,
@@ -42,6 +42,7 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
             .hint("kapell report says what tasks did")
     })?;
     let (from, to) = match &args.task {
+        Some(name) if args.salvaged => salvage::of_task(&site, &run, runs::task(&run, name)?)?,
         Some(name) => of_task(&run, name, &changes)?,
         None => of_run(&run)?,
     };

@@ -11,7 +11,7 @@ use kapell_agents::{drivers::client::Client, git::Git};
 use kapell_policy::memory::{fitting, need_mib};
 use kapell_store::network_file_system;
 use kapell_view::{
-    text::{Line, Style},
+    text::{Line, Style, bytes},
     untrusted::visible,
 };
 use schemars::JsonSchema;
@@ -287,23 +287,6 @@ fn disk(dir: &Path) -> Check {
     }
 }
 
-/// Writes a number of bytes for people.
-pub fn bytes(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut unit = 0;
-    let mut left = bytes;
-    let mut rest = 0;
-    while left >= 1024 && unit + 1 < units.len() {
-        rest = left % 1024;
-        left /= 1024;
-        unit += 1;
-    }
-    match (unit, left) {
-        (0, _) | (_, 10..) => format!("{left} {}", units[unit]),
-        _ => format!("{left}.{} {}", rest * 10 / 1024, units[unit]),
-    }
-}
-
 fn writable(name: &'static str, dir: &Path) -> Check {
     let there = nearest(dir);
     match fsync_time(&there) {
@@ -464,16 +447,4 @@ fn levels(site: &Site) -> Vec<Check> {
         ),
     });
     checks
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn sizes_are_written_for_people() {
-        let sizes = [0, 1023, 1024, 1536, 10 << 10, 5 << 30, u64::MAX];
-        assert_eq!(
-            sizes.map(super::bytes),
-            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10 KiB", "5.0 GiB", "16777215 TiB"]
-        );
-    }
 }

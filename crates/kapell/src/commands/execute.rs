@@ -1,9 +1,6 @@
 //! `run` and `resume`: executing runs in this process.
 
-use std::{
-    ffi::OsString,
-    process::{self, Stdio},
-};
+use std::ffi::OsString;
 
 use kapell_agents::proxy::Tape;
 use kapell_core::{
@@ -17,7 +14,9 @@ use kapell_engine::{
 use kapell_store::Store;
 
 use super::{
-    Context, landing, plan,
+    Context,
+    background::{self, Begun},
+    landing, plan,
     record::{Keep, refuse_played},
 };
 use crate::{
@@ -26,7 +25,9 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
-    memory, runs,
+    memory,
+    reply::{Deed, Did},
+    runs,
     session::{self, Patience},
     site::{self, Site},
     wiring::{Machine, machine, machine_with},
@@ -80,7 +81,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     loaded.registry.check(&loaded.plan)?;
     let mission = complete(&site, loaded.mission)?;
     if args.detach {
-        return detach(context, id, true);
+        return detach(context, &store, id, true);
     }
     let jobs = mission.limits.jobs as usize;
     let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &loaded.plan))?;
@@ -154,8 +155,7 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
     let mission = runs::mission(&store, run)?;
     refuse_played(&store, run, &mission)?;
     if how.detach {
-        drop(store);
-        return detach(context, run, false);
+        return detach(context, &store, run, false);
     }
     let jobs = how.wanted.jobs.unwrap_or(mission.limits.jobs) as usize;
     let mut machine = machine(site, store, jobs)?;
@@ -207,7 +207,7 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
     }
     let mut exit = Exit::Done;
     for run in opened {
-        let ended = finish_patiently(context, &mut machine, run, how.merge, Patience::Ends)?;
+        let ended = finish_patiently(context, &mut machine, run, how.merge, off_a_terminal(context))?;
         exit = exit.or_graver(ended);
         if ended == Exit::Interrupted {
             break;
@@ -222,11 +222,19 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
 ///
 /// As [`session::drive`] and [`landing::merge_here`].
 pub fn finish(context: &Context, machine: &mut Machine, run: RunId, merge: bool) -> Result<Exit, Fault> {
-    let patience = match context.no_input || !context.out.is_live() {
-        true => Patience::Ends,
-        false => Patience::ForPeople,
+    let patience = match context.out.is_live() {
+        true if !context.no_input => Patience::ForPeople,
+        _ => off_a_terminal(context),
     };
     finish_patiently(context, machine, run, merge, patience)
+}
+
+/// How long somebody who is not at a terminal waits for people: in the background, those at others can answer.
+fn off_a_terminal(context: &Context) -> Patience {
+    match context.no_input && std::env::var_os(crate::IN_BACKGROUND).is_none() {
+        true => Patience::Never,
+        false => Patience::Ends,
+    }
 }
 
 fn finish_patiently(
@@ -299,11 +307,20 @@ fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
     }
 }
 
-/// Starts this program again in a session of its own, and returns.
-fn detach(context: &Context, run: RunId, is_new: bool) -> Result<Exit, Fault> {
+/// Starts this program again in a session of its own, and returns once it executes the run.
+fn detach(context: &Context, store: &Store, run: RunId, is_new: bool) -> Result<Exit, Fault> {
     let id = is_new.then(|| run.to_string());
-    spawn(again(std::env::args_os().skip(1), id.as_deref()))?;
-    context.out.data(&run.to_string());
+    match background::spawn(&again(std::env::args_os().skip(1), id.as_deref()), store, run)? {
+        Begun::Executed => {}
+        Begun::Refused { exit, said } => {
+            context.out.relay(&said);
+            return Ok(exit);
+        }
+    }
+    match context.out.json {
+        true => context.out.deed(&Deed::of(Did::Started, run)),
+        false => context.out.data(&run.to_string()),
+    }
     context.out.next(&format!("kapell watch {run}"));
     Ok(Exit::Done)
 }
@@ -354,22 +371,12 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
     if words.get(2).is_some_and(|command| command == "run") {
         words.extend(["--".into(), args.file.clone().into_os_string()]);
     }
-    drop(store);
-    spawn(words)?;
-    Ok(run)
-}
-
-/// Starts this program in the background, in a session of its own.
-fn spawn(words: Vec<OsString>) -> Result<(), Fault> {
-    let lost = |error: std::io::Error| {
-        Fault::new("K0904", Exit::Environment, "the run cannot be started in the background").because(error)
-    };
-    let program = std::env::current_exe().map_err(lost)?;
-    let mut command = process::Command::new(program);
-    command.args(["--quiet", "--no-input"]).args(words);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.env(crate::IN_BACKGROUND, "1").spawn().map_err(lost)?;
-    Ok(())
+    match background::spawn(&words, &store, run)? {
+        Begun::Executed => Ok(run),
+        Begun::Refused { exit, said } => {
+            Err(Fault::new("K0904", exit, "the run was not started").because(said.trim_end()))
+        }
+    }
 }
 
 #[cfg(test)]

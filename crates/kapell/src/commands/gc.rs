@@ -20,13 +20,13 @@ use kapell_engine::{
 };
 use kapell_store::Store;
 use kapell_view::{
-    text::{Line, Style, Table, plural, short},
+    text::{Line, Style, Table, bytes, plural, short},
     untrusted::visible,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Context, doctor::bytes};
+use super::Context;
 use crate::{
     args::GcArgs,
     exit::Exit,
@@ -211,12 +211,12 @@ impl Sweep<'_> {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let run = name.split(['-', '.']).next().and_then(|id| id.parse::<RunId>().ok());
-            let live = run.is_none_or(|run| {
+            let of_live_run = run.is_some_and(|run| {
                 self.runs
                     .iter()
                     .any(|known| known.run.id() == run && (known.owned || known.run.outcome().is_none()))
             });
-            if !live {
+            if !of_live_run && !is_of_live_process(&name) {
                 found.push(entry.path());
             }
         }
@@ -346,6 +346,13 @@ impl Sweep<'_> {
         };
         self.runs.iter().flat_map(pending).collect()
     }
+}
+
+/// Tells whether a name is `WHAT-PID-...` or `WHAT-PID` of a process that lives: it may be working there.
+fn is_of_live_process(name: &str) -> bool {
+    let pid = name.strip_prefix("kapell-try-").and_then(|rest| rest.split('-').next()?.parse().ok());
+    pid.and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 /// Tells whether the note of a workspace names an attempt.

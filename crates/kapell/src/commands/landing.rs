@@ -10,6 +10,7 @@ use crate::{
     args::MergeArgs,
     exit::Exit,
     fault::Fault,
+    reply::{Deed, Did},
     runs, site,
     wiring::{Machine, machine},
 };
@@ -25,7 +26,19 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
     let run = runs::find(&store, args.run.as_deref())?.run;
     let mut machine = machine(&site, store, 2)?;
     machine.host.open_to_ask(run)?;
-    merge_here(context, &mut machine, run, args.into.as_deref())
+    let done = |machine: &Machine| machine.host.run(run)?.merge().filter(|merge| merge.done).cloned();
+    let before = done(&machine);
+    let exit = merge_here(context, &mut machine, run, args.into.as_deref())?;
+    context.out.deed(&match done(&machine).filter(|merge| Some(merge) != before.as_ref()) {
+        Some(merge) => Deed {
+            target: Some(merge.target),
+            from: Some(merge.from.to_string()),
+            to: Some(merge.to.to_string()),
+            ..Deed::of(Did::Merged, run)
+        },
+        None => Deed::of(Did::NothingToMerge, run),
+    });
+    Ok(exit)
 }
 
 /// Merges a run that this process holds.

@@ -1,6 +1,10 @@
 //! Commands that only look: status, logs, inbox, watch.
 
-use kapell_core::{id::RunId, run::Run, time::Now};
+use kapell_core::{
+    id::RunId,
+    run::Run,
+    time::{Millis, Now},
+};
 use kapell_engine::{
     open::{load, load_at},
     port::{clock::Clock, journal::Journal},
@@ -17,12 +21,13 @@ use kapell_view::{
     untrusted::Untrusted,
 };
 
-use super::{Context, past::decision};
+use super::{Context, past::decision, salvage, transfer};
 use crate::{
     args::{LogsArgs, OneRun, WatchArgs},
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
+    forecast::{self, Outlook},
     output::{Foot, paint, screen},
     runs,
     session::exit_of,
@@ -34,8 +39,11 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 /// The events that tell that something went wrong.
 const FAILURES: [&str; 4] = ["attempt_failed", "sent_back", "compensation_failed", "breaker_opened"];
 
-fn now_of(run: &Run) -> Now {
-    Now { wall: MachineClock.wall(), elapsed: run.clock() }
+/// Returns the time for a run; its own clock goes on while some process executes it.
+fn now_of(run: &Run, owned: bool) -> Now {
+    let wall = MachineClock.wall();
+    let since = u64::try_from(wall.0.saturating_sub(run.wall().0)).unwrap_or(0);
+    Now { wall, elapsed: run.clock().after(Millis(if owned { since } else { 0 })) }
 }
 
 fn is_owned(store: &Store, run: RunId) -> bool {
@@ -48,7 +56,8 @@ fn is_owned(store: &Store, run: RunId) -> bool {
 ///
 /// Fails if the store cannot be read or there is no such run.
 pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
-    let store = context.site()?.existing_store()?;
+    let site = context.site()?;
+    let store = site.existing_store()?;
     let (columns, _) = screen();
     let Some(name) = &args.run else {
         let runs = store.runs()?;
@@ -65,7 +74,11 @@ pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let head = runs::find(&store, Some(name))?;
     let run = load(&store, head.run)?;
     let owned = is_owned(&store, head.run);
-    let view = StatusView::new(&run, now_of(&run), owned, None);
+    let now = now_of(&run, owned);
+    let forecast = owned.then(|| forecast::of_the_rest(&store, &run, now)).flatten();
+    let mut view = StatusView::new(&run, now, owned, forecast);
+    // Where the run stands is to be told without git, too.
+    view.salvaged = salvage::list(&site, &run).unwrap_or_default();
     match context.out.json {
         true => context.out.value(&view),
         false => {
@@ -85,11 +98,7 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
     let store = site.existing_store()?;
     let head = runs::find(&store, args.run.as_deref())?;
     if args.export {
-        let mut text = Vec::new();
-        store
-            .export(&[head.run], &[], &mut text)
-            .map_err(|error| Fault::new("K0607", Exit::Store, "the run cannot be exported").because(error))?;
-        context.out.data(&String::from_utf8_lossy(&text));
+        transfer::export(context, &store, head.run)?;
         return Ok(Exit::Done);
     }
     let at = decision(&head, args.at)?;
@@ -178,13 +187,14 @@ pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
     let mut run = Run::new(head.run);
     let mut reader = LogReader::new();
     let mut foot = context.out.is_live().then(Foot::default);
+    let mut outlook = Outlook::default();
     loop {
         let owned = is_owned(&store, head.run);
         let text = news(context, &store, &mut run, &mut reader)?;
         let over = run.outcome().is_some() || (!owned && text.is_none());
         let text = text.unwrap_or_default();
         match &mut foot {
-            Some(foot) => foot.draw(&text, &frame(&run, over)),
+            Some(foot) => foot.draw(&text, &frame(&store, &run, &mut outlook, over)),
             None => context.out.data(&text),
         }
         if over {
@@ -222,23 +232,21 @@ fn news(
         }
         for line in reader.read(row, &events).iter().filter(|line| line.weight != Weight::Detail) {
             text.push_str(&paint(&[line.line(columns)]));
+            text.push_str(&paint(&line.message_lines(4, columns)));
         }
     }
     Ok((!rows.is_empty()).then_some(text))
 }
 
 /// What is drawn at the foot of the terminal while a run goes on.
-fn frame(run: &Run, over: bool) -> Vec<Line> {
+fn frame(store: &Store, run: &Run, outlook: &mut Outlook, over: bool) -> Vec<Line> {
     if over || !run.is_created() {
         return Vec::new();
     }
     let (columns, rows) = screen();
+    let now = now_of(run, true);
+    outlook.learn(store, run);
     // What agents say of their progress reaches only the process that runs them.
-    progress::lines(
-        run,
-        now_of(run),
-        None,
-        &|_| None,
-        Screen { columns, rows: rows.saturating_sub(2).min(16) },
-    )
+    let screen = Screen { columns, rows: rows.saturating_sub(2).min(16) };
+    progress::lines(run, now, outlook.at(run, now), &|_| None, screen)
 }

@@ -23,6 +23,7 @@ use crate::{
     args::{ReplayArgs, ReportArgs},
     exit::Exit,
     fault::Fault,
+    forecast,
     output::{paint, screen},
     runs,
 };
@@ -104,6 +105,9 @@ pub fn report(context: &Context, args: &ReportArgs) -> Result<Exit, Fault> {
 /// Fails if the run cannot be read.
 pub fn build(store: &Store, head: &RunHead, at: Version) -> Result<(Report, Run), Fault> {
     let mut builder = ReportBuilder::new(head.run);
+    if let Some(forecast) = forecast::at_the_start(store, head) {
+        builder.forecast(forecast);
+    }
     let run =
         load_at(store as &dyn Journal, head.run, at, |row, events, after| builder.row(row, events, after))?;
     Ok((builder.finish(&run), run))

@@ -13,6 +13,7 @@ use crate::{
     exit::Exit,
     fault::Fault,
     output::{Problem, paint, screen},
+    reply::Deed,
 };
 
 /// Explains an error code, or lists all.
@@ -93,6 +94,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("gc", schema_for!(gc::Collected).to_value()),
         ("init", schema_for!(start::Written).to_value()),
         ("trust", schema_for!(trust::TrustList).to_value()),
+        ("deed", schema_for!(Deed).to_value()),
         ("error", schema_for!(Problem).to_value()),
         ("exit-codes", exit_codes()),
         ("error-codes", error_codes()),

@@ -16,6 +16,7 @@ use crate::{
     args::OneRun,
     exit::Exit,
     fault::Fault,
+    reply::{Deed, Did},
     runs,
     site::{self, Site},
     wiring::machine,
@@ -30,10 +31,14 @@ use crate::{
 pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let site = context.site()?;
     if args.run.is_none() && improve::was_written_after(&site, last_decision(&site)?) {
-        return improve::undo(context, &site);
+        let exit = improve::undo(context, &site)?;
+        context.out.deed(&Deed::new(Did::ImproveUndone));
+        return Ok(exit);
     }
     if args.run.is_none() && start::was_written_after(&site, last_decision(&site)?) {
-        return start::unwrite(context, &site);
+        let exit = start::unwrite(context, &site)?;
+        context.out.deed(&Deed::new(Did::InitUndone));
+        return Ok(exit);
     }
     let store = site.existing_store()?;
     let newest = load(&store, runs::find(&store, args.run.as_deref())?.run)?;
@@ -53,6 +58,12 @@ pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     };
     let id = run.id();
     take_back(&site, store, &run, &merge.target, merge.from, merge.to)?;
+    context.out.deed(&Deed {
+        target: Some(merge.target.clone()),
+        from: Some(merge.to.to_string()),
+        to: Some(merge.from.to_string()),
+        ..Deed::of(Did::MergeUndone, id)
+    });
     context.out.note(&format!(
         "{} is at {} again, as before the merge of run {}",
         merge.target,
@@ -109,6 +120,7 @@ fn take_answer_back(
 ) -> Result<Exit, Fault> {
     let id = run.id();
     control::put(site, store, id, Command::UndoAnswer { gate, by: site::person() })?;
+    context.out.deed(&Deed { gate: Some(gate.0), ..Deed::of(Did::AnswerUndone, id) });
     context.out.note(&format!("the answer to gate {gate} of run {} is taken back", short(id)));
     context.out.next(&format!("kapell inbox {}", short(id)));
     Ok(Exit::Done)
@@ -178,6 +190,9 @@ fn nothing_to_undo(run: &Run, used: Option<(GateId, &'static str)>) -> Fault {
     };
     match run.outcome() {
         None => fault.hint(format!("kapell cancel {id} ends it; nothing of it reaches your branches")),
+        Some(_) if run.landing().is_none() => fault.hint(format!(
+            "its tasks worked in the directory itself; kapell report {id} says what they did"
+        )),
         Some(_) => fault.hint(format!(
             "nothing of it is in your branches; kapell fork {id} --at SEQ starts again from an earlier decision"
         )),

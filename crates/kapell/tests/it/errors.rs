@@ -300,6 +300,7 @@ fn every_command_explains_itself() {
     exit 0
     agents
     audit
+    deed
     doctor
     error
     error-codes

@@ -112,6 +112,8 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     ! run [RUN] is being cancelled
     ! next: kapell resume [RUN]
     ");
+    // Nothing comes of an answer any more.
+    assert_eq!(rig.run(["inbox"]).stdout, "nothing waits for you\n");
     assert_snapshot!(rig.run(["resume"]), @"
     exit 1
     ! [T]  run  resumed by another process

@@ -276,14 +276,14 @@ fn the_report_has_a_head_that_verify_takes() {
     exit 5
     ! error[K0603]: the journal is damaged
     !   because: [DIR]/place/.git/kapell/journal.sqlite: damaged at byte 0: run [RUN] ends with decision 9, but decision 10 was recorded
-    !   hint: keep a copy of the store; what can still be read comes out with `kapell logs --json`
+    !   hint: keep a copy of the store; what can still be read comes out with `kapell logs RUN --export`
     ");
     let other = format!("{n}:{}", "0".repeat(64));
     assert_snapshot!(rig.run(["verify", "--against", &other]), @"
     exit 5
     ! error[K0603]: the journal is damaged
     !   because: [DIR]/place/.git/kapell/journal.sqlite: decision 9 of run [RUN] is damaged: it follows [HASH], but the row before it is [HASH]
-    !   hint: keep a copy of the store; what can still be read comes out with `kapell logs --json`
+    !   hint: keep a copy of the store; what can still be read comes out with `kapell logs RUN --export`
     ");
 }
 

@@ -32,6 +32,7 @@ use crate::{
     args::ImproveArgs,
     exit::Exit,
     fault::Fault,
+    output::Out,
     session,
     session::Patience,
     site::Site,
@@ -93,13 +94,15 @@ pub(super) fn judge(
             id
         }
     };
+    // To a program the judgement is the answer, and the run is not.
+    let out = Out { quiet: context.out.quiet || context.out.json, json: false };
     if let Some(over) = args.part.die_after {
-        session::drive_to_death(&mut machine, id, context.out, over)?;
+        session::drive_to_death(&mut machine, id, out, over)?;
     }
-    let exit = session::drive(&mut machine, id, context.out, Patience::Ends)?;
+    let exit = session::drive(&mut machine, id, out, Patience::Ends)?;
     let Some(run) = machine.host.run(id) else { return Ok(Outcome::Ended(exit)) };
     if exit != Exit::Done {
-        session::conclude(run, context.out, exit == Exit::Interrupted);
+        session::conclude(run, out, exit == Exit::Interrupted);
         return Ok(Outcome::Ended(exit));
     }
     let judged = result(&machine.store, run, args.out.is_some())?;
