@@ -165,6 +165,14 @@ fn place(agents: &Agents, path: &str) -> Option<(AssetKind, Scope, Home, String)
     if directories.iter().any(|part| EXAMPLES.contains(part)) {
         home = Home::Library;
     }
+    // A skill deeper below `.claude` lies there for a tool of its own: its client looks into `.claude/skills` alone.
+    if claude.is_some()
+        && *file == "SKILL.md"
+        && inner.first() != Some(&"skills")
+        && inner.contains(&"skills")
+    {
+        home = Home::Library;
+    }
     if directories
         .iter()
         .any(|part| matches!(*part, ".cursor" | ".opencode" | ".gemini" | ".codex" | ".github"))

@@ -44,6 +44,12 @@ pub fn rows<'a>(asset: &'a Asset, text: &str) -> Vec<Row<'a>> {
     let mut row: Vec<&Start> = Vec::new();
     for start in starts.iter() {
         let group = row.last().filter(|last| last.group == start.group);
+        // One start that the text names twice.
+        if row.last().is_some_and(|last| is_short_for(&last.agent.text, &start.agent.text)) {
+            row.pop();
+            row.push(start);
+            continue;
+        }
         if group.is_some() && row.iter().all(|earlier| independent(asset, text, earlier, start).is_some()) {
             row.push(start);
             continue;
@@ -206,6 +212,16 @@ fn hands_files(asset: &Asset, start: &Start) -> bool {
 fn means(later: &Start, other: &Start) -> bool {
     let is = |list: &[String], number: Option<&String>| number.is_some_and(|number| list.contains(number));
     is(&later.takes.steps, other.number.as_ref()) || is(&later.takes.phases, other.phase.as_ref())
+}
+
+/// Tells whether two names are one, of which the text gives a part: `scout` and `team-scout`.
+fn is_short_for(short: &str, long: &str) -> bool {
+    let (short, long) = (short.to_ascii_lowercase(), long.to_ascii_lowercase());
+    let (first, last) = short.split_once('-').unwrap_or(("", &short));
+    short != long
+        && long.len() > short.len()
+        && long.starts_with(first)
+        && long.strip_suffix(last).is_some_and(|rest| rest.ends_with('-'))
 }
 
 /// The words of a start below its heading, but for the lines that name its own agent by the key for it.

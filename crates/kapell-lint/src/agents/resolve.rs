@@ -97,6 +97,8 @@ impl Agents {
         }
         self.index = index;
         self.index.aliases = self.find_aliases();
+        let folders: Vec<String> = self.folders(files).collect();
+        self.index.aliases.extend(folders);
         self.index.answers = self.answers();
     }
 
@@ -112,6 +114,16 @@ impl Agents {
             }
         }
         answers
+    }
+
+    /// Finds the directories that commands lie in below that for commands: they stand before a colon.
+    fn folders<'a>(&'a self, files: &'a Files) -> impl Iterator<Item = String> + 'a {
+        self.of(AssetKind::Command).filter(|(_, asset)| asset.home == Home::Claude).filter_map(
+            |(_, asset)| {
+                let (_, below) = files[asset.file].path.split_once(".claude/commands/")?;
+                below.split_once('/').map(|(folder, _)| folder.to_owned())
+            },
+        )
     }
 
     /// Finds words before a colon that stand for commands of this repository: most names after them are defined.
@@ -187,9 +199,14 @@ impl Agents {
             if !self.assets.iter().any(within) {
                 return Resolved::Outside;
             }
+            // `/shift:part:make` for `shift/part-make.md`.
+            let joined = local.replace(':', "-");
             let local = local.rsplit(':').next().unwrap_or(local);
             return match self.find(ask, local, |asset| within(asset) || asset.kind == AssetKind::Agent) {
                 Resolved::Elsewhere(id) => Resolved::Found(id),
+                Resolved::Nothing(_) if self.index.named(&joined).iter().any(|id| within(&self[*id])) => {
+                    Resolved::Nothing(Some(joined))
+                }
                 found => found,
             };
         }

@@ -27,6 +27,9 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.of(AssetKind::Agent).filter(|(_, asset)| asset.home != Home::Other) {
         let file = &repository.files[asset.file];
+        if asset.definition.front.is_none() && is_beside(&file.path) {
+            continue;
+        }
         if let Some((span, why)) = skipped(asset, file) {
             let message = format!("{} is not loaded as an agent: {why}", file.name());
             let mut draft = report.add(asset.file, span, message);
@@ -45,6 +48,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(asset.file, problem.span, message).severity(Severity::Low).hint(hint).done();
         }
     }
+}
+
+/// Tells whether a file lies in a directory of what agents read.
+fn is_beside(path: &str) -> bool {
+    let folder = path.rsplit('/').nth(1).unwrap_or_default();
+    ["checklists", "references", "templates", "prompts", "docs", "examples", "shared", "includes"]
+        .contains(&folder)
 }
 
 /// Returns why Claude Code skips an agent.

@@ -72,7 +72,9 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
             let after = text[at + word.len()..].chars().next();
             // In prose a model knows what is meant; a shell does not.
             let foreign = word.starts_with(['{', '<']);
-            if foreign && !in_shell(asset, body + at) {
+            let is_told =
+                matches!(word, "{{args}}" | "{{ARGUMENTS}}" | "{{arguments}}") && !said_before(text, at);
+            if foreign && !is_told && !in_shell(asset, body + at) {
                 continue;
             }
             let whole = !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -93,6 +95,16 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
     }
     let edits = found.iter().map(|(span, _)| (asset.file, *span, "$ARGUMENTS".to_owned()));
     draft.fix("write `$ARGUMENTS`", FixClass::Review, edits).done();
+}
+
+/// Tells whether a text says elsewhere what is given, or holds templates for others.
+fn said_before(text: &str, at: usize) -> bool {
+    let lower = text.to_ascii_lowercase();
+    text.contains("$ARGUMENTS")
+        || text.contains("$1")
+        || ["template", "gemini", "replace", "placeholder"].iter().any(|word| lower.contains(word))
+        // In a block of another language it is that language's.
+        || text[..at].matches("```").count() % 2 == 1
 }
 
 /// Tells whether a byte stands in a block of shell.

@@ -173,6 +173,12 @@ fn needed(unit: &Unit, body: Id, call: Id) -> BTreeSet<&str> {
     for around in conditions.filter(|&around| unit.kind(around) == "if_statement") {
         needed.extend(unit.syntax.child(around, "condition").into_iter().flat_map(|id| names(unit, id)));
     }
+    // Whether there is a call at all may hang on what the rounds before left.
+    for id in unit.syntax.below(body).filter(|&id| id < call && unit.kind(id) == "if_statement") {
+        if unit.syntax.below(id).any(|id| unit.kind(id) == "continue_statement") {
+            needed.extend(unit.syntax.child(id, "condition").into_iter().flat_map(|id| names(unit, id)));
+        }
+    }
     loop {
         let before = needed.len();
         for (left, right) in bound(unit, body) {

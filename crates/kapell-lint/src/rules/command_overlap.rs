@@ -31,7 +31,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let called =
         |kind| repository.agents.of(kind).map(|(_, asset)| asset).filter(|asset| asset.home == Home::Claude);
     let mut commands: BTreeMap<(&str, &Scope), Vec<&Asset>> = BTreeMap::new();
-    for command in called(AssetKind::Command) {
+    // Those of a directory below have its name before theirs: `/git:review` is not `/team:review`.
+    for command in called(AssetKind::Command).filter(|command| !is_below(repository, command)) {
         commands.entry((&command.name, &command.scope)).or_default().push(command);
     }
     let mut twins: BTreeMap<&Scope, Vec<(&Asset, &Asset)>> = BTreeMap::new();
@@ -71,6 +72,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     tell_copies(repository, report);
+}
+
+/// Tells whether a command lies in a directory below that for commands.
+fn is_below(repository: &Repository, command: &Asset) -> bool {
+    let path = &repository.files[command.file].path;
+    path.rsplit_once("commands/").is_some_and(|(_, below)| below.contains('/'))
 }
 
 /// Commands of one scope that have other names and the same text.

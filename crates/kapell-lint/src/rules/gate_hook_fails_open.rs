@@ -52,6 +52,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
+    for (id, file) in repository.files.iter().filter(|(_, file)| is_unread(&file.path)) {
+        unread(repository, report, id, &file.text);
+    }
     let kinds = [AssetKind::Command, AssetKind::Skill];
     for (_, asset) in repository
         .agents
@@ -60,6 +63,34 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         installed(repository, report, asset);
     }
+}
+
+/// Tells whether a file lies beside the settings and is called like the file of a plugin: its client looks for hooks in
+/// the settings alone.
+fn is_unread(path: &str) -> bool {
+    path == ".claude/hooks.json" || path.ends_with("/.claude/hooks.json")
+}
+
+/// Hooks in a file that nobody reads, and that the settings do not have too.
+fn unread(repository: &Repository, report: &mut Report<'_>, id: FileId, text: &str) {
+    let (found, findings) = hooks::read(text);
+    if findings.iter().any(|finding| finding.is_error()) {
+        return;
+    }
+    let in_force = |command: &str| {
+        let all = repository.agents.hooks.iter().flat_map(|file| &file.hooks.hooks);
+        all.filter_map(|hook| hook.text.as_ref()).any(|text| text.text == command)
+    };
+    let lost = |hook: &&Hook| !hook.text.as_ref().is_some_and(|text| in_force(&text.text));
+    let gate = found.hooks.iter().filter(lost).find(|hook| hook.event.text == "PreToolUse");
+    let Some(hook) = gate.or_else(|| found.hooks.iter().find(lost)) else { return };
+    let message = format!(
+        "this {} hook never runs: nobody reads `.claude/hooks.json`, which only plugins have as `hooks/hooks.json`",
+        hook.event.text
+    );
+    let severity = if gate.is_some() { Severity::High } else { Severity::Medium };
+    let span = hook.text.as_ref().map_or(hook.span, |text| text.span);
+    report.add(id, span, message).severity(severity).hint("move `hooks` into `.claude/settings.json`").done();
 }
 
 /// Tells whether a matcher is written like a permission, `Bash(git push *)`: it is compared with names of tools, and no tool

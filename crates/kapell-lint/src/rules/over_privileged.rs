@@ -49,6 +49,14 @@ const READ_ONLY: &[&str] = &[
     "does not modify files",
     "without modifying files",
     "never modifies files",
+    "you cannot edit code",
+    "you cannot edit any file",
+    "you cannot edit or create any",
+    "you cannot modify any file",
+    "you cannot modify files",
+    "you cannot write or edit",
+    "you may not edit any file",
+    "no edit/write tools",
 ];
 
 /// How what follows begins where only some files are meant: `Do not modify files outside of src` allows the others.

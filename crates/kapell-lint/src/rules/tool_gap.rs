@@ -1,6 +1,6 @@
 //! `tool-gap`: an agent is told to use a tool that it does not have.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use kapell_spec::{
     claude::reference::{Names, Strength},
@@ -30,29 +30,83 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut listed: Vec<(&Asset, Span)> = Vec::new();
+    let mut online = Online::new();
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
         let text = &repository.files[agent.file].text;
-        asks(report, agent, text);
+        match agent.definition.items("tools").iter().find(|tool| tool.text == "AskUserQuestion") {
+            Some(tool) => listed.push((agent, tool.span)),
+            None => asks(report, agent, text),
+        }
         if agent.definition.field("tools").is_some()
             && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
         {
-            lacks(report, agent, text);
+            lacks(report, agent, text, &mut online);
         }
     }
+    tell_listed(report, &listed);
+    for (tool, agents) in online {
+        tell_online(report, tool, &agents);
+    }
 }
+
+/// The agents that are told to use a tool of the web without having it, and where, by the tool.
+type Online<'a> = BTreeMap<&'static str, Vec<(&'a Asset, Span)>>;
+
+/// Agents often have one text about the web: one habit, one finding.
+fn tell_online(report: &mut Report<'_>, tool: &str, agents: &[(&Asset, Span)]) {
+    let Some(((first, span), rest)) = agents.split_first() else { return };
+    let message = match rest.len() {
+        0 => format!("`{}` has to use `{tool}`, which its tools do not have", first.name),
+        more => {
+            format!("`{}` and {more} more have to use `{tool}`, which their tools do not have", first.name)
+        }
+    };
+    let mut draft = report.add(first.file, *span, message).hint(format!("add `{tool}` to the tools"));
+    for (agent, span) in rest {
+        draft = draft.also(agent.file, *span, format!("`{}` too", agent.name));
+    }
+    draft.done();
+}
+
+/// Agents that have the tool to ask with: one habit, one finding.
+fn tell_listed(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
+    let Some(((first, span), rest)) = agents.split_first() else { return };
+    let message = match rest.len() {
+        0 => format!("`{}` has to ask the user, but an agent that another one started cannot", first.name),
+        more => format!(
+            "`{}` and {more} more have to ask the user, but agents that another one started cannot",
+            first.name
+        ),
+    };
+    let mut draft = report.add(first.file, *span, message).hint(ASK_BEFORE);
+    for (agent, span) in rest {
+        draft = draft.also(agent.file, *span, format!("`{}` too", agent.name));
+    }
+    draft.done();
+}
+
+/// What helps where an agent would have to ask.
+const ASK_BEFORE: &str = "have the command that starts it ask, and hand it the answers";
 
 /// An agent that runs below another one cannot ask a person.
 fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
     let body = agent.definition.body as usize;
+    // One that a person talks to itself.
+    static IN_FRONT: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "from this conversation",
+            "claude --agent",
+            "you are the main agent",
+            "you are the main session",
+        ])
+    });
+    if IN_FRONT.is_in(&text[body..]) {
+        return;
+    }
     static ASKING: LazyLock<Words> =
         LazyLock::new(|| Words::new(&["ask the user", "ask user", "wait for user", "confirm with the user"]));
     let heading = agent.definition.document.headings.iter().find(|heading| ASKING.is_in(&heading.text));
-    let tool = agent
-        .definition
-        .items("tools")
-        .iter()
-        .find(|tool| tool.text == "AskUserQuestion")
-        .map(|tool| tool.span);
     let named = text[body..]
         .find("AskUserQuestion")
         .map(|at| Span::new(body + at, body + at + "AskUserQuestion".len()));
@@ -61,15 +115,14 @@ fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
         let before = text[line..span.start as usize].to_ascii_lowercase();
         ["not ", "never", "cannot", "no "].iter().any(|word| before.contains(word))
     });
-    let (span, confidence) = match (tool, named.filter(|_| !denied), heading) {
-        (Some(span), ..) | (None, Some(span), _) => (span, Confidence::High),
-        (None, None, Some(heading)) if !denied => (heading.span, Confidence::Medium),
+    let (span, confidence) = match (named.filter(|_| !denied), heading) {
+        (Some(span), _) => (span, Confidence::High),
+        (None, Some(heading)) if !denied => (heading.span, Confidence::Medium),
         _ => return,
     };
     let message =
         format!("`{}` has to ask the user, but an agent that another one started cannot", agent.name);
-    let hint = "have the command that starts it ask, and hand it the answers";
-    report.add(agent.file, span, message).confidence(confidence).hint(hint).done();
+    report.add(agent.file, span, message).confidence(confidence).hint(ASK_BEFORE).done();
 }
 
 /// Programs that only a shell starts.
@@ -143,7 +196,39 @@ fn told_to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
     })
 }
 
-fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
+/// Finds the words that tell to start agents with the tool for it. What is forbidden in the same line is not told.
+fn told_to_start(agent: &Asset, text: &str) -> Option<Span> {
+    static STARTS: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "via the Agent tool",
+            "via the Task tool",
+            "via Task tool",
+            "using the Agent tool",
+            "using the Task tool",
+            "use the Agent tool",
+            "use the Task tool",
+            "with the Agent tool",
+            "with the Task tool",
+        ])
+    });
+    let body = agent.definition.body as usize;
+    STARTS.places(&text[body..]).find_map(|(_, at)| {
+        let at = body + at;
+        let document = &agent.definition.document;
+        let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let line = text[start..].lines().next().unwrap_or_default();
+        let lower = line.to_ascii_lowercase();
+        // Who is called so may be told of as well.
+        let denied = ["not ", "n't", "never", "cannot", "without", "caller", "parent", "when invoked"]
+            .iter()
+            .any(|word| lower.contains(word));
+        let fenced = document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        let end = text[at..].find(" tool").map_or(at, |len| at + len + " tool".len());
+        (!denied && !fenced).then(|| Span::new(at, end))
+    })
+}
+
+fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut Online<'a>) {
     let has = |names: &[&str]| {
         let tools = agent.definition.items("tools").iter();
         tools.clone().any(|tool| names.contains(&tool.text.split('(').next().unwrap_or_default()))
@@ -168,6 +253,9 @@ fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
         let message =
             format!("`{}` has to start `{}`, but its tools do not have `Agent`", agent.name, reference.name);
         report.add(agent.file, reference.span, message).hint("add `Agent` to its tools").done();
+    } else if let Some(span) = told_to_start(agent, text).filter(|_| !has(&["Agent", "Task"])) {
+        let message = format!("`{}` has to start agents, but its tools do not have `Agent`", agent.name);
+        report.add(agent.file, span, message).hint("add `Agent` to its tools").done();
     }
     if !has(&["Bash"])
         && let Some((span, command)) = told_to_run(agent, text)
@@ -200,8 +288,7 @@ fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str) {
             })
         });
         if let Some(span) = told.filter(|_| !has(others)) {
-            let message = format!("`{}` has to use `{tool}`, which its tools do not have", agent.name);
-            report.add(agent.file, span, message).hint(format!("add `{tool}` to its tools")).done();
+            online.entry(tool).or_default().push((agent, span));
         }
     }
 }

@@ -66,11 +66,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         places.dedup_by_key(|(file, reference, _)| (*file, reference.span.start));
     }
     let mut by_file: BTreeMap<FileId, Vec<(&str, Vec<Place<'_>>)>> = BTreeMap::new();
+    // Names with too many colons are one habit.
+    let mut nested: BTreeMap<&str, FileId> = BTreeMap::new();
     for (name, places) in missing {
-        let Some((file, _, near)) = places.first() else { continue };
+        let Some(&(file, _, ref near)) = places.first() else { continue };
+        let space = name.split_once(':').filter(|(_, local)| local.contains(':')).map(|(space, _)| space);
+        let file = space.map_or(file, |space| *nested.entry(space).or_insert(file));
         // A name without a plugin may be a path, or a command of the person who reads.
         if name.contains([':', '-']) || near.is_some() || agent_like(agents, name).is_some() {
-            by_file.entry(*file).or_default().push((name, places));
+            by_file.entry(file).or_default().push((name, places));
         }
     }
     for names in by_file.into_values() {
@@ -146,13 +150,16 @@ fn agent_like<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
 
 /// Reports the names that one file is the first to use.
 fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
-    names.sort_by_key(|(_, places)| places[0].1.span.start);
+    names.sort_by_key(|(_, places)| (places[0].0, places[0].1.span.start));
     let scoped = names.iter().any(|(name, _)| name.contains(':'));
     let (file, first, _) = names[0].1[0];
     let span = Span::new(first.span.start as usize - 1, first.span.end as usize);
     let shown: Vec<String> = names.iter().map(|(name, _)| format!("`/{name}`")).collect();
     let message = match &shown[..] {
         [one] => format!("command {one} is not defined"),
+        [first, second, third, rest @ ..] if rest.len() > 1 => {
+            format!("commands {first}, {second}, {third} and {} more are not defined", rest.len())
+        }
         [most @ .., last] => format!("commands {} and {last} are not defined", most.join(", ")),
         [] => return,
     };
@@ -162,10 +169,10 @@ fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Plac
     }
     let nearest = |(name, places): &(&str, Vec<Place<'_>>)| {
         let near = places[0].2.as_ref()?;
-        let space = name.rsplit_once(':').map_or(String::new(), |(space, _)| format!("{space}:"));
+        let space = name.split_once(':').map_or(String::new(), |(space, _)| format!("{space}:"));
         Some(format!("`/{space}{near}`"))
     };
-    let near: Vec<String> = names.iter().filter_map(nearest).collect();
+    let near: Vec<String> = names.iter().filter_map(nearest).take(3).collect();
     if !near.is_empty() {
         let are = if near.len() == 1 { "the nearest name is" } else { "the nearest names are" };
         draft = draft.hint(format!("{are} {}", near.join(", ")));

@@ -287,7 +287,9 @@ impl Finder<'_> {
             let ends = !cut && !rest[len..].starts_with(['/', '.', '=', '*', '<', '{', '[', '$', '@'])
                 || rest[len..].starts_with(". ")
                 || rest[len..].starts_with(".\n");
-            if !starts || !ends || len < 2 || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            // The end of a mark: `<!-- /part -->`.
+            let marks = self.text[..at].trim_end().ends_with("<!--");
+            if !starts || !ends || marks || len < 2 || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
                 continue;
             }
             let span = Span::new(at + 1, at + 1 + len);

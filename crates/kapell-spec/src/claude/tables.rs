@@ -109,6 +109,7 @@ pub const BUILT_IN_COMMANDS: &[&str] = &[
     "prompts",
     "release-notes",
     "reload-plugins",
+    "reload-skills",
     "remote-env",
     "rename",
     "resume",
