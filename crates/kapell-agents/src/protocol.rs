@@ -22,9 +22,7 @@ mod brief; // what an attempt can read
 pub mod client; // `kapell task`
 pub mod server; // kapell's end of the socket
 
-use std::fmt;
-
-use kapell_core::id::{AttemptNo, RunId, TaskId};
+pub use kapell_engine::port::agents::AttemptKey;
 
 pub use self::{
     brief::Brief,
@@ -39,23 +37,3 @@ pub const TOKEN: &str = "KAPELL_TOKEN";
 pub const OUTPUT: &str = "KAPELL_OUTPUT";
 /// The variable with the path of the file that holds what the attempt is given to read.
 pub const BRIEF: &str = "KAPELL_BRIEF";
-
-/// Names an attempt among those of all runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttemptKey {
-    /// The run.
-    pub run: RunId,
-    /// The task.
-    pub task: TaskId,
-    /// Which try at it.
-    pub attempt: AttemptNo,
-    /// Whether it takes the task back rather than doing it.
-    pub compensates: bool,
-}
-
-impl fmt::Display for AttemptKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.compensates { "-undo" } else { "" };
-        write!(f, "{}-{}-{}{what}", self.run, self.task, self.attempt)
-    }
-}

@@ -5,6 +5,7 @@ use kapell_core::{
     command::{Command, Exit},
     effect::{Effect, Hold},
     event::{Outcome, Outputs},
+    expr::EvalError,
     id::{AttemptNo, RunId, TaskId},
     journal::Actor,
     mission::{Mission, Parent},
@@ -14,7 +15,11 @@ use kapell_core::{
     task::TaskState,
 };
 
-use crate::{host::Host, open::OpenError, perform::finish};
+use crate::{
+    host::Host,
+    open::OpenError,
+    perform::{cannot_compute, environment, finish},
+};
 
 impl Host {
     /// Starts, or takes over again, the child runs that effects of `parent` ask for, and stops those that are to end.
@@ -30,7 +35,15 @@ impl Host {
                 self.put(child, Actor::Engine, Command::Cancel, None);
                 continue;
             }
-            let (mission, plan) = (child_mission(run, *task, *attempt, spec), spec.plan.clone());
+            let plan = spec.plan.clone();
+            let mission = match child_mission(run, *task, *attempt, spec) {
+                Ok(mission) => mission,
+                Err(error) => {
+                    let exit = finish(*task, *attempt, cannot_compute(&error));
+                    self.put(parent, Actor::Engine, exit, None);
+                    continue;
+                }
+            };
             let started = match self.open(child) {
                 Err(OpenError::NoSuchRun(_)) => self.create(child, mission, plan),
                 other => other,
@@ -133,16 +146,18 @@ fn outputs(run: &Run) -> Outputs {
         .collect()
 }
 
-fn child_mission(parent: &Run, task: TaskId, attempt: AttemptNo, spec: &ChildSpec) -> Mission {
+fn child_mission(
+    parent: &Run,
+    task: TaskId,
+    attempt: AttemptNo,
+    spec: &ChildSpec,
+) -> Result<Mission, EvalError> {
     let (slots, reserved) = match parent.state(task) {
         TaskState::Running(attempt) => (attempt.slots, attempt.reserved),
         _ => Default::default(),
     };
     let granted = |limit: Option<u64>, reserved: u64| limit.map(|_| reserved);
-    let variables = parent.plan().definition(task).env.iter();
-    let inputs = variables
-        .filter_map(|variable| Some((variable.name.clone(), parent.render(task, &variable.value).ok()?)));
-    Mission {
+    Ok(Mission {
         objective: spec.objective.clone(),
         limits: Limits {
             usd_micros: granted(parent.limits().usd_micros, reserved.usd_micros),
@@ -157,8 +172,8 @@ fn child_mission(parent: &Run, task: TaskId, attempt: AttemptNo, spec: &ChildSpe
         base: parent.landing().map(|landing| landing.head()),
         // The parent's draws and the child's must not be the same.
         seed: parent.mission().seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(task.0)),
-        inputs: inputs.collect(),
+        inputs: environment(parent, task)?.into_iter().collect(),
         parent: Some(Parent { run: parent.id(), task, attempt }),
         ..Mission::default()
-    }
+    })
 }

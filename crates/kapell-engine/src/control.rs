@@ -33,8 +33,11 @@ const CLIENTS_MAX: usize = 32;
 /// How long to wait when the system cannot give another connection, as when all file numbers are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a client may take to send its request, and how long the answer may take.
+/// How long a client may take to send its request, and how long the run may take to decide.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a client waits for the answer: longer than the run may take, so that what the owner says of it arrives.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
@@ -54,7 +57,7 @@ enum Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The owner cannot be reached.
-    #[error("the process that executes the run cannot be reached: {0}")]
+    #[error("the process that executes the run does not answer: {0}")]
     Io(#[from] io::Error),
     /// What came back is no answer.
     #[error("the process that executes the run does not speak this protocol: {0}")]
@@ -120,19 +123,23 @@ fn accept_all(listener: &UnixListener, mailbox: &Mailbox, closed: &AtomicBool) {
     }
 }
 
-/// Reads one line, which must come within [`PATIENCE`] altogether.
-fn read_line(mut stream: &UnixStream) -> io::Result<Vec<u8>> {
-    let end = Instant::now() + PATIENCE;
+/// Reads one line, which must come within `patience` altogether.
+fn read_line(mut stream: &UnixStream, patience: Duration) -> io::Result<Vec<u8>> {
+    let end = Instant::now() + patience;
+    let late =
+        || io::Error::new(io::ErrorKind::TimedOut, "no answer in time; what was asked may still be done");
     let mut line = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+            return Err(late());
         }
         stream.set_read_timeout(Some(left))?;
         let len = match stream.read(&mut chunk) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // How a socket says that its time is up.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(late()),
             read => read?,
         };
         let newline = chunk[..len].iter().position(|&byte| byte == b'\n');
@@ -161,7 +168,7 @@ fn write_line(mut stream: &UnixStream, message: &impl Serialize) -> io::Result<(
 }
 
 fn serve(stream: &UnixStream, mailbox: &Mailbox) -> io::Result<()> {
-    let line = match read_line(stream) {
+    let line = match read_line(stream, PATIENCE) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return write_line(stream, &Answer::Refused(error.to_string()));
         }
@@ -200,7 +207,9 @@ fn ask(request: Request, mailbox: &Mailbox) -> Answer {
     match receiver.recv_timeout(PATIENCE) {
         Ok(Ok(())) => Answer::Done,
         Ok(Err(why)) => Answer::Refused(why),
-        Err(RecvTimeoutError::Timeout) => Answer::Refused("the run did not answer in time".to_owned()),
+        Err(RecvTimeoutError::Timeout) => {
+            Answer::Refused("its process did not decide in time; it may do so yet".to_owned())
+        }
         Err(RecvTimeoutError::Disconnected) => {
             Answer::Refused("the process that executes the run is going away".to_owned())
         }
@@ -215,7 +224,7 @@ fn ask(request: Request, mailbox: &Mailbox) -> Answer {
 pub fn send(socket: &Path, run: RunId, by: &str, command: Command) -> Result<(), ControlError> {
     let stream = UnixStream::connect(socket)?;
     write_line(&stream, &Request { run, by: by.to_owned(), command })?;
-    match serde_json::from_slice(&read_line(&stream)?) {
+    match serde_json::from_slice(&read_line(&stream, ANSWER_PATIENCE)?) {
         Ok(Answer::Done) => Ok(()),
         Ok(Answer::Refused(why)) => Err(ControlError::Refused(why)),
         Err(error) => Err(ControlError::Protocol(error.to_string())),

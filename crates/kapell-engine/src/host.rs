@@ -270,6 +270,9 @@ impl Host {
             return Err(OpenError::NoSuchRun(id));
         }
         let effects = outstanding(&run);
+        if !effects.is_empty() {
+            self.journal.settle()?;
+        }
         let over = run.outcome().is_some() && effects.is_empty();
         let epoch = ownership.epoch();
         if let Some(base) = run.mission().base {
@@ -308,6 +311,9 @@ impl Host {
         live.only_asked = true;
         let mut merge = outstanding(&live.run);
         merge.retain(|effect| matches!(effect, Effect::Merge { .. }));
+        if !merge.is_empty() {
+            self.journal.settle()?;
+        }
         self.performer.perform(&live.run, &merge, &live.gates, &self.mailbox);
         self.performer.tell_passed(&live.run);
         self.live.insert(id, Box::new(live));
@@ -469,10 +475,16 @@ impl Host {
         let (task, attempt) = (key.task, key.attempt);
         match report {
             Report::Progress { fraction, text } => observer.progress(&live.run, key, fraction, &text),
-            Report::Note(text) if !key.compensates => {
+            Report::Finished(ending) => self.performer.finished(&live.run, key, ending, &self.mailbox),
+            Report::Throttled { text, .. } if key.compensates => {
+                observer.progress(&live.run, key, None, &text);
+            }
+            // Nobody is asked, and nothing handed on, by what takes a task back.
+            _ if key.compensates => {}
+            Report::Note(text) => {
                 self.put(key.run, actor, Command::Note { task, attempt, text: short(text) }, None);
             }
-            Report::HandOff { to, note } if !key.compensates => {
+            Report::HandOff { to, note } => {
                 let agents = live.run.plan().agents();
                 let found = to.as_ref().map(|to| agents.iter().position(|agent| agent.name == *to));
                 let found = found.map(|at| at.and_then(|at| u32::try_from(at).ok()).map(AgentId));
@@ -480,7 +492,7 @@ impl Host {
                 let command = Command::HandOff { task, attempt, to: found.flatten(), note: short(note) };
                 self.put(key.run, actor, command, None);
             }
-            Report::Question { question: number, text, choices } if !key.compensates => {
+            Report::Question { question: number, text, choices } => {
                 let question = Question { number, text: short(text), choices };
                 match live.questions.get_mut(&task).filter(|asking| asking.attempt == attempt) {
                     Some(asking) => asking.waiting.push_back(question),
@@ -493,12 +505,8 @@ impl Host {
             }
             Report::Throttled { until, text } => {
                 observer.progress(&live.run, key, None, &text);
-                if !key.compensates {
-                    self.put(key.run, actor, Command::Throttled { task, attempt, until }, None);
-                }
+                self.put(key.run, actor, Command::Throttled { task, attempt, until }, None);
             }
-            Report::Note(_) | Report::HandOff { .. } | Report::Question { .. } => {}
-            Report::Finished(ending) => self.performer.finished(&live.run, key, ending, &self.mailbox),
         }
     }
 

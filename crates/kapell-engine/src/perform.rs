@@ -29,7 +29,9 @@ use crate::{
         agents::{
             Agents, Allowance, AttemptKey, Brief, Earlier, Ending, Failure, Job, Order, Recovered, Used,
         },
-        workspaces::{Check, CheckCommand, Close, MergeOrder, Request, Trial, WorkspaceError, Workspaces},
+        workspaces::{
+            Check, CheckCommand, Close, MergeOrder, Merged, Request, Trial, WorkspaceError, Workspaces,
+        },
     },
     workers::Workers,
 };
@@ -166,21 +168,27 @@ impl Performer {
     }
 
     /// Opens the workspace and starts the agent in it, off the host's thread.
+    ///
+    /// A command that needs no clone is handed to the crew at once, as that takes no longer than handing it to a thread. An
+    /// agent may have to be contained, or find the logs of an attempt before it: nobody else is kept waiting for that.
     fn launch(&self, prepared: Prepared, mailbox: &Mailbox) {
         let (agents, workspaces, mailbox) = (self.agents.clone(), self.workspaces.clone(), mailbox.clone());
         let quick = matches!(prepared.request.kind, WorkspaceKind::InPlace | WorkspaceKind::None)
-            && prepared.request.prepare.is_empty();
+            && prepared.request.prepare.is_empty()
+            && prepared.order.agent.is_none()
+            && !matches!(prepared.order.job, Job::Prompt(_));
         let (starting, key) = (self.starting.clone(), prepared.order.key);
         lock(&starting).insert(key, false);
         let job = move || {
             let Prepared { mut order, request, draft } = prepared;
+            let stopped = || lock(&starting).get(&key).is_some_and(|stopped| *stopped);
             let start = || {
-                let ready = workspaces.open(&request).map_err(|error| Failure {
+                let ready = workspaces.open(&request, &stopped).map_err(|error| Failure {
                     class: error.class,
                     message: error.message,
                     until: None,
                 })?;
-                if lock(&starting).get(&key).is_some_and(|stopped| *stopped) {
+                if stopped() {
                     return Err(transient("it was stopped before it started".to_owned()));
                 }
                 order.dir = ready.dir;
@@ -322,7 +330,13 @@ impl Performer {
     }
 
     fn probe(&self, run: &Run, probe: &Probe, mailbox: &Mailbox) {
-        let trial = trial(run, probe);
+        let trial = match trial(run, probe) {
+            Ok(trial) => trial,
+            Err(error) => {
+                let message = format!("the environment of the checks cannot be computed: {error}");
+                return mailbox.command(run.id(), Command::LandingFailed { message: short(message) });
+            }
+        };
         let workspaces = self.workspaces.clone();
         let otherwise = Command::LandingFailed { message: "trying to land failed: a bug".to_owned() };
         self.find_out(&self.checks, mailbox, run.id(), otherwise, move || {
@@ -349,14 +363,15 @@ impl Performer {
         let (workspaces, tell) = (self.workspaces.clone(), mailbox.clone());
         let otherwise = Command::EndMerge { moved: false, why: Some("merging failed: a bug".to_owned()) };
         self.find_out(&self.ends, mailbox, run, otherwise, move || {
-            let trouble = match workspaces.merge(&order) {
-                Ok(true) => return Command::EndMerge { moved: true, why: None },
-                Ok(false) => format!("{} is no longer where it was", order.target),
-                Err(error) => error.message,
+            let (moved, trouble) = match workspaces.merge(&order) {
+                Ok(Merged::Whole) => return Command::EndMerge { moved: true, why: None },
+                Ok(Merged::TreeBehind(what)) => (true, what),
+                Ok(Merged::Elsewhere) => (false, format!("{} is no longer where it was", order.target)),
+                Err(error) => (false, error.message),
             };
             let why = short(trouble);
             tell.send(Input::Trouble { run, message: why.clone() });
-            Command::EndMerge { moved: false, why: Some(why) }
+            Command::EndMerge { moved, why: (!moved).then_some(why) }
         });
     }
 
@@ -475,7 +490,7 @@ fn succeeded(change: Option<kapell_core::task::Change>, outputs: Outputs) -> Exi
     Exit::Succeeded { change, outputs, spent: Default::default() }
 }
 
-fn cannot_compute(error: &EvalError) -> Exit {
+pub(crate) fn cannot_compute(error: &EvalError) -> Exit {
     Exit::Failed {
         class: FailureClass::Permanent,
         message: format!("an expression cannot be computed: {error}"),
@@ -575,7 +590,7 @@ pub fn kind_of(run: &Run, task: TaskId) -> WorkspaceKind {
     }
 }
 
-fn environment(run: &Run, task: TaskId) -> Result<Vec<(String, String)>, EvalError> {
+pub(crate) fn environment(run: &Run, task: TaskId) -> Result<Vec<(String, String)>, EvalError> {
     let variables = run.plan().definition(task).env.iter();
     variables.map(|variable| Ok((variable.name.clone(), run.render(task, &variable.value)?))).collect()
 }
@@ -706,7 +721,7 @@ fn allowance(run: &Run, task: TaskId) -> Allowance {
 }
 
 /// The commands that a merged tree must pass: those of the mission, and those of the tasks whose changes are in it.
-fn trial(run: &Run, probe: &Probe) -> Trial {
+fn trial(run: &Run, probe: &Probe) -> Result<Trial, EvalError> {
     let plan = run.plan();
     let mission =
         run.mission().accept.iter().map(|text| CheckCommand { text: text.clone(), env: Vec::new() });
@@ -715,7 +730,7 @@ fn trial(run: &Run, probe: &Probe) -> Trial {
     let mut cache = std::collections::BTreeMap::new();
     for entry in &probe.entries {
         let definition = plan.definition(entry.task);
-        let env = environment(run, entry.task).unwrap_or_default();
+        let env = environment(run, entry.task)?;
         for text in &definition.accept {
             let command = CheckCommand { text: text.clone(), env: env.clone() };
             if !commands.contains(&command) {
@@ -730,5 +745,5 @@ fn trial(run: &Run, probe: &Probe) -> Trial {
         cache.extend(definition.cache.clone());
     }
     let names = probe.entries.iter().map(|entry| plan.name(entry.task).to_owned()).collect();
-    Trial { run: run.id(), probe: probe.clone(), names, commands, prepare, cache }
+    Ok(Trial { run: run.id(), probe: probe.clone(), names, commands, prepare, cache })
 }

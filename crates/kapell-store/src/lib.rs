@@ -304,6 +304,10 @@ impl Journal for Store {
         self.readers.read(run, after, &mut |row| visit(row.to_row()))
     }
 
+    fn settle(&self) -> Result<(), JournalError> {
+        wal::sync(&wal::path_of(self.readers.path()))
+    }
+
     fn head(&self, run: RunId) -> Result<Option<RunHead>, JournalError> {
         self.readers.head(run)
     }

@@ -89,7 +89,6 @@ struct State {
 #[derive(Debug)]
 struct Other {
     file: File,
-    generation: u64,
     offset: u64,
     claims: HashMap<RunId, Owner>,
 }
@@ -151,7 +150,9 @@ impl Owners {
         let mut state = self.state();
         if state.mine.remove(&run).is_some() {
             let line = Line { run, epoch, owner: None };
-            state.stale |= self.write(&mut state, &line).is_err();
+            let written = self.exclusively(&mut state, |state| self.write(state, &line));
+            // The run stays taken until the next line is written, or this store is closed.
+            state.stale |= !matches!(written, Ok(Ok(())));
         }
     }
 
@@ -194,7 +195,7 @@ impl Owners {
             let other = match state.others.remove(&path) {
                 Some(other) => other,
                 None => match File::open(&path) {
-                    Ok(file) => Other { file, generation: 0, offset: 0, claims: HashMap::new() },
+                    Ok(file) => Other { file, offset: 0, claims: HashMap::new() },
                     // Its store was closed just now.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
@@ -215,29 +216,35 @@ impl Owners {
         Ok(())
     }
 
+    /// Writes `line`, or all that holds in a new file. To be called while no other store looks.
     fn write(&self, state: &mut State, line: &Line) -> io::Result<()> {
         let too_long = state.lines > LINES_MAX && state.lines > 4 * state.mine.len();
-        if state.file.is_none() {
-            let path = self.root.join(fresh_name());
-            let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
-            if file.try_lock().is_err() {
-                return Err(io::Error::other("a new file is locked"));
-            }
-            state.file = Some((path, file));
-            state.stale = true;
-        }
-        let Some((_, file)) = &mut state.file else { return Ok(()) };
-        if !state.stale && !too_long {
+        if let Some((_, file)) = &mut state.file
+            && !state.stale
+            && !too_long
+        {
+            file.write_all(text(line)?.as_bytes())?;
             state.lines += 1;
-            return file.write_all(text(line)?.as_bytes());
+            return Ok(());
         }
-        // A new first line tells readers to begin again.
-        let mut all = format!("{{\"generation\":{}}}\n", COUNTER.fetch_add(1, Ordering::Relaxed) + 1);
+        let mut all = String::new();
         for (run, (owner, epoch)) in &state.mine {
             all.push_str(&text(&Line { run: *run, epoch: *epoch, owner: Some(owner.into()) })?);
         }
-        file.set_len(0)?;
-        file.write_all(all.as_bytes())?;
+        // The old file speaks for us until the new one does: on a full disk it is all that keeps others away.
+        let path = self.root.join(fresh_name());
+        let mut fresh = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        let written = match fresh.try_lock() {
+            Ok(()) => fresh.write_all(all.as_bytes()),
+            Err(_) => Err(io::Error::other("a new file is locked")),
+        };
+        if let Err(error) = written {
+            let _ = fs::remove_file(&path);
+            return Err(error);
+        }
+        if let Some((old, _)) = state.file.replace((path, fresh)) {
+            let _ = fs::remove_file(old);
+        }
         (state.lines, state.stale) = (state.mine.len(), false);
         Ok(())
     }
@@ -254,13 +261,6 @@ impl Drop for Owners {
 
 impl Other {
     fn read_on(mut self) -> io::Result<Self> {
-        let mut start = [0; 64];
-        let got = self.file.read_at(&mut start, 0)?;
-        let generation = first_line(&start[..got]);
-        if generation != self.generation || self.file.metadata()?.len() < self.offset {
-            (self.generation, self.offset) = (generation, 0);
-            self.claims.clear();
-        }
         self.file.seek(SeekFrom::Start(self.offset))?;
         let mut text = String::new();
         self.file.read_to_string(&mut text)?;
@@ -276,15 +276,6 @@ impl Other {
         self.offset += whole as u64;
         Ok(self)
     }
-}
-
-fn first_line(start: &[u8]) -> u64 {
-    #[derive(Deserialize)]
-    struct First {
-        generation: u64,
-    }
-    let end = start.iter().position(|byte| *byte == b'\n').unwrap_or(0);
-    serde_json::from_slice::<First>(&start[..end]).map_or(0, |first| first.generation)
 }
 
 fn text(line: &Line) -> io::Result<String> {
@@ -352,5 +343,53 @@ impl Ownership for Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.owners.give_up(self.run, self.epoch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner() -> Owner {
+        Owner { pid: 1, host: "here".to_owned(), since: Wall(1), socket: None }
+    }
+
+    #[test]
+    fn a_file_of_claims_is_replaced_and_never_emptied() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Arc::new(Owners::new(dir.path().to_owned(), Duration::from_secs(10)));
+        let (one, two) = (open(), open());
+        let (first, second) = (RunId([1; 16]), RunId([2; 16]));
+        let _claim = one.own(first, &owner()).unwrap();
+        let path = one.state().file.as_ref().unwrap().0.clone();
+        let text = fs::read_to_string(&path).unwrap();
+        let mut old = File::open(&path).unwrap();
+        // As after a line that did not fit on the disk.
+        one.state().stale = true;
+        let _other = one.own(second, &owner()).unwrap();
+        assert!(!path.exists());
+        let mut kept = String::new();
+        old.read_to_string(&mut kept).unwrap();
+        assert_eq!(kept, text, "until there was another, it said what it had said");
+        for run in [first, second] {
+            assert!(matches!(two.own(run, &owner()), Err(OwnError::Held(_))), "{run}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_anew_still_speaks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, moved) = (dir.path().join("owners"), dir.path().join("moved"));
+        let one = Arc::new(Owners::new(root.clone(), Duration::from_secs(10)));
+        let (first, second) = (RunId([1; 16]), RunId([2; 16]));
+        let _claim = one.own(first, &owner()).unwrap();
+        let other = one.own(second, &owner()).unwrap();
+        one.state().stale = true;
+        // No file can be made where the directory is not.
+        fs::rename(&root, &moved).unwrap();
+        drop(other);
+        assert!(one.state().stale);
+        let two = Arc::new(Owners::new(moved, Duration::from_secs(10)));
+        assert!(matches!(two.own(first, &owner()), Err(OwnError::Held(_))));
     }
 }

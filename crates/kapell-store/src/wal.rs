@@ -40,6 +40,18 @@ pub(crate) struct Scan {
     pub(crate) torn_bytes: u64,
 }
 
+/// Syncs the log at `path`, whoever wrote it. What is in the database instead was synced here before it got there.
+///
+/// # Errors
+///
+/// Fails if it cannot be synced.
+pub(crate) fn sync(path: &Path) -> Result<(), JournalError> {
+    match File::open(path).and_then(|log| log.sync_data()) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(io(path, "syncing the write-ahead log")),
+    }
+}
+
 /// Looks through the log at `path`.
 ///
 /// # Errors

@@ -203,9 +203,8 @@ fn broker(
 ) -> Result<Arc<Broker>, Fault> {
     let table = site.prices()?;
     let prices = Arc::new(move |model: &str| table.price(model));
-    let told = Arc::new(move |key: kapell_agents::protocol::AttemptKey, report: Report| {
-        let kapell_agents::protocol::AttemptKey { run, task, attempt, compensates } = key;
-        mailbox.send(Input::Agent(AttemptKey { run, task, attempt, compensates }, report));
+    let told = Arc::new(move |key: AttemptKey, report: Report| {
+        mailbox.send(Input::Agent(key, report));
     });
     Ok(Arc::new(Broker::new(places.clients.clone(), prices, socket, tape, told)))
 }

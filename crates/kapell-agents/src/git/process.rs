@@ -241,37 +241,60 @@ impl Call<'_> {
         }
         let status = child.wait().map_err(spawn_error)?;
         let talk = talk.map_err(spawn_error)?;
-        let doing = || format!("run git {}", argv[0]);
         match talk.stopped {
             None => Ok(Ended { argv, status, stdout: talk.stdout, stderr: talk.stderr }),
-            Some(Stopped::Late) => {
-                Err(Error::new(doing(), ErrorKind::TimedOut { argv, after: self.timeout }))
-            }
+            Some(Stopped::Late) => Err(self.late()),
             Some(Stopped::Full) => {
-                Err(Error::new(doing(), ErrorKind::OutputTooLarge { argv, limit: self.limit }))
+                let doing = format!("run git {}", argv[0]);
+                Err(Error::new(doing, ErrorKind::OutputTooLarge { argv, limit: self.limit }))
             }
         }
     }
 
     /// Starts it with its output left to the caller.
-    pub(super) fn spawn(&self, stdin: Stdio) -> Result<Child> {
-        self.command().stdin(stdin).spawn().map_err(|source| spawn_error(&self.argv(), source))
+    pub(super) fn spawn(&self, stdin: Stdio) -> Result<Running> {
+        let child = self.command().stdin(stdin).spawn();
+        child.map(Running).map_err(|source| spawn_error(&self.argv(), source))
+    }
+
+    /// Fills `buffer` from what a process started by [`Call::spawn`] writes, as far as it writes so much.
+    pub(super) fn read_exact(&self, running: &mut Running, buffer: &mut [u8]) -> Result<()> {
+        let end = Instant::now() + self.timeout;
+        let mut got = 0;
+        while let Some(stdout) = running.0.stdout.as_mut().filter(|_| got < buffer.len()) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.late());
+            }
+            let failed = |source| spawn_error(&self.argv(), source);
+            let [ready, ..] =
+                wait([(Some(stdout.as_fd()), PollFlags::IN), NOTHING, NOTHING], left).map_err(failed)?;
+            match ready.then(|| stdout.read(&mut buffer[got..])) {
+                None => {}
+                Some(Ok(0)) => break,
+                Some(Ok(len)) => got += len,
+                Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Some(Err(error)) => return Err(failed(error)),
+            }
+        }
+        Ok(())
     }
 
     /// Waits for a process started by [`Call::spawn`], reading what it says.
-    pub(super) fn collect(&self, mut child: Child) -> Result<Ended> {
+    pub(super) fn collect(&self, mut running: Running) -> Result<Ended> {
         let argv = self.argv();
-        let talk = converse(&mut child, &[], self.limit, self.timeout);
-        if !matches!(talk, Ok(Talk { stopped: None, .. })) {
-            let _ = child.kill();
-        }
-        let status = child.wait().map_err(|source| spawn_error(&argv, source))?;
-        let talk = talk.map_err(|source| spawn_error(&argv, source))?;
+        let talk = converse(&mut running.0, &[], self.limit, self.timeout)
+            .map_err(|source| spawn_error(&argv, source))?;
         if talk.stopped.is_some() {
-            let doing = format!("run git {}", argv[0]);
-            return Err(Error::new(doing, ErrorKind::TimedOut { argv, after: self.timeout }));
+            return Err(self.late());
         }
+        let status = running.0.wait().map_err(|source| spawn_error(&argv, source))?;
         Ok(Ended { argv, status, stdout: talk.stdout, stderr: talk.stderr })
+    }
+
+    fn late(&self) -> Error {
+        let argv = self.argv();
+        Error::new(format!("run git {}", argv[0]), ErrorKind::TimedOut { argv, after: self.timeout })
     }
 
     pub(super) fn input_bytes(&self) -> &[u8] {
@@ -320,6 +343,21 @@ impl Call<'_> {
         command
     }
 }
+
+/// A git process whose output is left to the caller. It does not outlive this value.
+#[derive(Debug)]
+pub(super) struct Running(pub(super) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both do nothing to one that has been waited for.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A place that is not waited for.
+const NOTHING: (Option<BorrowedFd<'static>>, PollFlags) = (None, PollFlags::empty());
 
 fn spawn_error(argv: &[String], source: io::Error) -> Error {
     let kind = if source.kind() == io::ErrorKind::NotFound && argv[0] == "version" {

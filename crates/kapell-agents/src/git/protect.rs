@@ -18,19 +18,10 @@ pub struct Protected {
 }
 
 impl House {
-    /// Returns the paths matching `patterns` that differ between two commits or trees.
+    /// Takes the paths matching `patterns` from `base`, whatever `commit` has there.
     ///
     /// Patterns are those of `.gitignore` without its negation: `*` stays in a directory, `**`
     /// does not, and a directory stands for all in it. None matches nothing.
-    ///
-    /// # Errors
-    ///
-    /// Returns why git cannot compare them.
-    pub fn touched(&self, base: Oid, commit: Oid, patterns: &[String]) -> Result<Vec<Vec<u8>>> {
-        Ok(self.differing(base, commit, patterns)?.into_iter().map(|entry| entry.path).collect())
-    }
-
-    /// Takes the paths matching `patterns` from `base`, whatever `commit` has there.
     ///
     /// A file that the base does not have is taken away. Nothing is checked out: the verdict
     /// looks at the tree that is returned.

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{Read, Write},
+    io::Write,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::Path,
     process::Stdio,
@@ -59,16 +59,13 @@ impl House {
     /// Pipes a pack from `pack` into what `consumer` makes for its number of objects.
     fn carry_over<'h>(&'h self, pack: &Call<'h>, consumer: impl FnOnce(u32) -> Call<'h>) -> Result<u32> {
         let mut producer = pack.spawn(Stdio::piped())?;
-        if let Some(mut stdin) = producer.stdin.take() {
+        if let Some(mut stdin) = producer.0.stdin.take() {
             // If it ended early its exit code says why.
             let _ = stdin.write_all(pack.input_bytes());
         }
         let mut header = [0; 12];
-        let read = match producer.stdout.as_mut() {
-            Some(stdout) => stdout.read_exact(&mut header),
-            None => Ok(()),
-        };
-        if read.is_err() || &header[..4] != b"PACK" {
+        pack.read_exact(&mut producer, &mut header)?;
+        if &header[..4] != b"PACK" {
             return Err(pack.collect(producer)?.error());
         }
         let word =
@@ -79,7 +76,7 @@ impl House {
             return Ok(0);
         }
         let consumer = consumer(count).arg(format!("--pack_header={version},{count}"));
-        let rest = producer.stdout.take().map_or_else(Stdio::null, Stdio::from);
+        let rest = producer.0.stdout.take().map_or_else(Stdio::null, Stdio::from);
         let taken = consumer.collect(consumer.spawn(rest)?)?;
         let made = pack.collect(producer)?;
         if !made.ok() {

@@ -6,13 +6,11 @@ pub(crate) mod dotgit; // the `.git` that an agent gets
 mod permissions; // ground: modes and sizes of whole trees
 mod pool; // making, resetting, finding again
 mod remove; // deleting what an agent has filled
-mod salvage;
-mod scan;
-mod scratch; // directories outside any repository // what differs from the index // nothing is deleted before it is kept
+mod salvage; // nothing is deleted before it is kept
+mod scan; // what differs from the index
 
 pub use capture::{CaptureOptions, Captured, Change, Status};
 pub use carry::{Carried, carry};
 pub use pool::{Kind, Owner, Pool, Request, Workspace};
 pub use remove::remove_tree;
 pub use salvage::{Kept, Salvaged};
-pub use scratch::{Scratch, cache_dir};

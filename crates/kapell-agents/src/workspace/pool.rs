@@ -367,15 +367,16 @@ impl Pool {
         Ok(None)
     }
 
-    /// Lists for whom workspaces are held that no process uses.
+    /// Lists for whom workspaces are held that no process uses, of those that are `wanted`.
     ///
     /// # Errors
     ///
     /// Returns why the pool cannot be read.
-    pub fn abandoned(&self) -> Result<Vec<Owner>> {
+    pub fn abandoned(&self, wanted: impl Fn(&Owner) -> bool) -> Result<Vec<Owner>> {
         let mut owners = Vec::new();
         for slot in self.slots()? {
-            let Some(owner) = read_meta(&slot).and_then(|meta| meta.owner) else { continue };
+            let owner = read_meta(&slot).and_then(|meta| meta.owner).filter(&wanted);
+            let Some(owner) = owner else { continue };
             if try_lock(&slot)?.is_some() {
                 owners.push(owner);
             }
@@ -385,7 +386,7 @@ impl Pool {
     }
 
     fn open_slot(&self, slot: PathBuf) -> Result<Option<Workspace>> {
-        let Some(lock) = try_lock(&slot)? else { return Ok(None) };
+        let Some(lock) = lock_after_a_look(&slot)? else { return Ok(None) };
         let house = self.house.clone();
         Ok(read_meta(&slot).map(|meta| {
             let mut workspace = Workspace { house, slot, meta, _lock: lock };
@@ -498,6 +499,21 @@ fn is_about_objects(error: &Error) -> bool {
 fn read_meta(slot: &Path) -> Option<Meta> {
     let bytes = read_small(&slot.join("meta.json")).ok()??;
     serde_json::from_slice::<Meta>(&bytes).ok().filter(|meta| meta.version == META_VERSION)
+}
+
+/// How long somebody who only looks whether a slot is in use may hold its lock.
+const LOOK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Locks a slot, and waits for a moment if somebody else has it: whoever lists what is left behind takes each lock to
+/// see whether it is free.
+fn lock_after_a_look(slot: &Path) -> Result<Option<SlotLock>> {
+    let end = Instant::now() + LOOK_PATIENCE;
+    loop {
+        match try_lock(slot)? {
+            None if slot.exists() && Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+            locked => return Ok(locked),
+        }
+    }
 }
 
 /// Locks a slot; `None` if somebody else has it, or it has just been deleted.

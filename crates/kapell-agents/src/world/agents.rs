@@ -32,7 +32,7 @@ use crate::{
         job::looked_up,
         mcp,
     },
-    private, protocol,
+    private,
     supervise::{self, Census, recover, spec::parse_bytes},
     trust::{Inventory, Standing, Trusted},
 };
@@ -55,23 +55,13 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The same when kapell goes away, and a person waits for that.
 const CLOSING_GRACE: Duration = Duration::from_secs(2);
 
-fn to_crew(key: AttemptKey) -> protocol::AttemptKey {
-    let AttemptKey { run, task, attempt, compensates } = key;
-    protocol::AttemptKey { run, task, attempt, compensates }
-}
-
-fn from_crew(key: protocol::AttemptKey) -> AttemptKey {
-    let protocol::AttemptKey { run, task, attempt, compensates } = key;
-    AttemptKey { run, task, attempt, compensates }
-}
-
 /// Who waits for the end of a check, and the attempt that it is for.
 struct Waiter {
     of: AttemptKey,
     sender: mpsc::Sender<Exit>,
 }
 
-type Waiting = Arc<Mutex<HashMap<protocol::AttemptKey, Waiter>>>;
+type Waiting = Arc<Mutex<HashMap<AttemptKey, Waiter>>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,7 +104,7 @@ impl CrewAgents {
         let checks = waiting.clone();
         let broker = Arc::new(OnceLock::<Arc<Broker>>::new());
         let carried = broker.clone();
-        let hand_on: drivers::Sink = Arc::new(move |key: protocol::AttemptKey, report| {
+        let hand_on: drivers::Sink = Arc::new(move |key: AttemptKey, report| {
             if key.attempt.0 & CHECK == 0 {
                 let seen = match &report {
                     drivers::Report::Finished(_) => carried.get().and_then(|broker| broker.dismiss(key)),
@@ -129,7 +119,7 @@ impl CrewAgents {
                         ending.used = Some(Used { tokens: spent.tokens, claimed, model: of_client.model });
                         refused.into_iter().for_each(|why| blame(ending, &why));
                     }
-                    sink(from_crew(key), report);
+                    sink(key, report);
                 }
             } else if let drivers::Report::Finished(exit) = report
                 && let Some(waiter) = lock(&checks).remove(&key)
@@ -175,9 +165,11 @@ impl CrewAgents {
     /// Gives a client its way to the model: through the proxy if that carries it.
     fn connect(&self, client: &mut client::Order, order: &Order) -> Result<Option<ProxyDoor>, Failure> {
         let Some(broker) = self.broker.get() else { return Ok(None) };
-        broker
-            .admit(client.client, to_crew(order.key), order, &mut client.settings)
-            .map_err(|message| Failure { class: FailureClass::Transient, message, until: None })
+        broker.admit(client.client, order.key, order, &mut client.settings).map_err(|message| Failure {
+            class: FailureClass::Transient,
+            message,
+            until: None,
+        })
     }
 
     /// Says how the attempt is contained; `None` if it is not.
@@ -231,7 +223,7 @@ impl CrewAgents {
     ) -> Exit {
         let number = self.checks.fetch_add(1, Ordering::Relaxed);
         let of = key;
-        let key = protocol::AttemptKey { attempt: AttemptNo(CHECK | number), ..to_crew(of) };
+        let key = AttemptKey { attempt: AttemptNo(CHECK | number), ..of };
         let home = self.places.attempts.join(key.run.to_string()).join("checks").join(number.to_string());
         // Numbers begin anew with each process: one that was killed may have left something.
         let _ = std::fs::remove_dir_all(&home);
@@ -404,6 +396,47 @@ impl CrewAgents {
         (prompt, session)
     }
 
+    /// Starts an attempt. One that cannot be started may have been let in by the proxy.
+    fn begin(&self, order: &Order) -> Result<(), Failure> {
+        let mut job = self.job(order)?;
+        let door = match &mut job.work {
+            Work::Client(client) => self.connect(client, order)?,
+            _ => None,
+        };
+        if let (Work::Client(client), Some(_)) = (&mut job.work, &door) {
+            // The proxy refuses what would be too much, before it is spent.
+            client.limit.ends = false;
+        }
+        if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_) | Work::Client(_))
+        {
+            job.contained = self.contain(order, door)?;
+        }
+        let below = match &job.work {
+            Work::Client(client) => client.below().map(|program| job.resolved(&[program])),
+            _ => None,
+        };
+        if let (Work::Client(client), Some(contained)) = (&mut job.work, &mut job.contained) {
+            let program = below.iter().flatten().map(PathBuf::from);
+            contained.room_mut().readable.extend(program.filter_map(|program| root_of_program(&program)));
+            client.contained = contained.chosen().level >= Level::Files;
+            contained.room_mut().writable.extend(client.lent());
+            contained.room_mut().readable.extend(tools(&client.settings.env));
+        }
+        if let Work::Client(client) = &job.work
+            && !client.is_trusted
+        {
+            hide(client.client, &order.dir, job.contained.as_mut())?;
+        }
+        if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
+            job.supervision = Supervision::Group;
+        }
+        self.crew.start(order.key, job).map_err(|error| Failure {
+            class: FailureClass::Transient,
+            message: format!("{error} ({})", error.hint()),
+            until: None,
+        })
+    }
+
     /// Returns a server that the user's repository names, if it is trusted as it lies there.
     fn brought(&self, server: &str) -> Option<mcp::Server> {
         let (_, top) = self.trusted.as_ref()?;
@@ -546,43 +579,14 @@ impl Agents for CrewAgents {
             let message = "kapell is going away".to_owned();
             return Err(Failure { class: FailureClass::Transient, message, until: None });
         }
-        let mut job = self.job(order)?;
-        let door = match &mut job.work {
-            Work::Client(client) => self.connect(client, order)?,
-            _ => None,
-        };
-        if let (Work::Client(client), Some(_)) = (&mut job.work, &door) {
-            // The proxy refuses what would be too much, before it is spent.
-            client.limit.ends = false;
-        }
-        if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_) | Work::Client(_))
+        let begun = self.begin(order);
+        if begun.is_err()
+            && let Some(broker) = self.broker.get()
         {
-            job.contained = self.contain(order, door)?;
+            // It was let in before it could not be started; its key must not outlive it.
+            broker.dismiss(order.key);
         }
-        let below = match &job.work {
-            Work::Client(client) => client.below().map(|program| job.resolved(&[program])),
-            _ => None,
-        };
-        if let (Work::Client(client), Some(contained)) = (&mut job.work, &mut job.contained) {
-            let program = below.iter().flatten().map(PathBuf::from);
-            contained.room_mut().readable.extend(program.filter_map(|program| root_of_program(&program)));
-            client.contained = contained.chosen().level >= Level::Files;
-            contained.room_mut().writable.extend(client.lent());
-            contained.room_mut().readable.extend(tools(&client.settings.env));
-        }
-        if let Work::Client(client) = &job.work
-            && !client.is_trusted
-        {
-            hide(client.client, &order.dir, job.contained.as_mut())?;
-        }
-        if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
-            job.supervision = Supervision::Group;
-        }
-        self.crew.start(to_crew(order.key), job).map_err(|error| Failure {
-            class: FailureClass::Transient,
-            message: format!("{error} ({})", error.hint()),
-            until: None,
-        })
+        begun
     }
 
     fn stop(&self, key: AttemptKey) {
@@ -590,13 +594,13 @@ impl Agents for CrewAgents {
         let waiting = lock(&self.waiting);
         let checks: Vec<_> = waiting.iter().filter(|(_, w)| w.of == key).map(|(key, _)| *key).collect();
         drop(waiting);
-        for key in checks.into_iter().chain([to_crew(key)]) {
+        for key in checks.into_iter().chain([key]) {
             self.crew.stop(key, GRACE);
         }
     }
 
     fn answer(&self, key: AttemptKey, question: u32, text: &str) {
-        self.crew.answer(to_crew(key), question, text.to_owned());
+        self.crew.answer(key, question, text.to_owned());
     }
 
     fn recover(&self, key: AttemptKey, since: Instant) -> Recovered {
@@ -610,7 +614,7 @@ impl Agents for CrewAgents {
             Ok(census) => census,
             Err(error) => return hopeless(format!("the process table cannot be read: {error}")),
         };
-        match recover::recover(&self.places.attempt(key), &to_crew(key).to_string(), &census) {
+        match recover::recover(&self.places.attempt(key), &key.to_string(), &census) {
             // It was not the engine that stopped it: kapell was interrupted, and took its attempts down with it.
             Ok(supervise::Recovered::Exited(record)) if record.cause == supervise::Cause::Stopped => {
                 lost("it was ended together with kapell".to_owned())

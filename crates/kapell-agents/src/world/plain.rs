@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
 
 use kapell_core::{
     command::Verdict,
-    id::{Oid, RunId},
+    id::{Digest, Oid, RunId},
     landing::Probed,
     plan::WorkspaceKind,
     retry::FailureClass,
@@ -12,7 +12,7 @@ use kapell_core::{
 };
 use kapell_engine::port::{
     agents::AttemptKey,
-    workspaces::{Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
+    workspaces::{Check, Close, MergeOrder, Merged, Ready, Request, Trial, WorkspaceError, Workspaces},
 };
 
 use super::{
@@ -78,16 +78,22 @@ pub(super) fn shared_dirs(
     cache
         .iter()
         .map(|(variable, name)| {
-            let safe: String = name
-                .chars()
-                .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
-                .collect();
-            let dir = places.shared.join(format!("{variable}-{safe}"));
+            let dir = places.shared.join(format!("{variable}-{}", file_name(name)));
             fs::create_dir_all(&dir)
                 .map_err(|error| io_error("a shared directory cannot be made", &error))?;
             Ok((variable.clone(), dir.to_string_lossy().into_owned()))
         })
         .collect()
+}
+
+/// A name of a cache as a part of a file name, which no other name has.
+fn file_name(name: &str) -> String {
+    let keep = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.chars().all(keep) {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().map(|c| if keep(c) { c } else { '_' }).take(60).collect();
+    format!("{kept}-{}", &Digest::of(name.as_bytes()).to_string()[..16])
 }
 
 pub(super) fn verdict(checked: Checked) -> Verdict {
@@ -103,7 +109,7 @@ impl Workspaces for Plain {
         Err(no_repository())
     }
 
-    fn open(&self, request: &Request) -> Result<Ready, WorkspaceError> {
+    fn open(&self, request: &Request, _: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {
         let dir = match request.kind {
             WorkspaceKind::None => open_scratch(&self.places, request.key)?,
             WorkspaceKind::InPlace => self.root.clone(),
@@ -147,7 +153,20 @@ impl Workspaces for Plain {
         Err(no_repository())
     }
 
-    fn merge(&self, _order: &MergeOrder) -> Result<bool, WorkspaceError> {
+    fn merge(&self, _order: &MergeOrder) -> Result<Merged, WorkspaceError> {
         Err(no_repository())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_name;
+
+    #[test]
+    fn names_of_caches_that_differ_name_directories_that_differ() {
+        assert_eq!(file_name("deps-1_x"), "deps-1_x");
+        let names = ["a.b", "a_b", "a/b", "../b", "\u{e4}", "\u{f6}"].map(file_name);
+        assert_eq!(std::collections::BTreeSet::from(names.clone()).len(), names.len(), "{names:?}");
+        assert!(names.iter().all(|name| !name.contains(['/', '.'])), "{names:?}");
     }
 }

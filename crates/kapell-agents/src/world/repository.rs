@@ -18,8 +18,8 @@ use kapell_core::{
 use kapell_engine::port::{
     agents::AttemptKey,
     workspaces::{
-        Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Ready, Request, Trial, WorkspaceError,
-        Workspaces,
+        Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Merged, Ready, Request, Trial,
+        WorkspaceError, Workspaces,
     },
 };
 
@@ -151,6 +151,16 @@ fn failure(error: &git::Error) -> WorkspaceError {
     WorkspaceError { class, message: format!("{error}: {}{hint}", error.kind) }
 }
 
+/// Says what a person has to do about a branch that has moved while its working tree has not.
+fn behind(target: &str, checkout: &git::Error, undo: &git::Error) -> String {
+    let branch = target.strip_prefix("refs/heads/").unwrap_or(target);
+    format!(
+        "{branch} has moved; its working tree could not follow ({checkout}: {}), and {branch} could not be moved back \
+         ({undo}: {}): `git restore --staged --worktree .` brings the files to the branch",
+        checkout.kind, undo.kind
+    )
+}
+
 /// The time at which a run was made, if its id says (a UUID of version 7 begins with milliseconds since 1970).
 ///
 /// Commits carry it rather than the present time, so that a step repeated after a crash gives the same commit.
@@ -211,8 +221,12 @@ impl Repository {
         Ok(())
     }
 
-    /// Gets a workspace; while all are in use, waits until one is given back.
-    fn acquire(&self, wanted: &workspace::Request) -> Result<Workspace, WorkspaceError> {
+    /// Gets a workspace; while all are in use, waits until one is given back, or until it is `stopped`.
+    fn acquire(
+        &self,
+        wanted: &workspace::Request,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<Workspace, WorkspaceError> {
         let since = Instant::now();
         loop {
             let full = match self.pool.acquire(wanted) {
@@ -220,7 +234,7 @@ impl Repository {
                 done => return done.map_err(|error| failure(&error)),
             };
             let hope = !lock(&self.held).is_empty() || since.elapsed() < FULL_PATIENCE;
-            if !hope || self.agents.is_closing() {
+            if !hope || stopped() || self.agents.is_closing() {
                 return Err(failure(&full));
             }
             let guard = lock(&self.given_back.0);
@@ -257,7 +271,12 @@ impl Repository {
         Ok(Checked::Passed)
     }
 
-    fn open_clone(&self, request: &Request, kind: Kind) -> Result<Ready, WorkspaceError> {
+    fn open_clone(
+        &self,
+        request: &Request,
+        kind: Kind,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<Ready, WorkspaceError> {
         let missing = || WorkspaceError {
             class: FailureClass::Permanent,
             message: "a clone needs a commit to start from".to_owned(),
@@ -276,7 +295,7 @@ impl Repository {
             who: self.who.clone(),
             fresh: false,
         };
-        let mut workspace = self.acquire(&wanted)?;
+        let mut workspace = self.acquire(&wanted, stopped)?;
         let ready = self.fill(&mut workspace, request, &env);
         let dir = workspace.tree();
         match ready {
@@ -366,7 +385,7 @@ impl Repository {
             who: self.who.clone(),
             fresh: false,
         };
-        let mut workspace = self.acquire(&wanted)?;
+        let mut workspace = self.acquire(&wanted, &|| false)?;
         let checked = self.make_ready(&mut workspace, key, work.prepare, &env).map(|ready| match ready {
             Checked::Passed => {
                 self.checks.run(key, Some(tree), work.commands, &env, &workspace.tree(), repeat)
@@ -522,10 +541,10 @@ impl Workspaces for Repository {
         }
     }
 
-    fn open(&self, request: &Request) -> Result<Ready, WorkspaceError> {
+    fn open(&self, request: &Request, stopped: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {
         match request.kind {
-            WorkspaceKind::Clone => self.open_clone(request, Kind::Clone),
-            WorkspaceKind::ReadOnly => self.open_clone(request, Kind::ReadOnly),
+            WorkspaceKind::Clone => self.open_clone(request, Kind::Clone, stopped),
+            WorkspaceKind::ReadOnly => self.open_clone(request, Kind::ReadOnly, stopped),
             WorkspaceKind::None | WorkspaceKind::InPlace => {
                 let dir = open_scratch(&self.places, request.key)?;
                 let env = shared_dirs(&self.places, &request.cache)?;
@@ -564,10 +583,9 @@ impl Workspaces for Repository {
 
     fn sweep(&self, run: RunId, in_use_keys: &[AttemptKey]) {
         let in_use: Vec<Owner> = in_use_keys.iter().map(|key| owner(*key)).collect();
-        for left in self.pool.abandoned().unwrap_or_default() {
-            if left.run != run || in_use.contains(&left) {
-                continue;
-            }
+        // Those in use are not even locked for a look: somebody may be taking them up right now.
+        let is_left = |owner: &Owner| owner.run == run && !in_use.contains(owner);
+        for left in self.pool.abandoned(is_left).unwrap_or_default() {
             if let Ok(Some(workspace)) = self.pool.find(left) {
                 let by = self.signature(run);
                 if self.pool.salvage(&workspace, left, &by, FILE_BYTES_MAX).is_ok() {
@@ -635,18 +653,18 @@ impl Workspaces for Repository {
         self.house.advance(run, from, to).map(drop).map_err(|error| failure(&error))
     }
 
-    fn merge(&self, order: &MergeOrder) -> Result<bool, WorkspaceError> {
+    fn merge(&self, order: &MergeOrder) -> Result<Merged, WorkspaceError> {
         let MergeOrder { run, target, from, to } = order;
         let reason = format!("kapell: merge run {run}");
         let moved = self.house.move_target(&self.user, target, *from, *to, &reason);
         match moved {
             Ok(_) => {}
-            Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => return Ok(false),
+            Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => return Ok(Merged::Elsewhere),
             Err(error) => return Err(failure(&error)),
         }
         for _ in 1..CHECKOUT_TRIES {
             match self.house.finish_checkout(&self.user, target, *from, *to) {
-                Ok(_) => return Ok(true),
+                Ok(_) => return Ok(Merged::Whole),
                 // Somebody's git is at work there.
                 Err(error) if matches!(*error.kind, ErrorKind::LockHeld { .. }) => {
                     std::thread::sleep(CHECKOUT_PAUSE);
@@ -655,12 +673,13 @@ impl Workspaces for Repository {
             }
         }
         match self.house.finish_checkout(&self.user, target, *from, *to) {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(Merged::Whole),
             // A branch that a working tree cannot follow goes back, lest the tree look as if somebody had undone it.
             Err(error) => match self.undo_merge_of(target, *from, *to) {
                 Ok(()) => Err(failure(&error)),
                 // It has moved on from there, so the merge stands.
-                Err(_) => Ok(true),
+                Err(undo) if matches!(*undo.kind, ErrorKind::Moved { .. }) => Ok(Merged::Whole),
+                Err(undo) => Ok(Merged::TreeBehind(behind(target, &error, &undo))),
             },
         }
     }

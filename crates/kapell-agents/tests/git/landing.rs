@@ -119,7 +119,7 @@ fn protected_paths_are_those_of_the_base() {
     let commit = capture(&workspace).commit.unwrap();
     let patterns = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let touched = |list: &[&str]| {
-        let paths = house.touched(base, commit, &patterns(list)).unwrap();
+        let paths = house.protect(base, commit, &patterns(list)).unwrap().touched;
         paths.iter().map(|path| kapell_agents::git::printable(path)).collect::<Vec<_>>()
     };
     assert_eq!(touched(&["/tests"]), ["tests/a.rs", "tests/deep/b.rs", "tests/new.rs"]);

@@ -80,17 +80,19 @@ fn a_workspace_is_found_again_after_a_crash() {
     let workspace = pool.acquire(&request(Kind::Clone, base, 7)).unwrap();
     write(&workspace.tree(), "a.txt", "b\n");
     assert!(pool.find(owner(7)).unwrap().is_none(), "it is in use");
-    assert!(pool.abandoned().unwrap().is_empty());
+    assert!(pool.abandoned(|_| true).unwrap().is_empty());
     // As a killed process leaves it: the lock is gone, and git's own lock may be there.
     drop(workspace);
     write(&world.path("pool"), "clone-1/index.lock", "");
-    assert_eq!(pool.abandoned().unwrap(), [owner(7)]);
+    assert_eq!(pool.abandoned(|_| true).unwrap(), [owner(7)]);
     assert!(matches!(pool.usage().unwrap()[..], [(Some(held), size)] if held == owner(7) && size > 100));
+    // One that is not wanted is not even locked.
+    assert!(pool.abandoned(|_| false).unwrap().is_empty());
     let found = pool.find(owner(7)).unwrap().unwrap();
     assert_eq!(told(&capture(&found)), ["M a.txt +1 -1"]);
     assert!(pool.find(owner(8)).unwrap().is_none());
     pool.release(found).unwrap();
-    assert!(pool.abandoned().unwrap().is_empty());
+    assert!(pool.abandoned(|_| true).unwrap().is_empty());
 }
 
 #[test]

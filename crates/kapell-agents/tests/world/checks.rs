@@ -133,7 +133,7 @@ fn protected_files_are_restored_before_checks_run() {
 fn a_result_without_a_change_is_checked_where_it_was_made() {
     let rig = Rig::new(&[("a", "1\n")]);
     let before = fingerprint(&rig.world.user_dir);
-    let ready = rig.repository.open(&request(key(0), WorkspaceKind::None, rig.base())).unwrap();
+    let ready = rig.repository.open(&request(key(0), WorkspaceKind::None, rig.base()), &|| false).unwrap();
     write(&ready.dir, "made", "x");
     assert_eq!(rig.repository.check(&check(key(0), None, &["test -e made"])), Verdict::Passed);
     let ready = rig.open(key(1));

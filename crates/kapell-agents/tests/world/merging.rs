@@ -6,7 +6,7 @@ use kapell_agents::world::MergeError;
 use kapell_core::{command::Command, id::Oid, journal::Actor};
 use kapell_engine::{
     host::Rest,
-    port::workspaces::{MergeOrder, Workspaces},
+    port::workspaces::{MergeOrder, Merged, Workspaces},
 };
 
 use crate::{
@@ -123,7 +123,25 @@ fn a_merge_that_a_crash_cut_short_is_finished() {
     assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
     // Once more changes nothing.
     let order = MergeOrder { run: run_id(), target: MAIN.to_owned(), from, to };
-    assert!(rig.repository.merge(&order).unwrap());
+    assert_eq!(rig.repository.merge(&order).unwrap(), Merged::Whole);
+}
+
+#[test]
+fn a_branch_that_moved_without_its_working_tree_is_not_passed_over_in_silence() {
+    let mut rig = landed(&[("a", "2\\n")]);
+    let (from, to) = (rig.base(), rig.head());
+    rig.repository.propose_merge(run_id(), MAIN, to, &[]).unwrap();
+    // The branch is there already, a file is in the way, and the branch cannot go back.
+    rig.world.git(&["update-ref", MAIN, &to.to_string()]);
+    write(&rig.world.user_dir, "a", "mine\n");
+    write(&rig.world.user_dir, ".git/refs/heads/main.lock", "");
+    assert!(merge(&mut rig, from, to), "it has moved");
+    let trouble = rig.host.trouble(run_id()).unwrap_or_default();
+    assert!(
+        trouble.contains("working tree could not follow") && trouble.contains("git restore"),
+        "{trouble}"
+    );
+    assert_eq!(read(&rig.world.user_dir, "a"), "mine\n");
 }
 
 #[test]

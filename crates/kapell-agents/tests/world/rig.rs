@@ -209,7 +209,7 @@ impl Rig {
     }
 
     pub(crate) fn open(&self, key: AttemptKey) -> Ready {
-        self.repository.open(&request(key, WorkspaceKind::Clone, self.base())).unwrap()
+        self.repository.open(&request(key, WorkspaceKind::Clone, self.base()), &|| false).unwrap()
     }
 
     /// Makes a change as an attempt would.

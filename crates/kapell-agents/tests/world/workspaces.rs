@@ -46,7 +46,8 @@ fn a_change_goes_from_a_workspace_to_a_commit() {
 #[test]
 fn what_must_not_change_and_has_is_refused() {
     let rig = Rig::new(&[("a", "1\n")]);
-    let ready = rig.repository.open(&request(key(0), WorkspaceKind::ReadOnly, rig.base())).unwrap();
+    let ready =
+        rig.repository.open(&request(key(0), WorkspaceKind::ReadOnly, rig.base()), &|| false).unwrap();
     // As root, permissions hold nobody back; then the change is found.
     let _ = fs::remove_file(ready.dir.join("a"));
     let _ = fs::write(ready.dir.join("a"), "changed\n");
@@ -54,7 +55,8 @@ fn what_must_not_change_and_has_is_refused() {
         let error = rig.repository.capture(key(0), "look").unwrap_err();
         assert_eq!(error.class, FailureClass::Permission, "{error}");
     }
-    let ready = rig.repository.open(&request(key(1), WorkspaceKind::ReadOnly, rig.base())).unwrap();
+    let ready =
+        rig.repository.open(&request(key(1), WorkspaceKind::ReadOnly, rig.base()), &|| false).unwrap();
     assert!(ready.dir.join("a").exists());
     assert_eq!(rig.repository.capture(key(1), "look").unwrap(), None);
 }
@@ -89,7 +91,7 @@ fn workspaces_are_prepared_once_and_share_what_they_may() {
         request.prepare = vec![format!("{prepare} && echo ran >> $OUT/prepared")];
         request.carry = vec![".env".to_owned()];
         request.cache.insert("CACHE_DIR".to_owned(), "shared".to_owned());
-        rig.repository.open(&request).unwrap()
+        rig.repository.open(&request, &|| false).unwrap()
     };
     let first = open(0, "cat .env > built");
     assert_eq!(fs::read_to_string(first.dir.join("built")).unwrap(), "SECRET=1\n");
@@ -113,7 +115,7 @@ fn what_cannot_be_prepared_fails_and_holds_nothing() {
     let rig = Rig::over(World::new(&[("a", "1\n")]), MemoryJournal::new(Log), 1);
     let mut bad = request(key(0), WorkspaceKind::Clone, rig.base());
     bad.prepare = vec!["echo no such tool; exit 3".to_owned()];
-    let error = rig.repository.open(&bad).unwrap_err();
+    let error = rig.repository.open(&bad, &|| false).unwrap_err();
     assert_eq!(error.class, FailureClass::Transient);
     assert_eq!(error.message, "`prepare: echo no such tool; exit 3`: exit 3\nno such tool");
     // The only workspace there may be is free again.
@@ -129,7 +131,7 @@ fn an_attempt_waits_for_a_workspace_while_all_are_in_use() {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             sender.send("asked").unwrap();
-            repository.open(&wanted).unwrap();
+            repository.open(&wanted, &|| false).unwrap();
             sender.send("open").unwrap();
         });
         assert_eq!(receiver.recv().unwrap(), "asked");
@@ -146,10 +148,20 @@ fn who_waits_for_a_workspace_is_let_go_when_kapell_goes_away() {
     rig.open(key(0));
     let (repository, wanted) = (&rig.repository, request(key(1), WorkspaceKind::Clone, rig.base()));
     std::thread::scope(|scope| {
-        let waits = scope.spawn(move || repository.open(&wanted));
+        let waits = scope.spawn(move || repository.open(&wanted, &|| false));
         rig.agents.close();
         assert!(waits.join().unwrap().unwrap_err().message.contains("workspaces"));
     });
+}
+
+#[test]
+fn who_waits_for_a_workspace_is_let_go_when_it_is_stopped() {
+    let rig = Rig::over(World::new(&[("a", "1\n")]), MemoryJournal::new(Log), 1);
+    rig.open(key(0));
+    let wanted = request(key(1), WorkspaceKind::Clone, rig.base());
+    // Without being asked it would wait for as long as the other one works.
+    let error = rig.repository.open(&wanted, &|| true).unwrap_err();
+    assert!(error.message.contains("workspaces"), "{error}");
 }
 
 #[test]
@@ -160,7 +172,7 @@ fn what_nobody_works_in_any_more_is_salvaged_and_given_back() {
         write(&ready.dir, "found", &format!("work of {task}\n"));
     }
     for task in [2, 3] {
-        rig.repository.open(&request(key(task), WorkspaceKind::None, rig.base())).unwrap();
+        rig.repository.open(&request(key(task), WorkspaceKind::None, rig.base()), &|| false).unwrap();
     }
     let scratch = rig.world.path("scratch");
     assert_eq!(entries(&scratch).len(), 2);
@@ -169,7 +181,7 @@ fn what_nobody_works_in_any_more_is_salvaged_and_given_back() {
     let rig = Rig::over(world, journal, 40);
     rig.repository.sweep(run_id(), &[key(1), key(3)]);
     assert_eq!(entries(&scratch).len(), 1);
-    assert_eq!(rig.repository.pool().abandoned().unwrap().len(), 1);
+    assert_eq!(rig.repository.pool().abandoned(|_| true).unwrap().len(), 1);
     let kept = rig.repository.house().salvaged().unwrap();
     assert_eq!(kept.len(), 1);
     let salvaged = rig.world.house_git(&["for-each-ref", "--format=%(objectname)", "refs/kapell/salvage"]);
@@ -186,7 +198,7 @@ fn the_next_attempt_goes_on_with_what_the_last_one_left() {
     let again = |key: AttemptKey| AttemptKey { attempt: key.attempt.next(), ..key };
     let open = |key: AttemptKey, base| {
         let request = Request { goes_on: true, ..request(key, WorkspaceKind::Clone, base) };
-        rig.repository.open(&request).unwrap()
+        rig.repository.open(&request, &|| false).unwrap()
     };
     let first = rig.open(key(0));
     write(&first.dir, "a", "half\n");

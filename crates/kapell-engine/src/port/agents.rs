@@ -1,6 +1,6 @@
 //! The agents port: attempts are started, stopped and recovered through it; what they say comes back as reports.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{fmt, path::PathBuf, sync::Arc, time::Instant};
 
 use kapell_core::{
     budget::Amount,
@@ -23,6 +23,13 @@ pub struct AttemptKey {
     pub attempt: AttemptNo,
     /// Whether it takes a task back rather than doing it.
     pub compensates: bool,
+}
+
+impl fmt::Display for AttemptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.compensates { "-undo" } else { "" };
+        write!(f, "{}-{}-{}{what}", self.run, self.task, self.attempt)
+    }
 }
 
 /// What an agent is to do, with every expression computed.

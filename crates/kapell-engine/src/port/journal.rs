@@ -160,6 +160,15 @@ pub trait Journal: Send + Sync {
         visit: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), JournalError>;
 
+    /// Makes durable what has been read: a process that was killed may have written it and not synced it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be; what was read may then be lost with the next power failure.
+    fn settle(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
+
     /// Returns what is known of `run` without replaying it, or `None` if there is no such run.
     ///
     /// # Errors

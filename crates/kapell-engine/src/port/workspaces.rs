@@ -133,6 +133,17 @@ pub struct WorkspaceError {
     pub message: String,
 }
 
+/// What became of a move of the user's branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Merged {
+    /// It has moved, and its working trees with it.
+    Whole,
+    /// It has moved, and a working tree stayed behind: why, and what a person can do.
+    TreeBehind(String),
+    /// It was not where it was expected, and has not moved.
+    Elsewhere,
+}
+
 /// What is done with a workspace when its attempt is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
@@ -151,12 +162,12 @@ pub trait Workspaces: Send + Sync {
     /// Fails if the repository refuses.
     fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError>;
 
-    /// Makes a workspace ready. May take long.
+    /// Makes a workspace ready. May take long: while it waits for others, it asks whether it is `stopped`.
     ///
     /// # Errors
     ///
-    /// Fails if it cannot be made; nothing of it is left then.
-    fn open(&self, request: &Request) -> Result<Ready, WorkspaceError>;
+    /// Fails if it cannot be made, or was stopped; nothing of it is left then.
+    fn open(&self, request: &Request, stopped: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError>;
 
     /// Takes the change out of a workspace: committed, and held against collection. `name` is that of the task.
     ///
@@ -210,10 +221,8 @@ pub trait Workspaces: Send + Sync {
 
     /// Moves the user's branch and the checkouts that follow it. Finishes what a crash left half done.
     ///
-    /// Tells whether it has moved.
-    ///
     /// # Errors
     ///
     /// Fails if the repository refuses; nothing has moved then.
-    fn merge(&self, order: &MergeOrder) -> Result<bool, WorkspaceError>;
+    fn merge(&self, order: &MergeOrder) -> Result<Merged, WorkspaceError>;
 }

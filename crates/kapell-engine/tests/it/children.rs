@@ -98,6 +98,20 @@ fn a_child_run_that_failed_is_tried_again_as_often_as_its_task_says() {
 }
 
 #[test]
+fn a_child_run_whose_input_cannot_be_computed_is_not_made_without_it() {
+    let mut task = child_of(plan(&[("x", script("ok"), &[])]));
+    task.env = vec![kapell_core::plan::Variable {
+        name: "X".to_owned(),
+        value: "${{ fromJSON('{') }}".parse().unwrap(),
+    }];
+    let mut rig = Rig::with(mission(), plan(&[("w", task, &[])]));
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.state(0), "Failed { class: Permanent }");
+    assert!(started(&rig).is_empty());
+    assert!(rig.world.journal.head(child()).unwrap().is_none());
+}
+
+#[test]
 fn cancelling_a_run_cancels_its_children() {
     let grandchild = plan(&[("y", script("hold"), &[])]);
     let inner = plan(&[("x", child_of(grandchild), &[])]);

@@ -14,7 +14,10 @@ use kapell_core::{
     run::Phase,
     time::Millis,
 };
-use kapell_engine::{host::Rest, port::agents::Job};
+use kapell_engine::{
+    host::Rest,
+    port::{agents::Job, workspaces::Merged},
+};
 
 use crate::rig::{RUN, Rig, good, landing_mission, mission, oid, plan, script, tips, trouble};
 
@@ -269,10 +272,14 @@ fn why_a_merge_was_not_made_is_told() {
     assert_eq!(rig.host.trouble(RUN), Some("a working tree is in the way"));
     assert!(rig.events().contains(&"trouble a working tree is in the way".to_owned()));
     assert!(rig.run().merge_under_way().is_none());
-    *rig.spaces.merge.lock().unwrap() = Box::new(|_| Ok(false));
+    *rig.spaces.merge.lock().unwrap() = Box::new(|_| Ok(Merged::Elsewhere));
     merge(&mut rig);
     assert_eq!(rig.host.trouble(RUN), Some("refs/heads/main is no longer where it was"));
-    *rig.spaces.merge.lock().unwrap() = Box::new(|_| Ok(true));
+    *rig.spaces.merge.lock().unwrap() = Box::new(|_| Ok(Merged::TreeBehind("one is behind".to_owned())));
+    merge(&mut rig);
+    assert_eq!(rig.host.trouble(RUN), Some("one is behind"));
+    assert!(rig.run().merge().unwrap().done, "the branch has moved all the same");
+    *rig.spaces.merge.lock().unwrap() = Box::new(|_| Ok(Merged::Whole));
     merge(&mut rig);
     assert!(rig.run().merge().unwrap().done);
 }

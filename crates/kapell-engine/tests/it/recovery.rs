@@ -47,6 +47,20 @@ fn an_attempt_with_a_record_is_adopted() {
 }
 
 #[test]
+fn nothing_that_was_read_is_acted_on_before_it_is_durable() {
+    let rig = Rig::with(landing_mission(), plan(&[("a", script("hold"), &[])]));
+    let world = killed_at(rig, "start 0.1");
+    let mut rig = reopened(&world, &[]);
+    rig.until_said("start 0.2");
+    assert!(world.log.place("settle") < world.log.place("recover 0.1"));
+    let world = killed_while_it_merges();
+    let mut rig = world.process();
+    rig.host.open_to_ask(RUN).unwrap();
+    rig.settle();
+    assert!(world.log.place("settle") < world.log.place("merge"));
+}
+
+#[test]
 fn an_attempt_without_a_record_is_lost_and_tried_again() {
     let rig = Rig::with(landing_mission(), plan(&[("a", script("hold"), &[])]));
     let world = killed_at(rig, "start 0.1");

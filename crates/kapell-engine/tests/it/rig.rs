@@ -34,7 +34,7 @@ use kapell_engine::{
         clock::Clock,
         journal::{Journal, Owner},
         workspaces::{
-            Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Ready, Request, Trial,
+            Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Merged, Ready, Request, Trial,
             WorkspaceError, Workspaces,
         },
     },
@@ -220,7 +220,7 @@ pub(crate) struct TestWorkspaces {
     pub(crate) check: Answer<Check, Verdict>,
     pub(crate) probe: Answer<Trial, Result<Probed, WorkspaceError>>,
     pub(crate) moved: Answer<(Oid, Oid), Result<(), WorkspaceError>>,
-    pub(crate) merge: Answer<MergeOrder, Result<bool, WorkspaceError>>,
+    pub(crate) merge: Answer<MergeOrder, Result<Merged, WorkspaceError>>,
     pub(crate) facts: Answer<FactsRequest, Facts>,
     /// The change between two commits that are held already.
     pub(crate) between: Answer<(Oid, Oid), Result<Change, WorkspaceError>>,
@@ -258,7 +258,7 @@ impl TestWorkspaces {
             check: Mutex::new(Box::new(|_| Verdict::Passed)),
             probe: Mutex::new(Box::new(|trial| Ok(Probed::Green { tips: tips(trial) }))),
             moved: Mutex::new(Box::new(|_| Ok(()))),
-            merge: Mutex::new(Box::new(|_| Ok(true))),
+            merge: Mutex::new(Box::new(|_| Ok(Merged::Whole))),
             facts: Mutex::new(Box::new(|_| Facts::default())),
             between: Mutex::new(Box::new(|&(base, commit)| Ok(Change { commit, tree: commit, base }))),
             swept: Mutex::default(),
@@ -272,7 +272,7 @@ impl Workspaces for TestWorkspaces {
         Ok(())
     }
 
-    fn open(&self, request: &Request) -> Result<Ready, WorkspaceError> {
+    fn open(&self, request: &Request, _: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {
         self.log.say(format!("open {}", name(request.key)));
         (self.open.lock().unwrap())(request)?;
         Ok(Ready {
@@ -326,7 +326,7 @@ impl Workspaces for TestWorkspaces {
         commands.iter().for_each(|command| self.log.say(format!("passed {}", command.text)));
     }
 
-    fn merge(&self, order: &MergeOrder) -> Result<bool, WorkspaceError> {
+    fn merge(&self, order: &MergeOrder) -> Result<Merged, WorkspaceError> {
         self.log.say("merge");
         (self.merge.lock().unwrap())(order)
     }
