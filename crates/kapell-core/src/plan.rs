@@ -111,6 +111,11 @@ pub struct Plan {
     rank: Vec<f32>,
 }
 
+/// Returns how urgent each task is, by what its definition says of its length.
+fn ranks(graph: &Graph, definitions: &[Arc<Definition>], definition_of: &[DefinitionId]) -> Vec<f32> {
+    graph.upward_rank(|task| definitions[definition_of[task.index()].index()].expected_secs())
+}
+
 impl Plan {
     /// Returns how many tasks there are.
     #[must_use]
@@ -224,6 +229,21 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// Fills in how long tasks are expected to take whose definition does not say: those that begin long ways start
+    /// first.
+    #[must_use]
+    pub fn expecting(mut self, known: impl Fn(DefinitionId) -> Option<Estimate>) -> Self {
+        for (id, definition) in (0..).map(DefinitionId).zip(&mut self.definitions) {
+            if definition.estimate.is_none()
+                && let Some(estimate) = known(id)
+            {
+                Arc::make_mut(definition).estimate = Some(estimate);
+            }
+        }
+        self.rank = ranks(&self.graph, &self.definitions, &self.definition_of);
+        self
     }
 
     /// Returns how urgent `task` is: the expected seconds from its start to the end of the run.

@@ -18,7 +18,7 @@ use kapell_core::{
 use crate::{
     host::Host,
     open::OpenError,
-    perform::{cannot_compute, environment, finish},
+    perform::{cannot_compute, environment, finish, short},
 };
 
 impl Host {
@@ -102,7 +102,8 @@ impl Host {
     fn exit_of(&self, run: &Run, outcome: Outcome) -> Exit {
         let spent = run.ledger().spent();
         if outcome != Outcome::Succeeded {
-            let why = self.trouble(run.id()).map(|why| format!(": {why}")).unwrap_or_default();
+            let why = self.trouble(run.id()).map(str::to_owned).or_else(|| first_failure(run));
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!("its run {} ended {}{why}", run.id(), name(outcome));
             // Another attempt may do better; what was cancelled or taken back is not to be begun again.
             let class = match outcome {
@@ -120,6 +121,14 @@ impl Host {
         };
         Exit::Succeeded { change, outputs: outputs(run), spent }
     }
+}
+
+/// Returns the first task that failed, and why it did.
+fn first_failure(run: &Run) -> Option<String> {
+    let mut tasks = run.plan().graph().tasks();
+    let failed = tasks.find(|task| matches!(run.state(*task), TaskState::Failed { .. }))?;
+    let failure = run.last_failure(failed)?;
+    Some(short(format!("{}: {}", run.plan().name(failed), failure.message)))
 }
 
 fn name(outcome: Outcome) -> &'static str {

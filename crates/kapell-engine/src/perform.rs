@@ -30,7 +30,7 @@ use crate::{
             Agents, Allowance, AttemptKey, Brief, Earlier, Ending, Failure, Job, Order, Recovered, Used,
         },
         workspaces::{
-            Check, CheckCommand, Close, MergeOrder, Merged, Request, Trial, WorkspaceError, Workspaces,
+            Check, CheckCommand, Close, MergeOrder, Merged, Request, Setup, Trial, WorkspaceError, Workspaces,
         },
     },
     workers::Workers,
@@ -321,8 +321,7 @@ impl Performer {
             change,
             commands: commands.collect(),
             protect: definition.protect.clone(),
-            prepare: definition.prepare.clone(),
-            cache: definition.cache.clone(),
+            setup: setup_of(run, [task]),
         };
         let workspaces = self.workspaces.clone();
         let otherwise = judge(Verdict::Broken { message: "checking failed: a bug".to_owned() });
@@ -720,14 +719,26 @@ fn allowance(run: &Run, task: TaskId) -> Allowance {
     }
 }
 
+/// Returns what the workspaces of `tasks` need, all together.
+pub fn setup_of(run: &Run, tasks: impl IntoIterator<Item = TaskId>) -> Setup {
+    let mut setup = Setup::default();
+    for task in tasks {
+        let Definition { prepare, carry, cache, .. } = &**run.plan().definition(task);
+        for (all, own) in [(&mut setup.prepare, prepare), (&mut setup.carry, carry)] {
+            let new: Vec<_> = own.iter().filter(|line| !all.contains(line)).cloned().collect();
+            all.extend(new);
+        }
+        setup.cache.extend(cache.clone());
+    }
+    setup
+}
+
 /// The commands that a merged tree must pass: those of the mission, and those of the tasks whose changes are in it.
 fn trial(run: &Run, probe: &Probe) -> Result<Trial, EvalError> {
     let plan = run.plan();
     let mission =
         run.mission().accept.iter().map(|text| CheckCommand { text: text.clone(), env: Vec::new() });
     let mut commands: Vec<CheckCommand> = mission.collect();
-    let mut prepare = Vec::new();
-    let mut cache = std::collections::BTreeMap::new();
     for entry in &probe.entries {
         let definition = plan.definition(entry.task);
         let env = environment(run, entry.task)?;
@@ -737,13 +748,8 @@ fn trial(run: &Run, probe: &Probe) -> Result<Trial, EvalError> {
                 commands.push(command);
             }
         }
-        for line in &definition.prepare {
-            if !prepare.contains(line) {
-                prepare.push(line.clone());
-            }
-        }
-        cache.extend(definition.cache.clone());
     }
+    let setup = setup_of(run, probe.entries.iter().map(|entry| entry.task));
     let names = probe.entries.iter().map(|entry| plan.name(entry.task).to_owned()).collect();
-    Ok(Trial { run: run.id(), probe: probe.clone(), names, commands, prepare, cache })
+    Ok(Trial { run: run.id(), probe: probe.clone(), names, commands, setup })
 }

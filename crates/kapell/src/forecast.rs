@@ -1,6 +1,9 @@
 //! How long things will take, from what the file says and what the runs of this place took.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kapell_core::{
     id::{RunId, TaskId},
@@ -121,6 +124,18 @@ impl Outlook {
         let made = fresh.unwrap_or_else(|| (Instant::now(), estimator.rest(run, now)));
         Some(&self.made.insert(made).1)
     }
+}
+
+/// Returns `plan` with the lengths that the runs of this place teach, where the file says nothing of them.
+///
+/// They order which task starts first; what is only assumed does not.
+pub fn learnt(plan: Arc<Plan>, store: &Store, slots: Slots) -> Arc<Plan> {
+    let lengths = Lengths::of(&plan, &learn(store), slots);
+    let known = |definition| {
+        let known = lengths.definition(definition);
+        matches!(known.basis, estimate::Basis::Learnt { .. }).then_some(known.estimate)
+    };
+    Arc::new(Arc::unwrap_or_clone(plan).expecting(known))
 }
 
 /// What is known of the lengths of a plan's tasks.

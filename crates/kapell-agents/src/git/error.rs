@@ -153,12 +153,6 @@ pub enum ErrorKind {
     /// A clone that lacks objects on purpose.
     #[error("the repository is a partial clone")]
     PartialClone,
-    /// The base keeps files in Git LFS.
-    #[error("the repository keeps files in Git LFS ({first})")]
-    Lfs {
-        /// One attribute file that says so.
-        first: String,
-    },
     /// A sparse checkout where the whole tree is needed.
     #[error("{} is a sparse checkout", worktree.display())]
     Sparse {
@@ -224,6 +218,16 @@ pub enum ErrorKind {
         /// How many there may be.
         limit: usize,
     },
+    /// Another workspace would fill the disk.
+    #[error("only {} MiB are free in {}, and another workspace needs {} MiB to be left", free >> 20, dir.display(), needed >> 20)]
+    LowSpace {
+        /// Where workspaces are.
+        dir: PathBuf,
+        /// How many bytes are free there.
+        free: u64,
+        /// How many are to be left free.
+        needed: u64,
+    },
     /// Files larger than may be submitted.
     #[error("too large to submit: {}", list(paths))]
     TooLarge {
@@ -279,13 +283,13 @@ impl ErrorKind {
             Self::Reftable => "run `git refs migrate --ref-format=files`",
             Self::UnknownFormat { .. } => "use a newer kapell, or a clone in the default format",
             Self::PartialClone => "use a full clone: git fetch --refetch --no-filter, or clone again",
-            Self::Lfs { .. } => "allow pointers in place of the files: `lfs: pointers`",
             Self::Sparse { .. } => "run `git sparse-checkout disable`, or merge into another branch",
             Self::Moved { .. } => "look at what moved it, then try again",
             Self::Dirty { .. } => "commit or stash the changes, then merge again",
             Self::Busy { .. } => "finish or abort it, then merge again",
             Self::InTheWay { .. } => "move the files away, then run the command again",
             Self::PoolFull { .. } => "run with fewer agents or jobs at once",
+            Self::LowSpace { .. } => "free some space (`kapell gc` removes what no run needs)",
             Self::TooLarge { .. } => "have the file ignored (.gitignore), or raise the limit",
             Self::NotIgnored { .. } => "add it to .gitignore, or do not carry it",
             _ => return None,

@@ -87,19 +87,31 @@ pub struct BaseFacts {
 }
 
 impl BaseFacts {
-    /// Refuses a base that keeps files in Git LFS, unless pointers in their place will do.
+    /// Says, for people, what of the base does not take effect in workspaces, one thing a line.
     ///
-    /// The filter is a program that the user's configuration names, and kapell runs none of
-    /// those, so an agent would find three lines of text where it expects a picture.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`ErrorKind::Lfs`].
-    pub fn refuse_lfs(&self) -> Result<()> {
-        match &self.lfs {
-            Some(first) => Err(Error::new("use the base", ErrorKind::Lfs { first: first.clone() })),
-            None => Ok(()),
+    /// A filter, a diff or a merge driver is a program that the user's configuration names, and kapell runs none of
+    /// those.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(file) = &self.lfs {
+            lines.push(format!(
+                "{file} keeps files in Git LFS: in workspaces they are its pointers, not their content"
+            ));
         }
+        let drivers =
+            self.ignored_attributes.iter().filter(|line| self.lfs.is_none() || !line.ends_with("=lfs"));
+        let drivers: Vec<&str> = drivers.map(String::as_str).collect();
+        if !drivers.is_empty() {
+            lines.push(format!(
+                "ignored in workspaces, as no program of yours is run there: {}",
+                drivers.join(", ")
+            ));
+        }
+        if self.submodules {
+            lines.push("submodules are empty directories in workspaces".to_owned());
+        }
+        lines
     }
 }
 
@@ -635,6 +647,8 @@ mod tests {
                 ".gitattributes: diff=cpp"
             ]
         );
-        assert!(facts.refuse_lfs().is_err());
+        let told = facts.told();
+        assert!(told[0].starts_with(".gitattributes keeps files in Git LFS"), "{told:?}");
+        assert!(!told[1].contains("=lfs"), "{told:?}");
     }
 }

@@ -249,7 +249,11 @@ pub struct Pool {
     house: House,
     dir: PathBuf,
     limit: usize,
+    space_min: u64,
 }
+
+/// How many bytes a new workspace leaves free on its disk: the journal, and whatever else is there, goes on.
+const SPACE_MIN: u64 = 1 << 30;
 
 impl Pool {
     /// Opens the pool at `dir`, which holds at most `limit` workspaces.
@@ -260,7 +264,32 @@ impl Pool {
     pub fn open(house: House, dir: &Path, limit: usize) -> Result<Self> {
         fs::create_dir_all(dir).map_err(at(dir, "open the pool of workspaces"))?;
         let dir = fs::canonicalize(dir).map_err(at(dir, "open the pool of workspaces"))?;
-        Ok(Self { house, dir, limit })
+        Ok(Self { house, dir, limit, space_min: SPACE_MIN })
+    }
+
+    /// Makes workspaces only while so many bytes are free.
+    #[must_use]
+    pub fn leaving_free(self, bytes: u64) -> Self {
+        Self { space_min: bytes, ..self }
+    }
+
+    /// Makes sure that there is room for one more workspace; those that nobody uses give way.
+    fn make_room(&self) -> Result<()> {
+        if self.free_space()? < self.space_min {
+            self.trim(0)?;
+            let free = self.free_space()?;
+            if free < self.space_min {
+                let kind = ErrorKind::LowSpace { dir: self.dir.clone(), free, needed: self.space_min };
+                return Err(Error::new("get a workspace", kind));
+            }
+        }
+        Ok(())
+    }
+
+    fn free_space(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.dir)
+            .map_err(|errno| at(&self.dir, "look how much space is free")(errno.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// Gets a workspace: one that is free, best with the same base, else a new one.
@@ -268,6 +297,7 @@ impl Pool {
     /// # Errors
     ///
     /// - [`ErrorKind::PoolFull`] if all are in use.
+    /// - [`ErrorKind::LowSpace`] if another one would fill the disk.
     /// - [`ErrorKind::MissingObject`] if the base is not there.
     pub fn acquire(&self, request: &Request) -> Result<Workspace> {
         let slots = self.slots()?;
@@ -297,6 +327,7 @@ impl Pool {
         if self.slots()?.len() >= self.limit {
             return Err(Error::new("get a workspace", ErrorKind::PoolFull { limit: self.limit }));
         }
+        self.make_room()?;
         let mut workspace = self.make_slot(request)?;
         match self.take(&mut workspace, request) {
             Ok(()) => Ok(workspace),

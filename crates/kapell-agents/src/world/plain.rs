@@ -135,7 +135,7 @@ impl Workspaces for Plain {
     fn check(&self, check: &Check) -> Verdict {
         let scratch = scratch(&self.places, check.key);
         let dir = if scratch.is_dir() { scratch } else { self.root.clone() };
-        match shared_dirs(&self.places, &check.cache) {
+        match shared_dirs(&self.places, &check.setup.cache) {
             Ok(env) => verdict(self.checks.run(check.key, None, &check.commands, &env, &dir, true)),
             Err(error) => Verdict::Broken { message: error.message },
         }

@@ -18,7 +18,7 @@ use kapell_core::{
 use kapell_engine::port::{
     agents::AttemptKey,
     workspaces::{
-        Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Merged, Ready, Request, Trial,
+        Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Merged, Ready, Request, Setup, Trial,
         WorkspaceError, Workspaces,
     },
 };
@@ -230,7 +230,11 @@ impl Repository {
         let since = Instant::now();
         loop {
             let full = match self.pool.acquire(wanted) {
-                Err(error) if matches!(*error.kind, ErrorKind::PoolFull { .. }) => error,
+                Err(error)
+                    if matches!(*error.kind, ErrorKind::PoolFull { .. } | ErrorKind::LowSpace { .. }) =>
+                {
+                    error
+                }
                 done => return done.map_err(|error| failure(&error)),
             };
             let hope = !lock(&self.held).is_empty() || since.elapsed() < FULL_PATIENCE;
@@ -315,16 +319,22 @@ impl Repository {
         request: &Request,
         env: &BTreeMap<String, String>,
     ) -> Result<(), WorkspaceError> {
-        if let Some(top) = self.user.top().filter(|_| !request.carry.is_empty()) {
-            let paths: Vec<PathBuf> = request.carry.iter().map(PathBuf::from).collect();
-            workspace::carry(workspace, top, &paths).map_err(|error| failure(&error))?;
-        }
+        self.carry(workspace, &request.carry)?;
         match self.make_ready(workspace, request.key, &request.prepare, env)? {
             Checked::Passed => Ok(()),
             Checked::Failed(message) | Checked::Broken(message) => {
                 Err(WorkspaceError { class: FailureClass::Transient, message })
             }
         }
+    }
+
+    /// Copies ignored files of the checkout into a workspace.
+    fn carry(&self, workspace: &Workspace, paths: &[String]) -> Result<(), WorkspaceError> {
+        if let Some(top) = self.user.top().filter(|_| !paths.is_empty()) {
+            let paths: Vec<PathBuf> = paths.iter().map(PathBuf::from).collect();
+            workspace::carry(workspace, top, &paths).map_err(|error| failure(&error))?;
+        }
+        Ok(())
     }
 
     /// Takes the workspace of an attempt: held by this process, or left by an earlier one.
@@ -373,20 +383,23 @@ impl Repository {
             return Ok(known);
         }
         let _lane = Lane::take(&self.lanes);
-        let env = shared_dirs(&self.places, work.cache)?;
+        let env = shared_dirs(&self.places, &work.setup.cache)?;
         let wanted = workspace::Request {
             kind: Kind::Check,
             base: commit,
             tree: Some(tree),
             owner: None,
             // Prepared in another way it is another workspace.
-            profile: serde_json::to_string(&("check", work.prepare)).unwrap_or_default(),
+            profile: serde_json::to_string(&("check", &work.setup.prepare, &work.setup.carry))
+                .unwrap_or_default(),
             branch: "kapell/check".to_owned(),
             who: self.who.clone(),
             fresh: false,
         };
         let mut workspace = self.acquire(&wanted, &|| false)?;
-        let checked = self.make_ready(&mut workspace, key, work.prepare, &env).map(|ready| match ready {
+        let carried = self.carry(&workspace, &work.setup.carry);
+        let ready = carried.and_then(|()| self.make_ready(&mut workspace, key, &work.setup.prepare, &env));
+        let checked = ready.map(|ready| match ready {
             Checked::Passed => {
                 self.checks.run(key, Some(tree), work.commands, &env, &workspace.tree(), repeat)
             }
@@ -412,7 +425,7 @@ impl Repository {
 
     fn check_change(&self, check: &Check, change: &Change) -> Result<Verdict, WorkspaceError> {
         let (tree, mut touched) = self.guarded(change, &check.protect).map_err(|error| failure(&error))?;
-        let work = CheckWork { commands: &check.commands, prepare: &check.prepare, cache: &check.cache };
+        let work = CheckWork { commands: &check.commands, setup: &check.setup };
         let checked = self.run_checks(check.key, change.commit, tree, &work, false)?;
         if checked == Checked::Passed && check.protect.strict {
             touched.extend(self.named_by_checks(change, &check.commands).map_err(|error| failure(&error))?);
@@ -427,7 +440,8 @@ impl Repository {
         Ok(verdict(checked))
     }
 
-    /// Finds a commit by which `target` would hold all that landed, and runs the checks on it if it is a new one.
+    /// Finds a commit by which `target` would hold all that landed, and runs the checks on it if it is a new one, in a
+    /// workspace with what `setup` says.
     ///
     /// # Errors
     ///
@@ -438,6 +452,7 @@ impl Repository {
         target: &str,
         head: Oid,
         accept: &[String],
+        setup: &Setup,
     ) -> Result<MergeProposal, MergeError> {
         for _ in 0..MERGE_TRIES {
             let no_target = || MergeError::NoTarget(target.to_owned());
@@ -450,7 +465,7 @@ impl Repository {
                 let env = Vec::new();
                 let commands: Vec<_> =
                     accept.iter().map(|text| CheckCommand { text: text.clone(), env: env.clone() }).collect();
-                let work = CheckWork { commands: &commands, prepare: &[], cache: &BTreeMap::new() };
+                let work = CheckWork { commands: &commands, setup };
                 let key = AttemptKey { run, task: TaskId(0), attempt: AttemptNo(0), compensates: false };
                 let tree = self.house.tree_of(to)?;
                 match self.run_checks(key, to, tree, &work, false) {
@@ -498,8 +513,7 @@ impl Repository {
 /// Commands, and what their workspace needs.
 struct CheckWork<'a> {
     commands: &'a [CheckCommand],
-    prepare: &'a [String],
-    cache: &'a BTreeMap<String, String>,
+    setup: &'a Setup,
 }
 
 /// One of the places in which a tree can be checked.
@@ -634,7 +648,7 @@ impl Workspaces for Repository {
         let tips = chain.prefixes;
         let tip = tips.last().copied().unwrap_or(probe.base);
         let tree = self.house.tree_of(tip).map_err(|error| failure(&error))?;
-        let work = CheckWork { commands: &trial.commands, prepare: &trial.prepare, cache: &trial.cache };
+        let work = CheckWork { commands: &trial.commands, setup: &trial.setup };
         let task = probe.entries.last().map_or(TaskId(0), |entry| entry.task);
         let key = AttemptKey { run: trial.run, task, attempt: AttemptNo(0), compensates: false };
         match self.run_checks(key, tip, tree, &work, probe.repeat)? {
@@ -689,7 +703,7 @@ impl Repository {
     /// Runs checks where an attempt without a change worked.
     fn check_in_place(&self, check: &Check) -> Result<Verdict, WorkspaceError> {
         let scratch = scratch(&self.places, check.key);
-        let env = shared_dirs(&self.places, &check.cache)?;
+        let env = shared_dirs(&self.places, &check.setup.cache)?;
         let run = |dir: &Path| verdict(self.checks.run(check.key, None, &check.commands, &env, dir, true));
         if scratch.is_dir() {
             return Ok(run(&scratch));

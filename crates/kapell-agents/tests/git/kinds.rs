@@ -14,7 +14,6 @@ fn works(world: &World) {
     let (user, house) = (world.user(), world.house());
     let base = user.head_commit().unwrap();
     house.begin_run(&user, RUN, base).unwrap();
-    house.inspect(base).unwrap().refuse_lfs().unwrap();
     let tip = land(world, base, 1, &[("landed.txt", "l\n")]);
     house.advance(RUN, base, tip).unwrap();
     house.prepare_merge(&user, MAIN, base, tip).unwrap();
@@ -155,13 +154,17 @@ fn what_is_not_supported_is_refused_with_a_hint() {
 }
 
 #[test]
-fn large_file_storage_is_refused_unless_pointers_will_do() {
+fn large_file_storage_is_told() {
     let world =
         World::new(&[("assets/.gitattributes", "*.png filter=lfs diff=lfs merge=lfs -text\n"), ("a", "a\n")]);
     let house = world.house();
     let facts = house.inspect(world.oid("HEAD")).unwrap();
     assert_eq!(facts.lfs.as_deref(), Some("assets/.gitattributes"));
-    assert_eq!(kind(facts.refuse_lfs()), "Lfs");
+    let told = facts.told();
+    assert!(
+        matches!(&told[..], [line] if line.starts_with("assets/.gitattributes keeps files in Git LFS")),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -73,6 +73,24 @@ fn workspaces_are_shared_only_where_that_is_right() {
 }
 
 #[test]
+fn a_disk_that_is_nearly_full_gets_no_more_workspaces() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let base = world.oid("HEAD");
+    let pool = world.pool();
+    let held = pool.acquire(&request(Kind::Clone, base, 1)).unwrap();
+    let free = pool.acquire(&request(Kind::Clone, base, 2)).unwrap();
+    let (kept, gone) = (held.tree(), free.tree());
+    pool.release(free).unwrap();
+    let full = pool.clone().leaving_free(u64::MAX);
+    // One that is there and free is used; another one is not made.
+    let again = full.acquire(&request(Kind::Clone, base, 3)).unwrap();
+    assert_eq!(again.tree(), gone);
+    pool.release(again).unwrap();
+    assert_eq!(kind(full.acquire(&request(Kind::Check, base, 4))), "LowSpace");
+    assert!(!gone.exists() && kept.exists(), "only what nobody uses gives way");
+}
+
+#[test]
 fn a_workspace_is_found_again_after_a_crash() {
     let world = World::new(&[("a.txt", "a\n")]);
     let base = world.oid("HEAD");

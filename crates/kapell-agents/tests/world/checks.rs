@@ -11,7 +11,7 @@ use kapell_core::{
 };
 use kapell_engine::port::{
     agents::Agents,
-    workspaces::{Close, Trial, Workspaces},
+    workspaces::{Close, Setup, Trial, Workspaces},
 };
 
 use crate::{
@@ -30,8 +30,7 @@ fn trial(rig: &Rig, changes: &[kapell_core::task::Change], texts: &[&str], repea
         names: entries.iter().map(|entry| format!("task {}", entry.task)).collect(),
         probe: Probe { id: ProbeId(0), base: rig.base(), entries, repeat },
         commands: commands(texts),
-        prepare: Vec::new(),
-        cache: Default::default(),
+        setup: Setup::default(),
     }
 }
 
@@ -156,7 +155,7 @@ fn a_tree_that_cannot_be_prepared_is_red_and_one_that_conflicts_says_where() {
     let one = rig.change(key(0), &[("a", "one\n"), ("broken", "x\n")]);
     let two = rig.change(key(1), &[("a", "two\n")]);
     let mut asked = trial(&rig, &[one], &["true"], false);
-    asked.prepare = vec!["test ! -e broken".to_owned()];
+    asked.setup.prepare = vec!["test ! -e broken".to_owned()];
     assert!(matches!(rig.repository.probe(&asked).unwrap(), Probed::Red { .. }));
     let both = rig.repository.probe(&trial(&rig, &[one, two], &["true"], false)).unwrap();
     assert_eq!(both, Probed::Conflict { index: 1, paths: vec!["a".to_owned()] });
@@ -164,7 +163,7 @@ fn a_tree_that_cannot_be_prepared_is_red_and_one_that_conflicts_says_where() {
     let third = rig.change(key(2), &[("c", "3\n")]);
     for prepare in ["echo one >> $OUT/prepared", "echo two >> $OUT/prepared"] {
         let mut asked = check(key(2), Some(third), &["test -e c"]);
-        asked.prepare = vec![prepare.to_owned()];
+        asked.setup.prepare = vec![prepare.to_owned()];
         asked.commands[0].env.push(("WAY".to_owned(), prepare.to_owned()));
         assert_eq!(rig.repository.check(&asked), Verdict::Passed);
     }
@@ -206,4 +205,20 @@ fn a_check_under_way_does_not_keep_kapell_from_going_away() {
         ));
         assert!(!rig.world.path("out/late").exists());
     });
+}
+
+#[test]
+fn checks_find_the_ignored_files_that_the_attempt_had() {
+    let rig = Rig::new(&[("a", "1\n"), (".gitignore", "dep\n")]);
+    write(&rig.world.user_dir, "dep/lib", "x\n");
+    let change = rig.change(key(0), &[("a", "2\n")]);
+    let mut asked = check(key(0), Some(change), &["test -e dep/lib"]);
+    assert!(matches!(rig.repository.check(&asked), Verdict::Failed { .. }));
+    asked.setup.carry = vec!["dep".to_owned()];
+    // It is another question: what was found out without them does not answer it.
+    asked.commands[0].env.push(("WITH".to_owned(), "dep".to_owned()));
+    assert_eq!(rig.repository.check(&asked), Verdict::Passed);
+    let mut trial = trial(&rig, &[change], &["test -e dep/lib"], true);
+    trial.setup.carry = asked.setup.carry;
+    assert!(matches!(rig.repository.probe(&trial), Ok(Probed::Green { .. })));
 }

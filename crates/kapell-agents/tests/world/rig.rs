@@ -34,7 +34,7 @@ use kapell_engine::{
         agents::{AttemptKey, Report},
         clock::Clock,
         journal::{Journal, Owner},
-        workspaces::{Check, CheckCommand, Ready, Request, Workspaces},
+        workspaces::{Check, CheckCommand, Ready, Request, Setup, Workspaces},
     },
 };
 
@@ -264,14 +264,7 @@ pub(crate) fn commands(texts: &[&str]) -> Vec<CheckCommand> {
 }
 
 pub(crate) fn check(key: AttemptKey, change: Option<Change>, texts: &[&str]) -> Check {
-    Check {
-        key,
-        change,
-        commands: commands(texts),
-        protect: Protect::default(),
-        prepare: Vec::new(),
-        cache: BTreeMap::new(),
-    }
+    Check { key, change, commands: commands(texts), protect: Protect::default(), setup: Setup::default() }
 }
 
 pub(crate) fn script(text: &str) -> Definition {

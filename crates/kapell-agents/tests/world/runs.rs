@@ -5,7 +5,7 @@ use kapell_core::{
     id::{AttemptNo, TaskId},
     plan::{ChildSpec, Definition, Work, WorkspaceKind},
 };
-use kapell_engine::host::Rest;
+use kapell_engine::{host::Rest, port::workspaces::Setup};
 
 use crate::{
     rig::{Rig, entries, is_alive, plan, run_id, script},
@@ -81,7 +81,8 @@ fn two_runs_at_once_in_one_repository_keep_apart_and_both_merge() {
     assert_eq!(rig.file(head(&rig, run_id()), "y1"), None);
     assert_eq!(rig.file(head(&rig, other), "x1"), None);
     for run in [run_id(), other] {
-        let proposal = rig.repository.propose_merge(run, MAIN, head(&rig, run), &[]).unwrap();
+        let proposal =
+            rig.repository.propose_merge(run, MAIN, head(&rig, run), &[], &Setup::default()).unwrap();
         let begin = kapell_core::command::Command::BeginMerge {
             target: MAIN.to_owned(),
             from: proposal.from,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
-use super::{AgentSpec, Cell, Definition, Matrix, Names, Plan};
+use super::{AgentSpec, Cell, Definition, Matrix, Names, Plan, ranks};
 use crate::{
     graph::{GraphBuilder, GraphError},
     id::{AgentId, DefinitionId, Digest, TaskId},
@@ -215,7 +215,7 @@ impl PlanBuilder {
             GraphError::Cycle { path } => PlanError::Cycle(path.into_iter().map(name).collect()),
         })?;
         let (definitions, definition_of) = (self.definitions, self.definition_of);
-        let rank = graph.upward_rank(|task| definitions[definition_of[task.index()].index()].expected_secs());
+        let rank = ranks(&graph, &definitions, &definition_of);
         if !self.cells.is_empty() {
             self.cells.resize(graph.len(), None);
         }

@@ -157,6 +157,12 @@ fn the_rank_is_the_expected_time_to_the_end() {
     let c = builder.task("c", plain, &[a]);
     let plan = builder.seal(PlanLimits::default()).unwrap();
     assert_eq!([a, b, c].map(|task| plan.rank(task)), [6.0, 5.0, 1.0]);
+    // What is learnt counts where nothing is said, and goes with the plan.
+    let learnt = Estimate { p50: Millis(7000), p90: Millis(8000) };
+    let plan = plan.expecting(|_| Some(learnt));
+    assert_eq!([a, b, c].map(|task| plan.rank(task)), [14.0, 5.0, 7.0]);
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
 }
 
 #[test]

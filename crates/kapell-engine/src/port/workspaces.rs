@@ -76,6 +76,17 @@ pub struct CheckCommand {
     pub env: Vec<(String, String)>,
 }
 
+/// What a workspace holds and does before anything runs in it, besides files of the repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Ignored paths to be copied from the checkout.
+    pub carry: Vec<String>,
+    /// Commands that make it ready, once for each workspace.
+    pub prepare: Vec<String>,
+    /// Directories kept between tasks, by the variable that names them.
+    pub cache: BTreeMap<String, String>,
+}
+
 /// Checks to be run on the result of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Check {
@@ -87,10 +98,8 @@ pub struct Check {
     pub commands: Vec<CheckCommand>,
     /// What the change must not touch.
     pub protect: Protect,
-    /// What makes the workspace of the checks ready.
-    pub prepare: Vec<String>,
-    /// Directories kept between tasks.
-    pub cache: BTreeMap<String, String>,
+    /// What the workspace of the checks needs: what the attempt had.
+    pub setup: Setup,
 }
 
 /// Changes to be merged and checked together.
@@ -104,10 +113,8 @@ pub struct Trial {
     pub names: Vec<String>,
     /// The commands.
     pub commands: Vec<CheckCommand>,
-    /// What makes the workspace of the checks ready.
-    pub prepare: Vec<String>,
-    /// Directories kept between tasks.
-    pub cache: BTreeMap<String, String>,
+    /// What the workspace of the checks needs: what the attempt had.
+    pub setup: Setup,
 }
 
 /// A move of the user's branch.

@@ -80,7 +80,7 @@ fn a_child_run_that_fails_fails_its_task() {
     assert_eq!(rig.settle(), Rest::Over);
     assert_eq!(rig.run().outcome(), Some(Outcome::Failed));
     let why = &rig.run().last_failure(TaskId(0)).unwrap().message;
-    assert_eq!(*why, format!("its run {} ended in failure", child()));
+    assert_eq!(*why, format!("its run {} ended in failure: x: nobody there", child()));
 }
 
 #[test]

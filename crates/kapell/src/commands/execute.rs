@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 
-use kapell_agents::proxy::Tape;
+use kapell_agents::{git::BaseFacts, proxy::Tape};
 use kapell_core::{
-    budget::Limits, command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase,
+    budget::Limits, command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase, task::Slots,
 };
 use kapell_engine::{
     host::Rest,
@@ -25,7 +25,7 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
-    memory,
+    forecast, memory,
     reply::{Deed, Did},
     runs,
     session::{self, Patience},
@@ -84,15 +84,22 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         return detach(context, &store, id, true);
     }
     let jobs = mission.limits.jobs as usize;
-    let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &loaded.plan))?;
+    let slots = Slots::new(mission.limits.agents, mission.limits.jobs);
+    // Where all can start at once nothing is to be ordered.
+    let plan = match loaded.plan.len() > jobs {
+        true => forecast::learnt(loaded.plan, &store, slots),
+        false => loaded.plan,
+    };
+    let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &plan))?;
     let mut machine = machine_with(&site, store, jobs, tape)?;
-    machine.expect(&loaded.plan);
+    machine.expect(&plan);
     if let Some(keep) = keep {
-        keep.announce(context, &machine, &loaded.plan)?;
+        keep.announce(context, &machine, &plan)?;
     }
-    containment::announce(&machine.keeper, &machine.broker, &loaded.plan, context.out)?;
-    memory::announce(&mission.limits, &loaded.plan, context.out);
-    machine.host.create(id, mission, loaded.plan)?;
+    containment::announce(&machine.keeper, &machine.broker, &plan, context.out)?;
+    memory::announce(&mission.limits, &plan, context.out);
+    tell_base(context, &machine, &mission);
+    machine.host.create(id, mission, plan)?;
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
     }
@@ -103,6 +110,14 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.conclude(context, &site, id);
     }
     Ok(exit)
+}
+
+/// Says what of the repository does not take effect in workspaces.
+fn tell_base(context: &Context, machine: &Machine, mission: &Mission) {
+    let facts = machine.repository.as_ref().zip(mission.base);
+    // A base that cannot be read is told when the run is made.
+    let facts = facts.and_then(|(repository, base)| repository.house().inspect(base).ok());
+    facts.iter().flat_map(BaseFacts::told).for_each(|line| context.out.note(&line));
 }
 
 /// Goes on with one run, or with all that are unfinished.

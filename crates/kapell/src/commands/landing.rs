@@ -1,8 +1,16 @@
 //! What has landed, and how it gets into the target: merge.
 
 use kapell_agents::world::MergeError;
-use kapell_core::{command::Command, id::RunId, journal::Actor};
-use kapell_engine::host::{Rest, Unobserved};
+use kapell_core::{
+    command::Command,
+    id::{RunId, TaskId},
+    journal::Actor,
+    task::TaskState,
+};
+use kapell_engine::{
+    host::{Rest, Unobserved},
+    perform::setup_of,
+};
 use kapell_view::untrusted::Untrusted;
 
 use super::Context;
@@ -68,7 +76,9 @@ pub fn merge_here(
                 .hint("kapell merge --into BRANCH")
         })?,
     };
-    let proposal = match repository.propose_merge(run, &target, head, &state.mission().accept) {
+    let has_landed = |task: &TaskId| matches!(state.state(*task), TaskState::Landed { .. });
+    let setup = setup_of(state, state.plan().graph().tasks().filter(has_landed));
+    let proposal = match repository.propose_merge(run, &target, head, &state.mission().accept, &setup) {
         Ok(proposal) => proposal,
         Err(MergeError::NothingToMerge) => {
             context.out.note(&format!("{target} has all that landed already"));
