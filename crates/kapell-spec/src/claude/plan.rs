@@ -225,7 +225,9 @@ fn are_beside(flow: &Flow, last: &Step, step: &Step) -> bool {
     let by_phase = phase.and_then(|at| flow.phases.get(at)).is_some_and(|phase| phase.parallel);
     let stem = |step: &'_ Step| step.number.strip_suffix(|c: char| c.is_ascii_lowercase()).map(str::to_owned);
     let by_number = stem(step).is_some() && stem(step) == stem(last) && (step.parallel || last.parallel);
-    by_phase || by_number
+    // What a sentence above flat steps says holds for those that start agents.
+    let by_preface = flow.parallel && !last.agents.is_empty() && !step.agents.is_empty();
+    by_phase || by_number || by_preface
 }
 
 /// Tells whether `from` writes what `to` reads.
@@ -353,6 +355,20 @@ mod tests {
             workflow::Work::Prompt(text) => text.template.source().starts_with("# Review\n\n---\n\n"),
             _ => true,
         }));
+    }
+
+    #[test]
+    fn a_sentence_above_flat_steps_puts_them_side_by_side_until_one_reads_another() {
+        let step = |number: u32, rest: &str| {
+            format!("## {number}. Part\n- Use Task tool with subagent_type=\"reviewer-{number}\"\n{rest}\n\n")
+        };
+        let steps = [step(1, "Save to `notes.md`."), step(2, ""), step(3, "Read `notes.md`.")].concat();
+        let tasks = |preface: &str| {
+            let plan = Plan::read("x", &format!("# X\n\n{preface}\n\n{steps}")).expect("it has steps");
+            plan.stages.iter().map(|stage| stage.members.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(tasks("Run these reviews in parallel:"), [2, 1]);
+        assert_eq!(tasks("Reviews may run in parallel elsewhere."), [1, 1, 1]);
     }
 
     #[test]

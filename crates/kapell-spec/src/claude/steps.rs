@@ -60,9 +60,14 @@ pub struct Flow {
     pub phases: Vec<Phase>,
     /// How long all of it says that it takes, in minutes.
     pub minutes: Option<u32>,
+    /// Whether the sentence that leads to the first step says that the steps run in parallel.
+    pub parallel: bool,
 }
 
 const WORDS: &[&str] = &["step", "phase", "stage", "wave"];
+
+/// What stands before the length of all of it.
+const TOTALS: &[&str] = &["total time", "total duration", "total estimated", "overall duration"];
 
 /// Splits `Phase 2: Build` into word, number and title.
 pub(super) fn numbered(text: &str) -> Option<(&str, &str, &str)> {
@@ -131,6 +136,7 @@ pub fn flow_of(text: &str, definition: &Definition, found: &[Reference]) -> Flow
         let mut step = read(text, definition, found, span);
         step.number = number.to_owned();
         step.title = title.to_owned();
+        step.minutes = in_brackets(title).or(step.minutes);
         step.heading = headings[at].span;
         step.gate |= gate;
         step.phase =
@@ -141,9 +147,24 @@ pub fn flow_of(text: &str, definition: &Definition, found: &[Reference]) -> Flow
         list(text, definition, found, &mut flow);
     }
     if !flow.steps.is_empty() {
-        flow.minutes = minutes(text.get(..text.len().min(6000)).unwrap_or(text));
+        let first = flow.steps.iter().map(|step| step.span.start as usize).min().unwrap_or(0);
+        let before = text.get(definition.body as usize..first).unwrap_or_default();
+        let title = headings.first().filter(|heading| (heading.span.start as usize) < first);
+        flow.minutes = title
+            .and_then(|title| in_brackets(&title.text))
+            .or_else(|| minutes(before))
+            .or_else(|| total(text));
+        flow.parallel = phases.is_empty() && leads_to_parallel(before);
     }
     flow
+}
+
+/// Tells whether a text ends with a sentence that leads to what runs in parallel: "Run these reviews in parallel:".
+fn leads_to_parallel(before: &str) -> bool {
+    let last = before.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    last.ends_with(':')
+        && !last.trim_start().starts_with('#')
+        && (is_parallel(last) || last.contains("parallel reviews"))
 }
 
 /// Chooses which headings are steps and which are the phases above them.
@@ -357,23 +378,89 @@ const LENGTHS: &[&str] =
 /// Reads `~30 minutes`, `15 min` or `2 hours` where it is said how long something takes.
 fn minutes(text: &str) -> Option<u32> {
     static KEYS: LazyLock<Words> = LazyLock::new(|| Words::new(LENGTHS));
-    if !KEYS.is_in(text) {
-        return None;
-    }
+    if KEYS.is_in(text) { after_key(text, LENGTHS) } else { None }
+}
+
+/// Reads how long all of it takes, wherever that stands.
+fn total(text: &str) -> Option<u32> {
+    static KEYS: LazyLock<Words> = LazyLock::new(|| Words::new(TOTALS));
+    if KEYS.is_in(text) { after_key(text, TOTALS) } else { None }
+}
+
+/// Reads the length of time behind the first of some words, in the first line that has one.
+fn after_key(text: &str, keys: &[&str]) -> Option<u32> {
     let lower = text.to_ascii_lowercase();
-    let keys = LENGTHS;
     let line = lower.lines().find(|line| keys.iter().any(|key| line.contains(key)))?;
     let at = keys.iter().filter_map(|key| line.find(key)).min()?;
-    let mut words = line[at..].split(|c: char| !(c.is_ascii_alphanumeric())).filter(|word| !word.is_empty());
-    let mut last: Option<u32> = None;
-    words.find_map(|word| {
-        let digits: String = word.chars().take_while(char::is_ascii_digit).collect();
-        let unit = &word[digits.len()..];
-        if let Ok(number) = digits.parse() {
-            last = Some(number);
+    length(&line[at..])
+}
+
+/// Reads `(45 minutes)` at the end of a heading.
+fn in_brackets(heading: &str) -> Option<u32> {
+    let (_, inner) = heading.trim_end().strip_suffix(')')?.rsplit_once('(')?;
+    length(&inner.to_ascii_lowercase())
+}
+
+/// Reads a length of time in minutes; of `10-15 minutes` the longer one.
+fn length(lower: &str) -> Option<u32> {
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let (mut total, mut last): (Option<u32>, Option<u32>) = (None, None);
+    for word in words {
+        let digits = word.len() - word.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let unit = &word[digits..];
+        last = word[..digits].parse().ok().or(last);
+        let factor = match unit {
+            "m" => 1,
+            "h" | "hr" | "hrs" => 60,
+            unit if unit.starts_with("min") => 1,
+            unit if unit.starts_with("hour") => 60,
+            // `1 hour and 30 minutes`.
+            "" | "and" => continue,
+            _ if total.is_some() => break,
+            _ => continue,
+        };
+        let Some(number) = last.take() else { continue };
+        total = Some(total.unwrap_or(0).saturating_add(number.saturating_mul(factor)));
+        if factor == 1 {
+            break;
         }
-        let number = last
-            .filter(|_| unit.starts_with("min") || unit.starts_with("hour") || unit == "h" || unit == "m")?;
-        Some(if unit.starts_with('h') { number.saturating_mul(60) } else { number })
-    })
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Flow {
+        flow(text, &Definition::read(text))
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_in_headings_and_behind_words() {
+        let lengths = [
+            ("30 minutes", Some(30)),
+            ("~10-15 min", Some(15)),
+            ("1 hour 30 minutes of work", Some(90)),
+            ("2h", Some(120)),
+            ("2 hours, then 3 more reviews", Some(120)),
+            ("soon", None),
+        ];
+        for (text, minutes) in lengths {
+            assert_eq!(length(text), minutes, "{text}");
+        }
+        let flow = read(
+            "# Audit (45 minutes)\n\n## Phase 1: Collect (10 minutes)\nA.\n\n## Phase 2: Judge\nDuration: 20 min\n",
+        );
+        let steps: Vec<Option<u32>> = flow.steps.iter().map(|step| step.minutes).collect();
+        assert_eq!((flow.minutes, steps), (Some(45), vec![Some(10), Some(20)]));
+    }
+
+    #[test]
+    fn what_one_step_takes_is_no_claim_for_all() {
+        let steps = "## Phase 1: A\nB.\n\n## Phase 2: C\nDuration: 20 min\n";
+        assert_eq!(read(&format!("# X\n\n{steps}")).minutes, None);
+        assert_eq!(read(&format!("# X\nDuration: 1 hour\n\n{steps}")).minutes, Some(60));
+        assert_eq!(read(&format!("# X\n\n{steps}\n## Notes\nTotal time: 50 minutes\n")).minutes, Some(50));
+    }
 }
