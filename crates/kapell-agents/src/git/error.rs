@@ -181,6 +181,14 @@ pub enum ErrorKind {
         /// Where it is.
         found: Option<Oid>,
     },
+    /// A branch that cannot go, since a worktree has it checked out.
+    #[error("{} has {name} checked out", worktree.display())]
+    CheckedOut {
+        /// The branch, as a full ref.
+        name: String,
+        /// The worktree.
+        worktree: PathBuf,
+    },
     /// A worktree that has the target checked out has changes of its own.
     #[error("{} has uncommitted changes: {}", worktree.display(), list(paths))]
     Dirty {
@@ -286,6 +294,7 @@ impl ErrorKind {
             Self::Sparse { .. } => "run `git sparse-checkout disable`, or merge into another branch",
             Self::Moved { .. } => "look at what moved it, then try again",
             Self::Dirty { .. } => "commit or stash the changes, then merge again",
+            Self::CheckedOut { .. } => "switch it to another branch, then try again",
             Self::Busy { .. } => "finish or abort it, then merge again",
             Self::InTheWay { .. } => "move the files away, then run the command again",
             Self::PoolFull { .. } => "run with fewer agents or jobs at once",

@@ -293,7 +293,8 @@ fn absent_is_fine(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-fn holding(user: &UserRepo, target: &str) -> Result<Vec<Worktree>> {
+/// Returns the worktrees that have a branch checked out.
+pub(super) fn holding(user: &UserRepo, target: &str) -> Result<Vec<Worktree>> {
     let mut worktrees = user.worktrees()?;
     worktrees.retain(|worktree| worktree.branch.as_deref() == Some(target));
     Ok(worktrees)

@@ -6,7 +6,7 @@ use super::{
     error::{Error, ErrorKind, Result},
     house::{House, Signature, Step, parse_oid},
     index::PrivateIndex,
-    merge::shared_setting,
+    merge::{holding, shared_setting},
     user::UserRepo,
 };
 
@@ -84,11 +84,11 @@ impl House {
         Ok(Step::Done)
     }
 
-    /// Removes the user's branch `name` if it still points at `commit`.
+    /// Removes the user's branch `name` if it still points at `commit` and no worktree has it checked out.
     ///
     /// # Errors
     ///
-    /// Returns [`ErrorKind::Moved`] if it points elsewhere.
+    /// Returns [`ErrorKind::Moved`] if it points elsewhere, or [`ErrorKind::CheckedOut`].
     pub fn withdraw(&self, user: &UserRepo, name: &str, commit: Oid) -> Result<Step> {
         match user.find_ref(name)? {
             None => Ok(Step::Already),
@@ -98,6 +98,11 @@ impl House {
                 Err(Error::new("remove a branch", kind))
             }
             Some(_) => {
+                // Without its branch a worktree would be left with no commit at all.
+                if let Some(worktree) = holding(user, name)?.into_iter().next() {
+                    let kind = ErrorKind::CheckedOut { name: name.to_owned(), worktree: worktree.path };
+                    return Err(Error::new("remove a branch", kind));
+                }
                 self.update_user_ref(user, name, Some(commit), None, "kapell undo")?;
                 Ok(Step::Done)
             }
