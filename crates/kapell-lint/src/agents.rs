@@ -3,6 +3,7 @@
 mod assets;
 pub mod beside;
 pub mod delegation;
+mod hook_script;
 mod resolve;
 pub mod similar;
 
@@ -11,21 +12,28 @@ use std::sync::{Arc, OnceLock};
 use kapell_spec::{
     claude::{
         definition::Definition, hooks::Hooks, plugin::Plugin, reference::Reference, starts::Start,
-        steps::Flow,
+        steps::Flow, tables::BUILT_IN_AGENTS,
     },
     finding::Span,
 };
 use kapell_view::audit::{AssetKind, Scope};
 
+pub use hook_script::HookScript;
 pub use resolve::Resolved;
 use similar::Sketch;
 
-use crate::files::{FileId, Files};
+use crate::files::{Broken, FileId, Files};
 
 /// Tells whether a file may be part of the model, by its path.
 #[must_use]
 pub fn reads(path: &str) -> bool {
     [".md", ".mdc", ".toml", ".json", ".js", ".mjs"].iter().any(|end| path.ends_with(end))
+}
+
+/// Tells whether an agent of this name is always there.
+#[must_use]
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_IN_AGENTS.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// The number of an asset in [`Agents`].
@@ -77,8 +85,6 @@ pub struct HookFile {
     pub is_settings: bool,
     /// What it holds.
     pub hooks: Hooks,
-    /// Where it is no JSON, and why.
-    pub broken: Option<(Span, String)>,
 }
 
 /// A plugin that is defined here.
@@ -107,6 +113,8 @@ pub struct Agents {
     pub plugins: Vec<PluginFile>,
     /// Scripts of dynamic workflows.
     pub scripts: Vec<(FileId, Scope)>,
+    /// Settings, manifests and agents that cannot be read.
+    pub broken: Vec<Broken>,
     /// Where names lead.
     index: resolve::Index,
 }

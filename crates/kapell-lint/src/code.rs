@@ -6,6 +6,7 @@
 pub mod service;
 pub mod syntax;
 pub mod unit;
+pub mod workflow_script;
 
 use crate::files::Files;
 pub use service::{Service, Transport};

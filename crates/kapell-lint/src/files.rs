@@ -9,9 +9,22 @@ use std::{
 use kapell_spec::finding::Span;
 use kapell_view::audit::Place;
 
+use crate::generated::generator;
+
 /// The number of a file, in the order of paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
+
+/// A file that cannot be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// The file.
+    pub file: FileId,
+    /// Where what can be read ends.
+    pub span: Span,
+    /// Why.
+    pub why: String,
+}
 
 /// A file that was read. A copy shares its text.
 #[derive(Debug, Clone)]
@@ -22,11 +35,13 @@ pub struct File {
     pub text: Arc<str>,
     /// Where its lines start, found when it is first asked: of most files it never is.
     starts: Arc<OnceLock<Box<[u32]>>>,
+    /// What generates it, found when it is first asked.
+    generator: Arc<OnceLock<Option<Box<str>>>>,
 }
 
 impl File {
     fn new(path: &str, text: &str) -> Self {
-        Self { path: path.into(), text: text.into(), starts: Arc::default() }
+        Self { path: path.into(), text: text.into(), starts: Arc::default(), generator: Arc::default() }
     }
 
     fn starts(&self) -> &[u32] {
@@ -39,6 +54,12 @@ impl File {
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Returns what generates the file, if its header says that something does.
+    #[must_use]
+    pub fn generator(&self) -> Option<&str> {
+        self.generator.get_or_init(|| generator(&self.path, &self.text)).as_deref()
     }
 
     /// Returns the line of a byte, from 1.

@@ -52,8 +52,6 @@ pub struct Flow {
     pub model: Arc<Workflow>,
     /// What is wrong with the text itself.
     pub notes: Arc<[Finding]>,
-    /// The header line that says that it is generated, if it is.
-    pub generated: Option<String>,
     /// What the steps of each job do.
     pub facts: Arc<[Vec<StepFacts>]>,
     /// The jobs that each job waits for, directly or not.
@@ -200,7 +198,6 @@ impl Flow {
             file: id,
             path: file.path.clone(),
             text: file.text.clone(),
-            generated: intent::generated(&file.text),
             model: Arc::new(model),
             notes: notes.into(),
             facts,

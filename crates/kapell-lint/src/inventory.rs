@@ -25,7 +25,18 @@ pub enum Target {
 pub struct Builder<'a> {
     files: &'a Files,
     assets: Vec<Asset>,
-    edges: Vec<(AssetKey, Target, EdgeKind, Strength, FileId, Span)>,
+    edges: Vec<Reference>,
+}
+
+/// A reference while the inventory is being built.
+#[derive(Debug)]
+struct Reference {
+    from: AssetKey,
+    to: Target,
+    kind: EdgeKind,
+    strength: Strength,
+    at: (FileId, Span),
+    data: Option<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -41,7 +52,15 @@ impl<'a> Builder<'a> {
         let text = source.text.get(span.range()).unwrap_or_default();
         let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
         let place = source.place(span);
-        self.assets.push(Asset { id: 0, kind, name: name.to_owned(), scope, place, hash });
+        self.assets.push(Asset {
+            id: 0,
+            kind,
+            name: name.to_owned(),
+            scope,
+            place,
+            hash,
+            events: Vec::new(),
+        });
         AssetKey(self.assets.len() - 1)
     }
 
@@ -54,7 +73,37 @@ impl<'a> Builder<'a> {
         strength: Strength,
         at: (FileId, Span),
     ) {
-        self.edges.push((from, to, kind, strength, at.0, at.1));
+        self.edges.push(Reference { from, to, kind, strength, at, data: None });
+    }
+
+    /// Says which events start an asset.
+    pub fn events(&mut self, asset: AssetKey, events: Vec<String>) {
+        self.assets[asset.0].events = events;
+    }
+
+    /// Adds what one asset gives another, once for each thing that it gives.
+    pub fn feeds(&mut self, from: AssetKey, to: AssetKey, data: &str, at: (FileId, Span)) {
+        let known = |edge: &Reference| {
+            edge.from == from && edge.to == Target::Asset(to) && edge.data.as_deref() == Some(data)
+        };
+        if from != to && !self.edges.iter().any(known) {
+            let (kind, strength) = (EdgeKind::Feeds, Strength::Certain);
+            let data = Some(data.to_owned());
+            self.edges.push(Reference { from, to: Target::Asset(to), kind, strength, at, data });
+        }
+    }
+
+    /// Finds the asset of a kind that holds a place.
+    #[must_use]
+    pub fn around(&self, kind: AssetKind, file: FileId, span: Span) -> Option<AssetKey> {
+        let path = &*self.files[file].path;
+        let holds = |asset: &Asset| {
+            asset.kind == kind
+                && asset.place.path == path
+                && asset.place.start <= span.start
+                && span.end <= asset.place.end
+        };
+        self.assets.iter().position(holds).map(AssetKey)
     }
 
     /// Numbers what was collected.
@@ -70,16 +119,19 @@ impl<'a> Builder<'a> {
         order.iter().enumerate().for_each(|(id, &at)| ids[at] = id as u32);
         let mut edges: Vec<Edge> = edges
             .into_iter()
-            .map(|(from, to, kind, strength, file, span)| {
+            .map(|Reference { from, to, kind, strength, at: (file, span), data }| {
                 let (to, beside, name) = match to {
                     Target::Asset(AssetKey(at)) => (Some(ids[at]), false, assets[at].name.clone()),
                     Target::Beside(name) => (None, true, name),
                     Target::Missing(name) => (None, false, name),
                 };
-                Edge { from: ids[from.0], to, beside, name, kind, strength, place: files[file].place(span) }
+                let place = files[file].place(span);
+                Edge { from: ids[from.0], to, beside, name, kind, strength, place, data }
             })
             .collect();
-        edges.sort_by(|a, b| (a.from, &a.place, a.kind, &a.name).cmp(&(b.from, &b.place, b.kind, &b.name)));
+        edges.sort_by(|a, b| {
+            (a.from, &a.place, a.kind, &a.name, &a.data).cmp(&(b.from, &b.place, b.kind, &b.name, &b.data))
+        });
         let mut assets: Vec<Option<Asset>> = assets.into_iter().map(Some).collect();
         let assets = order
             .iter()

@@ -5,6 +5,8 @@
 //!
 //! The modules stand in the order in which to read them; none imports one below it.
 
+mod generated; // which files are generated, and by what
+
 pub mod files; // the files that were read, by path
 
 pub mod discover; // which files of a directory count

@@ -313,7 +313,9 @@ pub fn fold(foreign: &mut Vec<Foreign>, ours: &[Finding]) {
         let same: Vec<&Same> = SAME.iter().filter(|same| same.is_about(one)).collect();
         let says = |finding: &&&Finding| {
             let meets = finding.place.line <= one.place.end_line && one.place.line <= finding.place.end_line;
-            same.iter().any(|same| same.ours.contains(&&*finding.rule) && (same.whole_file || meets))
+            // What warns there is not hidden behind what does not warn here.
+            let heard = finding.warns() || one.severity < Severity::Medium;
+            heard && same.iter().any(|same| same.ours.contains(&&*finding.rule) && (same.whole_file || meets))
         };
         let ours = by_path.get(&*one.place.path).into_iter().flatten().find(says);
         one.same_as = ours.map(|finding| finding.fingerprint.clone());

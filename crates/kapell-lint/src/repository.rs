@@ -6,7 +6,10 @@ use crate::{
     agents::{self, Agents},
     code::{self, Unit},
     files::Files,
-    github::{self, Github, cost::Timings},
+    github::{
+        self, Github,
+        cost::{self, Timings},
+    },
     systems::{self, Systems},
 };
 
@@ -35,7 +38,7 @@ pub struct Repository {
     pub agents: Arc<Agents>,
     /// The code that calls models, agents and services; only read at depth deep.
     pub code: Arc<Vec<Unit>>,
-    /// What runs beside the code; only read at depth deep.
+    /// What runs beside the code.
     pub systems: Arc<Systems>,
     /// Recorded durations of jobs, if there are any.
     pub timings: Option<Timings>,
@@ -108,7 +111,7 @@ impl Repository {
         let github = if asked.github { Github::new(&files) } else { Github::default() };
         let agents = if asked.agents { Agents::new(&files) } else { Agents::default() };
         let code = if asked.code && deep { code::read(&files) } else { Vec::new() };
-        let systems = if asked.systems && deep { Systems::read(&files) } else { Systems::default() };
+        let systems = if asked.systems { Systems::read(&files) } else { Systems::default() };
         Self {
             files,
             depth,
@@ -118,6 +121,13 @@ impl Repository {
             systems: Arc::new(systems),
             timings: None,
         }
+    }
+
+    /// Tells whether durations of the workflow at this path were recorded.
+    #[must_use]
+    pub fn is_recorded(&self, path: &str) -> bool {
+        let flow = self.github.flows.iter().find(|flow| &*flow.path == path);
+        flow.is_some_and(|flow| cost::is_recorded(&self.github, flow, self.timings.as_ref()))
     }
 
     /// Returns the repository with other texts for some files. Models that these are no part of are shared.
@@ -142,11 +152,7 @@ impl Repository {
                 self.agents.clone()
             },
             code: if changed.code && deep { Arc::new(code::read(&files)) } else { self.code.clone() },
-            systems: if changed.systems && deep {
-                Arc::new(Systems::read(&files))
-            } else {
-                self.systems.clone()
-            },
+            systems: if changed.systems { Arc::new(Systems::read(&files)) } else { self.systems.clone() },
             timings: self.timings.clone(),
             files,
         }

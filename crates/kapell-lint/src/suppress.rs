@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use kapell_view::audit::Finding;
 use serde::{Deserialize, Serialize};
 
-use crate::files::{File, Files};
-
-const MARK: &str = "kapell: ignore[";
+use crate::{
+    files::{File, Files},
+    github::intent::MARK,
+};
 
 /// Splits off the findings that a comment keeps quiet, and returns how many they are.
 pub fn by_comments(files: &Files, findings: &mut Vec<Finding>) -> u32 {

@@ -12,7 +12,7 @@ use kapell_spec::{
     yaml::{self, Node, Tree},
 };
 
-use crate::files::{File, Files};
+use crate::files::{Broken, File, FileId, Files};
 pub use compose::Compose;
 pub use docker::Dockerfile;
 pub use kubernetes::Manifest;
@@ -26,6 +26,8 @@ pub struct Systems {
     pub manifests: Vec<Manifest>,
     /// Recipes of images, by path.
     pub dockerfiles: Vec<Dockerfile>,
+    /// Compose files and manifests that cannot be read.
+    pub broken: Vec<Broken>,
 }
 
 /// Folders of what is only shown or tried.
@@ -107,11 +109,13 @@ impl Systems {
         let mut systems = Self::default();
         for (id, file) in files.iter().filter(|(_, file)| wanted(&file.path)) {
             if is_compose(&file.path) {
-                systems.composes.extend(compose::read(id, file));
+                let documents = Document::all(id, file, &mut systems.broken);
+                systems.composes.extend(compose::read(id, file, documents));
             } else if is_dockerfile(&file.path) {
                 systems.dockerfiles.push(docker::read(id, file));
             } else if file.text.contains("apiVersion:") {
-                systems.manifests.extend(kubernetes::read(id, file));
+                let documents = Document::all(id, file, &mut systems.broken);
+                systems.manifests.extend(kubernetes::read(id, file, &documents));
             }
         }
         systems
@@ -125,8 +129,9 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Splits a file into its documents, and reads those that are whole and no templates.
-    fn all(file: &File) -> Vec<Self> {
+    /// Splits a file into its documents, and reads those that are whole and no templates. The first that is not whole is
+    /// told.
+    fn all(id: FileId, file: &File, broken: &mut Vec<Broken>) -> Vec<Self> {
         let mut starts = vec![0];
         let lines = file.text.split_inclusive('\n').scan(0, |at, line| {
             *at += line.len();
@@ -140,15 +145,19 @@ impl Document {
         let ends = starts[1..].iter().copied().chain([file.text.len()]);
         // More than any file of manifests has.
         let parts = starts.iter().copied().zip(ends).take(500);
+        let told = broken.len();
         let read = |(start, end): (usize, usize)| {
             let text = file.text[start..end].trim_end_matches("---\n").trim_end_matches("---");
             if text.contains("{{") {
                 return None;
             }
             let (tree, findings) = yaml::read(&Source::new(&file.path, text));
-            let tree = tree.filter(|tree| {
-                tree.complete && !findings.iter().any(kapell_spec::finding::Finding::is_error)
-            })?;
+            let error = findings.iter().find(|finding| finding.is_error());
+            if let Some(error) = error.filter(|_| broken.len() == told) {
+                let (from, to) = (error.span.start as usize + start, error.span.end as usize + start);
+                broken.push(Broken { file: id, span: Span::new(from, to), why: error.message.clone() });
+            }
+            let tree = tree.filter(|tree| tree.complete && error.is_none())?;
             Some(Self { tree, base: start as u32 })
         };
         parts.filter_map(read).collect()

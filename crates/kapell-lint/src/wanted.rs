@@ -86,6 +86,8 @@ pub fn is_agent(path: &str) -> bool {
     let within = |names: &[&str]| directories.iter().any(|directory| names.contains(directory));
     AGENT_FILES.contains(&name(path))
         || matches!(extension(path), "md" | "mdc") && within(AGENT_DIRECTORIES)
+        // Dynamic workflows lie in a plugin's own folder.
+        || matches!(extension(path), "js" | "mjs") && within(&["workflows"])
         || matches!(extension(path), "json" | "toml" | "js" | "mjs" | "sh" | "py")
             && within(&[".claude", ".claude-plugin", ".codex", "hooks"])
 }

@@ -5,6 +5,7 @@ mod foreign;
 mod inventory;
 mod map;
 mod markdown;
+mod overview;
 mod pattern;
 mod sarif;
 mod text;
@@ -14,6 +15,7 @@ pub use finding::{Confidence, Edit, Finding, Fix, FixClass, Place, Related, Seve
 pub use foreign::Foreign;
 pub use inventory::{Asset, AssetKind, Census, Edge, EdgeKind, Inventory, Scope, Strength};
 pub use markdown::kind;
+pub use overview::{EventRow, MapView, Overview, ResponsibilityRow, WorkflowRow};
 pub use pattern::{AntiPattern, Pattern, PatternKind};
 pub use sarif::RuleText;
 use schemars::JsonSchema;
@@ -44,4 +46,8 @@ pub struct AuditView {
     /// The eight anti-patterns, and how much of each was found.
     #[serde(default)]
     pub anti_patterns: Vec<AntiPattern>,
+    /// The safe fixes as a patch for `patch -p1`, from the top of what was judged; empty if there are none, or none were
+    /// asked for.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub patch: String,
 }

@@ -105,6 +105,27 @@ impl Untrusted {
         code_span(&self.visible())
     }
 
+    /// Returns a sentence that names what others wrote between backticks as prose of Markdown.
+    ///
+    /// Names stay code, and so does every word that could be read as markup, a link or a mention.
+    #[must_use]
+    pub fn markdown_prose(&self) -> String {
+        let text = self.visible();
+        if !text.matches('`').count().is_multiple_of(2) || text.contains("``") {
+            return code_span(&text);
+        }
+        let plain = |word: &str| {
+            let harmless = |c: char| c.is_alphanumeric() || ".,;:'\"()/?%=+-".contains(c) || c == '\u{2026}';
+            word.chars().all(harmless) && !word.contains("://") && !word.contains("www.")
+        };
+        let word = |word: &str| if plain(word) { word.to_owned() } else { code_span(word) };
+        let part = |(at, part): (usize, &str)| match at % 2 {
+            0 => part.split(' ').map(word).collect::<Vec<_>>().join(" "),
+            _ => code_span(part),
+        };
+        text.split('`').enumerate().map(part).collect()
+    }
+
     /// Returns the text as a code span for a cell of a Markdown table (GitHub's dialect).
     #[must_use]
     pub fn markdown_cell(&self) -> String {
@@ -270,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn prose_is_prose_and_names_are_code() {
+        let prose = |sentence: &str| Untrusted::from(sentence).markdown_prose();
+        assert_eq!(
+            prose("`lint` and `a|b` wait for 3 jobs (or so)."),
+            "`lint` and `a|b` wait for 3 jobs (or so)."
+        );
+        assert_eq!(prose("ask @me <b> at https://x.y, *now*"), "ask `@me` `<b>` at `https://x.y,` `*now*`");
+        assert_eq!(prose("an odd ` one"), "``an odd ` one``");
+        assert_eq!(prose(""), "");
+    }
+
+    #[test]
     fn a_word_for_a_shell_is_one_word() {
         assert_eq!(Untrusted::from("yes").shell(), "yes");
         assert_eq!(Untrusted::from("give up").shell(), "'give up'");
@@ -283,7 +316,7 @@ mod tests {
         fn nothing_raw_gets_through(text in nasty()) {
             let text = Untrusted::from(text);
             let outputs = [
-                text.visible(), text.visible_lines().concat(), text.markdown(), text.markdown_cell(),
+                text.visible(), text.visible_lines().concat(), text.markdown(), text.markdown_cell(), text.markdown_prose(),
                 text.mermaid(), text.dot(), text.shell(), to_json(&text),
             ];
             for output in outputs {

@@ -293,7 +293,7 @@ pub struct ImproveArgs {
     /// Looks with this rule only; may be given several times.
     #[arg(long, value_name = "RULE")]
     pub rule: Vec<String>,
-    /// Recorded durations of jobs, as `gh run view --json jobs` prints them; a list of such runs is taken too.
+    /// Recorded durations of jobs, as `gh run view --json workflowName,jobs` prints them; a list of such runs is taken too.
     #[arg(long, value_name = "FILE")]
     pub timings: Option<PathBuf>,
     /// Writes the ten deliverables of an improvement into this directory.
@@ -312,7 +312,7 @@ pub struct ImproveArgs {
     #[arg(long)]
     pub no_cache: bool,
     /// Speaks the Language Server Protocol on standard input and output: findings and fixes while you type.
-    #[arg(long, conflicts_with_all = ["implement", "dry_run", "import_sarif", "out", "write_baseline"])]
+    #[arg(long, conflicts_with_all = ["implement", "dry_run", "import_sarif", "out", "write_baseline", "baseline", "timings", "validate_only", "output"])]
     pub lsp: bool,
     /// Judges as a run: its stages and families of rules are tasks, which `status`, `logs` and `report` show, and a kill
     /// is gone on from. What comes out is the same.

@@ -7,12 +7,12 @@ use std::{
 
 use kapell_spec::{
     claude::{codex, definition::Definition, hooks, plugin, reference, starts, steps},
-    finding::{Finding, Span},
+    finding::Span,
 };
 use kapell_view::audit::{AssetKind, Scope};
 
 use super::{Agents, Asset, Home, HookFile, PluginFile};
-use crate::files::{File, FileId, Files};
+use crate::files::{Broken, File, FileId, Files};
 
 /// Names of Markdown files that explain a directory and define nothing.
 const EXPLAINING: &[&str] = &["readme.md", "changelog.md", "contributing.md", "license.md"];
@@ -38,9 +38,17 @@ pub(super) fn read(files: &Files) -> Agents {
         if name.ends_with(".md") || name.ends_with(".mdc") {
             agents.assets.extend(markdown(&agents, id, file));
         } else if name.ends_with(".toml") && file.path.contains(".codex/agents/") {
-            agents.assets.extend(codex_agent(id, file));
+            match codex_agent(id, file) {
+                Ok(agent) => agents.assets.push(agent),
+                Err((span, why)) => agents.broken.push(Broken { file: id, span, why }),
+            }
         } else if name == "hooks.json" || name == "settings.json" || name == "settings.local.json" {
-            agents.hooks.extend(hook_file(id, file));
+            if let Some(hooks) = hook_file(id, file) {
+                agents.hooks.push(hooks);
+                agents.broken.extend(broken_json(id, file));
+            }
+        } else if is_manifest(&file.path) {
+            agents.broken.extend(broken_json(id, file));
         } else if is_script(file) {
             let scope = owner(&agents, &file.path)
                 .map_or(Scope::Repository, |plugin| Scope::Plugin(plugin.name.clone()));
@@ -62,6 +70,7 @@ pub(super) fn read_again(old: &Agents, files: &Files, texts: &BTreeMap<String, S
         hooks: old.hooks.clone(),
         plugins: old.plugins.clone(),
         scripts: old.scripts.clone(),
+        broken: old.broken.clone(),
         ..Agents::default()
     };
     let mut assets: Vec<Asset> =
@@ -82,8 +91,22 @@ fn is_script(file: &File) -> bool {
         && (file.text.contains("agent(") || file.text.contains("phase("))
 }
 
-fn broken(findings: &[Finding]) -> Option<(Span, String)> {
-    findings.iter().find(|finding| finding.is_error()).map(|finding| (finding.span, finding.message.clone()))
+/// Tells whether a path is that of the manifest of a plugin or a marketplace.
+fn is_manifest(path: &str) -> bool {
+    let folders = path.strip_suffix("/plugin.json").or_else(|| path.strip_suffix("/marketplace.json"));
+    folders.is_some_and(|folders| folders.rsplit('/').next() == Some(".claude-plugin"))
+}
+
+/// Returns where a file stops being JSON, and why. What reads it takes more than that, such as a comment; its client does
+/// not.
+fn broken_json(id: FileId, file: &File) -> Option<Broken> {
+    let text = file.text.trim_start_matches('\u{feff}');
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
+    let line = file.line_span(error.line() as u32);
+    let at = (line.start as usize + error.column().saturating_sub(1)).min(line.end as usize);
+    let told = error.to_string();
+    let why = told.rsplit_once(" at line ").map_or(&*told, |(why, _)| why);
+    Some(Broken { file: id, span: Span::new(at, line.end as usize), why: format!("not valid JSON: {why}") })
 }
 
 fn hook_file(id: FileId, file: &File) -> Option<HookFile> {
@@ -96,8 +119,8 @@ fn hook_file(id: FileId, file: &File) -> Option<HookFile> {
     if !in_force {
         return None;
     }
-    let (hooks, findings) = hooks::read(&file.text);
-    Some(HookFile { file: id, is_settings, hooks, broken: broken(&findings) })
+    let (hooks, _) = hooks::read(&file.text);
+    Some(HookFile { file: id, is_settings, hooks })
 }
 
 /// Finds the plugins by their manifests, and by the marketplace.
@@ -136,7 +159,7 @@ fn plugins(files: &Files) -> Vec<PluginFile> {
 }
 
 /// Finds the plugin that a path belongs to: the innermost.
-fn owner<'a>(agents: &'a Agents, path: &str) -> Option<&'a PluginFile> {
+pub(super) fn owner<'a>(agents: &'a Agents, path: &str) -> Option<&'a PluginFile> {
     let folders = path.rmatch_indices('/').map(|(at, _)| &path[..at]).chain([""]);
     let at = |root: &str| agents.plugins.binary_search_by(|plugin| (*plugin.root).cmp(root)).ok();
     folders.filter_map(at).next().map(|at| &agents.plugins[at])
@@ -262,10 +285,10 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     })
 }
 
-fn codex_agent(id: FileId, file: &File) -> Option<Asset> {
-    let agent = codex::read(&file.text).ok()?;
+fn codex_agent(id: FileId, file: &File) -> Result<Asset, (Span, String)> {
+    let agent = codex::read(&file.text)?;
     let stem = file.name().trim_end_matches(".toml").to_owned();
-    Some(Asset {
+    Ok(Asset {
         file: id,
         kind: AssetKind::Agent,
         name: agent.name.unwrap_or(stem),

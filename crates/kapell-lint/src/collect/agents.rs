@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use kapell_spec::{
-    claude::reference::{self, Names},
+    claude::{
+        hooks::Hook,
+        reference::{self, Names},
+    },
     finding::Span,
 };
 use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
 use crate::{
-    agents::{AgentId, Resolved},
+    agents::{AgentId, Resolved, is_built_in},
+    code::workflow_script,
     files::{FileId, joined},
     inventory::{AssetKey, Builder, Target},
     repository::Repository,
@@ -60,7 +64,15 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
         });
         for hook in &file.hooks.hooks {
             let key =
-                builder.asset(AssetKind::Hook, &hook.event.text, Scope::Repository, file.file, hook.span);
+                builder.asset(AssetKind::Hook, &hook_name(hook), Scope::Repository, file.file, hook.span);
+            builder.events(key, vec![hook.event.text.clone()]);
+            if let Some(script) = agents.hook_script(&repository.files, file, hook) {
+                let to = match repository.files.exists(&script.path) {
+                    true => Target::Beside(script.path),
+                    false => Target::Missing(script.path),
+                };
+                builder.edge(key, to, EdgeKind::Calls, Strength::Certain, (file.file, script.span));
+            }
             if let Some(settings) = settings {
                 let at = (file.file, hook.span);
                 builder.edge(settings, Target::Asset(key), EdgeKind::Triggers, Strength::Certain, at);
@@ -72,8 +84,22 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
     }
     for (file, scope) in &agents.scripts {
         let name = repository.files[*file].name().to_owned();
-        builder.asset(AssetKind::Script, &name, scope.clone(), *file, whole(*file));
+        let key = builder.asset(AssetKind::Script, &name, scope.clone(), *file, whole(*file));
+        for call in workflow_script::agents(*file, &repository.files[*file].text) {
+            let to = match agents.of(AssetKind::Agent).find(|(_, agent)| agent.name == call.name) {
+                Some((AgentId(at), _)) => Target::Asset(keys[at]),
+                None if is_built_in(&call.name) => Target::Beside(call.name),
+                None => Target::Missing(call.name),
+            };
+            builder.edge(key, to, EdgeKind::Delegates, Strength::Certain, (*file, call.span));
+        }
     }
+}
+
+/// Names a hook by its event and what it is for.
+fn hook_name(hook: &Hook) -> String {
+    let matcher = hook.matcher.as_ref().filter(|matcher| !matcher.text.trim().is_empty());
+    matcher.map_or_else(|| hook.event.text.clone(), |matcher| format!("{} {}", hook.event.text, matcher.text))
 }
 
 /// Follows a path that is written in a file, from there or from the top.

@@ -5,14 +5,16 @@ use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
 use crate::{
     code::service,
-    inventory::{Builder, Target},
+    files::FileId,
+    inventory::{AssetKey, Builder, Target},
     repository::Repository,
-    systems::kubernetes::What,
+    systems::{Word, image_parts, images, kubernetes::What},
 };
 
 /// Adds services, workloads, and code that calls models or agents.
 pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
     let scope = || Scope::Repository;
+    let mut taken: Vec<(AssetKey, FileId, &Word)> = Vec::new();
     for compose in &repository.systems.composes {
         let services = compose.services.iter().map(|service| {
             let name = &service.name;
@@ -26,20 +28,44 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
                     known.map_or_else(|| Target::Missing(name.to_string()), |(_, key)| Target::Asset(*key));
                 builder.edge(*key, target, EdgeKind::Awaits, Strength::Certain, (compose.file, name.span));
             }
+            if let Some(image) = service.image.as_ref().filter(|_| service.build.is_none()) {
+                taken.push((*key, compose.file, image));
+            }
         }
     }
     for manifest in &repository.systems.manifests {
-        if matches!(manifest.what, What::Workload(_)) {
+        if let What::Workload(workload) = &manifest.what {
             let name = &manifest.name;
-            builder.asset(AssetKind::Workload, name, scope(), manifest.file, name.span);
+            let key = builder.asset(AssetKind::Workload, name, scope(), manifest.file, name.span);
+            taken.extend(workload.images.iter().map(|image| (key, manifest.file, image)));
         }
     }
+    images(repository, &taken, builder);
     for unit in repository.code.iter() {
         let calls = |service| matches!(service, Some(service::Service::Model | service::Service::Agent));
         if unit.calls().any(|call| calls(service::of_call(unit, call))) {
             let file = &repository.files[unit.file];
             let whole = Span::new(0, file.text.len());
             builder.asset(AssetKind::Code, &file.path, scope(), unit.file, whole);
+        }
+    }
+}
+
+/// Adds the images that jobs push and services run.
+fn images(repository: &Repository, taken: &[(AssetKey, FileId, &Word)], builder: &mut Builder<'_>) {
+    if taken.is_empty() {
+        return;
+    }
+    for pushed in images::pushed(&repository.github) {
+        let (Some(name), Some(job)) =
+            (&pushed.name, builder.around(AssetKind::Job, pushed.file, pushed.span))
+        else {
+            continue;
+        };
+        for (key, file, image) in taken {
+            if image_parts(image).0.eq_ignore_ascii_case(name) {
+                builder.feeds(job, *key, &format!("image {name}"), (*file, image.span));
+            }
         }
     }
 }

@@ -139,7 +139,15 @@ fn draw(study: &Study<'_>, kind: &str, shape: &str, chosen: &[&Asset]) -> String
 
 /// Tells whether a rule's repair changes who waits for whom, or who calls whom.
 fn is_structural(rule: &Rule) -> bool {
-    !matches!(rule.group, Group::Cache | Group::Waste)
+    matches!(
+        rule.group,
+        Group::CriticalPath
+            | Group::Dead
+            | Group::Reuse
+            | Group::CrossSystem
+            | Group::AgentGraph
+            | Group::AgentFlow
+    )
 }
 
 /// One record for each rule whose repair changes the structure.
@@ -151,6 +159,7 @@ fn records(study: &Study<'_>) -> Vec<(String, String)> {
             let number = index + 1;
             let first = findings[0];
             let mut page = Page::new(&format!("{number:04}: {} in `{}`", rule.name, first.place.path));
+            page.say(format!("Status: proposed for `{}`.", first.place.path));
             page.section(2, "Context");
             for finding in &findings {
                 page.item(format!("{} ({}): {}.", at(finding), severity(finding.severity), finding.message));
@@ -169,10 +178,7 @@ fn records(study: &Study<'_>) -> Vec<(String, String)> {
                 }
                 for related in &finding.related {
                     let place = &related.place;
-                    page.item(format!(
-                        "`{}:{}` is touched as well: {}.",
-                        place.path, place.line, related.text
-                    ));
+                    page.item(format!("Look at `{}:{}` too: {}.", place.path, place.line, related.text));
                 }
             }
             (format!("02-architecture/decisions/{number:04}-{}.md", rule.name), page.finish())

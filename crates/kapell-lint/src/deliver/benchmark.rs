@@ -8,7 +8,8 @@ use crate::github::cost;
 
 pub(super) fn write(study: &Study<'_>) -> String {
     let mut page = Page::new("Before and after");
-    let timed = study.repository.timings.is_some();
+    let after = study.mended_repository();
+    let timings = study.repository.timings.as_ref();
     let rows: Vec<Vec<String>> = study
         .repository
         .github
@@ -22,18 +23,24 @@ pub(super) fn write(study: &Study<'_>) -> String {
             let savings = study.findings.iter().filter(|finding| finding.place.path == *flow.path);
             // Savings of one workflow overlap: the largest one is certain to be reached.
             let saving = savings.filter_map(|finding| finding.saving_seconds).max().unwrap_or(0).min(before);
+            let patched = after.github.flows.iter().find(|other| other.path == flow.path);
+            let patched = patched.map_or(before, |flow| {
+                cost::longest(flow, &cost::durations(&after.github, flow, timings), &|_, _| true).0
+            });
             let busy: u32 = durations.iter().sum();
-            let source = if timed { "recorded where given" } else { "predicted" };
+            let recorded = cost::is_recorded(&study.repository.github, flow, timings);
+            let source = if recorded { "recorded" } else { "predicted" };
             vec![
                 format!("`{}`", flow.path),
                 time(before),
-                time(before - saving),
+                time(patched),
+                time((before - saving).min(patched)),
                 time(busy),
                 source.to_owned(),
             ]
         })
         .collect();
-    page.table(&["workflow", "before", "after", "all jobs", "source"], rows);
+    page.table(&["workflow", "before", "with the patch", "with every repair", "all jobs", "source"], rows);
     page.section(2, "Where it comes from");
     let saving = study
         .findings

@@ -1,12 +1,35 @@
 //! What keeps the repairs from coming undone: a workflow that judges every change, and what each finding's repair must
 //! show.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{
     Study,
     page::{Page, at},
 };
+use crate::suppress::Baseline;
+
+/// The job that judges every change. What is known today is left out, so that it starts green; delete lines of the baseline
+/// as they are mended.
+const JOB: &str = "      - '.github/orchestration-known.json'
+permissions:
+  contents: read
+concurrency:
+  group: orchestration-${{ github.ref }}
+  cancel-in-progress: true
+jobs:
+  judge:
+    runs-on: ubuntu-latest
+    timeout-minutes: 20
+    env:
+      # Where kapell's source is: a repository that cargo can read. Set it as a variable of this repository.
+      KAPELL_SOURCE: ${{ vars.KAPELL_SOURCE }}
+    steps:
+      - uses: actions/checkout@v4
+      - run: cargo install --locked --git \"$KAPELL_SOURCE\" kapell
+      # known.json of this folder, as .github/orchestration-known.json.
+      - run: kapell improve --validate-only --format github --baseline .github/orchestration-known.json
+";
 
 pub(super) fn write(study: &Study<'_>) -> Vec<(String, String)> {
     let groups = study.by_rule();
@@ -26,22 +49,18 @@ pub(super) fn write(study: &Study<'_>) -> Vec<(String, String)> {
         }
     }
     let mut workflow = "name: orchestration\non:\n  pull_request:\n    paths:\n".to_owned();
-    let mut paths: Vec<&str> = study
-        .findings
-        .iter()
-        .filter(|finding| finding.warns())
-        .map(|finding| finding.place.path.as_str())
-        .collect();
-    paths.sort_unstable();
-    paths.dedup();
+    // What orchestrates may come to be wrong in a file that has no finding today.
+    let assets = study.inventory.assets.iter().map(|asset| &asset.place.path);
+    let paths: BTreeSet<&String> =
+        assets.chain(study.findings.iter().map(|finding| &finding.place.path)).collect();
     for path in paths {
         let _ = writeln!(workflow, "      - '{}'", path.replace('\'', "''"));
     }
-    workflow.push_str(
-        "permissions:\n  contents: read\nconcurrency:\n  group: orchestration-${{ github.ref }}\n  cancel-in-progress: true\njobs:\n  judge:\n    runs-on: ubuntu-latest\n    timeout-minutes: 5\n    steps:\n      - uses: actions/checkout@v4\n      - run: cargo install --locked kapell\n      - run: kapell improve --validate-only --format github\n",
-    );
+    workflow.push_str(JOB);
+    let known = serde_json::to_string_pretty(&Baseline::of(study.findings)).unwrap_or_default();
     vec![
         ("05-checks/checks.md".to_owned(), page.finish()),
+        ("05-checks/known.json".to_owned(), known + "\n"),
         ("05-checks/orchestration.yml".to_owned(), workflow),
     ]
 }

@@ -1,15 +1,18 @@
 //! Commands as they should be, and who is the right agent for what.
 
-use std::fmt::Write as _;
+use std::ops::Range;
 
-use kapell_spec::claude::{definition::Named, steps::Step};
-use kapell_view::audit::{AssetKind, EdgeKind};
+use kapell_spec::claude::{
+    definition::Named,
+    steps::{Step, is_gate},
+};
+use kapell_view::audit::{AssetKind, EdgeKind, Edit, Fix, FixClass};
 
 use super::{
     Study,
     page::{Page, slug},
 };
-use crate::agents::{Asset, Resolved};
+use crate::agents::Asset;
 
 pub(super) fn write(study: &Study<'_>) -> Vec<(String, String)> {
     let mut files = vec![("04-commands/agent-selection.md".to_owned(), selection(study))];
@@ -59,66 +62,93 @@ fn callers(study: &Study<'_>, agent: &str) -> String {
     names.join(", ")
 }
 
-/// Tells whether `later` needs nothing that `before` writes, as far as both say what they read and write.
+/// Tells whether `later` needs nothing that `before` writes, as far as both say what they read and write, and neither is a
+/// checkpoint.
 fn independent(before: &Step, later: &Step) -> bool {
     let told = !before.writes.is_empty() && !later.reads.is_empty();
     let shares = |name: &Named| before.writes.iter().any(|written| written.text == name.text);
-    told && !later.reads_all
-        && !later.gate
-        && !later.asks
-        && !before.asks
-        && !before.gate
-        && !later.reads.iter().any(shares)
+    let waits = |step: &Step| step.gate || step.asks || is_gate(&step.title);
+    told && !later.reads_all && !waits(before) && !waits(later) && !later.reads.iter().any(shares)
 }
 
-/// A command with its steps in groups that can run side by side, each with the agents that are there.
+/// What stands in for a range of bytes.
+type Change = (Range<usize>, String);
+
+/// The command as it is, with its agents' names mended, a list of its steps to begin with, and word of what can run side by
+/// side. All else stays, prompts and checkpoints above all; nothing comes of a command that gains nothing.
 fn template(study: &Study<'_>, command: &Asset) -> String {
-    let steps: Vec<&Step> = command.flow.steps.iter().filter(|step| !step.agents.is_empty()).collect();
-    if steps.len() < 2 {
-        return String::new();
+    let file = &study.repository.files[command.file];
+    let mut changes = mended(study, &file.path);
+    changes.extend(plan_list(command, &file.text));
+    changes.extend(side_by_side(command, &file.text));
+    changes.sort_by_key(|(range, _)| (range.start, range.end));
+    if changes.is_empty() { String::new() } else { changed(&file.text, &changes) }
+}
+
+/// Applies changes in order; one that overlaps another is left out.
+fn changed(text: &str, changes: &[Change]) -> String {
+    let (mut out, mut at) = (String::new(), 0);
+    for (range, new) in changes.iter().filter(|(range, _)| text.get(range.clone()).is_some()) {
+        if range.start >= at {
+            out.push_str(&text[at..range.start]);
+            out.push_str(new);
+            at = range.end;
+        }
     }
+    out + &text[at..]
+}
+
+/// The edits of the findings in a file that are complete.
+fn mended(study: &Study<'_>, path: &str) -> Vec<Change> {
+    let fixes = study.findings.iter().filter_map(|finding| finding.fix.as_ref());
+    let complete =
+        |fix: &&Fix| fix.class >= FixClass::Review && fix.edits.iter().all(|edit| edit.place.path == path);
+    let change = |edit: &Edit| (edit.place.start as usize..edit.place.end as usize, edit.text.clone());
+    fixes.filter(complete).flat_map(|fix| &fix.edits).map(change).collect()
+}
+
+/// A sentence before the first step, where several start agents and nothing lists them yet.
+fn plan_list(command: &Asset, text: &str) -> Option<Change> {
+    let starting = command.flow.steps.iter().filter(|step| !step.agents.is_empty()).count();
+    if starting < 2 || text.to_ascii_lowercase().contains("todo") {
+        return None;
+    }
+    let first = command.flow.steps.iter().map(|step| step.span.start as usize).min()?;
+    let first = text[..first].rfind('\n').map_or(0, |at| at + 1);
+    let line =
+        format!("Make one todo for each step of `{}` before the first agent starts.\n\n", command.name);
+    Some((first..first, line))
+}
+
+/// A sentence beneath the first of several steps that take nothing from each other.
+fn side_by_side(command: &Asset, text: &str) -> Vec<Change> {
     let mut groups: Vec<Vec<&Step>> = Vec::new();
-    for step in steps {
-        let joins = groups.last().is_some_and(|group| group.iter().all(|before| independent(before, step)));
+    for step in &command.flow.steps {
+        let joins = groups.last().is_some_and(|group| {
+            let start = !step.agents.is_empty() && !group[0].agents.is_empty();
+            start && group.iter().all(|before| independent(before, step))
+        });
         match groups.last_mut() {
             Some(group) if joins => group.push(step),
             _ => groups.push(vec![step]),
         }
     }
-    let description = command.definition.text("description").map_or("", |text| text.text.as_str());
-    let mut text = String::new();
-    if !description.is_empty() {
-        let quoted = description.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ");
-        let _ = writeln!(text, "---\ndescription: \"{quoted}\"\n---\n");
-    }
-    let _ = writeln!(
-        text,
-        "# {}\n\nMake one todo for each agent of `{}` before the first starts.",
-        command.name, command.name
-    );
-    for (at, group) in groups.iter().enumerate() {
-        let side = if group.len() > 1 { ", side by side in one message" } else { "" };
-        let titles: Vec<&str> = group.iter().map(|step| step.title.as_str()).collect();
-        let _ = writeln!(text, "\n## Step {}: {}{side}\n", at + 1, titles.join("; "));
-        for agent in group.iter().flat_map(|step| &step.agents) {
-            let _ = writeln!(text, "- {}", line(study, command, agent));
-        }
-        for written in group.iter().flat_map(|step| &step.writes) {
-            let _ = writeln!(text, "- Of `{}`, hand on {}.", command.name, written.text);
-        }
-    }
-    text
-}
-
-fn line(study: &Study<'_>, command: &Asset, agent: &Named) -> String {
-    let reference = command.references.iter().find(|reference| reference.name == agent.text);
-    match reference.map(|reference| study.repository.agents.resolve(command, reference)) {
-        Some(Resolved::Nothing(Some(near))) => {
-            format!("`{}` is not defined; the nearest agent is `{near}`", agent.text)
-        }
-        Some(Resolved::Nothing(None)) => {
-            format!("`{}` is not defined: define it, or do this part directly", agent.text)
-        }
-        _ => format!("`{}`", agent.text),
-    }
+    // Between the items of a list there is no room for a sentence.
+    let is_heading =
+        |step: &Step| text.get(step.span.start as usize..).is_some_and(|rest| rest.starts_with('#'));
+    let told = groups.iter().filter(|group| group.len() > 1 && is_heading(group[0]));
+    let change = |group: &Vec<&Step>| {
+        let start = group[0].heading.start as usize;
+        let end = text[start..].find('\n').map_or(text.len(), |line| start + line + 1);
+        let numbers: Vec<&str> = group.iter().map(|step| step.number.as_str()).collect();
+        let agents: Vec<String> =
+            group.iter().flat_map(|step| &step.agents).map(|agent| format!("`{}`", agent.text)).collect();
+        let line = format!(
+            "\nSteps {} take nothing from each other: start {} side by side, in one message.\n",
+            numbers.join(", "),
+            agents.join(", ")
+        );
+        (end..end, line)
+    };
+    told.map(change).collect()
 }

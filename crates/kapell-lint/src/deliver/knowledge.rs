@@ -47,6 +47,7 @@ fn runbook(study: &Study<'_>) -> String {
     let mut page = Page::new("Runbook");
     for flow in &study.repository.github.flows {
         page.section(2, &format!("When `{}` fails", flow.path));
+        let file = flow.path.rsplit('/').next().unwrap_or(&flow.path);
         for (at, job) in flow.jobs() {
             let done: Vec<_> = flow.facts[at]
                 .iter()
@@ -54,7 +55,6 @@ fn runbook(study: &Study<'_>) -> String {
                 .filter(|done| done.work.kind.mutates())
                 .collect();
             let Some(last) = done.last() else { continue };
-            let file = flow.path.rsplit('/').next().unwrap_or(&flow.path);
             let id = &*job.id;
             let again = match last.work.kind {
                 Kind::Publish | Kind::Tag | Kind::Release => {
@@ -77,7 +77,9 @@ fn runbook(study: &Study<'_>) -> String {
             if !after.is_empty() {
                 page.item(format!("Without `{id}`, {} do not run.", after.join(", ")));
             }
-            page.item(format!("See why `{id}` failed: `gh run list --workflow {file} --status failure`, then `gh run view ID --log-failed`."));
+        }
+        if flow.facts.iter().flatten().flat_map(|facts| &facts.works).any(|done| done.work.kind.mutates()) {
+            page.item(format!("What failed: `gh run list --workflow {file} --status failure`, then `gh run view ID --log-failed`."));
         }
     }
     for (rule, findings) in study.by_rule() {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use kapell_view::untrusted::Untrusted;
 use serde_json::{Value, json};
 
 use super::{
@@ -15,12 +16,16 @@ struct Expected<'a> {
     flow: &'a Flow,
     seconds: u32,
     jobs: Vec<u32>,
+    /// Where the times come from.
+    basis: &'static str,
 }
 
 fn expected<'a>(study: &Study<'a>) -> Vec<Expected<'a>> {
     let of = |flow: &'a Flow| {
-        let jobs = cost::durations(&study.repository.github, flow, study.repository.timings.as_ref());
-        Expected { flow, seconds: cost::longest(flow, &jobs, &|_, _| true).0, jobs }
+        let (github, timings) = (&study.repository.github, study.repository.timings.as_ref());
+        let jobs = cost::durations(github, flow, timings);
+        let basis = if cost::is_recorded(github, flow, timings) { "recorded" } else { "predicted" };
+        Expected { flow, seconds: cost::longest(flow, &jobs, &|_, _| true).0, jobs, basis }
     };
     study.repository.github.flows.iter().filter(|flow| !flow.model.jobs.is_empty()).map(of).collect()
 }
@@ -34,6 +39,7 @@ pub(super) fn write(study: &Study<'_>) -> Vec<(String, String)> {
         ("07-monitoring/metrics.md".to_owned(), metrics(&expected)),
         ("07-monitoring/alerts.yaml".to_owned(), alerts(&expected)),
         ("07-monitoring/dashboard.json".to_owned(), dashboard(&expected)),
+        ("07-monitoring/export.sh".to_owned(), exporter(&expected)),
     ]
 }
 
@@ -43,23 +49,34 @@ fn metrics(expected: &[Expected<'_>]) -> String {
         let path = &one.flow.path;
         page.section(2, &format!("`{path}`"));
         page.item(format!(
-            "`orchestration_run_seconds{{workflow=\"{path}\"}}`: from `createdAt` to `updatedAt` of `gh run list --workflow {}`; {} expected.",
-            path.rsplit('/').next().unwrap_or(path),
-            time(one.seconds)
+            "`orchestration_run_seconds{{workflow=\"{path}\"}}`: of the last run that came to its end, from `startedAt` to `updatedAt`; {} {}.",
+            time(one.seconds),
+            one.basis
         ));
         page.item(format!(
-            "`orchestration_runs_total{{workflow=\"{path}\", conclusion}}`: runs of `{path}` by `conclusion`."
+            "`orchestration_runs{{workflow=\"{path}\", conclusion}}`: runs of `{path}` that came to their end in the last day, by `conclusion`."
         ));
         for ((_, job), seconds) in one.flow.jobs().zip(&one.jobs) {
             page.item(format!(
-                "`orchestration_job_seconds{{workflow=\"{path}\", job=\"{id}\"}}`: from `startedAt` to `completedAt` of `{id}`; {} expected.",
+                "`orchestration_job_seconds{{workflow=\"{path}\", job=\"{id}\"}}`: of the last run that succeeded, from `startedAt` to `completedAt` of `{id}`; {} {}.",
                 time(*seconds),
+                one.basis,
                 id = &*job.id
             ));
         }
     }
     page.finish()
 }
+
+/// A script that writes the metrics, for a collector that reads text files.
+fn exporter(expected: &[Expected<'_>]) -> String {
+    let files = expected.iter().map(|one| one.flow.path.rsplit('/').next().unwrap_or(&one.flow.path));
+    let files: Vec<String> = files.map(|file| Untrusted::from(file).shell()).collect();
+    EXPORTER.replace("FILES", &files.join(" "))
+}
+
+/// What the script is, but for the workflows.
+const EXPORTER: &str = include_str!("export.sh");
 
 fn quoted(text: &str) -> String {
     Value::String(text.to_owned()).to_string()
@@ -79,24 +96,20 @@ fn alerts(expected: &[Expected<'_>]) -> String {
             );
         };
         let _ = writeln!(text, "  - name: {}\n    rules:", quoted(path));
-        let slow = one.seconds.saturating_mul(2).max(60);
+        // Held against its own past: a prediction is no promise.
+        let seconds = format!("orchestration_run_seconds{{workflow={}}}", quoted(path));
         rule(
             &mut text,
             "WorkflowSlow",
-            &format!(
-                "quantile_over_time(0.95, orchestration_run_seconds{{workflow={}}}[1d]) > {slow}",
-                quoted(path)
-            ),
-            &format!("{path} takes more than twice the {} expected", time(one.seconds)),
+            &format!("{seconds} > 2 * quantile_over_time(0.5, {seconds}[7d])"),
+            &format!("{path} takes more than twice as long as half of its runs of the last week"),
         );
+        let runs = |more: &str| format!("sum(orchestration_runs{{workflow={}{more}}})", quoted(path));
         rule(
             &mut text,
             "WorkflowFails",
-            &format!(
-                "sum(increase(orchestration_runs_total{{workflow={0}, conclusion=\"failure\"}}[1d])) > 0.2 * sum(increase(orchestration_runs_total{{workflow={0}}}[1d]))",
-                quoted(path)
-            ),
-            &format!("more than one run in five of {path} failed today"),
+            &format!("{} > 0.2 * {}", runs(",conclusion=\"failure\""), runs("")),
+            &format!("more than one run in five of {path} failed in the last day"),
         );
     }
     text
@@ -118,7 +131,7 @@ fn dashboard(expected: &[Expected<'_>]) -> String {
         };
         let jobs = format!("orchestration_job_seconds{selector}");
         panels.push(panel(at * 2 + 1, 0, format!("Jobs of {path}"), "s", jobs, "{{job}}"));
-        let runs = format!("sum by (conclusion) (increase(orchestration_runs_total{selector}[1d]))");
+        let runs = format!("sum by (conclusion) (orchestration_runs{selector})");
         panels.push(panel(at * 2 + 2, 12, format!("Runs of {path}"), "short", runs, "{{conclusion}}"));
     }
     let board = json!({

@@ -14,22 +14,18 @@ fn class(finding: &Finding) -> Option<FixClass> {
 /// Stages by risk: what is proven first, then what a person has read, then what has to be written.
 pub(super) fn migration(study: &Study<'_>) -> String {
     let mut page = Page::new("Migration");
-    let stages = [
-        ("Stage 1: safe repairs", Some(FixClass::Safe)),
-        ("Stage 2: repairs to read first", Some(FixClass::Review)),
-    ];
-    let shown = || study.findings.iter().filter(|finding| finding.warns());
-    for (title, wanted) in stages {
-        page.section(2, title);
-        for finding in shown().filter(|finding| class(finding) == wanted) {
-            let title = finding.fix.as_ref().map_or("", |fix| &fix.title);
-            page.item(format!("{}: {title} (`{}`).", at(finding), finding.rule));
-        }
+    let shown = || study.findings.iter().filter(|finding| finding.warns() || study.is_mended(finding));
+    let is_review = |finding: &Finding| class(finding) == Some(FixClass::Review) && !study.is_mended(finding);
+    page.section(2, "Stage 1: safe repairs");
+    for finding in shown().filter(|finding| study.is_mended(finding)) {
+        page.item(format!("{}: {} (`{}`).", at(finding), fix_title(finding), finding.rule));
+    }
+    page.section(2, "Stage 2: repairs to read first");
+    for finding in shown().filter(|finding| is_review(finding)) {
+        page.item(format!("{}: {} (`{}`).", at(finding), fix_title(finding), finding.rule));
     }
     page.section(2, "Stage 3: repairs to write");
-    for finding in
-        shown().filter(|finding| !matches!(class(finding), Some(FixClass::Safe | FixClass::Review)))
-    {
+    for finding in shown().filter(|finding| !study.is_mended(finding) && !is_review(finding)) {
         let hint = finding.hint.as_deref().unwrap_or(&finding.message);
         page.item(format!("{}: {hint} (`{}`).", at(finding), finding.rule));
     }
@@ -57,31 +53,31 @@ pub(super) fn migration(study: &Study<'_>) -> String {
     page.finish()
 }
 
-/// Tells whether a group of findings belongs to a section.
-type Fits<'a> = &'a dyn Fn(&[&Finding]) -> bool;
+fn fix_title(finding: &Finding) -> &str {
+    finding.fix.as_ref().map_or(&*finding.message, |fix| &fix.title)
+}
 
 pub(super) fn roadmap(study: &Study<'_>) -> String {
     let mut page = Page::new("Roadmap");
     let groups = study.by_rule();
-    let safe = |finding: &&&Finding| class(finding) == Some(FixClass::Safe);
-    let sections: [(&str, Fits<'_>); 3] = [
-        ("Now: repaired by the patch", &|findings| findings.iter().any(|finding| safe(&finding))),
-        ("Next: high and critical", &|findings| {
-            !findings.iter().any(|finding| safe(&finding))
-                && findings.iter().any(|finding| finding.severity >= Severity::High)
-        }),
-        ("Later", &|findings| {
-            !findings.iter().any(|finding| safe(&finding))
-                && findings.iter().all(|finding| finding.severity < Severity::High)
-        }),
-    ];
-    for (title, fits) in sections {
+    let mended = |finding: &&&Finding| study.is_mended(finding);
+    page.section(2, "Now: repaired by the patch");
+    // A note may be mended too, and what warns no more is no part of a group.
+    for finding in study.mended.iter().filter_map(|&at| study.findings.get(at)) {
+        page.item(format!("{}: {} (`{}`).", at(finding), fix_title(finding), finding.rule));
+    }
+    let is_bad = |findings: &[&Finding]| findings.iter().any(|finding| finding.severity >= Severity::High);
+    for (title, bad) in [("Next: high and critical", true), ("Later", false)] {
         page.section(2, title);
-        for (rule, findings) in groups.iter().filter(|(_, findings)| fits(findings)) {
-            let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Info);
-            let saved: u32 = findings.iter().filter_map(|finding| finding.saving_seconds).max().unwrap_or(0);
+        for (rule, findings) in &groups {
+            let left: Vec<&Finding> = findings.iter().filter(|finding| !mended(finding)).copied().collect();
+            if left.is_empty() || is_bad(&left) != bad {
+                continue;
+            }
+            let worst = left.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Info);
+            let saved: u32 = left.iter().filter_map(|finding| finding.saving_seconds).max().unwrap_or(0);
             let saving = if saved > 0 { format!(", up to {} a run", time(saved)) } else { String::new() };
-            page.item(format!("`{}`: {} ({}{saving}).", rule.name, places(findings), severity(worst)));
+            page.item(format!("`{}`: {} ({}{saving}).", rule.name, places(&left), severity(worst)));
         }
     }
     page.section(2, "To watch");

@@ -1,7 +1,10 @@
 //! What flows along an edge of `needs`: data, a status, an approval, or something that no file shows.
 
 use kapell_core::expr::{Key, NodeKind};
-use kapell_spec::github::{Condition, Job, Uses};
+use kapell_spec::{
+    finding::Span,
+    github::{Condition, Job, Uses},
+};
 
 use super::{Flow, Github, globs, tools::Kind};
 
@@ -110,6 +113,51 @@ pub fn reads(job: &Job, need: &str) -> bool {
         });
         reads
     })
+}
+
+/// Returns the outputs of the job `need` that a job reads, and the scalars in which it does; `*` where it may be any.
+#[must_use]
+pub fn outputs_read(job: &Job, need: &str) -> Vec<(String, Span)> {
+    let mut read = Vec::new();
+    for found in &job.expressions {
+        found.expr.root().walk(&mut |node| {
+            let NodeKind::Access { base, path } = &node.kind else { return };
+            let mut names = path.iter().map(|step| match &step.key {
+                Key::Property(name) => Some(&**name),
+                _ => None,
+            });
+            let mut is =
+                |wanted: &str| names.next().flatten().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+            if is_needs(base) && is(need) && is("outputs") {
+                let name = names.next().map_or("*", |name| name.unwrap_or("*"));
+                read.push((name.to_owned(), found.scalar));
+            }
+        });
+    }
+    read
+}
+
+/// Returns the artifacts that go from one job to another, by the name that the taker writes, and the steps that take them.
+#[must_use]
+pub fn artifacts_taken(flow: &Flow, from: usize, to: usize) -> Vec<(String, Span)> {
+    let given: Vec<&String> =
+        flow.facts[from].iter().flat_map(|facts| &facts.uploads).flat_map(|upload| &upload.names).collect();
+    let mut taken = Vec::new();
+    for (step, facts) in flow.steps(to) {
+        for download in facts.downloads.iter().filter(|download| !download.elsewhere) {
+            let names = given.iter().filter(|name| {
+                download.all || download.names.iter().any(|wanted| globs::overlap(wanted, name))
+            });
+            taken.extend(names.map(|name| ((*name).clone(), step.span)));
+        }
+    }
+    taken
+}
+
+/// Tells whether a cache that one job saves is restored by another.
+#[must_use]
+pub fn cache_taken(flow: &Flow, from: usize, to: usize) -> bool {
+    cache_flows(&[(flow, from)], &[(flow, to)])
 }
 
 fn is_needs(node: &kapell_core::expr::Node) -> bool {

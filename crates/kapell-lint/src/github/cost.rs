@@ -4,15 +4,24 @@
 
 use std::collections::BTreeMap;
 
+use kapell_spec::github::Job;
 use serde::{Deserialize, Serialize};
 
 use super::{Flow, Github};
 
-/// Recorded durations of jobs, in the shape of `gh run view --json jobs`: one run or a list of runs.
+/// Recorded durations of jobs, in the shape of `gh run view --json workflowName,jobs`: one run or a list of runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// Seconds by the name of the job as GitHub shows it, one for each run.
-    jobs: BTreeMap<String, Vec<u32>>,
+    runs: Vec<Recording>,
+}
+
+/// What was recorded of one run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Recording {
+    /// The workflow as GitHub names it, where the record says it.
+    workflow: Option<String>,
+    /// Seconds by the name of the job as GitHub shows it.
+    jobs: BTreeMap<String, u32>,
 }
 
 #[derive(Deserialize)]
@@ -23,7 +32,10 @@ enum Recorded {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RecordedRun {
+    #[serde(default)]
+    workflow_name: Option<String>,
     jobs: Vec<RecordedJob>,
 }
 
@@ -39,6 +51,19 @@ struct RecordedJob {
     conclusion: Option<String>,
 }
 
+impl RecordedJob {
+    /// Returns how long it took, in seconds, if it came to its end: what failed or was cancelled says nothing of that, and
+    /// of one under way GitHub says that it ended in the year 1.
+    fn seconds(&self) -> Option<u32> {
+        if self.conclusion.as_deref().is_some_and(|conclusion| conclusion != "success") {
+            return None;
+        }
+        let start = self.started_at.as_deref().and_then(seconds)?;
+        let end = self.completed_at.as_deref().and_then(seconds)?;
+        u32::try_from(end.checked_sub(start)?).ok()
+    }
+}
+
 impl Timings {
     /// Reads recorded runs.
     ///
@@ -50,43 +75,106 @@ impl Timings {
             Recorded::One(run) => vec![run],
             Recorded::Many(runs) => runs,
         };
-        let mut timings = Self::default();
-        for run in runs {
-            let mut longest: BTreeMap<String, u32> = BTreeMap::new();
-            for job in run.jobs.iter().filter(|job| job.conclusion.as_deref() != Some("skipped")) {
-                let span = job
-                    .started_at
-                    .as_deref()
-                    .and_then(seconds)
-                    .zip(job.completed_at.as_deref().and_then(seconds));
-                let Some((start, end)) = span else { continue };
-                let length = u32::try_from(end.saturating_sub(start)).unwrap_or(0);
-                let entry = longest.entry(job.name.clone()).or_default();
+        let recording = |run: RecordedRun| {
+            let mut jobs: BTreeMap<String, u32> = BTreeMap::new();
+            for (job, length) in run.jobs.iter().filter_map(|job| Some((job, job.seconds()?))) {
+                let entry = jobs.entry(job.name.clone()).or_default();
                 *entry = (*entry).max(length);
             }
-            for (name, length) in longest {
-                timings.jobs.entry(name).or_default().push(length);
-            }
-        }
-        Ok(timings)
+            Recording { workflow: run.workflow_name.filter(|name| !name.is_empty()), jobs }
+        };
+        Ok(Self { runs: runs.into_iter().map(recording).collect() })
     }
 
-    /// Returns the median of a job over all runs: that of its slowest cell.
+    /// Returns what was recorded of a workflow. A record that names none counts where all its jobs are jobs of that workflow
+    /// and of no other.
     #[must_use]
-    pub fn job(&self, id: &str, name: Option<&str>) -> Option<u32> {
-        // Cells and called workflows are `name (a, b)` and `name / job`.
-        let stem = name.map_or(id, |name| name.split("${{").next().unwrap_or(name).trim_end());
-        let fits = |shown: &str| {
-            shown == stem
-                || !stem.is_empty()
-                    && shown.strip_prefix(stem).is_some_and(|rest| {
-                        name.is_some_and(|name| name.contains("${{"))
-                            || rest.starts_with(" (")
-                            || rest.starts_with(" / ")
-                    })
+    pub fn of(&self, github: &Github, flow: &Flow) -> Lengths {
+        let mut all: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        let alone = |run: &Recording| {
+            let mut fits = github.flows.iter().filter(|other| run.fits(other));
+            fits.next().is_some_and(|found| found.path == flow.path) && fits.next().is_none()
         };
-        self.jobs.iter().filter(|(shown, _)| fits(shown)).filter_map(|(_, lengths)| median(lengths)).max()
+        for run in &self.runs {
+            let is_of = match &run.workflow {
+                Some(name) => name == flow.run_name(),
+                None => alone(run),
+            };
+            for (name, &seconds) in run.jobs.iter().filter(|_| is_of) {
+                all.entry(name).or_default().push(seconds);
+            }
+        }
+        let medians =
+            all.into_iter().filter_map(|(name, lengths)| Some((name.to_owned(), median(&lengths)?)));
+        Lengths(medians.collect())
     }
+}
+
+impl Recording {
+    /// Tells whether every job of the record is one of a workflow.
+    fn fits(&self, flow: &Flow) -> bool {
+        let is_of = |shown: &String| flow.jobs().any(|(_, job)| Shown::of(job).is(shown));
+        !self.jobs.is_empty() && self.jobs.keys().all(is_of)
+    }
+}
+
+/// How GitHub shows a job: its cells and the jobs that it calls are `name (a, b)` and `name / job`.
+struct Shown<'a> {
+    stem: &'a str,
+    /// Whether an expression follows.
+    open: bool,
+}
+
+impl<'a> Shown<'a> {
+    fn of(job: &'a Job) -> Self {
+        let name = job.name.as_ref().map(|name| &*name.text);
+        let open = name.is_some_and(|name| name.contains("${{"));
+        let stem = name.map_or(&*job.id.text, |name| name.split("${{").next().unwrap_or(name).trim_end());
+        Self { stem, open }
+    }
+
+    /// Tells whether a name that GitHub shows is the job's.
+    fn is(&self, shown: &str) -> bool {
+        self.rest(shown).is_some()
+    }
+
+    /// Returns what follows the job's name, if it is the job's.
+    fn rest<'s>(&self, shown: &'s str) -> Option<&'s str> {
+        let rest = shown.strip_prefix(self.stem)?;
+        let goes_on = rest.starts_with(" (") || rest.starts_with(" / ") || self.open;
+        (rest.is_empty() || goes_on && !self.stem.is_empty()).then_some(rest)
+    }
+}
+
+/// Recorded seconds of the jobs of a workflow, by the names that GitHub shows: medians over all runs.
+#[derive(Debug, Clone, Default)]
+pub struct Lengths(BTreeMap<String, u32>);
+
+impl Lengths {
+    /// Returns how long a job took: its slowest cell.
+    #[must_use]
+    pub fn job(&self, job: &Job) -> Option<u32> {
+        let shown = Shown::of(job);
+        self.0.iter().filter(|(name, _)| shown.is(name)).map(|(_, &seconds)| seconds).max()
+    }
+
+    /// Returns what was recorded of the workflow that a job calls: in its slowest cell, where it has several.
+    fn within(&self, job: &Job) -> Self {
+        let shown = Shown::of(job);
+        let mut inner: BTreeMap<String, u32> = BTreeMap::new();
+        for (name, &seconds) in &self.0 {
+            let Some((_, name)) = shown.rest(name).and_then(|rest| rest.split_once(" / ")) else { continue };
+            let entry = inner.entry(name.to_owned()).or_default();
+            *entry = (*entry).max(seconds);
+        }
+        Self(inner)
+    }
+}
+
+/// Tells whether any length of a workflow was recorded; the others are predicted.
+#[must_use]
+pub fn is_recorded(github: &Github, flow: &Flow, timings: Option<&Timings>) -> bool {
+    timings.is_some_and(|timings| !timings.of(github, flow).0.is_empty())
 }
 
 fn median(lengths: &[u32]) -> Option<u32> {
@@ -114,22 +202,22 @@ fn seconds(text: &str) -> Option<i64> {
 /// Returns how long each job of a workflow takes.
 #[must_use]
 pub fn durations(github: &Github, flow: &Flow, timings: Option<&Timings>) -> Vec<u32> {
-    durations_within(github, flow, timings, 0)
+    let lengths = timings.map(|timings| timings.of(github, flow)).unwrap_or_default();
+    durations_within(github, flow, &lengths, 0)
 }
 
-fn durations_within(github: &Github, flow: &Flow, timings: Option<&Timings>, depth: usize) -> Vec<u32> {
-    let of = |(index, job): (usize, &kapell_spec::github::Job)| {
-        let recorded =
-            timings.and_then(|timings| timings.job(&job.id.text, job.name.as_ref().map(|name| &*name.text)));
-        recorded.unwrap_or_else(|| match github.called(job) {
-            Some(called) if depth < 4 => {
-                let inner = durations_within(github, called, None, depth + 1);
-                longest(called, &inner, &|_, _| true).0
-            }
-            _ if job.uses.is_some() => 120,
+fn durations_within(github: &Github, flow: &Flow, lengths: &Lengths, depth: usize) -> Vec<u32> {
+    let of = |(index, job): (usize, &Job)| match github.called(job) {
+        // What it calls is as long as the longest path through that, not as its longest job.
+        Some(called) if depth < 4 && !called.model.jobs.is_empty() => {
+            let inner = durations_within(github, called, &lengths.within(job), depth + 1);
+            longest(called, &inner, &|_, _| true).0
+        }
+        _ => lengths.job(job).unwrap_or_else(|| match job.uses.is_some() {
+            true => 120,
             // Ten seconds to find and start a runner.
-            _ => 10 + flow.facts[index].iter().map(super::StepFacts::seconds).sum::<u32>(),
-        })
+            false => 10 + flow.facts[index].iter().map(super::StepFacts::seconds).sum::<u32>(),
+        }),
     };
     flow.jobs().map(of).collect()
 }
@@ -144,6 +232,16 @@ pub fn longest(flow: &Flow, durations: &[u32], kept: &dyn Fn(usize, usize) -> bo
         })
         .collect();
     longest_path(&needs, durations)
+}
+
+/// Returns how much sooner a run ends if one of its jobs takes so many seconds less.
+#[must_use]
+pub fn sooner(github: &Github, flow: &Flow, timings: Option<&Timings>, job: usize, less: u32) -> u32 {
+    let mut durations = durations(github, flow, timings);
+    let length = |durations: &[u32]| longest(flow, durations, &|_, _| true).0;
+    let before = length(&durations);
+    durations[job] = durations[job].saturating_sub(less);
+    before.saturating_sub(length(&durations))
 }
 
 /// The earliest end of each job, and the need that decides it. Jobs on a circle have no end.
@@ -192,24 +290,75 @@ pub fn longest_path(needs: &[Vec<usize>], durations: &[u32]) -> (u32, Vec<usize>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Files;
+
+    fn github(files: &[(&str, &str)]) -> Github {
+        let files =
+            files.iter().map(|(path, text)| (format!(".github/workflows/{path}"), (*text).to_owned()));
+        Github::new(&Files::new(files))
+    }
+
+    fn job(name: &str, from: &str, to: &str, conclusion: &str) -> String {
+        format!(
+            r#"{{"name":"{name}","startedAt":"2026-{from}Z","completedAt":"{to}Z","conclusion":"{conclusion}"}}"#
+        )
+    }
+
+    fn run(jobs: &[String]) -> String {
+        format!(r#"{{"jobs":[{}]}}"#, jobs.join(","))
+    }
 
     #[test]
     fn recorded_durations_are_the_median_of_the_slowest_cell() {
-        let run = |a: u32, b: u32| {
-            format!(
-                r#"{{"jobs":[
-                {{"name":"test (linux)","startedAt":"2026-02-28T23:59:00Z","completedAt":"2026-03-01T00:{a:02}:00Z","conclusion":"success"}},
-                {{"name":"test (mac)","startedAt":"2026-01-01T00:00:00Z","completedAt":"2026-01-01T00:{b:02}:00Z","conclusion":"success"}},
-                {{"name":"tests","startedAt":"2026-01-01T00:00:00Z","completedAt":"2026-01-01T09:00:00Z"}},
-                {{"name":"old","startedAt":null,"completedAt":null,"conclusion":"skipped"}}]}}"#
-            )
+        let text = "on: push\njobs:\n  test: { runs-on: x, steps: [] }\n  tests: { runs-on: x, steps: [] }\n  \
+            x: { name: 'cell (${{ matrix.os }})', runs-on: x, steps: [] }\n  old: { runs-on: x, steps: [] }\n";
+        let github = github(&[("ci.yml", text)]);
+        let of = |a: u32, b: u32| {
+            run(&[
+                job("test (linux)", "02-28T23:59:00", &format!("2026-03-01T00:{a:02}:00"), "success"),
+                job("test (mac)", "01-01T00:00:00", &format!("2026-01-01T00:{b:02}:00"), "success"),
+                job("cell (mac)", "01-01T00:00:00", &format!("2026-01-01T00:{b:02}:00"), "success"),
+                job("tests", "01-01T00:00:00", "2026-01-01T09:00:00", "success"),
+                job("old", "01-01T00:00:00", "2026-01-01T09:00:00", "cancelled"),
+                job("old", "01-01T00:00:00", "0001-01-01T00:00:00", ""),
+            ])
         };
-        let timings = Timings::read(&format!("[{},{}]", run(1, 5), run(3, 7))).unwrap();
-        assert_eq!(timings.job("test", None), Some(360));
-        assert_eq!(timings.job("x", Some("test (${{ matrix.os }})")), Some(360));
-        assert_eq!(timings.job("old", None), None);
-        assert_eq!(Timings::read(&run(1, 1)).unwrap().job("test", None), Some(120));
+        let lengths = |json: &str| {
+            let lengths = Timings::read(json).unwrap().of(&github, &github.flows[0]);
+            github.flows[0].jobs().map(|(_, job)| lengths.job(job)).collect::<Vec<_>>()
+        };
+        let hours = Some(9 * 3600);
+        assert_eq!(lengths(&format!("[{},{}]", of(1, 5), of(3, 7))), [Some(360), hours, Some(360), None]);
+        assert_eq!(lengths(&of(1, 1)), [Some(120), hours, Some(60), None]);
         assert!(Timings::read("[1]").is_err());
+    }
+
+    #[test]
+    fn a_record_counts_for_its_own_workflow() {
+        let text =
+            |name: &str| format!("name: {name}\non: push\njobs:\n  test: {{ runs-on: x, steps: [] }}\n");
+        let github = github(&[("a.yml", &text("CI")), ("b.yml", &text("Nightly"))]);
+        let jobs = run(&[job("test", "01-01T00:00:00", "2026-01-01T00:05:00", "success")]);
+        let named = jobs.replacen('{', r#"{"workflowName":"CI","#, 1);
+        let recorded = |json: &str| {
+            let timings = Timings::read(json).unwrap();
+            [0, 1].map(|at| is_recorded(&github, &github.flows[at], Some(&timings)))
+        };
+        assert_eq!(recorded(&named), [true, false]);
+        assert_eq!(recorded(&jobs), [false, false], "it may be of either");
+    }
+
+    #[test]
+    fn a_called_workflow_is_as_long_as_the_longest_path_through_it() {
+        let caller = "on: push\njobs:\n  build: { uses: ./.github/workflows/build.yml }\n  test: { needs: build, runs-on: x, steps: [] }\n";
+        let called = "on: workflow_call\njobs:\n  a: { runs-on: x, steps: [] }\n  b: { needs: a, runs-on: x, steps: [] }\n";
+        let github = github(&[("build.yml", called), ("ci.yml", caller)]);
+        let minutes = |name: &str, from: u32, to: u32| {
+            job(name, &format!("01-01T00:{from:02}:00"), &format!("2026-01-01T00:{to:02}:00"), "success")
+        };
+        let json = run(&[minutes("build / a", 0, 5), minutes("build / b", 5, 9), minutes("test", 9, 11)]);
+        let timings = Timings::read(&json).unwrap();
+        assert_eq!(durations(&github, &github.flows[1], Some(&timings)), [540, 120]);
     }
 
     #[test]

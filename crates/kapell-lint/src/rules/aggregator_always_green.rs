@@ -18,7 +18,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/aggregator-always-green.md"),
     check,
 };

@@ -19,7 +19,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/aggregator-incomplete.md"),
     check,
 };
@@ -61,7 +61,7 @@ fn hidden_root(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &m
         .add(flow.file, job.keys.get("needs").map_or(job.id.span, |key| key.span), format!("`{}` does not need `{}`: if that fails, the jobs behind it are skipped, and skipped counts as passed here", job.id.text, root.text))
         .also(flow.file, root.span, "its failure is not seen")
         .hint(format!("add `{}` to `needs`", root.text));
-    match add_need(flow, at, &root.text).filter(|_| flow.generated.is_none()) {
+    match add_need(flow, at, &root.text) {
         Some((span, text)) => draft
             .fix(
                 format!("let `{}` see `{}`", job.id.text, root.text),

@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::State,
     severity: Severity::Low,
     confidence: Confidence::Medium,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/artifact-never-consumed.md"),
     check,
 };

@@ -19,7 +19,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::State,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/artifact-never-produced.md"),
     check,
 };
@@ -116,7 +116,7 @@ fn look(
             return;
         }
         let draft = report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
-        match near.filter(|_| !shown.contains('*') && flow.generated.is_none()) {
+        match near.filter(|_| !shown.contains('*')) {
             Some(near) => draft
                 .hint(format!("did you mean `{near}`?"))
                 .fix(format!("download `{near}`"), FixClass::Review, [(flow.file, span, near.to_owned())])

@@ -53,9 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let edited = keys.and_then(|keys| {
                     edit::add_after(&flow.text, &keys, "key", &[format!("restore-keys: {prefix}")])
                 });
-                match edited.filter(|_| {
-                    flow.generated.is_none() && prefix.trim() == prefix && !prefix.contains(['#', ':', '\n'])
-                }) {
+                match edited.filter(|_| prefix.trim() == prefix && !prefix.contains(['#', ':', '\n'])) {
                     Some((span, text)) => draft
                         .fix(
                             "fall back to the newest cache with the same start",

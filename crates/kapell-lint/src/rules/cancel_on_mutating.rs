@@ -22,7 +22,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/cancel-on-mutating.md"),
     check,
 };
@@ -128,7 +128,7 @@ fn look(
         .severity(if kind == Kind::Pages { Severity::Low } else { Severity::High })
         .also(flow.file, span, "may end half way")
         .hint("let it finish: `cancel-in-progress: false`");
-    let draft = if cancel.is("true") && !cancel.aliased && flow.generated.is_none() {
+    let draft = if cancel.is("true") && !cancel.aliased {
         draft.fix(
             "let a run finish before the next one starts",
             FixClass::Safe,

@@ -17,7 +17,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Performance,
     severity: Severity::Medium,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/double-trigger.md"),
     check,
 };

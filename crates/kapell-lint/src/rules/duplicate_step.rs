@@ -1,6 +1,6 @@
 //! A job does the same thing twice.
 
-use crate::github::{Flow, StepFacts, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, cost, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -41,6 +41,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         format!("`{}` runs `{}` twice", job.id.text, short(what)),
                     )
                     .also(flow.file, first.span, "the first time")
+                    .spares(cost::sooner(
+                        &repository.github,
+                        flow,
+                        repository.timings.as_ref(),
+                        at,
+                        facts.seconds(),
+                    ))
                     .hint("drop one of the two, or tell them apart with conditions");
                 match intent::explains(
                     flow,

@@ -77,7 +77,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         format!("`{}` fetches the whole history and nothing in it reads that", job.id.text),
                     )
                     .hint("drop `fetch-depth: 0`");
-                let draft = if flow.generated.is_none() && !depth.aliased {
+                let draft = if !depth.aliased {
                     draft.fix("fetch one commit", FixClass::Review, [(flow.file, depth.span, "1".to_owned())])
                 } else {
                     draft

@@ -18,7 +18,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::State,
     severity: Severity::Low,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/input-never-read.md"),
     check,
 };

@@ -52,6 +52,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         skills(repository, report, asset);
     }
     manifests(repository, report);
+    hook_scripts(repository, report);
 }
 
 /// Skills that an agent is given before it starts.
@@ -104,6 +105,21 @@ fn has_company(repository: &Repository, path: &str) -> bool {
     let beside =
         |other: &str| other != path && other.starts_with(folder) && other[folder.len()..].starts_with('/');
     repository.files.iter().any(|(_, file)| beside(&file.path)) || repository.files.others().any(beside)
+}
+
+/// Files that hooks run: without them a hook fails each time, and what it guards is not guarded.
+fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
+    for file in &repository.agents.hooks {
+        for hook in &file.hooks.hooks {
+            let script = repository.agents.hook_script(&repository.files, file, hook);
+            let Some(script) = script.filter(|script| !repository.files.exists(&script.path)) else {
+                continue;
+            };
+            let message =
+                format!("the hook of `{}` runs `{}`, and it is not there", hook.event.text, script.path);
+            report.add(file.file, script.span, message).severity(Severity::High).done();
+        }
+    }
 }
 
 /// Agents, commands and skills that a manifest names one by one.

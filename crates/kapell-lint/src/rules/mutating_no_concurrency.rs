@@ -17,7 +17,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Conflicts,
     severity: Severity::Medium,
     confidence: Confidence::Medium,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/mutating-no-concurrency.md"),
     check,
 };

@@ -19,7 +19,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Performance,
     severity: Severity::Medium,
     confidence: Confidence::Medium,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/needs-without-data.md"),
     check,
 };
@@ -164,7 +164,7 @@ fn fix<'a>(
             && !conditions::direct(&flow.model, &flow.model.jobs[other]).contains(&need)
     });
     let calls = flow.jobs().any(|(other, job)| flow.closures[other].contains(&at) && job.uses.is_some());
-    if gated || calls || flow.generated.is_some() {
+    if gated || calls {
         return draft;
     }
     match edit::without_need(&flow.text, &job.keys, &job.needs, name) {

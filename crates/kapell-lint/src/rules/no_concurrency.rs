@@ -86,7 +86,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         ];
         if let Some((span, text)) =
             crate::github::edit::add_before(&flow.text, &flow.model.keys, "jobs", &lines, true)
-                .filter(|_| !changes && flow.generated.is_none())
+                .filter(|_| !changes)
         {
             let class = if model { FixClass::Review } else { FixClass::Safe };
             draft = draft.fix(

@@ -95,7 +95,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .filter_map(|(at, _)| edit::add_after(&flow.text, &flow.model.jobs[*at].keys, "runs-on", &lines))
             .map(|(span, text)| (flow.file, span, text))
             .collect();
-        if edits.len() == risky.len() && flow.generated.is_none() {
+        if edits.len() == risky.len() {
             draft = draft.fix("stop them after an hour", FixClass::Review, edits);
         }
         draft.done();

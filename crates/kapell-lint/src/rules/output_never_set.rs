@@ -24,7 +24,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::State,
     severity: Severity::Medium,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/output-never-set.md"),
     check,
 };

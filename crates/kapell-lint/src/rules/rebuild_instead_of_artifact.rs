@@ -1,6 +1,6 @@
 //! A job builds again what a job before it has built and uploaded.
 
-use crate::github::{Flow, Github, intent, tools::Kind};
+use crate::github::{Flow, cost, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -36,7 +36,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let Some(built) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST) else {
                     continue;
                 };
-                again(github, flow, (at, up), &built, report);
+                again(repository, flow, (at, up), &built, report);
             }
         }
     }
@@ -53,12 +53,13 @@ fn builds(flow: &Flow, job: usize) -> Vec<(String, u32)> {
 }
 
 fn again(
-    github: &Github,
+    repository: &Repository,
     flow: &Flow,
     (at, up): (usize, usize),
     (command, seconds): &(String, u32),
     report: &mut Report<'_>,
 ) {
+    let github = &repository.github;
     let (first, job) = (&flow.model.jobs[up], &flow.model.jobs[at]);
     for (other, index) in github.deep(flow, at) {
         let second = &other.model.jobs[index];
@@ -77,6 +78,11 @@ fn again(
                 && facts.works.iter().any(|done| done.text == *command && done.work.kind == Kind::Build)
         });
         let Some((step, _)) = again else { continue };
+        // Of a called workflow it is not known whether the step lies on the longest path through it.
+        let sooner = match job.uses {
+            None => cost::sooner(github, flow, repository.timings.as_ref(), at, *seconds),
+            Some(_) => 0,
+        };
         let draft = report
             .add(
                 other.file,
@@ -87,6 +93,7 @@ fn again(
                 ),
             )
             .also(flow.file, first.id.span, "built here first")
+            .spares(sooner)
             .severity(if *seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
             .hint("download the artifact, so that what is tested is what was built");
         match intent::explains(other, step.span, 6, &["again", "rebuild", "clean", "different", "fresh"]) {

@@ -20,7 +20,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/repair-gated-on-success.md"),
     check,
 };
@@ -113,7 +113,7 @@ fn add(flow: &Flow, who: &str, condition: &Condition, when: &str, status: &str, 
             format!("{who} is for when {when}, but without a status function it only runs after success"),
         )
         .hint(format!("write `{status} && ({})`", condition.text));
-    if flow.generated.is_some() || condition.text.contains('\n') {
+    if condition.text.contains('\n') {
         draft.done();
         return;
     }
@@ -234,9 +234,7 @@ fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
         )
         .confidence(Confidence::Medium)
         .hint("add `if: failure()`");
-    match crate::github::edit::add_after(&flow.text, &step.keys, "name", &["if: failure()".to_owned()])
-        .filter(|_| flow.generated.is_none())
-    {
+    match crate::github::edit::add_after(&flow.text, &step.keys, "name", &["if: failure()".to_owned()]) {
         Some((span, text)) => {
             draft.fix("run it after a failure", FixClass::Review, [(flow.file, span, text)]).done()
         }

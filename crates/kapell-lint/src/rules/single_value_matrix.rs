@@ -21,7 +21,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Performance,
     severity: Severity::Low,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/single-value-matrix.md"),
     check,
 };

@@ -24,7 +24,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/skip-propagation.md"),
     check,
 };
@@ -111,7 +111,7 @@ fn expects_skipped(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     });
     let Some(need) = skipped else { return false };
     let fixed = format!("${{{{ !cancelled() && ({}) }}}}", condition.text);
-    let whole = job.keys.open && !condition.text.contains('\n') && flow.generated.is_none();
+    let whole = job.keys.open && !condition.text.contains('\n');
     let draft = report
         .add(
             flow.file,

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kapell_spec::claude::reference::{Names, Reference, Strength, has_fallback};
+use kapell_spec::{
+    claude::reference::{Names, Reference, Strength, has_fallback},
+    suggest,
+};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home, Resolved},
+    agents::{Asset, Home, Resolved, is_built_in},
+    code::workflow_script,
     files::FileId,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -35,6 +39,7 @@ struct Missing<'a> {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
+    scripts(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
         for reference in from.firm(Names::Agent) {
@@ -80,6 +85,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     tell_of_none(report, &started);
+}
+
+/// Agents that scripts of dynamic workflows start.
+fn scripts(repository: &Repository, report: &mut Report<'_>) {
+    let names: BTreeSet<&str> =
+        repository.agents.of(AssetKind::Agent).map(|(_, agent)| &*agent.name).collect();
+    for (file, _) in repository.agents.scripts.iter().filter(|_| !names.is_empty()) {
+        for started in workflow_script::agents(*file, &repository.files[*file].text) {
+            // A plugin's name before a colon says where an agent comes from.
+            if names.contains(&*started.name) || is_built_in(&started.name) || started.name.contains(':') {
+                continue;
+            }
+            let message = format!("agent `{}` is not defined", started.name);
+            let draft = report.add(*file, started.span, message);
+            match suggest::nearest(&started.name, names.iter().copied()) {
+                Some(near) => draft.hint(format!("the nearest name is `{near}`")).done(),
+                None => draft
+                    .hint("define it, or name an agent that is always there, such as `general-purpose`")
+                    .done(),
+            }
+        }
+    }
 }
 
 /// Commands start agents, and nothing here defines any: one finding for all of them.

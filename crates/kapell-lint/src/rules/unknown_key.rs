@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
     // Formats grow every month: never more than a note.
     severity: Severity::Info,
     confidence: Confidence::Medium,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/unknown-key.md"),
     check,
 };

@@ -17,7 +17,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Resilience,
     severity: Severity::Medium,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/unknown-workflow-run.md"),
     check,
 };
@@ -54,11 +54,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             match near {
                 Some(near) => {
                     let text = format!("'{}'", near.replace('\'', "''"));
-                    let class =
-                        if near.eq_ignore_ascii_case(&item.text) { FixClass::Safe } else { FixClass::Review };
                     draft
                         .hint(format!("did you mean `{near}`?"))
-                        .fix(format!("wait for `{near}`"), class, [(flow.file, item.span, text)])
+                        .fix(format!("wait for `{near}`"), FixClass::Review, [(flow.file, item.span, text)])
                         .done();
                 }
                 None => draft.hint("write the `name:` of a workflow, or drop it from the list").done(),

@@ -4,7 +4,7 @@ use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    files::FileId,
+    files::{Broken, FileId},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -12,7 +12,7 @@ use crate::{
 /// See `docs/rules/unreadable-file.md`.
 pub(super) static RULE: Rule = Rule {
     name: "unreadable-file",
-    summary: "a workflow, action or file of settings cannot be read to its end",
+    summary: "a workflow, action, manifest or file of settings cannot be read to its end",
     group: Group::Reading,
     anti_pattern: None,
     focus: Focus::Resilience,
@@ -33,13 +33,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             tell(report, file, error.span, &error.message, error.hint.as_deref());
         }
     }
-    for hooks in &repository.agents.hooks {
-        // The reader of YAML takes less than all of JSON, such as some tabs.
-        let is_json =
-            || serde_json::from_str::<serde::de::IgnoredAny>(&repository.files[hooks.file].text).is_ok();
-        if let Some((span, why)) = hooks.broken.as_ref().filter(|_| !is_json()) {
-            tell(report, hooks.file, *span, why, None);
-        }
+    let systems = repository.systems.broken.iter().map(|broken| (broken, Severity::Medium));
+    // Nothing at all is taken from JSON or TOML that is none.
+    let agents = repository.agents.broken.iter().map(|broken| (broken, Severity::High));
+    for (Broken { file, span, why }, severity) in agents.chain(systems) {
+        report.add(*file, *span, format!("from here on nothing is read: {why}")).severity(severity).done();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Something is set up or fetched that nothing uses.
 
-use crate::github::{Flow, StepFacts, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, cost, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -153,6 +153,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         span,
                         format!("`{}` sets up `{action}` and nothing in it uses that", job.id.text),
                     )
+                    .spares(cost::sooner(
+                        &repository.github,
+                        flow,
+                        repository.timings.as_ref(),
+                        at,
+                        facts.seconds(),
+                    ))
                     .hint("drop the step");
                 match intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"]) {
                     Some(comment) => draft.explained(comment).done(),

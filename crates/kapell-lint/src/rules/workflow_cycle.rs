@@ -24,7 +24,7 @@ pub(super) static RULE: Rule = Rule {
     focus: Focus::Conflicts,
     severity: Severity::High,
     confidence: Confidence::High,
-    depth: Depth::Standard,
+    depth: Depth::Quick,
     page: include_str!("../../docs/rules/workflow-cycle.md"),
     check,
 };

@@ -70,7 +70,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             })
             .map(|(span, text)| (flow.file, span, text))
             .collect();
-        if edits.len() == found.len() && flow.generated.is_none() {
+        if edits.len() == found.len() {
             draft = draft.fix("go on only after a success", FixClass::Review, edits);
         }
         match intent::explains(flow, event.name.span, 6, REASONS) {

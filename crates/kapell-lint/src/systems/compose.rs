@@ -57,8 +57,8 @@ impl Compose {
     }
 }
 
-pub(super) fn read(id: FileId, file: &File) -> Option<Compose> {
-    let document = Document::all(file).into_iter().next()?;
+pub(super) fn read(id: FileId, file: &File, documents: Vec<Document>) -> Option<Compose> {
+    let document = documents.into_iter().next()?;
     let root = document.root();
     let services = root.get("services")?.entries()?;
     let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);

@@ -59,8 +59,8 @@ pub struct Workload {
     pub secrets: Vec<(Box<str>, Box<str>, Span)>,
 }
 
-pub(super) fn read(id: FileId, file: &File) -> Vec<Manifest> {
-    Document::all(file).iter().filter_map(|document| object(id, file, document)).collect()
+pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manifest> {
+    documents.iter().filter_map(|document| object(id, file, document)).collect()
 }
 
 fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {

@@ -36,7 +36,14 @@ fn with<T>(look: impl FnOnce(&Study<'_>) -> T) -> T {
     let files = FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
     let repository = Repository::new(Files::new(files), Depth::Deep);
     let (findings, inventory) = (audit(&repository), inventory(&repository));
-    look(&Study { repository: &repository, inventory: &inventory, findings: &findings, patch: "" })
+    look(&Study {
+        repository: &repository,
+        inventory: &inventory,
+        findings: &findings,
+        patch: "",
+        mended: &[],
+        changes: &[],
+    })
 }
 
 /// Keeps the command and the agents, and one reference: what else is collected grows.
@@ -47,7 +54,7 @@ fn small(inventory: &Inventory) -> Inventory {
     let (kind, strength, name) = (EdgeKind::Delegates, Strength::Certain, "reviewer".to_owned());
     let place = assets[0].place.clone();
     Inventory {
-        edges: vec![Edge { from: 0, to: Some(1), beside: false, name, kind, strength, place }],
+        edges: vec![Edge { from: 0, to: Some(1), beside: false, name, kind, strength, place, data: None }],
         assets,
     }
 }
@@ -79,7 +86,11 @@ fn every_sentence_names_something_of_the_repository() {
         );
         names.extend(RULES.iter().map(|rule| rule.name));
         let mut strange = Vec::new();
-        for (path, page) in deliver(study).iter().filter(|(path, _)| path.ends_with(".md")) {
+        // The index is the same everywhere, and a command is the repository's own text.
+        let own = |path: &str| {
+            path != "README.md" && (!path.starts_with("04-commands/") || path.ends_with("agent-selection.md"))
+        };
+        for (path, page) in deliver(study).iter().filter(|(path, _)| path.ends_with(".md") && own(path)) {
             let mut fenced = false;
             let mut table = 0;
             for line in page.lines() {
@@ -97,7 +108,6 @@ fn every_sentence_names_something_of_the_repository() {
                 }
             }
         }
-        strange.retain(|line| !line.ends_with("description: \"Ships a change\""));
         assert!(strange.is_empty(), "{strange:#?}");
     });
 }
@@ -126,4 +136,43 @@ fn the_eight_anti_patterns_are_counted() {
     let timeout = &evidence[3];
     assert!(timeout.count >= 2 && timeout.worst >= Severity::Medium, "{timeout:?}");
     assert!(timeout.rules.contains(&"call-without-timeout".to_owned()), "{timeout:?}");
+}
+
+#[test]
+fn an_improved_command_keeps_its_prompts_and_checkpoints() {
+    let command = "---\nargument-hint: \"[what]\"\n---\n# Ship $ARGUMENTS\n\n## Phase 1: Tests\nUse Task tool with subagent_type=\"tester\".\n\
+        Read `plan.md`.\nSave to `tests.md`.\n\n## Phase 2: Review\nUse Task tool with subagent_type=\"reviewer\".\nRead `plan.md`.\n\
+        Save to `review.md`.\n\n## Phase 3: Release\nUse Task tool with subagent_type=\"tester\".\nRead `review.md`.\n\n\
+        ## PHASE CHECKPOINT: approval\nYou MUST stop and wait for explicit user approval.\n";
+    let agent = |name: &str| format!("---\nname: {name}\ndescription: Does it.\n---\nDo.\n");
+    let files = [
+        (".claude/commands/ship.md", command.to_owned()),
+        (".claude/agents/tester.md", agent("tester")),
+        (".claude/agents/reviewer.md", agent("reviewer")),
+    ];
+    let files = Files::new(files.map(|(path, text)| (path.to_owned(), text)));
+    let repository = Repository::new(files, Depth::Deep);
+    let inventory = inventory(&repository);
+    let study = Study {
+        repository: &repository,
+        inventory: &inventory,
+        findings: &[],
+        patch: "",
+        mended: &[],
+        changes: &[],
+    };
+    let written = deliver(&study);
+    let (_, improved) =
+        written.iter().find(|(path, _)| path == "04-commands/ship.md").expect("it is written");
+    let added: Vec<&str> =
+        improved.lines().filter(|line| !line.is_empty() && !command.contains(line)).collect();
+    assert_eq!(
+        added,
+        [
+            "Make one todo for each step of `ship` before the first agent starts.",
+            "Steps 1, 2 take nothing from each other: start `tester`, `reviewer` side by side, in one message.",
+        ]
+    );
+    let mut rest = improved.lines();
+    assert!(command.lines().all(|line| rest.any(|other| other == line)), "{improved}");
 }

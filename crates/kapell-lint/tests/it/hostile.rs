@@ -55,7 +55,7 @@ fn bombs_of_yaml_are_told_where_they_are() {
         (0..10_000).map(|level| format!("{}a:\n", " ".repeat(level % 1_000 + level / 1_000))).collect();
     unreadable(WORKFLOW, indented, "");
     unreadable(WORKFLOW, "on: push\njobs:\n  a: {steps: [\n".to_owned(), "");
-    unreadable(".claude/settings.json", "{\"hooks\":".repeat(10_000), "deep");
+    unreadable(".claude/settings.json", "{\"hooks\":".repeat(10_000), "not valid JSON");
     unreadable("x/action.yml", "runs:\n  steps: [\n".to_owned(), "");
 }
 

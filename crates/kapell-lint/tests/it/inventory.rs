@@ -55,18 +55,28 @@ fn who_waits_for_calls_starts_and_hands_work_to_whom() {
     ");
     assert_snapshot!(inventory.mermaid(), @r#"
     flowchart LR
-      a0["workflow after.yml"]
-      a1["workflow CI"]
-      a2["workflow test.yml"]
-      a3["job build"]
-      a4["job test"]
+      subgraph a1["workflow CI on push"]
+        a3["job build"]
+        a4["job test"]
+      end
+      a0["workflow after.yml on workflow#95;run (workflows: CI, Gone)"]
+      a2["workflow test.yml on workflow#95;call"]
       a6["action setup"]
       a7["command ship"]
       a8["agent reviewer"]
+      n0(["../style.md"])
+      n1(["Explore"])
+      n2(["lint"]):::missing
+      n3(["tester"]):::missing
       a1 ==> a0
       a3 ==> a6
       a4 --> a3
+      a4 --> n2
       a4 ==> a2
       a7 ==> a8
+      a7 ==> n3
+      a7 ==> n1
+      a7 -.-> n0
+      classDef missing stroke-dasharray: 4 4
     "#);
 }

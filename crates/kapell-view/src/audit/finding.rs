@@ -117,6 +117,9 @@ pub struct Finding {
     /// How much sooner a run would end, in seconds, by the model of cost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub saving_seconds: Option<u32>,
+    /// Whether that is computed from recorded durations of the workflow; else from what such steps usually take.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub saving_recorded: bool,
     /// The comment in the file that explains it, if it was lowered for that.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub explained: Option<String>,

@@ -70,6 +70,9 @@ pub struct Asset {
     pub place: Place,
     /// The BLAKE3 hash of its text, in hex.
     pub hash: String,
+    /// The events that start it, with what they are narrowed to: `push (branches: main)`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub events: Vec<String>,
 }
 
 /// What a reference says.
@@ -123,6 +126,9 @@ pub struct Edge {
     pub strength: Strength,
     /// Where it is written.
     pub place: Place,
+    /// What goes from one to the other, where that is known: `output version`, `artifact dist`, `image ghcr.io/a/b`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub data: Option<String>,
 }
 
 impl Edge {

@@ -38,11 +38,12 @@ impl Inventory {
         lines.extend(table.lines(columns));
         lines.push(Line::default());
         lines.extend(self.legend(columns));
+        lines.extend(self.overview_lines(columns));
         lines
     }
 
     /// Returns a name with the scope that it needs to be unique.
-    fn full_name(&self, id: u32) -> String {
+    pub(super) fn full_name(&self, id: u32) -> String {
         let Some(asset) = self.assets.get(id as usize) else { return String::new() };
         match &asset.scope {
             Scope::Plugin(plugin) => visible(&format!("{plugin}:{}", asset.name)),
@@ -75,7 +76,10 @@ impl Inventory {
             .iter()
             .map(|edge| {
                 let missing = if edge.is_missing() { "?" } else { "" };
-                format!("{}{}{missing}", sign(edge.kind), visible(&edge.name))
+                // The last word of what is given is its name.
+                let data = edge.data.as_deref().and_then(|data| data.rsplit(' ').next());
+                let data = data.map_or_else(String::new, |data| format!("[{}]", visible(data)));
+                format!("{}{}{missing}{data}", sign(edge.kind), visible(&edge.name))
             })
             .collect();
         names.sort_unstable();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{AuditView, Edit, Finding, Foreign, Place, Severity, uri};
+use super::{AuditView, Edit, Finding, Foreign, Place, Related, Severity, uri};
 
 /// What a tool says about a rule.
 #[derive(Debug, Clone, Copy)]
@@ -41,11 +41,17 @@ impl AuditView {
             .iter()
             .map(|finding| result(finding, used.iter().position(|rule| rule.name == finding.rule)))
             .collect();
-        let mut runs = vec![json!({
+        let mut run = json!({
             "tool": { "driver": { "name": "kapell", "version": version, "rules": described } },
             "columnKind": "unicodeCodePoints",
             "results": results,
-        })];
+        });
+        if !self.unread.is_empty() {
+            let unread: Vec<Value> = self.unread.iter().map(notification).collect();
+            run["invocations"] =
+                json!([{ "executionSuccessful": true, "toolExecutionNotifications": unread }]);
+        }
+        let mut runs = vec![run];
         let mut tools: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for foreign in self.foreign() {
             tools.entry(&foreign.tool).or_default().push(passed_on(foreign));
@@ -76,16 +82,42 @@ impl AuditView {
                 Severity::Critical | Severity::High => "error",
                 _ => "warning",
             };
-            let Place { path, line, column, end_line, .. } = &finding.place;
-            text.push_str(&format!(
-                "::{level} file={},line={line},endLine={end_line},col={column},title={}::{}\n",
-                property(path),
-                property(&finding.rule),
-                data(&finding.message),
-            ));
+            let told: Vec<&str> = [&*finding.message].into_iter().chain(finding.hint.as_deref()).collect();
+            text.push_str(&annotation(level, &finding.place, &finding.rule, &told.join("\n")));
+        }
+        for foreign in self.foreign() {
+            let level = match level(foreign.severity) {
+                "note" => "notice",
+                level => level,
+            };
+            let title = format!("{} {}", foreign.tool, foreign.rule);
+            text.push_str(&annotation(level, &foreign.place, &title, &foreign.message));
+        }
+        for unread in &self.unread {
+            text.push_str(&annotation("warning", &unread.place, "not read", &unread.text));
         }
         text
     }
+}
+
+/// Returns a workflow command that shows a text at a place.
+fn annotation(level: &str, place: &Place, title: &str, text: &str) -> String {
+    let Place { path, line, column, end_line, .. } = place;
+    format!(
+        "::{level} file={},line={line},endLine={end_line},col={column},title={}::{}\n",
+        property(path),
+        property(title),
+        data(text),
+    )
+}
+
+/// Tells of a file that was not read whole.
+fn notification(unread: &Related) -> Value {
+    json!({
+        "level": "warning",
+        "message": { "text": format!("not read: {}", unread.text) },
+        "locations": [location(&unread.place)],
+    })
 }
 
 fn data(text: &str) -> String {
@@ -134,6 +166,9 @@ fn result(finding: &Finding, rule: Option<usize>) -> Value {
         "partialFingerprints": { "kapell/v1": finding.fingerprint },
         "properties": { "severity": finding.severity, "confidence": finding.confidence },
     });
+    if let Some(fix) = &finding.fix {
+        result["properties"]["fixClass"] = json!(fix.class);
+    }
     if let Some(rule) = rule {
         result["ruleIndex"] = rule.into();
     }

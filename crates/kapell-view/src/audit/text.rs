@@ -104,7 +104,7 @@ impl AuditView {
     }
 
     /// Says how much was found, among what, and what mending it brings; where all that is too long, not among what.
-    fn headline(&self, census: &Census, warnings: usize, columns: usize) -> Line {
+    pub(super) fn headline(&self, census: &Census, warnings: usize, columns: usize) -> Line {
         let counts: Vec<String> =
             COUNTED.iter().filter_map(|&(kind, name)| Some(plural(census.count(kind)?, name))).collect();
         let among = if counts.is_empty() { String::new() } else { format!(" in {}", counts.join(", ")) };
@@ -129,7 +129,10 @@ impl AuditView {
             extra.push(format!("{safe} can be fixed safely"));
         }
         if let saving @ 1.. = self.saving_seconds() {
-            extra.push(format!("runs end up to {} sooner", length(kapell_core::time::Millis(saving * 1000))));
+            let recorded =
+                self.warnings().all(|finding| finding.saving_recorded || finding.saving_seconds.is_none());
+            let sooner = length(kapell_core::time::Millis(saving * 1000));
+            extra.push(format!("runs end up to {sooner} sooner ({})", basis(recorded)));
         }
         let extra: String = extra.iter().map(|text| format!("; {text}")).collect();
         let whole = line.clone().with(Style::Plain, format!("{among}{extra}"));
@@ -215,12 +218,20 @@ impl AuditView {
             }
             if let Some(saving) = finding.saving_seconds {
                 let saved = length(kapell_core::time::Millis(u64::from(saving) * 1000));
-                lines.push(Line::new(Style::Good, format!("   a run ends about {saved} sooner")));
+                lines.push(Line::new(
+                    Style::Good,
+                    format!("   a run ends about {saved} sooner ({})", basis(finding.saving_recorded)),
+                ));
             }
         }
         // Messages are sentences: they are wrapped by the terminal rather than cut.
         lines
     }
+}
+
+/// Says what a saving is computed from.
+fn basis(recorded: bool) -> &'static str {
+    if recorded { "recorded" } else { "predicted" }
 }
 
 fn is_safe(finding: &Finding) -> bool {

@@ -62,13 +62,13 @@ fn a_finding_says_how_often_it_is_found_and_what_mending_it_saves() {
         (Severity::Medium, "a.yml", LONG),
     ]);
     assert_snapshot!(plain(&view.lines(160)), @r"
-    3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner
+    3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner (recorded)
     high    .github/workflows/ci.yml:3  awaits nothing (2 times; 40.0s sooner)  needs-without-data
     medium  a.yml:3                     a message that says what goes wrong, in which of all the events it does so, and what comes of it for whoever waits for the
                                         end of the run (40.0s sooner)  needs-without-data
     ");
     assert_snapshot!(plain(&view.lines(80)), @r"
-    3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner
+    3 findings; 3 can be fixed safely; runs end up to 1m 20s sooner (recorded)
     high  .github/workflows/ci.yml:3 (2 times; 40.0s sooner)  needs-without-data
         awaits nothing
     medium  a.yml:3 (40.0s sooner)  needs-without-data
@@ -97,18 +97,26 @@ fn the_map_explains_its_signs() {
     assert_snapshot!(plain(&map.lines(80)), @r"
     1 asset, 1 reference
 
-    kind  name  where                       refers to  named
-    job   test  .github/workflows/ci.yml:3  <lint          0
+    kind  name  where                       refers to    named
+    job   test  .github/workflows/ci.yml:3  <lint[dist]      0
 
     < waits for
+
+    events
+    event  starts  and these start
+    push   test
     ");
     map.edges[0].beside = false;
     assert_snapshot!(plain(&map.lines(80)), @r"
     1 asset, 1 reference
 
-    kind  name  where                       refers to  named
-    job   test  .github/workflows/ci.yml:3  <lint?         0
+    kind  name  where                       refers to     named
+    job   test  .github/workflows/ci.yml:3  <lint?[dist]      0
 
     < waits for, ? is not here
+
+    events
+    event  starts  and these start
+    push   test
     ");
 }

@@ -34,6 +34,7 @@ pub(crate) fn audit() -> AuditView {
         scope: Scope::Workflow(place.path.clone()),
         place: place.clone(),
         hash: "00".repeat(32),
+        events: vec!["push (branches: main)".to_owned()],
     };
     let edge = Edge {
         from: 0,
@@ -43,6 +44,7 @@ pub(crate) fn audit() -> AuditView {
         kind: EdgeKind::Awaits,
         strength: Strength::Certain,
         place: place.clone(),
+        data: Some("artifact dist".to_owned()),
     };
     let related = Related { place: place.clone(), text: "awaited here".to_owned() };
     let fix = Fix {
@@ -60,6 +62,7 @@ pub(crate) fn audit() -> AuditView {
         hint: Some("let them run side by side".to_owned()),
         fix: Some(fix),
         saving_seconds: Some(40),
+        saving_recorded: true,
         explained: None,
         fingerprint: "0123456789abcdef".to_owned(),
     };
@@ -89,6 +92,7 @@ pub(crate) fn audit() -> AuditView {
             worst: Severity::Low,
             rules: vec!["matrix-extract".to_owned()],
         }],
+        patch: "--- a/ci.yml\n+++ b/ci.yml\n".to_owned(),
     }
 }
 

@@ -37,6 +37,7 @@ use kapell_spec::{
 use kapell_view::{
     audit::{AuditView, Finding, Foreign, Place, Related, RuleText, Severity},
     text::plural,
+    untrusted::Untrusted,
 };
 use kept::{Judged, Slot, arrived};
 pub use proposal::{undo, was_written_after};
@@ -84,14 +85,21 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
         false => {
             let slot = slot.and_then(|slot| Some((slot, kept::state(args, &files)?)));
             let kept = slot.as_ref().zip(coming).and_then(|((_, key), coming)| arrived(coming, key));
-            kept.map_or_else(|| judge_anew(args, &files, slot.as_ref()), Ok)?
+            kept.map_or_else(|| judge_anew(context, args, &files, slot.as_ref()), Ok)?
         }
     };
     let Judged { mut view, patch, deliverables: written } = judged;
     view.unread = unread;
     view.imported = imported(&root, args, &files, &view.findings)?;
-    let format = if context.out.json { AuditFormat::Json } else { args.format };
+    // As with `map`, a form that is named holds.
+    let format = match args.format {
+        AuditFormat::Text if context.out.json => AuditFormat::Json,
+        format => format,
+    };
     show(context, args, format, &files, &view);
+    if format == AuditFormat::Text {
+        tell_of_more(context, args, &files, &view);
+    }
     if let Some(dir) = &args.out {
         let written = match written {
             Some(written) => written,
@@ -105,6 +113,23 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
 }
 
+/// Says what a deeper look would take in, where nothing that warns was found.
+fn tell_of_more(context: &Context, args: &ImproveArgs, files: &Files, view: &AuditView) {
+    let code = files.others().filter(|path| wanted::is_code(path)).count() as u64;
+    let production = matches!(args.scope, AuditScope::Production | AuditScope::All);
+    if view.warnings().next().is_some() {
+        return;
+    }
+    if args.depth == AuditDepth::Quick {
+        context.out.note("only references that can mean nothing else were looked at");
+        context.out.next(&again(args, "--depth standard"));
+    } else if args.depth == AuditDepth::Standard && production && code > 0 && view.inventory.assets.is_empty()
+    {
+        context.out.note(&format!("{} of code are read with --depth deep only", plural(code, "file")));
+        context.out.next(&again(args, "--depth deep"));
+    }
+}
+
 /// Judges the files in a run.
 fn in_a_run(context: &Context, args: &ImproveArgs, root: &Path, files: &Files) -> Result<Outcome, Fault> {
     check_rules(args)?;
@@ -116,10 +141,15 @@ fn in_a_run(context: &Context, args: &ImproveArgs, root: &Path, files: &Files) -
 const WORTH_KEEPING: Duration = Duration::from_millis(15);
 
 /// Judges the files, and keeps what it comes to for the next time.
-fn judge_anew(args: &ImproveArgs, files: &Files, slot: Option<&(Slot, String)>) -> Result<Judged, Fault> {
+fn judge_anew(
+    context: &Context,
+    args: &ImproveArgs,
+    files: &Files,
+    slot: Option<&(Slot, String)>,
+) -> Result<Judged, Fault> {
     let start = Instant::now();
     let repository = repository(args, files.clone())?;
-    let judged = judge(&repository, args)?;
+    let judged = judge(context, &repository, args)?;
     if let Some((slot, key)) = slot.filter(|_| start.elapsed() >= WORTH_KEEPING) {
         slot.save(key, &judged);
     }
@@ -162,7 +192,7 @@ pub fn map(context: &Context, args: &MapArgs) -> Result<Exit, Fault> {
     let (repository, _) = read(&root, args.depth, args.scope)?;
     let inventory = inventory(&repository);
     match (args.format, context.out.json) {
-        (MapFormat::Json, _) | (MapFormat::Text, true) => context.out.value(&inventory),
+        (MapFormat::Json, _) | (MapFormat::Text, true) => context.out.value(&inventory.map()),
         (MapFormat::Text, false) => context.out.data(&paint(&inventory.lines(screen().0))),
         (MapFormat::Mermaid, _) => context.out.data(&inventory.mermaid()),
         (MapFormat::Dot, _) => context.out.data(&inventory.dot()),
@@ -199,12 +229,15 @@ fn check_rules(args: &ImproveArgs) -> Result<(), Fault> {
 }
 
 /// Runs the chosen rules and leaves out what people keep quiet.
-fn judge(repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
+fn judge(context: &Context, repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
     check_rules(args)?;
     let mut settled = Settled::of(&repository.files, args, look(repository, args, None));
     if let Some(path) = &args.write_baseline {
         let text = serde_json::to_string_pretty(&Baseline::of(&settled.findings)).unwrap_or_default();
         fs::write(path, text + "\n").map_err(|error| Fault::io(path, &error))?;
+        let count = plural(settled.findings.len() as u64, "finding");
+        context.out.note(&format!("{count} known from now on by {}", path.display()));
+        context.out.next(&again(args, &format!("--baseline {}", quoted(path))));
     }
     if let Some(path) = &args.baseline {
         settled.leave_out(&baseline(path)?);
@@ -216,12 +249,19 @@ fn judge(repository: &Repository, args: &ImproveArgs) -> Result<Judged, Fault> {
 /// Reads what is known and left for later.
 fn baseline(path: &Path) -> Result<Baseline, Fault> {
     let text = fs::read(path).map_err(|error| Fault::io(path, &error))?;
-    serde_json::from_slice(&text).map_err(|error| {
+    let unreadable = |why: String| {
         Fault::new("K0930", Exit::Usage, "the baseline cannot be read")
             .at(path.display())
-            .because(error)
+            .because(why)
             .hint("write a new one with `kapell improve --write-baseline FILE`")
-    })
+    };
+    let baseline: Baseline = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    match baseline.version {
+        Baseline::VERSION => Ok(baseline),
+        other => {
+            Err(unreadable(format!("it is of version {other}, and this program knows {}", Baseline::VERSION)))
+        }
+    }
 }
 
 /// Reads recorded durations.
@@ -231,14 +271,21 @@ fn timings(path: &Path) -> Result<Timings, Fault> {
         Fault::new("K0933", Exit::Usage, "the durations cannot be read")
             .at(path.display())
             .because(error)
-            .hint("record them with `gh run view RUN --json jobs`")
+            .hint("record them with `gh run view RUN --json workflowName,jobs`")
     })
 }
 
 /// Writes the deliverables: path and text.
 fn deliverables(repository: &Repository, view: &AuditView, patched: &Patch) -> Vec<(String, String)> {
-    let text = proposal::unified(&patched.changes);
-    deliver(&Study { repository, inventory: &view.inventory, findings: &view.findings, patch: &text })
+    let (inventory, findings) = (&view.inventory, &view.findings);
+    deliver(&Study {
+        repository,
+        inventory,
+        findings,
+        patch: &view.patch,
+        mended: &patched.mended,
+        changes: &patched.changes,
+    })
 }
 
 /// Writes files below a directory.
@@ -358,18 +405,50 @@ fn propose(
 ) -> Result<(), Fault> {
     let watched =
         format == AuditFormat::Text && std::io::stdout().is_terminal() && env::var_os("CI").is_none();
-    if args.implement || watched && !args.dry_run {
-        return proposal::implement(context, root, view, patched);
-    }
+    let wanted = args.implement || watched && !args.dry_run;
+    let why = match wanted.then(|| proposal::implement(context, root, view, patched)) {
+        Some(Err(fault)) if !args.implement => Some(fault),
+        Some(written) => return written,
+        None => None,
+    };
     if format == AuditFormat::Text {
         if args.dry_run {
-            context.out.data(&format!("\n{}", proposal::unified(&patched.changes)));
+            context.out.data(&format!("\n{}", view.patch));
         }
         let fixes = plural(patched.mended.len() as u64, "safe fix").replace("fixs", "fixes");
-        context.out.note(&format!("{fixes} not written"));
-        context.out.next("kapell improve --implement");
+        // Nobody asked for a branch: that there can be none is no failure of the audit.
+        let because = why.as_ref().map_or_else(String::new, |fault| format!(": {}", fault.message));
+        context.out.note(&format!("{fixes} not written{because}"));
+        let next = if why.is_some() { "--dry-run" } else { "--implement" };
+        context.out.next(&again(args, next));
     }
     Ok(())
+}
+
+/// Writes the command that asks the same once more, with another option.
+fn again(args: &ImproveArgs, option: &str) -> String {
+    let mut words = vec!["kapell improve".to_owned()];
+    words.extend(args.path.as_deref().map(quoted));
+    let with = |name: &str, value: String, usual: &str| (value != usual).then(|| format!("--{name} {value}"));
+    words.extend(with("scope", as_run::name(&args.scope), "all"));
+    let depth = if option.starts_with("--depth") {
+        None
+    } else {
+        with("depth", as_run::name(&args.depth), "standard")
+    };
+    words.extend(depth);
+    words.extend(with("focus", as_run::name(&args.focus), "all"));
+    words.extend(args.rule.iter().map(|rule| format!("--rule {rule}")));
+    for (name, path) in [("timings", &args.timings), ("baseline", &args.baseline)] {
+        words.extend(path.as_deref().map(|path| format!("--{name} {}", quoted(path))));
+    }
+    words.push(option.to_owned());
+    words.join(" ")
+}
+
+/// Writes a path as a word of the shell, quoted only where it must be.
+fn quoted(path: &Path) -> String {
+    Untrusted::from(path.display().to_string()).shell()
 }
 
 impl From<AuditDepth> for Depth {

@@ -29,7 +29,7 @@ use super::{
     timings,
 };
 use crate::{
-    args::ImproveArgs,
+    args::{AuditOutput, ImproveArgs},
     exit::Exit,
     fault::Fault,
     output::Out,
@@ -207,6 +207,8 @@ fn command(site: &Site, args: &ImproveArgs, root: &Path, state: &str) -> Result<
     let options = [("scope", name(&args.scope)), ("depth", name(&args.depth)), ("focus", name(&args.focus))];
     words.extend(options.iter().map(|(option, value)| format!("--{option} {value}")));
     words.push(format!("--output {}", name(&args.output)));
+    // Repairs may be asked for beside an output that has none of its own.
+    words.extend((proposes(args) && args.output != AuditOutput::Full).then(|| "--dry-run".to_owned()));
     words.extend(args.validate_only.then(|| "--validate-only".to_owned()));
     words.extend(args.rule.iter().map(|rule| format!("--rule {rule}")));
     for (option, path) in [("timings", &args.timings), ("baseline", &args.baseline)] {
@@ -218,7 +220,7 @@ fn command(site: &Site, args: &ImproveArgs, root: &Path, state: &str) -> Result<
     Ok(words.join(" "))
 }
 
-fn name(value: &impl ValueEnum) -> String {
+pub(super) fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

@@ -14,7 +14,7 @@ use kapell_lint::{
 use kapell_view::audit::{AUDIT_VIEW_VERSION, AuditView, Finding, FixClass, Inventory, Pattern};
 use serde::{Deserialize, Serialize};
 
-use super::kept::Judged;
+use super::{kept::Judged, proposal::unified};
 use crate::args::{AuditOutput, ImproveArgs};
 
 /// Tells whether a rule is asked for.
@@ -26,7 +26,7 @@ pub(super) fn is_chosen(args: &ImproveArgs, rule: &Rule) -> bool {
 
 /// Tells whether repairs are asked for.
 pub(super) fn proposes(args: &ImproveArgs) -> bool {
-    args.output == AuditOutput::Full && !args.validate_only
+    (args.output == AuditOutput::Full || args.implement || args.dry_run) && !args.validate_only
 }
 
 /// Looks with the chosen rules, of all families or of one.
@@ -100,6 +100,7 @@ impl Settled {
             unread,
             imported,
             patterns,
+            patch: unified(&patch.changes),
         };
         Judged { view, patch, deliverables: None }
     }

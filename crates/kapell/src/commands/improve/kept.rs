@@ -17,6 +17,7 @@ use kapell_lint::{files::Files, fix::Patch};
 use kapell_view::audit::AuditView;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::judge::proposes;
 use crate::{args::ImproveArgs, site};
 
 /// What is kept.
@@ -112,8 +113,8 @@ pub(super) fn state(args: &ImproveArgs, files: &Files) -> Option<String> {
 
 /// Writes down all options that change what is found, with the content of the files that they name.
 fn asked(args: &ImproveArgs) -> Option<String> {
-    let ImproveArgs { depth, scope, focus, output, validate_only, rule, timings, baseline, .. } = args;
-    let mut asked = format!("{depth:?} {scope:?} {focus:?} {output:?} {validate_only} {rule:?}");
+    let ImproveArgs { depth, scope, focus, output, rule, timings, baseline, .. } = args;
+    let mut asked = format!("{depth:?} {scope:?} {focus:?} {output:?} {} {rule:?}", proposes(args));
     for path in [timings, baseline].into_iter().flatten() {
         asked.push_str(&format!(" {}", Digest::of(&fs::read(path).ok()?)));
     }

@@ -26,9 +26,22 @@ fn note_path(site: &Site) -> std::path::PathBuf {
     site.store.join("improve.json")
 }
 
-fn note(site: &Site) -> Option<Note> {
-    let text = fs::read(note_path(site)).ok()?;
-    serde_json::from_slice(&text).ok().filter(|note: &Note| note.version == 1)
+/// Returns what was written and not taken back, the newest last.
+fn notes(site: &Site) -> Vec<Note> {
+    let Ok(text) = fs::read(note_path(site)) else { return Vec::new() };
+    let one = || serde_json::from_slice(&text).map(|note: Note| vec![note]);
+    let mut notes: Vec<Note> = serde_json::from_slice(&text).or_else(|_| one()).unwrap_or_default();
+    notes.retain(|note| note.version == 1);
+    notes
+}
+
+fn keep(site: &Site, notes: &[Note]) -> Result<(), Fault> {
+    let path = note_path(site);
+    let written = match notes {
+        [] => fs::remove_file(&path),
+        notes => fs::write(&path, serde_json::to_vec_pretty(notes).unwrap_or_default()),
+    };
+    written.map_err(|error| Fault::io(&path, &error))
 }
 
 /// Returns the patch as `git apply` takes it.
@@ -42,9 +55,9 @@ pub fn unified(changes: &[Change]) -> String {
     text
 }
 
-/// Names the branch by the patch: the same patch always has the same branch.
-fn branch(changes: &[Change]) -> String {
-    let digest = Digest::of(unified(changes).as_bytes()).to_string();
+/// Names the branch by the patch and the directory it is for: the same patch always has the same branch.
+fn branch(prefix: &str, changes: &[Change]) -> String {
+    let digest = Digest::of(format!("{prefix}\n{}", unified(changes)).as_bytes()).to_string();
     format!("refs/heads/kapell/improve-{}", &digest[..8])
 }
 
@@ -85,7 +98,7 @@ pub fn implement(context: &Context, root: &Path, view: &AuditView, patched: &Pat
         )
         .hint("commit it first, or look at the patch with `kapell improve --dry-run`"));
     }
-    let name = branch(&patched.changes);
+    let name = branch(&prefix, &patched.changes);
     let short = name.trim_start_matches("refs/heads/").to_owned();
     if user.find_ref(&name)?.is_some() {
         context.out.note(&format!("the branch {short} has these fixes already"));
@@ -95,9 +108,10 @@ pub fn implement(context: &Context, root: &Path, view: &AuditView, patched: &Pat
     let commit = house.rewrite(base, &files, &message(view, patched), &signature(&site))?;
     let note =
         Note { version: 1, branch: name.clone(), commit, at_ms: jiff::Timestamp::now().as_millisecond() };
-    let text = serde_json::to_vec_pretty(&note).unwrap_or_default();
+    let mut notes = notes(&site);
+    notes.push(note);
     // Before the branch, so that whatever is written can be taken back.
-    fs::write(note_path(&site), text).map_err(|error| Fault::io(&note_path(&site), &error))?;
+    keep(&site, &notes)?;
     house.offer(user, &name, base, commit)?;
     let count = patched.mended.len();
     let fixes = if count == 1 { "1 safe fix is".to_owned() } else { format!("{count} safe fixes are") };
@@ -136,27 +150,32 @@ fn signature(site: &Site) -> Signature {
 
 /// Tells whether a branch was written after the last decision of any run, taken at `last`, and after `init`'s files.
 pub fn was_written_after(site: &Site, last: Option<i64>) -> bool {
-    note(site).is_some_and(|note| last.is_none_or(|last| note.at_ms > last))
+    notes(site).last().is_some_and(|note| last.is_none_or(|last| note.at_ms > last))
 }
 
 /// Removes the branch, if nobody has added to it.
 ///
 /// # Errors
 ///
-/// Fails, and removes nothing, if the branch points elsewhere by now.
+/// Fails, and removes nothing, if the branch points elsewhere by now, or is checked out.
 pub fn undo(context: &Context, site: &Site) -> Result<Exit, Fault> {
-    let (Some(note), Some(user), Some(house)) = (note(site), &site.repo, open_house(site)?) else {
+    let mut notes = notes(site);
+    let (Some(note), Some(user), Some(house)) = (notes.pop(), &site.repo, open_house(site)?) else {
         return Err(Fault::new("K0512", Exit::Refused, "there is no branch of kapell improve to remove"));
     };
     let short = note.branch.trim_start_matches("refs/heads/").to_owned();
     house.withdraw(user, &note.branch, note.commit).map_err(|error| refused(error, &short))?;
-    fs::remove_file(note_path(site)).map_err(|error| Fault::io(&note_path(site), &error))?;
+    keep(site, &notes)?;
     context.out.note(&format!("the branch {short} is gone"));
     context.out.next("kapell improve");
     Ok(Exit::Done)
 }
 
 fn refused(error: git::Error, branch: &str) -> Fault {
+    if let git::ErrorKind::CheckedOut { worktree, .. } = &*error.kind {
+        let what = format!("the branch {branch} is checked out in {}", worktree.display());
+        return Fault::new("K0512", Exit::Refused, what).hint("git switch - there, then kapell undo");
+    }
     if matches!(*error.kind, git::ErrorKind::Moved { .. }) {
         return Fault::new(
             "K0512",
