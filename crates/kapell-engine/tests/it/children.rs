@@ -85,13 +85,13 @@ fn a_child_run_that_fails_fails_its_task() {
 
 #[test]
 fn a_child_run_that_failed_is_tried_again_as_often_as_its_task_says() {
-    let world = crate::rig::World::new();
-    let mut rig = world.process();
     let mut task = child_of(plan(&[("x", script("refuse"), &[])]));
     task.retry.attempts = 2;
-    rig.host.create(RUN, mission(), plan(&[("w", task, &[])])).unwrap();
-    rig.until(|rig| rig.state(0).starts_with("BackingOff"));
-    world.clock.pass(1_000_000);
+    let mut rig = Rig::with(mission(), plan(&[("w", task, &[])]));
+    rig.until(|rig| {
+        rig.world.clock.pass(60_000);
+        started(rig).len() == 2
+    });
     assert_eq!(rig.settle(), Rest::Over);
     assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, 2);
     assert_eq!(rig.run().outcome(), Some(Outcome::Failed));
