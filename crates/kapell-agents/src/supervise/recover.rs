@@ -42,13 +42,25 @@ pub enum RecoverError {
     #[error("the process table cannot be read: {0}")]
     Table(#[from] io::Error),
     /// Processes hang.
-    #[error("{} process(es) of attempt {attempt} do not end, first {}", pids.len(), pids[0])]
+    #[error("processes of attempt {attempt} do not end: {}", named(pids))]
     Stubborn {
         /// The attempt.
         attempt: String,
-        /// The ids of the processes; there is at least one.
+        /// The ids of the processes; none if its control group does not tell them.
         pids: Vec<i32>,
     },
+}
+
+/// Names processes, cut where there are many.
+fn named(pids: &[i32]) -> String {
+    const NAMED_MAX: usize = 5;
+    let mut names: Vec<String> = pids.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    match pids.len() {
+        0 => names.push("which ones cannot be seen".to_owned()),
+        some if some > NAMED_MAX => names.push(format!("and {} more", some - NAMED_MAX)),
+        _ => {}
+    }
+    names.join(", ")
 }
 
 /// The process table with the attempts that its processes belong to: read once for any number of attempts.
@@ -166,7 +178,7 @@ fn end_group(attempt: &str, pids: Option<&PidFile>) -> Result<u32, RecoverError>
     let Some(dir) = pids.and_then(|pids| pids.cgroup.as_ref()) else { return Ok(0) };
     Cgroup::at(dir).end().map_err(|stubborn| RecoverError::Stubborn {
         attempt: attempt.to_owned(),
-        pids: stubborn.iter().map(|process| process.pid).chain([0]).collect(),
+        pids: stubborn.iter().map(|process| process.pid).collect(),
     })
 }
 
