@@ -12,6 +12,7 @@ pub mod job; // what is to be performed
 pub mod mcp; // a tool of an MCP server, called as a task
 pub mod own; // agents of kapell's own: what they have in common
 pub mod scripted; // an agent that plays a script
+mod spare; // directories of attempts that left nothing, for later ones
 mod supervised; // a command under its supervisor
 pub mod text; // text of others, made safe to show
 

@@ -4,7 +4,8 @@
 //! sub-reaper in a session of its own, so processes that leave their parent or their session still end up
 //! below it. Its standard input is a socket to kapell: requests come in on it, and its end of file means that
 //! kapell is gone and that the whole tree must end. It writes the [`ExitRecord`] before it reports the end, so that a
-//! kapell that was killed meanwhile finds it (see [`recover()`]), and makes it durable beside kapell's own journal.
+//! kapell that was killed meanwhile finds it (see [`recover()`]), and makes it durable unless kapell's own journal has
+//! been quicker.
 //!
 //! A supervisor that has finished an attempt, and has made sure that nothing of it is left, takes the next one:
 //! starting a process costs about as much as running a small command, and this saves half of it.
@@ -24,7 +25,15 @@ pub mod wire; // what kapell and a supervisor say to each other
 pub(crate) mod attempt; // one attempt, from start to record
 pub mod recover; // what became of an attempt while kapell was not there
 
-use std::{ffi::OsString, os::unix::net::UnixStream, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 pub use self::{
     record::{Cause, ExitRecord},
@@ -65,28 +74,55 @@ pub fn main(_args: &[OsString]) -> ExitCode {
     }
 }
 
+/// How long kapell has to make the end of an attempt durable by itself, and to say so with the next one. Its journal takes
+/// a few milliseconds for that.
+const KEPT_PATIENCE: Duration = Duration::from_millis(50);
+
 fn serve(control: &mut UnixStream) -> std::io::Result<()> {
     tree::become_root()?;
+    // The directory of the attempt before, while it may be that only its record says how it ended.
+    let mut unkept: Option<PathBuf> = None;
+    let mut waited = processes::ChildTicks::default();
     loop {
-        match wire::read(control)? {
+        if unkept.is_some() && !is_asked(control, KEPT_PATIENCE) {
+            keep(unkept.take());
+        }
+        let request = wire::read(control);
+        if !matches!(request, Ok(Some(wire::Request::Run { kept: true, .. }))) {
+            keep(unkept.take());
+        }
+        unkept = None;
+        match request? {
             None => return Ok(()),
             // The attempt ended by itself while the request was on its way.
             Some(wire::Request::Stop { .. } | wire::Request::Say { .. }) => {}
-            Some(wire::Request::Run(spec)) => {
+            Some(wire::Request::Run { spec, .. }) => {
                 let last = spec.limits.changes_supervisor();
-                let record = attempt::run(&spec, control);
-                let gone = record.cause == Cause::OwnerGone;
-                let told = wire::write(control, &wire::Reply::Ended(Box::new(record)));
-                if spec.durable {
-                    // If it fails the record is still there for whoever comes before the next power cut.
-                    let _ = record::sync(Path::new(&spec.dir));
-                }
+                let replies = attempt::run(&spec, control, &mut waited);
+                let gone = replies.iter().any(
+                    |reply| matches!(reply, wire::Reply::Ended(record) if record.cause == Cause::OwnerGone),
+                );
+                let told = wire::write_together(control, &replies);
+                unkept = spec.durable.then(|| PathBuf::from(&spec.dir));
                 if told.is_err() || gone || last {
+                    keep(unkept);
                     return Ok(());
                 }
             }
         }
     }
+}
+
+/// Makes the record of an attempt durable, if there is one to be.
+fn keep(dir: Option<PathBuf>) {
+    // If it fails the record is still there for whoever comes before the next power cut.
+    let _ = dir.map(|dir| record::sync(&dir));
+}
+
+/// Tells whether kapell says something, or is gone, before `patience` is over.
+fn is_asked(control: &UnixStream, patience: Duration) -> bool {
+    let mut fds = [PollFd::new(control, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&processes::timespec(patience))), Ok(1..))
 }
 
 /// Returns the path of the output of the attempt in `dir`.

@@ -543,6 +543,12 @@ impl Host {
                 let ack = Box::new(move |result| mailbox.send(Input::Durable { run: id, upto, result }));
                 self.appending += 1;
                 self.journal.append(append, ack);
+                // The disk is at work meanwhile.
+                if let Some(live) = self.live.get(&id)
+                    && let Some(decided) = live.in_flight.back()
+                {
+                    self.performer.expect(&live.run, &decided.events);
+                }
             }
             self.arm(id);
         }

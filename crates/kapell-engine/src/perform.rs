@@ -100,6 +100,20 @@ impl Performer {
         self.workspaces.begin(run, base)
     }
 
+    /// Takes in that attempts shall start as soon as that is durable.
+    pub(crate) fn expect(&self, run: &Run, events: &[Event]) {
+        for event in events {
+            if let Event::Started { task, attempt, .. } = event
+                && matches!(
+                    run.plan().definition(*task).work,
+                    Work::Run(_) | Work::Scripted(_) | Work::Prompt(_)
+                )
+            {
+                self.agents.expect(key(run, *task, *attempt, false));
+            }
+        }
+    }
+
     /// Performs effects. Those that need nothing of the world are answered at once, by commands.
     pub(crate) fn perform(
         &self,
@@ -292,6 +306,7 @@ impl Performer {
                 _ => AttemptNo(run.task(task).map_or(0, |task| task.attempts)),
             };
             let key = key(run, task, attempt, compensates);
+            self.agents.settled(key);
             if kind_of(run, task) == WorkspaceKind::InPlace {
                 continue;
             }

@@ -4,11 +4,8 @@ use std::{
     collections::{HashMap, VecDeque},
     fs, io,
     io::{Read, Write},
-    os::{
-        fd::AsFd,
-        unix::{fs::DirBuilderExt, net::UnixStream},
-    },
-    path::PathBuf,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::{Path, PathBuf},
     process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
@@ -23,16 +20,18 @@ use super::{
     exit::{Ending, Exit},
     group::Group,
     job::{Job, Supervision, Work},
+    spare::Spares,
     supervised::{Parts, Said, Supervised, Supervisor},
 };
 use crate::{
-    private,
     protocol::{
         self, AttemptKey,
         outputs::Outputs,
         server::{self, Guests, Server, ServerError},
     },
-    supervise::{BRIEF_FILE, Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, Stdin, attempt, processes},
+    supervise::{
+        BRIEF_FILE, Cause, ExitRecord, OUTPUTS_FILE, Output, Spec, Stdin, attempt, processes, record,
+    },
 };
 
 /// The name of the output that a person's answer is.
@@ -105,8 +104,9 @@ pub struct Crew {
 struct Shared {
     config: Config,
     sink: Sink,
-    /// The one that has been idle longest comes first: the last one may still be making a record durable.
+    /// The one that has been idle longest comes first.
     idle: Mutex<VecDeque<Supervisor>>,
+    spares: Mutex<Spares>,
     orders: Mutex<Vec<Order>>,
     wake: UnixStream,
     guests: Option<Guests>,
@@ -152,8 +152,15 @@ impl Crew {
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
-        let shared =
-            Arc::new(Shared { config, sink, idle: Mutex::default(), orders: Mutex::default(), wake, guests });
+        let shared = Arc::new(Shared {
+            config,
+            sink,
+            idle: Mutex::default(),
+            spares: Mutex::default(),
+            orders: Mutex::default(),
+            wake,
+            guests,
+        });
         let watch = Watch {
             shared: Arc::clone(&shared),
             woken,
@@ -201,8 +208,9 @@ impl Crew {
             Work::Shell(_) | Work::Program(_) | Work::Client(_) => {}
         }
         let begun = self.start_process(key, job);
-        if let (Err(_), Some(guests)) = (&begun, &self.shared.guests) {
-            guests.remove(key);
+        if begun.is_err() {
+            lock(&self.shared.spares).end(key, None);
+            self.shared.guests.iter().for_each(|guests| guests.remove(key));
         }
         begun
     }
@@ -241,6 +249,20 @@ impl Crew {
         self.shared.order(Order::Stop { key, grace });
     }
 
+    /// Makes the directory of an attempt that will perhaps begin soon. If it cannot be made, its start says so.
+    pub fn expect(&self, dir: &Path) {
+        let _ = lock(&self.shared.spares).make(dir);
+    }
+
+    /// Takes in that it is durable elsewhere how an attempt ended.
+    pub fn settled(&self, key: AttemptKey) {
+        lock(&self.shared.spares).settle(key);
+        let mut idle = lock(&self.shared.idle);
+        if let Some(one) = idle.iter_mut().find(|one| one.unkept == Some(key)) {
+            one.unkept = None;
+        }
+    }
+
     /// Answers a question that an attempt asked.
     pub fn answer(&self, key: AttemptKey, question: u32, text: String) {
         self.shared.order(Order::Answer { key, question, text });
@@ -269,6 +291,7 @@ impl Drop for Crew {
 impl Shared {
     fn make_spec(&self, key: AttemptKey, job: &Job) -> Result<Spec, CrewError> {
         let failed = |source| CrewError::Directory { key, source };
+        lock(&self.spares).begin(key, &job.dir, job.is_script).map_err(failed)?;
         let mut spec = make_spec(key, job).map_err(failed)?;
         if let Some(guests) = &self.guests {
             let (socket, token) = guests.admit(key, job.dir.join(OUTPUTS_FILE), job.brief.clone());
@@ -299,10 +322,17 @@ impl Shared {
         Ok(supervised)
     }
 
+    /// Takes an idle supervisor out; rather one that need not make a record durable first.
+    fn take_idle(&self) -> Option<Supervisor> {
+        let mut idle = lock(&self.idle);
+        let at = idle.iter().position(|one| one.unkept.is_none()).unwrap_or(0);
+        idle.remove(at)
+    }
+
     /// Hands the attempt to a supervisor: to an idle one, if there is one that lives.
     fn hand_over(&self, spec: Spec) -> io::Result<Supervisor> {
         loop {
-            let Some(idle) = lock(&self.idle).pop_front() else { break };
+            let Some(idle) = self.take_idle() else { break };
             if idle.run(spec.clone()).is_ok() {
                 return Ok(idle);
             }
@@ -321,20 +351,15 @@ impl Shared {
     }
 
     fn report(&self, key: AttemptKey, report: Report) {
-        if let (Report::Finished(_), Some(guests)) = (&report, &self.guests) {
-            guests.remove(key);
+        if let Report::Finished(exit) = &report {
+            self.guests.iter().for_each(|guests| guests.remove(key));
+            lock(&self.spares).end(key, Some(exit));
         }
         (self.sink)(key, report);
     }
 }
 
 fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
-    // What it is given to read and what it prints are for its owner alone.
-    match fs::DirBuilder::new().mode(0o700).create(&job.dir) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(_) => private::dir(&job.dir)?,
-    }
     let mut env = job.env.clone();
     let (argv, stdin, output) = match &job.work {
         Work::Client(order) => {
@@ -353,7 +378,7 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
     ]);
     if !job.brief.text.is_empty() {
         let path = job.dir.join(BRIEF_FILE);
-        private::write(&path, &job.brief.text)?;
+        record::write_own(&path, job.brief.text.as_bytes())?;
         env.push((protocol::BRIEF.into(), path.into()));
     }
     Ok(Spec {
@@ -648,7 +673,7 @@ impl Watch {
     fn ended(&mut self, supervised: Supervised, mut exit: Exit) {
         let key = supervised.key;
         let Parts { supervisor, listener, first, again } = supervised.into_parts();
-        self.retire(supervisor);
+        self.retire(key, supervisor);
         let mut asks = None;
         if let Some(mut listener) = listener {
             let Heard { reports, .. } = listener.catch_up();
@@ -697,7 +722,8 @@ impl Watch {
     }
 
     /// Keeps a supervisor for the next attempt, or lets it go.
-    fn retire(&mut self, supervisor: Supervisor) {
+    fn retire(&mut self, key: AttemptKey, mut supervisor: Supervisor) {
+        supervisor.unkept = Some(key);
         let mut idle = lock(&self.shared.idle);
         if idle.len() < self.shared.config.idle_max {
             idle.push_back(supervisor);

@@ -89,6 +89,8 @@ pub struct Job {
     pub cwd: PathBuf,
     /// What it is given to read.
     pub brief: Arc<Brief>,
+    /// A script of the plan: its directory may become that of a later attempt once nobody will read what is in it.
+    pub is_script: bool,
     /// Its environment, besides the variables of the protocol (see [`crate::protocol`]).
     pub env: Vec<(OsString, OsString)>,
     /// How its processes are held together.
@@ -116,6 +118,7 @@ impl Job {
             dir: dir.into(),
             cwd: cwd.into(),
             brief: Arc::default(),
+            is_script: false,
             env: Vec::new(),
             supervision: Supervision::Full,
             limits: Limits::default(),

@@ -29,6 +29,8 @@ use crate::{
 pub(super) struct Supervisor {
     child: Child,
     stream: UnixStream,
+    /// The attempt before, until it is known that how it ended is durable.
+    pub(super) unkept: Option<AttemptKey>,
 }
 
 impl Supervisor {
@@ -42,12 +44,13 @@ impl Supervisor {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { child, stream: own })
+        Ok(Self { child, stream: own, unkept: None })
     }
 
     /// Hands it an attempt.
     pub(super) fn run(&self, spec: Spec) -> io::Result<()> {
-        wire::write(&mut &self.stream, &Request::Run(Box::new(spec)))
+        let kept = self.unkept.is_none();
+        wire::write(&mut &self.stream, &Request::Run { spec: Box::new(spec), kept })
     }
 
     /// Lets it go: it ends by itself, and is returned to be waited for.

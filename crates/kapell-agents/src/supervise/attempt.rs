@@ -12,6 +12,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use super::{
     ERRORS_FILE, MARKER, OUTPUT_FILE, OUTPUTS_FILE, PID_FILE,
     cgroup::Cgroup,
     processes::{self, ChildTicks, Process},
-    record::{Cause, ExitRecord, wall_ms},
+    record::{self, Cause, ExitRecord, wall_ms},
     spec::{Limits, Output, Spec, Stdin},
     spool::Spool,
     tree,
@@ -48,10 +49,15 @@ const GONE_TOO: Duration = Duration::from_millis(100);
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
 /// Where there are no process files to poll, the end is looked for this often.
 const LOOK_FOR_END: Duration = Duration::from_millis(20);
+/// How long it is kept back that a process has started: with what ends sooner kapell is woken once, not twice.
+const KEPT_BACK: Duration = Duration::from_millis(5);
 
 /// Who runs an attempt, as its pid file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PidFile {
+    /// The name of the attempt: the directory may have been that of another one.
+    #[serde(default)]
+    attempt: Option<String>,
     pub(crate) boot: String,
     /// Id and start of the supervisor.
     pub(crate) supervisor: (i32, u64),
@@ -64,35 +70,38 @@ pub(crate) struct PidFile {
 
 impl PidFile {
     fn write(child: i32, spec: &Spec) -> Option<()> {
+        static OWN: OnceLock<Option<(i32, u64)>> = OnceLock::new();
         let of = |pid| Process::of(pid).map(|entry| (entry.process.pid, entry.process.start));
-        let own = rustix::process::getpid().as_raw_pid();
+        let own = OWN.get_or_init(|| of(rustix::process::getpid().as_raw_pid()));
         let (boot, cgroup) = (processes::boot_id().to_owned(), spec.cgroup.as_ref().map(PathBuf::from));
-        let file = Self { boot, supervisor: of(own)?, process: of(child)?, cgroup };
-        // Only made anew: nothing is written through a link that the attempt may have put there already.
-        let mut at = fs::File::create_new(Path::new(&spec.dir).join(PID_FILE)).ok()?;
-        at.write_all(&serde_json::to_vec(&file).ok()?).ok()
+        let attempt = Some(spec.marker.clone());
+        let file = Self { attempt, boot, supervisor: (*own)?, process: of(child)?, cgroup };
+        record::write_own(&Path::new(&spec.dir).join(PID_FILE), &serde_json::to_vec(&file).ok()?).ok()
     }
 
-    pub(crate) fn read(dir: &Path) -> Option<Self> {
-        serde_json::from_slice(&fs::read(dir.join(PID_FILE)).ok()?).ok()
+    pub(crate) fn read(dir: &Path, attempt: &str) -> Option<Self> {
+        let file: Self = serde_json::from_slice(&fs::read(dir.join(PID_FILE)).ok()?).ok()?;
+        // Earlier versions did not say whose it is.
+        file.attempt.as_deref().is_none_or(|of| of == attempt).then_some(file)
     }
 }
 
-/// Runs `spec` to its end and records it. `control` is the socket to kapell.
-pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
+/// Runs `spec` to its end and records it. `control` is the socket to kapell, `waited` what the children of this process
+/// that were waited for have used.
+///
+/// Returns what kapell is to be told.
+pub(crate) fn run(spec: &Spec, control: &mut UnixStream, waited: &mut ChildTicks) -> Vec<Reply> {
     let mut record = ExitRecord::new(&spec.marker, Cause::Itself);
-    let before = processes::waited_for();
+    let before = *waited;
     let started = Instant::now();
+    let mut untold = None;
     match set_limits(&spec.limits).and_then(|()| start(spec)) {
         Ok((pid, streams, input)) => {
             // Without this file the marker in the environment still tells whose processes they are.
             let _ = PidFile::write(pid, spec);
-            let told = wire::write(control, &Reply::Started { pid: pid.cast_unsigned() });
             let mut attempt = Attempt::new(spec, pid, streams, input, started);
-            if told.is_err() {
-                attempt.end(Cause::OwnerGone, Duration::ZERO, OWNER_GONE_GRACE);
-            }
             attempt.supervise(control);
+            untold = attempt.untold.map(|_| attempt.start());
             attempt.conclude(&mut record);
         }
         Err(error) => {
@@ -103,13 +112,13 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream) -> ExitRecord {
     }
     record.usage.wall_ms = ms(started.elapsed());
     record.ended_wall_ms = wall_ms();
-    let after = processes::waited_for();
-    record.usage.user_ms = ticks(before, after, |ticks| ticks.user);
-    record.usage.system_ms = ticks(before, after, |ticks| ticks.system);
+    *waited = processes::waited_for();
+    record.usage.user_ms = ticks(before, *waited, |ticks| ticks.user);
+    record.usage.system_ms = ticks(before, *waited, |ticks| ticks.system);
     if let Err(error) = record.write(Path::new(&spec.dir)) {
         record.notes.push(format!("the exit record could not be written: {error}"));
     }
-    record
+    untold.into_iter().chain([Reply::Ended(Box::new(record))]).collect()
 }
 
 fn ms(length: Duration) -> u64 {
@@ -295,6 +304,8 @@ struct Attempt<'a> {
     input: Option<Input>,
     status: Option<WaitStatus>,
     started: Instant,
+    /// When kapell is told that it has started, if it has not been yet.
+    untold: Option<Instant>,
     /// Who ends it and when SIGTERM becomes SIGKILL; the first one to end it counts.
     ending: Option<(Cause, Instant)>,
     /// When it gets SIGTERM, if it was asked to end by itself until then.
@@ -313,6 +324,8 @@ impl<'a> Attempt<'a> {
             input,
             status: None,
             started,
+            // Whoever reads along, or talks to it, waits for that.
+            untold: Some(if spec.output == Output::Joined { started + KEPT_BACK } else { started }),
             ending: None,
             patience: None,
             sample: (started + SAMPLE_FIRST, SAMPLE_FIRST),
@@ -320,11 +333,23 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// What kapell is told when it has started.
+    fn start(&self) -> Reply {
+        Reply::Started { pid: self.pid.cast_unsigned() }
+    }
+
     /// Waits until the process has ended, by itself or because it must.
     fn supervise(&mut self, control: &mut UnixStream) {
-        let mut owned = !matches!(self.ending, Some((Cause::OwnerGone, _)));
+        let mut owned = true;
         while self.status.is_none() {
             let now = Instant::now();
+            if self.untold.is_some_and(|at| at <= now) {
+                self.untold = None;
+                if wire::write(control, &self.start()).is_err() {
+                    owned = false;
+                    self.end(Cause::OwnerGone, Duration::ZERO, OWNER_GONE_GRACE);
+                }
+            }
             if self.patience.is_some_and(|until| until <= now) {
                 self.patience = None;
                 tree::terminate(self.pid);
@@ -349,7 +374,7 @@ impl<'a> Attempt<'a> {
                             input.last |= last;
                         }
                     }
-                    Ok(Some(Request::Run(_)) | None) | Err(_) => {
+                    Ok(Some(Request::Run { .. }) | None) | Err(_) => {
                         owned = false;
                         self.end(Cause::OwnerGone, Duration::ZERO, OWNER_GONE_GRACE);
                     }
@@ -413,7 +438,7 @@ impl<'a> Attempt<'a> {
     fn wait(&self, control: &UnixStream, owned: bool) -> (bool, bool) {
         let mut next = self.sample.0;
         let end = self.ending.map(|(_, kill)| kill).or_else(|| self.deadline());
-        next = end.into_iter().chain(self.patience).fold(next, Instant::min);
+        next = end.into_iter().chain(self.patience).chain(self.untold).fold(next, Instant::min);
         let mut patience = next.saturating_duration_since(Instant::now());
         if self.end_file.is_none() {
             patience = patience.min(LOOK_FOR_END);

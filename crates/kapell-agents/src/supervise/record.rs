@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -122,13 +122,9 @@ impl ExitRecord {
         let mut text = serde_json::to_vec(self).map_err(io::Error::other)?;
         let sum = blake3::hash(&text);
         text.extend_from_slice(format!("\n\"{sum}\"\n").as_bytes());
-        let path = dir.join(RECORD_FILE);
-        // Whatever the attempt may have put in its place goes away, so nothing is written through a link.
-        let _ = fs::remove_file(&path);
         // Not under another name first: the sum tells a torn record, and this costs one commit of the file
         // system's own journal less.
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(&text)
+        write_own(&dir.join(RECORD_FILE), &text)
     }
 
     /// Reads the record of `attempt` from its directory.
@@ -157,10 +153,36 @@ impl ExitRecord {
     }
 }
 
+/// Writes a file in an attempt's directory that only kapell writes, over the one of an attempt that had the directory
+/// before, if there is one: that takes the file system less than a new one.
+///
+/// Whatever the attempt may have put in its place goes away, so nothing is written through a link.
+pub(crate) fn write_own(path: &Path, text: &[u8]) -> io::Result<()> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let old = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let old = old.and_then(|file| Ok((file.metadata()?, file)));
+    let own = |found: &fs::Metadata| {
+        found.is_file() && found.nlink() == 1 && found.uid() == rustix::process::geteuid().as_raw()
+    };
+    match old {
+        Ok((found, mut file)) if own(&found) => {
+            file.write_all(text)?;
+            if found.len() > text.len() as u64 {
+                file.set_len(text.len() as u64)?;
+            }
+            Ok(())
+        }
+        _ => {
+            let _ = fs::remove_file(path);
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(text)
+        }
+    }
+}
+
 /// Makes the record in an attempt's directory outlive the machine, too.
 ///
-/// Done once the end has been reported: kapell meanwhile makes the same end durable in its journal, and neither waits
-/// for the other. What a power cut takes of both counts as under way, as it would a moment earlier.
+/// Done once the end has been reported, if kapell does not say soon that the same end is durable in its journal. What a
+/// power cut takes of both counts as under way, as it would a moment earlier.
 pub(crate) fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir.join(RECORD_FILE))?.sync_all()?;
     File::open(dir)?.sync_all()
@@ -197,6 +219,32 @@ mod tests {
             bytes[at] ^= 1;
             fs::write(&path, &bytes).unwrap();
             assert_eq!(ExitRecord::read(dir.path(), "r-1-1"), None, "flipped at {at}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_written_over_an_older_one_and_through_no_link() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = dir.path().join(RECORD_FILE);
+        let mut long = ExitRecord::new("long", Cause::Itself);
+        long.tail = "x".repeat(1000);
+        let short = ExitRecord::new("short", Cause::Itself);
+        for record in [&long, &short, &long] {
+            record.write(dir.path()).unwrap();
+            assert_eq!(ExitRecord::read(dir.path(), &record.attempt).as_ref(), Some(record));
+        }
+        assert_eq!(ExitRecord::read(dir.path(), "short"), None);
+        let victim = other.path().join("victim");
+        for is_hard in [true, false] {
+            fs::write(&victim, "untouched").unwrap();
+            fs::remove_file(&path).unwrap();
+            match is_hard {
+                true => fs::hard_link(&victim, &path).unwrap(),
+                false => std::os::unix::fs::symlink(&victim, &path).unwrap(),
+            }
+            short.write(dir.path()).unwrap();
+            assert_eq!(ExitRecord::read(dir.path(), "short").as_ref(), Some(&short));
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
         }
     }
 

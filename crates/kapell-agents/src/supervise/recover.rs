@@ -120,7 +120,7 @@ impl Census {
 /// Fails if processes do not end, even of SIGKILL.
 pub fn recover(dir: &Path, attempt: &str, census: &Census) -> Result<Recovered, RecoverError> {
     let boot = processes::boot_id();
-    let pids = PidFile::read(dir).filter(|pids| pids.boot == boot);
+    let pids = PidFile::read(dir, attempt).filter(|pids| pids.boot == boot);
     if let Some(pids) = &pids {
         wait_for_supervisor(Process { pid: pids.supervisor.0, start: pids.supervisor.1 });
     }
@@ -136,7 +136,9 @@ pub fn recover(dir: &Path, attempt: &str, census: &Census) -> Result<Recovered, 
     let record = ExitRecord::read(dir, attempt);
     Ok(match record {
         Some(record) if record.cause != Cause::OwnerGone => Recovered::Exited(Box::new(record)),
-        None if ended == 0 && pids.is_none() && PidFile::read(dir).is_none() => Recovered::NeverStarted,
+        None if ended == 0 && pids.is_none() && PidFile::read(dir, attempt).is_none() => {
+            Recovered::NeverStarted
+        }
         _ => Recovered::Ended { processes: ended },
     })
 }
@@ -167,7 +169,7 @@ fn reap(process: Process) {
 ///
 /// As [`recover`].
 pub(crate) fn end_orphans(dir: &Path, attempt: &str) -> Result<u32, RecoverError> {
-    let pids = PidFile::read(dir);
+    let pids = PidFile::read(dir, attempt);
     let first = Census::take()?.of(attempt, pids.as_ref());
     let ended = end_all(attempt, first, pids.as_ref())?;
     Ok(ended + end_group(attempt, pids.as_ref())?)

@@ -15,7 +15,12 @@ const FRAME_BYTES_MAX: u32 = 16 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     /// Run this attempt. Only sent when no other one runs.
-    Run(Box<Spec>),
+    Run {
+        /// What to run.
+        spec: Box<Spec>,
+        /// How the attempt before ended is durable elsewhere, so that its record need not be.
+        kept: bool,
+    },
     /// Write this to the attempt's standard input. Only for [`super::spec::Stdin::Talk`].
     Say {
         /// What is written, after all that was to be written before.
@@ -53,11 +58,28 @@ pub enum Reply {
 ///
 /// Fails as the socket does.
 pub fn write(to: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
-    let mut frame = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
-    let len = u32::try_from(frame.len() - 4).ok().filter(|&len| len <= FRAME_BYTES_MAX);
-    let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"))?;
-    frame[..4].copy_from_slice(&len.to_le_bytes());
-    to.write_all(&frame)
+    write_together(to, [message])
+}
+
+/// Writes frames at once, so that whoever reads them is woken once.
+///
+/// # Errors
+///
+/// Fails as the socket does.
+pub fn write_together<'m, M: Serialize + 'm>(
+    to: &mut impl Write,
+    messages: impl IntoIterator<Item = &'m M>,
+) -> io::Result<()> {
+    let mut frames = Vec::new();
+    for message in messages {
+        let begin = frames.len();
+        frames.extend([0; 4]);
+        frames = postcard::to_extend(message, frames).map_err(io::Error::other)?;
+        let len = u32::try_from(frames.len() - begin - 4).ok().filter(|&len| len <= FRAME_BYTES_MAX);
+        let len = len.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the frame is too long"))?;
+        frames[begin..begin + 4].copy_from_slice(&len.to_le_bytes());
+    }
+    to.write_all(&frames)
 }
 
 /// Reads one frame; `None` at the end of the stream, even in the middle of a frame.

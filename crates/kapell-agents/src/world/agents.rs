@@ -316,6 +316,7 @@ impl CrewAgents {
         }
         let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
         job.brief = order.brief.clone();
+        job.is_script = matches!(order.job, Job::Script(_));
         job.env = env;
         job.limits.grace = GRACE;
         if let Some(text) = option("memory") {
@@ -587,6 +588,14 @@ impl Agents for CrewAgents {
             broker.dismiss(order.key);
         }
         begun
+    }
+
+    fn expect(&self, key: AttemptKey) {
+        self.crew.expect(&self.places.attempt(key));
+    }
+
+    fn settled(&self, key: AttemptKey) {
+        self.crew.settled(to_crew(key));
     }
 
     fn stop(&self, key: AttemptKey) {

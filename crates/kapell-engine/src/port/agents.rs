@@ -221,6 +221,17 @@ pub trait Agents: Send + Sync {
     /// Fails if nothing was started; then nothing is reported either.
     fn start(&self, order: &Order) -> Result<(), Failure>;
 
+    /// Takes in that an attempt is about to be started, as soon as it is durable that it shall be: whatever takes time and
+    /// does nothing can be done already. It may never be started.
+    fn expect(&self, key: AttemptKey) {
+        let _ = key;
+    }
+
+    /// Takes in that it is durable how an attempt ended.
+    fn settled(&self, key: AttemptKey) {
+        let _ = key;
+    }
+
     /// Asks an attempt to end. It is reported as finished once nothing of it runs any more.
     fn stop(&self, key: AttemptKey);
 
