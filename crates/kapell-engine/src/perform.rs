@@ -16,7 +16,7 @@ use kapell_core::{
     expr::EvalError,
     id::{AttemptNo, GateId, Oid, RunId, TaskId},
     landing::{Probe, Probed},
-    plan::{Definition, OutputSpec, Work, WorkspaceKind},
+    plan::{Definition, OutputSpec, Supervise, Work, WorkspaceKind},
     retry::FailureClass,
     run::{Gate, Run},
     task::TaskState,
@@ -53,6 +53,8 @@ pub struct Performer {
     agents: Arc<dyn Agents>,
     workspaces: Arc<dyn Workspaces>,
     starts: Workers,
+    /// Starts that wait for nothing but the birth of a process, which a supervisor would wait for otherwise.
+    births: Workers,
     checks: Workers,
     ends: Workers,
     /// Attempts whose workspace is being made ready, and whether they have been asked to end meanwhile.
@@ -77,6 +79,9 @@ impl Drop for Performer {
         // What nobody will hear of is not begun, and what threads wait for ends, so that they can be joined.
         self.starts.discard();
         self.checks.discard();
+        // A process that is being born is known to whoever ends all of them before that happens.
+        self.births.discard();
+        self.births.close();
         self.agents.close();
     }
 }
@@ -89,6 +94,7 @@ impl Performer {
             agents,
             workspaces,
             starts: Workers::new("kapell-start", workers),
+            births: Workers::new("kapell-birth", workers),
             checks: Workers::new("kapell-check", workers),
             ends: Workers::new("kapell-end", workers),
             starting: Arc::default(),
@@ -181,7 +187,7 @@ impl Performer {
         None
     }
 
-    /// Opens the workspace and starts the agent in it, off the host's thread.
+    /// Opens the workspace and starts the agent in it, off the host's thread if anything is to be waited for.
     ///
     /// A command that needs no clone is handed to the crew at once, as that takes no longer than handing it to a thread. An
     /// agent may have to be contained, or find the logs of an attempt before it: nobody else is kept waiting for that.
@@ -191,6 +197,7 @@ impl Performer {
             && prepared.request.prepare.is_empty()
             && prepared.order.agent.is_none()
             && !matches!(prepared.order.job, Job::Prompt(_));
+        let supervised = prepared.order.supervise == Supervise::Full;
         let (starting, key) = (self.starting.clone(), prepared.order.key);
         lock(&starting).insert(key, false);
         let job = move || {
@@ -221,7 +228,12 @@ impl Performer {
                 Ok(()) => {}
             }
         };
-        if quick { job() } else { self.starts.run(job) }
+        match (quick, supervised) {
+            (true, true) => job(),
+            // Meanwhile the host decides what follows from the end of another one.
+            (true, false) => self.births.run(job),
+            (false, _) => self.starts.run(job),
+        }
     }
 
     /// Lets `job` find out a command on a thread of `workers`. Should it panic, `otherwise` takes its place, so that

@@ -70,6 +70,15 @@ impl Workers {
         drop(jobs);
     }
 
+    /// Waits for the jobs that are queued. Nothing may be queued after that.
+    pub(crate) fn close(&mut self) {
+        self.shared.queue().closed = true;
+        self.shared.wake.notify_all();
+        for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = thread.join();
+        }
+    }
+
     fn work_here(&self) {
         while let Some(job) = { self.shared.queue().jobs.pop_front() } {
             do_one(job);
@@ -79,11 +88,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.shared.queue().closed = true;
-        self.shared.wake.notify_all();
-        for thread in self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 
