@@ -595,7 +595,7 @@ impl Agents for CrewAgents {
     }
 
     fn settled(&self, key: AttemptKey) {
-        self.crew.settled(to_crew(key));
+        self.crew.settled(key);
     }
 
     fn stop(&self, key: AttemptKey) {
