@@ -24,7 +24,7 @@ use kapell_engine::{
         agents::{Agents, AttemptKey, Failure, Order, Recovered},
         clock::Clock,
         journal::{Journal, Owner, Summary},
-        workspaces::{Check, Close, MergeOrder, Ready, Request, Trial, WorkspaceError, Workspaces},
+        workspaces::{Check, Close, MergeOrder, Merged, Ready, Request, Trial, WorkspaceError, Workspaces},
     },
 };
 use kapell_store::Store;
@@ -84,7 +84,7 @@ impl Workspaces for Nobody {
         nowhere()
     }
 
-    fn open(&self, _request: &Request) -> Result<Ready, WorkspaceError> {
+    fn open(&self, _request: &Request, _stopped: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {
         Ok(Ready { dir: "/".into(), env: Vec::new(), earlier: None })
     }
 
@@ -112,7 +112,7 @@ impl Workspaces for Nobody {
         nowhere()
     }
 
-    fn merge(&self, _order: &MergeOrder) -> Result<bool, WorkspaceError> {
+    fn merge(&self, _order: &MergeOrder) -> Result<Merged, WorkspaceError> {
         nowhere()
     }
 }

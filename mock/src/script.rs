@@ -87,6 +87,15 @@ pub enum Call {
         /// Its arguments.
         input: serde_json::Value,
     },
+    /// Calls a tool of an MCP server, by the name under which the client offers it.
+    Served {
+        /// The server's name.
+        server: String,
+        /// The tool's own name.
+        tool: String,
+        /// Its arguments.
+        input: serde_json::Value,
+    },
 }
 
 /// Requests that fail.

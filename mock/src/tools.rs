@@ -36,6 +36,11 @@ pub(crate) fn translate(call: &Call, talk: &Talk) -> Wire {
     let wire = |name: &str, input: Value| Wire { name: name.to_owned(), input: Input::Object(input) };
     match call {
         Call::Tool { name, input } => wire(name, input.clone()),
+        Call::Served { server, tool, input } => {
+            let is_it = |name: &&String| name.contains(server) && name.ends_with(tool);
+            let name = talk.tools.iter().find(is_it).cloned();
+            wire(&name.unwrap_or_else(|| format!("mcp__{server}__{tool}")), input.clone())
+        }
         Call::Shell { command } => shell(command, talk),
         Call::Read { path } => {
             let at = talk.absolute(path);

@@ -4,7 +4,7 @@
 //!
 //! | regime | what happens, and what must hold |
 //! |---|---|
-//! | `--fix` (the usual one) | each fixes a failing test of one repository, all at the same time: landed, verified, settled to the token |
+//! | `--fix` (the usual one) | each fixes a failing test of one repository, all at the same time, and leaves notes by kapell's own tools: landed, verified, settled to the token |
 //! | `--quota` | every provider answers 429 from its second request on: nothing more starts before the reset, everything ends after it |
 //! | `--hostile` | the repository brings along hooks, servers, plugins and helpers, and kapell's environment holds secrets: none runs, none gets out |
 //! | `--dialogue` | Claude Code asks, a second terminal allows and denies; plain harm is refused; an output has a shape |

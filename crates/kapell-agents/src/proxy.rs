@@ -3,7 +3,8 @@
 //! It listens on the loopback interface (and on a Unix socket, for agents in a network of their own) for as long as a run
 //! is executed. The dummy key names the attempt, so that every request is counted where it belongs: its usage as the
 //! provider states it, passed through as it comes. A request is let through only if the most that it can cost fits what
-//! is left of the attempt's allowance, so what was spent and what is under way are never above it.
+//! is left of the attempt's allowance, so what was spent and what is under way are never above it. One that would fit if
+//! others under way cost less than they can waits until they have ended.
 //!
 //! What is said is not changed, but for three things: the key, the encoding of the reply (none, so that it can be
 //! read), and limits that a client left out (see [`api`]).
@@ -41,7 +42,7 @@ use tokio::{
 pub use self::{
     account::{Allowance, Spent},
     api::Api,
-    redact::Secret,
+    redact::{Redactor, Secret},
 };
 pub(crate) use self::{
     api::Dialect,
@@ -85,6 +86,8 @@ pub enum Seen {
     Refused {
         /// Why, for people.
         why: String,
+        /// Whether a larger budget of the run would have let it through.
+        more_helps: bool,
     },
     /// The provider says that it must not be asked for a while. Requests that come meanwhile are answered likewise.
     Busy {

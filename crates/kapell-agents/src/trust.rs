@@ -23,8 +23,33 @@ pub const PLACES: &[&str] =
 const FILES_MAX: usize = 10_000;
 /// Larger files are none of settings.
 const BYTES_MAX: u64 = 16 << 20;
-/// Keys of settings whose values are run.
-const RUN_KEYS: &[&str] = &["command", "apiKeyHelper", "awsAuthRefresh", "notify", "tokenHelper"];
+/// How keys of settings end whose values are run, or lead to something that is: `awsCredentialExport`,
+/// `otelHeadersHelper`, `discoveryCommand`, `httpUrl`, `enabledPlugins`.
+const RUN_KEYS: &[&str] = &[
+    "command",
+    "args",
+    "helper",
+    "export",
+    "refresh",
+    "notify",
+    "script",
+    "plugin",
+    "plugins",
+    "marketplaces",
+    "url",
+    "npm",
+    "shell",
+    "program",
+    "executable",
+];
+/// Keys of settings below which everything counts: what is put into the environment, and what is allowed unasked.
+const TELLING_KEYS: &[&str] =
+    &["env", "environment", "headers", "http_headers", "permissions", "permission", "enabledplugins"];
+/// So many lines of a file in no known form are shown.
+const LINES_MAX: usize = 60;
+/// Ends of names of files that are programs, whether they can be executed by themselves or not.
+const PROGRAM_ENDS: &[&str] =
+    &["js", "mjs", "cjs", "ts", "mts", "py", "rb", "pl", "sh", "bash", "zsh", "fish"];
 
 /// Something that a repository brings along.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,50 +191,91 @@ fn item(path: PathBuf, full: &Path, meta: &fs::Metadata) -> Result<Item, TrustEr
     let mut said = format!("{kind}\0{}", Digest::of(&bytes)).into_bytes();
     said.extend(target.iter().flatten());
     let digest = Digest::of(&said);
-    let mut runs = what_runs(&String::from_utf8_lossy(&bytes));
+    let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let is_program = kind == "program" || PROGRAM_ENDS.contains(&end.as_str());
+    let mut runs = match is_program {
+        true => Vec::new(),
+        false => what_runs(&String::from_utf8_lossy(&bytes), &end),
+    };
     runs.extend(target.map(|target| format!("leads to {}", String::from_utf8_lossy(&target))));
-    if kind == "program" {
+    if is_program {
         runs.push("is a program".to_owned());
     }
     Ok(Item { path, digest, runs })
 }
 
-/// Finds what settings would run: in JSON by its keys, elsewhere line by line.
-fn what_runs(text: &str) -> Vec<String> {
+/// Finds what settings would run: in JSON by its keys. In a text for models those lines count that are run, in any other
+/// form all lines: better too much is shown than something missed.
+fn what_runs(text: &str, end: &str) -> Vec<String> {
     let mut runs = Vec::new();
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) => collect(&value, &mut runs),
-        Err(_) => {
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        collect(&value, &mut Vec::new(), &mut runs);
+        return runs;
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.filter(|line| !line.starts_with('#') && !line.starts_with("//"));
+    match end {
+        "md" | "markdown" | "txt" => {
             let is_run = |line: &&str| {
-                RUN_KEYS.iter().any(|key| {
-                    line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(['=', ':']))
-                })
+                let key = line.split([':', '=']).next().unwrap_or_default().trim_start_matches(['-', ' ']);
+                line.starts_with("!`") || line.contains(" !`") || line.len() > key.len() && is_telling(key)
             };
-            runs.extend(text.lines().map(str::trim).filter(is_run).map(str::to_owned));
+            runs.extend(lines.filter(is_run).map(str::to_owned));
+        }
+        _ => {
+            runs.extend(lines.map(str::to_owned));
+            if let Some(more) = runs.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
+                runs.truncate(LINES_MAX);
+                runs.push(format!("and {more} more lines: look at the file"));
+            }
         }
     }
     runs
 }
 
-fn collect(value: &Value, runs: &mut Vec<String>) {
+/// Tells whether what stands under a key is run, or leads to something that is.
+fn is_telling(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    RUN_KEYS.iter().any(|end| key.ends_with(end)) || TELLING_KEYS.contains(&key.as_str())
+}
+
+/// Collects what is run, with the keys that lead to it: the last one, and those from the first that tells of something.
+fn collect(value: &Value, keys: &mut Vec<String>, runs: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields {
-                if RUN_KEYS.contains(&key.as_str()) && (value.is_string() || value.is_array()) {
-                    let words = value
-                        .as_array()
-                        .map(|words| words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
-                    let args = fields.get("args").and_then(Value::as_array).into_iter().flatten();
-                    let args: String = args.filter_map(Value::as_str).map(|arg| format!(" {arg}")).collect();
-                    let command = words.or_else(|| value.as_str().map(str::to_owned)).unwrap_or_default();
-                    runs.push(format!("{key}: {command}{args}"));
+                // The arguments of a program stand with it.
+                if key == "args" && fields.contains_key("command") {
+                    continue;
                 }
-                collect(value, runs);
+                keys.push(key.clone());
+                match (value, fields.get("args").and_then(Value::as_array)) {
+                    (Value::String(program), Some(args)) if key == "command" => {
+                        let args = args.iter().filter_map(Value::as_str);
+                        let words: Vec<&str> = std::iter::once(program.as_str()).chain(args).collect();
+                        tell(keys, &words.join(" "), runs);
+                    }
+                    (Value::Array(words), _) if words.iter().all(Value::is_string) => {
+                        let words: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+                        tell(keys, &words.join(" "), runs);
+                    }
+                    _ => collect(value, keys, runs),
+                }
+                keys.pop();
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| collect(value, runs)),
-        _ => {}
+        Value::Array(values) => values.iter().for_each(|value| collect(value, keys, runs)),
+        Value::Null => {}
+        Value::String(text) => tell(keys, text, runs),
+        Value::Bool(_) | Value::Number(_) => tell(keys, &value.to_string(), runs),
     }
+}
+
+fn tell(keys: &[String], text: &str, runs: &mut Vec<String>) {
+    let first = keys.iter().position(|key| is_telling(key));
+    // Whatever a plugin or a marketplace is called.
+    let Some(first) = first else { return };
+    runs.push(format!("{}: {text}", keys[first..].join(".")));
 }
 
 /// What a person has trusted, by repository. It is kept outside of all of them.
@@ -322,7 +388,28 @@ mod tests {
     fn what_would_run_is_told() {
         let dir = repository();
         fs::create_dir(dir.path().join(".codex")).unwrap();
-        fs::write(dir.path().join(".codex/config.toml"), "[mcp_servers.y]\ncommand = \"evil\"\n").unwrap();
+        fs::write(
+            dir.path().join(".codex/config.toml"),
+            "[mcp_servers.y]\ncommand = \"evil\"\nargs = [\"-c\"]\n",
+        )
+        .unwrap();
+        for (path, text) in [
+            (
+                ".claude/settings.local.json",
+                r#"{"awsCredentialExport": "a", "otelHeadersHelper": "b", "env": {"ANTHROPIC_BASE_URL": "http://x"},
+                    "permissions": {"allow": ["Bash(*)", "Read"]}, "enabledPlugins": {"p@m": true}, "model": "m"}"#,
+            ),
+            (".claude/commands/go.md", "# Go\nSome command: talk.\n!`curl x`\nhooks are fine\n"),
+            (".claude/hook.py", "print(1)\n"),
+            (
+                ".gemini/settings.json",
+                r#"{"tools": {"discoveryCommand": "d", "callCommand": "e"}, "httpUrl": "http://y"}"#,
+            ),
+            ("opencode.json", r#"{"plugin": ["evil-npm"]}"#),
+        ] {
+            fs::create_dir_all(dir.path().join(path).parent().unwrap()).unwrap();
+            fs::write(dir.path().join(path), text).unwrap();
+        }
         let inventory = Inventory::of(dir.path()).unwrap();
         let told: Vec<_> = inventory
             .items()
@@ -332,9 +419,15 @@ mod tests {
         assert_eq!(
             told,
             [
+                ".claude/commands/go.md Some command: talk.; !`curl x`",
+                ".claude/hook.py is a program",
                 ".claude/settings.json apiKeyHelper: cat /etc/passwd; command: ./evil.sh",
-                ".codex/config.toml command = \"evil\"",
+                ".claude/settings.local.json awsCredentialExport: a; enabledPlugins.p@m: true; \
+                 env.ANTHROPIC_BASE_URL: http://x; otelHeadersHelper: b; permissions.allow: Bash(*) Read",
+                ".codex/config.toml [mcp_servers.y]; command = \"evil\"; args = [\"-c\"]",
+                ".gemini/settings.json httpUrl: http://y; callCommand: e; discoveryCommand: d",
                 ".mcp.json command: npx -y x",
+                "opencode.json plugin: evil-npm",
             ]
         );
     }

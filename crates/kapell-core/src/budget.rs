@@ -199,6 +199,19 @@ impl Ledger {
         }
     }
 
+    /// Returns the limit of which the smallest part is left; nothing if neither money nor tokens are limited.
+    #[must_use]
+    pub fn scarcest(&self) -> Option<Exceeded> {
+        let total = self.spent + self.reserved;
+        let left = |total: u64, limit: Option<u64>| {
+            let limit = limit?;
+            Some(u128::from(limit.saturating_sub(total)) * u128::from(u64::MAX) / u128::from(limit.max(1)))
+        };
+        let usd = left(total.usd_micros, self.limit_usd_micros).map(|left| (left, Exceeded::Usd));
+        let tokens = left(total.tokens, self.limit_tokens).map(|left| (left, Exceeded::Tokens));
+        usd.into_iter().chain(tokens).min_by_key(|(left, _)| *left).map(|(_, exceeded)| exceeded)
+    }
+
     /// Puts new limits in force; what is spent and reserved stays.
     pub(crate) fn set_limits(&mut self, limits: &Limits) {
         self.limit_usd_micros = limits.usd_micros;

@@ -7,6 +7,9 @@ use crate::{
     time::{Elapsed, Millis},
 };
 
+/// How the message of a failure begins that kapell brought about itself, by not letting a request to a model pass.
+pub const OWN_REFUSAL: &str = "kapell refused a request: ";
+
 /// Why an attempt failed; each class leads to a recovery of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,13 +32,15 @@ pub enum FailureClass {
     Permission,
     /// kapell was not there when it ended, and no record of its end was left.
     Lost,
+    /// Its next request could have cost more than is left of the run's budget: the run pauses for more.
+    Budget,
     /// It can never work this way.
     Permanent,
 }
 
 impl FailureClass {
     /// All classes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Transient,
         Self::RateLimited,
         Self::Quota,
@@ -45,15 +50,16 @@ impl FailureClass {
         Self::Verification,
         Self::Permission,
         Self::Lost,
+        Self::Budget,
         Self::Permanent,
     ];
 
     /// Tells whether a failure of this class uses up one of the task's attempts.
     ///
-    /// Those that are not the task's own fault do not: a full provider and a killed kapell.
+    /// Those that are not the task's own fault do not: a full provider, a killed kapell, and a budget that is too small.
     #[must_use]
     pub fn counts(self) -> bool {
-        !matches!(self, Self::RateLimited | Self::Quota | Self::Lost)
+        !matches!(self, Self::RateLimited | Self::Quota | Self::Lost | Self::Budget)
     }
 
     /// Tells whether another attempt by the same agent can help.
@@ -75,6 +81,7 @@ impl std::fmt::Display for FailureClass {
             Self::Verification => "verification",
             Self::Permission => "permission",
             Self::Lost => "lost",
+            Self::Budget => "budget",
             Self::Permanent => "permanent",
         })
     }

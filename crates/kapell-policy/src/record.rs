@@ -11,7 +11,7 @@ use kapell_core::{
     id::TaskId,
     journal::Row,
     plan::{AgentSpec, Work},
-    retry::FailureClass,
+    retry::{FailureClass, OWN_REFUSAL},
     run::Run,
     task::StopCause,
     time::{Elapsed, Millis},
@@ -43,6 +43,12 @@ impl Tally {
     #[must_use]
     pub fn interval(self) -> (f64, f64) {
         interval(f64::from(self.successes), f64::from(self.attempts))
+    }
+
+    /// Adds what another one counts.
+    fn merge(&mut self, other: Self) {
+        self.attempts += other.attempts;
+        self.successes += other.successes;
     }
 
     /// Adds an attempt.
@@ -82,6 +88,18 @@ impl Record {
     #[must_use]
     pub fn of(&self, kind: Kind) -> Tally {
         self.kinds.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Takes in what is known of the same agent by another name.
+    pub fn merge(&mut self, other: Self) {
+        self.all.merge(other.all);
+        for (kind, tally) in other.kinds {
+            self.kinds.entry(kind).or_default().merge(tally);
+        }
+        self.spent += other.spent;
+        self.lengths.extend(other.lengths);
+        let over = self.lengths.len().saturating_sub(LENGTHS_MAX);
+        self.lengths.drain(..over);
     }
 
     /// Returns the median length of the latest attempts that ended well.
@@ -179,10 +197,11 @@ impl Observer {
                     self.close(*task, Some(true), after, records);
                 }
                 Event::Verified { task } => self.close(*task, Some(true), after, records),
-                Event::AttemptFailed { task, class, spent, .. } => {
+                Event::AttemptFailed { task, class, spent, message, .. } => {
                     if let Some(open) = self.open.get_mut(task) {
                         open.spent += *spent;
-                        let told = open.stopped || !blames(*class);
+                        // What kapell itself did not let pass says nothing about who asked for it.
+                        let told = open.stopped || !blames(*class) || message.starts_with(OWN_REFUSAL);
                         self.close(*task, (!told).then_some(false), after, records);
                     }
                 }

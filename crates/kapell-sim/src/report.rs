@@ -52,6 +52,7 @@ pub(crate) fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Verification => "verification",
         FailureClass::Permission => "permission",
         FailureClass::Lost => "lost",
+        FailureClass::Budget => "budget",
         FailureClass::Permanent => "permanent",
     }
 }

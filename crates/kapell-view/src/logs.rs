@@ -89,8 +89,8 @@ impl LogLine {
         text.with(Style::Plain, format!("{space}  ")).with(self.style, self.text.clone()).fit(columns)
     }
 
-    /// Returns what was said at length, line by line, its last `limit` lines; nothing if [`line`](Self::line) tells all
-    /// of it.
+    /// Returns what was said at length, in lines that are broken rather than cut, the last `limit` of them; nothing if
+    /// [`line`](Self::line) tells all of it.
     #[must_use]
     pub fn message_lines(&self, limit: usize, columns: usize) -> Vec<Line> {
         let quoted = |text: &str| Line::new(Style::Dim, format!("{QUOTED}{text}"));
@@ -105,6 +105,8 @@ impl LogLine {
         {
             return Vec::new();
         }
+        let all: Vec<String> =
+            all.iter().flat_map(|line| fold(line, columns.saturating_sub(QUOTED.len()))).collect();
         let last = &all[all.len().saturating_sub(limit)..];
         last.iter().map(|line| quoted(line).fit(columns)).collect()
     }

@@ -297,7 +297,10 @@ mod tests {
             prose("`lint` and `a|b` wait for 3 jobs (or so)."),
             "`lint` and `a|b` wait for 3 jobs (or so)."
         );
-        assert_eq!(prose("ask @me <b> at https://x.y, *now*"), "ask `@me` `<b>` at `https://x.y,` `*now*`");
+        assert_eq!(
+            prose("ask @me <b> at https://example.com, *now*"),
+            "ask `@me` `<b>` at `https://example.com,` `*now*`"
+        );
         assert_eq!(prose("an odd ` one"), "``an odd ` one``");
         assert_eq!(prose(""), "");
     }

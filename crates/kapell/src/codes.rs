@@ -155,6 +155,8 @@ table! {
         "There is no list of installed files, so nothing can be taken back. With `--scope project` the repository's own settings are meant, else those of the user.";
     "K0927", "Nobody agreed",
         "The command changes files of another program, and asks before it does. Without a terminal, agree with `--yes`.";
+    "K0928", "Option of an agent not understood",
+        "An agent is given an option that its adapter does not read, or a value that it could not use. It is refused before anything starts: a cap on turns or requests that is misspelt would be none. The hint names the option that is nearest, or what the value may be.";
     "K0930", "Baseline that cannot be read",
         "The file given with `--baseline` is not one that `kapell improve --write-baseline FILE` writes.";
     "K0931", "Unknown rule",

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kapell_agents::{
-    contain::{Level, Refused, Wish},
+    contain::{Level, Network, Refused, Wish},
+    drivers::client::Client,
     world::{Broker, ContainError, Keeper},
 };
 use kapell_core::plan::{Plan, Slot};
@@ -51,6 +52,11 @@ pub fn announce(keeper: &Keeper, broker: &Broker, plan: &Plan, out: Out) -> Resu
             fault
         })?;
         let Some(chosen) = chosen else { continue };
+        if Client::of(&agent.adapter).is_some() && chosen.network == Network::Nothing {
+            let message = format!("agent `{}` cannot reach its model with the network `none`", agent.name);
+            return Err(Fault::new("K0811", Exit::Refused, message)
+                .hint("choose `network: model-only`, which lets nothing through but its model"));
+        }
         let line = format!(
             "agents run at level {} ({}), network {}",
             chosen.level,

@@ -14,6 +14,7 @@ use kapell_core::{
     command::Command,
     id::{AgentId, TaskId},
     plan::{AgentSpec, Plan, Slot, Work},
+    price::Price,
 };
 use kapell_engine::{open::load_at, port::journal::Journal};
 use kapell_policy::{
@@ -95,11 +96,6 @@ impl Entry {
             memory_mib: self.memory_mib,
         }
     }
-
-    /// Returns by what records know it.
-    pub fn performer(&self) -> Performer {
-        Performer::of(&self.spec())
-    }
 }
 
 fn provider_of(adapter: &str) -> Option<String> {
@@ -110,6 +106,14 @@ fn provider_of(adapter: &str) -> Option<String> {
 pub fn need_of(adapter: &str) -> u32 {
     let inner = Client::of(adapter).and_then(Client::inner);
     inner.map_or_else(|| need_mib(adapter), |client| need_mib(client.adapter()))
+}
+
+/// Returns how dear an adapter is with a model of this price; in the middle if that is not known.
+pub fn cost_of(adapter: &str, price: Option<&Price>) -> Cost {
+    match slot_of(adapter) {
+        Slot::Agent => price.map_or(Cost::Medium, Cost::of),
+        Slot::Job | Slot::None => Cost::Free,
+    }
 }
 
 fn slot_of(adapter: &str) -> Slot {
@@ -192,10 +196,7 @@ impl Registry {
         }
         let model = own.model.clone().or_else(|| settings.and_then(|settings| settings.model.clone()));
         let price = model.and_then(|model| prices.price(&model));
-        let cost = own.cost.unwrap_or_else(|| match slot_of(&adapter) {
-            Slot::Agent => price.map_or(Cost::Medium, |price| Cost::of(&price)),
-            Slot::Job | Slot::None => Cost::Free,
-        });
+        let cost = own.cost.unwrap_or_else(|| cost_of(&adapter, price.as_ref()));
         let missing = match unknown_role {
             Some(role) => Some(format!("the repository defines no role `{role}`")),
             None => self.missing(&adapter, &options),
@@ -304,8 +305,30 @@ impl Registry {
             skills: spec.skills.iter().cloned().collect(),
             cost: cost.unwrap_or_else(usual),
             missing: self.missing(&spec.adapter, &spec.options),
-            record: records.get(&Performer::of(spec)).cloned().unwrap_or_default(),
+            record: records.get(&self.known_as(Performer::of(spec))).cloned().unwrap_or_default(),
         }
+    }
+
+    /// Returns by what records know an entry.
+    pub fn performer(&self, entry: &Entry) -> Performer {
+        self.known_as(Performer::of(&entry.spec()))
+    }
+
+    /// Names the model that an agent works with where nothing but the settings names one: who names it in a file means
+    /// the same agent.
+    fn known_as(&self, who: Performer) -> Performer {
+        let settings = Client::of(&who.adapter).and_then(|client| self.clients.get(&client));
+        let model = who.model.or_else(|| settings.and_then(|settings| settings.model.clone()));
+        Performer { model, ..who }
+    }
+
+    /// Returns how agents have done in the runs of a place.
+    pub fn records(&self, store: &Store) -> Records {
+        let mut known = Records::default();
+        for (who, record) in records(store) {
+            known.entry(self.known_as(who)).or_default().merge(record);
+        }
+        known
     }
 
     /// Ranks agents for the tasks of a plan that name skills; those that are ranked alike together.
@@ -385,7 +408,7 @@ pub fn has_skills(plan: &Plan) -> bool {
 }
 
 /// Learns from the newest runs how agents have done. What cannot be read teaches nothing.
-pub fn records(store: &Store) -> Records {
+fn records(store: &Store) -> Records {
     let mut records = Records::default();
     for (run, version) in recent(store, RUNS_MAX, DECISIONS_MAX) {
         let mut observer = Observer::default();

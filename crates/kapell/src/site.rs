@@ -11,6 +11,7 @@ use std::{
 use kapell_agents::{
     drivers::{client::Prices, job::allowed},
     git::{self, Identity, UserRepo},
+    proxy::{Redactor, Secret},
     world::Places,
 };
 use kapell_core::id::Digest;
@@ -145,6 +146,11 @@ impl Site {
         let texts = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         texts.filter(|(name, _)| is_secret(name)).map(|(_, value)| value).collect()
+    }
+
+    /// Returns what takes secrets out of texts of agents: those of the environment, and keys by their form.
+    pub fn redactor(&self) -> Redactor {
+        Redactor::new(self.secrets().into_iter().map(Secret::new).collect())
     }
 
     /// Returns the name under which commits are made.

@@ -117,7 +117,7 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
         })?;
     let keeper = containment::keeper(site)?;
     let broker = broker(site, &places, here.with_extension("proxy"), tape, mailbox.clone())?;
-    let mut agents = agents.contained_by(keeper.clone()).carried_by(broker.clone());
+    let mut agents = agents.contained_by(keeper.clone()).carried_by(broker.clone()).hiding(site.redactor());
     if let Some(record) = site::trust_record() {
         agents = agents.trusting(record, site.root.clone());
     }
@@ -161,7 +161,7 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
 fn router(site: &Site, store: Arc<Store>) -> Result<Arc<Router>, Fault> {
     let registry = Registry::find(site)?;
     Ok(Arc::new(move |plan: &Plan| match registry::has_skills(plan) {
-        true => registry.commands(plan, &registry::records(&store)),
+        true => registry.commands(plan, &registry.records(&store)),
         false => Vec::new(),
     }))
 }
@@ -183,6 +183,8 @@ fn sweep(runtime: &Path) {
         };
         if is_left {
             let _ = std::fs::remove_file(&path);
+            // Beside it lies the directory in which agents found `kapell`.
+            let _ = std::fs::remove_dir_all(path.with_extension("bin"));
         }
     }
 }

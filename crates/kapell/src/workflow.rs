@@ -8,9 +8,10 @@ use std::{
     sync::Arc,
 };
 
+use kapell_agents::drivers::client;
 use kapell_core::{
     mission::Mission,
-    plan::{Plan, Work},
+    plan::{AgentSpec, Plan, Work},
 };
 use kapell_spec::{
     claude::plan::{self, Performer},
@@ -18,6 +19,7 @@ use kapell_spec::{
     suggest,
     workflow::{self, Agent, Options},
 };
+use kapell_view::untrusted::visible;
 
 use crate::{
     args::RunArgs,
@@ -228,11 +230,15 @@ fn adapters(agents: &[Agent], plan: &Plan) -> Vec<Finding> {
             Work::Workflow(child) => Some(&*child.plan),
             _ => None,
         }));
-        for spec in plan.agents().iter().filter(|spec| !known.contains(&spec.adapter.as_str())) {
+        for spec in plan.agents() {
             // Those of a nested workflow have no place in this file.
             let written = agents
                 .iter()
                 .find(|agent| agent.name.value == spec.name && agent.adapter.value == spec.adapter);
+            if known.contains(&spec.adapter.as_str()) {
+                findings.extend(options(spec, written));
+                continue;
+            }
             let span = written.map(|agent| agent.adapter.span).unwrap_or_default();
             let message =
                 format!("agent `{}` uses `{}`, and there is no such adapter", spec.name, spec.adapter);
@@ -247,6 +253,39 @@ fn adapters(agents: &[Agent], plan: &Plan) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Finds options that an agent's adapter does not know, and values that it could not read: a cap with a letter too many
+/// would be none.
+fn options(spec: &AgentSpec, written: Option<&Agent>) -> Vec<Finding> {
+    let known = client::options::of(&spec.adapter);
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let fault = |name: &str, value: &str| {
+        let place = written.and_then(|agent| agent.options.iter().find(|(key, _)| key.value == name));
+        let span = place.map(|(key, _)| key.span).unwrap_or_default();
+        let fault = |message: String| {
+            Finding::error(
+                "K0928",
+                span,
+                format!("agent `{}`, which uses `{}`, {message}", spec.name, spec.adapter),
+            )
+        };
+        let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
+            let finding = fault(format!("knows no option `{name}`"));
+            return Some(match suggest::nearest(name, names.iter().copied()).filter(|_| place.is_some()) {
+                Some(near) => {
+                    finding.hint(format!("did you mean `{near}`?")).fix(format!("write `{near}`"), span, near)
+                }
+                None => finding.hint(format!("it knows {}", names.join(", "))),
+            });
+        };
+        let shown: String = value.chars().take(40).collect();
+        let about = kind.about();
+        (!kind.takes(value)).then(|| {
+            fault(format!("cannot read `{name}: {}`", visible(&shown))).hint(format!("`{name}` is {about}"))
+        })
+    };
+    spec.options.iter().filter_map(|(name, value)| fault(name, value)).collect()
 }
 
 /// Prints what is wrong with a file, with its lines.

@@ -57,6 +57,28 @@ pub(super) fn fixing(name: &str) -> Scenario {
     Scenario::of(turns).costing(USAGE)
 }
 
+/// The same, in which it leaves a note besides: by the tool that kapell's own server offers, and by the command.
+pub(super) fn fixing_and_noting(name: &str) -> Scenario {
+    let write = Call::Write { path: format!("{name}.sh"), content: "expr 2 + 2\n".to_owned() };
+    let input = serde_json::json!({ "text": by_tool(name) });
+    let note = Call::Served { server: "kapell".to_owned(), tool: "note".to_owned(), input };
+    let test =
+        Call::Shell { command: format!("sh tests/{name}.sh && kapell task note '{}'", by_command(name)) };
+    let turns = [[write], [note], [test]].map(|calls| Turn::Call(calls.into()));
+    let turns = turns.into_iter().chain([Turn::Say(format!("{name} is fixed."))]);
+    Scenario::of(turns.collect::<Vec<_>>()).costing(USAGE)
+}
+
+/// What is noted by the tool.
+pub(super) fn by_tool(name: &str) -> String {
+    format!("{name} notes by the tool")
+}
+
+/// What is noted by the command.
+pub(super) fn by_command(name: &str) -> String {
+    format!("{name} notes by the command")
+}
+
 impl<'a> Stage<'a> {
     /// Prepares `tasks` tasks for each client, of which four run at the same time. `add` puts more into the repository
     /// before its first commit.

@@ -92,7 +92,8 @@ impl Refused {
     pub fn hint(&self) -> String {
         match self {
             Self::LevelNotFound { why, .. } => why.hint().to_owned(),
-            Self::NotEnforced { network: Network::AllowList, .. } => {
+            Self::NotEnforced { network: Network::AllowList, .. }
+            | Self::NetworkWidened { asked: Network::AllowList, .. } => {
                 "choose `network: model-only` or `network: open`".to_owned()
             }
             Self::NotEnforced { network, .. } => {

@@ -36,7 +36,7 @@ use super::{
     },
 };
 pub(super) use crate::proxy::Dialect as Api;
-use crate::supervise::MARKER;
+use crate::{protocol::SOCKET, supervise::MARKER};
 
 /// The hidden argument with which kapell re-executes itself as an agent for a model.
 pub const ARGUMENT: &str = "__model-agent";
@@ -63,6 +63,8 @@ pub(super) struct Spec {
     pub(super) schema: Option<Value>,
     /// Where the conversation is kept.
     pub(super) kept: PathBuf,
+    /// Whether it is offered what `kapell task` says as tools.
+    pub(super) tools: bool,
     /// The conversation of an earlier attempt in which it goes on.
     pub(super) resume: Option<String>,
 }
@@ -85,7 +87,8 @@ fn begin(spec: &Spec, prompt: String, place: Place, env: Env<'_>, teller: &mut T
     let model = wire::Model::new(spec, text(KEY)).map_err(hopeless)?;
     let name = text(MARKER).unwrap_or_else(|| std::process::id().to_string());
     let kept = kept::Kept::open(spec, name).map_err(|why| hopeless(format!("{UNKNOWN_SESSION}: {why}")))?;
-    let tools = tools::Tools::new(place.dir);
+    let own = (spec.tools && env(SOCKET).is_some()).then_some(env);
+    let tools = tools::Tools::new(place.dir, own);
     let ended = runtime.block_on(turns::work(spec, &model, &tools, prompt, kept, teller));
     let handed = ended.structured.as_ref().map_or(Ok(()), |result| check::hand_over(result, env));
     handed.map_err(|why| failed(FailureClass::InvalidOutput, why)).map(|()| ended)

@@ -19,6 +19,7 @@ mod gemini;
 mod listen; // reading along, and the end
 mod model; // models behind their HTTP APIs
 mod opencode;
+pub mod options; // what an agent can be told in a workflow
 pub(crate) mod past; // what earlier attempts did, for the next one
 pub mod structure; // outputs of a shape
 mod talk; // what is said to a client
@@ -58,8 +59,8 @@ pub(crate) use self::{
 };
 use super::{Exit, Report, mcp, own::saying::Own};
 use crate::{
-    private,
-    supervise::{ExitRecord, Stdin},
+    private, protocol,
+    supervise::{ExitRecord, MARKER, Stdin},
 };
 
 /// Within an attempt's directory: which client works there, so that its end can be read even by another kapell.
@@ -70,6 +71,13 @@ const PROMPT_FILE: &str = "prompt.txt";
 const SCHEMA_FILE: &str = "schema.json";
 /// Within an attempt's directory: the attempt's second process, if its client is asked once more for its outputs.
 pub(crate) const AGAIN_DIR: &str = "again";
+
+/// Under this name a client knows kapell's own server.
+const OWN_SERVER: &str = "kapell";
+/// What that server needs of the environment of its attempt.
+const OWN_SERVER_NEEDS: [&str; 3] = [protocol::SOCKET, protocol::TOKEN, MARKER];
+/// A person who is asked by a tool can take as long, in seconds: clients have much less patience by themselves.
+const ANSWER_TIMEOUT_S: u64 = 24 * 3600;
 
 /// A client that kapell can drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -249,6 +257,8 @@ pub struct Settings {
     pub args: Vec<String>,
     /// How long it may be silent.
     pub idle: Option<Duration>,
+    /// How many requests to its model may begin in a minute, through the proxy; `None` means no limit of ours.
+    pub requests_per_minute: Option<u32>,
 }
 
 impl std::fmt::Debug for Settings {
@@ -324,12 +334,14 @@ pub struct Order {
     pub shape: Option<Shape>,
     /// Where it works.
     pub workspace: PathBuf,
-    /// kapell's own program, which it calls before it uses a tool ([`crate::gate`]).
+    /// kapell's own program, which it calls before it uses a tool ([`crate::gate`]), and as a server of tools.
     pub gate: Option<PathBuf>,
     /// Whether what the repository brings along for it is trusted, as it is in the workspace.
     pub is_trusted: bool,
     /// What it may spend.
     pub limit: Limit,
+    /// Whether the user has set no server of the model: its usual one is meant, also where the proxy takes its place.
+    pub usual_server: bool,
     /// Whether kapell keeps it from the rest of the machine. If so, a client leaves its own sandbox off, for one within
     /// another does not work everywhere, and theirs is the weaker one.
     pub contained: bool,
@@ -375,6 +387,7 @@ impl Order {
             gate: None,
             is_trusted: false,
             limit: Limit::default(),
+            usual_server: false,
             contained: false,
         }
     }
@@ -400,9 +413,28 @@ impl Order {
         }
     }
 
-    /// Returns the servers that the repository brings along in its `.mcp.json`, if that is trusted.
-    fn servers(&self) -> mcp::Servers {
-        if self.is_trusted { mcp::brought(&self.workspace) } else { mcp::Servers::new() }
+    /// Returns the servers that it is given: those that the repository brings along in its `.mcp.json`, if that is trusted,
+    /// and kapell's own. `variable` is how the client is told to take something from its environment: no secret of the
+    /// attempt stands in a file or an argument.
+    fn servers(&self, variable: impl Fn(&str) -> String) -> mcp::Servers {
+        let mut servers = if self.is_trusted { mcp::brought(&self.workspace) } else { mcp::Servers::new() };
+        if let Some(program) = self.own_server() {
+            let argv = [program.display().to_string().as_str(), "mcp", "--attempt"].map(str::to_owned);
+            let env: [(OsString, OsString); 3] =
+                OWN_SERVER_NEEDS.map(|name| (name.into(), variable(name).into()));
+            let reach = mcp::Reach::Program(argv.into());
+            let own = mcp::Server { reach, env: env.into(), headers: BTreeMap::new(), timeout: None };
+            servers.insert(OWN_SERVER.to_owned(), own);
+        }
+        servers
+    }
+
+    /// Returns the program of kapell's own server, whose tools are those of `kapell task`, if the client is given it.
+    ///
+    /// Behind the Agent Client Protocol it is given with the session.
+    fn own_server(&self) -> Option<&Path> {
+        let wanted = self.option("kapell_tools") != Some("no") && !matches!(self.client, Client::Acp(_));
+        self.gate.as_deref().filter(|_| wanted)
     }
 
     fn model(&self) -> Option<&str> {
@@ -445,7 +477,7 @@ impl Order {
     }
 
     fn steps_max(&self) -> u32 {
-        self.option("max_turns").and_then(|text| text.parse().ok()).unwrap_or(STEPS_MAX)
+        self.option(options::MAX_TURNS).and_then(|text| text.parse().ok()).unwrap_or(STEPS_MAX)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ffi::OsString,
     fs, io,
     io::{Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
@@ -110,6 +111,8 @@ struct Shared {
     orders: Mutex<Vec<Order>>,
     wake: UnixStream,
     guests: Option<Guests>,
+    /// A directory with nothing but kapell's own program, by the name that agents know it by.
+    commands: Option<PathBuf>,
 }
 
 /// What the thread is told.
@@ -149,6 +152,7 @@ impl Crew {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
         let server = config.socket.as_deref().map(Server::bind).transpose()?;
         let guests = server.as_ref().map(Server::guests);
+        let commands = config.socket.as_deref().and_then(|socket| own_commands(socket, &config.program));
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
@@ -160,6 +164,7 @@ impl Crew {
             orders: Mutex::default(),
             wake,
             guests,
+            commands,
         });
         let watch = Watch {
             shared: Arc::clone(&shared),
@@ -285,6 +290,9 @@ impl Crew {
 impl Drop for Crew {
     fn drop(&mut self) {
         self.end_all(Duration::ZERO);
+        if let Some(dir) = &self.shared.commands {
+            let _ = fs::remove_dir_all(dir);
+        }
     }
 }
 
@@ -298,7 +306,12 @@ impl Shared {
             spec.env.push((protocol::SOCKET.into(), socket.into()));
             spec.env.push((protocol::TOKEN.into(), token.into()));
         }
+        if let Some(dir) = &self.commands {
+            find_first(&mut spec.env, dir);
+        }
         if let Some(contained) = &job.contained {
+            let mut contained = contained.clone();
+            contained.room_mut().readable.extend(self.commands.clone());
             contained.wrap(&mut spec).map_err(failed)?;
         }
         Ok(spec)
@@ -356,6 +369,28 @@ impl Shared {
             lock(&self.spares).end(key, Some(exit));
         }
         (self.sink)(key, report);
+    }
+}
+
+/// Makes a directory beside `socket` in which `kapell` is this very program, whatever else is installed. Nothing if that
+/// cannot be had: then agents find the one that is in their `PATH`, if any.
+fn own_commands(socket: &Path, program: &Path) -> Option<PathBuf> {
+    let program = fs::read_link(program).unwrap_or_else(|_| program.to_owned());
+    let dir = socket.with_extension("bin");
+    let link = dir.join("kapell");
+    fs::create_dir_all(&dir).ok()?;
+    // One of an earlier process with this id.
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(program, link).ok()?;
+    Some(dir)
+}
+
+/// Puts `dir` first in `PATH`, where there is one.
+fn find_first(env: &mut [(OsString, OsString)], dir: &Path) {
+    let Some((_, path)) = env.iter_mut().rev().find(|(name, _)| name == "PATH") else { return };
+    let dirs: Vec<PathBuf> = std::iter::once(dir.to_owned()).chain(std::env::split_paths(&path)).collect();
+    if let Ok(joined) = std::env::join_paths(dirs) {
+        *path = joined;
     }
 }
 
@@ -469,8 +504,7 @@ impl Watch {
         match self.attempts.get_mut(&key) {
             Some(Attempt::Supervised(supervised)) => {
                 supervised.again = None;
-                let interrupted = supervised.tell(Tell::Interrupt);
-                supervised.stop(if interrupted.is_some() { patience } else { Duration::ZERO }, grace);
+                supervised.interrupt(patience, grace);
             }
             Some(Attempt::Group(group)) => group.end(Cause::Stopped, grace),
             Some(Attempt::Person(_)) => {

@@ -114,6 +114,17 @@ impl Supervised {
         self.request(&Request::Stop { patience_ms: ms(patience), grace_ms: ms(grace) });
     }
 
+    /// Asks it to end. One that can be talked to is told so in its own words, and has `patience` to do it by itself.
+    pub(super) fn interrupt(&mut self, patience: Duration, grace: Duration) {
+        let talked_to = self.listener.as_mut().filter(|listener| listener.is_talked_to());
+        let Some(heard) = talked_to.map(|listener| listener.tell(Tell::Interrupt)) else {
+            return self.stop(Duration::ZERO, grace);
+        };
+        // Told first, it could be gone before its supervisor knows why.
+        self.stop(patience, grace);
+        self.say(heard.outgoing);
+    }
+
     /// Writes to its client what that is to be told.
     pub(super) fn say(&self, Outgoing { bytes, last }: Outgoing) {
         if !bytes.is_empty() || last {

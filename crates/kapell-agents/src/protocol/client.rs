@@ -105,7 +105,14 @@ pub fn run(
     arguments: &[OsString],
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<String>, ClientError> {
-    let wish = parse(arguments)?;
+    tell(parse(arguments)?, env)
+}
+
+/// Says it to kapell, as [`run`] does.
+pub(crate) fn tell(
+    wish: Wish,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<String>, ClientError> {
     wish.check().map_err(ClientError::Usage)?;
     match (env(SOCKET), &wish) {
         (Some(socket), _) => {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use kapell_core::{budget::Amount, id::RunId, price::Tokens};
+use tokio::sync::{Notify, futures::Notified};
 
 use crate::protocol::AttemptKey;
 
@@ -50,16 +51,41 @@ impl Spent {
 /// Why a request is not let through.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
-    #[error("the budget of this task has ${left} left, and this request can cost ${worst}")]
-    Usd { left: String, worst: String },
-    #[error("the budget of this task has {left} tokens left, and this request can take {worst}")]
-    Tokens { left: u64, worst: u64 },
+    #[error("the budget of this {whose} has ${left} left, and this request can cost ${worst}")]
+    Usd { whose: &'static str, left: String, worst: String },
+    #[error("the budget of this {whose} has {left} tokens left, and this request can take {worst}")]
+    Tokens { whose: &'static str, left: u64, worst: u64 },
     #[error("this task has made its {0} requests")]
     Requests(u64),
     #[error("money is limited, and the price of `{0}` is not known: add it to prices.json")]
     NoPrice(String),
     #[error("the budget is limited, and what this request can cost is not: {0}")]
     Unbounded(String),
+}
+
+impl Denied {
+    /// Tells whether more money or tokens for the run would let the request through.
+    pub(super) fn is_of_run(&self) -> bool {
+        matches!(self, Self::Usd { whose: RUN, .. } | Self::Tokens { whose: RUN, .. })
+    }
+}
+
+/// Whose budget it is that attempts share.
+const RUN: &str = "run";
+
+/// Why nothing is set aside for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// It is not let through.
+    Denied(Denied),
+    /// It may fit once requests under way have ended, for most of them cost less than they can.
+    Later,
+}
+
+impl From<Denied> for Stopped {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +99,8 @@ struct Account {
 /// All attempts that are let in.
 pub(super) struct Accounts {
     inner: Arc<Mutex<Inner>>,
+    /// Told whenever something that was set aside comes back.
+    freed: Arc<Notify>,
     /// Makes keys that nobody can guess.
     secret: [u8; 32],
 }
@@ -90,6 +118,7 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Hold {
     inner: Arc<Mutex<Inner>>,
+    freed: Arc<Notify>,
     token: String,
     amount: Amount,
 }
@@ -119,12 +148,22 @@ impl Inner {
                 within(account.allowance.tokens, used.tokens),
             );
         }
-        let run = account.key.run;
-        let sharing =
-            self.by_token.values().filter(|other| other.allowance.is_shared && other.key.run == run);
-        let used = sharing.fold(Amount::ZERO, |sum, other| sum + other.used());
-        let purse = self.purses.get(&run).copied().unwrap_or_default();
+        let used = self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.used());
+        let purse = self.purses.get(&account.key.run).copied().unwrap_or_default();
         (within(purse.usd_micros, used.usd_micros), within(purse.tokens, used.tokens))
+    }
+
+    /// Returns the accounts that spend from the same purse, this one among them.
+    fn sharing<'a>(&'a self, account: &'a Account) -> impl Iterator<Item = &'a Account> {
+        self.by_token.values().filter(move |other| match account.allowance.is_shared {
+            true => other.allowance.is_shared && other.key.run == account.key.run,
+            false => other.key == account.key,
+        })
+    }
+
+    /// Returns what is set aside for requests under way, of all accounts that spend from the same purse.
+    fn held(&self, account: &Account) -> Amount {
+        self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.held)
     }
 
     /// Notes what is left of a run for attempts that share it. Who tells it may not have heard yet what attempts have
@@ -145,7 +184,7 @@ impl Accounts {
     pub(super) fn open() -> io::Result<Self> {
         let mut secret = [0; 32];
         fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
-        Ok(Self { inner: Arc::default(), secret })
+        Ok(Self { inner: Arc::default(), freed: Arc::default(), secret })
     }
 
     pub(super) fn admit(&self, key: AttemptKey, allowance: Allowance) -> String {
@@ -184,6 +223,7 @@ impl Accounts {
             purse.usd_micros = within(purse.usd_micros, used.usd_micros);
             purse.tokens = within(purse.tokens, used.tokens);
         }
+        self.freed.notify_waiters();
         let mut spent = account.spent;
         if !account.held.is_zero() {
             spent.usd_micros = spent.usd_micros.saturating_add(account.held.usd_micros);
@@ -193,37 +233,76 @@ impl Accounts {
         Some(spent)
     }
 
-    /// Returns what is left: money and tokens.
-    pub(super) fn left(&self, token: &str) -> (Option<u64>, Option<u64>) {
+    /// Returns what is not spent, money and tokens, what is under way included; and how many attempts may want some of it.
+    pub(super) fn unspent(&self, token: &str) -> (Option<u64>, Option<u64>, u64) {
+        let inner = lock(&self.inner);
+        inner.by_token.get(token).map_or((None, None, 1), |account| {
+            let (usd, tokens) = inner.left(account);
+            let held = inner.held(account);
+            let sharers = inner.sharing(account).count() as u64;
+            let with = |left: Option<u64>, held: u64| left.map(|left| left.saturating_add(held));
+            (with(usd, held.usd_micros), with(tokens, held.tokens), sharers.max(1))
+        })
+    }
+
+    #[cfg(test)]
+    fn left(&self, token: &str) -> (Option<u64>, Option<u64>) {
         let inner = lock(&self.inner);
         inner.by_token.get(token).map_or((None, None), |account| inner.left(account))
     }
 
+    /// Returns what ends when something that was set aside comes back after now.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+
     /// Sets the worst case of a request aside. `priced` is false if nobody knows what the model costs.
-    pub(super) fn hold(&self, token: &str, model: &str, worst: Amount, priced: bool) -> Result<Hold, Denied> {
+    pub(super) fn hold(
+        &self,
+        token: &str,
+        model: &str,
+        worst: Amount,
+        priced: bool,
+    ) -> Result<Hold, Stopped> {
         let mut inner = lock(&self.inner);
         // Its attempt is gone: nothing is left of it.
         let account = inner.by_token.get(token).ok_or(Denied::Requests(0))?;
         if let Some(most) = account.allowance.requests.filter(|most| account.spent.requests >= *most) {
-            return Err(Denied::Requests(most));
+            return Err(Denied::Requests(most).into());
         }
+        let held = inner.held(account);
+        let whose = if account.allowance.is_shared { RUN } else { "task" };
+        let (mut later, mut denied) = (false, None);
         let (left_usd, left_tokens) = inner.left(account);
         if let Some(left) = left_usd {
             if !priced {
-                return Err(Denied::NoPrice(model.to_owned()));
+                return Err(Denied::NoPrice(model.to_owned()).into());
             }
-            if worst.usd_micros > left {
-                return Err(Denied::Usd { left: dollars(left), worst: dollars(worst.usd_micros) });
+            later |= worst.usd_micros > left;
+            let all = left.saturating_add(held.usd_micros);
+            if worst.usd_micros > all {
+                let (left, worst) = (dollars(all), dollars(worst.usd_micros));
+                denied = Some(Denied::Usd { whose, left, worst });
             }
         }
-        if let Some(left) = left_tokens.filter(|left| worst.tokens > *left) {
-            return Err(Denied::Tokens { left, worst: worst.tokens });
+        if let Some(left) = left_tokens {
+            later |= worst.tokens > left;
+            let all = left.saturating_add(held.tokens);
+            if worst.tokens > all {
+                denied = denied.or(Some(Denied::Tokens { whose, left: all, worst: worst.tokens }));
+            }
+        }
+        match denied {
+            Some(denied) => return Err(denied.into()),
+            None if later => return Err(Stopped::Later),
+            None => {}
         }
         let account = inner.by_token.get_mut(token).ok_or(Denied::Requests(0))?;
         account.held += worst;
         account.spent.requests += 1;
         drop(inner);
-        Ok(Hold { inner: self.inner.clone(), token: token.to_owned(), amount: worst })
+        let (inner, freed) = (self.inner.clone(), self.freed.clone());
+        Ok(Hold { inner, freed, token: token.to_owned(), amount: worst })
     }
 }
 
@@ -244,6 +323,7 @@ impl Hold {
         let account = inner.by_token.get_mut(&self.token)?;
         account.held -= self.amount;
         self.amount = Amount::ZERO;
+        self.freed.notify_waiters();
         account.spent.tokens += tokens;
         account.spent.usd_micros = account.spent.usd_micros.saturating_add(usd_micros.unwrap_or(0));
         account.spent.estimated += u64::from(estimated);
@@ -258,6 +338,7 @@ impl Drop for Hold {
             && let Some(account) = lock(&self.inner).by_token.get_mut(&self.token)
         {
             account.held -= self.amount;
+            self.freed.notify_waiters();
         }
     }
 }
@@ -283,21 +364,27 @@ mod tests {
             Allowance { usd_micros: Some(10), tokens: Some(10), requests: Some(4), is_shared: false };
         let token = accounts.admit(key(), allowance);
         let first = accounts.hold(&token, "m", usd(6), true).unwrap();
-        assert!(matches!(accounts.hold(&token, "m", usd(5), true), Err(Denied::Usd { .. })));
+        assert_eq!(accounts.hold(&token, "m", usd(5), true).unwrap_err(), Stopped::Later);
+        let denied = accounts.hold(&token, "m", usd(11), true).unwrap_err();
+        assert!(matches!(denied, Stopped::Denied(Denied::Usd { whose: "task", .. })));
         let second = accounts.hold(&token, "m", usd(4), true).unwrap();
         first.settle(Tokens { output: 3, ..Tokens::default() }, Some(2), false).unwrap();
         assert_eq!(accounts.left(&token), (Some(4), Some(6)));
+        assert_eq!(accounts.unspent(&token), (Some(8), Some(7), 1));
         // One that came to nothing gives back what it held.
         drop(second);
         assert_eq!(accounts.left(&token), (Some(8), Some(7)));
         assert_eq!(
             accounts.hold(&token, "m", Amount { usd_micros: 0, tokens: 8 }, true).unwrap_err(),
-            Denied::Tokens { left: 7, worst: 8 }
+            Denied::Tokens { whose: "task", left: 7, worst: 8 }.into()
         );
-        assert_eq!(accounts.hold(&token, "m", usd(0), false).unwrap_err(), Denied::NoPrice("m".to_owned()));
+        assert_eq!(
+            accounts.hold(&token, "m", usd(0), false).unwrap_err(),
+            Denied::NoPrice("m".to_owned()).into()
+        );
         drop(accounts.hold(&token, "m", usd(1), true).unwrap());
         let last = accounts.hold(&token, "m", usd(3), true).unwrap();
-        assert_eq!(accounts.hold(&token, "m", usd(1), true).unwrap_err(), Denied::Requests(4));
+        assert_eq!(accounts.hold(&token, "m", usd(1), true).unwrap_err(), Denied::Requests(4).into());
         let spent = accounts.dismiss(key()).unwrap();
         assert_eq!((spent.usd_micros, spent.tokens.total(), spent.estimated), (5, 4, 1));
         assert_eq!(last.settle(Tokens::default(), Some(0), false), None);
@@ -311,12 +398,15 @@ mod tests {
         let allowance = |left| Allowance { usd_micros: Some(left), is_shared: true, ..Allowance::default() };
         let (one, two) = (accounts.admit(key(), allowance(10)), accounts.admit(other, allowance(10)));
         let hold = accounts.hold(&one, "m", usd(6), true).unwrap();
-        assert!(accounts.hold(&two, "m", usd(5), true).is_err());
+        assert_eq!(accounts.hold(&two, "m", usd(5), true).unwrap_err(), Stopped::Later);
+        let Err(Stopped::Denied(denied)) = accounts.hold(&two, "m", usd(11), true) else { panic!() };
+        assert!(denied.is_of_run() && denied.to_string().contains("this run"), "{denied}");
         hold.settle(Tokens::default(), Some(3), false).unwrap();
         assert_eq!(accounts.left(&two), (Some(7), None));
         // What has ended is not there again, even if whoever lets the next one in does not know of it yet.
         accounts.dismiss(key());
         let three = accounts.admit(AttemptKey { task: TaskId(3), ..key() }, allowance(10));
+        assert_eq!(accounts.unspent(&two), (Some(7), None, 2));
         assert_eq!((accounts.left(&two), accounts.left(&three)), ((Some(7), None), (Some(7), None)));
     }
 

@@ -60,6 +60,32 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Takes secrets out of what agents say and print, before it is written down or shown.
+#[derive(Debug, Clone, Default)]
+pub struct Redactor(Vec<Secret>);
+
+impl Redactor {
+    /// Takes those that are known; what has the form of a key is taken out besides.
+    #[must_use]
+    pub fn new(known: Vec<Secret>) -> Self {
+        Self(known)
+    }
+
+    /// Returns a text without them.
+    #[must_use]
+    pub fn text(&self, text: &str) -> String {
+        redact_shapes(&redact(&self.0, text))
+    }
+
+    /// Takes them out of a text.
+    pub(crate) fn clean(&self, text: &mut String) {
+        let without = self.text(text);
+        if without != *text {
+            *text = without;
+        }
+    }
+}
+
 /// Takes all of `secrets` out of a text.
 pub(super) fn redact<'a>(secrets: impl IntoIterator<Item = &'a Secret>, text: &str) -> String {
     secrets.into_iter().fold(text.to_owned(), |text, secret| secret.redact(&text))
@@ -67,6 +93,9 @@ pub(super) fn redact<'a>(secrets: impl IntoIterator<Item = &'a Secret>, text: &s
 
 /// Takes out what has the form of a key.
 pub(super) fn redact_shapes(text: &str) -> String {
+    if !SHAPES.iter().any(|(start, _)| text.contains(start)) {
+        return text.to_owned();
+    }
     let is_of_key = |each: char| each.is_ascii_alphanumeric() || matches!(each, '-' | '_');
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

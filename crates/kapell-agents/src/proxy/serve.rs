@@ -30,7 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Config, ProxyError, Seen, Tape, Upstream,
-    account::{Accounts, Denied, Hold},
+    account::{Accounts, Denied, Hold, Stopped},
     api::{self, Api, Ask, Purpose},
     bounds::{self, Openings},
     cassette::{Exchange, Recorder},
@@ -52,6 +52,14 @@ const HIDDEN_TOKENS: u64 = 2_048;
 const OUTPUT_MIN: u64 = 256;
 /// The most that a reply is let have where neither the client nor the table of prices says.
 const OUTPUT_USUAL: u64 = 32_000;
+/// Where the proxy sets the limit of a reply, attempts that share a budget get an equal part of what is unspent, but no less
+/// than this if it is there: a reply that is cut short is worth nothing.
+const OUTPUT_FAIR_MIN: u64 = 4_096;
+/// For how long a request waits until others, which hold what it needs, have ended. Clients wait for the head of a reply
+/// for five minutes at least.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// After this time a client may ask again whose request has waited in vain.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How many requests of an attempt are remembered to tell what of the next one is new.
 const REMEMBERED: usize = 4;
 /// All but the last of them are together at most this long, in bytes.
@@ -213,24 +221,50 @@ impl Desk {
         began.front().map(|first| Duration::from_secs(60).saturating_sub(first.elapsed()))
     }
 
-    /// Makes room for a request: sets its worst case aside, and puts limits in where the client left them out.
-    fn reserve(&self, token: &str, key: AttemptKey, ask: &mut Ask) -> Result<Reserved, Denied> {
+    /// Makes room for a request, as [`Desk::reserve`] does. What others hold comes back when their requests have ended:
+    /// so long it waits, and a client that has waited in vain is told to ask again, not that there is nothing.
+    async fn make_room(&self, token: &str, key: AttemptKey, ask: &mut Ask) -> Result<Reserved, Stopped> {
+        let waiting = async {
+            loop {
+                let mut freed = std::pin::pin!(self.accounts.freed());
+                // What comes back from now on is not missed.
+                freed.as_mut().enable();
+                // A limit that is put in depends on what is left then.
+                let mut tried = ask.clone();
+                match self.reserve(token, key, &mut tried) {
+                    Err(Stopped::Later) => freed.await,
+                    outcome => {
+                        *ask = tried;
+                        return outcome;
+                    }
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or(Err(Stopped::Later))
+    }
+
+    /// Sets the worst case of a request aside, and puts limits in where the client left them out.
+    fn reserve(&self, token: &str, key: AttemptKey, ask: &mut Ask) -> Result<Reserved, Stopped> {
         let price = (self.config.prices)(&ask.model);
         let Openings { unbounded, dearer, caches_long } = bounds::look(ask.dialect, &ask.body);
         let dearest = price.map(|price| if caches_long { price.caching_for_an_hour() } else { price });
         let read = self.read_at_most(key, ask);
-        let (left_usd, left_tokens) = self.accounts.left(token);
+        let (left_usd, left_tokens, sharers) = self.accounts.unspent(token);
         if left_usd.is_some() || left_tokens.is_some() {
             if let Some(why) = unbounded.or(dearer.filter(|_| left_usd.is_some())) {
-                return Err(Denied::Unbounded(why));
+                return Err(Denied::Unbounded(why).into());
             }
             if ask.output_max.is_none() {
-                let by_usd = left_usd.zip(dearest).map(|(left, price)| price.writes_within(read, left));
-                let by_tokens = left_tokens.map(|left| left.saturating_sub(read));
-                let fits = by_usd.into_iter().chain(by_tokens).min().unwrap_or(u64::MAX) / ask.choices;
+                let fits = |share: u64| {
+                    let by_usd = left_usd.zip(dearest);
+                    let by_usd = by_usd.map(|(left, price)| price.writes_within(read, left / share));
+                    let by_tokens = left_tokens.map(|left| (left / share).saturating_sub(read));
+                    by_usd.into_iter().chain(by_tokens).min().unwrap_or(u64::MAX) / ask.choices
+                };
+                let fair = fits(sharers).max(fits(1).min(OUTPUT_FAIR_MIN));
                 let most = price.and_then(|price| price.output_max).unwrap_or(OUTPUT_USUAL);
-                if !ask.limit(fits.min(most).max(OUTPUT_MIN)) {
-                    return Err(Denied::Unbounded("there is no place in it for a limit".to_owned()));
+                if !ask.limit(fair.min(most).max(OUTPUT_MIN)) {
+                    return Err(Denied::Unbounded("there is no place in it for a limit".to_owned()).into());
                 }
             }
         }
@@ -510,7 +544,7 @@ impl Call<'_> {
             let asked = self.exchange(&ask);
             let Some(kept) = cassette.take(&asked) else {
                 let why = "the recording holds no answer to this request";
-                (desk.config.sink)(self.key, Seen::Refused { why: why.to_owned() });
+                (desk.config.sink)(self.key, Seen::Refused { why: why.to_owned(), more_helps: false });
                 return Err(Box::new(refused(api, why)));
             };
             return Ok(played(kept));
@@ -518,11 +552,16 @@ impl Call<'_> {
         if let Some(pause) = desk.pause_of(self.name, self.upstream) {
             return Err(Box::new(busy(api, pause)));
         }
-        let reserved = desk.reserve(token, self.key, &mut ask).map_err(|denied| {
-            let why = denied.to_string();
-            let response = refused(api, &why);
-            (desk.config.sink)(self.key, Seen::Refused { why });
-            Box::new(response)
+        let reserved = desk.make_room(token, self.key, &mut ask).await.map_err(|stopped| {
+            Box::new(match stopped {
+                Stopped::Later => busy(api, ASK_AGAIN),
+                Stopped::Denied(denied) => {
+                    let (why, more_helps) = (denied.to_string(), denied.is_of_run());
+                    let response = refused(api, &why);
+                    (desk.config.sink)(self.key, Seen::Refused { why, more_helps });
+                    response
+                }
+            })
         })?;
         let response = self.send(ask.body.clone()).await?;
         let exchange = desk.recorder.is_some().then(|| self.exchange(&ask));

@@ -17,13 +17,13 @@ use kapell_core::{
     budget::Amount,
     id::AttemptNo,
     plan::{AgentSpec, Supervise},
-    retry::FailureClass,
+    retry::{FailureClass, OWN_REFUSAL},
 };
 use kapell_engine::port::agents::{
     Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
 };
 
-use super::{Broker, Keeper, Places};
+use super::{Broker, Keeper, Places, broker::Refusal};
 use crate::{
     contain::{Contained, Level, ProxyDoor, Room, root_of_program, tools},
     drivers::{
@@ -33,6 +33,7 @@ use crate::{
         mcp,
     },
     private,
+    proxy::Redactor,
     supervise::{self, Census, recover, spec::parse_bytes},
     trust::{Inventory, Standing, Trusted},
 };
@@ -79,6 +80,8 @@ pub struct CrewAgents {
     keeper: Option<Arc<Keeper>>,
     /// How clients reach their models; each by itself without it. The crew's thread looks here, too.
     broker: Arc<OnceLock<Arc<Broker>>>,
+    /// What is taken out of all that agents say. The crew's thread looks here, too.
+    hidden: Arc<OnceLock<Redactor>>,
     /// Where it is recorded what a person trusts, and the top of the repository that is worked on.
     trusted: Option<(PathBuf, PathBuf)>,
     /// Directories of objects that clones borrow.
@@ -104,6 +107,8 @@ impl CrewAgents {
         let checks = waiting.clone();
         let broker = Arc::new(OnceLock::<Arc<Broker>>::new());
         let carried = broker.clone();
+        let hidden = Arc::new(OnceLock::<Redactor>::new());
+        let hides = hidden.clone();
         let hand_on: drivers::Sink = Arc::new(move |key: AttemptKey, report| {
             if key.attempt.0 & CHECK == 0 {
                 let seen = match &report {
@@ -117,13 +122,15 @@ impl CrewAgents {
                         let of_client = ending.used.take().unwrap_or_default();
                         let claimed = Some(of_client.tokens);
                         ending.used = Some(Used { tokens: spent.tokens, claimed, model: of_client.model });
-                        refused.into_iter().for_each(|why| blame(ending, &why));
+                        refused.into_iter().for_each(|refusal| blame(ending, &refusal));
                     }
+                    hide_in_report(hides.get_or_init(Redactor::default), &mut report);
                     sink(key, report);
                 }
-            } else if let drivers::Report::Finished(exit) = report
+            } else if let drivers::Report::Finished(mut exit) = report
                 && let Some(waiter) = lock(&checks).remove(&key)
             {
+                hides.get_or_init(Redactor::default).clean(&mut exit.message);
                 // Whoever asked for the check may have gone.
                 let _ = waiter.sender.send(*exit);
             }
@@ -132,13 +139,34 @@ impl CrewAgents {
         let crew = Crew::open(Config { program: program.clone(), idle_max, socket }, hand_on)?;
         let (checks, closing, census) = (AtomicU32::new(0), AtomicBool::new(false), Mutex::default());
         let (keeper, trusted, lends) = (None, None, Vec::new());
-        Ok(Self { crew, places, program, waiting, checks, closing, keeper, broker, trusted, lends, census })
+        Ok(Self {
+            crew,
+            places,
+            program,
+            waiting,
+            checks,
+            closing,
+            keeper,
+            broker,
+            hidden,
+            trusted,
+            lends,
+            census,
+        })
     }
 
     /// Contains attempts as `keeper` says.
     #[must_use]
     pub fn contained_by(self, keeper: Arc<Keeper>) -> Self {
         Self { keeper: Some(keeper), ..self }
+    }
+
+    /// Takes secrets out of all that agents say: what they give, note, ask and print at their end.
+    #[must_use]
+    pub fn hiding(self, secrets: Redactor) -> Self {
+        // It is empty: nobody else can reach it before this returns.
+        let _ = self.hidden.set(secrets);
+        self
     }
 
     /// Lets clients load what the repository at `top` brings along for them, if `record` says that a person trusts it as
@@ -515,11 +543,13 @@ fn hide(client: Client, dir: &Path, contained: Option<&mut Contained>) -> Result
 }
 
 /// Names what kapell itself refused as the cause of a failure. Clients take that for the word of their provider, each for
-/// another one; but no provider wants to be left alone, and trying again comes to the same.
-fn blame(ending: &mut Ending, why: &str) {
-    if let Err(failure) = &mut ending.result {
-        let message = format!("kapell refused a request: {why}\n{}", failure.message);
-        *failure = permanent(message);
+/// another one; but no provider wants to be left alone, and trying again comes to the same, unless the run gets a larger
+/// budget.
+fn blame(ending: &mut Ending, Refusal { why, more_helps }: &Refusal) {
+    if ending.result.is_err() {
+        let class = if *more_helps { FailureClass::Budget } else { FailureClass::Permanent };
+        let message = format!("{OWN_REFUSAL}{why}");
+        ending.result = Err(Failure { class, message, until: None });
     }
 }
 
@@ -553,6 +583,28 @@ fn translate(report: drivers::Report) -> Option<Report> {
         drivers::Report::Question { question, text, choices } => Report::Question { question, text, choices },
         drivers::Report::Finished(exit) => Report::Finished(ending(*exit)),
     })
+}
+
+/// Takes secrets out of what an agent says: from here it goes into the journal, and whatever is made of that.
+fn hide_in_report(secrets: &Redactor, report: &mut Report) {
+    match report {
+        Report::Progress { text, .. } | Report::Note(text) | Report::Throttled { text, .. } => {
+            secrets.clean(text);
+        }
+        Report::HandOff { note, .. } => secrets.clean(note),
+        Report::Question { text, choices, .. } => {
+            secrets.clean(text);
+            choices.iter_mut().for_each(|choice| secrets.clean(choice));
+        }
+        Report::Finished(ending) => hide_in_ending(secrets, ending),
+    }
+}
+
+fn hide_in_ending(secrets: &Redactor, ending: &mut Ending) {
+    ending.outputs.values_mut().for_each(|value| secrets.clean(value));
+    if let Err(failure) = &mut ending.result {
+        secrets.clean(&mut failure.message);
+    }
 }
 
 fn ending(exit: Exit) -> Ending {
@@ -634,7 +686,9 @@ impl Agents for CrewAgents {
                     Exit::from_record(*record),
                     &self.places.prices,
                 );
-                Recovered::Ended(ending(exit))
+                let mut ending = ending(exit);
+                hide_in_ending(self.hidden.get_or_init(Redactor::default), &mut ending);
+                Recovered::Ended(ending)
             }
             Ok(supervise::Recovered::Ended { processes }) => lost(match processes {
                 0 => "kapell was gone when it ended".to_owned(),

@@ -12,13 +12,22 @@ use kapell_engine::port::agents::{Order, Report};
 
 use crate::{
     contain::ProxyDoor,
-    drivers::client::{AllSettings, Client, ModelApi, Settings},
+    drivers::client::{AllSettings, Client, ModelApi, Settings, options::MAX_REQUESTS},
     protocol::AttemptKey,
     proxy::{Allowance, Api, Config, Prices, Proxy, Secret, Seen, Spent, Tape, Upstream},
 };
 
 /// Takes what the proxy has to say about an attempt.
 pub type Told = Arc<dyn Fn(AttemptKey, Report) + Send + Sync>;
+
+/// A request of an attempt that was refused here.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// Why, for people.
+    pub(super) why: String,
+    /// Whether a larger budget of the run would have let it through.
+    pub(super) more_helps: bool,
+}
 
 /// Brings clients and their provider together: a client with a key gets a dummy one, and speaks to the proxy.
 pub struct Broker {
@@ -28,7 +37,7 @@ pub struct Broker {
     tape: Tape,
     told: Told,
     /// Attempts of which a request was refused here, and why.
-    refused: Arc<Mutex<HashMap<AttemptKey, String>>>,
+    refused: Arc<Mutex<HashMap<AttemptKey, Refusal>>>,
     proxy: OnceLock<Result<Proxy, String>>,
 }
 
@@ -58,8 +67,6 @@ fn is_carried(client: Client, settings: &Settings) -> bool {
         None => false,
         // A server of one's own that wants no key is carried too: so it is counted, and no other network is needed.
         Some(Client::Model(_)) => settings.key.is_some() || settings.base_url.is_some(),
-        // Without an address opencode has a way of its own to its provider, which has no place for another one.
-        Some(Client::Opencode) => settings.key.is_some() && settings.base_url.is_some(),
         Some(_) => settings.key.is_some(),
     }
 }
@@ -112,7 +119,7 @@ impl Broker {
         let allowance = Allowance {
             usd_micros: order.allowance.usd_micros,
             tokens: order.allowance.tokens,
-            requests: order.agent.as_ref().and_then(|agent| agent.options.get("max_requests")?.parse().ok()),
+            requests: order.agent.as_ref().and_then(|agent| agent.options.get(MAX_REQUESTS)?.parse().ok()),
             is_shared: order.allowance.is_shared,
         };
         let pass = proxy.admit(key, allowance);
@@ -123,7 +130,7 @@ impl Broker {
 
     /// Lets an attempt out; returns what it has spent, if the proxy carried it, and why one of its requests was refused,
     /// if one was.
-    pub(super) fn dismiss(&self, key: AttemptKey) -> Option<(Spent, Option<String>)> {
+    pub(super) fn dismiss(&self, key: AttemptKey) -> Option<(Spent, Option<Refusal>)> {
         let spent = self.proxy.get()?.as_ref().ok()?.dismiss(key)?;
         Some((spent, lock(&self.refused).remove(&key)))
     }
@@ -134,7 +141,8 @@ impl Broker {
             let (api, usual) = usual(client)?;
             let base = settings.base_url.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
             let key = settings.key.map(Secret::new);
-            Some((client.adapter().to_owned(), Upstream { api, base, key, per_minute: None }))
+            let per_minute = settings.requests_per_minute;
+            Some((client.adapter().to_owned(), Upstream { api, base, key, per_minute }))
         };
         let carried = Client::ALL.into_iter().filter(|client| self.carries(client.adapter()));
         let upstreams: BTreeMap<String, Upstream> = carried.filter_map(upstream).collect();
@@ -144,8 +152,9 @@ impl Broker {
             prices: self.prices.clone(),
             socket: self.socket.clone(),
             sink: Arc::new(move |key, seen| {
-                if let Seen::Refused { why } = &seen {
-                    lock(&refused).insert(key, why.clone());
+                if let Seen::Refused { why, more_helps } = &seen {
+                    let (why, more_helps) = (why.clone(), *more_helps);
+                    lock(&refused).insert(key, Refusal { why, more_helps });
                 }
                 if let Some(report) = report(&seen) {
                     told(key, report);
@@ -164,7 +173,7 @@ impl Broker {
 fn report(seen: &Seen) -> Option<Report> {
     match seen {
         Seen::Used { .. } => None,
-        Seen::Refused { why } => Some(Report::Note(format!("a request was refused: {why}"))),
+        Seen::Refused { why, .. } => Some(Report::Note(format!("a request was refused: {why}"))),
         Seen::Busy { upstream, status, pause } => {
             let until =
                 pause.map(|pause| now().after(Millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))));

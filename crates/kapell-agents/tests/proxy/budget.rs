@@ -15,12 +15,13 @@ use kapell_agents::{
 };
 use kapell_core::{
     budget::{Amount, Ledger, Limits},
+    id::RunId,
     price::{Price, Rate, Tokens},
 };
 use kapell_mock::{Mock, Scenario, Turn, Usage};
 use serde_json::json;
 
-use crate::rig::{Rig, key, receive, send};
+use crate::rig::{RATE, Rig, key, receive, send};
 
 const RUNS: u32 = 200;
 const AGENTS: u32 = 3;
@@ -184,6 +185,39 @@ fn work(run: &Run, proxy: &Proxy, mock: &Mock, agent: u32) {
         assert_eq!(spent.estimated, 0);
         *run.charged.lock().unwrap() += spent.tokens;
         run.settle(reserved, spent.amount());
+    }
+}
+
+#[test]
+fn attempts_that_share_a_budget_all_finish_if_what_they_really_cost_fits() {
+    let mock = Mock::start().unwrap();
+    let usage = Usage { input: 100, output: 20, ..Usage::default() };
+    let real = RATE.cost(Tokens { input: 100, output: 20, ..Tokens::default() });
+    let rig = Rig::new(&mock.url());
+    for number in 0..20 {
+        // Besides what all of them cost there is room for the worst case of one that may write 4,096 tokens.
+        let usd_micros = u64::from(AGENTS) * 2 * real + 75_000;
+        let allowance = Allowance { usd_micros: Some(usd_micros), is_shared: true, ..Allowance::default() };
+        let own = |agent: u32| AttemptKey { run: RunId([number; 16]), ..key(agent) };
+        let passes: Vec<Pass> = (0..AGENTS).map(|agent| rig.proxy.admit(own(agent), allowance)).collect();
+        thread::scope(|scope| {
+            for (agent, pass) in passes.iter().enumerate() {
+                let mock = &mock;
+                scope.spawn(move || {
+                    for turn in 0..2 {
+                        let marker = format!("s{number}a{agent}t{turn}");
+                        mock.play(&marker, Scenario::of([Turn::Say("hello".to_owned())]).costing(usage));
+                        let messages = json!([{"role": "user", "content": format!("mock:{marker}")}]);
+                        let body = json!({"model": "m", "messages": messages}).to_string();
+                        let sent = send(&pass.base_url("openai"), "/chat/completions", pass.key(), &body);
+                        let reply = receive(sent);
+                        assert_eq!(reply.status, 200, "{marker}: {}", reply.text);
+                    }
+                });
+            }
+        });
+        let spent = (0..AGENTS).map(|agent| rig.proxy.dismiss(own(agent)).unwrap().usd_micros);
+        assert_eq!(spent.sum::<u64>(), u64::from(AGENTS) * 2 * real);
     }
 }
 

@@ -142,7 +142,9 @@ fn what_might_cost_too_much_is_refused_and_clients_are_told_not_to_try_again() {
         let reply = ask(&pass, way, prompt, true);
         assert_eq!(reply.status, 402, "{}", reply.text);
         assert!(reply.text.contains("x-should-retry: false"), "{}", reply.text);
-        let Seen::Refused { why } = rig.booked() else { panic!() };
+        let Seen::Refused { why, more_helps } = rig.booked() else { panic!() };
+        // What an attempt has set aside for itself does not grow with the budget of the run.
+        assert!(!more_helps);
         why
     };
     // A hundred tokens may be written, at 15 millionths each; so much has to be left at least.
@@ -191,6 +193,60 @@ fn a_client_that_sets_no_limit_gets_the_one_that_fits() {
     // The provider hung up before it said anything: nothing is booked.
     assert_eq!(receive(client).status, 502);
     assert_eq!(rig.proxy.spent(key(1)).unwrap().usd_micros, 0);
+}
+
+#[test]
+fn a_request_waits_for_what_others_of_its_run_hold_and_is_refused_only_if_all_of_it_is_too_little() {
+    let provider = ByHand::new();
+    let rig = Rig::new(&provider.url());
+    let body = |max: u64| {
+        format!(r#"{{"model":"m","max_tokens":{max},"messages":[{{"role":"user","content":"hi"}}]}}"#)
+    };
+    // One such request fits, with a little over; two do not.
+    let usd_micros = 3 * (body(1_000).len() as u64 + 2_048) + 15 * 1_500;
+    let allowance = Allowance { usd_micros: Some(usd_micros), is_shared: true, ..Allowance::default() };
+    let (one, two) = (rig.admit(1, allowance), rig.admit(2, allowance));
+    let ask = |pass: &Pass, max| send(&pass.base_url("anthropic"), "/v1/messages", pass.key(), &body(max));
+    let first = ask(&one, 1_000);
+    let (_, _, stream) = provider.take();
+    let second = ask(&two, 1_000);
+    // More than there ever was: it is told so at once, and that the run needs more.
+    assert_eq!(receive(ask(&two, 2_000)).status, 402);
+    let Seen::Refused { why, more_helps } = rig.booked() else { panic!() };
+    assert!(more_helps && why.contains("this run"), "{why}");
+    // The first one comes to nothing: what it held is there for the second one.
+    drop(stream);
+    assert_eq!(receive(first).status, 502);
+    let (_, sent, stream) = provider.take();
+    assert!(sent.contains("1000"), "{sent}");
+    drop(stream);
+    assert_eq!(receive(second).status, 502);
+}
+
+#[test]
+fn attempts_that_share_a_budget_get_equal_parts_of_it_where_they_set_no_limit() {
+    let provider = ByHand::new();
+    let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
+    for (sharers, tokens, expected) in [
+        (1, 30_000, 29_000..=31_000),
+        (3, 30_000, 9_000..=11_000),
+        // A reply that is cut short is worth nothing: so much each may have, if it is there.
+        (3, 6_000, 4_096..=4_096),
+        // The rest of what is there, less what the request itself may cost.
+        (3, 2_000, 1_800..=2_000),
+    ] {
+        let rig = Rig::new(&provider.url());
+        let usd_micros = 3 * (body.len() as u64 + 2_048) + 15 * tokens;
+        let allowance = Allowance { usd_micros: Some(usd_micros), is_shared: true, ..Allowance::default() };
+        let passes: Vec<_> = (1..=sharers).map(|task| rig.admit(task, allowance)).collect();
+        let client = send(&passes[0].base_url("openai"), "/chat/completions", passes[0].key(), body);
+        let (_, sent, stream) = provider.take();
+        drop(stream);
+        assert_eq!(receive(client).status, 502);
+        let sent: serde_json::Value = serde_json::from_str(&sent).unwrap();
+        let limit = sent["max_tokens"].as_u64().unwrap();
+        assert!(expected.contains(&limit), "{sharers} with {tokens}: {limit}");
+    }
 }
 
 #[test]

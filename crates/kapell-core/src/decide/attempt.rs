@@ -4,10 +4,10 @@ use super::ladder::{gave_out, park, recover, trip};
 use crate::{
     budget::Amount,
     command::{Exit, Rejection, Verdict},
-    event::{Event, GateKind, Outputs},
+    event::{Event, GateKind, Outputs, PauseCause},
     id::{AttemptNo, TaskId},
     retry::FailureClass,
-    run::Run,
+    run::{Phase, Run},
     task::{Attempt, Change, Recovery, StopCause, TaskState},
     time::{Elapsed, Millis, Now, Wall},
 };
@@ -185,6 +185,13 @@ fn failed(run: &Run, task: TaskId, attempt: AttemptNo, failure: Failure<'_>, now
             ),
             choices: vec!["retry".to_owned(), "give up".to_owned()],
         });
+    }
+    if class == FailureClass::Budget
+        && then == Recovery::Again
+        && *run.phase() == Phase::Active
+        && let Some(exceeded) = run.ledger().scarcest()
+    {
+        events.push(Event::Paused { why: PauseCause::Budget(exceeded) });
     }
     // What becomes of a result later on says nothing about who gave it.
     let agent = run.agent(task).filter(|_| matches!(run.state(task), TaskState::Running(_)));

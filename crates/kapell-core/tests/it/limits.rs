@@ -183,6 +183,35 @@ fn money_is_reserved_before_and_settled_after() {
 }
 
 #[test]
+fn an_attempt_that_its_run_has_no_money_for_pauses_the_run_and_goes_on_with_more() {
+    let mut run = given("mission usd 10; a; b; c after a");
+    assert_snapshot!(run.when("
+        00:01 fail a budget usd 4
+        00:02 fail b budget usd 1
+        00:03 resume usd 20
+    "), @r#"
+    > 00:01 fail a budget usd 4
+    event  a attempt_failed attempt=1 class=budget message="it was budget" spent.usd_micros=4 then=again
+    event  paused why.budget=usd
+    > 00:02 fail b budget usd 1
+    event  b attempt_failed attempt=1 class=budget message="it was budget" spent.usd_micros=1 then=again
+    > 00:03 resume usd 20
+    event  resumed limits.agents=4 limits.jobs=8 limits.usd_micros=20
+    event  a started attempt=2
+    event  b started attempt=2
+    effect start a #2
+    effect start b #2
+    "#);
+    // It is no fault of theirs.
+    assert_eq!(run.run.task(run.task("a")).unwrap().failures, 0);
+    // Where nothing is limited nobody can give more.
+    assert_snapshot!(given("a").when("00:01 fail a budget"), @r#"
+    event  a attempt_failed attempt=1 class=budget message="it was budget" then=give_up
+    event  finished outcome=failed
+    "#);
+}
+
+#[test]
 fn a_run_that_only_a_higher_budget_helps_pauses_and_goes_on_with_more() {
     let mut run = given("mission usd 10; a usd 6; b usd 6");
     assert_snapshot!(run.when("

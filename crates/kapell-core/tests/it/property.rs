@@ -292,7 +292,7 @@ proptest! {
 /// those of runs and plans that are not there or not fit.
 #[test]
 fn random_runs_meet_every_event_and_rejection() {
-    let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let met = RefCell::new(BTreeSet::new());
     TestRunner::new_with_rng(config, rng)

@@ -102,6 +102,10 @@ fn each_class_of_failure_leads_to_its_recovery() {
     lost of 2 by a, then b: then=again; counted 0; running
     lost of 1 by nobody: then=again; counted 0; running
     lost of 1 by a, then b: then=again; counted 0; running
+    budget of 2 by nobody: then=give_up; counted 0; failed
+    budget of 2 by a, then b: then.substitute.agent=b; counted 0; running
+    budget of 1 by nobody: then=give_up; counted 0; failed
+    budget of 1 by a, then b: then.substitute.agent=b; counted 0; running
     permanent of 2 by nobody: then=give_up; counted 1; failed
     permanent of 2 by a, then b: then.substitute.agent=b; counted 0; running
     permanent of 1 by nobody: then=give_up; counted 1; failed

@@ -384,6 +384,9 @@ impl Checker {
         let used_up = failures >= allowed;
         // Another attempt of the same agent is neither forbidden nor pointless.
         let too_much = self.is_too_much(task, class);
+        let limited = self.limits.usd_micros.is_some() || self.limits.tokens.is_some();
+        // More of what is not limited cannot be had.
+        let too_much = too_much || class == FailureClass::Budget && !limited;
         let may_go_on = class.is_retryable() && (!class.counts() || !used_up) && !too_much;
         match then {
             Recovery::Retry { at } => {
@@ -397,7 +400,7 @@ impl Checker {
                 let asks = definition.retry_lost == LostPolicy::Ask;
                 let at_once = match class {
                     FailureClass::Lost => !asks,
-                    FailureClass::Conflict => true,
+                    FailureClass::Conflict | FailureClass::Budget => true,
                     FailureClass::Verification => watched.stand == Stand::Verified,
                     _ => false,
                 };

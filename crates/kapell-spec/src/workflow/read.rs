@@ -219,7 +219,12 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
                 "provider" => provider = reader.text(node, key).map(|text| text.value),
                 "fallback" => fallback = reader.text(node, key),
                 "skills" => skills = reader.skills(node, key),
-                "memory" => memory_mib = reader.memory(node, key),
+                "memory" => {
+                    memory_mib = reader.memory(node, key);
+                    // What is set aside for it is also the most that it may take.
+                    let name = Spanned::new(key.to_owned(), entry.key.place());
+                    options.extend(memory_mib.map(|mib| (name, format!("{mib}M"))));
+                }
                 "model" | "sandbox" | "network" | "run" | "script" => {
                     let key = Spanned::new(key.to_owned(), entry.key.place());
                     let value = if key.value == "script" {

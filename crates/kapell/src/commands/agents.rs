@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, io::IsTerminal};
 
 use kapell_agents::drivers::client::Client;
-use kapell_policy::record::{self, Tally};
+use kapell_policy::{
+    price::PriceTable,
+    record::{self, Tally},
+};
 use kapell_view::{
     text::{Line, Style, Table, length, plural, wrap},
     untrusted::{Untrusted, visible},
@@ -108,13 +111,13 @@ pub fn agents(context: &Context) -> Result<Exit, Fault> {
     let site = context.site()?;
     let registry = Registry::find(&site)?;
     let mut records = match site.store.join("journal.sqlite").exists() {
-        true => site.existing_store().map(|store| registry::records(&store)).unwrap_or_default(),
+        true => site.existing_store().map(|store| registry.records(&store)).unwrap_or_default(),
         false => record::Records::default(),
     };
     let probed = probed(&registry);
     let mut agents: Vec<Agent> = Vec::new();
     for entry in registry.entries() {
-        let record = records.remove(&entry.performer());
+        let record = records.remove(&registry.performer(entry));
         let probed = Client::of(&entry.adapter).and_then(|client| probed.get(&client)).cloned();
         agents.push(Agent::of(entry, probed.unwrap_or_default(), record.as_ref()));
     }
@@ -122,7 +125,8 @@ pub fn agents(context: &Context) -> Result<Exit, Fault> {
         let plain = record::Performer { adapter: name.to_owned(), model: None, role: None };
         agents.push(Agent::built_in(name, about, records.remove(&plain).as_ref()));
     }
-    agents.extend(records.iter().map(|(who, record)| Agent::earlier(who, record)));
+    let prices = site.prices()?;
+    agents.extend(records.iter().map(|(who, record)| Agent::earlier(who, record, &prices)));
     let list = AgentList { version: 2, agents };
     match context.out.json {
         true => context.out.value(&list),
@@ -202,7 +206,8 @@ impl Agent {
         }
     }
 
-    fn earlier(who: &record::Performer, record: &record::Record) -> Self {
+    fn earlier(who: &record::Performer, record: &record::Record, prices: &PriceTable) -> Self {
+        let price = who.model.as_deref().and_then(|model| prices.price(model));
         let model = who.model.as_ref().map(|model| format!(" ({model})")).unwrap_or_default();
         let first = who.role.as_deref().and_then(|role| role.lines().next()).unwrap_or_default();
         let role = if first.is_empty() { String::new() } else { format!(": {first}") };
@@ -212,6 +217,7 @@ impl Agent {
             usable: false,
             about,
             record: Some(Record::of(record)),
+            cost: registry::cost_of(&who.adapter, price.as_ref()).name(),
             ..Self::plain(&name, "record", &who.adapter)
         }
     }

@@ -97,6 +97,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.announce(context, &machine, &plan)?;
     }
     containment::announce(&machine.keeper, &machine.broker, &plan, context.out)?;
+    super::trust::announce(&site, &plan, context.out);
     memory::announce(&mission.limits, &plan, context.out);
     tell_base(context, &machine, &mission);
     machine.host.create(id, mission, plan)?;
@@ -175,6 +176,9 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
     let jobs = how.wanted.jobs.unwrap_or(mission.limits.jobs) as usize;
     let mut machine = machine(site, store, jobs)?;
     machine.host.open(run)?;
+    if let Some(state) = machine.host.run(run) {
+        super::trust::announce(site, state.plan(), context.out);
+    }
     go_on(context, &mut machine, run, &how.wanted)?;
     finish(context, &mut machine, run, how.merge)
 }

@@ -148,7 +148,7 @@ fn output_of(context: &Context, site: &crate::site::Site, run: &Run, name: &str)
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(Fault::io(&path, &error)),
     };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = site.redactor().text(&String::from_utf8_lossy(&bytes));
     let lines = text.lines().map(|line| kapell_agents::drivers::escape_untrusted(line).into_owned() + "\n");
     context.out.data(&lines.collect::<String>());
     Ok(Exit::Done)

@@ -46,7 +46,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     show(context, args, &loaded, &history);
     if registry::has_skills(&loaded.plan) {
         let records = match site.store.join("journal.sqlite").exists() {
-            true => registry::records(&site.existing_store()?),
+            true => loaded.registry.records(&site.existing_store()?),
             false => Default::default(),
         };
         tell_routes(context, &loaded, &records);

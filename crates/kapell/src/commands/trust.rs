@@ -8,9 +8,11 @@ use std::{
 };
 
 use kapell_agents::{
+    drivers::client::Client,
     gate,
     trust::{Inventory, Standing, TrustError, Trusted},
 };
+use kapell_core::plan::Plan;
 use kapell_view::{
     text::{Line, Style},
     untrusted::visible,
@@ -19,7 +21,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Context;
-use crate::{args::TrustArgs, exit::Exit, fault::Fault, output::paint, site};
+use crate::{
+    args::TrustArgs,
+    exit::Exit,
+    fault::Fault,
+    output::{Out, paint},
+    site::{self, Site},
+};
 
 /// What a repository brings along for agents, and whether it is trusted.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -142,6 +150,34 @@ pub fn trust(context: &Context, args: &TrustArgs) -> Result<Exit, Fault> {
             context.out.next("kapell trust --yes, once you have looked at all of it");
             Ok(Exit::Waits)
         }
+    }
+}
+
+/// Says before a run what of the repository its agents do without, because nobody has trusted it as it is.
+pub fn announce(site: &Site, plan: &Plan, out: Out) {
+    let has_clients = plan.agents().iter().any(|agent| Client::of(&agent.adapter).is_some());
+    let Some(record) = site::trust_record().filter(|_| has_clients) else { return };
+    let standing = Inventory::of(&site.root).and_then(|inventory| {
+        Ok((Trusted::read(&record)?.standing(&site.root, &inventory), inventory.items().len()))
+    });
+    match standing {
+        Ok((Standing::Nothing | Standing::Trusted, _)) => {}
+        Ok((Standing::Unknown, 1)) => {
+            out.note("agents do without 1 file that this repository brings along for them (kapell trust)");
+        }
+        Ok((Standing::Unknown, count)) => out.note(&format!(
+            "agents do without {count} files that this repository brings along for them (kapell trust)"
+        )),
+        Ok((Standing::Changed { paths }, _)) => {
+            let more = paths.len().saturating_sub(1);
+            let first = paths.first().map(|path| shown(path)).unwrap_or_default();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            out.note(&format!(
+                "changed since you trusted it, so agents do without what this repository brings along: {first}{more} \
+                 (kapell trust)"
+            ));
+        }
+        Err(error) => out.note(&format!("agents do without what this repository brings along: {error}")),
     }
 }
 

@@ -7,6 +7,7 @@
 //! base_url = "http://127.0.0.1:8787"
 //! key_env = "MY_ANTHROPIC_KEY"            # by default the client's usual variable
 //! idle = "10m"
+//! requests_per_minute = 60                # the model proxy holds back more
 //! args = ["--verbose"]                    # for agents behind the Agent Client Protocol
 //! env = { HTTPS_PROXY = "http://proxy:3128" }
 //! ```
@@ -22,7 +23,8 @@ use toml::{
 
 use super::{Whose, span, text, wrong};
 
-const KEYS: [&str; 7] = ["model", "program", "args", "base_url", "key_env", "idle", "env"];
+const KEYS: [&str; 8] =
+    ["model", "program", "args", "base_url", "key_env", "idle", "requests_per_minute", "env"];
 
 /// Settings of clients; those of the nearer file count, each by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +38,7 @@ struct One {
     base_url: Option<String>,
     key_env: Option<String>,
     idle: Option<Duration>,
+    requests_per_minute: Option<u32>,
     env: Vec<(OsString, OsString)>,
     args: Option<Vec<String>>,
 }
@@ -49,6 +52,7 @@ impl Clients {
             near.base_url = near.base_url.take().or(far.base_url);
             near.key_env = near.key_env.take().or(far.key_env);
             near.idle = near.idle.or(far.idle);
+            near.requests_per_minute = near.requests_per_minute.or(far.requests_per_minute);
             near.args = near.args.take().or(far.args);
             // What comes later wins.
             near.env = far.env.into_iter().chain(std::mem::take(&mut near.env)).collect();
@@ -70,6 +74,7 @@ impl Clients {
                 env: one.env,
                 args: one.args.unwrap_or_default(),
                 idle: one.idle,
+                requests_per_minute: one.requests_per_minute,
             }
         };
         Client::ALL.into_iter().map(|client| (client, of(client))).collect()
@@ -115,6 +120,15 @@ pub(super) fn texts(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<Strin
     list.iter().map(|item| text(item, key).map(str::to_owned)).collect()
 }
 
+/// Reads how often something may happen in a minute.
+fn per_minute(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Box<Finding>> {
+    let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
+    number.filter(|number| *number > 0).ok_or_else(|| {
+        let finding = wrong(value, format!("`{key}` is a number from 1"));
+        Box::new(finding.hint(format!("{key} = 60")))
+    })
+}
+
 pub(super) fn unknown(name: &Spanned<impl AsRef<str>>, what: &str, known: &[&str]) -> Box<Finding> {
     let text = name.get_ref().as_ref();
     let finding = Finding::error("K0911", span(name.span()), format!("there is no {what} `{text}`"));
@@ -145,6 +159,7 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
             "key_env" => one.key_env = Some(text(value, name)?.to_owned()),
             "args" => one.args = Some(texts(value, name)?),
             "idle" => one.idle = Some(duration(value, name)?),
+            "requests_per_minute" => one.requests_per_minute = Some(per_minute(value, name)?),
             "env" => {
                 for (name, value) in table(value, name)? {
                     let value = text(value, name.get_ref())?;
@@ -174,7 +189,7 @@ mod tests {
     #[test]
     fn a_repository_may_name_a_model_and_nothing_that_leads_to_the_key() {
         assert!(check("clients.codex.model = \"gpt\"", Whose::Place).contains("gpt"));
-        for key in ["program", "args", "base_url", "key_env", "idle", "env"] {
+        for key in ["program", "args", "base_url", "key_env", "idle", "requests_per_minute", "env"] {
             let text = format!("clients.claude-code.{key} = \"x\"");
             let said = check(&text, Whose::Place);
             assert!(
@@ -196,6 +211,10 @@ mod tests {
                 "K0911 there is no setting of a coding agent `modell` (did you mean `model`?)",
             ),
             ("clients = 1", "K0912 `clients` is a table, not integer ([clients.claude-code])"),
+            (
+                "clients.codex.requests_per_minute = 0",
+                "K0912 `requests_per_minute` is a number from 1 (requests_per_minute = 60)",
+            ),
             ("clients.codex.idle = \"soon\"", "K0912 `soon` is no time (idle = \"10m\")"),
         ] {
             assert_eq!(check(text, Whose::User), expected);

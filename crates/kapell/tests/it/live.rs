@@ -246,7 +246,7 @@ fn sockets_of_killed_processes_are_removed_by_the_next_one() {
     };
     let first = rig.start(["run", "../stop.yaml"]);
     rig.wait_for("long.begun");
-    let own = ["agents", "sock"].map(|kind| format!("{}.{kind}", first.id()));
+    let own = ["agents", "bin", "sock"].map(|kind| format!("{}.{kind}", first.id()));
     assert_eq!(sockets(), own);
     // Those of a process that lives stay.
     assert_eq!(rig.run(["pause"]).code, Some(0));

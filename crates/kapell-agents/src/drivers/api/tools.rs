@@ -4,6 +4,7 @@
 //! command from reaching further is its containment, not this.
 
 mod process; // a command, bounded in time and output
+mod task; // what `kapell task` says
 
 use std::{
     fs, io,
@@ -19,7 +20,7 @@ use super::{
     KEY,
     dialect::{Call, Tool},
 };
-use crate::gate;
+use crate::{drivers::own::Env, gate};
 
 /// Lines that are read at a time.
 const LINES_MAX: usize = 2000;
@@ -33,15 +34,17 @@ const COMMAND_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Directories that nobody searches.
 const NOT_SEARCHED: &[&str] = &[".git", "node_modules", "target", ".venv", "__pycache__"];
 
-/// What the model is offered.
-pub(super) fn offered() -> Vec<Tool> {
-    let text = |about: &str| json!({ "type": "string", "description": about });
+fn text(about: &str) -> Value {
+    json!({ "type": "string", "description": about })
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// What works on the workspace.
+fn of_workspace() -> Vec<Tool> {
     let number = |about: &str| json!({ "type": "integer", "description": about });
-    let object = |properties: Value, required: &[&str]| {
-        json!({
-            "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-        })
-    };
     let path = || text("The path, from the workspace.");
     vec![
         Tool {
@@ -108,14 +111,30 @@ pub(super) enum Done {
 }
 
 /// The tools, in a workspace.
-pub(super) struct Tools {
+pub(super) struct Tools<'a> {
     workspace: PathBuf,
+    /// Looks up the variables by which kapell is reached, if it is.
+    own: Option<Env<'a>>,
 }
 
-impl Tools {
-    /// Takes the real path of the workspace.
-    pub(super) fn new(workspace: PathBuf) -> Self {
-        Self { workspace }
+impl<'a> Tools<'a> {
+    /// Takes the real path of the workspace, and how to look up the variables by which kapell is reached, if it is.
+    pub(super) fn new(workspace: PathBuf, own: Option<Env<'a>>) -> Self {
+        Self { workspace, own }
+    }
+
+    /// Returns what the model is offered.
+    pub(super) fn offered(&self) -> Vec<Tool> {
+        let own = self.own.map(|_| task::offered()).unwrap_or_default();
+        of_workspace().into_iter().chain(own).collect()
+    }
+
+    /// Says in words what can be asked for besides.
+    pub(super) fn about(&self) -> &'static str {
+        match self.own {
+            Some(_) => task::ABOUT,
+            None => "Nobody answers questions.",
+        }
     }
 
     pub(super) fn workspace(&self) -> &Path {
@@ -142,7 +161,10 @@ impl Tools {
             "write_file" => self.write(input),
             "run_shell_command" => self.run(input),
             other => {
-                let known: Vec<&str> = offered().iter().map(|tool| tool.name).collect();
+                if let Some(done) = self.own.and_then(|env| task::perform(other, input, env)) {
+                    return done;
+                }
+                let known: Vec<&str> = self.offered().iter().map(|tool| tool.name).collect();
                 Err(Wrong::Failed(format!("there is no tool `{other}`; there are {}", known.join(", "))))
             }
         };
@@ -298,12 +320,12 @@ fn about_file(path: &Path, error: &io::Error) -> Wrong {
 mod tests {
     use super::*;
 
-    fn call(tools: &Tools, tool: &str, input: Value) -> Done {
+    fn call(tools: &Tools<'_>, tool: &str, input: Value) -> Done {
         let call = Call { id: "c".to_owned(), tool: tool.to_owned(), input: Ok(input) };
         tools.perform(&call)
     }
 
-    fn workspace() -> (tempfile::TempDir, Tools) {
+    fn workspace() -> (tempfile::TempDir, Tools<'static>) {
         let dir = tempfile::tempdir().unwrap();
         let root = fs::canonicalize(dir.path()).unwrap().join("ws");
         fs::create_dir_all(root.join("src")).unwrap();
@@ -312,7 +334,7 @@ mod tests {
         fs::write(dir.path().join("secret"), "s").unwrap();
         std::os::unix::fs::symlink("../../secret", root.join("src/link")).unwrap();
         std::os::unix::fs::symlink("../../new", root.join("src/dangling")).unwrap();
-        (dir, Tools::new(root))
+        (dir, Tools::new(root, None))
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl AcpAgent {
             }
         };
         match self {
-            Self::ClaudeCode | Self::Other => order.servers().into_iter().map(server).collect(),
+            Self::ClaudeCode | Self::Other => order.servers(str::to_owned).into_iter().map(server).collect(),
             Self::Codex | Self::Gemini | Self::Opencode => Vec::new(),
         }
     }
@@ -149,7 +149,10 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
     let mut invocation = Invocation::default();
     // Its variables and files, not its arguments.
     if let Some(inner) = agent.inner() {
-        let known = inner.invoke(&Order { client: inner, ..order.clone() });
+        let mut its = Order { client: inner, ..order.clone() };
+        // It gets kapell's own server with its session.
+        its.options.insert("kapell_tools".to_owned(), "no".to_owned());
+        let known = inner.invoke(&its);
         (invocation.env, invocation.files) = (known.env, known.files);
         if inner == Client::Codex {
             // Whether it may is asked here, and not decided by a setting.

@@ -15,6 +15,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsString,
     path::Path,
 };
 
@@ -23,10 +24,11 @@ use kapell_core::{
     retry::FailureClass,
     time::{Millis, Wall},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
-    Ended, Evidence, Invocation, Opening, Order, Outgoing, QUESTIONS_FROM, Reader, Tell, Totals, Verdict,
+    Ended, Evidence, Invocation, OWN_SERVER, OWN_SERVER_NEEDS, Opening, Order, Outgoing, QUESTIONS_FROM,
+    Reader, Tell, Totals, Verdict,
     words::{about, count, failure, micros, no_end, short},
 };
 use crate::{drivers::Report, gate};
@@ -47,9 +49,12 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         if order.is_trusted { "project" } else { "" },
         "--strict-mcp-config",
     ]);
-    let servers = order.workspace.join(".mcp.json");
-    if order.is_trusted && servers.is_file() {
-        invocation.arg("--mcp-config").arg(servers);
+    let brought = order.workspace.join(".mcp.json");
+    let brought = (order.is_trusted && brought.is_file()).then(|| brought.into_os_string());
+    let own: Option<OsString> = order.own_server().map(|program| own_server(program).to_string().into());
+    let servers: Vec<OsString> = brought.into_iter().chain(own).collect();
+    if !servers.is_empty() {
+        invocation.arg("--mcp-config").args.extend(servers);
     }
     if let Some(program) = &order.gate {
         invocation.arg("--settings").arg(settings(program).to_string());
@@ -62,7 +67,11 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         true => invocation.args(["--permission-prompt-tool", "stdio"]),
         false => invocation.args(["--permission-prompts", "none"]),
     };
-    invocation.args(["--allowedTools", order.option("allowed_tools").unwrap_or("Bash")]);
+    let mut allowed = order.option("allowed_tools").unwrap_or("Bash").to_owned();
+    if order.own_server().is_some() {
+        allowed.push_str(&format!(",mcp__{OWN_SERVER}"));
+    }
+    invocation.args(["--allowedTools", &allowed]);
     invocation.args(["--max-turns", &order.steps_max().to_string()]);
     for (option, flag) in [
         ("disallowed_tools", "--disallowedTools"),
@@ -97,6 +106,13 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         invocation.env("ANTHROPIC_API_KEY", key);
     }
     invocation
+}
+
+/// kapell's own server, in the form of `.mcp.json`, in which `${NAME}` is taken from the environment.
+fn own_server(program: &Path) -> Value {
+    let env: Map<String, Value> =
+        OWN_SERVER_NEEDS.iter().map(|name| ((*name).to_owned(), format!("${{{name}}}").into())).collect();
+    json!({ "mcpServers": { OWN_SERVER: { "command": program, "args": ["mcp", "--attempt"], "env": env } } })
 }
 
 /// Settings of ours: before it uses a tool, kapell is asked.

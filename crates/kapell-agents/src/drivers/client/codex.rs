@@ -4,11 +4,14 @@
 //! the turn completes with code 0; what it used is cumulative over the thread; helpers of its sandbox are not made
 //! below the system's directory for temporary files, so its home must lie elsewhere.
 
+use std::path::Path;
+
 use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::Value;
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Totals, Verdict,
+    ANSWER_TIMEOUT_S, Ended, Evidence, Invocation, OWN_SERVER, OWN_SERVER_NEEDS, Order, Reader, Totals,
+    Verdict,
     claude_code::refused,
     words::{count, failure, no_end, reset_in, short, speaks_of_quota, status_in},
 };
@@ -20,6 +23,10 @@ const PROVIDER: &str = "kapell";
 const SCHEMA_FILE: &str = "outputs.schema.json";
 /// Its settings, below a home.
 pub(super) const SETTINGS_FILE: &str = ".codex/config.toml";
+
+/// What its shell gets of the environment.
+const SHELL_VARIABLES: &str = "shell_environment_policy.include_only=[\"PATH\",\"HOME\",\"SHELL\",\"USER\",\"LOGNAME\",\
+    \"LANG\",\"LC_*\",\"TERM\",\"TMPDIR\",\"TZ\",\"CARGO_HOME\",\"RUSTUP_HOME\",\"KAPELL_*\"]";
 
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
@@ -60,8 +67,11 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
         "approval_policy=\"never\"",
         // A search by the provider would read as much as it likes, which no budget can bound beforehand.
         "web_search=\"disabled\"",
-        // What it runs gets no more of the environment than it needs, least of all the key.
-        "shell_environment_policy.inherit=\"core\"",
+        // What it runs gets no more of the environment than it needs, least of all the key: but the way to kapell, whose
+        // token it would take for a secret.
+        "shell_environment_policy.inherit=\"all\"",
+        "shell_environment_policy.ignore_default_excludes=true",
+        SHELL_VARIABLES,
     ]
     .map(str::to_owned)
     .into();
@@ -79,10 +89,21 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
             order.client.key_variable()
         ));
     }
-    settings.extend(
-        order.servers().iter().map(|(name, server)| format!("mcp_servers.{name}={}", toml_of(server))),
-    );
+    settings.extend(order.servers(str::to_owned).iter().map(|(name, server)| {
+        let own = order.own_server().filter(|_| name == OWN_SERVER);
+        format!("mcp_servers.{name}={}", own.map_or_else(|| toml_of(server), own_server))
+    }));
     settings
+}
+
+/// kapell's own server: it gets variables by their names, asks for no permission, and people take their time.
+fn own_server(program: &Path) -> String {
+    format!(
+        "{{command={},args=[\"mcp\",\"--attempt\"],env_vars=[{}],tool_timeout_sec={ANSWER_TIMEOUT_S},\
+         default_tools_approval_mode=\"approve\"}}",
+        quoted(&program.display().to_string()),
+        OWN_SERVER_NEEDS.map(quoted).join(",")
+    )
 }
 
 /// A server as an inline table of TOML.

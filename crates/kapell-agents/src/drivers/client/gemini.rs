@@ -10,7 +10,7 @@ use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::{Value, json};
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Verdict,
+    ANSWER_TIMEOUT_S, Ended, Evidence, Invocation, OWN_SERVER, Order, Reader, Verdict,
     claude_code::refused,
     words::{about, class_of_status, count, failure, no_end, reset_in, short, status_in},
 };
@@ -46,13 +46,17 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         "privacy": { "usageStatisticsEnabled": false },
         "telemetry": { "enabled": false },
     });
-    for (name, server) in order.servers() {
-        settings["mcpServers"][name] = match &server.reach {
+    for (name, server) in order.servers(|name| format!("${{{name}}}")) {
+        settings["mcpServers"][&name] = match &server.reach {
             mcp::Reach::Program(argv) => {
                 json!({ "command": argv.first(), "args": argv.get(1..), "env": server.env_json() })
             }
             mcp::Reach::Url(url) => json!({ "httpUrl": url, "headers": server.headers }),
         };
+        if name == OWN_SERVER && order.own_server().is_some() {
+            settings["mcpServers"][&name]["trust"] = true.into();
+            settings["mcpServers"][&name]["timeout"] = (ANSWER_TIMEOUT_S * 1000).into();
+        }
     }
     invocation.files.push((".gemini/settings.json", settings.to_string()));
     invocation.env("GEMINI_TELEMETRY_ENABLED", "false").env("GEMINI_CLI_NO_RELAUNCH", "true");

@@ -64,6 +64,7 @@ const API_OPTION: &str = "api";
 impl Order {
     /// Writes down what follows from the user's own settings before the proxy takes their place.
     pub(crate) fn settle(&mut self) {
+        self.usual_server = self.settings.base_url.is_none();
         if self.client == super::Client::Model(ModelApi::OpenAi) {
             // Servers of other people mostly speak the older one.
             let usual = if self.settings.base_url.is_some() { "chat" } else { "responses" };
@@ -123,6 +124,7 @@ pub(super) fn invoke(order: &Order, api: ModelApi) -> Invocation {
         silence: order.idle() / 3,
         schema: schema_of(order).unwrap_or_default(),
         kept: order.home.join(KEPT_FILE),
+        tools: order.option("kapell_tools") != Some("no"),
         resume: order.resume.as_ref().map(|resume| resume.session.clone()),
     };
     invocation.arg(ARGUMENT).arg(order.home.join(SPEC_FILE));

@@ -8,7 +8,7 @@ use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::{Value, json};
 
 use super::{
-    Ended, Evidence, Invocation, Order, Reader, Verdict,
+    ANSWER_TIMEOUT_S, Ended, Evidence, Invocation, Order, Reader, Verdict,
     claude_code::refused,
     words::{about, count, failure, micros, no_end, reset_in, short},
 };
@@ -16,6 +16,8 @@ use crate::drivers::{Report, mcp};
 
 /// The name under which a server that the user has set is known to it.
 const PROVIDER: &str = "kapell";
+/// The provider whose key it has, where the user has set no server.
+const USUAL: &str = "openai";
 
 pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
@@ -30,6 +32,15 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     // A variable and not the key itself, lest it be written down.
     let key = format!("{{env:{}}}", order.client.key_variable());
     match (order.base_url(), order.model()) {
+        (Some(url), model) if order.usual_server => {
+            config["provider"][USUAL]["options"] = json!({ "baseURL": url, "apiKey": key });
+            // It knows providers that want no key, and would ask one of them.
+            config["enabled_providers"] = json!([USUAL]);
+            if let Some(model) = model {
+                config["model"] =
+                    if model.contains('/') { json!(model) } else { json!(format!("{USUAL}/{model}")) };
+            }
+        }
         (Some(url), model) => {
             let model = model.unwrap_or("default");
             config["provider"][PROVIDER] = json!({
@@ -45,7 +56,7 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         }
         (None, None) => {}
     }
-    for (name, server) in order.servers() {
+    for (name, server) in order.servers(|name| format!("{{env:{name}}}")) {
         config["mcp"][name] = match &server.reach {
             mcp::Reach::Program(argv) => {
                 json!({ "type": "local", "command": argv, "environment": server.env_json(), "enabled": true })
@@ -54,6 +65,9 @@ pub(super) fn invoke(order: &Order) -> Invocation {
                 json!({ "type": "remote", "url": url, "headers": server.headers, "enabled": true })
             }
         };
+    }
+    if order.own_server().is_some() {
+        config["experimental"]["mcp_timeout"] = (ANSWER_TIMEOUT_S * 1000).into();
     }
     invocation.files.push((".config/opencode/opencode.json", config.to_string()));
     for name in [

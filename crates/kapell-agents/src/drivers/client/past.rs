@@ -73,6 +73,7 @@ fn why(class: FailureClass) -> &'static str {
         FailureClass::Conflict => "its change did not fit what had landed meanwhile",
         FailureClass::InvalidOutput => "its outputs were not what was asked for",
         FailureClass::RateLimited | FailureClass::Quota => "its provider asked for a pause",
+        FailureClass::Budget => "the budget of the run was used up",
         FailureClass::Permission => "it was not allowed to do what it tried",
         FailureClass::Transient | FailureClass::Permanent => "it failed",
     }
