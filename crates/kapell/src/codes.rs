@@ -98,7 +98,7 @@ table! {
     "K0815", "Programs of the repository that a client would execute",
         "The client loads plugins or starts servers that the repository brings along, and has no switch that keeps it from that (opencode with `.opencode/` or `opencode.json`). At containment level 3 these files are not there for it; at a lower level the attempt is refused. Install bubblewrap, remove the files from the repository, or let another client do the task.";
     "K0816", "Settings for agents that cannot be judged",
-        "What the repository brings along for agents (`.claude/`, `.mcp.json` and the like) cannot be read, or is too much to be settings. It is not trusted, and nothing of it is loaded.";
+        "What the repository brings along for agents (`.claude/`, `.mcp.json` and the like) cannot be read, is too much to be settings, or lies behind a link that leads out of it. It is not trusted, and nothing of it is loaded.";
     "K0900", "File or directory cannot be used",
         "The operating system refused access to a file or directory, for the reason given.";
     "K0901", "No home directory",

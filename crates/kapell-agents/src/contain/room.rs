@@ -1,6 +1,6 @@
 //! What an attempt may touch.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What an attempt may touch, besides the system and its workspace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,12 +10,22 @@ pub struct Room {
     /// What it may read besides: tool chains, the objects that its clone borrows. Nothing that an attempt could have written
     /// says what stands here.
     pub readable: Vec<PathBuf>,
+    /// The HOME of the user: whatever holds all of it is not let in, though a program lies there.
+    pub users: Option<PathBuf>,
     /// What it may write besides: directories that tasks share.
     pub writable: Vec<PathBuf>,
     /// What of its workspace is not there for it. Held by level 3 alone.
     pub hidden: Vec<PathBuf>,
     /// The way to the model proxy, if it has one.
     pub proxy: Option<ProxyDoor>,
+}
+
+impl Room {
+    /// Tells whether `dir` holds all that the user has.
+    pub(super) fn holds_users(&self, dir: &Path) -> bool {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        self.users.as_deref().is_some_and(|users| real(users).starts_with(real(dir)))
+    }
 }
 
 /// Where the model proxy listens.

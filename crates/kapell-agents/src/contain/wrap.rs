@@ -98,13 +98,18 @@ impl Contained {
         let outputs = dir.join(OUTPUTS_FILE);
         // A file can only be let in if it is there.
         fs::OpenOptions::new().create(true).append(true).open(&outputs)?;
-        let socket = spec.env.iter().find(|(name, _)| name == protocol::SOCKET).map(|(_, path)| path.into());
+        let socket = spec.env.iter().rfind(|(name, _)| name == protocol::SOCKET).map(|(_, path)| path.into());
         // Only what kapell has found out itself is let in: the workspace, and the variables that a workflow sets, are in the
         // hands of whoever is to be held.
-        let around = spec.argv.first().and_then(|program| surroundings::root_of_program(Path::new(program)));
+        // A name alone would be looked for where kapell itself was started.
+        let program = spec.argv.first().map(Path::new).filter(|program| program.is_absolute());
+        let around = program.and_then(surroundings::root_of_program);
+        // The file itself: a link into /proc means another one inside.
+        let program = program.and_then(|program| fs::canonicalize(program).ok());
         let readable = around.into_iter().chain(self.room.readable.clone());
+        let readable = readable.filter(|dir| !self.room.holds_users(dir));
         // Agents that are commands speak to kapell through its own program.
-        let own = [dir.to_path_buf(), self.program.clone()];
+        let own = [dir.to_path_buf(), self.program.clone()].into_iter().chain(program);
         let readable = readable.chain(own).map(|path| Opening { path, writable: false });
         let writable = [PathBuf::from(&spec.cwd), self.room.home.clone(), outputs].into_iter();
         let writable = writable

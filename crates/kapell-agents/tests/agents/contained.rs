@@ -210,7 +210,7 @@ fn nothing_that_an_attempt_or_a_workflow_says_opens_more_to_the_next_one() {
     for level in levels(Level::Files) {
         let house = House::new();
         house.check(level, "mkdir -p .git/objects/info; echo \"$USERS/.ssh\" > .git/objects/info/alternates");
-        let open = ["RUSTUP_HOME", "CARGO_HOME", "PATH"].map(|name| {
+        let open = ["RUSTUP_HOME", "CARGO_HOME", "KAPELL_SOCKET", "PATH"].map(|name| {
             let value = match name {
                 "PATH" => format!("{}:/usr/bin:/bin", house.path("home/.ssh").display()),
                 _ => house.path("home/.ssh").display().to_string(),
@@ -220,6 +220,25 @@ fn nothing_that_an_attempt_or_a_workflow_says_opens_more_to_the_next_one() {
         let script = "cat \"$USERS/.ssh/id\" 2>/dev/null || echo closed";
         let (exit, printed) = house.run_with(level, Network::Open, house.room(), script, &open);
         assert_eq!((exit.ending, printed.as_str()), (Ending::Succeeded, "closed\n"), "level {level}");
+    }
+}
+
+#[test]
+fn a_program_that_lies_in_the_users_home_does_not_open_it() {
+    for level in levels(Level::Files) {
+        let house = House::new();
+        fs::copy("/bin/sh", house.path("home/agent")).unwrap();
+        let key = key(1);
+        let mut job = house.rig.job(key, "");
+        let script = format!("cat {} 2>/dev/null || echo closed", house.path("home/.ssh/id").display());
+        job.work = Work::Program(vec![house.path("home/agent").into(), "-c".into(), script.into()]);
+        let room = Room { users: Some(house.path("home")), ..house.room() };
+        let granted = Wish { level: Some(level), network: Some(Network::Open) };
+        job.contained = Some(here().contain(granted, Wish::default(), room).unwrap());
+        let dir = job.dir.clone();
+        house.rig.crew.start(key, job).unwrap();
+        assert_eq!(house.rig.finished(key).ending, Ending::Succeeded, "level {level}");
+        assert_eq!(fs::read_to_string(output_path(&dir)).unwrap(), "closed\n", "level {level}");
     }
 }
 
