@@ -307,12 +307,12 @@ impl CrewAgents {
                 Work::Person { question: prompt.clone(), choices: Vec::new() }
             }
             (Job::Prompt(prompt), Some("command")) => {
-                env.extend(prompt_variable(prompt));
+                env.push(("KAPELL_PROMPT".into(), prompt.into()));
                 let missing = || permanent("an agent of adapter `command` needs `run:`".to_owned());
                 Work::Shell(option("run").ok_or_else(missing)?)
             }
             (Job::Prompt(prompt), Some("scripted")) => {
-                env.extend(prompt_variable(prompt));
+                env.push(("KAPELL_PROMPT".into(), prompt.into()));
                 let missing = || permanent("an agent of adapter `scripted` needs `script:`".to_owned());
                 scripted(&option("script").ok_or_else(missing)?)?
             }
@@ -499,12 +499,6 @@ fn too_long(env: &[(OsString, OsString)]) -> Option<String> {
         name.display(),
         value.len()
     ))
-}
-
-/// The variable with the prompt. A longer one is in the file of the brief alone.
-fn prompt_variable(prompt: &str) -> Option<(OsString, OsString)> {
-    let (name, value) = (OsString::from("KAPELL_PROMPT"), OsString::from(prompt));
-    (length(&name, &value) <= VARIABLE_BYTES_MAX).then_some((name, value))
 }
 
 /// Returns where kapell's own program lies, so that a client can call it; nothing if it is not there any more.
@@ -740,6 +734,5 @@ mod tests {
             let started = std::process::Command::new("/bin/true").env_clear().env(name, value).status();
             assert_eq!(started.is_ok(), starts, "{bytes}");
         }
-        assert!(prompt_variable("fix it").is_some() && prompt_variable(&"x".repeat(1 << 17)).is_none());
     }
 }
