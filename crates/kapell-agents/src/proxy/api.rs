@@ -3,7 +3,7 @@
 //! The most that a request can read is bounded by its bytes: no tokenizer makes more tokens of a text than it has bytes.
 //! The most that it can write is what it allows itself. Where an allowance is limited and the request names no such
 //! number, one that fits is put in; a stream of OpenAI's chat API is asked to end with its usage. Nothing else of a
-//! request is changed. What its bytes do not bound is found elsewhere (see [`super::bounds`]).
+//! request is changed. What its bytes do not bound is found elsewhere (see `bounds.rs`).
 
 use std::collections::HashMap;
 

@@ -76,7 +76,7 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, Fault> {
     let proof = show.proof()?;
     let passing = show.tests()?;
     show.say(&format!(
-        "{} of 4 fixes are ancestors of main; {} of 4 tests pass there; {} lost, {} repeated after it had ended; {:.1} s",
+        "{} of 4 fixes are ancestors of main; {} of 4 tests pass there; {} lost, {} done again that had ended; {:.1} s",
         proof.merged,
         passing.passed,
         plural(proof.lost, "attempt"),
