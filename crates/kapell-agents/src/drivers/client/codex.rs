@@ -70,6 +70,8 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
         // What it runs gets no more of the environment than it needs, least of all the key: but the way to kapell, whose
         // token it would take for a secret.
         "shell_environment_policy.inherit=\"all\"",
+        // A login shell would set a `PATH` of its own, on which there is no `kapell`.
+        "allow_login_shell=false",
         "shell_environment_policy.ignore_default_excludes=true",
         SHELL_VARIABLES,
     ]
