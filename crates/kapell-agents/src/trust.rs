@@ -384,6 +384,12 @@ mod tests {
         dir
     }
 
+    /// What is shown of each file: its path, and what it can start.
+    fn told(inventory: &Inventory) -> Vec<String> {
+        let items = inventory.items().iter();
+        items.map(|item| format!("{} {}", item.path.display(), item.runs.join("; "))).collect()
+    }
+
     #[test]
     fn what_would_run_is_told() {
         let dir = repository();
@@ -411,11 +417,7 @@ mod tests {
             fs::write(dir.path().join(path), text).unwrap();
         }
         let inventory = Inventory::of(dir.path()).unwrap();
-        let told: Vec<_> = inventory
-            .items()
-            .iter()
-            .map(|item| format!("{} {}", item.path.display(), item.runs.join("; ")))
-            .collect();
+        let told = told(&inventory);
         assert_eq!(
             told,
             [
@@ -474,11 +476,7 @@ mod tests {
         symlink("conf/mcp.json", top.join(".mcp.json")).unwrap();
         symlink("not/yet", top.join(".codex")).unwrap();
         let inventory = Inventory::of(top).unwrap();
-        let told: Vec<_> = inventory
-            .items()
-            .iter()
-            .map(|item| format!("{} {}", item.path.display(), item.runs.join("; ")))
-            .collect();
+        let told = told(&inventory);
         assert_eq!(
             told,
             [

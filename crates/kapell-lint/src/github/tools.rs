@@ -80,6 +80,25 @@ impl Kind {
         )
     }
 
+    /// Tells whether what it changes is there for others at once: all that mutates, but for starting another workflow.
+    #[must_use]
+    pub fn delivers(self) -> bool {
+        self.mutates() && self != Self::Dispatch
+    }
+
+    /// Says what a job does that delivers by it.
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::Push => "pushes commits",
+            Self::Tag => "pushes a tag",
+            Self::Release => "makes a release",
+            Self::Publish => "publishes",
+            Self::Pages => "publishes pages",
+            _ => "deploys",
+        }
+    }
+
     /// Tells whether something goes out through it that another job could rely on.
     #[must_use]
     pub fn may_carry(self) -> bool {

@@ -92,13 +92,12 @@ fn look(
                     && cancels(flow, world, cancel) == Some(true)
                     && !(flow.worlds[world].is_pull_request() && per_item)
                     && !(once(&flow.worlds[world]) && per_item)
-                    && reached(other, flow, world)
             });
             if !here {
                 continue;
             }
             for (step, facts) in other.steps(index) {
-                for done in facts.works.iter().filter(|done| breaks(done.work.kind)) {
+                for done in facts.works.iter().filter(|done| done.work.kind.delivers()) {
                     // A step that only runs in situations that do not cancel.
                     let runs = !std::ptr::eq(other, flow)
                         || (0..flow.worlds.len()).any(|world| {
@@ -124,7 +123,7 @@ fn look(
     let name = &flow.model.jobs[job].id.text;
     let at = cancel.span;
     let draft = report
-        .add(flow.file, at, format!("a newer run cancels `{name}` while it {}", verb(kind)))
+        .add(flow.file, at, format!("a newer run cancels `{name}` while it {}", kind.verb()))
         .severity(if kind == Kind::Pages { Severity::Low } else { Severity::High })
         .also(flow.file, span, "may end half way")
         .hint("let it finish: `cancel-in-progress: false`");
@@ -161,25 +160,4 @@ fn pushes(flow: &Flow, world: usize, job: usize, step: &Step) -> bool {
 /// Tells whether a ref comes once: a tag is pushed and released once, so no newer run shares a group with its name in it.
 fn once(world: &World) -> bool {
     matches!(world.event.as_deref(), Some("push" | "release")) && world.reference_type == Some("tag")
-}
-
-/// Tells whether a called workflow is reached at all; conditions of the caller are judged by the caller's job.
-fn reached(_called: &Flow, _flow: &Flow, _world: usize) -> bool {
-    true
-}
-
-/// Tells whether something breaks if it ends half way.
-fn breaks(kind: Kind) -> bool {
-    matches!(kind, Kind::Push | Kind::Tag | Kind::Release | Kind::Publish | Kind::Deploy | Kind::Pages)
-}
-
-fn verb(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Push => "pushes commits",
-        Kind::Tag => "pushes a tag",
-        Kind::Release => "makes a release",
-        Kind::Publish => "publishes",
-        Kind::Pages => "publishes pages",
-        _ => "deploys",
-    }
 }

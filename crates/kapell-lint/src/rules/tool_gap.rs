@@ -161,38 +161,39 @@ const PROGRAMS: &[&str] = &[
     "sh",
 ];
 
-/// Finds the first line that tells to run a command: `Run \`npm test\``. Examples in blocks of code are for others.
-fn told_to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
-    let document = &agent.definition.document;
-    document.marks.iter().filter(|mark| mark.code).find_map(|mark| {
+/// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
+fn code_spans<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
+    agent.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
         let start = mark.span.start as usize;
         let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let before =
             text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        (mark.span, before)
+    })
+}
+
+/// Finds the first line that tells to run a command: `Run \`npm test\``. Examples in blocks of code are for others.
+fn told_to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    code_spans(agent, text).find_map(|(span, before)| {
         let tells = ["Run", "Execute"].iter().any(|verb| before.trim_end_matches(['`', ' ']) == *verb);
-        let command = text[mark.span.range()].trim_matches('`');
+        let command = text[span.range()].trim_matches('`');
         let known = command.split(' ').next().is_some_and(|program| PROGRAMS.contains(&program));
-        (tells && known && command.contains(' ')).then_some((mark.span, command))
+        (tells && known && command.contains(' ')).then_some((span, command))
     })
 }
 
 /// Finds the first line that tells to write a file: `Write the plan to \`docs/plan.md\``. What stands in blocks of code
 /// is for others.
 fn told_to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
-    let document = &agent.definition.document;
-    document.marks.iter().filter(|mark| mark.code).find_map(|mark| {
-        let start = mark.span.start as usize;
-        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let before =
-            text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+    code_spans(agent, text).find_map(|(span, before)| {
         let verb = before.split([' ', '*', ':']).next().unwrap_or_default();
         let tells = ["Write", "Save", "Append", "Create"].contains(&verb)
             && [" to", " at", " in", " file"]
                 .iter()
                 .any(|word| before.trim_end_matches(['`', '*', ' ', ':']).ends_with(word));
-        let path = text[mark.span.range()].trim_matches('`');
+        let path = text[span.range()].trim_matches('`');
         let is_file = path.contains('.') && !path.contains(' ') && !path.starts_with(['.', '-', '*']);
-        (tells && is_file && path.contains('/')).then_some((mark.span, path))
+        (tells && is_file && path.contains('/')).then_some((span, path))
     })
 }
 

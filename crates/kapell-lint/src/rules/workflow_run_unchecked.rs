@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .add(
                 flow.file,
                 event.name.span,
-                format!("`{}` {} after `{awaited}` has run, even if that failed", job.id.text, verb(kind)),
+                format!("`{}` {} after `{awaited}` has run, even if that failed", job.id.text, kind.verb()),
             )
             .also(flow.file, span, "happens in any case")
             .severity(if grave { Severity::High } else { Severity::Medium })
@@ -93,7 +93,7 @@ fn change(repository: &Repository, flow: &Flow, at: usize) -> Option<(usize, Kin
             return None;
         }
         for (step, facts) in other.steps(index) {
-            let Some(done) = facts.mutation().filter(|done| counts(done.work.kind)) else { continue };
+            let Some(done) = facts.mutation().filter(|done| done.work.kind.delivers()) else { continue };
             let runs = |&world: &usize| {
                 step.condition
                     .as_ref()
@@ -106,19 +106,4 @@ fn change(repository: &Repository, flow: &Flow, at: usize) -> Option<(usize, Kin
         }
     }
     found
-}
-
-fn counts(kind: Kind) -> bool {
-    matches!(kind, Kind::Push | Kind::Tag | Kind::Release | Kind::Publish | Kind::Pages | Kind::Deploy)
-}
-
-fn verb(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Push => "pushes commits",
-        Kind::Tag => "pushes a tag",
-        Kind::Release => "makes a release",
-        Kind::Publish => "publishes",
-        Kind::Pages => "publishes pages",
-        _ => "deploys",
-    }
 }

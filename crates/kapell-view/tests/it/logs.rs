@@ -28,14 +28,7 @@ fn logs(world: &World, weight: Weight, columns: usize) -> String {
 #[test]
 fn a_long_question_is_told_whole() {
     let mut world = World::standard();
-    let question =
-        "The change renames a public function that three other crates call. Shall all of them follow now?";
-    world.at(5).does(Command::Ask {
-        task: TaskId(0),
-        attempt: AttemptNo(1),
-        question: question.to_owned(),
-        choices: vec!["yes".to_owned(), "no".to_owned()],
-    });
+    world.at(5).asks_at_length();
     let lines = Logs::new(world.rows.iter().cloned(), LogReader::new(), Weight::Fact);
     let asked = lines.last().unwrap();
     assert_snapshot!(plain(&asked.message_lines(4, 60)), @r"

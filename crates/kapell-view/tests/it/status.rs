@@ -128,14 +128,7 @@ fn a_run_that_landed_and_one_that_is_merged() {
 #[test]
 fn a_question_is_shown_whole() {
     let mut world = World::standard();
-    let question =
-        "The change renames a public function that three other crates call. Shall all of them follow now?";
-    world.at(5).does(Command::Ask {
-        task: TaskId(0),
-        attempt: AttemptNo(1),
-        question: question.to_owned(),
-        choices: vec!["yes".to_owned(), "no".to_owned()],
-    });
+    world.at(5).asks_at_length();
     let view = StatusView::new(&world.run, world.now(), true, None);
     assert_snapshot!(plain(&view.gates[0].lines(60)), @r"
       ? parser

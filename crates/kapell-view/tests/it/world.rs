@@ -136,6 +136,17 @@ impl World {
         self.does(Command::Tick)
     }
 
+    /// The first task asks more than a line takes.
+    pub(crate) fn asks_at_length(&mut self) -> &mut Self {
+        let question = "The change renames a public function that three other crates call. Shall all of them follow now?";
+        self.does(Command::Ask {
+            task: TaskId(0),
+            attempt: AttemptNo(1),
+            question: question.to_owned(),
+            choices: vec!["yes".to_owned(), "no".to_owned()],
+        })
+    }
+
     fn attempt(&self, task: u32) -> (TaskId, AttemptNo) {
         (TaskId(task), AttemptNo(self.run.task(TaskId(task)).unwrap().attempts))
     }
