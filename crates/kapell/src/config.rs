@@ -33,8 +33,20 @@ pub const FILE: &str = "kapell.toml";
 /// Files larger than this are not settings.
 const BYTES_MAX: u64 = 1 << 20;
 
-const KEYS: [&str; 10] =
-    ["store", "agents", "jobs", "memory", "budget", "sandbox", "network", "clients", "agent", "mcp"];
+const KEYS: [&str; 12] = [
+    "store",
+    "agents",
+    "jobs",
+    "memory",
+    "budget",
+    "sandbox",
+    "network",
+    "check-sandbox",
+    "check-network",
+    "clients",
+    "agent",
+    "mcp",
+];
 
 /// Settings; what nobody set is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +65,8 @@ pub struct Config {
     pub granted: Wish,
     /// Containment as a file found by walking up asks for it: it can ask for more, never for less.
     pub asked: Wish,
+    /// How checks are contained, which are not without it. Every file can ask for more.
+    pub checks: Option<Wish>,
     /// What is set for coding agents.
     pub clients: Clients,
     /// Agents that settings define.
@@ -96,6 +110,7 @@ impl Config {
             budget: self.budget.or(other.budget),
             granted: self.granted.and(other.granted),
             asked: self.asked.and(other.asked),
+            checks: self.checks.into_iter().chain(other.checks).reduce(Wish::and),
             clients: self.clients.or(other.clients),
             // The nearer one counts.
             defined: other.defined.into_iter().chain(self.defined).collect(),
@@ -149,6 +164,12 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "budget" => config.budget = Some(budget(value)?),
             "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
             "network" => wish(&mut config, whose).network = Some(named(value, "network")?),
+            "check-sandbox" => {
+                config.checks.get_or_insert_default().level = Some(named(value, "check-sandbox")?);
+            }
+            "check-network" => {
+                config.checks.get_or_insert_default().network = Some(named(value, "check-network")?);
+            }
             "clients" => config.clients = Clients::parse(value, whose)?,
             "mcp" => config.servers = Servers::parse(value, whose)?,
             other => {
@@ -270,7 +291,7 @@ mod tests {
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
             (
                 "x = 4",
-                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, budget, sandbox, network, clients, agent, mcp)",
+                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, budget, sandbox, network, check-sandbox, check-network, clients, agent, mcp)",
             ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
@@ -308,6 +329,10 @@ mod tests {
         let of = |whose| parse(text, Path::new("/repo"), whose).unwrap();
         assert_eq!((of(Whose::Place).asked, of(Whose::Place).granted), (wish, Wish::default()));
         assert_eq!((of(Whose::User).asked, of(Whose::User).granted), (Wish::default(), wish));
+        // Checks are not contained unless somebody asks, so each file can only add to that.
+        let of = |text| parse(text, Path::new("/repo"), Whose::Place).unwrap();
+        let both = of("check-sandbox = \"required\"").or(of("check-sandbox = 2\ncheck-network = \"none\""));
+        assert_eq!((both.checks, of(text).checks), (Some(wish), None));
     }
 
     #[test]

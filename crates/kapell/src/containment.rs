@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kapell_agents::{
-    contain::{Level, Network, Refused, Wish},
+    contain::{Chosen, Level, Network, Refused, Wish},
     drivers::client::Client,
     world::{Broker, ContainError, Keeper},
 };
@@ -34,7 +34,8 @@ pub fn grant(site: &mut Site, args: &ContainArgs) -> Result<(), Fault> {
 pub fn keeper(site: &Site) -> Result<Arc<Keeper>, Fault> {
     let (granted, asked) = (site.config.granted, site.config.asked);
     let scratch = site.cache()?.join("scratch");
-    Ok(Arc::new(Keeper::new(&wiring::program(), site::search_path(), scratch, granted, asked)))
+    let keeper = Keeper::new(&wiring::program(), site::search_path(), scratch, granted, asked);
+    Ok(Arc::new(keeper.checking(site.config.checks)))
 }
 
 /// Says before a run how its agents are contained; nothing if it has none that are.
@@ -76,6 +77,11 @@ pub fn announce(keeper: &Keeper, broker: &Broker, plan: &Plan, out: Out) -> Resu
             out.note(&line);
             said.push(line);
         }
+    }
+    if plan.definitions().iter().any(|task| !task.accept.is_empty() || !task.prepare.is_empty())
+        && let Some(Chosen { level, network }) = keeper.choose_check().map_err(|error| fault(&error))?
+    {
+        out.note(&format!("checks run at level {level} ({}), network {network}", level.about()));
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use kapell_engine::port::agents::{
     Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
 };
 
-use super::{Broker, Keeper, Places, broker::Refusal};
+use super::{Broker, ContainError, Keeper, Places, broker::Refusal};
 use crate::{
     contain::{Contained, Level, ProxyDoor, Room, root_of_program, tools},
     drivers::{
@@ -203,13 +203,14 @@ impl CrewAgents {
     /// Says how the attempt is contained; `None` if it is not.
     fn contain(&self, order: &Order, proxy: Option<ProxyDoor>) -> Result<Option<Contained>, Failure> {
         let (Some(keeper), Some(agent)) = (&self.keeper, &order.agent) else { return Ok(None) };
-        let mut room = Room { proxy, ..self.places.room(order) };
+        let room = Room { proxy, ..self.room(self.places.home(order.key), &order.dir) };
+        keeper.contain(agent, room).map_err(refused)
+    }
+
+    fn room(&self, home: PathBuf, dir: &Path) -> Room {
+        let mut room = self.places.room(home, dir);
         room.readable.extend(self.lends.iter().cloned());
-        keeper.contain(agent, room).map_err(|error| Failure {
-            class: FailureClass::Permission,
-            message: format!("{}: {error} ({})", error.code(), error.hint()),
-            until: None,
-        })
+        room
     }
 
     /// Tells whether kapell is going away, so that nothing should be waited for.
@@ -260,6 +261,14 @@ impl CrewAgents {
         job.env.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
         if let Some(why) = too_long(&job.env) {
             return Exit::without_process(drivers::Ending::Failed(FailureClass::Permanent), why);
+        }
+        // A HOME of its own, lest one check leave something there for the next.
+        let room = self.room(home.join("home"), dir);
+        match self.keeper.as_ref().map_or(Ok(None), |keeper| keeper.contain_check(room).map_err(refused)) {
+            Ok(contained) => job.contained = contained,
+            Err(failure) => {
+                return Exit::without_process(drivers::Ending::Failed(failure.class), failure.message);
+            }
         }
         job.limits.timeout = Some(timeout);
         job.limits.grace = GRACE;
@@ -552,6 +561,12 @@ fn said<'a>(prompt: &'a str, order: &'a Order) -> &'a str {
     if order.brief.text.is_empty() { prompt } else { &order.brief.text }
 }
 
+/// Says why something is not contained as it should be.
+fn refused(error: ContainError) -> Failure {
+    let message = format!("{}: {error} ({})", error.code(), error.hint());
+    Failure { class: FailureClass::Permission, message, until: None }
+}
+
 fn permanent(message: String) -> Failure {
     Failure { class: FailureClass::Permanent, message, until: None }
 }
@@ -723,7 +738,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_for_a_variable_is_said_by_its_name_and_a_long_prompt_is_left_to_the_brief() {
+    fn what_is_too_long_for_a_variable_is_said_by_its_name() {
         let of = |bytes: usize| (OsString::from("LOG"), OsString::from("x".repeat(bytes)));
         let most = VARIABLE_BYTES_MAX - "LOG=".len() - 1;
         assert_eq!(too_long(&[of(1), of(most)]), None);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kapell_core::plan::{AgentSpec, Slot};
-use kapell_engine::port::agents::{AttemptKey, Order};
+use kapell_engine::port::agents::AttemptKey;
 
 use super::Places;
 use crate::contain::{Chosen, Contained, Containment, Refused, Room, UnknownSetting, Wish, tools};
@@ -20,6 +20,8 @@ pub struct Keeper {
     scratch: PathBuf,
     granted: Wish,
     asked: Wish,
+    /// How checks are contained; not at all without it.
+    checks: Option<Wish>,
     found: OnceLock<Containment>,
 }
 
@@ -60,7 +62,34 @@ impl Keeper {
     /// `granted` is what the person who runs kapell says, `asked` what the settings of the place say.
     #[must_use]
     pub fn new(program: &Path, search_path: OsString, scratch: PathBuf, granted: Wish, asked: Wish) -> Self {
-        Self { program: program.to_owned(), search_path, scratch, granted, asked, found: OnceLock::new() }
+        let (program, checks, found) = (program.to_owned(), None, OnceLock::new());
+        Self { program, search_path, scratch, granted, asked, checks, found }
+    }
+
+    /// Contains checks, too: they run what agents wrote.
+    #[must_use]
+    pub fn checking(self, checks: Option<Wish>) -> Self {
+        Self { checks, ..self }
+    }
+
+    /// Says how checks are contained; `None` if they are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// Fails if that is refused.
+    pub fn choose_check(&self) -> Result<Option<Chosen>, ContainError> {
+        let choose = |asked| self.found().choose(granted_to_checks(asked), asked, false);
+        Ok(self.checks.map(choose).transpose()?)
+    }
+
+    /// Contains a check in `room`; `None` if it is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::choose_check`].
+    pub fn contain_check(&self, room: Room) -> Result<Option<Contained>, ContainError> {
+        let contain = |asked| self.found().contain(granted_to_checks(asked), asked, room);
+        Ok(self.checks.map(contain).transpose()?)
     }
 
     /// Returns what works on this machine.
@@ -105,6 +134,11 @@ impl Keeper {
     }
 }
 
+/// Nothing is contained without being asked for here, so the level that is asked for is the one that holds.
+fn granted_to_checks(asked: Wish) -> Wish {
+    Wish { level: asked.level, network: None }
+}
+
 impl Places {
     /// Returns the HOME of the agents of one task: kept between attempts, so that a client finds its sessions again.
     #[must_use]
@@ -112,14 +146,11 @@ impl Places {
         self.attempts.join(key.run.to_string()).join("homes").join(key.task.to_string())
     }
 
-    /// Returns what every contained attempt may touch besides its workspace and the system.
+    /// Returns what whatever is contained may touch besides the system: its HOME, and the directory that it works in.
     #[must_use]
-    pub fn room(&self, order: &Order) -> Room {
-        Room {
-            home: self.home(order.key),
-            readable: tools(&self.env),
-            writable: vec![self.shared.clone(), order.dir.clone()],
-            ..Room::default()
-        }
+    pub fn room(&self, home: PathBuf, dir: &Path) -> Room {
+        let writable = vec![self.shared.clone(), dir.to_owned()];
+        let users = self.env.iter().find(|(name, _)| name == "HOME").map(|(_, home)| home.into());
+        Room { home, readable: tools(&self.env), users, writable, ..Room::default() }
     }
 }

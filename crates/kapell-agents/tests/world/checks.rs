@@ -1,7 +1,15 @@
 //! Acceptance commands: run by the engine, each at most once on a tree.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use kapell_agents::{
+    contain::{Level, Wish},
+    world::Keeper,
+};
 use kapell_core::{
     command::Verdict,
     id::ProbeId,
@@ -15,8 +23,9 @@ use kapell_engine::port::{
 };
 
 use crate::{
-    rig::{Rig, check, commands, is_alive, key, request, run_id},
-    support::{fingerprint, write},
+    journal::MemoryJournal,
+    rig::{HELPER, Log, Rig, check, commands, is_alive, key, request, run_id},
+    support::{World, fingerprint, write},
 };
 
 fn trial(rig: &Rig, changes: &[kapell_core::task::Change], texts: &[&str], repeat: bool) -> Trial {
@@ -221,4 +230,43 @@ fn checks_find_the_ignored_files_that_the_attempt_had() {
     let mut trial = trial(&rig, &[change], &["test -e dep/lib"], true);
     trial.setup.carry = asked.setup.carry;
     assert!(matches!(rig.repository.probe(&trial), Ok(Probed::Green { .. })));
+}
+
+#[test]
+fn a_check_that_is_contained_reaches_its_tree_and_nothing_of_the_user() {
+    for level in [Level::Namespaces, Level::Files] {
+        let world = World::new(&[("a", "1\n")]);
+        let (search_path, nothing) = ("/usr/bin:/bin".into(), Wish::default());
+        let keeper = Keeper::new(Path::new(HELPER), search_path, world.path("trials"), nothing, nothing);
+        if keeper.found().has(level).is_err() {
+            continue;
+        }
+        let keeper = Arc::new(keeper.checking(Some(Wish { level: Some(level), network: None })));
+        let rig = Rig::with(world, MemoryJournal::new(Log), 40, |agents| agents.contained_by(keeper));
+        let change = rig.change(key(0), &[("b", "x\n")]);
+        let command = "test -e b; echo made > made; echo mine > $HOME/mine; git cat-file -e HEAD; \
+                       ! sh -c 'echo stolen > $OUT/stolen' 2>/dev/null";
+        assert_eq!(
+            rig.repository.check(&check(key(0), Some(change), &[command])),
+            Verdict::Passed,
+            "{level}"
+        );
+        assert!(rig.out("stolen").is_empty(), "{level}");
+    }
+}
+
+#[test]
+fn a_check_that_cannot_be_contained_as_asked_is_not_run() {
+    let world = World::new(&[("a", "1\n")]);
+    let nothing = Wish::default();
+    // Nothing is found on an empty path.
+    let keeper = Keeper::new(Path::new(HELPER), "".into(), world.path("trials"), nothing, nothing);
+    let keeper = Arc::new(keeper.checking(Some(Wish { level: Some(Level::Namespaces), network: None })));
+    let rig = Rig::with(world, MemoryJournal::new(Log), 40, |agents| agents.contained_by(keeper));
+    let change = rig.change(key(0), &[("b", "x\n")]);
+    match rig.repository.check(&check(key(0), Some(change), &["echo ran >> $OUT/count"])) {
+        Verdict::Broken { message, .. } => assert!(message.contains("K0810"), "{message}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(rig.out("count").is_empty());
 }

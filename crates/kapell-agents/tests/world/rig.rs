@@ -46,7 +46,7 @@ use crate::{
 /// Nothing here takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-const HELPER: &str = env!("CARGO_BIN_EXE_kapell-agents-helper");
+pub(crate) const HELPER: &str = env!("CARGO_BIN_EXE_kapell-agents-helper");
 
 /// What the journal says of itself.
 #[derive(Clone, Default)]
@@ -96,6 +96,16 @@ impl Rig {
 
     /// A process over what may have been there before, with so many workspaces.
     pub(crate) fn over(world: World, journal: MemoryJournal, workspaces: usize) -> Self {
+        Self::with(world, journal, workspaces, |agents| agents)
+    }
+
+    /// The same with agents of another kind.
+    pub(crate) fn with(
+        world: World,
+        journal: MemoryJournal,
+        workspaces: usize,
+        change: impl FnOnce(CrewAgents) -> CrewAgents,
+    ) -> Self {
         let (mailbox, inputs) = Mailbox::new();
         let path = |name: &str| world.path(name);
         let env = vec![
@@ -117,7 +127,7 @@ impl Rig {
         let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));
         let program = Program(HELPER.into());
         let agents = CrewAgents::open(program, places.clone(), 4, Some(path("desk")), sink).unwrap();
-        let agents = Arc::new(agents);
+        let agents = Arc::new(change(agents).lending(world.house().lends()));
         let pool = Pool::open(world.house(), &path("pool"), workspaces).unwrap();
         let repository = Arc::new(Repository::new(RepositoryConfig {
             user: world.user(),
