@@ -461,9 +461,12 @@ pub struct LogsArgs {
     /// Only events of this task.
     #[arg(long)]
     pub task: Option<String>,
-    /// Shows what the task printed.
-    #[arg(long, requires = "task")]
+    /// Shows what the task printed, or every task, each line with its name.
+    #[arg(long)]
     pub output: bool,
+    /// What this attempt of the task printed, in the place of the last one.
+    #[arg(long, value_name = "N", requires = "task", requires = "output")]
+    pub attempt: Option<u32>,
     /// Only what went wrong.
     #[arg(long)]
     pub failed: bool,

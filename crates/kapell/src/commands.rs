@@ -19,6 +19,7 @@ mod look;
 mod mcp;
 mod past;
 mod plan;
+mod printed;
 mod record;
 mod reference;
 mod salvage;

@@ -21,7 +21,7 @@ use kapell_view::{
     untrusted::Untrusted,
 };
 
-use super::{Context, past::decision, salvage, transfer};
+use super::{Context, past::decision, printed, salvage, transfer};
 use crate::{
     args::{LogsArgs, OneRun, WatchArgs},
     clock::MachineClock,
@@ -101,6 +101,9 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
         transfer::export(context, &store, head.run)?;
         return Ok(Exit::Done);
     }
+    if args.output {
+        return printed::show(context, &site, &load(&store, head.run)?, args);
+    }
     let at = decision(&head, args.at)?;
     let mut reader = LogReader::new();
     let mut lines = Vec::new();
@@ -121,10 +124,6 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
     if let Some(name) = &args.task {
         runs::task(&run, name)?;
     }
-    if args.output {
-        let name = args.task.as_deref().unwrap_or_default();
-        return output_of(context, &site, &run, name);
-    }
     let task = args.task.as_deref().map(kapell_view::untrusted::visible);
     let of_task = |name: &Option<String>| task.is_none() || *name == task;
     let text: String = lines.into_iter().filter(|(name, _)| of_task(name)).map(|(_, text)| text).collect();
@@ -134,24 +133,6 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
 
 fn to_line(entry: &impl serde::Serialize) -> String {
     serde_json::to_string(entry).unwrap_or_default()
-}
-
-/// Prints what the last attempt of a task printed, with control characters made visible.
-fn output_of(context: &Context, site: &crate::site::Site, run: &Run, name: &str) -> Result<Exit, Fault> {
-    let task = runs::task(run, name)?;
-    let attempt = kapell_core::id::AttemptNo(run.task(task).map_or(0, |task| task.attempts));
-    let key = kapell_engine::port::agents::AttemptKey { run: run.id(), task, attempt, compensates: false };
-    let path = site.places()?.attempt(key).join(kapell_agents::supervise::OUTPUT_FILE);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        // It printed nothing.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(Fault::io(&path, &error)),
-    };
-    let text = site.redactor().text(&String::from_utf8_lossy(&bytes));
-    let lines = text.lines().map(|line| kapell_agents::drivers::escape_untrusted(line).into_owned() + "\n");
-    context.out.data(&lines.collect::<String>());
-    Ok(Exit::Done)
 }
 
 /// Lists the decisions that wait for a person, of one run or of all.

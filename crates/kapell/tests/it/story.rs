@@ -438,6 +438,16 @@ fn a_failure_is_found_by_what_is_suggested() {
     broken
     a\u{1b}[2Jb
     ");
+    assert_snapshot!(rig.run(["logs", "--output"]), @r"
+    exit 0
+    bad | broken
+    bad | a\u{1b}[2Jb
+    ");
+    assert_snapshot!(rig.run(["logs", "--task", "bad", "--output", "--attempt", "2"]), @"
+    exit 2
+    ! error[K0508]: `bad` has had 1 attempt(s)
+    !   where: run [RUN]
+    ");
     let run = rig.runs().remove(0);
     assert_snapshot!(rig.run(["status", &run]), @r"
     exit 0
