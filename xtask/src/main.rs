@@ -13,6 +13,7 @@ mod fixes;
 mod fuzz;
 mod history;
 mod kill;
+mod mutants;
 mod npm;
 mod picture;
 mod place;
@@ -40,6 +41,8 @@ usage: cargo xtask CHORE
                        feeds the readers with what nobody would write, guided by what that reaches
   kill [--rounds N] [--program PATH]
                        kills the real program at random moments and looks for what is lost or done twice
+  mutants [--sample N] [--seed N] [--jobs N]
+                       makes a sample of small changes to the core, and counts which of them no test notices
   sim [--runs N]       simulates a million runs (or N) against the decider
   e2e-claude           runs the real Claude Code, from npm, with our plugin against a scripted model server
   mcp-conformance      runs the conformance suite of the Model Context Protocol, from npm, against our server
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         ["fixes", rest @ ..] => fixes::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["kill", rest @ ..] => kill::run(rest),
+        ["mutants", rest @ ..] => mutants::run(rest),
         ["e2e-claude"] => claude::run(),
         ["mcp-conformance", rest @ ..] => conformance::run(rest),
         ["bench", rest @ ..] => {

@@ -19,4 +19,9 @@ impl Random {
         let micros = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).max(1);
         Duration::from_micros(self.next() % micros)
     }
+
+    /// Draws a place in a row of `len`.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.next() % (len.max(1) as u64)).unwrap_or(0)
+    }
 }
