@@ -30,7 +30,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use anyhow::{bail, ensure};
 
-use self::clients::{BEHIND_ACP, CLIENTS, Client, Installed};
+use self::clients::{BEHIND_ACP, CLIENTS, Client, EVERY_WAY, Installed};
 use crate::shell::{self, number_of};
 
 /// Something that clients are put through.
@@ -45,14 +45,14 @@ const fn regime(name: &'static str, run: fn(&[Installed], &[&str]) -> anyhow::Re
 }
 
 const REGIMES: &[Regime] = &[
-    regime("--fix", fix::run),
+    Regime { clients: EVERY_WAY, ..regime("--fix", fix::run) },
     regime("--quota", quota::run),
-    regime("--hostile", hostile::run),
-    regime("--dialogue", dialogue::run),
+    Regime { clients: EVERY_WAY, ..regime("--hostile", hostile::run) },
+    Regime { clients: EVERY_WAY, ..regime("--dialogue", dialogue::run) },
     Regime { clients: BEHIND_ACP, ..regime("--acp", acp::run) },
     regime("--trusted", trusted::run),
     regime("--tape", tape::run),
-    regime("--kill", kill::run),
+    Regime { clients: EVERY_WAY, ..regime("--kill", kill::run) },
     regime("--share", share::run),
 ];
 
@@ -114,7 +114,7 @@ fn named<'a>(args: &[&'a str]) -> anyhow::Result<Vec<&'a str>> {
             named.push(*word);
         }
     }
-    let known: Vec<_> = CLIENTS.iter().chain(BEHIND_ACP).map(|client| client.adapter).collect();
+    let known: Vec<_> = EVERY_WAY.iter().chain(BEHIND_ACP).map(|client| client.adapter).collect();
     if let Some(name) = named.iter().find(|name| !known.contains(name)) {
         bail!("`{name}` is neither a regime nor a client; known clients are {}", known.join(", "));
     }

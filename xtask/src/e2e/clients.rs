@@ -84,6 +84,10 @@ pub(super) const BEHIND_ACP: &[Client] = &[
     Client { adapter: "acp-opencode", ..OPENCODE },
 ];
 
+/// The clients, and Codex once more by its server, which can be talked to.
+pub(super) const EVERY_WAY: &[Client] =
+    &[CLAUDE, CODEX, Client { adapter: "codex-app-server", ..CODEX }, GEMINI, OPENCODE];
+
 /// Variables that keep clients from speaking to anybody but their model.
 pub(crate) const QUIET: &[&str] = &[
     "DISABLE_AUTOUPDATER",

@@ -1,4 +1,6 @@
-//! Claude Code is talked to while it works: a second terminal allows and denies, and plain harm is refused.
+//! Clients are talked to while they work: a second terminal allows and denies, and plain harm is refused.
+//!
+//! Of Claude Code:
 //!
 //! | task | what its model tries | what must come of it |
 //! |---|---|---|
@@ -7,6 +9,8 @@
 //! | `asks` | a question of its own | the answer reaches it, and it lands |
 //! | `shaped` | an output of a shape | given, checked, and there |
 //! | `harm-*` | a deletion elsewhere, a forced push, a look at credentials, a download piped into a shell | refused: `permission` |
+//!
+//! Of Codex, by its server: `harm-*` likewise; `allowed` and `denied`, whose every command a person is asked for.
 
 use std::time::{Duration, Instant};
 
@@ -34,13 +38,64 @@ const HARM: &[(&str, &str)] = &[
 const LANDING: &[&str] = &["allowed", "asks"];
 
 pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
-    let claude: Vec<Installed> =
-        clients.iter().filter(|one| one.client.adapter == "claude-code").cloned().collect();
-    if claude.is_empty() {
-        println!("claude-code is not there, so nobody was talked to");
-        return Ok(());
+    for (adapter, talk) in [("claude-code", claude as fn(&[Installed]) -> _), ("codex-app-server", codex)] {
+        let one: Vec<Installed> =
+            clients.iter().filter(|one| one.client.adapter == adapter).cloned().collect();
+        match one.is_empty() {
+            true => println!("{adapter} is not there, so nobody talked to it"),
+            false => talk(&one)?,
+        }
     }
-    let stage = Stage::build("dialogue", &claude, 0, |place| place.write("repo/flow.yaml", &flow()))?;
+    Ok(())
+}
+
+fn codex(codex: &[Installed]) -> anyhow::Result<()> {
+    let stage =
+        Stage::build("dialogue-codex", codex, 0, |place| place.write("repo/flow.yaml", &codex_flow()))?;
+    let mock = &stage.mocks[0];
+    let shell = |command: &str| Turn::Call(vec![Call::Shell { command: command.to_owned() }]);
+    for (name, last) in [("allowed", "done"), ("denied", "All done, perfectly.")] {
+        mock.play(name, Scenario::of([shell(&format!("touch {name}.txt")), Turn::Say(last.to_owned())]));
+    }
+    for (name, command) in HARM {
+        mock.play(name, Scenario::of([shell(command), Turn::Say("I did it.".to_owned())]));
+    }
+    let begin = Instant::now();
+    let child = stage.start(&["run", "flow.yaml"], &[])?;
+    let answer = |task: &str, _: &[String]| if task == "allowed" { "allow" } else { "deny" }.to_owned();
+    let answered = stage.answer_all(child, begin + RUN_MAX, answer)?;
+    let (run, events) = (stage.run()?, stage.events()?);
+    ensure!(has(&events, "allowed", "landed", ""), "what was allowed has not landed:\n{}", stage.log());
+    for task in HARM.iter().map(|(name, _)| *name).chain(["denied"]) {
+        let refused = has(&events, task, "attempt_failed", "permission");
+        ensure!(refused, "{task} was not refused:\n{}", stage.log());
+    }
+    ensure!(answered >= 2, "{answered} questions were put to a person");
+    stage.place.nothing_is_left(&run)?;
+    println!(
+        "codex-app-server: {answered} questions answered from a second terminal, {} harmful calls refused: {:.1} s",
+        HARM.len(),
+        begin.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
+fn codex_flow() -> String {
+    let mut flow = "mission: Talk\nagents:\n  free: { use: codex-app-server, model: mock-1 }\n  \
+                    held: { use: codex-app-server, model: mock-1, options: { permissions: ask } }\n\
+                    defaults: { timeout: 2m, retry: { attempts: 1 } }\ntasks:\n"
+        .to_owned();
+    for name in ["allowed", "denied"] {
+        flow += &format!("  {name}: {{ agent: held, prompt: 'Do it. mock:{name}' }}\n");
+    }
+    for (name, _) in HARM {
+        flow += &format!("  {name}: {{ agent: free, prompt: 'Do it. mock:{name}' }}\n");
+    }
+    flow
+}
+
+fn claude(claude: &[Installed]) -> anyhow::Result<()> {
+    let stage = Stage::build("dialogue", claude, 0, |place| place.write("repo/flow.yaml", &flow()))?;
     play(&stage);
     let begin = Instant::now();
     let child = stage.start(&["run", "flow.yaml"], &[])?;
@@ -67,7 +122,7 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
     ensure!(outputs, "the output of a shape is not there:\n{}", stage.log());
     stage.place.nothing_is_left(&run)?;
     println!(
-        "{answered} questions answered from a second terminal, {} harmful calls refused, one output of a shape: {:.1} s",
+        "claude-code: {answered} questions answered from a second terminal, {} harmful calls refused, one output of a shape: {:.1} s",
         HARM.len(),
         begin.elapsed().as_secs_f64()
     );

@@ -32,7 +32,7 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
         };
         let (tool, command) = (noted(by_tool(&job.name)), noted(by_command(&job.name)));
         // Codex knows tools of servers by namespaces, which the mock does not speak: what it is given is not shown here.
-        let can_note = tool || client.adapter == "codex";
+        let can_note = tool || client.adapter.starts_with("codex");
         let well = told("verified") && told("landed") && paid && can_note && command;
         failures += usize::from(!well);
         println!(

@@ -15,6 +15,7 @@
 mod acp; // agents behind the Agent Client Protocol
 mod claude_code;
 mod codex;
+mod codex_app; // Codex, talked to while it works
 mod gemini;
 mod listen; // reading along, and the end
 mod model; // models behind their HTTP APIs
@@ -57,7 +58,7 @@ pub(crate) use self::{
     listen::{Heard, Listener, Watch},
     talk::QUESTIONS_FROM,
 };
-use super::{Exit, Report, mcp, own::saying::Own};
+use super::{Exit, Report, acp::Permissions, mcp, own::saying::Own};
 use crate::{
     private, protocol,
     supervise::{ExitRecord, MARKER, Stdin},
@@ -86,6 +87,8 @@ pub enum Client {
     ClaudeCode,
     /// OpenAI's Codex.
     Codex,
+    /// The same, by its server, which can be talked to.
+    CodexApp,
     /// Google's Gemini CLI.
     Gemini,
     /// opencode.
@@ -98,9 +101,10 @@ pub enum Client {
 
 impl Client {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ClaudeCode,
         Self::Codex,
+        Self::CodexApp,
         Self::Gemini,
         Self::Opencode,
         Self::Model(ModelApi::Anthropic),
@@ -119,6 +123,7 @@ impl Client {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
+            Self::CodexApp => "codex-app-server",
             Self::Gemini => "gemini",
             Self::Opencode => "opencode",
             Self::Model(api) => api.adapter(),
@@ -138,6 +143,7 @@ impl Client {
     pub fn program(self) -> &'static str {
         match self {
             Self::ClaudeCode => "claude",
+            Self::CodexApp => "codex",
             Self::Model(_) => "",
             Self::Acp(agent) => agent.program(),
             other => other.adapter(),
@@ -149,6 +155,7 @@ impl Client {
     pub fn inner(self) -> Option<Self> {
         match self {
             Self::Acp(agent) => agent.inner(),
+            Self::CodexApp => Some(Self::Codex),
             other => Some(other),
         }
     }
@@ -158,7 +165,7 @@ impl Client {
     pub fn key_variable(self) -> &'static str {
         match self {
             Self::ClaudeCode => "ANTHROPIC_API_KEY",
-            Self::Codex | Self::Opencode => "OPENAI_API_KEY",
+            Self::Codex | Self::CodexApp | Self::Opencode => "OPENAI_API_KEY",
             Self::Gemini => "GEMINI_API_KEY",
             Self::Model(api) => api.key_variable(),
             Self::Acp(agent) => agent.inner().map_or("KAPELL_ACP_KEY", Self::key_variable),
@@ -170,7 +177,7 @@ impl Client {
     pub fn base_url_variable(self) -> Option<&'static str> {
         match self {
             Self::ClaudeCode => Some("ANTHROPIC_BASE_URL"),
-            Self::Codex | Self::Opencode => None,
+            Self::Codex | Self::CodexApp | Self::Opencode => None,
             Self::Gemini => Some("GOOGLE_GEMINI_BASE_URL"),
             Self::Model(api) => Some(api.base_url_variable()),
             Self::Acp(agent) => agent.inner().and_then(Self::base_url_variable),
@@ -183,7 +190,7 @@ impl Client {
     pub fn credentials(self) -> &'static [&'static str] {
         match self {
             Self::ClaudeCode => &[".claude/.credentials.json"],
-            Self::Codex => &[".codex/auth.json"],
+            Self::Codex | Self::CodexApp => &[".codex/auth.json"],
             Self::Gemini => &[".gemini/oauth_creds.json", ".gemini/google_accounts.json"],
             Self::Opencode => &[".local/share/opencode/auth.json"],
             Self::Model(_) => &[],
@@ -206,13 +213,13 @@ impl Client {
     /// Tells whether it hears what it is told while it works.
     #[must_use]
     pub fn is_talked_to(self) -> bool {
-        matches!(self, Self::ClaudeCode | Self::Acp(_))
+        matches!(self, Self::ClaudeCode | Self::CodexApp | Self::Acp(_))
     }
 
     /// Tells whether it can be given another turn while it works.
     #[must_use]
     pub(crate) fn takes_turns(self) -> bool {
-        self == Self::ClaudeCode
+        matches!(self, Self::ClaudeCode | Self::CodexApp)
     }
 
     /// Returns a reader of what it prints.
@@ -221,6 +228,7 @@ impl Client {
         match self {
             Self::ClaudeCode => Box::new(claude_code::ClaudeCode::default()),
             Self::Codex => Box::new(codex::Codex::default()),
+            Self::CodexApp => Box::new(codex_app::CodexApp::default()),
             Self::Gemini => Box::new(gemini::Gemini::default()),
             Self::Opencode => Box::new(opencode::Opencode::default()),
             Self::Model(_) | Self::Acp(_) => Box::new(Own::default()),
@@ -231,6 +239,7 @@ impl Client {
         match self {
             Self::ClaudeCode => claude_code::invoke(order),
             Self::Codex => codex::invoke(order),
+            Self::CodexApp => codex_app::invoke(order),
             Self::Gemini => gemini::invoke(order),
             Self::Opencode => opencode::invoke(order),
             Self::Model(api) => model::invoke(order, api),
@@ -406,7 +415,7 @@ impl Order {
     /// Returns what it is asked in the end: clients without a mechanism for outputs of a shape are asked in words.
     fn asked(&self) -> String {
         match &self.shape {
-            Some(shape) if !matches!(self.client, Client::ClaudeCode | Client::Codex) => {
+            Some(shape) if !matches!(self.client, Client::ClaudeCode | Client::Codex | Client::CodexApp) => {
                 format!("{}\n\n{}", self.prompt, shape.in_words())
             }
             _ => self.prompt.clone(),
@@ -609,6 +618,10 @@ impl Order {
                 prompt: self.asked(),
                 workspace: self.workspace.clone(),
                 asks: self.asks(),
+                allows: acp::permissions(self) == Some(Permissions::Allow),
+                contained: self.contained,
+                resume: self.resume.as_ref().map(|resume| resume.session.clone()),
+                shape: self.shape.as_ref().map(Shape::text),
             });
         }
         listener

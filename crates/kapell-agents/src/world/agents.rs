@@ -714,7 +714,7 @@ impl Agents for CrewAgents {
             // With no setting of the repository in force it reads neither.
             Some(Client::ClaudeCode) => &["CLAUDE.md", "AGENTS.md"],
             // These read AGENTS.md by themselves.
-            Some(Client::Codex | Client::Gemini | Client::Opencode) => &["CLAUDE.md"],
+            Some(Client::Codex | Client::CodexApp | Client::Gemini | Client::Opencode) => &["CLAUDE.md"],
             None if agent.adapter == "person" => &[],
             Some(Client::Model(_) | Client::Acp(_)) | None => &["AGENTS.md", "CLAUDE.md"],
         }

@@ -49,7 +49,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn usual(client: Client) -> Option<(Api, &'static str)> {
     let api = match client.inner()? {
         Client::ClaudeCode | Client::Model(ModelApi::Anthropic) => ModelApi::Anthropic,
-        Client::Codex | Client::Opencode | Client::Model(ModelApi::OpenAi) => ModelApi::OpenAi,
+        Client::Codex | Client::CodexApp | Client::Opencode | Client::Model(ModelApi::OpenAi) => {
+            ModelApi::OpenAi
+        }
         Client::Gemini | Client::Model(ModelApi::Gemini) => ModelApi::Gemini,
         Client::Acp(_) => return None,
     };

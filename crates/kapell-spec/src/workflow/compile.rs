@@ -204,7 +204,7 @@ struct Compiler<'a, 'f> {
 pub fn provider_of(adapter: &str) -> Option<&'static str> {
     match adapter {
         "claude-code" | "acp-claude-code" | "anthropic" => Some("anthropic"),
-        "codex" | "acp-codex" | "openai" => Some("openai"),
+        "codex" | "codex-app-server" | "acp-codex" | "openai" => Some("openai"),
         "gemini" | "acp-gemini" | "gemini-api" => Some("google"),
         _ => None,
     }

@@ -401,7 +401,7 @@ fn clients(site: &Site) -> Vec<Check> {
 fn install_hint(client: Client) -> &'static str {
     match client {
         Client::ClaudeCode => "npm install -g @anthropic-ai/claude-code",
-        Client::Codex => "npm install -g @openai/codex",
+        Client::Codex | Client::CodexApp => "npm install -g @openai/codex",
         Client::Gemini => "npm install -g @google/gemini-cli",
         Client::Opencode => "npm install -g opencode-ai",
         Client::Model(_) | Client::Acp(_) => "set `program` under [clients.NAME] in your kapell.toml",
@@ -411,7 +411,7 @@ fn install_hint(client: Client) -> &'static str {
 fn access_hint(client: Client) -> String {
     let login = match client {
         Client::ClaudeCode => "claude, then /login",
-        Client::Codex => "codex login",
+        Client::Codex | Client::CodexApp => "codex login",
         Client::Gemini => "gemini, which asks",
         Client::Opencode => "opencode auth login",
         Client::Model(_) | Client::Acp(_) => "a key is the only way",

@@ -67,6 +67,10 @@ fn signs(client: Client) -> (&'static [&'static str], &'static [(&'static str, &
                 ("model", "--model"),
             ],
         ),
+        Client::CodexApp => (
+            &["app-server", "--help"],
+            &[("stream", "generate-json-schema"), ("questions", "app-server"), ("turns", "app-server")],
+        ),
         Client::Gemini => (
             &["--help"],
             &[

@@ -122,7 +122,7 @@ impl AcpAgent {
 }
 
 /// Returns what it may do without being asked, if the workflow says so.
-fn permissions(order: &Order) -> Option<Permissions> {
+pub(super) fn permissions(order: &Order) -> Option<Permissions> {
     match order.option("permissions") {
         Some("ask") => Some(Permissions::Ask),
         Some("allow") => Some(Permissions::Allow),
@@ -156,9 +156,7 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
         (invocation.env, invocation.files) = (known.env, known.files);
         if inner == Client::Codex {
             // Whether it may is asked here, and not decided by a setting.
-            let settings =
-                codex::settings(order).into_iter().filter(|line| !line.starts_with("approval_policy"));
-            let mut settings: Vec<String> = settings.collect();
+            let mut settings = codex::settings(order);
             if order.contained {
                 // Its usual sandbox does not work within another one.
                 settings.push("features.use_legacy_landlock=true".to_owned());

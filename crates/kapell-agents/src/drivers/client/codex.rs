@@ -32,9 +32,9 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     let mut invocation = Invocation::default();
     invocation.args(["exec", "--json", "--skip-git-repo-check"]);
     invocation.args(["--sandbox", if order.contained { "danger-full-access" } else { "workspace-write" }]);
-    for setting in settings(order) {
-        invocation.args(["-c", &setting]);
-    }
+    // What it is not let do it does not do: nobody can answer it.
+    invocation.args(["-c", "approval_policy=\"never\""]);
+    set_up(order, &mut invocation);
     if let Some(shape) = &order.shape {
         invocation.arg("--output-schema").arg(order.home.join(SCHEMA_FILE));
         invocation.files.push((SCHEMA_FILE, shape.text()));
@@ -43,20 +43,24 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         invocation.args(["resume", &resume.session]);
     }
     invocation.arg("-");
+    invocation
+}
+
+/// Gives it its settings, its key and its home, whichever way it is spoken to.
+pub(super) fn set_up(order: &Order, invocation: &mut Invocation) {
+    for setting in settings(order) {
+        invocation.args(["-c", &setting]);
+    }
     if let Some(key) = &order.settings.key {
         invocation.env("OPENAI_API_KEY", key).env("CODEX_API_KEY", key);
     }
     invocation.env("CODEX_HOME", order.home.join(".codex"));
-    // It reads the settings of a repository only if they are trusted.
-    let trust = match order.is_trusted {
-        true => format!(
-            "[projects.{}]\ntrust_level = \"trusted\"\n",
-            quoted(&order.workspace.display().to_string())
-        ),
-        false => String::new(),
-    };
+    // It reads the settings of a repository only if they are trusted. Its server takes a directory of which nothing is said
+    // for trusted as soon as it is to work there, so that is said.
+    let level = if order.is_trusted { "trusted" } else { "untrusted" };
+    let workspace = quoted(&order.workspace.display().to_string());
+    let trust = format!("[projects.{workspace}]\ntrust_level = \"{level}\"\n");
     invocation.files.push((SETTINGS_FILE, trust));
-    invocation
 }
 
 /// Returns its settings, each as a line of TOML.
@@ -64,7 +68,6 @@ pub(super) fn settings(order: &Order) -> Vec<String> {
     let mut settings: Vec<String> = [
         "analytics.enabled=false",
         "check_for_update_on_startup=false",
-        "approval_policy=\"never\"",
         // A search by the provider would read as much as it likes, which no budget can bound beforehand.
         "web_search=\"disabled\"",
         // What it runs gets no more of the environment than it needs, least of all the key: but the way to kapell, whose
@@ -157,24 +160,57 @@ pub(super) struct Codex {
 }
 
 impl Codex {
-    fn item(&mut self, item: &Value, done: bool, reports: &mut Vec<Report>) {
+    /// Begins with what a thread had used before.
+    pub(super) fn begin(&mut self, totals: Totals) {
+        self.before = totals;
+    }
+
+    pub(super) fn evidence_mut(&mut self) -> &mut Evidence {
+        &mut self.evidence
+    }
+
+    /// A turn begins: what went wrong in the one before is over.
+    pub(super) fn turn_started(&mut self) {
+        self.end = None;
+        self.error = None;
+    }
+
+    /// A turn is over.
+    pub(super) fn turn_ended(&mut self, end: Result<(), String>) {
+        self.end = Some(end);
+    }
+
+    /// Takes what the thread has used in all, those from and for the cache among those read.
+    pub(super) fn used(&mut self, [read, cached, written, output]: [&Value; 4], reports: &mut Vec<Report>) {
+        let (cached, written) = (count(cached), count(written));
+        self.evidence.tokens = self.before.since(Tokens {
+            input: count(read).saturating_sub(cached).saturating_sub(written),
+            output: count(output),
+            cache_read: cached,
+            cache_write: written,
+        });
+        reports.push(Report::Usage(self.evidence.tokens));
+    }
+
+    /// Takes something that it has done; its server writes the kinds in one word, `exec` with underscores.
+    pub(super) fn item(&mut self, item: &Value, done: bool, reports: &mut Vec<Report>) {
         match item["type"].as_str() {
-            Some("agent_message") if done => {
+            Some("agent_message" | "agentMessage") if done => {
                 let text = item["text"].as_str().unwrap_or_default();
                 text.clone_into(&mut self.evidence.text);
                 self.evidence.steps += 1;
                 reports.push(Report::Said { text: short(text) });
             }
-            Some("command_execution") => {
+            Some("command_execution" | "commandExecution") => {
                 let about = short(item["command"].as_str().unwrap_or_default());
                 self.tool("shell", about, item, done, reports);
             }
-            Some("file_change") => {
+            Some("file_change" | "fileChange") => {
                 let paths = item["changes"].as_array().into_iter().flatten();
                 let paths: Vec<&str> = paths.filter_map(|change| change["path"].as_str()).collect();
                 self.tool("apply_patch", short(&paths.join(", ")), item, done, reports);
             }
-            Some("mcp_tool_call") => {
+            Some("mcp_tool_call" | "mcpToolCall") => {
                 let tool = item["tool"].as_str().unwrap_or("mcp").to_owned();
                 self.tool(&tool, String::new(), item, done, reports);
             }
@@ -209,7 +245,7 @@ impl Codex {
         }
     }
 
-    fn fail(&mut self, text: &str, at: Wall, reports: &mut Vec<Report>) {
+    pub(super) fn fail(&mut self, text: &str, at: Wall, reports: &mut Vec<Report>) {
         if matches!(status_in(text), Some(429 | 529)) || speaks_of_quota(text) {
             reports.push(Report::RateLimited { until: reset_in(text, at), text: short(text) });
         }
@@ -219,7 +255,7 @@ impl Codex {
 
 impl Reader for Codex {
     fn resumed(&mut self, totals: Totals) {
-        self.before = totals;
+        self.begin(totals);
     }
 
     fn event(&mut self, event: &Value, at: Wall, reports: &mut Vec<Report>) {
@@ -229,10 +265,7 @@ impl Reader for Codex {
                 self.evidence.session = Some(id.clone());
                 reports.push(Report::Session { id, model: None });
             }
-            Some("turn.started") => {
-                self.end = None;
-                self.error = None;
-            }
+            Some("turn.started") => self.turn_started(),
             Some("item.started") => self.item(&event["item"], false, reports),
             Some("item.completed") => self.item(&event["item"], true, reports),
             Some("error") => {
@@ -241,25 +274,15 @@ impl Reader for Codex {
             }
             Some("turn.completed") => {
                 let usage = &event["usage"];
-                let (read, cached, written) = (
-                    count(&usage["input_tokens"]),
-                    count(&usage["cached_input_tokens"]),
-                    count(&usage["cache_write_input_tokens"]),
-                );
-                // Cumulative over the thread, and those from and for the cache are among those read.
-                self.evidence.tokens = self.before.since(Tokens {
-                    input: read.saturating_sub(cached).saturating_sub(written),
-                    output: count(&usage["output_tokens"]),
-                    cache_read: cached,
-                    cache_write: written,
-                });
-                self.end = Some(Ok(()));
-                reports.push(Report::Usage(self.evidence.tokens));
+                let kinds =
+                    ["input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens"];
+                self.used(kinds.map(|kind| &usage[kind]), reports);
+                self.turn_ended(Ok(()));
             }
             Some("turn.failed") => {
                 let text = event["error"]["message"].as_str().unwrap_or_default().to_owned();
                 self.fail(&text, at, reports);
-                self.end = Some(Err(text));
+                self.turn_ended(Err(text));
             }
             _ => {}
         }

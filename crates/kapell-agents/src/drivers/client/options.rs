@@ -91,7 +91,8 @@ const OF_OPENCODE: &[Known] = &[("permission", Kind::Json)];
 const OF_APIS: &[Known] =
     &[("system", Kind::Text), ("max_output_tokens", Kind::Number), ("json_schema", Kind::Json)];
 const OF_OPENAI: &[Known] = &[("api", Kind::One(&["chat", "responses"]))];
-const OF_ACP: &[Known] = &[("permissions", Kind::One(&["ask", "allow", "deny"])), ("mode", Kind::Text)];
+const OF_ASKED: &[Known] = &[("permissions", Kind::One(&["ask", "allow", "deny"]))];
+const OF_ACP: &[Known] = &[("mode", Kind::Text)];
 
 /// Returns the options that an agent of this adapter takes; nothing if there is no such adapter.
 #[must_use]
@@ -104,13 +105,14 @@ pub fn of(adapter: &str) -> Vec<Known> {
         (None, _) => return Vec::new(),
         (Some(Client::ClaudeCode), _) => &[OF_MODELS, OF_CLAUDE_CODE],
         (Some(Client::Codex), _) => &[OF_MODELS, OF_CODEX],
+        (Some(Client::CodexApp), _) => &[OF_MODELS, OF_CODEX, OF_ASKED],
         (Some(Client::Gemini), _) => &[OF_MODELS, OF_GEMINI],
         (Some(Client::Opencode), _) => &[OF_MODELS, OF_OPENCODE],
         (Some(Client::Model(ModelApi::OpenAi)), _) => &[OF_MODELS, OF_APIS, OF_OPENAI],
         (Some(Client::Model(_)), _) => &[OF_MODELS, OF_APIS],
-        (Some(Client::Acp(AcpAgent::Codex)), _) => &[OF_MODELS, OF_ACP, OF_CODEX],
-        (Some(Client::Acp(AcpAgent::Opencode)), _) => &[OF_MODELS, OF_ACP, OF_OPENCODE],
-        (Some(Client::Acp(_)), _) => &[OF_MODELS, OF_ACP],
+        (Some(Client::Acp(AcpAgent::Codex)), _) => &[OF_MODELS, OF_ASKED, OF_ACP, OF_CODEX],
+        (Some(Client::Acp(AcpAgent::Opencode)), _) => &[OF_MODELS, OF_ASKED, OF_ACP, OF_OPENCODE],
+        (Some(Client::Acp(_)), _) => &[OF_MODELS, OF_ASKED, OF_ACP],
     };
     own.iter().copied().flatten().chain(OF_ALL).copied().collect()
 }

@@ -17,6 +17,14 @@ pub struct Opening {
     pub workspace: PathBuf,
     /// Whether a person is asked what its own rules leave open; otherwise the answer is no.
     pub asks: bool,
+    /// Whether it may do what the policy gate lets pass, without anybody being asked.
+    pub allows: bool,
+    /// Whether kapell keeps it from the rest of the machine.
+    pub contained: bool,
+    /// The session in which it goes on, for clients that are told so in the conversation.
+    pub resume: Option<String>,
+    /// The shape of what it shall say at last, likewise.
+    pub shape: Option<String>,
 }
 
 /// What a client is told while it works.
