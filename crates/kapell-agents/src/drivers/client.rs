@@ -22,6 +22,7 @@ mod model; // models behind their HTTP APIs
 mod opencode;
 pub mod options; // what an agent can be told in a workflow
 pub(crate) mod past; // what earlier attempts did, for the next one
+mod purse; // what attempts of a run spend together
 pub mod structure; // outputs of a shape
 mod talk; // what is said to a client
 mod words; // what is common to the errors of all of them
@@ -46,6 +47,7 @@ use self::words::UNKNOWN_SESSIONS;
 pub use self::{
     acp::AcpAgent,
     model::ModelApi,
+    purse::{Purse, Purses},
     structure::Shape,
     talk::{Opening, Outgoing, Tell, Totals},
     words::reset_in,
@@ -349,6 +351,8 @@ pub struct Order {
     pub is_trusted: bool,
     /// What it may spend.
     pub limit: Limit,
+    /// What it shares that with, if nothing was set aside for it alone and nobody else sees what it spends.
+    pub purse: Option<Purse>,
     /// Whether the user has set no server of the model: its usual one is meant, also where the proxy takes its place.
     pub usual_server: bool,
     /// Whether kapell keeps it from the rest of the machine. If so, a client leaves its own sandbox off, for one within
@@ -396,6 +400,7 @@ impl Order {
             gate: None,
             is_trusted: false,
             limit: Limit::default(),
+            purse: None,
             usual_server: false,
             contained: false,
         }
@@ -611,6 +616,7 @@ impl Order {
             totals: self.resume.as_ref().map(|resume| resume.totals).unwrap_or_default(),
             shape: self.shape.clone(),
             limit: self.limit,
+            purse: self.purse.as_ref().map(Purse::spender),
         };
         let mut listener = Listener::open(dir, self.client, watch);
         if self.client.is_talked_to() {

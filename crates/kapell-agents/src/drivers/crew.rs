@@ -741,9 +741,12 @@ impl Watch {
         let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
         let Some(listener) = &mut supervised.listener else { return };
         let Heard { reports, outgoing } = listener.catch_up();
-        supervised.say(outgoing);
         self.report_all(key, reports);
+        // Before it is answered: one that waits for an answer would go on with it.
         self.end_if_due(key);
+        if let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) {
+            supervised.say(outgoing);
+        }
     }
 
     /// Ends a client that is silent, or runs away.
@@ -751,8 +754,19 @@ impl Watch {
         let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
         let Some(listener) = &mut supervised.listener else { return };
         if listener.must_end(Instant::now()).is_some() {
+            let is_all_spent = listener.is_all_spent();
             self.stop(key, PATIENCE, OUTSIDE_GRACE);
+            if is_all_spent {
+                self.end_sharers(key);
+            }
         }
+    }
+
+    /// Ends those that shared what an attempt has found spent. One that waited for its next word would ask once more.
+    fn end_sharers(&mut self, key: AttemptKey) {
+        let others: Vec<AttemptKey> =
+            self.attempts.keys().copied().filter(|other| other.run == key.run && *other != key).collect();
+        others.into_iter().for_each(|other| self.end_if_due(other));
     }
 
     /// Keeps a supervisor for the next attempt, or lets it go.

@@ -20,7 +20,7 @@ use kapell_core::{
     retry::{FailureClass, OWN_REFUSAL},
 };
 use kapell_engine::port::agents::{
-    Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
+    Agents, Allowance, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
 };
 
 use super::{Broker, ContainError, Keeper, Places, broker::Refusal};
@@ -28,7 +28,7 @@ use crate::{
     contain::{Contained, Level, ProxyDoor, Room, root_of_program, tools},
     drivers::{
         self, Config, Crew, CrewError, Exit, Supervision, Work,
-        client::{self, Client, Limit, Shape, past},
+        client::{self, Client, Limit, Purses, Shape, past},
         job::looked_up,
         mcp,
     },
@@ -86,6 +86,8 @@ pub struct CrewAgents {
     trusted: Option<(PathBuf, PathBuf)>,
     /// Directories of objects that clones borrow.
     lends: Vec<PathBuf>,
+    /// What is left of runs for attempts that speak to their providers themselves.
+    purses: Purses,
     /// The process table, and when it was read.
     census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
@@ -151,6 +153,7 @@ impl CrewAgents {
             hidden,
             trusted,
             lends,
+            purses: Purses::default(),
             census,
         })
     }
@@ -397,6 +400,10 @@ impl CrewAgents {
                 tokens: order.allowance.tokens,
                 ends: true,
             },
+            purse: order.allowance.is_shared.then(|| {
+                let Allowance { usd_micros, tokens, .. } = order.allowance;
+                self.purses.open(order.key.run, usd_micros, tokens)
+            }),
             ..client::Order::new(client, prompt, self.places.home(order.key))
         };
         order.settle();
@@ -444,6 +451,13 @@ impl CrewAgents {
         if let (Work::Client(client), Some(_)) = (&mut job.work, &door) {
             // The proxy refuses what would be too much, before it is spent.
             client.limit.ends = false;
+            client.purse = None;
+        }
+        if let Work::Client(client) = &job.work
+            && client.purse.as_ref().is_some_and(|purse| purse.percent() >= 100)
+        {
+            let message = "what was left of the run's budget is spent".to_owned();
+            return Err(Failure { class: FailureClass::Budget, message, until: None });
         }
         if job.contained.is_none() && matches!(job.work, Work::Shell(_) | Work::Program(_) | Work::Client(_))
         {

@@ -16,6 +16,7 @@ mod live; // several processes at once, some of them killed
 mod models; // models behind their APIs
 mod people; // gates and answers
 mod programs; // what commands answer to programs, and runs that are carried elsewhere
+mod purses; // budgets that attempts share
 mod repos; // every kind of repository
 mod routes; // agents that are chosen, and what they are given
 mod story; // from a plan to a merge and back

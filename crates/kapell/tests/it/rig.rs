@@ -110,6 +110,16 @@ impl Rig {
         command
     }
 
+    /// Installs a script in the place of Claude Code; `settings` are lines of its section.
+    pub fn install_claude(&self, script: &str, settings: &str) {
+        let program = self.dir().join("claude");
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let settings = format!("[clients.claude-code]\nprogram = {program:?}\n{settings}");
+        fs::create_dir_all(self.dir().join("home/config/kapell")).unwrap();
+        fs::write(self.dir().join("home/config/kapell/kapell.toml"), settings).unwrap();
+    }
+
     /// Runs the program to its end.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ended {
         self.ended(self.command(args))

@@ -39,13 +39,8 @@ fi
 
 /// Installs the client, which asks for `model` at `mock`, or at its provider's own place.
 fn install(rig: &Rig, mock: Option<&Mock>, model: &str) {
-    let program = rig.dir().join("claude");
-    fs::write(&program, CLIENT.replace("MODEL", model)).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let base = mock.map(|mock| format!("base_url = \"{}\"\n", mock.url())).unwrap_or_default();
-    let settings = format!("[clients.claude-code]\nprogram = {program:?}\n{base}key_env = \"THE_KEY\"\n");
-    fs::create_dir_all(rig.dir().join("home/config/kapell")).unwrap();
-    fs::write(rig.dir().join("home/config/kapell/kapell.toml"), settings).unwrap();
+    rig.install_claude(&CLIENT.replace("MODEL", model), &format!("{base}key_env = \"THE_KEY\"\n"));
 }
 
 /// Writes a workflow with a task for each name, whose model says the name.
@@ -169,27 +164,50 @@ fn a_provider_that_wants_to_be_left_alone_is_left_alone_until_its_reset() {
     assert!(u128::from(window.end) <= now);
 }
 
+/// Returns the most memory that a process has held at once, in MiB.
+fn peak_mib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
 #[test]
-fn thirty_agents_work_at_once_and_one_that_takes_too_much_memory_is_ended() {
+#[expect(clippy::print_stdout, reason = "how much memory it takes is what one wants to know")]
+fn thirty_agents_work_at_once_and_five_that_take_too_much_memory_are_ended() {
     let rig = Rig::repository();
-    let wait = rig.waiting("crowd", "echo done > \\\"$KAPELL_TASK.txt\\\"");
-    let mut flow = format!(
-        "mission: Many\nbudget: {{ agents: 31 }}\nagents:\n  worker:\n    use: command\n    options: {{ memory: 200M }}\n    \
-         run: \"{wait}\"\n  glutton:\n    use: command\n    options: {{ memory: 64M }}\n    run: |\n      \
-         head -c 300000000 /dev/zero | tail\ntasks:\n  hog: {{ agent: glutton, prompt: eat, retry: {{ attempts: 1 }} }}\n"
-    );
-    for name in names(30) {
-        flow += &format!("  {name}: {{ agent: worker, prompt: work, claims: [{name}.txt] }}\n");
-    }
-    fs::write(rig.dir().join("crowd.yaml"), flow).unwrap();
-    let started = rig.start(["run", "../crowd.yaml", "-j", "31", "--no-input"]);
+    let work = rig.waiting("crowd", "echo done > \"$KAPELL_TASK.txt\"");
+    let eat = rig.waiting("crowd", "head -c 200000000 /dev/zero | tail > /dev/null");
+    let tasks = names(30).into_iter().enumerate().map(|(number, name)| {
+        let (agent, claims) = (if number % 6 == 0 { "glutton" } else { "worker" }, format!("{name}.txt"));
+        let task = json!({"agent": agent, "prompt": "work", "claims": [claims], "retry": {"attempts": 1}});
+        (name, task)
+    });
+    let tasks: serde_json::Map<String, Value> = tasks.collect();
+    let agent =
+        |run: &str, memory: &str| json!({"use": "command", "run": run, "options": {"memory": memory}});
+    let flow = json!({
+        "mission": "Many", "budget": {"agents": 30}, "tasks": tasks,
+        "agents": {"worker": agent(&work, "200M"), "glutton": agent(&eat, "64M")},
+    });
+    fs::write(rig.dir().join("crowd.yaml"), flow.to_string()).unwrap();
+    let started = rig.start(["run", "../crowd.yaml", "-j", "30", "--no-input"]);
     rig.wait_until("thirty work", || rig.begun("crowd") == 30);
+    let peak = peak_mib(started.id());
     rig.go("crowd");
     let ended = started.end(&rig);
     assert_eq!(ended.code, Some(1), "{ended}");
     let events = events(&rig);
-    let count = |name: &str| events.iter().filter(|event| event["event"] == name).count();
-    assert_eq!(count("landed"), 30, "{ended}");
-    let logs = rig.run(["logs", "--failed"]).stdout;
-    assert!(logs.contains("hog") && logs.contains("MiB of memory"), "{logs}");
+    let of = |name: &str| -> Vec<&Value> { events.iter().filter(|event| event["event"] == name).collect() };
+    assert_eq!(of("landed").len(), 25, "{ended}");
+    let failed = of("attempt_failed");
+    assert_eq!(failed.len(), 5, "{ended}");
+    for event in failed {
+        let number: u32 = event["task"].as_str().unwrap()[1..].parse().unwrap();
+        assert!(
+            number % 6 == 0 && event["data"]["message"].as_str().unwrap().contains("MiB of memory"),
+            "{event}"
+        );
+    }
+    println!("kapell held {peak} MiB while thirty agents worked");
+    assert!(peak <= 128, "{peak} MiB");
 }

@@ -10,11 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kapell_core::{retry::FailureClass, time::Wall};
+use kapell_core::{budget::Amount, retry::FailureClass, time::Wall};
 
 use super::{
     CLIENT_FILE, Client, Ended, Evidence, Limit, Opening, Outgoing, Prices, Reader, SCHEMA_FILE, Shape, Tell,
     Totals, UNKNOWN_SESSIONS, Verdict,
+    purse::{Spender, percent},
 };
 use crate::{
     drivers::{Ending, Exit, Report, text::escape_untrusted},
@@ -96,6 +97,8 @@ pub(crate) enum Outside {
     Steps(u32),
     /// It has spent what it may.
     Spent,
+    /// All attempts that share what was left of the run have spent it.
+    AllSpent,
 }
 
 /// How much of what it may spend an attempt has spent, in percent, when it is told to come to an end.
@@ -120,6 +123,8 @@ pub(crate) struct Watch {
     pub(crate) shape: Option<Shape>,
     /// What it may spend.
     pub(crate) limit: Limit,
+    /// What it spends from, if others spend from it too.
+    pub(crate) purse: Option<Spender>,
 }
 
 /// What has been heard, and what is to be said to it.
@@ -194,7 +199,8 @@ impl Listener {
         // It has ended, so nothing is watched any more.
         let (steps_max, idle_max, limit) = (u32::MAX, Duration::MAX, Limit::default());
         let prices = prices.clone();
-        let watch = Watch { steps_max, idle_max, model, prices, is_resumed, totals, shape, limit };
+        let purse = None;
+        let watch = Watch { steps_max, idle_max, model, prices, is_resumed, totals, shape, limit, purse };
         Some(Self::open(dir, client, watch))
     }
 
@@ -217,6 +223,7 @@ impl Listener {
     pub(crate) fn catch_up(&mut self) -> Heard {
         self.heard = Instant::now();
         let mut reports = self.read(Wall(wall_ms()), false);
+        self.book();
         self.wind_down(&mut reports);
         if self.reader.is_idle() {
             let ended = Ended { code: Some(0), errors: "", at: Wall(wall_ms()) };
@@ -266,16 +273,37 @@ impl Listener {
         Some(shape.again(&wrong))
     }
 
-    /// Returns what share of what it may spend it has spent, in percent.
-    fn spent_percent(&self) -> u64 {
+    /// Returns what it has spent, as far as it has said so.
+    fn spent(&self) -> Amount {
         let evidence = self.reader.evidence();
-        let Limit { usd_micros, tokens, .. } = self.watch.limit;
-        let percent = |used: u64, limit: u64| used.saturating_mul(100) / limit.max(1);
         let price = evidence.model.as_deref().or(self.watch.model.as_deref());
         let price = price.and_then(|model| (self.watch.prices.0)(model));
-        let cost = price.map_or(0, |price| price.rate.cost(evidence.tokens));
-        let by_money = usd_micros.map_or(0, |limit| percent(cost, limit));
-        by_money.max(tokens.map_or(0, |limit| percent(evidence.tokens.total(), limit)))
+        let usd_micros = price.map_or(0, |price| price.rate.cost(evidence.tokens));
+        Amount { usd_micros, tokens: evidence.tokens.total() }
+    }
+
+    /// Returns what share of what it may spend it has spent, in percent.
+    fn spent_percent(&self) -> u64 {
+        if let Some(spender) = &self.watch.purse {
+            return spender.purse().percent();
+        }
+        let Limit { usd_micros, tokens, .. } = self.watch.limit;
+        let spent = self.spent();
+        let by_money = usd_micros.map_or(0, |limit| percent(spent.usd_micros, limit));
+        by_money.max(tokens.map_or(0, |limit| percent(spent.tokens, limit)))
+    }
+
+    /// Books what it has spent where others look, too.
+    fn book(&mut self) {
+        let spent = self.spent();
+        if let Some(spender) = &mut self.watch.purse {
+            spender.note(spent);
+        }
+    }
+
+    /// Tells whether it is ended since all that it shares with others is spent: they are, too.
+    pub(crate) fn is_all_spent(&self) -> bool {
+        self.outside == Some(Outside::AllSpent)
     }
 
     fn wind_down(&mut self, reports: &mut Vec<Report>) {
@@ -324,7 +352,7 @@ impl Listener {
         if steps > self.watch.steps_max {
             self.outside = Some(Outside::Steps(self.watch.steps_max));
         } else if self.watch.limit.ends && self.spent_percent() >= 100 {
-            self.outside = Some(Outside::Spent);
+            self.outside = Some(if self.watch.purse.is_some() { Outside::AllSpent } else { Outside::Spent });
         } else if self.due().is_some_and(|due| due <= now) {
             self.outside = Some(Outside::Silent(self.watch.idle_max));
         }
@@ -432,6 +460,10 @@ fn explain(outside: Outside) -> Verdict {
         Outside::Silent(idle) => format!("it was silent for {} s, and was ended", idle.as_secs()),
         Outside::Steps(steps) => format!("it took more than {steps} steps, and was ended"),
         Outside::Spent => "it had spent all that it may, and was ended".to_owned(),
+        Outside::AllSpent => {
+            let message = "what was left of the run's budget is spent, and it was ended".to_owned();
+            return Verdict::failed(FailureClass::Budget, message);
+        }
     };
     Verdict::failed(FailureClass::Timeout, message)
 }
@@ -458,6 +490,7 @@ mod tests {
             totals: Totals::default(),
             shape: None,
             limit: Limit::default(),
+            purse: None,
         };
         let mut listener = Listener::open(dir.path(), Client::ClaudeCode, watch);
         listener.begin(Opening { asks: true, ..Opening::default() });

@@ -1,0 +1,144 @@
+//! What attempts of one run may spend together that speak to their providers themselves.
+//!
+//! Nobody stands between them and their providers, so each is read along. When all together have spent what was left,
+//! none of them goes on: what the run then costs beyond its budget is what was under way.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kapell_core::{budget::Amount, id::RunId};
+
+/// What is left of runs, and what their attempts have spent of it.
+#[derive(Debug, Clone, Default)]
+pub struct Purses(Arc<Mutex<HashMap<RunId, State>>>);
+
+/// What is left of one run.
+#[derive(Debug, Clone)]
+pub struct Purse {
+    run: RunId,
+    all: Purses,
+}
+
+/// Somebody who spends from a purse. What it has spent stays spent when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Spender {
+    purse: Purse,
+    spent: Amount,
+}
+
+/// Invariant: `spent` is the sum over all spenders that there ever were.
+#[derive(Debug, Default)]
+struct State {
+    usd_micros: Option<u64>,
+    tokens: Option<u64>,
+    spent: Amount,
+    /// What of it spenders spent that are gone: whoever says what is left may know of it.
+    gone: Amount,
+}
+
+impl Purses {
+    /// Opens the purse of a run, of which so much is left besides what is spent from the purse right now.
+    ///
+    /// Who tells what is left may not have heard yet what attempts have spent that have just ended, so it is never more
+    /// than it was.
+    #[must_use]
+    pub fn open(&self, run: RunId, usd_micros: Option<u64>, tokens: Option<u64>) -> Purse {
+        let mut states = self.lock();
+        let state = states.entry(run).or_default();
+        let least = |one: Option<u64>, left: Option<u64>, gone: u64| {
+            one.into_iter().chain(left.map(|left| left.saturating_add(gone))).min()
+        };
+        state.usd_micros = least(state.usd_micros, usd_micros, state.gone.usd_micros);
+        state.tokens = least(state.tokens, tokens, state.gone.tokens);
+        drop(states);
+        Purse { run, all: self.clone() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Purse {
+    /// Returns what share of what was there is spent, in percent.
+    #[must_use]
+    pub fn percent(&self) -> u64 {
+        let states = self.all.lock();
+        let Some(state) = states.get(&self.run) else { return 0 };
+        let part = |spent: u64, limit: Option<u64>| limit.map_or(0, |limit| percent(spent, limit));
+        part(state.spent.usd_micros, state.usd_micros).max(part(state.spent.tokens, state.tokens))
+    }
+
+    pub(crate) fn spender(&self) -> Spender {
+        Spender { purse: self.clone(), spent: Amount::ZERO }
+    }
+}
+
+impl Spender {
+    /// Books what it has spent so far, all in all.
+    pub(crate) fn note(&mut self, spent: Amount) {
+        let mut states = self.purse.all.lock();
+        let state = states.entry(self.purse.run).or_default();
+        state.spent = state.spent - self.spent + spent;
+        self.spent = spent;
+    }
+
+    pub(crate) fn purse(&self) -> &Purse {
+        &self.purse
+    }
+}
+
+impl Drop for Spender {
+    fn drop(&mut self) {
+        if let Some(state) = self.purse.all.lock().get_mut(&self.purse.run) {
+            state.gone += self.spent;
+        }
+    }
+}
+
+/// Returns what share of `limit` is used, in percent.
+pub(super) fn percent(used: u64, limit: u64) -> u64 {
+    used.saturating_mul(100) / limit.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(tokens: u64) -> Amount {
+        Amount { tokens, ..Amount::ZERO }
+    }
+
+    #[test]
+    fn what_one_spends_is_gone_for_all_of_its_run() {
+        let purses = Purses::default();
+        let run = RunId([1; 16]);
+        let (one, two) = (purses.open(run, None, Some(100)), purses.open(run, None, Some(100)));
+        let (mut first, mut second) = (one.spender(), two.spender());
+        first.note(tokens(40));
+        second.note(tokens(30));
+        // What a client says later counts in the place of what it said before.
+        first.note(tokens(50));
+        assert_eq!((one.percent(), first.purse().percent()), (80, 80));
+        drop(first);
+        assert_eq!(two.percent(), 80);
+        assert_eq!(purses.open(RunId([2; 16]), None, Some(100)).percent(), 0);
+        assert_eq!(purses.open(RunId([3; 16]), None, None).percent(), 0);
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_or_without_what_has_just_ended() {
+        let purses = Purses::default();
+        let run = RunId([1; 16]);
+        let spend =
+            |purse: Purse, spent: u64| purse.spender().note(Amount { usd_micros: spent, ..Amount::ZERO });
+        spend(purses.open(run, Some(100), None), 60);
+        // Its end is booked by then, or is not yet.
+        assert_eq!(purses.open(run, Some(40), None).percent(), 60);
+        assert_eq!(purses.open(run, Some(100), None).percent(), 60);
+        // Something else has spent of it.
+        assert_eq!(purses.open(run, Some(10), None).percent(), 85);
+    }
+}
