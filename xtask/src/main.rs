@@ -31,7 +31,7 @@ usage: cargo xtask CHORE
   cold [--seconds N] [--jobs N] [--program PATH]
                        counts how often a workspace is built from nothing while six tasks are verified and land
   coverage [--missed]  counts the lines of the ground floors that their tests reach
-  faults [--calls N] [--stride K] [--program PATH]
+  faults [--calls N] [--stride K] [--threads N] [--program PATH]
                        makes the n-th system call of the journal's writer fail, or kills the program there
   e2e-agents [--fix] [--quota] [--hostile] [--tape] [--kill N] [--share] [--within SECONDS] [NAME..]
                        installs the real coding agents from npm and puts them through it against the mock

@@ -307,6 +307,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_limited_and_not_said_is_shared() {
+        let amount = |usd_micros, tokens| Amount { usd_micros, tokens };
+        let both = Ledger::new(&Limits { usd_micros: Some(10), tokens: Some(100), ..Limits::default() });
+        let tokens = Ledger::new(&Limits { tokens: Some(100), ..Limits::default() });
+        for (reserve, of_both, of_tokens) in [
+            (amount(0, 0), true, true),
+            (amount(0, 1), true, false),
+            (amount(1, 0), true, true),
+            (amount(1, 1), false, false),
+        ] {
+            assert_eq!((both.shares(reserve), tokens.shares(reserve)), (of_both, of_tokens), "{reserve:?}");
+        }
+        assert!(!Ledger::new(&Limits::default()).shares(Amount::ZERO));
+    }
+
+    #[test]
     fn an_overrun_is_remembered_and_stops_paid_work_only() {
         let mut ledger = Ledger::new(&Limits { usd_micros: Some(10), ..Limits::default() });
         ledger.reserve(Amount { usd_micros: 10, tokens: 0 });

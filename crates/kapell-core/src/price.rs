@@ -210,8 +210,10 @@ mod tests {
             RATE.cost_with_hour(tokens(0, 0, 10, 0), 1_000),
             RATE.cost_with_hour(tokens(0, 0, 10, 0), 10)
         );
-        let price = Price { rate: RATE, above: Some((1_000, RATE)), output_max: None };
-        for read in [0, 7, 1_000, 1_001] {
+        // Beyond a length it is dearer, but so little that the dearest of the two tells whether both are meant.
+        let dearer = Rate { input: RATE.input + 10, ..RATE };
+        let price = Price { rate: RATE, above: Some((1_000, dearer)), output_max: None };
+        for read in [0, 7, 1_000, 1_001, 1_000_000] {
             let cost = price.cost_with_hour(tokens(0, 0, read, 3), read);
             assert_eq!(price.caching_for_an_hour().worst(read, 3).usd_micros, cost);
         }
