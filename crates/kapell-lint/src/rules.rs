@@ -37,8 +37,10 @@ mod gate_gates_nothing;
 mod gate_hook_fails_open;
 pub mod hardcoded_agent_selection;
 mod hook_fan_out;
+mod hook_output_unread;
 mod hook_timeout_unit;
 pub mod image_not_deployed;
+mod input_before_output;
 mod input_never_read;
 mod masked_failure;
 mod matrix_axis_unread;
@@ -164,6 +166,7 @@ pub static RULES: &[&Rule] = &[
     &gate_hook_fails_open::RULE,
     &hook_fan_out::RULE,
     &hook_timeout_unit::RULE,
+    &hook_output_unread::RULE,
     &missing_parallel_directive::RULE,
     &missing_reference::RULE,
     &name_mismatch::RULE,
@@ -171,6 +174,7 @@ pub static RULES: &[&Rule] = &[
     &over_privileged::RULE,
     &parallel_needs_output::RULE,
     &phase_without_consumer::RULE,
+    &input_before_output::RULE,
     &sequential_independent::RULE,
     &tool_gap::RULE,
     &undefined_agent::RULE,

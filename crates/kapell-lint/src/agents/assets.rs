@@ -6,7 +6,7 @@ use std::{
 };
 
 use kapell_spec::{
-    claude::{codex, definition::Definition, hooks, plugin, reference, starts, steps},
+    claude::{codex, definition::Definition, hooks, plugin, reference, starts, steps, tables::AGENT_KEYS},
     finding::Span,
 };
 use kapell_view::audit::{AssetKind, Scope};
@@ -252,6 +252,11 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
             return None;
         };
     }
+    let home = if kind == AssetKind::Agent && home == Home::Library && is_of_another_client(&definition) {
+        Home::Other
+    } else {
+        home
+    };
     // Files in a library without frontmatter explain something.
     if kind == AssetKind::Agent
         && home != Home::Claude
@@ -283,6 +288,19 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         starts: starts.into(),
         sketch: Arc::default(),
     })
+}
+
+/// Tells whether a frontmatter has settings of a client that is not read here: keys such as `systemPromptMode`.
+fn is_of_another_client(definition: &Definition) -> bool {
+    let front = definition.front.iter().flat_map(|front| &front.fields);
+    let settings = front.filter(|field| {
+        let key = &*field.key.text;
+        let joined = key.starts_with(|c: char| c.is_ascii_lowercase())
+            && key.contains(|c: char| c.is_ascii_uppercase())
+            && key.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        joined && !AGENT_KEYS.contains(&key)
+    });
+    settings.count() >= 2
 }
 
 fn codex_agent(id: FileId, file: &File) -> Result<Asset, (Span, String)> {

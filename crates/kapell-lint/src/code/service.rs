@@ -5,6 +5,8 @@
 //! requests, urllib, axios and got wait for ever; fetch has no limit that a caller may rely on; google-genai has
 //! neither limit nor retries unless `http_options` gives them.
 
+use std::collections::HashMap;
+
 use super::{
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
@@ -72,6 +74,8 @@ const WORDS: &[&str] = &[
     "Agent",
     "llm",
     "LLM",
+    "claude",
+    "codex",
 ];
 
 /// Hosts that answer with a model.
@@ -162,6 +166,12 @@ fn agent(object: &str, last: &str) -> Option<Service> {
         | "@anthropic-ai/claude-code" => last == "query",
         "pydantic_ai.Agent()" => ["run", "run_sync", "run_stream"].contains(&last),
         "crewai.Crew()" => ["kickoff", "kickoff_async", "akickoff"].contains(&last),
+        _ if object.starts_with("autogen_agentchat.") && object.ends_with("()") => {
+            ["run", "run_stream"].contains(&last)
+        }
+        _ if object.starts_with("langgraph.") && object.ends_with("()") => {
+            ["invoke", "ainvoke", "stream", "astream"].contains(&last)
+        }
         _ => false,
     };
     known.then_some(Service::Agent)
@@ -217,7 +227,7 @@ const STEPS: u32 = 3;
 /// one that reaches the network.
 #[must_use]
 pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
-    reached_within(unit, id, STEPS)
+    reached_within(unit, id, STEPS, &|_, _, _| None)
 }
 
 /// Like [`reached`], and follows a name that is imported from another file of the repository.
@@ -225,21 +235,104 @@ pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
 pub fn reached_across(units: &[Unit], files: &Files, unit: &Unit, id: Id) -> Option<(Id, Service)> {
     reached(unit, id).or_else(|| {
         unit.calls_in(id).find_map(|call| {
-            let callee = unit.callee(call).filter(|&callee| unit.kind(callee) == "identifier")?;
-            if !unit.imported(unit.text(callee)) {
-                return None;
-            }
-            let path = unit.path(callee)?.text;
-            let (module, name) = path.rsplit_once('.')?;
-            let stem = stem(&files[unit.file].path, module)?;
-            let other = units.iter().find(|other| {
-                let path = &files[other.file].path;
-                path.rsplit_once('.').is_some_and(|(path, _)| path == stem)
-            })?;
-            let (_, service) = reached(other, other.function(name)?)?;
+            let (other, function) = imported(units, files, unit, call)?;
+            let (_, service) = reached(other, function)?;
             (!matches!(service, Service::Http(_))).then_some((call, service))
         })
     })
+}
+
+/// Finds the function of another file that a call names by its import.
+fn imported<'a>(units: &'a [Unit], files: &Files, unit: &Unit, call: Id) -> Option<(&'a Unit, Id)> {
+    let callee = unit.callee(call).filter(|&callee| unit.kind(callee) == "identifier")?;
+    if !unit.imported(unit.text(callee)) {
+        return None;
+    }
+    let path = unit.path(callee)?.text;
+    let (module, name) = path.rsplit_once('.')?;
+    let stem = stem(&files[unit.file].path, module)?;
+    let other = units.iter().find(|other| {
+        let path = &files[other.file].path;
+        path.rsplit_once('.').is_some_and(|(path, _)| path == stem)
+    })?;
+    Some((other, other.function(name)?))
+}
+
+/// All functions of a repository by name: calls of methods are followed to whatever is called so.
+#[derive(Debug)]
+pub struct Methods<'a> {
+    units: &'a [Unit],
+    files: &'a Files,
+    named: HashMap<&'a str, Vec<(&'a Unit, Id)>>,
+}
+
+/// As many functions may answer to a name for it to mean one thing: what is abstract, and those that stand for it.
+const NAMESAKES: usize = 6;
+
+/// Names that mean something else in every class.
+const COMMON: &[&str] = &[
+    "execute",
+    "process",
+    "handle",
+    "create",
+    "update",
+    "delete",
+    "remove",
+    "append",
+    "insert",
+    "submit",
+    "cancel",
+    "search",
+    "filter",
+    "format",
+    "render",
+    "extend",
+    "resolve",
+    "connect",
+    "initialize",
+    "validate",
+    "__init__",
+    "constructor",
+];
+
+impl<'a> Methods<'a> {
+    /// Lists the functions.
+    #[must_use]
+    pub fn new(units: &'a [Unit], files: &'a Files) -> Self {
+        let mut named: HashMap<&str, Vec<(&Unit, Id)>> = HashMap::new();
+        for unit in units {
+            for (name, functions) in unit.functions() {
+                let plain = name.len() >= 6 && !COMMON.contains(&name);
+                let all = functions.iter().map(|&function| (unit, function));
+                named.entry(name).or_default().extend(all.filter(|_| plain));
+            }
+        }
+        Self { units, files, named }
+    }
+
+    /// Like [`reached`], and follows names into other files.
+    #[must_use]
+    pub fn reached(&self, unit: &Unit, id: Id) -> Option<(Id, Service)> {
+        reached_within(unit, id, STEPS, &|unit, call, steps| self.elsewhere(unit, call, steps))
+    }
+
+    fn elsewhere(&self, unit: &Unit, call: Id, steps: u32) -> Option<Service> {
+        let steps = steps.checked_sub(1)?;
+        let callee = unit.callee(call)?;
+        let within = |(other, function): (&Unit, Id)| {
+            let again = |unit: &Unit, call, steps| self.elsewhere(unit, call, steps);
+            let (_, service) = reached_within(other, function, steps, &again)?;
+            (!matches!(service, Service::Http(_))).then_some(service)
+        };
+        if unit.kind(callee) == "identifier" {
+            return imported(self.units, self.files, unit, call).and_then(within);
+        }
+        let object = unit.syntax.child(callee, "object")?;
+        let root = unit.text(object).split(['.', '(', '[']).next().unwrap_or_default();
+        let named = self.named.get(unit.callee_name(call)).filter(|_| !unit.imported(root))?;
+        let few = (1..=NAMESAKES).contains(&named.len());
+        named.iter().filter(|_| few).filter_map(|&found| within(found)).max()
+    }
 }
 
 /// The path of a module without its extension, from the top of the repository.
@@ -265,7 +358,10 @@ fn stem(from: &str, module: &str) -> Option<String> {
     Some(folders.join("/"))
 }
 
-fn reached_within(unit: &Unit, id: Id, steps: u32) -> Option<(Id, Service)> {
+/// Follows a call out of its file.
+type Elsewhere<'a> = dyn Fn(&Unit, Id, u32) -> Option<Service> + 'a;
+
+fn reached_within(unit: &Unit, id: Id, steps: u32, elsewhere: &Elsewhere<'_>) -> Option<(Id, Service)> {
     let mut found: Option<(Id, Service)> = None;
     for call in unit.calls_in(id) {
         let known = of_call(unit, call);
@@ -275,9 +371,11 @@ fn reached_within(unit: &Unit, id: Id, steps: u32) -> Option<(Id, Service)> {
                 || ["self.", "this."].iter().any(|own| unit.text(callee).starts_with(own));
             let function = plain.then(|| unit.function(unit.callee_name(call)))??;
             let inside = steps.checked_sub(1).filter(|_| !unit.syntax.holds(function, call))?;
-            reached_within(unit, function, inside).map(|(_, service)| service)
+            reached_within(unit, function, inside, elsewhere).map(|(_, service)| service)
         };
-        let Some(service) = known.or_else(local).or_else(|| of_words(unit, call)) else { continue };
+        let service =
+            known.or_else(local).or_else(|| of_words(unit, call)).or_else(|| elsewhere(unit, call, steps));
+        let Some(service) = service else { continue };
         if found.is_none_or(|(_, before)| before < service) {
             found = Some((call, service));
         }

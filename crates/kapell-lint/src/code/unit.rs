@@ -177,6 +177,11 @@ impl Unit {
         }
     }
 
+    /// Returns all functions and methods by name.
+    pub fn functions(&self) -> impl Iterator<Item = (&str, &[Id])> {
+        self.functions.iter().map(|(name, functions)| (&**name, &**functions))
+    }
+
     /// Returns the values that a name of this place was bound to.
     #[must_use]
     pub fn values(&self, at: Id, name: &str) -> &[Id] {

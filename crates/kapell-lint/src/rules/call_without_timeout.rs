@@ -49,11 +49,92 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (transport, calls) in found {
             tell(unit, transport, &calls, report);
         }
-        for client in endless_clients(unit) {
-            let message =
-                "this client waits for ever: google-genai sets no limit unless `http_options` gives one";
+        for (client, message, hint) in endless_clients(unit) {
             let draft = report.add(unit.file, unit.span(client), message).confidence(Confidence::Medium);
-            draft.hint("give it `http_options=types.HttpOptions(timeout=60_000)`, in milliseconds").done();
+            draft.hint(hint).done();
+        }
+        tell_processes(unit, report);
+    }
+}
+
+/// Programs that are agents, and what makes each work alone.
+const AGENTS: &[(&str, &[&str])] = &[
+    ("claude", &["-p", "--print"]),
+    ("codex", &["exec"]),
+    ("gemini", &["-p", "--prompt", "--yolo"]),
+    ("aider", &["--message", "-m", "--message-file"]),
+    ("opencode", &["run"]),
+    ("goose", &["run"]),
+    ("cursor-agent", &["-p", "--print"]),
+    ("qwen", &["-p", "--prompt"]),
+];
+
+/// Agents that are started as programs, and waited for without a limit.
+fn tell_processes(unit: &Unit, report: &mut Report<'_>) {
+    let mut found = unit.calls().filter_map(|call| Some((call, endless_process(unit, call)?)));
+    let Some((first, agent)) = found.next() else { return };
+    let callee = unit.callee(first).map_or("", |callee| unit.text(callee));
+    let place = service::place_name(unit, first);
+    let message = format!("`{callee}`{place} waits for the agent `{agent}` with no time limit");
+    let mut draft = report
+        .add(unit.file, unit.span(first), message)
+        .confidence(Confidence::Medium)
+        .hint("give it a limit, and end the process when that is over");
+    for (call, _) in found {
+        draft = draft.also(unit.file, unit.span(call), "without a limit too");
+    }
+    draft.done();
+}
+
+/// Returns the agent that a call starts to work alone, if nothing limits how long it waits.
+fn endless_process(unit: &Unit, call: Id) -> Option<&'static str> {
+    let path = unit.path(unit.callee(call)?)?.text;
+    let waits = match &*path {
+        "subprocess.run" | "subprocess.call" | "subprocess.check_call" | "subprocess.check_output" => {
+            unit.keyword(call, "timeout").is_none() && !unit.has_splat(call)
+        }
+        "subprocess.Popen" | "asyncio.create_subprocess_exec" => {
+            let around = unit.text(unit.function_of(call)).to_ascii_lowercase();
+            let waits = [".wait()", ".communicate("].iter().any(|wait| around.contains(wait));
+            let ends = ["timeout", "wait_for", ".kill(", ".terminate(", "poll("];
+            waits && !ends.iter().any(|end| around.contains(end))
+        }
+        "child_process.execFileSync"
+        | "child_process.spawnSync"
+        | "node:child_process.execFileSync"
+        | "node:child_process.spawnSync" => {
+            without(unit, unit.args(call).get(2).map(|arg| arg.value), &["timeout", "signal"])
+        }
+        _ => false,
+    };
+    if !waits {
+        return None;
+    }
+    let mut given = Vec::new();
+    for arg in unit.args(call).iter().filter(|arg| arg.name.is_none()) {
+        texts(unit, arg.value, 3, &mut given);
+    }
+    let is = |known: &str| given.contains(&known);
+    AGENTS
+        .iter()
+        .find(|(agent, alone)| is(agent) && alone.iter().any(|flag| is(flag)))
+        .map(|(agent, _)| *agent)
+}
+
+/// Collects the texts in an expression, and in what its names are bound to.
+fn texts<'a>(unit: &'a Unit, id: Id, hops: u32, given: &mut Vec<&'a str>) {
+    let Some(hops) = hops.checked_sub(1) else { return };
+    for node in std::iter::once(id).chain(unit.syntax.below(id)) {
+        match unit.kind(node) {
+            "string" => given.push(unit.text(node).trim_matches(['"', '\''])),
+            "identifier" | "attribute" | "member_expression" => {
+                for &value in unit.values(node, unit.text(node)) {
+                    if !unit.syntax.holds(value, node) {
+                        texts(unit, value, hops, given);
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -177,12 +258,41 @@ fn in_browser(unit: &Unit) -> bool {
         .any(|mark| text.contains(mark))
 }
 
-/// Finds the clients that have no limit for any call.
-fn endless_clients(unit: &Unit) -> Vec<Id> {
-    let made = |&call: &Id| {
-        let path = unit.callee(call).and_then(|callee| unit.path(callee));
-        path.is_some_and(|path| path.text == "google.genai.Client")
+/// Clients that have no limit for any call, what they are given to have one, and how.
+const CLIENTS: &[(&str, &[&str], &str, &str)] = &[
+    (
+        "google.genai.Client",
+        &["http_options"],
+        "this client waits for ever: google-genai sets no limit unless `http_options` gives one",
+        "give it `http_options=types.HttpOptions(timeout=60_000)`, in milliseconds",
+    ),
+    (
+        "langchain_ollama.ChatOllama",
+        &["client_kwargs", "async_client_kwargs", "sync_client_kwargs"],
+        "this client waits for ever: Ollama's sets no limit unless `client_kwargs` gives one",
+        "give it `client_kwargs={\"timeout\": 120}`",
+    ),
+    (
+        "ollama.Client",
+        &["timeout"],
+        "this client waits for ever: Ollama's sets no limit",
+        "give it `timeout=120`",
+    ),
+    (
+        "ollama.AsyncClient",
+        &["timeout"],
+        "this client waits for ever: Ollama's sets no limit",
+        "give it `timeout=120`",
+    ),
+];
+
+/// Finds such clients in a file, with what to say of each.
+fn endless_clients(unit: &Unit) -> Vec<(Id, &'static str, &'static str)> {
+    let made = |call: Id| {
+        let path = unit.callee(call).and_then(|callee| unit.path(callee))?;
+        let (_, limits, message, hint) = CLIENTS.iter().find(|(client, ..)| *client == path.text)?;
+        let bare = limits.iter().all(|limit| unit.keyword(call, limit).is_none()) && !unit.has_splat(call);
+        bare.then_some((call, *message, *hint))
     };
-    let bare = |&call: &Id| unit.keyword(call, "http_options").is_none() && !unit.has_splat(call);
-    unit.calls().filter(made).filter(bare).collect()
+    unit.calls().filter_map(made).collect()
 }

@@ -24,6 +24,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut open: Vec<(&Asset, Span)> = Vec::new();
     for (_, asset) in repository
         .agents
         .iter()
@@ -31,21 +32,34 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         let text = &repository.files[asset.file].text;
         escaped(report, asset, text);
-        let open = asset
-            .definition
-            .document
-            .fences
+        let fences = &asset.definition.document.fences;
+        let left = fences
             .iter()
             .find(|fence| fence.fenced && !fence.closed && swallows(text, fence))
             .filter(|_| is_left_open(&text[asset.definition.body as usize..]));
-        if let Some(fence) = open {
+        open.extend(left.map(|fence| {
             let line = text[fence.span.start as usize..].lines().next().unwrap_or_default().len();
-            let span = Span::new(fence.span.start as usize, fence.span.start as usize + line);
-            let message = "this fence is never closed: all that follows is code, not instructions";
-            let hint = "close it, or give the fence around a nested example one more backtick";
-            report.add(asset.file, span, message).hint(hint).done();
-        }
+            (asset, Span::new(fence.span.start as usize, fence.span.start as usize + line))
+        }));
     }
+    tell_open(report, &open);
+}
+
+/// Whoever nests fences once does it in every file: one habit, one finding.
+fn tell_open(report: &mut Report<'_>, open: &[(&Asset, Span)]) {
+    let Some(((first, span), rest)) = open.split_first() else { return };
+    let more = match rest.len() {
+        0 => String::new(),
+        1 => "; and so in one more file".to_owned(),
+        more => format!("; and so in {more} more files"),
+    };
+    let message = format!("this fence is never closed: all that follows is code, not instructions{more}");
+    let hint = "close it, or give the fence around a nested example one more backtick";
+    let mut draft = report.add(first.file, *span, message).hint(hint);
+    for (asset, span) in rest {
+        draft = draft.also(asset.file, *span, "never closed either");
+    }
+    draft.done();
 }
 
 /// Tells whether the fences of a text, taken line by line, leave one open. Within tags, whose inside is no Markdown until
@@ -66,16 +80,14 @@ fn is_left_open(text: &str) -> bool {
     open.is_some()
 }
 
-/// Tells whether an open block holds more than its own code: headings, or nothing at all because it should have closed one.
+/// Tells whether an open block holds more than its own code: headings, or lists where it is not said to be code.
 fn swallows(text: &str, fence: &Fence) -> bool {
     let block = &text[fence.span.range()];
-    let lines: Vec<&str> = block.lines().skip(1).filter(|line| !line.trim().is_empty()).collect();
     let bare = fence.info.trim().is_empty();
-    let heading = |line: &&str| line.starts_with("## ") || line.starts_with("### ");
-    lines.iter().any(heading)
-        || bare && lines.iter().any(|line| line.starts_with("- ") || line.starts_with("1. "))
-        || fence.span.end as usize >= text.trim_end().len() && lines.is_empty()
-        || fence.span.end as usize >= text.trim_end().len()
+    block.lines().skip(1).any(|line| {
+        let heading = line.starts_with("## ") || line.starts_with("### ");
+        heading || bare && (line.starts_with("- ") || line.starts_with("1. "))
+    })
 }
 
 /// A line that was to open a block, with its backticks escaped.

@@ -179,13 +179,15 @@ fn unheard(text: &str, lower: &str) -> Option<(Span, &'static str, &'static str)
     let key = "permissiondecision\"";
     let at = lower.find(key)?;
     let span = Span::new(at, at + key.len() - 1);
+    let hint = "write `{\"hookSpecificOutput\": {\"hookEventName\": \"PreToolUse\", ..}}`";
     if !lower.contains("hookspecificoutput") {
         let why = "this decision is not read: it does not stand in `hookSpecificOutput`, and the tool runs";
-        return Some((
-            span,
-            why,
-            "write `{\"hookSpecificOutput\": {\"hookEventName\": \"PreToolUse\", ..}}`",
-        ));
+        return Some((span, why, hint));
+    }
+    let ends_two = ["exit 2", "exit(2)", "exitcode = 2"].iter().any(|end| lower.contains(end));
+    if !lower.contains("hookeventname") && !ends_two {
+        let why = "this decision is not read: it does not say its `hookEventName`, and the tool runs";
+        return Some((span, why, hint));
     }
     let broken = printed(text).find(|document| {
         text[document.clone()].contains("ermissionDecision") && breaks_in_string(&text[document.clone()])

@@ -122,7 +122,9 @@ fn agent_of(unit: &Unit, rung: Id) -> Option<&str> {
             let generic = verb.iter().any(|verb| {
                 text.to_ascii_lowercase().trim_end_matches("agent").trim_end_matches('_') == *verb
             });
-            ((class || function) && !generic && text != "Agent").then_some(text)
+            // In a variable there is whatever was chosen before.
+            let known = class || unit.imported(text) || unit.function(text).is_some();
+            ((class || function) && known && !generic && text != "Agent").then_some(text)
         }
         _ => None,
     })

@@ -1,5 +1,7 @@
 //! `missing-reference`: a file that is read or included is not there.
 
+use std::collections::BTreeMap;
+
 use kapell_spec::claude::reference::{Names, Reference, Strength};
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
@@ -49,28 +51,63 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .done();
             }
         }
-        skills(repository, report, asset);
     }
+    skills(repository, report);
     manifests(repository, report);
     hook_scripts(repository, report);
 }
 
-/// Skills that an agent is given before it starts.
-fn skills(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
-    let has_skills = repository.agents.of(AssetKind::Skill).any(|(_, skill)| skill.scope == asset.scope);
-    for reference in asset
-        .references
-        .iter()
-        .filter(|reference| reference.names == Names::Skill && reference.strength == Strength::Certain)
-    {
-        let nothing =
-            matches!(repository.agents.resolve(asset, reference), crate::agents::Resolved::Nothing(_));
-        if has_skills && nothing && !reference.name.contains(':') {
-            let message =
-                format!("skill `{}`, which `{}` is given, is not defined", reference.name, asset.name);
-            report.add(asset.file, reference.span, message).done();
+/// Skills that agents are given before they start: one finding for each name, and one for all paths.
+fn skills(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let mut missing: BTreeMap<&str, Vec<(&Asset, &Reference)>> = BTreeMap::new();
+    for (_, asset) in agents.iter().filter(|(_, asset)| asset.home == Home::Claude) {
+        let has_skills = agents.of(AssetKind::Skill).any(|(_, skill)| skill.scope == asset.scope);
+        let given = asset
+            .references
+            .iter()
+            .filter(|reference| reference.names == Names::Skill && reference.strength == Strength::Certain);
+        for reference in given.filter(|reference| !reference.name.contains(':')) {
+            let path = is_path(&reference.name);
+            let nothing = matches!(agents.resolve(asset, reference), crate::agents::Resolved::Nothing(_));
+            if path || nothing && (has_skills || flat(repository, &reference.name).is_some()) {
+                missing.entry(if path { "" } else { &reference.name }).or_default().push((asset, reference));
+            }
         }
     }
+    for (name, places) in missing {
+        let (asset, reference) = places[0];
+        let flat = flat(repository, name);
+        let message = match (name, &flat) {
+            ("", _) => {
+                format!(
+                    "`{}` is a path: `skills` takes names of skills, and nothing is loaded",
+                    reference.name
+                )
+            }
+            (_, Some(path)) => format!(
+                "skill `{name}`, which `{}` is given, is not loaded: `{path}` is no `{name}/SKILL.md`",
+                asset.name
+            ),
+            _ => format!("skill `{name}`, which `{}` is given, is not defined", asset.name),
+        };
+        let mut draft = report.add(asset.file, reference.span, message);
+        for (asset, reference) in &places[1..] {
+            draft = draft.also(asset.file, reference.span, format!("`{}` is given it too", asset.name));
+        }
+        draft.done();
+    }
+}
+
+/// Tells whether what stands for a skill is a path.
+fn is_path(name: &str) -> bool {
+    name.contains('/') || name.ends_with(".md")
+}
+
+/// Finds the file that is called like a skill, in the folder of skills, and not in one of its own.
+fn flat(repository: &Repository, name: &str) -> Option<String> {
+    let path = format!(".claude/skills/{name}.md");
+    (!name.is_empty() && repository.files.exists(&path)).then_some(path)
 }
 
 /// Tells whether a path is one that this repository should hold.

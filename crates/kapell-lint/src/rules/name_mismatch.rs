@@ -73,7 +73,8 @@ fn skills(repository: &Repository, report: &mut Report<'_>) {
         .agents
         .of(AssetKind::Skill)
         .map(|(_, asset)| asset)
-        .filter(|asset| asset.home == Home::Claude)
+        // Right in the folder of all skills it has no directory of its own.
+        .filter(|asset| asset.home == Home::Claude && asset.name != "skills")
         .collect();
     let odd: Vec<&&Asset> = skills.iter().filter(|asset| !alike(asset)).collect();
     for asset in &odd {

@@ -44,8 +44,6 @@ const READ_ONLY: &[&str] = &[
     "do not write any file",
     "do not create or modify any",
     "modify, edit, or write to any file",
-    "you do not write code",
-    "never write code",
     "does not modify files",
     "without modifying files",
     "never modifies files",
@@ -85,9 +83,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let text = &repository.files[agent.file].text;
         let restricted = ["tools", "disallowedTools", "permissionMode"];
         if restricted.iter().all(|key| agent.definition.field(key).is_none()) {
-            // Who writes no code may still write plans.
-            let said = said(text).filter(|said| !text[said.range()].ends_with("write code"));
-            inherit.extend(said.map(|said| (agent, said)));
+            inherit.extend(said(text).map(|said| (agent, said)));
         } else {
             edits(report, agent, text);
         }

@@ -10,7 +10,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, Resolved},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -30,24 +30,91 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let mut listed: Vec<(&Asset, Span)> = Vec::new();
+    let mut asking: Vec<(&Asset, Span, Confidence)> = Vec::new();
     let mut online = Online::new();
+    let mut loading: Vec<(&Asset, Span)> = Vec::new();
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
         let text = &repository.files[agent.file].text;
         match agent.definition.items("tools").iter().find(|tool| tool.text == "AskUserQuestion") {
-            Some(tool) => listed.push((agent, tool.span)),
-            None => asks(report, agent, text),
+            Some(tool) => asking.push((agent, tool.span, Confidence::High)),
+            None => asking.extend(asks(agent, text, false).map(|(span, sure)| (agent, span, sure))),
         }
         if agent.definition.field("tools").is_some()
             && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
         {
             lacks(report, agent, text, &mut online);
+            loading.extend(told_to_load(repository, agent, text).map(|span| (agent, span)));
         }
     }
-    tell_listed(report, &listed);
+    tell_asking(report, &asking);
+    tell_loading(report, &loading);
     for (tool, agents) in online {
         tell_online(report, tool, &agents);
     }
+    forks(repository, report);
+}
+
+/// Commands and skills that run as an agent of their own, and have to ask.
+fn forks(repository: &Repository, report: &mut Report<'_>) {
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    let all = repository.agents.iter().map(|(_, asset)| asset);
+    for asset in all.filter(|asset| kinds.contains(&asset.kind) && asset.home == Home::Claude) {
+        if asset.definition.text("context").is_none_or(|context| context.text.trim() != "fork") {
+            continue;
+        }
+        let text = &repository.files[asset.file].text;
+        let Some((span, sure)) = asks(asset, text, true) else { continue };
+        let message = format!("`/{}` has to ask the user, but what runs in a fork cannot", asset.name);
+        let hint = "drop `context: fork`, or have it return its questions";
+        report.add(asset.file, span, message).confidence(sure).hint(hint).done();
+    }
+}
+
+/// Finds where an agent that has no tool for it is told to load a skill that is defined here.
+fn told_to_load(repository: &Repository, agent: &Asset, text: &str) -> Option<Span> {
+    if agent.definition.items("tools").iter().any(|tool| tool.text.starts_with("Skill")) {
+        return None;
+    }
+    let given = agent.definition.items("skills");
+    let skills = agent.references.iter().filter(|reference| {
+        reference.names == Names::Skill && reference.strength == Strength::Strong && !reference.fenced
+    });
+    skills
+        .filter(|reference| given.iter().all(|skill| skill.text != reference.name))
+        .filter(|reference| matches!(repository.agents.resolve(agent, reference), Resolved::Found(_)))
+        .find_map(|reference| {
+            let start = text[..reference.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
+            let line = text[start..].lines().next().unwrap_or_default();
+            let before = text[start..reference.span.start as usize].to_ascii_lowercase();
+            let sentence = before.rsplit(". ").next().unwrap_or_default();
+            let word =
+                |word: &str| sentence.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == word);
+            let told = ["load", "invoke", "use", "activate", "run"].iter().any(|verb| word(verb));
+            let denied = ["not", "never", "don", "without", "if", "when", "or"].iter().any(|no| word(no));
+            // Whoever is told the file can read it.
+            let file = line.contains("SKILL.md") || line.contains('/');
+            (told && !denied && !file).then_some(reference.span)
+        })
+}
+
+/// Agents that have to load a skill: one habit, one finding.
+fn tell_loading(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
+    let Some(((first, span), rest)) = agents.split_first() else { return };
+    let message = match rest.len() {
+        0 => format!("`{}` has to load a skill, but its tools do not have `Skill`", first.name),
+        more => {
+            format!(
+                "`{}` and {more} more have to load skills, but their tools do not have `Skill`",
+                first.name
+            )
+        }
+    };
+    let hint = "add `Skill` to the tools, or name the skills under `skills:`, which loads them";
+    let mut draft = report.add(first.file, *span, message).hint(hint);
+    for (agent, span) in rest {
+        draft = draft.also(agent.file, *span, format!("`{}` too", agent.name));
+    }
+    draft.done();
 }
 
 /// The agents that are told to use a tool of the web without having it, and where, by the tool.
@@ -69,9 +136,10 @@ fn tell_online(report: &mut Report<'_>, tool: &str, agents: &[(&Asset, Span)]) {
     draft.done();
 }
 
-/// Agents that have the tool to ask with: one habit, one finding.
-fn tell_listed(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
-    let Some(((first, span), rest)) = agents.split_first() else { return };
+/// Agents that have to ask: one habit, one finding.
+fn tell_asking(report: &mut Report<'_>, agents: &[(&Asset, Span, Confidence)]) {
+    let Some(((first, span, _), rest)) = agents.split_first() else { return };
+    let sure = agents.iter().map(|(.., sure)| *sure).max().unwrap_or(Confidence::Medium);
     let message = match rest.len() {
         0 => format!("`{}` has to ask the user, but an agent that another one started cannot", first.name),
         more => format!(
@@ -79,8 +147,8 @@ fn tell_listed(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
             first.name
         ),
     };
-    let mut draft = report.add(first.file, *span, message).hint(ASK_BEFORE);
-    for (agent, span) in rest {
+    let mut draft = report.add(first.file, *span, message).confidence(sure).hint(ASK_BEFORE);
+    for (agent, span, _) in rest {
         draft = draft.also(agent.file, *span, format!("`{}` too", agent.name));
     }
     draft.done();
@@ -89,8 +157,30 @@ fn tell_listed(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
 /// What helps where an agent would have to ask.
 const ASK_BEFORE: &str = "have the command that starts it ask, and hand it the answers";
 
-/// An agent that runs below another one cannot ask a person.
-fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
+/// Words of a heading under which a person is asked.
+static HEADED: LazyLock<Words> =
+    LazyLock::new(|| Words::new(&["ask the user", "ask user", "wait for user", "confirm with the user"]));
+
+/// Words of an order to ask a person, wherever they stand.
+static SAID: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "present options to user",
+        "present options to the user",
+        "present the options to the user",
+        "wait for user",
+        "wait for the user",
+        "ask the user to",
+        "ask the user which",
+        "ask the user whether",
+        "ask the user for",
+        "confirm with user",
+        "confirm with the user",
+    ])
+});
+
+/// Finds where one that runs below another is told to ask a person, and how sure that is. Agents may mean whoever
+/// started them, unless a heading says so; for commands running words count `everywhere`.
+fn asks(agent: &Asset, text: &str, everywhere: bool) -> Option<(Span, Confidence)> {
     let body = agent.definition.body as usize;
     // One that a person talks to itself.
     static IN_FRONT: LazyLock<Words> = LazyLock::new(|| {
@@ -102,27 +192,34 @@ fn asks(report: &mut Report<'_>, agent: &Asset, text: &str) {
         ])
     });
     if IN_FRONT.is_in(&text[body..]) {
-        return;
+        return None;
     }
-    static ASKING: LazyLock<Words> =
-        LazyLock::new(|| Words::new(&["ask the user", "ask user", "wait for user", "confirm with the user"]));
-    let heading = agent.definition.document.headings.iter().find(|heading| ASKING.is_in(&heading.text));
-    let named = text[body..]
-        .find("AskUserQuestion")
-        .map(|at| Span::new(body + at, body + at + "AskUserQuestion".len()));
-    let denied = named.is_some_and(|span| {
-        let line = text[..span.start as usize].rfind('\n').map_or(0, |at| at + 1);
-        let before = text[line..span.start as usize].to_ascii_lowercase();
-        ["not ", "never", "cannot", "no "].iter().any(|word| before.contains(word))
-    });
-    let (span, confidence) = match (named.filter(|_| !denied), heading) {
-        (Some(span), _) => (span, Confidence::High),
-        (None, Some(heading)) if !denied => (heading.span, Confidence::Medium),
-        _ => return,
+    let document = &agent.definition.document;
+    let said = if everywhere {
+        let mut places = SAID.places(&text[body..]).map(|(_, at)| body + at);
+        let fenced = |at: usize| document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        places.find(|&at| !fenced(at) && !denied(text, at)).map(|at| {
+            let end = text[at..].find(['\n', ',', '.', ':']).map_or(text.len(), |len| at + len);
+            Span::new(at, end)
+        })
+    } else {
+        document.headings.iter().find(|heading| HEADED.is_in(&heading.text)).map(|heading| heading.span)
     };
-    let message =
-        format!("`{}` has to ask the user, but an agent that another one started cannot", agent.name);
-    report.add(agent.file, span, message).confidence(confidence).hint(ASK_BEFORE).done();
+    let tool = "AskUserQuestion";
+    let named = text[body..].find(tool).map(|at| Span::new(body + at, body + at + tool.len()));
+    let forbidden = named.is_some_and(|span| denied(text, span.start as usize));
+    match (named.filter(|_| !forbidden), said) {
+        (Some(span), _) => Some((span, Confidence::High)),
+        (None, Some(said)) if !forbidden => Some((said, Confidence::Medium)),
+        _ => None,
+    }
+}
+
+/// Tells whether the line up to a place denies what stands there.
+fn denied(text: &str, at: usize) -> bool {
+    let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let before = text[line..at].to_ascii_lowercase();
+    ["not ", "never", "cannot", "no ", "n't"].iter().any(|word| before.contains(word))
 }
 
 /// Programs that only a shell starts.

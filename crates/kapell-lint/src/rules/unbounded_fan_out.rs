@@ -3,7 +3,10 @@
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{Id, Language, Service, Unit, service},
+    code::{
+        Id, Language, Service, Unit,
+        service::{self, Methods},
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -52,6 +55,7 @@ const BOUNDS: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let methods = Methods::new(&repository.code, &repository.files);
     for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
         if BOUNDS.iter().any(|word| text.contains(word)) {
@@ -62,7 +66,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if bounded(unit, items) {
                 continue;
             }
-            let Some((reached, what)) = service::reached(unit, body) else { continue };
+            let Some((reached, what)) = methods.reached(unit, body) else { continue };
             let (gather, callee) = (unit.callee(call), unit.callee(reached));
             let text = |id: Option<Id>| id.map_or("", |id| unit.text(id));
             let message = format!(
@@ -99,7 +103,15 @@ fn short(text: &str) -> String {
 pub(super) fn gathers(unit: &Unit, call: Id) -> bool {
     let path = unit.callee(call).and_then(|callee| unit.path(callee));
     path.is_some_and(|path| {
-        matches!(path.text.as_str(), "asyncio.gather" | "Promise.all" | "Promise.allSettled" | "Promise.any")
+        matches!(
+            path.text.as_str(),
+            "asyncio.gather"
+                | "asyncio.as_completed"
+                | "asyncio.wait"
+                | "Promise.all"
+                | "Promise.allSettled"
+                | "Promise.any"
+        )
     })
 }
 
@@ -132,10 +144,21 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
                     .is_some_and(|callee| unit.text(callee) == format!("{}.append", unit.text(name)))
             })?;
             let around = unit.syntax.around(pushed).find(|&id| unit.kind(id) == "for_statement")?;
-            Some((unit.args(pushed).first()?.value, unit.syntax.child(around, "right")?))
+            Some((made(unit, around, unit.args(pushed).first()?.value), unit.syntax.child(around, "right")?))
         }
         _ => None,
     }
+}
+
+/// Follows `task` to `task = f(x)` in the loop that appends it.
+fn made(unit: &Unit, around: Id, pushed: Id) -> Id {
+    if unit.kind(pushed) != "identifier" {
+        return pushed;
+    }
+    let assigned = unit.syntax.below(around).filter(|&id| id < pushed && unit.kind(id) == "assignment");
+    let own = assigned
+        .filter(|&id| unit.syntax.child(id, "left").is_some_and(|left| unit.text(left) == unit.text(pushed)));
+    own.last().and_then(|id| unit.syntax.child(id, "right")).unwrap_or(pushed)
 }
 
 /// Tells whether the text shows how many items there are.

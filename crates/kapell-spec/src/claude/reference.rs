@@ -187,7 +187,18 @@ impl Finder<'_> {
             let len = name_len(&rest[between..]);
             // `turn.speaker` is a variable of a program: no agent is called so.
             let variable = rest[between..between + len].contains('.');
-            if given && len > 0 && !variable && !rest[between + len..].starts_with(['[', '<', '{', '}']) {
+            // `subagent_type` = the name of the agent: a plain word that others follow is prose.
+            let quoted = separators.trim_end().ends_with(['`', '"', '\'']);
+            let follows = rest[between + len..].strip_prefix(' ').unwrap_or_default();
+            let prose = !quoted
+                && !rest[between..between + len].contains('-')
+                && follows.starts_with(|c: char| c.is_ascii_alphabetic());
+            if given
+                && len > 0
+                && !variable
+                && !prose
+                && !rest[between + len..].starts_with(['[', '<', '{', '}'])
+            {
                 self.add(Names::Agent, Span::new(at + between, at + between + len), Strength::Certain);
             }
         }
@@ -245,14 +256,30 @@ impl Finder<'_> {
             let before = before.trim_end().to_ascii_lowercase();
             let task = before.ends_with("task for");
             let before = before.rsplit(' ').next().unwrap_or_default();
+            let hands_on = self.is_step_of(&mark);
             let is_agent =
                 |word: &str| matches!(word, "agent" | "subagent" | "sub-agent" | "agents" | "subagents");
-            if is_agent(&after) || matches!(before, "subagent" | "sub-agent") || task && !plain {
+            if is_agent(&after) || matches!(before, "subagent" | "sub-agent") || (task || hands_on) && !plain
+            {
                 self.add(Names::Agent, span, if plain { Strength::Weak } else { Strength::Strong });
             } else if !plain && matches!(&*after, "skill" | "skills") {
                 self.add(Names::Skill, span, Strength::Strong);
             }
         }
+    }
+
+    /// Tells whether a numbered heading begins with a name and goes on with an arrow to a file: `### 2. `x-y` → `z.json``.
+    fn is_step_of(&self, mark: &Mark) -> bool {
+        let line = self.line(mark.span.start as usize);
+        let from = line.as_ptr() as usize - self.text.as_ptr() as usize;
+        let before = self.text[from..mark.span.start as usize].trim_end();
+        let rest = self.text[mark.span.end as usize..].lines().next();
+        let after = rest.unwrap_or_default().trim_start();
+        let arrow = ["\u{2192}", "->", "=>"].iter().find_map(|arrow| after.strip_prefix(arrow));
+        mark.code
+            && before.starts_with('#')
+            && before.trim_start_matches('#').trim().starts_with(|c: char| c.is_ascii_digit())
+            && arrow.is_some_and(|rest| rest.trim_start().starts_with('`') && rest.contains('.'))
     }
 
     /// Names in running words. Where a form that can mean nothing else follows, the words only lead up to it.

@@ -186,8 +186,8 @@ fn choose<'a>(
         }
     }
     // Numbered headings without a word are steps only where they count from one.
-    let counts =
-        with_words || steps.len() >= 3 && steps.first().is_some_and(|(_, number, _)| number.starts_with('1'));
+    let counts = with_words
+        || steps.len() >= 3 && steps.first().is_some_and(|(_, number, _)| number.starts_with(['0', '1']));
     if !counts {
         return (Vec::new(), Vec::new());
     }
@@ -245,7 +245,12 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
         }
         let lower = line.to_ascii_lowercase();
         let fenced = definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
-        transfers(line, &lower, at, fenced, &mut step);
+        let begins = lower.trim_start_matches([' ', '-', '*', '#', '>', '\t']);
+        if !fenced && (begins.starts_with("pass") || line.starts_with('#')) {
+            passed(line, at, &mut step);
+        } else {
+            transfers(line, &lower, at, fenced, &mut step);
+        }
         if !fenced {
             step.asks |=
                 ["askuserquestion", "ask the user", "user approval", "wait for user", "wait for explicit"]
@@ -270,6 +275,10 @@ static TELLING: LazyLock<Words> = LazyLock::new(|| {
         "consolidate",
         "write ",
         "create ",
+        "assemble ",
+        "pass",
+        "\u{2192}",
+        "->",
         "{phase",
         "askuserquestion",
         "ask the user",
@@ -292,7 +301,7 @@ fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) 
             || trimmed.starts_with("output:")
             || lower.contains("consolidate") && lower.contains(" into ")
             || !fenced && trimmed.starts_with("write ")
-            || !fenced && trimmed.starts_with("create ")
+            || !fenced && (trimmed.starts_with("create ") || trimmed.starts_with("assemble `"))
             || lower.contains("save the output as"));
     step.reads_all |=
         reads && (lower.contains("all previous") || lower.contains("*.md") || lower.contains("all output"));
@@ -317,6 +326,34 @@ fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) 
         if !step.reads.iter().any(|known| known.text == named.text) {
             step.reads.push(named);
         }
+    }
+}
+
+/// Notes what a heading leads to, `### 2. `x-y` → `z.json``, and what a line hands over: `Pass: `z.json`. Merge it into
+/// `all.json`.` There each sentence is told apart, for what is checked afterwards is not handed over.
+fn passed(line: &str, at: usize, step: &mut Step) {
+    let heading = line.starts_with('#');
+    let arrow = ["\u{2192}", "->", "=>"].iter().find_map(|arrow| Some(line.find(arrow)? + arrow.len()));
+    let mut first = true;
+    for sentence in line.split_inclusive(". ") {
+        let start = sentence.as_ptr() as usize - line.as_ptr() as usize;
+        let lower = sentence.trim_start().to_ascii_lowercase();
+        let reads = first && !heading;
+        let writes = !heading && (lower.starts_with("merge into ") || lower.starts_with("write "));
+        for (offset, path) in paths(sentence) {
+            let behind = arrow.is_some_and(|arrow| start + offset >= arrow);
+            let list = match (reads, writes || heading && behind) {
+                (_, true) => &mut step.writes,
+                (true, false) => &mut step.reads,
+                (false, false) => continue,
+            };
+            let place = at + start + offset;
+            if !path.contains(['*', '<', '[']) && !list.iter().any(|known| known.text == path) {
+                list.push(Named { text: path.to_owned(), span: Span::new(place, place + path.len()) });
+            }
+        }
+        // The number of a heading ends no sentence.
+        first &= heading || sentence.trim().len() < 8;
     }
 }
 
