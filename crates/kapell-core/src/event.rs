@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 4;
+pub const FOLD_VERSION: u32 = 5;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;

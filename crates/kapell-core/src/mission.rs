@@ -54,6 +54,20 @@ pub struct Mission {
     /// Which run it was forked from, and at which decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<(RunId, Version)>,
+    /// The commit that the first of the runs started from whose results it takes over; `None` if that is its own base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Oid>,
+    /// What the programs of its agents were when it was made, by adapter: a result holds for one version only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Mission {
+    /// Returns the commit that everything of the run goes back to, its own work and what it takes over.
+    #[must_use]
+    pub fn start(&self) -> Option<Oid> {
+        self.origin.or(self.base)
+    }
 }
 
 /// The attempt that started a child run.

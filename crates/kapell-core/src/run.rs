@@ -165,6 +165,8 @@ pub struct Run {
     /// Tasks that can be taken back, in the order in which they were completed.
     completed: Vec<TaskId>,
     merge: Option<Merge>,
+    /// How many results were taken over, by the run that they come from.
+    taken_over: BTreeMap<RunId, u32>,
     /// When the state was last looked at for what it calls for by itself.
     #[serde(skip)]
     settled_at: Now,
@@ -213,6 +215,7 @@ impl Run {
             setbacks: BTreeMap::new(),
             breakers: BTreeMap::new(),
             completed: Vec::new(),
+            taken_over: BTreeMap::new(),
             merge: None,
             settled_at: Now::default(),
             tally: Tally::default(),
@@ -341,6 +344,11 @@ impl Run {
     #[must_use]
     pub fn outputs(&self, task: TaskId) -> Option<&Outputs> {
         self.outputs.get(&task)
+    }
+
+    /// Returns the runs whose results were taken over, with how many of each.
+    pub fn taken_over(&self) -> impl Iterator<Item = (RunId, u32)> {
+        self.taken_over.iter().map(|(run, results)| (*run, *results))
     }
 
     /// Returns how the last failed attempt of `task` failed.

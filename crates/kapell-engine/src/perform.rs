@@ -607,13 +607,7 @@ fn end_command(
 /// Returns where `task` works: as its definition says, else by whether there is a repository.
 #[must_use]
 pub fn kind_of(run: &Run, task: TaskId) -> WorkspaceKind {
-    let asked = run.plan().definition(task).workspace;
-    match (asked, run.mission().base) {
-        (Some(WorkspaceKind::None), _) => WorkspaceKind::None,
-        (_, None) => WorkspaceKind::InPlace,
-        (Some(WorkspaceKind::InPlace) | None, Some(_)) => WorkspaceKind::Clone,
-        (Some(kind), Some(_)) => kind,
-    }
+    run.plan().definition(task).kind(run.mission().base.is_some())
 }
 
 pub(crate) fn environment(run: &Run, task: TaskId) -> Result<Vec<(String, String)>, EvalError> {

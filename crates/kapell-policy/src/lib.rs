@@ -22,3 +22,5 @@ pub mod route; // who performs what
 pub mod memory; // how many fit
 
 pub mod pack; // what a task is given
+
+pub mod reuse; // which results hold for longer than their run

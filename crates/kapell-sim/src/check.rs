@@ -8,6 +8,7 @@ mod finish;
 mod gates;
 mod handoff;
 mod landing;
+mod reuse;
 mod timers;
 
 use std::{
@@ -29,6 +30,7 @@ use kapell_core::{
     task::{Change, Recovery, SkipCause, Slots, StopCause},
     time::{Elapsed, Millis, Wall},
 };
+use kapell_policy::reuse::Past;
 
 use crate::{
     scenario::{Cond, Facts},
@@ -162,6 +164,8 @@ pub(crate) struct Checker {
     ref_move: Option<(Oid, Oid)>,
     head: Oid,
     landed: Vec<TaskId>,
+    /// As a run that takes results over sees it.
+    past: Past,
     cancel_asked: bool,
     revision: u32,
     epoch: u64,
@@ -199,6 +203,7 @@ impl Checker {
             ref_move: None,
             head,
             landed: Vec::new(),
+            past: Past::default(),
             cancel_asked: false,
             revision: 0,
             epoch: 0,
@@ -237,6 +242,7 @@ impl Checker {
             self.busy = Millis(self.busy.0 + elapsed.since(self.clock).0);
         }
         self.clock = elapsed;
+        self.past.see(self.n, events);
         events.iter().try_for_each(|event| {
             self.event(event, at, git).map_err(|Violation(what)| Violation(format!("{what}, at {event:?}")))
         })?;

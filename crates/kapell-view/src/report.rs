@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     forecast::Forecast,
-    status::{Budget, FailedTask, OpenGate, Work},
+    status::{Budget, FailedTask, OpenGate, TakenOver, Work},
     summary::{RunPhase, Tally},
     untrusted::Untrusted,
 };
@@ -30,6 +30,9 @@ pub struct Report {
     pub phase: RunPhase,
     /// How many tasks ended how.
     pub tally: Tally,
+    /// How many results were taken over of earlier runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_over: Vec<TakenOver>,
     /// The plan in force at the end.
     pub plan: PlanFacts,
     /// Time against the estimate.

@@ -52,6 +52,9 @@ pub struct StatusView {
     pub decisions: u64,
     /// How many tasks are where.
     pub tally: Tally,
+    /// How many results were taken over of earlier runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_over: Vec<TakenOver>,
     /// What is under way, the longest first.
     pub running: Vec<RunningTask>,
     /// Tasks that wait before their next attempt.
@@ -74,6 +77,30 @@ pub struct StatusView {
     /// The command that helps on, if there is something to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Results that were taken over of an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TakenOver {
+    /// The run that they come from.
+    pub run: String,
+    /// How many they are.
+    pub tasks: u32,
+}
+
+impl TakenOver {
+    /// Lists them by the runs that they come from.
+    #[must_use]
+    pub fn all(run: &Run) -> Vec<Self> {
+        run.taken_over().map(|(from, tasks)| Self { run: from.to_string(), tasks }).collect()
+    }
+
+    /// Says it in words, of a run with so many tasks.
+    #[must_use]
+    pub fn text(&self, of: u64) -> String {
+        let from: String = self.run.chars().take(crate::text::SHORT_ID).collect();
+        format!("{} of {} from run {from}", self.tasks, crate::text::plural(of, "task"))
+    }
 }
 
 /// A task under way.
@@ -229,6 +256,7 @@ impl StatusView {
             elapsed_ms: run.clock().max(now.elapsed).0,
             decisions: run.version().0,
             tally: Tally::of(run),
+            taken_over: TakenOver::all(run),
             running: running(run, now),
             waiting: waiting(run, now),
             failed: failed(run),

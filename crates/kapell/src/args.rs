@@ -162,6 +162,9 @@ pub struct RunArgs {
     /// Starts anew, even if there is an unfinished run of the same file.
     #[arg(long)]
     pub new: bool,
+    /// Starts anew, and takes no results over from earlier runs.
+    #[arg(long)]
+    pub fresh: bool,
     /// Values for `inputs`, as NAME=VALUE.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
@@ -560,6 +563,9 @@ pub struct ForkArgs {
     /// The decision at which the new run parts from the old one; the last if not given.
     #[arg(long, value_name = "SEQ")]
     pub at: Option<u64>,
+    /// The workflow file as it is now, in the place of the plan that the old run had.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Other values for `inputs`, as NAME=VALUE.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,

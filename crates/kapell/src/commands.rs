@@ -20,7 +20,7 @@ mod mcp;
 mod past;
 mod plan;
 mod printed;
-mod record;
+pub mod record;
 mod reference;
 mod salvage;
 mod slash;

@@ -19,6 +19,7 @@ mod memory;
 mod output;
 mod registry;
 mod reply;
+mod reuse;
 mod runs;
 mod session;
 mod site;

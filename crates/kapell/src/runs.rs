@@ -78,7 +78,7 @@ pub fn unfinished(store: &Store) -> Result<Vec<RunHead>, Fault> {
 }
 
 /// Tells whether a run was started by another one. Such a run is executed by the process of its parent.
-fn is_child(run: RunId) -> bool {
+pub fn is_child(run: RunId) -> bool {
     // Ids of runs that people start are of version 7, derived ones of version 8.
     run.0[6] >> 4 == 8
 }

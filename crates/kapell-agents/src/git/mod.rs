@@ -7,6 +7,7 @@
 mod chain; // joining commits
 mod compact; // what is no longer needed
 pub mod config; // ground: the text of configuration files
+mod content; // what a commit holds under some paths
 mod diff; // patches
 pub mod error;
 pub mod house; // kapell's own repository

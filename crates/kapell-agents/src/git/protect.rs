@@ -77,7 +77,7 @@ struct Differing {
 /// Translates a pattern to what git matches paths with.
 ///
 /// As in `.gitignore`, one without a slash matches at any depth, and one with a slash from the top.
-fn pathspecs(pattern: &str) -> Vec<String> {
+pub(super) fn pathspecs(pattern: &str) -> Vec<String> {
     let inner = pattern.trim_start_matches("./").trim_end_matches('/');
     if inner.is_empty() {
         return Vec::new();

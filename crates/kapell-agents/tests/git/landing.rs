@@ -98,6 +98,29 @@ fn two_threads_and_a_lock() {
 }
 
 #[test]
+fn what_is_read_is_told_by_its_content() {
+    let world = World::new(&[("src/lib.rs", "lib\n"), ("src/deep/a.rs", "a\n"), ("note.txt", "1\n")]);
+    let (house, base) = (world.house(), world.oid("HEAD"));
+    let of = |commit, list: &[&str]| {
+        house.content_of(commit, &list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap()
+    };
+    let note = land(&world, base, 1, &[("note.txt", "2\n")]);
+    assert_eq!(of(base, &["src/**"]), of(note, &["src/**"]));
+    assert_eq!(of(base, &["/src"]), of(base, &["src/**"]));
+    assert_ne!(of(base, &["note.txt"]), of(note, &["note.txt"]));
+    assert_ne!(of(base, &["src/**"]), of(base, &["src/*.rs"]));
+    assert_eq!(of(base, &[]), of(note, &["nothing/**"]));
+    // A change stands as long as its files are as it left them, whatever else has come.
+    let more = land(&world, note, 2, &[("src/lib.rs", "better\n")]);
+    let undone = land(&world, more, 3, &[("note.txt", "1\n")]);
+    assert!(house.stands_in(note, note).unwrap());
+    assert!(house.stands_in(note, more).unwrap());
+    assert!(!house.stands_in(note, base).unwrap());
+    assert!(!house.stands_in(note, undone).unwrap());
+    assert!(house.stands_in(more, undone).unwrap());
+}
+
+#[test]
 fn protected_paths_are_those_of_the_base() {
     let world = World::new(&[
         ("tests/a.rs", "test\n"),

@@ -246,6 +246,17 @@ impl Definition {
         }
     }
 
+    /// Returns where it works: what it asks for, or what is usual there.
+    #[must_use]
+    pub fn kind(&self, in_repository: bool) -> WorkspaceKind {
+        match (self.workspace, in_repository) {
+            (Some(WorkspaceKind::None), _) => WorkspaceKind::None,
+            (_, false) => WorkspaceKind::InPlace,
+            (Some(WorkspaceKind::InPlace) | None, true) => WorkspaceKind::Clone,
+            (Some(kind), true) => kind,
+        }
+    }
+
     /// Returns how many levels of workflows stand within this one.
     #[must_use]
     pub fn depth(&self) -> u32 {

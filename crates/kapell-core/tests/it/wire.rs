@@ -61,6 +61,8 @@ fn events() -> Vec<Event> {
         source: Some("flow.yml".to_owned()),
         parent: Some(kapell_core::mission::Parent { run: RunId([1; 16]), task, attempt }),
         forked_from: Some((RunId([2; 16]), Version(3))),
+        origin: Some(oid("base")),
+        versions: [("claude-code".to_owned(), "2".to_owned())].into(),
         persistence: Persistence { lost: 3, ..Persistence::default() },
     };
     let entry = Entry { task, commit: oid("base") };
@@ -247,7 +249,7 @@ fn the_text_of_every_event() {
     let plain = |event: &Event| !matches!(event, Event::PlanAdopted { plan: PlanRef::Inline(_), .. });
     let events: Vec<_> = events().into_iter().filter(plain).collect();
     assert_snapshot!(encode(&events), @r#"
-    [{"created":{"mission":{"objective":"do it","limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5,"memory_mib":6},"deadline":9,"accept":["check"],"saga":true,"target":"refs/heads/main","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","persistence":{"lost":3,"rate_limited":21600000,"quota":691200000},"seed":8,"inputs":{"a":"b"},"definition":"39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51","source":"flow.yml","parent":{"run":"01040g2081040g2081040g2081","task":0,"attempt":1},"forked_from":["02081040g2081040g2081040g2",3]}}},
+    [{"created":{"mission":{"objective":"do it","limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5,"memory_mib":6},"deadline":9,"accept":["check"],"saga":true,"target":"refs/heads/main","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","persistence":{"lost":3,"rate_limited":21600000,"quota":691200000},"seed":8,"inputs":{"a":"b"},"definition":"39aac93919e644bc384a2c14a24d6c8c4b57159cc1b54d2c469d79be97d1bf51","source":"flow.yml","parent":{"run":"01040g2081040g2081040g2081","task":0,"attempt":1},"forked_from":["02081040g2081040g2081040g2",3],"origin":"de8f3fcf327eb911b2c368e011e0ffdee22fed45","versions":{"claude-code":"2"}}}},
     {"created":{"mission":{"objective":"","limits":{"agents":0,"jobs":0},"seed":0}}},
     {"plan_adopted":{"revision":2,"plan":{"kept":{"digest":"29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac"}}}},
     {"opened":{"epoch":1}},

@@ -4,5 +4,6 @@
 mod estimate;
 mod pack;
 mod plans;
+mod reuse;
 mod route;
 mod schedule;

@@ -143,6 +143,7 @@ impl Sim {
         }
         if run.is_created() {
             self.checker.compare(&run)?;
+            self.checker.offers(&run)?;
         }
         Ok(run)
     }
@@ -284,7 +285,7 @@ impl Sim {
             self.run = self.load()?;
             ensure!(self.run.is_same(&live), "the state that is read back differs");
         }
-        Ok(())
+        self.checker.offers(&self.run)
     }
 
     fn merge(&mut self) -> Checked {

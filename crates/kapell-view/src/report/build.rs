@@ -22,7 +22,7 @@ use crate::{
     forecast::Forecast,
     logs::{LogLine, LogReader, Weight},
     next,
-    status::{Budget, StatusView, Work, name},
+    status::{Budget, StatusView, TakenOver, Work, name},
     summary::{RunPhase, Tally},
     text::{Style, short},
     untrusted::Untrusted,
@@ -246,6 +246,7 @@ impl ReportBuilder {
             asked: asked(run),
             phase: RunPhase::of(run),
             tally: Tally::of(run),
+            taken_over: TakenOver::all(run),
             plan: plan_facts(run),
             time: TimeFacts {
                 created_ms: self.created.unwrap_or_default().0,

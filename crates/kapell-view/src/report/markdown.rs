@@ -90,6 +90,9 @@ impl Report {
             count(plan.width),
             plan.revision,
         );
+        for taken in &self.taken_over {
+            let _ = writeln!(text, "Taken over: {}.\n", taken.text(plan.tasks));
+        }
     }
 
     fn write_routes(&self, text: &mut String) {

@@ -38,6 +38,8 @@ impl StatusView {
         tasks.spans.extend(self.tally.spans().spans);
         tasks.push(Style::Dim, format!(" of {}", self.tally.tasks));
         lines.push(tasks);
+        let all = u64::from(self.tally.tasks);
+        lines.extend(self.taken_over.iter().map(|taken| field("taken", taken.text(all))));
         self.push_tasks(&mut lines);
         let mut lines: Vec<Line> = lines.into_iter().map(|line| line.fit(columns)).collect();
         lines.extend(self.gates.iter().flat_map(|gate| gate.lines(columns)));

@@ -72,7 +72,7 @@ fn submitted(event: &Event) -> Option<(TaskId, Oid, Oid)> {
 }
 
 fn of_run(run: &Run) -> Result<(Oid, Oid), Fault> {
-    let base = run.mission().base;
+    let base = run.mission().start();
     let head = run.landing().map(kapell_core::landing::Landing::head);
     base.zip(head).ok_or_else(|| {
         Fault::new("K0703", Exit::Usage, "the run worked outside a repository: there is nothing to compare")

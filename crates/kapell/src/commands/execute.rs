@@ -17,7 +17,7 @@ use super::{
     Context,
     background::{self, Begun},
     landing, plan,
-    record::{Keep, refuse_played},
+    record::{Keep, is_played, refuse_played},
 };
 use crate::{
     args::{PlanArgs, ResumeArgs, RunArgs},
@@ -27,7 +27,7 @@ use crate::{
     fault::Fault,
     forecast, memory,
     reply::{Deed, Did},
-    runs,
+    reuse, runs,
     session::{self, Patience},
     site::{self, Site},
     wiring::{Machine, machine, machine_with},
@@ -59,8 +59,9 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     let (store, opened) = site.open_store()?;
     tell_opened(context, &opened);
     // A recording of the second half of a run could not be played.
-    let goes_on = !args.new && args.id.is_none() && keep.is_none();
-    if let Some(run) = unfinished_of(&store, &loaded.mission)?.filter(|_| goes_on) {
+    let goes_on = !args.new && !args.fresh && args.id.is_none() && keep.is_none();
+    let unfinished = Unfinished::of(&store, &loaded.mission)?;
+    if let Some(run) = unfinished.same.filter(|_| goes_on) {
         context
             .out
             .note(&format!("run {run} of this file is unfinished: going on with it (--new starts another)"));
@@ -74,12 +75,18 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
             &How { merge: args.merge, detach: args.detach, wanted },
         );
     }
+    if let Some(run) = unfinished.earlier.filter(|_| args.id.is_none()) {
+        context.out.note(&format!(
+            "run {run} of an earlier version of this file, or of other inputs, is unfinished: kapell resume {run} goes on with it"
+        ));
+    }
     let id = match &args.id {
         Some(id) => id.parse().map_err(|error| Fault::new("K0501", Exit::Usage, format!("{error}")))?,
         None => RunId(*uuid::Uuid::now_v7().as_bytes()),
     };
     loaded.registry.check(&loaded.plan)?;
-    let mission = complete(&site, loaded.mission)?;
+    let mut mission = complete(&site, loaded.mission)?;
+    mission.versions = reuse::versions(&loaded.registry, &loaded.plan);
     if args.detach {
         return detach(context, &store, id, true);
     }
@@ -100,7 +107,16 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     super::trust::announce(&site, &plan, context.out);
     memory::announce(&mission.limits, &plan, context.out);
     tell_base(context, &machine, &mission);
-    machine.host.create(id, mission, plan)?;
+    // A recording of the rest of a run could not be played.
+    let takes = !args.fresh && keep.is_none();
+    let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);
+    let taken =
+        house.and_then(|house| reuse::take(&site, &machine.store, house, &mut mission, &plan, args.new));
+    if let Some(taken) = &taken {
+        context.out.note(&taken.told(&plan));
+    }
+    let commands = taken.map(|taken| taken.commands).unwrap_or_default();
+    machine.host.create_with(id, mission, plan, commands)?;
     if let Some(landed) = args.die_after {
         session::drive_to_death(&mut machine, id, context.out, landed)?;
     }
@@ -277,7 +293,11 @@ fn finish_patiently(
 }
 
 /// Adds to a mission what only this place and moment know.
-fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
+///
+/// # Errors
+///
+/// Fails if its target does not exist.
+pub fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
     mission.seed = site::random();
     mission.limits.memory_mib = memory::for_agents(site);
     let Some(repo) = &site.repo else { return Ok(mission) };
@@ -306,15 +326,33 @@ fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
     Ok(mission)
 }
 
-/// Finds the unfinished run of the same file with the same inputs.
-fn unfinished_of(store: &Store, mission: &Mission) -> Result<Option<RunId>, Fault> {
-    for head in runs::unfinished(store)? {
-        let other = runs::mission(store, head.run)?;
-        if other.definition.is_some() && other.definition == mission.definition {
-            return Ok(Some(head.run));
+/// The newest unfinished runs of a file.
+#[derive(Default)]
+struct Unfinished {
+    /// Of the file as it is, with the same inputs.
+    same: Option<RunId>,
+    /// Of what the file was before, or with other inputs.
+    earlier: Option<RunId>,
+}
+
+impl Unfinished {
+    fn of(store: &Store, mission: &Mission) -> Result<Self, Fault> {
+        let mut found = Self::default();
+        for head in runs::unfinished(store)? {
+            let other = runs::mission(store, head.run)?;
+            if other.definition.is_none() || is_played(&other) {
+                continue;
+            }
+            if other.definition == mission.definition {
+                found.same = Some(head.run);
+                break;
+            }
+            if other.source.is_some() && other.source == mission.source && found.earlier.is_none() {
+                found.earlier = Some(head.run);
+            }
         }
+        Ok(found)
     }
-    Ok(None)
 }
 
 fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
@@ -367,7 +405,8 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
     let loaded = workflow::load(&site, &context.path(&args.file), &Overrides::of(args)?, context.out)?;
     let (store, _) = site.open_store()?;
     let mut words: Vec<OsString> = vec!["-C".into(), context.directory.clone().into_os_string()];
-    let run = match unfinished_of(&store, &loaded.mission)?.filter(|_| !args.new) {
+    let unfinished = Unfinished::of(&store, &loaded.mission)?.same;
+    let run = match unfinished.filter(|_| !args.new && !args.fresh) {
         Some(run) if store.owner(run)?.is_some() => return Ok(run),
         Some(run) => {
             words.extend(["resume".into(), run.to_string().into()]);
@@ -378,6 +417,8 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
             complete(&site, loaded.mission)?;
             let run = RunId(*uuid::Uuid::now_v7().as_bytes());
             words.extend(["run".into(), "--id".into(), run.to_string().into()]);
+            words.extend(args.new.then(|| "--new".into()));
+            words.extend(args.fresh.then(|| "--fresh".into()));
             words.extend(args.set.iter().flat_map(|pair| ["--set".into(), pair.into()]));
             words.extend(args.agent.iter().flat_map(|agent| ["--agent".into(), agent.into()]));
             words.extend(args.agents.iter().flat_map(|n| ["--agents".into(), n.to_string().into()]));

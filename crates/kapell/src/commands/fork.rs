@@ -1,27 +1,22 @@
 //! `fork`: a new run that begins where an earlier one stood after some decision, and takes over its results.
 //!
-//! A result is taken over if its task was done or landed by then, and so was everything that it needs. Tasks that
-//! were skipped count as what they need. With other inputs (`--set`), neither the task nor anything before it may so
-//! much as mention `inputs`: what an expression came to is not recorded, so only its absence proves that the result
-//! would be the same.
+//! A result is taken over if what it depends on is the same, its task was done or landed by then, and so was everything
+//! that it needs. Tasks that were skipped count as what they need.
 //!
 //! The new run starts from the last commit that holds nothing but results that are taken over. What landed after the
 //! first change that is not, and what worked on a tree that held it, is done again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::Arc};
 
-use kapell_agents::git::{House, base_ref};
 use kapell_core::{
-    command::Command,
-    event::Event,
-    id::{DefinitionId, Digest, Oid, RunId, TaskId},
+    id::{Digest, RunId, TaskId},
     journal::Version,
     mission::Mission,
-    plan::{Definition, WorkspaceKind},
+    plan::{Plan, WorkspaceKind},
     run::Run,
-    task::{SkipCause, TaskState},
 };
 use kapell_engine::{open::load_at, perform::kind_of, port::journal::Journal};
+use kapell_policy::reuse::{Fate, Offer, Past, Source, Terms, Wanted, Why, offer};
 use kapell_spec::suggest;
 use kapell_view::{
     text::{Line, Style, plural, short},
@@ -37,10 +32,12 @@ use crate::{
     exit::Exit,
     fault::Fault,
     output::{paint, screen},
+    registry::Registry,
+    reuse::{self, Content},
     runs,
     site::Site,
     wiring::{machine, open_house},
-    workflow,
+    workflow::{self, Overrides},
 };
 
 /// The most tasks that are named of each kind.
@@ -74,141 +71,44 @@ pub struct Fork {
 struct Rerun {
     /// Its name.
     task: Untrusted,
-    /// Why.
-    why: Why,
+    /// Why, in one word.
+    why: Word,
     /// The task that is the reason, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     because_of: Option<Untrusted>,
 }
 
-/// Why a task runs in the fork.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Why {
-    /// It had not begun.
-    NotBegun,
-    /// An attempt was under way: it counts as lost.
-    UnderWay,
-    /// It had failed, or was cancelled.
-    Failed,
-    /// What it did had been taken back.
-    TakenBack,
-    /// It reads inputs, and they are others now.
-    Inputs,
-    /// Something that it needs runs again.
-    Need,
-    /// It worked on, or landed on, a tree with the change of a task that runs again.
-    Tree,
-}
+/// A reason as JSON has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+struct Word(Why);
 
-impl Why {
-    fn text(self) -> &'static str {
-        match self {
-            Self::NotBegun => "had not begun",
-            Self::UnderWay => "was under way: that attempt counts as lost",
-            Self::Failed => "had not succeeded",
-            Self::TakenBack => "had been taken back",
-            Self::Inputs => "may read inputs, which are others now",
-            Self::Need => "needs",
-            Self::Tree => "came after",
-        }
+impl JsonSchema for Word {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Why".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::json_schema(generator)
     }
 }
 
-/// Whether what a task came to still holds in the fork.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Reused,
-    /// Skipped by itself again.
-    Skipped,
-    Runs(Why, Option<TaskId>),
-}
-
-/// Decides for each task what becomes of its result.
-fn fates(run: &Run, other_inputs: bool) -> Vec<Fate> {
-    let plan = run.plan();
-    let mut reads = BTreeMap::<DefinitionId, bool>::new();
-    let mut fates = vec![Fate::Runs(Why::NotBegun, None); run.len()];
-    for task in plan.graph().order() {
-        let reads = other_inputs
-            && *reads
-                .entry(plan.definition_id(task))
-                .or_insert_with(|| mentions_inputs(plan.definition(task)));
-        let open = plan.graph().needs(task).iter().find(|need| matches!(fates[need.index()], Fate::Runs(..)));
-        let own = own_fate(run.state(task));
-        fates[task.index()] = match (own, reads, open) {
-            (Fate::Runs(why, of), ..) => Fate::Runs(why, of),
-            (_, true, _) => Fate::Runs(Why::Inputs, None),
-            (_, _, Some(need)) => Fate::Runs(Why::Need, Some(*need)),
-            (own, ..) => own,
-        };
-    }
-    fates
-}
-
-/// What the decisions tell that the state does not keep.
-#[derive(Default)]
-struct Past {
-    /// What landed, in order, with the decision.
-    landed: Vec<(TaskId, Oid, Version)>,
-    /// The decision that started the last attempt of each task.
-    started: BTreeMap<TaskId, Version>,
-    /// Tasks whose change was taken over from an earlier run still.
-    taken_over: BTreeSet<TaskId>,
-}
-
-impl Past {
-    fn see(&mut self, n: Version, events: &[Event]) {
-        for event in events {
-            match event {
-                Event::Landed { task, commit } => self.landed.push((*task, *commit, n)),
-                Event::Started { task, .. } => {
-                    self.started.insert(*task, n);
-                }
-                Event::Reused { task, landed: Some(_), .. } => {
-                    self.taken_over.insert(*task);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Returns the commit to start from, and lets run again what does not hold without the changes after it.
-    fn base(&self, run: &Run, fates: &mut [Fate]) -> Result<Option<Oid>, Fault> {
-        if let Some(task) = self.taken_over.iter().find(|task| matches!(fates[task.index()], Fate::Runs(..)))
-        {
-            return Err(cannot_leave_out(run, *task));
-        }
-        let mut base = run.mission().base;
-        let mut cut = None;
-        for (task, commit, n) in &self.landed {
-            match (fates[task.index()], cut) {
-                (Fate::Reused, None) => base = Some(*commit),
-                (Fate::Reused, Some((of, _))) => fates[task.index()] = Fate::Runs(Why::Tree, Some(of)),
-                (_, None) => cut = Some((*task, *n)),
-                _ => {}
-            }
-        }
-        let Some((of, n)) = cut else { return Ok(base) };
-        for task in run.plan().graph().order() {
-            if fates[task.index()] != Fate::Reused {
-                continue;
-            }
-            let sees_tree = matches!(kind_of(run, task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
-            let late = self.started.get(&task).is_some_and(|started| *started > n);
-            let open = run
-                .plan()
-                .graph()
-                .needs(task)
-                .iter()
-                .find(|need| matches!(fates[need.index()], Fate::Runs(..)));
-            if let Some(need) = open {
-                fates[task.index()] = Fate::Runs(Why::Need, Some(*need));
-            } else if sees_tree && late {
-                fates[task.index()] = Fate::Runs(Why::Tree, Some(of));
-            }
-        }
-        Ok(base)
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::NotBegun => "had not begun",
+        Why::UnderWay => "was under way: that attempt counts as lost",
+        Why::Failed => "had not succeeded",
+        Why::TakenBack => "had been taken back",
+        Why::Changed => "is defined otherwise now",
+        Why::Agent => "has another agent now, or another version of it",
+        Why::Inputs => "reads inputs, which are others now",
+        Why::Base => "reads what is other now",
+        Why::World => "acts outside of git",
+        Why::Person => "is for a person to decide",
+        Why::NamesRun => "names the run that it is part of",
+        Why::Need => "needs",
+        Why::Tree => "came after",
+        Why::NotThere => "landed what is not there now",
     }
 }
 
@@ -220,41 +120,15 @@ fn cannot_leave_out(run: &Run, task: TaskId) -> Fault {
             .at(format!("run {}, task {}", run.id(), Untrusted::from(run.plan().name(task)).visible()))
             .because("the run took it over from an earlier one, and starts from a commit that holds it");
     match run.mission().forked_from {
-        Some((from, at)) => fault.hint(format!("kapell fork {} --at {at}, with the same --set", short(from))),
+        Some((from, at)) => {
+            fault.hint(format!("kapell fork {} --at {at}, with the same options", short(from)))
+        }
         None => fault.hint("kapell run FILE starts from the file"),
     }
 }
 
-fn own_fate(state: &TaskState) -> Fate {
-    match state {
-        TaskState::Done | TaskState::Landed { .. } => Fate::Reused,
-        // Nothing is taken over of it; its condition is computed again, over the same values.
-        TaskState::Skipped { why: SkipCause::Condition | SkipCause::Need } => Fate::Skipped,
-        TaskState::Running(_) | TaskState::Submitted(_) | TaskState::Verified(_) => {
-            Fate::Runs(Why::UnderWay, None)
-        }
-        TaskState::Compensating { .. } | TaskState::CompensationStuck { .. } | TaskState::Compensated => {
-            Fate::Runs(Why::TakenBack, None)
-        }
-        TaskState::Failed { .. } | TaskState::Cancelled | TaskState::Skipped { .. } => {
-            Fate::Runs(Why::Failed, None)
-        }
-        TaskState::BackingOff { .. } | TaskState::Parked(_) => Fate::Runs(Why::Failed, None),
-        TaskState::Blocked { .. }
-        | TaskState::Ready
-        | TaskState::AwaitingClaims
-        | TaskState::AwaitingGate { .. } => Fate::Runs(Why::NotBegun, None),
-    }
-}
-
-/// Tells whether a definition may read the inputs. Names are compared without regard to case, as expressions do.
-fn mentions_inputs(definition: &Definition) -> bool {
-    let text = serde_json::to_string(definition).unwrap_or_else(|_| "inputs".to_owned());
-    text.to_ascii_lowercase().contains("inputs")
-}
-
 /// Tasks that ran, run again, and worked where git does not see what they did.
-fn left_in_the_world(run: &Run, fates: &[Fate]) -> Vec<TaskId> {
+fn left_in_the_world(run: &Run, offer: &Offer) -> Vec<TaskId> {
     let began = |task: &TaskId| run.task(*task).is_some_and(|task| task.attempts > 0);
     let acts = |task: &TaskId| {
         let definition = run.plan().definition(*task);
@@ -265,7 +139,8 @@ fn left_in_the_world(run: &Run, fates: &[Fate]) -> Vec<TaskId> {
                     kapell_core::plan::Work::Run(_) | kapell_core::plan::Work::Prompt(_)
                 )
     };
-    let again = |task: &TaskId| matches!(fates[task.index()], Fate::Runs(..));
+    let taken: BTreeSet<TaskId> = offer.fates.iter().filter_map(Fate::taken).collect();
+    let again = |task: &TaskId| !taken.contains(task);
     run.plan().graph().tasks().filter(|task| began(task) && again(task) && acts(task)).collect()
 }
 
@@ -281,11 +156,17 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     let at = decision(&head, args.at)?;
     let mut past = Past::default();
     let run = load_at(&store as &dyn Journal, head.run, at, |row, events, _| past.see(row.n, events))?;
-    let mut mission = mission(&run, at, args)?;
-    let mut fates = fates(&run, mission.inputs != run.mission().inputs);
-    mission.base = past.base(&run, &mut fates)?;
+    let (mut mission, plan) = wanted(context, &site, &run, args)?;
+    mission.forked_from = Some((run.id(), at));
+    let offer = offered(&run, &past, &mission, &plan);
+    if let Some(task) = offer.stuck {
+        return Err(cannot_leave_out(&run, task));
+    }
+    let start = mission.start();
+    mission.base = offer.base;
+    mission.origin = start.filter(|start| offer.base != Some(*start));
     let id = RunId(*uuid::Uuid::now_v7().as_bytes());
-    let told = tell(&run, at, &mission, &fates, (!args.dry_run).then_some(id));
+    let told = tell(&run, at, &mission, &plan, &offer, (!args.dry_run).then_some(id));
     // What is done is data only if nothing else is done.
     match (context.out.json, args.dry_run) {
         (true, _) => context.out.value(&told),
@@ -296,15 +177,52 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     if let Some(house) = open_house(&site)? {
-        hold(&site, &house, &run, &mission)?;
+        reuse::hold(&site, &house, &run, mission.base)?;
     }
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
-    machine.host.create_with(id, mission, run.plan().clone(), reuse(&run, at, &fates))?;
+    machine.host.create_with(id, mission, plan, offer.commands(&run, at))?;
     execute::finish(context, &mut machine, id, false)
 }
 
-fn mission(run: &Run, at: Version, args: &ForkArgs) -> Result<Mission, Fault> {
+/// Both runs go back to one commit: its name stands for all that is read of it.
+fn offered(run: &Run, past: &Past, mission: &Mission, plan: &Plan) -> Offer {
+    let content = Content::named(mission.start());
+    let mut then = run.mission().clone();
+    for (adapter, version) in &mission.versions {
+        // Where it was not recorded, the version counts as the same: a person has named the run.
+        then.versions.entry(adapter.clone()).or_insert_with(|| version.clone());
+    }
+    let (old, new) = (content.keys(run.plan(), &then), content.keys(plan, mission));
+    let source = Source { run, past, keys: &old };
+    offer(&source, &Wanted { plan, mission, keys: &new }, Terms::Fork, &|_| true)
+}
+
+/// Returns what the new run is asked, and its plan: those of the old run, or of the file as it is now.
+fn wanted(context: &Context, site: &Site, run: &Run, args: &ForkArgs) -> Result<(Mission, Arc<Plan>), Fault> {
+    let Some(file) = &args.file else {
+        let mut mission = mission(run, args)?;
+        mission.versions = reuse::versions(&Registry::find(site)?, run.plan());
+        return Ok((mission, run.plan().clone()));
+    };
+    let budget = workflow::budget(args.budget.as_deref())?;
+    let inputs = workflow::inputs(&args.set)?;
+    let overrides = Overrides { inputs, budget, ..Overrides::default() };
+    let loaded = workflow::load(site, &context.path(file), &overrides, context.out)?;
+    loaded.registry.check(&loaded.plan)?;
+    let old = run.mission();
+    let mission = Mission {
+        seed: crate::site::random(),
+        target: old.target.clone(),
+        base: old.base,
+        origin: old.origin,
+        versions: reuse::versions(&loaded.registry, &loaded.plan),
+        ..loaded.mission
+    };
+    Ok((mission, loaded.plan))
+}
+
+fn mission(run: &Run, args: &ForkArgs) -> Result<Mission, Fault> {
     let mut mission = run.mission().clone();
     let set = workflow::inputs(&args.set)?;
     for (name, value) in set {
@@ -329,68 +247,31 @@ fn mission(run: &Run, at: Version, args: &ForkArgs) -> Result<Mission, Fault> {
         let text = serde_json::to_vec(&(mission.definition, &mission.inputs)).unwrap_or_default();
         mission.definition = mission.definition.map(|_| Digest::of(&text));
     }
-    let mut seed = [0; 8];
-    seed.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[8..]);
-    mission.seed = u64::from_le_bytes(seed);
-    mission.forked_from = Some((run.id(), at));
+    mission.seed = crate::site::random();
     mission.parent = None;
     Ok(mission)
 }
 
-/// Brings what had landed into the user's repository, so that a ref there can hold it as the base of the new run.
-fn hold(site: &Site, house: &House, run: &Run, mission: &Mission) -> Result<(), Fault> {
-    let (Some(user), Some(old), Some(new)) = (&site.repo, run.mission().base, mission.base) else {
-        return Ok(());
-    };
-    if old == new {
-        return Ok(());
-    }
-    let name = base_ref(run.id());
-    if user.find_ref(&name)? != Some(old) {
-        return Err(Fault::new(
-            "K0509",
-            Exit::Refused,
-            format!("the work of run {} has been collected", short(run.id())),
-        )
-        .because(format!("{name} is gone"))
-        .hint("kapell run FILE starts from the file"));
-    }
-    // The ref does not move: only objects are brought over, as before a merge.
-    house.prepare_merge(user, &name, old, new)?;
-    Ok(())
-}
-
-fn reuse(run: &Run, at: Version, fates: &[Fate]) -> Vec<Command> {
-    let tasks = run.plan().graph().tasks().filter(|task| fates[task.index()] == Fate::Reused);
-    tasks
-        .map(|task| {
-            let landed = match run.state(task) {
-                TaskState::Landed { commit } => Some(**commit),
-                _ => None,
-            };
-            let outputs = run.outputs(task).cloned().unwrap_or_default();
-            Command::Reuse { task, from: run.id(), at, landed, outputs }
-        })
-        .collect()
-}
-
-fn tell(run: &Run, at: Version, mission: &Mission, fates: &[Fate], id: Option<RunId>) -> Fork {
-    let plan = run.plan();
+fn tell(run: &Run, at: Version, mission: &Mission, plan: &Plan, offer: &Offer, id: Option<RunId>) -> Fork {
     let name = |task: TaskId| Untrusted::from(plan.name(task));
-    let tasks = || plan.graph().tasks();
-    let rerun = |task: TaskId| match fates[task.index()] {
-        Fate::Runs(why, of) => Some(Rerun { task: name(task), why, because_of: of.map(name) }),
+    let rerun = |task: TaskId| match &offer.fates[task.index()] {
+        Fate::Runs(why, of) => {
+            let because_of = of.as_deref().map(Untrusted::from);
+            Some(Rerun { task: name(task), why: Word(*why), because_of })
+        }
         _ => None,
     };
+    let is_taken = |task: &TaskId| offer.fates[task.index()].taken().is_some();
+    let old_name = |task: TaskId| Untrusted::from(run.plan().name(task));
     Fork {
         version: 1,
         from: run.id().to_string(),
         at: at.0,
         run: id.map(|id| id.to_string()),
         base: mission.base.map(|base| base.to_string()),
-        reused: tasks().filter(|task| fates[task.index()] == Fate::Reused).map(name).collect(),
-        rerun: tasks().filter_map(rerun).collect(),
-        not_taken_back: left_in_the_world(run, fates).into_iter().map(name).collect(),
+        reused: plan.graph().tasks().filter(is_taken).map(name).collect(),
+        rerun: plan.graph().tasks().filter_map(rerun).collect(),
+        not_taken_back: left_in_the_world(run, offer).into_iter().map(old_name).collect(),
     }
 }
 
@@ -418,7 +299,8 @@ impl Fork {
                 .map(|of| format!(" {}, which runs again", of.visible()))
                 .unwrap_or_default();
             lines.push(
-                Line::plain(format!("    {}: {}{of}", rerun.task.visible(), rerun.why.text())).fit(columns),
+                Line::plain(format!("    {}: {}{of}", rerun.task.visible(), reason(rerun.why.0)))
+                    .fit(columns),
             );
         }
         if self.rerun.len() > NAMED_MAX {

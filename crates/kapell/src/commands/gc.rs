@@ -237,14 +237,14 @@ impl Sweep<'_> {
             if run.outcome().is_none() || known.owned {
                 continue;
             }
-            let base = run.mission().base;
+            let start = run.mission().start();
             let holder = run.merge().filter(|merge| merge.done).map(|merge| merge.target.clone());
             let target = holder.or_else(|| run.mission().target.clone());
             let tip = target.as_deref().map(|target| self.find_ref(target)).transpose()?.flatten();
             let held = tip.is_some_and(|tip| house.is_ancestor(head, tip).unwrap_or(false));
             // Work that waits for its checks, or was sent back, is only in commits that nothing else names.
             let pending = run.landing().is_some_and(|landing| landing.pending().next().is_some());
-            if (held || base == Some(head)) && !pending {
+            if (held || start == Some(head)) && !pending {
                 found.push(run.id());
             } else {
                 let name = format!("run {}", short(run.id()));

@@ -174,6 +174,11 @@ fn played_of(recorded: RunId) -> Digest {
     Digest::of(format!("played back: {recorded}").as_bytes())
 }
 
+/// Tells whether a run is one in which a recording was played.
+pub fn is_played(mission: &Mission) -> bool {
+    mission.forked_from.is_some_and(|(recorded, _)| mission.definition == Some(played_of(recorded)))
+}
+
 /// Refuses to go on with a run in which a recording was played: what of it was heard is known to nobody any more, and
 /// providers are not to be asked for the rest. Playing it once more costs nothing.
 ///
@@ -182,7 +187,7 @@ fn played_of(recorded: RunId) -> Digest {
 /// Fails if it is such a run, unless all that is left of it is to be ended.
 pub fn refuse_played(store: &Store, run: RunId, mission: &Mission) -> Result<(), Fault> {
     let recorded = match mission.forked_from {
-        Some((recorded, Version(1))) if mission.definition == Some(played_of(recorded)) => recorded,
+        Some((recorded, _)) if is_played(mission) => recorded,
         _ => return Ok(()),
     };
     if !matches!(load(store, run)?.phase(), Phase::Active | Phase::Paused(_)) {

@@ -18,6 +18,7 @@ mod people; // gates and answers
 mod programs; // what commands answer to programs, and runs that are carried elsewhere
 mod purses; // budgets that attempts share
 mod repos; // every kind of repository
+mod reuse; // results that are taken over
 mod routes; // agents that are chosen, and what they are given
 mod story; // from a plan to a merge and back
 mod taped; // agents that are recorded, parked, and many

@@ -526,7 +526,7 @@ fn other_inputs_undo_what_may_have_read_them() {
       reuses 1 result: plain
       runs 2 tasks
         last: needs reader, which runs again
-        reader: may read inputs, which are others now
+        reader: reads inputs, which are others now
     ");
     assert_snapshot!(rig.run(["fork", &run, "--set", "verison=2", "--dry-run"]), @"
     exit 2
@@ -545,7 +545,7 @@ fn other_inputs_undo_what_may_have_read_them() {
       reuses 1 result: plain
       runs 2 tasks
         last: needs reader, which runs again
-        reader: may read inputs, which are others now
+        reader: reads inputs, which are others now
     ");
 }
 
