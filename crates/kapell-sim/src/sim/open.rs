@@ -143,7 +143,7 @@ impl Sim {
         }
         if run.is_created() {
             self.checker.compare(&run)?;
-            self.checker.offers(&run)?;
+            self.offers(&run)?;
         }
         Ok(run)
     }
@@ -285,7 +285,12 @@ impl Sim {
             self.run = self.load()?;
             ensure!(self.run.is_same(&live), "the state that is read back differs");
         }
-        self.checker.offers(&self.run)
+        self.offers(&self.run)
+    }
+
+    /// Looks at what could be taken over in every fourth world: it takes as long as many steps.
+    fn offers(&self, run: &Run) -> Checked {
+        if self.report.seed & 3 == 0 { self.checker.offers(run) } else { Ok(()) }
     }
 
     fn merge(&mut self) -> Checked {
