@@ -172,7 +172,6 @@ fn peak_mib(pid: u32) -> u64 {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "how much memory it takes is what one wants to know")]
 fn thirty_agents_work_at_once_and_five_that_take_too_much_memory_are_ended() {
     let rig = Rig::repository();
     let work = rig.waiting("crowd", "echo done > \"$KAPELL_TASK.txt\"");
