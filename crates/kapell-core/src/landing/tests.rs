@@ -18,6 +18,8 @@ struct World {
     pairs: Vec<(u32, u32)>,
     /// Conflicts when both are merged.
     conflicts: Vec<(u32, u32)>,
+    /// Without this one everything is bad.
+    mends: Option<u32>,
     /// Every so many runs the check fails for no reason; 0 is never.
     flaky_every: usize,
 }
@@ -53,7 +55,8 @@ impl World {
             .map(|at| tip(&tree[..tree.len() - probe.entries.len() + at + 1]))
             .collect();
         let bad = tree.iter().any(|task| self.bad.contains(task))
-            || self.pairs.iter().any(|(a, b)| tree.contains(a) && tree.contains(b));
+            || self.pairs.iter().any(|(a, b)| tree.contains(a) && tree.contains(b))
+            || self.mends.is_some_and(|mends| !tree.contains(&mends));
         let flake = self.flaky_every > 0 && runs.is_multiple_of(self.flaky_every);
         if bad || flake { Probed::Red { tips, message: "red".to_owned() } } else { Probed::Green { tips } }
     }
@@ -187,6 +190,14 @@ fn a_red_base_blames_nobody() {
 }
 
 #[test]
+fn what_is_bad_after_a_red_base_was_mended_is_bad_alone() {
+    let world = World { bad: [1].into(), mends: Some(0), ..World::default() };
+    let report = world.run(3);
+    assert_eq!((report.landed, report.sent_back), (vec![0, 2], vec![(1, Blame::Alone)]));
+    assert!(!report.base_is_red);
+}
+
+#[test]
 fn what_has_landed_is_never_sent_back() {
     let mut landing = Landing::new(tip(&[]));
     for task in 0..3 {
@@ -230,7 +241,7 @@ proptest! {
         conflicts in prop::collection::vec((0_u32..40, 0_u32..40), 0..4),
     ) {
         let apart = |pairs: Vec<(u32, u32)>| pairs.into_iter().filter(|(a, b)| a != b).collect::<Vec<_>>();
-        let world = World { bad, pairs: apart(pairs), conflicts: apart(conflicts), flaky_every: 0 };
+        let world = World { bad, pairs: apart(pairs), conflicts: apart(conflicts), ..World::default() };
         let report = world.run(tasks);
         let tree: BTreeSet<u32> = report.landed.iter().copied().collect();
         prop_assert!(tree.is_disjoint(&world.bad));
