@@ -212,3 +212,38 @@ fn a_workflow_needs_agents_if_anything_in_it_does() {
     assert!(!needs("agent m slot job; x agent m"));
     assert_eq!([0, 1, 3].map(|depth| within(depth).depth()), [0, 1, 3]);
 }
+
+#[test]
+fn other_agents_come_into_plans_within_too_and_those_that_take_over_stay() {
+    let with_agents = |definition: Definition, agents: [AgentSpec; 2]| {
+        let mut builder = PlanBuilder::new();
+        for agent in agents {
+            builder.agent(agent);
+        }
+        let definition = builder.define(definition);
+        builder.task("t", definition, &[]);
+        builder.seal(PlanLimits::default()).unwrap()
+    };
+    let inner = with_agents(noop(), [agent(None), agent(Some(0))]);
+    let child = ChildSpec { objective: "part".to_owned(), plan: inner.into(), accept: vec![], saga: true };
+    let outer = with_agents(Definition::new(Work::Workflow(Box::new(child))), [agent(Some(1)), agent(None)]);
+    let changed = outer.with_agents(&|plan| {
+        let own = plan.agents().iter().map(|spec| AgentSpec { adapter: "other".to_owned(), ..spec.clone() });
+        own.map(|spec| AgentSpec { fallback: None, ..spec }).chain([agent(Some(0))]).collect()
+    });
+    let said = |plan: &Plan| -> Vec<(String, Option<AgentId>)> {
+        plan.agents().iter().map(|spec| (spec.adapter.clone(), spec.fallback)).collect()
+    };
+    let [other, command] = ["other", "command"].map(str::to_owned);
+    let kept = [Some(AgentId(1)), None, None];
+    assert_eq!(
+        said(&changed),
+        [other.clone(), other.clone(), command.clone()].into_iter().zip(kept).collect::<Vec<_>>()
+    );
+    let Work::Workflow(child) = &changed.definition(TaskId(0)).work else { panic!("it has a plan within") };
+    assert!(child.saga && child.objective == "part");
+    let kept = [None, Some(AgentId(0)), None];
+    assert_eq!(said(&child.plan), [other.clone(), other, command].into_iter().zip(kept).collect::<Vec<_>>());
+    // Fewer than there were would leave tasks without theirs.
+    assert_eq!(said(&outer.with_agents(&|_| vec![])), said(&outer));
+}
