@@ -62,7 +62,7 @@ impl FailureClass {
         !matches!(self, Self::RateLimited | Self::Quota | Self::Lost | Self::Budget)
     }
 
-    /// Tells whether another attempt by the same agent can help.
+    /// Tells whether another attempt by the same agent can help; with a budget that is too small, one with more of it.
     #[must_use]
     pub fn is_retryable(self) -> bool {
         !matches!(self, Self::Permission | Self::Permanent)

@@ -172,7 +172,8 @@ pub fn shorten_path(path: &str, limit: usize) -> String {
     };
     let tail: Vec<char> = path.chars().rev().take_while(fits).collect();
     let tail: String = tail.into_iter().rev().collect();
-    let whole = tail.split_once('/').map_or(tail.as_str(), |(_, whole)| whole);
+    let cuts_a_name = !path[..path.len() - tail.len()].ends_with('/');
+    let whole = tail.split_once('/').filter(|_| cuts_a_name).map_or(tail.as_str(), |(_, whole)| whole);
     format!("\u{2026}{whole}")
 }
 

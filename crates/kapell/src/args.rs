@@ -468,7 +468,7 @@ pub struct LogsArgs {
     #[arg(long)]
     pub output: bool,
     /// What this attempt of the task printed, in the place of the last one.
-    #[arg(long, value_name = "N", requires = "task", requires = "output")]
+    #[arg(long, value_name = "N", requires = "task", requires = "output", value_parser = clap::value_parser!(u32).range(1..))]
     pub attempt: Option<u32>,
     /// Only what went wrong.
     #[arg(long)]

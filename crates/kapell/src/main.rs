@@ -110,17 +110,27 @@ fn misused(error: &clap::Error) -> Exit {
         return Exit::Done;
     }
     let is_json = |arg: OsString| arg == "--json";
-    if !std::env::args_os().skip(1).take_while(|arg| arg != "--").any(is_json) {
-        let _ = error.print();
-        return Exit::Usage;
+    let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(is_json);
+    Out { quiet: true, json }.fault(&misuse(&error.to_string()))
+}
+
+/// Makes an error of ours of what the reader of the command line says: a message, tips, and how it is used.
+fn misuse(text: &str) -> fault::Fault {
+    let mut parts = text.trim_start_matches("error: ").split("\n\n");
+    let message: Vec<&str> = parts.next().unwrap_or_default().lines().map(str::trim).collect();
+    let (mut because, mut command) = (Vec::new(), "kapell".to_owned());
+    for line in parts.flat_map(str::lines).map(str::trim) {
+        if let Some(usage) = line.strip_prefix("Usage: ") {
+            let words = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-']));
+            command = words.collect::<Vec<_>>().join(" ");
+        } else if let Some(tip) = line.strip_prefix("tip: ") {
+            because.push(tip.to_owned());
+        }
     }
-    let text = error.to_string();
-    let mut lines =
-        text.lines().map(|line| line.trim().trim_start_matches("error: ")).filter(|line| !line.is_empty());
-    let message = lines.next().unwrap_or("the command line cannot be read").to_owned();
-    let mut fault = fault::Fault::new("K0907", Exit::Usage, message).hint("kapell --help");
-    fault.because = lines.map(str::to_owned).collect();
-    Out { quiet: true, json: true }.fault(&fault)
+    let mut fault =
+        fault::Fault::new("K0907", Exit::Usage, message.join(" ")).hint(format!("{command} --help"));
+    fault.because = because;
+    fault
 }
 
 /// A panic is a bug of ours, and is reported as one.

@@ -370,12 +370,36 @@ impl Registry {
         ranked.map(command).collect()
     }
 
+    /// Returns the first task whose agent cannot be started, nor any that would take over, with the agent's name and why.
+    fn absent<'a>(&self, plan: &'a Plan) -> Option<(&'a str, &'a str, String)> {
+        let installed = |spec: &AgentSpec| match Client::of(&spec.adapter) {
+            Some(client) => matches!(client, Client::Model(_)) || self.program(client).is_some(),
+            None => true,
+        };
+        plan.graph().tasks().find_map(|task| {
+            let definition = plan.definition(task);
+            let named = definition.agent.filter(|_| matches!(definition.work, Work::Prompt(_)))?;
+            let next = |id: &AgentId| plan.agent(*id)?.fallback;
+            let mut chain = std::iter::successors(Some(named), next).take(plan.agents().len());
+            if chain.any(|id| plan.agent(id).is_some_and(installed)) {
+                return None;
+            }
+            let spec = plan.agent(named)?;
+            Some((plan.name(task), spec.name.as_str(), self.missing(&spec.adapter, &spec.options)?))
+        })
+    }
+
     /// Refuses a plan with a task that nobody here can perform.
     ///
     /// # Errors
     ///
     /// Fails with the first such task, and with what stands in the way of each agent.
     pub fn check(&self, plan: &Plan) -> Result<(), Fault> {
+        if let Some((task, agent, why)) = self.absent(plan) {
+            let task = kapell_view::untrusted::visible(task);
+            let message = format!("nobody here can perform task `{task}`: agent `{agent}` is not there");
+            return Err(Fault::new("K0920", Exit::Waits, message).because(why).hint("kapell doctor"));
+        }
         for (tasks, ranking) in self.route(plan, &Records::default()) {
             let (Some(&task), true) = (tasks.first(), ranking.chosen.is_empty()) else { continue };
             let skills = plan.definition(task).skills.join(", ");

@@ -165,12 +165,6 @@ pub enum ErrorKind {
         /// The text.
         name: String,
     },
-    /// A ref that is not there.
-    #[error("{name} does not exist")]
-    NoRef {
-        /// The ref.
-        name: String,
-    },
     /// A ref that is not where it was expected: somebody was first.
     #[error("{name} has moved: expected {}, found {}", show(expected), show(found))]
     Moved {
@@ -227,7 +221,7 @@ pub enum ErrorKind {
         limit: usize,
     },
     /// Another workspace would fill the disk.
-    #[error("only {} MiB are free in {}, and another workspace needs {} MiB to be left", free >> 20, dir.display(), needed >> 20)]
+    #[error("{} MiB are free in {}, and below {} MiB no workspace is made", free >> 20, dir.display(), needed >> 20)]
     LowSpace {
         /// Where workspaces are.
         dir: PathBuf,

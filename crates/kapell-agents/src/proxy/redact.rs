@@ -71,6 +71,11 @@ impl Redactor {
         Self(known)
     }
 
+    /// Tells whether a text holds one of those that are known.
+    pub(crate) fn knows(&self, text: &str) -> bool {
+        self.0.iter().any(|secret| secret.redact(text) != text)
+    }
+
     /// Returns a text without them.
     #[must_use]
     pub fn text(&self, text: &str) -> String {

@@ -202,11 +202,11 @@ impl Desk {
         }
     }
 
-    /// Says for how long `name` must not be asked.
-    fn pause_of(&self, name: &str, upstream: &Upstream) -> Option<Duration> {
+    /// Says for how long `name` must not be asked, and why.
+    fn pause_of(&self, name: &str, upstream: &Upstream) -> Option<(Duration, &'static str)> {
         let now = Instant::now();
         if let Some(until) = lock(&self.busy).get(name).filter(|until| **until > now) {
-            return Some(*until - now);
+            return Some((*until - now, "the provider wants to be left alone"));
         }
         let most = upstream.per_minute? as usize;
         let mut began = lock(&self.began);
@@ -218,7 +218,8 @@ impl Desk {
             began.push_back(now);
             return None;
         }
-        began.front().map(|first| Duration::from_secs(60).saturating_sub(first.elapsed()))
+        let pause = Duration::from_secs(60).saturating_sub(began.front()?.elapsed());
+        Some((pause, "`requests_per_minute` is reached"))
     }
 
     /// Makes room for a request, as [`Desk::reserve`] does. What others hold comes back when their requests have ended:
@@ -362,15 +363,15 @@ fn refused(api: Api, why: &str) -> Response<Body> {
     response
 }
 
-/// Answers as the provider did: not now.
-fn busy(api: Api, pause: Duration) -> Response<Body> {
+/// Answers as a provider does: not now, because of `why`.
+fn busy(api: Api, pause: Duration, why: &str) -> Response<Body> {
     let kind = match api {
         Api::Anthropic => "rate_limit_error",
         Api::OpenAi => "rate_limit_exceeded",
         Api::Gemini => "RESOURCE_EXHAUSTED",
     };
     let seconds = pause.as_millis().div_ceil(1000).max(1);
-    let message = format!("kapell: the provider wants to be left alone for {seconds} s");
+    let message = format!("kapell: {why}; ask again in {seconds} s");
     let mut response = error(api, StatusCode::TOO_MANY_REQUESTS, kind, &message);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds as u64));
     response
@@ -549,12 +550,14 @@ impl Call<'_> {
             };
             return Ok(played(kept));
         }
-        if let Some(pause) = desk.pause_of(self.name, self.upstream) {
-            return Err(Box::new(busy(api, pause)));
+        if let Some((pause, why)) = desk.pause_of(self.name, self.upstream) {
+            return Err(Box::new(busy(api, pause, why)));
         }
         let reserved = desk.make_room(token, self.key, &mut ask).await.map_err(|stopped| {
             Box::new(match stopped {
-                Stopped::Later => busy(api, ASK_AGAIN),
+                Stopped::Later => {
+                    busy(api, ASK_AGAIN, "other agents of this run hold the rest of its budget")
+                }
                 Stopped::Denied(denied) => {
                     let (why, more_helps) = (denied.to_string(), denied.is_of_run());
                     let response = refused(api, &why);

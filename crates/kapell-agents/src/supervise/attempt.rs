@@ -393,7 +393,8 @@ impl<'a> Attempt<'a> {
             }
             self.sample();
         }
-        if self.ending.is_none() && self.failed() && has_hung_up(control, GONE_TOO) {
+        // A check that is lost runs again: whether kapell has gone makes no difference there.
+        if self.ending.is_none() && self.failed() && self.spec.durable && has_hung_up(control, GONE_TOO) {
             self.ending = Some((Cause::OwnerGone, Instant::now() + OWNER_GONE_GRACE));
         }
     }

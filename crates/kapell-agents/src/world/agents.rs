@@ -561,12 +561,14 @@ fn hide(client: Client, dir: &Path, contained: Option<&mut Contained>) -> Result
 
 /// Names what kapell itself refused as the cause of a failure. Clients take that for the word of their provider, each for
 /// another one; but no provider wants to be left alone, and trying again comes to the same, unless the run gets a larger
-/// budget.
+/// budget. Ends that a provider's word does not lead to have their own cause: no time left, an output of another shape.
 fn blame(ending: &mut Ending, Refusal { why, more_helps }: &Refusal) {
-    if ending.result.is_err() {
-        let class = if *more_helps { FailureClass::Budget } else { FailureClass::Permanent };
-        let message = format!("{OWN_REFUSAL}{why}");
-        ending.result = Err(Failure { class, message, until: None });
+    use FailureClass::{Permanent, Permission, Quota, RateLimited, Transient};
+    let Err(failure) = &mut ending.result else { return };
+    if matches!(failure.class, Transient | RateLimited | Quota | Permission | Permanent) {
+        failure.class = if *more_helps { FailureClass::Budget } else { Permanent };
+        failure.message = format!("{OWN_REFUSAL}{why}\n{}", failure.message);
+        failure.until = None;
     }
 }
 
@@ -623,8 +625,14 @@ fn hide_in_report(secrets: &Redactor, report: &mut Report) {
     }
 }
 
+/// What later tasks compute with is never changed: better no output than a wrong one.
 fn hide_in_ending(secrets: &Redactor, ending: &mut Ending) {
-    ending.outputs.values_mut().for_each(|value| secrets.clean(value));
+    if let Some((name, _)) = ending.outputs.iter().find(|(_, value)| secrets.knows(value)) {
+        ending.result = Err(permanent(format!(
+            "its output `{name}` holds the value of a variable that is named like a secret, and outputs are written down"
+        )));
+        ending.outputs.clear();
+    }
     if let Err(failure) = &mut ending.result {
         secrets.clean(&mut failure.message);
     }

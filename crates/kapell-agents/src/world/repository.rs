@@ -230,14 +230,16 @@ impl Repository {
         let since = Instant::now();
         loop {
             let full = match self.pool.acquire(wanted) {
-                Err(error)
-                    if matches!(*error.kind, ErrorKind::PoolFull { .. } | ErrorKind::LowSpace { .. }) =>
-                {
-                    error
-                }
-                done => return done.map_err(|error| failure(&error)),
+                Ok(workspace) => return Ok(workspace),
+                Err(error) => error,
             };
-            let hope = !lock(&self.held).is_empty() || since.elapsed() < FULL_PATIENCE;
+            // Somebody else's workspace may be given back, but nobody else's makes room on the disk.
+            let patience = match *full.kind {
+                ErrorKind::PoolFull { .. } => FULL_PATIENCE,
+                ErrorKind::LowSpace { .. } => Duration::ZERO,
+                _ => return Err(failure(&full)),
+            };
+            let hope = !lock(&self.held).is_empty() || since.elapsed() < patience;
             if !hope || stopped() || self.agents.is_closing() {
                 return Err(failure(&full));
             }

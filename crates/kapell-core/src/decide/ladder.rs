@@ -66,16 +66,11 @@ pub(crate) fn recover(
         FailureClass::Lost => Recovery::Again,
         // The run pauses with it: who resumes it says how much more there is.
         FailureClass::Budget if run.ledger().scarcest().is_some() => Recovery::Again,
+        FailureClass::Budget => substitute_or_give_up(run, task, now),
         FailureClass::Conflict if failures < definition.retry.attempts.max(CONFLICT_ATTEMPTS) => {
             Recovery::Again
         }
-        class
-            if class.is_retryable()
-                && class != FailureClass::Budget
-                && failures < definition.retry.attempts =>
-        {
-            pause()
-        }
+        class if class.is_retryable() && failures < definition.retry.attempts => pause(),
         FailureClass::Permission => Recovery::GiveUp,
         _ => substitute_or_give_up(run, task, now),
     }

@@ -140,9 +140,6 @@ pub const BUILT_IN_COMMANDS: &[&str] = &[
 /// The longest time-out, in seconds, that anybody means: a day's work is not held up by a hook for longer.
 pub const HOOK_TIMEOUT_SECONDS_MAX: u64 = 3600;
 
-/// Tools that an agent which runs below another one never has.
-pub const NOT_FOR_SUBAGENTS: &[&str] = &["AskUserQuestion", "EnterPlanMode", "Workflow", "ScheduleWakeup"];
-
 /// How deep agents may start agents, unless `CLAUDE_CODE_MAX_SUBAGENT_SPAWN_DEPTH` says otherwise.
 pub const SPAWN_DEPTH: usize = 3;
 

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read, Seek},
     os::unix::fs::OpenOptionsExt,
     process::{self, Child, Stdio},
     time::{Duration, Instant},
@@ -45,26 +45,27 @@ pub fn spawn(words: &[OsString], store: &Store, run: RunId) -> Result<Begun, Fau
     };
     let before = version(store, run)?;
     let path = site::runtime_dir()?.join(format!("{run}-{}.said", process::id()));
-    let said = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(lost)?;
-    let begun = start(words, said).map_err(lost).and_then(|mut child| {
-        let begin = Instant::now();
-        while begin.elapsed() < BEGIN {
-            // In this order: one that has ended may have executed the run to its end before.
-            let ended = child.try_wait().map_err(lost)?;
-            let executed = store.owner(run)?.is_some_and(|owner| owner.pid == child.id());
-            if executed && version(store, run)? > before {
-                break;
-            }
-            if let Some(status) = ended {
-                return Ok(after(status.code(), fs::read_to_string(&path).unwrap_or_default()));
-            }
-            std::thread::sleep(LOOK);
+    let said = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    let mut said = said.map_err(lost)?;
+    // Both processes have it open; without a name nothing of it is left, whatever becomes of them.
+    fs::remove_file(&path).map_err(lost)?;
+    let mut child = start(words, said.try_clone().map_err(lost)?).map_err(lost)?;
+    let begin = Instant::now();
+    while begin.elapsed() < BEGIN {
+        // In this order: one that has ended may have executed the run to its end before.
+        let ended = child.try_wait().map_err(lost)?;
+        let executed = store.owner(run)?.is_some_and(|owner| owner.pid == child.id());
+        if executed && version(store, run)? > before {
+            break;
         }
-        Ok(Begun::Executed)
-    });
-    // The other process goes on writing to what has no name any more.
-    let _ = fs::remove_file(&path);
-    begun
+        if let Some(status) = ended {
+            let mut text = String::new();
+            said.rewind().and_then(|()| said.read_to_string(&mut text)).map_err(lost)?;
+            return Ok(after(status.code(), text));
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(Begun::Executed)
 }
 
 /// Starts this program with its errors in `said`.

@@ -108,6 +108,8 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
                 Ok(cache) => writable("workspaces", &cache),
                 Err(fault) => Check::of("workspaces", fault),
             });
+            // That may be another disk than the store's.
+            checks.extend(site.cache().ok().map(|cache| disk("their disk", &nearest(&cache))));
             checks.extend(levels(&site));
             checks.extend(clients(&site));
             here = Some(site);
@@ -240,7 +242,7 @@ fn store(site: &Site) -> Vec<Check> {
         ),
         Err(error) => Check::weak("file system", error.to_string(), "KAPELL_STORE=DIR on a local disk"),
     });
-    checks.push(disk(&dir));
+    checks.push(disk("disk", &dir));
     if site.store.join("journal.sqlite").exists() {
         checks.push(match site.open_store() {
             Ok((store, _)) => match kapell_engine::port::journal::Journal::runs(&store) {
@@ -273,17 +275,17 @@ fn fsync_time(dir: &Path) -> std::io::Result<Duration> {
     time.and_then(|time| removed.map(|()| time))
 }
 
-fn disk(dir: &Path) -> Check {
+fn disk(name: &'static str, dir: &Path) -> Check {
     match rustix::fs::statvfs(dir) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let found = format!("{} free", bytes(free));
             match free < 1 << 30 {
-                true => Check::weak("disk", found, "kapell gc --dry-run shows what can go"),
-                false => Check::good("disk", found),
+                true => Check::weak(name, found, "kapell gc --dry-run shows what can go"),
+                false => Check::good(name, found),
             }
         }
-        Err(error) => Check::weak("disk", error.to_string(), "df"),
+        Err(error) => Check::weak(name, error.to_string(), "df"),
     }
 }
 

@@ -8,7 +8,7 @@ use kapell_core::{
     run::Run,
 };
 use kapell_engine::port::agents::AttemptKey;
-use kapell_view::untrusted::visible;
+use kapell_view::{text::plural, untrusted::visible};
 
 use super::Context;
 use crate::{args::LogsArgs, exit::Exit, fault::Fault, runs, site::Site};
@@ -25,7 +25,8 @@ pub fn show(context: &Context, site: &Site, run: &Run, args: &LogsArgs) -> Resul
         let last = run.task(task).map_or(0, |task| task.attempts);
         let attempt = args.attempt.unwrap_or(last);
         if asked.is_some() && attempt > last {
-            let message = format!("`{}` has had {last} attempt(s)", visible(run.plan().name(task)));
+            let message =
+                format!("`{}` has had {}", visible(run.plan().name(task)), plural(last.into(), "attempt"));
             return Err(Fault::new("K0508", Exit::Usage, message).at(format!("run {}", run.id())));
         }
         let key = AttemptKey { run: run.id(), task, attempt: AttemptNo(attempt), compensates: false };

@@ -63,23 +63,28 @@ struct Note {
     files: Vec<(PathBuf, Digest)>,
 }
 
-/// Writes the settings: every line shows a default, or what was found here.
+/// Writes the settings: every line shows what can be set, or what was found here.
 fn settings(found: &Commands, registry: &Registry) -> String {
-    let mut text = "# Settings of kapell for this repository. Each line shows a default; remove the `#` to change it.\n\
+    let mut text = "# Settings of kapell for this repository. Remove the `#` of a line to set it; the values are examples.\n\
          # Your own settings, for all repositories, are in ~/.config/kapell/kapell.toml.\n\
          \n\
-         # How many commands run at the same time: one for each core.\n\
+         # How many commands run at the same time. If not given: one for each core.\n\
          # jobs = 4\n\
          \n\
-         # How many agents work at the same time, and how much memory they may take together (what is free, if not given).\n\
+         # How many agents work at the same time, and how much memory they may take together. If not given: 4, and what is\n\
+         # free.\n\
          # agents = 4\n\
          # memory = \"8GiB\"\n\
          \n\
-         # The most that a run may use if its file does not say: money, tokens, time.\n\
+         # The most that a run may use if its file does not say: money, tokens, time. If not given: no limit.\n\
          # budget = \"5usd,2M,2h\"\n\
          \n\
          # Where runs are recorded, below this directory. If not given: within .git, where `git clean` cannot reach.\n\
          # store = \".kapell\"\n\
+         \n\
+         # What `accept` and `prepare` may reach, for they run what agents wrote. If not given: what you can reach.\n\
+         # check-sandbox = \"required\"\n\
+         # check-network = \"none\"\n\
          \n\
          # What was recognised here:\n"
         .to_owned();

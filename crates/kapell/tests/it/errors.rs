@@ -124,26 +124,18 @@ fn command_lines_that_are_none() {
     let rig = Rig::plain();
     assert_snapshot!(rig.run(["stauts"]), @"
     exit 2
-    ! error: unrecognized subcommand 'stauts'
-    !
-    !   tip: some similar subcommands exist: 'pause', 'slash', 'trust', 'statusline', 'status'
-    !
-    ! Usage: kapell [OPTIONS] <COMMAND>
-    !
-    ! For more information, try '--help'.
+    ! error[K0907]: unrecognized subcommand 'stauts'
+    !   because: some similar subcommands exist: 'pause', 'slash', 'trust', 'statusline', 'status'
+    !   hint: kapell --help
     ");
     assert_snapshot!(rig.run(["run"]), @"
     exit 2
-    ! error: the following required arguments were not provided:
-    !   <FILE>
-    !
-    ! Usage: kapell run <FILE>
-    !
-    ! For more information, try '--help'.
+    ! error[K0907]: the following required arguments were not provided: <FILE>
+    !   hint: kapell run --help
     ");
     assert_snapshot!(rig.run(["plan", "x.yaml", "--seed", "-1", "--json"]), @r#"
     exit 2
-    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":["tip: to pass '-1' as a value, use '-- -1'","Usage: kapell plan [OPTIONS] <FILE>","For more information, try '--help'."],"hint":"kapell --help","exit":2}}
+    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":["to pass '-1' as a value, use '-- -1'"],"hint":"kapell plan --help","exit":2}}
     "#);
     let odd = OsString::from_vec(b"\xff\xfe".to_vec());
     for args in [

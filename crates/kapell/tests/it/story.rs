@@ -445,7 +445,7 @@ fn a_failure_is_found_by_what_is_suggested() {
     ");
     assert_snapshot!(rig.run(["logs", "--task", "bad", "--output", "--attempt", "2"]), @"
     exit 2
-    ! error[K0508]: `bad` has had 1 attempt(s)
+    ! error[K0508]: `bad` has had 1 attempt
     !   where: run [RUN]
     ");
     let run = rig.runs().remove(0);
