@@ -90,6 +90,8 @@ pub fn is_agent(path: &str) -> bool {
         || matches!(extension(path), "js" | "mjs") && within(&["workflows"])
         || matches!(extension(path), "json" | "toml" | "js" | "mjs" | "sh" | "py")
             && within(&[".claude", ".claude-plugin", ".codex", "hooks"])
+        // Plugins keep what their hooks run there as well.
+        || extension(path) == "sh" && within(&["scripts"])
 }
 
 /// Compose files, manifests, Dockerfiles.

@@ -57,7 +57,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     hook_scripts(repository, report);
 }
 
-/// Skills that agents are given before they start: one finding for each name, and one for all paths.
+/// Skills that agents are given before they start: one finding for each name, one for all paths, and one for all files.
 fn skills(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     let mut missing: BTreeMap<&str, Vec<(&Asset, &Reference)>> = BTreeMap::new();
@@ -71,22 +71,26 @@ fn skills(repository: &Repository, report: &mut Report<'_>) {
             let path = is_path(&reference.name);
             let nothing = matches!(agents.resolve(asset, reference), crate::agents::Resolved::Nothing(_));
             if path || nothing && (has_skills || flat(repository, &reference.name).is_some()) {
-                missing.entry(if path { "" } else { &reference.name }).or_default().push((asset, reference));
+                let habit: &str = match flat(repository, &reference.name) {
+                    _ if path => PATHS,
+                    Some(_) => FILES,
+                    None => &reference.name,
+                };
+                missing.entry(habit).or_default().push((asset, reference));
             }
         }
     }
     for (name, places) in missing {
         let (asset, reference) = places[0];
-        let flat = flat(repository, name);
-        let message = match (name, &flat) {
-            ("", _) => {
-                format!(
-                    "`{}` is a path: `skills` takes names of skills, and nothing is loaded",
-                    reference.name
-                )
+        let first = &reference.name;
+        let more =
+            if places.len() > 1 { format!("; {} more like it", places.len() - 1) } else { String::new() };
+        let message = match name {
+            PATHS => {
+                format!("`{first}` is a path: `skills` takes names of skills, and nothing is loaded{more}")
             }
-            (_, Some(path)) => format!(
-                "skill `{name}`, which `{}` is given, is not loaded: `{path}` is no `{name}/SKILL.md`",
+            FILES => format!(
+                "skill `{first}`, which `{}` is given, is not loaded: it is a file, and no `{first}/SKILL.md`{more}",
                 asset.name
             ),
             _ => format!("skill `{name}`, which `{}` is given, is not defined", asset.name),
@@ -98,6 +102,12 @@ fn skills(repository: &Repository, report: &mut Report<'_>) {
         draft.done();
     }
 }
+
+/// Stands for all skills that are given by a path; no skill is called so.
+const PATHS: &str = "/";
+
+/// Stands for all skills that are files; no skill is called so.
+const FILES: &str = "./";
 
 /// Tells whether what stands for a skill is a path.
 fn is_path(name: &str) -> bool {

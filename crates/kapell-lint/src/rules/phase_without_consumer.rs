@@ -33,6 +33,13 @@ fn is_shown(text: &str, name: &str) -> bool {
     text.lines().filter(|line| line.contains(name)).any(|line| SHOWING.is_in(&line.replace(name, "")))
 }
 
+/// Tells whether a text speaks of a file by the last word of its name: of `client_memo.md` as the memo.
+fn speaks_of(text: &str, name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    let word = stem.rsplit(['_', '-']).next().unwrap_or_default().to_ascii_lowercase();
+    !word.is_empty() && text.to_ascii_lowercase().contains(&word)
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let steps = &asset.flow.steps;
@@ -51,8 +58,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let read = |other: &kapell_spec::claude::steps::Step| {
                     other.reads.iter().any(|read| read.text == written.text)
                 };
-                // Whoever mentions it later may show or judge it.
+                // Whoever mentions it later may show or judge it; what a heading leads to may be meant by its last word.
+                let led = text[step.heading.range()].contains(&*written.text);
                 !steps.iter().any(read)
+                    && !(led && speaks_of(&text[step.span.end as usize..], &name(&written.text)))
                     && !is_shown(&text[step.span.start as usize..], &name(&written.text))
                     && text[step.span.end as usize..].matches(&name(&written.text)).count() <= 1
             });

@@ -10,7 +10,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home, Resolved},
+    agents::{Asset, Home},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -76,25 +76,30 @@ fn told_to_load(repository: &Repository, agent: &Asset, text: &str) -> Option<Sp
         return None;
     }
     let given = agent.definition.items("skills");
-    let skills = agent.references.iter().filter(|reference| {
-        reference.names == Names::Skill && reference.strength == Strength::Strong && !reference.fenced
+    let marks = agent.definition.document.marks.iter().filter(|mark| mark.code);
+    let mut skills = marks.filter(|mark| {
+        let name = mark.text.trim();
+        let of_scope = |(_, skill): (_, &Asset)| skill.name == name && skill.scope == agent.scope;
+        repository.agents.of(AssetKind::Skill).any(of_scope) && given.iter().all(|skill| skill.text != name)
     });
-    skills
-        .filter(|reference| given.iter().all(|skill| skill.text != reference.name))
-        .filter(|reference| matches!(repository.agents.resolve(agent, reference), Resolved::Found(_)))
-        .find_map(|reference| {
-            let start = text[..reference.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
-            let line = text[start..].lines().next().unwrap_or_default();
-            let before = text[start..reference.span.start as usize].to_ascii_lowercase();
-            let sentence = before.rsplit(". ").next().unwrap_or_default();
-            let word =
-                |word: &str| sentence.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == word);
-            let told = ["load", "invoke", "use", "activate", "run"].iter().any(|verb| word(verb));
-            let denied = ["not", "never", "don", "without", "if", "when", "or"].iter().any(|no| word(no));
-            // Whoever is told the file can read it.
-            let file = line.contains("SKILL.md") || line.contains('/');
-            (told && !denied && !file).then_some(reference.span)
-        })
+    let found = skills.find(|mark| {
+        let start = text[..mark.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
+        let line = text[start..].lines().next().unwrap_or_default().to_ascii_lowercase();
+        let at = (mark.span.start as usize - start).min(line.len());
+        let from = line.get(..at).and_then(|before| before.rfind(". ")).map_or(0, |end| end + 2);
+        let to = line.get(at..).and_then(|after| after.find(". ")).map_or(line.len(), |end| at + end);
+        let sentence = line.get(from..to).unwrap_or_default();
+        let before = line.get(from..at).unwrap_or_default();
+        let word = |text: &str, word: &str| {
+            text.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == word)
+        };
+        let told = ["load", "invoke", "use", "activate"].iter().any(|verb| word(before, verb));
+        let skill = word(sentence, "skill") || word(sentence, "skills");
+        let denied = ["not", "never", "don", "without", "if", "when"].iter().any(|no| word(before, no));
+        // Whoever is told the file can read it.
+        told && skill && !denied && !sentence.contains('/')
+    });
+    found.map(|mark| mark.span)
 }
 
 /// Agents that have to load a skill: one habit, one finding.
@@ -206,19 +211,22 @@ fn asks(agent: &Asset, text: &str, everywhere: bool) -> Option<(Span, Confidence
         document.headings.iter().find(|heading| HEADED.is_in(&heading.text)).map(|heading| heading.span)
     };
     let tool = "AskUserQuestion";
-    let named = text[body..].find(tool).map(|at| Span::new(body + at, body + at + tool.len()));
-    let forbidden = named.is_some_and(|span| denied(text, span.start as usize));
-    match (named.filter(|_| !forbidden), said) {
-        (Some(span), _) => Some((span, Confidence::High)),
-        (None, Some(said)) if !forbidden => Some((said, Confidence::Medium)),
+    let mut named = text[body..].match_indices(tool).map(|(at, _)| body + at).peekable();
+    let any = named.peek().is_some();
+    match (named.find(|&at| !denied(text, at)), said) {
+        (Some(at), _) => Some((Span::new(at, at + tool.len()), Confidence::High)),
+        (None, Some(said)) if !any => Some((said, Confidence::Medium)),
         _ => None,
     }
 }
 
-/// Tells whether the line up to a place denies what stands there.
+/// Tells whether the clause up to a place denies what stands there: `Don't guess — use X` does not.
 fn denied(text: &str, at: usize) -> bool {
     let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     let before = text[line..at].to_ascii_lowercase();
+    let breaks = [". ", "; ", ", ", ": ", " \u{2014} ", " - "];
+    let clause = breaks.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max();
+    let before = &before[clause.unwrap_or(0)..];
     ["not ", "never", "cannot", "no ", "n't"].iter().any(|word| before.contains(word))
 }
 

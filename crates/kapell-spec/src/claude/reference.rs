@@ -257,9 +257,14 @@ impl Finder<'_> {
             let task = before.ends_with("task for");
             let before = before.rsplit(' ').next().unwrap_or_default();
             let hands_on = self.is_step_of(&mark);
+            // `Spawn `x-reviewer``: whoever is spawned works.
+            let spawned =
+                mark.code && matches!(before, "spawn" | "spawns" | "spawning") && spoken::is_somebody(name);
             let is_agent =
                 |word: &str| matches!(word, "agent" | "subagent" | "sub-agent" | "agents" | "subagents");
-            if is_agent(&after) || matches!(before, "subagent" | "sub-agent") || (task || hands_on) && !plain
+            if is_agent(&after)
+                || matches!(before, "subagent" | "sub-agent")
+                || (task || hands_on || spawned) && !plain
             {
                 self.add(Names::Agent, span, if plain { Strength::Weak } else { Strength::Strong });
             } else if !plain && matches!(&*after, "skill" | "skills") {

@@ -348,7 +348,7 @@ fn passed(line: &str, at: usize, step: &mut Step) {
                 (false, false) => continue,
             };
             let place = at + start + offset;
-            if !path.contains(['*', '<', '[']) && !list.iter().any(|known| known.text == path) {
+            if !path.contains(['*', '<', '[', '{']) && !list.iter().any(|known| known.text == path) {
                 list.push(Named { text: path.to_owned(), span: Span::new(place, place + path.len()) });
             }
         }

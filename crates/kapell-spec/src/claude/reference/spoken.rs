@@ -81,7 +81,7 @@ const QUALITIES: &[&str] = &[
 ];
 
 /// Tells whether a word is the name of somebody, such as `code-reviewer`.
-fn is_somebody(word: &str) -> bool {
+pub(super) fn is_somebody(word: &str) -> bool {
     let name = word.rsplit(':').next().unwrap_or(word);
     let (first, last) = (name.split('-').next().unwrap_or(name), name.rsplit('-').next().unwrap_or(name));
     is_kebab(name)
