@@ -99,8 +99,8 @@ pub enum Command {
     /// The probe that is out, or the move of the integration ref, could not be made. It is asked for again once the
     /// run is resumed.
     LandingFailed { message: String },
-    /// A compensation has ended; `None` is well.
-    Compensated { task: TaskId, attempt: AttemptNo, failure: Option<String> },
+    /// A compensation has ended: well if there is no `failure`, and then with what it changed.
+    Compensated { task: TaskId, attempt: AttemptNo, change: Option<Change>, failure: Option<String> },
     /// A person answers.
     Answer { gate: GateId, answer: String, by: String },
     /// A person takes an answer back from which nothing has followed yet.

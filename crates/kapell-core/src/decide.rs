@@ -88,8 +88,8 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
                 _ => Vec::new(),
             })
         }
-        Command::Compensated { task, attempt, failure } => {
-            compensated(run, *task, *attempt, failure.as_deref(), now)
+        Command::Compensated { task, attempt, change, failure } => {
+            compensated(run, *task, *attempt, *change, failure.as_deref(), now)
         }
         Command::Answer { gate, answer, by } => answer_gate(run, *gate, answer, by, now),
         Command::UndoAnswer { gate, by } => undo_answer(run, *gate, by),
@@ -179,6 +179,12 @@ fn create(run: &Run, mission: &crate::mission::Mission, plan: &PlanRef) -> Resul
 }
 
 fn ref_moved(run: &Run, to: crate::id::Oid) -> Result<Vec<Event>, Rejection> {
+    if let Some((task, from, commit)) = run.reversal() {
+        return match run.ref_move() == Some((from, to)) && commit == to {
+            true => Ok(vec![Event::Compensated { task, commit: Some(to), left: false }]),
+            false => Err(Rejection::UnexpectedMove),
+        };
+    }
     let landing = run.landing().ok_or(Rejection::UnexpectedMove)?;
     match (run.ref_move(), landing.wish()) {
         (Some((from, intended)), Wish::Land { from: head, tips }) if intended == to && from == head => {

@@ -123,7 +123,11 @@ pub fn outstanding(run: &Run) -> Vec<Effect> {
     }
     effects.extend(children(run));
     effects.extend(run.landing().and_then(|landing| landing.asked()).map(Effect::Probe));
-    effects.extend(run.ref_move().map(|(from, to)| Effect::MoveRef { from, to }));
+    let ref_move = run.ref_move();
+    #[cfg(kapell_planted)]
+    let ref_move =
+        ref_move.filter(|_| run.reversal().is_none() || !crate::planted::is("reversal_forgotten_on_open"));
+    effects.extend(ref_move.map(|(from, to)| Effect::MoveRef { from, to }));
     effects.extend(run.open_gates().map(|(gate, _)| Effect::Notify { gate }));
     if let Some(merge) = run.merge_under_way() {
         effects.push(Effect::Merge { target: merge.target.clone(), from: merge.from, to: merge.to });

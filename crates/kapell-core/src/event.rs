@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 5;
+pub const FOLD_VERSION: u32 = 6;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -265,8 +265,18 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         deadline: Option<Elapsed>,
     },
+    /// A compensation ended well and changed files: the integration ref is to have that.
+    CompensationSubmitted { task: TaskId, attempt: AttemptNo, change: Change },
     /// A task has been taken back, or a person says to leave it.
-    Compensated { task: TaskId },
+    Compensated {
+        task: TaskId,
+        /// The commit of the integration ref that took its change back; nothing if the compensation changed no file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<Oid>,
+        /// Whether a person said to leave it as it is.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        left: bool,
+    },
     /// Nothing new starts until the run is resumed.
     Paused { why: PauseCause },
     /// The run goes on, perhaps within new limits.
@@ -296,7 +306,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds of events.
-    pub const NAMES: [&'static str; 42] = [
+    pub const NAMES: [&'static str; 43] = [
         "created",
         "plan_adopted",
         "opened",
@@ -330,6 +340,7 @@ impl Event {
         "breaker_opened",
         "compensation_started",
         "compensation_failed",
+        "compensation_submitted",
         "compensated",
         "paused",
         "resumed",
@@ -378,6 +389,7 @@ impl Event {
             Self::BreakerOpened { .. } => "breaker_opened",
             Self::CompensationStarted { .. } => "compensation_started",
             Self::CompensationFailed { .. } => "compensation_failed",
+            Self::CompensationSubmitted { .. } => "compensation_submitted",
             Self::Compensated { .. } => "compensated",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
@@ -429,7 +441,8 @@ impl Event {
             | Self::SentBack { task, .. }
             | Self::CompensationStarted { task, .. }
             | Self::CompensationFailed { task, .. }
-            | Self::Compensated { task } => Some(*task),
+            | Self::CompensationSubmitted { task, .. }
+            | Self::Compensated { task, .. } => Some(*task),
             _ => None,
         }
     }

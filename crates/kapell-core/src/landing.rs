@@ -160,6 +160,9 @@ pub struct Landing {
     /// Whether verdicts of before may not be used again, since what they hung on may have been mended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     afresh: bool,
+    /// Whether something that had landed was taken back since: no check has seen the head then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unchecked: bool,
 }
 
 /// The most changes that are tried at once. Bounds the time that one red result costs.
@@ -179,6 +182,7 @@ impl Landing {
             probes: 0,
             flaky: 0,
             afresh: false,
+            unchecked: false,
         }
     }
 
@@ -186,6 +190,12 @@ impl Landing {
     #[must_use]
     pub fn head(&self) -> Oid {
         self.head
+    }
+
+    /// Tells whether something that had landed was taken back, so that no check has seen what the head is now.
+    #[must_use]
+    pub fn is_unchecked(&self) -> bool {
+        self.unchecked
     }
 
     /// Returns how often a check disagreed with itself on one tree.
@@ -362,6 +372,13 @@ impl Landing {
         if search.landed == search.entries.len() {
             self.search = None;
         }
+    }
+
+    /// The head has moved on to a commit without something that had landed. It is none of the queue's: a task is taken
+    /// back where the head is, and nothing else lands meanwhile.
+    pub(crate) fn taken_back(&mut self, tip: Oid) {
+        self.head = tip;
+        self.unchecked = true;
     }
 
     pub(crate) fn sent_back(&mut self, task: TaskId) {

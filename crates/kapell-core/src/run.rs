@@ -164,6 +164,8 @@ pub struct Run {
     breakers: BTreeMap<AgentId, Breaker>,
     /// Tasks that can be taken back, in the order in which they were completed.
     completed: Vec<TaskId>,
+    /// The commits of the integration ref that took changes of tasks back.
+    taken_back: BTreeMap<TaskId, Oid>,
     merge: Option<Merge>,
     /// How many results were taken over, by the run that they come from.
     taken_over: BTreeMap<RunId, u32>,
@@ -216,6 +218,7 @@ impl Run {
             breakers: BTreeMap::new(),
             completed: Vec::new(),
             taken_over: BTreeMap::new(),
+            taken_back: BTreeMap::new(),
             merge: None,
             settled_at: Now::default(),
             tally: Tally::default(),
@@ -479,6 +482,31 @@ impl Run {
     #[must_use]
     pub fn compensable(&self) -> &[TaskId] {
         &self.completed
+    }
+
+    /// Returns the compensation whose change is to land: its task, where the integration ref is, and where it is to be.
+    pub(crate) fn reversal(&self) -> Option<(TaskId, Oid, Oid)> {
+        let task = *self.completed.last()?;
+        match (self.state(task), &self.landing) {
+            (TaskState::CompensationSubmitted(submission), Some(landing)) => {
+                Some((task, landing.head(), submission.change?.commit))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the tasks whose changes were taken out of the integration ref again, each with the commit that did so.
+    pub fn reversed(&self) -> impl Iterator<Item = (TaskId, Oid)> + '_ {
+        self.taken_back.iter().map(|(task, commit)| (*task, *commit))
+    }
+
+    /// Returns the tasks that count as taken back, or were left by a person, while their change still is in the
+    /// integration ref: what took them back changed no file.
+    pub fn still_landed(&self) -> impl Iterator<Item = TaskId> + '_ {
+        let changed = self.changes.keys().copied();
+        changed.filter(|task| {
+            *self.state(*task) == TaskState::Compensated && !self.taken_back.contains_key(task)
+        })
     }
 
     /// Returns how many tasks are in which state.

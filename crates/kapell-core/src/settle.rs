@@ -491,6 +491,10 @@ fn wind_up(run: &Run) -> Option<Event> {
 
 /// Takes back the last completed first, one at a time.
 ///
+/// What a compensation changes lands as it is: it starts from the head, and nothing else lands meanwhile, so there is
+/// nothing to merge it with. Nor is it checked. Checks say whether the mission is fulfilled, which it is not, and a base
+/// whose tests fail must be a place to go back to.
+///
 /// Source: Garcia-Molina and Salem, "Sagas", 1987.
 fn compensate(run: &Run, now: Now) -> Option<Event> {
     if let Some(&task) = run.index().stuck.first() {
@@ -514,6 +518,9 @@ fn compensate(run: &Run, now: Now) -> Option<Event> {
         return Some(task.map_or(Event::Finished { outcome: Outcome::Compensated }, |&task| {
             compensation_started(run, task, AttemptNo(1), now)
         }));
+    }
+    if let Some((_, from, to)) = run.reversal() {
+        return run.ref_move().is_none().then_some(Event::LandingStarted { from, to });
     }
     Some(match run.compensable().last() {
         Some(task) if !run.state(*task).is_success() => return None,

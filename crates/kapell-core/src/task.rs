@@ -76,6 +76,8 @@ pub enum TaskState {
         /// How often it was tried.
         attempt: AttemptNo,
     },
+    /// Its compensation changed files, and that waits to be in the run's integration ref.
+    CompensationSubmitted(Box<Submission>),
     /// What it did has been taken back.
     Compensated,
 }
@@ -297,6 +299,8 @@ pub enum TaskEvent {
         /// When the next try must have ended.
         deadline: Option<Elapsed>,
     },
+    /// The try at taking it back ended with a change that is to land.
+    CompensationSubmitted(Box<Submission>),
     /// It has been taken back, or a person says to leave it.
     Compensated,
 }
@@ -417,7 +421,13 @@ impl TaskState {
             (S::CompensationStuck { gate: None, attempt }, E::GateOpened(gate)) => {
                 Ok(S::CompensationStuck { gate: Some(gate), attempt: *attempt })
             }
-            (S::Compensating { .. } | S::CompensationStuck { .. }, E::Compensated) => Ok(S::Compensated),
+            (S::Compensating { .. }, E::CompensationSubmitted(submission)) => {
+                Ok(S::CompensationSubmitted(submission))
+            }
+            (
+                S::Compensating { .. } | S::CompensationStuck { .. } | S::CompensationSubmitted(_),
+                E::Compensated,
+            ) => Ok(S::Compensated),
 
             (state, event) => Err(IllegalTransition { state: state.clone(), event }),
         }
@@ -441,6 +451,7 @@ impl TaskState {
                 | Self::Cancelled
                 | Self::Compensating { .. }
                 | Self::CompensationStuck { .. }
+                | Self::CompensationSubmitted(_)
                 | Self::Compensated
         )
     }
@@ -462,7 +473,7 @@ impl TaskState {
     }
 
     /// The names of the states, in alphabetical order.
-    pub(crate) const NAMES: [&'static str; 17] = [
+    pub(crate) const NAMES: [&'static str; 18] = [
         "awaiting_claims",
         "awaiting_gate",
         "backing_off",
@@ -471,6 +482,7 @@ impl TaskState {
         "compensated",
         "compensating",
         "compensation_stuck",
+        "compensation_submitted",
         "done",
         "failed",
         "landed",
@@ -493,15 +505,16 @@ impl TaskState {
             Self::Compensated => 5,
             Self::Compensating { .. } => 6,
             Self::CompensationStuck { .. } => 7,
-            Self::Done => 8,
-            Self::Failed { .. } => 9,
-            Self::Landed { .. } => 10,
-            Self::Parked(_) => 11,
-            Self::Ready => 12,
-            Self::Running(_) => 13,
-            Self::Skipped { .. } => 14,
-            Self::Submitted(_) => 15,
-            Self::Verified(_) => 16,
+            Self::CompensationSubmitted(_) => 8,
+            Self::Done => 9,
+            Self::Failed { .. } => 10,
+            Self::Landed { .. } => 11,
+            Self::Parked(_) => 12,
+            Self::Ready => 13,
+            Self::Running(_) => 14,
+            Self::Skipped { .. } => 15,
+            Self::Submitted(_) => 16,
+            Self::Verified(_) => 17,
         }
     }
 

@@ -42,6 +42,9 @@ const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// The most paths of a conflict that are recorded.
 const PATHS_MAX: usize = 50;
 
+/// The variable that tells a compensation which commits brought in what it is to take back, as git takes a range.
+const CHANGE_VARIABLE: &str = "KAPELL_CHANGE";
+
 /// The pauses before a repository that could not be used is tried again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
@@ -261,7 +264,7 @@ impl Performer {
             Ok(prepared) => self.launch(prepared, mailbox),
             Err(error) => {
                 let failure = Some(format!("its environment cannot be computed: {error}"));
-                return Some(Command::Compensated { task, attempt, failure });
+                return Some(Command::Compensated { task, attempt, change: None, failure });
             }
         }
         None
@@ -270,9 +273,7 @@ impl Performer {
     /// Takes in that an attempt has ended: its change is captured, then the core is told.
     pub(crate) fn finished(&self, run: &Run, key: AttemptKey, ending: Ending, mailbox: &Mailbox) {
         tell_used(mailbox, key, &ending);
-        let captures = !key.compensates
-            && ending.result.is_ok()
-            && matches!(kind_of(run, key.task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
+        let captures = ending.result.is_ok() && holds_files(run, key.task);
         if !captures {
             return mailbox.command(key.run, end_command(key, ending, Ok(None)));
         }
@@ -298,13 +299,16 @@ impl Performer {
                 Event::AttemptFailed { task, .. } | Event::Cancelled { task } => {
                     (*task, Close::Salvage, false)
                 }
-                Event::Compensated { task } | Event::CompensationFailed { task, .. } => {
-                    (*task, Close::Kept, true)
-                }
+                // A change was taken out when it was submitted, as above.
+                Event::Compensated { commit: Some(_), .. } => continue,
+                Event::Compensated { task, .. }
+                | Event::CompensationSubmitted { task, .. }
+                | Event::CompensationFailed { task, .. } => (*task, Close::Kept, true),
                 _ => continue,
             };
             let work = &run.plan().definition(task).work;
-            if matches!(work, Work::Noop | Work::Gate(_) | Work::Workflow(_)) {
+            // Whatever a task is, it is taken back by a command.
+            if !compensates && matches!(work, Work::Noop | Work::Gate(_) | Work::Workflow(_)) {
                 continue;
             }
             let attempt = match event {
@@ -312,7 +316,7 @@ impl Performer {
                 | Event::Submitted { attempt, .. }
                 | Event::PassedOn { attempt, .. }
                 | Event::CompensationFailed { attempt, .. } => *attempt,
-                Event::Compensated { .. } => {
+                Event::Compensated { .. } | Event::CompensationSubmitted { .. } => {
                     lock(&self.compensating).remove(&(run.id(), task)).unwrap_or(AttemptNo(1))
                 }
                 _ => AttemptNo(run.task(task).map_or(0, |task| task.attempts)),
@@ -405,8 +409,8 @@ impl Performer {
     /// because another process ran it first.
     pub(crate) fn tell_passed(&self, run: &Run) {
         // What has landed was green, all of it together.
-        let head =
-            run.landing().map(|landing| landing.head()).filter(|head| run.mission().base != Some(*head));
+        let landed = run.landing().filter(|landing| !landing.is_unchecked());
+        let head = landed.map(|landing| landing.head()).filter(|head| run.mission().base != Some(*head));
         let checks =
             run.mission().accept.iter().map(|text| CheckCommand { text: text.clone(), env: Vec::new() });
         let head = head.map(|head| (head, checks.collect::<Vec<_>>()));
@@ -469,8 +473,7 @@ impl Performer {
 
     fn recover_attempt(&self, run: &Run, key: AttemptKey, since: Instant, mailbox: &Mailbox) {
         let (agents, workspaces) = (self.agents.clone(), self.workspaces.clone());
-        let captures = !key.compensates
-            && matches!(kind_of(run, key.task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
+        let captures = holds_files(run, key.task);
         let name = run.plan().name(key.task).to_owned();
         let otherwise = end_command(key, broken("finding out what became of it failed: a bug"), Ok(None));
         let used_by = mailbox.clone();
@@ -589,8 +592,12 @@ fn end_command(
 ) -> Command {
     let Ending { result, outputs, spent, .. } = ending;
     if key.compensates {
-        let failure = result.err().map(|failure| short(failure.message));
-        return Command::Compensated { task: key.task, attempt: key.attempt, failure };
+        let result = result.map_err(|failure| failure.message);
+        let (change, failure) = match result.and_then(|()| change.map_err(|error| error.message)) {
+            Ok(change) => (change, None),
+            Err(message) => (None, Some(short(message))),
+        };
+        return Command::Compensated { task: key.task, attempt: key.attempt, change, failure };
     }
     let exit = match (result, change) {
         (Ok(()), Ok(change)) => Exit::Succeeded { change, outputs, spent },
@@ -610,6 +617,11 @@ pub fn kind_of(run: &Run, task: TaskId) -> WorkspaceKind {
     run.plan().definition(task).kind(run.mission().base.is_some())
 }
 
+/// Tells whether `task` works on files of the repository, so that what it changed there can be taken out.
+fn holds_files(run: &Run, task: TaskId) -> bool {
+    matches!(kind_of(run, task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly)
+}
+
 pub(crate) fn environment(run: &Run, task: TaskId) -> Result<Vec<(String, String)>, EvalError> {
     let variables = run.plan().definition(task).env.iter();
     variables.map(|variable| Ok((variable.name.clone(), run.render(task, &variable.value)?))).collect()
@@ -623,6 +635,10 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         true => Some(definition.timeout.unwrap_or(COMPENSATION_TIME)),
         false => definition.timeout,
     };
+    let mut env = environment(run, task)?;
+    if let Some(change) = run.change(task).filter(|_| key.compensates) {
+        env.push((CHANGE_VARIABLE.to_owned(), format!("{}..{}", change.base, change.commit)));
+    }
     let order = Order {
         key,
         name: name.clone(),
@@ -630,7 +646,7 @@ fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepare
         agent: run.agent(task).and_then(|agent| plan.agent(agent)).cloned(),
         outputs: promised(definition),
         earlier: earlier(run, key),
-        env: environment(run, task)?,
+        env,
         dir: Default::default(),
         allowance: allowance(run, task),
         brief: Default::default(),

@@ -69,6 +69,8 @@ pub(crate) enum Stand {
     Skipped(SkipCause),
     Cancelled,
     Compensating(AttemptNo),
+    /// What took it back is to land.
+    Reversing,
     Stuck,
     Compensated,
 }
@@ -121,6 +123,8 @@ pub(crate) struct Watched {
     passed_on: Option<Change>,
     claims: u16,
     commit: Option<Oid>,
+    /// The commit that takes it back.
+    reversal: Option<Oid>,
     go: bool,
 }
 
@@ -403,7 +407,10 @@ impl Checker {
                 };
                 Ok(())
             }
-            Event::Compensated { task } => self.compensated(*task),
+            Event::CompensationSubmitted { task, attempt, change } => {
+                self.compensation_submitted(*task, *attempt, *change)
+            }
+            Event::Compensated { task, commit, left } => self.compensated(*task, *commit, *left, git),
             Event::Paused { why } => {
                 let fails = matches!(why, PauseCause::LandingFails { .. });
                 let paused = matches!(self.phase, Phase::Paused(_));
@@ -493,6 +500,7 @@ impl Checker {
                 passed_on: None,
                 claims: self.claims_of(plan, task),
                 commit: None,
+                reversal: None,
                 go: false,
             });
         }
@@ -583,7 +591,8 @@ impl Checker {
             .iter()
             .enumerate()
             .filter(|(_, task)| {
-                !task.stand.is_settled() || matches!(task.stand, Stand::Compensating(_) | Stand::Stuck)
+                !task.stand.is_settled()
+                    || matches!(task.stand, Stand::Compensating(_) | Stand::Reversing | Stand::Stuck)
             })
             .map(|(at, task)| format!("{at}:{:?}", task.stand))
             .collect();

@@ -82,6 +82,11 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("compensation_in_start_order", "what was done first is taken back first"),
     ("compensation_skipped", "nothing is taken back"),
     ("landed_work_not_compensated", "what landed is not taken back"),
+    ("compensation_change_dropped", "what a compensation changed does not land"),
+    (
+        "reversal_forgotten_on_open",
+        "the move of the ref that takes a change back is not among what is outstanding",
+    ),
 ];
 
 #[cfg(all(test, kapell_planted))]

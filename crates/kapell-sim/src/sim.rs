@@ -23,6 +23,7 @@ use kapell_core::{
     plan::Plan,
     retry::FailureClass,
     run::{Phase, Run},
+    task::Change,
     time::{Elapsed, Now, Wall},
 };
 
@@ -186,8 +187,22 @@ impl Ord for Entry {
 /// How a task's compensation went, as its supervisor recorded it.
 #[derive(Debug, Clone, Default)]
 struct Undo {
-    ended: Vec<(AttemptNo, Option<String>)>,
+    ended: Vec<UndoEnd>,
     under_way: Option<AttemptNo>,
+}
+
+/// The end of a try at taking a task back, and what it changed.
+#[derive(Debug, Clone)]
+struct UndoEnd {
+    attempt: AttemptNo,
+    failure: Option<String>,
+    change: Option<Change>,
+}
+
+impl Undo {
+    fn known(&self, attempt: AttemptNo) -> Option<UndoEnd> {
+        self.ended.iter().find(|end| end.attempt == attempt).cloned()
+    }
 }
 
 pub(crate) struct Sim {

@@ -53,6 +53,8 @@ pub(crate) struct Git {
     pub(crate) head: Oid,
     pub(crate) target: Oid,
     pub(crate) green: HashSet<Oid>,
+    /// Tasks whose compensations took their changes out again.
+    pub(crate) reverted: HashSet<TaskId>,
     pub(crate) base_is_red: bool,
     /// Somebody mends it in the end; what was red till then has been blamed on no one.
     pub(crate) base_was_red: bool,
@@ -70,6 +72,7 @@ impl Git {
             head: base,
             target: base,
             green: HashSet::new(),
+            reverted: HashSet::new(),
             base_is_red,
             base_was_red: base_is_red,
         }
@@ -98,6 +101,19 @@ impl Git {
         let (at, commit) = self.commit(tree);
         self.adds.insert(at, number);
         Change { commit, tree: commit, base: self.head }
+    }
+
+    /// A compensation takes what `task` changed out again, on top of the integration ref; nothing if it is not there.
+    pub(crate) fn revert(&mut self, task: TaskId) -> Option<Change> {
+        let mut tree = self.trees[self.known[&self.head]].clone();
+        let before = tree.len();
+        tree.retain(|change| self.made[*change as usize].task != task);
+        if tree.len() == before {
+            return None;
+        }
+        let (_, commit) = self.commit(tree);
+        self.reverted.insert(task);
+        Some(Change { commit, tree: commit, base: self.head })
     }
 
     /// Returns the tasks whose changes are in a commit.

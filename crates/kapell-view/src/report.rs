@@ -247,6 +247,9 @@ pub struct LandedChange {
     pub task: Untrusted,
     /// The commit of the integration ref that brought it in.
     pub commit: String,
+    /// The later commit that took it out again, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_back: Option<String>,
     /// When, on the run's clock in milliseconds.
     pub elapsed_ms: u64,
 }

@@ -205,6 +205,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn no_changes(number: &u32) -> bool {
+    *number == 0
+}
+
 /// Where the work of a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Work {
@@ -218,6 +223,12 @@ pub struct Work {
     pub verified: u32,
     /// How many have landed.
     pub landed: u32,
+    /// How many were taken out again by compensations.
+    #[serde(default, skip_serializing_if = "no_changes")]
+    pub taken_back: u32,
+    /// How many count as taken back, though what did so changed no file: they have landed still.
+    #[serde(default, skip_serializing_if = "no_changes")]
+    pub still_landed: u32,
     /// How often a check disagreed with itself on one tree.
     pub flaky: u32,
     /// The branch that a merge moves.
@@ -435,12 +446,19 @@ impl Work {
     pub fn of(run: &Run) -> Option<Self> {
         let landing = run.landing()?;
         let merged = run.merge().filter(|merge| merge.done);
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (taken_back, still_landed) = match run.counts().of("compensated") {
+            0 => (0, 0),
+            _ => (run.reversed().count(), run.still_landed().count()),
+        };
         Some(Self {
             head_ref: next::head_ref(run.id()),
             head: landing.head().to_string(),
             submitted: run.counts().of("submitted"),
             verified: run.counts().of("verified"),
             landed: run.counts().of("landed"),
+            taken_back: number(taken_back),
+            still_landed: number(still_landed),
             flaky: landing.flaky(),
             target: run.mission().target.as_deref().map(Untrusted::from),
             merged: merged.map(|merge| merge.to.to_string()),

@@ -211,7 +211,9 @@ impl Tally {
                 "blocked" => &mut tally.blocked,
                 "failed" => &mut tally.failed,
                 "skipped" | "cancelled" => &mut tally.dropped,
-                "compensating" | "compensation_stuck" | "compensated" => &mut tally.taken_back,
+                "compensating" | "compensation_stuck" | "compensation_submitted" | "compensated" => {
+                    &mut tally.taken_back
+                }
                 _ => continue,
             };
             *kind += count;

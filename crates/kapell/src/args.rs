@@ -506,13 +506,16 @@ pub struct DiffArgs {
 }
 
 /// Arguments of `merge`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct MergeArgs {
     /// The run's id, or the beginning of it; the last run if not given.
     pub run: Option<String>,
     /// Another branch than the run's target.
     #[arg(long, value_name = "BRANCH")]
     pub into: Option<String>,
+    /// Merge also changes that count as taken back and have landed still.
+    #[arg(long)]
+    pub taken_back: bool,
 }
 
 /// Arguments of `verify`.

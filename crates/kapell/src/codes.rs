@@ -79,6 +79,10 @@ table! {
         "The merge could not be done for the reason given. Nothing was changed.";
     "K0709", "Nothing to compare",
         "The task has not submitted a change, or the run has not begun to land anything. What a lost or failed attempt left is shown by `--salvaged`, if anything of it is kept.";
+    "K0713", "Taken back, and landed still",
+        "Some tasks count as taken back, but what took them back changed no file, or a person left them: their changes are still in what landed. A merge would bring them in, so it is refused. `kapell diff` shows what it would be; `kapell merge --taken-back` does it all the same.";
+    "K0714", "Being taken back",
+        "The run is taking back what it did, one task after the other. Until it is over nothing of it is merged.";
     "K0801", "Attempts cannot be started",
         "The thread or socket through which kapell speaks to the processes that it starts could not be made. `kapell doctor` looks at what they need.";
     "K0802", "Not within a task",

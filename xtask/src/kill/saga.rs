@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use super::{LIFE_MAX, start_and_kill};
 use crate::{place::Place, random::Random};
 
-/// Tasks that leave something outside, each after the one before.
+/// Tasks that leave something, each after the one before: every other one outside, the rest in the repository.
 const STEPS: usize = 12;
 
 /// Tasks of the run within.
@@ -82,8 +82,31 @@ fn check(place: &Place, kills: usize) -> anyhow::Result<usize> {
     }
     ensure!(again <= kills, "{again} commands ran again in {kills} kills");
     place.said(&["verify", run])?;
+    check_ref(place, run)?;
     place.nothing_is_left(run)?;
     Ok(again)
+}
+
+/// Looks whether what the steps changed in the repository is out of the run's ref again, each by one commit of its own,
+/// and stays out of the target.
+fn check_ref(place: &Place, run: &str) -> anyhow::Result<()> {
+    let house = place.path("repo/.git/kapell/git").display().to_string();
+    let git = |args: &[&str]| place.git(&[&["--git-dir", &house][..], args].concat());
+    let head = format!("refs/kapell/{run}/head");
+    let main = place.git(&["rev-parse", "main"])?;
+    let log = git(&["log", "--format=%s", &head, &format!("^{}", main.trim())])?;
+    for step in (1..STEPS).step_by(2) {
+        let count = log.lines().filter(|line| *line == format!("Take back step-{step}")).count();
+        ensure!(count == 1, "step {step} was taken out of the ref {count} times");
+        let name = format!("{head}:step-{step}.txt");
+        ensure!(git(&["cat-file", "-e", &name]).is_err(), "step {step} is in the ref still");
+    }
+    // What the run within changed has no compensation: that alone is left, and whoever wants it says so.
+    place.said(&["merge", run])?;
+    let files = place.git(&["ls-files"])?;
+    ensure!(!files.contains("step-"), "what was taken back is in the target: {files}");
+    ensure!(files.contains("inner-0.txt"), "what was left is not in the target: {files}");
+    Ok(())
 }
 
 fn workflow(ledger: &Path) -> String {
@@ -91,8 +114,13 @@ fn workflow(ledger: &Path) -> String {
     let mut text = "mission: Twelve steps, and all of them back\nsaga: true\ntasks:\n".to_owned();
     for step in 0..STEPS {
         let needs = if step == 0 { String::new() } else { format!("    needs: [step-{}]\n", step - 1) };
+        let (place, run, undo) = match step % 2 {
+            0 => ("    workspace: none\n", String::new(), String::new()),
+            _ => ("", format!("; echo {step} > step-{step}.txt"), format!("; rm step-{step}.txt")),
+        };
         text.push_str(&format!(
-            "  step-{step}:\n{needs}    workspace: none\n    run: sleep 0.0{step}\n    compensate: sleep 0.03; echo back-{step} >> '{ledger}'; sleep 0.03\n"
+            "  step-{step}:\n{needs}{place}    run: sleep 0.0{step}{run}\n    compensate: sleep 0.03{undo}; \
+             echo back-{step} >> '{ledger}'; sleep 0.03\n"
         ));
     }
     let last = STEPS - 1;

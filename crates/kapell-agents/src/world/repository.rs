@@ -456,6 +456,35 @@ impl Repository {
         accept: &[String],
         setup: &Setup,
     ) -> Result<MergeProposal, MergeError> {
+        self.propose(run, target, head, accept, setup, true)
+    }
+
+    /// As [`Repository::propose_merge`], for a run in which something that had landed was taken back: no check has seen
+    /// its head, and a merge that would change no file is none.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn propose_merge_of_rest(
+        &self,
+        run: RunId,
+        target: &str,
+        head: Oid,
+        accept: &[String],
+        setup: &Setup,
+    ) -> Result<MergeProposal, MergeError> {
+        self.propose(run, target, head, accept, setup, false)
+    }
+
+    fn propose(
+        &self,
+        run: RunId,
+        target: &str,
+        head: Oid,
+        accept: &[String],
+        setup: &Setup,
+        is_checked: bool,
+    ) -> Result<MergeProposal, MergeError> {
         for _ in 0..MERGE_TRIES {
             let no_target = || MergeError::NoTarget(target.to_owned());
             let from = self.user.find_ref(target)?.ok_or_else(no_target)?;
@@ -463,7 +492,10 @@ impl Repository {
                 return Err(MergeError::NothingToMerge);
             }
             let to = self.merge_onto(run, from, head)?;
-            if to != head {
+            if !is_checked && self.house.tree_of(to)? == self.house.tree_of(from)? {
+                return Err(MergeError::NothingToMerge);
+            }
+            if to != head || !is_checked {
                 let env = Vec::new();
                 let commands: Vec<_> =
                     accept.iter().map(|text| CheckCommand { text: text.clone(), env: env.clone() }).collect();
@@ -575,8 +607,9 @@ impl Workspaces for Repository {
             message: "the workspace of the attempt is gone".to_owned(),
         };
         let workspace = self.take(key)?.ok_or_else(gone)?;
+        let what = if key.compensates { "Take back " } else { "" };
         let options = CaptureOptions {
-            message: format!("{name}\n\n{}", trailers(key.run, name, key.attempt)),
+            message: format!("{what}{name}\n\n{}", trailers(key.run, name, key.attempt)),
             by: self.signature(key.run),
             file_max: FILE_BYTES_MAX,
             total_max: TOTAL_BYTES_MAX,

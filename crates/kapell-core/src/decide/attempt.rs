@@ -236,6 +236,7 @@ pub(super) fn compensated(
     run: &Run,
     task: TaskId,
     attempt: AttemptNo,
+    change: Option<Change>,
     failure: Option<&str>,
     now: Now,
 ) -> Result<Vec<Event>, Rejection> {
@@ -243,9 +244,16 @@ pub(super) fn compensated(
         TaskState::Compensating { attempt: under_way, .. } if *under_way == attempt => {}
         _ => return Err(Rejection::Late { task, attempt }),
     }
-    Ok(vec![match failure {
-        None => Event::Compensated { task },
-        Some(message) => {
+    let head = run.landing().map(crate::landing::Landing::head);
+    let change = change.filter(|_| head.is_some());
+    #[cfg(kapell_planted)]
+    let change = change.filter(|_| !crate::planted::is("compensation_change_dropped"));
+    let astray = change.is_some_and(|change| Some(change.base) != head);
+    let failure = failure.or(astray.then_some("it did not start from what has landed"));
+    Ok(vec![match (failure, change) {
+        (None, None) => Event::Compensated { task, commit: None, left: false },
+        (None, Some(change)) => Event::CompensationSubmitted { task, attempt, change },
+        (Some(message), _) => {
             let again = !attempt.0.is_multiple_of(COMPENSATION_ATTEMPTS);
             let deadline = Some(compensation_deadline(run, task, now)).filter(|_| again);
             Event::CompensationFailed { task, attempt, message: message.to_owned(), again, deadline }

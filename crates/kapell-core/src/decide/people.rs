@@ -76,7 +76,9 @@ pub(super) fn answer_gate(
         (GateKind::Lost, _) => events.push(give_up("a person gave the lost attempt up")),
         (GateKind::Protect, "accept") => events.push(Event::Verified { task }),
         (GateKind::Protect, _) => events.push(give_up("a person rejected the change")),
-        (GateKind::Compensation, "skip") => events.push(Event::Compensated { task }),
+        (GateKind::Compensation, "skip") => {
+            events.push(Event::Compensated { task, commit: None, left: true });
+        }
         (GateKind::Compensation, _) => {
             if let TaskState::CompensationStuck { attempt, .. } = run.state(task) {
                 events.push(compensation_started(run, task, attempt.next(), now));

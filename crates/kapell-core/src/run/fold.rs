@@ -192,7 +192,16 @@ impl Run {
             Event::CompensationFailed { task, again, deadline, .. } => {
                 self.go(*task, TaskEvent::CompensationFailed { again: *again, deadline: *deadline })?;
             }
-            Event::Compensated { task } => {
+            Event::CompensationSubmitted { task, attempt, change } => {
+                let submission = Submission { attempt: *attempt, change: Some(*change) };
+                self.go(*task, TaskEvent::CompensationSubmitted(Box::new(submission)))?;
+            }
+            Event::Compensated { task, commit, .. } => {
+                if let Some(commit) = commit {
+                    self.queue(event)?.taken_back(*commit);
+                    self.ref_move = None;
+                    self.taken_back.insert(*task, *commit);
+                }
                 match self.completed.last() == Some(task) {
                     true => drop(self.completed.pop()),
                     false => self.completed.retain(|other| other != task),
@@ -274,6 +283,17 @@ impl Run {
             (_, Event::CompensationFailed { task, attempt, .. }) => {
                 matches!(self.state(*task), TaskState::Compensating { .. }) && is_current(task, attempt)
             }
+            (_, Event::CompensationSubmitted { task, attempt, change }) => {
+                matches!(self.state(*task), TaskState::Compensating { .. })
+                    && is_current(task, attempt)
+                    && self.landing.as_ref().is_some_and(|landing| landing.head() == change.base)
+            }
+            (_, Event::Compensated { task, commit, .. }) => match self.reversal() {
+                Some((reversed, from, to)) if reversed == *task => {
+                    *commit == Some(to) && self.ref_move == Some((from, to))
+                }
+                _ => commit.is_none(),
+            },
             (_, event) => self.landing_allows(event),
         };
         match legal {
@@ -287,15 +307,16 @@ impl Run {
         match event {
             Event::ProbeAsked { probe } => landing.wish() == Wish::Ask(probe.clone()),
             Event::Probed { probe, outcome } => landing.takes(*probe, outcome),
-            Event::LandingStarted { from, to } => match landing.wish() {
-                Wish::Land { from: head, tips } => {
-                    let reaches = tips.last().is_some_and(|(_, tip)| tip == to);
-                    // A move that failed is intended once more.
-                    let again = self.ref_move.is_none_or(|under_way| under_way == (*from, *to));
-                    again && head == *from && reaches
-                }
-                _ => false,
-            },
+            Event::LandingStarted { from, to } => {
+                let wished = match (self.reversal(), landing.wish()) {
+                    (Some((_, head, tip)), _) => Some((head, tip)),
+                    (None, Wish::Land { from: head, tips }) => tips.last().map(|(_, tip)| (head, *tip)),
+                    _ => None,
+                };
+                // A move that failed is intended once more.
+                let again = self.ref_move.is_none_or(|under_way| under_way == (*from, *to));
+                again && wished == Some((*from, *to))
+            }
             Event::Landed { task, commit } => self.ref_move.is_some() && landing.is_next(*task, *commit),
             Event::SentBack { task, .. } => {
                 matches!(landing.wish(), Wish::SendBack { task: wished, .. } if wished == *task)

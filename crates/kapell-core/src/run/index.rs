@@ -277,6 +277,7 @@ impl Run {
             }
             TaskState::Blocked { .. }
             | TaskState::CompensationStuck { .. }
+            | TaskState::CompensationSubmitted(_)
             | TaskState::Done
             | TaskState::Landed { .. }
             | TaskState::Failed { .. }

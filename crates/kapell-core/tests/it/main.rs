@@ -21,4 +21,5 @@ mod plan; // what a plan may be
 mod property; // random plans and commands
 mod recover; // failures and what follows
 mod route; // agents that are chosen
+mod saga; // what is taken back in a repository
 mod scale; // large graphs

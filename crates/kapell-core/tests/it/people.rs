@@ -558,7 +558,7 @@ fn a_compensation_is_tried_three_times_and_then_asks() {
     effect notify gate 1
     > 00:11 answer 1 skip
     event  gate_answered answer=skip by=ada gate=1
-    event  b compensated
+    event  b compensated left=true
     event  a compensation_started attempt=1 deadline=60:11
     effect compensate a #1
     > 00:12 undone a

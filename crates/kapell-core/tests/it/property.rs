@@ -14,6 +14,7 @@ use kapell_core::{
     landing::Probed,
     retry::FailureClass,
     run::{Phase, Run},
+    task::Change,
     time::{Elapsed, Millis, Now, Wall},
 };
 use proptest::{
@@ -104,7 +105,7 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
         20 => Command::Probed { probe: ProbeId(u32::from(how) % 4), outcome: Probed::Green { tips: vec![] } },
         21 if how < 80 => Command::LandingFailed { message: "disk full".to_owned() },
         21 => Command::RefMoved { to: oid("anywhere") },
-        22 => Command::Compensated { task, attempt: AttemptNo(1), failure: None },
+        22 => Command::Compensated { task, attempt: AttemptNo(1), change: None, failure: None },
         23 if how < 120 => {
             let answered = run.gates().filter(|(_, gate)| gate.answer.is_some() || how < 20);
             let gate = answered.last().map_or(GateId(7), |(id, _)| id);
@@ -201,7 +202,9 @@ fn done(run: &Run, effect: &Effect, which: u8, how: u8) -> Command {
         Effect::MoveRef { to, .. } => Command::RefMoved { to: *to },
         Effect::Compensate { task, attempt } => {
             let failure = how.is_multiple_of(3).then(|| "no".to_owned());
-            Command::Compensated { task: *task, attempt: *attempt, failure }
+            let head = run.landing().map(|landing| landing.head()).filter(|_| how.is_multiple_of(2));
+            let change = head.map(|base| Change { base, ..change(&format!("back {task}")) });
+            Command::Compensated { task: *task, attempt: *attempt, change, failure }
         }
         Effect::Notify { gate } => answer(run, *gate, how),
         Effect::Merge { .. } => Command::EndMerge { moved: how.is_multiple_of(2), why: None },
@@ -233,7 +236,7 @@ fn finish(story: &mut Story) {
                     Command::Probed { probe: probe.id, outcome: Probed::Green { tips: tips(probe) } }
                 }
                 Effect::Compensate { task, attempt } => {
-                    Command::Compensated { task: *task, attempt: *attempt, failure: None }
+                    Command::Compensated { task: *task, attempt: *attempt, change: None, failure: None }
                 }
                 Effect::Notify { gate } => answer(&story.run, *gate, 0),
                 other => done(&story.run, other, 0, 0),

@@ -370,10 +370,19 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
         "astray" => Command::RefMoved { to: oid("astray") },
         "moved" => Command::RefMoved { to: run.ref_move().map_or(oid("nowhere"), |(_, to)| to) },
         "unlandable" => Command::LandingFailed { message: "disk full".to_owned() },
-        "undone" => Command::Compensated { task: task(), attempt: compensation(run, task()), failure: None },
+        "undone" => {
+            let back = |head: Oid, name: &str| Change { base: head, ..change(&format!("back {name}")) };
+            let changed = words.iter().any(|word| word == "change");
+            let head = run.landing().map_or(oid("nowhere"), |landing| landing.head());
+            let head = if words.iter().any(|word| word == "astray") { oid("astray") } else { head };
+            let change = changed.then(|| back(head, word(1)));
+            let attempt = compensation(run, task());
+            Command::Compensated { task: task(), attempt, change, failure: None }
+        }
         "stuck" => Command::Compensated {
             task: task(),
             attempt: compensation(run, task()),
+            change: None,
             failure: Some("no way back".to_owned()),
         },
         "answer" => Command::Answer {

@@ -60,6 +60,7 @@ fn states() -> Vec<(&'static str, TaskState)> {
         ("compensating", S::Compensating { attempt: AttemptNo(1), deadline: Some(Box::new(Elapsed(9))) }),
         ("stuck", S::CompensationStuck { gate: None, attempt: AttemptNo(3) }),
         ("stuck, asked", S::CompensationStuck { gate: Some(GateId(0)), attempt: AttemptNo(3) }),
+        ("back", S::CompensationSubmitted(submission(true))),
         ("compensated", S::Compensated),
     ]
 }
@@ -101,6 +102,7 @@ fn events() -> Vec<(&'static str, TaskEvent)> {
         ("compensation_started", E::CompensationStarted(AttemptNo(4), Some(Elapsed(9)))),
         ("compensation_failed again", E::CompensationFailed { again: true, deadline: Some(Elapsed(12)) }),
         ("compensation_failed", E::CompensationFailed { again: false, deadline: None }),
+        ("compensation_submitted", E::CompensationSubmitted(submission(true))),
         ("compensated", E::Compensated),
     ]
 }
@@ -114,7 +116,7 @@ fn show(state: &TaskState) -> String {
             let Attempt { number, stopping, question, .. } = &**attempt;
             format!("running #{number} stopping={stopping:?} question={:?}", question.map(|(gate, _)| gate.0))
         }
-        S::Submitted(submission) | S::Verified(submission) => {
+        S::Submitted(submission) | S::Verified(submission) | S::CompensationSubmitted(submission) => {
             let Submission { attempt, change } = &**submission;
             format!("{} #{attempt} change={}", state.name(), change.is_some())
         }
@@ -157,9 +159,10 @@ fn the_lists_are_complete() {
             S::Compensating { .. } => 14,
             S::CompensationStuck { .. } => 15,
             S::Compensated => 16,
+            S::CompensationSubmitted(_) => 17,
         })
         .collect();
-    assert_eq!(states.len(), 17);
+    assert_eq!(states.len(), 18);
     let events: std::collections::BTreeSet<_> = events()
         .iter()
         .map(|(_, event)| match event {
@@ -195,9 +198,10 @@ fn the_lists_are_complete() {
             E::PassedOn => 27,
             E::GateReopened(_) => 28,
             E::NeedReopened { .. } => 29,
+            E::CompensationSubmitted(_) => 30,
         })
         .collect();
-    assert_eq!(events.len(), 30);
+    assert_eq!(events.len(), 31);
 }
 
 #[test]
@@ -218,7 +222,7 @@ fn every_state_against_every_event() {
         text.push_str(&format!("{name} ({flags}), rejects {rejected}\n{legal}"));
     }
     assert_snapshot!(text, @"
-    blocked 2 (settled=false success=false), rejects 25
+    blocked 2 (settled=false success=false), rejects 26
       need_settled               blocked 1
       need_settled tainted       blocked 1 tainted
       need_reopened              blocked 3
@@ -228,7 +232,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 1 (settled=false success=false), rejects 25
+    blocked 1 (settled=false success=false), rejects 26
       need_settled               blocked 0 tainted
       need_settled tainted       blocked 0 tainted
       need_reopened              blocked 2
@@ -238,7 +242,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 0 (settled=false success=false), rejects 26
+    blocked 0 (settled=false success=false), rejects 27
       unblocked                  ready
       need_reopened              blocked 1
       need_reopened tainted      blocked 1 tainted
@@ -247,7 +251,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    ready (settled=false success=false), rejects 23
+    ready (settled=false success=false), rejects 24
       claims_awaited             awaiting_claims
       gate_opened                awaiting_gate 1
       started                    running #2 stopping=None question=None
@@ -259,7 +263,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_claims (settled=false success=false), rejects 25
+    awaiting_claims (settled=false success=false), rejects 26
       started                    running #2 stopping=None question=None
       gate_reopened              awaiting_gate 1
       need_reopened              blocked 1
@@ -269,13 +273,13 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_gate (settled=false success=false), rejects 29
+    awaiting_gate (settled=false success=false), rejects 30
       unblocked                  ready
       completed                  done
       failed give_up             failed conflict
       skipped                    skipped Superseded
       cancelled                  cancelled
-    running (settled=false success=false), rejects 21
+    running (settled=false success=false), rejects 22
       stop_requested             running #2 stopping=Some(Timeout) question=None
       passed_on                  ready
       asked                      running #2 stopping=None question=Some(1)
@@ -289,7 +293,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    running, stopping (settled=false success=false), rejects 22
+    running, stopping (settled=false success=false), rejects 23
       passed_on                  ready
       asked                      running #2 stopping=Some(Timeout) question=Some(1)
       completed                  done
@@ -302,7 +306,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    running, asking (settled=false success=false), rejects 21
+    running, asking (settled=false success=false), rejects 22
       stop_requested             running #2 stopping=Some(Timeout) question=Some(0)
       passed_on                  ready
       answered                   running #2 stopping=None question=None
@@ -316,7 +320,7 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    submitted (settled=false success=false), rejects 24
+    submitted (settled=false success=false), rejects 25
       verified                   done
       failed again               ready
       failed retry               backing_off 9
@@ -327,7 +331,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    submitted change (settled=false success=false), rejects 24
+    submitted change (settled=false success=false), rejects 25
       verified                   verified #2 change=true
       failed again               ready
       failed retry               backing_off 9
@@ -338,7 +342,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    verified (settled=false success=false), rejects 23
+    verified (settled=false success=false), rejects 24
       gate_reopened              submitted #2 change=true
       landed                     landed de6a4a
       failed again               ready
@@ -350,35 +354,38 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    backing_off (settled=false success=false), rejects 31
+    backing_off (settled=false success=false), rejects 32
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    parked (settled=false success=false), rejects 31
+    parked (settled=false success=false), rejects 32
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    done (settled=true success=true), rejects 32
+    done (settled=true success=true), rejects 33
       gate_reopened              awaiting_gate 1
       compensation_started       compensating #4 deadline=Some(9)
-    landed (settled=true success=true), rejects 33
+    landed (settled=true success=true), rejects 34
       compensation_started       compensating #4 deadline=Some(9)
-    failed (settled=true success=false), rejects 33
+    failed (settled=true success=false), rejects 34
       gate_reopened              awaiting_gate 1
-    skipped (settled=true success=false), rejects 34
-    cancelled (settled=true success=false), rejects 34
+    skipped (settled=true success=false), rejects 35
+    cancelled (settled=true success=false), rejects 35
     compensating (settled=true success=false), rejects 30
       stop_requested             compensating #1 deadline=None
       compensation_failed again  compensating #2 deadline=Some(12)
       compensation_failed        compensation_stuck #1 gate=None
+      compensation_submitted     compensation_submitted #2 change=true
       compensated                compensated
-    stuck (settled=true success=false), rejects 31
+    stuck (settled=true success=false), rejects 32
       gate_opened                compensation_stuck #3 gate=Some(1)
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    stuck, asked (settled=true success=false), rejects 32
+    stuck, asked (settled=true success=false), rejects 33
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    compensated (settled=true success=false), rejects 34
+    back (settled=true success=false), rejects 34
+      compensated                compensated
+    compensated (settled=true success=false), rejects 35
     ");
 }

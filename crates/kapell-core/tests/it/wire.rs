@@ -151,7 +151,10 @@ fn events() -> Vec<Event> {
         Event::BreakerOpened { agent: AgentId(0), until: Elapsed(30_000) },
         Event::CompensationStarted { task, attempt, deadline: Some(Elapsed(9)) },
         Event::CompensationFailed { task, attempt, message, again: true, deadline: Some(Elapsed(9)) },
-        Event::Compensated { task },
+        Event::CompensationSubmitted { task, attempt, change: change("x") },
+        Event::Compensated { task, commit: None, left: false },
+        Event::Compensated { task, commit: Some(oid("head")), left: false },
+        Event::Compensated { task, commit: None, left: true },
         Event::Paused { why: PauseCause::Budget(Exceeded::Wall) },
         Event::Paused { why: PauseCause::BaseIsRed { message: "red".to_owned() } },
         Event::Paused { why: PauseCause::LandingFails { message: "disk full".to_owned() } },
@@ -202,6 +205,7 @@ fn number_of_event(event: &Event) -> usize {
         Event::CompensationStarted { .. } => 25,
         Event::CompensationFailed { .. } => 26,
         Event::Compensated { .. } => 27,
+        Event::CompensationSubmitted { .. } => 42,
         Event::Paused { .. } => 28,
         Event::Resumed { .. } => 29,
         Event::CancelRequested {} => 30,
@@ -226,7 +230,7 @@ fn all_of(numbers: impl Iterator<Item = usize>, count: usize) {
 #[test]
 fn every_event_survives_its_text() {
     let events = events();
-    all_of(events.iter().map(number_of_event), 42);
+    all_of(events.iter().map(number_of_event), 43);
     let names: BTreeSet<_> = events.iter().map(Event::name).collect();
     assert_eq!(names, Event::NAMES.into_iter().collect());
     assert_eq!(names.len(), Event::NAMES.len());
@@ -293,7 +297,10 @@ fn the_text_of_every_event() {
     {"breaker_opened":{"agent":0,"until":30000}},
     {"compensation_started":{"task":0,"attempt":1,"deadline":9}},
     {"compensation_failed":{"task":0,"attempt":1,"message":"line\nnext","again":true,"deadline":9}},
+    {"compensation_submitted":{"task":0,"attempt":1,"change":{"commit":"3ae7d805f6789a6402acb70ad4096a85a56bf680","tree":"f85a3bd7fb1ab88f1a8c0580ffea32e13a478fe8","base":"de8f3fcf327eb911b2c368e011e0ffdee22fed45"}}},
     {"compensated":{"task":0}},
+    {"compensated":{"task":0,"commit":"35f1ea002bfb00c125884e650f864046b687e0a4"}},
+    {"compensated":{"task":0,"left":true}},
     {"paused":{"why":{"budget":"wall"}}},
     {"paused":{"why":{"base_is_red":{"message":"red"}}}},
     {"paused":{"why":{"landing_fails":{"message":"disk full"}}}},
@@ -329,7 +336,7 @@ fn bodies_that_are_no_events_are_refused_with_their_place() {
     event 1 cannot be read: EOF while parsing a value at line 1 column 0
     event 1 cannot be read: invalid type: map, expected a sequence at line 1 column 0
     event 1 cannot be read: EOF while parsing a list at line 1 column 1
-    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `answer_undone`, `handed_off`, `passed_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
+    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `answer_undone`, `handed_off`, `passed_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensation_submitted`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
     event 2 cannot be read: missing field `epoch` at line 2 column 12
     event 1 cannot be read: invalid value: integer `-1`, expected u64 at line 1 column 22
     event 1 cannot be read: trailing characters at line 1 column 25
@@ -378,7 +385,7 @@ fn commands() -> Vec<Command> {
         Command::Probed { probe: ProbeId(1), outcome: Probed::Green { tips: vec![oid("x")] } },
         Command::RefMoved { to: oid("x") },
         Command::LandingFailed { message: "disk full".to_owned() },
-        Command::Compensated { task, attempt, failure: Some("f".to_owned()) },
+        Command::Compensated { task, attempt, change: Some(change("back")), failure: Some("f".to_owned()) },
         Command::Answer { gate: GateId(0), answer: "a".to_owned(), by: "b".to_owned() },
         Command::UndoAnswer { gate: GateId(0), by: "b".to_owned() },
         Command::Pause,

@@ -9,9 +9,11 @@ use kapell_core::{
     command::{Command, Verdict},
     event::{Outcome, PauseCause},
     landing::Probed,
+    mission::Mission,
     plan::WorkspaceKind,
     retry::FailureClass,
     run::Phase,
+    task::Change,
     time::Millis,
 };
 use kapell_engine::{
@@ -318,6 +320,44 @@ fn compensations_run_backwards_and_give_their_workspaces_back() {
     {
         rig.until_said(closed);
     }
+}
+
+#[test]
+fn what_a_compensation_changes_is_captured_and_moves_the_ref() {
+    let mut task = script("ok");
+    task.compensate = Some("ok".to_owned());
+    let plan = plan(&[("a", task.clone(), &[]), ("b", task, &[0]), ("c", script("refuse"), &[1])]);
+    let saga = Mission { saga: true, ..landing_mission() };
+    let mut rig = Rig::with(saga, plan);
+    // The world: where the ref is, and what compensations have changed there.
+    let head = Arc::new(Mutex::new(oid(1)));
+    let (at, moved) = (head.clone(), head.clone());
+    *rig.spaces.moved.lock().unwrap() = Box::new(move |(from, to)| {
+        let mut head = moved.lock().unwrap();
+        assert_eq!(*head, *from);
+        *head = *to;
+        Ok(())
+    });
+    *rig.spaces.change.lock().unwrap() = Box::new(move |key| {
+        let commit = oid(1000 + u64::from(key.task.0) + if key.compensates { 100 } else { 0 });
+        Ok(Some(Change { commit, tree: commit, base: *at.lock().unwrap() }))
+    });
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(rig.run().outcome(), Some(Outcome::Compensated));
+    assert_eq!(rig.run().reversed().map(|(_, commit)| commit).collect::<Vec<_>>(), [oid(1100), oid(1101)]);
+    assert_eq!((*head.lock().unwrap(), rig.run().landing().unwrap().head()), (oid(1100), oid(1100)));
+    assert_eq!(rig.run().still_landed().count(), 0);
+    for closed in ["close -1.1 Kept", "close -0.1 Kept"] {
+        rig.until_said(closed);
+        assert_eq!(rig.world.log.count(closed), 1);
+    }
+    // Each is told what it is to take back, as git takes it.
+    let orders = rig.agents.orders.lock().unwrap();
+    let told = |task| {
+        let order = orders.iter().find(|order| order.key.compensates && order.key.task.0 == task);
+        order.unwrap().env.iter().find(|(name, _)| name == "KAPELL_CHANGE").unwrap().1.clone()
+    };
+    assert_eq!(told(0), format!("{}..{}", oid(1), oid(1000)));
 }
 
 #[test]

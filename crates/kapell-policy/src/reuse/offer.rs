@@ -332,9 +332,10 @@ fn own_fate(task: TaskId, state: &TaskState) -> Fate {
         // Nothing is taken over of it; its condition is computed again, over the same values.
         TaskState::Skipped { why: SkipCause::Condition | SkipCause::Need } => Fate::Skipped,
         TaskState::Running(_) | TaskState::Submitted(_) | TaskState::Verified(_) => Fate::runs(Why::UnderWay),
-        TaskState::Compensating { .. } | TaskState::CompensationStuck { .. } | TaskState::Compensated => {
-            Fate::runs(Why::TakenBack)
-        }
+        TaskState::Compensating { .. }
+        | TaskState::CompensationStuck { .. }
+        | TaskState::CompensationSubmitted(_)
+        | TaskState::Compensated => Fate::runs(Why::TakenBack),
         TaskState::Failed { .. }
         | TaskState::Cancelled
         | TaskState::Skipped { .. }

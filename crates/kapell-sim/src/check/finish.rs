@@ -3,7 +3,8 @@
 use kapell_core::{budget::Exceeded, event::Outcome};
 
 use super::{
-    Amount, AttemptNo, Checked, Checker, Elapsed, Git, Millis, PauseCause, Phase, Stand, TaskId, Wall, ensure,
+    Amount, AttemptNo, Change, Checked, Checker, Elapsed, Git, Millis, Oid, PauseCause, Phase, Stand, TaskId,
+    Violation, Wall, ensure,
 };
 
 impl Checker {
@@ -24,9 +25,47 @@ impl Checker {
         Ok(())
     }
 
-    pub(super) fn compensated(&mut self, task: TaskId) -> Checked {
+    /// What a compensation changed is to land on top of what has.
+    pub(super) fn compensation_submitted(
+        &mut self,
+        task: TaskId,
+        attempt: AttemptNo,
+        change: Change,
+    ) -> Checked {
         let stand = self.at(task).stand;
-        ensure!(matches!(stand, Stand::Compensating(_) | Stand::Stuck), "taken back, but it is {stand:?}");
+        ensure!(stand == Stand::Compensating(attempt), "a compensation ends, but the task is {stand:?}");
+        ensure!(change.base == self.head, "a compensation did not start from what has landed");
+        let watched = self.watch(task);
+        watched.stand = Stand::Reversing;
+        watched.reversal = Some(change.commit);
+        Ok(())
+    }
+
+    pub(super) fn compensated(
+        &mut self,
+        task: TaskId,
+        commit: Option<Oid>,
+        left: bool,
+        git: &Git,
+    ) -> Checked {
+        let stand = self.at(task).stand;
+        match (stand, commit) {
+            (Stand::Compensating(_), None) => {
+                ensure!(!left, "a person leaves what is being taken back");
+                ensure!(!git.reverted.contains(&task), "what a compensation changed is dropped");
+            }
+            (Stand::Stuck, None) => ensure!(left, "what could not be taken back is, and nobody left it"),
+            (Stand::Reversing, Some(commit)) => {
+                let moves = self.ref_move.is_some_and(|(_, to)| to == commit);
+                ensure!(moves && git.head == commit, "taken back, but the integration ref is elsewhere");
+                self.landed.retain(|landed| *landed != task);
+                ensure!(git.tasks_in(commit) == self.landed, "taken back with something else");
+                (self.head, self.ref_move) = (commit, None);
+            }
+            (stand, commit) => {
+                return Err(Violation(format!("taken back by {commit:?}, but it is {stand:?}")));
+            }
+        }
         ensure!(self.done.pop() == Some(task), "taken back out of order");
         self.watch(task).stand = Stand::Compensated;
         Ok(())
@@ -54,7 +93,10 @@ impl Checker {
     pub(super) fn check_quiet(&self) -> Checked {
         let is_busy = |stand| {
             use Stand as S;
-            matches!(stand, S::Running | S::Submitted | S::Verified | S::Compensating(_) | S::Stuck)
+            matches!(
+                stand,
+                S::Running | S::Submitted | S::Verified | S::Compensating(_) | S::Reversing | S::Stuck
+            )
         };
         let busy = self.tasks.iter().position(|task| is_busy(task.stand));
         ensure!(busy.is_none(), "task {busy:?} is still under way");

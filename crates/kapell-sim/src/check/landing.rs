@@ -2,7 +2,7 @@
 
 use kapell_core::landing::Blame;
 
-use super::{Checked, Checker, FailureClass, Git, Oid, Stand, TaskId, Violation, ensure};
+use super::{Checked, Checker, FailureClass, Git, Oid, Phase, Stand, TaskId, Violation, ensure};
 
 impl Checker {
     pub(super) fn landing_started(&mut self, from: Oid, to: Oid, git: &Git) -> Checked {
@@ -10,6 +10,12 @@ impl Checker {
         let again = self.ref_move == Some((from, to));
         ensure!(self.ref_move.is_none() || again, "the integration ref moves twice at once");
         ensure!(from == self.head, "the integration ref is to move from where it is not");
+        if self.phase == Phase::Compensating {
+            let reversal = self.done.last().and_then(|task| self.at(*task).reversal);
+            ensure!(reversal == Some(to), "something lands while others are taken back");
+            self.ref_move = Some((from, to));
+            return Ok(());
+        }
         ensure!(git.green.contains(&to), "a tree is to land that never passed");
         ensure!(!git.is_red(to), "a red tree is to land");
         self.ref_move = Some((from, to));

@@ -2,9 +2,10 @@
 
 use kapell_core::{effect::Effect, plan::Work};
 
-use super::{AttemptNo, Happening, Phase, Sim, TaskId, Verdict, log};
+use super::{AttemptNo, Happening, Phase, Sim, TaskId, UndoEnd, Verdict, log};
 use crate::{
     check::{Checked, ensure},
+    dice::Dice,
     world::Check,
 };
 
@@ -141,10 +142,9 @@ impl Sim {
         ensure!(undo.under_way != Some(attempt), "a compensation starts twice");
         undo.under_way = Some(attempt);
         // What was recorded before a crash is reported, not done again.
-        let known =
-            undo.ended.iter().find(|(ended, _)| *ended == attempt).map(|(_, failure)| failure.clone());
+        let known = undo.known(attempt).map(|end| end.failure);
         if known == Some(None) && crate::planted::is("compensation_redone_on_open") {
-            undo.ended.retain(|(ended, _)| *ended != attempt);
+            undo.ended.retain(|end| end.attempt != attempt);
         }
         let failure = match known.clone() {
             Some(failure) => failure,
@@ -164,21 +164,25 @@ impl Sim {
     }
 
     pub(super) fn undo_ends(&mut self, task: TaskId, attempt: AttemptNo, failure: Option<String>) -> Checked {
-        let undo = &mut self.undos[task.index()];
-        let known =
-            undo.ended.iter().find(|(ended, _)| *ended == attempt).map(|(_, failure)| failure.clone());
-        let again = known.is_some();
         // What is recorded of its end holds, though it was told to stop meanwhile.
-        let failure = known.unwrap_or(failure);
-        if !again {
-            undo.ended.push((attempt, failure.clone()));
-            if failure.is_none() {
-                ensure!(!self.undone.contains(&task), "task {task} is taken back twice");
-                self.undone.push(task);
+        let known = self.undos[task.index()].known(attempt);
+        let end = match known {
+            Some(end) => end,
+            None => {
+                let mut change = None;
+                if failure.is_none() {
+                    ensure!(!self.undone.contains(&task), "task {task} is taken back twice");
+                    self.undone.push(task);
+                    change = self.reverts(task).then(|| self.git.revert(task)).flatten();
+                }
+                let end = UndoEnd { attempt, failure, change };
+                self.undos[task.index()].ended.push(end.clone());
+                end
             }
-        }
+        };
         // The report may be lost with the process, or not yet be made.
-        let command = kapell_core::command::Command::Compensated { task, attempt, failure };
+        let UndoEnd { attempt, failure, change } = end;
+        let command = kapell_core::command::Command::Compensated { task, attempt, change, failure };
         match self.dice.chance(self.knobs.delayed_report) {
             true => {
                 let after = self.dice.between(10, 2000);
@@ -188,6 +192,12 @@ impl Sim {
             false => self.inbox.push((kapell_core::journal::Actor::Engine, command)),
         }
         Ok(())
+    }
+
+    /// Tells whether a compensation takes out what its task changed, rather than do something outside. Drawn apart, so
+    /// that what else a seed means stays.
+    fn reverts(&self, task: TaskId) -> bool {
+        Dice::new(self.mission.seed ^ u64::from(task.0) ^ 0x7265_7665_7274).chance(600)
     }
 
     /// Child runs know in which phase their parent is.

@@ -138,7 +138,12 @@ impl Sim {
         let gates: Vec<GateId> = self.run.open_gates().map(|(gate, _)| gate).collect();
         gates.into_iter().for_each(|gate| self.answer(gate));
         self.resume();
-        if *self.run.phase() == Phase::Cancelling && self.patience > 20_000 {
+        let ends = match self.run.phase() {
+            Phase::Cancelling => true,
+            Phase::Compensating => self.run.ref_move().is_some(),
+            _ => false,
+        };
+        if ends && self.patience > 20_000 {
             // What could not land is tried again when the run is opened again.
             self.crash("crash");
             return self.schedule(self.patience, 0, Happening::Poll);
@@ -209,7 +214,7 @@ impl Sim {
                 Command::Note { task, attempt: stale, text: text() },
                 Command::Throttled { task, attempt: stale, until: None },
             ],
-            10 => vec![Command::Compensated { task, attempt: stale, failure: None }],
+            10 => vec![Command::Compensated { task, attempt: stale, change: None, failure: None }],
             _ => vec![Command::Create {
                 mission: Box::default(),
                 plan: PlanRef::Inline(std::sync::Arc::default()),

@@ -194,7 +194,12 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             let last = Untrusted::from(message).last_line();
             fact(S::Bad, format!("could not be taken back, try {attempt}, {then}: {last}")).saying(message)
         }
-        Event::Compensated { .. } => fact(S::Warn, "taken back, or left by a person's word"),
+        Event::CompensationSubmitted { change, .. } => {
+            detail(format!("its compensation changed files: {} is to land", commit(&change.commit)))
+        }
+        Event::Compensated { left: true, .. } => fact(S::Warn, "left as it is, by a person's word"),
+        Event::Compensated { commit: Some(by), .. } => fact(S::Warn, format!("taken back by {}", commit(by))),
+        Event::Compensated { .. } => fact(S::Warn, "taken back, with no file changed"),
         Event::Paused { why } => {
             let told = fact(S::Warn, format!("paused: {}", pause(why)));
             if let PauseCause::BaseIsRed { message } = why { told.saying(message) } else { told }

@@ -277,9 +277,11 @@ impl ReportBuilder {
     }
 
     fn landed(&self, run: &Run) -> Vec<LandedChange> {
+        let back: BTreeMap<TaskId, Oid> = run.reversed().collect();
         let change = |(task, commit, at): &(TaskId, Oid, Elapsed)| LandedChange {
             task: name(run, *task),
             commit: commit.to_string(),
+            taken_back: back.get(task).map(Oid::to_string),
             elapsed_ms: at.0,
         };
         self.landed.iter().map(change).collect()

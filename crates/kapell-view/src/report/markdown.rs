@@ -260,6 +260,14 @@ impl Report {
             let _ =
                 writeln!(text, "- {} submitted and {} verified, not landed", work.submitted, work.verified);
         }
+        if work.taken_back > 0 {
+            let changes = plural(u64::from(work.taken_back), "change");
+            let _ = writeln!(text, "- {changes} taken out again of what had landed");
+        }
+        if work.still_landed > 0 {
+            let changes = plural(u64::from(work.still_landed), "change");
+            let _ = writeln!(text, "- {changes} taken back outside git alone, and landed still");
+        }
         match (&work.merged, &work.target) {
             (Some(to), Some(target)) => {
                 let _ = writeln!(text, "- merged into {} at `{to}`", target.markdown());
@@ -278,7 +286,9 @@ impl Report {
             text.push_str("| landed at | task | commit |\n|---|---|---|\n");
             for change in self.landed.iter().take(LANDED_SHOWN_MAX) {
                 let at = clock(Millis(change.elapsed_ms));
-                let _ = writeln!(text, "| {at} | {} | `{}` |", change.task.markdown_cell(), change.commit);
+                let back = change.taken_back.as_ref().map(|by| format!(", taken back by `{by}`"));
+                let (task, back) = (change.task.markdown_cell(), back.unwrap_or_default());
+                let _ = writeln!(text, "| {at} | {task} | `{}`{back} |", change.commit);
             }
             if let Some(more) = self.landed.len().checked_sub(LANDED_SHOWN_MAX).filter(|more| *more > 0) {
                 let _ = writeln!(text, "\nand {} more.", count(more as u64));

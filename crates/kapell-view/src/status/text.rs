@@ -209,6 +209,21 @@ fn wrapped(name: &str, parts: Vec<String>, columns: usize) -> Vec<Line> {
 }
 
 impl Work {
+    /// Says what of the work that was taken back is out of git, and what is not.
+    fn taken_back_lines(&self, run: &str) -> Vec<Line> {
+        let mut lines = Vec::new();
+        if self.taken_back > 0 {
+            let changes = plural(u64::from(self.taken_back), "change");
+            lines.push(field("back", format!("{changes} taken out again of what had landed")));
+        }
+        if self.still_landed > 0 {
+            let changes = plural(u64::from(self.still_landed), "change");
+            let text = format!("{changes} taken back outside git alone, and landed still: kapell diff {run}");
+            lines.push(field(if lines.is_empty() { "back" } else { "" }, text));
+        }
+        lines
+    }
+
     fn lines(&self, run: &str) -> Vec<Line> {
         let commit = |oid: &str| oid.chars().take(COMMIT_DIGITS).collect::<String>();
         let mut lines = Vec::new();
@@ -231,6 +246,7 @@ impl Work {
             }
             _ => {}
         }
+        lines.extend(self.taken_back_lines(run));
         if self.flaky > 0 {
             let times = plural(u64::from(self.flaky), "time");
             lines.push(field("flaky", format!("a check disagreed with itself {times} on one tree")));

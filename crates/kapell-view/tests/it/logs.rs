@@ -9,7 +9,7 @@ use kapell_core::{
     mission::Mission,
     retry::FailureClass,
     route::{Choice, PassedOver, Reroute},
-    task::{Recovery, SkipCause, StopCause},
+    task::{Change, Recovery, SkipCause, StopCause},
     time::{Elapsed, Wall},
 };
 use kapell_view::{
@@ -147,6 +147,7 @@ fn one_of_each() -> Vec<Event> {
         Event::GateOpened { gate, task, kind, question: "Go on?".to_owned(), choices }
     };
     let paused = |why| Event::Paused { why };
+    let back = Change { commit: oid('e'), tree: oid('f'), base: oid('b') };
     vec![
         Event::Created { mission: Box::new(Mission { forked_from: Some((run, Version(9))), ..mission() }) },
         Event::PlanAdopted { revision: 2, plan: PlanRef::Inline(plan().into()) },
@@ -213,7 +214,10 @@ fn one_of_each() -> Vec<Event> {
         Event::CompensationStarted { task, attempt, deadline: None },
         Event::CompensationFailed { task, attempt, message: "gone".to_owned(), again: true, deadline: None },
         Event::CompensationFailed { task, attempt, message: "gone".to_owned(), again: false, deadline: None },
-        Event::Compensated { task },
+        Event::CompensationSubmitted { task, attempt, change: back },
+        Event::Compensated { task, commit: None, left: false },
+        Event::Compensated { task, commit: Some(back.commit), left: false },
+        Event::Compensated { task, commit: None, left: true },
         paused(PauseCause::Person),
         paused(PauseCause::Budget(Exceeded::Usd)),
         paused(PauseCause::Deadline),
@@ -235,7 +239,7 @@ fn one_of_each() -> Vec<Event> {
 fn every_event_has_its_words() {
     let events = one_of_each();
     let names: std::collections::BTreeSet<_> = events.iter().map(Event::name).collect();
-    assert_eq!(names.len(), 41, "one of each");
+    assert_eq!(names.len(), 42, "one of each");
     let row = World::standard().rows[0].0.clone();
     let mut reader = LogReader::new();
     let lines = reader.read(&row, &events);
@@ -300,7 +304,10 @@ fn every_event_has_its_words() {
       parser  is taken back, try 1
       parser  could not be taken back, try 1, tried again: gone
       parser  could not be taken back, try 1, a person must decide: gone
-      parser  taken back, or left by a person's word
+    . parser  its compensation changed files: eeeeeeeeeeee is to land
+      parser  taken back, with no file changed
+      parser  taken back by eeeeeeeeeeee
+      parser  left as it is, by a person's word
       run  paused: a person asked for it
       run  paused: the money of the budget is used up
       run  paused: its deadline is over

@@ -20,7 +20,7 @@ use super::{
     record::{Keep, is_played, refuse_played},
 };
 use crate::{
-    args::{PlanArgs, ResumeArgs, RunArgs},
+    args::{MergeArgs, PlanArgs, ResumeArgs, RunArgs},
     budget::Budget,
     containment,
     exit::Exit,
@@ -281,7 +281,7 @@ fn finish_patiently(
 ) -> Result<Exit, Fault> {
     let exit = session::drive(machine, run, context.out, patience)?;
     if exit == Exit::Done && merge && machine.host.rest(run) == Rest::Over {
-        let merged = landing::merge_here(context, machine, run, None)?;
+        let merged = landing::merge_here(context, machine, run, &MergeArgs::default())?;
         if merged != Exit::Done {
             return Ok(merged);
         }

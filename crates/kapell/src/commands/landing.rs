@@ -5,6 +5,7 @@ use kapell_core::{
     command::Command,
     id::{RunId, TaskId},
     journal::Actor,
+    run::{Phase, Run},
     task::TaskState,
 };
 use kapell_engine::{
@@ -36,7 +37,7 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
     machine.host.open_to_ask(run)?;
     let done = |machine: &Machine| machine.host.run(run)?.merge().filter(|merge| merge.done).cloned();
     let before = done(&machine);
-    let exit = merge_here(context, &mut machine, run, args.into.as_deref())?;
+    let exit = merge_here(context, &mut machine, run, args)?;
     context.out.deed(&match done(&machine).filter(|merge| Some(merge) != before.as_ref()) {
         Some(merge) => Deed {
             target: Some(merge.target),
@@ -58,7 +59,7 @@ pub fn merge_here(
     context: &Context,
     machine: &mut Machine,
     run: RunId,
-    into: Option<&str>,
+    args: &MergeArgs,
 ) -> Result<Exit, Fault> {
     let no_repository = || {
         Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to merge")
@@ -69,7 +70,8 @@ pub fn merge_here(
     settle(machine, run)?;
     let Some(state) = machine.host.run(run) else { return Ok(Exit::Bug) };
     let head = state.landing().map(kapell_core::landing::Landing::head).ok_or_else(no_repository)?;
-    let target = match into {
+    refuse_taken_back(state, args.taken_back)?;
+    let target = match &args.into {
         Some(branch) => kapell_agents::git::UserRepo::branch_name(branch)?,
         None => state.mission().target.clone().ok_or_else(|| {
             Fault::new("K0704", Exit::Usage, "the run started from no branch")
@@ -78,8 +80,17 @@ pub fn merge_here(
     };
     let has_landed = |task: &TaskId| matches!(state.state(*task), TaskState::Landed { .. });
     let setup = setup_of(state, state.plan().graph().tasks().filter(has_landed));
-    let proposal = match repository.propose_merge(run, &target, head, &state.mission().accept, &setup) {
+    let accept = &state.mission().accept;
+    let proposed = match state.landing().is_some_and(kapell_core::landing::Landing::is_unchecked) {
+        true => repository.propose_merge_of_rest(run, &target, head, accept, &setup),
+        false => repository.propose_merge(run, &target, head, accept, &setup),
+    };
+    let proposal = match proposed {
         Ok(proposal) => proposal,
+        Err(MergeError::NothingToMerge) if state.reversed().next().is_some() => {
+            context.out.note("what landed has been taken back: nothing is left to merge");
+            return Ok(Exit::Done);
+        }
         Err(MergeError::NothingToMerge) => {
             context.out.note(&format!("{target} has all that landed already"));
             return Ok(Exit::Done);
@@ -104,6 +115,26 @@ pub fn merge_here(
     }
     context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
     Ok(Exit::Done)
+}
+
+/// Refuses to merge what a person must believe to be gone, unless that is `wanted`.
+fn refuse_taken_back(run: &Run, wanted: bool) -> Result<(), Fault> {
+    let id = kapell_view::text::short(run.id());
+    if *run.phase() == Phase::Compensating {
+        return Err(Fault::new("K0714", Exit::Refused, "the run takes back what it did")
+            .hint(format!("kapell resume {id}, and then kapell status {id}")));
+    }
+    let names: Vec<String> = run
+        .still_landed()
+        .map(|task| format!("`{}`", Untrusted::from(run.plan().name(task)).visible()))
+        .collect();
+    if names.is_empty() || wanted {
+        return Ok(());
+    }
+    let names = names.join(", ");
+    Err(Fault::new("K0713", Exit::Refused, format!("taken back, and landed still: {names}"))
+        .because("what took them back changed no file, or a person left them as they were")
+        .hint(format!("kapell diff {id} shows what would be merged; kapell merge {id} --taken-back does it")))
 }
 
 fn short(commit: kapell_core::id::Oid) -> String {

@@ -100,6 +100,10 @@ impl Claims {
                 Event::Submitted { task, change: Some(change), .. } => {
                     self.submitted.insert(*task, change.commit);
                 }
+                // What took a change back has landed as well.
+                Event::Compensated { task, commit: Some(commit), .. } => {
+                    self.landed.push((*task, None, *commit));
+                }
                 Event::Landed { task, commit } => {
                     self.landed.push((*task, self.submitted.get(task).copied(), *commit));
                 }

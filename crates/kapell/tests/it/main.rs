@@ -20,5 +20,6 @@ mod purses; // budgets that attempts share
 mod repos; // every kind of repository
 mod reuse; // results that are taken over
 mod routes; // agents that are chosen, and what they are given
+mod saga; // what is taken back, in git too
 mod story; // from a plan to a merge and back
 mod taped; // agents that are recorded, parked, and many
