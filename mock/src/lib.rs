@@ -102,12 +102,12 @@ impl Mock {
         self.state.window_ms()
     }
 
-    /// Looks for texts that no request should hold; see [`Mock::found`].
+    /// Looks for texts in requests, such as those that none should hold; see [`Mock::found`].
     pub fn look_for(&self, texts: &[&str]) {
         self.state.look_for(texts);
     }
 
-    /// Returns those of the texts looked for that stood in a request's body.
+    /// Returns those of the texts looked for that stood in a request, in its body or in a header.
     #[must_use]
     pub fn found(&self) -> Vec<String> {
         self.state.found()

@@ -10,7 +10,7 @@ use std::{
 
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
 };
 use serde_json::{Value, json};
@@ -107,10 +107,12 @@ impl State {
         self.lock().found.clone()
     }
 
-    /// Looks whether a request holds what it should not.
-    fn look_into(&self, body: &[u8]) {
+    /// Looks whether a request holds what is looked for.
+    fn look_into(&self, headers: &HeaderMap, body: &[u8]) {
         let inner = &mut *self.lock();
-        let text = String::from_utf8_lossy(body);
+        let headers = headers.values().map(|value| value.as_bytes());
+        let text: Vec<_> = headers.chain([body]).map(String::from_utf8_lossy).collect();
+        let text = text.join("\n");
         let held = inner.looked_for.iter().filter(|looked_for| text.contains(looked_for.as_str()));
         let new: Vec<String> = held.filter(|text| !inner.found.contains(text)).cloned().collect();
         inner.found.extend(new);
@@ -225,7 +227,7 @@ pub(crate) async fn handle(
         Ok(body) => body.to_bytes(),
         Err(error) => return Ok(full(StatusCode::BAD_REQUEST, &json!({ "error": error.to_string() }))),
     };
-    state.look_into(&bytes);
+    state.look_into(&parts.headers, &bytes);
     let path = parts.uri.path();
     let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     if path == "/mock/counts" {

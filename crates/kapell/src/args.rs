@@ -127,7 +127,7 @@ pub enum Command {
     Task(TaskArgs),
     /// Serves the Model Context Protocol on standard input and output.
     Mcp(McpArgs),
-    /// Makes kapell known to another program, such as Claude Code.
+    /// Makes kapell known to another program: Claude Code, Codex, Gemini CLI, opencode.
     Install(InstallArgs),
     /// Takes back what `install` wrote, to the byte.
     Uninstall(InstallArgs),
@@ -736,8 +736,14 @@ pub struct InstallArgs {
 /// A program that kapell can be made known to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HostProgram {
-    /// Claude Code.
+    /// Claude Code: a plugin with commands, a hook and the server, and a status line.
     Claude,
+    /// Codex: the server, as one entry in its settings.
+    Codex,
+    /// Gemini CLI: the server, as one entry in its settings.
+    Gemini,
+    /// opencode: the server, as one entry in its settings.
+    Opencode,
 }
 
 /// Whose settings are written.

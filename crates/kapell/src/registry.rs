@@ -28,7 +28,7 @@ use kapell_spec::workflow::Outside;
 use kapell_store::Store;
 
 pub use self::{
-    probe::{Probed, on_path, probe},
+    probe::{Probed, is_program, on_path, probe},
     roles::{Role, roles},
 };
 use crate::{config::agents::Defined, exit::Exit, fault::Fault, forecast::recent, site::Site};
@@ -229,6 +229,9 @@ impl Registry {
         if !needs_none && self.program(client).is_none() {
             return Some(format!("its program `{}` is not installed", client.program()));
         }
+        if let Some(program) = self.absent_key_program(client) {
+            return Some(format!("its `key_command` starts `{program}`, which is not there"));
+        }
         let none = || format!("it has neither a key in {} nor a login", client.key_variable());
         self.access(client).is_none().then(none)
     }
@@ -240,10 +243,22 @@ impl Registry {
         let is_there = |home: &Path| client.credentials().iter().any(|path| home.join(path).is_file());
         match () {
             () if settings.key.is_some() => Some("key"),
+            () if settings.has_key() && self.absent_key_program(client).is_none() => {
+                Some("key from `key_command`")
+            }
             () if self.user_home.as_deref().is_some_and(is_there) => Some("login"),
             () if settings.base_url.is_some() => Some("own server"),
             () => None,
         }
+    }
+
+    /// Returns the program that is to give the key of a client, if it is not there. It is not asked for the key: that may
+    /// need a person.
+    pub fn absent_key_program(&self, client: Client) -> Option<&str> {
+        let settings = self.clients.get(&client).filter(|settings| settings.key.is_none())?;
+        let program = settings.key_command.first()?;
+        let is_there = is_program(Path::new(program)) || on_path(program).is_some();
+        (!is_there).then_some(program)
     }
 
     /// Returns the program of a client, if it is there.

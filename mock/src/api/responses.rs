@@ -8,10 +8,23 @@ use crate::{
     tools::Input,
 };
 
+/// Between the name of a namespace and that of a tool in it, in [`Talk::tools`] and in calls.
+const NAMESPACE: &str = "::";
+
 pub(super) fn read(body: &Value, talk: &mut Talk) {
     hear_system(&body["instructions"], talk);
-    talk.tools =
-        list(&body["tools"]).iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned)).collect();
+    let name = |tool: &Value| tool["name"].as_str().map(str::to_owned);
+    talk.tools = list(&body["tools"])
+        .iter()
+        .flat_map(|tool| match (tool["type"].as_str(), name(tool)) {
+            // Tools of servers are offered in groups, and called with the name of theirs beside their own.
+            (Some("namespace"), Some(group)) => {
+                let within = list(&tool["tools"]).iter().filter_map(name);
+                within.map(|name| format!("{group}{NAMESPACE}{name}")).collect()
+            }
+            (_, name) => name.into_iter().collect::<Vec<_>>(),
+        })
+        .collect();
     match &body["input"] {
         Value::String(text) => talk.hear(&Part::Text(text)),
         input => {
@@ -35,10 +48,20 @@ fn items(reply: &Reply) -> Vec<Value> {
     let calls = reply.calls.iter().enumerate().map(|(at, call)| {
         let (id, call_id) = (format!("fc_{}_{at}", reply.number), format!("call_{}_{at}", reply.number));
         match &call.input {
-            Input::Object(input) => json!({
-                "type": "function_call", "id": id, "call_id": call_id, "name": call.name,
-                "arguments": input.to_string(), "status": "completed",
-            }),
+            Input::Object(input) => {
+                let (group, name) = match call.name.split_once(NAMESPACE) {
+                    Some((group, name)) => (Some(group), name),
+                    None => (None, call.name.as_str()),
+                };
+                let mut item = json!({
+                    "type": "function_call", "id": id, "call_id": call_id, "name": name,
+                    "arguments": input.to_string(), "status": "completed",
+                });
+                if let Some(group) = group {
+                    item["namespace"] = json!(group);
+                }
+                item
+            }
             Input::Text(input) => json!({
                 "type": "custom_tool_call", "id": id, "call_id": call_id, "name": call.name, "input": input,
                 "status": "completed",
@@ -94,4 +117,39 @@ pub(super) fn events(reply: &Reply) -> Vec<String> {
     let last = if reply.stop == Stop::Done { "response.completed" } else { "response.incomplete" };
     events.push(json!({ "type": last, "response": done }));
     events.iter().map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        script::{Call, Usage},
+        tools,
+    };
+
+    #[test]
+    fn a_tool_of_a_namespace_is_called_by_both_names() {
+        let mut talk = Talk::default();
+        let function = |name: &str| json!({ "type": "function", "name": name });
+        let group = json!({ "type": "namespace", "name": "mcp__kapell", "tools": [function("ask"), function("note")] });
+        read(&json!({ "tools": [function("shell"), group], "input": "x" }), &mut talk);
+        assert_eq!(talk.tools, ["shell", "mcp__kapell::ask", "mcp__kapell::note"]);
+        let served = Call::Served {
+            server: "kapell".to_owned(),
+            tool: "note".to_owned(),
+            input: json!({ "text": "x" }),
+        };
+        let calls = [served, Call::Shell { command: "true".to_owned() }];
+        let reply = Reply {
+            number: 1,
+            model: "m".to_owned(),
+            say: None,
+            calls: calls.iter().map(|call| tools::translate(call, &talk)).collect(),
+            stop: Stop::Done,
+            usage: Usage::default(),
+        };
+        let items = items(&reply);
+        assert_eq!((&items[0]["namespace"], &items[0]["name"]), (&json!("mcp__kapell"), &json!("note")));
+        assert_eq!((items[1].get("namespace"), &items[1]["name"]), (None, &json!("shell")));
+    }
 }

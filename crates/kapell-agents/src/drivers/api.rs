@@ -24,12 +24,12 @@ mod wire; // one request
 
 use std::{ffi::OsString, io::Read as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use kapell_core::retry::FailureClass;
+use kapell_core::{price::Rate, retry::FailureClass};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    client::UNKNOWN_SESSION,
+    client::{Limit, UNKNOWN_SESSION},
     own::{
         self, Begun, Env, Place, Stopped, Surroundings, failed,
         saying::{End, Teller},
@@ -57,6 +57,10 @@ pub(super) struct Spec {
     pub(super) output_max: Option<u32>,
     /// How many replies it may take.
     pub(super) turns_max: u32,
+    /// What it may spend.
+    pub(super) limit: Limit,
+    /// What its tokens cost, if that is known.
+    pub(super) rate: Option<Rate>,
     /// How long the provider may be silent.
     pub(super) silence: Duration,
     /// What its result must look like, as a JSON Schema.

@@ -17,6 +17,7 @@ mod claude_code;
 mod codex;
 mod codex_app; // Codex, talked to while it works
 mod gemini;
+mod limit; // what it may spend, and when it is told that this ends
 mod listen; // reading along, and the end
 mod model; // models behind their HTTP APIs
 mod opencode;
@@ -46,6 +47,7 @@ use serde_json::Value;
 use self::words::UNKNOWN_SESSIONS;
 pub use self::{
     acp::AcpAgent,
+    limit::Limit,
     model::ModelApi,
     purse::{Purse, Purses},
     structure::Shape,
@@ -54,6 +56,7 @@ pub use self::{
 };
 pub(in crate::drivers) use self::{
     claude_code::refused,
+    limit::{WAS_TOLD, WIND_DOWN},
     words::{UNKNOWN_SESSION, about, failure, no_end, short},
 };
 pub(crate) use self::{
@@ -260,6 +263,8 @@ pub struct Settings {
     pub base_url: Option<String>,
     /// The key. Without one the client works with its own login.
     pub key: Option<String>,
+    /// A program and its arguments that give the key when it is needed, if `key` is `None`.
+    pub key_command: Vec<String>,
     /// The model, unless the workflow names one.
     pub model: Option<String>,
     /// Variables besides.
@@ -272,13 +277,21 @@ pub struct Settings {
     pub requests_per_minute: Option<u32>,
 }
 
+impl Settings {
+    /// Tells whether there is a key, or a program that gives it.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.key.is_some() || !self.key_command.is_empty()
+    }
+}
+
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The key is for the client alone.
         f.debug_struct("Settings")
             .field("program", &self.program)
             .field("base_url", &self.base_url)
-            .field("has_key", &self.key.is_some())
+            .field("has_key", &self.has_key())
             .field("model", &self.model)
             .finish_non_exhaustive()
     }
@@ -367,18 +380,6 @@ pub struct Resume {
     pub session: String,
     /// What had been used in it by then.
     pub totals: Totals,
-}
-
-/// What an attempt may spend, as far as that is watched from outside.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limit {
-    /// Money, in millionths of a US dollar.
-    pub usd_micros: Option<u64>,
-    /// Tokens of all kinds.
-    pub tokens: Option<u64>,
-    /// Whether the attempt is ended here when it has spent that. The proxy, where there is one, refuses requests
-    /// before it comes to that.
-    pub ends: bool,
 }
 
 impl Order {

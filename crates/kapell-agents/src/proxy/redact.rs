@@ -1,6 +1,9 @@
 //! Secrets, taken out of what is kept: those that are known, and what has the form of a key.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 /// What replaces a secret.
 const REDACTED: &str = "[redacted]";
@@ -24,31 +27,63 @@ const SHAPES: &[(&str, usize)] = &[
 ];
 
 /// A key. It is not shown by accident, and never written down.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+#[derive(Clone)]
+pub struct Secret(Arc<Late>);
+
+/// A key that may become known only when it is needed.
+#[derive(Default)]
+struct Late {
+    key: OnceLock<String>,
+    /// Held while it is asked for.
+    asking: Mutex<()>,
+}
 
 impl Secret {
     /// Takes a key from wherever it was kept.
     #[must_use]
     pub fn new(key: String) -> Self {
-        Self(key)
+        let late = Late::default();
+        let _ = late.key.set(key);
+        Self(Arc::new(late))
+    }
+
+    /// Makes room for a key that is not known yet. Until then it is empty.
+    #[must_use]
+    pub(crate) fn later() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Takes the key in from `ask`, if it is not known yet, and returns it. It is asked for once at a time, and not again
+    /// once it was given.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `ask` does.
+    pub(crate) fn fill<E>(&self, ask: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
+        let _asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = self.0.key.get() {
+            return Ok(key.clone());
+        }
+        let key = ask()?;
+        Ok(self.0.key.get_or_init(|| key).clone())
     }
 
     /// Returns the key, to be sent to whom it is for.
     pub(super) fn reveal(&self) -> &str {
-        &self.0
+        self.0.key.get().map_or("", String::as_str)
     }
 
     /// Takes the key out of a text, which may be JSON.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
-        if self.0.len() < LENGTH_MIN {
+        let key = self.reveal();
+        if key.len() < LENGTH_MIN {
             return text.to_owned();
         }
-        let plain = text.replace(&self.0, REDACTED);
-        let escaped = serde_json::Value::from(self.0.as_str()).to_string();
+        let plain = text.replace(key, REDACTED);
+        let escaped = serde_json::Value::from(key).to_string();
         match escaped.trim_matches('"') {
-            same if same == self.0 => plain,
+            same if same == key => plain,
             escaped => plain.replace(escaped, REDACTED),
         }
     }

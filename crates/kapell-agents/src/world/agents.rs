@@ -196,11 +196,7 @@ impl CrewAgents {
     /// Gives a client its way to the model: through the proxy if that carries it.
     fn connect(&self, client: &mut client::Order, order: &Order) -> Result<Option<ProxyDoor>, Failure> {
         let Some(broker) = self.broker.get() else { return Ok(None) };
-        broker.admit(client.client, order.key, order, &mut client.settings).map_err(|message| Failure {
-            class: FailureClass::Transient,
-            message,
-            until: None,
-        })
+        broker.admit(client.client, order.key, order, &mut client.settings)
     }
 
     /// Says how the attempt is contained; `None` if it is not.

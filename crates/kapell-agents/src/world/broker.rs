@@ -1,5 +1,7 @@
 //! The model proxy of this process, started when the first client with a key needs it.
 
+mod key; // keys that a program gives
+
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
@@ -7,8 +9,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use kapell_core::retry::FailureClass;
 use kapell_core::time::{Millis, Wall};
-use kapell_engine::port::agents::{Order, Report};
+use kapell_engine::port::agents::{Failure, Order, Report};
 
 use crate::{
     contain::ProxyDoor,
@@ -32,6 +35,8 @@ pub(super) struct Refusal {
 /// Brings clients and their provider together: a client with a key gets a dummy one, and speaks to the proxy.
 pub struct Broker {
     clients: AllSettings,
+    /// Keys that a program gives, once it was asked.
+    late: BTreeMap<Client, Secret>,
     prices: Prices,
     socket: PathBuf,
     tape: Tape,
@@ -68,8 +73,8 @@ fn is_carried(client: Client, settings: &Settings) -> bool {
     match client.inner() {
         None => false,
         // A server of one's own that wants no key is carried too: so it is counted, and no other network is needed.
-        Some(Client::Model(_)) => settings.key.is_some() || settings.base_url.is_some(),
-        Some(_) => settings.key.is_some(),
+        Some(Client::Model(_)) => settings.has_key() || settings.base_url.is_some(),
+        Some(_) => settings.has_key(),
     }
 }
 
@@ -78,7 +83,9 @@ impl Broker {
     /// alone, is told to `told`.
     #[must_use]
     pub fn new(clients: AllSettings, prices: Prices, socket: PathBuf, tape: Tape, told: Told) -> Self {
-        Self { clients, prices, socket, tape, told, refused: Arc::default(), proxy: OnceLock::new() }
+        let late = clients.iter().filter(|(_, one)| one.key.is_none() && !one.key_command.is_empty());
+        let late = late.map(|(client, _)| (*client, Secret::later())).collect();
+        Self { clients, late, prices, socket, tape, told, refused: Arc::default(), proxy: OnceLock::new() }
     }
 
     /// Tells whether attempts of an adapter reach their model through the proxy: those of a client with a key do. A client
@@ -98,7 +105,7 @@ impl Broker {
     #[must_use]
     pub fn hands_out_key(&self, adapter: &str) -> bool {
         let settings = Client::of(adapter).and_then(|client| self.clients.get(&client));
-        settings.is_some_and(|settings| settings.key.is_some()) && !self.carries(adapter)
+        settings.is_some_and(Settings::has_key) && !self.carries(adapter)
     }
 
     /// Lets an attempt in: changes what its client is told of server and key, and says where the proxy is. `None` if the
@@ -106,18 +113,25 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// Fails if the proxy cannot be started: then the real key is not handed out instead.
+    /// Fails if the proxy cannot be started: then the real key is not handed out instead. Fails too if the program that
+    /// knows the key does not give it.
     pub(super) fn admit(
         &self,
         client: Client,
         key: AttemptKey,
         order: &Order,
         settings: &mut Settings,
-    ) -> Result<Option<ProxyDoor>, String> {
+    ) -> Result<Option<ProxyDoor>, Failure> {
+        self.unlock(client, settings)?;
         if !self.carries(client.adapter()) {
             return Ok(None);
         }
-        let proxy = self.proxy.get_or_init(|| self.start()).as_ref().map_err(Clone::clone)?;
+        let failed = |message: &String| Failure {
+            class: FailureClass::Transient,
+            message: message.clone(),
+            until: None,
+        };
+        let proxy = self.proxy.get_or_init(|| self.start()).as_ref().map_err(failed)?;
         let allowance = Allowance {
             usd_micros: order.allowance.usd_micros,
             tokens: order.allowance.tokens,
@@ -128,6 +142,21 @@ impl Broker {
         settings.base_url = Some(pass.base_url(client.adapter()));
         settings.key = Some(pass.key().to_owned());
         Ok(Some(proxy.door()))
+    }
+
+    /// Has the program that knows the key of a client give it, the first time that this client is needed.
+    fn unlock(&self, client: Client, settings: &mut Settings) -> Result<(), Failure> {
+        // A recording needs no key.
+        let Some(late) = self.late.get(&client).filter(|_| !matches!(self.tape, Tape::Play(_))) else {
+            return Ok(());
+        };
+        let given = late.fill(|| key::ask(&settings.key_command)).map_err(|error| Failure {
+            class: FailureClass::Permanent,
+            message: format!("there is no key for `{}`: {error} ({})", client.adapter(), error.hint()),
+            until: None,
+        })?;
+        settings.key = Some(given);
+        Ok(())
     }
 
     /// Lets an attempt out; returns what it has spent, if the proxy carried it, and why one of its requests was refused,
@@ -142,7 +171,7 @@ impl Broker {
             let settings = self.clients.get(&client).cloned().unwrap_or_default();
             let (api, usual) = usual(client)?;
             let base = settings.base_url.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
-            let key = settings.key.map(Secret::new);
+            let key = settings.key.map(Secret::new).or_else(|| self.late.get(&client).cloned());
             let per_minute = settings.requests_per_minute;
             Some((client.adapter().to_owned(), Upstream { api, base, key, per_minute }))
         };

@@ -312,3 +312,34 @@ fn what_cannot_work_is_said_before_anything_starts() {
         assert!(why.contains(expected), "{why}");
     }
 }
+
+#[test]
+fn a_model_hears_once_that_its_budget_is_nearly_used_up() {
+    const TOLD: &str = "The budget of this task is nearly used up.";
+    let rig = Rig::new();
+    let looks = [shell("date +%N"), shell("echo a"), shell("echo b"), say("This is left.")];
+    let scenario = Scenario::of(looks).costing(COST);
+    // Seventeen tokens for each reply: with the second one 34 of 40 are used.
+    for (number, (api, limit)) in (0..).zip(APIS.into_iter().flat_map(|api| [(api, 40), (api, 400)])) {
+        let (case, mock) = (format!("soft-{number}"), Mock::start().unwrap());
+        mock.play(&case, scenario.clone());
+        mock.look_for(&[TOLD]);
+        let mut job = job(&rig, number, &mock, api, &case, &[]);
+        if let Work::Client(order) = &mut job.work {
+            order.limit.tokens = Some(limit);
+        }
+        let key = key(number);
+        rig.crew.start(key, job).unwrap();
+        let mut notes = 0;
+        let exit = loop {
+            match rig.next(key) {
+                Report::Note { text } => notes += u32::from(text.contains("budget is nearly used up")),
+                Report::Finished(exit) => break *exit,
+                _ => {}
+            }
+        };
+        assert_eq!((class(&exit).as_str(), exit.message.as_str()), ("ok", "This is left."), "{api:?}");
+        let expected = u32::from(limit == 40);
+        assert_eq!((notes, mock.found().len()), (expected, expected as usize), "{api:?} {limit}");
+    }
+}

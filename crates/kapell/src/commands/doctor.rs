@@ -17,7 +17,10 @@ use kapell_view::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Context;
+use super::{
+    Context,
+    install::{Known, known},
+};
 use crate::{
     containment,
     exit::Exit,
@@ -116,6 +119,7 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
         }
         Err(fault) => checks.push(Check::of("repository", fault)),
     }
+    checks.extend(installed(here.as_ref()));
     checks.push(match site::runtime_dir() {
         Ok(dir) => Check::good("sockets", shown(&dir)),
         Err(fault) => Check::of("sockets", fault),
@@ -394,10 +398,35 @@ fn clients(site: &Site) -> Vec<Check> {
         let found = format!("{version} at {}", shown(&program));
         match registry.access(client) {
             Some(access) => Check::good(name, format!("{found}; {access}")),
-            None => Check::weak(name, format!("{found}; neither a key nor a login"), access_hint(client)),
+            None => match registry.absent_key_program(client) {
+                Some(program) => Check::weak(
+                    name,
+                    format!("{found}; `key_command` starts `{}`, which is not there", visible(program)),
+                    "install it, or mend `key_command` in your own settings",
+                ),
+                None => Check::weak(name, format!("{found}; neither a key nor a login"), access_hint(client)),
+            },
         }
     };
     asked.into_iter().map(check).collect()
+}
+
+/// Which other programs kapell was made known to, and whether what was installed there is whole.
+fn installed(site: Option<&Site>) -> Vec<Check> {
+    let mut names = Vec::new();
+    let mut checks = Vec::new();
+    for Known { name, fault } in known(site.map(|site| site.root.as_path())) {
+        match fault {
+            None => names.push(name),
+            Some((found, hint)) => checks.push(Check::weak("installed", format!("{name}: {found}"), hint)),
+        }
+    }
+    if !names.is_empty() {
+        checks.insert(0, Check::good("installed", format!("known to {}", names.join(", "))));
+    } else if checks.is_empty() {
+        checks.push(Check::good("installed", "known to no other program: kapell install --help"));
+    }
+    checks
 }
 
 fn install_hint(client: Client) -> &'static str {
@@ -418,7 +447,7 @@ fn access_hint(client: Client) -> String {
         Client::Opencode => "opencode auth login",
         Client::Model(_) | Client::Acp(_) => "a key is the only way",
     };
-    format!("export {}=KEY, or log in: {login}", client.key_variable())
+    format!("export {}=KEY, or `key_command` in your own settings, or log in: {login}", client.key_variable())
 }
 
 /// Which levels of containment work, by trying to break out of them.

@@ -1,10 +1,12 @@
 //! `install` and `uninstall`: makes kapell known to another program, and takes that back to the byte.
 //!
 //! For Claude Code these are a plugin folder that it loads by itself, command files for the names without a prefix,
-//! and one key in its settings. A manifest in the plugin folder says what was written where.
+//! and one key in its settings; for the others it is the server `kapell mcp`, one entry in their settings. A manifest
+//! says what was written where.
 
+mod host; // where the other program keeps its settings, and what goes there
 mod manifest; // what was written, and how it is taken back
-mod settings; // one key more in a file of JSON, with all else as it was
+mod settings; // one key more in a file of JSON or TOML, with all else as it was
 
 use std::{
     env, fs,
@@ -17,10 +19,14 @@ use kapell_view::{
     untrusted::{Untrusted, visible},
 };
 
-use self::manifest::{Kept, Manifest};
+pub use self::host::{Known, known};
+use self::{
+    host::Host,
+    manifest::{Kept, Manifest},
+};
 use super::Context;
 use crate::{
-    args::{InstallArgs, Scope},
+    args::{HostProgram, InstallArgs},
     exit::Exit,
     fault::Fault,
     registry,
@@ -51,16 +57,13 @@ const COMMANDS: [(&str, &str); 6] = [
     ("orchestrate.md", include_str!("../../assets/claude/kapell/commands/orchestrate.md")),
 ];
 
-const SETTINGS: &str = "settings.json";
-const MANIFEST: &str = "skills/kapell/manifest.json";
-
 /// What is to be written.
 struct Work {
-    /// Claude Code's directory.
-    dir: PathBuf,
-    /// New files, by their path in it.
+    /// How the other program starts this one.
+    program: String,
+    /// New files, by their path in its directory.
     files: Vec<(PathBuf, String)>,
-    /// The settings, if a key goes into them.
+    /// Its settings, if a key goes into them.
     edit: Option<settings::Edit>,
     /// What is left as it is, and why.
     notes: Vec<String>,
@@ -72,20 +75,21 @@ struct Work {
 ///
 /// Fails if something of the user's is in the way, nobody agrees, or a file cannot be written.
 pub fn install(context: &Context, args: &InstallArgs) -> Result<Exit, Fault> {
-    let dir = claude_dir(context, args.scope)?;
-    let before = Manifest::read(&dir.join(MANIFEST))?;
-    let work = plan(&dir, before.as_ref())?;
-    show(context, &work);
+    let host = Host::find(context, args.host, args.scope)?;
+    let before = host.manifest()?;
+    let work = plan(&host, before.as_ref())?;
+    show(context, &host, &work, args.dry_run);
     if args.dry_run {
         return Ok(Exit::Done);
     }
     agree(context, args, "write this")?;
     if let Some(before) = before {
-        before.take_back(&dir)?;
+        before.take_back(&host.dir, &host.manifest_path())?;
     }
-    write(&work)?;
-    context.out.note(&format!("kapell is known to Claude Code in {}", visible(&dir.display().to_string())));
-    context.out.next("claude, then /meta-orchestrator FILE");
+    write(&host, &work)?;
+    let dir = visible(&host.dir.display().to_string());
+    context.out.note(&format!("kapell is known to {} in {dir}", host.name()));
+    context.out.next(host.next());
     Ok(Exit::Done)
 }
 
@@ -95,36 +99,25 @@ pub fn install(context: &Context, args: &InstallArgs) -> Result<Exit, Fault> {
 ///
 /// Fails if nothing was installed, nobody agrees, or a file cannot be written.
 pub fn uninstall(context: &Context, args: &InstallArgs) -> Result<Exit, Fault> {
-    let dir = claude_dir(context, args.scope)?;
-    let manifest = Manifest::read(&dir.join(MANIFEST))?.ok_or_else(|| {
+    let host = Host::find(context, args.host, args.scope)?;
+    let manifest = host.manifest()?.ok_or_else(|| {
         Fault::new("K0926", Exit::Usage, "kapell is not installed there")
-            .at(visible(&dir.display().to_string()))
-            .hint("kapell install claude --dry-run shows what it would write")
+            .at(visible(&host.dir.display().to_string()))
+            .hint(format!("kapell install {} --dry-run shows what it would write", host.word()))
     })?;
     for path in manifest.paths() {
-        context.out.data(&format!("- {}", visible(&dir.join(path).display().to_string())));
+        context.out.data(&format!("- {}", visible(&host.dir.join(path).display().to_string())));
     }
     if args.dry_run {
         return Ok(Exit::Done);
     }
     agree(context, args, "remove this")?;
-    let kept = manifest.take_back(&dir)?;
+    let kept = manifest.take_back(&host.dir, &host.manifest_path())?;
     for Kept { path, why } in &kept {
         context.out.note(&format!("kept {}: {why}", visible(&path.display().to_string())));
     }
-    context.out.note("kapell is no longer known to Claude Code");
+    context.out.note(&format!("kapell is no longer known to {}", host.name()));
     Ok(if kept.is_empty() { Exit::Done } else { Exit::Failures })
-}
-
-fn claude_dir(context: &Context, scope: Scope) -> Result<PathBuf, Fault> {
-    if scope == Scope::Project {
-        return Ok(context.site()?.root.join(".claude"));
-    }
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("CLAUDE_CONFIG_DIR").or_else(|| set("HOME").map(|home| home.join(".claude"))).ok_or_else(|| {
-        Fault::new("K0901", Exit::Environment, "it is not known where Claude Code keeps its settings")
-            .hint("set HOME or CLAUDE_CONFIG_DIR, or give --scope project")
-    })
 }
 
 /// Returns how other programs start this one: by its name if that finds it, else by its path.
@@ -139,76 +132,92 @@ fn program() -> Result<String, Fault> {
     }
 }
 
-/// The files, with the name by which this program is started in place of its plain one.
-fn files() -> Result<Vec<(PathBuf, String)>, Fault> {
-    let program = program()?;
+/// The files for Claude Code, with the name by which this program is started in place of its plain one.
+fn files(program: &str) -> Vec<(PathBuf, String)> {
     let text = |text: &str| {
         if program == "kapell" {
             return text.to_owned();
         }
         let json = |text: &str| serde_json::Value::from(text).to_string();
-        let hook = json(&format!("{} hook claude", Untrusted::from(program.as_str()).shell()));
-        text.replace("\"command\": \"kapell\"", &format!("\"command\": {}", json(&program)))
+        let hook = json(&format!("{} hook claude", Untrusted::from(program).shell()));
+        text.replace("\"command\": \"kapell\"", &format!("\"command\": {}", json(program)))
             .replace("\"kapell hook claude\"", &hook)
     };
     let plugin = PLUGIN_FILES.map(|(name, body)| (Path::new(PLUGIN).join(name), text(body)));
     let own = COMMANDS.map(|(name, body)| (Path::new(PLUGIN).join("commands").join(name), body.to_owned()));
     let bare = COMMANDS.map(|(name, body)| (Path::new("commands").join(name), body.to_owned()));
-    Ok(plugin.into_iter().chain(own).chain(bare).collect())
+    plugin.into_iter().chain(own).chain(bare).collect()
 }
 
-fn plan(dir: &Path, before: Option<&Manifest>) -> Result<Work, Fault> {
+fn plan(host: &Host, before: Option<&Manifest>) -> Result<Work, Fault> {
+    let program = program()?;
+    let mut work = Work { program, files: Vec::new(), edit: None, notes: Vec::new() };
+    let is_claude = host.which == HostProgram::Claude;
+    if is_claude {
+        plan_files(&host.dir, before, &mut work)?;
+    }
+    match edit(host, before, &work.program)? {
+        Ok(edit) => work.edit = Some(edit),
+        Err(why) if is_claude => work.notes.push(format!("{} stays as it is: {why}", host.settings())),
+        Err(why) => {
+            return Err(Fault::new("K0925", Exit::Refused, format!("{} stays as it is", host.settings()))
+                .at(visible(&host.dir.join(host.settings()).display().to_string()))
+                .because(why)
+                .hint("remove what stands there, or keep it: kapell is started as `kapell mcp`"));
+        }
+    }
+    Ok(work)
+}
+
+fn plan_files(dir: &Path, before: Option<&Manifest>, work: &mut Work) -> Result<(), Fault> {
     if before.is_none() && dir.join(PLUGIN).symlink_metadata().is_ok() {
         return Err(Fault::new("K0925", Exit::Refused, "something else is where the plugin goes")
             .at(visible(&dir.join(PLUGIN).display().to_string()))
             .hint("move it away, or remove it, and install again"));
     }
-    let mut notes = Vec::new();
     let ours = |path: &Path| before.is_some_and(|before| before.paths().any(|known| known == path));
-    let files = files()?.into_iter().filter(|(path, _)| {
-        let free = ours(path) || dir.join(path).symlink_metadata().is_err();
-        if !free {
+    for (path, body) in files(&work.program) {
+        if ours(&path) || dir.join(&path).symlink_metadata().is_err() {
+            work.files.push((path, body));
+        } else {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            notes.push(format!("{} is yours and stays: use /kapell:{name}", path.display()));
+            work.notes.push(format!("{} is yours and stays: use /kapell:{name}", path.display()));
         }
-        free
-    });
-    let files = files.collect();
-    let edit = edit(dir, before, &mut notes)?;
-    Ok(Work { dir: dir.to_owned(), files, edit, notes })
+    }
+    Ok(())
 }
 
-/// Finds out what goes into the settings.
+/// Finds out what goes into the settings, or why nothing can.
 fn edit(
-    dir: &Path,
+    host: &Host,
     before: Option<&Manifest>,
-    notes: &mut Vec<String>,
-) -> Result<Option<settings::Edit>, Fault> {
-    let path = dir.join(SETTINGS);
+    program: &str,
+) -> Result<Result<settings::Edit, String>, Fault> {
+    let path = host.dir.join(host.settings());
     let text = match fs::read_to_string(&path) {
         Ok(text) => Some(before.map_or(text.clone(), |before| before.original(&text).unwrap_or(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(Fault::io(&path, &error)),
     };
-    let command = format!("{} statusline", Untrusted::from(program()?.as_str()).shell());
-    let value = serde_json::json!({"type": "command", "command": command}).to_string();
-    match settings::insert(text.as_deref(), "statusLine", &value) {
-        Ok(edit) => Ok(Some(edit)),
-        Err(why) => {
-            notes.push(format!("{SETTINGS} stays as it is: {why}"));
-            Ok(None)
-        }
-    }
+    // A file that was made for the entry alone is made again, and not edited.
+    let made = before.is_some_and(Manifest::made_settings);
+    let text = text.filter(|text| !(made && text.is_empty()));
+    Ok(host.edit(text.as_deref(), program))
 }
 
-fn show(context: &Context, work: &Work) {
+/// Shows what would be written; `whole` files, or how long they are.
+fn show(context: &Context, host: &Host, work: &Work, whole: bool) {
     let mut text = String::new();
     for (path, body) in &work.files {
-        let path = visible(&work.dir.join(path).display().to_string());
+        let path = visible(&host.dir.join(path).display().to_string());
         text.push_str(&format!("+ {path} ({})\n", plural(body.lines().count() as u64, "line")));
+        if whole {
+            text.extend(body.lines().map(|line| format!("    + {}\n", visible(line))));
+        }
     }
     if let Some(edit) = &work.edit {
-        text.push_str(&format!("~ {}\n", visible(&work.dir.join(SETTINGS).display().to_string())));
+        let path = visible(&host.dir.join(host.settings()).display().to_string());
+        text.push_str(&format!("{} {path}\n", if edit.before.is_some() { '~' } else { '+' }));
         text.extend(edit.diff().lines().map(|line| format!("    {}\n", visible(line))));
     }
     context.out.data(&text);
@@ -236,24 +245,24 @@ fn agree(context: &Context, args: &InstallArgs, what: &str) -> Result<(), Fault>
 }
 
 /// Writes everything, or nothing.
-fn write(work: &Work) -> Result<(), Fault> {
-    let mut manifest = Manifest::default();
-    let done = write_all(work, &mut manifest);
+fn write(host: &Host, work: &Work) -> Result<(), Fault> {
+    let mut manifest = Manifest::of(&work.program);
+    let done = write_all(host, work, &mut manifest);
     if done.is_err() {
         // What was begun is taken back; the first error is the one to tell.
-        let _ = manifest.take_back(&work.dir);
+        let _ = manifest.take_back(&host.dir, &host.manifest_path());
     }
     done
 }
 
-fn write_all(work: &Work, manifest: &mut Manifest) -> Result<(), Fault> {
+fn write_all(host: &Host, work: &Work, manifest: &mut Manifest) -> Result<(), Fault> {
     for (path, body) in &work.files {
-        manifest.create(&work.dir, path, body.as_bytes())?;
+        manifest.create(&host.dir, path, body.as_bytes())?;
     }
     if let Some(edit) = &work.edit {
-        manifest.edit(&work.dir, Path::new(SETTINGS), edit)?;
+        manifest.edit(&host.dir, Path::new(host.settings()), edit)?;
     }
-    manifest.keep(&work.dir, Path::new(MANIFEST))
+    manifest.keep(&host.dir, Path::new(host.manifest_name()))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn mcp(context: &Context, args: &McpArgs) -> Result<Exit, Fault> {
             ServeError::Bug(_) => Exit::Bug,
         };
         Fault::new("K0924", exit, error.to_string())
-            .hint("it is started by an MCP client: kapell install claude")
+            .hint("it is started by an MCP client: kapell install --help")
     })
 }
 

@@ -6,6 +6,7 @@
 //! program = "/opt/claude/bin/claude"      # this and all below: in your own settings only
 //! base_url = "http://127.0.0.1:8787"
 //! key_env = "MY_ANTHROPIC_KEY"            # by default the client's usual variable
+//! key_command = ["secret-tool", "lookup", "service", "anthropic"]   # or from a keyring, in place of key_env
 //! idle = "10m"
 //! requests_per_minute = 60                # the model proxy holds back more
 //! args = ["--verbose"]                    # for agents behind the Agent Client Protocol
@@ -23,8 +24,8 @@ use toml::{
 
 use super::{Whose, span, text, wrong};
 
-const KEYS: [&str; 8] =
-    ["model", "program", "args", "base_url", "key_env", "idle", "requests_per_minute", "env"];
+const KEYS: [&str; 9] =
+    ["model", "program", "args", "base_url", "key_env", "key_command", "idle", "requests_per_minute", "env"];
 
 /// Settings of clients; those of the nearer file count, each by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,11 +37,20 @@ struct One {
     model: Option<String>,
     program: Option<PathBuf>,
     base_url: Option<String>,
-    key_env: Option<String>,
+    key: Option<KeySource>,
     idle: Option<Duration>,
     requests_per_minute: Option<u32>,
     env: Vec<(OsString, OsString)>,
     args: Option<Vec<String>>,
+}
+
+/// Where a key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum KeySource {
+    /// A variable.
+    Variable(String),
+    /// What a program prints.
+    Command(Vec<String>),
 }
 
 impl Clients {
@@ -50,7 +60,7 @@ impl Clients {
             near.model = near.model.take().or(far.model);
             near.program = near.program.take().or(far.program);
             near.base_url = near.base_url.take().or(far.base_url);
-            near.key_env = near.key_env.take().or(far.key_env);
+            near.key = near.key.take().or(far.key);
             near.idle = near.idle.or(far.idle);
             near.requests_per_minute = near.requests_per_minute.or(far.requests_per_minute);
             near.args = near.args.take().or(far.args);
@@ -64,12 +74,17 @@ impl Clients {
     pub fn settings(&self, variable: impl Fn(&str) -> Option<String>) -> AllSettings {
         let of = |client: Client| {
             let one = self.0.get(&client).cloned().unwrap_or_default();
-            let key = one.key_env.as_deref().unwrap_or(client.key_variable());
+            let (name, key_command) = match one.key {
+                Some(KeySource::Variable(name)) => (Some(name), Vec::new()),
+                Some(KeySource::Command(command)) => (None, command),
+                None => (Some(client.key_variable().to_owned()), Vec::new()),
+            };
             let base_url = one.base_url.or_else(|| client.base_url_variable().and_then(&variable));
             Settings {
                 program: one.program,
                 base_url,
-                key: variable(key).filter(|key| !key.is_empty()),
+                key: name.and_then(|name| variable(&name)).filter(|key| !key.is_empty()),
+                key_command,
                 model: one.model,
                 env: one.env,
                 args: one.args.unwrap_or_default(),
@@ -120,6 +135,19 @@ pub(super) fn texts(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<Strin
     list.iter().map(|item| text(item, key).map(str::to_owned)).collect()
 }
 
+/// Reads a program with its arguments.
+fn command(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Box<Finding>> {
+    let words = texts(value, key)?;
+    // Where kapell is started decides what a relative path means, and that may be a repository.
+    let is_found =
+        |program: &String| program.starts_with('/') || !(program.is_empty() || program.contains('/'));
+    if words.first().is_some_and(is_found) {
+        return Ok(words);
+    }
+    let finding = wrong(value, format!("`{key}` begins with a program: its name, or its whole path"));
+    Err(Box::new(finding.hint(format!("{key} = [\"secret-tool\", \"lookup\", \"service\", \"openai\"]"))))
+}
+
 /// Reads how often something may happen in a minute.
 fn per_minute(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Box<Finding>> {
     let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
@@ -156,7 +184,13 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
             "model" => one.model = Some(text(value, name)?.to_owned()),
             "program" => one.program = Some(text(value, name)?.into()),
             "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
-            "key_env" => one.key_env = Some(text(value, name)?.to_owned()),
+            "key_env" | "key_command" if one.key.is_some() => {
+                let finding =
+                    Finding::error("K0912", span(key.span()), "a key comes from one place".to_owned());
+                return Err(Box::new(finding.hint("keep `key_env` or `key_command`")));
+            }
+            "key_env" => one.key = Some(KeySource::Variable(text(value, name)?.to_owned())),
+            "key_command" => one.key = Some(KeySource::Command(command(value, name)?)),
             "args" => one.args = Some(texts(value, name)?),
             "idle" => one.idle = Some(duration(value, name)?),
             "requests_per_minute" => one.requests_per_minute = Some(per_minute(value, name)?),
@@ -189,7 +223,9 @@ mod tests {
     #[test]
     fn a_repository_may_name_a_model_and_nothing_that_leads_to_the_key() {
         assert!(check("clients.codex.model = \"gpt\"", Whose::Place).contains("gpt"));
-        for key in ["program", "args", "base_url", "key_env", "idle", "requests_per_minute", "env"] {
+        for key in
+            ["program", "args", "base_url", "key_env", "key_command", "idle", "requests_per_minute", "env"]
+        {
             let text = format!("clients.claude-code.{key} = \"x\"");
             let said = check(&text, Whose::Place);
             assert!(
@@ -215,6 +251,19 @@ mod tests {
                 "clients.codex.requests_per_minute = 0",
                 "K0912 `requests_per_minute` is a number from 1 (requests_per_minute = 60)",
             ),
+            (
+                "clients.codex.key_command = \"secret-tool lookup\"",
+                "K0912 `key_command` is a list, not string (key_command = [\"...\"])",
+            ),
+            (
+                "clients.codex.key_command = [\"./secret\"]",
+                "K0912 `key_command` begins with a program: its name, or its whole path (key_command = [\"secret-tool\", \
+                 \"lookup\", \"service\", \"openai\"])",
+            ),
+            (
+                "clients.codex = { key_env = \"A\", key_command = [\"b\"] }",
+                "K0912 a key comes from one place (keep `key_env` or `key_command`)",
+            ),
             ("clients.codex.idle = \"soon\"", "K0912 `soon` is no time (idle = \"10m\")"),
         ] {
             assert_eq!(check(text, Whose::User), expected);
@@ -232,5 +281,11 @@ mod tests {
         assert_eq!(codex.env, [("A".into(), "2".into()), ("A".into(), "1".into())]);
         assert!(!format!("{all:?}").contains("secret"));
         assert_eq!(all[&Client::ClaudeCode].key, None);
+        // The usual variable does not count where a program is named.
+        let by_command = of("clients.codex.key_command = [\"pass\", \"codex\"]");
+        let all = by_command.settings(|_| Some("secret".to_owned()));
+        assert_eq!(all[&Client::Codex].key, None);
+        assert_eq!(all[&Client::Codex].key_command, ["pass", "codex"]);
+        assert!(all[&Client::Codex].has_key());
     }
 }

@@ -151,12 +151,14 @@ fn end(child: &mut Child) {
 
 /// Finds a program on `PATH`.
 pub fn on_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(&site::search_path()).map(|dir| dir.join(name)).find(|path| is_program(path))
+}
+
+/// Tells whether a path leads to a program, from wherever one stands.
+pub fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    let is_program = |path: &PathBuf| {
-        path.is_absolute()
-            && fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    env::split_paths(&site::search_path()).map(|dir| dir.join(name)).find(is_program)
+    let may_run = |meta: fs::Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+    path.is_absolute() && fs::metadata(path).is_ok_and(may_run)
 }
 
 #[cfg(test)]

@@ -200,3 +200,31 @@ fn tools_do_what_the_commands_do() {
     expect(5, true, "there is no run");
     expect(6, false, "Ask");
 }
+
+#[test]
+fn the_server_is_installed_for_other_clients_and_doctor_looks_after_it() {
+    let rig = rig();
+    for (host, settings) in
+        [("codex", ".codex/config.toml"), ("gemini", ".gemini/settings.json"), ("opencode", "opencode.json")]
+    {
+        let shown = rig.run(["install", host, "--scope", "project", "--dry-run"]);
+        assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+        assert!(shown.stdout.contains(settings) && shown.stdout.contains("mcp"), "{}", shown.stdout);
+        assert_eq!(rig.git(&["status", "--porcelain"]), "");
+        assert_eq!(rig.run(["install", host, "--scope", "project", "--yes"]).code, Some(0));
+        assert!(rig.read(settings).contains("kapell"));
+        let told = rig.run(["doctor"]).stdout;
+        assert!(told.contains("(this repository)"), "{told}");
+        rig.write(settings, "");
+        let told: Value = serde_json::from_str(&rig.run(["doctor", "--json"]).stdout).unwrap();
+        let is_it = |check: &&Value| check["name"] == "installed";
+        let check = told["checks"].as_array().unwrap().iter().find(is_it).unwrap();
+        assert_eq!(check["level"], "weak", "{check}");
+        assert_eq!(check["hint"], format!("kapell install {host} --scope project"));
+        // What is not ours any more is named, and all else is gone.
+        let ended = rig.run(["uninstall", host, "--scope", "project", "--yes"]);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        std::fs::remove_file(rig.work().join(settings)).unwrap();
+        assert_eq!(rig.git(&["status", "--porcelain"]), "", "{host}");
+    }
+}

@@ -95,3 +95,43 @@ fn a_provider_that_wants_to_be_left_alone_is_parked() {
     // One that was answered, and one that was not.
     assert_eq!(mock.count("busy").requests, 2);
 }
+
+#[test]
+fn a_key_that_a_program_gives_reaches_the_provider_and_nobody_else() {
+    let mock = Mock::start().unwrap();
+    let rig = place(&mock);
+    // It counts how often it is asked.
+    let keyring = rig.dir().join("keyring.sh");
+    let asked = rig.dir().join("asked");
+    fs::write(&keyring, format!("echo asked >> {}\necho noise >&2\necho $1-{KEY}\n", asked.display()))
+        .unwrap();
+    let settings = rig.dir().join("home/config/kapell/kapell.toml");
+    let with = |command: &str| {
+        let url = mock.url();
+        let text = format!("[clients.anthropic]\nbase_url = \"{url}\"\nkey_command = [{command}]\n");
+        fs::write(&settings, text).unwrap();
+    };
+    let agent = "{ use: anthropic, model: m }";
+    with(&format!("\"/bin/sh\", {:?}, \"ring\"", keyring.display().to_string()));
+    mock.play("ring", fix());
+    mock.look_for(&["ring-sk-canary"]);
+    // Who only looks asks for no key.
+    assert_eq!(rig.run(["agents"]).code, Some(0));
+    assert!(!asked.exists());
+    let ended = run(&rig, agent, "ring");
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert_eq!(fs::read_to_string(&asked).unwrap(), "asked\n");
+    assert_eq!(mock.found(), ["ring-sk-canary"]);
+    let said = rig.run(["logs", "--json"]).stdout + &rig.run(["report", "--json"]).stdout;
+    assert!(!said.contains(KEY) && !ended.stderr.contains(KEY), "{said}");
+    // One that fails is named, with what to do, and what it printed is not told.
+    with("\"/bin/sh\", \"-c\", \"echo canary; exit 3\"");
+    let ended = run(&rig, agent, "ring");
+    assert_eq!(ended.code, Some(1), "{ended}");
+    let said = rig.run(["logs", "--json"]).stdout;
+    assert!(said.contains("there is no key for `anthropic`: `/bin/sh` failed (exit status: 3)"), "{said}");
+    assert!(said.contains("run `key_command` by hand") && !said.contains("canary"), "{said}");
+    with("\"no-such-keyring\"");
+    let told = rig.run(["agents", "--json"]).stdout;
+    assert!(told.contains("its `key_command` starts `no-such-keyring`, which is not there"), "{told}");
+}

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
+use kapell_core::{budget::Amount, price::Tokens, retry::FailureClass, time::Wall};
 use serde_json::Value;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     drivers::{
-        client::{failure, short},
+        client::{Limit, WAS_TOLD, WIND_DOWN, failure, short},
         own::{
             Stopped,
             saying::{End, Saying, Teller},
@@ -61,6 +61,8 @@ struct Work<'a, 't> {
     kept: Kept,
     turns: u32,
     used: Tokens,
+    /// Whether it was told that its budget is nearly used up.
+    winds_down: bool,
     repeats: Repeats,
     teller: &'a mut Teller<'t>,
 }
@@ -88,6 +90,7 @@ pub(super) async fn work(
         kept,
         turns: 0,
         used: Tokens::default(),
+        winds_down: false,
         repeats: Repeats::default(),
         teller,
     };
@@ -124,7 +127,10 @@ impl Work<'_, '_> {
                     return failed(FailureClass::InvalidOutput, "it ended without a word");
                 }
                 Stop::Done if calls.is_empty() => return Ok(text),
-                Stop::Done | Stop::Length => self.perform(&calls)?,
+                Stop::Done | Stop::Length => {
+                    self.perform(&calls)?;
+                    self.wind_down();
+                }
                 Stop::Refusal(words) => {
                     return failed(FailureClass::Permanent, format!("the model refuses: {}", short(&words)));
                 }
@@ -135,6 +141,17 @@ impl Work<'_, '_> {
                     );
                 }
             }
+        }
+    }
+
+    /// Tells the model, once, when little is left of what it may spend. A reply that calls no tool ends it anyway.
+    fn wind_down(&mut self) {
+        let usd_micros = self.spec.rate.map_or(0, |rate| rate.cost(self.used));
+        let percent = self.spec.limit.spent_percent(Amount { usd_micros, tokens: self.used.total() });
+        if !self.winds_down && Limit::is_near(percent) {
+            self.winds_down = true;
+            self.history.push(self.spec.api.user(WIND_DOWN));
+            self.teller.say(&Saying::Note { text: WAS_TOLD.to_owned() });
         }
     }
 

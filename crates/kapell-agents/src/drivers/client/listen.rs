@@ -14,8 +14,8 @@ use kapell_core::{budget::Amount, retry::FailureClass, time::Wall};
 
 use super::{
     CLIENT_FILE, Client, Ended, Evidence, Limit, Opening, Outgoing, Prices, Reader, SCHEMA_FILE, Shape, Tell,
-    Totals, UNKNOWN_SESSIONS, Verdict,
-    purse::{Spender, percent},
+    Totals, UNKNOWN_SESSIONS, Verdict, WAS_TOLD, WIND_DOWN,
+    purse::Spender,
 };
 use crate::{
     drivers::{Ending, Exit, Report, text::escape_untrusted},
@@ -100,13 +100,6 @@ pub(crate) enum Outside {
     /// All attempts that share what was left of the run have spent it.
     AllSpent,
 }
-
-/// How much of what it may spend an attempt has spent, in percent, when it is told to come to an end.
-const SOFT_PERCENT: u64 = 80;
-
-/// What a client is told then.
-const WIND_DOWN: &str = "The budget of this task is nearly used up. Stop exploring. Bring what you have into a state that \
-    holds together, commit it if you use git, and report in a few words what is done and what is left. Then end.";
 
 /// What somebody who reads along must know.
 pub(crate) struct Watch {
@@ -287,10 +280,7 @@ impl Listener {
         if let Some(spender) = &self.watch.purse {
             return spender.purse().percent();
         }
-        let Limit { usd_micros, tokens, .. } = self.watch.limit;
-        let spent = self.spent();
-        let by_money = usd_micros.map_or(0, |limit| percent(spent.usd_micros, limit));
-        by_money.max(tokens.map_or(0, |limit| percent(spent.tokens, limit)))
+        self.watch.limit.spent_percent(self.spent())
     }
 
     /// Books what it has spent where others look, too.
@@ -307,12 +297,12 @@ impl Listener {
     }
 
     fn wind_down(&mut self, reports: &mut Vec<Report>) {
-        if !self.winds_down && self.client.takes_turns() && self.spent_percent() >= SOFT_PERCENT {
+        if !self.winds_down && self.client.takes_turns() && Limit::is_near(self.spent_percent()) {
             self.winds_down = true;
             // One that is done already needs no such word.
             if !self.reader.is_idle() {
                 self.reader.tell(Tell::More(WIND_DOWN), reports);
-                reports.push(Report::Note { text: "told that its budget is nearly used up".to_owned() });
+                reports.push(Report::Note { text: WAS_TOLD.to_owned() });
             }
         }
     }

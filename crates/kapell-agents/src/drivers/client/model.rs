@@ -102,7 +102,7 @@ pub(super) fn check(order: &Order, api: ModelApi) -> Result<(), String> {
     if api_of(order, api).is_none() {
         return Err("its `api` is neither `responses` nor `chat`".to_owned());
     }
-    if order.settings.key.is_none() && order.settings.base_url.is_none() {
+    if !order.settings.has_key() && order.settings.base_url.is_none() {
         let variable = api.key_variable();
         return Err(format!(
             "there is no key for `{name}`: set {variable}, or `base_url` for a server without one"
@@ -120,6 +120,8 @@ pub(super) fn invoke(order: &Order, api: ModelApi) -> Invocation {
         system: order.option("system").map(str::to_owned),
         output_max: order.option("max_output_tokens").and_then(|text| text.parse().ok()),
         turns_max: order.steps_max(),
+        limit: order.limit,
+        rate: order.model().and_then(|model| (order.prices.0)(model)).map(|price| price.rate),
         // It notices by itself, and can say so, before it is taken for dead.
         silence: order.idle() / 3,
         schema: schema_of(order).unwrap_or_default(),

@@ -22,6 +22,14 @@ pub(super) struct Manifest {
     files: Vec<(PathBuf, Digest)>,
     /// Files that were there and got more text.
     edits: Vec<Edited>,
+    /// How the other program was told to start this one.
+    #[serde(default = "usual_program")]
+    program: String,
+}
+
+/// What lists were written for that do not name the program yet.
+fn usual_program() -> String {
+    "kapell".to_owned()
 }
 
 /// A file that got more text.
@@ -44,6 +52,11 @@ pub(super) struct Kept {
 const VERSION: u32 = 1;
 
 impl Manifest {
+    /// Begins one, for a program that is started like this.
+    pub(super) fn of(program: &str) -> Self {
+        Self { program: program.to_owned(), ..Self::default() }
+    }
+
     /// Reads it; `None` if there is none.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, Fault> {
         let text = match fs::read(path) {
@@ -61,7 +74,7 @@ impl Manifest {
         read.map(Some).ok_or_else(|| {
             Fault::new("K0925", Exit::Refused, "the list of what was installed cannot be read")
                 .at(kapell_view::untrusted::visible(&path.display().to_string()))
-                .hint("remove the folder that it lies in by hand")
+                .hint("remove it, and what it was for, by hand")
         })
     }
 
@@ -74,6 +87,28 @@ impl Manifest {
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         let files = self.files.iter().map(|(path, _)| path.as_path());
         files.chain(self.edits.iter().map(|edited| edited.path.as_path()))
+    }
+
+    /// How the other program was told to start this one.
+    pub(super) fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Tells whether the settings were not there before.
+    pub(super) fn made_settings(&self) -> bool {
+        self.edits.first().is_some_and(|edited| !edited.was_there)
+    }
+
+    /// Returns what is no longer as it was written.
+    pub(super) fn changed(&self, root: &Path) -> Vec<&Path> {
+        let file = |(path, digest): &(PathBuf, Digest)| {
+            fs::read(root.join(path)).is_ok_and(|body| Digest::of(&body) == *digest)
+        };
+        let edit = |edited: &Edited| {
+            fs::read_to_string(root.join(&edited.path)).is_ok_and(|text| edited.undone(&text).is_some())
+        };
+        let files = self.files.iter().filter(|one| !file(one)).map(|(path, _)| path.as_path());
+        files.chain(self.edits.iter().filter(|one| !edit(one)).map(|one| one.path.as_path())).collect()
     }
 
     /// Returns an edited text as it was before, if what was put in is still there.
@@ -120,12 +155,14 @@ impl Manifest {
     pub(super) fn keep(&mut self, root: &Path, path: &Path) -> Result<(), Fault> {
         self.version = VERSION;
         let full = root.join(path);
+        let parent = path.parent().unwrap_or(Path::new(""));
+        self.make_dirs(root, parent).map_err(|error| Fault::io(&full, &error))?;
         let text = serde_json::to_vec_pretty(&self).unwrap_or_default();
         replace(&full, &text).map_err(|error| Fault::io(&full, &error))
     }
 
-    /// Takes everything back that is still as it was written, and returns what is not.
-    pub(super) fn take_back(&self, root: &Path) -> Result<Vec<Kept>, Fault> {
+    /// Takes everything back that is still as it was written, the manifest at `own` too, and returns what is not.
+    pub(super) fn take_back(&self, root: &Path, own: &Path) -> Result<Vec<Kept>, Fault> {
         let mut kept = Vec::new();
         for edited in self.edits.iter().rev() {
             kept.extend(edited.take_back(root)?);
@@ -142,8 +179,7 @@ impl Manifest {
             };
             gone(removed).map_err(|error| Fault::io(&full, &error))?;
         }
-        let manifest = root.join(super::MANIFEST);
-        gone(fs::remove_file(&manifest)).map_err(|error| Fault::io(&manifest, &error))?;
+        gone(fs::remove_file(own)).map_err(|error| Fault::io(own, &error))?;
         for dir in self.dirs.iter().rev() {
             // Something else may have come into it.
             let _ = fs::remove_dir(root.join(dir));
@@ -170,7 +206,7 @@ impl Edited {
             Err(error) => return Err(Fault::io(&full, &error)),
         };
         let Some(before) = self.undone(&text) else {
-            return Ok(Some(Kept { path: full, why: "`statusLine` was changed: remove it by hand" }));
+            return Ok(Some(Kept { path: full, why: "what was put in was changed: remove it by hand" }));
         };
         let done = match !self.was_there && before.is_empty() {
             true => fs::remove_file(&full),

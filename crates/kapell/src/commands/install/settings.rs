@@ -1,9 +1,11 @@
-//! One key more in a file of JSON, with all else as it was: comments, order, indentation, line ends.
+//! One key more in a file of JSON or TOML, with all else as it was: comments, order, indentation, line ends.
 //!
-//! The text is never parsed and printed again. The place right behind the opening brace is found, the key goes there,
-//! and taking it out again gives the same bytes.
+//! The text is never parsed and printed again. In JSON the place right behind an opening brace is found, and the key goes
+//! there; in TOML a table goes to the end. Taking it out again gives the same bytes.
 
 use std::ops::Range;
+
+use toml::{Table, Value};
 
 /// A text to be put into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,30 +43,44 @@ impl Edit {
     }
 }
 
-/// Finds where `key` goes into a file, if there is one.
+/// Finds where `key` goes into a file of JSON, if there is one; with `within`, into the object of that name in it.
 ///
 /// # Errors
 ///
 /// Fails with what to tell the person if the key is there already, or the text is no object.
-pub(super) fn insert(before: Option<&str>, key: &str, value: &str) -> Result<Edit, String> {
+pub(super) fn insert(
+    before: Option<&str>,
+    within: Option<&str>,
+    key: &str,
+    value: &str,
+) -> Result<Edit, String> {
     let entry = format!("\"{key}\": {value}");
-    let Some(text) = before else {
-        return Ok(Edit { before: None, at: 0, text: format!("{{\n  {entry}\n}}\n") });
+    // Where the outer object is not there either, it comes with the entry.
+    let whole = match within {
+        Some(outer) => format!("\"{outer}\": {{ {entry} }}"),
+        None => entry.clone(),
     };
+    let text = before.unwrap_or_default();
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
-        return Ok(Edit {
-            before: Some(text.to_owned()),
-            at: text.len(),
-            text: format!("{{\n  {entry}\n}}\n"),
-        });
+        let before = before.map(str::to_owned);
+        return Ok(Edit { before, at: text.len(), text: format!("{{\n  {whole}\n}}\n") });
     }
-    let object = Object::read(text).ok_or("it cannot be read as JSON")?;
-    if object.keys.iter().any(|(name, _)| text[name.clone()] == format!("\"{key}\"")) {
-        return Err(format!("it has a `{key}` already"));
+    let top = Object::read(text).ok_or("it cannot be read as JSON")?;
+    let (object, entry, name) = match within {
+        None => (top, entry, key.to_owned()),
+        Some(outer) => match top.value(text, outer) {
+            None => (top, whole, outer.to_owned()),
+            Some(value) => {
+                let inner = Object::read_at(text, value.start).map(|(inner, _)| inner);
+                (inner.ok_or(format!("its `{outer}` is no object"))?, entry, format!("{outer}.{key}"))
+            }
+        },
+    };
+    if within.is_none_or(|outer| name != outer) && object.value(text, key).is_some() {
+        return Err(format!("it has a `{name}` already"));
     }
     let at = object.open + 1;
-    let mut put = String::new();
-    match object.keys.first() {
+    let put = match object.keys.first() {
         Some((first, _)) => {
             let gap = &text[at..first.start];
             // The white space before the first key, its line's or the one blank in `{ "a": 1 }`.
@@ -74,16 +90,45 @@ pub(super) fn insert(before: Option<&str>, key: &str, value: &str) -> Result<Edi
             });
             let lead = line.unwrap_or(gap);
             // With a comment in it, it is no indentation.
-            put.push_str(if lead.trim().is_empty() { lead } else { " " });
-            put.push_str(&entry);
-            put.push(',');
+            format!("{}{entry},", if lead.trim().is_empty() { lead } else { " " })
         }
-        None => put.push_str(&entry),
-    }
+        None => entry,
+    };
     Ok(Edit { before: Some(text.to_owned()), at, text: put })
 }
 
-/// The top of a file of JSON, perhaps with comments.
+/// Finds where the table `[outer.key]` goes into a file of TOML, if there is one: to its end.
+///
+/// # Errors
+///
+/// Fails with what to tell the person if the table is there already, or the text cannot take it.
+pub(super) fn append(before: Option<&str>, outer: &str, key: &str, entry: &Table) -> Result<Edit, String> {
+    let text = before.unwrap_or_default();
+    let mut wanted: Table = text.parse().map_err(|_| "it cannot be read as TOML")?;
+    let newline = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let mut put = String::new();
+    if !text.trim().is_empty() {
+        put.push_str(if text.ends_with('\n') { newline } else { "" });
+        put.push_str(if text.ends_with('\n') { "" } else { newline });
+    }
+    put.push_str(&format!("[{outer}.{key}]{newline}"));
+    // Texts and lists of texts are written alike in both.
+    let written = |value: &Value| serde_json::to_string(value).unwrap_or_default();
+    put.extend(entry.iter().map(|(name, value)| format!("{name} = {}{newline}", written(value))));
+    let edit = Edit { before: before.map(str::to_owned), at: text.len(), text: put };
+    let tables = wanted.entry(outer).or_insert_with(|| Table::new().into());
+    let tables = tables.as_table_mut().ok_or(format!("its `{outer}` is no table"))?;
+    if tables.insert(key.to_owned(), Value::Table(entry.clone())).is_some() {
+        return Err(format!("it has a `{outer}.{key}` already"));
+    }
+    // A table that is written in one line takes no more.
+    match edit.after().parse::<Table>() {
+        Ok(after) if after == wanted => Ok(edit),
+        _ => Err(format!("its `{outer}` takes no table at the end of the file")),
+    }
+}
+
+/// An object in a file of JSON, perhaps with comments.
 struct Object {
     /// Where its brace opens.
     open: usize,
@@ -92,17 +137,24 @@ struct Object {
 }
 
 impl Object {
-    /// Reads as much as needed to tell the top's keys. `None` if it is no object, or not whole.
+    /// Reads as much as needed to tell the keys of the top. `None` if it is no object, or not whole.
     fn read(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let mut at = blank(bytes, if text.starts_with('\u{feff}') { 3 } else { 0 })?;
-        let open = at;
-        at = expect(bytes, at, b'{')?;
+        let start = blank(bytes, if text.starts_with('\u{feff}') { 3 } else { 0 })?;
+        let (top, end) = Self::read_at(text, start)?;
+        // Nothing but blanks and comments may follow.
+        (blank(bytes, end)? == bytes.len()).then_some(top)
+    }
+
+    /// Reads the object that begins at `open`, and returns where it ends too.
+    fn read_at(text: &str, open: usize) -> Option<(Self, usize)> {
+        let bytes = text.as_bytes();
+        let mut at = expect(bytes, open, b'{')?;
         let mut keys = Vec::new();
         loop {
             at = blank(bytes, at)?;
             match bytes.get(at)? {
-                b'}' => break,
+                b'}' => return Some((Self { open, keys }, at + 1)),
                 b',' if !keys.is_empty() => at += 1,
                 b'"' => {
                     let key = at..string(bytes, at)?;
@@ -114,8 +166,12 @@ impl Object {
                 _ => return None,
             }
         }
-        // Nothing but blanks and comments may follow.
-        (blank(bytes, at + 1)? == bytes.len()).then_some(Self { open, keys })
+    }
+
+    /// Returns where the value of a key stands.
+    fn value(&self, text: &str, key: &str) -> Option<Range<usize>> {
+        let quoted = format!("\"{key}\"");
+        self.keys.iter().find(|(name, _)| text[name.clone()] == quoted).map(|(_, value)| value.clone())
     }
 }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::args::Scope;
 
 /// Everything below a directory: files with their bytes, directories, links with their targets.
 fn tree(dir: &Path) -> BTreeMap<PathBuf, String> {
@@ -24,19 +25,34 @@ fn tree(dir: &Path) -> BTreeMap<PathBuf, String> {
     all
 }
 
-fn installed(dir: &Path) -> Vec<String> {
-    let before = Manifest::read(&dir.join(MANIFEST)).unwrap();
-    let work = plan(dir, before.as_ref()).unwrap();
+const SETTINGS: &str = "settings.json";
+
+fn host(which: HostProgram, dir: &Path) -> Host {
+    Host::new(which, Scope::User, dir.to_owned())
+}
+
+fn installed_into(host: &Host) -> Vec<String> {
+    let before = host.manifest().unwrap();
+    let work = plan(host, before.as_ref()).unwrap();
     if let Some(before) = before {
-        assert!(before.take_back(dir).unwrap().is_empty());
+        assert!(before.take_back(&host.dir, &host.manifest_path()).unwrap().is_empty());
     }
-    write(&work).unwrap();
+    write(host, &work).unwrap();
     work.notes
 }
 
+fn uninstalled_from(host: &Host) -> Vec<PathBuf> {
+    let manifest = host.manifest().unwrap().unwrap();
+    let kept = manifest.take_back(&host.dir, &host.manifest_path()).unwrap();
+    kept.into_iter().map(|kept| kept.path).collect()
+}
+
+fn installed(dir: &Path) -> Vec<String> {
+    installed_into(&host(HostProgram::Claude, dir))
+}
+
 fn uninstalled(dir: &Path) -> Vec<PathBuf> {
-    let manifest = Manifest::read(&dir.join(MANIFEST)).unwrap().unwrap();
-    manifest.take_back(dir).unwrap().into_iter().map(|kept| kept.path).collect()
+    uninstalled_from(&host(HostProgram::Claude, dir))
 }
 
 /// Settings as people write them.
@@ -83,6 +99,7 @@ fn a_directory_that_was_not_there_is_gone_again() {
     fs::create_dir(dir.path().join("home")).unwrap();
     let before = tree(dir.path());
     installed(&claude);
+    installed(&claude);
     assert_eq!(fs::read_to_string(claude.join(SETTINGS)).unwrap().lines().count(), 3);
     assert_eq!(uninstalled(&claude), Vec::<PathBuf>::new());
     assert_eq!(tree(dir.path()), before);
@@ -119,6 +136,118 @@ fn what_changed_since_is_kept() {
     assert!(!dir.path().join("skills").exists());
 }
 
+/// Settings of clients that get a server.
+const SERVERS_SEEN: [(HostProgram, &str, &[&str]); 3] = [
+    (
+        HostProgram::Codex,
+        "config.toml",
+        &[
+            "",
+            "model = \"gpt\"",
+            "# mine\r\nmodel = \"gpt\"\r\n\r\n[mcp_servers.other]\r\ncommand = \"x\"\r\n",
+            "mcp_servers.other.command = \"x\"\n[profiles.a]\nmodel = '''y\n'''\n",
+        ],
+    ),
+    (
+        HostProgram::Gemini,
+        "settings.json",
+        &[
+            "{}",
+            "{\"mcpServers\": {}}",
+            "{\n  // mine\n  \"mcpServers\": {\n    \"other\": {\"command\": \"}\"}\n  }\n}\n",
+            "{ \"a\": {\"mcpServers\": {\"kapell\": 1}} }",
+        ],
+    ),
+    (
+        HostProgram::Opencode,
+        "opencode.jsonc",
+        &["{}\n", "{\r\n\t\"mcp\": { \"other\": {} }, // mine\r\n\t\"model\": \"x\",\r\n}\r\n"],
+    ),
+];
+
+/// The entry as the client reads it.
+fn entry(which: HostProgram, text: &str) -> serde_json::Value {
+    let read: serde_json::Value = match which {
+        HostProgram::Codex => serde_json::to_value(text.parse::<toml::Table>().unwrap()).unwrap(),
+        // Comments, and the comma behind the last key, are beyond serde_json.
+        _ => serde_json::from_str(&text.replace("// mine", "").replace(",\r\n}", "}")).unwrap(),
+    };
+    let servers = match which {
+        HostProgram::Codex => "mcp_servers",
+        HostProgram::Gemini => "mcpServers",
+        HostProgram::Opencode => "mcp",
+        HostProgram::Claude => unreachable!("it has a plugin"),
+    };
+    read[servers]["kapell"].clone()
+}
+
+#[test]
+fn a_server_goes_among_others_and_is_taken_back_to_the_byte() {
+    for (which, name, texts) in SERVERS_SEEN {
+        for text in texts.iter().copied().map(Some).chain([None]) {
+            let dir = tempfile::tempdir().unwrap();
+            // Without settings there is not even the directory.
+            let place = if text.is_some() { dir.path().to_owned() } else { dir.path().join("new") };
+            let host = host(which, &place);
+            if let Some(text) = text {
+                fs::write(place.join(name), text).unwrap();
+            }
+            let before = tree(dir.path());
+            assert_eq!(installed_into(&host), Vec::<String>::new());
+            let after = fs::read_to_string(place.join(host.settings())).unwrap();
+            let program = program().unwrap();
+            let expected = match which {
+                HostProgram::Opencode => serde_json::json!({"type": "local", "command": [program, "mcp"]}),
+                _ => serde_json::json!({"command": program, "args": ["mcp"]}),
+            };
+            assert_eq!(entry(which, &after), expected, "{after}");
+            // Twice is once.
+            let once = tree(dir.path());
+            installed_into(&host);
+            assert_eq!(tree(dir.path()), once, "{text:?}");
+            assert_eq!(host.manifest().unwrap().unwrap().changed(&place), Vec::<&Path>::new());
+            assert_eq!(uninstalled_from(&host), Vec::<PathBuf>::new());
+            assert_eq!(tree(dir.path()), before, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn settings_that_cannot_take_a_server_are_not_touched() {
+    use HostProgram::{Codex, Gemini, Opencode};
+    for (which, name, text, why) in [
+        (Codex, "config.toml", "[mcp_servers.kapell]\nurl = \"x\"", "it has a `mcp_servers.kapell` already"),
+        (Codex, "config.toml", "mcp_servers = {}", "its `mcp_servers` takes no table at the end of the file"),
+        (Codex, "config.toml", "mcp_servers = 1", "its `mcp_servers` is no table"),
+        (Codex, "config.toml", "a = ", "it cannot be read as TOML"),
+        (
+            Gemini,
+            "settings.json",
+            "{\"mcpServers\": {\"kapell\": {}}}",
+            "it has a `mcpServers.kapell` already",
+        ),
+        (Gemini, "settings.json", "{\"mcpServers\": []}", "its `mcpServers` is no object"),
+        (Opencode, "opencode.json", "{\"mcp\": ", "it cannot be read as JSON"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
+        let fault = plan(&host(which, dir.path()), None).map(|_| ()).unwrap_err();
+        assert_eq!((fault.code, fault.because), ("K0925", vec![why.to_owned()]), "{text}");
+    }
+}
+
+#[test]
+fn a_manifest_tells_what_has_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(HostProgram::Codex, dir.path());
+    installed_into(&host);
+    fs::write(dir.path().join("config.toml"), "[mcp_servers.kapell]\ncommand = \"other\"\n").unwrap();
+    let manifest = host.manifest().unwrap().unwrap();
+    assert_eq!(manifest.changed(dir.path()), [Path::new("config.toml")]);
+    assert_eq!(manifest.program(), program().unwrap());
+    assert_eq!(uninstalled_from(&host), [dir.path().join("config.toml")]);
+}
+
 #[test]
 fn settings_that_have_a_status_line_or_cannot_be_read_stay() {
     for (text, why) in [
@@ -130,10 +259,10 @@ fn settings_that_have_a_status_line_or_cannot_be_read_stay() {
         ("{\"a\": \"x", "it cannot be read as JSON"),
         ("/* {", "it cannot be read as JSON"),
     ] {
-        assert_eq!(settings::insert(Some(text), "statusLine", "1").unwrap_err(), why, "{text}");
+        assert_eq!(settings::insert(Some(text), None, "statusLine", "1").unwrap_err(), why, "{text}");
     }
     // Only the top counts.
-    assert!(settings::insert(Some("{\"a\": {\"statusLine\": 1}}"), "statusLine", "1").is_ok());
+    assert!(settings::insert(Some("{\"a\": {\"statusLine\": 1}}"), None, "statusLine", "1").is_ok());
 }
 
 #[test]
@@ -153,10 +282,10 @@ fn a_manifest_that_leads_elsewhere_is_refused() {
 
 #[test]
 fn the_diff_shows_what_is_new() {
-    let diff = |text: &str| settings::insert(Some(text), "k", "1").unwrap().diff();
+    let diff = |text: &str| settings::insert(Some(text), None, "k", "1").unwrap().diff();
     assert_eq!(diff("{\n  \"a\": 1\n}\n"), "+   \"k\": 1,\n");
     assert_eq!(diff("{\"a\": 1}"), "- {\"a\": 1}\n+ {\"k\": 1,\"a\": 1}\n");
-    assert_eq!(settings::insert(None, "k", "1").unwrap().diff(), "+ {\n+   \"k\": 1\n+ }\n");
+    assert_eq!(settings::insert(None, None, "k", "1").unwrap().diff(), "+ {\n+   \"k\": 1\n+ }\n");
 }
 
 /// White space and comments as they may stand between any two tokens.
@@ -212,7 +341,7 @@ proptest! {
     #[test]
     fn a_key_goes_into_any_object_and_out_again(before in gap(), text in object(json()), after in gap()) {
         let text = format!("{before}{text}{after}");
-        let edit = settings::insert(Some(&text), "statusLine", "{\"type\":\"command\"}").unwrap();
+        let edit = settings::insert(Some(&text), None, "statusLine", "{\"type\":\"command\"}").unwrap();
         let put = edit.after();
         let read: serde_json::Value = serde_json::from_str(&plain(&put)).unwrap();
         prop_assert_eq!(&read["statusLine"]["type"], "command");
