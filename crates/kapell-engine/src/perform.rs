@@ -753,6 +753,8 @@ fn allowance(run: &Run, task: TaskId) -> Allowance {
         usd_micros: part(limits.usd_micros, reserved.usd_micros, taken.usd_micros),
         tokens: part(limits.tokens, reserved.tokens, taken.tokens),
         is_shared,
+        limit_usd_micros: limits.usd_micros,
+        limit_tokens: limits.tokens,
     }
 }
 

@@ -1,11 +1,11 @@
 //! All decisions that wait for a person, over many runs.
 
-use kapell_core::{event::GateKind, id::RunId, run::Run};
+use kapell_core::{id::RunId, run::Run};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    status::{OpenGate, gate_kind, gates},
+    status::{OpenGate, gates},
     summary::next,
     text::{Line, Style, plural, short},
     untrusted::Untrusted,
@@ -32,10 +32,6 @@ pub struct InboxItem {
     pub objective: Untrusted,
     /// The decision.
     pub gate: OpenGate,
-    /// Whether it is a question of an attempt that ended with the session that ran it: an answer would reach nobody,
-    /// and the next attempt may ask again.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub moot: bool,
 }
 
 impl InboxView {
@@ -43,13 +39,9 @@ impl InboxView {
     #[must_use]
     pub fn new<'a>(runs: impl IntoIterator<Item = (&'a Run, bool)>) -> Self {
         let items = runs.into_iter().flat_map(|(run, owned)| {
-            gates(run).into_iter().map(move |mut gate| {
-                let moot = !owned && gate.kind == gate_kind(GateKind::Question);
-                if moot {
-                    gate.command = format!("kapell resume {}", short(run.id()));
-                }
+            gates(run, owned).into_iter().map(move |gate| {
                 let objective = run.mission().objective.as_str().into();
-                InboxItem { run: run.id().to_string(), objective, gate, moot }
+                InboxItem { run: run.id().to_string(), objective, gate }
             })
         });
         Self { version: INBOX_VIEW_VERSION, items: items.collect() }
@@ -71,10 +63,6 @@ impl InboxView {
             }
             last = &item.run;
             lines.extend(item.gate.lines(columns));
-            if item.moot {
-                let text = "    who asked ended with its session; the next attempt may ask again";
-                lines.push(Line::new(Style::Dim, text).fit(columns));
-            }
         }
         let more = self.items.len() as u64;
         if more > 1 {

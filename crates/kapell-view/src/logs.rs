@@ -8,9 +8,9 @@ use kapell_core::{
     event::Event,
     id::{AgentId, GateId, TaskId},
     journal::{Actor, Row},
-    plan::Plan,
+    plan::{Plan, Work},
     run::Run,
-    time::{Millis, Wall},
+    time::{Elapsed, Millis, Wall},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,8 @@ pub struct LogLine {
     pub text: String,
     /// What was said at length, such as the output of a failed command.
     pub message: Untrusted,
+    /// How many bytes of the text stand before the last line of the message.
+    before_message: usize,
     name_columns: usize,
 }
 
@@ -85,8 +87,28 @@ impl LogLine {
         let name = shorten(&name, self.name_columns);
         let space = " ".repeat(self.name_columns.saturating_sub(width(&name)));
         let style = if self.name.is_some() { Style::Strong } else { Style::Dim };
-        let text = Line::new(Style::Dim, stamp).with(Style::Plain, "  ").with(style, name);
-        text.with(Style::Plain, format!("{space}  ")).with(self.style, self.text.clone()).fit(columns)
+        let head = Line::new(Style::Dim, stamp).with(Style::Plain, "  ").with(style, name);
+        let head = head.with(Style::Plain, format!("{space}  "));
+        let whole = head.clone().with(self.style, self.text.clone());
+        // A message of which only the beginning would fit is left to `message_lines`.
+        match self.text.get(..self.before_message) {
+            Some(before) if whole.width() > columns => head.with(self.style, before).fit(columns),
+            _ => whole.fit(columns),
+        }
+    }
+
+    /// Returns the line behind the number of its decision, which takes `digits`, and below it what was said at length, as
+    /// [`message_lines`](Self::message_lines) does.
+    #[must_use]
+    pub fn numbered(&self, digits: usize, limit: usize, columns: usize) -> Vec<Line> {
+        let rest = columns.saturating_sub(digits + 2);
+        let behind = |number: String, line: Line| {
+            let mut numbered = Line::new(Style::Dim, format!("{number:>digits$}  "));
+            numbered.spans.extend(line.spans);
+            numbered
+        };
+        let said = self.message_lines(limit, rest).into_iter().map(|line| behind(String::new(), line));
+        std::iter::once(behind(self.n.to_string(), self.line(rest))).chain(said).collect()
     }
 
     /// Returns what was said at length, in lines that are broken rather than cut, the last `limit` of them; nothing if
@@ -99,11 +121,12 @@ impl LogLine {
             let lines = fold(&self.text, columns.saturating_sub(QUOTED.len()));
             return lines.iter().map(|line| quoted(line)).collect();
         }
-        let all = self.message.visible_lines();
-        if let [only] = all.as_slice()
-            && self.line(columns).to_plain().ends_with(only.as_str())
+        let mut all = self.message.visible_lines();
+        // What the line ends with is not said twice.
+        if let Some(last) = all.last()
+            && self.line(columns).to_plain().ends_with(last.as_str())
         {
-            return Vec::new();
+            all.pop();
         }
         let all: Vec<String> =
             all.iter().flat_map(|line| fold(line, columns.saturating_sub(QUOTED.len()))).collect();
@@ -147,6 +170,16 @@ pub struct LogReader {
     plan: Arc<Plan>,
     gates: BTreeMap<GateId, TaskId>,
     name_columns: usize,
+    part: Option<PartOf>,
+}
+
+/// Where a nested workflow stands in the run that it is part of.
+#[derive(Debug, Clone)]
+struct PartOf {
+    /// The names of the tasks that lead to it.
+    path: String,
+    /// What the clock of the outermost run showed when that of the part began.
+    since: Millis,
 }
 
 impl LogReader {
@@ -165,11 +198,31 @@ impl LogReader {
         reader
     }
 
+    /// Tells a run as a part of the one that `self` tells: by that one's clock, behind the name of `task`, which has begun it at
+    /// `since`. That it begins and ends is then a step in between, for its task tells the same.
+    #[must_use]
+    pub fn of_part(&self, task: TaskId, since: Elapsed, part: &Run) -> Self {
+        let path = self.full_name(&self.name(task)).raw().to_owned();
+        let since = Millis(since.0 + self.part.as_ref().map_or(0, |part| part.since.0));
+        let mut reader = Self { part: Some(PartOf { path, since }), ..Self::after(part) };
+        reader.name_columns = reader.name_columns.max(self.name_columns);
+        reader
+    }
+
     fn adopt(&mut self, plan: &Arc<Plan>) {
-        let names = plan.graph().tasks().take(NAMES_MEASURED_MAX);
-        let widest = names.map(|task| width(&visible(plan.name(task)))).max().unwrap_or(0);
-        self.name_columns = widest.clamp(3, NAME_COLUMNS_MAX);
+        let outer = self.part.as_ref().map_or(0, |part| width(&visible(&part.path)) + 1);
+        let mut left = NAMES_MEASURED_MAX;
+        let widest = outer + widest_name(plan, &mut left);
+        self.name_columns = widest.clamp(3, NAME_COLUMNS_MAX).max(self.name_columns);
         self.plan = plan.clone();
+    }
+
+    /// Returns a name as it is shown: behind those of the tasks that lead there.
+    fn full_name(&self, name: &Untrusted) -> Untrusted {
+        match &self.part {
+            Some(part) => format!("{}/{}", part.path, name.raw()).into(),
+            None => name.clone(),
+        }
     }
 
     fn name(&self, task: TaskId) -> Untrusted {
@@ -177,6 +230,11 @@ impl LogReader {
             tasks if task.index() < tasks => self.plan.name(task).into(),
             _ => format!("#{task}").into(),
         }
+    }
+
+    /// Tells whether the plan in force has checks for a task alone; all of them, if the plan is not known.
+    fn has_checks(&self, task: TaskId) -> bool {
+        task.index() >= self.plan.graph().len() || !self.plan.definition(task).accept.is_empty()
     }
 
     fn agent(&self, agent: AgentId) -> String {
@@ -216,15 +274,19 @@ impl LogReader {
         if let (true, Ok(Actor::Person(who))) = (is_a_wish(event), row.actor.parse()) {
             told.text.push_str(&format!(", by {}", visible(&who)));
         }
+        let name = task.map(|task| self.full_name(&self.name(task)));
+        let part = self.part.as_ref();
+        let is_frame = part.is_some() && matches!(event, Event::Created { .. } | Event::Finished { .. });
         LogLine {
             n: row.n.0,
             at: row.at,
-            elapsed: Millis(row.elapsed.0),
+            elapsed: Millis(row.elapsed.0 + part.map_or(0, |part| part.since.0)),
             event: event.name(),
             task,
-            name: task.map(|task| self.name(task)),
-            weight: told.weight,
+            name: name.or_else(|| part.map(|part| part.path.as_str().into())),
+            weight: if is_frame { Weight::Detail } else { told.weight },
             style: told.style,
+            before_message: told.before_message.unwrap_or(told.text.len()),
             text: told.text,
             message: told.message,
             name_columns: self.name_columns.max(3),
@@ -253,6 +315,24 @@ impl LogReader {
         let lines = self.read(row, events);
         events.iter().zip(lines).map(entry).collect()
     }
+}
+
+/// Returns the width of the longest name of a plan and of the workflows nested in it; at most `left` are measured.
+fn widest_name(plan: &Plan, left: &mut usize) -> usize {
+    let mut widest = 0;
+    for task in plan.graph().tasks() {
+        if *left == 0 {
+            break;
+        }
+        *left -= 1;
+        let own = width(&visible(plan.name(task)));
+        let nested = match &plan.definition(task).work {
+            Work::Workflow(nested) => own + 1 + widest_name(&nested.plan, left),
+            _ => own,
+        };
+        widest = widest.max(nested);
+    }
+    widest
 }
 
 /// Tells whether it matters who wished for an event and the event does not say it.

@@ -43,7 +43,7 @@ pub fn lines(
     let mut head = vec![title(run, now)];
     let mut foot = vec![bar(&tally, screen.columns)];
     foot.extend(footer(run, forecast, screen.columns));
-    let open: Vec<Line> = gates(run).iter().flat_map(|gate| gate.brief(screen.columns)).collect();
+    let open: Vec<Line> = gates(run, true).iter().flat_map(|gate| gate.brief(screen.columns)).collect();
     // What waits for a person gives way last, for nothing else goes on without them.
     let left = screen.rows.saturating_sub(head.len() + foot.len());
     let gate_rows = open.len().min(left.max(2)) / 2 * 2;

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     forecast::Forecast,
-    next,
+    next::{self, Part},
     summary::{RunPhase, Tally},
+    text::short,
     untrusted::Untrusted,
 };
 
@@ -169,8 +170,12 @@ pub struct OpenGate {
     pub question: Untrusted,
     /// The answers that it takes; empty takes any text.
     pub choices: Vec<Untrusted>,
-    /// The command that answers it with its first choice.
+    /// The command that answers it with its first choice; if it is moot, the one that goes on without an answer.
     pub command: String,
+    /// Whether it is a question of an attempt that ended with the session that ran it: an answer would reach nobody,
+    /// and the next attempt may ask again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moot: bool,
 }
 
 /// Money, tokens and time of a run. What has no limit has none here.
@@ -234,9 +239,12 @@ pub struct Work {
     /// The branch that a merge moves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Untrusted>,
-    /// The commit that it was moved to, once it was.
+    /// The commit that a merge moved a branch to, once one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<String>,
+    /// The branch that it moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<Untrusted>,
 }
 
 /// What an attempt left unfinished when it was lost or failed.
@@ -271,13 +279,26 @@ impl StatusView {
             running: running(run, now),
             waiting: waiting(run, now),
             failed: failed(run),
-            gates: gates(run),
+            gates: gates(run, owned),
             budget: Budget::of(run),
             forecast: forecast.filter(|_| run.outcome().is_none()),
             work: Work::of(run),
             salvaged: Vec::new(),
             next: next::command(run, owned),
         }
+    }
+
+    /// Adds what waits for a person in the nested workflows that are under way, and what to type for them.
+    #[must_use]
+    pub fn with_parts(mut self, run: &Run, parts: &[Part]) -> Self {
+        for part in parts {
+            self.gates.extend(gates(&part.run, self.owned).into_iter().map(|gate| {
+                let task = format!("{}/{}", part.path, gate.task.raw()).into();
+                OpenGate { task, ..gate }
+            }));
+        }
+        self.next = next::command_of(run, parts, self.owned);
+        self
     }
 }
 
@@ -407,16 +428,23 @@ pub(crate) fn gate_kind(kind: GateKind) -> &'static str {
     }
 }
 
-/// Returns the decisions that wait for a person.
+/// Returns the decisions that wait for a person; `owned` says whether some process executes the run.
 #[must_use]
-pub fn gates(run: &Run) -> Vec<OpenGate> {
-    let open = |(id, gate): (kapell_core::id::GateId, &kapell_core::run::Gate)| OpenGate {
-        gate: id.0,
-        task: name(run, gate.task),
-        kind: gate_kind(gate.kind).to_owned(),
-        question: gate.question.as_str().into(),
-        choices: gate.choices.iter().map(Untrusted::from).collect(),
-        command: next::answer(run.id(), id, gate.choices.first().map(String::as_str)),
+pub fn gates(run: &Run, owned: bool) -> Vec<OpenGate> {
+    let open = |(id, gate): (kapell_core::id::GateId, &kapell_core::run::Gate)| {
+        let moot = next::is_moot(gate, owned);
+        OpenGate {
+            gate: id.0,
+            task: name(run, gate.task),
+            kind: gate_kind(gate.kind).to_owned(),
+            question: gate.question.as_str().into(),
+            choices: gate.choices.iter().map(Untrusted::from).collect(),
+            command: match moot {
+                true => format!("kapell resume {}", short(run.id())),
+                false => next::answer(run.id(), id, gate.choices.first().map(String::as_str)),
+            },
+            moot,
+        }
     };
     next::open_gates(run).map(open).collect()
 }
@@ -462,6 +490,7 @@ impl Work {
             flaky: landing.flaky(),
             target: run.mission().target.as_deref().map(Untrusted::from),
             merged: merged.map(|merge| merge.to.to_string()),
+            merged_into: merged.map(|merge| merge.target.as_str().into()),
         })
     }
 }

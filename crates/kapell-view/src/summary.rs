@@ -56,6 +56,9 @@ pub struct RunSummary {
     /// Whether what landed has been merged into the target branch.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merged: bool,
+    /// The branch that it was merged into, if that is not the target of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<Untrusted>,
     /// For how long the run has been executed, in milliseconds.
     pub elapsed_ms: u64,
     /// When this was written: milliseconds since 1970 UTC.
@@ -230,9 +233,14 @@ impl Tally {
     /// Returns what is not zero, most telling first, as pieces of a line: `12 done, 3 running`.
     #[must_use]
     pub fn spans(&self) -> Line {
+        self.spans_with("running")
+    }
+
+    /// Returns the same with another word for what is under way.
+    pub(crate) fn spans_with(&self, running: &'static str) -> Line {
         let parts = [
             (self.done, "done", Style::Good),
-            (self.running, "running", Style::Active),
+            (self.running, running, Style::Active),
             (self.submitted, "being checked", Style::Active),
             (self.verified, "waiting to land", Style::Active),
             (self.gated, "waiting for you", Style::Warn),
@@ -257,6 +265,8 @@ impl RunSummary {
     #[must_use]
     pub fn of(run: &Run, now: Now) -> Self {
         let tally = Tally::of(run);
+        let merged = run.merge().filter(|merge| merge.done);
+        let elsewhere = merged.filter(|merge| run.mission().target.as_ref() != Some(&merge.target));
         Self {
             v: SUMMARY_VERSION,
             objective: beginning(&run.mission().objective).into(),
@@ -269,7 +279,8 @@ impl RunSummary {
             dropped: tally.dropped + tally.taken_back,
             gates: u32::try_from(open_gates(run).count()).unwrap_or(u32::MAX),
             usd_micros: run.ledger().spent().usd_micros,
-            merged: run.merge().is_some_and(|merge| merge.done),
+            merged: merged.is_some(),
+            merged_into: elsewhere.map(|merge| beginning(branch(&merge.target)).into()),
             elapsed_ms: run.clock().max(now.elapsed).0,
             at_ms: now.wall.0,
         }
@@ -286,6 +297,11 @@ impl RunSummary {
     pub fn decode(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok().filter(|summary: &Self| summary.v == SUMMARY_VERSION)
     }
+}
+
+/// Returns the short name of a branch.
+fn branch(target: &str) -> &str {
+    target.strip_prefix("refs/heads/").unwrap_or(target)
 }
 
 /// Cuts an objective at a character, so that its JSON stays within bounds.
@@ -313,6 +329,9 @@ pub struct ListedRun {
     pub owned: bool,
     /// Whether `kapell resume` would go on with it.
     pub resumable: bool,
+    /// The run that it is part of, if it is that of a nested workflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// Its summary; none if it cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<RunSummary>,
@@ -327,6 +346,34 @@ pub struct ListView {
     pub runs: Vec<ListedRun>,
 }
 
+/// The word for a run whose process went away.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+/// Tells whether a run's process went away from what was under way.
+pub(crate) fn is_interrupted(phase: RunPhase, owned: bool, waits_for_people: bool) -> bool {
+    phase == RunPhase::Active && !owned && !waits_for_people
+}
+
+impl ListedRun {
+    /// Says where the run stands, in a few words.
+    fn state(&self, summary: &RunSummary) -> (Style, String) {
+        let waits = summary.gates > 0 && !summary.phase.is_over();
+        if is_interrupted(summary.phase, self.owned, waits) {
+            return (Style::Warn, INTERRUPTED.to_owned());
+        }
+        let landed = summary.phase == RunPhase::Succeeded && summary.landed > 0;
+        let state = match &summary.merged_into {
+            _ if waits => format!("{} waiting for you", summary.gates),
+            Some(branch) if landed => format!("merged into {}", branch.visible()),
+            None if landed && summary.merged => "merged".to_owned(),
+            // What a part lands is a change of what it is part of.
+            None if landed && self.parent.is_none() => "landed, not merged".to_owned(),
+            _ => summary.phase.text().to_owned(),
+        };
+        (summary.phase.style(), state)
+    }
+}
+
 impl ListView {
     /// Makes a list from run, time of making, whether it is owned, and summary.
     #[must_use]
@@ -337,6 +384,7 @@ impl ListView {
             owned,
             resumable: !owned && summary.as_ref().is_none_or(|summary| !summary.phase.is_over()),
             summary,
+            parent: None,
         };
         Self { version: 1, runs: runs.into_iter().map(listed).collect() }
     }
@@ -349,7 +397,9 @@ impl ListView {
         }
         let mut table = Table::new(&["run", "state", ">done", ">cost", ">age", "objective"]);
         for listed in &self.runs {
-            let id = listed.run.chars().take(crate::text::SHORT_ID).collect();
+            let id: String = listed.run.chars().take(crate::text::SHORT_ID).collect();
+            // A part stands below what it is part of.
+            let id = if listed.parent.is_some() { format!("  {id}") } else { id };
             let age = Millis(u64::try_from(now.0.saturating_sub(listed.created_ms)).unwrap_or(0));
             let Some(summary) = &listed.summary else {
                 let blank = || (Style::Dim, String::new());
@@ -364,15 +414,7 @@ impl ListView {
                 ]);
                 continue;
             };
-            let mut state = summary.phase.text().to_owned();
-            if summary.gates > 0 && !summary.phase.is_over() {
-                state = format!("{} waiting for you", summary.gates);
-            } else if summary.phase == RunPhase::Active && listed.resumable {
-                state = "interrupted".to_owned();
-            } else if summary.phase == RunPhase::Succeeded && summary.landed > 0 {
-                state = if summary.merged { "merged" } else { "landed, not merged" }.to_owned();
-            }
-            let style = if state == "interrupted" { Style::Warn } else { summary.phase.style() };
+            let (style, state) = listed.state(summary);
             table.row([
                 (Style::Strong, id),
                 (style, state),
@@ -394,8 +436,10 @@ impl ListView {
         let find = |wanted: &dyn Fn(&ListedRun) -> bool| self.runs.iter().find(|listed| wanted(listed));
         let waits = find(&|run| summary(run, &|summary| summary.gates > 0 && !summary.phase.is_over()));
         let left = find(&|run| run.resumable && run.summary.is_some());
-        let landed =
-            find(&|run| summary(run, &|it| it.phase == RunPhase::Succeeded && it.landed > 0 && !it.merged));
+        let landed = find(&|run| {
+            run.parent.is_none()
+                && summary(run, &|it| it.phase == RunPhase::Succeeded && it.landed > 0 && !it.merged)
+        });
         let id = |run: &ListedRun| -> String { run.run.chars().take(crate::text::SHORT_ID).collect() };
         waits
             .map(|run| next(&format!("kapell inbox {}", id(run))))

@@ -72,7 +72,7 @@ pub enum Command {
     /// Shows what orchestrates here, and who names whom.
     Map(MapArgs),
     /// Lists runs, or shows where one stands.
-    Status(OneRun),
+    Status(StatusArgs),
     /// Follows a run that another process executes.
     Watch(WatchArgs),
     /// Shows what happened, event by event.
@@ -98,11 +98,11 @@ pub enum Command {
     /// Takes back the last merge, answer or other move that can be.
     Undo(OneRun),
     /// Lets a run start nothing new.
-    Pause(OneRun),
+    Pause(UnfinishedRun),
     /// Goes on with runs that were paused, interrupted or killed.
     Resume(ResumeArgs),
     /// Ends a run; sagas take back what they did.
-    Cancel(OneRun),
+    Cancel(UnfinishedRun),
     /// Lists the agents that can be used here.
     Agents,
     /// Shows what this repository brings for agents, and trusts it.
@@ -148,6 +148,23 @@ pub enum Command {
 pub struct OneRun {
     /// The run's id, or the beginning of it; the last run if not given.
     pub run: Option<String>,
+}
+
+/// A run, or the last one that is not over.
+#[derive(Debug, Args)]
+pub struct UnfinishedRun {
+    /// The run's id, or the beginning of it; the last unfinished run if not given.
+    pub run: Option<String>,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run's id, or the beginning of it; all runs if not given.
+    pub run: Option<String>,
+    /// Lists the runs of nested workflows, too, each below the run that it is part of.
+    #[arg(long, conflicts_with = "run")]
+    pub all: bool,
 }
 
 /// Arguments of `run`.
@@ -484,7 +501,7 @@ pub struct LogsArgs {
 /// Arguments of `answer`.
 #[derive(Debug, Args)]
 pub struct AnswerArgs {
-    /// Run (if not the last one), gate and answer: `answer [RUN] GATE ANSWER`.
+    /// Run (if other runs have a gate of that number open), gate and answer: `answer [RUN] GATE ANSWER`.
     #[arg(num_args = 2..=3, required = true, value_names = ["RUN", "GATE", "ANSWER"])]
     pub words: Vec<String>,
 }

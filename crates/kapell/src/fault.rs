@@ -119,7 +119,7 @@ impl From<OwnError> for Fault {
                 let since = jiff::Timestamp::from_millisecond(owner.since.0).unwrap_or_default();
                 Self::new("K0606", Exit::Store, "the run is executed by another process")
                     .because(format!("process {} on {} has held it since {since}", owner.pid, owner.host))
-                    .hint("kapell watch shows it; kapell pause, cancel and answer reach it")
+                    .hint("kapell watch shows it; kapell pause, cancel and answer reach it, and resume if it is paused")
             }
             OwnError::Journal(error) => error.into(),
         }

@@ -53,6 +53,8 @@ pub enum Did {
     ImproveUndone,
     /// A run starts nothing new.
     Paused,
+    /// A run goes on in the process that executes it.
+    Resumed,
     /// A run is being ended.
     Cancelled,
     /// Exported runs were taken in.

@@ -1,9 +1,13 @@
 //! Finding runs by what a person types.
 
+use std::collections::HashMap;
+
 use kapell_core::{
     id::{RunId, TaskId},
     journal::Version,
+    plan::Work,
     run::Run,
+    task::TaskState,
     time::Now,
 };
 use kapell_engine::{
@@ -12,7 +16,12 @@ use kapell_engine::{
 };
 use kapell_spec::suggest;
 use kapell_store::Store;
-use kapell_view::{summary::RunSummary, text::short, untrusted::visible};
+use kapell_view::{
+    next::{self, Part},
+    summary::RunSummary,
+    text::short,
+    untrusted::visible,
+};
 
 use crate::{exit::Exit, fault::Fault};
 
@@ -53,6 +62,18 @@ pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
     }
 }
 
+/// Finds a run as [`find`] does; if nothing is given, the last one that is not over, if there is one.
+///
+/// # Errors
+///
+/// As [`find`].
+pub fn find_unfinished(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
+    match named {
+        Some(_) => find(store, named),
+        None => unfinished(store)?.into_iter().next().map_or_else(|| find(store, None), Ok),
+    }
+}
+
 /// Returns the summary of a run: the one kept beside it if it is of the last decision, else a new one. `None` if the
 /// run cannot be read.
 pub fn summary(store: &Store, head: &RunHead) -> Option<RunSummary> {
@@ -81,6 +102,75 @@ pub fn unfinished(store: &Store) -> Result<Vec<RunHead>, Fault> {
 pub fn is_child(run: RunId) -> bool {
     // Ids of runs that people start are of version 7, derived ones of version 8.
     run.0[6] >> 4 == 8
+}
+
+/// Returns the run that a person started, of which `run` is a part at any depth, or `run` itself.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn outermost(store: &Store, mut run: RunId) -> Result<RunId, Fault> {
+    while is_child(run)
+        && let Some(parent) = mission(store, run)?.parent
+    {
+        run = parent.run;
+    }
+    Ok(run)
+}
+
+/// Reads the nested workflows of a run that are under way, at any depth.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn parts(store: &Store, run: &Run) -> Result<Vec<Part>, Fault> {
+    let mut found = Vec::new();
+    add_parts(store, run, "", &mut found)?;
+    Ok(found)
+}
+
+fn add_parts(store: &Store, run: &Run, path: &str, found: &mut Vec<Part>) -> Result<(), Fault> {
+    for task in run.in_flight() {
+        let (TaskState::Running(attempt), Work::Workflow(_)) =
+            (run.state(task), &run.plan().definition(task).work)
+        else {
+            continue;
+        };
+        // One that has not begun yet has no decision.
+        let part = load(store, run.id().child(task, attempt.number))?;
+        if part.is_created() {
+            let path = format!("{path}{}", run.plan().name(task));
+            let inner = format!("{path}/");
+            found.push(Part { path, run: part.clone() });
+            add_parts(store, &part, &inner, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Counts the decisions that nested workflows wait for, by the run that a person started.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn asked_by_parts(store: &Store, runs: &[RunHead]) -> Result<HashMap<RunId, u32>, Fault> {
+    let mut asked = HashMap::new();
+    for head in runs.iter().filter(|head| is_child(head.run)) {
+        let gates = summary(store, head).filter(|summary| !summary.phase.is_over()).map_or(0, |it| it.gates);
+        if gates > 0 {
+            *asked.entry(outermost(store, head.run)?).or_default() += gates;
+        }
+    }
+    Ok(asked)
+}
+
+/// Returns the command that helps a run on that nobody executes, with all its parts.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn next(store: &Store, run: &Run) -> Result<Option<String>, Fault> {
+    Ok(next::command_of(run, &parts(store, run)?, false))
 }
 
 /// Reads a run's mission from its first decision.

@@ -15,8 +15,10 @@ use kapell_core::{
     event::{Event, Outcome, PauseCause},
     id::{RunId, TaskId},
     journal::Row,
+    plan::Work,
     run::{Phase, Run},
-    time::Now,
+    task::TaskState,
+    time::{Elapsed, Now},
 };
 use kapell_engine::{
     host::{Observer, Rest},
@@ -37,6 +39,7 @@ use crate::{
     fault::Fault,
     forecast::Outlook,
     output::{Out, paint, screen},
+    runs,
     wiring::Machine,
 };
 
@@ -62,6 +65,8 @@ struct Display {
     out: Out,
     live: bool,
     reader: HashMap<RunId, LogReader>,
+    /// When nested workflows began, on the clocks of the runs that they are part of.
+    begun: HashMap<RunId, Elapsed>,
     /// What the attempts that run have said last, by run and task.
     said: HashMap<(RunId, TaskId), Untrusted>,
     lines: Vec<String>,
@@ -77,6 +82,7 @@ impl Display {
             out,
             live,
             reader: HashMap::new(),
+            begun: HashMap::new(),
             said: HashMap::new(),
             lines: Vec::new(),
             drawn: 0,
@@ -120,6 +126,27 @@ impl Display {
         let _ = write!(stderr, "{erase}{printed}{}", paint(&frame)).and_then(|()| stderr.flush());
     }
 
+    /// Notes when the nested workflows of a run began that are under way.
+    fn note_parts(&mut self, run: &Run) {
+        for task in run.in_flight() {
+            if let (TaskState::Running(attempt), Work::Workflow(_)) =
+                (run.state(task), &run.plan().definition(task).work)
+            {
+                self.begun.insert(run.id().child(task, attempt.number), attempt.since);
+            }
+        }
+    }
+
+    /// Makes what tells a run: as part of the one that it belongs to, but to programs.
+    fn new_reader(&self, run: &Run) -> LogReader {
+        let as_part = || {
+            let parent = run.mission().parent.filter(|_| !self.out.json)?;
+            let since = *self.begun.get(&run.id())?;
+            Some(self.reader.get(&parent.run)?.of_part(parent.task, since, run))
+        };
+        as_part().unwrap_or_else(|| LogReader::after(run))
+    }
+
     fn flush(&mut self) {
         for line in self.lines.drain(..) {
             self.out.note(line.trim_end());
@@ -137,7 +164,8 @@ impl Observer for Display {
         if self.out.quiet {
             return;
         }
-        let reader = self.reader.entry(run.id()).or_insert_with(|| LogReader::after(run));
+        self.note_parts(run);
+        let mut reader = self.reader.remove(&run.id()).unwrap_or_else(|| self.new_reader(run));
         let mut rest = events;
         for row in rows {
             let count = row.body.matches("\n").count() + usize::from(row.body != "[]");
@@ -156,6 +184,7 @@ impl Observer for Display {
                 }
             }
         }
+        self.reader.insert(run.id(), reader);
     }
 
     fn trouble(&mut self, _run: &Run, message: &str) {
@@ -265,12 +294,14 @@ pub fn exit_of(run: Option<&Run>) -> Exit {
 }
 
 /// Says where a run stands and what to type next; to a program, in one last line.
-pub fn conclude(run: &Run, out: Out, interrupted: bool) {
+pub fn conclude(store: &Store, run: &Run, out: Out, interrupted: bool) {
+    // What its parts wait for cannot be told if they cannot be read; that is no reason to say nothing.
+    let parts = runs::parts(store, run).unwrap_or_default();
     if out.json {
         let now = Now { wall: MachineClock.wall(), elapsed: run.clock() };
-        out.line(&StatusView::new(run, now, false, None));
+        out.line(&StatusView::new(run, now, false, None).with_parts(run, &parts));
     }
-    if let Some(command) = next::command(run, false) {
+    if let Some(command) = next::command_of(run, &parts, false) {
         out.next(&command);
     } else if interrupted {
         out.next(&format!("kapell resume {}", kapell_view::text::short(run.id())));

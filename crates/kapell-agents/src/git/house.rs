@@ -288,6 +288,21 @@ impl House {
         Ok(())
     }
 
+    /// Sets the refs of a run again that [`House::end_run`] removed, with its objects in this repository: those that the user's
+    /// holds may go from there.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ErrorKind::Moved`] if the run's integration ref is elsewhere, or why git cannot find or write the objects.
+    pub fn hold_again(&self, user: &UserRepo, run: RunId, base: Oid, head: Oid) -> Result<()> {
+        self.copy_in(head, base)?;
+        let name = base_ref(run);
+        if user.find_ref(&name)?.is_none() {
+            self.update_user_ref(user, &name, None, Some(base), "kapell: undo merge")?;
+        }
+        self.create_ref(&head_ref(run), head).map(|_| ())
+    }
+
     /// Returns where the integration ref of `run` is; `None` if the run has not begun.
     ///
     /// # Errors

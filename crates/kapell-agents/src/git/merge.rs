@@ -56,6 +56,17 @@ pub struct Checkout {
 }
 
 impl House {
+    /// Waits until no other process of kapell merges into the user's repository, and keeps others waiting until the file is
+    /// closed: between the move of a ref and that of its working tree, the tree looks as if somebody had changed it.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the file cannot be locked.
+    pub fn merge_turn(&self) -> Result<File> {
+        let path = self.dir().join("merge.lock");
+        File::create(&path).and_then(|file| lock(&file).map(|()| file)).map_err(at(&path, DOING))
+    }
+
     /// Checks that `target` can be moved from `old` to `new`, and brings the objects over.
     ///
     /// Nothing that a person sees is touched: the user's repository gains objects, no more.

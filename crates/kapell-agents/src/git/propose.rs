@@ -65,12 +65,13 @@ impl House {
         self.commit(tree, &[base], message, by)
     }
 
-    /// Makes the user's branch `name` (a full ref) point at `commit`, whose objects are brought over first.
+    /// Makes the user's branch `name` (a full ref) point at `commit`, whose objects are brought over first; `reason` goes into its
+    /// reflog.
     ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::Moved`] if the branch is there and points elsewhere.
-    pub fn offer(&self, user: &UserRepo, name: &str, base: Oid, commit: Oid) -> Result<Step> {
+    pub fn offer(&self, user: &UserRepo, name: &str, base: Oid, commit: Oid, reason: &str) -> Result<Step> {
         match user.find_ref(name)? {
             Some(found) if found == commit => return Ok(Step::Already),
             Some(found) => {
@@ -80,7 +81,7 @@ impl House {
             None => {}
         }
         self.export(commit, Some(base), shared_setting(user))?;
-        self.update_user_ref(user, name, None, Some(commit), "kapell improve")?;
+        self.update_user_ref(user, name, None, Some(commit), reason)?;
         Ok(Step::Done)
     }
 

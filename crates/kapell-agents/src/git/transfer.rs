@@ -36,6 +36,12 @@ impl House {
         })
     }
 
+    /// Writes the objects of `tip` that `base` does not have into this repository, also those that it can borrow.
+    pub(crate) fn copy_in(&self, tip: Oid, base: Oid) -> Result<u32> {
+        // Unpacked, those that are found elsewhere would be left out.
+        self.carry_over(&pack_objects(self, tip, Some(base)), |_| self.call("index-pack").arg("--stdin"))
+    }
+
     /// Brings the objects of `tip` that `base` does not have into the user's repository.
     ///
     /// No configuration of the user's is read: the objects go into their directory under ours.

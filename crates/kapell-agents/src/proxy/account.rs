@@ -23,6 +23,10 @@ pub struct Allowance {
     pub requests: Option<u64>,
     /// Whether money and tokens are for all attempts of the run together that are let in so.
     pub is_shared: bool,
+    /// The money that the run may spend in all, in millionths of a dollar, if money is shared.
+    pub limit_usd_micros: Option<u64>,
+    /// The tokens that it may use in all, if they are shared.
+    pub limit_tokens: Option<u64>,
 }
 
 /// What an attempt has spent.
@@ -167,13 +171,26 @@ impl Inner {
     }
 
     /// Notes what is left of a run for attempts that share it. Who tells it may not have heard yet what attempts have
-    /// spent that have just ended, so it is never more than it was.
-    fn note_purse(&mut self, key: AttemptKey, allowance: Allowance) {
-        let least = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
-        let known = self.purses.entry(key.run).or_insert(allowance);
-        known.usd_micros = least(known.usd_micros, allowance.usd_micros);
-        known.tokens = least(known.tokens, allowance.tokens);
+    /// spent that have just ended, so it is never more than it was and by how much the run's limit was raised since.
+    fn note_purse(&mut self, key: AttemptKey, told: Allowance) {
+        let known = self.purses.entry(key.run).or_insert(told);
+        let usd = raised(known.limit_usd_micros, told.limit_usd_micros);
+        let tokens = raised(known.limit_tokens, told.limit_tokens);
+        *known = Allowance {
+            usd_micros: least(known.usd_micros.map(|left| left.saturating_add(usd)), told.usd_micros),
+            tokens: least(known.tokens.map(|left| left.saturating_add(tokens)), told.tokens),
+            ..told
+        };
     }
+}
+
+fn least(one: Option<u64>, two: Option<u64>) -> Option<u64> {
+    one.into_iter().chain(two).min()
+}
+
+/// Returns by how much a limit is higher than it was.
+fn raised(was: Option<u64>, is: Option<u64>) -> u64 {
+    was.zip(is).map_or(0, |(was, is)| is.saturating_sub(was))
 }
 
 fn within(limit: Option<u64>, used: u64) -> Option<u64> {
@@ -361,7 +378,7 @@ mod tests {
     fn what_is_under_way_is_not_there_for_others() {
         let accounts = Accounts::open().unwrap();
         let allowance =
-            Allowance { usd_micros: Some(10), tokens: Some(10), requests: Some(4), is_shared: false };
+            Allowance { usd_micros: Some(10), tokens: Some(10), requests: Some(4), ..Allowance::default() };
         let token = accounts.admit(key(), allowance);
         let first = accounts.hold(&token, "m", usd(6), true).unwrap();
         assert_eq!(accounts.hold(&token, "m", usd(5), true).unwrap_err(), Stopped::Later);
@@ -408,6 +425,27 @@ mod tests {
         let three = accounts.admit(AttemptKey { task: TaskId(3), ..key() }, allowance(10));
         assert_eq!(accounts.unspent(&two), (Some(7), None, 2));
         assert_eq!((accounts.left(&two), accounts.left(&three)), ((Some(7), None), (Some(7), None)));
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_is_there_for_the_next_attempt() {
+        let accounts = Accounts::open().unwrap();
+        let allowance = |left, limit| Allowance {
+            usd_micros: Some(left),
+            limit_usd_micros: Some(limit),
+            is_shared: true,
+            ..Allowance::default()
+        };
+        let one = accounts.admit(key(), allowance(10, 10));
+        let hold = accounts.hold(&one, "m", usd(9), true).unwrap();
+        hold.settle(Tokens::default(), Some(9), false).unwrap();
+        accounts.dismiss(key());
+        // Who lets the next one in has not heard yet what was spent.
+        let two = accounts.admit(AttemptKey { task: TaskId(2), ..key() }, allowance(15, 15));
+        assert_eq!(accounts.left(&two), (Some(6), None));
+        // The same limit once more is none that was raised.
+        let three = accounts.admit(AttemptKey { task: TaskId(3), ..key() }, allowance(6, 15));
+        assert_eq!(accounts.left(&three), (Some(6), None));
     }
 
     #[test]

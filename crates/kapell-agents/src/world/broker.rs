@@ -137,6 +137,8 @@ impl Broker {
             tokens: order.allowance.tokens,
             requests: order.agent.as_ref().and_then(|agent| agent.options.get(MAX_REQUESTS)?.parse().ok()),
             is_shared: order.allowance.is_shared,
+            limit_usd_micros: order.allowance.limit_usd_micros,
+            limit_tokens: order.allowance.limit_tokens,
         };
         let pass = proxy.admit(key, allowance);
         settings.base_url = Some(pass.base_url(client.adapter()));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -440,6 +441,43 @@ impl Repository {
             }
         }
         Ok(verdict(checked))
+    }
+
+    /// Waits until no other process merges into a branch of the user's repository, and keeps others waiting until what it returns
+    /// is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Fails if kapell's own repository cannot be written to.
+    pub fn merge_turn(&self) -> Result<File, git::Error> {
+        self.house.merge_turn()
+    }
+
+    /// Returns where a branch of the user's is, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the repository cannot be read.
+    pub fn tip(&self, branch: &str) -> Result<Option<Oid>, git::Error> {
+        self.user.find_ref(branch)
+    }
+
+    /// Makes the branch `name` (a full ref) of the user's at `base`, for what landed on top of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is there, and elsewhere.
+    pub fn begin_branch(&self, name: &str, base: Oid) -> Result<(), git::Error> {
+        self.house.offer(&self.user, name, base, base, "kapell: merge").map(|_| ())
+    }
+
+    /// Holds what a run landed in kapell's own repository again, whatever was cleaned up there since it was merged.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the commits are nowhere any more, or cannot be written.
+    pub fn hold_again(&self, run: RunId, base: Oid, head: Oid) -> Result<(), git::Error> {
+        self.house.hold_again(&self.user, run, base, head)
     }
 
     /// Finds a commit by which `target` would hold all that landed, and runs the checks on it if it is a new one, in a

@@ -53,6 +53,10 @@ pub struct Allowance {
     /// Whether nothing was set aside for this attempt alone: then it is what is left of the run, for all such attempts
     /// together.
     pub is_shared: bool,
+    /// The money that the run may spend in all, in millionths of a US dollar.
+    pub limit_usd_micros: Option<u64>,
+    /// The tokens that it may use in all.
+    pub limit_tokens: Option<u64>,
 }
 
 /// What is known of earlier attempts at the same task.

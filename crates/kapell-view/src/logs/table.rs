@@ -23,10 +23,12 @@ pub(super) struct Told {
     pub(super) style: Style,
     pub(super) text: String,
     pub(super) message: Untrusted,
+    /// How many bytes of the text stand before the last line of the message, if that ends it.
+    pub(super) before_message: Option<usize>,
 }
 
 fn told(weight: Weight, style: Style, text: impl Into<String>) -> Told {
-    Told { weight, style, text: text.into(), message: Untrusted::default() }
+    Told { weight, style, text: text.into(), message: Untrusted::default(), before_message: None }
 }
 
 fn fact(style: Style, text: impl Into<String>) -> Told {
@@ -41,6 +43,16 @@ impl Told {
     fn saying(mut self, message: &str) -> Self {
         self.message = message.into();
         self
+    }
+
+    /// Ends the text with the last line of a message, and keeps all of it.
+    fn ending_with(mut self, message: &str) -> Self {
+        let last = Untrusted::from(message).last_line();
+        if !last.is_empty() {
+            self.before_message = Some(self.text.len());
+            self.text.push_str(&format!(": {last}"));
+        }
+        self.saying(message)
     }
 }
 
@@ -100,8 +112,7 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             fact(S::Warn, format!("goes from {from} to {to}: {why}"))
         }
         Event::HandedOff { agent, note, .. } => {
-            let last = Untrusted::from(note).last_line();
-            fact(S::Plain, format!("is to be handed on to {}: {last}", reader.agent(*agent))).saying(note)
+            fact(S::Plain, format!("is to be handed on to {}", reader.agent(*agent))).ending_with(note)
         }
         Event::PassedOn { attempt, agent, change, spent, .. } => {
             let change = change.map(|change| format!(", with change {}", commit(&change.commit)));
@@ -133,15 +144,14 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             let gave = gave(outputs, *spent);
             fact(S::Active, format!("attempt {attempt} submitted{change}{gave}"))
         }
-        Event::Verified { .. } => told(Weight::Detail, S::Good, "verified: its checks passed"),
+        Event::Verified { task } => {
+            let how = if reader.has_checks(*task) { "its checks passed" } else { "it has no checks" };
+            told(Weight::Detail, S::Good, format!("verified: {how}"))
+        }
         Event::AttemptFailed { attempt, class, message, spent, then, .. } => {
-            let message: Untrusted = message.into();
-            let last = message.last_line();
-            let said = if last.is_empty() { String::new() } else { format!(": {last}") };
             let (style, then) = recovery(reader, *then);
             let cost = if spent.is_zero() { String::new() } else { format!(", {}", amount(*spent)) };
-            let text = format!("attempt {attempt} failed ({class}{cost}), {then}{said}");
-            fact(style, text).saying(message.raw())
+            fact(style, format!("attempt {attempt} failed ({class}{cost}), {then}")).ending_with(message)
         }
         Event::Woken { .. } => detail("the wait is over"),
         Event::Reused { from, at, landed, .. } => {
@@ -191,8 +201,7 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::CompensationStarted { attempt, .. } => fact(S::Warn, format!("is taken back, try {attempt}")),
         Event::CompensationFailed { attempt, message, again, .. } => {
             let then = if *again { "tried again" } else { "a person must decide" };
-            let last = Untrusted::from(message).last_line();
-            fact(S::Bad, format!("could not be taken back, try {attempt}, {then}: {last}")).saying(message)
+            fact(S::Bad, format!("could not be taken back, try {attempt}, {then}")).ending_with(message)
         }
         Event::CompensationSubmitted { change, .. } => {
             detail(format!("its compensation changed files: {} is to land", commit(&change.commit)))

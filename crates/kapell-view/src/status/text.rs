@@ -4,7 +4,7 @@ use kapell_core::time::Millis;
 
 use super::{Budget, NAMED_MAX, OpenGate, SalvagedWork, StatusView, Work};
 use crate::{
-    summary::next,
+    summary::{INTERRUPTED, is_interrupted, next},
     text::{Line, Style, bytes, fold, length, plural, tokens, usd},
     untrusted::{Untrusted, visible},
 };
@@ -35,7 +35,8 @@ impl StatusView {
         };
         lines.push(field("asked", asked));
         let mut tasks = field("tasks", "");
-        tasks.spans.extend(self.tally.spans().spans);
+        let running = if self.is_interrupted() { "were running" } else { "running" };
+        tasks.spans.extend(self.tally.spans_with(running).spans);
         tasks.push(Style::Dim, format!(" of {}", self.tally.tasks));
         lines.push(tasks);
         let all = u64::from(self.tally.tasks);
@@ -61,12 +62,21 @@ impl StatusView {
         self.run.chars().take(crate::text::SHORT_ID).collect()
     }
 
+    /// Tells whether its process went away from what was under way.
+    fn is_interrupted(&self) -> bool {
+        is_interrupted(self.phase, self.owned, self.gates.iter().any(|gate| !gate.moot))
+    }
+
     fn head(&self) -> Line {
         let mut line =
             Line::new(Style::Dim, "run     ").with(Style::Strong, self.short_id()).with(Style::Plain, "  ");
-        line.push(self.phase.style(), self.phase.text());
-        if !self.owned && !self.phase.is_over() {
-            line.push(Style::Warn, ", no process executes it");
+        if self.is_interrupted() {
+            line.push(Style::Warn, format!("{INTERRUPTED}: no process executes it"));
+        } else {
+            line.push(self.phase.style(), self.phase.text());
+            if !self.owned && !self.phase.is_over() {
+                line.push(Style::Warn, ", no process executes it");
+            }
         }
         line.push(Style::Dim, format!(", {}", length(Millis(self.elapsed_ms))));
         if let Some(pause) = &self.pause {
@@ -133,12 +143,19 @@ impl OpenGate {
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let [question, command] = self.brief(usize::MAX);
-        if question.width() <= columns {
-            return vec![question, command];
+        let mut lines = match question.width() <= columns {
+            true => vec![question, command],
+            false => {
+                let asked = fold(&self.asked(), columns.saturating_sub(QUESTION_INDENT.len()));
+                let asked = asked.into_iter().map(|text| Line::plain(format!("{QUESTION_INDENT}{text}")));
+                std::iter::once(self.head().fit(columns)).chain(asked).chain([command]).collect()
+            }
+        };
+        if self.moot {
+            let text = "    who asked ended with its session; the next attempt may ask again";
+            lines.push(Line::new(Style::Dim, text).fit(columns));
         }
-        let asked = fold(&self.asked(), columns.saturating_sub(QUESTION_INDENT.len()));
-        let asked = asked.into_iter().map(|text| Line::plain(format!("{QUESTION_INDENT}{text}")));
-        std::iter::once(self.head().fit(columns)).chain(asked).chain([command]).collect()
+        lines
     }
 
     /// Returns the question with its choices, cut to `columns`, and the command that answers it, in full.
@@ -236,14 +253,12 @@ impl Work {
             // The ref is in kapell's own repository, where git does not look by itself.
             lines.push(field("landed", format!("{landed} at {}: kapell diff {run}", commit(&self.head))));
         }
-        let target = self.target.as_ref().map(Untrusted::visible);
-        match (&self.merged, target) {
-            (Some(to), Some(target)) => {
-                lines.push(field("merged", format!("into {target} at {}", commit(to))));
+        let not_yet = self.target.as_ref().filter(|_| self.landed > 0);
+        match (&self.merged, &self.merged_into, not_yet) {
+            (Some(to), Some(branch), _) => {
+                lines.push(field("merged", format!("into {} at {}", branch.visible(), commit(to))));
             }
-            (None, Some(target)) if self.landed > 0 => {
-                lines.push(field("", format!("not merged into {target}")))
-            }
+            (_, _, Some(target)) => lines.push(field("", format!("not merged into {}", target.visible()))),
             _ => {}
         }
         lines.extend(self.taken_back_lines(run));

@@ -40,6 +40,20 @@ fn a_long_question_is_told_whole() {
 }
 
 #[test]
+fn a_message_is_told_once_and_its_line_has_a_number() {
+    let mut world = World::standard();
+    world.at(40).fails(0, FailureClass::Transient, "one\ntwo\n");
+    let line = Logs::new(world.rows.iter().cloned(), LogReader::new(), Weight::Fact).last().unwrap();
+    assert_snapshot!(plain(&line.numbered(3, 5, 110)), @r"
+      3  00:40.0  parser   attempt 1 failed (transient, $0.12, 2500 tokens), again at 00:41.4: two
+                  | one
+    ");
+    // One that does not fit is left to the lines below.
+    let cut = plain(&line.numbered(3, 5, 92));
+    assert!(!cut.contains(": two") && cut.contains("| one\n") && cut.contains("| two"), "{cut}");
+}
+
+#[test]
 fn a_run_is_told() {
     let mut world = World::to_the_end();
     world.merges();
@@ -68,7 +82,7 @@ fn a_run_is_told() {
     00:00.0  docs     attempt 1 started
     00:00.0  run      executed by its first process
     00:30.0  docs     attempt 1 submitted change dddddddddddd, cost $0.20, 4000 tokens
-    00:30.0  docs     verified: its checks passed
+    00:30.0  docs     verified: it has no checks
     00:30.0  run      probe 0: 1 change on aaaaaaaaaaaa tried
     00:31.0  run      probe 0: green at 111111111111
     00:31.0  run      integration ref moves to 111111111111
@@ -77,7 +91,7 @@ fn a_run_is_told() {
     01:00.0  parser   the wait is over
     01:00.0  parser   attempt 2 started by coder, until 21:00.0, $0.50 reserved
     02:40.0  parser   attempt 2 submitted change bbbbbbbbbbbb, gave version, cost $0.20, 4000 tokens
-    02:40.0  parser   verified: its checks passed
+    02:40.0  parser   verified: it has no checks
     02:40.0  run      probe 1: 1 change on 111111111111 tried
     02:42.0  run      probe 1: green at 222222222222
     02:42.0  run      integration ref moves to 222222222222
@@ -270,7 +284,7 @@ fn every_event_has_its_words() {
       parser  attempt 1 is stopped: the run's time is over
       parser  done, cost $0.0015, 20.0k tokens
       parser  attempt 1 submitted
-    . parser  verified: its checks passed
+    . parser  verified: it has no checks
       parser  attempt 1 failed (timeout, $0.0015, 20.0k tokens), again at once: it broke
       parser  attempt 1 failed (timeout, $0.0015, 20.0k tokens), again at 01:01.5: it broke
       parser  attempt 1 failed (timeout, $0.0015, 20.0k tokens), again at 1970-01-01 00:00:00Z: it broke

@@ -34,9 +34,9 @@ fn a_run_under_way() {
     next: kapell watch 01m7xx9x80ex
     ");
     assert_snapshot!(status(&world, false, 200), @r"
-    run     01m7xx9x80ex  active, no process executes it, 12.0s
+    run     01m7xx9x80ex  interrupted: no process executes it, 12.0s
     asked   Fix the parser and release  (release.yaml)
-    tasks   2 running, 2 blocked of 4
+    tasks   2 were running, 2 blocked of 4
       > parser  attempt 1 by coder, 12.0s
       > docs  attempt 1, 12.0s
     budget  $0.00 + $0.50 reserved of $5.00; 0s of 2h 00m used
@@ -85,6 +85,16 @@ fn a_run_that_waits_for_a_person() {
     finish  in 1m 30s to 4m 00s (P50 to P90)
     next: kapell answer 01m7xx9x80ex 0 ANSWER
     ");
+}
+
+#[test]
+fn a_question_whose_asker_is_gone_is_not_answered() {
+    let mut world = World::standard();
+    world.at(5).asks_at_length();
+    assert!(status(&world, true, 80).contains("kapell answer"));
+    let left = status(&world, false, 80);
+    assert!(left.contains("who asked ended with its session") && !left.contains("kapell answer"), "{left}");
+    assert!(left.trim_end().ends_with("next: kapell resume 01m7xx9x80ex"), "{left}");
 }
 
 #[test]

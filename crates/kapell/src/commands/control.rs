@@ -5,19 +5,20 @@ use kapell_core::{
     event::GateKind,
     id::{GateId, RunId},
     journal::Actor,
+    run::Run,
 };
 use kapell_engine::{
     control,
     host::{Rest, Unobserved},
     open::load,
-    port::journal::Journal,
+    port::journal::{Journal, Owner},
 };
 use kapell_store::Store;
 use kapell_view::{text::short, untrusted::visible};
 
 use super::Context;
 use crate::{
-    args::{AnswerArgs, OneRun},
+    args::{AnswerArgs, UnfinishedRun},
     exit::Exit,
     fault::Fault,
     reply::{Deed, Did},
@@ -32,19 +33,23 @@ use crate::{
 ///
 /// Fails if the run cannot be reached, or refuses.
 pub fn put(site: &Site, store: Store, run: RunId, command: Command) -> Result<(), Fault> {
-    let owner = store.owner(run)?;
-    if let Some(owner) = owner {
-        let no_socket = || {
-            Fault::new(
-                "K0504",
-                Exit::Environment,
-                format!("process {} takes no commands for the run", owner.pid),
-            )
-        };
-        let socket = owner.socket.as_ref().ok_or_else(no_socket)?;
-        return control::send(socket.as_ref(), run, &site::person(), command).map_err(Fault::from);
+    match store.owner(run)? {
+        Some(owner) => put_to(&owner, run, command),
+        None => put_here(site, store, run, command),
     }
-    put_here(site, store, run, command)
+}
+
+/// Puts a command to a run through the process that executes it, and returns once its decision is durable.
+///
+/// # Errors
+///
+/// As [`put`].
+pub fn put_to(owner: &Owner, run: RunId, command: Command) -> Result<(), Fault> {
+    let no_socket = || {
+        Fault::new("K0504", Exit::Environment, format!("process {} takes no commands for the run", owner.pid))
+    };
+    let socket = owner.socket.as_ref().ok_or_else(no_socket)?;
+    control::send(socket.as_ref(), run, &site::person(), command).map_err(Fault::from)
 }
 
 /// Nobody executes the run: its next decision is taken here, and nothing is started.
@@ -80,10 +85,10 @@ fn put_here(site: &Site, store: Store, run: RunId, command: Command) -> Result<(
 /// # Errors
 ///
 /// Fails if the run cannot be reached, or refuses.
-pub fn pause(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+pub fn pause(context: &Context, args: &UnfinishedRun) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
-    let run = runs::find(&store, args.run.as_deref())?.run;
+    let run = runs::find_unfinished(&store, args.run.as_deref())?.run;
     let goes_on = match store.owner(run)? {
         Some(_) => going_on(&store, run)?,
         None => Vec::new(),
@@ -119,10 +124,10 @@ const NAMED_MAX: usize = 10;
 /// # Errors
 ///
 /// Fails if the run cannot be reached, or refuses.
-pub fn cancel(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+pub fn cancel(context: &Context, args: &UnfinishedRun) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
-    let run = runs::find(&store, args.run.as_deref())?.run;
+    let run = runs::find_unfinished(&store, args.run.as_deref())?.run;
     let goes_on = store.owner(run)?.is_some();
     put(&site, store, run, Command::Cancel)?;
     context.out.deed(&Deed::of(Did::Cancelled, run));
@@ -155,10 +160,13 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
         [run, gate, answer] => (Some(run.as_str()), gate, answer),
         _ => return Err(Fault::new("K0905", Exit::Usage, "an answer needs a gate").hint("kapell inbox")),
     };
-    let run = runs::find(&store, name)?.run;
     let number = gate.trim_start_matches(['g', 'q', '#']).parse().map_err(|_| {
         Fault::new("K0905", Exit::Usage, format!("`{gate}` is not the number of a gate")).hint("kapell inbox")
     })?;
+    let run = match name {
+        Some(_) => runs::find(&store, name)?.run,
+        None => asked_by(&store, GateId(number))?,
+    };
     let command = Command::Answer { gate: GateId(number), answer: answer.clone(), by: site::person() };
     let goes_on = store.owner(run)?.is_some();
     if !goes_on && let Some(task) = asked_by_the_dead(&store, run, GateId(number))? {
@@ -166,11 +174,36 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
             .because("what it is told now would reach nobody; the next attempt may ask again")
             .hint(format!("kapell resume {}", short(run))));
     }
+    // A part goes on with the run that it belongs to.
+    let goes_on_with = (!goes_on).then(|| runs::outermost(&store, run)).transpose()?;
     put(&site, store, run, command)?;
     context.out.deed(&Deed { gate: Some(number), ..Deed::of(Did::Answered, run) });
     context.out.note("answered");
-    if !goes_on {
+    if let Some(run) = goes_on_with {
         context.out.next(&format!("kapell resume {}", short(run)));
     }
     Ok(Exit::Done)
+}
+
+/// Finds the run that waits for an answer to a gate of this number: an unfinished one, or a part of it.
+fn asked_by(store: &Store, gate: GateId) -> Result<RunId, Fault> {
+    let has_open = |run: &Run| run.open_gates().any(|(id, _)| id == gate);
+    let mut asked = Vec::new();
+    for head in runs::unfinished(store)? {
+        let run = load(store, head.run)?;
+        let parts = runs::parts(store, &run)?;
+        let all = std::iter::once(&run).chain(parts.iter().map(|part| &part.run));
+        asked.extend(all.filter(|run| has_open(run)).map(Run::id));
+    }
+    match asked.as_slice() {
+        [one] => Ok(*one),
+        // The last one says why it does not take the answer.
+        [] => runs::find_unfinished(store, None).map(|head| head.run),
+        several => {
+            let ids: Vec<String> = several.iter().map(|run| short(*run)).collect();
+            Err(Fault::new("K0506", Exit::Usage, format!("gate {gate} is open in {} runs", several.len()))
+                .because(ids.join(", "))
+                .hint("kapell inbox"))
+        }
+    }
 }

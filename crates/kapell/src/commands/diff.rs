@@ -57,7 +57,7 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
     if files.is_empty() {
         context.out.note("nothing has changed");
     } else if args.task.is_none()
-        && let Some(next) = kapell_view::next::command(&run, false)
+        && let Some(next) = runs::next(&store, &run)?
     {
         context.out.next(&next);
     }

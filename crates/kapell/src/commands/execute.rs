@@ -4,19 +4,26 @@ use std::ffi::OsString;
 
 use kapell_agents::{git::BaseFacts, proxy::Tape};
 use kapell_core::{
-    budget::Limits, command::Command, id::RunId, journal::Actor, mission::Mission, run::Phase, task::Slots,
+    budget::Limits,
+    command::Command,
+    id::RunId,
+    journal::Actor,
+    mission::Mission,
+    run::{Phase, Run},
+    task::Slots,
 };
 use kapell_engine::{
     host::Rest,
-    open::OpenError,
+    open::{OpenError, load},
     port::journal::{Journal, OwnError},
 };
 use kapell_store::Store;
+use kapell_view::text::short;
 
 use super::{
     Context,
     background::{self, Begun},
-    landing, plan,
+    control, landing, plan,
     record::{Keep, is_played, refuse_played},
 };
 use crate::{
@@ -62,9 +69,10 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     let goes_on = !args.new && !args.fresh && args.id.is_none() && keep.is_none();
     let unfinished = Unfinished::of(&store, &loaded.mission)?;
     if let Some(run) = unfinished.same.filter(|_| goes_on) {
-        context
-            .out
-            .note(&format!("run {run} of this file is unfinished: going on with it (--new starts another)"));
+        if store.owner(run)?.is_none() {
+            let what = format!("run {run} of this file is unfinished: going on with it");
+            context.out.note(&format!("{what} (--new starts another)"));
+        }
         let budget = workflow::budget(args.budget.as_deref())?;
         let wanted = Wanted { budget, jobs: args.jobs, agents: args.agents };
         return resume_one(
@@ -72,7 +80,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
             &site,
             store,
             run,
-            &How { merge: args.merge, detach: args.detach, wanted },
+            &How { part: None, merge: args.merge, detach: args.detach, wanted },
         );
     }
     if let Some(run) = unfinished.earlier.filter(|_| args.id.is_none()) {
@@ -147,22 +155,29 @@ pub fn resume(context: &Context, args: &ResumeArgs) -> Result<Exit, Fault> {
     containment::grant(&mut site, &args.contain)?;
     let store = site.existing_store()?;
     let wanted = Wanted { budget: workflow::budget(args.budget.as_deref())?, ..Wanted::default() };
-    let how = How { merge: args.merge, detach: args.detach, wanted };
+    let mut how = How { part: None, merge: args.merge, detach: args.detach, wanted };
     if args.all {
         return resume_all(context, &site, store, &how);
     }
-    let run = match &args.run {
+    let named = match &args.run {
         Some(_) => runs::find(&store, args.run.as_deref())?.run,
         None => {
             let nothing = || Fault::new("K0507", Exit::Usage, "no run is unfinished").hint("kapell status");
             runs::unfinished(&store)?.first().ok_or_else(nothing)?.run
         }
     };
+    let run = runs::outermost(&store, named)?;
+    if run != named {
+        context.out.note(&format!("run {} is part of run {}: going on with that", short(named), short(run)));
+        how.part = Some(named);
+    }
     resume_one(context, &site, store, run, &how)
 }
 
 /// How a run is gone on with.
 struct How {
+    /// The part of it that was named.
+    part: Option<RunId>,
     merge: bool,
     detach: bool,
     wanted: Wanted,
@@ -186,6 +201,9 @@ impl Wanted {
 fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &How) -> Result<Exit, Fault> {
     let mission = runs::mission(&store, run)?;
     refuse_played(&store, run, &mission)?;
+    if told_owner(context, &store, run, how)? {
+        return Ok(Exit::Done);
+    }
     if how.detach {
         return detach(context, &store, run, false);
     }
@@ -196,7 +214,59 @@ fn resume_one(context: &Context, site: &Site, store: Store, run: RunId, how: &Ho
         super::trust::announce(site, state.plan(), context.out);
     }
     go_on(context, &mut machine, run, &how.wanted)?;
+    if let Some(part) = how.part.filter(|part| machine.host.run(*part).is_some_and(is_paused)) {
+        let resume = Command::Resume { limits: None };
+        machine.host.put(part, Actor::Person(site::person()), resume, None);
+    }
     finish(context, &mut machine, run, how.merge)
+}
+
+/// Lets a run go on in the process that executes it, if it is paused there or is to have other limits; returns whether that was
+/// so. Any other run in the hands of a process is to be left alone.
+fn told_owner(context: &Context, store: &Store, run: RunId, how: &How) -> Result<bool, Fault> {
+    let Some(owner) = store.owner(run)? else { return Ok(false) };
+    let mut commands: Vec<(RunId, Command)> =
+        wishes(&load(store, run)?, &how.wanted).into_iter().map(|command| (run, command)).collect();
+    if let Some(part) = how.part.filter(|_| commands.is_empty())
+        && is_paused(&load(store, part)?)
+    {
+        commands.push((part, Command::Resume { limits: None }));
+    }
+    if commands.is_empty() {
+        return Ok(false);
+    }
+    for (run, command) in commands {
+        match control::put_to(&owner, run, command) {
+            // It has come to rest meanwhile, and left the run to us.
+            Err(_) if store.owner(run)?.is_none() => return Ok(false),
+            told => told?,
+        }
+    }
+    let id = short(run);
+    context.out.deed(&Deed::of(Did::Resumed, run));
+    context.out.note(&format!("run {run} goes on in the process that executes it"));
+    if how.merge {
+        context
+            .out
+            .note(&format!("it merges if it was told so itself; else kapell merge {id}, once it is over"));
+    }
+    context.out.next(&format!("kapell watch {id}"));
+    Ok(true)
+}
+
+fn is_paused(run: &Run) -> bool {
+    matches!(run.phase(), Phase::Paused(_))
+}
+
+/// Returns what is to be put to a run so that it goes on, within new limits if there are any.
+fn wishes(run: &Run, wanted: &Wanted) -> Vec<Command> {
+    let limits = Some(wanted.over(*run.limits())).filter(|limits| limits != run.limits());
+    match (run.phase(), limits) {
+        (Phase::Paused(_), limits) => vec![Command::Resume { limits }],
+        // Limits change while a run is paused, so that nothing is decided by half of the new ones.
+        (Phase::Active, limits @ Some(_)) => vec![Command::Pause, Command::Resume { limits }],
+        _ => Vec::new(),
+    }
 }
 
 /// Lets an opened run go on, within new limits if there are any.
@@ -204,15 +274,8 @@ fn go_on(context: &Context, machine: &mut Machine, run: RunId, wanted: &Wanted) 
     let Some(state) = machine.host.run(run) else { return Ok(()) };
     containment::announce(&machine.keeper, &machine.broker, state.plan(), context.out)?;
     memory::announce(state.limits(), state.plan(), context.out);
-    let limits = Some(wanted.over(*state.limits())).filter(|limits| limits != state.limits());
-    let commands: &[Command] = match (state.phase(), limits) {
-        (Phase::Paused(_), limits) => &[Command::Resume { limits }],
-        // Limits change while a run is paused, so that nothing is decided by half of the new ones.
-        (Phase::Active, limits @ Some(_)) => &[Command::Pause, Command::Resume { limits }],
-        _ => &[],
-    };
-    for command in commands {
-        machine.host.put(run, Actor::Person(site::person()), command.clone(), None);
+    for command in wishes(state, wanted) {
+        machine.host.put(run, Actor::Person(site::person()), command, None);
     }
     Ok(())
 }
@@ -287,7 +350,7 @@ fn finish_patiently(
         }
     }
     if let Some(state) = machine.host.run(run) {
-        session::conclude(state, context.out, exit == Exit::Interrupted);
+        session::conclude(&machine.store, state, context.out, exit == Exit::Interrupted);
     }
     Ok(exit)
 }

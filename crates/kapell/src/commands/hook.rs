@@ -3,6 +3,7 @@
 
 use std::{io::Read, path::PathBuf};
 
+use kapell_engine::port::journal::Journal;
 use kapell_view::text::{plural, short};
 use serde::Deserialize;
 use serde_json::json;
@@ -133,8 +134,10 @@ fn line(context: &Context) -> Option<String> {
     if summary.failed > 0 {
         line.push_str(&format!(", {} failed", summary.failed));
     }
-    if summary.gates > 0 {
-        line.push_str(&format!(", {} for you", plural(summary.gates.into(), "question")));
+    let asked = runs::asked_by_parts(&store, &store.runs().ok()?).ok()?;
+    let gates = summary.gates + asked.get(&head.run).copied().unwrap_or_default();
+    if gates > 0 {
+        line.push_str(&format!(", {} for you", plural(gates.into(), "question")));
     }
     if unfinished.len() > 1 {
         line.push_str(&format!(" (and {} more)", plural(unfinished.len() as u64 - 1, "run")));

@@ -24,6 +24,9 @@ use crate::{
     wiring::{Machine, machine},
 };
 
+/// How often a merge begins anew because the target moved between its proposal and its own move.
+const MOVE_TRIES: usize = 3;
+
 /// Moves the target branch to what has landed.
 ///
 /// # Errors
@@ -80,29 +83,49 @@ pub fn merge_here(
     };
     let has_landed = |task: &TaskId| matches!(state.state(*task), TaskState::Landed { .. });
     let setup = setup_of(state, state.plan().graph().tasks().filter(has_landed));
-    let accept = &state.mission().accept;
-    let proposed = match state.landing().is_some_and(kapell_core::landing::Landing::is_unchecked) {
-        true => repository.propose_merge_of_rest(run, &target, head, accept, &setup),
-        false => repository.propose_merge(run, &target, head, accept, &setup),
-    };
-    let proposal = match proposed {
-        Ok(proposal) => proposal,
-        Err(MergeError::NothingToMerge) if state.reversed().next().is_some() => {
-            context.out.note("what landed has been taken back: nothing is left to merge");
-            return Ok(Exit::Done);
+    let accept = state.mission().accept.clone();
+    let is_unchecked = state.landing().is_some_and(kapell_core::landing::Landing::is_unchecked);
+    let is_reversed = state.reversed().next().is_some();
+    // Somebody who names a branch that is not there yet wants a new one, with what landed alone.
+    let base = state.mission().base.filter(|base| args.into.is_some() && *base != head);
+    if let Some(base) = base.filter(|_| repository.tip(&target).is_ok_and(|tip| tip.is_none())) {
+        repository.begin_branch(&target, base)?;
+    }
+    // Merges of other processes wait here; a git of somebody else may still be quicker.
+    let turn = repository.merge_turn()?;
+    let mut moved = None;
+    for _ in 0..MOVE_TRIES {
+        let proposed = match is_unchecked {
+            true => repository.propose_merge_of_rest(run, &target, head, &accept, &setup),
+            false => repository.propose_merge(run, &target, head, &accept, &setup),
+        };
+        let proposal = match proposed {
+            Ok(proposal) => proposal,
+            Err(MergeError::NothingToMerge) if is_reversed => {
+                context.out.note("what landed has been taken back: nothing is left to merge");
+                return Ok(Exit::Done);
+            }
+            Err(MergeError::NothingToMerge) => {
+                context.out.note(&format!("{target} has all that landed already"));
+                return Ok(Exit::Done);
+            }
+            Err(error) => return Err(refused(error)),
+        };
+        let by = Actor::Person(site::person());
+        let begin = Command::BeginMerge { target: target.clone(), from: proposal.from, to: proposal.to };
+        machine.host.put(run, by, begin, None);
+        settle(machine, run)?;
+        if machine.host.run(run).and_then(|run| run.merge()).is_some_and(|merge| merge.done) {
+            moved = Some(proposal);
+            break;
         }
-        Err(MergeError::NothingToMerge) => {
-            context.out.note(&format!("{target} has all that landed already"));
-            return Ok(Exit::Done);
+        // If the target is where it was, something else was in the way.
+        if repository.tip(&target)? == Some(proposal.from) {
+            break;
         }
-        Err(error) => return Err(refused(error)),
-    };
-    let by = Actor::Person(site::person());
-    let begin = Command::BeginMerge { target: target.clone(), from: proposal.from, to: proposal.to };
-    machine.host.put(run, by, begin, None);
-    settle(machine, run)?;
-    let merged = machine.host.run(run).and_then(|run| run.merge()).is_some_and(|merge| merge.done);
-    if !merged {
+    }
+    drop(turn);
+    let Some(proposal) = moved else {
         let fault = Fault::new("K0705", Exit::Refused, format!("{target} was not moved"));
         return Err(match machine.host.trouble(run) {
             Some(why) => fault
@@ -112,7 +135,7 @@ pub fn merge_here(
                 .because("the repository did not say why")
                 .hint("kapell merge tries again: nothing was lost"),
         });
-    }
+    };
     context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
     Ok(Exit::Done)
 }

@@ -1,5 +1,7 @@
 //! Commands that only look: status, logs, inbox, watch.
 
+use std::collections::HashMap;
+
 use kapell_core::{
     id::RunId,
     run::Run,
@@ -7,13 +9,15 @@ use kapell_core::{
 };
 use kapell_engine::{
     open::{load, load_at},
-    port::{clock::Clock, journal::Journal},
+    port::{
+        clock::Clock,
+        journal::{Journal, RunHead},
+    },
 };
 use kapell_store::Store;
 use kapell_view::{
     inbox::InboxView,
     logs::{LogReader, Weight},
-    next,
     progress::{self, Screen},
     status::StatusView,
     summary::ListView,
@@ -23,7 +27,7 @@ use kapell_view::{
 
 use super::{Context, past::decision, printed, salvage, transfer};
 use crate::{
-    args::{LogsArgs, OneRun, WatchArgs},
+    args::{LogsArgs, OneRun, StatusArgs, WatchArgs},
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
@@ -55,16 +59,12 @@ fn is_owned(store: &Store, run: RunId) -> bool {
 /// # Errors
 ///
 /// Fails if the store cannot be read or there is no such run.
-pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
     let (columns, _) = screen();
     let Some(name) = &args.run else {
-        let runs = store.runs()?;
-        let listed = runs
-            .iter()
-            .map(|head| (head.run, head.created, is_owned(&store, head.run), runs::summary(&store, head)));
-        let view = ListView::new(listed);
+        let view = listed(&store, args.all)?;
         match context.out.json {
             true => context.out.value(&view),
             false => context.out.data(&paint(&view.lines(columns, MachineClock.wall()))),
@@ -76,7 +76,8 @@ pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let owned = is_owned(&store, head.run);
     let now = now_of(&run, owned);
     let forecast = owned.then(|| forecast::of_the_rest(&store, &run, now)).flatten();
-    let mut view = StatusView::new(&run, now, owned, forecast);
+    let parts = runs::parts(&store, &run)?;
+    let mut view = StatusView::new(&run, now, owned, forecast).with_parts(&run, &parts);
     // Where the run stands is to be told without git, too.
     view.salvaged = salvage::list(&site, &run).unwrap_or_default();
     match context.out.json {
@@ -86,6 +87,48 @@ pub fn status(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Lists the runs that people started, the newest first; with `all` those of nested workflows below the run that they are part
+/// of.
+fn listed(store: &Store, all: bool) -> Result<ListView, Fault> {
+    let heads = store.runs()?;
+    let asked = runs::asked_by_parts(store, &heads)?;
+    let mut shown = Vec::new();
+    let mut parts: HashMap<Option<RunId>, Vec<RunHead>> = HashMap::new();
+    for head in heads {
+        let parent = match runs::is_child(head.run) {
+            true if !all => continue,
+            true => runs::mission(store, head.run)?.parent.map(|parent| parent.run),
+            false => None,
+        };
+        parts.entry(parent).or_default().push(head);
+    }
+    add_with_parts(None, &mut parts, &mut shown);
+    // What was taken in without the run that it is part of stands alone.
+    parts.into_iter().for_each(|(parent, heads)| shown.extend(heads.into_iter().map(|head| (head, parent))));
+    let of = |head: &RunHead| (head.run, head.created, is_owned(store, head.run), runs::summary(store, head));
+    let mut view = ListView::new(shown.iter().map(|(head, _)| of(head)));
+    for (listed, (head, parent)) in view.runs.iter_mut().zip(&shown) {
+        listed.parent = parent.map(|parent| parent.to_string());
+        if let (Some(summary), Some(gates)) = (&mut listed.summary, asked.get(&head.run)) {
+            summary.gates += gates;
+        }
+    }
+    Ok(view)
+}
+
+/// Adds the runs whose parent is `parent`, each with its parts below it.
+fn add_with_parts(
+    parent: Option<RunId>,
+    parts: &mut HashMap<Option<RunId>, Vec<RunHead>>,
+    shown: &mut Vec<(RunHead, Option<RunId>)>,
+) {
+    for head in parts.remove(&parent).unwrap_or_default() {
+        let run = head.run;
+        shown.push((head, parent));
+        add_with_parts(Some(run), parts, shown);
+    }
 }
 
 /// Shows what happened.
@@ -108,6 +151,8 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
     let mut reader = LogReader::new();
     let mut lines = Vec::new();
     let (columns, _) = screen();
+    // Decisions are named by their numbers, to `fork --at` and `replay --at`.
+    let digits = head.version.0.to_string().len();
     let wanted = |event: &str| !args.failed || FAILURES.contains(&event);
     let run = load_at(&store, head.run, at, |row, events, _| {
         if context.out.json {
@@ -117,7 +162,7 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
             return;
         }
         for line in reader.read(row, events).iter().filter(|line| wanted(line.event)) {
-            let text = paint(&[line.line(columns)]) + &paint(&line.message_lines(20, columns));
+            let text = paint(&line.numbered(digits, 20, columns));
             lines.push((line.name.as_ref().map(Untrusted::visible), text));
         }
     })?;
@@ -142,12 +187,17 @@ fn to_line(entry: &impl serde::Serialize) -> String {
 /// Fails if the store cannot be read or there is no such run.
 pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
     let store = context.site()?.existing_store()?;
-    let ids = match &args.run {
-        Some(name) => vec![runs::find(&store, Some(name))?.run],
-        None => runs::unfinished(&store)?.into_iter().map(|head| head.run).collect(),
+    let heads = match &args.run {
+        Some(name) => vec![runs::find(&store, Some(name))?],
+        None => runs::unfinished(&store)?,
     };
-    let runs =
-        ids.into_iter().map(|id| load(&store, id).map_err(Fault::from)).collect::<Result<Vec<_>, _>>()?;
+    let mut runs = Vec::new();
+    for head in heads {
+        let run = load(&store, head.run)?;
+        let parts = runs::parts(&store, &run)?;
+        runs.push(run);
+        runs.extend(parts.into_iter().map(|part| part.run));
+    }
     let view = InboxView::new(runs.iter().map(|run| (run, is_owned(&store, run.id()))));
     let (columns, _) = screen();
     match context.out.json {
@@ -183,7 +233,7 @@ pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
         }
         std::thread::sleep(LOOK);
     }
-    if let Some(command) = next::command(&run, false) {
+    if let Some(command) = runs::next(&store, &run)? {
         context.out.next(&command);
     }
     Ok(if args.exit_status { exit_of(Some(&run)) } else { Exit::Done })

@@ -54,9 +54,9 @@ pub fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit, Fault> {
     let at = decision(&head, args.at)?;
     let mut wall = Wall::default();
     let run = load_at(&store as &dyn Journal, head.run, at, |row, _, _| wall = row.at)?;
-    // As it looked then: by the clock of that decision, and whoever executed it is of no concern now.
+    // As it looked then: by the clock of that decision, and to whoever executed it.
     let now = Now { wall, elapsed: run.clock() };
-    let mut view = StatusView::new(&run, now, false, None);
+    let mut view = StatusView::new(&run, now, true, None);
     // What was to be typed then is not to be typed now.
     view.next = None;
     if context.out.json {

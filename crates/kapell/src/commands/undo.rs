@@ -151,6 +151,10 @@ fn take_back(site: &Site, store: Store, run: &Run, target: &str, from: Oid, to: 
     let repository =
         repository.ok_or_else(|| Fault::new("K0703", Exit::Usage, "there is no repository here"))?;
     let found = site.repo.as_ref().map(|user| user.find_ref(target)).transpose()?.flatten();
+    if let (Some(base), Some(landing)) = (run.mission().base, run.landing()) {
+        // `gc` may have removed the run's ref, and then the branch is all that holds what landed.
+        repository.hold_again(id, base, landing.head())?;
+    }
     if found != Some(from) {
         // A crash after the move and before its record leaves only the record to be made.
         repository.undo_merge(target, from, to).map_err(|error| moved_on(error, id, target, from))?;

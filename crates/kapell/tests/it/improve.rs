@@ -272,7 +272,7 @@ fn an_audit_that_was_killed_goes_on_where_it_stood() {
         let run = rig.runs().remove(0);
         let done = |logs: &str| -> Vec<String> {
             let lines = logs.lines().filter(|line| line.contains(" done, "));
-            lines.map(|line| line.split_whitespace().nth(1).unwrap().to_owned()).collect()
+            lines.map(|line| line.split_whitespace().nth(2).unwrap().to_owned()).collect()
         };
         let before = done(&rig.run(["logs", &run]).stdout);
         // The last of them may not have reached the journal; that the second was done proves that the first has.
@@ -287,7 +287,7 @@ fn an_audit_that_was_killed_goes_on_where_it_stood() {
         let logs = rig.run(["logs", &run]).stdout;
         assert!(done(&logs).len() > before.len(), "{logs}");
         for task in before {
-            let of_task = |line: &&str| line.split_whitespace().nth(1) == Some(&task);
+            let of_task = |line: &&str| line.split_whitespace().nth(2) == Some(&task);
             let lines: Vec<&str> = logs.lines().filter(of_task).collect();
             assert_eq!(lines.len(), 2, "started and done, once each: {lines:#?}");
         }

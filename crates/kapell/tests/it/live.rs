@@ -27,16 +27,16 @@ fn commands_from_a_second_terminal_reach_the_run() {
     exit 0
     ! answered
     ");
-    assert_snapshot!(rig.run(["pause"]), @"
-    exit 0
-    ! run [RUN] starts nothing new; it rests when what runs has come to its end: long
-    ");
     let held = rig.run(["resume"]);
     assert_eq!(held.code, Some(5), "{held}");
     assert!(
         held.stderr.contains("K0606") && held.stderr.contains(&format!("process {}", first.id())),
         "{held}"
     );
+    assert_snapshot!(rig.run(["pause"]), @"
+    exit 0
+    ! run [RUN] starts nothing new; it rests when what runs has come to its end: long
+    ");
     rig.go("long");
     // A run that is paused ends with what is under way.
     assert_eq!(first.end(&rig).code, Some(3));
@@ -256,4 +256,46 @@ fn sockets_of_killed_processes_are_removed_by_the_next_one() {
     assert_eq!(sockets(), own);
     assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
     assert_eq!(sockets(), Vec::<String>::new());
+}
+
+#[test]
+fn runs_that_end_together_merge_one_after_the_other() {
+    let rig = Rig::repository();
+    let names = ["a", "b", "c", "d"];
+    let started = names.map(|name| {
+        let script = rig.waiting(name, &format!("echo {name} > {name}.txt"));
+        Plan::new(name).task(name, &script, &[]).save(&rig, &format!("{name}.yaml"));
+        rig.start(["run", &format!("../{name}.yaml"), "--merge"])
+    });
+    names.iter().for_each(|name| rig.wait_for(&format!("{name}.begun")));
+    names.iter().for_each(|name| rig.go(name));
+    for one in started {
+        let ended = one.end(&rig);
+        assert_eq!(ended.code, Some(0), "{ended}");
+    }
+    for name in names {
+        assert_eq!(rig.read(&format!("{name}.txt")), format!("{name}\n"));
+    }
+}
+
+#[test]
+fn what_is_paused_goes_on_in_the_process_that_executes_it() {
+    let rig = Rig::repository();
+    let script = rig.waiting("one", "true");
+    Plan::new("Two").task("one", &script, &[]).task("two", "true", &["one"]).save(&rig, "two.yaml");
+    let session = rig.start(["run", "../two.yaml"]);
+    rig.wait_for("one.begun");
+    // There is nothing to be taken back, and nothing to be raised.
+    let held = rig.run(["resume"]);
+    assert!(held.code == Some(5) && held.stderr.contains("K0606"), "{held}");
+    assert_eq!(rig.run(["pause"]).code, Some(0));
+    let resumed = rig.run(["resume", "--budget", "1usd"]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    assert!(resumed.stderr.contains("goes on in the process that executes it"), "{resumed}");
+    // More of it reaches one that is not paused, too.
+    assert_eq!(rig.run(["resume", "--budget", "2usd"]).code, Some(0));
+    assert!(rig.run(["status", &rig.runs()[0]]).stdout.contains("of $2.00"));
+    rig.go("one");
+    let ended = session.end(&rig);
+    assert_eq!(ended.code, Some(0), "{ended}");
 }

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::rig::{Plan, Rig};
+use crate::rig::{Ended, Plan, Rig};
 
 #[test]
 fn a_gate_is_answered_and_the_run_goes_on() {
@@ -146,9 +146,9 @@ fn a_task_speaks_to_kapell() {
     ");
     assert_snapshot!(rig.run(["logs", "--task", "speaker"]), @"
     exit 0
-    [T]  speaker  attempt 1 started
-    [T]  speaker  notes: it is done
-    [T]  speaker  done, gave size
+    1  [T]  speaker  attempt 1 started
+    2  [T]  speaker  notes: it is done
+    3  [T]  speaker  done, gave size
     ");
     assert_snapshot!(rig.run(["task", "note", "hello"]), @"
     exit 2
@@ -205,4 +205,77 @@ fn a_question_outlives_its_session_and_says_so() {
     assert_eq!(rig.run(["answer", "1", "left"]).code, Some(0));
     let ended = session.end(&rig);
     assert_eq!(ended.code, Some(0), "{ended}");
+}
+
+/// A workflow whose one task is another one, which asks a person in the middle.
+fn nested(rig: &Rig) {
+    Plan::new("Inner")
+        .gate("ask", "Go on?", &[])
+        .task("work", "echo x > x.txt", &["ask"])
+        .save(rig, "place/inner.yaml");
+    let outer = r#"{"mission": "Outer", "tasks": {"part": {"workflow": "inner.yaml"}}}"#;
+    rig.write("outer.yaml", outer);
+    rig.commit("a workflow within another");
+}
+
+/// Returns what a command says is to be typed next, as its arguments.
+fn next(ended: &Ended) -> Vec<String> {
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let line =
+        said.lines().find_map(|line| line.strip_prefix("next: kapell ")).unwrap_or_else(|| panic!("{ended}"));
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_gate_in_a_nested_workflow_is_found_by_what_is_to_be_typed_next() {
+    let rig = Rig::repository();
+    nested(&rig);
+    let stopped = rig.run(["run", "outer.yaml"]);
+    assert_eq!(stopped.code, Some(3), "{stopped}");
+    // It is told as a part of the one that was started.
+    assert!(stopped.stderr.contains("part/ask") && !stopped.stderr.contains("created: Inner"), "{stopped}");
+    let answer = next(&stopped);
+    assert_eq!(answer[0], "answer", "{stopped}");
+    let outer = rig.runs();
+    assert_eq!(outer.len(), 1, "those of nested workflows are part of it");
+    for looks in [vec!["inbox"], vec!["status", &outer[0]]] {
+        let ended = rig.run(&looks);
+        assert!(ended.stdout.contains("Go on?") && next(&ended) == answer, "{ended}");
+    }
+    let listed = rig.run(["status"]);
+    assert!(listed.stdout.contains("1 waiting for you") && !listed.stdout.contains("Inner"), "{listed}");
+    assert!(rig.run(["status", "--all"]).stdout.contains("Inner"));
+    // It is the only one with this number.
+    let answered = rig.run(["answer", "0", "yes"]);
+    assert_eq!(answered.code, Some(0), "{answered}");
+    assert!(outer[0].starts_with(&next(&answered)[1]), "{answered}");
+    // Whoever names the part means what it belongs to.
+    let part = &answer[1];
+    let ended = rig.run(["resume", part]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let merged = rig.run(next(&ended));
+    assert_eq!(merged.code, Some(0), "{merged}");
+    assert_eq!(rig.read("x.txt"), "x\n");
+    let over = rig.run(["status"]);
+    assert!(!over.stdout.contains("next:"), "{over}");
+}
+
+#[test]
+fn what_is_not_named_is_the_last_run_that_is_not_over() {
+    let rig = Rig::repository();
+    Plan::new("Wait").gate("gate", "Go on?", &[]).task("work", "true", &["gate"]).save(&rig, "wait.yaml");
+    Plan::new("Other").task("work", "true", &[]).save(&rig, "other.yaml");
+    assert_eq!(rig.run(["run", "../wait.yaml", "--quiet"]).code, Some(3));
+    let over = |rig: &Rig| assert_eq!(rig.run(["run", "../other.yaml", "--quiet", "--new"]).code, Some(0));
+    over(&rig);
+    assert_eq!(rig.run(["pause"]).code, Some(0));
+    assert_eq!(rig.run(["answer", "0", "yes"]).code, Some(0));
+    assert_eq!(rig.run(["undo", &rig.runs()[1]]).code, Some(0));
+    Plan::new("Wait too").gate("gate", "Go on?", &[]).save(&rig, "too.yaml");
+    assert_eq!(rig.run(["run", "../too.yaml", "--quiet"]).code, Some(3));
+    let which = rig.run(["answer", "0", "yes"]);
+    assert!(which.code == Some(2) && which.stderr.contains("K0506"), "{which}");
+    over(&rig);
+    let cancelled = rig.run(["cancel"]);
+    assert_eq!(cancelled.code, Some(0), "{cancelled}");
 }

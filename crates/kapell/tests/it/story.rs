@@ -100,32 +100,32 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     ");
     assert_snapshot!(rig.run(["logs"]), @"
     exit 0
-    [T]  run  created: Write a release note
-    [T]  run  plan adopted, revision 1, 3 tasks
-    [T]  version  attempt 1 started
-    [T]  version  done, gave version
-    [T]  note  attempt 1 started
-    [T]  note  attempt 1 submitted change [COMMIT]
-    [T]  note  verified: its checks passed
-    [T]  run  probe 0: 1 change on [COMMIT] tried
-    [T]  run  probe 0: green at [COMMIT]
-    [T]  run  integration ref moves to [COMMIT]
-    [T]  note  landed as [COMMIT]
-    [T]  sign  attempt 1 started
-    [T]  sign  attempt 1 submitted change [COMMIT]
-    [T]  sign  verified: its checks passed
-    [T]  run  probe 1: 1 change on [COMMIT] tried
-    [T]  run  probe 1: green at [COMMIT]
-    [T]  run  integration ref moves to [COMMIT]
-    [T]  sign  landed as [COMMIT]
-    [T]  run  finished: succeeded
+    1  [T]  run  created: Write a release note
+    1  [T]  run  plan adopted, revision 1, 3 tasks
+    1  [T]  version  attempt 1 started
+    2  [T]  version  done, gave version
+    2  [T]  note  attempt 1 started
+    3  [T]  note  attempt 1 submitted change [COMMIT]
+    4  [T]  note  verified: its checks passed
+    4  [T]  run  probe 0: 1 change on [COMMIT] tried
+    5  [T]  run  probe 0: green at [COMMIT]
+    5  [T]  run  integration ref moves to [COMMIT]
+    6  [T]  note  landed as [COMMIT]
+    6  [T]  sign  attempt 1 started
+    7  [T]  sign  attempt 1 submitted change [COMMIT]
+    7  [T]  sign  verified: it has no checks
+    7  [T]  run  probe 1: 1 change on [COMMIT] tried
+    8  [T]  run  probe 1: green at [COMMIT]
+    8  [T]  run  integration ref moves to [COMMIT]
+    9  [T]  sign  landed as [COMMIT]
+    9  [T]  run  finished: succeeded
     ");
     assert_snapshot!(rig.run(["logs", "--task", "note"]), @"
     exit 0
-    [T]  note  attempt 1 started
-    [T]  note  attempt 1 submitted change [COMMIT]
-    [T]  note  verified: its checks passed
-    [T]  note  landed as [COMMIT]
+    2  [T]  note  attempt 1 started
+    3  [T]  note  attempt 1 submitted change [COMMIT]
+    4  [T]  note  verified: its checks passed
+    6  [T]  note  landed as [COMMIT]
     ");
     assert_snapshot!(rig.run(["inbox"]), @"
     exit 0
@@ -170,7 +170,7 @@ fn a_run_is_planned_executed_looked_at_merged_and_taken_back() {
     ");
     assert_snapshot!(rig.run(["replay", "--at", "3"]), @"
     exit 0
-    run  [RUN]  active, no process executes it, [TIME]
+    run  [RUN]  active, [TIME]
     asked  Write a release note  (../release.yaml)
     tasks  1 done, 1 being checked, 1 blocked of 3
       > note  being checked
@@ -421,17 +421,15 @@ fn a_failure_is_found_by_what_is_suggested() {
     ! [T]  bad  attempt 1 failed (transient), given up: a\u{1b}[2Jb
     !          | exit 3
     !          | broken
-    !          | a\u{1b}[2Jb
     ! [T]  after  skipped: something it needs failed or was skipped
     ! [T]  run  finished: failed
     ! next: kapell logs [RUN] --failed
     ");
     assert_snapshot!(rig.run(["logs", "--failed"]), @r"
     exit 0
-    [T]  bad  attempt 1 failed (transient), given up: a\u{1b}[2Jb
-             | exit 3
-             | broken
-             | a\u{1b}[2Jb
+    2  [T]  bad  attempt 1 failed (transient), given up: a\u{1b}[2Jb
+                | exit 3
+                | broken
     ");
     assert_snapshot!(rig.run(["logs", "--task", "bad", "--output"]), @r"
     exit 0
@@ -616,4 +614,39 @@ fn what_init_writes_runs_and_is_taken_back() {
         assert_eq!(rig.run(["init", "--quiet"]).code, Some(0));
         assert_eq!(rig.run(["plan", "kapell/first.yaml"]).code, Some(0), "{manifest}");
     }
+}
+
+#[test]
+fn what_was_merged_and_cleaned_up_is_held_again_once_it_is_taken_back() {
+    let rig = Rig::repository();
+    Plan::new("One").task("one", "echo one > one.txt", &[]).save(&rig, "one.yaml");
+    assert_eq!(rig.run(["run", "../one.yaml", "--merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.run(["gc", "--quiet"]).code, Some(0));
+    let undone = rig.run(["undo"]);
+    assert_eq!(undone.code, Some(0), "{undone}");
+    // Nothing of the user's holds it any longer.
+    rig.git(&["reflog", "expire", "--expire=now", "--all"]);
+    rig.git(&["gc", "--prune=now", "--quiet"]);
+    assert_eq!(rig.run(["gc", "--quiet"]).code, Some(0));
+    let merged = rig.run(["merge"]);
+    assert_eq!(merged.code, Some(0), "{merged}");
+    assert_eq!(rig.read("one.txt"), "one\n");
+}
+
+#[test]
+fn a_conflict_is_merged_into_a_new_branch() {
+    let rig = Rig::repository();
+    Plan::new("One").task("one", "echo one > readme.txt", &[]).save(&rig, "one.yaml");
+    assert_eq!(rig.run(["run", "../one.yaml", "--quiet"]).code, Some(0));
+    rig.write("readme.txt", "another\n");
+    rig.commit("another");
+    let refused = rig.run(["merge"]);
+    assert!(refused.code == Some(4) && refused.stderr.contains("--into NEW-BRANCH"), "{refused}");
+    let merged = rig.run(["merge", "--into", "by-hand"]);
+    assert_eq!(merged.code, Some(0), "{merged}");
+    assert_eq!(rig.git(&["show", "by-hand:readme.txt"]), "one\n");
+    assert_eq!(rig.read("readme.txt"), "another\n");
+    assert!(rig.run(["status"]).stdout.contains("merged into by-hand"));
+    let status = rig.run(["status", &rig.runs()[0]]);
+    assert!(status.stdout.contains("into refs/heads/by-hand at"), "{status}");
 }

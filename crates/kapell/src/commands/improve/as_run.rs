@@ -102,7 +102,7 @@ pub(super) fn judge(
     let exit = session::drive(&mut machine, id, out, Patience::Ends)?;
     let Some(run) = machine.host.run(id) else { return Ok(Outcome::Ended(exit)) };
     if exit != Exit::Done {
-        session::conclude(run, out, exit == Exit::Interrupted);
+        session::conclude(&machine.store, run, out, exit == Exit::Interrupted);
         return Ok(Outcome::Ended(exit));
     }
     let judged = result(&machine.store, run, args.out.is_some())?;

@@ -112,7 +112,7 @@ pub fn implement(context: &Context, root: &Path, view: &AuditView, patched: &Pat
     notes.push(note);
     // Before the branch, so that whatever is written can be taken back.
     keep(&site, &notes)?;
-    house.offer(user, &name, base, commit)?;
+    house.offer(user, &name, base, commit, "kapell improve")?;
     let count = patched.mended.len();
     let fixes = if count == 1 { "1 safe fix is".to_owned() } else { format!("{count} safe fixes are") };
     context.out.note(&format!("{fixes} on the branch {short}; nothing else has changed"));
