@@ -203,7 +203,7 @@ fn thirty_agents_work_at_once_and_five_that_take_too_much_memory_are_ended() {
     for event in failed {
         let number: u32 = event["task"].as_str().unwrap()[1..].parse().unwrap();
         assert!(
-            number % 6 == 0 && event["data"]["message"].as_str().unwrap().contains("MiB of memory"),
+            number.is_multiple_of(6) && event["data"]["message"].as_str().unwrap().contains("MiB of memory"),
             "{event}"
         );
     }
