@@ -193,18 +193,48 @@ impl Flow {
         let closures = conditions::closures(&model);
         let worlds = world::worlds(&model);
         let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world)).collect();
-        let facts = model.jobs.iter().map(|job| facts::of_job(actions, &model, job)).collect();
+        let facts: Vec<Vec<StepFacts>> =
+            model.jobs.iter().map(|job| facts::of_job(actions, &model, job)).collect();
         Self {
             file: id,
             path: file.path.clone(),
             text: file.text.clone(),
             model: Arc::new(model),
             notes: notes.into(),
-            facts,
+            facts: facts.into(),
             closures: closures.into(),
             worlds: worlds.into(),
             runs,
         }
+        .without_promises()
+    }
+
+    /// Takes a script that is named after a delivery for a build in a job that holds no key to anything outside.
+    fn without_promises(mut self) -> Self {
+        let promises = |facts: &StepFacts| {
+            let by_name =
+                |done: &facts::Done| done.command.is_some_and(|at| tools::is_by_name(&facts.commands[at]));
+            facts.works.iter().any(|done| done.work.kind.mutates() && by_name(done))
+        };
+        let own = |job: &Job| {
+            job.runs_on.iter().any(|label| label.literal().is_none_or(|label| label == "self-hosted"))
+        };
+        let bare: Vec<usize> = self
+            .jobs()
+            .filter(|(at, job)| self.facts[*at].iter().any(promises) && !own(job) && !self.lets_out(*at))
+            .map(|(at, _)| at)
+            .collect();
+        let Some(all) = Arc::get_mut(&mut self.facts) else { return self };
+        for at in bare {
+            for StepFacts { works, commands, .. } in &mut all[at] {
+                for done in works.iter_mut().filter(|done| done.work.kind.mutates()) {
+                    if done.command.is_some_and(|at| tools::is_by_name(&commands[at])) {
+                        done.work.kind = tools::Kind::Build;
+                    }
+                }
+            }
+        }
+        self
     }
 
     /// Returns its name for people.

@@ -24,14 +24,18 @@ mod command_overlap;
 mod context_refetched;
 mod delegation_cycle;
 mod delegation_depth;
+mod delivers_from_pull_request;
+mod delivery_beside_tests;
 pub mod depends_on_without_healthcheck;
 pub mod deploy_without_environment;
 pub mod deploy_without_rollback;
 mod double_trigger;
 mod duplicate_step;
 mod duplicate_work;
+mod env_never_set;
 mod env_of_another_job;
 mod escaped_fence;
+mod event_property_missing;
 mod full_clone;
 mod gate_gates_nothing;
 mod gate_hook_fails_open;
@@ -42,6 +46,7 @@ mod hook_timeout_unit;
 pub mod image_not_deployed;
 mod input_before_output;
 mod input_never_read;
+mod lost_continuation;
 mod masked_failure;
 mod matrix_axis_unread;
 mod matrix_extract;
@@ -70,10 +75,12 @@ mod reusable_extract;
 pub mod secret_given_nowhere;
 mod sequential_independent;
 mod sequential_steps;
+mod setup_out_of_order;
 mod shared_concurrency_group;
 pub mod shared_state_across_tasks;
 mod single_value_matrix;
 mod skip_propagation;
+mod status_unseen;
 mod tool_gap;
 mod trigger_path_asymmetry;
 pub mod unbounded_fan_out;
@@ -86,6 +93,7 @@ mod unreachable_agent;
 mod unreadable_file;
 mod unsatisfiable_if;
 mod unused_setup;
+mod version_as_number;
 mod wasted_trigger;
 mod workflow_cycle;
 mod workflow_run_unchecked;
@@ -113,6 +121,7 @@ pub static RULES: &[&Rule] = &[
     &unsatisfiable_if::RULE,
     &unevaluated_expression::RULE,
     &matrix_value_never::RULE,
+    &version_as_number::RULE,
     &wasted_trigger::RULE,
     &unknown_workflow_run::RULE,
     &workflow_cycle::RULE,
@@ -122,18 +131,25 @@ pub static RULES: &[&Rule] = &[
     &rebuild_instead_of_artifact::RULE,
     &output_never_set::RULE,
     &env_of_another_job::RULE,
+    &env_never_set::RULE,
+    &event_property_missing::RULE,
+    &lost_continuation::RULE,
     &input_never_read::RULE,
     &aggregator_always_green::RULE,
     &aggregator_incomplete::RULE,
     &gate_gates_nothing::RULE,
     &workflow_run_unchecked::RULE,
     &plan_not_applied::RULE,
+    &delivery_beside_tests::RULE,
+    &delivers_from_pull_request::RULE,
     &repair_gated_on_success::RULE,
     &masked_failure::RULE,
+    &status_unseen::RULE,
     &asserted_result::RULE,
     &cache_missing::RULE,
     &cache_after_install::RULE,
     &cache_clobbered::RULE,
+    &setup_out_of_order::RULE,
     &cache_no_restore_keys::RULE,
     &restore_keys_unmatched::RULE,
     &cache_key_without_lock::RULE,

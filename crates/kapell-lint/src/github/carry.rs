@@ -6,7 +6,7 @@ use kapell_spec::{
     github::{Condition, Job, Uses},
 };
 
-use super::{Flow, Github, globs, tools::Kind};
+use super::{Flow, Github, facts::Done, globs, tools::Kind};
 
 /// Why a job waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,9 +181,27 @@ fn may_carry(flow: &Flow, job: usize) -> bool {
         label.text.contains("self-hosted") || label.literal().is_none() && !label.text.contains("matrix")
     });
     let remote = model.uses.is_some() && !matches!(model.called(), Some(Uses::Local(_)));
-    own_runner
-        || remote
-        || flow.facts[job].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.may_carry()))
+    if own_runner || remote {
+        return true;
+    }
+    let let_in = flow.lets_out(job);
+    let carries = |done: &Done| {
+        done.work.kind.may_carry() && (let_in || done.work.kind != Kind::Unknown || done.command.is_none())
+    };
+    flow.facts[job].iter().any(|facts| facts.works.iter().any(carries))
+}
+
+impl Flow {
+    /// Tells whether a job holds a key to anything outside: a secret, or a token that may write. A command that nobody
+    /// knows can leave nothing there for others without one.
+    pub(super) fn lets_out(&self, job: usize) -> bool {
+        let model = &self.model.jobs[job];
+        let text = |span: Span| self.text.get(span.range()).unwrap_or_default();
+        let keys = ["secrets.", "secrets[", "secrets)", "github.token", ": write", "write-all"];
+        let holds = |text: &str| keys.iter().any(|key| text.contains(key));
+        let top = ["env", "permissions"].iter().filter_map(|key| self.model.keys.get(key));
+        holds(text(model.span)) || top.into_iter().any(|key| holds(text(key.value)))
+    }
 }
 
 /// Tells whether one job saves a cache that the other restores.

@@ -249,25 +249,101 @@ type Ends = Vec<Option<(u32, Option<usize>)>>;
 
 fn ends_of(needs: &[Vec<usize>], durations: &[u32]) -> Ends {
     let mut ends: Ends = vec![None; needs.len()];
-    // As many rounds as there are jobs; a cycle never gets an end.
-    for _ in 0..needs.len() {
-        for at in 0..needs.len() {
-            if ends[at].is_none() && needs[at].iter().all(|&need| ends[need].is_some()) {
-                let last = needs[at].iter().copied().max_by_key(|&need| ends[need].map_or(0, |end| end.0));
-                let start = last.and_then(|last| ends[last]).map_or(0, |end| end.0);
-                ends[at] = Some((start.saturating_add(durations[at]), last));
-            }
-        }
+    for at in order(needs) {
+        ends[at] = Some(end_of(&needs[at], durations[at], &ends));
     }
     ends
 }
 
-/// Returns when each job of a workflow ends at the earliest; 0 for those that wait for themselves.
-#[must_use]
-pub fn ends(flow: &Flow, durations: &[u32]) -> Vec<u32> {
-    let needs: Vec<Vec<usize>> =
-        flow.jobs().map(|(_, job)| super::conditions::direct(&flow.model, job)).collect();
-    ends_of(&needs, durations).into_iter().map(|end| end.map_or(0, |end| end.0)).collect()
+fn end_of(needs: &[usize], duration: u32, ends: &Ends) -> (u32, Option<usize>) {
+    let last = needs.iter().copied().max_by_key(|&need| ends[need].map_or(0, |end| end.0));
+    let start = last.and_then(|last| ends[last]).map_or(0, |end| end.0);
+    (start.saturating_add(duration), last)
+}
+
+/// Returns the jobs, each after those that it needs; without those on a circle and those behind one.
+fn order(needs: &[Vec<usize>]) -> Vec<usize> {
+    let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut followers: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
+    for (at, needs) in needs.iter().enumerate() {
+        needs.iter().for_each(|&need| followers[need].push(at));
+    }
+    let mut order: Vec<usize> = (0..needs.len()).filter(|&at| open[at] == 0).collect();
+    let mut next = 0;
+    while let Some(&done) = order.get(next) {
+        for &at in &followers[done] {
+            open[at] -= 1;
+            if open[at] == 0 {
+                order.push(at);
+            }
+        }
+        next += 1;
+    }
+    order
+}
+
+/// How long the jobs of a workflow take, who waits for whom, and when each is over.
+#[derive(Debug)]
+pub struct Paths {
+    /// How long each job takes, in seconds.
+    pub durations: Vec<u32>,
+    /// The jobs that each job names in `needs`.
+    pub needs: Vec<Vec<usize>>,
+    ends: Ends,
+    order: Vec<usize>,
+    /// How long it takes from the start of each job to the end of the last that waits for it.
+    tails: Vec<u32>,
+}
+
+impl Paths {
+    /// Works out the paths through a workflow.
+    #[must_use]
+    pub fn of(github: &Github, flow: &Flow, timings: Option<&Timings>) -> Self {
+        let needs = flow.jobs().map(|(_, job)| super::conditions::direct(&flow.model, job)).collect();
+        Self::new(needs, durations(github, flow, timings))
+    }
+
+    fn new(needs: Vec<Vec<usize>>, durations: Vec<u32>) -> Self {
+        let (ends, order) = (ends_of(&needs, &durations), order(&needs));
+        let mut tails = durations.clone();
+        for &at in order.iter().rev() {
+            for &need in &needs[at] {
+                tails[need] = tails[need].max(durations[need].saturating_add(tails[at]));
+            }
+        }
+        Self { durations, needs, ends, order, tails }
+    }
+
+    /// Returns when a job is over at the earliest; 0 for one that waits for itself.
+    #[must_use]
+    pub fn end(&self, job: usize) -> u32 {
+        self.ends[job].map_or(0, |end| end.0)
+    }
+
+    /// Returns how much sooner the run is over if `job` does not wait for `need`.
+    #[must_use]
+    pub fn sooner(&self, need: usize, job: usize) -> u32 {
+        let last = |ends: &Ends| ends.iter().flatten().map(|end| end.0).max().unwrap_or(0);
+        let whole = last(&self.ends);
+        // On no longest path, it keeps nobody.
+        if self.end(need).saturating_add(self.tails[job]) < whole {
+            return 0;
+        }
+        let mut ends = self.ends.clone();
+        let from = self.order.iter().position(|&at| at == job).unwrap_or(self.order.len());
+        let mut moved = vec![false; self.needs.len()];
+        for &at in &self.order[from..] {
+            if at == job {
+                let rest: Vec<usize> =
+                    self.needs[at].iter().copied().filter(|&known| known != need).collect();
+                ends[at] = Some(end_of(&rest, self.durations[at], &ends));
+            } else if self.needs[at].iter().any(|&need| moved[need]) {
+                ends[at] = Some(end_of(&self.needs[at], self.durations[at], &ends));
+            }
+            moved[at] = ends[at] != self.ends[at];
+        }
+        whole.saturating_sub(last(&ends))
+    }
 }
 
 /// Returns the length of the longest path and the jobs on it.
@@ -367,5 +443,22 @@ mod tests {
         assert_eq!(longest_path(&needs, &[5, 10, 20, 1]), (26, vec![0, 2, 3]));
         assert_eq!(longest_path(&[vec![1], vec![0]], &[1, 1]), (0, vec![]));
         assert_eq!(longest_path(&[], &[]), (0, vec![]));
+    }
+
+    #[test]
+    fn a_run_is_sooner_over_without_an_edge_of_its_only_longest_path() {
+        let needs = vec![vec![], vec![0], vec![0], vec![1, 2], vec![3]];
+        let durations = vec![5, 10, 20, 1, 3];
+        let paths = Paths::new(needs.clone(), durations.clone());
+        for (job, direct) in needs.iter().enumerate() {
+            for &need in direct {
+                let mut without = needs.clone();
+                without[job].retain(|&known| known != need);
+                let by_hand = longest_path(&needs, &durations).0 - longest_path(&without, &durations).0;
+                assert_eq!(paths.sooner(need, job), by_hand, "{need} {job}");
+            }
+        }
+        assert_eq!(paths.sooner(2, 3), 4, "the job that was waited for is the last then");
+        assert_eq!(Paths::new(vec![vec![1], vec![0]], vec![1, 1]).sooner(0, 1), 0);
     }
 }

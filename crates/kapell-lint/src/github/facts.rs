@@ -174,7 +174,19 @@ fn of_action(names: &Names<'_>, step: &Step, name: &str, facts: &mut StepFacts) 
     if name == "actions/github-script" {
         work = of_github_script(step);
     }
-    facts.works.push(Done { work, text: name.to_owned(), command: None });
+    match inner_script(name, step) {
+        // What it runs tells more than its name.
+        Some(script) if work.kind == Kind::Unknown => {
+            let inner = commands(&script);
+            let does = inner.iter().filter(|command| !command.words.is_empty()).map(|command| Done {
+                work: tools::command(command),
+                text: command.text(),
+                command: None,
+            });
+            facts.works.extend(does.filter(|done| done.work.kind != Kind::Trivial || done.work.seconds > 0));
+        }
+        _ => facts.works.push(Done { work, text: name.to_owned(), command: None }),
+    }
     facts.actions.push(name.to_owned());
     match name {
         "actions/upload-artifact" => facts.uploads.push(names.upload(step)),
@@ -197,6 +209,24 @@ fn of_action(names: &Names<'_>, step: &Step, name: &str, facts: &mut StepFacts) 
         }),
         _ => {}
     }
+}
+
+/// Actions that run commands they are given, and the input that holds these.
+const RUNNERS: &[(&str, &str, &str)] = &[
+    ("nick-fields/retry", "command", ""),
+    ("nick-invision/retry", "command", ""),
+    ("wretry/action", "command", ""),
+    ("coactions/setup-xvfb", "run", ""),
+    ("gabrielbb/xvfb-action", "run", ""),
+    ("azure/cli", "inlineScript", ""),
+    ("borales/actions-yarn", "cmd", "yarn "),
+    ("magefile/mage-action", "args", "mage "),
+];
+
+/// Returns the commands that a step gives to an action that runs them here.
+fn inner_script(name: &str, step: &Step) -> Option<String> {
+    let (_, input, program) = RUNNERS.iter().find(|row| row.0 == name)?;
+    step.input(input).map(|text| format!("{program}{}", text.text))
 }
 
 fn of_github_script(step: &Step) -> Work {

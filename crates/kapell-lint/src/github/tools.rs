@@ -13,7 +13,7 @@ use self::table::{ACTIONS, COMMANDS, SCRIPT_WORDS, TRIVIAL};
 use super::script::Command;
 
 /// The version of the tables, raised with every change of them.
-pub const TABLES: u32 = 1;
+pub const TABLES: u32 = 2;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -362,11 +362,21 @@ fn mutation_in_name(name: &str) -> Option<Kind> {
     }
 }
 
+/// Tells whether all that is known of a command is the name that somebody gave to a script.
+#[must_use]
+pub fn is_by_name(command: &Command) -> bool {
+    let program = command.program();
+    let words = plain_words(command, program);
+    let prefix = words[..words.len().min(2)].join(" ");
+    SCRIPT_RUNNERS.contains(&program) && known(&prefix).is_none()
+}
+
 /// Tells what an action does.
 #[must_use]
 pub fn action(name: &str, step: &Step) -> Work {
-    let found =
-        ACTIONS.iter().find(|row| row.0 == name).map_or(work(Kind::Unknown, 15), |row| work(row.1, row.2));
+    static BY_NAME: LazyLock<HashMap<&str, Work>> =
+        LazyLock::new(|| ACTIONS.iter().rev().map(|row| (row.0, work(row.1, row.2))).collect());
+    let found = BY_NAME.get(name).copied().unwrap_or(work(Kind::Unknown, 15));
     let yes = |input: &str| step.input(input).is_some_and(|text| !text.is("false"));
     match name {
         "docker/build-push-action" | "docker/bake-action" | "depot/build-push-action" if yes("push") => {

@@ -22,13 +22,22 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Names that branches begin with of which pull requests are made.
+const TOPICS: &[&str] =
+    &["feature", "features", "feat", "fix", "bugfix", "hotfix", "topic", "chore", "users", "user"];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         let (Some(push), Some(_)) = (flow.model.event("push"), flow.model.event("pull_request")) else {
             continue;
         };
+        let topic = |name: &str| {
+            let lower = name.to_ascii_lowercase();
+            lower.ends_with('*')
+                && TOPICS.iter().any(|topic| lower.split(['/', '-', '*']).next() == Some(*topic))
+        };
         let all = push.filter("branches").is_none_or(|filter| {
-            filter.items.iter().any(|item| matches!(&*item.text, "*" | "**"))
+            filter.items.iter().any(|item| matches!(&*item.text, "*" | "**") || topic(&item.text))
                 && !filter.items.iter().any(|item| item.text.starts_with('!'))
         });
         let filtered =

@@ -1,9 +1,9 @@
 //! A variable is read that only another job sets.
 
-use kapell_spec::github::{Job, Name, Text, Uses};
+use kapell_spec::github::{Job, Name, Step, Text, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::Flow;
+use crate::github::{Flow, StepFacts, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -34,7 +34,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     if told.contains(&name) || known(repository, flow, job, name) {
                         continue;
                     }
-                    let Some((_, setter)) = flow.jobs().find(|(other, job)| *other != at && sets(job, name))
+                    let by_script = flow.jobs().find(|(other, job)| *other != at && sets(job, name));
+                    let by_program =
+                        || flow.jobs().find(|(other, _)| *other != at && may_set(flow, *other, name));
+                    let Some((_, setter)) =
+                        by_script.or_else(|| by_program().filter(|_| sets_nothing(flow, at)))
                     else {
                         continue;
                     };
@@ -65,8 +69,48 @@ fn sets(job: &Job, name: &str) -> bool {
     job.steps.iter().any(|step| assigns(step.script()))
 }
 
+/// Tells whether a job reads a variable that only a program of its own can have set before.
+fn may_set(flow: &Flow, at: usize, name: &str) -> bool {
+    let job = &flow.model.jobs[at];
+    let path = format!("env.{name}");
+    let reads = |step: &Step| {
+        flow.text.get(step.span.range()).is_some_and(|text| text.contains("${{") && text.contains(&path))
+    };
+    let unknown = |facts: &StepFacts| {
+        facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some())
+    };
+    let first = job.steps.iter().position(reads);
+    first.is_some_and(|first| flow.facts[at][..first].iter().any(unknown))
+}
+
+/// Actions that set no variable.
+const SILENT: &[&str] = &[
+    "actions/checkout",
+    "actions/create-github-app-token",
+    "actions/download-artifact",
+    "actions/upload-artifact",
+    "actions/cache",
+    "actions/create-release",
+    "actions/upload-release-asset",
+    "docker/",
+    "ncipollo/release-action",
+    "softprops/action-gh-release",
+    "step-security/harden-runner",
+];
+
+/// Tells whether no step of a job can set a variable for the steps behind it.
+fn sets_nothing(flow: &Flow, at: usize) -> bool {
+    let silent = |name: &String| SILENT.iter().any(|known| name.starts_with(known));
+    flow.steps(at).all(|(step, facts)| {
+        facts.actions.iter().all(silent)
+            && !step.script().contains("GITHUB_ENV")
+            && !facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some())
+            && !matches!(step.action(), Some(Uses::Local(_) | Uses::Docker(_)))
+    })
+}
+
 /// Tells whether a job may have a variable after all: by its own `env`, a script, or an action that sets it.
-fn known(repository: &Repository, flow: &Flow, job: &Job, name: &str) -> bool {
+pub(super) fn known(repository: &Repository, flow: &Flow, job: &Job, name: &str) -> bool {
     let named = |env: &[(Name, Text)]| env.iter().any(|(known, _)| known.text.eq_ignore_ascii_case(name));
     let in_action = job.steps.iter().any(|step| match step.action() {
         Some(Uses::Local(path)) => {

@@ -135,6 +135,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     passes(flow, job, index, facts, lenient, report);
                 } else {
                     in_script(flow, job, step, facts, lenient, report);
+                    told_to_pass(flow, at, step, lenient, report);
                 }
             }
         }
@@ -147,16 +148,16 @@ fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
     let Some(lenient) = job.continue_on_error.as_ref().filter(|text| text.is("true")) else { return };
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
-    let tests = flow.facts[at].iter().any(|facts| {
-        facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Audit | Kind::Build))
-    });
+    let does = |kinds: &[Kind]| flow.facts[at].iter().any(|facts| kinds.iter().any(|&kind| facts.does(kind)));
+    let tests = does(&[Kind::Test, Kind::Audit, Kind::Build]);
+    let only_reads = does(&[Kind::Lint]) && !does(&[Kind::Report]);
     // What waits for it is told of as a gate.
     let awaited = flow.jobs().any(|(other, _)| flow.closures[other].contains(&at));
     let meant = LENIENT.iter().chain(ASIDE).any(|word| name.contains(word))
         || ["bench", "perf", "doc", "beta", "pre-release", "prerelease", "upstream", "future", "head"]
             .iter()
             .any(|word| name.contains(word));
-    if !tests || awaited || meant {
+    if !(tests || only_reads) || awaited || meant {
         return;
     }
     let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
@@ -164,7 +165,7 @@ fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
     let said = LENIENT.iter().any(|word| comment.to_ascii_lowercase().contains(word)).then_some(comment);
     let draft = report
         .add(flow.file, span, format!("`{}` may fail and the run stays green", job.id.text))
-        .severity(Severity::Medium)
+        .severity(if tests { Severity::Medium } else { Severity::Low })
         .hint("drop `continue-on-error`, or say in a comment why a failure does not matter");
     let header = LENIENT[..7].iter().find(|word| header.contains(**word));
     match said.or_else(|| header.map(|word| format!("the header says `{word}`"))) {
@@ -289,6 +290,47 @@ fn in_script(
     }
 }
 
+/// Inputs that tell a scanner never to fail, and the value that does.
+const SOFT: &[(&str, &str)] = &[
+    ("soft_fail", "true"),
+    ("soft-fail", "true"),
+    ("no-fail", "true"),
+    ("fail-build", "false"),
+    ("fail_action", "false"),
+];
+
+/// A scanner that is told never to fail, and whose findings nobody keeps. One that something waits for is told of as a gate.
+fn told_to_pass(
+    flow: &Flow,
+    at: usize,
+    step: &Step,
+    lenient: impl Fn() -> Option<String>,
+    report: &mut Report<'_>,
+) {
+    let soft = SOFT.iter().find_map(|(name, value)| step.input(name).filter(|text| text.is(value)));
+    let Some(soft) = soft.filter(|_| step.action().is_some()) else { return };
+    let job = &flow.model.jobs[at];
+    let kept = ["sarif", "upload-artifact", "outcome", "steps.", "comment"]
+        .iter()
+        .any(|word| flow.text.get(job.span.range()).is_some_and(|text| text.contains(word)));
+    let waited = flow
+        .jobs()
+        .any(|(other, _)| flow.closures[other].contains(&at) && crate::github::carry::changes(flow, other));
+    if kept || waited {
+        return;
+    }
+    let name =
+        step.uses.as_ref().map_or("the scanner", |(text, _)| text.text.split('@').next().unwrap_or_default());
+    let draft = report
+        .add(flow.file, soft.span, format!("`{name}` is told never to fail, and nothing keeps what it finds"))
+        .severity(Severity::Medium)
+        .hint("let it fail, with a baseline of what is known, or keep its findings as SARIF");
+    match lenient() {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
 /// Tells whether a command of a step's own script finds faults, and fails if it does.
 fn is_check(facts: &StepFacts, at: usize) -> bool {
     let command = &facts.commands[at];
@@ -312,6 +354,73 @@ fn is_check(facts: &StepFacts, at: usize) -> bool {
             .any(|start| command.text().starts_with(start))
 }
 
+/// Tells whether `!` stands in front of a command that begins a line, as in `! grep -r SECRET .`.
+fn is_denied(script: &str, command: &Command) -> bool {
+    script.get(command.start..).is_some_and(|rest| rest.starts_with("! "))
+}
+
+/// Tells how bad it is if the failure of a command is lost; `None` if it does not matter, or may be no failure.
+fn lost(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
+    let command = &facts.commands[at];
+    let text = command.text();
+    let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
+    if is_check(facts, at) {
+        return Some(Severity::High);
+    }
+    let kinds: Vec<Kind> =
+        facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
+    let aside = ASIDE.iter().any(|word| name.contains(word));
+    let takes_away = ["delete", "destroy", "uninstall", "remove", "undo", "rollback"];
+    let takes_away = command.words.iter().any(|word| takes_away.contains(&word.as_str()));
+    if kinds.contains(&Kind::Deploy)
+        && !aside
+        && !takes_away
+        && DEPLOYS.iter().any(|start| text.starts_with(start))
+    {
+        return Some(Severity::High);
+    }
+    if WAITS.iter().any(|start| text.starts_with(start)) {
+        return Some(Severity::Medium);
+    }
+    if kinds.contains(&Kind::Audit) && !aside {
+        return Some(Severity::Medium);
+    }
+    // A step that is for nothing but a check, by its name: what it runs last decides.
+    let last = facts.commands[at + 1..]
+        .iter()
+        .all(|command| matches!(command.program(), "true" | ":" | "echo" | "printf"));
+    let only = facts.commands[..at]
+        .iter()
+        .all(|command| matches!(command.program(), "echo" | "printf" | "cd" | "set" | "cat"));
+    let says = ["check", "verify", "validate", "scan", "lint", "audit"];
+    let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| says.contains(&part));
+    let reads = kinds.is_empty()
+        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[");
+    let sorts = text.contains("/dev/null") || text.contains("grep -q") && !command.asked;
+    (named && last && only && !aside && !sorts && (kinds.contains(&Kind::Unknown) || reads))
+        .then_some(Severity::Medium)
+}
+
+/// Commands that change what runs.
+const DEPLOYS: &[&str] = &[
+    "kubectl apply",
+    "kubectl set image",
+    "kubectl rollout restart",
+    "helm upgrade",
+    "terraform apply",
+    "tofu apply",
+    "argocd app sync",
+    "pulumi up",
+    "cdk deploy",
+    "sam deploy",
+    "flux reconcile",
+    "aws ecs update-service",
+];
+
+/// Commands that wait for what was changed, and fail if it does not come up.
+const WAITS: &[&str] =
+    &["kubectl rollout status", "kubectl wait", "argocd app wait", "aws ecs wait", "helm test"];
+
 fn masked(
     flow: &Flow,
     job: &Job,
@@ -324,7 +433,10 @@ fn masked(
     let short = |command: &Command| command.text().chars().take(60).collect::<String>();
     let next = all.get(at + 1);
     // `check || true`
-    if command.then == Then::Or && !command.asked && is_check(facts, at) {
+    if command.then == Then::Or
+        && (!command.asked || is_denied(step.script(), command))
+        && let Some(worst) = lost(step, facts, at)
+    {
         let next = next?;
         let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") || next.text() == "exit 0";
         // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
@@ -334,7 +446,7 @@ fn masked(
         // Who writes an annotation has decided that it is one.
         let told = next.text().contains("::warning") || next.text().contains("::notice");
         if shrugs && next.then != Then::And && !later && next.after == Then::Or {
-            let severity = if told { Severity::Low } else { Severity::High };
+            let severity = if told { Severity::Low } else { worst };
             return Some((format!("`{}` can fail and the step stays green", short(command)), severity));
         }
     }

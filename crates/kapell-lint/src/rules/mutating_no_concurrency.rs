@@ -1,6 +1,6 @@
 //! Two runs can change the same thing outside at the same time.
 
-use crate::github::{Flow, intent, tools::Kind};
+use crate::github::{Flow, facts::Done, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -28,15 +28,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         // Several ways to start it, or one that comes often.
-        let pushed = flow
+        let by_push = flow
             .model
             .event("push")
             .is_some_and(|push| push.filter("tags").is_none() || push.filter("branches").is_some());
+        let pushed = by_push || merges(flow) || OFTEN.iter().any(|event| flow.starts(event));
         let starts = ["schedule", "workflow_dispatch", "release", "workflow_run", "repository_dispatch"]
             .iter()
             .filter(|event| flow.starts(event))
             .count()
-            + usize::from(pushed);
+            + usize::from(by_push);
         let found: Vec<(usize, &str, kapell_spec::finding::Span)> =
             flow.jobs().filter_map(|(at, _)| mutation(flow, at, pushed, starts)).collect();
         let [(at, what, span), rest @ ..] = &found[..] else { continue };
@@ -74,14 +75,34 @@ const REPLACES: &str = "replace the same release";
 /// Branches that several people push to within minutes.
 const BUSY: &[&str] = &["main", "master", "develop", "dev", "trunk", "next", "*", "**"];
 
+/// Events besides a push that come several at a time: the end of each run of another workflow, and what people write.
+const OFTEN: &[&str] = &["workflow_run", "issue_comment"];
+
+/// Tells whether each pull request that is closed starts a workflow: two may be merged at once.
+fn merges(flow: &Flow) -> bool {
+    let types = flow.model.event("pull_request").and_then(|event| event.filter("types"));
+    types.is_some_and(|types| types.items.iter().all(|item| &*item.text == "closed"))
+}
+
 /// Tells whether two runs at once are to be expected: it takes two pushes within the time of one run.
 fn is_often(flow: &Flow) -> bool {
-    let push = flow.model.event("push");
+    if merges(flow) {
+        return true;
+    }
+    let push = flow.model.event("push").or_else(|| OFTEN.iter().find_map(|event| flow.model.event(event)));
     push.is_some_and(|push| {
         push.filter("branches")
             .is_none_or(|filter| filter.items.iter().any(|item| BUSY.contains(&&*item.text)))
     })
 }
+
+/// Actions that look for the newest version and push the tag of the next.
+const BUMPS: &[&str] = &[
+    "anothrnick/github-tag-action",
+    "mathieudutour/github-tag-action",
+    "phips28/gh-action-bump-version",
+    "tripss/conventional-changelog-action",
+];
 
 /// Returns what a job changes that two runs could change at once.
 fn mutation(
@@ -104,7 +125,12 @@ fn mutation(
                 Kind::Deploy if pushed || starts >= 3 => "deploy",
                 Kind::Release if starts >= 2 && rolls(text) => REPLACES,
                 Kind::Publish if pushed && rolling_image(flow, step) => IMAGE,
+                Kind::Publish if pushed && moves_by_command(done, step.script()) => IMAGE,
                 Kind::Pages if pushed => PAGES,
+                Kind::Tag if pushed && BUMPS.contains(&done.text.as_str()) => "make up the same version",
+                Kind::Release | Kind::Publish | Kind::Tag if pushed && releases(flow, at) => {
+                    "release the same version"
+                }
                 // A branch of its own, or a rebase before the push, is safe.
                 Kind::Push if pushed && done.command.is_some() && !own_branch(script) => {
                     "push to the same branch"
@@ -162,6 +188,27 @@ fn rolling_image(flow: &Flow, step: &Step) -> bool {
     let whole = flow.text.get(step.span.range()).unwrap_or_default();
     let by_variable = own.contains("env.") && (whole.contains("'latest'") || whole.contains(": latest"));
     image && is_often(flow) && (moves(&own) || by_variable || made && moves(&text))
+}
+
+/// Tells whether a command pushes an image under a tag that moves.
+fn moves_by_command(done: &Done, script: &str) -> bool {
+    let pushes = ["docker push", "docker buildx build", "docker build", "podman push", "skaffold build"]
+        .iter()
+        .any(|start| done.text.starts_with(start));
+    let fixed =
+        ["tag=\"dev\"", "tag=dev", "TAG=\"dev\"", "TAG=dev", "tag=latest", "TAG=latest", "TAG=\"latest\""];
+    let by_variable = done.text.contains('$') && fixed.iter().any(|word| script.contains(word));
+    done.command.is_some()
+        && pushes
+        && (super::delivers_from_pull_request::moves(&done.text)
+            || done.text.contains("--tag=latest")
+            || by_variable)
+}
+
+/// Tells whether a job makes up the next version, and both pushes it and makes a release of it.
+fn releases(flow: &Flow, at: usize) -> bool {
+    let does = |kinds: &[Kind]| flow.facts[at].iter().any(|facts| kinds.iter().any(|&kind| facts.does(kind)));
+    does(&[Kind::Push, Kind::Tag]) && does(&[Kind::Release, Kind::Publish])
 }
 
 fn own_branch(script: &str) -> bool {

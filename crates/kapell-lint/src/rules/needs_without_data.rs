@@ -55,24 +55,17 @@ const LEAST_SAVING: u32 = 30;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
-        let ends = cost::ends(flow, &durations);
+        let paths = cost::Paths::of(&repository.github, flow, repository.timings.as_ref());
         for (at, _) in flow.jobs() {
-            check_job(repository, flow, at, (&durations, &ends), report);
+            check_job(repository, flow, at, &paths, report);
         }
     }
 }
 
-fn check_job(
-    repository: &Repository,
-    flow: &Flow,
-    at: usize,
-    (durations, all_ends): (&[u32], &[u32]),
-    report: &mut Report<'_>,
-) {
+fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Paths, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let needs = conditions::direct(&flow.model, job);
-    let ends = |need: usize| all_ends[need];
+    let needs = &paths.needs[at];
+    let ends = |need: usize| paths.end(need);
     let latest = needs.iter().map(|&need| ends(need)).max().unwrap_or(0);
     for name in &job.needs {
         let Some(need) = needs
@@ -86,14 +79,14 @@ fn check_job(
         if needs.iter().any(|&other| flow.closures[other].contains(&need)) {
             continue;
         }
-        if repository.github.carries(flow, need, at).is_some() {
-            continue;
-        }
         let rest = needs.iter().filter(|&&other| other != need).map(|&other| ends(other)).max();
         // Jobs further up stay in force.
         let through = flow.closures[need].iter().map(|&up| ends(up)).max().unwrap_or(0);
         let earlier = latest.saturating_sub(rest.unwrap_or(0).max(through));
-        if earlier < LEAST_SAVING || needs_more(repository, flow, need, at) {
+        if earlier < LEAST_SAVING
+            || repository.github.carries(flow, need, at).is_some()
+            || needs_more(repository, flow, (need, at), needs)
+        {
             continue;
         }
         let waits = &flow.model.jobs[need].id.text;
@@ -102,12 +95,9 @@ fn check_job(
             .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
             .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
             .or_else(|| inside(flow, job));
-        let long = durations[need] >= 90;
+        let long = paths.durations[need] >= 90;
         // The job ends sooner; the run only does as far as nothing else takes as long.
-        let length = |edge: Option<(usize, usize)>| {
-            cost::longest(flow, durations, &|need, job| Some((need, job)) != edge).0
-        };
-        let sooner = length(None).saturating_sub(length(Some((need, at))));
+        let sooner = paths.sooner(need, at);
         let mut draft = report
             .add(
                 flow.file,
@@ -140,8 +130,7 @@ fn inside(flow: &Flow, job: &Job) -> Option<String> {
 }
 
 /// Tells whether the job needs something further up through `need` alone, which would be lost with the edge.
-fn needs_more(repository: &Repository, flow: &Flow, need: usize, job: usize) -> bool {
-    let others = conditions::direct(&flow.model, &flow.model.jobs[job]);
+fn needs_more(repository: &Repository, flow: &Flow, (need, job): (usize, usize), others: &[usize]) -> bool {
     flow.closures[need].iter().any(|&up| {
         let kept =
             others.iter().any(|&other| other != need && (other == up || flow.closures[other].contains(&up)));

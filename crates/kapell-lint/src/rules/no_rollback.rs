@@ -35,6 +35,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let leaves = |facts: &StepFacts| facts.does(Kind::Tag) || facts.does(Kind::Release);
             if flow.facts[at].iter().any(leaves) && !cleans(flow, at) {
                 early_tag(flow, at, report);
+                early_release(flow, at, report);
+                gone_release(flow, at, report);
                 partial_release(flow, at, report);
             }
             early_pointer(flow, at, report);
@@ -102,6 +104,100 @@ fn early_tag(flow: &Flow, at: usize, report: &mut Report<'_>) {
         )
         .also(flow.file, builder.id.span, "may fail afterwards")
         .hint("push the tag last, or take it back in a job with `if: failure()`")
+        .done();
+}
+
+/// A release is out before another job has built what it is to hold.
+fn early_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    // One that builds what it releases, or takes what others built, has it at hand.
+    let whole = flow.facts[at].iter().any(|facts| {
+        builds_release(facts)
+            || facts.does(Kind::Build)
+            || facts.does(Kind::Download)
+            || !facts.downloads.is_empty()
+    });
+    let creates = |command: &Command| command.text().starts_with("gh release create");
+    let made = flow.steps(at).find(|(step, facts)| {
+        facts.commands.iter().any(creates)
+            || facts.actions.iter().any(|name| CREATES.contains(&name.as_str())) && step.condition.is_none()
+    });
+    let (false, Some((step, _))) = (whole, made) else { return };
+    let adds = |other: usize| {
+        let facts = || flow.facts[other].iter();
+        facts().any(|facts| facts.does(Kind::Release))
+            && facts().any(|facts| builds_release(facts) || facts.does(Kind::Build))
+    };
+    let Some((_, builder)) =
+        flow.jobs().find(|(other, _)| flow.closures[*other].contains(&at) && adds(*other))
+    else {
+        return;
+    };
+    let span = step.name.as_ref().map_or(step.span, |name| name.span);
+    report
+        .add(
+            flow.file,
+            span,
+            format!(
+                "the release is out before `{}` has built what it holds; if that fails, it stays without",
+                builder.id.text
+            ),
+        )
+        .also(flow.file, builder.id.span, "builds and adds to it afterwards")
+        .hint("make it a draft, and publish it in a job that needs all that build")
+        .done();
+}
+
+/// Actions that do nothing but make a release.
+const CREATES: &[&str] = &[
+    "actions/create-release",
+    "taiki-e/create-gh-release-action",
+    "softprops/action-gh-release",
+    "ncipollo/release-action",
+    "comnoco/create-release-action",
+    "elgohr/github-release-action",
+];
+
+/// Tells whether an action builds what it adds to a release: those take minutes.
+fn builds_release(facts: &StepFacts) -> bool {
+    facts.works.iter().any(|done| done.work.kind == Kind::Release && done.work.seconds >= 120)
+}
+
+/// A job takes a release away before it has made the one that comes in its place.
+fn gone_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let steps: Vec<_> = flow.steps(at).collect();
+    let deletes = |command: &Command| command.text().starts_with("gh release delete ");
+    let Some((index, command)) = steps.iter().enumerate().find_map(|(index, (_, facts))| {
+        let at = facts.commands.iter().position(deletes)?;
+        // Made anew in the next breath, it is hardly missed.
+        let anew = facts.commands[at..].iter().any(|next| next.text().starts_with("gh release create"));
+        (!anew).then(|| (index, &facts.commands[at]))
+    }) else {
+        return;
+    };
+    let makes = |facts: &StepFacts| {
+        facts.commands.iter().any(|command| command.text().starts_with("gh release create"))
+            || facts.actions.iter().any(|name| CREATES.contains(&name.as_str()))
+    };
+    let Some(anew) = steps[index + 1..].iter().position(|(_, facts)| makes(facts)) else { return };
+    // Something in between has to be able to fail.
+    let between = &steps[index + 1..index + 1 + anew];
+    if between.iter().all(|(_, facts)| facts.works.is_empty() && facts.commands.is_empty()) {
+        return;
+    }
+    let step = steps[index].0;
+    let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
+    let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+    report
+        .add(
+            flow.file,
+            span,
+            format!(
+                "`{}` deletes the release some steps before it makes the new one; if one of them fails, there is none",
+                flow.model.jobs[at].id.text
+            ),
+        )
+        .also(flow.file, steps[index + 1 + anew].0.span, "made anew here")
+        .hint("prepare everything first, and delete right before the new one is made")
         .done();
 }
 

@@ -186,5 +186,6 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     let own = job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label == "self-hosted"));
     let waits = WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why);
     // There is nobody else's limit on a runner of one's own, and whoever waits for it waits too.
-    waits.or_else(|| (own && heavy).then_some("holds a runner of your own"))
+    let delivers = flow.facts[at].iter().any(|facts| facts.mutation().is_some());
+    waits.or_else(|| (own && (heavy || delivers)).then_some("holds a runner of your own"))
 }

@@ -50,6 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             of_another_job(flow, at, report);
+            misnamed(flow, at, report);
             only_printed(flow, at, report);
             for (id, outputs, step) in found {
                 add(flow, at, (&id, &outputs), step, report);
@@ -77,6 +78,12 @@ fn never_sets(script: &str, output: &str, facts: &StepFacts) -> bool {
             matches!(done.work.kind, Kind::Unknown | Kind::Deploy | Kind::Release | Kind::Publish)
         })
     {
+        return false;
+    }
+    // The wrapper that the set-up puts around it gives what it printed.
+    let wrapped = ["stdout", "stderr", "exitcode"].contains(&output)
+        && facts.commands.iter().any(|command| matches!(command.program(), "terraform" | "tofu"));
+    if wrapped {
         return false;
     }
     // Another language writes the file in its own way.
@@ -142,6 +149,43 @@ fn add(
         draft = draft.also(flow.file, *span, format!("`{output}` is read here"));
     }
     draft.done();
+}
+
+/// A step or a job is asked for something that none has: `steps.meta.output.tags`.
+fn misnamed(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    for expression in &job.expressions {
+        for reference in expression.expr.root().references() {
+            let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+            let (base, id, property, known) = match path[..] {
+                ["steps", id, property, ..] => {
+                    ("steps", id, property, &["outputs", "outcome", "conclusion"][..])
+                }
+                ["needs", id, property, ..] => ("needs", id, property, &["outputs", "result"][..]),
+                _ => continue,
+            };
+            let there = match base {
+                "steps" => job
+                    .steps
+                    .iter()
+                    .any(|step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id))),
+                _ => job.needs.iter().any(|need| need.text.eq_ignore_ascii_case(id)),
+            };
+            if !there || property == "*" || known.iter().any(|known| known.eq_ignore_ascii_case(property)) {
+                continue;
+            }
+            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            report
+                .add(
+                    flow.file,
+                    expression.span(&flow.text),
+                    format!("`{base}.{id}.{property}` is always empty: there are only {}", names.join(", ")),
+                )
+                .hint(format!("write `{base}.{id}.outputs`"))
+                .done();
+            return;
+        }
+    }
 }
 
 /// A job reads an output of a step that only another job has.

@@ -30,6 +30,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some((span, program)) = find(flow, at, applies_anew) else { continue };
+            if let Some((place, _)) = find(flow, at, keeps_plan) {
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!("`{}` plans anew and applies that: the plan that it wrote to a file is not what happens", job.id.text),
+                    )
+                    .also(flow.file, place, "this plan is thrown away")
+                    .severity(Severity::Low)
+                    .hint(format!("give the file to `{program} apply`"))
+                    .done();
+                continue;
+            }
             let planned = flow.closures[at].iter().find_map(|&up| {
                 let both = flow.runs.iter().any(|runs| runs[up] != Run::Never && runs[at] != Run::Never);
                 let (place, _) = find(flow, up, plans)
@@ -78,6 +91,14 @@ fn arguments<'a>(command: &'a Command, verb: &str) -> Option<&'a [String]> {
 fn plans(command: &Command) -> bool {
     arguments(command, "plan")
         .is_some_and(|words| !words.iter().any(|word| word.contains("-out") || word.contains("-destroy")))
+}
+
+/// Tells whether a command makes a plan and keeps it in a file.
+fn keeps_plan(command: &Command) -> bool {
+    arguments(command, "plan").is_some_and(|words| {
+        words.iter().any(|word| word.starts_with("-out"))
+            && !words.iter().any(|word| word.contains("-destroy"))
+    })
 }
 
 /// Tells whether a command applies without a plan that was made before.

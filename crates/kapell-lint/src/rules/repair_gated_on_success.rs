@@ -42,6 +42,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 );
             }
             job_by_name(flow, job, report);
+            unseen_report(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
                     by_name(flow, step, index, report);
@@ -186,6 +187,80 @@ fn is_for_failure(name: &str) -> bool {
 fn is_apart(text: &str, at: usize, words: &str) -> bool {
     let after = &text[at + words.len()..];
     after.is_empty() || after.starts_with(' ') || after.starts_with(')') && text[..at].ends_with('(')
+}
+
+/// Actions that show people what a check has found.
+const SHOWS: &[&str] = &[
+    "github/codeql-action/upload-sarif",
+    "dorny/test-reporter",
+    "mikepenz/action-junit-report",
+    "enricomi/publish-unit-test-result-action",
+    "enricomi/publish-unit-test-result-action/linux",
+    "enricomi/publish-unit-test-result-action/composite",
+    "test-summary/action",
+    "phoenix-actions/test-reporting",
+];
+
+/// What a check has found is shown only if it found nothing: the step that shows it is skipped after a failure.
+fn unseen_report(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let steps: Vec<_> = flow.steps(at).collect();
+    for (index, (step, facts)) in steps.iter().enumerate() {
+        let sarif = step.is(SHOWS[0]);
+        let shows = facts.actions.len() == 1 && SHOWS.iter().any(|name| facts.actions[0] == *name);
+        if !shows || step.condition.is_some() {
+            continue;
+        }
+        let Some((checked, done)) = steps[..index].iter().rev().find_map(|(step, facts)| {
+            let done = facts.works.iter().find(|done| fails(step, done, sarif))?;
+            Some((step, done))
+        }) else {
+            continue;
+        };
+        let lenient = checked.continue_on_error.is_some() || job.continue_on_error.is_some();
+        let kept = ["|| true", "|| echo", "set +e", "exit 0", "--exit-zero", "|| :", "$?"]
+            .iter()
+            .any(|word| checked.script().contains(word));
+        if lenient || kept {
+            continue;
+        }
+        let what: String = done.text.lines().next().unwrap_or_default().chars().take(50).collect();
+        let place = step
+            .name
+            .as_ref()
+            .map_or_else(|| step.uses.as_ref().map_or(step.span, |(text, _)| text.span), |name| name.span);
+        report
+            .add(
+                flow.file,
+                place,
+                format!("what `{what}` finds is not shown when it fails: this step is skipped then"),
+            )
+            .severity(Severity::Medium)
+            .also(flow.file, checked.name.as_ref().map_or(checked.span, |name| name.span), "may fail")
+            .hint("add `if: always()`, or `if: ${{ !cancelled() }}`")
+            .done();
+    }
+}
+
+/// Tells whether a step fails if it finds something.
+fn fails(step: &Step, done: &crate::github::facts::Done, sarif: bool) -> bool {
+    use crate::github::tools::Kind;
+    let yes = |name: &str| step.input(name).is_some_and(|text| text.is("true"));
+    if !sarif {
+        return done.work.kind == Kind::Test;
+    }
+    let given = |name: &str| {
+        step.input(name).is_some_and(|text| text.literal().is_some_and(|text| text.trim() != "0"))
+    };
+    match done.text.as_str() {
+        "aquasecurity/tfsec-action" | "bridgecrewio/checkov-action" => !yes("soft_fail"),
+        "aquasecurity/trivy-action" => given("exit-code"),
+        "anchore/scan-action" => step.input("fail-build").is_none_or(|text| !text.is("false")),
+        "hadolint/hadolint-action" => !yes("no-fail"),
+        text => ["snyk test", "snyk code test", "semgrep ci", "checkov", "tfsec", "bandit"]
+            .iter()
+            .any(|start| text.starts_with(start)),
+    }
 }
 
 /// A job that says that it is for a failure, waits for others and has no condition: it runs when all is well.

@@ -33,6 +33,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, _) in flow.jobs() {
             silent_pull_request(&repository.github, flow, at, report);
             silent_push(&repository.github, flow, at, report);
+            silent_release(&repository.github, flow, at, report);
+            silent_update(&repository.github, flow, at, report);
         }
     }
 }
@@ -178,6 +180,106 @@ fn gh_token(flow: &Flow, job: &Job, step: &Step) -> Option<String> {
             .map(|(_, text)| text.text.to_string())
     };
     of(&step.env).or_else(|| of(&job.env)).or_else(|| of(&flow.model.env))
+}
+
+/// A commit that is pushed to the branch of a pull request with the default token is checked by nobody.
+fn silent_update(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    if !flow.starts("pull_request") {
+        return;
+    }
+    let onto_branch = job.steps.iter().find(|step| {
+        let head = |text: &str| text.contains("head_ref") || text.contains("head.ref");
+        step.is("actions/checkout") && step.input("ref").is_some_and(|of| head(&of.text))
+    });
+    let default = onto_branch.is_some_and(|step| {
+        step.input("ssh-key").is_none()
+            && step.input("token").is_none_or(|token| is_default_token(&token.text))
+    });
+    let pushes = flow.steps(at).find(|(step, facts)| {
+        facts.does(Kind::Push) && step.input("token").or_else(|| step.input("github_token")).is_none()
+    });
+    let (true, Some((step, _))) = (default, pushes) else { return };
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let known = ["x-access-token", "remote set-url", "workflow run", "workflow-dispatch", "app-token"];
+    let Some(checked) =
+        checks_pull_requests(github).filter(|_| !known.iter().any(|word| text.contains(word)))
+    else {
+        return;
+    };
+    let draft = report
+        .add(
+            flow.file,
+            step.name.as_ref().map_or(step.span, |name| name.span),
+            format!(
+                "a commit pushed to a pull request with the default token starts no workflow, so `{}` does not check it",
+                checked.name()
+            ),
+        )
+        .also(checked.file, checked.model.event("pull_request").map_or(checked.job_span(0), |event| event.name.span), "not started by it")
+        .hint("push with the token of an app, or start the checks by `workflow_dispatch`");
+    match intent::explains(flow, step.span, 6, REASONS) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// A release made with the default token starts no workflow that waits for releases.
+fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    // People publish a draft, and that starts them; so does whoever starts them by name.
+    if ["draft: true", "--draft", "workflow run", "workflow-dispatch", "createWorkflowDispatch"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
+        return;
+    }
+    let made = flow.steps(at).find(|(step, facts)| {
+        let token = if step.is("actions/create-release") || step.script().contains("gh release create") {
+            gh_token(flow, job, step)
+        } else if step.is("softprops/action-gh-release") || step.is("ncipollo/release-action") {
+            let given = step.input("token").map(|token| token.text.to_string());
+            Some(given.or_else(|| gh_token(flow, job, step)).unwrap_or_else(|| "github.token".to_owned()))
+        } else {
+            None
+        };
+        facts.does(Kind::Release) && token.is_some_and(|token| is_default_token(&token))
+    });
+    let Some((step, _)) = made else { return };
+    let waits = github.flows.iter().find_map(|other| {
+        let event = other.model.event("release").filter(|_| other.path != flow.path)?;
+        // People make a release of what was released before its time, and that starts them.
+        let before = ["prerelease: true", "--prerelease"].iter().any(|word| text.contains(word));
+        let comes = event.filter("types").is_none_or(|types| {
+            types.items.iter().any(|item| match &*item.text {
+                "published" | "created" | "prereleased" => true,
+                "released" => !before,
+                _ => false,
+            })
+        });
+        // One that asks which release it is may not mean this one.
+        let any = other.jobs().any(|(at, job)| other.closures[at].is_empty() && job.condition.is_none());
+        // What is started in another way too is not missed.
+        let otherwise =
+            ["workflow_run", "workflow_call", "repository_dispatch"].iter().any(|event| other.starts(event))
+                || other.model.event("push").is_some_and(|push| push.filter("tags").is_some());
+        (comes && any && !otherwise).then_some((other, event))
+    });
+    let Some((other, event)) = waits else { return };
+    report
+        .add(
+            flow.file,
+            step.name.as_ref().map_or(step.span, |name| name.span),
+            format!(
+                "a release made with the default token starts no workflow, so `{}` does not run for it",
+                other.name()
+            ),
+        )
+        .severity(Severity::High)
+        .also(other.file, event.name.span, "not started by it")
+        .hint(format!("make it with the token of an app, or start `{}` by `workflow_call`", other.name()))
+        .done();
 }
 
 /// Commits pushed with the default token start no deployment of what they change.

@@ -48,6 +48,8 @@ const SEEDS: &[&str] = &[
     include_str!("safety.seeds"),
     include_str!("agents.seeds"),
     include_str!("systems.seeds"),
+    // Last, so that the places of the others stay.
+    include_str!("late.seeds"),
 ];
 
 /// A fault, as it is written down.

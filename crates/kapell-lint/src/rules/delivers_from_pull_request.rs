@@ -1,0 +1,185 @@
+//! Every pull request delivers what it holds, before anybody has merged it.
+
+use kapell_spec::github::{Job, Step};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, conditions::Run, facts::Done, intent, tools::Kind, world::World};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/delivers-from-pull-request.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "delivers-from-pull-request",
+    summary: "Every pull request delivers what it holds, before anybody has merged it",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Conflicts,
+    severity: Severity::High,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/delivers-from-pull-request.md"),
+    check,
+};
+
+/// Words in a job that say that what it delivers belongs to the pull request.
+const OWN: &[&str] = &[
+    "preview",
+    "review",
+    "event.number",
+    "event.pull_request",
+    "head_ref",
+    "head.ref",
+    "pr-",
+    "pr_",
+    "ephemeral",
+    "localhost",
+    "kind-action",
+    "kind create",
+    "minikube",
+    "k3d",
+    "k3s",
+    "127.0.0.1",
+    "localstack",
+    "merged",
+    "--dry-run",
+    "snapshot",
+    "canary",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let Some(event) = flow.model.event("pull_request").filter(|event| {
+            event.filter("types").is_none_or(|types| {
+                types.items.iter().any(|item| matches!(&*item.text, "opened" | "synchronize"))
+            })
+        }) else {
+            continue;
+        };
+        let found: Vec<_> =
+            flow.jobs().filter_map(|(at, job)| Some((job, delivers(flow, at, job)?))).collect();
+        let [(job, (step, done)), rest @ ..] = &found[..] else { continue };
+        let place = |step: &Step| step.name.as_ref().map_or(step.span, |name| name.span);
+        let what: String = done.text.lines().next().unwrap_or_default().chars().take(50).collect();
+        let verb = done.work.kind.verb();
+        let mut draft = report
+            .add(
+                flow.file,
+                place(step),
+                format!("`{}` {verb} with `{what}` for every pull request, merged or not", job.id.text),
+            )
+            .also(flow.file, event.name.span, "starts it")
+            .hint(
+                "add `if: github.event_name != 'pull_request'`, or give the delivery a workflow of its own",
+            );
+        for (job, (step, _)) in rest {
+            draft = draft.also(flow.file, place(step), format!("so does `{}`", job.id.text));
+        }
+        match intent::explains(flow, step.span, 3, &["pull request", "pr ", "prs", "every", "preview"]) {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
+    }
+}
+
+/// Tells whether a job is for something to try, by its name.
+fn is_trial(job: &Job) -> bool {
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let trial = [
+        "preview",
+        "test",
+        "tests",
+        "e2e",
+        "integration",
+        "review",
+        "sandbox",
+        "ephemeral",
+        "smoke",
+        "check",
+    ];
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| trial.contains(&part))
+}
+
+/// Finds what a job delivers in every pull request to a place that all share.
+fn delivers<'a>(flow: &'a Flow, at: usize, job: &Job) -> Option<(&'a Step, &'a Done)> {
+    let worlds: Vec<usize> = (0..flow.worlds.len())
+        .filter(|&world| is_pull_request(&flow.worlds[world]) && flow.runs[world][at] == Run::Always)
+        .collect();
+    let text = flow.text.get(job.span.range()).unwrap_or_default().to_ascii_lowercase();
+    if worlds.is_empty()
+        || job.environment.is_some()
+        || is_trial(job)
+        || OWN.iter().any(|word| text.contains(word))
+    {
+        return None;
+    }
+    let always = |step: &Step| {
+        step.condition.as_ref().is_none_or(|condition| {
+            worlds.iter().any(|&world| flow.scope(world, at, true).holds(condition) == Some(true))
+        })
+    };
+    // A variable in a script may be what tells the two apart.
+    let asks = |step: &Step| {
+        ["event_name", "EVENT_NAME", "GITHUB_REF", "github.ref"]
+            .iter()
+            .any(|word| step.script().contains(word))
+    };
+    flow.steps(at).find_map(|(step, facts)| {
+        let done = facts.works.iter().find(|done| shared(done))?;
+        let command = done.command.and_then(|command| facts.commands.get(command));
+        let free = command.is_none_or(|command| command.depth == 0 && !command.asked);
+        (always(step) && free && !asks(step)).then_some((step, done))
+    })
+}
+
+fn is_pull_request(world: &World) -> bool {
+    world.event.as_deref() == Some("pull_request")
+}
+
+/// Tells whether something is delivered by a command that can mean nothing else, to where the next one replaces it.
+fn shared(done: &Done) -> bool {
+    let deploys = [
+        "kubectl apply",
+        "kubectl set image",
+        "helm upgrade",
+        "helm install",
+        "terraform apply",
+        "tofu apply",
+        "terragrunt apply",
+        "pulumi up",
+        "cdk deploy",
+        "sam deploy",
+        "serverless deploy",
+        "flyctl deploy",
+        "fly deploy",
+        "argocd app sync",
+        "gcloud run deploy",
+        "gcloud app deploy",
+        "aws ecs update-service",
+        "aws lambda update-function-code",
+    ];
+    let publishes = ["npm publish", "cargo publish", "twine upload", "poetry publish", "uv publish"];
+    let starts = |list: &[&str]| list.iter().any(|start| done.text.starts_with(start));
+    let image = done.text.starts_with("docker push") && moves(&done.text);
+    done.command.is_some()
+        && (done.work.kind == Kind::Deploy && starts(&deploys)
+            || done.work.kind == Kind::Publish && (image || starts(&publishes)))
+}
+
+/// Tells whether a command names a tag that the next run moves.
+pub(super) fn moves(text: &str) -> bool {
+    let image = |word: &&str| word.contains('/') || word.contains(':');
+    text.split_whitespace().filter(image).any(|word| {
+        let tag = word
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.split_once(':'))
+            .map(|(_, tag)| tag.trim_matches(['"', '\'']));
+        tag.is_some_and(|tag| {
+            ["latest", "main", "master", "dev", "develop", "edge", "stable", "staging", "production", "prod"]
+                .contains(&tag)
+        })
+    })
+}

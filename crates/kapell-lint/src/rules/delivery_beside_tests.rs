@@ -1,0 +1,123 @@
+//! A job delivers without waiting for the tests of its own workflow.
+
+use kapell_spec::github::Step;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, Github, StepFacts, carry, intent, tools::Kind, world::World};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/delivery-beside-tests.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "delivery-beside-tests",
+    summary: "A job delivers without waiting for the tests of its own workflow",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::Medium,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/delivery-beside-tests.md"),
+    check,
+};
+
+/// Words of comments that say that it does so on purpose.
+const REASONS: &[&str] =
+    &["parallel", "wait", "regardless", "even if", "independent", "fast", "not need", "don't need"];
+
+/// Words in the names of jobs that deliver something to try, or of what is tested.
+const TRIAL: &[&str] = &[
+    "preview", "nightly", "canary", "staging", "dev", "test", "snapshot", "edge", "review", "cache", "docs",
+    "doc", "base",
+];
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    let github = &repository.github;
+    for flow in &github.flows {
+        for (at, job) in flow.jobs() {
+            let Some(what) = delivers(flow, at) else { continue };
+            let tested = |job: usize| job == at || flow.closures[at].contains(&job);
+            // One that waits for some tests was given the others to run beside it.
+            if flow.jobs().any(|(other, _)| tested(other) && tests(github, flow, other)) {
+                continue;
+            }
+            let beside = flow.jobs().find(|&(other, job)| {
+                !flow.closures[other].contains(&at)
+                    && tests(github, flow, other)
+                    && job.continue_on_error.is_none()
+                    && github.deep(flow, other).iter().all(|(flow, job)| !carry::changes(flow, *job))
+                    && together(flow, at, other)
+            });
+            let Some((_, beside)) = beside else { continue };
+            let draft = report
+                .add(
+                    flow.file,
+                    job.id.span,
+                    format!("`{}` {} while `{}` may still fail", job.id.text, what.verb(), beside.id.text),
+                )
+                .severity(match what {
+                    Kind::Publish | Kind::Release | Kind::Deploy if job.environment.is_none() => {
+                        Severity::High
+                    }
+                    _ => Severity::Medium,
+                })
+                .also(flow.file, beside.id.span, "tests the same commit")
+                .hint(format!("add `needs: {}`", beside.id.text));
+            let explained = intent::explains(flow, job.id.span, 2, REASONS);
+            match explained {
+                Some(comment) => draft.explained(comment).done(),
+                None => draft.done(),
+            }
+        }
+    }
+}
+
+/// Returns what a job gives to others, if it does so at once and for good.
+fn delivers(flow: &Flow, at: usize) -> Option<Kind> {
+    let job = &flow.model.jobs[at];
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let trial = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| TRIAL.contains(&part));
+    let draft = flow
+        .text
+        .get(job.span.range())
+        .is_some_and(|text| text.contains("draft: true") || text.contains("--draft"));
+    if trial || draft {
+        return None;
+    }
+    let kinds = [Kind::Publish, Kind::Release, Kind::Deploy, Kind::Tag];
+    // What a condition or an expression keeps back may only be for a release.
+    let sure = |(step, facts): (&Step, &StepFacts)| {
+        let asked =
+            step.condition.is_some() || step.input("push").is_some_and(|push| push.literal().is_none());
+        let kind = facts.mutation().map(|done| done.work.kind)?;
+        (!asked && kinds.contains(&kind)).then_some(kind)
+    };
+    let found = flow.steps(at).filter_map(sure).max()?;
+    // What opens pull requests or drafts by itself decides later.
+    let by_bot = flow.facts[at].iter().flat_map(|facts| &facts.actions).any(|name| {
+        ["release-please", "release-drafter", "changesets/", "release-plz"]
+            .iter()
+            .any(|bot| name.contains(bot))
+    });
+    (!by_bot).then_some(found)
+}
+
+fn tests(github: &Github, flow: &Flow, at: usize) -> bool {
+    github
+        .deep(flow, at)
+        .iter()
+        .any(|(flow, job)| flow.facts[*job].iter().any(|facts| facts.does(Kind::Test)))
+}
+
+/// Tells whether two jobs run for the same commit in a situation that is no pull request.
+fn together(flow: &Flow, left: usize, right: usize) -> bool {
+    use crate::github::conditions::Run;
+    let fits = |world: &World| !world.is_pull_request() && world.event.as_deref() != Some("schedule");
+    flow.worlds
+        .iter()
+        .zip(flow.runs.iter())
+        .any(|(world, runs)| fits(world) && runs[left] != Run::Never && runs[right] != Run::Never)
+}

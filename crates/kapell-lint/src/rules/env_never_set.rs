@@ -1,0 +1,85 @@
+//! An expression reads a variable that nothing puts into `env`.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use super::env_of_another_job::known;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/env-never-set.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "env-never-set",
+    summary: "An expression reads a variable that nothing puts into `env`",
+    group: Group::Dead,
+    anti_pattern: Some(AntiPattern::Context),
+    focus: Focus::State,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/env-never-set.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (_, job) in flow.jobs() {
+            let mut told: Vec<&str> = Vec::new();
+            for expression in &job.expressions {
+                for reference in expression.expr.root().references() {
+                    let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+                    let ["env", name] = path[..] else { continue };
+                    if !is_given(name) || told.contains(&name) || known(repository, flow, job, name) {
+                        continue;
+                    }
+                    told.push(name);
+                    report
+                        .add(
+                            flow.file,
+                            expression.span(&flow.text),
+                            format!("`env.{name}` is always empty: the variable is one of the runner's, and expressions do not see those"),
+                        )
+                        .hint(format!("write `{}`, or `${name}` within a script", in_context(name)))
+                        .done();
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether the runner gives a variable of this name to every step, but not to expressions.
+fn is_given(name: &str) -> bool {
+    const GIVEN: &[&str] = &[
+        "GITHUB_ACTION",
+        "GITHUB_ACTOR",
+        "GITHUB_BASE_REF",
+        "GITHUB_EVENT_NAME",
+        "GITHUB_HEAD_REF",
+        "GITHUB_JOB",
+        "GITHUB_REF",
+        "GITHUB_REF_NAME",
+        "GITHUB_REF_TYPE",
+        "GITHUB_REPOSITORY",
+        "GITHUB_REPOSITORY_OWNER",
+        "GITHUB_RUN_ATTEMPT",
+        "GITHUB_RUN_ID",
+        "GITHUB_RUN_NUMBER",
+        "GITHUB_SERVER_URL",
+        "GITHUB_SHA",
+        "GITHUB_WORKFLOW",
+        "GITHUB_WORKSPACE",
+        "RUNNER_ARCH",
+        "RUNNER_NAME",
+        "RUNNER_OS",
+        "RUNNER_TEMP",
+        "RUNNER_TOOL_CACHE",
+    ];
+    GIVEN.contains(&name)
+}
+
+/// Returns how an expression names what a variable of the runner holds.
+fn in_context(name: &str) -> String {
+    let (base, rest) = name.split_once('_').unwrap_or(("GITHUB", name));
+    format!("{}.{}", base.to_ascii_lowercase(), rest.to_ascii_lowercase())
+}

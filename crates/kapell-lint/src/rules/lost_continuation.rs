@@ -1,0 +1,73 @@
+//! A command was to go on on the next line, which is taken for a command of its own.
+
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::script::Then;
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/lost-continuation.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "lost-continuation",
+    summary: "A command was to go on on the next line, which is taken for a command of its own",
+    group: Group::Dead,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::High,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/lost-continuation.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            for (step, facts) in flow.steps(at) {
+                let Some(run) = &step.run else { continue };
+                let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
+                // Other shells have options of their own at the start of a line.
+                let windows = shell.is_none()
+                    && job
+                        .runs_on
+                        .iter()
+                        .any(|label| label.literal().is_none_or(|label| label.contains("windows")));
+                if windows
+                    || shell
+                        .is_some_and(|shell| !shell.text.starts_with("bash") && !shell.text.starts_with("sh"))
+                {
+                    continue;
+                }
+                let lost = facts.commands.windows(2).find(|pair| {
+                    let option = pair[1].words.first().is_some_and(|word| is_option(word));
+                    option
+                        && pair[0].then == Then::End
+                        && !pair[0].words.is_empty()
+                        && pair[1].assigned.is_empty()
+                });
+                let Some([before, after]) = lost else { continue };
+                let line = step.script()[..after.start.min(step.script().len())].matches('\n').count();
+                let span = flow.line_in(run.span, line, &after.words[0]).unwrap_or(run.span);
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!(
+                            "`{}` was to belong to `{}`: the line before does not end with `\\`",
+                            after.words[0],
+                            before.program()
+                        ),
+                    )
+                    .hint("end the line before with a backslash")
+                    .done();
+            }
+        }
+    }
+}
+
+/// Tells whether a word is a long option: no program has such a name.
+fn is_option(word: &str) -> bool {
+    word.strip_prefix("--").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+}

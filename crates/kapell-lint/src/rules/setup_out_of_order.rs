@@ -1,0 +1,197 @@
+//! A step needs what only a later step of its job brings.
+
+use kapell_spec::github::{Job, Step, Uses};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{Flow, StepFacts, facts::Done, tools::Kind};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/setup-out-of-order.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "setup-out-of-order",
+    summary: "A step needs what only a later step of its job brings",
+    group: Group::Cache,
+    anti_pattern: None,
+    focus: Focus::State,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/setup-out-of-order.md"),
+    check,
+};
+
+/// What a step needs, and the place that says so.
+struct Need<'a> {
+    what: &'static str,
+    severity: Severity,
+    /// Tells whether a step brings it.
+    brings: &'a dyn Fn(&Step, &StepFacts) -> bool,
+}
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            for (index, step) in job.steps.iter().enumerate() {
+                let Some(need) = need(job, step) else { continue };
+                let steps: Vec<_> = flow.steps(at).collect();
+                let before =
+                    steps[..index].iter().any(|(step, facts)| (need.brings)(step, facts) || hides(facts));
+                let after = steps[index + 1..].iter().find(|(step, facts)| (need.brings)(step, facts));
+                match after {
+                    _ if before => {}
+                    Some((later, _)) => tell(flow, step, later, &need, report),
+                    None => never(flow, at, step, report),
+                }
+            }
+        }
+    }
+}
+
+fn tell(flow: &Flow, step: &Step, later: &Step, need: &Need<'_>, report: &mut Report<'_>) {
+    let uses = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+    let name =
+        step.uses.as_ref().map_or("this step", |(text, _)| text.text.split('@').next().unwrap_or("it"));
+    let place = later.name.as_ref().map_or(later.span, |name| name.span);
+    report
+        .add(flow.file, uses, format!("`{name}` comes before {}", need.what))
+        .severity(need.severity)
+        .also(flow.file, place, "it comes here")
+        .hint("move this step behind it")
+        .done();
+}
+
+/// A step reads files of a repository that its job never checks out.
+fn never(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let local = matches!(step.action(), Some(Uses::Local(path)) if !path.is_empty());
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let fetches = ["git ", "curl", "wget", "tar ", "unzip", "download", "cat >", "mkdir", "echo"];
+    if !(local || is_image(step)) || fetches.iter().any(|word| text.contains(word)) {
+        return;
+    }
+    let uses = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+    let name =
+        step.uses.as_ref().map_or("this step", |(text, _)| text.text.split('@').next().unwrap_or("it"));
+    report
+        .add(flow.file, uses, format!("`{name}` reads files, and `{}` checks none out", job.id.text))
+        .severity(Severity::High)
+        .hint("add `actions/checkout` as the first step")
+        .done();
+}
+
+/// Tells whether a step builds an image from a folder. Without one, the action fetches the repository by itself.
+fn is_image(step: &Step) -> bool {
+    let folder = step.input("context").map(|text| text.text.trim());
+    step.is("docker/build-push-action")
+        && folder.is_some_and(|folder| {
+            !folder.is_empty()
+                && !folder.starts_with(['$', '{'])
+                && !folder.contains("://")
+                && !folder.contains("git@")
+        })
+}
+
+/// Tells whether a step may bring anything.
+fn hides(facts: &StepFacts) -> bool {
+    let unknown = |done: &Done| done.work.kind == Kind::Unknown;
+    facts.works.iter().any(unknown) || !facts.downloads.is_empty()
+}
+
+/// Tells what a step needs to be there already.
+fn need<'a>(job: &Job, step: &Step) -> Option<Need<'a>> {
+    let own = job.runs_on.iter().any(|label| label.literal().is_none_or(|label| label == "self-hosted"));
+    let given = |input: &str| step.input(input).filter(|text| !text.text.trim().is_empty());
+    let major = step.action().and_then(major);
+    if step.is("actions/setup-node")
+        && given("cache").is_some_and(|text| text.is("pnpm"))
+        && !own
+        && !job.container
+    {
+        return Some(Need {
+            what: "the `pnpm` that its cache asks for",
+            severity: Severity::Medium,
+            brings: &brings_pnpm,
+        });
+    }
+    if step.is("swatinem/rust-cache") {
+        return Some(Need {
+            what: "the toolchain that its key is made of",
+            severity: Severity::Low,
+            brings: &brings_rust,
+        });
+    }
+    if own || job.container {
+        return None;
+    }
+    let local = matches!(step.action(), Some(Uses::Local(path)) if !path.is_empty());
+    let file = [
+        "node-version-file",
+        "python-version-file",
+        "go-version-file",
+        "java-version-file",
+        "global-json-file",
+    ]
+    .iter()
+    .find_map(|input| given(input));
+    if local || file.is_some() || is_image(step) {
+        return Some(Need {
+            what: "the checkout that has the file it reads",
+            severity: Severity::Medium,
+            brings: &checks_out,
+        });
+    }
+    let cached =
+        ["actions/setup-node", "actions/setup-python", "actions/setup-java"].iter().any(|name| step.is(name))
+            && given("cache").is_some_and(|cache| cache.literal().is_some() && !cache.is("false"));
+    // It has kept a cache by itself since v4.
+    let go = step.is("actions/setup-go")
+        && major.is_some_and(|major| major >= 4)
+        && given("cache").is_none_or(|cache| cache.is("true"));
+    (cached || go).then_some(Need {
+        what: "the checkout, so its cache finds no lock file",
+        severity: Severity::Low,
+        brings: &checks_out,
+    })
+}
+
+/// Returns the major version that an action is used in, as far as the text tells.
+fn major(uses: &Uses) -> Option<u32> {
+    let Uses::Remote { revision, .. } = uses else { return None };
+    let digits = revision.strip_prefix('v')?.split('.').next()?;
+    digits.parse().ok()
+}
+
+fn checks_out(step: &Step, facts: &StepFacts) -> bool {
+    let root = step.is("actions/checkout") && step.input("path").is_none();
+    let clones = facts.commands.iter().any(|command| {
+        let text = command.text();
+        text.starts_with("git clone") || text.starts_with("git init") || text.starts_with("gh repo clone")
+    });
+    root || clones || step.action().is_none() && facts.does(Kind::Checkout)
+}
+
+fn brings_pnpm(step: &Step, facts: &StepFacts) -> bool {
+    let by_command = facts.commands.iter().any(|command| {
+        let text = command.text();
+        command.program() == "corepack"
+            || text.contains("install") && text.contains("pnpm") && command.program() == "npm"
+    });
+    step.is("pnpm/action-setup") || by_command
+}
+
+fn brings_rust(step: &Step, facts: &StepFacts) -> bool {
+    let actions = [
+        "dtolnay/rust-toolchain",
+        "actions-rs/toolchain",
+        "actions-rust-lang/setup-rust-toolchain",
+        "moonrepo/setup-rust",
+    ];
+    let by_command = facts.commands.iter().any(|command| {
+        let text = command.text();
+        ["rustup default", "rustup override"].iter().any(|start| text.starts_with(start))
+    });
+    actions.iter().any(|name| step.is(name)) || by_command
+}

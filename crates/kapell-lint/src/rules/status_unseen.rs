@@ -1,0 +1,124 @@
+//! A script asks for a failure that has already ended it.
+
+use kapell_spec::github::{Job, Step};
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::github::{
+    Flow, StepFacts, intent,
+    script::{Command, Then},
+    tools::Kind,
+};
+use crate::{
+    repository::{Depth, Repository},
+    rule::{Focus, Group, Report, Rule},
+};
+
+/// See `docs/rules/status-unseen.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "status-unseen",
+    summary: "A script asks for a failure that has already ended it",
+    group: Group::Gates,
+    anti_pattern: None,
+    focus: Focus::Resilience,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Standard,
+    page: include_str!("../../docs/rules/status-unseen.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        for (at, job) in flow.jobs() {
+            for (step, facts) in flow.steps(at) {
+                if ends_at_failures(flow, job, step, facts) {
+                    in_script(flow, step, facts, report);
+                }
+            }
+        }
+    }
+}
+
+/// Tells whether the shell of a step ends at the first command that fails: `bash -e`, which is the default everywhere but on
+/// Windows.
+fn ends_at_failures(flow: &Flow, job: &Job, step: &Step, facts: &StepFacts) -> bool {
+    let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
+    let posix = match shell {
+        Some(shell) => ["bash", "sh"].iter().any(|name| shell.is(name)),
+        None => {
+            job.runs_on.iter().all(|label| label.literal().is_some_and(|label| !label.contains("windows")))
+        }
+    };
+    let goes_on = |command: &Command| {
+        let off = command.words.iter().skip(1).any(|word| word.starts_with('+'));
+        command.program() == "trap" || command.program() == "set" && off
+    };
+    posix && !facts.commands.iter().any(goes_on) && !step.script().contains("() {")
+}
+
+fn in_script(flow: &Flow, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
+    let Some(run) = &step.run else { return };
+    let all = &facts.commands;
+    let apart = |at: usize| {
+        let between = step.script().get(all[at - 1].end..all[at].start).unwrap_or_default();
+        between.split_whitespace().any(|word| matches!(word, "else" | "elif" | ";;"))
+    };
+    let unseen = |at: usize| asks(&all[at]) && ends(&all[at - 1], &all[at]) && !apart(at);
+    let Some(at) = (1..all.len()).find(|&at| unseen(at)) else { return };
+    let command = &all[at - 1];
+    // What is lost may be no more than a message.
+    let work = |command: usize| {
+        facts.works.iter().any(|done| done.command == Some(command) && done.work.kind != Kind::Trivial)
+    };
+    let rest = step.script().get(all[at].end..).unwrap_or_default();
+    let matters =
+        (at + 1..all.len()).any(work) || rest.contains("GITHUB_OUTPUT") || rest.contains("GITHUB_ENV");
+    let line = step.script()[..all[at].start.min(step.script().len())].matches('\n').count();
+    let span = flow.line_in(run.span, line, "$?").unwrap_or(run.span);
+    let what = if command.words.is_empty() { command.assigned.join(" ") } else { command.text() };
+    let what: String = what.lines().next().unwrap_or_default().chars().take(50).collect();
+    let draft = report
+        .add(flow.file, span, format!("the failure of `{what}` ends the script, so here `$?` is always 0"))
+        .severity(if matters { Severity::Medium } else { Severity::Low })
+        .hint("ask at once, as in `if ! command; then`, or `command || status=$?`");
+    match intent::explains(flow, step.span, 3, &["set -e", "errexit"]) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// Tells whether a command decides something by the status of the one before.
+fn asks(command: &Command) -> bool {
+    let kept = command.words.is_empty() && command.assigned.iter().any(|word| word.ends_with("=$?"));
+    let tested =
+        matches!(command.program(), "[" | "[[" | "test") && command.words.iter().any(|word| word == "$?");
+    kept || tested
+}
+
+/// Tells whether a command that fails ends the script before the next one.
+fn ends(command: &Command, next: &Command) -> bool {
+    let shrugs = matches!(
+        command.program(),
+        "echo"
+            | "printf"
+            | "local"
+            | "export"
+            | "declare"
+            | "readonly"
+            | "set"
+            | "true"
+            | ":"
+            | "["
+            | "[["
+            | "test"
+    );
+    let substituted = command.words.is_empty()
+        && command.assigned.iter().any(|word| word.contains("$(") || word.contains('`'));
+    let runs = !command.words.is_empty() && !shrugs;
+    let depth = if next.asked { command.depth + 1 } else { command.depth };
+    (runs || substituted)
+        && !command.asked
+        && command.then == Then::End
+        && matches!(command.after, Then::End | Then::Pipe)
+        && next.depth == depth
+}
