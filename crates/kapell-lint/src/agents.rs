@@ -144,6 +144,13 @@ impl Agents {
         agents
     }
 
+    /// Returns the assets of these files, and nothing else.
+    #[must_use]
+    pub(crate) fn only(&self, files: &std::collections::BTreeSet<FileId>) -> Self {
+        let assets = self.assets.iter().filter(|asset| files.contains(&asset.file)).cloned().collect();
+        Self { assets, ..Self::default() }
+    }
+
     /// Returns all assets.
     pub fn iter(&self) -> impl Iterator<Item = (AgentId, &Asset)> {
         self.assets.iter().enumerate().map(|(at, asset)| (AgentId(at), asset))

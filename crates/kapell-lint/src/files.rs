@@ -45,8 +45,7 @@ impl File {
     }
 
     fn starts(&self) -> &[u32] {
-        let breaks =
-            || (1_u32..).zip(self.text.bytes()).filter(|&(_, byte)| byte == b'\n').map(|(after, _)| after);
+        let breaks = || memchr::memchr_iter(b'\n', self.text.as_bytes()).map(|end| end as u32 + 1);
         self.starts.get_or_init(|| std::iter::once(0).chain(breaks()).collect())
     }
 

@@ -22,9 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     audit::{audit, audit_with},
+    github::is_action,
     repository::{Models, Repository},
     rule::Rule,
-    rules::RULES,
+    rules::{RULES, looks_at_each_alone},
 };
 
 /// A file before and after.
@@ -127,11 +128,14 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// What warns, and how often: by rule and by what a fix elsewhere does not change.
-type Warnings = BTreeMap<(String, String), usize>;
+/// What a warning is known by: its rule, its file, and what a fix elsewhere does not change.
+type Key = (String, String, String);
 
-fn key(finding: &Finding) -> (String, String) {
-    (finding.rule.clone(), finding.fingerprint.clone())
+/// What warns, and how often.
+type Warnings = BTreeMap<Key, usize>;
+
+fn key(finding: &Finding) -> Key {
+    (finding.rule.clone(), finding.place.path.clone(), finding.fingerprint.clone())
 }
 
 fn warnings<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Warnings {
@@ -153,6 +157,9 @@ struct State<'a> {
     warnings: Warnings,
     /// What files read as without any fix, as far as it was asked.
     read: RefCell<BTreeMap<String, Rc<Read>>>,
+    /// The edits of a file that passed the checks of YAML: most files have one fix, which makes alone what its group
+    /// makes again.
+    readable: RefCell<BTreeSet<Vec<Edit>>>,
     patch: Patch,
 }
 
@@ -179,8 +186,8 @@ impl From<Dropped> for Failed {
 impl<'a> State<'a> {
     fn new(original: &'a Repository, all: &[Finding]) -> Self {
         let warnings = warnings(all);
-        let (read, patch) = (RefCell::default(), Patch::default());
-        Self { original, current: None, kept: BTreeMap::new(), warnings, read, patch }
+        let (read, readable, patch) = (RefCell::default(), RefCell::default(), Patch::default());
+        Self { original, current: None, kept: BTreeMap::new(), warnings, read, readable, patch }
     }
 
     /// Tells whether a fix on its own leaves texts that can be read; else it is dropped, and nothing has to be judged.
@@ -245,9 +252,10 @@ impl<'a> State<'a> {
             let before = &self.original.files[id].text;
             let edits = edits.entry(path.clone()).or_default();
             let after = apply(before, edits)?;
-            if is_yaml(&path) {
+            if is_yaml(&path) && !self.readable.borrow().contains(edits) {
                 let read = self.read(&path, before);
                 check_yaml(before, &read, &after, edits)?;
+                self.readable.borrow_mut().insert(edits.clone());
             }
             texts.insert(path, after);
         }
@@ -270,20 +278,33 @@ impl<'a> State<'a> {
         Ok(Passed { edits, repository, warnings })
     }
 
-    /// Judges the repository with these texts in place. Rules that ask nothing of them find what they found.
+    /// Judges the repository with these texts in place. Rules that ask nothing of them find what they found, and so do
+    /// those that look at each file by itself in all other files.
     fn judge(&self, repository: &Repository, texts: &BTreeMap<String, String>) -> Warnings {
         let changed = texts.keys().map(|path| Models::of(path)).fold(Models::default(), Models::or);
+        // What a step does may stand in an action.
+        let apart = !texts.keys().any(|path| is_action(path));
+        let alone = |rule: &Rule| apart && looks_at_each_alone(rule);
         let asked = |rule: &Rule| rule.group.asks().meets(changed);
-        let again: BTreeSet<&str> = RULES.iter().filter(|rule| asked(rule)).map(|rule| rule.name).collect();
-        let mut counts = warnings(&audit_with(repository, &asked));
-        let others = self.warnings.iter().filter(|((rule, _), _)| !again.contains(&**rule));
+        let files = texts.keys().filter_map(|path| repository.files.find(path)).collect();
+        let of_all = audit_with(repository, &|rule| asked(rule) && !alone(rule));
+        let of_these = audit_with(&repository.only(&files), &|rule| asked(rule) && alone(rule));
+        let mut counts = warnings(of_all.iter().chain(&of_these));
+        let names = |chosen: &dyn Fn(&Rule) -> bool| -> BTreeSet<&str> {
+            RULES.iter().filter(|rule| chosen(rule)).map(|rule| rule.name).collect()
+        };
+        let (asked, alone) = (names(&asked), names(&alone));
+        let stays = |(rule, path, _): &Key| {
+            !asked.contains(&**rule) || alone.contains(&**rule) && !texts.contains_key(path)
+        };
+        let others = self.warnings.iter().filter(|(key, _)| stays(key));
         counts.extend(others.map(|(key, count)| (key.clone(), *count)));
         counts
     }
 
     /// Checks that the findings of the group are gone, and that none came instead.
     fn compare(&self, group: &[Candidate<'_>], now: &Warnings) -> Result<(), Failed> {
-        let count = |counts: &Warnings, key: &(String, String)| counts.get(key).copied().unwrap_or(0);
+        let count = |counts: &Warnings, key: &Key| counts.get(key).copied().unwrap_or(0);
         let mended = warnings(group.iter().map(|candidate| candidate.finding));
         let stays = |finding: &Finding| {
             let key = key(finding);

@@ -26,7 +26,10 @@ pub mod aggregate; // jobs that stand for all others
 
 pub mod edit; // edits that keep comments and style
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kapell_spec::{
     finding::{Finding, Source, Span},
@@ -81,7 +84,7 @@ pub struct Github {
     /// The workflows, by path.
     pub flows: Vec<Flow>,
     /// The actions, by folder.
-    pub actions: BTreeMap<String, LocalAction>,
+    pub actions: Arc<BTreeMap<String, LocalAction>>,
 }
 
 /// Tells whether a path is that of a workflow.
@@ -101,16 +104,23 @@ impl Github {
     /// Reads the workflows and actions among the files.
     #[must_use]
     pub fn new(files: &Files) -> Self {
-        let mut github = Self::default();
+        let mut actions = BTreeMap::new();
         for (id, file) in files.iter().filter(|(_, file)| is_action(&file.path) && !is_workflow(&file.path)) {
             let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let (model, notes) = spec::action(&source(file));
             let action = LocalAction { file: id, text: file.text.clone(), model, notes };
-            github.actions.insert(folder.to_owned(), action);
+            actions.insert(folder.to_owned(), action);
         }
         let workflows = files.iter().filter(|(_, file)| is_workflow(&file.path));
-        github.flows = workflows.map(|(id, file)| Flow::read(&github.actions, id, file)).collect();
-        github
+        let flows = workflows.map(|(id, file)| Flow::read(&actions, id, file)).collect();
+        Self { flows, actions: Arc::new(actions) }
+    }
+
+    /// Returns the workflows of these files, with all actions.
+    #[must_use]
+    pub(crate) fn only(&self, files: &BTreeSet<FileId>) -> Self {
+        let flows = self.flows.iter().filter(|flow| files.contains(&flow.file)).cloned().collect();
+        Self { flows, actions: self.actions.clone() }
     }
 
     /// Reads again those workflows that have other texts; the files have the same numbers as before.

@@ -1,11 +1,14 @@
 //! The files of a repository and the models built from them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     agents::{self, Agents},
     code::{self, Unit},
-    files::Files,
+    files::{FileId, Files},
     github::{
         self, Github,
         cost::{self, Timings},
@@ -128,6 +131,21 @@ impl Repository {
     pub fn is_recorded(&self, path: &str) -> bool {
         let flow = self.github.flows.iter().find(|flow| &*flow.path == path);
         flow.is_some_and(|flow| cost::is_recorded(&self.github, flow, self.timings.as_ref()))
+    }
+
+    /// Returns the repository with the workflows, agents, commands and skills of these files only, for rules that
+    /// [look at each alone](crate::rules::looks_at_each_alone).
+    #[must_use]
+    pub fn only(&self, files: &BTreeSet<FileId>) -> Self {
+        Self {
+            files: self.files.clone(),
+            depth: self.depth,
+            github: Arc::new(self.github.only(files)),
+            agents: Arc::new(self.agents.only(files)),
+            code: Arc::default(),
+            systems: Arc::default(),
+            timings: self.timings.clone(),
+        }
     }
 
     /// Returns the repository with other texts for some files. Models that these are no part of are shared.

@@ -200,6 +200,48 @@ pub static RULES: &[&Rule] = &[
     &unknown_key::RULE,
 ];
 
+/// Rules that look at each workflow, agent, command and skill by itself, and at the local actions: what they find in a
+/// file stays what it is whatever becomes of the others. One that is missing here is only asked more often.
+static EACH_ALONE: &[&Rule] = &[
+    &skip_propagation::RULE,
+    &unsatisfiable_if::RULE,
+    &unevaluated_expression::RULE,
+    &matrix_value_never::RULE,
+    &output_never_set::RULE,
+    &env_of_another_job::RULE,
+    &polling_instead_of_needs::RULE,
+    &aggregator_always_green::RULE,
+    &gate_gates_nothing::RULE,
+    &plan_not_applied::RULE,
+    &repair_gated_on_success::RULE,
+    &masked_failure::RULE,
+    &asserted_result::RULE,
+    &cache_after_install::RULE,
+    &cache_clobbered::RULE,
+    &cache_no_restore_keys::RULE,
+    &cache_key_without_lock::RULE,
+    &full_clone::RULE,
+    &single_value_matrix::RULE,
+    &matrix_axis_unread::RULE,
+    &mutating_no_concurrency::RULE,
+    &matrix_extract::RULE,
+    &agent_not_loaded::RULE,
+    &argument_not_read::RULE,
+    &context_refetched::RULE,
+    &escaped_fence::RULE,
+    &missing_parallel_directive::RULE,
+    &parallel_needs_output::RULE,
+    &phase_without_consumer::RULE,
+    &sequential_independent::RULE,
+];
+
+/// Tells whether a rule looks at each file by itself: among [some files](crate::repository::Repository::only) it finds
+/// what it finds in them among all.
+#[must_use]
+pub fn looks_at_each_alone(rule: &Rule) -> bool {
+    EACH_ALONE.iter().any(|alone| std::ptr::eq(*alone, rule))
+}
+
 /// Finds a rule by name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Rule> {

@@ -17,17 +17,26 @@ fn completed<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     longer.next().filter(|_| longer.next().is_none())
 }
 
+/// The most letters of a name that are compared.
+const LETTERS: usize = 64;
+
+/// Returns the first letters of a name, without regard to case.
+fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().take(LETTERS).flat_map(char::to_lowercase)
+}
+
 fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let word: Vec<char> = word.chars().take(64).flat_map(char::to_lowercase).collect();
+    let word: Vec<char> = letters(word).collect();
     known
         .iter()
         .filter_map(|&name| {
-            let letters: Vec<char> = name.chars().take(64).flat_map(char::to_lowercase).collect();
-            let limit = (word.len().max(letters.len()) + 1) / 3;
+            let count = if name.is_ascii() { name.len().min(LETTERS) } else { letters(name).count() };
+            let limit = (word.len().max(count) + 1) / 3;
             // Cheap, and most names fail it.
-            if word.len().abs_diff(letters.len()) > limit {
+            if word.len().abs_diff(count) > limit {
                 return None;
             }
+            let letters: Vec<char> = letters(name).collect();
             let distance = distance(&word, &letters);
             (distance <= limit && distance < letters.len()).then_some((distance, name))
         })

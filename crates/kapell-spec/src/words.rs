@@ -1,11 +1,15 @@
 //! Looking for many words at once, in one pass and without regard to the case of ASCII letters.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    borrow::Cow,
+    iter,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, MatchKind, packed};
 
 /// How many bytes are looked through before the words are made ready to be found in one pass: for less text that takes
 /// longer than looking for each of them.
@@ -16,8 +20,12 @@ const WORTH_IT: usize = 4096;
 pub struct Words {
     words: Box<[Box<str>]>,
     any_case: bool,
-    /// How many bytes were looked through without the automaton.
+    /// How many bytes were looked through for each word by itself.
     read: AtomicUsize,
+    /// Finds any of them, many bytes at a time; not every machine can, and the automaton stands in. It knows no case,
+    /// so that the words are in lower case where that does not count, and texts are made so.
+    packed: OnceLock<Option<packed::Searcher>>,
+    /// Finds all of them, those within others too, byte by byte.
     automaton: OnceLock<Option<AhoCorasick>>,
 }
 
@@ -35,8 +43,19 @@ impl Words {
     }
 
     fn build(words: &[&str], any_case: bool) -> Self {
-        let words = words.iter().map(|&word| word.into()).collect();
-        Self { words, any_case, read: AtomicUsize::new(0), automaton: OnceLock::new() }
+        let words = words.iter().map(|word| in_case(word, any_case).into()).collect();
+        Self {
+            words,
+            any_case,
+            read: AtomicUsize::new(0),
+            packed: OnceLock::new(),
+            automaton: OnceLock::new(),
+        }
+    }
+
+    fn packed(&self) -> Option<&packed::Searcher> {
+        let build = || packed::Searcher::new(self.words.iter().map(|word| word.as_bytes()));
+        self.packed.get_or_init(build).as_ref()
     }
 
     fn automaton(&self) -> Option<&AhoCorasick> {
@@ -55,7 +74,15 @@ impl Words {
         if self.read.fetch_add(text.len(), Ordering::Relaxed) < WORTH_IT && text.len() < WORTH_IT {
             return self.words.iter().any(|word| self.stands_in(word, text));
         }
-        self.automaton().is_some_and(|words| words.is_match(text))
+        self.first(&in_case(text, self.any_case)).is_some()
+    }
+
+    /// Finds any of the words in a text that is in lower case if case does not count.
+    fn first(&self, text: &str) -> Option<usize> {
+        match self.packed() {
+            Some(packed) => packed.find(text).map(|found| found.start()),
+            None => self.automaton()?.find(text).map(|found| found.start()),
+        }
     }
 
     fn stands_in(&self, word: &str, text: &str) -> bool {
@@ -64,11 +91,30 @@ impl Words {
         word.is_empty() || text.as_bytes().windows(word.len()).any(same)
     }
 
+    /// Returns the lines that any of the words is in, with their breaks, and where each starts. No word may hold a break.
+    pub fn lines<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, &'a str)> + 'a {
+        let lower = in_case(text, self.any_case);
+        let mut at = 0;
+        iter::from_fn(move || {
+            let found = at + self.first(lower.get(at..)?)?;
+            let start = text[..found].rfind('\n').map_or(0, |before| before + 1);
+            at = text[found..].find('\n').map_or(text.len(), |len| found + len + 1);
+            Some((start, &text[start..at]))
+        })
+    }
+
     /// Returns all places of the words, those within others too: the word by its number, and where it starts.
     pub fn places<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, usize)> + 'a {
-        let found = self.automaton().into_iter().flat_map(move |words| words.find_overlapping_iter(text));
+        // Most texts have none of them.
+        let automaton = if self.is_in(text) { self.automaton() } else { None };
+        let found = automaton.into_iter().flat_map(move |words| words.find_overlapping_iter(text));
         found.map(|found| (found.pattern().as_usize(), found.start()))
     }
+}
+
+/// Returns a text in lower case if case does not count. No place moves.
+fn in_case(text: &str, any_case: bool) -> Cow<'_, str> {
+    if any_case { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) }
 }
 
 #[cfg(test)]
@@ -96,6 +142,9 @@ mod tests {
         let mut places: Vec<_> = words.places("Run In Parallel").collect();
         places.sort_unstable();
         assert_eq!(places, [(0, 4), (1, 7)]);
+        let lines: Vec<_> = words.lines("a\nin PARALLEL\n\nx parallel, parallel\nb\nside by side").collect();
+        assert_eq!(lines, [(2, "in PARALLEL\n"), (15, "x parallel, parallel\n"), (38, "side by side")]);
+        assert_eq!(words.lines("a\nb").chain(words.lines("")).count(), 0);
         assert!(!Words::exact(&["$ARGS"]).is_in("$args") && Words::exact(&["$ARGS"]).is_in("x $ARGS"));
     }
 }

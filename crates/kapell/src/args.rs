@@ -45,7 +45,10 @@ impl Cli {
     pub fn read() -> Result<Self, clap::Error> {
         let mut command = help::grouped(Self::command());
         let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
-        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+        let read = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command));
+        // Freeing the tree of all commands takes half as long as reading the line; the end of the program frees it at once.
+        std::mem::forget(command);
+        read
     }
 }
 

@@ -1,6 +1,6 @@
 //! How alike two texts are.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 /// How many of the least hashes are kept.
 const SIZE: usize = 128;
@@ -21,6 +21,19 @@ fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
+/// The letter or digit that each byte of ASCII stands for, in lower case; of all other bytes nothing.
+static LETTERS: [u8; 256] = {
+    let mut letters = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if (byte as u8).is_ascii_alphanumeric() {
+            letters[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    letters
+};
+
 /// Returns the hashes of the words of a text, without regard to case; source of the loop: Fowler, Noll and Vo (FNV-1a,
 /// 64 bits).
 fn word_hashes(text: &str) -> Vec<u64> {
@@ -31,8 +44,9 @@ fn word_hashes(text: &str) -> Vec<u64> {
     let bytes = text.as_bytes();
     while let Some(&byte) = bytes.get(at) {
         at += 1;
-        if byte.is_ascii_alphanumeric() {
-            hash = step(hash, u64::from(byte.to_ascii_lowercase()));
+        let letter = LETTERS[usize::from(byte)];
+        if letter != 0 {
+            hash = step(hash, u64::from(letter));
             continue;
         }
         // Most bytes are ASCII: only the others are read as characters.
@@ -57,11 +71,10 @@ impl Sketch {
     #[must_use]
     pub fn of(text: &str) -> Self {
         let words = word_hashes(text);
-        let shingle = |words: &[u64]| {
-            mix(words
-                .iter()
-                .fold(0, |hash: u64, word| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
-        };
+        let add = |hash: u64, word: &u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Of an array the compiler knows how long it is.
+        let shingle =
+            |words: &[u64]| words.try_into().map_or(0, |words: &[u64; WORDS]| mix(words.iter().fold(0, add)));
         let count = words.len().saturating_sub(WORDS - 1) as u64;
         // Hashes are spread evenly, so that about three times as many as are kept lie below this; a text that repeats
         // itself needs more to have enough.
@@ -107,20 +120,30 @@ impl Sketch {
 #[must_use]
 pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
     let odd = ((1.0 - share) * SIZE as f64).floor() as usize;
-    let mut having: HashMap<u64, Vec<usize>> = HashMap::new();
+    let least = |(at, sketch): (usize, &&Sketch)| {
+        sketch.0.iter().take(odd + 1).map(|&hash| (hash, at)).collect::<Vec<_>>()
+    };
+    let mut having: Vec<(u64, usize)> = sketches.iter().enumerate().flat_map(least).collect();
+    having.sort_unstable();
+    // For each sketch the ranges of those before it that have a hash of it.
+    let mut shared: Vec<Vec<Range<usize>>> = vec![Vec::new(); sketches.len()];
+    let mut start = 0;
+    for same in having.chunk_by(|one, two| one.0 == two.0) {
+        for (count, &(_, at)) in same.iter().enumerate().skip(1) {
+            shared[at].push(start..start + count);
+        }
+        start += same.len();
+    }
     let mut found = Vec::new();
-    for (at, sketch) in sketches.iter().enumerate() {
-        let least = || sketch.0.iter().take(odd + 1);
-        let mut near: Vec<usize> = least().filter_map(|hash| having.get(hash)).flatten().copied().collect();
+    for (at, ranges) in shared.into_iter().enumerate() {
+        let mut near: Vec<usize> =
+            ranges.into_iter().flat_map(|range| &having[range]).map(|&(_, other)| other).collect();
         near.sort_unstable();
         near.dedup();
         found.extend(near.into_iter().filter_map(|other| {
-            let likeness = sketches[other].likeness(sketch);
+            let likeness = sketches[other].likeness(sketches[at]);
             (likeness >= share).then_some((other, at, likeness))
         }));
-        for hash in least() {
-            having.entry(*hash).or_default().push(at);
-        }
     }
     found.sort_unstable_by_key(|&(one, other, _)| (one, other));
     found

@@ -33,7 +33,7 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
         builder.events(key, flow.model.events.iter().map(event).collect());
         keys.flows.insert(flow.path.to_string(), key);
     }
-    for (folder, action) in &github.actions {
+    for (folder, action) in github.actions.iter() {
         let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("action");
         let key = builder.asset(AssetKind::Action, name, Scope::Repository, action.file, whole(action.file));
         keys.actions.insert(folder.clone(), key);

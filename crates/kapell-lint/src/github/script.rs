@@ -139,35 +139,54 @@ impl Splitter<'_> {
                 self.at += 1;
             }
             b')' => self.operator(1, Then::End),
-            _ => self.copy_one(),
+            _ => {
+                let end = |byte: &u8| b" \t\r\n\\'\"`$<;&|()".contains(byte);
+                self.copy_until(end);
+            }
         }
     }
 
-    fn push(&mut self, character: char) {
+    /// Begins a word here, unless one is open.
+    fn begin_word(&mut self) {
         if !self.in_word {
             self.in_word = true;
             if self.words.is_empty() {
                 self.start = self.at;
             }
         }
+    }
+
+    fn push(&mut self, character: char) {
+        self.begin_word();
         self.word.push(character);
+    }
+
+    /// Copies the next `len` bytes, which end with a character.
+    fn copy(&mut self, len: usize) {
+        self.begin_word();
+        self.word.push_str(&self.script[self.at..self.at + len]);
+        self.at += len;
     }
 
     fn copy_one(&mut self) {
         if let Some(character) = self.script[self.at..].chars().next() {
-            self.push(character);
-            self.at += character.len_utf8();
+            self.copy(character.len_utf8());
         }
+    }
+
+    /// Copies the character that stands here, and those behind it up to a byte of ASCII that ends them.
+    fn copy_until(&mut self, end: impl Fn(&u8) -> bool) {
+        let Some(first) = self.script[self.at..].chars().next() else { return };
+        let rest = &self.bytes[self.at + first.len_utf8()..];
+        let len = rest.iter().position(end).unwrap_or(rest.len());
+        self.copy(first.len_utf8() + len);
     }
 
     /// Copies everything up to and with `end`, which may not be the character that stands here.
     fn copy_to(&mut self, end: &str) {
         let rest = &self.script[self.at + 1..];
         let len = rest.find(end).map_or(rest.len(), |len| len + end.len()) + 1;
-        for character in self.script[self.at..self.at + len].chars() {
-            self.push(character);
-        }
-        self.at += len;
+        self.copy(len);
     }
 
     fn substitution(&mut self) {
@@ -191,19 +210,11 @@ impl Splitter<'_> {
                 _ => {}
             }
         }
-        for character in rest[..len].chars() {
-            self.push(character);
-        }
-        self.at += len;
+        self.copy(len);
     }
 
     fn quoted(&mut self, quote: u8) {
-        if !self.in_word {
-            self.in_word = true;
-            if self.words.is_empty() {
-                self.start = self.at;
-            }
-        }
+        self.begin_word();
         self.at += 1;
         while self.at < self.bytes.len() {
             let byte = self.bytes[self.at];
@@ -227,7 +238,7 @@ impl Splitter<'_> {
                     }
                 }
             }
-            self.copy_one();
+            self.copy_until(|&byte| byte == quote || quote == b'"' && matches!(byte, b'$' | b'\\'));
         }
     }
 

@@ -1,11 +1,13 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
+use std::sync::LazyLock;
+
 use crate::github::{Flow, aggregate, carry, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::github::Condition;
+use kapell_spec::{github::Condition, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/gate-gates-nothing.md`.
@@ -40,10 +42,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// What asks when a file was changed.
+const AGES: &[&str] =
+    &["getmtime(", ".st_mtime", "mtimeMs", "stat -c %Y", "stat -c '%Y'", "stat --format=%Y"];
+
 /// A script compares when files of the checkout were changed: a fresh checkout makes all of them alike.
 fn by_age(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
     let text = flow.text.get(job.span.range()).unwrap_or_default();
+    // Hardly a job asks for such times at all; whatever does has one of these in it.
+    static ASKS: LazyLock<Words> = LazyLock::new(|| Words::exact(&["mtime", "%Y"]));
+    if !ASKS.is_in(text) {
+        return;
+    }
     // Whatever restores or makes files gives them times of their own.
     let made = flow.facts[at].iter().any(|facts| facts.does(Kind::Cache) || !facts.downloads.is_empty());
     let restores = ["restore-mtime", "restore_mtime", "git log", "utime(", "touch "];
@@ -53,8 +64,7 @@ fn by_age(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
     for (step, facts) in job.steps.iter().zip(&flow.facts[at]).skip(checkout + 1) {
         let script = step.script();
-        let asks = ["getmtime(", ".st_mtime", "mtimeMs", "stat -c %Y", "stat -c '%Y'", "stat --format=%Y"];
-        let Some(found) = asks.iter().filter_map(|word| script.find(word)).min() else { continue };
+        let Some(found) = AGES.iter().filter_map(|word| script.find(word)).min() else { continue };
         // What the same script writes is no file of the checkout.
         let judges =
             ["max(", "min(", " - ", "-lt", "-gt", " < ", " > "].iter().any(|word| script.contains(word));

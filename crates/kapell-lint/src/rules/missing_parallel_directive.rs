@@ -1,7 +1,13 @@
 //! `missing-parallel-directive`: agents that have nothing to do with each other are started without a word that they may run
 //! side by side: one for each of several things, or several that nothing puts in order.
 
-use kapell_spec::{claude::reference::Names, claude::reference::Strength, finding::Span};
+use std::sync::LazyLock;
+
+use kapell_spec::{
+    claude::reference::{Names, Strength},
+    finding::Span,
+    words::Words,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -147,12 +153,13 @@ const CHANGES: &[&str] = &[
 
 /// Finds the lines that loop over things and start an agent for each, with no word of how.
 fn loops(text: &str, asset: &Asset) -> Vec<Span> {
+    // Most lines hold none of these.
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&[OVER, PER].concat()));
     let document = &asset.definition.document;
-    let mut at = asset.definition.body as usize;
+    let body = asset.definition.body as usize;
     let mut found = Vec::new();
-    for line in text.get(at..).unwrap_or_default().split_inclusive('\n') {
-        let start = at;
-        at += line.len();
+    for (start, line) in WORDS.lines(text.get(body..).unwrap_or_default()) {
+        let start = body + start;
         if line.len() < 12 || document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
             continue;
         }

@@ -1,7 +1,12 @@
 //! What should happen after a failure only happens after success.
 
+use std::sync::LazyLock;
+
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
-use kapell_spec::github::{Condition, Job, Step};
+use kapell_spec::{
+    github::{Condition, Job, Step},
+    words::Words,
+};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -169,6 +174,11 @@ fn required(node: &Node) -> Option<(&'static str, &str, &'static str)> {
 
 /// Tells whether a name says that what bears it is for a failure: `page-on-failure`, `Post failure to Slack`.
 fn is_for_failure(name: &str) -> bool {
+    // Whatever says so has one of these in it, and most names have none.
+    static NEEDED: LazyLock<Words> = LazyLock::new(|| Words::new(&["fail", "error"]));
+    if !NEEDED.is_in(name) {
+        return false;
+    }
     let lower = name.to_ascii_lowercase().replace(['-', '_'], " ");
     let says =
         ["on failure", "if failed", "on error", "when failed", "upon failure", "if failure", "on fail"]

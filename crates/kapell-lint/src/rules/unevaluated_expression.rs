@@ -47,8 +47,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let texts: Vec<&(Name, Text)> =
                 given.chain(&job.env).chain(&job.with).chain(&job.outputs).chain(&flow.model.env).collect();
             let Some((text, written)) = texts.iter().find_map(|(name, text)| {
-                let own = TEXTS.iter().any(|word| name.text.to_ascii_lowercase().contains(word));
-                (!own).then(|| Some((text, bare(&text.text)?))).flatten()
+                let written = bare(&text.text)?;
+                let name = name.text.to_ascii_lowercase();
+                (!TEXTS.iter().any(|word| name.contains(word))).then_some((text, written))
             }) else {
                 continue;
             };

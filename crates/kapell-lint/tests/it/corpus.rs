@@ -14,6 +14,7 @@ use kapell_lint::{
     fix::patch_knowing,
     repository::{Depth, Repository},
     rule::Group,
+    rules::looks_at_each_alone,
     wanted::{Scope, is_wanted},
 };
 
@@ -78,6 +79,22 @@ fn families_on_their_own_find_what_one_audit_finds() {
         }
         sort(&mut apart);
         assert_eq!(apart, audit(&Repository::new(files, Depth::Deep)), "{}", root.display());
+    }
+}
+
+#[test]
+fn rules_that_look_at_each_file_alone_find_the_same_among_few() {
+    for root in repositories() {
+        let repository = Repository::new(Files::new(texts(&root)), Depth::Deep);
+        let all = audit_with(&repository, &looks_at_each_alone);
+        // Halves, so that what is in one of them misses what is in the other.
+        let halves = [0, 1].map(|half| {
+            let files = repository.files.iter().map(|(id, _)| id).skip(half).step_by(2).collect();
+            audit_with(&repository.only(&files), &looks_at_each_alone)
+        });
+        let mut apart = halves.concat();
+        sort(&mut apart);
+        assert_eq!(apart, all, "{}", root.display());
     }
 }
 

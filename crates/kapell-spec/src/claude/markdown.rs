@@ -1,5 +1,7 @@
 //! The parts of a Markdown text that carry meaning for orchestration, with byte ranges.
 
+use std::iter;
+
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use crate::finding::Span;
@@ -118,10 +120,14 @@ impl Document {
 
 /// Tells whether a line opens more quotes or lists than [`NESTING`].
 fn nested_too_deep(text: &str) -> bool {
-    text.lines().any(|line| {
-        let openers = line.bytes().take(1024).take_while(|byte| b" \t>-*+".contains(byte));
+    let starts = iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|end| end + 1));
+    starts.map(|start| &text[start..]).any(|rest| {
+        let openers = rest.bytes().take(1024).take_while(|byte| b" \t>-*+".contains(byte));
         openers.filter(|byte| b">-*+".contains(byte)).count() > NESTING
-            && line.contains(|c: char| !matches!(c, '-' | '*' | '+' | ' ' | '_'))
+            && rest
+                .lines()
+                .next()
+                .is_some_and(|line| line.contains(|c: char| !matches!(c, '-' | '*' | '+' | ' ' | '_')))
     })
 }
 

@@ -4,6 +4,8 @@ mod spoken;
 
 use std::sync::LazyLock;
 
+use memchr::{memchr_iter, memmem};
+
 use super::{
     definition::{Definition, Named},
     markdown::Mark,
@@ -55,13 +57,13 @@ pub struct Reference {
 /// Tells whether a text is a name such as `code-reviewer`: lower case, with a hyphen.
 #[must_use]
 pub fn is_kebab(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    parts.len() >= 2
-        && text.len() <= 64
-        && parts.iter().all(|part| {
-            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        })
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
+    let bytes = text.as_bytes();
+    let is_part = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    bytes.len() <= 64
+        && bytes.first().is_some_and(u8::is_ascii_lowercase)
+        && bytes.last().is_some_and(is_part)
+        && bytes.contains(&b'-')
+        && bytes.windows(2).all(|pair| is_part(&pair[0]) || pair[0] == b'-' && is_part(&pair[1]))
 }
 
 /// Tells whether a name stands for any name.
@@ -174,8 +176,9 @@ impl Finder<'_> {
     /// `subagent_type: x`, however it is written.
     fn subagent_types(&mut self) {
         let base = self.definition.body as usize;
+        let key = "subagent_type";
         let places: Vec<usize> =
-            self.body().match_indices("subagent_type").map(|(at, key)| base + at + key.len()).collect();
+            memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()).collect();
         for at in places {
             let rest = &self.text[at..];
             let between =
@@ -224,8 +227,9 @@ impl Finder<'_> {
     /// `@agent-x`, as a person names an agent.
     fn mentions(&mut self) {
         let base = self.definition.body as usize;
+        let key = "@agent-";
         let places: Vec<usize> =
-            self.body().match_indices("@agent-").map(|(at, key)| base + at + key.len()).collect();
+            memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()).collect();
         for at in places {
             let len = name_len(&self.text[at..]);
             if len > 0 {
@@ -306,8 +310,7 @@ impl Finder<'_> {
     fn slashes(&mut self) {
         let base = self.definition.body as usize;
         let bytes = self.text.as_bytes();
-        let places: Vec<usize> =
-            (base..).zip(self.body().bytes()).filter(|&(_, byte)| byte == b'/').map(|(at, _)| at).collect();
+        let places: Vec<usize> = memchr_iter(b'/', self.body().as_bytes()).map(|at| base + at).collect();
         for at in places {
             let starts = at == 0 || b" \t\n\"'`([*|>".contains(&bytes[at - 1]);
             let rest = &self.text[at + 1..];
@@ -355,8 +358,7 @@ impl Finder<'_> {
     fn imports(&mut self) {
         let base = self.definition.body as usize;
         let bytes = self.text.as_bytes();
-        let places: Vec<usize> =
-            (base..).zip(self.body().bytes()).filter(|&(_, byte)| byte == b'@').map(|(at, _)| at).collect();
+        let places: Vec<usize> = memchr_iter(b'@', self.body().as_bytes()).map(|at| base + at).collect();
         for at in places {
             let starts = at == 0 || bytes[at - 1].is_ascii_whitespace();
             let rest = &self.text[at + 1..];

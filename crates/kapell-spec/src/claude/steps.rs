@@ -237,12 +237,8 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
         .collect();
     let mut step =
         Step { span, agents, parallel: is_parallel(body), minutes: minutes(body), ..Step::default() };
-    let mut at = span.start as usize;
-    for line in body.split_inclusive('\n') {
-        if !TELLING.is_in(line) {
-            at += line.len();
-            continue;
-        }
+    for (at, line) in TELLING.lines(body) {
+        let at = span.start as usize + at;
         let lower = line.to_ascii_lowercase();
         let fenced = definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
         let begins = lower.trim_start_matches([' ', '-', '*', '#', '>', '\t']);
@@ -260,7 +256,6 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
                 || lower.contains("do not proceed")
                 || lower.contains("must not proceed");
         }
-        at += line.len();
     }
     step
 }
@@ -415,19 +410,18 @@ const LENGTHS: &[&str] =
 /// Reads `~30 minutes`, `15 min` or `2 hours` where it is said how long something takes.
 fn minutes(text: &str) -> Option<u32> {
     static KEYS: LazyLock<Words> = LazyLock::new(|| Words::new(LENGTHS));
-    if KEYS.is_in(text) { after_key(text, LENGTHS) } else { None }
+    after_key(text, &KEYS, LENGTHS)
 }
 
 /// Reads how long all of it takes, wherever that stands.
 fn total(text: &str) -> Option<u32> {
     static KEYS: LazyLock<Words> = LazyLock::new(|| Words::new(TOTALS));
-    if KEYS.is_in(text) { after_key(text, TOTALS) } else { None }
+    after_key(text, &KEYS, TOTALS)
 }
 
 /// Reads the length of time behind the first of some words, in the first line that has one.
-fn after_key(text: &str, keys: &[&str]) -> Option<u32> {
-    let lower = text.to_ascii_lowercase();
-    let line = lower.lines().find(|line| keys.iter().any(|key| line.contains(key)))?;
+fn after_key(text: &str, words: &Words, keys: &[&str]) -> Option<u32> {
+    let line = words.lines(text).next()?.1.to_ascii_lowercase();
     let at = keys.iter().filter_map(|key| line.find(key)).min()?;
     length(&line[at..])
 }

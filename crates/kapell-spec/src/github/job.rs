@@ -116,6 +116,13 @@ impl Job {
     pub fn called(&self) -> Option<&Uses> {
         self.uses.as_ref()?.1.as_ref()
     }
+
+    /// Returns the expressions that stand within `span`.
+    pub fn expressions_in(&self, span: Span) -> impl Iterator<Item = &Expression> {
+        self.expressions
+            .iter()
+            .filter(move |found| span.start <= found.scalar.start && found.scalar.end <= span.end)
+    }
 }
 
 impl Step {

@@ -19,7 +19,7 @@ pub struct Name {
 impl Name {
     pub(super) fn of(node: &Node) -> Option<Self> {
         let scalar = node.scalar().filter(|scalar| !scalar.is_null())?;
-        Some(Self { text: scalar.text.clone(), span: node.place() })
+        Some(Self { text: (*scalar.text).into(), span: node.place() })
     }
 }
 
@@ -48,7 +48,7 @@ impl Text {
     pub(super) fn of(node: &Node) -> Option<Self> {
         let scalar = node.scalar().filter(|scalar| !scalar.is_null())?;
         Some(Self {
-            text: scalar.text.clone(),
+            text: (*scalar.text).into(),
             span: node.place(),
             style: scalar.style,
             aliased: node.alias.is_some(),

@@ -37,8 +37,14 @@ impl<'a> Offsets<'a> {
         let at = if self.marks.is_empty() {
             index.min(self.text.len())
         } else if let Some(&mark) = self.marks.get(index / 64) {
-            let rest = &self.text[mark as usize..];
-            mark as usize + rest.char_indices().nth(index % 64).map_or(rest.len(), |(at, _)| at)
+            let (mark, next) = (mark as usize, self.marks.get(index / 64 + 1));
+            // Where 64 characters are 64 bytes, none of them has to be looked at.
+            if next.is_some_and(|&next| next as usize == mark + 64) {
+                mark + index % 64
+            } else {
+                let rest = &self.text[mark..];
+                mark + rest.char_indices().nth(index % 64).map_or(rest.len(), |(at, _)| at)
+            }
         } else {
             self.text.len()
         };
@@ -215,7 +221,7 @@ impl Builder<'_> {
                     if !span.range().is_empty() {
                         self.scalars.push((span, style));
                     }
-                    let scalar = Scalar { text: text.into(), style, is_text };
+                    let scalar = Scalar { text: text.into_owned(), style, is_text };
                     self.add(Node { span, kind: Kind::Scalar(scalar), alias: None }, anchor)?;
                 }
                 Event::SequenceStart(anchor, tag) => {
@@ -440,7 +446,7 @@ fn block_header(source: &str, content: usize) -> usize {
 }
 
 fn empty(at: usize) -> Node {
-    let scalar = Scalar { text: "".into(), style: Style::Plain, is_text: false };
+    let scalar = Scalar { text: String::new(), style: Style::Plain, is_text: false };
     Node { span: Span::new(at, at), kind: Kind::Scalar(scalar), alias: None }
 }
 
@@ -462,6 +468,35 @@ fn size(node: &Node) -> (usize, usize) {
     total
 }
 
+/// From how many keys on it is quicker to look one up than to compare it with each.
+const MANY_KEYS: usize = 16;
+
+/// Finds the entry that has a key already, and else remembers the key as that of the next one.
+fn earlier(key: &str, entries: &[Entry], seen: &mut HashMap<Box<str>, usize>) -> Option<usize> {
+    fn name(entry: &Entry) -> Option<&str> {
+        entry.key.scalar().filter(|scalar| !is_merge_key(scalar)).map(|scalar| &*scalar.text)
+    }
+    if entries.len() < MANY_KEYS {
+        return entries.iter().position(|entry| name(entry) == Some(key));
+    }
+    if seen.is_empty() {
+        for (at, entry) in entries.iter().enumerate() {
+            if let Some(name) = name(entry) {
+                seen.entry(name.into()).or_insert(at);
+            }
+        }
+    }
+    let known = seen.get(key).copied();
+    if known.is_none() {
+        seen.insert(key.into(), entries.len());
+    }
+    known
+}
+
+fn is_merge_key(scalar: &Scalar) -> bool {
+    &*scalar.text == "<<" && !scalar.is_text
+}
+
 /// Checks a key against those before it; tells whether one of them is the same.
 fn check_key(
     key: &Node,
@@ -476,15 +511,12 @@ fn check_key(
             .push(Finding::error(codes::COMPLEX_KEY, key.place(), message).hint("if it is no key, quote it"));
         return false;
     };
-    if &*scalar.text == "<<" && !scalar.is_text {
+    if is_merge_key(scalar) {
         let message = "merge keys are not supported";
         report(findings, Finding::error(codes::MERGE_KEY, key.place(), message).hint("write the keys out"));
         return false;
     }
-    let Some(&first) = seen.get(&scalar.text) else {
-        seen.insert(scalar.text.clone(), entries.len());
-        return false;
-    };
+    let Some(first) = earlier(&scalar.text, entries, seen) else { return false };
     // A thousand copies of one key are one mistake.
     let place = entries[first].key.place();
     if reported.insert(place.start) {
@@ -533,32 +565,28 @@ fn comments(source: &str, scalars: &[(Span, Style)]) -> Vec<Span> {
     let bytes = source.as_bytes();
     let mut found = Vec::new();
     let mut scalars = scalars.iter().peekable();
-    let mut at = 0;
-    while at < bytes.len() {
-        if let Some((span, style)) = scalars.peek()
-            && at >= span.start as usize
-        {
-            let block = matches!(style, Style::Literal | Style::Folded);
-            let end = (span.end as usize).max(at);
-            if block {
-                // The header line may end in a comment.
-                let header_end =
-                    bytes[at..end].iter().position(|&byte| byte == b'\n').map_or(end, |len| at + len);
-                if let Some(hash) = bytes[at..header_end].iter().position(|&byte| byte == b'#') {
-                    found.push(Span::new(at + hash, at + source[at..header_end].trim_end().len()));
-                }
-            }
-            at = end;
-            scalars.next();
+    // Up to where it is known what each `#` is.
+    let mut known = 0;
+    for at in memchr::memchr_iter(b'#', bytes) {
+        if at < known {
             continue;
         }
-        if bytes[at] == b'#' && (at == 0 || bytes[at - 1].is_ascii_whitespace()) {
-            let len = bytes[at..].iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len() - at);
-            found.push(Span::new(at, at + source[at..at + len].trim_end().len()));
-            at += len;
-        } else {
-            at += 1;
-        }
+        while scalars.next_if(|(span, _)| span.end as usize <= at).is_some() {}
+        let line_end =
+            |from: usize| memchr::memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |len| from + len);
+        let (comment, until) = match scalars.peek() {
+            Some((span, style)) if span.start as usize <= at => {
+                let (start, end) = (span.start as usize, span.end as usize);
+                let block = matches!(style, Style::Literal | Style::Folded);
+                // The header line of a block may end in a comment.
+                let header_end = line_end(start).min(end);
+                ((block && at < header_end).then_some(header_end), end)
+            }
+            _ if at == 0 || bytes[at - 1].is_ascii_whitespace() => (Some(line_end(at)), line_end(at)),
+            _ => (None, at),
+        };
+        found.extend(comment.map(|end| Span::new(at, at + source[at..end].trim_end().len())));
+        known = until;
     }
     found
 }

@@ -6,7 +6,7 @@ pub use saphyr_parser::ScalarStyle as Style;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scalar {
     /// The text that it stands for, escapes and folding resolved.
-    pub text: Box<str>,
+    pub text: String,
     /// How it is written.
     pub style: Style,
     /// Whether it is a text whatever it looks like: quoted, a block, or tagged `!!str`.

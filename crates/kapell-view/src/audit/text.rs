@@ -197,8 +197,8 @@ impl AuditView {
 
     /// Returns all findings as a ranked list of recommendations: what, where, why, and what it saves.
     #[must_use]
-    pub fn recommendations(&self, columns: usize) -> Vec<Line> {
-        let mut lines = vec![self.headline(&self.inventory.census(), self.warnings().count(), columns)];
+    pub fn recommendations(&self, census: &Census, columns: usize) -> Vec<Line> {
+        let mut lines = vec![self.headline(census, self.warnings().count(), columns)];
         for (rank, finding) in self.warnings().enumerate() {
             lines.push(Line::default());
             lines.push(

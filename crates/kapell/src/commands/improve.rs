@@ -11,7 +11,7 @@ use std::{
     env, fs,
     io::IsTerminal as _,
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use as_run::Outcome;
@@ -19,7 +19,7 @@ use judge::{Mapped, Settled, look};
 use kapell_lint::{
     collect::inventory,
     deliver::{Study, deliver},
-    discover::{Unread, discover},
+    discover::{Bounds, Found, Seen, Unread},
     files::Files,
     fix::Patch,
     github::cost::Timings,
@@ -35,11 +35,11 @@ use kapell_spec::{
     suggest,
 };
 use kapell_view::{
-    audit::{AuditView, Finding, Foreign, Place, Related, RuleText, Severity},
+    audit::{AuditView, Census, Finding, Foreign, Place, Related, RuleText, Severity},
     text::plural,
     untrusted::Untrusted,
 };
-use kept::{Judged, Slot, arrived};
+use kept::{Judged, Kept, Key, Slot};
 pub use proposal::{undo, was_written_after};
 
 use super::Context;
@@ -74,31 +74,26 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     if args.part.task.is_some() {
         return part::perform(context, args, &root);
     }
-    let slot = if args.as_run || args.no_cache { None } else { Slot::of(&root, args) };
-    let coming = slot.as_ref().and_then(Slot::fetch);
-    let (files, unread) = read_files(&root, args.depth, args.scope)?;
-    let judged = match args.as_run {
-        true => match in_a_run(context, args, &root, &files)? {
-            Outcome::Judged(judged) => *judged,
-            Outcome::Ended(exit) => return Ok(exit),
-        },
-        false => {
-            let slot = slot.and_then(|slot| Some((slot, kept::state(args, &files)?)));
-            let kept = slot.as_ref().zip(coming).and_then(|((_, key), coming)| arrived(coming, key));
-            kept.map_or_else(|| judge_anew(context, args, &files, slot.as_ref()), Ok)?
-        }
-    };
-    let Judged { mut view, patch, deliverables: written } = judged;
-    view.unread = unread;
-    view.imported = imported(&root, args, &files, &view.findings)?;
     // As with `map`, a form that is named holds.
     let format = match args.format {
         AuditFormat::Text if context.out.json => AuditFormat::Json,
         format => format,
     };
-    show(context, args, format, &files, &view);
+    let Told { judged, census, files, unread } = if args.as_run {
+        let (files, unread) = read_files(&root, args.depth, args.scope)?;
+        match in_a_run(context, args, &root, &files)? {
+            Outcome::Judged(judged) => Told::of(*judged, files, unread),
+            Outcome::Ended(exit) => return Ok(exit),
+        }
+    } else {
+        straight(context, args, format, &root)?
+    };
+    let Judged { mut view, patch, deliverables: written } = judged;
+    view.unread = unread;
+    view.imported = imported(&root, args, &files, &view.findings)?;
+    show(context, args, format, &files, (&view, &census));
     if format == AuditFormat::Text {
-        tell_of_more(context, args, &files, &view);
+        tell_of_more(context, args, &files, (&view, &census));
     }
     if let Some(dir) = &args.out {
         let written = match written {
@@ -113,8 +108,61 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
 }
 
+/// What is told of an audit.
+struct Told {
+    /// The audit. Where it was kept, and is shown as text, its inventory is empty.
+    judged: Judged,
+    /// How many assets there are.
+    census: Census,
+    /// The files. Where nothing that is shown needs their texts, they may be among those that were not read.
+    files: Files,
+    /// Those that could not be read whole.
+    unread: Vec<Related>,
+}
+
+impl Told {
+    fn of(judged: Judged, files: Files, unread: Vec<Related>) -> Self {
+        Self { census: judged.view.inventory.census(), judged, files, unread }
+    }
+}
+
+/// Judges the files in this process, unless it was kept what they came to. Where the file system says that they are the
+/// same, and nothing that is shown needs their texts, they are not even read.
+fn straight(context: &Context, args: &ImproveArgs, format: AuditFormat, root: &Path) -> Result<Told, Fault> {
+    let slot = if args.no_cache { None } else { Slot::of(root, args) };
+    let coming = slot.as_ref().and_then(Slot::fetch);
+    let seen = look_at(root, args.depth, args.scope)?;
+    let stamp = slot.as_ref().and_then(|_| kept::stamp(args, &seen, SystemTime::now()));
+    let mut key = Key { state: None, stamp };
+    let mut kept = coming.and_then(|coming| coming.join().ok()?);
+    let counts = format == AuditFormat::Text && args.output != AuditOutput::Report;
+    if args.output != AuditOutput::Report && args.import_sarif.is_empty() {
+        let fitting = kept.take_if(|kept| kept.fits(&key));
+        let fitting = fitting.and_then(|kept| if counts { Some(kept) } else { kept.with_inventory() });
+        if let Some(Kept { judged, census, .. }) = fitting {
+            let files = Files::default().beside(seen.others().map(str::to_owned));
+            return Ok(Told { judged, census, files, unread: Vec::new() });
+        }
+    }
+    let (files, unread) = texts(seen.read());
+    // What could not be read may be readable the next time, though nothing about it changes.
+    key.stamp = key.stamp.filter(|_| unread.is_empty());
+    key.state = slot.as_ref().and_then(|_| kept::state(args, &files));
+    if let Some(kept) = kept.filter(|kept| kept.fits(&key)) {
+        let is_stale = kept.is_stale(&key);
+        if let Some(mut kept) = kept.with_inventory() {
+            if let Some(slot) = slot.filter(|_| is_stale) {
+                slot.save(&key, &mut kept.judged);
+            }
+            return Ok(Told::of(kept.judged, files, unread));
+        }
+    }
+    let judged = judge_anew(context, args, &files, slot.map(|slot| (slot, key)))?;
+    Ok(Told::of(judged, files, unread))
+}
+
 /// Says what a deeper look would take in, where nothing that warns was found.
-fn tell_of_more(context: &Context, args: &ImproveArgs, files: &Files, view: &AuditView) {
+fn tell_of_more(context: &Context, args: &ImproveArgs, files: &Files, (view, census): (&AuditView, &Census)) {
     let code = files.others().filter(|path| wanted::is_code(path)).count() as u64;
     let production = matches!(args.scope, AuditScope::Production | AuditScope::All);
     if view.warnings().next().is_some() {
@@ -123,8 +171,7 @@ fn tell_of_more(context: &Context, args: &ImproveArgs, files: &Files, view: &Aud
     if args.depth == AuditDepth::Quick {
         context.out.note("only references that can mean nothing else were looked at");
         context.out.next(&again(args, "--depth standard"));
-    } else if args.depth == AuditDepth::Standard && production && code > 0 && view.inventory.assets.is_empty()
-    {
+    } else if args.depth == AuditDepth::Standard && production && code > 0 && census.iter().next().is_none() {
         context.out.note(&format!("{} of code are read with --depth deep only", plural(code, "file")));
         context.out.next(&again(args, "--depth deep"));
     }
@@ -145,13 +192,14 @@ fn judge_anew(
     context: &Context,
     args: &ImproveArgs,
     files: &Files,
-    slot: Option<&(Slot, String)>,
+    slot: Option<(Slot, Key)>,
 ) -> Result<Judged, Fault> {
     let start = Instant::now();
     let repository = repository(args, files.clone())?;
-    let judged = judge(context, &repository, args)?;
-    if let Some((slot, key)) = slot.filter(|_| start.elapsed() >= WORTH_KEEPING) {
-        slot.save(key, &judged);
+    let mut judged = judge(context, &repository, args)?;
+    let worth = |(_, key): &(Slot, Key)| key.state.is_some() && start.elapsed() >= WORTH_KEEPING;
+    if let Some((slot, key)) = slot.filter(worth) {
+        slot.save(&key, &mut judged);
     }
     // Freeing thousands of models one by one takes a tenth of all the time; the end of the program frees them at once.
     std::mem::forget(repository);
@@ -210,17 +258,26 @@ pub(super) fn read(
     Ok((Repository::new(files, depth.into()), unread))
 }
 
+/// Looks which files count.
+fn look_at(root: &Path, depth: AuditDepth, scope: AuditScope) -> Result<Seen, Fault> {
+    let (scope, depth) = (scope.into(), depth.into());
+    Seen::below(root, &|path| is_wanted(path, scope, depth), Bounds::default())
+        .map_err(|error| Fault::io(root, &error))
+}
+
 /// Reads the files that count, and says which could not be read whole.
 fn read_files(root: &Path, depth: AuditDepth, scope: AuditScope) -> Result<(Files, Vec<Related>), Fault> {
-    let (scope, depth) = (scope.into(), depth.into());
-    let found =
-        discover(root, &|path| is_wanted(path, scope, depth)).map_err(|error| Fault::io(root, &error))?;
+    Ok(texts(look_at(root, depth, scope)?.read()))
+}
+
+/// Returns the files that were read, and those that could not be read whole as places.
+fn texts(found: Found) -> (Files, Vec<Related>) {
     let related = |unread: Unread| {
         let (path, line) = (unread.path, unread.line);
         let place = Place { path, line, column: 1, end_line: line, end_column: 1, start: 0, end: 0 };
         Related { place, text: unread.why }
     };
-    Ok((found.files, found.unread.into_iter().map(related).collect()))
+    (found.files, found.unread.into_iter().map(related).collect())
 }
 
 /// Fails if a rule that is asked for does not exist.
@@ -317,7 +374,13 @@ fn list() -> String {
     RULES.iter().map(|rule| format!("{:width$}  {}\n", rule.name, rule.summary)).collect()
 }
 
-fn show(context: &Context, args: &ImproveArgs, format: AuditFormat, files: &Files, view: &AuditView) {
+fn show(
+    context: &Context,
+    args: &ImproveArgs,
+    format: AuditFormat,
+    files: &Files,
+    (view, census): (&AuditView, &Census),
+) {
     let (columns, _) = screen();
     let out = context.out;
     match format {
@@ -332,10 +395,10 @@ fn show(context: &Context, args: &ImproveArgs, format: AuditFormat, files: &File
         AuditFormat::Github => out.data(&view.annotations()),
         AuditFormat::Markdown => out.data(&view.markdown("Orchestration audit")),
         AuditFormat::Text => match args.output {
-            AuditOutput::Full => out.data(&paint(&view.lines(columns))),
-            AuditOutput::Recommendations => out.data(&paint(&view.recommendations(columns))),
+            AuditOutput::Full => out.data(&paint(&view.lines_among(census, columns))),
+            AuditOutput::Recommendations => out.data(&paint(&view.recommendations(census, columns))),
             AuditOutput::Report => {
-                out.data(&paint(&view.lines(columns)));
+                out.data(&paint(&view.lines_among(census, columns)));
                 out.data(&snippets(files, view));
                 out.data(&paint(&view.foreign_lines()));
                 out.data(&paint(&view.unread_lines()));

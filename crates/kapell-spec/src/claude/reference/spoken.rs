@@ -164,13 +164,11 @@ const ARTICLES: &[&str] = &["the", "a", "an", "our", "both", "all"];
 /// Finds such names, as ranges of `text`, from byte `from` on.
 pub(super) fn names(text: &str, from: usize, is_code: &dyn Fn(usize) -> bool) -> Vec<Span> {
     let mut found = Vec::new();
-    let mut at = from;
-    for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
-        if SPOKEN.is_in(line) && !is_code(at) {
-            prose(line, at, &mut found);
-            keyed(line, at, &mut found);
+    for (at, line) in SPOKEN.lines(text.get(from..).unwrap_or_default()) {
+        if !is_code(from + at) {
+            prose(line, from + at, &mut found);
+            keyed(line, from + at, &mut found);
         }
-        at += line.len();
     }
     table(text, from, is_code, &mut found);
     found
@@ -180,6 +178,9 @@ pub(super) fn names(text: &str, from: usize, is_code: &dyn Fn(usize) -> bool) ->
 static SPOKEN: std::sync::LazyLock<Words> = std::sync::LazyLock::new(|| {
     Words::new(&["agent", "delegat", "hand off", "hand over", "hands off", "task("])
 });
+
+/// What a row of a table holds.
+static ROW: std::sync::LazyLock<Words> = std::sync::LazyLock::new(|| Words::exact(&["|"]));
 
 /// A word of a line without what stands around it, and where it starts.
 fn tokens(line: &str) -> Vec<(usize, &str)> {
@@ -287,13 +288,13 @@ fn keyed(line: &str, at: usize, found: &mut Vec<Span>) {
 
 /// A table that says which agent does which step.
 fn table(text: &str, from: usize, is_code: &dyn Fn(usize) -> bool, found: &mut Vec<Span>) {
-    let mut column: Option<usize> = None;
-    let mut at = from;
-    for line in text.get(from..).unwrap_or_default().split_inclusive('\n') {
-        let row = line.trim();
-        if !row.starts_with('|') {
-            column = None;
-        } else if let Some(column) = column {
+    // The column of the agents, and where the row ends up to which that is known.
+    let (mut column, mut end): (Option<usize>, usize) = (None, from);
+    let lines = ROW.lines(text.get(from..).unwrap_or_default()).map(|(at, line)| (from + at, line));
+    for (at, line) in lines.filter(|(_, line)| line.trim_start().starts_with('|')) {
+        column = column.filter(|_| at == end);
+        end = at + line.len();
+        if let Some(column) = column {
             let cell = line.split('|').nth(column).unwrap_or_default();
             let name = cell.trim().trim_matches(|c: char| "*`\"'@".contains(c));
             if is_somebody(name) {
@@ -308,7 +309,6 @@ fn table(text: &str, from: usize, is_code: &dyn Fn(usize) -> bool, found: &mut V
                 |head: &String| ["agent", "subagent", "sub-agent", "subagent_type"].contains(&&**head);
             column = heads.iter().position(agents).filter(|_| heads.iter().any(counts));
         }
-        at += line.len();
     }
 }
 
