@@ -130,7 +130,7 @@ pub enum Command {
     Task(TaskArgs),
     /// Serves the Model Context Protocol on standard input and output.
     Mcp(McpArgs),
-    /// Makes kapell known to another program: Claude Code, Codex, Gemini CLI, opencode.
+    /// Makes kapell known to Claude Code, Codex, Gemini CLI or opencode.
     Install(InstallArgs),
     /// Takes back what `install` wrote, to the byte.
     Uninstall(InstallArgs),
