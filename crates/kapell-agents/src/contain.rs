@@ -12,8 +12,10 @@
 //! is lowered without being asked.
 
 mod choose; // what is asked for, what is there, what follows
+pub(crate) mod door; // the way out to hosts on a list
 #[cfg(target_os = "linux")]
 mod files; // Landlock
+mod hosts; // lists of hosts
 mod level; // levels and networks
 mod probe; // trying
 mod relay; // the way out to the proxy
@@ -25,6 +27,7 @@ mod wrap; // a command becomes a contained one
 pub(crate) use self::surroundings::{root_of_program, tools};
 pub use self::{
     choose::{Chosen, Refused, Wish},
+    hosts::{Hosts, NoHost},
     level::{Level, Network, UnknownSetting},
     probe::{Containment, NotFound},
     room::{ProxyDoor, Room},

@@ -92,13 +92,13 @@ table! {
     "K0810", "Containment level that does not work here",
         "A level was asked for that this machine does not have; it was tried, and the message says what came of it. Nothing was started at a lower one. Level 3 needs bubblewrap and user namespaces, level 2 Landlock (Linux 6.2 or newer). `kapell doctor` shows which levels work.";
     "K0811", "Network that cannot be enforced",
-        "The containment level cannot hold the network that was asked for whatever an agent does, so it is refused rather than approximated. Only level 3 holds `none` and `model-only`; `model-only` needs kapell's model proxy; no level holds a list of hosts.";
+        "The containment level cannot hold the network that was asked for whatever an agent does, so it is refused rather than approximated. Only level 3 holds `none`, `model-only` and a list of hosts; `model-only` needs kapell's model proxy.";
     "K0812", "Level 0 that was not accepted",
         "At level 0 an agent runs as you, with your HOME, and what leaves its process group outlives it. That needs a word of yours on the command line, `--i-accept-level-0`, each time.";
     "K0813", "File that asks for less containment",
         "A workflow or a `kapell.toml` found in a repository asks for a lower level or a wider network than holds without it. Such a file can come from anybody, so it can only ask for more. If you want what it asks for, say so on the command line (`--sandbox`, `--network`) or in your own settings.";
     "K0814", "Setting of containment not understood",
-        "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only` or `open`.";
+        "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only`, `open`, or a list of hosts such as `[crates.io, \"*.crates.io\"]`.";
     "K0815", "Programs of the repository that a client would execute",
         "The client loads plugins or starts servers that the repository brings along, and has no switch that keeps it from that (opencode with `.opencode/` or `opencode.json`). At containment level 3 these files are not there for it; at a lower level the attempt is refused. Install bubblewrap, remove the files from the repository, or let another client do the task.";
     "K0816", "Settings for agents that cannot be judged",

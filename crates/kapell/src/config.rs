@@ -14,7 +14,7 @@ use std::{
     str::FromStr,
 };
 
-use kapell_agents::contain::{UnknownSetting, Wish};
+use kapell_agents::contain::{Network, NoHost, UnknownSetting, Wish};
 use kapell_spec::{
     finding::{Finding, Source, Span, render},
     suggest,
@@ -163,12 +163,17 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "agent" => config.defined = agents::parse(value, whose)?,
             "budget" => config.budget = Some(budget(value)?),
             "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
-            "network" => wish(&mut config, whose).network = Some(named(value, "network")?),
+            "network" => wish(&mut config, whose).network = Some(network(value)?),
             "check-sandbox" => {
                 config.checks.get_or_insert_default().level = Some(named(value, "check-sandbox")?);
             }
             "check-network" => {
-                config.checks.get_or_insert_default().network = Some(named(value, "check-network")?);
+                let network = named(value, "check-network")?;
+                if matches!(network, Network::AllowList(_)) {
+                    let finding = wrong(value, "`check-network` takes no list of hosts");
+                    return Err(Box::new(finding.hint("check-network = \"none\"")));
+                }
+                config.checks.get_or_insert_default().network = Some(network);
             }
             "clients" => config.clients = Clients::parse(value, whose)?,
             "mcp" => config.servers = Servers::parse(value, whose)?,
@@ -206,6 +211,16 @@ fn named<T: FromStr<Err = UnknownSetting>>(
     text.parse().map_err(|error: UnknownSetting| {
         Box::new(wrong(value, error.to_string()).hint(format!("{key} = \"{}\"", first(error.known))))
     })
+}
+
+/// Reads a network: its name, or a list of hosts.
+fn network(value: &Spanned<DeValue<'_>>) -> Result<Network, Box<Finding>> {
+    if value.get_ref().as_array().is_none() {
+        return named(value, "network");
+    }
+    let hosts = clients::texts(value, "network")?.join(",");
+    let wrong = |error| Box::new(wrong(value, error).hint("network = [\"crates.io\", \"*.crates.io\"]"));
+    hosts.parse().map(Network::AllowList).map_err(|error: NoHost| wrong(error.to_string()))
 }
 
 fn first(list: &str) -> &str {
@@ -257,7 +272,7 @@ fn store(value: &Spanned<DeValue<'_>>, dir: &Path, whose: Whose) -> Result<PathB
 
 #[cfg(test)]
 mod tests {
-    use kapell_agents::contain::{Level, Network};
+    use kapell_agents::contain::Level;
 
     use super::*;
 
@@ -327,12 +342,33 @@ mod tests {
         let text = "sandbox = 3\nnetwork = \"none\"";
         let wish = Wish { level: Some(Level::Namespaces), network: Some(Network::Nothing) };
         let of = |whose| parse(text, Path::new("/repo"), whose).unwrap();
-        assert_eq!((of(Whose::Place).asked, of(Whose::Place).granted), (wish, Wish::default()));
-        assert_eq!((of(Whose::User).asked, of(Whose::User).granted), (Wish::default(), wish));
+        assert_eq!((of(Whose::Place).asked, of(Whose::Place).granted), (wish.clone(), Wish::default()));
+        assert_eq!((of(Whose::User).asked, of(Whose::User).granted), (Wish::default(), wish.clone()));
         // Checks are not contained unless somebody asks, so each file can only add to that.
         let of = |text| parse(text, Path::new("/repo"), Whose::Place).unwrap();
         let both = of("check-sandbox = \"required\"").or(of("check-sandbox = 2\ncheck-network = \"none\""));
         assert_eq!((both.checks, of(text).checks), (Some(wish), None));
+    }
+
+    #[test]
+    fn a_network_can_be_a_list_of_hosts() {
+        let of = |text: &str| match parse(text, Path::new("/home"), Whose::User) {
+            Ok(config) => config.granted.network.map(|network| network.to_string()).unwrap_or_default(),
+            Err(finding) => finding.message,
+        };
+        assert_eq!(of("network = [\"crates.io\", \"*.Crates.io\"]"), "*.crates.io,crates.io");
+        assert_eq!(of("network = \"crates.io\""), "crates.io");
+        for (text, expected) in [
+            (
+                "network = [\"http://a.b\"]",
+                "`http://a.b` names no host: crates.io, *.crates.io, 10.0.0.7:8080",
+            ),
+            ("network = [1]", "`network` is a text, not integer"),
+            ("network = []", "`` names no host: crates.io, *.crates.io, 10.0.0.7:8080"),
+            ("check-network = \"crates.io\"", "`check-network` takes no list of hosts"),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
     }
 
     #[test]

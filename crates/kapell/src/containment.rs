@@ -17,8 +17,9 @@ use crate::{args::ContainArgs, exit::Exit, fault::Fault, output::Out, site, site
 ///
 /// Fails if level 0 is wanted and was not accepted.
 pub fn grant(site: &mut Site, args: &ContainArgs) -> Result<(), Fault> {
-    let granted = site.config.granted;
-    let granted = Wish { level: args.sandbox.or(granted.level), network: args.network.or(granted.network) };
+    let granted = site.config.granted.clone();
+    let network = args.network.clone().or(granted.network);
+    let granted = Wish { level: args.sandbox.or(granted.level), network };
     if granted.level == Some(Level::Nothing) && !args.i_accept_level_0 {
         return Err(fault(&Refused::LevelZero.into()));
     }
@@ -32,10 +33,10 @@ pub fn grant(site: &mut Site, args: &ContainArgs) -> Result<(), Fault> {
 ///
 /// Fails if there is no directory for trials.
 pub fn keeper(site: &Site) -> Result<Arc<Keeper>, Fault> {
-    let (granted, asked) = (site.config.granted, site.config.asked);
+    let (granted, asked) = (site.config.granted.clone(), site.config.asked.clone());
     let scratch = site.cache()?.join("scratch");
     let keeper = Keeper::new(&wiring::program(), site::search_path(), scratch, granted, asked);
-    Ok(Arc::new(keeper.checking(site.config.checks)))
+    Ok(Arc::new(keeper.checking(site.config.checks.clone())))
 }
 
 /// Says before a run how its agents are contained; nothing if it has none that are.

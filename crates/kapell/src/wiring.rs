@@ -167,7 +167,7 @@ fn router(site: &Site, store: Arc<Store>) -> Result<Arc<Router>, Fault> {
 }
 
 /// The sockets of a process, by the endings of their names.
-const SOCKETS: [&str; 3] = ["sock", "agents", "proxy"];
+const SOCKETS: [&str; 4] = ["sock", "agents", "proxy", "hosts"];
 
 /// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.
 fn sweep(runtime: &Path) {

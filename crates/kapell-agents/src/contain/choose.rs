@@ -6,7 +6,7 @@ use super::{
 };
 
 /// What somebody wants. What is `None` is left to others.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The level, no more and no less; if `None`, the highest that is there.
     pub level: Option<Level>,
@@ -18,13 +18,13 @@ impl Wish {
     /// Joins two wishes: the stricter one counts.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        let stricter = self.network.into_iter().chain(other.network).min();
-        Self { level: self.level.max(other.level), network: stricter }
+        let network = self.network.into_iter().chain(other.network).reduce(Network::common);
+        Self { level: self.level.max(other.level), network }
     }
 }
 
 /// What an attempt gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Chosen {
     /// The level.
     pub level: Level,
@@ -92,10 +92,6 @@ impl Refused {
     pub fn hint(&self) -> String {
         match self {
             Self::LevelNotFound { why, .. } => why.hint().to_owned(),
-            Self::NotEnforced { network: Network::AllowList, .. }
-            | Self::NetworkWidened { asked: Network::AllowList, .. } => {
-                "choose `network: model-only` or `network: open`".to_owned()
-            }
             Self::NotEnforced { network, .. } => {
                 format!("`network: {network}` needs level 3 (kapell doctor); or choose `network: open`")
             }
@@ -130,18 +126,18 @@ impl Containment {
         if let Err(why) = self.has(level) {
             return Err(Refused::LevelNotFound { wanted: level, why });
         }
-        let usual = match has_proxy && level.enforces(Network::ModelOnly) {
+        let usual = match has_proxy && level.enforces(&Network::ModelOnly) {
             true => Network::ModelOnly,
             false => Network::Open,
         };
         let widest = granted.network.unwrap_or(usual);
         let network = match asked.network {
-            Some(asked) if asked > widest => {
+            Some(asked) if !asked.is_within(&widest) => {
                 return Err(Refused::NetworkWidened { asked, granted: widest });
             }
             asked => asked.unwrap_or(widest),
         };
-        if !level.enforces(network) {
+        if !level.enforces(&network) {
             return Err(Refused::NotEnforced { network, level });
         }
         if network == Network::ModelOnly && !has_proxy {
@@ -159,6 +155,10 @@ mod tests {
 
     fn of(level: Option<Level>, network: Option<Network>) -> Wish {
         Wish { level, network }
+    }
+
+    fn listed(hosts: &str) -> Network {
+        Network::AllowList(hosts.parse().unwrap())
     }
 
     fn check(there: &Containment, granted: Wish, asked: Wish, has_proxy: bool) -> String {
@@ -187,11 +187,10 @@ mod tests {
         let two = Containment::pretend(L::Files);
         assert_eq!(check(&two, of(Some(L::Namespaces), None), NOTHING, true), "K0810");
         assert_eq!(check(&two, NOTHING, of(Some(L::Namespaces), None), true), "K0810");
-        for network in [N::Nothing, N::ModelOnly, N::AllowList] {
+        for network in [N::Nothing, N::ModelOnly, listed("a.io")] {
             assert_eq!(check(&two, of(None, Some(network)), NOTHING, true), "K0811");
         }
         let all = Containment::pretend(L::Namespaces);
-        assert_eq!(check(&all, of(None, Some(N::AllowList)), NOTHING, true), "K0811");
         assert_eq!(check(&all, of(None, Some(N::ModelOnly)), NOTHING, false), "K0811");
         assert_eq!(check(&all, of(None, Some(N::Nothing)), NOTHING, false), "3 none");
     }
@@ -203,8 +202,17 @@ mod tests {
         assert_eq!(check(&all, NOTHING, of(Some(L::Files), None), true), "K0813");
         assert_eq!(check(&all, NOTHING, of(None, Some(N::Open)), true), "K0813");
         assert_eq!(check(&all, NOTHING, of(None, Some(N::Nothing)), true), "3 none");
+        // A list is wider than the model alone, and narrower than everything.
+        assert_eq!(check(&all, NOTHING, of(None, Some(listed("a.io"))), true), "K0813");
+        assert_eq!(check(&all, NOTHING, of(None, Some(listed("a.io"))), false), "3 a.io");
+        let granted = of(None, Some(listed("a.io,*.b.io")));
+        assert_eq!(check(&all, granted.clone(), NOTHING, true), "3 *.b.io,a.io");
+        assert_eq!(check(&all, granted.clone(), of(None, Some(listed("x.b.io"))), true), "3 x.b.io");
+        assert_eq!(check(&all, granted.clone(), of(None, Some(listed("c.io"))), true), "K0813");
+        let both = granted.and(of(None, Some(listed("a.io,c.io"))));
+        assert_eq!(both.network, Some(listed("a.io")));
         let lowered = of(Some(L::Supervised), None);
-        assert_eq!(check(&all, lowered, NOTHING, true), "1 open");
+        assert_eq!(check(&all, lowered.clone(), NOTHING, true), "1 open");
         assert_eq!(check(&all, lowered, of(Some(L::Namespaces), Some(N::Nothing)), true), "3 none");
         let opened = of(None, Some(N::Open));
         assert_eq!(check(&all, opened, of(None, Some(N::Open)), true), "3 open");

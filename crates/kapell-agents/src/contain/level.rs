@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::hosts::Hosts;
+
 /// How well an attempt is contained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,12 +43,11 @@ impl Level {
 
     /// Tells whether `network` holds at this level whatever an attempt does.
     #[must_use]
-    pub fn enforces(self, network: Network) -> bool {
+    pub fn enforces(self, network: &Network) -> bool {
         match network {
             Network::Open => true,
-            Network::Nothing | Network::ModelOnly => self == Self::Namespaces,
-            // Names are resolved and connections made by the attempt itself: nothing here can tell hosts apart.
-            Network::AllowList => false,
+            // All but a network of one's own leaves ways out that no list of hosts covers.
+            Network::Nothing | Network::ModelOnly | Network::AllowList(_) => self == Self::Namespaces,
         }
     }
 }
@@ -58,7 +59,7 @@ impl fmt::Display for Level {
 }
 
 /// What an attempt can reach beyond this machine, the strictest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Nothing at all.
@@ -66,25 +67,58 @@ pub enum Network {
     Nothing,
     /// kapell's model proxy, and nothing else.
     ModelOnly,
-    /// Named hosts. Known, so that it can be refused: no level enforces it.
-    AllowList,
+    /// kapell's model proxy, and hosts on a list.
+    AllowList(Hosts),
     /// Everything, this machine's own ports too.
     Open,
 }
 
 impl Network {
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::Nothing, "none"),
-        (Self::ModelOnly, "model-only"),
-        (Self::AllowList, "allow-list"),
-        (Self::Open, "open"),
-    ];
+    const NAMES: [(Self, &'static str); 3] =
+        [(Self::Nothing, "none"), (Self::ModelOnly, "model-only"), (Self::Open, "open")];
+
+    fn width(&self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::ModelOnly => 1,
+            Self::AllowList(_) => 2,
+            Self::Open => 3,
+        }
+    }
+
+    /// Tells whether nothing can be reached by this network that cannot be by `other`.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::AllowList(own), Self::AllowList(other)) => own.is_within(other),
+            _ => self.width() <= other.width(),
+        }
+    }
+
+    /// Returns the network by which only what both reach can be reached.
+    #[must_use]
+    pub fn common(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::AllowList(one), Self::AllowList(other)) => Self::AllowList(one.common(&other)),
+            (one, other) => {
+                if one.width() <= other.width() {
+                    one
+                } else {
+                    other
+                }
+            }
+        }
+    }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(network, _)| network == self).map_or("", |(_, name)| name);
-        f.write_str(name)
+        match self {
+            Self::AllowList(hosts) => write!(f, "{hosts}"),
+            _ => {
+                f.write_str(Self::NAMES.iter().find(|(known, _)| known == self).map_or("", |(_, name)| name))
+            }
+        }
     }
 }
 
@@ -104,12 +138,17 @@ impl FromStr for Network {
     type Err = UnknownSetting;
 
     fn from_str(text: &str) -> Result<Self, UnknownSetting> {
-        let found = Self::NAMES.iter().find(|(_, name)| *name == text).map(|(network, _)| *network);
-        found.ok_or_else(|| UnknownSetting {
+        if let Some((network, _)) = Self::NAMES.iter().find(|(_, name)| *name == text) {
+            return Ok(network.clone());
+        }
+        let unknown = || UnknownSetting {
             what: "network",
             given: text.to_owned(),
-            known: "none, model-only, open",
-        })
+            known: "none, model-only, open, or a list of hosts such as crates.io,*.crates.io",
+        };
+        // A single word is rather a name that was misspelt.
+        let hosts = Some(text).filter(|text| text.contains(['.', ':'])).and_then(|text| text.parse().ok());
+        hosts.map(Self::AllowList).ok_or_else(unknown)
     }
 }
 
@@ -139,6 +178,9 @@ mod tests {
         for (network, name) in Network::NAMES {
             assert_eq!((network.to_string().as_str(), name.parse()), (name, Ok(network)));
         }
+        let listed: Network = "b.io a.io".parse().unwrap();
+        assert_eq!((listed.to_string().as_str(), "a.io,b.io".parse()), ("a.io,b.io", Ok(listed)));
+        assert!("allow-list".parse::<Network>().is_err() && "*".parse::<Network>().is_err());
         for level in Level::ALL {
             assert_eq!(level.to_string().parse(), Ok(level));
         }
@@ -147,11 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn only_namespaces_hold_a_network_and_nothing_holds_a_list() {
+    fn only_namespaces_hold_a_network() {
         for level in Level::ALL {
-            assert!(level.enforces(Network::Open) && !level.enforces(Network::AllowList));
-            assert_eq!(level.enforces(Network::Nothing), level == Level::Namespaces);
-            assert_eq!(level.enforces(Network::ModelOnly), level == Level::Namespaces);
+            assert!(level.enforces(&Network::Open));
+            for network in ["none", "model-only", "a.io"] {
+                assert_eq!(level.enforces(&network.parse().unwrap()), level == Level::Namespaces);
+            }
         }
     }
 }

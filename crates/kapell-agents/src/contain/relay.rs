@@ -25,13 +25,19 @@ fn serve(listener: &TcpListener, socket: &Path) {
 }
 
 fn pass(inside: TcpStream, socket: PathBuf) {
-    let (Ok(outside), _) = (UnixStream::connect(socket), inside.set_nodelay(true)) else { return };
-    let (Ok(mut from), Ok(mut to)) = (inside.try_clone(), outside.try_clone()) else { return };
+    if let (Ok(outside), _) = (UnixStream::connect(socket), inside.set_nodelay(true)) {
+        join(inside, outside);
+    }
+}
+
+/// Passes on what comes, both ways, until both have ended.
+pub(super) fn join(one: TcpStream, other: UnixStream) {
+    let (Ok(mut from), Ok(mut to)) = (one.try_clone(), other.try_clone()) else { return };
     let there = thread::Builder::new().spawn(move || {
         let _ = io::copy(&mut from, &mut to);
         let _ = to.shutdown(Shutdown::Write);
     });
-    let (mut from, mut to) = (outside, inside);
+    let (mut from, mut to) = (other, one);
     let _ = io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
     if let Ok(there) = there {

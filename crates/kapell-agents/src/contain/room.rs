@@ -18,6 +18,8 @@ pub struct Room {
     pub hidden: Vec<PathBuf>,
     /// The way to the model proxy, if it has one.
     pub proxy: Option<ProxyDoor>,
+    /// The socket of the way to hosts on a list, if the network is one.
+    pub hosts: Option<PathBuf>,
 }
 
 impl Room {

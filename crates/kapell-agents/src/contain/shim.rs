@@ -1,6 +1,6 @@
 //! The last step before an attempt's own program: kapell once more, inside the level.
 //!
-//! `__contain [--cgroup DIR] [--read PATH | --write PATH]... [--relay PORT SOCKET] -- PROGRAM ARGUMENT...`
+//! `__contain [--cgroup DIR] [--read PATH | --write PATH]... [--relay PORT SOCKET]... -- PROGRAM ARGUMENT...`
 
 use std::{
     ffi::{OsStr, OsString},
@@ -18,7 +18,7 @@ use crate::supervise::cgroup::Cgroup;
 struct Orders {
     readable: Vec<OsString>,
     writable: Vec<OsString>,
-    relay: Option<(u16, OsString)>,
+    relays: Vec<(u16, OsString)>,
     cgroup: Option<OsString>,
     argv: Vec<OsString>,
 }
@@ -31,7 +31,7 @@ impl Orders {
                 "--cgroup" => orders.cgroup = Some(args.next()?),
                 "--read" => orders.readable.push(args.next()?),
                 "--write" => orders.writable.push(args.next()?),
-                "--relay" => orders.relay = Some((args.next()?.to_str()?.parse().ok()?, args.next()?)),
+                "--relay" => orders.relays.push((args.next()?.to_str()?.parse().ok()?, args.next()?)),
                 "--" => break,
                 _ => return None,
             }
@@ -72,8 +72,12 @@ fn run(orders: &Orders) -> io::Result<ExitCode> {
     restrict(orders)?;
     let mut command = Command::new(&orders.argv[0]);
     command.args(&orders.argv[1..]);
-    let Some((port, socket)) = &orders.relay else { return Err(command.exec()) };
-    super::relay::open(*port, Path::new(socket))?;
+    if orders.relays.is_empty() {
+        return Err(command.exec());
+    }
+    for (port, socket) in &orders.relays {
+        super::relay::open(*port, Path::new(socket))?;
+    }
     let status = command.status()?;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(CANNOT_START)))
@@ -101,7 +105,7 @@ fn restrict(orders: &Orders) -> io::Result<()> {
 pub(super) fn arguments(
     readable: &[&OsStr],
     writable: &[&OsStr],
-    relay: Option<(u16, &OsStr)>,
+    relays: &[(u16, &OsStr)],
     cgroup: Option<&OsStr>,
 ) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec![super::ARGUMENT.into()];
@@ -109,8 +113,8 @@ pub(super) fn arguments(
     for (flag, paths) in [("--read", readable), ("--write", writable)] {
         args.extend(paths.iter().flat_map(|&path| [flag.into(), path.to_owned()]));
     }
-    if let Some((port, socket)) = relay {
-        args.extend(["--relay".into(), port.to_string().into(), socket.to_owned()]);
+    for (port, socket) in relays {
+        args.extend(["--relay".into(), port.to_string().into(), (*socket).to_owned()]);
     }
     args.push("--".into());
     args
@@ -125,14 +129,15 @@ mod tests {
         let mut args = arguments(
             &["/usr", "--"].map(OsStr::new),
             &[OsStr::new("/w")],
-            Some((4711, OsStr::new("/s"))),
+            &[(4711, OsStr::new("/s")), (3128, OsStr::new("/h"))],
             Some(OsStr::new("/g")),
         );
         args.extend(["/bin/echo", "--read", "x"].map(OsString::from));
         let orders = Orders::parse(&args[1..]).unwrap();
         let os = |texts: &[&str]| texts.iter().map(OsString::from).collect::<Vec<_>>();
         assert_eq!((orders.readable, orders.writable), (os(&["/usr", "--"]), os(&["/w"])));
-        assert_eq!((orders.relay, orders.cgroup), (Some((4711, "/s".into())), Some("/g".into())));
+        assert_eq!(orders.relays, [(4711, "/s".into()), (3128, "/h".into())]);
+        assert_eq!(orders.cgroup, Some("/g".into()));
         assert_eq!(orders.argv, os(&["/bin/echo", "--read", "x"]));
         assert_eq!(Orders::parse(&os(&["--"])), None);
         assert_eq!(Orders::parse(&os(&["--relay", "x", "/s", "--", "a"])), None);

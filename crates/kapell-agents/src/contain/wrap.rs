@@ -23,6 +23,14 @@ const TMP: &str = "tmp";
 /// Where kapell itself stands inside.
 const PROGRAM_INSIDE: &str = "/run/kapell/program";
 
+/// The port inside that leads to the hosts on a list; the usual one of such proxies.
+const HOSTS_PORT: u16 = 3128;
+
+/// The variables by which programs are told of a proxy. Some heed the one spelling, some the other.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+/// Without this Node.js does not heed them by itself.
+const NODE_HEEDS_THEM: (&str, &str) = ("NODE_USE_ENV_PROXY", "1");
+
 /// Ends of attempts begin with SIGTERM for all their processes. bubblewrap would die of it at once and take all with
 /// it, before they could put things in order: it is started so that it does not notice.
 const UNMOVED_BY_TERM: &str = "trap '' TERM; exec \"$@\"";
@@ -50,8 +58,8 @@ struct Opening {
 impl Contained {
     /// Returns level and network.
     #[must_use]
-    pub fn chosen(&self) -> Chosen {
-        self.chosen
+    pub fn chosen(&self) -> &Chosen {
+        &self.chosen
     }
 
     /// Returns what the attempt may touch, to add to it.
@@ -75,6 +83,14 @@ impl Contained {
         private::dir(&self.room.home)?;
         let openings = self.openings(spec)?;
         surroundings::move_home(&mut spec.env, &self.room.home, &tmp);
+        if matches!(self.chosen.network, Network::AllowList(_)) {
+            // Not a network without a way out in its place: whoever asked for it waits for these hosts.
+            self.room
+                .hosts
+                .as_ref()
+                .ok_or_else(|| io::Error::other("there is no way to the hosts on its list"))?;
+            self.show_hosts(&mut spec.env);
+        }
         let prefix = match self.chosen.level {
             Level::Namespaces => self.bubblewrap(spec, &openings)?,
             Level::Files => {
@@ -165,14 +181,44 @@ impl Contained {
                 false => add(&[word("--ro-bind"), word("/dev/null"), path.as_os_str()]),
             }
         }
-        let door = self.room.proxy.as_ref().filter(|_| self.chosen.network == Network::ModelOnly);
-        if let Some(door) = door {
-            add(&[word("--bind"), door.socket.as_os_str(), door.socket.as_os_str()]);
+        let relays = self.relays();
+        for (_, socket) in &relays {
+            add(&[word("--bind"), socket, socket]);
         }
         add(&[word("--chdir"), &spec.cwd, word("--"), word(PROGRAM_INSIDE)]);
-        let relay = door.map(|door| (door.port, door.socket.as_os_str()));
-        args.extend(shim::arguments(&[], &[], relay, None));
+        args.extend(shim::arguments(&[], &[], &relays, None));
         Ok(args)
+    }
+
+    /// Returns the ways out of a network of its own: ports inside, and the sockets that they lead to.
+    fn relays(&self) -> Vec<(u16, &OsStr)> {
+        let room = &self.room;
+        let model = || room.proxy.as_ref().map(|door| (door.port, door.socket.as_os_str()));
+        let hosts = || room.hosts.as_ref().map(|socket| (self.hosts_port(), socket.as_os_str()));
+        match self.chosen.network {
+            Network::ModelOnly => model().into_iter().collect(),
+            Network::AllowList(_) => model().into_iter().chain(hosts()).collect(),
+            Network::Nothing | Network::Open => Vec::new(),
+        }
+    }
+
+    /// The port inside that leads to the hosts on a list.
+    fn hosts_port(&self) -> u16 {
+        let is_taken = self.room.proxy.as_ref().is_some_and(|door| door.port == HOSTS_PORT);
+        if is_taken { HOSTS_PORT + 1 } else { HOSTS_PORT }
+    }
+
+    /// Tells programs by which way they reach the hosts on a list.
+    fn show_hosts(&self, env: &mut Vec<(OsString, OsString)>) {
+        let way = format!("http://127.0.0.1:{}", self.hosts_port());
+        let here = "localhost,127.0.0.1,::1";
+        let told = PROXY_VARIABLES.into_iter().map(|name| (name, way.as_str()));
+        for (name, value) in
+            told.chain(["NO_PROXY", "no_proxy"].map(|name| (name, here))).chain([NODE_HEEDS_THEM])
+        {
+            env.retain(|(known, _)| known != name);
+            env.push((name.into(), value.into()));
+        }
     }
 
     fn landlock(&self, spec: &Spec, openings: &[Opening]) -> Vec<OsString> {
@@ -184,7 +230,7 @@ impl Contained {
         let readable: Vec<&OsStr> = system.chain(of(false)).chain([self.program.as_os_str()]).collect();
         let writable: Vec<&OsStr> = surroundings::DEVICES.iter().map(OsStr::new).chain(of(true)).collect();
         let mut args = vec![self.program.clone().into()];
-        args.extend(shim::arguments(&readable, &writable, None, spec.cgroup.as_deref()));
+        args.extend(shim::arguments(&readable, &writable, &[], spec.cgroup.as_deref()));
         args
     }
 }

@@ -25,7 +25,7 @@ use kapell_engine::port::agents::{
 
 use super::{Broker, ContainError, Keeper, Places, broker::Refusal};
 use crate::{
-    contain::{Contained, Level, ProxyDoor, Room, root_of_program, tools},
+    contain::{Contained, Hosts, Level, Network, ProxyDoor, Room, door::HostDoor, root_of_program, tools},
     drivers::{
         self, Config, Crew, CrewError, Exit, Supervision, Work,
         client::{self, Client, Limit, Purses, Shape, past},
@@ -88,6 +88,12 @@ pub struct CrewAgents {
     lends: Vec<PathBuf>,
     /// What is left of runs for attempts that speak to their providers themselves.
     purses: Purses,
+    /// Ways of attempts to the hosts that they may reach.
+    doors: Arc<Mutex<HashMap<AttemptKey, HostDoor>>>,
+    /// Where such ways begin: beside the socket of the crew, with a number each.
+    socket: Option<PathBuf>,
+    numbers: AtomicU32,
+    sink: Sink,
     /// The process table, and when it was read.
     census: Mutex<Option<(Instant, Arc<Census>)>>,
 }
@@ -111,8 +117,13 @@ impl CrewAgents {
         let carried = broker.clone();
         let hidden = Arc::new(OnceLock::<Redactor>::new());
         let hides = hidden.clone();
+        let doors = Arc::<Mutex<HashMap<AttemptKey, HostDoor>>>::default();
+        let (own_sink, own_socket, open_doors) = (sink.clone(), socket.clone(), doors.clone());
         let hand_on: drivers::Sink = Arc::new(move |key: AttemptKey, report| {
             if key.attempt.0 & CHECK == 0 {
+                if matches!(report, drivers::Report::Finished(_)) {
+                    lock(&open_doors).remove(&key);
+                }
                 let seen = match &report {
                     drivers::Report::Finished(_) => carried.get().and_then(|broker| broker.dismiss(key)),
                     _ => None,
@@ -154,6 +165,10 @@ impl CrewAgents {
             trusted,
             lends,
             purses: Purses::default(),
+            doors,
+            socket: own_socket,
+            numbers: AtomicU32::new(0),
+            sink: own_sink,
             census,
         })
     }
@@ -203,7 +218,29 @@ impl CrewAgents {
     fn contain(&self, order: &Order, proxy: Option<ProxyDoor>) -> Result<Option<Contained>, Failure> {
         let (Some(keeper), Some(agent)) = (&self.keeper, &order.agent) else { return Ok(None) };
         let room = Room { proxy, ..self.room(self.places.home(order.key), &order.dir) };
-        keeper.contain(agent, room).map_err(refused)
+        let mut contained = keeper.contain(agent, room).map_err(refused)?;
+        if let Some(contained) = &mut contained
+            && let Network::AllowList(hosts) = contained.chosen().network.clone()
+        {
+            contained.room_mut().hosts = Some(self.open_door(order.key, hosts).map_err(|error| Failure {
+                class: FailureClass::Transient,
+                message: format!("the way to the hosts that it may reach cannot be opened: {error}"),
+                until: None,
+            })?);
+        }
+        Ok(contained)
+    }
+
+    /// Opens the way of an attempt to `hosts`, until it has ended; returns where that begins.
+    fn open_door(&self, key: AttemptKey, hosts: Hosts) -> io::Result<PathBuf> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let beside = self.socket.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let socket = beside.with_extension(format!("{number}.hosts"));
+        let sink = self.sink.clone();
+        let told = Box::new(move |text| sink(key, Report::Note(text)));
+        let door = HostDoor::open(socket.clone(), hosts, told)?;
+        lock(&self.doors).insert(key, door);
+        Ok(socket)
     }
 
     fn room(&self, home: PathBuf, dir: &Path) -> Room {
@@ -660,6 +697,9 @@ impl Agents for CrewAgents {
             return Err(Failure { class: FailureClass::Transient, message, until: None });
         }
         let begun = self.begin(order);
+        if begun.is_err() {
+            lock(&self.doors).remove(&order.key);
+        }
         if begun.is_err()
             && let Some(broker) = self.broker.get()
         {

@@ -78,8 +78,8 @@ impl Keeper {
     ///
     /// Fails if that is refused.
     pub fn choose_check(&self) -> Result<Option<Chosen>, ContainError> {
-        let choose = |asked| self.found().choose(granted_to_checks(asked), asked, false);
-        Ok(self.checks.map(choose).transpose()?)
+        let choose = |asked| self.found().choose(granted_to_checks(&asked), asked, false);
+        Ok(self.checks.clone().map(choose).transpose()?)
     }
 
     /// Contains a check in `room`; `None` if it is left as it is.
@@ -88,8 +88,8 @@ impl Keeper {
     ///
     /// As [`Keeper::choose_check`].
     pub fn contain_check(&self, room: Room) -> Result<Option<Contained>, ContainError> {
-        let contain = |asked| self.found().contain(granted_to_checks(asked), asked, room);
-        Ok(self.checks.map(contain).transpose()?)
+        let contain = |asked| self.found().contain(granted_to_checks(&asked), asked, room);
+        Ok(self.checks.clone().map(contain).transpose()?)
     }
 
     /// Returns what works on this machine.
@@ -110,7 +110,7 @@ impl Keeper {
     /// Fails if that is refused.
     pub fn choose(&self, agent: &AgentSpec, has_proxy: bool) -> Result<Option<Chosen>, ContainError> {
         let Some(asked) = self.wish(agent)? else { return Ok(None) };
-        Ok(Some(self.found().choose(self.granted, asked, has_proxy)?))
+        Ok(Some(self.found().choose(self.granted.clone(), asked, has_proxy)?))
     }
 
     /// Contains an attempt of `agent` in `room`; `None` if it is left as it is.
@@ -120,7 +120,7 @@ impl Keeper {
     /// As [`Keeper::choose`].
     pub fn contain(&self, agent: &AgentSpec, room: Room) -> Result<Option<Contained>, ContainError> {
         let Some(asked) = self.wish(agent)? else { return Ok(None) };
-        Ok(Some(self.found().contain(self.granted, asked, room)?))
+        Ok(Some(self.found().contain(self.granted.clone(), asked, room)?))
     }
 
     fn wish(&self, agent: &AgentSpec) -> Result<Option<Wish>, UnknownSetting> {
@@ -130,12 +130,12 @@ impl Keeper {
             network: option("network").map(str::parse).transpose()?,
         };
         let speaks_up = agent.options.contains_key("sandbox") || agent.options.contains_key("network");
-        Ok((agent.slot == Slot::Agent || speaks_up).then(|| self.asked.and(asked)))
+        Ok((agent.slot == Slot::Agent || speaks_up).then(|| self.asked.clone().and(asked)))
     }
 }
 
 /// Nothing is contained without being asked for here, so the level that is asked for is the one that holds.
-fn granted_to_checks(asked: Wish) -> Wish {
+fn granted_to_checks(asked: &Wish) -> Wish {
     Wish { level: asked.level, network: None }
 }
 

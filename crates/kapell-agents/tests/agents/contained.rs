@@ -347,7 +347,7 @@ fn without_a_network_nothing_can_be_reached() {
     for level in levels(Level::Supervised) {
         let house = House::new();
         assert!(house.check(level, &script).contains("neighbour"), "open means open, also at level {level}");
-        if level.enforces(Network::Nothing) {
+        if level.enforces(&Network::Nothing) {
             let (exit, printed) = house.run(level, Network::Nothing, house.room(), &script);
             assert_eq!((exit.ending, printed.as_str()), (Ending::Succeeded, "end\n"));
         }
@@ -373,6 +373,38 @@ fn with_the_model_only_the_proxy_alone_can_be_reached() {
         );
         let (exit, printed) = house.run(level, Network::ModelOnly, room, &script);
         assert_eq!((exit.record.unwrap().code, printed.as_str()), (Some(5), "proxy\n"));
+    }
+}
+
+#[test]
+fn with_a_list_its_hosts_alone_can_be_reached() {
+    for level in levels(Level::Namespaces) {
+        let house = House::new();
+        // What kapell opens outside for the attempt; here it says who it is.
+        let socket = house.path("hosts.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = std::io::Write::write_all(&mut stream, b"door\n");
+            }
+        });
+        let neighbour = neighbour();
+        let script = format!(
+            "exec 2>/dev/null; bash -c 'cat < /dev/tcp/127.0.0.1/{neighbour}' || true; way=${{HTTPS_PROXY#http://}}; \
+             bash -c \"cat < /dev/tcp/${{way%:*}}/${{way#*:}}\"; echo $http_proxy $NO_PROXY $NODE_USE_ENV_PROXY"
+        );
+        let network: Network = "crates.io".parse().unwrap();
+        let room = Room { hosts: Some(socket), ..house.room() };
+        let mine = [("HTTPS_PROXY".into(), "http://elsewhere:1".into())];
+        let (exit, printed) = house.run_with(level, network.clone(), room, &script, &mine);
+        let expected = "door\nhttp://127.0.0.1:3128 localhost,127.0.0.1,::1 1\n";
+        assert_eq!((exit.ending, printed.as_str()), (Ending::Succeeded, expected));
+        // Without a way to them it does not start.
+        let key = key(2);
+        let mut job = house.rig.job(key, "true");
+        let granted = Wish { level: Some(level), network: Some(network) };
+        job.contained = Some(here().contain(granted, Wish::default(), house.room()).unwrap());
+        assert!(house.rig.crew.start(key, job).is_err());
     }
 }
 

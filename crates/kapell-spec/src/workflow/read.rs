@@ -225,7 +225,14 @@ fn agent(reader: &mut Reader<'_>, entry: &Entry) -> Option<Agent> {
                     let name = Spanned::new(key.to_owned(), entry.key.place());
                     options.extend(memory_mib.map(|mib| (name, format!("{mib}M"))));
                 }
-                "model" | "sandbox" | "network" | "run" | "script" => {
+                "network" => {
+                    // A list of hosts, or the name of a network.
+                    let hosts: Vec<String> =
+                        reader.texts(node, key).into_iter().map(|text| text.value).collect();
+                    let name = Spanned::new(key.to_owned(), entry.key.place());
+                    options.push((name, hosts.join(",")));
+                }
+                "model" | "sandbox" | "run" | "script" => {
                     let key = Spanned::new(key.to_owned(), entry.key.place());
                     let value = if key.value == "script" {
                         script(reader, node)

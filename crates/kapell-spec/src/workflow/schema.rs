@@ -210,7 +210,7 @@ fn agent() -> Value {
             "skills": described(reference("static_texts"), "What it can do, in the words that tasks use."),
             "memory": { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *([MGT]|[MGT]iB)$", "description": "The memory that one attempt needs." },
             "sandbox": described(reference("static"), "The least containment: `required` or 3, 2, 1."),
-            "network": described(reference("static"), "What it can reach: `none`, `model-only`, `open`."),
+            "network": described(reference("static_texts"), "What it can reach: `none`, `model-only`, `open`, or hosts beside its model."),
             "run": described(reference("static"), "For `command`: the script that gets the prompt as KAPELL_PROMPT."),
             "script": { "description": "For `scripted`: the script.", "type": ["string", "array", "object"] },
             "options": { "type": "object", "additionalProperties": reference("static") },

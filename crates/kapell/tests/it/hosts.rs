@@ -214,7 +214,7 @@ fn the_server_is_installed_for_other_clients_and_doctor_looks_after_it() {
         assert_eq!(rig.run(["install", host, "--scope", "project", "--yes"]).code, Some(0));
         assert!(rig.read(settings).contains("kapell"));
         let told = rig.run(["doctor"]).stdout;
-        assert!(told.contains("(this repository)"), "{told}");
+        assert!(told.contains("(here)"), "{told}");
         rig.write(settings, "");
         let told: Value = serde_json::from_str(&rig.run(["doctor", "--json"]).stdout).unwrap();
         let is_it = |check: &&Value| check["name"] == "installed";

@@ -14,8 +14,7 @@ use kapell_core::{budget::Amount, retry::FailureClass, time::Wall};
 
 use super::{
     CLIENT_FILE, Client, Ended, Evidence, Limit, Opening, Outgoing, Prices, Reader, SCHEMA_FILE, Shape, Tell,
-    Totals, UNKNOWN_SESSIONS, Verdict, WAS_TOLD, WIND_DOWN,
-    purse::Spender,
+    Totals, UNKNOWN_SESSIONS, Verdict, WAS_TOLD, WIND_DOWN, purse::Spender,
 };
 use crate::{
     drivers::{Ending, Exit, Report, text::escape_untrusted},

@@ -195,8 +195,13 @@ pub fn known(root: Option<&Path>) -> Vec<Known> {
     let user = |which: HostProgram| which.user_dir(&set).map(|dir| Host::new(which, Scope::User, dir));
     let project =
         |which: HostProgram| root.map(|root| Host::new(which, Scope::Project, which.project_dir(root)));
-    let hosts = HostProgram::ALL.into_iter().flat_map(|which| [user(which), project(which)]).flatten();
-    hosts.filter_map(|host| host.known()).collect()
+    let both = |which| {
+        let (user, project) = (user(which), project(which));
+        // In a repository that is the home itself they are one.
+        let project = project.filter(|project| user.as_ref().is_none_or(|user| user.dir != project.dir));
+        [user, project]
+    };
+    HostProgram::ALL.into_iter().flat_map(both).flatten().filter_map(|host| host.known()).collect()
 }
 
 impl Host {
@@ -204,7 +209,7 @@ impl Host {
     fn known(&self) -> Option<Known> {
         let (name, option) = match self.scope {
             Scope::User => (self.name().to_owned(), ""),
-            Scope::Project => (format!("{} (this repository)", self.name()), " --scope project"),
+            Scope::Project => (format!("{} (here)", self.name()), " --scope project"),
         };
         let again = format!("kapell install {}{option}", self.word());
         let fault = match self.manifest() {
