@@ -238,7 +238,8 @@ impl CrewAgents {
         let socket = beside.with_extension(format!("{number}.hosts"));
         let sink = self.sink.clone();
         let told = Box::new(move |text| sink(key, Report::Note(text)));
-        let door = HostDoor::open(socket.clone(), hosts, told)?;
+        let door = HostDoor::open(socket, hosts, told)?;
+        let socket = door.socket().to_owned();
         lock(&self.doors).insert(key, door);
         Ok(socket)
     }
