@@ -69,13 +69,6 @@ pub enum Report {
         /// What the next one should know; not to be shown unescaped.
         note: String,
     },
-    /// It gives an output. Those in [`Exit::outputs`] are the ones that count.
-    Output {
-        /// The name.
-        key: String,
-        /// The value.
-        value: String,
-    },
     /// Its session with a model has begun.
     Session {
         /// The client's own name of it.

@@ -97,14 +97,13 @@ fn serve(control: &mut UnixStream) -> std::io::Result<()> {
             // The attempt ended by itself while the request was on its way.
             Some(wire::Request::Stop { .. } | wire::Request::Say { .. }) => {}
             Some(wire::Request::Run { spec, .. }) => {
-                let last = spec.limits.changes_supervisor();
                 let replies = attempt::run(&spec, control, &mut waited);
                 let gone = replies.iter().any(
                     |reply| matches!(reply, wire::Reply::Ended(record) if record.cause == Cause::OwnerGone),
                 );
                 let told = wire::write_together(control, &replies);
                 unkept = spec.durable.then(|| PathBuf::from(&spec.dir));
-                if told.is_err() || gone || last {
+                if told.is_err() || gone {
                     keep(unkept);
                     return Ok(());
                 }

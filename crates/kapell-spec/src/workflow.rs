@@ -105,6 +105,8 @@ pub struct Workflow {
     pub deadline: Option<Wall>,
     /// Whether a failure takes back what was done.
     pub saga: bool,
+    /// Whether files that lie in Git LFS may be their pointers.
+    pub lfs_pointers: bool,
     /// Commands that must pass on every tree that lands.
     pub accept: Vec<Text>,
     /// Paths that no task may change to pass its own checks.

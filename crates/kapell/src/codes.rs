@@ -79,6 +79,8 @@ table! {
         "The merge could not be done for the reason given. Nothing was changed.";
     "K0709", "Nothing to compare",
         "The task has not submitted a change, or the run has not begun to land anything. What a lost or failed attempt left is shown by `--salvaged`, if anything of it is kept.";
+    "K0710", "Files in Git LFS",
+        "Git LFS keeps the content of files elsewhere and a program fetches it at checkout. kapell runs no program that a repository names, so in workspaces such files are their pointers. A run that could be misled by that is refused, unless its file says `lfs: pointers`.";
     "K0713", "Taken back, and landed still",
         "Some tasks count as taken back, but what took them back changed no file, or a person left them: their changes are still in what landed. A merge would bring them in, so it is refused. `kapell diff` shows what it would be; `kapell merge --taken-back` does it all the same.";
     "K0714", "Being taken back",

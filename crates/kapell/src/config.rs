@@ -17,7 +17,7 @@ use std::{
 use kapell_agents::contain::{Network, NoHost, UnknownSetting, Wish};
 use kapell_spec::{
     finding::{Finding, Source, Span, render},
-    suggest,
+    suggest, workflow,
 };
 use toml::{
     Spanned,
@@ -33,11 +33,12 @@ pub const FILE: &str = "kapell.toml";
 /// Files larger than this are not settings.
 const BYTES_MAX: u64 = 1 << 20;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "store",
     "agents",
     "jobs",
     "memory",
+    "workspaces",
     "budget",
     "sandbox",
     "network",
@@ -59,6 +60,8 @@ pub struct Config {
     pub jobs: Option<u32>,
     /// How much memory agents may take together, in MiB.
     pub memory_mib: Option<u32>,
+    /// How much disk the workspaces may take together, in MiB.
+    pub workspaces_mib: Option<u32>,
     /// The limits of runs whose file and command line give none.
     pub budget: Option<Budget>,
     /// Containment as the user's own file grants it.
@@ -107,6 +110,7 @@ impl Config {
             agents: self.agents.or(other.agents),
             jobs: self.jobs.or(other.jobs),
             memory_mib: self.memory_mib.or(other.memory_mib),
+            workspaces_mib: self.workspaces_mib.or(other.workspaces_mib),
             budget: self.budget.or(other.budget),
             granted: self.granted.and(other.granted),
             asked: self.asked.and(other.asked),
@@ -159,7 +163,8 @@ fn parse(text: &str, dir: &Path, whose: Whose) -> Result<Config, Box<Finding>> {
             "store" => config.store = Some(store(value, dir, whose)?),
             "agents" => config.agents = Some(number(value, "agents")?),
             "jobs" => config.jobs = Some(number(value, "jobs")?),
-            "memory" => config.memory_mib = Some(agents::memory(value)?),
+            "memory" => config.memory_mib = Some(size(value, "memory", "memory")?),
+            "workspaces" => config.workspaces_mib = Some(size(value, "workspaces", "disk space")?),
             "agent" => config.defined = agents::parse(value, whose)?,
             "budget" => config.budget = Some(budget(value)?),
             "sandbox" => wish(&mut config, whose).level = Some(named(value, "sandbox")?),
@@ -238,6 +243,15 @@ fn text<'a>(value: &'a Spanned<DeValue<'_>>, key: &str) -> Result<&'a str, Box<F
     })
 }
 
+/// Reads a size, in MiB.
+fn size(value: &Spanned<DeValue<'_>>, key: &str, of: &str) -> Result<u32, Box<Finding>> {
+    let word = text(value, key)?;
+    workflow::memory_mib(word).ok_or_else(|| {
+        let finding = wrong(value, format!("`{}` is no size of {of}", word.escape_debug()));
+        Box::new(finding.hint(format!("{key} = \"2GiB\"")))
+    })
+}
+
 fn number(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Box<Finding>> {
     let parsed = value
         .get_ref()
@@ -306,9 +320,10 @@ mod tests {
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),
             (
                 "x = 4",
-                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, budget, sandbox, network, check-sandbox, check-network, clients, agent, mcp)",
+                "K0911 0..1 there is no setting `x` (settings are store, agents, jobs, memory, workspaces, budget, sandbox, network, check-sandbox, check-network, clients, agent, mcp)",
             ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
+            ("workspaces = \"much\"", "K0912 13..19 `much` is no size of disk space (workspaces = \"2GiB\")"),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 99999999999999999999", "K0912 7..27 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             (

@@ -126,6 +126,7 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
     let repository = match (house, &site.repo) {
         (Some(house), Some(user)) => {
             let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
+            let pool = pool.within(site.config.workspaces_mib.map(|mib| u64::from(mib) << 20));
             let who = site.identity().unwrap_or_else(|| Identity::new("", ""));
             let (user, places, agents) = (user.clone(), places.clone(), agents.clone());
             Some(Arc::new(Repository::new(RepositoryConfig { user, house, pool, who, places, agents })))

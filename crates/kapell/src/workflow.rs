@@ -51,6 +51,8 @@ pub struct Loaded {
     pub document: Option<plan::Plan>,
     /// Who can be given its tasks.
     pub registry: Arc<Registry>,
+    /// Whether files that lie in Git LFS may be their pointers in workspaces.
+    pub lfs_pointers: bool,
 }
 
 /// What a person sets besides the file.
@@ -166,7 +168,9 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
     let text = Text { shown, bytes, beside };
     let loaded = load_text(site, text, overrides, out)?;
-    Ok(Loaded { document, ..loaded })
+    // A document has no place in which it could say so.
+    let lfs_pointers = loaded.lfs_pointers || document.is_some();
+    Ok(Loaded { document, lfs_pointers, ..loaded })
 }
 
 /// The text of a workflow file, wherever it comes from.
@@ -217,7 +221,8 @@ pub fn load_text(site: &Site, text: Text, overrides: &Overrides, out: Out) -> Re
     mission.limits = overrides.budget.over(config.budget.unwrap_or_default().under(mission.limits));
     mission.source = Some(shown);
     let plan = Arc::new(registry.complete(&compiled.plan));
-    Ok(Loaded { mission, plan, document: None, registry: Arc::new(registry) })
+    let lfs_pointers = compiled.lfs_pointers;
+    Ok(Loaded { mission, plan, document: None, registry: Arc::new(registry), lfs_pointers })
 }
 
 /// Finds agents that nothing here can speak to, before anything of the plan has begun.

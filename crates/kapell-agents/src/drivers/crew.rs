@@ -6,6 +6,7 @@ use std::{
     fs, io,
     io::{Read, Write},
     os::{fd::AsFd, unix::net::UnixStream},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::Child,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kapell_core::retry::FailureClass;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
@@ -430,6 +432,12 @@ fn make_spec(key: AttemptKey, job: &Job) -> io::Result<Spec> {
     })
 }
 
+/// The end of an attempt whose output could not be read along.
+fn unread() -> Exit {
+    let message = "reading along what it printed failed: a bug in kapell".to_owned();
+    Exit::without_process(Ending::Failed(FailureClass::Transient), message)
+}
+
 /// The thread that watches.
 struct Watch {
     shared: Arc<Shared>,
@@ -455,7 +463,7 @@ impl Watch {
             self.hear_agents();
             self.note_asking();
             for key in ready {
-                self.step(key);
+                self.step_safely(key);
             }
             self.dismissed.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         }
@@ -524,7 +532,6 @@ impl Watch {
                 server::Said::Progress { fraction, text } => Report::Progress { fraction, text },
                 server::Said::Note { text } => Report::Note { text },
                 server::Said::HandOff { to, note } => Report::HandOff { to, note },
-                server::Said::Output { name, value } => Report::Output { key: name, value },
                 server::Said::Question { question, text, choices } => {
                     Report::Question { question, text, choices }
                 }
@@ -650,6 +657,23 @@ impl Watch {
         ready
     }
 
+    /// Looks at an attempt. Readers parse what strangers print: should one panic, only its own attempt fails by that.
+    fn step_safely(&mut self, key: AttemptKey) {
+        if catch_unwind(AssertUnwindSafe(|| self.step(key))).is_ok() {
+            return;
+        }
+        match self.attempts.get_mut(&key) {
+            Some(Attempt::Supervised(supervised)) => {
+                (supervised.listener, supervised.again, supervised.unread) = (None, None, true);
+                supervised.stop(Duration::ZERO, OUTSIDE_GRACE);
+            }
+            Some(Attempt::Group(group)) => group.end(Cause::Stopped, OUTSIDE_GRACE),
+            Some(Attempt::Person(_) | Attempt::Orphaned) => {}
+            // Its process had ended.
+            None => self.finish(key, unread()),
+        }
+    }
+
     fn step(&mut self, key: AttemptKey) {
         match self.attempts.get_mut(&key) {
             Some(Attempt::Supervised(supervised)) => {
@@ -705,9 +729,12 @@ impl Watch {
 
     /// Takes in that the process of an attempt has ended.
     fn ended(&mut self, supervised: Supervised, mut exit: Exit) {
-        let key = supervised.key;
+        let (key, is_unread) = (supervised.key, supervised.unread);
         let Parts { supervisor, listener, first, again } = supervised.into_parts();
         self.retire(key, supervisor);
+        if is_unread {
+            return self.finish(key, unread());
+        }
         let mut asks = None;
         if let Some(mut listener) = listener {
             let Heard { reports, .. } = listener.catch_up();

@@ -73,6 +73,8 @@ pub(super) struct Supervised {
     pub(super) first: Option<Box<Exit>>,
     /// What the second process is to be made of, if its client is to be asked once more in one.
     pub(super) again: Option<Box<Job>>,
+    /// Whether whoever read along panicked: what its client does is not known any more.
+    pub(super) unread: bool,
 }
 
 /// What is left of an attempt whose process has ended.
@@ -101,7 +103,17 @@ impl Supervised {
         listener: Option<Listener>,
     ) -> Self {
         let (first, again) = (None, None);
-        Self { key, started: false, dir, supervisor, frames: Frames::default(), listener, first, again }
+        Self {
+            key,
+            started: false,
+            dir,
+            supervisor,
+            frames: Frames::default(),
+            listener,
+            first,
+            again,
+            unread: false,
+        }
     }
 
     pub(super) fn file(&self) -> &UnixStream {

@@ -33,19 +33,6 @@ const DOING: &str = "merge";
 /// How a lock of ours begins; what follows is the number of the process.
 const MARK: &str = "kapell ";
 
-/// A merge that can be done: objects are in place, and no working tree objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MergePlan {
-    /// The full name of the branch.
-    pub target: String,
-    /// Where it is.
-    pub old: Oid,
-    /// Where it shall be.
-    pub new: Oid,
-    /// The working trees that have it checked out.
-    pub worktrees: Vec<PathBuf>,
-}
-
 /// What became of one working tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
@@ -67,7 +54,8 @@ impl House {
         File::create(&path).and_then(|file| lock(&file).map(|()| file)).map_err(at(&path, DOING))
     }
 
-    /// Checks that `target` can be moved from `old` to `new`, and brings the objects over.
+    /// Checks that `target` can be moved from `old` to `new`, and brings the objects over. Returns the working trees that
+    /// have it checked out.
     ///
     /// Nothing that a person sees is touched: the user's repository gains objects, no more.
     ///
@@ -77,7 +65,7 @@ impl House {
     /// - [`ErrorKind::Dirty`], [`ErrorKind::Busy`] or [`ErrorKind::InTheWay`] if a working tree
     ///   that has it checked out cannot be updated.
     /// - [`ErrorKind::LockHeld`] if git is at work in one.
-    pub fn prepare_merge(&self, user: &UserRepo, target: &str, old: Oid, new: Oid) -> Result<MergePlan> {
+    pub fn prepare_merge(&self, user: &UserRepo, target: &str, old: Oid, new: Oid) -> Result<Vec<PathBuf>> {
         let found = user.find_ref(target)?;
         if found != Some(old) {
             return Err(moved(target, old, found));
@@ -88,8 +76,7 @@ impl House {
         }
         // Last, so that a merge that is refused leaves nothing behind.
         self.export(new, Some(old), shared_setting(user))?;
-        let worktrees = worktrees.into_iter().map(|worktree| worktree.path).collect();
-        Ok(MergePlan { target: target.to_owned(), old, new, worktrees })
+        Ok(worktrees.into_iter().map(|worktree| worktree.path).collect())
     }
 
     /// Moves `target` from `old` to `new` in one step; `reason` goes into its reflog.

@@ -76,7 +76,6 @@ pub(crate) enum Said {
     Progress { fraction: f64, text: String },
     Note { text: String },
     HandOff { to: Option<String>, note: String },
-    Output { name: String, value: String },
     Question { question: u32, text: String, choices: Vec<String> },
 }
 
@@ -314,7 +313,6 @@ impl Guest {
             }
             Wish::Output { name, value } => {
                 append_output(&self.outputs, &name, &value)?;
-                said.push((key, Said::Output { name, value }));
                 write_reply(&Reply::Done)
             }
             Wish::Note { text } => {

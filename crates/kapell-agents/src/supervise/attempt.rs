@@ -18,7 +18,7 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Resource, Rlimit, WaitStatus},
+    process::WaitStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ use super::{
     cgroup::Cgroup,
     processes::{self, ChildTicks, Process},
     record::{self, Cause, ExitRecord, wall_ms},
-    spec::{Limits, Output, Spec, Stdin},
+    spec::{Output, Spec, Stdin},
     spool::Spool,
     tree,
     wire::{self, Reply, Request},
@@ -95,7 +95,7 @@ pub(crate) fn run(spec: &Spec, control: &mut UnixStream, waited: &mut ChildTicks
     let before = *waited;
     let started = Instant::now();
     let mut untold = None;
-    match set_limits(&spec.limits).and_then(|()| start(spec)) {
+    match start(spec) {
         Ok((pid, streams, input)) => {
             // Without this file the marker in the environment still tells whose processes they are.
             let _ = PidFile::write(pid, spec);
@@ -127,20 +127,6 @@ fn ms(length: Duration) -> u64 {
 
 fn ticks(before: ChildTicks, after: ChildTicks, of: impl Fn(&ChildTicks) -> u64) -> u64 {
     of(&after).saturating_sub(of(&before)).saturating_mul(MS_PER_TICK)
-}
-
-fn set_limits(limits: &Limits) -> io::Result<()> {
-    let wanted = [
-        (Resource::As, limits.memory_bytes),
-        (Resource::Nproc, limits.processes),
-        (Resource::Nofile, limits.files),
-    ];
-    for (resource, limit) in wanted {
-        if limit.is_some() {
-            rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?;
-        }
-    }
-    Ok(())
 }
 
 /// What an attempt prints: the pipe, and where it is kept.

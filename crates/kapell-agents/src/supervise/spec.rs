@@ -57,7 +57,7 @@ pub enum Output {
     Followed,
 }
 
-/// What an attempt may take. Zero bytes or processes mean zero; `None` means no limit.
+/// What an attempt may take. Zero bytes mean zero; `None` means no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// How long it may run. A backstop: kapell itself stops an attempt in time.
@@ -70,15 +70,9 @@ pub struct Limits {
     /// its questions, or see what it spends.
     #[serde(default = "followed_bytes")]
     pub followed_bytes: u64,
-    /// Address space of each process, in bytes (`RLIMIT_AS`).
-    pub memory_bytes: Option<u64>,
     /// Memory that all its processes hold together, in bytes. Looked at four times a second: what takes more is ended.
     #[serde(default)]
     pub resident_bytes: Option<u64>,
-    /// Processes of the user (`RLIMIT_NPROC`).
-    pub processes: Option<u64>,
-    /// Open files of each process (`RLIMIT_NOFILE`).
-    pub files: Option<u64>,
 }
 
 fn followed_bytes() -> u64 {
@@ -92,10 +86,7 @@ impl Default for Limits {
             grace: Duration::from_secs(10),
             output_bytes: 64 << 20,
             followed_bytes: followed_bytes(),
-            memory_bytes: None,
             resident_bytes: None,
-            processes: None,
-            files: None,
         }
     }
 }
@@ -121,15 +112,6 @@ impl Spec {
             Output::Joined => self.limits.output_bytes,
             Output::Followed => self.limits.output_bytes.max(self.limits.followed_bytes),
         }
-    }
-}
-
-impl Limits {
-    /// Tells whether they change the supervisor too, which then serves one attempt only.
-    ///
-    /// A limit is inherited from it, for the window between a start and a later call would be open to forks.
-    pub(crate) fn changes_supervisor(&self) -> bool {
-        self.memory_bytes.is_some() || self.processes.is_some() || self.files.is_some()
     }
 }
 

@@ -91,6 +91,9 @@ struct Meta {
     /// The process that used it last.
     #[serde(default)]
     pid: u32,
+    /// How large its files were when it was last given back, in bytes; noted where a quota asks for it.
+    #[serde(default)]
+    bytes: Option<u64>,
 }
 
 const META_VERSION: u32 = 1;
@@ -250,6 +253,7 @@ pub struct Pool {
     dir: PathBuf,
     limit: usize,
     space_min: u64,
+    quota: Option<u64>,
 }
 
 /// How many bytes a new workspace leaves free on its disk: the journal, and whatever else is there, goes on.
@@ -264,13 +268,19 @@ impl Pool {
     pub fn open(house: House, dir: &Path, limit: usize) -> Result<Self> {
         fs::create_dir_all(dir).map_err(at(dir, "open the pool of workspaces"))?;
         let dir = fs::canonicalize(dir).map_err(at(dir, "open the pool of workspaces"))?;
-        Ok(Self { house, dir, limit, space_min: SPACE_MIN })
+        Ok(Self { house, dir, limit, space_min: SPACE_MIN, quota: None })
     }
 
     /// Makes workspaces only while so many bytes are free.
     #[must_use]
     pub fn leaving_free(self, bytes: u64) -> Self {
         Self { space_min: bytes, ..self }
+    }
+
+    /// Keeps all workspaces together within so many bytes, as far as those can give way that nobody uses.
+    #[must_use]
+    pub fn within(self, quota: Option<u64>) -> Self {
+        Self { quota, ..self }
     }
 
     /// Makes sure that there is room for one more workspace; those that nobody uses give way.
@@ -378,6 +388,7 @@ impl Pool {
             dot_git: None,
             prepared: false,
             pid: std::process::id(),
+            bytes: None,
         };
         Ok(Workspace { house: self.house.clone(), slot, meta, _lock: lock })
     }
@@ -426,17 +437,40 @@ impl Pool {
         }))
     }
 
-    /// Gives a workspace back. What was to be kept of it has been captured or salvaged.
+    /// Gives a workspace back. What was to be kept of it has been captured or salvaged. Should all of them be larger than
+    /// they may then, those used longest ago are deleted.
     ///
     /// # Errors
     ///
-    /// Returns why it cannot be noted.
+    /// Returns why it cannot be noted, or something cannot be deleted.
     pub fn release(&self, mut workspace: Workspace) -> Result<()> {
         if workspace.meta.base.is_none() || workspace.check_there().is_err() {
             return self.discard(workspace);
         }
         workspace.meta.owner = None;
-        workspace.save()
+        let Some(quota) = self.quota else { return workspace.save() };
+        workspace.meta.bytes = Some(size_of(&workspace.slot));
+        workspace.save()?;
+        // It may be the one that has to go.
+        drop(workspace);
+        self.shrink(quota)
+    }
+
+    /// Deletes workspaces that nobody holds, those used longest ago first, until all are within `quota` bytes.
+    fn shrink(&self, quota: u64) -> Result<()> {
+        let noted = |slot: &Path| read_meta(slot).and_then(|meta| meta.bytes);
+        // One that is held counts as it was when it was last given back.
+        let mut total: u64 = self.slots()?.iter().filter_map(|slot| noted(slot)).sum();
+        for slot in self.free()? {
+            if total <= quota {
+                break;
+            }
+            let bytes = noted(&slot).unwrap_or(0);
+            if self.delete(&slot)? {
+                total -= bytes.min(total);
+            }
+        }
+        Ok(())
     }
 
     /// Deletes a workspace.
@@ -456,6 +490,16 @@ impl Pool {
     ///
     /// Returns why something cannot be deleted.
     pub fn trim(&self, keep: usize) -> Result<usize> {
+        let free = self.free()?;
+        let mut deleted = 0;
+        for slot in free.iter().take(free.len().saturating_sub(keep)) {
+            deleted += usize::from(self.delete(slot)?);
+        }
+        Ok(deleted)
+    }
+
+    /// Returns the workspaces that nobody holds, the one used longest ago first.
+    fn free(&self) -> Result<Vec<PathBuf>> {
         let mut free = Vec::new();
         for slot in self.slots()? {
             let used = fs::metadata(slot.join("meta.json")).and_then(|meta| meta.modified()).ok();
@@ -466,14 +510,14 @@ impl Pool {
             }
         }
         free.sort();
-        let mut deleted = 0;
-        for (_, slot) in free.iter().take(free.len().saturating_sub(keep)) {
-            if let Some(_lock) = try_lock(slot)? {
-                remove_tree(slot).map_err(at(slot, "delete a workspace"))?;
-                deleted += 1;
-            }
-        }
-        Ok(deleted)
+        Ok(free.into_iter().map(|(_, slot)| slot).collect())
+    }
+
+    /// Deletes a workspace unless somebody uses it; says whether it did.
+    fn delete(&self, slot: &Path) -> Result<bool> {
+        let Some(_lock) = try_lock(slot)? else { return Ok(false) };
+        remove_tree(slot).map_err(at(slot, "delete a workspace"))?;
+        Ok(true)
     }
 
     /// Returns for whom each workspace is held, and the sizes of its files in bytes.

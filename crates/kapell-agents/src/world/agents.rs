@@ -332,21 +332,38 @@ impl CrewAgents {
 
     fn job(&self, order: &Order) -> Result<drivers::Job, Failure> {
         let dir = self.places.attempt(order.key);
-        let broken = |error: io::Error| Failure {
-            class: FailureClass::Transient,
-            message: format!("the attempt's directory cannot be used: {error}"),
-            until: None,
-        };
         let mut env: Vec<_> = self.places.env.clone();
         env.extend(order.env.iter().map(|(name, value)| (name.into(), value.into())));
-        let option = |name: &str| order.agent.as_ref().and_then(|agent| agent.options.get(name)).cloned();
+        let work = self.work(order, &dir, &mut env)?;
+        if let Some(why) = too_long(&env) {
+            return Err(permanent(why));
+        }
+        let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
+        job.brief = order.brief.clone();
+        job.is_script = matches!(order.job, Job::Script(_));
+        job.env = env;
+        job.limits.grace = GRACE;
+        if let Some(text) = option_of(order, "memory") {
+            let no_size = || permanent(format!("`memory: {text}` is no size, such as 512M or 2G"));
+            job.limits.resident_bytes = Some(parse_bytes(&text).ok_or_else(no_size)?);
+        }
+        job.supervision = match order.supervise {
+            Supervise::Full => Supervision::Full,
+            Supervise::Group => Supervision::Group,
+        };
+        Ok(job)
+    }
+
+    /// Finds out what is to be performed in `dir`, with what it needs in its environment.
+    fn work(&self, order: &Order, dir: &Path, env: &mut Vec<(OsString, OsString)>) -> Result<Work, Failure> {
+        let option = |name: &str| option_of(order, name);
         let scripted = |text: &str| {
             let path = dir.join("script.yaml");
-            private::dir(&dir).and_then(|()| private::write(&path, text)).map_err(broken)?;
+            private::dir(dir).and_then(|()| private::write(&path, text)).map_err(unusable)?;
             Ok(Work::Program(vec![self.program.clone().into(), "__scripted".into(), path.into()]))
         };
         let adapter = order.agent.as_ref().map(|agent| agent.adapter.as_str());
-        let work = match (&order.job, adapter) {
+        Ok(match (&order.job, adapter) {
             (Job::Script(script), _) => Work::Shell(script.clone()),
             (Job::Scripted(text), _) => scripted(text)?,
             (Job::Prompt(prompt), Some("person")) => {
@@ -373,7 +390,7 @@ impl CrewAgents {
                     ))
                 };
                 let server = found.ok_or_else(missing)?;
-                server.work(&self.program, &dir, &tool, arguments, &mut env).map_err(broken)?
+                server.work(&self.program, dir, &tool, arguments, env).map_err(unusable)?
             }
             (Job::Prompt(prompt), Some(adapter)) => match Client::of(adapter) {
                 Some(client) => {
@@ -384,25 +401,18 @@ impl CrewAgents {
                 None => return Err(permanent(format!("there is no adapter `{adapter}` yet"))),
             },
             (Job::Prompt(_), None) => return Err(permanent("a prompt needs an agent".to_owned())),
-        };
-        if let Some(why) = too_long(&env) {
-            return Err(permanent(why));
-        }
-        let mut job = drivers::Job::new(work, order.name.clone(), dir, &order.dir);
-        job.brief = order.brief.clone();
-        job.is_script = matches!(order.job, Job::Script(_));
-        job.env = env;
-        job.limits.grace = GRACE;
-        if let Some(text) = option("memory") {
-            let no_size = || permanent(format!("`memory: {text}` is no size, such as 512M or 2G"));
-            job.limits.resident_bytes = Some(parse_bytes(&text).ok_or_else(no_size)?);
-        }
-        job.supervision = match order.supervise {
-            Supervise::Full => Supervision::Full,
-            Supervise::Group => Supervision::Group,
-        };
-        Ok(job)
+        })
     }
+}
+
+/// An option of the agent that performs an order.
+fn option_of(order: &Order, name: &str) -> Option<String> {
+    order.agent.as_ref().and_then(|agent| agent.options.get(name)).cloned()
+}
+
+fn unusable(error: io::Error) -> Failure {
+    let message = format!("the attempt's directory cannot be used: {error}");
+    Failure { class: FailureClass::Transient, message, until: None }
 }
 
 impl CrewAgents {
@@ -623,11 +633,9 @@ fn permanent(message: String) -> Failure {
 
 fn translate(report: drivers::Report) -> Option<Report> {
     Some(match report {
-        // What it gives counts when it has ended.
-        drivers::Report::Started { .. }
-        | drivers::Report::Output { .. }
-        | drivers::Report::Session { .. }
-        | drivers::Report::Usage(_) => return None,
+        drivers::Report::Started { .. } | drivers::Report::Session { .. } | drivers::Report::Usage(_) => {
+            return None;
+        }
         drivers::Report::Said { text } => Report::Progress { fraction: None, text },
         drivers::Report::ToolUse { tool, about } => {
             Report::Progress { fraction: None, text: format!("{tool} {about}") }

@@ -130,10 +130,6 @@ fn a_supervisor_takes_the_next_attempt() {
     let parent = |_| rig.run("cut -d' ' -f4 /proc/$$/stat").message;
     let parents: Vec<_> = (0..3).map(parent).collect();
     assert!(parents.iter().all(|pid| *pid == parents[0]), "{parents:?}");
-    // One with limits of its own is not used again.
-    let limited = rig.run_with("ulimit -n", |job| job.limits.files = Some(50));
-    assert_eq!(limited.message, "50");
-    assert_ne!(rig.run("ulimit -n").message, "50");
 }
 
 #[test]

@@ -153,10 +153,10 @@ fn other_worktrees_are_looked_after_and_left_alone() {
     assert_eq!(kind(house.prepare_merge(&user, MAIN, base, tip)), "Dirty");
     write(&wt, "a.txt", "a\n");
     write(&world.user_dir, "a.txt", "work in progress\n");
-    let plan = house.prepare_merge(&user, MAIN, base, tip).unwrap();
-    assert_eq!(plan.worktrees, std::slice::from_ref(&wt));
+    let worktrees = house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    assert_eq!(worktrees, std::slice::from_ref(&wt));
     // The same seen from the worktree itself.
-    assert_eq!(house.prepare_merge(&UserRepo::discover(&wt).unwrap(), MAIN, base, tip).unwrap(), plan);
+    assert_eq!(house.prepare_merge(&UserRepo::discover(&wt).unwrap(), MAIN, base, tip).unwrap(), worktrees);
     house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
     house.finish_checkout(&user, MAIN, base, tip).unwrap();
     assert_eq!(git_in(&wt, &["status", "--porcelain"]), "");
@@ -251,8 +251,8 @@ fn a_bare_repository_gets_the_ref_alone() {
     let house = bare.house();
     house.begin_run(&user, RUN, base).unwrap();
     let tip = land(&bare, base, 1, &[("a.txt", "A\n")]);
-    let plan = house.prepare_merge(&user, MAIN, base, tip).unwrap();
-    assert!(plan.worktrees.is_empty());
+    let worktrees = house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    assert!(worktrees.is_empty());
     house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
     assert!(house.finish_checkout(&user, MAIN, base, tip).unwrap().is_empty());
     assert_eq!(bare.git(&["show", "main:a.txt"]), "A");

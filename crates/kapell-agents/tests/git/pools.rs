@@ -91,6 +91,32 @@ fn a_disk_that_is_nearly_full_gets_no_more_workspaces() {
 }
 
 #[test]
+fn workspaces_that_nobody_uses_give_way_to_a_quota() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let base = world.oid("HEAD");
+    let pool = world.pool();
+    let [one, two, held] = [1, 2, 3].map(|task| pool.acquire(&request(Kind::Clone, base, task)).unwrap());
+    let (first, second, third) = (one.tree(), two.tree(), held.tree());
+    for tree in [&first, &second, &third] {
+        write(tree, "big", &"x".repeat(200_000));
+    }
+    let quota = pool.clone().within(Some(350_000));
+    quota.release(one).unwrap();
+    assert!(first.exists(), "one alone is within it");
+    quota.release(two).unwrap();
+    assert!(!first.exists() && second.exists(), "the one used longest ago goes");
+    let small = pool.clone().within(Some(1));
+    small.release(held).unwrap();
+    assert!(!second.exists() && !third.exists());
+    // What an attempt holds stays, however large it is.
+    let held = pool.acquire(&request(Kind::Clone, base, 4)).unwrap();
+    let other = pool.acquire(&request(Kind::Check, base, 5)).unwrap();
+    let (kept, gone) = (held.tree(), other.tree());
+    small.release(other).unwrap();
+    assert!(kept.exists() && !gone.exists());
+}
+
+#[test]
 fn a_workspace_is_found_again_after_a_crash() {
     let world = World::new(&[("a.txt", "a\n")]);
     let base = world.oid("HEAD");

@@ -52,8 +52,8 @@ fn two_tasks_are_captured_joined_landed_merged_and_taken_back() {
     assert!(house.is_ancestor(two.commit.unwrap(), tip).unwrap());
     assert!(!house.is_ancestor(tip, two.commit.unwrap()).unwrap());
 
-    let plan = house.prepare_merge(&user, MAIN, base, tip).unwrap();
-    assert_eq!(plan.worktrees, std::slice::from_ref(&world.user_dir));
+    let worktrees = house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    assert_eq!(worktrees, std::slice::from_ref(&world.user_dir));
     assert_eq!(world.oid("main"), base);
     assert_eq!(house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap(), Step::Done);
     assert_eq!(house.finish_checkout(&user, MAIN, base, tip).unwrap()[0].step, Step::Done);

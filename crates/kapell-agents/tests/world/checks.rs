@@ -237,7 +237,7 @@ fn a_check_that_is_contained_reaches_its_tree_and_nothing_of_the_user() {
     for level in [Level::Namespaces, Level::Files] {
         let world = World::new(&[("a", "1\n")]);
         let (search_path, nothing) = ("/usr/bin:/bin".into(), Wish::default());
-        let keeper = Keeper::new(Path::new(HELPER), search_path, world.path("trials"), nothing, nothing);
+        let keeper = Keeper::new(Path::new(HELPER), search_path, world.path("trials"), nothing.clone(), nothing);
         if keeper.found().has(level).is_err() {
             continue;
         }
@@ -260,7 +260,7 @@ fn a_check_that_cannot_be_contained_as_asked_is_not_run() {
     let world = World::new(&[("a", "1\n")]);
     let nothing = Wish::default();
     // Nothing is found on an empty path.
-    let keeper = Keeper::new(Path::new(HELPER), "".into(), world.path("trials"), nothing, nothing);
+    let keeper = Keeper::new(Path::new(HELPER), "".into(), world.path("trials"), nothing.clone(), nothing);
     let keeper = Arc::new(keeper.checking(Some(Wish { level: Some(Level::Namespaces), network: None })));
     let rig = Rig::with(world, MemoryJournal::new(Log), 40, |agents| agents.contained_by(keeper));
     let change = rig.change(key(0), &[("b", "x\n")]);

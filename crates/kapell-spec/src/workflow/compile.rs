@@ -66,6 +66,8 @@ pub struct Compiled {
     pub accept: Vec<String>,
     /// Whether a failure takes back what was done.
     pub saga: bool,
+    /// Whether files that lie in Git LFS may be their pointers.
+    pub lfs_pointers: bool,
     /// All inputs with their values.
     pub inputs: BTreeMap<String, String>,
     /// The tasks.
@@ -150,6 +152,7 @@ fn compile_file(
         deadline: workflow.deadline,
         accept: workflow.accept.iter().map(|text| text.template.source().to_owned()).collect(),
         saga: workflow.saga,
+        lfs_pointers: workflow.lfs_pointers,
         inputs,
         plan: plan?,
         digest: Digest::of(&digest),

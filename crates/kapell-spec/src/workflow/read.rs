@@ -11,7 +11,7 @@ use crate::{
 
 /// The keys of a workflow file.
 pub(super) const KEYS: &[&str] = &[
-    "mission", "target", "budget", "deadline", "saga", "accept", "protect", "env", "inputs", "agents",
+    "mission", "target", "budget", "deadline", "saga", "lfs", "accept", "protect", "env", "inputs", "agents",
     "defaults", "tasks",
 ];
 
@@ -48,6 +48,7 @@ pub(super) fn workflow(source: &Source, tree: &Tree, findings: &mut Vec<Finding>
         budget: Budget::default(),
         deadline: None,
         saga: false,
+        lfs_pointers: false,
         accept: Vec::new(),
         protect: Protect::default(),
         env: Vec::new(),
@@ -78,6 +79,7 @@ fn top(reader: &mut Reader<'_>, workflow: &mut Workflow, key: &str, entry: &Entr
         "budget" => workflow.budget = budget(reader, node, &["usd", "tokens", "agents", "jobs", "wall"]),
         "deadline" => workflow.deadline = reader.instant(node, key),
         "saga" => workflow.saga = reader.bool(node, key).unwrap_or_default(),
+        "lfs" => workflow.lfs_pointers = reader.choice(node, key, &[("pointers", true)]).unwrap_or_default(),
         "accept" => workflow.accept = reader.list(node, key, Reader::template),
         "protect" => workflow.protect = protect(reader, node),
         "env" => workflow.env = reader.env(node, key),

@@ -54,6 +54,7 @@ fn top() -> Value {
         "budget": described(reference("budget"), "What the run may use."),
         "deadline": described(reference("instant"), "Until when the run must be done."),
         "saga": { "type": "boolean", "description": "Whether a failure takes back what was done, in reverse order." },
+        "lfs": { "enum": ["pointers"], "description": "That tasks get the pointers of files in Git LFS in place of their content." },
         "accept": described(reference("texts"), "Commands that must pass on every tree that lands."),
         "protect": described(reference("protect"), "Paths that no task may change to pass its own checks."),
         "env": described(reference("env"), "Variables for all tasks."),

@@ -19,12 +19,14 @@ use crate::{exit::Exit, fault::Fault, site};
 const LOOK: Duration = Duration::from_millis(10);
 
 /// How long a run may take to begin before it is left alone.
-const BEGIN: Duration = Duration::from_secs(60);
+pub const BEGIN: Duration = Duration::from_secs(60);
 
 /// What became of a run that was to go on in the background.
 pub enum Begun {
     /// Another process executes it, or has done so.
     Executed,
+    /// The other process goes on, and has not begun with the run in the time given to it.
+    Slow,
     /// The other process ended, with what it said on standard error.
     Refused {
         /// How it ended.
@@ -56,7 +58,7 @@ pub fn spawn(words: &[OsString], store: &Store, run: RunId) -> Result<Begun, Fau
         let ended = child.try_wait().map_err(lost)?;
         let executed = store.owner(run)?.is_some_and(|owner| owner.pid == child.id());
         if executed && version(store, run)? > before {
-            break;
+            return Ok(Begun::Executed);
         }
         if let Some(status) = ended {
             let mut text = String::new();
@@ -65,7 +67,7 @@ pub fn spawn(words: &[OsString], store: &Store, run: RunId) -> Result<Begun, Fau
         }
         std::thread::sleep(LOOK);
     }
-    Ok(Begun::Executed)
+    Ok(Begun::Slow)
 }
 
 /// Starts this program with its errors in `said`.

@@ -18,7 +18,7 @@ use kapell_engine::{
     port::journal::{Journal, OwnError},
 };
 use kapell_store::Store;
-use kapell_view::text::short;
+use kapell_view::{text::short, untrusted::Untrusted};
 
 use super::{
     Context,
@@ -114,7 +114,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     containment::announce(&machine.keeper, &machine.broker, &plan, context.out)?;
     super::trust::announce(&site, &plan, context.out);
     memory::announce(&mission.limits, &plan, context.out);
-    tell_base(context, &machine, &mission);
+    tell_base(context, &machine, &mission, loaded.lfs_pointers)?;
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
     let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);
@@ -137,12 +137,25 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     Ok(exit)
 }
 
-/// Says what of the repository does not take effect in workspaces.
-fn tell_base(context: &Context, machine: &Machine, mission: &Mission) {
+/// Says what of the repository does not take effect in workspaces. Files in Git LFS are not there at all, so somebody
+/// must have said that pointers will do.
+fn tell_base(
+    context: &Context,
+    machine: &Machine,
+    mission: &Mission,
+    lfs_pointers: bool,
+) -> Result<(), Fault> {
     let facts = machine.repository.as_ref().zip(mission.base);
     // A base that cannot be read is told when the run is made.
     let facts = facts.and_then(|(repository, base)| repository.house().inspect(base).ok());
+    if let Some(file) = facts.as_ref().and_then(|facts| facts.lfs.as_ref()).filter(|_| !lfs_pointers) {
+        return Err(Fault::new("K0710", Exit::Refused, "the repository keeps files in Git LFS")
+            .at(Untrusted::from(file).visible())
+            .because("in workspaces they would be their pointers, not their content")
+            .hint("if pointers will do for these tasks, add `lfs: pointers` to the file"));
+    }
     facts.iter().flat_map(BaseFacts::told).for_each(|line| context.out.note(&line));
+    Ok(())
 }
 
 /// Goes on with one run, or with all that are unfinished.
@@ -432,6 +445,12 @@ fn detach(context: &Context, store: &Store, run: RunId, is_new: bool) -> Result<
     let id = is_new.then(|| run.to_string());
     match background::spawn(&again(std::env::args_os().skip(1), id.as_deref()), store, run)? {
         Begun::Executed => {}
+        Begun::Slow => {
+            let seconds = background::BEGIN.as_secs();
+            context.out.note(&format!(
+                "its process has not begun with the run in {seconds} s, and goes on trying: what kapell status shows is so"
+            ));
+        }
         Begun::Refused { exit, said } => {
             context.out.relay(&said);
             return Ok(exit);
@@ -495,7 +514,7 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
         words.extend(["--".into(), args.file.clone().into_os_string()]);
     }
     match background::spawn(&words, &store, run)? {
-        Begun::Executed => Ok(run),
+        Begun::Executed | Begun::Slow => Ok(run),
         Begun::Refused { exit, said } => {
             Err(Fault::new("K0904", exit, "the run was not started").because(said.trim_end()))
         }

@@ -76,6 +76,9 @@ fn settings(found: &Commands, registry: &Registry) -> String {
          # agents = 4\n\
          # memory = \"8GiB\"\n\
          \n\
+         # How much disk workspaces may take together; beyond that those go that nobody uses. If not given: no limit.\n\
+         # workspaces = \"20GiB\"\n\
+         \n\
          # The most that a run may use if its file does not say: money, tokens, time. If not given: no limit.\n\
          # budget = \"5usd,2M,2h\"\n\
          \n\

@@ -21,7 +21,7 @@ use kapell_policy::route::Cost;
 use kapell_spec::{finding::Finding, suggest, workflow};
 use toml::{Spanned, de::DeValue};
 
-use super::{Whose, clients::table, span, text, wrong};
+use super::{Whose, clients::table, size, span, text, wrong};
 
 const KEYS: [&str; 8] = ["use", "model", "skills", "cost", "memory", "role", "provider", "run"];
 
@@ -68,7 +68,7 @@ fn one(value: &Spanned<DeValue<'_>>, agent: &str, whose: Whose) -> Result<Define
             "provider" => one.provider = Some(text(value, name)?.to_owned()),
             "skills" => one.skills = Some(skills(value)?),
             "cost" => one.cost = Some(cost(value)?),
-            "memory" => one.memory_mib = Some(memory(value)?),
+            "memory" => one.memory_mib = Some(size(value, "memory", "memory")?),
             // It would be started because of what a task says, and not because a person named it.
             "run" if whose == Whose::Place => {
                 let message = "`run` can be set in your own settings only";
@@ -115,15 +115,6 @@ fn cost(value: &Spanned<DeValue<'_>>) -> Result<Cost, Box<Finding>> {
         let known = Cost::ALL.map(Cost::name).join(", ");
         let finding = wrong(value, format!("`{}` is no class of cost", word.escape_debug()));
         Box::new(finding.hint(format!("known are {known}")))
-    })
-}
-
-/// Reads a size of memory, in MiB.
-pub(super) fn memory(value: &Spanned<DeValue<'_>>) -> Result<u32, Box<Finding>> {
-    let word = text(value, "memory")?;
-    workflow::memory_mib(word).ok_or_else(|| {
-        let finding = wrong(value, format!("`{}` is no size of memory", word.escape_debug()));
-        Box::new(finding.hint("memory = \"2GiB\""))
     })
 }
 

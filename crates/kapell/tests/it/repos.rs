@@ -162,3 +162,22 @@ fn without_git() {
     assert_eq!(doctor.code, Some(6), "{doctor}");
     assert!(doctor.stdout.contains("git was not found"), "{doctor}");
 }
+
+#[test]
+fn files_in_large_file_storage_need_a_word() {
+    let rig = Rig::repository();
+    rig.write(".gitattributes", "*.png filter=lfs diff=lfs merge=lfs -text\n");
+    rig.commit("pictures");
+    let file = |lfs: &str| {
+        let text = format!("mission: Look\n{lfs}tasks: {{ look: {{ run: 'true' }} }}\n");
+        std::fs::write(rig.dir().join("look.yaml"), text).unwrap();
+        rig.run(["run", "../look.yaml"])
+    };
+    let refused = file("");
+    assert!(refused.code == Some(4) && refused.stderr.contains("K0710"), "{refused}");
+    assert!(rig.runs().is_empty(), "{refused}");
+    let taken = file("lfs: pointers\n");
+    assert!(taken.code == Some(0) && taken.stderr.contains("in workspaces they are its pointers"), "{taken}");
+    let strange = file("lfs: content\n");
+    assert_eq!(strange.code, Some(2), "{strange}");
+}
