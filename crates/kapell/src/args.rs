@@ -223,7 +223,7 @@ pub struct ContainArgs {
     /// The level of containment for agents: required (or 3), 2, 1, 0; the highest that works here if not given.
     #[arg(long, value_name = "LEVEL")]
     pub sandbox: Option<Level>,
-    /// What agents can reach: none, model-only, open, or hosts beside their model (crates.io,*.crates.io); the strictest
+    /// What agents can reach: none, model-only, open, or hosts beside their model (example.org,*.example.org); the strictest
     /// that the level holds if not given.
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<Network>,

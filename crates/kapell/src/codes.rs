@@ -100,7 +100,7 @@ table! {
     "K0813", "File that asks for less containment",
         "A workflow or a `kapell.toml` found in a repository asks for a lower level or a wider network than holds without it. Such a file can come from anybody, so it can only ask for more. If you want what it asks for, say so on the command line (`--sandbox`, `--network`) or in your own settings.";
     "K0814", "Setting of containment not understood",
-        "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only`, `open`, or a list of hosts such as `[crates.io, \"*.crates.io\"]`.";
+        "`sandbox:` of an agent takes `required`, 3, 2 or 1; `network:` takes `none`, `model-only`, `open`, or a list of hosts such as `[example.org, \"*.example.org\"]`.";
     "K0815", "Programs of the repository that a client would execute",
         "The client loads plugins or starts servers that the repository brings along, and has no switch that keeps it from that (opencode with `.opencode/` or `opencode.json`). At containment level 3 these files are not there for it; at a lower level the attempt is refused. Install bubblewrap, remove the files from the repository, or let another client do the task.";
     "K0816", "Settings for agents that cannot be judged",

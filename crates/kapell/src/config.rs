@@ -224,7 +224,7 @@ fn network(value: &Spanned<DeValue<'_>>) -> Result<Network, Box<Finding>> {
         return named(value, "network");
     }
     let hosts = clients::texts(value, "network")?.join(",");
-    let wrong = |error| Box::new(wrong(value, error).hint("network = [\"crates.io\", \"*.crates.io\"]"));
+    let wrong = |error| Box::new(wrong(value, error).hint("network = [\"example.org\", \"*.example.org\"]"));
     hosts.parse().map(Network::AllowList).map_err(|error: NoHost| wrong(error.to_string()))
 }
 
@@ -328,7 +328,7 @@ mod tests {
             ("jobs = 99999999999999999999", "K0912 7..27 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             (
                 "network = \"closed\"",
-                "K0912 10..18 `closed` is no network: it is one of none, model-only, open (network = \"none\")",
+                "K0912 10..18 `closed` is no network: it is one of none, model-only, open, or a list of hosts such as example.org,*.example.org (network = \"none\")",
             ),
             ("store = 1", "K0912 8..9 `store` is a text, not integer (store = \"...\")"),
             ("store = \"\"", "K0912 8..10 `store` is empty (store = \".kapell\")"),
@@ -371,16 +371,16 @@ mod tests {
             Ok(config) => config.granted.network.map(|network| network.to_string()).unwrap_or_default(),
             Err(finding) => finding.message,
         };
-        assert_eq!(of("network = [\"crates.io\", \"*.Crates.io\"]"), "*.crates.io,crates.io");
-        assert_eq!(of("network = \"crates.io\""), "crates.io");
+        assert_eq!(of("network = [\"example.org\", \"*.Example.org\"]"), "*.example.org,example.org");
+        assert_eq!(of("network = \"example.org\""), "example.org");
         for (text, expected) in [
             (
-                "network = [\"http://a.b\"]",
-                "`http://a.b` names no host: crates.io, *.crates.io, 10.0.0.7:8080",
+                "network = [\"http://example.org\"]",
+                "`http://example.org` names no host: example.org, *.example.org, 10.0.0.7:8080",
             ),
             ("network = [1]", "`network` is a text, not integer"),
-            ("network = []", "`` names no host: crates.io, *.crates.io, 10.0.0.7:8080"),
-            ("check-network = \"crates.io\"", "`check-network` takes no list of hosts"),
+            ("network = []", "`` names no host: example.org, *.example.org, 10.0.0.7:8080"),
+            ("check-network = \"example.org\"", "`check-network` takes no list of hosts"),
         ] {
             assert_eq!(of(text), expected, "{text}");
         }

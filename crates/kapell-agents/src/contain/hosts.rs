@@ -14,13 +14,13 @@ const PORTS: [u16; 2] = [443, 80];
 /// The longest name of a host, in bytes (RFC 1035, 2.3.4).
 const NAME_BYTES_MAX: usize = 253;
 
-/// A list of hosts: `crates.io`, `*.crates.io` (all below it, and not itself), `10.0.0.7:8080`.
+/// A list of hosts: `example.org`, `*.example.org` (all below it, and not itself), `10.0.0.7:8080`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hosts(Vec<String>);
 
 /// An entry that names no host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no host: crates.io, *.crates.io, 10.0.0.7:8080")]
+#[error("`{0}` names no host: example.org, *.example.org, 10.0.0.7:8080")]
 pub struct NoHost(String);
 
 /// Splits the port off an entry or a target.
@@ -200,16 +200,16 @@ mod tests {
 
     #[test]
     fn a_host_is_allowed_by_its_name_or_by_what_it_is_below() {
-        let list = hosts("Crates.IO, *.crates.io registry.local:8080 [::1]:9 10.0.0.7");
-        assert_eq!(list.to_string(), "*.crates.io,10.0.0.7,[::1]:9,crates.io,registry.local:8080");
+        let list = hosts("Example.ORG, *.example.org registry.local:8080 [::1]:9 10.0.0.7");
+        assert_eq!(list.to_string(), "*.example.org,10.0.0.7,[::1]:9,example.org,registry.local:8080");
         for (target, allowed) in [
-            ("crates.io:443", true),
+            ("example.org:443", true),
             ("CRATES.io.:80", true),
-            ("crates.io:22", false),
-            ("static.crates.io:443", true),
-            ("a.b.crates.io:443", true),
-            ("evilcrates.io:443", false),
-            ("crates.io.evil.com:443", false),
+            ("example.org:22", false),
+            ("static.example.org:443", true),
+            ("a.b.example.org:443", true),
+            ("evilexample.org:443", false),
+            ("example.org.evil.com:443", false),
             ("registry.local:8080", true),
             ("registry.local:443", false),
             ("[::1]:9", true),
@@ -221,14 +221,16 @@ mod tests {
             let (host, port) = super::target(target, 443).unwrap();
             assert_eq!(list.allow(&host, port), allowed, "{target}");
         }
-        for target in ["", "a b:443", "a:b", "a..b:1", "x/y:443", "a:70000", "*.crates.io:443"] {
+        for target in ["", "a b:443", "a:b", "a..b:1", "x/y:443", "a:70000", "*.example.org:443"] {
             assert_eq!(super::target(target, 443), None, "{target}");
         }
     }
 
     #[test]
     fn what_names_no_host_is_refused() {
-        for text in ["", ",", "*", "*.", "*.com", "a.*.b", "http://a.b", "a.b/c", "a.b:0", "a.b:x", "ä.de"] {
+        for text in
+            ["", ",", "*", "*.", "*.com", "a.*.b", "http://example.org", "a.b/c", "a.b:0", "a.b:x", "ä.de"]
+        {
             assert!(text.parse::<Hosts>().is_err(), "{text}");
         }
     }

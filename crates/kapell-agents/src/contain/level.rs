@@ -144,7 +144,7 @@ impl FromStr for Network {
         let unknown = || UnknownSetting {
             what: "network",
             given: text.to_owned(),
-            known: "none, model-only, open, or a list of hosts such as crates.io,*.crates.io",
+            known: "none, model-only, open, or a list of hosts such as example.org,*.example.org",
         };
         // A single word is rather a name that was misspelt.
         let hosts = Some(text).filter(|text| text.contains(['.', ':'])).and_then(|text| text.parse().ok());

@@ -393,7 +393,7 @@ fn with_a_list_its_hosts_alone_can_be_reached() {
             "exec 2>/dev/null; bash -c 'cat < /dev/tcp/127.0.0.1/{neighbour}' || true; way=${{HTTPS_PROXY#http://}}; \
              bash -c \"cat < /dev/tcp/${{way%:*}}/${{way#*:}}\"; echo $http_proxy $NO_PROXY $NODE_USE_ENV_PROXY"
         );
-        let network: Network = "crates.io".parse().unwrap();
+        let network: Network = "example.org".parse().unwrap();
         let room = Room { hosts: Some(socket), ..house.room() };
         let mine = [("HTTPS_PROXY".into(), "http://elsewhere:1".into())];
         let (exit, printed) = house.run_with(level, network.clone(), room, &script, &mine);

@@ -237,7 +237,8 @@ fn a_check_that_is_contained_reaches_its_tree_and_nothing_of_the_user() {
     for level in [Level::Namespaces, Level::Files] {
         let world = World::new(&[("a", "1\n")]);
         let (search_path, nothing) = ("/usr/bin:/bin".into(), Wish::default());
-        let keeper = Keeper::new(Path::new(HELPER), search_path, world.path("trials"), nothing.clone(), nothing);
+        let keeper =
+            Keeper::new(Path::new(HELPER), search_path, world.path("trials"), nothing.clone(), nothing);
         if keeper.found().has(level).is_err() {
             continue;
         }

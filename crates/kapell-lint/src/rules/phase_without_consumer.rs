@@ -53,17 +53,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .take(steps.len() - 1)
             .filter(|step| !step.agents.is_empty() && !step.writes.is_empty())
         {
-            let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+            let (from, after) = (&text[step.span.start as usize..], &text[step.span.end as usize..]);
             let unread = step.writes.iter().all(|written| {
-                let read = |other: &kapell_spec::claude::steps::Step| {
-                    other.reads.iter().any(|read| read.text == written.text)
-                };
-                // Whoever mentions it later may show or judge it; what a heading leads to may be meant by its last word.
+                let name = written.text.rsplit('/').next().unwrap_or_default();
+                let is_read =
+                    steps.iter().any(|other| other.reads.iter().any(|read| read.text == written.text));
+                // What a heading leads to may be meant by its last word.
                 let led = text[step.heading.range()].contains(&*written.text);
-                !steps.iter().any(read)
-                    && !(led && speaks_of(&text[step.span.end as usize..], &name(&written.text)))
-                    && !is_shown(&text[step.span.start as usize..], &name(&written.text))
-                    && text[step.span.end as usize..].matches(&name(&written.text)).count() <= 1
+                // Whoever mentions it later may show or judge it.
+                let is_meant =
+                    led && speaks_of(after, name) || is_shown(from, name) || after.matches(name).count() > 1;
+                !is_read && !is_meant
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };
             let message = format!("no later step reads `{}` of step {}", written.text, step.number);

@@ -82,6 +82,9 @@ impl Made {
 /// Every change, with the tasks whose keys it changes: first, second, apart.
 type Change = (&'static str, [bool; 3], fn(&mut Made));
 
+/// What makes one thing of a result's surroundings other than it was, and which.
+type Named = (&'static str, fn(&mut Made));
+
 const CHANGES: &[Change] = &[
     ("the script", [true, true, false], |made| {
         made.definitions[0].work = Work::Run("make it better".to_owned());
@@ -119,7 +122,7 @@ const CHANGES: &[Change] = &[
     ("the name of what is needed", [false, true, false], |made| made.names[0] = "begin"),
 ];
 
-const NO_CHANGES: &[(&str, fn(&mut Made))] = &[
+const NO_CHANGES: &[Named] = &[
     ("the name of a task that nothing needs", |made| made.names[2] = "alone"),
     ("an input that nothing names", |made| {
         made.mission.inputs.insert("other".to_owned(), "3".to_owned());

@@ -83,9 +83,9 @@ fn what_cannot_be_held_is_refused_before_anything_starts() {
         ("    sandbox: auto\n", &["--sandbox", "3"][..], "K0810", 6),
         ("    network: none\n", &[], "K0811", 4),
         ("    network: model-only\n", &[], "K0811", 4),
-        ("    network: [crates.io, \"*.crates.io\"]\n", &[], "K0811", 4),
+        ("    network: [example.org, \"*.example.org\"]\n", &[], "K0811", 4),
         ("    network: allow-list\n", &[], "K0814", 2),
-        ("    network: [\"https://crates.io\"]\n", &[], "K0814", 2),
+        ("    network: [\"https://example.org\"]\n", &[], "K0814", 2),
         ("    sandbox: auto\n", &["--network", "none"], "K0811", 4),
         ("    sandbox: auto\n", &["--sandbox", "0"], "K0812", 4),
         ("    sandbox: 0\n", &["--sandbox", "1"], "K0813", 4),
@@ -129,7 +129,7 @@ fn a_list_of_hosts_lets_these_through_and_says_what_it_refused() {
     });
     let ask = "exec 3<>/dev/tcp/127.0.0.1/${HTTPS_PROXY##*:}; printf \"CONNECT $1 HTTP/1.1\\r\\n\\r\\n\" >&3; cat <&3";
     let text = format!(
-        "mission: Look around\nagents:\n  scout:\n    use: command\n    network: [crates.io, \"127.0.0.1:{port}\"]\n\
+        "mission: Look around\nagents:\n  scout:\n    use: command\n    network: [example.org, \"127.0.0.1:{port}\"]\n\
          \x20   run: |\n      for at in 127.0.0.1:{port} other.example:443 other.example:443; do\n        \
          bash -c '{ask}' ask $at >> found.txt\n      done\n\
          tasks:\n  look: {{ agent: scout, prompt: look }}\n"
@@ -137,16 +137,15 @@ fn a_list_of_hosts_lets_these_through_and_says_what_it_refused() {
     fs::write(rig.dir().join("list.yaml"), text).unwrap();
     let ended = rig.run(["run", "../list.yaml", "--merge"]);
     assert_eq!(ended.code, Some(0), "{ended}");
-    assert!(ended.stderr.contains(&format!("network 127.0.0.1:{port},crates.io")), "{ended}");
+    assert!(ended.stderr.contains(&format!("network 127.0.0.1:{port},example.org")), "{ended}");
     let found = rig.git(&["show", "main:found.txt"]);
     assert!(found.contains("200 Connection established") && found.contains("hello"), "{found}");
     assert_eq!(found.matches("`other.example:443` is not on the list of hosts").count(), 2, "{found}");
     let said = rig.run(["logs", "--json"]).stdout;
-    let told =
-        said.matches("the network was refused: `other.example:443` is not on the list of hosts").count();
-    assert_eq!(told, 1, "{said}");
+    let refused = "the network was refused: `other.example:443` is not on the list of hosts";
+    assert_eq!(said.lines().filter(|line| line.contains(refused)).count(), 1, "{said}");
     // A place can ask for less than was granted, and not for other hosts.
-    let ended = rig.run(["run", "../list.yaml", "--network", "crates.io"]);
+    let ended = rig.run(["run", "../list.yaml", "--network", "example.org"]);
     assert_eq!(ended.code, Some(4), "{ended}");
     assert!(ended.stderr.contains("K0813") && ended.stderr.contains("--network 127.0.0.1:"), "{ended}");
 }
