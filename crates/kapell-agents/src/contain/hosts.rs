@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(list.to_string(), "*.example.org,10.0.0.7,[::1]:9,example.org,registry.local:8080");
         for (target, allowed) in [
             ("example.org:443", true),
-            ("CRATES.io.:80", true),
+            ("EXAMPLE.org.:80", true),
             ("example.org:22", false),
             ("static.example.org:443", true),
             ("a.b.example.org:443", true),
