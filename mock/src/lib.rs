@@ -107,10 +107,16 @@ impl Mock {
         self.state.look_for(texts);
     }
 
-    /// Returns those of the texts looked for that stood in a request, in its body or in a header.
+    /// Returns those of the texts looked for that stood in a request's body.
     #[must_use]
     pub fn found(&self) -> Vec<String> {
         self.state.found()
+    }
+
+    /// Returns those of them that stood in a request's header, where keys belong.
+    #[must_use]
+    pub fn found_in_headers(&self) -> Vec<String> {
+        self.state.found_in_headers()
     }
 
     /// Returns the server's address, without a slash at its end.

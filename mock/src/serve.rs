@@ -1,7 +1,7 @@
 //! The server itself: one request, what becomes of it, and the count.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     io,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -43,7 +43,8 @@ struct Inner {
     quota: Option<Quota>,
     /// Texts that no request should hold, and those of them that one did.
     looked_for: Vec<String>,
-    found: Vec<String>,
+    found: BTreeSet<String>,
+    found_in_headers: BTreeSet<String>,
 }
 
 /// A limit of the whole server: from its `after`-th request on it answers 429, until a reset that it states.
@@ -104,18 +105,27 @@ impl State {
     }
 
     pub(crate) fn found(&self) -> Vec<String> {
-        self.lock().found.clone()
+        self.lock().found.iter().cloned().collect()
+    }
+
+    pub(crate) fn found_in_headers(&self) -> Vec<String> {
+        self.lock().found_in_headers.iter().cloned().collect()
     }
 
     /// Looks whether a request holds what is looked for.
     fn look_into(&self, headers: &HeaderMap, body: &[u8]) {
         let inner = &mut *self.lock();
-        let headers = headers.values().map(|value| value.as_bytes());
-        let text: Vec<_> = headers.chain([body]).map(String::from_utf8_lossy).collect();
-        let text = text.join("\n");
-        let held = inner.looked_for.iter().filter(|looked_for| text.contains(looked_for.as_str()));
-        let new: Vec<String> = held.filter(|text| !inner.found.contains(text)).cloned().collect();
-        inner.found.extend(new);
+        let body = String::from_utf8_lossy(body);
+        let headers: Vec<_> =
+            headers.values().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        for text in &inner.looked_for {
+            if body.contains(text.as_str()) {
+                inner.found.insert(text.clone());
+            }
+            if headers.iter().any(|value| value.contains(text.as_str())) {
+                inner.found_in_headers.insert(text.clone());
+            }
+        }
     }
 
     /// Counts a request, and chooses what is answered.

@@ -31,9 +31,7 @@ pub(super) fn run(clients: &[Installed], _args: &[&str]) -> anyhow::Result<()> {
             events.iter().any(has)
         };
         let (tool, command) = (noted(by_tool(&job.name)), noted(by_command(&job.name)));
-        // Codex knows tools of servers by namespaces, which the mock does not speak: what it is given is not shown here.
-        let can_note = tool || client.adapter.starts_with("codex");
-        let well = told("verified") && told("landed") && paid && can_note && command;
+        let well = told("verified") && told("landed") && paid && tool && command;
         failures += usize::from(!well);
         println!(
             "{:12} {:10} {}: {} requests, {tokens} tokens as settled: {paid}; notes by tool {tool}, by command {command}",

@@ -121,7 +121,7 @@ fn a_key_that_a_program_gives_reaches_the_provider_and_nobody_else() {
     let ended = run(&rig, agent, "ring");
     assert_eq!(ended.code, Some(0), "{ended}");
     assert_eq!(fs::read_to_string(&asked).unwrap(), "asked\n");
-    assert_eq!(mock.found(), ["ring-sk-canary"]);
+    assert_eq!(mock.found_in_headers(), ["ring-sk-canary"]);
     let said = rig.run(["logs", "--json"]).stdout + &rig.run(["report", "--json"]).stdout;
     assert!(!said.contains(KEY) && !ended.stderr.contains(KEY), "{said}");
     // One that fails is named, with what to do, and what it printed is not told.
