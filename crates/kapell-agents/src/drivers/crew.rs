@@ -9,7 +9,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::Child,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -111,6 +114,9 @@ struct Shared {
     idle: Mutex<VecDeque<Supervisor>>,
     spares: Mutex<Spares>,
     orders: Mutex<Vec<Order>>,
+    /// How many attempts are being begun: they run perhaps, and nobody watches them yet.
+    begins: AtomicUsize,
+    is_closing: AtomicBool,
     wake: UnixStream,
     guests: Option<Guests>,
     /// A directory with nothing but kapell's own program, by the name that agents know it by.
@@ -164,6 +170,8 @@ impl Crew {
             idle: Mutex::default(),
             spares: Mutex::default(),
             orders: Mutex::default(),
+            begins: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
             wake,
             guests,
             commands,
@@ -175,6 +183,7 @@ impl Crew {
             attempts: HashMap::new(),
             early: Vec::new(),
             dismissed: Vec::new(),
+            closing: None,
         };
         let thread = std::thread::Builder::new().name("crew".to_owned()).spawn(move || watch.run())?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
@@ -223,6 +232,7 @@ impl Crew {
     }
 
     fn start_process(&self, key: AttemptKey, job: Job) -> Result<(), CrewError> {
+        let _begins = Begins::of(&self.shared);
         let is_client = matches!(job.work, Work::Client(_));
         if job.supervision == Supervision::Group && !is_client {
             let spec = self.shared.make_spec(key, &job)?;
@@ -283,6 +293,7 @@ impl Crew {
     /// Does the same for a crew that others have too. Nothing may be begun after that.
     pub fn end_all(&self, grace: Duration) {
         if let Some(thread) = lock(&self.thread).take() {
+            self.shared.is_closing.store(true, Ordering::SeqCst);
             self.shared.order(Order::Close { grace });
             let _ = thread.join();
         }
@@ -361,6 +372,10 @@ impl Shared {
 
     fn order(&self, order: Order) {
         lock(&self.orders).push(order);
+        self.wake();
+    }
+
+    fn wake(&self) {
         // A full socket has a byte in it already.
         let _ = (&self.wake).write(&[0]);
     }
@@ -438,6 +453,25 @@ fn unread() -> Exit {
     Exit::without_process(Ending::Failed(FailureClass::Transient), message)
 }
 
+/// Says, while it lives, that an attempt is being begun: who closes waits for that.
+struct Begins<'a>(&'a Shared);
+
+impl<'a> Begins<'a> {
+    fn of(shared: &'a Shared) -> Self {
+        shared.begins.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Begins<'_> {
+    fn drop(&mut self) {
+        self.0.begins.fetch_sub(1, Ordering::SeqCst);
+        if self.0.is_closing.load(Ordering::SeqCst) {
+            self.0.wake();
+        }
+    }
+}
+
 /// The thread that watches.
 struct Watch {
     shared: Arc<Shared>,
@@ -447,14 +481,15 @@ struct Watch {
     /// What was said by attempts whose start is not reported yet: they can be faster than their supervisor.
     early: Vec<(AttemptKey, Report)>,
     dismissed: Vec<Child>,
+    /// How long attempts have to end, once all of them shall.
+    closing: Option<Duration>,
 }
 
 impl Watch {
     fn run(mut self) {
-        let mut closing = false;
         loop {
-            closing |= self.take_orders();
-            if closing && self.attempts.is_empty() {
+            self.take_orders();
+            if self.closing.is_some() && self.is_empty() {
                 break;
             }
             self.note_asking();
@@ -474,9 +509,14 @@ impl Watch {
         }
     }
 
-    /// Does as told; says whether to close.
-    fn take_orders(&mut self) -> bool {
-        let mut closing = false;
+    /// Tells whether nothing runs. In this order: what is begun is watched before it counts as begun.
+    fn is_empty(&self) -> bool {
+        let begins = self.shared.begins.load(Ordering::SeqCst);
+        begins == 0 && self.attempts.is_empty() && lock(&self.shared.orders).is_empty()
+    }
+
+    /// Does as told.
+    fn take_orders(&mut self) {
         let orders = std::mem::take(&mut *lock(&self.shared.orders));
         for order in orders {
             match order {
@@ -492,19 +532,21 @@ impl Watch {
                     if !waits {
                         self.report_early(key);
                     }
+                    if let Some(grace) = self.closing {
+                        self.stop(key, Duration::ZERO, grace);
+                    }
                 }
                 Order::Stop { key, grace } => self.stop(key, PATIENCE, grace),
                 Order::Answer { key, question, text } => self.answer(key, question, text),
                 Order::Finish { key, exit } => self.finish(key, *exit),
                 Order::Close { grace } => {
-                    closing = true;
+                    self.closing = Some(grace);
                     for key in self.attempts.keys().copied().collect::<Vec<_>>() {
                         self.stop(key, Duration::ZERO, grace);
                     }
                 }
             }
         }
-        closing
     }
 
     /// Ends an attempt. One that can be talked to is asked first, and has `patience` to do it by itself.
