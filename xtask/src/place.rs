@@ -102,7 +102,7 @@ impl Place {
 
     /// Reads what the journal says about each of its runs, with their ids.
     pub(crate) fn histories(&self) -> anyhow::Result<Vec<(String, History)>> {
-        let status: Value = serde_json::from_str(&self.said(&["status", "--json"])?)?;
+        let status: Value = serde_json::from_str(&self.said(&["status", "--all", "--json"])?)?;
         let runs = status["runs"].as_array().into_iter().flatten().filter_map(|run| run["run"].as_str());
         runs.map(|run| History::of_export(&self.said(&["logs", run, "--export"])?)).collect()
     }
