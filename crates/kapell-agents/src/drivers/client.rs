@@ -44,7 +44,6 @@ use kapell_core::{
 };
 use serde_json::Value;
 
-use self::words::UNKNOWN_SESSIONS;
 pub use self::{
     acp::AcpAgent,
     limit::Limit,
@@ -63,6 +62,7 @@ pub(crate) use self::{
     listen::{Heard, Listener, Watch},
     talk::QUESTIONS_FROM,
 };
+use self::{talk::Questions, words::UNKNOWN_SESSIONS};
 use super::{Exit, Report, acp::Permissions, mcp, own::saying::Own};
 use crate::{
     private, protocol,

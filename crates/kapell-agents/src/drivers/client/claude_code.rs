@@ -27,8 +27,8 @@ use kapell_core::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ended, Evidence, Invocation, OWN_SERVER, OWN_SERVER_NEEDS, Opening, Order, Outgoing, QUESTIONS_FROM,
-    Reader, Tell, Totals, Verdict,
+    Ended, Evidence, Invocation, OWN_SERVER, OWN_SERVER_NEEDS, Opening, Order, Outgoing, Questions, Reader,
+    Tell, Totals, Verdict,
     words::{about, count, failure, micros, no_end, short},
 };
 use crate::{drivers::Report, gate};
@@ -153,7 +153,7 @@ struct Talk {
     outgoing: Outgoing,
     waiting: Vec<Waiting>,
     /// How many questions have been put to a person, and requests to it.
-    asked: u32,
+    asked: Questions,
     requests: u32,
     /// Whether its turn is over.
     is_idle: bool,
@@ -430,24 +430,17 @@ impl Talk {
                     // Several of them, or words of one's own: then any answer will do.
                     let many = ask["multiSelect"].as_bool().unwrap_or(false);
                     let choices = if many { Vec::new() } else { labels.collect() };
-                    let question = self.question(text.clone(), choices, reports);
+                    let question = self.asked.put(text.clone(), choices, reports);
                     waiting.questions.push((question, text, None));
                 }
             }
             None => {
                 let text = format!("May it use `{tool}`: {}", about(input));
                 let choices = vec![ALLOW.to_owned(), "deny".to_owned()];
-                waiting.permission = Some(self.question(text, choices, reports));
+                waiting.permission = Some(self.asked.put(text, choices, reports));
             }
         }
         self.waiting.push(waiting);
-    }
-
-    fn question(&mut self, text: String, choices: Vec<String>, reports: &mut Vec<Report>) -> u32 {
-        self.asked += 1;
-        let question = QUESTIONS_FROM + self.asked;
-        reports.push(Report::Question { question, text, choices });
-        question
     }
 
     /// Takes a person's answer.

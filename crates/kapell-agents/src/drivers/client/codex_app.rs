@@ -17,7 +17,7 @@ use kapell_core::{retry::FailureClass, time::Wall};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Ended, Evidence, Invocation, Opening, Order, Outgoing, QUESTIONS_FROM, Reader, Tell, Totals, Verdict,
+    Ended, Evidence, Invocation, Opening, Order, Outgoing, Questions, Reader, Tell, Totals, Verdict,
     codex::{self, Codex},
     words::short,
 };
@@ -78,7 +78,7 @@ pub(super) struct CodexApp {
     hopeless: Option<String>,
     waiting: Vec<Waiting>,
     /// How many questions have been put to a person.
-    asked: u32,
+    asked: Questions,
     /// The paths of changes, by the name of the item.
     paths: HashMap<String, Vec<String>>,
     /// Items whose refusal has been reported, with its reason.
@@ -276,7 +276,7 @@ impl CodexApp {
             return self.decide(&waiting, Err("nobody is there to allow it"), reports);
         }
         let text = format!("May it use `{}`: {}", waiting.tool, short(about));
-        let number = self.question(text, [ALLOW, "deny"].map(str::to_owned).into(), reports);
+        let number = self.asked.put(text, [ALLOW, "deny"].map(str::to_owned).into(), reports);
         waiting.wish = match waiting.wish {
             Wish::Elicitation(_) => Wish::Elicitation(number),
             _ => Wish::Approval(number),
@@ -307,18 +307,11 @@ impl CodexApp {
             let choices =
                 if question["isOther"].as_bool() == Some(true) { Vec::new() } else { labels.collect() };
             let text = question["question"].as_str().unwrap_or_default().to_owned();
-            let number = self.question(text, choices, reports);
+            let number = self.asked.put(text, choices, reports);
             questions.push((number, question["id"].as_str().unwrap_or_default().to_owned(), None));
         }
         waiting.wish = Wish::Input(questions);
         self.waiting.push(waiting);
-    }
-
-    fn question(&mut self, text: String, choices: Vec<String>, reports: &mut Vec<Report>) -> u32 {
-        self.asked += 1;
-        let question = QUESTIONS_FROM + self.asked;
-        reports.push(Report::Question { question, text, choices });
-        question
     }
 
     /// Takes a person's answer.

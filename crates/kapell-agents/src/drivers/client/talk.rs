@@ -5,8 +5,24 @@ use std::path::PathBuf;
 use kapell_core::price::Tokens;
 use serde::{Deserialize, Serialize};
 
+use crate::drivers::Report;
+
 /// Questions of clients themselves are numbered from here; below are those asked with `kapell task ask`.
 pub(crate) const QUESTIONS_FROM: u32 = 1 << 20;
+
+/// Numbers a client's own questions, in the order in which they are put to a person.
+#[derive(Debug, Default)]
+pub(super) struct Questions(u32);
+
+impl Questions {
+    /// Puts a question to a person; returns its number.
+    pub(super) fn put(&mut self, text: String, choices: Vec<String>, reports: &mut Vec<Report>) -> u32 {
+        self.0 += 1;
+        let question = QUESTIONS_FROM + self.0;
+        reports.push(Report::Question { question, text, choices });
+        question
+    }
+}
 
 /// What opens a conversation.
 #[derive(Debug, Clone, Default)]
