@@ -8,6 +8,7 @@ mod facts; // what a repository says before an attempt begins
 mod contained; // which attempts are contained, and how
 mod plain; // outside a repository: tasks work in place
 mod repository; // in a repository: clones, captures, landing, merge
+mod scratch; // directories of attempts that need no repository
 mod unfinished; // what an attempt left, for the next one
 
 use std::{ffi::OsString, path::PathBuf};

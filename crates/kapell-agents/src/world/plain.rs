@@ -19,12 +19,14 @@ use super::{
     Places,
     agents::CrewAgents,
     checks::{Checked, Checks},
+    scratch::Scratch,
 };
 
 /// Workspaces without a repository.
 pub struct Plain {
     root: PathBuf,
     places: Places,
+    scratch: Scratch,
     checks: Checks,
 }
 
@@ -32,7 +34,8 @@ impl Plain {
     /// Makes them for the directory `root`.
     #[must_use]
     pub fn new(root: PathBuf, places: Places, agents: Arc<CrewAgents>) -> Self {
-        Self { root, places, checks: Checks::new(agents) }
+        let scratch = Scratch::new(places.scratch.clone());
+        Self { root, places, scratch, checks: Checks::new(agents) }
     }
 }
 
@@ -40,34 +43,12 @@ pub(super) fn io_error(what: &str, error: &io::Error) -> WorkspaceError {
     WorkspaceError { class: FailureClass::Transient, message: format!("{what}: {error}") }
 }
 
+pub(super) fn no_scratch(error: &io::Error) -> WorkspaceError {
+    io_error("the scratch directory cannot be made", error)
+}
+
 fn no_repository() -> WorkspaceError {
     WorkspaceError { class: FailureClass::Permanent, message: "there is no git repository here".to_owned() }
-}
-
-/// Makes the empty directory of an attempt that needs no repository.
-pub(super) fn open_scratch(places: &Places, key: AttemptKey) -> Result<PathBuf, WorkspaceError> {
-    let dir = scratch(places, key);
-    fs::create_dir_all(&dir).map_err(|error| io_error("the scratch directory cannot be made", &error))?;
-    Ok(dir)
-}
-
-/// Deletes the scratch directories of a run but for those in use.
-pub(super) fn sweep_scratch(places: &Places, run: RunId, in_use: &[AttemptKey]) {
-    let keep: Vec<_> = in_use.iter().map(|key| scratch(places, *key)).collect();
-    let prefix = format!("{run}-");
-    let entries = fs::read_dir(&places.scratch).into_iter().flatten().filter_map(Result::ok);
-    for entry in entries {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
-        if ours && !keep.contains(&entry.path()) {
-            // What cannot be deleted now is deleted by `gc`.
-            let _ = crate::workspace::remove_tree(&entry.path());
-        }
-    }
-}
-
-pub(super) fn scratch(places: &Places, key: AttemptKey) -> PathBuf {
-    let kind = if key.compensates { "c" } else { "" };
-    places.scratch.join(format!("{}-{}-{kind}{}", key.run, key.task, key.attempt))
 }
 
 /// Returns the shared directories as variables, making those that are not there.
@@ -111,7 +92,7 @@ impl Workspaces for Plain {
 
     fn open(&self, request: &Request, _: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {
         let dir = match request.kind {
-            WorkspaceKind::None => open_scratch(&self.places, request.key)?,
+            WorkspaceKind::None => self.scratch.open(request.key).map_err(|error| no_scratch(&error))?,
             WorkspaceKind::InPlace => self.root.clone(),
             WorkspaceKind::Clone | WorkspaceKind::ReadOnly => return Err(no_repository()),
         };
@@ -124,16 +105,15 @@ impl Workspaces for Plain {
     }
 
     fn close(&self, key: AttemptKey, _how: Close) {
-        // A scratch directory that cannot be deleted now is deleted with the others later.
-        let _ = crate::workspace::remove_tree(&scratch(&self.places, key));
+        self.scratch.close(key);
     }
 
     fn sweep(&self, run: RunId, in_use: &[AttemptKey]) {
-        sweep_scratch(&self.places, run, in_use);
+        self.scratch.sweep(run, in_use);
     }
 
     fn check(&self, check: &Check) -> Verdict {
-        let scratch = scratch(&self.places, check.key);
+        let scratch = self.scratch.path(check.key);
         let dir = if scratch.is_dir() { scratch } else { self.root.clone() };
         match shared_dirs(&self.places, &check.setup.cache) {
             Ok(env) => verdict(self.checks.run(check.key, None, &check.commands, &env, &dir, true)),

@@ -28,11 +28,12 @@ use super::{
     Places,
     agents::CrewAgents,
     checks::{Checked, Checks, read_exit},
-    plain::{open_scratch, scratch, shared_dirs, sweep_scratch, verdict},
+    plain::{no_scratch, shared_dirs, verdict},
+    scratch::Scratch,
 };
 use crate::{
     git::{self, Entry, ErrorKind, House, Identity, Signature, Stamp, UserRepo, printable, trailers},
-    workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace, remove_tree},
+    workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace},
 };
 
 /// The largest file, and the most in all, that an attempt may submit.
@@ -81,6 +82,7 @@ pub struct Repository {
     pool: Pool,
     who: Identity,
     places: Places,
+    scratch: Scratch,
     agents: Arc<CrewAgents>,
     checks: Checks,
     held: Mutex<HashMap<AttemptKey, Workspace>>,
@@ -187,7 +189,22 @@ impl Repository {
         let checks = Checks::new(agents.clone());
         let lanes = (Mutex::new(CHECK_LANES), Condvar::new());
         let (held, given_back, stamps, salvaging) = Default::default();
-        Self { user, house, pool, who, places, agents, checks, held, lanes, salvaging, given_back, stamps }
+        let scratch = Scratch::new(places.scratch.clone());
+        Self {
+            user,
+            house,
+            pool,
+            who,
+            places,
+            scratch,
+            agents,
+            checks,
+            held,
+            lanes,
+            salvaging,
+            given_back,
+            stamps,
+        }
     }
 
     /// Returns kapell's own repository.
@@ -632,7 +649,7 @@ impl Workspaces for Repository {
             WorkspaceKind::Clone => self.open_clone(request, Kind::Clone, stopped),
             WorkspaceKind::ReadOnly => self.open_clone(request, Kind::ReadOnly, stopped),
             WorkspaceKind::None | WorkspaceKind::InPlace => {
-                let dir = open_scratch(&self.places, request.key)?;
+                let dir = self.scratch.open(request.key).map_err(|error| no_scratch(&error))?;
                 let env = shared_dirs(&self.places, &request.cache)?;
                 Ok(Ready { dir, env: env.into_iter().collect(), earlier: None })
             }
@@ -664,8 +681,7 @@ impl Workspaces for Repository {
         if let Ok(Some(workspace)) = self.take(key) {
             self.give_back(key, workspace, how);
         }
-        // A scratch directory that cannot be deleted now is deleted with the others later.
-        let _ = remove_tree(&scratch(&self.places, key));
+        self.scratch.close(key);
     }
 
     fn sweep(&self, run: RunId, in_use_keys: &[AttemptKey]) {
@@ -680,7 +696,7 @@ impl Workspaces for Repository {
                 }
             }
         }
-        sweep_scratch(&self.places, run, in_use_keys);
+        self.scratch.sweep(run, in_use_keys);
     }
 
     fn passed(&self, commit: Oid, commands: &[CheckCommand]) {
@@ -775,7 +791,7 @@ impl Workspaces for Repository {
 impl Repository {
     /// Runs checks where an attempt without a change worked.
     fn check_in_place(&self, check: &Check) -> Result<Verdict, WorkspaceError> {
-        let scratch = scratch(&self.places, check.key);
+        let scratch = self.scratch.path(check.key);
         let env = shared_dirs(&self.places, &check.setup.cache)?;
         let run = |dir: &Path| verdict(self.checks.run(check.key, None, &check.commands, &env, dir, true));
         if scratch.is_dir() {
