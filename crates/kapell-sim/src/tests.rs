@@ -15,6 +15,7 @@ const ONCE_BROKEN: &[u64] = &[
     32, 479, 2233,  // a failed move of the ref forgotten by a resume, in a saga that had failed
     10228, // a merge begun by a process that was gone
     30330, // a base that was mended while the blame was sought
+    90_916, 636_272, // a result that was older than what it needs offered again without it
 ];
 
 #[test]

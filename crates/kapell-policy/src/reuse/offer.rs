@@ -206,26 +206,43 @@ pub fn offer(
     let taken = |fates: &[Fate]| -> BTreeSet<TaskId> { fates.iter().filter_map(Fate::taken).collect() };
     let kept = taken(&fates);
     let stuck = source.past.taken_over.keys().find(|task| !kept.contains(task)).copied();
-    let cut = source.past.landed.iter().position(|(task, ..)| !kept.contains(task));
+    let landed = source.past.landed.as_slice();
+    let first_open = |kept: &BTreeSet<TaskId>| landed.iter().position(|(task, ..)| !kept.contains(task));
+    let mut cut = first_open(&kept);
+    while let Some(at) = cut {
+        leave_out_after(&mut fates, source, wanted, at, same_start);
+        // A result that was itself taken over may be older than what it needs: then what needs it goes, too.
+        cut = first_open(&taken(&fates));
+        if cut == Some(at) {
+            break;
+        }
+    }
     let mut base = if same_start { source.run.mission().base } else { wanted.mission.base };
-    let before = &source.past.landed[..cut.unwrap_or(source.past.landed.len())];
-    if same_start && let Some((_, commit, _)) = before.last() {
+    if same_start && let Some((_, commit, _)) = landed[..cut.unwrap_or(landed.len())].last() {
         base = Some(*commit);
     }
-    if let Some(cut) = cut {
-        let (of, _, n) = source.past.landed[cut];
-        let name = source.run.plan().name(of).to_owned();
-        let after: BTreeSet<TaskId> = source.past.landed[cut..].iter().map(|(task, ..)| *task).collect();
-        leave_out(&mut fates, wanted.plan, |old| {
-            let definition = source.run.plan().definition(old);
-            let kind = definition.kind(source.run.mission().base.is_some());
-            let sees_tree = matches!(kind, WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
-            let late = sees_tree && source.past.started.get(&old).is_some_and(|started| *started > n);
-            let lost = same_start && after.contains(&old);
-            (late || lost).then(|| Fate::Runs(Why::Tree, Some(name.clone())))
-        });
-    }
     Offer { fates, base, stuck }
+}
+
+/// Takes out what landed from number `cut` on, or worked on a tree with the change that landed there.
+fn leave_out_after(
+    fates: &mut [Fate],
+    source: &Source<'_>,
+    wanted: &Wanted<'_>,
+    cut: usize,
+    same_start: bool,
+) {
+    let (of, _, n) = source.past.landed[cut];
+    let name = source.run.plan().name(of);
+    let after: BTreeSet<TaskId> = source.past.landed[cut..].iter().map(|(task, ..)| *task).collect();
+    leave_out(fates, wanted.plan, |old| {
+        let definition = source.run.plan().definition(old);
+        let kind = definition.kind(source.run.mission().base.is_some());
+        let sees_tree = matches!(kind, WorkspaceKind::Clone | WorkspaceKind::ReadOnly);
+        let late = sees_tree && source.past.started.get(&old).is_some_and(|started| *started > n);
+        let lost = same_start && after.contains(&old);
+        (late || lost).then(|| Fate::Runs(Why::Tree, Some(name.to_owned())))
+    });
 }
 
 /// Takes out of what is taken over what `why` names, and what needs it.
