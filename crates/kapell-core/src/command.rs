@@ -118,7 +118,14 @@ pub enum Command {
     /// Another plan shall hold: the same tasks first, new ones after them, some of the old ones done without.
     Revise { plan: PlanRef, superseded: Vec<TaskId> },
     /// The result of an earlier run shall be taken over.
-    Reuse { task: TaskId, from: RunId, at: Version, landed: Option<Oid>, outputs: Outputs },
+    Reuse {
+        task: TaskId,
+        from: RunId,
+        at: Version,
+        landed: Option<Oid>,
+        change: Option<Change>,
+        outputs: Outputs,
+    },
     /// The target branch shall move.
     BeginMerge { target: String, from: Oid, to: Oid },
     /// The target branch has moved, or has not: then `why` says what stood in the way.

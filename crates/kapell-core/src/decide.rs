@@ -127,7 +127,7 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             phase => Err(refused(phase)),
         },
         Command::Revise { plan, superseded } => revise(run, plan, superseded),
-        Command::Reuse { task, from, at, landed, outputs } => {
+        Command::Reuse { task, from, at, landed, change, outputs } => {
             let state = &run.task(*task).ok_or(Rejection::UnknownTask(*task))?.state;
             if !matches!(run.phase(), Phase::Active | Phase::Paused(_)) {
                 return Err(refused(run.phase()));
@@ -135,8 +135,9 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
             if !matches!(state, TaskState::Blocked { .. } | TaskState::Ready | TaskState::AwaitingClaims) {
                 return Err(Rejection::AlreadyBegun(*task));
             }
-            let (task, from, at, landed, outputs) = (*task, *from, *at, *landed, outputs.clone());
-            Ok(vec![Event::Reused { task, from, at, landed, outputs }])
+            let (task, from, at) = (*task, *from, *at);
+            let (landed, change, outputs) = (*landed, *change, outputs.clone());
+            Ok(vec![Event::Reused { task, from, at, landed, change, outputs }])
         }
         Command::BeginMerge { target, from, to } => {
             if run.merge_under_way().is_some() {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 6;
+pub const FOLD_VERSION: u32 = 7;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -194,6 +194,9 @@ pub enum Event {
         at: Version,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         landed: Option<Oid>,
+        /// What it had changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<Change>,
         #[serde(default, skip_serializing_if = "Outputs::is_empty")]
         outputs: Outputs,
     },

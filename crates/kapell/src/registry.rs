@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kapell_agents::drivers::client::{AllSettings, Client};
+use kapell_agents::drivers::client::{AllSettings, Client, Settings};
 use kapell_core::{
     command::Command,
     id::{AgentId, TaskId},
@@ -259,6 +259,11 @@ impl Registry {
         let program = settings.key_command.first()?;
         let is_there = is_program(Path::new(program)) || on_path(program).is_some();
         (!is_there).then_some(program)
+    }
+
+    /// Returns what the settings say of a client.
+    pub fn settings(&self, client: Client) -> Option<&Settings> {
+        self.clients.get(&client)
     }
 
     /// Returns the program of a client, if it is there.

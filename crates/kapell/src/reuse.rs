@@ -12,6 +12,7 @@ use kapell_core::{
     mission::Mission,
     plan::{Plan, Work},
     run::Run,
+    task::Change,
 };
 use kapell_engine::{
     open::load_at,
@@ -55,15 +56,13 @@ impl Content {
     }
 }
 
-/// Returns what the programs of a plan's agents are now, by adapter. A program that was replaced is another version: no
-/// program is started to ask it.
+/// Returns what the agents of a plan are now, by adapter: their programs, and what the settings say of them. A program that
+/// was replaced is another version, and so is another model: no program is started to ask it.
 pub fn versions(registry: &Registry, plan: &Plan) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
     for spec in plan.agents() {
-        let program = Client::of(&spec.adapter).and_then(|client| registry.program(client));
-        if let Some(version) = program.and_then(|program| version(&program)) {
-            versions.insert(spec.adapter.clone(), version);
-        }
+        let version = Client::of(&spec.adapter).and_then(|client| version(registry, client));
+        versions.extend(version.map(|version| (spec.adapter.clone(), version)));
     }
     for definition in plan.definitions() {
         if let Work::Workflow(child) = &definition.work {
@@ -73,12 +72,27 @@ pub fn versions(registry: &Registry, plan: &Plan) -> BTreeMap<String, String> {
     versions
 }
 
-fn version(program: &Path) -> Option<String> {
+/// Returns `None` for a client of which nothing can be told.
+fn version(registry: &Registry, client: Client) -> Option<String> {
+    let program = registry.program(client).and_then(|program| stamp(&program));
+    let settings = registry.settings(client);
+    let server = settings.map(|settings| (&settings.model, &settings.base_url, &settings.args));
+    let told = match (program, server) {
+        (None, None | Some((None, None, _))) => return None,
+        // As it was told before settings counted.
+        (Some(program), None) => program,
+        (Some(program), Some((None, None, args))) if args.is_empty() => program,
+        (program, server) => format!("{}\0{server:?}", program.unwrap_or_default()),
+    };
+    Some(Digest::of(told.as_bytes()).to_string()[..16].to_owned())
+}
+
+/// Returns what is other if a program was replaced.
+fn stamp(program: &Path) -> Option<String> {
     let file = program.canonicalize().ok()?;
     let meta = file.metadata().ok()?;
     let changed = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    let told = format!("{}\0{}\0{}", file.display(), meta.len(), changed.as_nanos());
-    Some(Digest::of(told.as_bytes()).to_string()[..16].to_owned())
+    Some(format!("{}\0{}\0{}", file.display(), meta.len(), changed.as_nanos()))
 }
 
 /// Results that a new run takes over.
@@ -115,9 +129,11 @@ pub fn take(
     let mut left = DECISIONS_MAX;
     let mut best: Option<Found> = None;
     for head in store.runs().ok()?.iter().filter(|head| !runs::is_child(head.run)).take(RUNS_MAX) {
-        let Some(rest) = left.checked_sub(head.version.0) else { break };
-        let Some(found) = search.look(head) else { continue };
+        // A run that is too long for what is left hides none of the shorter ones before it.
+        let Some(rest) = left.checked_sub(head.version.0) else { continue };
+        let Some(then) = search.candidate(head) else { continue };
         left = rest;
+        let Some(found) = search.look(head, then) else { continue };
         if best.as_ref().is_none_or(|best| best.offer.len() < found.offer.len()) {
             let all = found.offer.len() == most;
             best = Some(found);
@@ -158,7 +174,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn look(&self, head: &RunHead) -> Option<Found> {
+    /// Tells by what is read quickly whether a run is looked at, and returns what it started from.
+    fn candidate(&self, head: &RunHead) -> Option<Oid> {
         let old = runs::mission(self.store, head.run).ok()?;
         let same_file = old.definition? == self.mission.definition?;
         if is_played(&old) || same_file && self.anew || self.store.owner(head.run).ok()?.is_some() {
@@ -167,14 +184,19 @@ impl Search<'_> {
         if same_file && runs::summary(self.store, head)?.phase == RunPhase::Succeeded {
             return None;
         }
-        let (then, now) = self.contents(old.start()?)?;
+        old.start()
+    }
+
+    fn look(&self, head: &RunHead, start: Oid) -> Option<Found> {
+        let (then, now) = self.contents(start)?;
         let mut past = Past::default();
         let run = load_at(self.store as &dyn Journal, head.run, head.version, |row, events, _| {
             past.see(row.n, events);
         })
         .ok()?;
-        let is_there = |commit| {
-            self.mission.base.is_some_and(|base| self.house.stands_in(commit, base).unwrap_or(false))
+        let is_there = |change: Change, landed| {
+            let stands = |base| self.house.stands_in((change.base, change.commit), landed, base);
+            self.mission.base.is_some_and(|base| stands(base).unwrap_or(false))
         };
         let source = Source { run: &run, past: &past, keys: &then.keys(run.plan(), run.mission()) };
         let keys = now.keys(self.plan, self.mission);

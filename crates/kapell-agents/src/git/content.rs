@@ -30,17 +30,18 @@ impl House {
         Ok(Digest::of(&call.args(pathspecs).run()?))
     }
 
-    /// Tells whether `commit` is part of `base`, and every file that it changed is there as it left it.
+    /// Tells whether the change from one commit to another is in `base` as it was when it landed with `landed`: that is part
+    /// of `base`, and each file of the change, whatever number of commits it has, is the same in both.
     ///
     /// # Errors
     ///
     /// Returns why git cannot compare the commits.
-    pub fn stands_in(&self, commit: Oid, base: Oid) -> Result<bool> {
-        if !self.is_ancestor(commit, base)? {
+    pub fn stands_in(&self, (from, to): (Oid, Oid), landed: Oid, base: Oid) -> Result<bool> {
+        if !self.is_ancestor(landed, base)? {
             return Ok(false);
         }
         let call = self.call("diff-tree").args(["-r", "-z", "--name-only", "--no-renames"]);
-        let changed = call.args([format!("{commit}^1"), commit.to_string()]).run()?;
+        let changed = call.args([from.to_string(), to.to_string()]).run()?;
         let names = changed.split(|&byte| byte == 0).filter(|name| !name.is_empty());
         let names: Vec<String> =
             names.map(|name| format!(":(top,literal){}", String::from_utf8_lossy(name))).collect();
@@ -48,7 +49,7 @@ impl House {
             return Ok(names.is_empty());
         }
         let call = self.call("diff-tree").args(["-r", "-z", "--name-only", "--no-renames"]);
-        let differs = call.args([commit.to_string(), base.to_string()]).arg("--").args(names).run()?;
+        let differs = call.args([landed.to_string(), base.to_string()]).arg("--").args(names).run()?;
         Ok(differs.is_empty() && !String::from_utf8_lossy(&changed).contains('\u{fffd}'))
     }
 }

@@ -111,13 +111,18 @@ fn what_is_read_is_told_by_its_content() {
     assert_ne!(of(base, &["src/**"]), of(base, &["src/*.rs"]));
     assert_eq!(of(base, &[]), of(note, &["nothing/**"]));
     // A change stands as long as its files are as it left them, whatever else has come.
-    let more = land(&world, note, 2, &[("src/lib.rs", "better\n")]);
+    let two = land(&world, note, 4, &[("other.txt", "x\n")]);
+    let more = land(&world, two, 2, &[("src/lib.rs", "better\n")]);
     let undone = land(&world, more, 3, &[("note.txt", "1\n")]);
-    assert!(house.stands_in(note, note).unwrap());
-    assert!(house.stands_in(note, more).unwrap());
-    assert!(!house.stands_in(note, base).unwrap());
-    assert!(!house.stands_in(note, undone).unwrap());
-    assert!(house.stands_in(more, undone).unwrap());
+    let stands = |change, landed, base| house.stands_in(change, landed, base).unwrap();
+    assert!(stands((base, note), note, note));
+    assert!(stands((base, note), note, more));
+    assert!(!stands((base, note), note, base));
+    assert!(!stands((base, note), note, undone));
+    assert!(stands((two, more), more, undone));
+    // All the commits of a change count, not the last one alone.
+    assert!(stands((base, two), two, more));
+    assert!(!stands((base, two), two, undone));
 }
 
 #[test]

@@ -137,8 +137,9 @@ impl Run {
             }
             Event::AttemptFailed { .. } => self.attempt_failed(event)?,
             Event::Woken { task } => self.go(*task, TaskEvent::Woken)?,
-            Event::Reused { task, from, landed, outputs, .. } => {
+            Event::Reused { task, from, landed, change, outputs, .. } => {
                 self.keep_outputs(*task, outputs);
+                self.changes.extend(change.map(|change| (*task, change)));
                 *self.taken_over.entry(*from).or_default() += 1;
                 self.go(*task, TaskEvent::Reused { landed: *landed })?;
             }

@@ -130,6 +130,7 @@ fn command(run: &Run, which: u8, how: u8) -> Command {
             from: RunId([1; 16]),
             at: Version(2),
             landed: how.is_multiple_of(2).then(|| oid("earlier")),
+            change: None,
             outputs: Default::default(),
         },
         30 => match how % 4 {

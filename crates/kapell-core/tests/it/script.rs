@@ -410,6 +410,7 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
             from: RunId([9; 16]),
             at: Version(3),
             landed: words.iter().any(|word| word == "landed").then(|| oid("earlier")),
+            change: None,
             outputs: outputs(),
         },
         "merge" => match word(1) {

@@ -10,7 +10,7 @@ use kapell_core::{
     mission::Mission,
     plan::{Plan, Work, WorkspaceKind},
     run::Run,
-    task::{SkipCause, TaskState},
+    task::{Change, SkipCause, TaskState},
 };
 use serde::Serialize;
 
@@ -177,7 +177,7 @@ impl Offer {
                 };
                 let outputs = run.outputs(old).cloned().unwrap_or_default();
                 let task = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
-                Command::Reuse { task, from, at, landed, outputs }
+                Command::Reuse { task, from, at, landed, change: run.change(old), outputs }
             })
             .collect()
     }
@@ -188,18 +188,22 @@ impl Offer {
 /// A result is taken over if its key is the same, it was a success that still stands, and so is everything that it
 /// needs. If both runs go back to one commit, the new one starts from the last commit that holds nothing but results
 /// that are taken over; what landed after the first change that is not, and what worked on a tree that held it, is done
-/// again. If they do not, `is_there` says whether the change of a commit is in the base of the new run as it was left.
+/// again. If they do not, `is_there` says whether a change that landed with a commit is in the base of the new run as that
+/// commit left it.
 pub fn offer(
     source: &Source<'_>,
     wanted: &Wanted<'_>,
     terms: Terms,
-    is_there: &dyn Fn(Oid) -> bool,
+    is_there: &dyn Fn(Change, Oid) -> bool,
 ) -> Offer {
     let same_start = source.run.mission().start() == wanted.mission.start();
     let mut fates = matched(source, wanted, terms);
     if !same_start {
         leave_out(&mut fates, wanted.plan, |old| match source.run.state(old) {
-            TaskState::Landed { commit } => (!is_there(**commit)).then_some(Fate::runs(Why::NotThere)),
+            TaskState::Landed { commit } => {
+                let stands = source.run.change(old).is_some_and(|change| is_there(change, **commit));
+                (!stands).then_some(Fate::runs(Why::NotThere))
+            }
             _ => None,
         });
     }

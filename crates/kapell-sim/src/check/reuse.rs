@@ -21,7 +21,7 @@ impl Checker {
         let keys = keys(&Ground { plan, mission, tree: mission.base, reads: &BTreeMap::new() });
         let source = Source { run, past: &self.past, keys: &keys };
         for terms in [Terms::Fork, Terms::Run] {
-            let offer = offer(&source, &Wanted { plan, mission, keys: &keys }, terms, &|_| true);
+            let offer = offer(&source, &Wanted { plan, mission, keys: &keys }, terms, &|_, _| true);
             let mut taken = BTreeSet::new();
             for task in plan.graph().tasks() {
                 let Some(old) = offer.fates[task.index()].taken() else { continue };

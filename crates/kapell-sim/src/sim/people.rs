@@ -60,7 +60,7 @@ impl Sim {
         let outputs = self.run.plan().definition(task).outputs.iter().map(|output| output.name.clone());
         let outputs: Outputs = outputs.map(|name| (name, "again".to_owned())).collect();
         let (from, at) = (RunId([9; 16]), Version(7));
-        self.inbox.push((ada(), Command::Reuse { task, from, at, landed: None, outputs }));
+        self.inbox.push((ada(), Command::Reuse { task, from, at, landed: None, change: None, outputs }));
     }
 
     /// A person looks at an open gate.

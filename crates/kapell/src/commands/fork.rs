@@ -195,7 +195,7 @@ fn offered(run: &Run, past: &Past, mission: &Mission, plan: &Plan) -> Offer {
     }
     let (old, new) = (content.keys(run.plan(), &then), content.keys(plan, mission));
     let source = Source { run, past, keys: &old };
-    offer(&source, &Wanted { plan, mission, keys: &new }, Terms::Fork, &|_| true)
+    offer(&source, &Wanted { plan, mission, keys: &new }, Terms::Fork, &|_, _| true)
 }
 
 /// Returns what the new run is asked, and its plan: those of the old run, or of the file as it is now.

@@ -86,3 +86,51 @@ fn a_merge_of_what_is_left_passes_the_checks_first() {
     assert!(merge.code == Some(4) && merge.stderr.contains("K0707"), "{merge}");
     assert!(!rig.work().join("one.txt").exists());
 }
+
+/// What the reference gives as the way to take out a change.
+const TAKEN_OUT: &str = "git diff --binary $KAPELL_CHANGE | git apply -R -3 --allow-empty";
+
+#[test]
+fn one_line_takes_out_a_change_of_any_shape() {
+    let docs = include_str!("../../../../docs/workflow.md");
+    assert!(docs.contains(&format!("compensate: {TAKEN_OUT} ")), "the reference shows another line");
+    let rig = Rig::repository();
+    let inner =
+        "mission: Inner\ntasks:\n  left: { run: echo l > left.txt }\n  right: { run: echo r > right.txt }\n";
+    fs::write(rig.work().join("inner.yaml"), inner).unwrap();
+    let several = "git config user.name x; git config user.email x@y; for n in 1 2; do echo $n > $n.txt; git add .; \
+                   git commit -qm $n; done";
+    let text = format!(
+        "mission: Several commits, a run within, and nothing\ntarget: main\nsaga: true\ntasks:\n  \
+         several: {{ run: '{several}', compensate: '{TAKEN_OUT}' }}\n  \
+         within: {{ needs: [several], workflow: inner.yaml, compensate: '{TAKEN_OUT}' }}\n  \
+         nothing: {{ needs: [within], run: 'true', compensate: '{TAKEN_OUT}' }}\n  \
+         bad: {{ needs: [nothing], workspace: none, run: exit 1 }}\n"
+    );
+    fs::write(rig.work().join("saga.yaml"), text).unwrap();
+    let ended = rig.run(["run", "saga.yaml"]);
+    assert!(ended.code == Some(1) && !ended.stdout.contains("could not be taken back"), "{ended}");
+    let run =
+        rig.runs().into_iter().find(|run| rig.run(["status", run]).stdout.contains("taken back")).unwrap();
+    let head = format!("refs/kapell/{run}/head^{{tree}}");
+    assert_eq!(house(&rig, &["rev-parse", &head]), rig.git(&["rev-parse", "main^{tree}"]), "{ended}");
+}
+
+#[test]
+fn a_fork_knows_what_its_results_had_changed() {
+    let rig = Rig::repository();
+    let text = "mission: One step, and perhaps back\ntarget: main\nsaga: true\ninputs: { fail: { default: \"0\" } }\ntasks:\n  \
+                docs: { run: echo d > docs.txt, compensate: echo told the world }\n  \
+                boom: { needs: [docs], workspace: none, run: 'exit $FAIL', env: { FAIL: '${{ inputs.fail }}' } }\n";
+    fs::write(rig.dir().join("saga.yaml"), text).unwrap();
+    let first = rig.run(["run", "../saga.yaml"]);
+    assert_eq!(first.code, Some(0), "{first}");
+    let before = rig.git(&["rev-parse", "main"]);
+    let run = rig.runs().remove(0);
+    let fork = rig.run(["fork", &run, "--set", "fail=1"]);
+    assert_eq!(fork.code, Some(1), "{fork}");
+    // What it took over was taken back outside git alone: that is not merged in silence.
+    let merge = rig.run(["merge"]);
+    assert!(merge.code == Some(4) && merge.stderr.contains("K0713"), "{merge}");
+    assert_eq!(rig.git(&["rev-parse", "main"]), before);
+}
