@@ -494,6 +494,9 @@ pub struct LogsArgs {
     /// Only what went wrong.
     #[arg(long)]
     pub failed: bool,
+    /// With the events of nested workflows, each behind the name of its task.
+    #[arg(long, conflicts_with_all = ["at", "output", "export"])]
+    pub all: bool,
     /// Up to this decision.
     #[arg(long, value_name = "SEQ")]
     pub at: Option<u64>,

@@ -24,6 +24,7 @@ mod runs;
 mod session;
 mod site;
 mod slash;
+mod telling;
 mod wiring;
 mod workflow;
 
