@@ -372,3 +372,28 @@ fn an_agent_that_nothing_speaks_to_is_found_before_anything_starts() {
     assert_eq!(rig.run(["run", "strange.yaml"]).code, Some(2));
     assert!(rig.run(["status"]).stderr.contains("nothing has been run"));
 }
+
+#[test]
+fn what_goes_to_no_terminal_is_whole() {
+    let rig = Rig::repository();
+    let long = "an objective of many words that does not fit on a line of sixty columns";
+    Plan::new(long).task("work", "true", &[]).save(&rig, "long.yaml");
+    assert_eq!(rig.run(["run", "../long.yaml", "--quiet"]).code, Some(0));
+    let narrow = |args: &[&str]| {
+        let mut command = rig.command(args);
+        command.env("COLUMNS", "60");
+        rig.ended(command).stdout
+    };
+    for args in [&["status"] as &[&str], &["status", &rig.runs()[0]], &["logs"]] {
+        let whole = rig.run(args).stdout;
+        assert!(whole.contains(long), "{whole}");
+        let cut = narrow(args);
+        assert!(cut.contains('\u{2026}') && cut.lines().all(|line| line.chars().count() <= 60), "{cut}");
+    }
+    // What is found out is never cut: it goes on below.
+    let [whole, narrow] = [rig.run(["doctor"]).stdout, narrow(&["doctor"])];
+    assert!(!whole.contains('\u{2026}') && !narrow.contains('\u{2026}'), "{narrow}");
+    assert!(narrow.lines().count() > whole.lines().count(), "{narrow}");
+    let found = narrow.lines().filter(|line| !line.contains("  -> ") && !line.contains('/'));
+    assert!(found.clone().all(|line| line.chars().count() <= 60), "{narrow}");
+}
