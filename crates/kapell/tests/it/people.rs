@@ -319,6 +319,22 @@ fn what_nested_workflows_did_is_told_as_part_of_the_run() {
 }
 
 #[test]
+fn a_gate_that_a_person_refused_is_told_without_attempts() {
+    let rig = Rig::repository();
+    Plan::new("Ask").gate("ask", "Go on?", &[]).task("work", "true", &["ask"]).save(&rig, "ask.yaml");
+    assert_eq!(rig.run(["run", "../ask.yaml", "--quiet"]).code, Some(3));
+    assert_eq!(rig.run(["answer", "0", "no"]).code, Some(0));
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(1));
+    let status = rig.run(["status", &rig.runs()[0]]);
+    assert!(status.stdout.contains("x ask  a person said no, holds up 1 task\n"), "{status}");
+    let (logs, report) = (rig.run(["logs"]).stdout, rig.run(["report"]).stdout);
+    assert!(logs.contains("ask   failed (permission), given up: a person said no"), "{logs}");
+    assert!(report.contains("`ask`: permission, holds up 1 task."), "{report}");
+    // Its lines stand below each other.
+    assert!(report.contains("  run   created: Ask") && report.contains("  work  skipped"), "{report}");
+}
+
+#[test]
 fn what_is_not_named_is_the_last_run_that_is_not_over() {
     let rig = Rig::repository();
     Plan::new("Wait").gate("gate", "Go on?", &[]).task("work", "true", &["gate"]).save(&rig, "wait.yaml");
