@@ -29,7 +29,7 @@ use kapell_view::{
 
 use super::{Context, past::decision, printed, salvage, transfer};
 use crate::{
-    args::{LogsArgs, OneRun, StatusArgs, WatchArgs},
+    args::{InboxArgs, LogsArgs, StatusArgs, WatchArgs},
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
@@ -222,7 +222,7 @@ fn to_line(entry: &impl serde::Serialize) -> String {
 /// # Errors
 ///
 /// Fails if the store cannot be read or there is no such run.
-pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+pub fn inbox(context: &Context, args: &InboxArgs) -> Result<Exit, Fault> {
     let store = context.site()?.existing_store()?;
     let heads = match &args.run {
         Some(name) => vec![runs::find(&store, Some(name))?],

@@ -135,8 +135,31 @@ fn command_lines_that_are_none() {
     ");
     assert_snapshot!(rig.run(["plan", "x.yaml", "--seed", "-1", "--json"]), @r#"
     exit 2
-    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":["to pass '-1' as a value, use '-- -1'"],"hint":"kapell plan --help","exit":2}}
+    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":[],"hint":"kapell plan --help","exit":2}}
     "#);
+    rig.write("x.yaml", "mission: none");
+    for (line, said) in [
+        ("run x.yml", "hint: did you mean `x.yaml`?\n"),
+        ("plan x.yaml --format svg", "hint: kapell plan --help\n"),
+        ("logs --task", "hint: kapell logs --help\n"),
+        ("run x.yaml --jobs 0", "invalid value '0' for '--jobs <N>': 0 is not in 1.."),
+        ("plan x.yaml --agents -1", "invalid value '-1' for '--agents <N>'"),
+        ("answer", "not provided: [RUN] <GATE> <ANSWER>\n"),
+        ("status --task a", "unexpected argument '--task' found\n  hint: kapell status --help\n"),
+    ] {
+        let ended = rig.run(line.split(' '));
+        assert!(ended.code == Some(2) && ended.stderr.contains(said), "{line}: {ended}");
+    }
+    let nothing = rig.run::<&str>([]);
+    assert!(
+        nothing.code == Some(2) && nothing.stderr.starts_with("Runs teams of coding agents"),
+        "{nothing}"
+    );
+    let help = |command: &str| rig.run([command, "-h"]).stdout;
+    assert!(
+        help("inbox").contains("all runs if not given") && help("answer").contains("[RUN] <GATE> <ANSWER>\n")
+    );
+    assert!(help("run").contains("--detach") && !help("record").contains("--detach"));
     let odd = OsString::from_vec(b"\xff\xfe".to_vec());
     for args in [
         vec!["status".into(), odd.clone()],
