@@ -218,6 +218,8 @@ impl Accounts {
     pub(super) fn admit(&self, key: AttemptKey, allowance: Allowance) -> String {
         let mut inner = lock(&self.inner);
         inner.admitted += 1;
+        // One that was given up goes on.
+        inner.over.remove(&key.run);
         if allowance.is_shared {
             inner.note_purse(key, allowance);
         }
@@ -461,6 +463,9 @@ mod tests {
             let inner = lock(&accounts.inner);
             (inner.purses.keys().copied().collect::<Vec<_>>(), inner.over.len())
         };
+        accounts.let_go(key().run);
+        accounts.admit(key(), allowance);
+        assert_eq!(purses().1, 0, "it goes on");
         accounts.let_go(key().run);
         accounts.dismiss(key());
         assert_eq!(purses().0.len(), 2, "somebody spends from it still");

@@ -51,6 +51,8 @@ impl Purses {
     pub fn open(&self, run: RunId, usd_micros: Option<u64>, tokens: Option<u64>) -> Purse {
         let mut states = self.lock();
         let state = states.entry(run).or_default();
+        // One that was given up goes on.
+        state.is_over = false;
         let least = |one: Option<u64>, left: Option<u64>, gone: u64| {
             one.into_iter().chain(left.map(|left| left.saturating_add(gone))).min()
         };
@@ -158,6 +160,9 @@ mod tests {
         let purse = purses.open(run, None, Some(100));
         let (mut first, second) = (purse.spender(), purse.spender());
         first.note(tokens(40));
+        purses.let_go(run);
+        drop(purses.open(run, None, Some(100)));
+        assert!(!purses.lock()[&run].is_over, "it goes on");
         purses.let_go(run);
         drop(second);
         assert_eq!(purse.percent(), 40);
