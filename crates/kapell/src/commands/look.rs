@@ -253,9 +253,9 @@ pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
     let head = runs::find(&store, args.run.as_deref())?;
     let mut family = Family::new(head.run, context.out.json);
     let mut foot = context.out.is_live().then(Foot::default);
-    let columns = if foot.is_some() { screen().0 } else { page() };
     let mut outlook = Outlook::default();
     loop {
+        let columns = if foot.is_some() { screen().0 } else { page() };
         let owned = is_owned(&store, head.run);
         let news = family.news(&store, |reader, row, events| match context.out.json {
             true => reader.entries(row, events).iter().map(|entry| to_line(entry) + "\n").collect(),
