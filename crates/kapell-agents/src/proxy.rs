@@ -32,7 +32,7 @@ use std::{
 
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use kapell_core::price::Price;
+use kapell_core::{id::RunId, price::Price};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
@@ -227,6 +227,11 @@ impl Proxy {
     pub fn dismiss(&self, key: AttemptKey) -> Option<Spent> {
         self.desk.forget(key);
         self.desk.accounts().dismiss(key)
+    }
+
+    /// Takes in that nothing more of a run will be started: what is kept of it goes with its last attempt.
+    pub fn let_go(&self, run: RunId) {
+        self.desk.accounts().let_go(run);
     }
 
     /// Returns where agents in a network of their own reach it.

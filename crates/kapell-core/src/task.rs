@@ -233,6 +233,23 @@ pub enum Recovery {
     Drop,
 }
 
+impl Recovery {
+    /// Returns its name, as it stands in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Again => "again",
+            Self::Retry { .. } => "retry",
+            Self::Park { .. } => "park",
+            Self::Substitute { .. } => "substitute",
+            Self::Ask { .. } => "ask",
+            Self::GiveUp => "give_up",
+            Self::Cancel => "cancel",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 /// The end of a park that was recorded before it had one on the run's own clock.
 pub(crate) fn never() -> Elapsed {
     Elapsed(u64::MAX)

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     host::{Input, Mailbox},
-    socket,
+    socket::{self, Seats},
 };
 
 /// The longest request or answer, in bytes.
@@ -101,7 +101,7 @@ impl Drop for Control {
 }
 
 fn accept_all(listener: &UnixListener, mailbox: &Mailbox, closed: &AtomicBool) {
-    let clients = Arc::new(());
+    let seats = Seats::new(CLIENTS_MAX);
     for stream in listener.incoming() {
         if closed.load(Ordering::Acquire) {
             return;
@@ -110,15 +110,15 @@ fn accept_all(listener: &UnixListener, mailbox: &Mailbox, closed: &AtomicBool) {
             std::thread::sleep(ACCEPT_PAUSE);
             continue;
         };
-        let (client, mailbox) = (clients.clone(), mailbox.clone());
-        if Arc::strong_count(&clients) > CLIENTS_MAX + 1 {
+        let Some(seat) = seats.take() else {
             let _ = write_line(&stream, &Answer::Refused("too many ask at a time: ask again".to_owned()));
             continue;
-        }
+        };
+        let mailbox = mailbox.clone();
         // Without a thread the client sees that nobody answers; one that goes away has no use for the reason.
         let _ = std::thread::Builder::new().name("kapell-client".to_owned()).spawn(move || {
             let _ = serve(&stream, &mailbox);
-            drop(client);
+            drop(seat);
         });
     }
 }

@@ -324,6 +324,7 @@ impl Host {
     pub fn close(&mut self, id: RunId) {
         self.set_alarm(id, Alarm::default());
         self.asleep.remove(&id);
+        self.performer.let_go(id);
         if let Some(live) = self.live.remove(&id)
             && live.since_snapshot >= SNAPSHOT_WORTH
         {

@@ -109,6 +109,11 @@ impl Performer {
         self.workspaces.begin(run, base)
     }
 
+    /// Takes in that a run is given up.
+    pub(crate) fn let_go(&self, run: RunId) {
+        self.agents.let_go(run);
+    }
+
     /// Takes in that attempts shall start as soon as that is durable.
     pub(crate) fn expect(&self, run: &Run, events: &[Event]) {
         for event in events {
@@ -286,10 +291,14 @@ impl Performer {
         });
     }
 
-    /// Gives workspaces back once it is durable what became of them.
+    /// Gives back what attempts held, and what a run did, once it is durable what became of them.
     pub(crate) fn closed(&self, run: &Run, events: &[Event]) {
         for event in events {
             let (task, how, compensates) = match event {
+                Event::Finished { .. } => {
+                    self.agents.let_go(run.id());
+                    continue;
+                }
                 // A change was taken out when it was submitted, and the workspace given back then.
                 Event::Verified { task } if has_change(run, *task) => continue,
                 Event::Completed { task, .. } | Event::Verified { task } => (*task, Close::Kept, false),

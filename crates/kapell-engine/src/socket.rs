@@ -4,6 +4,7 @@ use std::{
     fs, io,
     os::unix::{fs::PermissionsExt, net::UnixListener},
     path::Path,
+    sync::Arc,
 };
 
 /// What the name of a socket ends with as long as nobody listens yet.
@@ -31,6 +32,31 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Counts whom a listener serves at a time. Whoever accepts connections is the only one who takes seats.
+#[derive(Debug)]
+pub struct Seats {
+    taken: Arc<()>,
+    most: usize,
+}
+
+/// A place among those who are served; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Seat(#[expect(dead_code, reason = "it is only counted")] Arc<()>);
+
+impl Seats {
+    /// Makes so many places.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { taken: Arc::default(), most }
+    }
+
+    /// Takes a place; `None` if all are taken.
+    #[must_use]
+    pub fn take(&self) -> Option<Seat> {
+        (Arc::strong_count(&self.taken) <= self.most).then(|| Seat(self.taken.clone()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
@@ -48,5 +74,15 @@ mod tests {
         listener.accept().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_seat_is_free_again_once_its_guest_is_gone() {
+        let seats = Seats::new(2);
+        let (one, _two) = (seats.take().unwrap(), seats.take().unwrap());
+        assert!(seats.take().is_none());
+        drop(one);
+        let _three = seats.take().unwrap();
+        assert!(seats.take().is_none());
     }
 }

@@ -33,7 +33,7 @@ use std::{
 
 use kapell_spec::{
     finding::{Finding, Source, Span},
-    github::{self as spec, Action, Job, Step, Uses, Workflow},
+    github::{self as spec, Action, Job, Step, Text, Uses, Workflow},
 };
 
 use self::{
@@ -309,6 +309,14 @@ impl Flow {
         let start = span.start as usize + before;
         let lead = text.len() - text.trim_start().len();
         Some(Span::new(start + lead, start + text.trim_end().len()))
+    }
+
+    /// Finds the line of a step's script on which its byte `at` stands, if `word` stands there; else all of the script.
+    #[must_use]
+    pub fn script_line(&self, step: &Step, at: usize, word: &str) -> Span {
+        let line = step.script()[..at.min(step.script().len())].matches('\n').count();
+        let find = |run: &Text| self.line_in(run.span, line, word).unwrap_or(run.span);
+        step.run.as_ref().map_or(step.span, find)
     }
 
     /// Returns where a job is named.

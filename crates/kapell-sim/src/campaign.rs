@@ -136,7 +136,7 @@ impl Summary {
         look("event", &self.events, &Event::NAMES);
         look("rejection", &self.rejections, REJECTIONS);
         look("failure", &self.classes, CLASSES);
-        look("fault", &self.faults, FAULTS);
+        look("fault", &self.faults, &[CRASHES, OTHER_FAULTS].concat());
         let missing = expected_recoveries().filter(|pair| !self.recoveries.contains_key(pair));
         zeros.extend(missing.map(|(fault, recovery)| format!("{recovery} after {fault}")));
         zeros
@@ -250,17 +250,8 @@ const CRASHES: &[&str] = &[
     "sync_error",
 ];
 
-const FAULTS: &[&str] = &[
-    "crash",
-    "crash_before_append",
-    "crash_torn_write",
-    "crash_before_sync",
-    "crash_before_ack",
-    "crash_before_effects",
-    "crash_amid_effects",
-    "disk_full",
-    "disk_full_torn_write",
-    "sync_error",
+/// Faults that are no crash.
+const OTHER_FAULTS: &[&str] = &[
     "clock_jump",
     "suspend",
     "opened_by_snapshot",

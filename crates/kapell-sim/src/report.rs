@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kapell_core::{command::Rejection, retry::FailureClass, task::Recovery};
+use kapell_core::{command::Rejection, retry::FailureClass};
 
 use crate::{check::Violation, tally::Tally};
 
@@ -54,19 +54,6 @@ pub(crate) fn class_name(class: FailureClass) -> &'static str {
         FailureClass::Lost => "lost",
         FailureClass::Budget => "budget",
         FailureClass::Permanent => "permanent",
-    }
-}
-
-pub(crate) fn recovery_name(recovery: Recovery) -> &'static str {
-    match recovery {
-        Recovery::Again => "again",
-        Recovery::Retry { .. } => "retry",
-        Recovery::Park { .. } => "park",
-        Recovery::Substitute { .. } => "substitute",
-        Recovery::Ask { .. } => "ask",
-        Recovery::GiveUp => "give_up",
-        Recovery::Cancel => "cancel",
-        Recovery::Drop => "drop",
     }
 }
 

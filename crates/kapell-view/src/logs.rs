@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The widest column for names of tasks.
-const NAME_COLUMNS_MAX: usize = 24;
+pub(crate) const NAME_COLUMNS_MAX: usize = 24;
 
 /// What stands before a line of what was said.
 const QUOTED: &str = "         | ";
@@ -67,6 +67,8 @@ pub struct LogLine {
     /// How many bytes of the text stand before the last line of the message.
     before_message: usize,
     name_columns: usize,
+    /// Whether it is told as part of another run, which its number means nothing to.
+    is_of_part: bool,
 }
 
 impl LogLine {
@@ -108,7 +110,8 @@ impl LogLine {
             numbered
         };
         let said = self.message_lines(limit, rest).into_iter().map(|line| behind(String::new(), line));
-        std::iter::once(behind(self.n.to_string(), self.line(rest))).chain(said).collect()
+        let number = if self.is_of_part { String::new() } else { self.n.to_string() };
+        std::iter::once(behind(number, self.line(rest))).chain(said).collect()
     }
 
     /// Returns what was said at length, in lines that are broken rather than cut, the last `limit` of them; nothing if
@@ -290,6 +293,7 @@ impl LogReader {
             text: told.text,
             message: told.message,
             name_columns: self.name_columns.max(3),
+            is_of_part: part.is_some(),
         }
     }
 

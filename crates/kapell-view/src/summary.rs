@@ -443,7 +443,12 @@ impl ListView {
         let id = |run: &ListedRun| -> String { run.run.chars().take(crate::text::SHORT_ID).collect() };
         waits
             .map(|run| next(&format!("kapell inbox {}", id(run))))
-            .or_else(|| left.map(|run| next(&format!("kapell resume {}", id(run)))))
+            .or_else(|| {
+                let is_red = |run: &&ListedRun| summary(run, &|it| it.phase == RunPhase::BaseIsRed);
+                // Going on would come to the same: why it rests is said there.
+                let verb = left.map(|run| if is_red(&run) { "status" } else { "resume" });
+                left.zip(verb).map(|(run, verb)| next(&format!("kapell {verb} {}", id(run))))
+            })
             .or_else(|| landed.map(|run| next(&format!("kapell merge {}", id(run)))))
     }
 }

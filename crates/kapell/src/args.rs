@@ -43,13 +43,30 @@ impl Cli {
     ///
     /// Returns what clap says: what is wrong, or the help that was asked for.
     pub fn read() -> Result<Self, clap::Error> {
-        let mut command = help::grouped(Self::command());
+        // A recording stays in the foreground, and is of a run that is done.
+        let mut command = help::grouped(Self::command()).mut_subcommand("record", |record| {
+            ["detach", "plan"]
+                .into_iter()
+                .fold(record, |record, name| record.mut_arg(name, |arg| arg.hide(true)))
+        });
         let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
         let read = Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command));
         // Freeing the tree of all commands takes half as long as reading the line; the end of the program frees it at once.
         std::mem::forget(command);
         read
     }
+}
+
+/// Takes numbers from 1 on.
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
+/// Returns the command that the command line names, whatever else is wrong with it.
+pub fn named_command() -> Option<String> {
+    let command = Cli::command();
+    let words = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+    words.take_while(|word| word != "--").find(|word| command.find_subcommand(word).is_some())
 }
 
 /// When to use colours.
@@ -81,8 +98,9 @@ pub enum Command {
     /// Shows what happened, event by event.
     Logs(LogsArgs),
     /// Lists the decisions that wait for a person.
-    Inbox(OneRun),
+    Inbox(InboxArgs),
     /// Makes a decision that a run waits for.
+    #[command(override_usage = "kapell answer [OPTIONS] [RUN] <GATE> <ANSWER>")]
     Answer(AnswerArgs),
     /// Shows what has landed and is not merged, or the work of one task.
     Diff(DiffArgs),
@@ -146,6 +164,13 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
+/// Arguments of `inbox`.
+#[derive(Debug, Args)]
+pub struct InboxArgs {
+    /// The run's id, or the beginning of it; all runs if not given.
+    pub run: Option<String>,
+}
+
 /// A run, named by its id or the beginning of it.
 #[derive(Debug, Args)]
 pub struct OneRun {
@@ -189,10 +214,10 @@ pub struct RunArgs {
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// How many agents work at the same time.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one())]
     pub agents: Option<u32>,
     /// How many commands run at the same time; one per core if not given.
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one())]
     pub jobs: Option<u32>,
     /// The budget, such as `5usd`, `2M` tokens or `5usd,2M,2h`.
     #[arg(long)]
@@ -244,10 +269,10 @@ pub struct PlanArgs {
     #[arg(long, value_enum, default_value_t = PlanFormat::Text)]
     pub format: PlanFormat,
     /// How many agents work at the same time.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one())]
     pub agents: Option<u32>,
     /// How many commands run at the same time.
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = at_least_one())]
     pub jobs: Option<u32>,
     /// Values for `inputs`, as NAME=VALUE.
     #[arg(long = "set", value_name = "NAME=VALUE")]
@@ -489,11 +514,14 @@ pub struct LogsArgs {
     #[arg(long)]
     pub output: bool,
     /// What this attempt of the task printed, in the place of the last one.
-    #[arg(long, value_name = "N", requires = "task", requires = "output", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "task", requires = "output", value_parser = at_least_one())]
     pub attempt: Option<u32>,
     /// Only what went wrong.
     #[arg(long)]
     pub failed: bool,
+    /// With the events of nested workflows, each behind the name of its task.
+    #[arg(long, conflicts_with_all = ["at", "output", "export"])]
+    pub all: bool,
     /// Up to this decision.
     #[arg(long, value_name = "SEQ")]
     pub at: Option<u64>,

@@ -114,7 +114,8 @@ table! {
     "K0903", "Not NAME=VALUE",
         "`--set` takes the name of an input, an equals sign and its value.";
     "K0904", "Cannot go on in the background",
-        "The program could not start itself again, or what it started refused the run; the message says why.";
+        "The program could not start itself again, or what it started refused the run, or has not begun with it in a minute; the message \
+         says why.";
     "K0905", "Not a gate",
         "`kapell answer` takes the number of a gate, as `kapell inbox` shows it, and the answer.";
     "K0906", "Not the head of a journal",

@@ -85,8 +85,20 @@ impl Fault {
         }
         let dir =
             path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-        let dir = kapell_view::untrusted::Untrusted::from(dir.display().to_string()).shell();
-        Self::new("K0900", Exit::Usage, format!("{shown} does not exist")).hint(format!("ls {dir}"))
+        let fault = Self::new("K0900", Exit::Usage, format!("{shown} does not exist"));
+        let there = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let there: Vec<String> = there.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        match kapell_spec::suggest::nearest(name, there.iter().map(String::as_str)) {
+            Some(near) => {
+                let near = path.with_file_name(near).display().to_string();
+                fault.hint(format!("did you mean `{}`?", kapell_view::untrusted::visible(&near)))
+            }
+            None => {
+                let dir = kapell_view::untrusted::Untrusted::from(dir.display().to_string()).shell();
+                fault.hint(format!("ls {dir}"))
+            }
+        }
     }
 }
 

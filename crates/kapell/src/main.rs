@@ -24,6 +24,7 @@ mod runs;
 mod session;
 mod site;
 mod slash;
+mod telling;
 mod wiring;
 mod workflow;
 
@@ -109,26 +110,36 @@ fn misused(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Done;
     }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return Exit::Usage;
+    }
     let is_json = |arg: OsString| arg == "--json";
     let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(is_json);
-    Out { quiet: true, json }.fault(&misuse(&error.to_string()))
+    Out { quiet: true, json }.fault(&misuse(&error.to_string(), args::named_command()))
 }
 
-/// Makes an error of ours of what the reader of the command line says: a message, tips, and how it is used.
-fn misuse(text: &str) -> fault::Fault {
+/// Makes an error of ours of what the reader of the command line says: a message, tips, and how it is used. Where it does not say
+/// of which command it speaks, that is the one that is `named`.
+fn misuse(text: &str, named: Option<String>) -> fault::Fault {
     let mut parts = text.trim_start_matches("error: ").split("\n\n");
     let message: Vec<&str> = parts.next().unwrap_or_default().lines().map(str::trim).collect();
-    let (mut because, mut command) = (Vec::new(), "kapell".to_owned());
+    let mut because = Vec::new();
+    let mut command = named.map_or_else(|| "kapell".to_owned(), |named| format!("kapell {named}"));
     for line in parts.flat_map(str::lines).map(str::trim) {
         if let Some(usage) = line.strip_prefix("Usage: ") {
             let words = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-']));
             command = words.collect::<Vec<_>>().join(" ");
-        } else if let Some(tip) = line.strip_prefix("tip: ") {
+        } else if let Some(tip) = line.strip_prefix("tip: ")
+            && !tip.starts_with("to pass '")
+        {
+            // Hardly anybody who types an unknown option means a value.
             because.push(tip.to_owned());
         }
     }
-    let mut fault =
-        fault::Fault::new("K0907", Exit::Usage, message.join(" ")).hint(format!("{command} --help"));
+    // The order in which they are read is not the one in which they are meant.
+    let message = message.join(" ").replace("<RUN> <GATE> [ANSWER]...", "[RUN] <GATE> <ANSWER>");
+    let mut fault = fault::Fault::new("K0907", Exit::Usage, message).hint(format!("{command} --help"));
     fault.because = because;
     fault
 }

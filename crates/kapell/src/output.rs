@@ -193,6 +193,24 @@ impl Foot {
     }
 }
 
+/// How wide data is that nobody cuts: wider than any line, and small enough to be counted with.
+const UNCUT: usize = usize::MAX >> 16;
+
+/// Returns how many columns data may take: those of the terminal that standard output is. Elsewhere it is whole, unless
+/// `COLUMNS` says how wide it is to be.
+pub fn page() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => size.ws_col.into(),
+        Ok(_) => 100,
+        Err(_) => wanted_columns(std::env::var("COLUMNS").ok().as_deref()).unwrap_or(UNCUT),
+    }
+}
+
+/// Reads a number of columns; fewer than 20 are nothing to print on.
+fn wanted_columns(text: Option<&str>) -> Option<usize> {
+    text?.trim().parse().ok().filter(|columns| (20..UNCUT).contains(columns))
+}
+
 /// Returns the size of the terminal that standard error is, or 100 by 40.
 pub fn screen() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(io::stderr()) {

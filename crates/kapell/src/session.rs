@@ -15,10 +15,8 @@ use kapell_core::{
     event::{Event, Outcome, PauseCause},
     id::{RunId, TaskId},
     journal::Row,
-    plan::Work,
     run::{Phase, Run},
-    task::TaskState,
-    time::{Elapsed, Now},
+    time::Now,
 };
 use kapell_engine::{
     host::{Observer, Rest},
@@ -26,7 +24,6 @@ use kapell_engine::{
 };
 use kapell_store::Store;
 use kapell_view::{
-    logs::{LogReader, Weight},
     next,
     progress::{self, Screen},
     status::StatusView,
@@ -40,6 +37,7 @@ use crate::{
     forecast::Outlook,
     output::{Out, paint, screen},
     runs,
+    telling::{Readers, facts},
     wiring::Machine,
 };
 
@@ -64,9 +62,7 @@ fn interrupts() -> Arc<AtomicUsize> {
 struct Display {
     out: Out,
     live: bool,
-    reader: HashMap<RunId, LogReader>,
-    /// When nested workflows began, on the clocks of the runs that they are part of.
-    begun: HashMap<RunId, Elapsed>,
+    readers: Readers,
     /// What the attempts that run have said last, by run and task.
     said: HashMap<(RunId, TaskId), Untrusted>,
     lines: Vec<String>,
@@ -81,8 +77,7 @@ impl Display {
         Self {
             out,
             live,
-            reader: HashMap::new(),
-            begun: HashMap::new(),
+            readers: Readers::new(out.json),
             said: HashMap::new(),
             lines: Vec::new(),
             drawn: 0,
@@ -126,27 +121,6 @@ impl Display {
         let _ = write!(stderr, "{erase}{printed}{}", paint(&frame)).and_then(|()| stderr.flush());
     }
 
-    /// Notes when the nested workflows of a run began that are under way.
-    fn note_parts(&mut self, run: &Run) {
-        for task in run.in_flight() {
-            if let (TaskState::Running(attempt), Work::Workflow(_)) =
-                (run.state(task), &run.plan().definition(task).work)
-            {
-                self.begun.insert(run.id().child(task, attempt.number), attempt.since);
-            }
-        }
-    }
-
-    /// Makes what tells a run: as part of the one that it belongs to, but to programs.
-    fn new_reader(&self, run: &Run) -> LogReader {
-        let as_part = || {
-            let parent = run.mission().parent.filter(|_| !self.out.json)?;
-            let since = *self.begun.get(&run.id())?;
-            Some(self.reader.get(&parent.run)?.of_part(parent.task, since, run))
-        };
-        as_part().unwrap_or_else(|| LogReader::after(run))
-    }
-
     fn flush(&mut self) {
         for line in self.lines.drain(..) {
             self.out.note(line.trim_end());
@@ -164,8 +138,8 @@ impl Observer for Display {
         if self.out.quiet {
             return;
         }
-        self.note_parts(run);
-        let mut reader = self.reader.remove(&run.id()).unwrap_or_else(|| self.new_reader(run));
+        self.readers.note_parts(run);
+        let reader = self.readers.of(run);
         let mut rest = events;
         for row in rows {
             let count = row.body.matches("\n").count() + usize::from(row.body != "[]");
@@ -176,15 +150,11 @@ impl Observer for Display {
                 continue;
             }
             let (columns, _) = screen();
-            for line in reader.read(row, own) {
-                if line.weight != Weight::Detail {
-                    let mut text = paint(&[line.line(columns)]);
-                    text.push_str(&paint(&line.message_lines(4, columns)));
-                    self.lines.push(text);
-                }
+            let text = facts(reader, row, own, columns);
+            if !text.is_empty() {
+                self.lines.push(text);
             }
         }
-        self.reader.insert(run.id(), reader);
     }
 
     fn trouble(&mut self, _run: &Run, message: &str) {

@@ -210,8 +210,12 @@ pub fn load_text(site: &Site, text: Text, overrides: &Overrides, out: Out) -> Re
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     let Some(compiled) = compiled.filter(|_| errors == 0) else {
         let code = findings.iter().find(|finding| finding.is_error()).map_or("K0999", |finding| finding.code);
-        return Err(Fault::new(code, Exit::Usage, format!("{shown} has {errors} error(s)"))
-            .hint(format!("kapell explain {code}")));
+        return Err(Fault::new(
+            code,
+            Exit::Usage,
+            format!("{shown} has {}", kapell_view::text::plural(errors as u64, "error")),
+        )
+        .hint(format!("kapell explain {code}")));
     };
     let config = &site.config;
     let agents = config.agents.unwrap_or(AGENTS);

@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use kapell_engine::socket::{self, Seats};
+
 use super::{
     hosts::{self, Hosts},
     relay::join,
@@ -28,6 +30,11 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 const HEAD_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a host may take to let somebody in.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
+/// The most connections of an attempt that are served at a time; one more is told to come again. Package managers open a
+/// few dozen; each takes two threads here.
+const CLIENTS_MAX: usize = 128;
+/// How long one that is told to come again may take to say what it wants: clients write before they read.
+const REFUSED_TIME_MAX: Duration = Duration::from_millis(50);
 /// How many hosts are told of that were refused; an attempt could name as many as it likes.
 const TOLD_MAX: usize = 50;
 
@@ -62,7 +69,7 @@ impl HostDoor {
     ///
     /// Fails if the socket or the thread cannot be made.
     pub(crate) fn open(socket: PathBuf, hosts: Hosts, told: Told) -> io::Result<Self> {
-        let listener = kapell_engine::socket::listen(&socket)?;
+        let listener = socket::listen(&socket)?;
         let desk = Arc::new(Desk { hosts, told, refused: Mutex::default() });
         let closed = Arc::new(AtomicBool::new(false));
         let is_closed = closed.clone();
@@ -87,16 +94,23 @@ impl Drop for HostDoor {
 }
 
 fn serve(listener: &UnixListener, desk: &Arc<Desk>, closed: &AtomicBool) {
+    let seats = Seats::new(CLIENTS_MAX);
     for stream in listener.incoming() {
         if closed.load(Ordering::Acquire) {
             return;
         }
         match stream {
-            Ok(stream) => {
-                let desk = desk.clone();
-                // Without another thread the connection is closed, which its client sees.
-                let _ = thread::Builder::new().spawn(move || desk.take(stream));
-            }
+            Ok(stream) => match seats.take() {
+                Some(seat) => {
+                    let desk = desk.clone();
+                    // Without another thread the connection is closed, which its client sees.
+                    let _ = thread::Builder::new().spawn(move || {
+                        desk.take(stream);
+                        drop(seat);
+                    });
+                }
+                None => desk.turn_away(stream),
+            },
             // Out of files, perhaps: it passes.
             Err(_) => thread::sleep(Duration::from_millis(10)),
         }
@@ -107,16 +121,19 @@ impl Desk {
     fn take(&self, mut inside: UnixStream) {
         match self.connect(&mut inside) {
             Ok(outside) => join(outside, inside),
-            Err(Refusal(status, why)) => {
-                let body = format!("kapell: {why}\n");
-                let length = body.len();
-                let _ = write!(
-                    inside,
-                    "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n\
-                     {body}"
-                );
-            }
+            Err(refusal) => refusal.answer(inside),
         }
+    }
+
+    /// Tells a client to come again. Who has not asked in time is told all the same.
+    fn turn_away(&self, mut inside: UnixStream) {
+        let _ = inside
+            .set_read_timeout(Some(REFUSED_TIME_MAX))
+            .and_then(|()| inside.set_write_timeout(Some(REFUSED_TIME_MAX)))
+            .and_then(|()| inside.read(&mut [0; HEAD_BYTES_MAX]));
+        let why = format!("more than {CLIENTS_MAX} connections at a time");
+        self.tell_once(&why);
+        Refusal("503 Service Unavailable\r\nRetry-After: 1", why).answer(inside);
     }
 
     /// Reads a request, and goes where it leads if it may.
@@ -187,11 +204,29 @@ impl Desk {
 
     fn refuse(&self, host: &str, port: u16, why: &str) -> Refusal {
         let why = format!("`{host}:{port}` {why}");
+        self.tell_once(&why);
+        Refusal("403 Forbidden", why)
+    }
+
+    fn tell_once(&self, why: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused.len() < TOLD_MAX && refused.insert(why.clone()) {
+        if refused.len() < TOLD_MAX && refused.insert(why.to_owned()) {
             (self.told)(format!("the network was refused: {why}"));
         }
-        Refusal("403 Forbidden", why)
+    }
+}
+
+impl Refusal {
+    /// Tells a client. One that has gone needs no answer.
+    fn answer(self, mut inside: UnixStream) {
+        let Self(status, why) = self;
+        let body = format!("kapell: {why}\n");
+        let length = body.len();
+        let _ = write!(
+            inside,
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n\
+             {body}"
+        );
     }
 }
 
@@ -293,6 +328,31 @@ mod tests {
         drop(door);
         assert!(!socket.exists());
         let told: Vec<String> = told.try_iter().collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+
+    #[test]
+    fn who_opens_too_many_connections_is_told_to_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sender, told) = mpsc::channel();
+        let told_to: Told = Box::new(move |text| sender.send(text).unwrap());
+        let door = HostDoor::open(dir.path().join("s"), "example.org".parse().unwrap(), told_to).unwrap();
+        // They are let in in this order, and say nothing.
+        let silent: Vec<_> = (0..CLIENTS_MAX).map(|_| UnixStream::connect(door.socket()).unwrap()).collect();
+        let request = "CONNECT elsewhere.example:443 HTTP/1.1\r\n\r\n";
+        for _ in 0..2 {
+            let said = ask(&door, request);
+            assert!(said.starts_with("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n"), "{said}");
+            assert!(said.ends_with("kapell: more than 128 connections at a time\n"), "{said}");
+        }
+        drop(silent);
+        let end = std::time::Instant::now() + HEAD_TIME_MAX;
+        while ask(&door, request).starts_with("HTTP/1.1 503 ") {
+            assert!(std::time::Instant::now() < end, "nobody is let in again");
+        }
+        drop(door);
+        let told: Vec<String> = told.try_iter().collect();
+        assert_eq!(told[0], "the network was refused: more than 128 connections at a time");
         assert_eq!(told.len(), 2, "{told:?}");
     }
 }

@@ -27,6 +27,7 @@ pub use house::{
     BaseFacts, House, HouseOptions, Signature, Stamp, Step, base_ref, head_ref, salvage_ref, trailers,
 };
 pub use process::Git;
+pub(crate) use process::INDEX_VARIABLE;
 pub use propose::Rewrite;
 pub use refs::is_ref_name;
 pub use user::{Head, Identity, ObjectFormat, UserRepo, Worktree};

@@ -21,6 +21,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::error::{Error, ErrorKind, Failure, Result, printable};
 
+/// The variable that tells git which index to use.
+pub(crate) const INDEX_VARIABLE: &str = "GIT_INDEX_FILE";
+
 /// The most that is read of a process's standard error, in bytes; the tail is kept.
 const STDERR_KEPT: usize = 4096;
 /// The most that is read of a process's standard output, in bytes, unless a call says otherwise.
@@ -187,7 +190,7 @@ impl Call<'_> {
     }
 
     pub(crate) fn index(self, file: &Path) -> Self {
-        self.env("GIT_INDEX_FILE", file)
+        self.env(INDEX_VARIABLE, file)
     }
 
     /// Gives `bytes` on standard input.

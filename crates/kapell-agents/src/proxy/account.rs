@@ -1,7 +1,7 @@
 //! What each attempt may spend, what it has spent, and what is under way.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     io::{self, Read},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -116,6 +116,8 @@ struct Inner {
     admitted: u64,
     /// What is left of runs whose attempts share it.
     purses: HashMap<RunId, Allowance>,
+    /// Runs of which nothing more will be started, and that have a purse still.
+    over: HashSet<RunId>,
 }
 
 /// What is set aside for a request under way; it is given back when this is dropped.
@@ -182,6 +184,15 @@ impl Inner {
             ..told
         };
     }
+
+    /// Drops the purse of a run that is over, once nobody spends from it any more.
+    fn drop_purse(&mut self, run: RunId) {
+        let spends = |account: &Account| account.key.run == run && account.allowance.is_shared;
+        if self.over.contains(&run) && !self.by_token.values().any(spends) {
+            self.over.remove(&run);
+            self.purses.remove(&run);
+        }
+    }
 }
 
 fn least(one: Option<u64>, two: Option<u64>) -> Option<u64> {
@@ -207,6 +218,8 @@ impl Accounts {
     pub(super) fn admit(&self, key: AttemptKey, allowance: Allowance) -> String {
         let mut inner = lock(&self.inner);
         inner.admitted += 1;
+        // One that was given up goes on.
+        inner.over.remove(&key.run);
         if allowance.is_shared {
             inner.note_purse(key, allowance);
         }
@@ -240,6 +253,7 @@ impl Accounts {
             purse.usd_micros = within(purse.usd_micros, used.usd_micros);
             purse.tokens = within(purse.tokens, used.tokens);
         }
+        inner.drop_purse(key.run);
         self.freed.notify_waiters();
         let mut spent = account.spent;
         if !account.held.is_zero() {
@@ -248,6 +262,15 @@ impl Accounts {
             spent.estimated += 1;
         }
         Some(spent)
+    }
+
+    /// Takes in that nothing more of a run will be started.
+    pub(super) fn let_go(&self, run: RunId) {
+        let mut inner = lock(&self.inner);
+        if inner.purses.contains_key(&run) {
+            inner.over.insert(run);
+            inner.drop_purse(run);
+        }
     }
 
     /// Returns what is not spent, money and tokens, what is under way included; and how many attempts may want some of it.
@@ -425,6 +448,35 @@ mod tests {
         let three = accounts.admit(AttemptKey { task: TaskId(3), ..key() }, allowance(10));
         assert_eq!(accounts.unspent(&two), (Some(7), None, 2));
         assert_eq!((accounts.left(&two), accounts.left(&three)), ((Some(7), None), (Some(7), None)));
+    }
+
+    #[test]
+    fn the_purse_of_a_run_goes_with_its_last_attempt() {
+        let accounts = Accounts::open().unwrap();
+        let other = RunId([1; 16]);
+        let allowance = Allowance { usd_micros: Some(10), is_shared: true, ..Allowance::default() };
+        let last = AttemptKey { task: TaskId(2), ..key() };
+        for key in [key(), last, AttemptKey { run: other, ..key() }] {
+            accounts.admit(key, allowance);
+        }
+        let purses = || {
+            let inner = lock(&accounts.inner);
+            (inner.purses.keys().copied().collect::<Vec<_>>(), inner.over.len())
+        };
+        accounts.let_go(key().run);
+        accounts.admit(key(), allowance);
+        assert_eq!(purses().1, 0, "it goes on");
+        accounts.let_go(key().run);
+        accounts.dismiss(key());
+        assert_eq!(purses().0.len(), 2, "somebody spends from it still");
+        accounts.dismiss(last);
+        assert_eq!(purses(), (vec![other], 0));
+        // It is not over only because nobody spends from it right now.
+        accounts.dismiss(AttemptKey { run: other, ..key() });
+        assert_eq!(purses(), (vec![other], 0));
+        accounts.let_go(other);
+        accounts.let_go(other);
+        assert_eq!(purses(), (vec![], 0));
     }
 
     #[test]

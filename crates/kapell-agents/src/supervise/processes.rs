@@ -2,7 +2,14 @@
 //!
 //! Read from `/proc`. Elsewhere the table is empty, and only process groups are ended.
 
-use std::{collections::HashMap, fs, io, io::Read, os::fd::OwnedFd, sync::OnceLock, time::Duration};
+use std::{
+    collections::HashMap,
+    fs, io,
+    io::Read,
+    os::fd::OwnedFd,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -123,11 +130,18 @@ pub(crate) fn open_pid(_pid: i32) -> Option<OwnedFd> {
     None
 }
 
+/// How long to wait before processes are looked at again that cannot be waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Waits until one of `processes` ends, at most for `patience`. Returns at once if one has.
 pub(crate) fn wait_for_any(processes: &[Process], patience: Duration) {
     // More than a few need not be watched at once: whoever waits looks again anyway.
     let open: Vec<_> = processes.iter().take(64).filter_map(|process| process.open()).collect();
     if open.is_empty() && !processes.is_empty() {
+        // All have ended; or this system cannot open them.
+        if processes.iter().any(|process| process.is_alive()) {
+            std::thread::sleep(patience.min(LOOK_AGAIN));
+        }
         return;
     }
     let mut fds: Vec<_> = open.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
@@ -156,9 +170,7 @@ impl Table {
     /// Fails if `/proc` cannot be listed. Processes that end meanwhile are left out.
     #[cfg(target_os = "linux")]
     pub fn read() -> io::Result<Self> {
-        let pids =
-            fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-        Ok(Self { entries: pids.filter_map(Process::of).collect() })
+        Ok(Self { entries: pids()?.filter_map(Process::of).collect() })
     }
 
     /// Reads the table: an empty one on this system.
@@ -197,13 +209,38 @@ impl Table {
     }
 }
 
+/// Lists the ids of all processes.
+fn pids() -> io::Result<impl Iterator<Item = i32>> {
+    Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// Waits until no process runs that was started with this variable, at most for `patience`; returns whether that is so. Where
+/// there is no `/proc`, none is found.
+pub(crate) fn wait_for_all_with(name: &str, value: &[u8], patience: Duration) -> bool {
+    let end = Instant::now() + patience;
+    loop {
+        let has_it = |pid: &i32| variable_of(*pid, name).is_some_and(|found| found == value);
+        let with = pids().into_iter().flatten().filter(has_it).filter_map(Process::of);
+        let with: Vec<Process> = with.map(|entry| entry.process).collect();
+        let left = end.saturating_duration_since(Instant::now());
+        if with.is_empty() || left.is_zero() {
+            return with.is_empty();
+        }
+        wait_for_any(&with, left);
+    }
+}
+
+/// Returns a variable that process `pid` was started with; `None` also if its environment may not be read, or it has ended.
+fn variable_of(pid: i32, name: &str) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environment.split(|&byte| byte == 0);
+    variables
+        .find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec))
+}
+
 /// Returns the attempt that marks process `pid`; `None` also if its environment may not be read.
 pub(crate) fn marker_of(pid: i32) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let value = environment
-        .split(|&byte| byte == 0)
-        .find_map(|variable| variable.strip_prefix(MARKER.as_bytes())?.strip_prefix(b"="))?;
-    String::from_utf8(value.to_vec()).ok()
+    String::from_utf8(variable_of(pid, MARKER)?).ok()
 }
 
 /// Returns what the children of this process that were waited for have used.
@@ -260,15 +297,33 @@ mod tests {
         assert!(!reused.signal(Signal::KILL));
     }
 
+    /// Starts a process that runs until its input is closed.
+    #[cfg(target_os = "linux")]
+    fn started_with(name: &str, value: &str) -> std::process::Child {
+        let mut command = std::process::Command::new("/bin/cat");
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        command.env(name, value).spawn().unwrap()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn whoever_was_started_with_a_variable_is_waited_for() {
+        let name = "KAPELL_TEST_STRAY";
+        let own = std::process::id().to_string();
+        let mut child = started_with(name, &own);
+        let waits = |value: &str, secs| wait_for_all_with(name, value.as_bytes(), Duration::from_secs(secs));
+        assert!(!waits(&own, 0));
+        assert!(waits("another", 0));
+        drop(child.stdin.take());
+        assert!(waits(&own, 60));
+        // Nobody has waited for it but us: it has ended by itself.
+        assert!(child.try_wait().unwrap().is_some());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_child_is_below_its_parent() {
-        let mut child = std::process::Command::new("/bin/cat")
-            .stdin(std::process::Stdio::piped())
-            .env(MARKER, "r-1-2")
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = started_with(MARKER, "r-1-2");
         let pid = child.id().cast_signed();
         let own = std::process::id().cast_signed();
         assert!(Table::read().unwrap().below(own).iter().any(|entry| entry.process.pid == pid));

@@ -19,7 +19,13 @@ use super::{
     permissions::{make_readable, set_read_only, size_of},
     remove::remove_tree,
 };
-use crate::git::{Error, ErrorKind, House, Identity, Result, error::at, house::replace, refs::read_small};
+use crate::{
+    git::{
+        Error, ErrorKind, House, INDEX_VARIABLE, Identity, Result, error::at, house::replace,
+        refs::read_small,
+    },
+    supervise::processes::wait_for_all_with,
+};
 
 /// What a workspace is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -200,12 +206,9 @@ impl Workspace {
             return;
         }
         self.meta.pid = std::process::id();
-        let mut mark = b"GIT_INDEX_FILE=".to_vec();
-        mark.extend_from_slice(self.index().as_os_str().as_encoded_bytes());
-        let end = Instant::now() + STRAY_PATIENCE;
-        while Instant::now() < end && has_process_with(&mark) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let index = self.index();
+        // Those that take longer are overtaken.
+        let _ = wait_for_all_with(INDEX_VARIABLE, index.as_os_str().as_encoded_bytes(), STRAY_PATIENCE);
     }
 
     /// Brings the files to what `request` wants.
@@ -558,13 +561,6 @@ impl Pool {
 
 /// How long a git command of a killed process may go on.
 const STRAY_PATIENCE: Duration = Duration::from_secs(30);
-
-/// Tells whether some process was started with this variable. Where there is no `/proc`, none is found.
-fn has_process_with(variable: &[u8]) -> bool {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
-    environments.any(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == variable))
-}
 
 /// Whether the base is at fault rather than the workspace.
 fn is_about_objects(error: &Error) -> bool {

@@ -15,7 +15,7 @@ use std::{
 
 use kapell_core::{
     budget::Amount,
-    id::AttemptNo,
+    id::{AttemptNo, RunId},
     plan::{AgentSpec, Supervise},
     retry::{FailureClass, OWN_REFUSAL},
 };
@@ -724,6 +724,13 @@ impl Agents for CrewAgents {
 
     fn settled(&self, key: AttemptKey) {
         self.crew.settled(key);
+    }
+
+    fn let_go(&self, run: RunId) {
+        self.purses.let_go(run);
+        if let Some(broker) = self.broker.get() {
+            broker.let_go(run);
+        }
     }
 
     fn stop(&self, key: AttemptKey) {

@@ -9,6 +9,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use kapell_core::id::RunId;
 use kapell_core::retry::FailureClass;
 use kapell_core::time::{Millis, Wall};
 use kapell_engine::port::agents::{Failure, Order, Report};
@@ -166,6 +167,13 @@ impl Broker {
     pub(super) fn dismiss(&self, key: AttemptKey) -> Option<(Spent, Option<Refusal>)> {
         let spent = self.proxy.get()?.as_ref().ok()?.dismiss(key)?;
         Some((spent, lock(&self.refused).remove(&key)))
+    }
+
+    /// Takes in that nothing more of a run will be started.
+    pub(super) fn let_go(&self, run: RunId) {
+        if let Some(Ok(proxy)) = self.proxy.get() {
+            proxy.let_go(run);
+        }
     }
 
     fn start(&self) -> Result<Proxy, String> {

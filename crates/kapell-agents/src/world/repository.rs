@@ -498,40 +498,13 @@ impl Repository {
     }
 
     /// Finds a commit by which `target` would hold all that landed, and runs the checks on it if it is a new one, in a
-    /// workspace with what `setup` says.
+    /// workspace with what `setup` says. Where something that had landed was taken back, nothing `is_checked`: no check has
+    /// seen `head`, and a merge that would change no file is none.
     ///
     /// # Errors
     ///
     /// Fails if there is nothing to merge, if it does not fit, or if the checks fail. Nothing has moved then.
     pub fn propose_merge(
-        &self,
-        run: RunId,
-        target: &str,
-        head: Oid,
-        accept: &[String],
-        setup: &Setup,
-    ) -> Result<MergeProposal, MergeError> {
-        self.propose(run, target, head, accept, setup, true)
-    }
-
-    /// As [`Repository::propose_merge`], for a run in which something that had landed was taken back: no check has seen
-    /// its head, and a merge that would change no file is none.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn propose_merge_of_rest(
-        &self,
-        run: RunId,
-        target: &str,
-        head: Oid,
-        accept: &[String],
-        setup: &Setup,
-    ) -> Result<MergeProposal, MergeError> {
-        self.propose(run, target, head, accept, setup, false)
-    }
-
-    fn propose(
         &self,
         run: RunId,
         target: &str,

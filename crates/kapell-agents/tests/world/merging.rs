@@ -32,14 +32,14 @@ fn merge(rig: &mut Rig, from: Oid, to: Oid) -> bool {
 fn what_landed_gets_into_the_branch_and_its_checkout() {
     let mut rig = landed(&[("b", "2\\n")]);
     let head = rig.head();
-    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &[], &Setup::default()).unwrap();
+    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &[], &Setup::default(), true).unwrap();
     assert_eq!((proposal.from, proposal.to), (rig.base(), head));
     assert!(merge(&mut rig, proposal.from, proposal.to));
     assert_eq!(rig.base(), head);
     assert_eq!(read(&rig.world.user_dir, "b"), "2\n");
     assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
     assert!(matches!(
-        rig.repository.propose_merge(run_id(), MAIN, head, &[], &Setup::default()),
+        rig.repository.propose_merge(run_id(), MAIN, head, &[], &Setup::default(), true),
         Err(MergeError::NothingToMerge)
     ));
     rig.repository.undo_merge(MAIN, proposal.from, proposal.to).unwrap();
@@ -54,7 +54,7 @@ fn a_target_that_has_moved_is_merged_first_and_checked() {
     let tip = rig.world.commit(&[("c", "3\n")], "meanwhile");
     let accept = ["test -e b -a -e c -a -d made; echo ran >> $OUT/count".to_owned()];
     let setup = Setup { prepare: vec!["mkdir -p made".to_owned()], ..Setup::default() };
-    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &accept, &setup).unwrap();
+    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &accept, &setup, true).unwrap();
     assert_eq!((proposal.from, rig.out("count").len()), (tip, 1));
     assert!(merge(&mut rig, proposal.from, proposal.to));
     assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
@@ -70,11 +70,12 @@ fn a_target_that_has_moved_is_merged_first_and_checked() {
         red.head(),
         &["test ! -e b".to_owned()],
         &Setup::default(),
+        true,
     );
     assert!(matches!(refused, Err(MergeError::Red(_))), "{refused:?}");
     let clash = landed(&[("a", "2\\n")]);
     clash.world.commit(&[("a", "3\n")], "meanwhile");
-    let refused = clash.repository.propose_merge(run_id(), MAIN, clash.head(), &[], &Setup::default());
+    let refused = clash.repository.propose_merge(run_id(), MAIN, clash.head(), &[], &Setup::default(), true);
     assert!(matches!(&refused, Err(MergeError::Conflict(paths)) if paths == &["a"]), "{refused:?}");
 }
 
@@ -82,9 +83,9 @@ fn a_target_that_has_moved_is_merged_first_and_checked() {
 fn a_working_tree_in_the_way_stops_the_merge_and_says_so() {
     let mut rig = landed(&[("a", "2\\n")]);
     let (from, to) = (rig.base(), rig.head());
-    rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default()).unwrap();
+    rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true).unwrap();
     write(&rig.world.user_dir, "a", "mine\n");
-    let refused = rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default());
+    let refused = rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true);
     assert!(matches!(refused, Err(MergeError::Git(_))), "{refused:?}");
     let before = fingerprint(&rig.world.user_dir);
     // It became so only after the merge was begun: the branch goes back.
@@ -119,7 +120,7 @@ fn a_branch_that_is_elsewhere_is_left_alone() {
 fn a_merge_that_a_crash_cut_short_is_finished() {
     let mut rig = landed(&[("b", "2\\n")]);
     let (from, to) = (rig.base(), rig.head());
-    let proposal = rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default()).unwrap();
+    let proposal = rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true).unwrap();
     assert_eq!(proposal.to, to);
     // The intent is durable and the ref has moved; the checkout has not.
     rig.journal.disk().slow = false;
@@ -137,7 +138,7 @@ fn a_merge_that_a_crash_cut_short_is_finished() {
 fn a_branch_that_moved_without_its_working_tree_is_not_passed_over_in_silence() {
     let mut rig = landed(&[("a", "2\\n")]);
     let (from, to) = (rig.base(), rig.head());
-    rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default()).unwrap();
+    rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true).unwrap();
     // The branch is there already, a file is in the way, and the branch cannot go back.
     rig.world.git(&["update-ref", MAIN, &to.to_string()]);
     write(&rig.world.user_dir, "a", "mine\n");

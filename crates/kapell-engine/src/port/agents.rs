@@ -236,6 +236,11 @@ pub trait Agents: Send + Sync {
         let _ = key;
     }
 
+    /// Takes in that nothing more of a run will be started here: it is over, or given up. Attempts of it may still run.
+    fn let_go(&self, run: RunId) {
+        let _ = run;
+    }
+
     /// Asks an attempt to end. It is reported as finished once nothing of it runs any more.
     fn stop(&self, key: AttemptKey);
 

@@ -62,6 +62,20 @@ fn an_attempt_that_cannot_start_has_failed() {
 }
 
 #[test]
+fn agents_hear_of_a_run_that_is_over_or_given_up() {
+    let mut rig = Rig::with(mission(), plan(&[("a", script("ok"), &[]), ("b", script("hold"), &[0])]));
+    rig.until_said("start 1.1");
+    assert_eq!(*rig.agents.let_go.lock().unwrap(), []);
+    rig.finish(1, 1, good());
+    assert_eq!(rig.settle(), Rest::Over);
+    assert_eq!(*rig.agents.let_go.lock().unwrap(), [RUN]);
+    let mut rig = Rig::with(mission(), plan(&[("a", script("hold"), &[])]));
+    rig.until_said("start 0.1");
+    rig.host.close(RUN);
+    assert_eq!(*rig.agents.let_go.lock().unwrap(), [RUN]);
+}
+
+#[test]
 fn an_expression_that_cannot_be_computed_starts_nothing() {
     let mut task = script("ok");
     task.env = vec![kapell_core::plan::Variable {

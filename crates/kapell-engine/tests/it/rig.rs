@@ -127,6 +127,8 @@ pub(crate) struct TestAgents {
     deaf: Mutex<Vec<AttemptKey>>,
     running: Mutex<Vec<AttemptKey>>,
     pub(crate) orders: Mutex<Vec<Order>>,
+    /// Runs of which nothing more will be started.
+    pub(crate) let_go: Mutex<Vec<RunId>>,
 }
 
 pub(crate) fn name(key: AttemptKey) -> String {
@@ -199,6 +201,10 @@ impl Agents for TestAgents {
         self.log.say(format!("recover {}", name(key)));
         let lost = || Recovered::Lost { message: "no trace".to_owned(), spent: Amount::ZERO, used: None };
         self.recovered.lock().unwrap().remove(&name(key)).unwrap_or_else(lost)
+    }
+
+    fn let_go(&self, run: RunId) {
+        self.let_go.lock().unwrap().push(run);
     }
 
     fn instructions(&self, agent: &AgentSpec) -> &'static [&'static str] {
@@ -396,6 +402,7 @@ impl World {
             deaf: Mutex::default(),
             running: Mutex::default(),
             orders: Mutex::default(),
+            let_go: Mutex::default(),
         });
         let spaces = Arc::new(TestWorkspaces::new(self.log.clone()));
         let config = Config {

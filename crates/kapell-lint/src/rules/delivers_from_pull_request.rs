@@ -60,13 +60,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let found: Vec<_> =
             flow.jobs().filter_map(|(at, job)| Some((job, delivers(flow, at, job)?))).collect();
         let [(job, (step, done)), rest @ ..] = &found[..] else { continue };
-        let place = |step: &Step| step.name.as_ref().map_or(step.span, |name| name.span);
         let what: String = done.text.lines().next().unwrap_or_default().chars().take(50).collect();
         let verb = done.work.kind.verb();
         let mut draft = report
             .add(
                 flow.file,
-                place(step),
+                step.name_span(),
                 format!("`{}` {verb} with `{what}` for every pull request, merged or not", job.id.text),
             )
             .also(flow.file, event.name.span, "starts it")
@@ -74,7 +73,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 "add `if: github.event_name != 'pull_request'`, or give the delivery a workflow of its own",
             );
         for (job, (step, _)) in rest {
-            draft = draft.also(flow.file, place(step), format!("so does `{}`", job.id.text));
+            draft = draft.also(flow.file, step.name_span(), format!("so does `{}`", job.id.text));
         }
         match intent::explains(flow, step.span, 3, &["pull request", "pr ", "prs", "every", "preview"]) {
             Some(comment) => draft.explained(comment).done(),

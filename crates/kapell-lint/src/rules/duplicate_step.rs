@@ -37,7 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let draft = report
                     .add(
                         flow.file,
-                        step.name.as_ref().map_or(step.span, |name| name.span),
+                        step.name_span(),
                         format!("`{}` runs `{}` twice", job.id.text, short(what)),
                     )
                     .also(flow.file, first.span, "the first time")

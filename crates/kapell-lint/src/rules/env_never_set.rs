@@ -2,7 +2,7 @@
 
 use kapell_view::audit::{Confidence, Severity};
 
-use super::env_of_another_job::known;
+use super::env_of_another_job::unknown;
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -25,24 +25,16 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (_, job) in flow.jobs() {
-            let mut told: Vec<&str> = Vec::new();
-            for expression in &job.expressions {
-                for reference in expression.expr.root().references() {
-                    let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
-                    let ["env", name] = path[..] else { continue };
-                    if !is_given(name) || told.contains(&name) || known(repository, flow, job, name) {
-                        continue;
-                    }
-                    told.push(name);
-                    report
-                        .add(
-                            flow.file,
-                            expression.span(&flow.text),
-                            format!("`env.{name}` is always empty: the variable is one of the runner's, and expressions do not see those"),
-                        )
-                        .hint(format!("write `{}`, or `${name}` within a script", in_context(name)))
-                        .done();
-                }
+            for (name, span) in unknown(repository, flow, job).into_iter().filter(|(name, _)| is_given(name))
+            {
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!("`env.{name}` is always empty: the variable is one of the runner's, and expressions do not see those"),
+                    )
+                    .hint(format!("write `{}`, or `${name}` within a script", in_context(name)))
+                    .done();
             }
         }
     }

@@ -1,5 +1,6 @@
 //! A variable is read that only another job sets.
 
+use kapell_spec::finding::Span;
 use kapell_spec::github::{Job, Name, Step, Text, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -26,33 +27,23 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
-            let mut told: Vec<&str> = Vec::new();
-            for expression in &job.expressions {
-                for reference in expression.expr.root().references() {
-                    let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
-                    let ["env", name] = path[..] else { continue };
-                    if told.contains(&name) || known(repository, flow, job, name) {
-                        continue;
-                    }
-                    let by_script = flow.jobs().find(|(other, job)| *other != at && sets(job, name));
-                    let by_program =
-                        || flow.jobs().find(|(other, _)| *other != at && may_set(flow, *other, name));
-                    let Some((_, setter)) =
-                        by_script.or_else(|| by_program().filter(|_| sets_nothing(flow, at)))
-                    else {
-                        continue;
-                    };
-                    told.push(name);
-                    report
-                        .add(
-                            flow.file,
-                            expression.span(&flow.text),
-                            format!("`env.{name}` is always empty in `{}`: `{}` sets it, and variables stay in their job", job.id.text, setter.id.text),
-                        )
-                        .also(flow.file, setter.id.span, "sets it for itself")
-                        .hint(format!("make it an output of `{}`, and read `needs.{}.outputs`", setter.id.text, setter.id.text))
-                        .done();
-                }
+            for (name, span) in unknown(repository, flow, job) {
+                let by_script = flow.jobs().find(|(other, job)| *other != at && sets(job, name));
+                let by_program =
+                    || flow.jobs().find(|(other, _)| *other != at && may_set(flow, *other, name));
+                let Some((_, setter)) = by_script.or_else(|| by_program().filter(|_| sets_nothing(flow, at)))
+                else {
+                    continue;
+                };
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!("`env.{name}` is always empty in `{}`: `{}` sets it, and variables stay in their job", job.id.text, setter.id.text),
+                    )
+                    .also(flow.file, setter.id.span, "sets it for itself")
+                    .hint(format!("make it an output of `{}`, and read `needs.{}.outputs`", setter.id.text, setter.id.text))
+                    .done();
             }
         }
     }
@@ -109,8 +100,24 @@ fn sets_nothing(flow: &Flow, at: usize) -> bool {
     })
 }
 
+/// Returns the variables that expressions of a job read as `env.NAME` and that it cannot have, each where it is read first.
+pub(super) fn unknown<'a>(repository: &Repository, flow: &Flow, job: &'a Job) -> Vec<(&'a str, Span)> {
+    let mut found: Vec<(&str, Span)> = Vec::new();
+    for expression in &job.expressions {
+        for reference in expression.expr.root().references() {
+            if let [("env", _), (name, _)] = reference.path[..]
+                && found.iter().all(|(known, _)| *known != name)
+            {
+                found.push((name, expression.span(&flow.text)));
+            }
+        }
+    }
+    found.retain(|(name, _)| !known(repository, flow, job, name));
+    found
+}
+
 /// Tells whether a job may have a variable after all: by its own `env`, a script, or an action that sets it.
-pub(super) fn known(repository: &Repository, flow: &Flow, job: &Job, name: &str) -> bool {
+fn known(repository: &Repository, flow: &Flow, job: &Job, name: &str) -> bool {
     let named = |env: &[(Name, Text)]| env.iter().any(|(known, _)| known.text.eq_ignore_ascii_case(name));
     let in_action = job.steps.iter().any(|step| match step.action() {
         Some(Uses::Local(path)) => {

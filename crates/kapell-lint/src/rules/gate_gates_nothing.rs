@@ -71,8 +71,7 @@ fn by_age(flow: &Flow, at: usize, report: &mut Report<'_>) {
         if !judges || facts.does(Kind::Build) {
             continue;
         }
-        let line = script[..found].matches('\n').count();
-        let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+        let span = flow.script_line(step, found, "");
         report
             .add(
                 flow.file,

@@ -26,7 +26,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
-                let Some(run) = &step.run else { continue };
+                if step.run.is_none() {
+                    continue;
+                }
                 let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
                 // Other shells have options of their own at the start of a line.
                 let windows = shell.is_none()
@@ -48,8 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         && pair[1].assigned.is_empty()
                 });
                 let Some([before, after]) = lost else { continue };
-                let line = step.script()[..after.start.min(step.script().len())].matches('\n').count();
-                let span = flow.line_in(run.span, line, &after.words[0]).unwrap_or(run.span);
+                let span = flow.script_line(step, after.start, &after.words[0]);
                 report
                     .add(
                         flow.file,

@@ -273,13 +273,14 @@ fn in_script(
     lenient: impl Fn() -> Option<String>,
     report: &mut Report<'_>,
 ) {
-    let Some(run) = &step.run else { return };
+    if step.run.is_none() {
+        return;
+    }
     for (at, command) in facts.commands.iter().enumerate() {
         let Some((message, severity)) = masked(flow, job, step, facts, at, command) else {
             continue;
         };
-        let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
-        let span = flow.line_in(run.span, line, &command.words[0]).unwrap_or(run.span);
+        let span = flow.script_line(step, command.start, &command.words[0]);
         let draft = report.add(flow.file, span, message).severity(severity);
         let draft = if severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
         match lenient() {

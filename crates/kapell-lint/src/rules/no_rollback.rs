@@ -92,11 +92,10 @@ fn early_tag(flow: &Flow, at: usize, report: &mut Report<'_>) {
         flow.closures[*other].contains(&at) && flow.facts[*other].iter().any(|facts| facts.does(Kind::Build))
     });
     let (false, Some((_, builder))) = (before, built) else { return };
-    let span = step.name.as_ref().map_or(step.span, |name| name.span);
     report
         .add(
             flow.file,
-            span,
+            step.name_span(),
             format!(
                 "`{}` pushes a tag before `{}` has built what it stands for; if that fails, the tag stays",
                 flow.model.jobs[at].id.text, builder.id.text
@@ -132,11 +131,10 @@ fn early_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
     else {
         return;
     };
-    let span = step.name.as_ref().map_or(step.span, |name| name.span);
     report
         .add(
             flow.file,
-            span,
+            step.name_span(),
             format!(
                 "the release is out before `{}` has built what it holds; if that fails, it stays without",
                 builder.id.text
@@ -185,8 +183,7 @@ fn gone_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
         return;
     }
     let step = steps[index].0;
-    let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
-    let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+    let span = flow.script_line(step, command.start, "");
     report
         .add(
             flow.file,
@@ -212,11 +209,10 @@ fn partial_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
     if !several || !apart || !builds {
         return;
     }
-    let span = step.name.as_ref().map_or(step.span, |name| name.span);
     report
         .add(
             flow.file,
-            span,
+            step.name_span(),
             format!(
                 "each cell of `{}` adds to the release by itself: if one fails, half a release is out",
                 job.id.text
@@ -249,8 +245,7 @@ fn early_pointer(flow: &Flow, at: usize, report: &mut Report<'_>) {
     });
     let Some((last, missing)) = late else { return };
     let missing = &flow.model.jobs[missing].id;
-    let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
-    let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+    let span = flow.script_line(step, command.start, "");
     report
         .add(
             flow.file,

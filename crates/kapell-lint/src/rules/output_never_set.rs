@@ -222,7 +222,9 @@ fn only_printed(flow: &Flow, at: usize, report: &mut Report<'_>) {
     };
     let goes_out = |command: &Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
     for (step, facts) in flow.steps(at) {
-        let Some(run) = step.run.as_ref().filter(|_| step.id.is_some()) else { continue };
+        if step.run.is_none() || step.id.is_none() {
+            continue;
+        }
         for (index, command) in facts.commands.iter().enumerate() {
             let Some(next) = facts.commands.get(index + 1).filter(|_| command.then == Then::Or) else {
                 continue;
@@ -234,8 +236,7 @@ fn only_printed(flow: &Flow, at: usize, report: &mut Report<'_>) {
             if goes_out(command) || !goes_out(next) || command.depth != next.depth {
                 continue;
             }
-            let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
-            let span = flow.line_in(run.span, line, "echo").unwrap_or(run.span);
+            let span = flow.script_line(step, command.start, "echo");
             report
                 .add(
                     flow.file,

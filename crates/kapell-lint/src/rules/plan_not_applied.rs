@@ -74,8 +74,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn find(flow: &Flow, at: usize, fits: impl Fn(&Command) -> bool) -> Option<(Span, String)> {
     flow.steps(at).find_map(|(step, facts)| {
         let command = facts.commands.iter().find(|command| fits(command))?;
-        let line = step.script()[..command.start.min(step.script().len())].matches('\n').count();
-        let span = step.run.as_ref().and_then(|run| flow.line_in(run.span, line, "")).unwrap_or(step.span);
+        let span = flow.script_line(step, command.start, "");
         Some((span, command.program().to_owned()))
     })
 }

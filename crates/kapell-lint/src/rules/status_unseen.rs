@@ -57,7 +57,9 @@ fn ends_at_failures(flow: &Flow, job: &Job, step: &Step, facts: &StepFacts) -> b
 }
 
 fn in_script(flow: &Flow, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
-    let Some(run) = &step.run else { return };
+    if step.run.is_none() {
+        return;
+    }
     let all = &facts.commands;
     let apart = |at: usize| {
         let between = step.script().get(all[at - 1].end..all[at].start).unwrap_or_default();
@@ -73,8 +75,7 @@ fn in_script(flow: &Flow, step: &Step, facts: &StepFacts, report: &mut Report<'_
     let rest = step.script().get(all[at].end..).unwrap_or_default();
     let matters =
         (at + 1..all.len()).any(work) || rest.contains("GITHUB_OUTPUT") || rest.contains("GITHUB_ENV");
-    let line = step.script()[..all[at].start.min(step.script().len())].matches('\n').count();
-    let span = flow.line_in(run.span, line, "$?").unwrap_or(run.span);
+    let span = flow.script_line(step, all[at].start, "$?");
     let what = if command.words.is_empty() { command.assigned.join(" ") } else { command.text() };
     let what: String = what.lines().next().unwrap_or_default().chars().take(50).collect();
     let draft = report

@@ -328,11 +328,10 @@ fn download(flow: &Flow, at: usize, report: &mut Report<'_>) {
         if later().count() == 0 || !later().all(|(step, facts)| plain(facts) && !names(step)) {
             continue;
         }
-        let span = step.name.as_ref().map_or(step.span, |name| name.span);
         report
             .add(
                 flow.file,
-                span,
+                step.name_span(),
                 format!("`{}` downloads into `{path}` and reads nothing of it", job.id.text),
             )
             .severity(if job.matrix.is_some() { Severity::Medium } else { Severity::Low })

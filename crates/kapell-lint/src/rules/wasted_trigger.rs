@@ -210,7 +210,7 @@ fn silent_update(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_
     let draft = report
         .add(
             flow.file,
-            step.name.as_ref().map_or(step.span, |name| name.span),
+            step.name_span(),
             format!(
                 "a commit pushed to a pull request with the default token starts no workflow, so `{}` does not check it",
                 checked.name()
@@ -270,7 +270,7 @@ fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'
     report
         .add(
             flow.file,
-            step.name.as_ref().map_or(step.span, |name| name.span),
+            step.name_span(),
             format!(
                 "a release made with the default token starts no workflow, so `{}` does not run for it",
                 other.name()

@@ -12,7 +12,7 @@ use super::{AttemptNo, DiskFault, Happening, Now, Pending, Sim, TaskId, Version,
 use crate::{
     check::{Checked, Violation, ensure},
     disk::Kept,
-    report::{class_name, recovery_name, rejection_name},
+    report::{class_name, rejection_name},
 };
 
 impl Sim {
@@ -149,7 +149,7 @@ impl Sim {
             self.report.events.add(event.name());
             if let Event::AttemptFailed { class, then, .. } = event {
                 self.report.classes.add(class_name(*class));
-                *self.report.recoveries.entry((class_name(*class), recovery_name(*then))).or_default() += 1;
+                *self.report.recoveries.entry((class_name(*class), then.name())).or_default() += 1;
             }
         }
     }

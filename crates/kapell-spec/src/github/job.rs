@@ -126,6 +126,12 @@ impl Job {
 }
 
 impl Step {
+    /// Returns where its name stands, or all of it if it has none.
+    #[must_use]
+    pub fn name_span(&self) -> Span {
+        self.name.as_ref().map_or(self.span, |name| name.span)
+    }
+
     /// Returns what it uses.
     #[must_use]
     pub fn action(&self) -> Option<&Uses> {

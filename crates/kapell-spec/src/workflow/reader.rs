@@ -68,8 +68,10 @@ impl<'a> Reader<'a> {
     /// Reports that `node` is of the wrong kind.
     pub(super) fn wrong(&mut self, node: &Node, key: &str, expected: &str) {
         let found = node.kind_name();
-        let mut finding =
-            Finding::error(codes::WRONG_TYPE, node.place(), format!("`{key}` takes {expected}, not {found}"));
+        // The whole file has no key.
+        let named = if key.contains(' ') { key.to_owned() } else { format!("`{key}`") };
+        let message = format!("{named} takes {expected}, not {found}");
+        let mut finding = Finding::error(codes::WRONG_TYPE, node.place(), message);
         if let Some(text) = node.text()
             && expected == "`true` or `false`"
         {

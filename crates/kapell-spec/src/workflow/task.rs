@@ -35,15 +35,8 @@ pub(super) const SETTINGS: &[&str] = &[
     "estimate",
 ];
 
-/// The keys of a task, [`SETTINGS`] included.
-pub(super) const KEYS: &[&str] = &[
-    "run",
-    "prompt",
-    "gate",
-    "workflow",
-    "scripted",
-    "mcp",
-    "noop",
+/// The other keys of a task.
+const REST: &[&str] = &[
     "with",
     "needs",
     "if",
@@ -57,19 +50,15 @@ pub(super) const KEYS: &[&str] = &[
     "reads",
     "deadline",
     "budget",
-    "agent",
-    "skills",
-    "retry",
-    "timeout",
-    "workspace",
-    "prepare",
-    "carry",
-    "cache",
-    "retry_lost",
-    "supervise",
-    "estimate",
-    "team",
 ];
+
+/// Keys that are refused for now.
+const RESERVED: &[&str] = &["team"];
+
+/// Returns all keys of a task.
+pub(super) fn keys() -> Vec<&'static str> {
+    [WORKS, REST, SETTINGS, RESERVED].concat()
+}
 
 pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
     let name = reader.name(entry, "a task")?;
@@ -110,7 +99,7 @@ pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
     for (key, entry) in reader.entries(node, "a task") {
         task.keys.push(Spanned::new(key.to_owned(), entry.key.place()));
         if !field(reader, &mut task, key, entry) && !setting(reader, &mut task.settings, key, &entry.value) {
-            reader.unknown_key(entry, "in a task", KEYS);
+            reader.unknown_key(entry, "in a task", &keys());
             strange = true;
         }
     }
@@ -120,7 +109,7 @@ pub(super) fn task(reader: &mut Reader<'_>, entry: &Entry) -> Option<Task> {
 
 fn no_work(reader: &mut Reader<'_>, task: &Task) {
     let message = format!("task `{}` does not say what is to be done", task.name.value);
-    let hint = "add one of `run`, `prompt`, `gate`, `workflow`, `scripted`, `mcp`, `noop`";
+    let hint = format!("add one of `{}`", WORKS.join("`, `"));
     reader.report(Finding::error(codes::NO_WORK, task.name.span, message).hint(hint));
 }
 

@@ -151,7 +151,9 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::AttemptFailed { attempt, class, message, spent, then, .. } => {
             let (style, then) = recovery(reader, *then);
             let cost = if spent.is_zero() { String::new() } else { format!(", {}", amount(*spent)) };
-            fact(style, format!("attempt {attempt} failed ({class}{cost}), {then}")).ending_with(message)
+            // A gate that is answered by no has no attempts.
+            let which = if attempt.0 == 0 { String::new() } else { format!("attempt {attempt} ") };
+            fact(style, format!("{which}failed ({class}{cost}), {then}")).ending_with(message)
         }
         Event::Woken { .. } => detail("the wait is over"),
         Event::Reused { from, at, landed, .. } => {

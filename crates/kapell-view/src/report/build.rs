@@ -10,7 +10,7 @@ use kapell_core::{
     price::Tokens,
     route::{Choice, PassedOver},
     run::Run,
-    task::{Recovery, Slots, TaskState},
+    task::{Slots, TaskState},
     time::{Elapsed, Millis, Wall},
 };
 
@@ -169,7 +169,7 @@ impl ReportBuilder {
                         attempt: attempt.0,
                         elapsed_ms: at.0,
                         class: class.to_string(),
-                        then: recovery(*then).to_owned(),
+                        then: then.name().to_owned(),
                         message: message.into(),
                     });
                 }
@@ -392,19 +392,6 @@ impl ReportBuilder {
 fn nearest_rank(sorted: &[Millis], percent: usize) -> Millis {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied().unwrap_or_default()
-}
-
-fn recovery(then: Recovery) -> &'static str {
-    match then {
-        Recovery::Again => "again",
-        Recovery::Retry { .. } => "retry",
-        Recovery::Park { .. } => "park",
-        Recovery::Substitute { .. } => "substitute",
-        Recovery::Ask { .. } => "ask",
-        Recovery::GiveUp => "give_up",
-        Recovery::Cancel => "cancel",
-        Recovery::Drop => "drop",
-    }
 }
 
 fn asked(run: &Run) -> Asked {

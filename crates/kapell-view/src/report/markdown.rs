@@ -6,7 +6,8 @@ use kapell_core::time::{Millis, Wall};
 
 use super::{Report, SlotUse};
 use crate::{
-    text::{clock, count, instant, length, plural, tokens, usd},
+    logs::NAME_COLUMNS_MAX,
+    text::{clock, count, instant, length, plural, tokens, usd, width},
     untrusted::Untrusted,
 };
 
@@ -142,12 +143,16 @@ impl Report {
             None => text.push_str("There is no forecast for its start.\n"),
         }
         text.push('\n');
-        let lines: Vec<String> = self
-            .timeline
+        let name =
+            |task: &Option<Untrusted>| task.as_ref().map_or_else(|| "run".to_owned(), Untrusted::visible);
+        let names: Vec<String> = self.timeline.iter().map(|moment| name(&moment.task)).collect();
+        let wide = names.iter().map(|name| width(name)).max().unwrap_or(0).min(NAME_COLUMNS_MAX);
+        let lines: Vec<String> = names
             .iter()
-            .map(|moment| {
-                let task = moment.task.as_ref().map_or_else(|| "run".to_owned(), Untrusted::visible);
-                format!("{}  {task}  {}", clock(Millis(moment.elapsed_ms)), moment.text)
+            .zip(&self.timeline)
+            .map(|(task, moment)| {
+                let space = " ".repeat(wide.saturating_sub(width(task)));
+                format!("{}  {task}{space}  {}", clock(Millis(moment.elapsed_ms)), moment.text)
             })
             .collect();
         text.push_str(&Untrusted::from(lines.join("\n")).markdown_block(usize::MAX));
@@ -231,10 +236,13 @@ impl Report {
             for task in &self.failed {
                 let _ = writeln!(
                     text,
-                    "{}: {} after {}, holds up {}.\n",
+                    "{}: {}{}, holds up {}.\n",
                     task.task.markdown(),
                     task.class,
-                    plural(u64::from(task.attempts), "attempt"),
+                    match task.attempts {
+                        0 => String::new(),
+                        tried => format!(" after {}", plural(u64::from(tried), "attempt")),
+                    },
                     plural(u64::from(task.blocks), "task"),
                 );
                 text.push_str(&task.message.markdown_block(MESSAGE_LINES_MAX));

@@ -12,6 +12,9 @@ use crate::{
 /// How many digits of a commit are shown.
 const COMMIT_DIGITS: usize = 12;
 
+/// The columns of the name of a field.
+const FIELD_COLUMNS: usize = 8;
+
 /// How far a question that takes several lines is moved in.
 const QUESTION_INDENT: &str = "    ";
 
@@ -19,7 +22,7 @@ const QUESTION_INDENT: &str = "    ";
 const SHOWN_MAX: usize = 12;
 
 fn field(name: &str, text: impl Into<String>) -> Line {
-    Line::new(Style::Dim, format!("{name:<8}")).with(Style::Plain, text)
+    Line::new(Style::Dim, format!("{name:<FIELD_COLUMNS$}")).with(Style::Plain, text)
 }
 
 impl StatusView {
@@ -28,7 +31,19 @@ impl StatusView {
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         let columns = columns.max(40);
-        let mut lines = vec![self.head()];
+        let mut head = self.head();
+        let mut lines = Vec::new();
+        if let Some(pause) = &self.pause {
+            let why = Line::new(Style::Warn, format!(": {}", pause.visible()));
+            match head.width() + why.width() <= columns {
+                true => head.spans.extend(why.spans),
+                false => {
+                    let whole = fold(&pause.visible(), columns - FIELD_COLUMNS);
+                    lines.extend(whole.into_iter().map(|text| field("", text)));
+                }
+            }
+        }
+        lines.insert(0, head);
         let asked = match &self.source {
             Some(source) => format!("{}  ({})", self.objective.visible(), source.visible()),
             None => self.objective.visible(),
@@ -79,9 +94,6 @@ impl StatusView {
             }
         }
         line.push(Style::Dim, format!(", {}", length(Millis(self.elapsed_ms))));
-        if let Some(pause) = &self.pause {
-            line.push(Style::Warn, format!(": {}", pause.visible()));
-        }
         line
     }
 
@@ -118,8 +130,14 @@ impl StatusView {
                 0 => String::new(),
                 blocks => format!(", holds up {}", plural(u64::from(blocks), "task")),
             };
-            let attempts = plural(u64::from(task.attempts), "attempt");
-            let text = format!("{} after {attempts}{blocks}: {}", task.class, task.message.last_line());
+            let said = task.message.last_line();
+            let text = match task.attempts {
+                // A person said no: nothing was tried.
+                0 => format!("{said}{blocks}"),
+                tried => {
+                    format!("{} after {}{blocks}: {said}", task.class, plural(u64::from(tried), "attempt"))
+                }
+            };
             lines.push(item(Style::Bad, "x", &task.task, text));
         }
         more(lines, self.failed.len());

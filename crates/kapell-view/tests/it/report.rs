@@ -40,22 +40,22 @@ fn a_run_that_was_merged_is_reported() {
     Forecast at the start: 2m 40s to 6m 12s (P50 to P90); it was faster than the P50.
 
     ```text
-    00:00.0  run  created: Fix the parser and release
-    00:00.0  parser  attempt 1 started by coder, until 20:00.0, $0.50 reserved
-    00:00.0  docs  attempt 1 started
-    00:30.0  docs  attempt 1 submitted change dddddddddddd, cost $0.20, 4000 tokens
-    00:31.0  docs  landed as 111111111111
-    00:40.0  parser  attempt 1 failed (transient, $0.12, 2500 tokens), again at 00:41.4: note: exit 101
-    01:00.0  parser  attempt 2 started by coder, until 21:00.0, $0.50 reserved
-    02:40.0  parser  attempt 2 submitted change bbbbbbbbbbbb, gave version, cost $0.20, 4000 tokens
-    02:42.0  parser  landed as 222222222222
-    02:42.0  tests  attempt 1 started
-    02:50.0  tests  done, cost $0.20, 4000 tokens
+    00:00.0  run      created: Fix the parser and release
+    00:00.0  parser   attempt 1 started by coder, until 20:00.0, $0.50 reserved
+    00:00.0  docs     attempt 1 started
+    00:30.0  docs     attempt 1 submitted change dddddddddddd, cost $0.20, 4000 tokens
+    00:31.0  docs     landed as 111111111111
+    00:40.0  parser   attempt 1 failed (transient, $0.12, 2500 tokens), again at 00:41.4: note: exit 101
+    01:00.0  parser   attempt 2 started by coder, until 21:00.0, $0.50 reserved
+    02:40.0  parser   attempt 2 submitted change bbbbbbbbbbbb, gave version, cost $0.20, 4000 tokens
+    02:42.0  parser   landed as 222222222222
+    02:42.0  tests    attempt 1 started
+    02:50.0  tests    done, cost $0.20, 4000 tokens
     02:50.0  release  a person must decide, gate 0: Publish the release? [yes | no]
     05:00.0  release  gate 0 answered by ada: yes
     05:00.0  release  done, gave answer
-    05:00.0  run  finished: succeeded
-    05:00.0  run  merged into refs/heads/main as 333333333333
+    05:00.0  run      finished: succeeded
+    05:00.0  run      merged into refs/heads/main as 333333333333
     ```
 
     ### Critical path as it was

@@ -1,6 +1,6 @@
 //! `agents`: who can be given tasks here, what each can do and costs, and how each has done.
 
-use std::{collections::BTreeMap, io::IsTerminal};
+use std::collections::BTreeMap;
 
 use kapell_agents::drivers::client::Client;
 use kapell_policy::{
@@ -18,7 +18,7 @@ use super::Context;
 use crate::{
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint},
     registry::{self, Entry, Probed, Registry, Source},
 };
 
@@ -131,8 +131,7 @@ pub fn agents(context: &Context) -> Result<Exit, Fault> {
     match context.out.json {
         true => context.out.value(&list),
         false => {
-            let columns = if std::io::stdout().is_terminal() { screen().0 } else { COLUMNS_USUAL };
-            context.out.data(&paint(&list.lines(columns)));
+            context.out.data(&paint(&list.lines(page())));
         }
     }
     if !context.out.json && list.agents.iter().all(|agent| agent.source != "client" || !agent.usable) {
@@ -243,8 +242,8 @@ impl Agent {
 /// What stands before that which is told of an agent.
 const INDENT: &str = "    ";
 
-/// The columns of a list that is printed to no terminal.
-const COLUMNS_USUAL: usize = 80;
+/// The most columns of what is said about an agent: longer lines are hard to read.
+const WORDS_COLUMNS_MAX: usize = 80;
 
 impl AgentList {
     /// Lays the list out: a row for each agent, and below it, as far as it needs, what it is.
@@ -269,7 +268,7 @@ impl AgentList {
         for (row, agent) in rows.zip(&self.agents) {
             lines.push(row);
             let words = agent.words();
-            let words = wrap(&words, columns.saturating_sub(INDENT.len()));
+            let words = wrap(&words, columns.min(WORDS_COLUMNS_MAX).saturating_sub(INDENT.len()));
             lines.extend(words.into_iter().map(|words| Line::new(Style::Dim, format!("{INDENT}{words}"))));
         }
         lines

@@ -19,7 +19,7 @@ use crate::{
     args::DiffArgs,
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint},
     runs,
     wiring::open_house,
 };
@@ -126,7 +126,6 @@ fn word(status: Status) -> &'static str {
 }
 
 fn stat(files: &[Change]) -> Vec<Line> {
-    let (columns, _) = screen();
     let mut table = Table::new(&["", "", ">", ">"]);
     let number = |sign: char, number: Option<u64>| {
         number.map_or_else(|| "binary".to_owned(), |number| format!("{sign}{number}"))
@@ -140,7 +139,7 @@ fn stat(files: &[Change]) -> Vec<Line> {
         ]);
     }
     let sum = |of: fn(&Change) -> Option<u64>| files.iter().filter_map(of).sum::<u64>();
-    let mut lines = if files.is_empty() { Vec::new() } else { table.lines(columns) };
+    let mut lines = if files.is_empty() { Vec::new() } else { table.lines(page()) };
     let (added, deleted) = (sum(|file| file.added), sum(|file| file.deleted));
     lines.push(Line::new(
         Style::Strong,

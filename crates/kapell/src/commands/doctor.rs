@@ -11,7 +11,7 @@ use kapell_agents::{drivers::client::Client, git::Git};
 use kapell_policy::memory::{fitting, need_mib};
 use kapell_store::network_file_system;
 use kapell_view::{
-    text::{Line, Style, bytes},
+    text::{Line, Style, bytes, wrap},
     untrusted::visible,
 };
 use schemars::JsonSchema;
@@ -26,7 +26,7 @@ use crate::{
     exit::Exit,
     fault::Fault,
     memory,
-    output::{paint, screen},
+    output::{page, paint},
     registry::{self, Registry},
     site::{self, Site},
 };
@@ -129,7 +129,7 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
     let health = Health { version: 1, kapell: env!("CARGO_PKG_VERSION"), good, checks };
     match context.out.json {
         true => context.out.value(&health),
-        false => context.out.data(&paint(&health.lines())),
+        false => context.out.data(&paint(&health.lines(page()))),
     }
     if good {
         return Ok(Exit::Done);
@@ -151,9 +151,12 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
     )
 }
 
+/// The fewest columns for what was found: on a narrower screen the terminal itself breaks the lines.
+const ROOM_MIN: usize = 20;
+
 impl Health {
-    fn lines(&self) -> Vec<Line> {
-        let (columns, _) = screen();
+    /// Returns the answer as lines; what was found goes on below if it does not fit.
+    fn lines(&self, columns: usize) -> Vec<Line> {
         let mut lines = vec![Line::new(Style::Strong, format!("kapell {}", self.kapell))];
         let wide = self.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
         for check in &self.checks {
@@ -162,9 +165,11 @@ impl Health {
                 Level::Weak => (Style::Warn, "weak   "),
                 Level::Missing => (Style::Bad, "missing"),
             };
-            let mut line = Line::new(style, word);
-            line.push(Style::Plain, format!("  {:wide$}  {}", check.name, check.found));
-            lines.push(line.fit(columns));
+            let room = columns.saturating_sub(word.len() + wide + 4).max(ROOM_MIN);
+            let mut found = wrap(&check.found, room).into_iter();
+            let first = format!("  {:wide$}  {}", check.name, found.next().unwrap_or_default());
+            lines.push(Line::new(style, word).with(Style::Plain, first));
+            lines.extend(found.map(|more| Line::plain(format!("         {:wide$}  {more}", ""))));
             let hint = check.hint.as_ref();
             lines.extend(hint.map(|hint| Line::new(Style::Dim, format!("         {:wide$}  -> {hint}", ""))));
         }
@@ -347,9 +352,10 @@ fn memory(site: Option<&Site>) -> Check {
     let agents = site.and_then(memory::for_agents).unwrap_or_else(|| known.for_agents());
     let fits = fitting(agents, need_mib(Client::ClaudeCode.adapter()));
     let found = format!(
-        "{} of {} available{group}; {agents} MiB for agents: {fits} of Claude Code at a time",
+        "{} of {} available{group}; {} for agents: {fits} of Claude Code at a time",
         bytes(known.available),
-        bytes(known.total)
+        bytes(known.total),
+        bytes(u64::from(agents) << 20)
     );
     match agents < need_mib(Client::Opencode.adapter()) {
         true => Check::weak(

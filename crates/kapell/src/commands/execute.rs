@@ -18,7 +18,10 @@ use kapell_engine::{
     port::journal::{Journal, OwnError},
 };
 use kapell_store::Store;
-use kapell_view::{text::short, untrusted::Untrusted};
+use kapell_view::{
+    text::{plural, short},
+    untrusted::Untrusted,
+};
 
 use super::{
     Context,
@@ -434,8 +437,8 @@ impl Unfinished {
 fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
     if opened.torn_frames > 0 {
         context.out.note(&format!(
-            "the journal had {} unfinished frame(s) at its end, which nobody was told of: cut off",
-            opened.torn_frames
+            "the journal had {} at its end, which nobody was told of: cut off",
+            plural(opened.torn_frames, "unfinished frame")
         ));
     }
 }
@@ -443,18 +446,10 @@ fn tell_opened(context: &Context, opened: &kapell_store::Opened) {
 /// Starts this program again in a session of its own, and returns once it executes the run.
 fn detach(context: &Context, store: &Store, run: RunId, is_new: bool) -> Result<Exit, Fault> {
     let id = is_new.then(|| run.to_string());
-    match background::spawn(&again(std::env::args_os().skip(1), id.as_deref()), store, run)? {
-        Begun::Executed => {}
-        Begun::Slow => {
-            let seconds = background::BEGIN.as_secs();
-            context.out.note(&format!(
-                "its process has not begun with the run in {seconds} s, and goes on trying: what kapell status shows is so"
-            ));
-        }
-        Begun::Refused { exit, said } => {
-            context.out.relay(&said);
-            return Ok(exit);
-        }
+    let words = again(std::env::args_os().skip(1), id.as_deref());
+    if let Some((exit, said)) = begun(background::spawn(&words, store, run)?, run)? {
+        context.out.relay(&said);
+        return Ok(exit);
     }
     match context.out.json {
         true => context.out.deed(&Deed::of(Did::Started, run)),
@@ -462,6 +457,26 @@ fn detach(context: &Context, store: &Store, run: RunId, is_new: bool) -> Result<
     }
     context.out.next(&format!("kapell watch {run}"));
     Ok(Exit::Done)
+}
+
+/// Judges what became of a run that was to begin in the background: how its process ended and what it said, if it was refused.
+///
+/// # Errors
+///
+/// Fails if it has not begun yet: its id is none that other commands know.
+fn begun(what: Begun, run: RunId) -> Result<Option<(Exit, String)>, Fault> {
+    match what {
+        Begun::Executed => Ok(None),
+        Begun::Refused { exit, said } => Ok(Some((exit, said))),
+        Begun::Slow => {
+            let seconds = background::BEGIN.as_secs();
+            Err(Fault::new("K0904", Exit::Environment, format!("run {run} has not begun in {seconds} s"))
+                .because("its process is there, and goes on trying")
+                .hint(
+                    "kapell status lists the run once it has begun; kapell doctor says how fast the disk is",
+                ))
+        }
+    }
 }
 
 /// Returns the same command line once more, in the foreground: it finds the same file, or the same unfinished run. A new run gets
@@ -513,9 +528,9 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
     if words.get(2).is_some_and(|command| command == "run") {
         words.extend(["--".into(), args.file.clone().into_os_string()]);
     }
-    match background::spawn(&words, &store, run)? {
-        Begun::Executed | Begun::Slow => Ok(run),
-        Begun::Refused { exit, said } => {
+    match begun(background::spawn(&words, &store, run)?, run)? {
+        None => Ok(run),
+        Some((exit, said)) => {
             Err(Fault::new("K0904", exit, "the run was not started").because(said.trim_end()))
         }
     }
@@ -524,6 +539,16 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_has_not_begun_is_not_told_as_one_that_has() {
+        let run = RunId([7; 16]);
+        let Fault { message, exit, .. } = begun(Begun::Slow, run).unwrap_err();
+        assert_eq!((message, exit), (format!("run {run} has not begun in 60 s"), Exit::Environment));
+        assert!(begun(Begun::Executed, run).unwrap().is_none());
+        let refused = Begun::Refused { exit: Exit::Usage, said: "no".to_owned() };
+        assert_eq!(begun(refused, run).unwrap(), Some((Exit::Usage, "no".to_owned())));
+    }
 
     #[test]
     fn what_is_started_again_has_its_id_before_its_operands() {

@@ -14,7 +14,7 @@ use crate::{
     args::ExplainArgs,
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint},
     runs,
 };
 
@@ -38,7 +38,7 @@ pub fn choice(context: &Context, args: &ExplainArgs, typed: &str) -> Result<Exit
     let mut builder = ReportBuilder::new(head.run);
     let mut reader = LogReader::new();
     let mut told: Vec<Line> = Vec::new();
-    let (columns, _) = screen();
+    let columns = page();
     let at: Version = head.version;
     let run = load_at(&store as &dyn Journal, head.run, at, |row, events, after| {
         builder.row(row, events, after);

@@ -31,7 +31,7 @@ use crate::{
     budget::Budget,
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint, screen},
     registry::Registry,
     reuse::{self, Content},
     runs,
@@ -170,8 +170,8 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     // What is done is data only if nothing else is done.
     match (context.out.json, args.dry_run) {
         (true, _) => context.out.value(&told),
-        (false, true) => context.out.data(&paint(&told.lines())),
-        (false, false) => context.out.note(paint(&told.lines()).trim_end()),
+        (false, true) => context.out.data(&paint(&told.lines(page()))),
+        (false, false) => context.out.note(paint(&told.lines(screen().0)).trim_end()),
     }
     if args.dry_run {
         return Ok(Exit::Done);
@@ -276,8 +276,7 @@ fn tell(run: &Run, at: Version, mission: &Mission, plan: &Plan, offer: &Offer, i
 }
 
 impl Fork {
-    fn lines(&self) -> Vec<Line> {
-        let (columns, _) = screen();
+    fn lines(&self, columns: usize) -> Vec<Line> {
         let from = self.from.parse::<RunId>().map_or_else(|_| self.from.clone(), short);
         let mut lines = vec![Line::plain(format!("fork of run {from} after decision {}", self.at))];
         let names = |names: &[Untrusted]| {

@@ -31,7 +31,7 @@ use crate::{
     args::GcArgs,
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint},
     site::Site,
     wiring::open_house,
 };
@@ -383,7 +383,6 @@ fn size_of(path: &Path) -> u64 {
 
 impl Collected {
     fn lines(&self) -> Vec<Line> {
-        let (columns, _) = screen();
         let mut table = Table::new(&["", "", ">"]);
         for item in &self.items {
             table.row([
@@ -392,7 +391,7 @@ impl Collected {
                 (Style::Plain, item.bytes.map(bytes).unwrap_or_default()),
             ]);
         }
-        let mut lines = if self.items.is_empty() { Vec::new() } else { table.lines(columns) };
+        let mut lines = if self.items.is_empty() { Vec::new() } else { table.lines(page()) };
         let verb = if self.removed { "removed" } else { "would go" };
         let things = plural(self.items.len() as u64, "thing");
         lines.push(Line::new(Style::Strong, format!("{things}, {} {verb}", bytes(self.bytes))));

@@ -47,7 +47,7 @@ use crate::{
     args::{AuditDepth, AuditFocus, AuditFormat, AuditOutput, AuditScope, ImproveArgs, MapArgs, MapFormat},
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint, screen},
 };
 
 /// The version of kapell that SARIF names.
@@ -241,7 +241,7 @@ pub fn map(context: &Context, args: &MapArgs) -> Result<Exit, Fault> {
     let inventory = inventory(&repository);
     match (args.format, context.out.json) {
         (MapFormat::Json, _) | (MapFormat::Text, true) => context.out.value(&inventory.map()),
-        (MapFormat::Text, false) => context.out.data(&paint(&inventory.lines(screen().0))),
+        (MapFormat::Text, false) => context.out.data(&paint(&inventory.lines(page()))),
         (MapFormat::Mermaid, _) => context.out.data(&inventory.mermaid()),
         (MapFormat::Dot, _) => context.out.data(&inventory.dot()),
     }

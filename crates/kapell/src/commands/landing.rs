@@ -95,11 +95,7 @@ pub fn merge_here(
     let turn = repository.merge_turn()?;
     let mut moved = None;
     for _ in 0..MOVE_TRIES {
-        let proposed = match is_unchecked {
-            true => repository.propose_merge_of_rest(run, &target, head, &accept, &setup),
-            false => repository.propose_merge(run, &target, head, &accept, &setup),
-        };
-        let proposal = match proposed {
+        let proposal = match repository.propose_merge(run, &target, head, &accept, &setup, !is_unchecked) {
             Ok(proposal) => proposal,
             Err(MergeError::NothingToMerge) if is_reversed => {
                 context.out.note("what landed has been taken back: nothing is left to merge");

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use kapell_core::{
+    event::Event,
     id::RunId,
+    journal::Row,
     run::Run,
     time::{Millis, Now},
 };
@@ -17,7 +19,7 @@ use kapell_engine::{
 use kapell_store::Store;
 use kapell_view::{
     inbox::InboxView,
-    logs::{LogReader, Weight},
+    logs::LogReader,
     progress::{self, Screen},
     status::StatusView,
     summary::ListView,
@@ -27,14 +29,15 @@ use kapell_view::{
 
 use super::{Context, past::decision, printed, salvage, transfer};
 use crate::{
-    args::{LogsArgs, OneRun, StatusArgs, WatchArgs},
+    args::{InboxArgs, LogsArgs, StatusArgs, WatchArgs},
     clock::MachineClock,
     exit::Exit,
     fault::Fault,
     forecast::{self, Outlook},
-    output::{Foot, paint, screen},
+    output::{Foot, page, paint, screen},
     runs,
     session::exit_of,
+    telling::{Family, facts},
 };
 
 /// How often a run that another process executes is looked at.
@@ -62,7 +65,7 @@ fn is_owned(store: &Store, run: RunId) -> bool {
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
-    let (columns, _) = screen();
+    let columns = page();
     let Some(name) = &args.run else {
         let view = listed(&store, args.all)?;
         match context.out.json {
@@ -148,32 +151,66 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
         return printed::show(context, &site, &load(&store, head.run)?, args);
     }
     let at = decision(&head, args.at)?;
-    let mut reader = LogReader::new();
-    let mut lines = Vec::new();
-    let (columns, _) = screen();
-    // Decisions are named by their numbers, to `fork --at` and `replay --at`.
-    let digits = head.version.0.to_string().len();
-    let wanted = |event: &str| !args.failed || FAILURES.contains(&event);
-    let run = load_at(&store, head.run, at, |row, events, _| {
-        if context.out.json {
-            for entry in reader.entries(row, events).iter().filter(|entry| wanted(&entry.event)) {
-                lines.push((entry.task.as_ref().map(Untrusted::visible), format!("{}\n", to_line(entry))));
-            }
-            return;
+    let wanted = Wanted {
+        json: context.out.json,
+        failed: args.failed,
+        // Decisions are named by their numbers, to `fork --at` and `replay --at`.
+        digits: head.version.0.to_string().len(),
+        columns: page(),
+    };
+    let (run, lines) = match args.all {
+        true => {
+            let mut family = Family::new(head.run, context.out.json);
+            let lines = family.news(&store, |reader, row, events| wanted.lines(reader, row, events))?;
+            (family.into_run(), lines.concat())
         }
-        for line in reader.read(row, events).iter().filter(|line| wanted(line.event)) {
-            let text = paint(&line.numbered(digits, 20, columns));
-            lines.push((line.name.as_ref().map(Untrusted::visible), text));
+        false => {
+            let mut reader = LogReader::new();
+            let mut lines = Vec::new();
+            let run = load_at(&store, head.run, at, |row, events, _| {
+                lines.extend(wanted.lines(&mut reader, row, events));
+            })?;
+            (run, lines)
         }
-    })?;
+    };
     if let Some(name) = &args.task {
         runs::task(&run, name)?;
     }
     let task = args.task.as_deref().map(kapell_view::untrusted::visible);
-    let of_task = |name: &Option<String>| task.is_none() || *name == task;
+    // What stands behind a slash is within the task.
+    let is_of = |task: &str, name: &str| {
+        name.strip_prefix(task).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let of_task = |name: &Option<String>| match (&task, name) {
+        (None, _) => true,
+        (Some(task), Some(name)) => name == task || args.all && is_of(task, name),
+        (Some(_), None) => false,
+    };
     let text: String = lines.into_iter().filter(|(name, _)| of_task(name)).map(|(_, text)| text).collect();
     context.out.data(&text);
     Ok(Exit::Done)
+}
+
+/// Which events `logs` shows, and how.
+struct Wanted {
+    json: bool,
+    failed: bool,
+    digits: usize,
+    columns: usize,
+}
+
+impl Wanted {
+    /// Writes the events of a decision, each with the name of its task.
+    fn lines(&self, reader: &mut LogReader, row: &Row, events: &[Event]) -> Vec<(Option<String>, String)> {
+        let is_wanted = |event: &str| !self.failed || FAILURES.contains(&event);
+        let name = |name: &Option<Untrusted>| name.as_ref().map(Untrusted::visible);
+        if self.json {
+            let entries = reader.entries(row, events).into_iter().filter(|entry| is_wanted(&entry.event));
+            return entries.map(|entry| (name(&entry.task), to_line(&entry) + "\n")).collect();
+        }
+        let lines = reader.read(row, events).into_iter().filter(|line| is_wanted(line.event));
+        lines.map(|line| (name(&line.name), paint(&line.numbered(self.digits, 20, self.columns)))).collect()
+    }
 }
 
 fn to_line(entry: &impl serde::Serialize) -> String {
@@ -185,7 +222,7 @@ fn to_line(entry: &impl serde::Serialize) -> String {
 /// # Errors
 ///
 /// Fails if the store cannot be read or there is no such run.
-pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
+pub fn inbox(context: &Context, args: &InboxArgs) -> Result<Exit, Fault> {
     let store = context.site()?.existing_store()?;
     let heads = match &args.run {
         Some(name) => vec![runs::find(&store, Some(name))?],
@@ -199,10 +236,9 @@ pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         runs.extend(parts.into_iter().map(|part| part.run));
     }
     let view = InboxView::new(runs.iter().map(|run| (run, is_owned(&store, run.id()))));
-    let (columns, _) = screen();
     match context.out.json {
         true => context.out.value(&view),
-        false => context.out.data(&paint(&view.lines(columns))),
+        false => context.out.data(&paint(&view.lines(page()))),
     }
     Ok(Exit::Done)
 }
@@ -215,17 +251,21 @@ pub fn inbox(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
 pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
     let store = context.site()?.existing_store()?;
     let head = runs::find(&store, args.run.as_deref())?;
-    let mut run = Run::new(head.run);
-    let mut reader = LogReader::new();
+    let mut family = Family::new(head.run, context.out.json);
     let mut foot = context.out.is_live().then(Foot::default);
     let mut outlook = Outlook::default();
     loop {
+        let columns = if foot.is_some() { screen().0 } else { page() };
         let owned = is_owned(&store, head.run);
-        let text = news(context, &store, &mut run, &mut reader)?;
-        let over = run.outcome().is_some() || (!owned && text.is_none());
-        let text = text.unwrap_or_default();
+        let news = family.news(&store, |reader, row, events| match context.out.json {
+            true => reader.entries(row, events).iter().map(|entry| to_line(entry) + "\n").collect(),
+            false => facts(reader, row, events, columns),
+        })?;
+        let run = family.run();
+        let over = run.outcome().is_some() || (!owned && news.is_empty());
+        let text = news.concat();
         match &mut foot {
-            Some(foot) => foot.draw(&text, &frame(&store, &run, &mut outlook, over)),
+            Some(foot) => foot.draw(&text, &frame(&store, run, &mut outlook, over)),
             None => context.out.data(&text),
         }
         if over {
@@ -233,40 +273,11 @@ pub fn watch(context: &Context, args: &WatchArgs) -> Result<Exit, Fault> {
         }
         std::thread::sleep(LOOK);
     }
-    if let Some(command) = runs::next(&store, &run)? {
+    let run = family.run();
+    if let Some(command) = runs::next(&store, run)? {
         context.out.next(&command);
     }
-    Ok(if args.exit_status { exit_of(Some(&run)) } else { Exit::Done })
-}
-
-/// Takes in the decisions that are new, and returns what there is to say of them; `None` if there are none.
-fn news(
-    context: &Context,
-    store: &Store,
-    run: &mut Run,
-    reader: &mut LogReader,
-) -> Result<Option<String>, Fault> {
-    let mut rows = Vec::new();
-    store.read(run.id(), run.version(), &mut |row| {
-        rows.push(row);
-        true
-    })?;
-    let (columns, _) = screen();
-    let mut text = String::new();
-    for row in &rows {
-        let events = run
-            .replay(row, &mut |digest| kapell_engine::open::kept_plan(store, digest))
-            .map_err(|damage| Fault::from(kapell_engine::open::OpenError::from(damage)))?;
-        if context.out.json {
-            text.extend(reader.entries(row, &events).iter().map(|entry| to_line(entry) + "\n"));
-            continue;
-        }
-        for line in reader.read(row, &events).iter().filter(|line| line.weight != Weight::Detail) {
-            text.push_str(&paint(&[line.line(columns)]));
-            text.push_str(&paint(&line.message_lines(4, columns)));
-        }
-    }
-    Ok((!rows.is_empty()).then_some(text))
+    Ok(if args.exit_status { exit_of(Some(run)) } else { Exit::Done })
 }
 
 /// What is drawn at the foot of the terminal while a run goes on.

@@ -24,7 +24,7 @@ use crate::{
     exit::Exit,
     fault::Fault,
     forecast,
-    output::{paint, screen},
+    output::{page, paint},
     runs,
 };
 
@@ -64,8 +64,7 @@ pub fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     context.out.note(&format!("run {} after decision {at} of {}", head.run, head.version));
-    let (columns, _) = screen();
-    context.out.data(&paint(&view.lines(columns)));
+    context.out.data(&paint(&view.lines(page())));
     if at < head.version {
         context.out.next(&format!("kapell fork {} --at {at}", kapell_view::text::short(head.run)));
     }

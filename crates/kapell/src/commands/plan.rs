@@ -15,7 +15,7 @@ use crate::{
     exit::Exit,
     fault::Fault,
     forecast::{self, Estimator},
-    output::{paint, screen},
+    output::{page, paint},
     registry,
     workflow::{self, Loaded, Overrides},
 };
@@ -99,10 +99,9 @@ pub fn show(context: &Context, args: &PlanArgs, loaded: &Loaded, history: &Histo
     let forecast = estimator.whole(plan, slots);
     let view =
         PlanView::new(plan, &mission.objective, |task| estimator.length(plan, task), slots, Some(forecast));
-    let (columns, _) = screen();
     match (args.format, context.out.json) {
         (PlanFormat::Json, _) | (PlanFormat::Text, true) => context.out.value(&view),
-        (PlanFormat::Text, false) => context.out.data(&paint(&view.lines(columns))),
+        (PlanFormat::Text, false) => context.out.data(&paint(&view.lines(page()))),
         (PlanFormat::Mermaid, _) => context.out.data(&view.mermaid()),
         (PlanFormat::Dot, _) => context.out.data(&view.dot()),
     }

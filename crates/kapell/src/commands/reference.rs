@@ -12,7 +12,7 @@ use crate::{
     codes,
     exit::Exit,
     fault::Fault,
-    output::{Problem, paint, screen},
+    output::{Problem, page, paint},
     reply::Deed,
 };
 
@@ -26,7 +26,7 @@ pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fault> {
     if let Some(task) = args.code.as_deref().filter(|typed| !explain::is_code(typed)) {
         return explain::choice(context, args, task);
     }
-    let (columns, _) = screen();
+    let columns = page();
     let Some(code) = &args.code else {
         if context.out.json {
             context.out.value(&codes::all().map(value).collect::<Vec<_>>());

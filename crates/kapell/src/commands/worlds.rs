@@ -11,7 +11,7 @@ use crate::{
     args::SimArgs,
     exit::Exit,
     fault::Fault,
-    output::{paint, screen},
+    output::{page, paint},
     workflow,
 };
 
@@ -68,7 +68,7 @@ fn rate(summary: &Summary, secs: f64) -> f64 {
 }
 
 fn lines(summary: &Summary, zeros: &[String], secs: f64) -> Vec<Line> {
-    let (columns, _) = screen();
+    let columns = page();
     let head = format!(
         "{} runs of {} tasks (median), {} decisions, {:.0} runs a second",
         count(summary.runs),

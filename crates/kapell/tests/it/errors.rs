@@ -135,8 +135,31 @@ fn command_lines_that_are_none() {
     ");
     assert_snapshot!(rig.run(["plan", "x.yaml", "--seed", "-1", "--json"]), @r#"
     exit 2
-    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":["to pass '-1' as a value, use '-- -1'"],"hint":"kapell plan --help","exit":2}}
+    ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":[],"hint":"kapell plan --help","exit":2}}
     "#);
+    rig.write("x.yaml", "mission: none");
+    for (line, said) in [
+        ("run x.yml", "hint: did you mean `x.yaml`?\n"),
+        ("plan x.yaml --format svg", "hint: kapell plan --help\n"),
+        ("logs --task", "hint: kapell logs --help\n"),
+        ("run x.yaml --jobs 0", "invalid value '0' for '--jobs <N>': 0 is not in 1.."),
+        ("plan x.yaml --agents -1", "invalid value '-1' for '--agents <N>'"),
+        ("answer", "not provided: [RUN] <GATE> <ANSWER>\n"),
+        ("status --task a", "unexpected argument '--task' found\n  hint: kapell status --help\n"),
+    ] {
+        let ended = rig.run(line.split(' '));
+        assert!(ended.code == Some(2) && ended.stderr.contains(said), "{line}: {ended}");
+    }
+    let nothing = rig.run::<&str>([]);
+    assert!(
+        nothing.code == Some(2) && nothing.stderr.starts_with("Runs teams of coding agents"),
+        "{nothing}"
+    );
+    let help = |command: &str| rig.run([command, "-h"]).stdout;
+    assert!(
+        help("inbox").contains("all runs if not given") && help("answer").contains("[RUN] <GATE> <ANSWER>\n")
+    );
+    assert!(help("run").contains("--detach") && !help("record").contains("--detach"));
     let odd = OsString::from_vec(b"\xff\xfe".to_vec());
     for args in [
         vec!["status".into(), odd.clone()],
@@ -371,4 +394,29 @@ fn an_agent_that_nothing_speaks_to_is_found_before_anything_starts() {
     assert_eq!(first["finding"]["hint"], "did you mean `claude-code`?");
     assert_eq!(rig.run(["run", "strange.yaml"]).code, Some(2));
     assert!(rig.run(["status"]).stderr.contains("nothing has been run"));
+}
+
+#[test]
+fn what_goes_to_no_terminal_is_whole() {
+    let rig = Rig::repository();
+    let long = "an objective of many words that does not fit on a line of sixty columns";
+    Plan::new(long).task("work", "true", &[]).save(&rig, "long.yaml");
+    assert_eq!(rig.run(["run", "../long.yaml", "--quiet"]).code, Some(0));
+    let narrow = |args: &[&str]| {
+        let mut command = rig.command(args);
+        command.env("COLUMNS", "60");
+        rig.ended(command).stdout
+    };
+    for args in [&["status"] as &[&str], &["status", &rig.runs()[0]], &["logs"]] {
+        let whole = rig.run(args).stdout;
+        assert!(whole.contains(long), "{whole}");
+        let cut = narrow(args);
+        assert!(cut.contains('\u{2026}') && cut.lines().all(|line| line.chars().count() <= 60), "{cut}");
+    }
+    // What is found out is never cut: it goes on below.
+    let [whole, narrow] = [rig.run(["doctor"]).stdout, narrow(&["doctor"])];
+    assert!(!whole.contains('\u{2026}') && !narrow.contains('\u{2026}'), "{narrow}");
+    assert!(narrow.lines().count() > whole.lines().count(), "{narrow}");
+    let found = narrow.lines().filter(|line| !line.contains("  -> ") && !line.contains('/'));
+    assert!(found.clone().all(|line| line.chars().count() <= 60), "{narrow}");
 }

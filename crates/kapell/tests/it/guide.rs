@@ -146,3 +146,26 @@ fn a_tool_is_called_as_the_guide_says() {
     assert!(call.contains(r#""title":"Released 1.4.0""#) && call.contains(r#""count":1"#), "{call}");
     assert!(rig.run(["logs", "--json"]).stdout.contains("ticket 7"));
 }
+
+#[test]
+fn the_past_looks_as_the_guide_shows_it() {
+    let page = "resume-and-fork.md";
+    let rig = Rig::repository();
+    let at_once = blocks(page, "yaml")[0].replace("sleep 1; ", "").replace("sleep 3; ", "");
+    rig.write("slow.yaml", &at_once);
+    rig.commit("a workflow");
+    assert_eq!(rig.run(["run", "slow.yaml", "--quiet"]).code, Some(0));
+    let shown = blocks(page, "console").into_iter().find(|block| block.contains("kapell replay")).unwrap();
+    let ended = rig.run(["replay", "--at", "4"]);
+    let (told, drawn) = (format!("{}{}", ended.stderr, ended.stdout), shown.lines().skip(1));
+    // Ids, times and commits are others each time, and nothing was killed here.
+    let words = |line: &str| -> Vec<String> {
+        let is_word = |word: &&str| !word.chars().any(|one| one.is_ascii_digit());
+        line.split_whitespace().filter(is_word).map(str::to_owned).collect()
+    };
+    let mut expected: Vec<_> = drawn.map(words).collect();
+    let mut found: Vec<_> = told.lines().map(words).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected, "{ended}");
+}

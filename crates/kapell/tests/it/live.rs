@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 
-use crate::rig::{Ended, Plan, Rig};
+use crate::rig::{Ended, Plan, Rig, Started};
 
 fn count(ended: &Ended, what: &str) -> usize {
     ended.stdout.lines().filter(|line| line.contains(what)).count()
@@ -12,17 +12,23 @@ fn events(rig: &Rig, name: &str) -> usize {
     count(&rig.run(["logs", "--json"]), &format!("\"event\":\"{name}\""))
 }
 
-#[test]
-fn commands_from_a_second_terminal_reach_the_run() {
-    let rig = Rig::repository();
+/// Starts a run one task of which is under way, while a gate is open.
+fn talking(rig: &Rig) -> Started {
     Plan::new("Talk")
         .task("long", &rig.waiting("long", "echo 1 > long.txt"), &[])
         .gate("gate", "Go on?", &[])
         .task("last", "echo 2 > last.txt", &["long", "gate"])
-        .save(&rig, "talk.yaml");
+        .save(rig, "talk.yaml");
     let first = rig.start(["run", "../talk.yaml"]);
     rig.wait_for("long.begun");
     rig.wait_until("the gate is open", || rig.run(["inbox"]).stdout.contains("Go on?"));
+    first
+}
+
+#[test]
+fn commands_from_a_second_terminal_reach_the_run() {
+    let rig = Rig::repository();
+    let first = talking(&rig);
     assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
     exit 0
     ! answered
@@ -48,14 +54,7 @@ fn commands_from_a_second_terminal_reach_the_run() {
 #[test]
 fn an_answer_is_taken_back_while_nothing_has_followed_from_it() {
     let rig = Rig::repository();
-    Plan::new("Talk")
-        .task("long", &rig.waiting("long", "echo 1 > long.txt"), &[])
-        .gate("gate", "Go on?", &[])
-        .task("last", "echo 2 > last.txt", &["long", "gate"])
-        .save(&rig, "talk.yaml");
-    let first = rig.start(["run", "../talk.yaml"]);
-    rig.wait_for("long.begun");
-    rig.wait_until("the gate is open", || rig.run(["inbox"]).stdout.contains("Go on?"));
+    let first = talking(&rig);
     assert_eq!(rig.run(["answer", "0", "no"]).code, Some(0));
     // What needs the answer waits for something else, too.
     assert_snapshot!(rig.run(["undo"]), @"
@@ -156,10 +155,12 @@ fn a_run_killed_while_it_waits_for_a_person_asks_once() {
 #[test]
 fn a_run_in_the_background_is_watched() {
     let rig = Rig::repository();
-    Plan::new("Behind")
+    Plan::new("Inner")
         .task("long", &rig.waiting("long", "echo 1 > long.txt"), &[])
-        .save(&rig, "behind.yaml");
-    let detached = rig.run(["run", "../behind.yaml", "--detach"]);
+        .save(&rig, "place/inner.yaml");
+    rig.write("behind.yaml", r#"{"mission": "Behind", "tasks": {"part": {"workflow": "inner.yaml"}}}"#);
+    rig.commit("a workflow within another");
+    let detached = rig.run(["run", "behind.yaml", "--detach"]);
     assert_eq!(detached.code, Some(0), "{detached}");
     rig.wait_for("long.begun");
     let run = detached.stdout.trim().to_owned();
@@ -169,7 +170,7 @@ fn a_run_in_the_background_is_watched() {
     let watched = watch.end(&rig);
     assert_eq!(watched.code, Some(0), "{watched}");
     assert!(
-        watched.stdout.contains("landed as") && watched.stdout.contains("finished: succeeded"),
+        watched.stdout.contains("part/long  landed as") && watched.stdout.contains("finished: succeeded"),
         "{watched}"
     );
 }

@@ -261,6 +261,80 @@ fn a_gate_in_a_nested_workflow_is_found_by_what_is_to_be_typed_next() {
 }
 
 #[test]
+fn what_nested_workflows_did_is_told_as_part_of_the_run() {
+    let rig = Rig::repository();
+    nested(&rig);
+    let run = next(&rig.run(["run", "outer.yaml"]));
+    assert_eq!(rig.run(["answer", &run[1], "0", "yes"]).code, Some(0));
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(0));
+    assert_snapshot!(rig.run(["watch", "--exit-status"]), @"
+    exit 0
+    [T]  run  created: Outer
+    [T]  part  attempt 1 started
+    [T]  part/ask  a person must decide, gate 0: Go on? [yes | no]
+    [T]  part/ask  gate 0 answered by ada: yes
+    [T]  part/ask  done, gave answer
+    [T]  run  resumed by another process
+    [T]  part  resumed by another process
+    [T]  part/work  attempt 1 started
+    [T]  part/work  attempt 1 submitted change [COMMIT]
+    [T]  part/work  landed as [COMMIT]
+    [T]  part  attempt 1 submitted change [COMMIT], gave ask.answer
+    [T]  part  landed as [COMMIT]
+    [T]  run  finished: succeeded
+    ! next: kapell merge [RUN]
+    ");
+    assert_snapshot!(rig.run(["logs", "--all", "--task", "part"]), @"
+    exit 0
+    1  [T]  part  attempt 1 started
+       [T]  part  created: Inner
+       [T]  part  plan adopted, revision 1, 2 tasks
+       [T]  part/ask  a person must decide, gate 0: Go on? [yes | no]
+       [T]  part/ask  gate 0 answered by ada: yes
+       [T]  part/ask  done, gave answer
+       [T]  part  resumed by another process
+       [T]  part/work  attempt 1 started
+       [T]  part/work  attempt 1 submitted change [COMMIT]
+       [T]  part/work  verified: it has no checks
+       [T]  part  probe 0: 1 change on [COMMIT] tried
+       [T]  part  probe 0: green at [COMMIT]
+       [T]  part  integration ref moves to [COMMIT]
+       [T]  part/work  landed as [COMMIT]
+       [T]  part  finished: succeeded
+    3  [T]  part  attempt 1 submitted change [COMMIT], gave ask.answer
+    3  [T]  part  verified: it has no checks
+    5  [T]  part  landed as [COMMIT]
+    ");
+    let apart = rig.run(["logs"]).stdout;
+    assert!(!apart.contains("part/"), "{apart}");
+    let runs = |args: &[&str]| {
+        let json = rig.run(args).stdout;
+        let of = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["run"].to_string();
+        json.lines().map(of).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    assert_eq!(
+        [runs(&["logs", "--json"]), runs(&["logs", "--json", "--all"]), runs(&["watch", "--json"])],
+        [1, 2, 2]
+    );
+}
+
+#[test]
+fn a_gate_that_a_person_refused_is_told_without_attempts() {
+    let rig = Rig::repository();
+    Plan::new("Ask").gate("ask", "Go on?", &[]).task("work", "true", &["ask"]).save(&rig, "ask.yaml");
+    assert_eq!(rig.run(["run", "../ask.yaml", "--quiet"]).code, Some(3));
+    assert_eq!(rig.run(["answer", "0", "no"]).code, Some(0));
+    assert_eq!(rig.run(["resume", "--quiet"]).code, Some(1));
+    let status = rig.run(["status", &rig.runs()[0]]);
+    assert!(status.stdout.contains("x ask  a person said no, holds up 1 task\n"), "{status}");
+    let (logs, report) = (rig.run(["logs"]).stdout, rig.run(["report"]).stdout);
+    assert!(logs.contains("ask   failed (permission), given up: a person said no"), "{logs}");
+    assert!(report.contains("`ask`: permission, holds up 1 task."), "{report}");
+    // Its lines stand below each other.
+    assert!(report.contains("  run   created: Ask") && report.contains("  work  skipped"), "{report}");
+}
+
+#[test]
 fn what_is_not_named_is_the_last_run_that_is_not_over() {
     let rig = Rig::repository();
     Plan::new("Wait").gate("gate", "Go on?", &[]).task("work", "true", &["gate"]).save(&rig, "wait.yaml");

@@ -36,6 +36,10 @@ struct State {
     spent: Amount,
     /// What of it spenders spent that are gone: whoever says what is left may know of it.
     gone: Amount,
+    /// How many spend from it right now.
+    spenders: usize,
+    /// Whether nothing more of the run will be started.
+    is_over: bool,
 }
 
 impl Purses {
@@ -47,6 +51,8 @@ impl Purses {
     pub fn open(&self, run: RunId, usd_micros: Option<u64>, tokens: Option<u64>) -> Purse {
         let mut states = self.lock();
         let state = states.entry(run).or_default();
+        // One that was given up goes on.
+        state.is_over = false;
         let least = |one: Option<u64>, left: Option<u64>, gone: u64| {
             one.into_iter().chain(left.map(|left| left.saturating_add(gone))).min()
         };
@@ -54,6 +60,17 @@ impl Purses {
         state.tokens = least(state.tokens, tokens, state.gone.tokens);
         drop(states);
         Purse { run, all: self.clone() }
+    }
+
+    /// Drops the purse of a run of which nothing more will be started, as soon as nobody spends from it.
+    pub fn let_go(&self, run: RunId) {
+        let mut states = self.lock();
+        if let Some(state) = states.get_mut(&run) {
+            state.is_over = true;
+            if state.spenders == 0 {
+                states.remove(&run);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RunId, State>> {
@@ -72,6 +89,9 @@ impl Purse {
     }
 
     pub(crate) fn spender(&self) -> Spender {
+        if let Some(state) = self.all.lock().get_mut(&self.run) {
+            state.spenders += 1;
+        }
         Spender { purse: self.clone(), spent: Amount::ZERO }
     }
 }
@@ -79,9 +99,9 @@ impl Purse {
 impl Spender {
     /// Books what it has spent so far, all in all.
     pub(crate) fn note(&mut self, spent: Amount) {
-        let mut states = self.purse.all.lock();
-        let state = states.entry(self.purse.run).or_default();
-        state.spent = state.spent - self.spent + spent;
+        if let Some(state) = self.purse.all.lock().get_mut(&self.purse.run) {
+            state.spent = state.spent - self.spent + spent;
+        }
         self.spent = spent;
     }
 
@@ -92,8 +112,13 @@ impl Spender {
 
 impl Drop for Spender {
     fn drop(&mut self) {
-        if let Some(state) = self.purse.all.lock().get_mut(&self.purse.run) {
+        let mut states = self.purse.all.lock();
+        if let Some(state) = states.get_mut(&self.purse.run) {
             state.gone += self.spent;
+            state.spenders = state.spenders.saturating_sub(1);
+            if state.is_over && state.spenders == 0 {
+                states.remove(&self.purse.run);
+            }
         }
     }
 }
@@ -126,6 +151,29 @@ mod tests {
         assert_eq!(two.percent(), 80);
         assert_eq!(purses.open(RunId([2; 16]), None, Some(100)).percent(), 0);
         assert_eq!(purses.open(RunId([3; 16]), None, None).percent(), 0);
+    }
+
+    #[test]
+    fn the_purse_of_a_run_goes_with_its_last_spender() {
+        let purses = Purses::default();
+        let run = RunId([1; 16]);
+        let purse = purses.open(run, None, Some(100));
+        let (mut first, second) = (purse.spender(), purse.spender());
+        first.note(tokens(40));
+        purses.let_go(run);
+        drop(purses.open(run, None, Some(100)));
+        assert!(!purses.lock()[&run].is_over, "it goes on");
+        purses.let_go(run);
+        drop(second);
+        assert_eq!(purse.percent(), 40);
+        drop(first);
+        assert!(purses.lock().is_empty());
+        // Whoever comes too late makes none anew.
+        purse.spender().note(tokens(1));
+        assert!(purses.lock().is_empty());
+        drop(purses.open(run, None, Some(100)));
+        purses.let_go(run);
+        assert!(purses.lock().is_empty());
     }
 
     #[test]
