@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 6;
+pub const FOLD_VERSION: u32 = 7;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -147,6 +147,9 @@ pub enum Event {
         deadline: Option<Elapsed>,
         #[serde(default, skip_serializing_if = "Amount::is_zero")]
         reserved: Amount,
+        /// What nothing else starts on while it is under way, for it is expected to cost so much.
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        held: Amount,
         /// The slots granted to a child run; a plain attempt takes what its agent takes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<Slots>,

@@ -278,6 +278,7 @@ const FAULTS: &[&str] = &[
     "delayed_report",
     "late_result",
     "overrun",
+    "wrong_forecast",
     "compensation_fails",
     "compensation_hangs",
     "wrong_answer",

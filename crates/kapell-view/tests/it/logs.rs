@@ -186,6 +186,7 @@ fn one_of_each() -> Vec<Event> {
             agent: Some(AgentId(9)),
             deadline: None,
             reserved: spent,
+            held: Amount::ZERO,
             grant: None,
         },
         Event::StopRequested { task, attempt, why: StopCause::Timeout },
