@@ -7,21 +7,22 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kapell_agents::drivers::client::{AllSettings, Client};
 use kapell_core::{
+    budget::Limits,
     command::Command,
     id::{AgentId, TaskId},
-    plan::{AgentSpec, Plan, Slot, Work},
+    plan::{AgentSpec, CostForecast, Definition, Plan, Slot, Work},
     price::Price,
 };
 use kapell_engine::{open::load_at, port::journal::Journal};
 use kapell_policy::{
-    kind::Kind,
     memory::need_mib,
     price::PriceTable,
-    record::{Observer, Performer, ROLE, Records},
+    record::{Observer, Performer, ROLE, Records, kind_of},
     route::{Candidate, Cost, Need, Ranking, rank},
 };
 use kapell_spec::workflow::Outside;
@@ -346,6 +347,40 @@ impl Registry {
         known
     }
 
+    /// Returns a plan with what attempts are expected to cost, if money or tokens are limited: what attempts at work of
+    /// the same kind, by each agent that may come to perform it, cost in the runs of a place.
+    pub fn foreseen(&self, plan: Arc<Plan>, limits: &Limits, store: &Store) -> Arc<Plan> {
+        let is_limited = limits.usd_micros.is_some() || limits.tokens.is_some();
+        match is_limited && plan.needs_agents() {
+            true => Arc::new(self.foresee(&plan, &self.records(store))),
+            false => plan,
+        }
+    }
+
+    fn foresee(&self, plan: &Plan, records: &Records) -> Plan {
+        plan.with_forecasts(&|plan| {
+            let mut all = vec![Vec::new(); plan.definitions().len()];
+            let mut seen = BTreeSet::new();
+            // Of tasks that share a definition the first one says what kind of work it is: they differ in their names alone.
+            for task in plan.graph().tasks().filter(|task| seen.insert(plan.definition_id(*task))) {
+                all[plan.definition_id(task).index()] = self.costs(plan, task, records);
+            }
+            all
+        })
+    }
+
+    fn costs(&self, plan: &Plan, task: TaskId, records: &Records) -> Vec<CostForecast> {
+        let definition = plan.definition(task);
+        let Work::Prompt(_) = &definition.work else { return Vec::new() };
+        let kind = kind_of(plan, task);
+        let forecast = |agent: AgentId| {
+            let spec = plan.agent(agent).filter(|spec| spec.slot == Slot::Agent)?;
+            let cost = records.get(&self.known_as(Performer::of(spec)))?.cost(kind)?;
+            Some(CostForecast { agent, amount: cost.amount, attempts: cost.attempts })
+        };
+        performers(plan, definition).into_iter().filter_map(forecast).collect()
+    }
+
     /// Ranks agents for the tasks of a plan that name skills; those that are ranked alike together.
     pub fn route(&self, plan: &Plan, records: &Records) -> Vec<(Vec<TaskId>, Ranking)> {
         let candidates: Vec<Candidate> = plan
@@ -358,10 +393,9 @@ impl Registry {
         let mut groups: BTreeMap<_, Vec<TaskId>> = BTreeMap::new();
         for task in plan.graph().tasks() {
             let definition = plan.definition(task);
-            let Work::Prompt(prompt) = &definition.work else { continue };
-            if !definition.skills.is_empty() {
-                let kind = Kind::of(plan.name(task), prompt.source());
-                groups.entry((definition.skills.clone(), definition.agent, kind)).or_default().push(task);
+            if matches!(definition.work, Work::Prompt(_)) && !definition.skills.is_empty() {
+                let key = (definition.skills.clone(), definition.agent, kind_of(plan, task));
+                groups.entry(key).or_default().push(task);
             }
         }
         let ranked = groups.into_iter().map(|((skills, named, kind), tasks)| {
@@ -436,6 +470,17 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// Returns who may come to perform a task: its agent and those that take over for it, and all that have the skills which
+/// it names.
+fn performers(plan: &Plan, definition: &Definition) -> BTreeSet<AgentId> {
+    let fallback = |agent: &AgentId| plan.agent(*agent)?.fallback;
+    let chain = std::iter::successors(definition.agent, fallback).take(plan.agents().len());
+    let skilled = (0..).map(AgentId).zip(plan.agents()).filter(|(_, spec)| {
+        !definition.skills.is_empty() && definition.skills.iter().all(|skill| spec.skills.contains(skill))
+    });
+    chain.chain(skilled.map(|(agent, _)| agent)).collect()
 }
 
 /// Tells whether a plan has a task that names skills, at any depth.
