@@ -502,3 +502,31 @@ fn records(store: &Store) -> Records {
     }
     records
 }
+
+#[cfg(test)]
+mod tests {
+    use kapell_core::plan::{PlanBuilder, PlanLimits};
+
+    use super::*;
+
+    #[test]
+    fn who_may_come_to_perform_a_task_is_known_before_it_starts() {
+        let mut builder = PlanBuilder::new();
+        let skills = |list: &[&str]| list.iter().map(|skill| (*skill).to_owned()).collect::<Vec<_>>();
+        // The first two take over from each other.
+        for (fallback, can) in [(Some(1), vec![]), (Some(0), vec!["rust", "docs"]), (None, vec!["rust"])] {
+            let (fallback, skills) = (fallback.map(AgentId), skills(&can));
+            builder.agent(AgentSpec { fallback, skills, ..AgentSpec::default() });
+        }
+        let plan = builder.seal(PlanLimits::default()).unwrap();
+        let of = |agent: Option<u32>, list: &[&str]| -> Vec<u32> {
+            let (agent, skills) = (agent.map(AgentId), skills(list));
+            let definition = Definition { agent, skills, ..Definition::new(Work::Noop) };
+            performers(&plan, &definition).into_iter().map(|agent| agent.0).collect()
+        };
+        assert_eq!(of(Some(0), &[]), [0, 1]);
+        assert_eq!(of(Some(2), &[]), [2]);
+        assert_eq!((of(None, &["rust"]), of(None, &["rust", "docs"])), (vec![1, 2], vec![1]));
+        assert_eq!((of(None, &[]), of(Some(0), &["go"])), (vec![], vec![0, 1]));
+    }
+}
