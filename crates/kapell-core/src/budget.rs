@@ -1,4 +1,8 @@
 //! Budgets: money and tokens are reserved before an attempt starts and settled after it.
+//!
+//! What a task says that an attempt may cost is *reserved*: it is this attempt's alone. What an attempt of which no task
+//! says that is expected to cost is *held*: as long as it is under way, nothing else starts on that money, but what the
+//! attempt spends is bounded by what is left of the run, not by what is held.
 
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
@@ -39,6 +43,12 @@ impl Amount {
             usd_micros: self.usd_micros.saturating_sub(other.usd_micros),
             tokens: self.tokens.saturating_sub(other.tokens),
         }
+    }
+
+    /// Returns what it says of the kinds of which `other` says nothing.
+    fn unless(self, other: Self) -> Self {
+        let part = |own: u64, other: u64| if other == 0 { own } else { 0 };
+        Self { usd_micros: part(self.usd_micros, other.usd_micros), tokens: part(self.tokens, other.tokens) }
     }
 }
 
@@ -116,6 +126,7 @@ pub struct Ledger {
     limit_tokens: Option<u64>,
     spent: Amount,
     reserved: Amount,
+    held: Amount,
     overrun: Amount,
 }
 
@@ -138,6 +149,17 @@ impl Ledger {
         self.reserved
     }
 
+    /// Returns what attempts under way are expected to cost, beyond what is set aside for them.
+    #[must_use]
+    pub fn held(&self) -> Amount {
+        self.held
+    }
+
+    /// Returns what nothing more can start on.
+    fn taken(&self) -> Amount {
+        self.spent + self.reserved + self.held
+    }
+
     /// Returns by how much attempts cost more than was reserved for them, where that broke a limit.
     #[must_use]
     pub fn overrun(&self) -> Amount {
@@ -150,7 +172,7 @@ impl Ledger {
     ///
     /// Names the first limit that stands in the way.
     pub fn fits(&self, amount: Amount) -> Result<(), Exceeded> {
-        let total = self.spent + self.reserved + amount;
+        let total = self.taken() + amount;
         // What asks for nothing of a kind is not held up by a limit of that kind, even one that was overrun.
         if amount.usd_micros > 0 && self.limit_usd_micros.is_some_and(|limit| total.usd_micros > limit) {
             return Err(Exceeded::Usd);
@@ -167,7 +189,7 @@ impl Ledger {
     ///
     /// Names the first limit that is used up.
     pub fn is_left(&self) -> Result<(), Exceeded> {
-        let total = self.spent + self.reserved;
+        let total = self.taken();
         let used_up = |total: u64, limit: Option<u64>| total > 0 && limit.is_some_and(|limit| total >= limit);
         if used_up(total.usd_micros, self.limit_usd_micros) {
             return Err(Exceeded::Usd);
@@ -176,6 +198,37 @@ impl Ledger {
             return Err(Exceeded::Tokens);
         }
         Ok(())
+    }
+
+    /// Tells whether an attempt may start that reserves `reserve` and, of kinds of which that says nothing, is expected to
+    /// cost `forecast`.
+    ///
+    /// Where nothing is reserved or held it may, whatever is expected: one can always run, on what is left. A forecast
+    /// that is wrong, or a budget that was too small from the start, stops nothing; only [`Ledger::is_left`] does.
+    ///
+    /// # Errors
+    ///
+    /// Names the first limit that stands in the way until attempts under way have settled.
+    pub(crate) fn expects(&self, reserve: Amount, forecast: Amount) -> Result<(), Exceeded> {
+        match (self.reserved + self.held).is_zero() {
+            true => Ok(()),
+            false => self.fits(reserve + forecast.unless(reserve)),
+        }
+    }
+
+    /// Returns what is held for an attempt that reserves `reserve` and is expected to cost `forecast`: something of each
+    /// kind that is limited and of which `reserve` says nothing, and no more than is there.
+    #[must_use]
+    pub(crate) fn hold_for(&self, reserve: Amount, forecast: Amount) -> Amount {
+        let taken = self.taken() + reserve;
+        let part = |expected: u64, taken: u64, limit: Option<u64>| {
+            limit.map_or(0, |limit| expected.min(limit.saturating_sub(taken)))
+        };
+        let forecast = forecast.unless(reserve);
+        Amount {
+            usd_micros: part(forecast.usd_micros, taken.usd_micros, self.limit_usd_micros),
+            tokens: part(forecast.tokens, taken.tokens, self.limit_tokens),
+        }
     }
 
     /// Tells whether something of a kind that is limited is not said in `reserve`.
@@ -188,7 +241,7 @@ impl Ledger {
     /// Returns `reserve` with half of what is left, rounded up, of each limited kind of which it says nothing.
     #[must_use]
     pub(crate) fn share(&self, reserve: Amount) -> Amount {
-        let total = self.spent + self.reserved;
+        let total = self.taken();
         let share = |said: u64, total: u64, limit: Option<u64>| match (said, limit) {
             (0, Some(limit)) => limit.saturating_sub(total).div_ceil(2),
             _ => said,
@@ -221,6 +274,20 @@ impl Ledger {
     /// Sets `amount` aside. The caller has asked [`Ledger::fits`].
     pub fn reserve(&mut self, amount: Amount) {
         self.reserved += amount;
+    }
+
+    /// Holds `amount`, as long as the attempt is under way that is expected to cost it.
+    pub(crate) fn hold(&mut self, amount: Amount) {
+        self.held += amount;
+    }
+
+    /// Gives `held` back, once the attempt has settled.
+    pub(crate) fn release(&mut self, held: Amount) {
+        #[cfg(kapell_planted)]
+        if crate::planted::is("forecast_not_returned") {
+            return;
+        }
+        self.held -= held;
     }
 
     /// Gives `reserved` back and books what was really `spent`.
@@ -320,6 +387,32 @@ mod tests {
             assert_eq!((both.shares(reserve), tokens.shares(reserve)), (of_both, of_tokens), "{reserve:?}");
         }
         assert!(!Ledger::new(&Limits::default()).shares(Amount::ZERO));
+    }
+
+    #[test]
+    fn what_is_held_bounds_what_starts_and_nothing_else() {
+        let usd = |usd_micros| Amount { usd_micros, tokens: 0 };
+        let mut ledger = Ledger::new(&Limits { usd_micros: Some(10), ..Limits::default() });
+        // One may start whatever it is expected to cost; no more is held than there is, and nothing that is unlimited.
+        assert_eq!(ledger.expects(Amount::ZERO, usd(40)), Ok(()));
+        assert_eq!(ledger.hold_for(Amount::ZERO, Amount { usd_micros: 40, tokens: 7 }), usd(10));
+        // What a task says itself is not expected besides.
+        assert_eq!(ledger.hold_for(usd(3), usd(4)), Amount::ZERO);
+        ledger.hold(usd(6));
+        assert_eq!(ledger.expects(Amount::ZERO, usd(5)), Err(Exceeded::Usd));
+        assert_eq!(ledger.expects(Amount::ZERO, usd(4)), Ok(()));
+        assert_eq!(ledger.expects(usd(4), usd(5)), Ok(()));
+        assert_eq!((ledger.fits(usd(5)), ledger.fits(usd(4))), (Err(Exceeded::Usd), Ok(())));
+        assert_eq!(ledger.hold_for(Amount::ZERO, usd(5)), usd(4));
+        assert_eq!((ledger.share(Amount::ZERO), ledger.reserved()), (usd(2), Amount::ZERO));
+        ledger.hold(usd(4));
+        assert_eq!(ledger.is_left(), Err(Exceeded::Usd));
+        // It may cost more than is held for it: that is no overrun.
+        ledger.settle(Amount::ZERO, usd(8));
+        ledger.release(usd(6));
+        assert_eq!((ledger.held(), ledger.spent(), ledger.overrun()), (usd(4), usd(8), Amount::ZERO));
+        ledger.release(usd(4));
+        assert_eq!((ledger.held(), ledger.is_left()), (Amount::ZERO, Ok(())));
     }
 
     #[test]

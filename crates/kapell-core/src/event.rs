@@ -147,6 +147,9 @@ pub enum Event {
         deadline: Option<Elapsed>,
         #[serde(default, skip_serializing_if = "Amount::is_zero")]
         reserved: Amount,
+        /// What nothing else starts on while it is under way, for it is expected to cost so much.
+        #[serde(default, skip_serializing_if = "Amount::is_zero")]
+        held: Amount,
         /// The slots granted to a child run; a plain attempt takes what its agent takes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         grant: Option<Slots>,

@@ -11,8 +11,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 pub use build::{PlanBuilder, PlanError, PlanLimits};
 pub use definition::{
-    AgentSpec, ChildSpec, Definition, Estimate, GateSpec, LostPolicy, OutputSpec, Protect, Slot, Supervise,
-    Variable, Work, WorkspaceKind,
+    AgentSpec, ChildSpec, CostForecast, Definition, Estimate, GateSpec, LostPolicy, OutputSpec, Protect,
+    Slot, Supervise, Variable, Work, WorkspaceKind,
 };
 
 use crate::{
@@ -219,15 +219,35 @@ impl Plan {
         if all.len() >= plan.agents.len() {
             plan.agents = all;
         }
-        for definition in &mut plan.definitions {
+        plan.change_inner(|inner| inner.with_agents(agents));
+        plan
+    }
+
+    /// Changes the plans of child runs.
+    fn change_inner(&mut self, change: impl Fn(&Self) -> Self) {
+        for definition in &mut self.definitions {
             let Work::Workflow(child) = &definition.work else { continue };
-            let inner = child.plan.with_agents(agents);
+            let inner = change(&child.plan);
             if inner.agents != child.plan.agents || inner.definitions != child.plan.definitions {
                 let child = ChildSpec { plan: Arc::new(inner), ..(**child).clone() };
                 let work = Work::Workflow(Box::new(child));
                 *definition = Arc::new(Definition { work, ..(**definition).clone() });
             }
         }
+    }
+
+    /// Returns the plan with what attempts are expected to cost, and the plans of child runs likewise; `costs` says that
+    /// of the definitions of a plan, by their index, and replaces what stood there.
+    #[must_use]
+    pub fn with_forecasts(&self, costs: &dyn Fn(&Self) -> Vec<Vec<CostForecast>>) -> Self {
+        let mut plan = self.clone();
+        let known = costs(self).into_iter().chain(std::iter::repeat_with(Vec::new));
+        for (definition, forecasts) in plan.definitions.iter_mut().zip(known) {
+            if definition.forecasts != forecasts {
+                Arc::make_mut(definition).forecasts = forecasts;
+            }
+        }
+        plan.change_inner(|inner| inner.with_forecasts(costs));
         plan
     }
 
@@ -244,6 +264,16 @@ impl Plan {
         }
         self.rank = ranks(&self.graph, &self.definitions, &self.definition_of);
         self
+    }
+
+    /// Tells whether some task in it, at any depth, takes up an agent slot.
+    #[must_use]
+    pub fn needs_agents(&self) -> bool {
+        self.agents.iter().any(|agent| agent.slot == Slot::Agent)
+            || self.definitions.iter().any(|definition| match &definition.work {
+                Work::Workflow(child) => child.plan.needs_agents(),
+                _ => false,
+            })
     }
 
     /// Returns how urgent `task` is: the expected seconds from its start to the end of the run.

@@ -18,6 +18,7 @@ use std::{
 pub use batch::Batch;
 pub use context::TaskContext;
 pub use fold::IllegalEvent;
+pub(crate) use index::Price;
 pub use index::{Counts, Lane};
 use index::{Index, Tally};
 pub use replay::{Damage, DamageKind, PlanSource};

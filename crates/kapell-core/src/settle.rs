@@ -11,7 +11,7 @@ use crate::{
     plan::Work,
     retry::FailureClass,
     route::Reroute,
-    run::{Lane, Phase, Run},
+    run::{Lane, Phase, Price, Run},
     task::{Recovery, SkipCause, Slots, StopCause, TaskState},
     time::{Elapsed, Now, Wall},
 };
@@ -237,7 +237,7 @@ fn open_gate(run: &Run) -> Option<Event> {
     let gates = run
         .index()
         .ready
-        .range((Lane::Gate, Amount::ZERO)..)
+        .range((Lane::Gate, Price::default())..)
         .take_while(|((lane, _), _)| *lane == Lane::Gate);
     let (_, task) = *gates.filter_map(|(_, queue)| queue.first()).min()?;
     let Work::Gate(gate) = &run.plan().definition(task).work else { return None };
@@ -343,12 +343,16 @@ fn start_event(run: &Run, task: TaskId, lane: Lane, now: Now) -> Event {
         agent: run.agent(task),
         deadline: definition.timeout.map(|timeout| now.elapsed.after(timeout)),
         reserved: run.reserve(task),
+        held: run.ledger().hold_for(definition.reserve, run.forecast(task)),
         grant: (lane == Lane::Child).then(|| run.grant(task)),
     }
 }
 
 impl Run {
-    /// Tells whether what is to be set aside for an attempt at `task` is there.
+    /// Tells whether what is to be set aside for an attempt at `task` is there, and what it is expected to cost beyond that.
+    ///
+    /// What is not there because others hold it is there once they have settled: the task waits, and what is expected to
+    /// cost less goes first. It does not wait for ever, for it starts at the latest when nothing else is under way.
     fn affords(&self, task: TaskId) -> Result<(), Exceeded> {
         #[cfg(kapell_planted)]
         if crate::planted::is("budget_not_asked") {
@@ -361,8 +365,12 @@ impl Run {
         match self.slots_needed(task, lane).agents {
             0 => Ok(()),
             _ if lane == Lane::Child && self.ledger().shares(reserve) => self.ledger().is_left(),
-            _ if !reserve.is_zero() => Ok(()),
-            _ => self.ledger().is_left(),
+            _ => {
+                if reserve.is_zero() {
+                    self.ledger().is_left()?;
+                }
+                self.ledger().expects(reserve, self.forecast(task))
+            }
         }
     }
 

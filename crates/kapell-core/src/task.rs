@@ -113,6 +113,8 @@ pub struct Attempt {
     pub agent: Option<AgentId>,
     /// What is set aside for it.
     pub reserved: Amount,
+    /// What it is expected to cost beyond that, as far as nothing else starts on it.
+    pub held: Amount,
     /// The slots that it takes up.
     pub slots: Slots,
     /// Why it is being stopped, if it is.

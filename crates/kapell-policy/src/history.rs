@@ -33,7 +33,8 @@ pub struct History(BTreeMap<Digest, VecDeque<Millis>>);
 pub fn key(plan: &Plan, definition: &Definition) -> Digest {
     let agent = definition.agent.and_then(|agent| plan.agent(agent));
     let agent = agent.map(|agent| (&agent.adapter, &agent.options));
-    let facts = (&definition.work, &definition.env, &definition.prepare, definition.workspace, agent);
+    let work = definition.work.without_forecasts();
+    let facts = (&work, &definition.env, &definition.prepare, definition.workspace, agent);
     Digest::of(&serde_json::to_vec(&facts).unwrap_or_default())
 }
 
@@ -82,17 +83,22 @@ impl History {
 ///
 /// Panics if there is no value.
 #[must_use]
+pub fn quantile(sorted: &[Millis], p: f64) -> Millis {
+    Millis(quantile_by(sorted, p, |length| length.0))
+}
+
+/// Returns a sample quantile of what `number` says of each, which must be in order, as [`quantile`] does.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "estimates, not accounts; the place is within the values"
 )]
-pub fn quantile(sorted: &[Millis], p: f64) -> Millis {
+pub(crate) fn quantile_by<T>(sorted: &[T], p: f64, number: impl Fn(&T) -> u64) -> u64 {
     let place = (sorted.len() - 1) as f64 * p.clamp(0.0, 1.0);
-    let below = sorted[place.floor() as usize].0 as f64;
-    let above = sorted[place.ceil() as usize].0 as f64;
-    Millis((below + (above - below) * place.fract()).round() as u64)
+    let below = number(&sorted[place.floor() as usize]) as f64;
+    let above = number(&sorted[place.ceil() as usize]) as f64;
+    (below + (above - below) * place.fract()).round() as u64
 }
 
 /// Learns from the decisions of one run, taken in one after the other.

@@ -10,17 +10,30 @@ use kapell_core::{
     event::Event,
     id::TaskId,
     journal::Row,
-    plan::{AgentSpec, Work},
+    plan::{AgentSpec, Plan, Work},
     retry::{FailureClass, OWN_REFUSAL},
     run::Run,
     task::StopCause,
     time::{Elapsed, Millis},
 };
 
-use crate::{history::quantile, kind::Kind};
+use crate::{
+    history::{quantile, quantile_by},
+    kind::Kind,
+};
 
 /// The most lengths kept for one agent; older ones are forgotten.
 const LENGTHS_MAX: usize = 200;
+
+/// The most costs kept for one agent and one kind of work; older ones are forgotten, for prices and models change.
+const COSTS_MAX: usize = 200;
+
+/// The fewest attempts from whose costs the next one's is foreseen.
+pub const COST_SAMPLES_MIN: usize = 3;
+
+/// What is foreseen is what four of five attempts cost no more than. The median would be exceeded every other time; with
+/// the highest, one that ran away would keep others from starting for good.
+const COST_QUANTILE: f64 = 0.8;
 
 /// The quantile of the normal distribution for a two-sided interval of 90 %: each of its ends is wrong in one of twenty
 /// cases.
@@ -81,6 +94,16 @@ pub struct Record {
     /// What all of them cost, those that failed among them.
     pub spent: Amount,
     lengths: VecDeque<Millis>,
+    costs: BTreeMap<Kind, VecDeque<Amount>>,
+}
+
+/// What an attempt is expected to cost, and from how many attempts that is learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// What four of five of them cost no more than, money and tokens each by itself.
+    pub amount: Amount,
+    /// How many there are.
+    pub attempts: u32,
 }
 
 impl Record {
@@ -100,6 +123,30 @@ impl Record {
         self.lengths.extend(other.lengths);
         let over = self.lengths.len().saturating_sub(LENGTHS_MAX);
         self.lengths.drain(..over);
+        for (kind, more) in other.costs {
+            let costs = self.costs.entry(kind).or_default();
+            costs.extend(more);
+            let over = costs.len().saturating_sub(COSTS_MAX);
+            costs.drain(..over);
+        }
+    }
+
+    /// Returns what another attempt at work of this kind is expected to cost; nothing if there were fewer than
+    /// [`COST_SAMPLES_MIN`], or if nobody knows what they cost.
+    ///
+    /// Attempts that failed cost something, too, and count; one that was stopped or lost tells nothing, for nobody knows
+    /// what it would have cost.
+    #[must_use]
+    pub fn cost(&self, kind: Kind) -> Option<Cost> {
+        let costs = self.costs.get(&kind).filter(|costs| costs.len() >= COST_SAMPLES_MIN)?;
+        let part = |number: fn(&Amount) -> u64| {
+            let mut sorted: Vec<u64> = costs.iter().map(number).collect();
+            sorted.sort_unstable();
+            quantile_by(&sorted, COST_QUANTILE, |number| *number)
+        };
+        let amount = Amount { usd_micros: part(|cost| cost.usd_micros), tokens: part(|cost| cost.tokens) };
+        let attempts = u32::try_from(costs.len()).unwrap_or(u32::MAX);
+        (!amount.is_zero()).then_some(Cost { amount, attempts })
     }
 
     /// Returns the median length of the latest attempts that ended well.
@@ -217,20 +264,32 @@ impl Observer {
         let record = records.entry(who).or_default();
         record.spent += spent;
         let Some(well) = well else { return };
-        let plan = after.plan();
-        let prompt = match &plan.definition(task).work {
-            Work::Prompt(prompt) => prompt.source(),
-            _ => "",
-        };
+        let kind = kind_of(after.plan(), task);
         record.all.add(well);
-        record.kinds.entry(Kind::of(plan.name(task), prompt)).or_default().add(well);
+        record.kinds.entry(kind).or_default().add(well);
+        push(record.costs.entry(kind).or_default(), spent, COSTS_MAX);
         if let Some(length) = length.filter(|_| well) {
-            if record.lengths.len() == LENGTHS_MAX {
-                record.lengths.pop_front();
-            }
-            record.lengths.push_back(length);
+            push(&mut record.lengths, length, LENGTHS_MAX);
         }
     }
+}
+
+/// Returns what kind of work a task of a plan is.
+#[must_use]
+pub fn kind_of(plan: &Plan, task: TaskId) -> Kind {
+    let prompt = match &plan.definition(task).work {
+        Work::Prompt(prompt) => prompt.source(),
+        _ => "",
+    };
+    Kind::of(plan.name(task), prompt)
+}
+
+/// Adds what is latest; of more than `most` the oldest is forgotten.
+fn push<T>(kept: &mut VecDeque<T>, latest: T, most: usize) {
+    if kept.len() == most {
+        kept.pop_front();
+    }
+    kept.push_back(latest);
 }
 
 /// Tells whether a failure of this class speaks against the agent.
@@ -258,6 +317,34 @@ mod tests {
         let (low, high) = tally(90, 100).interval();
         assert!((low - 0.8390).abs() < 2e-3 && (high - 0.9396).abs() < 2e-3, "{low} {high}");
         assert_eq!(tally(0, 0).interval(), (0.0, 1.0));
+    }
+
+    #[test]
+    fn what_is_foreseen_is_what_four_of_five_cost_no_more_than() {
+        let record = |costs: &[(u64, u64)]| {
+            let costs = costs.iter().map(|&(usd_micros, tokens)| Amount { usd_micros, tokens }).collect();
+            Record { costs: [(Kind::Fix, costs)].into(), ..Record::default() }
+        };
+        let cost = |costs: &[(u64, u64)]| {
+            let known = record(costs).cost(Kind::Fix)?;
+            Some((known.amount.usd_micros, known.amount.tokens, known.attempts))
+        };
+        assert_eq!(cost(&[(5, 5), (5, 5)]), None);
+        // By hand: at (6 - 1) 0.8 = 4 of 10, 20, 30, 40, 50, 900; the tokens of another attempt.
+        let six = [(50, 1), (10, 9), (900, 2), (20, 3), (40, 4), (30, 5)];
+        assert_eq!(cost(&six), Some((50, 5, 6)));
+        // Where nothing is told of costs, nothing is known of them; but tokens alone are something.
+        assert_eq!(cost(&[(0, 0); 5]), None);
+        assert_eq!(cost(&[(0, 7); 3]), Some((0, 7, 3)));
+        assert_eq!(record(&six).cost(Kind::Test), None);
+        let mut both = record(&six);
+        both.merge(record(&vec![(100, 0); COSTS_MAX - 1]));
+        // The oldest are forgotten.
+        assert_eq!(
+            both.cost(Kind::Fix).map(|known| (known.amount.usd_micros, known.attempts)),
+            Some((100, 200))
+        );
+        assert_eq!(both.costs[&Kind::Fix].front(), Some(&Amount { usd_micros: 30, tokens: 5 }));
     }
 
     #[test]

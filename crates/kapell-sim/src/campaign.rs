@@ -269,6 +269,7 @@ const OTHER_FAULTS: &[&str] = &[
     "delayed_report",
     "late_result",
     "overrun",
+    "wrong_forecast",
     "compensation_fails",
     "compensation_hangs",
     "wrong_answer",

@@ -106,6 +106,8 @@ pub(crate) struct Watched {
     had: Vec<AgentId>,
     agent_now: Option<AgentId>,
     reserved: Amount,
+    /// What it is expected to cost, as far as nothing else starts on it.
+    expected: Amount,
     slots: Slots,
     deadline: Option<Elapsed>,
     pub(crate) stopping: Option<StopCause>,
@@ -157,6 +159,8 @@ pub(crate) struct Checker {
     pub(crate) tasks: Vec<Watched>,
     spent: Amount,
     reserved: Amount,
+    /// What attempts under way are expected to cost.
+    expected: Amount,
     slots: Slots,
     by_agent: BTreeMap<AgentId, u32>,
     held: BTreeMap<TaskId, u16>,
@@ -197,6 +201,7 @@ impl Checker {
             tasks: Vec::new(),
             spent: Amount::ZERO,
             reserved: Amount::ZERO,
+            expected: Amount::ZERO,
             slots: Slots::default(),
             by_agent: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -267,6 +272,12 @@ impl Checker {
             "reserved {:?}, but it should be {:?}",
             ledger.reserved(),
             self.reserved
+        );
+        ensure!(
+            ledger.held() == self.expected,
+            "held {:?}, but attempts under way are expected to cost {:?}",
+            ledger.held(),
+            self.expected
         );
         ensure!(*run.phase() == self.phase, "phase {:?}, but it should be {:?}", run.phase(), self.phase);
         ensure!(run.busy() == self.busy, "busy for {:?}, but it was {:?}", run.busy(), self.busy);
@@ -487,6 +498,7 @@ impl Checker {
                 had: Vec::new(),
                 agent_now: None,
                 reserved: Amount::ZERO,
+                expected: Amount::ZERO,
                 slots: Slots::default(),
                 deadline: None,
                 stopping: None,

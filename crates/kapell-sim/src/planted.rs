@@ -57,6 +57,7 @@ pub const PLANTED: &[(&str, &str)] = &[
     // Limits.
     ("reservation_not_returned", "what was set aside is never given back"),
     ("reservation_returned_twice", "what was set aside is given back twice"),
+    ("forecast_not_returned", "what an attempt was expected to cost is held for ever"),
     ("budget_not_asked", "attempts start beyond the budget"),
     ("resume_forgets_limits", "new limits are not put in force"),
     ("wall_budget_counts_waiting", "time of waiting for people counts as work"),

@@ -8,8 +8,8 @@ use kapell_core::{
     id::{AgentId, DefinitionId, Oid, TaskId},
     mission::Mission,
     plan::{
-        AgentSpec, Cell, ChildSpec, Definition, GateSpec, LostPolicy, Matrix, OutputSpec, Plan, PlanBuilder,
-        PlanLimits, Slot, Work,
+        AgentSpec, Cell, ChildSpec, CostForecast, Definition, GateSpec, LostPolicy, Matrix, OutputSpec, Plan,
+        PlanBuilder, PlanLimits, Slot, Work,
     },
     retry::{Persistence, Retry},
     time::{Millis, Wall},
@@ -390,7 +390,27 @@ impl Maker<'_> {
             definition.reserve =
                 Amount { usd_micros: self.dice.between(0, 1000), tokens: self.dice.between(0, 200) };
         }
+        if self.tight && matches!(definition.work, Work::Prompt(_)) && self.dice.chance(800) {
+            if self.dice.chance(700) {
+                definition.reserve = Amount::ZERO;
+            }
+            definition.forecasts = self.forecasts();
+        }
         (definition, facts)
+    }
+
+    /// What attempts are expected to cost: some of it is more than there is, and some nothing.
+    fn forecasts(&mut self) -> Vec<CostForecast> {
+        let agents = (0..self.agents).filter(|_| self.dice.chance(800)).collect::<Vec<_>>();
+        let forecast = |agent| {
+            let factor = if self.dice.chance(60) { 1000 } else { 1 };
+            let amount = Amount {
+                usd_micros: self.dice.between(0, 2000) * factor,
+                tokens: self.dice.between(0, 400) * factor,
+            };
+            CostForecast { agent: AgentId(agent), amount, attempts: 3 }
+        };
+        agents.into_iter().map(forecast).collect()
     }
 
     fn claims(&mut self) -> u16 {

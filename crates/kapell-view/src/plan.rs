@@ -5,8 +5,9 @@ mod group;
 mod text;
 
 use kapell_core::{
+    budget::Amount,
     id::TaskId,
-    plan::{Plan, Slot, Work},
+    plan::{Definition, Plan, Slot, Work},
     task::Slots,
     time::Millis,
 };
@@ -62,6 +63,36 @@ pub struct PlanTask {
     pub slack_ms: u64,
     /// Whether it has no slack.
     pub critical: bool,
+    /// What an attempt is expected to cost, where money or tokens are limited and something is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<PlanCost>,
+}
+
+/// What an attempt is expected to cost: four of five cost no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanCost {
+    /// Money, in millionths of a US dollar.
+    pub usd_micros: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// How many attempts before tell that.
+    pub attempts: u32,
+}
+
+impl PlanCost {
+    /// Returns what is expected of the agent of a task; where none is named, of the dearest that may perform it.
+    fn of(definition: &Definition) -> Option<Self> {
+        let known = match definition.agent {
+            Some(agent) => definition.forecast(agent),
+            None => definition.forecasts.iter().max_by_key(|forecast| forecast.amount),
+        }?;
+        let Amount { usd_micros, tokens } = known.amount;
+        Some(Self { usd_micros, tokens, attempts: known.attempts })
+    }
+
+    fn amount(self) -> Amount {
+        Amount { usd_micros: self.usd_micros, tokens: self.tokens }
+    }
 }
 
 /// What holds for a plan as a whole.
@@ -152,6 +183,7 @@ impl PlanView {
                 basis,
                 slack_ms: timing.slack(task).0,
                 critical: timing.is_critical(task),
+                cost: PlanCost::of(definition),
             }
         };
         let mut sizes = vec![0; waves.iter().max().map_or(0, |last| *last as usize + 1)];

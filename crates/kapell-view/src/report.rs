@@ -4,6 +4,7 @@ mod build;
 mod markdown;
 
 pub use build::ReportBuilder;
+use kapell_core::budget::Amount;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,9 @@ pub struct Report {
     pub utilisation: Utilisation,
     /// Money, tokens and time.
     pub cost: Budget,
+    /// How what attempts cost compares with what was expected of them; none if nothing was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreseen: Option<Foreseen>,
     /// What was used of each model, by kind. Not there in journals of before it was kept.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub used: Vec<ModelUse>,
@@ -190,6 +194,41 @@ pub struct ModelUse {
     pub disputed: u64,
     /// What their clients counted more (or less, if negative) than was booked, in tokens of all kinds.
     pub claimed_more: i64,
+}
+
+/// What attempts were expected to cost from those before them, and what they cost: those that have ended, and of which
+/// something was known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Foreseen {
+    /// How many there were.
+    pub attempts: u64,
+    /// How many of them cost no more than expected.
+    pub within: u64,
+    /// The money that was expected, in millionths of a US dollar.
+    pub expected_usd_micros: u64,
+    /// What they cost of it.
+    pub spent_usd_micros: u64,
+    /// The tokens that were expected.
+    pub expected_tokens: u64,
+    /// What they used of them.
+    pub spent_tokens: u64,
+}
+
+impl Foreseen {
+    /// Takes in an attempt that has ended.
+    fn add(&mut self, expected: Amount, spent: Amount) {
+        self.attempts += 1;
+        // Of a kind of which nothing is known nothing was expected.
+        let within = |expected: u64, spent: u64| expected == 0 || spent <= expected;
+        let is_within =
+            within(expected.usd_micros, spent.usd_micros) && within(expected.tokens, spent.tokens);
+        self.within += u64::from(is_within);
+        let sum = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        sum(&mut self.expected_usd_micros, expected.usd_micros);
+        sum(&mut self.spent_usd_micros, spent.usd_micros);
+        sum(&mut self.expected_tokens, expected.tokens);
+        sum(&mut self.spent_tokens, spent.tokens);
+    }
 }
 
 /// What a task cost.

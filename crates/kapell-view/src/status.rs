@@ -185,6 +185,9 @@ pub struct Budget {
     pub spent_usd_micros: u64,
     /// Set aside for what is under way.
     pub reserved_usd_micros: u64,
+    /// What is under way is expected to cost so much: nothing else starts on it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_usd_micros: u64,
     /// The limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_usd_micros: Option<u64>,
@@ -192,6 +195,9 @@ pub struct Budget {
     pub spent_tokens: u64,
     /// Tokens set aside.
     pub reserved_tokens: u64,
+    /// Tokens that what is under way is expected to use.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held_tokens: u64,
     /// The limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit_tokens: Option<u64>,
@@ -453,17 +459,21 @@ impl Budget {
     /// Looks at the account of a run.
     #[must_use]
     pub fn of(run: &Run) -> Self {
-        let (spent, reserved): (Amount, Amount) = (run.ledger().spent(), run.ledger().reserved());
+        let ledger = run.ledger();
+        let (spent, reserved, held): (Amount, Amount, Amount) =
+            (ledger.spent(), ledger.reserved(), ledger.held());
         Self {
             spent_usd_micros: spent.usd_micros,
             reserved_usd_micros: reserved.usd_micros,
+            held_usd_micros: held.usd_micros,
             limit_usd_micros: run.limits().usd_micros,
             spent_tokens: spent.tokens,
             reserved_tokens: reserved.tokens,
+            held_tokens: held.tokens,
             limit_tokens: run.limits().tokens,
             busy_ms: run.busy().0,
             limit_wall_ms: run.limits().wall.map(|wall| wall.0),
-            overrun_usd_micros: run.ledger().overrun().usd_micros,
+            overrun_usd_micros: ledger.overrun().usd_micros,
         }
     }
 }

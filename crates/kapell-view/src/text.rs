@@ -376,6 +376,15 @@ pub fn amount(amount: Amount) -> String {
     }
 }
 
+/// Writes what is known of a cost: `$0.12`, `850 tokens`, or both.
+#[must_use]
+pub fn cost(amount: Amount) -> String {
+    match amount.usd_micros {
+        0 => format!("{} tokens", tokens(amount.tokens)),
+        _ => self::amount(amount),
+    }
+}
+
 /// Writes a whole number with commas: `1,000,000`.
 #[must_use]
 pub fn count(number: u64) -> String {

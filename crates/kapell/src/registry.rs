@@ -7,21 +7,22 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use kapell_agents::drivers::client::{AllSettings, Client, Settings};
 use kapell_core::{
+    budget::Limits,
     command::Command,
     id::{AgentId, TaskId},
-    plan::{AgentSpec, Plan, Slot, Work},
+    plan::{AgentSpec, CostForecast, Definition, Plan, Slot, Work},
     price::Price,
 };
 use kapell_engine::{open::load_at, port::journal::Journal};
 use kapell_policy::{
-    kind::Kind,
     memory::need_mib,
     price::PriceTable,
-    record::{Observer, Performer, ROLE, Records},
+    record::{Observer, Performer, ROLE, Records, kind_of},
     route::{Candidate, Cost, Need, Ranking, rank},
 };
 use kapell_spec::workflow::Outside;
@@ -351,6 +352,40 @@ impl Registry {
         known
     }
 
+    /// Returns a plan with what attempts are expected to cost, if money or tokens are limited: what attempts at work of
+    /// the same kind, by each agent that may come to perform it, cost in the runs of a place.
+    pub fn foreseen(&self, plan: Arc<Plan>, limits: &Limits, store: &Store) -> Arc<Plan> {
+        let is_limited = limits.usd_micros.is_some() || limits.tokens.is_some();
+        match is_limited && plan.needs_agents() {
+            true => Arc::new(self.foresee(&plan, &self.records(store))),
+            false => plan,
+        }
+    }
+
+    fn foresee(&self, plan: &Plan, records: &Records) -> Plan {
+        plan.with_forecasts(&|plan| {
+            let mut all = vec![Vec::new(); plan.definitions().len()];
+            let mut seen = BTreeSet::new();
+            // Of tasks that share a definition the first one says what kind of work it is: they differ in their names alone.
+            for task in plan.graph().tasks().filter(|task| seen.insert(plan.definition_id(*task))) {
+                all[plan.definition_id(task).index()] = self.costs(plan, task, records);
+            }
+            all
+        })
+    }
+
+    fn costs(&self, plan: &Plan, task: TaskId, records: &Records) -> Vec<CostForecast> {
+        let definition = plan.definition(task);
+        let Work::Prompt(_) = &definition.work else { return Vec::new() };
+        let kind = kind_of(plan, task);
+        let forecast = |agent: AgentId| {
+            let spec = plan.agent(agent).filter(|spec| spec.slot == Slot::Agent)?;
+            let cost = records.get(&self.known_as(Performer::of(spec)))?.cost(kind)?;
+            Some(CostForecast { agent, amount: cost.amount, attempts: cost.attempts })
+        };
+        performers(plan, definition).into_iter().filter_map(forecast).collect()
+    }
+
     /// Ranks agents for the tasks of a plan that name skills; those that are ranked alike together.
     pub fn route(&self, plan: &Plan, records: &Records) -> Vec<(Vec<TaskId>, Ranking)> {
         let candidates: Vec<Candidate> = plan
@@ -363,10 +398,9 @@ impl Registry {
         let mut groups: BTreeMap<_, Vec<TaskId>> = BTreeMap::new();
         for task in plan.graph().tasks() {
             let definition = plan.definition(task);
-            let Work::Prompt(prompt) = &definition.work else { continue };
-            if !definition.skills.is_empty() {
-                let kind = Kind::of(plan.name(task), prompt.source());
-                groups.entry((definition.skills.clone(), definition.agent, kind)).or_default().push(task);
+            if matches!(definition.work, Work::Prompt(_)) && !definition.skills.is_empty() {
+                let key = (definition.skills.clone(), definition.agent, kind_of(plan, task));
+                groups.entry(key).or_default().push(task);
             }
         }
         let ranked = groups.into_iter().map(|((skills, named, kind), tasks)| {
@@ -443,6 +477,17 @@ impl Registry {
     }
 }
 
+/// Returns who may come to perform a task: its agent and those that take over for it, and all that have the skills which
+/// it names.
+fn performers(plan: &Plan, definition: &Definition) -> BTreeSet<AgentId> {
+    let fallback = |agent: &AgentId| plan.agent(*agent)?.fallback;
+    let chain = std::iter::successors(definition.agent, fallback).take(plan.agents().len());
+    let skilled = (0..).map(AgentId).zip(plan.agents()).filter(|(_, spec)| {
+        !definition.skills.is_empty() && definition.skills.iter().all(|skill| spec.skills.contains(skill))
+    });
+    chain.chain(skilled.map(|(agent, _)| agent)).collect()
+}
+
 /// Tells whether a plan has a task that names skills, at any depth.
 pub fn has_skills(plan: &Plan) -> bool {
     plan.definitions().iter().any(|definition| match &definition.work {
@@ -461,4 +506,32 @@ fn records(store: &Store) -> Records {
         });
     }
     records
+}
+
+#[cfg(test)]
+mod tests {
+    use kapell_core::plan::{PlanBuilder, PlanLimits};
+
+    use super::*;
+
+    #[test]
+    fn who_may_come_to_perform_a_task_is_known_before_it_starts() {
+        let mut builder = PlanBuilder::new();
+        let skills = |list: &[&str]| list.iter().map(|skill| (*skill).to_owned()).collect::<Vec<_>>();
+        // The first two take over from each other.
+        for (fallback, can) in [(Some(1), vec![]), (Some(0), vec!["rust", "docs"]), (None, vec!["rust"])] {
+            let (fallback, skills) = (fallback.map(AgentId), skills(&can));
+            builder.agent(AgentSpec { fallback, skills, ..AgentSpec::default() });
+        }
+        let plan = builder.seal(PlanLimits::default()).unwrap();
+        let of = |agent: Option<u32>, list: &[&str]| -> Vec<u32> {
+            let (agent, skills) = (agent.map(AgentId), skills(list));
+            let definition = Definition { agent, skills, ..Definition::new(Work::Noop) };
+            performers(&plan, &definition).into_iter().map(|agent| agent.0).collect()
+        };
+        assert_eq!(of(Some(0), &[]), [0, 1]);
+        assert_eq!(of(Some(2), &[]), [2]);
+        assert_eq!((of(None, &["rust"]), of(None, &["rust", "docs"])), (vec![1, 2], vec![1]));
+        assert_eq!((of(None, &[]), of(Some(0), &["go"])), (vec![], vec![0, 1]));
+    }
 }

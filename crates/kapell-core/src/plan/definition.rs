@@ -1,6 +1,6 @@
 //! How a task is done: everything that a workflow file can say of it, but its name and its needs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,20 @@ pub enum Work {
     Workflow(Box<ChildSpec>),
     /// Nothing; done at once. For measuring, and for tasks that only join others.
     Noop,
+}
+
+impl Work {
+    /// Returns the work alone: what attempts within it are expected to cost changes with every run, and it does not.
+    #[must_use]
+    pub fn without_forecasts(&self) -> Cow<'_, Self> {
+        match self {
+            Self::Workflow(child) => {
+                let plan = Arc::new(child.plan.with_forecasts(&|_| Vec::new()));
+                Cow::Owned(Self::Workflow(Box::new(ChildSpec { plan, ..(**child).clone() })))
+            }
+            other => Cow::Borrowed(other),
+        }
+    }
 }
 
 /// What a person is asked.
@@ -60,11 +74,7 @@ impl ChildSpec {
     /// Tells whether some task in it, at any depth, takes up an agent slot.
     #[must_use]
     pub fn needs_agents(&self) -> bool {
-        self.plan.agents().iter().any(|agent| agent.slot == Slot::Agent)
-            || self.plan.definitions().iter().any(|definition| match &definition.work {
-                Work::Workflow(child) => child.needs_agents(),
-                _ => false,
-            })
+        self.plan.needs_agents()
     }
 }
 
@@ -146,6 +156,19 @@ pub struct Estimate {
     pub p90: Millis,
 }
 
+/// What an attempt at a task is expected to cost if a certain agent performs it.
+///
+/// It belongs to the agent as well as to the task, for a task may go to another agent on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CostForecast {
+    /// Who performs it.
+    pub agent: AgentId,
+    /// What most such attempts cost no more than; zero of a kind of which nothing is known.
+    pub amount: Amount,
+    /// From how many attempts that is learnt.
+    pub attempts: u32,
+}
+
 /// Everything about how a task is done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
@@ -214,6 +237,9 @@ pub struct Definition {
     /// What is set aside for each attempt.
     #[serde(default, skip_serializing_if = "Amount::is_zero")]
     pub reserve: Amount,
+    /// What attempts are expected to cost, by agent, each at most once. Filled in when a run is made, never by a file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecasts: Vec<CostForecast>,
 }
 
 impl Definition {
@@ -243,7 +269,14 @@ impl Definition {
             supervise: Supervise::default(),
             estimate: None,
             reserve: Amount::ZERO,
+            forecasts: Vec::new(),
         }
+    }
+
+    /// Returns what an attempt by `agent` is expected to cost, if something is known.
+    #[must_use]
+    pub fn forecast(&self, agent: AgentId) -> Option<&CostForecast> {
+        self.forecasts.iter().find(|forecast| forecast.agent == agent)
     }
 
     /// Returns where it works: what it asks for, or what is usual there.

@@ -1,7 +1,7 @@
 //! The fold: what each event does to the state.
 
 use crate::{
-    budget::Ledger,
+    budget::{Amount, Ledger},
     event::{Event, GateKind, PauseCause, PlanRef},
     id::{AgentId, AttemptNo, Oid, TaskId},
     landing::{Entry, Landing, Wish},
@@ -84,11 +84,8 @@ impl Run {
                 self.handoffs.insert(*task, Handoff { attempt, from, to, note, change, done: false, times });
             }
             Event::PassedOn { task, agent, change, spent, .. } => {
-                if let TaskState::Running(attempt) = self.state(*task) {
-                    let (reserved, by) = (attempt.reserved, attempt.agent);
-                    self.ledger.settle(reserved, *spent);
-                    self.fared(by, None);
-                }
+                let by = self.settle(*task, *spent);
+                self.fared(by, None);
                 if let Some(handoff) = self.handoffs.get_mut(task) {
                     handoff.done = true;
                     handoff.change = change.or(handoff.change);
@@ -107,20 +104,14 @@ impl Run {
             Event::Started { .. } => self.started(event)?,
             Event::StopRequested { task, why, .. } => self.go(*task, TaskEvent::StopRequested(*why))?,
             Event::Completed { task, outputs, spent } => {
-                if let TaskState::Running(attempt) = self.state(*task) {
-                    let (reserved, agent) = (attempt.reserved, attempt.agent);
-                    self.ledger.settle(reserved, *spent);
-                    self.fared(agent, None);
-                }
+                let by = self.settle(*task, *spent);
+                self.fared(by, None);
                 self.keep_outputs(*task, outputs);
                 self.go(*task, TaskEvent::Completed)?;
             }
             Event::Submitted { task, attempt, change, outputs, spent } => {
-                if let TaskState::Running(attempt) = self.state(*task) {
-                    let (reserved, agent) = (attempt.reserved, attempt.agent);
-                    self.ledger.settle(reserved, *spent);
-                    self.fared(agent, None);
-                }
+                let by = self.settle(*task, *spent);
+                self.fared(by, None);
                 self.keep_outputs(*task, outputs);
                 self.changes.extend(change.map(|change| (*task, change)));
                 let submission = Submission { attempt: *attempt, change: *change };
@@ -448,7 +439,9 @@ impl Run {
     }
 
     fn started(&mut self, event: &Event) -> Result<(), IllegalEvent> {
-        let Event::Started { task, attempt, agent, deadline, reserved, grant } = event else { return Ok(()) };
+        let Event::Started { task, attempt, agent, deadline, reserved, held, grant } = event else {
+            return Ok(());
+        };
         if attempt.0 != self.tasks[task.index()].attempts + 1 {
             return Err(IllegalEvent::Run { event: event.name() });
         }
@@ -461,24 +454,35 @@ impl Run {
             deadline: *deadline,
             agent: *agent,
             reserved: *reserved,
+            held: *held,
             slots,
             stopping: None,
             question: None,
         };
         self.ledger.reserve(*reserved);
+        self.ledger.hold(*held);
         self.go(*task, TaskEvent::Started(Box::new(attempt)))?;
         self.claims.grant(*task, set);
         Ok(())
+    }
+
+    /// Gives back what was set aside and held for the attempt under way at `task`, books what it cost, and returns who
+    /// performed it; nothing if there is none.
+    fn settle(&mut self, task: TaskId, spent: Amount) -> Option<AgentId> {
+        let TaskState::Running(attempt) = self.state(task) else { return None };
+        let (reserved, held, agent) = (attempt.reserved, attempt.held, attempt.agent);
+        self.ledger.settle(reserved, spent);
+        self.ledger.release(held);
+        agent
     }
 
     fn attempt_failed(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         let Event::AttemptFailed { task, class, message, spent, then, .. } = event else { return Ok(()) };
         match self.state(*task) {
             TaskState::Running(attempt) => {
-                let (reserved, agent) = (attempt.reserved, attempt.agent);
                 // One that was told to stop says nothing about its agent.
                 let told = matches!(attempt.stopping, Some(why) if why != StopCause::Timeout);
-                self.ledger.settle(reserved, *spent);
+                let agent = self.settle(*task, *spent);
                 if !told {
                     self.fared(agent, Some(*class));
                 }

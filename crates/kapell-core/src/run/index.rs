@@ -84,6 +84,14 @@ impl Tally {
     }
 }
 
+/// What decides whether an attempt can be paid for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Price {
+    reserve: Amount,
+    /// What it is expected to cost.
+    forecast: Amount,
+}
+
 /// The most urgent first; among equals the first in the plan.
 type Queue = BTreeSet<(u32, TaskId)>;
 
@@ -93,7 +101,7 @@ pub(crate) struct Index {
     /// Nothing they need is open, but whether they run must be decided.
     pub(crate) unsettled: BTreeSet<TaskId>,
     /// By lane and price, so that what cannot be paid for does not stand in the way of what can.
-    pub(crate) ready: BTreeMap<(Lane, Amount), Queue>,
+    pub(crate) ready: BTreeMap<(Lane, Price), Queue>,
     /// Ready tasks that have a ranking, by the agent that they wait for and by their ranking.
     pub(crate) routed: BTreeMap<(AgentId, u32), BTreeSet<TaskId>>,
     /// The world owes something for them.
@@ -143,17 +151,29 @@ impl Run {
         self.plan.definition(task).deadline.filter(|_| self.tasks[task.index()].attempts == 0)
     }
 
+    /// Returns what an attempt at `task` is expected to cost; nothing unless a model does it.
+    pub(crate) fn forecast(&self, task: TaskId) -> Amount {
+        match self.lane(task) {
+            Lane::Agent(agent) if self.slots_of(Lane::Agent(agent)).agents > 0 => {
+                let known = self.plan.definition(task).forecast(agent);
+                known.map_or(Amount::ZERO, |forecast| forecast.amount)
+            }
+            _ => Amount::ZERO,
+        }
+    }
+
     /// Returns what decides whether an attempt at `task` can be paid for. Child runs that take their share of what is
     /// left are none the cheaper for saying no price.
-    fn price(&self, task: TaskId) -> Amount {
+    fn price(&self, task: TaskId) -> Price {
         let definition = self.plan.definition(task);
-        match &definition.work {
+        let reserve = match &definition.work {
             Work::Workflow(child) if child.needs_agents() => match definition.reserve {
                 Amount { usd_micros: 1.., tokens: 1.. } => definition.reserve,
                 _ => Amount { usd_micros: u64::MAX, tokens: u64::MAX },
             },
             _ => definition.reserve,
-        }
+        };
+        Price { reserve, forecast: self.forecast(task) }
     }
 
     fn urgency(&self, task: TaskId) -> u32 {
@@ -355,7 +375,7 @@ impl Run {
 
 /// Indices are equal if they answer alike: an empty list is the same as none.
 pub(crate) fn same(a: &Index, b: &Index) -> bool {
-    let queues = |index: &Index| -> BTreeMap<(Lane, Amount), Queue> {
+    let queues = |index: &Index| -> BTreeMap<(Lane, Price), Queue> {
         index
             .ready
             .iter()

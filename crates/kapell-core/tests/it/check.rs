@@ -138,6 +138,11 @@ fn budget_holds(run: &Run) {
         _ => sum,
     });
     assert_eq!(ledger.reserved(), reserved, "what is reserved is reserved for attempts under way");
+    let held = tasks(run).fold(Amount::ZERO, |sum, task| match run.state(task) {
+        TaskState::Running(attempt) => sum + attempt.held,
+        _ => sum,
+    });
+    assert_eq!(ledger.held(), held, "what is held is held for attempts under way");
     let total = ledger.spent() + ledger.reserved();
     let limits = run.limits();
     let allowed = |limit: Option<u64>, over: u64| limit.map_or(u64::MAX, |limit| limit.saturating_add(over));

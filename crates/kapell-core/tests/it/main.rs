@@ -13,6 +13,7 @@ mod wire; // events and commands as text and back
 mod answers; // taken back
 mod durable; // rows and snapshots
 mod flow; // needs, conditions, outputs
+mod forecast;
 mod landing; // the merge queue
 mod limits; // claims, slots, budgets
 mod patience; // what is borne for how long, and by whom

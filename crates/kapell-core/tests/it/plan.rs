@@ -2,11 +2,12 @@
 
 use insta::assert_snapshot;
 use kapell_core::{
+    budget::Amount,
     expr::Value,
     id::{AgentId, DefinitionId, TaskId},
     plan::{
-        AgentSpec, Cell, ChildSpec, Definition, Estimate, Matrix, Plan, PlanBuilder, PlanError, PlanLimits,
-        Slot, Work,
+        AgentSpec, Cell, ChildSpec, CostForecast, Definition, Estimate, Matrix, Plan, PlanBuilder, PlanError,
+        PlanLimits, Slot, Work,
     },
     time::Millis,
 };
@@ -246,4 +247,25 @@ fn other_agents_come_into_plans_within_too_and_those_that_take_over_stay() {
     assert_eq!(said(&child.plan), [other.clone(), other, command].into_iter().zip(kept).collect::<Vec<_>>());
     // Fewer than there were would leave tasks without theirs.
     assert_eq!(said(&outer.with_agents(&|_| vec![])), said(&outer));
+}
+
+#[test]
+fn what_is_foreseen_is_known_within_and_no_part_of_the_work() {
+    let (_, before) = plan("agent m; a agent m; w workflow \"agent n; x agent n\"");
+    let amount = Amount { usd_micros: 5, tokens: 0 };
+    let foreseen = before.with_forecasts(&|plan| {
+        let forecast = CostForecast { agent: AgentId(0), amount, attempts: 3 };
+        plan.definitions().iter().map(|one| one.agent.map(|_| forecast).into_iter().collect()).collect()
+    });
+    let read: Plan = serde_json::from_str(&serde_json::to_string(&foreseen).unwrap()).unwrap();
+    assert_eq!(read, foreseen);
+    assert_eq!(foreseen.definition(TaskId(0)).forecast(AgentId(0)).unwrap().amount, amount);
+    assert_eq!(foreseen.definition(TaskId(0)).forecast(AgentId(1)), None);
+    let (old, new) = (&before.definition(TaskId(1)).work, &foreseen.definition(TaskId(1)).work);
+    let Work::Workflow(child) = new else { panic!("{new:?}") };
+    assert_eq!(child.plan.definition(TaskId(0)).forecast(AgentId(0)).unwrap().amount, amount);
+    assert!(old != new && *new.without_forecasts() == *old);
+    // What was known when another run was made is forgotten.
+    assert_eq!(foreseen.with_forecasts(&|_| vec![]), before);
+    assert!(before.needs_agents() && !plan("a; w workflow b").1.needs_agents());
 }

@@ -15,8 +15,8 @@ use kapell_core::{
     landing::{Probe, Probed},
     mission::Mission,
     plan::{
-        AgentSpec, Cell, ChildSpec, Definition, GateSpec, LostPolicy, Matrix, OutputSpec, Plan, PlanBuilder,
-        PlanLimits, Slot, Variable, Work,
+        AgentSpec, Cell, ChildSpec, CostForecast, Definition, GateSpec, LostPolicy, Matrix, OutputSpec, Plan,
+        PlanBuilder, PlanLimits, Slot, Variable, Work,
     },
     retry::{FailureClass, Retry},
     route::Choice,
@@ -161,6 +161,14 @@ fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::to_owned).collect()
 }
 
+/// Reads `NAME=USD` or `NAME=USD+TOKENS`.
+fn forecast(text: &str, agents: &[String]) -> CostForecast {
+    let (name, costs) = text.split_once('=').unwrap();
+    let (usd, tokens) = costs.split_once('+').unwrap_or((costs, "0"));
+    let amount = Amount { usd_micros: usd.parse().unwrap(), tokens: tokens.parse().unwrap() };
+    CostForecast { agent: agent_id(agents, name), amount, attempts: 3 }
+}
+
 struct TaskText {
     definition: Definition,
     needs: Vec<String>,
@@ -196,6 +204,9 @@ fn task(words: &[String], agents: &[String]) -> TaskText {
             }
             "usd" => definition.reserve.usd_micros = value().parse().unwrap(),
             "tokens" => definition.reserve.tokens = value().parse().unwrap(),
+            "forecast" => {
+                definition.forecasts = list(value()).iter().map(|known| forecast(known, agents)).collect();
+            }
             "gate" => definition.work = Work::Gate(GateSpec { question: template(value()), choices: vec![] }),
             "choices" => {
                 if let Work::Gate(gate) = &mut definition.work {

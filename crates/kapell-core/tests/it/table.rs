@@ -18,6 +18,7 @@ fn attempt() -> Attempt {
         deadline: None,
         agent: None,
         reserved: Amount::ZERO,
+        held: Amount::ZERO,
         slots: Slots::default(),
         stopping: None,
         question: None,

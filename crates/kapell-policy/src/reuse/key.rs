@@ -134,6 +134,8 @@ fn what_is_done(definition: &Definition) -> Definition {
         supervise: Supervise::default(),
         estimate: None,
         reserve: Amount::ZERO,
+        forecasts: Vec::new(),
+        work: definition.work.without_forecasts().into_owned(),
         ..definition.clone()
     }
 }

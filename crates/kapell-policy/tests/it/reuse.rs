@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use kapell_core::{
+    budget::Amount,
     expr::Template,
-    id::{Digest, Oid, TaskId},
+    id::{AgentId, Digest, Oid, TaskId},
     mission::Mission,
-    plan::{AgentSpec, Definition, Estimate, Plan, PlanBuilder, PlanLimits, Variable, Work, WorkspaceKind},
+    plan::{
+        AgentSpec, CostForecast, Definition, Estimate, Plan, PlanBuilder, PlanLimits, Variable, Work,
+        WorkspaceKind,
+    },
     retry::Retry,
     time::Millis,
 };
@@ -132,6 +136,10 @@ const NO_CHANGES: &[Named] = &[
     ("how long it is thought to take", |made| {
         let length = Millis::from_secs(9);
         made.definitions[2].estimate = Some(Estimate { p50: length, p90: length });
+    }),
+    ("what it is thought to cost", |made| {
+        let amount = Amount { usd_micros: 9, tokens: 9 };
+        made.definitions[2].forecasts = vec![CostForecast { agent: AgentId(0), amount, attempts: 3 }];
     }),
     ("the seed", |made| made.mission.seed = 9),
     ("limits", |made| made.mission.limits.jobs = 9),

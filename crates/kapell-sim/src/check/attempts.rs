@@ -8,7 +8,9 @@ use super::{
 
 impl Checker {
     pub(super) fn started(&mut self, event: &Event, at: Wall) -> Checked {
-        let Event::Started { task, attempt, agent, deadline, reserved, grant } = event else { return Ok(()) };
+        let Event::Started { task, attempt, agent, deadline, reserved, held, grant } = event else {
+            return Ok(());
+        };
         let task = *task;
         ensure!(self.phase == Phase::Active, "an attempt starts while {:?}", self.phase);
         ensure!(!self.is_doomed(), "an attempt starts in a saga that failed");
@@ -28,6 +30,7 @@ impl Checker {
         let due = definition.timeout.map(|length| self.clock.after(length));
         ensure!(*deadline == due, "a strange deadline");
         ensure!(*reserved == self.price(task), "a strange reservation");
+        self.foresee(task, *reserved, *held)?;
         self.reserve(task, *reserved)?;
         self.take_slots(task, *grant)?;
         self.take_claims(task)?;
@@ -54,7 +57,7 @@ impl Checker {
         if child.plan.agents().iter().all(|agent| agent.slot != Slot::Agent) {
             return price;
         }
-        let taken = self.spent + self.reserved;
+        let taken = self.spent + self.reserved + self.expected;
         let half = |limit: u64, taken: u64| if limit > taken { (limit - taken).div_ceil(2) } else { 0 };
         if let (0, Some(limit)) = (price.usd_micros, self.limits.usd_micros) {
             price.usd_micros = half(limit, taken.usd_micros);
@@ -63,6 +66,39 @@ impl Checker {
             price.tokens = half(limit, taken.tokens);
         }
         price
+    }
+
+    /// What it is expected to cost is held, if that is limited and not reserved; it has to be there unless nothing else is
+    /// set aside.
+    fn foresee(&mut self, task: TaskId, reserved: Amount, held: Amount) -> Checked {
+        let definition = self.plan.definition(task);
+        let agent = self.at(task).agent.filter(|_| !matches!(definition.work, Work::Workflow(_)));
+        let agent =
+            agent.filter(|agent| self.plan.agent(*agent).is_some_and(|spec| spec.slot == Slot::Agent));
+        let known = definition.forecasts.iter().find(|forecast| Some(forecast.agent) == agent);
+        let forecast = known.map_or(Amount::ZERO, |forecast| forecast.amount);
+        let taken = self.spent + self.reserved + self.expected;
+        let alone = self.reserved.is_zero() && self.expected.is_zero();
+        let said = definition.reserve;
+        for (limit, said, forecast, taken, held) in [
+            (self.limits.usd_micros, said.usd_micros, forecast.usd_micros, taken.usd_micros, held.usd_micros),
+            (self.limits.tokens, said.tokens, forecast.tokens, taken.tokens, held.tokens),
+        ] {
+            let left = limit.map_or(0, |limit| if limit > taken { limit - taken } else { 0 });
+            let wanted = if limit.is_none() || said > 0 { 0 } else { forecast };
+            ensure!(
+                held == wanted.min(left),
+                "{held} held for task {task}, which may cost {wanted} of {left}"
+            );
+            ensure!(alone || wanted <= left, "task {task} starts on what others are expected to cost");
+            ensure!(
+                reserved.is_zero() || alone || limit.is_none() || said <= left,
+                "task {task} reserves it"
+            );
+        }
+        self.expected += held;
+        self.watch(task).expected = held;
+        Ok(())
     }
 
     fn reserve(&mut self, task: TaskId, amount: Amount) -> Checked {
@@ -193,11 +229,13 @@ impl Checker {
             );
         }
         let watched = self.watch(task);
-        let (reserved, slots, agent) = (watched.reserved, watched.slots, watched.agent_now);
+        let (reserved, expected) = (watched.reserved, watched.expected);
+        let (slots, agent) = (watched.slots, watched.agent_now);
         watched.deadline = None;
         watched.go = outputs.get("v").is_some_and(|value| value == "go");
         watched.question = None;
         self.reserved -= reserved;
+        self.expected -= expected;
         self.spent += spent;
         self.slots.agents -= slots.agents;
         self.slots.jobs -= slots.jobs;

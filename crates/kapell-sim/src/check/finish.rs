@@ -101,6 +101,7 @@ impl Checker {
         let busy = self.tasks.iter().position(|task| is_busy(task.stand));
         ensure!(busy.is_none(), "task {busy:?} is still under way");
         ensure!(self.reserved == Amount::ZERO, "{:?} is still reserved", self.reserved);
+        ensure!(self.expected == Amount::ZERO, "{:?} is still held", self.expected);
         ensure!(self.held.is_empty(), "claims are still held: {:?}", self.held);
         ensure!(self.ref_move.is_none(), "the integration ref is still moving");
         Ok(())

@@ -117,7 +117,11 @@ impl Sim {
 
     fn draw_exit(&mut self, task: TaskId, attempt: AttemptNo) -> Exit {
         let definition = self.run.plan().definition(task).clone();
-        let spent = self.draw_spent(definition.reserve);
+        let known = self.run.agent(task).and_then(|agent| definition.forecast(agent));
+        let spent = match known.filter(|_| definition.reserve.is_zero()) {
+            Some(forecast) => self.draw_cost(forecast.amount),
+            None => self.draw_spent(definition.reserve),
+        };
         if self.dice.chance(self.knobs.quota) && definition.agent.is_some() {
             let class = *self.dice.pick(&[FailureClass::Quota, FailureClass::RateLimited]);
             let until = self.dice.chance(700).then(|| {
@@ -172,6 +176,18 @@ impl Sim {
         let clash = side(self.knobs.clash);
         let conflict = side(self.knobs.conflict);
         self.git.change(task, bad, clash, conflict)
+    }
+
+    /// What is foreseen is right more often than not.
+    fn draw_cost(&mut self, forecast: Amount) -> Amount {
+        let wrong = self.dice.chance(self.knobs.overrun);
+        if wrong {
+            self.fault("wrong_forecast");
+        }
+        let factor = if wrong { 3000 } else { self.dice.between(0, 1000) };
+        // Not even a wrong forecast of a fortune costs one.
+        let part = |number: u64, most: u64| number.min(most) * factor / 1000;
+        Amount { usd_micros: part(forecast.usd_micros, 2000), tokens: part(forecast.tokens, 400) }
     }
 
     fn draw_spent(&mut self, reserved: Amount) -> Amount {

@@ -10,7 +10,7 @@ use kapell_core::{
 
 use super::{LogReader, Weight};
 use crate::{
-    text::{Style, amount, clock, instant, kinds, plural, usd},
+    text::{Style, amount, clock, cost, instant, kinds, plural, usd},
     untrusted::{Untrusted, visible},
 };
 
@@ -123,14 +123,18 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
         Event::Unblocked { .. } => detail("may start"),
         Event::Skipped { why, .. } => fact(S::Dim, format!("skipped: {}", skip(*why))),
         Event::ClaimsAwaited { .. } => detail("waits for paths that others hold"),
-        Event::Started { attempt, agent, deadline, reserved, .. } => {
+        Event::Started { attempt, agent, deadline, reserved, held, .. } => {
             let who = agent.map(|agent| format!(" by {}", reader.agent(agent))).unwrap_or_default();
             let deadline = deadline.map(|until| format!(", until {}", at(until))).unwrap_or_default();
             let reserved = match reserved.usd_micros {
                 0 => String::new(),
                 micros => format!(", {} reserved", usd(micros)),
             };
-            fact(S::Active, format!("attempt {attempt} started{who}{deadline}{reserved}"))
+            let held = match held.is_zero() {
+                true => String::new(),
+                false => format!(", {} expected", cost(*held)),
+            };
+            fact(S::Active, format!("attempt {attempt} started{who}{deadline}{reserved}{held}"))
         }
         Event::StopRequested { attempt, why, .. } => {
             fact(S::Warn, format!("attempt {attempt} is stopped: {}", stop(*why)))

@@ -1,11 +1,11 @@
 //! A plan as text for a terminal.
 
-use kapell_core::time::Millis;
+use kapell_core::{budget::Amount, time::Millis};
 
 use super::{PlanTask, PlanView};
 use crate::{
     forecast::Basis,
-    text::{Line, Style, Table, count, length, plural, shorten},
+    text::{Line, Style, Table, cost, count, length, plural, shorten},
 };
 
 /// The most tasks that are listed one by one; of larger plans groups are shown.
@@ -70,10 +70,22 @@ impl PlanView {
         if totals.gates > 0 {
             lines.push(field("", format!("waiting at {} is not counted", plural(totals.gates, "gate"))));
         }
+        if let Some(text) = self.costs() {
+            lines.push(field("cost", text));
+        }
         if !self.critical_path.is_empty() {
             lines.push(field("critical", self.path(columns - 10)));
         }
         lines
+    }
+
+    /// What one attempt at each task is expected to cost, all of them together.
+    fn costs(&self) -> Option<String> {
+        let known = || self.tasks.iter().filter_map(|task| task.cost);
+        let least = known().map(|cost| cost.attempts).min()?;
+        let all = known().fold(Amount::ZERO, |sum, cost| sum + cost.amount());
+        let (some, tasks) = (count(known().count() as u64), plural(self.totals.tasks, "task"));
+        Some(format!("forecast {} for {some} of {tasks} (from {least} attempts or more)", cost(all)))
     }
 
     /// The critical path with its length; where it is too long, its middle is left out.
@@ -101,7 +113,10 @@ impl PlanView {
     fn table(&self, columns: usize) -> Vec<Line> {
         let mut order: Vec<&PlanTask> = self.tasks.iter().collect();
         order.sort_by_key(|task| (task.wave, task.slack_ms, task.id));
-        let mut table = Table::new(&[">wave", "task", "kind", ">P50", ">P90", ">slack", "needs"]);
+        let has_costs = self.tasks.iter().any(|task| task.cost.is_some());
+        let titles = [">wave", "task", "kind", ">P50", ">P90", ">slack", ">cost", "needs"];
+        let titles: Vec<_> = titles.into_iter().filter(|title| has_costs || *title != ">cost").collect();
+        let mut table = Table::new(&titles);
         for task in order {
             let (style, slack) = match task.critical {
                 true => (Style::Strong, "critical".to_owned()),
@@ -113,15 +128,18 @@ impl PlanView {
             let kind = task.agent.as_ref().map_or_else(|| task.kind.clone(), |agent| agent.visible());
             let waits = task.kind == "gate";
             let time = |time: String| if waits { "-".to_owned() } else { time + unsure };
-            table.row([
+            let forecast = task.cost.map(|known| cost(known.amount())).unwrap_or_default();
+            let forecast = has_costs.then_some((Style::Plain, forecast));
+            let cells = [
                 (Style::Dim, task.wave.to_string()),
                 (style, task.name.visible()),
                 (Style::Plain, kind),
                 (Style::Plain, time(length(Self::p50(task)))),
                 (Style::Plain, time(length(Millis(task.p90_ms)))),
                 (style, slack),
-                (Style::Dim, needs.join(", ")),
-            ]);
+            ];
+            let cells = cells.into_iter().chain(forecast);
+            table.row(cells.chain([(Style::Dim, needs.join(", "))]));
         }
         table.lines(columns)
     }

@@ -15,7 +15,7 @@ use kapell_core::{
 };
 
 use super::{
-    Asked, Head, LandedChange, LearntLength, ModelUse, Moment, PathStep, PlanFacts, REPORT_VERSION,
+    Asked, Foreseen, Head, LandedChange, LearntLength, ModelUse, Moment, PathStep, PlanFacts, REPORT_VERSION,
     RankedAgent, RecoveryFact, Report, RouteFact, SlotUse, TaskCost, TimeFacts, Utilisation,
 };
 use crate::{
@@ -49,8 +49,8 @@ const SAMPLES_MAX: usize = 10_000;
 struct Track {
     started: Option<Elapsed>,
     ended: Option<Elapsed>,
-    /// The attempt under way, since when, and its slots.
-    open: Option<(Elapsed, Slots)>,
+    /// The attempt under way, since when, its slots, and what it is expected to cost, if that is known.
+    open: Option<(Elapsed, Slots, Option<Amount>)>,
     work: Millis,
     spent: Amount,
 }
@@ -61,6 +61,7 @@ pub struct ReportBuilder {
     run: RunId,
     reader: LogReader,
     forecast: Option<Forecast>,
+    foreseen: Option<Foreseen>,
     created: Option<Wall>,
     last: Wall,
     ended: Option<Elapsed>,
@@ -88,6 +89,7 @@ impl ReportBuilder {
             run,
             reader: LogReader::new(),
             forecast: None,
+            foreseen: None,
             created: None,
             last: Wall::default(),
             ended: None,
@@ -206,13 +208,14 @@ impl ReportBuilder {
     }
 
     fn started(&mut self, task: TaskId, at: Elapsed, after: &Run) {
-        let slots = match after.state(task) {
-            TaskState::Running(attempt) => attempt.slots,
-            _ => Slots::default(),
+        let (slots, agent) = match after.state(task) {
+            TaskState::Running(attempt) => (attempt.slots, attempt.agent),
+            _ => Default::default(),
         };
+        let known = agent.and_then(|agent| after.plan().definition(task).forecast(agent));
         let track = &mut self.tracks[task.index()];
         track.started.get_or_insert(at);
-        track.open = Some((at, slots));
+        track.open = Some((at, slots, known.map(|known| known.amount)));
         self.held.jobs += slots.jobs;
         self.held.agents += slots.agents;
         self.peak.jobs = self.peak.jobs.max(self.held.jobs);
@@ -223,7 +226,10 @@ impl ReportBuilder {
     fn closed(&mut self, task: TaskId, at: Elapsed, spent: Amount) -> Option<Millis> {
         let track = &mut self.tracks[task.index()];
         track.spent += spent;
-        let (since, slots) = track.open.take()?;
+        let (since, slots, expected) = track.open.take()?;
+        if let Some(expected) = expected {
+            self.foreseen.get_or_insert_default().add(expected, spent);
+        }
         let length = at.since(since);
         track.work.0 += length.0;
         self.held.jobs -= slots.jobs;
@@ -259,6 +265,7 @@ impl ReportBuilder {
             critical_path: self.critical_path(run),
             utilisation: self.utilisation(run),
             cost: Budget::of(run),
+            foreseen: self.foreseen,
             used: self.used.values().cloned().collect(),
             dearest: self.dearest(run),
             timeline_left_out: self.facts - shown as u64,

@@ -2,12 +2,15 @@
 
 use std::fmt::Write as _;
 
-use kapell_core::time::{Millis, Wall};
+use kapell_core::{
+    budget::Amount,
+    time::{Millis, Wall},
+};
 
 use super::{Report, SlotUse};
 use crate::{
     logs::NAME_COLUMNS_MAX,
-    text::{clock, count, instant, length, plural, tokens, usd, width},
+    text::{clock, cost, count, instant, length, plural, tokens, usd, width},
     untrusted::Untrusted,
 };
 
@@ -307,6 +310,17 @@ impl Report {
 
     fn write_cost(&self, text: &mut String) {
         let _ = writeln!(text, "## Cost\n\n{}.\n", self.cost.text());
+        if let Some(foreseen) = self.foreseen {
+            let amount = |usd_micros, tokens| Amount { usd_micros, tokens };
+            let _ = writeln!(
+                text,
+                "Forecast for {}: {}. Spent: {}; {} of them stayed within it.\n",
+                plural(foreseen.attempts, "attempt"),
+                cost(amount(foreseen.expected_usd_micros, foreseen.expected_tokens)),
+                cost(amount(foreseen.spent_usd_micros, foreseen.spent_tokens)),
+                foreseen.within,
+            );
+        }
         self.write_used(text);
         if self.dearest.is_empty() {
             return;

@@ -203,20 +203,23 @@ impl Budget {
 
     /// Money, tokens if there are any, time if it is limited.
     fn parts(&self) -> Vec<String> {
-        let part = |spent: String, reserved: Option<String>, limit: Option<String>| {
-            let reserved = reserved.map(|text| format!(" + {text} reserved")).unwrap_or_default();
-            let limit = limit.map(|text| format!(" of {text}")).unwrap_or_default();
-            format!("{spent}{reserved}{limit}")
+        let part = |numbers: [u64; 3], limit: Option<u64>, text: fn(u64) -> String| {
+            let [spent, reserved, held] = numbers;
+            let some = |number: u64, what: &str| match number {
+                0 => String::new(),
+                number => format!(" + {} {what}", text(number)),
+            };
+            let limit = limit.map(|limit| format!(" of {}", text(limit))).unwrap_or_default();
+            format!("{}{}{}{limit}", text(spent), some(reserved, "reserved"), some(held, "expected"))
         };
-        let some = |number: u64, text: fn(u64) -> String| (number > 0).then(|| text(number));
-        let reserved = some(self.reserved_usd_micros, usd);
-        let mut parts = vec![part(usd(self.spent_usd_micros), reserved, self.limit_usd_micros.map(usd))];
+        let money = [self.spent_usd_micros, self.reserved_usd_micros, self.held_usd_micros];
+        let mut parts = vec![part(money, self.limit_usd_micros, usd)];
         match self.limit_tokens {
             None if self.spent_tokens == 0 => {}
             None => parts.push(tokens(self.spent_tokens) + " tokens"),
-            Some(limit) => {
-                let reserved = some(self.reserved_tokens, tokens);
-                parts.push(part(tokens(self.spent_tokens), reserved, Some(tokens(limit))) + " tokens");
+            limit => {
+                let numbers = [self.spent_tokens, self.reserved_tokens, self.held_tokens];
+                parts.push(part(numbers, limit, tokens) + " tokens");
             }
         }
         if let Some(limit) = self.limit_wall_ms {

@@ -186,6 +186,7 @@ fn one_of_each() -> Vec<Event> {
             agent: Some(AgentId(9)),
             deadline: None,
             reserved: spent,
+            held: Amount { tokens: 12_000, ..Amount::ZERO },
             grant: None,
         },
         Event::StopRequested { task, attempt, why: StopCause::Timeout },
@@ -272,7 +273,7 @@ fn every_event_has_its_words() {
             line.text
         )
     };
-    assert_snapshot!(lines.iter().map(told).collect::<String>(), @r"
+    assert_snapshot!(lines.iter().map(told).collect::<String>(), @"
       run  created, forked from 2289144gj289 at 9: Fix the parser and release
       run  plan adopted, revision 2, 4 tasks
       run  resumed by another process
@@ -286,7 +287,7 @@ fn every_event_has_its_words() {
       parser  skipped: something it needs failed or was skipped
       parser  skipped: a later plan does without it
     . parser  waits for paths that others hold
-      parser  attempt 1 started by agent 9, $0.0015 reserved
+      parser  attempt 1 started by agent 9, $0.0015 reserved, 12.0k tokens expected
       parser  attempt 1 is stopped: it took longer than it may
       parser  attempt 1 is stopped: the run's time is over
       parser  done, cost $0.0015, 20.0k tokens

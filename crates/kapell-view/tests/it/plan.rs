@@ -141,3 +141,28 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<PlanView>(&json).unwrap(), view);
     }
 }
+
+#[test]
+fn what_attempts_are_expected_to_cost_is_a_column_where_it_is_known() {
+    let view = world::view(world::foreseen().run.plan());
+    assert_snapshot!(plain(&view.lines(90)), @"
+    plan      Fix the parser and release
+    tasks     4 in 2 waves, up to 3 at once; 2 agent slots and 4 job slots
+    finish    not before 2.0s
+              4 tasks of unknown length: defaults are assumed (?)
+    cost      forecast $0.72, 12.0k tokens for 3 of 4 tasks (from 5 attempts or more)
+    critical  2.0s: printer > docs
+
+    wave  task     kind     P50    P90     slack                cost  needs
+       0  printer  coder  1.0s?  1.0s?  critical  $0.24, 4000 tokens
+       0  lexer    coder  1.0s?  1.0s?      1.0s  $0.24, 4000 tokens
+       0  parser   coder  1.0s?  1.0s?      1.0s  $0.24, 4000 tokens
+       1  docs     coder  1.0s?  1.0s?  critical                      printer
+    ");
+    let json = serde_json::to_value(&view).unwrap();
+    assert_eq!(
+        json["tasks"][0]["cost"],
+        serde_json::json!({"usd_micros": 240_000, "tokens": 4000, "attempts": 5})
+    );
+    assert_eq!(json["tasks"][3].get("cost"), None);
+}

@@ -169,3 +169,23 @@ fn a_report_of_a_large_run_stays_short() {
     assert_eq!(report.utilisation.jobs.peak, 1000);
     assert_eq!(report.critical_path.len(), 3);
 }
+
+#[test]
+fn what_was_foreseen_of_costs_is_compared_with_what_they_were() {
+    let mut world = crate::world::foreseen();
+    world.at(30).gives(0, None, &[]).gives(2, None, &[]);
+    world.fails(1, FailureClass::Permanent, "no");
+    let report = world.report();
+    let markdown = report.markdown();
+    let from = markdown.find("## Cost").unwrap();
+    assert_snapshot!(markdown[from..].lines().take(5).collect::<Vec<_>>().join("\n"), @"
+    ## Cost
+
+    $0.52 of $0.60; 10.5k tokens; 30.0s of 2h 00m used.
+
+    Forecast for 3 attempts: $0.72, 12.0k tokens. Spent: $0.52, 10.5k tokens; 3 of them stayed within it.
+    ");
+    let foreseen = report.foreseen.unwrap();
+    assert_eq!((foreseen.attempts, foreseen.within), (3, 3));
+    assert_eq!(World::to_the_end().report().foreseen, None);
+}

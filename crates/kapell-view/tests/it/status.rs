@@ -177,3 +177,29 @@ fn nothing_raw_is_shown() {
     assert!(!json.replace('\n', "").contains(is_deceptive));
     assert_eq!(serde_json::from_str::<StatusView>(&json).unwrap(), view);
 }
+
+#[test]
+fn what_is_under_way_is_expected_to_cost_something() {
+    let mut world = crate::world::foreseen();
+    world.at(12);
+    assert_snapshot!(status(&world, true, 80), @"
+    run     01m7xx9x80ex  active, 12.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   2 running, 1 ready, 1 blocked of 4
+      > lexer  attempt 1 by coder, 12.0s
+      > printer  attempt 1 by coder, 12.0s
+    budget  $0.00 + $0.48 expected of $0.60; 0s of 2h 00m used
+    finish  in 1m 30s to 4m 00s (P50 to P90)
+    next: kapell watch 01m7xx9x80ex
+    ");
+    world.gives(0, None, &[]).gives(2, None, &[]);
+    assert_snapshot!(status(&world, true, 80), @"
+    run     01m7xx9x80ex  active, 12.0s
+    asked   Fix the parser and release  (release.yaml)
+    tasks   2 done, 1 running, 1 ready of 4
+      > parser  attempt 1 by coder, 0s
+    budget  $0.40 + $0.20 expected of $0.60; 8000 tokens; 12.0s of 2h 00m used
+    finish  in 1m 30s to 4m 00s (P50 to P90)
+    next: kapell watch 01m7xx9x80ex
+    ");
+}

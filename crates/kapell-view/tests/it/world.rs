@@ -11,7 +11,9 @@ use kapell_core::{
     journal::{Actor, Row},
     landing::Probed,
     mission::Mission,
-    plan::{AgentSpec, Definition, Estimate, GateSpec, Plan, PlanBuilder, PlanLimits, Slot, Work},
+    plan::{
+        AgentSpec, CostForecast, Definition, Estimate, GateSpec, Plan, PlanBuilder, PlanLimits, Slot, Work,
+    },
     retry::{FailureClass, Retry},
     run::Run,
     task::{Change, Slots},
@@ -66,6 +68,25 @@ pub(crate) fn plan() -> Plan {
     let tests = builder.task("tests", tests, &[parser, docs]);
     builder.task("release", gate, &[tests]);
     builder.seal(PlanLimits::default()).unwrap()
+}
+
+/// Three tasks of the same agent. Of the prompts something is known, and money does for two of them at a time.
+pub(crate) fn foreseen() -> World {
+    let mut builder = PlanBuilder::new();
+    let spec = AgentSpec { name: "coder".to_owned(), slot: Slot::Agent, ..AgentSpec::default() };
+    let agent = builder.agent(spec);
+    let amount = Amount { usd_micros: 240_000, tokens: 4_000 };
+    let forecasts = vec![CostForecast { agent, amount, attempts: 5 }];
+    let prompt = Work::Prompt(Template::parse("Fix it").unwrap());
+    let known = Definition { agent: Some(agent), forecasts, ..Definition::new(prompt.clone()) };
+    let (known, unknown) = (builder.define(known), Definition::new(prompt));
+    let unknown = builder.define(Definition { agent: Some(agent), ..unknown });
+    builder.task("lexer", known, &[]);
+    builder.task("parser", known, &[]);
+    let third = builder.task("printer", known, &[]);
+    builder.task("docs", unknown, &[third]);
+    let limits = Limits { usd_micros: Some(600_000), agents: 4, ..mission().limits };
+    World::new(Mission { limits, base: None, ..mission() }, builder.seal(PlanLimits::default()).unwrap())
 }
 
 pub(crate) const SLOTS: Slots = Slots::new(2, 4);

@@ -241,6 +241,7 @@ mod tests {
             agent: None,
             deadline: None,
             reserved: kapell_core::budget::Amount::default(),
+            held: kapell_core::budget::Amount::default(),
             grant: None,
         };
         let landed = Event::Landed { task: TaskId(0), commit: "1".repeat(40).parse::<Oid>().unwrap() };

@@ -108,6 +108,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         true => forecast::learnt(loaded.plan, &store, slots),
         false => loaded.plan,
     };
+    let plan = loaded.registry.foreseen(plan, &mission.limits, &store);
     let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &plan))?;
     let mut machine = machine_with(&site, store, jobs, tape)?;
     machine.expect(&plan);

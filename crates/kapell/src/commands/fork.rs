@@ -179,6 +179,8 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     if let Some(house) = open_house(&site)? {
         reuse::hold(&site, &house, &run, mission.base)?;
     }
+    // What things cost is known better than when the other run was made.
+    let plan = Registry::find(&site)?.foreseen(plan, &mission.limits, &store);
     let jobs = mission.limits.jobs as usize;
     let mut machine = machine(&site, store, jobs)?;
     machine.host.create_with(id, mission, plan, offer.commands(&run, at))?;

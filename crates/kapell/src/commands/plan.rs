@@ -37,18 +37,16 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
         ..Overrides::default()
     };
     let file = context.path(&args.file);
-    let loaded = workflow::load(&site, &file, &overrides, context.out)?;
+    let mut loaded = workflow::load(&site, &file, &overrides, context.out)?;
     // A store is not made for looking.
-    let history = match site.store.join("journal.sqlite").exists() {
-        true => forecast::learn(&site.existing_store()?),
-        false => History::default(),
-    };
+    let store = site.store.join("journal.sqlite").exists().then(|| site.existing_store()).transpose()?;
+    let history = store.as_ref().map(forecast::learn).unwrap_or_default();
+    if let Some(store) = &store {
+        loaded.plan = loaded.registry.foreseen(loaded.plan, &loaded.mission.limits, store);
+    }
     show(context, args, &loaded, &history);
     if registry::has_skills(&loaded.plan) {
-        let records = match site.store.join("journal.sqlite").exists() {
-            true => loaded.registry.records(&site.existing_store()?),
-            false => Default::default(),
-        };
+        let records = store.as_ref().map(|store| loaded.registry.records(store)).unwrap_or_default();
         tell_routes(context, &loaded, &records);
     }
     if let Some(document) = &loaded.document {

@@ -44,6 +44,7 @@ struct Purse {
     rig: Rig,
     mock: Mock,
     tasks: u64,
+    settings: String,
 }
 
 impl Purse {
@@ -51,11 +52,17 @@ impl Purse {
     fn new(key: &str, tasks: u64, turns: u64, cost: Usage) -> Self {
         let (rig, mock) = (Rig::plain(), Mock::start().unwrap());
         let settings = format!("base_url = \"{}\"\n{key}", mock.url());
-        rig.install_claude(&CLIENT.replace("TURNS", &turns.to_string()), &settings);
         for task in 0..tasks {
             mock.play(&format!("t{task}"), Scenario::of([Turn::Say("so".to_owned())]).costing(cost));
         }
-        Self { rig, mock, tasks }
+        let purse = Self { rig, mock, tasks, settings };
+        purse.asks(turns);
+        purse
+    }
+
+    /// From now on each task asks so often.
+    fn asks(&self, turns: u64) {
+        self.rig.install_claude(&CLIENT.replace("TURNS", &turns.to_string()), &self.settings);
     }
 
     /// Runs it, the first task with `own` tokens for itself, if any.
@@ -113,6 +120,23 @@ impl Purse {
             most = most.max(spent + reserved);
         }
         (spent, most)
+    }
+
+    /// Returns how many attempts were under way at the same time at most, and what was held for each when it started.
+    fn under_way(&self) -> (usize, Vec<u64>) {
+        let (mut open, mut most, mut held) = (0, 0, Vec::new());
+        for event in self.events() {
+            match event["event"].as_str().unwrap() {
+                "started" => {
+                    open += 1;
+                    held.push(event["data"]["held"]["tokens"].as_u64().unwrap_or(0));
+                }
+                "completed" | "submitted" | "attempt_failed" => open -= 1,
+                _ => {}
+            }
+            most = most.max(open);
+        }
+        (most, held)
     }
 
     fn count(&self, name: &str) -> u64 {
@@ -179,4 +203,27 @@ fn with_the_proxy_it_is_never_exceeded_and_what_fits_is_done() {
         }
     }
     assert!(bound >= 5, "the budget bound in {bound} runs only");
+}
+
+#[test]
+fn no_more_start_than_the_money_does_for_by_what_such_attempts_cost_before() {
+    let purse = Purse::new("", 4, 3, cost(80, 20));
+    let ended = purse.run(1_000_000, None);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    // Nothing is known yet: all of them start.
+    assert_eq!(purse.under_way(), (4, vec![0; 4]), "{ended}");
+    let told = purse.rig.run(["plan", "../ask.yaml"]).stdout;
+    assert!(
+        told.contains("cost      forecast 1200 tokens for 4 of 4 tasks (from 4 attempts or more)"),
+        "{told}"
+    );
+    // They cost less this time, so that in the end all of them can be paid for.
+    purse.asks(1);
+    let ended = purse.run(700, None);
+    assert_eq!((ended.code, purse.count("started"), purse.count("completed")), (Some(0), 4, 4), "{ended}");
+    assert_eq!(purse.under_way(), (2, vec![300; 4]), "{ended}");
+    assert_eq!(purse.booked().0, 400, "{ended}");
+    let report = purse.rig.run(["report"]).stdout;
+    let told = "Forecast for 4 attempts: 1200 tokens. Spent: 400 tokens; 4 of them stayed within it.";
+    assert!(report.contains(told), "{report}");
 }
