@@ -165,6 +165,19 @@ impl Inner {
         })
     }
 
+    /// Returns what share of what an account may spend is spent, in percent.
+    fn percent(&self, account: &Account) -> u64 {
+        let spent = self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.spent.amount());
+        let limit = match account.allowance.is_shared {
+            true => self.purses.get(&account.key.run).copied().unwrap_or_default(),
+            false => account.allowance,
+        };
+        let of = |spent: u64, limit: Option<u64>| {
+            limit.map_or(0, |limit| spent.saturating_mul(100) / limit.max(1))
+        };
+        of(spent.usd_micros, limit.usd_micros).max(of(spent.tokens, limit.tokens))
+    }
+
     /// Returns what is set aside for requests under way, of all accounts that spend from the same purse.
     fn held(&self, account: &Account) -> Amount {
         self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.held)
@@ -329,13 +342,14 @@ impl Hold {
         self.amount
     }
 
-    /// Gives back what was set aside and books what was spent; returns whose it is and what it has spent by now.
+    /// Gives back what was set aside and books what was spent; returns whose it is, what it has spent by now, and what share
+    /// of what it may spend that is, in percent.
     pub(super) fn settle(
         mut self,
         tokens: Tokens,
         usd_micros: Option<u64>,
         estimated: bool,
-    ) -> Option<(AttemptKey, Spent)> {
+    ) -> Option<(AttemptKey, Spent, u64)> {
         let mut inner = lock(&self.inner);
         let account = inner.by_token.get_mut(&self.token)?;
         account.held -= self.amount;
@@ -345,7 +359,8 @@ impl Hold {
         account.spent.usd_micros = account.spent.usd_micros.saturating_add(usd_micros.unwrap_or(0));
         account.spent.estimated += u64::from(estimated);
         account.spent.unpriced += u64::from(usd_micros.is_none());
-        Some((account.key, account.spent))
+        let account = inner.by_token.get(&self.token)?;
+        Some((account.key, account.spent, inner.percent(account)))
     }
 }
 
