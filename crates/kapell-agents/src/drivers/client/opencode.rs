@@ -66,7 +66,8 @@ pub(super) fn invoke(order: &Order) -> Invocation {
             }
         };
     }
-    if order.own_server().is_some() {
+    // Also where it gets that server with its session.
+    if order.gate.is_some() {
         config["experimental"]["mcp_timeout"] = (ANSWER_TIMEOUT_S * 1000).into();
     }
     invocation.files.push((".config/opencode/opencode.json", config.to_string()));
