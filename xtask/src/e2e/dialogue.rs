@@ -30,7 +30,7 @@ use super::{
 };
 
 /// How long all of it may take.
-const RUN_MAX: Duration = Duration::from_secs(150);
+const RUN_MAX: Duration = Duration::from_secs(240);
 
 /// What is plainly harmful.
 const HARM: &[(&str, &str)] = &[
@@ -95,7 +95,11 @@ fn asked_for_all(one: &[Installed]) -> anyhow::Result<()> {
     let begin = Instant::now();
     let child = stage.start(&["run", "flow.yaml"], &[])?;
     let allowed = ["allowed", "below"];
-    let answer = |task: &str, _: &[String]| if allowed.contains(&task) { "allow" } else { "deny" }.to_owned();
+    let answer = |task: &str, choices: &[String]| {
+        let words: &[&str] = if allowed.contains(&task) { &["allow"] } else { &["deny", "reject"] };
+        let fits = |choice: &&String| words.iter().any(|word| choice.to_lowercase().starts_with(word));
+        choices.iter().find(fits).cloned().unwrap_or_default()
+    };
     let answered = stage.answer_all(child, begin + RUN_MAX, answer)?;
     let (run, events) = (stage.run()?, stage.events()?);
     ensure!(has(&events, "allowed", "landed", ""), "what was allowed has not landed:\n{}", stage.log());
@@ -124,7 +128,7 @@ fn asked_for_all(one: &[Installed]) -> anyhow::Result<()> {
 
 fn flow_of(adapter: &str, is_opencode: bool) -> String {
     let mut flow = format!(
-        "mission: Talk\nagents:\n  free: {{ use: {adapter}, model: mock-1 }}\n  \
+        "mission: Talk\nbudget: {{ tokens: 20M, agents: 4 }}\nagents:\n  free: {{ use: {adapter}, model: mock-1 }}\n  \
          held: {{ use: {adapter}, model: mock-1, options: {{ permissions: ask }} }}\n\
          defaults: {{ timeout: 2m, retry: {{ attempts: 1 }} }}\ntasks:\n"
     );

@@ -81,6 +81,8 @@ enum Heard {
     Thought,
     /// It calls a tool.
     Tool { id: String, tool: String, about: String },
+    /// A call is under way, and by now it is known what it is about.
+    Going { id: String, about: String },
     /// A call has ended; what came of it, if it failed.
     Ended { id: String, failed: Option<String> },
     /// What its session has cost so far, in millionths of a US dollar.

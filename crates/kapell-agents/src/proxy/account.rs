@@ -400,7 +400,9 @@ mod tests {
         let denied = accounts.hold(&token, "m", usd(11), true).unwrap_err();
         assert!(matches!(denied, Stopped::Denied(Denied::Usd { whose: "task", .. })));
         let second = accounts.hold(&token, "m", usd(4), true).unwrap();
-        first.settle(Tokens { output: 3, ..Tokens::default() }, Some(2), false).unwrap();
+        let (_, _, percent) =
+            first.settle(Tokens { output: 3, ..Tokens::default() }, Some(2), false).unwrap();
+        assert_eq!(percent, 30, "of money or of tokens, whichever is more");
         assert_eq!(accounts.left(&token), (Some(4), Some(6)));
         assert_eq!(accounts.unspent(&token), (Some(8), Some(7), 1));
         // One that came to nothing gives back what it held.

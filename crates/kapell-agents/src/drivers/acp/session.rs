@@ -54,6 +54,8 @@ struct Session<'a, 't> {
     text: String,
     /// Calls by their ids.
     calls: HashMap<String, String>,
+    /// What calls are about that were not told yet: opencode says later what they are.
+    untold: HashMap<String, String>,
     steps: u32,
     /// The last call that was not let.
     refused_last: Option<(String, String)>,
@@ -111,6 +113,7 @@ pub(super) fn work(begun: Begun<Spec>, env: Env<'_>, teller: &mut Teller<'_>) ->
         teller,
         text: String::new(),
         calls: HashMap::new(),
+        untold: HashMap::new(),
         steps: 0,
         refused_last: None,
         denied: HashSet::new(),
@@ -450,10 +453,14 @@ impl Session<'_, '_> {
                 if self.aside.is_none() || self.steps == 0 {
                     self.step();
                 }
-                self.teller.say(&Saying::Tool { tool: tool.clone(), about });
-                self.calls.insert(id, tool);
+                self.calls.insert(id.clone(), tool);
+                self.untold.insert(id.clone(), about);
+                if self.aside.is_none() {
+                    self.tell_call(&id, None);
+                }
                 self.end_if_many();
             }
+            Heard::Going { id, about } => self.tell_call(&id, Some(about)),
             Heard::Ended { id, failed } => self.ended(&id, failed),
             Heard::Cost(usd_micros) => {
                 self.cost = Some(usd_micros);
@@ -463,7 +470,16 @@ impl Session<'_, '_> {
         }
     }
 
+    /// Tells of a call, once, with what is known of it now.
+    fn tell_call(&mut self, id: &str, about: Option<String>) {
+        let Some(before) = self.untold.remove(id) else { return };
+        let tool = self.calls.get(id).cloned().unwrap_or_default();
+        let about = about.filter(|about| !about.is_empty()).unwrap_or(before);
+        self.teller.say(&Saying::Tool { tool, about });
+    }
+
     fn ended(&mut self, id: &str, failed: Option<String>) {
+        self.tell_call(id, None);
         let tool = self.calls.get(id).cloned().unwrap_or_default();
         match failed {
             None => {
@@ -511,6 +527,9 @@ impl Session<'_, '_> {
     }
 
     fn permit(&mut self, id: Value, wish: &Wish) {
+        if let Some(call) = wish.call["toolCallId"].as_str() {
+            self.tell_call(call, Some(v1::described(&wish.call)));
+        }
         // Whoever is cancelled gets no other answer.
         if self.stopped.is_some() || self.cut {
             return self.settle(&id, None);

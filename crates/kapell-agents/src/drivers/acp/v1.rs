@@ -76,6 +76,7 @@ pub(super) fn update(params: &Value) -> Heard {
                 let failed = (status == "failed").then(|| text(&update["content"][0]["content"]["text"]));
                 Heard::Ended { id: text(&update["toolCallId"]), failed }
             }
+            Some("in_progress") => Heard::Going { id: text(&update["toolCallId"]), about: described(update) },
             _ => Heard::Other,
         },
         Some("usage_update") => cost(&update["cost"]).map_or(Heard::Other, Heard::Cost),
@@ -225,7 +226,8 @@ mod tests {
             of(json!({"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": status}))
         };
         assert_eq!(ended("failed"), Heard::Ended { id: "1".to_owned(), failed: Some(String::new()) });
-        assert_eq!(ended("in_progress"), Heard::Other);
+        assert_eq!(ended("in_progress"), Heard::Going { id: "1".to_owned(), about: String::new() });
+        assert_eq!(ended("of_next_year"), Heard::Other);
         let cost =
             |cost: Value| of(json!({"sessionUpdate": "usage_update", "used": 1, "size": 2, "cost": cost}));
         assert_eq!(cost(json!({"amount": 0.25, "currency": "USD"})), Heard::Cost(250_000));
