@@ -81,6 +81,8 @@ pub enum Seen {
         model: String,
         /// What the attempt has spent so far, this request included.
         total: Spent,
+        /// What share of what it may spend is spent, in percent; by all of the run, where they share it.
+        percent: u64,
     },
     /// A request was refused here: it might have cost more than is left, or was one too many.
     Refused {

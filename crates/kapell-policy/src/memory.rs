@@ -11,7 +11,7 @@ pub fn need_mib(adapter: &str) -> u32 {
         "codex" => 300,
         "claude-code" => 430,
         "gemini" => 520,
-        "opencode" => 1340,
+        "opencode" | "opencode-run" | "acp-opencode" => 1340,
         "person" | "noop" => 0,
         // A client that speaks the Agent Client Protocol is one of the above, or like them.
         "acp" => 520,

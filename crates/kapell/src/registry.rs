@@ -142,9 +142,12 @@ impl Registry {
         let mut registry = Self { entries: Vec::new(), clients, user_home };
         let roles = roles(&site.root);
         let defined = &site.config.defined;
-        // Other ways to a client are only of interest where they can be gone.
-        let offered =
-            |client: &Client| !matches!(client, Client::Acp(_)) || registry.program(*client).is_some();
+        // Other ways to a client are only of interest where they can be gone, and the lesser one not at all.
+        let offered = |client: &Client| match client {
+            Client::OpencodeRun => false,
+            Client::Acp(_) => registry.program(*client).is_some(),
+            _ => true,
+        };
         let offered: Vec<Client> = Client::ALL.into_iter().filter(offered).collect();
         for client in offered {
             let own = defined.get(client.adapter()).cloned().unwrap_or_default();

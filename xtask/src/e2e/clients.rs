@@ -84,9 +84,15 @@ pub(super) const BEHIND_ACP: &[Client] = &[
     Client { adapter: "acp-opencode", ..OPENCODE },
 ];
 
-/// The clients, and Codex once more by its server, which can be talked to.
-pub(super) const EVERY_WAY: &[Client] =
-    &[CLAUDE, CODEX, Client { adapter: "codex-app-server", ..CODEX }, GEMINI, OPENCODE];
+/// The clients, and two of them once more: Codex by its server, which can be talked to, and opencode asked once.
+pub(super) const EVERY_WAY: &[Client] = &[
+    CLAUDE,
+    CODEX,
+    Client { adapter: "codex-app-server", ..CODEX },
+    GEMINI,
+    OPENCODE,
+    Client { adapter: "opencode-run", ..OPENCODE },
+];
 
 /// Variables that keep clients from speaking to anybody but their model.
 pub(crate) const QUIET: &[&str] = &[

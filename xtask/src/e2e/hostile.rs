@@ -167,7 +167,7 @@ fn programs_of_the_repository(clients: &[Installed]) -> anyhow::Result<()> {
 
 /// Tells whether nothing but hiding files keeps a client from executing what a repository brings along.
 fn has_no_switch(one: &Installed) -> bool {
-    one.client.adapter == "opencode"
+    matches!(one.client.adapter, "opencode" | "opencode-run")
 }
 
 /// Returns the clients that this machine can keep from executing what a repository brings along: without the level that
@@ -211,7 +211,7 @@ fn without_kapell(stage: &Stage) -> anyhow::Result<usize> {
     for (index, Installed { client, program }) in stage.clients.iter().enumerate() {
         let (args, url): (&[&str], _) = match client.adapter {
             "claude-code" => (&["-p", "Say hello."], "ANTHROPIC_BASE_URL"),
-            "opencode" => (&["run", "Say hello."], "NO_URL"),
+            "opencode" | "opencode-run" => (&["run", "Say hello."], "NO_URL"),
             // They ask first, or look nowhere, by themselves.
             _ => continue,
         };

@@ -7,12 +7,18 @@
 //! ```text
 //!   initialize -> session/new, /load or /resume -> (mode, model) -> session/prompt ... session/update ... -> stop reason
 //!                                    session/request_permission -> policy gate -> allow, deny, or ask a person
+//!   told more -> another session/prompt, at once or after session/cancel
 //!   told to stop -> session/cancel, and the agent has a moment to say that it heard
 //! ```
+//!
+//! An agent that takes a prompt while it works on one gets the word that its budget ends so, and hears it at its next step:
+//! Claude Code, which says that it does, and opencode, which does. The protocol promises that of nobody, so the turn of any
+//! other agent is cancelled first.
 //!
 //! **Invariant:** what is particular to a version of the protocol is in one module (`v1`); the rest knows `Heard`
 //! alone. Version 2 is another such module.
 
+mod aside; // what opencode says beside the protocol
 mod permission; // may it?
 mod session; // one prompt, from the first word to the last
 mod v1; // version 1 of the protocol, as it goes over the wire
@@ -61,6 +67,9 @@ pub(super) struct Spec {
     pub(super) resume: Option<String>,
     /// How many calls of tools it may make.
     pub(super) steps_max: u32,
+    /// Whether it is opencode, whose own server is asked for what the protocol does not say.
+    #[serde(default)]
+    pub(super) aside: bool,
 }
 
 /// Something that an agent says or wants, whichever version of the protocol it speaks.
@@ -72,8 +81,10 @@ enum Heard {
     Thought,
     /// It calls a tool.
     Tool { id: String, tool: String, about: String },
-    /// A call has ended.
-    Ended { id: String, failed: bool },
+    /// A call is under way, and by now it is known what it is about.
+    Going { id: String, about: String },
+    /// A call has ended; what came of it, if it failed.
+    Ended { id: String, failed: Option<String> },
     /// What its session has cost so far, in millionths of a US dollar.
     Cost(u64),
     /// Something that matters to an editor only.

@@ -20,7 +20,7 @@ mod gemini;
 mod limit; // what it may spend, and when it is told that this ends
 mod listen; // reading along, and the end
 mod model; // models behind their HTTP APIs
-mod opencode;
+pub(in crate::drivers) mod opencode;
 pub mod options; // what an agent can be told in a workflow
 pub(crate) mod past; // what earlier attempts did, for the next one
 mod purse; // what attempts of a run spend together
@@ -96,8 +96,10 @@ pub enum Client {
     CodexApp,
     /// Google's Gemini CLI.
     Gemini,
-    /// opencode.
+    /// opencode, by the Agent Client Protocol and its own server.
     Opencode,
+    /// The same, asked once.
+    OpencodeRun,
     /// kapell's own loop of tools around a model.
     Model(ModelApi),
     /// Any agent that speaks the Agent Client Protocol.
@@ -106,12 +108,13 @@ pub enum Client {
 
 impl Client {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClaudeCode,
         Self::Codex,
         Self::CodexApp,
         Self::Gemini,
         Self::Opencode,
+        Self::OpencodeRun,
         Self::Model(ModelApi::Anthropic),
         Self::Model(ModelApi::OpenAi),
         Self::Model(ModelApi::Gemini),
@@ -131,6 +134,7 @@ impl Client {
             Self::CodexApp => "codex-app-server",
             Self::Gemini => "gemini",
             Self::Opencode => "opencode",
+            Self::OpencodeRun => "opencode-run",
             Self::Model(api) => api.adapter(),
             Self::Acp(agent) => agent.adapter(),
         }
@@ -149,6 +153,7 @@ impl Client {
         match self {
             Self::ClaudeCode => "claude",
             Self::CodexApp => "codex",
+            Self::OpencodeRun => "opencode",
             Self::Model(_) => "",
             Self::Acp(agent) => agent.program(),
             other => other.adapter(),
@@ -161,6 +166,7 @@ impl Client {
         match self {
             Self::Acp(agent) => agent.inner(),
             Self::CodexApp => Some(Self::Codex),
+            Self::OpencodeRun => Some(Self::Opencode),
             other => Some(other),
         }
     }
@@ -170,7 +176,7 @@ impl Client {
     pub fn key_variable(self) -> &'static str {
         match self {
             Self::ClaudeCode => "ANTHROPIC_API_KEY",
-            Self::Codex | Self::CodexApp | Self::Opencode => "OPENAI_API_KEY",
+            Self::Codex | Self::CodexApp | Self::Opencode | Self::OpencodeRun => "OPENAI_API_KEY",
             Self::Gemini => "GEMINI_API_KEY",
             Self::Model(api) => api.key_variable(),
             Self::Acp(agent) => agent.inner().map_or("KAPELL_ACP_KEY", Self::key_variable),
@@ -182,7 +188,7 @@ impl Client {
     pub fn base_url_variable(self) -> Option<&'static str> {
         match self {
             Self::ClaudeCode => Some("ANTHROPIC_BASE_URL"),
-            Self::Codex | Self::CodexApp | Self::Opencode => None,
+            Self::Codex | Self::CodexApp | Self::Opencode | Self::OpencodeRun => None,
             Self::Gemini => Some("GOOGLE_GEMINI_BASE_URL"),
             Self::Model(api) => Some(api.base_url_variable()),
             Self::Acp(agent) => agent.inner().and_then(Self::base_url_variable),
@@ -197,7 +203,7 @@ impl Client {
             Self::ClaudeCode => &[".claude/.credentials.json"],
             Self::Codex | Self::CodexApp => &[".codex/auth.json"],
             Self::Gemini => &[".gemini/oauth_creds.json", ".gemini/google_accounts.json"],
-            Self::Opencode => &[".local/share/opencode/auth.json"],
+            Self::Opencode | Self::OpencodeRun => &[".local/share/opencode/auth.json"],
             Self::Model(_) => &[],
             Self::Acp(agent) => agent.inner().map_or(&[], Self::credentials),
         }
@@ -218,10 +224,26 @@ impl Client {
     /// Tells whether it hears what it is told while it works.
     #[must_use]
     pub fn is_talked_to(self) -> bool {
-        matches!(self, Self::ClaudeCode | Self::CodexApp | Self::Acp(_))
+        matches!(self, Self::ClaudeCode | Self::CodexApp) || self.behind_acp().is_some()
     }
 
-    /// Tells whether it can be given another turn while it works.
+    /// Returns the agent behind the Agent Client Protocol that it is, if it is one.
+    #[must_use]
+    pub fn behind_acp(self) -> Option<AcpAgent> {
+        match self {
+            Self::Acp(agent) => Some(agent),
+            Self::Opencode => Some(AcpAgent::Opencode),
+            _ => None,
+        }
+    }
+
+    /// Tells whether it hears a word from kapell while it works, in whichever way.
+    #[must_use]
+    pub(crate) fn hears_words(self) -> bool {
+        self.takes_turns() || self.behind_acp().is_some()
+    }
+
+    /// Tells whether it can be given another turn by whoever reads along.
     #[must_use]
     pub(crate) fn takes_turns(self) -> bool {
         matches!(self, Self::ClaudeCode | Self::CodexApp)
@@ -235,8 +257,8 @@ impl Client {
             Self::Codex => Box::new(codex::Codex::default()),
             Self::CodexApp => Box::new(codex_app::CodexApp::default()),
             Self::Gemini => Box::new(gemini::Gemini::default()),
-            Self::Opencode => Box::new(opencode::Opencode::default()),
-            Self::Model(_) | Self::Acp(_) => Box::new(Own::default()),
+            Self::OpencodeRun => Box::new(opencode::Opencode::default()),
+            Self::Model(_) | Self::Acp(_) | Self::Opencode => Box::new(Own::default()),
         }
     }
 
@@ -246,7 +268,8 @@ impl Client {
             Self::Codex => codex::invoke(order),
             Self::CodexApp => codex_app::invoke(order),
             Self::Gemini => gemini::invoke(order),
-            Self::Opencode => opencode::invoke(order),
+            Self::Opencode => acp::invoke(order, AcpAgent::Opencode),
+            Self::OpencodeRun => opencode::invoke(order),
             Self::Model(api) => model::invoke(order, api),
             Self::Acp(agent) => acp::invoke(order, agent),
         }
@@ -448,7 +471,7 @@ impl Order {
     ///
     /// Behind the Agent Client Protocol it is given with the session.
     fn own_server(&self) -> Option<&Path> {
-        let wanted = self.option("kapell_tools") != Some("no") && !matches!(self.client, Client::Acp(_));
+        let wanted = self.option("kapell_tools") != Some("no") && self.client.behind_acp().is_none();
         self.gate.as_deref().filter(|_| wanted)
     }
 
@@ -474,16 +497,16 @@ impl Order {
     ///
     /// Returns it in words for people.
     pub fn check(&self) -> Result<(), String> {
-        match self.client {
-            Client::Model(api) => model::check(self, api),
-            Client::Acp(agent) => acp::check(self, agent),
+        match (self.client, self.client.behind_acp()) {
+            (Client::Model(api), _) => model::check(self, api),
+            (_, Some(agent)) => acp::check(self, agent),
             _ => Ok(()),
         }
     }
 
     /// Returns the program that runs below kapell's own, if one does.
     pub(crate) fn below(&self) -> Option<OsString> {
-        matches!(self.client, Client::Acp(_)).then(|| self.program().into_os_string())
+        self.client.behind_acp().map(|_| self.program().into_os_string())
     }
 
     /// Returns the program, as it is looked up.
@@ -551,10 +574,8 @@ impl Order {
         let prompt = dir.join(PROMPT_FILE);
         private::write(&prompt, self.asked())?;
         private::write(&dir.join(CLIENT_FILE), self.known())?;
-        let program = match self.client {
-            Client::Model(_) | Client::Acp(_) => self.kapell.clone(),
-            _ => self.program(),
-        };
+        let is_own = matches!(self.client, Client::Model(_)) || self.client.behind_acp().is_some();
+        let program = if is_own { self.kapell.clone() } else { self.program() };
         let argv = std::iter::once(program.into_os_string()).chain(invocation.args).collect();
         let mut env: Vec<(OsString, OsString)> = self.tool_homes();
         env.push(("HOME".into(), home.into()));

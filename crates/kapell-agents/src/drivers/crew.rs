@@ -128,6 +128,7 @@ enum Order {
     Watch(Attempt),
     Stop { key: AttemptKey, grace: Duration },
     Answer { key: AttemptKey, question: u32, text: String },
+    Spent { key: AttemptKey, percent: u64 },
     Finish { key: AttemptKey, exit: Box<Exit> },
     Close { grace: Duration },
 }
@@ -283,6 +284,18 @@ impl Crew {
     /// Answers a question that an attempt asked.
     pub fn answer(&self, key: AttemptKey, question: u32, text: String) {
         self.shared.order(Order::Answer { key, question, text });
+    }
+
+    /// Returns what takes in what share of what it may spend an attempt was seen to spend, in percent. It keeps nothing of
+    /// the crew alive.
+    pub fn spending(&self) -> Arc<dyn Fn(AttemptKey, u64) + Send + Sync> {
+        let shared = Arc::downgrade(&self.shared);
+        Arc::new(move |key, percent| {
+            // Most replies bring nobody near an end.
+            if let Some(shared) = shared.upgrade().filter(|_| client::Limit::is_near(percent)) {
+                shared.order(Order::Spent { key, percent });
+            }
+        })
     }
 
     /// Ends all attempts, waits until nothing runs any more, and reports each end.
@@ -538,6 +551,7 @@ impl Watch {
                 }
                 Order::Stop { key, grace } => self.stop(key, PATIENCE, grace),
                 Order::Answer { key, question, text } => self.answer(key, question, text),
+                Order::Spent { key, percent } => self.spent(key, percent),
                 Order::Finish { key, exit } => self.finish(key, *exit),
                 Order::Close { grace } => {
                     self.closing = Some(grace);
@@ -626,6 +640,12 @@ impl Watch {
     fn tell(&mut self, key: AttemptKey, what: Tell<'_>) {
         let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
         let reports = supervised.tell(what).unwrap_or_default();
+        self.report_all(key, reports);
+    }
+
+    fn spent(&mut self, key: AttemptKey, percent: u64) {
+        let Some(Attempt::Supervised(supervised)) = self.attempts.get_mut(&key) else { return };
+        let reports = supervised.note_spent(percent);
         self.report_all(key, reports);
     }
 

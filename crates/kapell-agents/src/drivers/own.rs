@@ -94,6 +94,8 @@ fn begin<S: DeserializeOwned>(
 pub(super) enum Word {
     /// What it is asked. Comes first.
     Prompt(String),
+    /// A word from kapell, while it works.
+    More(String),
     /// It shall stop, and end.
     Stop,
 }

@@ -195,6 +195,14 @@ impl Supervised {
         Some(reports)
     }
 
+    /// Takes in what share of what it may spend was seen to be spent; returns what comes of that.
+    pub(super) fn note_spent(&mut self, percent: u64) -> Vec<Report> {
+        let Some(listener) = &mut self.listener else { return Vec::new() };
+        let Heard { reports, outgoing } = listener.note_spent(percent);
+        self.say(outgoing);
+        reports
+    }
+
     pub(super) fn prices(&self) -> client::Prices {
         self.listener.as_ref().map(Listener::prices).unwrap_or_default()
     }

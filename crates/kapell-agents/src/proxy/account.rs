@@ -167,6 +167,19 @@ impl Inner {
         })
     }
 
+    /// Returns what share of what an account may spend is spent, in percent.
+    fn percent(&self, account: &Account) -> u64 {
+        let spent = self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.spent.amount());
+        let limit = match account.allowance.is_shared {
+            true => self.purses.get(&account.key.run).copied().unwrap_or_default(),
+            false => account.allowance,
+        };
+        let of = |spent: u64, limit: Option<u64>| {
+            limit.map_or(0, |limit| spent.saturating_mul(100) / limit.max(1))
+        };
+        of(spent.usd_micros, limit.usd_micros).max(of(spent.tokens, limit.tokens))
+    }
+
     /// Returns what is set aside for requests under way, of all accounts that spend from the same purse.
     fn held(&self, account: &Account) -> Amount {
         self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.held)
@@ -352,13 +365,14 @@ impl Hold {
         self.amount
     }
 
-    /// Gives back what was set aside and books what was spent; returns whose it is and what it has spent by now.
+    /// Gives back what was set aside and books what was spent; returns whose it is, what it has spent by now, and what share
+    /// of what it may spend that is, in percent.
     pub(super) fn settle(
         mut self,
         tokens: Tokens,
         usd_micros: Option<u64>,
         estimated: bool,
-    ) -> Option<(AttemptKey, Spent)> {
+    ) -> Option<(AttemptKey, Spent, u64)> {
         let mut inner = lock(&self.inner);
         let account = inner.by_token.get_mut(&self.token)?;
         account.held -= self.amount;
@@ -368,7 +382,8 @@ impl Hold {
         account.spent.usd_micros = account.spent.usd_micros.saturating_add(usd_micros.unwrap_or(0));
         account.spent.estimated += u64::from(estimated);
         account.spent.unpriced += u64::from(usd_micros.is_none());
-        Some((account.key, account.spent))
+        let account = inner.by_token.get(&self.token)?;
+        Some((account.key, account.spent, inner.percent(account)))
     }
 }
 
@@ -408,7 +423,9 @@ mod tests {
         let denied = accounts.hold(&token, "m", usd(11), true).unwrap_err();
         assert!(matches!(denied, Stopped::Denied(Denied::Usd { whose: "task", .. })));
         let second = accounts.hold(&token, "m", usd(4), true).unwrap();
-        first.settle(Tokens { output: 3, ..Tokens::default() }, Some(2), false).unwrap();
+        let (_, _, percent) =
+            first.settle(Tokens { output: 3, ..Tokens::default() }, Some(2), false).unwrap();
+        assert_eq!(percent, 30, "of money or of tokens, whichever is more");
         assert_eq!(accounts.left(&token), (Some(4), Some(6)));
         assert_eq!(accounts.unspent(&token), (Some(8), Some(7), 1));
         // One that came to nothing gives back what it held.

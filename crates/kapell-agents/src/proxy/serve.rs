@@ -662,11 +662,12 @@ impl Bill {
             cost = cost.map(|cost| cost.min(hold.amount().usd_micros));
             tokens.output = tokens.output.min(hold.amount().tokens.saturating_sub(tokens.read()));
         }
-        if let Some((key, total)) = hold.settle(tokens, cost, !reading.is_exact) {
+        if let Some((key, total, percent)) = hold.settle(tokens, cost, !reading.is_exact) {
             if reading.is_exact {
                 self.desk.remember(key, &self.model, &self.body, tokens.read());
             }
-            (self.desk.config.sink)(key, Seen::Used { upstream: self.upstream, model: self.model, total });
+            let (upstream, model) = (self.upstream, self.model);
+            (self.desk.config.sink)(key, Seen::Used { upstream, model, total, percent });
         }
     }
 }

@@ -203,6 +203,7 @@ impl CrewAgents {
     /// Lets clients with a key reach their model through the proxy of `broker`.
     #[must_use]
     pub fn carried_by(self, broker: Arc<Broker>) -> Self {
+        broker.tell_spending(self.crew.spending());
         // It is empty: nobody else can reach it before this returns.
         let _ = self.broker.set(broker);
         self
@@ -788,7 +789,9 @@ impl Agents for CrewAgents {
             // With no setting of the repository in force it reads neither.
             Some(Client::ClaudeCode) => &["CLAUDE.md", "AGENTS.md"],
             // These read AGENTS.md by themselves.
-            Some(Client::Codex | Client::CodexApp | Client::Gemini | Client::Opencode) => &["CLAUDE.md"],
+            Some(
+                Client::Codex | Client::CodexApp | Client::Gemini | Client::Opencode | Client::OpencodeRun,
+            ) => &["CLAUDE.md"],
             None if agent.adapter == "person" => &[],
             Some(Client::Model(_) | Client::Acp(_)) | None => &["AGENTS.md", "CLAUDE.md"],
         }

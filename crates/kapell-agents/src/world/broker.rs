@@ -21,6 +21,9 @@ use crate::{
     proxy::{Allowance, Api, Config, Prices, Proxy, Secret, Seen, Spent, Tape, Upstream},
 };
 
+/// Takes what share of what it may spend an attempt has spent, in percent.
+pub(super) type Spends = Arc<dyn Fn(AttemptKey, u64) + Send + Sync>;
+
 /// Takes what the proxy has to say about an attempt.
 pub type Told = Arc<dyn Fn(AttemptKey, Report) + Send + Sync>;
 
@@ -44,6 +47,8 @@ pub struct Broker {
     told: Told,
     /// Attempts of which a request was refused here, and why.
     refused: Arc<Mutex<HashMap<AttemptKey, Refusal>>>,
+    /// Who hears what attempts spend.
+    spends: Arc<OnceLock<Spends>>,
     proxy: OnceLock<Result<Proxy, String>>,
 }
 
@@ -55,9 +60,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn usual(client: Client) -> Option<(Api, &'static str)> {
     let api = match client.inner()? {
         Client::ClaudeCode | Client::Model(ModelApi::Anthropic) => ModelApi::Anthropic,
-        Client::Codex | Client::CodexApp | Client::Opencode | Client::Model(ModelApi::OpenAi) => {
-            ModelApi::OpenAi
-        }
+        Client::Codex
+        | Client::CodexApp
+        | Client::Opencode
+        | Client::OpencodeRun
+        | Client::Model(ModelApi::OpenAi) => ModelApi::OpenAi,
         Client::Gemini | Client::Model(ModelApi::Gemini) => ModelApi::Gemini,
         Client::Acp(_) => return None,
     };
@@ -86,7 +93,13 @@ impl Broker {
     pub fn new(clients: AllSettings, prices: Prices, socket: PathBuf, tape: Tape, told: Told) -> Self {
         let late = clients.iter().filter(|(_, one)| one.key.is_none() && !one.key_command.is_empty());
         let late = late.map(|(client, _)| (*client, Secret::later())).collect();
-        Self { clients, late, prices, socket, tape, told, refused: Arc::default(), proxy: OnceLock::new() }
+        let (refused, spends, proxy) = (Arc::default(), Arc::default(), OnceLock::new());
+        Self { clients, late, prices, socket, tape, told, refused, spends, proxy }
+    }
+
+    /// Has `spends` hear what attempts spend, from now on. The first one is kept.
+    pub(super) fn tell_spending(&self, spends: Spends) {
+        let _ = self.spends.set(spends);
     }
 
     /// Tells whether attempts of an adapter reach their model through the proxy: those of a client with a key do. A client
@@ -187,7 +200,7 @@ impl Broker {
         };
         let carried = Client::ALL.into_iter().filter(|client| self.carries(client.adapter()));
         let upstreams: BTreeMap<String, Upstream> = carried.filter_map(upstream).collect();
-        let (told, refused) = (self.told.clone(), self.refused.clone());
+        let (told, refused, spends) = (self.told.clone(), self.refused.clone(), self.spends.clone());
         let config = Config {
             upstreams,
             prices: self.prices.clone(),
@@ -196,6 +209,9 @@ impl Broker {
                 if let Seen::Refused { why, more_helps } = &seen {
                     let (why, more_helps) = (why.clone(), *more_helps);
                     lock(&refused).insert(key, Refusal { why, more_helps });
+                }
+                if let (Seen::Used { percent, .. }, Some(spends)) = (&seen, spends.get()) {
+                    spends(key, *percent);
                 }
                 if let Some(report) = report(&seen) {
                     told(key, report);

@@ -1,10 +1,19 @@
 //! Agents behind the Agent Client Protocol, with a fake one.
 
-use std::{fs, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use kapell_agents::drivers::{
-    Job, Report, Work,
-    client::{AcpAgent, Client, Order, Resume, Settings, Totals},
+use kapell_agents::{
+    drivers::{
+        Exit, Job, Report, Work,
+        client::{AcpAgent, Client, Limit, Order, Resume, Settings, Totals},
+    },
+    protocol::AttemptKey,
 };
 use kapell_core::price::Tokens;
 
@@ -20,6 +29,83 @@ fn job(rig: &Rig, number: u32, prompt: &str, pairs: &[(&str, &str)]) -> Job {
         };
         order.options = options(pairs);
     })
+}
+
+/// Has an agent spend four fifths of what it may, and says how that ends: what it heard first, and what it was told.
+fn spending(rig: &Rig, number: u32, queues: bool, change: impl FnOnce(&mut Order)) -> Job {
+    let mut job = job(rig, number, "spends", &[("permissions", "allow")]);
+    let Work::Client(order) = &mut job.work else { panic!("it is a client") };
+    order.settings.args.extend(queues.then(|| "queues".to_owned()));
+    change(order);
+    job
+}
+
+fn check_told(rig: &Rig, key: AttemptKey, workspace: &Path, heard: &str) {
+    let (mut notes, mut refused) = (Vec::new(), 0);
+    let exit = loop {
+        match rig.next(key) {
+            Report::Note { text } => notes.push(text),
+            Report::Refused { .. } => refused += 1,
+            Report::Finished(exit) => break *exit,
+            _ => {}
+        }
+    };
+    assert_eq!((class(&exit).as_str(), exit.message.as_str()), ("ok", "I come to an end."));
+    assert_eq!((notes, refused), (vec!["told that its budget is nearly used up".to_owned()], 0));
+    let read = |name: &str| fs::read_to_string(workspace.join(name)).unwrap();
+    assert_eq!(read("heard.txt"), heard);
+    assert!(
+        read("word.txt").starts_with("The budget of this task is nearly used up."),
+        "{}",
+        read("word.txt")
+    );
+    assert!(!workspace.join("late.txt").exists(), "it was let do something after it was cancelled");
+    // Both turns count.
+    let evidence = exit.evidence.unwrap();
+    assert_eq!((evidence.tokens.output, evidence.usd_micros), (5, Some(850_000)));
+}
+
+#[test]
+fn at_the_soft_limit_it_is_told_at_once_or_after_its_turn_is_cancelled() {
+    let rig = Rig::new();
+    for (number, queues, heard) in [(0, true, "session/prompt"), (1, false, "session/cancel")] {
+        let job = spending(&rig, number, queues, |order| {
+            order.limit = Limit { usd_micros: Some(1_000_000), tokens: None, ends: true };
+        });
+        let (key, workspace) = (key(number), job.cwd.clone());
+        rig.crew.start(key, job).unwrap();
+        check_told(&rig, key, &workspace, heard);
+    }
+}
+
+#[test]
+fn what_the_proxy_has_seen_counts_too() {
+    let rig = Rig::new();
+    // By what it says itself it may spend on.
+    let job = spending(&rig, 0, false, |order| order.limit = Limit::default());
+    let (key, workspace, output) = (key(0), job.cwd.clone(), job.dir.join("output.log"));
+    rig.crew.start(key, job).unwrap();
+    until(|| fs::read_to_string(&output).ok().filter(|text| text.contains("850000")));
+    let spending = rig.crew.spending();
+    spending(key, 79);
+    assert!(!workspace.join("heard.txt").exists());
+    spending(key, 80);
+    spending(key, 90);
+    check_told(&rig, key, &workspace, "session/cancel");
+}
+
+#[test]
+fn at_the_hard_limit_it_is_ended() {
+    let rig = Rig::new();
+    let job = spending(&rig, 0, true, |order| {
+        order.prompt = "heedless".to_owned();
+        order.limit = Limit { usd_micros: Some(600_000), tokens: None, ends: true };
+    });
+    let key = key(0);
+    rig.crew.start(key, job).unwrap();
+    let exit = rig.finished(key);
+    assert_eq!(class(&exit), "timeout", "{}", exit.message);
+    assert!(exit.message.contains("spent all"), "{}", exit.message);
 }
 
 #[test]
@@ -64,6 +150,83 @@ fn a_person_is_asked_for_permission_and_what_it_cost_is_told() {
     }
 }
 
+/// Makes a program that plays a stream of opencode.
+fn player(dir: &Path, number: u32, stream: &str) -> PathBuf {
+    let path = dir.join(format!("opencode-{number}"));
+    fs::write(&path, format!("#!/bin/sh\nexec {HELPER} opencode {stream} \"$@\"\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Waits for the ends of so many attempts.
+fn exits_of(rig: &Rig, count: usize) -> BTreeMap<AttemptKey, Exit> {
+    let mut exits = BTreeMap::new();
+    while exits.len() < count {
+        let (of, report) = rig.reports.recv_timeout(crate::rig::PATIENCE).unwrap();
+        if let Report::Finished(exit) = report {
+            exits.insert(of, *exit);
+        }
+    }
+    exits
+}
+
+/// Plays streams of opencode, recorded from version 1.18.33 against the mock of this workspace, with what its own server said
+/// of them: the end, tokens, and how often the model was asked.
+#[test]
+fn ends_of_opencode_by_its_protocol() {
+    // Each reply that ends well is of 157 tokens. A request that is refused costs nothing.
+    let cases: [(&str, &str, u64, u32); 17] = [
+        ("ok", "ok", 471, 3),
+        ("two-calls", "ok", 314, 2),
+        ("429-twice", "ok", 314, 2),
+        ("unknown-tool", "ok", 314, 2),
+        // The protocol calls all of these an end like any other.
+        ("denied", "permission", 157, 1),
+        ("ruled-out", "permission", 314, 2),
+        ("overrun", "invalid output", 157, 1),
+        ("refuse", "permanent", 157, 1),
+        // It gives an error in words, and its status only beside the protocol.
+        ("429-forever", "rate limited", 0, 0),
+        ("529", "rate limited", 0, 0),
+        ("quota", "quota", 0, 0),
+        ("500", "transient", 0, 0),
+        ("401", "permanent", 0, 0),
+        ("400", "permanent", 0, 0),
+        ("bad-session", "lost", 0, 0),
+        // It asks again for ever.
+        ("cut", "timeout", 157, 4),
+        ("turns", "timeout", 942, 6),
+    ];
+    let streams = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/agents/streams/opencode-acp");
+    assert_eq!(fs::read_dir(&streams).unwrap().count(), cases.len(), "every recorded stream is a case");
+    let rig = Rig::new();
+    let keys: Vec<_> = (0..).zip(&cases).map(|(number, _)| key(number)).collect();
+    for (number, ((case, ..), key)) in (0..).zip(cases.iter().zip(&keys)) {
+        let job = rig.client_job(number, Client::Opencode, "fix it", |order| {
+            let stream = streams.join(format!("{case}.stream")).display().to_string();
+            order.settings.program = Some(player(rig.dir.path(), number, &stream));
+            order.settings.idle = Some(Duration::from_secs(20));
+            let permissions = if *case == "denied" { "deny" } else { "allow" };
+            order.options = options(&[("permissions", permissions), ("max_turns", "3")]);
+            order.resume = (*case == "bad-session")
+                .then(|| Resume { session: "ses_no_such".to_owned(), totals: Totals::default() });
+        });
+        rig.crew.start(*key, job).unwrap();
+    }
+    let exits = exits_of(&rig, cases.len());
+    let mut wrong = String::new();
+    for ((case, expected, tokens, steps), key) in cases.iter().zip(&keys) {
+        let exit = &exits[key];
+        let evidence = exit.evidence.as_ref().unwrap();
+        let found = (class(exit), evidence.tokens.total(), evidence.steps);
+        if found != ((*expected).to_owned(), *tokens, *steps) {
+            wrong += &format!("{case}: {found:?} and not {expected} {tokens} {steps}: {}\n", exit.message);
+        }
+        assert_eq!(evidence.usd_micros, None, "a price that it does not know is none");
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
 /// What the agent is told to do, the options of its task, and what comes of it.
 type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
 
@@ -94,13 +257,7 @@ fn every_end_is_taken_for_what_it_is() {
     for (number, key, (case, pairs, _)) in &keys {
         rig.crew.start(*key, job(&rig, *number, case, pairs)).unwrap();
     }
-    let mut exits = std::collections::BTreeMap::new();
-    while exits.len() < keys.len() {
-        let (of, report) = rig.reports.recv_timeout(crate::rig::PATIENCE).unwrap();
-        if let Report::Finished(exit) = report {
-            exits.insert(of, *exit);
-        }
-    }
+    let exits = exits_of(&rig, keys.len());
     let mut wrong = String::new();
     for (_, key, (case, options, expected)) in &keys {
         let exit = &exits[key];

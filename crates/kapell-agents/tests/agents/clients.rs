@@ -2,7 +2,7 @@
 //!
 //! The streams were recorded from the real clients, each in a directory of its own, against the mock of this workspace:
 //! Claude Code 2.1.329, Codex 0.169.0, Gemini CLI 0.61.0, opencode 1.18.33. The first line of a stream says how the
-//! process ended; `stopped` means that it did not, and somebody had to end it.
+//! process ended; `stopped` means that it did not, and somebody had to end it. Those of opencode by its protocol are played in `acp`.
 
 use std::{
     fs,
@@ -214,7 +214,7 @@ fn ends_of_gemini() {
 #[test]
 fn ends_of_opencode() {
     check(
-        Client::Opencode,
+        Client::OpencodeRun,
         &[
             ("ok", "ok", 471),
             ("two-calls", "ok", 314),

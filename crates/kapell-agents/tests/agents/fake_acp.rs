@@ -16,7 +16,9 @@ struct Fake<R, W> {
 }
 
 /// Works until its input ends.
-pub(crate) fn work(input: impl BufRead, out: impl Write) -> Option<()> {
+///
+/// One that `queues` takes a prompt while it works on one, and says so.
+pub(crate) fn work(input: impl BufRead, out: impl Write, queues: bool) -> Option<()> {
     // It shall hear that it is cancelled, and not just die of it.
     signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::new(AtomicBool::new(false))).ok()?;
     let mut fake = Fake { lines: input.lines(), out, numbers: 0 };
@@ -27,7 +29,8 @@ pub(crate) fn work(input: impl BufRead, out: impl Write) -> Option<()> {
             "initialize" => {
                 let files = &params["clientCapabilities"]["fs"]["readTextFile"];
                 let version = if files == false { 1 } else { 0 };
-                let can = json!({ "loadSession": true });
+                let meta = json!({ "claudeCode": { "promptQueueing": queues } });
+                let can = json!({ "loadSession": true, "_meta": meta });
                 fake.answer(id, &json!({ "protocolVersion": version, "agentCapabilities": can }))?;
             }
             "session/new" => {
@@ -144,6 +147,37 @@ impl<R: BufRead, W: Write> Fake<R, W> {
                 let may = self.tool("rm -rf /")?;
                 self.say(if may { "Gone." } else { "All is well." })?;
                 self.answer(id, &end("end_turn"))
+            }
+            // It spends four fifths of a dollar, and goes on until it is told something.
+            "spends" => {
+                let cost =
+                    |amount: f64| json!({ "sessionUpdate": "usage_update", "cost": { "amount": amount } });
+                let usage = |output: u64| json!({ "inputTokens": 1, "outputTokens": output });
+                self.update(cost(0.5))?;
+                self.update(cost(0.85))?;
+                let heard = self.hear()?;
+                fs::write("heard.txt", heard["method"].as_str()?).ok()?;
+                let mut last = heard.clone();
+                if heard["method"] == "session/cancel" {
+                    // It asks once more for something, and is answered that it is cancelled.
+                    if self.tool("echo late >late.txt")? {
+                        return None;
+                    }
+                    self.answer(id, &json!({ "stopReason": "cancelled", "usage": usage(2) }))?;
+                    last = self.hear()?;
+                } else {
+                    self.answer(id, &json!({ "stopReason": "end_turn", "usage": usage(2) }))?;
+                }
+                fs::write("word.txt", last["params"]["prompt"][0]["text"].as_str()?).ok()?;
+                self.say("I come to an end.")?;
+                self.answer(&last["id"], &json!({ "stopReason": "end_turn", "usage": usage(3) }))
+            }
+            "heedless" => {
+                let cost = json!({ "sessionUpdate": "usage_update", "cost": { "amount": 0.85 } });
+                self.update(cost)?;
+                loop {
+                    self.hear()?;
+                }
             }
             "hang" => {
                 fs::write("begun.txt", "").ok()?;

@@ -1,7 +1,8 @@
 //! Stands in for kapell's own binary where the tests need one to re-execute, or to kill.
 
 mod fake_acp; // an agent behind a protocol
-mod fake_mcp; // a server of tools
+mod fake_mcp;
+mod fake_opencode; // the same, as it was recorded, with what it says beside that // a server of tools
 
 use std::{
     ffi::OsString,
@@ -40,9 +41,13 @@ fn main() -> ExitCode {
             let out = &mut std::io::stdout();
             scripted::main(&arguments[1..], scripted::Surroundings { env: &env, out })
         }
-        ["acp-agent"] => {
-            let worked = fake_acp::work(std::io::stdin().lock(), std::io::stdout());
+        ["acp-agent", how @ ..] => {
+            let worked = fake_acp::work(std::io::stdin().lock(), std::io::stdout(), how == ["queues"]);
             worked.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
+        }
+        ["opencode", stream, args @ ..] => {
+            let played = fake_opencode::play(stream, args, std::io::stdin().lock(), std::io::stdout());
+            played.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS)
         }
         ["mcp-server"] => {
             let served = serve_tools(std::io::stdin().lock(), std::io::stdout());

@@ -375,7 +375,7 @@ fn clients(site: &Site) -> Vec<Check> {
     };
     // What needs no program is of interest only where there is a key for it.
     let of_interest = |client: &Client| match client {
-        Client::Acp(_) => false,
+        Client::Acp(_) | Client::OpencodeRun => false,
         Client::Model(_) => registry.access(*client).is_some(),
         _ => true,
     };
@@ -440,7 +440,7 @@ fn install_hint(client: Client) -> &'static str {
         Client::ClaudeCode => "npm install -g @anthropic-ai/claude-code",
         Client::Codex | Client::CodexApp => "npm install -g @openai/codex",
         Client::Gemini => "npm install -g @google/gemini-cli",
-        Client::Opencode => "npm install -g opencode-ai",
+        Client::Opencode | Client::OpencodeRun => "npm install -g opencode-ai",
         Client::Model(_) | Client::Acp(_) => "set `program` under [clients.NAME] in your kapell.toml",
     }
 }
@@ -450,7 +450,7 @@ fn access_hint(client: Client) -> String {
         Client::ClaudeCode => "claude, then /login",
         Client::Codex | Client::CodexApp => "codex login",
         Client::Gemini => "gemini, which asks",
-        Client::Opencode => "opencode auth login",
+        Client::Opencode | Client::OpencodeRun => "opencode auth login",
         Client::Model(_) | Client::Acp(_) => "a key is the only way",
     };
     format!("export {}=KEY, or `key_command` in your own settings, or log in: {login}", client.key_variable())

@@ -83,9 +83,18 @@ fn signs(client: Client) -> (&'static [&'static str], &'static [(&'static str, &
             ],
         ),
         Client::Opencode => (
-            &["run", "--help"],
-            &[("stream", "--format"), ("resume", "--session"), ("model", "--model"), ("server", "--attach")],
+            &["acp", "--help"],
+            &[
+                ("stream", "start ACP"),
+                ("questions", "start ACP"),
+                ("resume", "start ACP"),
+                ("model", "start ACP"),
+                ("server", "--port"),
+            ],
         ),
+        Client::OpencodeRun => {
+            (&["run", "--help"], &[("stream", "--format"), ("resume", "--session"), ("model", "--model")])
+        }
         // The protocol says what they can do, once a session begins.
         Client::Acp(_) | Client::Model(_) => (&["--help"], &[]),
     }

@@ -37,6 +37,13 @@ pub(super) fn way_back(hello: &Value) -> Option<&'static str> {
     }
 }
 
+/// Tells whether an agent takes a prompt while it works on one, and hears it at its next step: one says so, of the other it
+/// was seen (1.18.33).
+pub(super) fn takes_more(hello: &Value) -> bool {
+    let says_so = &hello["agentCapabilities"]["_meta"]["claudeCode"]["promptQueueing"];
+    says_so == true || hello["agentInfo"]["name"] == "OpenCode"
+}
+
 /// Ends an attempt whose session is gone, in the words by which that is known: the next one begins anew.
 pub(super) fn no_session(why: &str) -> Box<End> {
     failed(FailureClass::Permanent, format!("{UNKNOWN_SESSION}: {why}"))
@@ -66,8 +73,10 @@ pub(super) fn update(params: &Value) -> Heard {
         }
         Some("tool_call_update") => match update["status"].as_str() {
             Some(status @ ("completed" | "failed")) => {
-                Heard::Ended { id: text(&update["toolCallId"]), failed: status == "failed" }
+                let failed = (status == "failed").then(|| text(&update["content"][0]["content"]["text"]));
+                Heard::Ended { id: text(&update["toolCallId"]), failed }
             }
+            Some("in_progress") => Heard::Going { id: text(&update["toolCallId"]), about: described(update) },
             _ => Heard::Other,
         },
         Some("usage_update") => cost(&update["cost"]).map_or(Heard::Other, Heard::Cost),
@@ -90,12 +99,13 @@ pub(super) fn described(call: &Value) -> String {
 }
 
 fn cost(cost: &Value) -> Option<u64> {
-    let dollars = cost["amount"].as_f64().filter(|amount| amount.is_finite() && *amount >= 0.0)?;
+    // Who knows no price of a model says 0: that is no price.
+    let dollars = cost["amount"].as_f64().filter(|amount| amount.is_finite() && *amount > 0.0)?;
     let is_dollars = matches!(cost["currency"].as_str(), None | Some("USD" | "usd"));
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "`as` saturates, and it is >= 0"
+        reason = "`as` saturates, and it is > 0"
     )]
     is_dollars.then(|| (dollars * 1e6).ceil() as u64)
 }
@@ -179,11 +189,21 @@ pub(super) fn choose_model(session: &Value, id: &str, model: &str) -> Option<(&'
     (is_there && differs).then(|| ("session/set_model", json!({ "sessionId": id, "modelId": model })))
 }
 
-/// Tells whether a session has a mode and is not in it.
-pub(super) fn has_mode(session: &Value, mode: &str) -> bool {
+/// Returns how a mode is chosen that a session has and is not in: method and parameters.
+pub(super) fn choose_mode(session: &Value, id: &str, mode: &str) -> Option<(&'static str, Value)> {
     let modes = &session["modes"];
-    let listed = modes["availableModes"].as_array().into_iter().flatten();
-    listed.into_iter().any(|known| known["id"] == mode) && modes["currentModeId"] != mode
+    let mut listed = modes["availableModes"].as_array().into_iter().flatten();
+    if listed.any(|known| known["id"] == mode) {
+        let params = json!({ "sessionId": id, "modeId": mode });
+        return (modes["currentModeId"] != mode).then_some(("session/set_mode", params));
+    }
+    // Others have it among their options.
+    let mut options = session["configOptions"].as_array().into_iter().flatten();
+    let option = options.find(|option| option["category"] == "mode" || option["id"] == "mode")?;
+    let mut values = option["options"].as_array().into_iter().flatten();
+    let is_there = values.any(|known| known["value"] == mode) && option["currentValue"] != mode;
+    let params = json!({ "sessionId": id, "configId": option["id"], "value": mode });
+    is_there.then_some(("session/set_config_option", params))
 }
 
 #[cfg(test)]
@@ -205,13 +225,15 @@ mod tests {
         let ended = |status: &str| {
             of(json!({"sessionUpdate": "tool_call_update", "toolCallId": "1", "status": status}))
         };
-        assert_eq!(ended("failed"), Heard::Ended { id: "1".to_owned(), failed: true });
-        assert_eq!(ended("in_progress"), Heard::Other);
+        assert_eq!(ended("failed"), Heard::Ended { id: "1".to_owned(), failed: Some(String::new()) });
+        assert_eq!(ended("in_progress"), Heard::Going { id: "1".to_owned(), about: String::new() });
+        assert_eq!(ended("of_next_year"), Heard::Other);
         let cost =
             |cost: Value| of(json!({"sessionUpdate": "usage_update", "used": 1, "size": 2, "cost": cost}));
         assert_eq!(cost(json!({"amount": 0.25, "currency": "USD"})), Heard::Cost(250_000));
         assert_eq!(cost(json!({"amount": 0.25, "currency": "EUR"})), Heard::Other);
         assert_eq!(cost(json!({"amount": -1})), Heard::Other);
+        assert_eq!(cost(json!({"amount": 0, "currency": "USD"})), Heard::Other);
         assert_eq!(of(json!({"sessionUpdate": "of_next_year"})), Heard::Other);
         assert_eq!(update(&Value::Null), Heard::Other);
     }
@@ -248,9 +270,24 @@ mod tests {
         assert_eq!(choose_model(&by_list, "s", "b").unwrap().0, "session/set_model");
         assert_eq!(choose_model(&by_list, "s", "c"), None);
         let modes = json!({"modes": {"currentModeId": "x", "availableModes": [{"id": "x"}, {"id": "y"}]}});
+        let method = |session: &Value, mode: &str| choose_mode(session, "s", mode).map(|(method, _)| method);
         assert_eq!(
-            (has_mode(&modes, "x"), has_mode(&modes, "y"), has_mode(&modes, "z")),
-            (false, true, false)
+            (method(&modes, "x"), method(&modes, "y"), method(&modes, "z")),
+            (None, Some("session/set_mode"), None)
         );
+        let by_option = json!({"configOptions": [
+            {"id": "mode", "currentValue": "build", "options": [{"value": "build"}, {"value": "plan"}]}]});
+        assert_eq!(
+            (method(&by_option, "build"), method(&by_option, "plan"), method(&by_option, "z")),
+            (None, Some("session/set_config_option"), None)
+        );
+    }
+
+    #[test]
+    fn who_takes_a_prompt_while_it_works_is_known() {
+        let of = |hello: Value| takes_more(&hello);
+        assert!(of(json!({"agentCapabilities": {"_meta": {"claudeCode": {"promptQueueing": true}}}})));
+        assert!(of(json!({"agentInfo": {"name": "OpenCode", "version": "1.18.33"}})));
+        assert!(!of(json!({"agentInfo": {"name": "gemini-cli"}})) && !of(Value::Null));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::v1::Wish;
+use super::{aside::Plan, v1::Wish};
 
 /// A longer line is none of the protocol.
 const LINE_BYTES_MAX: u64 = 64 << 20;
@@ -24,6 +24,8 @@ pub(super) enum Input {
     Message(Message),
     /// The agent has gone.
     Gone,
+    /// kapell has a word for it while it works.
+    More(String),
     /// kapell asks to come to an end.
     Stop,
     /// A person has answered whether the agent may.
@@ -71,10 +73,19 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Starts it. What it sends comes by `inputs`, where others put theirs in too; its errors go where ours go.
-    pub(super) fn start(argv: &[String], sender: Sender<Input>, inputs: Receiver<Input>) -> io::Result<Self> {
+    pub(super) fn start(
+        argv: &[String],
+        plan: Option<&Plan>,
+        sender: Sender<Input>,
+        inputs: Receiver<Input>,
+    ) -> io::Result<Self> {
         let [program, args @ ..] = argv else { return Err(io::ErrorKind::InvalidInput.into()) };
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(plan) = plan {
+            let (name, value) = plan.variable();
+            command.args(plan.args()).env(name, value);
+        }
         let mut child = command.spawn()?;
         let input = child.stdin.take();
         if let Some(output) = child.stdout.take() {

@@ -149,10 +149,12 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
     let mut invocation = Invocation::default();
     // Its variables and files, not its arguments.
     if let Some(inner) = agent.inner() {
-        let mut its = Order { client: inner, ..order.clone() };
+        // Whose own way this is has another one, too.
+        let client = if inner == Client::Opencode { Client::OpencodeRun } else { inner };
+        let mut its = Order { client, ..order.clone() };
         // It gets kapell's own server with its session.
         its.options.insert("kapell_tools".to_owned(), "no".to_owned());
-        let known = inner.invoke(&its);
+        let known = client.invoke(&its);
         (invocation.env, invocation.files) = (known.env, known.files);
         if inner == Client::Codex {
             // Whether it may is asked here, and not decided by a setting.
@@ -169,9 +171,9 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
     }
     let permissions = permissions(order).unwrap_or_default();
     let allows = permissions == Permissions::Allow;
-    if agent == AcpAgent::Opencode && !allows && order.option("permission").is_none() {
-        // It asks for nothing by itself.
-        invocation.env(opencode::PERMISSION, opencode::belt("ask").to_string());
+    if agent == AcpAgent::Opencode && order.option("permission").is_none() {
+        // It asks for nothing by itself. Whoever allows all has it pass by the policy gate, which sees more than patterns do.
+        invocation.env(opencode::PERMISSION, opencode::ASK);
     }
     let program = order.program().to_string_lossy().into_owned();
     let argv = std::iter::once(program).chain(agent.args(order)).chain(order.settings.args.iter().cloned());
@@ -189,6 +191,7 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
         tools: order.option("kapell_tools") != Some("no"),
         resume: order.resume.as_ref().map(|resume| resume.session.clone()),
         steps_max: order.steps_max(),
+        aside: agent == AcpAgent::Opencode,
     };
     invocation.arg(ARGUMENT).arg(order.home.join(SPEC_FILE));
     invocation.files.push((SPEC_FILE, serde_json::to_string(&spec).unwrap_or_default()));

@@ -151,6 +151,8 @@ pub(crate) struct Listener {
     asked_again: bool,
     /// Whether it has been told that its budget runs out.
     winds_down: bool,
+    /// What share of what it may spend others have seen it spend, in percent.
+    seen_percent: u64,
 }
 
 impl Listener {
@@ -170,6 +172,7 @@ impl Listener {
             outside: None,
             asked_again: false,
             winds_down: false,
+            seen_percent: 0,
         }
     }
 
@@ -270,7 +273,9 @@ impl Listener {
         let evidence = self.reader.evidence();
         let price = evidence.model.as_deref().or(self.watch.model.as_deref());
         let price = price.and_then(|model| (self.watch.prices.0)(model));
-        let usd_micros = price.map_or(0, |price| price.rate.cost(evidence.tokens));
+        let priced = price.map_or(0, |price| price.rate.cost(evidence.tokens));
+        // Some say what it costs before they say how many tokens that was.
+        let usd_micros = priced.max(evidence.usd_micros.unwrap_or(0));
         Amount { usd_micros, tokens: evidence.tokens.total() }
     }
 
@@ -279,7 +284,15 @@ impl Listener {
         if let Some(spender) = &self.watch.purse {
             return spender.purse().percent();
         }
-        self.watch.limit.spent_percent(self.spent())
+        self.watch.limit.spent_percent(self.spent()).max(self.seen_percent)
+    }
+
+    /// Takes in what share of what it may spend the proxy has seen it spend, and says what it is told for that.
+    pub(crate) fn note_spent(&mut self, percent: u64) -> Heard {
+        self.seen_percent = percent;
+        let mut reports = Vec::new();
+        self.wind_down(&mut reports);
+        Heard { reports, outgoing: self.reader.outgoing() }
     }
 
     /// Books what it has spent where others look, too.
@@ -296,7 +309,7 @@ impl Listener {
     }
 
     fn wind_down(&mut self, reports: &mut Vec<Report>) {
-        if !self.winds_down && self.client.takes_turns() && Limit::is_near(self.spent_percent()) {
+        if !self.winds_down && self.client.hears_words() && Limit::is_near(self.spent_percent()) {
             self.winds_down = true;
             // One that is done already needs no such word.
             if !self.reader.is_idle() {

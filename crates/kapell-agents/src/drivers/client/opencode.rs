@@ -1,4 +1,4 @@
-//! opencode: `opencode run --format json`.
+//! opencode: `opencode run --format json`, and what is set for it however it is driven.
 //!
 //! What it prints was recorded from version 1.18.33. Traps: there is no last event, its end is the end of the stream;
 //! it lets everything be done unless told otherwise; when a stream is cut it asks again for ever, so its steps are
@@ -66,7 +66,8 @@ pub(super) fn invoke(order: &Order) -> Invocation {
             }
         };
     }
-    if order.own_server().is_some() {
+    // Also where it gets that server with its session.
+    if order.gate.is_some() {
         config["experimental"]["mcp_timeout"] = (ANSWER_TIMEOUT_S * 1000).into();
     }
     invocation.files.push((".config/opencode/opencode.json", config.to_string()));
@@ -82,7 +83,7 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     if !order.is_trusted {
         invocation.env("OPENCODE_DISABLE_PROJECT_CONFIG", "1");
     }
-    invocation.env(PERMISSION, order.option("permission").unwrap_or(&belt("allow").to_string()));
+    invocation.env(PERMISSION, order.option("permission").unwrap_or(&belt().to_string()));
     for (name, dir) in
         [("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share"), ("XDG_CACHE_HOME", ".cache")]
     {
@@ -97,13 +98,16 @@ pub(super) fn invoke(order: &Order) -> Invocation {
 /// The variable that says what it may do.
 pub(super) const PERMISSION: &str = "OPENCODE_PERMISSION";
 
-/// What it is not let do: its own patterns for what [`crate::gate`] stops elsewhere, as far as they reach. A later one
-/// counts more than an earlier one. `otherwise` is what becomes of all else that changes something.
-pub(super) fn belt(otherwise: &str) -> Value {
+/// It asks for all that changes something.
+pub(super) const ASK: &str = r#"{"edit":"ask","bash":"ask"}"#;
+
+/// What it is not let do where nobody can be asked: its own patterns for what [`crate::gate`] stops elsewhere, as far as
+/// they reach. A later one counts more than an earlier one.
+fn belt() -> Value {
     json!({
-        "edit": otherwise,
+        "edit": "allow",
         "bash": {
-            "*": otherwise,
+            "*": "allow",
             "rm -rf /*": "deny", "rm -rf ~*": "deny", "rm -rf $HOME*": "deny", "rm -rf ..*": "deny",
             "git push --force*": "deny", "git push -f*": "deny", "git push * --force*": "deny",
             "git filter-branch*": "deny",
@@ -129,9 +133,7 @@ impl Opencode {
         let state = &part["state"];
         let about = about(&state["input"]);
         let text = state["error"].as_str().unwrap_or_default();
-        let refusal = ["rejected permission", "denied", "not allowed", "unavailable tool"];
-        if state["status"] == "error" && refusal.iter().any(|words| text.to_ascii_lowercase().contains(words))
-        {
+        if state["status"] == "error" && is_refusal(text) {
             self.refused_last = Some(tool.clone());
             self.evidence.refused.push(tool.clone());
             reports.push(Report::Refused { tool, text: short(text) });
@@ -206,19 +208,31 @@ impl Reader for Opencode {
             return refused(tool, text);
         }
         match (self.reason.as_deref(), ended.code) {
-            (Some("stop"), Some(0)) => Verdict::succeeded(text),
-            (Some("length"), Some(0)) => Verdict::failed(
-                FailureClass::InvalidOutput,
-                "its last reply was cut off at the limit of its length",
-            ),
-            (Some("content-filter"), Some(0)) => {
-                Verdict::failed(FailureClass::Permanent, "the provider refused to answer")
-            }
-            (Some(reason), Some(0)) => Verdict::failed(
-                FailureClass::Transient,
-                format!("it ended in the midst of its work ({reason})"),
-            ),
+            (Some(reason), Some(0)) => unfinished(reason).unwrap_or_else(|| Verdict::succeeded(text)),
             _ => no_end(ended),
         }
+    }
+}
+
+/// Tells whether the error of a call says that it was refused.
+pub(in crate::drivers) fn is_refusal(error: &str) -> bool {
+    let refusal =
+        ["rejected permission", "denied", "not allowed", "unavailable tool", "prevents you from using"];
+    refusal.iter().any(|words| error.to_ascii_lowercase().contains(words))
+}
+
+/// Says what it means that its last step ended for this reason; nothing if it was done.
+pub(in crate::drivers) fn unfinished(reason: &str) -> Option<Verdict> {
+    match reason {
+        "stop" => None,
+        "length" => Some(Verdict::failed(
+            FailureClass::InvalidOutput,
+            "its last reply was cut off at the limit of its length",
+        )),
+        "content-filter" => Some(Verdict::failed(FailureClass::Permanent, "the provider refused to answer")),
+        reason => Some(Verdict::failed(
+            FailureClass::Transient,
+            format!("it ended in the midst of its work ({reason})"),
+        )),
     }
 }

@@ -107,11 +107,13 @@ pub fn of(adapter: &str) -> Vec<Known> {
         (Some(Client::Codex), _) => &[OF_MODELS, OF_CODEX],
         (Some(Client::CodexApp), _) => &[OF_MODELS, OF_CODEX, OF_ASKED],
         (Some(Client::Gemini), _) => &[OF_MODELS, OF_GEMINI],
-        (Some(Client::Opencode), _) => &[OF_MODELS, OF_OPENCODE],
+        (Some(Client::OpencodeRun), _) => &[OF_MODELS, OF_OPENCODE],
         (Some(Client::Model(ModelApi::OpenAi)), _) => &[OF_MODELS, OF_APIS, OF_OPENAI],
         (Some(Client::Model(_)), _) => &[OF_MODELS, OF_APIS],
         (Some(Client::Acp(AcpAgent::Codex)), _) => &[OF_MODELS, OF_ASKED, OF_ACP, OF_CODEX],
-        (Some(Client::Acp(AcpAgent::Opencode)), _) => &[OF_MODELS, OF_ASKED, OF_ACP, OF_OPENCODE],
+        (Some(Client::Opencode | Client::Acp(AcpAgent::Opencode)), _) => {
+            &[OF_MODELS, OF_ASKED, OF_ACP, OF_OPENCODE]
+        }
         (Some(Client::Acp(_)), _) => &[OF_MODELS, OF_ASKED, OF_ACP],
     };
     own.iter().copied().flatten().chain(OF_ALL).copied().collect()

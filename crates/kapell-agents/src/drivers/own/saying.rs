@@ -109,8 +109,10 @@ impl Reader for Own {
     }
 
     fn tell(&mut self, what: Tell<'_>, _reports: &mut Vec<Report>) {
-        if what == Tell::Interrupt {
-            self.outgoing.line(&json!(Word::Stop));
+        match what {
+            Tell::More(text) => self.outgoing.line(&json!(Word::More(text.to_owned()))),
+            Tell::Interrupt => self.outgoing.line(&json!(Word::Stop)),
+            Tell::Answer { .. } | Tell::Close => {}
         }
     }
 
