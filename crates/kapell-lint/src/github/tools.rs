@@ -345,6 +345,10 @@ pub fn action(name: &str, step: &Step) -> Work {
         .unwrap_or(work(Kind::Unknown, 15));
     let yes = |input: &str| step.input(input).is_some_and(|text| !text.is("false"));
     match name {
+        "docker/build-push-action" if !yes("push") => {
+            let platforms = step.input("platforms").map_or(1, |text| 1 + text.text.matches(',').count());
+            work(Kind::Build, 180 * u32::try_from(platforms).unwrap_or(1))
+        }
         "docker/build-push-action" | "docker/bake-action" | "depot/build-push-action" if yes("push") => {
             // An expression may say no.
             if step.input("push").is_some_and(|text| text.is("true")) {

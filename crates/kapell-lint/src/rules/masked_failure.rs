@@ -398,7 +398,12 @@ fn lost(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
     let says = ["check", "verify", "validate", "scan", "lint", "audit"];
     let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| says.contains(&part));
     let reads = kinds.is_empty()
-        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[");
+        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[")
+        || kinds.iter().all(|&kind| kind == Kind::Trivial)
+            && command
+                .words
+                .iter()
+                .any(|word| matches!(word.as_str(), "inspect" | "describe" | "verify" | "status"));
     let sorts = text.contains("/dev/null") || text.contains("grep -q") && !command.asked;
     (named && last && only && !aside && !sorts && (kinds.contains(&Kind::Unknown) || reads))
         .then_some(Severity::Medium)

@@ -255,6 +255,59 @@ fn tools(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
 }
 
+/// Programs that run whatever a file of the repository says.
+const RUNS_OTHERS: &[&str] = &[
+    "make",
+    "just",
+    "task",
+    "bash",
+    "sh",
+    "pwsh",
+    "source",
+    "fastlane",
+    "rake",
+    "mage",
+    "invoke",
+    "inv",
+    "tox",
+    "nox",
+    "pre-commit",
+    "prek",
+    "bazel",
+    "bazelisk",
+    "earthly",
+    "dagger",
+    "moon",
+    "nx",
+    "turbo",
+    "rush",
+    "pants",
+    "meson",
+    "cmake",
+    "ninja",
+    "ant",
+    "docker",
+    "skaffold",
+    "tilt",
+    "sam",
+    "serverless",
+    "sls",
+    "cdk",
+    "pulumi",
+    "terraform",
+    "melos",
+    "expo",
+    "eas",
+    "ionic",
+    "cap",
+    "cordova",
+    "doit",
+    "composer",
+    "semantic-release",
+    "goreleaser",
+    "act",
+];
+
 /// Tells whether a step behind the set-up uses it, or may.
 fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {
     let job = &flow.model.jobs[at];
@@ -279,7 +332,7 @@ fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {
                 .words
                 .first()
                 .is_some_and(|word| word.starts_with("./") || word.contains('/') || word.starts_with('$'))
-                || matches!(command.program(), "make" | "just" | "task" | "bash" | "sh" | "pwsh" | "source")
+                || RUNS_OTHERS.contains(&command.program())
         });
         let shell = step
             .shell
