@@ -105,8 +105,8 @@ fn sets_nothing(flow: &Flow, at: usize) -> bool {
     flow.steps(at).all(|(step, facts)| {
         facts.actions.iter().all(silent)
             && !step.script().contains("GITHUB_ENV")
-            && !(facts.runs_own_script()
-                || facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some()))
+            && !facts.runs_own_script()
+            && !facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some())
             && !matches!(step.action(), Some(Uses::Local(_) | Uses::Docker(_)))
     })
 }
