@@ -248,7 +248,7 @@ fn news(
 ) -> Result<Option<String>, Fault> {
     let mut rows = Vec::new();
     store.read(run.id(), run.version(), &mut |row| {
-        rows.push(row);
+        rows.push(row.clone());
         true
     })?;
     let (columns, _) = screen();
