@@ -74,7 +74,7 @@ fn once(plan: &std::sync::Arc<Plan>, runs: u64, tasks: u32) -> anyhow::Result<On
     let took = execute(&mut host, runs, plan, tasks.max(2))?;
     let mut once = Once { took, written: written()? - before, ..Once::default() };
     store.read(run_id(0), Version(0), &mut |row| {
-        once.record_bytes += record_bytes(&row);
+        once.record_bytes += record_bytes(row);
         once.body_bytes += row.body.len();
         true
     })?;

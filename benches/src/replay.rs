@@ -39,7 +39,7 @@ fn reading_back(tasks: u32, reopen_ms: f64) -> anyhow::Result<()> {
         let mut broken = None;
         store.read(id, Version(0), &mut |row| {
             let plans = &mut |digest| kapell_engine::open::kept_plan(&*store, digest);
-            let folded = if verified { run.replay_verified(&row, plans) } else { run.replay(&row, plans) };
+            let folded = if verified { run.replay_verified(row, plans) } else { run.replay(row, plans) };
             broken = folded.err();
             broken.is_none()
         })?;

@@ -41,7 +41,8 @@ pub enum OpenError {
 /// Reads a plan that is kept as an artifact.
 pub fn kept_plan(journal: &dyn Journal, digest: Digest) -> Option<Arc<Plan>> {
     let text = journal.kept(digest).ok().flatten()?;
-    serde_json::from_slice(&text).ok().map(Arc::new)
+    // Checked as a whole it is text in less time than name by name.
+    serde_json::from_str(str::from_utf8(&text).ok()?).ok().map(Arc::new)
 }
 
 /// Reads the state of a run as it is now.
@@ -93,8 +94,8 @@ fn fold(
     journal.read(
         run.id(),
         after,
-        &mut |row| match run.replay(&row, &mut |digest| kept_plan(journal, digest)) {
-            Ok(events) => more(&row, &events, run),
+        &mut |row| match run.replay(row, &mut |digest| kept_plan(journal, digest)) {
+            Ok(events) => more(row, &events, run),
             Err(found) => {
                 damage = Some(found);
                 false
@@ -111,7 +112,7 @@ fn from_snapshot(journal: &dyn Journal, id: RunId) -> Result<Option<Run>, OpenEr
     let row_at = |n: Version| -> Result<Option<Row>, OpenError> {
         let mut found = None;
         journal.read(id, Version(n.0.saturating_sub(1)), &mut |row| {
-            found = Some(row);
+            found = Some(row.clone());
             false
         })?;
         Ok(found.filter(|row| row.n == n))

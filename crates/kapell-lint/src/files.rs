@@ -35,13 +35,16 @@ pub struct File {
     pub text: Arc<str>,
     /// Where its lines start, found when it is first asked: of most files it never is.
     starts: Arc<OnceLock<Box<[u32]>>>,
+    /// Its text in lower case, made when it is first asked: several rules look for words in all of it.
+    lower: Arc<OnceLock<Box<str>>>,
     /// What generates it, found when it is first asked.
     generator: Arc<OnceLock<Option<Box<str>>>>,
 }
 
 impl File {
     fn new(path: &str, text: &str) -> Self {
-        Self { path: path.into(), text: text.into(), starts: Arc::default(), generator: Arc::default() }
+        let (path, text) = (path.into(), text.into());
+        Self { path, text, starts: Arc::default(), lower: Arc::default(), generator: Arc::default() }
     }
 
     fn starts(&self) -> &[u32] {
@@ -53,6 +56,12 @@ impl File {
     #[must_use]
     pub fn name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Returns its text with the letters of ASCII in lower case. No place moves.
+    #[must_use]
+    pub fn lower(&self) -> &str {
+        self.lower.get_or_init(|| self.text.to_ascii_lowercase().into())
     }
 
     /// Returns what generates the file, if its header says that something does.

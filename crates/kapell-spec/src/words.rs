@@ -15,6 +15,9 @@ use aho_corasick::{AhoCorasick, MatchKind, packed};
 /// longer than looking for each of them.
 const WORTH_IT: usize = 4096;
 
+/// Texts up to this many bytes, which lines and headings are, are brought into lower case without a copy on the heap.
+const SHORT: usize = 128;
+
 /// Words that are looked for.
 #[derive(Debug)]
 pub struct Words {
@@ -71,10 +74,38 @@ impl Words {
     /// Tells whether any of the words is in the text.
     #[must_use]
     pub fn is_in(&self, text: &str) -> bool {
-        if self.read.fetch_add(text.len(), Ordering::Relaxed) < WORTH_IT && text.len() < WORTH_IT {
+        if self.is_by_word(text) {
             return self.words.iter().any(|word| self.stands_in(word, text));
         }
-        self.first(&in_case(text, self.any_case)).is_some()
+        let mut short = [0; SHORT];
+        let lower = match short.get_mut(..text.len()) {
+            Some(short) if self.any_case => {
+                short.copy_from_slice(text.as_bytes());
+                short.make_ascii_lowercase();
+                // No byte of a longer character changes.
+                str::from_utf8(short).ok()
+            }
+            _ => None,
+        };
+        match lower {
+            Some(lower) => self.first(lower).is_some(),
+            None => self.first(&in_case(text, self.any_case)).is_some(),
+        }
+    }
+
+    /// Does the same for words whose case does not count, in a text that is in lower case already: one that is looked
+    /// through often is best kept so.
+    #[must_use]
+    pub fn is_in_lower(&self, lower: &str) -> bool {
+        if self.is_by_word(lower) {
+            return self.words.iter().any(|word| self.stands_in(word, lower));
+        }
+        self.first(lower).is_some()
+    }
+
+    /// Counts the text, and tells whether each word is still to be looked for by itself.
+    fn is_by_word(&self, text: &str) -> bool {
+        self.read.fetch_add(text.len(), Ordering::Relaxed) < WORTH_IT && text.len() < WORTH_IT
     }
 
     /// Finds any of the words in a text that is in lower case if case does not count.
@@ -138,6 +169,10 @@ mod tests {
             let words = Words::new(WORDS);
             let long = format!("{} {text}", "x".repeat(WORTH_IT));
             assert_eq!([words.is_in(text), words.is_in(&long), words.is_in(text)], [is_there; 3], "{text}");
+            let (words, lower) = (Words::new(WORDS), text.to_ascii_lowercase());
+            let long = long.to_ascii_lowercase();
+            let found = [words.is_in_lower(&lower), words.is_in_lower(&long), words.is_in_lower(&lower)];
+            assert_eq!(found, [is_there; 3], "{text}");
         }
         let mut places: Vec<_> = words.places("Run In Parallel").collect();
         places.sort_unstable();

@@ -299,9 +299,16 @@ impl Journal for Store {
         &self,
         run: RunId,
         after: Version,
-        visit: &mut dyn FnMut(Row) -> bool,
+        visit: &mut dyn FnMut(&Row) -> bool,
     ) -> Result<(), JournalError> {
-        self.readers.read(run, after, &mut |row| visit(row.to_row()))
+        let mut lent: Option<Row> = None;
+        self.readers.read(run, after, &mut |row| match &mut lent {
+            Some(lent) => {
+                row.copy_to(lent);
+                visit(lent)
+            }
+            None => visit(lent.insert(row.to_row())),
+        })
     }
 
     fn settle(&self) -> Result<(), JournalError> {

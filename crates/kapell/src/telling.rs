@@ -114,7 +114,7 @@ impl Family {
         while let Some(run) = self.runs.get_mut(next) {
             let mut rows = Vec::new();
             store.read(run.id(), run.version(), &mut |row| {
-                rows.push(row);
+                rows.push(row.clone());
                 true
             })?;
             let mut begun = Vec::new();

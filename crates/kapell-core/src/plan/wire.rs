@@ -82,6 +82,7 @@ impl<'de> Deserialize<'de> for Plan {
         }
         // Not interned again: ids in the text are indices.
         builder.take_definitions(wire.definitions);
+        builder.reserve(wire.tasks.len());
         for WireTask(name, definition, needs, cell) in wire.tasks {
             match cell {
                 Some(cell) => builder.cell(&name, definition, &needs, cell),

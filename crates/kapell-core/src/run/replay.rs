@@ -1,6 +1,14 @@
 //! Reading a run back from its rows, and the snapshot of its state.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use serde::{
+    Deserializer as _,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 use crate::{
     event::{DecodeError, Event, FOLD_VERSION, PlanRef, decode},
@@ -117,7 +125,8 @@ impl Run {
         if fold != FOLD_VERSION {
             return None;
         }
-        let mut run: Self = serde_json::from_slice(bytes).ok()?;
+        // Checked as a whole it is text in less time than string by string.
+        let mut run: Self = serde_json::from_str(str::from_utf8(bytes).ok()?).ok()?;
         if (run.version, run.hash) != (n, hash) || run.tasks.len() != plan.len() {
             return None;
         }
@@ -126,14 +135,14 @@ impl Run {
         Some(run)
     }
 
-    /// Returns which decision adopted the plan of a snapshot, so that it can be read.
+    /// Returns which decision adopted the plan of a snapshot, so that it can be read. That stands near the beginning, and
+    /// what follows is not looked at.
     #[must_use]
     pub fn plan_of_snapshot(bytes: &[u8]) -> Option<Version> {
-        #[derive(serde::Deserialize)]
-        struct PlanAt {
-            plan_at: Version,
-        }
-        serde_json::from_slice(bytes).ok().map(|PlanAt { plan_at }| plan_at)
+        let mut found = None;
+        // To leave off before the end is an error to the reader, and meant.
+        let _ = serde_json::Deserializer::from_slice(bytes).deserialize_map(PlanAt(&mut found));
+        found
     }
 
     /// Tells whether two states are the same in all that they hold and all that they answer.
@@ -141,5 +150,27 @@ impl Run {
     pub fn is_same(&self, other: &Self) -> bool {
         let bare = |run: &Self| Self { index: OnceLock::new(), settled_at: Now::default(), ..run.clone() };
         same(self.index(), other.index()) && bare(self) == bare(other)
+    }
+}
+
+/// Looks for the field `plan_at` of a snapshot, and no further.
+struct PlanAt<'a>(&'a mut Option<Version>);
+
+impl<'de> Visitor<'de> for PlanAt<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the state of a run")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<&str>()? {
+            if name == "plan_at" {
+                *self.0 = Some(fields.next_value()?);
+                return Ok(());
+            }
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
     }
 }

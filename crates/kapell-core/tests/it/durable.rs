@@ -229,6 +229,10 @@ fn a_snapshot_of_anything_else_is_not_used() {
     assert!(read(fold, &bytes, n, hash, other).is_none());
     assert_eq!(Run::plan_of_snapshot(&bytes), Some(Version(1)));
     assert_eq!(Run::plan_of_snapshot(b"{}"), None);
+    // What follows it is not looked at, and may be broken: then the snapshot is not used.
+    let cut = &bytes[..bytes.len() - 1];
+    assert_eq!(Run::plan_of_snapshot(cut), Some(Version(1)));
+    assert!(read(fold, cut, n, hash, run.plan().clone()).is_none());
 }
 
 /// Puts one event behind the rows of a run, as a journal that something went wrong with would hold it.

@@ -148,7 +148,8 @@ pub trait Journal: Send + Sync {
     /// same run fails too, until the run is opened again.
     fn append(&self, append: Append, ack: Ack);
 
-    /// Visits the decisions of `run` after `after`, in order, until `visit` returns `false`.
+    /// Visits the decisions of `run` after `after`, in order, until `visit` returns `false`. A row is lent, so that its
+    /// memory can be used again for the next one.
     ///
     /// # Errors
     ///
@@ -157,7 +158,7 @@ pub trait Journal: Send + Sync {
         &self,
         run: RunId,
         after: Version,
-        visit: &mut dyn FnMut(Row) -> bool,
+        visit: &mut dyn FnMut(&Row) -> bool,
     ) -> Result<(), JournalError>;
 
     /// Makes durable what has been read: a process that was killed may have written it and not synced it.

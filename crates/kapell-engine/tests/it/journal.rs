@@ -150,7 +150,7 @@ impl Journal for MemoryJournal {
         &self,
         run: RunId,
         after: Version,
-        visit: &mut dyn FnMut(Row) -> bool,
+        visit: &mut dyn FnMut(&Row) -> bool,
     ) -> Result<(), JournalError> {
         if self.disk().unreadable {
             return Err(unreadable());
@@ -158,7 +158,7 @@ impl Journal for MemoryJournal {
         let rows: Vec<Row> = self.disk().rows.get(&run).cloned().unwrap_or_default();
         for row in rows.into_iter().filter(|row| row.n > after) {
             self.disk().rows_read += 1;
-            if !visit(row) {
+            if !visit(&row) {
                 break;
             }
         }

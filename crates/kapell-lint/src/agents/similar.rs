@@ -76,12 +76,12 @@ impl Sketch {
         let shingle =
             |words: &[u64]| words.try_into().map_or(0, |words: &[u64; WORDS]| mix(words.iter().fold(0, add)));
         let count = words.len().saturating_sub(WORDS - 1) as u64;
-        // Hashes are spread evenly, so that about three times as many as are kept lie below this; a text that repeats
-        // itself needs more to have enough.
-        let bound = (u64::MAX / count.max(1)).saturating_mul(3 * SIZE as u64);
-        for bound in [bound, u64::MAX] {
-            let mut hashes: Vec<u64> =
-                words.windows(WORDS).map(shingle).filter(|&hash| hash <= bound).collect();
+        // Hashes are spread evenly, so that about half as many again as are kept lie below the first of these; a text
+        // that repeats itself needs more to have enough.
+        let some = (u64::MAX / count.max(1)).saturating_mul(SIZE as u64);
+        for bound in [some.saturating_add(some / 2), some.saturating_mul(6), u64::MAX] {
+            let mut hashes = Vec::with_capacity(2 * SIZE);
+            hashes.extend(words.windows(WORDS).map(shingle).filter(|&hash| hash <= bound));
             hashes.sort_unstable();
             hashes.dedup();
             if hashes.len() >= SIZE || bound == u64::MAX {
@@ -95,9 +95,15 @@ impl Sketch {
     /// Returns the share of shingles that both have, from 0 to 1. Short texts are like nothing.
     #[must_use]
     pub fn likeness(&self, other: &Self) -> f64 {
+        self.likeness_from(other, 0.0).unwrap_or(0.0)
+    }
+
+    /// Returns the likeness if it is at least `share`; the walk ends as soon as it cannot be any more.
+    fn likeness_from(&self, other: &Self, share: f64) -> Option<f64> {
         if self.0.len() < SIZE / 2 || other.0.len() < SIZE / 2 {
-            return 0.0;
+            return (share <= 0.0).then_some(0.0);
         }
+        let odd = odd_at_most(share);
         // Both are in order: one walk over their union's least.
         let (mut left, mut right, mut both, mut union) = (0, 0, 0_u32, 0_u32);
         while union < SIZE as u32 && (left < self.0.len() || right < other.0.len()) {
@@ -108,9 +114,18 @@ impl Sketch {
             right += usize::from(takes_two);
             both += u32::from(takes_one && takes_two);
             union += 1;
+            if union - both > odd {
+                return None;
+            }
         }
-        f64::from(both) / f64::from(union.max(1))
+        let likeness = f64::from(both) / f64::from(union.max(1));
+        (likeness >= share).then_some(likeness)
     }
+}
+
+/// How many of the least hashes of two texts may be in one of them only, if they are alike to `share`.
+fn odd_at_most(share: f64) -> u32 {
+    ((1.0 - share) * SIZE as f64).floor() as u32
 }
 
 /// Returns the pairs of sketches that are alike to at least `share`, in order, and how much.
@@ -119,7 +134,7 @@ impl Sketch {
 /// least of one there is one that the other has, and looking it up replaces comparing all with all.
 #[must_use]
 pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
-    let odd = ((1.0 - share) * SIZE as f64).floor() as usize;
+    let odd = odd_at_most(share) as usize;
     let least = |(at, sketch): (usize, &&Sketch)| {
         sketch.0.iter().take(odd + 1).map(|&hash| (hash, at)).collect::<Vec<_>>()
     };
@@ -141,8 +156,8 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
         near.sort_unstable();
         near.dedup();
         found.extend(near.into_iter().filter_map(|other| {
-            let likeness = sketches[other].likeness(sketches[at]);
-            (likeness >= share).then_some((other, at, likeness))
+            let likeness = sketches[other].likeness_from(sketches[at], share)?;
+            Some((other, at, likeness))
         }));
     }
     found.sort_unstable_by_key(|&(one, other, _)| (one, other));

@@ -142,8 +142,11 @@ fn takes_back(seen: &mut Seen<'_>, asset: &Asset) {
 /// An instruction to append to a log.
 fn appends(seen: &mut Seen<'_>, asset: &Asset) {
     static APPENDS: LazyLock<Words> = LazyLock::new(|| Words::new(&["append", ">>"]));
-    let text = &seen.repository.files[asset.file].text;
-    let body = asset.definition.body as usize;
+    let file = &seen.repository.files[asset.file];
+    let (text, body) = (&file.text, asset.definition.body as usize);
+    if !APPENDS.is_in_lower(&file.lower()[body..]) {
+        return;
+    }
     // From one place to the next: few lines have one.
     for (_, place) in APPENDS.places(&text[body..]) {
         let start = text[..body + place].rfind('\n').map_or(body, |at| (at + 1).max(body));

@@ -29,7 +29,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if starts < 5 {
             continue;
         }
-        let text = repository.files[asset.file].text.to_ascii_lowercase();
+        let text = repository.files[asset.file].lower();
         let keeps = [
             "todo",
             "task list",

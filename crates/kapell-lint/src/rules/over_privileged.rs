@@ -8,6 +8,7 @@ use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
 use crate::{
     agents::{Asset, Home},
+    files::File,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -64,12 +65,12 @@ const LIMITS: &[&str] = &[
 ];
 
 /// Finds the words that tell an agent to change nothing.
-fn said(text: &str) -> Option<Span> {
+fn said(file: &File) -> Option<Span> {
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(READ_ONLY));
-    if !WORDS.is_in(text) {
+    let lower = file.lower();
+    if !WORDS.is_in_lower(lower) {
         return None;
     }
-    let lower = text.to_ascii_lowercase();
     READ_ONLY.iter().find_map(|words| {
         let at = lower.find(words)?;
         let rest = lower[at + words.len()..].trim_start_matches(['s', '*', ' ']);
@@ -80,12 +81,12 @@ fn said(text: &str) -> Option<Span> {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut inherit: Vec<(&Asset, Span)> = Vec::new();
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
-        let text = &repository.files[agent.file].text;
+        let file = &repository.files[agent.file];
         let restricted = ["tools", "disallowedTools", "permissionMode"];
         if restricted.iter().all(|key| agent.definition.field(key).is_none()) {
-            inherit.extend(said(text).map(|said| (agent, said)));
+            inherit.extend(said(file).map(|said| (agent, said)));
         } else {
-            edits(report, agent, text);
+            edits(report, agent, file);
         }
     }
     tell_inherited(report, &inherit);
@@ -93,17 +94,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// An agent whose list of tools has one that edits what others wrote.
-fn edits(report: &mut Report<'_>, agent: &Asset, text: &str) {
+fn edits(report: &mut Report<'_>, agent: &Asset, file: &File) {
     let tools = agent.definition.items("tools");
     // A report of its own may be written; edits are of what others wrote.
     let is_edit = |tool: &Named| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit");
     let Some(first) = tools.iter().find(|tool| is_edit(tool)) else { return };
-    let Some(said) = said(text) else { return };
+    let Some(said) = said(file) else { return };
     let message = format!("`{}` shall change nothing, but has `{}`", agent.name, first.text);
     let kept: Vec<&str> = tools.iter().filter(|tool| !is_edit(tool)).map(|tool| &*tool.text).collect();
     let mut draft = report.add(agent.file, first.span, message).also(agent.file, said, "what it is told");
     let field = agent.definition.field("tools").and_then(|field| field.text.as_ref());
-    if let Some(value) = field.filter(|value| !text[value.span.range()].starts_with(['"', '\''])) {
+    if let Some(value) = field.filter(|value| !file.text[value.span.range()].starts_with(['"', '\''])) {
         draft = draft.fix(
             format!("take `{}` away", first.text),
             FixClass::Review,

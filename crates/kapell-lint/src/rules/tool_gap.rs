@@ -13,6 +13,7 @@ use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
     agents::{Asset, Home},
+    files::File,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -35,17 +36,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut asking: Vec<(&Asset, Span, Confidence)> = Vec::new();
     let mut online = Online::new();
     let mut loading: Vec<(&Asset, Span)> = Vec::new();
+    let skills: Vec<&Asset> = repository.agents.of(AssetKind::Skill).map(|(_, skill)| skill).collect();
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
-        let text = &repository.files[agent.file].text;
+        let file = &repository.files[agent.file];
         match agent.definition.items("tools").iter().find(|tool| tool.text == "AskUserQuestion") {
             Some(tool) => asking.push((agent, tool.span, Confidence::High)),
-            None => asking.extend(asks(agent, text, false).map(|(span, sure)| (agent, span, sure))),
+            None => asking.extend(asks(agent, file, false).map(|(span, sure)| (agent, span, sure))),
         }
         if agent.definition.field("tools").is_some()
             && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
         {
-            lacks(report, agent, text, &mut online);
-            loading.extend(told_to_load(repository, agent, text).map(|span| (agent, span)));
+            lacks(report, agent, file, &mut online);
+            loading.extend(told_to_load(&skills, agent, &file.text).map(|span| (agent, span)));
         }
     }
     tell_asking(report, &asking);
@@ -64,27 +66,26 @@ fn forks(repository: &Repository, report: &mut Report<'_>) {
         if asset.definition.text("context").is_none_or(|context| context.text.trim() != "fork") {
             continue;
         }
-        let text = &repository.files[asset.file].text;
-        let Some((span, sure)) = asks(asset, text, true) else { continue };
+        let Some((span, sure)) = asks(asset, &repository.files[asset.file], true) else { continue };
         let message = format!("`/{}` has to ask the user, but what runs in a fork cannot", asset.name);
         let hint = "drop `context: fork`, or have it return its questions";
         report.add(asset.file, span, message).confidence(sure).hint(hint).done();
     }
 }
 
-/// Finds where an agent that has no tool for it is told to load a skill that is defined here.
-fn told_to_load(repository: &Repository, agent: &Asset, text: &str) -> Option<Span> {
+/// Finds where an agent that has no tool for it is told to load one of the skills that are defined here.
+fn told_to_load(skills: &[&Asset], agent: &Asset, text: &str) -> Option<Span> {
     if agent.definition.items("tools").iter().any(|tool| tool.text.starts_with("Skill")) {
         return None;
     }
     let given = agent.definition.items("skills");
     let marks = agent.definition.document.marks.iter().filter(|mark| mark.code);
-    let mut skills = marks.filter(|mark| {
+    let mut named = marks.filter(|mark| {
         let name = mark.text.trim();
-        let of_scope = |(_, skill): (_, &Asset)| skill.name == name && skill.scope == agent.scope;
-        repository.agents.of(AssetKind::Skill).any(of_scope) && given.iter().all(|skill| skill.text != name)
+        skills.iter().any(|skill| skill.name == name && skill.scope == agent.scope)
+            && given.iter().all(|skill| skill.text != name)
     });
-    let found = skills.find(|mark| {
+    let found = named.find(|mark| {
         let start = text[..mark.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
         let line = text[start..].lines().next().unwrap_or_default().to_ascii_lowercase();
         let at = (mark.span.start as usize - start).min(line.len());
@@ -188,7 +189,8 @@ static SAID: LazyLock<Words> = LazyLock::new(|| {
 
 /// Finds where one that runs below another is told to ask a person, and how sure that is. Agents may mean whoever
 /// started them, unless a heading says so; for commands running words count `everywhere`.
-fn asks(agent: &Asset, text: &str, everywhere: bool) -> Option<(Span, Confidence)> {
+fn asks(agent: &Asset, file: &File, everywhere: bool) -> Option<(Span, Confidence)> {
+    let text = &*file.text;
     let body = agent.definition.body as usize;
     // One that a person talks to itself.
     static IN_FRONT: LazyLock<Words> = LazyLock::new(|| {
@@ -199,9 +201,6 @@ fn asks(agent: &Asset, text: &str, everywhere: bool) -> Option<(Span, Confidence
             "you are the main session",
         ])
     });
-    if IN_FRONT.is_in(&text[body..]) {
-        return None;
-    }
     let document = &agent.definition.document;
     let said = if everywhere {
         let mut places = SAID.places(&text[body..]).map(|(_, at)| body + at);
@@ -215,13 +214,16 @@ fn asks(agent: &Asset, text: &str, everywhere: bool) -> Option<(Span, Confidence
         headed.map(|heading| heading.span).or_else(|| told::to_wait(agent, text))
     };
     let tool = "AskUserQuestion";
-    let mut named = text[body..].match_indices(tool).map(|(at, _)| body + at).peekable();
+    let named = memchr::memmem::find_iter(&text.as_bytes()[body..], tool);
+    let mut named = named.map(|at| body + at).peekable();
     let any = named.peek().is_some();
-    match (named.find(|&at| !denied(text, at)), said) {
-        (Some(at), _) => Some((Span::new(at, at + tool.len()), Confidence::High)),
-        (None, Some(said)) if !any => Some((said, Confidence::Medium)),
-        _ => None,
-    }
+    let asked = match (named.find(|&at| !denied(text, at)), said) {
+        (Some(at), _) => (Span::new(at, at + tool.len()), Confidence::High),
+        (None, Some(said)) if !any => (said, Confidence::Medium),
+        _ => return None,
+    };
+    // Few are told to ask, so that this is seldom looked for.
+    (!IN_FRONT.is_in_lower(&file.lower()[body..])).then_some(asked)
 }
 
 /// Tells whether the clause up to a place denies what stands there: `Don't guess — use X` does not.
@@ -234,7 +236,8 @@ fn denied(text: &str, at: usize) -> bool {
     ["not ", "never", "cannot", "no ", "n't"].iter().any(|word| before.contains(word))
 }
 
-fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut Online<'a>) {
+fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mut Online<'a>) {
+    let text = &*file.text;
     let has = |names: &[&str]| {
         let tools = agent.definition.items("tools").iter();
         tools.clone().any(|tool| names.contains(&tool.text.split('(').next().unwrap_or_default()))
@@ -275,13 +278,12 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut
         online.entry("WebSearch").or_default().push((agent, span));
         return;
     }
-    let body = &text[agent.definition.body as usize..];
+    let lower = &file.lower()[agent.definition.body as usize..];
     // Most speak of no tool of the web at all.
     static WEB: LazyLock<Words> = LazyLock::new(|| Words::new(&["WebFetch", "WebSearch"]));
-    if !WEB.is_in(body) {
+    if !WEB.is_in_lower(lower) {
         return;
     }
-    let lower = body.to_ascii_lowercase();
     for (tool, others) in [("WebFetch", &["WebFetch", "Bash"][..]), ("WebSearch", &["WebSearch"][..])] {
         let told = ["use ", "using ", "run ", "with ", "call "].iter().find_map(|verb| {
             [

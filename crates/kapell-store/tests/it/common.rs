@@ -84,7 +84,7 @@ pub(crate) fn rows(store: &Store, run: RunId, after: u64) -> Vec<Row> {
     let mut rows = Vec::new();
     store
         .read(run, Version(after), &mut |row| {
-            rows.push(row);
+            rows.push(row.clone());
             true
         })
         .unwrap();

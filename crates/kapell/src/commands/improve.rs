@@ -42,7 +42,7 @@ use kapell_view::{
     text::plural,
     untrusted::Untrusted,
 };
-use kept::{Judged, Kept, Key, Slot};
+use kept::{Coming, Judged, Kept, Key, Slot};
 pub use proposal::{undo, was_written_after};
 
 use super::Context;
@@ -144,7 +144,7 @@ fn straight(context: &Context, args: &ImproveArgs, format: AuditFormat, root: &P
     let seen = look_at(root, args.depth, args.scope)?;
     let stamp = slot.as_ref().and_then(|_| kept::stamp(args, &seen, SystemTime::now()));
     let mut key = Key { state: None, stamp };
-    let mut kept = coming.and_then(|coming| coming.join().ok()?);
+    let mut kept = coming.and_then(Coming::kept);
     let counts = format == AuditFormat::Text && args.output != AuditOutput::Report;
     if args.output != AuditOutput::Report && args.import_sarif.is_empty() {
         let fitting = kept.take_if(|kept| kept.fits(&key));

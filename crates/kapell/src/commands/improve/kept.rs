@@ -45,8 +45,25 @@ pub(super) struct Slot {
     path: PathBuf,
 }
 
-/// What is being read, beside whatever else is done meanwhile.
-pub(super) type Coming = JoinHandle<Option<Kept>>;
+/// What is kept and still to come: read beside whatever else is done meanwhile, unless it is short.
+#[derive(Debug)]
+pub(super) enum Coming {
+    Short(fs::File),
+    Long(JoinHandle<Option<Kept>>),
+}
+
+impl Coming {
+    /// To start a thread takes longer than to read this many bytes.
+    const SHORT: u64 = 64 * 1024;
+
+    /// Waits for it. Nothing if it is not whole.
+    pub(super) fn kept(self) -> Option<Kept> {
+        match self {
+            Self::Short(file) => read(file),
+            Self::Long(thread) => thread.join().ok()?,
+        }
+    }
+}
 
 /// What an audit depends on, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -104,7 +121,10 @@ impl Slot {
     /// Begins to read what was kept, if there is something.
     pub(super) fn fetch(&self) -> Option<Coming> {
         let file = fs::File::open(&self.path).ok()?;
-        thread::Builder::new().spawn(move || read(file)).ok()
+        if file.metadata().ok()?.len() < Coming::SHORT {
+            return Some(Coming::Short(file));
+        }
+        thread::Builder::new().spawn(move || read(file)).ok().map(Coming::Long)
     }
 
     /// Keeps it for the next time. That it cannot be kept is no reason to fail.
@@ -228,7 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let slot = Slot { path: dir.path().join("below/slot") };
         let load = |key: &Key| {
-            let kept = slot.fetch().and_then(|coming| coming.join().ok()?).filter(|kept| kept.fits(key))?;
+            let kept = slot.fetch().and_then(Coming::kept).filter(|kept| kept.fits(key))?;
             Some(kept.with_inventory()?.judged.view.suppressed)
         };
         assert_eq!(load(&key("a", None)), None);
