@@ -84,7 +84,7 @@ impl Checker {
             (self.limits.usd_micros, said.usd_micros, forecast.usd_micros, taken.usd_micros, held.usd_micros),
             (self.limits.tokens, said.tokens, forecast.tokens, taken.tokens, held.tokens),
         ] {
-            let left = limit.map_or(0, |limit| if limit > taken { limit - taken } else { 0 });
+            let left = limit.map_or(0, |limit| limit.saturating_sub(taken));
             let wanted = if limit.is_none() || said > 0 { 0 } else { forecast };
             ensure!(
                 held == wanted.min(left),
