@@ -80,11 +80,8 @@ pub enum Color {
     Never,
 }
 
-// The arguments of a command are only made when it is named, for all of them take longer than a small audit. What is then
-// made would replace what is said of the command here: so the structs below have comments, and no documentation.
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[command(defer = true)]
 pub enum Command {
     /// Runs a workflow file, or goes on with its unfinished run.
     Run(RunArgs),
@@ -167,28 +164,28 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
-// Arguments of `inbox`.
+/// Arguments of `inbox`.
 #[derive(Debug, Args)]
 pub struct InboxArgs {
     /// The run's id, or the beginning of it; all runs if not given.
     pub run: Option<String>,
 }
 
-// A run, named by its id or the beginning of it.
+/// A run, named by its id or the beginning of it.
 #[derive(Debug, Args)]
 pub struct OneRun {
     /// The run's id, or the beginning of it; the last run if not given.
     pub run: Option<String>,
 }
 
-// A run, or the last one that is not over.
+/// A run, or the last one that is not over.
 #[derive(Debug, Args)]
 pub struct UnfinishedRun {
     /// The run's id, or the beginning of it; the last unfinished run if not given.
     pub run: Option<String>,
 }
 
-// Arguments of `status`.
+/// Arguments of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// The run's id, or the beginning of it; all runs if not given.
@@ -198,7 +195,7 @@ pub struct StatusArgs {
     pub all: bool,
 }
 
-// Arguments of `run`.
+/// Arguments of `run`.
 #[derive(Debug, Default, Args)]
 pub struct RunArgs {
     /// The workflow file, or a Markdown document with numbered phases.
@@ -245,7 +242,7 @@ pub struct RunArgs {
     pub id: Option<String>,
 }
 
-// How agents are contained.
+/// How agents are contained.
 #[derive(Debug, Default, Args)]
 pub struct ContainArgs {
     /// The level of containment for agents: required (or 3), 2, 1, 0; the highest that works here if not given.
@@ -260,7 +257,7 @@ pub struct ContainArgs {
     pub i_accept_level_0: bool,
 }
 
-// Arguments of `plan`.
+/// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The workflow file, or a Markdown document with numbered phases.
@@ -313,7 +310,7 @@ pub enum PlanFormat {
     Json,
 }
 
-// Arguments of `improve`.
+/// Arguments of `improve`.
 #[derive(Debug, Args)]
 pub struct ImproveArgs {
     /// The repository, or a directory of it.
@@ -381,7 +378,7 @@ pub struct ImproveArgs {
     pub list_rules: bool,
 }
 
-// Arguments of one task of an audit that is a run. The run writes them.
+/// Arguments of one task of an audit that is a run. The run writes them.
 #[derive(Debug, Args)]
 pub struct PartArgs {
     /// The task.
@@ -466,7 +463,7 @@ pub enum AuditFormat {
     Markdown,
 }
 
-// Arguments of `map`.
+/// Arguments of `map`.
 #[derive(Debug, Args)]
 pub struct MapArgs {
     /// The repository, or a directory of it.
@@ -495,7 +492,7 @@ pub enum MapFormat {
     Json,
 }
 
-// Arguments of `watch`.
+/// Arguments of `watch`.
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// The run's id, or the beginning of it; the last run if not given.
@@ -505,7 +502,7 @@ pub struct WatchArgs {
     pub exit_status: bool,
 }
 
-// Arguments of `logs`.
+/// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The run's id, or the beginning of it; the last run if not given.
@@ -533,7 +530,7 @@ pub struct LogsArgs {
     pub export: bool,
 }
 
-// Arguments of `answer`.
+/// Arguments of `answer`.
 #[derive(Debug, Args)]
 pub struct AnswerArgs {
     /// Run (if other runs have a gate of that number open), gate and answer: `answer [RUN] GATE ANSWER`.
@@ -541,7 +538,7 @@ pub struct AnswerArgs {
     pub words: Vec<String>,
 }
 
-// Arguments of `diff`.
+/// Arguments of `diff`.
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// The run's id, or the beginning of it; the last run if not given.
@@ -557,7 +554,7 @@ pub struct DiffArgs {
     pub stat: bool,
 }
 
-// Arguments of `merge`.
+/// Arguments of `merge`.
 #[derive(Debug, Default, Args)]
 pub struct MergeArgs {
     /// The run's id, or the beginning of it; the last run if not given.
@@ -570,7 +567,7 @@ pub struct MergeArgs {
     pub taken_back: bool,
 }
 
-// Arguments of `verify`.
+/// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The run's id, or the beginning of it; all runs if not given.
@@ -580,7 +577,7 @@ pub struct VerifyArgs {
     pub against: Option<String>,
 }
 
-// Arguments of `replay`.
+/// Arguments of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
     /// The run's id, or the beginning of it; the last run if not given.
@@ -599,7 +596,7 @@ pub struct ReplayArgs {
     pub contain: ContainArgs,
 }
 
-// Arguments of `record`.
+/// Arguments of `record`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
     /// Where to keep the recording; with the run if not given.
@@ -610,7 +607,7 @@ pub struct RecordArgs {
     pub run: RunArgs,
 }
 
-// Arguments of `fork`.
+/// Arguments of `fork`.
 #[derive(Debug, Args)]
 pub struct ForkArgs {
     /// The run's id, or the beginning of it.
@@ -632,7 +629,7 @@ pub struct ForkArgs {
     pub dry_run: bool,
 }
 
-// Arguments of `report`.
+/// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// The run's id, or the beginning of it; the last run if not given.
@@ -645,7 +642,7 @@ pub struct ReportArgs {
     pub out: Option<PathBuf>,
 }
 
-// Arguments of `resume`.
+/// Arguments of `resume`.
 #[derive(Debug, Args)]
 pub struct ResumeArgs {
     /// The run's id, or the beginning of it; the last unfinished run if not given.
@@ -667,7 +664,7 @@ pub struct ResumeArgs {
     pub detach: bool,
 }
 
-// Arguments of `trust`.
+/// Arguments of `trust`.
 #[derive(Debug, Args)]
 pub struct TrustArgs {
     /// Trusts all of it, as it is now.
@@ -678,7 +675,7 @@ pub struct TrustArgs {
     pub revoke: bool,
 }
 
-// Arguments of `init`.
+/// Arguments of `init`.
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// Shows what would be written, and writes nothing.
@@ -686,14 +683,14 @@ pub struct InitArgs {
     pub dry_run: bool,
 }
 
-// Arguments of `schema`.
+/// Arguments of `schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
     /// Which one; the list of all if not given.
     pub name: Option<String>,
 }
 
-// Arguments of `gc`.
+/// Arguments of `gc`.
 #[derive(Debug, Args)]
 pub struct GcArgs {
     /// Shows what would be removed, and removes nothing.
@@ -704,14 +701,14 @@ pub struct GcArgs {
     pub older_than: u32,
 }
 
-// Arguments of `import`.
+/// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// The file that `kapell logs RUN --export` wrote; `-` reads standard input.
     pub file: PathBuf,
 }
 
-// Arguments of `demo`.
+/// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Where to make the repository; a temporary directory if not given.
@@ -719,7 +716,7 @@ pub struct DemoArgs {
     pub dir: Option<PathBuf>,
 }
 
-// Arguments of `explain`.
+/// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// A code, such as `K0201`, or the name of a task: then it is told who was chosen for it, and why. `route` tells
@@ -730,7 +727,7 @@ pub struct ExplainArgs {
     pub run: Option<String>,
 }
 
-// Arguments of `sim`.
+/// Arguments of `sim`.
 #[derive(Debug, Args)]
 pub struct SimArgs {
     /// The first seed.
@@ -744,7 +741,7 @@ pub struct SimArgs {
     pub threads: Option<usize>,
 }
 
-// Arguments of `task`.
+/// Arguments of `task`.
 #[derive(Debug, Args)]
 #[command(trailing_var_arg = true)]
 pub struct TaskArgs {
@@ -753,14 +750,14 @@ pub struct TaskArgs {
     pub words: Vec<std::ffi::OsString>,
 }
 
-// Arguments of `completions`.
+/// Arguments of `completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
 }
 
-// Arguments of `mcp`.
+/// Arguments of `mcp`.
 #[derive(Debug, Args)]
 pub struct McpArgs {
     /// Serves the task that this process works on, rather than the person: for agents that kapell runs.
@@ -768,7 +765,7 @@ pub struct McpArgs {
     pub attempt: bool,
 }
 
-// Arguments of `install` and `uninstall`.
+/// Arguments of `install` and `uninstall`.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
     /// The program.
@@ -807,7 +804,7 @@ pub enum Scope {
     Project,
 }
 
-// Arguments of `slash`.
+/// Arguments of `slash`.
 #[derive(Debug, Args)]
 #[command(trailing_var_arg = true)]
 pub struct SlashArgs {
@@ -818,7 +815,7 @@ pub struct SlashArgs {
     pub raw: Vec<String>,
 }
 
-// Arguments of `hook`.
+/// Arguments of `hook`.
 #[derive(Debug, Args)]
 pub struct HookArgs {
     /// The program that calls.
