@@ -35,7 +35,7 @@ use crate::{
     forecast, memory,
     reply::{Deed, Did},
     reuse, runs,
-    session::{self, Patience},
+    session::{self, Interrupts, Patience},
     site::{self, Site},
     wiring::{Machine, machine, machine_with},
     workflow::{self, Overrides},
@@ -316,9 +316,11 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
     for run in &opened {
         go_on(context, &mut machine, *run, &how.wanted)?;
     }
+    let interrupts = Interrupts::heed();
     let mut exit = Exit::Done;
     for run in opened {
-        let ended = finish_patiently(context, &mut machine, run, how.merge, off_a_terminal(context))?;
+        let patience = off_a_terminal(context);
+        let ended = finish_patiently(context, &mut machine, run, how.merge, patience, &interrupts)?;
         exit = exit.or_graver(ended);
         if ended == Exit::Interrupted {
             break;
@@ -337,7 +339,7 @@ pub fn finish(context: &Context, machine: &mut Machine, run: RunId, merge: bool)
         true if !context.no_input => Patience::ForPeople,
         _ => off_a_terminal(context),
     };
-    finish_patiently(context, machine, run, merge, patience)
+    finish_patiently(context, machine, run, merge, patience, &Interrupts::heed())
 }
 
 /// How long somebody who is not at a terminal waits for people: in the background, those at others can answer.
@@ -354,16 +356,15 @@ fn finish_patiently(
     run: RunId,
     merge: bool,
     patience: Patience,
+    interrupts: &Interrupts,
 ) -> Result<Exit, Fault> {
-    let exit = session::drive(machine, run, context.out, patience)?;
+    let ended = session::drive(machine, run, context.out, patience, interrupts)?;
+    let mut exit = ended;
     if exit == Exit::Done && merge && machine.host.rest(run) == Rest::Over {
-        let merged = landing::merge_here(context, machine, run, &MergeArgs::default())?;
-        if merged != Exit::Done {
-            return Ok(merged);
-        }
+        exit = landing::merge_here(context, machine, run, &MergeArgs::default(), interrupts)?;
     }
     if let Some(state) = machine.host.run(run) {
-        session::conclude(&machine.store, state, context.out, exit == Exit::Interrupted);
+        session::conclude(&machine.store, state, context.out, ended == Exit::Interrupted);
     }
     Ok(exit)
 }
