@@ -9,6 +9,7 @@ use kapell_core::{
     id::RunId,
     journal::Actor,
     mission::Mission,
+    plan::Plan,
     run::{Phase, Run},
     task::Slots,
 };
@@ -107,14 +108,10 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     };
     let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &plan))?;
     let mut machine = machine_with(&site, store, jobs, tape)?;
-    machine.expect(&plan);
     if let Some(keep) = keep {
         keep.announce(context, &machine, &plan)?;
     }
-    containment::announce(&machine.keeper, &machine.broker, &plan, context.out)?;
-    super::trust::announce(&site, &plan, context.out);
-    memory::announce(&mission.limits, &plan, context.out);
-    tell_base(context, &machine, &mission, loaded.lfs_pointers)?;
+    announce(context, &site, &machine, &mission, &plan, loaded.lfs_pointers)?;
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
     let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);
@@ -135,6 +132,27 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.conclude(context, &site, id);
     }
     Ok(exit)
+}
+
+/// Says what a person has to know before a new run is made, and refuses what could mislead it.
+///
+/// # Errors
+///
+/// Fails if an agent cannot be contained as it should be, or the base has files that would be pointers in workspaces, unless
+/// `lfs_pointers` says that they will do.
+pub fn announce(
+    context: &Context,
+    site: &Site,
+    machine: &Machine,
+    mission: &Mission,
+    plan: &Plan,
+    lfs_pointers: bool,
+) -> Result<(), Fault> {
+    machine.expect(plan);
+    containment::announce(&machine.keeper, &machine.broker, plan, context.out)?;
+    super::trust::announce(site, plan, context.out);
+    memory::announce(&mission.limits, plan, context.out);
+    tell_base(context, machine, mission, lfs_pointers)
 }
 
 /// Says what of the repository does not take effect in workspaces. Files in Git LFS are not there at all, so somebody
