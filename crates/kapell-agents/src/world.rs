@@ -23,7 +23,7 @@ pub use self::{
     broker::{Broker, Told},
     contained::{ContainError, Keeper},
     plain::Plain,
-    repository::{MergeError, MergeProposal, Repository, RepositoryConfig},
+    repository::{MergeError, MergeProposal, MergeRequest, Repository, RepositoryConfig},
 };
 
 /// Where things of this store are kept, and what processes get.

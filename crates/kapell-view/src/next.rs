@@ -40,6 +40,8 @@ pub fn head_ref(run: RunId) -> String {
 }
 
 /// Returns the gates whose answers still matter: none once the run is over or is being cancelled, for nothing waits for them.
+///
+/// Whether a run that it is part of is being cancelled cannot be seen in the run; whoever collects parts leaves those out.
 pub(crate) fn open_gates(run: &Run) -> impl Iterator<Item = (GateId, &Gate)> {
     let matter = run.outcome().is_none() && *run.phase() != Phase::Cancelling;
     matter.then(|| run.open_gates()).into_iter().flatten()

@@ -624,6 +624,9 @@ pub struct ForkArgs {
     /// Another budget, such as `5usd,2M,2h`.
     #[arg(long)]
     pub budget: Option<String>,
+    /// How agents are contained.
+    #[command(flatten)]
+    pub contain: ContainArgs,
     /// Shows what would be reused and what would run again, and runs nothing.
     #[arg(long)]
     pub dry_run: bool,

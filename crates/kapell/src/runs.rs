@@ -6,7 +6,7 @@ use kapell_core::{
     id::{RunId, TaskId},
     journal::Version,
     plan::Work,
-    run::Run,
+    run::{Phase, Run},
     task::TaskState,
     time::Now,
 };
@@ -18,7 +18,7 @@ use kapell_spec::suggest;
 use kapell_store::Store;
 use kapell_view::{
     next::{self, Part},
-    summary::RunSummary,
+    summary::{RunPhase, RunSummary},
     text::short,
     untrusted::visible,
 };
@@ -118,7 +118,8 @@ pub fn outermost(store: &Store, mut run: RunId) -> Result<RunId, Fault> {
     Ok(run)
 }
 
-/// Reads the nested workflows of a run that are under way, at any depth.
+/// Reads the nested workflows of a run that are under way, at any depth. What is being cancelled has none: they ask nobody any
+/// more, and go on by nothing but its end.
 ///
 /// # Errors
 ///
@@ -130,6 +131,9 @@ pub fn parts(store: &Store, run: &Run) -> Result<Vec<Part>, Fault> {
 }
 
 fn add_parts(store: &Store, run: &Run, path: &str, found: &mut Vec<Part>) -> Result<(), Fault> {
+    if *run.phase() == Phase::Cancelling {
+        return Ok(());
+    }
     for task in run.in_flight() {
         let (TaskState::Running(attempt), Work::Workflow(_)) =
             (run.state(task), &run.plan().definition(task).work)
@@ -157,11 +161,29 @@ pub fn asked_by_parts(store: &Store, runs: &[RunHead]) -> Result<HashMap<RunId, 
     let mut asked = HashMap::new();
     for head in runs.iter().filter(|head| is_child(head.run)) {
         let gates = summary(store, head).filter(|summary| !summary.phase.is_over()).map_or(0, |it| it.gates);
-        if gates > 0 {
+        if gates > 0 && called_off(store, runs, head.run)?.is_none() {
             *asked.entry(outermost(store, head.run)?).or_default() += gates;
         }
     }
     Ok(asked)
+}
+
+/// Returns the run that is being cancelled or is over, of which `part` is a part at any depth: nothing comes of an answer to it.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read.
+pub fn called_off(store: &Store, runs: &[RunHead], mut part: RunId) -> Result<Option<RunId>, Fault> {
+    while is_child(part)
+        && let Some(parent) = mission(store, part)?.parent
+    {
+        part = parent.run;
+        let summary = runs.iter().find(|head| head.run == part).and_then(|head| summary(store, head));
+        if summary.is_some_and(|it| it.phase == RunPhase::Cancelling || it.phase.is_over()) {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns the command that helps a run on that nobody executes, with all its parts.

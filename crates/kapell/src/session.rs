@@ -44,18 +44,38 @@ use crate::{
 /// How often the live display is drawn anew.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// Counts interrupts: the first ends the session in order, the second at once.
-fn interrupts() -> Arc<AtomicUsize> {
-    let count = Arc::new(AtomicUsize::new(0));
-    let again = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // Without a handler the signal ends the process, and the run is resumed later all the same.
-        let _ =
-            signal_hook::flag::register_conditional_shutdown(signal, Exit::Interrupted as i32, again.clone());
-        let _ = signal_hook::flag::register(signal, again.clone());
-        let _ = signal_hook::flag::register_usize(signal, count.clone(), 1);
+/// Interrupts that have come since they are heeded: the first ends what this process does in order, the second at once.
+#[derive(Debug, Default)]
+pub struct Interrupts(Arc<AtomicUsize>);
+
+impl Interrupts {
+    /// Heeds them from now on, up to the end of the process: whoever does has to look at them as long.
+    pub fn heed() -> Self {
+        let count = Arc::new(AtomicUsize::new(0));
+        let again = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        {
+            // Without a handler the signal ends the process, and the run is resumed later all the same.
+            let _ = signal_hook::flag::register_conditional_shutdown(
+                signal,
+                Exit::Interrupted as i32,
+                again.clone(),
+            );
+            let _ = signal_hook::flag::register(signal, again.clone());
+            let _ = signal_hook::flag::register_usize(signal, count.clone(), 1);
+        }
+        Self(count)
     }
-    count
+
+    /// Leaves them to the system: the first one ends the process.
+    pub fn unheeded() -> Self {
+        Self::default()
+    }
+
+    /// Tells whether there was one.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
 }
 
 /// Shows what happens: a live display on a terminal, plain lines elsewhere.
@@ -186,15 +206,20 @@ pub enum Patience {
 /// # Errors
 ///
 /// Fails if the journal no longer takes decisions, or the decider contradicts itself.
-pub fn drive(machine: &mut Machine, run: RunId, out: Out, patience: Patience) -> Result<Exit, Fault> {
-    let interrupts = interrupts();
+pub fn drive(
+    machine: &mut Machine,
+    run: RunId,
+    out: Out,
+    patience: Patience,
+    interrupts: &Interrupts,
+) -> Result<Exit, Fault> {
     let mut display = Display::new(out);
     let exit = loop {
         machine
             .host
             .step(FRAME, &mut display)
             .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
-        if interrupts.load(Ordering::Relaxed) > 0 {
+        if interrupts.any() {
             break Exit::Interrupted;
         }
         if let Some(error) = machine.host.failure(run) {

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -32,6 +32,8 @@ use super::{
 const DOING: &str = "merge";
 /// How a lock of ours begins; what follows is the number of the process.
 const MARK: &str = "kapell ";
+/// The most digits that the number of a process has.
+const PID_BYTES_MAX: u64 = 10;
 
 /// What became of one working tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,16 +44,27 @@ pub struct Checkout {
     pub step: Step,
 }
 
+/// Whose turn it is to merge.
+#[derive(Debug)]
+pub enum MergeTurn {
+    /// That of this process, until the file is closed.
+    Ours(File),
+    /// That of another process, with its number if that can be read.
+    Theirs(Option<u32>),
+}
+
 impl House {
-    /// Waits until no other process of kapell merges into the user's repository, and keeps others waiting until the file is
-    /// closed: between the move of a ref and that of its working tree, the tree looks as if somebody had changed it.
+    /// Takes the turn to merge into the user's repository, unless another process of kapell has it. It keeps others out:
+    /// between the move of a ref and that of its working tree, the tree looks as if somebody had changed it.
+    ///
+    /// It never waits, for whoever does has to say so and to heed interrupts.
     ///
     /// # Errors
     ///
-    /// Returns why the file cannot be locked.
-    pub fn merge_turn(&self) -> Result<File> {
+    /// Returns why the file cannot be locked, read or written.
+    pub fn merge_turn(&self) -> Result<MergeTurn> {
         let path = self.dir().join("merge.lock");
-        File::create(&path).and_then(|file| lock(&file).map(|()| file)).map_err(at(&path, DOING))
+        take_turn(&path).map_err(at(&path, DOING))
     }
 
     /// Checks that `target` can be moved from `old` to `new`, and brings the objects over. Returns the working trees that
@@ -276,6 +289,24 @@ fn in_the_way(worktree: &Worktree, error: Error) -> Error {
 
 fn printable_path(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
+}
+
+fn take_turn(path: &Path) -> io::Result<MergeTurn> {
+    // Opened as it is: what stands there is the number of whoever has the turn.
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            file.set_len(0)?;
+            write!(file, "{}", std::process::id())?;
+            Ok(MergeTurn::Ours(file))
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            file.take(PID_BYTES_MAX).read_to_string(&mut text)?;
+            Ok(MergeTurn::Theirs(text.parse().ok()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn lock(file: &File) -> io::Result<()> {

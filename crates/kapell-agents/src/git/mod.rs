@@ -26,6 +26,7 @@ pub use error::{Error, ErrorKind, Failure, Result, printable};
 pub use house::{
     BaseFacts, House, HouseOptions, Signature, Stamp, Step, base_ref, head_ref, salvage_ref, trailers,
 };
+pub use merge::MergeTurn;
 pub use process::Git;
 pub(crate) use process::INDEX_VARIABLE;
 pub use propose::Rewrite;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -17,7 +16,7 @@ use kapell_core::{
     task::Change,
 };
 use kapell_engine::port::{
-    agents::AttemptKey,
+    agents::{Agents as _, AttemptKey},
     workspaces::{
         Check, CheckCommand, Close, Facts, FactsRequest, MergeOrder, Merged, Ready, Request, Setup, Trial,
         WorkspaceError, Workspaces,
@@ -32,7 +31,9 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    git::{self, Entry, ErrorKind, House, Identity, Signature, Stamp, UserRepo, printable, trailers},
+    git::{
+        self, Entry, ErrorKind, House, Identity, MergeTurn, Signature, Stamp, UserRepo, printable, trailers,
+    },
     workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace},
 };
 
@@ -95,6 +96,26 @@ pub struct Repository {
     stamps: Mutex<HashMap<RunId, Stamp>>,
 }
 
+/// What is to be merged, and how it is checked.
+#[derive(Debug, Clone, Copy)]
+pub struct MergeRequest<'a> {
+    /// The run.
+    pub run: RunId,
+    /// The branch, as a full ref.
+    pub target: &'a str,
+    /// Where it would begin if it is not there; none if it has to be.
+    pub beginning: Option<Oid>,
+    /// What landed in the run.
+    pub head: Oid,
+    /// Whether no check has seen that, because something that had landed was taken back. A merge of it that would change no file is
+    /// none.
+    pub is_unchecked: bool,
+    /// The checks.
+    pub accept: &'a [String],
+    /// What they need in their workspace.
+    pub setup: &'a Setup,
+}
+
 /// A merge that passes its checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergeProposal {
@@ -138,6 +159,11 @@ pub(super) fn owner(key: AttemptKey) -> Owner {
     // A compensation has a workspace of its own beside that of the attempt with the same number.
     let mark = if key.compensates { 1 << 31 } else { 0 };
     Owner { run: key.run, task: key.task, attempt: AttemptNo(key.attempt.0 | mark) }
+}
+
+/// The attempt as which the checks of a merge run.
+fn merge_key(run: RunId) -> AttemptKey {
+    AttemptKey { run, task: TaskId(0), attempt: AttemptNo(0), compensates: false }
 }
 
 fn failure(error: &git::Error) -> WorkspaceError {
@@ -460,13 +486,13 @@ impl Repository {
         Ok(verdict(checked))
     }
 
-    /// Waits until no other process merges into a branch of the user's repository, and keeps others waiting until what it returns
-    /// is dropped.
+    /// Takes the turn to merge into a branch of the user's repository, unless another process has it; it is kept until the file in
+    /// what is returned is closed.
     ///
     /// # Errors
     ///
     /// Fails if kapell's own repository cannot be written to.
-    pub fn merge_turn(&self) -> Result<File, git::Error> {
+    pub fn merge_turn(&self) -> Result<MergeTurn, git::Error> {
         self.house.merge_turn()
     }
 
@@ -479,13 +505,28 @@ impl Repository {
         self.user.find_ref(branch)
     }
 
-    /// Makes the branch `name` (a full ref) of the user's at `base`, for what landed on top of it.
+    /// Makes the branch `name` (a full ref) of the user's at `base`, from where it is to move to `to` at once. Nothing is left of it
+    /// if that would not do.
     ///
     /// # Errors
     ///
-    /// Fails if it is there, and elsewhere.
-    pub fn begin_branch(&self, name: &str, base: Oid) -> Result<(), git::Error> {
-        self.house.offer(&self.user, name, base, base, "kapell: merge").map(|_| ())
+    /// Fails if it is there, or checked out before its first commit, and elsewhere.
+    pub fn begin_branch(&self, name: &str, base: Oid, to: Oid) -> Result<(), git::Error> {
+        // It would become a branch full of files under that working tree, which has none of them.
+        let mut worktrees = self.user.worktrees()?.into_iter();
+        if let Some(found) = worktrees.find(|worktree| worktree.branch.as_deref() == Some(name)) {
+            let kind = ErrorKind::CheckedOut { name: name.to_owned(), worktree: found.path };
+            return Err(git::Error::new("make a branch", kind));
+        }
+        self.house.offer(&self.user, name, base, base, "kapell: merge")?;
+        let prepared = self.house.prepare_merge(&self.user, name, base, to).map(drop);
+        prepared.inspect_err(|_| self.end_branch(name, base))
+    }
+
+    /// Removes a branch again that [`Repository::begin_branch`] has made, if it is where it was made. One that somebody has moved or
+    /// checked out meanwhile is theirs.
+    pub fn end_branch(&self, name: &str, base: Oid) {
+        let _ = self.house.withdraw(&self.user, name, base);
     }
 
     /// Holds what a run landed in kapell's own repository again, whatever was cleaned up there since it was merged.
@@ -497,53 +538,54 @@ impl Repository {
         self.house.hold_again(&self.user, run, base, head)
     }
 
-    /// Finds a commit by which `target` would hold all that landed, and runs the checks on it if it is a new one, in a
-    /// workspace with what `setup` says. Where something that had landed was taken back, nothing `is_checked`: no check has
-    /// seen `head`, and a merge that would change no file is none.
+    /// Finds a commit by which the target would hold all that landed, and runs the checks on it if no check has seen it, in a
+    /// workspace with what the setup says.
     ///
     /// # Errors
     ///
     /// Fails if there is nothing to merge, if it does not fit, or if the checks fail. Nothing has moved then.
-    pub fn propose_merge(
-        &self,
-        run: RunId,
-        target: &str,
-        head: Oid,
-        accept: &[String],
-        setup: &Setup,
-        is_checked: bool,
-    ) -> Result<MergeProposal, MergeError> {
+    pub fn propose_merge(&self, request: &MergeRequest<'_>) -> Result<MergeProposal, MergeError> {
+        let &MergeRequest { run, target, head, .. } = request;
         for _ in 0..MERGE_TRIES {
+            let tip = self.user.find_ref(target)?;
             let no_target = || MergeError::NoTarget(target.to_owned());
-            let from = self.user.find_ref(target)?.ok_or_else(no_target)?;
+            let from = tip.or(request.beginning).ok_or_else(no_target)?;
             if self.house.is_ancestor(head, from)? {
                 return Err(MergeError::NothingToMerge);
             }
             let to = self.merge_onto(run, from, head)?;
-            if !is_checked && self.house.tree_of(to)? == self.house.tree_of(from)? {
+            if request.is_unchecked && self.house.tree_of(to)? == self.house.tree_of(from)? {
                 return Err(MergeError::NothingToMerge);
             }
-            if to != head || !is_checked {
-                let env = Vec::new();
-                let commands: Vec<_> =
-                    accept.iter().map(|text| CheckCommand { text: text.clone(), env: env.clone() }).collect();
-                let work = CheckWork { commands: &commands, setup };
-                let key = AttemptKey { run, task: TaskId(0), attempt: AttemptNo(0), compensates: false };
-                let tree = self.house.tree_of(to)?;
-                match self.run_checks(key, to, tree, &work, false) {
-                    Ok(Checked::Passed) => {}
-                    Ok(Checked::Failed(message)) => return Err(MergeError::Red(message)),
-                    Ok(Checked::Broken(message)) => return Err(MergeError::Checks(message)),
-                    Err(error) => return Err(MergeError::Checks(error.message)),
-                }
+            if to != head || request.is_unchecked {
+                self.check_merge(request, to)?;
             }
-            if self.user.find_ref(target)? == Some(from) {
+            if self.user.find_ref(target)? == tip {
                 // Whatever is in the way of the move is known before it is recorded as intended.
-                self.house.prepare_merge(&self.user, target, from, to)?;
+                if tip.is_some() {
+                    self.house.prepare_merge(&self.user, target, from, to)?;
+                }
                 return Ok(MergeProposal { from, to });
             }
         }
         Err(MergeError::Restless)
+    }
+
+    fn check_merge(&self, request: &MergeRequest<'_>, to: Oid) -> Result<(), MergeError> {
+        let command = |text: &String| CheckCommand { text: text.clone(), env: Vec::new() };
+        let commands: Vec<_> = request.accept.iter().map(command).collect();
+        let work = CheckWork { commands: &commands, setup: request.setup };
+        match self.run_checks(merge_key(request.run), to, self.house.tree_of(to)?, &work, false) {
+            Ok(Checked::Passed) => Ok(()),
+            Ok(Checked::Failed(message)) => Err(MergeError::Red(message)),
+            Ok(Checked::Broken(message)) => Err(MergeError::Checks(message)),
+            Err(error) => Err(MergeError::Checks(error.message)),
+        }
+    }
+
+    /// Ends what a merge of a run that is being proposed runs at this moment: its checks, or what prepares a workspace for them.
+    pub fn stop_merge(&self, run: RunId) {
+        self.agents.stop(merge_key(run));
     }
 
     fn merge_onto(&self, run: RunId, from: Oid, head: Oid) -> Result<Oid, MergeError> {

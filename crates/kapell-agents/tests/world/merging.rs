@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use kapell_agents::world::MergeError;
+use kapell_agents::{
+    git::ErrorKind,
+    world::{MergeError, MergeRequest},
+};
 use kapell_core::{command::Command, id::Oid, journal::Actor};
 use kapell_engine::{
     host::Rest,
@@ -32,16 +35,13 @@ fn merge(rig: &mut Rig, from: Oid, to: Oid) -> bool {
 fn what_landed_gets_into_the_branch_and_its_checkout() {
     let mut rig = landed(&[("b", "2\\n")]);
     let head = rig.head();
-    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &[], &Setup::default(), true).unwrap();
+    let proposal = rig.propose(run_id(), head, &[], &Setup::default()).unwrap();
     assert_eq!((proposal.from, proposal.to), (rig.base(), head));
     assert!(merge(&mut rig, proposal.from, proposal.to));
     assert_eq!(rig.base(), head);
     assert_eq!(read(&rig.world.user_dir, "b"), "2\n");
     assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
-    assert!(matches!(
-        rig.repository.propose_merge(run_id(), MAIN, head, &[], &Setup::default(), true),
-        Err(MergeError::NothingToMerge)
-    ));
+    assert!(matches!(rig.propose(run_id(), head, &[], &Setup::default()), Err(MergeError::NothingToMerge)));
     rig.repository.undo_merge(MAIN, proposal.from, proposal.to).unwrap();
     assert_eq!(rig.base(), proposal.from);
     assert!(!rig.world.user_dir.join("b").exists());
@@ -54,7 +54,7 @@ fn a_target_that_has_moved_is_merged_first_and_checked() {
     let tip = rig.world.commit(&[("c", "3\n")], "meanwhile");
     let accept = ["test -e b -a -e c -a -d made; echo ran >> $OUT/count".to_owned()];
     let setup = Setup { prepare: vec!["mkdir -p made".to_owned()], ..Setup::default() };
-    let proposal = rig.repository.propose_merge(run_id(), MAIN, head, &accept, &setup, true).unwrap();
+    let proposal = rig.propose(run_id(), head, &accept, &setup).unwrap();
     assert_eq!((proposal.from, rig.out("count").len()), (tip, 1));
     assert!(merge(&mut rig, proposal.from, proposal.to));
     assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
@@ -64,28 +64,55 @@ fn a_target_that_has_moved_is_merged_first_and_checked() {
     );
     let red = landed(&[("b", "2\\n")]);
     red.world.commit(&[("c", "3\n")], "meanwhile");
-    let refused = red.repository.propose_merge(
-        run_id(),
-        MAIN,
-        red.head(),
-        &["test ! -e b".to_owned()],
-        &Setup::default(),
-        true,
-    );
+    let refused = red.propose(run_id(), red.head(), &["test ! -e b".to_owned()], &Setup::default());
     assert!(matches!(refused, Err(MergeError::Red(_))), "{refused:?}");
     let clash = landed(&[("a", "2\\n")]);
     clash.world.commit(&[("a", "3\n")], "meanwhile");
-    let refused = clash.repository.propose_merge(run_id(), MAIN, clash.head(), &[], &Setup::default(), true);
+    let refused = clash.propose(run_id(), clash.head(), &[], &Setup::default());
     assert!(matches!(&refused, Err(MergeError::Conflict(paths)) if paths == &["a"]), "{refused:?}");
+}
+
+#[test]
+fn a_branch_that_is_not_there_is_made_for_a_merge_and_for_nothing_else() {
+    const FRESH: &str = "refs/heads/fresh";
+    let rig = landed(&[("b", "2\\n")]);
+    let (base, head) = (rig.base(), rig.head());
+    let tip = || rig.repository.tip(FRESH).unwrap();
+    let setup = Setup::default();
+    let request = MergeRequest {
+        run: run_id(),
+        target: FRESH,
+        beginning: Some(base),
+        head,
+        is_unchecked: false,
+        accept: &[],
+        setup: &setup,
+    };
+    let proposal = rig.repository.propose_merge(&request).unwrap();
+    assert_eq!((proposal.from, proposal.to, tip()), (base, head, None));
+    rig.repository.begin_branch(FRESH, base, head).unwrap();
+    assert_eq!(tip(), Some(base));
+    rig.repository.end_branch(FRESH, base);
+    assert_eq!(tip(), None);
+    // One that somebody has moved is theirs.
+    rig.world.git(&["update-ref", FRESH, &rig.world.commit(&[("c", "3\n")], "meanwhile").to_string()]);
+    rig.repository.end_branch(FRESH, base);
+    assert!(tip().is_some());
+    rig.world.git(&["update-ref", "-d", FRESH]);
+    // A working tree would be on it all of a sudden, without its files.
+    rig.world.git(&["symbolic-ref", "HEAD", FRESH]);
+    let refused = rig.repository.begin_branch(FRESH, base, head).unwrap_err();
+    assert!(matches!(*refused.kind, ErrorKind::CheckedOut { .. }), "{refused}");
+    assert_eq!(tip(), None);
 }
 
 #[test]
 fn a_working_tree_in_the_way_stops_the_merge_and_says_so() {
     let mut rig = landed(&[("a", "2\\n")]);
     let (from, to) = (rig.base(), rig.head());
-    rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true).unwrap();
+    rig.propose(run_id(), to, &[], &Setup::default()).unwrap();
     write(&rig.world.user_dir, "a", "mine\n");
-    let refused = rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true);
+    let refused = rig.propose(run_id(), to, &[], &Setup::default());
     assert!(matches!(refused, Err(MergeError::Git(_))), "{refused:?}");
     let before = fingerprint(&rig.world.user_dir);
     // It became so only after the merge was begun: the branch goes back.
@@ -120,7 +147,7 @@ fn a_branch_that_is_elsewhere_is_left_alone() {
 fn a_merge_that_a_crash_cut_short_is_finished() {
     let mut rig = landed(&[("b", "2\\n")]);
     let (from, to) = (rig.base(), rig.head());
-    let proposal = rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true).unwrap();
+    let proposal = rig.propose(run_id(), to, &[], &Setup::default()).unwrap();
     assert_eq!(proposal.to, to);
     // The intent is durable and the ref has moved; the checkout has not.
     rig.journal.disk().slow = false;
@@ -138,7 +165,7 @@ fn a_merge_that_a_crash_cut_short_is_finished() {
 fn a_branch_that_moved_without_its_working_tree_is_not_passed_over_in_silence() {
     let mut rig = landed(&[("a", "2\\n")]);
     let (from, to) = (rig.base(), rig.head());
-    rig.repository.propose_merge(run_id(), MAIN, to, &[], &Setup::default(), true).unwrap();
+    rig.propose(run_id(), to, &[], &Setup::default()).unwrap();
     // The branch is there already, a file is in the way, and the branch cannot go back.
     rig.world.git(&["update-ref", MAIN, &to.to_string()]);
     write(&rig.world.user_dir, "a", "mine\n");

@@ -14,7 +14,9 @@ use std::{
 use kapell_agents::{
     git::Identity,
     workspace::Pool,
-    world::{CrewAgents, Places, Program, Repository, RepositoryConfig},
+    world::{
+        CrewAgents, MergeError, MergeProposal, MergeRequest, Places, Program, Repository, RepositoryConfig,
+    },
 };
 use kapell_core::{
     budget::Limits,
@@ -209,6 +211,19 @@ impl Rig {
 
     pub(crate) fn head(&self) -> Oid {
         self.host.run(run_id()).unwrap().landing().unwrap().head()
+    }
+
+    /// Finds a commit by which `main` would hold what landed in a run.
+    pub(crate) fn propose(
+        &self,
+        run: RunId,
+        head: Oid,
+        accept: &[String],
+        setup: &Setup,
+    ) -> Result<MergeProposal, MergeError> {
+        let request =
+            MergeRequest { run, target: MAIN, beginning: None, head, is_unchecked: false, accept, setup };
+        self.repository.propose_merge(&request)
     }
 
     /// Returns what a commit has in a file.

@@ -81,8 +81,7 @@ fn two_runs_at_once_in_one_repository_keep_apart_and_both_merge() {
     assert_eq!(rig.file(head(&rig, run_id()), "y1"), None);
     assert_eq!(rig.file(head(&rig, other), "x1"), None);
     for run in [run_id(), other] {
-        let proposal =
-            rig.repository.propose_merge(run, MAIN, head(&rig, run), &[], &Setup::default(), true).unwrap();
+        let proposal = rig.propose(run, head(&rig, run), &[], &Setup::default()).unwrap();
         let begin = kapell_core::command::Command::BeginMerge {
             target: MAIN.to_owned(),
             from: proposal.from,

@@ -174,6 +174,13 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
             .because("what it is told now would reach nobody; the next attempt may ask again")
             .hint(format!("kapell resume {}", short(run))));
     }
+    if let Some(above) = runs::called_off(&store, &store.runs()?, run)? {
+        return Err(Fault::refused(format!(
+            "the run {} that it is part of is cancelled or over",
+            short(above)
+        ))
+        .because("nothing would come of an answer"));
+    }
     // A part goes on with the run that it belongs to.
     let goes_on_with = (!goes_on).then(|| runs::outermost(&store, run)).transpose()?;
     put(&site, store, run, command)?;

@@ -9,6 +9,7 @@ use kapell_core::{
     id::RunId,
     journal::Actor,
     mission::Mission,
+    plan::Plan,
     run::{Phase, Run},
     task::Slots,
 };
@@ -38,7 +39,7 @@ use crate::{
     forecast, memory,
     reply::{Deed, Did},
     reuse, runs,
-    session::{self, Patience},
+    session::{self, Interrupts, Patience},
     site::{self, Site},
     wiring::{Machine, machine, machine_with},
     workflow::{self, Overrides},
@@ -111,14 +112,10 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     let plan = loaded.registry.foreseen(plan, &mission.limits, &store);
     let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &plan))?;
     let mut machine = machine_with(&site, store, jobs, tape)?;
-    machine.expect(&plan);
     if let Some(keep) = keep {
         keep.announce(context, &machine, &plan)?;
     }
-    containment::announce(&machine.keeper, &machine.broker, &plan, context.out)?;
-    super::trust::announce(&site, &plan, context.out);
-    memory::announce(&mission.limits, &plan, context.out);
-    tell_base(context, &machine, &mission, loaded.lfs_pointers)?;
+    announce(context, &site, &machine, &mission, &plan, loaded.lfs_pointers)?;
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
     let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);
@@ -139,6 +136,27 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.conclude(context, &site, id);
     }
     Ok(exit)
+}
+
+/// Says what a person has to know before a new run is made, and refuses what could mislead it.
+///
+/// # Errors
+///
+/// Fails if an agent cannot be contained as it should be, or the base has files that would be pointers in workspaces, unless
+/// `lfs_pointers` says that they will do.
+pub fn announce(
+    context: &Context,
+    site: &Site,
+    machine: &Machine,
+    mission: &Mission,
+    plan: &Plan,
+    lfs_pointers: bool,
+) -> Result<(), Fault> {
+    machine.expect(plan);
+    containment::announce(&machine.keeper, &machine.broker, plan, context.out)?;
+    super::trust::announce(site, plan, context.out);
+    memory::announce(&mission.limits, plan, context.out);
+    tell_base(context, machine, mission, lfs_pointers)
 }
 
 /// Says what of the repository does not take effect in workspaces. Files in Git LFS are not there at all, so somebody
@@ -320,9 +338,11 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
     for run in &opened {
         go_on(context, &mut machine, *run, &how.wanted)?;
     }
+    let interrupts = Interrupts::heed();
     let mut exit = Exit::Done;
     for run in opened {
-        let ended = finish_patiently(context, &mut machine, run, how.merge, off_a_terminal(context))?;
+        let patience = off_a_terminal(context);
+        let ended = finish_patiently(context, &mut machine, run, how.merge, patience, &interrupts)?;
         exit = exit.or_graver(ended);
         if ended == Exit::Interrupted {
             break;
@@ -341,7 +361,7 @@ pub fn finish(context: &Context, machine: &mut Machine, run: RunId, merge: bool)
         true if !context.no_input => Patience::ForPeople,
         _ => off_a_terminal(context),
     };
-    finish_patiently(context, machine, run, merge, patience)
+    finish_patiently(context, machine, run, merge, patience, &Interrupts::heed())
 }
 
 /// How long somebody who is not at a terminal waits for people: in the background, those at others can answer.
@@ -358,16 +378,15 @@ fn finish_patiently(
     run: RunId,
     merge: bool,
     patience: Patience,
+    interrupts: &Interrupts,
 ) -> Result<Exit, Fault> {
-    let exit = session::drive(machine, run, context.out, patience)?;
+    let ended = session::drive(machine, run, context.out, patience, interrupts)?;
+    let mut exit = ended;
     if exit == Exit::Done && merge && machine.host.rest(run) == Rest::Over {
-        let merged = landing::merge_here(context, machine, run, &MergeArgs::default())?;
-        if merged != Exit::Done {
-            return Ok(merged);
-        }
+        exit = landing::merge_here(context, machine, run, &MergeArgs::default(), interrupts)?;
     }
     if let Some(state) = machine.host.run(run) {
-        session::conclude(&machine.store, state, context.out, exit == Exit::Interrupted);
+        session::conclude(&machine.store, state, context.out, ended == Exit::Interrupted);
     }
     Ok(exit)
 }

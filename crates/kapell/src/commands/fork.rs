@@ -18,6 +18,7 @@ use kapell_core::{
 use kapell_engine::{open::load_at, perform::kind_of, port::journal::Journal};
 use kapell_policy::reuse::{Fate, Offer, Past, Source, Terms, Wanted, Why, offer};
 use kapell_spec::suggest;
+use kapell_store::Store;
 use kapell_view::{
     text::{Line, Style, plural, short},
     untrusted::{Untrusted, visible},
@@ -29,6 +30,7 @@ use super::{Context, execute, past::decision};
 use crate::{
     args::ForkArgs,
     budget::Budget,
+    containment,
     exit::Exit,
     fault::Fault,
     output::{page, paint, screen},
@@ -36,7 +38,7 @@ use crate::{
     reuse::{self, Content},
     runs,
     site::Site,
-    wiring::{machine, open_house},
+    wiring::{Machine, machine, open_house},
     workflow::{self, Overrides},
 };
 
@@ -150,13 +152,14 @@ fn left_in_the_world(run: &Run, offer: &Offer) -> Vec<TaskId> {
 ///
 /// Fails if there is no such run, decision or input, or if the work of the run has been collected.
 pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
-    let site = context.site()?;
+    let mut site = context.site()?;
+    containment::grant(&mut site, &args.contain)?;
     let store = site.existing_store()?;
     let head = runs::find(&store, Some(&args.run))?;
     let at = decision(&head, args.at)?;
     let mut past = Past::default();
     let run = load_at(&store as &dyn Journal, head.run, at, |row, events, _| past.see(row.n, events))?;
-    let (mut mission, plan) = wanted(context, &site, &run, args)?;
+    let Wish { mut mission, plan, lfs_pointers } = wanted(context, &site, &run, args)?;
     mission.forked_from = Some((run.id(), at));
     let offer = offered(&run, &past, &mission, &plan);
     if let Some(task) = offer.stuck {
@@ -167,24 +170,39 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     mission.origin = start.filter(|start| offer.base != Some(*start));
     let id = RunId(*uuid::Uuid::now_v7().as_bytes());
     let told = tell(&run, at, &mission, &plan, &offer, (!args.dry_run).then_some(id));
+    // What things cost is known better than when the other run was made.
+    let plan = Registry::find(&site)?.foreseen(plan, &mission.limits, &store);
+    let machine = match args.dry_run {
+        true => None,
+        false => Some(prepared(context, &site, store, &run, &mission, &plan, lfs_pointers)?),
+    };
     // What is done is data only if nothing else is done.
     match (context.out.json, args.dry_run) {
         (true, _) => context.out.value(&told),
         (false, true) => context.out.data(&paint(&told.lines(page()))),
         (false, false) => context.out.note(paint(&told.lines(screen().0)).trim_end()),
     }
-    if args.dry_run {
-        return Ok(Exit::Done);
-    }
-    if let Some(house) = open_house(&site)? {
-        reuse::hold(&site, &house, &run, mission.base)?;
-    }
-    // What things cost is known better than when the other run was made.
-    let plan = Registry::find(&site)?.foreseen(plan, &mission.limits, &store);
-    let jobs = mission.limits.jobs as usize;
-    let mut machine = machine(&site, store, jobs)?;
+    let Some(mut machine) = machine else { return Ok(Exit::Done) };
     machine.host.create_with(id, mission, plan, offer.commands(&run, at))?;
     execute::finish(context, &mut machine, id, false)
+}
+
+/// Makes what executes the fork, and says before it is made what is said before any run.
+fn prepared(
+    context: &Context,
+    site: &Site,
+    store: Store,
+    run: &Run,
+    mission: &Mission,
+    plan: &Plan,
+    lfs_pointers: bool,
+) -> Result<Machine, Fault> {
+    if let Some(house) = open_house(site)? {
+        reuse::hold(site, &house, run, mission.base)?;
+    }
+    let machine = machine(site, store, mission.limits.jobs as usize)?;
+    execute::announce(context, site, &machine, mission, plan, lfs_pointers)?;
+    Ok(machine)
 }
 
 /// Both runs go back to one commit: its name stands for all that is read of it.
@@ -200,12 +218,21 @@ fn offered(run: &Run, past: &Past, mission: &Mission, plan: &Plan) -> Offer {
     offer(&source, &Wanted { plan, mission, keys: &new }, Terms::Fork, &|_, _| true)
 }
 
-/// Returns what the new run is asked, and its plan: those of the old run, or of the file as it is now.
-fn wanted(context: &Context, site: &Site, run: &Run, args: &ForkArgs) -> Result<(Mission, Arc<Plan>), Fault> {
+/// What the new run is asked.
+struct Wish {
+    mission: Mission,
+    plan: Arc<Plan>,
+    /// Whether the pointers of files in Git LFS will do.
+    lfs_pointers: bool,
+}
+
+/// Returns what the new run is asked: what the old run was, or what the file says now.
+fn wanted(context: &Context, site: &Site, run: &Run, args: &ForkArgs) -> Result<Wish, Fault> {
     let Some(file) = &args.file else {
         let mut mission = mission(run, args)?;
         mission.versions = reuse::versions(&Registry::find(site)?, run.plan());
-        return Ok((mission, run.plan().clone()));
+        // Either there are none, or its file has said that they will do: else the old run would not be there.
+        return Ok(Wish { mission, plan: run.plan().clone(), lfs_pointers: true });
     };
     let budget = workflow::budget(args.budget.as_deref())?;
     let inputs = workflow::inputs(&args.set)?;
@@ -221,7 +248,7 @@ fn wanted(context: &Context, site: &Site, run: &Run, args: &ForkArgs) -> Result<
         versions: reuse::versions(&loaded.registry, &loaded.plan),
         ..loaded.mission
     };
-    Ok((mission, loaded.plan))
+    Ok(Wish { mission, plan: loaded.plan, lfs_pointers: loaded.lfs_pointers })
 }
 
 fn mission(run: &Run, args: &ForkArgs) -> Result<Mission, Fault> {

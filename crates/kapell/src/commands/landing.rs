@@ -1,9 +1,19 @@
 //! What has landed, and how it gets into the target: merge.
 
-use kapell_agents::world::MergeError;
+use std::{
+    fs::File,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use kapell_agents::{
+    git::MergeTurn,
+    world::{MergeError, MergeProposal, MergeRequest, Repository},
+};
 use kapell_core::{
     command::Command,
-    id::{RunId, TaskId},
+    id::{Oid, RunId, TaskId},
     journal::Actor,
     run::{Phase, Run},
     task::TaskState,
@@ -11,6 +21,7 @@ use kapell_core::{
 use kapell_engine::{
     host::{Rest, Unobserved},
     perform::setup_of,
+    port::workspaces::Setup,
 };
 use kapell_view::untrusted::Untrusted;
 
@@ -20,12 +31,20 @@ use crate::{
     exit::Exit,
     fault::Fault,
     reply::{Deed, Did},
-    runs, site,
+    runs,
+    session::Interrupts,
+    site,
     wiring::{Machine, machine},
 };
 
 /// How often a merge begins anew because the target moved between its proposal and its own move.
 const MOVE_TRIES: usize = 3;
+
+/// How often to look for an interrupt, or whether another process has merged.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long what is stopped has to end before it is stopped again.
+const STOP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Moves the target branch to what has landed.
 ///
@@ -40,7 +59,8 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
     machine.host.open_to_ask(run)?;
     let done = |machine: &Machine| machine.host.run(run)?.merge().filter(|merge| merge.done).cloned();
     let before = done(&machine);
-    let exit = merge_here(context, &mut machine, run, args)?;
+    // The intent is recorded, so an interrupt may end the process at any moment.
+    let exit = merge_here(context, &mut machine, run, args, &Interrupts::unheeded())?;
     context.out.deed(&match done(&machine).filter(|merge| Some(merge) != before.as_ref()) {
         Some(merge) => Deed {
             target: Some(merge.target),
@@ -53,7 +73,65 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
     Ok(exit)
 }
 
-/// Merges a run that this process holds.
+/// What is to be merged, and into what.
+struct Wanted {
+    target: String,
+    head: Oid,
+    /// Where the target begins if it is not there, and may be made.
+    beginning: Option<Oid>,
+    accept: Vec<String>,
+    setup: Setup,
+    is_unchecked: bool,
+    is_reversed: bool,
+}
+
+impl Wanted {
+    fn of(run: &Run, args: &MergeArgs) -> Result<Self, Fault> {
+        let landing = run.landing().ok_or_else(no_repository)?;
+        refuse_taken_back(run, args.taken_back)?;
+        let mission = run.mission();
+        let target = match &args.into {
+            Some(branch) => kapell_agents::git::UserRepo::branch_name(branch)?,
+            None => mission.target.clone().ok_or_else(|| {
+                Fault::new("K0704", Exit::Usage, "the run started from no branch")
+                    .hint("kapell merge --into BRANCH")
+            })?,
+        };
+        let head = landing.head();
+        let has_landed = |task: &TaskId| matches!(run.state(*task), TaskState::Landed { .. });
+        Ok(Self {
+            target,
+            head,
+            // Somebody who names a branch that is not there yet wants a new one, with what landed alone. What was taken over is part of
+            // that, so it begins below it.
+            beginning: mission.start().filter(|start| args.into.is_some() && *start != head),
+            accept: mission.accept.clone(),
+            setup: setup_of(run, run.plan().graph().tasks().filter(has_landed)),
+            is_unchecked: landing.is_unchecked(),
+            is_reversed: run.reversed().next().is_some(),
+        })
+    }
+
+    fn request(&self, run: RunId) -> MergeRequest<'_> {
+        MergeRequest {
+            run,
+            target: &self.target,
+            beginning: self.beginning,
+            head: self.head,
+            is_unchecked: self.is_unchecked,
+            accept: &self.accept,
+            setup: &self.setup,
+        }
+    }
+}
+
+fn no_repository() -> Fault {
+    Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to merge")
+        .because("tasks have worked in the directory itself")
+        .hint("kapell report says what they did")
+}
+
+/// Merges a run that this process holds; after an interrupt it moves nothing any more.
 ///
 /// # Errors
 ///
@@ -63,41 +141,29 @@ pub fn merge_here(
     machine: &mut Machine,
     run: RunId,
     args: &MergeArgs,
+    interrupts: &Interrupts,
 ) -> Result<Exit, Fault> {
-    let no_repository = || {
-        Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to merge")
-            .because("tasks have worked in the directory itself")
-            .hint("kapell report says what they did")
-    };
     let repository = machine.repository.clone().ok_or_else(no_repository)?;
-    settle(machine, run)?;
     let Some(state) = machine.host.run(run) else { return Ok(Exit::Bug) };
-    let head = state.landing().map(kapell_core::landing::Landing::head).ok_or_else(no_repository)?;
-    refuse_taken_back(state, args.taken_back)?;
-    let target = match &args.into {
-        Some(branch) => kapell_agents::git::UserRepo::branch_name(branch)?,
-        None => state.mission().target.clone().ok_or_else(|| {
-            Fault::new("K0704", Exit::Usage, "the run started from no branch")
-                .hint("kapell merge --into BRANCH")
-        })?,
+    // The run is ours, so nothing of this changes while we wait.
+    let wanted = Wanted::of(state, args)?;
+    let target = &wanted.target;
+    let interrupted = || {
+        context.out.note(&format!("interrupted: {target} was not moved"));
+        Ok(Exit::Interrupted)
     };
-    let has_landed = |task: &TaskId| matches!(state.state(*task), TaskState::Landed { .. });
-    let setup = setup_of(state, state.plan().graph().tasks().filter(has_landed));
-    let accept = state.mission().accept.clone();
-    let is_unchecked = state.landing().is_some_and(kapell_core::landing::Landing::is_unchecked);
-    let is_reversed = state.reversed().next().is_some();
-    // Somebody who names a branch that is not there yet wants a new one, with what landed alone.
-    let base = state.mission().base.filter(|base| args.into.is_some() && *base != head);
-    if let Some(base) = base.filter(|_| repository.tip(&target).is_ok_and(|tip| tip.is_none())) {
-        repository.begin_branch(&target, base)?;
-    }
-    // Merges of other processes wait here; a git of somebody else may still be quicker.
-    let turn = repository.merge_turn()?;
+    // Merges of other processes are kept out; a git of somebody else may still be quicker.
+    let Some(turn) = wait_for_turn(context, &repository, interrupts)? else { return interrupted() };
+    settle(machine, run)?;
     let mut moved = None;
     for _ in 0..MOVE_TRIES {
-        let proposal = match repository.propose_merge(run, &target, head, &accept, &setup, !is_unchecked) {
+        let proposed = propose(&repository, &wanted.request(run), interrupts);
+        if interrupts.any() {
+            return interrupted();
+        }
+        let proposal = match proposed {
             Ok(proposal) => proposal,
-            Err(MergeError::NothingToMerge) if is_reversed => {
+            Err(MergeError::NothingToMerge) if wanted.is_reversed => {
                 context.out.note("what landed has been taken back: nothing is left to merge");
                 return Ok(Exit::Done);
             }
@@ -107,16 +173,12 @@ pub fn merge_here(
             }
             Err(error) => return Err(refused(error)),
         };
-        let by = Actor::Person(site::person());
-        let begin = Command::BeginMerge { target: target.clone(), from: proposal.from, to: proposal.to };
-        machine.host.put(run, by, begin, None);
-        settle(machine, run)?;
-        if machine.host.run(run).and_then(|run| run.merge()).is_some_and(|merge| merge.done) {
+        if move_target(machine, &repository, run, &wanted, &proposal)? {
             moved = Some(proposal);
             break;
         }
         // If the target is where it was, something else was in the way.
-        if repository.tip(&target)? == Some(proposal.from) {
+        if repository.tip(target)?.or(wanted.beginning) == Some(proposal.from) {
             break;
         }
     }
@@ -134,6 +196,77 @@ pub fn merge_here(
     };
     context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
     Ok(Exit::Done)
+}
+
+/// Waits until no other process merges into the repository, and says so once; `None` after an interrupt.
+fn wait_for_turn(
+    context: &Context,
+    repository: &Repository,
+    interrupts: &Interrupts,
+) -> Result<Option<File>, Fault> {
+    let mut is_told = false;
+    while !interrupts.any() {
+        let other = match repository.merge_turn()? {
+            MergeTurn::Ours(turn) => return Ok(Some(turn)),
+            MergeTurn::Theirs(other) => other,
+        };
+        if !is_told {
+            let who = other.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            context.out.note(&format!("{who} merges into this repository: waiting for it"));
+            is_told = true;
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(None)
+}
+
+/// Finds a commit to move the target to. An interrupt ends the checks on it.
+fn propose(
+    repository: &Repository,
+    request: &MergeRequest<'_>,
+    interrupts: &Interrupts,
+) -> Result<MergeProposal, MergeError> {
+    let (done, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let proposing = scope.spawn(move || {
+            // Dropped at its end, whichever that is.
+            let _done = done;
+            repository.propose_merge(request)
+        });
+        let mut pause = LOOK;
+        while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            if interrupts.any() {
+                // One that has not quite begun is not there to be ended yet, so once more after a while.
+                repository.stop_merge(request.run);
+                pause = STOP_PAUSE;
+            }
+        }
+        proposing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Moves the target as proposed, and tells whether it is there. A branch that is made for that does not outlast a failure.
+fn move_target(
+    machine: &mut Machine,
+    repository: &Repository,
+    run: RunId,
+    wanted: &Wanted,
+    proposal: &MergeProposal,
+) -> Result<bool, Fault> {
+    let &MergeProposal { from, to } = proposal;
+    let target = &wanted.target;
+    let is_new = wanted.beginning == Some(from) && repository.tip(target)?.is_none();
+    if is_new {
+        repository.begin_branch(target, from, to)?;
+    }
+    let begin = Command::BeginMerge { target: target.clone(), from, to };
+    machine.host.put(run, Actor::Person(site::person()), begin, None);
+    let settled = settle(machine, run);
+    let is_moved = machine.host.run(run).and_then(Run::merge).is_some_and(|merge| merge.done);
+    if is_new && !is_moved {
+        repository.end_branch(target, from);
+    }
+    settled.map(|()| is_moved)
 }
 
 /// Refuses to merge what a person must believe to be gone, unless that is `wanted`.
@@ -165,7 +298,7 @@ fn settle(machine: &mut Machine, run: RunId) -> Result<(), Fault> {
     loop {
         machine
             .host
-            .step(std::time::Duration::from_millis(5), &mut Unobserved)
+            .step(Duration::from_millis(5), &mut Unobserved)
             .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
         if let Some(error) = machine.host.failure(run) {
             return Err(Fault::from(error));

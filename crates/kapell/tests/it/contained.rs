@@ -22,6 +22,7 @@ fn save(rig: &Rig, settings: &str) {
 /// A search path with git and a shell's tools, and without bubblewrap.
 fn without_bubblewrap(rig: &Rig, command: &mut Command) {
     let bin = rig.dir().join("bin");
+    let _ = fs::remove_dir_all(&bin);
     fs::create_dir_all(&bin).unwrap();
     let path = std::env::var_os("PATH").unwrap();
     let find =
@@ -94,7 +95,6 @@ fn what_cannot_be_held_is_refused_before_anything_starts() {
         save(&rig, settings);
         let args: Vec<&str> = ["run", "../look.yaml"].into_iter().chain(args.iter().copied()).collect();
         let mut command = rig.command(args);
-        let _ = fs::remove_dir_all(rig.dir().join("bin"));
         without_bubblewrap(&rig, &mut command);
         let ended = rig.ended(command);
         assert_eq!(ended.code, Some(exit), "{settings}: {ended}");
@@ -110,6 +110,12 @@ fn a_person_can_lower_the_level_and_is_told_so() {
     let ended = run_without_bubblewrap(&rig, &["run", "../look.yaml", "--sandbox", "1", "--merge"]);
     assert_eq!(ended.code, Some(0), "{ended}");
     assert!(ended.stderr.contains("agents run at level 1 ("), "{ended}");
+    // A fork says and takes the same.
+    let run = rig.runs().remove(0);
+    let forked = run_without_bubblewrap(&rig, &["fork", &run, "--sandbox", "1"]);
+    assert!(forked.code == Some(0) && forked.stderr.contains("agents run at level 1 ("), "{forked}");
+    let refused = rig.run(["fork", &run, "--sandbox", "0"]);
+    assert!(refused.code == Some(4) && refused.stderr.contains("K0812"), "{refused}");
     // The HOME is another one, and what is named by its path is reached all the same.
     assert_eq!(found(&rig), ("look\ncanary".to_owned(), "x\n".to_owned()));
 }

@@ -181,8 +181,7 @@ fn an_interrupt_ends_in_order() {
     Plan::new("Stop").task("long", &rig.waiting("long", "true"), &[]).save(&rig, "stop.yaml");
     let first = rig.start(["run", "../stop.yaml"]);
     rig.wait_for("long.begun");
-    let pid = rustix::process::Pid::from_raw(i32::try_from(first.id()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    first.interrupt();
     let ended = first.end(&rig);
     assert_eq!(ended.code, Some(130), "{ended}");
     assert!(ended.stderr.contains("next: kapell resume"), "{ended}");
@@ -277,6 +276,67 @@ fn runs_that_end_together_merge_one_after_the_other() {
     for name in names {
         assert_eq!(rig.read(&format!("{name}.txt")), format!("{name}\n"));
     }
+}
+
+/// A plan whose checks pass at once where `later.txt` is not, and wait for a word where it is: on a tree that was merged.
+fn slow_to_merge(rig: &Rig, script: &str) {
+    let check = rig.waiting("check", "true");
+    let accept = format!("test ! -e later.txt || {{ {check}; }}");
+    Plan::new("Slow").accept(&accept).task("slow", script, &[]).save(rig, "slow.yaml");
+}
+
+fn add_later(rig: &Rig) -> String {
+    rig.write("later.txt", "later\n");
+    rig.commit("later");
+    rig.git(&["rev-parse", "main"])
+}
+
+#[test]
+fn a_merge_that_waits_for_another_one_says_so_and_heeds_an_interrupt() {
+    let rig = Rig::repository();
+    slow_to_merge(&rig, "echo slow > slow.txt");
+    assert_eq!(rig.run(["run", "../slow.yaml", "--quiet"]).code, Some(0));
+    let before = add_later(&rig);
+    let other = rig.start(["merge"]);
+    rig.wait_for("check.begun");
+    Plan::new("Quick").task("quick", "echo quick > quick.txt", &[]).save(&rig, "quick.yaml");
+    let quick = rig.start_telling(["run", "../quick.yaml", "--merge"], "said");
+    let said = || std::fs::read_to_string(rig.dir().join("said")).unwrap();
+    let waits = format!("process {} merges into this repository: waiting for it", other.id());
+    rig.wait_until("it says what it waits for", || said().contains(&waits));
+    quick.interrupt();
+    let ended = quick.end(&rig);
+    let said = said();
+    assert_eq!(ended.code, Some(130), "{said}");
+    assert!(said.contains("refs/heads/main was not moved") && said.contains("next: kapell merge"), "{said}");
+    assert_eq!(said.matches("waiting for it").count(), 1, "{said}");
+    assert_eq!(rig.git(&["rev-parse", "main"]), before);
+    rig.go("check");
+    let ended = other.end(&rig);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    assert!(rig.work().join("slow.txt").exists() && !rig.work().join("quick.txt").exists());
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.read("quick.txt"), "quick\n");
+}
+
+#[test]
+fn an_interrupt_ends_the_checks_of_a_merge_and_moves_nothing() {
+    let rig = Rig::repository();
+    slow_to_merge(&rig, &rig.waiting("slow", "echo slow > slow.txt"));
+    let run = rig.start(["run", "../slow.yaml", "--merge"]);
+    rig.wait_for("slow.begun");
+    let before = add_later(&rig);
+    rig.go("slow");
+    rig.wait_for("check.begun");
+    run.interrupt();
+    // Nobody tells the check to go on.
+    let ended = run.end(&rig);
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(ended.stderr.contains("was not moved"), "{ended}");
+    assert_eq!(rig.git(&["rev-parse", "main"]), before);
+    rig.go("check");
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.read("slow.txt"), "slow\n");
 }
 
 #[test]

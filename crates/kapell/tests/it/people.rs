@@ -335,6 +335,26 @@ fn a_gate_that_a_person_refused_is_told_without_attempts() {
 }
 
 #[test]
+fn a_run_that_is_being_cancelled_asks_nothing_through_its_parts() {
+    let rig = Rig::repository();
+    nested(&rig);
+    let stopped = rig.run(["run", "outer.yaml"]);
+    assert_eq!(stopped.code, Some(3), "{stopped}");
+    let answer = next(&stopped);
+    assert_eq!(rig.run(["cancel"]).code, Some(0));
+    assert_eq!(rig.run(["inbox"]).stdout, "nothing waits for you\n");
+    let outer = &rig.runs()[0];
+    let status = rig.run(["status", outer]);
+    assert!(!status.stdout.contains("Go on?") && next(&status)[0] == "resume", "{status}");
+    let listed = rig.run(["status"]);
+    assert!(!listed.stdout.contains("waiting for you"), "{listed}");
+    let answered = rig.run(&answer);
+    assert!(answered.code == Some(4) && answered.stderr.contains("nothing would come of"), "{answered}");
+    let ended = rig.run(["resume"]);
+    assert!(ended.code == Some(1) && ended.stderr.contains("finished: cancelled"), "{ended}");
+}
+
+#[test]
 fn what_is_not_named_is_the_last_run_that_is_not_over() {
     let rig = Rig::repository();
     Plan::new("Wait").gate("gate", "Go on?", &[]).task("work", "true", &["gate"]).save(&rig, "wait.yaml");

@@ -178,6 +178,18 @@ fn files_in_large_file_storage_need_a_word() {
     assert!(rig.runs().is_empty(), "{refused}");
     let taken = file("lfs: pointers\n");
     assert!(taken.code == Some(0) && taken.stderr.contains("in workspaces they are its pointers"), "{taken}");
+    // A fork of it asks what a run of it asks, where it has another file.
+    let run = rig.runs().remove(0);
+    let forked = rig.run(["fork", &run]);
+    assert!(
+        forked.code == Some(0) && forked.stderr.contains("in workspaces they are its pointers"),
+        "{forked}"
+    );
+    std::fs::write(rig.dir().join("look.yaml"), "mission: Look\ntasks: { look: { run: echo } }\n").unwrap();
+    let runs = rig.runs();
+    let forked = rig.run(["fork", &run, "--file", "../look.yaml"]);
+    assert!(forked.code == Some(4) && forked.stderr.contains("K0710"), "{forked}");
+    assert_eq!(rig.runs(), runs);
     let strange = file("lfs: content\n");
     assert_eq!(strange.code, Some(2), "{strange}");
 }

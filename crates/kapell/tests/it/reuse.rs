@@ -48,6 +48,23 @@ fn a_mended_file_does_only_what_is_left() {
 }
 
 #[test]
+fn a_new_branch_begins_below_what_was_taken_over() {
+    let rig = Rig::repository();
+    chain("exit 1").save(&rig, "chain.yaml");
+    assert_eq!(rig.run(["run", "../chain.yaml", "--quiet"]).code, Some(1));
+    chain("true").save(&rig, "chain.yaml");
+    let ended = rig.run(["run", "../chain.yaml"]);
+    assert_eq!((ended.code, taken(&ended)), (Some(0), Some("2 of 3 tasks")), "{ended}");
+    let merged = rig.run(["merge", "--into", "fresh"]);
+    assert_eq!(merged.code, Some(0), "{merged}");
+    assert_eq!(rig.git(&["diff", "--name-only", "main", "fresh"]), "a.txt\nb.txt\n");
+    assert_eq!(rig.git(&["show", "fresh:b.txt"]), "a\n");
+    // It is there now, and holds all of it.
+    let again = rig.run(["merge", "--into", "fresh"]);
+    assert!(again.code == Some(0) && again.stderr.contains("has all that landed already"), "{again}");
+}
+
+#[test]
 fn what_is_asked_for_anew_is_done_anew() {
     let rig = Rig::repository();
     chain("exit 1").save(&rig, "chain.yaml");

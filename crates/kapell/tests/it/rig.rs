@@ -135,6 +135,12 @@ impl Rig {
         Started(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
     }
 
+    /// Starts the program, which writes to a file what it says on the way.
+    pub fn start_telling<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, said: &str) -> Started {
+        let file = fs::File::create(self.dir().join(said)).unwrap();
+        Started(Some(self.command(args).stdout(Stdio::piped()).stderr(file).spawn().unwrap()))
+    }
+
     pub fn output(&self, output: Output) -> Ended {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
         let (stdout, stderr) = (text(output.stdout), text(output.stderr));
@@ -200,6 +206,12 @@ pub struct Started(Option<Child>);
 impl Started {
     pub fn id(&self) -> u32 {
         self.0.as_ref().unwrap().id()
+    }
+
+    /// Interrupts it as Ctrl-C does.
+    pub fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     }
 
     /// Ends it as a crash would.

@@ -85,6 +85,10 @@ fn a_merge_of_what_is_left_passes_the_checks_first() {
     let merge = rig.run(["merge"]);
     assert!(merge.code == Some(4) && merge.stderr.contains("K0707"), "{merge}");
     assert!(!rig.work().join("one.txt").exists());
+    // A branch that would have been made for it is not there, either.
+    let merge = rig.run(["merge", "--into", "fresh"]);
+    assert!(merge.code == Some(4) && merge.stderr.contains("K0707"), "{merge}");
+    assert_eq!(rig.git(&["branch", "--list", "fresh"]), "");
 }
 
 /// What the reference gives as the way to take out a change.

@@ -396,10 +396,6 @@ fn collecting_keeps_what_is_nowhere_else() {
     let oldest = rig.runs().pop().unwrap();
     assert_snapshot!(rig.run(["fork", &oldest, "--at", "6"]), @"
     exit 4
-    ! fork of run [RUN] after decision 6
-    !   reuses 2 results: note, version
-    !   runs 1 task
-    !     sign: was under way: that attempt counts as lost
     ! error[K0509]: the work of run [RUN] has been collected
     !   because: refs/kapell/[RUN]/base is gone
     !   hint: kapell run FILE starts from the file

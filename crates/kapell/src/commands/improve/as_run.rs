@@ -33,8 +33,7 @@ use crate::{
     exit::Exit,
     fault::Fault,
     output::Out,
-    session,
-    session::Patience,
+    session::{self, Interrupts, Patience},
     site::Site,
     wiring::machine,
     workflow::{self, Overrides, Text},
@@ -99,7 +98,7 @@ pub(super) fn judge(
     if let Some(over) = args.part.die_after {
         session::drive_to_death(&mut machine, id, out, over)?;
     }
-    let exit = session::drive(&mut machine, id, out, Patience::Ends)?;
+    let exit = session::drive(&mut machine, id, out, Patience::Ends, &Interrupts::heed())?;
     let Some(run) = machine.host.run(id) else { return Ok(Outcome::Ended(exit)) };
     if exit != Exit::Done {
         session::conclude(&machine.store, run, out, exit == Exit::Interrupted);
