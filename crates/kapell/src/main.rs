@@ -5,6 +5,7 @@
 
 #![expect(unreachable_pub, reason = "nothing of a program can be reached from outside")]
 
+mod answers;
 mod args;
 mod budget;
 mod clock;
@@ -15,6 +16,7 @@ mod containment;
 mod exit;
 mod fault;
 mod forecast;
+mod ground;
 mod memory;
 mod output;
 mod registry;
@@ -111,14 +113,19 @@ fn misused(error: &clap::Error) -> Exit {
     }
     let is_json = |arg: OsString| arg == "--json";
     let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(is_json);
-    Out { quiet: true, json }.fault(&misuse(&error.to_string()))
+    // A wrong value is told without the usage of its command.
+    let cli = <Cli as clap::CommandFactory>::command();
+    let is_command = |arg: &OsString| cli.find_subcommand(arg).is_some();
+    let named = std::env::args_os().skip(1).find(is_command).map(|name| format!("kapell {}", name.display()));
+    let command = named.unwrap_or_else(|| "kapell".to_owned());
+    Out { quiet: true, json }.fault(&misuse(&error.to_string(), command))
 }
 
 /// Makes an error of ours of what the reader of the command line says: a message, tips, and how it is used.
-fn misuse(text: &str) -> fault::Fault {
+fn misuse(text: &str, mut command: String) -> fault::Fault {
     let mut parts = text.trim_start_matches("error: ").split("\n\n");
     let message: Vec<&str> = parts.next().unwrap_or_default().lines().map(str::trim).collect();
-    let (mut because, mut command) = (Vec::new(), "kapell".to_owned());
+    let mut because = Vec::new();
     for line in parts.flat_map(str::lines).map(str::trim) {
         if let Some(usage) = line.strip_prefix("Usage: ") {
             let words = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-']));

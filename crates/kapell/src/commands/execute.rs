@@ -32,7 +32,7 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
-    forecast, memory,
+    forecast, ground, memory,
     reply::{Deed, Did},
     reuse, runs,
     session::{self, Patience},
@@ -115,6 +115,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     super::trust::announce(&site, &plan, context.out);
     memory::announce(&mission.limits, &plan, context.out);
     tell_base(context, &machine, &mission, loaded.lfs_pointers)?;
+    ground::announce(&site, &machine, &mission, context.out);
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
     let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);
