@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use super::{
     install::{Known, known},
 };
 use crate::{
-    containment,
+    config, containment,
     exit::Exit,
     fault::Fault,
     memory,
@@ -117,7 +117,11 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
             checks.extend(clients(&site));
             here = Some(site);
         }
-        Err(fault) => checks.push(Check::of("repository", fault)),
+        Err(fault) => {
+            let at = fault.place.as_ref().map_or("", |place| place.at.as_str());
+            let name = if at.contains(config::FILE) { "settings" } else { "repository" };
+            checks.push(Check::of(name, fault));
+        }
     }
     checks.extend(installed(here.as_ref()));
     checks.push(match site::runtime_dir() {
@@ -153,7 +157,8 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
 
 impl Health {
     fn lines(&self) -> Vec<Line> {
-        let (columns, _) = screen();
+        // Nothing is cut that a program or a file takes.
+        let columns = if std::io::stdout().is_terminal() { screen().0 } else { usize::MAX };
         let mut lines = vec![Line::new(Style::Strong, format!("kapell {}", self.kapell))];
         let wide = self.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
         for check in &self.checks {

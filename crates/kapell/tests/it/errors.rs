@@ -137,6 +137,8 @@ fn command_lines_that_are_none() {
     exit 2
     ! {"error":{"code":"K0907","message":"unexpected argument '-1' found","because":["to pass '-1' as a value, use '-- -1'"],"hint":"kapell plan --help","exit":2}}
     "#);
+    let ended = rig.run(["improve", "--output", "recomendations"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("hint: kapell improve --help"), "{ended}");
     let odd = OsString::from_vec(b"\xff\xfe".to_vec());
     for args in [
         vec!["status".into(), odd.clone()],
@@ -163,6 +165,7 @@ fn settings_that_are_wrong() {
         let ended = rig.run(["doctor", "--json"]);
         assert!(ended.stdout.contains("kapell.toml") || ended.stdout.contains(expected), "{ended}");
         assert_eq!(ended.code, Some(6));
+        assert!(ended.stdout.contains("\"settings\"") && !ended.stdout.contains("\"repository\""), "{ended}");
         let error: Value = serde_json::from_str(&rig.run(["status", "--json"]).stderr).unwrap();
         assert_eq!(error["error"]["code"], expected);
         assert!(error["error"]["place"].as_str().unwrap().contains("kapell.toml:"), "{error}");
@@ -222,6 +225,7 @@ fn without_a_home() {
     };
     assert_snapshot!(bare(&["run", "../small.yaml"]), @"
     exit 6
+    ! no git repository here: tasks work in this directory itself, and nothing takes back what they change
     ! error[K0901]: there is no place for workspaces
     !   hint: set HOME or XDG_CACHE_HOME
     ");
@@ -313,6 +317,36 @@ fn every_command_explains_itself() {
     workflow
     ! next: kapell schema NAME
     ");
+}
+
+#[test]
+fn files_of_another_kind() {
+    let rig = Rig::repository();
+    rig.write(".github/workflows/ci.yml", "name: ci\non: push\njobs:\n  a:\n    runs-on: x\n    steps: []\n");
+    let ended = rig.run(["plan", ".github/workflows/ci.yml"]);
+    assert_eq!((ended.code, ended.stderr.matches("error[").count()), (Some(2), 2), "{ended}");
+    assert!(
+        ended.stderr.contains("this is a GitHub workflow") && ended.stderr.contains("kapell improve"),
+        "{ended}"
+    );
+    assert_eq!(rig.run(["explain", "K0230"]).code, Some(0));
+    assert!(rig.run(["run", "nope.yaml"]).stderr.contains("hint: ls ."));
+    rig.write("docker.yml", "services: {}\n");
+    rig.write("yes.yml", "mission: x\ntasks:\n  a: { run: 'true' }\n");
+    assert!(rig.run(["run", "nope.yaml"]).stderr.contains("hint: kapell run yes.yml"));
+}
+
+#[test]
+fn a_model_without_a_key_is_refused_before_anything_starts() {
+    let rig = Rig::repository();
+    rig.write("fix.yaml", "mission: x\nagents: { m: { use: openai, model: gpt-5 } }\ntasks:\n  fix: { agent: m, prompt: Fix it }\n");
+    assert_snapshot!(rig.run(["run", "fix.yaml"]), @"
+    exit 3
+    ! error[K0920]: nobody here can perform task `fix`: agent `m` cannot be used
+    !   because: it has no key in OPENAI_API_KEY, and no `base_url` of a server without one
+    !   hint: kapell doctor
+    ");
+    assert!(rig.runs().is_empty());
 }
 
 #[test]
