@@ -213,6 +213,16 @@ fn the_store_is_where_it_is_said_to_be() {
 }
 
 #[test]
+fn a_store_that_cannot_be_says_what_to_set() {
+    let rig = Rig::repository();
+    small(&rig);
+    let mut command = rig.command(["run", "../small.yaml"]);
+    command.env("KAPELL_STORE", "readme.txt");
+    let ended = rig.ended(command);
+    assert!(ended.code == Some(5) && ended.stderr.contains("hint: KAPELL_STORE=DIR"), "{ended}");
+}
+
+#[test]
 fn without_a_home() {
     let rig = Rig::plain();
     small(&rig);

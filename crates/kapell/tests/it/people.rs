@@ -91,7 +91,7 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     ");
 }
 
-/// Runs the program on a terminal: types each text once what it follows is there. Escapes are shown as `^`.
+/// Runs the program on a terminal, if there is Python to make one: types each text once what it follows is there. Escapes are shown as `^`.
 fn on_a_terminal(rig: &Rig, args: &[&str], typed: &[(&str, &str)]) -> Option<String> {
     const SCRIPT: &str = r#"
 import os, pty, sys
@@ -116,7 +116,6 @@ os.waitpid(pid, 0)
 sys.stdout.write(seen.decode().replace('\x1b', '^').replace('\r', '@'))
 "#;
     if std::process::Command::new("python3").arg("--version").output().is_err() {
-        println!("did not run: there is no python3");
         return None;
     }
     let typed: Vec<String> = typed.iter().map(|(after, text)| format!("{after}|||{text}")).collect();
@@ -142,7 +141,10 @@ fn an_answer_is_typed_where_the_run_is_shown() {
     let prompt = "agree [now | never]> ";
     // The first answer is none of the choices, so the gate asks again.
     let typed = [(prompt, "later\n"), (prompt, "never\n")];
-    let Some(shown) = on_a_terminal(&rig, &["run", "ask.yaml"], &typed) else { return };
+    let Some(shown) = on_a_terminal(&rig, &["run", "ask.yaml"], &typed) else {
+        println!("did not run: there is no python3");
+        return;
+    };
     for text in [
         "the answer must be one of: now, never",
         "gate 0 answered by ada: never",
@@ -160,6 +162,7 @@ fn the_display_of_a_run_moves_with_the_time_and_leaves_the_terminal_clean() {
     // It is interrupted once a second has gone by, in which nothing was decided.
     let Some(shown) = on_a_terminal(&rig, &["run", "long.yaml"], &[("long\u{1b}[0m\u{1b}[2m  1.", "\u{3}")])
     else {
+        println!("did not run: there is no python3");
         return;
     };
     assert!(shown.contains("interrupted: what ran is ended"), "{shown}");
