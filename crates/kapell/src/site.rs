@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_its_number() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nada:x:1000:1000::/home/ada:/bin/sh\n";
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nada:x:1000:1000::/ada:/bin/sh\n";
         assert_eq!(account(passwd, 1000).as_deref(), Some("ada"));
         assert_eq!(account(passwd, 0).as_deref(), Some("root"));
         assert_eq!(account(passwd, 100), None);
