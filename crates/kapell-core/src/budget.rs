@@ -109,10 +109,10 @@ pub struct Limits {
 #[serde(rename_all = "snake_case")]
 pub enum Exceeded {
     /// Not enough money is left.
-    #[error("the money of the budget is used up")]
+    #[error("too little money is left in the budget")]
     Usd,
     /// Not enough tokens are left.
-    #[error("the tokens of the budget are used up")]
+    #[error("too few tokens are left in the budget")]
     Tokens,
     /// The run has been executed for as long as it may.
     #[error("the time of the budget is used up")]

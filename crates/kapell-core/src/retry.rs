@@ -10,6 +10,9 @@ use crate::{
 /// How the message of a failure begins that kapell brought about itself, by not letting a request to a model pass.
 pub const OWN_REFUSAL: &str = "kapell refused a request: ";
 
+/// The message of an attempt that was stopped because the time of its run was over.
+pub const OUT_OF_TIME: &str = "stopped, for the run's time is over";
+
 /// Why an attempt failed; each class leads to a recovery of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

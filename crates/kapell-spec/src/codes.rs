@@ -106,6 +106,12 @@ codes! {
         "The lower end is above the upper one.";
     INPUT = "K0227", "Input missing or unknown",
         "The workflow declares the inputs that it takes under `inputs`; one without a default must be given, and others cannot.";
+    ANSWER_UNREAD = "K0228", "Answer that nothing reads",
+        "A gate with `choices` lets the run go on whatever the answer is: `no` stops what needs it only where nothing but `yes` and `no` can be answered. What was answered is `tasks.NAME.outputs.answer`; let the `if` of what needs the gate read it.";
+    BUDGET_TOO_SMALL = "K0229", "Budget in which a task does not fit",
+        "Each attempt sets the task's own `budget` aside before it starts. One that needs more than the whole run may spend never starts, and the run pauses.";
+    FOREIGN = "K0230", "File of another kind",
+        "The file is no workflow file of kapell. `kapell improve` judges the workflows of GitHub and the files of coding agents; `kapell run` and `kapell plan` take a format of their own, which `kapell schema workflow` describes.";
 
     EXPRESSION = "K0301", "Not an expression",
         "What stands between `${{` and `}}` does not follow GitHub's grammar of expressions. Strings are in single quotes, and there is no arithmetic.";

@@ -5,11 +5,11 @@ mod table;
 use std::{collections::BTreeMap, sync::Arc};
 
 use kapell_core::{
-    event::Event,
+    event::{Event, PauseCause},
     id::{AgentId, GateId, TaskId},
     journal::{Actor, Row},
     plan::{Plan, Work},
-    run::Run,
+    run::{Phase, Run},
     time::{Elapsed, Millis, Wall},
 };
 use schemars::JsonSchema;
@@ -174,6 +174,8 @@ pub struct LogReader {
     gates: BTreeMap<GateId, TaskId>,
     name_columns: usize,
     part: Option<PartOf>,
+    /// Whether the last pause was for a deadline that is over.
+    is_late: bool,
 }
 
 /// Where a nested workflow stands in the run that it is part of.
@@ -198,6 +200,10 @@ impl LogReader {
         let mut reader = Self::default();
         reader.adopt(run.plan());
         reader.gates = run.gates().map(|(id, gate)| (id, gate.task)).collect();
+        // Whoever goes on after the deadline wants the run without it.
+        let has_lost_it = || run.mission().deadline.is_some() && run.deadline().is_none();
+        reader.is_late =
+            *run.phase() == Phase::Paused(PauseCause::Deadline) || run.is_created() && has_lost_it();
         reader
     }
 
@@ -255,6 +261,7 @@ impl LogReader {
             Event::GateOpened { gate, task, .. } => {
                 self.gates.insert(*gate, *task);
             }
+            Event::Paused { why } => self.is_late = *why == PauseCause::Deadline,
             _ => {}
         }
     }
@@ -344,7 +351,7 @@ fn is_a_wish(event: &Event) -> bool {
     matches!(
         event,
         Event::Created { .. }
-            | Event::Paused { .. }
+            | Event::Paused { why: PauseCause::Person }
             | Event::Resumed { .. }
             | Event::CancelRequested {}
             | Event::MergeStarted { .. }

@@ -131,6 +131,11 @@ impl RunPhase {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Compensated)
     }
 
+    /// Tells whether the run goes on only if a person changes what holds it up.
+    pub(crate) fn is_stuck(self) -> bool {
+        matches!(self, Self::OutOfBudget | Self::PastDeadline | Self::BaseIsRed)
+    }
+
     /// Returns the words for people.
     #[must_use]
     pub fn text(self) -> &'static str {
@@ -362,10 +367,13 @@ impl ListedRun {
             return (Style::Warn, INTERRUPTED.to_owned());
         }
         let landed = summary.phase == RunPhase::Succeeded && summary.landed > 0;
+        let failed = summary.phase == RunPhase::Failed && summary.merged;
         let state = match &summary.merged_into {
             _ if waits => format!("{} waiting for you", summary.gates),
             Some(branch) if landed => format!("merged into {}", branch.visible()),
             None if landed && summary.merged => "merged".to_owned(),
+            Some(branch) if failed => format!("failed, merged into {}", branch.visible()),
+            None if failed => "failed, merged".to_owned(),
             // What a part lands is a change of what it is part of.
             None if landed && self.parent.is_none() => "landed, not merged".to_owned(),
             _ => summary.phase.text().to_owned(),
@@ -435,21 +443,26 @@ impl ListView {
         };
         let find = |wanted: &dyn Fn(&ListedRun) -> bool| self.runs.iter().find(|listed| wanted(listed));
         let waits = find(&|run| summary(run, &|summary| summary.gates > 0 && !summary.phase.is_over()));
-        let left = find(&|run| run.resumable && run.summary.is_some());
-        let landed = find(&|run| {
+        let left = find(&|run| run.resumable && summary(run, &|it| !it.phase.is_stuck()));
+        let landed = |run: &ListedRun| {
             run.parent.is_none()
                 && summary(run, &|it| it.phase == RunPhase::Succeeded && it.landed > 0 && !it.merged)
-        });
+        };
+        let stuck = |run: &ListedRun| run.resumable && summary(run, &|it| it.phase.is_stuck());
+        // What is stuck for long does not stand before what was done since.
+        let rest = find(&|run| landed(run) || stuck(run));
         let id = |run: &ListedRun| -> String { run.run.chars().take(crate::text::SHORT_ID).collect() };
+        let of_the_rest = |run: &ListedRun| match run.summary.as_ref().map(|summary| summary.phase) {
+            Some(RunPhase::OutOfBudget) => format!("kapell resume {} --budget LIMIT", id(run)),
+            Some(RunPhase::BaseIsRed) => format!("kapell cancel {}", id(run)),
+            Some(RunPhase::PastDeadline) => format!("kapell resume {}", id(run)),
+            _ => format!("kapell merge {}", id(run)),
+        };
         waits
-            .map(|run| next(&format!("kapell inbox {}", id(run))))
-            .or_else(|| {
-                let is_red = |run: &&ListedRun| summary(run, &|it| it.phase == RunPhase::BaseIsRed);
-                // Going on would come to the same: why it rests is said there.
-                let verb = left.map(|run| if is_red(&run) { "status" } else { "resume" });
-                left.zip(verb).map(|(run, verb)| next(&format!("kapell {verb} {}", id(run))))
-            })
-            .or_else(|| landed.map(|run| next(&format!("kapell merge {}", id(run)))))
+            .map(|run| format!("kapell inbox {}", id(run)))
+            .or_else(|| left.map(|run| format!("kapell resume {}", id(run))))
+            .or_else(|| rest.map(of_the_rest))
+            .map(|command| next(&command))
     }
 }
 

@@ -532,9 +532,10 @@ pub struct LogsArgs {
 
 /// Arguments of `answer`.
 #[derive(Debug, Args)]
+#[command(override_usage = "kapell answer [OPTIONS] [RUN] GATE ANSWER")]
 pub struct AnswerArgs {
     /// Run (if other runs have a gate of that number open), gate and answer: `answer [RUN] GATE ANSWER`.
-    #[arg(num_args = 2..=3, required = true, value_names = ["RUN", "GATE", "ANSWER"])]
+    #[arg(num_args = 0..=3, value_name = "[RUN] GATE ANSWER")]
     pub words: Vec<String>,
 }
 

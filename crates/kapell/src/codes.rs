@@ -66,7 +66,7 @@ table! {
     "K0702", "Target does not exist",
         "The workflow's `target:` names a branch that the repository does not have.";
     "K0703", "Not in a repository",
-        "Outside a git repository tasks work in the directory itself: there is nothing to land, to merge or to compare.";
+        "Outside a git repository tasks work in the directory itself: there is nothing to land, to merge or to compare, and neither `target` nor `accept` of a file would take effect.";
     "K0704", "Run without a target",
         "The run started from a detached HEAD, so it is not known which branch to move. Name one: `kapell merge --into BRANCH`.";
     "K0705", "Target not moved",
@@ -147,7 +147,7 @@ table! {
     "K0919", "Nobody to perform a document",
         "A Markdown document does not say which program performs its phases; `--agent` does: `--agent claude-code` or another client that `kapell agents` shows, or `--agent cmd:COMMAND` for a shell command that gets the text of each phase at its standard input and as `KAPELL_PROMPT`. A workflow file names its agents itself and takes no `--agent`.";
     "K0920", "Nobody can perform a task",
-        "A task names skills (`skills: [rust]`), and no agent that can be used here covers all of them. `kapell agents` lists who there is with what each can do, and why some cannot be used; `[agent.NAME]` in `kapell.toml`, `agents:` in the workflow file or a role of the repository add to them. Nothing was started.";
+        "The agent of a task cannot be used here, for its program or the key of its model is not there; or a task names skills (`skills: [rust]`), and no agent that can be used here covers all of them. `kapell agents` lists who there is with what each can do, and why some cannot be used; `[agent.NAME]` in `kapell.toml`, `agents:` in the workflow file or a role of the repository add to them. Nothing was started.";
     "K0921", "Slash command that cannot be understood",
         "A command of another program, such as `/meta-orchestrator` in Claude Code, was given an option that it does not have or a value that the option does not take. Nothing was started. A mission that contains words with two dashes stands in quotes, or behind `--`.";
     "K0922", "Mission that cannot be started",

@@ -15,7 +15,7 @@ mod hook;
 mod improve;
 mod install;
 mod landing;
-mod look;
+pub mod look;
 mod mcp;
 mod past;
 mod plan;

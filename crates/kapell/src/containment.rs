@@ -68,8 +68,12 @@ pub fn announce(keeper: &Keeper, broker: &Broker, plan: &Plan, out: Out) -> Resu
         let line = match (agent.slot == Slot::Agent, is_carried) {
             (true, true) => format!("{line}; key held by the model proxy, budgets hold"),
             (true, false) => {
-                let what =
-                    if broker.hands_out_key(&agent.adapter) { "it holds your key" } else { "own login" };
+                let is_model = matches!(Client::of(&agent.adapter), Some(Client::Model(_)));
+                let what = match broker.hands_out_key(&agent.adapter) {
+                    true => "it holds your key",
+                    false if is_model => "no key",
+                    false => "own login",
+                };
                 format!("{line}; {what}, no proxy: budgets hold but for requests under way")
             }
             (false, _) => line,

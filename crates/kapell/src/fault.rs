@@ -115,7 +115,15 @@ impl From<JournalError> for Fault {
                 ("K0605", "the journal cannot be used")
             }
         };
-        let hint = kapell_store::hint(&error.kind);
+        let elsewhere =
+            || "KAPELL_STORE=DIR names a directory that you can write to; kapell doctor looks at it";
+        let hint = match code {
+            "K0605" => Some(
+                kapell_store::hint(&error.kind)
+                    .map_or_else(|| elsewhere().to_owned(), |hint| format!("{hint}; {}", elsewhere())),
+            ),
+            _ => kapell_store::hint(&error.kind).map(str::to_owned),
+        };
         let fault = Self::new(code, Exit::Store, what).because(&error);
         match hint {
             Some(hint) => fault.hint(hint),

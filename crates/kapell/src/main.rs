@@ -5,6 +5,7 @@
 
 #![expect(unreachable_pub, reason = "nothing of a program can be reached from outside")]
 
+mod answers;
 mod args;
 mod budget;
 mod clock;
@@ -15,6 +16,7 @@ mod containment;
 mod exit;
 mod fault;
 mod forecast;
+mod ground;
 mod memory;
 mod output;
 mod registry;

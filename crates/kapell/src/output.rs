@@ -176,6 +176,12 @@ fn style(style: kapell_view::text::Style) -> Style {
     }
 }
 
+/// What takes `drawn` lines off a terminal again, and what was typed below them.
+pub fn erase(drawn: usize) -> String {
+    // What the terminal itself writes, such as `^C`, moves the cursor from the beginning of its line.
+    if drawn > 0 { format!("\r\x1b[{drawn}A\x1b[J") } else { String::new() }
+}
+
 /// Lines at the foot of a terminal that are drawn again and again, with what stays above them.
 #[derive(Debug, Default)]
 pub struct Foot {
@@ -185,7 +191,7 @@ pub struct Foot {
 impl Foot {
     /// Prints `above`, which ends with a line break or is empty, and draws `frame` below it.
     pub fn draw(&mut self, above: &str, frame: &[kapell_view::text::Line]) {
-        let erase = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
+        let erase = erase(self.drawn);
         self.drawn = frame.len();
         let mut stderr = anstream::stderr().lock();
         // Whoever watched may have gone.

@@ -236,7 +236,13 @@ impl Registry {
         if let Some(program) = self.absent_key_program(client) {
             return Some(format!("its `key_command` starts `{program}`, which is not there"));
         }
-        let none = || format!("it has neither a key in {} nor a login", client.key_variable());
+        let none = || match client {
+            Client::Model(_) => format!(
+                "it has no key in {}, and no `base_url` of a server without one",
+                client.key_variable()
+            ),
+            _ => format!("it has neither a key in {} nor a login", client.key_variable()),
+        };
         self.access(client).is_none().then(none)
     }
 
@@ -430,7 +436,9 @@ impl Registry {
     /// Returns the first task whose agent cannot be started, nor any that would take over, with the agent's name and why.
     fn absent<'a>(&self, plan: &'a Plan) -> Option<(&'a str, &'a str, String)> {
         let installed = |spec: &AgentSpec| match Client::of(&spec.adapter) {
-            Some(client) => matches!(client, Client::Model(_)) || self.program(client).is_some(),
+            // kapell itself asks a model, which takes no login.
+            Some(Client::Model(_)) => self.missing(&spec.adapter, &spec.options).is_none(),
+            Some(client) => self.program(client).is_some(),
             None => true,
         };
         plan.graph().tasks().find_map(|task| {
@@ -454,7 +462,7 @@ impl Registry {
     pub fn check(&self, plan: &Plan) -> Result<(), Fault> {
         if let Some((task, agent, why)) = self.absent(plan) {
             let task = kapell_view::untrusted::visible(task);
-            let message = format!("nobody here can perform task `{task}`: agent `{agent}` is not there");
+            let message = format!("nobody here can perform task `{task}`: agent `{agent}` cannot be used");
             return Err(Fault::new("K0920", Exit::Waits, message).because(why).hint("kapell doctor"));
         }
         for (tasks, ranking) in self.route(plan, &Records::default()) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use kapell_core::{
+    event::Outcome,
     id::{RunId, TaskId},
     journal::Version,
     plan::Work,
@@ -19,7 +20,7 @@ use kapell_store::Store;
 use kapell_view::{
     next::{self, Part},
     summary::{RunPhase, RunSummary},
-    text::short,
+    text::{plural, short},
     untrusted::visible,
 };
 
@@ -204,6 +205,25 @@ pub fn mission(store: &Store, run: RunId) -> Result<kapell_core::mission::Missio
     let state = load_at(store, run, Version(1), |_, _, _| {})?;
     Ok(state.mission().clone())
 }
+
+/// Says of a run that failed what is missing in what it has landed.
+pub fn lacking(run: &Run) -> Option<String> {
+    if run.outcome() != Some(Outcome::Failed) {
+        return None;
+    }
+    let plan = run.plan();
+    let failed = plan.graph().tasks().filter(|task| matches!(run.state(*task), TaskState::Failed { .. }));
+    let names: Vec<String> = failed.map(|task| format!("`{}`", visible(plan.name(task)))).collect();
+    let (landed, all) = (run.counts().of("landed"), plural(plan.len() as u64, "task"));
+    let shown = match names.len().saturating_sub(NAMED_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..NAMED_MAX].join(", ")),
+    };
+    Some(format!("the run failed: {landed} of {all} landed, what {shown} was to bring is not in it"))
+}
+
+/// So many tasks are named.
+const NAMED_MAX: usize = 5;
 
 /// Finds a task of a run by its name.
 ///

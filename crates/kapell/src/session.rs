@@ -27,15 +27,18 @@ use kapell_view::{
     next,
     progress::{self, Screen},
     status::StatusView,
+    text::width,
     untrusted::Untrusted,
 };
 
 use crate::{
+    answers::{Asked, Typist},
     clock::MachineClock,
+    commands::look::now_of,
     exit::Exit,
     fault::Fault,
     forecast::Outlook,
-    output::{Out, paint, screen},
+    output::{Out, erase, paint, screen},
     runs,
     telling::{Readers, facts},
     wiring::Machine,
@@ -89,6 +92,11 @@ struct Display {
     drawn: usize,
     at: Option<Instant>,
     outlook: Outlook,
+    /// Whether lines say which run they are of.
+    several: bool,
+    /// The gate that the person at the terminal is asked about.
+    asked: Option<Asked>,
+    typist: Typist,
 }
 
 impl Display {
@@ -103,6 +111,48 @@ impl Display {
             drawn: 0,
             at: None,
             outlook: Outlook::default(),
+            several: false,
+            asked: None,
+            typist: Typist::default(),
+        }
+    }
+
+    /// Asks the person at the terminal about a gate, or no longer.
+    fn ask(&mut self, asked: Option<Asked>) {
+        if self.asked == asked {
+            return;
+        }
+        if asked.is_some() {
+            self.typist.listen();
+        }
+        self.wipe();
+        self.asked = asked;
+        self.at = None;
+    }
+
+    /// Returns what takes the display off the terminal, with what was typed below it.
+    fn wiped(&mut self) -> String {
+        let below = if self.asked.is_some() { "\r\x1b[J" } else { "" };
+        format!("{below}{}", erase(std::mem::take(&mut self.drawn)))
+    }
+
+    fn wipe(&mut self) {
+        let wiped = self.wiped();
+        let mut stderr = anstream::stderr().lock();
+        let _ = write!(stderr, "{wiped}").and_then(|()| stderr.flush());
+    }
+
+    /// Puts what was typed to the run that asks.
+    fn take_answer(&mut self, machine: &mut Machine) {
+        let Some(asked) = self.asked.clone() else { return };
+        let Some(line) = self.typist.line() else { return };
+        // The line that was typed stands there, and the cursor below it.
+        let (columns, _) = screen();
+        self.drawn += 1 + (width(&asked.prompt) + width(&line)) / columns.max(1);
+        self.wipe();
+        self.at = None;
+        if let Err(why) = asked.put(machine, &line) {
+            self.lines.push(format!("{why}\n"));
         }
     }
 
@@ -119,13 +169,14 @@ impl Display {
             self.flush();
             return;
         }
-        let due = self.at.is_none_or(|at| at.elapsed() >= FRAME);
+        // Where somebody types nothing moves of itself.
+        let due = self.at.is_none_or(|at| self.asked.is_none() && at.elapsed() >= FRAME);
         if !due && !last && self.lines.is_empty() {
             return;
         }
         self.at = Some(Instant::now());
         let (columns, rows) = screen();
-        let erase = if self.drawn > 0 { format!("\x1b[{}A\x1b[J", self.drawn) } else { String::new() };
+        let wiped = self.wiped();
         let printed: String = self.lines.drain(..).collect();
         let frame = match run {
             Some(run) if !last => {
@@ -137,8 +188,9 @@ impl Display {
             _ => Vec::new(),
         };
         self.drawn = frame.len();
+        let prompt = self.asked.as_ref().filter(|_| !last).map_or("", |asked| asked.prompt.as_str());
         let mut stderr = anstream::stderr().lock();
-        let _ = write!(stderr, "{erase}{printed}{}", paint(&frame)).and_then(|()| stderr.flush());
+        let _ = write!(stderr, "{wiped}{printed}{}{prompt}", paint(&frame)).and_then(|()| stderr.flush());
     }
 
     fn flush(&mut self) {
@@ -170,9 +222,13 @@ impl Observer for Display {
                 continue;
             }
             let (columns, _) = screen();
-            let text = facts(reader, row, own, columns);
+            let of = match self.several {
+                true => format!("{}  ", kapell_view::text::short(run.id())),
+                false => String::new(),
+            };
+            let text = facts(reader, row, own, columns.saturating_sub(of.len()));
             if !text.is_empty() {
-                self.lines.push(text);
+                self.lines.push(text.split_inclusive('\n').map(|line| of.clone() + line).collect());
             }
         }
     }
@@ -214,6 +270,7 @@ pub fn drive(
     interrupts: &Interrupts,
 ) -> Result<Exit, Fault> {
     let mut display = Display::new(out);
+    display.several = machine.host.runs().filter(|run| !runs::is_child(run.id())).count() > 1;
     let exit = loop {
         machine
             .host
@@ -228,8 +285,12 @@ pub fn drive(
         }
         let state = machine.host.run(run);
         display.look_ahead(&machine.store, state);
-        let now = Now { wall: MachineClock.wall(), elapsed: state.map(Run::clock).unwrap_or_default() };
+        let asks = patience == Patience::ForPeople && display.live && machine.host.rest(run) == Rest::Gates;
+        display.ask(state.filter(|_| asks).and_then(|run| Asked::first(machine, run, screen().0)));
+        let now = state.map(|run| now_of(run, true)).unwrap_or_default();
         display.draw(state, now, false);
+        display.take_answer(machine);
+        let state = machine.host.run(run);
         match machine.host.rest(run) {
             Rest::Over => break exit_of(state),
             Rest::Paused => break exit_of(machine.host.paused(run)),
@@ -295,6 +356,9 @@ pub fn conclude(store: &Store, run: &Run, out: Out, interrupted: bool) {
     if out.json {
         let now = Now { wall: MachineClock.wall(), elapsed: run.clock() };
         out.line(&StatusView::new(run, now, false, None).with_parts(run, &parts));
+    }
+    if interrupted && !out.json {
+        out.note("interrupted: what ran is ended, and nothing that landed is lost");
     }
     if let Some(command) = next::command_of(run, &parts, false) {
         out.next(&command);

@@ -240,9 +240,32 @@ pub fn random() -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Returns the name of the person, for the journal.
+/// Returns the name of the person, for the journal: that of the account, the one under which commits are made, or the number of
+/// the account.
 pub fn person() -> String {
-    env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "somebody".to_owned())
+    let set = |name| env::var(name).ok().filter(|text| !text.trim().is_empty());
+    let uid = rustix::process::getuid().as_raw();
+    set("USER")
+        .or_else(|| set("LOGNAME"))
+        .or_else(committer)
+        .or_else(|| account(&fs::read_to_string("/etc/passwd").unwrap_or_default(), uid))
+        .unwrap_or_else(|| format!("uid {uid}"))
+}
+
+/// Returns the name that the settings of git give to who commits here.
+fn committer() -> Option<String> {
+    let repo = UserRepo::discover(Path::new(".")).ok()?;
+    let name = repo.identity(&git_configs()).name;
+    // So it is called where nobody has set a name.
+    (name != Identity::new("", "").name).then_some(name)
+}
+
+/// Finds the name of an account in the text of `/etc/passwd`.
+fn account(passwd: &str, uid: u32) -> Option<String> {
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let wanted = uid.to_string();
+    let mut found = fields.filter(|fields| fields.get(2) == Some(&wanted.as_str()));
+    found.next().and_then(|fields| fields.first().map(|name| (*name).to_owned()))
 }
 
 /// Returns the machine's name.
@@ -253,4 +276,17 @@ pub fn host() -> String {
 /// Returns `PATH`.
 pub fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_its_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nada:x:1000:1000::/ada:/bin/sh\n";
+        assert_eq!(account(passwd, 1000).as_deref(), Some("ada"));
+        assert_eq!(account(passwd, 0).as_deref(), Some("root"));
+        assert_eq!(account(passwd, 100), None);
+    }
 }

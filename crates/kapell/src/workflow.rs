@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,13 +19,14 @@ use kapell_spec::{
     suggest,
     workflow::{self, Agent, Options},
 };
-use kapell_view::untrusted::visible;
+use kapell_view::untrusted::{Untrusted, visible};
 
 use crate::{
     args::RunArgs,
     budget::Budget,
     exit::Exit,
     fault::Fault,
+    ground,
     output::Out,
     registry::{self, Registry},
     site::Site,
@@ -168,6 +169,7 @@ pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result
     let beside = file.parent().unwrap_or(Path::new(".")).to_owned();
     let text = Text { shown, bytes, beside };
     let loaded = load_text(site, text, overrides, out)?;
+    ground::outside(site, &loaded.mission, out)?;
     // A document has no place in which it could say so.
     let lfs_pointers = loaded.lfs_pointers || document.is_some();
     Ok(Loaded { document, lfs_pointers, ..loaded })
@@ -326,7 +328,12 @@ fn tell(findings: &[Finding], source: &Source, out: Out) {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Fault> {
-    let meta = fs::metadata(file).map_err(|error| Fault::io(file, &error))?;
+    let meta = fs::metadata(file).map_err(|error| match (error.kind(), beside(file)) {
+        (ErrorKind::NotFound, Some(other)) => {
+            Fault::io(file, &error).hint(format!("kapell run {}", Untrusted::from(other).shell()))
+        }
+        _ => Fault::io(file, &error),
+    })?;
     if !meta.is_file() {
         return Err(Fault::new("K0907", Exit::Usage, format!("{} is no file", file.display()))
             .hint("kapell run FILE, with a workflow file; kapell init writes a first one"));
@@ -335,6 +342,24 @@ fn read(file: &Path) -> Result<Vec<u8>, Fault> {
     let opened = fs::File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
     opened.map_err(|error| Fault::io(file, &error))?;
     Ok(bytes)
+}
+
+/// Finds a workflow file for somebody who named one that is not there: the first in the same directory.
+fn beside(file: &Path) -> Option<String> {
+    let dir = file.parent()?;
+    let there = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let is_yaml = |path: &Path| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let is_workflow = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        is_yaml(path) && text.lines().any(|line| line.starts_with("mission:"))
+    };
+    let entries = fs::read_dir(there).ok()?.flatten().map(|entry| entry.path());
+    let mut names: Vec<_> = entries
+        .filter(|path| is_workflow(path))
+        .filter_map(|path| path.file_name().map(ToOwned::to_owned))
+        .collect();
+    names.sort();
+    names.first().map(|name| dir.join(name).display().to_string())
 }
 
 /// Reads a workflow that another one names: beside it, and never outside the repository.

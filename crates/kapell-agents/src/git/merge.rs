@@ -15,6 +15,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use kapell_core::id::Oid;
@@ -155,6 +156,24 @@ impl House {
             done.push(Checkout { worktree: worktree.path, step });
         }
         Ok(done)
+    }
+
+    /// Lists what tasks that start from `base` do not see of the user's own working tree: files that are changed, or new and
+    /// not ignored. A directory of new files ends with a `/`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if git cannot tell, or not within a second.
+    pub fn uncommitted(&self, user: &UserRepo, base: Oid) -> Result<Vec<String>> {
+        let own = user.worktrees()?.into_iter().find(|worktree| worktree.git_dir == user.git_dir());
+        let Some(worktree) = own else { return Ok(Vec::new()) };
+        let view = View::new(self, user, &worktree)?;
+        let records = view.compare(base, "--untracked-files=normal", Some(Duration::from_secs(1)))?;
+        let path = |record: &[u8]| match record.strip_prefix(b"? ") {
+            Some(path) => Some(path.to_vec()),
+            None => parse_status(record).map(|changed| changed.path),
+        };
+        Ok(records.split(|&byte| byte == 0).filter_map(path).map(|path| printable(&path)).collect())
     }
 
     fn check_worktree(&self, user: &UserRepo, worktree: &Worktree, old: Oid, new: Oid) -> Result<()> {
@@ -444,12 +463,21 @@ impl<'h> View<'h> {
     ///
     /// The copy of the index is refreshed on the way: a file that was only touched is no change.
     fn status(&self, commit: Oid) -> Result<Vec<Changed>> {
+        let out = self.compare(commit, "--untracked-files=no", None)?;
+        Ok(out.split(|&byte| byte == 0).filter_map(parse_status).collect())
+    }
+
+    /// Returns the records of what differs from `commit`.
+    fn compare(&self, commit: Oid, untracked: &str, timeout: Option<Duration>) -> Result<Vec<u8>> {
         let head = self.dir.join("HEAD");
         fs::write(&head, format!("{commit}\n")).map_err(at(&head, DOING))?;
-        let call = self.call("status").args(["--porcelain=v2", "-z", "--untracked-files=no"]);
+        let call = self.call("status").args(["--porcelain=v2", "-z", untracked]);
         let call = call.args(["--ignore-submodules=all", "--no-renames", "--no-ahead-behind"]);
-        let out = call.env("GIT_OPTIONAL_LOCKS", "1").run()?;
-        Ok(out.split(|&byte| byte == 0).filter_map(parse_status).collect())
+        let call = call.env("GIT_OPTIONAL_LOCKS", "1");
+        match timeout {
+            Some(timeout) => call.timeout(timeout).run(),
+            None => call.run(),
+        }
     }
 
     fn read_tree(&self, options: &[&str], trees: &[Oid]) -> Result<()> {

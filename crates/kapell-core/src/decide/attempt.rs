@@ -6,7 +6,7 @@ use crate::{
     command::{Exit, Rejection, Verdict},
     event::{Event, GateKind, Outputs, PauseCause},
     id::{AttemptNo, TaskId},
-    retry::FailureClass,
+    retry::{FailureClass, OUT_OF_TIME},
     run::{Phase, Run},
     task::{Attempt, Change, Recovery, StopCause, TaskState},
     time::{Elapsed, Millis, Now, Wall},
@@ -149,7 +149,7 @@ fn stopped(
         StopCause::Superseded => fail(FailureClass::Permanent, "superseded by a later plan", Recovery::Drop),
         // It is not the attempt's fault, and the task goes on when the run is resumed.
         StopCause::Deadline => {
-            let (class, message) = (FailureClass::Lost, "stopped at the deadline");
+            let (class, message) = (FailureClass::Lost, OUT_OF_TIME);
             failed(run, task, number, Failure { class, message, spent, until: None }, now)
         }
     }

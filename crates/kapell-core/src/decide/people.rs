@@ -103,6 +103,10 @@ pub(super) fn undo_answer(run: &Run, gate: GateId, by: &str) -> Result<Vec<Event
     }
 }
 
+/// Tells whether a gate asks for a yes or a no, and nothing else: `no` stops what needs it then, whether a file names the two
+/// or leaves them out.
 fn is_yes_no(run: &Run, task: TaskId) -> bool {
-    matches!(&run.plan().definition(task).work, Work::Gate(gate) if gate.choices.is_empty())
+    let Work::Gate(gate) = &run.plan().definition(task).work else { return false };
+    let choices: Vec<&str> = gate.choices.iter().map(String::as_str).collect();
+    matches!(choices.as_slice(), [] | ["yes", "no"] | ["no", "yes"])
 }

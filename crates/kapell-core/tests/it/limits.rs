@@ -299,7 +299,7 @@ fn the_time_budget_counts_only_while_something_is_under_way() {
     event  a stop_requested attempt=2 why=deadline
     effect stop a #2 Deadline
     > 02:41 done a
-    event  a attempt_failed attempt=2 class=lost message="stopped at the deadline" then=again
+    event  a attempt_failed attempt=2 class=lost message="stopped, for the run's time is over" then=again
     "#);
     assert_snapshot!(run.when("
         03:00 resume
@@ -355,13 +355,13 @@ fn a_deadline_stops_what_runs_and_a_resume_goes_on_without_it() {
     effect stop deploy #1 Deadline
     effect stop t #1 Deadline
     > 01:01 done a
-    event  a attempt_failed attempt=1 class=lost message="stopped at the deadline" then=again
+    event  a attempt_failed attempt=1 class=lost message="stopped, for the run's time is over" then=again
     > 01:02 fail deploy transient
-    event  deploy attempt_failed attempt=1 class=lost message="stopped at the deadline" then.ask.gate=0
+    event  deploy attempt_failed attempt=1 class=lost message="stopped, for the run's time is over" then.ask.gate=0
     event  deploy gate_opened choices=[retry,"give up"] gate=0 kind=lost question="attempt 1 of `deploy` was lost and may have done its work: try again?"
     effect notify gate 0
     > 01:03 done t
-    event  t attempt_failed attempt=1 class=lost message="stopped at the deadline" then=again
+    event  t attempt_failed attempt=1 class=lost message="stopped, for the run's time is over" then=again
     "#);
     assert_snapshot!(run.stand(), @"paused Deadline; a ready; b blocked; deploy awaiting_gate; t ready");
     assert_snapshot!(run.when("

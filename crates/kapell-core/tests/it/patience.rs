@@ -199,7 +199,7 @@ fn at_a_deadline_a_child_run_is_paused_and_not_stopped() {
     effect stop a #1 Deadline
     effect hold part #1 Stop
     > 01:01 fail a transient
-    event  a attempt_failed attempt=1 class=lost message="stopped at the deadline" then=again
+    event  a attempt_failed attempt=1 class=lost message="stopped, for the run's time is over" then=again
     > 01:02 resume
     event  resumed
     event  a started attempt=2

@@ -45,6 +45,18 @@ fn a_gate_lets_pass_or_fails() {
 }
 
 #[test]
+fn no_stops_where_yes_and_no_are_all_the_choices() {
+    for choices in ["yes,no", "no,yes"] {
+        let mut run = given(&format!("ship gate ok? choices {choices}; tell after ship"));
+        let told = run.when("00:01 answer 0 no");
+        assert!(told.contains("a person said no") && told.contains("tell skipped"), "{choices}: {told}");
+    }
+    let mut run = given("ship gate ok? choices yes,no,later; tell after ship");
+    let told = run.when("00:01 answer 0 no");
+    assert!(told.contains("ship completed outputs.answer=no") && told.contains("tell started"), "{told}");
+}
+
+#[test]
 fn a_gate_with_choices_gives_the_answer_on() {
     let mut run = given(
         "where gate \"Where to?\" choices no,stage,live; go after where if \"tasks.where.outputs.answer == 'no'\"",

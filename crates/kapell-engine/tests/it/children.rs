@@ -259,7 +259,7 @@ fn a_child_run_that_needs_more_than_its_share_fails_its_task_and_holds_nobody_up
     let mut rig = Rig::with(mission, plan(&[("w", task, &[])]));
     assert_eq!(rig.settle(), Rest::Over);
     let why = &rig.run().last_failure(TaskId(0)).unwrap().message;
-    let said = "of what its parent set aside for it, the money of the budget is used up";
+    let said = "of what its parent set aside for it, too little money is left in the budget";
     assert_eq!(*why, format!("its run {} ended by being cancelled: {said}", child()));
     assert_eq!(rig.run().ledger().reserved(), kapell_core::budget::Amount::ZERO);
 }

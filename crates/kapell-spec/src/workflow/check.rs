@@ -33,6 +33,7 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
     for task in &workflow.tasks {
         who(workflow, task, &agents, findings);
         without_effect(task, findings);
+        fits_the_run(workflow, task, findings);
     }
     expressions::check(workflow, findings);
 }
@@ -259,6 +260,19 @@ fn who(workflow: &Workflow, task: &Task, agents: &HashMap<&str, &Agent>, finding
             }
             Some(_) => {}
         }
+    }
+}
+
+/// Warns of a task that sets more aside than the whole run may spend.
+fn fits_the_run(workflow: &Workflow, task: &Task, findings: &mut Vec<Finding>) {
+    let exceeds =
+        |own: Option<u64>, whole: Option<u64>| own.zip(whole).is_some_and(|(own, whole)| own > whole);
+    let (own, whole) = (&task.budget, &workflow.budget);
+    if exceeds(own.usd_micros, whole.usd_micros) || exceeds(own.tokens, whole.tokens) {
+        let place = task.keys.iter().find(|key| key.value == "budget").map_or(task.name.span, |key| key.span);
+        let message = format!("task `{}` sets more aside than the whole run may spend", task.name.value);
+        let hint = "it never starts: raise the `budget` of the run, or lower that of the task";
+        report(findings, Finding::warning(codes::BUDGET_TOO_SMALL, place, message).hint(hint));
     }
 }
 

@@ -47,6 +47,8 @@ struct Checker<'a> {
     tasks: HashMap<String, &'a Task>,
     inputs: HashSet<String>,
     env: HashSet<String>,
+    /// Tasks of which something is read, by their names in lower case.
+    read: HashSet<String>,
 }
 
 /// The work that an expression may do while it is checked.
@@ -63,6 +65,7 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
         tasks: workflow.tasks.iter().map(|task| (lower(&task.name), task)).collect(),
         inputs: workflow.inputs.iter().map(|input| lower(&input.name)).collect(),
         env: workflow.env.iter().map(|(name, _)| lower(name)).collect(),
+        read: HashSet::new(),
     };
     let nowhere = Place { task: None, env: false, status: false };
     for (_, text) in &workflow.env {
@@ -79,9 +82,34 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
     for task in &workflow.tasks {
         checker.task(task);
     }
+    checker.answers();
 }
 
 impl Checker<'_> {
+    /// Reports gates with answers that make no difference to the tasks that need them.
+    fn answers(&mut self) {
+        let needed: HashSet<String> = self
+            .workflow
+            .tasks
+            .iter()
+            .flat_map(|task| &task.needs)
+            .map(|need| need.value.to_ascii_lowercase())
+            .collect();
+        for task in &self.workflow.tasks {
+            let Some(Work::Gate(_, choices)) = &task.work else { continue };
+            let choices: Vec<&str> = choices.iter().map(String::as_str).collect();
+            let name = task.name.value.to_ascii_lowercase();
+            let differs = !matches!(choices.as_slice(), [] | [_] | ["yes", "no"] | ["no", "yes"]);
+            if !differs || !needed.contains(&name) || self.read.contains(&name) {
+                continue;
+            }
+            let name = &task.name.value;
+            let message = format!("whatever `{name}` is answered, what needs it goes on");
+            let hint = format!("give what needs it `if: tasks.{name}.outputs.answer == '{}'`", choices[0]);
+            report(self.findings, Finding::warning(codes::ANSWER_UNREAD, task.name.span, message).hint(hint));
+        }
+    }
+
     fn task(&mut self, task: &Task) {
         let place = Place { task: Some(task), env: true, status: false };
         for (_, text) in &task.env {
@@ -197,6 +225,9 @@ impl Checker<'_> {
             Span { start: span.start + u32::from(dotted), ..span }
         };
         let key = keys.first().copied();
+        if let ("tasks" | "needs", Some((task, _))) = (*name, key) {
+            self.read.insert(task.to_ascii_lowercase());
+        }
         match (*name, place.task) {
             ("tasks" | "needs", Some(task)) => self.needed(task, keys, locate),
             ("matrix", Some(task)) => self.axis(task, *part, key, locate),

@@ -6,6 +6,7 @@ use super::{Agent, Budget, Input, Piece, Settings, Spanned, Workflow, reader::Re
 use crate::{
     codes,
     finding::{Finding, Source, Span},
+    suggest,
     yaml::{Entry, Kind, Node, Tree},
 };
 
@@ -41,6 +42,10 @@ pub(super) fn workflow(source: &Source, tree: &Tree, findings: &mut Vec<Finding>
         }
         return None;
     }
+    if let Some(finding) = foreign(root) {
+        reader.report(finding);
+        return None;
+    }
     let mut workflow = Workflow {
         source: source.clone(),
         mission: None,
@@ -69,6 +74,26 @@ pub(super) fn workflow(source: &Source, tree: &Tree, findings: &mut Vec<Finding>
         missing(&mut reader, root);
     }
     Some(workflow)
+}
+
+/// Recognises a file that was never meant to be a workflow file: each of its keys would be a finding that helps nobody.
+fn foreign(root: &Node) -> Option<Finding> {
+    let entries = root.entries()?;
+    let first = entries.first()?.key.place();
+    if root.get("jobs").is_some() && root.get("on").is_some() && root.get("tasks").is_none() {
+        let hint = "`kapell improve` judges those; `kapell init` writes a file of the kind that is run";
+        return Some(Finding::error(codes::FOREIGN, first, "this is a GitHub workflow").hint(hint));
+    }
+    let is_strange = |entry: &Entry| {
+        let key = entry.key.text().unwrap_or_default();
+        !KEYS.contains(&key) && suggest::nearest(key, KEYS.iter().copied()).is_none()
+    };
+    // A few strange keys may be those of somebody who guesses.
+    (entries.len() > 3 && entries.iter().all(is_strange)).then(|| {
+        let hint = "a workflow file begins with `mission:` and has `tasks:`; `kapell init` writes one";
+        Finding::error(codes::FOREIGN, first, "this is no workflow file: none of its keys is known")
+            .hint(hint)
+    })
 }
 
 fn top(reader: &mut Reader<'_>, workflow: &mut Workflow, key: &str, entry: &Entry) {

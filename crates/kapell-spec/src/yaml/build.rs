@@ -553,6 +553,9 @@ fn syntax_finding(source: &str, at: usize, info: &str) -> Finding {
     let value = line.split_once(": ").map_or(line, |(_, value)| value).trim_start().trim_start_matches("- ");
     match value.chars().next() {
         Some('@' | '`' | '%') => finding.hint("a value that starts with this character must be quoted"),
+        _ if line.split_once('{').is_some_and(|(_, rest)| rest.contains("${{")) => finding.hint(
+            "within `{ }` put the whole text into quotes, `{ run: 'echo ${{ tasks.a.outputs.x }}' }`, or write `run:` on a line of its own",
+        ),
         _ if info.contains("mapping values are not allowed") => {
             finding.hint("a value that contains `: ` must be quoted, or written as a block with `|`")
         }

@@ -2,7 +2,9 @@
 
 use kapell_core::{
     event::{Event, GateKind, Outcome, PauseCause},
+    id::AttemptNo,
     landing::{Blame, Probed},
+    retry::OUT_OF_TIME,
     route::Reroute,
     task::{Recovery, SkipCause, StopCause},
     time::{Elapsed, Millis},
@@ -152,6 +154,14 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             let how = if reader.has_checks(*task) { "its checks passed" } else { "it has no checks" };
             told(Weight::Detail, S::Good, format!("verified: {how}"))
         }
+        // A gate has no attempt.
+        Event::AttemptFailed { attempt: AttemptNo(0), message, then, .. } => {
+            let (style, then) = recovery(reader, *then);
+            fact(style, then).ending_with(message)
+        }
+        Event::AttemptFailed { attempt, message, then: Recovery::Again, .. } if message == OUT_OF_TIME => {
+            fact(S::Warn, format!("attempt {attempt} {message}; it starts again once the run goes on"))
+        }
         Event::AttemptFailed { attempt, class, message, spent, then, .. } => {
             let (style, then) = recovery(reader, *then);
             let cost = if spent.is_zero() { String::new() } else { format!(", {}", amount(*spent)) };
@@ -220,7 +230,9 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             if let PauseCause::BaseIsRed { message } = why { told.saying(message) } else { told }
         }
         Event::Resumed { limits } => {
-            fact(S::Plain, if limits.is_some() { "goes on within new limits" } else { "goes on" })
+            let within = if limits.is_some() { " within new limits" } else { "" };
+            let deadline = if reader.is_late { ", no longer bound by its deadline" } else { "" };
+            fact(S::Plain, format!("goes on{within}{deadline}"))
         }
         Event::CancelRequested {} => fact(S::Warn, "cancel requested"),
         Event::CompensationBegun {} => fact(S::Warn, "what was done is taken back"),

@@ -75,8 +75,9 @@ impl Report {
         item("workflow", asked.source.as_ref().map(Untrusted::markdown));
         item("target", asked.target.as_ref().map(Untrusted::markdown));
         item("base", asked.base.as_ref().map(|base| format!("`{base}`")));
+        let nothing = if self.tally.landed == 0 { " (nothing has landed)" } else { "" };
         for command in &asked.accept {
-            item("must pass", Some(command.markdown()));
+            item("must pass on what lands", Some(format!("{}{nothing}", command.markdown())));
         }
         item("deadline", asked.deadline_ms.map(|at| instant(Wall(at))));
         item("seed", Some(asked.seed.clone()));
@@ -257,7 +258,9 @@ impl Report {
     fn write_work(&self, text: &mut String) {
         text.push_str("## Where the work is\n\n");
         let Some(work) = &self.work else {
-            text.push_str("The run worked outside a git repository: nothing was to land.\n\n");
+            text.push_str(
+                "Nothing was to land: the tasks only read, or worked outside a git repository.\n\n",
+            );
             return;
         };
         let _ = writeln!(

@@ -331,7 +331,7 @@ fn every_event_has_its_words() {
       parser  taken back by eeeeeeeeeeee
       parser  left as it is, by a person's word
       run  paused: a person asked for it
-      run  paused: the money of the budget is used up
+      run  paused: too little money is left in the budget
       run  paused: its deadline is over
       run  paused: checks fail on the commit that the run starts from: 2 tests fail
       run  goes on

@@ -1,7 +1,7 @@
 //! Commands that are put to a run: to the process that executes it, or straight to the journal if nobody does.
 
 use kapell_core::{
-    command::Command,
+    command::{Command, Rejection},
     event::GateKind,
     id::{GateId, RunId},
     journal::Actor,
@@ -14,7 +14,7 @@ use kapell_engine::{
     port::journal::{Journal, Owner},
 };
 use kapell_store::Store;
-use kapell_view::{text::short, untrusted::visible};
+use kapell_view::{next, text::short, untrusted::visible};
 
 use super::Context;
 use crate::{
@@ -89,6 +89,7 @@ pub fn pause(context: &Context, args: &UnfinishedRun) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
     let run = runs::find_unfinished(&store, args.run.as_deref())?.run;
+    refuse_over(&store, run)?;
     let goes_on = match store.owner(run)? {
         Some(_) => going_on(&store, run)?,
         None => Vec::new(),
@@ -128,6 +129,7 @@ pub fn cancel(context: &Context, args: &UnfinishedRun) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
     let run = runs::find_unfinished(&store, args.run.as_deref())?.run;
+    refuse_over(&store, run)?;
     let goes_on = store.owner(run)?.is_some();
     put(&site, store, run, Command::Cancel)?;
     context.out.deed(&Deed::of(Did::Cancelled, run));
@@ -158,7 +160,14 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
     let (name, gate, answer) = match args.words.as_slice() {
         [gate, answer] => (None, gate, answer),
         [run, gate, answer] => (Some(run.as_str()), gate, answer),
-        _ => return Err(Fault::new("K0905", Exit::Usage, "an answer needs a gate").hint("kapell inbox")),
+        _ => {
+            return Err(Fault::new(
+                "K0905",
+                Exit::Usage,
+                "an answer needs the number of a gate, and what is answered",
+            )
+            .hint("kapell inbox shows both, for example kapell answer 0 yes"));
+        }
     };
     let number = gate.trim_start_matches(['g', 'q', '#']).parse().map_err(|_| {
         Fault::new("K0905", Exit::Usage, format!("`{gate}` is not the number of a gate")).hint("kapell inbox")
@@ -167,6 +176,7 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
         Some(_) => runs::find(&store, name)?.run,
         None => asked_by(&store, GateId(number))?,
     };
+    refuse_mistyped(&load(&store, run)?, GateId(number), answer)?;
     let command = Command::Answer { gate: GateId(number), answer: answer.clone(), by: site::person() };
     let goes_on = store.owner(run)?.is_some();
     if !goes_on && let Some(task) = asked_by_the_dead(&store, run, GateId(number))? {
@@ -190,6 +200,29 @@ pub fn answer(context: &Context, args: &AnswerArgs) -> Result<Exit, Fault> {
         context.out.next(&format!("kapell resume {}", short(run)));
     }
     Ok(Exit::Done)
+}
+
+/// Refuses what cannot be an answer to a gate, whatever the run does meanwhile.
+fn refuse_mistyped(run: &Run, id: GateId, answer: &str) -> Result<(), Fault> {
+    let mistyped = |why: Rejection| Fault::new("K0503", Exit::Usage, why.to_string());
+    let Some((_, gate)) = run.gates().find(|(known, _)| *known == id) else {
+        return Err(mistyped(Rejection::UnknownGate(id)).hint("kapell inbox lists what waits for an answer"));
+    };
+    let is_one = gate.choices.is_empty() || gate.choices.iter().any(|choice| choice == answer);
+    if is_one || gate.answer.is_some() || run.outcome().is_some() {
+        return Ok(());
+    }
+    let first = gate.choices.first().map(String::as_str);
+    Err(mistyped(Rejection::BadAnswer(gate.choices.clone())).hint(next::answer(run.id(), id, first)))
+}
+
+/// Refuses to steer a run that is over: who does so means another one.
+fn refuse_over(store: &Store, run: RunId) -> Result<(), Fault> {
+    match load(store, run)?.outcome() {
+        None => Ok(()),
+        Some(_) => Err(Fault::new("K0503", Exit::Usage, format!("run {} is over", short(run)))
+            .hint("kapell status says where each run stands")),
+    }
 }
 
 /// Finds the run that waits for an answer to a gate of this number: an unfinished one, or a part of it.

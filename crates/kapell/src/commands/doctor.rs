@@ -22,7 +22,7 @@ use super::{
     install::{Known, known},
 };
 use crate::{
-    containment,
+    config, containment,
     exit::Exit,
     fault::Fault,
     memory,
@@ -117,7 +117,11 @@ pub fn doctor(context: &Context) -> Result<Exit, Fault> {
             checks.extend(clients(&site));
             here = Some(site);
         }
-        Err(fault) => checks.push(Check::of("repository", fault)),
+        Err(fault) => {
+            let at = fault.place.as_ref().map_or("", |place| place.at.as_str());
+            let name = if at.contains(config::FILE) { "settings" } else { "repository" };
+            checks.push(Check::of(name, fault));
+        }
     }
     checks.extend(installed(here.as_ref()));
     checks.push(match site::runtime_dir() {

@@ -36,7 +36,7 @@ use crate::{
     containment,
     exit::Exit,
     fault::Fault,
-    forecast, memory,
+    forecast, ground, memory,
     reply::{Deed, Did},
     reuse, runs,
     session::{self, Interrupts, Patience},
@@ -116,6 +116,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.announce(context, &machine, &plan)?;
     }
     announce(context, &site, &machine, &mission, &plan, loaded.lfs_pointers)?;
+    ground::announce(&site, &machine, &mission, context.out);
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
     let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);

@@ -195,6 +195,7 @@ pub fn merge_here(
         });
     };
     context.out.note(&format!("merged into {target}: {} -> {}", short(proposal.from), short(proposal.to)));
+    machine.host.run(run).and_then(runs::lacking).into_iter().for_each(|told| context.out.note(&told));
     Ok(Exit::Done)
 }
 
@@ -319,6 +320,9 @@ fn refused(error: MergeError) -> Fault {
         }
         error @ MergeError::Red(_) => Fault::new("K0707", Exit::Refused, error.to_string())
             .hint("kapell diff shows what landed; nothing has been moved"),
+        MergeError::NoTarget(_) => {
+            Fault::new("K0708", Exit::Usage, error.to_string()).hint("git branch --list")
+        }
         error => Fault::new("K0708", Exit::Refused, error.to_string()),
     }
 }

@@ -47,7 +47,7 @@ const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 const FAILURES: [&str; 4] = ["attempt_failed", "sent_back", "compensation_failed", "breaker_opened"];
 
 /// Returns the time for a run; its own clock goes on while some process executes it.
-fn now_of(run: &Run, owned: bool) -> Now {
+pub fn now_of(run: &Run, owned: bool) -> Now {
     let wall = MachineClock.wall();
     let since = u64::try_from(wall.0.saturating_sub(run.wall().0)).unwrap_or(0);
     Now { wall, elapsed: run.clock().after(Millis(if owned { since } else { 0 })) }

@@ -52,8 +52,12 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     if let Some(document) = &loaded.document {
         document::tell(&site.root, document, context.out)?;
     }
-    if args.format == PlanFormat::Text {
-        suggest(context, args);
+    // Nothing starts without a commit to start from.
+    let is_empty = site.repo.as_ref().is_some_and(|repo| repo.head_commit().is_err());
+    match args.format {
+        PlanFormat::Text if is_empty => context.out.next("git commit --allow-empty -m start"),
+        PlanFormat::Text => suggest(context, args),
+        _ => {}
     }
     Ok(Exit::Done)
 }

@@ -21,6 +21,7 @@ use crate::{args::LogsArgs, exit::Exit, fault::Fault, runs, site::Site};
 pub fn show(context: &Context, site: &Site, run: &Run, args: &LogsArgs) -> Result<Exit, Fault> {
     let asked = args.task.as_deref().map(|name| runs::task(run, name)).transpose()?;
     let every: Vec<TaskId> = asked.map_or_else(|| run.plan().graph().tasks().collect(), |task| vec![task]);
+    let mut is_silent = true;
     for task in every {
         let last = run.task(task).map_or(0, |task| task.attempts);
         let attempt = args.attempt.unwrap_or(last);
@@ -34,7 +35,12 @@ pub fn show(context: &Context, site: &Site, run: &Run, args: &LogsArgs) -> Resul
         let name =
             if asked.is_none() { format!("{} | ", visible(run.plan().name(task))) } else { String::new() };
         let lines = text.lines().map(|line| format!("{name}{}\n", escape_untrusted(line)));
-        context.out.data(&lines.collect::<String>());
+        let lines = lines.collect::<String>();
+        is_silent &= lines.is_empty();
+        context.out.data(&lines);
+    }
+    if is_silent {
+        context.out.note("nothing was printed");
     }
     Ok(Exit::Done)
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use kapell_core::id::Digest;
-use kapell_view::untrusted::visible;
+use kapell_view::{text::plural, untrusted::visible};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -202,10 +202,13 @@ pub fn init(context: &Context, args: &InitArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     for (name, text) in &files {
+        if !args.dry_run {
+            context.out.data(&format!("wrote {name}, {}", plural(text.lines().count() as u64, "line")));
+            continue;
+        }
         let indented: String =
             text.lines().map(|line| format!("  {line}").trim_end().to_owned() + "\n").collect();
-        let verb = if args.dry_run { "would write" } else { "wrote" };
-        context.out.data(&format!("{verb} {name}\n{indented}"));
+        context.out.data(&format!("would write {name}\n{indented}"));
     }
     match args.dry_run {
         true => context.out.next("kapell init"),

@@ -160,6 +160,8 @@ fn command_lines_that_are_none() {
         help("inbox").contains("all runs if not given") && help("answer").contains("[RUN] <GATE> <ANSWER>\n")
     );
     assert!(help("run").contains("--detach") && !help("record").contains("--detach"));
+    let ended = rig.run(["improve", "--output", "recomendations"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("hint: kapell improve --help"), "{ended}");
     let odd = OsString::from_vec(b"\xff\xfe".to_vec());
     for args in [
         vec!["status".into(), odd.clone()],
@@ -186,6 +188,7 @@ fn settings_that_are_wrong() {
         let ended = rig.run(["doctor", "--json"]);
         assert!(ended.stdout.contains("kapell.toml") || ended.stdout.contains(expected), "{ended}");
         assert_eq!(ended.code, Some(6));
+        assert!(ended.stdout.contains("\"settings\"") && !ended.stdout.contains("\"repository\""), "{ended}");
         let error: Value = serde_json::from_str(&rig.run(["status", "--json"]).stderr).unwrap();
         assert_eq!(error["error"]["code"], expected);
         assert!(error["error"]["place"].as_str().unwrap().contains("kapell.toml:"), "{error}");
@@ -233,6 +236,16 @@ fn the_store_is_where_it_is_said_to_be() {
 }
 
 #[test]
+fn a_store_that_cannot_be_says_what_to_set() {
+    let rig = Rig::repository();
+    small(&rig);
+    let mut command = rig.command(["run", "../small.yaml"]);
+    command.env("KAPELL_STORE", "readme.txt");
+    let ended = rig.ended(command);
+    assert!(ended.code == Some(5) && ended.stderr.contains("hint: KAPELL_STORE=DIR"), "{ended}");
+}
+
+#[test]
 fn without_a_home() {
     let rig = Rig::plain();
     small(&rig);
@@ -245,6 +258,7 @@ fn without_a_home() {
     };
     assert_snapshot!(bare(&["run", "../small.yaml"]), @"
     exit 6
+    ! no git repository here: tasks work in this directory itself, and nothing takes back what they change
     ! error[K0901]: there is no place for workspaces
     !   hint: set HOME or XDG_CACHE_HOME
     ");
@@ -336,6 +350,36 @@ fn every_command_explains_itself() {
     workflow
     ! next: kapell schema NAME
     ");
+}
+
+#[test]
+fn files_of_another_kind() {
+    let rig = Rig::repository();
+    rig.write(".github/workflows/ci.yml", "name: ci\non: push\njobs:\n  a:\n    runs-on: x\n    steps: []\n");
+    let ended = rig.run(["plan", ".github/workflows/ci.yml"]);
+    assert_eq!((ended.code, ended.stderr.matches("error[").count()), (Some(2), 2), "{ended}");
+    assert!(
+        ended.stderr.contains("this is a GitHub workflow") && ended.stderr.contains("kapell improve"),
+        "{ended}"
+    );
+    assert_eq!(rig.run(["explain", "K0230"]).code, Some(0));
+    assert!(rig.run(["run", "nope.yaml"]).stderr.contains("hint: ls ."));
+    rig.write("docker.yml", "services: {}\n");
+    rig.write("yes.yml", "mission: x\ntasks:\n  a: { run: 'true' }\n");
+    assert!(rig.run(["run", "nope.yaml"]).stderr.contains("hint: kapell run yes.yml"));
+}
+
+#[test]
+fn a_model_without_a_key_is_refused_before_anything_starts() {
+    let rig = Rig::repository();
+    rig.write("fix.yaml", "mission: x\nagents: { m: { use: openai, model: gpt-5 } }\ntasks:\n  fix: { agent: m, prompt: Fix it }\n");
+    assert_snapshot!(rig.run(["run", "fix.yaml"]), @"
+    exit 3
+    ! error[K0920]: nobody here can perform task `fix`: agent `m` cannot be used
+    !   because: it has no key in OPENAI_API_KEY, and no `base_url` of a server without one
+    !   hint: kapell doctor
+    ");
+    assert!(rig.runs().is_empty());
 }
 
 #[test]

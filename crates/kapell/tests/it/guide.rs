@@ -85,6 +85,54 @@ fn an_agent_of_ones_own_has_ten_lines_and_works() {
 }
 
 #[test]
+fn a_gate_of_the_guide_does_what_is_answered() {
+    for (answer, lands) in [("now", true), ("never", false)] {
+        let rig = Rig::repository();
+        rig.write("release.yaml", &blocks("gates.md", "yaml")[0]);
+        assert_eq!(rig.run(["run", "release.yaml", "--no-input"]).code, Some(3));
+        assert_eq!(rig.run(["answer", "0", answer]).code, Some(0));
+        let ended = rig.run(["run", "release.yaml"]);
+        assert_eq!(
+            (ended.code, ended.stderr.contains("tag    skipped: its condition is false")),
+            (Some(0), !lands),
+            "{ended}"
+        );
+        assert_eq!(rig.run(["diff", "--stat"]).stdout.contains("VERSION"), lands);
+    }
+}
+
+#[test]
+fn the_first_file_of_a_page_has_no_errors() {
+    for page in ["budgets.md", "choosing-agents.md", "gates.md", "resume-and-fork.md", "writing-an-agent.md"]
+    {
+        let rig = Rig::repository();
+        rig.write("first.yaml", &blocks(page, "yaml")[0]);
+        let ended = rig.run(["plan", "first.yaml"]);
+        assert!(ended.code == Some(0) && !ended.stderr.contains("warning"), "{page}: {ended}");
+    }
+}
+
+#[test]
+fn a_budget_in_which_nothing_fits_is_raised_as_the_guide_says() {
+    let rig = Rig::repository();
+    let file = &blocks("budgets.md", "yaml")[0];
+    rig.write("reserve.yaml", file);
+    assert_eq!(rig.run(["run", "reserve.yaml"]).code, Some(0));
+    rig.write("reserve.yaml", &file.replace("usd: 0.50", "usd: 0.20"));
+    assert!(rig.run(["plan", "reserve.yaml"]).stderr.contains("K0229"));
+    let ended = rig.run(["run", "reserve.yaml", "--fresh"]);
+    assert!(
+        ended.code == Some(4) && ended.stderr.contains("paused: too little money is left in the budget\n"),
+        "{ended}"
+    );
+    let next = rig.run(["status"]).stdout.lines().last().unwrap().to_owned();
+    assert!(next.ends_with("--budget LIMIT"), "{next}");
+    let id = rig.runs().remove(0);
+    let ended = rig.run(["resume", &id, "--budget", "1usd"]);
+    assert!(ended.code == Some(0) && ended.stderr.contains("goes on within new limits, by ada"), "{ended}");
+}
+
+#[test]
 fn a_model_works_is_recorded_and_played_back_as_the_guide_says() {
     let mock = Mock::start().unwrap();
     let content = "echo $(($1 + $2))\n".to_owned();

@@ -223,6 +223,10 @@ fn all_runs_are_resumed_and_merged_but_for_those_of_others() {
     let resumed = rig.run(["resume", "--all", "--merge"]);
     assert_eq!(resumed.code, Some(0), "{resumed}");
     assert!(resumed.stderr.contains("is executed by another process"), "{resumed}");
+    // Whose line it is can be told.
+    for id in &rig.runs()[1..] {
+        assert!(resumed.stderr.contains(&format!("{}  00:0", &id[..12])), "{resumed}");
+    }
     assert_eq!((rig.read("left.txt").as_str(), rig.read("right.txt").as_str()), ("left\n", "right\n"));
     rig.go("held");
     assert_eq!(held.end(&rig).code, Some(0));

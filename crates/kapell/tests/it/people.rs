@@ -29,14 +29,19 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     next: kapell answer [RUN] 0 yes
     ");
     assert_snapshot!(rig.run(["answer", "7", "yes"]), @"
-    exit 4
+    exit 2
     ! error[K0503]: there is no gate number 7
-    !   hint: kapell status says where each run stands, kapell inbox what it asks
+    !   hint: kapell inbox lists what waits for an answer
     ");
     assert_snapshot!(rig.run(["answer", "0", "perhaps"]), @"
-    exit 4
+    exit 2
     ! error[K0503]: the answer must be one of: yes, no
-    !   hint: kapell status says where each run stands, kapell inbox what it asks
+    !   hint: kapell answer [RUN] 0 yes
+    ");
+    assert_snapshot!(rig.run(["answer"]), @"
+    exit 2
+    ! error[K0905]: an answer needs the number of a gate, and what is answered
+    !   hint: kapell inbox shows both, for example kapell answer 0 yes
     ");
     assert_snapshot!(rig.run(["answer", "0", "yes"]), @"
     exit 0
@@ -86,6 +91,86 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     ");
 }
 
+/// Runs the program on a terminal, if there is Python to make one: types each text once what it follows is there. Escapes are shown as `^`.
+fn on_a_terminal(rig: &Rig, args: &[&str], typed: &[(&str, &str)]) -> Option<String> {
+    const SCRIPT: &str = r#"
+import os, pty, sys
+typed = [tuple(one.split('|||')) for one in sys.argv[1].split('///') if one]
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+seen = b''
+since = 0
+while True:
+    try:
+        data = os.read(fd, 4096)
+    except OSError:
+        break
+    if not data:
+        break
+    seen += data
+    if typed and typed[0][0].encode() in seen[since:]:
+        since = len(seen)
+        os.write(fd, typed.pop(0)[1].encode())
+os.waitpid(pid, 0)
+sys.stdout.write(seen.decode().replace('\x1b', '^').replace('\r', '@'))
+"#;
+    if std::process::Command::new("python3").arg("--version").output().is_err() {
+        return None;
+    }
+    let typed: Vec<String> = typed.iter().map(|(after, text)| format!("{after}|||{text}")).collect();
+    let kapell = rig.command(args);
+    let mut command = rig.command([""; 0]);
+    let mut python = std::process::Command::new("python3");
+    python.arg("-c").arg(SCRIPT).arg(typed.join("///")).arg(kapell.get_program()).args(kapell.get_args());
+    python.env_clear().current_dir(rig.work());
+    python.envs(command.env("TERM", "xterm").get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn an_answer_is_typed_where_the_run_is_shown() {
+    let rig = Rig::repository();
+    rig.write(
+        "ask.yaml",
+        "mission: Ask\ntasks:\n  agree: { gate: { question: 'Publish?', choices: [now, never] } }\n  tag:\n    \
+         needs: [agree]\n    if: tasks.agree.outputs.answer == 'now'\n    run: echo 1 > tag.txt\n",
+    );
+    let prompt = "agree [now | never]> ";
+    // The first answer is none of the choices, so the gate asks again.
+    let typed = [(prompt, "later\n"), (prompt, "never\n")];
+    let Some(shown) = on_a_terminal(&rig, &["run", "ask.yaml"], &typed) else {
+        println!("did not run: there is no python3");
+        return;
+    };
+    for text in [
+        "the answer must be one of: now, never",
+        "gate 0 answered by ada: never",
+        "skipped: its condition is false",
+    ] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    assert_eq!(rig.run(["inbox"]).stdout, "nothing waits for you\n");
+}
+
+#[test]
+fn the_display_of_a_run_moves_with_the_time_and_leaves_the_terminal_clean() {
+    let rig = Rig::repository();
+    rig.write("long.yaml", "mission: Wait\ntasks:\n  long: { run: sleep 60 }\n");
+    // It is interrupted once a second has gone by, in which nothing was decided.
+    let Some(shown) = on_a_terminal(&rig, &["run", "long.yaml"], &[("long\u{1b}[0m\u{1b}[2m  1.", "\u{3}")])
+    else {
+        println!("did not run: there is no python3");
+        return;
+    };
+    assert!(shown.contains("interrupted: what ran is ended"), "{shown}");
+    let erased = shown.match_indices("A^[J").count();
+    assert!(erased > 3 && shown.match_indices("@^[").count() >= erased, "{shown}");
+    assert_eq!(rig.run(["cancel", "--quiet"]).code, Some(0));
+}
+
 #[test]
 fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     let rig = Rig::repository();
@@ -122,9 +207,9 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
     ! next: kapell report [RUN]
     ");
     assert_snapshot!(rig.run(["cancel"]), @"
-    exit 4
-    ! error[K0503]: the run is over
-    !   hint: kapell status says where each run stands, kapell inbox what it asks
+    exit 2
+    ! error[K0503]: run [RUN] is over
+    !   hint: kapell status says where each run stands
     ");
 }
 

@@ -18,6 +18,7 @@ fn none() {
     let rig = Rig::plain();
     assert_snapshot!(execute(&rig), @"
     exit 0
+    ! no git repository here: tasks work in this directory itself, and nothing takes back what they change
     ! [T]  run  created: Small
     ! [T]  one  attempt 1 started
     ! [T]  one  done
@@ -40,6 +41,45 @@ fn none() {
     ok  2 decisions of 1 run recomputed and replayed
     [RUN]  2 decisions  head 2:[HASH]
     ");
+}
+
+#[test]
+fn what_only_a_repository_gives_is_refused_without_one() {
+    let rig = Rig::plain();
+    Plan::new("Small").accept("false").task("one", "echo 1 > one.txt", &[]).save(&rig, "small.yaml");
+    for command in ["plan", "run"] {
+        let ended = rig.run([command, "../small.yaml"]);
+        assert!(
+            ended.code == Some(2) && ended.stderr.contains("`accept` of the file is for what lands"),
+            "{ended}"
+        );
+    }
+    rig.write("target.yaml", "mission: x\ntarget: main\ntasks:\n  a: { run: echo 1 > one.txt }\n");
+    let ended = rig.run(["run", "target.yaml"]);
+    assert!(ended.code == Some(2) && ended.stderr.contains("`target` is a branch"), "{ended}");
+    assert!(!rig.work().join("one.txt").exists());
+}
+
+#[test]
+fn files_that_are_not_committed_are_named() {
+    let rig = Rig::repository();
+    rig.write("ignored.txt", "");
+    rig.write(".gitignore", "ignored.txt\n");
+    rig.commit("ignore");
+    rig.write("w.yaml", "mission: x\ntasks:\n  a: { run: cat readme.txt > copy.txt }\n");
+    let ended = rig.run(["run", "w.yaml"]);
+    assert!(ended.code == Some(0) && !ended.stderr.contains("not committed"), "{ended}");
+    rig.write("readme.txt", "changed\n");
+    rig.write("new/file.txt", "");
+    let ended = rig.run(["run", "w.yaml", "--fresh"]);
+    let told = "2 files here are not committed, so tasks do not see what is new: readme.txt, new/\n";
+    assert!(ended.stderr.contains(told), "{ended}");
+    assert!(rig.run(["diff"]).stdout.contains("+hello"));
+    // Another branch than the one that is checked out has nothing to do with it.
+    rig.git(&["branch", "other"]);
+    rig.git(&["commit", "--quiet", "--allow-empty", "-m", "more"]);
+    rig.write("w.yaml", "mission: x\ntarget: other\ntasks:\n  a: { run: cat readme.txt > copy.txt }\n");
+    assert!(!rig.run(["run", "w.yaml"]).stderr.contains("not committed"));
 }
 
 #[test]

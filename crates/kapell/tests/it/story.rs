@@ -646,3 +646,65 @@ fn a_conflict_is_merged_into_a_new_branch() {
     let status = rig.run(["status", &rig.runs()[0]]);
     assert!(status.stdout.contains("into refs/heads/by-hand at"), "{status}");
 }
+
+#[test]
+fn a_merge_of_a_run_that_failed_says_what_is_missing() {
+    let rig = Rig::repository();
+    Plan::new("Half")
+        .task("good", "echo 1 > good.txt", &[])
+        .task("bad", "exit 78", &[])
+        .save(&rig, "half.yaml");
+    assert_eq!(rig.run(["run", "../half.yaml", "--quiet"]).code, Some(1));
+    let ended = rig.run(["merge"]);
+    let told = "the run failed: 1 of 2 tasks landed, what `bad` was to bring is not in it";
+    assert!(ended.code == Some(0) && ended.stderr.contains(told), "{ended}");
+    assert!(rig.run(["status"]).stdout.contains("failed, merged"), "{}", rig.run(["status"]));
+}
+
+#[test]
+fn a_run_that_is_late_goes_on_and_says_so_and_an_old_one_hides_nothing() {
+    let rig = Rig::repository();
+    rig.write(
+        "late.yaml",
+        "mission: Late\ndeadline: 2020-01-01T00:00:00Z\ntasks:\n  a: { run: echo 1 > a.txt }\n",
+    );
+    assert_eq!(rig.run(["run", "late.yaml"]).code, Some(124));
+    assert!(rig.run(["status"]).stdout.contains("next: kapell resume"));
+    Plan::new("Small").task("one", "echo 1 > one.txt", &[]).save(&rig, "small.yaml");
+    assert_eq!(rig.run(["run", "../small.yaml", "--quiet"]).code, Some(0));
+    assert!(rig.run(["status"]).stdout.contains("next: kapell merge"));
+    let ended = rig.run(["resume"]);
+    assert!(
+        ended.code == Some(0) && ended.stderr.contains("goes on, no longer bound by its deadline, by ada"),
+        "{ended}"
+    );
+}
+
+#[test]
+fn what_was_stopped_and_what_was_refused_is_told_as_that() {
+    let rig = Rig::repository();
+    rig.write("short.yaml", "mission: Short\nbudget: { wall: 300ms }\ntasks:\n  a: { run: sleep 60 }\n");
+    let mut command = rig.command(["run", "short.yaml"]);
+    command.env_remove("USER");
+    let ended = rig.ended(command);
+    assert_eq!(ended.code, Some(4), "{ended}");
+    for told in
+        ["stopped, for the run's time is over; it starts again once the run goes on\n", "budget is used up\n"]
+    {
+        assert!(ended.stderr.contains(told), "{told}: {ended}");
+    }
+    // Who has no name by the environment is called as in commits.
+    let mut command = rig.command(["resume", "--budget", "301ms"]);
+    let ended = rig.ended({
+        command.env_remove("USER");
+        command
+    });
+    assert!(ended.stderr.contains("goes on within new limits, by Ada\n"), "{ended}");
+    Plan::new("Ask").gate("ask", "Go on?", &[]).save(&rig, "ask.yaml");
+    assert_eq!(rig.run(["run", "../ask.yaml", "--quiet"]).code, Some(3));
+    let id = rig.runs().remove(0);
+    assert_eq!(rig.run(["answer", &id, "0", "no"]).code, Some(0));
+    let failed = rig.run(["logs", &id, "--failed"]).stdout;
+    assert!(failed.trim_end().ends_with("ask  given up: a person said no"), "{failed}");
+    assert!(rig.run(["logs", &id, "--output"]).stderr.contains("nothing was printed"));
+}
