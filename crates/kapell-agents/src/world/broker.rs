@@ -243,7 +243,8 @@ mod tests {
         let clients =
             [Client::Acp(AcpAgent::Other), Client::ClaudeCode].map(|client| (client, settings.clone()));
         let (clients, told): (_, Told) = (clients.into(), Arc::new(|_, _| {}));
-        let broker = Broker::new(clients, Prices::default(), PathBuf::new(), Tape::None, told);
+        let prices: Prices = Arc::new(|_| None);
+        let broker = Broker::new(clients, prices, PathBuf::new(), Tape::None, told);
         for (adapter, carries) in
             [("acp", false), ("claude-code", true), ("codex", false), ("command", false)]
         {

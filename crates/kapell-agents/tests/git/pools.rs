@@ -130,7 +130,7 @@ fn a_workspace_that_cannot_be_deleted_is_in_nobodys_way() {
     assert!(!first.exists(), "the next one gives way in its place");
     pool.release(two).unwrap();
     let error = pool.trim(0).unwrap_err();
-    assert!(!second.exists() && error.to_string().contains("clone-0"), "{error}");
+    assert!(!second.exists() && format!("{error:?}").contains("clone-0"), "{error:?}");
     assert_eq!(kind(pool.leaving_free(u64::MAX).acquire(&request(Kind::Clone, base, 3))), "LowSpace");
 }
 
