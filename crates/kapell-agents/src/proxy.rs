@@ -39,15 +39,16 @@ use tokio::{
     sync::oneshot,
 };
 
+pub(crate) use self::{
+    account::told_again,
+    api::Dialect,
+    meter::Meter,
+    serve::{HttpClient, causes, http_client, pause},
+};
 pub use self::{
     account::{Allowance, Spent},
     api::Api,
     redact::{Redactor, Secret},
-};
-pub(crate) use self::{
-    api::Dialect,
-    meter::Meter,
-    serve::{HttpClient, causes, http_client, pause},
 };
 use crate::{contain::ProxyDoor, protocol::AttemptKey};
 

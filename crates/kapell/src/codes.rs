@@ -157,7 +157,7 @@ table! {
     "K0924", "Server that cannot serve",
         "`kapell mcp` speaks the Model Context Protocol on standard input and output. It is started by a client, such as Claude Code, and means nothing on a terminal.";
     "K0925", "Something in the way of an installation",
-        "A file or folder that is not kapell's is where one of its own would go, or the list of what was installed is damaged. Nothing was changed.";
+        "A file or folder that is not kapell's is where one of its own would go, settings were changed by another program between the question and its answer, or the list of what was installed is damaged. Nothing was changed.";
     "K0926", "Not installed",
         "There is no list of installed files, so nothing can be taken back. With `--scope project` the repository's own settings are meant, else those of the user.";
     "K0927", "Nobody agreed",

@@ -247,7 +247,7 @@ impl Registry {
     }
 
     /// Returns how a client gets to its model: by a key, a login, or a server of one's own that may need neither; nothing
-    /// if there is none of these. Only whether they are there is looked at.
+    /// if there is none of these. Only whether they are there is looked at. One whose provider nobody knows sees to it.
     pub fn access(&self, client: Client) -> Option<&'static str> {
         let settings = self.clients.get(&client)?;
         let is_there = |home: &Path| client.credentials().iter().any(|path| home.join(path).is_file());
@@ -258,6 +258,7 @@ impl Registry {
             }
             () if self.user_home.as_deref().is_some_and(is_there) => Some("login"),
             () if settings.base_url.is_some() => Some("own server"),
+            () if client.inner().is_none() => Some("its own way"),
             () => None,
         }
     }

@@ -102,7 +102,11 @@ impl Refused {
             Self::NetworkWidened { asked, .. } => {
                 format!("kapell run FILE --network {asked}, if that is what you want")
             }
-            Self::NoProxy => "choose `network: none` or `network: open`".to_owned(),
+            Self::NoProxy => {
+                "choose `network: none` or `network: open`; two lists without a host in common are \
+                              `model-only`, too"
+                    .to_owned()
+            }
         }
     }
 }
@@ -211,6 +215,12 @@ mod tests {
         assert_eq!(check(&all, granted.clone(), of(None, Some(listed("c.io"))), true), "K0813");
         let both = granted.and(of(None, Some(listed("a.io,c.io"))));
         assert_eq!(both.network, Some(listed("a.io")));
+        // Lists that have nothing in common leave the model, where there is a way to it.
+        let apart = of(None, Some(listed("a.io"))).and(of(None, Some(listed("b.io"))));
+        assert_eq!(check(&all, apart.clone(), NOTHING, true), "3 model-only");
+        assert_eq!(check(&all, apart, NOTHING, false), "K0811");
+        let below = of(None, Some(listed("*.a.io")));
+        assert_eq!(check(&all, below, of(None, Some(listed("*.a.io:443"))), true), "3 *.a.io:443");
         let lowered = of(Some(L::Supervised), None);
         assert_eq!(check(&all, lowered.clone(), NOTHING, true), "1 open");
         assert_eq!(check(&all, lowered, of(Some(L::Namespaces), Some(N::Nothing)), true), "3 none");

@@ -54,6 +54,18 @@ pub(super) fn target(text: &str, usual: u16) -> Option<(String, u16)> {
     (is_name(&host) || host.parse::<IpAddr>().is_ok()).then_some((host, port))
 }
 
+/// Tells whether all that `name` stands for is among what `other` does: a host, or all below one. What is below `a.b` is
+/// below `b`.
+fn is_part(name: &str, other: &str) -> bool {
+    let below = |name: &str, end: &str| name.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
+    match (name.strip_prefix("*."), other.strip_prefix("*.")) {
+        (Some(name), Some(end)) => name == end || below(name, end),
+        (Some(_), None) => false,
+        (None, Some(end)) => below(name, end),
+        (None, None) => name == other,
+    }
+}
+
 impl Hosts {
     fn entry(text: &str) -> Result<String, NoHost> {
         let no_host = || NoHost(text.to_owned());
@@ -74,25 +86,34 @@ impl Hosts {
         }
     }
 
-    /// Tells whether an entry covers a host at a port; without a port, at those that an entry without one covers.
-    fn covers(entry: &str, host: &str, port: Option<u16>) -> bool {
+    /// Tells whether an entry covers a host at a port.
+    fn covers(entry: &str, host: &str, port: u16) -> bool {
         let (name, own) = split(entry);
-        let own: Option<u16> = own.and_then(|own| own.parse().ok());
-        let is_port = match (own, port) {
-            (None, Some(port)) => PORTS.contains(&port),
-            (own, port) => own == port,
+        let is_port = own.map_or(PORTS.contains(&port), |own| own.parse() == Ok(port));
+        is_port && is_part(plain(host).as_str(), plain(name).as_str())
+    }
+
+    /// Returns the entry for what two of them both cover, if they do.
+    fn meet(one: &str, other: &str) -> Option<String> {
+        let ((host, port), (other_host, other_port)) = (split(one), split(other));
+        let host = match () {
+            () if is_part(host, other_host) => host,
+            () if is_part(other_host, host) => other_host,
+            () => return None,
         };
-        let is_host = match name.strip_prefix('*') {
-            Some(end) => host.len() > end.len() && host.ends_with(end),
-            None => plain(name) == plain(host),
-        };
-        is_port && is_host
+        let is_usual = |port: &str| port.parse().is_ok_and(|port| PORTS.contains(&port));
+        match (port, other_port) {
+            (None, None) => Some(host.to_owned()),
+            (Some(port), Some(other)) if port == other => Some(format!("{host}:{port}")),
+            (Some(port), None) | (None, Some(port)) if is_usual(port) => Some(format!("{host}:{port}")),
+            _ => None,
+        }
     }
 
     /// Tells whether a host may be asked for at a port.
     #[must_use]
     pub fn allow(&self, host: &str, port: u16) -> bool {
-        self.0.iter().any(|entry| Self::covers(entry, host, Some(port)))
+        self.0.iter().any(|entry| Self::covers(entry, host, port))
     }
 
     /// Tells whether a host that may be asked for may be found at an address: at every one that is public, and at others
@@ -104,15 +125,7 @@ impl Hosts {
     }
 
     fn has(&self, entry: &str) -> bool {
-        let (host, port) = split(entry);
-        let port = port.and_then(|port| port.parse().ok());
-        let covers = |own: &String| match (host.strip_prefix("*."), own.strip_prefix("*.")) {
-            // What is below `a.b` is below `b`.
-            (Some(below), Some(_)) => own == entry || Self::covers(own, below, port),
-            (Some(_), None) => false,
-            (None, _) => Self::covers(own, host, port),
-        };
-        self.0.iter().any(covers)
+        self.0.iter().any(|own| Self::meet(own, entry).as_deref() == Some(entry))
     }
 
     /// Tells whether everything on this list is on `other`, too.
@@ -121,12 +134,17 @@ impl Hosts {
         self.0.iter().all(|entry| other.has(entry))
     }
 
+    /// Tells whether nothing is on it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns what is on both lists.
     #[must_use]
     pub fn common(&self, other: &Self) -> Self {
-        let here = self.0.iter().filter(|entry| other.has(entry));
-        let there = other.0.iter().filter(|entry| self.has(entry));
-        let mut both: Vec<String> = here.chain(there).cloned().collect();
+        let pairs = self.0.iter().flat_map(|one| other.0.iter().map(move |other| (one, other)));
+        let mut both: Vec<String> = pairs.filter_map(|(one, other)| Self::meet(one, other)).collect();
         both.sort();
         both.dedup();
         Self(both)
@@ -247,10 +265,20 @@ mod tests {
             ("a.io:8080", "a.io", false),
             ("a.io", "a.io:8080", false),
             ("a.io:443", "a.io", true),
+            ("*.a.io:443", "*.a.io", true),
+            ("*.x.a.io:80", "*.a.io", true),
+            ("*.a.io:8080", "*.a.io", false),
+            ("*.a.io", "*.a.io:443", false),
+            ("*.xa.io", "*.a.io", false),
+            ("x.a.io:443", "*.a.io:443", true),
+            ("[::1]:443", "[::1]", true),
         ] {
             assert_eq!(hosts(inner).is_within(&hosts(outer)), within, "{inner} {outer}");
         }
         assert_eq!(hosts("a.io,*.b.io").common(&hosts("*.x.b.io,a.io,c.io")), hosts("a.io,*.x.b.io"));
+        assert_eq!(hosts("*.a.io").common(&hosts("x.a.io:443,*.a.io:80")), hosts("x.a.io:443,*.a.io:80"));
+        // Neither is within the other.
+        assert_eq!(hosts("*.a.io:443").common(&hosts("x.a.io,*.a.io:80")), hosts("x.a.io:443"));
         assert_eq!(hosts("a.io").common(&hosts("b.io")), Hosts::default());
     }
 

@@ -95,11 +95,14 @@ impl Network {
         }
     }
 
-    /// Returns the network by which only what both reach can be reached.
+    /// Returns the network by which only what both reach can be reached: of two lists without a host in common that is the
+    /// model alone.
     #[must_use]
     pub fn common(self, other: Self) -> Self {
         match (self, other) {
-            (Self::AllowList(one), Self::AllowList(other)) => Self::AllowList(one.common(&other)),
+            (Self::AllowList(one), Self::AllowList(other)) => Some(one.common(&other))
+                .filter(|both| !both.is_empty())
+                .map_or(Self::ModelOnly, Self::AllowList),
             (one, other) => {
                 if one.width() <= other.width() {
                     one

@@ -208,18 +208,12 @@ fn run(spec: &Spec) -> io::Result<i32> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let end = Instant::now() + PATIENCE;
-    let process = processes::Process::of(child.id().cast_signed()).map(|entry| entry.process);
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code().unwrap_or(-1));
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+    match processes::wait_until(&mut child, Instant::now() + PATIENCE)? {
+        Some(status) => Ok(status.code().unwrap_or(-1)),
+        None => {
             child.kill()?;
             child.wait()?;
-            return Err(io::ErrorKind::TimedOut.into());
+            Err(io::ErrorKind::TimedOut.into())
         }
-        processes::wait_for_any(process.as_slice(), left);
     }
 }

@@ -171,7 +171,7 @@ impl Client {
         }
     }
 
-    /// Returns the variable in which it looks for its key, and in which kapell does.
+    /// Returns the variable in which it looks for its key, and in which kapell does; empty if only its user knows.
     #[must_use]
     pub fn key_variable(self) -> &'static str {
         match self {
@@ -179,7 +179,7 @@ impl Client {
             Self::Codex | Self::CodexApp | Self::Opencode | Self::OpencodeRun => "OPENAI_API_KEY",
             Self::Gemini => "GEMINI_API_KEY",
             Self::Model(api) => api.key_variable(),
-            Self::Acp(agent) => agent.inner().map_or("KAPELL_ACP_KEY", Self::key_variable),
+            Self::Acp(agent) => agent.inner().map_or("", Self::key_variable),
         }
     }
 

@@ -185,15 +185,13 @@ impl Inner {
         self.sharing(account).fold(Amount::ZERO, |sum, other| sum + other.held)
     }
 
-    /// Notes what is left of a run for attempts that share it. Who tells it may not have heard yet what attempts have
-    /// spent that have just ended, so it is never more than it was and by how much the run's limit was raised since.
+    /// Notes what is left of a run for attempts that share it.
     fn note_purse(&mut self, key: AttemptKey, told: Allowance) {
         let known = self.purses.entry(key.run).or_insert(told);
-        let usd = raised(known.limit_usd_micros, told.limit_usd_micros);
-        let tokens = raised(known.limit_tokens, told.limit_tokens);
+        let usd = (known.limit_usd_micros, told.limit_usd_micros);
         *known = Allowance {
-            usd_micros: least(known.usd_micros.map(|left| left.saturating_add(usd)), told.usd_micros),
-            tokens: least(known.tokens.map(|left| left.saturating_add(tokens)), told.tokens),
+            usd_micros: told_again(known.usd_micros, told.usd_micros, usd),
+            tokens: told_again(known.tokens, told.tokens, (known.limit_tokens, told.limit_tokens)),
             ..told
         };
     }
@@ -208,13 +206,16 @@ impl Inner {
     }
 }
 
-fn least(one: Option<u64>, two: Option<u64>) -> Option<u64> {
-    one.into_iter().chain(two).min()
-}
-
-/// Returns by how much a limit is higher than it was.
-fn raised(was: Option<u64>, is: Option<u64>) -> u64 {
-    was.zip(is).map_or(0, |(was, is)| is.saturating_sub(was))
+/// Returns what there is for attempts that share it: `known` so far, and `told` again. Who tells it may not have heard yet
+/// what attempts have spent that have just ended, so it is never more than it was, and by how much the run's limit was
+/// raised since.
+pub(crate) fn told_again(
+    known: Option<u64>,
+    told: Option<u64>,
+    (was, is): (Option<u64>, Option<u64>),
+) -> Option<u64> {
+    let raised = was.zip(is).map_or(0, |(was, is)| is.saturating_sub(was));
+    known.map(|known| known.saturating_add(raised)).into_iter().chain(told).min()
 }
 
 fn within(limit: Option<u64>, used: u64) -> Option<u64> {

@@ -7,6 +7,7 @@ use std::{
     fs, io,
     io::Read,
     os::fd::OwnedFd,
+    process::{Child, ExitStatus},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -147,6 +148,23 @@ pub(crate) fn wait_for_any(processes: &[Process], patience: Duration) {
     let mut fds: Vec<_> = open.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
     // An interrupted wait is a short one.
     let _ = poll(&mut fds, Some(&timespec(patience)));
+}
+
+/// Waits until a child has ended, at most until `due`; `None` if it goes on. It is not ended.
+///
+/// # Errors
+///
+/// Fails if the system cannot say.
+pub(crate) fn wait_until(child: &mut Child, due: Instant) -> io::Result<Option<ExitStatus>> {
+    let process = Process::of(child.id().cast_signed()).map(|entry| entry.process);
+    loop {
+        let left = due.saturating_duration_since(Instant::now());
+        match child.try_wait()? {
+            None if left.is_zero() => return Ok(None),
+            None => wait_for_any(process.as_slice(), left),
+            ended => return Ok(ended),
+        }
+    }
 }
 
 pub(crate) fn timespec(length: Duration) -> Timespec {

@@ -289,7 +289,8 @@ impl Pool {
     /// Makes sure that there is room for one more workspace; those that nobody uses give way.
     fn make_room(&self) -> Result<()> {
         if self.free_space()? < self.space_min {
-            self.trim(0)?;
+            // What cannot be deleted is no reason yet: what is free afterwards counts.
+            let _ = self.trim(0);
             let free = self.free_space()?;
             if free < self.space_min {
                 let kind = ErrorKind::LowSpace { dir: self.dir.clone(), free, needed: self.space_min };
@@ -441,11 +442,11 @@ impl Pool {
     }
 
     /// Gives a workspace back. What was to be kept of it has been captured or salvaged. Should all of them be larger than
-    /// they may then, those used longest ago are deleted.
+    /// they may then, those used longest ago are deleted, as far as they can be.
     ///
     /// # Errors
     ///
-    /// Returns why it cannot be noted, or something cannot be deleted.
+    /// Returns why it cannot be noted, or a broken one cannot be deleted.
     pub fn release(&self, mut workspace: Workspace) -> Result<()> {
         if workspace.meta.base.is_none() || workspace.check_there().is_err() {
             return self.discard(workspace);
@@ -456,10 +457,17 @@ impl Pool {
         workspace.save()?;
         // It may be the one that has to go.
         drop(workspace);
-        self.shrink(quota)
+        // It has been given back: what cannot be deleted fails nobody's work, and `gc` names it.
+        let _ = self.shrink(quota);
+        Ok(())
     }
 
-    /// Deletes workspaces that nobody holds, those used longest ago first, until all are within `quota` bytes.
+    /// Deletes workspaces that nobody holds, those used longest ago first, until all are within `quota` bytes. One that
+    /// cannot be deleted stays, and the next one gives way.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the pool cannot be read.
     fn shrink(&self, quota: u64) -> Result<()> {
         let noted = |slot: &Path| read_meta(slot).and_then(|meta| meta.bytes);
         // One that is held counts as it was when it was last given back.
@@ -469,7 +477,7 @@ impl Pool {
                 break;
             }
             let bytes = noted(&slot).unwrap_or(0);
-            if self.delete(&slot)? {
+            if self.delete(&slot).is_ok_and(|gone| gone) {
                 total -= bytes.min(total);
             }
         }
@@ -491,14 +499,17 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Returns why something cannot be deleted.
+    /// Returns why something cannot be deleted, after all the others are.
     pub fn trim(&self, keep: usize) -> Result<usize> {
         let free = self.free()?;
-        let mut deleted = 0;
+        let (mut deleted, mut failed) = (0, None);
         for slot in free.iter().take(free.len().saturating_sub(keep)) {
-            deleted += usize::from(self.delete(slot)?);
+            match self.delete(slot) {
+                Ok(gone) => deleted += usize::from(gone),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
-        Ok(deleted)
+        failed.map_or(Ok(deleted), Err)
     }
 
     /// Returns the workspaces that nobody holds, the one used longest ago first.

@@ -20,10 +20,13 @@ use kapell_core::{
     retry::{FailureClass, OWN_REFUSAL},
 };
 use kapell_engine::port::agents::{
-    Agents, Allowance, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
+    Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
 };
 
-use super::{Broker, ContainError, Keeper, Places, broker::Refusal};
+use super::{
+    Broker, ContainError, Keeper, Places,
+    broker::{Refusal, allowance},
+};
 use crate::{
     contain::{Contained, Hosts, Level, Network, ProxyDoor, Room, door::HostDoor, root_of_program, tools},
     drivers::{
@@ -445,10 +448,7 @@ impl CrewAgents {
                 tokens: order.allowance.tokens,
                 ends: true,
             },
-            purse: order.allowance.is_shared.then(|| {
-                let Allowance { usd_micros, tokens, .. } = order.allowance;
-                self.purses.open(order.key.run, usd_micros, tokens)
-            }),
+            purse: order.allowance.is_shared.then(|| self.purses.open(order.key.run, allowance(order, None))),
             ..client::Order::new(client, prompt, self.places.home(order.key))
         };
         order.settle();

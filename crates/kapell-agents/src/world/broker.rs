@@ -86,6 +86,19 @@ fn is_carried(client: Client, settings: &Settings) -> bool {
     }
 }
 
+/// What an attempt may spend, and how many `requests` it may make.
+pub(super) fn allowance(order: &Order, requests: Option<u64>) -> Allowance {
+    let told = order.allowance;
+    Allowance {
+        usd_micros: told.usd_micros,
+        tokens: told.tokens,
+        requests,
+        is_shared: told.is_shared,
+        limit_usd_micros: told.limit_usd_micros,
+        limit_tokens: told.limit_tokens,
+    }
+}
+
 impl Broker {
     /// Makes one. Its proxy listens at `socket` besides a port; what it refuses, and when a provider wants to be left
     /// alone, is told to `told`.
@@ -115,11 +128,14 @@ impl Broker {
         known.is_some_and(|(client, settings)| is_carried(client, settings))
     }
 
-    /// Tells whether attempts of an adapter get the real key, since there is no way for them through the proxy.
+    /// Tells whether attempts of an adapter get the real key, since there is no way for them through the proxy: those whose
+    /// provider is not on the recording that plays. One behind a protocol whose provider nobody knows gets none.
     #[must_use]
     pub fn hands_out_key(&self, adapter: &str) -> bool {
-        let settings = Client::of(adapter).and_then(|client| self.clients.get(&client));
-        settings.is_some_and(Settings::has_key) && !self.carries(adapter)
+        let client = Client::of(adapter).filter(|client| client.inner().is_some());
+        let settings = client.and_then(|client| self.clients.get(&client));
+        // No program is asked for its key while a recording plays.
+        settings.is_some_and(|settings| settings.key.is_some()) && !self.carries(adapter)
     }
 
     /// Lets an attempt in: changes what its client is told of server and key, and says where the proxy is. `None` if the
@@ -146,14 +162,8 @@ impl Broker {
             until: None,
         };
         let proxy = self.proxy.get_or_init(|| self.start()).as_ref().map_err(failed)?;
-        let allowance = Allowance {
-            usd_micros: order.allowance.usd_micros,
-            tokens: order.allowance.tokens,
-            requests: order.agent.as_ref().and_then(|agent| agent.options.get(MAX_REQUESTS)?.parse().ok()),
-            is_shared: order.allowance.is_shared,
-            limit_usd_micros: order.allowance.limit_usd_micros,
-            limit_tokens: order.allowance.limit_tokens,
-        };
+        let requests = order.agent.as_ref().and_then(|agent| agent.options.get(MAX_REQUESTS)?.parse().ok());
+        let allowance = allowance(order, requests);
         let pass = proxy.admit(key, allowance);
         settings.base_url = Some(pass.base_url(client.adapter()));
         settings.key = Some(pass.key().to_owned());
@@ -244,4 +254,29 @@ fn report(seen: &Seen) -> Option<Report> {
 fn now() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::client::AcpAgent;
+
+    #[test]
+    fn no_key_goes_to_one_of_which_nobody_knows_how_it_takes_it() {
+        let settings = Settings { key: Some("sk".to_owned()), ..Settings::default() };
+        let clients =
+            [Client::Acp(AcpAgent::Other), Client::ClaudeCode].map(|client| (client, settings.clone()));
+        let (clients, told): (_, Told) = (clients.into(), Arc::new(|_, _| {}));
+        let prices: Prices = Arc::new(|_| None);
+        let broker = Broker::new(clients, prices, PathBuf::new(), Tape::None, told);
+        for (adapter, carries) in
+            [("acp", false), ("claude-code", true), ("codex", false), ("command", false)]
+        {
+            assert_eq!(
+                (broker.carries(adapter), broker.hands_out_key(adapter)),
+                (carries, false),
+                "{adapter}"
+            );
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! process ended; `stopped` means that it did not, and somebody had to end it. Those of opencode by its protocol are played in `acp`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -87,6 +88,18 @@ fn job(rig: &Rig, key: AttemptKey, client: Client, case: &str) -> Job {
     job
 }
 
+/// Waits for the ends of so many attempts, in whichever order they come.
+fn finished(rig: &Rig, count: usize) -> BTreeMap<AttemptKey, Exit> {
+    let mut exits = BTreeMap::new();
+    while exits.len() < count {
+        let (of, report) = rig.reports.recv_timeout(crate::rig::PATIENCE).unwrap();
+        if let Report::Finished(exit) = report {
+            exits.insert(of, *exit);
+        }
+    }
+    exits
+}
+
 /// Plays all cases at the same time, and looks at each end: the class (`ok`, or a failure's), and the tokens used.
 fn check(client: Client, cases: &[(&str, &str, u64)]) {
     let recorded = fs::read_dir(streams().join(client.adapter())).unwrap().count();
@@ -96,13 +109,7 @@ fn check(client: Client, cases: &[(&str, &str, u64)]) {
     for (key, case) in &keys {
         rig.crew.start(*key, job(&rig, *key, client, case)).unwrap();
     }
-    let mut exits = std::collections::BTreeMap::new();
-    while exits.len() < keys.len() {
-        let (of, report) = rig.reports.recv_timeout(crate::rig::PATIENCE).unwrap();
-        if let Report::Finished(exit) = report {
-            exits.insert(of, *exit);
-        }
-    }
+    let exits = finished(&rig, keys.len());
     let mut wrong = String::new();
     for ((key, case), (_, expected, tokens)) in keys.iter().zip(cases) {
         let exit = &exits[key];
@@ -287,4 +294,31 @@ fn a_client_that_cannot_be_read_along_any_more_is_ended() {
     let exit = rig.finished(key);
     assert_eq!(exit.ending, Ending::Failed(FailureClass::Permanent), "{}", exit.message);
     assert!(exit.message.contains("more than can be read along"), "{}", exit.message);
+}
+
+#[test]
+fn a_reader_that_panics_fails_its_own_attempt_and_the_others_are_heard_on() {
+    let rig = Rig::new();
+    let (one, other) = (key(1), key(2));
+    let mut broken = job(&rig, one, Client::ClaudeCode, "two-calls");
+    if let Work::Client(order) = &mut broken.work {
+        // Whoever reads along asks for the price of the model that the client says it asks.
+        order.prices = Prices::new(|model| match model {
+            "some-model" => None,
+            other => panic!("no price of {other}"),
+        });
+    }
+    rig.crew.start(one, broken).unwrap();
+    rig.crew.start(other, job(&rig, other, Client::Codex, "ok")).unwrap();
+    let exits = finished(&rig, 2);
+    assert_eq!(exits[&one].ending, Ending::Failed(FailureClass::Transient));
+    assert!(exits[&one].message.contains("a bug in kapell"), "{}", exits[&one].message);
+    assert_eq!(
+        (exits[&other].ending, exits[&other].message.as_str()),
+        (Ending::Succeeded, "I fixed the sum.")
+    );
+    // It hears those that come later, too.
+    let later = key(3);
+    rig.crew.start(later, job(&rig, later, Client::Gemini, "ok")).unwrap();
+    assert_eq!(rig.finished(later).ending, Ending::Succeeded);
 }

@@ -117,6 +117,24 @@ fn workspaces_that_nobody_uses_give_way_to_a_quota() {
 }
 
 #[test]
+fn a_workspace_that_cannot_be_deleted_is_in_nobodys_way() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let base = world.oid("HEAD");
+    let pool = world.pool();
+    let [one, two] = [1, 2].map(|task| pool.acquire(&request(Kind::Clone, base, task)).unwrap());
+    let (first, second) = (one.tree(), two.tree());
+    // Its lock cannot be taken, whoever tries.
+    fs::create_dir_all(world.path("pool/clone-0/lock")).unwrap();
+    let small = pool.clone().within(Some(1));
+    small.release(one).unwrap();
+    assert!(!first.exists(), "the next one gives way in its place");
+    pool.release(two).unwrap();
+    let error = pool.trim(0).unwrap_err();
+    assert!(!second.exists() && format!("{error:?}").contains("clone-0"), "{error:?}");
+    assert_eq!(kind(pool.leaving_free(u64::MAX).acquire(&request(Kind::Clone, base, 3))), "LowSpace");
+}
+
+#[test]
 fn a_workspace_is_found_again_after_a_crash() {
     let world = World::new(&[("a.txt", "a\n")]);
     let base = world.oid("HEAD");

@@ -300,7 +300,7 @@ impl Sweep<'_> {
     }
 
     fn remove(&mut self) -> Result<(), Fault> {
-        let mut ended = false;
+        let (mut ended, mut trimmed) = (false, Ok(0));
         for item in &self.collected.items {
             match (item.kind, &item.path, item.run) {
                 (Kind::Outputs | Kind::Scratch, Some(path), _) => {
@@ -321,11 +321,13 @@ impl Sweep<'_> {
                 pool.collect_salvaged(house, self.before_ms / 1000)?;
                 ended = true;
             }
-            pool.trim(0)?;
+            trimmed = pool.trim(0);
         }
         if let Some(house) = self.house.as_ref().filter(|_| ended) {
             house.compact(&self.needed(), self.before_ms / 1000)?;
         }
+        // A workspace that cannot be deleted is named when all else is done.
+        trimmed?;
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use kapell_view::{
 pub use self::host::{Known, known};
 use self::{
     host::Host,
-    manifest::{Kept, Manifest},
+    manifest::{Kept, Manifest, changed_meanwhile},
 };
 use super::Context;
 use crate::{
@@ -58,6 +58,7 @@ const COMMANDS: [(&str, &str); 6] = [
 ];
 
 /// What is to be written.
+#[derive(PartialEq)]
 struct Work {
     /// How the other program starts this one.
     program: String,
@@ -83,10 +84,7 @@ pub fn install(context: &Context, args: &InstallArgs) -> Result<Exit, Fault> {
         return Ok(Exit::Done);
     }
     agree(context, args, "write this")?;
-    if let Some(before) = before {
-        before.take_back(&host.dir, &host.manifest_path())?;
-    }
-    write(&host, &work)?;
+    carry_out(&host, &work)?;
     let dir = visible(&host.dir.display().to_string());
     context.out.note(&format!("kapell is known to {} in {dir}", host.name()));
     context.out.next(host.next());
@@ -116,8 +114,12 @@ pub fn uninstall(context: &Context, args: &InstallArgs) -> Result<Exit, Fault> {
     for Kept { path, why } in &kept {
         context.out.note(&format!("kept {}: {why}", visible(&path.display().to_string())));
     }
-    context.out.note(&format!("kapell is no longer known to {}", host.name()));
-    Ok(if kept.is_empty() { Exit::Done } else { Exit::Failures })
+    if kept.is_empty() {
+        context.out.note(&format!("kapell is no longer known to {}", host.name()));
+        return Ok(Exit::Done);
+    }
+    context.out.note(&format!("all else that was installed for {} is gone", host.name()));
+    Ok(Exit::Failures)
 }
 
 /// Returns how other programs start this one: by its name if that finds it, else by its path.
@@ -242,6 +244,19 @@ fn agree(context: &Context, args: &InstallArgs, what: &str) -> Result<(), Fault>
     let mut line = String::new();
     let _ = io::stdin().lock().read_line(&mut line);
     if line.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err(refused()) }
+}
+
+/// Writes what the person has agreed to, in the place of what was installed before.
+fn carry_out(host: &Host, work: &Work) -> Result<(), Fault> {
+    let before = host.manifest()?;
+    // A question may stand there for long, and whose settings they are writes them, too.
+    if plan(host, before.as_ref())? != *work {
+        return Err(changed_meanwhile(&host.dir.join(host.settings())));
+    }
+    if let Some(before) = before {
+        before.take_back(&host.dir, &host.manifest_path())?;
+    }
+    write(host, work)
 }
 
 /// Writes everything, or nothing.

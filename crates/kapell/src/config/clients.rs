@@ -75,6 +75,8 @@ impl Clients {
         let of = |client: Client| {
             let one = self.0.get(&client).cloned().unwrap_or_default();
             let (name, key_command) = match one.key {
+                // There is no way to give it one.
+                _ if client.inner().is_none() => (None, Vec::new()),
                 Some(KeySource::Variable(name)) => (Some(name), Vec::new()),
                 Some(KeySource::Command(command)) => (None, command),
                 None => (Some(client.key_variable().to_owned()), Vec::new()),
@@ -180,7 +182,15 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
             .label("this file may have come with a repository");
             return Err(Box::new(finding.hint(format!("put it into ~/.config/kapell/{}", super::FILE))));
         }
+        let takes_key = Client::of(client).is_none_or(|client| client.inner().is_some());
         match name {
+            "key_env" | "key_command" if !takes_key => {
+                let message = format!("nobody knows how `{client}` takes a key");
+                let finding = Finding::error("K0912", span(key.span()), message);
+                return Err(Box::new(
+                    finding.hint("env = { NAME = \"...\" } is what it gets, or it logs in by itself"),
+                ));
+            }
             "model" => one.model = Some(text(value, name)?.to_owned()),
             "program" => one.program = Some(text(value, name)?.into()),
             "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
@@ -208,6 +218,8 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
 
 #[cfg(test)]
 mod tests {
+    use kapell_agents::drivers::client::AcpAgent;
+
     use super::*;
     use crate::config::parse;
 
@@ -264,6 +276,14 @@ mod tests {
                 "clients.codex = { key_env = \"A\", key_command = [\"b\"] }",
                 "K0912 a key comes from one place (keep `key_env` or `key_command`)",
             ),
+            (
+                "clients.acp.key_env = \"A\"",
+                "K0912 nobody knows how `acp` takes a key (env = { NAME = \"...\" } is what it gets, or it logs in by itself)",
+            ),
+            (
+                "clients.acp.key_command = [\"pass\", \"acp\"]",
+                "K0912 nobody knows how `acp` takes a key (env = { NAME = \"...\" } is what it gets, or it logs in by itself)",
+            ),
             ("clients.codex.idle = \"soon\"", "K0912 `soon` is no time (idle = \"10m\")"),
         ] {
             assert_eq!(check(text, Whose::User), expected);
@@ -287,5 +307,8 @@ mod tests {
         assert_eq!(all[&Client::Codex].key, None);
         assert_eq!(all[&Client::Codex].key_command, ["pass", "codex"]);
         assert!(all[&Client::Codex].has_key());
+        // Nobody knows how this one would take it.
+        assert!(!all[&Client::Acp(AcpAgent::Other)].has_key());
+        assert!(all[&Client::Acp(AcpAgent::Codex)].has_key());
     }
 }

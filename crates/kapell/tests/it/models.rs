@@ -135,3 +135,20 @@ fn a_key_that_a_program_gives_reaches_the_provider_and_nobody_else() {
     let told = rig.run(["agents", "--json"]).stdout;
     assert!(told.contains("its `key_command` starts `no-such-keyring`, which is not there"), "{told}");
 }
+
+#[test]
+fn an_agent_of_which_nobody_knows_how_it_takes_a_key_needs_none() {
+    let mock = Mock::start().unwrap();
+    let rig = place(&mock);
+    let settings = rig.dir().join("home/config/kapell/kapell.toml");
+    fs::write(&settings, "[clients.acp]\nprogram = \"/bin/sh\"\n").unwrap();
+    let told: serde_json::Value = serde_json::from_str(&rig.run(["agents", "--json"]).stdout).unwrap();
+    let acp = told["agents"].as_array().unwrap().iter().find(|one| one["adapter"] == "acp").unwrap();
+    assert_eq!(acp["usable"], true, "{acp}");
+    fs::write(&settings, "[clients.acp]\nprogram = \"/bin/sh\"\nkey_env = \"MY_KEY\"\n").unwrap();
+    let refused = rig.run(["agents"]);
+    assert!(
+        refused.stderr.contains("K0912") && refused.stderr.contains("how `acp` takes a key"),
+        "{refused}"
+    );
+}

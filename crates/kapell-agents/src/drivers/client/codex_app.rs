@@ -73,6 +73,10 @@ pub(super) struct CodexApp {
     thread: Option<String>,
     /// The turn under way.
     turn: Option<String>,
+    /// Whether a turn was asked for that it has not begun.
+    is_starting: bool,
+    /// What is to reach that turn as soon as it has begun.
+    early: Vec<String>,
     is_idle: bool,
     /// Why no turn could begin.
     hopeless: Option<String>,
@@ -122,6 +126,7 @@ impl CodexApp {
 
     fn start_turn(&mut self, text: &str) {
         self.is_idle = false;
+        self.is_starting = true;
         let mut params = json!({ "threadId": self.thread, "input": input(text) });
         let shape = self.opening.shape.as_deref().and_then(|shape| serde_json::from_str::<Value>(shape).ok());
         if let Some(shape) = shape {
@@ -136,7 +141,7 @@ impl CodexApp {
         let method = id.split('#').next().unwrap_or_default();
         match (method, event.get("error"), steered) {
             // The turn was over when the word came: it is a turn of its own.
-            ("turn/steer", Some(_), Some(text)) if self.turn.is_none() => self.start_turn(&text),
+            ("turn/steer", Some(_), Some(text)) if self.turn.is_none() => self.say(&text),
             ("turn/steer" | "turn/interrupt", ..) => {}
             (_, Some(error), _) => {
                 // No turn can begin: that was all.
@@ -170,7 +175,9 @@ impl CodexApp {
         match method {
             "turn/started" => {
                 self.turn = params["turn"]["id"].as_str().map(str::to_owned);
+                self.is_starting = false;
                 self.codex.turn_started();
+                std::mem::take(&mut self.early).iter().for_each(|text| self.say(text));
             }
             "item/started" | "item/completed" => {
                 self.item(&params["item"], method == "item/completed", reports);
@@ -197,8 +204,14 @@ impl CodexApp {
                 }
                 self.codex.turn_ended(end);
                 self.turn = None;
+                self.is_starting = false;
                 self.waiting.clear();
                 self.is_idle = true;
+                // One that has ended without a word of its beginning hears nothing more.
+                let early = std::mem::take(&mut self.early);
+                if !early.is_empty() {
+                    self.start_turn(&early.join("\n\n"));
+                }
             }
             _ => {}
         }
@@ -310,6 +323,10 @@ impl CodexApp {
             let number = self.asked.put(text, choices, reports);
             questions.push((number, question["id"].as_str().unwrap_or_default().to_owned(), None));
         }
+        if questions.is_empty() {
+            // Nobody could answer it.
+            return self.respond(&waiting.request, json!({ "answers": {} }));
+        }
         waiting.wish = Wish::Input(questions);
         self.waiting.push(waiting);
     }
@@ -339,11 +356,22 @@ impl CodexApp {
         }
     }
 
+    /// Tells it something. What comes before its first turn goes into that, and what comes while one begins waits for it.
     fn say(&mut self, text: &str) {
-        let Some(turn) = self.turn.clone() else { return self.start_turn(text) };
-        let params = json!({ "threadId": self.thread, "expectedTurnId": turn, "input": input(text) });
-        let id = self.request("turn/steer", params);
-        self.steering.insert(id, text.to_owned());
+        match (&self.thread, &self.turn) {
+            (None, _) => {
+                let prompt = &mut self.opening.prompt;
+                prompt.push_str("\n\n");
+                prompt.push_str(text);
+            }
+            (Some(_), None) if self.is_starting => self.early.push(text.to_owned()),
+            (Some(_), None) => self.start_turn(text),
+            (Some(thread), Some(turn)) => {
+                let params = json!({ "threadId": thread, "expectedTurnId": turn, "input": input(text) });
+                let id = self.request("turn/steer", params);
+                self.steering.insert(id, text.to_owned());
+            }
+        }
     }
 }
 
@@ -398,12 +426,14 @@ impl Reader for CodexApp {
             Tell::Answer { question, text } => self.told_by_a_person(question, text, reports),
             Tell::More(text) => self.say(text),
             Tell::Interrupt => {
+                self.early.clear();
                 if let (Some(thread), Some(turn)) = (self.thread.clone(), self.turn.clone()) {
                     self.request("turn/interrupt", json!({ "threadId": thread, "turnId": turn }));
                 }
                 self.outgoing.last = true;
             }
             Tell::Close => {
+                self.early.clear();
                 self.is_idle = false;
                 self.outgoing.last = true;
             }

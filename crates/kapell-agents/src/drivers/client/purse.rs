@@ -10,6 +10,8 @@ use std::{
 
 use kapell_core::{budget::Amount, id::RunId};
 
+use crate::proxy::{Allowance, told_again};
+
 /// What is left of runs, and what their attempts have spent of it.
 #[derive(Debug, Clone, Default)]
 pub struct Purses(Arc<Mutex<HashMap<RunId, State>>>);
@@ -33,6 +35,8 @@ pub(crate) struct Spender {
 struct State {
     usd_micros: Option<u64>,
     tokens: Option<u64>,
+    /// What the run may spend in all, money and tokens, as it was last told.
+    limits: (Option<u64>, Option<u64>),
     spent: Amount,
     /// What of it spenders spent that are gone: whoever says what is left may know of it.
     gone: Amount,
@@ -43,21 +47,21 @@ struct State {
 }
 
 impl Purses {
-    /// Opens the purse of a run, of which so much is left besides what is spent from the purse right now.
-    ///
-    /// Who tells what is left may not have heard yet what attempts have spent that have just ended, so it is never more
-    /// than it was.
+    /// Opens the purse of a run, of which so much is left besides what is spent from the purse right now. A limit of the
+    /// run that was raised since the last time counts for all that spend from it.
     #[must_use]
-    pub fn open(&self, run: RunId, usd_micros: Option<u64>, tokens: Option<u64>) -> Purse {
+    pub fn open(&self, run: RunId, left: Allowance) -> Purse {
         let mut states = self.lock();
         let state = states.entry(run).or_default();
         // One that was given up goes on.
         state.is_over = false;
-        let least = |one: Option<u64>, left: Option<u64>, gone: u64| {
-            one.into_iter().chain(left.map(|left| left.saturating_add(gone))).min()
-        };
-        state.usd_micros = least(state.usd_micros, usd_micros, state.gone.usd_micros);
-        state.tokens = least(state.tokens, tokens, state.gone.tokens);
+        // Who tells it knows what was spent by those that are gone, or is about to.
+        let with = |left: Option<u64>, gone: u64| left.map(|left| left.saturating_add(gone));
+        let (usd, tokens) =
+            (with(left.usd_micros, state.gone.usd_micros), with(left.tokens, state.gone.tokens));
+        state.usd_micros = told_again(state.usd_micros, usd, (state.limits.0, left.limit_usd_micros));
+        state.tokens = told_again(state.tokens, tokens, (state.limits.1, left.limit_tokens));
+        state.limits = (left.limit_usd_micros, left.limit_tokens);
         drop(states);
         Purse { run, all: self.clone() }
     }
@@ -136,11 +140,15 @@ mod tests {
         Amount { tokens, ..Amount::ZERO }
     }
 
+    fn left(usd_micros: Option<u64>, tokens: Option<u64>) -> Allowance {
+        Allowance { usd_micros, tokens, ..Allowance::default() }
+    }
+
     #[test]
     fn what_one_spends_is_gone_for_all_of_its_run() {
         let purses = Purses::default();
         let run = RunId([1; 16]);
-        let (one, two) = (purses.open(run, None, Some(100)), purses.open(run, None, Some(100)));
+        let (one, two) = (purses.open(run, left(None, Some(100))), purses.open(run, left(None, Some(100))));
         let (mut first, mut second) = (one.spender(), two.spender());
         first.note(tokens(40));
         second.note(tokens(30));
@@ -149,19 +157,19 @@ mod tests {
         assert_eq!((one.percent(), first.purse().percent()), (80, 80));
         drop(first);
         assert_eq!(two.percent(), 80);
-        assert_eq!(purses.open(RunId([2; 16]), None, Some(100)).percent(), 0);
-        assert_eq!(purses.open(RunId([3; 16]), None, None).percent(), 0);
+        assert_eq!(purses.open(RunId([2; 16]), left(None, Some(100))).percent(), 0);
+        assert_eq!(purses.open(RunId([3; 16]), left(None, None)).percent(), 0);
     }
 
     #[test]
     fn the_purse_of_a_run_goes_with_its_last_spender() {
         let purses = Purses::default();
         let run = RunId([1; 16]);
-        let purse = purses.open(run, None, Some(100));
+        let purse = purses.open(run, left(None, Some(100)));
         let (mut first, second) = (purse.spender(), purse.spender());
         first.note(tokens(40));
         purses.let_go(run);
-        drop(purses.open(run, None, Some(100)));
+        drop(purses.open(run, left(None, Some(100))));
         assert!(!purses.lock()[&run].is_over, "it goes on");
         purses.let_go(run);
         drop(second);
@@ -171,7 +179,7 @@ mod tests {
         // Whoever comes too late makes none anew.
         purse.spender().note(tokens(1));
         assert!(purses.lock().is_empty());
-        drop(purses.open(run, None, Some(100)));
+        drop(purses.open(run, left(None, Some(100))));
         purses.let_go(run);
         assert!(purses.lock().is_empty());
     }
@@ -182,11 +190,33 @@ mod tests {
         let run = RunId([1; 16]);
         let spend =
             |purse: Purse, spent: u64| purse.spender().note(Amount { usd_micros: spent, ..Amount::ZERO });
-        spend(purses.open(run, Some(100), None), 60);
+        spend(purses.open(run, left(Some(100), None)), 60);
         // Its end is booked by then, or is not yet.
-        assert_eq!(purses.open(run, Some(40), None).percent(), 60);
-        assert_eq!(purses.open(run, Some(100), None).percent(), 60);
+        assert_eq!(purses.open(run, left(Some(40), None)).percent(), 60);
+        assert_eq!(purses.open(run, left(Some(100), None)).percent(), 60);
         // Something else has spent of it.
-        assert_eq!(purses.open(run, Some(10), None).percent(), 85);
+        assert_eq!(purses.open(run, left(Some(10), None)).percent(), 85);
+    }
+
+    #[test]
+    fn a_limit_that_is_raised_is_there_for_those_that_spend_already_too() {
+        let purses = Purses::default();
+        let run = RunId([1; 16]);
+        let told = |limit: u64, tokens: u64| Allowance {
+            limit_tokens: Some(limit),
+            tokens: Some(tokens),
+            ..Allowance::default()
+        };
+        let first = purses.open(run, told(200, 200));
+        let mut spender = first.spender();
+        spender.note(tokens(150));
+        // What the first one has spent is set off once more only when it has ended.
+        assert_eq!(purses.open(run, told(600, 600)).percent(), 25);
+        assert_eq!(first.percent(), 25);
+        drop(spender);
+        assert_eq!(purses.open(run, told(600, 450)).percent(), 25);
+        // The same limit once more is none that was raised, and one that was taken back is less.
+        assert_eq!(purses.open(run, told(600, 600)).percent(), 25);
+        assert_eq!(purses.open(run, told(300, 150)).percent(), 50);
     }
 }

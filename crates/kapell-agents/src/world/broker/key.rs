@@ -6,10 +6,12 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::supervise::processes;
 
 /// How long it may take: a keyring may first ask a person to unlock it.
 const TIME_MAX: Duration = Duration::from_secs(60);
@@ -60,6 +62,7 @@ fn ask_within(command: &[String], time: Duration) -> Result<String, KeyError> {
     let mut process = Command::new(&program);
     process.args(command.get(1..).unwrap_or_default()).process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let due = Instant::now() + time;
     let mut child = process.spawn().map_err(start)?;
     let Some(stdout) = child.stdout.take() else { return Err(start(io::ErrorKind::BrokenPipe.into())) };
     let (said, heard) = mpsc::channel();
@@ -74,13 +77,16 @@ fn ask_within(command: &[String], time: Duration) -> Result<String, KeyError> {
         end(&mut child);
         return Err(KeyError::Slow { program, time });
     }
-    // One that prints on is not waited for; one that has closed its output is about to end.
+    // One that prints on is not waited for; one that has closed its output has what is left of its time.
     let too_long = matches!(&text, Ok(Ok(text)) if text.len() as u64 > KEY_BYTES_MAX);
     if too_long {
         end(&mut child);
         return Err(KeyError::NoKey { program, why: "it is too long" });
     }
-    let status = child.wait().map_err(start)?;
+    let Some(status) = processes::wait_until(&mut child, due).map_err(start)? else {
+        end(&mut child);
+        return Err(KeyError::Slow { program, time });
+    };
     if !status.success() {
         return Err(KeyError::Failed { program, status });
     }
@@ -141,6 +147,15 @@ mod tests {
     }
 
     #[test]
+    fn one_that_has_closed_its_output_and_goes_on_is_ended_when_its_time_is_up() {
+        let begun = Instant::now();
+        let error =
+            ask_within(&sh("echo canary; exec >&-; sleep 600"), Duration::from_millis(500)).unwrap_err();
+        assert!(matches!(error, KeyError::Slow { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
+
+    #[test]
     fn one_that_does_not_answer_is_ended_with_all_that_it_started() {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
@@ -152,7 +167,7 @@ mod tests {
         let is_over = || {
             std::fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |stat| stat.contains(") Z "))
         };
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while !is_over() {
             assert!(begun.elapsed() < Duration::from_secs(20), "{pid} goes on");
             thread::yield_now();

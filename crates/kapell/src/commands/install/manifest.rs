@@ -3,13 +3,14 @@
 use std::{
     fs,
     io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use kapell_core::id::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::settings::Edit;
+use super::settings::{Edit, Kind};
 use crate::{exit::Exit, fault::Fault};
 
 /// What was written below one directory. Paths are relative to it.
@@ -140,11 +141,19 @@ impl Manifest {
         Ok(())
     }
 
-    /// Puts a text into a file.
+    /// Puts a text into a file that is as it was when the person agreed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not any more, or cannot be written.
     pub(super) fn edit(&mut self, root: &Path, path: &Path, edit: &Edit) -> Result<(), Fault> {
         let full = root.join(path);
         let failed = |error: io::Error| Fault::io(&full, &error);
         self.make_dirs(root, path.parent().unwrap_or(Path::new(""))).map_err(failed)?;
+        // Whose settings they are writes them, too.
+        if read(&full).map_err(failed)? != edit.before {
+            return Err(changed_meanwhile(&full));
+        }
         replace(&full, edit.after().as_bytes()).map_err(failed)?;
         let was_there = edit.before.is_some();
         self.edits.push(Edited { path: path.to_owned(), was_there, at: edit.at, text: edit.text.clone() });
@@ -189,22 +198,25 @@ impl Manifest {
 }
 
 impl Edited {
-    /// Returns a text without what was put in: from its place, or from wherever it has moved to.
+    /// Returns a text without what was put in: from its place, or from wherever it has moved to. What is left says the same
+    /// but for that, or it is `None`: then somebody has to look.
     fn undone(&self, text: &str) -> Option<String> {
         let at = match text.get(self.at..).is_some_and(|rest| rest.starts_with(&self.text)) {
             true => self.at,
             false => text.find(&self.text)?,
         };
-        Some(format!("{}{}", &text[..at], &text[at + self.text.len()..]))
+        let (head, rest) = (&text[..at], &text[at + self.text.len()..]);
+        // A comma that came with others stands behind it or before it.
+        let behind = rest.trim_start().strip_prefix(',').map(|rest| format!("{head}{rest}"));
+        let before = head.trim_end().strip_suffix(',').map(|head| format!("{head}{rest}"));
+        let left = [Some(format!("{head}{rest}")), behind, before];
+        left.into_iter().flatten().find(|left| Kind::of(&self.path).is_without(text, &self.text, left))
     }
 
     fn take_back(&self, root: &Path) -> Result<Option<Kept>, Fault> {
         let full = root.join(&self.path);
-        let text = match fs::read_to_string(&full) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Fault::io(&full, &error)),
-        };
+        let failed = |error: io::Error| Fault::io(&full, &error);
+        let Some(text) = read(&full).map_err(failed)? else { return Ok(None) };
         let Some(before) = self.undone(&text) else {
             return Ok(Some(Kept { path: full, why: "what was put in was changed: remove it by hand" }));
         };
@@ -212,8 +224,24 @@ impl Edited {
             true => fs::remove_file(&full),
             false => replace(&full, before.as_bytes()),
         };
-        done.map(|()| None).map_err(|error| Fault::io(&full, &error))
+        done.map(|()| None).map_err(failed)
     }
+}
+
+/// Returns the text of a file; `None` if there is none.
+fn read(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says that a file is not what the person has seen.
+pub(super) fn changed_meanwhile(path: &Path) -> Fault {
+    Fault::new("K0925", Exit::Refused, "it was changed meanwhile, and stays as it is")
+        .at(kapell_view::untrusted::visible(&path.display().to_string()))
+        .hint("do it once more: what would be written is made from what is there now")
 }
 
 /// What is gone already need not be removed.
@@ -230,11 +258,12 @@ fn replace(path: &Path, body: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".kapell-{}", std::process::id()));
     let beside = path.with_file_name(name);
+    let old = fs::metadata(&path).ok();
     let written = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        let mut file = create_like(&beside, old.as_ref())?;
         file.write_all(body)?;
-        if let Ok(meta) = fs::metadata(&path) {
-            file.set_permissions(meta.permissions())?;
+        if let Some(old) = &old {
+            file.set_permissions(old.permissions())?;
         }
         file.sync_all()?;
         fs::rename(&beside, &path)
@@ -244,4 +273,27 @@ fn replace(path: &Path, body: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&beside);
     }
     done
+}
+
+/// Makes a file that nobody can read who cannot read the old one: settings hold keys of servers.
+fn create_like(path: &Path, old: Option<&fs::Metadata>) -> io::Result<fs::File> {
+    let mode = old.map_or(0o666, |old| old.permissions().mode() & 0o666);
+    fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_file_is_private_before_anything_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        fs::write(&old, "token").unwrap();
+        fs::set_permissions(&old, fs::Permissions::from_mode(0o600)).unwrap();
+        let made = create_like(&new, Some(&fs::metadata(&old).unwrap())).unwrap();
+        assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        replace(&old, b"other").unwrap();
+        assert_eq!(fs::metadata(&old).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

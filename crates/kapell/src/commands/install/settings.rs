@@ -3,7 +3,7 @@
 //! The text is never parsed and printed again. In JSON the place right behind an opening brace is found, and the key goes
 //! there; in TOML a table goes to the end. Taking it out again gives the same bytes.
 
-use std::ops::Range;
+use std::{ops::Range, path::Path};
 
 use toml::{Table, Value};
 
@@ -126,6 +126,95 @@ pub(super) fn append(before: Option<&str>, outer: &str, key: &str, entry: &Table
         Ok(after) if after == wanted => Ok(edit),
         _ => Err(format!("its `{outer}` takes no table at the end of the file")),
     }
+}
+
+/// How settings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Json,
+    Toml,
+}
+
+impl Kind {
+    /// Returns how the settings at a path are written.
+    pub(super) fn of(path: &Path) -> Self {
+        if path.extension().is_some_and(|end| end == "toml") { Self::Toml } else { Self::Json }
+    }
+
+    /// Tells whether `left` says the same as `text` but for one entry, that of `put`.
+    pub(super) fn is_without(self, text: &str, put: &str, left: &str) -> bool {
+        let (Some((text, commas)), Some((put, _)), Some((left, left_commas))) =
+            (self.read(text), self.read_entry(put), self.read(left))
+        else {
+            return false;
+        };
+        // Not every program reads a comma behind the last key: none comes in.
+        left_commas <= commas && put.iter().any(|(key, value)| is_cut(&text, key, value, &left))
+    }
+
+    fn read_entry(self, put: &str) -> Option<(Tree, usize)> {
+        match self {
+            Self::Json if !put.trim_start().starts_with('{') => self.read(&format!("{{{put}}}")),
+            _ => self.read(put),
+        }
+    }
+
+    /// Reads settings, and counts commas behind a last key. `None` if they cannot be read.
+    fn read(self, text: &str) -> Option<(Tree, usize)> {
+        match self {
+            Self::Toml => {
+                let table: Table = text.parse().ok()?;
+                serde_json::to_value(table).ok()?.as_object().map(|tree| (tree.clone(), 0))
+            }
+            Self::Json => {
+                let (text, commas) = plain(text)?;
+                // What is empty has no settings.
+                let text = if text.is_empty() { b"{}".to_vec() } else { text };
+                Some((serde_json::from_slice(&text).ok()?, commas))
+            }
+        }
+    }
+}
+
+type Tree = serde_json::Map<String, serde_json::Value>;
+
+/// Tells whether `left` is `text` without `key: value`, which stood at the top, in an object there, or had brought along the
+/// object that it stands in and which has got more since.
+fn is_cut(text: &Tree, key: &str, value: &serde_json::Value, left: &Tree) -> bool {
+    let without = |tree: &Tree, key: &str, value: &serde_json::Value| {
+        let mut tree = tree.clone();
+        (tree.remove(key).as_ref() == Some(value)).then_some(tree)
+    };
+    let within = |outer: &str, key: &str, value: &serde_json::Value| {
+        let inner = without(text.get(outer)?.as_object()?, key, value)?;
+        let mut tree = text.clone();
+        tree.insert(outer.to_owned(), inner.into());
+        Some(tree)
+    };
+    let brought = value.as_object().into_iter().flatten();
+    without(text, key, value).as_ref() == Some(left)
+        || text.keys().any(|outer| within(outer, key, value).as_ref() == Some(left))
+        || brought.into_iter().any(|(inner, value)| within(key, inner, value).as_ref() == Some(left))
+}
+
+/// Returns a text of JSON without white space, comments, and commas behind a last key, which it counts.
+fn plain(text: &str) -> Option<(Vec<u8>, usize)> {
+    let bytes = text.trim_start_matches('\u{feff}').as_bytes();
+    let (mut at, mut put, mut commas) = (blank(bytes, 0)?, Vec::new(), 0);
+    while at < bytes.len() {
+        let end = if bytes[at] == b'"' { string(bytes, at)? } else { at + 1 };
+        let next = blank(bytes, end)?;
+        match bytes[at] == b',' && matches!(bytes.get(next), Some(b'}' | b']')) {
+            true => commas += 1,
+            false => put.extend_from_slice(bytes.get(at..end)?),
+        }
+        // Two words do not become one.
+        if next > end && bytes[at].is_ascii_alphanumeric() {
+            put.push(b' ');
+        }
+        at = next;
+    }
+    Some((put, commas))
 }
 
 /// An object in a file of JSON, perhaps with comments.

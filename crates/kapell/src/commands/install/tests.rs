@@ -32,12 +32,8 @@ fn host(which: HostProgram, dir: &Path) -> Host {
 }
 
 fn installed_into(host: &Host) -> Vec<String> {
-    let before = host.manifest().unwrap();
-    let work = plan(host, before.as_ref()).unwrap();
-    if let Some(before) = before {
-        assert!(before.take_back(&host.dir, &host.manifest_path()).unwrap().is_empty());
-    }
-    write(host, &work).unwrap();
+    let work = plan(host, host.manifest().unwrap().as_ref()).unwrap();
+    carry_out(host, &work).unwrap();
     work.notes
 }
 
@@ -233,6 +229,68 @@ fn settings_that_cannot_take_a_server_are_not_touched() {
         fs::write(dir.path().join(name), text).unwrap();
         let fault = plan(&host(which, dir.path()), None).map(|_| ()).unwrap_err();
         assert_eq!((fault.code, fault.because), ("K0925", vec![why.to_owned()]), "{text}");
+    }
+}
+
+#[test]
+fn what_another_program_writes_while_the_question_stands_there_is_not_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(HostProgram::Codex, dir.path());
+    let settings = dir.path().join("config.toml");
+    fs::write(&settings, "model = \"x\"\n").unwrap();
+    for is_there in [false, true] {
+        let work = plan(&host, host.manifest().unwrap().as_ref()).unwrap();
+        let more = fs::read_to_string(&settings).unwrap() + "[projects.\"/secret\"]\ntrust = 1\n";
+        fs::write(&settings, &more).unwrap();
+        let before = tree(dir.path());
+        assert_eq!(carry_out(&host, &work).unwrap_err().code, "K0925");
+        assert_eq!(tree(dir.path()), before);
+        if !is_there {
+            // Not in the last moment either.
+            assert_eq!(write(&host, &work).unwrap_err().code, "K0925");
+            assert_eq!(tree(dir.path()), before);
+            installed_into(&host);
+            assert!(fs::read_to_string(&settings).unwrap().starts_with(&more));
+        }
+    }
+}
+
+#[test]
+fn what_is_left_says_the_same_or_stays() {
+    use HostProgram::{Codex, Gemini};
+    // What was there, what the person makes of it (`@` stands for the entry), and what is left.
+    for (which, before, makes, left) in [
+        (Gemini, "{}", "{@, \"theme\": \"dark\"}", Some("{ \"theme\": \"dark\"}")),
+        (Gemini, "{}", "{\"theme\": \"dark\", @}", Some("{\"theme\": \"dark\"}")),
+        (Gemini, "{}", "{\"a\": 1, @,\n\"b\": 2}", Some("{\"a\": 1, \n\"b\": 2}")),
+        (Gemini, "{}", "{/* @ */}", None),
+        (
+            Gemini,
+            "{\"mcpServers\": {}}",
+            "{\"mcpServers\": {@, \"b\": {}}}",
+            Some("{\"mcpServers\": { \"b\": {}}}"),
+        ),
+        (Gemini, "{\"mcpServers\": {}}", "{\"other\": {\"deep\": {@}}}", None),
+        (Codex, "", "@startup_timeout_sec = 20\n", None),
+        (Codex, "[projects.\"/a\"]\n", "[projects.\"/a\"]\n@startup_timeout_sec = 20\n", None),
+        (
+            Codex,
+            "a = 1\n",
+            "a = 1\n@[mcp_servers.b]\ncommand = \"b\"\n",
+            Some("a = 1\n[mcp_servers.b]\ncommand = \"b\"\n"),
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let host = host(which, dir.path());
+        let settings = dir.path().join(host.settings());
+        fs::write(&settings, before).unwrap();
+        let work = plan(&host, None).unwrap();
+        carry_out(&host, &work).unwrap();
+        let made = makes.replace('@', &work.edit.unwrap().text);
+        fs::write(&settings, &made).unwrap();
+        let kept = uninstalled_from(&host);
+        assert_eq!(kept.is_empty(), left.is_some(), "{makes}");
+        assert_eq!(fs::read_to_string(&settings).unwrap(), left.unwrap_or(&made), "{makes}");
     }
 }
 

@@ -165,6 +165,17 @@ fn its_own_questions_are_put_to_a_person_all_before_it_goes_on() {
 }
 
 #[test]
+fn a_request_without_questions_is_answered_at_once() {
+    let mut talk = Talk::started(asking());
+    for questions in [json!([]), Value::Null] {
+        let params = json!({ "threadId": "t", "turnId": "one", "itemId": "q", "questions": questions });
+        talk.hears(json!({ "method": "item/tool/requestUserInput", "id": "r", "params": params }));
+        assert_eq!(talk.written(), [json!({ "id": "r", "result": { "answers": {} } })]);
+        assert!(!talk.reader.waits());
+    }
+}
+
+#[test]
 fn what_nobody_knows_is_refused_and_not_left_open() {
     let mut talk = Talk::started(contained());
     talk.hears(json!({ "method": "attestation/generate", "id": 9, "params": {} }));
@@ -188,6 +199,42 @@ fn a_word_from_kapell_steers_the_turn_and_is_a_turn_of_its_own_if_that_is_over()
     let again = talk.written().remove(0);
     assert_eq!(again["method"], "turn/start");
     assert_eq!(again["params"]["input"][0]["text"], "be quick");
+    assert!(!talk.reader.is_idle());
+}
+
+#[test]
+fn what_kapell_says_before_the_first_turn_waits_for_it() {
+    let mut talk = Talk::begin(contained());
+    talk.tells(Tell::More("be quick"));
+    let asked = talk.written().remove(1);
+    assert_eq!(asked["method"], "thread/start");
+    talk.hears(json!({ "id": asked["id"], "result": { "thread": { "id": "t" }, "model": "gpt-5" } }));
+    // It is asked for, and has not begun.
+    talk.tells(Tell::More("be brief"));
+    let [turn] = &talk.written()[..] else { panic!("one turn") };
+    assert_eq!(
+        (turn["method"].as_str(), turn["params"]["threadId"].as_str()),
+        (Some("turn/start"), Some("t"))
+    );
+    assert_eq!(turn["params"]["input"][0]["text"], "fix it\n\nbe quick");
+    talk.notified("turn/started", json!({ "turn": { "id": "one", "status": "inProgress" } }));
+    let [steer] = &talk.written()[..] else { panic!("one word") };
+    assert_eq!(
+        (steer["method"].as_str(), steer["params"]["expectedTurnId"].as_str()),
+        (Some("turn/steer"), Some("one"))
+    );
+    assert_eq!(steer["params"]["input"][0]["text"], "be brief");
+}
+
+#[test]
+fn a_word_to_a_turn_that_ends_before_it_is_said_to_have_begun_is_not_lost() {
+    let mut talk = Talk::started(contained());
+    talk.turn_ends("completed", Value::Null);
+    talk.tells(Tell::More("go on"));
+    talk.tells(Tell::More("be brief"));
+    assert_eq!(talk.written().len(), 1);
+    talk.turn_ends("completed", Value::Null);
+    assert_eq!(talk.written()[0]["params"]["input"][0]["text"], "be brief");
     assert!(!talk.reader.is_idle());
 }
 
