@@ -139,12 +139,12 @@ fn command_lines_that_are_none() {
     "#);
     rig.write("x.yaml", "mission: none");
     for (line, said) in [
-        ("run x.yml", "hint: did you mean `x.yaml`?\n"),
+        ("run x.yml", "hint: kapell run x.yaml\n"),
         ("plan x.yaml --format svg", "hint: kapell plan --help\n"),
         ("logs --task", "hint: kapell logs --help\n"),
         ("run x.yaml --jobs 0", "invalid value '0' for '--jobs <N>': 0 is not in 1.."),
         ("plan x.yaml --agents -1", "invalid value '-1' for '--agents <N>'"),
-        ("answer", "not provided: [RUN] <GATE> <ANSWER>\n"),
+        ("answer", "hint: kapell run FILE"),
         ("status --task a", "unexpected argument '--task' found\n  hint: kapell status --help\n"),
     ] {
         let ended = rig.run(line.split(' '));
@@ -342,6 +342,8 @@ fn every_command_explains_itself() {
     log
     plan
     report
+    rule
+    rules
     runs
     status
     summary
