@@ -217,6 +217,7 @@ impl Flow {
             runs,
         }
         .without_promises()
+        .with_own_cluster()
     }
 
     /// Takes a script that is named after a delivery for a build in a job that holds no key to anything outside.
@@ -241,6 +242,39 @@ impl Flow {
                     if done.command.is_some_and(|at| tools::is_by_name(&commands[at])) {
                         done.work.kind = tools::Kind::Build;
                     }
+                }
+            }
+        }
+        self
+    }
+
+    /// Takes what goes to a cluster that the job has started by itself for a set-up: it is gone with the runner.
+    fn with_own_cluster(mut self) -> Self {
+        const STARTS: &[&str] =
+            &["kind create", "minikube start", "k3d cluster create", "k3d ", "microk8s ", "ctlptl create"];
+        const ACTIONS: &[&str] = &[
+            "kind-action",
+            "setup-kind",
+            "setup-minikube",
+            "k3d",
+            "k3s",
+            "microk8s",
+            "minikube",
+            "setup-crc",
+        ];
+        const CLIENTS: &[&str] =
+            &["kubectl ", "helm ", "kustomize ", "helmfile ", "skaffold ", "flux ", "argocd ", "istioctl "];
+        let starts = |facts: &StepFacts| {
+            facts.works.iter().any(|done| STARTS.iter().any(|start| done.text.starts_with(start)))
+                || facts.actions.iter().any(|name| ACTIONS.iter().any(|part| name.contains(part)))
+        };
+        let own: Vec<usize> = (0..self.facts.len()).filter(|&at| self.facts[at].iter().any(starts)).collect();
+        let Some(all) = Arc::get_mut(&mut self.facts) else { return self };
+        for at in own {
+            for done in all[at].iter_mut().flat_map(|facts| &mut facts.works) {
+                let inside = CLIENTS.iter().any(|client| done.text.starts_with(client));
+                if inside && done.work.kind == tools::Kind::Deploy {
+                    done.work.kind = tools::Kind::Setup;
                 }
             }
         }

@@ -65,7 +65,13 @@ impl StepFacts {
     /// Tells whether something in it is not known.
     #[must_use]
     pub fn is_opaque(&self) -> bool {
-        self.does(Kind::Unknown)
+        self.does(Kind::Unknown) || self.runs_own_script()
+    }
+
+    /// Tells whether it runs a script of the repository, which may do more than its name says.
+    #[must_use]
+    pub fn runs_own_script(&self) -> bool {
+        self.commands.iter().any(tools::is_own_script)
     }
 
     /// Returns how long it takes, in seconds.
@@ -123,15 +129,23 @@ fn unknown(text: &str, facts: &mut StepFacts) {
 }
 
 fn of_script(run: &Text, facts: &mut StepFacts) {
-    facts.commands = commands(&run.text);
-    for (index, command) in facts.commands.iter().enumerate() {
-        if command.words.is_empty() {
-            continue;
-        }
-        let work = tools::command(command);
-        if work.kind != Kind::Trivial || work.seconds > 0 {
-            facts.works.push(Done { work, text: command.text(), command: Some(index) });
-        }
+    let commands = commands(&run.text);
+    for (index, command) in commands.iter().enumerate().filter(|(_, command)| !command.words.is_empty()) {
+        of_command(command, index, tools::DEPTH, &mut facts.works);
+    }
+    facts.commands = commands;
+}
+
+/// Adds what a command does, or what the commands do that it runs.
+fn of_command(command: &Command, index: usize, depth: usize, works: &mut Vec<Done>) {
+    let inner = if depth > 0 { tools::nested(command) } else { Vec::new() };
+    let before = works.len();
+    for inner in inner.iter().filter(|inner| !inner.words.is_empty()) {
+        of_command(inner, index, depth - 1, works);
+    }
+    let work = tools::command(command);
+    if works.len() == before && (work.kind != Kind::Trivial || work.seconds > 0) {
+        works.push(Done { work, text: command.text(), command: Some(index) });
     }
 }
 

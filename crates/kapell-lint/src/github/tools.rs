@@ -3,17 +3,22 @@
 //! Times are priors for a job on a hosted runner with two to four cores, in seconds, from the order of magnitude of
 //! public runs; recorded durations replace them.
 
+mod nested;
+mod special;
 mod table;
+
+pub(crate) use self::nested::{DEPTH, nested};
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use kapell_spec::github::Step;
 
+use self::special::special;
 use self::table::{ACTIONS, COMMANDS, SCRIPT_WORDS, TRIVIAL};
 use super::script::Command;
 
 /// The version of the tables, raised with every change of them.
-pub const TABLES: u32 = 2;
+pub const TABLES: u32 = 3;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,8 +198,12 @@ pub fn command(command: &Command) -> Work {
         } else {
             words.first()
         };
-        if let Some(kind) = name.and_then(|name| mutation_in_name(name)) {
-            return work(kind, 60);
+        if let Some(name) = name {
+            let by_name = || by_words(file_stem(name)).filter(|work| !work.kind.mutates());
+            return mutation_in_name(name)
+                .map(|kind| work(kind, 60))
+                .or_else(by_name)
+                .unwrap_or(work(Kind::Unknown, 20));
         }
     }
     work(Kind::Unknown, 20)
@@ -203,8 +212,7 @@ pub fn command(command: &Command) -> Work {
 /// Finds a command in the table.
 fn known(words: &str) -> Option<Work> {
     static BY_WORDS: LazyLock<HashMap<&str, Work>> = LazyLock::new(|| {
-        // The first row of several holds.
-        COMMANDS.iter().rev().map(|row| (row.0, work(row.1, row.2))).collect()
+        COMMANDS.iter().flat_map(|rows| rows.iter()).map(|row| (row.0, work(row.1, row.2))).collect()
     });
     BY_WORDS.get(words).copied()
 }
@@ -217,75 +225,6 @@ fn is_dry(command: &Command) -> bool {
             "--dry-run" | "--dryrun" | "--dry-run=client" | "--dry-run=server" | "--no-push"
         )
     })
-}
-
-fn special(program: &str, words: &[String], command: &Command) -> Option<Work> {
-    match program {
-        "git" => {
-            let has = |word: &str| command.words.iter().any(|known| known == word);
-            if words.get(1).is_some_and(|word| word == "push") {
-                // Pages are replaced as a whole.
-                if command.words.iter().any(|word| word.ends_with("gh-pages")) {
-                    return Some(work(Kind::Pages, 4));
-                }
-                let tags = has("--tags") || has("--follow-tags") && !has("origin");
-                let names_tag = command.words.iter().any(|word| {
-                    word.starts_with("v$")
-                        || word.contains("refs/tags/")
-                        || word.to_ascii_uppercase().contains("TAG")
-                });
-                return Some(work(if tags || names_tag { Kind::Tag } else { Kind::Push }, 4));
-            }
-            None
-        }
-        "docker" => {
-            let builds = words.iter().any(|word| word == "build");
-            (builds && command.words.iter().any(|word| word == "--push")).then_some(work(Kind::Publish, 200))
-        }
-        "gradle" | "gradlew" => gradle(words),
-        "yarn" if words.len() == 1 => Some(work(Kind::Install, 45)),
-        // A copy within the machine goes nowhere.
-        "rsync" | "scp" if !command.words.iter().skip(1).any(|word| word.contains(':')) => {
-            Some(work(Kind::Trivial, 5))
-        }
-        "vercel"
-            if words
-                .get(1)
-                .is_some_and(|word| matches!(word.as_str(), "pull" | "env" | "link" | "inspect")) =>
-        {
-            Some(work(Kind::Setup, 5))
-        }
-        "goreleaser"
-            if command.words.iter().any(|word| matches!(word.as_str(), "check" | "build" | "--snapshot")) =>
-        {
-            Some(work(Kind::Build, 240))
-        }
-        "aws"
-            if words.get(1).is_some_and(|word| word == "s3")
-                && words.get(2).is_some_and(|word| word == "sync") =>
-        {
-            Some(work(Kind::Store, 30))
-        }
-        _ => None,
-    }
-}
-
-/// Tells what Gradle does by the names of its tasks: `:app:lintRelease`, `spotbugsDebug`, `testDebugUnitTest`.
-fn gradle(words: &[String]) -> Option<Work> {
-    let tasks: Vec<String> = words[1..]
-        .iter()
-        .filter(|word| !word.starts_with('-'))
-        .map(|word| word.to_ascii_lowercase())
-        .collect();
-    let has = |names: &[&str]| tasks.iter().any(|task| names.iter().any(|name| task.contains(name)));
-    if has(&["publish", "upload"]) || tasks.is_empty() {
-        return None;
-    }
-    if has(&["test"]) {
-        return Some(work(Kind::Test, 180));
-    }
-    let lints = ["lint", "spotbugs", "checkstyle", "detekt", "ktlint", "spotless", "pmd", "errorprone"];
-    has(&lints).then_some(work(Kind::Lint, 120))
 }
 
 /// Returns the words without flags in front of the command they belong to, and without a toolchain.
@@ -362,6 +301,25 @@ fn mutation_in_name(name: &str) -> Option<Kind> {
     }
 }
 
+fn file_stem(name: &str) -> &str {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.split('.').next().unwrap_or(file)
+}
+
+/// Tells whether a command runs a script of the repository, of which nothing is known but its name.
+#[must_use]
+pub fn is_own_script(command: &Command) -> bool {
+    let first = command.inner().first().map_or("", String::as_str);
+    let wrapper = matches!(command.program(), "gradlew" | "mvnw");
+    let script = |word: &String| {
+        [".sh", ".py", ".js", ".mjs", ".ts", ".rb", ".pl", ".ps1", ".bash"]
+            .iter()
+            .any(|end| word.ends_with(end))
+    };
+    first.contains('/') && !wrapper && !first.starts_with("/usr") && !first.starts_with("/bin")
+        || command.inner().iter().take(3).any(script)
+}
+
 /// Tells whether all that is known of a command is the name that somebody gave to a script.
 #[must_use]
 pub fn is_by_name(command: &Command) -> bool {
@@ -374,11 +332,23 @@ pub fn is_by_name(command: &Command) -> bool {
 /// Tells what an action does.
 #[must_use]
 pub fn action(name: &str, step: &Step) -> Work {
-    static BY_NAME: LazyLock<HashMap<&str, Work>> =
-        LazyLock::new(|| ACTIONS.iter().rev().map(|row| (row.0, work(row.1, row.2))).collect());
-    let found = BY_NAME.get(name).copied().unwrap_or(work(Kind::Unknown, 15));
+    static BY_NAME: LazyLock<HashMap<&str, Work>> = LazyLock::new(|| {
+        ACTIONS.iter().flat_map(|rows| rows.iter()).map(|row| (row.0, work(row.1, row.2))).collect()
+    });
+    // `owner/name/part` is mostly for what `owner/name` is for.
+    let outer = || name.match_indices('/').nth(1).and_then(|(end, _)| BY_NAME.get(&name[..end]));
+    let found = BY_NAME
+        .get(name)
+        .or_else(outer)
+        .copied()
+        .or_else(|| by_convention(name))
+        .unwrap_or(work(Kind::Unknown, 15));
     let yes = |input: &str| step.input(input).is_some_and(|text| !text.is("false"));
     match name {
+        "docker/build-push-action" if !yes("push") => {
+            let platforms = step.input("platforms").map_or(1, |text| 1 + text.text.matches(',').count());
+            work(Kind::Build, 180 * u32::try_from(platforms).unwrap_or(1))
+        }
         "docker/build-push-action" | "docker/bake-action" | "depot/build-push-action" if yes("push") => {
             // An expression may say no.
             if step.input("push").is_some_and(|text| text.is("true")) {
@@ -409,6 +379,33 @@ pub fn action(name: &str, step: &Step) -> Work {
         "superfly/flyctl-actions" => work(Kind::Deploy, 90),
         _ => found,
     }
+}
+
+/// Tells what an action nobody knows does, where its name follows a custom that nearly all keep.
+fn by_convention(name: &str) -> Option<Work> {
+    let own = name.split('/').next_back()?.to_ascii_lowercase();
+    let words: Vec<&str> =
+        parts(&own).filter(|word| !matches!(*word, "action" | "actions" | "gh" | "gha" | "github")).collect();
+    let (first, last) = (words.first()?, words.last()?);
+    let has = |any: &[&str]| words.iter().any(|word| any.contains(word));
+    if *first == "setup" || *first == "install" || *last == "setup" || *last == "installer" {
+        return Some(work(Kind::Setup, 10));
+    }
+    if *first == "lint" || *last == "lint" || *last == "linter" || *last == "lints" {
+        return Some(work(Kind::Lint, 20));
+    }
+    has(&[
+        "slack",
+        "discord",
+        "telegram",
+        "notify",
+        "notification",
+        "notifier",
+        "labeler",
+        "comment",
+        "commenter",
+    ])
+    .then_some(work(Kind::Report, 3))
 }
 
 /// A tool that installs dependencies, and how they are cached.

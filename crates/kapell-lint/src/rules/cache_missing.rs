@@ -5,8 +5,8 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::cache_after_install::restored;
 use crate::github::{
-    Flow, Github, StepFacts, carry, intent,
-    tools::{self, Installer, Kind},
+    Flow, StepFacts, carry, intent,
+    tools::{self, Installer},
 };
 use crate::{
     repository::{Depth, Repository},
@@ -33,12 +33,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         // A run that is rare, or that publishes, is better off without what others may have put into a cache.
         let often =
             ["push", "pull_request", "merge_group", "workflow_call"].iter().any(|event| flow.starts(event));
-        let publishes = flow.jobs().any(|(at, _)| carry::changes(flow, at));
-        if !often || publishes || flow.text.contains("ACTIONS_CACHE_MODE") {
+        if !often || flow.text.contains("ACTIONS_CACHE_MODE") {
             continue;
         }
         for (at, job) in flow.jobs() {
-            if job.container {
+            // One whose work goes out is better off without what others may have put into a cache.
+            let goes_out = |at: usize| carry::changes(flow, at);
+            let feeds = flow.jobs().any(|(other, _)| goes_out(other) && flow.closures[other].contains(&at));
+            let for_all = flow.starts("pull_request") || flow.starts("pull_request_target");
+            if job.container || goes_out(at) || feeds && !for_all {
                 continue;
             }
             if let Some(installer) = uncached(flow, at).filter(|_| !explained(flow, at)) {
@@ -47,7 +50,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     // One cause, one finding: nobody has set up a cache.
-    let any = uses_caches(&repository.github);
     let [(flow, at, installer), rest @ ..] = &found[..] else { return };
     let mut draft = report
         .add(flow.file, flow.job_span(*at), message(flow, *at, installer, rest.len()))
@@ -58,9 +60,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 installer.cached_by.first().unwrap_or(&"actions/cache")
             ),
         });
-    if any && rest.is_empty() {
-        draft = draft.severity(Severity::Info);
-    }
     for (flow, at, installer) in rest {
         draft = draft.also(flow.file, flow.job_span(*at), format!("`{}` too", installer.name));
     }
@@ -75,10 +74,6 @@ fn message(flow: &Flow, at: usize, installer: &Installer, more: usize) -> String
         more => format!(", as do {more} other jobs"),
     };
     format!("`{}` downloads what `{}` needs anew in every run{more}", job.id.text, installer.name)
-}
-
-fn uses_caches(github: &Github) -> bool {
-    github.flows.iter().any(|flow| flow.facts.iter().flatten().any(|facts| facts.does(Kind::Cache)))
 }
 
 /// Returns the tool whose downloads a job does not keep.
@@ -115,10 +110,7 @@ fn uncached(flow: &Flow, at: usize) -> Option<&'static Installer> {
             .steps
             .iter()
             .any(|step| step.is("actions/setup-node") && step.input("package-manager-cache").is_some());
-    let setup = installer
-        .setup
-        .is_none_or(|(action, ..)| all().any(|facts| facts.actions.iter().any(|name| name == action)));
-    (!by_action && !by_input && !elsewhere && !own_runner && !automatic && setup).then_some(installer)
+    (!by_action && !by_input && !elsewhere && !own_runner && !automatic).then_some(installer)
 }
 
 fn explained(flow: &Flow, at: usize) -> bool {

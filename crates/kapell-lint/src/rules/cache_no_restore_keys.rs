@@ -31,8 +31,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let (Some(key), None) = (step.input("key"), step.input("restore-keys")) else { continue };
                 let path = step.input("path").map_or("", |path| &path.text);
                 // A partial `node_modules` or `target` is no use to an install that believes it is whole.
-                let downloads =
-                    !path.contains("node_modules") && !path.contains("venv") && !path.contains("target");
+                // What cargo has built is judged by cargo piece by piece.
+                let built = path.contains("target") && installer.name != "cargo";
+                let downloads = !path.contains("node_modules") && !path.contains("venv") && !built;
                 let (true, Some(at)) =
                     (downloads, key.text.find("${{ hashFiles(").or_else(|| key.text.find("${{hashFiles(")))
                 else {

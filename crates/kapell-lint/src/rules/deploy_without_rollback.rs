@@ -23,8 +23,22 @@ pub static RULE: Rule = Rule {
 };
 
 /// Platforms that keep the old version until the new one answers are not among these.
-const KEEPS_NOTHING: &[&str] =
-    &["kubectl apply", "kubectl set image", "helm upgrade", "helm install", "docker stack deploy"];
+const KEEPS_NOTHING: &[&str] = &[
+    "kubectl apply",
+    "kubectl set image",
+    "kubectl replace",
+    "kubectl rollout restart",
+    "oc apply",
+    "oc set image",
+    "helm upgrade",
+    "helm install",
+    "helmfile apply",
+    "helmfile sync",
+    "docker stack deploy",
+    "docker service update",
+    "nomad job run",
+    "nomad run",
+];
 
 /// Copies over what runs, one file after the other; what happens there may know a way back.
 const COPIES: &[&str] = &["rsync ", "scp ", "ssh "];

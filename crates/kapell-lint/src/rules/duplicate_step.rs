@@ -1,6 +1,9 @@
 //! A job does the same thing twice.
 
-use crate::github::{Flow, StepFacts, cost, intent, tools::Kind};
+use crate::github::{
+    Flow, StepFacts, cost, intent,
+    tools::{self, Kind},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -27,6 +30,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             let works: Vec<_> = flow.facts[at].iter().map(only_work).collect();
             for (index, (step, facts)) in flow.steps(at).enumerate() {
+                if let Some((earlier, what)) = by_action(flow, at, index) {
+                    report
+                        .add(
+                            flow.file,
+                            step.name.as_ref().map_or(step.span, |name| name.span),
+                            format!("`{}` {what}", job.id.text),
+                        )
+                        .also(flow.file, job.steps[earlier].span, "the first time")
+                        .hint("drop one of the two")
+                        .done();
+                    continue;
+                }
                 let again = (0..index).find(|&earlier| {
                     let both = works[earlier].as_ref().zip(works[index].as_ref());
                     both.is_some_and(|(left, right)| repeats(flow, at, (earlier, left), (index, right)))
@@ -61,6 +76,61 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Finds the step before that did by an action what this one does again: a checkout of the same, dependencies of Ruby that
+/// their set-up has installed, an image of the same context.
+fn by_action(flow: &Flow, at: usize, index: usize) -> Option<(usize, &'static str)> {
+    let steps = &flow.model.jobs[at].steps;
+    let step = &steps[index];
+    let given = |step: &Step| {
+        let mut given: Vec<(String, String)> = step
+            .with
+            .iter()
+            .filter(|(name, _)| {
+                !matches!(&*name.text, "tags" | "labels" | "outputs" | "cache-to" | "push" | "load")
+            })
+            .map(|(name, value)| (name.text.to_string(), value.text.to_string()))
+            .collect();
+        given.sort();
+        given
+    };
+    let before = || steps[..index].iter().enumerate().rev();
+    if step.is("actions/checkout") && step.condition.is_none() {
+        let same = |other: &Step| {
+            other.is("actions/checkout") && other.condition.is_none() && given(other) == given(step)
+        };
+        let (earlier, _) = before().find(|(_, other)| same(other))?;
+        // A commit that was made in between is to be left behind.
+        let moved = steps[earlier + 1..index].iter().any(|other| !other.script().is_empty());
+        return (!moved).then_some((earlier, "checks the same out twice"));
+    }
+    if step.is("docker/build-push-action") && step.input("context").is_some() {
+        let same = |other: &Step| {
+            other.is("docker/build-push-action")
+                && given(other) == given(step)
+                && condition(other) == condition(step)
+                && step.input("cache-from").is_none()
+        };
+        // Loaded to be tested, and pushed from the builder's own cache.
+        let tried = |other: &Step| other.input("load").is_some();
+        let (earlier, _) = before().find(|(_, other)| same(other) && !tried(other))?;
+        return Some((earlier, "builds the same image twice"));
+    }
+    let installs = flow.facts[at][index].commands.iter().any(|command| {
+        command.text().starts_with("bundle install")
+            && !command.words.iter().any(|word| word.starts_with("--gemfile") || word.starts_with("--with"))
+    });
+    let plain = step.folder.is_none() && step.env.is_empty() && !step.script().contains("cd ");
+    if installs && plain && step.condition.is_none() {
+        let (earlier, _) = before().find(|(_, other)| {
+            other.is("ruby/setup-ruby")
+                && other.input("bundler-cache").is_some_and(|text| text.is("true"))
+                && other.input("working-directory").is_none()
+        })?;
+        return Some((earlier, "installs gems that its set-up has installed"));
+    }
+    None
 }
 
 fn short(text: &str) -> String {
@@ -135,7 +205,10 @@ fn only_work(facts: &StepFacts) -> Option<Only> {
     let [done] = works[..] else { return None };
     let command = facts.commands.get(done.command?)?;
     // A program of the repository is what is tested, not what prepares it.
-    if done.text.contains("${{") || done.text.starts_with(['.', '/', '$', '"']) {
+    if done.text.contains("${{")
+        || tools::is_own_script(command)
+        || done.text.starts_with(['.', '/', '$', '"'])
+    {
         return None;
     }
     let (flags, words): (Vec<String>, Vec<String>) =

@@ -77,7 +77,8 @@ fn may_set(flow: &Flow, at: usize, name: &str) -> bool {
         flow.text.get(step.span.range()).is_some_and(|text| text.contains("${{") && text.contains(&path))
     };
     let unknown = |facts: &StepFacts| {
-        facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some())
+        facts.runs_own_script()
+            || facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some())
     };
     let first = job.steps.iter().position(reads);
     first.is_some_and(|first| flow.facts[at][..first].iter().any(unknown))
@@ -104,6 +105,7 @@ fn sets_nothing(flow: &Flow, at: usize) -> bool {
     flow.steps(at).all(|(step, facts)| {
         facts.actions.iter().all(silent)
             && !step.script().contains("GITHUB_ENV")
+            && !facts.runs_own_script()
             && !facts.works.iter().any(|done| done.work.kind == Kind::Unknown && done.command.is_some())
             && !matches!(step.action(), Some(Uses::Local(_) | Uses::Docker(_)))
     })

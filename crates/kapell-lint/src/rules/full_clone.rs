@@ -1,6 +1,6 @@
 //! The whole history is fetched and nothing reads it.
 
-use crate::github::{Flow, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -101,17 +101,34 @@ fn reads_history(flow: &Flow, at: usize) -> bool {
     flow.facts[at].iter().any(|facts| {
         facts.is_opaque()
             || facts.works.iter().any(|done| {
-                done.work.kind.mutates() || matches!(done.work.kind, Kind::Audit | Kind::PullRequest)
+                done.work.kind.mutates() && !is_quiet(&done.text)
+                    || matches!(done.work.kind, Kind::Audit | Kind::PullRequest) && !is_quiet(&done.text)
             })
             || facts
                 .commands
                 .iter()
                 .any(|command| READERS.contains(&command.program()) || command.text().contains("$(git"))
-            || facts.actions.iter().any(|name| !QUIET.iter().any(|known| name.starts_with(known)))
+            || facts.actions.iter().any(|name| !is_quiet(name) && !only_prepares(name, facts))
     }) || flow
         .text
         .get(flow.model.jobs[at].span.range())
         .is_some_and(|text| text.contains("git ") || text.contains("merge-base"))
+}
+
+/// Tells whether an action is known not to read the history.
+fn is_quiet(name: &str) -> bool {
+    QUIET.iter().any(|known| name.starts_with(known))
+}
+
+/// Tells whether a step does nothing but set something up, and so has no use for the history.
+fn only_prepares(name: &str, facts: &StepFacts) -> bool {
+    facts.works.iter().all(|done| {
+        done.text == name
+            && matches!(
+                done.work.kind,
+                Kind::Setup | Kind::Cache | Kind::Install | Kind::Upload | Kind::Download
+            )
+    })
 }
 
 /// Actions that are known not to.
@@ -128,4 +145,17 @@ const QUIET: &[&str] = &[
     "ruby/setup-ruby",
     "taiki-e/",
     "golangci/",
+    "actions/deploy-pages",
+    "actions/configure-pages",
+    "actions/upload-pages-artifact",
+    "docker/login-action",
+    "docker/setup-",
+    "docker/build-push-action",
+    "peaceiris/actions-mdbook",
+    "tj-actions/verify-changed-files",
+    "peter-evans/create-pull-request",
+    "slackapi/",
+    "aws-actions/",
+    "google-github-actions/",
+    "azure/login",
 ];

@@ -1,5 +1,7 @@
 //! A failing check leaves its job green.
 
+mod ways;
+
 use std::sync::LazyLock;
 
 use kapell_spec::github::{Job, Step};
@@ -136,6 +138,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 } else {
                     in_script(flow, job, step, facts, lenient, report);
                     told_to_pass(flow, at, step, lenient, report);
+                    ways::health(flow, at, step, facts, lenient, report);
                 }
             }
         }
@@ -395,7 +398,12 @@ fn lost(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
     let says = ["check", "verify", "validate", "scan", "lint", "audit"];
     let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| says.contains(&part));
     let reads = kinds.is_empty()
-        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[");
+        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[")
+        || kinds.iter().all(|&kind| kind == Kind::Trivial)
+            && command
+                .words
+                .iter()
+                .any(|word| matches!(word.as_str(), "inspect" | "describe" | "verify" | "status"));
     let sorts = text.contains("/dev/null") || text.contains("grep -q") && !command.asked;
     (named && last && only && !aside && !sorts && (kinds.contains(&Kind::Unknown) || reads))
         .then_some(Severity::Medium)
@@ -438,7 +446,8 @@ fn masked(
         && let Some(worst) = lost(step, facts, at)
     {
         let next = next?;
-        let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") || next.text() == "exit 0";
+        let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") && !ways::is_kept(next)
+            || matches!(next.text().as_str(), "exit 0" | "return 0" | "return" | "continue");
         // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
         let later = all[at + 1..]
             .iter()
@@ -479,7 +488,10 @@ fn masked(
         }
     }
     // `check | tee log` in the default shell, which has no pipefail.
-    if command.then == Then::Pipe && is_check(facts, at) && no_pipefail(flow, job, step, all) {
+    if command.then == Then::Pipe
+        && lost(step, facts, at) == Some(Severity::High)
+        && no_pipefail(flow, job, step, all)
+    {
         let next = next?;
         let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
             // One that only filters what people see; with `-q` it is the check.
@@ -513,7 +525,7 @@ fn masked(
             ));
         }
     }
-    None
+    ways::lost_otherwise(flow, job, step, facts, at)
 }
 
 /// Returns the words without redirections.

@@ -102,6 +102,10 @@ const BUMPS: &[&str] = &[
     "mathieudutour/github-tag-action",
     "phips28/gh-action-bump-version",
     "tripss/conventional-changelog-action",
+    "laputansoft/github-tag-action",
+    "rymndhng/release-on-push-action",
+    "go-semantic-release/action",
+    "thejeff77/action-push-tag",
 ];
 
 /// Returns what a job changes that two runs could change at once.
@@ -192,9 +196,19 @@ fn rolling_image(flow: &Flow, step: &Step) -> bool {
 
 /// Tells whether a command pushes an image under a tag that moves.
 fn moves_by_command(done: &Done, script: &str) -> bool {
-    let pushes = ["docker push", "docker buildx build", "docker build", "podman push", "skaffold build"]
-        .iter()
-        .any(|start| done.text.starts_with(start));
+    let pushes = [
+        "docker push",
+        "docker buildx build",
+        "docker build",
+        "podman push",
+        "buildah push",
+        "skopeo copy",
+        "crane push",
+        "crane tag",
+        "skaffold build",
+    ]
+    .iter()
+    .any(|start| done.text.starts_with(start));
     let fixed =
         ["tag=\"dev\"", "tag=dev", "TAG=\"dev\"", "TAG=dev", "tag=latest", "TAG=latest", "TAG=\"latest\""];
     let by_variable = done.text.contains('$') && fixed.iter().any(|word| script.contains(word));

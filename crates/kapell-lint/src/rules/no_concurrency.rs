@@ -23,9 +23,9 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// A run below this is over before the next push, in seconds of all cells.
-const EXPENSIVE: u32 = 450;
+const EXPENSIVE: u32 = 300;
 /// Where other workflows of the repository stop superseded runs, this much is worth the same, in seconds of all cells.
-const EXPENSIVE_AMONG_SISTERS: u32 = 300;
+const EXPENSIVE_AMONG_SISTERS: u32 = 180;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let sister = repository.github.flows.iter().find(|flow| stops_superseded(flow));

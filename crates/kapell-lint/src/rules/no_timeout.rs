@@ -43,6 +43,15 @@ const WAITERS: &[(&str, &str)] = &[
     ("fountainhead/action-wait-for-check", "waits for a check"),
     ("nev7n/wait_for_response", "waits for a server"),
     ("apple-actions/", "waits for a notary"),
+    ("vmactions/", "starts a virtual machine"),
+    ("cross-platform-actions/", "starts a virtual machine"),
+    ("pguyot/arm-runner-action", "starts a virtual machine"),
+    ("mxschmitt/action-tmate", "waits for a person"),
+    ("lhotari/action-upterm", "waits for a person"),
+    ("trstringer/manual-approval", "waits for a person"),
+    ("softprops/turnstyle", "waits for another run"),
+    ("malinskiy/action-android/emulator-run-cmd", "starts an emulator"),
+    ("hoverkraft-tech/", "waits for containers"),
 ];
 
 /// Words of commands that wait for others: emulators, servers, browsers, agents.
@@ -118,7 +127,8 @@ fn forgotten(repository: &Repository, report: &mut Report<'_>) {
         .map(|(flow, at, _)| (flow, at))
         .collect();
     let [(flow, at), rest @ ..] = &open[..] else { return };
-    if bounded < CUSTOM || open.len() * 4 > bounded {
+    if bounded < CUSTOM || open.len() * 3 > bounded {
+        beside_bounded(repository, report);
         return;
     }
     let job = &flow.model.jobs[*at];
@@ -133,6 +143,43 @@ fn forgotten(repository: &Repository, report: &mut Report<'_>) {
         draft = draft.also(flow.file, flow.job_span(*at), "has none either");
     }
     draft.done();
+}
+
+/// Most jobs of one workflow have a timeout, and one that tests or builds there does not.
+fn beside_bounded(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        let own = |job: &kapell_spec::github::Job| job.uses.is_none() && !job.steps.is_empty();
+        let bounded = flow.jobs().filter(|(_, job)| own(job) && job.timeout.is_some()).count();
+        let open: Vec<usize> = flow
+            .jobs()
+            .filter(|(at, job)| {
+                let works =
+                    |facts: &crate::github::StepFacts| facts.does(Kind::Test) || facts.does(Kind::Build);
+                own(job)
+                    && job.timeout.is_none()
+                    && job.steps.iter().all(|step| step.timeout.is_none())
+                    && flow.facts[*at].iter().any(works)
+                    && risk(repository, flow, *at).is_none()
+            })
+            .map(|(at, _)| at)
+            .collect();
+        let [at, rest @ ..] = &open[..] else { continue };
+        if open.len() > bounded {
+            continue;
+        }
+        let id = &flow.model.jobs[*at].id.text;
+        let mut draft = report
+            .add(
+                flow.file,
+                flow.job_span(*at),
+                format!("`{id}` has no timeout, while others in this workflow have one"),
+            )
+            .hint("set `timeout-minutes` as in the others");
+        for at in rest {
+            draft = draft.also(flow.file, flow.job_span(*at), "has none either");
+        }
+        draft.done();
+    }
 }
 
 /// Tells whether people can start a workflow as often as they like. What a maintainer or a clock starts hangs seldom, and

@@ -118,6 +118,41 @@ const SELF_CONTAINED: &[&str] = &[
     "actions/configure-pages",
     "marocchino/",
     "stefanzweifel/",
+    "docker/build-push-action",
+    "docker/bake-action",
+    "aws-actions/configure-aws-credentials",
+    "aws-actions/amazon-ecr-login",
+    "aws-actions/amazon-ecs-",
+    "google-github-actions/auth",
+    "google-github-actions/setup-gcloud",
+    "google-github-actions/deploy-cloudrun",
+    "azure/login",
+    "azure/docker-login",
+    "azure/webapps-deploy",
+    "azure/setup-",
+    "azure/k8s-",
+    "hashicorp/setup-terraform",
+    "helm/kind-action",
+    "appleboy/",
+    "webfactory/ssh-agent",
+    "softprops/",
+    "actions/upload-pages-artifact",
+    "actions/upload-release-asset",
+    "actions/create-release",
+    "actions/labeler",
+    "actions/stale",
+    "github/codeql-action/upload-sarif",
+    "aquasecurity/trivy-action",
+    "hadolint/hadolint-action",
+    "ludeeus/action-shellcheck",
+    "crate-ci/typos",
+    "gitleaks/gitleaks-action",
+    "dorny/paths-filter",
+    "tj-actions/changed-files",
+    "coverallsapp/",
+    "svenstaro/upload-release-action",
+    "8398a7/action-slack",
+    "amondnet/vercel-action",
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
@@ -220,6 +255,59 @@ fn tools(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
 }
 
+/// Programs that run whatever a file of the repository says.
+const RUNS_OTHERS: &[&str] = &[
+    "make",
+    "just",
+    "task",
+    "bash",
+    "sh",
+    "pwsh",
+    "source",
+    "fastlane",
+    "rake",
+    "mage",
+    "invoke",
+    "inv",
+    "tox",
+    "nox",
+    "pre-commit",
+    "prek",
+    "bazel",
+    "bazelisk",
+    "earthly",
+    "dagger",
+    "moon",
+    "nx",
+    "turbo",
+    "rush",
+    "pants",
+    "meson",
+    "cmake",
+    "ninja",
+    "ant",
+    "docker",
+    "skaffold",
+    "tilt",
+    "sam",
+    "serverless",
+    "sls",
+    "cdk",
+    "pulumi",
+    "terraform",
+    "melos",
+    "expo",
+    "eas",
+    "ionic",
+    "cap",
+    "cordova",
+    "doit",
+    "composer",
+    "semantic-release",
+    "goreleaser",
+    "act",
+];
+
 /// Tells whether a step behind the set-up uses it, or may.
 fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {
     let job = &flow.model.jobs[at];
@@ -244,7 +332,7 @@ fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {
                 .words
                 .first()
                 .is_some_and(|word| word.starts_with("./") || word.contains('/') || word.starts_with('$'))
-                || matches!(command.program(), "make" | "just" | "task" | "bash" | "sh" | "pwsh" | "source")
+                || RUNS_OTHERS.contains(&command.program())
         });
         let shell = step
             .shell
@@ -279,7 +367,9 @@ fn checkout(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let quiet = flow
         .steps(at)
         .filter(|(other, _)| !std::ptr::eq(*other, step))
-        .all(|(step, facts)| reads_nothing(step, facts));
+        .all(|(step, facts)| reads_nothing(step, facts))
+        // What is downloaded and only handed on lies where the checkout would.
+        && flow.facts[at].iter().any(|facts| !facts.commands.is_empty() || !facts.works.is_empty());
     if !quiet {
         return;
     }
@@ -345,21 +435,70 @@ fn download(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// Tells whether a step certainly reads no file of the repository.
 fn reads_nothing(step: &Step, facts: &StepFacts) -> bool {
     if step.run.is_none() {
-        return facts.actions.iter().all(|name| {
-            matches!(
-                name.as_str(),
-                "actions/setup-node"
-                    | "actions/setup-python"
-                    | "slackapi/slack-github-action"
-                    | "peter-evans/repository-dispatch"
-            )
-        }) && step.action().is_some()
+        let local = step.uses.as_ref().is_some_and(|(text, _)| text.text.starts_with('.'));
+        return !local
+            && facts.actions.iter().all(|name| {
+                matches!(
+                    name.as_str(),
+                    "actions/setup-node"
+                        | "actions/setup-python"
+                        | "slackapi/slack-github-action"
+                        | "peter-evans/repository-dispatch"
+                        | "aws-actions/configure-aws-credentials"
+                        | "aws-actions/amazon-ecr-login"
+                        | "google-github-actions/auth"
+                        | "google-github-actions/setup-gcloud"
+                        | "azure/login"
+                        | "docker/login-action"
+                        | "docker/setup-buildx-action"
+                        | "webfactory/ssh-agent"
+                        | "shimataro/ssh-key-action"
+                        | "8398a7/action-slack"
+                        | "rtcamp/action-slack-notify"
+                        | "appleboy/ssh-action"
+                        | "actions/download-artifact"
+                        | "actions/deploy-pages"
+                )
+            })
+            && step.action().is_some()
             && step.with.iter().all(|(name, _)| !name.text.contains("file") && !name.text.contains("cache"));
     }
     let plain = [
-        "echo", "printf", "curl", "sleep", "exit", "date", "export", "set", "true", ":", "[", "[[", "test",
-        "jq", "read", "shift", "break", "continue", "return", "seq", "base64", "tr", "cut", "sed", "head",
-        "tail", "wc",
+        "echo",
+        "printf",
+        "curl",
+        "sleep",
+        "exit",
+        "date",
+        "export",
+        "set",
+        "true",
+        ":",
+        "[",
+        "[[",
+        "test",
+        "jq",
+        "read",
+        "shift",
+        "break",
+        "continue",
+        "return",
+        "seq",
+        "base64",
+        "tr",
+        "cut",
+        "sed",
+        "head",
+        "tail",
+        "wc",
+        "mkdir",
+        "chmod",
+        "ssh-keyscan",
+        "ssh",
+        "aws",
+        "gcloud",
+        "az",
+        "kill",
     ];
     let script = step.script();
     let touches = [
@@ -380,6 +519,19 @@ fn reads_nothing(step: &Step, facts: &StepFacts) -> bool {
         " -f ",
         "-d ",
         "source ",
+        "file://",
+        "fileb://",
+        "--template",
+        "--source",
+        "-file",
+        "s3 sync",
+        "s3 cp",
+        "deploy --",
+        "submit",
+        "app deploy",
+        "functions deploy",
+        "--src",
+        " < ",
     ];
     !touches.iter().any(|word| script.contains(word))
         && facts.commands.iter().all(|command| command.words.is_empty() || plain.contains(&command.program()))

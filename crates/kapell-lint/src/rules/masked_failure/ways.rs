@@ -1,0 +1,264 @@
+//! Less plain ways to lose the failure of a command: blocks that only print, the background, `find -exec`, shells without
+//! `-e`, flags that say so, and requests that take an error page for an answer.
+
+use kapell_spec::github::{Job, Step};
+use kapell_view::audit::Severity;
+
+use super::is_check;
+use crate::{
+    github::{
+        Flow, StepFacts,
+        script::{Command, Then, commands},
+        tools::Kind,
+    },
+    rule::Report,
+};
+
+/// Tells whether a command writes down what happened for those who come later: an output, a variable, a file.
+pub(super) fn is_kept(command: &Command) -> bool {
+    command
+        .words
+        .iter()
+        .any(|word| ["GITHUB_OUTPUT", "GITHUB_ENV", "set-output"].iter().any(|name| word.contains(name)))
+}
+
+fn short(command: &Command) -> String {
+    command.text().chars().take(60).collect()
+}
+
+/// Tells whether a command only speaks.
+fn speaks(command: &Command) -> bool {
+    matches!(command.program(), "echo" | "printf" | "true" | ":" | "cat") && !is_kept(command)
+        || command.text() == "exit 0"
+}
+
+/// Finds the ways that hang on one command of a script.
+pub(super) fn lost_otherwise(
+    flow: &Flow,
+    job: &Job,
+    step: &Step,
+    facts: &StepFacts,
+    at: usize,
+) -> Option<(String, Severity)> {
+    let command = &facts.commands[at];
+    let script = step.script();
+    swallowed_by_if(script, facts, at)
+        .or_else(|| in_background(script, facts, at))
+        .or_else(|| by_find(facts, at))
+        .or_else(|| without_errexit(flow, job, step, facts, at))
+        .or_else(|| told_so(flow, job, step, facts, command, at))
+}
+
+/// `if check; then echo fine; else echo failed; fi`, and nothing else happens.
+fn swallowed_by_if(script: &str, facts: &StepFacts, at: usize) -> Option<(String, Severity)> {
+    let all = &facts.commands[..];
+    let command = &all[at];
+    let asks = script.get(..command.start).is_some_and(|before| {
+        let line = before.rsplit(['\n', ';']).next().unwrap_or_default().trim();
+        line.is_empty() || line == "if" || line == "if !" || line.starts_with("if ")
+    });
+    let loops = script
+        .get(command.start..)
+        .is_some_and(|rest| ["while", "until", "elif"].iter().any(|word| rest.starts_with(word)));
+    if !command.asked || !asks || loops || command.then != Then::End || !is_check(facts, at) {
+        return None;
+    }
+    let block: Vec<&Command> =
+        all[at + 1..].iter().take_while(|other| other.depth >= command.depth).collect();
+    let only_prints = !block.is_empty()
+        && block.iter().all(|other| !other.words.is_empty() && other.assigned.is_empty() && speaks(other));
+    // `! check` within the condition of a loop, or a status that is asked for below.
+    let asked_later = script.contains("$?") || script.contains("exit 1") || script.contains("exit $");
+    (only_prints && !asked_later).then(|| {
+        (format!("the step only prints what `{}` came to, and stays green", short(command)), Severity::High)
+    })
+}
+
+/// `check &`: a plain `wait` returns 0 whatever became of it.
+fn in_background(script: &str, facts: &StepFacts, at: usize) -> Option<(String, Severity)> {
+    let command = &facts.commands[at];
+    if command.then != Then::Background || !is_check(facts, at) {
+        return None;
+    }
+    let kinds = facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind);
+    // What serves stands in the background on purpose.
+    let serves = ["serve", "start", "dev", "watch", "server", "run", "preview"];
+    let checks = kinds.into_iter().any(|kind| matches!(kind, Kind::Test | Kind::Lint))
+        && !command.words.iter().any(|word| serves.contains(&word.as_str()));
+    let waits = facts.commands[at + 1..]
+        .iter()
+        .any(|other| other.program() == "wait" && other.words.len() > 1 || other.program() == "jobs");
+    (checks && !waits && !script.contains("$!")).then(|| {
+        let message = format!(
+            "the failure of `{}` is lost in the background: `wait` without a job is always fine",
+            short(command)
+        );
+        (message, Severity::High)
+    })
+}
+
+/// `find -exec check {} \;` is fine whatever the check says; with `+` it is not.
+fn by_find(facts: &StepFacts, at: usize) -> Option<(String, Severity)> {
+    let command = &facts.commands[at];
+    let each = command.program() == "find"
+        && command.words.iter().any(|word| word == "-exec")
+        && command.words.iter().any(|word| word == ";");
+    (each && is_check(facts, at)).then(|| {
+        (
+            format!("`find` does not fail if `{}` does: end it with `+`, or use `xargs`", short(command)),
+            Severity::Medium,
+        )
+    })
+}
+
+/// A shell that goes on after a failure: `bash {0}` for one, and PowerShell with programs that are none of its own.
+fn without_errexit(
+    flow: &Flow,
+    job: &Job,
+    step: &Step,
+    facts: &StepFacts,
+    at: usize,
+) -> Option<(String, Severity)> {
+    let all = &facts.commands[..];
+    let command = &all[at];
+    let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref())?;
+    let text = shell.text.trim();
+    let plain = text.contains("{0}")
+        && (text.starts_with("bash") || text.starts_with("sh") || text.starts_with("zsh"))
+        && !text
+            .split_whitespace()
+            .any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains('e'))
+        && !text.contains("errexit");
+    let sets = all[..at].iter().any(|other| {
+        other.program() == "set"
+            && other.words.iter().skip(1).any(|word| word.starts_with('-') && word.contains('e'))
+    });
+    let more = all[at + 1..].iter().any(|other| !other.words.is_empty());
+    let asks = ["$?", "PIPESTATUS"].iter().any(|word| step.script().contains(word));
+    let goes_on =
+        plain && !sets && more && !asks && !command.asked && command.then == Then::End && command.depth == 0;
+    (goes_on && is_check(facts, at)).then(|| {
+        (
+            format!("the failure of `{}` is lost: the shell `{text}` has no `-e`", short(command)),
+            Severity::High,
+        )
+    })
+}
+
+/// Flags that tell a check never to fail.
+const NEVER_FAILS: &[&str] = &[
+    "--exit-zero",
+    "--soft-fail",
+    "--no-fail",
+    "--no-exit-code",
+    "--exit-code=0",
+    "--no-error",
+    "--fail-never",
+    "-fn",
+];
+
+/// A check that a flag tells never to fail, without the same check beside it that may.
+fn told_so(
+    flow: &Flow,
+    job: &Job,
+    step: &Step,
+    facts: &StepFacts,
+    command: &Command,
+    at: usize,
+) -> Option<(String, Severity)> {
+    let flag = command.words.iter().find(|word| NEVER_FAILS.contains(&word.as_str()))?;
+    let kinds: Vec<Kind> =
+        facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
+    let checks = kinds.iter().any(|kind| matches!(kind, Kind::Lint | Kind::Audit | Kind::Test));
+    // The same program without the flag is the gate, and this one only speaks.
+    let strict = facts.commands.iter().any(|other| {
+        other.program() == command.program() && !other.words.contains(flag) && other.words.len() > 1
+    });
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let kept = ["sarif", "upload-artifact", "GITHUB_STEP_SUMMARY", "reviewdog", "codecov", "sonar"]
+        .iter()
+        .any(|word| text.contains(word));
+    let said = step.script().contains("as warnings");
+    (checks && !strict && !kept && !said)
+        .then(|| (format!("`{}` never fails: `{flag}` tells it so", short(command)), Severity::Medium))
+}
+
+/// Words of steps that ask whether what was deployed is well.
+const HEALTH: &[&str] = &["health", "smoke", "verify", "ready", "alive", "ping", "up and running"];
+
+/// A question for the health of what was deployed that cannot be answered with no.
+pub(super) fn health(
+    flow: &Flow,
+    at: usize,
+    step: &Step,
+    facts: &StepFacts,
+    lenient: impl Fn() -> Option<String>,
+    report: &mut Report<'_>,
+) {
+    let deploys = flow.facts[at].iter().any(|facts| facts.does(Kind::Deploy) || facts.does(Kind::Pages))
+        || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(|facts| facts.does(Kind::Deploy)));
+    if !deploys {
+        return;
+    }
+    let remote = step.input("script").filter(|_| facts.actions.iter().any(|name| name.contains("ssh")));
+    let (script, inner, span) = match (&step.run, remote) {
+        (Some(run), _) => (&*run.text, facts.commands.clone(), run.span),
+        (None, Some(text)) => (&*text.text, commands(&text.text), text.span),
+        _ => return,
+    };
+    let Some((command, why)) = never_says_no(step, script, &inner) else { return };
+    let line = script[..command.start.min(script.len())].matches('\n').count();
+    let place = flow.line_in(span, line, &command.words[0]).unwrap_or(span);
+    let draft = report.add(flow.file, place, why).severity(Severity::Medium);
+    match lenient() {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+fn never_says_no<'a>(step: &Step, script: &str, all: &'a [Command]) -> Option<(&'a Command, String)> {
+    let fails = ["exit 1", "exit $", "false", "return 1", "exit 2", "::error"]
+        .iter()
+        .any(|word| script.contains(word));
+    let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
+    all.iter().enumerate().find_map(|(at, command)| {
+        if !matches!(command.program(), "curl" | "wget") {
+            return None;
+        }
+        let health = HEALTH.iter().any(|word| name.contains(word))
+            || HEALTH[..2].iter().any(|word| command.text().to_ascii_lowercase().contains(word));
+        // `for ...; do if curl ...; then exit 0; fi; sleep 1; done; echo "gave up"`
+        let tries = command.depth > 0 && (command.asked || command.then == Then::And);
+        let last = all.iter().rev().find(|other| !other.words.is_empty())?;
+        let gives_up = tries && !fails && last.depth == 0 && speaks(last) && !std::ptr::eq(last, command);
+        if gives_up && script.contains("sleep") {
+            let text = format!("if `{}` is never answered, the step is green all the same", short(command));
+            return Some((command, text));
+        }
+        let strict = command.words.iter().any(|word| {
+            word.starts_with("--fail")
+                || word.contains("http_code")
+                || word == "-w"
+                || word == "--write-out"
+                || word.starts_with('-') && !word.starts_with("--") && word.contains('f')
+        });
+        // Whoever reads the answer may see from it what is wrong.
+        let read = command.then == Then::Pipe
+            || script.contains("$(curl")
+            || command.words.iter().any(|word| word == "-o" || word == "-O");
+        let sends =
+            command.words.iter().any(|word| matches!(word.as_str(), "-X" | "-d" | "--data" | "--request"));
+        let swallowed = command.then == Then::Or && all.get(at + 1).is_some_and(speaks);
+        if health && !fails && swallowed {
+            return Some((
+                command,
+                format!("`{}` asks for the health of it, and no answer is fine too", short(command)),
+            ));
+        }
+        let loose =
+            command.program() == "curl" && health && !strict && !read && !sends && command.then != Then::Or;
+        loose.then(|| {
+            (command, format!("`{}` takes an error page for an answer: it has no `--fail`", short(command)))
+        })
+    })
+}
