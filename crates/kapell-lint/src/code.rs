@@ -3,6 +3,7 @@
 //! Read with tree-sitter, which stands any broken text. Names are followed within one file, and from a call to a
 //! function that another file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
 
+pub mod libraries;
 pub mod service;
 pub mod syntax;
 pub mod unit;

@@ -28,6 +28,18 @@ pub enum Depth {
     Deep,
 }
 
+impl Depth {
+    /// Returns its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Standard => "standard",
+            Self::Deep => "deep",
+        }
+    }
+}
+
 /// What is judged: files, read once, and the models of them that the rules share.
 #[derive(Debug)]
 pub struct Repository {

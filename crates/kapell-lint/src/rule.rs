@@ -127,6 +127,19 @@ pub enum Focus {
     State,
 }
 
+impl Focus {
+    /// Returns its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Performance => "performance",
+            Self::Resilience => "resilience",
+            Self::Conflicts => "conflicts",
+            Self::State => "state",
+        }
+    }
+}
+
 /// A rule.
 pub struct Rule {
     /// Its name, in kebab-case; part of the interface.

@@ -7,6 +7,7 @@ mod map;
 mod markdown;
 mod overview;
 mod pattern;
+mod rule;
 mod sarif;
 mod text;
 pub mod uri;
@@ -17,6 +18,7 @@ pub use inventory::{Asset, AssetKind, Census, Edge, EdgeKind, Inventory, Scope, 
 pub use markdown::kind;
 pub use overview::{EventRow, MapView, Overview, ResponsibilityRow, WorkflowRow};
 pub use pattern::{AntiPattern, Pattern, PatternKind};
+pub use rule::{RULES_VIEW_VERSION, RuleView, RulesView};
 pub use sarif::RuleText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

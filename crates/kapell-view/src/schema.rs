@@ -20,5 +20,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("report", of::<crate::report::Report>()),
         ("audit", of::<crate::audit::AuditView>()),
         ("inventory", of::<crate::audit::Inventory>()),
+        ("rule", of::<crate::audit::RuleView>()),
+        ("rules", of::<crate::audit::RulesView>()),
     ]
 }

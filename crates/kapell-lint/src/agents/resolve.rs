@@ -202,7 +202,7 @@ impl Agents {
             // `/shift:part:make` for `shift/part-make.md`.
             let joined = local.replace(':', "-");
             let local = local.rsplit(':').next().unwrap_or(local);
-            return match self.find(ask, local, |asset| within(asset) || asset.kind == AssetKind::Agent) {
+            return match self.find(ask, local, within) {
                 Resolved::Elsewhere(id) => Resolved::Found(id),
                 Resolved::Nothing(_) if self.index.named(&joined).iter().any(|id| within(&self[*id])) => {
                     Resolved::Nothing(Some(joined))

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::{
+    libraries,
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
 };
@@ -76,6 +77,25 @@ const WORDS: &[&str] = &[
     "LLM",
     "claude",
     "codex",
+    "cohere",
+    "mistral",
+    "ollama",
+    "bedrock",
+    "dspy",
+    "llama_index",
+    "crewai",
+    "replicate",
+    "huggingface",
+    "InferenceClient",
+    "subprocess",
+    "child_process",
+    "smtplib",
+    "imaplib",
+    "http.client",
+    "generateText",
+    "generateObject",
+    "streamText",
+    "streamObject",
 ];
 
 /// Hosts that answer with a model.
@@ -88,9 +108,23 @@ const MODEL_HOSTS: &[&str] = &[
     "api.groq.com",
     "api.deepseek.com",
     "api.cohere.",
+    "api.together.xyz",
+    "api.fireworks.ai",
+    "api.perplexity.ai",
+    "api.x.ai",
+    "api.cerebras.ai",
+    "dashscope.aliyuncs.com",
+    "open.bigmodel.cn",
+    "api.moonshot.",
+    "api.siliconflow.",
+    "integrate.api.nvidia.com",
+    "api-inference.huggingface.co",
+    "router.huggingface.co",
+    "models.inference.ai.azure.com",
     "/chat/completions",
     "/v1/messages",
     "/api/generate",
+    ":generateContent",
 ];
 
 /// Tells whether a text may call a service.
@@ -112,9 +146,7 @@ const VERBS: &[&str] = &["get", "post", "put", "patch", "delete", "head", "optio
 pub fn of_path(path: &Path) -> Option<Service> {
     let text = path.text.as_str();
     let (object, last) = text.rsplit_once('.').unwrap_or(("", text));
-    model(object, last)
-        .or_else(|| agent(object, last))
-        .or_else(|| http(text, object, last).map(Service::Http))
+    libraries::reaches(object, last).or_else(|| http(text, object, last).map(Service::Http))
 }
 
 fn http(text: &str, object: &str, last: &str) -> Option<Transport> {
@@ -122,76 +154,115 @@ fn http(text: &str, object: &str, last: &str) -> Option<Transport> {
     match object {
         "requests" | "requests.Session()" | "requests.session()" if verb => return Some(Transport::Requests),
         "urllib.request" if last == "urlopen" => return Some(Transport::Urllib),
-        "httpx" | "httpx.Client()" | "httpx.AsyncClient()" if verb => return Some(Transport::Httpx),
+        "httpx" | "httpx.Client()" | "httpx.AsyncClient()" if verb || last == "stream" => {
+            return Some(Transport::Httpx);
+        }
         "aiohttp.ClientSession()" if verb => return Some(Transport::Aiohttp),
         "axios" | "axios.default" | "axios.create()" if verb => return Some(Transport::Axios),
         "got" if verb => return Some(Transport::Got),
         _ => {}
     }
     match text {
-        "fetch" | "globalThis.fetch" | "node-fetch" | "undici.fetch" => Some(Transport::Fetch),
+        "fetch" | "globalThis.fetch" | "node-fetch" | "node-fetch.default" | "undici.fetch"
+        | "cross-fetch" | "cross-fetch.fetch" | "isomorphic-fetch" | "ofetch.ofetch" | "ofetch.$fetch" => {
+            Some(Transport::Fetch)
+        }
         "axios" | "axios.create()" => Some(Transport::Axios),
         "got" => Some(Transport::Got),
         _ => None,
     }
 }
 
-fn model(object: &str, last: &str) -> Option<Service> {
-    let vendor = ["openai", "anthropic", "@anthropic-ai/sdk", "groq", "groq-sdk", "mistralai", "@mistralai"];
-    let root = object.split(['.', '(']).next().unwrap_or(object);
-    let answers = ["create", "parse", "stream", "complete", "complete_async", "acreate"];
-    let resource = ["messages", "completions", "responses", "chat", "embeddings"];
-    let resourced = resource.iter().any(|name| object.ends_with(&format!(".{name}")));
-    let google =
-        object.starts_with("google.genai.Client()") || object.starts_with("@google/genai.GoogleGenAI()");
-    let langchain =
-        (root.starts_with("langchain_") || root.starts_with("@langchain/")) && object.ends_with("()");
-    let known = (vendor.contains(&root) && resourced && answers.contains(&last))
-        || (google && last.to_ascii_lowercase().starts_with("generate"))
-        || (object.starts_with("google.generativeai.GenerativeModel()") && last.starts_with("generate"))
-        || (object == "litellm" && ["completion", "acompletion", "responses", "aresponses"].contains(&last))
-        || (langchain && ["invoke", "ainvoke", "stream", "astream"].contains(&last))
-        || (object == "ai"
-            && ["generateText", "streamText", "generateObject", "streamObject"].contains(&last));
-    known.then_some(Service::Model)
+/// Calls that only a client of a model has, whatever it is kept in: what precedes the last word, and that word.
+const SHAPES: &[(&str, &[&str])] = &[
+    ("chat.completions", &["create", "parse", "stream"]),
+    ("messages", &["create", "stream"]),
+    ("responses", &["create", "parse", "stream"]),
+    ("", &["generate_content", "generate_content_async", "generateContent", "generateContentStream"]),
+    ("", &["invoke_model", "converse_stream", "chat_completion", "chatCompletion", "acompletion"]),
+];
+
+/// Tells whether a call has the form of one to a model, though where its object comes from cannot be seen.
+fn of_shape(unit: &Unit, whole: &str, name: &str) -> Option<Service> {
+    let object = whole.strip_suffix(name)?.strip_suffix('.')?;
+    // Others have messages too.
+    let vendor = || {
+        let text = unit.whole();
+        ["anthropic", "Anthropic", "openai", "OpenAI", "claude"].iter().any(|word| text.contains(word))
+    };
+    let fits = |(end, names): &&(&str, &[&str])| {
+        names.contains(&name) && object.ends_with(end) && (end.is_empty() || end.contains('.') || vendor())
+    };
+    SHAPES.iter().find(fits).map(|_| Service::Model)
 }
 
-fn agent(object: &str, last: &str) -> Option<Service> {
-    let known = match object {
-        "agents.Runner" => ["run", "run_sync", "run_streamed"].contains(&last),
-        "@openai/agents" => last == "run",
-        "claude_agent_sdk"
-        | "claude_code_sdk"
-        | "@anthropic-ai/claude-agent-sdk"
-        | "@anthropic-ai/claude-code" => last == "query",
-        "pydantic_ai.Agent()" => ["run", "run_sync", "run_stream"].contains(&last),
-        "crewai.Crew()" => ["kickoff", "kickoff_async", "akickoff"].contains(&last),
-        _ if object.starts_with("autogen_agentchat.") && object.ends_with("()") => {
-            ["run", "run_stream"].contains(&last)
+/// Names of what is kept of a model, and the verbs by which it is asked.
+fn of_holder(object: &str, name: &str) -> Option<Service> {
+    let own = object.trim_end_matches('.').rsplit(['.', '(']).next().unwrap_or_default();
+    let own = own.trim_start_matches('_');
+    let asks = [
+        "invoke",
+        "ainvoke",
+        "agenerate",
+        "generate",
+        "complete",
+        "acomplete",
+        "chat",
+        "achat",
+        "predict",
+        "apredict",
+        "generate_text",
+        "generate_response",
+        "agenerate_response",
+        "generate_json",
+        "structured",
+    ];
+    let langchain = ["invoke", "ainvoke"].contains(&name);
+    let is_llm = own == "llm"
+        || own.ends_with("_llm")
+        || own.starts_with("llm")
+        || own.ends_with("llmclient")
+        || own.ends_with("llm)");
+    match () {
+        () if is_llm && asks.contains(&name) => Some(Service::Model),
+        () if langchain && (own.ends_with("chain") || own.ends_with("model")) => Some(Service::Model),
+        () if langchain && (own.ends_with("graph") || own.ends_with("executor") || own == "app") => {
+            Some(Service::Agent)
         }
-        _ if object.starts_with("langgraph.") && object.ends_with("()") => {
-            ["invoke", "ainvoke", "stream", "astream"].contains(&last)
-        }
-        _ => false,
-    };
-    known.then_some(Service::Agent)
+        () => None,
+    }
 }
 
 /// What people name what they wrote around a model or an agent.
 fn of_words(unit: &Unit, call: Id) -> Option<Service> {
     let callee = unit.callee(call)?;
-    let name = unit.callee_name(call).to_ascii_lowercase();
+    let plain = unit.callee_name(call);
+    if let Some(service) = of_shape(unit, unit.text(callee), plain) {
+        return Some(service);
+    }
+    let name = plain.to_ascii_lowercase();
     let whole = unit.text(callee).to_ascii_lowercase();
     let object = whole.strip_suffix(&name).unwrap_or_default();
+    if let Some(service) = of_holder(object, &name) {
+        return Some(service);
+    }
     let starts = [
         "run", "call", "invoke", "ask", "query", "execute", "spawn", "dispatch", "prompt", "arun", "ainvoke",
+        "start", "launch", "delegate", "generate",
     ];
     let verb = starts.iter().any(|verb| name.starts_with(verb));
     let about = |text: &str, word: &str| {
         text.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part.contains(word))
     };
+    // What starts an agent takes the word itself: `agent.start()` may be a server's.
+    let light = ["start", "launch", "delegate", "generate"].iter().any(|verb| name.starts_with(verb));
     match () {
         () if !verb || object.contains("manager") || object.contains("db") => None,
+        () if light => {
+            let named = about(&name, "agent") && !name.ends_with("agents");
+            let other = ["config", "_id", "server", "prompt", "name"].iter().any(|word| name.contains(word));
+            (named && !other).then_some(Service::Agent)
+        }
         () if about(&name, "agent")
             || about(object.rsplit_once('.').map_or(object, |(own, _)| own), "agent") =>
         {
@@ -200,7 +271,11 @@ fn of_words(unit: &Unit, call: Id) -> Option<Service> {
         () if about(&name, "llm")
             || name.ends_with("_model")
             || name.ends_with("claude")
-            || name.ends_with("gpt") =>
+            || name.ends_with("gpt")
+            || name.ends_with("openai")
+            || name.ends_with("gemini")
+            || name.ends_with("anthropic")
+            || name.ends_with("ollama") =>
         {
             Some(Service::Model)
         }
@@ -228,18 +303,6 @@ const STEPS: u32 = 3;
 #[must_use]
 pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
     reached_within(unit, id, STEPS, &|_, _, _| None)
-}
-
-/// Like [`reached`], and follows a name that is imported from another file of the repository.
-#[must_use]
-pub fn reached_across(units: &[Unit], files: &Files, unit: &Unit, id: Id) -> Option<(Id, Service)> {
-    reached(unit, id).or_else(|| {
-        unit.calls_in(id).find_map(|call| {
-            let (other, function) = imported(units, files, unit, call)?;
-            let (_, service) = reached(other, function)?;
-            (!matches!(service, Service::Http(_))).then_some((call, service))
-        })
-    })
 }
 
 /// Finds the function of another file that a call names by its import.
@@ -273,6 +336,8 @@ const NAMESAKES: usize = 6;
 const COMMON: &[&str] = &[
     "execute",
     "process",
+    "invoke",
+    "ainvoke",
     "handle",
     "create",
     "update",

@@ -41,6 +41,8 @@ pub struct Unit {
     imports: BTreeMap<Box<str>, Box<str>>,
     /// Values by where and how a name is bound.
     bindings: BTreeMap<(Id, Box<str>), Vec<Id>>,
+    /// Types by where and how a name is declared.
+    types: BTreeMap<(Id, Box<str>), Id>,
     /// Functions and methods by name: asked for at every call.
     functions: BTreeMap<Box<str>, Vec<Id>>,
 }
@@ -64,7 +66,9 @@ impl Unit {
     pub fn read(file: FileId, language: Language, text: &str) -> Option<Self> {
         let syntax = Syntax::parse(language, text)?;
         let (imports, bindings, functions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut unit = Self { file, language, syntax, text: text.into(), imports, bindings, functions };
+        let types = BTreeMap::new();
+        let mut unit =
+            Self { file, language, syntax, text: text.into(), imports, bindings, types, functions };
         for id in unit.syntax.below(Id::ROOT) {
             unit.learn(id);
         }
@@ -182,17 +186,55 @@ impl Unit {
         self.functions.iter().map(|(name, functions)| (&**name, &**functions))
     }
 
+    /// Returns the scopes that a name of this place may belong to, nearest first.
+    fn scopes(&self, at: Id, name: &str) -> impl Iterator<Item = Id> + '_ {
+        let own = name.starts_with("self.") || name.starts_with("this.");
+        self.syntax.around(at).chain([Id::ROOT]).filter(move |&id| {
+            if own { self.is_class(id) } else { id == Id::ROOT || FUNCTIONS.contains(&self.kind(id)) }
+        })
+    }
+
     /// Returns the values that a name of this place was bound to.
     #[must_use]
     pub fn values(&self, at: Id, name: &str) -> &[Id] {
-        let scopes = self.syntax.around(at).chain([Id::ROOT]);
-        let own = name.starts_with("self.") || name.starts_with("this.");
-        scopes
-            .filter(|&id| {
-                if own { self.is_class(id) } else { id == Id::ROOT || FUNCTIONS.contains(&self.kind(id)) }
-            })
+        self.scopes(at, name)
             .find_map(|scope| self.bindings.get(&(scope, name.into())))
             .map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns what an object of the declared type of a name is: `client: AsyncOpenAI`.
+    fn typed(&self, id: Id, hops: u32) -> Option<Path> {
+        let name = self.text(id);
+        let declared = self.scopes(id, name).find_map(|scope| self.types.get(&(scope, name.into())))?;
+        let named = std::iter::once(*declared).chain(self.syntax.below(*declared)).find(|&part| {
+            matches!(self.kind(part), "identifier" | "type_identifier" | "attribute")
+                && (self.kind(part) == "attribute" || self.imported(self.text(part)))
+        })?;
+        Some(Path { text: self.path_within(named, hops)?.text + "()", built: None })
+    }
+
+    /// Learns the declared type of a parameter, a field or a variable.
+    fn learn_type(&mut self, id: Id) {
+        let child = |field| self.syntax.child(id, field);
+        let Some(declared) = child("type") else { return };
+        let name = match self.kind(id) {
+            "typed_parameter" => self.syntax.children(id).find(|&part| self.kind(part) == "identifier"),
+            "required_parameter" | "optional_parameter" => child("pattern"),
+            "typed_default_parameter" | "public_field_definition" | "variable_declarator" => child("name"),
+            "assignment" => child("left"),
+            _ => None,
+        };
+        let Some(name) = name.map(|name| self.text(name).to_owned()) else { return };
+        let fields = ["accessibility_modifier", "readonly", "override_modifier"];
+        let of_class = self.kind(id) == "public_field_definition"
+            || self.syntax.children(id).any(|part| fields.contains(&self.kind(part)));
+        if of_class {
+            let own = format!("this.{name}");
+            self.types.insert((self.scope_of(id, &own), own.into()), declared);
+        }
+        if self.kind(id) != "public_field_definition" {
+            self.types.insert((self.scope_of(id, &name), name.into()), declared);
+        }
     }
 
     /// Returns the value of a name, if it was bound just once, or the expression itself if it is no name.
@@ -275,10 +317,15 @@ impl Unit {
     /// Follows a name of this file to what it was bound to.
     fn bound(&self, id: Id, hops: u32) -> Option<Path> {
         let values = self.values(id, self.text(id));
-        let mut path = values.iter().find_map(|&value| {
+        let followed = values.iter().find_map(|&value| {
             // `x = x or default` names itself.
             (!self.syntax.holds(value, id)).then(|| self.path_within(value, hops)).flatten()
-        })?;
+        });
+        // A name that leads to no object that was made says less than its type.
+        let mut path = match followed {
+            Some(made) if made.text.contains('(') => made,
+            followed => self.typed(id, hops).or(followed)?,
+        };
         if values.len() > 1 {
             path.built = None;
         }
@@ -317,6 +364,7 @@ impl Unit {
         if FUNCTIONS.contains(&self.kind(id)) {
             return self.learn_function(id);
         }
+        self.learn_type(id);
         let child = |field| self.syntax.child(id, field);
         let pair = match self.kind(id) {
             "import_statement" | "import_from_statement" => return self.learn_import(id),

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{Id, Language, Service, Transport, Unit, service},
+    code::{
+        Id, Language, Service, Transport, Unit,
+        service::{self, Methods},
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -26,16 +29,17 @@ pub static RULE: Rule = Rule {
 
 /// Words of somebody who wants one after the other.
 const WANTED: &[&str] =
-    &["sequen", "one at a time", "one by one", "in order", "rate limit", "serial", "throttle", "avoid"];
+    &["sequen", "one at a time", "one by one", "in order", "rate limit", "serially", "throttle", "avoid"];
 
 /// Words of what remembers from one call to the next.
 const REMEMBERS: &[&str] =
     &["chat.", "session", "conversation", "history", "thread", "memory", "context", "state"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let methods = Methods::new(&repository.code, &repository.files);
     for unit in repository.code.iter() {
         for each in unit.syntax.of_kind(&["for_statement", "for_in_statement"]) {
-            let Some((call, what)) = waited(repository, unit, each) else { continue };
+            let Some((call, what)) = waited(&methods, unit, each) else { continue };
             if !independent(unit, each, call) {
                 continue;
             }
@@ -65,7 +69,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Finds the awaited call of a model or an agent that stands in this loop, and in no inner one or function.
-fn waited(repository: &Repository, unit: &Unit, each: Id) -> Option<(Id, Service)> {
+fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)> {
     if unit.syntax.children(each).any(|child| matches!(unit.kind(child), "async" | "await")) {
         return None;
     }
@@ -77,9 +81,7 @@ fn waited(repository: &Repository, unit: &Unit, each: Id) -> Option<(Id, Service
     };
     let waits = |call: Id| unit.awaited(call) || blocks(unit, call);
     let calls = unit.calls_in(body).filter(|&call| waits(call) && nearest(call));
-    let mut served = calls.filter_map(|call| {
-        service::reached_across(&repository.code, &repository.files, unit, call).map(|(_, what)| (call, what))
-    });
+    let mut served = calls.filter_map(|call| methods.reached(unit, call).map(|(_, what)| (call, what)));
     served.find(|&(call, what)| match what {
         Service::Http(_) if !unit.awaited(call) => false,
         Service::Http(Transport::Fetch) => unit.args(call).len() == 1,

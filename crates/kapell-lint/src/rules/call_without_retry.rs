@@ -2,8 +2,9 @@
 
 use kapell_view::audit::{Confidence, Severity};
 
+use super::call_without_timeout;
 use crate::{
-    code::{Id, Service, Unit, service},
+    code::{Id, Service, Unit, libraries, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -34,24 +35,33 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Libraries whose clients try again unless they are told not to.
+const RETRYING: &[&str] = &[
+    "openai",
+    "anthropic",
+    "@anthropic-ai/sdk",
+    "groq",
+    "together",
+    "cohere",
+    "langchain_openai",
+    "langchain_anthropic",
+    "langchain_groq",
+    "langchain_google_genai",
+    "@langchain/",
+    "ai.generate",
+    "ai.stream",
+    "litellm",
+];
+
 /// Says why a call is not tried again.
 fn reason(unit: &Unit, call: Id) -> Option<(String, &'static str)> {
     let path = unit.path(unit.callee(call)?)?;
     let place = service::place_name(unit, call);
-    if path.text == "google.genai.Client"
-        && unit.keyword(call, "http_options").is_none()
-        && !unit.has_splat(call)
-    {
-        let message =
-            format!("this client{place} gives up at the first 429 or 503: google-genai does not retry");
-        return Some((
-            message,
-            "give it `http_options=types.HttpOptions(retry_options=types.HttpRetryOptions())`",
-        ));
+    let hasty = libraries::HASTY.iter().find(|client| client.path == path.text);
+    if let Some(client) = hasty.filter(|client| call_without_timeout::lacks(unit, call, client.given)) {
+        return Some((format!("this client{place} {}", client.why), client.hint));
     }
-    if switched_off(unit, call)
-        && ["openai", "anthropic", "@anthropic-ai/sdk"].iter().any(|root| path.text.starts_with(root))
-    {
+    if switched_off(unit, call) && RETRYING.iter().any(|root| path.text.starts_with(root)) {
         let message =
             format!("retries are switched off for this client{place}, and nothing else tries again");
         return Some((message, "leave the default of two retries, or retry with backoff around the call"));

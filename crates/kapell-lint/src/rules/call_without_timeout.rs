@@ -6,7 +6,7 @@ use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{Id, Language, Service, Transport, Unit, service},
+    code::{Id, Language, Service, Transport, Unit, libraries, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -28,6 +28,10 @@ pub static RULE: Rule = Rule {
 /// What sets a limit for all calls of a program.
 const EVERYWHERE: &[&str] = &["setdefaulttimeout(", "axios.defaults.timeout", "setGlobalDispatcher("];
 
+/// Words of what limits the calls within it.
+const WRAPPERS: &[&str] =
+    &["timeout", "wait_for", "waitfor", "race", "fail_after", "move_on_after", "deadline"];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     if repository.code.iter().any(|unit| EVERYWHERE.iter().any(|mark| unit.whole().contains(mark))) {
         return;
@@ -37,11 +41,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for call in unit.calls() {
             if let Some(Service::Http(transport)) = service::of_call(unit, call)
                 && endless(unit, call, transport)
-                && !service::wrapped(
-                    unit,
-                    call,
-                    &["timeout", "wait_for", "race", "fail_after", "move_on_after"],
-                )
+                && !service::wrapped(unit, call, WRAPPERS)
             {
                 found.entry(transport).or_default().push(call);
             }
@@ -49,12 +49,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (transport, calls) in found {
             tell(unit, transport, &calls, report);
         }
-        for (client, message, hint) in endless_clients(unit) {
-            let draft = report.add(unit.file, unit.span(client), message).confidence(Confidence::Medium);
-            draft.hint(hint).done();
-        }
         tell_processes(unit, report);
+        tell_agents(unit, report);
+        tell_shells(unit, report);
     }
+    endless_clients(repository, report);
+    tell_sdk(repository, report);
 }
 
 /// Programs that are agents, and what makes each work alone.
@@ -104,6 +104,20 @@ fn endless_process(unit: &Unit, call: Id) -> Option<&'static str> {
         | "node:child_process.execFileSync"
         | "node:child_process.spawnSync" => {
             without(unit, unit.args(call).get(2).map(|arg| arg.value), &["timeout", "signal"])
+        }
+        "child_process.spawn"
+        | "node:child_process.spawn"
+        | "cross-spawn"
+        | "Bun.spawn"
+        | "Bun.spawnSync"
+        | "child_process.execFile"
+        | "node:child_process.execFile" => {
+            let around = unit.whole().to_ascii_lowercase();
+            let ends = ["timeout", ".kill(", "signal:", "abort"];
+            !ends.iter().any(|end| around.contains(end))
+        }
+        "execa" | "execa.execa" | "execa.execaSync" => {
+            without(unit, unit.args(call).get(2).map(|arg| arg.value), &["timeout", "cancelSignal", "signal"])
         }
         _ => false,
     };
@@ -225,18 +239,35 @@ fn without(unit: &Unit, options: Option<Id>, keys: &[&str]) -> bool {
     keys.iter().all(|key| unit.object_key(options, key) == Some(None))
 }
 
-/// Tells whether an address is one of another machine: written out, or put together from what is.
+/// Tells whether an address is one of another machine: written out, put together from what is, or called so.
 fn far(unit: &Unit, url: Id) -> bool {
     let text = unit.value(url).map_or(unit.text(url), |value| unit.text(value));
     let text = text.trim_start_matches(['`', '"', '\'']);
-    text.starts_with("http") || text.starts_with("${process.env") || text.starts_with("process.env") || {
-        let inner =
-            text.strip_prefix("${").and_then(|rest| rest.split_once('}')).map(|(name, _)| name.trim());
-        let bound = inner.and_then(|name| unit.values(url, name).first().copied());
-        bound.is_some_and(|value| {
-            unit.text(value).contains("http") || unit.text(value).contains("process.env")
-        })
-    }
+    let inner = text.strip_prefix("${").and_then(|rest| rest.split_once('}')).map(|(name, _)| name.trim());
+    let bound = || {
+        let values = unit.values(url, inner?);
+        Some(
+            values
+                .iter()
+                .any(|&value| unit.text(value).contains("http") || unit.text(value).contains("process.env")),
+        )
+    };
+    text.starts_with("http")
+        || text.starts_with("${process.env")
+        || text.starts_with("process.env")
+        || bound().unwrap_or(false)
+        || is_address(inner.unwrap_or(text))
+        || is_address(unit.text(url))
+}
+
+/// Tells whether a name is that of an address: `this.baseUrl`, `LINEAR_OAUTH_TOKEN_URL`, `config.endpoint`.
+fn is_address(name: &str) -> bool {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_.#!?".contains(c));
+    let last = name.trim_end_matches(['!', '?']).rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    // A plain `url` may be anything, one of this page as well.
+    let ends =
+        ["url", "endpoint", "api_base", "apibase", "_api", "baseuri"].iter().any(|end| last.ends_with(end));
+    plain && ends && last.len() > 3
 }
 
 /// Tells whether a file runs in a browser, where the person closes the page.
@@ -253,46 +284,207 @@ fn in_browser(unit: &Unit) -> bool {
             "\"vue\"",
             "chrome.",
             "caches.",
+            "import.meta.env",
+            "$state(",
         ]
         .iter()
         .any(|mark| text.contains(mark))
 }
 
-/// Clients that have no limit for any call, what they are given to have one, and how.
-const CLIENTS: &[(&str, &[&str], &str, &str)] = &[
-    (
-        "google.genai.Client",
-        &["http_options"],
-        "this client waits for ever: google-genai sets no limit unless `http_options` gives one",
-        "give it `http_options=types.HttpOptions(timeout=60_000)`, in milliseconds",
-    ),
-    (
-        "langchain_ollama.ChatOllama",
-        &["client_kwargs", "async_client_kwargs", "sync_client_kwargs"],
-        "this client waits for ever: Ollama's sets no limit unless `client_kwargs` gives one",
-        "give it `client_kwargs={\"timeout\": 120}`",
-    ),
-    (
-        "ollama.Client",
-        &["timeout"],
-        "this client waits for ever: Ollama's sets no limit",
-        "give it `timeout=120`",
-    ),
-    (
-        "ollama.AsyncClient",
-        &["timeout"],
-        "this client waits for ever: Ollama's sets no limit",
-        "give it `timeout=120`",
-    ),
+/// Tells whether a client is made without what it needs, as far as can be seen.
+pub(super) fn lacks(unit: &Unit, call: Id, given: &[&str]) -> bool {
+    let args = unit.args(call);
+    let spread = || args.iter().any(|arg| unit.kind(arg.value).ends_with("splat"));
+    match unit.language {
+        Language::Python => {
+            given.iter().all(|name| unit.keyword(call, name).is_none_or(|value| unit.text(value) == "None"))
+                && !spread()
+        }
+        // Without options it takes none, or takes them from the environment.
+        _ => {
+            let options = args.iter().rev().find(|arg| unit.kind(arg.value) != "string").map(|arg| arg.value);
+            !unit.has_splat(call) && without(unit, options, given)
+        }
+    }
+}
+
+/// Finds clients that wait for ever in all files, by what is wrong with them: one habit, one finding.
+fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
+    let mut found: BTreeMap<(&str, &str), Vec<(&Unit, Id)>> = BTreeMap::new();
+    for unit in repository.code.iter() {
+        for call in unit.calls() {
+            let Some(path) = unit.callee(call).and_then(|callee| unit.path(callee)) else { continue };
+            let known = libraries::ENDLESS.iter().find(|client| client.path == path.text);
+            if let Some(client) = known.filter(|client| lacks(unit, call, client.given)) {
+                found.entry((client.why, client.hint)).or_default().push((unit, call));
+            }
+            let off = libraries::LIMITED.contains(&&*path.text)
+                && ["timeout", "total"]
+                    .iter()
+                    .any(|name| unit.keyword(call, name).is_some_and(|value| unit.text(value) == "None"));
+            if off && !service::wrapped(unit, call, WRAPPERS) {
+                let said = (
+                    "this client waits for ever: its limit is switched off",
+                    "drop `None`, or give it a number",
+                );
+                found.entry(said).or_default().push((unit, call));
+            }
+        }
+    }
+    for ((why, hint), places) in found {
+        let Some((&(unit, first), others)) = places.split_first() else { continue };
+        let mut draft =
+            report.add(unit.file, unit.span(first), why).confidence(Confidence::Medium).hint(hint);
+        for (unit, call) in others {
+            draft = draft.also(unit.file, unit.span(*call), "so does this one");
+        }
+        draft.done();
+    }
+}
+
+/// Functions of the agents' own kits that work until they are done.
+const UNBOUND: &[&str] = &[
+    "claude_agent_sdk.query",
+    "claude_code_sdk.query",
+    "@anthropic-ai/claude-agent-sdk.query",
+    "@anthropic-ai/claude-code.query",
 ];
 
-/// Finds such clients in a file, with what to say of each.
-fn endless_clients(unit: &Unit) -> Vec<(Id, &'static str, &'static str)> {
-    let made = |call: Id| {
-        let path = unit.callee(call).and_then(|callee| unit.path(callee))?;
-        let (_, limits, message, hint) = CLIENTS.iter().find(|(client, ..)| *client == path.text)?;
-        let bare = limits.iter().all(|limit| unit.keyword(call, limit).is_none()) && !unit.has_splat(call);
-        bare.then_some((call, *message, *hint))
+/// Words of what ends an agent some time.
+const ENDS: &[&str] = &[
+    "max_turns",
+    "maxturns",
+    "timeout",
+    "wait_for",
+    "abort",
+    "max_budget",
+    "maxbudget",
+    "deadline",
+    "interrupt",
+];
+
+/// Agents that are started by their kit in a file that bounds neither time nor turns nor cost.
+fn tell_agents(unit: &Unit, report: &mut Report<'_>) {
+    let text = unit.whole().to_ascii_lowercase();
+    if ENDS.iter().any(|word| text.contains(word)) {
+        return;
+    }
+    let mut found = unit.calls().filter(|&call| {
+        // Options that another file makes may hold anything.
+        let seen = unit
+            .args(call)
+            .iter()
+            .all(|arg| unit.value(arg.value).is_some_and(|value| unit.kind(value) != "identifier"));
+        let path = unit.callee(call).and_then(|callee| unit.path(callee));
+        seen && path.is_some_and(|path| UNBOUND.contains(&&*path.text))
+    });
+    let Some(first) = found.next() else { return };
+    let place = service::place_name(unit, first);
+    let message = format!("this agent{place} is bounded neither in time nor in turns nor in cost");
+    let hint = match unit.language {
+        Language::Python => "give its options `max_turns`, and put `asyncio.timeout` around it",
+        _ => "give its options `maxTurns` and an `abortController`",
     };
-    unit.calls().filter_map(made).collect()
+    let mut draft =
+        report.add(unit.file, unit.span(first), message).confidence(Confidence::Medium).hint(hint);
+    for call in found {
+        draft = draft.also(unit.file, unit.span(call), "nor is this one");
+    }
+    draft.done();
+}
+
+/// Calls that start a program and wait for it, and where their options stand among what they are given.
+const SHELLS: &[(&str, Option<usize>)] = &[
+    ("subprocess.run", None),
+    ("subprocess.call", None),
+    ("subprocess.check_call", None),
+    ("subprocess.check_output", None),
+    ("subprocess.getoutput", None),
+    ("subprocess.getstatusoutput", None),
+    ("child_process.execSync", Some(1)),
+    ("node:child_process.execSync", Some(1)),
+];
+
+/// A shell that runs whatever its caller hands it, and waits for that without a limit.
+fn tell_shells(unit: &Unit, report: &mut Report<'_>) {
+    let mut found = unit.calls().filter(|&call| runs_anything(unit, call));
+    let Some(first) = found.next() else { return };
+    let callee = unit.callee(first).map_or("", |callee| unit.text(callee));
+    let place = service::place_name(unit, first);
+    let message = format!("`{callee}`{place} waits with no time limit for whatever command it is given");
+    let hint = match unit.language {
+        Language::Python => "give it `timeout=600`, and tell the model when that was over",
+        _ => "give it `timeout: 600_000`, and tell the model when that was over",
+    };
+    let mut draft =
+        report.add(unit.file, unit.span(first), message).confidence(Confidence::Medium).hint(hint);
+    for call in found {
+        draft = draft.also(unit.file, unit.span(call), "so does this one");
+    }
+    draft.done();
+}
+
+fn runs_anything(unit: &Unit, call: Id) -> bool {
+    let path = unit.callee(call).and_then(|callee| unit.path(callee));
+    let known = path.and_then(|path| SHELLS.iter().find(|(known, _)| *known == path.text));
+    let Some((program, options)) = known else { return false };
+    let Some(command) = unit.args(call).first().filter(|arg| arg.name.is_none()).map(|arg| arg.value) else {
+        return false;
+    };
+    // A name that this function was given, and that it does not make itself.
+    let function = unit.function_of(call);
+    let given = ["parameters", "formal_parameters"].iter().any(|kind| {
+        let list = unit.syntax.children(function).find(|&child| unit.kind(child) == *kind);
+        list.is_some_and(|list| {
+            unit.syntax
+                .below(list)
+                .any(|id| unit.kind(id) == "identifier" && unit.text(id) == unit.text(command))
+        })
+    });
+    let plain =
+        unit.kind(command) == "identifier" && given && unit.values(call, unit.text(command)).is_empty();
+    let shell = program.contains("getoutput")
+        || program.contains("getstatus")
+        || options.is_some()
+        || unit.keyword(call, "shell").is_some_and(|value| unit.text(value) == "True");
+    let endless = match options {
+        Some(at) => without(unit, unit.args(call).get(*at).map(|arg| arg.value), &["timeout", "signal"]),
+        None => unit.keyword(call, "timeout").is_none() && !unit.has_splat(call),
+    };
+    // A script's own short name for its steps is no tool that a model uses.
+    let name = unit.syntax.child(function, "name").map_or("", |name| unit.text(name));
+    let text = unit.whole().to_ascii_lowercase();
+    let of_agent = ["agent", "llm", "tool"].iter().any(|word| text.contains(word))
+        && !["run", "exec", "sh", "cmd", "execute", ""].contains(&name);
+    plain && shell && endless && of_agent && !service::wrapped(unit, call, WRAPPERS)
+}
+
+/// Functions of the AI SDK that ask a model; it sets no limit of its own.
+const UNLIMITED: &[&str] = &["ai.generateText", "ai.streamText", "ai.generateObject", "ai.streamObject"];
+
+/// Calls through the AI SDK that nothing can end, in all files: one habit, one finding.
+fn tell_sdk(repository: &Repository, report: &mut Report<'_>) {
+    let mut found = repository.code.iter().filter(|unit| !in_browser(unit)).flat_map(|unit| {
+        let calls = unit.calls().filter(|&call| {
+            let path = unit.callee(call).and_then(|callee| unit.path(callee));
+            path.is_some_and(|path| UNLIMITED.contains(&&*path.text))
+                && !unit.args(call).is_empty()
+                && without(unit, unit.args(call).first().map(|arg| arg.value), &["abortSignal", "timeout"])
+                && !service::wrapped(unit, call, WRAPPERS)
+        });
+        calls.map(move |call| (unit, call))
+    });
+    let Some((unit, first)) = found.next() else { return };
+    let callee = unit.callee(first).map_or("", |callee| unit.text(callee));
+    let place = service::place_name(unit, first);
+    let message = format!("`{callee}`{place} has no time limit: the AI SDK sets none");
+    let mut draft = report
+        .add(unit.file, unit.span(first), message)
+        .severity(Severity::Low)
+        .confidence(Confidence::Medium)
+        .hint("give it `abortSignal: AbortSignal.timeout(120_000)`");
+    for (unit, call) in found {
+        draft = draft.also(unit.file, unit.span(call), "without a limit too");
+    }
+    draft.done();
 }

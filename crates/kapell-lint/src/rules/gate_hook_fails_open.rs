@@ -149,6 +149,15 @@ fn script(
     }
     let heard = ["exit 2", "exit(2)", "permissiondecision", "\"decision\"", "'decision'", "exitcode = 2"];
     if heard.iter().any(|word| lower.contains(word)) {
+        if let Some((span, why, hint)) = swallows(&repository.files[file].path, &lower) {
+            report
+                .add(file, span, why)
+                .severity(Severity::Low)
+                .confidence(Confidence::Medium)
+                .also(from.file, command.span, "started here before a tool is used")
+                .hint(hint)
+                .done();
+        }
         return;
     }
     let mut at = 0;
@@ -168,6 +177,65 @@ fn script(
         before = [before[1], before[2], line];
         at += line.len();
     }
+}
+
+/// Words of an author who wants a gate that fails to let everything pass.
+const MEANT: &[&str] = &[
+    "fail open",
+    "fail-open",
+    "failopen",
+    "never block",
+    "not block",
+    "n't block",
+    "fail safe",
+    "fail-safe",
+    "gracefully",
+];
+
+/// Finds where a gate that can say no says yes because it could not judge: a program is missing, or it failed itself.
+fn swallows(path: &str, lower: &str) -> Option<(Span, &'static str, &'static str)> {
+    if MEANT.iter().any(|word| lower.contains(word)) {
+        return None;
+    }
+    let mut at = 0;
+    let lines: Vec<(usize, &str)> = lower
+        .split_inclusive('\n')
+        .map(|line| {
+            at += line.len();
+            (at - line.len(), line)
+        })
+        .collect();
+    let passes = |line: &str| {
+        ["exit 0", "exit(0)", "exitcode = 0"].iter().any(|end| line.contains(end))
+            || ["return 0", "return"].contains(&line.trim())
+    };
+    let script = path.rsplit('.').next().unwrap_or_default();
+    let python = script == "py";
+    let javascript = ["js", "mjs", "cjs", "ts"].contains(&script);
+    for (number, &(start, line)) in lines.iter().enumerate() {
+        let next = lines.iter().skip(number + 1).take(2).map(|(_, line)| *line);
+        let code = line.trim_start();
+        let missing = code.contains("command -v ") || code.contains("which ") && code.contains("exit 0");
+        let (found, why) = if !python && !javascript {
+            let within = missing
+                && (passes(code)
+                    || code.starts_with("if !") && next.take_while(|line| line.trim() != "fi").any(passes));
+            (within, "this gate lets everything pass where a program that it needs is missing")
+        } else {
+            let caught = python && code.starts_with("except") || javascript && code.contains("catch");
+            let within = caught && (passes(code) || next.into_iter().any(passes));
+            (within, "this gate lets everything pass when it fails itself, or cannot read what it is given")
+        };
+        if found && !code.starts_with(['#', '/']) {
+            let start = start + (line.len() - code.len());
+            return Some((
+                Span::new(start, start + code.trim_end().len()),
+                why,
+                "end with 2 there, and say why on standard error",
+            ));
+        }
+    }
+    None
 }
 
 /// Finds a decision that its client cannot read, so that the tool runs: where it stands, why, and what would be read.
@@ -208,6 +276,19 @@ const NEVER_SET: &[&str] = &[
     "${claude_tool_input",
     "$claude_tool_name",
     "${claude_tool_name",
+    "$claude_file_path",
+    "${claude_file_path",
+    "environ.get(\"claude_tool_",
+    "environ[\"claude_tool_",
+    "environ.get('claude_tool_",
+    "environ['claude_tool_",
+    "getenv(\"claude_tool_",
+    "getenv('claude_tool_",
+    "environ.get(\"tool_input",
+    "environ.get('tool_input",
+    "process.env.claude_tool_",
+    "process.env.claude_file_path",
+    "process.env.tool_input",
 ];
 
 /// Finds a variable that nobody sets, in a shell script that takes nothing in and sets no such variable itself.
@@ -260,7 +341,9 @@ fn breaks_in_string(json: &str) -> bool {
 /// Finds the script that a command starts, by its path from the top or from the plugin.
 fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<FileId> {
     let words = command.split([' ', '"', '\'']).filter(|word| !word.is_empty());
-    let scripts = words.filter(|word| [".sh", ".py", ".js", ".mjs"].iter().any(|end| word.ends_with(end)));
+    let scripts = words.filter(|word| {
+        [".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb"].iter().any(|end| word.ends_with(end))
+    });
     let path = scripts.into_iter().next()?.trim_start_matches("./");
     // `"$CLAUDE_PROJECT_DIR"/.claude/x.sh` comes apart at its quotes.
     let rest = match path.strip_prefix('$') {
@@ -310,7 +393,7 @@ const JUDGES: &[&str] = &[
 ];
 
 /// Says why a gate does not hold, and what would.
-fn open(hook: &Hook) -> Option<(String, &'static str)> {
+pub(super) fn open(hook: &Hook) -> Option<(String, &'static str)> {
     let command = hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")?;
     let text = command.text.to_ascii_lowercase();
     if !JUDGES.iter().any(|word| text.contains(word)) {
@@ -336,6 +419,13 @@ fn open(hook: &Hook) -> Option<(String, &'static str)> {
     }
     if NEVER_SET.iter().any(|word| text.contains(word)) {
         return Some(("this gate reads a variable that is never set: what a tool is given comes as JSON on standard input".to_owned(), "read it with `jq` from standard input"));
+    }
+    let ends_fine = ["; exit 0", "; true", "; :"].iter().any(|end| text.trim_end().ends_with(end));
+    if ends_fine && !text.contains("exit 2") && !text.contains("decision") {
+        return Some((
+            "this gate passes whatever it finds: the last thing that it does is to succeed".to_owned(),
+            "let the command's own exit code through, and exit with 2 to block",
+        ));
     }
     let ends_one = text.contains("exit 1") && !text.contains("exit 2");
     ends_one

@@ -3,7 +3,7 @@
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{Id, Unit, service},
+    code::{Id, Language, Unit, service, unit::FUNCTIONS},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -34,6 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if REGISTRIES.iter().any(|word| path.contains(word)) {
             continue;
         }
+        by_words(unit, report);
         for ladder in unit.syntax.of_kind(&["if_statement", "switch_statement", "match_statement"]) {
             let names: Vec<&str> =
                 rungs(unit, ladder).into_iter().filter_map(|rung| agent_of(unit, rung)).collect();
@@ -57,6 +58,70 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(unit.file, span, message).hint(hint).done();
         }
     }
+}
+
+/// Verbs of functions that choose.
+const CHOOSES: &[&str] =
+    &["route", "select", "pick", "choose", "classify", "determine", "assign", "dispatch", "decide"];
+
+/// Functions that choose an agent by words that a text holds: `if "refund" in text: return "billing"`.
+fn by_words(unit: &Unit, report: &mut Report<'_>) {
+    for function in unit.syntax.of_kind(FUNCTIONS) {
+        let name =
+            unit.syntax.child(function, "name").map_or("", |name| unit.text(name)).to_ascii_lowercase();
+        let chooses = CHOOSES.iter().any(|verb| name.contains(verb));
+        let of_agents = name.contains("agent") || name.contains("specialist") || name.starts_with("route");
+        if !chooses || !of_agents {
+            continue;
+        }
+        let rungs: Vec<Id> = unit
+            .syntax
+            .below(function)
+            .filter(|&id| matches!(unit.kind(id), "if_statement" | "elif_clause"))
+            .filter(|&id| holds_words(unit, id) && names_one(unit, id))
+            .collect();
+        let Some((&first, others)) = rungs.split_first().filter(|(_, others)| others.len() + 1 >= RUNGS)
+        else {
+            continue;
+        };
+        let message = format!(
+            "agents are picked{} by {} lists of words that a text may hold",
+            service::place_name(unit, first),
+            others.len() + 1
+        );
+        let head = unit.text(first).lines().next().map_or(0, str::len);
+        let start = unit.span(first).start as usize;
+        report
+            .add(unit.file, kapell_spec::finding::Span::new(start, start + head), message)
+            .severity(Severity::Low)
+            .hint("keep the agents in one table with what each can do, and let a model or that table choose")
+            .done();
+    }
+}
+
+/// Tells whether a condition asks for words in a text: `"x" in text`, `text.includes("x")`, a test of an expression.
+fn holds_words(unit: &Unit, rung: Id) -> bool {
+    let Some(condition) = unit.syntax.child(rung, "condition") else { return false };
+    let text = unit.text(condition);
+    let parts = || std::iter::once(condition).chain(unit.syntax.below(condition));
+    let told = parts().any(|id| unit.kind(id) == "string");
+    let asks = text.contains(".includes(") || text.contains(" in ") && unit.language == Language::Python;
+    // One value out of several is a comparison: `kind in ("a", "b")`.
+    let listed = text.contains(" in (") || text.contains(" in [") && !text.contains("any(");
+    told && asks && !listed
+}
+
+/// Tells whether a rung gives back, or sets, a name that stands there as a text.
+fn names_one(unit: &Unit, rung: Id) -> bool {
+    let Some(body) = unit.syntax.child(rung, "consequence") else { return false };
+    unit.syntax.below(body).any(|id| {
+        let value = match unit.kind(id) {
+            "return_statement" => unit.syntax.children(id).nth(1),
+            "assignment" | "assignment_expression" => unit.syntax.child(id, "right"),
+            _ => None,
+        };
+        value.is_some_and(|value| matches!(unit.kind(value), "string" | "attribute" | "member_expression"))
+    })
 }
 
 /// Returns the bodies of a ladder whose conditions hold a text; nothing for a rung of another ladder.

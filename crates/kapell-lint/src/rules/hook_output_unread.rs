@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use kapell_spec::finding::Span;
+use kapell_spec::{claude::hooks::Hook, finding::Span};
 use kapell_view::audit::{Confidence, Severity};
 
+use super::gate_hook_fails_open;
 use crate::{
     files::FileId,
     repository::{Depth, Repository},
@@ -29,10 +30,11 @@ pub(super) static RULE: Rule = Rule {
 type Place = (FileId, Span, FileId, Span);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let (mut unread, mut ungiven): (Vec<Place>, Vec<Place>) = (Vec::new(), Vec::new());
+    let (mut unread, mut ungiven, mut unset): (Vec<Place>, Vec<Place>, Vec<Place>) = Default::default();
     let mut judged = BTreeSet::new();
     for from in &repository.agents.hooks {
         for hook in &from.hooks.hooks {
+            unset.extend(never_set_in(hook).map(|at| (from.file, at, from.file, hook.event.span)));
             let Some(script) = repository.agents.hook_script(&repository.files, from, hook) else { continue };
             let Some(file) = repository.files.find(&script.path) else { continue };
             if !judged.insert((file, hook.event.text == "PostToolUse")) {
@@ -50,6 +52,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             {
                 ungiven.push((file, at, from.file, script.span));
             }
+            let is_shell = [".sh", ".bash"].iter().any(|end| script.path.ends_with(end));
+            if hook.event.text != "PreToolUse"
+                && is_shell
+                && let Some(at) = never_set(text).filter(|_| !takes_input(text))
+            {
+                unset.push((file, at, from.file, script.span));
+            }
         }
     }
     tell(
@@ -64,6 +73,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         "this hook reads `tool_result`, which it is never given",
         "read `tool_response`, which holds what the tool gave back",
     );
+    tell(
+        report,
+        &unset,
+        "this hook reads a variable that its client never sets: what it is told comes as JSON on standard input",
+        "read it from there, such as with `jq -r '.tool_input.file_path'`",
+    );
 }
 
 /// One habit, one finding.
@@ -74,6 +89,50 @@ fn tell(report: &mut Report<'_>, places: &[Place], message: &str, hint: &str) {
         draft = draft.also(*file, *span, "so does this one");
     }
     draft.done();
+}
+
+/// Variables that many a hook reads, and no client sets: their names, or how these begin.
+const UNSET: &[&str] = &[
+    "CLAUDE_FILE_PATH",
+    "CLAUDE_TOOL_",
+    "CLAUDE_USER_PROMPT",
+    "CLAUDE_NOTIFICATION",
+    "CLAUDE_HOOK_INPUT",
+    "CLAUDE_EVENT_TYPE",
+    "TOOL_INPUT",
+    "TOOL_SUCCESS",
+    "TOOL_OUTPUT",
+];
+
+/// Finds where a shell reads one of them that nothing before it sets.
+fn never_set(text: &str) -> Option<Span> {
+    let found = text.match_indices('$').filter_map(|(at, _)| {
+        let rest = text[at + 1..].trim_start_matches('{');
+        let known = UNSET.iter().any(|name| rest.starts_with(name));
+        let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+        let start = text.len() - text[at + 1..].len() + (text[at + 1..].len() - rest.len());
+        known.then(|| Span::new(start, start + len))
+    });
+    let mut unset = found.filter(|span| {
+        let set = format!("{}=", &text[span.range()]);
+        let line = text[..span.start as usize].rfind('\n').map_or(0, |newline| newline + 1);
+        !text.contains(&set) && !text[line..].trim_start().starts_with('#')
+    });
+    unset.next()
+}
+
+/// Tells whether a script takes what comes on standard input.
+fn takes_input(text: &str) -> bool {
+    ["$(cat", "stdin", "read ", "<&0", "cat |", "`cat`", "jq "].iter().any(|take| text.contains(take))
+}
+
+/// Finds such a variable in the command of a hook itself. A gate is told of as one.
+fn never_set_in(hook: &Hook) -> Option<Span> {
+    let command = hook.text.as_ref().filter(|_| hook.kind == "command")?;
+    if takes_input(&command.text) || gate_hook_fails_open::open(hook).is_some() {
+        return None;
+    }
+    never_set(&command.text).map(|_| command.span)
 }
 
 /// Finds an answer of the form that has to name its event, in a script that names none.

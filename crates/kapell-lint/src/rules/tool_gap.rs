@@ -1,5 +1,7 @@
 //! `tool-gap`: an agent is told to use a tool that it does not have.
 
+mod told; // what a text tells to do
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use kapell_spec::{
@@ -97,7 +99,8 @@ fn told_to_load(repository: &Repository, agent: &Asset, text: &str) -> Option<Sp
         let skill = word(sentence, "skill") || word(sentence, "skills");
         let denied = ["not", "never", "don", "without", "if", "when"].iter().any(|no| word(before, no));
         // Whoever is told the file can read it.
-        told && skill && !denied && !sentence.contains('/')
+        let by_file = ["skills/", ".md", "./"].iter().any(|part| sentence.contains(part));
+        told && skill && !denied && !by_file
     });
     found.map(|mark| mark.span)
 }
@@ -208,7 +211,8 @@ fn asks(agent: &Asset, text: &str, everywhere: bool) -> Option<(Span, Confidence
             Span::new(at, end)
         })
     } else {
-        document.headings.iter().find(|heading| HEADED.is_in(&heading.text)).map(|heading| heading.span)
+        let headed = document.headings.iter().find(|heading| HEADED.is_in(&heading.text));
+        headed.map(|heading| heading.span).or_else(|| told::to_wait(agent, text))
     };
     let tool = "AskUserQuestion";
     let mut named = text[body..].match_indices(tool).map(|(at, _)| body + at).peekable();
@@ -230,110 +234,6 @@ fn denied(text: &str, at: usize) -> bool {
     ["not ", "never", "cannot", "no ", "n't"].iter().any(|word| before.contains(word))
 }
 
-/// Programs that only a shell starts.
-const PROGRAMS: &[&str] = &[
-    "git",
-    "gh",
-    "npm",
-    "npx",
-    "pnpm",
-    "yarn",
-    "bun",
-    "node",
-    "deno",
-    "python",
-    "python3",
-    "pip",
-    "uv",
-    "pytest",
-    "ruff",
-    "mypy",
-    "eslint",
-    "tsc",
-    "cargo",
-    "go",
-    "make",
-    "docker",
-    "kubectl",
-    "helm",
-    "terraform",
-    "mvn",
-    "gradle",
-    "bundle",
-    "composer",
-    "curl",
-    "bash",
-    "sh",
-];
-
-/// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
-fn code_spans<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
-    agent.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
-        let start = mark.span.start as usize;
-        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let before =
-            text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
-        (mark.span, before)
-    })
-}
-
-/// Finds the first line that tells to run a command: `Run \`npm test\``. Examples in blocks of code are for others.
-fn told_to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
-    code_spans(agent, text).find_map(|(span, before)| {
-        let tells = ["Run", "Execute"].iter().any(|verb| before.trim_end_matches(['`', ' ']) == *verb);
-        let command = text[span.range()].trim_matches('`');
-        let known = command.split(' ').next().is_some_and(|program| PROGRAMS.contains(&program));
-        (tells && known && command.contains(' ')).then_some((span, command))
-    })
-}
-
-/// Finds the first line that tells to write a file: `Write the plan to \`docs/plan.md\``. What stands in blocks of code
-/// is for others.
-fn told_to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
-    code_spans(agent, text).find_map(|(span, before)| {
-        let verb = before.split([' ', '*', ':']).next().unwrap_or_default();
-        let tells = ["Write", "Save", "Append", "Create"].contains(&verb)
-            && [" to", " at", " in", " file"]
-                .iter()
-                .any(|word| before.trim_end_matches(['`', '*', ' ', ':']).ends_with(word));
-        let path = text[span.range()].trim_matches('`');
-        let is_file = path.contains('.') && !path.contains(' ') && !path.starts_with(['.', '-', '*']);
-        (tells && is_file && path.contains('/')).then_some((span, path))
-    })
-}
-
-/// Finds the words that tell to start agents with the tool for it. What is forbidden in the same line is not told.
-fn told_to_start(agent: &Asset, text: &str) -> Option<Span> {
-    static STARTS: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&[
-            "via the Agent tool",
-            "via the Task tool",
-            "via Task tool",
-            "using the Agent tool",
-            "using the Task tool",
-            "use the Agent tool",
-            "use the Task tool",
-            "with the Agent tool",
-            "with the Task tool",
-        ])
-    });
-    let body = agent.definition.body as usize;
-    STARTS.places(&text[body..]).find_map(|(_, at)| {
-        let at = body + at;
-        let document = &agent.definition.document;
-        let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[start..].lines().next().unwrap_or_default();
-        let lower = line.to_ascii_lowercase();
-        // Who is called so may be told of as well.
-        let denied = ["not ", "n't", "never", "cannot", "without", "caller", "parent", "when invoked"]
-            .iter()
-            .any(|word| lower.contains(word));
-        let fenced = document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
-        let end = text[at..].find(" tool").map_or(at, |len| at + len + " tool".len());
-        (!denied && !fenced).then(|| Span::new(at, end))
-    })
-}
-
 fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut Online<'a>) {
     let has = |names: &[&str]| {
         let tools = agent.definition.items("tools").iter();
@@ -344,7 +244,7 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut
     let served = agent.definition.items("tools").iter().any(|tool| tool.text.starts_with("mcp__"));
     if !has(&writers)
         && !served
-        && let Some((span, path)) = told_to_write(agent, text)
+        && let Some((span, path)) = told::to_write(agent, text)
     {
         let message = format!("`{}` has to write `{path}`, but none of its tools writes", agent.name);
         report
@@ -359,15 +259,21 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut
         let message =
             format!("`{}` has to start `{}`, but its tools do not have `Agent`", agent.name, reference.name);
         report.add(agent.file, reference.span, message).hint("add `Agent` to its tools").done();
-    } else if let Some(span) = told_to_start(agent, text).filter(|_| !has(&["Agent", "Task"])) {
+    } else if let Some(span) = told::to_start(agent, text).filter(|_| !has(&["Agent", "Task"])) {
         let message = format!("`{}` has to start agents, but its tools do not have `Agent`", agent.name);
         report.add(agent.file, span, message).hint("add `Agent` to its tools").done();
     }
     if !has(&["Bash"])
-        && let Some((span, command)) = told_to_run(agent, text)
+        && !served
+        && let Some((span, command)) = told::to_run(agent, text)
     {
         let message = format!("`{}` has to run `{command}`, but its tools do not have `Bash`", agent.name);
         report.add(agent.file, span, message).hint("add `Bash` to its tools, as narrow as it can be").done();
+    }
+    let searches = !served && !has(&["WebSearch", "Bash"]);
+    if let Some(span) = told::to_search(agent, text).filter(|_| searches) {
+        online.entry("WebSearch").or_default().push((agent, span));
+        return;
     }
     let body = &text[agent.definition.body as usize..];
     // Most speak of no tool of the web at all.
@@ -393,6 +299,7 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, text: &str, online: &mut
                 ))
             })
         });
+        let told = told.filter(|span| !denied(text, span.start as usize));
         if let Some(span) = told.filter(|_| !has(others)) {
             online.entry(tool).or_default().push((agent, span));
         }

@@ -6,6 +6,7 @@ use crate::{
     code::{
         Id, Language, Service, Unit,
         service::{self, Methods},
+        unit::FUNCTIONS,
     },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -57,39 +58,169 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code, &repository.files);
     for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
+        workers(unit, &methods, report);
         if BOUNDS.iter().any(|word| text.contains(word)) {
             continue;
         }
-        for call in unit.calls().filter(|&call| gathers(unit, call)) {
-            let Some((body, items)) = fanned(unit, call) else { continue };
-            if bounded(unit, items) {
-                continue;
-            }
-            let around = unit.text(unit.function_of(call)).to_ascii_lowercase();
-            if NEAR.iter().any(|word| around.replace("_batch(", "(").contains(word)) {
-                continue;
-            }
-            let Some((reached, what)) = methods.reached(unit, body) else { continue };
-            let (gather, callee) = (unit.callee(call), unit.callee(reached));
-            let text = |id: Option<Id>| id.map_or("", |id| unit.text(id));
-            let message = format!(
-                "`{}`{} starts one {} call (`{}`) for every item of `{}` at once",
-                text(gather),
-                service::place_name(unit, call),
-                what.name(),
-                text(callee),
-                short(unit.text(items)),
-            );
-            let hint = match unit.language {
-                Language::Python => "take an `asyncio.Semaphore(8)` around each call",
-                _ => "bound it, for example with `pLimit(8)`",
-            };
-            let mut draft = report.add(unit.file, unit.span(call), message).hint(hint);
-            if matches!(what, Service::Http(_)) {
-                draft = draft.severity(Severity::Low);
-            }
-            draft.also(unit.file, unit.span(reached), "this is what runs for every item").done();
+        sends(unit, &text, report);
+        for fan in fans(unit) {
+            tell(unit, &methods, &fan, report);
         }
+    }
+}
+
+/// Work that is started for each of several items.
+struct Fan {
+    /// Where.
+    at: Id,
+    /// What starts it, for people.
+    by: Id,
+    /// What runs for every item.
+    body: Id,
+    /// The items.
+    items: Id,
+    /// What bounds it.
+    hint: &'static str,
+}
+
+/// Finds all fans of a file.
+fn fans(unit: &Unit) -> Vec<Fan> {
+    let gathered = match unit.language {
+        Language::Python => "take an `asyncio.Semaphore(8)` around each call",
+        _ => "bound it, for example with `pLimit(8)`",
+    };
+    let mut found = Vec::new();
+    for call in unit.calls() {
+        let Some(callee) = unit.callee(call) else { continue };
+        if gathers(unit, call) {
+            let fanned = fanned(unit, call);
+            found.extend(fanned.map(|(body, items)| Fan {
+                at: call,
+                by: callee,
+                body,
+                items,
+                hint: gathered,
+            }));
+            continue;
+        }
+        let started = match unit.callee_name(call) {
+            // A group of tasks ends with its last one.
+            "create_task" | "start_soon" if grouped(unit, call) => {
+                unit.args(call).first().map(|arg| arg.value)
+            }
+            "Thread" => unit.keyword(call, "target"),
+            _ => None,
+        };
+        let Some(started) = started else { continue };
+        let around = unit.syntax.around(call).take_while(|&id| !FUNCTIONS.contains(&unit.kind(id)));
+        let mut loops = around.filter_map(|id| match unit.kind(id) {
+            "for_statement" => unit.syntax.child(id, "right"),
+            "list_comprehension" => unit
+                .syntax
+                .children(id)
+                .find(|&child| unit.kind(child) == "for_in_clause")
+                .and_then(|clause| unit.syntax.child(clause, "right")),
+            _ => None,
+        });
+        let named = matches!(unit.kind(started), "identifier" | "attribute");
+        let function = named.then(|| unit.text(started).rsplit('.').next()).flatten();
+        let body = function.and_then(|name| unit.function(name)).unwrap_or(started);
+        let hint = match unit.callee_name(call) {
+            "Thread" => "hand them to a `ThreadPoolExecutor(max_workers=8)`",
+            _ => gathered,
+        };
+        found.extend(loops.next().map(|items| Fan { at: call, by: callee, body, items, hint }));
+    }
+    found
+}
+
+/// Tells whether a task is started in a group that waits for all of its tasks.
+fn grouped(unit: &Unit, call: Id) -> bool {
+    ["taskgroup", "task_group", "nursery"].iter().any(|group| service::wrapped(unit, call, &[group]))
+}
+
+fn tell(unit: &Unit, methods: &Methods<'_>, fan: &Fan, report: &mut Report<'_>) {
+    let around = unit.text(unit.function_of(fan.at)).to_ascii_lowercase();
+    if bounded(unit, fan.items) || NEAR.iter().any(|word| around.replace("_batch(", "(").contains(word)) {
+        return;
+    }
+    let Some((reached, what)) = methods.reached(unit, fan.body) else { return };
+    let callee = unit.callee(reached).map_or("", |callee| unit.text(callee));
+    let message = format!(
+        "`{}`{} starts one {} call (`{callee}`) for every item of `{}` at once",
+        unit.text(fan.by),
+        service::place_name(unit, fan.at),
+        what.name(),
+        short(unit.text(fan.items)),
+    );
+    let mut draft = report.add(unit.file, unit.span(fan.at), message).hint(fan.hint);
+    if matches!(what, Service::Http(_)) {
+        draft = draft.severity(Severity::Low);
+    }
+    draft.also(unit.file, unit.span(reached), "this is what runs for every item").done();
+}
+
+/// A pool that has as many workers as there are items.
+fn workers(unit: &Unit, methods: &Methods<'_>, report: &mut Report<'_>) {
+    for call in unit.calls().filter(|&call| unit.callee_name(call) == "ThreadPoolExecutor") {
+        let first = || unit.args(call).first().filter(|arg| arg.name.is_none()).map(|arg| arg.value);
+        let Some(count) = unit.keyword(call, "max_workers").or_else(first) else { continue };
+        let text = unit.text(count);
+        let items = text.strip_prefix("len(").and_then(|rest| rest.strip_suffix(')'));
+        let Some(items) = items.filter(|items| !items.contains(['(', ')'])) else { continue };
+        let counted = unit.args(count).first().is_some_and(|arg| bounded(unit, arg.value));
+        let Some(pool) = unit.syntax.around(call).find(|&id| unit.kind(id) == "with_statement") else {
+            continue;
+        };
+        let submits = |inner: &Id| ["submit", "map"].contains(&unit.callee_name(*inner));
+        let body = unit.calls_in(pool).filter(submits).find_map(|submit| {
+            let function = unit.args(submit).first()?.value;
+            let name = unit.text(function).rsplit('.').next()?;
+            methods.reached(unit, unit.function(name).unwrap_or(function))
+        });
+        let Some((_, what)) = body.filter(|(_, what)| !counted && !matches!(what, Service::Http(_))) else {
+            continue;
+        };
+        let message = format!(
+            "this pool{} has a worker for every item of `{items}`: as many {} calls run at once as there are items",
+            service::place_name(unit, call),
+            what.name(),
+        );
+        let hint = "give it a fixed number, such as `max_workers=8`";
+        report.add(unit.file, unit.span(call), message).hint(hint).done();
+    }
+}
+
+/// Branches of a graph that are made for every item: all of them run in one step.
+fn sends(unit: &Unit, text: &str, report: &mut Report<'_>) {
+    if text.contains("max_concurrency") || text.contains("maxconcurrency") {
+        return;
+    }
+    for call in unit.calls() {
+        let path = unit.callee(call).and_then(|callee| unit.path(callee));
+        let send = path.is_some_and(|path| {
+            let root = ["langgraph.", "@langchain/langgraph."].iter().any(|root| path.text.starts_with(root));
+            root && path.text.ends_with(".Send")
+        });
+        let around = unit.syntax.around(call).take_while(|&id| unit.kind(id) != "function_definition");
+        let mut many = around.filter_map(|id| match unit.kind(id) {
+            "for_statement" | "for_in_statement" => unit.syntax.child(id, "right"),
+            _ => each(unit, id).map(|(_, items)| items),
+        });
+        let Some(items) = many.next().filter(|_| send) else { continue };
+        if bounded(unit, items) {
+            continue;
+        }
+        let message = format!(
+            "`Send`{} makes a branch for every item of `{}`, and nothing says how many may run at once",
+            service::place_name(unit, call),
+            short(unit.text(items)),
+        );
+        report
+            .add(unit.file, unit.span(call), message)
+            .severity(Severity::Low)
+            .hint("bound it where the graph is run: `config={\"max_concurrency\": 8}`")
+            .done();
     }
 }
 
@@ -132,6 +263,20 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             let clause = unit.syntax.children(many).find(|&child| unit.kind(child) == "for_in_clause")?;
             Some((body, unit.syntax.child(clause, "right")?))
         }
+        "dictionary_comprehension" => {
+            let body = unit.syntax.child(unit.syntax.child(many, "body")?, "value")?;
+            let clause = unit.syntax.children(many).find(|&child| unit.kind(child) == "for_in_clause")?;
+            Some((body, unit.syntax.child(clause, "right")?))
+        }
+        // `map(f, items)`, and the tasks of a dictionary.
+        "call" if unit.callee_name(many) == "map" && unit.args(many).len() == 2 => {
+            let args = unit.args(many);
+            let name = unit.text(args[0].value).rsplit('.').next()?;
+            Some((unit.function(name).unwrap_or(args[0].value), args[1].value))
+        }
+        "call" if unit.callee_name(many) == "values" => {
+            each(unit, unit.value(unit.syntax.child(unit.callee(many)?, "object")?)?)
+        }
         "call_expression" if unit.callee_name(many) == "map" => {
             let items = unit.syntax.child(unit.callee(many)?, "object")?;
             let arg = unit.args(many).first()?.value;
@@ -139,14 +284,16 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             Some((body, items))
         }
         // `tasks = []`, and a loop that appends to it.
-        "list" if unit.syntax.children(many).count() == 2 => {
-            let name = unit.syntax.child(unit.syntax[many].parent, "left")?;
+        "list" | "array" if unit.syntax.children(many).count() == 2 => {
+            let parent = unit.syntax[many].parent;
+            let name = unit.syntax.child(parent, "left").or_else(|| unit.syntax.child(parent, "name"))?;
             let function = unit.function_of(many);
+            let pushes = [format!("{}.append", unit.text(name)), format!("{}.push", unit.text(name))];
             let pushed = unit.calls_in(function).find(|&call| {
-                unit.callee(call)
-                    .is_some_and(|callee| unit.text(callee) == format!("{}.append", unit.text(name)))
+                unit.callee(call).is_some_and(|callee| pushes.iter().any(|push| push == unit.text(callee)))
             })?;
-            let around = unit.syntax.around(pushed).find(|&id| unit.kind(id) == "for_statement")?;
+            let mut loops = unit.syntax.around(pushed);
+            let around = loops.find(|&id| matches!(unit.kind(id), "for_statement" | "for_in_statement"))?;
             Some((made(unit, around, unit.args(pushed).first()?.value), unit.syntax.child(around, "right")?))
         }
         _ => None,

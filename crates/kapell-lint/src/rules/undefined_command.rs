@@ -142,10 +142,20 @@ fn of_family<'a>(text: &'a str, family: &'a str) -> impl Iterator<Item = Referen
     })
 }
 
-/// Finds the agent that a command is called nearly like: it is started in another way.
+/// Finds the agent that a command is called like, or nearly so: it is started in another way.
 fn agent_like<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
-    let all = agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
-    suggest::nearest(name, all.map(|(_, agent)| &*agent.name))
+    let local = name.rsplit(':').next().unwrap_or(name);
+    agent_called(agents, name).or_else(|| {
+        let all = agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+        suggest::nearest(local, all.map(|(_, agent)| &*agent.name))
+    })
+}
+
+/// Finds the agent that has just the name of a command, what stands before its colon aside.
+fn agent_called<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
+    let local = name.rsplit(':').next().unwrap_or(name);
+    let mut all = agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+    all.find(|(_, agent)| agent.name == local).map(|(_, agent)| &*agent.name)
 }
 
 /// Reports the names that one file is the first to use.
@@ -173,11 +183,14 @@ fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Plac
         Some(format!("`/{space}{near}`"))
     };
     let near: Vec<String> = names.iter().filter_map(nearest).take(3).collect();
-    if !near.is_empty() {
+    if let Some(agent) = names.iter().find_map(|(name, _)| agent_called(agents, name)) {
+        draft =
+            draft.hint(format!("there is an agent of that name, `{agent}`, but no slash starts an agent"));
+    } else if !near.is_empty() {
         let are = if near.len() == 1 { "the nearest name is" } else { "the nearest names are" };
         draft = draft.hint(format!("{are} {}", near.join(", ")));
     } else if let Some(agent) = names.iter().find_map(|(name, _)| agent_like(agents, name)) {
-        draft = draft.hint(format!("there is an agent `{agent}`, which no slash starts"));
+        draft = draft.hint(format!("there is an agent `{agent}`, but no slash starts an agent"));
     }
     for (at, (name, places)) in names.iter().enumerate() {
         for (file, reference, _) in &places[usize::from(at == 0)..] {

@@ -2,8 +2,8 @@ use kapell_core::time::{Millis, Wall};
 use kapell_view::{
     audit::{
         AUDIT_VIEW_VERSION, AntiPattern, Asset, AssetKind, AuditView, Confidence, Edge, EdgeKind, Edit,
-        Finding, Fix, FixClass, Foreign, Inventory, Pattern, PatternKind, Place, Related, Scope, Severity,
-        Strength,
+        Finding, Fix, FixClass, Foreign, Inventory, Pattern, PatternKind, Place, RULES_VIEW_VERSION, Related,
+        RuleView, RulesView, Scope, Severity, Strength,
     },
     forecast::Forecast,
     inbox::InboxView,
@@ -96,6 +96,21 @@ pub(crate) fn audit() -> AuditView {
     }
 }
 
+/// A rule as programs get it.
+fn rule() -> RuleView {
+    RuleView {
+        version: RULES_VIEW_VERSION,
+        name: "no-timeout".to_owned(),
+        summary: "a job that may hang".to_owned(),
+        family: "safety".to_owned(),
+        focus: "resilience".to_owned(),
+        severity: Severity::Low,
+        confidence: Confidence::High,
+        depth: "standard".to_owned(),
+        page: Some("# no-timeout".to_owned()),
+    }
+}
+
 fn samples() -> Vec<(&'static str, Value)> {
     let world = World::to_the_end();
     let early = World::standard();
@@ -118,6 +133,15 @@ fn samples() -> Vec<(&'static str, Value)> {
         ("report", to_value(early.report()).unwrap()),
         ("audit", to_value(audit()).unwrap()),
         ("inventory", to_value(audit().inventory).unwrap()),
+        ("rule", to_value(rule()).unwrap()),
+        (
+            "rules",
+            to_value(RulesView {
+                version: RULES_VIEW_VERSION,
+                rules: vec![RuleView { page: None, ..rule() }],
+            })
+            .unwrap(),
+        ),
     ];
     let mut reader = LogReader::new();
     for (row, events) in &world.rows {

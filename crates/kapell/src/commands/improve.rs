@@ -35,7 +35,10 @@ use kapell_spec::{
     suggest,
 };
 use kapell_view::{
-    audit::{AuditView, Census, Finding, Foreign, Place, Related, RuleText, Severity},
+    audit::{
+        AuditView, Census, Finding, Foreign, Place, RULES_VIEW_VERSION, Related, RuleText, RuleView,
+        RulesView, Severity,
+    },
     text::plural,
     untrusted::Untrusted,
 };
@@ -60,11 +63,18 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Fails if the directory or the baseline cannot be read, or the proposal cannot be written.
 pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     if args.list_rules {
-        context.out.data(&list());
+        match wants_json(context, args) {
+            true => context.out.value(&rules_view()),
+            false => context.out.data(&list()),
+        }
         return Ok(Exit::Done);
     }
     if let Some(name) = &args.explain {
-        context.out.data(find(name)?.page);
+        let rule = find(name)?;
+        match wants_json(context, args) {
+            true => context.out.value(&RuleView { page: Some(rule.page.to_owned()), ..rule_view(rule) }),
+            false => context.out.data(rule.page),
+        }
         return Ok(Exit::Done);
     }
     let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
@@ -366,6 +376,31 @@ fn find(name: &str) -> Result<&'static Rule, Fault> {
             None => fault.hint("`kapell improve --list-rules` lists all"),
         }
     })
+}
+
+/// Tells whether a program reads what is printed.
+fn wants_json(context: &Context, args: &ImproveArgs) -> bool {
+    context.out.json || args.format == AuditFormat::Json
+}
+
+/// Returns all rules for programs.
+fn rules_view() -> RulesView {
+    RulesView { version: RULES_VIEW_VERSION, rules: RULES.iter().map(|rule| rule_view(rule)).collect() }
+}
+
+/// Returns a rule for programs, without its page.
+fn rule_view(rule: &Rule) -> RuleView {
+    RuleView {
+        version: RULES_VIEW_VERSION,
+        name: rule.name.to_owned(),
+        summary: rule.summary.to_owned(),
+        family: rule.group.name().to_owned(),
+        focus: rule.focus.name().to_owned(),
+        severity: rule.severity,
+        confidence: rule.confidence,
+        depth: rule.depth.name().to_owned(),
+        page: None,
+    }
 }
 
 /// Lists the rules, by family.

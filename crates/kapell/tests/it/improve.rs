@@ -133,6 +133,14 @@ fn programs_get_json_sarif_and_annotations_and_comments_are_heard() {
     let quiet = json(&["improve", "--json"]);
     assert_eq!(quiet["suppressed"], 1, "{quiet}");
     assert_eq!(rig.run(["improve", "--explain", "cancel"]).code, Some(2));
+    let listed = json(&["improve", "--list-rules", "--json"]);
+    let names: Vec<&str> =
+        listed["rules"].as_array().unwrap().iter().map(|rule| rule["name"].as_str().unwrap()).collect();
+    let lines = rig.run(["improve", "--list-rules"]).stdout;
+    assert_eq!(names, lines.lines().filter_map(|line| line.split(' ').next()).collect::<Vec<_>>());
+    let rule = json(&["improve", "--explain", "cancel-on-mutating", "--json"]);
+    assert_eq!(rule["name"], "cancel-on-mutating", "{rule}");
+    assert!(rule["page"].as_str().unwrap().starts_with("# cancel-on-mutating"), "{rule}");
 }
 
 #[test]

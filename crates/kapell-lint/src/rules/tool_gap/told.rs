@@ -1,0 +1,316 @@
+//! What the text of an agent tells it to do: run, write, search, wait, start others.
+
+use std::sync::LazyLock;
+
+use kapell_spec::{finding::Span, words::Words};
+
+use super::denied;
+use crate::agents::Asset;
+
+/// Programs that only a shell starts.
+const PROGRAMS: &[&str] = &[
+    "git",
+    "gh",
+    "npm",
+    "npx",
+    "pnpm",
+    "yarn",
+    "bun",
+    "node",
+    "deno",
+    "python",
+    "python3",
+    "pip",
+    "uv",
+    "pytest",
+    "ruff",
+    "mypy",
+    "eslint",
+    "tsc",
+    "cargo",
+    "go",
+    "make",
+    "docker",
+    "kubectl",
+    "helm",
+    "terraform",
+    "mvn",
+    "gradle",
+    "bundle",
+    "composer",
+    "curl",
+    "bash",
+    "sh",
+    "dotnet",
+    "flutter",
+    "dart",
+    "swift",
+    "xcodebuild",
+    "rg",
+    "jest",
+    "vitest",
+    "playwright",
+    "poetry",
+    "php",
+    "ruby",
+    "rails",
+    "aws",
+    "gcloud",
+    "az",
+];
+
+/// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
+fn code_spans<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
+    agent.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
+        let start = mark.span.start as usize;
+        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let before =
+            text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        (mark.span, before)
+    })
+}
+
+/// Words in what precedes an order that make it one for somebody else, or none.
+const OTHERS: &[&str] = &[
+    "user",
+    "developer",
+    "not ",
+    "never",
+    "n't",
+    "cannot",
+    "you can ",
+    " may ",
+    "if ",
+    "suggest",
+    "recommend",
+    " ask",
+    "tell",
+    "orchestrator",
+    "parent",
+    "caller",
+    "main ",
+    "they ",
+    "how to",
+    " to run",
+    "would",
+    "when ",
+    "example",
+    "e.g",
+    "instead of",
+    "without",
+    "human",
+    "somebody",
+    "someone",
+    "cannot",
+];
+
+/// Returns the clause that ends where something stands, in small letters, without the marks of a list.
+fn clause(before: &str) -> String {
+    let lower = before.to_ascii_lowercase();
+    let ends = [". ", "; ", ": ", " \u{2014} ", " - ", "** "];
+    let from =
+        ends.iter().filter_map(|end| Some(lower.trim_end().rfind(end)? + end.len())).max().unwrap_or(0);
+    lower[from..].trim_matches(['*', ' ', '`', ':', '(']).to_owned()
+}
+
+/// Tells whether a whole line may be meant for somebody else.
+fn is_for_others(text: &str) -> bool {
+    let lower = format!("{} ", text.to_ascii_lowercase());
+    OTHERS.iter().any(|word| lower.contains(word))
+}
+
+/// Tells whether a text is a command line that only a shell understands.
+fn is_command(command: &str) -> bool {
+    command.contains(' ') && command.split(' ').next().is_some_and(|program| PROGRAMS.contains(&program))
+}
+
+/// Finds the first place that tells to run a command: `Run \`npm test\``, `Run git diff to see what changed`, and a block
+/// of shell below `Run:`.
+pub(super) fn to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    let spans = code_spans(agent, text).find_map(|(span, before)| {
+        let clause = clause(before);
+        let verbs =
+            ["run", "execute", "then run", "first run", "always run", "then execute", "and run", "run:"];
+        let tells =
+            verbs.contains(&&*clause) || clause.ends_with(" then run") || clause.ends_with(" and run");
+        let command = text[span.range()].trim_matches('`');
+        (tells && is_command(command) && !is_for_others(before)).then_some((span, command))
+    });
+    spans.or_else(|| bare(agent, text)).or_else(|| below(agent, text))
+}
+
+/// Programs whose names mean nothing else in a sentence.
+const UNMISTAKABLE: &[&str] =
+    &["git", "npm", "npx", "pnpm", "yarn", "pytest", "cargo", "docker", "kubectl", "terraform"];
+
+/// Finds a line that begins with `Run` and a command without marks.
+fn bare<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    static RUN: LazyLock<Words> = LazyLock::new(|| Words::new(&["run "]));
+    let body = agent.definition.body as usize;
+    RUN.lines(&text[body..]).find_map(|(start, line)| {
+        let start = body + start;
+        let order = line.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        let command = order.strip_prefix("Run ")?;
+        let mut words = command.split(' ');
+        let known = UNMISTAKABLE.contains(&words.next()?);
+        let second = words.next()?.trim_end_matches(['.', ',', ';']);
+        let plain = second.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !second.is_empty();
+        let fenced = agent.definition.document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some();
+        let at = start + (line.len() - order.len()) + "Run ".len();
+        let end = at + command.split(' ').take(2).map(|word| word.len() + 1).sum::<usize>() - 1;
+        let end = at + text[at..end].trim_end_matches(['.', ',', ';', '\n', '\r']).len();
+        let tools = ["commands", "command", "repository", "repo", "history", "scripts", "and", "is", "or"];
+        (known && plain && !fenced && !tools.contains(&second)).then(|| (Span::new(at, end), &text[at..end]))
+    })
+}
+
+/// Finds a block of shell right below a line that tells to run it.
+fn below<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    let shells = ["bash", "sh", "shell", "zsh", "console"];
+    let fences = &agent.definition.document.fences;
+    fences.iter().filter(|fence| shells.contains(&fence.info.trim())).find_map(|fence| {
+        let start = fence.span.start as usize;
+        let above = text[..start].lines().rev().find(|line| !line.trim().is_empty())?;
+        let order = above.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)>#` ".contains(c));
+        let lower = order.trim_end_matches(['*', ' ']).to_ascii_lowercase();
+        let tells = lower.ends_with(':')
+            && ["run", "execute", "first, run", "always run"]
+                .iter()
+                .any(|verb| lower.strip_prefix(verb).is_some_and(|rest| rest.starts_with([' ', ':', '*'])));
+        let (_, block) = text[fence.span.range()].split_once('\n')?;
+        let command = block.lines().map(str::trim).find(|line| is_command(line))?;
+        let at = command.as_ptr() as usize - text.as_ptr() as usize;
+        (tells && !is_for_others(&lower)).then(|| (Span::new(at, at + command.len()), command))
+    })
+}
+
+/// Endings of files that agents write.
+const WRITTEN: &[&str] = &[
+    ".md", ".json", ".yaml", ".yml", ".txt", ".html", ".csv", ".toml", ".ts", ".tsx", ".js", ".py", ".jsonl",
+    ".sql",
+];
+
+/// Finds the first place that tells to write a file: `Write the plan to \`docs/plan.md\``. What stands in blocks of code
+/// is for others.
+pub(super) fn to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    code_spans(agent, text).find_map(|(span, before)| {
+        let clause = clause(before);
+        let verbs = ["write", "save", "append", "create", "output", "store", "record", "persist", "update"];
+        let mut words = clause.split(|c: char| !c.is_ascii_alphanumeric());
+        let first = words.next().unwrap_or_default();
+        let led = ["then", "and", "must", "always", "should"].contains(&first);
+        let tells = (verbs.contains(&first) || led && words.next().is_some_and(|word| verbs.contains(&word)))
+            && (["to", "at", "in", "file", "into", "as"]
+                .iter()
+                .any(|word| clause.ends_with(&format!(" {word}")))
+                || first == "update");
+        let path = text[span.range()].trim_matches('`');
+        let is_file = !path.contains(' ')
+            && !path.starts_with(['.', '-', '*'])
+            && WRITTEN.iter().any(|end| path.ends_with(end))
+            && (path.contains('/') || path.ends_with(".md") || path.ends_with(".json"));
+        (tells && is_file && !is_for_others(before)).then_some((span, path))
+    })
+}
+
+/// Finds the words that tell to search the web.
+pub(super) fn to_search(agent: &Asset, text: &str) -> Option<Span> {
+    static SEARCH: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "search the web",
+            "search online for",
+            "search the internet",
+            "perform web search",
+            "do a web search",
+        ])
+    });
+    let body = agent.definition.body as usize;
+    SEARCH.places(&text[body..]).find_map(|(_, at)| {
+        let at = body + at;
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let order = text[start..at].trim_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t".contains(c));
+        let lower = order.to_ascii_lowercase();
+        // It heads a line, or follows the head of one.
+        let tells =
+            lower.is_empty() || lower.ends_with(':') || lower.ends_with("then") || lower.ends_with("and");
+        let fenced = agent.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        (tells && !fenced && !denied(text, at))
+            .then(|| Span::new(at, at + "search the web".len().min(text.len() - at)))
+    })
+}
+
+/// Finds the words that tell an agent to wait for a person. One that starts others may be talked to itself.
+pub(super) fn to_wait(agent: &Asset, text: &str) -> Option<Span> {
+    static WAIT: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "wait for user",
+            "wait for the user",
+            "wait for explicit user",
+            "ask the user before proceeding",
+            "ask user before proceeding",
+            "get user approval before",
+            "get user confirmation before",
+            "wait for human",
+        ])
+    });
+    let tools = agent.definition.items("tools");
+    if tools.iter().any(|tool| ["Agent", "Task"].contains(&tool.text.split('(').next().unwrap_or_default())) {
+        return None;
+    }
+    let body = agent.definition.body as usize;
+    WAIT.places(&text[body..]).find_map(|(_, at)| {
+        let at = body + at;
+        let fenced = agent.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        let end = text[at..].find(['\n', ',', '.', ':', ';']).map_or(text.len(), |len| at + len);
+        let line = text[at..].lines().next().unwrap_or_default().to_ascii_lowercase();
+        // What a page or a script does when a person uses it is no conversation.
+        let other = ["input event", "to click", "to type", "to press", "interaction", "gesture"];
+        (!fenced && !denied(text, at) && !other.iter().any(|word| line.contains(word)))
+            .then(|| Span::new(at, end))
+    })
+}
+
+/// Finds the words that tell to start agents with the tool for it. What is forbidden in the same line is not told.
+pub(super) fn to_start(agent: &Asset, text: &str) -> Option<Span> {
+    static STARTS: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "via the Agent tool",
+            "via the Task tool",
+            "via Task tool",
+            "using the Agent tool",
+            "using the Task tool",
+            "use the Agent tool",
+            "use the Task tool",
+            "with the Agent tool",
+            "with the Task tool",
+            "spawn subagents",
+            "spawn sub-agents",
+            "spawn parallel agents",
+            "spawn parallel subagents",
+            "launch subagents",
+            "launch sub-agents",
+            "launch parallel agents",
+            "launch parallel subagents",
+            "dispatch subagents",
+            "dispatch sub-agents",
+            "dispatch parallel agents",
+        ])
+    });
+    let body = agent.definition.body as usize;
+    STARTS.places(&text[body..]).find_map(|(_, at)| {
+        let at = body + at;
+        let document = &agent.definition.document;
+        let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let line = text[start..].lines().next().unwrap_or_default();
+        let lower = line.to_ascii_lowercase();
+        // Who is called so may be told of as well.
+        let denied = ["not ", "n't", "never", "cannot", "without", "caller", "parent", "when invoked"]
+            .iter()
+            .any(|word| lower.contains(word));
+        let fenced = document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        let line = text[at..].lines().next().unwrap_or_default();
+        let words = |word: &str| line.find(word).map(|len| at + len + word.len());
+        let end = words(" tool").or_else(|| words("agents")).unwrap_or(at);
+        (!denied && !fenced).then(|| Span::new(at, end))
+    })
+}
