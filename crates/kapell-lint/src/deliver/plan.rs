@@ -43,8 +43,17 @@ pub(super) fn migration(study: &Study<'_>) -> String {
             listed(files, usize::MAX)
         ));
     }
-    if shown().any(|finding| !study.is_mended(finding)) {
-        page.item("Give every other repair a commit of its own, so that each can be taken back alone.");
+    let mut others: Vec<String> = shown()
+        .filter(|finding| !study.is_mended(finding))
+        .map(|finding| format!("`{}`", finding.place.path))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    if !others.is_empty() {
+        page.item(format!(
+            "Each repair of {} in a commit of its own can be taken back alone.",
+            listed(others, usize::MAX)
+        ));
     }
     page.section(2, "Risks");
     for flow in &study.repository.github.flows {

@@ -93,10 +93,10 @@ fn takes_up(text: &str, plan: &Step, step: &Step) -> bool {
         return true;
     }
     let own = text.get(step.span.range()).unwrap_or_default().to_ascii_lowercase();
-    let words: Vec<&str> = own
-        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
-        .filter(|word| !word.is_empty())
-        .collect();
+    let words = own.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'));
+    let words = words.map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
+    // Behind the last one there is nothing.
+    let words: Vec<&str> = words.chain([""]).collect();
     words.windows(3).any(|three| {
         let planned =
             |word: &str| matches!(word, "plan" | "spec" | "specification" | "roadmap" | "breakdown");
@@ -106,7 +106,7 @@ fn takes_up(text: &str, plan: &Step, step: &Step) -> bool {
         let ends = !matches!(three[2], "mode" | "file" | "agent" | "tool");
         let by_number = matches!(three[0], "from" | "of" | "in")
             && matches!(three[1], "step" | "phase")
-            && three[2].trim_end_matches('.') == plan.number;
+            && three[2] == plan.number;
         leads && ends || by_number
     })
 }

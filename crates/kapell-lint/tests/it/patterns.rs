@@ -48,7 +48,7 @@ const WORKFLOWS: &[(&str, &str)] = &[
     (".github/workflows/two.yml", "on: workflow_call\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n"),
     (
         ".github/workflows/after.yml",
-        "on: { workflow_run: { workflows: [CI] } }\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n",
+        "on: { workflow_run: { workflows: [.github/workflows/ci.yml] } }\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n",
     ),
 ];
 

@@ -71,16 +71,14 @@ fn a_finding_says_how_often_it_is_found_and_what_mending_it_saves() {
     assert_snapshot!(plain(&view.lines(160)), @r"
     3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner (recorded)
     high    .github/workflows/ci.yml:3  awaits nothing (2 times; 40.0s sooner)  needs-without-data
-    medium  a.yml:3                     a message that says what goes wrong, in which of all the events it does so, and what comes of it for whoever waits for the
-                                        end of the run (40.0s sooner)  needs-without-data
+        to do: safe fix: drop it
+    medium  a.yml:3                     a message that says what goes wrong, in which of all the events it does so, and what com… (40.0s sooner)  needs-without-data
     ");
     assert_snapshot!(plain(&view.lines(80)), @r"
     3 findings; 3 can be fixed safely; runs end up to 1m 20s sooner (recorded)
-    high  .github/workflows/ci.yml:3 (2 times; 40.0s sooner)  needs-without-data
-        awaits nothing
-    medium  a.yml:3 (40.0s sooner)  needs-without-data
-        a message that says what goes wrong, in which of all the events it does so,
-        and what comes of it for whoever waits for the end of the run
+    high    .github/workflows/ci.yml:3  awaits nothing (2 times; 40.0s sooner)
+        to do: safe fix: drop it
+    medium  a.yml:3                     a message that says what goe… (40.0s sooner)
     ");
 }
 
