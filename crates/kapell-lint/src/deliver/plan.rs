@@ -27,7 +27,7 @@ pub(super) fn migration(study: &Study<'_>) -> String {
         ("repairs to write", &to_write, &hint),
     ];
     // One that has nothing to do is none, and has no number.
-    let busy = stages.iter().filter(|(_, is_in, _)| shown().any(|finding| is_in(finding)));
+    let busy = stages.iter().filter(|(_, is_in, _)| shown().any(is_in));
     for (number, (name, is_in, what)) in (1..).zip(busy) {
         page.section(2, &format!("Stage {number}: {name}"));
         for finding in shown().filter(|finding| is_in(finding)) {

@@ -32,8 +32,9 @@ fn plain(lines: &[Line]) -> String {
 #[test]
 fn the_first_screen_tells_the_worst_in_full_and_is_never_longer_than_a_dozen_lines() {
     let paths: Vec<String> = (0..30).map(|n| format!(".github/workflows/with-a-long-name-{n}.yml")).collect();
-    let text =
-        |at: usize| if at % 3 == 0 { format!("({at:02}) goes {LONG}") } else { format!("({at:02}) short") };
+    let text = |at: usize| {
+        if at.is_multiple_of(3) { format!("({at:02}) goes {LONG}") } else { format!("({at:02}) short") }
+    };
     let messages: Vec<String> = (0..30).map(text).collect();
     for count in [1, 2, 9, 10, 11, 30] {
         let findings: Vec<_> = (0..count).map(|at| (Severity::High, &*paths[at], &*messages[at])).collect();
