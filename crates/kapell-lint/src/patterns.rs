@@ -21,6 +21,25 @@ pub fn patterns(repository: &Repository) -> Vec<Pattern> {
     found
 }
 
+/// Leaves out the patterns that a finding says do not work: a way back in a file whose way back is wrong.
+pub fn leave_out_contradicted(patterns: &mut Vec<Pattern>, findings: &[Finding]) {
+    let warned: Vec<&Finding> = findings.iter().filter(|finding| finding.warns()).collect();
+    patterns.retain(|pattern| {
+        let no_way_back = |finding: &&&Finding| {
+            finding.place.path == pattern.place.path
+                && (matches!(&*finding.rule, "no-rollback" | "deploy-without-rollback")
+                    || finding.rule == "tool-gap" && says_back(&finding.message))
+        };
+        pattern.kind != PatternKind::Saga || !warned.iter().any(|finding| no_way_back(&finding))
+    });
+}
+
+/// Tells whether a message is about taking something back.
+fn says_back(message: &str) -> bool {
+    let lower = message.to_ascii_lowercase();
+    ["roll", "revert", "undo", "back"].iter().any(|word| lower.contains(word))
+}
+
 /// What was seen so far.
 struct Seen<'a> {
     repository: &'a Repository,
@@ -34,26 +53,12 @@ impl Seen<'_> {
     }
 }
 
-/// Writes names as a list for people.
-fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut shown: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    let more = shown.len().saturating_sub(8);
-    shown.truncate(8);
-    if more > 0 {
-        shown.push(format!("{more} more"));
-    }
-    match shown.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-        _ => shown.concat(),
-    }
-}
-
 /// The eight anti-patterns, by the names that the summary gives them.
 const ANTI_PATTERNS: [(rule::AntiPattern, &str); 8] = [
     (rule::AntiPattern::Sequential, "sequential though parallel is possible"),
     (rule::AntiPattern::Circular, "circular dependency"),
     (rule::AntiPattern::SharedState, "shared state without a lock"),
-    (rule::AntiPattern::NoTimeout, "missing timeout or retry"),
+    (rule::AntiPattern::NoTimeout, "missing or wrong timeout or retry"),
     (rule::AntiPattern::Coupling, "tight coupling"),
     (rule::AntiPattern::Context, "context not shared"),
     (rule::AntiPattern::NoRollback, "no rollback"),

@@ -338,3 +338,25 @@ impl Draft<'_> {
     /// Ends the draft.
     pub fn done(self) {}
 }
+
+/// The most names that a sentence lists.
+const LISTED: usize = 8;
+
+/// Writes names as a list for people, and how many more there are.
+pub(crate) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    listed(names.into_iter().map(|name| format!("`{name}`")), LISTED)
+}
+
+/// Writes words as a list for people: the first `most`, and how many more there are.
+pub(crate) fn listed(words: impl IntoIterator<Item = String>, most: usize) -> String {
+    let mut shown: Vec<String> = words.into_iter().collect();
+    let more = shown.len().saturating_sub(most);
+    shown.truncate(most);
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    match shown.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => shown.concat(),
+    }
+}

@@ -88,7 +88,7 @@ mod undefined_agent;
 mod undefined_command;
 mod unevaluated_expression;
 mod unknown_key;
-mod unknown_workflow_run;
+pub(crate) mod unknown_workflow_run;
 mod unreachable_agent;
 mod unreadable_file;
 mod unsatisfiable_if;

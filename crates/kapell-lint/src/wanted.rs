@@ -57,10 +57,34 @@ const AGENT_FILES: &[&str] = &[
 /// Tells whether a file is read, by its path from the top.
 #[must_use]
 pub fn is_wanted(path: &str, scope: Scope, depth: Depth) -> bool {
+    if is_sample(path) {
+        return false;
+    }
     let all = scope == Scope::All;
     (all || scope == Scope::Github) && is_github(path)
         || (all || scope == Scope::ClaudeCode) && is_agent(path)
         || (all || scope == Scope::Production) && (is_system(path) || depth == Depth::Deep && is_code(path))
+}
+
+/// Directories of what tests work on: nothing in them is in force, and much of it is wrong on purpose.
+const SAMPLES: &[&str] = &[
+    "fixtures",
+    "fixture",
+    "__fixtures__",
+    "testdata",
+    "test-data",
+    "test_data",
+    "corpus",
+    "corpora",
+    "golden",
+    "__snapshots__",
+];
+
+/// Tells whether a path lies among what tests work on. Who wants that judged gives the directory itself.
+#[must_use]
+pub fn is_sample(path: &str) -> bool {
+    let mut folders = path.split('/').rev().skip(1);
+    folders.any(|folder| SAMPLES.contains(&folder))
 }
 
 fn name(path: &str) -> &str {
@@ -124,8 +148,11 @@ mod tests {
         assert!(!is_agent("docs/guide.md") && !is_agent("src/main.py"));
         assert!(is_system("deploy/compose.yaml") && is_system("Dockerfile.dev"));
         assert!(is_code("src/a.tsx") && !is_code("a.min.js") && !is_code("a.d.ts"));
+        assert!(is_sample("tests/fixtures/a/.claude/agents/a.md") && is_sample("corpus/a.md"));
+        assert!(!is_sample("agents/corpus.md") && !is_sample("tests/compose.yaml"));
         let wanted = |path, scope, depth| is_wanted(path, scope, depth);
         assert!(wanted("a.py", Scope::All, Depth::Deep) && !wanted("a.py", Scope::All, Depth::Standard));
         assert!(!wanted(".github/workflows/ci.yml", Scope::ClaudeCode, Depth::Deep));
+        assert!(!wanted("tests/corpus/x/agents/a.md", Scope::All, Depth::Deep));
     }
 }

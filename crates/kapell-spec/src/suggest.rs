@@ -11,6 +11,15 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     near(word, &known).or_else(|| completed(word, &known))
 }
 
+/// Finds the known name that `word` is a slip of, at an edit distance of at most `slips`: where a wrong guess would do harm.
+#[must_use]
+pub fn mistyped<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, slips: usize) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let name = near(word, &known)?;
+    let [word, letters] = [word, name].map(|text| letters(text).collect::<Vec<char>>());
+    (distance(&word, &letters) <= slips).then_some(name)
+}
+
 /// Finds the only name that `word` is the beginning of.
 fn completed<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let mut longer = known.iter().copied().filter(|name| word.len() >= 3 && name.starts_with(word));

@@ -311,9 +311,9 @@ pub enum PlanFormat {
 }
 
 /// Arguments of `improve`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ImproveArgs {
-    /// The repository, or a directory of it.
+    /// The repository, or a directory or a file of it: all of it is judged, and what lies there is shown.
     pub path: Option<PathBuf>,
     /// Which systems to look at.
     #[arg(long, value_enum, default_value_t = AuditScope::All)]
@@ -379,8 +379,11 @@ pub struct ImproveArgs {
 }
 
 /// Arguments of one task of an audit that is a run. The run writes them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct PartArgs {
+    /// What is shown of what is judged: a path from its top.
+    #[arg(long, hide = true, value_name = "PATH", default_value = "")]
+    pub below: String,
     /// The task.
     #[arg(long = "part", hide = true, value_name = "TASK", requires = "state", requires = "store")]
     pub task: Option<String>,
@@ -466,7 +469,7 @@ pub enum AuditFormat {
 /// Arguments of `map`.
 #[derive(Debug, Args)]
 pub struct MapArgs {
-    /// The repository, or a directory of it.
+    /// The repository, or a directory or a file of it: all of it is read, and what lies there is shown.
     pub path: Option<PathBuf>,
     /// Which systems to look at.
     #[arg(long, value_enum, default_value_t = AuditScope::All)]

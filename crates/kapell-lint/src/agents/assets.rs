@@ -233,8 +233,8 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     let text = &*file.text;
     // By its place it may be anything: then its text has to say.
     let unknown = kind == AssetKind::Code;
-    if unknown && !text.starts_with("---") && !text.contains("$ARGUMENTS") && !text.contains("subagent_type")
-    {
+    let speaks = |text: &str| text.contains("$ARGUMENTS") || text.contains("subagent_type");
+    if unknown && (is_documentation(&file.path) || !text.starts_with("---") && !speaks(text)) {
         return None;
     }
     let definition = Definition::read(text);
@@ -246,7 +246,7 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
                 || definition.field("color").is_some());
         kind = if is_agent {
             AssetKind::Agent
-        } else if text.contains("$ARGUMENTS") || text.contains("subagent_type") {
+        } else if speaks(text) {
             AssetKind::Command
         } else {
             return None;
@@ -288,6 +288,12 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         starts: starts.into(),
         sketch: Arc::default(),
     })
+}
+
+/// Tells whether a path is that of a page about something: such a page shows commands, and is none.
+fn is_documentation(path: &str) -> bool {
+    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+    folders.split('/').any(|folder| matches!(folder, "docs" | "doc" | "documentation" | "website" | "book"))
 }
 
 /// Tells whether a frontmatter has settings of a client that is not read here: keys such as `systemPromptMode`.

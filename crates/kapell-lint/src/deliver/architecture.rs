@@ -8,7 +8,7 @@ use super::{
     Study,
     page::{Page, at, label, severity, slug, time},
 };
-use crate::rule::{Group, Rule};
+use crate::rule::{Group, Rule, listed};
 
 /// More boxes than this are no picture.
 const BOXES: usize = 40;
@@ -41,16 +41,16 @@ fn context(study: &Study<'_>) -> String {
     }
     let mut text = "C4Context\n  System(repository, \"This repository\")\n".to_owned();
     for event in &events {
-        let started: Vec<&str> =
-            flows.iter().filter(|flow| flow.starts(event)).map(|flow| flow.name()).take(4).collect();
+        let started = flows.iter().filter(|flow| flow.starts(event)).map(|flow| flow.name().to_owned());
+        let started = listed(started, 4);
         let id = slug(event).replace('-', "_");
         let _ = writeln!(text, "  System_Ext(event_{id}, \"{}\")", label(event));
-        let _ = writeln!(text, "  Rel(event_{id}, repository, \"starts {}\")", label(&started.join(", ")));
+        let _ = writeln!(text, "  Rel(event_{id}, repository, \"starts {}\")", label(&started));
     }
-    let mut reached: BTreeSet<&str> = BTreeSet::new();
+    let mut reached: BTreeSet<String> = BTreeSet::new();
     for works in flows.iter().flat_map(|flow| flow.facts.iter()).flatten().flat_map(|facts| &facts.works) {
         if works.work.kind.mutates() {
-            reached.insert(works.text.split_whitespace().next().unwrap_or_default());
+            reached.insert(program(&works.text).to_owned());
         }
     }
     for target in reached.iter().filter(|target| !target.is_empty()) {
@@ -62,6 +62,44 @@ fn context(study: &Study<'_>) -> String {
         );
     }
     text
+}
+
+/// Programs that only run the one that is named behind them.
+const RUNNERS: &[&str] = &["npx", "bunx", "uvx", "sudo"];
+
+/// The same in two words.
+const RUNNERS_OF_TWO: &[(&str, &str)] = &[
+    ("pnpm", "dlx"),
+    ("yarn", "dlx"),
+    ("npm", "exec"),
+    ("npm", "x"),
+    ("bun", "x"),
+    ("pipx", "run"),
+    ("uv", "run"),
+    ("poetry", "run"),
+];
+
+/// Returns the program that a command runs: of one that fetches and runs another, the other.
+fn program(text: &str) -> &str {
+    let words: Vec<&str> = text.split_whitespace().filter(|word| !word.starts_with('-')).collect();
+    let mut rest = &words[..];
+    loop {
+        rest = match rest {
+            [one, behind @ ..] if RUNNERS.contains(one) && !behind.is_empty() => behind,
+            [one, two, behind @ ..] if RUNNERS_OF_TWO.contains(&(one, two)) && !behind.is_empty() => behind,
+            [first, ..] if rest.len() < words.len() => return unversioned(first),
+            [first, ..] => return first,
+            [] => return "",
+        }
+    }
+}
+
+/// Returns a package without the version that is asked for: `wrangler` of `wrangler@3`.
+fn unversioned(package: &str) -> &str {
+    match package.rfind('@') {
+        Some(at @ 1..) => &package[..at],
+        _ => package,
+    }
 }
 
 fn containers(study: &Study<'_>) -> String {
@@ -184,4 +222,24 @@ fn records(study: &Study<'_>) -> Vec<(String, String)> {
             (format!("02-architecture/decisions/{number:04}-{}.md", rule.name), page.finish())
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn behind_a_runner_stands_the_program() {
+        let programs = [
+            ("npx --yes wrangler@3 pages deploy", "wrangler"),
+            ("pnpm dlx @scope/tool@1.2 publish", "@scope/tool"),
+            ("sudo npm publish", "npm"),
+            ("npm publish", "npm"),
+            ("owner/action@v2", "owner/action@v2"),
+            ("npx", "npx"),
+        ];
+        for (text, name) in programs {
+            assert_eq!(program(text), name, "{text}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     Study,
     page::{Page, at, time},
 };
-use crate::github::cost;
+use crate::{github::cost, rule::names};
 
 pub(super) fn write(study: &Study<'_>) -> String {
     let mut page = Page::new("Before and after");
@@ -40,7 +40,15 @@ pub(super) fn write(study: &Study<'_>) -> String {
             ]
         })
         .collect();
-    page.table(&["workflow", "before", "with the patch", "with every repair", "all jobs", "source"], rows);
+    let head = ["workflow", "before", "with the patch", "with every repair", "all jobs", "source"];
+    let same = |column: usize| rows.iter().all(|row| row[column] == row[1]);
+    let told: Vec<usize> = (0..head.len()).filter(|&at| !matches!(at, 2 | 3) || !same(at)).collect();
+    let flows = || study.repository.github.flows.iter().map(|flow| &*flow.path);
+    let shown = rows.iter().map(|row| told.iter().map(|&at| row[at].clone()).collect());
+    page.table(&told.iter().map(|&at| head[at]).collect::<Vec<_>>(), shown);
+    if !rows.is_empty() && same(2) && same(3) {
+        page.say(format!("No finding changes how long {} take.", names(flows())));
+    }
     page.section(2, "Where it comes from");
     let saving = study
         .findings

@@ -54,7 +54,13 @@ fn runbook(study: &Study<'_>) -> String {
                 .flat_map(|facts| &facts.works)
                 .filter(|done| done.work.kind.mutates())
                 .collect();
-            let Some(last) = done.last() else { continue };
+            // What cannot be taken back is what the job is for; the last of equals.
+            let weight = |kind: Kind| match kind {
+                Kind::Publish | Kind::Deploy | Kind::Pages => 2,
+                Kind::Release | Kind::Tag | Kind::Push => 1,
+                _ => 0,
+            };
+            let Some(last) = done.iter().max_by_key(|done| weight(done.work.kind)) else { continue };
             let id = &*job.id;
             let again = match last.work.kind {
                 Kind::Publish | Kind::Tag | Kind::Release => {

@@ -6,6 +6,7 @@ use super::{
     Study,
     page::{Page, at, severity, time},
 };
+use crate::rule::listed;
 
 fn class(finding: &Finding) -> Option<FixClass> {
     finding.fix.as_ref().map(|fix| fix.class)
@@ -16,25 +17,43 @@ pub(super) fn migration(study: &Study<'_>) -> String {
     let mut page = Page::new("Migration");
     let shown = || study.findings.iter().filter(|finding| finding.warns() || study.is_mended(finding));
     let is_review = |finding: &Finding| class(finding) == Some(FixClass::Review) && !study.is_mended(finding);
-    page.section(2, "Stage 1: safe repairs");
-    for finding in shown().filter(|finding| study.is_mended(finding)) {
-        page.item(format!("{}: {} (`{}`).", at(finding), fix_title(finding), finding.rule));
-    }
-    page.section(2, "Stage 2: repairs to read first");
-    for finding in shown().filter(|finding| is_review(finding)) {
-        page.item(format!("{}: {} (`{}`).", at(finding), fix_title(finding), finding.rule));
-    }
-    page.section(2, "Stage 3: repairs to write");
-    for finding in shown().filter(|finding| !study.is_mended(finding) && !is_review(finding)) {
-        let hint = finding.hint.as_deref().unwrap_or(&finding.message);
-        page.item(format!("{}: {hint} (`{}`).", at(finding), finding.rule));
+    let to_write = |finding: &Finding| !study.is_mended(finding) && !is_review(finding);
+    let title = |finding: &Finding| fix_title(finding).to_owned();
+    let hint = |finding: &Finding| finding.hint.clone().unwrap_or_else(|| finding.message.clone());
+    type Stage<'a> = (&'a str, &'a dyn Fn(&Finding) -> bool, &'a dyn Fn(&Finding) -> String);
+    let stages: [Stage<'_>; 3] = [
+        ("safe repairs", &|finding| study.is_mended(finding), &title),
+        ("repairs to read first", &is_review, &title),
+        ("repairs to write", &to_write, &hint),
+    ];
+    // One that has nothing to do is none, and has no number.
+    let busy = stages.iter().filter(|(_, is_in, _)| shown().any(is_in));
+    for (number, (name, is_in, what)) in (1..).zip(busy) {
+        page.section(2, &format!("Stage {number}: {name}"));
+        for finding in shown().filter(|finding| is_in(finding)) {
+            page.item(format!("{}: {} (`{}`).", at(finding), what(finding), finding.rule));
+        }
     }
     page.section(2, "Going back");
-    let mut files: Vec<&str> = shown().map(|finding| finding.place.path.as_str()).collect();
-    files.sort_unstable();
-    files.dedup();
-    for file in files {
-        page.item(format!("`{file}`: `git log --oneline -- {file}` shows the repair, and `git revert` of that commit takes it back."));
+    let patched: Vec<&str> = study.changes.iter().map(|change| change.path.as_str()).collect();
+    if !patched.is_empty() {
+        let files: Vec<String> = patched.iter().map(|path| format!("`{path}`")).collect();
+        page.item(format!(
+            "The patch is one commit, which `git revert` takes back. It changes {}.",
+            listed(files, usize::MAX)
+        ));
+    }
+    let mut others: Vec<String> = shown()
+        .filter(|finding| !study.is_mended(finding))
+        .map(|finding| format!("`{}`", finding.place.path))
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    if !others.is_empty() {
+        page.item(format!(
+            "Each repair of {} in a commit of its own can be taken back alone.",
+            listed(others, usize::MAX)
+        ));
     }
     page.section(2, "Risks");
     for flow in &study.repository.github.flows {

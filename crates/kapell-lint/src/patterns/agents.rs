@@ -10,10 +10,16 @@ use kapell_spec::{
     finding::Span,
     words::Words,
 };
-use kapell_view::audit::{AssetKind, PatternKind};
+use kapell_view::{
+    audit::{AssetKind, PatternKind},
+    text::shorten,
+};
 
-use super::{Seen, names};
-use crate::agents::{Asset, Home, Resolved, delegation};
+use super::Seen;
+use crate::{
+    agents::{Asset, Home, Resolved, delegation},
+    rule::names,
+};
 
 pub(super) fn look(seen: &mut Seen<'_>) {
     let repository = seen.repository;
@@ -44,19 +50,82 @@ fn says(title: &str, starts: &[&str]) -> bool {
         .any(|word| starts.iter().any(|start| begins(word, start)))
 }
 
-/// A step that plans comes before one that does, or a skill that plans names the one that does.
+/// Words, whole, of the titles of steps that plan.
+const PLANS: &[&str] = &[
+    "plan",
+    "plans",
+    "planning",
+    "planner",
+    "design",
+    "spec",
+    "specs",
+    "specification",
+    "specifications",
+    "architecture",
+    "decompose",
+    "decomposition",
+    "breakdown",
+    "roadmap",
+];
+
+/// Starts of words in the titles of steps that do what was planned.
+const DOES: &[&str] = &["implement", "execut", "build", "develop", "apply", "creat", "fix"];
+
+/// Words of the titles of steps that look at what was done.
+const JUDGES: &[&str] = &["review", "audit", "check", "verif", "validat", "test"];
+
+/// Tells whether a text has one of the words, whole.
+fn has_word(text: &str, words: &[&str]) -> bool {
+    let mut own = text.split(|c: char| !c.is_ascii_alphanumeric());
+    own.any(|word| words.iter().any(|one| one.eq_ignore_ascii_case(word)))
+}
+
+/// Returns the number that a step begins with: 4 of `4a`, 2 of `2.1`.
+fn ordinal(step: &Step) -> Option<u32> {
+    let end = step.number.find(|c: char| !c.is_ascii_digit()).unwrap_or(step.number.len());
+    step.number[..end].parse().ok()
+}
+
+/// Tells whether a step takes up what an earlier one planned: the file that it wrote, its number, or the plan by name.
+fn takes_up(text: &str, plan: &Step, step: &Step) -> bool {
+    let handed = |read: &str| plan.writes.iter().any(|written| written.text == read);
+    if step.reads.iter().any(|read| handed(&read.text)) {
+        return true;
+    }
+    let own = text.get(step.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let words = own.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'));
+    let words = words.map(|word| word.trim_matches('.')).filter(|word| !word.is_empty());
+    // Behind the last one there is nothing.
+    let words: Vec<&str> = words.chain([""]).collect();
+    words.windows(3).any(|three| {
+        let planned =
+            |word: &str| matches!(word, "plan" | "spec" | "specification" | "roadmap" | "breakdown");
+        let leads =
+            matches!(three[0], "the" | "approved" | "this" | "that" | "your" | "each") && planned(three[1]);
+        // `The plan` is what was planned; `the plan mode` is something else.
+        let ends = !matches!(three[2], "mode" | "file" | "agent" | "tool");
+        let by_number = matches!(three[0], "from" | "of" | "in")
+            && matches!(three[1], "step" | "phase")
+            && three[2] == plan.number;
+        leads && ends || by_number
+    })
+}
+
+/// A step that plans comes before one that does what was planned, or a skill that plans names the one that does.
 fn plans(seen: &mut Seen<'_>, asset: &Asset) {
-    const PLANS: &[&str] = &["plan", "design", "spec", "architect", "decompos", "breakdown", "roadmap"];
-    const DOES: &[&str] = &["implement", "execut", "build", "develop", "code", "apply", "creat", "fix"];
     let who = who(asset);
     let steps = &asset.flow.steps;
-    let planned = steps.iter().position(|step| says(&step.title, PLANS));
-    let done = planned.and_then(|at| {
-        steps[at + 1..].iter().find(|step| says(&step.title, DOES) && !says(&step.title, PLANS))
+    let text = &seen.repository.files[asset.file].text;
+    let does =
+        |step: &Step| says(&step.title, DOES) && !has_word(&step.title, PLANS) && !says(&step.title, JUDGES);
+    let led = steps.iter().enumerate().find_map(|(at, plan)| {
+        let first = ordinal(plan).filter(|_| has_word(&plan.title, PLANS) && !says(&plan.title, JUDGES))?;
+        let later = steps[at + 1..].iter().filter(|step| ordinal(step).is_some_and(|next| next > first));
+        let done = later.into_iter().find(|step| does(step) && takes_up(text, plan, step))?;
+        Some((plan, done))
     });
-    if let (Some(at), Some(done)) = (planned, done) {
-        let (plan, gate) =
-            (&steps[at], if steps[at].gate || steps[at].asks { ", after an approval" } else { "" });
+    if let Some((plan, done)) = led {
+        let gate = if plan.gate || plan.asks { ", after an approval" } else { "" };
         let text = format!(
             "{who} plans in step {} ({}) and acts on it in step {} ({}){gate}.",
             plan.number, plan.title, done.number, done.title
@@ -64,7 +133,9 @@ fn plans(seen: &mut Seen<'_>, asset: &Asset) {
         seen.add(PatternKind::PlanThenExecute, (asset.file, plan.heading), text);
         return;
     }
-    if !says(&asset.name, &["plan", "writing-plans", "design"]) {
+    if !has_word(&asset.name, &["plan", "plans", "planning", "planner", "design"])
+        || says(&asset.name, JUDGES)
+    {
         return;
     }
     let agents = &seen.repository.agents;
@@ -118,9 +189,15 @@ fn shares(seen: &mut Seen<'_>, asset: &Asset) {
     }
 }
 
+/// Lists steps by their numbers, `2` before `10`.
 fn numbered(steps: &BTreeSet<&str>) -> String {
     let word = if steps.len() == 1 { "step" } else { "steps" };
-    format!("{word} {}", steps.iter().copied().collect::<Vec<_>>().join(", "))
+    let mut steps: Vec<&str> = steps.iter().copied().collect();
+    steps.sort_by_key(|step| {
+        let part = |part: &str| part.parse().unwrap_or(u32::MAX);
+        (step.split(|c: char| !c.is_ascii_digit()).map(part).collect::<Vec<u32>>(), *step)
+    });
+    format!("{word} {}", steps.join(", "))
 }
 
 /// A section that says how to take back what was done.
@@ -241,7 +318,7 @@ fn hooks(seen: &mut Seen<'_>) {
                 let text = format!("`{path}` appends every {event} to `{log}`.");
                 seen.add(PatternKind::EventSourcing, (file.file, hook.span), text);
             } else if REACTS.contains(&event.as_str()) && !what.is_empty() {
-                let shown: String = what.lines().next().unwrap_or_default().chars().take(60).collect();
+                let shown = shorten(what.lines().next().unwrap_or_default(), 60);
                 let text = format!("`{path}` reacts to {event} with `{shown}`.");
                 seen.add(PatternKind::Choreography, (file.file, hook.span), text);
             }

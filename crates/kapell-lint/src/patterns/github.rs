@@ -2,8 +2,12 @@
 
 use kapell_view::audit::PatternKind;
 
-use super::{Seen, names};
-use crate::github::{Flow, carry, globs, script::Command};
+use super::Seen;
+use crate::{
+    github::{Flow, carry, globs, script::Command},
+    rule::names,
+    rules::unknown_workflow_run,
+};
 
 pub(super) fn look(seen: &mut Seen<'_>) {
     let repository = seen.repository;
@@ -24,7 +28,8 @@ fn plans(seen: &mut Seen<'_>, flow: &Flow) {
         let led: Vec<&str> = flow
             .jobs()
             .filter(|(other, candidate)| *other != at && carry::reads(candidate, &job.id.text))
-            .filter(|(other, _)| flow.closures[*other].contains(&at))
+            // What a job hands on reaches only those that need it themselves.
+            .filter(|(_, candidate)| candidate.needs.iter().any(|need| need.eq_ignore_ascii_case(&job.id)))
             .map(|(_, candidate)| &*candidate.id.text)
             .collect();
         if led.len() > 1 {
@@ -66,11 +71,25 @@ fn reacts(seen: &mut Seen<'_>, flow: &Flow) {
             "repository_dispatch" => ("types", "reacts to"),
             _ => continue,
         };
-        let items = event.filter(key).map(|filter| filter.items.iter().map(|item| &*item.text));
-        let what = items.map_or_else(|| "any event".to_owned(), names);
+        // One that waits for a workflow of a name that none has is never started by it.
+        let comes = |name: &str| key == "types" || name.contains(['*', '$']) || may_end(seen, name);
+        let what = match event.filter(key) {
+            None => "any event".to_owned(),
+            Some(filter) => names(filter.items.iter().map(|item| &*item.text).filter(|name| comes(name))),
+        };
+        if what.is_empty() {
+            continue;
+        }
         let text = format!("`{}` {verb} {what}.", flow.path);
         seen.add(PatternKind::Choreography, (flow.file, event.name.span), text);
     }
+}
+
+/// Tells whether a workflow of a name may be there to end: one of this repository, or where one of these could not be read.
+fn may_end(seen: &Seen<'_>, name: &str) -> bool {
+    let flows = &seen.repository.github.flows;
+    flows.iter().any(|flow| !flow.model.complete || flow.run_name() == name)
+        || unknown_workflow_run::OF_OTHERS.contains(&name)
 }
 
 /// Several jobs put their parts into one place, and one takes all of them.

@@ -15,7 +15,7 @@ use crate::github::{
 };
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, names},
 };
 
 /// See `docs/rules/masked-failure.md`.
@@ -257,15 +257,48 @@ fn passes(
                 || lower.contains("security")
                 || lower.contains("notariz")
                 || lower.contains("sign");
+        let untold = untold(flow, job, index);
+        let message = match &untold {
+            None => format!("step `{name}` may fail without anybody being told"),
+            Some((others, told)) => format!(
+                "on {} step `{name}` may fail without anybody being told; only {told} gets a comment",
+                names(others.iter().copied())
+            ),
+        };
         report
-            .add(flow.file, span, format!("step `{name}` may fail without anybody being told"))
-            .severity(if high { Severity::High } else { Severity::Medium })
+            .add(flow.file, span, message)
+            .severity(if high && untold.is_none() { Severity::High } else { Severity::Medium })
             .hint("drop `continue-on-error`, or let a later step look at its `outcome`")
     };
     match lenient() {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Returns the events on which nobody is told of a failure, and the one for which a later step comments, whatever happened.
+fn untold<'a>(flow: &'a Flow, job: &Job, index: usize) -> Option<(Vec<&'a str>, &'static str)> {
+    const TOLD: &[(&str, &str)] =
+        &[("pull_request", "a pull request"), ("issues", "an issue"), ("issue_comment", "an issue")];
+    let comments = |step: &&Step| {
+        let text = flow.text.get(step.span.range()).unwrap_or_default();
+        text.contains("createComment") || text.contains("pr comment") || text.contains("issue comment")
+    };
+    let conditions =
+        job.steps[index + 1..].iter().filter(comments).filter_map(|step| step.condition.as_ref());
+    let mut always = conditions
+        .filter(|condition| condition.text.contains("always()") || condition.text.contains("cancelled()"));
+    let (event, told) = always.find_map(|condition| {
+        let names = |event: &str| {
+            ['\'', '"']
+                .iter()
+                .any(|quote| condition.text.contains(&format!("event_name == {quote}{event}{quote}")))
+        };
+        TOLD.iter().copied().find(|(event, _)| names(event))
+    })?;
+    let events = flow.model.events.iter().map(|event| &*event.name.text);
+    let others: Vec<&str> = events.filter(|name| *name != event).collect();
+    (!others.is_empty()).then_some((others, told))
 }
 
 fn in_script(

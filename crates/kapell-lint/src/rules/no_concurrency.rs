@@ -64,12 +64,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if !again || !(model || bench || total >= expensive) {
             continue;
         }
-        let why = if model { "a model's work on it" } else { "its jobs" };
+        let goes_on =
+            if model { "the model goes on with the old one" } else { "its jobs on the old one go on" };
         let mut draft = report
             .add(
                 flow.file,
                 event.name.span,
-                format!("a newer push does not stop `{}`: {why} on the old one go on", flow.name()),
+                format!("a newer push does not stop `{}`: {goes_on}", flow.name()),
             )
             .severity(if model { Severity::Medium } else { Severity::Low })
             .hint("add a `concurrency` group per pull request with `cancel-in-progress: true`");

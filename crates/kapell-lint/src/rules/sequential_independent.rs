@@ -30,7 +30,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         for (at, pair) in asset.flow.steps.windows(2).enumerate() {
             if independent(asset, at, &pair[0], &pair[1]) {
-                tell(report, asset, &pair[0], &pair[1]);
+                tell(report, asset, &repository.files[asset.file].text, &pair[0], &pair[1]);
             }
         }
         for row in beside::rows(asset, &repository.files[asset.file].text).iter().filter(|row| row.counted) {
@@ -57,7 +57,49 @@ fn tell_row(report: &mut Report<'_>, asset: &Asset, row: &Row<'_>) {
     draft.done();
 }
 
-fn tell(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step) {
+/// What two steps that take nothing from each other may be told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Advice {
+    /// Run side by side.
+    Together,
+    /// The same, but each in a tree of its own: both write code.
+    Apart,
+    /// The later one first: it judges what the earlier one lets out.
+    Before,
+    /// Nothing: to let something out is a step of its own.
+    Nothing,
+}
+
+/// Words in titles of steps after which what was made is in use.
+const LETS_OUT: &[&str] = &["rollout", "roll-out", "roll out", "deploy", "release", "launch", "publish"];
+
+/// Words in titles of steps that judge what was made.
+const JUDGES: &[&str] = &["review", "audit", "assess", "inspect"];
+
+fn advice(text: &str, one: &Step, other: &Step) -> Advice {
+    let (first, second) = (says(&one.title, LETS_OUT), says(&other.title, LETS_OUT));
+    match () {
+        () if first && !second && says(&other.title, JUDGES) => Advice::Before,
+        () if first || second => Advice::Nothing,
+        () if writes_code(text, one) && writes_code(text, other) => Advice::Apart,
+        () => Advice::Together,
+    }
+}
+
+/// Tells whether a step has its agent write code: by a sentence that begins so.
+fn writes_code(text: &str, step: &Step) -> bool {
+    let own = text.get(step.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let mut sentences = own.lines().flat_map(|line| line.split(". "));
+    sentences.any(|sentence| {
+        let sentence = sentence.trim_start_matches(|c: char| !c.is_alphabetic());
+        let verb = sentence.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+        let made = ["code", "files", "tests", "script"].iter().any(|made| sentence.contains(made));
+        matches!(verb, "implement" | "refactor") || matches!(verb, "write" | "build" | "fix") && made
+    })
+}
+
+fn tell(report: &mut Report<'_>, asset: &Asset, text: &str, one: &Step, other: &Step) {
+    let advice = advice(text, one, other);
     let names = |step: &Step| {
         step.reads.iter().map(|read| format!("`{}`", short(&read.text))).collect::<Vec<_>>().join(" and ")
     };
@@ -67,15 +109,36 @@ fn tell(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step) {
         names(other),
         one.number
     );
-    let hint = format!(
-        "start the agents of steps {} and {} in one response, so that they run side by side",
-        one.number, other.number
-    );
+    let (severity, hint) = match advice {
+        Advice::Together => (
+            RULE.severity,
+            format!(
+                "start the agents of steps {} and {} in one response, so that they run side by side",
+                one.number, other.number
+            ),
+        ),
+        Advice::Apart => (
+            Severity::Low,
+            format!(
+                "steps {} and {} both write code: side by side only with a worktree for each",
+                one.number, other.number
+            ),
+        ),
+        Advice::Before => (
+            RULE.severity,
+            format!(
+                "let step {} come before step {}: what it finds can then still stop that",
+                other.number, one.number
+            ),
+        ),
+        Advice::Nothing => return,
+    };
     // The document says how long its steps take; side by side the shorter one costs nothing.
     let sooner = one.minutes.zip(other.minutes).map_or(0, |(one, other)| one.min(other).saturating_mul(60));
     report
         .add(asset.file, other.heading, message)
-        .spares(sooner)
+        .severity(severity)
+        .spares(if advice == Advice::Together { sooner } else { 0 })
         .hint(hint)
         .also(asset.file, one.heading, "the step before")
         .done();

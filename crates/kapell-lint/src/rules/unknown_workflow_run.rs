@@ -22,6 +22,13 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Workflows of others, such as GitHub's own, which are not among the files.
+pub(crate) const OF_OTHERS: &[&str] = &["pages-build-deployment", "CodeQL", "Dependabot Updates", "Copilot"];
+
+/// A name is taken for a slip of the fingers up to so many letters; beyond that it was another workflow's, with a purpose of
+/// its own.
+const SLIPS: usize = 2;
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
     // A workflow that could not be read may have any name.
@@ -38,12 +45,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if names.contains(&&*item.text) || item.text.contains(['*', '$']) {
                 continue;
             }
-            // Workflows of others, such as GitHub's own, are not among the files.
-            if ["pages-build-deployment", "CodeQL", "Dependabot Updates", "Copilot"].contains(&&*item.text) {
+            if OF_OTHERS.contains(&&*item.text) {
                 continue;
             }
-            let near =
-                suggest::nearest(&item.text, names.iter().copied().filter(|name| *name != flow.run_name()));
+            let others = names.iter().copied().filter(|name| *name != flow.run_name());
+            let near = suggest::mistyped(&item.text, others, SLIPS);
             let draft = report
                 .add(
                     flow.file,
@@ -59,7 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         .fix(format!("wait for `{near}`"), FixClass::Review, [(flow.file, item.span, text)])
                         .done();
                 }
-                None => draft.hint("write the `name:` of a workflow, or drop it from the list").done(),
+                None => draft.hint("drop it from the list, or name the workflow that took its place").done(),
             }
         }
     }

@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 use crate::github::{Flow, Github, conditions::Run, globs, intent, script::commands, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, names},
 };
 
 /// See `docs/rules/wasted-trigger.md`.
@@ -247,7 +247,7 @@ fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'
         facts.does(Kind::Release) && token.is_some_and(|token| is_default_token(&token))
     });
     let Some((step, _)) = made else { return };
-    let waits = github.flows.iter().find_map(|other| {
+    let waits = github.flows.iter().filter_map(|other| {
         let event = other.model.event("release").filter(|_| other.path != flow.path)?;
         // People make a release of what was released before its time, and that starts them.
         let before = ["prerelease: true", "--prerelease"].iter().any(|word| text.contains(word));
@@ -266,20 +266,32 @@ fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'
                 || other.model.event("push").is_some_and(|push| push.filter("tags").is_some());
         (comes && any && !otherwise).then_some((other, event))
     });
-    let Some((other, event)) = waits else { return };
-    report
+    let waits: Vec<_> = waits.collect();
+    if waits.is_empty() {
+        return;
+    }
+    let named = names(waits.iter().map(|(other, _)| other.name()));
+    let (do_not, hint) = match waits.len() {
+        1 => ("does", format!("make it with the token of an app, or start {named} by `workflow_call`")),
+        _ => (
+            "do",
+            format!("start those that are wanted by `workflow_call`; the token of an app starts {named}"),
+        ),
+    };
+    let mut draft = report
         .add(
             flow.file,
             step.name_span(),
             format!(
-                "a release made with the default token starts no workflow, so `{}` does not run for it",
-                other.name()
+                "a release made with the default token starts no workflow, so {named} {do_not} not run for it"
             ),
         )
         .severity(Severity::High)
-        .also(other.file, event.name.span, "not started by it")
-        .hint(format!("make it with the token of an app, or start `{}` by `workflow_call`", other.name()))
-        .done();
+        .hint(hint);
+    for (other, event) in waits {
+        draft = draft.also(other.file, event.name.span, "not started by it");
+    }
+    draft.done();
 }
 
 /// Commits pushed with the default token start no deployment of what they change.

@@ -48,7 +48,7 @@ const WORKFLOWS: &[(&str, &str)] = &[
     (".github/workflows/two.yml", "on: workflow_call\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n"),
     (
         ".github/workflows/after.yml",
-        "on: { workflow_run: { workflows: [CI] } }\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n",
+        "on: { workflow_run: { workflows: [.github/workflows/ci.yml] } }\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n",
     ),
 ];
 
@@ -79,4 +79,74 @@ fn what_leads_nothing_has_no_pattern() {
         (".claude/agents/one-agent.md", "---\nname: one-agent\ndescription: x\n---\nWork.\n"),
     ];
     assert_eq!(seen(&plain), "");
+}
+
+#[test]
+fn a_title_that_speaks_of_plans_is_no_plan_that_is_carried_out() {
+    let command = |text: &str| seen(&[(".claude/commands/c.md", text)]);
+    let steps = |first: &str, second: &str, what: &str| {
+        format!(
+            "# C\n\n## Step {first}\n\nUse the `code-reader` agent.\n\n## Step {second}\n\nUse the `code-writer` agent. {what}\n"
+        )
+    };
+    let texts = [
+        // The later one takes up nothing.
+        steps("1: Plan", "2: Build the pages", "Begin with the titles."),
+        steps("1: Technical Specialization", "2: Create the file", "Follow the plan."),
+        steps("1: Architecture Compliance", "2: Create the file", "Write it."),
+        steps("1: Visual Design Review", "2: Fix the code", "Follow the plan."),
+        // The numbers go back: these are no steps of one list.
+        steps("2: Command Design", "1: Create the file", "Follow the plan."),
+    ];
+    for text in texts {
+        assert_eq!(command(&text), "", "{text}");
+    }
+    for what in ["Follow the plan.", "Use the result from step 1."] {
+        assert!(
+            command(&steps("1: Plan", "2: Build the pages", what)).contains("Plan, then execute"),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn steps_are_listed_by_number() {
+    let mut text =
+        "# C\n\n## Step 1: Look\n\nUse the `a-reader` agent.\n\nSave the output to `x/1.md`.\n\n".to_owned();
+    for step in [2, 10, 11] {
+        text += &format!("## Step {step}: Go on\n\nRead `x/1.md`.\n\nUse the `a-writer` agent.\n\n");
+    }
+    let told = seen(&[(".claude/commands/c.md", &text)]);
+    assert!(told.contains("read in steps 2, 10, 11"), "{told}");
+}
+
+#[test]
+fn what_a_workflow_waits_for_in_vain_is_no_pattern() {
+    let ci = (
+        ".github/workflows/ci.yml",
+        "name: CI\non: push\njobs:\n  a: { runs-on: x, steps: [{ run: make }] }\n",
+    );
+    let after = |names: &str| {
+        format!(
+            "on: {{ workflow_run: {{ workflows: [{names}] }} }}\njobs:\n  a: {{ runs-on: x, steps: [{{ run: make }}] }}\n"
+        )
+    };
+    let told = seen(&[ci, (".github/workflows/after.yml", &after("CI, Gone"))]);
+    assert!(told.contains("starts after `CI`.") && !told.contains("Gone"), "{told}");
+    assert_eq!(seen(&[ci, (".github/workflows/after.yml", &after("Gone"))]), "");
+}
+
+#[test]
+fn a_job_decides_for_those_that_need_it_themselves() {
+    let job = |name: &str, needs: &str| {
+        format!(
+            "  {name}:\n    needs: [{needs}]\n    if: needs.plan.outputs.go\n    runs-on: x\n    steps: [{{ run: make }}]\n"
+        )
+    };
+    let plan = "on: push\njobs:\n  plan:\n    runs-on: x\n    outputs: { go: \"${{ steps.a.outputs.go }}\" }\n    \
+                steps: [{ id: a, run: 'echo go=1 >> $GITHUB_OUTPUT' }]\n";
+    let flow = |last: &str| format!("{plan}{}{}{}", job("a", "plan"), job("b", "plan"), job("end", last));
+    let path = ".github/workflows/ci.yml";
+    assert!(seen(&[(path, &flow("plan, a, b"))]).contains("`plan` decides what `a`, `b` and `end` do"));
+    assert!(seen(&[(path, &flow("a, b"))]).contains("`plan` decides what `a` and `b` do"));
 }

@@ -166,6 +166,26 @@ impl Census {
 }
 
 impl Inventory {
+    /// Returns the assets in files that `shown` names, and their references; what those lead to elsewhere is no number here.
+    #[must_use]
+    pub fn within(self, shown: impl Fn(&str) -> bool) -> Self {
+        let mut numbers = BTreeMap::new();
+        let mut assets = Vec::new();
+        for mut asset in self.assets.into_iter().filter(|asset| shown(&asset.place.path)) {
+            let number = assets.len() as u32;
+            numbers.insert(std::mem::replace(&mut asset.id, number), number);
+            assets.push(asset);
+        }
+        let edge = |mut edge: Edge| {
+            edge.from = *numbers.get(&edge.from)?;
+            edge.beside |= edge.to.is_some();
+            edge.to = edge.to.and_then(|to| numbers.get(&to).copied());
+            edge.beside &= edge.to.is_none();
+            Some(edge)
+        };
+        Self { edges: self.edges.into_iter().filter_map(edge).collect(), assets }
+    }
+
     /// Counts the assets.
     #[must_use]
     pub fn census(&self) -> Census {

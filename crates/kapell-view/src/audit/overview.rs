@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Asset, AssetKind, EdgeKind, Inventory, Scope};
+use super::{Asset, AssetKind, Edge, EdgeKind, Inventory, Scope};
 use crate::{
     text::{Line, Style, Table},
     untrusted::visible,
@@ -163,9 +163,14 @@ impl Inventory {
     }
 
     fn responsibilities(&self) -> Vec<ResponsibilityRow> {
-        let hands = |kind: EdgeKind| matches!(kind, EdgeKind::Delegates | EdgeKind::Calls);
+        // A slash may be the client's own command, or one of somewhere else; only what is here takes work on.
+        let hands = |edge: &Edge| match edge.kind {
+            EdgeKind::Delegates => true,
+            EdgeKind::Calls => edge.to.is_some(),
+            _ => false,
+        };
         let mut rows: BTreeMap<u32, (BTreeSet<u32>, BTreeSet<&str>)> = BTreeMap::new();
-        for edge in self.edges.iter().filter(|edge| hands(edge.kind) && edge.to != Some(edge.from)) {
+        for edge in self.edges.iter().filter(|edge| hands(edge) && edge.to != Some(edge.from)) {
             rows.entry(edge.from).or_default().1.insert(&edge.name);
             if let Some(to) = edge.to {
                 rows.entry(to).or_default().0.insert(edge.from);

@@ -5,7 +5,7 @@ use super::{
     Severity,
 };
 use crate::{
-    text::{Line, Style, length, plural, shorten_path, width, wrap},
+    text::{Line, Style, length, plural, shorten, shorten_path, width, wrap},
     untrusted::visible,
 };
 
@@ -77,8 +77,9 @@ impl AuditView {
         best.values().map(|&saving| u64::from(saving)).sum()
     }
 
-    /// Returns the first screen: a headline and the worst findings, at most a dozen lines of at most `columns`.
-    /// Findings of one rule that stand in one file, or say the same, share a line.
+    /// Returns the first screen: a headline, the worst finding in full with what to do about it, and the next ones in a line
+    /// each; at most a dozen lines of at most `columns`. Findings of one rule that stand in one file, or say the same, share
+    /// a line.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
         self.lines_among(&self.inventory.census(), columns)
@@ -208,12 +209,7 @@ impl AuditView {
                     .with(Style::Dim, format!(" [{}]", finding.rule)),
             );
             lines.push(Line::new(Style::Dim, format!("   {}", at(finding))));
-            let action = finding.fix.as_ref().map(|fix| match fix.class {
-                FixClass::Safe => format!("safe fix: {}", fix.title),
-                FixClass::Review => format!("fix to review: {}", fix.title),
-                FixClass::Suggestion => fix.title.clone(),
-            });
-            for text in action.iter().chain(&finding.hint) {
+            for text in action(finding).iter().chain(&finding.hint) {
                 lines.push(Line::plain(format!("   {}", visible(text))));
             }
             if let Some(saving) = finding.saving_seconds {
@@ -268,29 +264,55 @@ fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, usize)> {
     groups
 }
 
+/// The fix of a finding, with who may apply it.
+fn action(finding: &Finding) -> Option<String> {
+    finding.fix.as_ref().map(|fix| match fix.class {
+        FixClass::Safe => format!("safe fix: {}", fix.title),
+        FixClass::Review => format!("fix to review: {}", fix.title),
+        FixClass::Suggestion => fix.title.clone(),
+    })
+}
+
 /// Writes as many findings as the first screen has room for beside its headline and its footer; returns how many these are.
 ///
-/// No message is cut. On a narrow screen where one would not fit beside its place, each has lines of its own; on a wide one
-/// it goes on below.
+/// The worst is told in full, with what to do about it: whoever reads no further can act. The others have a line each, where
+/// their messages are cut if need be; `--output recommendations` has them whole.
 fn body(groups: &[(&Finding, usize)], columns: usize) -> (usize, Vec<Line>) {
+    let Some((worst, others)) = groups.split_first() else { return (0, Vec::new()) };
     let room = FIRST_SCREEN - 2;
-    let near = &groups[..groups.len().min(room)];
-    let in_table = table(near, columns);
-    let told: Vec<Vec<Line>> = if columns >= WIDE_SCREEN || in_table.iter().all(|lines| lines.len() == 1) {
-        in_table
-    } else {
-        near.iter().map(|group| paragraph(group, columns)).collect()
+    let near = &others[..others.len().min(room)];
+    let all = || std::iter::once(worst).chain(near);
+    let table = Table::of(all(), columns);
+    let mut lines = match table.row(worst, columns) {
+        row if columns >= WIDE_SCREEN || row.len() == 1 => row,
+        _ => paragraph(worst, columns),
     };
-    let mut lines = Vec::new();
-    for (shown, next) in told.into_iter().enumerate() {
-        // A line is kept for the number of those that follow; one finding is always told.
-        let last = usize::from(shown + 1 < groups.len());
-        if shown > 0 && lines.len() + next.len() + last > room {
-            return (shown, lines);
-        }
-        lines.extend(next);
+    lines.extend(to_do(worst.0, columns));
+    // A line is kept for the number of those that follow.
+    let left = room.saturating_sub(lines.len());
+    let shown = if others.len() > left { left.saturating_sub(1) } else { others.len() };
+    lines.extend(near[..shown].iter().map(|group| table.line(group, columns)));
+    (1 + shown, lines)
+}
+
+/// The most lines of what to do about the worst finding.
+const TO_DO: usize = 2;
+
+/// Says what to do about a finding, in at most two lines.
+fn to_do(finding: &Finding, columns: usize) -> Vec<Line> {
+    let Some(text) = action(finding).or_else(|| finding.hint.clone()) else { return Vec::new() };
+    let start = format!("{INDENT}to do: ");
+    let room = columns.saturating_sub(start.len()).max(1);
+    let mut told = wrap(&visible(&text), room);
+    if told.len() > TO_DO {
+        let rest = told.split_off(TO_DO - 1).join(" ");
+        told.push(shorten(&rest, room));
     }
-    (near.len(), lines)
+    let blank = " ".repeat(start.len());
+    let line = |(at, text): (usize, String)| {
+        Line::new(Style::Good, if at == 0 { start.clone() } else { blank.clone() }).with(Style::Plain, text)
+    };
+    told.into_iter().enumerate().map(line).collect()
 }
 
 /// Returns the end of a path, and the line.
@@ -306,32 +328,64 @@ fn aside(finding: &Finding, count: usize) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 
-/// Writes findings: how bad, where, what. The message gets all the room that is left, and goes on below if that is not enough.
-fn table(groups: &[(&Finding, usize)], columns: usize) -> Vec<Vec<Line>> {
-    let is_wide = columns >= WIDE_SCREEN;
-    let most = if is_wide { columns * 28 / 100 } else { PLACE_COLUMNS };
-    let places: Vec<String> = groups.iter().map(|(finding, _)| whereabouts(finding, most)).collect();
-    let bad = groups.iter().map(|(finding, _)| severity(finding.severity).len()).max().unwrap_or(0);
-    let wide = places.iter().map(|place| width(place)).max().unwrap_or(0);
-    let indent = " ".repeat(bad + wide + 4);
-    let row = |((finding, count), place): (&(&Finding, usize), &String)| {
-        let end =
-            aside(finding, *count) + &if is_wide { format!("  {}", finding.rule) } else { String::new() };
-        let room = columns.saturating_sub(indent.len()).max(1);
-        let mut message = wrap(&visible(&finding.message), room).into_iter();
-        let blank = " ".repeat(wide.saturating_sub(width(place)));
-        let mut lines = vec![
-            Line::new(style(finding.severity), format!("{:<bad$}  ", severity(finding.severity)))
-                .with(Style::Plain, format!("{place}{blank}  {}", message.next().unwrap_or_default())),
-        ];
+/// The columns of findings that stand below each other: how bad, where, what.
+struct Table {
+    /// How wide the severities are.
+    bad: usize,
+    /// How wide the places are.
+    wide: usize,
+    /// How wide a place may be.
+    most: usize,
+    /// Whether the rule is named beside the message.
+    is_wide: bool,
+}
+
+impl Table {
+    fn of<'a>(groups: impl Iterator<Item = &'a (&'a Finding, usize)> + Clone, columns: usize) -> Self {
+        let is_wide = columns >= WIDE_SCREEN;
+        let most = if is_wide { columns * 28 / 100 } else { PLACE_COLUMNS };
+        let bad = groups.clone().map(|(finding, _)| severity(finding.severity).len()).max().unwrap_or(0);
+        let wide = groups.map(|(finding, _)| width(&whereabouts(finding, most))).max().unwrap_or(0);
+        Self { bad, wide, most, is_wide }
+    }
+
+    /// What stands before the message.
+    fn head(&self, finding: &Finding) -> Line {
+        let (bad, place) = (self.bad, whereabouts(finding, self.most));
+        let blank = " ".repeat(self.wide.saturating_sub(width(&place)));
+        Line::new(style(finding.severity), format!("{:<bad$}  ", severity(finding.severity)))
+            .with(Style::Plain, format!("{place}{blank}  "))
+    }
+
+    /// What stands behind the message.
+    fn end(&self, (finding, count): &(&Finding, usize)) -> String {
+        aside(finding, *count) + &if self.is_wide { format!("  {}", finding.rule) } else { String::new() }
+    }
+
+    /// How many columns there are for the message.
+    fn room(&self, columns: usize) -> usize {
+        columns.saturating_sub(self.bad + self.wide + 4).max(1)
+    }
+
+    /// Writes a finding in full; its message goes on below if it has to.
+    fn row(&self, group: &(&Finding, usize), columns: usize) -> Vec<Line> {
+        let (end, indent) = (self.end(group), " ".repeat(self.bad + self.wide + 4));
+        let mut message = wrap(&visible(&group.0.message), self.room(columns)).into_iter();
+        let mut lines = vec![self.head(group.0).with(Style::Plain, message.next().unwrap_or_default())];
         lines.extend(message.map(|rest| Line::plain(format!("{indent}{rest}"))));
         match lines.last_mut() {
             Some(last) if last.width() + width(&end) <= columns => last.push(Style::Dim, end),
             _ => lines.push(Line::new(Style::Dim, format!("{indent}{}", end.trim_start()))),
         }
         lines
-    };
-    groups.iter().zip(&places).map(row).collect()
+    }
+
+    /// Writes a finding in one line; its message is cut if it has to be.
+    fn line(&self, group: &(&Finding, usize), columns: usize) -> Line {
+        let end = self.end(group);
+        let room = self.room(columns).saturating_sub(width(&end));
+        self.head(group.0).with(Style::Plain, shorten(&visible(&group.0.message), room)).with(Style::Dim, end)
+    }
 }
 
 /// Writes a finding on lines of its own: how bad, where, by which rule; below it, what.

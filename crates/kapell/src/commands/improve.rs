@@ -1,6 +1,7 @@
 //! `improve` and `map`: how a repository orchestrates its agents and workflows, and what to mend.
 
 mod as_run; // as the tasks of a run
+mod ground; // what is judged, and what is shown of it
 mod judge; // the stages of an audit
 mod kept; // what the last one came to
 mod lsp; // in an editor
@@ -15,6 +16,7 @@ use std::{
 };
 
 use as_run::Outcome;
+use ground::{Ground, Way, lies_below};
 use judge::{Mapped, Settled, look};
 use kapell_lint::{
     collect::inventory,
@@ -77,31 +79,41 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
         }
         return Ok(Exit::Done);
     }
-    let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
+    let path = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
     if args.lsp {
-        return lsp::serve(&root, args);
+        return lsp::serve(&path, args);
     }
     if args.part.task.is_some() {
-        return part::perform(context, args, &root);
+        return part::perform(context, args, &path);
     }
+    let mut ground = Ground::find(&path)?;
+    let mut args = args.clone();
+    let slot = (!args.no_cache && !args.as_run).then(|| Slot::of(&ground, &args)).flatten();
+    let coming = slot.as_ref().and_then(Slot::fetch);
+    let seen = ground.look(args.depth, args.scope)?;
+    args.part.below.clone_from(&ground.below);
+    let (args, root) = (&args, &*ground.top);
     // As with `map`, a form that is named holds.
     let format = match args.format {
         AuditFormat::Text if context.out.json => AuditFormat::Json,
         format => format,
     };
     let Told { judged, census, files, unread } = if args.as_run {
-        let (files, unread) = read_files(&root, args.depth, args.scope)?;
-        match in_a_run(context, args, &root, &files)? {
+        let (files, unread) = texts(seen.read());
+        match in_a_run(context, args, root, &files)? {
             Outcome::Judged(judged) => Told::of(*judged, files, unread),
             Outcome::Ended(exit) => return Ok(exit),
         }
     } else {
-        straight(context, args, format, &root)?
+        straight(context, args, format, seen, (slot, coming))?
     };
     let Judged { mut view, patch, deliverables: written } = judged;
-    view.unread = unread;
-    view.imported = imported(&root, args, &files, &view.findings)?;
-    show(context, args, format, &files, (&view, &census));
+    let is_shown = |place: &Place| place.path.is_empty() || lies_below(&place.path, &args.part.below);
+    view.unread = unread.into_iter().filter(|unread| is_shown(&unread.place)).collect();
+    view.imported = imported(root, args, &files, &view.findings)?;
+    view.imported.retain(|foreign| is_shown(&foreign.place));
+    let way = Way::from(&context.directory, root);
+    show(context, args, format, &files, (&view, &census), way.as_ref());
     if format == AuditFormat::Text {
         tell_of_more(context, args, &files, (&view, &census));
     }
@@ -113,7 +125,7 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
         write_all(context, dir, &written)?;
     }
     if !patch.changes.is_empty() {
-        propose(context, args, format, &root, &view, &patch)?;
+        propose(context, args, format, root, &view, &patch)?;
     }
     Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
 }
@@ -138,10 +150,13 @@ impl Told {
 
 /// Judges the files in this process, unless it was kept what they came to. Where the file system says that they are the
 /// same, and nothing that is shown needs their texts, they are not even read.
-fn straight(context: &Context, args: &ImproveArgs, format: AuditFormat, root: &Path) -> Result<Told, Fault> {
-    let slot = if args.no_cache { None } else { Slot::of(root, args) };
-    let coming = slot.as_ref().and_then(Slot::fetch);
-    let seen = look_at(root, args.depth, args.scope)?;
+fn straight(
+    context: &Context,
+    args: &ImproveArgs,
+    format: AuditFormat,
+    seen: Seen,
+    (slot, coming): (Option<Slot>, Option<Coming>),
+) -> Result<Told, Fault> {
     let stamp = slot.as_ref().and_then(|_| kept::stamp(args, &seen, SystemTime::now()));
     let mut key = Key { state: None, stamp };
     let mut kept = coming.and_then(Coming::kept);
@@ -246,9 +261,13 @@ fn imported(root: &Path, args: &ImproveArgs, files: &Files, ours: &[Finding]) ->
 ///
 /// Fails if the directory cannot be read.
 pub fn map(context: &Context, args: &MapArgs) -> Result<Exit, Fault> {
-    let root = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
-    let (repository, _) = read(&root, args.depth, args.scope)?;
-    let inventory = inventory(&repository);
+    let path = context.path(args.path.as_deref().unwrap_or(Path::new(".")));
+    let mut ground = Ground::find(&path)?;
+    let (files, _) = texts(ground.look(args.depth, args.scope)?.read());
+    let mut inventory = inventory(&Repository::new(files, args.depth.into()));
+    if !ground.below.is_empty() {
+        inventory = inventory.within(|path| lies_below(path, &ground.below));
+    }
     match (args.format, context.out.json) {
         (MapFormat::Json, _) | (MapFormat::Text, true) => context.out.value(&inventory.map()),
         (MapFormat::Text, false) => context.out.data(&paint(&inventory.lines(page()))),
@@ -310,7 +329,7 @@ fn judge(context: &Context, repository: &Repository, args: &ImproveArgs) -> Resu
         settled.leave_out(&baseline(path)?);
     }
     let patch = settled.mend(repository, args);
-    Ok(settled.sum_up(Mapped::of(repository), patch))
+    Ok(settled.sum_up(Mapped::of(repository, args), patch))
 }
 
 /// Reads what is known and left for later.
@@ -415,9 +434,13 @@ fn show(
     format: AuditFormat,
     files: &Files,
     (view, census): (&AuditView, &Census),
+    way: Option<&Way>,
 ) {
     let (columns, _) = screen();
     let out = context.out;
+    // People open what they read from where they are; programs get paths from the top.
+    let near = way.filter(|_| format == AuditFormat::Text).map(|way| way.through(view));
+    let told = near.as_ref().unwrap_or(view);
     match format {
         AuditFormat::Json => out.value(view),
         AuditFormat::Sarif => {
@@ -430,29 +453,29 @@ fn show(
         AuditFormat::Github => out.data(&view.annotations()),
         AuditFormat::Markdown => out.data(&view.markdown("Orchestration audit")),
         AuditFormat::Text => match args.output {
-            AuditOutput::Full => out.data(&paint(&view.lines_among(census, columns))),
-            AuditOutput::Recommendations => out.data(&paint(&view.recommendations(census, columns))),
+            AuditOutput::Full => out.data(&paint(&told.lines_among(census, columns))),
+            AuditOutput::Recommendations => out.data(&paint(&told.recommendations(census, columns))),
             AuditOutput::Report => {
-                out.data(&paint(&view.lines_among(census, columns)));
-                out.data(&snippets(files, view));
-                out.data(&paint(&view.foreign_lines()));
-                out.data(&paint(&view.unread_lines()));
-                out.data(&paint(&view.summary(columns)));
+                out.data(&paint(&told.lines_among(census, columns)));
+                out.data(&snippets(files, view, told));
+                out.data(&paint(&told.foreign_lines()));
+                out.data(&paint(&told.unread_lines()));
+                out.data(&paint(&told.summary(columns)));
             }
         },
     }
 }
 
-/// Draws every finding in its file, as compilers do.
-fn snippets(files: &Files, view: &AuditView) -> String {
+/// Draws every finding in its file, as compilers do, with the paths that are told.
+fn snippets(files: &Files, view: &AuditView, told: &AuditView) -> String {
     let colours = std::io::stdout().is_terminal();
     let mut text = String::new();
-    for found in &view.findings {
+    for (found, told) in view.findings.iter().zip(&told.findings) {
         let Some(id) = files.find(&found.place.path) else { continue };
         let file = &files[id];
-        let source = Source { name: file.path.clone(), text: file.text.clone() };
+        let source = Source { name: told.place.path.as_str().into(), text: file.text.clone() };
         text.push('\n');
-        text.push_str(&finding::render(&drawn(found), &source, colours));
+        text.push_str(&finding::render(&drawn(told), &source, colours));
     }
     text
 }

@@ -319,3 +319,55 @@ fn a_run_refuses_what_is_no_longer_what_it_was_begun_for() {
     let unknown = part("rules", "another", &[]);
     assert!(unknown.code == Some(6) && unknown.stderr.contains("no such task"), "{unknown}");
 }
+
+/// A command that names an agent of another directory, and one that nobody defines.
+const COMMAND: &str = "# Ship\n\nUse the Task tool with subagent_type=\"code-reader\".\n\nUse the Task tool with \
+                       subagent_type=\"code-reeder\".\n";
+
+const AGENT: &str = "---\nname: code-reader\ndescription: Reads code\n---\nRead.\n";
+
+#[test]
+fn a_path_of_a_repository_is_judged_as_part_of_it() {
+    let rig = rig();
+    rig.write("tools/ship.md", COMMAND);
+    rig.write("agents/code-reader.md", AGENT);
+    rig.write("tests/fixtures/one/tools/ship.md", COMMAND);
+    rig.commit("commands");
+    let places = |shown: &crate::rig::Ended| -> Vec<String> {
+        let found: Value = serde_json::from_str(&shown.stdout).expect("JSON");
+        let findings = found["findings"].as_array().expect("findings").iter();
+        findings.map(|finding| finding["place"]["path"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let whole = places(&rig.run(["improve", "--format", "json"]));
+    assert!(whole.iter().any(|path| path == "tools/ship.md"), "{whole:?}");
+    assert!(!whole.iter().any(|path| path.contains("fixtures")), "{whole:?}");
+    for path in ["tools", "tools/ship.md"] {
+        let shown = rig.run(["improve", path, "--format", "json"]);
+        let below = places(&shown);
+        let expected: Vec<&String> = whole.iter().filter(|path| path.starts_with("tools/")).collect();
+        assert_eq!(below.iter().collect::<Vec<_>>(), expected, "{path}");
+        assert_eq!(shown.code, Some(1), "{shown}");
+        let told = rig.run(["improve", path]);
+        assert!(told.stdout.contains("tools/ship.md:5") && told.stdout.contains("to do: "), "{told}");
+        assert!(!told.stdout.contains("release.yml"), "{told}");
+        let as_run = rig.run(["improve", path, "--as-run", "--format", "json"]);
+        assert_eq!(as_run.stdout, shown.stdout, "{as_run}");
+        let map = rig.run(["map", path]);
+        assert!(map.stdout.contains("ship") && !map.stdout.contains("Release"), "{map}");
+    }
+    let near = rig.run(["-C", "tools", "improve", "."]);
+    assert!(near.stdout.contains(" ship.md:5"), "{near}");
+    assert!(!places(&rig.run(["improve", "tests/fixtures/one", "--format", "json"])).is_empty());
+    assert_eq!(rig.run(["improve", "agents"]).code, Some(0));
+}
+
+#[test]
+fn a_file_for_one_option_is_refused_for_another_though_the_audit_was_kept() {
+    let rig = rig();
+    assert_eq!(rig.run(["improve", "--write-baseline", "b.json"]).code, Some(1));
+    for _ in 0..2 {
+        assert_eq!(rig.run(["improve", "--baseline", "b.json"]).code, Some(0));
+    }
+    let refused = rig.run(["improve", "--timings", "b.json"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("K0933"), "{refused}");
+}

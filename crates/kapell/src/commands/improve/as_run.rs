@@ -215,6 +215,9 @@ fn command(site: &Site, args: &ImproveArgs, root: &Path, state: &str) -> Result<
         let whole = absolute(path).map_err(|error| Fault::io(path, &error))?;
         words.push(format!("--{option} {}", word(&whole)?));
     }
+    if !args.part.below.is_empty() {
+        words.push(format!("--below {}", word(Path::new(&args.part.below))?));
+    }
     words.push(format!("--state {state} --store {}", word(&site.store)?));
     Ok(words.join(" "))
 }

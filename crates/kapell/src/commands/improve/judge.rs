@@ -5,7 +5,7 @@ use kapell_lint::{
     collect::inventory,
     files::Files,
     fix::{Patch, patch, patch_knowing},
-    patterns::{anti_patterns, patterns},
+    patterns::{anti_patterns, leave_out_contradicted, patterns},
     repository::Repository,
     rule::{Focus, Group, Rule},
     rules::RULES,
@@ -14,7 +14,7 @@ use kapell_lint::{
 use kapell_view::audit::{AUDIT_VIEW_VERSION, AuditView, Finding, FixClass, Inventory, Pattern};
 use serde::{Deserialize, Serialize};
 
-use super::{kept::Judged, proposal::unified};
+use super::{ground::lies_below, kept::Judged, proposal::unified};
 use crate::args::{AuditOutput, ImproveArgs};
 
 /// Tells whether a rule is asked for.
@@ -44,8 +44,14 @@ pub(super) struct Mapped {
 
 impl Mapped {
     /// Lists assets, references and patterns.
-    pub(super) fn of(repository: &Repository) -> Self {
-        Self { inventory: inventory(repository), patterns: patterns(repository) }
+    pub(super) fn of(repository: &Repository, args: &ImproveArgs) -> Self {
+        let below = &*args.part.below;
+        let (mut inventory, mut patterns) = (inventory(repository), patterns(repository));
+        if !below.is_empty() {
+            inventory = inventory.within(|path| lies_below(path, below));
+            patterns.retain(|pattern| lies_below(&pattern.place.path, below));
+        }
+        Self { inventory, patterns }
     }
 }
 
@@ -59,9 +65,10 @@ pub(super) struct Settled {
 }
 
 impl Settled {
-    /// Leaves out what comments keep quiet.
+    /// Leaves out what lies elsewhere than what is shown, and what comments keep quiet.
     pub(super) fn of(files: &Files, args: &ImproveArgs, mut findings: Vec<Finding>) -> Self {
         let all = RULES.iter().all(|rule| is_chosen(args, rule)).then(|| findings.clone());
+        findings.retain(|finding| lies_below(&finding.place.path, &args.part.below));
         let suppressed = suppress::by_comments(files, &mut findings);
         Self { findings, all, suppressed }
     }
@@ -89,7 +96,8 @@ impl Settled {
                 fix.class = FixClass::Review;
             }
         }
-        let Mapped { inventory, patterns } = mapped;
+        let Mapped { inventory, mut patterns } = mapped;
+        leave_out_contradicted(&mut patterns, &findings);
         let (unread, imported) = (Vec::new(), Vec::new());
         let view = AuditView {
             version: AUDIT_VIEW_VERSION,

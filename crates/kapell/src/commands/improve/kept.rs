@@ -14,7 +14,7 @@ use std::{
     io::Read as _,
     mem,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread::{self, JoinHandle},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -24,7 +24,7 @@ use kapell_lint::{discover::Seen, files::Files, fix::Patch};
 use kapell_view::audit::{AuditView, Census};
 use serde::{Deserialize, Serialize};
 
-use super::judge::proposes;
+use super::{ground::Ground, judge::proposes};
 use crate::{args::ImproveArgs, site};
 
 /// What is kept.
@@ -107,13 +107,13 @@ impl Kept {
 
 impl Slot {
     /// Finds the place for an audit, unless it shall not be kept, or there is no place.
-    pub(super) fn of(root: &Path, args: &ImproveArgs) -> Option<Self> {
+    pub(super) fn of(ground: &Ground, args: &ImproveArgs) -> Option<Self> {
         if args.write_baseline.is_some() || args.out.is_some() {
             return None;
         }
         let asked = asked(args)?;
-        let root = fs::canonicalize(root).ok()?;
-        let slot = Digest::of(format!("{}\n{asked}", root.display()).as_bytes()).to_string();
+        let (top, below) = (fs::canonicalize(&ground.top).ok()?, &ground.below);
+        let slot = Digest::of(format!("{}\n{below}\n{asked}", top.display()).as_bytes()).to_string();
         let path = site::user_cache()?.join("kapell/audits").join(&slot[..32]);
         Some(Self { path })
     }
@@ -211,10 +211,12 @@ pub(super) fn state(args: &ImproveArgs, files: &Files) -> Option<String> {
 
 /// Writes down all options that change what is found, with the content of the files that they name.
 fn asked(args: &ImproveArgs) -> Option<String> {
-    let ImproveArgs { depth, scope, focus, output, rule, timings, baseline, .. } = args;
-    let mut asked = format!("{depth:?} {scope:?} {focus:?} {output:?} {} {rule:?}", proposes(args));
-    for path in [timings, baseline].into_iter().flatten() {
-        asked.push_str(&format!(" {}", Digest::of(&fs::read(path).ok()?)));
+    let ImproveArgs { depth, scope, focus, output, rule, timings, baseline, part, .. } = args;
+    let (proposes, below) = (proposes(args), &part.below);
+    let mut asked = format!("{depth:?} {scope:?} {focus:?} {output:?} {proposes} {rule:?} {below:?}");
+    for (name, path) in [("timings", timings), ("baseline", baseline)] {
+        let Some(path) = path else { continue };
+        asked.push_str(&format!(" {name} {}", Digest::of(&fs::read(path).ok()?)));
     }
     Some(asked)
 }
@@ -270,14 +272,41 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path().join("below")).unwrap().count(), 1);
     }
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ImproveArgs,
+    }
+
+    fn args(words: &[&str]) -> ImproveArgs {
+        <Line as clap::Parser>::parse_from([&["improve"], words].concat()).args
+    }
+
+    #[test]
+    fn a_file_given_for_one_option_is_not_taken_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, two] = ["one", "two"].map(|name| {
+            let path = dir.path().join(name);
+            fs::write(&path, name).unwrap();
+            path.display().to_string()
+        });
+        let options: [&[&str]; 7] = [
+            &[],
+            &["--timings", &one],
+            &["--baseline", &one],
+            &["--timings", &two],
+            &["--timings", &one, "--baseline", &two],
+            &["--timings", &two, "--baseline", &one],
+            &["--rule", "no-timeout"],
+        ];
+        let asked: std::collections::BTreeSet<_> =
+            options.iter().map(|words| asked(&args(words)).unwrap()).collect();
+        assert_eq!(asked.len(), options.len());
+    }
+
     #[test]
     fn a_stamp_shows_every_change_and_is_none_for_what_changed_just_now() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            args: ImproveArgs,
-        }
-        let args = <Line as clap::Parser>::parse_from(["improve"]).args;
+        let args = args(&[]);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.md");
         let stamp_at = |now| {

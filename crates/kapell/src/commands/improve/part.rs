@@ -115,7 +115,7 @@ pub(super) fn perform(context: &Context, args: &ImproveArgs, root: &Path) -> Res
         Part::Read => desk.keep(&desk.read(args, root)?, |read| plural(read.files.len() as u64, "file")),
         Part::Map => {
             let repository = desk.snapshot()?.repository(args, Models::all());
-            desk.keep(&Mapped::of(&repository), |mapped| {
+            desk.keep(&Mapped::of(&repository, args), |mapped| {
                 let (assets, edges) = (mapped.inventory.assets.len(), mapped.inventory.edges.len());
                 format!("{}, {}", plural(assets as u64, "asset"), plural(edges as u64, "reference"))
             })
