@@ -259,6 +259,7 @@ mod tests {
         table.grant(TaskId(2), wide);
         assert_eq!(table.waiting_len(), 0);
         assert!(!table.is_free(TaskId(3), &set(&["src/b"])));
+        assert_eq!(table.held().map(|(task, _)| task).collect::<Vec<_>>(), [TaskId(2)]);
         table.release(TaskId(2));
         assert!(table.is_free(TaskId(3), &set(&["src/b"])));
     }

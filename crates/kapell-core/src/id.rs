@@ -291,5 +291,10 @@ mod tests {
         assert_eq!(first, run.child(TaskId(1), AttemptNo(1)));
         assert_ne!(first, run.child(TaskId(1), AttemptNo(2)));
         assert_ne!(first, run.child(TaskId(2), AttemptNo(1)));
+        // Each says that it is of version 8 and of the variant of RFC 9562.
+        for task in 0..64 {
+            let RunId(id) = run.child(TaskId(task), AttemptNo(1));
+            assert_eq!((id[6] >> 4, id[8] >> 6), (8, 0b10));
+        }
     }
 }

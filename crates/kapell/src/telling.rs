@@ -80,12 +80,14 @@ pub struct Family {
     readers: Readers,
     /// The run itself, then those of its parts that are not over.
     runs: Vec<Run>,
+    /// When parts began, and how deep they lie.
+    places: HashMap<RunId, (Wall, i32)>,
 }
 
 impl Family {
     /// Starts before the first decision of a run; `apart` tells each of its parts by itself.
     pub fn new(run: RunId, apart: bool) -> Self {
-        Self { readers: Readers::new(apart), runs: vec![Run::new(run)] }
+        Self { readers: Readers::new(apart), runs: vec![Run::new(run)], places: HashMap::new() }
     }
 
     /// Returns the run itself.
@@ -100,6 +102,9 @@ impl Family {
 
     /// Takes in the decisions that are new, and returns what `tell` makes of each, in the order in which they were made.
     ///
+    /// Of what was decided in the same millisecond, a part comes before the run that it is part of, which goes by what the
+    /// part has done; but what began the part comes before that.
+    ///
     /// # Errors
     ///
     /// Fails if the journal cannot be read, or is damaged.
@@ -108,7 +113,7 @@ impl Family {
         store: &Store,
         mut tell: impl FnMut(&mut LogReader, &Row, &[Event]) -> T,
     ) -> Result<Vec<T>, Fault> {
-        let mut told: Vec<(Wall, T)> = Vec::new();
+        let mut told: Vec<((Wall, i32), T)> = Vec::new();
         let mut next = 0;
         // Parts that are met on the way are read behind the run that has begun them.
         while let Some(run) = self.runs.get_mut(next) {
@@ -118,24 +123,28 @@ impl Family {
                 true
             })?;
             let mut begun = Vec::new();
+            let (since, depth) = self.places.get(&run.id()).copied().unwrap_or((Wall(i64::MIN), 0));
             // The clock may have been set back; decisions of one run keep their order.
-            let mut at = Wall(i64::MIN);
+            let mut at = since;
             for row in &rows {
                 let events = run
                     .replay(row, &mut |digest| kept_plan(store, digest))
                     .map_err(|damage| Fault::from(OpenError::from(damage)))?;
-                if events.iter().any(|event| matches!(event, Event::Started { .. })) {
-                    begun.extend(self.readers.note_parts(run));
-                }
                 at = at.max(row.at);
-                told.push((at, tell(self.readers.of(run), row, &events)));
+                if events.iter().any(|event| matches!(event, Event::Started { .. })) {
+                    let new = self.readers.note_parts(run);
+                    self.places.extend(new.iter().map(|part| (*part, (at, depth + 1))));
+                    begun.extend(new);
+                }
+                let rank = if at == since { depth } else { -depth };
+                told.push(((at, rank), tell(self.readers.of(run), row, &events)));
             }
             self.runs.extend(begun.into_iter().map(Run::new));
             next += 1;
         }
         let mut is_first = true;
         self.runs.retain(|run| std::mem::take(&mut is_first) || run.outcome().is_none());
-        told.sort_by_key(|(at, _)| *at);
+        told.sort_by_key(|(place, _)| *place);
         Ok(told.into_iter().map(|(_, told)| told).collect())
     }
 }

@@ -211,8 +211,8 @@ fn without_kapell(stage: &Stage) -> anyhow::Result<usize> {
     for (index, Installed { client, program }) in stage.clients.iter().enumerate() {
         let (args, url): (&[&str], _) = match client.adapter {
             "claude-code" => (&["-p", "Say hello."], "ANTHROPIC_BASE_URL"),
-            "opencode" | "opencode-run" => (&["run", "Say hello."], "NO_URL"),
-            // They ask first, or look nowhere, by themselves.
+            "opencode" => (&["run", "Say hello."], "NO_URL"),
+            // They ask first, or look nowhere, by themselves; or are one of those above.
             _ => continue,
         };
         let mut command = stage.place.command("timeout")?;
