@@ -103,7 +103,7 @@ impl Family {
     /// Takes in the decisions that are new, and returns what `tell` makes of each, in the order in which they were made.
     ///
     /// Of what was decided in the same millisecond, a part comes before the run that it is part of, which goes by what the
-    /// part has done; but what began the part comes before that.
+    /// part has done; but what began the part, or took the run over, comes before that.
     ///
     /// # Errors
     ///
@@ -136,7 +136,13 @@ impl Family {
                     self.places.extend(new.iter().map(|part| (*part, (at, depth + 1))));
                     begun.extend(new);
                 }
-                let rank = if at == since { depth } else { -depth };
+                let is_opened = events.iter().any(|event| matches!(event, Event::Opened { .. }));
+                let rank = match (at == since, is_opened) {
+                    (true, _) => depth,
+                    // Whoever takes a run over opens it before its parts.
+                    (false, true) => i32::MIN + depth,
+                    (false, false) => -depth,
+                };
                 told.push(((at, rank), tell(self.readers.of(run), row, &events)));
             }
             self.runs.extend(begun.into_iter().map(Run::new));
