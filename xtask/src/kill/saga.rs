@@ -16,6 +16,10 @@ const WITHIN: usize = 6;
 /// What the last task ends with, so that all before it is taken back; kapell says so by 1.
 const FAILURES: i32 = 1;
 
+/// What it ends with if a command was cut off by as many kills in a row as it may fail. The answer that kapell proposes is
+/// to try it again.
+const ASKS: i32 = 3;
+
 /// Kills sagas until there were so many kills.
 pub(super) fn run(program: &Path, rounds: usize, random: &mut Random) -> anyhow::Result<()> {
     let (mut kills, mut sagas, mut again) = (0, 0, 0);
@@ -48,10 +52,12 @@ fn kill_until_over(place: &Place, random: &mut Random, rounds: usize) -> anyhow:
             None => kills += 1,
             Some(FAILURES) => return Ok(kills),
             Some(code) => {
-                bail!(
-                    "kapell ended with {code}: {}",
-                    fs::read_to_string(place.path("log")).unwrap_or_default()
-                )
+                let log = fs::read_to_string(place.path("log")).unwrap_or_default();
+                let asked = log.lines().rev().find_map(|line| line.strip_prefix("next: kapell answer "));
+                let Some(answer) = asked.filter(|_| code == ASKS) else {
+                    bail!("kapell ended with {code}: {log}");
+                };
+                place.said(&[&["answer"][..], &answer.split(' ').collect::<Vec<_>>()].concat())?;
             }
         }
     }
