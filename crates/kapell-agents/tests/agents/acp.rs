@@ -1,7 +1,6 @@
 //! Agents behind the Agent Client Protocol, with a fake one.
 
 use std::{
-    collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -10,7 +9,7 @@ use std::{
 
 use kapell_agents::{
     drivers::{
-        Exit, Job, Report, Work,
+        Job, Report, Work,
         client::{AcpAgent, Client, Limit, Order, Resume, Settings, Totals},
     },
     protocol::AttemptKey,
@@ -158,18 +157,6 @@ fn player(dir: &Path, number: u32, stream: &str) -> PathBuf {
     path
 }
 
-/// Waits for the ends of so many attempts.
-fn exits_of(rig: &Rig, count: usize) -> BTreeMap<AttemptKey, Exit> {
-    let mut exits = BTreeMap::new();
-    while exits.len() < count {
-        let (of, report) = rig.reports.recv_timeout(crate::rig::PATIENCE).unwrap();
-        if let Report::Finished(exit) = report {
-            exits.insert(of, *exit);
-        }
-    }
-    exits
-}
-
 /// Plays streams of opencode, recorded from version 1.18.33 against the mock of this workspace, with what its own server said
 /// of them: the end, tokens, and how often the model was asked.
 #[test]
@@ -213,7 +200,7 @@ fn ends_of_opencode_by_its_protocol() {
         });
         rig.crew.start(*key, job).unwrap();
     }
-    let exits = exits_of(&rig, cases.len());
+    let exits = crate::clients::finished(&rig, cases.len());
     let mut wrong = String::new();
     for ((case, expected, tokens, steps), key) in cases.iter().zip(&keys) {
         let exit = &exits[key];
@@ -257,7 +244,7 @@ fn every_end_is_taken_for_what_it_is() {
     for (number, key, (case, pairs, _)) in &keys {
         rig.crew.start(*key, job(&rig, *number, case, pairs)).unwrap();
     }
-    let exits = exits_of(&rig, keys.len());
+    let exits = crate::clients::finished(&rig, keys.len());
     let mut wrong = String::new();
     for (_, key, (case, options, expected)) in &keys {
         let exit = &exits[key];

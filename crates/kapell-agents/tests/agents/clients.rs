@@ -89,7 +89,7 @@ fn job(rig: &Rig, key: AttemptKey, client: Client, case: &str) -> Job {
 }
 
 /// Waits for the ends of so many attempts, in whichever order they come.
-fn finished(rig: &Rig, count: usize) -> BTreeMap<AttemptKey, Exit> {
+pub(crate) fn finished(rig: &Rig, count: usize) -> BTreeMap<AttemptKey, Exit> {
     let mut exits = BTreeMap::new();
     while exits.len() < count {
         let (of, report) = rig.reports.recv_timeout(crate::rig::PATIENCE).unwrap();
