@@ -213,6 +213,11 @@ pub(super) fn to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a st
     })
 }
 
+/// Tells whether a place lies in a block of code.
+fn is_fenced(agent: &Asset, at: usize) -> bool {
+    agent.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some()
+}
+
 /// Finds the words that tell to search the web.
 pub(super) fn to_search(agent: &Asset, text: &str) -> Option<Span> {
     static SEARCH: LazyLock<Words> = LazyLock::new(|| {
@@ -233,7 +238,7 @@ pub(super) fn to_search(agent: &Asset, text: &str) -> Option<Span> {
         // It heads a line, or follows the head of one.
         let tells =
             lower.is_empty() || lower.ends_with(':') || lower.ends_with("then") || lower.ends_with("and");
-        let fenced = agent.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        let fenced = is_fenced(agent, at);
         (tells && !fenced && !denied(text, at))
             .then(|| Span::new(at, at + "search the web".len().min(text.len() - at)))
     })
@@ -260,7 +265,7 @@ pub(super) fn to_wait(agent: &Asset, text: &str) -> Option<Span> {
     let body = agent.definition.body as usize;
     WAIT.places(&text[body..]).find_map(|(_, at)| {
         let at = body + at;
-        let fenced = agent.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        let fenced = is_fenced(agent, at);
         let end = text[at..].find(['\n', ',', '.', ':', ';']).map_or(text.len(), |len| at + len);
         let line = text[at..].lines().next().unwrap_or_default().to_ascii_lowercase();
         // What a page or a script does when a person uses it is no conversation.
@@ -299,7 +304,6 @@ pub(super) fn to_start(agent: &Asset, text: &str) -> Option<Span> {
     let body = agent.definition.body as usize;
     STARTS.places(&text[body..]).find_map(|(_, at)| {
         let at = body + at;
-        let document = &agent.definition.document;
         let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
         let line = text[start..].lines().next().unwrap_or_default();
         let lower = line.to_ascii_lowercase();
@@ -307,7 +311,7 @@ pub(super) fn to_start(agent: &Asset, text: &str) -> Option<Span> {
         let denied = ["not ", "n't", "never", "cannot", "without", "caller", "parent", "when invoked"]
             .iter()
             .any(|word| lower.contains(word));
-        let fenced = document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+        let fenced = is_fenced(agent, at);
         let line = text[at..].lines().next().unwrap_or_default();
         let words = |word: &str| line.find(word).map(|len| at + len + word.len());
         let end = words(" tool").or_else(|| words("agents")).unwrap_or(at);
