@@ -55,6 +55,10 @@ pub(super) const DEVICES: &[&str] = &[
 /// Variables that name places in the user's HOME.
 const POINTING_HOME: &[&str] = &["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"];
 
+/// How often package managers fetch again what they could not. npm alone waits 70 seconds for a network that is not there,
+/// and opencode, which fetches by npm what plugins of a repository may need, as long before it answers at all.
+const RETRIES: [&str; 3] = ["npm_config_fetch_retries", "PIP_RETRIES", "CARGO_NET_RETRY"];
+
 /// What cargo keeps in its home and a build reads; not the tokens that it keeps there too.
 const OF_CARGO: [&str; 4] = ["bin", "registry", "git", "env"];
 
@@ -65,6 +69,15 @@ fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr
 fn set(env: &mut Vec<(OsString, OsString)>, name: &str, value: impl Into<OsString>) {
     env.retain(|(known, _)| known != name);
     env.push((name.into(), value.into()));
+}
+
+/// Has package managers give up at once where no package can be fetched, unless they were told how often to try.
+pub(super) fn fetch_once(env: &mut Vec<(OsString, OsString)>) {
+    for name in RETRIES {
+        if variable(env, name).is_none() {
+            set(env, name, "0");
+        }
+    }
 }
 
 /// Gives the attempt a HOME of its own, and lets tool chains be found where they are.
@@ -139,5 +152,14 @@ mod tests {
         assert_eq!(value("HOME"), Some("/own".into()));
         assert_eq!(value("RUSTUP_HOME"), Some(home.join(".rustup")));
         assert_eq!(value("CARGO_HOME"), Some(home.join(".cargo")));
+    }
+
+    #[test]
+    fn nothing_is_fetched_again_but_by_who_was_told_to() {
+        let mut env = vec![("PIP_RETRIES".into(), "3".into())];
+        fetch_once(&mut env);
+        let value = |name| variable(&env, name).and_then(OsStr::to_str);
+        assert_eq!(value("PIP_RETRIES"), Some("3"));
+        assert_eq!((value("npm_config_fetch_retries"), value("CARGO_NET_RETRY")), (Some("0"), Some("0")));
     }
 }

@@ -83,6 +83,9 @@ impl Contained {
         private::dir(&self.room.home)?;
         let openings = self.openings(spec)?;
         surroundings::move_home(&mut spec.env, &self.room.home, &tmp);
+        if matches!(self.chosen.network, Network::Nothing | Network::ModelOnly) {
+            surroundings::fetch_once(&mut spec.env);
+        }
         if matches!(self.chosen.network, Network::AllowList(_)) {
             // Not a network without a way out in its place: whoever asked for it waits for these hosts.
             self.room
