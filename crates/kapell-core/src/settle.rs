@@ -49,6 +49,22 @@ impl Run {
     /// counts.
     #[must_use]
     pub fn next_wake(&self) -> Wake {
+        let relief = self.next_relief();
+        if *self.phase() != Phase::Active || self.is_doomed() {
+            return relief;
+        }
+        let wall = self.settled_at().wall;
+        let deadline = self.deadline().filter(|at| *at > wall);
+        Wake {
+            elapsed: relief.elapsed.into_iter().chain(self.wall_budget_end()).min(),
+            wall: relief.wall.into_iter().chain(deadline).min(),
+        }
+    }
+
+    /// Returns when the run goes on by itself: the times of [`Run::next_wake`] but for those that only pause it, its
+    /// deadline and the end of its time budget.
+    #[must_use]
+    pub fn next_relief(&self) -> Wake {
         if !matches!(self.phase(), Phase::Active | Phase::Paused(_) | Phase::Compensating) {
             return Wake::default();
         }
@@ -72,15 +88,9 @@ impl Run {
             (closed.iter().map(|closed| closed.until), closed.iter().map(|closed| closed.latest));
         let parked = self.index().parked.first().map(|(at, _)| *at);
         let start_by = self.index().start_by.first().map(|(at, _)| *at);
-        let walls = parked.into_iter().chain(start_by).chain(providers).chain(self.deadline());
+        let walls = parked.into_iter().chain(start_by).chain(providers);
         Wake {
-            elapsed: deadline
-                .into_iter()
-                .chain(pause)
-                .chain(rests)
-                .chain(latest)
-                .chain(self.wall_budget_end())
-                .min(),
+            elapsed: deadline.into_iter().chain(pause).chain(rests).chain(latest).min(),
             wall: walls.filter(|at| *at > wall).min(),
         }
     }

@@ -7,11 +7,12 @@ use kapell_core::{
     mission::Mission,
     plan::{ChildSpec, Definition, Plan, Work},
     retry::FailureClass,
-    time::Wall,
+    run::Phase,
+    time::{Millis, Wall},
 };
 use kapell_engine::{
     host::Rest,
-    port::journal::{Journal, Owner},
+    port::{clock::Clock, journal::{Journal, Owner}},
 };
 
 use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};
@@ -270,6 +271,24 @@ fn a_child_run_that_waits_for_a_person_lets_its_parent_wait_too() {
     let inner = plan(&[("g", Definition::new(Work::Gate(spec)), &[])]);
     let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
     assert_eq!(rig.settle(), Rest::Gates);
+}
+
+#[test]
+fn a_deadline_and_a_time_budget_are_nothing_to_wait_for_where_only_a_person_can_help() {
+    let spec = kapell_core::plan::GateSpec { question: "so?".parse().unwrap(), choices: Vec::new() };
+    let gate = || plan(&[("g", Definition::new(Work::Gate(spec.clone())), &[])]);
+    let mut bounded = mission();
+    bounded.limits.wall = Some(Millis(50_000));
+    let mut rig = Rig::with(bounded.clone(), plan(&[("w", child_of(gate()), &[])]));
+    assert_eq!(rig.settle(), Rest::Gates);
+    let end = Wall(rig.world.clock.wall().0 + 40_000);
+    bounded.deadline = Some(end);
+    let mut rig = Rig::with(bounded, gate());
+    assert_eq!(rig.settle(), Rest::Gates);
+    // It holds all the same, if somebody stays.
+    assert_eq!(rig.run().next_wake().wall, Some(end));
+    rig.world.clock.pass(40_000);
+    rig.until(|rig| matches!(rig.run().phase(), Phase::Paused(_)));
 }
 
 #[test]
