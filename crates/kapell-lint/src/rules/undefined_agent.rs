@@ -115,7 +115,8 @@ fn tell_of_none(report: &mut Report<'_>, started: &[Missing<'_>]) {
     let names: BTreeSet<&str> = started.iter().map(|place| &*place.reference.name).collect();
     let shown: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
     let more = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
-    let message = format!("no agent is defined here, and {}{more} are started", shown.join(", "));
+    let are = if names.len() == 1 { "is" } else { "are" };
+    let message = format!("no agent is defined here, and {}{more} {are} started", shown.join(", "));
     let mut draft = report
         .add(first.file, first.reference.span, message)
         .severity(Severity::Low)
