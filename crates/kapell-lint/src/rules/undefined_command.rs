@@ -50,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         .map(|(_, from)| {
             let text = &repository.files[from.file].text;
             let mut found = shown(agents, from, text);
-            found.extend(families.iter().flat_map(|family| of_family(text, family)));
+            found.extend(of_families(text, &families));
             (from, found)
         })
         .collect();
@@ -114,15 +114,15 @@ fn families(agents: &Agents) -> Vec<String> {
     large.map(|(first, _)| format!("{first}-")).collect()
 }
 
-/// Finds the names of a family behind a slash, wherever in a text they stand: nothing else is called so.
-fn of_family<'a>(text: &'a str, family: &'a str) -> impl Iterator<Item = Reference> + 'a {
-    let slashed = format!("/{family}");
-    let places: Vec<usize> = text.match_indices(&slashed).map(|(at, _)| at + 1).collect();
-    places.into_iter().filter_map(move |start| {
+/// Finds the names of families behind a slash, wherever in a text they stand: nothing else is called so.
+fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item = Reference> + 'a {
+    let text = if families.is_empty() { "" } else { text };
+    memchr::memchr_iter(b'/', text.as_bytes()).map(|slash| slash + 1).filter_map(move |start| {
+        let rest = &text[start..];
+        let family = families.iter().find(|family| rest.starts_with(family.as_str()))?;
         let starts = start == 1
             || text.as_bytes()[start - 2].is_ascii_whitespace()
             || b"`(\"'*|".contains(&text.as_bytes()[start - 2]);
-        let rest = &text[start..];
         let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))?;
         let name = &rest[..len];
         let ends = rest[len..].starts_with([' ', '`', ')', ',', '"', '\'', '*', '|', '\n', '\r'])
