@@ -34,7 +34,7 @@ use super::{
     api::{self, Api, Ask, Purpose},
     bounds::{self, Openings},
     cassette::{Exchange, Recorder},
-    meter::Meter,
+    meter::{Certainty, Meter},
     redact,
 };
 use crate::protocol::AttemptKey;
@@ -496,20 +496,31 @@ async fn answer(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Response
     }
 }
 
+/// A request that was not answered by its provider.
+struct Unanswered {
+    /// What the client is told.
+    response: Box<Response<Body>>,
+    /// Whether the provider may have it.
+    is_sent: bool,
+}
+
+impl From<Unanswered> for Box<Response<Body>> {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.response
+    }
+}
+
 impl Call<'_> {
     /// Sends the request on, with the real key.
-    async fn send(&self, body: Bytes) -> Result<Response<Incoming>, Box<Response<Body>>> {
+    async fn send(&self, body: Bytes) -> Result<Response<Incoming>, Unanswered> {
         let api = self.upstream.api;
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let uri = format!("{}{}{query}", self.upstream.base, self.path);
         let mut request =
             Request::builder().method(self.method.clone()).uri(uri).body(Full::new(body)).map_err(|why| {
-                Box::new(error(
-                    api,
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_error",
-                    &format!("kapell: {why}"),
-                ))
+                let message = format!("kapell: {why}");
+                let response = error(api, StatusCode::BAD_REQUEST, "invalid_request_error", &message);
+                Unanswered { response: Box::new(response), is_sent: false }
             })?;
         for (name, value) in self.headers.iter().filter(|(name, _)| !OWN_HEADERS.contains(name)) {
             request.headers_mut().append(name, value.clone());
@@ -519,12 +530,9 @@ impl Call<'_> {
         }
         let mut response = self.desk.client.request(request).await.map_err(|why| {
             let message = format!("kapell: {} cannot be reached: {}", self.name, causes(&why));
-            Box::new(error(
-                api,
-                StatusCode::BAD_GATEWAY,
-                "api_error",
-                &self.desk.redacted(message.as_bytes()),
-            ))
+            let message = self.desk.redacted(message.as_bytes());
+            let response = error(api, StatusCode::BAD_GATEWAY, "api_error", &message);
+            Unanswered { response: Box::new(response), is_sent: !why.is_connect() }
         })?;
         for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::SET_COOKIE] {
             response.headers_mut().remove(name);
@@ -566,25 +574,40 @@ impl Call<'_> {
                 }
             })
         })?;
-        let response = self.send(ask.body.clone()).await?;
         let exchange = desk.recorder.is_some().then(|| self.exchange(&ask));
+        let body = ask.body.clone();
+        // From here on it costs something, even if its client hangs up before the reply begins.
+        let mut bill = Bill {
+            desk: desk.clone(),
+            upstream: self.name.to_owned(),
+            model: ask.model,
+            body: ask.body,
+            open: Some((reserved, Meter::new(ask.dialect, false))),
+            _room: room,
+        };
+        let response = match self.send(body).await {
+            Ok(response) => response,
+            Err(unanswered) => {
+                // A stream begins before it is written, what is sent as a whole ends before.
+                if ask.streams || !unanswered.is_sent {
+                    bill.waive();
+                }
+                return Err(unanswered.response);
+            }
+        };
         if !response.status().is_success() {
+            bill.waive();
             return Ok(self.failed(response, exchange).await);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().to_owned();
         let (parts, body) = response.into_parts();
+        if let Some((_, meter)) = &mut bill.open {
+            *meter = Meter::new(ask.dialect, content_type.contains("event-stream"));
+        }
         let metered = Metered {
             inner: body,
-            meter: Some(Meter::new(ask.dialect, content_type.contains("event-stream"))),
-            bill: Some(Bill {
-                desk: desk.clone(),
-                upstream: self.name.to_owned(),
-                model: ask.model,
-                body: ask.body,
-                reserved,
-                _room: room,
-            }),
+            bill: Some(bill),
             tape: exchange.map(|exchange| Running {
                 desk: desk.clone(),
                 exchange: Exchange { status: parts.status.as_u16(), content_type, ..exchange },
@@ -641,32 +664,46 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What is booked when a reply has ended.
+/// What is booked when a reply has ended, or nobody waits for it any more: when this is dropped.
 struct Bill {
     desk: Arc<Desk>,
     upstream: String,
     model: String,
     body: Bytes,
-    reserved: Reserved,
+    /// What is set aside, and what the reply has said of its cost so far; `None` once that is dealt with.
+    open: Option<(Reserved, Meter)>,
     _room: Room,
 }
 
 impl Bill {
-    fn settle(self, meter: Meter) {
-        let Reserved { hold, price, read, written } = self.reserved;
+    /// Takes in that the request costs nothing: what was set aside comes back.
+    fn waive(&mut self) {
+        self.open = None;
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        let Some((Reserved { hold, price, read, written }, meter)) = self.open.take() else { return };
         let reading = meter.finish(read, written);
         let mut tokens: Tokens = reading.tokens;
-        let mut cost = price.map(|price| price.cost_with_hour(tokens, reading.hour));
-        if !reading.is_exact {
+        let most = hold.amount();
+        let cost = price.map(|price| match reading.certainty {
+            Certainty::Exact => price.cost_with_hour(tokens, reading.hour),
             // A guess is not more than what was set aside.
-            cost = cost.map(|cost| cost.min(hold.amount().usd_micros));
-            tokens.output = tokens.output.min(hold.amount().tokens.saturating_sub(tokens.read()));
+            Certainty::Read => price.cost_with_hour(tokens, reading.hour).min(most.usd_micros),
+            // Nobody knows how much of it was put into a cache.
+            Certainty::Nothing => most.usd_micros,
+        });
+        let is_exact = reading.certainty == Certainty::Exact;
+        if !is_exact {
+            tokens.output = tokens.output.min(most.tokens.saturating_sub(tokens.read()));
         }
-        if let Some((key, total, percent)) = hold.settle(tokens, cost, !reading.is_exact) {
-            if reading.is_exact {
+        if let Some((key, total, percent)) = hold.settle(tokens, cost, !is_exact) {
+            if is_exact {
                 self.desk.remember(key, &self.model, &self.body, tokens.read());
             }
-            let (upstream, model) = (self.upstream, self.model);
+            let (upstream, model) = (std::mem::take(&mut self.upstream), std::mem::take(&mut self.model));
             (self.desk.config.sink)(key, Seen::Used { upstream, model, total, percent });
         }
     }
@@ -682,7 +719,6 @@ struct Running {
 /// A reply on its way. What passes is read, not held up.
 struct Metered {
     inner: Incoming,
-    meter: Option<Meter>,
     bill: Option<Bill>,
     tape: Option<Running>,
 }
@@ -690,9 +726,11 @@ struct Metered {
 impl Metered {
     /// Books what the reply has cost. As early as can be: an agent may end as soon as it has heard the last word.
     fn settle(&mut self) {
-        if let (Some(meter), Some(bill)) = (self.meter.take(), self.bill.take()) {
-            bill.settle(meter);
-        }
+        drop(self.bill.take());
+    }
+
+    fn meter(&mut self) -> Option<&mut Meter> {
+        self.bill.as_mut()?.open.as_mut().map(|(_, meter)| meter)
     }
 
     fn end(&mut self, whole: bool) {
@@ -721,7 +759,7 @@ impl hyper::body::Body for Metered {
             Poll::Ready(Some(Err(_))) => self.end(false),
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
-                    if let Some(meter) = &mut self.meter {
+                    if let Some(meter) = self.meter() {
                         meter.take(data);
                     }
                     if let Some(tape) = &mut self.tape {
@@ -730,7 +768,7 @@ impl hyper::body::Body for Metered {
                 }
                 if self.inner.is_end_stream() {
                     self.end(true);
-                } else if self.meter.as_ref().is_some_and(Meter::is_final) {
+                } else if self.meter().is_some_and(|meter| meter.is_final()) {
                     self.settle();
                 }
             }
