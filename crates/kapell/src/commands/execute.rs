@@ -88,8 +88,9 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         );
     }
     if let Some(run) = unfinished.earlier.filter(|_| args.id.is_none()) {
+        let id = short(run);
         context.out.note(&format!(
-            "run {run} of an earlier version of this file, or of other inputs, is unfinished: kapell resume {run} goes on with it"
+            "run {id} of an earlier version of this file, or of other inputs, is unfinished: kapell resume {id} goes on with it"
         ));
     }
     let id = match &args.id {
@@ -321,7 +322,11 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
     for run in runs::unfinished(&store)?.into_iter().map(|head| head.run) {
         match refuse_played(&store, run, &runs::mission(&store, run)?) {
             Ok(()) => runs.push(run),
-            Err(_) => context.out.note(&format!("run {} plays a recording: it is left as it is", short(run))),
+            Err(fault) if fault.code == "K0954" => context.out.note(&fault.message),
+            // Whatever is the matter with it, the others go on.
+            Err(fault) => {
+                context.out.note(&format!("run {} is left as it is: {}", short(run), fault.message))
+            }
         }
     }
     let jobs = workflow::default_jobs() as usize;
