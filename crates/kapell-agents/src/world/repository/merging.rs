@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use kapell_core::{
-    id::{AttemptNo, Oid, RunId, TaskId},
-    retry::FailureClass,
-};
+use kapell_core::id::{AttemptNo, Oid, RunId, TaskId};
 use kapell_engine::port::{
     agents::{Agents as _, AttemptKey},
     workspaces::{CheckCommand, MergeOrder, Merged, Setup, WorkspaceError},
