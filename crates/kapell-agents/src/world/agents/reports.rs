@@ -54,7 +54,8 @@ pub(super) fn hide_in_report(secrets: &Redactor, report: &mut Report) {
 pub(super) fn hide_in_ending(secrets: &Redactor, ending: &mut Ending) {
     if let Some((name, _)) = ending.outputs.iter().find(|(_, value)| secrets.knows(value)) {
         ending.result = Err(permanent(format!(
-            "its output `{name}` holds the value of a variable that is named like a secret, and outputs are written down"
+            "its output `{name}` holds the value of a variable that is named like a secret, or a key of an agent, and outputs \
+             are written down"
         )));
         ending.outputs.clear();
     }
