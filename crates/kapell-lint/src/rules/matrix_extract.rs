@@ -33,9 +33,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if told.contains(&at) || job.uses.is_some() || job.steps.len() < 3 {
                 continue;
             }
-            let alike = |other: &usize| {
-                same_shape(flow, at, *other) && alike(&words[at], &words[*other])
-            };
+            let alike = |other: &usize| same_shape(flow, at, *other) && alike(&words[at], &words[*other]);
             let same: Vec<usize> = (at + 1..flow.model.jobs.len()).filter(alike).collect();
             if same.len() + 1 < JOBS {
                 continue;

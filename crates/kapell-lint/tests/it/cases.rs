@@ -151,7 +151,8 @@ fn every_rule_finds_its_faults_and_leaves_the_rest() {
         let path = folder.join(format!("{}.case", rule.name));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let cases = cases(&text);
-        let faults = cases.iter().filter(|case| case.verdict == Verdict::Fault && !case.expected.is_empty()).count();
+        let faults =
+            cases.iter().filter(|case| case.verdict == Verdict::Fault && !case.expected.is_empty()).count();
         assert!(faults >= 1, "{} has no fault with a place", rule.name);
         assert!(cases.len() - faults >= 2, "{} has less than two cases that are fine", rule.name);
         for case in &cases {
