@@ -173,6 +173,29 @@ const VALUE_FLAGS: &[&str] = &[
     "-p",
 ];
 
+/// The same flags of programs that speak to something far away, or work in another folder.
+const VALUE_FLAGS_OF: &[(&[&str], &[&str])] = &[
+    (
+        &["kubectl", "oc", "helm"],
+        &["-n", "--namespace", "--context", "--kube-context", "--kubeconfig", "--cluster", "-s", "--server"],
+    ),
+    (
+        &["docker", "docker-compose", "podman"],
+        &["-f", "--file", "-p", "--project-name", "--env-file", "--profile", "-H", "--host", "--context"],
+    ),
+    (&["git"], &["-C", "-c", "--git-dir", "--work-tree"]),
+    (&["gh"], &["-R", "--repo"]),
+    (&["aws"], &["--profile", "--region", "--endpoint-url", "--output"]),
+    (&["gcloud"], &["--project", "--account", "--format"]),
+    (&["uv", "poetry"], &["--directory", "--project", "-C"]),
+];
+
+/// Tells whether the word behind a flag is its value, and no command.
+fn takes_value(program: &str, flag: &str) -> bool {
+    SCRIPT_RUNNERS.contains(&program) && VALUE_FLAGS.contains(&flag)
+        || VALUE_FLAGS_OF.iter().any(|(programs, flags)| programs.contains(&program) && flags.contains(&flag))
+}
+
 /// Programs whose commands are named by the words after them.
 const SCRIPT_RUNNERS: &[&str] = &[
     "npm", "pnpm", "yarn", "bun", "make", "just", "task", "nx", "turbo", "lerna", "rake", "invoke", "poe",
@@ -246,6 +269,12 @@ fn is_dry(command: &Command) -> bool {
     })
 }
 
+/// Returns a command as text, without flags in front of what it does: `kubectl apply -f x` of `kubectl -n a apply -f x`.
+#[must_use]
+pub fn plain_text(command: &Command) -> String {
+    plain_words(command, command.program()).join(" ")
+}
+
 /// Returns the words without flags in front of the command they belong to, and without a toolchain.
 fn plain_words(command: &Command, program: &str) -> Vec<String> {
     let mut words = vec![program.to_owned()];
@@ -261,7 +290,7 @@ fn plain_words(command: &Command, program: &str) -> Vec<String> {
             if word == "--version" || word == "--help" || word == "-V" {
                 words.push(word.clone());
             }
-            if VALUE_FLAGS.contains(&word.as_str()) && SCRIPT_RUNNERS.contains(&program) {
+            if takes_value(program, word) {
                 rest.next();
             }
             continue;

@@ -100,7 +100,7 @@ fn scripts(repository: &Repository, report: &mut Report<'_>) {
             let message = format!("agent `{}` is not defined", started.name);
             let draft = report.add(*file, started.span, message);
             match suggest::nearest(&started.name, names.iter().copied()) {
-                Some(near) => draft.hint(format!("the nearest name is `{near}`")).done(),
+                Some(near) => draft.hint(format!("name `{near}`, if that is meant")).done(),
                 None => draft
                     .hint("define it, or name an agent that is always there, such as `general-purpose`")
                     .done(),
@@ -147,7 +147,7 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
             (format!("agent `{name}` has two colons; it is called `{near}`"), format!("write `{near}`"))
         }
         (Resolved::Nothing(Some(near)), _) => {
-            (format!("agent `{name}` is not defined"), format!("the nearest name is `{near}`"))
+            (format!("agent `{name}` is not defined"), format!("name `{near}`, or define it"))
         }
         _ => (
             format!("agent `{name}` is not defined"),

@@ -184,13 +184,13 @@ fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Plac
     };
     let near: Vec<String> = names.iter().filter_map(nearest).take(3).collect();
     if let Some(agent) = names.iter().find_map(|(name, _)| agent_called(agents, name)) {
-        draft =
-            draft.hint(format!("there is an agent of that name, `{agent}`, but no slash starts an agent"));
+        draft = draft.hint(format!("name the agent `{agent}` without a slash, which starts no agent"));
     } else if !near.is_empty() {
-        let are = if near.len() == 1 { "the nearest name is" } else { "the nearest names are" };
-        draft = draft.hint(format!("{are} {}", near.join(", ")));
+        draft = draft.hint(format!("name {}, if that is meant", near.join(" or ")));
     } else if let Some(agent) = names.iter().find_map(|(name, _)| agent_like(agents, name)) {
-        draft = draft.hint(format!("there is an agent `{agent}`, but no slash starts an agent"));
+        draft = draft.hint(format!("name the agent `{agent}`, if that is meant: no slash starts an agent"));
+    } else {
+        draft = draft.hint("define it, or say where it comes from");
     }
     for (at, (name, places)) in names.iter().enumerate() {
         for (file, reference, _) in &places[usize::from(at == 0)..] {
