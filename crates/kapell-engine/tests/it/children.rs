@@ -12,7 +12,10 @@ use kapell_core::{
 };
 use kapell_engine::{
     host::Rest,
-    port::{clock::Clock, journal::{Journal, Owner}},
+    port::{
+        clock::Clock,
+        journal::{Journal, Owner},
+    },
 };
 
 use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};

@@ -132,7 +132,8 @@ impl Manifest {
 
     fn make_dirs(&mut self, root: &Path, dir: &Path) -> io::Result<()> {
         if let Some(above) = root.parent() {
-            self.dirs_above += above.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+            self.dirs_above +=
+                above.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
             fs::create_dir_all(above)?;
         }
         // The root itself has the empty name.
