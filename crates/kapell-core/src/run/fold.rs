@@ -561,8 +561,10 @@ impl Run {
     }
 
     fn landed(&mut self, event: &Event, task: TaskId, commit: Oid) -> Result<(), IllegalEvent> {
-        self.queue(event)?.landed(task, commit);
-        if self.ref_move.is_some_and(|(_, to)| to == commit) {
+        let queue = self.queue(event)?;
+        queue.landed(task, commit);
+        // Several changes can be one commit, as when two agents made the same: it is there with the last of them.
+        if !queue.is_landing() && self.ref_move.is_some_and(|(_, to)| to == commit) {
             self.ref_move = None;
         }
         self.go(task, TaskEvent::Landed(commit))
