@@ -16,7 +16,7 @@ use kapell_engine::{
 
 use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};
 
-fn child_of(plan: std::sync::Arc<Plan>) -> Definition {
+pub(crate) fn child_of(plan: std::sync::Arc<Plan>) -> Definition {
     let spec = ChildSpec { objective: "inner".to_owned(), plan, accept: Vec::new(), saga: false };
     Definition::new(Work::Workflow(Box::new(spec)))
 }
