@@ -91,6 +91,7 @@ impl Run {
                     handoff.change = change.or(handoff.change);
                 }
                 self.tasks[task.index()].failures = 0;
+                self.setbacks.remove(task);
                 self.substitutes.insert(*task, *agent);
                 self.go(*task, TaskEvent::PassedOn)?;
             }

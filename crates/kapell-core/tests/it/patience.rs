@@ -48,6 +48,21 @@ fn a_loss_after_something_else_is_a_first_one() {
 }
 
 #[test]
+fn a_loss_after_a_hand_off_is_a_first_one() {
+    let run = given("mission lost 2; agent p; agent q; a agent p").and(
+        "
+        00:01 fail a lost
+        00:02 handoff a q on
+        00:03 done a
+        00:04 fail a lost
+    ",
+    );
+    assert_eq!(run.state("a").name(), "running");
+    let run = run.and("00:05 fail a lost");
+    assert_eq!(run.state("a").name(), "failed");
+}
+
+#[test]
 fn what_is_stopped_at_a_deadline_is_not_lost() {
     let run = given("mission lost 1 deadline 01:00; a; b").and(
         "
