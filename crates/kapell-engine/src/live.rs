@@ -7,7 +7,7 @@ use kapell_core::{
     event::Event,
     id::{AttemptNo, GateId, RunId, TaskId},
     journal::{Actor, Version},
-    run::Run,
+    run::{Phase, Run},
     time::{Elapsed, Millis, Now, Wall},
 };
 
@@ -155,10 +155,14 @@ impl Live {
                 (actor, command)
             })
             .collect();
+        let landing_failed =
+            commands.iter().any(|(_, command)| matches!(command, Command::LandingFailed { .. }));
         let batch = match self.only_asked {
             true => self.run.record(commands, now)?,
             false => self.run.batch(commands, now)?,
         };
+        // A run that was cancelled by the same batch no longer pauses for it.
+        self.stuck |= landing_failed && !matches!(self.run.phase(), Phase::Active | Phase::Paused(_));
         let replies = waiting.into_iter().zip(batch.replies);
         let replies: Vec<_> = replies.filter_map(|(reply, result)| Some((reply?, result))).collect();
         if batch.rows.is_empty() {

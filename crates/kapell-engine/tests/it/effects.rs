@@ -17,7 +17,7 @@ use kapell_core::{
     time::Millis,
 };
 use kapell_engine::{
-    host::Rest,
+    host::{Input, Rest},
     port::{agents::Job, workspaces::Merged},
 };
 
@@ -245,6 +245,27 @@ fn a_landing_that_cannot_be_made_keeps_no_cancelled_run_waiting() {
     let rest = rig.settle();
     assert!(matches!(rest, Rest::Paused | Rest::Over), "{rest:?}");
     assert_eq!(rig.host.trouble(RUN), Some("the disk is full"));
+}
+
+#[test]
+fn a_landing_that_cannot_be_made_keeps_no_run_waiting_that_is_cancelled_with_it() {
+    let mut rig = landing("ok");
+    let barrier = Barrier::default();
+    let waits = barrier.clone();
+    *rig.spaces.moved.lock().unwrap() = Box::new(move |_| {
+        waits.wait();
+        Ok(())
+    });
+    rig.until_said("move ref");
+    // The host finds both when it next looks.
+    for command in [Command::Cancel, Command::LandingFailed { message: "the disk is full".to_owned() }] {
+        let actor = kapell_core::journal::Actor::Engine;
+        rig.mailbox.send(Input::Command { run: RUN, actor, command, reply: None });
+    }
+    rig.step();
+    assert_eq!(rig.settle(), Rest::Paused);
+    assert_eq!(rig.host.trouble(RUN), Some("the disk is full"));
+    barrier.open();
 }
 
 #[test]
