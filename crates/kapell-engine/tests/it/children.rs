@@ -18,7 +18,7 @@ use kapell_engine::{
     },
 };
 
-use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};
+use crate::rig::{RUN, Rig, World, good, landing_mission, mission, noop, plan, script, trouble};
 
 pub(crate) fn child_of(plan: std::sync::Arc<Plan>) -> Definition {
     let spec = ChildSpec { objective: "inner".to_owned(), plan, accept: Vec::new(), saga: false };
@@ -99,6 +99,28 @@ fn a_child_run_that_failed_is_tried_again_as_often_as_its_task_says() {
     assert_eq!(rig.settle(), Rest::Over);
     assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, 2);
     assert_eq!(rig.run().outcome(), Some(Outcome::Failed));
+}
+
+#[test]
+fn a_child_run_that_cannot_begin_fails_as_its_repository_says() {
+    for (class, attempts) in [(FailureClass::Transient, 2), (FailureClass::Permanent, 1)] {
+        let mut task = child_of(plan(&[("x", script("ok"), &[])]));
+        task.retry.attempts = 2;
+        let world = World::new();
+        let mut rig = world.process();
+        *rig.spaces.begin.lock().unwrap() = Box::new(move |run| match *run == child() {
+            true => Err(trouble(class, "the repository is busy")),
+            false => Ok(()),
+        });
+        rig.host.create(RUN, landing_mission(), plan(&[("w", task, &[])])).unwrap();
+        rig.until(|rig| {
+            rig.world.clock.pass(60_000);
+            rig.host.rest(RUN) == Rest::Over
+        });
+        assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, attempts, "{class}");
+        let landed = rig.state(0).starts_with("Landed");
+        assert_eq!(landed, class == FailureClass::Transient, "{}", rig.state(0));
+    }
 }
 
 #[test]
