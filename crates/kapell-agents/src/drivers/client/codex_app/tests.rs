@@ -142,7 +142,7 @@ fn a_change_that_moves_a_file_is_judged_and_shown_with_the_place_that_it_is_move
         talk
     };
     let at = |opening| Opening { workspace: "/w".into(), ..opening };
-    let mut talk = may_move(at(contained()), "/elsewhere/authorized_keys");
+    let mut talk = may_move(at(contained()), "/ada/.ssh/authorized_keys");
     assert_eq!(talk.written(), [json!({ "id": 0, "result": { "decision": "decline" } })]);
     let talk = may_move(at(asking()), "/w/b.txt");
     let Some(Report::Question { text, .. }) = talk.reports.last() else { panic!("{:?}", talk.reports) };
