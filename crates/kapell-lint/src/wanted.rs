@@ -37,6 +37,9 @@ const AGENT_DIRECTORIES: &[&str] = &[
     "rules",
 ];
 
+/// Directories whose settings and programs are those of an agent client.
+const CLIENT_DIRECTORIES: &[&str] = &[".claude", ".claude-plugin", ".codex", "hooks"];
+
 /// Files whose names say what they are, wherever they lie.
 const AGENT_FILES: &[&str] = &[
     "CLAUDE.md",
@@ -57,13 +60,13 @@ const AGENT_FILES: &[&str] = &[
 /// Tells whether a file is read, by its path from the top.
 #[must_use]
 pub fn is_wanted(path: &str, scope: Scope, depth: Depth) -> bool {
-    if is_sample(path) {
-        return false;
-    }
-    let all = scope == Scope::All;
-    (all || scope == Scope::Github) && is_github(path)
-        || (all || scope == Scope::ClaudeCode) && is_agent(path)
-        || (all || scope == Scope::Production) && (is_system(path) || depth == Depth::Deep && is_code(path))
+    let (parts, all) = (Parts::of(path), scope == Scope::All);
+    let counts = (all || scope == Scope::Github) && parts.is_github()
+        || (all || scope == Scope::ClaudeCode) && parts.is_agent()
+        || (all || scope == Scope::Production)
+            && (parts.is_system() || depth == Depth::Deep && parts.is_code());
+    // Most files end as none that counts does, so that few need their folders looked at.
+    counts && !is_sample(path)
 }
 
 /// Directories of what tests work on: nothing in them is in force, and much of it is wrong on purpose.
@@ -87,53 +90,72 @@ pub fn is_sample(path: &str) -> bool {
     folders.any(|folder| SAMPLES.contains(&folder))
 }
 
-fn name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
-fn extension(path: &str) -> &str {
-    name(path).rsplit_once('.').map_or("", |(_, extension)| extension)
-}
-
-/// A workflow or action of GitHub.
-#[must_use]
-pub fn is_github(path: &str) -> bool {
-    let yaml = matches!(extension(path), "yml" | "yaml");
-    yaml && (path.starts_with(".github/") || matches!(name(path), "action.yml" | "action.yaml"))
-}
-
-/// What instructs or configures an agent client.
-#[must_use]
-pub fn is_agent(path: &str) -> bool {
-    let mut directories: Vec<&str> = path.split('/').collect();
-    directories.pop();
-    let within = |names: &[&str]| directories.iter().any(|directory| names.contains(directory));
-    AGENT_FILES.contains(&name(path))
-        || matches!(extension(path), "md" | "mdc") && within(AGENT_DIRECTORIES)
-        // Dynamic workflows lie in a plugin's own folder.
-        || matches!(extension(path), "js" | "mjs") && within(&["workflows"])
-        || matches!(extension(path), "json" | "toml" | "js" | "mjs" | "sh" | "py")
-            && within(&[".claude", ".claude-plugin", ".codex", "hooks"])
-        // Plugins keep what their hooks run there as well.
-        || extension(path) == "sh" && within(&["scripts"])
-}
-
-/// Compose files, manifests, Dockerfiles.
-#[must_use]
-pub fn is_system(path: &str) -> bool {
-    let name = name(path);
-    matches!(extension(path), "yml" | "yaml") && !path.starts_with(".github/")
-        || name == "Dockerfile"
-        || name.starts_with("Dockerfile.")
-        || extension(path) == "dockerfile"
-}
-
 /// Code that may call models or agents.
 #[must_use]
 pub fn is_code(path: &str) -> bool {
-    matches!(extension(path), "py" | "ts" | "tsx" | "mts" | "cts" | "js" | "jsx" | "mjs" | "cjs")
-        && !name(path).ends_with(".min.js")
-        && !name(path).ends_with(".d.ts")
+    Parts::of(path).is_code()
+}
+
+/// What the path of a file is made of.
+#[derive(Debug, Clone, Copy)]
+struct Parts<'a> {
+    /// The directories from the top, with slashes between them.
+    folders: &'a str,
+    name: &'a str,
+    /// What follows the last dot of the name.
+    extension: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(path: &'a str) -> Self {
+        let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        Self { folders, name, extension }
+    }
+
+    /// Tells whether it lies below a directory of one of these names.
+    fn within(self, names: &[&str]) -> bool {
+        self.folders.split('/').any(|folder| names.contains(&folder))
+    }
+
+    /// Tells whether it lies in the directory of GitHub at the top.
+    fn at_github(self) -> bool {
+        self.folders.split('/').next() == Some(".github")
+    }
+
+    /// A workflow or action of GitHub.
+    fn is_github(self) -> bool {
+        let yaml = matches!(self.extension, "yml" | "yaml");
+        yaml && (self.at_github() || matches!(self.name, "action.yml" | "action.yaml"))
+    }
+
+    /// What instructs or configures an agent client.
+    fn is_agent(self) -> bool {
+        AGENT_FILES.contains(&self.name)
+            || match self.extension {
+                "md" | "mdc" => self.within(AGENT_DIRECTORIES),
+                // Dynamic workflows lie in a plugin's own folder.
+                "js" | "mjs" => self.within(CLIENT_DIRECTORIES) || self.within(&["workflows"]),
+                // Plugins keep what their hooks run there as well.
+                "sh" => self.within(CLIENT_DIRECTORIES) || self.within(&["scripts"]),
+                "json" | "toml" | "py" => self.within(CLIENT_DIRECTORIES),
+                _ => false,
+            }
+    }
+
+    /// Compose files, manifests, Dockerfiles.
+    fn is_system(self) -> bool {
+        matches!(self.extension, "yml" | "yaml") && !self.at_github()
+            || self.name == "Dockerfile"
+            || self.name.starts_with("Dockerfile.")
+            || self.extension == "dockerfile"
+    }
+
+    fn is_code(self) -> bool {
+        matches!(self.extension, "py" | "ts" | "tsx" | "mts" | "cts" | "js" | "jsx" | "mjs" | "cjs")
+            && !self.name.ends_with(".min.js")
+            && !self.name.ends_with(".d.ts")
+    }
 }
 
 #[cfg(test)]
@@ -142,6 +164,9 @@ mod tests {
 
     #[test]
     fn paths_say_what_they_are() {
+        let is_github = |path| Parts::of(path).is_github();
+        let is_agent = |path| Parts::of(path).is_agent();
+        let is_system = |path| Parts::of(path).is_system();
         assert!(is_github(".github/workflows/ci.yml") && is_github("setup/action.yaml"));
         assert!(!is_github("docs/ci.yml"));
         assert!(is_agent("plugins/x/agents/a.md") && is_agent("CLAUDE.md") && is_agent(".claude/hooks/a.py"));

@@ -34,14 +34,19 @@ fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().take(LETTERS).flat_map(char::to_lowercase)
 }
 
-/// Returns letters as a set of 64 bits; some share one.
-fn set(letters: impl Iterator<Item = char>) -> u64 {
-    letters.fold(0, |set, letter| set | 1 << (u32::from(letter) % u64::BITS))
+/// Returns the first letters of a name as a set of 64 bits; some letters share one.
+fn letter_set(name: &str) -> u64 {
+    let bit = |letter: u32| 1 << (letter % u64::BITS);
+    if name.is_ascii() {
+        let letters = name.bytes().take(LETTERS).map(|letter| u32::from(letter.to_ascii_lowercase()));
+        return letters.fold(0, |set, letter| set | bit(letter));
+    }
+    letters(name).fold(0, |set, letter| set | bit(u32::from(letter)))
 }
 
 fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let has = letter_set(word);
     let word: Vec<char> = letters(word).collect();
-    let has = set(word.iter().copied());
     known
         .iter()
         .filter_map(|&name| {
@@ -52,7 +57,7 @@ fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
                 return None;
             }
             // So is this: an edit brings or takes one letter at most.
-            let other = set(letters(name));
+            let other = letter_set(name);
             if (has & !other).count_ones().max((other & !has).count_ones()) as usize > limit {
                 return None;
             }

@@ -139,7 +139,8 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
         sketch.0.iter().take(odd + 1).map(|&hash| (hash, at)).collect::<Vec<_>>()
     };
     let mut having: Vec<(u64, usize)> = sketches.iter().enumerate().flat_map(least).collect();
-    having.sort_unstable();
+    // Those of one hash stay in the order of their sketches.
+    having.sort_by_key(|&(hash, _)| hash);
     // For each sketch the ranges of those before it that have a hash of it.
     let mut shared: Vec<Vec<Range<usize>>> = vec![Vec::new(); sketches.len()];
     let mut start = 0;

@@ -29,24 +29,21 @@ pub(super) fn action(name: &str) -> Option<Work> {
 
 /// Finds the row of a name by halving the text.
 fn find(table: &str, name: &str) -> Option<Work> {
+    let (table, name) = (table.as_bytes(), name.as_bytes());
     // Both stand where a row begins, or at the end.
     let (mut low, mut high) = (0, table.len());
     while low < high {
         let middle = low.midpoint(high);
-        let start = memchr::memrchr(b'\n', &table.as_bytes()[low..middle]).map_or(low, |at| low + at + 1);
-        let end = memchr::memchr(b'\n', &table.as_bytes()[start..high]).map_or(high, |at| start + at);
+        let start = memchr::memrchr(b'\n', &table[low..middle]).map_or(low, |at| low + at + 1);
+        let end = memchr::memchr(b'\n', &table[start..high]).map_or(high, |at| start + at);
         let row = &table[start..end];
-        match name_of(row).cmp(name) {
+        match row.get(NAME..).unwrap_or_default().cmp(name) {
             Ordering::Less => low = high.min(end + 1),
-            Ordering::Equal => return work_of(row),
+            Ordering::Equal => return work_of(str::from_utf8(row).ok()?),
             Ordering::Greater => high = start,
         }
     }
     None
-}
-
-fn name_of(row: &str) -> &str {
-    row.get(NAME..).unwrap_or_default()
 }
 
 fn work_of(row: &str) -> Option<Work> {
@@ -204,12 +201,12 @@ mod tests {
         for table in [COMMANDS, ACTIONS] {
             for row in table.lines() {
                 let work = work_of(row).unwrap_or_else(|| panic!("`{row}` names no work"));
-                let before = row.split_at(NAME).0;
+                let (before, name) = row.split_at(NAME);
                 let words: Vec<&str> = before.split_ascii_whitespace().collect();
                 assert_eq!(before, format!("{:<12} {:>4}  ", words[0], words[1]), "{row}");
-                assert_eq!(find(table, name_of(row)), Some(work), "{row}");
+                assert_eq!(find(table, name), Some(work), "{row}");
             }
-            let names: Vec<&str> = table.lines().map(name_of).collect();
+            let names: Vec<&str> = table.lines().map(|row| &row[NAME..]).collect();
             assert_eq!(names.windows(2).find(|pair| pair[0] >= pair[1]), None);
         }
     }
