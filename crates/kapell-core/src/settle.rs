@@ -97,8 +97,7 @@ impl Run {
 
     /// Returns the agents for which tasks wait.
     fn wanted_agents(&self) -> BTreeSet<crate::id::AgentId> {
-        let ready = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty());
-        let ready = ready.map(|((lane, _), _)| *lane);
+        let ready = self.index().ready.keys().map(|(lane, _)| *lane);
         let claiming = self.claims().waiting().map(|(task, _)| self.lane(task));
         let agent = |lane| match lane {
             Lane::Agent(agent) => Some(agent),
@@ -431,11 +430,12 @@ impl Run {
         }
         let needed = self.slots_needed(task, lane);
         // Whatever the limit, one may run: otherwise none ever would.
-        used.jobs + needed.jobs <= limits.jobs.max(needed.jobs)
-            && used.agents + needed.agents <= limits.agents.max(needed.agents)
-            && limits.memory_mib.is_none_or(|limit| {
-                used.memory_mib.saturating_add(needed.memory_mib) <= limit.max(needed.memory_mib)
-            })
+        let fits = |used: u32, needed: u32, limit: u32| {
+            used.checked_add(needed).is_some_and(|sum| sum <= limit.max(needed))
+        };
+        fits(used.jobs, needed.jobs, limits.jobs)
+            && fits(used.agents, needed.agents, limits.agents)
+            && limits.memory_mib.is_none_or(|limit| fits(used.memory_mib, needed.memory_mib, limit))
     }
 
     /// Tells whether `agent` takes work: its provider is not parked, and it does not rest after failures.

@@ -90,6 +90,8 @@ pub(crate) struct Price {
     reserve: Amount,
     /// What it is expected to cost.
     forecast: Amount,
+    /// Whether model-driven agents work in it, as a child run, within a share of what is left.
+    is_shared: bool,
 }
 
 /// The most urgent first; among equals the first in the plan.
@@ -164,18 +166,11 @@ impl Run {
         }
     }
 
-    /// Returns what decides whether an attempt at `task` can be paid for. Child runs that take their share of what is
-    /// left are none the cheaper for saying no price.
+    /// Returns what decides whether an attempt at `task` can be paid for.
     fn price(&self, task: TaskId) -> Price {
         let definition = self.plan.definition(task);
-        let reserve = match &definition.work {
-            Work::Workflow(child) if child.needs_agents() => match definition.reserve {
-                Amount { usd_micros: 1.., tokens: 1.. } => definition.reserve,
-                _ => Amount { usd_micros: u64::MAX, tokens: u64::MAX },
-            },
-            _ => definition.reserve,
-        };
-        Price { reserve, forecast: self.forecast(task) }
+        let is_shared = matches!(&definition.work, Work::Workflow(child) if child.needs_agents());
+        Price { reserve: definition.reserve, forecast: self.forecast(task), is_shared }
     }
 
     fn urgency(&self, task: TaskId) -> u32 {
@@ -328,11 +323,10 @@ impl Run {
                 index.unsettled.remove(&task);
             }
             TaskState::Ready => {
-                if let Some(queue) = index.ready.get_mut(&(self.lane(task), self.price(task))) {
-                    queue.remove(&(self.urgency(task), task));
-                }
-                if let Some(tasks) = self.routed(task).and_then(|key| index.routed.get_mut(&key)) {
-                    tasks.remove(&task);
+                let key = (self.lane(task), self.price(task));
+                take_from(&mut index.ready, &key, &(self.urgency(task), task));
+                if let Some(key) = self.routed(task) {
+                    take_from(&mut index.routed, &key, &task);
                 }
             }
             TaskState::Running(attempt) => {
@@ -375,23 +369,20 @@ impl Run {
     }
 }
 
-/// Indices are equal if they answer alike: an empty list is the same as none.
+/// Takes something out of a list, and the list itself with the last thing in it: all of them are looked through when a
+/// start is looked for.
+fn take_from<K: Ord, V: Ord>(lists: &mut BTreeMap<K, BTreeSet<V>>, key: &K, what: &V) {
+    let Some(list) = lists.get_mut(key) else { return };
+    list.remove(what);
+    if list.is_empty() {
+        lists.remove(key);
+    }
+}
+
+/// Indices are equal if they answer alike: that nobody of an agent runs is the same as nothing said of it.
 pub(crate) fn same(a: &Index, b: &Index) -> bool {
-    let queues = |index: &Index| -> BTreeMap<(Lane, Price), Queue> {
-        index
-            .ready
-            .iter()
-            .filter(|(_, queue)| !queue.is_empty())
-            .map(|(key, queue)| (*key, queue.clone()))
-            .collect()
-    };
-    let routed = |index: &Index| -> Vec<((AgentId, u32), BTreeSet<TaskId>)> {
-        let there = index.routed.iter().filter(|(_, tasks)| !tasks.is_empty());
-        there.map(|(key, tasks)| (*key, tasks.clone())).collect()
-    };
     a.counts.iter().eq(b.counts.iter())
-        && queues(a) == queues(b)
-        && routed(a) == routed(b)
+        && (&a.ready, &a.routed) == (&b.ready, &b.routed)
         && (&a.unsettled, &a.in_flight, &a.begun, &a.stuck, a.settled, a.slots)
             == (&b.unsettled, &b.in_flight, &b.begun, &b.stuck, b.settled, b.slots)
         && (&a.deadlines, &a.pauses, &a.parked, &a.start_by)
@@ -400,4 +391,44 @@ pub(crate) fn same(a: &Index, b: &Index) -> bool {
             .iter()
             .filter(|(_, count)| **count > 0)
             .eq(b.by_agent.iter().filter(|(_, count)| **count > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        command::{Command, Exit},
+        event::{Outputs, PlanRef},
+        id::{AttemptNo, RunId},
+        journal::Actor,
+        mission::Mission,
+        plan::{Definition, PlanBuilder, PlanLimits},
+        time::Now,
+    };
+
+    #[test]
+    fn nothing_is_left_of_a_price_that_nobody_waits_for() {
+        let mut builder = PlanBuilder::new();
+        for task in 0_u32..5 {
+            let mut definition = Definition::new(Work::Noop);
+            definition.reserve.tokens = u64::from(task);
+            let definition = builder.define(definition);
+            let before: Vec<_> = task.checked_sub(1).map(TaskId).into_iter().collect();
+            builder.task(&task.to_string(), definition, &before);
+        }
+        let plan = PlanRef::Inline(Arc::new(builder.seal(PlanLimits::default()).unwrap()));
+        let mut run = Run::new(RunId([7; 16]));
+        let mut put = |command| {
+            run.batch([(Actor::Engine, command)], Now::default()).unwrap().replies.remove(0).unwrap();
+            assert_eq!(run.index().ready, BTreeMap::new());
+        };
+        put(Command::Create { mission: Box::new(Mission::default()), plan });
+        for task in 0_u32..5 {
+            let exit = Exit::Succeeded { change: None, outputs: Outputs::new(), spent: Amount::ZERO };
+            put(Command::Finish { task: TaskId(task), attempt: AttemptNo(1), exit });
+        }
+        assert!(run.outcome().is_some());
+    }
 }

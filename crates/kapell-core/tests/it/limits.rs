@@ -494,3 +494,21 @@ fn a_budget_is_no_reason_to_pause_while_a_change_is_about_to_land() {
     run.when("00:03 moved");
     assert_eq!(run.stand(), "paused Budget(Usd); a landed; dear ready");
 }
+
+#[test]
+fn slots_without_end_are_not_counted_beyond_the_last_number() {
+    let run = given("mission jobs 4294967295; a workflow x; b workflow x; c workflow x");
+    assert_eq!(run.stand(), "active; a running; b running; c ready");
+    let run = run.and("00:01 done a");
+    assert_eq!(run.stand(), "active; a done; b running; c running");
+}
+
+#[test]
+fn a_child_run_that_cannot_be_paid_for_does_not_stand_in_the_way_of_one_that_can() {
+    // Both take a share of the tokens; the first asks for more money than there is.
+    let run = given(
+        "mission usd 60 tokens 1000; a workflow \"agent m; x agent m\" usd 100; \
+         b workflow \"agent m; x agent m\"",
+    );
+    assert_eq!(run.stand(), "active; a ready; b running");
+}
