@@ -214,15 +214,24 @@ impl Supervised {
         let _ = self.supervisor.child.kill();
         let _ = self.supervisor.child.wait();
         // It may have died between writing the record and saying so.
-        match supervise::recover::end_orphans(&self.dir, &attempt) {
+        let exit = match supervise::recover::end_orphans(&self.dir, &attempt) {
             Err(error) => Exit::without_process(Ending::Failed(FailureClass::Permanent), error.to_string()),
             Ok(ended) => match ExitRecord::read(&self.dir, &attempt) {
                 Some(record) => client::read_exit(&self.dir, Exit::from_record(record), prices),
-                None => Exit::without_process(
-                    Ending::Failed(FailureClass::Lost),
-                    format!("its supervisor died; {ended} process(es) that it left were ended"),
-                ),
+                None => self.lost(ended, prices),
             },
+        };
+        match &self.first {
+            Some(first) => client::second_of(first, exit),
+            None => exit,
         }
+    }
+
+    /// The end of one of which nobody knows how it ended: what it printed until then says what it has cost.
+    fn lost(&self, ended: u32, prices: &client::Prices) -> Exit {
+        let message = format!("its supervisor died; {ended} process(es) that it left were ended");
+        let past = client::past::read(&self.dir, prices);
+        let evidence = past.map(|past| Box::new(past.evidence().clone()));
+        Exit { evidence, ..Exit::without_process(Ending::Failed(FailureClass::Lost), message) }
     }
 }

@@ -21,7 +21,10 @@ use kapell_agents::{
 use kapell_core::{price::Tokens, retry::FailureClass};
 use serde_json::Value;
 
-use crate::rig::{Rig, key};
+use crate::{
+    recovery::{kill, supervisor_of},
+    rig::{Rig, key},
+};
 
 const INIT: &str = r#"say '{"type":"system","subtype":"init","session_id":"s1","model":"m","tools":[]}'"#;
 /// A request for permission.
@@ -345,4 +348,19 @@ fn what_panics_when_it_is_told_something_fails_its_own_attempt_and_the_others_ar
     let later = key(2);
     talk.rig.crew.start(later, talk.rig.job(later, "true")).unwrap();
     assert_eq!(talk.rig.finished(later).ending, Ending::Succeeded);
+}
+
+#[test]
+fn what_a_client_used_whose_supervisor_was_killed_is_known() {
+    let body = format!("{INIT}\n{}\n{MAY}\nhear", used("m1", 70));
+    let talk = Talk::start(Client::ClaudeCode, &body, |_| {});
+    talk.question();
+    kill(supervisor_of(&talk.rig.attempt_dir(talk.key)));
+    let exit = talk.end();
+    assert_eq!(exit.ending, Ending::Failed(FailureClass::Lost), "{}", exit.message);
+    let evidence = exit.evidence.unwrap();
+    assert_eq!(
+        (evidence.tokens, evidence.session.as_deref()),
+        (Tokens { input: 70, output: 1, ..Tokens::default() }, Some("s1"))
+    );
 }

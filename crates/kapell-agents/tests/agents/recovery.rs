@@ -66,7 +66,7 @@ impl Other {
     }
 }
 
-fn supervisor_of(dir: &Path) -> i32 {
+pub(crate) fn supervisor_of(dir: &Path) -> i32 {
     until(|| {
         let text = fs::read(dir.join(PID_FILE)).ok()?;
         let pids: serde_json::Value = serde_json::from_slice(&text).ok()?;
@@ -74,7 +74,7 @@ fn supervisor_of(dir: &Path) -> i32 {
     })
 }
 
-fn kill(pid: i32) {
+pub(crate) fn kill(pid: i32) {
     assert!(Process::of(pid).unwrap().process.signal(Signal::KILL));
 }
 

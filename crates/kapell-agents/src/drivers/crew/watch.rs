@@ -343,7 +343,9 @@ impl Watch {
                 let shared = Arc::clone(&self.shared);
                 let prices = orphaned.prices();
                 std::thread::spawn(move || {
-                    let exit = Box::new(orphaned.bury(&prices));
+                    // What it printed is read here, too.
+                    let buried = catch_unwind(AssertUnwindSafe(move || orphaned.bury(&prices)));
+                    let exit = Box::new(buried.unwrap_or_else(|_| unread()));
                     shared.order(Order::Finish { key, exit });
                 });
             }
