@@ -40,7 +40,7 @@ impl Ground {
         if directory.join(".github").is_dir() {
             return Ok(alone);
         }
-        let Some(top) = directory.ancestors().find(|directory| directory.join(".git").exists()) else {
+        let Some(top) = directory.ancestors().find(|directory| is_repository(directory)) else {
             return Ok(alone);
         };
         let Some(inner) = whole.strip_prefix(top).ok().and_then(Path::to_str) else { return Ok(alone) };
@@ -84,6 +84,13 @@ impl Ground {
         *self = alone;
         look(&self.top)
     }
+}
+
+/// Tells whether a directory holds a repository of git: what others leave there by that name is none, as the sandbox of Codex
+/// leaves an empty directory in `/tmp`.
+fn is_repository(directory: &Path) -> bool {
+    let git = directory.join(".git");
+    git.is_file() || git.join("HEAD").exists()
 }
 
 /// Tells whether a path is another one, or lies below it.
