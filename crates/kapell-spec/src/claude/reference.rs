@@ -400,26 +400,25 @@ fn words(text: &str) -> String {
 /// Tells whether the lines around say what happens if the named thing is not there.
 #[must_use]
 pub fn has_fallback(text: &str, at: u32) -> bool {
-    let at = (at as usize).min(text.len());
-    let around = line::block(text, at, 14, 8).to_ascii_lowercase();
-    [
-        "not installed",
-        "is installed",
-        "if installed",
-        "are installed",
-        "unavailable",
-        "if available",
-        "not available",
-        "is available",
-        "fallback",
-        "fall back",
-        "falls back",
-        "optional",
-        "if present",
-        "does not exist",
-        "doesn't exist",
-        "if it exists",
-    ]
-    .iter()
-    .any(|word| around.contains(word))
+    static FALLBACK: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "not installed",
+            "is installed",
+            "if installed",
+            "are installed",
+            "unavailable",
+            "if available",
+            "not available",
+            "is available",
+            "fallback",
+            "fall back",
+            "falls back",
+            "optional",
+            "if present",
+            "does not exist",
+            "doesn't exist",
+            "if it exists",
+        ])
+    });
+    FALLBACK.is_in(line::block(text, (at as usize).min(text.len()), 14, 8))
 }
