@@ -11,6 +11,8 @@ pub mod suggest; // did you mean
 
 pub mod words; // many words in one pass
 
+pub mod line; // the line around a place
+
 pub mod finding; // what is wrong, where, and how it is shown
 
 pub mod yaml; // a tree with byte ranges

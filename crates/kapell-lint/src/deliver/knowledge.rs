@@ -18,7 +18,8 @@ fn practices(study: &Study<'_>) -> String {
     let mut page = Page::new("Practices that apply here");
     for (rule, findings) in study.by_rule() {
         page.section(2, rule.summary);
-        let places: Vec<String> = findings.iter().take(5).map(|finding| at(finding)).collect();
+        let mut places: Vec<String> = findings.iter().take(5).map(|finding| at(finding)).collect();
+        places.dedup();
         page.say(format!("Broken in {} (`{}`).", places.join(", "), rule.name));
         let mut told: Vec<&str> = Vec::new();
         for finding in &findings {

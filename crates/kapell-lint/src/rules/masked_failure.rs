@@ -331,8 +331,16 @@ impl Lost {
     }
 }
 
+/// Returns a command for people: its first words where it is long.
 fn short(command: &Command) -> String {
-    command.text().chars().take(60).collect()
+    let text = command.text();
+    match text.char_indices().nth(60) {
+        None => text,
+        Some((end, _)) => {
+            let cut = &text[..end];
+            format!("{} …", cut.rsplit_once(' ').map_or(cut, |(whole, _)| whole))
+        }
+    }
 }
 
 fn in_script(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &mut Report<'_>) {

@@ -1,12 +1,12 @@
 //! Superseded runs of an expensive workflow go on.
 
-use crate::github::{Flow, cost, world::World};
+use crate::github::{Flow, carry, cost, edit, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_view::audit::FixClass;
-use kapell_view::audit::{Confidence, Severity};
+use kapell_spec::{finding::Span, github::Job};
+use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/no-concurrency.md`.
 pub(super) static RULE: Rule = Rule {
@@ -37,68 +37,66 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         else {
             continue;
         };
-        if flow.model.concurrency.is_some()
-            || flow.jobs().any(|(_, job)| job.concurrency.is_some())
-            || flow.starts("workflow_call")
-        {
-            continue;
-        }
-        let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
-        let cells = |at: usize| {
-            flow.model.jobs[at]
-                .matrix
-                .as_ref()
-                .map_or(1, |matrix| matrix.cells().map_or(3, |cells| cells.len().max(1)))
-        };
-        let total: u32 = flow
-            .jobs()
-            .filter(|(at, _)| flow.may_run(*at, World::is_pull_request))
-            .map(|(at, _)| durations[at].saturating_mul(u32::try_from(cells(at)).unwrap_or(256)))
-            .sum();
-        let model = flow.facts.iter().flatten().flat_map(|facts| &facts.actions).any(|name| {
-            name.contains("claude-code-action") || name.contains("codex-action") || name.contains("gemini")
-        });
+        let grouped =
+            flow.model.concurrency.is_some() || flow.jobs().any(|(_, job)| job.concurrency.is_some());
         let again = event.filter("types").is_none_or(|types| {
             types.items.iter().any(|item| matches!(&*item.text, "synchronize" | "labeled"))
         });
-        let bench = flow.name().to_ascii_lowercase().contains("bench");
-        if !again || !(model || bench || total >= expensive) {
+        if grouped || !again || flow.starts("workflow_call") {
             continue;
         }
-        let goes_on =
-            if model { "the model goes on with the old one" } else { "its jobs on the old one go on" };
-        let mut draft = report
-            .add(
-                flow.file,
-                event.name.span,
-                format!("a newer push does not stop `{}`: {goes_on}", flow.name()),
-            )
-            .severity(if model { Severity::Medium } else { Severity::Low })
-            .hint("add a `concurrency` group per pull request with `cancel-in-progress: true`");
-        if let Some((sister, key)) =
-            sister.and_then(|sister| Some((sister, sister.model.keys.get("concurrency")?)))
-        {
-            draft = draft.also(sister.file, key.span, format!("`{}` stops superseded runs", sister.name()));
+        let model = asks_model(flow);
+        let bench = flow.name().to_ascii_lowercase().contains("bench");
+        if model || bench || runner_seconds(repository, flow) >= expensive {
+            tell(flow, event.name.span, model, sister, report);
         }
-        let changes = flow.jobs().any(|(at, _)| crate::github::carry::changes(flow, at));
-        let lines = [
-            "concurrency:".to_owned(),
-            "  group: ${{ github.workflow }}-${{ github.head_ref || github.run_id }}".to_owned(),
-            "  cancel-in-progress: true".to_owned(),
-        ];
-        if let Some((span, text)) =
-            crate::github::edit::add_before(&flow.text, &flow.model.keys, "jobs", &lines, true)
-                .filter(|_| !changes)
-        {
-            let class = if model { FixClass::Review } else { FixClass::Safe };
-            draft = draft.fix(
-                "let a newer push to a pull request stop the older run",
-                class,
-                [(flow.file, span, text)],
-            );
-        }
-        draft.done();
     }
+}
+
+/// Tells whether a job asks a model, which costs money.
+fn asks_model(flow: &Flow) -> bool {
+    let models = ["claude-code-action", "codex-action", "gemini"];
+    let mut actions = flow.facts.iter().flatten().flat_map(|facts| &facts.actions);
+    actions.any(|name| models.iter().any(|model| name.contains(model)))
+}
+
+/// Returns how long the runners of a pull request work, in seconds of all cells.
+fn runner_seconds(repository: &Repository, flow: &Flow) -> u32 {
+    let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
+    let cells = |job: &Job| {
+        let matrix = job.matrix.as_ref();
+        matrix.map_or(1, |matrix| matrix.cells().map_or(3, |cells| cells.len().max(1)))
+    };
+    flow.jobs()
+        .filter(|(at, _)| flow.may_run(*at, World::is_pull_request))
+        .map(|(at, job)| durations[at].saturating_mul(u32::try_from(cells(job)).unwrap_or(256)))
+        .fold(0, u32::saturating_add)
+}
+
+fn tell(flow: &Flow, place: Span, model: bool, sister: Option<&Flow>, report: &mut Report<'_>) {
+    let goes_on = if model { "the model goes on with the old one" } else { "its jobs on the old one go on" };
+    let mut draft = report
+        .add(flow.file, place, format!("a newer push does not stop `{}`: {goes_on}", flow.name()))
+        .severity(if model { Severity::Medium } else { Severity::Low })
+        .hint("add a `concurrency` group per pull request with `cancel-in-progress: true`");
+    if let Some((sister, key)) =
+        sister.and_then(|sister| Some((sister, sister.model.keys.get("concurrency")?)))
+    {
+        draft = draft.also(sister.file, key.span, format!("`{}` stops superseded runs", sister.name()));
+    }
+    let lines = [
+        "concurrency:".to_owned(),
+        "  group: ${{ github.workflow }}-${{ github.head_ref || github.run_id }}".to_owned(),
+        "  cancel-in-progress: true".to_owned(),
+    ];
+    let changes = flow.jobs().any(|(at, _)| carry::changes(flow, at));
+    let edit = edit::add_before(&flow.text, &flow.model.keys, "jobs", &lines, true);
+    if let Some((span, text)) = edit.filter(|_| !changes) {
+        let class = if model { FixClass::Review } else { FixClass::Safe };
+        let title = "let a newer push to a pull request stop the older run";
+        draft = draft.fix(title, class, [(flow.file, span, text)]);
+    }
+    draft.done();
 }
 
 /// Tells whether a newer push to a pull request stops the older run of a workflow.

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use kapell_spec::{
     claude::reference::{Names, Strength},
     finding::Span,
+    line,
     words::Words,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
@@ -86,8 +87,8 @@ fn told_to_load(skills: &[&Asset], agent: &Asset, text: &str) -> Option<Span> {
             && given.iter().all(|skill| skill.text != name)
     });
     let found = named.find(|mark| {
-        let start = text[..mark.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[start..].lines().next().unwrap_or_default().to_ascii_lowercase();
+        let start = line::start(text, mark.span.start as usize);
+        let line = text[start..line::end(text, mark.span.start as usize)].to_ascii_lowercase();
         let at = (mark.span.start as usize - start).min(line.len());
         let from = line.get(..at).and_then(|before| before.rfind(". ")).map_or(0, |end| end + 2);
         let to = line.get(at..).and_then(|after| after.find(". ")).map_or(line.len(), |end| at + end);
@@ -228,8 +229,7 @@ fn asks(agent: &Asset, file: &File, everywhere: bool) -> Option<(Span, Confidenc
 
 /// Tells whether the clause up to a place denies what stands there: `Don't guess — use X` does not.
 fn denied(text: &str, at: usize) -> bool {
-    let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let before = text[line..at].to_ascii_lowercase();
+    let before = text[line::start(text, at)..at].to_ascii_lowercase();
     let breaks = [". ", "; ", ", ", ": ", " \u{2014} ", " - "];
     let clause = breaks.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max();
     let before = &before[clause.unwrap_or(0)..];

@@ -8,7 +8,7 @@ use kapell_spec::{
         reference::{Names, Reference, Strength},
     },
     finding::Span,
-    suggest,
+    line, suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -128,8 +128,7 @@ fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item 
         let ends = rest[len..].starts_with([' ', '`', ')', ',', '"', '\'', '*', '|', '\n', '\r'])
             || rest[len..].starts_with(". ")
             || rest[len..].starts_with(".\n");
-        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[line..].lines().next().unwrap_or_default().to_ascii_lowercase();
+        let line = line::around(text, start).to_ascii_lowercase();
         // What is made here is not there yet.
         let made = ["generat", "produc", "creat", "install"].iter().any(|word| line.contains(word));
         (starts && ends && !made && len > family.len() && !name.ends_with('-')).then(|| Reference {

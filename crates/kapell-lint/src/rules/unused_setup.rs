@@ -1,6 +1,6 @@
 //! Something is set up or fetched that nothing uses.
 
-use crate::github::{Flow, StepFacts, cost, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, cost, intent, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -431,107 +431,110 @@ fn download(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
 }
 
+/// Actions that read no file of the repository.
+const BLIND_ACTIONS: &[&str] = &[
+    "actions/setup-node",
+    "actions/setup-python",
+    "slackapi/slack-github-action",
+    "peter-evans/repository-dispatch",
+    "aws-actions/configure-aws-credentials",
+    "aws-actions/amazon-ecr-login",
+    "google-github-actions/auth",
+    "google-github-actions/setup-gcloud",
+    "azure/login",
+    "docker/login-action",
+    "docker/setup-buildx-action",
+    "webfactory/ssh-agent",
+    "shimataro/ssh-key-action",
+    "8398a7/action-slack",
+    "rtcamp/action-slack-notify",
+    "appleboy/ssh-action",
+    "actions/download-artifact",
+    "actions/deploy-pages",
+];
+
+/// Programs that read none, unless they are told to.
+const BLIND_PROGRAMS: &[&str] = &[
+    "echo",
+    "printf",
+    "curl",
+    "sleep",
+    "exit",
+    "date",
+    "export",
+    "set",
+    "true",
+    ":",
+    "[",
+    "[[",
+    "test",
+    "jq",
+    "read",
+    "shift",
+    "break",
+    "continue",
+    "return",
+    "seq",
+    "base64",
+    "tr",
+    "cut",
+    "sed",
+    "head",
+    "tail",
+    "wc",
+    "mkdir",
+    "chmod",
+    "ssh-keyscan",
+    "ssh",
+    "aws",
+    "gcloud",
+    "az",
+    "kill",
+];
+
+/// Parts of scripts that read one, or may.
+const READS: &[&str] = &[
+    "./",
+    "../",
+    "$(<",
+    "cat ",
+    "<<<",
+    "@",
+    ".json",
+    ".md",
+    ".sh",
+    ".py",
+    ".js",
+    "GITHUB_WORKSPACE",
+    "ls ",
+    "find ",
+    " -f ",
+    "-d ",
+    "source ",
+    "file://",
+    "fileb://",
+    "--template",
+    "--source",
+    "-file",
+    "s3 sync",
+    "s3 cp",
+    "deploy --",
+    "submit",
+    "app deploy",
+    "functions deploy",
+    "--src",
+    " < ",
+];
+
 /// Tells whether a step certainly reads no file of the repository.
 fn reads_nothing(step: &Step, facts: &StepFacts) -> bool {
-    if step.run.is_none() {
-        let local = step.uses.as_ref().is_some_and(|(text, _)| text.text.starts_with('.'));
-        return !local
-            && facts.actions.iter().all(|name| {
-                matches!(
-                    name.as_str(),
-                    "actions/setup-node"
-                        | "actions/setup-python"
-                        | "slackapi/slack-github-action"
-                        | "peter-evans/repository-dispatch"
-                        | "aws-actions/configure-aws-credentials"
-                        | "aws-actions/amazon-ecr-login"
-                        | "google-github-actions/auth"
-                        | "google-github-actions/setup-gcloud"
-                        | "azure/login"
-                        | "docker/login-action"
-                        | "docker/setup-buildx-action"
-                        | "webfactory/ssh-agent"
-                        | "shimataro/ssh-key-action"
-                        | "8398a7/action-slack"
-                        | "rtcamp/action-slack-notify"
-                        | "appleboy/ssh-action"
-                        | "actions/download-artifact"
-                        | "actions/deploy-pages"
-                )
-            })
-            && step.action().is_some()
-            && step.with.iter().all(|(name, _)| !name.text.contains("file") && !name.text.contains("cache"));
+    if step.run.is_some() {
+        let blind =
+            |command: &Command| command.words.is_empty() || BLIND_PROGRAMS.contains(&command.program());
+        return !READS.iter().any(|word| step.script().contains(word)) && facts.commands.iter().all(blind);
     }
-    let plain = [
-        "echo",
-        "printf",
-        "curl",
-        "sleep",
-        "exit",
-        "date",
-        "export",
-        "set",
-        "true",
-        ":",
-        "[",
-        "[[",
-        "test",
-        "jq",
-        "read",
-        "shift",
-        "break",
-        "continue",
-        "return",
-        "seq",
-        "base64",
-        "tr",
-        "cut",
-        "sed",
-        "head",
-        "tail",
-        "wc",
-        "mkdir",
-        "chmod",
-        "ssh-keyscan",
-        "ssh",
-        "aws",
-        "gcloud",
-        "az",
-        "kill",
-    ];
-    let script = step.script();
-    let touches = [
-        "./",
-        "../",
-        "$(<",
-        "cat ",
-        "<<<",
-        "@",
-        ".json",
-        ".md",
-        ".sh",
-        ".py",
-        ".js",
-        "GITHUB_WORKSPACE",
-        "ls ",
-        "find ",
-        " -f ",
-        "-d ",
-        "source ",
-        "file://",
-        "fileb://",
-        "--template",
-        "--source",
-        "-file",
-        "s3 sync",
-        "s3 cp",
-        "deploy --",
-        "submit",
-        "app deploy",
-        "functions deploy",
-        "--src",
-        " < ",
-    ];
-    !touches.iter().any(|word| script.contains(word))
-        && facts.commands.iter().all(|command| command.words.is_empty() || plain.contains(&command.program()))
+    step.uses.as_ref().is_some_and(|(text, _)| !text.text.starts_with('.'))
+        && step.action().is_some()
+        && facts.actions.iter().all(|name| BLIND_ACTIONS.contains(&name.as_str()))
+        && step.with.iter().all(|(name, _)| !name.text.contains("file") && !name.text.contains("cache"))
 }

@@ -141,6 +141,19 @@ fn what_a_fix_does_is_told_where_there_is_no_hint_and_nobody_is_sent_to_an_agent
 }
 
 #[test]
+fn a_place_with_two_findings_is_named_once() {
+    let compose = "services:\n  api:\n    build: .\n    depends_on: [db, mail]\n  db:\n    image: postgres:17\n  mail:\n    image: mailhog\n";
+    with_files(&[("compose.yml", compose)], |study| {
+        let pages: BTreeMap<String, String> = deliver(study).into_iter().collect();
+        let practices = &pages["06-docs/best-practices.md"];
+        assert!(
+            practices.contains("Broken in `compose.yml:4` (`depends-on-without-healthcheck`)."),
+            "{practices}"
+        );
+    });
+}
+
+#[test]
 fn what_machines_read_is_valid() {
     with(|study| {
         for (path, text) in deliver(study) {

@@ -81,6 +81,16 @@ fn depths_of_expressions_scripts_text_and_code_end() {
 }
 
 #[test]
+fn a_line_that_is_a_whole_file_is_not_read_at_each_of_its_words() {
+    let orders = "delegate to the a-tester agent, do not load the `s` skill, write `out/a.md`, subagent_type: x-y, \
+        never ask the user to wait for the user, spawn subagents, **x-y** agent `a-b` /c @d.md ";
+    let head = "---\nname: a\ndescription: x\ntools: Read\n---\n";
+    for path in [".claude/agents/a.md", ".claude/commands/a.md", ".claude/skills/a/SKILL.md"] {
+        judge(path, format!("{head}{}", orders.repeat(5_000)));
+    }
+}
+
+#[test]
 fn needs_that_hold_each_other_and_long_lists_end() {
     let mut text = "on: push\njobs:\n".to_owned();
     for job in 0..300 {

@@ -14,7 +14,7 @@ use super::{
     markdown::Mark,
     tables,
 };
-use crate::{finding::Span, words::Words};
+use crate::{finding::Span, line, words::Words};
 
 /// How sure a reference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,9 +124,7 @@ impl Finder<'_> {
     }
 
     fn line(&self, at: usize) -> &str {
-        let start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let end = self.text[at..].find('\n').map_or(self.text.len(), |newline| at + newline);
-        &self.text[start..end]
+        line::around(self.text, at)
     }
 
     fn add(&mut self, names: Names, span: Span, strength: Strength) {
@@ -259,8 +257,8 @@ impl Finder<'_> {
             let span = Span::new(start, start + name.len());
             let after = words(&self.text[mark.span.end as usize..]);
             // A mark may go on in the next line; what counts stands before all of it.
-            let before = self.text[..mark.span.start as usize].rsplit('\n').next().unwrap_or_default();
-            let before = before.trim_end().to_ascii_lowercase();
+            let at = mark.span.start as usize;
+            let before = self.text[line::start(self.text, at)..at].trim_end().to_ascii_lowercase();
             let task = before.ends_with("task for");
             let before = before.rsplit(' ').next().unwrap_or_default();
             let hands_on = self.is_step_of(&mark);
@@ -405,28 +403,25 @@ fn words(text: &str) -> String {
 /// Tells whether the lines around say what happens if the named thing is not there.
 #[must_use]
 pub fn has_fallback(text: &str, at: u32) -> bool {
-    let at = (at as usize).min(text.len());
-    let from = text[..at].rmatch_indices('\n').nth(14).map_or(0, |(newline, _)| newline);
-    let to = text[at..].match_indices('\n').nth(8).map_or(text.len(), |(newline, _)| at + newline);
-    let around = text[from..to].to_ascii_lowercase();
-    [
-        "not installed",
-        "is installed",
-        "if installed",
-        "are installed",
-        "unavailable",
-        "if available",
-        "not available",
-        "is available",
-        "fallback",
-        "fall back",
-        "falls back",
-        "optional",
-        "if present",
-        "does not exist",
-        "doesn't exist",
-        "if it exists",
-    ]
-    .iter()
-    .any(|word| around.contains(word))
+    static FALLBACK: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&[
+            "not installed",
+            "is installed",
+            "if installed",
+            "are installed",
+            "unavailable",
+            "if available",
+            "not available",
+            "is available",
+            "fallback",
+            "fall back",
+            "falls back",
+            "optional",
+            "if present",
+            "does not exist",
+            "doesn't exist",
+            "if it exists",
+        ])
+    });
+    FALLBACK.is_in(line::block(text, (at as usize).min(text.len()), 14, 8))
 }

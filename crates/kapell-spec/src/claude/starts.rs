@@ -10,7 +10,7 @@ use super::{
     reference::{Names, Reference, Strength, leads},
     steps::numbered,
 };
-use crate::{finding::Span, words::Words};
+use crate::{finding::Span, line, words::Words};
 
 /// One start of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +154,7 @@ impl Page<'_> {
     /// Tells whether the words before a name say that it works now: a catalogue only says who is there.
     fn is_told(&self, reference: &Reference) -> bool {
         let at = reference.span.start as usize;
-        let line = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        let before = self.text[line..at].to_ascii_lowercase();
+        let before = self.text[line::start(self.text, at)..at].to_ascii_lowercase();
         let told = |word: &str| TELLING.contains(&word);
         reference.strength == Strength::Certain
             || before.ends_with("@agent-")

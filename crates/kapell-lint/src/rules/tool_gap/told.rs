@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use kapell_spec::{finding::Span, words::Words};
+use kapell_spec::{finding::Span, line, words::Words};
 
 use super::denied;
 use crate::agents::Asset;
@@ -59,15 +59,11 @@ const PROGRAMS: &[&str] = &[
     "az",
 ];
 
-/// How much of a line before a place is read, in bytes: an order stands near, and a line may be a whole file.
-const NEAR: usize = 600;
-
 /// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
 fn code_spans<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
     agent.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
         let start = mark.span.start as usize;
-        let near = (start.saturating_sub(NEAR)..start).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
-        let line = text[near..start].rfind('\n').map_or(near, |at| near + at + 1);
+        let line = line::start(text, start);
         let before =
             text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
         (mark.span, before)
@@ -267,7 +263,7 @@ pub(super) fn to_search(agent: &Asset, text: &str) -> Option<Span> {
     let body = agent.definition.body as usize;
     SEARCH.places(&text[body..]).find_map(|(_, at)| {
         let at = body + at;
-        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let start = line::start(text, at);
         let order = text[start..at].trim_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t".contains(c));
         let lower = order.to_ascii_lowercase();
         // It heads a line, or follows the head of one.
@@ -302,7 +298,7 @@ pub(super) fn to_wait(agent: &Asset, text: &str) -> Option<Span> {
         let at = body + at;
         let fenced = is_fenced(agent, at);
         let end = text[at..].find(['\n', ',', '.', ':', ';']).map_or(text.len(), |len| at + len);
-        let line = text[at..].lines().next().unwrap_or_default().to_ascii_lowercase();
+        let line = text[at..line::end(text, at)].to_ascii_lowercase();
         // What a page or a script does when a person uses it is no conversation.
         let other = ["input event", "to click", "to type", "to press", "interaction", "gesture"];
         (!fenced && !denied(text, at) && !other.iter().any(|word| line.contains(word)))
@@ -339,15 +335,14 @@ pub(super) fn to_start(agent: &Asset, text: &str) -> Option<Span> {
     let body = agent.definition.body as usize;
     STARTS.places(&text[body..]).find_map(|(_, at)| {
         let at = body + at;
-        let start = text[..at].rfind('\n').map_or(0, |at| at + 1);
-        let line = text[start..].lines().next().unwrap_or_default();
+        let line = line::around(text, at);
         let lower = line.to_ascii_lowercase();
         // Who is called so may be told of as well.
         let denied = ["not ", "n't", "never", "cannot", "without", "caller", "parent", "when invoked"]
             .iter()
             .any(|word| lower.contains(word));
         let fenced = is_fenced(agent, at);
-        let line = text[at..].lines().next().unwrap_or_default();
+        let line = &text[at..line::end(text, at)];
         let words = |word: &str| line.find(word).map(|len| at + len + word.len());
         let end = words(" tool").or_else(|| words("agents")).unwrap_or(at);
         (!denied && !fenced).then(|| Span::new(at, end))

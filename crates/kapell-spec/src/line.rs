@@ -1,0 +1,70 @@
+//! The line around a place.
+//!
+//! A line may be a whole file, and each word of it a place: what asks for the line at every one of them must not read all of
+//! it each time.
+
+/// How far a line is followed from a place, in bytes. Sentences that say something of a word stand nearer.
+pub const REACH: usize = 1_000;
+
+/// Returns where the line of a place starts, or where it is no longer followed.
+#[must_use]
+pub fn start(text: &str, at: usize) -> usize {
+    let far = back(text, at, REACH);
+    text[far..at].rfind('\n').map_or(far, |newline| far + newline + 1)
+}
+
+/// Returns where the line of a place ends, without its break, or where it is no longer followed.
+#[must_use]
+pub fn end(text: &str, at: usize) -> usize {
+    let far = forth(text, at, REACH);
+    text[at..far].find('\n').map_or(far, |newline| at + newline)
+}
+
+/// Returns the line around a place, as far as it is followed.
+#[must_use]
+pub fn around(text: &str, at: usize) -> &str {
+    &text[start(text, at)..end(text, at)]
+}
+
+/// Returns as many lines before a place and behind it, with its own, as far as so many lines are followed.
+#[must_use]
+pub fn block(text: &str, at: usize, before: usize, behind: usize) -> &str {
+    const LINES: usize = 8;
+    let (far, near) = (back(text, at, LINES * REACH), forth(text, at, LINES * REACH));
+    let from = text[far..at].rmatch_indices('\n').nth(before).map_or(far, |(newline, _)| far + newline);
+    let to = text[at..near].match_indices('\n').nth(behind).map_or(near, |(newline, _)| at + newline);
+    &text[from..to]
+}
+
+fn back(text: &str, at: usize, len: usize) -> usize {
+    (at.saturating_sub(len)..at).find(|&at| text.is_char_boundary(at)).unwrap_or(at)
+}
+
+fn forth(text: &str, at: usize, len: usize) -> usize {
+    let far = at.saturating_add(len).min(text.len());
+    (at..=far).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_followed_to_its_ends_or_as_far_as_it_is_near() {
+        let text = "a\nbc d\ne";
+        assert_eq!((around(text, 4), around(text, 0), around(text, text.len())), ("bc d", "a", "e"));
+        let long = "\u{e4}".repeat(5_000);
+        let line = around(&long, 5_000);
+        assert!((REACH * 2 - 3..=REACH * 2).contains(&line.len()), "{}", line.len());
+        assert_eq!(around(&long, 0).len(), REACH);
+    }
+
+    #[test]
+    fn a_block_has_as_many_lines_as_it_is_asked_for() {
+        let text = "1\n2\n3\n4\n5\n6";
+        assert_eq!(block(text, 6, 1, 1), "\n3\n4\n5");
+        assert_eq!(block(text, 6, 9, 9), text);
+        let long = "x".repeat(100_000);
+        assert!(block(&long, 50_000, 1, 1).len() < 20_000);
+    }
+}
