@@ -166,7 +166,7 @@ pub struct Utilisation {
 pub struct SlotUse {
     /// How many there were at the end.
     pub slots: u32,
-    /// For how long attempts held one, added up, in milliseconds.
+    /// For how long attempts held one while something was under way, added up, in milliseconds.
     pub held_ms: u64,
     /// The most held at once.
     pub peak: u32,

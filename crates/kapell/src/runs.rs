@@ -19,7 +19,7 @@ use kapell_spec::suggest;
 use kapell_store::Store;
 use kapell_view::{
     next::{self, Part},
-    summary::{RunPhase, RunSummary},
+    summary::{RunPhase, RunSummary, Tally},
     text::{plural, short},
     untrusted::visible,
 };
@@ -206,10 +206,15 @@ pub fn mission(store: &Store, run: RunId) -> Result<kapell_core::mission::Missio
     Ok(state.mission().clone())
 }
 
-/// Says of a run that failed what is missing in what it has landed.
+/// Says of a run that failed, or is not over, what is missing in what it has landed.
 pub fn lacking(run: &Run) -> Option<String> {
-    if run.outcome() != Some(Outcome::Failed) {
-        return None;
+    match run.outcome() {
+        Some(Outcome::Failed) => {}
+        None => {
+            let (left, all) = (Tally::of(run).left(), plural(run.len() as u64, "task"));
+            return Some(format!("the run is not over: {left} of {all} may still bring something"));
+        }
+        Some(_) => return None,
     }
     let plan = run.plan();
     let failed = plan.graph().tasks().filter(|task| matches!(run.state(*task), TaskState::Failed { .. }));

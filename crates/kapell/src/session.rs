@@ -271,6 +271,9 @@ pub fn drive(
 ) -> Result<Exit, Fault> {
     let mut display = Display::new(out);
     display.several = machine.host.runs().filter(|run| !runs::is_child(run.id())).count() > 1;
+    for outermost in machine.host.runs().filter(|run| !runs::is_child(run.id())) {
+        display.readers.learn(outermost, |part| machine.host.run(part));
+    }
     let exit = loop {
         machine
             .host

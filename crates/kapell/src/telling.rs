@@ -37,6 +37,19 @@ impl Readers {
         Self { apart, readers: HashMap::new(), begun: HashMap::new() }
     }
 
+    /// Learns how runs that are gone on with lie in each other, for a part may be heard of before what it is part of.
+    pub fn learn<'a>(&mut self, outermost: &'a Run, find: impl Fn(RunId) -> Option<&'a Run>) {
+        let mut left = vec![outermost];
+        while let Some(run) = left.pop() {
+            if !run.is_created() {
+                continue;
+            }
+            let parts = self.note_parts(run);
+            self.of(run);
+            left.extend(parts.into_iter().filter_map(&find));
+        }
+    }
+
     /// Notes when the nested workflows of a run began that are under way; returns those that it did not know of.
     pub fn note_parts(&mut self, run: &Run) -> Vec<RunId> {
         let mut new = Vec::new();

@@ -25,7 +25,7 @@ struct Recording {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it is neither a run with its jobs nor a list of such runs")]
 enum Recorded {
     One(RecordedRun),
     Many(Vec<RecordedRun>),

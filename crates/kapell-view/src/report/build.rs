@@ -70,6 +70,8 @@ pub struct ReportBuilder {
     held: Slots,
     peak: Slots,
     held_ms: (u64, u64),
+    /// For how long something was under way up to the last decision.
+    busy: Millis,
     facts: u64,
     first: Vec<Moment>,
     notable: Vec<Moment>,
@@ -98,6 +100,7 @@ impl ReportBuilder {
             held: Slots::default(),
             peak: Slots::default(),
             held_ms: (0, 0),
+            busy: Millis::default(),
             facts: 0,
             first: Vec::new(),
             notable: Vec::new(),
@@ -120,6 +123,7 @@ impl ReportBuilder {
         self.created.get_or_insert(row.at);
         self.last = row.at;
         self.tracks.resize(after.len(), Track::default());
+        self.hold_slots(after.busy());
         let lines = self.reader.read(row, events);
         for (event, line) in events.iter().zip(lines) {
             self.event(event, row.elapsed, after);
@@ -234,9 +238,16 @@ impl ReportBuilder {
         track.work.0 += length.0;
         self.held.jobs -= slots.jobs;
         self.held.agents -= slots.agents;
-        self.held_ms.0 += length.0 * u64::from(slots.jobs);
-        self.held_ms.1 += length.0 * u64::from(slots.agents);
         Some(length)
+    }
+
+    /// Adds up for how long slots were held while something was under way: an attempt that waits for a person holds its
+    /// slot, but nobody works then.
+    fn hold_slots(&mut self, busy: Millis) {
+        let passed = busy.0.saturating_sub(self.busy.0);
+        self.busy = busy;
+        self.held_ms.0 += passed * u64::from(self.held.jobs);
+        self.held_ms.1 += passed * u64::from(self.held.agents);
     }
 
     /// Makes the report. `run` is the state after the last decision taken in.

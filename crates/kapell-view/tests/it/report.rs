@@ -189,3 +189,17 @@ fn what_was_foreseen_of_costs_is_compared_with_what_they_were() {
     assert_eq!((foreseen.attempts, foreseen.within), (3, 3));
     assert_eq!(World::to_the_end().report().foreseen, None);
 }
+
+#[test]
+fn a_slot_that_is_held_while_a_person_is_waited_for_is_not_used() {
+    let mut world = World::standard();
+    let (task, attempt) = (TaskId(0), AttemptNo(1));
+    world.at(10).gives(1, None, &[]);
+    let question = "Which way?".to_owned();
+    world.at(20).does(Command::Ask { task, attempt, question, choices: Vec::new() });
+    world.at(1020).answers(0, "left");
+    world.at(1030).gives(0, None, &[]);
+    let agents = world.report().utilisation.agents;
+    // Half a minute of work in one of two slots, and a thousand seconds of nothing.
+    assert_eq!((agents.held_ms, agents.share), (30_000, 0.5));
+}

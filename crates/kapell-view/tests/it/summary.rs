@@ -80,7 +80,8 @@ fn a_run_that_started_from_no_branch_is_merged_into_one_that_is_named() {
     world.gives(0, None, &[]).gives(2, None, &[]).answers(0, "yes");
     let list =
         ListView::new([(RunId([1; 16]), Wall(START), false, Some(RunSummary::of(&world.run, world.now())))]);
-    assert_snapshot!(list.lines(80, Wall(START)).last().map(|line| plain(std::slice::from_ref(line))).unwrap(), @"next: kapell merge 01040g208104 --into BRANCH");
+    let lines = plain(&list.lines(80, Wall(START)));
+    assert!(lines.trim_end().ends_with("next: kapell merge 01040g208104 --into BRANCH"), "{lines}");
 }
 
 #[test]

@@ -21,9 +21,9 @@ use crate::{
 /// What is typed for all tasks.
 const ALL: &str = "route";
 
-/// Tells whether it is an error code that is to be explained: a `K` and digits, or something near it.
+/// Tells whether it is an error code that is to be explained: a `K` and digits, or the digits alone, for no task is named so.
 pub fn is_code(typed: &str) -> bool {
-    let rest = typed.strip_prefix(['K', 'k']).unwrap_or_default();
+    let rest = typed.strip_prefix(['K', 'k']).unwrap_or(typed);
     !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
 }
 

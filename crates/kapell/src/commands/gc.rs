@@ -238,8 +238,7 @@ impl Sweep<'_> {
                 continue;
             }
             let start = run.mission().start();
-            let holder = run.merge().filter(|merge| merge.done).map(|merge| merge.target.clone());
-            let target = holder.or_else(|| run.mission().target.clone());
+            let target = self.target_of(run);
             let tip = target.as_deref().map(|target| self.find_ref(target)).transpose()?.flatten();
             let held = tip.is_some_and(|tip| house.is_ancestor(head, tip).unwrap_or(false));
             // Work that waits for its checks, or was sent back, is only in commits that nothing else names.
@@ -257,6 +256,14 @@ impl Sweep<'_> {
             self.add(Kind::Refs, git::head_ref(run), None, Some(run), None);
         }
         Ok(())
+    }
+
+    /// The branch that what landed in a run goes to. What landed in a part is a change of the run that it is part of.
+    fn target_of(&self, run: &Run) -> Option<String> {
+        let of = |id: RunId| self.runs.iter().map(|known| &known.run).find(|run| run.id() == id);
+        let outermost = std::iter::successors(Some(run), |run| of(run.mission().parent?.run)).last()?;
+        let merged = outermost.merge().filter(|merge| merge.done).map(|merge| merge.target.clone());
+        merged.or_else(|| outermost.mission().target.clone())
     }
 
     fn find_ref(&self, name: &str) -> Result<Option<Oid>, git::Error> {

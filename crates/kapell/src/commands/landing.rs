@@ -290,7 +290,7 @@ fn refuse_taken_back(run: &Run, wanted: bool) -> Result<(), Fault> {
         .hint(format!("kapell diff {id} shows what would be merged; kapell merge {id} --taken-back does it")))
 }
 
-fn short(commit: kapell_core::id::Oid) -> String {
+pub(super) fn short(commit: kapell_core::id::Oid) -> String {
     commit.to_string().chars().take(12).collect()
 }
 

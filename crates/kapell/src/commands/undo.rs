@@ -11,7 +11,7 @@ use kapell_engine::{open::load, port::journal::Journal};
 use kapell_store::Store;
 use kapell_view::text::short;
 
-use super::{Context, control, improve, landing::wait_for_turn, start};
+use super::{Context, control, improve, landing, start};
 use crate::{
     args::OneRun,
     exit::Exit,
@@ -55,7 +55,10 @@ pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         _ => (newest, deeds),
     };
     let Some(merge) = run.merge().filter(|merge| merge.done).cloned() else {
-        return Err(nothing_to_undo(&run, deeds.used));
+        return Err(match deeds.stays {
+            Some((target, to)) => an_earlier_merge_stays(&run, &target, to),
+            None => nothing_to_undo(&run, deeds.used),
+        });
     };
     let id = run.id();
     take_back(context, &site, store, &run, &merge)?;
@@ -82,33 +85,41 @@ struct Deeds {
     answer: Option<GateId>,
     /// The last answer, and why it cannot be taken back.
     used: Option<(GateId, &'static str)>,
+    /// The branch that it was merged into before its last merge was taken back, and as what.
+    stays: Option<(String, Oid)>,
 }
 
 impl Deeds {
     fn of(store: &Store, run: &Run) -> Result<Self, Fault> {
-        let (mut answers, mut merged) = (Vec::new(), Version::default());
+        let (mut answers, mut merges, mut merged) = (Vec::new(), Vec::new(), Version::default());
         store.read(run.id(), Version::default(), &mut |row| {
             // Only few decisions are those of people, and each says what it was for.
-            if matches!(row.cause.as_str(), "answer" | "undo_answer" | "end_merge") {
+            if matches!(row.cause.as_str(), "answer" | "undo_answer" | "end_merge" | "undo_merge") {
                 for event in decode(&row.body).into_iter().flatten() {
                     match event {
                         Event::GateAnswered { gate, .. } => answers.push((row.n, gate)),
                         Event::AnswerUndone { gate, .. } => answers.retain(|(_, other)| *other != gate),
-                        Event::Merged { .. } => merged = row.n,
+                        Event::Merged { target, to } => {
+                            merged = row.n;
+                            merges.push((target, to));
+                        }
+                        // One that did not happen is told likewise.
+                        Event::MergeUndone { .. } if row.cause == "undo_merge" => drop(merges.pop()),
                         _ => {}
                     }
                 }
             }
             true
         })?;
-        let Some((n, gate)) = answers.pop() else { return Ok(Self::default()) };
+        let stays = merges.pop();
+        let Some((n, gate)) = answers.pop() else { return Ok(Self { stays, ..Self::default() }) };
         let over = match run.phase() {
             Phase::Active | Phase::Paused(_) => None,
             Phase::Finished(_) => Some("the run is over"),
             _ => Some("the run is being cancelled"),
         };
         let used = over.or_else(|| run.follows_from(gate)).map(|why| (gate, why));
-        Ok(Self { answer: (used.is_none() && n > merged).then_some(gate), used })
+        Ok(Self { answer: (used.is_none() && n > merged).then_some(gate), used, stays })
     }
 }
 
@@ -153,7 +164,7 @@ fn take_back(context: &Context, site: &Site, store: Store, run: &Run, merge: &Me
     let repository =
         repository.ok_or_else(|| Fault::new("K0703", Exit::Usage, "there is no repository here"))?;
     // Nothing is under way here that an interrupt would have to end in order.
-    let turn = wait_for_turn(context, &repository, &Interrupts::unheeded())?;
+    let turn = landing::wait_for_turn(context, &repository, &Interrupts::unheeded())?;
     if let (Some(base), Some(landing)) = (run.mission().base, run.landing()) {
         // `gc` may have removed the run's ref, and then the branch is all that holds what landed.
         repository.hold_again(id, base, landing.head())?;
@@ -178,6 +189,17 @@ fn moved_on(error: kapell_agents::git::Error, run: kapell_core::id::RunId, targe
         hint: Some(format!("git stash, then kapell undo {id}")),
         ..fault
     }
+}
+
+/// A run remembers its last merge only; what it merged before that is taken back by hand.
+fn an_earlier_merge_stays(run: &Run, target: &str, to: Oid) -> Fault {
+    let start = run.mission().start().map_or_else(String::new, landing::short);
+    Fault::new("K0512", Exit::Refused, format!("nothing more of run {} can be taken back", short(run.id())))
+        .because(format!(
+            "its last merge is taken back; what it merged into {target} before, up to {}, stays",
+            landing::short(to)
+        ))
+        .hint(format!("git log {start}..{} shows it; git revert takes it back by hand", landing::short(to)))
 }
 
 /// Says why nothing of a run can be taken back, and what can be done instead.

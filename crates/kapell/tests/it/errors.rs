@@ -318,6 +318,7 @@ fn every_command_explains_itself() {
         let script = rig.run(["completions", shell]).stdout;
         assert!(script.contains("verify") && script.contains("kapell"), "{shell}");
     }
+    assert_eq!(rig.run(["explain", "606"]).stdout, rig.run(["explain", "K0606"]).stdout);
     assert_snapshot!(rig.run(["explain", "k0606"]), @"
     exit 0
     K0606  Run executed by another process

@@ -370,4 +370,5 @@ fn a_file_for_one_option_is_refused_for_another_though_the_audit_was_kept() {
     }
     let refused = rig.run(["improve", "--timings", "b.json"]);
     assert!(refused.code == Some(2) && refused.stderr.contains("K0933"), "{refused}");
+    assert!(refused.stderr.contains("because: it is neither a run with its jobs"), "{refused}");
 }

@@ -137,6 +137,33 @@ fn a_run_that_was_killed_is_resumed_where_it_stood() {
 }
 
 #[test]
+fn a_workflow_within_another_within_a_third_is_told_as_a_part_when_it_is_gone_on_with() {
+    let rig = Rig::repository();
+    Plan::new("Inner")
+        .task("before", "echo 1 > before.txt", &[])
+        .task("during", &rig.waiting("during", "echo 2 > during.txt"), &["before"])
+        .save(&rig, "place/inner.yaml");
+    for (file, part) in [("middle.yaml", "inner"), ("outer.yaml", "middle")] {
+        let text = format!(r#"{{"mission": "M", "tasks": {{"{part}": {{"workflow": "{part}.yaml"}}}}}}"#);
+        rig.write(file, &text);
+    }
+    rig.commit("workflows within others");
+    let first = rig.start(["run", "outer.yaml"]);
+    rig.wait_for("during.begun");
+    first.kill();
+    rig.go("during");
+    let resumed = rig.run(["resume"]);
+    assert_eq!(resumed.code, Some(0), "{resumed}");
+    assert!(resumed.stderr.contains("middle/inner/during  attempt 1 failed (lost)"), "{resumed}");
+    assert_eq!(resumed.stderr.matches("finished: succeeded").count(), 1, "{resumed}");
+    // What landed in the parts is in the branch, too.
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    let collected = rig.run(["gc"]);
+    assert!(collected.stdout.matches("refs/kapell/").count() == 3, "{collected}");
+    assert!(!collected.stdout.contains("in no branch"), "{collected}");
+}
+
+#[test]
 fn a_run_killed_while_it_waits_for_a_person_asks_once() {
     let rig = Rig::repository();
     Plan::new("Ask")

@@ -91,6 +91,32 @@ fn a_gate_is_answered_and_the_run_goes_on() {
     ");
 }
 
+#[test]
+fn what_was_merged_before_the_last_merge_is_not_said_to_be_in_no_branch() {
+    let rig = Rig::repository();
+    Plan::new("Publish")
+        .task("build", "echo built > built.txt", &[])
+        .gate("release", "Publish it?", &["build"])
+        .task("publish", "echo published > published.txt", &["release"])
+        .save(&rig, "publish.yaml");
+    assert_eq!(rig.run(["run", "../publish.yaml", "--quiet"]).code, Some(3));
+    assert_snapshot!(rig.run(["merge"]), @"
+    exit 0
+    ! merged into refs/heads/main: [COMMIT] -> [COMMIT]
+    ! the run is not over: 2 of 3 tasks may still bring something
+    ");
+    assert_eq!(rig.run(["answer", "0", "yes", "--quiet"]).code, Some(0));
+    assert_eq!(rig.run(["resume", "--quiet", "--merge"]).code, Some(0));
+    assert_eq!(rig.run(["undo", "--quiet"]).code, Some(0));
+    assert_snapshot!(rig.run(["undo"]), @"
+    exit 4
+    ! error[K0512]: nothing more of run [RUN] can be taken back
+    !   because: its last merge is taken back; what it merged into refs/heads/main before, up to [COMMIT], stays
+    !   hint: git log [COMMIT]..[COMMIT] shows it; git revert takes it back by hand
+    ");
+    assert_eq!(rig.read("built.txt"), "built\n");
+}
+
 /// Runs the program on a terminal, if there is Python to make one: types each text once what it follows is there. Escapes are shown as `^`.
 fn on_a_terminal(rig: &Rig, args: &[&str], typed: &[(&str, &str)]) -> Option<String> {
     const SCRIPT: &str = r#"
