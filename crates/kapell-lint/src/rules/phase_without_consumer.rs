@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use kapell_spec::words::Words;
+use kapell_spec::{claude::steps::Step, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -45,13 +45,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let steps = &asset.flow.steps;
         let text = &repository.files[asset.file].text;
         let hands_over = steps.iter().filter(|step| !step.reads.is_empty()).count() >= 2;
-        if !hands_over || steps.iter().any(|step| step.reads_all) {
+        if steps.is_empty() || steps.iter().any(|step| step.reads_all) {
             continue;
         }
+        // What one session writes it still knows. But where a file beside it is read again, files are what is handed on.
+        let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let is_kept = |step: &Step| {
+            step.writes.iter().all(|own| {
+                let mut beside = steps.iter().flat_map(|step| &step.writes).filter(|other| {
+                    other.text != own.text
+                        && folder(&other.text) == folder(&own.text)
+                        && own.text.contains('/')
+                });
+                beside.any(|other| {
+                    steps.iter().any(|step| step.reads.iter().any(|read| read.text == other.text))
+                })
+            })
+        };
         for step in steps
             .iter()
             .take(steps.len() - 1)
-            .filter(|step| !step.agents.is_empty() && !step.writes.is_empty())
+            .filter(|step| !step.writes.is_empty())
+            .filter(|step| hands_over && !step.agents.is_empty() || is_kept(step))
         {
             let (from, after) = (&text[step.span.start as usize..], &text[step.span.end as usize..]);
             let unread = step.writes.iter().all(|written| {
