@@ -32,7 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         for (function, started) in at_once(unit) {
-            for write in lost(unit, function) {
+            for write in lost(unit, function).into_iter().chain(lost_by_copy(unit, function)) {
                 let Some(target) = unit.syntax.child(write, "left") else { continue };
                 let message = format!(
                     "`{}`{} is read before an `await` and written after it, while other tasks do the same: updates are lost",
@@ -55,14 +55,86 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn at_once(unit: &Unit) -> Vec<(Id, Id)> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for gather in unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call)) {
-        let Some((body, _)) = unbounded_fan_out::fanned(unit, gather) else { continue };
+    let gathers: Vec<Id> = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call)).collect();
+    let fanned = gathers.iter().filter_map(|&gather| {
+        let (body, _) = unbounded_fan_out::fanned(unit, gather)?;
+        Some((body, gather))
+    });
+    let twice = gathers.iter().filter_map(|&gather| Some((started_twice(unit, gather)?, gather)));
+    for (body, gather) in fanned.chain(twice) {
         let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
         let called = unit.calls_in(body).filter_map(|call| unit.function(unit.callee_name(call)));
         for function in own.into_iter().chain(called).filter(|&function| unit.is_async(function)) {
             if seen.insert(function) {
                 found.push((function, gather));
             }
+        }
+    }
+    found
+}
+
+/// Finds the function of this file that a call waits for at least twice: `Promise.all([ask(a), ask(b)])`.
+fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
+    let given: Vec<Id> = unit.args(gather).iter().map(|arg| arg.value).collect();
+    let listed = given.first().filter(|&&first| matches!(unit.kind(first), "array" | "list"));
+    let parts: Vec<Id> = listed.map_or(given.clone(), |&list| unit.syntax.children(list).collect());
+    let called: Vec<Id> = parts
+        .into_iter()
+        .filter(|&part| matches!(unit.kind(part), "call" | "call_expression"))
+        .filter(|&part| unit.callee(part).is_some_and(|callee| unit.kind(callee) == "identifier"))
+        .filter_map(|part| unit.function(unit.callee_name(part)))
+        .collect();
+    called.iter().copied().find(|function| called.iter().filter(|other| *other == function).count() > 1)
+}
+
+/// Finds writes of outer variables from a copy that was made before an `await`: `before = total`, a wait, and
+/// `total = before + 1`.
+fn lost_by_copy(unit: &Unit, function: Id) -> Vec<Id> {
+    let inner: Vec<Id> = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect();
+    let waits = |from: Id, to: Id| {
+        inner.iter().any(|&id| from < id && id < to && matches!(unit.kind(id), "await" | "await_expression"))
+    };
+    // What a value is made of, with no wait in it.
+    let made_of = |value: Id, name: &str| {
+        let mut below = std::iter::once(value).chain(unit.syntax.below(value));
+        below.any(|id| {
+            matches!(
+                unit.kind(id),
+                "identifier" | "subscript" | "attribute" | "subscript_expression" | "member_expression"
+            ) && unit.text(id) == name
+        })
+    };
+    let copies: Vec<(Id, &str, Id)> = inner
+        .iter()
+        .filter_map(|&id| {
+            let name = unit.syntax.child(id, "left").or_else(|| unit.syntax.child(id, "name"))?;
+            let value = unit.syntax.child(id, "right").or_else(|| unit.syntax.child(id, "value"))?;
+            let binds = matches!(unit.kind(id), "assignment" | "variable_declarator");
+            (binds && unit.kind(name) == "identifier").then(|| (id, unit.text(name), value))
+        })
+        .collect();
+    let mut found = Vec::new();
+    for &id in inner.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
+        let (left, right) = (unit.syntax.child(id, "left"), unit.syntax.child(id, "right"));
+        let Some((left, right)) = left.zip(right) else { continue };
+        let target = unit.text(left);
+        let stale = copies.iter().any(|&(copy, name, value)| {
+            // A copy that is taken anew after the wait is as good as the variable itself.
+            let last = copies
+                .iter()
+                .filter(|(other, known, _)| *known == name && *other < id)
+                .map(|(other, ..)| *other)
+                .max();
+            copy < id
+                && last == Some(copy)
+                && name != target
+                && unit.text(value) == target
+                && made_of(right, name)
+                && !made_of(right, target)
+                && waits(copy, id)
+        });
+        if stale && outer(unit, function, left) {
+            found.push(id);
         }
     }
     found
