@@ -8,7 +8,8 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
     systems::{
-        Word,
+        Compose, Word,
+        compose::Service,
         kubernetes::{What, Workload},
     },
 };
@@ -31,6 +32,54 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     services(repository, report);
     probes(repository, report);
     composes(repository, report);
+    addresses(repository, report);
+}
+
+/// Variables with the address of another service, and the port that only the host knows it by: within the network a
+/// service answers at the port inside.
+fn addresses(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in &compose.services {
+            for word in &service.env {
+                let Some((other, port, at)) = address(compose, word) else { continue };
+                let inside: BTreeSet<u16> = other.ports.iter().map(|(inside, _)| *inside).collect();
+                let outside = other.published.iter().find(|(host, inside)| *host == port && *inside != port);
+                let Some((_, meant)) =
+                    outside.filter(|_| !inside.contains(&port) && !listens_on(repository, other, port))
+                else {
+                    continue;
+                };
+                let message = format!(
+                    "`{}` asks `{}` at port {port}, which is published for the host: within the network it is {meant}",
+                    &*service.name, &*other.name
+                );
+                let draft =
+                    report.add(compose.file, word.span, message).hint(format!("write `{at}:{meant}`"));
+                draft.also(compose.file, other.name.span, "this is asked").done();
+            }
+        }
+    }
+}
+
+/// Finds a service of the same file by its name, and the port, in a variable such as `URL=http://api:8081/v1`.
+fn address<'a>(compose: &'a Compose, word: &str) -> Option<(&'a Service, u16, String)> {
+    let (_, value) = word.split_once('=')?;
+    let rest = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let host = rest.split(['/', '?', ',']).next()?.rsplit('@').next()?;
+    let (name, port) = host.split_once(':')?;
+    Some((compose.service(name)?, port.trim_end_matches(['"', '\'']).parse().ok()?, name.to_owned()))
+}
+
+/// Tells whether the recipe of a service exposes a port, or its own settings name it.
+fn listens_on(repository: &Repository, service: &Service, port: u16) -> bool {
+    let number = port.to_string();
+    let named = service.command.contains(&number) || service.env.iter().any(|word| word.ends_with(&number));
+    let Some((folder, file)) = &service.build else { return named };
+    let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
+    let recipe = repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path);
+    named
+        || recipe
+            .is_some_and(|recipe| recipe.variable || recipe.ports.iter().any(|(known, _)| *known == port))
 }
 
 /// Tells whether a port, a number or a name, is among those of a workload.
