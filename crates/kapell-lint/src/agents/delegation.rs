@@ -143,7 +143,8 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let at = reference.span.start as usize;
     let from = text[..at].rmatch_indices('\n').nth(1).map_or(0, |(newline, _)| newline);
     let to = text[at..].match_indices('\n').nth(1).map_or(text.len(), |(newline, _)| at + newline);
-    let around = text[from..to].to_ascii_lowercase();
+    // `Whenever` is no `never`.
+    let around = text[from..to].to_ascii_lowercase().replace("whenever", "when");
     let said = reference.strength == Strength::Certain || HANDS_ON.iter().any(|word| around.contains(word));
     said && !BOUNDED.iter().any(|word| around.contains(word)) && !is_once(&around)
 }

@@ -28,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
 /// Tells whether a line besides hands a file to whoever asked: `Report the path to `x.md``.
 fn is_shown(text: &str, name: &str) -> bool {
     static SHOWING: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&["report ", "show", "present", "path to", "tell ", "surface", "summar"])
+        Words::new(&["report ", "show", "present", "path to", "tell ", "surface", "summar", "must exist"])
     });
     text.lines().filter(|line| line.contains(name)).any(|line| SHOWING.is_in(&line.replace(name, "")))
 }
@@ -62,12 +62,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 })
             })
         };
-        for step in steps
-            .iter()
-            .take(steps.len() - 1)
-            .filter(|step| !step.writes.is_empty())
-            .filter(|step| hands_over && !step.agents.is_empty() || is_kept(step))
-        {
+        for step in steps.iter().take(steps.len() - 1).filter(|step| !step.writes.is_empty()).filter(|step| {
+            let named_later = step.writes.iter().any(|written| {
+                let name = written.text.rsplit('/').next().unwrap_or_default();
+                text[step.span.end as usize..].contains(name)
+            });
+            hands_over && !step.agents.is_empty() || is_kept(step) && !named_later
+        }) {
             let (from, after) = (&text[step.span.start as usize..], &text[step.span.end as usize..]);
             let unread = step.writes.iter().all(|written| {
                 let name = written.text.rsplit('/').next().unwrap_or_default();

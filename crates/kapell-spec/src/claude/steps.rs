@@ -313,9 +313,11 @@ fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
                 | "produce"
         )
     };
-    let reads =
-        |word: &str| matches!(word, "read" | "reads" | "reading" | "from" | "concatenate" | "combine");
-    let gives = matches!(last, "to" | "into" | "in" | "as") && rest.iter().any(|word| writes(&word))
+    let reads = |word: &str| {
+        matches!(word, "read" | "reads" | "reading" | "from" | "concatenate" | "combine" | "input" | "inputs")
+    };
+    let gives = matches!(last, "output" | "outputs")
+        || matches!(last, "to" | "into" | "in" | "as") && rest.iter().any(|word| writes(&word))
         || writes(&&last);
     let list = match () {
         () if denied => return,
@@ -569,7 +571,7 @@ mod tests {
 
     #[test]
     fn files_are_noted_by_keys_and_by_verbs_before_their_names() {
-        let text = "## Phase 1: A\n**Reads:** `in/a.md`\n**Output:** `out/b.md`\n\n## Phase 2: B\nUse it. It writes its\n\
+        let text = "## Phase 1: A\n**Reads:** `in/a.md`\nSort it. **Output:** `out/b.md`\n\n## Phase 2: B\nUse it. It writes its\n\
                     result to `out/c.md`, from `out/b.md`.\n\n## Phase 3: C\n\nConcatenate `out/b.md` and `out/c.md`. It is never\n\
                     written to `out/d.md`; see `out/e.md`.\n";
         let of = |list: &[Named]| list.iter().map(|named| named.text.clone()).collect::<Vec<_>>().join(" ");
