@@ -39,8 +39,8 @@ pub struct Service {
     pub restarts: bool,
     /// Its published ports: the port inside, and where it is written.
     pub ports: Vec<(u16, Span)>,
-    /// The ports by which the host knows it, each with the port inside.
-    pub published: Vec<(u16, u16)>,
+    /// The ports that it says it listens on, for the other services alone.
+    pub exposed: Vec<u16>,
     /// The secrets that it takes.
     pub secrets: Vec<Word>,
     /// Its variables.
@@ -101,7 +101,11 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
         healthcheck: node.get("healthcheck").is_some_and(|check| !disabled(check)),
         restarts: node.get("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
         ports: ports(document, node.get("ports")),
-        published: published(node),
+        exposed: document
+            .words(node.get("expose"))
+            .iter()
+            .filter_map(|port| port.split('/').next()?.parse().ok())
+            .collect(),
         secrets: secrets(document, node.get("secrets")),
         env: env(document, node.get("environment")),
         command: ["command", "entrypoint"]
@@ -147,23 +151,6 @@ fn ports(document: &Document, node: Option<&Node>) -> Vec<(u16, Span)> {
         Some((inside.parse().ok()?, document.span(item)))
     };
     items.iter().filter_map(port).collect()
-}
-
-/// Reads `8081:8080`, with an address before it or not. On the network of the host there is no port inside.
-fn published(node: &Node) -> Vec<(u16, u16)> {
-    if node.get("network_mode").is_some() {
-        return Vec::new();
-    }
-    let items = node.get("ports").and_then(Node::items).unwrap_or_default();
-    let pair = |item: &Node| {
-        if let Some(target) = item.get("target").and_then(Node::text) {
-            return Some((item.get("published")?.text()?.parse().ok()?, target.parse().ok()?));
-        }
-        let mut parts = item.text()?.rsplit(':');
-        let inside = parts.next()?.split('/').next()?.parse().ok()?;
-        Some((parts.next()?.parse().ok()?, inside))
-    };
-    items.iter().filter_map(pair).collect()
 }
 
 fn secrets(document: &Document, node: Option<&Node>) -> Vec<Word> {
