@@ -173,16 +173,20 @@ enum Why {
 
 fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Option<Why> {
     let lower = own_words(text, later)?;
+    // One sentence sends both to work, on the same.
+    let led = earlier.led && later.led && earlier.group == later.group;
     let free = earlier.sure
         && later.sure
         && !earlier.asks
         && !later.asks
         && !says(&later.title, ENDS)
-        && (!says(&later.title, CHECKS) || says(&earlier.title, CHECKS) || earlier.looks)
+        && (led || !says(&later.title, CHECKS) || says(&earlier.title, CHECKS) || earlier.looks)
         && !hands_files(asset, earlier)
         && !hands_files(asset, later)
         && later.takes.vague < Vague::All
-        && (earlier.looks || says(&earlier.title, CHECKS)) == (later.looks || says(&later.title, CHECKS))
+        && (led
+            || (earlier.looks || says(&earlier.title, CHECKS))
+                == (later.looks || says(&later.title, CHECKS)))
         && !means(later, earlier)
         && !speaks_of(&lower, earlier, later);
     if !free {
@@ -197,7 +201,7 @@ fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Opt
         return Some(Why::Said);
     }
     let nothing = later.takes.steps.is_empty() && later.takes.phases.is_empty();
-    (nothing && later.takes.vague == Vague::No && later.looks).then_some(Why::Looks)
+    (nothing && later.takes.vague == Vague::No && (later.looks || led)).then_some(Why::Looks)
 }
 
 /// Tells whether the files that a start takes and gives are known; then steps tell more than words do.

@@ -54,6 +54,7 @@ const HANDS_ON: &[&str] = &[
     "use `",
     "use **",
     "run the",
+    "run `",
 ];
 
 /// Words that say that the work goes back, or how often it may.
@@ -68,7 +69,6 @@ const BOUNDED: &[&str] = &[
     "attempt",
     "limit",
     "until",
-    "once",
     "never",
     "do not",
     "don't",
@@ -77,16 +77,38 @@ const BOUNDED: &[&str] = &[
     " cap",
 ];
 
-/// Finds the handovers that are said for sure.
+/// Tells whether something happens but once: `Once the design stands, go on` is a time, and no bound.
+fn is_once(around: &str) -> bool {
+    around.match_indices("once").any(|(at, word)| {
+        let after = around[at + word.len()..].trim_start_matches(['`', '*']);
+        let before = around[..at].trim_end();
+        after.starts_with(['.', ',', ';', ')', '\n'])
+            || after.is_empty()
+            || after.starts_with(" per")
+            || after.starts_with(" only")
+            || ["only", "just", "exactly", "at most"].iter().any(|word| before.ends_with(word))
+    })
+}
+
+/// Finds the handovers that are said for sure: of agents, and of commands and skills, which agents may run in turn.
 #[must_use]
 pub fn graph(agents: &Agents, files: &Files) -> Graph {
     let mut graph = Graph::default();
-    for (from, asset) in
-        agents.of(AssetKind::Agent).filter(|(_, asset)| asset.home == Home::Claude && can_start(asset))
+    let kinds = [AssetKind::Agent, AssetKind::Command, AssetKind::Skill];
+    let starts = |asset: &Asset| asset.kind != AssetKind::Agent || can_start(asset) || can_run(asset);
+    for (from, asset) in agents
+        .iter()
+        .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude && starts(asset))
     {
         let text = &files[asset.file].text;
         let mut seen = BTreeSet::new();
-        let named = asset.references.iter().filter(|reference| reference.names == Names::Agent);
+        let is_agent = asset.kind == AssetKind::Agent;
+        let named = asset.references.iter().filter(|reference| match reference.names {
+            Names::Agent => !is_agent || can_start(asset),
+            // A command that names another one may only say what comes next.
+            Names::Command => is_agent && can_run(asset) && reference.strength > Strength::Weak,
+            _ => false,
+        });
         for reference in named.filter(|reference| is_firm(reference) && hands_on(text, reference)) {
             let Resolved::Found(to) = agents.resolve(asset, reference) else { continue };
             if to != from && seen.insert(to) {
@@ -105,6 +127,13 @@ fn can_start(asset: &Asset) -> bool {
     asset.definition.field("tools").is_none() || tools.iter().any(|tool| starts(&tool.text))
 }
 
+/// Tells whether an agent has the tool to run commands.
+fn can_run(asset: &Asset) -> bool {
+    let tools = asset.definition.items("tools");
+    let runs = |tool: &str| matches!(tool.split('(').next(), Some("SlashCommand" | "Skill" | "*"));
+    asset.definition.field("tools").is_none() || tools.iter().any(|tool| runs(&tool.text))
+}
+
 /// Tells whether a name is meant. A single word is, if an agent of that name is defined.
 fn is_firm(reference: &Reference) -> bool {
     reference.strength > Strength::Weak || !reference.fenced && !reference.name.contains('-')
@@ -114,9 +143,17 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let at = reference.span.start as usize;
     let from = text[..at].rmatch_indices('\n').nth(1).map_or(0, |(newline, _)| newline);
     let to = text[at..].match_indices('\n').nth(1).map_or(text.len(), |(newline, _)| at + newline);
-    let around = text[from..to].to_ascii_lowercase();
+    // `Whenever` is no `never`.
+    let around = text[from..to].to_ascii_lowercase().replace("whenever", "when");
     let said = reference.strength == Strength::Certain || HANDS_ON.iter().any(|word| around.contains(word));
-    said && !BOUNDED.iter().any(|word| around.contains(word))
+    said && !BOUNDED.iter().any(|word| around.contains(word)) && !is_once(&around)
+}
+
+/// Returns what somebody calls an asset: a command by its slash.
+#[must_use]
+pub fn called(asset: &Asset) -> String {
+    let slash = if asset.kind == AssetKind::Agent { "" } else { "/" };
+    format!("{slash}{}", asset.name)
 }
 
 impl Graph {

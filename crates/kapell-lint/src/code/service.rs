@@ -459,7 +459,15 @@ pub fn wrapped(unit: &Unit, id: Id, words: &[&str]) -> bool {
         "call" | "call_expression" => unit.callee(around).is_some_and(|callee| says(unit.text(callee))),
         "with_statement" => {
             let clause = unit.syntax.children(around).find(|&child| unit.kind(child) == "with_clause");
-            clause.is_some_and(|clause| says(unit.text(clause)))
+            // What is opened there is not wrapped by what it is given itself.
+            clause.is_some_and(|clause| {
+                let text = unit.text(clause);
+                if unit.syntax.holds(clause, id) {
+                    says(&text.replace(unit.text(id), ""))
+                } else {
+                    says(text)
+                }
+            })
         }
         "decorated_definition" => unit
             .syntax

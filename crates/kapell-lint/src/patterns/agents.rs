@@ -293,10 +293,11 @@ fn may_write(agent: &Asset) -> bool {
 fn hands_on(seen: &mut Seen<'_>) {
     let repository = seen.repository;
     let graph = delegation::graph(&repository.agents, &repository.files);
-    for (from, asset) in repository.agents.iter() {
+    for (from, asset) in repository.agents.of(AssetKind::Agent) {
         let handovers = graph.of(from);
-        let to: BTreeSet<&str> =
-            handovers.iter().map(|edge| repository.agents[edge.to].name.as_str()).collect();
+        let others = handovers.iter().map(|edge| &repository.agents[edge.to]);
+        let others = others.filter(|other| other.kind == AssetKind::Agent);
+        let to: BTreeSet<&str> = others.map(|other| other.name.as_str()).collect();
         if let Some(first) = handovers.first().filter(|_| to.len() > 1) {
             let text = format!("{} hands parts of its work to {}.", who(asset), names(to));
             seen.add(PatternKind::HierarchicalDecomposition, (first.file, first.span), text);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home, similar},
+    agents::{Asset, Home, delegation, similar},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -83,26 +83,38 @@ fn is_below(repository: &Repository, command: &Asset) -> bool {
 /// Commands of one scope that have other names and the same text.
 fn tell_copies(repository: &Repository, report: &mut Report<'_>) {
     let mut scopes: BTreeMap<(&Scope, Home), Vec<&Asset>> = BTreeMap::new();
-    for kind in [AssetKind::Command, AssetKind::Skill] {
+    for kind in [AssetKind::Command, AssetKind::Skill, AssetKind::Agent] {
         for (_, asset) in repository.agents.of(kind).filter(|(_, asset)| asset.home != Home::Other) {
             scopes.entry((&asset.scope, asset.home)).or_default().push(asset);
         }
     }
-    for assets in scopes.into_values().filter(|assets| assets.len() > 1) {
+    // Agents among themselves are looked at by a rule of their own.
+    let called = |asset: &&Asset| asset.kind != AssetKind::Agent;
+    for assets in scopes.into_values().filter(|assets| assets.len() > 1 && assets.iter().any(called)) {
         let sketches: Vec<&similar::Sketch> =
             assets.iter().map(|asset| asset.sketch(&repository.files)).collect();
         for (one, other, alike) in similar::pairs(&sketches, ALIKE) {
             let (one, other) = (assets[one], assets[other]);
-            if one.name == other.name {
+            let agents = [one, other].iter().filter(|asset| asset.kind == AssetKind::Agent).count();
+            // Two agents are looked at by themselves, and of one name only one is run.
+            if agents == 2 || agents == 0 && one.name == other.name {
                 continue;
             }
-            let message =
-                format!("`/{}` and `/{}` are alike to {:.0} %", one.name, other.name, alike * 100.0);
+            let message = format!(
+                "`{}` and `{}` are alike to {:.0} %",
+                delegation::called(one),
+                delegation::called(other),
+                alike * 100.0
+            );
+            let hint = match agents {
+                0 => "keep one, or let one take what differs as an argument",
+                _ => "keep the text in the agent, and let the command start it",
+            };
             report
                 .add(one.file, one.head(), message)
                 .severity(Severity::Low)
                 .confidence(Confidence::Medium)
-                .hint("keep one, or let one take what differs as an argument")
+                .hint(hint)
                 .also(other.file, other.head(), "the other")
                 .done();
         }

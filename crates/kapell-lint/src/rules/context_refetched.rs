@@ -6,7 +6,7 @@ use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::Home,
+    agents::{Asset, Home},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -53,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 at += line.len();
             }
         }
+        asked_again(report, asset, text);
         for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= 2) {
             let message = format!("{} agents each run `{what}` again", places.len());
             let hint = "fetch it once, save it to a file, and have the agents read that";
@@ -62,5 +63,40 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             draft.done();
         }
+    }
+}
+
+/// What one session asks of a service, which no step of its own changes.
+const ASKED: &[&str] = &["gh issue view ", "gh pr view ", "gh pr diff "];
+
+/// How often one session has to ask the same before that is told.
+const ASKED_MIN: usize = 3;
+
+/// Tells of a session that asks a service the same thing in several of its steps, though it has the answer.
+fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let mut asked: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+    for step in asset.flow.steps.iter().filter(|step| step.agents.is_empty()) {
+        let inside = |span: Span| step.span.start <= span.start && span.end <= step.span.end;
+        let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && inside(mark.span));
+        // One step may ask twice, before and after what it does.
+        let mut own: Vec<&str> = Vec::new();
+        for mark in marks {
+            let what = text[mark.span.range()].trim_matches('`').trim();
+            let known = ASKED.iter().any(|start| what.starts_with(start));
+            if known && !what.contains(['<', '{', '[']) && !own.contains(&what) {
+                own.push(what);
+                asked.entry(what).or_default().push(mark.span);
+            }
+        }
+    }
+    for (what, places) in asked.iter().filter(|(_, places)| places.len() >= ASKED_MIN) {
+        let message = format!("{} steps of one session each run `{what}`", places.len());
+        let hint = "run it in the first, and go on with what it said";
+        let mut draft = report.add(asset.file, places[1], message).severity(Severity::Low).hint(hint);
+        draft = draft.also(asset.file, places[0], "it is known from here on");
+        for place in &places[2..] {
+            draft = draft.also(asset.file, *place, "asked again");
+        }
+        draft.done();
     }
 }

@@ -26,8 +26,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let graph = delegation::graph(&repository.agents, &repository.files);
     for circle in graph.circles() {
         let Some(first) = circle.first() else { continue };
-        let names: Vec<String> =
-            circle.iter().map(|edge| format!("`{}`", repository.agents[edge.from].name)).collect();
+        let names: Vec<String> = circle
+            .iter()
+            .map(|edge| format!("`{}`", delegation::called(&repository.agents[edge.from])))
+            .collect();
         let message = format!("agents hand work to each other in a circle: {}", names.join(" -> "));
         let hint = "say who decides and how often the work may come back";
         let mut draft = report.add(first.file, first.span, message).hint(hint);

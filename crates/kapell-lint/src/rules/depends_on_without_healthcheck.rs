@@ -59,11 +59,51 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         for (name, waiters) in waiting {
             let Some(needed) = compose.service(name) else { continue };
-            if !needed.healthcheck && !needed.partial && !compose.partial {
+            if needed.partial || compose.partial {
+                continue;
+            }
+            if needed.healthcheck {
+                unused(compose, needed, &waiters, report);
+            } else {
                 judge(repository, compose, needed, &waiters, report);
             }
         }
     }
+}
+
+/// What is slow to answer has a health check, and somebody starts without waiting for it.
+fn unused(compose: &Compose, needed: &Service, waiters: &[Waiter<'_>], report: &mut Report<'_>) {
+    if !is_slow(needed) {
+        return;
+    }
+    let mut early = waiters.iter().filter(|(service, _, condition)| is_early(service, *condition));
+    let Some((service, name, _)) = early.next() else { return };
+    let message = format!(
+        "`{}` starts as soon as `{}` has a process, not when it answers: its health check is not waited for",
+        &*service.name, &**name
+    );
+    let mut draft =
+        report.add(compose.file, name.span, message).hint("wait with `condition: service_healthy`");
+    draft = draft.also(compose.file, needed.name.span, "this has a `healthcheck`");
+    for (service, name, _) in early {
+        draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
+    }
+    draft.done();
+}
+
+/// Tells whether a service takes seconds before it answers.
+fn is_slow(needed: &Service) -> bool {
+    needed.image.as_ref().is_some_and(|image| {
+        let name = image_parts(image).0.rsplit('/').next().unwrap_or_default();
+        SLOW.contains(&name)
+    })
+}
+
+/// Tells whether a service neither waits for health nor for an answer. What is started again when it fails finds the
+/// database up in the end.
+fn is_early(service: &Service, condition: Option<&Word>) -> bool {
+    let waits = service.restarts || service.command.contains("wait") || service.command.contains("dockerize");
+    condition.is_none_or(|word| &**word == "service_started") && !waits
 }
 
 fn judge(
@@ -73,10 +113,7 @@ fn judge(
     waiters: &[Waiter<'_>],
     report: &mut Report<'_>,
 ) {
-    let slow = needed.image.as_ref().is_some_and(|image| {
-        let name = image_parts(image).0.rsplit('/').next().unwrap_or_default();
-        SLOW.contains(&name)
-    });
+    let slow = is_slow(needed);
     let built = needed.build.as_ref().and_then(|(folder, file)| {
         let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
         repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)
@@ -94,12 +131,7 @@ fn judge(
         draft.also(compose.file, needed.name.span, "this has no `healthcheck`").done();
         return;
     }
-    // What is started again when it fails finds the database up in the end.
-    let wait = |service: &Service| {
-        service.restarts || service.command.contains("wait") || service.command.contains("dockerize")
-    };
-    let started = |condition: Option<&Word>| condition.is_none_or(|word| &**word == "service_started");
-    let mut early = waiters.iter().filter(|(service, _, condition)| started(*condition) && !wait(service));
+    let mut early = waiters.iter().filter(|(service, _, condition)| is_early(service, *condition));
     let Some((service, name, _)) = early.next().filter(|_| slow) else { return };
     let message = format!(
         "`{}` starts as soon as `{}` has a process, not when it answers: there is no health check to wait for",

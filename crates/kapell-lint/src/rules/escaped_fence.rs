@@ -32,6 +32,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         let text = &repository.files[asset.file].text;
         escaped(report, asset, text);
+        if nested(report, asset, text) {
+            continue;
+        }
         let fences = &asset.definition.document.fences;
         let left = fences
             .iter()
@@ -112,4 +115,52 @@ fn escaped(report: &mut Report<'_>, asset: &Asset, text: &str) {
         draft = draft.also(asset.file, *span, "escaped too");
     }
     draft.done();
+}
+
+/// A block of Markdown that shows another block with as many backticks: the end of the inner one ends the outer one, and
+/// the rest of the example is read as instructions. Tells whether there was one.
+fn nested(report: &mut Report<'_>, asset: &Asset, text: &str) -> bool {
+    let fences = &asset.definition.document.fences;
+    for (at, fence) in fences.iter().enumerate() {
+        let info = fence.info.trim().to_ascii_lowercase();
+        if !fence.fenced || !fence.closed || !matches!(&*info, "md" | "markdown") {
+            continue;
+        }
+        let block = &text[fence.span.range()];
+        let ticks = block.trim_start().chars().take_while(|c| *c == '`').count();
+        // A bare line of backticks ends a block, so that only one with a language can open another one.
+        let mut inner = None;
+        let mut start = fence.span.start as usize;
+        for (number, line) in block.split_inclusive('\n').enumerate() {
+            let content = line.trim();
+            let mine = content.chars().take_while(|c| *c == '`').count();
+            let language = &content[mine..];
+            let opens = number > 0
+                && mine == ticks
+                && ticks >= 3
+                && !language.is_empty()
+                && language.chars().all(|c| c.is_ascii_alphanumeric() || "-_+".contains(c));
+            if opens {
+                inner = inner.or(Some(Span::new(start, start + line.trim_end().len())));
+            }
+            start += line.len();
+        }
+        // The line that was to end the outer block opens one of its own.
+        let orphan = fences.get(at + 1).filter(|next| next.fenced && next.info.trim().is_empty());
+        if let (Some(inner), Some(orphan)) = (inner, orphan) {
+            let line = text[orphan.span.range()].lines().next().unwrap_or_default().len();
+            let message = "this block stands in one of as many backticks: its end ends both, and the rest of the example is read as instructions";
+            report
+                .add(asset.file, inner, message)
+                .hint("give the fences around one more backtick")
+                .also(
+                    asset.file,
+                    Span::new(orphan.span.start as usize, orphan.span.start as usize + line),
+                    "this opens a block, and was to end one",
+                )
+                .done();
+            return true;
+        }
+    }
+    false
 }

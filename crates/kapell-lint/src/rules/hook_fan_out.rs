@@ -4,6 +4,7 @@ use kapell_spec::claude::hooks::Hook;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    agents::HookFile,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -70,8 +71,15 @@ const SUITES: &[&str] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
-        let heavy: Vec<(&Hook, (String, Severity))> =
-            file.hooks.hooks.iter().filter_map(|hook| Some((hook, why(hook)?))).collect();
+        let heavy: Vec<(&Hook, (String, Severity))> = file
+            .hooks
+            .hooks
+            .iter()
+            .filter_map(|hook| {
+                let session = || asks_a_model(repository, file, hook);
+                Some((hook, why(hook).or_else(session)?))
+            })
+            .collect();
         let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };
         let mut draft = report.add(file.file, first.span, why.as_str()).severity(*severity);
         draft = draft.hint("narrow the matcher to the tools that matter, or start one process that stays");
@@ -111,6 +119,39 @@ fn why(hook: &Hook) -> Option<(String, Severity)> {
     }
     let slow = SLOW.iter().find(|program| starts(&command.text, program))?;
     Some((format!("`{}` is started at the {event} of every tool call", slow.trim()), Severity::High))
+}
+
+/// Ways in which a script starts a session of its own, which runs the same hooks.
+const SESSIONS: &[&str] =
+    &["claude -p ", "claude --print ", "claude -p\n", "\"claude\", \"-p\"", "'claude', '-p'"];
+
+/// Says that the script of a hook starts a session of its own for every call or edit.
+fn asks_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(String, Severity)> {
+    if hook.is_async || !matches!(&*hook.event.text, "PreToolUse" | "PostToolUse") {
+        return None;
+    }
+    let script = repository.agents.hook_script(&repository.files, file, hook)?;
+    let text = &repository.files[repository.files.find(&script.path)?].text;
+    let starts = text.lines().any(|line| {
+        let line = line.trim_start();
+        !line.starts_with(['#', '/']) && SESSIONS.iter().any(|words| format!("{line}\n").contains(words))
+    });
+    // One that sees that it runs below itself stops there.
+    let guarded = ["CLAUDE_HOOK", "IN_HOOK", "NESTED", "RECURS", "disableAllHooks", "--setting-sources"]
+        .iter()
+        .any(|word| text.contains(word));
+    let which = hook.matcher.as_ref().map_or("tool call", |matcher| match &*matcher.text {
+        "" | "*" | ".*" => "tool call",
+        tools => tools,
+    });
+    (starts && !guarded).then(|| {
+        let event = &*hook.event.text;
+        let message = format!(
+            "`{}` starts a session of Claude at the {event} of every {which}, which runs these hooks too",
+            script.path
+        );
+        (message, Severity::High)
+    })
 }
 
 /// Tells whether a command line starts a program.

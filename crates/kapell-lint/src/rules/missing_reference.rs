@@ -52,9 +52,56 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+    skill_scripts(repository, report);
     skills(repository, report);
     manifests(repository, report);
     hook_scripts(repository, report);
+}
+
+/// Programs that run the file they are given.
+const RUNNERS: &[&str] = &["python3", "python", "bash", "sh", "node", "ruby", "perl", "deno", "bun", "tsx"];
+
+/// Scripts that a skill is told to run from its own folder of scripts, which has others and not this one.
+fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
+    let skills = repository.agents.of(AssetKind::Skill).filter(|(_, skill)| skill.home == Home::Claude);
+    for (_, skill) in skills {
+        let file = &repository.files[skill.file];
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let mut told: Vec<&str> = Vec::new();
+        let lines =
+            file.text[skill.definition.body as usize..].lines().filter(|line| line.contains("scripts/"));
+        for word in lines.flat_map(runs) {
+            let path = format!("{folder}/{word}");
+            let here = repository.files.exists(&path) || repository.files.exists(word);
+            // What the skill has made first is there by then.
+            let made = file.text.lines().filter(|line| line.contains(word)).any(|line| {
+                let line = line.to_ascii_lowercase();
+                ["create", "write", "generate", "save"].iter().any(|verb| line.contains(verb))
+            });
+            // A folder without anything in it was left out, or is made.
+            let company = has_company(repository, &format!("{folder}/scripts/x"));
+            if !here && !made && company && is_own(word) && !told.contains(&word) {
+                told.push(word);
+                let at = word.as_ptr() as usize - file.text.as_ptr() as usize;
+                let message = format!("`{word}` is run here, and is not there");
+                let span = kapell_spec::finding::Span::new(at, at + word.len());
+                report.add(skill.file, span, message).done();
+            }
+        }
+    }
+}
+
+/// Finds `scripts/x.py` behind a program that runs it.
+fn runs(line: &str) -> impl Iterator<Item = &str> {
+    let words: Vec<&str> = line
+        .split(|c: char| c.is_whitespace() || "`\"'()".contains(c))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let pairs: Vec<(&str, &str)> = words.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    pairs.into_iter().filter_map(|(program, word)| {
+        let ends = [".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl"].iter().any(|end| word.ends_with(end));
+        (RUNNERS.contains(&program) && ends && word.starts_with("scripts/")).then_some(word)
+    })
 }
 
 /// Skills that agents are given before they start: one finding for each name, one for all paths, and one for all files.

@@ -41,6 +41,8 @@ const READ_ONLY: &[&str] = &[
     "do not edit files",
     "never write or edit",
     "never change files",
+    "never changes anything",
+    "never change anything",
     "do not change any file",
     "do not write any file",
     "do not create or modify any",
@@ -83,7 +85,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
         let file = &repository.files[agent.file];
         let restricted = ["tools", "disallowedTools", "permissionMode"];
-        if restricted.iter().all(|key| agent.definition.field(key).is_none()) {
+        let every = agent.definition.items("tools").iter().any(|tool| tool.text == "*");
+        let free = restricted[1..].iter().all(|key| agent.definition.field(key).is_none());
+        if free && (every || agent.definition.field("tools").is_none()) {
             inherit.extend(said(file).map(|said| (agent, said)));
         } else {
             edits(report, agent, file);
@@ -119,6 +123,9 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File) {
 fn tell_inherited(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
     let Some(((first, said), rest)) = agents.split_first() else { return };
     let message = match rest.len() {
+        0 if first.definition.field("tools").is_some() => {
+            format!("`{}` shall change nothing, but has every tool: it asks for all of them", first.name)
+        }
         0 => format!("`{}` shall change nothing, but has every tool: it lists none", first.name),
         more => format!(
             "`{}` and {more} more shall change nothing, but have every tool: they list none",

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use kapell_spec::words::Words;
+use kapell_spec::{claude::steps::Step, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -28,7 +28,7 @@ pub(super) static RULE: Rule = Rule {
 /// Tells whether a line besides hands a file to whoever asked: `Report the path to `x.md``.
 fn is_shown(text: &str, name: &str) -> bool {
     static SHOWING: LazyLock<Words> = LazyLock::new(|| {
-        Words::new(&["report ", "show", "present", "path to", "tell ", "surface", "summar"])
+        Words::new(&["report ", "show", "present", "path to", "tell ", "surface", "summar", "must exist"])
     });
     text.lines().filter(|line| line.contains(name)).any(|line| SHOWING.is_in(&line.replace(name, "")))
 }
@@ -45,14 +45,30 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let steps = &asset.flow.steps;
         let text = &repository.files[asset.file].text;
         let hands_over = steps.iter().filter(|step| !step.reads.is_empty()).count() >= 2;
-        if !hands_over || steps.iter().any(|step| step.reads_all) {
+        if steps.is_empty() || steps.iter().any(|step| step.reads_all) {
             continue;
         }
-        for step in steps
-            .iter()
-            .take(steps.len() - 1)
-            .filter(|step| !step.agents.is_empty() && !step.writes.is_empty())
-        {
+        // What one session writes it still knows. But where a file beside it is read again, files are what is handed on.
+        let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let is_kept = |step: &Step| {
+            step.writes.iter().all(|own| {
+                let mut beside = steps.iter().flat_map(|step| &step.writes).filter(|other| {
+                    other.text != own.text
+                        && folder(&other.text) == folder(&own.text)
+                        && own.text.contains('/')
+                });
+                beside.any(|other| {
+                    steps.iter().any(|step| step.reads.iter().any(|read| read.text == other.text))
+                })
+            })
+        };
+        for step in steps.iter().take(steps.len() - 1).filter(|step| !step.writes.is_empty()).filter(|step| {
+            let named_later = step.writes.iter().any(|written| {
+                let name = written.text.rsplit('/').next().unwrap_or_default();
+                text[step.span.end as usize..].contains(name)
+            });
+            hands_over && !step.agents.is_empty() || is_kept(step) && !named_later
+        }) {
             let (from, after) = (&text[step.span.start as usize..], &text[step.span.end as usize..]);
             let unread = step.writes.iter().all(|written| {
                 let name = written.text.rsplit('/').next().unwrap_or_default();

@@ -29,8 +29,11 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         for (at, pair) in asset.flow.steps.windows(2).enumerate() {
+            let text = &repository.files[asset.file].text;
             if independent(asset, at, &pair[0], &pair[1]) {
-                tell(report, asset, &repository.files[asset.file].text, &pair[0], &pair[1]);
+                tell(report, asset, text, &pair[0], &pair[1]);
+            } else if let Some(join) = joined(asset, text, at, &pair[0], &pair[1]) {
+                tell_joined(report, asset, &pair[0], &pair[1], join);
             }
         }
         for row in beside::rows(asset, &repository.files[asset.file].text).iter().filter(|row| row.counted) {
@@ -141,6 +144,85 @@ fn tell(report: &mut Report<'_>, asset: &Asset, text: &str, one: &Step, other: &
         .spares(if advice == Advice::Together { sooner } else { 0 })
         .hint(hint)
         .also(asset.file, one.heading, "the step before")
+        .done();
+}
+
+/// Words by which a step may mean what went before without naming it.
+const VAGUE: &[&str] = &[
+    "previous",
+    "preceding",
+    "prior ",
+    "earlier",
+    "above",
+    "so far",
+    "result of",
+    "results of",
+    "result from",
+    "results from",
+    "findings of",
+    "findings from",
+    "output of",
+    "output from",
+    "outcome",
+    "based on",
+    "builds on",
+    "build on",
+    "what it found",
+    "list from",
+    "same files",
+    "conflict",
+];
+
+/// Finds the later step that reads the files of two neighbours, of which the second neither names nor means what the first
+/// one wrote: they meet there, and not before.
+fn joined<'a>(asset: &'a Asset, text: &str, at: usize, one: &Step, other: &Step) -> Option<&'a Step> {
+    let steps = &asset.flow.steps;
+    let of = |step: &Step, reader: &Step| {
+        step.writes.iter().any(|written| reader.reads.iter().any(|read| read.text == written.text))
+    };
+    let join = steps.get(at + 2..)?.iter().find(|later| of(one, later) && of(other, later))?;
+    let phase = other.phase.and_then(|phase| asset.flow.phases.get(phase));
+    let declared = one.phase == other.phase && phase.is_some_and(|phase| phase.parallel);
+    let own = text.get(other.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let names = |name: &str| own.contains(&short(name).to_ascii_lowercase());
+    let title = other.title.to_ascii_lowercase();
+    let speaks = one.title.to_ascii_lowercase();
+    let speaks = speaks
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|word| word.len() >= 5 && !title.contains(word) && own.contains(word));
+    let free = !one.asks
+        && !other.asks
+        && !one.gate
+        && !one.reads_all
+        && !other.reads_all
+        && !(declared || one.parallel || other.parallel || asset.flow.parallel)
+        && !says(&other.title, ENDS)
+        && !says(&other.title, CHECKS)
+        && !says(&one.title, CHECKS)
+        && !says(&one.title, LETS_OUT);
+    let apart = !one.agents.is_empty()
+        && !other.agents.is_empty()
+        && !one.writes.iter().any(|written| names(&written.text))
+        && !one.agents.iter().any(|agent| names(&agent.text))
+        && !speaks
+        && !VAGUE.iter().any(|word| own.contains(word))
+        && advice(text, one, other) == Advice::Together;
+    (free && apart).then_some(join)
+}
+
+fn tell_joined(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step, join: &Step) {
+    let message = format!(
+        "step {} takes nothing of step {}, yet runs after it: step {} is the first to read both",
+        other.number, one.number, join.number
+    );
+    let sooner = one.minutes.zip(other.minutes).map_or(0, |(one, other)| one.min(other).saturating_mul(60));
+    report
+        .add(asset.file, other.heading, message)
+        .confidence(Confidence::Medium)
+        .spares(sooner)
+        .hint(format!("start the agents of steps {} and {} in one response", one.number, other.number))
+        .also(asset.file, one.heading, "the step before")
+        .also(asset.file, join.heading, "where they meet")
         .done();
 }
 

@@ -55,8 +55,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn at_once(unit: &Unit) -> Vec<(Id, Id)> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for gather in unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call)) {
-        let Some((body, _)) = unbounded_fan_out::fanned(unit, gather) else { continue };
+    let gathers: Vec<Id> = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call)).collect();
+    let fanned = gathers.iter().filter_map(|&gather| {
+        let (body, _) = unbounded_fan_out::fanned(unit, gather)?;
+        Some((body, gather))
+    });
+    let twice = gathers.iter().filter_map(|&gather| Some((started_twice(unit, gather)?, gather)));
+    for (body, gather) in fanned.chain(twice) {
         let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
         let called = unit.calls_in(body).filter_map(|call| unit.function(unit.callee_name(call)));
         for function in own.into_iter().chain(called).filter(|&function| unit.is_async(function)) {
@@ -66,6 +71,20 @@ fn at_once(unit: &Unit) -> Vec<(Id, Id)> {
         }
     }
     found
+}
+
+/// Finds the function of this file that a call waits for at least twice: `Promise.all([ask(a), ask(b)])`.
+fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
+    let given: Vec<Id> = unit.args(gather).iter().map(|arg| arg.value).collect();
+    let listed = given.first().filter(|&&first| matches!(unit.kind(first), "array" | "list"));
+    let parts: Vec<Id> = listed.map_or(given.clone(), |&list| unit.syntax.children(list).collect());
+    let called: Vec<Id> = parts
+        .into_iter()
+        .filter(|&part| matches!(unit.kind(part), "call" | "call_expression"))
+        .filter(|&part| unit.callee(part).is_some_and(|callee| unit.kind(callee) == "identifier"))
+        .filter_map(|part| unit.function(unit.callee_name(part)))
+        .collect();
+    called.iter().copied().find(|function| called.iter().filter(|other| *other == function).count() > 1)
 }
 
 /// Finds writes of outer variables that await between reading and writing: `total += await f()`,

@@ -13,7 +13,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, Resolved},
     files::File,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -48,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
         {
             lacks(report, agent, file, &mut online);
+            leaves_out(repository, report, agent);
             loading.extend(told_to_load(&skills, agent, &file.text).map(|span| (agent, span)));
         }
     }
@@ -57,6 +58,39 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         tell_online(report, tool, &agents);
     }
     forks(repository, report);
+}
+
+/// An agent that may start only some agents, and is told to start another one that is defined here.
+fn leaves_out(repository: &Repository, report: &mut Report<'_>, agent: &Asset) {
+    let tools = agent.definition.items("tools");
+    let listed = |tool: &str| {
+        let inner = ["Agent(", "Task("].iter().find_map(|open| tool.strip_prefix(open))?;
+        Some(inner.trim_end_matches(')').split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>())
+    };
+    // One entry without brackets allows all.
+    let all = tools.iter().any(|tool| matches!(&*tool.text, "Agent" | "Task" | "Agent(*)" | "Task(*)"));
+    let allowed: Vec<String> = tools.iter().filter_map(|tool| listed(&tool.text)).flatten().collect();
+    if all || allowed.is_empty() {
+        return;
+    }
+    let body = agent.definition.body;
+    let told = agent.firm(Names::Agent).filter(|reference| reference.span.start >= body && !reference.fenced);
+    let mut seen: Vec<&str> = Vec::new();
+    for reference in told {
+        let found = matches!(repository.agents.resolve(agent, reference), Resolved::Found(_));
+        let is_new = !seen.contains(&&*reference.name);
+        if found && is_new && reference.name != agent.name && !allowed.contains(&reference.name) {
+            seen.push(&reference.name);
+            let message = format!(
+                "`{}` has to start `{}`, but its tools let it start only {}",
+                agent.name,
+                reference.name,
+                allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            );
+            let hint = format!("add `{}` to the names in the brackets", reference.name);
+            report.add(agent.file, reference.span, message).severity(Severity::High).hint(hint).done();
+        }
+    }
 }
 
 /// Commands and skills that run as an agent of their own, and have to ask.
@@ -256,7 +290,9 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
             .done();
     }
     let starts = agent.references.iter().find(|reference| {
-        reference.names == Names::Agent && reference.strength == Strength::Certain && !reference.fenced
+        reference.names == Names::Agent
+            && !reference.fenced
+            && (reference.strength == Strength::Certain || told::to_delegate(agent, text, reference.span))
     });
     if let Some(reference) = starts.filter(|_| !has(&["Agent", "Task"])) {
         let message =

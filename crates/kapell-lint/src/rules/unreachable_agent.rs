@@ -1,9 +1,10 @@
 //! `unreachable-agent`: something is defined that nobody can start.
 
+use kapell_spec::{claude::reference::Names, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::Home,
+    agents::{Asset, Home, Resolved},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -35,6 +36,8 @@ const NEAR_MISSES: &[(&str, &str)] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    denied(repository, report);
+    reserved(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;
         let definition = &asset.definition;
@@ -63,4 +66,94 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(asset.file, field.key.span, message).hint(hint).done();
         }
     }
+}
+
+/// Agents that settings forbid to start, while commands or other agents start them.
+fn denied(repository: &Repository, report: &mut Report<'_>) {
+    for settings in repository.agents.hooks.iter().filter(|file| file.is_settings && file.hooks.denies) {
+        let text = &repository.files[settings.file].text;
+        let Some(from) = text.find("\"deny\"") else { continue };
+        let end = text[from..].find(']').map_or(text.len(), |len| from + len);
+        for (at, open) in ["\"Agent(", "\"Task("].iter().flat_map(|open| text[from..end].match_indices(open))
+        {
+            let at = from + at + open.len();
+            let Some(len) = text[at..end].find(")\"") else { continue };
+            let name = &text[at..at + len];
+            let started = repository.agents.iter().find_map(|(_, asset)| {
+                let mut named = asset.firm(Names::Agent).filter(|reference| reference.name == name);
+                let is_own = |id: crate::agents::AgentId| repository.agents[id].scope == asset.scope;
+                named
+                    .find(|reference| {
+                        matches!(repository.agents.resolve(asset, reference), Resolved::Found(id) if is_own(id))
+                    })
+                    .filter(|_| asset.home == Home::Claude)
+                    .map(|reference| (asset, reference.span))
+            });
+            let Some((asset, span)) = started else { continue };
+            let message =
+                format!("nobody can start `{name}`, which `{}` hands work to: it is denied here", asset.name);
+            report
+                .add(settings.file, Span::new(at, at + len), message)
+                .hint("allow it, or take it out of what starts it")
+                .also(asset.file, span, "started here")
+                .done();
+        }
+    }
+}
+
+/// Words with which an agent says that only one other may start it.
+const RESERVED: &[&str] = &[
+    "only invoked by",
+    "only ever invoked by",
+    "only called by",
+    "only ever called by",
+    "only used by",
+    "only started by",
+    "only spawned by",
+    "only launched by",
+    "only delegated to by",
+    "invoked only by",
+    "called only by",
+    "used only by",
+    "started only by",
+    "spawned only by",
+    "exclusively by",
+];
+
+/// Agents that leave it to one other asset to start them, which never names them.
+fn reserved(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    for (id, agent) in agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude) {
+        let Some(description) = agent.definition.text("description") else { continue };
+        let lower = description.text.to_ascii_lowercase();
+        let Some(said) = RESERVED.iter().find_map(|words| Some(lower.find(words)? + words.len())) else {
+            continue;
+        };
+        let word = lower[said..].trim_start_matches(|c: char| " `*/@\"'".contains(c));
+        let word = word.strip_prefix("the ").unwrap_or(word).trim_start_matches(['`', '/']);
+        let len = word.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(word.len());
+        let name = &word[..len];
+        let mut keepers =
+            agents.iter().filter(|(other, asset)| *other != id && asset.name.eq_ignore_ascii_case(name));
+        let Some(keeper) = keepers.next().map(|(_, asset)| asset).filter(|_| keepers.next().is_none()) else {
+            continue;
+        };
+        if names(repository, keeper, &agent.name) {
+            continue;
+        }
+        let message =
+            format!("`{}` is to be started only by `{}`, which never names it", agent.name, keeper.name);
+        report
+            .add(agent.file, agent.head(), message)
+            .hint("have that one start it, or say in the description when it is of use")
+            .also(keeper.file, keeper.head(), "the one that it waits for")
+            .done();
+    }
+}
+
+/// Tells whether the text of an asset has a name, in words or joined by hyphens.
+fn names(repository: &Repository, asset: &Asset, name: &str) -> bool {
+    let text = repository.files[asset.file].lower();
+    let name = name.to_ascii_lowercase();
+    text.contains(&name) || text.contains(&name.replace(['-', '_'], " "))
 }

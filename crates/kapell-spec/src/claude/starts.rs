@@ -39,6 +39,8 @@ pub struct Start {
     pub asks: bool,
     /// Whether it is told to start, and not only named, and in any case.
     pub sure: bool,
+    /// Whether one sentence has it work together with others: `Use the following agents:`.
+    pub led: bool,
 }
 
 /// What the words of a start say that it takes in.
@@ -126,9 +128,11 @@ impl Page<'_> {
         let from = block.words.max(block.span.start) as usize;
         let own = Span::new(from, block.span.end as usize);
         let words = self.text[own.range()].to_ascii_lowercase();
+        let led = block.number.is_none() && self.is_led(reference);
         Start {
-            sure: self.is_led(reference)
+            sure: led
                 || self.is_told(reference) && !is_conditional(&words, &agent.text, block.number.is_some()),
+            led,
             looks: looks(&title, &words, &agent.text),
             takes: takes(&words),
             asks: [

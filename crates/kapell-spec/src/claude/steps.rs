@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::{
     definition::{Definition, Named},
-    markdown::Heading,
+    markdown::{Heading, Mark},
     reference::{Names, Reference, Strength, references},
 };
 use crate::{finding::Span, words::Words};
@@ -257,7 +257,82 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
                 || lower.contains("must not proceed");
         }
     }
+    let marks = &definition.document.marks;
+    let first = marks.partition_point(|mark| mark.span.start < span.start);
+    for mark in marks[first..].iter().take_while(|mark| mark.span.start < span.end).filter(|mark| mark.code) {
+        marked(text, span, mark, &mut step);
+    }
     step
+}
+
+/// Keys of lines that say which files a step takes in, and hands on.
+const TAKES: &[&str] = &["input", "inputs", "reads"];
+const GIVES: &[&str] = &["output", "outputs", "writes"];
+
+/// Tells whether a line begins with one of the keys, in bold or not: `**Reads:** `x.md``, `Output: `y.md``.
+fn is_keyed(trimmed: &str, keys: &[&str]) -> bool {
+    let key = trimmed.split(':').next().unwrap_or_default();
+    trimmed.contains(':') && keys.contains(&key.trim_end_matches('*'))
+}
+
+/// How many bytes before the name of a file may say what happens to it.
+const BEFORE_MAX: usize = 90;
+
+/// Notes a file whose name follows a verb: `writes its result to `x.md``, `from `x.md``, `merge `x.md` and `y.md``.
+fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
+    let path = mark.text.trim();
+    let Some((_, known)) = paths(path).next().filter(|(_, known)| known.len() == path.len()) else { return };
+    let noted = |list: &[Named]| list.iter().any(|named| named.text == known);
+    if path.contains(['*', '<', '[', '{']) || noted(&step.reads) || noted(&step.writes) {
+        return;
+    }
+    let at = mark.span.start as usize;
+    let from = at.saturating_sub(BEFORE_MAX).max(span.start as usize);
+    let from = (from..=at).find(|&from| text.is_char_boundary(from)).unwrap_or(at);
+    let before = text[from..at].trim_end_matches('`');
+    let breaks = ["\n\n", "\n- ", "\n* ", "\n#", "\n|", ". ", ".\n", "; "];
+    let cut = breaks.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+    let clause = before[cut..].to_ascii_lowercase();
+    let words: Vec<&str> =
+        clause.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let Some((&last, rest)) = words.split_last() else { return };
+    let denied =
+        ["not", "never", "if", "except", "like", "update", "updates"].iter().any(|word| words.contains(word));
+    let writes = |word: &&&str| {
+        matches!(
+            **word,
+            "write"
+                | "writes"
+                | "written"
+                | "save"
+                | "saves"
+                | "saved"
+                | "store"
+                | "stores"
+                | "produces"
+                | "produce"
+        )
+    };
+    let reads = |word: &str| {
+        matches!(word, "read" | "reads" | "reading" | "from" | "concatenate" | "combine" | "input" | "inputs")
+    };
+    let gives = matches!(last, "output" | "outputs")
+        || matches!(last, "to" | "into" | "in" | "as") && rest.iter().any(|word| writes(&word))
+        || writes(&&last);
+    let list = match () {
+        () if denied => return,
+        () if gives => &mut step.writes,
+        () if reads(last) => &mut step.reads,
+        // `from `a.md` and `b.md``: what a name before it was, this is too.
+        () if matches!(last, "and")
+            && before.matches('`').count() >= 2
+            && rest.first().is_some_and(|word| reads(word)) =>
+        {
+            &mut step.reads
+        }
+        () => return,
+    };
+    list.push(Named { text: path.to_owned(), span: mark.span });
 }
 
 /// Words without which a line says nothing of what a step takes, gives or waits for.
@@ -265,6 +340,9 @@ static TELLING: LazyLock<Words> = LazyLock::new(|| {
     Words::new(&[
         "[insert",
         "read ",
+        "reads",
+        "input",
+        "writes",
         "save ",
         "output",
         "consolidate",
@@ -289,11 +367,15 @@ static TELLING: LazyLock<Words> = LazyLock::new(|| {
 fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) {
     let trimmed = lower.trim_start_matches([' ', '-', '*', '#', '>', '\t']);
     let inserts = lower.contains("[insert");
-    let reads = inserts || trimmed.starts_with("read ") || trimmed.contains(". read ") && !fenced;
+    let reads = inserts
+        || trimmed.starts_with("read ")
+        || trimmed.contains(". read ") && !fenced
+        || !fenced && is_keyed(trimmed, TAKES);
     let writes = !inserts
         && (trimmed.starts_with("save ")
             || trimmed.starts_with("output file")
             || trimmed.starts_with("output:")
+            || !fenced && is_keyed(trimmed, GIVES)
             || lower.contains("consolidate") && lower.contains(" into ")
             || !fenced && trimmed.starts_with("write ")
             || !fenced && (trimmed.starts_with("create ") || trimmed.starts_with("assemble `"))
@@ -485,6 +567,20 @@ mod tests {
         );
         let steps: Vec<Option<u32>> = flow.steps.iter().map(|step| step.minutes).collect();
         assert_eq!((flow.minutes, steps), (Some(45), vec![Some(10), Some(20)]));
+    }
+
+    #[test]
+    fn files_are_noted_by_keys_and_by_verbs_before_their_names() {
+        let text = "## Phase 1: A\n**Reads:** `in/a.md`\nSort it. **Output:** `out/b.md`\n\n## Phase 2: B\nUse it. It writes its\n\
+                    result to `out/c.md`, from `out/b.md`.\n\n## Phase 3: C\n\nConcatenate `out/b.md` and `out/c.md`. It is never\n\
+                    written to `out/d.md`; see `out/e.md`.\n";
+        let of = |list: &[Named]| list.iter().map(|named| named.text.clone()).collect::<Vec<_>>().join(" ");
+        let steps: Vec<String> = read(text)
+            .steps
+            .iter()
+            .map(|step| format!("{} > {}", of(&step.reads), of(&step.writes)))
+            .collect();
+        assert_eq!(steps, ["in/a.md > out/b.md", "out/b.md > out/c.md", "out/b.md out/c.md > "]);
     }
 
     #[test]

@@ -348,3 +348,20 @@ pub(super) fn to_start(agent: &Asset, text: &str) -> Option<Span> {
         (!denied && !fenced).then(|| Span::new(at, end))
     })
 }
+
+/// Tells whether the words right before the name of an agent order whoever reads them to have it work: `- Delegate the design
+/// to the `designer` subagent`. That others call each other, or that somebody may, is no order.
+pub(super) fn to_delegate(agent: &Asset, text: &str, name: Span) -> bool {
+    let at = name.start as usize;
+    if name.start < agent.definition.body || is_fenced(agent, at) {
+        return false;
+    }
+    let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let before = text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+    let lower = clause(before);
+    let order = ["delegate", "launch", "spawn", "dispatch"];
+    let first = lower.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
+    let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
+    order.contains(&first) && named && !is_for_others(before)
+}

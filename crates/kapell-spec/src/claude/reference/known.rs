@@ -241,11 +241,12 @@ impl Page<'_> {
 #[must_use]
 pub fn leads(before: &str) -> bool {
     let last = before.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    // A heading may stand right above.
+    let last = if last.starts_with('#') { last.split_once('\n').map_or("", |(_, rest)| rest) } else { last };
     let last = last.rsplit(". ").next().unwrap_or_default();
     let lower = last.to_ascii_lowercase();
     let somebody = ["agents", "subagents", "sub-agents", "reviewers", "specialists", "both"];
     lower.trim_end().ends_with(':')
-        && !lower.trim_start().starts_with('#')
         && HANDS.iter().chain(GIVES).any(|word| has_word(&lower, word))
         && somebody.iter().any(|word| has_word(&lower, word))
         && !CHOICE.is_in(last)
@@ -278,6 +279,7 @@ mod tests {
                 &["api-owner", "log-sage"],
             ),
             ("    Task(log-sage): \"What happened?\"", &["log-sage"]),
+            ("## Look\nUse both:\n\n- `log-sage`: logs\n", &["log-sage"]),
             ("Start the agents api-owner and so on.", &["api-owner"]),
         ] {
             assert_eq!(heard(text), expected, "{text}");
