@@ -121,7 +121,7 @@ const ASIDE: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.github.with_steps() {
         let header: String = flow
             .text
             .lines()
@@ -493,6 +493,13 @@ fn masked(
             return Some((format!("`{}` can fail and the step stays green", short(command)), severity));
         }
     }
+    // `check && echo fine || echo failed`
+    if command.then == Then::And
+        && !command.asked
+        && let Some(worst) = lost(step, facts, at).filter(|_| ways::shrugged(all, at))
+    {
+        return Some((format!("`{}` can fail and the step stays green", short(command)), worst));
+    }
     // `if check >/dev/null; then check; else echo skipped; fi`
     if command.asked && command.then == Then::End {
         let bare = bare(command);
@@ -528,6 +535,8 @@ fn masked(
     {
         let next = next?;
         let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
+            // Both tell in their manuals to set `pipefail`.
+            || next.words.iter().take(3).any(|word| word == "xcpretty" || word == "xcbeautify")
             // One that only filters what people see; with `-q` it is the check.
             || matches!(next.program(), "grep" | "egrep")
                 && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
@@ -548,7 +557,8 @@ fn masked(
                 command.program() == "set" && command.words.iter().skip(1).any(|word| word.starts_with(flag))
             })
         };
-        let asks = ["$?", "PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| step.script().contains(word));
+        let asks = ["PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| step.script().contains(word))
+            || ways::reads_status(step.script(), all);
         let last = all.last().is_some_and(|last| {
             matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
         });
