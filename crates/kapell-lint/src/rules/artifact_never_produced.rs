@@ -92,7 +92,7 @@ fn like<'a>(pattern: &str, mut names: impl Iterator<Item = &'a str>) -> Option<&
         let own = start(name);
         own.len() >= 4 && (own.starts_with(&wanted) || wanted.starts_with(&own))
     };
-    if wanted.len() < 4 || !pattern.contains('*') { None } else { names.find(|name| near(*name)) }
+    if wanted.len() < 4 || !pattern.contains('*') { None } else { names.find(|name| near(name)) }
 }
 
 fn look(
