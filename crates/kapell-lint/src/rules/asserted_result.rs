@@ -1,6 +1,6 @@
 //! A step reports success without looking at it.
 
-use crate::github::{Flow, StepFacts};
+use crate::github::{Flow, StepFacts, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -128,6 +128,8 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
             .works
             .iter()
             .any(|done| done.work.kind.checks() || done.work.kind.mutates() || facts.runs_own_script())
+            // A state stands for whatever was done, known or not.
+            || state && facts.does(Kind::Unknown)
     };
     let before = flow.facts[at][..index].iter().any(fails)
         || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(fails));
@@ -193,9 +195,7 @@ fn look(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, re
     let before = flow.facts[at][..index]
         .iter()
         .any(|facts| facts.works.iter().any(|done| done.work.kind.checks() || done.work.kind.mutates()));
-    if !before
-        || facts.works.iter().any(|done| !matches!(done.work.kind, crate::github::tools::Kind::Trivial))
-    {
+    if !before || facts.works.iter().any(|done| !matches!(done.work.kind, Kind::Trivial)) {
         return;
     }
     let words: Vec<&str> =
