@@ -9,8 +9,9 @@
 //! What is said is not changed, but for three things: the key, the encoding of the reply (none, so that it can be
 //! read), and limits that a client left out (see [`api`]).
 //!
-//! **What it cannot know**: a request whose reply never begins is taken for free, for no provider says what it cost; a
-//! reply that breaks off is booked with what had come of it, and marked as estimated.
+//! **What it cannot know**: what a reply cost that breaks off, or that nobody waited for until it began. It is booked as the
+//! most that it can have cost, and marked as estimated. A stream that its provider breaks off before it begins is taken for
+//! free.
 
 mod account; // what each attempt may spend, and has spent
 pub mod api; // what a request asks for, in the words of each provider

@@ -4,6 +4,7 @@ mod agents; // attempts, performed by the crew
 mod broker; // clients and the model proxy
 mod checks; // acceptance commands, run under supervision
 mod facts; // what a repository says before an attempt begins
+mod missing; // commands that a workspace has no program for
 
 mod contained; // which attempts are contained, and how
 mod plain; // outside a repository: tasks work in place

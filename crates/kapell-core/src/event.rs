@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 7;
+pub const FOLD_VERSION: u32 = 8;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;

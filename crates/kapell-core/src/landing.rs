@@ -275,6 +275,11 @@ impl Landing {
         })
     }
 
+    /// Tells whether changes are green together that have not landed.
+    pub(crate) fn is_landing(&self) -> bool {
+        self.search.as_ref().is_some_and(|search| search.landed < search.green)
+    }
+
     pub(crate) fn push(&mut self, entry: Entry) {
         self.queue.push_back(entry);
     }

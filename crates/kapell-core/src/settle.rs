@@ -2,6 +2,8 @@
 //!
 //! One event at a time, each found in time logarithmic in the number of tasks, until nothing is left to do.
 
+use std::collections::BTreeSet;
+
 use crate::{
     budget::{Amount, Exceeded},
     decide::{compensation_started, recover},
@@ -47,15 +49,34 @@ impl Run {
     /// counts.
     #[must_use]
     pub fn next_wake(&self) -> Wake {
+        let relief = self.next_relief();
+        if *self.phase() != Phase::Active || self.is_doomed() {
+            return relief;
+        }
+        let wall = self.settled_at().wall;
+        let deadline = self.deadline().filter(|at| *at > wall);
+        Wake {
+            elapsed: relief.elapsed.into_iter().chain(self.wall_budget_end()).min(),
+            wall: relief.wall.into_iter().chain(deadline).min(),
+        }
+    }
+
+    /// Returns when the run goes on by itself: the times of [`Run::next_wake`] but for those that only pause it, its
+    /// deadline and the end of its time budget.
+    #[must_use]
+    pub fn next_relief(&self) -> Wake {
         if !matches!(self.phase(), Phase::Active | Phase::Paused(_) | Phase::Compensating) {
             return Wake::default();
         }
         let Now { elapsed, wall } = self.settled_at();
         let later = Elapsed(elapsed.0.saturating_add(1));
-        let pause = self.index().waits.range((later, TaskId(0))..).next().map(|(at, _)| *at);
+        let next =
+            |times: &BTreeSet<(Elapsed, TaskId)>| times.range((later, TaskId(0))..).next().map(|(at, _)| *at);
+        let deadline = next(&self.index().deadlines);
         if *self.phase() != Phase::Active || self.is_doomed() {
-            return Wake { elapsed: pause, wall: None };
+            return Wake { elapsed: deadline, wall: None };
         }
+        let pause = next(&self.index().pauses);
         let agents = self.awaited_agents();
         let rests = agents.iter().filter_map(|agent| self.rest(*agent)).filter(|until| *until > elapsed);
         let closed = agents.iter().filter_map(|agent| {
@@ -67,15 +88,15 @@ impl Run {
             (closed.iter().map(|closed| closed.until), closed.iter().map(|closed| closed.latest));
         let parked = self.index().parked.first().map(|(at, _)| *at);
         let start_by = self.index().start_by.first().map(|(at, _)| *at);
-        let walls = parked.into_iter().chain(start_by).chain(providers).chain(self.deadline());
+        let walls = parked.into_iter().chain(start_by).chain(providers);
         Wake {
-            elapsed: pause.into_iter().chain(rests).chain(latest).chain(self.wall_budget_end()).min(),
+            elapsed: deadline.into_iter().chain(pause).chain(rests).chain(latest).min(),
             wall: walls.filter(|at| *at > wall).min(),
         }
     }
 
     /// Returns the agents for which tasks wait.
-    fn wanted_agents(&self) -> std::collections::BTreeSet<crate::id::AgentId> {
+    fn wanted_agents(&self) -> BTreeSet<crate::id::AgentId> {
         let ready = self.index().ready.iter().filter(|(_, queue)| !queue.is_empty());
         let ready = ready.map(|((lane, _), _)| *lane);
         let claiming = self.claims().waiting().map(|(task, _)| self.lane(task));
@@ -87,7 +108,7 @@ impl Run {
     }
 
     /// Returns the agents for which tasks wait, and those that could take such a task in their place.
-    fn awaited_agents(&self) -> std::collections::BTreeSet<crate::id::AgentId> {
+    fn awaited_agents(&self) -> BTreeSet<crate::id::AgentId> {
         let routed = self.index().routed.values().filter_map(|tasks| tasks.first());
         let others = routed.flat_map(|task| self.ranking(*task)).copied();
         self.wanted_agents().into_iter().chain(others).collect()
@@ -210,23 +231,17 @@ fn too_late(run: &Run, now: Now) -> Option<Event> {
 
 /// Stops the attempt whose time is up.
 fn expire(run: &Run, now: Now) -> Option<Event> {
-    let due = run.index().waits.iter().take_while(|(at, _)| *at <= now.elapsed);
-    due.filter_map(|(_, task)| match run.state(*task) {
-        TaskState::Running(attempt) => {
-            let (attempt, why) = (attempt.number, StopCause::Timeout);
-            Some(Event::StopRequested { task: *task, attempt, why })
-        }
-        TaskState::Compensating { attempt, .. } => {
-            let (attempt, why) = (*attempt, StopCause::Timeout);
-            Some(Event::StopRequested { task: *task, attempt, why })
-        }
-        _ => None,
-    })
-    .next()
+    let &(_, task) = run.index().deadlines.first().filter(|(at, _)| *at <= now.elapsed)?;
+    let attempt = match run.state(task) {
+        TaskState::Running(attempt) => attempt.number,
+        TaskState::Compensating { attempt, .. } => *attempt,
+        _ => return None,
+    };
+    Some(Event::StopRequested { task, attempt, why: StopCause::Timeout })
 }
 
 fn wake(run: &Run, now: Now) -> Option<Event> {
-    let pause = run.index().waits.first().filter(|(at, _)| *at <= now.elapsed).map(|(_, task)| *task);
+    let pause = run.index().pauses.first().filter(|(at, _)| *at <= now.elapsed).map(|(_, task)| *task);
     let parked = run.index().parked.first().filter(|(at, _)| *at <= now.wall).map(|(_, task)| *task);
     #[cfg(kapell_planted)]
     let parked = parked.filter(|_| !crate::planted::is("parked_never_woken"));

@@ -51,8 +51,9 @@ impl Host {
             match started {
                 Ok(()) => self.tell_parent(child),
                 Err(error) => {
-                    let class = match error {
+                    let class = match &error {
                         OpenError::Own(_) | OpenError::Journal(_) => FailureClass::Transient,
+                        OpenError::Workspace(trouble) => trouble.class,
                         _ => FailureClass::Permanent,
                     };
                     let message = format!("its run cannot be started: {error}");

@@ -22,7 +22,7 @@ use kapell_core::{
     journal::{Actor, Row, Version},
     mission::Mission,
     plan::Plan,
-    run::{Phase, Run},
+    run::Run,
     time::{Millis, Now, Wall},
 };
 
@@ -377,7 +377,6 @@ impl Host {
             Some(live) if live.failed.is_none() => {
                 if let Command::LandingFailed { message } = &command {
                     live.trouble = Some(message.clone());
-                    live.stuck = !matches!(live.run.phase(), Phase::Active | Phase::Paused(_));
                 }
                 live.inbox.push((actor, command, reply));
                 self.dirty.insert(run);
@@ -498,7 +497,7 @@ impl Host {
                 match live.questions.get_mut(&task).filter(|asking| asking.attempt == attempt) {
                     Some(asking) => asking.waiting.push_back(question),
                     None => {
-                        let asking = Asking { attempt, put: number, waiting: VecDeque::new() };
+                        let asking = Asking { attempt, put: number, gate: None, waiting: VecDeque::new() };
                         live.questions.insert(task, asking);
                         self.ask(key, question);
                     }
@@ -662,14 +661,20 @@ fn note_questions(live: &mut Live, events: &[Event]) {
     for event in events {
         match event {
             Event::GateOpened { gate, task, kind: GateKind::Question, .. } => {
-                if let Some(asking) = live.questions.get(task) {
+                if let Some(asking) = live.questions.get_mut(task) {
+                    asking.gate = Some(*gate);
                     live.gates.insert(*gate, asking.put);
                 }
             }
             Event::Completed { task, .. }
             | Event::Submitted { task, .. }
             | Event::AttemptFailed { task, .. }
-            | Event::Cancelled { task } => drop(live.questions.remove(task)),
+            | Event::PassedOn { task, .. }
+            | Event::Cancelled { task } => {
+                // Nobody is left to hear the answer.
+                let gate = live.questions.remove(task).and_then(|asking| asking.gate);
+                gate.map(|gate| live.gates.remove(&gate));
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use kapell_core::{
     event::Event,
     id::{AttemptNo, GateId, RunId, TaskId},
     journal::{Actor, Version},
-    run::Run,
+    run::{Phase, Run},
     time::{Elapsed, Millis, Now, Wall},
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Asking {
     pub(crate) attempt: AttemptNo,
     /// The number of the question that people are put.
     pub(crate) put: u32,
+    /// The gate that stands for it, once that is open.
+    pub(crate) gate: Option<GateId>,
     pub(crate) waiting: VecDeque<Question>,
 }
 
@@ -155,10 +157,16 @@ impl Live {
                 (actor, command)
             })
             .collect();
+        let landing_failed =
+            commands.iter().any(|(_, command)| matches!(command, Command::LandingFailed { .. }));
         let batch = match self.only_asked {
             true => self.run.record(commands, now)?,
             false => self.run.batch(commands, now)?,
         };
+        if landing_failed {
+            // A run that ends is not paused by it. That is known only now: it may have been cancelled in the same batch.
+            self.stuck = !matches!(self.run.phase(), Phase::Active | Phase::Paused(_));
+        }
         let replies = waiting.into_iter().zip(batch.replies);
         let replies: Vec<_> = replies.filter_map(|(reply, result)| Some((reply?, result))).collect();
         if batch.rows.is_empty() {

@@ -465,7 +465,8 @@ impl Performer {
                 Work::Noop if !compensates => {
                     mailbox.command(run.id(), finish(task, attempt, succeeded(None, Outputs::new())));
                 }
-                Work::Workflow(_) => {}
+                // The host takes child runs over; what takes one back is a command like any other.
+                Work::Workflow(_) if !compensates => {}
                 _ => {
                     let key = key(run, task, attempt, compensates);
                     if compensates {

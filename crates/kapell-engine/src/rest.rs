@@ -17,7 +17,7 @@ pub enum Rest {
     Busy,
     /// Attempts are under way, and all of them wait for the answers of people. They are lost if the host goes away.
     Asking,
-    /// It waits for a point in time.
+    /// It waits for a point in time at which it goes on.
     Waiting,
     /// It waits for people, and nothing of it runs.
     Gates,
@@ -60,14 +60,15 @@ impl Host {
         let in_flight = if live.only_asked { InFlight::default() } else { self.in_flight(run) };
         let landing = (asked || run.ref_move().is_some()) && !landing_failed && !live.only_asked;
         let busy = unfinished || in_flight.busy || landing || run.merge_under_way().is_some();
-        let wake = run.next_wake();
+        // At its deadline, or at the end of its time budget, a run is paused: nothing to wait for.
+        let relief = run.next_relief();
         match () {
             () if live.failed.is_some() => Rest::Over,
             () if busy => Rest::Busy,
             () if run.outcome().is_some() => Rest::Over,
             () if in_flight.asking => Rest::Asking,
             () if live.stuck || matches!(run.phase(), Phase::Paused(_)) => Rest::Paused,
-            () if wake.elapsed.is_some() || wake.wall.is_some() || in_flight.waiting => Rest::Waiting,
+            () if relief.elapsed.is_some() || relief.wall.is_some() || in_flight.waiting => Rest::Waiting,
             () if run.open_gates().next().is_some() || in_flight.gates => Rest::Gates,
             () if in_flight.paused => Rest::Paused,
             () => Rest::Waiting,

@@ -2,6 +2,7 @@
 
 mod assets;
 pub mod beside;
+mod defined;
 pub mod delegation;
 mod hook_script;
 mod resolve;

@@ -24,10 +24,10 @@ use kapell_core::{
     journal::{Row, Version},
     mission::Mission,
     plan::{LostPolicy, Plan, Slot, Work},
-    retry::FailureClass,
+    retry::{FailureClass, Setback},
     route::Choice,
     run::{Phase, Run},
-    task::{Change, Recovery, SkipCause, Slots, StopCause},
+    task::{Change, Recovery, SkipCause, Slots, StopCause, TaskState},
     time::{Elapsed, Millis, Wall},
 };
 use kapell_policy::reuse::Past;
@@ -78,6 +78,30 @@ pub(crate) enum Stand {
 impl Stand {
     fn is_success(self) -> bool {
         matches!(self, Self::Done | Self::Landed)
+    }
+
+    /// Tells whether it is what the state under test says.
+    fn is(self, state: &TaskState) -> bool {
+        use TaskState as S;
+        match (self, state) {
+            (Self::Waiting, S::Blocked { .. } | S::Ready | S::AwaitingClaims)
+            | (Self::Running, S::Running(_))
+            | (Self::Submitted, S::Submitted(_))
+            | (Self::Verified, S::Verified(_))
+            | (Self::Done, S::Done)
+            | (Self::Landed, S::Landed { .. })
+            | (Self::Failed, S::Failed { .. })
+            | (Self::Cancelled, S::Cancelled)
+            | (Self::Reversing, S::CompensationSubmitted(_))
+            | (Self::Stuck, S::CompensationStuck { .. })
+            | (Self::Compensated, S::Compensated) => true,
+            (Self::BackingOff(at), S::BackingOff { until }) => at == *until,
+            (Self::Parked(until, latest), S::Parked(park)) => (until, latest) == (park.until, park.latest),
+            (Self::Gate(open), S::AwaitingGate { gate }) => open == *gate,
+            (Self::Skipped(known), S::Skipped { why }) => known == *why,
+            (Self::Compensating(under_way), S::Compensating { attempt, .. }) => under_way == *attempt,
+            _ => false,
+        }
     }
 
     fn is_settled(self) -> bool {
@@ -283,7 +307,30 @@ impl Checker {
         ensure!(run.busy() == self.busy, "busy for {:?}, but it was {:?}", run.busy(), self.busy);
         ensure!(run.claims().held().count() == self.held.len(), "claims are held by others than should");
         ensure!(run.compensable() == self.done, "what can be taken back is {:?}", run.compensable());
-        Ok(())
+        self.tasks.iter().enumerate().try_for_each(|(at, watched)| {
+            let task = TaskId(u32::try_from(at).unwrap_or(u32::MAX));
+            let live = run.task(task).ok_or_else(|| Violation(format!("there is no task {task}")))?;
+            ensure!(
+                watched.stand.is(&live.state),
+                "task {task} is {:?}, not {:?}",
+                live.state,
+                watched.stand
+            );
+            ensure!(live.attempts == watched.attempts, "task {task} is tried {} times", live.attempts);
+            // What has come of a task that is settled makes no difference any more.
+            if watched.stand.is_settled() {
+                return Ok(());
+            }
+            let (failures, setback) = (live.failures, run.setback(task));
+            ensure!(
+                failures == watched.failures,
+                "task {task} failed {failures} times, not {}",
+                watched.failures
+            );
+            let known = Setback { lost: watched.lost, limited_since: watched.limited };
+            ensure!(setback == known, "task {task} has met {setback:?}, not {known:?}");
+            Ok(())
+        })
     }
 
     fn is_busy(&self) -> bool {

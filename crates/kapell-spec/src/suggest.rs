@@ -34,8 +34,14 @@ fn letters(name: &str) -> impl Iterator<Item = char> + '_ {
     name.chars().take(LETTERS).flat_map(char::to_lowercase)
 }
 
+/// Returns letters as a set of 64 bits; some share one.
+fn set(letters: impl Iterator<Item = char>) -> u64 {
+    letters.fold(0, |set, letter| set | 1 << (u32::from(letter) % u64::BITS))
+}
+
 fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word: Vec<char> = letters(word).collect();
+    let has = set(word.iter().copied());
     known
         .iter()
         .filter_map(|&name| {
@@ -43,6 +49,11 @@ fn near<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
             let limit = (word.len().max(count) + 1) / 3;
             // Cheap, and most names fail it.
             if word.len().abs_diff(count) > limit {
+                return None;
+            }
+            // So is this: an edit brings or takes one letter at most.
+            let other = set(letters(name));
+            if (has & !other).count_ones().max((other & !has).count_ones()) as usize > limit {
                 return None;
             }
             let letters: Vec<char> = letters(name).collect();
@@ -106,6 +117,23 @@ mod tests {
         ];
         for (word, expected) in cases {
             assert_eq!(nearest(word, known), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_early_is_too_far_away() {
+        let names =
+            ["deploy-api", "deploi-app", "yolped", "Déploy-API", "deploy", "deploy-a", "tools", "d", ""];
+        for word in names {
+            let of_word: Vec<char> = letters(word).collect();
+            let nearest = names.map(|name| {
+                let of_name: Vec<char> = letters(name).collect();
+                let limit = (of_word.len().max(of_name.len()) + 1) / 3;
+                let distance = distance(&of_word, &of_name);
+                (distance <= limit && distance < of_name.len()).then_some((distance, name))
+            });
+            let expected = nearest.into_iter().flatten().min_by_key(|(distance, _)| *distance);
+            assert_eq!(near(word, &names), expected.map(|(_, name)| name), "{word}");
         }
     }
 }

@@ -79,7 +79,7 @@ pub(crate) fn load(root: &Path, run: RunId) -> Option<Snapshot> {
     Some(Snapshot { n: Version(n), hash, fold, bytes: file })
 }
 
-/// Removes the snapshot of `run` and what unfinished writes have left.
+/// Removes what unfinished writes have left.
 pub(crate) fn sweep(root: &Path) {
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("tmp-") {

@@ -100,7 +100,8 @@ fn goes_on(run: &Run, parts: &[Part]) -> bool {
     };
     let moves = |run: &Run| {
         let can_start = run.counts().of("ready") > 0 && !matches!(run.phase(), Phase::Paused(_));
-        can_start || run.in_flight().any(|task| !is_part(run, task))
+        // A change that somebody has to look at first is in flight, and stays where it is.
+        can_start || run.in_flight().any(|task| !is_part(run, task) && !run.is_doubted(task))
     };
     moves(run) || parts.iter().any(|part| moves(&part.run))
 }

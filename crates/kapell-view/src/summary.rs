@@ -59,6 +59,9 @@ pub struct RunSummary {
     /// The branch that it was merged into, if that is not the target of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<Untrusted>,
+    /// Whether it started from no branch, so that a merge has to be told into which.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
     /// For how long the run has been executed, in milliseconds.
     pub elapsed_ms: u64,
     /// When this was written: milliseconds since 1970 UTC.
@@ -286,6 +289,9 @@ impl RunSummary {
             usd_micros: run.ledger().spent().usd_micros,
             merged: merged.is_some(),
             merged_into: elsewhere.map(|merge| beginning(branch(&merge.target)).into()),
+            detached: run.mission().target.is_none()
+                && run.mission().parent.is_none()
+                && run.landing().is_some(),
             elapsed_ms: run.clock().max(now.elapsed).0,
             at_ms: now.wall.0,
         }
@@ -452,10 +458,12 @@ impl ListView {
         // What is stuck for long does not stand before what was done since.
         let rest = find(&|run| landed(run) || stuck(run));
         let id = |run: &ListedRun| -> String { run.run.chars().take(crate::text::SHORT_ID).collect() };
+        let detached = |run: &ListedRun| summary(run, &|it| it.detached);
         let of_the_rest = |run: &ListedRun| match run.summary.as_ref().map(|summary| summary.phase) {
             Some(RunPhase::OutOfBudget) => format!("kapell resume {} --budget LIMIT", id(run)),
             Some(RunPhase::BaseIsRed) => format!("kapell cancel {}", id(run)),
             Some(RunPhase::PastDeadline) => format!("kapell resume {}", id(run)),
+            _ if detached(run) => format!("kapell merge {} --into BRANCH", id(run)),
             _ => format!("kapell merge {}", id(run)),
         };
         waits

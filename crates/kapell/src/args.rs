@@ -793,6 +793,7 @@ pub struct InstallArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HostProgram {
     /// Claude Code: a plugin with commands, a hook and the server, and a status line.
+    #[value(alias = "claude-code")]
     Claude,
     /// Codex: the server, as one entry in its settings.
     Codex,

@@ -234,7 +234,7 @@ pub fn task(run: &Run, name: &str) -> Result<TaskId, Fault> {
     let plan = run.plan();
     plan.find(name).ok_or_else(|| {
         let fault = Fault::new("K0508", Exit::Usage, format!("there is no task `{}`", visible(name)))
-            .at(format!("run {}", run.id()));
+            .at(format!("run {}", short(run.id())));
         match suggest::nearest(name, plan.graph().tasks().map(|task| plan.name(task))) {
             Some(near) => fault.hint(format!("did you mean `{}`?", visible(near))),
             None => fault.hint(format!("kapell status {}", short(run.id()))),

@@ -101,9 +101,9 @@ impl Site {
     ///
     /// # Errors
     ///
-    /// As [`Site::cache`].
+    /// As [`Site::cache`] and [`Site::prices`].
     pub fn places(&self) -> Result<Places, Fault> {
-        let cache = self.cache()?;
+        let (cache, table) = (self.cache()?, self.prices()?);
         Ok(Places {
             attempts: self.store.join("attempts"),
             scratch: cache.join("scratch"),
@@ -111,7 +111,7 @@ impl Site {
             env: allowed(env::vars_os(), &[]),
             clients: self.config.clients.settings(|name| env::var(name).ok()),
             servers: self.config.servers.known(|name| env::var(name).ok()),
-            prices: prices(),
+            prices: Prices::new(move |model| table.price(model)),
         })
     }
 
@@ -135,17 +135,18 @@ impl Site {
         Ok(PriceTable::built_in().overridden_by(own))
     }
 
-    /// Returns what must stand in no recording: the values of all variables whose names speak of secrets.
+    /// Returns what must stand in no recording: the values of all variables whose names speak of secrets, and of those that
+    /// hold keys of agents, whatever they are called.
     pub fn secrets(&self) -> Vec<String> {
-        let is_secret = |name: &str| {
-            let name = name.to_ascii_uppercase();
-            ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"]
-                .iter()
-                .any(|word| name.contains(word))
-        };
         let texts = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        texts.filter(|(name, _)| is_secret(name)).map(|(_, value)| value).collect()
+        let named = texts.filter(|(name, _)| is_secret(name)).map(|(_, value)| value);
+        let clients = self.config.clients.settings(|name| env::var(name).ok());
+        let keys = clients.into_values().filter_map(|settings| settings.key);
+        let mut secrets: Vec<String> = named.chain(keys).collect();
+        secrets.sort();
+        secrets.dedup();
+        secrets
     }
 
     /// Returns what takes secrets out of texts of agents: those of the environment, and keys by their form.
@@ -169,16 +170,17 @@ impl Site {
     }
 }
 
+/// Tells whether the name of a variable speaks of a secret.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+    words.iter().any(|word| name.contains(word))
+}
+
 /// Returns the files that hold the user's own settings of git, the ones that win first.
 fn git_configs() -> Vec<PathBuf> {
     let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".gitconfig"));
     home.into_iter().chain(config_dir().map(|dir| dir.join("git/config"))).collect()
-}
-
-/// Returns what models cost.
-fn prices() -> Prices {
-    let table = PriceTable::built_in();
-    Prices::new(move |model| table.price(model))
 }
 
 /// Returns the user's directory for what can be made again.

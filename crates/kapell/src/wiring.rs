@@ -117,7 +117,8 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
         })?;
     let keeper = containment::keeper(site)?;
     let broker = broker(site, &places, here.with_extension("proxy"), tape, mailbox.clone())?;
-    let mut agents = agents.contained_by(keeper.clone()).carried_by(broker.clone()).hiding(site.redactor());
+    let secrets = site.redactor().and(broker.late_keys());
+    let mut agents = agents.contained_by(keeper.clone()).carried_by(broker.clone()).hiding(secrets);
     if let Some(record) = site::trust_record() {
         agents = agents.trusting(record, site.root.clone());
     }

@@ -10,6 +10,9 @@ use crate::{place::Place, random::Random};
 /// Tasks that leave something, each after the one before: every other one outside, the rest in the repository.
 const STEPS: usize = 12;
 
+/// What can be taken back: the steps, and after them the run within as a whole.
+const PARTS: usize = STEPS + 1;
+
 /// Tasks of the run within.
 const WITHIN: usize = 6;
 
@@ -37,7 +40,7 @@ pub(super) fn run(program: &Path, rounds: usize, random: &mut Random) -> anyhow:
         place.remove()?;
     }
     println!(
-        "{kills} kills over {sagas} saga(s) of {STEPS} steps and a run within: each step taken back once, the last one first; \
+        "{kills} kills over {sagas} saga(s) of {STEPS} steps and a run within: each part taken back once, the last one first; \
          {again} of their commands cut off and run again"
     );
     Ok(())
@@ -72,18 +75,18 @@ fn check(place: &Place, kills: usize) -> anyhow::Result<usize> {
     let [(_, within)] = others.as_slice() else { bail!("{} runs within", others.len()) };
     within.check()?;
     ensure!(within.done.len() == WITHIN, "{} of {WITHIN} tasks within were done", within.done.len());
-    let steps: Vec<u64> = history.order.iter().copied().filter(|task| *task < STEPS as u64).collect();
-    ensure!(steps.len() == STEPS, "{} of {STEPS} steps were done", steps.len());
-    let mut backwards = steps;
+    let parts: Vec<u64> = history.order.iter().copied().filter(|task| *task < PARTS as u64).collect();
+    ensure!(parts.len() == PARTS, "{} of {PARTS} parts were done", parts.len());
+    let mut backwards = parts;
     backwards.reverse();
     ensure!(history.taken_back == backwards, "taken back in the order {:?}", history.taken_back);
     // A command that was cut off runs again; the world tells how often each ran.
     let ledger = fs::read_to_string(place.path("ledger")).context("nothing was taken back")?;
     let lines: Vec<&str> = ledger.lines().collect();
     let mut again = 0;
-    for step in 0..STEPS {
-        let count = lines.iter().filter(|line| **line == format!("back-{step}")).count();
-        ensure!(count >= 1, "step {step} was never taken back");
+    for part in 0..PARTS {
+        let count = lines.iter().filter(|line| **line == format!("back-{part}")).count();
+        ensure!(count >= 1, "part {part} was never taken back");
         again += count - 1;
     }
     ensure!(again <= kills, "{again} commands ran again in {kills} kills");
@@ -107,7 +110,7 @@ fn check_ref(place: &Place, run: &str) -> anyhow::Result<()> {
         let name = format!("{head}:step-{step}.txt");
         ensure!(git(&["cat-file", "-e", &name]).is_err(), "step {step} is in the ref still");
     }
-    // What the run within changed has no compensation: that alone is left, and whoever wants it says so.
+    // What takes the run within back changes no file: its change alone is left, and whoever wants it says so.
     place.said(&["merge", run])?;
     let files = place.git(&["ls-files"])?;
     ensure!(!files.contains("step-"), "what was taken back is in the target: {files}");
@@ -131,7 +134,9 @@ fn workflow(ledger: &Path) -> String {
     }
     let last = STEPS - 1;
     text.push_str(&format!(
-        "  within:\n    needs: [step-{last}]\n    workflow: within.yaml\n  fails:\n    needs: [within]\n    workspace: none\n    run: exit 1\n"
+        "  within:\n    needs: [step-{last}]\n    workflow: within.yaml\n    \
+         compensate: sleep 0.03; echo back-{STEPS} >> '{ledger}'; sleep 0.03\n  \
+         fails:\n    needs: [within]\n    workspace: none\n    run: exit 1\n"
     ));
     text
 }

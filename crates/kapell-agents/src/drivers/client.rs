@@ -526,6 +526,8 @@ struct Invocation {
     env: Vec<(OsString, OsString)>,
     /// Files of its home, by their path below it.
     files: Vec<(&'static str, String)>,
+    /// Directories of its home that must be there, too.
+    dirs: Vec<&'static str>,
 }
 
 impl Invocation {
@@ -567,6 +569,9 @@ impl Order {
         let invocation = self.client.invoke(self);
         for (path, text) in &invocation.files {
             private::write_below(home, Path::new(path), text)?;
+        }
+        for dir in &invocation.dirs {
+            private::dir_below(home, Path::new(dir))?;
         }
         if self.settings.key.is_none() {
             self.lend_login()?;

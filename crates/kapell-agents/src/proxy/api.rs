@@ -69,6 +69,8 @@ pub(super) struct Ask {
     pub(super) output_max: Option<u64>,
     /// How many replies it wants.
     pub(super) choices: u64,
+    /// Whether the reply is to come piece by piece.
+    pub(super) streams: bool,
     /// Whether a chat is streamed without its usage.
     pub(super) hides_usage: bool,
     pub(super) body: Bytes,
@@ -196,9 +198,13 @@ impl Ask {
             Dialect::Gemini => generation.candidate_count,
             Dialect::Messages | Dialect::Responses => None,
         };
-        let hides_usage =
-            dialect == Dialect::Chat && fields.stream == Some(true) && fields.stream_options.is_none();
-        Some(Self { dialect, model, output_max, choices: choices.unwrap_or(1).max(1), hides_usage, body })
+        let streams = match dialect {
+            Dialect::Gemini => path.ends_with(":streamGenerateContent"),
+            _ => fields.stream == Some(true),
+        };
+        let hides_usage = dialect == Dialect::Chat && streams && fields.stream_options.is_none();
+        let choices = choices.unwrap_or(1).max(1);
+        Some(Self { dialect, model, output_max, choices, streams, hides_usage, body })
     }
 
     /// Limits each reply to `most` tokens, where the client set no limit. Says whether that could be done.

@@ -20,8 +20,6 @@ pub(crate) struct Meter {
     stated: serde_json::Map<String, Value>,
     /// Whether what was found is the last word.
     is_final: bool,
-    /// Bytes that passed.
-    passed: u64,
 }
 
 /// What a reply has cost.
@@ -30,25 +28,28 @@ pub(crate) struct Reading {
     pub(crate) tokens: Tokens,
     /// How many of those put into a cache are kept there for an hour.
     pub(crate) hour: u64,
-    /// Whether the provider stated all of it.
-    pub(crate) is_exact: bool,
+    /// What of it the provider stated.
+    pub(crate) certainty: Certainty,
+}
+
+/// What of its cost a provider has stated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Certainty {
+    /// All of it.
+    Exact,
+    /// What was read.
+    Read,
+    /// Nothing.
+    Nothing,
 }
 
 impl Meter {
     pub(crate) fn new(dialect: Dialect, is_stream: bool) -> Self {
-        Self {
-            dialect,
-            is_stream,
-            rest: Vec::new(),
-            stated: serde_json::Map::new(),
-            is_final: false,
-            passed: 0,
-        }
+        Self { dialect, is_stream, rest: Vec::new(), stated: serde_json::Map::new(), is_final: false }
     }
 
     /// Takes what passes.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
-        self.passed = self.passed.saturating_add(bytes.len() as u64);
         if !self.is_stream {
             if self.rest.len() + bytes.len() <= BYTES_MAX {
                 self.rest.extend_from_slice(bytes);
@@ -112,7 +113,8 @@ impl Meter {
     }
 
     /// Says what the reply has cost. If it does not say so itself, the most is assumed: `read` tokens read, unless the
-    /// provider said how many, and written what came, but not more than `written`.
+    /// provider said how many, and `written` ones. How much of it came says nothing: what a model thinks is not always
+    /// shown, and a reply that is sent as a whole was written before.
     pub(crate) fn finish(mut self, read: u64, written: u64) -> Reading {
         let rest = std::mem::take(&mut self.rest);
         if self.is_stream {
@@ -129,11 +131,14 @@ impl Meter {
             .as_ref()
             .map_or(0, |usage| usage["cache_creation"]["ephemeral_1h_input_tokens"].as_u64().unwrap_or(0));
         match found.and_then(|usage| tokens(self.dialect, &usage)) {
-            Some(tokens) if self.is_final => Reading { tokens, hour, is_exact: true },
-            found => {
-                let known = found.unwrap_or(Tokens { input: read, ..Tokens::default() });
-                let output = known.output.max(self.passed.min(written));
-                Reading { tokens: Tokens { output, ..known }, hour, is_exact: false }
+            Some(tokens) if self.is_final => Reading { tokens, hour, certainty: Certainty::Exact },
+            Some(known) => {
+                let tokens = Tokens { output: known.output.max(written), ..known };
+                Reading { tokens, hour, certainty: Certainty::Read }
+            }
+            None => {
+                let tokens = Tokens { input: read, output: written, ..Tokens::default() };
+                Reading { tokens, hour, certainty: Certainty::Nothing }
             }
         }
     }
@@ -273,7 +278,7 @@ mod tests {
                 let reading = read(dialect, text, chunk);
                 assert_eq!(
                     reading,
-                    Reading { tokens: expected, hour: 0, is_exact: true },
+                    Reading { tokens: expected, hour: 0, certainty: Certainty::Exact },
                     "{dialect:?} {chunk}"
                 );
             }
@@ -288,17 +293,18 @@ mod tests {
              \"ephemeral_1h_input_tokens\":12}",
         );
         let reading = read(Dialect::Messages, &text, 64);
-        assert_eq!((reading.tokens.cache_write, reading.hour, reading.is_exact), (30, 12, true));
+        assert_eq!((reading.tokens.cache_write, reading.hour), (30, 12));
     }
 
     #[test]
     fn what_breaks_off_is_booked_as_the_most_that_it_can_have_cost() {
         let cut = MESSAGES.find("data: {\"type\":\"message_delta\"").unwrap();
         let reading = read(Dialect::Messages, &MESSAGES[..cut], 50);
-        assert!(!reading.is_exact);
-        // What was read is stated at the beginning; what was written is at most what came.
-        assert_eq!((reading.tokens.read(), reading.tokens.output), (60, (cut as u64).min(500)));
+        assert_eq!(reading.certainty, Certainty::Read);
+        // What was read is stated at the beginning.
+        assert_eq!((reading.tokens.read(), reading.tokens.output), (60, 500));
         let nothing = read(Dialect::Chat, "data: {\"choices\":[]}\n", 5);
-        assert_eq!((nothing.tokens.read(), nothing.tokens.output, nothing.is_exact), (1_000, 21, false));
+        assert_eq!(nothing.certainty, Certainty::Nothing);
+        assert_eq!((nothing.tokens.read(), nothing.tokens.output), (1_000, 500));
     }
 }

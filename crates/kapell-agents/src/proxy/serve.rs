@@ -1,12 +1,12 @@
 //! One request, from the agent to the provider and back.
 
+mod reply; // a reply on its way: what it costs, and what is kept of it
+
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     io,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode, Uri,
-    body::{Body as _, Frame, Incoming, SizeHint},
+    body::{Body as _, Incoming},
     header::{self, HeaderName, HeaderValue},
 };
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
@@ -22,12 +22,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use kapell_core::{
-    budget::Amount,
-    price::{Price, Tokens},
-};
+use kapell_core::{budget::Amount, price::Price};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::reply::{Bill, Metered, Running, played};
 use super::{
     Config, ProxyError, Seen, Tape, Upstream,
     account::{Accounts, Denied, Hold, Stopped},
@@ -377,49 +375,6 @@ fn busy(api: Api, pause: Duration, why: &str) -> Response<Body> {
     response
 }
 
-/// Answers as a recording has it: a reply that broke off breaks off again.
-fn played(kept: &Exchange) -> Response<Body> {
-    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = whole(status, &kept.content_type, kept.reply.clone());
-    if !kept.whole {
-        *response.body_mut() = BrokenOff::After(kept.reply.clone().into()).boxed_unsync();
-    }
-    response
-}
-
-/// A reply that breaks off after what came of it.
-enum BrokenOff {
-    /// This is still to come.
-    After(Bytes),
-    /// It came, and is to arrive before the connection breaks.
-    OnItsWay,
-    /// Nothing more comes.
-    Here,
-}
-
-impl hyper::body::Body for BrokenOff {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let next = match *self {
-            Self::After(_) => Self::OnItsWay,
-            Self::OnItsWay | Self::Here => Self::Here,
-        };
-        match std::mem::replace(&mut *self, next) {
-            Self::After(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            Self::OnItsWay => {
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Self::Here => Poll::Ready(Some(Err("the recording breaks off here".into()))),
-        }
-    }
-}
-
 /// Answers a request. What goes wrong is an answer, too.
 pub(super) async fn handle(
     desk: Arc<Desk>,
@@ -496,20 +451,31 @@ async fn answer(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Response
     }
 }
 
+/// A request that was not answered by its provider.
+struct Unanswered {
+    /// What the client is told.
+    response: Box<Response<Body>>,
+    /// Whether the provider may have it.
+    is_sent: bool,
+}
+
+impl From<Unanswered> for Box<Response<Body>> {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.response
+    }
+}
+
 impl Call<'_> {
     /// Sends the request on, with the real key.
-    async fn send(&self, body: Bytes) -> Result<Response<Incoming>, Box<Response<Body>>> {
+    async fn send(&self, body: Bytes) -> Result<Response<Incoming>, Unanswered> {
         let api = self.upstream.api;
         let query = self.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
         let uri = format!("{}{}{query}", self.upstream.base, self.path);
         let mut request =
             Request::builder().method(self.method.clone()).uri(uri).body(Full::new(body)).map_err(|why| {
-                Box::new(error(
-                    api,
-                    StatusCode::BAD_REQUEST,
-                    "invalid_request_error",
-                    &format!("kapell: {why}"),
-                ))
+                let message = format!("kapell: {why}");
+                let response = error(api, StatusCode::BAD_REQUEST, "invalid_request_error", &message);
+                Unanswered { response: Box::new(response), is_sent: false }
             })?;
         for (name, value) in self.headers.iter().filter(|(name, _)| !OWN_HEADERS.contains(name)) {
             request.headers_mut().append(name, value.clone());
@@ -519,12 +485,9 @@ impl Call<'_> {
         }
         let mut response = self.desk.client.request(request).await.map_err(|why| {
             let message = format!("kapell: {} cannot be reached: {}", self.name, causes(&why));
-            Box::new(error(
-                api,
-                StatusCode::BAD_GATEWAY,
-                "api_error",
-                &self.desk.redacted(message.as_bytes()),
-            ))
+            let message = self.desk.redacted(message.as_bytes());
+            let response = error(api, StatusCode::BAD_GATEWAY, "api_error", &message);
+            Unanswered { response: Box::new(response), is_sent: !why.is_connect() }
         })?;
         for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::SET_COOKIE] {
             response.headers_mut().remove(name);
@@ -553,45 +516,48 @@ impl Call<'_> {
         if let Some((pause, why)) = desk.pause_of(self.name, self.upstream) {
             return Err(Box::new(busy(api, pause, why)));
         }
-        let reserved = desk.make_room(token, self.key, &mut ask).await.map_err(|stopped| {
-            Box::new(match stopped {
-                Stopped::Later => {
-                    busy(api, ASK_AGAIN, "other agents of this run hold the rest of its budget")
-                }
-                Stopped::Denied(denied) => {
-                    let (why, more_helps) = (denied.to_string(), denied.is_of_run());
-                    let response = refused(api, &why);
-                    (desk.config.sink)(self.key, Seen::Refused { why, more_helps });
-                    response
-                }
-            })
-        })?;
-        let response = self.send(ask.body.clone()).await?;
+        let reserved = desk.make_room(token, self.key, &mut ask).await;
+        let reserved = reserved.map_err(|stopped| Box::new(self.stopped(stopped)))?;
         let exchange = desk.recorder.is_some().then(|| self.exchange(&ask));
+        let body = ask.body.clone();
+        // From here on it costs something, even if its client hangs up before the reply begins.
+        let (dialect, streams) = (ask.dialect, ask.streams);
+        let mut bill = Bill::open(self, ask, reserved, room);
+        let response = match self.send(body).await {
+            Ok(response) => response,
+            Err(unanswered) => {
+                // A stream begins before it is written, what is sent as a whole ends before.
+                if streams || !unanswered.is_sent {
+                    bill.waive();
+                }
+                return Err(unanswered.response);
+            }
+        };
         if !response.status().is_success() {
+            bill.waive();
             return Ok(self.failed(response, exchange).await);
         }
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let content_type = content_type.unwrap_or_default().to_owned();
+        bill.read_as(Meter::new(dialect, content_type.contains("event-stream")));
         let (parts, body) = response.into_parts();
-        let metered = Metered {
-            inner: body,
-            meter: Some(Meter::new(ask.dialect, content_type.contains("event-stream"))),
-            bill: Some(Bill {
-                desk: desk.clone(),
-                upstream: self.name.to_owned(),
-                model: ask.model,
-                body: ask.body,
-                reserved,
-                _room: room,
-            }),
-            tape: exchange.map(|exchange| Running {
-                desk: desk.clone(),
-                exchange: Exchange { status: parts.status.as_u16(), content_type, ..exchange },
-                bytes: Vec::new(),
-            }),
-        };
-        Ok(Response::from_parts(parts, metered.boxed_unsync()))
+        let status = parts.status.as_u16();
+        let tape = exchange.map(|exchange| Running::new(desk, Exchange { status, content_type, ..exchange }));
+        Ok(Response::from_parts(parts, Metered::new(body, bill, tape).boxed_unsync()))
+    }
+
+    /// Says why there is no room for a request.
+    fn stopped(&self, stopped: Stopped) -> Response<Body> {
+        let api = self.upstream.api;
+        match stopped {
+            Stopped::Later => busy(api, ASK_AGAIN, "other agents of this run hold the rest of its budget"),
+            Stopped::Denied(denied) => {
+                let (why, more_helps) = (denied.to_string(), denied.is_of_run());
+                let response = refused(api, &why);
+                (self.desk.config.sink)(self.key, Seen::Refused { why, more_helps });
+                response
+            }
+        }
     }
 
     /// Hands on a reply that says what went wrong. It costs nothing: what was set aside comes back.
@@ -639,118 +605,6 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
-}
-
-/// What is booked when a reply has ended.
-struct Bill {
-    desk: Arc<Desk>,
-    upstream: String,
-    model: String,
-    body: Bytes,
-    reserved: Reserved,
-    _room: Room,
-}
-
-impl Bill {
-    fn settle(self, meter: Meter) {
-        let Reserved { hold, price, read, written } = self.reserved;
-        let reading = meter.finish(read, written);
-        let mut tokens: Tokens = reading.tokens;
-        let mut cost = price.map(|price| price.cost_with_hour(tokens, reading.hour));
-        if !reading.is_exact {
-            // A guess is not more than what was set aside.
-            cost = cost.map(|cost| cost.min(hold.amount().usd_micros));
-            tokens.output = tokens.output.min(hold.amount().tokens.saturating_sub(tokens.read()));
-        }
-        if let Some((key, total, percent)) = hold.settle(tokens, cost, !reading.is_exact) {
-            if reading.is_exact {
-                self.desk.remember(key, &self.model, &self.body, tokens.read());
-            }
-            let (upstream, model) = (self.upstream, self.model);
-            (self.desk.config.sink)(key, Seen::Used { upstream, model, total, percent });
-        }
-    }
-}
-
-/// What is kept when a reply has ended.
-struct Running {
-    desk: Arc<Desk>,
-    exchange: Exchange,
-    bytes: Vec<u8>,
-}
-
-/// A reply on its way. What passes is read, not held up.
-struct Metered {
-    inner: Incoming,
-    meter: Option<Meter>,
-    bill: Option<Bill>,
-    tape: Option<Running>,
-}
-
-impl Metered {
-    /// Books what the reply has cost. As early as can be: an agent may end as soon as it has heard the last word.
-    fn settle(&mut self) {
-        if let (Some(meter), Some(bill)) = (self.meter.take(), self.bill.take()) {
-            bill.settle(meter);
-        }
-    }
-
-    fn end(&mut self, whole: bool) {
-        self.settle();
-        if let Some(Running { desk, exchange, bytes }) = self.tape.take()
-            && let Some(recorder) = &desk.recorder
-        {
-            let reply = desk.kept(&bytes);
-            recorder.keep(&Exchange { reply, whole, ..exchange });
-        }
-    }
-}
-
-impl hyper::body::Body for Metered {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        match &polled {
-            Poll::Pending => {}
-            Poll::Ready(None) => self.end(true),
-            Poll::Ready(Some(Err(_))) => self.end(false),
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Some(data) = frame.data_ref() {
-                    if let Some(meter) = &mut self.meter {
-                        meter.take(data);
-                    }
-                    if let Some(tape) = &mut self.tape {
-                        tape.bytes.extend_from_slice(data);
-                    }
-                }
-                if self.inner.is_end_stream() {
-                    self.end(true);
-                } else if self.meter.as_ref().is_some_and(Meter::is_final) {
-                    self.settle();
-                }
-            }
-        }
-        polled.map(|frame| frame.map(|frame| frame.map_err(Failure::from)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
-        self.end(false);
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Attempts of commands, scripts and people, performed by the crew.
 
+mod reports; // what the crew reports, in the words of the engine
+
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
@@ -17,16 +19,14 @@ use kapell_core::{
     budget::Amount,
     id::{AttemptNo, RunId},
     plan::{AgentSpec, Supervise},
-    retry::{FailureClass, OWN_REFUSAL},
+    retry::FailureClass,
 };
 use kapell_engine::port::agents::{
     Agents, AttemptKey, Ending, Failure, Job, Order, Recovered, Report, Sink, Used,
 };
 
-use super::{
-    Broker, ContainError, Keeper, Places,
-    broker::{Refusal, allowance},
-};
+use self::reports::{blame, costs, ending, hide_in_ending, hide_in_report, translate};
+use super::{Broker, ContainError, Keeper, Places, broker::allowance, missing::Script};
 use crate::{
     contain::{Contained, Hosts, Level, Network, ProxyDoor, Room, door::HostDoor, root_of_program, tools},
     drivers::{
@@ -93,6 +93,8 @@ pub struct CrewAgents {
     purses: Purses,
     /// Ways of attempts to the hosts that they may reach.
     doors: Arc<Mutex<HashMap<AttemptKey, HostDoor>>>,
+    /// The commands of attempts that work in clones, to explain their ends.
+    scripts: Arc<Mutex<HashMap<AttemptKey, Script>>>,
     /// Where such ways begin: beside the socket of the crew, with a number each.
     socket: Option<PathBuf>,
     numbers: AtomicU32,
@@ -121,11 +123,15 @@ impl CrewAgents {
         let hidden = Arc::new(OnceLock::<Redactor>::new());
         let hides = hidden.clone();
         let doors = Arc::<Mutex<HashMap<AttemptKey, HostDoor>>>::default();
+        let scripts = Arc::<Mutex<HashMap<AttemptKey, Script>>>::default();
         let (own_sink, own_socket, open_doors) = (sink.clone(), socket.clone(), doors.clone());
-        let hand_on: drivers::Sink = Arc::new(move |key: AttemptKey, report| {
+        let known_scripts = scripts.clone();
+        let hand_on: drivers::Sink = Arc::new(move |key: AttemptKey, mut report| {
             if key.attempt.0 & CHECK == 0 {
-                if matches!(report, drivers::Report::Finished(_)) {
+                if let drivers::Report::Finished(exit) = &mut report {
                     lock(&open_doors).remove(&key);
+                    let script = lock(&known_scripts).remove(&key);
+                    script.iter().for_each(|script| script.explain(exit));
                 }
                 let seen = match &report {
                     drivers::Report::Finished(_) => carried.get().and_then(|broker| broker.dismiss(key)),
@@ -169,6 +175,7 @@ impl CrewAgents {
             lends,
             purses: Purses::default(),
             doors,
+            scripts,
             socket: own_socket,
             numbers: AtomicU32::new(0),
             sink: own_sink,
@@ -328,10 +335,18 @@ impl CrewAgents {
             let ending = drivers::Ending::Failed(FailureClass::Transient);
             return Exit::without_process(ending, error.to_string());
         }
-        let exit = receiver.recv().unwrap_or_else(|_| stopped());
+        let mut exit = receiver.recv().unwrap_or_else(|_| stopped());
+        self.script(text, dir).iter().for_each(|script| script.explain(&mut exit));
         // What it printed last is in the message; nothing else of it is needed.
         let _ = std::fs::remove_dir_all(&home);
         exit
+    }
+
+    /// Returns a command that runs in a clone, to explain its end by what the user's checkout has.
+    fn script(&self, text: &str, dir: &Path) -> Option<Script> {
+        let (_, checkout) = self.trusted.as_ref()?;
+        let is_clone = dir != checkout && !dir.starts_with(&self.places.scratch);
+        is_clone.then(|| Script { text: text.to_owned(), dir: dir.to_owned(), checkout: checkout.clone() })
     }
 
     fn job(&self, order: &Order) -> Result<drivers::Job, Failure> {
@@ -527,6 +542,11 @@ impl CrewAgents {
         if job.contained.as_ref().is_some_and(|contained| contained.chosen().level == Level::Nothing) {
             job.supervision = Supervision::Group;
         }
+        if let Work::Shell(text) = &job.work
+            && let Some(script) = self.script(text, &order.dir)
+        {
+            lock(&self.scripts).insert(order.key, script);
+        }
         self.crew.start(order.key, job).map_err(|error| Failure {
             class: FailureClass::Transient,
             message: format!("{error} ({})", error.hint()),
@@ -604,19 +624,6 @@ fn hide(client: Client, dir: &Path, contained: Option<&mut Contained>) -> Result
     Ok(())
 }
 
-/// Names what kapell itself refused as the cause of a failure. Clients take that for the word of their provider, each for
-/// another one; but no provider wants to be left alone, and trying again comes to the same, unless the run gets a larger
-/// budget. Ends that a provider's word does not lead to have their own cause: no time left, an output of another shape.
-fn blame(ending: &mut Ending, Refusal { why, more_helps }: &Refusal) {
-    use FailureClass::{Permanent, Permission, Quota, RateLimited, Transient};
-    let Err(failure) = &mut ending.result else { return };
-    if matches!(failure.class, Transient | RateLimited | Quota | Permission | Permanent) {
-        failure.class = if *more_helps { FailureClass::Budget } else { Permanent };
-        failure.message = format!("{OWN_REFUSAL}{why}\n{}", failure.message);
-        failure.until = None;
-    }
-}
-
 /// Returns what a model is told: the brief, in which the prompt is.
 fn said<'a>(prompt: &'a str, order: &'a Order) -> &'a str {
     if order.brief.text.is_empty() { prompt } else { &order.brief.text }
@@ -632,74 +639,6 @@ fn permanent(message: String) -> Failure {
     Failure { class: FailureClass::Permanent, message, until: None }
 }
 
-fn translate(report: drivers::Report) -> Option<Report> {
-    Some(match report {
-        drivers::Report::Started { .. } | drivers::Report::Session { .. } | drivers::Report::Usage(_) => {
-            return None;
-        }
-        drivers::Report::Said { text } => Report::Progress { fraction: None, text },
-        drivers::Report::ToolUse { tool, about } => {
-            Report::Progress { fraction: None, text: format!("{tool} {about}") }
-        }
-        drivers::Report::Refused { tool, text } => Report::Note(format!("`{tool}` was refused: {text}")),
-        drivers::Report::RateLimited { until, text } => {
-            Report::Throttled { until, text: format!("the provider asks for a pause: {text}") }
-        }
-        drivers::Report::Progress { fraction, text } => Report::Progress { fraction: Some(fraction), text },
-        drivers::Report::Note { text } => Report::Note(text),
-        drivers::Report::HandOff { to, note } => Report::HandOff { to, note },
-        drivers::Report::Question { question, text, choices } => Report::Question { question, text, choices },
-        drivers::Report::Finished(exit) => Report::Finished(ending(*exit)),
-    })
-}
-
-/// Takes secrets out of what an agent says: from here it goes into the journal, and whatever is made of that.
-fn hide_in_report(secrets: &Redactor, report: &mut Report) {
-    match report {
-        Report::Progress { text, .. } | Report::Note(text) | Report::Throttled { text, .. } => {
-            secrets.clean(text);
-        }
-        Report::HandOff { note, .. } => secrets.clean(note),
-        Report::Question { text, choices, .. } => {
-            secrets.clean(text);
-            choices.iter_mut().for_each(|choice| secrets.clean(choice));
-        }
-        Report::Finished(ending) => hide_in_ending(secrets, ending),
-    }
-}
-
-/// What later tasks compute with is never changed: better no output than a wrong one.
-fn hide_in_ending(secrets: &Redactor, ending: &mut Ending) {
-    if let Some((name, _)) = ending.outputs.iter().find(|(_, value)| secrets.knows(value)) {
-        ending.result = Err(permanent(format!(
-            "its output `{name}` holds the value of a variable that is named like a secret, and outputs are written down"
-        )));
-        ending.outputs.clear();
-    }
-    if let Err(failure) = &mut ending.result {
-        secrets.clean(&mut failure.message);
-    }
-}
-
-fn ending(exit: Exit) -> Ending {
-    let result = match exit.ending {
-        drivers::Ending::Succeeded => Ok(()),
-        drivers::Ending::Failed(class) => Err(Failure { class, message: exit.message, until: exit.until }),
-        // The engine knows why, and says that instead.
-        drivers::Ending::Stopped => {
-            Err(Failure { class: FailureClass::Transient, message: exit.message, until: None })
-        }
-    };
-    let (spent, used) = exit.evidence.as_deref().map(costs).unzip();
-    Ending { result, outputs: exit.outputs, spent: spent.unwrap_or(Amount::ZERO), used }
-}
-
-/// What a client used, and what that cost.
-fn costs(evidence: &client::Evidence) -> (Amount, Used) {
-    let spent = Amount { usd_micros: evidence.usd_micros.unwrap_or(0), tokens: evidence.tokens.total() };
-    (spent, Used { tokens: evidence.tokens, claimed: None, model: evidence.model.clone() })
-}
-
 impl Agents for CrewAgents {
     fn start(&self, order: &Order) -> Result<(), Failure> {
         if self.is_closing() {
@@ -709,6 +648,7 @@ impl Agents for CrewAgents {
         let begun = self.begin(order);
         if begun.is_err() {
             lock(&self.doors).remove(&order.key);
+            lock(&self.scripts).remove(&order.key);
         }
         if begun.is_err()
             && let Some(broker) = self.broker.get()

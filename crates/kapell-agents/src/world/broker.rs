@@ -110,6 +110,12 @@ impl Broker {
         Self { clients, late, prices, socket, tape, told, refused, spends, proxy }
     }
 
+    /// Returns the keys that programs give: each is there once its program was asked.
+    #[must_use]
+    pub fn late_keys(&self) -> Vec<Secret> {
+        self.late.values().cloned().collect()
+    }
+
     /// Has `spends` hear what attempts spend, from now on. The first one is kept.
     pub(super) fn tell_spending(&self, spends: Spends) {
         let _ = self.spends.set(spends);

@@ -1,11 +1,20 @@
 //! Clients that are talked to: fakes that speak as the real ones do, and write down what they are told.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use kapell_agents::{
     drivers::{
         Ending, Exit, Report, Work,
-        client::{Client, Limit, Order, Resume, Settings, Shape, Totals},
+        client::{Client, Limit, Order, Prices, Resume, Settings, Shape, Totals},
     },
     protocol::AttemptKey,
 };
@@ -316,4 +325,24 @@ fn a_session_that_is_gone_is_nobodys_failure() {
     };
     let exit = Talk::start(Client::ClaudeCode, body, resume).end();
     assert_eq!(exit.ending, Ending::Failed(FailureClass::Lost), "{}", exit.message);
+}
+
+#[test]
+fn what_panics_when_it_is_told_something_fails_its_own_attempt_and_the_others_are_heard_on() {
+    let breaks = Arc::new(AtomicBool::new(false));
+    let is_broken = breaks.clone();
+    let talk = Talk::start(Client::ClaudeCode, &format!("{INIT}\n{MAY}\nhear"), |order| {
+        order.prices = Prices::new(move |model| {
+            assert!(!is_broken.load(Ordering::Relaxed), "no price of {model}");
+            None
+        });
+    });
+    talk.question();
+    breaks.store(true, Ordering::Relaxed);
+    talk.rig.crew.spending()(talk.key, 100);
+    let exit = talk.end();
+    assert!(exit.message.contains("a bug in kapell"), "{}", exit.message);
+    let later = key(2);
+    talk.rig.crew.start(later, talk.rig.job(later, "true")).unwrap();
+    assert_eq!(talk.rig.finished(later).ending, Ending::Succeeded);
 }

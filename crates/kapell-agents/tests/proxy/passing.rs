@@ -190,7 +190,7 @@ fn a_client_that_sets_no_limit_gets_the_one_that_fits() {
     assert!((1_000..2_000).contains(&limit), "{limit}");
     assert_eq!(sent["stream_options"]["include_usage"], true);
     drop(stream);
-    // The provider hung up before it said anything: nothing is booked.
+    // The provider hung up before the stream began: nothing is booked.
     assert_eq!(receive(client).status, 502);
     assert_eq!(rig.proxy.spent(key(1)).unwrap().usd_micros, 0);
 }
@@ -200,7 +200,8 @@ fn a_request_waits_for_what_others_of_its_run_hold_and_is_refused_only_if_all_of
     let provider = ByHand::new();
     let rig = Rig::new(&provider.url());
     let body = |max: u64| {
-        format!(r#"{{"model":"m","max_tokens":{max},"messages":[{{"role":"user","content":"hi"}}]}}"#)
+        let messages = r#"[{"role":"user","content":"hi"}]"#;
+        format!(r#"{{"model":"m","max_tokens":{max},"stream":true,"messages":{messages}}}"#)
     };
     // One such request fits, with a little over; two do not.
     let usd_micros = 3 * (body(1_000).len() as u64 + 2_048) + 15 * 1_500;
@@ -323,6 +324,50 @@ fn a_reply_that_breaks_off_is_booked_as_what_it_can_have_cost() {
     // What was read was stated before the break; what was written is at most what was allowed.
     assert_eq!((tokens.input, tokens.cache_read), (USAGE.input, USAGE.cache_read));
     assert!((1..=100).contains(&tokens.output) && usd_micros > 0, "{tokens:?}");
+}
+
+/// Asks for a reply of 100 tokens at most, of which a provider by hand gives what `answer` writes; `leaves` says whether the
+/// client hangs up before that. Returns what is booked.
+fn booked_of(leaves: bool, answer: &str) -> Spent {
+    let provider = ByHand::new();
+    let rig = Rig::new(&provider.url());
+    let pass = rig.admit(1, Allowance { usd_micros: Some(50_000), ..Allowance::default() });
+    let body = (WAYS[0].body)("hi", false).to_string();
+    let client = send(&pass.base_url("anthropic"), WAYS[0].path, pass.key(), &body);
+    let (_, _, mut stream) = provider.take();
+    if leaves {
+        drop(client);
+    } else {
+        stream.write_all(answer.as_bytes()).unwrap();
+        drop(stream);
+        receive(client);
+    }
+    let Seen::Used { total, .. } = rig.booked() else { panic!() };
+    total
+}
+
+#[test]
+fn a_request_that_has_reached_a_provider_is_booked_whatever_becomes_of_its_reply() {
+    let cut = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9000\r\n\r\n{\"id\":";
+    // Whoever hangs up ends its own connection, and not what the provider does; and what is whole when it is sent was
+    // written before.
+    for (leaves, answer) in [(true, ""), (false, ""), (false, cut)] {
+        let Spent { tokens, usd_micros, estimated, .. } = booked_of(leaves, answer);
+        assert_eq!((tokens.output, estimated), (100, 1), "{leaves} {answer}");
+        // It may all have been put into a cache, which costs more.
+        let least = RATE.cost(Tokens { cache_write: tokens.input, output: 100, ..Tokens::default() });
+        assert!(usd_micros >= least, "{usd_micros} {least}");
+    }
+}
+
+#[test]
+fn a_request_that_has_reached_nobody_costs_nothing() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rig = Rig::new(&format!("http://{nobody}"));
+    let pass = rig.admit(1, Allowance { usd_micros: Some(50_000), ..Allowance::default() });
+    assert_eq!(ask(&pass, &WAYS[0], "hi", true).status, 502);
+    let spent = rig.proxy.dismiss(key(1)).unwrap();
+    assert_eq!((spent.tokens, spent.usd_micros, spent.estimated), (Tokens::default(), 0, 0));
 }
 
 #[test]

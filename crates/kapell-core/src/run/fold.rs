@@ -91,6 +91,7 @@ impl Run {
                     handoff.change = change.or(handoff.change);
                 }
                 self.tasks[task.index()].failures = 0;
+                self.setbacks.remove(task);
                 self.substitutes.insert(*task, *agent);
                 self.go(*task, TaskEvent::PassedOn)?;
             }
@@ -561,8 +562,10 @@ impl Run {
     }
 
     fn landed(&mut self, event: &Event, task: TaskId, commit: Oid) -> Result<(), IllegalEvent> {
-        self.queue(event)?.landed(task, commit);
-        if self.ref_move.is_some_and(|(_, to)| to == commit) {
+        let queue = self.queue(event)?;
+        queue.landed(task, commit);
+        // Several changes can be one commit, as when two agents made the same: it is there with the last of them.
+        if !queue.is_landing() && self.ref_move.is_some_and(|(_, to)| to == commit) {
             self.ref_move = None;
         }
         self.go(task, TaskEvent::Landed(commit))

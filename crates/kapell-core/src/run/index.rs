@@ -108,8 +108,10 @@ pub(crate) struct Index {
     pub(crate) in_flight: BTreeSet<TaskId>,
     /// Neither running nor settled nor waiting to begin: a cancel ends them one by one.
     pub(crate) begun: BTreeSet<TaskId>,
-    /// Ends of pauses and deadlines of attempts.
-    pub(crate) waits: BTreeSet<(Elapsed, TaskId)>,
+    /// When attempts, and tries at taking a task back, must have ended.
+    pub(crate) deadlines: BTreeSet<(Elapsed, TaskId)>,
+    /// When pauses end, and parks at the latest.
+    pub(crate) pauses: BTreeSet<(Elapsed, TaskId)>,
     pub(crate) parked: BTreeSet<(Wall, TaskId)>,
     /// Until when tasks that have not begun must have.
     pub(crate) start_by: BTreeSet<(Wall, TaskId)>,
@@ -269,7 +271,7 @@ impl Run {
                 }
                 // Its time stands still while it waits for an answer.
                 if let (Some(deadline), None, None) = (attempt.deadline, attempt.stopping, attempt.question) {
-                    index.waits.insert((deadline, task));
+                    index.deadlines.insert((deadline, task));
                 }
             }
             TaskState::Submitted(_) => {
@@ -281,16 +283,16 @@ impl Run {
             }
             TaskState::BackingOff { until } => {
                 index.begun.insert(task);
-                index.waits.insert((*until, task));
+                index.pauses.insert((*until, task));
             }
             TaskState::Parked(park) => {
                 index.begun.insert(task);
                 index.parked.insert((park.until, task));
-                index.waits.insert((park.latest, task));
+                index.pauses.insert((park.latest, task));
             }
             TaskState::Compensating { deadline, .. } => {
                 index.in_flight.insert(task);
-                index.waits.extend(deadline.as_deref().map(|deadline| (*deadline, task)));
+                index.deadlines.extend(deadline.as_deref().map(|deadline| (*deadline, task)));
             }
             TaskState::CompensationStuck { gate: None, .. } => {
                 index.stuck.insert(task);
@@ -342,7 +344,7 @@ impl Run {
                     *count -= 1;
                 }
                 if let Some(deadline) = attempt.deadline {
-                    index.waits.remove(&(deadline, task));
+                    index.deadlines.remove(&(deadline, task));
                 }
             }
             TaskState::AwaitingClaims | TaskState::AwaitingGate { .. } | TaskState::Verified(_) => {
@@ -350,12 +352,12 @@ impl Run {
             }
             TaskState::BackingOff { until } => {
                 index.begun.remove(&task);
-                index.waits.remove(&(*until, task));
+                index.pauses.remove(&(*until, task));
             }
             TaskState::Parked(park) => {
                 index.begun.remove(&task);
                 index.parked.remove(&(park.until, task));
-                index.waits.remove(&(park.latest, task));
+                index.pauses.remove(&(park.latest, task));
             }
             TaskState::CompensationStuck { .. } => {
                 index.stuck.remove(&task);
@@ -366,7 +368,7 @@ impl Run {
             }
             TaskState::Compensating { deadline, .. } => {
                 index.in_flight.remove(&task);
-                deadline.as_deref().map(|deadline| index.waits.remove(&(*deadline, task)));
+                deadline.as_deref().map(|deadline| index.deadlines.remove(&(*deadline, task)));
             }
             _ => {}
         }
@@ -390,9 +392,10 @@ pub(crate) fn same(a: &Index, b: &Index) -> bool {
     a.counts.iter().eq(b.counts.iter())
         && queues(a) == queues(b)
         && routed(a) == routed(b)
-        && (&a.unsettled, &a.in_flight, &a.begun, &a.waits, &a.parked, &a.stuck, a.settled, a.slots)
-            == (&b.unsettled, &b.in_flight, &b.begun, &b.waits, &b.parked, &b.stuck, b.settled, b.slots)
-        && a.start_by == b.start_by
+        && (&a.unsettled, &a.in_flight, &a.begun, &a.stuck, a.settled, a.slots)
+            == (&b.unsettled, &b.in_flight, &b.begun, &b.stuck, b.settled, b.slots)
+        && (&a.deadlines, &a.pauses, &a.parked, &a.start_by)
+            == (&b.deadlines, &b.pauses, &b.parked, &b.start_by)
         && a.by_agent
             .iter()
             .filter(|(_, count)| **count > 0)

@@ -499,3 +499,32 @@ fn a_move_to_anywhere_else_is_refused() {
     run.when("00:03 moved");
     assert_eq!(run.stand(), "finished Succeeded; a landed");
 }
+
+#[test]
+fn two_tasks_whose_changes_are_one_commit_land_by_one_move() {
+    use kapell_core::{
+        command::{Command, Exit},
+        event::Outputs,
+        id::{AttemptNo, TaskId},
+        landing::Probed,
+    };
+    let mut run = given("mission base; a; b; c after a,b");
+    let same = Some(crate::script::change("same"));
+    let done = |task| Command::Finish {
+        task: TaskId(task),
+        attempt: AttemptNo(1),
+        exit: Exit::Succeeded { change: same, outputs: Outputs::new(), spent: Default::default() },
+    };
+    run.put(run.at, vec![done(0), done(1)]);
+    let asked = run.run.landing().unwrap().asked().unwrap();
+    // Joined to the first the second adds nothing, not even a commit.
+    let tips = vec![crate::script::oid("same"); asked.entries.len()];
+    run.put(run.at, vec![Command::Probed { probe: asked.id, outcome: Probed::Green { tips } }]);
+    assert_eq!(asked.entries.len(), 2);
+    assert_snapshot!(run.when("00:02 moved"), @"
+    event  a landed commit=83fe82
+    event  b landed commit=83fe82
+    event  c started attempt=1
+    effect start c #1
+    ");
+}

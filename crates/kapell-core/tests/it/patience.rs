@@ -48,6 +48,33 @@ fn a_loss_after_something_else_is_a_first_one() {
 }
 
 #[test]
+fn a_loss_after_a_hand_off_is_a_first_one() {
+    let run = given("mission lost 2; agent p; agent q; a agent p").and(
+        "
+        00:01 fail a lost
+        00:02 handoff a q on
+        00:03 done a
+        00:04 fail a lost
+    ",
+    );
+    assert_eq!(run.state("a").name(), "running");
+    let run = run.and("00:05 fail a lost");
+    assert_eq!(run.state("a").name(), "failed");
+}
+
+#[test]
+fn a_run_that_is_paused_does_not_wake_for_a_pause_of_a_task() {
+    let run = given("a retry 2 backoff 10..10; b timeout 60").and("00:01 fail a transient");
+    assert_eq!(run.wake(), "elapsed 00:11");
+    // What runs has its deadline all the same.
+    let run = run.and("00:02 pause");
+    assert_eq!(run.wake(), "elapsed 01:00");
+    let run = run.and("00:30 done b");
+    assert_eq!(run.wake(), "never");
+    assert_eq!(run.and("00:40 resume").state("a").name(), "running");
+}
+
+#[test]
 fn what_is_stopped_at_a_deadline_is_not_lost() {
     let run = given("mission lost 1 deadline 01:00; a; b").and(
         "

@@ -7,16 +7,20 @@ use kapell_core::{
     mission::Mission,
     plan::{ChildSpec, Definition, Plan, Work},
     retry::FailureClass,
-    time::Wall,
+    run::Phase,
+    time::{Millis, Wall},
 };
 use kapell_engine::{
     host::Rest,
-    port::journal::{Journal, Owner},
+    port::{
+        clock::Clock,
+        journal::{Journal, Owner},
+    },
 };
 
-use crate::rig::{RUN, Rig, good, landing_mission, mission, noop, plan, script};
+use crate::rig::{RUN, Rig, World, good, landing_mission, mission, noop, plan, script, trouble};
 
-fn child_of(plan: std::sync::Arc<Plan>) -> Definition {
+pub(crate) fn child_of(plan: std::sync::Arc<Plan>) -> Definition {
     let spec = ChildSpec { objective: "inner".to_owned(), plan, accept: Vec::new(), saga: false };
     Definition::new(Work::Workflow(Box::new(spec)))
 }
@@ -95,6 +99,28 @@ fn a_child_run_that_failed_is_tried_again_as_often_as_its_task_says() {
     assert_eq!(rig.settle(), Rest::Over);
     assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, 2);
     assert_eq!(rig.run().outcome(), Some(Outcome::Failed));
+}
+
+#[test]
+fn a_child_run_that_cannot_begin_fails_as_its_repository_says() {
+    for (class, attempts) in [(FailureClass::Transient, 2), (FailureClass::Permanent, 1)] {
+        let mut task = child_of(plan(&[("x", script("ok"), &[])]));
+        task.retry.attempts = 2;
+        let world = World::new();
+        let mut rig = world.process();
+        *rig.spaces.begin.lock().unwrap() = Box::new(move |run| match *run == child() {
+            true => Err(trouble(class, "the repository is busy")),
+            false => Ok(()),
+        });
+        rig.host.create(RUN, landing_mission(), plan(&[("w", task, &[])])).unwrap();
+        rig.until(|rig| {
+            rig.world.clock.pass(60_000);
+            rig.host.rest(RUN) == Rest::Over
+        });
+        assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, attempts, "{class}");
+        let landed = rig.state(0).starts_with("Landed");
+        assert_eq!(landed, class == FailureClass::Transient, "{}", rig.state(0));
+    }
 }
 
 #[test]
@@ -270,6 +296,24 @@ fn a_child_run_that_waits_for_a_person_lets_its_parent_wait_too() {
     let inner = plan(&[("g", Definition::new(Work::Gate(spec)), &[])]);
     let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
     assert_eq!(rig.settle(), Rest::Gates);
+}
+
+#[test]
+fn a_deadline_and_a_time_budget_are_nothing_to_wait_for_where_only_a_person_can_help() {
+    let spec = kapell_core::plan::GateSpec { question: "so?".parse().unwrap(), choices: Vec::new() };
+    let gate = || plan(&[("g", Definition::new(Work::Gate(spec.clone())), &[])]);
+    let mut bounded = mission();
+    bounded.limits.wall = Some(Millis(50_000));
+    let mut rig = Rig::with(bounded.clone(), plan(&[("w", child_of(gate()), &[])]));
+    assert_eq!(rig.settle(), Rest::Gates);
+    let end = Wall(rig.world.clock.wall().0 + 40_000);
+    bounded.deadline = Some(end);
+    let mut rig = Rig::with(bounded, gate());
+    assert_eq!(rig.settle(), Rest::Gates);
+    // It holds all the same, if somebody stays.
+    assert_eq!(rig.run().next_wake().wall, Some(end));
+    rig.world.clock.pass(40_000);
+    rig.until(|rig| matches!(rig.run().phase(), Phase::Paused(_)));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::{
 use kapell_core::{
     command::{Command, Verdict},
     event::{Outcome, PauseCause},
+    journal::Actor,
     landing::Probed,
     mission::Mission,
     plan::WorkspaceKind,
@@ -245,6 +246,25 @@ fn a_landing_that_cannot_be_made_keeps_no_cancelled_run_waiting() {
     let rest = rig.settle();
     assert!(matches!(rest, Rest::Paused | Rest::Over), "{rest:?}");
     assert_eq!(rig.host.trouble(RUN), Some("the disk is full"));
+}
+
+#[test]
+fn a_landing_that_fails_in_the_moment_of_a_cancel_keeps_no_run_waiting() {
+    let mut rig = landing("ok");
+    let barrier = Barrier::default();
+    let waits = barrier.clone();
+    *rig.spaces.moved.lock().unwrap() = Box::new(move |_| {
+        waits.wait();
+        Ok(())
+    });
+    rig.until_said("move ref");
+    // Both are decided in one batch.
+    for command in [Command::Cancel, Command::LandingFailed { message: "the disk is full".to_owned() }] {
+        rig.host.put(RUN, Actor::Engine, command, None);
+    }
+    let rest = rig.settle();
+    assert!(matches!(rest, Rest::Paused | Rest::Over), "{rest:?}");
+    barrier.open();
 }
 
 #[test]

@@ -10,6 +10,7 @@ use kapell_core::{
 };
 use kapell_engine::{host::Rest, port::agents::Recovered};
 
+use crate::children::child_of;
 use crate::rig::{RUN, Rig, World, good, landing_mission, mission, noop, oid, plan, script};
 
 /// Runs until `line` is said, and kills the process there: nothing that comes of it is recorded any more.
@@ -136,12 +137,15 @@ fn whoever_only_asks_finishes_a_merge_too() {
 
 #[test]
 fn a_compensation_is_adopted_or_done_again() {
-    let mut task = script("ok");
-    task.compensate = Some("hold".to_owned());
     let mut saga = mission();
     saga.saga = true;
-    for record in [true, false] {
-        let plan = plan(&[("a", task.clone(), &[]), ("b", script("refuse"), &[0])]);
+    let within = plan(&[("x", script("ok"), &[])]);
+    let cases = [true, false]
+        .into_iter()
+        .flat_map(|record| [(record, script("ok")), (record, child_of(within.clone()))]);
+    for (record, mut task) in cases {
+        task.compensate = Some("hold".to_owned());
+        let plan = plan(&[("a", task, &[]), ("b", script("refuse"), &[0])]);
         let world = killed_at(Rig::with(saga.clone(), plan), "start -0.1");
         let recovered = [("-0.1", Recovered::Ended(good()))];
         let mut rig = reopened(&world, if record { &recovered } else { &[] });

@@ -221,6 +221,7 @@ type Answer<A, B> = Mutex<Box<dyn FnMut(&A) -> B + Send>>;
 /// Workspaces note what they are asked, and answer by closures that a test can replace.
 pub(crate) struct TestWorkspaces {
     log: Log,
+    pub(crate) begin: Answer<RunId, Result<(), WorkspaceError>>,
     pub(crate) open: Answer<Request, Result<(), WorkspaceError>>,
     pub(crate) change: Answer<AttemptKey, Result<Option<Change>, WorkspaceError>>,
     pub(crate) check: Answer<Check, Verdict>,
@@ -256,6 +257,7 @@ impl TestWorkspaces {
     fn new(log: Log) -> Self {
         Self {
             log,
+            begin: Mutex::new(Box::new(|_| Ok(()))),
             open: Mutex::new(Box::new(|_| Ok(()))),
             change: Mutex::new(Box::new(|key| {
                 let commit = oid(1000 + u64::from(key.task.0) * 10 + u64::from(key.attempt.0));
@@ -273,9 +275,9 @@ impl TestWorkspaces {
 }
 
 impl Workspaces for TestWorkspaces {
-    fn begin(&self, _run: RunId, base: Oid) -> Result<(), WorkspaceError> {
+    fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError> {
         self.log.say(format!("begin {}", &base.to_string()[38..]));
-        Ok(())
+        (self.begin.lock().unwrap())(&run)
     }
 
     fn open(&self, request: &Request, _: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {

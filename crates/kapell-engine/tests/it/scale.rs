@@ -18,7 +18,7 @@ use kapell_engine::{
     port::agents::{AttemptKey, Ending, Failure, Report},
 };
 
-use crate::rig::{Rig, World, key, mission, noop, plan, run_id, script};
+use crate::rig::{Rig, World, good, key, mission, noop, plan, run_id, script};
 
 #[test]
 fn a_thousand_runs_go_on_side_by_side() {
@@ -108,6 +108,30 @@ fn parked_runs_take_little_and_wake_nobody_until_their_time_comes() {
     assert_eq!(rig.world.journal.disk().appends, appends);
     rig.world.clock.set_wall(100_000_000);
     rig.until(|rig| rig.agents.orders.lock().unwrap().len() as u64 == runs);
+}
+
+#[test]
+fn a_run_whose_attempt_ended_with_an_open_question_can_sleep() {
+    let mut rig = World::new().process();
+    let question = || GateSpec { question: "so?".parse().unwrap(), choices: Vec::new() };
+    let gate = || Definition::new(Work::Gate(question()));
+    let waits = plan(&[("g", gate(), &[])]);
+    for number in 0..AWAKE_MAX as u64 {
+        rig.host.create(run_id(number), mission(), waits.clone()).unwrap();
+    }
+    rig.until(|rig| (0..AWAKE_MAX as u64).all(|number| rig.host.rest(run_id(number)) == Rest::Gates));
+    let run = run_id(AWAKE_MAX as u64);
+    let asks = plan(&[("a", script("hold"), &[]), ("g", gate(), &[0])]);
+    rig.host.create(run, mission(), asks).unwrap();
+    rig.until_said("start 0.1");
+    let key = AttemptKey { run, ..key(0, 1) };
+    let asked = Report::Question { question: 1, text: "left or right?".to_owned(), choices: Vec::new() };
+    for report in [asked, Report::Finished(good())] {
+        rig.host.mailbox().send(Input::Agent(key, report));
+        rig.until(|rig| !matches!(rig.host.rest(run), Rest::Busy));
+    }
+    rig.until(|rig| rig.host.run(run).is_none());
+    assert_eq!(rig.host.rest(run), Rest::Gates);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-use super::{Agents, Asset, Home, HookFile, PluginFile};
+use super::{Agents, Asset, Home, HookFile, PluginFile, defined};
 use crate::files::{Broken, File, FileId, Files};
 
 /// Names of Markdown files that explain a directory and define nothing.
@@ -55,6 +55,7 @@ pub(super) fn read(files: &Files) -> Agents {
             agents.scripts.push((id, scope));
         }
     }
+    defined::hear(&mut agents.assets, files, None);
     agents
 }
 
@@ -77,6 +78,11 @@ pub(super) fn read_again(old: &Agents, files: &Files, texts: &BTreeMap<String, S
         old.assets.iter().filter(|asset| !changed.contains(&asset.file)).cloned().collect();
     assets.extend(changed.iter().filter_map(|&id| markdown(&agents, id, &files[id])));
     assets.sort_by_key(|asset| asset.file);
+    // Whom a text names hangs on who is defined.
+    if defined::names(&assets) != defined::names(&old.assets) {
+        return read(files);
+    }
+    defined::hear(&mut assets, files, Some(&changed));
     agents.assets = assets;
     agents
 }

@@ -6,7 +6,7 @@ use kapell_spec::claude::{
     definition::Named,
     steps::{Step, is_gate},
 };
-use kapell_view::audit::{AssetKind, EdgeKind, Edit, Fix, FixClass};
+use kapell_view::audit::{AssetKind, EdgeKind, Edit, Finding, Fix, FixClass};
 
 use super::{
     Study,
@@ -29,7 +29,13 @@ pub(super) fn write(study: &Study<'_>) -> Vec<(String, String)> {
 fn selection(study: &Study<'_>) -> String {
     let agents = &study.repository.agents;
     let mut page = Page::new("Which agent for what");
-    let rows = agents.of(AssetKind::Agent).map(|(_, agent)| {
+    // Nobody can ask one that is not loaded.
+    let is_loaded = |agent: &Asset| {
+        let path = &study.repository.files[agent.file].path;
+        let skips = |finding: &Finding| finding.rule == "agent-not-loaded" && finding.warns();
+        !study.findings.iter().any(|finding| skips(finding) && *finding.place.path == **path)
+    };
+    let rows = agents.of(AssetKind::Agent).filter(|(_, agent)| is_loaded(agent)).map(|(_, agent)| {
         let text = |key: &str| agent.definition.text(key).map_or("", |value| value.text.as_str());
         let short: String =
             text("description").split(". ").next().unwrap_or_default().chars().take(140).collect();

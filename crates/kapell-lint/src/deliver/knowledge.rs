@@ -2,7 +2,7 @@
 
 use super::{
     Study,
-    page::{Page, at},
+    page::{Page, at, remedy},
 };
 use crate::{github::tools::Kind, patterns::by_kind};
 
@@ -20,11 +20,12 @@ fn practices(study: &Study<'_>) -> String {
         page.section(2, rule.summary);
         let places: Vec<String> = findings.iter().take(5).map(|finding| at(finding)).collect();
         page.say(format!("Broken in {} (`{}`).", places.join(", "), rule.name));
-        let mut hints: Vec<&str> = findings.iter().filter_map(|finding| finding.hint.as_deref()).collect();
-        hints.dedup();
-        for hint in hints {
-            let place = findings.iter().find(|finding| finding.hint.as_deref() == Some(hint));
-            page.item(format!("As for {}: {hint}.", place.map_or_else(String::new, |finding| at(finding))));
+        let mut told: Vec<&str> = Vec::new();
+        for finding in &findings {
+            if let Some(what) = remedy(finding).filter(|what| !told.contains(what)) {
+                page.item(format!("As for {}: {what}.", at(finding)));
+                told.push(what);
+            }
         }
     }
     page.finish()
@@ -91,8 +92,8 @@ fn runbook(study: &Study<'_>) -> String {
     for (rule, findings) in study.by_rule() {
         page.section(2, &format!("When {} shows", rule.name));
         for finding in findings.iter().take(5) {
-            if let Some(hint) = &finding.hint {
-                page.item(format!("{}: {}; {hint}.", at(finding), finding.message));
+            if let Some(what) = remedy(finding) {
+                page.item(format!("{}: {}; {what}.", at(finding), finding.message));
             }
         }
     }

@@ -88,6 +88,11 @@ pub(super) fn at(finding: &Finding) -> String {
     format!("`{}:{}`", finding.place.path, finding.place.line)
 }
 
+/// Returns what to do about a finding: its hint, or what its fix does.
+pub(super) fn remedy(finding: &Finding) -> Option<&str> {
+    finding.hint.as_deref().or_else(|| Some(&*finding.fix.as_ref()?.title))
+}
+
 pub(super) fn severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Info => "info",

@@ -4,7 +4,7 @@ use kapell_view::audit::{Finding, FixClass, Severity};
 
 use super::{
     Study,
-    page::{Page, at, severity, time},
+    page::{Page, at, remedy, severity, time},
 };
 use crate::rule::listed;
 
@@ -19,7 +19,7 @@ pub(super) fn migration(study: &Study<'_>) -> String {
     let is_review = |finding: &Finding| class(finding) == Some(FixClass::Review) && !study.is_mended(finding);
     let to_write = |finding: &Finding| !study.is_mended(finding) && !is_review(finding);
     let title = |finding: &Finding| fix_title(finding).to_owned();
-    let hint = |finding: &Finding| finding.hint.clone().unwrap_or_else(|| finding.message.clone());
+    let hint = |finding: &Finding| remedy(finding).unwrap_or(&finding.message).to_owned();
     type Stage<'a> = (&'a str, &'a dyn Fn(&Finding) -> bool, &'a dyn Fn(&Finding) -> String);
     let stages: [Stage<'_>; 3] = [
         ("safe repairs", &|finding| study.is_mended(finding), &title),

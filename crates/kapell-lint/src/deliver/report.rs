@@ -6,7 +6,7 @@ use kapell_view::audit::{EdgeKind, Strength, kind as kind_name};
 
 use super::{
     Study,
-    page::{Page, at, severity, time},
+    page::{Page, at, remedy, severity, time},
 };
 use crate::{github::cost, patterns::anti_patterns};
 
@@ -19,7 +19,7 @@ pub(super) fn write(study: &Study<'_>) -> String {
     for (rule, findings) in study.by_rule() {
         page.section(3, rule.name);
         for finding in findings {
-            let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!(" To do: {hint}."));
+            let hint = remedy(finding).map_or_else(String::new, |hint| format!(" To do: {hint}."));
             page.item(format!(
                 "{} ({}): {}.{hint}",
                 at(finding),

@@ -90,18 +90,11 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
         ..Aggregator::default()
     };
     read(flow, at, &mut found);
-    let text = flow.text.get(job.span.range()).unwrap_or_default();
     if judges {
-        found.reads = true;
-        found.reads_all = true;
-        found.accepts_skipped = text.contains("allowed-skips");
-        if found.accepts_skipped {
-            // Which ones it allows is an expression in most cases; that is not followed.
-            found.accepts_skipped = false;
-        }
-        return Some(found);
+        // Which skips it allows is an expression in most cases; that is not followed. Its name promises all.
+        return Some(Aggregator { reads: true, reads_all: true, named_strongly: true, ..found });
     }
-    found.accepts_skipped = accepts_skipped(text);
+    found.accepts_skipped = accepts_skipped(flow.text.get(job.span.range()).unwrap_or_default());
     Some(found)
 }
 

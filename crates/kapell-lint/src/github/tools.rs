@@ -9,12 +9,10 @@ mod table;
 
 pub(crate) use self::nested::{DEPTH, nested};
 
-use std::{collections::HashMap, sync::LazyLock};
-
 use kapell_spec::github::Step;
 
 use self::special::special;
-use self::table::{ACTIONS, COMMANDS, SCRIPT_WORDS, TRIVIAL};
+use self::table::{SCRIPT_WORDS, TRIVIAL};
 use super::script::Command;
 
 /// The version of the tables, raised with every change of them.
@@ -70,6 +68,35 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Finds a kind by the name that it has in the tables.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "trivial" => Self::Trivial,
+            "checkout" => Self::Checkout,
+            "setup" => Self::Setup,
+            "install" => Self::Install,
+            "cache" => Self::Cache,
+            "lint" => Self::Lint,
+            "audit" => Self::Audit,
+            "test" => Self::Test,
+            "build" => Self::Build,
+            "upload" => Self::Upload,
+            "download" => Self::Download,
+            "report" => Self::Report,
+            "pull_request" => Self::PullRequest,
+            "push" => Self::Push,
+            "tag" => Self::Tag,
+            "release" => Self::Release,
+            "publish" => Self::Publish,
+            "pages" => Self::Pages,
+            "deploy" => Self::Deploy,
+            "dispatch" => Self::Dispatch,
+            "store" => Self::Store,
+            "unknown" => Self::Unknown,
+            _ => return None,
+        })
+    }
+
     /// Tells whether it changes something outside of the run that others rely on.
     #[must_use]
     pub fn mutates(self) -> bool {
@@ -146,6 +173,29 @@ const VALUE_FLAGS: &[&str] = &[
     "-p",
 ];
 
+/// The same flags of programs that speak to something far away, or work in another folder.
+const VALUE_FLAGS_OF: &[(&[&str], &[&str])] = &[
+    (
+        &["kubectl", "oc", "helm"],
+        &["-n", "--namespace", "--context", "--kube-context", "--kubeconfig", "--cluster", "-s", "--server"],
+    ),
+    (
+        &["docker", "docker-compose", "podman"],
+        &["-f", "--file", "-p", "--project-name", "--env-file", "--profile", "-H", "--host", "--context"],
+    ),
+    (&["git"], &["-C", "-c", "--git-dir", "--work-tree"]),
+    (&["gh"], &["-R", "--repo"]),
+    (&["aws"], &["--profile", "--region", "--endpoint-url", "--output"]),
+    (&["gcloud"], &["--project", "--account", "--format"]),
+    (&["uv", "poetry"], &["--directory", "--project", "-C"]),
+];
+
+/// Tells whether the word behind a flag is its value, and no command.
+fn takes_value(program: &str, flag: &str) -> bool {
+    SCRIPT_RUNNERS.contains(&program) && VALUE_FLAGS.contains(&flag)
+        || VALUE_FLAGS_OF.iter().any(|(programs, flags)| programs.contains(&program) && flags.contains(&flag))
+}
+
 /// Programs whose commands are named by the words after them.
 const SCRIPT_RUNNERS: &[&str] = &[
     "npm", "pnpm", "yarn", "bun", "make", "just", "task", "nx", "turbo", "lerna", "rake", "invoke", "poe",
@@ -182,7 +232,7 @@ pub fn command(command: &Command) -> Work {
     }
     let mut prefix = words[..words.len().min(4)].join(" ");
     for len in (1..=words.len().min(4)).rev() {
-        if let Some(found) = known(&prefix) {
+        if let Some(found) = table::command(&prefix) {
             return found;
         }
         prefix.truncate(prefix.len().saturating_sub(words[len - 1].len() + 1));
@@ -209,14 +259,6 @@ pub fn command(command: &Command) -> Work {
     work(Kind::Unknown, 20)
 }
 
-/// Finds a command in the table.
-fn known(words: &str) -> Option<Work> {
-    static BY_WORDS: LazyLock<HashMap<&str, Work>> = LazyLock::new(|| {
-        COMMANDS.iter().flat_map(|rows| rows.iter()).map(|row| (row.0, work(row.1, row.2))).collect()
-    });
-    BY_WORDS.get(words).copied()
-}
-
 /// Tells whether the command only pretends.
 fn is_dry(command: &Command) -> bool {
     command.words.iter().any(|word| {
@@ -225,6 +267,12 @@ fn is_dry(command: &Command) -> bool {
             "--dry-run" | "--dryrun" | "--dry-run=client" | "--dry-run=server" | "--no-push"
         )
     })
+}
+
+/// Returns a command as text, without flags in front of what it does: `kubectl apply -f x` of `kubectl -n a apply -f x`.
+#[must_use]
+pub fn plain_text(command: &Command) -> String {
+    plain_words(command, command.program()).join(" ")
 }
 
 /// Returns the words without flags in front of the command they belong to, and without a toolchain.
@@ -242,7 +290,7 @@ fn plain_words(command: &Command, program: &str) -> Vec<String> {
             if word == "--version" || word == "--help" || word == "-V" {
                 words.push(word.clone());
             }
-            if VALUE_FLAGS.contains(&word.as_str()) && SCRIPT_RUNNERS.contains(&program) {
+            if takes_value(program, word) {
                 rest.next();
             }
             continue;
@@ -326,23 +374,16 @@ pub fn is_by_name(command: &Command) -> bool {
     let program = command.program();
     let words = plain_words(command, program);
     let prefix = words[..words.len().min(2)].join(" ");
-    SCRIPT_RUNNERS.contains(&program) && known(&prefix).is_none()
+    SCRIPT_RUNNERS.contains(&program) && table::command(&prefix).is_none()
 }
 
 /// Tells what an action does.
 #[must_use]
 pub fn action(name: &str, step: &Step) -> Work {
-    static BY_NAME: LazyLock<HashMap<&str, Work>> = LazyLock::new(|| {
-        ACTIONS.iter().flat_map(|rows| rows.iter()).map(|row| (row.0, work(row.1, row.2))).collect()
-    });
     // `owner/name/part` is mostly for what `owner/name` is for.
-    let outer = || name.match_indices('/').nth(1).and_then(|(end, _)| BY_NAME.get(&name[..end]));
-    let found = BY_NAME
-        .get(name)
-        .or_else(outer)
-        .copied()
-        .or_else(|| by_convention(name))
-        .unwrap_or(work(Kind::Unknown, 15));
+    let outer = || name.match_indices('/').nth(1).and_then(|(end, _)| table::action(&name[..end]));
+    let found =
+        table::action(name).or_else(outer).or_else(|| by_convention(name)).unwrap_or(work(Kind::Unknown, 15));
     let yes = |input: &str| step.input(input).is_some_and(|text| !text.is("false"));
     match name {
         "docker/build-push-action" if !yes("push") => {
@@ -373,7 +414,7 @@ pub fn action(name: &str, step: &Step) -> Work {
             if rest.contains("--dry-run") {
                 return work(Kind::Lint, 10);
             }
-            known(&format!("cargo {command}")).unwrap_or(found)
+            table::command(&format!("cargo {command}")).unwrap_or(found)
         }
         "release-drafter/release-drafter" => work(Kind::Report, 4),
         "superfly/flyctl-actions" => work(Kind::Deploy, 90),

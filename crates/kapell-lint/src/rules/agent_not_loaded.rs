@@ -1,5 +1,7 @@
 //! `agent-not-loaded`: a file among the agents is silently skipped.
 
+use std::borrow::Cow;
+
 use kapell_spec::{claude::definition::Hidden, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -30,9 +32,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if asset.definition.front.is_none() && is_beside(&file.path) {
             continue;
         }
-        if let Some((span, why)) = skipped(asset, file) {
+        if let Some(Skipped { span, why, hint }) = skipped(asset, file) {
             let message = format!("{} is not loaded as an agent: {why}", file.name());
-            let mut draft = report.add(asset.file, span, message);
+            let mut draft = report.add(asset.file, span, message).hint(hint);
             if asset.home == Home::Library {
                 draft = draft.severity(Severity::Medium);
             }
@@ -44,8 +46,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         {
             let message =
                 format!("the frontmatter is no YAML: {}; only lenient readers load it", problem.text);
-            let hint = "put the value in quotes, or write it as a block after `|`";
-            report.add(asset.file, problem.span, message).severity(Severity::Low).hint(hint).done();
+            report.add(asset.file, problem.span, message).severity(Severity::Low).hint(UNREADABLE).done();
         }
     }
 }
@@ -57,37 +58,77 @@ fn is_beside(path: &str) -> bool {
         .contains(&folder)
 }
 
+/// Why an agent is skipped, and what has it loaded.
+struct Skipped {
+    span: Span,
+    why: Cow<'static, str>,
+    hint: &'static str,
+}
+
+impl Skipped {
+    fn new(span: Span, why: impl Into<Cow<'static, str>>, hint: &'static str) -> Self {
+        Self { span, why: why.into(), hint }
+    }
+}
+
+/// What an agent begins with.
+const FRONT: &str = "begin it with `---`, a `name`, a `description` and `---`, or move it out of the agents";
+
 /// Returns why Claude Code skips an agent.
-fn skipped(asset: &Asset, file: &File) -> Option<(Span, String)> {
+fn skipped(asset: &Asset, file: &File) -> Option<Skipped> {
     let definition = &asset.definition;
     let Some(front) = &definition.front else {
         let top = file.line_span(1);
         return match definition.hidden {
-            Some(hidden) => Some((hidden.span(), why_hidden(hidden).to_owned())),
+            Some(hidden) => Some(Skipped::new(hidden.span(), why_hidden(hidden), unhide(hidden))),
             // What is in capitals or starts with `_` explains something to people.
             None if asset.name.chars().all(|c| !c.is_lowercase()) || asset.name.starts_with('_') => None,
-            None => Some((top, "it has no frontmatter".to_owned())),
+            None => Some(Skipped::new(top, "it has no frontmatter", FRONT)),
         };
     };
     if !front.readable {
         let problem = front.problem.as_ref()?;
-        return Some((problem.span, format!("its frontmatter cannot be read: {}", problem.text)));
+        let why = format!("its frontmatter cannot be read: {}", problem.text);
+        return Some(Skipped::new(problem.span, why, UNREADABLE));
     }
     let head = Span::new(front.span.start as usize, front.span.start as usize + 3);
     let Some(name) = definition.text("name") else {
-        return Some((head, "its frontmatter has no `name`".to_owned()));
+        return Some(Skipped::new(
+            head,
+            "its frontmatter has no `name`",
+            "add a `name`, which is what calls it",
+        ));
     };
     if name.text.contains(':') || name.text.starts_with('-') {
-        return Some((name.span, format!("`{}` is no name for an agent", name.text)));
+        let why = format!("`{}` is no name for an agent", name.text);
+        return Some(Skipped::new(
+            name.span,
+            why,
+            "give it a name without a colon that begins with a letter",
+        ));
     }
     if definition.text("description").is_none()
         && definition
             .field("description")
             .is_none_or(|field| field.node.as_ref().is_none_or(|node| node.entries().is_none()))
     {
-        return Some((name.span, "its frontmatter has no `description`".to_owned()));
+        let hint = "add a `description` that says when to use it";
+        return Some(Skipped::new(name.span, "its frontmatter has no `description`", hint));
     }
     None
+}
+
+/// What mends frontmatter that is no YAML, in most cases.
+pub(super) const UNREADABLE: &str = "put the value in quotes, or write it as a block after `|`";
+
+/// Says what has frontmatter seen.
+pub(super) fn unhide(hidden: Hidden) -> &'static str {
+    match hidden {
+        Hidden::NotOpened(_) => "begin the file with `---`",
+        Hidden::NotClosed(_) => "end the frontmatter with a line `---`",
+        Hidden::Fenced(_) => "take the fence around it away",
+        Hidden::Late(_) => "move it to the first line",
+    }
 }
 
 /// Says why frontmatter is not seen.

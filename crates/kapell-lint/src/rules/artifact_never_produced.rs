@@ -134,7 +134,6 @@ fn look(
         let draft = report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
         match near.filter(|_| !shown.contains('*')) {
             Some(near) => draft
-                .hint(format!("did you mean `{near}`?"))
                 .fix(format!("download `{near}`"), FixClass::Review, [(flow.file, span, near.to_owned())])
                 .done(),
             None if part.is_some_and(|name| is_part(name, shown)) => {

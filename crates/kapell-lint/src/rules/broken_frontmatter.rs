@@ -2,7 +2,7 @@
 
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
-use super::agent_not_loaded::why_hidden;
+use super::agent_not_loaded::{UNREADABLE, unhide, why_hidden};
 use crate::{
     agents::Home,
     repository::{Depth, Repository},
@@ -34,6 +34,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if let Some(hidden) = asset.definition.hidden {
             let message = format!("name and description are not read: {}", why_hidden(hidden));
             let mut draft = report.add(asset.file, hidden.span(), message);
+            if !matches!(hidden, Hidden::NotOpened(_)) {
+                draft = draft.hint(unhide(hidden));
+            }
             if let Hidden::NotOpened(span) = hidden {
                 let at = Span::new(span.start as usize, span.start as usize);
                 draft =
@@ -44,6 +47,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let Some(problem) = &front.problem else { continue };
             report
                 .add(asset.file, problem.span, format!("the frontmatter is no YAML: {}", problem.text))
+                .hint(UNREADABLE)
                 .done();
         }
     }

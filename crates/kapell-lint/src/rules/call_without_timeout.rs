@@ -69,21 +69,53 @@ const AGENTS: &[(&str, &[&str])] = &[
     ("qwen", &["-p", "--prompt"]),
 ];
 
+/// A habit of calls, told once for all of them.
+struct Habit {
+    severity: Severity,
+    message: String,
+    hint: &'static str,
+    /// What is said of each call but the first.
+    too: &'static str,
+}
+
+impl Habit {
+    fn new(message: String, hint: &'static str, too: &'static str) -> Self {
+        Self { severity: Severity::Medium, message, hint, too }
+    }
+
+    /// One habit is one finding, at the first of its places.
+    fn tell<'a>(
+        places: impl IntoIterator<Item = (&'a Unit, Id)>,
+        said: impl FnOnce(&Unit, Id) -> Self,
+        report: &mut Report<'_>,
+    ) {
+        let mut places = places.into_iter();
+        let Some((unit, first)) = places.next() else { return };
+        let Self { severity, message, hint, too } = said(unit, first);
+        let draft = report.add(unit.file, unit.span(first), message).severity(severity);
+        let mut draft = draft.confidence(Confidence::Medium).hint(hint);
+        for (unit, call) in places {
+            draft = draft.also(unit.file, unit.span(call), too);
+        }
+        draft.done();
+    }
+}
+
+/// Returns how a call is written, and the function around it, for people.
+fn written(unit: &Unit, call: Id) -> (&str, String) {
+    (unit.callee(call).map_or("", |callee| unit.text(callee)), service::place_name(unit, call))
+}
+
 /// Agents that are started as programs, and waited for without a limit.
 fn tell_processes(unit: &Unit, report: &mut Report<'_>) {
-    let mut found = unit.calls().filter_map(|call| Some((call, endless_process(unit, call)?)));
-    let Some((first, agent)) = found.next() else { return };
-    let callee = unit.callee(first).map_or("", |callee| unit.text(callee));
-    let place = service::place_name(unit, first);
-    let message = format!("`{callee}`{place} waits for the agent `{agent}` with no time limit");
-    let mut draft = report
-        .add(unit.file, unit.span(first), message)
-        .confidence(Confidence::Medium)
-        .hint("give it a limit, and end the process when that is over");
-    for (call, _) in found {
-        draft = draft.also(unit.file, unit.span(call), "without a limit too");
-    }
-    draft.done();
+    let found = unit.calls().filter(|&call| endless_process(unit, call).is_some());
+    let said = |unit: &Unit, call: Id| {
+        let (callee, place) = written(unit, call);
+        let agent = endless_process(unit, call).unwrap_or_default();
+        let message = format!("`{callee}`{place} waits for the agent `{agent}` with no time limit");
+        Habit::new(message, "give it a limit, and end the process when that is over", "without a limit too")
+    };
+    Habit::tell(found.map(|call| (unit, call)), said, report);
 }
 
 /// Returns the agent that a call starts to work alone, if nothing limits how long it waits.
@@ -310,7 +342,7 @@ pub(super) fn lacks(unit: &Unit, call: Id, given: &[&str]) -> bool {
 
 /// Finds clients that wait for ever in all files, by what is wrong with them: one habit, one finding.
 fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
-    let mut found: BTreeMap<(&str, &str), Vec<(&Unit, Id)>> = BTreeMap::new();
+    let mut found: BTreeMap<(&str, &'static str), Vec<(&Unit, Id)>> = BTreeMap::new();
     for unit in repository.code.iter() {
         for call in unit.calls() {
             let Some(path) = unit.callee(call).and_then(|callee| unit.path(callee)) else { continue };
@@ -321,8 +353,8 @@ fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
             let off = libraries::LIMITED.contains(&&*path.text)
                 && ["timeout", "total"]
                     .iter()
-                    .any(|name| unit.keyword(call, name).is_some_and(|value| unit.text(value) == "None"));
-            if off && !service::wrapped(unit, call, WRAPPERS) {
+                    .any(|name| unit.keyword(call, name).is_some_and(|value| is_off(unit.text(value))));
+            if off && !is_limited(unit, call) {
                 let said = (
                     "this client waits for ever: its limit is switched off",
                     "drop `None`, or give it a number",
@@ -332,14 +364,27 @@ fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     for ((why, hint), places) in found {
-        let Some((&(unit, first), others)) = places.split_first() else { continue };
-        let mut draft =
-            report.add(unit.file, unit.span(first), why).confidence(Confidence::Medium).hint(hint);
-        for (unit, call) in others {
-            draft = draft.also(unit.file, unit.span(*call), "so does this one");
-        }
-        draft.done();
+        Habit::tell(places, |_, _| Habit::new(why.to_owned(), hint, "so does this one"), report);
     }
+}
+
+/// Tells whether a limit is none: `None`, `httpx.Timeout(None)`.
+fn is_off(limit: &str) -> bool {
+    let inner = ["httpx.Timeout(", "aiohttp.ClientTimeout(", "ClientTimeout(", "Timeout("]
+        .iter()
+        .find_map(|start| limit.strip_prefix(start)?.strip_suffix(')'));
+    matches!(inner.unwrap_or(limit).trim(), "None" | "timeout=None" | "total=None")
+}
+
+/// Tells whether something around a client limits it. Where a `with` opens it, its own `timeout=None` is no limit.
+fn is_limited(unit: &Unit, call: Id) -> bool {
+    let head = unit.syntax.around(call).take_while(|&id| unit.kind(id) != "block");
+    let Some(clause) = head.into_iter().find(|&id| unit.kind(id) == "with_clause") else {
+        return service::wrapped(unit, call, WRAPPERS);
+    };
+    let others = unit.text(clause).replacen(unit.text(call), "", 1).to_ascii_lowercase();
+    WRAPPERS.iter().any(|word| others.contains(word))
+        || service::wrapped(unit, unit.syntax[clause].parent, WRAPPERS)
 }
 
 /// Functions of the agents' own kits that work until they are done.
@@ -369,7 +414,7 @@ fn tell_agents(unit: &Unit, report: &mut Report<'_>) {
     if ENDS.iter().any(|word| text.contains(word)) {
         return;
     }
-    let mut found = unit.calls().filter(|&call| {
+    let found = unit.calls().filter(|&call| {
         // Options that another file makes may hold anything.
         let seen = unit
             .args(call)
@@ -378,19 +423,16 @@ fn tell_agents(unit: &Unit, report: &mut Report<'_>) {
         let path = unit.callee(call).and_then(|callee| unit.path(callee));
         seen && path.is_some_and(|path| UNBOUND.contains(&&*path.text))
     });
-    let Some(first) = found.next() else { return };
-    let place = service::place_name(unit, first);
-    let message = format!("this agent{place} is bounded neither in time nor in turns nor in cost");
-    let hint = match unit.language {
-        Language::Python => "give its options `max_turns`, and put `asyncio.timeout` around it",
-        _ => "give its options `maxTurns` and an `abortController`",
+    let said = |unit: &Unit, call: Id| {
+        let (_, place) = written(unit, call);
+        let message = format!("this agent{place} is bounded neither in time nor in turns nor in cost");
+        let hint = match unit.language {
+            Language::Python => "give its options `max_turns`, and put `asyncio.timeout` around it",
+            _ => "give its options `maxTurns` and an `abortController`",
+        };
+        Habit::new(message, hint, "nor is this one")
     };
-    let mut draft =
-        report.add(unit.file, unit.span(first), message).confidence(Confidence::Medium).hint(hint);
-    for call in found {
-        draft = draft.also(unit.file, unit.span(call), "nor is this one");
-    }
-    draft.done();
+    Habit::tell(found.map(|call| (unit, call)), said, report);
 }
 
 /// Calls that start a program and wait for it, and where their options stand among what they are given.
@@ -407,21 +449,17 @@ const SHELLS: &[(&str, Option<usize>)] = &[
 
 /// A shell that runs whatever its caller hands it, and waits for that without a limit.
 fn tell_shells(unit: &Unit, report: &mut Report<'_>) {
-    let mut found = unit.calls().filter(|&call| runs_anything(unit, call));
-    let Some(first) = found.next() else { return };
-    let callee = unit.callee(first).map_or("", |callee| unit.text(callee));
-    let place = service::place_name(unit, first);
-    let message = format!("`{callee}`{place} waits with no time limit for whatever command it is given");
-    let hint = match unit.language {
-        Language::Python => "give it `timeout=600`, and tell the model when that was over",
-        _ => "give it `timeout: 600_000`, and tell the model when that was over",
+    let found = unit.calls().filter(|&call| runs_anything(unit, call));
+    let said = |unit: &Unit, call: Id| {
+        let (callee, place) = written(unit, call);
+        let message = format!("`{callee}`{place} waits with no time limit for whatever command it is given");
+        let hint = match unit.language {
+            Language::Python => "give it `timeout=600`, and tell the model when that was over",
+            _ => "give it `timeout: 600_000`, and tell the model when that was over",
+        };
+        Habit::new(message, hint, "so does this one")
     };
-    let mut draft =
-        report.add(unit.file, unit.span(first), message).confidence(Confidence::Medium).hint(hint);
-    for call in found {
-        draft = draft.also(unit.file, unit.span(call), "so does this one");
-    }
-    draft.done();
+    Habit::tell(found.map(|call| (unit, call)), said, report);
 }
 
 fn runs_anything(unit: &Unit, call: Id) -> bool {
@@ -464,7 +502,7 @@ const UNLIMITED: &[&str] = &["ai.generateText", "ai.streamText", "ai.generateObj
 
 /// Calls through the AI SDK that nothing can end, in all files: one habit, one finding.
 fn tell_sdk(repository: &Repository, report: &mut Report<'_>) {
-    let mut found = repository.code.iter().filter(|unit| !in_browser(unit)).flat_map(|unit| {
+    let found = repository.code.iter().filter(|unit| !in_browser(unit)).flat_map(|unit| {
         let calls = unit.calls().filter(|&call| {
             let path = unit.callee(call).and_then(|callee| unit.path(callee));
             path.is_some_and(|path| UNLIMITED.contains(&&*path.text))
@@ -474,17 +512,11 @@ fn tell_sdk(repository: &Repository, report: &mut Report<'_>) {
         });
         calls.map(move |call| (unit, call))
     });
-    let Some((unit, first)) = found.next() else { return };
-    let callee = unit.callee(first).map_or("", |callee| unit.text(callee));
-    let place = service::place_name(unit, first);
-    let message = format!("`{callee}`{place} has no time limit: the AI SDK sets none");
-    let mut draft = report
-        .add(unit.file, unit.span(first), message)
-        .severity(Severity::Low)
-        .confidence(Confidence::Medium)
-        .hint("give it `abortSignal: AbortSignal.timeout(120_000)`");
-    for (unit, call) in found {
-        draft = draft.also(unit.file, unit.span(call), "without a limit too");
-    }
-    draft.done();
+    let said = |unit: &Unit, call: Id| {
+        let (callee, place) = written(unit, call);
+        let message = format!("`{callee}`{place} has no time limit: the AI SDK sets none");
+        let hint = "give it `abortSignal: AbortSignal.timeout(120_000)`";
+        Habit { severity: Severity::Low, ..Habit::new(message, hint, "without a limit too") }
+    };
+    Habit::tell(found, said, report);
 }

@@ -8,7 +8,7 @@ use crate::{
 use kapell_core::expr::Expr;
 use kapell_spec::{
     finding::Span,
-    github::{Concurrency, Step, Text},
+    github::{Concurrency, Condition, Step, Text},
 };
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
@@ -41,17 +41,99 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether a value is true in a situation, if that is certain.
-fn cancels(flow: &Flow, world: usize, cancel: &Text) -> Option<bool> {
-    if cancel.is("true") {
-        return Some(true);
+/// When the runs of a group are cancelled.
+struct Shared<'a> {
+    flow: &'a Flow,
+    concurrency: &'a Concurrency,
+    cancel: &'a Text,
+    /// Whether each ref or pull request has a group of its own, so that only its own newer push cancels.
+    per_item: bool,
+}
+
+impl<'a> Shared<'a> {
+    /// Returns the group, unless no two runs share it.
+    fn of(flow: &'a Flow, concurrency: &'a Concurrency) -> Option<Self> {
+        let cancel = concurrency.cancel.as_ref()?;
+        let named = |words: &[&str]| {
+            let group = concurrency.group.as_ref();
+            group.is_some_and(|group| words.iter().any(|word| group.text.contains(word)))
+        };
+        // The run or the commit is in its name.
+        let alone =
+            named(&["run_id", "github.sha", "run_number", "run_attempt"]) && !named(&["github.head_ref"]);
+        let per_item = named(&[
+            "event.pull_request.number",
+            "event.issue.number",
+            "event.number",
+            "github.ref ",
+            "github.ref}",
+            "github.ref_name",
+            "github.head_ref",
+        ]);
+        (!alone).then_some(Self { flow, concurrency, cancel, per_item })
     }
-    if cancel.is("false") {
-        return Some(false);
+
+    /// Tells whether it is certain that a newer run cancels in a situation.
+    fn cancels(&self, world: usize) -> bool {
+        if self.cancel.is("true") || self.cancel.is("false") {
+            return self.cancel.is("true");
+        }
+        let text = self.cancel.text.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
+        let expr = text.and_then(|inner| Expr::parse(inner.trim()).ok());
+        expr.is_some_and(|expr| self.flow.scope(world, 0, false).truth(expr.root()) == Some(true))
     }
-    let inner = cancel.text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
-    let expr = Expr::parse(inner.trim()).ok()?;
-    flow.scope(world, 0, false).truth(expr.root())
+
+    /// Returns the situations in which a job runs and may be cancelled by what another push started.
+    fn worlds(&self, job: usize) -> impl Iterator<Item = usize> {
+        let flow = self.flow;
+        (0..flow.worlds.len()).filter(move |&world| {
+            let own = flow.worlds[world].is_pull_request() || once(&flow.worlds[world]);
+            flow.runs[world][job] != Run::Never && self.cancels(world) && !(own && self.per_item)
+        })
+    }
+
+    /// Finds what is delivered while it may be cancelled: the job, how, and where. Pages count least: they are replaced as a
+    /// whole.
+    fn half_way(&self, repository: &Repository, jobs: &[usize]) -> Option<(usize, Kind, Span)> {
+        let flow = self.flow;
+        let mut found: Option<(usize, Kind, Span)> = None;
+        for &job in jobs.iter().filter(|&&job| self.worlds(job).next().is_some()) {
+            for (other, index) in repository.github.deep(flow, job) {
+                let own = std::ptr::eq(other, flow);
+                for (step, facts) in other.steps(index) {
+                    // A step may run only in situations that do not cancel.
+                    let runs = || !own || self.worlds(job).any(|world| happens(flow, world, job, step));
+                    let mut kinds =
+                        facts.works.iter().map(|done| done.work.kind).filter(|kind| kind.delivers());
+                    let graver = |kind: &Kind| match found {
+                        None => true,
+                        Some((_, known, _)) => known == Kind::Pages && *kind != Kind::Pages,
+                    };
+                    if let Some(kind) = kinds.find(graver).filter(|_| runs()) {
+                        found = Some((job, kind, if own { step.span } else { flow.job_span(job) }));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns what lets a run finish, and still stops superseded runs of pull requests where it did.
+    fn finishing(&self) -> &'static str {
+        let flowing =
+            self.flow.text.get(self.concurrency.span.range()).is_some_and(|text| text.starts_with('{'));
+        match self.per_item && self.flow.model.event("pull_request").is_some() {
+            false => "false",
+            true if flowing => "\"${{ github.event_name == 'pull_request' }}\"",
+            true => "${{ github.event_name == 'pull_request' }}",
+        }
+    }
+}
+
+/// Tells whether a step runs in a situation, and pushes what it builds.
+fn happens(flow: &Flow, world: usize, job: usize, step: &Step) -> bool {
+    let holds = |condition: &Condition| flow.scope(world, job, true).holds(condition) != Some(false);
+    pushes(flow, world, job, step) && step.condition.as_ref().is_none_or(holds)
 }
 
 fn look(
@@ -61,87 +143,24 @@ fn look(
     jobs: &[usize],
     report: &mut Report<'_>,
 ) {
-    let Some(cancel) = &concurrency.cancel else { return };
-    // A group with the run or the commit in it is shared by no two runs.
-    let alone = concurrency.group.as_ref().is_some_and(|group| {
-        ["run_id", "github.sha", "run_number", "run_attempt"].iter().any(|word| group.text.contains(word))
-            && !group.text.contains("head_ref")
-    });
-    // On a pull request the ref is that of the pull request: only its own newer push cancels.
-    let per_item = concurrency.group.as_ref().is_some_and(|group| {
-        [
-            "event.pull_request.number",
-            "event.issue.number",
-            "event.number",
-            "github.ref ",
-            "github.ref}",
-            "github.ref_name",
-            "github.head_ref",
-        ]
-        .iter()
-        .any(|word| group.text.contains(word))
-    });
-    if alone {
-        return;
-    }
-    let mut found: Option<(usize, Kind, Span)> = None;
-    for &job in jobs {
-        for (other, index) in repository.github.deep(flow, job) {
-            let here = (0..flow.worlds.len()).any(|world| {
-                flow.runs[world][job] != Run::Never
-                    && cancels(flow, world, cancel) == Some(true)
-                    && !(flow.worlds[world].is_pull_request() && per_item)
-                    && !(once(&flow.worlds[world]) && per_item)
-            });
-            if !here {
-                continue;
-            }
-            for (step, facts) in other.steps(index) {
-                for done in facts.works.iter().filter(|done| done.work.kind.delivers()) {
-                    // A step that only runs in situations that do not cancel.
-                    let runs = !std::ptr::eq(other, flow)
-                        || (0..flow.worlds.len()).any(|world| {
-                            flow.runs[world][job] != Run::Never
-                                && cancels(flow, world, cancel) == Some(true)
-                                && !(flow.worlds[world].is_pull_request() && per_item)
-                                && !(once(&flow.worlds[world]) && per_item)
-                                && pushes(flow, world, job, step)
-                                && step.condition.as_ref().is_none_or(|condition| {
-                                    flow.scope(world, job, true).holds(condition) != Some(false)
-                                })
-                        });
-                    let weight = |kind: Kind| if kind == Kind::Pages { 0 } else { 1 };
-                    if runs && found.is_none_or(|(_, kind, _)| weight(done.work.kind) > weight(kind)) {
-                        let span = if std::ptr::eq(other, flow) { step.span } else { flow.job_span(job) };
-                        found = Some((job, done.work.kind, span));
-                    }
-                }
-            }
-        }
-    }
-    let Some((job, kind, span)) = found else { return };
-    let name = &flow.model.jobs[job].id.text;
-    let at = cancel.span;
-    let draft = report
+    let Some(group) = Shared::of(flow, concurrency) else { return };
+    let Some((job, kind, span)) = group.half_way(repository, jobs) else { return };
+    let (name, at) = (&flow.model.jobs[job].id.text, group.cancel.span);
+    let finishing = group.finishing();
+    let mut draft = report
         .add(flow.file, at, format!("a newer run cancels `{name}` while it {}", kind.verb()))
         .severity(if kind == Kind::Pages { Severity::Low } else { Severity::High })
         .also(flow.file, span, "may end half way")
-        .hint("let it finish: `cancel-in-progress: false`");
-    let draft = if cancel.is("true") && !cancel.aliased {
-        draft.fix(
-            "let a run finish before the next one starts",
-            FixClass::Safe,
-            [(flow.file, at, "false".to_owned())],
-        )
-    } else {
-        draft
-    };
-    match intent::explains(
-        flow,
-        at,
-        1,
-        &["safe to cancel", "idempotent", "superseded", "cancel", "only the latest", "latest wins"],
-    ) {
+        .hint(format!("let it finish: `cancel-in-progress: {finishing}`"));
+    if group.cancel.is("true") && !group.cancel.aliased {
+        let title = match finishing {
+            "false" => "let a run finish before the next one starts",
+            _ => "let a run finish before the next one starts, but for pull requests",
+        };
+        draft = draft.fix(title, FixClass::Safe, [(flow.file, at, finishing.to_owned())]);
+    }
+    let meant = ["safe to cancel", "idempotent", "superseded", "cancel", "only the latest", "latest wins"];
+    match intent::explains(flow, at, 1, &meant) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

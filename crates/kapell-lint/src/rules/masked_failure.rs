@@ -1,18 +1,15 @@
 //! A failing check leaves its job green.
 
-mod ways;
+mod plain; // `|| true`, a pipe, `set +e`
+mod ways; // the less plain ones
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::{Job, Step, Text};
 use kapell_spec::words::Words;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{
-    Flow, StepFacts, intent,
-    script::{Command, Then},
-    tools::Kind,
-};
+use crate::github::{Flow, StepFacts, intent, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, names},
@@ -136,7 +133,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 if step.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
                     passes(flow, job, index, facts, lenient, report);
                 } else {
-                    in_script(flow, job, step, facts, lenient, report);
+                    in_script(Script { flow, job, step, facts }, lenient, report);
                     told_to_pass(flow, at, step, lenient, report);
                     ways::health(flow, at, step, facts, lenient, report);
                 }
@@ -301,29 +298,59 @@ fn untold<'a>(flow: &'a Flow, job: &Job, index: usize) -> Option<(Vec<&'a str>, 
     (!others.is_empty()).then_some((others, told))
 }
 
-fn in_script(
-    flow: &Flow,
-    job: &Job,
-    step: &Step,
-    facts: &StepFacts,
-    lenient: impl Fn() -> Option<String>,
-    report: &mut Report<'_>,
-) {
+/// A step's own script, and where it stands.
+#[derive(Clone, Copy)]
+struct Script<'a> {
+    flow: &'a Flow,
+    job: &'a Job,
+    step: &'a Step,
+    facts: &'a StepFacts,
+}
+
+impl<'a> Script<'a> {
+    fn commands(&self) -> &'a [Command] {
+        &self.facts.commands
+    }
+
+    /// Returns the shell that is named for it; there is a default.
+    fn shell(&self) -> Option<&'a Text> {
+        self.step.shell.as_ref().or(self.job.shell.as_ref()).or(self.flow.model.shell.as_ref())
+    }
+}
+
+/// How a failure is lost, and what keeps it.
+struct Lost {
+    message: String,
+    severity: Severity,
+    hint: Cow<'static, str>,
+}
+
+impl Lost {
+    fn new(severity: Severity, message: String, hint: impl Into<Cow<'static, str>>) -> Self {
+        Self { message, severity, hint: hint.into() }
+    }
+}
+
+fn short(command: &Command) -> String {
+    command.text().chars().take(60).collect()
+}
+
+fn in_script(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &mut Report<'_>) {
+    let Script { flow, step, .. } = script;
     if step.run.is_none() {
         return;
     }
-    for (at, command) in facts.commands.iter().enumerate() {
-        let Some((message, severity)) = masked(flow, job, step, facts, at, command) else {
-            continue;
-        };
-        let span = flow.script_line(step, command.start, &command.words[0]);
-        let draft = report.add(flow.file, span, message).severity(severity);
-        let draft = if severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
-        match lenient() {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
-        return;
+    let mut all = script.commands().iter().enumerate();
+    let found = all.find_map(|(at, command)| {
+        Some((command, plain::lost(script, at).or_else(|| ways::lost(script, at))?))
+    });
+    let Some((command, lost)) = found else { return };
+    let span = flow.script_line(step, command.start, &command.words[0]);
+    let draft = report.add(flow.file, span, lost.message).severity(lost.severity).hint(lost.hint);
+    let draft = if lost.severity == Severity::High { draft.confidence(Confidence::High) } else { draft };
+    match lenient() {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
     }
 }
 
@@ -389,213 +416,4 @@ fn is_check(facts: &StepFacts, at: usize) -> bool {
         && !["cargo metadata", "npm pack", "uv lock", "cmake", "make", "uv build"]
             .iter()
             .any(|start| command.text().starts_with(start))
-}
-
-/// Tells whether `!` stands in front of a command that begins a line, as in `! grep -r SECRET .`.
-fn is_denied(script: &str, command: &Command) -> bool {
-    script.get(command.start..).is_some_and(|rest| rest.starts_with("! "))
-}
-
-/// Tells how bad it is if the failure of a command is lost; `None` if it does not matter, or may be no failure.
-fn lost(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
-    let command = &facts.commands[at];
-    let text = command.text();
-    let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
-    if is_check(facts, at) {
-        return Some(Severity::High);
-    }
-    let kinds: Vec<Kind> =
-        facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
-    let aside = ASIDE.iter().any(|word| name.contains(word));
-    let takes_away = ["delete", "destroy", "uninstall", "remove", "undo", "rollback"];
-    let takes_away = command.words.iter().any(|word| takes_away.contains(&word.as_str()));
-    if kinds.contains(&Kind::Deploy)
-        && !aside
-        && !takes_away
-        && DEPLOYS.iter().any(|start| text.starts_with(start))
-    {
-        return Some(Severity::High);
-    }
-    if WAITS.iter().any(|start| text.starts_with(start)) {
-        return Some(Severity::Medium);
-    }
-    if kinds.contains(&Kind::Audit) && !aside {
-        return Some(Severity::Medium);
-    }
-    // A step that is for nothing but a check, by its name: what it runs last decides.
-    let last = facts.commands[at + 1..]
-        .iter()
-        .all(|command| matches!(command.program(), "true" | ":" | "echo" | "printf"));
-    let only = facts.commands[..at]
-        .iter()
-        .all(|command| matches!(command.program(), "echo" | "printf" | "cd" | "set" | "cat"));
-    let says = ["check", "verify", "validate", "scan", "lint", "audit"];
-    let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| says.contains(&part));
-    let reads = kinds.is_empty()
-        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[")
-        || kinds.iter().all(|&kind| kind == Kind::Trivial)
-            && command
-                .words
-                .iter()
-                .any(|word| matches!(word.as_str(), "inspect" | "describe" | "verify" | "status"));
-    let sorts = text.contains("/dev/null") || text.contains("grep -q") && !command.asked;
-    (named && last && only && !aside && !sorts && (kinds.contains(&Kind::Unknown) || reads))
-        .then_some(Severity::Medium)
-}
-
-/// Commands that change what runs.
-const DEPLOYS: &[&str] = &[
-    "kubectl apply",
-    "kubectl set image",
-    "kubectl rollout restart",
-    "helm upgrade",
-    "terraform apply",
-    "tofu apply",
-    "argocd app sync",
-    "pulumi up",
-    "cdk deploy",
-    "sam deploy",
-    "flux reconcile",
-    "aws ecs update-service",
-];
-
-/// Commands that wait for what was changed, and fail if it does not come up.
-const WAITS: &[&str] =
-    &["kubectl rollout status", "kubectl wait", "argocd app wait", "aws ecs wait", "helm test"];
-
-fn masked(
-    flow: &Flow,
-    job: &Job,
-    step: &Step,
-    facts: &StepFacts,
-    at: usize,
-    command: &Command,
-) -> Option<(String, Severity)> {
-    let all = &facts.commands[..];
-    let short = |command: &Command| command.text().chars().take(60).collect::<String>();
-    let next = all.get(at + 1);
-    // `check || true`
-    if command.then == Then::Or
-        && (!command.asked || is_denied(step.script(), command))
-        && let Some(worst) = lost(step, facts, at)
-    {
-        let next = next?;
-        let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") && !ways::is_kept(next)
-            || matches!(next.text().as_str(), "exit 0" | "return 0" | "return" | "continue");
-        // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
-        let later = all[at + 1..]
-            .iter()
-            .any(|command| command.text().starts_with("exit ") && command.text() != "exit 0");
-        // Who writes an annotation has decided that it is one.
-        let told = next.text().contains("::warning") || next.text().contains("::notice");
-        if shrugs && next.then != Then::And && !later && next.after == Then::Or {
-            let severity = if told { Severity::Low } else { worst };
-            return Some((format!("`{}` can fail and the step stays green", short(command)), severity));
-        }
-    }
-    // `check && echo fine || echo failed`
-    if command.then == Then::And
-        && !command.asked
-        && let Some(worst) = lost(step, facts, at).filter(|_| ways::shrugged(all, at))
-    {
-        return Some((format!("`{}` can fail and the step stays green", short(command)), worst));
-    }
-    // `if check >/dev/null; then check; else echo skipped; fi`
-    if command.asked && command.then == Then::End {
-        let bare = bare(command);
-        let again = all[at + 1..].iter().take(2).find(|other| self::bare(other) == bare && !other.asked);
-        let otherwise = all[at + 1..]
-            .iter()
-            .skip(1)
-            .take(3)
-            .find(|other| other.program() == "echo" && other.depth >= command.depth);
-        let runs_otherwise =
-            all[at + 1..].iter().skip(1).take(3).any(|other| {
-                other.program() != "echo" && other.program() != "fi" && self::bare(other) != bare
-            });
-        if bare.len() > 1
-            && again.is_some()
-            && otherwise.is_some()
-            && !runs_otherwise
-            && command.words.iter().any(|word| word.contains("/dev/null"))
-        {
-            return Some((
-                format!(
-                    "any failure of `{}` is taken for its absence, and the step stays green",
-                    bare.join(" ")
-                ),
-                Severity::High,
-            ));
-        }
-    }
-    // `check | tee log` in the default shell, which has no pipefail.
-    if command.then == Then::Pipe
-        && lost(step, facts, at) == Some(Severity::High)
-        && no_pipefail(flow, job, step, all)
-    {
-        let next = next?;
-        let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
-            // Both tell in their manuals to set `pipefail`.
-            || next.words.iter().take(3).any(|word| word == "xcpretty" || word == "xcbeautify")
-            // One that only filters what people see; with `-q` it is the check.
-            || matches!(next.program(), "grep" | "egrep")
-                && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
-        if shows && next.then != Then::Pipe {
-            return Some((
-                format!(
-                    "the failure of `{}` is lost in the pipe: the default shell has no `pipefail`",
-                    short(command)
-                ),
-                Severity::High,
-            ));
-        }
-    }
-    // `set +e`, a check, and whatever comes last decides.
-    if !command.asked && command.then == Then::End && at + 1 < all.len() && is_check(facts, at) {
-        let sets = |flag: &str| {
-            all[..at].iter().rposition(|command| {
-                command.program() == "set" && command.words.iter().skip(1).any(|word| word.starts_with(flag))
-            })
-        };
-        let asks = ["PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| step.script().contains(word))
-            || ways::reads_status(step.script(), all);
-        let last = all.last().is_some_and(|last| {
-            matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
-        });
-        if sets("+e") > sets("-e") && !asks && last {
-            return Some((
-                format!("`{}` can fail and the step stays green: `set +e` goes on", short(command)),
-                Severity::High,
-            ));
-        }
-    }
-    ways::lost_otherwise(flow, job, step, facts, at)
-}
-
-/// Returns the words without redirections.
-fn bare(command: &Command) -> Vec<&str> {
-    let mut words = Vec::new();
-    let mut skip = false;
-    for word in &command.words {
-        if std::mem::take(&mut skip) {
-            continue;
-        }
-        if word == ">" || word == "2>" || word == "&>" {
-            skip = true;
-        } else if !word.contains(">") {
-            words.push(word.as_str());
-        }
-    }
-    words
-}
-
-fn no_pipefail(flow: &Flow, job: &Job, step: &Step, all: &[Command]) -> bool {
-    let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref());
-    // `shell: bash` brings it; without one, the shell is `bash -e`. Windows has another default.
-    let windows = job.runs_on.iter().any(|label| label.text.contains("windows") || label.literal().is_none());
-    let sets = all
-        .iter()
-        .any(|command| command.words.iter().any(|word| word == "pipefail" || word.contains("PIPESTATUS")));
-    let reads = step.script().contains("PIPESTATUS");
-    shell.is_none() && !windows && !sets && !reads
 }

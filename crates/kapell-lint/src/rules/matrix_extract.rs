@@ -5,7 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
-use kapell_spec::github::Job;
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/matrix-extract.md`.
@@ -33,10 +33,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if told.contains(&at) || job.uses.is_some() || job.steps.len() < 3 {
                 continue;
             }
-            let alike = |other: &usize| {
-                let second = &flow.model.jobs[*other];
-                same_shape(job, second) && alike(&words[at], &words[*other])
-            };
+            let alike = |other: &usize| same_shape(flow, at, *other) && alike(&words[at], &words[*other]);
             let same: Vec<usize> = (at + 1..flow.model.jobs.len()).filter(alike).collect();
             if same.len() + 1 < JOBS {
                 continue;
@@ -70,14 +67,30 @@ fn words<'a>(flow: &'a Flow, job: &Job) -> Vec<&'a str> {
         .collect()
 }
 
-fn same_shape(first: &Job, second: &Job) -> bool {
+/// Tells whether one matrix can hold two jobs: they stand at the same place of the graph, and are equal where GitHub reads
+/// no `matrix`, which is in `uses` and in the `if` of a job.
+fn same_shape(flow: &Flow, first: usize, second: usize) -> bool {
+    let (one, other) = (&flow.model.jobs[first], &flow.model.jobs[second]);
     let needs = |job: &Job| job.needs.iter().map(|need| need.text.clone()).collect::<Vec<_>>();
-    first.steps.len() == second.steps.len() && needs(first) == needs(second)
+    let uses = |step: &Step| step.uses.as_ref().map(|(text, _)| text.text.clone());
+    let condition = |job: &Job| job.condition.as_ref().map(|condition| condition.text.clone());
+    let needed = |of: usize| {
+        let id = &flow.model.jobs[of].id.text;
+        flow.jobs().filter(|(_, job)| job.needs.iter().any(|need| need.text == *id)).map(|(at, _)| at)
+    };
+    one.steps.iter().map(uses).eq(other.steps.iter().map(uses))
+        && needs(one) == needs(other)
+        && condition(one) == condition(other)
+        && needed(first).eq(needed(second))
 }
 
-/// Tells whether the texts of two jobs are the same but for a few words.
+/// Tells whether the texts of two jobs are the same but for a few words, none of which is the program that a step runs.
 fn alike(left: &[&str], right: &[&str]) -> bool {
     if left.len() != right.len() || left.len() < 12 {
+        return false;
+    }
+    let program = |at: usize| at > 0 && left[at - 1] == "run" && left[at] != right[at];
+    if (0..left.len()).any(program) {
         return false;
     }
     let mut differ: Vec<(&str, &str)> =

@@ -3,10 +3,9 @@
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::Flow;
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Draft, Focus, Group, Report, Rule},
 };
 
 /// See `docs/rules/matrix-value-never.md`.
@@ -25,7 +24,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        for (at, job) in flow.jobs() {
+        for (_, job) in flow.jobs() {
             let Some(cells) =
                 job.matrix.as_ref().and_then(|matrix| matrix.cells()).filter(|cells| !cells.is_empty())
             else {
@@ -41,41 +40,45 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         NodeKind::Not(inner) => (&**inner, true),
                         _ => (node, false),
                     };
-                    let Some((axis, literal, negated)) = never(inner, &cells) else { return };
-                    let negated = negated != turned;
+                    let Some(mut found) = never(inner, &cells) else { return };
+                    found.negated ^= turned;
                     told = true;
-                    add(flow, at, expression.span(&flow.text), &axis, &literal, negated, &cells, report);
+                    let (span, job) = (expression.span(&flow.text), &*job.id.text);
+                    tell(report.add(flow.file, span, found.message(job)), &found, &cells);
                 });
             }
         }
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of it is said in one sentence")]
-fn add(
-    flow: &Flow,
-    at: usize,
-    span: kapell_spec::finding::Span,
-    axis: &str,
-    literal: &str,
+/// A comparison of a value of the matrix that no cell fulfils.
+struct Never {
+    axis: String,
+    literal: String,
+    /// Whether it asks for another value, and so always holds.
     negated: bool,
-    cells: &[Vec<(&str, &Value)>],
-    report: &mut Report<'_>,
-) {
-    let mut values: Vec<String> =
-        values(axis, cells).iter().filter_map(|value| value.text()).map(|text| format!("`{text}`")).collect();
+}
+
+impl Never {
+    fn message(&self, job: &str) -> String {
+        let Self { axis, literal, negated } = self;
+        let never = if *negated { "always" } else { "never" };
+        format!("`matrix.{axis}` is never `{literal}` in `{job}`, so this comparison {never} holds")
+    }
+}
+
+fn tell(draft: Draft<'_>, found: &Never, cells: &[Vec<(&str, &Value)>]) {
+    let mut values: Vec<String> = values(&found.axis, cells)
+        .iter()
+        .filter_map(|value| value.text())
+        .map(|text| format!("`{text}`"))
+        .collect();
     values.sort();
     values.dedup();
-    let job = &flow.model.jobs[at].id.text;
-    let never = if negated { "always" } else { "never" };
-    report
-        .add(
-            flow.file,
-            span,
-            format!("`matrix.{axis}` is never `{literal}` in `{job}`, so this comparison {never} holds"),
-        )
-        .severity(if negated { Severity::Low } else { Severity::Medium })
-        .hint(format!("its values are {}", values.join(", ")))
+    let which = if values.len() == 1 { "its only value" } else { "one of its values" };
+    draft
+        .severity(if found.negated { Severity::Low } else { Severity::Medium })
+        .hint(format!("compare it with {which}: {}", values.join(", ")))
         .done();
 }
 
@@ -88,8 +91,8 @@ fn values<'a>(axis: &str, cells: &[Vec<(&str, &'a Value)>]) -> Vec<&'a Value> {
         .collect()
 }
 
-/// Returns axis and literal of a comparison that no cell fulfils, and whether it is `!=`.
-fn never(node: &Node, cells: &[Vec<(&str, &Value)>]) -> Option<(String, String, bool)> {
+/// Recognises a comparison that no cell fulfils.
+fn never(node: &Node, cells: &[Vec<(&str, &Value)>]) -> Option<Never> {
     let (path, literal, compare): (&Node, &Node, fn(&str, &str) -> bool) = match &node.kind {
         NodeKind::Compare { comparison: Comparison::Equal | Comparison::NotEqual, left, right } => {
             if axis_of(left).is_some() {
@@ -122,7 +125,7 @@ fn never(node: &Node, cells: &[Vec<(&str, &Value)>]) -> Option<(String, String, 
         .filter_map(|value| value.text())
         .any(|value| compare(&value.to_ascii_lowercase(), &lower));
     let negated = matches!(&node.kind, NodeKind::Compare { comparison: Comparison::NotEqual, .. });
-    (!some).then(|| (axis, text.to_string(), negated))
+    (!some).then(|| Never { axis, literal: text.to_string(), negated })
 }
 
 fn axis_of(node: &Node) -> Option<String> {

@@ -164,7 +164,8 @@ fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
             let Some(script) = script.filter(|script| is_missing(&script.path)) else { continue };
             let message =
                 format!("the hook of `{}` runs `{}`, and it is not there", hook.event.text, script.path);
-            report.add(file.file, script.span, message).severity(Severity::High).done();
+            let hint = format!("add `{}`, or drop the hook", script.path);
+            report.add(file.file, script.span, message).severity(Severity::High).hint(hint).done();
         }
     }
 }
@@ -181,7 +182,8 @@ fn manifests(repository: &Repository, report: &mut Report<'_>) {
             let Some(path) = joined(&anchor, named.text.trim_end_matches('/')) else { continue };
             if !path.is_empty() && !repository.files.exists(&path) {
                 let message = format!("plugin `{}` names `{}`, and it is not there", plugin.name, named.text);
-                report.add(plugin.file, named.span, message).severity(Severity::High).done();
+                let hint = format!("add `{path}`, or drop it from the manifest");
+                report.add(plugin.file, named.span, message).severity(Severity::High).hint(hint).done();
             }
         }
     }

@@ -105,11 +105,7 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
                 format!("`{}` waits for `{waits}`, from which it takes nothing", job.id.text),
             )
             .severity(if long { Severity::Medium } else { Severity::Low })
-            .saving(sooner)
-            .hint(format!(
-                "run `{}` beside `{waits}`; what publishes later should wait for both",
-                job.id.text
-            ));
+            .saving(sooner);
         draft = fix(flow, at, need, &name.text, draft);
         match explained {
             Some(comment) => draft.explained(comment).done(),
@@ -138,6 +134,8 @@ fn needs_more(repository: &Repository, flow: &Flow, (need, job): (usize, usize),
     })
 }
 
+/// Proposes to run them side by side. Whatever changes something outside further down has to keep the gate, which is left to
+/// a person.
 fn fix<'a>(
     flow: &Flow,
     at: usize,
@@ -146,22 +144,17 @@ fn fix<'a>(
     draft: crate::rule::Draft<'a>,
 ) -> crate::rule::Draft<'a> {
     let job = &flow.model.jobs[at];
-    // Whatever changes something outside further down has to keep the gate; that is left to a person.
-    let gated = flow.jobs().any(|(other, _)| {
-        flow.closures[other].contains(&at)
-            && crate::github::carry::changes(flow, other)
-            && !conditions::direct(&flow.model, &flow.model.jobs[other]).contains(&need)
+    let beside = format!("run `{}` beside `{name}`", job.id.text);
+    let behind = || flow.jobs().filter(|(other, _)| flow.closures[*other].contains(&at));
+    let mut ungated = behind().filter(|(other, job)| {
+        crate::github::carry::changes(flow, *other) && !conditions::direct(&flow.model, job).contains(&need)
     });
-    let calls = flow.jobs().any(|(other, job)| flow.closures[other].contains(&at) && job.uses.is_some());
-    if gated || calls {
-        return draft;
+    if let Some((_, job)) = ungated.next() {
+        return draft.hint(format!("{beside}, and let `{}` wait for both", job.id.text));
     }
-    match edit::without_need(&flow.text, &job.keys, &job.needs, name) {
-        Some((span, text)) => draft.fix(
-            format!("run `{}` beside `{name}`", job.id.text),
-            FixClass::Review,
-            [(flow.file, span, text)],
-        ),
-        None => draft,
+    let edit = edit::without_need(&flow.text, &job.keys, &job.needs, name);
+    match edit.filter(|_| behind().all(|(_, job)| job.uses.is_none())) {
+        Some((span, text)) => draft.fix(beside, FixClass::Review, [(flow.file, span, text)]),
+        None => draft.hint(beside),
     }
 }

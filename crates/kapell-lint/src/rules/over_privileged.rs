@@ -10,7 +10,7 @@ use crate::{
     agents::{Asset, Home},
     files::File,
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, names},
 };
 
 /// The rule.
@@ -100,13 +100,14 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File) {
     let is_edit = |tool: &Named| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit");
     let Some(first) = tools.iter().find(|tool| is_edit(tool)) else { return };
     let Some(said) = said(file) else { return };
-    let message = format!("`{}` shall change nothing, but has `{}`", agent.name, first.text);
+    let edits = names(tools.iter().filter(|tool| is_edit(tool)).map(|tool| &*tool.text));
+    let message = format!("`{}` shall change nothing, but has {edits}", agent.name);
     let kept: Vec<&str> = tools.iter().filter(|tool| !is_edit(tool)).map(|tool| &*tool.text).collect();
     let mut draft = report.add(agent.file, first.span, message).also(agent.file, said, "what it is told");
     let field = agent.definition.field("tools").and_then(|field| field.text.as_ref());
     if let Some(value) = field.filter(|value| !file.text[value.span.range()].starts_with(['"', '\''])) {
         draft = draft.fix(
-            format!("take `{}` away", first.text),
+            format!("take {edits} away"),
             FixClass::Review,
             [(agent.file, value.span, kept.join(", "))],
         );

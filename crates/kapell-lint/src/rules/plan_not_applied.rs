@@ -86,18 +86,15 @@ fn arguments<'a>(command: &'a Command, verb: &str) -> Option<&'a [String]> {
     (PROGRAMS.contains(&command.program()) && at <= 3).then(|| &words[at + 1..])
 }
 
-/// Tells whether a command makes a plan that nothing keeps.
+/// Tells whether a command makes a plan, in a file or not.
 fn plans(command: &Command) -> bool {
-    arguments(command, "plan")
-        .is_some_and(|words| !words.iter().any(|word| word.contains("-out") || word.contains("-destroy")))
+    arguments(command, "plan").is_some_and(|words| !words.iter().any(|word| word.contains("-destroy")))
 }
 
 /// Tells whether a command makes a plan and keeps it in a file.
 fn keeps_plan(command: &Command) -> bool {
-    arguments(command, "plan").is_some_and(|words| {
-        words.iter().any(|word| word.starts_with("-out"))
-            && !words.iter().any(|word| word.contains("-destroy"))
-    })
+    plans(command)
+        && arguments(command, "plan").is_some_and(|words| words.iter().any(|word| word.starts_with("-out")))
 }
 
 /// Tells whether a command applies without a plan that was made before.

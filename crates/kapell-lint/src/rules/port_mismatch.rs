@@ -9,7 +9,9 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
     systems::{
         Word,
-        kubernetes::{What, Workload},
+        compose::{Compose, Service},
+        image_parts,
+        kubernetes::{Listened, What},
     },
 };
 
@@ -30,20 +32,21 @@ pub static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     services(repository, report);
     probes(repository, report);
+    ingresses(repository, report);
     composes(repository, report);
+    addresses(repository, report);
 }
 
-/// Tells whether a port, a number or a name, is among those of a workload.
-fn listens(workload: &Workload, port: &str) -> bool {
+/// Tells whether a port, a number or a name, is among some.
+fn listens(ports: &[Listened], port: &str) -> bool {
     match port.parse::<u16>() {
-        Ok(number) => workload.ports.iter().any(|(known, _)| *known == number),
-        Err(_) => workload.ports.iter().any(|(_, name)| name.as_deref() == Some(port)),
+        Ok(number) => ports.iter().any(|(known, _)| *known == number),
+        Err(_) => ports.iter().any(|(_, name)| name.as_deref() == Some(port)),
     }
 }
 
-fn ports_of(workload: &Workload) -> String {
-    let shown: BTreeSet<String> = workload
-        .ports
+fn shown(ports: &[Listened]) -> String {
+    let shown: BTreeSet<String> = ports
         .iter()
         .map(|(port, name)| match name {
             Some(name) => format!("{port} ({name})"),
@@ -56,13 +59,10 @@ fn ports_of(workload: &Workload) -> String {
 fn services(repository: &Repository, report: &mut Report<'_>) {
     let manifests = &repository.systems.manifests;
     for service in manifests {
-        let What::Service { selector, targets } = &service.what else { continue };
-        let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let What::Service { selector, targets, .. } = &service.what else { continue };
         let selected: Vec<_> = manifests
             .iter()
-            .filter(|other| {
-                other.namespace == service.namespace && folder(&other.path) == folder(&service.path)
-            })
+            .filter(|other| other.is_beside(service))
             .filter_map(|other| match &other.what {
                 What::Workload(workload) => Some((other, workload)),
                 _ => None,
@@ -77,15 +77,16 @@ fn services(repository: &Repository, report: &mut Report<'_>) {
         if workload.ports.is_empty() {
             continue;
         }
-        for target in targets.iter().filter(|target| !listens(workload, target)) {
+        for target in targets.iter().filter(|target| !listens(&workload.ports, target)) {
             let message = format!(
                 "the service `{}` sends to port `{}`, but `{}` listens on {}",
                 &*service.name,
                 &**target,
                 &*workload_of.name,
-                ports_of(workload)
+                shown(&workload.ports)
             );
-            let draft = report.add(service.file, target.span, message);
+            let hint = "send to a port on which they listen, or declare this one";
+            let draft = report.add(service.file, target.span, message).hint(hint);
             draft.also(workload_of.file, workload_of.name.span, "its pods are started here").done();
         }
     }
@@ -97,17 +98,49 @@ fn probes(repository: &Repository, report: &mut Report<'_>) {
         if workload.ports.is_empty() {
             continue;
         }
-        for probe in workload.probes.iter().filter(|probe| !listens(workload, probe)) {
+        for probe in workload.probes.iter().filter(|probe| !listens(&workload.ports, probe)) {
             let message = format!(
                 "a probe of `{}` asks port `{}`, which is none of its ports: {}",
                 &*manifest.name,
                 &**probe,
-                ports_of(workload)
+                shown(&workload.ports)
             );
             // A pod may listen on more than it declares; a name it does not declare is refused.
             let named = probe.parse::<u16>().is_err();
             let confidence = if named { Confidence::Certain } else { Confidence::Medium };
-            report.add(manifest.file, probe.span, message).confidence(confidence).done();
+            let hint = "ask one of them, or declare this one";
+            report.add(manifest.file, probe.span, message).confidence(confidence).hint(hint).done();
+        }
+    }
+}
+
+fn ingresses(repository: &Repository, report: &mut Report<'_>) {
+    let manifests = &repository.systems.manifests;
+    for ingress in manifests {
+        let What::Ingress(backends) = &ingress.what else { continue };
+        for (name, port) in backends {
+            let mut named = manifests.iter().filter_map(|other| match &other.what {
+                What::Service { ports, .. } if other.is_beside(ingress) && *other.name == **name => {
+                    Some((other, ports))
+                }
+                _ => None,
+            });
+            let (Some((service, ports)), None) = (named.next(), named.next()) else { continue };
+            if ports.is_empty() || listens(ports, port) {
+                continue;
+            }
+            let message = format!(
+                "the ingress `{}` asks for port `{}` of the service `{}`, which has {}",
+                &*ingress.name,
+                &**port,
+                &**name,
+                shown(ports)
+            );
+            report
+                .add(ingress.file, port.span, message)
+                .hint("ask for a port of the service, not of its pods")
+                .also(service.file, service.name.span, "the service")
+                .done();
         }
     }
 }
@@ -121,14 +154,7 @@ fn composes(repository: &Repository, report: &mut Report<'_>) {
             else {
                 continue;
             };
-            // A port may be chosen by a variable or an argument.
-            let chosen = service.env.iter().any(|word: &Word| word.to_ascii_uppercase().contains("PORT"))
-                || service.command.contains("port");
-            if recipe.ports.is_empty()
-                || recipe.variable
-                || chosen
-                || service.command.chars().any(|c| c.is_ascii_digit())
-            {
+            if recipe.ports.is_empty() || recipe.variable || chooses(service) {
                 continue;
             }
             for (port, span) in
@@ -141,10 +167,82 @@ fn composes(repository: &Repository, report: &mut Report<'_>) {
                 );
                 let draft = report
                     .add(compose.file, *span, message)
+                    .hint("publish one of those, or expose this one")
                     .severity(Severity::Medium)
                     .confidence(Confidence::Medium);
                 draft.also(recipe.file, recipe.ports[0].1, "exposed here").done();
             }
         }
     }
+}
+
+/// Tells whether a port may be chosen by a variable, an argument or a file of settings.
+fn chooses(service: &Service) -> bool {
+    service.env.iter().any(|word: &Word| word.to_ascii_uppercase().contains("PORT"))
+        || ["port", "conf"].iter().any(|word| service.command.contains(word))
+        || service.command.chars().any(|c| c.is_ascii_digit())
+}
+
+/// Images that listen on one port unless they are told otherwise.
+const USUAL: &[(&str, u16)] = &[
+    ("postgres", 5432),
+    ("postgis", 5432),
+    ("pgvector", 5432),
+    ("timescaledb", 5432),
+    ("mysql", 3306),
+    ("mariadb", 3306),
+    ("redis", 6379),
+    ("valkey", 6379),
+    ("mongo", 27017),
+    ("memcached", 11211),
+];
+
+/// Addresses in the variables of a service that ask another one on a port of which nothing is known.
+fn addresses(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for (variable, host, port) in asked(compose) {
+            let Some(service) = compose.service(host).filter(|service| !service.partial && !chooses(service))
+            else {
+                continue;
+            };
+            let Some((known, sure)) = known_ports(repository, service) else { continue };
+            let said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
+            if known.contains(&port) || said.into_iter().any(|known| *known == port) {
+                continue;
+            }
+            let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("this asks for port {port} of `{host}`, which listens on {ports}");
+            report
+                .add(compose.file, variable.span, message)
+                .confidence(sure)
+                .hint(format!("write `{host}:{}`", known[0]))
+                .also(compose.file, service.name.span, "this one")
+                .done();
+        }
+    }
+}
+
+/// Finds the addresses with a host and a port in the variables of all services: `postgres://user@db:5432/shop`.
+fn asked(compose: &Compose) -> impl Iterator<Item = (&Word, &str, u16)> {
+    let variables = compose.services.iter().flat_map(|service| &service.env);
+    variables.filter_map(|variable| {
+        let (_, rest) = variable.split_once("://")?;
+        let authority = rest.split(['/', '?', ',', ' ', '"', '\'']).next()?;
+        let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
+        Some((variable, host, port.parse().ok()?))
+    })
+}
+
+/// Returns the ports that the image of a service listens on, and how sure that is.
+fn known_ports(repository: &Repository, service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    if let Some((folder, file)) = &service.build {
+        let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
+        let recipe = repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)?;
+        let ports: Vec<u16> = recipe.ports.iter().map(|(port, _)| *port).collect();
+        return (!ports.is_empty() && !recipe.variable).then_some((ports, Confidence::Medium));
+    }
+    let (name, _) = image_parts(service.image.as_ref()?);
+    let base = name.rsplit('/').next()?;
+    let (_, port) = USUAL.iter().find(|(known, _)| *known == base)?;
+    Some((vec![*port], Confidence::High))
 }

@@ -56,7 +56,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     format!("`{}` runs {} long checks one after the other", job.id.text, long.len()),
                 )
                 .saving(before.saturating_sub(length(&durations)))
-                .hint("a job for each, or a matrix, would run them side by side")
+                .hint("give each a job of its own, or make them cells of a matrix")
                 .done();
         }
     }

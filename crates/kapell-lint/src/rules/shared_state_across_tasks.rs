@@ -1,6 +1,6 @@
 //! State of a module that tasks write at the same time, each on what it read before it waited.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -69,35 +69,79 @@ fn at_once(unit: &Unit) -> Vec<(Id, Id)> {
 }
 
 /// Finds writes of outer variables that await between reading and writing: `total += await f()`,
-/// `total = total + await f()`.
+/// `total = total + await f()`, and `old = total; await f(); total = old + 1`.
 fn lost(unit: &Unit, function: Id) -> Vec<Id> {
     let inner = |id: Id| unit.function_of(id) == function;
-    unit.syntax
-        .below(function)
-        .filter(|&id| inner(id))
-        .filter(|&id| {
-            let (left, right) = (unit.syntax.child(id, "left"), unit.syntax.child(id, "right"));
-            let Some((left, right)) = left.zip(right) else { return false };
-            let waits = |id: Id| {
-                std::iter::once(id)
-                    .chain(unit.syntax.below(id))
-                    .find(|&id| matches!(unit.kind(id), "await" | "await_expression"))
+    let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
+    let before = Before::of(unit, &own);
+    let is_lost = |&id: &Id| {
+        let (left, right) = (unit.syntax.child(id, "left"), unit.syntax.child(id, "right"));
+        let Some((left, right)) = left.zip(right) else { return false };
+        let wait = with_below(unit, right).find(|&id| waits(unit, id));
+        let reads = match (unit.kind(id), wait) {
+            ("augmented_assignment" | "augmented_assignment_expression", wait) => wait.is_some(),
+            ("assignment" | "assignment_expression", Some(wait)) => {
+                with_below(unit, right).any(|id| id < wait && is_same(unit, id, left))
+            }
+            ("assignment" | "assignment_expression", None) => before.is_copy_in(unit, id, (left, right)),
+            _ => false,
+        };
+        reads && outer(unit, function, left)
+    };
+    own.iter().copied().filter(is_lost).collect()
+}
+
+fn with_below(unit: &Unit, id: Id) -> impl Iterator<Item = Id> + '_ {
+    std::iter::once(id).chain(unit.syntax.below(id))
+}
+
+fn waits(unit: &Unit, id: Id) -> bool {
+    matches!(unit.kind(id), "await" | "await_expression")
+}
+
+/// Tells whether two expressions are written alike.
+fn is_same(unit: &Unit, one: Id, other: Id) -> bool {
+    unit.kind(one) == unit.kind(other) && unit.text(one) == unit.text(other)
+}
+
+/// How many nodes of an expression are looked at for a copy; who keeps one writes little else there.
+const SHORT: usize = 32;
+
+/// What a function does before it writes, in the order of its text.
+struct Before<'a> {
+    /// By name, where it is bound and to what.
+    bound: BTreeMap<&'a str, Vec<(Id, Id)>>,
+    waits: Vec<Id>,
+}
+
+impl<'a> Before<'a> {
+    fn of(unit: &'a Unit, own: &[Id]) -> Self {
+        let mut bound: BTreeMap<&str, Vec<(Id, Id)>> = BTreeMap::new();
+        for &id in own {
+            let (name, value) = match unit.kind(id) {
+                "assignment" => ("left", "right"),
+                "variable_declarator" => ("name", "value"),
+                _ => continue,
             };
-            let Some(wait) = waits(right) else { return false };
-            let reads_first = || {
-                let mut below = std::iter::once(right).chain(unit.syntax.below(right));
-                below.any(|id| {
-                    id < wait && unit.kind(id) == unit.kind(left) && unit.text(id) == unit.text(left)
-                })
-            };
-            let reads = match unit.kind(id) {
-                "augmented_assignment" | "augmented_assignment_expression" => true,
-                "assignment" | "assignment_expression" => reads_first(),
-                _ => false,
-            };
-            reads && outer(unit, function, left)
+            if let Some((name, value)) = unit.syntax.child(id, name).zip(unit.syntax.child(id, value)) {
+                bound.entry(unit.text(name)).or_default().push((id, value));
+            }
+        }
+        Self { bound, waits: own.iter().copied().filter(|&id| waits(unit, id)).collect() }
+    }
+
+    /// Tells whether what is written is made from a copy that a name got before an `await`. Who puts the copy itself back
+    /// restores what was there.
+    fn is_copy_in(&self, unit: &Unit, write: Id, (left, right): (Id, Id)) -> bool {
+        let used = unit.syntax.below(right).take(SHORT).filter(|&id| unit.kind(id) == "identifier");
+        used.filter_map(|name| self.bound.get(unit.text(name))).any(|bound| {
+            let last = bound.partition_point(|(id, _)| *id < write).checked_sub(1);
+            let Some((copy, value)) = last.map(|at| bound[at]) else { return false };
+            let of_it = with_below(unit, value).take(SHORT).any(|id| is_same(unit, id, left));
+            let next = self.waits.partition_point(|&wait| wait < copy);
+            of_it && self.waits.get(next).is_some_and(|&wait| wait < write)
         })
-        .collect()
+    }
 }
 
 /// Tells whether a variable belongs to something around the function.

@@ -100,7 +100,7 @@ fn scripts(repository: &Repository, report: &mut Report<'_>) {
             let message = format!("agent `{}` is not defined", started.name);
             let draft = report.add(*file, started.span, message);
             match suggest::nearest(&started.name, names.iter().copied()) {
-                Some(near) => draft.hint(format!("the nearest name is `{near}`")).done(),
+                Some(near) => draft.hint(format!("name `{near}`, if that is meant")).done(),
                 None => draft
                     .hint("define it, or name an agent that is always there, such as `general-purpose`")
                     .done(),
@@ -115,7 +115,8 @@ fn tell_of_none(report: &mut Report<'_>, started: &[Missing<'_>]) {
     let names: BTreeSet<&str> = started.iter().map(|place| &*place.reference.name).collect();
     let shown: Vec<String> = names.iter().take(4).map(|name| format!("`{name}`")).collect();
     let more = if names.len() > 4 { format!(" and {} more", names.len() - 4) } else { String::new() };
-    let message = format!("no agent is defined here, and {}{more} are started", shown.join(", "));
+    let are = if names.len() == 1 { "is" } else { "are" };
+    let message = format!("no agent is defined here, and {}{more} {are} started", shown.join(", "));
     let mut draft = report
         .add(first.file, first.reference.span, message)
         .severity(Severity::Low)
@@ -146,7 +147,7 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
             (format!("agent `{name}` has two colons; it is called `{near}`"), format!("write `{near}`"))
         }
         (Resolved::Nothing(Some(near)), _) => {
-            (format!("agent `{name}` is not defined"), format!("the nearest name is `{near}`"))
+            (format!("agent `{name}` is not defined"), format!("name `{near}`, or define it"))
         }
         _ => (
             format!("agent `{name}` is not defined"),

@@ -50,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         .map(|(_, from)| {
             let text = &repository.files[from.file].text;
             let mut found = shown(agents, from, text);
-            found.extend(families.iter().flat_map(|family| of_family(text, family)));
+            found.extend(of_families(text, &families));
             (from, found)
         })
         .collect();
@@ -114,15 +114,15 @@ fn families(agents: &Agents) -> Vec<String> {
     large.map(|(first, _)| format!("{first}-")).collect()
 }
 
-/// Finds the names of a family behind a slash, wherever in a text they stand: nothing else is called so.
-fn of_family<'a>(text: &'a str, family: &'a str) -> impl Iterator<Item = Reference> + 'a {
-    let slashed = format!("/{family}");
-    let places: Vec<usize> = text.match_indices(&slashed).map(|(at, _)| at + 1).collect();
-    places.into_iter().filter_map(move |start| {
+/// Finds the names of families behind a slash, wherever in a text they stand: nothing else is called so.
+fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item = Reference> + 'a {
+    let text = if families.is_empty() { "" } else { text };
+    memchr::memchr_iter(b'/', text.as_bytes()).map(|slash| slash + 1).filter_map(move |start| {
+        let rest = &text[start..];
+        let family = families.iter().find(|family| rest.starts_with(family.as_str()))?;
         let starts = start == 1
             || text.as_bytes()[start - 2].is_ascii_whitespace()
             || b"`(\"'*|".contains(&text.as_bytes()[start - 2]);
-        let rest = &text[start..];
         let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'))?;
         let name = &rest[..len];
         let ends = rest[len..].starts_with([' ', '`', ')', ',', '"', '\'', '*', '|', '\n', '\r'])
@@ -184,13 +184,13 @@ fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Plac
     };
     let near: Vec<String> = names.iter().filter_map(nearest).take(3).collect();
     if let Some(agent) = names.iter().find_map(|(name, _)| agent_called(agents, name)) {
-        draft =
-            draft.hint(format!("there is an agent of that name, `{agent}`, but no slash starts an agent"));
+        draft = draft.hint(format!("name the agent `{agent}` without a slash, which starts no agent"));
     } else if !near.is_empty() {
-        let are = if near.len() == 1 { "the nearest name is" } else { "the nearest names are" };
-        draft = draft.hint(format!("{are} {}", near.join(", ")));
+        draft = draft.hint(format!("name {}, if that is meant", near.join(" or ")));
     } else if let Some(agent) = names.iter().find_map(|(name, _)| agent_like(agents, name)) {
-        draft = draft.hint(format!("there is an agent `{agent}`, but no slash starts an agent"));
+        draft = draft.hint(format!("name the agent `{agent}`, if that is meant: no slash starts an agent"));
+    } else {
+        draft = draft.hint("define it, or say where it comes from");
     }
     for (at, (name, places)) in names.iter().enumerate() {
         for (file, reference, _) in &places[usize::from(at == 0)..] {

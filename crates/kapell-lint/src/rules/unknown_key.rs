@@ -74,7 +74,7 @@ fn keys(asset: &Asset) -> impl Iterator<Item = &Named> {
 fn tell(report: &mut Report<'_>, file: FileId, span: Span, message: &str, near: Option<&str>) {
     let draft = report.add(file, span, message);
     match near {
-        Some(near) => draft.hint(format!("did you mean `{near}`?")).done(),
+        Some(near) => draft.hint(format!("write `{near}`, if that is meant")).done(),
         None => draft.done(),
     }
 }

@@ -61,7 +61,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 Some(near) => {
                     let text = format!("'{}'", near.replace('\'', "''"));
                     draft
-                        .hint(format!("did you mean `{near}`?"))
                         .fix(format!("wait for `{near}`"), FixClass::Review, [(flow.file, item.span, text)])
                         .done();
                 }

@@ -39,6 +39,8 @@ pub struct Service {
     pub restarts: bool,
     /// Its published ports: the port inside, and where it is written.
     pub ports: Vec<(u16, Span)>,
+    /// The ports that it says it listens on, for the other services alone.
+    pub exposed: Vec<u16>,
     /// The secrets that it takes.
     pub secrets: Vec<Word>,
     /// Its variables.
@@ -99,6 +101,11 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
         healthcheck: node.get("healthcheck").is_some_and(|check| !disabled(check)),
         restarts: node.get("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
         ports: ports(document, node.get("ports")),
+        exposed: document
+            .words(node.get("expose"))
+            .iter()
+            .filter_map(|port| port.split('/').next()?.parse().ok())
+            .collect(),
         secrets: secrets(document, node.get("secrets")),
         env: env(document, node.get("environment")),
         command: ["command", "entrypoint"]

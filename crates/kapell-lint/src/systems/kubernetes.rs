@@ -26,6 +26,15 @@ pub struct Manifest {
     pub what: What,
 }
 
+impl Manifest {
+    /// Tells whether another one is of the same namespace and stands in the same folder.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        self.namespace == other.namespace && folder(&self.path) == folder(&other.path)
+    }
+}
+
 /// What the rules need of an object.
 #[derive(Debug)]
 pub enum What {
@@ -37,12 +46,19 @@ pub enum What {
         selector: BTreeMap<Box<str>, Box<str>>,
         /// The ports of the pods: a number or a name.
         targets: Vec<Word>,
+        /// Its own ports, and their names.
+        ports: Vec<Listened>,
     },
+    /// It sends what comes from outside to services: their names, and the ports that it asks for.
+    Ingress(Vec<(Word, Word)>),
     /// It keeps secrets under these keys.
     Secret(Vec<Box<str>>),
     /// Something else.
     Other,
 }
+
+/// A port, and the name it goes by.
+pub type Listened = (u16, Option<Box<str>>);
 
 /// What starts pods.
 #[derive(Debug, Default)]
@@ -52,7 +68,7 @@ pub struct Workload {
     /// The images that they run.
     pub images: Vec<Word>,
     /// The ports that they declare, and their names.
-    pub ports: Vec<(u16, Option<Box<str>>)>,
+    pub ports: Vec<Listened>,
     /// The ports that their probes ask.
     pub probes: Vec<Word>,
     /// The secrets that they take: name, key, place.
@@ -78,7 +94,9 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
         "Service" => What::Service {
             selector: labels(spec?.get("selector")),
             targets: targets(document, spec?.get("ports")),
+            ports: listened(spec?.get("ports"), "port"),
         },
+        "Ingress" => What::Ingress(backends(document, spec?)),
         "Secret" => {
             let of = |key| root.get(key).and_then(Node::entries).unwrap_or_default().iter();
             What::Secret(
@@ -114,6 +132,33 @@ fn targets(document: &Document, node: Option<&Node>) -> Vec<Word> {
         .collect()
 }
 
+/// Reads a list of ports, the numbers of which stand under a key.
+fn listened(node: Option<&Node>, key: &str) -> Vec<Listened> {
+    let items = node.and_then(Node::items).unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| {
+            let number = item.get(key)?.text()?.parse().ok()?;
+            Some((number, item.get("name").and_then(Node::text).map(Into::into)))
+        })
+        .collect()
+}
+
+fn backends(document: &Document, spec: &Node) -> Vec<(Word, Word)> {
+    let rules = spec.get("rules").and_then(Node::items).unwrap_or_default().iter();
+    let paths = rules.flat_map(|rule| {
+        let paths = rule.get("http").and_then(|http| http.get("paths")).and_then(Node::items);
+        paths.unwrap_or_default().iter().filter_map(|path| path.get("backend"))
+    });
+    let asked = |backend: &Node| {
+        let service = backend.get("service")?;
+        let port = service.get("port")?;
+        let port = port.get("number").or_else(|| port.get("name"))?;
+        Some((document.word(service.get("name")?)?, document.word(port)?))
+    };
+    spec.get("defaultBackend").into_iter().chain(paths).filter_map(asked).collect()
+}
+
 fn workload(document: &Document, template: &Node) -> What {
     let mut found = Workload {
         labels: labels(template.get("metadata").and_then(|metadata| metadata.get("labels"))),
@@ -122,11 +167,7 @@ fn workload(document: &Document, template: &Node) -> What {
     let containers = template.get("spec").and_then(|spec| spec.get("containers")).and_then(Node::items);
     for container in containers.unwrap_or_default() {
         found.images.extend(container.get("image").and_then(|image| document.word(image)));
-        for port in container.get("ports").and_then(Node::items).unwrap_or_default() {
-            let number = port.get("containerPort").and_then(Node::text).and_then(|text| text.parse().ok());
-            let name = port.get("name").and_then(Node::text).map(Into::into);
-            found.ports.extend(number.map(|number| (number, name)));
-        }
+        found.ports.extend(listened(container.get("ports"), "containerPort"));
         for probe in
             ["livenessProbe", "readinessProbe", "startupProbe"].iter().filter_map(|key| container.get(key))
         {

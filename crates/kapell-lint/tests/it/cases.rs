@@ -1,8 +1,9 @@
 //! Each rule has a file `tests/rules/NAME.case`.
 //!
-//! A case starts with `=== fault: TITLE` or `=== fine: TITLE`. A line `--- PATH` starts a file. In a fault, lines
-//! `>>> PATH:LINE TEXT` after the files name every finding of the rule: its place, and words of its message.
-//! `+++ PATH` starts what a file must be after the rule's fix. A case `fine` has no finding that warns.
+//! A case starts with `=== fault: TITLE`, `=== noted: TITLE` or `=== fine: TITLE`. A line `--- PATH` starts a file. In a
+//! fault, lines `>>> PATH:LINE TEXT` after the files name every finding of the rule: its place, and words of its message.
+//! `+++ PATH` starts what a file must be after the rule's fix. A case `fine` has no finding at all, one that is `noted`
+//! only such as do not warn, though the rule may warn elsewhere.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -14,10 +15,22 @@ use kapell_lint::{
 };
 use kapell_view::audit::Finding;
 
+/// What a rule has to say of the files of a case.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// What the case expects.
+    Fault,
+    /// Notes.
+    Noted,
+    /// Nothing.
+    #[default]
+    Fine,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Case {
     pub(crate) title: String,
-    pub(crate) fault: bool,
+    pub(crate) verdict: Verdict,
     pub(crate) files: BTreeMap<String, String>,
     fixed: BTreeMap<String, String>,
     pub(crate) expected: Vec<String>,
@@ -36,8 +49,13 @@ pub(crate) fn cases(text: &str) -> Vec<Case> {
     for line in text.lines() {
         if let Some(title) = line.strip_prefix("=== ") {
             let (kind, title) = title.split_once(": ").expect("=== KIND: TITLE");
-            assert!(["fault", "fine"].contains(&kind), "unknown kind {kind}");
-            cases.push(Case { title: title.to_owned(), fault: kind == "fault", ..Case::default() });
+            let verdict = match kind {
+                "fault" => Verdict::Fault,
+                "noted" => Verdict::Noted,
+                "fine" => Verdict::Fine,
+                _ => panic!("unknown kind {kind}"),
+            };
+            cases.push(Case { title: title.to_owned(), verdict, ..Case::default() });
             target = Part::Nothing;
             continue;
         }
@@ -91,11 +109,15 @@ fn judge(rule: &'static Rule, case: &Case) -> String {
         .iter()
         .map(|finding| format!("{}:{} {}", finding.place.path, finding.place.line, finding.message))
         .collect();
-    if !case.fault {
+    if case.verdict != Verdict::Fault {
+        let noted = case.verdict == Verdict::Noted;
         for (finding, shown) in findings.iter().zip(&shown) {
-            if finding.warns() {
-                let _ = writeln!(wrong, "  found, but it is fine: {shown}");
+            if finding.warns() || !noted {
+                let _ = writeln!(wrong, "  found, but it is {:?}: {shown}", case.verdict);
             }
+        }
+        if noted && findings.is_empty() {
+            wrong.push_str("  nothing noted\n");
         }
         return wrong;
     }
@@ -129,7 +151,8 @@ fn every_rule_finds_its_faults_and_leaves_the_rest() {
         let path = folder.join(format!("{}.case", rule.name));
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let cases = cases(&text);
-        let faults = cases.iter().filter(|case| case.fault && !case.expected.is_empty()).count();
+        let faults =
+            cases.iter().filter(|case| case.verdict == Verdict::Fault && !case.expected.is_empty()).count();
         assert!(faults >= 1, "{} has no fault with a place", rule.name);
         assert!(cases.len() - faults >= 2, "{} has less than two cases that are fine", rule.name);
         for case in &cases {

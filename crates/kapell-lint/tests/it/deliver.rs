@@ -1,6 +1,9 @@
 //! The deliverables of a small repository.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use kapell_lint::{
     audit::audit,
@@ -33,7 +36,11 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 fn with<T>(look: impl FnOnce(&Study<'_>) -> T) -> T {
-    let files = FILES.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    with_files(FILES, look)
+}
+
+fn with_files<T>(files: &[(&str, &str)], look: impl FnOnce(&Study<'_>) -> T) -> T {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
     let repository = Repository::new(Files::new(files), Depth::Deep);
     let (findings, inventory) = (audit(&repository), inventory(&repository));
     look(&Study {
@@ -109,6 +116,27 @@ fn every_sentence_names_something_of_the_repository() {
             }
         }
         assert!(strange.is_empty(), "{strange:#?}");
+    });
+}
+
+#[test]
+fn what_a_fix_does_is_told_where_there_is_no_hint_and_nobody_is_sent_to_an_agent_that_is_not_loaded() {
+    let files = [
+        (".claude/agents/silent.md", "---\nname: silent\ntools: Read\n---\nRead.\n"),
+        (".claude/agents/tester.md", "---\nname: tester\ndescription: Writes tests.\n---\nTest.\n"),
+        (
+            ".claude/settings.json",
+            "{\"hooks\": {\"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"true\", \"timeout\": 60000}]}]}}",
+        ),
+    ];
+    with_files(&files, |study| {
+        let pages: BTreeMap<String, String> = deliver(study).into_iter().collect();
+        for path in ["01-analysis.md", "06-docs/best-practices.md", "06-docs/runbook.md"] {
+            let lines = pages[path].lines().filter(|line| line.contains(".claude/settings.json:1"));
+            assert!(lines.into_iter().any(|line| line.contains("write 60")), "{path}: {}", pages[path]);
+        }
+        let selection = &pages["04-commands/agent-selection.md"];
+        assert!(selection.contains("`tester`") && !selection.contains("`silent`"), "{selection}");
     });
 }
 

@@ -13,7 +13,7 @@ use kapell_lint::{
 };
 use kapell_view::audit::{Confidence, Finding, Severity};
 
-use crate::cases::{Case, cases};
+use crate::cases::{Case, Verdict, cases};
 
 /// Returns what is shown of a repository where nothing is asked for.
 fn shown(case: &Case) -> Vec<Finding> {
@@ -48,7 +48,7 @@ fn a_fault_is_found_and_nothing_else_warns() {
     let (mut faults, mut fine) = (0, 0);
     for name in ["agents", "code", "systems", "workflows"] {
         for case in cases(&fs::read_to_string(folder.join(format!("{name}.case"))).unwrap()) {
-            *(if case.fault { &mut faults } else { &mut fine }) += 1;
+            *(if case.verdict == Verdict::Fault { &mut faults } else { &mut fine }) += 1;
             let judged = judge(&case);
             if !judged.is_empty() {
                 let _ = writeln!(wrong, "{name}: {}\n{judged}", case.title);

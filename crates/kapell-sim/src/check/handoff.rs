@@ -37,6 +37,7 @@ impl Checker {
         watched.passed_on = change.or(watched.passed_on);
         watched.agent = Some(agent);
         watched.failures = 0;
+        (watched.lost, watched.limited) = (0, None);
         self.leave(task, Stand::Waiting);
         Ok(())
     }

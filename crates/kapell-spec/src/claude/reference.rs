@@ -1,10 +1,13 @@
 //! Names of agents, commands and files in a text, and how sure it is that they are that.
 
+mod known;
 mod spoken;
 
 use std::sync::LazyLock;
 
 use memchr::{memchr_iter, memmem};
+
+pub use known::{beside_known, known, leads};
 
 use super::{
     definition::{Definition, Named},

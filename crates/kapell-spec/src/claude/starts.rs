@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::{
     definition::{Definition, Named},
-    reference::{Names, Reference, Strength},
+    reference::{Names, Reference, Strength, leads},
     steps::numbered,
 };
 use crate::{finding::Span, words::Words};
@@ -127,7 +127,8 @@ impl Page<'_> {
         let own = Span::new(from, block.span.end as usize);
         let words = self.text[own.range()].to_ascii_lowercase();
         Start {
-            sure: self.is_told(reference) && !is_conditional(&words, &agent.text, block.number.is_some()),
+            sure: self.is_led(reference)
+                || self.is_told(reference) && !is_conditional(&words, &agent.text, block.number.is_some()),
             looks: looks(&title, &words, &agent.text),
             takes: takes(&words),
             asks: [
@@ -161,6 +162,22 @@ impl Page<'_> {
             || before.trim_start().starts_with('|')
             || before.contains("agent") && before.contains(':')
             || before.split(|c: char| !c.is_ascii_alphabetic()).any(told)
+    }
+
+    /// Tells whether a name begins an item of a list that has all of its agents work: `Use the following agents:`.
+    fn is_led(&self, reference: &Reference) -> bool {
+        let document = &self.definition.document;
+        let at = reference.span.start;
+        let within = document.items.iter().filter(|item| item.span.start <= at && at < item.span.end);
+        let Some(item) = within.max_by_key(|item| item.depth) else { return false };
+        let begins = self.text[item.span.start as usize..at as usize]
+            .chars()
+            .all(|c| c.is_ascii_digit() || "-*+.)`\"@[] \t".contains(c));
+        let first = document.items.iter().find(|other| other.list == item.list && other.depth == item.depth);
+        begins
+            && first.is_some_and(|first| {
+                leads(&self.text[self.definition.body as usize..first.span.start as usize])
+            })
     }
 
     /// Tells whether a range starts no other agent.

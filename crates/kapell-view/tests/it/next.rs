@@ -1,9 +1,9 @@
 use kapell_core::{
     budget::Amount,
-    command::{Command, Exit},
+    command::{Command, Exit, Verdict},
     id::{AttemptNo, GateId, ProbeId, RunId, TaskId},
     landing::Probed,
-    plan::PlanBuilder,
+    plan::{Definition, PlanBuilder, Work},
     retry::FailureClass,
 };
 use kapell_view::next::{answer, command};
@@ -42,6 +42,21 @@ fn a_person_who_is_waited_for_is_told_what_to_answer() {
     assert_eq!(next(&world, false), "kapell answer RUN 0 yes", "resuming would not help");
     world.answers(0, "no");
     assert_eq!(next(&world, false), "kapell logs RUN --failed");
+}
+
+#[test]
+fn a_change_that_a_person_must_look_at_is_no_reason_to_resume() {
+    let accept = vec!["sh tests/check.sh".parse().unwrap()];
+    let mut builder = PlanBuilder::new();
+    let work = builder.define(Definition { accept, ..Definition::new(Work::Run("make".to_owned())) });
+    builder.task("parser", work, &[]);
+    let mut world = World::new(mission(), builder.seal(Default::default()).unwrap());
+    world.gives(0, Some('d'), &[]);
+    let verdict = Verdict::Doubtful { question: "it touched its test: accept?".to_owned() };
+    let (task, attempt) = (TaskId(0), AttemptNo(1));
+    assert_eq!(next(&world, false), "kapell resume RUN", "it is still to be checked");
+    world.does(Command::Judge { task, attempt, verdict });
+    assert_eq!(next(&world, false), "kapell answer RUN 0 accept");
 }
 
 #[test]

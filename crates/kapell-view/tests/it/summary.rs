@@ -74,6 +74,16 @@ fn runs_are_listed() {
 }
 
 #[test]
+fn a_run_that_started_from_no_branch_is_merged_into_one_that_is_named() {
+    let mut world = World::new(Mission { target: None, ..mission() }, plan());
+    world.at(30).gives(1, Some('d'), &[]).lands(0, '1');
+    world.gives(0, None, &[]).gives(2, None, &[]).answers(0, "yes");
+    let list =
+        ListView::new([(RunId([1; 16]), Wall(START), false, Some(RunSummary::of(&world.run, world.now())))]);
+    assert_snapshot!(list.lines(80, Wall(START)).last().map(|line| plain(std::slice::from_ref(line))).unwrap(), @"next: kapell merge 01040g208104 --into BRANCH");
+}
+
+#[test]
 fn what_waits_for_a_person_is_collected() {
     let mut waiting = World::standard();
     waiting.at(30).gives(1, None, &[]).gives(0, None, &[]).gives(2, None, &[]);

@@ -97,9 +97,10 @@ pub fn pause(context: &Context, args: &UnfinishedRun) -> Result<Exit, Fault> {
     put(&site, store, run, Command::Pause)?;
     context.out.deed(&Deed::of(Did::Paused, run));
     context.out.note(&match goes_on.as_slice() {
-        [] => format!("run {run} starts nothing new"),
+        [] => format!("run {} starts nothing new", short(run)),
         tasks => format!(
-            "run {run} starts nothing new; it rests when what runs has come to its end: {}",
+            "run {} starts nothing new; it rests when what runs has come to its end: {}",
+            short(run),
             tasks.join(", ")
         ),
     });
@@ -133,7 +134,7 @@ pub fn cancel(context: &Context, args: &UnfinishedRun) -> Result<Exit, Fault> {
     let goes_on = store.owner(run)?.is_some();
     put(&site, store, run, Command::Cancel)?;
     context.out.deed(&Deed::of(Did::Cancelled, run));
-    context.out.note(&format!("run {run} is being cancelled"));
+    context.out.note(&format!("run {} is being cancelled", short(run)));
     if !goes_on {
         // Only who executes the run can end what it began.
         context.out.next(&format!("kapell resume {}", short(run)));

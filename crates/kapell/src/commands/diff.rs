@@ -90,7 +90,7 @@ fn of_task(run: &Run, name: &str, changes: &[(TaskId, Oid, Oid)]) -> Result<(Oid
             Exit::Usage,
             format!("task `{}` has submitted no change", printable(name.as_bytes())),
         )
-        .at(format!("run {}, task {}", run.id(), printable(name.as_bytes())))
+        .at(format!("run {}, task {}", kapell_view::text::short(run.id()), printable(name.as_bytes())))
         .hint(format!(
             "kapell logs {} --task {}",
             run.id(),

@@ -74,7 +74,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     let unfinished = Unfinished::of(&store, &loaded.mission)?;
     if let Some(run) = unfinished.same.filter(|_| goes_on) {
         if store.owner(run)?.is_none() {
-            let what = format!("run {run} of this file is unfinished: going on with it");
+            let what = format!("run {} of this file is unfinished: going on with it", short(run));
             context.out.note(&format!("{what} (--new starts another)"));
         }
         let budget = workflow::budget(args.budget.as_deref())?;
@@ -88,8 +88,9 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         );
     }
     if let Some(run) = unfinished.earlier.filter(|_| args.id.is_none()) {
+        let id = short(run);
         context.out.note(&format!(
-            "run {run} of an earlier version of this file, or of other inputs, is unfinished: kapell resume {run} goes on with it"
+            "run {id} of an earlier version of this file, or of other inputs, is unfinished: kapell resume {id} goes on with it"
         ));
     }
     let id = match &args.id {
@@ -280,7 +281,7 @@ fn told_owner(context: &Context, store: &Store, run: RunId, how: &How) -> Result
     }
     let id = short(run);
     context.out.deed(&Deed::of(Did::Resumed, run));
-    context.out.note(&format!("run {run} goes on in the process that executes it"));
+    context.out.note(&format!("run {id} goes on in the process that executes it"));
     if how.merge {
         context
             .out
@@ -321,7 +322,11 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
     for run in runs::unfinished(&store)?.into_iter().map(|head| head.run) {
         match refuse_played(&store, run, &runs::mission(&store, run)?) {
             Ok(()) => runs.push(run),
-            Err(_) => context.out.note(&format!("run {run} plays a recording: it is left as it is")),
+            Err(fault) if fault.code == "K0954" => context.out.note(&fault.message),
+            // Whatever is the matter with it, the others go on.
+            Err(fault) => {
+                context.out.note(&format!("run {} is left as it is: {}", short(run), fault.message))
+            }
         }
     }
     let jobs = workflow::default_jobs() as usize;
@@ -331,7 +336,9 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
         match machine.host.open(run) {
             Ok(()) => opened.push(run),
             Err(OpenError::Own(OwnError::Held(_))) => {
-                context.out.note(&format!("run {run} is executed by another process: it is left to it"));
+                context
+                    .out
+                    .note(&format!("run {} is executed by another process: it is left to it", short(run)));
             }
             Err(error) => return Err(error.into()),
         }
@@ -476,7 +483,7 @@ fn detach(context: &Context, store: &Store, run: RunId, is_new: bool) -> Result<
         true => context.out.deed(&Deed::of(Did::Started, run)),
         false => context.out.data(&run.to_string()),
     }
-    context.out.next(&format!("kapell watch {run}"));
+    context.out.next(&format!("kapell watch {}", short(run)));
     Ok(Exit::Done)
 }
 
@@ -491,11 +498,13 @@ fn begun(what: Begun, run: RunId) -> Result<Option<(Exit, String)>, Fault> {
         Begun::Refused { exit, said } => Ok(Some((exit, said))),
         Begun::Slow => {
             let seconds = background::BEGIN.as_secs();
-            Err(Fault::new("K0904", Exit::Environment, format!("run {run} has not begun in {seconds} s"))
-                .because("its process is there, and goes on trying")
-                .hint(
-                    "kapell status lists the run once it has begun; kapell doctor says how fast the disk is",
-                ))
+            Err(Fault::new(
+                "K0904",
+                Exit::Environment,
+                format!("run {} has not begun in {seconds} s", short(run)),
+            )
+            .because("its process is there, and goes on trying")
+            .hint("kapell status lists the run once it has begun; kapell doctor says how fast the disk is"))
         }
     }
 }
@@ -565,7 +574,7 @@ mod tests {
     fn a_run_that_has_not_begun_is_not_told_as_one_that_has() {
         let run = RunId([7; 16]);
         let Fault { message, exit, .. } = begun(Begun::Slow, run).unwrap_err();
-        assert_eq!((message, exit), (format!("run {run} has not begun in 60 s"), Exit::Environment));
+        assert_eq!((message, exit), (format!("run {} has not begun in 60 s", short(run)), Exit::Environment));
         assert!(begun(Begun::Executed, run).unwrap().is_none());
         let refused = Begun::Refused { exit: Exit::Usage, said: "no".to_owned() };
         assert_eq!(begun(refused, run).unwrap(), Some((Exit::Usage, "no".to_owned())));

@@ -119,7 +119,7 @@ fn reason(why: Why) -> &'static str {
 fn cannot_leave_out(run: &Run, task: TaskId) -> Fault {
     let fault =
         Fault::new("K0512", Exit::Refused, "the change of a task that would run again cannot be left out")
-            .at(format!("run {}, task {}", run.id(), Untrusted::from(run.plan().name(task)).visible()))
+            .at(format!("run {}, task {}", short(run.id()), Untrusted::from(run.plan().name(task)).visible()))
             .because("the run took it over from an earlier one, and starts from a commit that holds it");
     match run.mission().forked_from {
         Some((from, at)) => {
@@ -258,7 +258,7 @@ fn mission(run: &Run, args: &ForkArgs) -> Result<Mission, Fault> {
         let Some(known) = mission.inputs.get_mut(&name) else {
             let fault =
                 Fault::new("K0511", Exit::Usage, format!("the run has no input `{}`", visible(&name)))
-                    .at(format!("run {}", run.id()));
+                    .at(format!("run {}", short(run.id())));
             return Err(match suggest::nearest(&name, mission.inputs.keys().map(String::as_str)) {
                 Some(near) => fault.hint(format!("did you mean `{near}`?")),
                 None => fault.hint("kapell run FILE --set NAME=VALUE starts from the file"),

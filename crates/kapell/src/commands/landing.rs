@@ -200,7 +200,7 @@ pub fn merge_here(
 }
 
 /// Waits until no other process merges into the repository, and says so once; `None` after an interrupt.
-fn wait_for_turn(
+pub(super) fn wait_for_turn(
     context: &Context,
     repository: &Repository,
     interrupts: &Interrupts,

@@ -37,9 +37,13 @@ pub fn decision(head: &RunHead, at: Option<u64>) -> Result<Version, Fault> {
     match at {
         None => Ok(head.version),
         Some(at) if (1..=head.version.0).contains(&at) => Ok(Version(at)),
-        Some(at) => Err(Fault::new("K0510", Exit::Usage, format!("run {} has no decision {at}", head.run))
-            .because(format!("its decisions are numbered from 1 to {}", head.version))
-            .hint(format!("kapell logs {}", head.run))),
+        Some(at) => Err(Fault::new(
+            "K0510",
+            Exit::Usage,
+            format!("run {} has no decision {at}", kapell_view::text::short(head.run)),
+        )
+        .because(format!("its decisions are numbered from 1 to {}", head.version))
+        .hint(format!("kapell logs {}", kapell_view::text::short(head.run)))),
     }
 }
 

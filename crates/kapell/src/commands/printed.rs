@@ -28,7 +28,8 @@ pub fn show(context: &Context, site: &Site, run: &Run, args: &LogsArgs) -> Resul
         if asked.is_some() && attempt > last {
             let message =
                 format!("`{}` has had {}", visible(run.plan().name(task)), plural(last.into(), "attempt"));
-            return Err(Fault::new("K0508", Exit::Usage, message).at(format!("run {}", run.id())));
+            return Err(Fault::new("K0508", Exit::Usage, message)
+                .at(format!("run {}", kapell_view::text::short(run.id()))));
         }
         let key = AttemptKey { run: run.id(), task, attempt: AttemptNo(attempt), compensates: false };
         let text = site.redactor().text(&read(site, key)?);

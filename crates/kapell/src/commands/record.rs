@@ -193,17 +193,25 @@ pub fn refuse_played(store: &Store, run: RunId, mission: &Mission) -> Result<(),
     if !matches!(load(store, run)?.phase(), Phase::Active | Phase::Paused(_)) {
         return Ok(());
     }
-    Err(Fault::new("K0954", Exit::Refused, format!("run {run} plays a recording: it is not gone on with"))
-        .because("its agents would ask their providers")
-        .hint(format!("kapell replay {} --agents", kapell_view::text::short(recorded))))
+    Err(Fault::new(
+        "K0954",
+        Exit::Refused,
+        format!("run {} plays a recording: it is not gone on with", kapell_view::text::short(run)),
+    )
+    .because("its agents would ask their providers")
+    .hint(format!("kapell replay {} --agents", kapell_view::text::short(recorded))))
 }
 
 fn read(path: &Path, run: RunId) -> Result<Cassette, Fault> {
     let shown = visible(&path.display().to_string());
     if !path.exists() {
-        return Err(Fault::new("K0950", Exit::Usage, format!("nothing of run {run} was recorded"))
-            .because(format!("{shown} is not there"))
-            .hint("kapell record FILE"));
+        return Err(Fault::new(
+            "K0950",
+            Exit::Usage,
+            format!("nothing of run {} was recorded", kapell_view::text::short(run)),
+        )
+        .because(format!("{shown} is not there"))
+        .hint("kapell record FILE"));
     }
     Cassette::read(path).map_err(|error| {
         Fault::new("K0951", Exit::Usage, error.to_string()).at(shown).hint("kapell explain K0951")

@@ -5,19 +5,20 @@ use kapell_core::{
     event::{Event, decode},
     id::{GateId, Oid},
     journal::Version,
-    run::{Phase, Run},
+    run::{Merge, Phase, Run},
 };
 use kapell_engine::{open::load, port::journal::Journal};
 use kapell_store::Store;
 use kapell_view::text::short;
 
-use super::{Context, control, improve, start};
+use super::{Context, control, improve, landing::wait_for_turn, start};
 use crate::{
     args::OneRun,
     exit::Exit,
     fault::Fault,
     reply::{Deed, Did},
     runs,
+    session::Interrupts,
     site::{self, Site},
     wiring::machine,
 };
@@ -57,7 +58,7 @@ pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         return Err(nothing_to_undo(&run, deeds.used));
     };
     let id = run.id();
-    take_back(&site, store, &run, &merge.target, merge.from, merge.to)?;
+    take_back(context, &site, store, &run, &merge)?;
     context.out.deed(&Deed {
         target: Some(merge.target.clone()),
         from: Some(merge.to.to_string()),
@@ -145,22 +146,21 @@ fn last_merged(store: &Store) -> Result<Option<kapell_core::id::RunId>, Fault> {
 }
 
 /// The branch moves back first: a record of that which never happened would be worse than one that is missing.
-fn take_back(site: &Site, store: Store, run: &Run, target: &str, from: Oid, to: Oid) -> Result<(), Fault> {
+fn take_back(context: &Context, site: &Site, store: Store, run: &Run, merge: &Merge) -> Result<(), Fault> {
     let id = run.id();
+    let Merge { target, from, to, .. } = merge;
     let repository = machine(site, Store::open(&site.store)?.0, 1)?.repository;
     let repository =
         repository.ok_or_else(|| Fault::new("K0703", Exit::Usage, "there is no repository here"))?;
-    let found = site.repo.as_ref().map(|user| user.find_ref(target)).transpose()?.flatten();
+    // Nothing is under way here that an interrupt would have to end in order.
+    let turn = wait_for_turn(context, &repository, &Interrupts::unheeded())?;
     if let (Some(base), Some(landing)) = (run.mission().base, run.landing()) {
         // `gc` may have removed the run's ref, and then the branch is all that holds what landed.
         repository.hold_again(id, base, landing.head())?;
     }
-    if found != Some(from) {
-        // A crash after the move and before its record leaves only the record to be made.
-        repository.undo_merge(target, from, to).map_err(|error| moved_on(error, id, target, from))?;
-    }
-    drop(repository);
-    control::put(site, store, id, Command::UndoMerge { to: from })
+    repository.undo_merge(target, *from, *to).map_err(|error| moved_on(error, id, target, *from))?;
+    drop((turn, repository));
+    control::put(site, store, id, Command::UndoMerge { to: *from })
 }
 
 fn moved_on(error: kapell_agents::git::Error, run: kapell_core::id::RunId, target: &str, from: Oid) -> Fault {

@@ -324,6 +324,45 @@ fn a_merge_that_waits_for_another_one_says_so_and_heeds_an_interrupt() {
 }
 
 #[test]
+fn a_merge_is_taken_back_when_no_other_one_is_under_way() {
+    let rig = Rig::repository();
+    slow_to_merge(&rig, "echo slow > slow.txt");
+    assert_eq!(rig.run(["run", "../slow.yaml", "--quiet"]).code, Some(0));
+    let slow = rig.runs().remove(0);
+    Plan::new("Later").task("later", "echo later > later.txt", &[]).save(&rig, "later.yaml");
+    assert_eq!(rig.run(["run", "../later.yaml", "--merge", "--quiet"]).code, Some(0));
+    let later = rig.runs().into_iter().find(|run| *run != slow).unwrap();
+    let other = rig.start(["merge", &slow]);
+    rig.wait_for("check.begun");
+    let undo = rig.start_telling(["undo", &later], "said");
+    let said = || std::fs::read_to_string(rig.dir().join("said")).unwrap();
+    let waits = format!("process {} merges into this repository: waiting for it", other.id());
+    rig.wait_until("it says what it waits for", || said().contains(&waits));
+    rig.go("check");
+    assert_eq!(other.end(&rig).code, Some(0));
+    // The other one is on top of it now.
+    let (ended, said) = (undo.end(&rig), said());
+    assert!(ended.code == Some(4) && said.contains("K0512"), "{said}");
+    assert_eq!((rig.read("later.txt"), rig.read("slow.txt")), ("later\n".to_owned(), "slow\n".to_owned()));
+}
+
+#[test]
+fn an_undo_that_was_cut_short_has_the_working_tree_follow() {
+    let rig = Rig::repository();
+    let before = rig.git(&["rev-parse", "main"]);
+    Plan::new("One").task("one", "echo one > one.txt", &[]).save(&rig, "one.yaml");
+    assert_eq!(rig.run(["run", "../one.yaml", "--merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.read("one.txt"), "one\n");
+    // So a crash leaves it that comes after the move of the branch.
+    rig.git(&["update-ref", "refs/heads/main", before.trim()]);
+    let ended = rig.run(["undo"]);
+    assert_eq!((ended.code, rig.git(&["status", "--porcelain"])), (Some(0), String::new()), "{ended}");
+    assert!(!rig.work().join("one.txt").exists());
+    assert_eq!(rig.run(["merge", "--quiet"]).code, Some(0));
+    assert_eq!(rig.read("one.txt"), "one\n");
+}
+
+#[test]
 fn an_interrupt_ends_the_checks_of_a_merge_and_moves_nothing() {
     let rig = Rig::repository();
     slow_to_merge(&rig, &rig.waiting("slow", "echo slow > slow.txt"));

@@ -152,3 +152,21 @@ fn an_agent_of_which_nobody_knows_how_it_takes_a_key_needs_none() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_key_is_hidden_whatever_its_variable_is_called() {
+    let rig = Rig::plain();
+    let config = rig.dir().join("home/config/kapell");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("kapell.toml"), "[clients.anthropic]\nkey_env = \"OF_MY_MODEL\"\n").unwrap();
+    rig.write("words.txt", "canary-of-no-form\n");
+    let workflow =
+        "mission: m\ntasks:\n  tell:\n    run: cat words.txt; exit 3\n    retry: { attempts: 1 }\n";
+    fs::write(rig.dir().join("tell.yaml"), workflow).unwrap();
+    let mut command = rig.command(["run", "../tell.yaml"]);
+    command.env("OF_MY_MODEL", "canary-of-no-form");
+    let ended = rig.ended(command);
+    let logs = rig.run(["logs", "--export"]).stdout;
+    assert!(ended.code == Some(1) && logs.contains("[redacted]"), "{ended}{logs}");
+    assert!(!logs.contains("canary") && !ended.stderr.contains("canary"), "{ended}{logs}");
+}

@@ -227,3 +227,15 @@ fn no_more_start_than_the_money_does_for_by_what_such_attempts_cost_before() {
     let told = "Forecast for 4 attempts: 1200 tokens. Spent: 400 tokens; 4 of them stayed within it.";
     assert!(report.contains(told), "{report}");
 }
+
+#[test]
+fn what_a_client_with_a_login_of_its_own_costs_follows_from_the_prices_of_its_user() {
+    let purse = Purse::new("", 1, 2, cost(80, 20));
+    let prices = json!({"version": "mine", "models": {"mock-1": {"input": 3, "output": 15}}});
+    fs::write(purse.rig.dir().join("home/config/kapell/prices.json"), prices.to_string()).unwrap();
+    let ended = purse.run(1_000_000, None);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let spent =
+        purse.events().iter().filter_map(|event| event["data"]["spent"]["usd_micros"].as_u64()).sum::<u64>();
+    assert_eq!(spent, 2 * (80 * 3 + 20 * 15), "{ended}");
+}

@@ -175,7 +175,8 @@ fn peak_mib(pid: u32) -> u64 {
 fn thirty_agents_work_at_once_and_five_that_take_too_much_memory_are_ended() {
     let rig = Rig::repository();
     let work = rig.waiting("crowd", "echo done > \"$KAPELL_TASK.txt\"");
-    let eat = rig.waiting("crowd", "head -c 200000000 /dev/zero | tail > /dev/null");
+    // It keeps what it took until it is ended, however seldom somebody looks.
+    let eat = rig.waiting("crowd", "{ head -c 200000000 /dev/zero; sleep 60; } | tail > /dev/null");
     let tasks = names(30).into_iter().enumerate().map(|(number, name)| {
         let (agent, claims) = (if number % 6 == 0 { "glutton" } else { "worker" }, format!("{name}.txt"));
         let task = json!({"agent": agent, "prompt": "work", "claims": [claims], "retry": {"attempts": 1}});

@@ -2,7 +2,9 @@
 //!
 //! What it prints was recorded from version 0.169.0. Traps: a patch that is refused shows on standard error only, and
 //! the turn completes with code 0; what it used is cumulative over the thread; helpers of its sandbox are not made
-//! below the system's directory for temporary files, so its home must lie elsewhere.
+//! below the system's directory for temporary files, so its home must lie elsewhere. Its sandbox makes directories in `/tmp`
+//! for as long as a command runs, under names that all of them share: with several at work, the one that ends first takes
+//! them away from another one that begins, whose command or change then fails (once in some hundred).
 
 use std::path::Path;
 
@@ -21,6 +23,8 @@ use crate::drivers::{Report, mcp};
 const PROVIDER: &str = "kapell";
 /// Below its home: what shape its last message has.
 const SCHEMA_FILE: &str = "outputs.schema.json";
+/// Below its home: where it may write what it needs for a while.
+const TMP: &str = "tmp";
 /// Its settings, below a home.
 pub(super) const SETTINGS_FILE: &str = ".codex/config.toml";
 
@@ -55,6 +59,11 @@ pub(super) fn set_up(order: &Order, invocation: &mut Invocation) {
         invocation.env("OPENAI_API_KEY", key).env("CODEX_API_KEY", key);
     }
     invocation.env("CODEX_HOME", order.home.join(".codex"));
+    // Where its own sandbox is in force, that is to share no directory with others.
+    if !order.contained {
+        invocation.args(["-c", "sandbox_workspace_write.exclude_slash_tmp=true"]);
+        invocation.env("TMPDIR", order.home.join(TMP)).dirs.push(TMP);
+    }
     // It reads the settings of a repository only if they are trusted. Its server takes a directory of which nothing is said
     // for trusted as soon as it is to work there, so that is said.
     let level = if order.is_trusted { "trusted" } else { "untrusted" };
@@ -321,6 +330,32 @@ impl Reader for Codex {
             },
             (None, Some(error)) => failure(None, error, ended.at),
             (None, None) => no_end(ended),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drivers::client::Client;
+
+    #[test]
+    fn where_its_own_sandbox_is_in_force_it_shares_no_directory_with_others() {
+        let dir = tempfile::tempdir().unwrap();
+        for (client, contained) in [
+            (Client::Codex, false),
+            (Client::CodexApp, false),
+            (Client::Codex, true),
+            (Client::CodexApp, true),
+        ] {
+            let home = dir.path().join(format!("{client:?}-{contained}"));
+            let order = Order { contained, ..Order::new(client, "x", &home) };
+            let prepared = order.prepare(dir.path()).unwrap();
+            let tmp = home.join(TMP);
+            let is_own = prepared.env.iter().any(|(name, value)| name == "TMPDIR" && **value == *tmp);
+            let is_excluded =
+                prepared.argv.iter().any(|arg| arg == "sandbox_workspace_write.exclude_slash_tmp=true");
+            assert_eq!([is_own, is_excluded, tmp.is_dir()], [!contained; 3], "{client:?} {contained}");
         }
     }
 }

@@ -220,8 +220,10 @@ impl CodexApp {
     fn item(&mut self, item: &Value, done: bool, reports: &mut Vec<Report>) {
         let id = item["id"].as_str().unwrap_or_default();
         if item["type"] == "fileChange" {
-            let paths = item["changes"].as_array().into_iter().flatten();
-            let paths = paths.filter_map(|change| change["path"].as_str().map(str::to_owned)).collect();
+            let changes = item["changes"].as_array().into_iter().flatten();
+            // One that moves a file writes at another place than it names first.
+            let paths = changes.flat_map(|change| [&change["path"], &change["kind"]["move_path"]]);
+            let paths = paths.filter_map(|path| path.as_str().map(str::to_owned)).collect();
             self.paths.insert(id.to_owned(), paths);
         }
         let before = reports.len();

@@ -1,10 +1,58 @@
 //! The tables: commands, words of scripts, actions.
+//!
+//! Commands and actions are thousands, and so are no source but texts: a row is what it does, how many seconds it takes, and
+//! its name, and the rows are in the order of their names. A name is looked up in the text as it is: to read thousands of
+//! rows for the few that a repository needs takes longer than all else that is done with a small one.
 
-mod actions;
-mod commands;
+use std::cmp::Ordering;
 
-pub(super) use self::{actions::ACTIONS, commands::COMMANDS};
-use super::Kind;
+use super::{Kind, Work, work};
+
+/// Commands by their first words. The longest that fits counts.
+const COMMANDS: &str = include_str!("table/commands.txt");
+
+/// Actions by name, in lower case.
+const ACTIONS: &str = include_str!("table/actions.txt");
+
+/// The column at which the name begins.
+const NAME: usize = 19;
+
+/// Finds what a command does that begins with these words.
+pub(super) fn command(words: &str) -> Option<Work> {
+    find(COMMANDS, words)
+}
+
+/// Finds what an action does, by its name in lower case.
+pub(super) fn action(name: &str) -> Option<Work> {
+    find(ACTIONS, name)
+}
+
+/// Finds the row of a name by halving the text.
+fn find(table: &str, name: &str) -> Option<Work> {
+    // Both stand where a row begins, or at the end.
+    let (mut low, mut high) = (0, table.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        let start = memchr::memrchr(b'\n', &table.as_bytes()[low..middle]).map_or(low, |at| low + at + 1);
+        let end = memchr::memchr(b'\n', &table.as_bytes()[start..high]).map_or(high, |at| start + at);
+        let row = &table[start..end];
+        match name_of(row).cmp(name) {
+            Ordering::Less => low = high.min(end + 1),
+            Ordering::Equal => return work_of(row),
+            Ordering::Greater => high = start,
+        }
+    }
+    None
+}
+
+fn name_of(row: &str) -> &str {
+    row.get(NAME..).unwrap_or_default()
+}
+
+fn work_of(row: &str) -> Option<Work> {
+    let mut words = row.split_ascii_whitespace();
+    Some(work(Kind::named(words.next()?)?, words.next()?.parse().ok()?))
+}
 
 /// Programs that leave nothing behind that matters.
 pub(super) const TRIVIAL: &[&str] = &[
@@ -146,3 +194,39 @@ pub(super) const SCRIPT_WORDS: &[(&str, Kind, u32)] = &[
     ("setup", Kind::Setup, 30),
     ("generate", Kind::Build, 20),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_in_its_columns_and_in_order_and_is_found() {
+        for table in [COMMANDS, ACTIONS] {
+            for row in table.lines() {
+                let work = work_of(row).unwrap_or_else(|| panic!("`{row}` names no work"));
+                let before = row.split_at(NAME).0;
+                let words: Vec<&str> = before.split_ascii_whitespace().collect();
+                assert_eq!(before, format!("{:<12} {:>4}  ", words[0], words[1]), "{row}");
+                assert_eq!(find(table, name_of(row)), Some(work), "{row}");
+            }
+            let names: Vec<&str> = table.lines().map(name_of).collect();
+            assert_eq!(names.windows(2).find(|pair| pair[0] >= pair[1]), None);
+        }
+    }
+
+    #[test]
+    fn what_is_in_no_row_is_not_found() {
+        for name in ["", "a", "anchor", "anchor build x", "actions/checkout", "\u{7f}"] {
+            assert_eq!(command(name), None, "{name}");
+        }
+        assert_eq!(action("anchor build"), None);
+        assert_eq!(find("", "a"), None);
+        assert_eq!(find("build          20  a\nodd\n", "b"), None, "a row that is none is passed over");
+    }
+
+    #[test]
+    fn a_row_says_what_is_done_and_how_long_it_takes() {
+        assert_eq!(command("anchor build"), Some(work(Kind::Build, 240)));
+        assert_eq!(action("actions/checkout"), Some(work(Kind::Checkout, 5)));
+    }
+}

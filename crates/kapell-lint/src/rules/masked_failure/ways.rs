@@ -1,10 +1,10 @@
 //! Less plain ways to lose the failure of a command: blocks that only print, the background, `find -exec`, shells without
 //! `-e`, flags that say so, and requests that take an error page for an answer.
 
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::is_check;
+use super::{Lost, Script, is_check, short};
 use crate::{
     github::{
         Flow, StepFacts,
@@ -20,10 +20,6 @@ pub(super) fn is_kept(command: &Command) -> bool {
         .words
         .iter()
         .any(|word| ["GITHUB_OUTPUT", "GITHUB_ENV", "set-output"].iter().any(|name| word.contains(name)))
-}
-
-fn short(command: &Command) -> String {
-    command.text().chars().take(60).collect()
 }
 
 /// Tells whether a command only speaks.
@@ -63,35 +59,27 @@ pub(super) fn reads_status(script: &str, all: &[Command]) -> bool {
         || holders.iter().any(|name| script.matches(name).count() > 1 + printed(name))
 }
 
-/// Finds the ways that hang on one command of a script.
-pub(super) fn lost_otherwise(
-    flow: &Flow,
-    job: &Job,
-    step: &Step,
-    facts: &StepFacts,
-    at: usize,
-) -> Option<(String, Severity)> {
-    let command = &facts.commands[at];
-    let script = step.script();
-    swallowed_by_if(script, facts, at)
-        .or_else(|| in_background(script, facts, at))
-        .or_else(|| by_find(facts, at))
-        .or_else(|| without_errexit(flow, job, step, facts, at))
-        .or_else(|| told_so(flow, job, step, facts, command, at))
+/// Finds the less plain ways that hang on one command of a script.
+pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
+    swallowed_by_if(script, at)
+        .or_else(|| in_background(script, at))
+        .or_else(|| by_find(script, at))
+        .or_else(|| without_errexit(script, at))
+        .or_else(|| told_so(script, at))
 }
 
 /// `if check; then echo fine; else echo failed; fi`, and nothing else happens.
-fn swallowed_by_if(script: &str, facts: &StepFacts, at: usize) -> Option<(String, Severity)> {
-    let all = &facts.commands[..];
+fn swallowed_by_if(script: Script<'_>, at: usize) -> Option<Lost> {
+    let (all, text) = (script.commands(), script.step.script());
     let command = &all[at];
-    let asks = script.get(..command.start).is_some_and(|before| {
+    let asks = text.get(..command.start).is_some_and(|before| {
         let line = before.rsplit(['\n', ';']).next().unwrap_or_default().trim();
         line.is_empty() || line == "if" || line == "if !" || line.starts_with("if ")
     });
-    let loops = script
+    let loops = text
         .get(command.start..)
         .is_some_and(|rest| ["while", "until", "elif"].iter().any(|word| rest.starts_with(word)));
-    if !command.asked || !asks || loops || command.then != Then::End || !is_check(facts, at) {
+    if !command.asked || !asks || loops || command.then != Then::End || !is_check(script.facts, at) {
         return None;
     }
     let block: Vec<&Command> =
@@ -99,14 +87,16 @@ fn swallowed_by_if(script: &str, facts: &StepFacts, at: usize) -> Option<(String
     let only_prints = !block.is_empty()
         && block.iter().all(|other| !other.words.is_empty() && other.assigned.is_empty() && speaks(other));
     // `! check` within the condition of a loop, or a status that is asked for below.
-    let asked_later = script.contains("$?") || script.contains("exit 1") || script.contains("exit $");
+    let asked_later = text.contains("$?") || text.contains("exit 1") || text.contains("exit $");
     (only_prints && !asked_later).then(|| {
-        (format!("the step only prints what `{}` came to, and stays green", short(command)), Severity::High)
+        let message = format!("the step only prints what `{}` came to, and stays green", short(command));
+        Lost::new(Severity::High, message, "end the branch that failed with `exit 1`")
     })
 }
 
 /// `check &`: a plain `wait` returns 0 whatever became of it.
-fn in_background(script: &str, facts: &StepFacts, at: usize) -> Option<(String, Severity)> {
+fn in_background(script: Script<'_>, at: usize) -> Option<Lost> {
+    let facts = script.facts;
     let command = &facts.commands[at];
     if command.then != Then::Background || !is_check(facts, at) {
         return None;
@@ -119,41 +109,32 @@ fn in_background(script: &str, facts: &StepFacts, at: usize) -> Option<(String, 
     let waits = facts.commands[at + 1..]
         .iter()
         .any(|other| other.program() == "wait" && other.words.len() > 1 || other.program() == "jobs");
-    (checks && !waits && !script.contains("$!")).then(|| {
+    (checks && !waits && !script.step.script().contains("$!")).then(|| {
         let message = format!(
             "the failure of `{}` is lost in the background: `wait` without a job is always fine",
             short(command)
         );
-        (message, Severity::High)
+        Lost::new(Severity::High, message, "keep its `$!`, and `wait` for that")
     })
 }
 
 /// `find -exec check {} \;` is fine whatever the check says; with `+` it is not.
-fn by_find(facts: &StepFacts, at: usize) -> Option<(String, Severity)> {
-    let command = &facts.commands[at];
+fn by_find(script: Script<'_>, at: usize) -> Option<Lost> {
+    let command = &script.commands()[at];
     let each = command.program() == "find"
         && command.words.iter().any(|word| word == "-exec")
         && command.words.iter().any(|word| word == ";");
-    (each && is_check(facts, at)).then(|| {
-        (
-            format!("`find` does not fail if `{}` does: end it with `+`, or use `xargs`", short(command)),
-            Severity::Medium,
-        )
+    (each && is_check(script.facts, at)).then(|| {
+        let message = format!("`find` does not fail if `{}` does", short(command));
+        Lost::new(Severity::Medium, message, "end it with `+`, or use `xargs`")
     })
 }
 
 /// A shell that goes on after a failure: `bash {0}` for one, and PowerShell with programs that are none of its own.
-fn without_errexit(
-    flow: &Flow,
-    job: &Job,
-    step: &Step,
-    facts: &StepFacts,
-    at: usize,
-) -> Option<(String, Severity)> {
-    let all = &facts.commands[..];
+fn without_errexit(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
     let command = &all[at];
-    let shell = step.shell.as_ref().or(job.shell.as_ref()).or(flow.model.shell.as_ref())?;
-    let text = shell.text.trim();
+    let text = script.shell()?.text.trim();
     let plain = text.contains("{0}")
         && (text.starts_with("bash") || text.starts_with("sh") || text.starts_with("zsh"))
         && !text
@@ -165,14 +146,12 @@ fn without_errexit(
             && other.words.iter().skip(1).any(|word| word.starts_with('-') && word.contains('e'))
     });
     let more = all[at + 1..].iter().any(|other| !other.words.is_empty());
-    let asks = ["$?", "PIPESTATUS"].iter().any(|word| step.script().contains(word));
+    let asks = ["$?", "PIPESTATUS"].iter().any(|word| script.step.script().contains(word));
     let goes_on =
         plain && !sets && more && !asks && !command.asked && command.then == Then::End && command.depth == 0;
-    (goes_on && is_check(facts, at)).then(|| {
-        (
-            format!("the failure of `{}` is lost: the shell `{text}` has no `-e`", short(command)),
-            Severity::High,
-        )
+    (goes_on && is_check(script.facts, at)).then(|| {
+        let message = format!("the failure of `{}` is lost: the shell `{text}` has no `-e`", short(command));
+        Lost::new(Severity::High, message, "begin with `set -e`, or write `-e` into the shell")
     })
 }
 
@@ -189,14 +168,9 @@ const NEVER_FAILS: &[&str] = &[
 ];
 
 /// A check that a flag tells never to fail, without the same check beside it that may.
-fn told_so(
-    flow: &Flow,
-    job: &Job,
-    step: &Step,
-    facts: &StepFacts,
-    command: &Command,
-    at: usize,
-) -> Option<(String, Severity)> {
+fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
+    let Script { flow, job, step, facts } = script;
+    let command = &facts.commands[at];
     let flag = command.words.iter().find(|word| NEVER_FAILS.contains(&word.as_str()))?;
     let kinds: Vec<Kind> =
         facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
@@ -210,8 +184,10 @@ fn told_so(
         .iter()
         .any(|word| text.contains(word));
     let said = step.script().contains("as warnings");
-    (checks && !strict && !kept && !said)
-        .then(|| (format!("`{}` never fails: `{flag}` tells it so", short(command)), Severity::Medium))
+    (checks && !strict && !kept && !said).then(|| {
+        let message = format!("`{}` never fails: `{flag}` tells it so", short(command));
+        Lost::new(Severity::Medium, message, format!("drop `{flag}`, or keep what it finds"))
+    })
 }
 
 /// Words of steps that ask whether what was deployed is well.
@@ -240,7 +216,8 @@ pub(super) fn health(
     let Some((command, why)) = never_says_no(step, script, &inner) else { return };
     let line = script[..command.start.min(script.len())].matches('\n').count();
     let place = flow.line_in(span, line, &command.words[0]).unwrap_or(span);
-    let draft = report.add(flow.file, place, why).severity(Severity::Medium);
+    let hint = "ask with `curl --fail`, and let the step end with its status";
+    let draft = report.add(flow.file, place, why).severity(Severity::Medium).hint(hint);
     match lenient() {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),

@@ -59,11 +59,15 @@ const PROGRAMS: &[&str] = &[
     "az",
 ];
 
+/// How much of a line before a place is read, in bytes: an order stands near, and a line may be a whole file.
+const NEAR: usize = 600;
+
 /// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
 fn code_spans<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
     agent.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
         let start = mark.span.start as usize;
-        let line = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let near = (start.saturating_sub(NEAR)..start).find(|&at| text.is_char_boundary(at)).unwrap_or(start);
+        let line = text[near..start].rfind('\n').map_or(near, |at| near + at + 1);
         let before =
             text[line..start].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
         (mark.span, before)
@@ -111,6 +115,36 @@ fn clause(before: &str) -> String {
     let from =
         ends.iter().filter_map(|end| Some(lower.trim_end().rfind(end)? + end.len())).max().unwrap_or(0);
     lower[from..].trim_matches(['*', ' ', '`', ':', '(']).to_owned()
+}
+
+/// Verbs of orders that often stand before another one.
+const FIRST: &[&str] = &[
+    "read",
+    "analyze",
+    "analyse",
+    "review",
+    "collect",
+    "gather",
+    "scan",
+    "inspect",
+    "explore",
+    "study",
+    "identify",
+    "summarize",
+    "summarise",
+    "list",
+    "draft",
+    "find",
+];
+
+/// Returns the last order of a clause that is a row of them: `read the code and write the plan to`.
+fn last_order(clause: &str) -> &str {
+    let first = clause.split(' ').next().unwrap_or_default();
+    let last = [" and then ", " and ", " then "]
+        .iter()
+        .filter_map(|link| Some(clause.rfind(link)? + link.len()))
+        .max();
+    last.filter(|_| FIRST.contains(&first)).map_or(clause, |at| &clause[at..])
 }
 
 /// Tells whether a whole line may be meant for somebody else.
@@ -195,6 +229,7 @@ const WRITTEN: &[&str] = &[
 pub(super) fn to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
     code_spans(agent, text).find_map(|(span, before)| {
         let clause = clause(before);
+        let clause = last_order(&clause);
         let verbs = ["write", "save", "append", "create", "output", "store", "record", "persist", "update"];
         let mut words = clause.split(|c: char| !c.is_ascii_alphanumeric());
         let first = words.next().unwrap_or_default();

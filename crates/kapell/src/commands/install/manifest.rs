@@ -19,6 +19,9 @@ pub(super) struct Manifest {
     version: u32,
     /// Directories that were made, each after the one that it lies in.
     dirs: Vec<PathBuf>,
+    /// How many directories above it were made, the one that it lies in first.
+    #[serde(default)]
+    dirs_above: usize,
     /// Files that were made, with what they hold.
     files: Vec<(PathBuf, Digest)>,
     /// Files that were there and got more text.
@@ -128,6 +131,11 @@ impl Manifest {
     }
 
     fn make_dirs(&mut self, root: &Path, dir: &Path) -> io::Result<()> {
+        if let Some(above) = root.parent() {
+            self.dirs_above +=
+                above.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+            fs::create_dir_all(above)?;
+        }
         // The root itself has the empty name.
         let mut all: Vec<&Path> = dir.ancestors().collect();
         all.reverse();
@@ -192,6 +200,9 @@ impl Manifest {
         for dir in self.dirs.iter().rev() {
             // Something else may have come into it.
             let _ = fs::remove_dir(root.join(dir));
+        }
+        for dir in root.ancestors().skip(1).take(self.dirs_above) {
+            let _ = fs::remove_dir(dir);
         }
         Ok(kept)
     }

@@ -102,6 +102,17 @@ fn a_directory_that_was_not_there_is_gone_again() {
 }
 
 #[test]
+fn a_home_without_a_directory_for_settings_gets_one_and_loses_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = tree(dir.path());
+    let opencode = host(HostProgram::Opencode, &dir.path().join(".config/opencode"));
+    installed_into(&opencode);
+    assert!(dir.path().join(".config/opencode/opencode.json").is_file());
+    assert_eq!(uninstalled_from(&opencode), Vec::<PathBuf>::new());
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
 fn a_link_stays_a_link() {
     let dir = tempfile::tempdir().unwrap();
     let claude = dir.path().join(".claude");

@@ -132,6 +132,24 @@ fn a_person_is_asked_and_the_answer_goes_back_to_the_request() {
 }
 
 #[test]
+fn a_change_that_moves_a_file_is_judged_and_shown_with_the_place_that_it_is_moved_to() {
+    let may_move = |opening: Opening, to: &str| {
+        let mut talk = Talk::started(opening);
+        let change = json!({ "path": "/w/a.txt", "kind": { "type": "update", "move_path": to }, "diff": "" });
+        let item = json!({ "type": "fileChange", "id": "c", "changes": [change], "status": "inProgress" });
+        talk.notified("item/started", json!({ "item": item }));
+        talk.hears(json!({ "id": 0, "method": "item/fileChange/requestApproval", "params": { "itemId": "c", "cwd": "/w" } }));
+        talk
+    };
+    let at = |opening| Opening { workspace: "/w".into(), ..opening };
+    let mut talk = may_move(at(contained()), "/ada/.ssh/authorized_keys");
+    assert_eq!(talk.written(), [json!({ "id": 0, "result": { "decision": "decline" } })]);
+    let talk = may_move(at(asking()), "/w/b.txt");
+    let Some(Report::Question { text, .. }) = talk.reports.last() else { panic!("{:?}", talk.reports) };
+    assert_eq!(text, "May it use `apply_patch`: /w/a.txt, /w/b.txt");
+}
+
+#[test]
 fn without_anybody_to_ask_the_answer_is_no() {
     let mut talk = Talk::started(Opening { contained: true, ..Opening::default() });
     let answer = talk.may_run(0, "make deploy").unwrap();

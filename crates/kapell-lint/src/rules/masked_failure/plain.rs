@@ -1,0 +1,229 @@
+//! The ways to lose a failure that everybody writes: `|| true`, an `if` that skips, a pipe, `set +e`.
+
+use kapell_spec::github::Step;
+use kapell_view::audit::Severity;
+
+use super::{ASIDE, Lost, Script, is_check, short, ways};
+use crate::github::{
+    StepFacts,
+    script::{Command, Then},
+    tools::{self, Kind},
+};
+
+/// Tells whether `!` stands in front of a command that begins a line, as in `! grep -r SECRET .`.
+fn is_denied(script: &str, command: &Command) -> bool {
+    script.get(command.start..).is_some_and(|rest| rest.starts_with("! "))
+}
+
+/// Tells how bad it is if the failure of a command is lost; `None` if it does not matter, or may be no failure.
+fn worth(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
+    let command = &facts.commands[at];
+    let (text, plain) = (command.text(), tools::plain_text(command));
+    let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
+    if is_check(facts, at) {
+        return Some(Severity::High);
+    }
+    let kinds: Vec<Kind> =
+        facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
+    let aside = ASIDE.iter().any(|word| name.contains(word));
+    let takes_away = ["delete", "destroy", "uninstall", "remove", "undo", "rollback"];
+    let takes_away = command.words.iter().any(|word| takes_away.contains(&word.as_str()));
+    if kinds.contains(&Kind::Deploy)
+        && !aside
+        && !takes_away
+        && DEPLOYS.iter().any(|start| plain.starts_with(start))
+    {
+        return Some(Severity::High);
+    }
+    if WAITS.iter().any(|start| plain.starts_with(start)) {
+        return Some(Severity::Medium);
+    }
+    if kinds.contains(&Kind::Audit) && !aside {
+        return Some(Severity::Medium);
+    }
+    // A step that is for nothing but a check, by its name: what it runs last decides.
+    let last = facts.commands[at + 1..]
+        .iter()
+        .all(|command| matches!(command.program(), "true" | ":" | "echo" | "printf"));
+    let only = facts.commands[..at]
+        .iter()
+        .all(|command| matches!(command.program(), "echo" | "printf" | "cd" | "set" | "cat"));
+    let says = ["check", "verify", "validate", "scan", "lint", "audit"];
+    let named = name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| says.contains(&part));
+    let reads = kinds.is_empty()
+        && matches!(command.program(), "grep" | "egrep" | "find" | "diff" | "test" | "[" | "[[")
+        || kinds.iter().all(|&kind| kind == Kind::Trivial)
+            && command
+                .words
+                .iter()
+                .any(|word| matches!(word.as_str(), "inspect" | "describe" | "verify" | "status"));
+    let sorts = text.contains("/dev/null") || text.contains("grep -q") && !command.asked;
+    (named && last && only && !aside && !sorts && (kinds.contains(&Kind::Unknown) || reads))
+        .then_some(Severity::Medium)
+}
+
+/// Commands that change what runs.
+const DEPLOYS: &[&str] = &[
+    "kubectl apply",
+    "kubectl set image",
+    "kubectl rollout restart",
+    "helm upgrade",
+    "terraform apply",
+    "tofu apply",
+    "argocd app sync",
+    "pulumi up",
+    "cdk deploy",
+    "sam deploy",
+    "flux reconcile",
+    "aws ecs update-service",
+];
+
+/// Commands that wait for what was changed, and fail if it does not come up.
+const WAITS: &[&str] =
+    &["kubectl rollout status", "kubectl wait", "argocd app wait", "aws ecs wait", "helm test"];
+
+/// Finds the ways that everybody writes: `|| true`, an `if` that skips, a pipe, `set +e`.
+pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
+    shrugged_off(script, at)
+        .or_else(|| both_ends_print(script, at))
+        .or_else(|| taken_for_absence(script, at))
+        .or_else(|| in_pipe(script, at))
+        .or_else(|| passed_over(script, at))
+}
+
+/// `check || true`
+fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
+    let Script { step, facts, .. } = script;
+    let all = script.commands();
+    let command = &all[at];
+    if command.then != Then::Or || command.asked && !is_denied(step.script(), command) {
+        return None;
+    }
+    let worst = worth(step, facts, at)?;
+    let next = all.get(at + 1)?;
+    let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") && !ways::is_kept(next)
+        || matches!(next.text().as_str(), "exit 0" | "return 0" | "return" | "continue");
+    // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
+    let fails =
+        |other: &Command| other.words.len() > 1 && other.words[0] == "exit" && other.words[1..] != ["0"];
+    let later = || all[at + 1..].iter().any(fails);
+    // Who writes an annotation has decided that it is one.
+    let told = next.text().contains("::warning") || next.text().contains("::notice");
+    (shrugs && next.then != Then::And && next.after == Then::Or && !later()).then(|| {
+        let hint = format!("drop `|| {}`, or say in a comment why a failure does not matter", next.program());
+        let message = format!("`{}` can fail and the step stays green", short(command));
+        Lost::new(if told { Severity::Low } else { worst }, message, hint)
+    })
+}
+
+/// `check && echo fine || echo failed`
+fn both_ends_print(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    if command.then != Then::And || command.asked || !ways::shrugged(all, at) {
+        return None;
+    }
+    let worst = worth(script.step, script.facts, at)?;
+    let message = format!("`{}` can fail and the step stays green", short(command));
+    Some(Lost::new(worst, message, "end the last part with `exit 1`"))
+}
+
+/// `if check >/dev/null; then check; else echo skipped; fi`
+fn taken_for_absence(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    if !command.asked || command.then != Then::End {
+        return None;
+    }
+    let bare = bare(command);
+    let again = all[at + 1..].iter().take(2).any(|other| self::bare(other) == bare && !other.asked);
+    let mut behind = all[at + 1..].iter().skip(1).take(3);
+    let otherwise = behind.clone().any(|other| other.program() == "echo" && other.depth >= command.depth);
+    let runs_otherwise =
+        behind.any(|other| !matches!(other.program(), "echo" | "fi") && self::bare(other) != bare);
+    let silent = command.words.iter().any(|word| word.contains("/dev/null"));
+    (bare.len() > 1 && again && otherwise && !runs_otherwise && silent).then(|| {
+        let message =
+            format!("any failure of `{}` is taken for its absence, and the step stays green", bare.join(" "));
+        Lost::new(Severity::High, message, "ask whether it is there in another way, and let it fail")
+    })
+}
+
+/// `check | tee log` in the default shell, which has no pipefail.
+fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    if command.then != Then::Pipe
+        || worth(script.step, script.facts, at) != Some(Severity::High)
+        || !no_pipefail(script)
+    {
+        return None;
+    }
+    let next = all.get(at + 1)?;
+    let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
+        // Both tell in their manuals to set `pipefail`.
+        || next.words.iter().take(3).any(|word| word == "xcpretty" || word == "xcbeautify")
+        // One that only filters what people see; with `-q` it is the check.
+        || matches!(next.program(), "grep" | "egrep")
+            && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
+    (shows && next.then != Then::Pipe).then(|| {
+        let message = format!(
+            "the failure of `{}` is lost in the pipe: the default shell has no `pipefail`",
+            short(command)
+        );
+        Lost::new(Severity::High, message, "name `shell: bash` for the step, which brings `pipefail`")
+    })
+}
+
+/// `set +e`, a check, and whatever comes last decides.
+fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    if command.asked || command.then != Then::End || at + 1 >= all.len() || !is_check(script.facts, at) {
+        return None;
+    }
+    let sets = |flag: &str| {
+        all[..at].iter().rposition(|command| {
+            command.program() == "set" && command.words.iter().skip(1).any(|word| word.starts_with(flag))
+        })
+    };
+    let text = script.step.script();
+    let asks = ["PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| text.contains(word))
+        || ways::reads_status(text, all);
+    let last = all.last().is_some_and(|last| {
+        matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
+    });
+    (sets("+e") > sets("-e") && !asks && last).then(|| {
+        let message = format!("`{}` can fail and the step stays green: `set +e` goes on", short(command));
+        Lost::new(Severity::High, message, "write `set -e` before it, or end with its status")
+    })
+}
+
+/// Returns the words without redirections.
+fn bare(command: &Command) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut skip = false;
+    for word in &command.words {
+        if std::mem::take(&mut skip) {
+            continue;
+        }
+        if word == ">" || word == "2>" || word == "&>" {
+            skip = true;
+        } else if !word.contains(">") {
+            words.push(word.as_str());
+        }
+    }
+    words
+}
+
+fn no_pipefail(script: Script<'_>) -> bool {
+    // `shell: bash` brings it; without one, the shell is `bash -e`. Windows has another default.
+    let windows =
+        script.job.runs_on.iter().any(|label| label.text.contains("windows") || label.literal().is_none());
+    let sets = script
+        .commands()
+        .iter()
+        .any(|command| command.words.iter().any(|word| word == "pipefail" || word.contains("PIPESTATUS")));
+    let reads = script.step.script().contains("PIPESTATUS");
+    script.shell().is_none() && !windows && !sets && !reads
+}

@@ -1,0 +1,312 @@
+//! Names of agents that are known to be defined. Less has to stand around them than around words that may be nothing: they
+//! count where somebody is handed something, below a sentence that leads to a list of agents, and in a table of who does
+//! what.
+
+use std::sync::LazyLock;
+
+use super::{Names, Reference, Strength, is_kebab, is_placeholder};
+use crate::{claude::definition::Definition, finding::Span, words::Words};
+
+/// How many bytes before a name may say what it is there for.
+const BEFORE_MAX: usize = 160;
+
+/// Words with which somebody is told to work.
+const HANDS: &[&str] = &[
+    "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
+    "engage", "consult", "activate",
+];
+
+/// Words with which something is given to somebody.
+const GIVES: &[&str] =
+    &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
+
+/// Words of a clause that names somebody without handing anything over.
+static DENIED: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "not ",
+        "n't",
+        "never",
+        "unlike",
+        "instead of",
+        "rather than",
+        "similar to",
+        "e.g.",
+        "example",
+        "such as",
+        "return to",
+        "back to",
+        "report to",
+        "came from",
+        "used by",
+        "called by",
+        "invoked by",
+    ])
+});
+
+/// Words of a sentence that leads to a list of which one is chosen.
+static CHOICE: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "choose",
+        "select",
+        "appropriate",
+        "available",
+        "depending",
+        "one of",
+        "pick ",
+        "which ",
+        "when ",
+        "routing",
+        "as needed",
+        "if needed",
+        "relevant",
+        "suitable",
+        "based on",
+        " may ",
+        " can ",
+        "e.g.",
+        "example",
+    ])
+});
+
+/// Finds the places of `names` in the body of a definition that hand work over, and are not among those found.
+#[must_use]
+pub fn known(
+    text: &str,
+    definition: &Definition,
+    found: &[Reference],
+    own: &str,
+    words: &Words,
+    names: &[&str],
+) -> Vec<Reference> {
+    let page = Page { text, definition };
+    let body = definition.body as usize;
+    let mut heard = Vec::new();
+    for (number, at) in words.places(text.get(body..).unwrap_or_default()) {
+        let Some(name) = names.get(number).filter(|name| **name != own && !is_placeholder(name)) else {
+            continue;
+        };
+        let span = Span::new(body + at, body + at + name.len());
+        let is_known = found.iter().any(|reference| {
+            reference.span == span && reference.names == Names::Agent && reference.strength > Strength::Weak
+        });
+        if !is_known && page.is_whole(span) && (page.is_called(span) || page.is_told(span, is_kebab(name))) {
+            let fenced = definition.document.fence_at(span.start).is_some();
+            heard.push(Reference {
+                names: Names::Agent,
+                name: (*name).to_owned(),
+                span,
+                strength: Strength::Strong,
+                fenced,
+            });
+        }
+    }
+    heard
+}
+
+/// Finds the other names in columns of agents: where two or more of a column are defined, the rest are meant to be.
+#[must_use]
+pub fn beside_known(text: &str, definition: &Definition, names: &[&str]) -> Vec<Reference> {
+    let mut heard = Vec::new();
+    let body = definition.body as usize;
+    let mut table: Vec<(usize, &str)> = Vec::new();
+    let mut at = body;
+    let end = |table: &mut Vec<(usize, &str)>, heard: &mut Vec<Reference>| {
+        heard.extend(roster(table, names));
+        table.clear();
+    };
+    for line in text.get(body..).unwrap_or_default().split_inclusive('\n') {
+        if line.trim_start().starts_with('|')
+            && definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_none()
+        {
+            table.push((at, line));
+        } else {
+            end(&mut table, &mut heard);
+        }
+        at += line.len();
+    }
+    end(&mut table, &mut heard);
+    heard
+}
+
+/// Reads a table that has a column for agents.
+fn roster(table: &[(usize, &str)], names: &[&str]) -> Vec<Reference> {
+    let heads = table.first().map_or("", |(_, line)| line).to_ascii_lowercase();
+    let is_column = |head: &str| matches!(head.trim().trim_matches('*'), "agent" | "subagent" | "sub-agent");
+    let Some(column) = heads.split('|').position(is_column) else { return Vec::new() };
+    let cells: Vec<(Span, &str)> = table
+        .iter()
+        .skip(2)
+        .filter_map(|(at, line)| {
+            let cell = line.split('|').nth(column)?;
+            let name = cell.trim().trim_matches(|c: char| "*`\"'@".contains(c));
+            let start = at + (name.as_ptr() as usize - line.as_ptr() as usize);
+            is_kebab(name).then(|| (Span::new(start, start + name.len()), name))
+        })
+        .collect();
+    let defined = cells.iter().filter(|(_, name)| names.contains(name)).count();
+    if defined < 2 || defined * 2 < cells.len() {
+        return Vec::new();
+    }
+    let reference = |(span, name): (Span, &str)| Reference {
+        names: Names::Agent,
+        name: name.to_owned(),
+        span,
+        strength: Strength::Strong,
+        fenced: false,
+    };
+    cells.into_iter().map(reference).collect()
+}
+
+struct Page<'a> {
+    text: &'a str,
+    definition: &'a Definition,
+}
+
+impl Page<'_> {
+    /// Tells whether a range is a word by itself, and no part of a path or of a longer name.
+    fn is_whole(&self, span: Span) -> bool {
+        let before = self.text[..span.start as usize].chars().next_back();
+        let rest = &self.text[span.end as usize..];
+        let joins =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/' | ':' | '@' | '$' | '.');
+        !before.is_some_and(joins)
+            && !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/'))
+            && !rest.starts_with(".md")
+    }
+
+    /// Tells whether a name is given to the tool that starts agents: `Task(x)`, `Agent("x")`.
+    fn is_called(&self, span: Span) -> bool {
+        let before = self.text[..span.start as usize].trim_end_matches(['"', '\'', '`']);
+        before.ends_with("Task(") || before.ends_with("Agent(")
+    }
+
+    /// Tells whether the words before a name hand something to it. A single word may be anything, so that they have to
+    /// stand right before it, and it has to be set apart.
+    fn is_told(&self, span: Span, kebab: bool) -> bool {
+        if self.definition.document.fence_at(span.start).is_some() {
+            return false;
+        }
+        let clause = self.clause(span.start as usize);
+        if DENIED.is_in(clause) {
+            return false;
+        }
+        let lower = clause.to_ascii_lowercase();
+        let mut words = lower
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
+            .filter(|word| !word.is_empty() && !matches!(*word, "the" | "a" | "an" | "our" | "both"))
+            .rev();
+        let marked = self.definition.document.mark_at(span.start).is_some();
+        let last = words.next().unwrap_or_default();
+        let given = last == "to" && words.any(|word| GIVES.contains(&word));
+        let handed = HANDS.contains(&last) && (kebab || marked);
+        // `Start the agents a-b and c-d`: the first is told, the rest are joined to it.
+        let joined = kebab
+            && matches!(last, "agents" | "subagents")
+            && HANDS.iter().any(|word| has_word(&lower, word));
+        given || handed || joined || kebab && self.is_listed(span)
+    }
+
+    /// The words before a place, back to the start of its sentence, item or paragraph.
+    fn clause(&self, at: usize) -> &str {
+        let from =
+            (at.saturating_sub(BEFORE_MAX)..=at).find(|&from| self.text.is_char_boundary(from)).unwrap_or(at);
+        let before = &self.text[from.max(self.definition.body as usize).min(at)..at];
+        let breaks = ["\n\n", "\n- ", "\n* ", "\n#", "\n|", ". ", ".\n", "; ", "! ", "? "];
+        let cut = breaks.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+        &before[cut..]
+    }
+
+    /// Tells whether a name begins an item of a list that a sentence leads to: `Launch the following agents:`.
+    fn is_listed(&self, span: Span) -> bool {
+        let document = &self.definition.document;
+        let within = |item: &&crate::claude::markdown::Item| {
+            item.span.start <= span.start && span.start < item.span.end
+        };
+        let Some(item) = document.items.iter().filter(within).max_by_key(|item| item.depth) else {
+            return false;
+        };
+        let begins = self.text[item.span.start as usize..span.start as usize]
+            .chars()
+            .all(|c| c.is_ascii_digit() || "-*+.)`\"@[] \t".contains(c));
+        let Some(first) =
+            document.items.iter().find(|other| other.list == item.list && other.depth == item.depth)
+        else {
+            return false;
+        };
+        begins && leads(&self.text[self.definition.body as usize..first.span.start as usize])
+    }
+}
+
+/// Tells whether a text ends with a sentence that has several agents work: `Use the following agents:`.
+#[must_use]
+pub fn leads(before: &str) -> bool {
+    let last = before.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    let last = last.rsplit(". ").next().unwrap_or_default();
+    let lower = last.to_ascii_lowercase();
+    let somebody = ["agents", "subagents", "sub-agents", "reviewers", "specialists", "both"];
+    lower.trim_end().ends_with(':')
+        && !lower.trim_start().starts_with('#')
+        && HANDS.iter().chain(GIVES).any(|word| has_word(&lower, word))
+        && somebody.iter().any(|word| has_word(&lower, word))
+        && !CHOICE.is_in(last)
+        && !DENIED.is_in(last)
+}
+
+fn has_word(lower: &str, word: &str) -> bool {
+    lower.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).any(|part| part == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(text: &str) -> Vec<String> {
+        let names = ["api-owner", "log-sage", "writer"];
+        let definition = Definition::read(text);
+        let found = known(text, &definition, &[], "lead", &Words::exact(&names), &names);
+        found.into_iter().map(|reference| reference.name).collect()
+    }
+
+    #[test]
+    fn defined_names_are_heard_where_work_is_handed_over() {
+        for (text, expected) in [
+            ("Use the api-owner for routes.", &["api-owner"][..]),
+            ("Send the diff to `log-sage` and wait.", &["log-sage"]),
+            ("Hand the list over\nto writer.", &["writer"]),
+            (
+                "Launch these agents:\n\n- **api-owner**: routes\n- **log-sage**: logs\n",
+                &["api-owner", "log-sage"],
+            ),
+            ("    Task(log-sage): \"What happened?\"", &["log-sage"]),
+            ("Start the agents api-owner and so on.", &["api-owner"]),
+        ] {
+            assert_eq!(heard(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn defined_names_that_are_only_spoken_of_are_not_heard() {
+        for text in [
+            "The api-owner answers within a day.",
+            "Do not use the api-owner here.",
+            "Use the writer.",
+            "Choose the agents that fit:\n\n- **api-owner**: routes\n",
+            "- **api-owner**: routes\n- **log-sage**: logs\n",
+            "Report back to log-sage.",
+            "Use the api-owner-v2 and .claude/agents/log-sage.md.",
+        ] {
+            assert_eq!(heard(text), <[&str; 0]>::default(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_roster_is_meant_to_be_defined() {
+        let text =
+            "| Role | Agent |\n| --- | --- |\n| a | `api-owner` |\n| b | `log-sage` |\n| c | `no-body` |\n";
+        let names = ["api-owner", "log-sage"];
+        let found = |text: &str| beside_known(text, &Definition::read(text), &names).len();
+        assert_eq!(found(text), 3);
+        assert_eq!(found(&text.replace("api-owner", "other-one")), 0, "most of them lie elsewhere");
+        assert_eq!(found(&text.replace("Agent", "Package")), 0, "no column of agents");
+    }
+}
