@@ -85,6 +85,8 @@ pub struct Github {
     pub flows: Vec<Flow>,
     /// The actions, by folder.
     pub actions: Arc<BTreeMap<String, LocalAction>>,
+    /// The composite actions, each as a workflow of one job that nothing starts: for rules that look at steps only.
+    pub composites: Arc<[Flow]>,
 }
 
 /// Tells whether a path is that of a workflow.
@@ -113,14 +115,19 @@ impl Github {
         }
         let workflows = files.iter().filter(|(_, file)| is_workflow(&file.path));
         let flows = workflows.map(|(id, file)| Flow::read(&actions, id, file)).collect();
-        Self { flows, actions: Arc::new(actions) }
+        let composites = actions.iter().filter_map(|(folder, action)| {
+            Flow::of_action(&actions, folder, action, files[action.file].path.clone())
+        });
+        Self { composites: composites.collect(), flows, actions: Arc::new(actions) }
     }
 
     /// Returns the workflows of these files, with all actions.
     #[must_use]
     pub(crate) fn only(&self, files: &BTreeSet<FileId>) -> Self {
-        let flows = self.flows.iter().filter(|flow| files.contains(&flow.file)).cloned().collect();
-        Self { flows, actions: self.actions.clone() }
+        let of = |flow: &&Flow| files.contains(&flow.file);
+        let flows = self.flows.iter().filter(of).cloned().collect();
+        let composites = self.composites.iter().filter(of).cloned().collect();
+        Self { flows, actions: self.actions.clone(), composites }
     }
 
     /// Reads again those workflows that have other texts; the files have the same numbers as before.
@@ -134,7 +141,16 @@ impl Github {
             true => Flow::read(&self.actions, flow.file, &files[flow.file]),
             false => flow.clone(),
         };
-        Self { flows: self.flows.iter().map(again).collect(), actions: self.actions.clone() }
+        Self {
+            flows: self.flows.iter().map(again).collect(),
+            actions: self.actions.clone(),
+            composites: self.composites.clone(),
+        }
+    }
+
+    /// Returns all that has steps: the workflows, and the composite actions as workflows that nothing starts.
+    pub fn with_steps(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().chain(&*self.composites)
     }
 
     /// Finds the workflow that a job calls, if it is one of the repository.
@@ -218,6 +234,46 @@ impl Flow {
         }
         .without_promises()
         .with_own_cluster()
+    }
+
+    /// Takes a composite action for a job, which has no runner, no events and no condition of its own.
+    fn of_action(
+        actions: &BTreeMap<String, LocalAction>,
+        folder: &str,
+        action: &LocalAction,
+        path: Arc<str>,
+    ) -> Option<Self> {
+        let first = action.model.steps.first()?.span;
+        let last = action.model.steps.last()?.span;
+        if !action.model.complete {
+            return None;
+        }
+        let name = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("action");
+        let job = Job {
+            id: spec::Name { text: name.into(), span: Span::new(first.start as usize, first.start as usize) },
+            span: first.to(last),
+            steps: action.model.steps.clone(),
+            expressions: action.model.expressions.clone(),
+            ..Job::default()
+        };
+        let model = Workflow {
+            jobs: vec![job],
+            comments: action.model.comments.clone(),
+            complete: true,
+            ..Workflow::default()
+        };
+        let facts = model.jobs.iter().map(|job| facts::of_job(actions, &model, job)).collect();
+        Some(Self {
+            file: action.file,
+            path,
+            text: action.text.clone(),
+            model: Arc::new(model),
+            notes: Arc::default(),
+            facts,
+            closures: [Vec::new()].into(),
+            worlds: Arc::default(),
+            runs: Arc::default(),
+        })
     }
 
     /// Takes a script that is named after a delivery for a build in a job that holds no key to anything outside.

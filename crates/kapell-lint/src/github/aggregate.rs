@@ -80,8 +80,15 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     if !idle || job.steps.is_empty() || !(has(NAMES) || judges) {
         return None;
     }
-    let mut found =
-        Aggregator { named_strongly: has(STRONG) || name.contains("all "), ..Aggregator::default() };
+    // `Fail unless everything passed`
+    let promises_all = flow.steps(at).filter_map(|(step, _)| step.name.as_ref()).any(|name| {
+        let lower = name.text.to_ascii_lowercase();
+        ["everything", "all jobs", "all checks", "every job"].iter().any(|words| lower.contains(words))
+    });
+    let mut found = Aggregator {
+        named_strongly: has(STRONG) || name.contains("all ") || promises_all,
+        ..Aggregator::default()
+    };
     read(flow, at, &mut found);
     if judges {
         // Which skips it allows is an expression in most cases; that is not followed. Its name promises all.
@@ -185,7 +192,9 @@ pub fn can_fail(flow: &Flow, at: usize) -> bool {
             let text = command.text();
             text.starts_with("exit ") && text != "exit 0"
                 || command.program() == "false"
-                || matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep")
+                || text.starts_with("return ") && text != "return 0"
+                // `if [ ... ]` only asks.
+                || !command.asked && matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep")
         }) || step.action().is_some()
     })
 }

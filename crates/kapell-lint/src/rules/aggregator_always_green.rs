@@ -28,10 +28,10 @@ fn only_prints(flow: &Flow, at: usize) -> bool {
     flow.steps(at).all(|(step, facts)| {
         step.condition.is_none()
             && !step.script().contains("GITHUB_STEP_SUMMARY")
-            && facts
-                .commands
-                .iter()
-                .all(|command| matches!(command.program(), "echo" | "printf" | "true" | ":"))
+            && facts.commands.iter().filter(|command| !command.words.is_empty()).all(|command| {
+                let asks = command.asked && matches!(command.program(), "test" | "[" | "[[");
+                asks || matches!(command.program(), "echo" | "printf" | "true" | ":")
+            })
     })
 }
 

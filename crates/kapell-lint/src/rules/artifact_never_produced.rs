@@ -81,6 +81,20 @@ fn is_part(name: &str, whole: &str) -> bool {
     name.strip_prefix(whole).is_some_and(|rest| rest.starts_with(['-', '_', '.'])) && !whole.contains('*')
 }
 
+/// Finds the name that a pattern was meant for, if they begin alike but for signs between the words: `wheel_*` for `wheels-linux`.
+fn like<'a>(pattern: &str, mut names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let start = |text: &str| {
+        let start = text.split('*').next().unwrap_or_default();
+        start.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    };
+    let wanted = start(pattern);
+    let near = |name: &str| {
+        let own = start(name);
+        own.len() >= 4 && (own.starts_with(&wanted) || wanted.starts_with(&own))
+    };
+    if wanted.len() < 4 || !pattern.contains('*') { None } else { names.find(|name| near(name)) }
+}
+
 fn look(
     github: &Github,
     flow: &Flow,
@@ -107,6 +121,8 @@ fn look(
             .filter(|name| !name.contains('*'))
             .collect();
         let near = suggest::nearest(shown, known.iter().copied());
+        let all = uploads.iter().flat_map(|(_, _, upload)| &upload.names).map(String::as_str);
+        let near = near.or_else(|| like(shown, all));
         // `wheels` for `wheels-linux` and its sisters: one side was given parts, and the other one was not.
         let part = known.iter().find(|name| is_part(name, shown) || is_part(shown, name));
         let unknown = jobs

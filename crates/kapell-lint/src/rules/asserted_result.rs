@@ -1,6 +1,6 @@
 //! A step reports success without looking at it.
 
-use crate::github::{Flow, StepFacts};
+use crate::github::{Flow, StepFacts, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -42,11 +42,132 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 if whatever && index > 0 {
                     look(flow, at, index, step, facts, report);
                 }
+                if whatever || step.condition.is_none() && job_runs_whatever(flow, job) {
+                    posted(flow, at, index, step, facts, report);
+                }
             }
-            let _ = job;
         }
     }
 }
+
+/// Tells whether a job runs after a failure too, and looks at no result of the jobs that it waits for.
+fn job_runs_whatever(flow: &Flow, job: &Job) -> bool {
+    let whatever = job.condition.as_ref().is_some_and(|condition| {
+        let text = condition.text.replace(' ', "");
+        text.starts_with("always()") || text.starts_with("!cancelled()")
+    });
+    let text = || flow.text.get(job.span.range()).unwrap_or_default();
+    whatever
+        && !job.needs.is_empty()
+        && !["needs.", "(needs", "failure()", "/jobs"].iter().any(|word| text().contains(word))
+}
+
+/// What sets the state of a commit for good, where a script writes it as a constant.
+const STATES: &[&str] = &[
+    "state=success",
+    "conclusion=success",
+    "\"state\":\"success\"",
+    "\"conclusion\":\"success\"",
+    "state:'success'",
+    "conclusion:'success'",
+    "state:\"success\"",
+    "conclusion:\"success\"",
+];
+
+/// Words by which a text looks at what happened, or says that something did not go well.
+const LOOKS: &[&str] = &[
+    "job.status",
+    ".outcome",
+    ".conclusion",
+    ".result",
+    "needs.",
+    "steps.",
+    "$?",
+    "if ",
+    "if(",
+    "case ",
+    "jq",
+    "grep",
+    "failure",
+    "fail",
+    "error",
+    " ? ",
+    "not ",
+    "whether",
+];
+
+/// A state of a commit, or a message to people, that says that all went well, after a failure too.
+fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
+    let whole = flow.text.get(step.span.range()).unwrap_or_default();
+    // The condition is known; what counts is what the step itself says.
+    let own =
+        step.condition.as_ref().map_or(whole.to_owned(), |condition| whole.replace(&*condition.text, ""));
+    let api = step.is("actions/github-script");
+    let plain: String = own.split_whitespace().collect();
+    let sets = own.contains("statuses/")
+        || own.contains("check-runs")
+        || own.contains("createCommitStatus")
+        || own.contains("checks.");
+    let state = sets && STATES.iter().any(|state| plain.contains(state));
+    let sends = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "gh"))
+        || facts.actions.iter().any(|name| MESSENGERS.iter().any(|part| name.contains(part)));
+    // Flags of `curl` say nothing of what happened.
+    let lower = own
+        .to_ascii_lowercase()
+        .replace("--fail-with-body", "")
+        .replace("--fail", "")
+        .replace("--show-error", "");
+    let claim = sends && !api && CLAIMS_ALL.iter().any(|words| lower.contains(words));
+    if !(state || claim) || LOOKS.iter().any(|word| lower.contains(word)) {
+        return;
+    }
+    let job = &flow.model.jobs[at];
+    // Something before it must be able to fail.
+    let fails = |facts: &StepFacts| {
+        facts
+            .works
+            .iter()
+            .any(|done| done.work.kind.checks() || done.work.kind.mutates() || facts.runs_own_script())
+            // A state stands for whatever was done, known or not.
+            || state && facts.does(Kind::Unknown)
+    };
+    let before = flow.facts[at][..index].iter().any(fails)
+        || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(fails));
+    if !before {
+        return;
+    }
+    let what = if state { "sets the state `success`" } else { "tells people that all went well" };
+    let draft = report
+        .add(
+            flow.file,
+            step.name.as_ref().map_or(step.span, |name| name.span),
+            format!(
+                "`{}` {what} whatever happened: it runs after a failure too and looks at no result",
+                job.id.text
+            ),
+        )
+        .hint(
+            "do it only `if: success()`, or take what it says from `${{ job.status }}` or `needs.*.result`",
+        );
+    if state { draft.severity(Severity::High).done() } else { draft.done() }
+}
+
+/// Parts of names of actions that send messages.
+const MESSENGERS: &[&str] = &["slack", "discord", "teams", "telegram", "mattermost"];
+
+/// Words that claim that everything went well.
+const CLAIMS_ALL: &[&str] = &[
+    "tests passed",
+    "checks passed",
+    "build passed",
+    "build succeeded",
+    "all green",
+    "deployed successfully",
+    "successfully deployed",
+    "released successfully",
+    "completed successfully",
+    "deployment succeeded",
+];
 
 /// Tells whether a condition lets a step run after a failure too.
 fn runs_whatever(condition: &Condition) -> bool {
@@ -74,9 +195,7 @@ fn look(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, re
     let before = flow.facts[at][..index]
         .iter()
         .any(|facts| facts.works.iter().any(|done| done.work.kind.checks() || done.work.kind.mutates()));
-    if !before
-        || facts.works.iter().any(|done| !matches!(done.work.kind, crate::github::tools::Kind::Trivial))
-    {
+    if !before || facts.works.iter().any(|done| !matches!(done.work.kind, Kind::Trivial)) {
         return;
     }
     let words: Vec<&str> =

@@ -1,6 +1,9 @@
 //! A cache is restored after what it should speed up.
 
-use crate::github::tools::{self, Installer};
+use crate::github::{
+    Flow,
+    tools::{self, Installer},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -23,9 +26,10 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.github.with_steps() {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
+                late_action(flow, at, index, report);
                 let Some(installer) = restored(step) else { continue };
                 // `cargo` builds again and again; only a pure installer is over once it ran.
                 if matches!(installer.name, "cargo" | "gradle" | "maven") {
@@ -58,6 +62,45 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Actions that restore what a program builds, and the commands of that program that build.
+const KEEPERS: &[(&str, &str, &[&str])] = &[
+    ("swatinem/rust-cache", "cargo", &["build", "test", "check", "clippy", "nextest", "doc", "bench"]),
+    ("gradle/actions/setup-gradle", "gradlew", &["build", "test", "check", "assemble"]),
+    ("gradle/gradle-build-action", "gradlew", &["build", "test", "check", "assemble"]),
+];
+
+/// An action restores what was built by a step in front of it.
+fn late_action(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let step = &job.steps[index];
+    let Some((_, program, verbs)) = KEEPERS.iter().find(|(name, ..)| step.is(name)) else { return };
+    // Another one in front of it keeps what that builds.
+    let kept = job.steps[..index].iter().any(|step| {
+        step.is("actions/cache")
+            || step.is("actions/cache/restore")
+            || KEEPERS.iter().any(|(name, ..)| step.is(name))
+    });
+    let builds = |earlier: &usize| {
+        let step = &job.steps[*earlier];
+        let works = flow.facts[at][*earlier].commands.iter().any(|command| {
+            command.program().trim_start_matches("./") == *program
+                && command.words.iter().any(|word| verbs.contains(&word.as_str()))
+                && !command.words.iter().any(|word| word == "--manifest-path")
+        });
+        works && step.condition.is_none() && step.folder.is_none()
+    };
+    let Some(earlier) = (0..index).find(builds).filter(|_| !kept && step.condition.is_none()) else { return };
+    report
+        .add(
+            flow.file,
+            step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
+            format!("`{}` restores the cache of `{program}` after it has built", job.id.text),
+        )
+        .also(flow.file, job.steps[earlier].span, "built here")
+        .hint("move the cache in front of the first build")
+        .done();
+}
+
 /// Returns the tool whose files a step restores.
 pub(super) fn restored(step: &Step) -> Option<&'static Installer> {
     if !step.is("actions/cache") && !step.is("actions/cache/restore") {
@@ -72,12 +115,19 @@ pub(super) fn restored(step: &Step) -> Option<&'static Installer> {
             && installer.paths.contains(&"node_modules")
             && lock_fits(step, installer)
     };
-    tools::INSTALLERS.iter().find(specific).or_else(|| tools::INSTALLERS.iter().find(modules)).or_else(|| {
-        path.text
-            .contains("node_modules")
-            .then(|| tools::INSTALLERS.iter().find(|installer| installer.name == "npm"))
-            .flatten()
-    })
+    // Several keep theirs in a folder of one name; the key tells whose it is.
+    let owner = |installer: &&Installer| specific(installer) && lock_fits(step, installer);
+    tools::INSTALLERS
+        .iter()
+        .find(owner)
+        .or_else(|| tools::INSTALLERS.iter().find(specific))
+        .or_else(|| tools::INSTALLERS.iter().find(modules))
+        .or_else(|| {
+            path.text
+                .contains("node_modules")
+                .then(|| tools::INSTALLERS.iter().find(|installer| installer.name == "npm"))
+                .flatten()
+        })
 }
 
 fn lock_fits(step: &Step, installer: &Installer) -> bool {

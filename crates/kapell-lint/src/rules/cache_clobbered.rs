@@ -1,10 +1,16 @@
 //! The install deletes what the cache restored.
 
-use crate::github::tools;
+use crate::github::{
+    Flow,
+    facts::Done,
+    script::Command,
+    tools::{self, Kind},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
+use kapell_spec::github::{Step, Text};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/cache-clobbered.md`.
@@ -22,13 +28,16 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.github.with_steps() {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
                 if !step.is("actions/cache") && !step.is("actions/cache/restore") {
                     continue;
                 }
                 let Some(path) = step.input("path") else { continue };
+                if wiped(flow, at, index, path, report) {
+                    continue;
+                }
                 for installer in tools::INSTALLERS {
                     let Some((command, folder)) = installer.wiped else { continue };
                     // Other folders beside it are kept.
@@ -69,4 +78,83 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Something deletes what was restored before anything has used it. Returns whether that was told.
+fn wiped(flow: &Flow, at: usize, index: usize, path: &Text, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let paths: Vec<&str> = path.text.lines().map(plain).filter(|path| !path.is_empty()).collect();
+    for later in index + 1..job.steps.len() {
+        let (step, facts) = (&job.steps[later], &flow.facts[at][later]);
+        let found = if step.condition.is_some() { None } else { wipes(step, &facts.commands, &paths) };
+        if let Some((what, by)) = found {
+            report
+                .add(
+                    flow.file,
+                    path.span,
+                    format!(
+                        "`{}` restores `{what}`, which {by} deletes before anything has used it",
+                        job.id.text
+                    ),
+                )
+                .also(flow.file, step.span, "deletes it")
+                .hint("delete it before the cache is restored, or not at all")
+                .done();
+            return true;
+        }
+        let uses = |done: &Done| {
+            done.work.kind.checks() || matches!(done.work.kind, Kind::Install | Kind::Unknown | Kind::Cache)
+        };
+        if facts.works.iter().any(uses) {
+            return false;
+        }
+    }
+    false
+}
+
+/// Returns the restored path that a step deletes at its start, and what deletes it.
+fn wipes(step: &Step, commands: &[Command], paths: &[&str]) -> Option<(String, String)> {
+    let below =
+        |path: &&&str| !path.starts_with(['~', '/', '$']) && !path.starts_with("..") && !path.contains(':');
+    // It empties the folder where no repository is, and cleans one that is there.
+    if step.is("actions/checkout")
+        && ["path", "clean", "repository"].iter().all(|name| step.input(name).is_none())
+    {
+        return paths.iter().find(below).map(|path| ((*path).to_owned(), "the checkout".to_owned()));
+    }
+    for command in commands.iter().filter(|command| !command.words.is_empty()) {
+        let text = command.text();
+        let words = &command.words[1..];
+        let flagged = |flag: char| {
+            words.iter().any(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(flag))
+        };
+        let named = || paths.iter().find(|path| words.iter().any(|word| plain(word) == **path));
+        let found = match command.program() {
+            "rm" if flagged('r') || flagged('R') => named(),
+            "git"
+                if words.first().is_some_and(|word| word == "clean")
+                    && (flagged('x') || flagged('X'))
+                    && !flagged('e') =>
+            {
+                paths.iter().find(below)
+            }
+            _ if words.iter().any(|word| word == "--clear") && text.contains("venv") => named(),
+            _ => None,
+        };
+        if let Some(path) = found.filter(|_| command.depth == 0 && !command.asked) {
+            let short: String = text.chars().take(50).collect();
+            return Some(((*path).to_owned(), format!("`{short}`")));
+        }
+        // What stands before it may have used it.
+        if !matches!(command.program(), "echo" | "set" | "cd" | "mkdir" | "ls" | "du" | "export") {
+            return None;
+        }
+    }
+    None
+}
+
+/// Returns a path as it is compared: `./a/` is `a`, and `$HOME/a` is `~/a` to whoever writes the same twice.
+fn plain(path: &str) -> &str {
+    let path = path.trim().trim_start_matches("./");
+    path.trim_end_matches("/**").trim_end_matches("/*").trim_end_matches('/')
 }

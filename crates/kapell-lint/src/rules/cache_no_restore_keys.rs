@@ -27,6 +27,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (_, job) in flow.jobs() {
             for step in &job.steps {
+                if never_again(repository, flow, job, step, report) {
+                    continue;
+                }
                 let Some(installer) = restored(step) else { continue };
                 let (Some(key), None) = (step.input("key"), step.input("restore-keys")) else { continue };
                 let path = step.input("path").map_or("", |path| &path.text);
@@ -67,6 +70,43 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// A key that is another one for every commit or run is never found again, but by a key that is its start.
+fn never_again(
+    repository: &Repository,
+    flow: &crate::github::Flow,
+    job: &kapell_spec::github::Job,
+    step: &kapell_spec::github::Step,
+    report: &mut Report<'_>,
+) -> bool {
+    let (Some(key), None) = (step.input("key"), step.input("restore-keys")) else { return false };
+    let text = key.text.trim();
+    let words = ["github.sha", "github.run_id", "github.run_number"];
+    let Some(word) = words.iter().find(|word| text.contains(**word)) else { return false };
+    // The cells of a matrix, other jobs and other workflows may hand it on within one run, or for one commit.
+    let flows = repository.github.with_steps();
+    let once = flows.map(|flow| flow.text.matches(text).count()).sum::<usize>() == 1;
+    let cells = job.matrix.is_some() && !text.contains("matrix.");
+    let starts = text.split("${{").next().unwrap_or_default();
+    let looked_up =
+        repository.github.with_steps().flat_map(|flow| &flow.model.jobs).flat_map(|job| &job.steps);
+    let looked_up = looked_up
+        .filter_map(|step| step.input("restore-keys"))
+        .any(|keys| keys.text.lines().any(|line| !starts.is_empty() && line.trim().starts_with(starts)));
+    if !step.is("actions/cache") || !once || cells || looked_up || text.contains("||") {
+        return false;
+    }
+    report
+        .add(
+            flow.file,
+            key.span,
+            format!("`{word}` makes this key another one each time, and without `restore-keys` what is saved is never restored"),
+        )
+        .severity(Severity::Medium)
+        .hint("add the start of the key as `restore-keys`, or hash what the content depends on")
+        .done();
+    true
 }
 
 /// Returns the entries of `with` as keys.

@@ -40,12 +40,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let Some(what) = delivers(flow, at) else { continue };
             let tested = |job: usize| job == at || flow.closures[at].contains(&job);
             // One that waits for some tests was given the others to run beside it.
-            if flow.jobs().any(|(other, _)| tested(other) && tests(github, flow, other)) {
+            if flow.jobs().any(|(other, _)| {
+                tested(other) && (tests(github, flow, other) || other != at && by_own_script(flow, other))
+            }) {
                 continue;
             }
             let beside = flow.jobs().find(|&(other, job)| {
                 !flow.closures[other].contains(&at)
-                    && tests(github, flow, other)
+                    && (tests(github, flow, other) || by_own_script(flow, other) || judges(flow, at, other))
                     && job.continue_on_error.is_none()
                     && github.deep(flow, other).iter().all(|(flow, job)| !carry::changes(flow, *job))
                     && together(flow, at, other)
@@ -110,6 +112,28 @@ fn tests(github: &Github, flow: &Flow, at: usize) -> bool {
         .deep(flow, at)
         .iter()
         .any(|(flow, job)| flow.facts[*job].iter().any(|facts| facts.does(Kind::Test)))
+}
+
+/// Tells whether a job is named for tests and runs a script of the repository.
+fn by_own_script(flow: &Flow, at: usize) -> bool {
+    let id = flow.model.jobs[at].id.text.to_ascii_lowercase();
+    let named = id
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .any(|part| ["test", "tests", "smoke", "e2e", "integration"].contains(&part));
+    named && flow.facts[at].iter().any(StepFacts::runs_own_script)
+}
+
+/// Tells whether a job judges the very artifact that another one delivers: a plan, a bundle.
+fn judges(flow: &Flow, at: usize, judge: usize) -> bool {
+    let checks = flow.facts[judge].iter().any(|facts| {
+        facts.works.iter().any(|done| matches!(done.work.kind, Kind::Audit | Kind::Lint | Kind::Test))
+    });
+    let taken = |up: usize, by: usize| carry::artifacts_taken(flow, up, by).into_iter().map(|(name, _)| name);
+    checks
+        && flow.closures[at].iter().any(|&up| {
+            let own: Vec<String> = taken(up, at).collect();
+            flow.closures[judge].contains(&up) && taken(up, judge).any(|name| own.contains(&name))
+        })
 }
 
 /// Tells whether two jobs run for the same commit in a situation that is no pull request.

@@ -113,6 +113,10 @@ fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
 pub(super) fn is_trial(flow: &Flow, job: usize) -> bool {
     let model = &flow.model.jobs[job];
     let text = flow.text.get(model.span.range()).unwrap_or_default().to_ascii_lowercase();
+    // A host may lie below `.dev`, and be what all rely on.
+    let text = ["/", ":", " ", "\n", "'", "\""]
+        .iter()
+        .fold(text, |text, end| text.replace(&format!(".dev{end}"), end));
     let parts: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let path = flow.path.to_ascii_lowercase();
     TRIAL.iter().any(|word| parts.contains(word) || path.contains(word))

@@ -44,14 +44,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             ["branches-ignore", "tags", "tags-ignore"].iter().any(|key| push.filter(key).is_some())
                 && push.filter("branches").is_none();
         // A group shared by both events lets the second run cancel the first.
-        let shared =
-            flow.model.concurrency.as_ref().and_then(|concurrency| concurrency.group.as_ref()).is_some_and(
-                |group| {
-                    group.text.contains("head_ref")
-                        || group.text.contains("head.ref")
-                        || group.text.contains("sha")
-                },
-            );
+        let group = flow.model.concurrency.as_ref().and_then(|concurrency| concurrency.group.as_ref());
+        // `github.sha` of a pull request is that of a merge, which no push has.
+        let shared = group.is_some_and(|group| {
+            ["head_ref", "head.ref", "head.sha"].iter().any(|word| group.text.contains(word))
+        });
         // Jobs that ask which of the two it is run once.
         let asks = flow.jobs().filter(|(at, _)| flow.closures[*at].is_empty()).all(|(_, job)| {
             job.condition.as_ref().is_some_and(|condition| {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::github::{Flow, aggregate, carry, conditions::Run, intent, tools::Kind};
+use crate::github::{Flow, aggregate, carry, conditions, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -38,7 +38,64 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             lenient_gate(flow, at, report);
             other_event(flow, at, report);
             soft_gate(flow, at, report);
+            heedless(flow, at, report);
         }
+    }
+}
+
+/// Something is delivered by a job that runs whatever became of the checks for which it waits.
+fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some(condition) = &job.condition else { return };
+    let plain: String = condition.text.split_whitespace().collect();
+    let whatever = plain.contains("always()") || plain.contains("!cancelled()");
+    let looks = ["failure()", "success()", "needs"].iter().any(|word| plain.contains(word))
+        || job.needs.iter().any(|need| carry::reads(job, &need.text));
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    // What is taken away or told of after a failure too is not what a check is to keep back.
+    let aside = [
+        "clean", "tear", "destroy", "delete", "remove", "rollback", "revert", "report", "notify", "result",
+        "log", "coverage", "preview",
+    ]
+    .iter()
+    .any(|word| name.contains(word));
+    if !whatever || looks || aside || plain.contains("github.event.action") {
+        return;
+    }
+    let delivers = flow.steps(at).find_map(|(step, facts)| {
+        let done = facts.mutation()?;
+        let sure = matches!(done.work.kind, Kind::Deploy | Kind::Publish | Kind::Release);
+        (sure
+            && step.condition.is_none()
+            && !["destroy", "delete", "uninstall"].iter().any(|word| done.text.contains(word)))
+        .then_some(step.span)
+    });
+    let gate = conditions::direct(&flow.model, job).into_iter().find(|&need| {
+        flow.model.jobs[need].continue_on_error.is_none()
+            && flow.facts[need].iter().any(|facts| facts.does(Kind::Test))
+            && !flow.facts[need].iter().any(|facts| facts.mutation().is_some())
+    });
+    let (Some(delivery), Some(gate)) = (delivers, gate) else { return };
+    let gate = &flow.model.jobs[gate].id;
+    let draft = report
+        .add(
+            flow.file,
+            condition.span,
+            format!("`{}` waits for `{}` and delivers even if that fails", job.id.text, gate.text),
+        )
+        .severity(Severity::High)
+        .also(flow.file, gate.span, "its failure stops nothing")
+        .also(flow.file, delivery, "delivered here")
+        .hint(format!("ask for it: `needs.{}.result == 'success'`", gate.text));
+    match intent::explains(
+        flow,
+        condition.span,
+        2,
+        &["even if", "regardless", "anyway", "whatever", "always"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
     }
 }
 

@@ -118,7 +118,7 @@ const ASIDE: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
+    for flow in repository.github.with_steps() {
         let header: String = flow
             .text
             .lines()

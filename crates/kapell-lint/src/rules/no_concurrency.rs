@@ -37,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         else {
             continue;
         };
+        own_group(flow, report);
         let grouped =
             flow.model.concurrency.is_some() || flow.jobs().any(|(_, job)| job.concurrency.is_some());
         let again = event.filter("types").is_none_or(|types| {
@@ -105,4 +106,24 @@ fn stops_superseded(flow: &Flow) -> bool {
         concurrency.cancel.as_ref().is_some_and(|cancel| !cancel.is("false"))
     };
     flow.starts("pull_request") && flow.model.concurrency.as_ref().is_some_and(cancels)
+}
+
+/// A group that holds the number of the run is one for each run: nothing is ever stopped, though it is meant to be.
+fn own_group(flow: &Flow, report: &mut Report<'_>) {
+    let Some(concurrency) = &flow.model.concurrency else { return };
+    let cancels = concurrency.cancel.as_ref().is_some_and(|cancel| !cancel.is("false"));
+    let Some(group) = concurrency.group.as_ref().filter(|_| cancels) else { return };
+    let found = ["github.run_id", "github.run_number"].iter().find(|word| group.text.contains(**word));
+    // Behind `||` it is for those events that shall not be stopped.
+    let chosen = ["||", "&&", "format("].iter().any(|word| group.text.contains(word));
+    let Some(word) = found.filter(|_| !chosen) else { return };
+    report
+        .add(
+            flow.file,
+            group.span,
+            format!("`{word}` gives every run a group of its own, so a newer push stops nothing"),
+        )
+        .severity(Severity::Low)
+        .hint("take `${{ github.head_ref || github.run_id }}`")
+        .done();
 }

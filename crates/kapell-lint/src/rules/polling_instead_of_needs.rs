@@ -42,11 +42,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 by_script(flow, at, step, report);
                 let Some((_, inputs)) = WAITERS.iter().find(|(name, _)| step.is(name)) else { continue };
                 let awaited = inputs.iter().find_map(|input| step.input(input));
-                let Some(name) = awaited.and_then(|text| text.literal()) else { continue };
+                let pattern = step.input("check-regexp").and_then(|text| text.literal());
+                let names = match awaited.and_then(|text| text.literal()) {
+                    Some(name) => vec![name.to_owned()],
+                    None => pattern.map(alternatives).unwrap_or_default(),
+                };
                 let found = flow.jobs().find(|(other, known)| {
-                    *other != at
-                        && (known.id.text.eq_ignore_ascii_case(name)
-                            || known.name.as_ref().is_some_and(|shown| shown.text.as_ref() == name))
+                    let is = |name: &String| {
+                        known.id.text.eq_ignore_ascii_case(name)
+                            || known.name.as_ref().is_some_and(|shown| *shown.text == **name)
+                    };
+                    *other != at && names.iter().any(is)
                 });
                 let Some((_, target)) = found else { continue };
                 let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
@@ -67,12 +73,35 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Returns the names that a pattern stands for, if it is a plain one with at most one group: `go-(test|vet)`.
+fn alternatives(pattern: &str) -> Vec<String> {
+    let pattern = pattern.trim_start_matches('^').trim_end_matches('$');
+    let (before, rest) = pattern.split_once('(').unwrap_or((pattern, ")"));
+    let Some((group, after)) = rest.split_once(')') else { return Vec::new() };
+    let plain =
+        |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' ' | '|'));
+    if !plain(before)
+        || !plain(group)
+        || !plain(after)
+        || before.contains('|') && !group.is_empty()
+        || after.contains('|')
+    {
+        return Vec::new();
+    }
+    before
+        .split('|')
+        .flat_map(|before| group.split('|').map(move |name| format!("{before}{name}{after}")))
+        .collect()
+}
+
 /// A loop over the checks of the commit until one of this workflow is there.
 fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
-    let script = step.script();
-    let loops =
-        ["while ", "until ", "for "].iter().any(|word| script.contains(word)) && script.contains("sleep");
-    let watches = script.contains("check-runs") || script.contains("check_runs") || script.contains("/jobs");
+    let api = step.input("script").filter(|_| step.is("actions/github-script"));
+    let script = api.map_or(step.script(), |text| &text.text);
+    let sleeps = ["sleep", "setTimeout"].iter().any(|word| script.contains(word));
+    let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word)) && sleeps;
+    let asks = ["check-runs", "check_runs", "/jobs", "listJobsForWorkflowRun", "checks.listForRef"];
+    let watches = asks.iter().any(|word| script.contains(word));
     if !loops || !watches {
         return;
     }

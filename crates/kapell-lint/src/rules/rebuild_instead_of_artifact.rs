@@ -1,6 +1,6 @@
 //! A job builds again what a job before it has built and uploaded.
 
-use crate::github::{Flow, cost, intent, tools::Kind};
+use crate::github::{Flow, carry, cost, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -30,7 +30,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, _) in flow.jobs() {
             for &up in &flow.closures[at] {
                 let first = &flow.model.jobs[up];
-                if first.matrix.is_some() || flow.facts[up].iter().all(|facts| facts.uploads.is_empty()) {
+                if first.matrix.is_some() {
                     continue;
                 }
                 let Some(built) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST) else {
@@ -70,7 +70,9 @@ fn again(
                 .map(|label| &label.text)
                 .eq(second.runs_on.iter().map(|label| &label.text));
         let takes = other.facts[index].iter().any(|facts| !facts.downloads.is_empty());
-        if second.matrix.is_some() || !same_system || takes {
+        // What is tried out again may be built again; what goes out should be what was tested.
+        let uploaded = flow.facts[up].iter().any(|facts| !facts.uploads.is_empty());
+        if second.matrix.is_some() || !same_system || takes || !uploaded && !carry::changes(other, index) {
             continue;
         }
         let again = other.steps(index).find(|(step, facts)| {
@@ -88,14 +90,16 @@ fn again(
                 other.file,
                 step.span,
                 format!(
-                    "`{}` runs `{command}` again, which `{}` has run and uploaded",
-                    second.id.text, first.id.text
+                    "`{}` runs `{command}` again, which `{}` has run{}",
+                    second.id.text,
+                    first.id.text,
+                    if uploaded { " and uploaded" } else { ", and delivers what nobody has tested" }
                 ),
             )
             .also(flow.file, first.id.span, "built here first")
             .spares(sooner)
             .severity(if *seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
-            .hint("download the artifact, so that what is tested is what was built");
+            .hint("hand it on as an artifact, so that what is tested is what was built");
         match intent::explains(other, step.span, 6, &["again", "rebuild", "clean", "different", "fresh"]) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),

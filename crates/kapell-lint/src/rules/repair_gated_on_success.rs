@@ -10,7 +10,7 @@ use kapell_spec::{
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, carry};
+use crate::github::{Flow, StepFacts, carry, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -48,9 +48,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             job_by_name(flow, job, report);
             unseen_report(flow, at, report);
+            teardown(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
-                    by_name(flow, step, index, report);
+                    by_name(flow, job, index, report);
                     continue;
                 };
                 if condition.asks_status() {
@@ -172,6 +173,12 @@ fn required(node: &Node) -> Option<(&'static str, &str, &'static str)> {
     }
 }
 
+/// Words that say that a failure is told of, or that what it left behind is kept.
+const ANNOUNCES: &[&str] = &[
+    "notify", "alert", "page", "post", "send", "tell", "open", "file", "upload", "collect", "archive",
+    "capture", "dump",
+];
+
 /// Tells whether a name says that what bears it is for a failure: `page-on-failure`, `Post failure to Slack`.
 fn is_for_failure(name: &str) -> bool {
     // Whatever says so has one of these in it, and most names have none.
@@ -185,7 +192,7 @@ fn is_for_failure(name: &str) -> bool {
             .iter()
             .any(|word| lower.match_indices(word).any(|(at, _)| is_apart(&lower, at, word)));
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
-    let announces = words.any(|word| ["notify", "alert", "page", "post", "send", "tell"].contains(&word))
+    let announces = words.any(|word| ANNOUNCES.contains(&word))
         && words.any(|word| ["failure", "failures", "failed"].contains(&word));
     let tells = ["continue", "fail on", "exit on", "don't", "do not", "no fail", "retry", " or ", "success"]
         .iter()
@@ -254,7 +261,6 @@ fn unseen_report(flow: &Flow, at: usize, report: &mut Report<'_>) {
 
 /// Tells whether a step fails if it finds something.
 fn fails(step: &Step, done: &crate::github::facts::Done, sarif: bool) -> bool {
-    use crate::github::tools::Kind;
     let yes = |name: &str| step.input(name).is_some_and(|text| text.is("true"));
     if !sarif {
         return done.work.kind == Kind::Test;
@@ -270,6 +276,76 @@ fn fails(step: &Step, done: &crate::github::facts::Done, sarif: bool) -> bool {
         text => ["snyk test", "snyk code test", "semgrep ci", "checkov", "tfsec", "bandit"]
             .iter()
             .any(|start| text.starts_with(start)),
+    }
+}
+
+/// What makes something that stays when the runner is gone, and what takes it away: the program, and a word of each.
+const LASTING: &[(&[&str], &[&str], &[&str])] = &[
+    (&["terraform", "tofu", "terragrunt"], &["apply"], &["destroy"]),
+    (&["pulumi"], &["up"], &["destroy", "down"]),
+    (&["cdk"], &["deploy"], &["destroy"]),
+    (&["sam"], &["deploy"], &["delete"]),
+    (&["serverless", "sls"], &["deploy"], &["remove"]),
+    (
+        &["eksctl", "doctl", "gcloud", "az", "heroku", "flyctl", "fly", "neonctl"],
+        &["create"],
+        &["delete", "destroy", "apps:destroy"],
+    ),
+    (
+        &["aws"],
+        &["create-stack", "deploy", "create-cluster", "run-instances"],
+        &["delete-stack", "delete-cluster", "terminate-instances"],
+    ),
+];
+
+/// What was made outside for the tests of a job is taken away after them, but not if they fail.
+fn teardown(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let does = |facts: &StepFacts, programs: &[&str], verbs: &[&str]| {
+        facts.commands.iter().any(|command| {
+            programs.contains(&command.program())
+                && command.words.iter().skip(1).take(5).any(|word| verbs.contains(&word.as_str()))
+                && command.depth == 0
+        })
+    };
+    let steps: Vec<_> = flow.steps(at).collect();
+    for (programs, makes, takes) in LASTING {
+        let Some(made) =
+            steps.iter().position(|(step, facts)| step.condition.is_none() && does(facts, programs, makes))
+        else {
+            continue;
+        };
+        let taken = (made + 1..steps.len()).find(|&later| does(steps[later].1, programs, takes));
+        let Some(taken) = taken else { continue };
+        // One that is also taken away after a failure somewhere else has nothing to lose.
+        let again = steps[taken + 1..].iter().any(|(_, facts)| does(facts, programs, takes));
+        let fails = |index: usize| {
+            let (step, facts) = steps[index];
+            step.continue_on_error.is_none() && (facts.does(Kind::Test) || facts.runs_own_script())
+        };
+        let tested = (made + 1..taken).find(|&index| fails(index));
+        let step = steps[taken].0;
+        let (Some(tested), None, false) = (tested, &step.condition, again) else { continue };
+        let place = step.name.as_ref().map_or(step.span, |name| name.span);
+        report
+            .add(
+                flow.file,
+                place,
+                format!(
+                    "when a step before it fails, what `{}` has made is not taken away",
+                    steps[made]
+                        .1
+                        .commands
+                        .iter()
+                        .find(|command| programs.contains(&command.program()))
+                        .map_or(programs[0], |command| command.program())
+                ),
+            )
+            .confidence(Confidence::Medium)
+            .also(flow.file, steps[made].0.span, "made here")
+            .also(flow.file, steps[tested].0.span, "may fail")
+            .hint("add `if: always()`")
+            .done();
+        return;
     }
 }
 
@@ -294,8 +370,17 @@ fn job_by_name(flow: &Flow, job: &Job, report: &mut Report<'_>) {
 }
 
 /// A step that says that it is for a failure and has no condition.
-fn by_name(flow: &Flow, step: &Step, index: usize, report: &mut Report<'_>) {
-    let Some(name) = step.name.as_ref().filter(|_| index > 0) else { return };
+fn by_name(flow: &Flow, job: &Job, index: usize, report: &mut Report<'_>) {
+    let step = &job.steps[index];
+    // The first step comes after nothing, but for what its job waits for. A job that is named so is told of as a whole.
+    let told =
+        is_for_failure(&job.id.text) || job.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
+    let after = index > 0 || !job.needs.is_empty() && job.condition.is_none() && !told;
+    let Some(name) = step.name.as_ref().filter(|_| after) else { return };
+    // Whatever may fail here and let the job go on brings it to this step.
+    if job.steps[..index].iter().any(|step| step.continue_on_error.is_some()) {
+        return;
+    }
     if !is_for_failure(&name.text) {
         return;
     }

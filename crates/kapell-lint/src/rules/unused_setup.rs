@@ -84,7 +84,13 @@ const SETUPS: &[(&str, &[&str])] = &[
         &["java", "javac", "mvn", "mvnw", "gradle", "gradlew", "sbt", "ant", "kotlin", "lein", "clojure"],
     ),
     ("actions/setup-dotnet", &["dotnet", "nuget", "msbuild"]),
-    ("ruby/setup-ruby", &["ruby", "bundle", "gem", "rake", "rspec", "rubocop", "jekyll", "fastlane", "pod"]),
+    (
+        "ruby/setup-ruby",
+        &[
+            "ruby", "bundle", "gem", "rake", "rspec", "rubocop", "jekyll", "fastlane", "pod", "xcpretty",
+            "danger",
+        ],
+    ),
     ("astral-sh/setup-uv", &["uv", "uvx", "python", "python3", "pip", "pytest", "ruff"]),
     ("pnpm/action-setup", &["pnpm", "pnpx", "turbo", "nx"]),
     ("oven-sh/setup-bun", &["bun", "bunx"]),

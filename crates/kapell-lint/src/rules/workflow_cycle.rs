@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use kapell_spec::{finding::Span, github::Step};
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step, Uses},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
@@ -142,11 +145,17 @@ fn by_push(flow: &Flow, report: &mut Report<'_>) {
         let runs = flow.may_run(at, |world| {
             world.event.as_deref() == Some("push") && world.reference_type == Some("branch")
         });
-        let own_token = job.steps.iter().find(|step| step.is("actions/checkout") && starts_workflows(step));
+        let own_token =
+            job.steps.iter().find(|step| step.is("actions/checkout") && starts_workflows(job, step));
         let (Some(checkout), true, None) = (own_token, runs, &job.condition) else { continue };
         let pushes = flow
             .steps(at)
-            .find(|(step, facts)| facts.does(Kind::Push) && step.condition.is_none() && plain_push(step));
+            // `git push --follow-tags` pushes both.
+            .find(|(step, facts)| {
+                (facts.does(Kind::Push) || step.run.is_some() && facts.does(Kind::Tag))
+                    && step.condition.is_none()
+                    && plain_push(step)
+            });
         let Some((step, _)) = pushes else { continue };
         // What stops it: nothing to commit, a word in the message.
         let text = flow.text.get(job.span.range()).unwrap_or_default().to_ascii_lowercase();
@@ -183,8 +192,19 @@ fn by_push(flow: &Flow, report: &mut Report<'_>) {
 }
 
 /// Tells whether a checkout leaves a token behind whose pushes start workflows.
-fn starts_workflows(step: &Step) -> bool {
+fn starts_workflows(job: &Job, step: &Step) -> bool {
+    // The token of an app that a step before has asked for.
+    let of_app = |text: &str| {
+        job.steps.iter().any(|step| {
+            let app = step.action().and_then(Uses::action).is_some_and(|name| name.contains("app-token"));
+            app && step
+                .id
+                .as_ref()
+                .is_some_and(|id| text.contains(&format!("steps.{}.outputs.token", id.text)))
+        })
+    };
     step.input("ssh-key").is_some()
+        || step.input("token").is_some_and(|token| of_app(&token.text))
         || step
             .input("token")
             .is_some_and(|token| token.text.contains("secrets.") && !token.text.contains("GITHUB_TOKEN"))
@@ -193,8 +213,8 @@ fn starts_workflows(step: &Step) -> bool {
 /// Tells whether a step pushes the branch that was checked out.
 fn plain_push(step: &Step) -> bool {
     step.run.is_none()
-        || step
-            .script()
-            .lines()
-            .any(|line| matches!(line.trim(), "git push" | "git push origin" | "git push origin HEAD"))
+        || step.script().lines().filter_map(|line| line.trim().strip_prefix("git push")).any(|rest| {
+            rest.split_whitespace()
+                .all(|word| matches!(word, "origin" | "HEAD" | "--follow-tags" | "-q" | "--quiet"))
+        })
 }

@@ -85,6 +85,7 @@ const WAITS: &[&str] =
 /// Finds the ways that everybody writes: `|| true`, an `if` that skips, a pipe, `set +e`.
 pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
     shrugged_off(script, at)
+        .or_else(|| both_ends_print(script, at))
         .or_else(|| taken_for_absence(script, at))
         .or_else(|| in_pipe(script, at))
         .or_else(|| passed_over(script, at))
@@ -113,6 +114,18 @@ fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
         let message = format!("`{}` can fail and the step stays green", short(command));
         Lost::new(if told { Severity::Low } else { worst }, message, hint)
     })
+}
+
+/// `check && echo fine || echo failed`
+fn both_ends_print(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    if command.then != Then::And || command.asked || !ways::shrugged(all, at) {
+        return None;
+    }
+    let worst = worth(script.step, script.facts, at)?;
+    let message = format!("`{}` can fail and the step stays green", short(command));
+    Some(Lost::new(worst, message, "end the last part with `exit 1`"))
 }
 
 /// `if check >/dev/null; then check; else echo skipped; fi`
@@ -148,6 +161,8 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     }
     let next = all.get(at + 1)?;
     let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
+        // Both tell in their manuals to set `pipefail`.
+        || next.words.iter().take(3).any(|word| word == "xcpretty" || word == "xcbeautify")
         // One that only filters what people see; with `-q` it is the check.
         || matches!(next.program(), "grep" | "egrep")
             && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
@@ -172,8 +187,9 @@ fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
             command.program() == "set" && command.words.iter().skip(1).any(|word| word.starts_with(flag))
         })
     };
-    let asks =
-        ["$?", "PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| script.step.script().contains(word));
+    let text = script.step.script();
+    let asks = ["PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| text.contains(word))
+        || ways::reads_status(text, all);
     let last = all.last().is_some_and(|last| {
         matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
     });

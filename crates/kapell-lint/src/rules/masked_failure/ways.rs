@@ -28,6 +28,37 @@ fn speaks(command: &Command) -> bool {
         || command.text() == "exit 0"
 }
 
+/// Tells whether `check && echo fine || echo failed` starts at a command: both ends only speak, and nothing fails later.
+pub(super) fn shrugged(all: &[Command], at: usize) -> bool {
+    let fine = all[at + 1..].iter().take_while(|other| other.after == Then::And && speaks(other));
+    let fine = fine.count();
+    let ends = fine > 0 && all[at + fine].then == Then::Or;
+    let failed = all.get(at + fine + 1).filter(|other| speaks(other) && other.then != Then::And);
+    let later = all[at + 1..].iter().any(|other| other.text().starts_with("exit ") && !speaks(other));
+    ends && failed.is_some() && !later
+}
+
+/// Tells whether a script does more with the status of a command than to print it: `$?`, or a variable that holds it.
+pub(super) fn reads_status(script: &str, all: &[Command]) -> bool {
+    let prints = |command: &Command| {
+        let to_file = command.words.iter().any(|word| word.contains('>'));
+        speaks(command) && (!to_file || command.text().contains("GITHUB_STEP_SUMMARY"))
+    };
+    let printed = |what: &str| -> usize {
+        let texts = all.iter().filter(|command| prints(command)).map(Command::text);
+        texts.map(|text| text.matches(what).count()).sum()
+    };
+    let holders: Vec<&str> = all
+        .iter()
+        .filter(|command| command.words.is_empty())
+        .flat_map(|command| &command.assigned)
+        .filter_map(|text| text.strip_suffix("=$?").or_else(|| text.strip_suffix("=\"$?\"")))
+        .collect();
+    // Each is written once where it is set; whatever is neither that nor printed may decide something.
+    script.matches("$?").count() > holders.len() + printed("$?")
+        || holders.iter().any(|name| script.matches(name).count() > 1 + printed(name))
+}
+
 /// Finds the less plain ways that hang on one command of a script.
 pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
     swallowed_by_if(script, at)
