@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kapell_spec::{
     claude::reference::{Names, Reference, Strength},
     finding::Span,
+    line,
 };
 use kapell_view::audit::AssetKind;
 
@@ -140,11 +141,9 @@ fn is_firm(reference: &Reference) -> bool {
 }
 
 fn hands_on(text: &str, reference: &Reference) -> bool {
-    let at = reference.span.start as usize;
-    let from = text[..at].rmatch_indices('\n').nth(1).map_or(0, |(newline, _)| newline);
-    let to = text[at..].match_indices('\n').nth(1).map_or(text.len(), |(newline, _)| at + newline);
     // `Whenever` is no `never`.
-    let around = text[from..to].to_ascii_lowercase().replace("whenever", "when");
+    let around = line::block(text, reference.span.start as usize, 1, 1);
+    let around = around.to_ascii_lowercase().replace("whenever", "when");
     let said = reference.strength == Strength::Certain || HANDS_ON.iter().any(|word| around.contains(word));
     said && !BOUNDED.iter().any(|word| around.contains(word)) && !is_once(&around)
 }
