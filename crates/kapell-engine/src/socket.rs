@@ -19,6 +19,20 @@ pub const UNFINISHED: &str = "new";
 ///
 /// Fails as the file system does.
 pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    for _ in 1..TRIES {
+        match try_to_listen(path) {
+            // Whoever sweeps took it for one that was left, before anybody listened.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            done => return done,
+        }
+    }
+    try_to_listen(path)
+}
+
+/// How often a socket is made that others sweep away.
+const TRIES: usize = 3;
+
+fn try_to_listen(path: &Path) -> io::Result<UnixListener> {
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!(".{UNFINISHED}"));
     let unfinished = Path::new(&unfinished);
@@ -74,6 +88,20 @@ mod tests {
         listener.accept().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_that_is_swept_away_before_it_is_finished_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, unfinished) = (dir.path().join("1.sock"), dir.path().join("1.sock.new"));
+        let swept = std::thread::spawn(move || (0..200_000).any(|_| fs::remove_file(&unfinished).is_ok()));
+        while !swept.is_finished() {
+            drop(listen(&path));
+        }
+        assert!(swept.join().unwrap(), "it was never there to be swept");
+        listen(&path).unwrap();
+        let error = listen(&dir.path().join("nowhere/1.sock")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use kapell_agents::{
@@ -168,33 +167,25 @@ fn router(site: &Site, store: Arc<Store>) -> Result<Arc<Router>, Fault> {
     }))
 }
 
-/// The sockets of a process, by the endings of their names.
-const SOCKETS: [&str; 4] = ["sock", "agents", "proxy", "hosts"];
+/// The sockets of a process, by the endings of their names; the last is that of one that is not finished.
+const SOCKETS: [&str; 5] = ["sock", "agents", "proxy", "hosts", socket::UNFINISHED];
 
-/// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them.
+/// Removes the sockets of processes that were killed: nobody answers there, and nobody else would remove them. Whoever loses
+/// an unfinished one makes it again.
 fn sweep(runtime: &Path) {
     let entries = std::fs::read_dir(runtime).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()) {
         let kind = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         // The number of a process says nothing where several sandboxes share the directory: only a refusal does.
-        let is_left = match kind {
-            socket::UNFINISHED => is_old(&path),
-            kind if SOCKETS.contains(&kind) => UnixStream::connect(&path)
-                .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused),
-            _ => false,
-        };
+        let is_left = SOCKETS.contains(&kind)
+            && UnixStream::connect(&path)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
         if is_left {
             let _ = std::fs::remove_file(&path);
             // Beside it lies the directory in which agents found `kapell`.
             let _ = std::fs::remove_dir_all(path.with_extension("bin"));
         }
     }
-}
-
-/// Tells whether a file has not been touched for longer than it takes to finish a socket.
-fn is_old(path: &Path) -> bool {
-    let age = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).map(|then| then.elapsed());
-    matches!(age, Ok(Ok(age)) if age > Duration::from_secs(60))
 }
 
 /// Makes the way of clients to their models; its proxy starts when the first one needs it.

@@ -403,6 +403,11 @@ fn told_to_pass(
     }
 }
 
+/// Tells whether a target of make is a check, by its name. What the others make, the next command often does without.
+fn checks(target: &str) -> bool {
+    target.split(['-', '_', '/']).any(|part| matches!(part, "test" | "tests" | "check" | "lint" | "verify"))
+}
+
 /// Tells whether a command of a step's own script finds faults, and fails if it does.
 fn is_check(facts: &StepFacts, at: usize) -> bool {
     let command = &facts.commands[at];
@@ -421,7 +426,8 @@ fn is_check(facts: &StepFacts, at: usize) -> bool {
                     | "--list"
             )
         })
-        && !["cargo metadata", "npm pack", "uv lock", "cmake", "make", "uv build"]
+        && !["cargo metadata", "npm pack", "uv lock", "cmake", "uv build"]
             .iter()
             .any(|start| command.text().starts_with(start))
+        && (command.program() != "make" || command.words.get(1).is_some_and(|target| checks(target)))
 }
