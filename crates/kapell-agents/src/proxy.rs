@@ -220,6 +220,11 @@ impl Proxy {
         Pass { port: self.address.port(), key: self.desk.accounts().admit(key, allowance) }
     }
 
+    /// Takes in the directory in which an attempt works, which recordings hold beside its words. Forgotten when it is let out.
+    pub fn place(&self, key: AttemptKey, workspace: &Path) {
+        self.desk.place(key, workspace);
+    }
+
     /// Returns what an attempt has spent so far; `None` if it was not let in.
     #[must_use]
     pub fn spent(&self, key: AttemptKey) -> Option<Spent> {

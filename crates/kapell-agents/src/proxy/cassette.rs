@@ -44,6 +44,9 @@ pub struct Exchange {
     pub task: u32,
     /// Number of the attempt.
     pub attempt: u32,
+    /// The directory in which the attempt worked; empty if that is not known, as in older recordings.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workspace: String,
     /// The upstream's name.
     pub upstream: String,
     /// The path behind it, without its query.
@@ -61,6 +64,16 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Returns its reply as it is for an attempt that works in another directory: models name files by their whole paths.
+    ///
+    /// A path that came in pieces stays what it was.
+    pub(super) fn reply_in(&self, workspace: &str) -> String {
+        match self.workspace.is_empty() || workspace.is_empty() {
+            true => self.reply.clone(),
+            false => self.reply.replace(&self.workspace, workspace),
+        }
+    }
+
     /// Returns what a request has in common with the same one of another day: the place, the model, how long the
     /// conversation is, and which tools are offered. Dates, ids and directories in its words differ.
     fn shape(&self) -> Option<Shape<'_>> {
@@ -247,6 +260,7 @@ mod tests {
         Exchange {
             task: 1,
             attempt: 1,
+            workspace: String::new(),
             upstream: "u".to_owned(),
             path: "/v1/messages".to_owned(),
             request: request.to_owned(),
@@ -260,6 +274,25 @@ mod tests {
     fn cassette(exchanges: Vec<Exchange>) -> Cassette {
         let used = Mutex::new(vec![false; exchanges.len()]);
         Cassette { label: Label::default(), exchanges, used }
+    }
+
+    #[test]
+    fn a_reply_names_the_directory_in_which_its_attempt_works() {
+        let kept = |workspace: &str| {
+            let exchange = exchange("", r#"{"path":"/w/clone-2/tree/a.sh"}"#);
+            Exchange { workspace: workspace.to_owned(), ..exchange }
+        };
+        assert_eq!(
+            kept("/w/clone-2/tree").reply_in("/w/clone-10/tree"),
+            r#"{"path":"/w/clone-10/tree/a.sh"}"#
+        );
+        for (then, now) in [("", "/w/clone-10/tree"), ("/w/clone-2/tree", "")] {
+            assert_eq!(kept(then).reply_in(now), kept("").reply, "{then} {now}");
+        }
+        // Recordings of before say nothing of it.
+        let line = serde_json::to_string(&kept("")).unwrap();
+        assert!(!line.contains("workspace"), "{line}");
+        assert_eq!(serde_json::from_str::<Exchange>(&line).unwrap(), kept(""));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -105,6 +106,8 @@ pub(super) struct Desk {
     /// When the requests of the last minute began.
     began: Mutex<HashMap<String, VecDeque<Instant>>>,
     remembered: Mutex<HashMap<AttemptKey, VecDeque<Remembered>>>,
+    /// Where each attempt works, for recordings.
+    workspaces: Mutex<HashMap<AttemptKey, String>>,
     /// What of the memory for requests each attempt has left, in KiB.
     room: Mutex<HashMap<AttemptKey, Arc<Semaphore>>>,
 }
@@ -154,16 +157,22 @@ impl Desk {
         };
         let (accounts, client) = (Accounts::open()?, http_client()?);
         let (busy, began, remembered) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let room = Mutex::default();
-        Ok(Self { config, accounts, client, recorder, busy, began, remembered, room })
+        let (workspaces, room) = (Mutex::default(), Mutex::default());
+        Ok(Self { config, accounts, client, recorder, busy, began, remembered, workspaces, room })
     }
 
     pub(super) fn accounts(&self) -> &Accounts {
         &self.accounts
     }
 
+    /// Takes in where an attempt works.
+    pub(super) fn place(&self, key: AttemptKey, workspace: &Path) {
+        lock(&self.workspaces).insert(key, workspace.to_string_lossy().into_owned());
+    }
+
     pub(super) fn forget(&self, key: AttemptKey) {
         lock(&self.remembered).remove(&key);
+        lock(&self.workspaces).remove(&key);
         lock(&self.room).remove(&key);
     }
 
@@ -511,7 +520,7 @@ impl Call<'_> {
                 (desk.config.sink)(self.key, Seen::Refused { why: why.to_owned(), more_helps: false });
                 return Err(Box::new(refused(api, why)));
             };
-            return Ok(played(kept));
+            return Ok(played(kept, &asked.workspace));
         }
         if let Some((pause, why)) = desk.pause_of(self.name, self.upstream) {
             return Err(Box::new(busy(api, pause, why)));
@@ -585,6 +594,7 @@ impl Call<'_> {
         Exchange {
             task: self.key.task.0,
             attempt: self.key.attempt.0,
+            workspace: lock(&self.desk.workspaces).get(&self.key).cloned().unwrap_or_default(),
             upstream: self.name.to_owned(),
             path: self.path.to_owned(),
             request: self.desk.kept(&ask.body),

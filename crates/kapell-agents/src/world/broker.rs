@@ -170,6 +170,7 @@ impl Broker {
         let proxy = self.proxy.get_or_init(|| self.start()).as_ref().map_err(failed)?;
         let requests = order.agent.as_ref().and_then(|agent| agent.options.get(MAX_REQUESTS)?.parse().ok());
         let allowance = allowance(order, requests);
+        proxy.place(key, &order.dir);
         let pass = proxy.admit(key, allowance);
         settings.base_url = Some(pass.base_url(client.adapter()));
         settings.key = Some(pass.key().to_owned());

@@ -173,11 +173,12 @@ impl Drop for Metered {
 }
 
 /// Answers as a recording has it: a reply that broke off breaks off again.
-pub(super) fn played(kept: &Exchange) -> Response<Body> {
+pub(super) fn played(kept: &Exchange, workspace: &str) -> Response<Body> {
     let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = whole(status, &kept.content_type, kept.reply.clone());
+    let reply = kept.reply_in(workspace);
+    let mut response = whole(status, &kept.content_type, reply.clone());
     if !kept.whole {
-        *response.body_mut() = BrokenOff::After(kept.reply.clone().into()).boxed_unsync();
+        *response.body_mut() = BrokenOff::After(reply.into()).boxed_unsync();
     }
     response
 }
