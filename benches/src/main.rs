@@ -20,6 +20,10 @@ use std::time::Instant;
 
 use anyhow::bail;
 
+/// What is measured is measured with the allocator of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A part of the table: what `--only` calls it, and what measures it.
 type Cell = (&'static str, fn() -> anyhow::Result<()>);
 
