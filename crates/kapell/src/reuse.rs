@@ -111,8 +111,8 @@ struct Found {
 
 /// Looks in the newest runs for results that still hold, and makes `mission` start where they are there.
 ///
-/// They come from one run: the one with the most. A run that somebody executes now is not looked at, nor is one of the
-/// same file that succeeded: who runs that again wants it done again.
+/// They come from one run: the one with the most. A run that somebody executes now is not looked at. Nothing is taken over
+/// if the file succeeded when it was run last: who runs that again wants it done again.
 pub fn take(
     site: &Site,
     store: &Store,
@@ -122,13 +122,15 @@ pub fn take(
     anew: bool,
 ) -> Option<Taken> {
     let most = takeable(plan);
-    if mission.base.is_none() || most == 0 {
+    let runs = store.runs().ok()?;
+    let newest = || runs.iter().filter(|head| !runs::is_child(head.run)).take(RUNS_MAX);
+    if mission.base.is_none() || most == 0 || succeeded_last(store, newest(), mission) {
         return None;
     }
     let search = Search { site, store, house, mission, plan, anew, now: OnceCell::new() };
     let mut left = DECISIONS_MAX;
     let mut best: Option<Found> = None;
-    for head in store.runs().ok()?.iter().filter(|head| !runs::is_child(head.run)).take(RUNS_MAX) {
+    for head in newest() {
         // A run that is too long for what is left hides none of the shorter ones before it.
         let Some(rest) = left.checked_sub(head.version.0) else { continue };
         let Some(then) = search.candidate(head) else { continue };
@@ -151,6 +153,19 @@ pub fn take(
     mission.origin = start.filter(|start| offer.base != Some(*start));
     mission.forked_from = Some((run.id(), run.version()));
     Some(Taken { from: run.id(), commands: offer.commands(&run, run.version()) })
+}
+
+/// Tells whether the last run of the same file succeeded, if it is among `newest`.
+fn succeeded_last<'a>(
+    store: &Store,
+    mut newest: impl Iterator<Item = &'a RunHead>,
+    mission: &Mission,
+) -> bool {
+    let is_same = |old: &Mission| old.definition.is_some() && old.definition == mission.definition;
+    let last =
+        newest.find(|head| runs::mission(store, head.run).is_ok_and(|old| is_same(&old) && !is_played(&old)));
+    last.and_then(|head| runs::summary(store, head))
+        .is_some_and(|summary| summary.phase == RunPhase::Succeeded)
 }
 
 impl Taken {
