@@ -72,6 +72,11 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     // A recording of the second half of a run could not be played.
     let goes_on = !args.new && !args.fresh && args.id.is_none() && keep.is_none();
     let unfinished = Unfinished::of(&store, &loaded.mission)?;
+    if let Some(run) = unfinished.same.filter(|_| !args.new && !args.fresh && keep.is_none())
+        && is_cancelled(&store, run)?
+    {
+        return run_after(context, args, &site, store, run);
+    }
     if let Some(run) = unfinished.same.filter(|_| goes_on) {
         if store.owner(run)?.is_none() {
             let what = format!("run {} of this file is unfinished: going on with it", short(run));
@@ -138,6 +143,36 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         keep.conclude(context, &site, id);
     }
     Ok(exit)
+}
+
+/// Tells whether a person cancelled a run and nobody is there to bring that to its end.
+fn is_cancelled(store: &Store, run: RunId) -> Result<bool, Fault> {
+    Ok(store.owner(run)?.is_none() && matches!(load(store, run)?.phase(), Phase::Cancelling))
+}
+
+/// Brings a cancelled run to its end, and then starts the file anew: who cancels a run and runs its file does not mean the same
+/// run once more.
+fn run_after(
+    context: &Context,
+    args: &RunArgs,
+    site: &Site,
+    store: Store,
+    cancelled: RunId,
+) -> Result<Exit, Fault> {
+    let id = short(cancelled);
+    context.out.note(&format!("run {id} of this file was cancelled: that comes to its end first"));
+    let mut machine = machine(site, store, workflow::default_jobs() as usize)?;
+    machine.host.open(cancelled)?;
+    let ended =
+        session::drive(&mut machine, cancelled, context.out, off_a_terminal(context), &Interrupts::heed())?;
+    let rest = machine.host.rest(cancelled);
+    // The store is opened anew for the next one.
+    drop(machine);
+    if rest == Rest::Over {
+        return run_kept(context, args, None);
+    }
+    context.out.next(&format!("kapell resume {id}"));
+    Ok(ended)
 }
 
 /// Says what a person has to know before a new run is made, and refuses what could mislead it.
@@ -427,7 +462,8 @@ pub fn complete(site: &Site, mut mission: Mission) -> Result<Mission, Fault> {
     mission.base = match repo.find_ref(&target)? {
         Some(commit) => Some(commit),
         None if mission.target.is_none() => Some(repo.head_commit()?),
-        None => return Err(no_branch()),
+        // Where there is no commit at all, no name of a branch would help.
+        None => return Err(repo.head_commit().err().map_or_else(no_branch, Fault::from)),
     };
     mission.target = Some(target);
     Ok(mission)
@@ -532,7 +568,12 @@ pub fn start(context: &Context, args: &RunArgs) -> Result<RunId, Fault> {
     let loaded = workflow::load(&site, &context.path(&args.file), &Overrides::of(args)?, context.out)?;
     let (store, _) = site.open_store()?;
     let mut words: Vec<OsString> = vec!["-C".into(), context.directory.clone().into_os_string()];
-    let unfinished = Unfinished::of(&store, &loaded.mission)?.same;
+    let mut unfinished = Unfinished::of(&store, &loaded.mission)?.same;
+    if let Some(run) = unfinished
+        && is_cancelled(&store, run)?
+    {
+        unfinished = None;
+    }
     let run = match unfinished.filter(|_| !args.new && !args.fresh) {
         Some(run) if store.owner(run)?.is_some() => return Ok(run),
         Some(run) => {

@@ -240,6 +240,27 @@ fn a_run_is_paused_resumed_and_cancelled_though_nobody_executes_it() {
 }
 
 #[test]
+fn a_file_whose_run_was_cancelled_is_run_anew() {
+    let rig = Rig::repository();
+    Plan::new("Wait").gate("gate", "Go on?", &[]).task("work", "true", &["gate"]).save(&rig, "wait.yaml");
+    assert_eq!(rig.run(["run", "../wait.yaml", "--quiet"]).code, Some(3));
+    let cancelled = rig.runs().remove(0);
+    assert_eq!(rig.run(["cancel"]).code, Some(0));
+    assert_snapshot!(rig.run(["run", "../wait.yaml"]), @"
+    exit 3
+    ! run [RUN] of this file was cancelled: that comes to its end first
+    ! [T]  run  resumed by another process
+    ! [T]  gate  cancelled
+    ! [T]  run  finished: cancelled
+    ! [T]  run  created: Wait
+    ! [T]  gate  a person must decide, gate 0: Go on? [yes | no]
+    ! next: kapell answer [RUN] 0 yes
+    ");
+    let runs = rig.runs();
+    assert!(runs.len() == 2 && runs[0] != cancelled, "{runs:?}");
+}
+
+#[test]
 fn a_task_speaks_to_kapell() {
     let rig = Rig::repository();
     let program = env!("CARGO_BIN_EXE_kapell");

@@ -113,6 +113,10 @@ fn empty() {
     !   because: the repository has no commit yet
     !   hint: make a first commit: git commit --allow-empty -m start
     ");
+    // No other name of a branch would help.
+    rig.write("aimed.yaml", "mission: Small\ntarget: main\ntasks:\n  one: { run: echo 1 > one.txt }\n");
+    let aimed = rig.run(["run", "aimed.yaml"]);
+    assert!(aimed.code == Some(6) && aimed.stderr.contains("hint: make a first commit"), "{aimed}");
 }
 
 #[test]
