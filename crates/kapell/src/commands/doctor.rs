@@ -234,7 +234,7 @@ fn store(site: &Site) -> Vec<Check> {
     checks.push(match fsync_time(&dir) {
         Ok(time) => {
             let found =
-                format!("{}, a durable write takes {:.1} ms", shown(&site.store), time.as_secs_f64() * 1e3);
+                format!("{}, a durable write takes {:.2} ms", shown(&site.store), time.as_secs_f64() * 1e3);
             match time > Duration::from_millis(50) {
                 true => Check::weak("store", found, "KAPELL_STORE=DIR on a faster disk"),
                 false => Check::good("store", found),

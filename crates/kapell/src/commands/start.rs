@@ -160,7 +160,7 @@ fn workflow(found: &Commands, registry: &Registry) -> String {
          \x20 #   needs: [tests]\n\
          \x20 #   skills: [review]\n\
          \x20 #   prompt: Read the code, and write the three most likely bugs into kapell/review.md.\n\
-         \x20 #   budget: {{ usd: 1 }}\n\
+         \x20 #   budget: {{ usd: 5 }}  # kept free before it starts: one request of a large model can come to 3\n\
          \x20 #   timeout: 20m\n"
     )
 }
