@@ -1,4 +1,4 @@
-//! The engine's ports, on top of crew, pool and house: how a run meets this machine.
+//! The engine's ports, on top of crew, pool and kapell's own repository: how a run meets this machine.
 
 mod agents; // attempts, performed by the crew
 mod broker; // clients and the model proxy

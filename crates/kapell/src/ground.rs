@@ -44,7 +44,7 @@ pub fn announce(site: &Site, machine: &Machine, mission: &Mission, out: Out) {
         return;
     };
     // That git cannot say it in time is no reason not to start.
-    let Ok(mut files) = repository.house().uncommitted(repo, base) else { return };
+    let Ok(mut files) = repository.own_repo().uncommitted(repo, base) else { return };
     files.retain(|file| Some(file) != mission.source.as_ref());
     if files.is_empty() || out.json {
         return;

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, collections::BTreeMap, path::Path};
 
 use kapell_agents::{
     drivers::client::Client,
-    git::{House, base_ref},
+    git::{OwnRepo, base_ref},
 };
 use kapell_core::{
     command::Command,
@@ -44,10 +44,10 @@ impl Content {
     }
 
     /// Reads it.
-    fn read(house: &House, start: Oid, plan: &Plan) -> Option<Self> {
+    fn read(repo: &OwnRepo, start: Oid, plan: &Plan) -> Option<Self> {
         let reads = read_sets(plan).into_iter();
-        let reads = reads.map(|list| Some((list.to_vec(), house.content_of(start, list).ok()?)));
-        Some(Self { tree: Some(house.tree_of(start).ok()?), reads: reads.collect::<Option<_>>()? })
+        let reads = reads.map(|list| Some((list.to_vec(), repo.content_of(start, list).ok()?)));
+        Some(Self { tree: Some(repo.tree_of(start).ok()?), reads: reads.collect::<Option<_>>()? })
     }
 
     /// Computes the keys of all tasks.
@@ -116,7 +116,7 @@ struct Found {
 pub fn take(
     site: &Site,
     store: &Store,
-    house: &House,
+    repo: &OwnRepo,
     mission: &mut Mission,
     plan: &Plan,
     anew: bool,
@@ -127,7 +127,7 @@ pub fn take(
     if mission.base.is_none() || most == 0 || succeeded_last(store, newest(), mission) {
         return None;
     }
-    let search = Search { site, store, house, mission, plan, anew, now: OnceCell::new() };
+    let search = Search { site, store, repo, mission, plan, anew, now: OnceCell::new() };
     let mut left = DECISIONS_MAX;
     let mut best: Option<Found> = None;
     for head in newest() {
@@ -147,7 +147,7 @@ pub fn take(
     let Found { run, offer } = best?;
     let start = mission.start();
     if offer.base != mission.base {
-        hold(site, house, &run, offer.base).ok()?;
+        hold(site, repo, &run, offer.base).ok()?;
     }
     mission.base = offer.base;
     mission.origin = start.filter(|start| offer.base != Some(*start));
@@ -180,7 +180,7 @@ impl Taken {
 struct Search<'a> {
     site: &'a Site,
     store: &'a Store,
-    house: &'a House,
+    repo: &'a OwnRepo,
     mission: &'a Mission,
     plan: &'a Plan,
     anew: bool,
@@ -210,7 +210,7 @@ impl Search<'_> {
         })
         .ok()?;
         let is_there = |change: Change, landed| {
-            let stands = |base| self.house.stands_in((change.base, change.commit), landed, base);
+            let stands = |base| self.repo.stands_in((change.base, change.commit), landed, base);
             self.mission.base.is_some_and(|base| stands(base).unwrap_or(false))
         };
         let source = Source { run: &run, past: &past, keys: &then.keys(run.plan(), run.mission()) };
@@ -226,9 +226,9 @@ impl Search<'_> {
         if self.mission.start() == Some(then) {
             return Some((Content::named(Some(then)), Content::named(Some(then))));
         }
-        let now = self.now.get_or_init(|| Content::read(self.house, self.mission.start()?, self.plan));
+        let now = self.now.get_or_init(|| Content::read(self.repo, self.mission.start()?, self.plan));
         let now = now.clone()?;
-        let then = Content::read(self.house, then, self.plan)?;
+        let then = Content::read(self.repo, then, self.plan)?;
         let shared = |(list, digest): (&Vec<String>, &Digest)| then.reads.get(list) == Some(digest);
         (then.tree == now.tree || now.reads.iter().any(shared)).then_some((then, now))
     }
@@ -246,7 +246,7 @@ impl Search<'_> {
 /// # Errors
 ///
 /// Fails if the work of the run has been collected, or cannot be brought over.
-pub fn hold(site: &Site, house: &House, run: &Run, base: Option<Oid>) -> Result<(), Fault> {
+pub fn hold(site: &Site, repo: &OwnRepo, run: &Run, base: Option<Oid>) -> Result<(), Fault> {
     let (Some(user), Some(old), Some(new)) = (&site.repo, run.mission().base, base) else {
         return Ok(());
     };
@@ -264,6 +264,6 @@ pub fn hold(site: &Site, house: &House, run: &Run, base: Option<Oid>) -> Result<
         .hint("kapell run FILE starts from the file"));
     }
     // The ref does not move: only objects are brought over, as before a merge.
-    house.prepare_merge(user, &name, old, new)?;
+    repo.prepare_merge(user, &name, old, new)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kapell_agents::{
-    git::{Git, House, HouseOptions, Identity},
+    git::{Git, Identity, OwnRepo, OwnRepoOptions},
     proxy::Tape,
     workspace::Pool,
     world::{Broker, CrewAgents, Keeper, Places, Plain, Program, Repository, RepositoryConfig},
@@ -79,11 +79,11 @@ impl Machine {
 /// # Errors
 ///
 /// Fails if there is no usable git.
-pub fn open_house(site: &Site) -> Result<Option<House>, Fault> {
+pub fn open_own_repo(site: &Site) -> Result<Option<OwnRepo>, Fault> {
     let Some(user) = &site.repo else { return Ok(None) };
     let git = Arc::new(Git::find(&site::search_path())?);
-    let options = HouseOptions { excludes: site.excludes() };
-    Ok(Some(House::open(git, user, &site.store.join("git"), &options)?))
+    let options = OwnRepoOptions { excludes: site.excludes() };
+    Ok(Some(OwnRepo::open(git, user, &site.store.join("git"), &options)?))
 }
 
 /// Makes a host for the runs of `site`.
@@ -121,15 +121,15 @@ pub fn machine_with(site: &Site, store: Store, jobs: usize, tape: Tape) -> Resul
     if let Some(record) = site::trust_record() {
         agents = agents.trusting(record, site.root.clone());
     }
-    let house = open_house(site)?;
-    let agents = Arc::new(agents.lending(house.as_ref().map(House::lends).unwrap_or_default()));
-    let repository = match (house, &site.repo) {
-        (Some(house), Some(user)) => {
-            let pool = Pool::open(house.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
+    let repo = open_own_repo(site)?;
+    let agents = Arc::new(agents.lending(repo.as_ref().map(OwnRepo::lends).unwrap_or_default()));
+    let repository = match (repo, &site.repo) {
+        (Some(repo), Some(user)) => {
+            let pool = Pool::open(repo.clone(), &site.cache()?.join("workspaces"), WORKSPACES_MAX)?;
             let pool = pool.within(site.config.workspaces_mib.map(|mib| u64::from(mib) << 20));
             let who = site.identity().unwrap_or_else(|| Identity::new("", ""));
             let (user, places, agents) = (user.clone(), places.clone(), agents.clone());
-            Some(Arc::new(Repository::new(RepositoryConfig { user, house, pool, who, places, agents })))
+            Some(Arc::new(Repository::new(RepositoryConfig { user, repo, pool, who, places, agents })))
         }
         _ => None,
     };

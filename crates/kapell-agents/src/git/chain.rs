@@ -6,8 +6,8 @@ use kapell_core::id::Oid;
 
 use super::{
     error::{Error, ErrorKind, Result, at, printable},
-    house::{House, Signature, parse_oid},
     index::PrivateIndex,
+    own_repo::{OwnRepo, Signature, parse_oid},
     process::Ended,
 };
 
@@ -48,7 +48,7 @@ enum Joined {
     Conflict(Vec<Vec<u8>>),
 }
 
-impl House {
+impl OwnRepo {
     /// Joins `entries` on top of `head`, in order, until one does not fit.
     ///
     /// Each entry stays an ancestor of what holds it: by fast-forward where it descends from what
@@ -103,7 +103,7 @@ impl House {
     }
 }
 
-impl House {
+impl OwnRepo {
     /// Merges two commits; attributes come from what has landed, not from the branch that wants to.
     fn merge_tree(&self, tip: Oid, commit: Oid) -> Result<Ended> {
         let options = ["--write-tree", "-z", "--name-only", "--no-messages"];
@@ -126,12 +126,12 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn of(house: &House, commit: Oid) -> Result<Self> {
-        let index = PrivateIndex::new(house);
+    fn of(repo: &OwnRepo, commit: Oid) -> Result<Self> {
+        let index = PrivateIndex::new(repo);
         let attributes = Self { dir: index.path.with_extension("tree"), index };
         let (dir, index) = (&attributes.dir, &attributes.index);
         fs::create_dir_all(dir).map_err(at(dir, "join two commits"))?;
-        let git = |command: &str| house.call_in(dir, &index.path, command);
+        let git = |command: &str| repo.call_in(dir, &index.path, command);
         git("read-tree").arg(commit.to_string()).run()?;
         let files = git("ls-files").args(["-z", "--", ":(top,glob)**/.gitattributes"]).run()?;
         if !files.is_empty() {
@@ -143,7 +143,7 @@ impl Attributes {
 
 impl Drop for Attributes {
     fn drop(&mut self) {
-        // One that stays behind takes a little room; `House::compact` removes it.
+        // One that stays behind takes a little room; `OwnRepo::compact` removes it.
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -6,10 +6,10 @@ use kapell_core::id::Oid;
 
 use super::{
     error::{Result, at},
-    house::House,
+    own_repo::OwnRepo,
 };
 
-impl House {
+impl OwnRepo {
     /// Packs loose objects, and deletes those that nothing names and that are older than `before`
     /// (seconds since 1970).
     ///

@@ -4,16 +4,16 @@ use kapell_core::id::{Digest, Oid};
 
 use super::{
     error::Result,
-    house::{House, parse_oid},
+    own_repo::{OwnRepo, parse_oid},
     protect::pathspecs,
 };
 
 /// A change of more files than this is not looked for: their names would not fit into a command line.
 const FILES_MAX: usize = 2_000;
 
-impl House {
+impl OwnRepo {
     /// Returns a digest of the files of `commit` that match `patterns`: their names, modes and contents. The patterns are
-    /// those of [`House::protect`].
+    /// those of [`OwnRepo::protect`].
     ///
     /// # Errors
     ///

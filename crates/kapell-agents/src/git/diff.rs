@@ -2,9 +2,9 @@
 
 use kapell_core::id::Oid;
 
-use super::{error::Result, house::House};
+use super::{error::Result, own_repo::OwnRepo};
 
-impl House {
+impl OwnRepo {
     /// Returns what differs between two commits or trees, as a patch that `git apply` takes.
     ///
     /// Names and content come as they are: whoever shows them must make them safe to show. No filter, external diff

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::house::House;
+use super::own_repo::OwnRepo;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
@@ -16,15 +16,15 @@ pub(crate) struct PrivateIndex {
 }
 
 impl PrivateIndex {
-    pub(crate) fn new(house: &House) -> Self {
+    pub(crate) fn new(repo: &OwnRepo) -> Self {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self { path: house.dir().join(format!("index-{}-{count}", std::process::id())) }
+        Self { path: repo.dir().join(format!("index-{}-{count}", std::process::id())) }
     }
 }
 
 impl Drop for PrivateIndex {
     fn drop(&mut self) {
-        // One that stays behind takes a little room; `House::compact` removes it.
+        // One that stays behind takes a little room; `OwnRepo::compact` removes it.
         let _ = fs::remove_file(&self.path);
     }
 }

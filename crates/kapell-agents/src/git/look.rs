@@ -2,7 +2,7 @@
 
 use kapell_core::id::Oid;
 
-use super::{error::Result, house::House};
+use super::{error::Result, own_repo::OwnRepo};
 
 /// The most bytes of a file, or of a change, that are read to be shown.
 const SHOWN_BYTES_MAX: usize = 512 << 10;
@@ -10,7 +10,7 @@ const SHOWN_BYTES_MAX: usize = 512 << 10;
 /// A change that is longer is told by its files only.
 const NOT_SHOWN: &str = "[the change is too long to be shown; its files:]\n";
 
-impl House {
+impl OwnRepo {
     /// Returns a file of a commit as text; `None` if there is none of that name, or it is too long.
     ///
     /// # Errors

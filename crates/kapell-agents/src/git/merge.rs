@@ -1,8 +1,8 @@
 //! Moves the user's branch to what a run has landed, and back.
 //!
 //! The steps are functions of their own, because a crash can come between any two: the caller
-//! writes down (target, old, new) durably after [`House::prepare_merge`], then
-//! [`House::move_target`] swaps the ref, then [`House::finish_checkout`] updates the working trees
+//! writes down (target, old, new) durably after [`OwnRepo::prepare_merge`], then
+//! [`OwnRepo::move_target`] swaps the ref, then [`OwnRepo::finish_checkout`] updates the working trees
 //! that have the target checked out. The last two may be repeated as often as need be.
 //!
 //! Taking a merge back is the same with `old` and `new` exchanged.
@@ -23,7 +23,7 @@ use kapell_core::id::Oid;
 use super::{
     config::Config,
     error::{Error, ErrorKind, Result, at, printable},
-    house::{House, Step, config_text},
+    own_repo::{OwnRepo, Step, config_text},
     process::Call,
     refs,
     transfer::shown,
@@ -54,7 +54,7 @@ pub enum MergeTurn {
     Theirs(Option<u32>),
 }
 
-impl House {
+impl OwnRepo {
     /// Takes the turn to merge into the user's repository, unless another process of kapell has it. It keeps others out:
     /// between the move of a ref and that of its working tree, the tree looks as if somebody had changed it.
     ///
@@ -131,7 +131,7 @@ impl House {
     /// # Errors
     ///
     /// Returns [`ErrorKind::Moved`] if the target is not at `new`, or as
-    /// [`House::prepare_merge`] for a working tree that cannot be updated now.
+    /// [`OwnRepo::prepare_merge`] for a working tree that cannot be updated now.
     pub fn finish_checkout(
         &self,
         user: &UserRepo,
@@ -392,7 +392,7 @@ struct Changed {
 /// compare and update files there without reading anything of theirs that could name a program.
 #[derive(Debug)]
 struct View<'h> {
-    house: &'h House,
+    repo: &'h OwnRepo,
     dir: PathBuf,
     worktree: Worktree,
     settings: Vec<String>,
@@ -403,9 +403,9 @@ struct View<'h> {
 static VIEWS: AtomicU64 = AtomicU64::new(0);
 
 impl<'h> View<'h> {
-    fn new(house: &'h House, user: &UserRepo, worktree: &Worktree) -> Result<Self> {
+    fn new(repo: &'h OwnRepo, user: &UserRepo, worktree: &Worktree) -> Result<Self> {
         let count = VIEWS.fetch_add(1, Ordering::Relaxed);
-        let dir = house.dir().join(format!("view-{}-{count}", std::process::id()));
+        let dir = repo.dir().join(format!("view-{}-{count}", std::process::id()));
         let mut config = user.config().clone();
         let own = worktree.git_dir.join("config.worktree");
         if config.is_true("extensions.worktreeconfig")
@@ -414,7 +414,7 @@ impl<'h> View<'h> {
             config = config.followed_by(&Config::parse(&text));
         }
         let settings = checkout_settings(&config);
-        let view = Self { house, dir, worktree: worktree.clone(), settings, turn: None };
+        let view = Self { repo, dir, worktree: worktree.clone(), settings, turn: None };
         view.fill(user).map_err(at(&view.dir, "look at a working tree"))?;
         Ok(view)
     }
@@ -426,11 +426,11 @@ impl<'h> View<'h> {
         for sub in ["objects/info", "refs/heads", "info"] {
             fs::create_dir_all(self.dir.join(sub))?;
         }
-        fs::write(self.dir.join("objects/info/alternates"), self.house.alternates())?;
+        fs::write(self.dir.join("objects/info/alternates"), self.repo.alternates())?;
         fs::write(self.dir.join("config"), config_text(user.object_format(), false))?;
         fs::write(self.dir.join("HEAD"), "ref: refs/heads/none\n")?;
-        fs::write(self.dir.join("info/exclude"), self.house.excludes())?;
-        if let Some(shallow) = self.house.shallow() {
+        fs::write(self.dir.join("info/exclude"), self.repo.excludes())?;
+        if let Some(shallow) = self.repo.shallow() {
             fs::write(self.dir.join("shallow"), shallow)?;
         }
         let mut files = vec!["index".to_owned(), "info/sparse-checkout".to_owned()];
@@ -454,7 +454,7 @@ impl<'h> View<'h> {
 
     fn call(&self, command: &str) -> Call<'_> {
         let tree = &self.worktree.path;
-        let call = self.house.git().call(tree, command).git_dir(&self.dir).work_tree(tree);
+        let call = self.repo.git().call(tree, command).git_dir(&self.dir).work_tree(tree);
         let call = call.set("core.splitIndex=false");
         self.settings.iter().fold(call, |call, setting| call.set(setting.clone()))
     }

@@ -4,9 +4,9 @@ use kapell_core::id::Oid;
 
 use super::{
     error::{Error, ErrorKind, Result},
-    house::{House, Signature, Step, parse_oid},
     index::PrivateIndex,
     merge::{holding, shared_setting},
+    own_repo::{OwnRepo, Signature, Step, parse_oid},
     user::UserRepo,
 };
 
@@ -21,7 +21,7 @@ pub struct Rewrite {
     pub after: Vec<u8>,
 }
 
-impl House {
+impl OwnRepo {
     /// Returns which of these files `base` does not have exactly as they were looked at.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use kapell_core::id::Oid;
 
 use super::{
     error::Result,
-    house::{House, parse_oid},
     index::PrivateIndex,
+    own_repo::{OwnRepo, parse_oid},
 };
 
 /// What protecting paths came to.
@@ -17,7 +17,7 @@ pub struct Protected {
     pub touched: Vec<Vec<u8>>,
 }
 
-impl House {
+impl OwnRepo {
     /// Takes the paths matching `patterns` from `base`, whatever `commit` has there.
     ///
     /// Patterns are those of `.gitignore` without its negation: `*` stays in a directory, `**`

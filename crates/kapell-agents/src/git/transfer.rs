@@ -12,14 +12,14 @@ use kapell_core::id::Oid;
 
 use super::{
     error::{Error, ErrorKind, Result, printable},
-    house::House,
+    own_repo::OwnRepo,
     process::Call,
 };
 
 /// From how many objects on a pack is kept whole, as git's `transfer.unpackLimit` has it.
 const KEEP_PACK_FROM: u32 = 100;
 
-impl House {
+impl OwnRepo {
     /// Takes the objects of `tip` that `base` does not have out of a stranger's object directory.
     ///
     /// They are re-hashed and checked (`fsck`) on the way in, so that afterwards they are ours.
@@ -96,12 +96,12 @@ impl House {
     }
 }
 
-fn pack_objects(house: &House, tip: Oid, base: Option<Oid>) -> Call<'_> {
+fn pack_objects(repo: &OwnRepo, tip: Oid, base: Option<Oid>) -> Call<'_> {
     let mut revisions = format!("{tip}\n");
     if let Some(base) = base {
         revisions.push_str(&format!("^{base}\n"));
     }
-    let call = house.call("pack-objects").args(["--revs", "--stdout", "-q", "--delta-base-offset"]);
+    let call = repo.call("pack-objects").args(["--revs", "--stdout", "-q", "--delta-base-offset"]);
     call.set("pack.threads=1").input(revisions)
 }
 

@@ -9,7 +9,7 @@ use super::{
     pool::{Kind, Workspace},
     scan::Scan,
 };
-use crate::git::{Error, ErrorKind, House, Result, Signature, house::parse_oid, transfer::shown};
+use crate::git::{Error, ErrorKind, OwnRepo, Result, Signature, own_repo::parse_oid, transfer::shown};
 
 /// How a capture is made.
 #[derive(Debug, Clone)]
@@ -107,18 +107,18 @@ impl Workspace {
             return Err(Error::new("take the submitted files", ErrorKind::BadPath(first)));
         }
         let tree = self.write_tree()?;
-        let house = &self.house;
-        let files = house.changes(base, tree)?;
+        let repo = &self.repo;
+        let files = repo.changes(base, tree)?;
         self.check_sizes(&files, options.file_max)?;
         let commit = if kept.count == 0 && files.is_empty() {
             None
-        } else if kept.count > 0 && house.tree_of(kept.tip)? == tree {
+        } else if kept.count > 0 && repo.tree_of(kept.tip)? == tree {
             Some(kept.tip)
         } else {
-            Some(house.commit(tree, &[kept.tip], &options.message, &options.by)?)
+            Some(repo.commit(tree, &[kept.tip], &options.message, &options.by)?)
         };
         if let Some(commit) = commit {
-            house.note_ancestor(base, commit);
+            repo.note_ancestor(base, commit);
         }
         let ignored_attributes = self.ignored_attributes(&files, commit)?;
         Ok(Captured {
@@ -143,7 +143,7 @@ impl Workspace {
         Ok(Captured {
             base,
             commit: None,
-            tree: self.house.tree_of(base)?,
+            tree: self.repo.tree_of(base)?,
             files: Vec::new(),
             agent_commits_kept: 0,
             agent_commits_dropped: None,
@@ -168,20 +168,20 @@ impl Workspace {
         if tip == base {
             return none(None);
         }
-        if let Err(error) = self.house.import(&tree.join(".git/objects"), tip, base, limit) {
+        if let Err(error) = self.repo.import(&tree.join(".git/objects"), tip, base, limit) {
             return match *error.kind {
                 ErrorKind::Full(_) | ErrorKind::Spawn { .. } => Err(error),
                 kind => none(Some(kind.to_string())),
             };
         }
-        let call = self.house.call("rev-list").args(["--left-right", "--count"]);
+        let call = self.repo.call("rev-list").args(["--left-right", "--count"]);
         let ended = call.arg(format!("{base}...{tip}")).finish()?;
         let counts = String::from_utf8_lossy(&ended.stdout);
         let mut counts = counts.split_whitespace().map(str::parse::<usize>);
         match (ended.ok(), counts.next(), counts.next()) {
             (true, Some(Ok(0)), Some(Ok(count))) => {
                 // What the agent committed although it is ignored must count as tracked.
-                self.house
+                self.repo
                     .call_in(&tree, &self.index(), "read-tree")
                     .arg("--reset")
                     .arg(tip.to_string())
@@ -210,19 +210,19 @@ impl Workspace {
     }
 
     pub(super) fn write_tree(&self) -> Result<Oid> {
-        parse_oid(&self.house.call_in(&self.tree(), &self.index(), "write-tree").run()?)
+        parse_oid(&self.repo.call_in(&self.tree(), &self.index(), "write-tree").run()?)
     }
 
     fn ignored_attributes(&self, files: &[Change], commit: Option<Oid>) -> Result<Vec<String>> {
         let touched = files.iter().any(|change| change.path.ends_with(b".gitattributes"));
         match commit {
-            Some(commit) if touched => Ok(self.house.inspect(commit)?.ignored_attributes),
+            Some(commit) if touched => Ok(self.repo.inspect(commit)?.ignored_attributes),
             _ => Ok(Vec::new()),
         }
     }
 }
 
-impl House {
+impl OwnRepo {
     /// Lists what differs between two commits or trees, with the numbers of lines.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::{
 use rustix::fs::OFlags;
 
 use super::{dotgit::stays_within, pool::Workspace, remove::remove_tree};
-use crate::git::{Error, ErrorKind, Result, error::at, house::path_of, printable};
+use crate::git::{Error, ErrorKind, Result, error::at, own_repo::path_of, printable};
 
 const DOING: &str = "carry files into the workspace";
 
@@ -103,7 +103,7 @@ fn refuse_not_ignored(workspace: &Workspace, from: &Path, paths: &[&PathBuf]) ->
         }
         input.push(0);
     }
-    let call = workspace.house.call_in(&workspace.tree(), &workspace.index(), "check-ignore");
+    let call = workspace.repo.call_in(&workspace.tree(), &workspace.index(), "check-ignore");
     let ended = call.args(["-z", "--stdin"]).input(input).answer()?;
     let ignored: Vec<_> = ended
         .stdout

@@ -11,8 +11,8 @@ use kapell_core::id::Oid;
 use serde::{Deserialize, Serialize};
 
 use crate::git::{
-    House, Identity,
-    house::config_text,
+    Identity, OwnRepo,
+    own_repo::config_text,
     refs::{self, RefValue},
 };
 
@@ -41,9 +41,9 @@ impl DirId {
 
 /// Makes `tree/.git` with HEAD on `branch` at `base`.
 ///
-/// It borrows objects from the house and the user, has no hooks, and names the person as author.
+/// It borrows objects from kapell's own repository and the user's, has no hooks, and names the person as author.
 pub(crate) fn make(
-    house: &House,
+    repo: &OwnRepo,
     tree: &Path,
     index: &Path,
     base: Oid,
@@ -58,16 +58,16 @@ pub(crate) fn make(
     fs::create_dir_all(branch_file.parent().unwrap_or(&dir))?;
     let text = format!(
         "{}[user]\n\tname = {}\n\temail = {}\n[gc]\n\tauto = 0\n",
-        config_text(house.format(), false),
+        config_text(repo.format(), false),
         quoted(&who.name),
         quoted(&who.email)
     );
     fs::write(dir.join("config"), text)?;
     fs::write(dir.join("HEAD"), format!("ref: refs/heads/{branch}\n"))?;
     fs::write(branch_file, format!("{base}\n"))?;
-    fs::write(dir.join("objects/info/alternates"), house.alternates())?;
-    fs::write(dir.join("info/exclude"), house.excludes())?;
-    if let Some(shallow) = house.shallow() {
+    fs::write(dir.join("objects/info/alternates"), repo.alternates())?;
+    fs::write(dir.join("info/exclude"), repo.excludes())?;
+    if let Some(shallow) = repo.shallow() {
         fs::write(dir.join("shallow"), shallow)?;
     }
     fs::copy(index, dir.join("index"))?;
@@ -83,7 +83,7 @@ fn quoted(value: &str) -> String {
 /// # Errors
 ///
 /// Returns the reason, as it reads after "its commits are not taken over:".
-pub(crate) fn check(house: &House, tree: &Path, made: Option<DirId>) -> Result<(), String> {
+pub(crate) fn check(repo: &OwnRepo, tree: &Path, made: Option<DirId>) -> Result<(), String> {
     let dir = tree.join(".git");
     if made.is_none() || DirId::of(&dir) != made {
         return Err("`.git` is not the directory that was made".to_owned());
@@ -98,7 +98,7 @@ pub(crate) fn check(house: &House, tree: &Path, made: Option<DirId>) -> Result<(
         }
     }
     let kept = refs::read_small(&objects.join("info/alternates")).ok().flatten();
-    if kept.as_deref() != Some(&house.alternates()) {
+    if kept.as_deref() != Some(&repo.alternates()) {
         return Err("`.git/objects/info/alternates` was changed".to_owned());
     }
     plain_files_only(&objects, 2, &mut 0)

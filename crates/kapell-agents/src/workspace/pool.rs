@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     git::{
-        Error, ErrorKind, House, INDEX_VARIABLE, Identity, Result, error::at, house::replace,
+        Error, ErrorKind, INDEX_VARIABLE, Identity, OwnRepo, Result, error::at, own_repo::replace,
         refs::read_small,
     },
     supervise::processes::wait_for_all_with,
@@ -107,7 +107,7 @@ const META_VERSION: u32 = 1;
 /// A directory in use. The lock on it ends with this value, or with the process.
 #[derive(Debug)]
 pub struct Workspace {
-    pub(crate) house: House,
+    pub(crate) repo: OwnRepo,
     slot: PathBuf,
     meta: Meta,
     _lock: SlotLock,
@@ -190,7 +190,7 @@ impl Workspace {
 
     /// Says why the agent's commits cannot be taken over, if they cannot.
     pub(crate) fn check_dot_git(&self) -> std::result::Result<(), String> {
-        dotgit::check(&self.house, &self.tree(), self.meta.dot_git)
+        dotgit::check(&self.repo, &self.tree(), self.meta.dot_git)
     }
 
     fn save(&self) -> Result<()> {
@@ -228,7 +228,7 @@ impl Workspace {
             }
             fs::create_dir(&tree).map_err(at(&tree, "make a workspace"))?;
         }
-        let git = |command: &str| self.house.call_in(&tree, &self.index(), command);
+        let git = |command: &str| self.repo.call_in(&tree, &self.index(), command);
         let wanted = request.tree.unwrap_or(request.base);
         git("read-tree").args(["--reset", "-u"]).arg(wanted.to_string()).run()?;
         if reused {
@@ -236,7 +236,7 @@ impl Workspace {
             git("clean").arg(if request.fresh { "-ffdqx" } else { "-ffdq" }).run()?;
         }
         let made =
-            dotgit::make(&self.house, &tree, &self.index(), request.base, &request.branch, &request.who);
+            dotgit::make(&self.repo, &tree, &self.index(), request.base, &request.branch, &request.who);
         let dot_git = made.map_err(at(&tree, "make a workspace"))?;
         if request.kind == Kind::ReadOnly {
             set_read_only(&tree).map_err(at(&tree, "make a workspace"))?;
@@ -252,7 +252,7 @@ impl Workspace {
 /// The workspaces of one repository, in one directory, shared by all kapell processes.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    house: House,
+    repo: OwnRepo,
     dir: PathBuf,
     limit: usize,
     space_min: u64,
@@ -268,10 +268,10 @@ impl Pool {
     /// # Errors
     ///
     /// Returns why the directory cannot be made.
-    pub fn open(house: House, dir: &Path, limit: usize) -> Result<Self> {
+    pub fn open(repo: OwnRepo, dir: &Path, limit: usize) -> Result<Self> {
         fs::create_dir_all(dir).map_err(at(dir, "open the pool of workspaces"))?;
         let dir = fs::canonicalize(dir).map_err(at(dir, "open the pool of workspaces"))?;
-        Ok(Self { house, dir, limit, space_min: SPACE_MIN, quota: None })
+        Ok(Self { repo, dir, limit, space_min: SPACE_MIN, quota: None })
     }
 
     /// Makes workspaces only while so many bytes are free.
@@ -329,8 +329,8 @@ impl Pool {
             if meta.profile != request.profile {
                 meta.tree = None;
             }
-            let house = self.house.clone();
-            let mut workspace = Workspace { house, slot: (*slot).clone(), meta, _lock: lock };
+            let repo = self.repo.clone();
+            let mut workspace = Workspace { repo, slot: (*slot).clone(), meta, _lock: lock };
             match self.take(&mut workspace, request) {
                 Ok(()) => return Ok(workspace),
                 Err(error) if is_about_objects(&error) => return Err(error),
@@ -394,7 +394,7 @@ impl Pool {
             pid: std::process::id(),
             bytes: None,
         };
-        Ok(Workspace { house: self.house.clone(), slot, meta, _lock: lock })
+        Ok(Workspace { repo: self.repo.clone(), slot, meta, _lock: lock })
     }
 
     /// Finds the workspace that is held for `owner`, after the process that held it is gone.
@@ -433,9 +433,9 @@ impl Pool {
 
     fn open_slot(&self, slot: PathBuf) -> Result<Option<Workspace>> {
         let Some(lock) = lock_after_a_look(&slot)? else { return Ok(None) };
-        let house = self.house.clone();
+        let repo = self.repo.clone();
         Ok(read_meta(&slot).map(|meta| {
-            let mut workspace = Workspace { house, slot, meta, _lock: lock };
+            let mut workspace = Workspace { repo, slot, meta, _lock: lock };
             workspace.wait_for_strays();
             workspace
         }))

@@ -11,7 +11,7 @@ use super::{
     permissions::size_of,
     pool::{Kind, Owner, Pool, Workspace},
 };
-use crate::git::{House, Result, Signature, error::at, printable, process::Call, salvage_ref};
+use crate::git::{OwnRepo, Result, Signature, error::at, printable, process::Call, salvage_ref};
 
 const REFS: &str = "refs/kapell/salvage/";
 
@@ -88,13 +88,13 @@ impl Pool {
         self.dir().join("salvaged")
     }
 
-    /// Lists what is kept, here and in the house, oldest first.
+    /// Lists what is kept, here and in kapell's own repository, oldest first.
     ///
     /// # Errors
     ///
     /// Returns why it cannot be read.
-    pub fn salvaged(&self, house: &House) -> Result<Vec<Kept>> {
-        let mut kept = house.salvaged()?;
+    pub fn salvaged(&self, repo: &OwnRepo) -> Result<Vec<Kept>> {
+        let mut kept = repo.salvaged()?;
         let dir = self.salvage_dir();
         let Ok(entries) = fs::read_dir(&dir) else { return Ok(kept) };
         for entry in entries {
@@ -118,8 +118,8 @@ impl Pool {
     /// # Errors
     ///
     /// Returns why something could not be deleted.
-    pub fn collect_salvaged(&self, house: &House, before: i64) -> Result<Vec<Kept>> {
-        let mut old = self.salvaged(house)?;
+    pub fn collect_salvaged(&self, repo: &OwnRepo, before: i64) -> Result<Vec<Kept>> {
+        let mut old = self.salvaged(repo)?;
         old.retain(|kept| kept.at < before);
         let mut commands = Vec::new();
         for kept in &old {
@@ -129,7 +129,7 @@ impl Pool {
             }
         }
         if !commands.is_empty() {
-            house.call("update-ref").args(["--no-deref", "-z", "--stdin"]).input(commands).run()?;
+            repo.call("update-ref").args(["--no-deref", "-z", "--stdin"]).input(commands).run()?;
         }
         Ok(old)
     }
@@ -157,13 +157,13 @@ fn modified(path: &Path) -> i64 {
 impl Workspace {
     fn salvage_commit(&self, owner: Owner, by: &Signature, file_max: u64) -> Result<Salvaged> {
         let base = self.base()?;
-        let house = &self.house;
+        let repo = &self.repo;
         let kept = self.keep_commits(base, u64::MAX >> 1)?;
         let mut scan = self.scan()?;
         let aside = self.set_aside(&mut scan, file_max, u64::MAX);
         let refused = self.take_in(&scan, true)?;
         let tree = self.write_tree()?;
-        if kept.count == 0 && kept.stray.is_none() && tree == house.tree_of(base)? {
+        if kept.count == 0 && kept.stray.is_none() && tree == repo.tree_of(base)? {
             return Ok(Salvaged::Nothing);
         }
         let mut parents = vec![kept.tip];
@@ -172,9 +172,9 @@ impl Workspace {
             "kapell: unfinished work\n\nKapell-Run: {}\nKapell-Task: {}\nKapell-Attempt: {}\nKapell-Base: {base}\n",
             owner.run, owner.task, owner.attempt
         );
-        let commit = house.commit(tree, &parents, &message, by)?;
+        let commit = repo.commit(tree, &parents, &message, by)?;
         let name = salvage_ref(owner.run, owner.task, owner.attempt);
-        house.call("update-ref").arg("--no-deref").arg(name).arg(commit.to_string()).run()?;
+        repo.call("update-ref").arg("--no-deref").arg(name).arg(commit.to_string()).run()?;
         let left_out = aside.large.iter().chain(&aside.unreadable).chain(&scan.nested);
         Ok(Salvaged::Commit {
             commit,
@@ -183,7 +183,7 @@ impl Workspace {
     }
 }
 
-impl House {
+impl OwnRepo {
     /// Lists the salvage refs, oldest first.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ pub(super) struct Scan {
 
 impl Workspace {
     fn git(&self, command: &str) -> Call<'_> {
-        self.house.call_in(&self.tree(), &self.index(), command)
+        self.repo.call_in(&self.tree(), &self.index(), command)
     }
 
     /// Runs a command that reads files of the agent's, which may be traps.
@@ -108,7 +108,7 @@ impl Workspace {
         Ok(scan)
     }
 
-    /// Takes the files that `scan` found into the index and the house.
+    /// Takes the files that `scan` found into the index and kapell's own repository.
     ///
     /// Returns the names that git would not take, such as `.GIT`. With `lenient`, those that only
     /// other systems cannot keep are taken.

@@ -34,7 +34,7 @@ use super::{
     scratch::Scratch,
 };
 use crate::{
-    git::{self, Entry, ErrorKind, House, Identity, Signature, Stamp, UserRepo, printable, trailers},
+    git::{self, Entry, ErrorKind, Identity, OwnRepo, Signature, Stamp, UserRepo, printable, trailers},
     workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace},
 };
 
@@ -59,7 +59,7 @@ pub struct RepositoryConfig {
     /// The user's repository.
     pub user: UserRepo,
     /// Kapell's own.
-    pub house: House,
+    pub repo: OwnRepo,
     /// The workspaces.
     pub pool: Pool,
     /// The name under which kapell commits.
@@ -73,7 +73,7 @@ pub struct RepositoryConfig {
 /// Workspaces of a git repository.
 pub struct Repository {
     user: UserRepo,
-    house: House,
+    repo: OwnRepo,
     pool: Pool,
     who: Identity,
     places: Places,
@@ -135,14 +135,14 @@ impl Repository {
     /// Makes the workspaces of a repository.
     #[must_use]
     pub fn new(config: RepositoryConfig) -> Self {
-        let RepositoryConfig { user, house, pool, who, places, agents } = config;
+        let RepositoryConfig { user, repo, pool, who, places, agents } = config;
         let checks = Checks::new(agents.clone());
         let lanes = (Mutex::new(CHECK_LANES), Condvar::new());
         let (held, given_back, stamps, salvaging) = Default::default();
         let scratch = Scratch::new(places.scratch.clone());
         Self {
             user,
-            house,
+            repo,
             pool,
             who,
             places,
@@ -159,8 +159,8 @@ impl Repository {
 
     /// Returns kapell's own repository.
     #[must_use]
-    pub fn house(&self) -> &House {
-        &self.house
+    pub fn own_repo(&self) -> &OwnRepo {
+        &self.repo
     }
 
     /// Returns the pool of workspaces.
@@ -182,7 +182,7 @@ impl Repository {
     /// Notes the time that the commits of a run carry. The id of a child run has none: it is that of its base.
     fn note_stamp(&self, run: RunId, base: Oid) -> Result<(), git::Error> {
         if stamp(run).is_none() && !lock(&self.stamps).contains_key(&run) {
-            let out = self.house.call("show").args(["-s", "--format=%ct", &base.to_string()]).run()?;
+            let out = self.repo.call("show").args(["-s", "--format=%ct", &base.to_string()]).run()?;
             let seconds = String::from_utf8_lossy(&out).trim().parse().unwrap_or(0);
             lock(&self.stamps).insert(run, Stamp { seconds, offset_minutes: 0 });
         }
@@ -382,14 +382,14 @@ impl Repository {
 
     /// Returns the tree on which the checks of a change run, and what the change touches that it should not.
     fn guarded(&self, change: &Change, protect: &Protect) -> Result<(Oid, Vec<String>), git::Error> {
-        let protected = self.house.protect(change.base, change.commit, &protect.paths)?;
+        let protected = self.repo.protect(change.base, change.commit, &protect.paths)?;
         let touched = protected.touched.iter().map(|path| printable(path)).collect();
         Ok((protected.tree, touched))
     }
 
     /// Returns the changed files that a check names: a change that edits its own checks deserves a look.
     fn named_by_checks(&self, change: &Change, commands: &[CheckCommand]) -> Result<Vec<String>, git::Error> {
-        let files = self.house.changes(change.base, change.commit)?;
+        let files = self.repo.changes(change.base, change.commit)?;
         let names = files.iter().map(|file| printable(&file.path));
         Ok(names.filter(|name| commands.iter().any(|command| command.text.contains(name.as_str()))).collect())
     }
@@ -442,10 +442,10 @@ impl Drop for Lane<'_> {
 impl Workspaces for Repository {
     fn begin(&self, run: RunId, base: Oid) -> Result<(), WorkspaceError> {
         self.note_stamp(run, base).map_err(|error| failure(&error))?;
-        let begun = match self.house.begin_run(&self.user, run, base) {
+        let begun = match self.repo.begin_run(&self.user, run, base) {
             // A child run begins where its parent has landed, and that is in our repository alone.
             Err(error) if matches!(*error.kind, ErrorKind::MissingObject(_)) => {
-                self.house.create_ref(&git::head_ref(run), base)
+                self.repo.create_ref(&git::head_ref(run), base)
             }
             begun => begun,
         };
@@ -514,13 +514,13 @@ impl Workspaces for Repository {
 
     fn passed(&self, commit: Oid, commands: &[CheckCommand]) {
         // Without the tree they only run once more.
-        if let Ok(tree) = self.house.tree_of(commit) {
+        if let Ok(tree) = self.repo.tree_of(commit) {
             self.checks.learn(tree, commands);
         }
     }
 
     fn facts(&self, request: &FactsRequest) -> Facts {
-        super::facts::look_up(&self.house, request)
+        super::facts::look_up(&self.repo, request)
     }
 
     fn check(&self, check: &Check) -> Verdict {
@@ -542,14 +542,14 @@ impl Workspaces for Repository {
             })
             .collect();
         let by = self.signature(trial.run);
-        let chain = self.house.chain(probe.base, &entries, &by).map_err(|error| failure(&error))?;
+        let chain = self.repo.chain(probe.base, &entries, &by).map_err(|error| failure(&error))?;
         if let Some(conflict) = chain.conflict {
             let paths = conflict.paths.iter().map(|path| printable(path)).collect();
             return Ok(Probed::Conflict { index: conflict.index, paths });
         }
         let tips = chain.prefixes;
         let tip = tips.last().copied().unwrap_or(probe.base);
-        let tree = self.house.tree_of(tip).map_err(|error| failure(&error))?;
+        let tree = self.repo.tree_of(tip).map_err(|error| failure(&error))?;
         let work = CheckWork { commands: &trial.commands, setup: &trial.setup };
         let task = probe.entries.last().map_or(TaskId(0), |entry| entry.task);
         let key = AttemptKey { run: trial.run, task, attempt: AttemptNo(0), compensates: false };
@@ -561,12 +561,12 @@ impl Workspaces for Repository {
     }
 
     fn change(&self, base: Oid, commit: Oid) -> Result<Change, WorkspaceError> {
-        let tree = self.house.tree_of(commit).map_err(|error| failure(&error))?;
+        let tree = self.repo.tree_of(commit).map_err(|error| failure(&error))?;
         Ok(Change { commit, tree, base })
     }
 
     fn move_ref(&self, run: RunId, from: Oid, to: Oid) -> Result<(), WorkspaceError> {
-        self.house.advance(run, from, to).map(drop).map_err(|error| failure(&error))
+        self.repo.advance(run, from, to).map(drop).map_err(|error| failure(&error))
     }
 
     fn merge(&self, order: &MergeOrder) -> Result<Merged, WorkspaceError> {

@@ -22,8 +22,8 @@ impl Repository {
         let by = self.signature(key.run);
         let entry =
             Entry { commit, message: "kapell: unfinished work, on what has landed since\n".to_owned() };
-        let joined = self.house().chain(base, &[entry], &by).ok()?;
-        let tree = joined.prefixes.first().and_then(|tip| self.house().tree_of(*tip).ok());
+        let joined = self.own_repo().chain(base, &[entry], &by).ok()?;
+        let tree = joined.prefixes.first().and_then(|tip| self.own_repo().tree_of(*tip).ok());
         Some((EarlierWork { commit: commit.to_string(), is_restored: tree.is_some(), stat }, tree))
     }
 
@@ -34,7 +34,7 @@ impl Repository {
             // It may still be on its way to being kept.
             self.salvage_now(earlier);
             let name = salvage_ref(key.run, key.task, owner(earlier).attempt);
-            if let Some(commit) = self.house().find_ref(&name).ok()? {
+            if let Some(commit) = self.own_repo().find_ref(&name).ok()? {
                 return Some(commit);
             }
             if self.places().attempt(earlier).join(OUTPUT_FILE).exists() {
@@ -45,9 +45,10 @@ impl Repository {
     }
 
     fn stat(&self, base: Oid, commit: Oid) -> Result<String, git::Error> {
-        let since = self.house().call("merge-base").args([base.to_string(), commit.to_string()]).run()?;
+        let since = self.own_repo().call("merge-base").args([base.to_string(), commit.to_string()]).run()?;
         let since = String::from_utf8_lossy(&since).trim().to_owned();
-        let call = self.house().call("diff-tree").args(["-r", "--stat=100", "--no-color", "--no-ext-diff"]);
+        let call =
+            self.own_repo().call("diff-tree").args(["-r", "--stat=100", "--no-color", "--no-ext-diff"]);
         let out = call
             .args(["--no-textconv", "--ignore-submodules=none"])
             .args([since, commit.to_string()])

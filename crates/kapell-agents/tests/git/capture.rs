@@ -101,7 +101,7 @@ fn files_directories_and_links_take_each_others_places() {
         ]
     );
     let commit = captured.commit.unwrap().to_string();
-    assert_eq!(world.house_git(&["show", &format!("{commit}:out")]), "/etc/passwd");
+    assert_eq!(world.own_git(&["show", &format!("{commit}:out")]), "/etc/passwd");
 }
 
 #[test]
@@ -171,8 +171,8 @@ fn commits_are_kept_only_if_they_descend_from_the_base() {
         assert_eq!(captured.agent_commits_dropped.as_deref(), *dropped, "{what}");
         assert_eq!(told(&captured), ["M a.txt +1 -1"], "{what}");
         let commit = captured.commit.unwrap();
-        assert!(world.house().is_ancestor(base, commit).unwrap(), "{what}");
-        assert_eq!(world.house_git(&["fsck", "--strict", "--no-dangling"]), "", "{what}");
+        assert!(world.own_repo().is_ancestor(base, commit).unwrap(), "{what}");
+        assert_eq!(world.own_git(&["fsck", "--strict", "--no-dangling"]), "", "{what}");
         pool.release(workspace).unwrap();
     }
 }
@@ -183,7 +183,7 @@ fn what_was_not_committed_becomes_one_commit_with_trailers() {
     let workspace = world.pool().acquire(&request(Kind::Clone, world.oid("HEAD"), 1)).unwrap();
     write(&workspace.tree(), "a.txt", "b\n");
     let commit = capture(&workspace).commit.unwrap().to_string();
-    let text = world.house_git(&["cat-file", "commit", &commit]);
+    let text = world.own_git(&["cat-file", "commit", &commit]);
     let (_, rest) = text.split_once("author ").unwrap();
     assert_eq!(
         rest,
@@ -266,8 +266,8 @@ fn attributes_hold_for_lines_and_encodings_and_name_no_program() {
     write(&tree, ".gitattributes", &(read(&tree, ".gitattributes") + "*.y diff=word\n"));
     let captured = capture(&workspace);
     let commit = captured.commit.unwrap().to_string();
-    assert_eq!(world.house_git(&["show", &format!("{commit}:a.txt")]), "one\ntwo");
-    assert_eq!(world.house_git(&["show", &format!("{commit}:b.u16")]), "hi");
+    assert_eq!(world.own_git(&["show", &format!("{commit}:a.txt")]), "one\ntwo");
+    assert_eq!(world.own_git(&["show", &format!("{commit}:b.u16")]), "hi");
     assert_eq!(captured.ignored_attributes, [".gitattributes: filter=none", ".gitattributes: diff=word"]);
 }
 
@@ -321,6 +321,6 @@ fn a_workspace_that_was_shut_is_opened_again() {
     }
     let captured = capture(&workspace);
     assert_eq!(told(&captured), ["A d/new.txt +1 -0"]);
-    let patch = world.house().patch(captured.base, captured.commit.unwrap()).unwrap();
+    let patch = world.own_repo().patch(captured.base, captured.commit.unwrap()).unwrap();
     assert!(String::from_utf8(patch).unwrap().contains("+++ b/d/new.txt\n@@ -0,0 +1 @@\n+n\n"));
 }

@@ -150,14 +150,14 @@ fn nothing_that_a_repository_names_is_ever_run() {
     world.git(&["worktree", "add", "-q", "-b", "side", "../side"]);
     traps.plant(&world.user_dir.join(".git"), "user");
 
-    let (user, house, pool) = (world.user(), world.house(), world.pool());
+    let (user, repo, pool) = (world.user(), world.own_repo(), world.pool());
     let base = user.head_commit().unwrap();
     assert_eq!(user.identity(&[]).name, "Ada");
     UserRepo::discover(&world.path("side")).unwrap();
     traps.assert_unsprung("discover");
-    house.begin_run(&user, RUN, base).unwrap();
+    repo.begin_run(&user, RUN, base).unwrap();
     traps.assert_unsprung("begin_run");
-    let facts = house.inspect(base).unwrap();
+    let facts = repo.inspect(base).unwrap();
     assert_eq!(facts.ignored_attributes.len(), 3, "{facts:?}");
     traps.assert_unsprung("inspect");
 
@@ -191,13 +191,13 @@ fn nothing_that_a_repository_names_is_ever_run() {
 
     let entry = |commit| Entry { commit, message: "land".into() };
     let entries = [entry(first.commit.unwrap()), entry(second.commit.unwrap())];
-    let chain = house.chain(base, &entries, &by()).unwrap();
+    let chain = repo.chain(base, &entries, &by()).unwrap();
     assert_eq!(chain.conflict, None);
     traps.assert_unsprung("chain");
     let tip = chain.prefixes[1];
-    house.advance(RUN, base, tip).unwrap();
+    repo.advance(RUN, base, tip).unwrap();
     traps.assert_unsprung("advance");
-    let protected = house.protect(base, tip, &["a.txt".into()]).unwrap();
+    let protected = repo.protect(base, tip, &["a.txt".into()]).unwrap();
     assert_eq!(protected.touched, [b"a.txt".to_vec()]);
     pool.release(check).unwrap();
     let mut wanted = request(Kind::Check, tip, 0);
@@ -207,28 +207,28 @@ fn nothing_that_a_repository_names_is_ever_run() {
     assert_eq!(read(&check.tree(), "a.txt"), "1\n2\n3\n4\n5\n");
     traps.assert_unsprung("check");
     pool.salvage(&one, owner(1), &by(), 1 << 20).unwrap();
-    pool.salvaged(&house).unwrap();
-    pool.collect_salvaged(&house, i64::MAX).unwrap();
+    pool.salvaged(&repo).unwrap();
+    pool.collect_salvaged(&repo, i64::MAX).unwrap();
     traps.assert_unsprung("salvage");
 
     let before = fingerprint(&world.user_dir);
-    house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    repo.prepare_merge(&user, MAIN, base, tip).unwrap();
     traps.assert_unsprung("prepare_merge");
     assert_eq!(fingerprint(&world.user_dir), before);
-    house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+    repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
     traps.assert_unsprung("move_target");
-    house.finish_checkout(&user, MAIN, base, tip).unwrap();
+    repo.finish_checkout(&user, MAIN, base, tip).unwrap();
     traps.assert_unsprung("finish_checkout");
     assert_eq!(read(&world.user_dir, "a.txt"), "one\n2\n3\n4\nfive\n");
-    house.prepare_merge(&user, MAIN, tip, base).unwrap();
-    house.move_target(&user, MAIN, tip, base, "kapell: undo").unwrap();
-    house.finish_checkout(&user, MAIN, tip, base).unwrap();
+    repo.prepare_merge(&user, MAIN, tip, base).unwrap();
+    repo.move_target(&user, MAIN, tip, base, "kapell: undo").unwrap();
+    repo.finish_checkout(&user, MAIN, tip, base).unwrap();
     traps.assert_unsprung("undo");
     pool.release(one).unwrap();
     let again = pool.acquire(&request(Kind::Clone, tip, 3)).unwrap();
     assert!(!again.tree().join("inner").exists());
     pool.discard(again).unwrap();
-    house.end_run(&user, RUN).unwrap();
+    repo.end_run(&user, RUN).unwrap();
     traps.assert_unsprung("the end");
 
     // The traps do work: plain git walks into them.
@@ -247,8 +247,8 @@ fn a_submodule_that_an_agent_fills_is_neither_run_nor_submitted() {
     world.git(&["add", ".gitmodules"]);
     world.git(&["commit", "-q", "-m", "submodule"]);
     let base = world.oid("HEAD");
-    let (house, pool) = (world.house(), world.pool());
-    assert!(house.inspect(base).unwrap().submodules);
+    let (repo, pool) = (world.own_repo(), world.pool());
+    assert!(repo.inspect(base).unwrap().submodules);
     let workspace = pool.acquire(&request(Kind::Clone, base, 1)).unwrap();
     let sub = workspace.tree().join("sub");
     assert!(sub.is_dir());
@@ -272,9 +272,9 @@ fn a_submodule_that_an_agent_fills_is_neither_run_nor_submitted() {
     git_in(&sub, &["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-m", "x"]);
     traps.plant(&sub.join(".git"), "sub");
     let (user, tip) = (world.user(), captured.commit.unwrap());
-    house.prepare_merge(&user, MAIN, base, tip).unwrap();
-    house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
-    house.finish_checkout(&user, MAIN, base, tip).unwrap();
+    repo.prepare_merge(&user, MAIN, base, tip).unwrap();
+    repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+    repo.finish_checkout(&user, MAIN, base, tip).unwrap();
     traps.assert_unsprung("merge");
     assert!(sub.join(".git/HEAD").is_file());
 }
@@ -396,7 +396,7 @@ fn forged_and_broken_objects_do_not_come_in() {
     assert!(captured.agent_commits_dropped.is_some());
     assert_eq!(told(&captured), ["M a.txt +1 -1"]);
     let commit = captured.commit.unwrap().to_string();
-    assert_eq!(world.house_git(&["show", &format!("{commit}:a.txt")]), "honest");
+    assert_eq!(world.own_git(&["show", &format!("{commit}:a.txt")]), "honest");
     pool.release(workspace).unwrap();
 
     // A tree with `.git` in it: refused by fsck.

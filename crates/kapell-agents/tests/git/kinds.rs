@@ -11,14 +11,14 @@ use crate::support::*;
 
 /// Runs one task and merges it.
 fn works(world: &World) {
-    let (user, house) = (world.user(), world.house());
+    let (user, repo) = (world.user(), world.own_repo());
     let base = user.head_commit().unwrap();
-    house.begin_run(&user, RUN, base).unwrap();
+    repo.begin_run(&user, RUN, base).unwrap();
     let tip = land(world, base, 1, &[("landed.txt", "l\n")]);
-    house.advance(RUN, base, tip).unwrap();
-    house.prepare_merge(&user, MAIN, base, tip).unwrap();
-    house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
-    house.finish_checkout(&user, MAIN, base, tip).unwrap();
+    repo.advance(RUN, base, tip).unwrap();
+    repo.prepare_merge(&user, MAIN, base, tip).unwrap();
+    repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+    repo.finish_checkout(&user, MAIN, base, tip).unwrap();
     assert_eq!(world.git(&["show", "main:landed.txt"]), "l");
     assert_eq!(world.git(&["status", "--porcelain"]), "");
 }
@@ -50,7 +50,7 @@ fn a_shallow_clone() {
     // Deepened later: the copy of the boundary follows.
     world.git(&["fetch", "-q", "--unshallow"]);
     assert!(!world.user().is_shallow());
-    assert_eq!(world.house_git(&["rev-list", "--count", &world.oid("main").to_string()]), "5");
+    assert_eq!(world.own_git(&["rev-list", "--count", &world.oid("main").to_string()]), "5");
 }
 
 #[test]
@@ -94,12 +94,12 @@ fn a_sparse_checkout_stays_sparse() {
     world.git(&["sparse-checkout", "set", "in"]);
     assert!(!world.user_dir.join("out").exists());
     assert!(world.user().is_sparse());
-    let (user, house) = (world.user(), world.house());
+    let (user, repo) = (world.user(), world.own_repo());
     let base = user.head_commit().unwrap();
     let tip = land(&world, base, 1, &[("in/a.txt", "A\n"), ("out/b.txt", "B\n"), ("out/new.txt", "n\n")]);
-    house.prepare_merge(&user, MAIN, base, tip).unwrap();
-    house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
-    house.finish_checkout(&user, MAIN, base, tip).unwrap();
+    repo.prepare_merge(&user, MAIN, base, tip).unwrap();
+    repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+    repo.finish_checkout(&user, MAIN, base, tip).unwrap();
     assert_eq!(read(&world.user_dir, "in/a.txt"), "A\n");
     assert!(!world.user_dir.join("out").exists());
     assert_eq!(world.git(&["status", "--porcelain"]), "");
@@ -157,8 +157,8 @@ fn what_is_not_supported_is_refused_with_a_hint() {
 fn large_file_storage_is_told() {
     let world =
         World::new(&[("assets/.gitattributes", "*.png filter=lfs diff=lfs merge=lfs -text\n"), ("a", "a\n")]);
-    let house = world.house();
-    let facts = house.inspect(world.oid("HEAD")).unwrap();
+    let repo = world.own_repo();
+    let facts = repo.inspect(world.oid("HEAD")).unwrap();
     assert_eq!(facts.lfs.as_deref(), Some("assets/.gitattributes"));
     let told = facts.told();
     assert!(
@@ -171,12 +171,12 @@ fn large_file_storage_is_told() {
 fn a_base_that_is_not_there_is_told() {
     let world = World::new(&[("a", "a\n")]);
     let missing = "1234567890123456789012345678901234567890".parse().unwrap();
-    let house = world.house();
-    assert_eq!(kind(house.tree_of(missing)), "MissingObject");
-    assert_eq!(kind(house.inspect(missing)), "MissingObject");
-    assert_eq!(kind(house.is_ancestor(missing, world.oid("HEAD"))), "MissingObject");
+    let repo = world.own_repo();
+    assert_eq!(kind(repo.tree_of(missing)), "MissingObject");
+    assert_eq!(kind(repo.inspect(missing)), "MissingObject");
+    assert_eq!(kind(repo.is_ancestor(missing, world.oid("HEAD"))), "MissingObject");
     assert_eq!(kind(world.pool().acquire(&request(Kind::Clone, missing, 1))), "MissingObject");
-    assert_eq!(kind(house.begin_run(&world.user(), RUN, missing)), "MissingObject");
+    assert_eq!(kind(repo.begin_run(&world.user(), RUN, missing)), "MissingObject");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
-use kapell_agents::git::{Conflict, Entry, Git, House, HouseOptions};
+use kapell_agents::git::{Conflict, Entry, Git, OwnRepo, OwnRepoOptions};
 use kapell_core::id::Oid;
 
 use crate::support::*;
@@ -14,24 +14,24 @@ fn entry(commit: Oid) -> Entry {
 #[test]
 fn a_chain_stops_at_the_first_conflict_and_names_it() {
     let world = World::new(&[("a.txt", "1\n2\n3\n"), ("b.txt", "b\n")]);
-    let house = world.house();
+    let repo = world.own_repo();
     let base = world.oid("HEAD");
     let one = land(&world, base, 1, &[("a.txt", "one\n2\n3\n")]);
     let two = land(&world, base, 2, &[("b.txt", "two\n")]);
     let clash = land(&world, base, 3, &[("a.txt", "uno\n2\n3\n"), ("c.txt", "c\n")]);
     let four = land(&world, base, 4, &[("d.txt", "d\n")]);
-    let chain = house.chain(base, &[one, two, clash, four].map(entry), &by()).unwrap();
+    let chain = repo.chain(base, &[one, two, clash, four].map(entry), &by()).unwrap();
     assert_eq!(chain.prefixes.len(), 2);
     assert_eq!(chain.conflict, Some(Conflict { index: 2, paths: vec![b"a.txt".to_vec()] }));
     for commit in [base, one, two] {
-        assert!(house.is_ancestor(commit, chain.prefixes[1]).unwrap());
+        assert!(repo.is_ancestor(commit, chain.prefixes[1]).unwrap());
     }
-    assert_eq!(world.house_git(&["show", &format!("{}:b.txt", chain.prefixes[1])]), "two");
+    assert_eq!(world.own_git(&["show", &format!("{}:b.txt", chain.prefixes[1])]), "two");
     // What is there already is joined without a new commit; nothing at all is nothing.
-    let again = house.chain(chain.prefixes[1], &[one, two].map(entry), &by()).unwrap();
+    let again = repo.chain(chain.prefixes[1], &[one, two].map(entry), &by()).unwrap();
     assert_eq!(again.prefixes, [chain.prefixes[1]; 2]);
-    assert!(house.chain(base, &[], &by()).unwrap().prefixes.is_empty());
-    assert_eq!(house.chain(base, &[entry(base)], &by()).unwrap().prefixes, [base]);
+    assert!(repo.chain(base, &[], &by()).unwrap().prefixes.is_empty());
+    assert_eq!(repo.chain(base, &[entry(base)], &by()).unwrap().prefixes, [base]);
 }
 
 #[test]
@@ -42,67 +42,67 @@ fn merge_attributes_of_what_has_landed_are_honoured() {
         ("x.lock", "1\n2\n3\n4\n5\n6\n7\n8\n"),
         ("y.c", "1\n2\n3\n4\n5\n6\n7\n8\n"),
     ]);
-    let (house, base) = (world.house(), world.oid("HEAD"));
+    let (repo, base) = (world.own_repo(), world.oid("HEAD"));
     let log = |line: &str| format!("0\n{line}\n");
     let one = land(&world, base, 1, &[("LOG", &log("one")), ("y.c", "one\n2\n3\n4\n5\n6\n7\n8\n")]);
     let two = land(&world, base, 2, &[("LOG", &log("two")), ("y.c", "1\n2\n3\n4\n5\n6\n7\ntwo\n")]);
-    let chain = house.chain(base, &[one, two].map(entry), &by()).unwrap();
+    let chain = repo.chain(base, &[one, two].map(entry), &by()).unwrap();
     assert_eq!(chain.conflict, None);
     let tip = chain.prefixes[1];
-    assert_eq!(world.house_git(&["show", &format!("{tip}:LOG")]), "0\none\ntwo");
-    assert_eq!(world.house_git(&["show", &format!("{tip}:y.c")]), "one\n2\n3\n4\n5\n6\n7\ntwo");
+    assert_eq!(world.own_git(&["show", &format!("{tip}:LOG")]), "0\none\ntwo");
+    assert_eq!(world.own_git(&["show", &format!("{tip}:y.c")]), "one\n2\n3\n4\n5\n6\n7\ntwo");
     let three = land(&world, base, 3, &[("x.lock", "one\n2\n3\n4\n5\n6\n7\n8\n")]);
     let four = land(&world, base, 4, &[("x.lock", "1\n2\n3\n4\n5\n6\n7\nfour\n")]);
-    let chain = house.chain(base, &[three, four].map(entry), &by()).unwrap();
+    let chain = repo.chain(base, &[three, four].map(entry), &by()).unwrap();
     assert_eq!(chain.conflict, Some(Conflict { index: 1, paths: vec![b"x.lock".to_vec()] }));
 }
 
 #[test]
 fn the_runs_ref_moves_by_compare_and_swap() {
     let world = World::new(&[("a.txt", "a\n")]);
-    let (house, base) = (world.house(), world.oid("HEAD"));
-    house.begin_run(&world.user(), RUN, base).unwrap();
+    let (repo, base) = (world.own_repo(), world.oid("HEAD"));
+    repo.begin_run(&world.user(), RUN, base).unwrap();
     let one = land(&world, base, 1, &[("b.txt", "1\n")]);
     let two = land(&world, base, 2, &[("b.txt", "2\n")]);
-    house.advance(RUN, base, one).unwrap();
-    assert_eq!(kind(house.advance(RUN, base, two)), "Moved");
-    assert_eq!(house.run_head(RUN).unwrap(), Some(one));
-    assert_eq!(kind(house.begin_run(&world.user(), RUN, base)), "Moved");
+    repo.advance(RUN, base, one).unwrap();
+    assert_eq!(kind(repo.advance(RUN, base, two)), "Moved");
+    assert_eq!(repo.run_head(RUN).unwrap(), Some(one));
+    assert_eq!(kind(repo.begin_run(&world.user(), RUN, base)), "Moved");
     let other = kapell_core::id::RunId([9; 16]);
-    assert_eq!(kind(house.advance(other, base, two)), "Moved");
+    assert_eq!(kind(repo.advance(other, base, two)), "Moved");
 }
 
 #[test]
 fn two_threads_and_a_lock() {
     let world = World::new(&[("a.txt", "a\n")]);
-    let (house, base) = (world.house(), world.oid("HEAD"));
-    house.begin_run(&world.user(), RUN, base).unwrap();
+    let (repo, base) = (world.own_repo(), world.oid("HEAD"));
+    repo.begin_run(&world.user(), RUN, base).unwrap();
     let tips: Vec<_> = (1..=4).map(|n| land(&world, base, n, &[("b.txt", &format!("{n}\n"))])).collect();
     let wins = std::thread::scope(|scope| {
         let all: Vec<_> = tips
             .iter()
             .map(|&tip| {
                 scope.spawn({
-                    let house = house.clone();
-                    move || house.advance(RUN, base, tip).is_ok()
+                    let repo = repo.clone();
+                    move || repo.advance(RUN, base, tip).is_ok()
                 })
             })
             .collect();
         all.into_iter().filter(|_| true).map(|thread| usize::from(thread.join().unwrap())).sum::<usize>()
     });
     assert_eq!(wins, 1);
-    let head = house.run_head(RUN).unwrap().unwrap();
-    let lock = house.dir().join(format!("{}.lock", kapell_agents::git::head_ref(RUN)));
+    let head = repo.run_head(RUN).unwrap().unwrap();
+    let lock = repo.dir().join(format!("{}.lock", kapell_agents::git::head_ref(RUN)));
     std::fs::write(&lock, "").unwrap();
-    assert_eq!(kind(house.advance(RUN, head, base)), "LockHeld");
+    assert_eq!(kind(repo.advance(RUN, head, base)), "LockHeld");
 }
 
 #[test]
 fn what_is_read_is_told_by_its_content() {
     let world = World::new(&[("src/lib.rs", "lib\n"), ("src/deep/a.rs", "a\n"), ("note.txt", "1\n")]);
-    let (house, base) = (world.house(), world.oid("HEAD"));
+    let (repo, base) = (world.own_repo(), world.oid("HEAD"));
     let of = |commit, list: &[&str]| {
-        house.content_of(commit, &list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap()
+        repo.content_of(commit, &list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>()).unwrap()
     };
     let note = land(&world, base, 1, &[("note.txt", "2\n")]);
     assert_eq!(of(base, &["src/**"]), of(note, &["src/**"]));
@@ -114,7 +114,7 @@ fn what_is_read_is_told_by_its_content() {
     let two = land(&world, note, 4, &[("other.txt", "x\n")]);
     let more = land(&world, two, 2, &[("src/lib.rs", "better\n")]);
     let undone = land(&world, more, 3, &[("note.txt", "1\n")]);
-    let stands = |change, landed, base| house.stands_in(change, landed, base).unwrap();
+    let stands = |change, landed, base| repo.stands_in(change, landed, base).unwrap();
     assert!(stands((base, note), note, note));
     assert!(stands((base, note), note, more));
     assert!(!stands((base, note), note, base));
@@ -135,7 +135,7 @@ fn protected_paths_are_those_of_the_base() {
         ("Cargo.lock", "1\n"),
         ("sub/Cargo.lock", "1\n"),
     ]);
-    let (house, base) = (world.house(), world.oid("HEAD"));
+    let (repo, base) = (world.own_repo(), world.oid("HEAD"));
     let pool = world.pool();
     let workspace = pool.acquire(&request(kapell_agents::workspace::Kind::Clone, base, 1)).unwrap();
     let tree = workspace.tree();
@@ -147,7 +147,7 @@ fn protected_paths_are_those_of_the_base() {
     let commit = capture(&workspace).commit.unwrap();
     let patterns = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let touched = |list: &[&str]| {
-        let paths = house.protect(base, commit, &patterns(list)).unwrap().touched;
+        let paths = repo.protect(base, commit, &patterns(list)).unwrap().touched;
         paths.iter().map(|path| kapell_agents::git::printable(path)).collect::<Vec<_>>()
     };
     assert_eq!(touched(&["/tests"]), ["tests/a.rs", "tests/deep/b.rs", "tests/new.rs"]);
@@ -155,13 +155,13 @@ fn protected_paths_are_those_of_the_base() {
     assert_eq!(touched(&["Cargo.lock"]), ["sub/Cargo.lock"]);
     assert!(touched(&["/Cargo.lock"]).is_empty());
     assert!(touched(&[]).is_empty());
-    let protected = house.protect(base, commit, &patterns(&["/tests", "nothing/**"])).unwrap();
-    let list = world.house_git(&["ls-tree", "-r", "--name-only", &protected.tree.to_string()]);
+    let protected = repo.protect(base, commit, &patterns(&["/tests", "nothing/**"])).unwrap();
+    let list = world.own_git(&["ls-tree", "-r", "--name-only", &protected.tree.to_string()]);
     assert_eq!(list, "Cargo.lock\nsrc/lib.rs\nsrc/tests\nsub/Cargo.lock\ntests/a.rs\ntests/deep/b.rs");
-    assert_eq!(world.house_git(&["show", &format!("{}:tests/a.rs", protected.tree)]), "test");
-    assert_eq!(world.house_git(&["show", &format!("{}:src/lib.rs", protected.tree)]), "better");
-    let untouched = house.protect(base, commit, &patterns(&["docs/**"])).unwrap();
-    assert_eq!((untouched.tree, untouched.touched.len()), (house.tree_of(commit).unwrap(), 0));
+    assert_eq!(world.own_git(&["show", &format!("{}:tests/a.rs", protected.tree)]), "test");
+    assert_eq!(world.own_git(&["show", &format!("{}:src/lib.rs", protected.tree)]), "better");
+    let untouched = repo.protect(base, commit, &patterns(&["docs/**"])).unwrap();
+    assert_eq!((untouched.tree, untouched.touched.len()), (repo.tree_of(commit).unwrap(), 0));
 }
 
 /// Makes a git that says it is of another version, and does not know what that one did not.
@@ -184,33 +184,33 @@ fn an_older_git_honours_merge_attributes_too_and_one_too_old_is_refused() {
     let base = world.oid("HEAD");
     let user = world.user();
     let dir = user.common_dir().join("kapell/old");
-    let options = HouseOptions::default();
-    let error = House::open(git_of_version(&world, "2.37.9"), &user, &dir, &options).unwrap_err();
+    let options = OwnRepoOptions::default();
+    let error = OwnRepo::open(git_of_version(&world, "2.37.9"), &user, &dir, &options).unwrap_err();
     assert!(error.hint().is_some());
     assert_eq!(kind::<()>(Err(error)), "TooOld");
     let one = land(&world, base, 1, &[("LOG", "0\none\n")]);
     let two = land(&world, base, 2, &[("LOG", "0\ntwo\n")]);
     let dir = user.common_dir().join("kapell/git");
-    let house = House::open(git_of_version(&world, "2.39.5"), &user, &dir, &options).unwrap();
-    let chain = house.chain(base, &[one, two].map(entry), &by()).unwrap();
+    let repo = OwnRepo::open(git_of_version(&world, "2.39.5"), &user, &dir, &options).unwrap();
+    let chain = repo.chain(base, &[one, two].map(entry), &by()).unwrap();
     assert_eq!(chain.conflict, None);
-    assert_eq!(world.house_git(&["show", &format!("{}:LOG", chain.prefixes[1])]), "0\none\ntwo");
+    assert_eq!(world.own_git(&["show", &format!("{}:LOG", chain.prefixes[1])]), "0\none\ntwo");
 }
 
 #[test]
 fn compacting_keeps_what_is_named() {
     let world = World::new(&[("a.txt", "a\n")]);
-    let (house, base) = (world.house(), world.oid("HEAD"));
-    house.begin_run(&world.user(), RUN, base).unwrap();
+    let (repo, base) = (world.own_repo(), world.oid("HEAD"));
+    repo.begin_run(&world.user(), RUN, base).unwrap();
     let landed = land(&world, base, 1, &[("b.txt", "1\n")]);
     let submitted = land(&world, base, 2, &[("b.txt", "2\n")]);
     let dropped = land(&world, base, 3, &[("b.txt", "3\n")]);
-    house.advance(RUN, base, landed).unwrap();
-    write(house.dir(), "view-2147483647-0/HEAD", "left behind\n");
-    house.compact(&[submitted], 0).unwrap();
-    assert!(house.tree_of(dropped).is_ok(), "it is young");
-    house.compact(&[submitted], i64::from(u32::MAX)).unwrap();
-    let there = |oid: Oid| git_raw(house.dir(), &["cat-file", "-e", &oid.to_string()]).status.success();
+    repo.advance(RUN, base, landed).unwrap();
+    write(repo.dir(), "view-2147483647-0/HEAD", "left behind\n");
+    repo.compact(&[submitted], 0).unwrap();
+    assert!(repo.tree_of(dropped).is_ok(), "it is young");
+    repo.compact(&[submitted], i64::from(u32::MAX)).unwrap();
+    let there = |oid: Oid| git_raw(repo.dir(), &["cat-file", "-e", &oid.to_string()]).status.success();
     assert_eq!([landed, submitted, dropped].map(there), [true, true, false]);
-    assert!(!house.dir().join("view-2147483647-0").exists());
+    assert!(!repo.dir().join("view-2147483647-0").exists());
 }

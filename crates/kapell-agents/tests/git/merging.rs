@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use kapell_agents::git::{Entry, House, Step, UserRepo};
+use kapell_agents::git::{Entry, OwnRepo, Step, UserRepo};
 use kapell_core::id::Oid;
 
 use crate::support::*;
@@ -44,20 +44,20 @@ fn a_person_sees_nothing_until_the_merge() {
     write(&world.user_dir, "a.txt", "changed\n");
     write(&world.user_dir, "untracked.txt", "u\n");
     let before = fingerprint(&world.user_dir);
-    let (user, house) = (world.user(), world.house());
+    let (user, repo) = (world.user(), world.own_repo());
     let base = user.head_commit().unwrap();
-    house.begin_run(&user, RUN, base).unwrap();
-    house.inspect(base).unwrap();
+    repo.begin_run(&user, RUN, base).unwrap();
+    repo.inspect(base).unwrap();
     let tip = land(&world, base, 1, &[("b.txt", "b\n")]);
-    house.advance(RUN, base, tip).unwrap();
+    repo.advance(RUN, base, tip).unwrap();
     let pool = world.pool();
     let workspace = pool.acquire(&request(kapell_agents::workspace::Kind::Clone, base, 2)).unwrap();
     write(&workspace.tree(), "c.txt", "c\n");
     pool.salvage(&workspace, owner(2), &by(), 1 << 20).unwrap();
     pool.discard(workspace).unwrap();
-    assert_eq!(kind(house.prepare_merge(&user, MAIN, base, tip)), "Dirty");
+    assert_eq!(kind(repo.prepare_merge(&user, MAIN, base, tip)), "Dirty");
     assert_eq!(fingerprint(&world.user_dir), before);
-    house.end_run(&user, RUN).unwrap();
+    repo.end_run(&user, RUN).unwrap();
     assert_eq!(fingerprint(&world.user_dir), before);
     assert_eq!(world.git(&["fsck"]), "");
 }
@@ -97,7 +97,7 @@ fn what_is_in_the_way_is_found_before_anything_moves() {
         let (world, base, tip) = landed();
         change(&world.user_dir);
         let before = fingerprint(&world.user_dir);
-        assert_eq!(kind(world.house().prepare_merge(&world.user(), MAIN, base, tip)), *expected, "{what}");
+        assert_eq!(kind(world.own_repo().prepare_merge(&world.user(), MAIN, base, tip)), *expected, "{what}");
         assert_eq!(fingerprint(&world.user_dir), before, "{what}");
     }
 }
@@ -110,35 +110,35 @@ fn what_is_not_in_the_way_stays() {
     // Touched but not changed: git's index no longer matches the file's time.
     let file = fs::File::options().write(true).open(world.user_dir.join("a.txt")).unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000)).unwrap();
-    merge(&world.house(), &world.user(), MAIN, base, tip);
+    merge(&world.own_repo(), &world.user(), MAIN, base, tip);
     assert_eq!(world.git(&["status", "--porcelain"]), "?? untracked.txt");
     assert_eq!(read(&world.user_dir, "x.log"), "log\n");
     assert_eq!(read(&world.user_dir, "a.txt"), "A\n");
     assert_eq!(world.git(&["reflog", "-1", "--format=%gs", "main"]), "kapell: merge");
 }
 
-fn merge(house: &House, user: &UserRepo, target: &str, old: Oid, new: Oid) {
-    house.prepare_merge(user, target, old, new).unwrap();
-    assert_eq!(house.move_target(user, target, old, new, "kapell: merge").unwrap(), Step::Done);
-    house.finish_checkout(user, target, old, new).unwrap();
+fn merge(repo: &OwnRepo, user: &UserRepo, target: &str, old: Oid, new: Oid) {
+    repo.prepare_merge(user, target, old, new).unwrap();
+    assert_eq!(repo.move_target(user, target, old, new, "kapell: merge").unwrap(), Step::Done);
+    repo.finish_checkout(user, target, old, new).unwrap();
 }
 
 #[test]
 fn a_moved_target_is_joined_first() {
     let (world, base, tip) = landed();
-    let (house, user) = (world.house(), world.user());
+    let (repo, user) = (world.own_repo(), world.user());
     let theirs = world.commit(&[("their.txt", "t\n")], "theirs");
-    assert_eq!(kind(house.move_target(&user, MAIN, base, tip, "x")), "Moved");
-    assert_eq!(kind(house.finish_checkout(&user, MAIN, base, tip)), "Moved");
-    let chain = house.chain(theirs, &[Entry { commit: tip, message: "join".into() }], &by()).unwrap();
-    merge(&house, &user, MAIN, theirs, chain.prefixes[0]);
+    assert_eq!(kind(repo.move_target(&user, MAIN, base, tip, "x")), "Moved");
+    assert_eq!(kind(repo.finish_checkout(&user, MAIN, base, tip)), "Moved");
+    let chain = repo.chain(theirs, &[Entry { commit: tip, message: "join".into() }], &by()).unwrap();
+    merge(&repo, &user, MAIN, theirs, chain.prefixes[0]);
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     assert_eq!(read(&world.user_dir, "their.txt"), "t\n");
     assert_eq!(read(&world.user_dir, "a.txt"), "A\n");
     // And taken back, unless somebody has built on it.
     let merged = chain.prefixes[0];
     world.commit(&[("more.txt", "m\n")], "more");
-    assert_eq!(kind(house.prepare_merge(&user, MAIN, merged, theirs)), "Moved");
+    assert_eq!(kind(repo.prepare_merge(&user, MAIN, merged, theirs)), "Moved");
 }
 
 #[test]
@@ -148,27 +148,27 @@ fn other_worktrees_are_looked_after_and_left_alone() {
     world.git(&["worktree", "add", "-q", "../wt", "main"]);
     world.git(&["worktree", "add", "-q", "--detach", "../detached", "main"]);
     let (wt, detached) = (world.path("wt"), world.path("detached"));
-    let (house, user) = (world.house(), world.user());
+    let (repo, user) = (world.own_repo(), world.user());
     write(&wt, "a.txt", "mine\n");
-    assert_eq!(kind(house.prepare_merge(&user, MAIN, base, tip)), "Dirty");
+    assert_eq!(kind(repo.prepare_merge(&user, MAIN, base, tip)), "Dirty");
     write(&wt, "a.txt", "a\n");
     write(&world.user_dir, "a.txt", "work in progress\n");
-    let worktrees = house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    let worktrees = repo.prepare_merge(&user, MAIN, base, tip).unwrap();
     assert_eq!(worktrees, std::slice::from_ref(&wt));
     // The same seen from the worktree itself.
-    assert_eq!(house.prepare_merge(&UserRepo::discover(&wt).unwrap(), MAIN, base, tip).unwrap(), worktrees);
-    house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
-    house.finish_checkout(&user, MAIN, base, tip).unwrap();
+    assert_eq!(repo.prepare_merge(&UserRepo::discover(&wt).unwrap(), MAIN, base, tip).unwrap(), worktrees);
+    repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+    repo.finish_checkout(&user, MAIN, base, tip).unwrap();
     assert_eq!(git_in(&wt, &["status", "--porcelain"]), "");
     assert_eq!(read(&wt, "a.txt"), "A\n");
     assert_eq!(read(&world.user_dir, "a.txt"), "work in progress\n");
     assert_eq!(read(&detached, "a.txt"), "a\n");
     // A worktree whose directory is gone does not matter.
     fs::remove_dir_all(&wt).unwrap();
-    house.prepare_merge(&user, MAIN, tip, base).unwrap();
+    repo.prepare_merge(&user, MAIN, tip, base).unwrap();
     // A rebase holds the branch although HEAD is detached.
     write(&world.user_dir, ".git/worktrees/detached/rebase-merge/head-name", "refs/heads/main\n");
-    assert_eq!(kind(house.prepare_merge(&user, MAIN, tip, base)), "Busy");
+    assert_eq!(kind(repo.prepare_merge(&user, MAIN, tip, base)), "Busy");
 }
 
 /// Every way in which a crash can leave the checkout after the ref has moved.
@@ -194,18 +194,18 @@ fn a_half_updated_checkout_is_finished() {
     ];
     for (what, crash) in cases {
         let (world, base, tip) = landed();
-        let (house, user) = (world.house(), world.user());
-        house.prepare_merge(&user, MAIN, base, tip).unwrap();
-        house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+        let (repo, user) = (world.own_repo(), world.user());
+        repo.prepare_merge(&user, MAIN, base, tip).unwrap();
+        repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
         crash(&world.user_dir);
-        assert_eq!(house.move_target(&user, MAIN, base, tip, "x").unwrap(), Step::Already, "{what}");
+        assert_eq!(repo.move_target(&user, MAIN, base, tip, "x").unwrap(), Step::Already, "{what}");
         let done =
-            house.finish_checkout(&user, MAIN, base, tip).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            repo.finish_checkout(&user, MAIN, base, tip).unwrap_or_else(|error| panic!("{what}: {error:?}"));
         assert_eq!(done[0].step, Step::Done, "{what}");
         assert_eq!(world.git(&["status", "--porcelain"]), "", "{what}");
         assert!(!world.user_dir.join(".git/index.lock").exists(), "{what}");
         assert!(!world.user_dir.join(".git/index.kapell").exists(), "{what}");
-        let again = house.finish_checkout(&user, MAIN, base, tip).unwrap();
+        let again = repo.finish_checkout(&user, MAIN, base, tip).unwrap();
         assert_eq!(again[0].step, Step::Already, "{what}");
     }
 }
@@ -230,12 +230,12 @@ fn what_a_person_wrote_in_between_is_not_overwritten() {
     ];
     for (what, change) in cases {
         let (world, base, tip) = landed();
-        let (house, user) = (world.house(), world.user());
-        house.prepare_merge(&user, MAIN, base, tip).unwrap();
-        house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+        let (repo, user) = (world.own_repo(), world.user());
+        repo.prepare_merge(&user, MAIN, base, tip).unwrap();
+        repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
         change(&world.user_dir);
         let before = fingerprint(&world.user_dir);
-        assert_eq!(kind(house.finish_checkout(&user, MAIN, base, tip)), "InTheWay", "{what}");
+        assert_eq!(kind(repo.finish_checkout(&user, MAIN, base, tip)), "InTheWay", "{what}");
         assert_eq!(fingerprint(&world.user_dir), before, "{what}");
     }
 }
@@ -248,13 +248,13 @@ fn a_bare_repository_gets_the_ref_alone() {
     let user = bare.user();
     assert_eq!(user.top(), None);
     let base = user.head_commit().unwrap();
-    let house = bare.house();
-    house.begin_run(&user, RUN, base).unwrap();
+    let repo = bare.own_repo();
+    repo.begin_run(&user, RUN, base).unwrap();
     let tip = land(&bare, base, 1, &[("a.txt", "A\n")]);
-    let worktrees = house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    let worktrees = repo.prepare_merge(&user, MAIN, base, tip).unwrap();
     assert!(worktrees.is_empty());
-    house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
-    assert!(house.finish_checkout(&user, MAIN, base, tip).unwrap().is_empty());
+    repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap();
+    assert!(repo.finish_checkout(&user, MAIN, base, tip).unwrap().is_empty());
     assert_eq!(bare.git(&["show", "main:a.txt"]), "A");
 }
 
@@ -265,7 +265,7 @@ fn many_objects_come_over_as_one_pack() {
     let files: Vec<_> = (0..300).map(|n| (format!("many/{n}.txt"), format!("{n}\n"))).collect();
     let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let tip = land(&world, base, 1, &files);
-    merge(&world.house(), &world.user(), MAIN, base, tip);
+    merge(&world.own_repo(), &world.user(), MAIN, base, tip);
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     assert_eq!(fs::read_dir(world.user_dir.join(".git/objects/pack")).unwrap().count(), 3);
     // Kapell's own repository is no longer needed.
@@ -284,7 +284,7 @@ fn an_index_in_every_shape_is_updated() {
         let (world, base, tip) = landed();
         world.git(options);
         world.git(&["status"]);
-        merge(&world.house(), &world.user(), MAIN, base, tip);
+        merge(&world.own_repo(), &world.user(), MAIN, base, tip);
         assert_eq!(world.git(&["status", "--porcelain"]), "", "{options:?}");
         assert_eq!(world.git(&["fsck"]), "");
     }
@@ -294,7 +294,7 @@ fn an_index_in_every_shape_is_updated() {
 fn lines_end_as_the_persons_settings_have_it() {
     let (world, base, tip) = landed();
     world.git(&["config", "core.autocrlf", "true"]);
-    merge(&world.house(), &world.user(), MAIN, base, tip);
+    merge(&world.own_repo(), &world.user(), MAIN, base, tip);
     assert_eq!(read(&world.user_dir, "new/b.txt"), "b\r\n");
     assert_eq!(world.git(&["status", "--porcelain"]), "");
 }

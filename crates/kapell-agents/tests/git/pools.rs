@@ -54,7 +54,7 @@ fn a_reset_touches_only_what_differs() {
 fn workspaces_are_shared_only_where_that_is_right() {
     let world = World::new(&[("a.txt", "a\n"), (".gitignore", "out\n")]);
     let base = world.oid("HEAD");
-    let pool = Pool::open(world.house(), &world.path("pool"), 2).unwrap();
+    let pool = Pool::open(world.own_repo(), &world.path("pool"), 2).unwrap();
     let one = pool.acquire(&request(Kind::Clone, base, 1)).unwrap();
     let two = pool.acquire(&request(Kind::Clone, base, 2)).unwrap();
     assert_eq!(kind(pool.acquire(&request(Kind::Clone, base, 3))), "PoolFull");
@@ -249,7 +249,7 @@ fn ignored_files_are_carried() {
 fn unfinished_work_is_kept_listed_and_collected() {
     let world = World::new(&[("a.txt", "a\n")]);
     let base = world.oid("HEAD");
-    let (pool, house) = (world.pool(), world.house());
+    let (pool, repo) = (world.pool(), world.own_repo());
     let workspace = pool.acquire(&request(Kind::Clone, base, 1)).unwrap();
     let salvage = |workspace| pool.salvage(workspace, owner(1), &by(), 1 << 10).unwrap();
     assert_eq!(salvage(&workspace), Salvaged::Nothing);
@@ -266,14 +266,14 @@ fn unfinished_work_is_kept_listed_and_collected() {
     assert_eq!(again, Salvaged::Commit { commit, left_out });
     pool.discard(workspace).unwrap();
     let name = salvage_ref(RUN, owner(1).task, owner(1).attempt);
-    assert_eq!(world.house_git(&["show", &format!("{name}:half.txt")]), "half");
-    assert_eq!(world.house_git(&["rev-parse", &format!("{name}^2")]), stray);
-    let kept = pool.salvaged(&house).unwrap();
+    assert_eq!(world.own_git(&["show", &format!("{name}:half.txt")]), "half");
+    assert_eq!(world.own_git(&["rev-parse", &format!("{name}^2")]), stray);
+    let kept = pool.salvaged(&repo).unwrap();
     assert_eq!((kept.len(), kept[0].at, kept[0].commit), (1, by().when.seconds, Some(commit)));
     assert!(kept[0].bytes > 100, "{kept:?}");
-    assert!(pool.collect_salvaged(&house, by().when.seconds).unwrap().is_empty());
-    assert_eq!(pool.collect_salvaged(&house, by().when.seconds + 1).unwrap(), kept);
-    assert!(pool.salvaged(&house).unwrap().is_empty());
+    assert!(pool.collect_salvaged(&repo, by().when.seconds).unwrap().is_empty());
+    assert_eq!(pool.collect_salvaged(&repo, by().when.seconds + 1).unwrap(), kept);
+    assert!(pool.salvaged(&repo).unwrap().is_empty());
 }
 
 #[test]
@@ -288,8 +288,8 @@ fn what_git_cannot_take_is_moved() {
     };
     assert_eq!(read(&to, "half.txt"), "half\n");
     pool.release(workspace).unwrap();
-    let kept = pool.salvaged(&world.house()).unwrap();
+    let kept = pool.salvaged(&world.own_repo()).unwrap();
     assert_eq!((kept.len(), kept[0].commit), (1, None));
-    pool.collect_salvaged(&world.house(), i64::MAX).unwrap();
+    pool.collect_salvaged(&world.own_repo(), i64::MAX).unwrap();
     assert!(!to.exists());
 }

@@ -72,7 +72,7 @@ fn a_capture_is_the_tree_that_git_add_makes_and_a_reset_undoes_it_all() {
         git_in(&tree, &["add", "-A"]);
         assert_eq!(captured.tree.to_string(), git_in(&tree, &["write-tree"]), "seed {seed}");
         if let Some(commit) = captured.commit {
-            assert!(world.house().is_ancestor(base, commit).unwrap());
+            assert!(world.own_repo().is_ancestor(base, commit).unwrap());
         }
         pool.release(workspace).unwrap();
         let again = pool.acquire(&request(Kind::Clone, base, 2)).unwrap();

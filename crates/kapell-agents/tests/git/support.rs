@@ -8,7 +8,7 @@ use std::{
 };
 
 use kapell_agents::{
-    git::{Git, House, HouseOptions, Identity, Signature, Stamp, UserRepo},
+    git::{Git, Identity, OwnRepo, OwnRepoOptions, Signature, Stamp, UserRepo},
     workspace::{CaptureOptions, Captured, Kind, Owner, Pool, Request, Workspace},
 };
 use kapell_core::id::{AttemptNo, Oid, RunId, TaskId};
@@ -108,19 +108,19 @@ impl World {
         UserRepo::discover(&self.user_dir).unwrap()
     }
 
-    pub(crate) fn house(&self) -> House {
+    pub(crate) fn own_repo(&self) -> OwnRepo {
         let user = self.user();
         let dir = user.common_dir().join("kapell/git");
-        House::open(the_git(), &user, &dir, &HouseOptions::default()).unwrap()
+        OwnRepo::open(the_git(), &user, &dir, &OwnRepoOptions::default()).unwrap()
     }
 
     pub(crate) fn pool(&self) -> Pool {
-        Pool::open(self.house(), &self.path("pool"), 8).unwrap()
+        Pool::open(self.own_repo(), &self.path("pool"), 8).unwrap()
     }
 
-    /// Returns what `git` says about the house.
-    pub(crate) fn house_git(&self, args: &[&str]) -> String {
-        let dir = self.house().dir().to_owned();
+    /// Returns what `git` says about kapell's own repository.
+    pub(crate) fn own_git(&self, args: &[&str]) -> String {
+        let dir = self.own_repo().dir().to_owned();
         git_in(&dir, args)
     }
 }

@@ -10,10 +10,10 @@ use crate::support::*;
 #[test]
 fn two_tasks_are_captured_joined_landed_merged_and_taken_back() {
     let world = World::new(&[("a.txt", "1\n2\n3\n"), ("b.txt", "b\n"), (".gitignore", "target\n")]);
-    let (user, house, pool) = (world.user(), world.house(), world.pool());
+    let (user, repo, pool) = (world.user(), world.own_repo(), world.pool());
     let base = user.head_commit().unwrap();
-    assert_eq!(house.begin_run(&user, RUN, base).unwrap(), Step::Done);
-    assert_eq!(house.begin_run(&user, RUN, base).unwrap(), Step::Already);
+    assert_eq!(repo.begin_run(&user, RUN, base).unwrap(), Step::Done);
+    assert_eq!(repo.begin_run(&user, RUN, base).unwrap(), Step::Already);
 
     let first = pool.acquire(&request(Kind::Clone, base, 1)).unwrap();
     let second = pool.acquire(&request(Kind::Clone, base, 2)).unwrap();
@@ -40,34 +40,34 @@ fn two_tasks_are_captured_joined_landed_merged_and_taken_back() {
         message: format!("land {name}"),
     };
     let entries = [entry(&one, "one"), entry(&two, "two")];
-    let chain = house.chain(base, &entries, &by()).unwrap();
+    let chain = repo.chain(base, &entries, &by()).unwrap();
     assert_eq!(chain.conflict, None);
     assert_eq!(chain.prefixes[0], one.commit.unwrap(), "the first is a fast-forward");
-    assert_eq!(house.chain(base, &entries, &by()).unwrap(), chain, "the same again");
+    assert_eq!(repo.chain(base, &entries, &by()).unwrap(), chain, "the same again");
     let tip = chain.prefixes[1];
-    assert_eq!(house.advance(RUN, base, tip).unwrap(), Step::Done);
-    assert_eq!(house.advance(RUN, base, tip).unwrap(), Step::Already);
-    assert!(house.advance(RUN, base, chain.prefixes[0]).is_err());
-    assert_eq!(world.house_git(&["rev-parse", &head_ref(RUN)]), tip.to_string());
-    assert!(house.is_ancestor(two.commit.unwrap(), tip).unwrap());
-    assert!(!house.is_ancestor(tip, two.commit.unwrap()).unwrap());
+    assert_eq!(repo.advance(RUN, base, tip).unwrap(), Step::Done);
+    assert_eq!(repo.advance(RUN, base, tip).unwrap(), Step::Already);
+    assert!(repo.advance(RUN, base, chain.prefixes[0]).is_err());
+    assert_eq!(world.own_git(&["rev-parse", &head_ref(RUN)]), tip.to_string());
+    assert!(repo.is_ancestor(two.commit.unwrap(), tip).unwrap());
+    assert!(!repo.is_ancestor(tip, two.commit.unwrap()).unwrap());
 
-    let worktrees = house.prepare_merge(&user, MAIN, base, tip).unwrap();
+    let worktrees = repo.prepare_merge(&user, MAIN, base, tip).unwrap();
     assert_eq!(worktrees, std::slice::from_ref(&world.user_dir));
     assert_eq!(world.oid("main"), base);
-    assert_eq!(house.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap(), Step::Done);
-    assert_eq!(house.finish_checkout(&user, MAIN, base, tip).unwrap()[0].step, Step::Done);
+    assert_eq!(repo.move_target(&user, MAIN, base, tip, "kapell: merge").unwrap(), Step::Done);
+    assert_eq!(repo.finish_checkout(&user, MAIN, base, tip).unwrap()[0].step, Step::Done);
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     assert_eq!(world.oid("main"), tip);
     assert_eq!(read(&world.user_dir, "a.txt"), "one\n2\n3\n");
     assert_eq!(read(&world.user_dir, "new/c.txt"), "c\n");
     assert!(!world.user_dir.join("b.txt").exists());
     assert_eq!(world.git(&["fsck", "--strict"]), "");
-    assert_eq!(house.finish_checkout(&user, MAIN, base, tip).unwrap()[0].step, Step::Already);
+    assert_eq!(repo.finish_checkout(&user, MAIN, base, tip).unwrap()[0].step, Step::Already);
 
-    house.prepare_merge(&user, MAIN, tip, base).unwrap();
-    house.move_target(&user, MAIN, tip, base, "kapell: undo merge").unwrap();
-    house.finish_checkout(&user, MAIN, tip, base).unwrap();
+    repo.prepare_merge(&user, MAIN, tip, base).unwrap();
+    repo.move_target(&user, MAIN, tip, base, "kapell: undo merge").unwrap();
+    repo.finish_checkout(&user, MAIN, tip, base).unwrap();
     assert_eq!(world.git(&["status", "--porcelain"]), "");
     assert_eq!(read(&world.user_dir, "a.txt"), "1\n2\n3\n");
     assert_eq!(read(&world.user_dir, "b.txt"), "b\n");
@@ -83,7 +83,7 @@ fn two_tasks_are_captured_joined_landed_merged_and_taken_back() {
     assert_eq!(git_in(&tree, &["status", "--porcelain"]), "");
     assert_eq!(capture(&third).commit, None);
 
-    house.end_run(&user, RUN).unwrap();
+    repo.end_run(&user, RUN).unwrap();
     assert_eq!(world.git(&["for-each-ref", "refs/kapell"]), "");
-    assert_eq!(house.run_head(RUN).unwrap(), None);
+    assert_eq!(repo.run_head(RUN).unwrap(), None);
 }

@@ -50,7 +50,7 @@ fn thirty_branches_some_bad_and_a_flaky_check() {
     for number in (0..BRANCHES).filter(|number| !BAD.contains(number)) {
         assert!(rig.file(head, &format!("f/{number}")).is_some(), "{number}");
     }
-    assert_eq!(rig.world.house().run_head(run_id()).unwrap(), Some(head));
+    assert_eq!(rig.world.own_repo().run_head(run_id()).unwrap(), Some(head));
 
     let events = rig.seen.0.lock().unwrap().clone();
     let blamed: Vec<_> = events

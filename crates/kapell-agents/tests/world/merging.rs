@@ -188,5 +188,5 @@ fn an_integration_ref_that_somebody_moved_is_not_moved() {
     rig.repository.move_ref(run_id(), from, to).unwrap();
     let error = rig.repository.move_ref(run_id(), from, other).unwrap_err();
     assert_eq!(error.class, kapell_core::retry::FailureClass::Permanent, "{error}");
-    assert!(fs::metadata(rig.world.house().dir()).unwrap().is_dir());
+    assert!(fs::metadata(rig.world.own_repo().dir()).unwrap().is_dir());
 }

@@ -129,11 +129,11 @@ impl Rig {
         let sink = Arc::new(move |key: AttemptKey, report: Report| reports.send(Input::Agent(key, report)));
         let program = Program(HELPER.into());
         let agents = CrewAgents::open(program, places.clone(), 4, Some(path("desk")), sink).unwrap();
-        let agents = Arc::new(change(agents).lending(world.house().lends()));
-        let pool = Pool::open(world.house(), &path("pool"), workspaces).unwrap();
+        let agents = Arc::new(change(agents).lending(world.own_repo().lends()));
+        let pool = Pool::open(world.own_repo(), &path("pool"), workspaces).unwrap();
         let repository = Arc::new(Repository::new(RepositoryConfig {
             user: world.user(),
-            house: world.house(),
+            repo: world.own_repo(),
             pool,
             who: Identity::new("Ada", "ada@example.org"),
             places,
@@ -228,8 +228,8 @@ impl Rig {
 
     /// Returns what a commit has in a file.
     pub(crate) fn file(&self, commit: Oid, name: &str) -> Option<String> {
-        let house = self.world.house().dir().to_owned();
-        let out = crate::support::git_raw(&house, &["show", &format!("{commit}:{name}")]);
+        let repo = self.world.own_repo().dir().to_owned();
+        let out = crate::support::git_raw(&repo, &["show", &format!("{commit}:{name}")]);
         out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
     }
 

@@ -28,7 +28,7 @@ fn tasks_build_on_what_others_landed() {
     let head = rig.head();
     assert_eq!(rig.file(head, "c").unwrap(), "1\n2\n");
     assert_eq!(rig.file(head, "d").unwrap(), "beside\n");
-    assert_eq!(rig.world.house().run_head(run_id()).unwrap(), Some(head));
+    assert_eq!(rig.world.own_repo().run_head(run_id()).unwrap(), Some(head));
     assert_eq!(fingerprint(&rig.world.user_dir), before);
     let (world, _) = rig.leave();
     assert_eq!(entries(&world.path("scratch")), Vec::<std::path::PathBuf>::new());
@@ -110,8 +110,8 @@ fn a_child_run_starts_from_what_its_parent_landed_and_lands_there() {
     assert_eq!(rig.host.run(run_id()).unwrap().outcome(), Some(Outcome::Succeeded), "{}", rig.why(1));
     assert_eq!(rig.file(rig.head(), "e").unwrap(), "2\n2\n");
     // Its commits carry a time that can have been.
-    let child = rig.world.house().run_head(run_id().child(TaskId(1), AttemptNo(1))).unwrap().unwrap();
-    let time = rig.world.house_git(&["show", "-s", "--format=%ct", &child.to_string()]);
+    let child = rig.world.own_repo().run_head(run_id().child(TaskId(1), AttemptNo(1))).unwrap().unwrap();
+    let time = rig.world.own_git(&["show", "-s", "--format=%ct", &child.to_string()]);
     assert!(time.parse::<i64>().unwrap() > 1_000_000_000, "{time}");
 }
 

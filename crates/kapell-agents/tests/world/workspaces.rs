@@ -182,10 +182,10 @@ fn what_nobody_works_in_any_more_is_salvaged_and_given_back() {
     rig.repository.sweep(run_id(), &[key(1), key(3)]);
     assert_eq!(entries(&scratch).len(), 1);
     assert_eq!(rig.repository.pool().abandoned(|_| true).unwrap().len(), 1);
-    let kept = rig.repository.house().salvaged().unwrap();
+    let kept = rig.repository.own_repo().salvaged().unwrap();
     assert_eq!(kept.len(), 1);
-    let salvaged = rig.world.house_git(&["for-each-ref", "--format=%(objectname)", "refs/kapell/salvage"]);
-    let tree = rig.world.house_git(&["show", &format!("{}:found", salvaged.trim())]);
+    let salvaged = rig.world.own_git(&["for-each-ref", "--format=%(objectname)", "refs/kapell/salvage"]);
+    let tree = rig.world.own_git(&["show", &format!("{}:found", salvaged.trim())]);
     assert_eq!(tree, "work of 0");
     // That of attempt 1 is still to be taken.
     let change = rig.repository.capture(key(1), "work").unwrap().unwrap();

@@ -21,7 +21,7 @@ use crate::{
     fault::Fault,
     runs,
     site::{self, Site},
-    wiring::open_house,
+    wiring::open_own_repo,
 };
 
 /// The files of the demo's repository. Each module has one fault that its test finds; `text.sh` has two.
@@ -196,13 +196,13 @@ impl Show<'_> {
         let run = load_at(&store, head.run, head.version, |_, events, _| {
             events.iter().for_each(|event| repeated += u64::from(is_repeated(&mut ended, event)));
         })?;
-        let house = open_house(&site)?.ok_or_else(|| broken("the repository is gone".to_owned()))?;
+        let repo = open_own_repo(&site)?.ok_or_else(|| broken("the repository is gone".to_owned()))?;
         let user = UserRepo::discover(self.dir)?;
         let main = user.find_ref("refs/heads/main")?.ok_or_else(|| broken("main is gone".to_owned()))?;
         let mut merged = 0;
         for task in run.plan().graph().tasks() {
             if let TaskState::Landed { commit } = run.state(task) {
-                merged += usize::from(house.is_ancestor(**commit, main)?);
+                merged += usize::from(repo.is_ancestor(**commit, main)?);
             }
         }
         let tasks = run.plan().graph().tasks();

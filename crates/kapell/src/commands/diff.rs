@@ -2,7 +2,7 @@
 
 use kapell_agents::{
     drivers::escape_untrusted,
-    git::{House, printable},
+    git::{OwnRepo, printable},
     workspace::{Change, Status},
 };
 use kapell_core::{
@@ -21,7 +21,7 @@ use crate::{
     fault::Fault,
     output::{page, paint},
     runs,
-    wiring::open_house,
+    wiring::open_own_repo,
 };
 
 /// Shows what has landed in a run, or what a task submitted.
@@ -37,7 +37,7 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
     let run = load_at(&store as &dyn Journal, head.run, head.version, |_, events, _| {
         changes.extend(events.iter().filter_map(submitted));
     })?;
-    let house = open_house(&site)?.ok_or_else(|| {
+    let repo = open_own_repo(&site)?.ok_or_else(|| {
         Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to compare")
             .hint("kapell report says what tasks did")
     })?;
@@ -46,13 +46,13 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
         Some(name) => of_task(&run, name, &changes)?,
         None => of_run(&run)?,
     };
-    let files = house.changes(from, to)?;
+    let files = repo.changes(from, to)?;
     if context.out.json {
         context.out.value(&as_json(&run, from, to, &files));
     } else if args.stat {
         context.out.data(&paint(&stat(&files)));
     } else {
-        context.out.data(&patch(&house, from, to)?);
+        context.out.data(&patch(&repo, from, to)?);
     }
     if files.is_empty() {
         context.out.note("nothing has changed");
@@ -100,8 +100,8 @@ fn of_task(run: &Run, name: &str, changes: &[(TaskId, Oid, Oid)]) -> Result<(Oid
 }
 
 /// The patch, coloured by its own marks; everything in it is somebody else's text.
-fn patch(house: &House, from: Oid, to: Oid) -> Result<String, Fault> {
-    let bytes = house.patch(from, to)?;
+fn patch(repo: &OwnRepo, from: Oid, to: Oid) -> Result<String, Fault> {
+    let bytes = repo.patch(from, to)?;
     let text = String::from_utf8_lossy(&bytes);
     let line = |line: &str| {
         let style = match line.as_bytes() {

@@ -125,9 +125,8 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     ground::announce(&site, &machine, &mission, context.out);
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
-    let house = machine.repository.as_ref().map(|repository| repository.house()).filter(|_| takes);
-    let taken =
-        house.and_then(|house| reuse::take(&site, &machine.store, house, &mut mission, &plan, args.new));
+    let repo = machine.repository.as_ref().map(|repository| repository.own_repo()).filter(|_| takes);
+    let taken = repo.and_then(|repo| reuse::take(&site, &machine.store, repo, &mut mission, &plan, args.new));
     if let Some(taken) = &taken {
         context.out.note(&taken.told(&plan));
     }
@@ -206,7 +205,7 @@ fn tell_base(
 ) -> Result<(), Fault> {
     let facts = machine.repository.as_ref().zip(mission.base);
     // A base that cannot be read is told when the run is made.
-    let facts = facts.and_then(|(repository, base)| repository.house().inspect(base).ok());
+    let facts = facts.and_then(|(repository, base)| repository.own_repo().inspect(base).ok());
     if let Some(file) = facts.as_ref().and_then(|facts| facts.lfs.as_ref()).filter(|_| !lfs_pointers) {
         return Err(Fault::new("K0710", Exit::Refused, "the repository keeps files in Git LFS")
             .at(Untrusted::from(file).visible())

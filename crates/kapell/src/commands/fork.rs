@@ -38,7 +38,7 @@ use crate::{
     reuse::{self, Content},
     runs,
     site::Site,
-    wiring::{Machine, machine, open_house},
+    wiring::{Machine, machine, open_own_repo},
     workflow::{self, Overrides},
 };
 
@@ -197,8 +197,8 @@ fn prepared(
     plan: &Plan,
     lfs_pointers: bool,
 ) -> Result<Machine, Fault> {
-    if let Some(house) = open_house(site)? {
-        reuse::hold(site, &house, run, mission.base)?;
+    if let Some(repo) = open_own_repo(site)? {
+        reuse::hold(site, &repo, run, mission.base)?;
     }
     let machine = machine(site, store, mission.limits.jobs as usize)?;
     execute::announce(context, site, &machine, mission, plan, lfs_pointers)?;

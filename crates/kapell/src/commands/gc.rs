@@ -7,7 +7,7 @@ use std::{
 };
 
 use kapell_agents::{
-    git::{self, House},
+    git::{self, OwnRepo},
     workspace::{Pool, remove_tree},
 };
 use kapell_core::{
@@ -33,7 +33,7 @@ use crate::{
     fault::Fault,
     output::{page, paint},
     site::Site,
-    wiring::open_house,
+    wiring::open_own_repo,
 };
 
 /// What was removed, or would be.
@@ -115,7 +115,7 @@ struct Known {
 /// Everything that is looked at.
 struct Sweep<'a> {
     site: &'a Site,
-    house: Option<House>,
+    repo: Option<OwnRepo>,
     pool: Option<Pool>,
     runs: Vec<Known>,
     /// What was last touched before this instant is old, in milliseconds since 1970.
@@ -131,10 +131,10 @@ struct Sweep<'a> {
 pub fn gc(context: &Context, args: &GcArgs) -> Result<Exit, Fault> {
     let site = context.site()?;
     let store = site.existing_store()?;
-    let house = open_house(&site)?;
+    let repo = open_own_repo(&site)?;
     let workspaces = site.cache()?.join("workspaces");
-    let pool = match &house {
-        Some(house) if workspaces.is_dir() => Some(Pool::open(house.clone(), &workspaces, usize::MAX)?),
+    let pool = match &repo {
+        Some(repo) if workspaces.is_dir() => Some(Pool::open(repo.clone(), &workspaces, usize::MAX)?),
         _ => None,
     };
     let heads = store.runs()?;
@@ -143,7 +143,7 @@ pub fn gc(context: &Context, args: &GcArgs) -> Result<Exit, Fault> {
     let before_ms = jiff::Timestamp::now().as_millisecond() - age_ms;
     let collected =
         Collected { version: 1, removed: !args.dry_run, items: Vec::new(), bytes: 0, kept: Vec::new() };
-    let mut sweep = Sweep { site: &site, house, pool, runs, before_ms, collected };
+    let mut sweep = Sweep { site: &site, repo, pool, runs, before_ms, collected };
     sweep.look()?;
     if !args.dry_run {
         sweep.remove()?;
@@ -229,18 +229,18 @@ impl Sweep<'_> {
 
     /// The refs of a run go once its target holds everything that landed in it: the ref is then a second name.
     fn refs(&mut self) -> Result<(), Fault> {
-        let Some(house) = self.house.clone() else { return Ok(()) };
+        let Some(repo) = self.repo.clone() else { return Ok(()) };
         let mut found = Vec::new();
         for known in &self.runs {
             let run = &known.run;
-            let Some(head) = house.run_head(run.id())? else { continue };
+            let Some(head) = repo.run_head(run.id())? else { continue };
             if run.outcome().is_none() || known.owned {
                 continue;
             }
             let start = run.mission().start();
             let target = self.target_of(run);
             let tip = target.as_deref().map(|target| self.find_ref(target)).transpose()?.flatten();
-            let held = tip.is_some_and(|tip| house.is_ancestor(head, tip).unwrap_or(false));
+            let held = tip.is_some_and(|tip| repo.is_ancestor(head, tip).unwrap_or(false));
             // Work that waits for its checks, or was sent back, is only in commits that nothing else names.
             let pending = run.landing().is_some_and(|landing| landing.pending().next().is_some());
             if (held || start == Some(head)) && !pending {
@@ -271,10 +271,10 @@ impl Sweep<'_> {
     }
 
     fn salvage(&mut self) -> Result<(), Fault> {
-        let Some(house) = self.house.clone() else { return Ok(()) };
+        let Some(repo) = self.repo.clone() else { return Ok(()) };
         let all = match &self.pool {
-            Some(pool) => pool.salvaged(&house)?,
-            None => house.salvaged()?,
+            Some(pool) => pool.salvaged(&repo)?,
+            None => repo.salvaged()?,
         };
         for kept in all {
             match kept.at * 1000 < self.before_ms {
@@ -314,24 +314,24 @@ impl Sweep<'_> {
                     remove_tree(path).map_err(|error| Fault::io(path, &error))?;
                 }
                 (Kind::Refs, _, Some(run)) => {
-                    if let (Some(house), Some(user)) = (&self.house, &self.site.repo) {
-                        house.end_run(user, run)?;
+                    if let (Some(repo), Some(user)) = (&self.repo, &self.site.repo) {
+                        repo.end_run(user, run)?;
                         ended = true;
                     }
                 }
                 _ => {}
             }
         }
-        if let (Some(house), Some(pool)) = (&self.house, &self.pool) {
+        if let (Some(repo), Some(pool)) = (&self.repo, &self.pool) {
             let salvage = self.collected.items.iter().any(|item| item.kind == Kind::Salvage);
             if salvage {
-                pool.collect_salvaged(house, self.before_ms / 1000)?;
+                pool.collect_salvaged(repo, self.before_ms / 1000)?;
                 ended = true;
             }
             trimmed = pool.trim(0);
         }
-        if let Some(house) = self.house.as_ref().filter(|_| ended) {
-            house.compact(&self.needed(), self.before_ms / 1000)?;
+        if let Some(repo) = self.repo.as_ref().filter(|_| ended) {
+            repo.compact(&self.needed(), self.before_ms / 1000)?;
         }
         // A workspace that cannot be deleted is named when all else is done.
         trimmed?;

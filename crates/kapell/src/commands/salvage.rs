@@ -12,7 +12,7 @@ use kapell_view::{
     untrusted::{Untrusted, visible},
 };
 
-use crate::{exit::Exit, fault::Fault, site::Site, wiring::open_house};
+use crate::{exit::Exit, fault::Fault, site::Site, wiring::open_own_repo};
 
 /// Lists what is kept of a run, oldest first.
 ///
@@ -20,11 +20,11 @@ use crate::{exit::Exit, fault::Fault, site::Site, wiring::open_house};
 ///
 /// Fails if it cannot be read.
 fn kept(site: &Site, run: &Run) -> Result<Vec<Kept>, Fault> {
-    let Some(house) = open_house(site)? else { return Ok(Vec::new()) };
+    let Some(repo) = open_own_repo(site)? else { return Ok(Vec::new()) };
     let workspaces = site.cache()?.join("workspaces");
     let mut all = match workspaces.is_dir() {
-        true => Pool::open(house.clone(), &workspaces, usize::MAX)?.salvaged(&house)?,
-        false => house.salvaged()?,
+        true => Pool::open(repo.clone(), &workspaces, usize::MAX)?.salvaged(&repo)?,
+        false => repo.salvaged()?,
     };
     all.retain(|kept| kept.of.is_some_and(|of| of.run == run.id()));
     Ok(all)

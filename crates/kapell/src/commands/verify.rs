@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kapell_agents::git::{self, House};
+use kapell_agents::git::{self, OwnRepo};
 use kapell_core::{
     event::Event,
     id::{Digest, Oid, RunId, TaskId},
@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::Context;
 use crate::{
-    args::VerifyArgs, exit::Exit, fault::Fault, output::paint, runs, site::Site, wiring::open_house,
+    args::VerifyArgs, exit::Exit, fault::Fault, output::paint, runs, site::Site, wiring::open_own_repo,
 };
 
 /// What was verified.
@@ -138,7 +138,7 @@ pub fn verify(context: &Context, args: &VerifyArgs) -> Result<Exit, Fault> {
         .collect();
     let scope = named.map_or(Scope::All, Scope::Run);
     let report = store.verify(scope, &expected)?;
-    let house = open_house(&site)?;
+    let repo = open_own_repo(&site)?;
     let mut verified = Verified {
         version: 1,
         holds: true,
@@ -148,7 +148,7 @@ pub fn verify(context: &Context, args: &VerifyArgs) -> Result<Exit, Fault> {
     };
     // Newest first, as they are listed elsewhere.
     for (run, (n, hash)) in report.heads.into_iter().rev() {
-        verified.runs.push(verify_run(&store, &site, house.as_ref(), run, n, hash)?);
+        verified.runs.push(verify_run(&store, &site, repo.as_ref(), run, n, hash)?);
     }
     let mut claims = verified.runs.iter().flat_map(|run| run.landed.iter().chain(&run.merged));
     verified.holds = !claims.any(|claim| claim.state == ClaimState::Broken);
@@ -173,7 +173,7 @@ fn expected(run: RunId, head: &str) -> Result<Expected, Fault> {
 fn verify_run(
     store: &Store,
     site: &Site,
-    house: Option<&House>,
+    repo: Option<&OwnRepo>,
     id: RunId,
     n: Version,
     hash: Digest,
@@ -182,8 +182,8 @@ fn verify_run(
     let run = load_at(store as &dyn Journal, id, n, |_, events, _| claims.see(events))?;
     let head = Head { n: n.0, hash: hash.to_string() };
     let (mut landed, mut merged) = (Vec::new(), None);
-    if let (Some(house), Some(landing)) = (house, run.landing()) {
-        let git = Git { house, site, run: &run, merged: claims.merged.as_ref() };
+    if let (Some(repo), Some(landing)) = (repo, run.landing()) {
+        let git = Git { repo, site, run: &run, merged: claims.merged.as_ref() };
         landed = claims.landed.iter().map(|claim| git.landed(*claim)).collect();
         // What the state says the ref is, it must be: work that landed must not have been cut off.
         if let Some(broken) = git.head(landing.head()).filter(|_| !claims.landed.is_empty()) {
@@ -196,7 +196,7 @@ fn verify_run(
 
 /// One run with the repositories that it speaks of.
 struct Git<'a> {
-    house: &'a House,
+    repo: &'a OwnRepo,
     site: &'a Site,
     run: &'a Run,
     merged: Option<&'a (String, Oid)>,
@@ -232,17 +232,17 @@ impl Git<'_> {
         commit: Oid,
     ) -> Result<(ClaimState, Option<String>), git::Error> {
         let broken = |why: String| Ok((ClaimState::Broken, Some(why)));
-        let head = match (self.house.run_head(self.run.id())?, self.merged) {
+        let head = match (self.repo.run_head(self.run.id())?, self.merged) {
             (Some(head), _) => head,
             // Once merged, the target keeps it.
             (None, Some((_, to))) => *to,
             (None, None) => return Ok((ClaimState::Collected, Some(format!("{name} has been collected")))),
         };
-        if !self.house.is_ancestor(commit, head)? {
+        if !self.repo.is_ancestor(commit, head)? {
             return broken(format!("{name} is at {head}, which does not contain it"));
         }
         match submitted {
-            Some(submitted) if !self.house.is_ancestor(submitted, commit)? => {
+            Some(submitted) if !self.repo.is_ancestor(submitted, commit)? => {
                 broken(format!("it does not contain {submitted}, which was submitted"))
             }
             _ => Ok((ClaimState::Holds, None)),
@@ -252,7 +252,7 @@ impl Git<'_> {
     /// Compares the integration ref with where the journal says that it is.
     fn head(&self, expected: Oid) -> Option<Claim> {
         let name = git::head_ref(self.run.id());
-        let found = match self.house.run_head(self.run.id()) {
+        let found = match self.repo.run_head(self.run.id()) {
             Ok(Some(found)) => found,
             Ok(None) => return None,
             Err(error) => {
@@ -268,7 +268,7 @@ impl Git<'_> {
 
     fn merged(&self, target: &str, to: Oid) -> Claim {
         let found = self.site.repo.as_ref().and_then(|user| user.find_ref(target).ok()).flatten();
-        let holds = found.is_some_and(|found| self.house.is_ancestor(to, found).unwrap_or(false));
+        let holds = found.is_some_and(|found| self.repo.is_ancestor(to, found).unwrap_or(false));
         if holds {
             return self.claim(None, to, target, ClaimState::Holds, None);
         }

@@ -99,7 +99,7 @@ impl Repository {
     ///
     /// Fails if kapell's own repository cannot be written to.
     pub fn merge_turn(&self) -> Result<MergeTurn, git::Error> {
-        self.house.merge_turn()
+        self.repo.merge_turn()
     }
 
     /// Returns where a branch of the user's is, if it is there.
@@ -124,15 +124,15 @@ impl Repository {
             let kind = ErrorKind::CheckedOut { name: name.to_owned(), worktree: found.path };
             return Err(git::Error::new("make a branch", kind));
         }
-        self.house.offer(&self.user, name, base, base, "kapell: merge")?;
-        let prepared = self.house.prepare_merge(&self.user, name, base, to).map(drop);
+        self.repo.offer(&self.user, name, base, base, "kapell: merge")?;
+        let prepared = self.repo.prepare_merge(&self.user, name, base, to).map(drop);
         prepared.inspect_err(|_| self.end_branch(name, base))
     }
 
     /// Removes a branch again that [`Repository::begin_branch`] has made, if it is where it was made. One that somebody has moved or
     /// checked out meanwhile is theirs.
     pub fn end_branch(&self, name: &str, base: Oid) {
-        let _ = self.house.withdraw(&self.user, name, base);
+        let _ = self.repo.withdraw(&self.user, name, base);
     }
 
     /// Holds what a run landed in kapell's own repository again, whatever was cleaned up there since it was merged.
@@ -141,7 +141,7 @@ impl Repository {
     ///
     /// Fails if the commits are nowhere any more, or cannot be written.
     pub fn hold_again(&self, run: RunId, base: Oid, head: Oid) -> Result<(), git::Error> {
-        self.house.hold_again(&self.user, run, base, head)
+        self.repo.hold_again(&self.user, run, base, head)
     }
 
     /// Finds a commit by which the target would hold all that landed, and runs the checks on it if no check has seen it, in a
@@ -156,11 +156,11 @@ impl Repository {
             let tip = self.user.find_ref(target)?;
             let no_target = || MergeError::NoTarget(target.to_owned());
             let from = tip.or(request.beginning).ok_or_else(no_target)?;
-            if self.house.is_ancestor(head, from)? {
+            if self.repo.is_ancestor(head, from)? {
                 return Err(MergeError::NothingToMerge);
             }
             let to = self.merge_onto(run, from, head)?;
-            if request.is_unchecked && self.house.tree_of(to)? == self.house.tree_of(from)? {
+            if request.is_unchecked && self.repo.tree_of(to)? == self.repo.tree_of(from)? {
                 return Err(MergeError::NothingToMerge);
             }
             if to != head || request.is_unchecked {
@@ -169,7 +169,7 @@ impl Repository {
             if self.user.find_ref(target)? == tip {
                 // Whatever is in the way of the move is known before it is recorded as intended.
                 if tip.is_some() {
-                    self.house.prepare_merge(&self.user, target, from, to)?;
+                    self.repo.prepare_merge(&self.user, target, from, to)?;
                 }
                 return Ok(MergeProposal { from, to });
             }
@@ -181,7 +181,7 @@ impl Repository {
         let command = |text: &String| CheckCommand { text: text.clone(), env: Vec::new() };
         let commands: Vec<_> = request.accept.iter().map(command).collect();
         let work = CheckWork { commands: &commands, setup: request.setup };
-        match self.run_checks(merge_key(request.run), to, self.house.tree_of(to)?, &work, false) {
+        match self.run_checks(merge_key(request.run), to, self.repo.tree_of(to)?, &work, false) {
             Ok(Checked::Passed) => Ok(()),
             Ok(Checked::Failed(message)) => Err(MergeError::Red(message)),
             Ok(Checked::Broken(message)) => Err(MergeError::Checks(message)),
@@ -197,7 +197,7 @@ impl Repository {
     fn merge_onto(&self, run: RunId, from: Oid, head: Oid) -> Result<Oid, MergeError> {
         let entry =
             Entry { commit: head, message: format!("Merge what run {run} landed\n\nKapell-Run: {run}\n") };
-        let chain = self.house.chain(from, &[entry], &self.signature(run))?;
+        let chain = self.repo.chain(from, &[entry], &self.signature(run))?;
         match (chain.prefixes.last(), chain.conflict) {
             (Some(tip), None) => Ok(*tip),
             (_, conflict) => {
@@ -215,10 +215,10 @@ impl Repository {
     /// Fails if the target has moved since, or a working tree is in the way.
     pub fn undo_merge(&self, target: &str, from: Oid, to: Oid) -> Result<(), git::Error> {
         if self.user.find_ref(target)? != Some(from) {
-            self.house.prepare_merge(&self.user, target, to, from)?;
-            self.house.move_target(&self.user, target, to, from, "kapell: undo merge")?;
+            self.repo.prepare_merge(&self.user, target, to, from)?;
+            self.repo.move_target(&self.user, target, to, from, "kapell: undo merge")?;
         }
-        self.house.finish_checkout(&self.user, target, to, from)?;
+        self.repo.finish_checkout(&self.user, target, to, from)?;
         Ok(())
     }
 
@@ -226,14 +226,14 @@ impl Repository {
     pub(super) fn move_to(&self, order: &MergeOrder) -> Result<Merged, WorkspaceError> {
         let MergeOrder { run, target, from, to } = order;
         let reason = format!("kapell: merge run {run}");
-        let moved = self.house.move_target(&self.user, target, *from, *to, &reason);
+        let moved = self.repo.move_target(&self.user, target, *from, *to, &reason);
         match moved {
             Ok(_) => {}
             Err(error) if matches!(*error.kind, ErrorKind::Moved { .. }) => return Ok(Merged::Elsewhere),
             Err(error) => return Err(failure(&error)),
         }
         for _ in 1..CHECKOUT_TRIES {
-            match self.house.finish_checkout(&self.user, target, *from, *to) {
+            match self.repo.finish_checkout(&self.user, target, *from, *to) {
                 Ok(_) => return Ok(Merged::Whole),
                 // Somebody's git is at work there.
                 Err(error) if matches!(*error.kind, ErrorKind::LockHeld { .. }) => {
@@ -242,7 +242,7 @@ impl Repository {
                 Err(_) => break,
             }
         }
-        match self.house.finish_checkout(&self.user, target, *from, *to) {
+        match self.repo.finish_checkout(&self.user, target, *from, *to) {
             Ok(_) => Ok(Merged::Whole),
             // A branch that a working tree cannot follow goes back, lest the tree look as if somebody had undone it.
             Err(error) => match self.undo_merge_of(target, *from, *to) {
@@ -256,9 +256,9 @@ impl Repository {
 
     /// Moves the target back, and the working trees that have followed it already.
     fn undo_merge_of(&self, target: &str, from: Oid, to: Oid) -> Result<(), git::Error> {
-        self.house.move_target(&self.user, target, to, from, "kapell: merge taken back")?;
+        self.repo.move_target(&self.user, target, to, from, "kapell: merge taken back")?;
         // One that has not followed is as it was.
-        let _ = self.house.finish_checkout(&self.user, target, to, from);
+        let _ = self.repo.finish_checkout(&self.user, target, to, from);
         Ok(())
     }
 }

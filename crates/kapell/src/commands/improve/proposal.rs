@@ -8,7 +8,7 @@ use kapell_lint::fix::{Change, Patch};
 use kapell_view::{audit::AuditView, untrusted::Untrusted};
 use serde::{Deserialize, Serialize};
 
-use crate::{commands::Context, exit::Exit, fault::Fault, site::Site, wiring::open_house};
+use crate::{commands::Context, exit::Exit, fault::Fault, site::Site, wiring::open_own_repo};
 
 /// What was written, for `undo`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,7 +78,7 @@ pub fn implement(context: &Context, root: &Path, view: &AuditView, patched: &Pat
         .hint("`kapell improve --dry-run` shows the patch; `patch -p1` applies it"));
     };
     let prefix = prefix(&site, root)?;
-    let Some(house) = open_house(&site)? else { return Ok(()) };
+    let Some(repo) = open_own_repo(&site)? else { return Ok(()) };
     let base = user.head_commit()?;
     let files: Vec<Rewrite> = patched
         .changes
@@ -89,7 +89,7 @@ pub fn implement(context: &Context, root: &Path, view: &AuditView, patched: &Pat
             after: change.after.clone().into_bytes(),
         })
         .collect();
-    let unlike = house.unlike(base, &files)?;
+    let unlike = repo.unlike(base, &files)?;
     if let Some(first) = unlike.first() {
         return Err(Fault::new(
             "K0932",
@@ -105,14 +105,14 @@ pub fn implement(context: &Context, root: &Path, view: &AuditView, patched: &Pat
         context.out.next(&format!("git diff HEAD...{short}"));
         return Ok(());
     }
-    let commit = house.rewrite(base, &files, &message(view, patched), &signature(&site))?;
+    let commit = repo.rewrite(base, &files, &message(view, patched), &signature(&site))?;
     let note =
         Note { version: 1, branch: name.clone(), commit, at_ms: jiff::Timestamp::now().as_millisecond() };
     let mut notes = notes(&site);
     notes.push(note);
     // Before the branch, so that whatever is written can be taken back.
     keep(&site, &notes)?;
-    house.offer(user, &name, base, commit, "kapell improve")?;
+    repo.offer(user, &name, base, commit, "kapell improve")?;
     let count = patched.mended.len();
     let fixes = if count == 1 { "1 safe fix is".to_owned() } else { format!("{count} safe fixes are") };
     context.out.note(&format!("{fixes} on the branch {short}; nothing else has changed"));
@@ -160,11 +160,11 @@ pub fn was_written_after(site: &Site, last: Option<i64>) -> bool {
 /// Fails, and removes nothing, if the branch points elsewhere by now, or is checked out.
 pub fn undo(context: &Context, site: &Site) -> Result<Exit, Fault> {
     let mut notes = notes(site);
-    let (Some(note), Some(user), Some(house)) = (notes.pop(), &site.repo, open_house(site)?) else {
+    let (Some(note), Some(user), Some(repo)) = (notes.pop(), &site.repo, open_own_repo(site)?) else {
         return Err(Fault::new("K0512", Exit::Refused, "there is no branch of kapell improve to remove"));
     };
     let short = note.branch.trim_start_matches("refs/heads/").to_owned();
-    house.withdraw(user, &note.branch, note.commit).map_err(|error| refused(error, &short))?;
+    repo.withdraw(user, &note.branch, note.commit).map_err(|error| refused(error, &short))?;
     keep(site, &notes)?;
     context.out.note(&format!("the branch {short} is gone"));
     context.out.next("kapell improve");

@@ -51,9 +51,9 @@ impl Signature {
     }
 }
 
-/// What a new house takes from its surroundings.
+/// What a new one takes from its surroundings.
 #[derive(Debug, Clone, Default)]
-pub struct HouseOptions {
+pub struct OwnRepoOptions {
     /// The text of the user's own ignore file (`core.excludesFile`), which holds in workspaces too.
     pub excludes: Vec<u8>,
 }
@@ -126,7 +126,7 @@ pub enum Step {
 
 /// Kapell's own bare repository. Cheap to clone, and usable from several threads.
 #[derive(Debug, Clone)]
-pub struct House {
+pub struct OwnRepo {
     inner: Arc<Inner>,
 }
 
@@ -148,19 +148,19 @@ struct Known {
     ancestry: HashMap<(Oid, Oid), bool>,
 }
 
-impl House {
-    /// Opens the house at `dir`, making it first where it is not there, and bringing what it
+impl OwnRepo {
+    /// Opens the repository at `dir`, making it first where it is not there, and bringing what it
     /// copies from the user's repository up to date.
     ///
     /// # Errors
     ///
     /// Returns [`ErrorKind::TooOld`] for a git that cannot do the work, or why files cannot be
     /// written.
-    pub fn open(git: Arc<Git>, user: &UserRepo, dir: &Path, options: &HouseOptions) -> Result<Self> {
+    pub fn open(git: Arc<Git>, user: &UserRepo, dir: &Path, options: &OwnRepoOptions) -> Result<Self> {
         const DOING: &str = "open kapell's own repository";
         if !dir.join("HEAD").is_file() {
             git.version()?;
-            make_house(dir, user.object_format()).map_err(at(dir, "make kapell's own repository"))?;
+            make_own_repo(dir, user.object_format()).map_err(at(dir, "make kapell's own repository"))?;
         }
         let borrowed = fs::canonicalize(user.objects_dir()).map_err(at(&user.objects_dir(), DOING))?;
         let mut alternates = borrowed.as_os_str().as_bytes().to_vec();
@@ -188,7 +188,7 @@ impl House {
         Ok(Self { inner: Arc::new(Inner { git, dir, borrowed, format, shallow, excludes, known }) })
     }
 
-    /// Returns where the house is.
+    /// Returns where it is.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.inner.dir
@@ -288,7 +288,7 @@ impl House {
         Ok(())
     }
 
-    /// Sets the refs of a run again that [`House::end_run`] removed, with its objects in this repository: those that the user's
+    /// Sets the refs of a run again that [`OwnRepo::end_run`] removed, with its objects in this repository: those that the user's
     /// holds may go from there.
     ///
     /// # Errors
@@ -568,10 +568,10 @@ const DURABLE: &str = "[core]\n\tfsync = committed,reference\n\tfsyncMethod = ba
 
 /// Makes the repository under another name and moves it there whole, so that a crash or a second
 /// process never shows half of one.
-fn make_house(dir: &Path, format: ObjectFormat) -> io::Result<()> {
+fn make_own_repo(dir: &Path, format: ObjectFormat) -> io::Result<()> {
     let parent = dir.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent)?;
-    let name = format!(".house-{}-{:?}", std::process::id(), std::thread::current().id());
+    let name = format!(".own-{}-{:?}", std::process::id(), std::thread::current().id());
     let draft = parent.join(name);
     if draft.exists() {
         fs::remove_dir_all(&draft)?;
