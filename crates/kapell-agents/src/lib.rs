@@ -11,7 +11,7 @@ pub mod workspace; // where work is done, and how it comes out again
 pub mod protocol; // what an agent can say while it works
 pub mod supervise; // one attempt: stopped, measured and cleaned up whatever it does
 
-pub mod gate; // a seat belt for tools
+pub mod seat_belt; // what a client is about to do: plain harm is stopped
 pub mod trust; // what a repository brings along for agents
 
 pub mod contain; // what an attempt can reach of this machine

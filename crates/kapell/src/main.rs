@@ -39,7 +39,7 @@ use std::{
 use kapell_agents::{
     contain,
     drivers::{self, own, scripted},
-    gate,
+    seat_belt,
 };
 
 use crate::{
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
                 ExitCode::from(126)
             });
         }
-        Some(gate::ARGUMENT) => return commands::trust::gate(),
+        Some(seat_belt::ARGUMENT) => return commands::trust::seat_belt(),
         Some(scripted::ARGUMENT) => {
             let env = |name: &str| std::env::var_os(name);
             let surroundings = scripted::Surroundings { env: &env, out: &mut std::io::stdout() };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   initialize -> session/new, /load or /resume -> (mode, model) -> session/prompt ... session/update ... -> stop reason
-//!                                    session/request_permission -> policy gate -> allow, deny, or ask a person
+//!                                    session/request_permission -> seat belt -> allow, deny, or ask a person
 //!   told more -> another session/prompt, at once or after session/cancel
 //!   told to stop -> session/cancel, and the agent has a moment to say that it heard
 //! ```
@@ -41,7 +41,7 @@ pub(super) enum Permissions {
     /// A person decides.
     #[default]
     Ask,
-    /// What the policy gate lets pass.
+    /// What the seat belt lets pass.
     Allow,
     /// Nothing.
     Deny,

@@ -456,7 +456,7 @@ impl CrewAgents {
             resume,
             shape,
             workspace: order.dir.clone(),
-            gate: own_program(&self.program),
+            own_program: own_program(&self.program),
             is_trusted: self.trusts(&order.dir),
             limit: Limit {
                 usd_micros: order.allowance.usd_micros,

@@ -9,7 +9,7 @@ use std::{
 
 use kapell_agents::{
     drivers::client::Client,
-    gate,
+    seat_belt,
     trust::{Inventory, Standing, TrustError, Trusted},
 };
 use kapell_core::plan::Plan;
@@ -182,19 +182,21 @@ pub fn announce(site: &Site, plan: &Plan, out: Out) {
 }
 
 /// Answers the hook of a client that is about to use a tool.
-pub fn gate() -> ExitCode {
+pub fn seat_belt() -> ExitCode {
     let mut text = String::new();
     let call = std::io::stdin().read_to_string(&mut text).ok().and_then(|_| serde_json::from_str(&text).ok());
     let workspace = env::var_os("KAPELL_WORKSPACE").map(PathBuf::from);
     let workspace = workspace.or_else(|| env::current_dir().ok()).unwrap_or_default();
     // What cannot be read cannot be judged.
-    let said =
-        call.map_or_else(|| Err("the call cannot be read".to_owned()), |call| gate::judge(&call, &workspace));
+    let said = call.map_or_else(
+        || Err("the call cannot be read".to_owned()),
+        |call| seat_belt::judge(&call, &workspace),
+    );
     match said {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             let _ = writeln!(std::io::stderr(), "kapell does not let this through: {why}");
-            ExitCode::from(gate::NO)
+            ExitCode::from(seat_belt::NO)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! May it? The policy gate first, then what the workflow says, then a person.
+//! May it? The seat belt first, then what the workflow says, then a person.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{
     Permissions,
     v1::{Kind, Wish, described, tool},
 };
-use crate::gate;
+use crate::seat_belt;
 
 /// What becomes of a request for permission.
 #[derive(Debug, PartialEq)]
@@ -37,7 +37,7 @@ pub(super) fn decide(wish: &Wish, permissions: Permissions, workspace: &Path) ->
         let words: Vec<&str> = words.iter().filter_map(|word| word.as_str()).collect();
         input["command"] = json!(words.join(" "));
     }
-    if let Err(why) = gate::judge(&json!({ "tool_input": input, "cwd": workspace }), workspace) {
+    if let Err(why) = seat_belt::judge(&json!({ "tool_input": input, "cwd": workspace }), workspace) {
         return Decision::Deny(why);
     }
     match permissions {

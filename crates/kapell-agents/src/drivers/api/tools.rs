@@ -20,7 +20,7 @@ use super::{
     KEY,
     dialect::{Call, Tool},
 };
-use crate::{drivers::own::Env, gate};
+use crate::{drivers::own::Env, seat_belt};
 
 /// Lines that are read at a time.
 const LINES_MAX: usize = 2000;
@@ -151,7 +151,7 @@ impl<'a> Tools<'a> {
             }
         };
         let asked = json!({ "tool_input": input, "cwd": self.workspace });
-        if let Err(why) = gate::judge(&asked, &self.workspace) {
+        if let Err(why) = seat_belt::judge(&asked, &self.workspace) {
             return Done::Refused(why);
         }
         let done = match call.tool.as_str() {

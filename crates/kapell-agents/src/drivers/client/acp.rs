@@ -172,7 +172,7 @@ pub(super) fn invoke(order: &Order, agent: AcpAgent) -> Invocation {
     let permissions = permissions(order).unwrap_or_default();
     let allows = permissions == Permissions::Allow;
     if agent == AcpAgent::Opencode && order.option("permission").is_none() {
-        // It asks for nothing by itself. Whoever allows all has it pass by the policy gate, which sees more than patterns do.
+        // It asks for nothing by itself. Whoever allows all has it pass by the seat belt, which sees more than patterns do.
         invocation.env(opencode::PERMISSION, opencode::ASK);
     }
     let program = order.program().to_string_lossy().into_owned();

@@ -2,7 +2,7 @@
 //!
 //! It is told what to do on its standard input, and asks there what its own rules leave open (`can_use_tool`): a person
 //! decides, and it goes on. What is plainly harmful is refused before that, also where its rules would let it: by a
-//! hook that calls kapell ([`crate::gate`]).
+//! hook that calls kapell ([`crate::seat_belt`]).
 //!
 //! What it prints was recorded from version 2.1.329. Traps, all of them seen:
 //!
@@ -31,7 +31,7 @@ use super::{
     Tell, Totals, Verdict,
     words::{about, count, failure, micros, no_end, short},
 };
-use crate::{drivers::Report, gate};
+use crate::{drivers::Report, seat_belt};
 
 /// What it says on standard error when it is to resume a session that is not there.
 const UNKNOWN_SESSION: &str = "No conversation found";
@@ -56,7 +56,7 @@ pub(super) fn invoke(order: &Order) -> Invocation {
     if !servers.is_empty() {
         invocation.arg("--mcp-config").args.extend(servers);
     }
-    if let Some(program) = &order.gate {
+    if let Some(program) = &order.own_program {
         invocation.arg("--settings").arg(settings(program).to_string());
     }
     if let Some(resume) = &order.resume {
@@ -118,7 +118,7 @@ fn own_server(program: &Path) -> Value {
 /// Settings of ours: before it uses a tool, kapell is asked.
 fn settings(program: &Path) -> Value {
     let program = program.display().to_string().replace('\'', r"'\''");
-    let command = format!("'{program}' {}", gate::ARGUMENT);
+    let command = format!("'{program}' {}", seat_belt::ARGUMENT);
     let hook = json!({ "type": "command", "command": command, "timeout": GATE_TIMEOUT_S });
     json!({ "hooks": { "PreToolUse": [{ "matcher": "*", "hooks": [hook] }] } })
 }
@@ -414,7 +414,7 @@ impl Talk {
         };
         // Its hook has judged this already, unless it could not be called.
         let call = json!({ "tool_name": tool, "tool_input": input });
-        if let Err(why) = gate::judge(&call, &self.opening.workspace) {
+        if let Err(why) = seat_belt::judge(&call, &self.opening.workspace) {
             return self.deny(&waiting, &why, reports);
         }
         if !self.opening.asks {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   initialize -> thread/start or thread/resume -> turn/start ... item/*, thread/tokenUsage/updated ... turn/completed
-//!                      item/commandExecution/requestApproval -> policy gate -> allow, deny, or ask a person
+//!                      item/commandExecution/requestApproval -> seat belt -> allow, deny, or ask a person
 //!   told more -> turn/steer, or another turn; told to stop -> turn/interrupt; its input ends, and so does it
 //! ```
 //!
@@ -21,7 +21,7 @@ use super::{
     codex::{self, Codex},
     words::short,
 };
-use crate::{drivers::Report, gate};
+use crate::{drivers::Report, seat_belt};
 
 /// The answer to a request for permission that lets something be done.
 const ALLOW: &str = "allow";
@@ -270,7 +270,7 @@ impl CodexApp {
     }
 
     fn judge(&self, input: &Value, params: &Value) -> Result<(), String> {
-        gate::judge(&json!({ "tool_input": input, "cwd": params["cwd"] }), &self.opening.workspace)
+        seat_belt::judge(&json!({ "tool_input": input, "cwd": params["cwd"] }), &self.opening.workspace)
     }
 
     /// Decides whether it may do something, as far as that can be decided without a person.

@@ -67,7 +67,7 @@ pub(super) fn invoke(order: &Order) -> Invocation {
         };
     }
     // Also where it gets that server with its session.
-    if order.gate.is_some() {
+    if order.own_program.is_some() {
         config["experimental"]["mcp_timeout"] = (ANSWER_TIMEOUT_S * 1000).into();
     }
     invocation.files.push((".config/opencode/opencode.json", config.to_string()));
@@ -101,7 +101,7 @@ pub(super) const PERMISSION: &str = "OPENCODE_PERMISSION";
 /// It asks for all that changes something.
 pub(super) const ASK: &str = r#"{"edit":"ask","bash":"ask"}"#;
 
-/// What it is not let do where nobody can be asked: its own patterns for what [`crate::gate`] stops elsewhere, as far as
+/// What it is not let do where nobody can be asked: its own patterns for what [`crate::seat_belt`] stops elsewhere, as far as
 /// they reach. A later one counts more than an earlier one.
 fn belt() -> Value {
     json!({

@@ -43,8 +43,8 @@ pub struct Order {
     pub shape: Option<Shape>,
     /// Where it works.
     pub workspace: PathBuf,
-    /// kapell's own program, which it calls before it uses a tool ([`crate::gate`]), and as a server of tools.
-    pub gate: Option<PathBuf>,
+    /// kapell's own program, which it calls before it uses a tool ([`crate::seat_belt`]), and as a server of tools.
+    pub own_program: Option<PathBuf>,
     /// Whether what the repository brings along for it is trusted, as it is in the workspace.
     pub is_trusted: bool,
     /// What it may spend.
@@ -83,7 +83,7 @@ impl Order {
             resume: None,
             shape: None,
             workspace: PathBuf::new(),
-            gate: None,
+            own_program: None,
             is_trusted: false,
             limit: Limit::default(),
             purse: None,
@@ -134,7 +134,7 @@ impl Order {
     /// Behind the Agent Client Protocol it is given with the session.
     pub(super) fn own_server(&self) -> Option<&Path> {
         let wanted = self.option("kapell_tools") != Some("no") && self.client.behind_acp().is_none();
-        self.gate.as_deref().filter(|_| wanted)
+        self.own_program.as_deref().filter(|_| wanted)
     }
 
     pub(super) fn model(&self) -> Option<&str> {

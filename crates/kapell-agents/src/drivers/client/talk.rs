@@ -33,7 +33,7 @@ pub struct Opening {
     pub workspace: PathBuf,
     /// Whether a person is asked what its own rules leave open; otherwise the answer is no.
     pub asks: bool,
-    /// Whether it may do what the policy gate lets pass, without anybody being asked.
+    /// Whether it may do what the seat belt lets pass, without anybody being asked.
     pub allows: bool,
     /// Whether kapell keeps it from the rest of the machine.
     pub contained: bool,
