@@ -206,6 +206,7 @@ impl<'a> Report<'a> {
             hint: None,
             fix: None,
             saving_seconds: None,
+            spared_seconds: None,
             saving_recorded: false,
             explained: None,
             fingerprint,
@@ -225,8 +226,8 @@ impl<'a> Report<'a> {
                     Some(finding.hint.take().map_or(there.clone(), |hint| format!("{hint}; {there}")));
                 finding.fix = None;
             }
-            finding.saving_recorded =
-                finding.saving_seconds.is_some() && self.repository.is_recorded(&finding.place.path);
+            let saves = finding.saving_seconds.or(finding.spared_seconds).is_some();
+            finding.saving_recorded = saves && self.repository.is_recorded(&finding.place.path);
             // Where nothing but time is lost, and little of it, nobody has to act.
             let little = finding.saving_seconds.is_some_and(|seconds| seconds < WORTH_SECONDS);
             if self.rule.focus == Focus::Performance && little && !self.beyond_time.contains(&at) {
@@ -301,6 +302,13 @@ impl Draft<'_> {
     #[must_use = "chain or drop"]
     pub fn saving(self, seconds: u32) -> Self {
         self.finding.saving_seconds = (seconds > 0).then_some(seconds);
+        self
+    }
+
+    /// Says how much less the runners would work each time; it may be nothing.
+    #[must_use = "chain or drop"]
+    pub fn runners(self, seconds: u32) -> Self {
+        self.finding.spared_seconds = (seconds > 0).then_some(seconds);
         self
     }
 

@@ -188,6 +188,7 @@ fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Opt
             || (earlier.looks || says(&earlier.title, CHECKS))
                 == (later.looks || says(&later.title, CHECKS)))
         && !means(later, earlier)
+        && !refers_back(text, later)
         && !speaks_of(&lower, earlier, later);
     if !free {
         return None;
@@ -258,6 +259,16 @@ fn speaks_of(lower: &str, other: &Start, later: &Start) -> bool {
         .map(|word| &word[..word.len().min(7)])
         .collect();
     clauses(lower).any(|clause| telling.iter().any(|word| clause.contains(word)))
+}
+
+/// Tells whether what a start takes in is somebody else's that was named before: `With the path from its stack trace, have the
+/// ...`. What stands in front of the agent's name counts, too.
+fn refers_back(text: &str, start: &Start) -> bool {
+    let from =
+        text.get(..start.span.start as usize).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    let lower = text.get(from..start.span.end as usize).unwrap_or_default().to_ascii_lowercase();
+    let back = |word: &str| matches!(word, "its" | "their" | "theirs" | "those" | "these");
+    clauses(&lower).any(|clause| clause.split_whitespace().take(6).any(back))
 }
 
 /// Keys of a line that says what is taken in.

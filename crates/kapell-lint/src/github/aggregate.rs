@@ -1,6 +1,6 @@
 //! Jobs that stand for all others: they wait for many, do nothing of their own, and are what a branch rule asks for.
 
-use kapell_core::expr::{Key, NodeKind};
+use kapell_core::expr::{Key, Literal, NodeKind};
 use kapell_spec::github::Step;
 
 use super::{Flow, tools::Kind};
@@ -182,6 +182,37 @@ fn beside_success(text: &str) -> bool {
             })
         })
     })
+}
+
+/// Returns what a job looks for in results, if that is no failure: `cancelled` or `skipped`. One that failed passes then.
+#[must_use]
+pub fn overlooks_failures(flow: &Flow, at: usize) -> Option<&'static str> {
+    let job = &flow.model.jobs[at];
+    // Programs of another language and actions judge in ways of their own.
+    let plain = |(step, facts): (&Step, &super::StepFacts)| {
+        step.uses.is_none() && facts.works.iter().all(|done| done.work.kind == Kind::Trivial)
+    };
+    if !flow.steps(at).all(plain) {
+        return None;
+    }
+    let mut said = String::new();
+    for expression in &job.expressions {
+        expression.expr.root().walk(&mut |node| match &node.kind {
+            NodeKind::Literal(Literal::String(text)) => said.extend([&**text, " "]),
+            NodeKind::Call { function, .. } if function.name() != "always" => {
+                said.extend([function.name(), " "]);
+            }
+            _ => {}
+        });
+    }
+    let asks = |command: &&super::script::Command| !matches!(command.program(), "echo" | "printf");
+    for command in flow.facts[at].iter().flat_map(|facts| &facts.commands).filter(asks) {
+        said.extend([&*command.text(), " "]);
+    }
+    let said = said.to_ascii_lowercase();
+    // A list of all results is looked through by whoever made it.
+    let sees = ["fail", "success", "join", "tojson"].iter().any(|word| said.contains(word));
+    ["cancelled", "skipped"].into_iter().find(|word| !sees && said.contains(word))
 }
 
 /// Tells whether a job has a way to fail on purpose.

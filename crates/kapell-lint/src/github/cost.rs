@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use kapell_spec::github::Job;
 use serde::{Deserialize, Serialize};
 
-use super::{Flow, Github};
+use super::{Flow, Github, world::World};
 
 /// Recorded durations of jobs, in the shape of `gh run view --json workflowName,jobs`: one run or a list of runs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -242,6 +242,26 @@ pub fn sooner(github: &Github, flow: &Flow, timings: Option<&Timings>, job: usiz
     let before = length(&durations);
     durations[job] = durations[job].saturating_sub(less);
     before.saturating_sub(length(&durations))
+}
+
+/// Returns how long the runners of a workflow work in situations that fit, in seconds of all cells.
+#[must_use]
+pub fn runner_seconds(
+    github: &Github,
+    flow: &Flow,
+    timings: Option<&Timings>,
+    fits: impl Fn(&World) -> bool,
+) -> u32 {
+    let durations = durations(github, flow, timings);
+    // A matrix that an expression makes has a few cells.
+    let cells = |job: &Job| {
+        let matrix = job.matrix.as_ref();
+        matrix.map_or(1, |matrix| matrix.cells().map_or(3, |cells| cells.len().max(1)))
+    };
+    flow.jobs()
+        .filter(|(at, _)| flow.may_run(*at, &fits))
+        .map(|(at, job)| durations[at].saturating_mul(u32::try_from(cells(job)).unwrap_or(256)))
+        .fold(0, u32::saturating_add)
 }
 
 /// The earliest end of each job, and the need that decides it. Jobs on a circle have no end.

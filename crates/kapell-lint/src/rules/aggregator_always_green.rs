@@ -35,11 +35,24 @@ fn only_prints(flow: &Flow, at: usize) -> bool {
     })
 }
 
+/// It looks at results, but for something else than a failure.
+fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let Some(word) = aggregate::overlooks_failures(flow, at) else { return };
+    let id = &flow.model.jobs[at].id;
+    report
+        .add(flow.file, id.span, format!("`{}` looks only for `{word}`: a job that failed passes", id.text))
+        .hint("look for `failure` too: `contains(needs.*.result, 'failure')`")
+        .done();
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
             let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
+            if asks && found.reads && aggregate::can_fail(flow, at) {
+                overlooks(flow, at, report);
+            }
             let prints = asks && found.reads && found.named_strongly && only_prints(flow, at);
             if found.reads && !prints || aggregate::can_fail(flow, at) {
                 continue;

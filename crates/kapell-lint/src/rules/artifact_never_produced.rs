@@ -145,7 +145,8 @@ fn look(
         }
         return;
     }
-    // All who give it are jobs of this workflow for which this one does not wait.
+    // All who give it are jobs of this workflow for which this one does not wait, nor asks until they are over.
+    let polled = super::polling_instead_of_needs::polled(flow, at);
     let waits = |giver: &(&Flow, usize, &Artifact)| {
         flow.path != giver.0.path && {
             let calls = |up: usize| up == at || flow.closures[at].contains(&up);
@@ -154,7 +155,10 @@ fn look(
             });
             inside || flow.starts("workflow_call")
         } || flow.path == giver.0.path
-            && (giver.1 == at || flow.closures[at].contains(&giver.1) || flow.starts("workflow_call"))
+            && (giver.1 == at
+                || flow.closures[at].contains(&giver.1)
+                || polled.contains(&giver.1)
+                || flow.starts("workflow_call"))
     };
     if givers.iter().any(|giver| waits(giver)) {
         return;

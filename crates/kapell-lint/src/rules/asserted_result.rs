@@ -117,7 +117,7 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         .replace("--fail-with-body", "")
         .replace("--fail", "")
         .replace("--show-error", "");
-    let claim = sends && !api && CLAIMS_ALL.iter().any(|words| lower.contains(words));
+    let claim = sends && !api && claims_all(&lower);
     if !(state || claim) || LOOKS.iter().any(|word| lower.contains(word)) {
         return;
     }
@@ -154,6 +154,21 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
 
 /// Parts of names of actions that send messages.
 const MESSENGERS: &[&str] = &["slack", "discord", "teams", "telegram", "mattermost"];
+
+/// What a text says to have gone well.
+const WHOLES: &[&str] =
+    &["all", "tests", "specs", "checks", "suite", "suites", "build", "pipeline", "everything"];
+
+/// Tells whether a text claims that everything went well: `all specs passed`, `build passed`.
+fn claims_all(text: &str) -> bool {
+    let words: Vec<&str> =
+        text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let near = |at: usize| {
+        words[at + 1..].iter().take(3).any(|word| matches!(*word, "passed" | "succeeded" | "green"))
+    };
+    CLAIMS_ALL.iter().any(|known| text.contains(known))
+        || (0..words.len()).any(|at| WHOLES.contains(&words[at]) && near(at))
+}
 
 /// Words that claim that everything went well.
 const CLAIMS_ALL: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use crate::github::{
     Flow,
-    tools::{self, Installer},
+    tools::{self, Installer, Kind},
 };
 use crate::{
     repository::{Depth, Repository},
@@ -30,6 +30,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
                 late_action(flow, at, index, report);
+                late_compiler(flow, at, index, report);
                 let Some(installer) = restored(step) else { continue };
                 // `cargo` builds again and again; only a pure installer is over once it ran.
                 if matches!(installer.name, "cargo" | "gradle" | "maven") {
@@ -98,6 +99,56 @@ fn late_action(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
         )
         .also(flow.file, job.steps[earlier].span, "built here")
         .hint("move the cache in front of the first build")
+        .done();
+}
+
+/// What programs keep for their next time, by parts of its path; the programs, and the kind of work that reads it.
+const KEPT: &[(&str, &[&str], Kind)] = &[
+    ("ccache", &["cmake", "make", "ninja", "meson", "scons", "xcodebuild"], Kind::Build),
+    ("ms-playwright", &["playwright"], Kind::Setup),
+    ("pre-commit", &["pre-commit", "prek"], Kind::Lint),
+    (".mypy_cache", &["mypy"], Kind::Lint),
+    (".eslintcache", &["eslint"], Kind::Lint),
+    (".next/cache", &["next"], Kind::Build),
+];
+
+/// What a program keeps for its next time is restored after the only time that it runs.
+fn late_compiler(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let step = &job.steps[index];
+    if !step.is("actions/cache") || step.condition.is_some() {
+        return;
+    }
+    let Some(path) = step.input("path") else { return };
+    let Some((part, programs, kind)) = KEPT.iter().find(|row| path.text.contains(row.0)) else { return };
+    let runs = |index: &usize| {
+        let facts = &flow.facts[at][*index];
+        facts.commands.iter().any(|command| programs.contains(&command.program()))
+            && (*kind != Kind::Build || facts.does(Kind::Build))
+    };
+    let unknown = |index: &usize| {
+        let facts = &flow.facts[at][*index];
+        runs(index)
+            || facts.is_opaque()
+            || facts.does(*kind)
+            || job.steps[*index].uses.is_some() && facts.actions.is_empty()
+    };
+    let earlier = (0..index).find(|index| runs(index) && job.steps[*index].condition.is_none());
+    let Some(earlier) = earlier.filter(|_| !(index + 1..job.steps.len()).any(|later| unknown(&later))) else {
+        return;
+    };
+    report
+        .add(
+            flow.file,
+            step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
+            format!(
+                "`{}` restores what `{}` keeps after the only time that it runs",
+                job.id.text,
+                part.trim_start_matches('.')
+            ),
+        )
+        .also(flow.file, job.steps[earlier].span, "it runs here")
+        .hint("move the cache in front of it")
         .done();
 }
 

@@ -1,12 +1,17 @@
 //! The key of a cache never changes, so its content grows old.
 
 use super::cache_after_install::restored;
-use crate::github::{Flow, StepFacts, facts::Done, intent, tools::Kind};
+use crate::github::{
+    Flow, StepFacts,
+    facts::Done,
+    intent,
+    tools::{self, Kind},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::github::Job;
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/cache-key-without-lock.md`.
@@ -32,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 let Some(installer) = restored(step) else { continue };
                 let Some(key) = step.input("key") else { continue };
+                by_manifest(flow, (at, index), installer.name, report);
                 // One that was meant to move is told of as an expression.
                 if key.text.replace("${{", "").contains("{{") {
                     continue;
@@ -79,6 +85,54 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// What says which dependencies are wanted, where another file says which there are: tool, manifest, lock files.
+const MANIFESTS: &[(&str, &str, &[&str])] = &[
+    ("npm", "package.json", &["package-lock.json", "npm-shrinkwrap.json"]),
+    ("yarn", "package.json", &["yarn.lock"]),
+    ("pnpm", "package.json", &["pnpm-lock.yaml"]),
+    ("composer", "composer.json", &["composer.lock"]),
+    ("bundler", "Gemfile", &["Gemfile.lock"]),
+    ("poetry", "pyproject.toml", &["poetry.lock"]),
+];
+
+/// The key knows the manifest alone, and a hit skips the install: what the lock file says anew never arrives.
+fn by_manifest(flow: &Flow, (at, index): (usize, usize), tool: &str, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let step = &job.steps[index];
+    let (Some(key), Some(id)) = (step.input("key"), &step.id) else { return };
+    let Some((_, manifest, locks)) = MANIFESTS.iter().find(|row| row.0 == tool) else { return };
+    // Of a family of tools only one lock is there.
+    let all = MANIFESTS.iter().flat_map(|row| row.2);
+    let named = key.text.split(['\'', '"']).any(|part| part.rsplit('/').next() == Some(manifest));
+    let moves = ["github.sha", "run_id", "date", "week", "steps.", "needs."];
+    if !named
+        || all.clone().any(|lock| key.text.contains(lock))
+        || moves.iter().any(|word| key.text.contains(word))
+    {
+        return;
+    }
+    let hit = format!("steps.{}.outputs.cache-hit", id.text);
+    let installs =
+        |facts: &StepFacts| facts.commands.iter().any(|command| tools::installer(command).is_some());
+    let mut later = flow.steps(at).skip(index + 1).filter(|(_, facts)| installs(facts));
+    let asks = |step: &Step| step.condition.as_ref().is_some_and(|condition| condition.text.contains(&hit));
+    let Some((install, _)) = later.next().filter(|(step, _)| asks(step)) else { return };
+    // Whatever installs without asking brings it up to date.
+    if later.any(|(step, _)| !asks(step)) {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            key.span,
+            format!("the key knows `{manifest}` and no lock file, and a hit skips the install: an update of the lock alone never arrives"),
+        )
+        .confidence(Confidence::Medium)
+        .also(flow.file, install.span, "skipped on a hit")
+        .hint(format!("take `${{{{ hashFiles('**/{}') }}}}` for the key", locks[0]))
+        .done();
 }
 
 /// `hashFiles` finds nothing before the files are there: the hash is empty, and the key never changes.

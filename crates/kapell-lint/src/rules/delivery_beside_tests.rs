@@ -38,7 +38,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &github.flows {
         for (at, job) in flow.jobs() {
             let Some(what) = delivers(flow, at) else { continue };
-            let tested = |job: usize| job == at || flow.closures[at].contains(&job);
+            // Who asks for a job until it is over waits for it, too; that is told of as such.
+            let polled = super::polling_instead_of_needs::polled(flow, at);
+            let tested = |job: usize| job == at || flow.closures[at].contains(&job) || polled.contains(&job);
             // One that waits for some tests was given the others to run beside it.
             if flow.jobs().any(|(other, _)| {
                 tested(other) && (tests(github, flow, other) || other != at && by_own_script(flow, other))

@@ -109,10 +109,20 @@ fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
     })
 }
 
+/// Words of steps that check what was deployed, or what is to be.
+const CHECKED: &[&str] = &["smoke test", "smoke-test", "unit test", " test", "/test", "-test"];
+
 /// Tells whether a job deploys to where nobody relies on it, or where a test looks at it.
 pub(super) fn is_trial(flow: &Flow, job: usize) -> bool {
     let model = &flow.model.jobs[job];
-    let text = flow.text.get(model.span.range()).unwrap_or_default().to_ascii_lowercase();
+    // That a smoke test follows says nothing of where it is deployed to.
+    let deploys = |step: usize| flow.facts[job][step].does(Kind::Deploy);
+    let mut text = flow.text.get(model.span.range()).unwrap_or_default().to_ascii_lowercase();
+    for (_, step) in model.steps.iter().enumerate().filter(|(at, _)| !deploys(*at)) {
+        let own = flow.text.get(step.span.range()).unwrap_or_default().to_ascii_lowercase();
+        let said = CHECKED.iter().fold(own.clone(), |own, word| own.replace(word, " "));
+        text = text.replacen(&own, &said, 1);
+    }
     // A host may lie below `.dev`, and be what all rely on.
     let text = ["/", ":", " ", "\n", "'", "\""]
         .iter()

@@ -1,6 +1,6 @@
 //! Every push to a pull request starts the workflow twice.
 
-use crate::github::{Flow, cost, intent};
+use crate::github::{Flow, cost, intent, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -71,6 +71,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .hint("give `push` the main branch: `branches: [main]`");
         let seconds: u32 =
             cost::durations(&repository.github, flow, repository.timings.as_ref()).iter().sum();
+        let twice = cost::runner_seconds(
+            &repository.github,
+            flow,
+            repository.timings.as_ref(),
+            World::is_pull_request,
+        );
+        let draft = draft.runners(twice);
         let draft = draft.severity(if seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium });
         match intent::explains(flow, push.name.span, 3, &["fork", "branch", "both", "twice"]) {
             Some(comment) => draft.explained(comment).done(),

@@ -105,6 +105,9 @@ fn by_action(flow: &Flow, at: usize, index: usize) -> Option<(usize, &'static st
         let moved = steps[earlier + 1..index].iter().any(|other| !other.script().is_empty());
         return (!moved).then_some((earlier, "checks the same out twice"));
     }
+    if let Some(earlier) = set_up_before(flow, at, index) {
+        return Some((earlier, "sets the same up twice"));
+    }
     if step.is("docker/build-push-action") && step.input("context").is_some() {
         let same = |other: &Step| {
             other.is("docker/build-push-action")
@@ -131,6 +134,23 @@ fn by_action(flow: &Flow, at: usize, index: usize) -> Option<(usize, &'static st
         return Some((earlier, "installs gems that its set-up has installed"));
     }
     None
+}
+
+/// Finds the step that set up the same before, as it is when two jobs were joined; nothing of it was set up otherwise since.
+fn set_up_before(flow: &Flow, at: usize, index: usize) -> Option<usize> {
+    let steps = &flow.model.jobs[at].steps;
+    let step = &steps[index];
+    let name = flow.facts[at][index].actions.first().filter(|name| name.starts_with("actions/setup-"))?;
+    let given = |step: &Step| {
+        let with = step.with.iter().map(|(name, value)| (name.text.to_string(), value.text.to_string()));
+        let mut given: Vec<(String, String)> = with.collect();
+        given.sort();
+        given
+    };
+    let plain = |step: &Step| step.condition.is_none() && step.id.is_none() && step.env.is_empty();
+    let earlier = (0..index).rev().find(|&earlier| flow.facts[at][earlier].actions.contains(name))?;
+    let other = &steps[earlier];
+    (plain(step) && plain(other) && given(other) == given(step)).then_some(earlier)
 }
 
 fn short(text: &str) -> String {

@@ -133,9 +133,26 @@ fn same_check(left: &str, right: &str) -> bool {
         || right.len() == 1 && left.first() == right.first() && right[0] == "pytest"
 }
 
-/// Tells whether a check is the same in both to the letter, on the same runner: what a workflow is for that has no other.
+/// Flags that change what a run of tests writes down, and not what it tests.
+const ASIDE: &[&str] = &["-cover", "--cov", "--coverage", "-v", "--verbose", "--color", "--junit"];
+
+/// Returns a script without the flags that only change what it writes down.
+fn plain(script: &str) -> String {
+    let mut words = script.split_whitespace();
+    let mut kept: Vec<&str> = Vec::new();
+    while let Some(word) = words.next() {
+        if matches!(word, "-coverprofile" | "-covermode" | "-coverpkg" | "--cov-report") {
+            words.next();
+        } else if !ASIDE.iter().any(|flag| word.starts_with(flag)) {
+            kept.push(word);
+        }
+    }
+    kept.join(" ")
+}
+
+/// Tells whether a check is the same in both to the letter, but for what it writes down, on the same runner: what a workflow is for that has no other.
 fn is_copy((_, _, one, other): &Twice<'_>) -> bool {
-    let script = |(flow, job, step): &At<'_>| flow.model.jobs[*job].steps[*step].script().trim().to_owned();
+    let script = |(flow, job, step): &At<'_>| plain(flow.model.jobs[*job].steps[*step].script());
     let runner = |job: &Job| job.runs_on.iter().map(|label| label.text.to_string()).collect::<Vec<_>>();
     let (left, right) = (&one.0.model.jobs[one.1], &other.0.model.jobs[other.1]);
     left.matrix.is_none()
@@ -143,6 +160,12 @@ fn is_copy((_, _, one, other): &Twice<'_>) -> bool {
         && runner(left) == runner(right)
         && script(one) == script(other)
         && left.env.is_empty() == right.env.is_empty()
+}
+
+/// Tells whether the scripts of a check are the same to the letter.
+fn is_same((_, _, one, other): &Twice<'_>) -> bool {
+    let script = |(flow, job, step): &At<'_>| flow.model.jobs[*job].steps[*step].script().trim().to_owned();
+    script(one) == script(other)
 }
 
 fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {
@@ -158,6 +181,8 @@ fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {
     // The smaller workflow is the one that adds nothing; a single check in common is no copy.
     let smaller = if left.len() <= right.len() { &left } else { &right };
     let whole = smaller.len() == 1 && total >= LEAST_ALONE && twice.first().is_some_and(is_copy);
+    // Once more for what it writes down: that can be had in one, but nobody has to.
+    let same = !whole || twice.first().is_some_and(is_same);
     if !whole && (twice.len() < 2 || total < LEAST || twice.len() * 2 < smaller.len()) {
         return;
     }
@@ -178,7 +203,8 @@ fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {
                 commands.join(", ")
             ),
         )
-        .severity(if total < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
+        .runners(total)
+        .severity(if total < WORTH_SECONDS || !same { Severity::Low } else { Severity::Medium })
         .hint("let one of them run it, or let the quick one be a gate for the long one");
     for (_, _, left, right) in &twice {
         let (flow, job, step) = if swap { left } else { right };

@@ -84,6 +84,8 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
         let through = flow.closures[need].iter().map(|&up| ends(up)).max().unwrap_or(0);
         let earlier = latest.saturating_sub(rest.unwrap_or(0).max(through));
         if earlier < LEAST_SAVING
+            || only_reports(flow, at)
+            || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
             || repository.github.carries(flow, need, at).is_some()
             || needs_more(repository, flow, (need, at), needs)
         {
@@ -112,6 +114,16 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
             None => draft.done(),
         }
     }
+}
+
+/// Tells whether a job does nothing but tell people: what it tells of has to be over.
+fn only_reports(flow: &Flow, at: usize) -> bool {
+    use crate::github::tools::Kind;
+    let aside = |kind: Kind| {
+        matches!(kind, Kind::Report | Kind::Trivial | Kind::Checkout | Kind::Setup | Kind::Download)
+    };
+    let works = || flow.facts[at].iter().flat_map(|facts| &facts.works).map(|done| done.work.kind);
+    works().any(|kind| kind == Kind::Report) && works().all(aside)
 }
 
 /// Returns the comments within a job if they say that it comes after others on purpose.

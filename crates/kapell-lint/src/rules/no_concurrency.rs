@@ -5,7 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::{finding::Span, github::Job};
+use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, FixClass, Severity};
 
 /// See `docs/rules/no-concurrency.md`.
@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         let model = asks_model(flow);
         let bench = flow.name().to_ascii_lowercase().contains("bench");
-        if model || bench || runner_seconds(repository, flow) >= expensive {
+        if model || bench || runners(repository, flow) >= expensive {
             tell(flow, event.name.span, model, sister, report);
         }
     }
@@ -62,16 +62,8 @@ fn asks_model(flow: &Flow) -> bool {
 }
 
 /// Returns how long the runners of a pull request work, in seconds of all cells.
-fn runner_seconds(repository: &Repository, flow: &Flow) -> u32 {
-    let durations = cost::durations(&repository.github, flow, repository.timings.as_ref());
-    let cells = |job: &Job| {
-        let matrix = job.matrix.as_ref();
-        matrix.map_or(1, |matrix| matrix.cells().map_or(3, |cells| cells.len().max(1)))
-    };
-    flow.jobs()
-        .filter(|(at, _)| flow.may_run(*at, World::is_pull_request))
-        .map(|(at, job)| durations[at].saturating_mul(u32::try_from(cells(job)).unwrap_or(256)))
-        .fold(0, u32::saturating_add)
+fn runners(repository: &Repository, flow: &Flow) -> u32 {
+    cost::runner_seconds(&repository.github, flow, repository.timings.as_ref(), World::is_pull_request)
 }
 
 fn tell(flow: &Flow, place: Span, model: bool, sister: Option<&Flow>, report: &mut Report<'_>) {

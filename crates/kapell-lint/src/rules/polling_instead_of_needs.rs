@@ -39,38 +39,52 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for step in &job.steps {
+                by_action(flow, at, step, report);
                 by_script(flow, at, step, report);
-                let Some((_, inputs)) = WAITERS.iter().find(|(name, _)| step.is(name)) else { continue };
-                let awaited = inputs.iter().find_map(|input| step.input(input));
-                let pattern = step.input("check-regexp").and_then(|text| text.literal());
-                let names = match awaited.and_then(|text| text.literal()) {
-                    Some(name) => vec![name.to_owned()],
-                    None => pattern.map(alternatives).unwrap_or_default(),
-                };
-                let found = flow.jobs().find(|(other, known)| {
-                    let is = |name: &String| {
-                        known.id.text.eq_ignore_ascii_case(name)
-                            || known.name.as_ref().is_some_and(|shown| *shown.text == **name)
-                    };
-                    *other != at && names.iter().any(is)
-                });
-                let Some((_, target)) = found else { continue };
-                let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
-                report
-                    .add(
-                        flow.file,
-                        span,
-                        format!(
-                            "`{}` keeps a runner busy waiting for `{}` of the same workflow",
-                            job.id.text, target.id.text
-                        ),
-                    )
-                    .hint(format!("write `needs: {}` instead", target.id.text))
-                    .also(flow.file, target.id.span, "the job that it waits for")
-                    .done();
             }
         }
     }
+}
+
+/// Returns the jobs of its own workflow for which a job waits by asking for them, in its steps.
+pub(super) fn polled(flow: &Flow, at: usize) -> Vec<usize> {
+    let steps = flow.model.jobs[at].steps.iter();
+    steps.filter_map(|step| awaited(flow, at, step).or_else(|| watched(flow, at, step))).collect()
+}
+
+/// Finds the job for which an action waits that a step uses.
+fn awaited(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
+    let (_, inputs) = WAITERS.iter().find(|(name, _)| step.is(name))?;
+    let awaited = inputs.iter().find_map(|input| step.input(input));
+    let pattern = step.input("check-regexp").and_then(|text| text.literal());
+    let names = match awaited.and_then(|text| text.literal()) {
+        Some(name) => vec![name.to_owned()],
+        None => pattern.map(alternatives).unwrap_or_default(),
+    };
+    let found = flow.jobs().find(|(other, known)| {
+        let is = |name: &String| {
+            known.id.text.eq_ignore_ascii_case(name)
+                || known.name.as_ref().is_some_and(|shown| *shown.text == **name)
+        };
+        *other != at && names.iter().any(is)
+    });
+    found.map(|(other, _)| other)
+}
+
+/// An action that waits for another job of the workflow.
+fn by_action(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+    let Some(target) = awaited(flow, at, step) else { return };
+    let (id, target) = (&flow.model.jobs[at].id.text, &flow.model.jobs[target].id);
+    let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+    report
+        .add(
+            flow.file,
+            span,
+            format!("`{id}` keeps a runner busy waiting for `{}` of the same workflow", target.text),
+        )
+        .hint(format!("write `needs: {}` instead", target.text))
+        .also(flow.file, target.span, "the job that it waits for")
+        .done();
 }
 
 /// Returns the names that a pattern stands for, if it is a plain one with at most one group: `go-(test|vet)`.
@@ -94,8 +108,8 @@ fn alternatives(pattern: &str) -> Vec<String> {
         .collect()
 }
 
-/// A loop over the checks of the commit until one of this workflow is there.
-fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+/// Finds the job for which a loop over the checks of the commit waits.
+fn watched(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
     let api = step.input("script").filter(|_| step.is("actions/github-script"));
     let script = api.map_or(step.script(), |text| &text.text);
     let sleeps = ["sleep", "setTimeout"].iter().any(|word| script.contains(word));
@@ -103,7 +117,7 @@ fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
     let asks = ["check-runs", "check_runs", "/jobs", "listJobsForWorkflowRun", "checks.listForRef"];
     let watches = asks.iter().any(|word| script.contains(word));
     if !loops || !watches {
-        return;
+        return None;
     }
     let named = |name: &str| {
         script.match_indices(name).any(|(from, _)| {
@@ -116,7 +130,13 @@ fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
         *other != at
             && [Some(&*known.id.text), shown].into_iter().flatten().any(|name| name.len() > 3 && named(name))
     });
-    let Some((_, target)) = target else { return };
+    target.map(|(other, _)| other)
+}
+
+/// A loop over the checks of the commit until one of this workflow is there.
+fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+    let Some(target) = watched(flow, at, step) else { return };
+    let target = &flow.model.jobs[target];
     report
         .add(
             flow.file,

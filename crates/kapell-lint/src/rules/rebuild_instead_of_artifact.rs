@@ -1,6 +1,8 @@
 //! A job builds again what a job before it has built and uploaded.
 
-use crate::github::{Flow, carry, cost, intent, tools::Kind};
+use kapell_spec::github::Step;
+
+use crate::github::{Flow, StepFacts, carry, cost, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -25,21 +27,19 @@ pub(super) static RULE: Rule = Rule {
 const LEAST: u32 = 20;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let github = &repository.github;
-    for flow in &github.flows {
+    for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
             for &up in &flow.closures[at] {
-                let first = &flow.model.jobs[up];
-                if first.matrix.is_some() {
-                    continue;
-                }
-                let Some(built) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST) else {
-                    continue;
-                };
-                again(repository, flow, (at, up), &built, report);
+                again(repository, flow, (at, up), report);
             }
         }
     }
+}
+
+/// Tells whether it is told of a job that it builds again what `up` has built and uploaded: it waits for that with a reason,
+/// only makes nothing of it.
+pub(super) fn tells(repository: &Repository, flow: &Flow, (at, up): (usize, usize)) -> bool {
+    rebuilt(repository, flow, (at, up)).is_some_and(|found| found.uploaded)
 }
 
 /// Returns the build commands of a job with their time.
@@ -52,16 +52,29 @@ fn builds(flow: &Flow, job: usize) -> Vec<(String, u32)> {
         .collect()
 }
 
-fn again(
-    repository: &Repository,
-    flow: &Flow,
-    (at, up): (usize, usize),
-    (command, seconds): &(String, u32),
-    report: &mut Report<'_>,
-) {
+/// A build that is done a second time.
+struct Rebuilt<'a> {
+    command: String,
+    /// How long it takes, in seconds.
+    seconds: u32,
+    /// The second time: file, job, step.
+    flow: &'a Flow,
+    job: usize,
+    step: &'a Step,
+    /// Whether the first job uploads something.
+    uploaded: bool,
+}
+
+/// Finds what a job, or one that it calls, builds again though `up` has built it.
+fn rebuilt<'a>(repository: &'a Repository, flow: &'a Flow, (at, up): (usize, usize)) -> Option<Rebuilt<'a>> {
     let github = &repository.github;
     let (first, job) = (&flow.model.jobs[up], &flow.model.jobs[at]);
-    for (other, index) in github.deep(flow, at) {
+    if first.matrix.is_some() {
+        return None;
+    }
+    let (command, seconds) = builds(flow, up).into_iter().find(|built| built.1 >= LEAST)?;
+    let uploaded = flow.facts[up].iter().any(|facts| !facts.uploads.is_empty());
+    github.deep(flow, at).into_iter().find_map(|(other, index)| {
         let second = &other.model.jobs[index];
         let same_system = job.uses.is_some()
             || first
@@ -71,39 +84,49 @@ fn again(
                 .eq(second.runs_on.iter().map(|label| &label.text));
         let takes = other.facts[index].iter().any(|facts| !facts.downloads.is_empty());
         // What is tried out again may be built again; what goes out should be what was tested.
-        let uploaded = flow.facts[up].iter().any(|facts| !facts.uploads.is_empty());
         if second.matrix.is_some() || !same_system || takes || !uploaded && !carry::changes(other, index) {
-            continue;
+            return None;
         }
-        let again = other.steps(index).find(|(step, facts)| {
-            step.condition.is_none()
-                && facts.works.iter().any(|done| done.text == *command && done.work.kind == Kind::Build)
-        });
-        let Some((step, _)) = again else { continue };
-        // Of a called workflow it is not known whether the step lies on the longest path through it.
-        let sooner = match job.uses {
-            None => cost::sooner(github, flow, repository.timings.as_ref(), at, *seconds),
-            Some(_) => 0,
+        let builds_it = |facts: &StepFacts| {
+            facts.works.iter().any(|done| done.text == command && done.work.kind == Kind::Build)
         };
-        let draft = report
-            .add(
-                other.file,
-                step.span,
-                format!(
-                    "`{}` runs `{command}` again, which `{}` has run{}",
-                    second.id.text,
-                    first.id.text,
-                    if uploaded { " and uploaded" } else { ", and delivers what nobody has tested" }
-                ),
-            )
-            .also(flow.file, first.id.span, "built here first")
-            .spares(sooner)
-            .severity(if *seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
-            .hint("hand it on as an artifact, so that what is tested is what was built");
-        match intent::explains(other, step.span, 6, &["again", "rebuild", "clean", "different", "fresh"]) {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
-        return;
+        let (step, _) =
+            other.steps(index).find(|(step, facts)| step.condition.is_none() && builds_it(facts))?;
+        Some(Rebuilt { command: command.clone(), seconds, flow: other, job: index, step, uploaded })
+    })
+}
+
+fn again(repository: &Repository, flow: &Flow, (at, up): (usize, usize), report: &mut Report<'_>) {
+    let Some(found) = rebuilt(repository, flow, (at, up)) else { return };
+    let (first, job) = (&flow.model.jobs[up], &flow.model.jobs[at]);
+    // Of a called workflow it is not known whether the step lies on the longest path through it.
+    let sooner = match job.uses {
+        None => cost::sooner(&repository.github, flow, repository.timings.as_ref(), at, found.seconds),
+        Some(_) => 0,
+    };
+    let draft = report
+        .add(
+            found.flow.file,
+            found.step.span,
+            format!(
+                "`{}` runs `{}` again, which `{}` has run{}",
+                found.flow.model.jobs[found.job].id.text,
+                found.command,
+                first.id.text,
+                if found.uploaded { " and uploaded" } else { ", and delivers what nobody has tested" }
+            ),
+        )
+        .also(flow.file, first.id.span, "built here first")
+        .spares(sooner)
+        .severity(if found.seconds < WORTH_SECONDS { Severity::Low } else { Severity::Medium })
+        .hint("hand it on as an artifact, so that what is tested is what was built");
+    match intent::explains(
+        found.flow,
+        found.step.span,
+        6,
+        &["again", "rebuild", "clean", "different", "fresh"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
     }
 }

@@ -1,5 +1,7 @@
 //! A job is skipped because a job further up is, although its own condition says otherwise.
 
+mod changes; // jobs that run for the files of their own
+
 use kapell_core::expr::{Literal, Node, NodeKind};
 use kapell_spec::github::Condition;
 use kapell_view::audit::FixClass;
@@ -32,64 +34,19 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
-            both_changed(flow, at, report);
+            changes::both_changed(flow, at, report);
             if asks(flow, at) {
                 continue;
             }
             if !never_runs(flow, at, report)
                 && !expects_skipped(flow, at, report)
                 && !event_denied(flow, at, report)
+                && !changes::another_changed(flow, at, report)
             {
                 through(flow, at, report);
             }
         }
     }
-}
-
-/// A job waits for several that each run only for changes of their own: it runs only if all of that changed at once.
-fn both_changed(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let job = &flow.model.jobs[at];
-    let plain = |text: &str| text.split_whitespace().collect::<String>();
-    let own = plain(text(flow, at));
-    if !(own.is_empty() || own == "success()") {
-        return;
-    }
-    // A part may lie within another one.
-    let wide = |name: &str| {
-        ["any", "all", "code", "src", "source", "core", "common", "shared", "ci"].contains(&name)
-    };
-    let filtered: Vec<(usize, String, String)> = conditions::direct(&flow.model, job)
-        .into_iter()
-        .filter_map(|need| {
-            let condition = plain(text(flow, need));
-            let inner = condition.strip_prefix("needs.")?.strip_suffix("=='true'")?;
-            let (filter, output) = inner.split_once(".outputs.")?;
-            let word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-            (word(filter) && word(output) && !wide(output))
-                .then(|| (need, filter.to_owned(), output.to_owned()))
-        })
-        .collect();
-    let Some((first, filter, output)) = filtered.first() else { return };
-    let other = filtered.iter().find(|(_, same, another)| same == filter && another != output);
-    let looks = flow.jobs().find(|(_, job)| *job.id.text == **filter).is_some_and(|(up, _)| {
-        flow.facts[up]
-            .iter()
-            .flat_map(|facts| &facts.actions)
-            .any(|name| name.contains("paths-filter") || name.contains("changed-files"))
-    });
-    let Some((second, _, another)) = other.filter(|_| looks) else { return };
-    let (first, second) = (&flow.model.jobs[*first], &flow.model.jobs[*second]);
-    let message = format!(
-        "`{}` runs only if both `{output}` and `{another}` changed: `{}` or `{}` is skipped otherwise, and takes it along",
-        job.id.text, first.id.text, second.id.text
-    );
-    report
-        .add(flow.file, job.keys.get("needs").map_or(job.id.span, |key| key.span), message)
-        .confidence(Confidence::Medium)
-        .also(flow.file, first.id.span, "runs for its own changes")
-        .also(flow.file, second.id.span, "runs for its own changes")
-        .hint("let it run unless one has failed: `!failure() && !cancelled()`")
-        .done();
 }
 
 fn asks(flow: &Flow, at: usize) -> bool {

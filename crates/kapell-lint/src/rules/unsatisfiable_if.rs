@@ -1,5 +1,7 @@
 //! A condition can never hold.
 
+mod values; // outputs, and what is written to them
+
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
 use kapell_spec::{finding::Span, github::Condition};
 use kapell_view::audit::{Confidence, Severity};
@@ -25,6 +27,9 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in repository.github.with_steps() {
+        values::check(flow, report);
+    }
     for flow in &repository.github.flows {
         forms(flow, report);
         if flow.worlds.iter().any(|world| world.event.is_none()) {

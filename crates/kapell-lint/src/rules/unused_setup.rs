@@ -5,7 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::github::Step;
+use kapell_spec::github::{Step, Text};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/unused-setup.md`.
@@ -73,7 +73,6 @@ const SETUPS: &[(&str, &[&str])] = &[
             "hatch",
             "pdm",
             "conda",
-            "build",
             "sphinx-build",
             "flake8",
         ],
@@ -208,10 +207,53 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             tools(flow, at, report);
+            emulator(flow, at, report);
             checkout(flow, at, report);
             download(flow, at, report);
         }
     }
+}
+
+/// An emulator of other processors is set up, and every image is built for the runner's own.
+fn emulator(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let hosted = |label: &Text| {
+        label.literal().is_some_and(|label| label.starts_with("ubuntu-") && !label.contains("arm"))
+    };
+    let Some(step) = job.steps.iter().find(|step| step.is("docker/setup-qemu-action")) else { return };
+    if step.id.is_some() || job.matrix.is_some() || !job.runs_on.iter().all(hosted) {
+        return;
+    }
+    // What else may run a program of another processor: a script, an action that is not known.
+    let built = |step: &Step| {
+        let platforms = step.input("platforms").map(|platforms| &*platforms.text);
+        step.is("docker/build-push-action") && platforms.is_none_or(|text| text.trim() == "linux/amd64")
+    };
+    let plain = |step: &Step, facts: &StepFacts| {
+        let aside =
+            facts.actions.iter().all(|name| SELF_CONTAINED.iter().any(|known| name.starts_with(known)));
+        let bakes = facts.actions.iter().any(|name| name.starts_with("docker/b"));
+        let foreign = ["arm", "platform", "qemu", "buildx"].iter().any(|word| step.script().contains(word));
+        built(step)
+            || !bakes
+                && step.uses.as_ref().is_none_or(|(text, _)| !text.text.starts_with('.'))
+                && aside
+                && !foreign
+                && !facts.runs_own_script()
+    };
+    let all = flow.steps(at).all(|(step, facts)| plain(step, facts));
+    if !all || !job.steps.iter().any(built) {
+        return;
+    }
+    let span = step.uses.as_ref().map_or(step.span, |(text, _)| text.span);
+    report
+        .add(
+            flow.file,
+            span,
+            format!("`{}` sets up an emulator and builds for the runner's own processor only", job.id.text),
+        )
+        .hint("drop the step")
+        .done();
 }
 
 /// A program is installed that no later step names.

@@ -24,8 +24,19 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// Words of comments that say that a failure does not matter.
-const REASONS: &[&str] =
-    &["whatever", "regardless", "even if", "even when", "also after", "either way", "any result"];
+const REASONS: &[&str] = &[
+    "whatever",
+    "regardless",
+    "even if",
+    "even when",
+    "also after",
+    "either way",
+    "any result",
+    "after each",
+    "after every",
+    "each time",
+    "every time",
+];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {

@@ -117,6 +117,9 @@ pub struct Finding {
     /// How much sooner a run would end, in seconds, by the model of cost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub saving_seconds: Option<u32>,
+    /// How much less the runners would work each time, in seconds, by the model of cost: where no run ends sooner.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spared_seconds: Option<u32>,
     /// Whether that is computed from recorded durations of the workflow; else from what such steps usually take.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub saving_recorded: bool,

@@ -69,12 +69,13 @@ impl AuditView {
     /// file may lie on the same path.
     #[must_use]
     pub fn saving_seconds(&self) -> u64 {
-        let mut best = std::collections::BTreeMap::<&str, u32>::new();
-        for finding in self.warnings() {
-            let saving = best.entry(&finding.place.path).or_default();
-            *saving = (*saving).max(finding.saving_seconds.unwrap_or(0));
-        }
-        best.values().map(|&saving| u64::from(saving)).sum()
+        largest(self.warnings(), |finding| finding.saving_seconds)
+    }
+
+    /// Returns how much less runners would work, in seconds, once for each file.
+    #[must_use]
+    pub fn spared_seconds(&self) -> u64 {
+        largest(self.warnings(), |finding| finding.spared_seconds)
     }
 
     /// Returns the first screen: a headline, the worst finding in full with what to do about it, and the next ones in a line
@@ -129,21 +130,41 @@ impl AuditView {
         if safe > 0 {
             extra.push(format!("{safe} can be fixed safely"));
         }
-        if let saving @ 1.. = self.saving_seconds() {
-            let recorded =
-                self.warnings().all(|finding| finding.saving_recorded || finding.saving_seconds.is_none());
-            let sooner = length(kapell_core::time::Millis(saving * 1000));
-            extra.push(format!("runs end up to {sooner} sooner ({})", basis(recorded)));
-        }
+        extra.extend(self.saved());
         let extra: String = extra.iter().map(|text| format!("; {text}")).collect();
         let whole = line.clone().with(Style::Plain, format!("{among}{extra}"));
         if whole.width() <= columns || extra.is_empty() { whole } else { line.with(Style::Plain, extra) }
     }
 
+    /// Says what mending what warns saves: time to the end of a run, or else work of runners.
+    fn saved(&self) -> Option<String> {
+        let time = |seconds: u64| length(kapell_core::time::Millis(seconds * 1000));
+        let recorded = |of: fn(&Finding) -> Option<u32>| {
+            self.warnings().all(|finding| finding.saving_recorded || of(finding).is_none())
+        };
+        match (self.saving_seconds(), self.spared_seconds()) {
+            (0, 0) => None,
+            (0, spared) => {
+                let basis = basis(recorded(|finding| finding.spared_seconds));
+                Some(format!("{} less of runners a push ({basis})", time(spared)))
+            }
+            (sooner, _) => {
+                let basis = basis(recorded(|finding| finding.saving_seconds));
+                Some(format!("runs end up to {} sooner ({basis})", time(sooner)))
+            }
+        }
+    }
+
     fn footer(&self, notes: usize) -> Line {
         let mut parts = Vec::new();
         if notes > 0 {
-            parts.push(format!("{} below a warning (--output report)", plural(notes as u64, "note")));
+            let of_notes =
+                self.findings.iter().filter(|finding| !finding.warns() && finding.explained.is_none());
+            let sooner = match largest(of_notes, |finding| finding.saving_seconds) {
+                0 => String::new(),
+                seconds => format!(", up to {} sooner", length(kapell_core::time::Millis(seconds * 1000))),
+            };
+            parts.push(format!("{} below a warning{sooner} (--output report)", plural(notes as u64, "note")));
         }
         if self.suppressed > 0 {
             parts.push(format!("{} kept quiet by comments or a baseline", self.suppressed));
@@ -212,17 +233,29 @@ impl AuditView {
             for text in action(finding).iter().chain(&finding.hint) {
                 lines.push(Line::plain(format!("   {}", visible(text))));
             }
-            if let Some(saving) = finding.saving_seconds {
-                let saved = length(kapell_core::time::Millis(u64::from(saving) * 1000));
-                lines.push(Line::new(
-                    Style::Good,
-                    format!("   a run ends about {saved} sooner ({})", basis(finding.saving_recorded)),
-                ));
-            }
+            let basis = basis(finding.saving_recorded);
+            let time = |seconds: u32| length(kapell_core::time::Millis(u64::from(seconds) * 1000));
+            let sooner = finding
+                .saving_seconds
+                .map(|saving| format!("   a run ends about {} sooner ({basis})", time(saving)));
+            let spared = finding
+                .spared_seconds
+                .map(|spared| format!("   runners work about {} less each time ({basis})", time(spared)));
+            lines.extend([sooner, spared].into_iter().flatten().map(|text| Line::new(Style::Good, text)));
         }
         // Messages are sentences: they are wrapped by the terminal rather than cut.
         lines
     }
+}
+
+/// Adds up the largest number of each file.
+fn largest<'a>(findings: impl Iterator<Item = &'a Finding>, of: impl Fn(&Finding) -> Option<u32>) -> u64 {
+    let mut best = std::collections::BTreeMap::<&str, u32>::new();
+    for finding in findings {
+        let most = best.entry(&finding.place.path).or_default();
+        *most = (*most).max(of(finding).unwrap_or(0));
+    }
+    best.values().map(|&most| u64::from(most)).sum()
 }
 
 /// Says what a saving is computed from.
@@ -323,8 +356,10 @@ fn whereabouts(finding: &Finding, most: usize) -> String {
 /// Says how often it is found, if not once, and what mending it saves.
 fn aside(finding: &Finding, count: usize) -> String {
     let times = (count > 1).then(|| format!("{count} times"));
-    let sooner = |seconds| format!("{} sooner", length(kapell_core::time::Millis(u64::from(seconds) * 1000)));
-    let parts: Vec<String> = times.into_iter().chain(finding.saving_seconds.map(sooner)).collect();
+    let time = |seconds: u32| length(kapell_core::time::Millis(u64::from(seconds) * 1000));
+    let sooner = finding.saving_seconds.map(|seconds| format!("{} sooner", time(seconds)));
+    let spared = finding.spared_seconds.map(|seconds| format!("{} of runners", time(seconds)));
+    let parts: Vec<String> = [times, sooner.or(spared)].into_iter().flatten().collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 

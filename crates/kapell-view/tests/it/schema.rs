@@ -62,6 +62,7 @@ pub(crate) fn audit() -> AuditView {
         hint: Some("let them run side by side".to_owned()),
         fix: Some(fix),
         saving_seconds: Some(40),
+        spared_seconds: None,
         saving_recorded: true,
         explained: None,
         fingerprint: "0123456789abcdef".to_owned(),

@@ -25,6 +25,10 @@ pub(super) fn special(program: &str, words: &[String], command: &Command) -> Opt
         "vercel" if second(words, &["pull", "env", "link", "inspect", "ls", "whoami", "login"]) => {
             Some(work(Kind::Setup, 5))
         }
+        // It writes down what is there, and changes none of it.
+        "terraform" | "tofu" | "terragrunt" if has(command, &["-refresh-only", "--refresh-only"]) => {
+            Some(work(Kind::Store, 30))
+        }
         "goreleaser" if has(command, &["check", "build", "--snapshot"]) => Some(work(Kind::Build, 240)),
         _ => None,
     }
@@ -324,6 +328,8 @@ mod tests {
             ("python manage.py test", Kind::Test),
             ("python -c 'import x'", Kind::Trivial),
             ("node -e 'x()'", Kind::Trivial),
+            ("terraform apply -refresh-only -auto-approve", Kind::Store),
+            ("terraform apply -auto-approve", Kind::Deploy),
             ("./scripts/run_tests.sh", Kind::Test),
             ("bash ci/lint.sh", Kind::Lint),
         ];

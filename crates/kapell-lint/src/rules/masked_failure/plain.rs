@@ -149,16 +149,14 @@ fn taken_for_absence(script: Script<'_>, at: usize) -> Option<Lost> {
     })
 }
 
-/// `check | tee log` in the default shell, which has no pipefail.
+/// `check | tee log` in a shell that has no `pipefail`, such as the default one.
 fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
     let command = &all[at];
-    if command.then != Then::Pipe
-        || worth(script.step, script.facts, at) != Some(Severity::High)
-        || !no_pipefail(script)
-    {
+    if command.then != Then::Pipe || worth(script.step, script.facts, at) != Some(Severity::High) {
         return None;
     }
+    let shell = without_pipefail(script)?;
     let next = all.get(at + 1)?;
     let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
         // Both tell in their manuals to set `pipefail`.
@@ -167,10 +165,8 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
         || matches!(next.program(), "grep" | "egrep")
             && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
     (shows && next.then != Then::Pipe).then(|| {
-        let message = format!(
-            "the failure of `{}` is lost in the pipe: the default shell has no `pipefail`",
-            short(command)
-        );
+        let message =
+            format!("the failure of `{}` is lost in the pipe: {shell} has no `pipefail`", short(command));
         Lost::new(Severity::High, message, "name `shell: bash` for the step, which brings `pipefail`")
     })
 }
@@ -216,7 +212,8 @@ fn bare(command: &Command) -> Vec<&str> {
     words
 }
 
-fn no_pipefail(script: Script<'_>) -> bool {
+/// Names the shell of a script, if it has no `pipefail` and the script sets none.
+fn without_pipefail(script: Script<'_>) -> Option<String> {
     // `shell: bash` brings it; without one, the shell is `bash -e`. Windows has another default.
     let windows =
         script.job.runs_on.iter().any(|label| label.text.contains("windows") || label.literal().is_none());
@@ -225,5 +222,13 @@ fn no_pipefail(script: Script<'_>) -> bool {
         .iter()
         .any(|command| command.words.iter().any(|word| word == "pipefail" || word.contains("PIPESTATUS")));
     let reads = script.step.script().contains("PIPESTATUS");
-    script.shell().is_none() && !windows && !sets && !reads
+    if sets || reads {
+        return None;
+    }
+    let Some(named) = script.shell().map(|shell| shell.text.trim()) else {
+        return (!windows).then(|| "the default shell".to_owned());
+    };
+    let program = named.split(' ').next().unwrap_or_default();
+    let own = named.contains("{0}") && matches!(program, "bash" | "sh" | "zsh" | "dash");
+    (named == "sh" || own && !named.contains("pipefail")).then(|| format!("the shell `{named}`"))
 }

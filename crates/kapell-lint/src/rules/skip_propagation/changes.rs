@@ -1,0 +1,150 @@
+//! Jobs that run only if certain files have changed, and wait for others that run for other files.
+
+use kapell_view::audit::Confidence;
+
+use super::text;
+use crate::{
+    github::{Flow, carry, conditions, globs},
+    rule::Report,
+};
+
+/// What a job asks of a filter of files: `needs.FILTER.outputs.OUTPUT == 'true'`, and nothing else.
+struct Asked {
+    filter: String,
+    output: String,
+}
+
+impl Asked {
+    fn of(flow: &Flow, at: usize) -> Option<Self> {
+        let condition = plain(text(flow, at));
+        let inner =
+            condition.strip_prefix("${{").and_then(|text| text.strip_suffix("}}")).unwrap_or(&condition);
+        let (filter, output) =
+            inner.strip_prefix("needs.")?.strip_suffix("=='true'")?.split_once(".outputs.")?;
+        let word = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        (word(filter) && word(output)).then(|| Self { filter: filter.to_owned(), output: output.to_owned() })
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
+/// Tells whether a job looks at which files have changed.
+fn looks_at_files(flow: &Flow, filter: &str) -> bool {
+    flow.jobs().find(|(_, job)| *job.id.text == *filter).is_some_and(|(up, _)| {
+        flow.facts[up]
+            .iter()
+            .flat_map(|facts| &facts.actions)
+            .any(|name| name.contains("paths-filter") || name.contains("changed-files"))
+    })
+}
+
+/// A job waits for several that each run only for changes of their own: it runs only if all of that changed at once.
+pub(super) fn both_changed(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let own = plain(text(flow, at));
+    if !(own.is_empty() || own == "success()") {
+        return;
+    }
+    // A part may lie within another one.
+    let wide = |name: &str| {
+        ["any", "all", "code", "src", "source", "core", "common", "shared", "ci"].contains(&name)
+    };
+    let filtered: Vec<(usize, Asked)> = conditions::direct(&flow.model, job)
+        .into_iter()
+        .filter_map(|need| Some((need, Asked::of(flow, need)?)))
+        .filter(|(_, asked)| !wide(&asked.output))
+        .collect();
+    let Some((first, Asked { filter, output })) = filtered.first() else { return };
+    let other = filtered.iter().find(|(_, asked)| asked.filter == *filter && asked.output != *output);
+    let Some((second, Asked { output: another, .. })) = other.filter(|_| looks_at_files(flow, filter)) else {
+        return;
+    };
+    let (first, second) = (&flow.model.jobs[*first], &flow.model.jobs[*second]);
+    let message = format!(
+        "`{}` runs only if both `{output}` and `{another}` changed: `{}` or `{}` is skipped otherwise, and takes it along",
+        job.id.text, first.id.text, second.id.text
+    );
+    report
+        .add(flow.file, job.keys.get("needs").map_or(job.id.span, |key| key.span), message)
+        .confidence(Confidence::Medium)
+        .also(flow.file, first.id.span, "runs for its own changes")
+        .also(flow.file, second.id.span, "runs for its own changes")
+        .hint("let it run unless one has failed: `!failure() && !cancelled()`")
+        .done();
+}
+
+/// A job runs for changes of its own, and waits for one that runs for other changes: it is skipped with that.
+pub(super) fn another_changed(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let Some(own) = Asked::of(flow, at) else { return false };
+    let denied = |&need: &usize| {
+        Asked::of(flow, need).is_some_and(|other| {
+            other.filter == own.filter
+                && alone(flow, &own, &other)
+                // What it takes would not be there.
+                && carry::artifacts_taken(flow, need, at).is_empty()
+                && !carry::reads(job, &flow.model.jobs[need].id.text)
+        })
+    };
+    let Some(need) = conditions::direct(&flow.model, job).into_iter().find(denied) else { return false };
+    let (need, condition) = (&flow.model.jobs[need], job.condition.as_ref());
+    let message = format!(
+        "`{}` runs for changes of `{}`, but is skipped with `{}`, which runs for others",
+        job.id.text, own.output, need.id.text
+    );
+    report
+        .add(flow.file, condition.map_or(job.id.span, |condition| condition.span), message)
+        .confidence(Confidence::Medium)
+        .also(flow.file, need.condition.as_ref().map_or(need.id.span, |other| other.span), "skipped then")
+        .hint(format!("write `!failure() && !cancelled() && {}`, or drop the need", text(flow, at)))
+        .done();
+    true
+}
+
+/// Tells whether some file starts what asks for `own` and not what asks for `other`, by the patterns of the filter.
+fn alone(flow: &Flow, own: &Asked, other: &Asked) -> bool {
+    let Some((filter, job)) = flow.jobs().find(|(_, job)| *job.id.text == *own.filter) else { return false };
+    // An output of the job is that of its step under the name it has there.
+    let inner = |asked: &Asked| {
+        let (_, value) = job.outputs.iter().find(|(name, _)| *name.text == *asked.output)?;
+        let name = value.text.rsplit_once(".outputs.")?.1.trim_end_matches(['}', ' ']);
+        Some(name.to_owned())
+    };
+    let filters = flow.steps(filter).find_map(|(step, facts)| {
+        let filters = step.input("filters")?;
+        facts.actions.iter().any(|name| name.contains("paths-filter")).then_some(&*filters.text)
+    });
+    let (Some(filters), Some(own), Some(other)) = (filters, inner(own), inner(other)) else { return false };
+    let (Some(own), Some(other)) = (patterns(filters, &own), patterns(filters, &other)) else { return false };
+    let covered = |pattern: &String| globs::any_overlap(std::slice::from_ref(pattern), &other);
+    own.iter().any(|pattern| !covered(pattern))
+}
+
+/// Reads the patterns of one filter: a list in brackets, or one pattern a line. Anything else is not known.
+fn patterns(filters: &str, name: &str) -> Option<Vec<String>> {
+    if filters.contains("<<") || filters.contains(": &") || filters.contains("- *") {
+        return None;
+    }
+    let clean = |text: &str| {
+        let text = text.trim().trim_matches(['\'', '"']).to_owned();
+        (!text.is_empty() && !text.starts_with('!') && !text.contains([':', '{']))
+            .then(|| globs::widen(&text))
+    };
+    let mut lines = filters.lines().map(|line| line.split(" #").next().unwrap_or(line));
+    let head = lines
+        .find_map(|line| line.trim().strip_prefix(name)?.trim_start().strip_prefix(':').map(str::trim))?;
+    if let Some(list) = head.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return list.split(',').map(clean).collect();
+    }
+    if !head.is_empty() {
+        return Some(vec![clean(head)?]);
+    }
+    let items = lines.take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('-'));
+    let found: Option<Vec<String>> = items
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| clean(line.trim_start().trim_start_matches('-')))
+        .collect();
+    found.filter(|found| !found.is_empty())
+}

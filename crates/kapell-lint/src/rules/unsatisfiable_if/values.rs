@@ -1,0 +1,122 @@
+//! Comparisons of outputs with values that they never have.
+
+use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
+use kapell_spec::github::{Expression, Step};
+use kapell_view::audit::Confidence;
+
+use crate::{
+    github::{Flow, StepFacts, script::Command},
+    rule::{Report, listed},
+};
+
+/// Looks at all comparisons of a workflow, or of a composite action.
+pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
+    let composite = flow.worlds.is_empty() && flow.model.events.is_empty();
+    for (at, job) in flow.jobs() {
+        for expression in &job.expressions {
+            expression.expr.root().walk(&mut |node| {
+                let Some((path, other)) = compared(node) else { return };
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                match (&path[..], other) {
+                    (["steps", id, "outputs", name], Literal::String(text)) => {
+                        literal(flow, at, (id, name, text), expression, report);
+                    }
+                    (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
+                        not_a_text(flow, &path.join("."), "an output", expression, report);
+                    }
+                    (["inputs", _], Literal::Bool(true)) if composite => {
+                        not_a_text(flow, &path.join("."), "an input of an action", expression, report);
+                    }
+                    _ => {}
+                }
+            });
+        }
+    }
+}
+
+/// Returns the path and the literal of a comparison `==`.
+fn compared(node: &Node) -> Option<(Vec<String>, &Literal)> {
+    let NodeKind::Compare { comparison: Comparison::Equal, left, right } = &node.kind else { return None };
+    let path = |node: &Node| {
+        let NodeKind::Access { .. } = &node.kind else { return None };
+        let reference = node.references().into_iter().next().filter(|reference| reference.whole)?;
+        Some(reference.path.iter().map(|(name, _)| name.to_ascii_lowercase()).collect::<Vec<_>>())
+    };
+    let (path, other) = path(left).map(|path| (path, right)).or_else(|| Some((path(right)?, left)))?;
+    let NodeKind::Literal(literal) = &other.kind else { return None };
+    Some((path, literal))
+}
+
+/// A text compared with `true`: both are taken for numbers, and a word is none.
+///
+/// Source: GitHub, "Evaluate expressions in workflows and actions", section "Operators".
+fn not_a_text(flow: &Flow, path: &str, what: &str, expression: &Expression, report: &mut Report<'_>) {
+    report
+        .add(
+            flow.file,
+            expression.span(&flow.text),
+            format!("`{path} == true` never holds: {what} is a text, and `'true'` is not `true`"),
+        )
+        .hint(format!("write `{path} == 'true'`"))
+        .done();
+}
+
+/// A value that the step never writes.
+fn literal(
+    flow: &Flow,
+    at: usize,
+    (id, name, wanted): (&str, &str, &str),
+    expression: &Expression,
+    report: &mut Report<'_>,
+) {
+    let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
+    let Some((step, facts)) = flow.steps(at).find(|(step, _)| named(step)) else { return };
+    let Some(values) = written(step, facts, name) else { return };
+    // What is not written at all is empty.
+    if wanted.is_empty() || values.iter().any(|value| value.eq_ignore_ascii_case(wanted)) {
+        return;
+    }
+    let known = listed(values.iter().map(|value| format!("`{value}`")), 4);
+    report
+        .add(
+            flow.file,
+            expression.span(&flow.text),
+            format!("`steps.{id}.outputs.{name}` is {known} and never `{wanted}`, so this never holds"),
+        )
+        .confidence(Confidence::Medium)
+        .also(flow.file, step.run.as_ref().map_or(step.span, |run| run.span), "written here")
+        .hint("compare with what the step writes")
+        .done();
+}
+
+/// Returns all values of an output that a script writes, if it writes every output in the plainest way: `echo "name=value"`.
+fn written(step: &Step, facts: &StepFacts, name: &str) -> Option<Vec<String>> {
+    let script = step.script();
+    let goes_out = |command: &&Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
+    let writes: Vec<&Command> = facts.commands.iter().filter(goes_out).collect();
+    if writes.is_empty()
+        || writes.len() != script.matches("GITHUB_OUTPUT").count()
+        || script.contains("::set-output")
+        || facts.runs_own_script()
+    {
+        return None;
+    }
+    let mut values = Vec::new();
+    for command in writes {
+        let (key, value) = command.words.get(1).filter(|_| command.program() == "echo")?.split_once('=')?;
+        // A name that is made up may be any.
+        if key.contains(['$', '`', '<']) || value.contains('\n') {
+            return None;
+        }
+        if key.trim().eq_ignore_ascii_case(name) {
+            let value = value.trim();
+            if value.contains(['$', '`']) {
+                return None;
+            }
+            if !values.iter().any(|known| known == value) {
+                values.push(value.to_owned());
+            }
+        }
+    }
+    (!values.is_empty()).then_some(values)
+}
