@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use kapell_agents::drivers::client::{AllSettings, Client, Settings};
+use kapell_agents::drivers::client::{AllSettings, Client, KeyGiver, Settings};
 use kapell_core::{
     budget::Limits,
     command::Command,
@@ -233,8 +233,12 @@ impl Registry {
         if !needs_none && self.program(client).is_none() {
             return Some(format!("its program `{}` is not installed", client.program()));
         }
-        if let Some(program) = self.absent_key_program(client) {
-            return Some(format!("its `key_command` starts `{program}`, which is not there"));
+        if let Some(giver) = self.absent_key_giver(client) {
+            return Some(format!(
+                "its `{}` starts `{}`, which is not there",
+                giver.setting(),
+                giver.program()
+            ));
         }
         let none = || match client {
             Client::Model(_) => format!(
@@ -253,9 +257,12 @@ impl Registry {
         let is_there = |home: &Path| client.credentials().iter().any(|path| home.join(path).is_file());
         match () {
             () if settings.key.is_some() => Some("key"),
-            () if settings.has_key() && self.absent_key_program(client).is_none() => {
-                Some("key from `key_command`")
-            }
+            // Its attempts fail for it, whatever else there is.
+            () if self.absent_key_giver(client).is_some() => None,
+            () if settings.has_key() => Some(match settings.key_giver {
+                Some(KeyGiver::Keyring(_)) => "key from the keyring",
+                _ => "key from `key_command`",
+            }),
             () if self.user_home.as_deref().is_some_and(is_there) => Some("login"),
             () if settings.base_url.is_some() => Some("own server"),
             () if client.inner().is_none() => Some("its own way"),
@@ -263,13 +270,14 @@ impl Registry {
         }
     }
 
-    /// Returns the program that is to give the key of a client, if it is not there. It is not asked for the key: that may
+    /// Returns what is to give the key of a client, if its program is not there. It is not asked for the key: that may
     /// need a person.
-    pub fn absent_key_program(&self, client: Client) -> Option<&str> {
+    pub fn absent_key_giver(&self, client: Client) -> Option<&KeyGiver> {
         let settings = self.clients.get(&client).filter(|settings| settings.key.is_none())?;
-        let program = settings.key_command.first()?;
+        let giver = settings.key_giver.as_ref()?;
+        let program = giver.program();
         let is_there = is_program(Path::new(program)) || on_path(program).is_some();
-        (!is_there).then_some(program)
+        (!is_there).then_some(giver)
     }
 
     /// Returns what the settings say of a client.

@@ -17,6 +17,7 @@ mod claude_code;
 mod codex;
 mod codex_app; // Codex, talked to while it works
 mod gemini;
+mod key; // where a key comes from that no variable holds
 mod limit; // what it may spend, and when it is told that this ends
 mod listen; // reading along, and the end
 mod model; // models behind their HTTP APIs
@@ -46,6 +47,7 @@ use serde_json::Value;
 
 pub use self::{
     acp::AcpAgent,
+    key::{KeyGiver, Service},
     limit::Limit,
     model::ModelApi,
     order::{Order, Resume},
@@ -60,6 +62,7 @@ pub(in crate::drivers) use self::{
     words::{UNKNOWN_SESSION, about, failure, no_end, short},
 };
 pub(crate) use self::{
+    key::{Denial, Keyring},
     listen::{Heard, Listener, Watch},
     talk::QUESTIONS_FROM,
 };
@@ -287,8 +290,8 @@ pub struct Settings {
     pub base_url: Option<String>,
     /// The key. Without one the client works with its own login.
     pub key: Option<String>,
-    /// A program and its arguments that give the key when it is needed, if `key` is `None`.
-    pub key_command: Vec<String>,
+    /// What gives the key when it is needed, if `key` is `None`.
+    pub key_giver: Option<KeyGiver>,
     /// The model, unless the workflow names one.
     pub model: Option<String>,
     /// Variables besides.
@@ -302,10 +305,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Tells whether there is a key, or a program that gives it.
+    /// Tells whether there is a key, or something that gives it.
     #[must_use]
     pub fn has_key(&self) -> bool {
-        self.key.is_some() || !self.key_command.is_empty()
+        self.key.is_some() || self.key_giver.is_some()
     }
 }
 

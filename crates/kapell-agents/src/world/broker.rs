@@ -1,6 +1,6 @@
 //! The model proxy of this process, started when the first client with a key needs it.
 
-mod key; // keys that a program gives
+mod key; // keys that a program gives, or a keyring
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -104,7 +104,7 @@ impl Broker {
     /// alone, is told to `told`.
     #[must_use]
     pub fn new(clients: AllSettings, prices: Prices, socket: PathBuf, tape: Tape, told: Told) -> Self {
-        let late = clients.iter().filter(|(_, one)| one.key.is_none() && !one.key_command.is_empty());
+        let late = clients.iter().filter(|(_, one)| one.key.is_none() && one.key_giver.is_some());
         let late = late.map(|(client, _)| (*client, Secret::later())).collect();
         let (refused, spends, proxy) = (Arc::default(), Arc::default(), OnceLock::new());
         Self { clients, late, prices, socket, tape, told, refused, spends, proxy }
@@ -180,12 +180,13 @@ impl Broker {
     /// Has the program that knows the key of a client give it, the first time that this client is needed.
     fn unlock(&self, client: Client, settings: &mut Settings) -> Result<(), Failure> {
         // A recording needs no key.
-        let Some(late) = self.late.get(&client).filter(|_| !matches!(self.tape, Tape::Play(_))) else {
+        let late = self.late.get(&client).filter(|_| !matches!(self.tape, Tape::Play(_)));
+        let (Some(late), Some(giver)) = (late, &settings.key_giver) else {
             return Ok(());
         };
-        let given = late.fill(|| key::ask(&settings.key_command)).map_err(|error| Failure {
+        let given = late.fill(|| key::ask(giver)).map_err(|error| Failure {
             class: FailureClass::Permanent,
-            message: format!("there is no key for `{}`: {error} ({})", client.adapter(), error.hint()),
+            message: format!("there is no key for `{}`: {error} ({})", client.adapter(), error.hint(giver)),
             until: None,
         })?;
         settings.key = Some(given);

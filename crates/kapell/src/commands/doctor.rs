@@ -380,7 +380,9 @@ fn clients(site: &Site) -> Vec<Check> {
     // What needs no program is of interest only where there is a key for it.
     let of_interest = |client: &Client| match client {
         Client::Acp(_) | Client::OpencodeRun => false,
-        Client::Model(_) => registry.access(*client).is_some(),
+        Client::Model(_) => {
+            registry.access(*client).is_some() || registry.absent_key_giver(*client).is_some()
+        }
         _ => true,
     };
     let asked: Vec<_> = Client::ALL
@@ -398,27 +400,30 @@ fn clients(site: &Site) -> Vec<Check> {
     let check = |(client, program, asked): (Client, Option<PathBuf>, Option<std::thread::JoinHandle<_>>)| {
         let name = client.adapter();
         if let Client::Model(_) = client {
-            return Check::good(name, registry.access(client).unwrap_or_default());
+            return accessed(&registry, client, "");
         }
         let Some(program) = program else {
             return Check::weak(name, "not installed", install_hint(client));
         };
         let probed: registry::Probed = asked.and_then(|asked| asked.join().ok()).unwrap_or_default();
         let version = probed.version.unwrap_or_else(|| "does not say its version".to_owned());
-        let found = format!("{version} at {}", shown(&program));
-        match registry.access(client) {
-            Some(access) => Check::good(name, format!("{found}; {access}")),
-            None => match registry.absent_key_program(client) {
-                Some(program) => Check::weak(
-                    name,
-                    format!("{found}; `key_command` starts `{}`, which is not there", visible(program)),
-                    "install it, or mend `key_command` in your own settings",
-                ),
-                None => Check::weak(name, format!("{found}; neither a key nor a login"), access_hint(client)),
-            },
-        }
+        accessed(&registry, client, &format!("{version} at {}; ", shown(&program)))
     };
     asked.into_iter().map(check).collect()
+}
+
+/// How a client gets to its model, after what was `found` of it.
+fn accessed(registry: &Registry, client: Client, found: &str) -> Check {
+    let name = client.adapter();
+    if let Some(access) = registry.access(client) {
+        return Check::good(name, format!("{found}{access}"));
+    }
+    let Some(giver) = registry.absent_key_giver(client) else {
+        return Check::weak(name, format!("{found}neither a key nor a login"), access_hint(client));
+    };
+    let (setting, program) = (giver.setting(), visible(giver.program()));
+    let absent = format!("{found}`{setting}` starts `{program}`, which is not there");
+    Check::weak(name, absent, giver.install_hint())
 }
 
 /// Which other programs kapell was made known to, and whether what was installed there is whole.
@@ -457,7 +462,7 @@ fn access_hint(client: Client) -> String {
         Client::Opencode | Client::OpencodeRun => "opencode auth login",
         Client::Model(_) | Client::Acp(_) => "a key is the only way",
     };
-    format!("export {}=KEY, or `key_command` in your own settings, or log in: {login}", client.key_variable())
+    format!("export {}=KEY, or `key_keyring` in your own settings, or log in: {login}", client.key_variable())
 }
 
 /// Which levels of containment work, by trying to break out of them.

@@ -6,7 +6,8 @@
 //! program = "/opt/claude/bin/claude"      # this and all below: in your own settings only
 //! base_url = "http://127.0.0.1:8787"
 //! key_env = "MY_ANTHROPIC_KEY"            # by default the client's usual variable
-//! key_command = ["secret-tool", "lookup", "service", "anthropic"]   # or from a keyring, in place of key_env
+//! key_keyring = "anthropic"               # or from the system's keyring, in place of key_env
+//! key_command = ["pass", "show", "anthropic"]   # or from a program, in place of both
 //! idle = "10m"
 //! requests_per_minute = 60                # the model proxy holds back more
 //! args = ["--verbose"]                    # for agents behind the Agent Client Protocol
@@ -15,7 +16,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
-use kapell_agents::drivers::client::{AllSettings, Client, Settings};
+use kapell_agents::drivers::client::{AllSettings, Client, KeyGiver, Service, Settings};
 use kapell_spec::{finding::Finding, suggest};
 use toml::{
     Spanned,
@@ -24,8 +25,18 @@ use toml::{
 
 use super::{Whose, span, text, wrong};
 
-const KEYS: [&str; 9] =
-    ["model", "program", "args", "base_url", "key_env", "key_command", "idle", "requests_per_minute", "env"];
+const KEYS: [&str; 10] = [
+    "model",
+    "program",
+    "args",
+    "base_url",
+    "key_env",
+    "key_keyring",
+    "key_command",
+    "idle",
+    "requests_per_minute",
+    "env",
+];
 
 /// Settings of clients; those of the nearer file count, each by itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,8 +60,8 @@ struct One {
 enum KeySource {
     /// A variable.
     Variable(String),
-    /// What a program prints.
-    Command(Vec<String>),
+    /// A keyring, or a program.
+    Giver(KeyGiver),
 }
 
 impl Clients {
@@ -74,19 +85,19 @@ impl Clients {
     pub fn settings(&self, variable: impl Fn(&str) -> Option<String>) -> AllSettings {
         let of = |client: Client| {
             let one = self.0.get(&client).cloned().unwrap_or_default();
-            let (name, key_command) = match one.key {
+            let (name, key_giver) = match one.key {
                 // There is no way to give it one.
-                _ if client.inner().is_none() => (None, Vec::new()),
-                Some(KeySource::Variable(name)) => (Some(name), Vec::new()),
-                Some(KeySource::Command(command)) => (None, command),
-                None => (Some(client.key_variable().to_owned()), Vec::new()),
+                _ if client.inner().is_none() => (None, None),
+                Some(KeySource::Variable(name)) => (Some(name), None),
+                Some(KeySource::Giver(giver)) => (None, Some(giver)),
+                None => (Some(client.key_variable().to_owned()), None),
             };
             let base_url = one.base_url.or_else(|| client.base_url_variable().and_then(&variable));
             Settings {
                 program: one.program,
                 base_url,
                 key: name.and_then(|name| variable(&name)).filter(|key| !key.is_empty()),
-                key_command,
+                key_giver,
                 model: one.model,
                 env: one.env,
                 args: one.args.unwrap_or_default(),
@@ -150,6 +161,14 @@ fn command(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Box<F
     Err(Box::new(finding.hint(format!("{key} = [\"secret-tool\", \"lookup\", \"service\", \"openai\"]"))))
 }
 
+/// Reads the name under which the keyring keeps a key.
+fn service(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Service, Box<Finding>> {
+    Service::new(text(value, key)?).ok_or_else(|| {
+        let message = format!("`{key}` is the name of a service: letters and digits, then ._/@:- too");
+        Box::new(wrong(value, message).hint(format!("{key} = \"anthropic\"")))
+    })
+}
+
 /// Reads how often something may happen in a minute.
 fn per_minute(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Box<Finding>> {
     let number = value.get_ref().as_integer().and_then(|number| number.as_str().parse().ok());
@@ -184,7 +203,7 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
         }
         let takes_key = Client::of(client).is_none_or(|client| client.inner().is_some());
         match name {
-            "key_env" | "key_command" if !takes_key => {
+            "key_env" | "key_keyring" | "key_command" if !takes_key => {
                 let message = format!("nobody knows how `{client}` takes a key");
                 let finding = Finding::error("K0912", span(key.span()), message);
                 return Err(Box::new(
@@ -194,13 +213,14 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
             "model" => one.model = Some(text(value, name)?.to_owned()),
             "program" => one.program = Some(text(value, name)?.into()),
             "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
-            "key_env" | "key_command" if one.key.is_some() => {
+            "key_env" | "key_keyring" | "key_command" if one.key.is_some() => {
                 let finding =
                     Finding::error("K0912", span(key.span()), "a key comes from one place".to_owned());
-                return Err(Box::new(finding.hint("keep `key_env` or `key_command`")));
+                return Err(Box::new(finding.hint("keep one of `key_env`, `key_keyring` and `key_command`")));
             }
             "key_env" => one.key = Some(KeySource::Variable(text(value, name)?.to_owned())),
-            "key_command" => one.key = Some(KeySource::Command(command(value, name)?)),
+            "key_keyring" => one.key = Some(KeySource::Giver(KeyGiver::Keyring(service(value, name)?))),
+            "key_command" => one.key = Some(KeySource::Giver(KeyGiver::Command(command(value, name)?))),
             "args" => one.args = Some(texts(value, name)?),
             "idle" => one.idle = Some(duration(value, name)?),
             "requests_per_minute" => one.requests_per_minute = Some(per_minute(value, name)?),
@@ -235,9 +255,7 @@ mod tests {
     #[test]
     fn a_repository_may_name_a_model_and_nothing_that_leads_to_the_key() {
         assert!(check("clients.codex.model = \"gpt\"", Whose::Place).contains("gpt"));
-        for key in
-            ["program", "args", "base_url", "key_env", "key_command", "idle", "requests_per_minute", "env"]
-        {
+        for key in KEYS.into_iter().filter(|key| *key != "model") {
             let text = format!("clients.claude-code.{key} = \"x\"");
             let said = check(&text, Whose::Place);
             assert!(
@@ -274,7 +292,20 @@ mod tests {
             ),
             (
                 "clients.codex = { key_env = \"A\", key_command = [\"b\"] }",
-                "K0912 a key comes from one place (keep `key_env` or `key_command`)",
+                "K0912 a key comes from one place (keep one of `key_env`, `key_keyring` and `key_command`)",
+            ),
+            (
+                "clients.codex = { key_keyring = \"a\", key_command = [\"b\"] }",
+                "K0912 a key comes from one place (keep one of `key_env`, `key_keyring` and `key_command`)",
+            ),
+            (
+                "clients.codex.key_keyring = \"-s x\"",
+                "K0912 `key_keyring` is the name of a service: letters and digits, then ._/@:- too \
+                 (key_keyring = \"anthropic\")",
+            ),
+            (
+                "clients.acp.key_keyring = \"acp\"",
+                "K0912 nobody knows how `acp` takes a key (env = { NAME = \"...\" } is what it gets, or it logs in by itself)",
             ),
             (
                 "clients.acp.key_env = \"A\"",
@@ -305,7 +336,8 @@ mod tests {
         let by_command = of("clients.codex.key_command = [\"pass\", \"codex\"]");
         let all = by_command.settings(|_| Some("secret".to_owned()));
         assert_eq!(all[&Client::Codex].key, None);
-        assert_eq!(all[&Client::Codex].key_command, ["pass", "codex"]);
+        let giver = all[&Client::Codex].key_giver.as_ref().unwrap();
+        assert_eq!((giver.setting(), giver.argv()), ("key_command", vec!["pass".into(), "codex".into()]));
         assert!(all[&Client::Codex].has_key());
         // Nobody knows how this one would take it.
         assert!(!all[&Client::Acp(AcpAgent::Other)].has_key());

@@ -12,6 +12,8 @@ mod errors; // what is refused, and what the person reads then
 mod guide; // what the guide tells to type
 mod hosts; // hooks, slash commands and tools for other programs
 mod improve; // audits and their repairs
+#[cfg(target_os = "linux")]
+mod keyring; // a key out of the keyring of the desktop
 mod live; // several processes at once, some of them killed
 mod models; // models behind their APIs
 mod people; // gates and answers

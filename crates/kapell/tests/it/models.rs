@@ -6,10 +6,10 @@ use kapell_mock::{Call, How, Mock, Scenario, Turn};
 
 use crate::rig::{Ended, Rig};
 
-const KEY: &str = "sk-canary-7f3a";
+pub(crate) const KEY: &str = "sk-canary-7f3a";
 
 /// A repository whose check fails, and the user's settings.
-fn place(mock: &Mock) -> Rig {
+pub(crate) fn place(mock: &Mock) -> Rig {
     let rig = Rig::repository();
     rig.write("sum.sh", "echo $(($1 - $2))\n");
     rig.write("check.sh", "test \"$(sh sum.sh 2 3)\" = 5\n");
@@ -25,7 +25,7 @@ fn place(mock: &Mock) -> Rig {
     rig
 }
 
-fn fix() -> Scenario {
+pub(crate) fn fix() -> Scenario {
     let content = "echo $(($1 + $2))\n".to_owned();
     Scenario::of([
         Turn::Call(vec![Call::Read { path: "sum.sh".to_owned() }]),
@@ -35,12 +35,17 @@ fn fix() -> Scenario {
     ])
 }
 
-fn run(rig: &Rig, agent: &str, marker: &str) -> Ended {
+/// Writes a workflow whose agent is to mend the sum.
+pub(crate) fn write_workflow(rig: &Rig, agent: &str, marker: &str) {
     let workflow = format!(
         "mission: Let the sum be one\nagents:\n  coder: {agent}\ntasks:\n  fix:\n    agent: coder\n    \
          prompt: Make check.sh pass. mock:{marker}\n    accept: [sh check.sh]\n"
     );
     fs::write(rig.dir().join("fix.yaml"), workflow).unwrap();
+}
+
+fn run(rig: &Rig, agent: &str, marker: &str) -> Ended {
+    write_workflow(rig, agent, marker);
     let mut command = rig.command(["run", "../fix.yaml"]);
     command.env("ANTHROPIC_API_KEY", KEY).env("MY_KEY", KEY);
     rig.ended(command)

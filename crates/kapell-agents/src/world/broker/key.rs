@@ -1,4 +1,4 @@
-//! Keys that a program gives: a keyring's, a password manager's.
+//! Keys that are asked for when they are needed: of a keyring, or of a program such as a password manager.
 
 use std::{
     io::{self, Read},
@@ -11,14 +11,21 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::supervise::processes;
+use crate::{
+    drivers::client::{Denial, KeyGiver, Keyring, Service},
+    supervise::processes,
+};
 
 /// How long it may take: a keyring may first ask a person to unlock it.
 const TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a keyring may take to say what it keeps: nobody is asked for that.
+const LIST_TIME_MAX: Duration = Duration::from_secs(10);
 /// A longer text is no key, in bytes.
 const KEY_BYTES_MAX: u64 = 16 << 10;
+/// How long what it printed as errors may stay away once it has ended.
+const ERRORS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why a program gave no key. What it printed is in none of them.
+/// Why there is no key. What the program printed is in none of them, save the words of a keyring's own program.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeyError {
     #[error("`{program}` cannot be started: {source}")]
@@ -29,69 +36,129 @@ pub(super) enum KeyError {
     Slow { program: String, time: Duration },
     #[error("what `{program}` gave is no key: {why}")]
     NoKey { program: String, why: &'static str },
+    #[error("the keyring keeps none for the service `{0}`")]
+    NotFound(String),
+    #[error("the keyring is locked")]
+    Locked,
+    #[error("the keyring cannot be asked: {0}")]
+    NoKeyring(String),
 }
 
 impl KeyError {
     /// Says what a person can do about it.
-    pub(super) fn hint(&self) -> &'static str {
+    pub(super) fn hint(&self, giver: &KeyGiver) -> String {
+        let KeyGiver::Keyring(service) = giver else { return self.hint_of_command().to_owned() };
+        let store = Keyring::HERE.store(service);
+        match self {
+            Self::Start { .. } => giver.install_hint().to_owned(),
+            Self::NotFound(_) => format!("store it, you will be asked for it: {store}"),
+            Self::NoKey { .. } => format!("store the key and nothing else: {store}"),
+            Self::Locked | Self::Slow { .. } => {
+                format!("unlock it, as by `{}`, which prints the key", giver.argv().join(" "))
+            }
+            Self::NoKeyring(_) | Self::Failed { .. } => {
+                "is this a session of your desktop? Without one take `key_command` or `key_env`".to_owned()
+            }
+        }
+    }
+
+    fn hint_of_command(&self) -> &'static str {
         match self {
             Self::Start { .. } => {
                 "`key_command` is a list of a program and its arguments, and no shell reads it"
             }
-            Self::Failed { .. } | Self::NoKey { .. } => {
-                "run `key_command` by hand: it must print the key and nothing else"
-            }
             Self::Slow { .. } => "unlock the keyring first, or run `key_command` by hand",
+            _ => "run `key_command` by hand: it must print the key and nothing else",
         }
     }
 }
 
-/// Has a program give a key. It is started as it is, without a shell, and ended when its time is up; what it prints as
-/// errors is not looked at.
+/// Has a program give a key, or the keyring's. It is started as it is, without a shell, and ended when its time is up.
+/// What a program prints as errors is looked at only where it is the keyring's: nobody knows what another one prints.
 ///
 /// # Errors
 ///
 /// Fails if it cannot be started, fails, is too slow, or prints something else than one line that can be a key.
-pub(super) fn ask(command: &[String]) -> Result<String, KeyError> {
-    ask_within(command, TIME_MAX)
+pub(super) fn ask(giver: &KeyGiver) -> Result<String, KeyError> {
+    ask_within(giver, TIME_MAX).map_err(|(error, errors)| match (giver, error) {
+        (KeyGiver::Keyring(service), KeyError::Failed { status, .. }) => {
+            match Keyring::HERE.judge(status.code(), &errors) {
+                Denial::NotFound if is_kept(service) => KeyError::Locked,
+                Denial::NotFound => KeyError::NotFound(service.name().to_owned()),
+                Denial::Locked => KeyError::Locked,
+                Denial::Other(words) => KeyError::NoKeyring(words),
+            }
+        }
+        (_, error) => error,
+    })
 }
 
-fn ask_within(command: &[String], time: Duration) -> Result<String, KeyError> {
-    let program = command.first().cloned().unwrap_or_default();
-    let start = |source| KeyError::Start { program: program.clone(), source };
+/// Tells whether the keyring keeps a key that it did not give.
+fn is_kept(service: &Service) -> bool {
+    let listed = Keyring::HERE.list(service).map(|argv| print_within(&argv, true, LIST_TIME_MAX));
+    // What is printed may hold the key, if somebody has unlocked it meanwhile.
+    listed.is_some_and(|listed| listed.is_ok_and(|text| !text.trim_ascii().is_empty()))
+}
+
+/// Why there is no key, and what was printed as errors.
+type Refused = (KeyError, String);
+
+fn ask_within(giver: &KeyGiver, time: Duration) -> Result<String, Refused> {
+    let program = giver.program().to_owned();
+    let text = print_within(&giver.argv(), matches!(giver, KeyGiver::Keyring(_)), time)?;
+    read(&text).map_err(|why| (KeyError::NoKey { program, why }, String::new()))
+}
+
+/// Returns what a program prints; what it says as errors is in English with `in_english`.
+fn print_within(argv: &[String], in_english: bool, time: Duration) -> Result<Vec<u8>, Refused> {
+    let program = argv.first().cloned().unwrap_or_default();
+    let start = |source| (KeyError::Start { program: program.clone(), source }, String::new());
     let mut process = Command::new(&program);
-    process.args(command.get(1..).unwrap_or_default()).process_group(0);
-    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    process.args(argv.get(1..).unwrap_or_default()).process_group(0);
+    if in_english {
+        process.env("LC_ALL", "C");
+    }
+    process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let due = Instant::now() + time;
     let mut child = process.spawn().map_err(start)?;
-    let Some(stdout) = child.stdout.take() else { return Err(start(io::ErrorKind::BrokenPipe.into())) };
-    let (said, heard) = mpsc::channel();
-    // It ends with the program, or when that is ended below.
-    thread::spawn(move || {
-        let mut text = Vec::new();
-        let read = stdout.take(KEY_BYTES_MAX + 1).read_to_end(&mut text);
-        let _ = said.send(read.map(|_| text));
-    });
-    let text = heard.recv_timeout(time);
-    if text.is_err() {
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(start(io::ErrorKind::BrokenPipe.into()));
+    };
+    let (text, errors) = (collect(stdout), collect(stderr));
+    let slow = || (KeyError::Slow { program: program.clone(), time }, String::new());
+    let Ok(text) = text.recv_timeout(time) else {
         end(&mut child);
-        return Err(KeyError::Slow { program, time });
-    }
+        return Err(slow());
+    };
     // One that prints on is not waited for; one that has closed its output has what is left of its time.
-    let too_long = matches!(&text, Ok(Ok(text)) if text.len() as u64 > KEY_BYTES_MAX);
-    if too_long {
+    if text.len() as u64 > KEY_BYTES_MAX {
         end(&mut child);
-        return Err(KeyError::NoKey { program, why: "it is too long" });
+        return Err((KeyError::NoKey { program, why: "it is too long" }, String::new()));
     }
     let Some(status) = processes::wait_until(&mut child, due).map_err(start)? else {
         end(&mut child);
-        return Err(KeyError::Slow { program, time });
+        return Err(slow());
     };
     if !status.success() {
-        return Err(KeyError::Failed { program, status });
+        // They are there by now, unless something that it has left behind holds them open.
+        let errors = errors.recv_timeout(ERRORS_PATIENCE).unwrap_or_default();
+        let errors = String::from_utf8_lossy(&errors).into_owned();
+        return Err((KeyError::Failed { program, status }, errors));
     }
-    let text = text.ok().and_then(Result::ok).unwrap_or_default();
-    read(&text).map_err(|why| KeyError::NoKey { program, why })
+    Ok(text)
+}
+
+/// Reads what a program prints, as far as a key may be long, and swallows the rest. It ends with the program, or when that
+/// is ended.
+fn collect(mut printed: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (said, heard) = mpsc::channel();
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = (&mut printed).take(KEY_BYTES_MAX + 1).read_to_end(&mut text);
+        let _ = said.send(text);
+        let _ = io::copy(&mut printed, &mut io::sink());
+    });
+    heard
 }
 
 /// Takes the key out of what was printed: one line, of characters that may stand in a header.
@@ -117,8 +184,8 @@ fn end(child: &mut Child) {
 mod tests {
     use super::*;
 
-    fn sh(script: &str) -> Vec<String> {
-        ["/bin/sh", "-c", script].map(str::to_owned).into()
+    fn sh(script: &str) -> KeyGiver {
+        KeyGiver::Command(["/bin/sh", "-c", script].map(str::to_owned).into())
     }
 
     #[test]
@@ -136,21 +203,21 @@ mod tests {
             match (ask(&sh(script)), expected) {
                 (Ok(key), expected) => assert_eq!(Ok(key.as_str()), expected, "{script}"),
                 (Err(error), Err(expected)) => {
-                    let said = format!("{error} {error:?} {}", error.hint());
+                    let said = format!("{error} {error:?} {}", error.hint(&sh(script)));
                     assert!(said.contains(expected) && !said.contains("canary"), "{said}");
                 }
                 (Err(error), Ok(_)) => panic!("{script}: {error}"),
             }
         }
-        let error = ask(&["/nowhere/secret-tool".to_owned()]).unwrap_err();
+        let error = ask(&KeyGiver::Command(vec!["/nowhere/secret-tool".to_owned()])).unwrap_err();
         assert!(matches!(error, KeyError::Start { .. }), "{error}");
     }
 
     #[test]
     fn one_that_has_closed_its_output_and_goes_on_is_ended_when_its_time_is_up() {
         let begun = Instant::now();
-        let error =
-            ask_within(&sh("echo canary; exec >&-; sleep 600"), Duration::from_millis(500)).unwrap_err();
+        let script = sh("echo canary; exec >&-; sleep 600");
+        let (error, _) = ask_within(&script, Duration::from_millis(500)).unwrap_err();
         assert!(matches!(error, KeyError::Slow { .. }), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     }
@@ -160,7 +227,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let pid = dir.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
-        let error = ask_within(&sh(&script), Duration::from_millis(500)).unwrap_err();
+        let (error, _) = ask_within(&sh(&script), Duration::from_millis(500)).unwrap_err();
         assert!(matches!(error, KeyError::Slow { .. }), "{error}");
         // It may have been ended before it could start the other one.
         let Ok(Ok(pid)) = std::fs::read_to_string(pid).map(|text| text.trim().parse::<i32>()) else { return };
