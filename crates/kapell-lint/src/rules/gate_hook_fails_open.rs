@@ -1,5 +1,7 @@
 //! `gate-hook-fails-open`: a hook that shall block lets everything pass when it fails, or never runs.
 
+mod script; // what a script of the repository does
+
 use std::collections::BTreeSet;
 
 use kapell_spec::{
@@ -36,14 +38,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut scripts = BTreeSet::new();
     for file in &repository.agents.hooks {
         for hook in &file.hooks.hooks {
-            if let Some((why, hint)) = open(hook) {
+            if let Some((why, hint)) = open(hook).or_else(|| script::unheard_of(repository, file, hook)) {
                 let at = hook.text.as_ref().map_or(hook.span, |text| text.span);
                 report.add(file.file, at, why).hint(hint).done();
             } else if let Some(matcher) = hook.matcher.as_ref().filter(|matcher| is_permission(&matcher.text))
             {
                 unmatched(report, file, hook, matcher);
+            } else if let Some(matcher) = hook.matcher.as_ref().filter(|matcher| is_in_small(&matcher.text)) {
+                misspelt(report, file, hook, matcher);
             } else {
-                script(repository, file, hook, &mut scripts, report);
+                script::judge(repository, file, hook, &mut scripts, report);
             }
         }
         for lost in &file.hooks.lost {
@@ -104,6 +108,48 @@ fn is_permission(matcher: &str) -> bool {
         && inner.contains([' ', ':', '*', '/', '.'])
 }
 
+/// The tools of its client whose names begin in large letters, as of Claude Code 2.1.
+const TOOLS: &[&str] = &[
+    "Bash",
+    "Edit",
+    "MultiEdit",
+    "Write",
+    "Read",
+    "Glob",
+    "Grep",
+    "WebFetch",
+    "WebSearch",
+    "NotebookEdit",
+    "TodoWrite",
+    "Task",
+    "Agent",
+];
+
+/// Tells whether a matcher names tools, and each of them in small letters: names are compared with their case.
+fn is_in_small(matcher: &str) -> bool {
+    let small = |name: &str| TOOLS.iter().any(|tool| *tool != name && tool.eq_ignore_ascii_case(name));
+    matcher.split('|').all(|name| small(name.trim()))
+}
+
+/// A hook whose matcher names tools in another case.
+fn misspelt(report: &mut Report<'_>, file: &HookFile, hook: &Hook, matcher: &Named) {
+    if !hook.event.text.ends_with("ToolUse") {
+        return;
+    }
+    let right: Vec<&str> = matcher
+        .text
+        .split('|')
+        .filter_map(|name| TOOLS.iter().find(|tool| tool.eq_ignore_ascii_case(name.trim())).copied())
+        .collect();
+    let message = format!(
+        "this {} hook never runs: names of tools are compared with their case, and none is called `{}`",
+        hook.event.text, matcher.text
+    );
+    let severity = if hook.event.text == "PreToolUse" { Severity::High } else { Severity::Medium };
+    let hint = format!("match `{}`", right.join("|"));
+    report.add(file.file, matcher.span, message).severity(severity).hint(hint).done();
+}
+
 /// A hook whose matcher matches nothing.
 fn unmatched(report: &mut Report<'_>, file: &HookFile, hook: &Hook, matcher: &Named) {
     let tool = matcher.text.split('(').next().unwrap_or_default();
@@ -114,128 +160,6 @@ fn unmatched(report: &mut Report<'_>, file: &HookFile, hook: &Hook, matcher: &Na
     let hint = format!("match `{tool}`, and give the hook `\"if\": \"{}\"`", matcher.text);
     let severity = if hook.event.text == "PreToolUse" { Severity::High } else { Severity::Medium };
     report.add(file.file, matcher.span, message).severity(severity).hint(hint).done();
-}
-
-/// Words with which a script says no.
-const REFUSALS: &[&str] = &["block", "denied", "deny", "forbid", "not allowed", "refus", "never ", "reject"];
-
-/// A script of the repository that ends with 1 where it says no. Only 2, or a decision in JSON, is heard.
-fn script(
-    repository: &Repository,
-    from: &HookFile,
-    hook: &Hook,
-    judged: &mut BTreeSet<FileId>,
-    report: &mut Report<'_>,
-) {
-    let Some(command) =
-        hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")
-    else {
-        return;
-    };
-    let Some(file) = script_of(repository, from, &command.text) else { return };
-    // One script is often started for several tools.
-    if !judged.insert(file) {
-        return;
-    }
-    let text = &repository.files[file].text;
-    let lower = text.to_ascii_lowercase();
-    if let Some((span, why, hint)) = unheard(text, &lower) {
-        report
-            .add(file, span, why)
-            .also(from.file, command.span, "started here before a tool is used")
-            .hint(hint)
-            .done();
-        return;
-    }
-    let heard = ["exit 2", "exit(2)", "permissiondecision", "\"decision\"", "'decision'", "exitcode = 2"];
-    if heard.iter().any(|word| lower.contains(word)) {
-        if let Some((span, why, hint)) = swallows(&repository.files[file].path, &lower) {
-            report
-                .add(file, span, why)
-                .severity(Severity::Low)
-                .confidence(Confidence::Medium)
-                .also(from.file, command.span, "started here before a tool is used")
-                .hint(hint)
-                .done();
-        }
-        return;
-    }
-    let mut at = 0;
-    let mut before = ["", "", ""];
-    for line in lower.split_inclusive('\n') {
-        let ends = ["exit 1", "exit(1)"].iter().find_map(|end| Some((line.find(end)?, end.len())));
-        let says = |line: &str| REFUSALS.iter().any(|word| line.contains(word));
-        if let Some((offset, len)) = ends.filter(|_| says(line) || before.iter().any(|line| says(line))) {
-            let span = Span::new(at + offset, at + offset + len);
-            report
-                .add(file, span, "this gate ends with 1, which does not block; only 2 does")
-                .also(from.file, command.span, "started here before a tool is used")
-                .hint("end with 2, and say why on standard error")
-                .done();
-            return;
-        }
-        before = [before[1], before[2], line];
-        at += line.len();
-    }
-}
-
-/// Words of an author who wants a gate that fails to let everything pass.
-const MEANT: &[&str] = &[
-    "fail open",
-    "fail-open",
-    "failopen",
-    "never block",
-    "not block",
-    "n't block",
-    "fail safe",
-    "fail-safe",
-    "gracefully",
-];
-
-/// Finds where a gate that can say no says yes because it could not judge: a program is missing, or it failed itself.
-fn swallows(path: &str, lower: &str) -> Option<(Span, &'static str, &'static str)> {
-    if MEANT.iter().any(|word| lower.contains(word)) {
-        return None;
-    }
-    let mut at = 0;
-    let lines: Vec<(usize, &str)> = lower
-        .split_inclusive('\n')
-        .map(|line| {
-            at += line.len();
-            (at - line.len(), line)
-        })
-        .collect();
-    let passes = |line: &str| {
-        ["exit 0", "exit(0)", "exitcode = 0"].iter().any(|end| line.contains(end))
-            || ["return 0", "return"].contains(&line.trim())
-    };
-    let script = path.rsplit('.').next().unwrap_or_default();
-    let python = script == "py";
-    let javascript = ["js", "mjs", "cjs", "ts"].contains(&script);
-    for (number, &(start, line)) in lines.iter().enumerate() {
-        let next = lines.iter().skip(number + 1).take(2).map(|(_, line)| *line);
-        let code = line.trim_start();
-        let missing = code.contains("command -v ") || code.contains("which ") && code.contains("exit 0");
-        let (found, why) = if !python && !javascript {
-            let within = missing
-                && (passes(code)
-                    || code.starts_with("if !") && next.take_while(|line| line.trim() != "fi").any(passes));
-            (within, "this gate lets everything pass where a program that it needs is missing")
-        } else {
-            let caught = python && code.starts_with("except") || javascript && code.contains("catch");
-            let within = caught && (passes(code) || next.into_iter().any(passes));
-            (within, "this gate lets everything pass when it fails itself, or cannot read what it is given")
-        };
-        if found && !code.starts_with(['#', '/']) {
-            let start = start + (line.len() - code.len());
-            return Some((
-                Span::new(start, start + code.trim_end().len()),
-                why,
-                "end with 2 there, and say why on standard error",
-            ));
-        }
-    }
-    None
 }
 
 /// Finds a decision that its client cannot read, so that the tool runs: where it stands, why, and what would be read.
@@ -340,7 +264,7 @@ fn breaks_in_string(json: &str) -> bool {
 
 /// Finds the script that a command starts, by its path from the top or from the plugin.
 fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<FileId> {
-    let words = command.split([' ', '"', '\'']).filter(|word| !word.is_empty());
+    let words = command.split([' ', '"', '\'', ';', '&', '|']).filter(|word| !word.is_empty());
     let scripts = words.filter(|word| {
         [".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb"].iter().any(|end| word.ends_with(end))
     });
@@ -392,6 +316,42 @@ const JUDGES: &[&str] = &[
     "permissiondecision",
 ];
 
+/// Says how what a gate answers gets lost on its way.
+fn swallowed(text: &str, is_async: bool) -> Option<(String, &'static str)> {
+    let text = text.trim_end().trim_end_matches(';').trim_end();
+    let last = text.rsplit("||").next().filter(|_| text.contains("||")).unwrap_or_default().trim();
+    if matches!(last, "true" | "exit 0" | ":" | "/bin/true" | "return 0") || last.starts_with("echo ") {
+        return Some((
+            "this gate passes whatever it finds: its failure is swallowed".to_owned(),
+            "let the command's own exit code through, and exit with 2 to block",
+        ));
+    }
+    let ends_fine = ["; exit 0", "; true", "; :"].iter().any(|end| text.ends_with(end));
+    if ends_fine && !text.contains("exit 2") && !text.contains("decision") {
+        return Some((
+            "this gate passes whatever it finds: the last thing that it does is to succeed".to_owned(),
+            "let the command's own exit code through, and exit with 2 to block",
+        ));
+    }
+    let pipes = text.replace("||", "  ");
+    let reader = pipes.rsplit('|').next().filter(|_| pipes.contains('|')).unwrap_or_default();
+    let program = reader.split_whitespace().next().unwrap_or_default();
+    if matches!(program, "tee" | "logger" | "cat" | "ts") && !text.contains("pipefail") {
+        return Some((
+            format!("this gate passes whatever it finds: its exit code is that of `{program}`"),
+            "let the gate stand last, or write `set -o pipefail;` before it",
+        ));
+    }
+    let behind = text.ends_with('&') && !text.ends_with("&&");
+    (is_async || behind).then(|| {
+        if behind {
+            ("nobody waits for this gate: it runs behind `&`".to_owned(), "drop the `&`")
+        } else {
+            ("nobody waits for this gate: `async` hooks cannot block".to_owned(), "drop `async`")
+        }
+    })
+}
+
 /// Says why a gate does not hold, and what would.
 pub(super) fn open(hook: &Hook) -> Option<(String, &'static str)> {
     let command = hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")?;
@@ -408,24 +368,11 @@ pub(super) fn open(hook: &Hook) -> Option<(String, &'static str)> {
             "fail closed: exit with 2 when the policy is not there",
         ));
     }
-    if ["|| true", "|| exit 0", "|| :"].iter().any(|end| text.trim_end().ends_with(end)) {
-        return Some((
-            "this gate passes whatever it finds: its failure is swallowed".to_owned(),
-            "let the command's own exit code through, and exit with 2 to block",
-        ));
-    }
-    if hook.is_async {
-        return Some(("nobody waits for this gate: `async` hooks cannot block".to_owned(), "drop `async`"));
+    if let Some(open) = swallowed(&text, hook.is_async) {
+        return Some(open);
     }
     if NEVER_SET.iter().any(|word| text.contains(word)) {
         return Some(("this gate reads a variable that is never set: what a tool is given comes as JSON on standard input".to_owned(), "read it with `jq` from standard input"));
-    }
-    let ends_fine = ["; exit 0", "; true", "; :"].iter().any(|end| text.trim_end().ends_with(end));
-    if ends_fine && !text.contains("exit 2") && !text.contains("decision") {
-        return Some((
-            "this gate passes whatever it finds: the last thing that it does is to succeed".to_owned(),
-            "let the command's own exit code through, and exit with 2 to block",
-        ));
     }
     let ends_one = text.contains("exit 1") && !text.contains("exit 2");
     ends_one
