@@ -41,7 +41,14 @@ const KEEPS_NOTHING: &[&str] = &[
 ];
 
 /// Copies over what runs, one file after the other; what happens there may know a way back.
-const COPIES: &[&str] = &["rsync ", "scp ", "ssh "];
+const COPIES: &[&str] = &["rsync ", "scp ", "ssh ", "sshpass "];
+
+/// Actions that do the same.
+const COPYING: &[&str] =
+    &["appleboy/ssh-action", "appleboy/scp-action", "burnett01/rsync-deployments", "easingthemes/ssh-deploy"];
+
+/// Words of what all rely on.
+const LIVE: &[&str] = &["prod", "production", "live"];
 
 /// Words of a way back.
 const BACK: &[&str] = &[
@@ -93,7 +100,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             let span = steps[step].keys.entries.first().map_or(flow.job_span(at), |key| key.span);
             let draft = report.add(flow.file, span, message).hint(hint);
-            let copies = COPIES.iter().any(|command| done.text.starts_with(command));
+            let copies = is_copy(&done.text) && !(is_live(flow, at) && restarts(flow, at));
             draft.severity(if copies { Severity::Low } else { Severity::Medium }).done();
         }
     }
@@ -103,7 +110,7 @@ fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
     flow.facts[job].iter().enumerate().find_map(|(step, facts)| {
         let known = |done: &&Done| {
             done.work.kind == Kind::Deploy
-                && KEEPS_NOTHING.iter().chain(COPIES).any(|command| done.text.starts_with(command))
+                && (is_copy(&done.text) || KEEPS_NOTHING.iter().any(|command| done.text.starts_with(command)))
         };
         Some((step, facts.works.iter().find(known)?))
     })
@@ -112,8 +119,37 @@ fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
 /// Words of steps that check what was deployed, or what is to be.
 const CHECKED: &[&str] = &["smoke test", "smoke-test", "unit test", " test", "/test", "-test"];
 
+fn is_copy(text: &str) -> bool {
+    COPIES.iter().chain(COPYING).any(|command| text.starts_with(command))
+}
+
+/// Tells whether a job starts again what runs on another machine, so that what it copied is what answers.
+fn restarts(flow: &Flow, job: usize) -> bool {
+    let text = flow.text.get(flow.model.jobs[job].span.range()).unwrap_or_default();
+    ["systemctl restart", "systemctl reload", "service restart", "pm2 re", "supervisorctl restart", "up -d"]
+        .iter()
+        .any(|word| text.contains(word))
+}
+
+/// Tells whether a job says by its name, its environment or what it runs that all rely on what it deploys to.
+fn is_live(flow: &Flow, job: usize) -> bool {
+    let model = &flow.model.jobs[job];
+    let name = model.name.as_ref().map_or("", |name| &*name.text);
+    let environment = model.environment.as_ref().and_then(|environment| environment.name.as_ref());
+    let runs = flow.facts[job].iter().flat_map(|facts| &facts.works);
+    let deploys = runs.filter(|done| done.work.kind == Kind::Deploy).map(|done| &*done.text);
+    let named = [&*model.id, name, environment.map_or("", |name| &*name.text)];
+    named.into_iter().chain(deploys).any(|text| {
+        let lower = text.to_ascii_lowercase();
+        lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| LIVE.contains(&word))
+    })
+}
+
 /// Tells whether a job deploys to where nobody relies on it, or where a test looks at it.
 pub(super) fn is_trial(flow: &Flow, job: usize) -> bool {
+    if is_live(flow, job) {
+        return false;
+    }
     let model = &flow.model.jobs[job];
     // That a smoke test follows says nothing of where it is deployed to.
     let deploys = |step: usize| flow.facts[job][step].does(Kind::Deploy);
@@ -123,6 +159,9 @@ pub(super) fn is_trial(flow: &Flow, job: usize) -> bool {
         let said = CHECKED.iter().fold(own.clone(), |own, word| own.replace(word, " "));
         text = text.replacen(&own, &said, 1);
     }
+    // What a job waits for, and files of the system, say nothing of where it deploys to.
+    let said = |line: &&str| !line.trim_start().starts_with("needs:");
+    let text = text.lines().filter(said).collect::<Vec<_>>().join("\n").replace("/dev/", "/");
     // A host may lie below `.dev`, and be what all rely on.
     let text = ["/", ":", " ", "\n", "'", "\""]
         .iter()

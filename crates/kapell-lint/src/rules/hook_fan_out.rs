@@ -49,6 +49,26 @@ const SLOW: &[&str] = &[
     "claude ",
     "terraform ",
     "eslint ",
+    "bun test",
+    "deno test",
+    "swift test",
+    "swift build",
+    "mix test",
+    "bundle exec",
+    "rspec",
+    "phpunit",
+    "composer test",
+    "tox",
+    "nox",
+    "just ",
+    "turbo ",
+    "nx ",
+    "bazel ",
+    "sbt ",
+    "mypy",
+    "pyright",
+    "golangci-lint",
+    "semgrep",
 ];
 
 /// Whole suites and builds.
@@ -65,8 +85,21 @@ const SUITES: &[&str] = &[
     "go test ./...",
     "make test",
     "mvn ",
-    "./gradlew ",
+    "gradlew test",
+    "gradlew check",
+    "gradlew build",
     "dotnet test",
+    "bun test",
+    "deno test",
+    "swift test",
+    "mix test",
+    "bundle exec rspec",
+    "phpunit",
+    "composer test",
+    "tox",
+    "nox",
+    "bazel test",
+    "sbt test",
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
@@ -117,7 +150,7 @@ fn why(hook: &Hook) -> Option<(String, Severity)> {
     if !hook.is_for_all_tools() {
         return None;
     }
-    let slow = SLOW.iter().find(|program| starts(&command.text, program))?;
+    let slow = suite.or_else(|| SLOW.iter().find(|program| starts(&command.text, program)))?;
     Some((format!("`{}` is started at the {event} of every tool call", slow.trim()), Severity::High))
 }
 
@@ -157,7 +190,10 @@ fn asks_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> Option
 /// Tells whether a command line starts a program.
 fn starts(command: &str, program: &str) -> bool {
     command.match_indices(program).any(|(at, _)| {
-        let before = command[..at].trim_end();
+        // `./gradlew`, `vendor/bin/phpunit` and `"$CLAUDE_PROJECT_DIR"/mvnw` are programs, too.
+        let path = command[..at].rfind(char::is_whitespace).map_or(0, |space| space + 1);
+        let before = if command[..at].ends_with('/') { &command[..path] } else { &command[..at] };
+        let before = before.trim_end();
         at == 0
             || before.is_empty()
             || before.ends_with([';', '&', '|', '(', '{'])

@@ -8,7 +8,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
     systems::{
         Word, image_parts,
-        images::{Pushed, pushed},
+        images::{self, Deployed, Pushed, pushed},
         kubernetes::What,
     },
 };
@@ -45,11 +45,18 @@ const WRITERS: &[&str] = &[
 const COMMON: &[&str] = &["postgres", "redis", "mysql", "nginx", "mongo", "node", "python", "base", "alpine"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let pushes = pushed(&repository.github);
+    for deployed in images::deployed(&repository.github) {
+        by_command(&deployed, &pushes, report);
+    }
     let written = |text: &str| WRITERS.iter().any(|writer| text.contains(writer));
     if repository.github.flows.iter().any(|flow| written(&flow.text)) {
         return;
     }
-    let pushed = pushed(&repository.github);
+    if let Some(other) = only_other(repository, &pushes) {
+        tell_other(&other, report);
+    }
+    let pushed = pushes;
     for (file, image) in deployed(repository) {
         let (name, tag) = image_parts(image);
         let name = plain(name);
@@ -74,6 +81,118 @@ fn deployed(repository: &Repository) -> Vec<(FileId, &Word)> {
         _ => Vec::new(),
     });
     composes.chain(workloads).collect()
+}
+
+/// What a tag that is put together stands for. Two kinds are never the same text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tag<'a> {
+    Written(&'a str),
+    Commit,
+    ShortCommit,
+    RunNumber,
+    RunId,
+}
+
+/// Reads a tag; `None` where it may be anything.
+fn tag_of(tag: &str) -> Option<Tag<'_>> {
+    let inner = tag.trim_matches(['"', '\'']).trim();
+    let inner = inner.strip_prefix("sha-").unwrap_or(inner);
+    let expression = inner.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
+    let variable = inner.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    match expression.or(variable).or_else(|| inner.strip_prefix('$')) {
+        None => (!tag.contains(['$', '`'])).then_some(Tag::Written(tag)),
+        Some(_) if tag.contains("sha-") => None,
+        Some("github.sha" | "GITHUB_SHA") => Some(Tag::Commit),
+        Some("github.run_number" | "GITHUB_RUN_NUMBER") => Some(Tag::RunNumber),
+        Some("github.run_id" | "GITHUB_RUN_ID") => Some(Tag::RunId),
+        Some(cut) if cut.starts_with("GITHUB_SHA:") => Some(Tag::ShortCommit),
+        Some(_) => None,
+    }
+}
+
+/// A command that deploys a tag which no workflow pushes for this image.
+fn by_command(deployed: &Deployed, pushed: &[Pushed], report: &mut Report<'_>) {
+    let Some(tag) = tag_of(&deployed.tag) else { return };
+    let same: Vec<&Pushed> = match &deployed.name {
+        Some(name) if name.contains("${{") => return,
+        Some(name) => pushed.iter().filter(|one| one.written == *name).collect(),
+        // A tag alone is that of the one image which this workflow pushes.
+        None => pushed.iter().filter(|one| one.file == deployed.file).collect(),
+    };
+    let Some(first) = same.first() else { return };
+    let one = same.iter().all(|one| one.written == first.written);
+    let tags: Option<Vec<Tag<'_>>> = same.iter().map(|one| tag_of(&one.tag)).collect();
+    let Some(tags) = tags.filter(|tags| one && !tags.contains(&tag)) else { return };
+    // A version that somebody else released may be deployed by its number.
+    let is_number = matches!(tag, Tag::Written(text) if text.chars().any(|c| c.is_ascii_digit()));
+    if is_number || tags.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = same.iter().map(|one| format!("`{}`", one.tag)).collect();
+    let message = format!(
+        "the tag `{}` is deployed, but the workflows push `{}` only as {}",
+        deployed.tag,
+        first.written,
+        shown.join(", ")
+    );
+    report
+        .add(deployed.file, deployed.span, message)
+        .hint("deploy the tag that was pushed")
+        .also(first.file, first.span, "pushed here")
+        .done();
+}
+
+/// The only image that is pushed and never deployed, and the only one of the same owner that is deployed and never pushed.
+struct Other<'a> {
+    pushed: &'a Pushed,
+    file: FileId,
+    image: &'a Word,
+}
+
+fn only_other<'a>(repository: &'a Repository, pushed: &'a [Pushed]) -> Option<Other<'a>> {
+    // Overlays may put another name in.
+    let renamed = repository.files.iter().any(|(_, file)| {
+        matches!(file.name(), "kustomization.yaml" | "kustomization.yml") && file.text.contains("images:")
+    });
+    if renamed || pushed.iter().any(|one| one.name.is_none()) {
+        return None;
+    }
+    let owner = |name: &str| name.rsplit_once('/').map(|(owner, _)| owner.to_owned());
+    let first = pushed.first()?;
+    let (name, at) = (first.name.as_deref().map(plain)?, owner(first.name.as_deref()?)?);
+    if pushed.iter().any(|one| one.name.as_deref().map(plain).as_ref() != Some(&name)) || at.contains('$') {
+        return None;
+    }
+    let of_owner: Vec<(FileId, &Word)> = deployed(repository)
+        .into_iter()
+        .filter(|(_, image)| owner(&plain(image_parts(image).0)).as_ref() == Some(&plain(&at)))
+        .collect();
+    let (file, image) = *of_owner.first()?;
+    let other = plain(image_parts(image).0);
+    if other == name || of_owner.iter().any(|(_, image)| plain(image_parts(image).0) != other) {
+        return None;
+    }
+    let words = |name: &str| {
+        let last = name.rsplit('/').next().unwrap_or_default().to_owned();
+        last.split(['-', '_', '.']).filter(|word| word.len() > 2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let alike = words(&other).iter().any(|word| words(&name).contains(word));
+    // What has the same last part is told of elsewhere.
+    let same_last = name.rsplit('/').next() == other.rsplit('/').next();
+    (alike && !same_last).then_some(Other { pushed: first, file, image })
+}
+
+fn tell_other(other: &Other<'_>, report: &mut Report<'_>) {
+    let message = format!(
+        "`{}` is deployed, which no workflow pushes; `{}` is pushed, which nothing here deploys",
+        other.image,
+        other.pushed.name.as_deref().unwrap_or_default()
+    );
+    report
+        .add(other.file, other.image.span, message)
+        .hint("deploy the image that is pushed")
+        .also(other.pushed.file, other.pushed.span, "pushed here")
+        .done();
 }
 
 fn plain(name: &str) -> String {

@@ -201,11 +201,9 @@ const USUAL: &[(&str, u16)] = &[
 fn addresses(repository: &Repository, report: &mut Report<'_>) {
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for (variable, host, port) in asked(compose) {
-            let Some(service) = compose.service(host).filter(|service| !service.partial && !chooses(service))
-            else {
-                continue;
-            };
-            let Some((known, sure)) = known_ports(repository, service) else { continue };
+            let Some(service) = compose.service(host).filter(|service| !service.partial) else { continue };
+            let image = || known_ports(repository, service).filter(|_| !chooses(service));
+            let Some((known, sure)) = told_port(service).or_else(image) else { continue };
             let said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
             if known.contains(&port) || said.into_iter().any(|known| *known == port) {
                 continue;
@@ -231,6 +229,25 @@ fn asked(compose: &Compose) -> impl Iterator<Item = (&Word, &str, u16)> {
         let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
         Some((variable, host, port.parse().ok()?))
     })
+}
+
+/// Returns the port that a service is told to listen on by its variable `PORT`, where nothing else of it speaks of ports.
+fn told_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    let port = service.env.iter().find_map(|word| {
+        word.split_once('=')
+            .filter(|(name, _)| name.trim() == "PORT")?
+            .1
+            .trim()
+            .trim_matches(['"', '\''])
+            .parse()
+            .ok()
+    })?;
+    let others = service.env.iter().filter_map(|word| word.split_once('=')).any(|(name, value)| {
+        let name = name.to_ascii_uppercase();
+        name != "PORT" && name.contains("PORT") && value.trim().parse::<u16>().is_ok()
+    });
+    let says = service.command.chars().any(|c| c.is_ascii_digit());
+    (!others && !says).then_some((vec![port], Confidence::High))
 }
 
 /// Returns the ports that the image of a service listens on, and how sure that is.

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use kapell_core::expr::Expr;
+use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     github::Flow,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
-    systems::kubernetes::What,
+    systems::{Manifest, kubernetes::What},
 };
 
 /// The rule.
@@ -102,28 +103,84 @@ fn secrets(expr: &Expr) -> Vec<String> {
     parts.map(name).filter(|name| !name.is_empty()).map(|name| name.to_ascii_uppercase()).collect()
 }
 
-/// A secret that the repository itself keeps must have the key. One that it does not keep comes from elsewhere.
+/// What kinds of objects a variable takes its value from.
+type Kept = fn(&What) -> Option<&Vec<Box<str>>>;
+
+/// A secret that the repository itself keeps must have the key. One that it does not keep comes from elsewhere, unless it
+/// is called nearly like one that is kept here and has the key.
 fn keys_of_secrets(repository: &Repository, report: &mut Report<'_>) {
+    let secrets: Kept = |what| if let What::Secret(keys) = what { Some(keys) } else { None };
+    let settings: Kept = |what| if let What::Settings(keys) = what { Some(keys) } else { None };
     for manifest in &repository.systems.manifests {
         let What::Workload(workload) = &manifest.what else { continue };
-        for (name, key, span) in &workload.secrets {
-            let kept = repository.systems.manifests.iter().filter_map(|other| match &other.what {
-                What::Secret(keys) if *other.name == **name && other.namespace == manifest.namespace => {
-                    Some((other, keys))
-                }
-                _ => None,
-            });
-            let kept: Vec<_> = kept.collect();
-            let Some((secret, _)) = kept.first() else { continue };
-            if kept.iter().any(|(_, keys)| keys.is_empty() || keys.contains(key)) {
-                continue;
-            }
-            let message = format!(
-                "`{}` takes the key `{key}` of the secret `{name}`, which has no such key",
-                &*manifest.name
-            );
-            let draft = report.add(manifest.file, *span, message);
-            draft.also(secret.file, secret.name.span, "the secret").done();
+        for taken in &workload.secrets {
+            key_of(repository, report, manifest, ("secret", secrets), taken);
+        }
+        for taken in &workload.settings {
+            key_of(repository, report, manifest, ("config map", settings), taken);
         }
     }
+}
+
+fn key_of(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    (kind, kept): (&str, Kept),
+    (name, key, span): &(Box<str>, Box<str>, Span),
+) {
+    let manifests = repository.systems.manifests.iter();
+    let beside: Vec<(&Manifest, &Vec<Box<str>>)> = manifests
+        .filter(|other| other.namespace == manifest.namespace)
+        .filter_map(|other| Some((other, kept(&other.what)?)))
+        .collect();
+    let same: Vec<_> = beside.iter().filter(|(other, _)| *other.name == **name).collect();
+    if same.iter().any(|(_, keys)| keys.is_empty() || keys.contains(key)) {
+        return;
+    }
+    let (message, other) = match same.first() {
+        Some((other, _)) => (
+            format!(
+                "`{}` takes the key `{key}` of the {kind} `{name}`, which has no such key",
+                &*manifest.name
+            ),
+            other,
+        ),
+        None => {
+            let near = |(other, keys): &&(&Manifest, &Vec<Box<str>>)| {
+                keys.contains(key) && is_slip(name, &other.name) && other.is_beside(manifest)
+            };
+            let Some((other, _)) = beside.iter().find(near) else { return };
+            let message = format!(
+                "`{}` takes the key `{key}` of the {kind} `{name}`, but what has it here is `{}`",
+                &*manifest.name, &*other.name
+            );
+            (message, other)
+        }
+    };
+    let draft = report.add(manifest.file, *span, message);
+    draft.also(other.file, other.name.span, format!("the {kind}")).done();
+}
+
+/// Tells whether two names differ by a letter or two, as slips do, and not by a number or a word.
+fn is_slip(name: &str, other: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|c| c.is_ascii_alphanumeric()).collect::<String>();
+    let (short, long) = if name.len() <= other.len() { (name, other) } else { (other, name) };
+    let joined = letters(short) == letters(long);
+    let one_more = long.len() - short.len() <= 1
+        && (0..=short.len()).any(|at| {
+            let tail = at + (long.len() - short.len());
+            long.is_char_boundary(at)
+                && short.is_char_boundary(at)
+                && long.get(tail.max(at)..).is_some()
+                && long[..at] == short[..at]
+                && long.len() > short.len()
+                && long[tail..] == short[at..]
+                && !long[at..tail].chars().any(|c| c.is_ascii_digit())
+        });
+    let swapped = short.len() == long.len() && {
+        let differ: Vec<(char, char)> = short.chars().zip(long.chars()).filter(|(a, b)| a != b).collect();
+        matches!(differ[..], [(a, b), (c, d)] if a == d && b == c)
+    };
+    name.len() > 3 && (joined || one_more || swapped)
 }

@@ -17,6 +17,8 @@ pub struct Pushed {
     pub span: Span,
     /// Its repository, in full; `None` where an expression stands in it that the files do not resolve.
     pub name: Option<String>,
+    /// Its repository as far as it is resolved.
+    pub written: String,
     /// Its tag; an expression is kept as it is written.
     pub tag: String,
 }
@@ -31,12 +33,14 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
                 let mut add = |image: &str, span: Span| {
                     let image = resolve(flow, job, image.trim());
                     let (name, tag) = image_parts(&image);
+                    let written = name.to_owned();
                     let name =
                         (!name.contains("${{") && !name.contains('$')).then(|| name.to_ascii_lowercase());
                     found.push(Pushed {
                         file: flow.file,
                         span,
                         name,
+                        written,
                         tag: tag.unwrap_or("latest").to_owned(),
                     });
                 };
@@ -56,6 +60,67 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
         }
     }
     found
+}
+
+/// An image, or the tag of one, that a command of a workflow deploys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// The workflow.
+    pub file: FileId,
+    /// Where the command stands.
+    pub span: Span,
+    /// Its repository as far as it is resolved; `None` where only a tag is given.
+    pub name: Option<String>,
+    /// Its tag; an expression is kept as it is written.
+    pub tag: String,
+}
+
+/// Finds the images that commands of workflows deploy.
+#[must_use]
+pub fn deployed(github: &Github) -> Vec<Deployed> {
+    let mut found = Vec::new();
+    for flow in &github.flows {
+        for (job, _) in flow.jobs() {
+            for (step, facts) in flow.steps(job) {
+                let Some(run) = &step.run else { continue };
+                for (name, tag) in facts.commands.iter().filter_map(given) {
+                    let name = name.map(|name| resolve(flow, job, &name));
+                    let tag = resolve(flow, job, &tag);
+                    found.push(Deployed { file: flow.file, span: run.span, name, tag });
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Returns the image, or the tag alone, that a command deploys.
+fn given(command: &script::Command) -> Option<(Option<String>, String)> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let whole = |image: &str| {
+        let (name, tag) = image_parts(image);
+        (!image.contains('@')).then(|| (Some(name.to_owned()), tag.unwrap_or("latest").to_owned()))
+    };
+    match words.as_slice() {
+        ["kubectl" | "oc", "set", "image", rest @ ..] => {
+            let pair = rest.iter().find(|word| !word.starts_with('-') && word.contains('='))?;
+            whole(pair.split_once('=')?.1)
+        }
+        ["helm", "upgrade" | "install", rest @ ..] => {
+            let sets = rest.iter().flat_map(|word| word.trim_start_matches("--set=").split(','));
+            let mut tags = sets.filter_map(|set| set.strip_prefix("image.tag="));
+            tags.next().map(|tag| (None, tag.to_owned()))
+        }
+        ["gcloud", "run", "deploy", rest @ ..]
+        | ["docker", "service", "update", rest @ ..]
+        | ["az", "containerapp", "update", rest @ ..]
+        | ["fly" | "flyctl", "deploy", rest @ ..] => {
+            let joined = rest.iter().find_map(|word| word.strip_prefix("--image="));
+            let apart = || rest.windows(2).find(|pair| pair[0] == "--image").map(|pair| pair[1]);
+            whole(joined.or_else(apart)?)
+        }
+        _ => None,
+    }
 }
 
 /// Returns the images that a command pushes.

@@ -51,8 +51,10 @@ pub enum What {
     },
     /// It sends what comes from outside to services: their names, and the ports that it asks for.
     Ingress(Vec<(Word, Word)>),
-    /// It keeps secrets under these keys.
+    /// It keeps secrets, or what makes one, under these keys; none where they stand elsewhere.
     Secret(Vec<Box<str>>),
+    /// It keeps settings under these keys.
+    Settings(Vec<Box<str>>),
     /// Something else.
     Other,
 }
@@ -73,6 +75,8 @@ pub struct Workload {
     pub probes: Vec<Word>,
     /// The secrets that they take: name, key, place.
     pub secrets: Vec<(Box<str>, Box<str>, Span)>,
+    /// The settings that they take: name, key, place.
+    pub settings: Vec<(Box<str>, Box<str>, Span)>,
 }
 
 pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manifest> {
@@ -97,25 +101,47 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
             ports: listened(spec?.get("ports"), "port"),
         },
         "Ingress" => What::Ingress(backends(document, spec?)),
-        "Secret" => {
-            let of = |key| root.get(key).and_then(Node::entries).unwrap_or_default().iter();
-            What::Secret(
-                of("data")
-                    .chain(of("stringData"))
-                    .filter_map(|entry| Some(entry.key.text()?.into()))
-                    .collect(),
-            )
-        }
+        "Secret" => What::Secret(keys(root, &["data", "stringData"])),
+        // Its controller makes a secret of the same name.
+        "SealedSecret" => What::Secret(keys(spec?, &["encryptedData"])),
+        "ExternalSecret" => What::Secret(fetched(spec?)),
+        "ConfigMap" => What::Settings(keys(root, &["data", "binaryData"])),
         _ => What::Other,
     };
+    // What a controller makes may have a name of its own.
+    let made = spec.and_then(|spec| {
+        let template = || spec.get("template")?.get("metadata")?.get("name");
+        match &*kind.text {
+            "SealedSecret" => template(),
+            "ExternalSecret" => spec.get("target")?.get("name"),
+            _ => None,
+        }
+    });
     Some(Manifest {
         file: id,
         path: (&*file.path).into(),
         kind,
-        name: document.word(metadata.get("name")?)?,
+        name: document.word(made.or_else(|| metadata.get("name"))?)?,
         namespace: metadata.get("namespace").and_then(Node::text).unwrap_or_default().into(),
         what,
     })
+}
+
+/// Returns the keys below some of an object's entries.
+fn keys(node: &Node, under: &[&str]) -> Vec<Box<str>> {
+    let of = |key: &&str| node.get(key).and_then(Node::entries).unwrap_or_default().iter();
+    under.iter().flat_map(of).filter_map(|entry| Some(entry.key.text()?.into())).collect()
+}
+
+/// Returns the keys that a secret from elsewhere gets; none where all of them are taken over as they are.
+fn fetched(spec: &Node) -> Vec<Box<str>> {
+    if spec.get("dataFrom").is_some()
+        || spec.get("target").and_then(|target| target.get("template")).is_some()
+    {
+        return Vec::new();
+    }
+    let items = spec.get("data").and_then(Node::items).unwrap_or_default();
+    items.iter().filter_map(|item| Some(item.get("secretKey")?.text()?.into())).collect()
 }
 
 fn labels(node: Option<&Node>) -> BTreeMap<Box<str>, Box<str>> {
@@ -175,15 +201,17 @@ fn workload(document: &Document, template: &Node) -> What {
             found.probes.extend(port.and_then(|port| document.word(port)));
         }
         for variable in container.get("env").and_then(Node::items).unwrap_or_default() {
-            let Some(given) = variable.get("valueFrom").and_then(|from| from.get("secretKeyRef")) else {
-                continue;
-            };
-            let optional = given.get("optional").and_then(Node::text) == Some("true");
-            let pair = given.get("name").and_then(Node::text).zip(given.get("key").and_then(Node::text));
-            found.secrets.extend(
-                pair.filter(|_| !optional).map(|(name, key)| (name.into(), key.into(), document.span(given))),
-            );
+            let Some(from) = variable.get("valueFrom") else { continue };
+            found.secrets.extend(from.get("secretKeyRef").and_then(|given| taken(document, given)));
+            found.settings.extend(from.get("configMapKeyRef").and_then(|given| taken(document, given)));
         }
     }
     What::Workload(found)
+}
+
+/// Reads which key of which object a variable takes, unless it may do without.
+fn taken(document: &Document, given: &Node) -> Option<(Box<str>, Box<str>, Span)> {
+    let text = |key| given.get(key).and_then(Node::text);
+    let needed = text("optional") != Some("true");
+    Some((text("name")?.into(), text("key")?.into(), document.span(given))).filter(|_| needed)
 }
