@@ -23,6 +23,8 @@ pub struct Handover {
     pub file: FileId,
     /// Where it does.
     pub span: Span,
+    /// Whether both are read by one session: a command that runs another one starts nobody.
+    pub in_session: bool,
 }
 
 /// All handovers between agents.
@@ -107,13 +109,22 @@ pub fn graph(agents: &Agents, files: &Files) -> Graph {
         let named = asset.references.iter().filter(|reference| match reference.names {
             Names::Agent => !is_agent || can_start(asset),
             // A command that names another one may only say what comes next.
-            Names::Command => is_agent && can_run(asset) && reference.strength > Strength::Weak,
+            Names::Command if is_agent => can_run(asset) && reference.strength > Strength::Weak,
+            Names::Command => !reference.fenced && runs(text, reference),
             _ => false,
         });
-        for reference in named.filter(|reference| is_firm(reference) && hands_on(text, reference)) {
+        for reference in named.filter(|reference| {
+            let in_session = !is_agent && reference.names == Names::Command;
+            in_session || is_firm(reference) && hands_on(text, reference)
+        }) {
             let Resolved::Found(to) = agents.resolve(asset, reference) else { continue };
+            let in_session = !is_agent && agents[to].kind != AssetKind::Agent;
+            // One that no model can start is only spoken of.
+            if in_session && agents[to].definition.is_on("disable-model-invocation") == Some(true) {
+                continue;
+            }
             if to != from && seen.insert(to) {
-                let handover = Handover { from, to, file: asset.file, span: reference.span };
+                let handover = Handover { from, to, file: asset.file, span: reference.span, in_session };
                 graph.edges.entry(from).or_default().push(handover);
             }
         }
@@ -146,6 +157,91 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let around = around.to_ascii_lowercase().replace("whenever", "when");
     let said = reference.strength == Strength::Certain || HANDS_ON.iter().any(|word| around.contains(word));
     said && !BOUNDED.iter().any(|word| around.contains(word)) && !is_once(&around)
+}
+
+/// Orders that run a command, right before its name.
+const RUNS: &[&str] = &[
+    "run",
+    "execute",
+    "invoke",
+    "call",
+    "start",
+    "trigger",
+    "continue with",
+    "go on with",
+    "proceed with",
+    "proceed to",
+    "go to",
+    "go back to",
+    "start over with",
+    "restart with",
+    "chain to",
+    "hand over to",
+    "then",
+];
+
+/// Words of a sentence that leaves it to somebody whether, or how often, a command is run.
+const LEFT_OPEN: &[&str] = &[
+    "user",
+    "suggest",
+    "recommend",
+    " may ",
+    "can ",
+    "could",
+    "optional",
+    "tell ",
+    " ask",
+    "e.g",
+    "example",
+    "not ",
+    "never",
+    "n't",
+    "instead",
+    "offer",
+    "would",
+    "consider",
+    "next step",
+    "should you",
+    "if you",
+    "you want",
+    "remind",
+    "mention",
+    "like ",
+    "similar",
+    "see ",
+    "same as",
+    "equivalent",
+    "developer",
+    "human",
+    "at most",
+    "maximum",
+    "max ",
+    "iteration",
+    "attempt",
+    "limit",
+    "until",
+    "only once",
+    "just once",
+    "twice",
+];
+
+/// Tells whether a text orders to run the command that it names: `Then run `/verify`.`
+fn runs(text: &str, reference: &Reference) -> bool {
+    let at = reference.span.start as usize;
+    let block = line::block(text, at, 2, 2);
+    let start = block.as_ptr() as usize - text.as_ptr() as usize;
+    let (before, behind) = block.split_at(at.saturating_sub(start).min(block.len()));
+    let ends = [". ", ".\n", "\n\n", "; ", "! ", "? ", "\n- ", "\n* ", "\n#", "\n|"];
+    let from = ends.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+    let to = ends.iter().filter_map(|end| behind.find(end)).min().unwrap_or(behind.len());
+    let clause = before[from..].to_ascii_lowercase().replace('\n', " ");
+    let clause = clause.trim_end_matches(['/', '`', '*', '"', ' ']);
+    let clause = clause.strip_suffix(" the").unwrap_or(clause).trim_end();
+    let ordered = RUNS.iter().any(|order| {
+        clause.strip_suffix(order).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', '*', '>', '-']))
+    });
+    let sentence = format!(" {} {}", clause, behind[..to].to_ascii_lowercase());
+    ordered && !LEFT_OPEN.iter().any(|word| sentence.contains(word))
 }
 
 /// Returns what somebody calls an asset: a command by its slash.
@@ -202,7 +298,7 @@ impl Graph {
     /// Finds a longest chain, where there is no circle.
     #[must_use]
     pub fn longest(&self) -> Option<Vec<Handover>> {
-        if !self.circles().is_empty() {
+        if self.circles().iter().any(|circle| circle.iter().any(|edge| !edge.in_session)) {
             return None;
         }
         let mut known: BTreeMap<AgentId, Vec<Handover>> = BTreeMap::new();
@@ -218,7 +314,7 @@ impl Graph {
             return chain.clone();
         }
         let mut best: Vec<Handover> = Vec::new();
-        for &edge in self.of(id) {
+        for &edge in self.of(id).iter().filter(|edge| !edge.in_session) {
             let rest = self.chain(edge.to, known);
             if rest.len() + 1 > best.len() {
                 best = std::iter::once(edge).chain(rest).collect();

@@ -51,6 +51,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let file = &repository.files[asset.file];
         literals(report, asset, file);
         declared(report, asset, file);
+        hinted(report, asset, file);
     }
 }
 
@@ -111,6 +112,43 @@ fn said_before(text: &str, at: usize) -> bool {
 fn in_shell(asset: &Asset, at: usize) -> bool {
     let fence = asset.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX));
     fence.is_some_and(|fence| matches!(fence.info.trim(), "bash" | "sh" | "shell" | "zsh" | "console" | "!"))
+}
+
+/// A hint that promises more arguments than are read by their places.
+fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File) {
+    let Some(hint) = asset.definition.text("argument-hint") else { return };
+    let text = &file.text[asset.definition.body as usize..];
+    let whole = ["$ARGUMENTS", "$@", "$*", "$0"].iter().any(|word| text.contains(word));
+    let read = |place: usize| {
+        text.match_indices(&format!("${place}"))
+            .any(|(at, word)| !text[at + word.len()..].starts_with(|c: char| c.is_ascii_digit()))
+            || text.contains(&format!("${{{place}}}"))
+    };
+    // `<flag> <percent> [environment]`: each word of its own in brackets is one; anything else may be several.
+    let words: Vec<&str> = hint.text.split_whitespace().collect();
+    let plain = |word: &&str| {
+        let inner = word.trim_matches(['"', '\'']);
+        let inner = inner.strip_prefix(['<', '[']).and_then(|inner| inner.strip_suffix(['>', ']']));
+        inner.is_some_and(|inner| {
+            !inner.is_empty()
+                && inner.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+                && !inner.starts_with('-')
+        })
+    };
+    if whole || words.len() < 2 || !words.iter().all(plain) || !read(1) {
+        return;
+    }
+    let Some(last) = (1..=words.len()).rev().find(|&place| read(place)).filter(|&last| last < words.len())
+    else {
+        return;
+    };
+    let names: Vec<String> = words[last..].iter().map(|word| format!("`{word}`")).collect();
+    let message =
+        format!("the hint promises {}, and the text reads no argument behind `${last}`", names.join(", "));
+    report
+        .add(asset.file, hint.span, message)
+        .hint(format!("read it as `${}`, or drop it from the hint", last + 1))
+        .done();
 }
 
 /// Names that are declared under `arguments` and used nowhere, while others are.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use kapell_spec::finding::Span;
+use kapell_spec::{
+    claude::reference::{Names, Strength},
+    finding::Span,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -54,6 +57,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
         asked_again(report, asset, text);
+        each_asks(report, asset, text);
+        read_again(report, asset, text);
         for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= 2) {
             let message = format!("{} agents each run `{what}` again", places.len());
             let hint = "fetch it once, save it to a file, and have the agents read that";
@@ -62,6 +67,110 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 draft = draft.also(asset.file, *place, "fetched again");
             }
             draft.done();
+        }
+    }
+}
+
+/// Tells of agents in one list that are each told to ask a service the same.
+fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let mut asked: BTreeMap<(u32, &str), Vec<Span>> = BTreeMap::new();
+    let document = &asset.definition.document;
+    let inside = |outer: Span, inner: Span| outer.start <= inner.start && inner.end <= outer.end;
+    let steps = &asset.flow.steps;
+    for item in &document.items {
+        // Steps were looked at before.
+        let stepped = steps.iter().any(|step| !step.agents.is_empty() && inside(step.span, item.span));
+        let named = asset.references.iter().any(|reference| {
+            reference.names == Names::Agent
+                && reference.strength >= Strength::Strong
+                && inside(item.span, reference.span)
+        });
+        if stepped || !named {
+            continue;
+        }
+        for mark in document.marks.iter().filter(|mark| mark.code && inside(item.span, mark.span)) {
+            let what = text[mark.span.range()].trim_matches('`').trim();
+            if EACH.iter().any(|start| what.starts_with(start)) && !what.contains(['<', '{', '[']) {
+                asked.entry((item.list, what)).or_default().push(mark.span);
+            }
+        }
+    }
+    for ((_, what), places) in asked.iter().filter(|(_, places)| places.len() >= 2) {
+        let message = format!("{} agents each run `{what}` again", places.len());
+        let hint = "fetch it once, save it to a file, and have the agents read that";
+        let mut draft = report.add(asset.file, places[0], message).severity(Severity::Low).hint(hint);
+        for place in &places[1..] {
+            draft = draft.also(asset.file, *place, "fetched again");
+        }
+        draft.done();
+    }
+}
+
+/// What agents may each be told to ask, which one of them could hand to all.
+const EACH: &[&str] =
+    &["gh pr diff", "gh pr view", "gh issue view", "gh api ", "gh run view", "curl ", "git clone "];
+
+/// Verbs that begin an order to look through many things.
+const LOOKS: &[&str] = &[
+    "read",
+    "scan",
+    "list",
+    "search",
+    "collect",
+    "crawl",
+    "inventory",
+    "analyse",
+    "analyze",
+    "fetch",
+    "find",
+];
+
+/// How many words two orders have to share before one is the other again.
+const SAME_WORDS: usize = 8;
+
+/// Tells of a step that is told to look through the same things, in the same words, as a step before it.
+fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let mut looked: BTreeMap<Vec<String>, (usize, Span)> = BTreeMap::new();
+    for (number, step) in asset.flow.steps.iter().enumerate().filter(|(_, step)| step.agents.is_empty()) {
+        let body = &text[step.span.range()];
+        for sentence in body.split_inclusive(['.', '\n']) {
+            let trimmed = sentence.trim().trim_start_matches(|c: char| !c.is_alphabetic());
+            let words: Vec<String> = trimmed
+                .split_whitespace()
+                .map(|word| {
+                    word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/' && c != '$')
+                        .to_ascii_lowercase()
+                })
+                .filter(|word| !word.is_empty() && word != "again")
+                .take(SAME_WORDS)
+                .collect();
+            if words.len() < SAME_WORDS || !words.first().is_some_and(|verb| LOOKS.contains(&&**verb)) {
+                continue;
+            }
+            let at = trimmed.as_ptr() as usize - text.as_ptr() as usize;
+            let span = Span::new(at, at + trimmed.len());
+            if asset.definition.document.fence_at(span.start).is_some() {
+                continue;
+            }
+            match looked.get(&words) {
+                None => {
+                    looked.insert(words, (number, span));
+                }
+                Some(&(before, first)) if before != number => {
+                    let message = format!(
+                        "step {} looks through again what step {} looked through",
+                        step.number, asset.flow.steps[before].number
+                    );
+                    report
+                        .add(asset.file, span, message)
+                        .severity(Severity::Low)
+                        .hint("have it go on with what that step wrote down")
+                        .also(asset.file, first, "looked through here")
+                        .done();
+                    return;
+                }
+                Some(_) => {}
+            }
         }
     }
 }

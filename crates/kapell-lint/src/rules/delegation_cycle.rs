@@ -30,7 +30,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .iter()
             .map(|edge| format!("`{}`", delegation::called(&repository.agents[edge.from])))
             .collect();
-        let message = format!("agents hand work to each other in a circle: {}", names.join(" -> "));
+        let who = if circle.iter().all(|edge| edge.in_session) { "commands" } else { "agents" };
+        let message = format!("{who} hand work to each other in a circle: {}", names.join(" -> "));
         let hint = "say who decides and how often the work may come back";
         let mut draft = report.add(first.file, first.span, message).hint(hint);
         for edge in &circle[1..] {

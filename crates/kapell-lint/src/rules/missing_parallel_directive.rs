@@ -175,7 +175,8 @@ fn loops(text: &str, asset: &Asset) -> Vec<Span> {
         }
         // What follows belongs to the line only where it says so.
         let goes_on = line.trim_end().trim_end_matches('*').ends_with(':');
-        let near = if goes_on { text.len().min(start + line.len() + 240) } else { start + line.len() };
+        let near =
+            if goes_on { text.len().min(start + line.len() + 240) } else { sentence_end(text, start, line) };
         let near = (near..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
         if starts_one(asset, &text[start..near], start) || per.is_some() {
             let section = &text[section(asset, text, start)];
@@ -185,6 +186,24 @@ fn loops(text: &str, asset: &Asset) -> Vec<Span> {
         }
     }
     found
+}
+
+/// Returns where the sentence ends that a line begins, within its paragraph.
+fn sentence_end(text: &str, start: usize, line: &str) -> usize {
+    let end = start + line.len();
+    let ended = line.trim_end().ends_with(['.', '!', '?', ';', '|', '`']) || line.contains(". ");
+    let rest = &text[end..];
+    let next = rest.lines().next().unwrap_or_default();
+    let marks = next.trim_start().starts_with(['-', '*', '#', '|', '`', '>'])
+        && !next.trim_start().starts_with('`')
+        || next.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    if ended || next.trim().is_empty() || marks {
+        return end;
+    }
+    end + next
+        .find(". ")
+        .or_else(|| next.trim_end().ends_with('.').then(|| next.trim_end().len()))
+        .unwrap_or(next.len())
 }
 
 fn starts_one(asset: &Asset, near: &str, start: usize) -> bool {

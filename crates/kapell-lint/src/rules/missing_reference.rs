@@ -68,8 +68,9 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
         let file = &repository.files[skill.file];
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut told: Vec<&str> = Vec::new();
-        let lines =
-            file.text[skill.definition.body as usize..].lines().filter(|line| line.contains("scripts/"));
+        let lines = file.text[skill.definition.body as usize..]
+            .lines()
+            .filter(|line| line.contains("scripts/") || line.contains("CLAUDE_SKILL_DIR"));
         for word in lines.flat_map(runs) {
             let path = format!("{folder}/{word}");
             let here = repository.files.exists(&path) || repository.files.exists(word);
@@ -79,7 +80,7 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
                 ["create", "write", "generate", "save"].iter().any(|verb| line.contains(verb))
             });
             // A folder without anything in it was left out, or is made.
-            let company = has_company(repository, &format!("{folder}/scripts/x"));
+            let company = has_company(repository, &path);
             if !here && !made && company && is_own(word) && !told.contains(&word) {
                 told.push(word);
                 let at = word.as_ptr() as usize - file.text.as_ptr() as usize;
@@ -100,7 +101,11 @@ fn runs(line: &str) -> impl Iterator<Item = &str> {
     let pairs: Vec<(&str, &str)> = words.windows(2).map(|pair| (pair[0], pair[1])).collect();
     pairs.into_iter().filter_map(|(program, word)| {
         let ends = [".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl"].iter().any(|end| word.ends_with(end));
-        (RUNNERS.contains(&program) && ends && word.starts_with("scripts/")).then_some(word)
+        let own =
+            word.strip_prefix("${CLAUDE_SKILL_DIR}/").or_else(|| word.strip_prefix("$CLAUDE_SKILL_DIR/"));
+        let word = own.or_else(|| word.strip_prefix("./")).unwrap_or(word);
+        let told = own.is_some() || word.starts_with("scripts/");
+        (RUNNERS.contains(&program) && ends && told).then_some(word)
     })
 }
 

@@ -80,6 +80,106 @@ fn said(file: &File) -> Option<Span> {
     })
 }
 
+/// Verbs of changes.
+const CHANGES: &[&str] = &[
+    "change",
+    "changes",
+    "changing",
+    "modify",
+    "modifies",
+    "modifying",
+    "edit",
+    "edits",
+    "editing",
+    "touch",
+    "touches",
+    "touching",
+    "alter",
+    "write",
+    "create",
+    "delete",
+    "update",
+];
+
+/// Finds an order to change nothing in the first words of a text, whatever verbs it is made of: `You never touch a file`.
+/// Further down it may be meant for one of several steps.
+fn forbids(asset: &Asset, file: &File) -> Option<Span> {
+    static NO: LazyLock<Words> =
+        LazyLock::new(|| Words::new(&["never ", "not ", "n't ", "cannot ", "without "]));
+    let body = asset.definition.body as usize;
+    let headings = asset.definition.document.headings.iter();
+    let end = headings.filter(|heading| heading.level > 1).map(|heading| heading.span.start as usize).min();
+    let first = file.lower().get(body..end.unwrap_or(file.text.len()))?;
+    NO.places(first).find_map(|(_, at)| {
+        let sentence = first[..at].rfind(['.', '\n', ':']).map_or(0, |end| end + 1);
+        let before = first[sentence..at].trim_start();
+        if ["if ", "when ", "while ", "unless ", "in plan", "during "]
+            .iter()
+            .any(|word| before.starts_with(word))
+        {
+            return None;
+        }
+        let after = first[at..].find(' ').map(|space| at + space + 1)?;
+        let rest = first.get(after..)?;
+        let mut words =
+            rest.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).take(8);
+        let mut word = words.next()?;
+        if word == "ever" {
+            word = words.next()?;
+        }
+        let mut verbs = 0;
+        while CHANGES.contains(&word) || verbs > 0 && matches!(word, "or" | "and" | "nor") {
+            verbs += 1;
+            word = words.next()?;
+        }
+        while matches!(word, "a" | "an" | "any" | "the" | "source" | "project" | "of") {
+            word = words.next()?;
+        }
+        let end = word.as_ptr() as usize - first.as_ptr() as usize + word.len();
+        let rest = first[end..].trim_start_matches(['s', '*', ' ']);
+        let all = matches!(word, "file" | "files" | "anything") && verbs > 0;
+        let limited = LIMITS.iter().any(|limit| rest.starts_with(limit));
+        (all && !limited).then(|| Span::new(body + at, body + end))
+    })
+}
+
+/// Finds where an agent calls itself one that only reads, in its description.
+fn reads_only(asset: &Asset) -> Option<Span> {
+    let description = asset.definition.text("description")?;
+    let lower = description.text.to_ascii_lowercase();
+    let rest = &lower[lower.find("read-only ")? + "read-only ".len()..];
+    let kinds = [
+        "review",
+        "audit",
+        "agent",
+        "analy",
+        "explor",
+        "research",
+        "investigat",
+        "check",
+        "inspect",
+        "scout",
+    ];
+    kinds.iter().any(|kind| rest.starts_with(kind)).then_some(description.span)
+}
+
+/// Finds what tells an asset to change nothing, in any way.
+fn told(asset: &Asset, file: &File) -> Option<Span> {
+    said(file).or_else(|| forbids(asset, file)).or_else(|| reads_only(asset))
+}
+
+/// Tells whether an asset is told to run nothing either.
+fn runs_nothing(file: &File) -> bool {
+    let run = ["never run", "never execute", "do not run", "do not execute", "don't run"];
+    let nothing = [" anything", " any command", " commands", " code"];
+    let lower = file.lower();
+    run.iter().any(|run| {
+        lower
+            .match_indices(run)
+            .any(|(at, _)| nothing.iter().any(|what| lower[at + run.len()..].starts_with(what)))
+    })
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut inherit: Vec<(&Asset, Span)> = Vec::new();
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
@@ -90,25 +190,33 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if free && (every || agent.definition.field("tools").is_none()) {
             inherit.extend(said(file).map(|said| (agent, said)));
         } else {
-            edits(report, agent, file);
+            edits(report, agent, file, "tools");
         }
+    }
+    // What commands and skills list is granted without a question.
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| {
+        matches!(asset.kind, AssetKind::Command | AssetKind::Skill) && asset.home == Home::Claude
+    }) {
+        edits(report, asset, &repository.files[asset.file], "allowed-tools");
     }
     tell_inherited(report, &inherit);
     sessions(repository, report);
 }
 
-/// An agent whose list of tools has one that edits what others wrote.
-fn edits(report: &mut Report<'_>, agent: &Asset, file: &File) {
-    let tools = agent.definition.items("tools");
+/// An agent or a command whose list of tools has one that edits what others wrote.
+fn edits(report: &mut Report<'_>, agent: &Asset, file: &File, key: &str) {
+    let tools = agent.definition.items(key);
     // A report of its own may be written; edits are of what others wrote.
     let is_edit = |tool: &Named| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit");
     let Some(first) = tools.iter().find(|tool| is_edit(tool)) else { return };
-    let Some(said) = said(file) else { return };
+    let Some(said) = told(agent, file) else { return };
+    let idle = runs_nothing(file);
+    let is_edit = |tool: &Named| is_edit(tool) || idle && tool.text.starts_with("Bash");
     let edits = names(tools.iter().filter(|tool| is_edit(tool)).map(|tool| &*tool.text));
     let message = format!("`{}` shall change nothing, but has {edits}", agent.name);
     let kept: Vec<&str> = tools.iter().filter(|tool| !is_edit(tool)).map(|tool| &*tool.text).collect();
     let mut draft = report.add(agent.file, first.span, message).also(agent.file, said, "what it is told");
-    let field = agent.definition.field("tools").and_then(|field| field.text.as_ref());
+    let field = agent.definition.field(key).and_then(|field| field.text.as_ref());
     if let Some(value) = field.filter(|value| !file.text[value.span.range()].starts_with(['"', '\''])) {
         draft = draft.fix(
             format!("take {edits} away"),

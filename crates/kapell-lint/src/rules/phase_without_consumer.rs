@@ -77,8 +77,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 // What a heading leads to may be meant by its last word.
                 let led = text[step.heading.range()].contains(&*written.text);
                 // Whoever mentions it later may show or judge it.
-                let is_meant =
-                    led && speaks_of(after, name) || is_shown(from, name) || after.matches(name).count() > 1;
+                let is_meant = (led || step.agents.is_empty()) && speaks_of(after, name)
+                    || is_shown(from, name)
+                    || after.matches(name).count() > 1;
                 !is_read && !is_meant
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };

@@ -37,6 +37,7 @@ const NEAR_MISSES: &[(&str, &str)] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     denied(repository, report);
+    unlisted(repository, report);
     reserved(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;
@@ -64,6 +65,46 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let message = format!("neither a person nor a model can start `{}`", asset.name);
             let hint = "drop `disable-model-invocation` or `user-invocable: false`";
             report.add(asset.file, field.key.span, message).hint(hint).done();
+        }
+    }
+}
+
+/// Agents that nobody names, where the instructions say that nothing but commands starts any.
+fn unlisted(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let closed = |text: &str| {
+        text.split(['.', '\n', ';']).any(|sentence| {
+            sentence.contains("agents")
+                && ["are only", "only ever", "are exclusively", "are never started on"]
+                    .iter()
+                    .any(|word| sentence.contains(word))
+                && [
+                    "by the commands",
+                    "by commands",
+                    "by a command",
+                    "by slash commands",
+                    "by the orchestrator",
+                ]
+                .iter()
+                .any(|word| sentence.contains(word))
+        })
+    };
+    let memories = agents.of(AssetKind::Memory).map(|(_, memory)| memory);
+    let mut saying = memories.filter(|memory| closed(repository.files[memory.file].lower()));
+    let Some(memory) = saying.next() else { return };
+    for (id, agent) in agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude) {
+        if agent.scope != memory.scope {
+            continue;
+        }
+        let named = agents.iter().any(|(other, asset)| other != id && names(repository, asset, &agent.name));
+        if !named {
+            let message = format!("nobody starts `{}`: no command or other text names it", agent.name);
+            report
+                .add(agent.file, agent.head(), message)
+                .severity(Severity::Low)
+                .hint("have a command start it, or drop it")
+                .also(memory.file, memory.head(), "says that only commands start agents")
+                .done();
         }
     }
 }
@@ -120,15 +161,43 @@ const RESERVED: &[&str] = &[
     "exclusively by",
 ];
 
+/// Words with which an agent says whose part it is, where a command with its slash follows.
+const PART_OF: &[&str] = &[
+    "internal helper of",
+    "helper of",
+    "helper for",
+    "internal to",
+    "called by",
+    "invoked by",
+    "started by",
+    "spawned by",
+    "launched by",
+    "used by",
+    "part of",
+    "a step of",
+    "subagent of",
+];
+
+/// Finds where a description goes on behind the words that say who starts an agent.
+fn keeper_at(lower: &str) -> Option<usize> {
+    let reserved = RESERVED.iter().find_map(|words| Some(lower.find(words)? + words.len()));
+    reserved.or_else(|| {
+        PART_OF.iter().find_map(|words| {
+            let end = lower.find(words)? + words.len();
+            let rest = lower[end..].trim_start();
+            let rest = rest.strip_prefix("the ").unwrap_or(rest).trim_start_matches(['`', '*']);
+            rest.starts_with('/').then_some(end)
+        })
+    })
+}
+
 /// Agents that leave it to one other asset to start them, which never names them.
 fn reserved(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     for (id, agent) in agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude) {
         let Some(description) = agent.definition.text("description") else { continue };
         let lower = description.text.to_ascii_lowercase();
-        let Some(said) = RESERVED.iter().find_map(|words| Some(lower.find(words)? + words.len())) else {
-            continue;
-        };
+        let Some(said) = keeper_at(&lower) else { continue };
         let word = lower[said..].trim_start_matches(|c: char| " `*/@\"'".contains(c));
         let word = word.strip_prefix("the ").unwrap_or(word).trim_start_matches(['`', '/']);
         let len = word.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).unwrap_or(word.len());

@@ -345,7 +345,10 @@ impl Finder<'_> {
         }
         let line = self.line(at);
         let from = line.as_ptr() as usize - self.text.as_ptr() as usize;
-        let before = self.text[from..mark.span.start as usize].trim_end().to_ascii_lowercase();
+        let before = self.text[from..mark.span.start as usize].trim_end();
+        // A sentence goes on in the next line of its paragraph.
+        let above = || self.line(from.saturating_sub(1)).trim_end();
+        let before = if before.is_empty() && from > 0 { above() } else { before }.to_ascii_lowercase();
         let before = before.rsplit(". ").next().unwrap_or_default();
         let word = before.rsplit([' ', '(']).next().unwrap_or_default();
         let after = words(&self.text[mark.span.end as usize..]);

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::{
     definition::{Definition, Named},
-    markdown::{Heading, Mark},
+    markdown::{Heading, Item, Mark},
     reference::{Names, Reference, Strength, references},
 };
 use crate::{finding::Span, words::Words};
@@ -205,7 +205,19 @@ fn list(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flo
     };
     let items = document.items.iter().filter(|item| item.ordered && item.depth == 1);
     let first = items.clone().find(|item| document.heading_at(item.span.start).is_some_and(speaks));
-    let Some(list) = first.map(|item| item.list) else { return };
+    // A command may be nothing but its steps.
+    let bare = || {
+        let hands = |item: &Item| {
+            let step = read(text, definition, found, item.span);
+            !step.reads.is_empty() || !step.writes.is_empty()
+        };
+        let alone = items.clone().next().filter(|item| items.clone().all(|other| other.list == item.list));
+        alone.filter(|_| {
+            document.headings.iter().all(|heading| heading.level == 1)
+                && items.clone().filter(|item| hands(item)).count() >= 3
+        })
+    };
+    let Some(list) = first.or_else(bare).map(|item| item.list) else { return };
     let items: Vec<_> = items.filter(|item| item.list == list).collect();
     if items.len() < 2 {
         return;
@@ -311,6 +323,18 @@ fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
                 | "stores"
                 | "produces"
                 | "produce"
+                | "put"
+                | "puts"
+                | "record"
+                | "records"
+                | "note"
+                | "notes"
+                | "dump"
+                | "dumps"
+                | "collect"
+                | "collects"
+                | "list"
+                | "lists"
         )
     };
     let reads = |word: &str| {
