@@ -321,20 +321,41 @@ fn only_asks(run: &Run) -> bool {
 ///
 /// As [`drive`].
 pub fn drive_to_death(machine: &mut Machine, run: RunId, out: Out, over: u32) -> Result<(), Fault> {
-    let mut display = Display::new(out);
+    let mut mortal = Mortal { display: Display::new(out), over: 0 };
     while machine.host.rest(run) != Rest::Over {
         machine
             .host
-            .step(FRAME, &mut display)
+            .step(FRAME, &mut mortal)
             .map_err(|bug| Fault::new("K0599", Exit::Bug, "kapell contradicts itself").because(bug))?;
-        display.flush();
-        let state = machine.host.run(run);
-        let over_by_now = |run: &Run| run.counts().of("landed") + run.counts().of("done");
-        if state.is_some_and(|run| over_by_now(run) >= over && run.in_flight().next().is_some()) {
+        mortal.display.flush();
+        let at_work = machine.host.run(run).is_some_and(|run| run.in_flight().next().is_some());
+        if mortal.over >= over && at_work {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
     }
     Ok(())
+}
+
+/// A display that counts how many tasks it has shown to be over.
+struct Mortal {
+    display: Display,
+    over: u32,
+}
+
+impl Observer for Mortal {
+    fn decided(&mut self, run: &Run, rows: &[Row], events: &[Event]) {
+        let is_over = |event: &&Event| matches!(event, Event::Landed { .. } | Event::Completed { .. });
+        self.over += u32::try_from(events.iter().filter(is_over).count()).unwrap_or(u32::MAX);
+        self.display.decided(run, rows, events);
+    }
+
+    fn progress(&mut self, run: &Run, key: AttemptKey, fraction: Option<f64>, text: &str) {
+        self.display.progress(run, key, fraction, text);
+    }
+
+    fn trouble(&mut self, run: &Run, message: &str) {
+        self.display.trouble(run, message);
+    }
 }
 
 /// Returns the exit code that says where a run stands.

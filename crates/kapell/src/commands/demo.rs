@@ -38,7 +38,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// How many tasks have landed when the demo kills itself.
-const LANDED_BEFORE_DEATH: u32 = 1;
+const LANDED_BEFORE_DEATH: u32 = 2;
 
 /// Shows all of it.
 ///
@@ -76,10 +76,11 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, Fault> {
     let proof = show.proof()?;
     let passing = show.tests()?;
     show.say(&format!(
-        "{} of 4 fixes are ancestors of main; {} of 4 tests pass there; {} lost, {} done again that had ended; {:.1} s",
+        "{} of 4 fixes are ancestors of main; {} of 4 tests pass there; {} failed, {} lost, {} done twice; {:.1} s",
         proof.merged,
         passing.passed,
-        plural(proof.lost, "attempt"),
+        plural(proof.failed, "attempt"),
+        proof.lost,
         proof.repeated,
         start.elapsed().as_secs_f64()
     ));
@@ -122,6 +123,8 @@ struct Tests {
 struct Proof {
     /// Tasks whose commit is an ancestor of the target.
     merged: usize,
+    /// Attempts that failed by themselves, and were followed by another.
+    failed: u64,
     /// Attempts that ended with the process that was killed.
     lost: u64,
     /// Attempts at tasks that had ended well already.
@@ -205,9 +208,12 @@ impl Show<'_> {
                 merged += usize::from(repo.is_ancestor(**commit, main)?);
             }
         }
-        let tasks = run.plan().graph().tasks();
-        let extra = tasks.filter_map(|task| run.task(task)).map(|task| task.attempts - 1 - task.failures);
-        Ok(Proof { merged, lost: extra.map(u64::from).sum(), repeated })
+        let (mut failed, mut lost) = (0, 0);
+        for task in run.plan().graph().tasks().filter_map(|task| run.task(task)) {
+            failed += u64::from(task.failures);
+            lost += u64::from(task.attempts - 1 - task.failures);
+        }
+        Ok(Proof { merged, failed, lost, repeated })
     }
 }
 
