@@ -145,10 +145,12 @@ fn frontmatter(text: &str) -> Option<Frontmatter> {
     let error = findings.iter().find(|finding| finding.is_error());
     let Some(error) = error else {
         let fields = tree.as_ref().and_then(|tree| tree.root.entries()).unwrap_or_default();
-        let fields = fields.iter().filter(|entry| !entry.duplicate).filter_map(field).collect();
+        let fields = fields.iter().filter(|entry| !entry.duplicate);
+        let fields = fields.filter_map(|entry| field(text, entry)).collect();
         return Some(Frontmatter { span, fields, problem: None, readable: true });
     };
-    let (fields, mut readable) = lenient(text, start + 4, content);
+    let below = start + text[start..].find('\n')? + 1;
+    let (fields, mut readable) = lenient(text, below, content);
     // A value in quotes or brackets that is broken cannot be saved by taking it as a plain text.
     let line = text[..error.span.start as usize].rfind('\n').map_or(0, |at| at + 1);
     let broken = text[line..content].split_once(':').map_or("", |(_, value)| value.trim_start());
@@ -161,7 +163,7 @@ fn frontmatter(text: &str) -> Option<Frontmatter> {
     Some(Frontmatter { span, fields, problem: Some(problem), readable })
 }
 
-fn field(entry: &yaml::Entry) -> Option<Field> {
+fn field(source: &str, entry: &yaml::Entry) -> Option<Field> {
     let key = Named { text: entry.key.text()?.to_owned(), span: entry.key.place() };
     let value = &entry.value;
     let named = |node: &Node| {
@@ -171,22 +173,32 @@ fn field(entry: &yaml::Entry) -> Option<Field> {
     let text = named(value);
     let items = match &value.kind {
         Kind::Sequence(items) => items.iter().filter_map(named).collect(),
-        Kind::Scalar(_) => text.iter().flat_map(split).collect(),
+        Kind::Scalar(_) => text.iter().flat_map(|named| split(source, named)).collect(),
         Kind::Mapping(_) => Vec::new(),
     };
     Some(Field { key, text, items, node: Some(value.clone()) })
 }
 
 /// Splits `Read, Bash(git add:*, x), Write` at the commas outside of parentheses.
-fn split(named: &Named) -> Vec<Named> {
+///
+/// What the source has in quotes, with escapes or over several lines is not the text that it stands for: each part is
+/// looked for behind the one before, and stands where the whole does if it is not there as it reads.
+fn split(source: &str, named: &Named) -> Vec<Named> {
     let (mut parts, mut depth, mut from) = (Vec::new(), 0_i32, 0);
+    let written = source.get(named.span.range()).unwrap_or_default();
+    let mut seen = 0;
     let mut push = |from: usize, to: usize| {
         let part = named.text[from..to].trim();
-        let at = from + named.text[from..to].find(part).unwrap_or(0);
-        if !part.is_empty() {
-            let start = named.span.start as usize + at;
-            parts.push(Named { text: part.to_owned(), span: Span::new(start, start + part.len()) });
+        if part.is_empty() {
+            return;
         }
+        let mut span = named.span;
+        if let Some(at) = written[seen..].find(part) {
+            let start = named.span.start as usize + seen + at;
+            seen += at + part.len();
+            span = Span::new(start, start + part.len());
+        }
+        parts.push(Named { text: part.to_owned(), span });
     };
     for (at, character) in named.text.char_indices() {
         match character {
@@ -226,7 +238,7 @@ fn lenient(text: &str, from: usize, to: usize) -> (Vec<Field>, bool) {
         let value_at = start + content.len() - value.len();
         let named =
             Named { text: unquoted(value).to_owned(), span: Span::new(value_at, value_at + value.len()) };
-        let items = split(&named);
+        let items = split(text, &named);
         fields.push(Field {
             key: Named { text: key.trim().to_owned(), span: Span::new(start, start + key.len()) },
             text: Some(named).filter(|named| !named.text.is_empty()),

@@ -32,6 +32,21 @@ fn frontmatter_has_keys_with_places() {
 }
 
 #[test]
+fn items_stand_where_they_are_written() {
+    let places = |text: &str| -> Vec<String> {
+        let definition = Definition::read(text);
+        let items = definition.items("tools").iter();
+        items.map(|item| text.get(item.span.range()).expect("a place of the text").to_owned()).collect()
+    };
+    assert_eq!(places("---\ntools: \"Read, Write\"\n---\n"), ["Read", "Write"]);
+    assert_eq!(places("---\ntools: Read,\n  Read, Gr\u{905}ep\n---\n"), ["Read", "Read", "Gr\u{905}ep"]);
+    // An escape is another text than what it stands for: the whole value is the place.
+    assert_eq!(places("---\ntools: \"R\\x65ad, Write\"\n---\n"), ["\"R\\x65ad, Write\"", "Write"]);
+    // Broken elsewhere: read line by line, with blanks of several bytes behind the marks.
+    assert_eq!(places("---\u{a0}\ntools: \"Read, \u{905}\"\nx: a: b\n---\n"), ["Read", "\u{905}"]);
+}
+
+#[test]
 fn values_that_are_no_yaml_are_read_as_plain_texts() {
     let text =
         "---\nname: writer\ndescription: Use it. Examples: <example>Context: a: b</example>\n---\nbody\n";
