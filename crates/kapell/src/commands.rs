@@ -1,6 +1,5 @@
-//! The commands, one file for each group of them.
+//! The commands: a file for each, or for a few that belong together.
 
-mod agent;
 mod agents;
 mod background;
 mod control;
@@ -13,23 +12,25 @@ mod fork;
 mod gc;
 mod hook;
 mod improve;
+mod init;
 mod install;
-mod landing;
 pub mod look;
 mod mcp;
-mod past;
+mod merge;
 mod plan;
 mod printed;
 pub mod record;
 mod reference;
+mod replay;
+mod report;
 mod salvage;
+mod sim;
 mod slash;
-mod start;
+mod task;
 mod transfer;
 pub mod trust;
 mod undo;
 mod verify;
-mod worlds;
 
 use std::path::{Path, PathBuf};
 
@@ -86,30 +87,30 @@ pub fn run(cli: &Cli, out: Out) -> Result<Exit, Fault> {
         Command::Answer(args) => control::answer(&context, args),
         Command::Pause(args) => control::pause(&context, args),
         Command::Cancel(args) => control::cancel(&context, args),
-        Command::Merge(args) => landing::merge(&context, args),
+        Command::Merge(args) => merge::merge(&context, args),
         Command::Plan(args) => plan::plan(&context, args),
         Command::Improve(args) => improve::improve(&context, args),
         Command::Map(args) => improve::map(&context, args),
         Command::Diff(args) => diff::diff(&context, args),
         Command::Verify(args) => verify::verify(&context, args),
         Command::Replay(args) if args.agents => record::replay(&context, args),
-        Command::Replay(args) => past::replay(&context, args),
+        Command::Replay(args) => replay::replay(&context, args),
         Command::Record(args) => record::record(&context, args),
-        Command::Report(args) => past::report(&context, args),
+        Command::Report(args) => report::report(&context, args),
         Command::Fork(args) => fork::fork(&context, args),
         Command::Undo(args) => undo::undo(&context, args),
         Command::Agents => agents::agents(&context),
         Command::Trust(args) => trust::trust(&context, args),
         Command::Doctor => doctor::doctor(&context),
-        Command::Init(args) => start::init(&context, args),
+        Command::Init(args) => init::init(&context, args),
         Command::Schema(args) => reference::schema(&context, args),
         Command::Gc(args) => gc::gc(&context, args),
         Command::Import(args) => transfer::import(&context, args),
-        Command::Explain(args) => reference::explain(&context, args),
+        Command::Explain(args) => explain::explain(&context, args),
         Command::Completions(args) => reference::completions(&context, args),
-        Command::Task(args) => agent::task(&context, args),
+        Command::Task(args) => task::task(&context, args),
         Command::Demo(args) => demo::demo(&context, args),
-        Command::Sim(args) => worlds::sim(&context, args),
+        Command::Sim(args) => sim::sim(&context, args),
         Command::Mcp(args) => mcp::mcp(&context, args),
         Command::Slash(args) => slash::slash(&context, args),
         Command::Hook(args) => hook::hook(&context, args),

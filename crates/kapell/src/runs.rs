@@ -63,6 +63,23 @@ pub fn find(store: &Store, named: Option<&str>) -> Result<RunHead, Fault> {
     }
 }
 
+/// Returns the decision that is meant: the one asked for, or the last.
+///
+/// # Errors
+///
+/// Fails if the run has no such decision.
+pub fn decision(head: &RunHead, at: Option<u64>) -> Result<Version, Fault> {
+    match at {
+        None => Ok(head.version),
+        Some(at) if (1..=head.version.0).contains(&at) => Ok(Version(at)),
+        Some(at) => {
+            Err(Fault::new("K0510", Exit::Usage, format!("run {} has no decision {at}", short(head.run)))
+                .because(format!("its decisions are numbered from 1 to {}", head.version))
+                .hint(format!("kapell logs {}", short(head.run))))
+        }
+    }
+}
+
 /// Finds a run as [`find`] does; if nothing is given, the last one that is not over, if there is one.
 ///
 /// # Errors

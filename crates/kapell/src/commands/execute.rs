@@ -27,7 +27,7 @@ use kapell_view::{
 use super::{
     Context,
     background::{self, Begun},
-    control, landing, plan,
+    control, merge, plan,
     record::{Keep, is_played, refuse_played},
 };
 use crate::{
@@ -397,7 +397,7 @@ fn resume_all(context: &Context, site: &Site, store: Store, how: &How) -> Result
 ///
 /// # Errors
 ///
-/// As [`session::drive`] and [`landing::merge_here`].
+/// As [`session::drive`] and [`merge::merge_here`].
 pub fn finish(context: &Context, machine: &mut Machine, run: RunId, merge: bool) -> Result<Exit, Fault> {
     let patience = match context.out.is_live() {
         true if !context.no_input => Patience::ForPeople,
@@ -425,7 +425,7 @@ fn finish_patiently(
     let ended = session::drive(machine, run, context.out, patience, interrupts)?;
     let mut exit = ended;
     if exit == Exit::Done && merge && machine.host.rest(run) == Rest::Over {
-        exit = landing::merge_here(context, machine, run, &MergeArgs::default(), interrupts)?;
+        exit = merge::merge_here(context, machine, run, &MergeArgs::default(), interrupts)?;
     }
     if let Some(state) = machine.host.run(run) {
         session::conclude(&machine.store, state, context.out, ended == Exit::Interrupted);

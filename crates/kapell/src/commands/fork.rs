@@ -26,7 +26,7 @@ use kapell_view::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Context, execute, past::decision};
+use super::{Context, execute};
 use crate::{
     args::ForkArgs,
     budget::Budget,
@@ -156,7 +156,7 @@ pub fn fork(context: &Context, args: &ForkArgs) -> Result<Exit, Fault> {
     containment::grant(&mut site, &args.contain)?;
     let store = site.existing_store()?;
     let head = runs::find(&store, Some(&args.run))?;
-    let at = decision(&head, args.at)?;
+    let at = runs::decision(&head, args.at)?;
     let mut past = Past::default();
     let run = load_at(&store as &dyn Journal, head.run, at, |row, events, _| past.see(row.n, events))?;
     let Wish { mut mission, plan, lfs_pointers } = wanted(context, &site, &run, args)?;

@@ -27,7 +27,7 @@ use kapell_view::{
     untrusted::Untrusted,
 };
 
-use super::{Context, past::decision, printed, salvage, transfer};
+use super::{Context, printed, salvage, transfer};
 use crate::{
     args::{InboxArgs, LogsArgs, StatusArgs, WatchArgs},
     clock::MachineClock,
@@ -150,7 +150,7 @@ pub fn logs(context: &Context, args: &LogsArgs) -> Result<Exit, Fault> {
     if args.output {
         return printed::show(context, &site, &load(&store, head.run)?, args);
     }
-    let at = decision(&head, args.at)?;
+    let at = runs::decision(&head, args.at)?;
     let wanted = Wanted {
         json: context.out.json,
         failed: args.failed,

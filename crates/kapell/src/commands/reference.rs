@@ -1,59 +1,19 @@
-//! Commands that only tell what kapell knows of itself: explain, schema, completions.
+//! Commands that only tell what kapell knows of itself: schema, completions.
 
 use clap::CommandFactory;
-use kapell_spec::{codes::Explanation, suggest};
-use kapell_view::text::{Line, Style, Table, wrap};
+use kapell_spec::suggest;
 use schemars::schema_for;
 use serde_json::{Value, json};
 
-use super::{Context, agents, doctor, explain, fork, gc, start, trust, verify};
+use super::{Context, agents, doctor, fork, gc, init, trust, verify};
 use crate::{
-    args::{Cli, CompletionsArgs, ExplainArgs, SchemaArgs},
+    args::{Cli, CompletionsArgs, SchemaArgs},
     codes,
     exit::Exit,
     fault::Fault,
-    output::{Problem, page, paint},
+    output::Problem,
     reply::Deed,
 };
-
-/// Explains an error code, or lists all.
-///
-/// # Errors
-///
-/// Fails if there is no such code.
-pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, Fault> {
-    let value = |found: &Explanation| json!({"code": found.code, "title": found.title, "text": found.text});
-    if let Some(task) = args.code.as_deref().filter(|typed| !explain::is_code(typed)) {
-        return explain::choice(context, args, task);
-    }
-    let columns = page();
-    let Some(code) = &args.code else {
-        if context.out.json {
-            context.out.value(&codes::all().map(value).collect::<Vec<_>>());
-            return Ok(Exit::Done);
-        }
-        let mut table = Table::new(&["code", "about"]);
-        for found in codes::all() {
-            table.row([(Style::Strong, found.code.to_owned()), (Style::Plain, found.title.to_owned())]);
-        }
-        context.out.data(&paint(&table.lines(columns)));
-        context.out.next("kapell explain CODE");
-        return Ok(Exit::Done);
-    };
-    let found = codes::find(code).ok_or_else(|| {
-        Fault::new("K0915", Exit::Usage, format!("there is no error `{code}`")).hint("kapell explain")
-    })?;
-    if context.out.json {
-        context.out.value(&value(found));
-        return Ok(Exit::Done);
-    }
-    let mut lines =
-        vec![Line::new(Style::Strong, found.code).with(Style::Plain, format!("  {}", found.title))];
-    lines.push(Line::default());
-    lines.extend(wrap(found.text, columns.min(80)).into_iter().map(Line::plain));
-    context.out.data(&paint(&lines));
-    Ok(Exit::Done)
-}
 
 /// Prints a JSON Schema, or lists all.
 ///
@@ -92,7 +52,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("agents", schema_for!(agents::AgentList).to_value()),
         ("fork", schema_for!(fork::Fork).to_value()),
         ("gc", schema_for!(gc::Collected).to_value()),
-        ("init", schema_for!(start::Written).to_value()),
+        ("init", schema_for!(init::Written).to_value()),
         ("trust", schema_for!(trust::TrustList).to_value()),
         ("deed", schema_for!(Deed).to_value()),
         ("error", schema_for!(Problem).to_value()),
@@ -143,11 +103,5 @@ mod tests {
             jsonschema::draft202012::meta::validate(&schema)
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-    }
-
-    #[test]
-    fn long_texts_are_broken_at_blanks() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("immeasurable x", 5), ["immeasurable", "x"]);
     }
 }

@@ -11,7 +11,7 @@ use kapell_engine::{open::load, port::journal::Journal};
 use kapell_store::Store;
 use kapell_view::text::short;
 
-use super::{Context, control, improve, landing, start};
+use super::{Context, control, improve, init, merge};
 use crate::{
     args::OneRun,
     exit::Exit,
@@ -36,8 +36,8 @@ pub fn undo(context: &Context, args: &OneRun) -> Result<Exit, Fault> {
         context.out.deed(&Deed::new(Did::ImproveUndone));
         return Ok(exit);
     }
-    if args.run.is_none() && start::was_written_after(&site, last_decision(&site)?) {
-        let exit = start::unwrite(context, &site)?;
+    if args.run.is_none() && init::was_written_after(&site, last_decision(&site)?) {
+        let exit = init::unwrite(context, &site)?;
         context.out.deed(&Deed::new(Did::InitUndone));
         return Ok(exit);
     }
@@ -164,7 +164,7 @@ fn take_back(context: &Context, site: &Site, store: Store, run: &Run, merge: &Me
     let repository =
         repository.ok_or_else(|| Fault::new("K0703", Exit::Usage, "there is no repository here"))?;
     // Nothing is under way here that an interrupt would have to end in order.
-    let turn = landing::wait_for_turn(context, &repository, &Interrupts::unheeded())?;
+    let turn = merge::wait_for_turn(context, &repository, &Interrupts::unheeded())?;
     if let (Some(base), Some(landing)) = (run.mission().base, run.landing()) {
         // `gc` may have removed the run's ref, and then the branch is all that holds what landed.
         repository.hold_again(id, base, landing.head())?;
@@ -193,13 +193,13 @@ fn moved_on(error: kapell_agents::git::Error, run: kapell_core::id::RunId, targe
 
 /// A run remembers its last merge only; what it merged before that is taken back by hand.
 fn an_earlier_merge_stays(run: &Run, target: &str, to: Oid) -> Fault {
-    let start = run.mission().start().map_or_else(String::new, landing::short);
+    let start = run.mission().start().map_or_else(String::new, merge::short);
     Fault::new("K0512", Exit::Refused, format!("nothing more of run {} can be taken back", short(run.id())))
         .because(format!(
             "its last merge is taken back; what it merged into {target} before, up to {}, stays",
-            landing::short(to)
+            merge::short(to)
         ))
-        .hint(format!("git log {start}..{} shows it; git revert takes it back by hand", landing::short(to)))
+        .hint(format!("git log {start}..{} shows it; git revert takes it back by hand", merge::short(to)))
 }
 
 /// Says why nothing of a run can be taken back, and what can be done instead.
