@@ -6,7 +6,7 @@ use kapell_core::{
     plan::{Definition, Work},
     run::Run,
 };
-use kapell_policy::pack::{self, Keep, Origin, Pack, Section};
+use kapell_policy::brief::{self, Keep, Material, Origin, Section};
 
 use crate::port::{
     agents::Brief,
@@ -26,7 +26,7 @@ const ROLE_FILE: &str = "role_file";
 /// What is known before the workspace is there.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Draft {
-    pack: Pack,
+    material: Material,
     tokens_max: u64,
     agents: Vec<String>,
     pub(crate) wanted: FactsRequest,
@@ -60,7 +60,7 @@ fn fenced_prompt(run: &Run, task: TaskId, prompt: &Template) -> Result<String, E
                     matches!(reference.path.first(), Some(("tasks" | "needs" | "env", _)))
                 });
                 match foreign {
-                    true => text.push_str(&pack::inline(placeholder.expr.source(), &value)),
+                    true => text.push_str(&brief::inline(placeholder.expr.source(), &value)),
                     false => text.push_str(&value),
                 }
             }
@@ -75,7 +75,7 @@ pub(crate) fn draft(run: &Run, task: TaskId, attempt: AttemptNo) -> Draft {
     let name = plan.name(task);
     let agent = run.agent(task).and_then(|agent| plan.agent(agent));
     let option = |name: &str| agent.and_then(|agent| agent.options.get(name));
-    let mut pack = Pack::default();
+    let mut material = Material::default();
     let (what, is_prompt) = match &definition.work {
         Work::Prompt(prompt) => {
             (fenced_prompt(run, task, prompt).unwrap_or_else(|_| prompt.source().to_owned()), true)
@@ -84,16 +84,16 @@ pub(crate) fn draft(run: &Run, task: TaskId, attempt: AttemptNo) -> Draft {
         _ => ("A script of the plan does it.".to_owned(), false),
     };
     let title = format!("Task {}, attempt {attempt}", code(name));
-    pack.add(section("task", &title, Origin::Own, Keep::Whole, what));
-    own(definition, &mut pack);
+    material.add(section("task", &title, Origin::Own, Keep::Whole, what));
+    own(definition, &mut material);
     if let Some(text) = option(ROLE_TEXT) {
         let file = option(ROLE_FILE).map_or("a role", String::as_str);
         let origin = Origin::Repository(file.to_owned());
-        pack.add(section("role", "Your role", origin, Keep::Beginning, text.clone()));
+        material.add(section("role", "Your role", origin, Keep::Beginning, text.clone()));
     }
     let objective = run.mission().objective.clone();
-    pack.add(section("mission", "Mission of the whole run", Origin::Own, Keep::Beginning, objective));
-    before(run, task, &mut pack);
+    material.add(section("mission", "Mission of the whole run", Origin::Own, Keep::Beginning, objective));
+    before(run, task, &mut material);
     let needs: Vec<TaskId> = plan.graph().needs(task).iter().copied().take(NEEDS_MAX).collect();
     for &need in &needs {
         let Some(outputs) = run.outputs(need).filter(|outputs| !outputs.is_empty()) else { continue };
@@ -101,7 +101,7 @@ pub(crate) fn draft(run: &Run, task: TaskId, attempt: AttemptNo) -> Draft {
         let (key, title) =
             (format!("outputs:{}", plan.name(need)), format!("Outputs of {}", code(plan.name(need))));
         let origin = Origin::Other(format!("task {}", plan.name(need)));
-        pack.add(section(&key, &title, origin, Keep::Beginning, text));
+        material.add(section(&key, &title, origin, Keep::Beginning, text));
     }
     let changes = needs.iter().filter_map(|&need| Some((plan.name(need).to_owned(), run.change(need)?)));
     let wanted = FactsRequest {
@@ -111,28 +111,28 @@ pub(crate) fn draft(run: &Run, task: TaskId, attempt: AttemptNo) -> Draft {
     };
     let others = plan.agents().iter().filter(|other| agent.is_none_or(|agent| agent.name != other.name));
     Draft {
-        pack,
-        tokens_max: option(TOKENS).and_then(|text| text.parse().ok()).unwrap_or(pack::TOKENS_MAX),
+        material,
+        tokens_max: option(TOKENS).and_then(|text| text.parse().ok()).unwrap_or(brief::TOKENS_MAX),
         agents: others.map(|other| other.name.clone()).collect(),
         wanted,
     }
 }
 
 /// What the plan says about the task itself.
-fn own(definition: &Definition, pack: &mut Pack) {
+fn own(definition: &Definition, material: &mut Material) {
     if !definition.accept.is_empty() {
         let text = format!(
             "kapell runs these on your result, and it counts only if all pass:\n\n{}",
             list(definition.accept.iter().map(|check| code(check)))
         );
-        pack.add(section("checks", "Checks", Origin::Own, Keep::Whole, text));
+        material.add(section("checks", "Checks", Origin::Own, Keep::Whole, text));
     }
     if !definition.protect.paths.is_empty() {
         let text = format!(
             "Do not change these; they are restored before the checks run:\n\n{}",
             list(definition.protect.paths.iter().map(|path| code(path)))
         );
-        pack.add(section("protected", "Protected paths", Origin::Own, Keep::Whole, text));
+        material.add(section("protected", "Protected paths", Origin::Own, Keep::Whole, text));
     }
     let promised = definition.outputs.iter().filter(|output| output.value.is_none());
     let promised = list(promised.map(|output| code(&output.name)));
@@ -141,19 +141,19 @@ fn own(definition: &Definition, pack: &mut Pack) {
             "Give each of these before you end, by the tool `output`, by `kapell task output NAME=VALUE`, or as a line \
              NAME=VALUE in the file that $KAPELL_OUTPUT names:\n\n{promised}"
         );
-        pack.add(section("promised", "Outputs to give", Origin::Own, Keep::Whole, text));
+        material.add(section("promised", "Outputs to give", Origin::Own, Keep::Whole, text));
     }
     if !definition.claims.is_empty() {
         let text = format!(
             "You hold these; others may be at work elsewhere:\n\n{}",
             list(definition.claims.iter().map(|claim| code(claim.source())))
         );
-        pack.add(section("claims", "Paths and names that are yours", Origin::Own, Keep::Beginning, text));
+        material.add(section("claims", "Paths and names that are yours", Origin::Own, Keep::Beginning, text));
     }
 }
 
 /// What came of the attempts before this one.
-fn before(run: &Run, task: TaskId, pack: &mut Pack) {
+fn before(run: &Run, task: TaskId, material: &mut Material) {
     if let Some(handoff) = run.handoff(task).filter(|handoff| handoff.done) {
         let from = handoff.from.and_then(|agent| run.plan().agent(agent));
         let from =
@@ -163,16 +163,16 @@ fn before(run: &Run, task: TaskId, pack: &mut Pack) {
             None => handoff.note.clone(),
         };
         let title = "Handed on to you";
-        pack.add(section("handoff", title, Origin::Other(from), Keep::Beginning, note));
+        material.add(section("handoff", title, Origin::Other(from), Keep::Beginning, note));
     } else if run.handoff(task).is_some_and(|handoff| handoff.change.is_some()) {
         // Whoever was to hand it on next failed; what came before that holds.
         let text = "What agents before you have changed is in your workspace already.".to_owned();
-        pack.add(section("handoff", "Work so far", Origin::Own, Keep::Beginning, text));
+        material.add(section("handoff", "Work so far", Origin::Own, Keep::Beginning, text));
     }
     if let Some(failure) = run.last_failure(task) {
         let title = format!("The attempt before this one failed ({})", failure.class);
         let origin = Origin::Other("the attempt before".to_owned());
-        pack.add(section("failure", &title, origin, Keep::Beginning, failure.message.clone()));
+        material.add(section("failure", &title, origin, Keep::Beginning, failure.message.clone()));
     }
 }
 
@@ -182,24 +182,24 @@ impl Draft {
         for (file, text) in facts.files {
             let title = format!("Instructions of the repository: {file}");
             let origin = Origin::Repository(file.clone());
-            self.pack.add(section(&file, &title, origin, Keep::Beginning, text));
+            self.material.add(section(&file, &title, origin, Keep::Beginning, text));
         }
         for (task, patch) in facts.changes {
             let (key, title) = (format!("diff:{task}"), format!("Change of {}", code(&task)));
             let origin = Origin::Other(format!("task {task}"));
-            self.pack.add(section(&key, &title, origin, Keep::AllOrNothing, patch));
+            self.material.add(section(&key, &title, origin, Keep::AllOrNothing, patch));
         }
         if !facts.tree.is_empty() {
             let origin = Origin::Other("the repository".to_owned());
             let text = facts.tree.join("\n");
-            self.pack.add(section("repository", "Top of the repository", origin, Keep::Beginning, text));
+            self.material.add(section("repository", "Top of the repository", origin, Keep::Beginning, text));
         }
-        let brief = self.pack.brief(self.tokens_max);
-        let sections = self.pack.sections().iter();
-        let whole = |name: &String| self.pack.section(name).unwrap_or_default();
+        let brief = self.material.brief(self.tokens_max);
+        let sections = self.material.sections().iter();
+        let whole = |name: &String| self.material.section(name).unwrap_or_default();
         Brief {
             text: brief.text,
-            list: self.pack.list(),
+            list: self.material.list(),
             sections: sections.map(|section| (section.name.clone(), whole(&section.name))).collect(),
             agents: self.agents,
         }

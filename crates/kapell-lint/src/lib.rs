@@ -37,7 +37,7 @@ pub mod patterns; // the eight patterns in use, and the eight anti-patterns
 
 pub mod suppress; // comments and baselines that keep findings quiet
 
-pub mod neighbours; // what other tools found
+pub mod foreign; // what other tools found
 
 pub mod fix; // safe fixes, checked one by one
 

@@ -21,6 +21,6 @@ pub mod route; // who performs what
 
 pub mod memory; // how many fit
 
-pub mod pack; // what a task is given
+pub mod brief; // what an attempt is given to read
 
 pub mod reuse; // which results hold for longer than their run

@@ -5,10 +5,10 @@
 mod cases;
 mod corpus;
 mod deliver;
+mod foreign;
 mod hostile;
 mod inventory;
 mod mutated;
-mod neighbours;
 mod paths;
 mod patterns;
 mod seeded;

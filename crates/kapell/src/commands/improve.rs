@@ -24,8 +24,8 @@ use kapell_lint::{
     discover::{Bounds, Found, Seen, Unread},
     files::Files,
     fix::Patch,
+    foreign,
     github::cost::Timings,
-    neighbours,
     repository::{Depth, Repository},
     rule::{Focus, Rule},
     rules::{self, RULES},
@@ -241,18 +241,18 @@ fn repository(args: &ImproveArgs, files: Files) -> Result<Repository, Fault> {
 /// Reads what other tools found.
 fn imported(root: &Path, args: &ImproveArgs, files: &Files, ours: &[Finding]) -> Result<Vec<Foreign>, Fault> {
     let top = fs::canonicalize(root).map_err(|error| Fault::io(root, &error))?;
-    let mut foreign = Vec::new();
+    let mut found = Vec::new();
     for path in &args.import_sarif {
         let log = fs::read(path).map_err(|error| Fault::io(path, &error))?;
-        foreign.extend(neighbours::read(&log, &top.to_string_lossy(), files).map_err(|error| {
+        found.extend(foreign::read(&log, &top.to_string_lossy(), files).map_err(|error| {
             Fault::new("K0934", Exit::Usage, "the log of another tool cannot be read")
                 .at(path.display())
                 .because(error)
                 .hint("write one with, for example, `zizmor --format sarif . > zizmor.sarif`")
         })?);
     }
-    neighbours::fold(&mut foreign, ours);
-    Ok(foreign)
+    foreign::fold(&mut found, ours);
+    Ok(found)
 }
 
 /// Shows what there is: assets and references.

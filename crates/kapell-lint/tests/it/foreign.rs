@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use kapell_lint::{
     audit::audit,
     files::Files,
-    neighbours::{LogError, fold, read},
+    foreign::{LogError, fold, read},
     repository::{Depth, Repository},
 };
 use kapell_view::audit::Foreign;
@@ -31,7 +31,7 @@ fn import(logs: &[String]) -> Vec<Foreign> {
 }
 
 #[test]
-fn findings_of_neighbours_are_listed_once_and_ours_stands_for_the_same() {
+fn findings_of_other_tools_are_listed_once_and_ours_stands_for_the_same() {
     let (zizmor, actionlint) = (kept("zizmor.sarif"), kept("actionlint.sarif"));
     let found = import(&[actionlint.clone(), zizmor.clone(), actionlint, zizmor]);
     let findings = audit(&repository());

@@ -1,6 +1,6 @@
 //! Packs: what holds whatever others write.
 
-use kapell_policy::pack::{Keep, Origin, Pack, Section, fenced, inline, tokens};
+use kapell_policy::brief::{Keep, Material, Origin, Section, fenced, inline, tokens};
 use proptest::prelude::*;
 
 /// Texts that try to get out: marks of fences, whole and broken, ends of lines, what deceives.
@@ -51,24 +51,24 @@ proptest! {
 
     #[test]
     fn a_brief_keeps_to_its_budget(texts in prop::collection::vec((hostile(), 0..3_u8, 1..200_usize), 1..12), budget in 400..3000_u64) {
-        let mut pack = Pack::default();
+        let mut material = Material::default();
         let own = Section {
             name: "task".to_owned(), title: "Task".to_owned(), origin: Origin::Own, keep: Keep::Whole, text: "Fix it.".to_owned(),
         };
-        pack.add(own);
+        material.add(own);
         for (at, (text, kind, times)) in texts.iter().enumerate() {
             let origin = match kind {
                 0 => Origin::Repository("AGENTS.md".to_owned()),
                 _ => Origin::Other("task a".to_owned()),
             };
             let keep = if *kind == 1 { Keep::AllOrNothing } else { Keep::Beginning };
-            pack.add(Section { name: format!("s{at}"), title: format!("S {at}"), origin, keep, text: text.repeat(*times) });
+            material.add(Section { name: format!("s{at}"), title: format!("S {at}"), origin, keep, text: text.repeat(*times) });
         }
-        let brief = pack.brief(budget);
+        let brief = material.brief(budget);
         prop_assert!(brief.text.starts_with("# Task\n\nFix it.\n"));
         prop_assert!(tokens(&brief.text) <= budget, "{} of {budget}", tokens(&brief.text));
-        for section in pack.sections() {
-            prop_assert!(pack.section(&section.name).is_some());
+        for section in material.sections() {
+            prop_assert!(material.section(&section.name).is_some());
         }
         // Every fence that is opened is closed, and none is within another.
         let mut open = false;

@@ -1,6 +1,6 @@
-//! What neighbours found: zizmor, actionlint, agnix and others, from their SARIF 2.1.0 logs (OASIS, 2020).
+//! What other tools found: zizmor, actionlint, agnix and others, from their SARIF 2.1.0 logs (OASIS, 2020).
 //!
-//! They own the ground beside us. Their findings are listed once, and where one says the same as one of ours of the
+//! Each of them owns its own ground. Their findings are listed once, and where one says the same as one of ours of the
 //! same place, ours is shown, for it knows the graph.
 
 use std::collections::{BTreeMap, BTreeSet};

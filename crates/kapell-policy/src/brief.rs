@@ -1,4 +1,4 @@
-//! The context pack: what an attempt is given to read, the essential first, within a number of tokens.
+//! The brief of an attempt: what an attempt is given to read, the essential first, within a number of tokens.
 //!
 //! Everything that others wrote (outputs, changes, notes, failures of commands, files of the repository) stands within a
 //! fence that its text cannot close, labelled with where it comes from. What does not fit is named, and can be asked
@@ -58,7 +58,7 @@ pub enum Keep {
     AllOrNothing,
 }
 
-/// A part of a pack.
+/// A part of what is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// By what it is asked for, such as `outputs:parser`.
@@ -75,7 +75,7 @@ pub struct Section {
 
 /// All that is known about a task, the essential first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Pack {
+pub struct Material {
     sections: Vec<Section>,
 }
 
@@ -125,7 +125,7 @@ impl Section {
     }
 }
 
-impl Pack {
+impl Material {
     /// Adds a section after those that are there; one without text is left away.
     pub fn add(&mut self, section: Section) {
         if !section.text.trim().is_empty() {
@@ -231,41 +231,41 @@ mod tests {
         Section { name: name.to_owned(), title: format!("About {name}"), origin, keep, text: text.to_owned() }
     }
 
-    fn pack() -> Pack {
-        let mut pack = Pack::default();
-        pack.add(section("task", Origin::Own, Keep::Whole, "Fix it.\n"));
+    fn material() -> Material {
+        let mut material = Material::default();
+        material.add(section("task", Origin::Own, Keep::Whole, "Fix it.\n"));
         let lines: String = (0..200).map(|line| format!("line {line} of what was found\n")).collect();
         let from = || Origin::Other("task `look`".to_owned());
-        pack.add(section("outputs:look", from(), Keep::Beginning, &lines));
-        pack.add(section("diff:look", from(), Keep::AllOrNothing, &lines));
-        pack.add(section("nothing", Origin::Own, Keep::Whole, "  \n"));
-        pack
+        material.add(section("outputs:look", from(), Keep::Beginning, &lines));
+        material.add(section("diff:look", from(), Keep::AllOrNothing, &lines));
+        material.add(section("nothing", Origin::Own, Keep::Whole, "  \n"));
+        material
     }
 
     #[test]
     fn the_essential_is_there_and_the_rest_is_named() {
-        let brief = pack().brief(700);
+        let brief = material().brief(700);
         assert!(tokens(&brief.text) <= 700, "{}", tokens(&brief.text));
         assert_eq!(brief.left_out, ["outputs:look", "diff:look"]);
         assert!(brief.text.starts_with("# About task\n\nFix it.\n"), "{}", brief.text);
         assert!(brief.text.contains("line 0 of") && !brief.text.contains("line 199 of"));
         assert!(brief.text.contains("[The rest is not shown: ask for `outputs:look`.]"));
         assert!(brief.text.contains("- `diff:look`: about"));
-        let whole = pack().section("diff:look").unwrap();
+        let whole = material().section("diff:look").unwrap();
         assert!(whole.contains("line 199 of"));
-        assert_eq!(pack().section("nothing"), None);
+        assert_eq!(material().section("nothing"), None);
     }
 
     #[test]
     fn with_room_nothing_is_left_out() {
-        let brief = pack().brief(TOKENS_MAX);
+        let brief = material().brief(TOKENS_MAX);
         assert_eq!(brief.left_out, [""; 0]);
         assert!(!brief.text.contains("Not shown"));
     }
 
     #[test]
     fn what_must_be_there_is_there_however_small_the_budget() {
-        let brief = pack().brief(0);
+        let brief = material().brief(0);
         assert!(brief.text.contains("Fix it."));
         assert!(!brief.text.contains("line 0 of"));
     }
