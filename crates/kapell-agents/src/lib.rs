@@ -3,6 +3,7 @@
 //! **Invariant:** no state that matters is kept here. Whatever an adapter, a supervisor or a workspace holds may be gone
 //! at the next moment: what counts is in the journal, in git or in an exit record.
 
+mod lock; // ground: taking locks
 mod private; // files for their owner alone: ground, too
 
 pub mod git; // the git boundary: ground, knows nothing of the rest

@@ -10,7 +10,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -23,6 +23,8 @@ use super::{
     hosts::{self, Hosts},
     relay::join,
 };
+
+use crate::lock::lock;
 
 /// A longer head is not one of a request to a proxy, in bytes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
@@ -209,7 +211,7 @@ impl Desk {
     }
 
     fn tell_once(&self, why: &str) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = lock(&self.refused);
         if refused.len() < TOLD_MAX && refused.insert(why.to_owned()) {
             (self.told)(format!("the network was refused: {why}"));
         }

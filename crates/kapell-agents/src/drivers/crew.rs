@@ -10,7 +10,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -27,6 +27,7 @@ use super::{
     supervised::{Supervised, Supervisor},
 };
 use crate::{
+    lock::lock,
     protocol::{
         self, AttemptKey,
         server::{Guests, Server, ServerError},
@@ -154,11 +155,6 @@ impl Attempt {
             Self::Orphaned => None,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked held no half-made state: every lock is held for one push or one take.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Crew {

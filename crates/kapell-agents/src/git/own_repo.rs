@@ -10,7 +10,7 @@ use std::{
     io::{self, Write},
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use kapell_core::id::{AttemptNo, Oid, RunId, TaskId};
@@ -21,6 +21,8 @@ use super::{
     refs,
     user::{Identity, ObjectFormat, UserRepo},
 };
+
+use crate::lock::lock;
 
 /// A point in time as git writes it: seconds since 1970 in UTC and the offset of the local clock.
 ///
@@ -242,7 +244,7 @@ impl OwnRepo {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         // A cache is whole after every step, so a panic elsewhere did not break it.
-        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner.known)
     }
 
     /// Begins a git command on this repository alone.

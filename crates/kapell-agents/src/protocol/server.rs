@@ -15,7 +15,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -25,6 +25,8 @@ use super::{
     message::{Reply, Request, Wish},
     outputs,
 };
+
+use crate::lock::lock;
 
 /// The kernel takes no longer path (`sun_path`, unix(7)), less the zero byte at its end.
 const PATH_BYTES_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
@@ -341,7 +343,7 @@ pub(crate) struct Guests {
 
 impl Guests {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Guest>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     /// Returns the token of an attempt; comparing it takes the same time however much of it is right.

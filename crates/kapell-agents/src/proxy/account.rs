@@ -4,12 +4,13 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     io::{self, Read},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use kapell_core::{budget::Amount, id::RunId, price::Tokens};
 use tokio::sync::{Notify, futures::Notified};
 
+use crate::lock::lock;
 use crate::protocol::AttemptKey;
 
 /// What an attempt may spend. What is `None` is not limited here.
@@ -127,10 +128,6 @@ pub(super) struct Hold {
     freed: Arc<Notify>,
     token: String,
     amount: Amount,
-}
-
-fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
-    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn dollars(usd_micros: u64) -> String {

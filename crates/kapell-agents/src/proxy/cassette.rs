@@ -6,13 +6,15 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::redact::Secret;
+
+use crate::lock::lock;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -138,7 +140,7 @@ impl Recorder {
     pub(super) fn keep(&self, exchange: &Exchange) {
         let Ok(line) = line(exchange) else { return };
         // A recording with a hole is found out when it is played: what is asked then has no answer.
-        let _ = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line);
+        let _ = lock(&self.file).write_all(&line);
     }
 }
 
@@ -224,7 +226,7 @@ impl Cassette {
     /// Returns how many exchanges nobody has asked for yet.
     #[must_use]
     pub fn left(&self) -> usize {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|used| !**used).count()
+        lock(&self.used).iter().filter(|used| !**used).count()
     }
 
     /// Returns the upstreams that were asked.
@@ -236,7 +238,7 @@ impl Cassette {
     /// Takes the answer to a request of an attempt: the one that was given to the same words, or else the next one to a
     /// request of the same shape.
     pub(super) fn take(&self, asked: &Exchange) -> Option<&Exchange> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = lock(&self.used);
         let of = |exchange: &Exchange| (exchange.task, exchange.attempt);
         let left = |index: &usize| !used[*index] && of(&self.exchanges[*index]) == of(asked);
         let left: Vec<usize> = (0..self.exchanges.len()).filter(left).collect();

@@ -2,8 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
 };
+
+use crate::lock::lock;
 
 /// What replaces a secret.
 const REDACTED: &str = "[redacted]";
@@ -60,7 +62,7 @@ impl Secret {
     ///
     /// Fails as `ask` does.
     pub(crate) fn fill<E>(&self, ask: impl FnOnce() -> Result<String, E>) -> Result<String, E> {
-        let _asking = self.0.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        let _asking = lock(&self.0.asking);
         if let Some(key) = self.0.key.get() {
             return Ok(key.clone());
         }

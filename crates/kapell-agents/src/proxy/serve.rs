@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -36,6 +36,7 @@ use super::{
     meter::Meter,
     redact,
 };
+use crate::lock::lock;
 use crate::protocol::AttemptKey;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -110,10 +111,6 @@ pub(super) struct Desk {
     workspaces: Mutex<HashMap<AttemptKey, String>>,
     /// What of the memory for requests each attempt has left, in KiB.
     room: Mutex<HashMap<AttemptKey, Arc<Semaphore>>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client for HTTP, with TLS where the address wants it.

@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
@@ -35,6 +35,7 @@ use crate::{
         job::looked_up,
         mcp,
     },
+    lock::lock,
     private,
     proxy::Redactor,
     supervise::{self, Census, recover, spec::parse_bytes},
@@ -66,10 +67,6 @@ struct Waiter {
 }
 
 type Waiting = Arc<Mutex<HashMap<AttemptKey, Waiter>>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The engine's agents, on a crew.
 pub struct CrewAgents {

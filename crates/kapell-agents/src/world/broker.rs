@@ -5,7 +5,7 @@ mod key; // keys that a program gives, or a keyring
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -17,6 +17,7 @@ use kapell_engine::port::agents::{Failure, Order, Report};
 use crate::{
     contain::ProxyDoor,
     drivers::client::{AllSettings, Client, ModelApi, Settings, options::MAX_REQUESTS},
+    lock::lock,
     protocol::AttemptKey,
     proxy::{Allowance, Api, Config, Prices, Proxy, Secret, Seen, Spent, Tape, Upstream},
 };
@@ -50,10 +51,6 @@ pub struct Broker {
     /// Who hears what attempts spend.
     spends: Arc<OnceLock<Spends>>,
     proxy: OnceLock<Result<Proxy, String>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The provider of a client that has no other address; `None` if nobody knows it.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use kapell_engine::port::{agents::AttemptKey, workspaces::CheckCommand};
 use super::agents::CrewAgents;
 use crate::{
     drivers::{Ending, Exit},
+    lock::lock,
     supervise::Cause,
 };
 
@@ -50,10 +51,6 @@ impl Drop for Turn<'_> {
         lock(&self.checks.busy.0).remove(&self.tree);
         self.checks.busy.1.notify_all();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads the verdict of a command from its end. That it could not run, or was ended from outside, says nothing about

@@ -5,7 +5,7 @@ mod merging; // what landed, brought into a branch of the user's, and back
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     git::{self, Entry, ErrorKind, Identity, OwnRepo, Signature, Stamp, UserRepo, printable, trailers},
+    lock::lock,
     workspace::{self, CaptureOptions, Kind, Owner, Pool, Workspace},
 };
 
@@ -88,10 +89,6 @@ pub struct Repository {
     given_back: (Mutex<()>, Condvar),
     /// The times that commits of runs carry whose ids have none.
     stamps: Mutex<HashMap<RunId, Stamp>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn owner(key: AttemptKey) -> Owner {

@@ -1,15 +1,11 @@
 //! Empty directories for attempts that need no repository.
 
-use std::{
-    collections::HashSet,
-    fs, io,
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashSet, fs, io, path::PathBuf, sync::Mutex};
 
 use kapell_core::id::RunId;
 use kapell_engine::port::agents::AttemptKey;
 
+use crate::lock::lock;
 use crate::workspace::remove_tree;
 
 /// The directories of attempts below one directory.
@@ -34,7 +30,7 @@ impl Scratch {
     /// Makes the directory of an attempt.
     pub(super) fn open(&self, key: AttemptKey) -> io::Result<PathBuf> {
         let dir = self.path(key);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(dir.clone());
+        lock(&self.made).insert(dir.clone());
         fs::create_dir_all(&dir)?;
         Ok(dir)
     }
@@ -43,7 +39,7 @@ impl Scratch {
     pub(super) fn close(&self, key: AttemptKey) {
         let dir = self.path(key);
         let _ = remove_tree(&dir);
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(&dir);
+        lock(&self.made).remove(&dir);
     }
 
     /// Deletes the directories that earlier processes have left of a run, but for those in use.
@@ -54,7 +50,7 @@ impl Scratch {
         for entry in entries {
             let (path, name) = (entry.path(), entry.file_name());
             let is_of_run = name.to_str().is_some_and(|name| name.starts_with(&prefix));
-            let is_made = || self.made.lock().unwrap_or_else(PoisonError::into_inner).contains(&path);
+            let is_made = || lock(&self.made).contains(&path);
             if is_of_run && !keep.contains(&path) && !is_made() {
                 // What cannot be deleted now is deleted by `gc`.
                 let _ = remove_tree(&path);

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use kapell_spec::{
     claude::{
+        reference::CHOICE,
         starts::{Start, Vague},
         steps::{Step, is_gate, is_parallel},
     },
@@ -159,7 +160,7 @@ fn told(text: &str, first: &Start, last: &Start) -> bool {
     gated
         || [preface, after, &said].iter().any(|part| tells_parallel(part))
         || REASONS.is_in(preface)
-        || CHOICE.is_in(preface)
+        || CHOOSES.is_in(preface)
 }
 
 /// Why two are taken for independent.
@@ -457,23 +458,9 @@ static ORDERS: LazyLock<Words> = LazyLock::new(|| {
 });
 
 /// Words above a list from which one is chosen.
-static CHOICE: LazyLock<Words> = LazyLock::new(|| {
-    Words::new(&[
-        "choose",
-        "select",
-        "appropriate",
-        "available",
-        "depending",
-        "one of the",
-        "pick ",
-        "which agent",
-        "when to use",
-        "routing",
-        "example",
-        "as needed",
-        "if needed",
-        "relevant",
-    ])
+static CHOOSES: LazyLock<Words> = LazyLock::new(|| {
+    let of_headings = ["one of the", "which agent", "when to use"];
+    Words::new(&[CHOICE, &of_headings].concat())
 });
 
 /// Tells whether a text says that agents run side by side. Concurrent users and requests are something else.

@@ -6,7 +6,7 @@ use kapell_view::audit::{Asset, AssetKind, EdgeKind, kind as kind_name};
 
 use super::{
     Study,
-    page::{Page, at, label, severity, slug, time},
+    page::{Page, at, label, slug, time},
 };
 use crate::rule::{Group, Rule, listed};
 
@@ -200,7 +200,7 @@ fn records(study: &Study<'_>) -> Vec<(String, String)> {
             page.say(format!("Status: proposed for `{}`.", first.place.path));
             page.section(2, "Context");
             for finding in &findings {
-                page.item(format!("{} ({}): {}.", at(finding), severity(finding.severity), finding.message));
+                page.item(format!("{} ({}): {}.", at(finding), finding.severity.name(), finding.message));
             }
             page.section(2, "Decision");
             for finding in &findings {

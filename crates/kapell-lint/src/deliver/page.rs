@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use kapell_view::audit::{Finding, Severity};
+use kapell_view::audit::Finding;
 
 /// A page. Its headings are only written with what stands beneath them.
 #[derive(Debug, Default)]
@@ -91,16 +91,6 @@ pub(super) fn at(finding: &Finding) -> String {
 /// Returns what to do about a finding: its hint, or what its fix does.
 pub(super) fn remedy(finding: &Finding) -> Option<&str> {
     finding.hint.as_deref().or_else(|| Some(&*finding.fix.as_ref()?.title))
-}
-
-pub(super) fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
-    }
 }
 
 /// Writes a length of time for people.

@@ -4,7 +4,7 @@ use kapell_view::audit::{Finding, FixClass, Severity};
 
 use super::{
     Study,
-    page::{Page, at, remedy, severity, time},
+    page::{Page, at, remedy, time},
 };
 use crate::rule::listed;
 
@@ -96,7 +96,7 @@ pub(super) fn roadmap(study: &Study<'_>) -> String {
             let worst = left.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Info);
             let saved: u32 = left.iter().filter_map(|finding| finding.saving_seconds).max().unwrap_or(0);
             let saving = if saved > 0 { format!(", up to {} a run", time(saved)) } else { String::new() };
-            page.item(format!("`{}`: {} ({}{saving}).", rule.name, places(&left), severity(worst)));
+            page.item(format!("`{}`: {} ({}{saving}).", rule.name, places(&left), worst.name()));
         }
     }
     page.section(2, "To watch");

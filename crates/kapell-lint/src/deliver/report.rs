@@ -6,7 +6,7 @@ use kapell_view::audit::{EdgeKind, Strength, kind as kind_name};
 
 use super::{
     Study,
-    page::{Page, at, remedy, severity, time},
+    page::{Page, at, remedy, time},
 };
 use crate::{github::cost, patterns::anti_patterns};
 
@@ -20,12 +20,7 @@ pub(super) fn write(study: &Study<'_>) -> String {
         page.section(3, rule.name);
         for finding in findings {
             let hint = remedy(finding).map_or_else(String::new, |hint| format!(" To do: {hint}."));
-            page.item(format!(
-                "{} ({}): {}.{hint}",
-                at(finding),
-                severity(finding.severity),
-                finding.message
-            ));
+            page.item(format!("{} ({}): {}.{hint}", at(finding), finding.severity.name(), finding.message));
         }
     }
     page.finish()
@@ -64,7 +59,7 @@ fn patterns(study: &Study<'_>, page: &mut Page) {
     let found = anti_patterns(study.findings).into_iter().filter(|evidence| evidence.count > 0);
     let rows = found.map(|evidence| {
         let rules: Vec<String> = evidence.rules.iter().map(|rule| format!("`{rule}`")).collect();
-        vec![evidence.name, evidence.count.to_string(), severity(evidence.worst).to_owned(), rules.join(", ")]
+        vec![evidence.name, evidence.count.to_string(), evidence.worst.name().to_owned(), rules.join(", ")]
     });
     page.table(&["anti-pattern", "findings", "worst", "rules"], rows);
 }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use memchr::{memchr_iter, memmem};
 
-pub use known::{beside_known, known, leads};
+pub use known::{CHOICE, beside_known, known, leads};
 
 use super::{
     definition::{Definition, Named},

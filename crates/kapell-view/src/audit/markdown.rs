@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use super::{Asset, AssetKind, AuditView, Edge, EdgeKind, Inventory, Scope, Strength, text::severity};
+use super::{Asset, AssetKind, AuditView, Edge, EdgeKind, Inventory, Scope, Strength};
 use crate::untrusted::Untrusted;
 
 impl AuditView {
@@ -25,7 +25,7 @@ impl AuditView {
             let _ = writeln!(
                 page,
                 "| {} | {} | {what} | {} |",
-                severity(finding.severity),
+                finding.severity.name(),
                 cell(&place),
                 finding.rule
             );
@@ -89,7 +89,7 @@ impl AuditView {
             page.push_str("\n## Anti-patterns\n\n| anti-pattern | findings | worst | rules |\n| --- | --- | --- | --- |\n");
         }
         for found in found {
-            let (worst, rules) = (severity(found.worst), found.rules.join(", "));
+            let (worst, rules) = (found.worst.name(), found.rules.join(", "));
             let _ = writeln!(page, "| {} | {} | {worst} | {rules} |", found.name, found.count);
         }
         if !self.patterns.is_empty() {

@@ -42,7 +42,7 @@ impl AuditView {
         worst.sort_by_key(|foreign| std::cmp::Reverse(foreign.severity));
         let line = |foreign: &&Foreign| {
             let Place { path, line, column, .. } = &foreign.place;
-            Line::new(style(foreign.severity), format!("{:<10}", severity(foreign.severity)))
+            Line::new(style(foreign.severity), format!("{:<10}", foreign.severity.name()))
                 .with(
                     Style::Plain,
                     format!("{}:{line}:{column}  {}", visible(path), visible(&foreign.message)),
@@ -193,7 +193,7 @@ impl AuditView {
         for found in found {
             let count = plural(u64::from(found.count), "finding");
             lines.push(
-                Line::new(style(found.worst), format!("  {:8}", severity(found.worst)))
+                Line::new(style(found.worst), format!("  {:8}", found.worst.name()))
                     .with(Style::Plain, format!(" {}, {count}", found.name))
                     .with(Style::Dim, format!(" [{}]", found.rules.join(", "))),
             );
@@ -225,7 +225,7 @@ impl AuditView {
             lines.push(Line::default());
             lines.push(
                 Line::new(Style::Strong, format!("{}. ", rank + 1))
-                    .with(style(finding.severity), severity(finding.severity))
+                    .with(style(finding.severity), finding.severity.name())
                     .with(Style::Plain, format!(" {}", visible(&finding.message)))
                     .with(Style::Dim, format!(" [{}]", finding.rule)),
             );
@@ -379,7 +379,7 @@ impl Table {
     fn of<'a>(groups: impl Iterator<Item = &'a (&'a Finding, usize)> + Clone, columns: usize) -> Self {
         let is_wide = columns >= WIDE_SCREEN;
         let most = if is_wide { columns * 28 / 100 } else { PLACE_COLUMNS };
-        let bad = groups.clone().map(|(finding, _)| severity(finding.severity).len()).max().unwrap_or(0);
+        let bad = groups.clone().map(|(finding, _)| finding.severity.name().len()).max().unwrap_or(0);
         let wide = groups.map(|(finding, _)| width(&whereabouts(finding, most))).max().unwrap_or(0);
         Self { bad, wide, most, is_wide }
     }
@@ -388,7 +388,7 @@ impl Table {
     fn head(&self, finding: &Finding) -> Line {
         let (bad, place) = (self.bad, whereabouts(finding, self.most));
         let blank = " ".repeat(self.wide.saturating_sub(width(&place)));
-        Line::new(style(finding.severity), format!("{:<bad$}  ", severity(finding.severity)))
+        Line::new(style(finding.severity), format!("{:<bad$}  ", finding.severity.name()))
             .with(Style::Plain, format!("{place}{blank}  "))
     }
 
@@ -425,25 +425,13 @@ impl Table {
 
 /// Writes a finding on lines of its own: how bad, where, by which rule; below it, what.
 fn paragraph((finding, count): &(&Finding, usize), columns: usize) -> Vec<Line> {
-    let bad = format!("{}  ", severity(finding.severity));
+    let bad = format!("{}  ", finding.severity.name());
     let end = format!("{}  {}", aside(finding, *count), finding.rule);
     let place = whereabouts(finding, columns.saturating_sub(bad.len() + end.len()));
     let head = Line::new(style(finding.severity), bad).with(Style::Plain, place).with(Style::Dim, end);
     let message = wrap(&visible(&finding.message), columns.saturating_sub(INDENT.len()));
     let message = message.into_iter().map(|line| Line::plain(format!("{INDENT}{line}")));
     std::iter::once(head).chain(message).collect()
-}
-
-/// Names a severity.
-#[must_use]
-pub(super) fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
-    }
 }
 
 fn style(severity: Severity) -> Style {

@@ -5,11 +5,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use kapell_core::{budget::Amount, id::RunId};
 
+use crate::lock::lock;
 use crate::proxy::{Allowance, told_again};
 
 /// What is left of runs, and what their attempts have spent of it.
@@ -78,7 +79,7 @@ impl Purses {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RunId, State>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

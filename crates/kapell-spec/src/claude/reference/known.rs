@@ -43,29 +43,25 @@ static DENIED: LazyLock<Words> = LazyLock::new(|| {
     ])
 });
 
+/// Words of a text that leads to several of which one is chosen.
+pub const CHOICE: &[&str] = &[
+    "choose",
+    "select",
+    "appropriate",
+    "available",
+    "depending",
+    "pick ",
+    "routing",
+    "example",
+    "as needed",
+    "if needed",
+    "relevant",
+];
+
 /// Words of a sentence that leads to a list of which one is chosen.
-static CHOICE: LazyLock<Words> = LazyLock::new(|| {
-    Words::new(&[
-        "choose",
-        "select",
-        "appropriate",
-        "available",
-        "depending",
-        "one of",
-        "pick ",
-        "which ",
-        "when ",
-        "routing",
-        "as needed",
-        "if needed",
-        "relevant",
-        "suitable",
-        "based on",
-        " may ",
-        " can ",
-        "e.g.",
-        "example",
-    ])
+static CHOOSES: LazyLock<Words> = LazyLock::new(|| {
+    let of_sentences = ["one of", "which ", "when ", "suitable", "based on", " may ", " can ", "e.g."];
+    Words::new(&[CHOICE, &of_sentences].concat())
 });
 
 /// Finds the places of `names` in the body of a definition that hand work over, and are not among those found.
@@ -249,7 +245,7 @@ pub fn leads(before: &str) -> bool {
     lower.trim_end().ends_with(':')
         && HANDS.iter().chain(GIVES).any(|word| has_word(&lower, word))
         && somebody.iter().any(|word| has_word(&lower, word))
-        && !CHOICE.is_in(last)
+        && !CHOOSES.is_in(last)
         && !DENIED.is_in(last)
 }
 

@@ -4,12 +4,14 @@ use std::{
     io::{self, Read},
     os::unix::process::CommandExt,
     process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::lock::lock;
 
 /// As much of an output is shown, in bytes: the beginning,
 const HEAD_BYTES: usize = 8 << 10;
@@ -41,7 +43,7 @@ pub(super) fn run(mut command: Command, timeout: Duration) -> io::Result<Ran> {
     thread::spawn(move || {
         let mut chunk = [0; 1 << 14];
         while let Ok(len @ 1..) = output.read(&mut chunk) {
-            keeper.lock().unwrap_or_else(PoisonError::into_inner).take(&chunk[..len]);
+            lock(&keeper).take(&chunk[..len]);
         }
         let _ = reading.send(());
     });
@@ -55,7 +57,7 @@ pub(super) fn run(mut command: Command, timeout: Duration) -> io::Result<Ran> {
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait()?;
     let _ = read.recv_timeout(LAST_WORDS);
-    let output = kept.lock().unwrap_or_else(PoisonError::into_inner).shown();
+    let output = lock(&kept).shown();
     Ok(Ran { code: status.code().filter(|_| !timed_out), timed_out, output })
 }
 
