@@ -28,8 +28,17 @@ pub static RULE: Rule = Rule {
 };
 
 /// Words of somebody who wants one after the other.
-const WANTED: &[&str] =
-    &["sequen", "one at a time", "one by one", "in order", "rate limit", "serially", "throttle", "avoid"];
+const WANTED: &[&str] = &[
+    "sequential",
+    "in sequence",
+    "one at a time",
+    "one by one",
+    "in order",
+    "rate limit",
+    "serially",
+    "throttle",
+    "avoid",
+];
 
 /// Words of what remembers from one call to the next.
 const REMEMBERS: &[&str] =

@@ -47,6 +47,20 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .also(unit.file, unit.span(started), "they are started here")
                     .done();
             }
+            for (write, read) in mixed(unit, function) {
+                let Some(target) = unit.syntax.child(write, "left") else { continue };
+                let message = format!(
+                    "`{}`{} is written before an `await` and read after it, while other tasks write it: one reads what another one wrote",
+                    unit.text(target),
+                    service::place_name(unit, write),
+                );
+                report
+                    .add(unit.file, unit.span(write), message)
+                    .hint("keep it in a variable of the task, or hand it on as an argument")
+                    .also(unit.file, unit.span(read), "read here, after the wait")
+                    .also(unit.file, unit.span(started), "they are started here")
+                    .done();
+            }
         }
     }
 }
@@ -108,6 +122,49 @@ fn lost(unit: &Unit, function: Id) -> Vec<Id> {
         reads && outer(unit, function, left)
     };
     own.iter().copied().filter(is_lost).collect()
+}
+
+/// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the first
+/// read after the wait.
+fn mixed(unit: &Unit, function: Id) -> Vec<(Id, Id)> {
+    let inner = |id: Id| unit.function_of(id) == function;
+    let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
+    let parameters: BTreeSet<&str> = own
+        .iter()
+        .filter(|&&id| matches!(unit.kind(id), "formal_parameters" | "parameters"))
+        .flat_map(|&id| unit.syntax.below(id))
+        .filter(|&id| unit.kind(id) == "identifier")
+        .map(|id| unit.text(id))
+        .collect();
+    let mut found = Vec::new();
+    for &write in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
+        let (left, right) = (unit.syntax.child(write, "left"), unit.syntax.child(write, "right"));
+        let Some((left, right)) = left.zip(right) else { continue };
+        let plain = unit.kind(left) == "identifier" && outer(unit, function, left);
+        // What is the same for every task may be written by each.
+        let of_task = with_below(unit, right).any(|id| parameters.contains(unit.text(id)));
+        let in_branch = unit.syntax.around(write).take_while(|&id| id != function).any(|id| {
+            matches!(unit.kind(id), "if_statement" | "while_statement" | "for_statement" | "for_in_statement")
+        });
+        if !plain || !of_task || in_branch {
+            continue;
+        }
+        let Some(wait) = own.iter().copied().find(|&id| id > right && waits(unit, id)) else { continue };
+        let next = own.iter().copied().find(|&id| {
+            id > wait
+                && !unit.syntax.holds(wait, id)
+                && unit.kind(id) == "identifier"
+                && unit.text(id) == unit.text(left)
+        });
+        // Who writes it again after the wait starts anew.
+        let written = |id: Id| {
+            let parent = unit.syntax[id].parent;
+            matches!(unit.kind(parent), "assignment" | "assignment_expression")
+                && unit.syntax.child(parent, "left") == Some(id)
+        };
+        found.extend(next.filter(|&read| !written(read)).map(|read| (write, read)));
+    }
+    found
 }
 
 fn with_below(unit: &Unit, id: Id) -> impl Iterator<Item = Id> + '_ {

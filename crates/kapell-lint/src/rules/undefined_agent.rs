@@ -1,5 +1,7 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
+mod session; // agents that code gives to a session
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::{
@@ -40,6 +42,7 @@ struct Missing<'a> {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     scripts(repository, report);
+    session::check(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
         for reference in from.firm(Names::Agent) {
