@@ -315,6 +315,26 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_stands_on_its_page() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/settings.md");
+        let page = fs::read_to_string(page).unwrap();
+        let parts: Vec<&str> = page.split("\n## ").collect();
+        let part = |head: &str| *parts.iter().find(|part| part.starts_with(head)).unwrap();
+        for (part, keys) in [
+            (
+                parts[0],
+                KEYS.iter().filter(|key| !["clients", "agent", "mcp"].contains(key)).collect::<Vec<_>>(),
+            ),
+            (part("`[clients.NAME]`"), clients::KEYS.iter().collect()),
+            (part("`[agent.NAME]`"), agents::KEYS.iter().collect()),
+            (part("`[mcp.NAME]`"), servers::KEYS.iter().collect()),
+        ] {
+            let absent: Vec<_> = keys.into_iter().filter(|key| !part.contains(&format!("`{key}`"))).collect();
+            assert_eq!(absent, Vec::<&&str>::new(), "in {}", part.lines().next().unwrap());
+        }
+    }
+
+    #[test]
     fn faults_are_pointed_at() {
         for (text, expected) in [
             ("job = 4", "K0911 0..3 there is no setting `job` (did you mean `jobs`?)"),

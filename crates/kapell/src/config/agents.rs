@@ -23,7 +23,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::{Whose, clients::table, size, span, text, wrong};
 
-const KEYS: [&str; 8] = ["use", "model", "skills", "cost", "memory", "role", "provider", "run"];
+pub(super) const KEYS: [&str; 8] = ["use", "model", "skills", "cost", "memory", "role", "provider", "run"];
 
 /// Agents by name; those of the nearer file count.
 pub type Agents = BTreeMap<String, Defined>;

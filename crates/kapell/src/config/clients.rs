@@ -25,7 +25,7 @@ use toml::{
 
 use super::{Whose, span, text, wrong};
 
-const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 10] = [
     "model",
     "program",
     "args",

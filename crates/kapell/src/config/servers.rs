@@ -29,7 +29,8 @@ use super::{
     span, text, wrong,
 };
 
-const KEYS: [&str; 8] = ["command", "args", "env", "pass", "url", "headers", "bearer_env", "timeout"];
+pub(super) const KEYS: [&str; 8] =
+    ["command", "args", "env", "pass", "url", "headers", "bearer_env", "timeout"];
 
 /// Servers by their names; those of the nearer file count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

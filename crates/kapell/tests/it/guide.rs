@@ -1,23 +1,46 @@
 //! What the guide tells to type and to write, done as it stands there.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use kapell_mock::{Call, Mock, NOBODY, Scenario, Turn};
 
 use crate::rig::{Ended, Rig};
 
-/// Returns the blocks of a page that are in a language.
+/// Returns the blocks of a page of the guide that are in a language.
 fn blocks(page: &str, language: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide").join(page);
-    let text = fs::read_to_string(path).unwrap();
+    let found = blocks_of(&root().join("docs/guide").join(page), language);
+    assert!(!found.is_empty(), "{page} has no {language}");
+    found
+}
+
+/// Returns the blocks of a file that are in a language.
+fn blocks_of(page: &Path, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(page).unwrap();
     let (begin, mut found) = (format!("```{language}"), Vec::new());
     let mut lines = text.lines();
     while lines.by_ref().any(|line| line == begin) {
         let block = lines.by_ref().take_while(|line| *line != "```");
         found.push(block.map(|line| format!("{line}\n")).collect());
     }
-    assert!(!found.is_empty(), "{page} has no {language}");
     found
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Returns all pages that are for users.
+fn pages() -> Vec<PathBuf> {
+    let directories = ["docs", "docs/guide", "docs/guide/agents"].map(|dir| root().join(dir));
+    let files =
+        directories.iter().flat_map(|dir| fs::read_dir(dir).unwrap()).map(|entry| entry.unwrap().path());
+    let pages = files.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    pages.chain([root().join("README.md")]).collect()
 }
 
 /// Does what a page's console does: each line that begins with `$ kapell`, until one fails.
@@ -102,14 +125,29 @@ fn a_gate_of_the_guide_does_what_is_answered() {
 }
 
 #[test]
-fn the_first_file_of_a_page_has_no_errors() {
-    for page in ["budgets.md", "choosing-agents.md", "gates.md", "resume-and-fork.md", "writing-an-agent.md"]
-    {
-        let rig = Rig::repository();
-        rig.write("first.yaml", &blocks(page, "yaml")[0]);
-        let ended = rig.run(["plan", "first.yaml"]);
-        assert!(ended.code == Some(0) && !ended.stderr.contains("warning"), "{page}: {ended}");
+fn every_file_of_the_documents_has_no_errors() {
+    let rig = Rig::repository();
+    let (mut files, mut settings) = (0, 0);
+    for page in pages() {
+        for file in blocks_of(&page, "yaml").iter().filter(|block| block.contains("mission:")) {
+            rig.write("file.yaml", file);
+            let ended = rig.run(["plan", "file.yaml"]);
+            assert!(
+                ended.code == Some(0) && !ended.stderr.contains("warning"),
+                "{}: {ended}",
+                page.display()
+            );
+            files += 1;
+        }
+        for block in blocks_of(&page, "toml") {
+            set(&rig, &block);
+            let ended = rig.run(["agents"]);
+            assert_eq!(ended.code, Some(0), "{}: {ended}", page.display());
+            settings += 1;
+        }
+        set(&rig, "");
     }
+    assert!(files > 10 && settings > 5, "{files} files and {settings} settings were found");
 }
 
 #[test]
