@@ -126,6 +126,8 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     }
     if !patch.changes.is_empty() {
         propose(context, args, format, root, &view, &patch)?;
+    } else if (args.implement || args.dry_run) && !view.findings.is_empty() {
+        context.out.note("there is no safe fix: --output report says what is to be done by hand");
     }
     Ok(if view.warnings().next().is_some() { Exit::Failures } else { Exit::Done })
 }

@@ -63,6 +63,23 @@ fn a_file_that_is_not_committed_is_not_fixed_on_a_branch() {
 }
 
 #[test]
+fn where_no_fix_is_safe_that_is_said() {
+    let rig = Rig::repository();
+    rig.write(
+        PATH,
+        "on: { push: { branches: [main] } }\njobs:\n  deploy:\n    runs-on: ubuntu-latest\n    \
+         environment: production\n    timeout-minutes: 10\n    steps:\n      - run: ./deploy.sh\n",
+    );
+    rig.commit("a workflow that only a person can mend");
+    for option in ["--implement", "--dry-run"] {
+        let ended = rig.run(["improve", option]);
+        assert!(ended.code == Some(1) && ended.stderr.contains("there is no safe fix"), "{ended}");
+        assert_eq!(rig.git(&["branch", "--list", "kapell/*"]), "");
+    }
+    assert!(!rig.run(["improve"]).stderr.contains("safe fix"));
+}
+
+#[test]
 fn a_branch_that_is_checked_out_stays() {
     let rig = rig();
     rig.run(["improve", "--implement"]);
