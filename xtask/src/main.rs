@@ -33,7 +33,8 @@ usage: cargo xtask CHORE
   coverage [--missed]  counts the lines of the ground floors that their tests reach
   faults [--calls N] [--stride K] [--threads N] [--program PATH]
                        makes the n-th system call of the journal's writer fail, or kills the program there
-  e2e-agents [--fix] [--quota] [--hostile] [--tape] [--kill N] [--share] [--within SECONDS] [NAME..]
+  e2e-agents [--fix] [--quota] [--hostile] [--dialogue] [--acp] [--trusted] [--tape] [--kill N] [--share]
+             [--within SECONDS] [NAME..]
                        installs the real coding agents from npm and puts them through it against the mock
   fixes [DIR] [--debug]
                        applies all safe fixes of the audit to the repositories in DIR, and looks what they break
