@@ -1,25 +1,41 @@
 //! Child runs: a task that is a workflow is executed as a run of its own, within what its parent grants.
 
+use std::sync::Arc;
+
 use kapell_core::{
     budget::{Amount, Limits},
     command::{Command, Exit},
-    effect::{Effect, Hold},
+    effect::{Effect, Hold, outstanding},
     event::{Outcome, Outputs},
     expr::EvalError,
     id::{AttemptNo, RunId, TaskId},
     journal::Actor,
     mission::{Mission, Parent},
-    plan::{ChildSpec, Work},
+    plan::{ChildSpec, Plan, Work},
     retry::FailureClass,
     run::Run,
     task::TaskState,
+    time::Millis,
 };
 
 use crate::{
-    host::Host,
+    host::{Host, Input},
     open::OpenError,
     perform::{cannot_compute, environment, finish, short},
+    port::journal::OwnError,
 };
+
+/// The pause before it is tried again to take over a child run that somebody else holds.
+const AGAIN: Millis = Millis(200);
+
+/// A child run that somebody else holds.
+pub(crate) struct Awaited {
+    parent: Parent,
+    /// When it is tried again, on the boot clock.
+    pub(crate) at: Millis,
+    /// What people were told.
+    message: String,
+}
 
 impl Host {
     /// Starts, or takes over again, the child runs that effects of `parent` ask for, and stops those that are to end.
@@ -30,36 +46,91 @@ impl Host {
             };
             let Some(run) = self.run(parent) else { return };
             let Work::Workflow(spec) = &run.plan().definition(*task).work else { continue };
-            let child = parent.child(*task, *attempt);
-            if matches!(effect, Effect::Stop { .. }) {
-                self.put(child, Actor::Engine, Command::Cancel, None);
+            match effect {
+                Effect::Stop { .. } => {
+                    self.put(parent.child(*task, *attempt), Actor::Engine, Command::Cancel, None);
+                }
+                _ => {
+                    let begun =
+                        child_mission(run, *task, *attempt, spec).map(|mission| (mission, spec.plan.clone()));
+                    self.start_child(Parent { run: parent, task: *task, attempt: *attempt }, begun);
+                }
+            }
+        }
+    }
+
+    fn start_child(&mut self, parent: Parent, begun: Result<(Mission, Arc<Plan>), EvalError>) {
+        let child = parent.run.child(parent.task, parent.attempt);
+        let end = |exit| finish(parent.task, parent.attempt, exit);
+        let (mission, plan) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                return self.put(parent.run, Actor::Engine, end(cannot_compute(&error)), None);
+            }
+        };
+        let started = match self.open(child) {
+            Err(OpenError::NoSuchRun(_)) => self.create(child, mission, plan),
+            other => other,
+        };
+        match started {
+            Ok(()) => self.tell_parent(child),
+            Err(OpenError::Own(error @ OwnError::Held(_))) => self.await_child(parent, &error),
+            Err(error) => {
+                let class = match &error {
+                    OpenError::Own(_) | OpenError::Journal(_) => FailureClass::Transient,
+                    OpenError::Workspace(trouble) => trouble.class,
+                    _ => FailureClass::Permanent,
+                };
+                let message = format!("its run cannot be started: {error}");
+                let exit = Exit::Failed { class, message, spent: Amount::ZERO, until: None };
+                self.put(parent.run, Actor::Engine, end(exit), None);
+            }
+        }
+    }
+
+    /// Remembers to try again to take a child run over that somebody else holds.
+    ///
+    /// Whoever answers a question of it holds it for a moment, and whoever resumed it alone until it is over. To fail the
+    /// attempt for that would leave the work of the child run, which is paid for, to nobody.
+    fn await_child(&mut self, parent: Parent, error: &OwnError) {
+        let child = parent.run.child(parent.task, parent.attempt);
+        let message = format!("its run {child} is waited for: {error}");
+        if self.live.get(&parent.run).is_some_and(|live| live.trouble.as_ref() != Some(&message)) {
+            self.mailbox().send(Input::Trouble { run: parent.run, message: message.clone() });
+        }
+        self.awaited.push(Awaited { parent, at: self.again_at(), message });
+    }
+
+    fn again_at(&self) -> Millis {
+        Millis(self.boot().0.saturating_add(AGAIN.0))
+    }
+
+    /// Tries again to take over the child runs for which it is time.
+    pub(crate) fn take_up_children(&mut self) {
+        let now = self.boot();
+        let due: Vec<_> = self.awaited.extract_if(.., |awaited| awaited.at <= now).collect();
+        for awaited in due {
+            let Parent { run: id, task, attempt } = awaited.parent;
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            // What is not durable yet is not acted upon.
+            if !live.in_flight.is_empty() {
+                self.awaited.push(Awaited { at: self.again_at(), ..awaited });
                 continue;
             }
-            let plan = spec.plan.clone();
-            let mission = match child_mission(run, *task, *attempt, spec) {
-                Ok(mission) => mission,
-                Err(error) => {
-                    let exit = finish(*task, *attempt, cannot_compute(&error));
-                    self.put(parent, Actor::Engine, exit, None);
-                    continue;
-                }
+            let of_task = |effect: &Effect| match effect {
+                Effect::Start { task: of, attempt: no }
+                | Effect::Stop { task: of, attempt: no, .. }
+                | Effect::Hold { task: of, attempt: no, .. } => (*of, *no) == (task, attempt),
+                _ => false,
             };
-            let started = match self.open(child) {
-                Err(OpenError::NoSuchRun(_)) => self.create(child, mission, plan),
-                other => other,
-            };
-            match started {
-                Ok(()) => self.tell_parent(child),
-                Err(error) => {
-                    let class = match &error {
-                        OpenError::Own(_) | OpenError::Journal(_) => FailureClass::Transient,
-                        OpenError::Workspace(trouble) => trouble.class,
-                        _ => FailureClass::Permanent,
-                    };
-                    let message = format!("its run cannot be started: {error}");
-                    let exit = Exit::Failed { class, message, spent: Amount::ZERO, until: None };
-                    self.put(parent, Actor::Engine, finish(*task, *attempt, exit), None);
-                }
+            let effects: Vec<_> = outstanding(&live.run).into_iter().filter(of_task).collect();
+            self.start_children(id, &effects);
+            self.hold_children(id, &effects);
+            let is_awaited = self.awaited.iter().any(|other| other.parent == awaited.parent);
+            if let Some(live) = self.live.get_mut(&id)
+                && !is_awaited
+            {
+                live.trouble.take_if(|trouble| *trouble == awaited.message);
             }
         }
     }

@@ -28,6 +28,7 @@ use kapell_core::{
 
 use crate::{
     asleep::Asleep,
+    children::Awaited,
     live::{Alarm, Asking, Live, Question, Refusal, Reply},
     open::{OpenError, load_counted},
     perform::{Performer, short},
@@ -183,6 +184,8 @@ pub struct Host {
     /// When runs are to be looked at, on the boot clock and by the time of day.
     boot_timers: BTreeSet<(Millis, RunId)>,
     wall_timers: BTreeSet<(Wall, RunId)>,
+    /// Child runs that somebody else holds.
+    pub(crate) awaited: Vec<Awaited>,
     /// Appends of which nothing has been heard yet.
     appending: usize,
 }
@@ -206,6 +209,7 @@ impl Host {
             dirty: BTreeSet::new(),
             boot_timers: BTreeSet::new(),
             wall_timers: BTreeSet::new(),
+            awaited: Vec::new(),
             appending: 0,
         }
     }
@@ -359,6 +363,10 @@ impl Host {
         self.live.get(&id)?.trouble.as_deref()
     }
 
+    pub(crate) fn boot(&self) -> Millis {
+        self.clock.boot()
+    }
+
     pub(crate) fn performer(&self) -> &Performer {
         &self.performer
     }
@@ -429,7 +437,9 @@ impl Host {
     }
 
     fn sleep(&self) -> Option<Duration> {
-        let boot = self.boot_timers.first().map(|(at, _)| at.0.saturating_sub(self.clock.boot().0));
+        let boot = self.boot_timers.first().map(|(at, _)| *at);
+        let boot = boot.into_iter().chain(self.awaited.iter().map(|awaited| awaited.at)).min();
+        let boot = boot.map(|at| at.0.saturating_sub(self.boot().0));
         let wall = self.wall_timers.first().map(|(at, _)| {
             let left = at.0.saturating_sub(self.clock.wall().0);
             u64::try_from(left).unwrap_or(0).min(NAP_MAX.0)
@@ -439,6 +449,9 @@ impl Host {
 
     /// Lets time pass for the runs whose time has come.
     fn ring(&mut self) {
+        if !self.awaited.is_empty() {
+            self.take_up_children();
+        }
         let mut due = BTreeSet::new();
         if !self.boot_timers.is_empty() {
             let now = self.clock.boot();

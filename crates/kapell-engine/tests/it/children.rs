@@ -316,25 +316,64 @@ fn a_deadline_and_a_time_budget_are_nothing_to_wait_for_where_only_a_person_can_
     rig.until(|rig| matches!(rig.run().phase(), Phase::Paused(_)));
 }
 
-#[test]
-fn a_child_run_that_somebody_else_holds_fails_its_attempt_for_now() {
-    let world = crate::rig::World::new();
-    let mut rig = world.process();
+fn held(world: &World) -> Box<dyn kapell_engine::port::journal::Ownership> {
     let owner = Owner { pid: 7, host: "there".to_owned(), since: Wall(3), socket: None };
-    let held = world.journal.own(child(), owner).unwrap();
-    let mut task = child_of(plan(&[("x", noop(), &[])]));
-    task.retry.attempts = 2;
-    rig.host.create(RUN, mission(), plan(&[("w", task, &[])])).unwrap();
-    rig.step();
-    rig.until(|rig| rig.state(0).starts_with("BackingOff"));
-    let why = rig.run().last_failure(TaskId(0)).unwrap();
-    assert_eq!(why.class, FailureClass::Transient);
-    let text = "its run cannot be started: process 7 on there executes it";
-    assert_eq!(why.message, text);
-    drop(held);
-    world.clock.pass(1_000_000);
+    world.journal.own(child(), owner).unwrap()
+}
+
+#[test]
+fn a_child_run_that_somebody_else_holds_is_waited_for() {
+    let mut rig = Rig::with(
+        mission(),
+        plan(&[("w", child_of(plan(&[("x", noop(), &[]), ("y", script("hold"), &[0])])), &[])]),
+    );
+    rig.until_said("start 1.1");
+    let world = rig.world.clone();
+    drop(rig);
+    // Somebody answers a question of it just now.
+    let somebody = held(&world);
+    let mut rig = world.process();
+    rig.host.open(RUN).unwrap();
+    let told = format!("trouble its run {} is waited for: process 7 on there executes it", child());
+    rig.until(|rig| rig.events().contains(&told));
+    for _ in 0..5 {
+        world.clock.pass(1_000);
+        rig.step();
+    }
+    assert_eq!(
+        (rig.host.rest(RUN), rig.events().iter().filter(|event| **event == told).count()),
+        (Rest::Busy, 1)
+    );
+    drop(somebody);
+    world.clock.pass(1_000);
+    rig.until_said("start 1.2");
+    assert_eq!(rig.host.trouble(RUN), None);
+    let key = kapell_engine::port::agents::AttemptKey { run: child(), ..crate::rig::key(1, 2) };
+    let report = kapell_engine::port::agents::Report::Finished(good());
+    rig.mailbox.send(kapell_engine::host::Input::Agent(key, report));
     assert_eq!(rig.settle(), Rest::Over);
     assert_eq!(rig.run().outcome(), Some(Outcome::Succeeded));
+    assert_eq!(rig.run().task(TaskId(0)).unwrap().attempts, 1);
+}
+
+#[test]
+fn what_became_of_a_run_while_its_child_was_waited_for_reaches_the_child() {
+    for cancels in [true, false] {
+        let world = World::new();
+        let mut rig = world.process();
+        let somebody = held(&world);
+        rig.host
+            .create(RUN, mission(), plan(&[("w", child_of(plan(&[("x", script("hold"), &[])])), &[])]))
+            .unwrap();
+        rig.until(|rig| rig.host.trouble(RUN).is_some());
+        rig.put(if cancels { Command::Cancel } else { Command::Pause }).unwrap();
+        drop(somebody);
+        world.clock.pass(1_000);
+        let rest = if cancels { Rest::Over } else { Rest::Paused };
+        rig.until(|rig| rig.host.rest(RUN) == rest);
+        let outcome = cancels.then_some(Outcome::Cancelled);
+        assert_eq!((rig.run().outcome(), started(&rig).len()), (outcome, 0), "cancels: {cancels}");
+    }
 }
 
 #[test]
