@@ -84,6 +84,8 @@ pub enum Command {
     Finish { task: TaskId, attempt: AttemptNo, exit: Exit },
     /// An agent asks a person.
     Ask { task: TaskId, attempt: AttemptNo, question: String, choices: Vec<String> },
+    /// A child run has come to rest, or goes on: nothing of it is under way, or something is.
+    ChildRests { task: TaskId, attempt: AttemptNo, rests: bool },
     /// An agent wants something kept.
     Note { task: TaskId, attempt: AttemptNo, text: String },
     /// An attempt that ends has used this of its model; `claimed` is what its client says.
@@ -111,7 +113,7 @@ pub enum Command {
     Resume { limits: Option<Limits> },
     /// The run that it is part of is paused: so shall this one be, and what runs be stopped if `stop`.
     Hold { stop: bool },
-    /// The run that it is part of goes on: so shall this one, if nothing else holds it.
+    /// The run that it is part of goes on: so shall this one, unless it is paused for a reason of its own.
     Release,
     /// The run shall end.
     Cancel,
@@ -146,6 +148,7 @@ impl Command {
             Self::HandOff { .. } => "hand_off",
             Self::Finish { .. } => "finish",
             Self::Ask { .. } => "ask",
+            Self::ChildRests { .. } => "child_rests",
             Self::Note { .. } => "note",
             Self::Use { .. } => "use",
             Self::Throttled { .. } => "throttled",

@@ -9,13 +9,14 @@ use crate::{
     id::TaskId,
     landing::Wish,
     retry::FailureClass,
-    run::{Phase, Run},
+    run::{Lane, Phase, Run},
     task::{StopCause, TaskState},
     time::Now,
 };
 
 mod attempt; // how attempts end
 mod ladder; // what follows a failure
+mod pause; // what holds a run, and lets it go on
 mod people; // questions and answers
 mod routing; // who performs a task
 
@@ -51,6 +52,15 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
         Command::HandOff { task, attempt, to, note } => hand_off(run, *task, *attempt, *to, note, now),
         Command::Finish { task, attempt, exit } => finish(run, *task, *attempt, exit, now),
         Command::Ask { task, attempt, question, choices } => ask(run, *task, *attempt, question, choices),
+        Command::ChildRests { task, attempt, rests } => {
+            let is_known = running(run, *task, *attempt)?.rests.is_some() == *rests;
+            let (task, attempt) = (*task, *attempt);
+            Ok(match rests {
+                _ if is_known || run.lane(task) != Lane::Child => Vec::new(),
+                true => vec![Event::ChildRested { task, attempt }],
+                false => vec![Event::ChildWentOn { task, attempt }],
+            })
+        }
         Command::Note { task, attempt, text } => {
             running(run, *task, *attempt)?;
             Ok(vec![Event::Noted { task: *task, attempt: *attempt, text: text.clone() }])
@@ -93,35 +103,10 @@ pub fn decide(run: &Run, command: &Command, now: Now) -> Result<Vec<Event>, Reje
         }
         Command::Answer { gate, answer, by } => answer_gate(run, *gate, answer, by, now),
         Command::UndoAnswer { gate, by } => undo_answer(run, *gate, by),
-        Command::Pause => match run.phase() {
-            Phase::Active => Ok(vec![Event::Paused { why: PauseCause::Person }]),
-            Phase::Paused(_) => Err(Rejection::AlreadyPaused),
-            phase => Err(refused(phase)),
-        },
-        Command::Hold { stop } => match run.phase() {
-            Phase::Active => Ok(vec![Event::Paused { why: PauseCause::Parent { stop: *stop } }]),
-            // What it is paused for holds it as well.
-            Phase::Paused(_) => Err(Rejection::AlreadyPaused),
-            phase => Err(refused(phase)),
-        },
-        Command::Release => match run.phase() {
-            Phase::Paused(PauseCause::Parent { .. }) => Ok(vec![Event::Resumed { limits: None }]),
-            Phase::Active | Phase::Paused(_) => Err(Rejection::NotPaused),
-            phase => Err(refused(phase)),
-        },
-        Command::Resume { limits } => match run.phase() {
-            Phase::Paused(PauseCause::Parent { .. }) => Err(Rejection::ParentPaused),
-            Phase::Paused(why) => {
-                let mut events = vec![Event::Resumed { limits: *limits }];
-                // The move of the ref stays intended: it may have been made all the same.
-                if let (PauseCause::LandingFails { .. }, Some((from, to))) = (why, run.ref_move()) {
-                    events.push(Event::LandingStarted { from, to });
-                }
-                Ok(events)
-            }
-            Phase::Active => Err(Rejection::NotPaused),
-            phase => Err(refused(phase)),
-        },
+        Command::Pause => pause::by_person(run),
+        Command::Hold { stop } => pause::hold(run, *stop),
+        Command::Release => pause::release(run),
+        Command::Resume { limits } => pause::resume(run, *limits),
         Command::Cancel => match run.phase() {
             Phase::Active | Phase::Paused(_) => Ok(vec![Event::CancelRequested {}]),
             phase => Err(refused(phase)),

@@ -143,7 +143,13 @@ pub fn react(run: &Run, events: &[Event]) -> Vec<Effect> {
     if crate::planted::is("children_not_held") {
         return effects;
     }
-    if events.iter().any(|event| matches!(event, Event::Paused { .. } | Event::Resumed { .. })) {
+    let holds = |event: &Event| {
+        matches!(
+            event,
+            Event::Paused { .. } | Event::Resumed { .. } | Event::Held { .. } | Event::Released {}
+        )
+    };
+    if events.iter().any(holds) {
         effects.extend(children(run));
     }
     effects
@@ -211,7 +217,7 @@ fn is_compensating(run: &Run, task: TaskId, attempt: AttemptNo) -> bool {
 fn children(run: &Run) -> Vec<Effect> {
     let hold = match run.phase() {
         Phase::Active => Hold::None,
-        Phase::Paused(why) if run.stops_for(why) => Hold::Stop,
+        Phase::Paused(_) if run.stops() => Hold::Stop,
         Phase::Paused(_) => Hold::Finish,
         // A child run that is to end has been told so.
         _ => return Vec::new(),

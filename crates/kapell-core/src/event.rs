@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of the fold: a snapshot made by another one is not used.
-pub const FOLD_VERSION: u32 = 8;
+pub const FOLD_VERSION: u32 = 9;
 
 /// What a task gave, by name.
 pub type Outputs = BTreeMap<String, String>;
@@ -225,6 +225,10 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Amount::is_zero")]
         spent: Amount,
     },
+    /// Nothing of a child run is under way: it waits for people, or for a time. The time of its task stands still.
+    ChildRested { task: TaskId, attempt: AttemptNo },
+    /// Something of a child run is under way again.
+    ChildWentOn { task: TaskId, attempt: AttemptNo },
     /// An agent says something that should be kept.
     Noted { task: TaskId, attempt: AttemptNo, text: String },
     /// What an attempt that ends used of its model, by kind. What it cost stands in the event of its end.
@@ -292,6 +296,11 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limits: Option<Limits>,
     },
+    /// The run that it is part of is paused, and it is paused already: it goes on once neither holds it. Until then what
+    /// runs is stopped, or ends by itself.
+    Held { stop: bool },
+    /// The run that it is part of goes on; what else it is paused for still holds it.
+    Released {},
     /// A person wants the run to end.
     CancelRequested {},
     /// The run takes back what it did.
@@ -314,7 +323,7 @@ pub enum Event {
 
 impl Event {
     /// The names of all kinds of events.
-    pub const NAMES: [&'static str; 43] = [
+    pub const NAMES: [&'static str; 47] = [
         "created",
         "plan_adopted",
         "opened",
@@ -337,6 +346,8 @@ impl Event {
         "gate_opened",
         "gate_answered",
         "answer_undone",
+        "child_rested",
+        "child_went_on",
         "noted",
         "used",
         "probe_asked",
@@ -352,6 +363,8 @@ impl Event {
         "compensated",
         "paused",
         "resumed",
+        "held",
+        "released",
         "cancel_requested",
         "compensation_begun",
         "finished",
@@ -386,6 +399,8 @@ impl Event {
             Self::GateOpened { .. } => "gate_opened",
             Self::GateAnswered { .. } => "gate_answered",
             Self::AnswerUndone { .. } => "answer_undone",
+            Self::ChildRested { .. } => "child_rested",
+            Self::ChildWentOn { .. } => "child_went_on",
             Self::Noted { .. } => "noted",
             Self::Used { .. } => "used",
             Self::ProbeAsked { .. } => "probe_asked",
@@ -401,6 +416,8 @@ impl Event {
             Self::Compensated { .. } => "compensated",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
+            Self::Held { .. } => "held",
+            Self::Released {} => "released",
             Self::CancelRequested {} => "cancel_requested",
             Self::CompensationBegun {} => "compensation_begun",
             Self::Finished { .. } => "finished",
@@ -440,6 +457,8 @@ impl Event {
             | Self::Reused { task, .. }
             | Self::Cancelled { task }
             | Self::GateOpened { task, .. }
+            | Self::ChildRested { task, .. }
+            | Self::ChildWentOn { task, .. }
             | Self::Noted { task, .. }
             | Self::Used { task, .. }
             | Self::Rerouted { task, .. }

@@ -141,6 +141,9 @@ pub struct Run {
     limits: Limits,
     deadline: Option<Wall>,
     phase: Phase,
+    /// What the run that it is part of wants of one that is paused for a reason of its own: that what runs is stopped, or
+    /// ends by itself. It goes on once neither holds it.
+    held: Option<bool>,
     tasks: Vec<Task>,
     outputs: BTreeMap<TaskId, Outputs>,
     failures: BTreeMap<TaskId, LastFailure>,
@@ -168,6 +171,8 @@ pub struct Run {
     /// The commits of the integration ref that took changes of tasks back.
     taken_back: BTreeMap<TaskId, Oid>,
     merge: Option<Merge>,
+    /// The merge before one that is under way: it holds on if that does not happen.
+    merge_before: Option<Merge>,
     /// How many results were taken over, by the run that they come from.
     taken_over: BTreeMap<RunId, u32>,
     /// When the state was last looked at for what it calls for by itself.
@@ -200,6 +205,7 @@ impl Run {
             limits: Limits::default(),
             deadline: None,
             phase: Phase::Active,
+            held: None,
             tasks: Vec::new(),
             outputs: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -221,6 +227,7 @@ impl Run {
             taken_over: BTreeMap::new(),
             taken_back: BTreeMap::new(),
             merge: None,
+            merge_before: None,
             settled_at: Now::default(),
             tally: Tally::default(),
             index: OnceLock::new(),
@@ -309,6 +316,16 @@ impl Run {
     #[must_use]
     pub fn phase(&self) -> &Phase {
         &self.phase
+    }
+
+    /// Returns whether the run that it is part of holds it, perhaps besides another pause, and then whether what runs is
+    /// stopped.
+    #[must_use]
+    pub fn held(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Paused(PauseCause::Parent { stop }) => Some(stop),
+            _ => self.held,
+        }
     }
 
     /// Returns how the run ended, if it has.

@@ -140,7 +140,7 @@ fn next_event(run: &Run, now: Now) -> Option<Event> {
     match run.phase() {
         Phase::Finished(_) => None,
         _ if !run.is_created() => None,
-        Phase::Paused(why) => stop_for(run, why).or_else(|| expire(run, now)).or_else(|| land(run)),
+        Phase::Paused(_) => stop_for_pause(run).or_else(|| expire(run, now)).or_else(|| land(run)),
         Phase::Cancelling => end_all(run, true).or_else(|| wind_up(run)),
         Phase::Compensating => expire(run, now).or_else(|| compensate(run, now)),
         Phase::Active if run.is_doomed() => {
@@ -177,8 +177,8 @@ fn over_limit(run: &Run, now: Now) -> Option<Event> {
 
 /// At a deadline what runs is stopped; any other pause lets it end by itself. A child run is paused instead, so that
 /// what it has done is not done again.
-fn stop_for(run: &Run, why: &PauseCause) -> Option<Event> {
-    run.stops_for(why).then(|| stop_running(run, StopCause::Deadline)).flatten()
+fn stop_for_pause(run: &Run) -> Option<Event> {
+    run.stops().then(|| stop_running(run, StopCause::Deadline)).flatten()
 }
 
 fn stop_running(run: &Run, why: StopCause) -> Option<Event> {
@@ -400,12 +400,11 @@ impl Run {
         }
     }
 
-    /// Tells whether a pause for `why` stops what runs.
-    pub(crate) fn stops_for(&self, why: &PauseCause) -> bool {
-        matches!(
-            why,
-            PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall) | PauseCause::Parent { stop: true }
-        )
+    /// Tells whether the run is paused in a way that stops what runs.
+    pub(crate) fn stops(&self) -> bool {
+        let own =
+            matches!(self.phase(), Phase::Paused(PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall)));
+        own || self.held() == Some(true)
     }
 
     fn slots_needed(&self, task: TaskId, lane: Lane) -> Slots {

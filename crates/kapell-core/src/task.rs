@@ -107,7 +107,7 @@ pub struct Attempt {
     pub number: AttemptNo,
     /// When it was decided.
     pub since: Elapsed,
-    /// When it must have ended. The time for which it waits for an answer does not count.
+    /// When it must have ended. The time for which it waits for an answer, or its child run for anything, does not count.
     pub deadline: Option<Elapsed>,
     /// Who performs it, if an agent of the plan.
     pub agent: Option<AgentId>,
@@ -121,6 +121,25 @@ pub struct Attempt {
     pub stopping: Option<StopCause>,
     /// The question it waits for, and since when, if it asked one.
     pub question: Option<(GateId, Elapsed)>,
+    /// Since when nothing of its child run has been under way, if nothing is.
+    pub rests: Option<Elapsed>,
+}
+
+impl Attempt {
+    /// Tells whether its time stands still.
+    pub(crate) fn stands_still(&self) -> bool {
+        #[cfg(kapell_planted)]
+        if crate::planted::is("rest_of_child_counts") {
+            return self.question.is_some();
+        }
+        self.question.is_some() || self.rests.is_some()
+    }
+
+    /// The attempt once its time goes on, after it stood still from `since` to `now`.
+    fn gone_on(&self, since: Elapsed, now: Elapsed) -> Self {
+        let deadline = self.deadline.map(|deadline| deadline.after(now.since(since)));
+        Self { deadline, ..self.clone() }
+    }
 }
 
 /// Slots of a run: its own, or those granted to a child run.
@@ -281,6 +300,10 @@ pub enum TaskEvent {
     Asked(GateId, Elapsed),
     /// The question is answered.
     Answered(Elapsed),
+    /// Nothing of the child run is under way.
+    ChildRested(Elapsed),
+    /// Something of it is under way again.
+    ChildWentOn(Elapsed),
     /// What a person decided at a gate is taken back.
     GateReopened(GateId),
     /// Something that the task needs is no longer settled.
@@ -387,10 +410,17 @@ impl TaskState {
                 Ok(S::Running(Box::new(Attempt { question: Some((gate, at)), ..(**attempt).clone() })))
             }
             (S::Running(attempt), E::Answered(at)) if attempt.question.is_some() => {
-                // Its time stood still meanwhile.
-                let waited = attempt.question.map_or(Millis::default(), |(_, since)| at.since(since));
-                let deadline = attempt.deadline.map(|deadline| deadline.after(waited));
-                Ok(S::Running(Box::new(Attempt { question: None, deadline, ..(**attempt).clone() })))
+                let since = attempt.question.map_or(at, |(_, since)| since);
+                Ok(S::Running(Box::new(Attempt { question: None, ..attempt.gone_on(since, at) })))
+            }
+            (S::Running(attempt), E::ChildRested(at)) if attempt.rests.is_none() => {
+                Ok(S::Running(Box::new(Attempt { rests: Some(at), ..(**attempt).clone() })))
+            }
+            (S::Running(attempt), E::ChildWentOn(at)) if attempt.rests.is_some() => {
+                let since = attempt.rests.unwrap_or(at);
+                #[cfg(kapell_planted)]
+                let since = if crate::planted::is("timeout_counts_rest_of_child") { at } else { since };
+                Ok(S::Running(Box::new(Attempt { rests: None, ..attempt.gone_on(since, at) })))
             }
             (S::Running(_), E::PassedOn) => Ok(S::Ready),
             (S::Running(_), E::Submitted(submission)) => Ok(S::Submitted(submission)),
@@ -486,9 +516,9 @@ impl TaskState {
         matches!(self, Self::Running(_) | Self::Submitted(_) | Self::Compensating { .. })
     }
 
-    /// Tells whether an attempt waits for the answer of a person.
-    pub(crate) fn is_asking(&self) -> bool {
-        matches!(self, Self::Running(attempt) if attempt.question.is_some())
+    /// Tells whether an attempt is under way whose time stands still.
+    pub(crate) fn stands_still(&self) -> bool {
+        matches!(self, Self::Running(attempt) if attempt.stands_still())
     }
 
     /// The names of the states, in alphabetical order.

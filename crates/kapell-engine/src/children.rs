@@ -20,7 +20,7 @@ use kapell_core::{
 
 use crate::{
     host::{Host, Input},
-    open::OpenError,
+    open::{OpenError, load},
     perform::{cannot_compute, environment, finish, short},
     port::journal::OwnError,
 };
@@ -161,9 +161,42 @@ impl Host {
         }
     }
 
-    /// Tells the parent of a run that is over how it ended.
+    /// Holds a run whose parent is paused, though no process executes that: it says so in the journal only. One that was
+    /// held and whose parent goes on is let go on.
+    pub(crate) fn heed_parent(&mut self, child: RunId) {
+        let Some(Parent { run, task, attempt }) = self.run(child).and_then(|run| run.mission().parent) else {
+            return;
+        };
+        // Whoever executes the parent tells its children.
+        if self.live.contains_key(&run) {
+            return;
+        }
+        // What cannot be read holds nobody.
+        let Ok(parent) = load(&*self.journal, run) else { return };
+        let of_child = |effect: &Effect| matches!(effect, Effect::Hold { task: of, attempt: no, .. } if (*of, *no) == (task, attempt));
+        let effects: Vec<_> = outstanding(&parent).into_iter().filter(of_child).collect();
+        self.hold_children(run, &effects);
+    }
+
+    /// Tells the parent of a run whether anything of that is under way, for only then the parent's time goes by.
+    fn tell_rest(&mut self, child: RunId) {
+        let Some(live) = self.live.get(&child).filter(|live| live.inbox.is_empty()) else { return };
+        let Some(Parent { run, task, attempt }) = live.run.mission().parent else { return };
+        let rests = live.run.rests();
+        let Some(TaskState::Running(under_way)) = self.run(run).map(|parent| parent.state(task)) else {
+            return;
+        };
+        if under_way.number == attempt && under_way.rests.is_some() != rests {
+            self.put(run, Actor::Engine, Command::ChildRests { task, attempt, rests }, None);
+        }
+    }
+
+    /// Tells the parent of a run how it ended once it is over, and until then whether it rests.
     pub(crate) fn tell_parent(&mut self, child: RunId) {
         self.end_the_broke(child);
+        if self.is_quiet(child) && self.run(child).is_some_and(|run| run.outcome().is_none()) {
+            return self.tell_rest(child);
+        }
         let Some(run) = self.run(child).filter(|_| self.is_quiet(child)) else { return };
         let (Some(parent), Some(outcome)) = (run.mission().parent, run.outcome()) else { return };
         let exit = self.exit_of(run, outcome);

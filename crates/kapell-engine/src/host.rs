@@ -288,6 +288,7 @@ impl Host {
         // A run that is over is opened only to be asked; that needs no record.
         if !over {
             self.put(id, Actor::Engine, Command::Open { epoch }, None);
+            self.heed_parent(id);
         }
         if let Some(live) = self.live.get_mut(&id) {
             self.performer.tell_passed(&live.run);

@@ -275,6 +275,7 @@ const OTHER_FAULTS: &[&str] = &[
     "wrong_answer",
     "meddling",
     "second_thoughts",
+    "child_rests",
 ];
 
 /// What each class of failures must have led to.

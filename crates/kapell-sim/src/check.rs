@@ -136,6 +136,8 @@ pub(crate) struct Watched {
     deadline: Option<Elapsed>,
     pub(crate) stopping: Option<StopCause>,
     question: Option<(GateId, Elapsed)>,
+    /// Since when its child run rests.
+    rests: Option<Elapsed>,
     /// Attempts lost in a row, and since when its provider asks for pauses.
     lost: u32,
     limited: Option<Elapsed>,
@@ -180,6 +182,8 @@ pub(crate) struct Checker {
     limits: Limits,
     deadline: Option<Wall>,
     phase: Phase,
+    /// What its parent wants of a run that is paused for a reason of its own.
+    parent_holds: Option<bool>,
     pub(crate) tasks: Vec<Watched>,
     spent: Amount,
     reserved: Amount,
@@ -202,6 +206,8 @@ pub(crate) struct Checker {
     revision: u32,
     epoch: u64,
     merge: Option<(Oid, Oid, bool)>,
+    /// The one before a merge that is under way.
+    merge_before: Option<(Oid, Oid, bool)>,
     /// Results that passed their checks, or that a person accepted.
     pub(crate) passed: BTreeSet<(TaskId, AttemptNo)>,
     clock: Elapsed,
@@ -222,6 +228,7 @@ impl Checker {
             limits: Limits::default(),
             deadline: None,
             phase: Phase::Active,
+            parent_holds: None,
             tasks: Vec::new(),
             spent: Amount::ZERO,
             reserved: Amount::ZERO,
@@ -241,6 +248,7 @@ impl Checker {
             revision: 0,
             epoch: 0,
             merge: None,
+            merge_before: None,
             passed: BTreeSet::new(),
             clock: Elapsed::default(),
             busy: Millis::default(),
@@ -279,7 +287,11 @@ impl Checker {
         events.iter().try_for_each(|event| {
             self.event(event, at, git).map_err(|Violation(what)| Violation(format!("{what}, at {event:?}")))
         })?;
-        self.was_busy = asking || self.is_busy();
+        // What landing asks of the repository then waits for a person.
+        let asks = asking && !matches!(self.phase, Phase::Paused(PauseCause::LandingFails { .. }));
+        self.was_busy = asks || self.is_busy();
+        let held = self.parent_holds.filter(|_| self.phase == Phase::Active);
+        ensure!(held.is_none(), "the run goes on though its parent is paused");
         Ok(())
     }
 
@@ -304,6 +316,9 @@ impl Checker {
             self.expected
         );
         ensure!(*run.phase() == self.phase, "phase {:?}, but it should be {:?}", run.phase(), self.phase);
+        ensure!(run.held() == self.is_held(), "held {:?}, but it should be {:?}", run.held(), self.is_held());
+        let merge = run.merge().map(|merge| (merge.from, merge.to, merge.done));
+        ensure!(merge == self.merge, "merged {merge:?}, but it should be {:?}", self.merge);
         ensure!(run.busy() == self.busy, "busy for {:?}, but it was {:?}", run.busy(), self.busy);
         ensure!(run.claims().held().count() == self.held.len(), "claims are held by others than should");
         ensure!(run.compensable() == self.done, "what can be taken back is {:?}", run.compensable());
@@ -335,7 +350,7 @@ impl Checker {
 
     fn is_busy(&self) -> bool {
         self.tasks.iter().any(|task| match task.stand {
-            Stand::Running => task.question.is_none(),
+            Stand::Running => task.question.is_none() && task.rests.is_none(),
             Stand::Submitted => task.doubt.is_none(),
             Stand::Compensating(_) => true,
             _ => false,
@@ -393,6 +408,8 @@ impl Checker {
                 ensure!(self.is_running(*task, *attempt), "a word of an attempt that does not run");
                 Ok(())
             }
+            Event::ChildRested { task, attempt } => self.child_rests(*task, *attempt, true),
+            Event::ChildWentOn { task, attempt } => self.child_rests(*task, *attempt, false),
             Event::Routed { tasks, ranking, .. } => self.routed(tasks, ranking),
             Event::Rerouted { task, from, agent, .. } => self.rerouted(*task, *from, *agent, at),
             Event::HandedOff { task, attempt, agent, .. } => self.handed_off(*task, *attempt, *agent),
@@ -470,19 +487,23 @@ impl Checker {
             }
             Event::Compensated { task, commit, left } => self.compensated(*task, *commit, *left, git),
             Event::Paused { why } => {
-                let fails = matches!(why, PauseCause::LandingFails { .. });
-                let paused = matches!(self.phase, Phase::Paused(_));
-                ensure!(self.phase == Phase::Active || fails && paused, "paused while {:?}", self.phase);
                 self.check_pause(why, at)?;
-                self.phase = Phase::Paused(why.clone());
+                self.paused(why)
+            }
+            Event::Held { stop } => self.hold_on(*stop),
+            Event::Released {} => {
+                ensure!(self.parent_holds.is_some(), "the run is released, and nobody held it");
+                self.parent_holds = None;
                 Ok(())
             }
             Event::Resumed { limits } => {
                 let Phase::Paused(why) = &self.phase else {
                     return Err(Violation("resumed though not paused".to_owned()));
                 };
-                if *why == PauseCause::Deadline {
-                    self.deadline = None;
+                match why {
+                    PauseCause::Deadline => self.deadline = None,
+                    PauseCause::Parent { .. } => self.parent_holds = None,
+                    _ => {}
                 }
                 self.limits = limits.unwrap_or(self.limits);
                 self.phase = Phase::Active;
@@ -504,7 +525,7 @@ impl Checker {
             Event::Finished { outcome } => self.finished(*outcome, git),
             Event::MergeStarted { from, to, .. } => {
                 ensure!(self.merge.is_none_or(|(.., done)| done), "two merges at once");
-                self.merge = Some((*from, *to, false));
+                self.merge_before = self.merge.replace((*from, *to, false));
                 Ok(())
             }
             Event::Merged { to, .. } => {
@@ -513,11 +534,13 @@ impl Checker {
                     "an unexpected merge"
                 );
                 self.merge = self.merge.map(|(from, to, _)| (from, to, true));
+                self.merge_before = None;
                 Ok(())
             }
             Event::MergeUndone { to, .. } => {
                 ensure!(self.merge.is_some_and(|(from, ..)| from == *to), "an unexpected undo of a merge");
-                self.merge = None;
+                // One that did not happen leaves the one before.
+                self.merge = self.merge_before.take().filter(|_| self.merge.is_some_and(|(.., done)| !done));
                 Ok(())
             }
         }
@@ -550,6 +573,7 @@ impl Checker {
                 deadline: None,
                 stopping: None,
                 question: None,
+                rests: None,
                 lost: 0,
                 limited: None,
                 undo_by: None,
@@ -629,9 +653,8 @@ impl Checker {
     pub(crate) fn hold(&self) -> Option<Hold> {
         match &self.phase {
             Phase::Active => Some(Hold::None),
-            Phase::Paused(
-                PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall) | PauseCause::Parent { stop: true },
-            ) => Some(Hold::Stop),
+            Phase::Paused(PauseCause::Deadline | PauseCause::Budget(Exceeded::Wall)) => Some(Hold::Stop),
+            Phase::Paused(_) if self.is_held() == Some(true) => Some(Hold::Stop),
             Phase::Paused(_) => Some(Hold::Finish),
             _ => None,
         }

@@ -548,7 +548,7 @@ fn draw_chaos(dice: &mut Dice, steps: u64) -> Vec<(u64, Chaos)> {
 
 /// Adds what the worlds have learnt since.
 fn add_chaos(dice: &mut Dice, steps: u64, chaos: &mut Vec<(u64, Chaos)>) {
-    for (permille, what) in [(80, Chaos::Hold), (300, Chaos::Intrude), (300, Chaos::Intrude)] {
+    for (permille, what) in [(120, Chaos::Hold), (300, Chaos::Intrude), (300, Chaos::Intrude)] {
         if dice.chance(permille) {
             chaos.push((dice.between(1, steps / 2), what));
         }

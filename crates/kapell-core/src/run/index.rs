@@ -7,10 +7,10 @@ use std::{
 
 use crate::{
     budget::Amount,
-    event::GateKind,
+    event::{GateKind, PauseCause},
     id::{AgentId, TaskId},
     plan::{Slot, Work},
-    run::Run,
+    run::{Phase, Run},
     task::{Slots, TaskState},
     time::{Elapsed, Wall},
 };
@@ -50,8 +50,8 @@ impl Counts {
 pub(crate) struct Tally {
     /// Tasks for which the world owes something.
     in_flight: usize,
-    /// Attempts that wait for the answer of a person.
-    asking: usize,
+    /// Attempts that wait for the answer of a person, or with their child runs.
+    still: usize,
     /// Results that wait for the decision of a person.
     pub(crate) doubted: BTreeSet<TaskId>,
 }
@@ -72,12 +72,12 @@ impl Tally {
 
     fn enter(&mut self, state: &TaskState) {
         self.in_flight += usize::from(state.is_in_flight());
-        self.asking += usize::from(state.is_asking());
+        self.still += usize::from(state.stands_still());
     }
 
     fn leave(&mut self, task: TaskId, state: &TaskState) {
         self.in_flight -= usize::from(state.is_in_flight());
-        self.asking -= usize::from(state.is_asking());
+        self.still -= usize::from(state.stands_still());
         if matches!(state, TaskState::Submitted(_)) {
             self.doubted.remove(&task);
         }
@@ -224,14 +224,27 @@ impl Run {
         })
     }
 
-    /// Tells whether work goes on that no person is waited for.
+    /// Tells whether work goes on that does not itself wait.
     pub(crate) fn is_busy(&self) -> bool {
         #[cfg(kapell_planted)]
         if crate::planted::is("wall_budget_counts_waiting") {
             return self.tally.in_flight > 0;
         }
-        self.tally.in_flight > self.tally.asking + self.tally.doubted.len()
-            || self.landing.as_ref().is_some_and(crate::landing::Landing::is_asking)
+        self.tally.in_flight > self.tally.still + self.tally.doubted.len()
+            || self.landing.as_ref().is_some_and(crate::landing::Landing::is_asking) && !self.landing_failed()
+    }
+
+    /// Tells whether what landing asks of the repository waits for a person, as that failed.
+    fn landing_failed(&self) -> bool {
+        matches!(self.phase, Phase::Paused(PauseCause::LandingFails { .. }))
+    }
+
+    /// Tells whether nothing of a run that is not over is under way: it waits for people, or for a time. Neither its time
+    /// budget nor the time of the task that it performs counts then.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let moves = self.ref_move.is_some() && !self.landing_failed();
+        !self.is_busy() && !moves && self.outcome().is_none()
     }
 
     fn list(&self, index: &mut Index, task: TaskId) {
@@ -264,8 +277,9 @@ impl Run {
                 if let Some(agent) = attempt.agent {
                     *index.by_agent.entry(agent).or_default() += 1;
                 }
-                // Its time stands still while it waits for an answer.
-                if let (Some(deadline), None, None) = (attempt.deadline, attempt.stopping, attempt.question) {
+                if let (Some(deadline), None) = (attempt.deadline, attempt.stopping)
+                    && !attempt.stands_still()
+                {
                     index.deadlines.insert((deadline, task));
                 }
             }

@@ -166,7 +166,7 @@ fn every_kind_of_damage_is_found_in_its_row() {
     another past: decision 4 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: it follows 3ae7d805f6789a6402acb70ad4096a85a56bf6804eaf25c0493ac697548d30b5, but the row before it is 9442444220e793db8738c8318658b2e65aaa28ca430d1cba60db56c403c69a1c
     another run: decision 4 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: it belongs to run 081040g2081040g2081040g208
     no events: decision 4 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: event 1 cannot be read: expected value at line 1 column 1
-    an event that cannot follow: decision 2 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: task 0: Verified cannot follow Running(Attempt { number: AttemptNo(1), since: Elapsed(0), deadline: None, agent: None, reserved: Amount { usd_micros: 5, tokens: 0 }, held: Amount { usd_micros: 0, tokens: 0 }, slots: Slots { agents: 0, jobs: 1, memory_mib: 0 }, stopping: None, question: None })
+    an event that cannot follow: decision 2 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: task 0: Verified cannot follow Running(Attempt { number: AttemptNo(1), since: Elapsed(0), deadline: None, agent: None, reserved: Amount { usd_micros: 5, tokens: 0 }, held: Amount { usd_micros: 0, tokens: 0 }, slots: Slots { agents: 0, jobs: 1, memory_mib: 0 }, stopping: None, question: None, rests: None })
     an unknown task: decision 2 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: there is no task 77
     made twice: decision 2 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: created cannot happen now
     the plan is missing: decision 1 of run 070w3ge1r70w3ge1r70w3ge1r7 is damaged: the plan 29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac is missing
@@ -393,6 +393,11 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
             },
         ),
         (stuck(), Event::CompensationStarted { task, attempt: AttemptNo(1), deadline: None }),
+        (running(), Event::ChildRested { task, attempt: AttemptNo(1) }),
+        (running(), Event::ChildWentOn { task, attempt: AttemptNo(1) }),
+        (running(), Event::Held { stop: true }),
+        (paused(), Event::Released {}),
+        (paused(), Event::Paused { why: PauseCause::Parent { stop: true } }),
         (stuck(), Event::Skipped { task, why: SkipCause::Superseded }),
     ];
     let mut said = vec![];
@@ -430,6 +435,11 @@ fn events_that_fit_no_attempt_or_no_queue_are_refused() {
     sent_back cannot happen now
     compensation_failed cannot happen now
     task 0: CompensationStarted(AttemptNo(1), None) cannot follow Compensating { attempt: Atte
+    child_rested cannot happen now
+    child_went_on cannot happen now
+    held cannot happen now
+    released cannot happen now
+    paused cannot happen now
     task 0: Skipped(Superseded) cannot follow Compensating { attempt: AttemptNo(2), deadline:
     ");
     // The same with the right numbers goes through.

@@ -334,6 +334,14 @@ fn waiting_for_a_person_uses_up_no_time() {
 }
 
 #[test]
+fn waiting_for_a_person_because_nothing_lands_uses_up_no_time() {
+    let run = given("mission base wall 60; a").and("00:10 done a change x").and("00:20 unlandable");
+    assert_eq!((run.run.busy().0, run.wake().as_str(), run.run.rests()), (20_000, "never", true));
+    let run = run.and("10:20 resume");
+    assert_eq!((run.run.busy().0, run.wake().as_str(), run.run.rests()), (20_000, "elapsed 11:00", false));
+}
+
+#[test]
 fn a_deadline_stops_what_runs_and_a_resume_goes_on_without_it() {
     let mut run = given("mission deadline 01:00; a; b after a; deploy lost ask; t timeout 120");
     assert_snapshot!(run.wake(), @"elapsed 02:00, wall 01:00");

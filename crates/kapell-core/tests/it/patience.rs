@@ -277,34 +277,193 @@ fn what_a_parent_holds_goes_on_only_with_it() {
         00:09 release
         00:10 resume
         00:11 hold stop
-    "), @"
+    "), @r#"
     > 00:01 hold
     event  paused why.parent.stop=false
     > 00:02 hold stop
-    refused the run is paused already
+    event  held stop=true
+    event  a stop_requested attempt=1 why=deadline
+    effect stop a #1 Deadline
     > 00:03 resume
     refused the run that it is part of is paused: resume that one
     > 00:04 done a
-    event  a completed
+    event  a attempt_failed attempt=1 class=lost message="stopped, for the run's time is over" then=again
     > 00:05 release
     event  resumed
-    event  b started attempt=1
-    effect start b #1
+    event  a started attempt=2
+    effect start a #2
     > 00:06 release
     refused the run is not paused
     > 00:07 pause
     event  paused why=person
     > 00:08 hold
-    refused the run is paused already
+    event  held stop=false
     > 00:09 release
-    refused the run is not paused
+    event  released
     > 00:10 resume
     event  resumed
     > 00:11 hold stop
     event  paused why.parent.stop=true
-    event  b stop_requested attempt=1 why=deadline
-    effect stop b #1 Deadline
+    event  a stop_requested attempt=2 why=deadline
+    effect stop a #2 Deadline
+    "#);
+}
+
+#[test]
+fn what_a_person_and_a_parent_hold_goes_on_once_neither_does() {
+    let mut run = given("a; b after a; part workflow \"x\"");
+    assert_snapshot!(run.when("
+        00:01 pause
+        00:02 hold
+        00:03 hold
+        00:04 resume
+        00:05 resume
+        00:06 release
+        00:07 pause
+        00:08 hold stop
+        00:09 release
+        00:10 release
+        00:11 resume
+    "), @"
+    > 00:01 pause
+    event  paused why=person
+    effect hold part #1 Finish
+    > 00:02 hold
+    event  held stop=false
+    effect hold part #1 Finish
+    > 00:03 hold
+    refused the run is paused already
+    > 00:04 resume
+    event  resumed
+    event  paused why.parent.stop=false
+    effect hold part #1 Finish
+    > 00:05 resume
+    refused the run that it is part of is paused: resume that one
+    > 00:06 release
+    event  resumed
+    effect hold part #1 None
+    > 00:07 pause
+    event  paused why=person
+    effect hold part #1 Finish
+    > 00:08 hold stop
+    event  held stop=true
+    event  a stop_requested attempt=1 why=deadline
+    effect stop a #1 Deadline
+    effect hold part #1 Stop
+    > 00:09 release
+    event  released
+    effect hold part #1 Finish
+    > 00:10 release
+    refused the run is not paused
+    > 00:11 resume
+    event  resumed
+    effect hold part #1 None
     ");
+    let mut run = given("a; part workflow \"x\"");
+    assert_snapshot!(run.when("
+        00:01 hold
+        00:02 pause
+        00:03 pause
+        00:04 hold stop
+        00:05 resume usd 5
+        00:06 hold
+        00:07 pause
+        00:08 release
+        00:09 resume
+    "), @"
+    > 00:01 hold
+    event  paused why.parent.stop=false
+    effect hold part #1 Finish
+    > 00:02 pause
+    event  paused why=person
+    effect hold part #1 Finish
+    > 00:03 pause
+    refused the run is paused already
+    > 00:04 hold stop
+    event  held stop=true
+    event  a stop_requested attempt=1 why=deadline
+    effect stop a #1 Deadline
+    effect hold part #1 Stop
+    > 00:05 resume usd 5
+    event  resumed limits.agents=4 limits.jobs=8 limits.usd_micros=5
+    event  paused why.parent.stop=true
+    effect hold part #1 Stop
+    > 00:06 hold
+    event  held stop=false
+    effect hold part #1 Finish
+    > 00:07 pause
+    event  paused why=person
+    effect hold part #1 Finish
+    > 00:08 release
+    event  released
+    effect hold part #1 Finish
+    > 00:09 resume
+    event  resumed
+    effect hold part #1 None
+    ");
+}
+
+#[test]
+fn what_fails_to_land_in_a_run_that_is_held_is_for_a_person_and_the_hold_lasts() {
+    let mut run = given("mission base; a").and("00:01 done a change x");
+    assert_snapshot!(run.when("
+        00:02 hold
+        00:03 unlandable
+        00:04 resume
+        00:05 release
+    "), @r#"
+    > 00:02 hold
+    event  paused why.parent.stop=false
+    > 00:03 unlandable
+    event  paused why.landing_fails.message="disk full"
+    > 00:04 resume
+    event  resumed
+    event  paused why.parent.stop=false
+    event  probe_asked 1 on base: a
+    effect probe 1 on base: a
+    > 00:05 release
+    event  resumed
+    "#);
+}
+
+#[test]
+fn while_a_child_run_rests_no_time_of_its_task_goes_by() {
+    let mut run = given("mission wall 60; part timeout 100 workflow \"x\"; b timeout 5");
+    assert_snapshot!(run.when("
+        00:05 done b
+        00:10 rests part & rests part & rests b
+        05:00 tick
+        05:01 pause
+        06:00 goes_on part & goes_on part
+    "), @"
+    > 00:05 done b
+    event  b completed
+    > 00:10 rests part & rests part & rests b
+    refused attempt 1 of task 1 is no longer under way
+    event  part child_rested attempt=1
+    > 05:00 tick
+    nothing
+    > 05:01 pause
+    event  paused why=person
+    effect hold part #1 Finish
+    > 06:00 goes_on part & goes_on part
+    event  part child_went_on attempt=1
+    ");
+    assert_eq!(run.run.busy().0, 10_000);
+    let mut run = run.and("06:01 resume");
+    assert_eq!((run.run.busy().0, run.wake().as_str()), (11_000, "elapsed 06:50"));
+    assert_snapshot!(run.when("06:50 tick"), @"
+    event  paused why.budget=wall
+    effect hold part #1 Stop
+    ");
+    let run = given("part timeout 100 workflow \"x\"").and("00:10 rests part").and("06:00 goes_on part");
+    assert_eq!(run.wake(), "elapsed 07:30", "what was left of its time is left");
+    // A run rests that has nothing under way but what rests.
+    assert!(!run.run.rests());
+    let run = given("part timeout 100 workflow \"x\"; g gate ok?").and("00:01 rests part");
+    assert!(run.run.rests());
+    assert_eq!(run.wake(), "never");
+    assert!(!given("mission base; a").run.rests());
 }
 
 #[test]

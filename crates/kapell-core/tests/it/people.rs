@@ -752,6 +752,23 @@ fn a_merge_is_begun_ended_and_taken_back() {
 }
 
 #[test]
+fn a_merge_that_does_not_happen_leaves_the_one_before() {
+    let mut run = given("mission base; a").and("00:01 merge begin").and("00:02 merge moved");
+    let before = run.run.merge().cloned();
+    let said = run.when(
+        "
+        00:03 merge begin
+        00:04 merge failed
+        00:05 merge begin
+        00:06 merge failed
+        00:07 merge undo base
+    ",
+    );
+    assert!(before.is_some_and(|merge| merge.done) && !said.contains("refused"), "{said}");
+    assert_eq!(run.run.merge(), None);
+}
+
+#[test]
 fn a_run_is_made_once() {
     let mut story = crate::story::Story::bare();
     assert_snapshot!(story.when("

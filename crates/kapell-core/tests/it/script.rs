@@ -336,6 +336,9 @@ pub(crate) fn command(run: &Run, text: &str) -> Command {
             let choices = option("of").map(list).unwrap_or_default();
             Command::Ask { task: task(), attempt: attempt(task()), question: word(2).to_owned(), choices }
         }
+        "rests" | "goes_on" => {
+            Command::ChildRests { task: task(), attempt: attempt(task()), rests: word(0) == "rests" }
+        }
         "throttled" => {
             let until = option("until").map(|at| Wall(i64::try_from(millis(at)).unwrap()));
             Command::Throttled { task: task(), attempt: attempt(task()), until }

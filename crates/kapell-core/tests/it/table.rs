@@ -22,6 +22,7 @@ fn attempt() -> Attempt {
         slots: Slots::default(),
         stopping: None,
         question: None,
+        rests: None,
     }
 }
 
@@ -48,6 +49,7 @@ fn states() -> Vec<(&'static str, TaskState)> {
             "running, asking",
             S::Running(Box::new(Attempt { question: Some((GateId(0), Elapsed(2))), ..attempt() })),
         ),
+        ("running, resting", S::Running(Box::new(Attempt { rests: Some(Elapsed(2)), ..attempt() }))),
         ("submitted", S::Submitted(submission(false))),
         ("submitted change", S::Submitted(submission(true))),
         ("verified", S::Verified(submission(true))),
@@ -80,6 +82,8 @@ fn events() -> Vec<(&'static str, TaskEvent)> {
         ("passed_on", E::PassedOn),
         ("asked", E::Asked(GateId(1), Elapsed(3))),
         ("answered", E::Answered(Elapsed(6))),
+        ("child_rested", E::ChildRested(Elapsed(3))),
+        ("child_went_on", E::ChildWentOn(Elapsed(6))),
         ("gate_reopened", E::GateReopened(GateId(1))),
         ("need_reopened", E::NeedReopened { tainted: false }),
         ("need_reopened tainted", E::NeedReopened { tainted: true }),
@@ -114,8 +118,10 @@ fn show(state: &TaskState) -> String {
         S::Blocked { open, tainted } => format!("blocked {open}{}", if *tainted { " tainted" } else { "" }),
         S::AwaitingGate { gate } => format!("awaiting_gate {gate}"),
         S::Running(attempt) => {
-            let Attempt { number, stopping, question, .. } = &**attempt;
-            format!("running #{number} stopping={stopping:?} question={:?}", question.map(|(gate, _)| gate.0))
+            let Attempt { number, stopping, question, rests, .. } = &**attempt;
+            let rests = rests.map(|since| format!(" rests={}", since.0)).unwrap_or_default();
+            let question = question.map(|(gate, _)| gate.0);
+            format!("running #{number} stopping={stopping:?} question={question:?}{rests}")
         }
         S::Submitted(submission) | S::Verified(submission) | S::CompensationSubmitted(submission) => {
             let Submission { attempt, change } = &**submission;
@@ -200,9 +206,11 @@ fn the_lists_are_complete() {
             E::GateReopened(_) => 28,
             E::NeedReopened { .. } => 29,
             E::CompensationSubmitted(_) => 30,
+            E::ChildRested(_) => 31,
+            E::ChildWentOn(_) => 32,
         })
         .collect();
-    assert_eq!(events.len(), 31);
+    assert_eq!(events.len(), 33);
 }
 
 #[test]
@@ -223,7 +231,7 @@ fn every_state_against_every_event() {
         text.push_str(&format!("{name} ({flags}), rejects {rejected}\n{legal}"));
     }
     assert_snapshot!(text, @"
-    blocked 2 (settled=false success=false), rejects 26
+    blocked 2 (settled=false success=false), rejects 28
       need_settled               blocked 1
       need_settled tainted       blocked 1 tainted
       need_reopened              blocked 3
@@ -233,7 +241,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 1 (settled=false success=false), rejects 26
+    blocked 1 (settled=false success=false), rejects 28
       need_settled               blocked 0 tainted
       need_settled tainted       blocked 0 tainted
       need_reopened              blocked 2
@@ -243,7 +251,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    blocked 0 (settled=false success=false), rejects 27
+    blocked 0 (settled=false success=false), rejects 29
       unblocked                  ready
       need_reopened              blocked 1
       need_reopened tainted      blocked 1 tainted
@@ -252,7 +260,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    ready (settled=false success=false), rejects 24
+    ready (settled=false success=false), rejects 26
       claims_awaited             awaiting_claims
       gate_opened                awaiting_gate 1
       started                    running #2 stopping=None question=None
@@ -264,7 +272,7 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_claims (settled=false success=false), rejects 26
+    awaiting_claims (settled=false success=false), rejects 28
       started                    running #2 stopping=None question=None
       gate_reopened              awaiting_gate 1
       need_reopened              blocked 1
@@ -274,16 +282,17 @@ fn every_state_against_every_event() {
       reused                     done
       reused landed              landed 45fbdd
       cancelled                  cancelled
-    awaiting_gate (settled=false success=false), rejects 30
+    awaiting_gate (settled=false success=false), rejects 32
       unblocked                  ready
       completed                  done
       failed give_up             failed conflict
       skipped                    skipped Superseded
       cancelled                  cancelled
-    running (settled=false success=false), rejects 22
+    running (settled=false success=false), rejects 23
       stop_requested             running #2 stopping=Some(Timeout) question=None
       passed_on                  ready
       asked                      running #2 stopping=None question=Some(1)
+      child_rested               running #2 stopping=None question=None rests=3
       completed                  done
       submitted                  submitted #2 change=true
       failed again               ready
@@ -294,9 +303,10 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    running, stopping (settled=false success=false), rejects 23
+    running, stopping (settled=false success=false), rejects 24
       passed_on                  ready
       asked                      running #2 stopping=Some(Timeout) question=Some(1)
+      child_rested               running #2 stopping=Some(Timeout) question=None rests=3
       completed                  done
       submitted                  submitted #2 change=true
       failed again               ready
@@ -307,10 +317,11 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    running, asking (settled=false success=false), rejects 22
+    running, asking (settled=false success=false), rejects 23
       stop_requested             running #2 stopping=Some(Timeout) question=Some(0)
       passed_on                  ready
       answered                   running #2 stopping=None question=None
+      child_rested               running #2 stopping=None question=Some(0) rests=3
       completed                  done
       submitted                  submitted #2 change=true
       failed again               ready
@@ -321,7 +332,22 @@ fn every_state_against_every_event() {
       failed give_up             failed conflict
       failed cancel              cancelled
       failed drop                skipped Superseded
-    submitted (settled=false success=false), rejects 25
+    running, resting (settled=false success=false), rejects 23
+      stop_requested             running #2 stopping=Some(Timeout) question=None rests=2
+      passed_on                  ready
+      asked                      running #2 stopping=None question=Some(1) rests=2
+      child_went_on              running #2 stopping=None question=None
+      completed                  done
+      submitted                  submitted #2 change=true
+      failed again               ready
+      failed retry               backing_off 9
+      failed park                parked 9 or 8
+      failed substitute          ready
+      failed ask                 awaiting_gate 1
+      failed give_up             failed conflict
+      failed cancel              cancelled
+      failed drop                skipped Superseded
+    submitted (settled=false success=false), rejects 27
       verified                   done
       failed again               ready
       failed retry               backing_off 9
@@ -332,7 +358,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    submitted change (settled=false success=false), rejects 25
+    submitted change (settled=false success=false), rejects 27
       verified                   verified #2 change=true
       failed again               ready
       failed retry               backing_off 9
@@ -343,7 +369,7 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    verified (settled=false success=false), rejects 24
+    verified (settled=false success=false), rejects 26
       gate_reopened              submitted #2 change=true
       landed                     landed de6a4a
       failed again               ready
@@ -355,38 +381,38 @@ fn every_state_against_every_event() {
       failed cancel              cancelled
       failed drop                skipped Superseded
       cancelled                  cancelled
-    backing_off (settled=false success=false), rejects 32
+    backing_off (settled=false success=false), rejects 34
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    parked (settled=false success=false), rejects 32
+    parked (settled=false success=false), rejects 34
       woken                      ready
       skipped                    skipped Superseded
       cancelled                  cancelled
-    done (settled=true success=true), rejects 33
+    done (settled=true success=true), rejects 35
       gate_reopened              awaiting_gate 1
       compensation_started       compensating #4 deadline=Some(9)
-    landed (settled=true success=true), rejects 34
+    landed (settled=true success=true), rejects 36
       compensation_started       compensating #4 deadline=Some(9)
-    failed (settled=true success=false), rejects 34
+    failed (settled=true success=false), rejects 36
       gate_reopened              awaiting_gate 1
-    skipped (settled=true success=false), rejects 35
-    cancelled (settled=true success=false), rejects 35
-    compensating (settled=true success=false), rejects 30
+    skipped (settled=true success=false), rejects 37
+    cancelled (settled=true success=false), rejects 37
+    compensating (settled=true success=false), rejects 32
       stop_requested             compensating #1 deadline=None
       compensation_failed again  compensating #2 deadline=Some(12)
       compensation_failed        compensation_stuck #1 gate=None
       compensation_submitted     compensation_submitted #2 change=true
       compensated                compensated
-    stuck (settled=true success=false), rejects 32
+    stuck (settled=true success=false), rejects 34
       gate_opened                compensation_stuck #3 gate=Some(1)
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    stuck, asked (settled=true success=false), rejects 33
+    stuck, asked (settled=true success=false), rejects 35
       compensation_started       compensating #4 deadline=Some(9)
       compensated                compensated
-    back (settled=true success=false), rejects 34
+    back (settled=true success=false), rejects 36
       compensated                compensated
-    compensated (settled=true success=false), rejects 35
+    compensated (settled=true success=false), rejects 37
     ");
 }

@@ -150,6 +150,8 @@ fn events() -> Vec<Event> {
         },
         Event::GateAnswered { gate, answer: "yes".to_owned(), by: "ada".to_owned() },
         Event::AnswerUndone { gate, by: "ada".to_owned() },
+        Event::ChildRested { task, attempt },
+        Event::ChildWentOn { task, attempt },
         Event::Noted { task, attempt, text: "so far".to_owned() },
         Event::Used { task, attempt, tokens: used(1), claimed: Some(used(2)), model: Some("m".to_owned()) },
         Event::Used { task, attempt, tokens: used(1), claimed: None, model: None },
@@ -178,6 +180,8 @@ fn events() -> Vec<Event> {
         Event::Paused { why: PauseCause::Parent { stop: true } },
         Event::Resumed { limits: Some(limits) },
         Event::Resumed { limits: None },
+        Event::Held { stop: true },
+        Event::Released {},
         Event::CancelRequested {},
         Event::CompensationBegun {},
         Event::Finished { outcome: Outcome::Compensated },
@@ -237,6 +241,10 @@ fn number_of_event(event: &Event) -> usize {
         Event::HandedOff { .. } => 38,
         Event::PassedOn { .. } => 39,
         Event::AnswerUndone { .. } => 41,
+        Event::ChildRested { .. } => 43,
+        Event::ChildWentOn { .. } => 44,
+        Event::Held { .. } => 45,
+        Event::Released {} => 46,
     }
 }
 
@@ -247,7 +255,7 @@ fn all_of(numbers: impl Iterator<Item = usize>, count: usize) {
 #[test]
 fn every_event_survives_its_text() {
     let events = events();
-    all_of(events.iter().map(number_of_event), 43);
+    all_of(events.iter().map(number_of_event), 47);
     let names: BTreeSet<_> = events.iter().map(Event::name).collect();
     assert_eq!(names, Event::NAMES.into_iter().collect());
     assert_eq!(names.len(), Event::NAMES.len());
@@ -298,6 +306,8 @@ fn the_text_of_every_event() {
     {"gate_opened":{"gate":0,"task":0,"kind":"compensation","question":"so?","choices":["yes"]}},
     {"gate_answered":{"gate":0,"answer":"yes","by":"ada"}},
     {"answer_undone":{"gate":0,"by":"ada"}},
+    {"child_rested":{"task":0,"attempt":1}},
+    {"child_went_on":{"task":0,"attempt":1}},
     {"noted":{"task":0,"attempt":1,"text":"so far"}},
     {"used":{"task":0,"attempt":1,"tokens":{"input":1,"cache_read":30,"cache_write":7,"output":20},"claimed":{"input":2,"cache_read":30,"cache_write":7,"output":20},"model":"m"}},
     {"used":{"task":0,"attempt":1,"tokens":{"input":1,"cache_read":30,"cache_write":7,"output":20}}},
@@ -324,6 +334,8 @@ fn the_text_of_every_event() {
     {"paused":{"why":{"parent":{"stop":true}}}},
     {"resumed":{"limits":{"usd_micros":1,"tokens":2,"wall":3,"agents":4,"jobs":5,"memory_mib":6}}},
     {"resumed":{}},
+    {"held":{"stop":true}},
+    {"released":{}},
     {"cancel_requested":{}},
     {"compensation_begun":{}},
     {"finished":{"outcome":"compensated"}},
@@ -353,7 +365,7 @@ fn bodies_that_are_no_events_are_refused_with_their_place() {
     event 1 cannot be read: EOF while parsing a value at line 1 column 0
     event 1 cannot be read: invalid type: map, expected a sequence at line 1 column 0
     event 1 cannot be read: EOF while parsing a list at line 1 column 1
-    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `answer_undone`, `handed_off`, `passed_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensation_submitted`, `compensated`, `paused`, `resumed`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
+    event 2 cannot be read: unknown variant `unheard`, expected one of `created`, `plan_adopted`, `opened`, `routed`, `rerouted`, `unblocked`, `skipped`, `claims_awaited`, `started`, `stop_requested`, `completed`, `submitted`, `verified`, `attempt_failed`, `woken`, `reused`, `cancelled`, `gate_opened`, `gate_answered`, `answer_undone`, `handed_off`, `passed_on`, `child_rested`, `child_went_on`, `noted`, `used`, `probe_asked`, `probed`, `landing_started`, `landed`, `sent_back`, `provider_parked`, `breaker_opened`, `compensation_started`, `compensation_failed`, `compensation_submitted`, `compensated`, `paused`, `resumed`, `held`, `released`, `cancel_requested`, `compensation_begun`, `finished`, `merge_started`, `merged`, `merge_undone` at line 2 column 10
     event 2 cannot be read: missing field `epoch` at line 2 column 12
     event 1 cannot be read: invalid value: integer `-1`, expected u64 at line 1 column 22
     event 1 cannot be read: trailing characters at line 1 column 25
@@ -391,6 +403,7 @@ fn commands() -> Vec<Command> {
             },
         },
         Command::Ask { task, attempt, question: "q".to_owned(), choices: vec!["c".to_owned()] },
+        Command::ChildRests { task, attempt, rests: true },
         Command::Note { task, attempt, text: "t".to_owned() },
         Command::Use { task, attempt, tokens: used(1), claimed: Some(used(2)), model: None },
         Command::Throttled { task, attempt, until: None },
@@ -454,13 +467,14 @@ fn number_of_command(command: &Command) -> usize {
         Command::Route { .. } => 23,
         Command::HandOff { .. } => 24,
         Command::UndoAnswer { .. } => 26,
+        Command::ChildRests { .. } => 27,
     }
 }
 
 #[test]
 fn every_command_survives_its_text_and_has_its_name() {
     let commands = commands();
-    all_of(commands.iter().map(number_of_command), 27);
+    all_of(commands.iter().map(number_of_command), 28);
     for command in commands {
         let text = serde_json::to_string(&command).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

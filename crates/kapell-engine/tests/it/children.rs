@@ -2,7 +2,7 @@
 
 use kapell_core::{
     command::Command,
-    event::Outcome,
+    event::{Outcome, PauseCause},
     id::{AttemptNo, RunId, TaskId},
     mission::Mission,
     plan::{ChildSpec, Definition, Plan, Work},
@@ -374,6 +374,99 @@ fn what_became_of_a_run_while_its_child_was_waited_for_reaches_the_child() {
         let outcome = cancels.then_some(Outcome::Cancelled);
         assert_eq!((rig.run().outcome(), started(&rig).len()), (outcome, 0), "cancels: {cancels}");
     }
+}
+
+/// Puts a command to the child run and returns what became of it.
+fn put_to_child(rig: &mut Rig, command: Command) -> Result<(), String> {
+    let answer = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let told = answer.clone();
+    let reply = Box::new(move |result: Result<(), kapell_engine::Refusal>| {
+        *told.lock().unwrap() = Some(result.map_err(|refusal| refusal.to_string()));
+    });
+    rig.host.put(child(), kapell_core::journal::Actor::Person("ada".to_owned()), command, Some(reply));
+    rig.until(|_| answer.lock().unwrap().is_some());
+    answer.lock().unwrap().take().unwrap()
+}
+
+fn phase(rig: &Rig) -> Phase {
+    rig.host.run(child()).unwrap().phase().clone()
+}
+
+#[test]
+fn a_child_run_that_a_person_paused_goes_on_with_neither_alone() {
+    let inner = plan(&[("x", script("hold"), &[]), ("y", script("hold"), &[0])]);
+    let parent_paused = Phase::Paused(PauseCause::Parent { stop: false });
+    for person_first in [true, false] {
+        let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner.clone()), &[])]));
+        rig.until_said("start 0.1");
+        put_to_child(&mut rig, Command::Pause).unwrap();
+        rig.put(Command::Pause).unwrap();
+        rig.until(|rig| rig.host.run(child()).unwrap().held().is_some());
+        assert_eq!(phase(&rig), Phase::Paused(PauseCause::Person));
+        end(&rig, child(), 0);
+        assert_eq!(rig.settle(), Rest::Paused);
+        if person_first {
+            put_to_child(&mut rig, Command::Resume { limits: None }).unwrap();
+            assert_eq!((phase(&rig), rig.settle()), (parent_paused.clone(), Rest::Paused));
+            rig.put(Command::Resume { limits: None }).unwrap();
+        } else {
+            rig.put(Command::Resume { limits: None }).unwrap();
+            rig.until(|rig| rig.host.run(child()).unwrap().held().is_none());
+            assert_eq!((phase(&rig), rig.settle()), (Phase::Paused(PauseCause::Person), Rest::Paused));
+            put_to_child(&mut rig, Command::Resume { limits: None }).unwrap();
+        }
+        rig.until_said("start 1.1");
+    }
+}
+
+#[test]
+fn a_child_run_is_not_resumed_alone_while_its_parent_is_paused_in_the_journal() {
+    let inner = plan(&[("x", script("hold"), &[])]);
+    let mut rig = Rig::with(mission(), plan(&[("w", child_of(inner), &[])]));
+    rig.until_said("start 0.1");
+    let world = rig.world.clone();
+    drop(rig);
+    // Nobody executes the parent, and somebody pauses it.
+    let mut asked = world.process();
+    asked.host.open_to_ask(RUN).unwrap();
+    asked.put(Command::Pause).unwrap();
+    drop(asked);
+    let mut alone = world.process();
+    alone.host.open(child()).unwrap();
+    alone.until(|rig| phase(rig) == Phase::Paused(PauseCause::Parent { stop: false }));
+    let why = put_to_child(&mut alone, Command::Resume { limits: None }).unwrap_err();
+    assert_eq!(why, "the run that it is part of is paused: resume that one");
+    alone.until(|rig| rig.host.rest(child()) == Rest::Paused);
+    assert!(!world.log.has("start 0.2"));
+}
+
+#[test]
+fn while_a_nested_run_waits_for_a_person_no_time_of_those_around_it_goes_by() {
+    let spec = kapell_core::plan::GateSpec { question: "so?".parse().unwrap(), choices: Vec::new() };
+    let inner = plan(&[("g", Definition::new(Work::Gate(spec)), &[]), ("x", script("hold"), &[0])]);
+    let mut middle = child_of(inner);
+    middle.timeout = Some(Millis(5_000));
+    let mut outer = child_of(plan(&[("m", middle, &[])]));
+    outer.timeout = Some(Millis(5_000));
+    let mut bounded = mission();
+    bounded.limits.wall = Some(Millis(5_000));
+    let mut rig = Rig::with(bounded, plan(&[("w", outer, &[])]));
+    rig.until(|rig| rig.run().rests());
+    let inner = child().child(TaskId(0), AttemptNo(1));
+    rig.world.clock.pass(60_000);
+    assert_eq!(rig.settle(), Rest::Gates);
+    let answer =
+        Command::Answer { gate: kapell_core::id::GateId(0), answer: "yes".to_owned(), by: "ada".to_owned() };
+    rig.host.put(inner, kapell_core::journal::Actor::Engine, answer, None);
+    rig.until_said("start 1.1");
+    rig.until(|rig| !rig.run().rests() && !rig.host.run(child()).unwrap().rests());
+    assert!(rig.run().busy() < Millis(1_000), "{:?}", rig.run().busy());
+    // What was left of its time is left.
+    rig.world.clock.pass(4_000);
+    rig.step();
+    assert_eq!(rig.host.rest(RUN), Rest::Busy);
+    rig.world.clock.pass(1_000);
+    rig.until_said("stop 1.1");
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Checker {
         watched.deadline = due;
         watched.stopping = None;
         watched.question = None;
+        watched.rests = None;
         watched.commit = None;
         watched.stand = Stand::Running;
         Ok(())
@@ -201,10 +202,28 @@ impl Checker {
         ensure!(self.at(task).stopping.is_none(), "an attempt is stopped twice");
         if why == StopCause::Timeout {
             ensure!(self.at(task).question.is_none(), "an attempt is timed out that waits for an answer");
+            ensure!(self.at(task).rests.is_none(), "an attempt is timed out whose child run rests");
             let due = self.at(task).deadline.is_some_and(|deadline| deadline <= self.clock);
             ensure!(due, "an attempt is timed out before its time");
         }
         self.watch(task).stopping = Some(why);
+        Ok(())
+    }
+
+    /// The child run of an attempt comes to rest, or goes on: its time stands still meanwhile.
+    pub(super) fn child_rests(&mut self, task: TaskId, attempt: AttemptNo, rests: bool) -> Checked {
+        ensure!(self.is_running(task, attempt), "a child run rests that does not run");
+        let is_child = matches!(self.plan.definition(task).work, Work::Workflow(_));
+        ensure!(is_child, "what is no child run rests");
+        let clock = self.clock;
+        let watched = self.watch(task);
+        ensure!(watched.rests.is_some() != rests, "a child run rests twice, or goes on twice");
+        match watched.rests.take() {
+            Some(since) => {
+                watched.deadline = watched.deadline.map(|deadline| deadline.after(clock.since(since)));
+            }
+            None => watched.rests = Some(clock),
+        }
         Ok(())
     }
 

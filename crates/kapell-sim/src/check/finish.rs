@@ -89,6 +89,45 @@ impl Checker {
         Ok(())
     }
 
+    /// Returns what the parent wants of the run: that what runs is stopped, or ends by itself.
+    pub(super) fn is_held(&self) -> Option<bool> {
+        match self.phase {
+            Phase::Paused(PauseCause::Parent { stop }) => Some(stop),
+            Phase::Paused(_) => self.parent_holds,
+            _ => None,
+        }
+    }
+
+    pub(super) fn paused(&mut self, why: &PauseCause) -> Checked {
+        let legal = matches!(
+            (&self.phase, why),
+            (Phase::Active, _)
+                | (Phase::Paused(_), PauseCause::LandingFails { .. })
+                | (Phase::Paused(PauseCause::Parent { .. }), PauseCause::Person)
+        );
+        ensure!(legal, "paused while {:?}", self.phase);
+        match why {
+            PauseCause::Parent { stop } => {
+                let held = self.parent_holds.take();
+                ensure!(held.is_none_or(|held| held == *stop), "held in another way than the parent wants");
+            }
+            // A hold outlasts what else pauses the run.
+            _ => self.parent_holds = self.is_held(),
+        }
+        self.phase = Phase::Paused(why.clone());
+        Ok(())
+    }
+
+    pub(super) fn hold_on(&mut self, stop: bool) -> Checked {
+        ensure!(self.is_held() != Some(stop), "held as it is already");
+        match &mut self.phase {
+            Phase::Paused(PauseCause::Parent { stop: held }) => *held = stop,
+            Phase::Paused(_) => self.parent_holds = Some(stop),
+            phase => return Err(Violation(format!("held while {phase:?}"))),
+        }
+        Ok(())
+    }
+
     /// Nothing may be under way any more.
     pub(super) fn check_quiet(&self) -> Checked {
         let is_busy = |stand| {

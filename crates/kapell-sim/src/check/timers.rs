@@ -40,7 +40,7 @@ impl Checker {
             let mut due = |what: &'static str, due: Due| dues.push((what, Some(id), due));
             match task.stand {
                 Stand::Running if matches!(self.phase, Phase::Active | Phase::Paused(_)) => {
-                    let runs = task.stopping.is_none() && task.question.is_none();
+                    let runs = task.stopping.is_none() && task.question.is_none() && task.rests.is_none();
                     task.deadline.filter(|_| runs).into_iter().for_each(|at| due("the time", Due::Clock(at)));
                 }
                 Stand::Compensating(_) => {

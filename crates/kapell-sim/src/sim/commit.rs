@@ -8,7 +8,7 @@ use kapell_core::{
     landing::Landing,
 };
 
-use super::{AttemptNo, DiskFault, Happening, Now, Pending, Sim, TaskId, Version, log};
+use super::{AttemptNo, DiskFault, Happening, Now, Pending, Phase, Sim, TaskId, Version, log};
 use crate::{
     check::{Checked, Violation, ensure},
     disk::Kept,
@@ -25,11 +25,20 @@ impl Sim {
         }
         let again = self.next_fault.is_some().then(|| commands.clone());
         let finishes: Vec<_> = commands.iter().map(|(_, command)| finish_of(command)).collect();
+        let told = commands.iter().rev().find_map(|(_, command)| match command {
+            Command::Hold { stop } => Some(Some(*stop)),
+            Command::Release => Some(None),
+            _ => None,
+        });
         let before = self.run.version();
         let now = self.now();
         let batch = self.run.batch(commands, now).map_err(|error| Violation(format!("a bug: {error}")))?;
         self.settled = now;
         self.check_replies(&finishes, &batch.replies)?;
+        if let (Some(told), Phase::Active | Phase::Paused(_)) = (told, self.run.phase()) {
+            let held = self.run.held();
+            ensure!(held == told, "its parent wants {told:?} of a run that is held {held:?}");
+        }
         if batch.rows.is_empty() {
             return Ok(());
         }

@@ -277,6 +277,9 @@ impl Sim {
         }
         if self.git.head != self.git.target && self.dice.chance(300) {
             self.merge()?;
+            if self.asides.chance(500) {
+                self.merge()?;
+            }
         }
         if self.dice.chance(200) {
             let id = self.run.id();

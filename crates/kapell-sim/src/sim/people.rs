@@ -104,7 +104,25 @@ impl Sim {
     /// The run that this one is part of pauses, and goes on after a while.
     fn hold(&mut self) {
         let stop = self.asides.chance(400);
+        // A person may have paused it before, or do so meanwhile.
+        let person = self.asides.below(3);
+        if person == 0 {
+            self.inbox.push((ada(), Command::Pause));
+        }
         self.inbox.push((Actor::Engine, Command::Hold { stop }));
+        if person == 1 {
+            self.inbox.push((ada(), Command::Pause));
+        }
+        match self.asides.below(4) {
+            // The parent's own time is over, or that of the run above it.
+            0 => self.inbox.push((Actor::Engine, Command::Hold { stop: !stop })),
+            1 => self.inbox.push((ada(), Command::Resume { limits: None })),
+            _ => {}
+        }
+        if person < 2 {
+            let after = self.asides.between(10, 20_000);
+            self.schedule(after, 0, Happening::Resume);
+        }
         let after = self.asides.between(10, 10_000);
         self.schedule(after, 0, Happening::Release);
     }
@@ -117,7 +135,7 @@ impl Sim {
     pub(super) fn resume(&mut self) {
         let Phase::Paused(why) = self.run.phase() else { return };
         let old = *self.run.limits();
-        if matches!(why, PauseCause::Parent { .. }) && self.calm {
+        if self.run.held().is_some() && self.calm {
             return self.release();
         }
         let limits = match why {

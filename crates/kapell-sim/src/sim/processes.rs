@@ -50,11 +50,29 @@ impl Sim {
         self.holds[task.index()] = Hold::None;
         self.processes[task.index()] = Some(Process { attempt, exit, check, alive: true, recorded: false });
         match pace {
+            Pace::Ends(after) if self.is_child(task) => {
+                let after = self.rest(task, attempt, after);
+                self.soon(after, Happening::Ends { task, attempt });
+            }
             Pace::Ends(after) => self.soon(after, Happening::Ends { task, attempt }),
             Pace::Asks(after) => self.flood(task, attempt, after),
             Pace::Never => self.fault("silent"),
         }
         Ok(())
+    }
+
+    /// A child run may rest for a while, as when only people are waited for there. Returns after how long it ends then.
+    fn rest(&mut self, task: TaskId, attempt: AttemptNo, after: u64) -> u64 {
+        if self.calm || !self.asides.chance(400) {
+            return after;
+        }
+        self.fault("child_rests");
+        let (begin, length) = (self.asides.between(0, after), self.asides.between(1, 20_000));
+        for (at, rests) in [(begin, true), (begin, true), (begin + length, false)] {
+            let command = Box::new(Command::ChildRests { task, attempt, rests });
+            self.soon(at, Happening::Says { actor: Actor::Engine, command });
+        }
+        after + length
     }
 
     /// An agent may want another one to go on with its work: a certain one, or whoever is next.

@@ -113,6 +113,8 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             let (from, to) = (reader.agent(*from), reader.agent(*agent));
             fact(S::Warn, format!("goes from {from} to {to}: {why}"))
         }
+        Event::ChildRested { .. } => detail("its workflow waits: its time stands still".to_owned()),
+        Event::ChildWentOn { .. } => detail("its workflow goes on".to_owned()),
         Event::HandedOff { agent, note, .. } => {
             fact(S::Plain, format!("is to be handed on to {}", reader.agent(*agent))).ending_with(note)
         }
@@ -234,6 +236,8 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             let deadline = if reader.is_late { ", no longer bound by its deadline" } else { "" };
             fact(S::Plain, format!("goes on{within}{deadline}"))
         }
+        Event::Held { .. } => fact(S::Warn, "the run that it is part of is paused, too"),
+        Event::Released {} => fact(S::Plain, "the run that it is part of goes on; this one stays paused"),
         Event::CancelRequested {} => fact(S::Warn, "cancel requested"),
         Event::CompensationBegun {} => fact(S::Warn, "what was done is taken back"),
         Event::Finished { outcome } => match outcome {

@@ -174,6 +174,8 @@ fn one_of_each() -> Vec<Event> {
         Event::Rerouted { task, from: AgentId(0), agent: AgentId(9), why: Reroute::Resting },
         Event::HandedOff { task, attempt, agent: AgentId(9), note: "half\ndone".to_owned() },
         Event::PassedOn { task, attempt, agent: AgentId(9), change: None, spent },
+        Event::ChildRested { task, attempt },
+        Event::ChildWentOn { task, attempt },
         Event::Unblocked { task },
         Event::Skipped { task, why: SkipCause::Condition },
         Event::Skipped { task, why: SkipCause::BrokenCondition },
@@ -246,6 +248,8 @@ fn one_of_each() -> Vec<Event> {
         paused(PauseCause::BaseIsRed { message: "2 tests fail".to_owned() }),
         Event::Resumed { limits: None },
         Event::Resumed { limits: Some(mission().limits) },
+        Event::Held { stop: true },
+        Event::Released {},
         Event::CancelRequested {},
         Event::CompensationBegun {},
         Event::Finished { outcome: Outcome::Failed },
@@ -261,7 +265,7 @@ fn one_of_each() -> Vec<Event> {
 fn every_event_has_its_words() {
     let events = one_of_each();
     let names: std::collections::BTreeSet<_> = events.iter().map(Event::name).collect();
-    assert_eq!(names.len(), 42, "one of each");
+    assert_eq!(names.len(), 46, "one of each");
     let row = World::standard().rows[0].0.clone();
     let mut reader = LogReader::new();
     let lines = reader.read(&row, &events);
@@ -281,6 +285,8 @@ fn every_event_has_its_words() {
       parser  goes from coder to agent 9: it rests after too many failures
       parser  is to be handed on to agent 9: done
       parser  attempt 1 passed its work on to agent 9, cost $0.0015, 20.0k tokens
+    . parser  its workflow waits: its time stands still
+    . parser  its workflow goes on
     . parser  may start
       parser  skipped: its condition is false
       parser  skipped: its condition could not be computed
@@ -336,6 +342,8 @@ fn every_event_has_its_words() {
       run  paused: checks fail on the commit that the run starts from: 2 tests fail
       run  goes on
       run  goes on within new limits
+      run  the run that it is part of is paused, too
+      run  the run that it is part of goes on; this one stays paused
       run  cancel requested
       run  what was done is taken back
       run  finished: failed

@@ -91,6 +91,8 @@ struct Claims {
     submitted: BTreeMap<TaskId, Oid>,
     landed: Vec<(TaskId, Option<Oid>, Oid)>,
     merged: Option<(String, Oid)>,
+    /// Whether a merge is intended of which nothing more is known yet.
+    merges: bool,
 }
 
 impl Claims {
@@ -110,7 +112,12 @@ impl Claims {
                 Event::Reused { task, landed: Some(commit), .. } => {
                     self.landed.push((*task, None, *commit));
                 }
-                Event::Merged { target, to } => self.merged = Some((target.clone(), *to)),
+                Event::MergeStarted { .. } => self.merges = true,
+                Event::Merged { target, to } => {
+                    (self.merged, self.merges) = (Some((target.clone(), *to)), false);
+                }
+                // One that did not happen leaves the one before.
+                Event::MergeUndone { .. } if self.merges => self.merges = false,
                 Event::MergeUndone { .. } => self.merged = None,
                 _ => {}
             }
