@@ -35,6 +35,7 @@ pub(super) fn check(workflow: &Workflow, findings: &mut Vec<Finding>) {
         without_effect(task, findings);
         fits_the_run(workflow, task, findings);
     }
+    takes_nothing_back(workflow, findings);
     expressions::check(workflow, findings);
 }
 
@@ -273,6 +274,19 @@ fn fits_the_run(workflow: &Workflow, task: &Task, findings: &mut Vec<Finding>) {
         let message = format!("task `{}` sets more aside than the whole run may spend", task.name.value);
         let hint = "it never starts: raise the `budget` of the run, or lower that of the task";
         report(findings, Finding::warning(codes::BUDGET_TOO_SMALL, place, message).hint(hint));
+    }
+}
+
+/// Warns of the first command that would take something back in a workflow that takes nothing back.
+fn takes_nothing_back(workflow: &Workflow, findings: &mut Vec<Finding>) {
+    if workflow.saga {
+        return;
+    }
+    let mut keys = workflow.tasks.iter().flat_map(|task| &task.keys);
+    if let Some(key) = keys.find(|key| key.value == "compensate") {
+        let message = "`compensate` has no effect: the workflow takes nothing back when it fails";
+        let hint = "write `saga: true` at the outermost level of this file, or remove it";
+        report(findings, Finding::warning(codes::NO_EFFECT, key.span, message).hint(hint));
     }
 }
 

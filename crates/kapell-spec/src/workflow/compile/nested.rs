@@ -47,7 +47,7 @@ impl Compiler<'_, '_> {
         match loaded {
             Ok(child) => CoreWork::Workflow(Box::new(child)),
             Err((code, why)) => {
-                let message = format!("workflow `{}` cannot be used: {why}", path.value.escape_debug());
+                let message = format!("workflow `{}`{CANNOT}{why}", path.value.escape_debug());
                 let hint = format!("look at it by itself: `kapell plan {}`", path.value.escape_debug());
                 self.findings.push(Finding::error(code, path.span, message).hint(hint));
                 CoreWork::Noop
@@ -86,13 +86,25 @@ impl Compiler<'_, '_> {
         if let Some(finding) = findings.iter().find(|finding| finding.is_error()) {
             let (line, column) = source.position(finding.span.start);
             let code = if finding.code == codes::CHILD_DEPTH { finding.code } else { codes::CHILD };
-            return Err((code, format!("{path}:{line}:{column}: {} ({})", finding.message, finding.code)));
+            let place = format!("{path}:{line}:{column}");
+            // Of one that is nested deeper only why it cannot be used is new, and where that is.
+            let deeper = [codes::CHILD, codes::CHILD_DEPTH].contains(&finding.code);
+            return Err((
+                code,
+                match finding.message.split_once(CANNOT).filter(|_| deeper) {
+                    Some((_, why)) => format!("{place}: {why}"),
+                    None => format!("{place}: {} ({})", finding.message, finding.code),
+                },
+            ));
         }
         let compiled = compiled.ok_or_else(|| refused("it is empty".to_owned()))?;
         let (objective, accept, saga) = (compiled.objective, compiled.accept, compiled.saga);
         Ok(ChildSpec { objective, plan: Arc::new(compiled.plan), accept, saga })
     }
 }
+
+/// What stands between the name of a workflow and why it is refused.
+const CANNOT: &str = " cannot be used: ";
 
 /// Says which keys of a nested workflow would be passed over.
 fn unsupported(workflow: &Workflow) -> Result<(), String> {
