@@ -33,9 +33,8 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
 const TRIES: usize = 3;
 
 fn try_to_listen(path: &Path) -> io::Result<UnixListener> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(format!(".{UNFINISHED}"));
-    let unfinished = Path::new(&unfinished);
+    // No longer than `path`, of which the kernel takes little more than a hundred bytes.
+    let unfinished = &path.with_file_name(unfinished_name(path));
     match fs::remove_file(unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -44,6 +43,15 @@ fn try_to_listen(path: &Path) -> io::Result<UnixListener> {
     fs::set_permissions(unfinished, fs::Permissions::from_mode(0o600))?;
     fs::rename(unfinished, path)?;
     Ok(listener)
+}
+
+/// Returns what the socket at `path` is called as long as nobody listens: what its ending would be stands for that, so that two sockets
+/// of one process do not share it.
+fn unfinished_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let first: String = ending.chars().take(1).collect();
+    format!("{stem}{first}.{UNFINISHED}")
 }
 
 /// Counts whom a listener serves at a time. Whoever accepts connections is the only one who takes seats.
@@ -94,9 +102,26 @@ mod tests {
     }
 
     #[test]
+    fn one_at_the_longest_path_that_the_kernel_takes_can_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        for (ending, others) in
+            [("sock", "agents"), ("agents", "proxy"), ("proxy", "hosts"), ("hosts", "sock")]
+        {
+            let stem = "1".repeat(
+                102 - dir.path().as_os_str().len() - ending.len()
+                    + if cfg!(target_os = "linux") { 3 } else { 0 },
+            );
+            let path = dir.path().join(format!("{stem}.{ending}"));
+            let _listener = listen(&path).unwrap();
+            UnixStream::connect(&path).unwrap();
+            assert_ne!(unfinished_name(&path), unfinished_name(&path.with_extension(others)));
+        }
+    }
+
+    #[test]
     fn one_that_is_swept_away_before_it_is_finished_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, unfinished) = (dir.path().join("1.sock"), dir.path().join("1.sock.new"));
+        let (path, unfinished) = (dir.path().join("1.sock"), dir.path().join("1s.new"));
         let end = Instant::now() + Duration::from_secs(30);
         let swept = std::thread::spawn(move || {
             while Instant::now() < end {
