@@ -314,12 +314,10 @@ impl Host {
         let mut live = Live::new(run, ownership, &*self.clock);
         live.since_snapshot = folded;
         live.only_asked = true;
-        let mut merge = outstanding(&live.run);
-        merge.retain(|effect| matches!(effect, Effect::Merge { .. }));
-        if !merge.is_empty() {
+        if live.run.merge_under_way().is_some() {
             self.journal.settle()?;
         }
-        self.performer.perform(&live.run, &merge, &live.gates, &self.mailbox);
+        self.performer.finish_merge(&live.run, &self.mailbox);
         self.performer.tell_passed(&live.run);
         self.live.insert(id, Box::new(live));
         Ok(())

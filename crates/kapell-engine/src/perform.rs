@@ -170,7 +170,16 @@ impl Performer {
                     self.agents.answer(key(run, *task, *attempt, false), *question, answer);
                 }
             }
-            Effect::Merge { target, from, to } => self.merge(run.id(), target, *from, *to, mailbox),
+            Effect::Merge { target, from, to } => {
+                let order = MergeOrder {
+                    run: run.id(),
+                    target: target.clone(),
+                    from: *from,
+                    to: *to,
+                    is_left: false,
+                };
+                self.merge(order, mailbox);
+            }
             // Child runs are held by the host.
             Effect::Notify { .. } | Effect::Hold { .. } => {}
         }
@@ -397,8 +406,16 @@ impl Performer {
         });
     }
 
-    fn merge(&self, run: RunId, target: &str, from: Oid, to: Oid, mailbox: &Mailbox) {
-        let order = MergeOrder { run, target: target.to_owned(), from, to };
+    /// Finishes the merge that a process which is gone began, if there is one.
+    pub(crate) fn finish_merge(&self, run: &Run, mailbox: &Mailbox) {
+        if let Some(merge) = run.merge_under_way() {
+            let (target, from, to) = (merge.target.clone(), merge.from, merge.to);
+            self.merge(MergeOrder { run: run.id(), target, from, to, is_left: true }, mailbox);
+        }
+    }
+
+    fn merge(&self, order: MergeOrder, mailbox: &Mailbox) {
+        let run = order.run;
         let (workspaces, tell) = (self.workspaces.clone(), mailbox.clone());
         let otherwise = Command::EndMerge { moved: false, why: Some("merging failed: a bug".to_owned()) };
         self.find_out(&self.ends, mailbox, run, otherwise, move || {
@@ -450,6 +467,10 @@ impl Performer {
                 Effect::Start { task, attempt } => (*task, *attempt, false),
                 Effect::Compensate { task, attempt } => (*task, *attempt, true),
                 Effect::Stop { .. } | Effect::Notify { .. } | Effect::Hold { .. } => continue,
+                Effect::Merge { .. } => {
+                    self.finish_merge(run, mailbox);
+                    continue;
+                }
                 other => {
                     self.perform_one(run, other, &HashMap::new(), mailbox);
                     // A change was taken out already; the checks of a task without one look at its workspace.

@@ -1,9 +1,9 @@
 //! The user's branch and checkout: moved in one step, or not at all.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use kapell_agents::{
-    git::ErrorKind,
+    git::{ErrorKind, MergeTurn},
     world::{MergeError, MergeRequest},
 };
 use kapell_core::{command::Command, id::Oid, journal::Actor};
@@ -157,8 +157,24 @@ fn a_merge_that_a_crash_cut_short_is_finished() {
     assert_eq!(read(&rig.world.user_dir, "b"), "2\n");
     assert_eq!(rig.world.git(&["status", "--porcelain"]), "");
     // Once more changes nothing.
-    let order = MergeOrder { run: run_id(), target: MAIN.to_owned(), from, to };
+    let order = MergeOrder { run: run_id(), target: MAIN.to_owned(), from, to, is_left: false };
     assert_eq!(rig.repository.merge(&order).unwrap(), Merged::Whole);
+}
+
+#[test]
+fn a_merge_that_was_left_is_finished_in_its_turn() {
+    let rig = landed(&[("b", "2\\n")]);
+    let (from, to) = (rig.base(), rig.head());
+    rig.propose(run_id(), to, &[], &Setup::default()).unwrap();
+    let MergeTurn::Ours(turn) = rig.repository.merge_turn().unwrap() else { panic!("nobody else merges") };
+    let order = MergeOrder { run: run_id(), target: MAIN.to_owned(), from, to, is_left: true };
+    let (repository, (done, ended)) = (rig.repository.clone(), std::sync::mpsc::channel());
+    std::thread::spawn(move || done.send(repository.merge(&order)));
+    assert!(ended.recv_timeout(Duration::from_millis(300)).is_err(), "it is another's turn");
+    assert_eq!(rig.base(), from);
+    drop(turn);
+    assert_eq!(ended.recv().unwrap().unwrap(), Merged::Whole);
+    assert_eq!(rig.base(), to);
 }
 
 #[test]

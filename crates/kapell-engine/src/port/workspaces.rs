@@ -128,6 +128,8 @@ pub struct MergeOrder {
     pub from: Oid,
     /// Where it is to be.
     pub to: Oid,
+    /// Whether a process that is gone began it: whose turn it is to merge has to be asked again then.
+    pub is_left: bool,
 }
 
 /// Why a workspace cannot do what is asked.

@@ -152,9 +152,10 @@ pub fn merge_here(
         context.out.note(&format!("interrupted: {target} was not moved"));
         Ok(Exit::Interrupted)
     };
+    // A merge that was cut short is finished first, in a turn of its own.
+    settle(machine, run)?;
     // Merges of other processes are kept out; a git of somebody else may still be quicker.
     let Some(turn) = wait_for_turn(context, &repository, interrupts)? else { return interrupted() };
-    settle(machine, run)?;
     let mut moved = None;
     for _ in 0..MOVE_TRIES {
         let proposed = propose(&repository, &wanted.request(run), interrupts);
