@@ -1,6 +1,8 @@
 //! What was said, kept and played back. A cassette is a file of JSON lines: what it is of, and then an exchange a line,
 //! without secrets.
 
+mod pieces; // a directory that came in pieces
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -67,12 +69,10 @@ pub struct Exchange {
 
 impl Exchange {
     /// Returns its reply as it is for an attempt that works in another directory: models name files by their whole paths.
-    ///
-    /// A path that came in pieces stays what it was.
     pub(super) fn reply_in(&self, workspace: &str) -> String {
-        match self.workspace.is_empty() || workspace.is_empty() {
+        match self.workspace.is_empty() || workspace.is_empty() || self.workspace == workspace {
             true => self.reply.clone(),
-            false => self.reply.replace(&self.workspace, workspace),
+            false => pieces::replace(&self.reply, &self.workspace, workspace),
         }
     }
 
@@ -291,6 +291,12 @@ mod tests {
         for (then, now) in [("", "/w/clone-10/tree"), ("/w/clone-2/tree", "")] {
             assert_eq!(kept(then).reply_in(now), kept("").reply, "{then} {now}");
         }
+        let pieces = |path: &str, rest: &str| {
+            let event = |piece: &str| format!("data: {{\"delta\":{{\"text\":\"{piece}\"}}}}\n\n");
+            event(path) + &event(rest)
+        };
+        let split = Exchange { reply: pieces("/w/clone", "-2/tree/a.sh"), ..kept("/w/clone-2/tree") };
+        assert_eq!(split.reply_in("/w/clone-10/tree"), pieces("/w/clone-10/tree", "/a.sh"));
         // Recordings of before say nothing of it.
         let line = serde_json::to_string(&kept("")).unwrap();
         assert!(!line.contains("workspace"), "{line}");
