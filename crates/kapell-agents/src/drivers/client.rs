@@ -59,11 +59,11 @@ pub use self::{
 pub(in crate::drivers) use self::{
     claude_code::refused,
     limit::{WAS_TOLD, WIND_DOWN},
-    words::{UNKNOWN_SESSION, about, failure, no_end, short},
+    words::{SAID_BYTES_MAX, UNKNOWN_SESSION, about, add_said, failure, head, no_end, short},
 };
 pub(crate) use self::{
     key::{Denial, Keyring},
-    listen::{Heard, Listener, Watch},
+    listen::{Heard, LINE_BYTES_MAX, Listener, Watch},
     talk::QUESTIONS_FROM,
 };
 use self::{order::Invocation, talk::Questions, words::UNKNOWN_SESSIONS};

@@ -94,6 +94,17 @@ fn what_the_proxy_has_seen_counts_too() {
 }
 
 #[test]
+fn one_that_says_more_than_anybody_reads_is_done_all_the_same() {
+    let rig = Rig::new();
+    let key = key(0);
+    rig.crew.start(key, job(&rig, 0, "chatters", &[])).unwrap();
+    let exit = rig.finished(key);
+    assert_eq!(class(&exit), "ok", "{}", exit.message);
+    let text = exit.evidence.unwrap().text;
+    assert!(text.starts_with("a word and another a word") && text.len() == 1 << 20, "{}", text.len());
+}
+
+#[test]
 fn at_the_hard_limit_it_is_ended() {
     let rig = Rig::new();
     let job = spending(&rig, 0, true, |order| {

@@ -199,6 +199,14 @@ impl<R: BufRead, W: Write> Fake<R, W> {
                     return self.answer(id, &end("end_turn"));
                 }
             },
+            // It says more than anybody reads, and comes to a proper end.
+            "chatters" => {
+                let piece = "a word and another ".repeat(4 << 10);
+                for _ in 0..200 {
+                    self.say(&piece)?;
+                }
+                self.answer(id, &end("end_turn"))
+            }
             "dies" => std::process::exit(1),
             "busy" => self.fail(id, -32603, "API Error: 429 rate_limit_error, try again in 90s"),
             "quota" => self.fail(id, -32603, "You have reached your usage limit"),

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     drivers::{
-        client::{failure, opencode, refused, short},
+        client::{add_said, failure, opencode, refused, short},
         own::{
             Begun, Env, Place, Stopped, Word, failed,
             saying::{End, Saying, Teller},
@@ -337,7 +337,7 @@ impl Session<'_, '_> {
             let next = due.into_iter().chain(looks.then_some(look)).min();
             let left = next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()));
             match self.agent.inputs.recv_timeout(left) {
-                Ok(Input::Message(Message::Answer { id, result }))
+                Ok(Input::Message(Message::Answer { id, result }, _))
                     if id == number || Some(id) == self.queued =>
                 {
                     self.answers.insert(id, result);
@@ -419,14 +419,14 @@ impl Session<'_, '_> {
 
     fn deal_with(&mut self, input: Input) -> Stopped<()> {
         match input {
-            Input::Message(Message::Notice { method, params }) if method == "session/update" => {
+            Input::Message(Message::Notice { method, params }, _) if method == "session/update" => {
                 self.hear(v1::update(&params));
             }
-            Input::Message(Message::Request { id, method, params }) => match method.as_str() {
+            Input::Message(Message::Request { id, method, params }, _) => match method.as_str() {
                 "session/request_permission" => self.permit(id, &Wish::of(&params)),
                 _ => self.agent.refuse(&id, &method),
             },
-            Input::Message(_) => {}
+            Input::Message(..) => {}
             Input::Answered { id, wish, answer } => {
                 self.asking -= 1;
                 self.answered(&id, &wish, answer);
@@ -445,7 +445,7 @@ impl Session<'_, '_> {
     fn hear(&mut self, heard: Heard) {
         match heard {
             _ if self.recalls => {}
-            Heard::Said(piece) => self.text.push_str(&piece),
+            Heard::Said(piece) => add_said(&mut self.text, &piece),
             Heard::Tool { id, tool, about } => {
                 self.say_text();
                 self.text.clear();

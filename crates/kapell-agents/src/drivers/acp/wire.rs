@@ -1,9 +1,12 @@
 //! Lines of JSON-RPC, to the agent and from it.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, Sender},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        mpsc::{Receiver, Sender},
+    },
     thread,
 };
 
@@ -14,14 +17,18 @@ use super::{aside::Plan, v1::Wish};
 /// A longer line is none of the protocol.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
+/// As much may wait to be dealt with, in bytes of lines; then the agent is not listened to until some of it is. An agent
+/// that sends on while it does not read what it is answered would fill the memory otherwise.
+const WAITING_BYTES_MAX: usize = 16 << 20;
+
 /// JSON-RPC's code for a method that is not there.
 const NO_SUCH_METHOD: i32 = -32601;
 
 /// Something that the driver has to deal with.
 #[derive(Debug)]
 pub(super) enum Input {
-    /// The agent sends something.
-    Message(Message),
+    /// The agent sends something, which takes its share of what may wait to be dealt with.
+    Message(Message, #[expect(dead_code, reason = "what counts is when it is dropped")] Share),
     /// The agent has gone.
     Gone,
     /// kapell has a word for it while it works.
@@ -63,6 +70,59 @@ impl Message {
     }
 }
 
+/// How much waits to be dealt with.
+#[derive(Debug)]
+struct Gauge {
+    most: usize,
+    held: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// What a message takes of that, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    gauge: Arc<Gauge>,
+    bytes: usize,
+}
+
+impl Gauge {
+    fn new(most: usize) -> Self {
+        Self { most, held: Mutex::new(0), freed: Condvar::new() }
+    }
+
+    /// Waits until there is room. What is larger than all of it has it alone.
+    fn share(self: &Arc<Self>, bytes: usize) -> Share {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |held: &mut usize| *held > 0 && *held + bytes > self.most;
+        let mut held = self.freed.wait_while(held, is_full).unwrap_or_else(PoisonError::into_inner);
+        *held += bytes;
+        Share { gauge: self.clone(), bytes }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        *self.gauge.held.lock().unwrap_or_else(PoisonError::into_inner) -= self.bytes;
+        self.gauge.freed.notify_one();
+    }
+}
+
+/// Hands on what the agent sends, until it has gone or nobody wants to hear it.
+fn listen(output: impl Read, gauge: &Arc<Gauge>, sender: &Sender<Input>) {
+    let mut lines = BufReader::new(output);
+    let mut line = Vec::new();
+    while let Ok(1..) = Read::take(&mut lines, LINE_BYTES_MAX).read_until(b'\n', &mut line) {
+        // Some print other things, too: what is no message is passed over.
+        let message = serde_json::from_slice(&line).ok().and_then(Message::of);
+        let bytes = std::mem::take(&mut line).len();
+        let input = message.map(|message| Input::Message(message, gauge.share(bytes)));
+        if input.is_some_and(|input| sender.send(input).is_err()) {
+            return;
+        }
+    }
+    let _ = sender.send(Input::Gone);
+}
+
 /// The agent, as a process.
 pub(super) struct Agent {
     child: Child,
@@ -89,19 +149,8 @@ impl Agent {
         let mut child = command.spawn()?;
         let input = child.stdin.take();
         if let Some(output) = child.stdout.take() {
-            thread::Builder::new().name("agent".to_owned()).spawn(move || {
-                let mut lines = BufReader::new(output);
-                let mut line = Vec::new();
-                while let Ok(1..) = io::Read::take(&mut lines, LINE_BYTES_MAX).read_until(b'\n', &mut line) {
-                    // Some print other things, too: what is no message is passed over.
-                    let message = serde_json::from_slice(&line).ok().and_then(Message::of);
-                    line.clear();
-                    if message.is_some_and(|message| sender.send(Input::Message(message)).is_err()) {
-                        return;
-                    }
-                }
-                let _ = sender.send(Input::Gone);
-            })?;
+            let gauge = Arc::new(Gauge::new(WAITING_BYTES_MAX));
+            thread::Builder::new().name("agent".to_owned()).spawn(move || listen(output, &gauge, &sender))?;
         }
         Ok(Self { child, input, next: 0, inputs })
     }
@@ -153,7 +202,26 @@ impl Agent {
 
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::net::UnixStream, sync::mpsc, time::Duration};
+
     use super::*;
+
+    #[test]
+    fn an_agent_that_sends_on_is_not_listened_to_while_much_waits() {
+        let (mut agent, ours) = UnixStream::pair().unwrap();
+        let (sender, inputs) = mpsc::channel();
+        let gauge = Arc::new(Gauge::new(1 << 10));
+        let listening = thread::spawn(move || listen(ours, &gauge, &sender));
+        let line = format!("{{\"method\":\"{}\"}}\n", "m".repeat(200)).repeat(20_000);
+        agent.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let stuck = agent.write_all(line.as_bytes()).unwrap_err();
+        assert!(matches!(stuck.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{stuck}");
+        // What is larger than the room is heard, too, and so is the end.
+        drop(agent);
+        let heard = inputs.iter().filter(|input| matches!(input, Input::Message(..))).count();
+        assert!(heard > 5, "{heard}");
+        listening.join().unwrap();
+    }
 
     #[test]
     fn messages_are_told_apart() {

@@ -7,7 +7,8 @@ mod process; // a command, bounded in time and output
 mod task; // what `kapell task` says
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Component, Path, PathBuf},
     process::Command,
     time::Duration,
@@ -177,11 +178,7 @@ impl<'a> Tools<'a> {
 
     fn read(&self, input: &Value) -> Gave {
         let path = self.inside(argument(input, "file_path")?)?;
-        let size = fs::metadata(&path).map_err(|error| about_file(&path, &error))?.len();
-        if size > FILE_BYTES_MAX {
-            return Err(Wrong::Failed(format!("it has {size} bytes: read a part of it by a command")));
-        }
-        let text = fs::read(&path).map_err(|error| about_file(&path, &error))?;
+        let text = load(&path)?;
         let text = String::from_utf8_lossy(&text);
         let from = usize::try_from(input["from"].as_u64().unwrap_or(1).max(1)).unwrap_or(usize::MAX);
         let most = input["lines"].as_u64().and_then(|lines| usize::try_from(lines).ok()).unwrap_or(LINES_MAX);
@@ -217,8 +214,13 @@ impl<'a> Tools<'a> {
     fn edit(&self, input: &Value) -> Gave {
         let path = self.writable(argument(input, "file_path")?)?;
         let (old, new) = (argument(input, "old_text")?, argument(input, "new_text")?);
-        let text = fs::read_to_string(&path).map_err(|error| about_file(&path, &error))?;
+        let text = String::from_utf8(load(&path)?)
+            .map_err(|_| Wrong::Failed("it is no text: change it by a command".to_owned()))?;
         let count = if old.is_empty() { 0 } else { text.matches(old).count() };
+        let len = text.len().saturating_add(count.saturating_mul(new.len()));
+        if len as u64 > 2 * FILE_BYTES_MAX {
+            return Err(Wrong::Failed(format!("it would have up to {len} bytes: change it by a command")));
+        }
         let changed = match (count, input["all"].as_bool().unwrap_or(false)) {
             (0, _) => return Err(Wrong::Failed("`old_text` does not stand there".to_owned())),
             (1, _) | (_, true) => text.replace(old, new),
@@ -235,6 +237,9 @@ impl<'a> Tools<'a> {
     fn write(&self, input: &Value) -> Gave {
         let path = self.writable(argument(input, "file_path")?)?;
         let content = argument(input, "content")?;
+        if fs::metadata(&path).is_ok_and(|there| !there.is_file()) {
+            return Err(no_file());
+        }
         let written =
             path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, content));
         written.map_err(|error| about_file(&path, &error))?;
@@ -295,6 +300,27 @@ impl<'a> Tools<'a> {
         }
         Ok(real)
     }
+}
+
+/// Reads a file that is not too large. What is none is not opened: nobody may ever write to a pipe.
+fn load(path: &Path) -> Result<Vec<u8>, Wrong> {
+    let meta = fs::metadata(path).map_err(|error| about_file(path, &error))?;
+    if !meta.is_file() {
+        return Err(no_file());
+    }
+    let too_large = |size: u64| Wrong::Failed(format!("it has {size} bytes: take a part of it by a command"));
+    if meta.len() > FILE_BYTES_MAX {
+        return Err(too_large(meta.len()));
+    }
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|error| about_file(path, &error))?;
+    // It may grow meanwhile.
+    if bytes.len() as u64 > FILE_BYTES_MAX { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
+}
+
+fn no_file() -> Wrong {
+    Wrong::Failed("it is a directory, a pipe or a device, and no file".to_owned())
 }
 
 /// Why a call came to nothing.
@@ -367,6 +393,38 @@ mod tests {
             ("run_shell_command", json!({ "command": "sleep 60", "timeout_s": 1 }), "(ended after 1 s)"),
         ] {
             assert_eq!(call(&tools, tool, input.clone()), Done::Gave(expected.to_owned()), "{tool} {input}");
+        }
+    }
+
+    #[test]
+    fn what_would_never_end_or_fill_the_memory_is_not_begun() {
+        let (_dir, tools) = workspace();
+        let made = call(&tools, "run_shell_command", json!({ "command": "mkfifo pipe" }));
+        assert_eq!(made, Done::Gave("(exit 0)".to_owned()));
+        fs::write(tools.workspace().join("as"), "a".repeat(1 << 20)).unwrap();
+        let (file, many) = (json!("pipe"), "b".repeat(1 << 20));
+        let calls = [
+            ("read_file", json!({ "file_path": file }), "no file"),
+            ("edit_file", json!({ "file_path": file, "old_text": "a", "new_text": "b" }), "no file"),
+            ("write_file", json!({ "file_path": file, "content": "b" }), "no file"),
+            ("read_file", json!({ "file_path": "src" }), "no file"),
+            (
+                "edit_file",
+                json!({ "file_path": "as", "old_text": "a", "new_text": many, "all": true }),
+                "it would have up to",
+            ),
+        ];
+        let (sender, results) = std::sync::mpsc::channel();
+        let workspace = tools.workspace().to_owned();
+        std::thread::spawn(move || {
+            let tools = Tools::new(workspace, None);
+            for (tool, input, expected) in calls {
+                let _ = sender.send((tool, call(&tools, tool, input), expected));
+            }
+        });
+        for _ in 0..5 {
+            let (tool, done, expected) = results.recv_timeout(Duration::from_secs(20)).unwrap();
+            assert!(matches!(&done, Done::Failed(why) if why.contains(expected)), "{tool}: {done:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{
     ANSWER_TIMEOUT_S, Ended, Evidence, Invocation, OWN_SERVER, Order, Reader, Verdict,
     claude_code::refused,
-    words::{about, class_of_status, count, failure, no_end, reset_in, short, status_in},
+    words::{about, add_said, class_of_status, count, failure, no_end, reset_in, short, status_in},
 };
 use crate::drivers::{Report, mcp};
 
@@ -141,7 +141,7 @@ impl Reader for Gemini {
                     self.evidence.steps += 1;
                 }
                 let text = event["content"].as_str().unwrap_or_default();
-                self.evidence.text.push_str(text);
+                add_said(&mut self.evidence.text, text);
                 reports.push(Report::Said { text: short(&self.evidence.text) });
             }
             Some("tool_use") => {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A longer line is passed over.
-const LINE_BYTES_MAX: usize = 8 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 8 << 20;
 /// How much of what is printed as errors is looked at in the end.
 const ERRORS_BYTES_MAX: usize = 8 << 10;
 /// How much of a message is kept.

@@ -98,6 +98,11 @@ pub(in crate::drivers) fn no_end(ended: Ended<'_>) -> Verdict {
     }
 }
 
+/// As much is kept of what a client says in one go. A written output may be as long.
+pub(in crate::drivers) const SAID_BYTES_MAX: usize = 1 << 20;
+/// As much is looked at of a text of which a line is shown.
+const LOOKED_AT_BYTES: usize = 4 << 10;
+
 /// The longest pause that is believed.
 const PAUSE_MS_MAX: u64 = 8 * 24 * 3600 * 1000;
 
@@ -215,12 +220,36 @@ pub(in crate::drivers) fn about(input: &Value) -> String {
 
 /// Returns the first line of a text, cut after 200 characters.
 pub(in crate::drivers) fn short(text: &str) -> String {
-    text.trim_start().lines().next().unwrap_or_default().chars().take(200).collect()
+    // Some hand over all that was said so far with each piece: no more of it is looked at than can be shown.
+    head(text, LOOKED_AT_BYTES).trim_start().lines().next().unwrap_or_default().chars().take(200).collect()
+}
+
+/// Returns the beginning of a text, of `most` bytes at most.
+pub(in crate::drivers) fn head(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+/// Adds a piece to what is said, of which the first [`SAID_BYTES_MAX`] bytes are kept.
+pub(in crate::drivers) fn add_said(said: &mut String, piece: &str) {
+    said.push_str(head(piece, SAID_BYTES_MAX.saturating_sub(said.len())));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_is_kept_of_what_is_said_than_there_is_room_for() {
+        let mut said = String::new();
+        for _ in 0..3 {
+            add_said(&mut said, &"ä".repeat(SAID_BYTES_MAX / 4));
+            add_said(&mut said, "€");
+        }
+        assert!((SAID_BYTES_MAX - 2..=SAID_BYTES_MAX).contains(&said.len()), "{}", said.len());
+        assert_eq!(short(&said).chars().count(), 200);
+        assert_eq!(head("aä", 2), "a");
+    }
 
     #[test]
     fn resets_are_found_in_the_words_of_each_provider() {

@@ -9,7 +9,10 @@ use serde_json::{Value, json};
 use super::Word;
 use crate::drivers::{
     Report,
-    client::{Ended, Evidence, Opening, Outgoing, Reader, Tell, Totals, Verdict, no_end, refused, short},
+    client::{
+        Ended, Evidence, LINE_BYTES_MAX, Opening, Outgoing, Reader, SAID_BYTES_MAX, Tell, Totals, Verdict,
+        head, no_end, refused, short,
+    },
 };
 
 /// Something that happens.
@@ -36,6 +39,35 @@ pub(in crate::drivers) enum Saying {
     Limited { until: Option<Wall>, text: String },
     /// It is over. Comes once, last.
     End(End),
+}
+
+impl Saying {
+    /// Returns it with as much of its texts as is kept of what is said. A result that is too long is none.
+    fn cut(mut self) -> Self {
+        let shorten = |text: &mut String| text.truncate(head(text, SAID_BYTES_MAX).len());
+        let name = |text: &mut String| text.truncate(head(text, SAID_BYTES_MAX / 16).len());
+        match &mut self {
+            Self::Step | Self::Usage { .. } => {}
+            Self::Session { id, model } => {
+                name(id);
+                model.iter_mut().for_each(name);
+            }
+            Self::Tool { tool, about: text } | Self::Refused { tool, text } => {
+                name(tool);
+                name(text);
+            }
+            Self::Said { text } | Self::Done { tool: text } | Self::Note { text } => shorten(text),
+            Self::Limited { text, .. } => shorten(text),
+            Self::End(end) => {
+                shorten(&mut end.text);
+                let is_long = |result: &Value| result.to_string().len() > SAID_BYTES_MAX;
+                if end.class.is_none() && end.structured.take_if(|result| is_long(result)).is_some() {
+                    *end = End::failed(FailureClass::InvalidOutput, "its result is too long");
+                }
+            }
+        }
+        self
+    }
 }
 
 /// How it ended.
@@ -81,7 +113,12 @@ impl<'a> Teller<'a> {
 
     /// Says something. Whoever cannot be told is gone, and so will this process be.
     pub(in crate::drivers) fn say(&mut self, saying: &Saying) {
-        if let Ok(mut line) = serde_json::to_vec(saying) {
+        let line = serde_json::to_vec(saying).map(|line| match line.len() > LINE_BYTES_MAX {
+            // Nobody would read it, and without a last word a success is none.
+            true => serde_json::to_vec(&saying.clone().cut()).unwrap_or_default(),
+            false => line,
+        });
+        if let Ok(mut line) = line {
             line.push(b'\n');
             let _ = self.out.write_all(&line).and_then(|()| self.out.flush());
         }
@@ -211,6 +248,28 @@ mod tests {
         ] {
             assert_eq!(read(&sayings, code).1.result, expected, "{sayings:?} {code}");
         }
+    }
+
+    #[test]
+    fn however_long_it_is_the_last_word_is_read() {
+        let said = |saying: Saying| {
+            let mut line = Vec::new();
+            Teller::new(&mut line).say(&saying);
+            assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());
+            let mut own = Own::default();
+            own.event(&serde_json::from_slice(&line).unwrap(), Wall(0), &mut Vec::new());
+            own.verdict(Ended { code: Some(0), errors: "", at: Wall(0) })
+        };
+        // Each of these characters is written as six.
+        let long = "\u{1}".repeat(LINE_BYTES_MAX);
+        let verdict = said(Saying::End(End::succeeded(long.clone())));
+        assert_eq!((verdict.result, verdict.message.len()), (Ok(()), SAID_BYTES_MAX));
+        let verdict = said(Saying::End(End::failed(FailureClass::Quota, long.clone())));
+        assert_eq!(verdict.result, Err(FailureClass::Quota));
+        let structured = Some(json!({ "a": long.clone() }));
+        let verdict = said(Saying::End(End { structured, ..End::default() }));
+        assert_eq!(verdict.result, Err(FailureClass::InvalidOutput));
+        said(Saying::Tool { tool: long.clone(), about: long });
     }
 
     #[test]
