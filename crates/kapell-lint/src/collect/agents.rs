@@ -12,7 +12,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
 use crate::{
-    agents::{AgentId, Resolved, is_built_in},
+    agents::{AgentId, HookFile, Resolved, is_built_in},
     code::workflow_script,
     files::{FileId, joined},
     inventory::{AssetKey, Builder, Target},
@@ -22,14 +22,34 @@ use crate::{
 /// Adds agents, commands, skills, instructions, hooks, settings, plugins and scripts, and who names whom.
 pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
     let agents = &repository.agents;
-    let whole = |file| Span::new(0, repository.files[file].text.len());
     let keys: Vec<AssetKey> = agents
         .assets
         .iter()
         .map(|asset| {
-            builder.asset(asset.kind, &asset.name, asset.scope.clone(), asset.file, whole(asset.file))
+            let span = whole(repository, asset.file);
+            builder.asset(asset.kind, &asset.name, asset.scope.clone(), asset.file, span)
         })
         .collect();
+    add_references(repository, &keys, builder);
+    for file in &agents.hooks {
+        add_hooks(repository, file, builder);
+    }
+    for plugin in agents.plugins.iter().filter(|plugin| !plugin.listed_only) {
+        let span = whole(repository, plugin.file);
+        builder.asset(AssetKind::Plugin, &plugin.name, Scope::Repository, plugin.file, span);
+    }
+    for (file, scope) in &agents.scripts {
+        add_script(repository, &keys, *file, scope, builder);
+    }
+}
+
+fn whole(repository: &Repository, file: FileId) -> Span {
+    Span::new(0, repository.files[file].text.len())
+}
+
+/// Adds who names whom; `keys` are those of the assets, in their order.
+fn add_references(repository: &Repository, keys: &[AssetKey], builder: &mut Builder<'_>) {
+    let agents = &repository.agents;
     let by_file: BTreeMap<FileId, AssetKey> =
         agents.assets.iter().map(|asset| asset.file).zip(keys.iter().copied()).collect();
     for (AgentId(from), asset) in agents.iter() {
@@ -57,42 +77,50 @@ pub(super) fn collect(repository: &Repository, builder: &mut Builder<'_>) {
             builder.edge(keys[from], to, kind, strength(reference.strength), (asset.file, reference.span));
         }
     }
-    for file in &agents.hooks {
-        let settings = file.is_settings.then(|| {
-            let name = repository.files[file.file].name().to_owned();
-            builder.asset(AssetKind::Settings, &name, Scope::Repository, file.file, whole(file.file))
-        });
-        for hook in &file.hooks.hooks {
-            let key =
-                builder.asset(AssetKind::Hook, &hook_name(hook), Scope::Repository, file.file, hook.span);
-            builder.events(key, vec![hook.event.text.clone()]);
-            if let Some(script) = agents.hook_script(&repository.files, file, hook) {
-                let to = match repository.files.exists(&script.path) {
-                    true => Target::Beside(script.path),
-                    false => Target::Missing(script.path),
-                };
-                builder.edge(key, to, EdgeKind::Calls, Strength::Certain, (file.file, script.span));
-            }
-            if let Some(settings) = settings {
-                let at = (file.file, hook.span);
-                builder.edge(settings, Target::Asset(key), EdgeKind::Triggers, Strength::Certain, at);
-            }
-        }
-    }
-    for plugin in agents.plugins.iter().filter(|plugin| !plugin.listed_only) {
-        builder.asset(AssetKind::Plugin, &plugin.name, Scope::Repository, plugin.file, whole(plugin.file));
-    }
-    for (file, scope) in &agents.scripts {
-        let name = repository.files[*file].name().to_owned();
-        let key = builder.asset(AssetKind::Script, &name, scope.clone(), *file, whole(*file));
-        for call in workflow_script::agents(*file, &repository.files[*file].text) {
-            let to = match agents.of(AssetKind::Agent).find(|(_, agent)| agent.name == call.name) {
-                Some((AgentId(at), _)) => Target::Asset(keys[at]),
-                None if is_built_in(&call.name) => Target::Beside(call.name),
-                None => Target::Missing(call.name),
+}
+
+/// Adds the hooks of a file, what they run, and the settings that trigger them.
+fn add_hooks(repository: &Repository, file: &HookFile, builder: &mut Builder<'_>) {
+    let files = &repository.files;
+    let settings = file.is_settings.then(|| {
+        let span = whole(repository, file.file);
+        builder.asset(AssetKind::Settings, files[file.file].name(), Scope::Repository, file.file, span)
+    });
+    for hook in &file.hooks.hooks {
+        let key = builder.asset(AssetKind::Hook, &hook_name(hook), Scope::Repository, file.file, hook.span);
+        builder.events(key, vec![hook.event.text.clone()]);
+        if let Some(script) = repository.agents.hook_script(files, file, hook) {
+            let to = match files.exists(&script.path) {
+                true => Target::Beside(script.path),
+                false => Target::Missing(script.path),
             };
-            builder.edge(key, to, EdgeKind::Delegates, Strength::Certain, (*file, call.span));
+            builder.edge(key, to, EdgeKind::Calls, Strength::Certain, (file.file, script.span));
         }
+        if let Some(settings) = settings {
+            let at = (file.file, hook.span);
+            builder.edge(settings, Target::Asset(key), EdgeKind::Triggers, Strength::Certain, at);
+        }
+    }
+}
+
+/// Adds the script of a dynamic workflow, and the agents that it starts.
+fn add_script(
+    repository: &Repository,
+    keys: &[AssetKey],
+    file: FileId,
+    scope: &Scope,
+    builder: &mut Builder<'_>,
+) {
+    let (agents, source) = (&repository.agents, &repository.files[file]);
+    let span = whole(repository, file);
+    let key = builder.asset(AssetKind::Script, source.name(), scope.clone(), file, span);
+    for call in workflow_script::agents(file, &source.text) {
+        let to = match agents.of(AssetKind::Agent).find(|(_, agent)| agent.name == call.name) {
+            Some((AgentId(at), _)) => Target::Asset(keys[at]),
+            None if is_built_in(&call.name) => Target::Beside(call.name),
+            None => Target::Missing(call.name),
+        };
+        builder.edge(key, to, EdgeKind::Delegates, Strength::Certain, (file, call.span));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/agent-not-loaded.md`.
 pub(super) static RULE: Rule = Rule {
     name: "agent-not-loaded",
     summary: "a file among the agents is silently skipped",

@@ -10,7 +10,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/agent-overlap.md`.
 pub(super) static RULE: Rule = Rule {
     name: "agent-overlap",
     summary: "two agents of one scope do the same job",

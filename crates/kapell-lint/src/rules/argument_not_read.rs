@@ -13,7 +13,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/argument-not-read.md`.
 pub(super) static RULE: Rule = Rule {
     name: "argument-not-read",
     summary: "a command names its arguments in a way that nothing fills in",

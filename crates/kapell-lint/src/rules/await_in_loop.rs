@@ -13,8 +13,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/await-in-loop.md`.
+pub(super) static RULE: Rule = Rule {
     name: "await-in-loop",
     summary: "independent items of a loop wait for each other's model or agent calls",
     group: Group::Code,

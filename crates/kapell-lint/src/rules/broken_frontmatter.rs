@@ -10,7 +10,7 @@ use crate::{
 };
 use kapell_spec::{claude::definition::Hidden, finding::Span};
 
-/// The rule.
+/// See `docs/rules/broken-frontmatter.md`.
 pub(super) static RULE: Rule = Rule {
     name: "broken-frontmatter",
     summary: "the frontmatter of a command or skill is read as its text",

@@ -9,8 +9,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/call-without-retry.md`.
+pub(super) static RULE: Rule = Rule {
     name: "call-without-retry",
     summary: "a call to a model that is not tried again when the service is busy",
     group: Group::Code,

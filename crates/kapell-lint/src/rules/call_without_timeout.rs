@@ -11,8 +11,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/call-without-timeout.md`.
+pub(super) static RULE: Rule = Rule {
     name: "call-without-timeout",
     summary: "a call to a model or a service that may wait for ever",
     group: Group::Code,

@@ -10,7 +10,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/command-overlap.md`.
 pub(super) static RULE: Rule = Rule {
     name: "command-overlap",
     summary: "a command and a skill answer to one slash name, or two commands are copies of each other",

@@ -14,7 +14,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/context-refetched.md`.
 pub(super) static RULE: Rule = Rule {
     name: "context-refetched",
     summary: "several steps fetch the same thing again",

@@ -8,7 +8,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/delegation-cycle.md`.
 pub(super) static RULE: Rule = Rule {
     name: "delegation-cycle",
     summary: "agents hand work to each other in a circle",

@@ -9,7 +9,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/delegation-depth.md`.
 pub(super) static RULE: Rule = Rule {
     name: "delegation-depth",
     summary: "a chain of agents is longer than agents may start agents",

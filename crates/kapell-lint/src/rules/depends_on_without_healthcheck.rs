@@ -10,8 +10,8 @@ use crate::{
     systems::{Compose, Word, compose::Service, image_parts},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/depends-on-without-healthcheck.md`.
+pub(super) static RULE: Rule = Rule {
     name: "depends-on-without-healthcheck",
     summary: "a service of a compose file that starts before what it needs can answer",
     group: Group::CrossSystem,

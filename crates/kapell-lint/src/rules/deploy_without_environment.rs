@@ -16,8 +16,8 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/deploy-without-environment.md`.
+pub(super) static RULE: Rule = Rule {
     name: "deploy-without-environment",
     summary: "a job that deploys without naming an environment, while others name one",
     group: Group::CrossSystem,

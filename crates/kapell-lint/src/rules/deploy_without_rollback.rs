@@ -8,8 +8,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/deploy-without-rollback.md`.
+pub(super) static RULE: Rule = Rule {
     name: "deploy-without-rollback",
     summary: "a deployment to a cluster or a machine with no way back in any workflow",
     group: Group::CrossSystem,

@@ -9,7 +9,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/escaped-fence.md`.
 pub(super) static RULE: Rule = Rule {
     name: "escaped-fence",
     summary: "a block of code is opened or closed where it was not meant to be",

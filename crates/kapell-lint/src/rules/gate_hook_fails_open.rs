@@ -20,7 +20,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/gate-hook-fails-open.md`.
 pub(super) static RULE: Rule = Rule {
     name: "gate-hook-fails-open",
     summary: "a hook that shall block lets everything pass when it fails, or never runs",

@@ -8,8 +8,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/hardcoded-agent-selection.md`.
+pub(super) static RULE: Rule = Rule {
     name: "hardcoded-agent-selection",
     summary: "code that picks agents by a ladder of conditions instead of from a registry",
     group: Group::Code,

@@ -9,7 +9,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/hook-fan-out.md`.
 pub(super) static RULE: Rule = Rule {
     name: "hook-fan-out",
     summary: "every tool call, or every edit, starts something slow",

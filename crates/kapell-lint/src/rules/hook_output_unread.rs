@@ -12,7 +12,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/hook-output-unread.md`.
 pub(super) static RULE: Rule = Rule {
     name: "hook-output-unread",
     summary: "what a hook hands back is not read, or what it asks for is never given",

@@ -11,7 +11,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/hook-timeout-unit.md`.
 pub(super) static RULE: Rule = Rule {
     name: "hook-timeout-unit",
     summary: "a hook's time-out is written in milliseconds, but taken as seconds",

@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/image-not-deployed.md`.
+pub(super) static RULE: Rule = Rule {
     name: "image-not-deployed",
     summary: "an image that is built and pushed, while another one or another tag is deployed",
     group: Group::CrossSystem,

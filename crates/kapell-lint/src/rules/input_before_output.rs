@@ -9,7 +9,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/input-before-output.md`.
 pub(super) static RULE: Rule = Rule {
     name: "input-before-output",
     summary: "a step hands over a file that only a later step makes",

@@ -19,7 +19,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/missing-parallel-directive.md`.
 pub(super) static RULE: Rule = Rule {
     name: "missing-parallel-directive",
     summary: "agents that need nothing of each other are started without a word that they may run side by side",

@@ -12,7 +12,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/missing-reference.md`.
 pub(super) static RULE: Rule = Rule {
     name: "missing-reference",
     summary: "a file that instructions include or lead to is not there",

@@ -12,7 +12,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/name-mismatch.md`.
 pub(super) static RULE: Rule = Rule {
     name: "name-mismatch",
     summary: "an agent or skill is called by the name of its file, but has another",

@@ -8,7 +8,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/no-plan-list.md`.
 pub(super) static RULE: Rule = Rule {
     name: "no-plan-list",
     summary: "a command of many steps keeps no list of what is done",

@@ -13,7 +13,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule, names},
 };
 
-/// The rule.
+/// See `docs/rules/over-privileged.md`.
 pub(super) static RULE: Rule = Rule {
     name: "over-privileged",
     summary: "an agent that shall change nothing can write",

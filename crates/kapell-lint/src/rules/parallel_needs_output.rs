@@ -9,7 +9,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/parallel-needs-output.md`.
 pub(super) static RULE: Rule = Rule {
     name: "parallel-needs-output",
     summary: "a step runs in parallel with the one whose output it reads",

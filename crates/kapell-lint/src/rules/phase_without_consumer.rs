@@ -11,7 +11,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/phase-without-consumer.md`.
 pub(super) static RULE: Rule = Rule {
     name: "phase-without-consumer",
     summary: "a step writes a file that nothing reads",

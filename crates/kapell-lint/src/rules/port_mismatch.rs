@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/port-mismatch.md`.
+pub(super) static RULE: Rule = Rule {
     name: "port-mismatch",
     summary: "a port that is asked for where nothing listens",
     group: Group::CrossSystem,

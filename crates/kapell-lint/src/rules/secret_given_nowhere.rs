@@ -13,8 +13,8 @@ use crate::{
     systems::{Manifest, kubernetes::What},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/secret-given-nowhere.md`.
+pub(super) static RULE: Rule = Rule {
     name: "secret-given-nowhere",
     summary: "a secret that is used where nothing gives it",
     group: Group::CrossSystem,

@@ -12,7 +12,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/sequential-independent.md`.
 pub(super) static RULE: Rule = Rule {
     name: "sequential-independent",
     summary: "neighbouring steps run one after the other though neither reads what the other writes",

@@ -11,8 +11,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/shared-state-across-tasks.md`.
+pub(super) static RULE: Rule = Rule {
     name: "shared-state-across-tasks",
     summary: "tasks that run at once write the same variable from what they read before waiting",
     group: Group::Code,

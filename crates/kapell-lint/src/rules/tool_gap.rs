@@ -19,7 +19,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/tool-gap.md`.
 pub(super) static RULE: Rule = Rule {
     name: "tool-gap",
     summary: "an agent is told to use a tool that it does not have",

@@ -12,8 +12,8 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
-pub static RULE: Rule = Rule {
+/// See `docs/rules/unbounded-fan-out.md`.
+pub(super) static RULE: Rule = Rule {
     name: "unbounded-fan-out",
     summary: "calls of models or agents started all at once, with no bound on how many",
     group: Group::Code,

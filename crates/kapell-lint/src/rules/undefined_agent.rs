@@ -18,7 +18,7 @@ use crate::{
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/undefined-agent.md`.
 pub(super) static RULE: Rule = Rule {
     name: "undefined-agent",
     summary: "an agent is named that is defined nowhere it could be loaded from",

@@ -19,7 +19,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/undefined-command.md`.
 pub(super) static RULE: Rule = Rule {
     name: "undefined-command",
     summary: "a slash command is named that is defined nowhere",

@@ -9,7 +9,7 @@ use crate::{
     rule::{Focus, Group, Report, Rule},
 };
 
-/// The rule.
+/// See `docs/rules/unreachable-agent.md`.
 pub(super) static RULE: Rule = Rule {
     name: "unreachable-agent",
     summary: "an agent or skill is defined where, or so that, nobody can start it",
