@@ -432,6 +432,11 @@ impl Run {
         let fits = |used: u32, needed: u32, limit: u32| {
             used.checked_add(needed).is_some_and(|sum| sum <= limit.max(needed))
         };
+        #[cfg(kapell_planted)]
+        let limits = &crate::budget::Limits {
+            memory_mib: limits.memory_mib.filter(|_| !crate::planted::is("memory_not_counted")),
+            ..*limits
+        };
         fits(used.jobs, needed.jobs, limits.jobs)
             && fits(used.agents, needed.agents, limits.agents)
             && limits.memory_mib.is_none_or(|limit| fits(used.memory_mib, needed.memory_mib, limit))

@@ -154,6 +154,8 @@ pub(crate) struct Watched {
     /// The commit that takes it back.
     reversal: Option<Oid>,
     go: bool,
+    /// What was taken over with it had changed, if it was taken over.
+    reused: Option<Option<Change>>,
 }
 
 #[derive(Debug, Clone)]
@@ -332,6 +334,11 @@ impl Checker {
                 watched.stand
             );
             ensure!(live.attempts == watched.attempts, "task {task} is tried {} times", live.attempts);
+            let (reused, change) = (watched.reused, run.change(task));
+            ensure!(
+                reused.is_none_or(|reused| reused == change),
+                "task {task} is taken over with {change:?}"
+            );
             // What has come of a task that is settled makes no difference any more.
             if watched.stand.is_settled() {
                 return Ok(());
@@ -429,9 +436,11 @@ impl Checker {
             Event::Verified { task } => self.verified(*task),
             Event::AttemptFailed { .. } => self.attempt_failed(event, at, git),
             Event::Woken { task } => self.woken(*task, at),
-            Event::Reused { task, .. } => {
+            Event::Reused { task, landed, change, .. } => {
                 ensure!(self.at(*task).stand == Stand::Waiting, "a task is reused that has begun");
-                self.settle(*task, Stand::Done);
+                self.watch(*task).reused = Some(*change);
+                // What it landed is in the base.
+                self.settle(*task, if landed.is_some() { Stand::Landed } else { Stand::Done });
                 Ok(())
             }
             Event::Cancelled { task } => {
@@ -585,6 +594,7 @@ impl Checker {
                 commit: None,
                 reversal: None,
                 go: false,
+                reused: None,
             });
         }
         self.plan = plan.clone();

@@ -56,6 +56,8 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("lost_never_asked", "work that must not be done twice is, without asking"),
     ("skipped_not_settled", "a skipped task does not count as settled"),
     ("finished_too_early", "a run ends with one task open"),
+    ("reused_not_landed", "a result that is taken over with what it landed counts as one without a change"),
+    ("reused_change_forgotten", "what a result that is taken over had changed is forgotten"),
     // Limits.
     ("reservation_not_returned", "what was set aside is never given back"),
     ("reservation_returned_twice", "what was set aside is given back twice"),
@@ -69,6 +71,7 @@ pub const PLANTED: &[(&str, &str)] = &[
     ("deadline_of_a_task_ignored", "a task waits beyond its deadline"),
     ("wall_budget_ignored", "the run goes on after its time budget"),
     ("slots_not_counted", "attempts start beyond the slots"),
+    ("memory_not_counted", "agents start beyond the memory"),
     ("slot_leaked_on_stop", "an attempt that is stopped keeps its slot"),
     ("quota_ignored", "attempts start at a provider without quota"),
     ("rest_of_agent_ignored", "attempts start by an agent that rests"),

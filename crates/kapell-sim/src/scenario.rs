@@ -109,6 +109,8 @@ struct Maker<'a> {
     agents: u32,
     has_base: bool,
     tight: bool,
+    /// How much memory agents take. Drawn apart, so that what else a seed means stays.
+    memory: Dice,
     /// The definition of all matrix cells, once there is one.
     cell: Option<DefinitionId>,
 }
@@ -116,11 +118,20 @@ struct Maker<'a> {
 impl Scenario {
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         let tasks = draw_size(dice);
-        let mission = draw_mission(dice, tasks);
+        let mut mission = draw_mission(dice, tasks);
+        let mut memory = Dice::new(mission.seed ^ 0x006d_656d_6f72_7900);
+        mission.limits.memory_mib = memory.chance(250).then(|| memory.small(0, 40));
         let agents = dice.small(0, 4);
         let tight = mission.limits.usd_micros.is_some() || mission.limits.tokens.is_some();
-        let mut maker =
-            Maker { facts: Vec::new(), agents, has_base: mission.base.is_some(), tight, cell: None, dice };
+        let mut maker = Maker {
+            facts: Vec::new(),
+            agents,
+            has_base: mission.base.is_some(),
+            tight,
+            memory,
+            cell: None,
+            dice,
+        };
         let (plan, revision) = maker.plans(tasks);
         let facts = maker.facts;
         let knobs = draw_knobs(dice, tasks);
@@ -289,6 +300,7 @@ impl Maker<'_> {
                 provider: self.dice.chance(600).then(|| format!("provider{}", self.dice.below(2))),
                 slot: *self.dice.pick(&[Slot::Agent, Slot::Agent, Slot::Agent, Slot::Job, Slot::None]),
                 fallback: fallback.filter(|agent| agent.0 != number),
+                memory_mib: self.memory.small(0, 20),
                 ..AgentSpec::default()
             });
         }

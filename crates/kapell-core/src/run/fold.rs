@@ -133,6 +133,11 @@ impl Run {
             Event::Woken { task } => self.go(*task, TaskEvent::Woken)?,
             Event::Reused { task, from, landed, change, outputs, .. } => {
                 self.keep_outputs(*task, outputs);
+                #[cfg(kapell_planted)]
+                let (landed, change) = (
+                    &landed.filter(|_| !crate::planted::is("reused_not_landed")),
+                    &change.filter(|_| !crate::planted::is("reused_change_forgotten")),
+                );
                 self.changes.extend(change.map(|change| (*task, change)));
                 *self.taken_over.entry(*from).or_default() += 1;
                 self.go(*task, TaskEvent::Reused { landed: *landed })?;

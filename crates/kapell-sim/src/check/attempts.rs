@@ -122,11 +122,21 @@ impl Checker {
         let is_child = matches!(self.plan.definition(task).work, Work::Workflow(_));
         ensure!(is_child == grant.is_some(), "a grant is for child runs");
         let agent = self.at(task).agent.and_then(|agent| self.plan.agent(agent));
-        let needed = grant.unwrap_or(match agent.map_or(Slot::Job, |agent| agent.slot) {
+        let own = match agent.map_or(Slot::Job, |agent| agent.slot) {
             Slot::Job => Slots::new(0, 1),
             Slot::Agent => Slots::new(1, 0),
             Slot::None => Slots::default(),
-        });
+        };
+        let memory_mib = agent.map_or(0, |agent| agent.memory_mib);
+        let needed = grant.unwrap_or(Slots { memory_mib, ..own });
+        self.slots.memory_mib += needed.memory_mib;
+        // More than there is runs alone.
+        let most = self.limits.memory_mib.map(|limit| limit.max(needed.memory_mib));
+        ensure!(
+            needed.memory_mib == 0 || most.is_none_or(|most| self.slots.memory_mib <= most),
+            "{} MiB beyond {most:?}",
+            self.slots.memory_mib
+        );
         self.slots.agents += needed.agents;
         self.slots.jobs += needed.jobs;
         // Limits of nothing let one run at a time. Limits can be lowered while more than that run.
@@ -258,6 +268,7 @@ impl Checker {
         self.spent += spent;
         self.slots.agents -= slots.agents;
         self.slots.jobs -= slots.jobs;
+        self.slots.memory_mib -= slots.memory_mib;
         if let Some(count) = agent.and_then(|agent| self.by_agent.get_mut(&agent)) {
             *count -= 1;
         }

@@ -10,7 +10,7 @@ use kapell_core::{
     route::Choice,
 };
 
-use super::{AttemptNo, Chaos, FailureClass, Happening, Phase, Sim, TaskId};
+use super::{AttemptNo, Change, Chaos, FailureClass, Happening, Phase, Sim, TaskId};
 use crate::scenario::oid;
 
 fn ada() -> Actor {
@@ -60,7 +60,10 @@ impl Sim {
         let outputs = self.run.plan().definition(task).outputs.iter().map(|output| output.name.clone());
         let outputs: Outputs = outputs.map(|name| (name, "again".to_owned())).collect();
         let (from, at) = (RunId([9; 16]), Version(7));
-        self.inbox.push((ada(), Command::Reuse { task, from, at, landed: None, change: None, outputs }));
+        // What it landed is part of the base then.
+        let landed = self.mission.base.filter(|_| self.asides.chance(500));
+        let change = landed.map(|base| Change { commit: base, tree: base, base });
+        self.inbox.push((ada(), Command::Reuse { task, from, at, landed, change, outputs }));
     }
 
     /// A person looks at an open gate.
