@@ -106,6 +106,12 @@ pub fn graph(agents: &Agents, files: &Files) -> Graph {
         let text = &files[asset.file].text;
         let mut seen = BTreeSet::new();
         let is_agent = asset.kind == AssetKind::Agent;
+        for (to, span) in skills_run(agents, asset, text).filter(|(to, _)| *to != from) {
+            if seen.insert(to) {
+                let handover = Handover { from, to, file: asset.file, span, in_session: true };
+                graph.edges.entry(from).or_default().push(handover);
+            }
+        }
         let named = asset.references.iter().filter(|reference| match reference.names {
             Names::Agent => !is_agent || can_start(asset),
             // A command that names another one may only say what comes next.
@@ -225,9 +231,33 @@ const LEFT_OPEN: &[&str] = &[
     "twice",
 ];
 
+/// Finds the skills that a command or a skill orders to run: `then invoke the `build` skill`.
+fn skills_run<'a>(
+    agents: &'a Agents,
+    asset: &'a Asset,
+    text: &'a str,
+) -> impl Iterator<Item = (AgentId, Span)> + 'a {
+    let marks = asset.definition.document.marks.iter().filter(|_| asset.kind != AssetKind::Agent);
+    marks.filter(|mark| mark.code).filter_map(move |mark| {
+        let behind = text[mark.span.end as usize..].trim_start_matches(['`', '*']).trim_start();
+        if !behind.starts_with("skill") {
+            return None;
+        }
+        let mut known = agents.of(AssetKind::Skill).filter(|(_, skill)| {
+            skill.name == mark.text.trim() && skill.scope == asset.scope && skill.home == Home::Claude
+        });
+        let (id, skill) = known.next()?;
+        let by_hand = skill.definition.is_on("disable-model-invocation") == Some(true);
+        (!by_hand && is_run(text, mark.span.start as usize)).then_some((id, mark.span))
+    })
+}
+
 /// Tells whether a text orders to run the command that it names: `Then run `/verify`.`
 fn runs(text: &str, reference: &Reference) -> bool {
-    let at = reference.span.start as usize;
+    is_run(text, reference.span.start as usize)
+}
+
+fn is_run(text: &str, at: usize) -> bool {
     let block = line::block(text, at, 2, 2);
     let start = block.as_ptr() as usize - text.as_ptr() as usize;
     let (before, behind) = block.split_at(at.saturating_sub(start).min(block.len()));

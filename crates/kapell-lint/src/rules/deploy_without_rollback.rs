@@ -44,8 +44,14 @@ const KEEPS_NOTHING: &[&str] = &[
 const COPIES: &[&str] = &["rsync ", "scp ", "ssh ", "sshpass "];
 
 /// Actions that do the same.
-const COPYING: &[&str] =
-    &["appleboy/ssh-action", "appleboy/scp-action", "burnett01/rsync-deployments", "easingthemes/ssh-deploy"];
+const COPYING: &[&str] = &[
+    "azure/k8s-deploy",
+    "Azure/k8s-deploy",
+    "appleboy/ssh-action",
+    "appleboy/scp-action",
+    "burnett01/rsync-deployments",
+    "easingthemes/ssh-deploy",
+];
 
 /// Words of what all rely on.
 const LIVE: &[&str] = &["prod", "production", "live"];

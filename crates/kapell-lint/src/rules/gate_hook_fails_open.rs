@@ -354,6 +354,14 @@ fn swallowed(text: &str, is_async: bool) -> Option<(String, &'static str)> {
 
 /// Says why a gate does not hold, and what would.
 pub(super) fn open(hook: &Hook) -> Option<(String, &'static str)> {
+    // Who writes an end with 1 by hand wants it to be heard.
+    if let Some(command) = hook.text.as_ref().filter(|_| script::GATES.contains(&&*hook.event.text)) {
+        let text = command.text.trim_end();
+        if hook.kind == "command" && text.ends_with("|| exit 1") && !text.contains("exit 2") {
+            let why = "this gate ends with 1, which does not block; only 2 does".to_owned();
+            return Some((why, "write `exit 2`"));
+        }
+    }
     let command = hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")?;
     let text = command.text.to_ascii_lowercase();
     if !JUDGES.iter().any(|word| text.contains(word)) {

@@ -110,6 +110,18 @@ fn forbids(asset: &Asset, file: &File) -> Option<Span> {
     let headings = asset.definition.document.headings.iter();
     let end = headings.filter(|heading| heading.level > 1).map(|heading| heading.span.start as usize).min();
     let first = file.lower().get(body..end.unwrap_or(file.text.len()))?;
+    static NOTHING: LazyLock<Words> = LazyLock::new(|| {
+        Words::new(&["make no changes", "make no edits", "change nothing", "modify nothing"])
+    });
+    if let Some((number, at)) = NOTHING.places(first).next() {
+        let len = ["make no changes", "make no edits", "change nothing", "modify nothing"][number].len();
+        let rest = first[at + len..].trim_start();
+        let limited = LIMITS.iter().any(|limit| rest.starts_with(limit));
+        let asked = first[..at].rsplit(['.', '\n']).next().is_some_and(|before| before.contains("if "));
+        if !limited && !asked {
+            return Some(Span::new(body + at, body + at + len));
+        }
+    }
     NO.places(first).find_map(|(_, at)| {
         let sentence = first[..at].rfind(['.', '\n', ':']).map_or(0, |end| end + 1);
         let before = first[sentence..at].trim_start();
@@ -147,6 +159,10 @@ fn forbids(asset: &Asset, file: &File) -> Option<Span> {
 fn reads_only(asset: &Asset) -> Option<Span> {
     let description = asset.definition.text("description")?;
     let lower = description.text.to_ascii_lowercase();
+    let ends = ["strictly read-only", "(read-only)", ", read-only."];
+    if ends.iter().any(|end| lower.contains(end)) || lower.trim_end_matches('.').ends_with(" read-only") {
+        return Some(description.span);
+    }
     let rest = &lower[lower.find("read-only ")? + "read-only ".len()..];
     let kinds = [
         "review",
@@ -208,6 +224,11 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File, key: &str) {
     let tools = agent.definition.items(key);
     // A report of its own may be written; edits are of what others wrote.
     let is_edit = |tool: &Named| matches!(&*tool.text, "Edit" | "MultiEdit" | "NotebookEdit");
+    // A command that speaks of no file to write needs no tool for it.
+    let writes = ["write", "save", "create", "output to", "report to"];
+    let body = &file.lower()[agent.definition.body as usize..];
+    let idle = key == "allowed-tools" && !writes.iter().any(|word| body.contains(word));
+    let is_edit = |tool: &Named| is_edit(tool) || idle && tool.text == "Write";
     let Some(first) = tools.iter().find(|tool| is_edit(tool)) else { return };
     let Some(said) = told(agent, file) else { return };
     let idle = runs_nothing(file);

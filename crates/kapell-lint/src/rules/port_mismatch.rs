@@ -1,6 +1,6 @@
 //! A port that is asked for where nothing listens.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{Confidence, Severity};
 
@@ -31,6 +31,8 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     services(repository, report);
+    selectors(repository, report);
+    told(repository, report);
     probes(repository, report);
     ingresses(repository, report);
     composes(repository, report);
@@ -88,6 +90,77 @@ fn services(repository: &Repository, report: &mut Report<'_>) {
             let hint = "send to a port on which they listen, or declare this one";
             let draft = report.add(service.file, target.span, message).hint(hint);
             draft.also(workload_of.file, workload_of.name.span, "its pods are started here").done();
+        }
+    }
+}
+
+/// Pods that nobody finds by their labels: those of their own workload, or of the service that is called like it.
+fn selectors(repository: &Repository, report: &mut Report<'_>) {
+    let manifests = &repository.systems.manifests;
+    let fits = |selector: &BTreeMap<Box<str>, Box<str>>, labels: &BTreeMap<Box<str>, Box<str>>| {
+        selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    };
+    for manifest in manifests {
+        match &manifest.what {
+            What::Workload(workload) => {
+                let Some((selector, span)) = workload.selects.as_ref() else { continue };
+                if !workload.labels.is_empty() && !fits(selector, &workload.labels) {
+                    let message = format!(
+                        "`{}` selects pods by labels that its own pods do not have: it is refused",
+                        &*manifest.name
+                    );
+                    report.add(manifest.file, *span, message).hint("give both the same labels").done();
+                }
+            }
+            What::Service { selector, targets, .. } if !selector.is_empty() => {
+                let beside: Vec<_> = manifests
+                    .iter()
+                    .filter(|other| other.is_beside(manifest))
+                    .filter_map(|other| match &other.what {
+                        What::Workload(workload) => Some((other, workload)),
+                        _ => None,
+                    })
+                    .collect();
+                let own = beside
+                    .iter()
+                    .find(|(other, workload)| *other.name == *manifest.name && !workload.labels.is_empty());
+                let found = beside.iter().any(|(_, workload)| fits(selector, &workload.labels));
+                let (Some((other, _)), Some(target), false) = (own, targets.first(), found) else { continue };
+                let message = format!(
+                    "the service `{}` sends to nobody: no pod here has the labels that it selects",
+                    &*manifest.name
+                );
+                report
+                    .add(manifest.file, target.span, message)
+                    .hint("select the labels of the pods")
+                    .also(other.file, other.name.span, "its pods are started here")
+                    .done();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Services that are told by `PORT` to listen on one port, and are asked on another by their own file.
+fn told(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in compose.services.iter().filter(|service| !service.partial) {
+            let Some((known, _)) = told_port(service) else { continue };
+            let published = service.ports.iter().all(|(port, _)| !known.contains(port));
+            let Some((port, span)) =
+                service.ports.first().filter(|_| published && service.exposed.is_empty())
+            else {
+                continue;
+            };
+            let message = format!(
+                "`{}` publishes port {port} of its container, but its variable `PORT` has it listen on {}",
+                &*service.name, known[0]
+            );
+            report
+                .add(compose.file, *span, message)
+                .confidence(Confidence::Medium)
+                .hint(format!("publish {}", known[0]))
+                .done();
         }
     }
 }

@@ -119,6 +119,10 @@ fn keys_of_secrets(repository: &Repository, report: &mut Report<'_>) {
         for taken in &workload.settings {
             key_of(repository, report, manifest, ("config map", settings), taken);
         }
+        for (secret, name, span) in &workload.whole {
+            let (kind, kept) = if *secret { ("secret", secrets) } else { ("config map", settings) };
+            whole(repository, report, manifest, (kind, kept), (name, *span));
+        }
     }
 }
 
@@ -160,6 +164,28 @@ fn key_of(
     };
     let draft = report.add(manifest.file, *span, message);
     draft.also(other.file, other.name.span, format!("the {kind}")).done();
+}
+
+/// A secret that is taken whole, and is called nearly like the one that is kept beside it.
+fn whole(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    (kind, kept): (&str, Kept),
+    (name, span): (&str, Span),
+) {
+    let manifests = repository.systems.manifests.iter();
+    let beside: Vec<&Manifest> = manifests
+        .filter(|other| other.namespace == manifest.namespace && kept(&other.what).is_some())
+        .collect();
+    if beside.iter().any(|other| *other.name == *name) {
+        return;
+    }
+    let near = beside.iter().find(|other| is_slip(name, &other.name) && other.is_beside(manifest));
+    let Some(other) = near else { return };
+    let message =
+        format!("`{}` takes the {kind} `{name}`, but the one here is `{}`", &*manifest.name, &*other.name);
+    report.add(manifest.file, span, message).also(other.file, other.name.span, format!("the {kind}")).done();
 }
 
 /// Tells whether two names differ by a letter or two, as slips do, and not by a number or a word.

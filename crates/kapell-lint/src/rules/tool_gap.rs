@@ -289,6 +289,17 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
             .hint("add `Write` to its tools, or have the one that starts it write the file")
             .done();
     }
+    if !has(&writers)
+        && !served
+        && told::to_write(agent, text).is_none()
+        && let Some(span) = told::to_edit(agent, text)
+    {
+        let message = format!("`{}` has to edit files, but none of its tools does", agent.name);
+        report
+            .add(agent.file, span, message)
+            .hint("add `Edit` to its tools, or have it return what is to be changed")
+            .done();
+    }
     let starts = agent.references.iter().find(|reference| {
         reference.names == Names::Agent
             && !reference.fenced

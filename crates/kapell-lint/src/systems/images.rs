@@ -82,6 +82,19 @@ pub fn deployed(github: &Github) -> Vec<Deployed> {
     for flow in &github.flows {
         for (job, _) in flow.jobs() {
             for (step, facts) in flow.steps(job) {
+                let image =
+                    DEPLOYERS.iter().find(|(action, _)| step.is(action)).and_then(|(_, key)| step.input(key));
+                if let Some(image) = image.filter(|image| !image.trim().contains(['\n', '@'])) {
+                    let resolved = resolve(flow, job, image.trim());
+                    let (name, tag) = image_parts(&resolved);
+                    let tag = tag.unwrap_or("latest").to_owned();
+                    found.push(Deployed {
+                        file: flow.file,
+                        span: image.span,
+                        name: Some(name.to_owned()),
+                        tag,
+                    });
+                }
                 let Some(run) = &step.run else { continue };
                 for (name, tag) in facts.commands.iter().filter_map(given) {
                     let name = name.map(|name| resolve(flow, job, &name));
@@ -93,6 +106,17 @@ pub fn deployed(github: &Github) -> Vec<Deployed> {
     }
     found
 }
+
+/// Actions that deploy an image, and the input that names it.
+const DEPLOYERS: &[(&str, &str)] = &[
+    ("google-github-actions/deploy-cloudrun", "image"),
+    ("aws-actions/amazon-ecs-render-task-definition", "image"),
+    ("azure/webapps-deploy", "images"),
+    ("Azure/webapps-deploy", "images"),
+    ("azure/container-apps-deploy-action", "imageToDeploy"),
+    ("azure/k8s-deploy", "images"),
+    ("Azure/k8s-deploy", "images"),
+];
 
 /// Returns the image, or the tag alone, that a command deploys.
 fn given(command: &script::Command) -> Option<(Option<String>, String)> {

@@ -77,6 +77,10 @@ pub struct Workload {
     pub secrets: Vec<(Box<str>, Box<str>, Span)>,
     /// The settings that they take: name, key, place.
     pub settings: Vec<(Box<str>, Box<str>, Span)>,
+    /// The secrets and settings that they take whole: whether it is a secret, its name, its place.
+    pub whole: Vec<(bool, Box<str>, Span)>,
+    /// The labels by which it finds its own pods, and where they stand.
+    pub selects: Option<(BTreeMap<Box<str>, Box<str>>, Span)>,
 }
 
 pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manifest> {
@@ -90,9 +94,15 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
     let kind = document.word(root.get("kind")?)?;
     let spec = root.get("spec");
     let what = match &*kind.text {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" => {
-            workload(document, spec?.get("template")?)
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
+            let mut found = workload(document, spec?.get("template")?);
+            let selector = spec?.get("selector").and_then(|selector| selector.get("matchLabels"));
+            if let (What::Workload(workload), Some(selector)) = (&mut found, selector) {
+                workload.selects = Some((labels(Some(selector)), document.span(selector)));
+            }
+            found
         }
+        "Job" => workload(document, spec?.get("template")?),
         "CronJob" => workload(document, spec?.get("jobTemplate")?.get("spec")?.get("template")?),
         "Pod" => workload(document, root),
         "Service" => What::Service {
@@ -199,6 +209,14 @@ fn workload(document: &Document, template: &Node) -> What {
         {
             let port = ["httpGet", "tcpSocket"].iter().find_map(|way| probe.get(way)?.get("port"));
             found.probes.extend(port.and_then(|port| document.word(port)));
+        }
+        for given in container.get("envFrom").and_then(Node::items).unwrap_or_default() {
+            for (key, secret) in [("secretRef", true), ("configMapRef", false)] {
+                let Some(given) = given.get(key) else { continue };
+                let needed = given.get("optional").and_then(Node::text) != Some("true");
+                let name = given.get("name").filter(|_| needed).and_then(|name| document.word(name));
+                found.whole.extend(name.map(|name| (secret, name.text, name.span)));
+            }
         }
         for variable in container.get("env").and_then(Node::items).unwrap_or_default() {
             let Some(from) = variable.get("valueFrom") else { continue };

@@ -9,7 +9,8 @@ use super::{script_of, swallowed, unheard};
 use crate::{agents::HookFile, files::FileId, repository::Repository, rule::Report};
 
 /// Events whose hooks can say no.
-const GATES: &[&str] = &["PreToolUse", "PermissionRequest", "UserPromptSubmit", "Stop", "SubagentStop"];
+pub(super) const GATES: &[&str] =
+    &["PreToolUse", "PermissionRequest", "UserPromptSubmit", "Stop", "SubagentStop"];
 
 /// Words with which a script says no.
 const REFUSALS: &[&str] = &[
@@ -103,7 +104,9 @@ pub(super) fn judge(
 ) {
     let event = &*hook.event.text;
     let Some(command) = hook.text.as_ref().filter(|_| hook.kind == "command") else { return };
-    let late = event == "PostToolUse" && hook.matcher.as_ref().is_some_and(|matcher| matcher.text == "Bash");
+    let matcher = hook.matcher.as_ref().map_or("", |matcher| &*matcher.text);
+    let late = event == "PostToolUse"
+        && matcher.split('|').all(|tool| matches!(tool, "Bash" | "Edit" | "Write" | "MultiEdit"));
     if !late && !GATES.contains(&event) {
         return;
     }
@@ -116,13 +119,14 @@ pub(super) fn judge(
     let lower = text.to_ascii_lowercase();
     let language = Language::of(&repository.files[file].path);
     let fault = if late {
-        too_late(&lower, language)
+        too_late(&lower, language, matcher == "Bash")
     } else {
         let decision = (event == "PreToolUse").then(|| unheard(text, &lower)).flatten();
         decision
             .map(|(span, why, hint)| (span, why, hint, Severity::High))
             .or_else(|| ends_with_one(&lower, language))
             .or_else(|| always_passes(&lower, language))
+            .or_else(|| reads_too_high(&lower, language).filter(|_| event == "PreToolUse"))
             .or_else(|| {
                 let says_no = HEARD.iter().any(|word| lower.contains(word));
                 swallows(&lower, language).filter(|_| says_no && event == "PreToolUse")
@@ -205,6 +209,10 @@ fn always_passes(lower: &str, language: Language) -> Option<Fault> {
     }
     let why = "this gate passes whatever it finds: here it ends with 0, however it came to an end";
     let lines = lines(lower);
+    if let Some(span) = in_a_pipe(&lines).filter(|_| language == Language::Shell) {
+        let why = "this ends the loop behind the pipe alone: the gate itself ends with 0";
+        return Some((span, why, "read the loop's input with `done < <(..)`", Severity::High));
+    }
     for (number, (at, line)) in lines.iter().enumerate() {
         let code = line.trim();
         let start = at + (line.len() - line.trim_start().len());
@@ -227,22 +235,39 @@ fn always_passes(lower: &str, language: Language) -> Option<Fault> {
 }
 
 /// Finds a refusal of a command that has run already.
-fn too_late(lower: &str, language: Language) -> Option<Fault> {
-    let reads = lower.contains("tool_input") && lower.contains("command");
+fn too_late(lower: &str, language: Language, of_commands: bool) -> Option<Fault> {
+    let reads =
+        lower.contains("tool_input") && lower.contains(if of_commands { "command" } else { "file_path" });
     // Whoever looks at what came out judges the result.
     if !reads
         || ["tool_response", "tool_output", "exit_code", "tool_result"].iter().any(|key| lower.contains(key))
     {
         return None;
     }
-    let refuses = ["block", "denied", "not allowed", "forbidden", "refus", "prevent"];
+    let commands: &[&str] = &["block", "denied", "not allowed", "forbidden", "refus", "prevent"];
+    // Of an edit that stands it may be said what to do about it.
+    let edits: &[&str] = &[
+        "protected",
+        "must not be edited",
+        "must not be modified",
+        "must not be changed",
+        "may not be edited",
+        "cannot be edited",
+        "not allowed to edit",
+        "edit blocked",
+    ];
+    let refuses = if of_commands { commands } else { edits };
     let lines = lines(lower);
     lines.iter().enumerate().find_map(|(number, (at, line))| {
         let offset = ["exit 2", "exit(2)"].iter().find_map(|end| line.find(end))?;
         let near = &lines[number.saturating_sub(3)..=number];
         let said = |line: &str| !language.is_comment(line) && refuses.iter().any(|word| line.contains(word));
         near.iter().any(|(_, line)| said(line) && is_said(line)).then(|| {
-            let why = "this refuses a command that has run already: a PostToolUse hook cannot block";
+            let why = if of_commands {
+                "this refuses a command that has run already: a PostToolUse hook cannot block"
+            } else {
+                "this refuses an edit that is made already: a PostToolUse hook cannot block"
+            };
             let span = Span::new(at + offset, at + offset + 6);
             (span, why, "start it at PreToolUse", Severity::High)
         })
@@ -299,7 +324,11 @@ fn swallows(lower: &str, language: Language) -> Option<Fault> {
                 _ => code.contains("catch") || code.contains("uncaughtexception"),
             };
             let within = caught && (passes(code) || next.into_iter().any(passes));
-            (within, "this gate lets everything pass when it fails itself, or cannot read what it is given")
+            let dropped = caught && falls_through(&lines[number + 1..], code, language, passes);
+            (
+                within || dropped,
+                "this gate lets everything pass when it fails itself, or cannot read what it is given",
+            )
         };
         if found {
             let start = start + (line.len() - code.len());
@@ -313,6 +342,95 @@ fn swallows(lower: &str, language: Language) -> Option<Fault> {
         }
     }
     None
+}
+
+/// Tells whether a handler of faults is empty, and what comes next lets everything pass, or is nothing.
+fn falls_through(
+    next: &[(usize, &str)],
+    code: &str,
+    language: Language,
+    passes: impl Fn(&str) -> bool,
+) -> bool {
+    let mut closed = language == Language::Python || code.trim_end().ends_with("{}");
+    for (_, line) in next {
+        let trimmed = line.trim();
+        match trimmed {
+            "" | "pass" => {}
+            "}" | "};" if !closed => closed = true,
+            _ if language.is_comment(line) => {}
+            _ => return closed && passes(line),
+        }
+    }
+    closed
+}
+
+/// Finds an end with 2 in a loop behind a pipe, which ends the loop alone, before the script ends with 0.
+fn in_a_pipe(lines: &[(usize, &str)]) -> Option<Span> {
+    let starts = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, line))| line.contains("| while ") || line.contains("|while "));
+    for (number, _) in starts {
+        let rest = &lines[number + 1..];
+        let end = rest.iter().position(|(_, line)| line.trim_start().starts_with("done"))?;
+        let behind = rest[end + 1..]
+            .iter()
+            .map(|(_, line)| line.trim())
+            .find(|line| !line.is_empty() && !line.starts_with('#'));
+        let alone = matches!(rest[end].1.trim(), "done" | "done;") && matches!(behind, Some("exit 0"));
+        let refusal = rest[..end].iter().find_map(|(at, line)| Some(at + line.find("exit 2")?));
+        if let Some(at) = refusal.filter(|_| alone) {
+            return Some(Span::new(at, at + "exit 2".len()));
+        }
+    }
+    None
+}
+
+/// Ways in which a script asks what it is given for what lies one level deeper.
+const TOO_HIGH: &[&str] = &[
+    "'.command",
+    "\".command",
+    " .command",
+    "'.file_path",
+    "\".file_path",
+    " .file_path",
+    "[\"command\"]",
+    "['command']",
+    "get(\"command\"",
+    "get('command'",
+    "[\"file_path\"]",
+    "['file_path']",
+    "get(\"file_path\"",
+    "get('file_path'",
+    "input.command",
+    "input.file_path",
+    "data.command",
+    "data.file_path",
+    "toolinput",
+];
+
+/// Finds where a script reads what its client does not give at that place: a tool's own input stands under `tool_input`.
+fn reads_too_high(lower: &str, language: Language) -> Option<Fault> {
+    let takes = match language {
+        Language::Shell => lower.contains("jq "),
+        Language::Python => lower.contains("json.load"),
+        Language::JavaScript => lower.contains("json.parse"),
+    };
+    // What another file takes out may be handed on as it is.
+    let others =
+        ["source ", "\n. ", "from .", "require(\"./", "require('./", "from \"./", "from './", "import \"./"];
+    if !takes || lower.contains("tool_input") || others.iter().any(|word| lower.contains(word)) {
+        return None;
+    }
+    let (at, word) = TOO_HIGH.iter().filter_map(|word| Some((lower.find(word)?, word))).min()?;
+    let why = "this gate never sees what it judges: what a tool is given stands under `tool_input`";
+    let end = at + word.len();
+    Some((
+        Span::new(at, end),
+        why,
+        "read `.tool_input.command`, or whatever key the tool has",
+        Severity::High,
+    ))
 }
 
 /// Tells whether a line of shell reads what the hook is given, and lets everything pass where it cannot.

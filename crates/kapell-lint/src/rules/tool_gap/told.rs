@@ -365,3 +365,40 @@ pub(super) fn to_delegate(agent: &Asset, text: &str, name: Span) -> bool {
     let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
     order.contains(&first) && named && !is_for_others(before)
 }
+
+/// Orders to edit, at the head of a sentence.
+const EDITS: &[&str] = &[
+    "edit the file",
+    "edit files ",
+    "edit each ",
+    "fix each of them",
+    "fix each one",
+    "fix them in place",
+    "fix it in place",
+    "apply the fix",
+    "apply the change",
+    "apply the patch",
+    "apply your change",
+    "make the edit",
+    "modify the file",
+    "rewrite the file",
+    "update the file",
+];
+
+/// Finds an order to edit files.
+pub(super) fn to_edit(agent: &Asset, text: &str) -> Option<Span> {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(EDITS));
+    let body = agent.definition.body as usize;
+    let document = &agent.definition.document;
+    WORDS.places(text.get(body..)?).find_map(|(number, at)| {
+        let at = body + at;
+        if document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some() {
+            return None;
+        }
+        let before = &text[line::start(text, at)..at];
+        let head = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        let own = head.is_empty() || head.trim_end().ends_with(['.', ';', ':']);
+        let whole = text[line::start(text, at)..line::end(text, at)].to_ascii_lowercase();
+        (own && !is_for_others(&whole)).then(|| Span::new(at, at + EDITS[number].trim_end().len()))
+    })
+}
