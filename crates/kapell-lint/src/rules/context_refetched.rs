@@ -77,7 +77,20 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let document = &asset.definition.document;
     let inside = |outer: Span, inner: Span| outer.start <= inner.start && inner.end <= outer.end;
     let steps = &asset.flow.steps;
-    for item in &document.items {
+    let asks =
+        |what: &str| EACH.iter().any(|start| what.starts_with(start)) && !what.contains(['<', '{', '[']);
+    let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
+    // Few texts have any: only then it is looked up who is told so.
+    let asking: Vec<Span> = document
+        .marks
+        .iter()
+        .filter(|mark| mark.code && asks(said(mark.span)))
+        .map(|mark| mark.span)
+        .collect();
+    for item in document.items.iter().filter(|_| asking.len() > 1) {
+        if !asking.iter().any(|&mark| inside(item.span, mark)) {
+            continue;
+        }
         // Steps were looked at before.
         let stepped = steps.iter().any(|step| !step.agents.is_empty() && inside(step.span, item.span));
         let named = asset.references.iter().any(|reference| {
@@ -88,11 +101,8 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
         if stepped || !named {
             continue;
         }
-        for mark in document.marks.iter().filter(|mark| mark.code && inside(item.span, mark.span)) {
-            let what = text[mark.span.range()].trim_matches('`').trim();
-            if EACH.iter().any(|start| what.starts_with(start)) && !what.contains(['<', '{', '[']) {
-                asked.entry((item.list, what)).or_default().push(mark.span);
-            }
+        for &mark in asking.iter().filter(|&&mark| inside(item.span, mark)) {
+            asked.entry((item.list, said(mark))).or_default().push(mark);
         }
     }
     for ((_, what), places) in asked.iter().filter(|(_, places)| places.len() >= 2) {
@@ -135,6 +145,10 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
         let body = &text[step.span.range()];
         for sentence in body.split_inclusive(['.', '\n']) {
             let trimmed = sentence.trim().trim_start_matches(|c: char| !c.is_alphabetic());
+            let verb = trimmed.split_whitespace().next().unwrap_or_default();
+            if !LOOKS.iter().any(|look| look.eq_ignore_ascii_case(verb)) {
+                continue;
+            }
             let words: Vec<String> = trimmed
                 .split_whitespace()
                 .map(|word| {
@@ -144,7 +158,7 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
                 .filter(|word| !word.is_empty() && word != "again")
                 .take(SAME_WORDS)
                 .collect();
-            if words.len() < SAME_WORDS || !words.first().is_some_and(|verb| LOOKS.contains(&&**verb)) {
+            if words.len() < SAME_WORDS {
                 continue;
             }
             let at = trimmed.as_ptr() as usize - text.as_ptr() as usize;

@@ -59,6 +59,9 @@ pub enum What {
     Other,
 }
 
+/// Labels: keys and their values.
+pub type Labels = BTreeMap<Box<str>, Box<str>>;
+
 /// A port, and the name it goes by.
 pub type Listened = (u16, Option<Box<str>>);
 
@@ -80,7 +83,7 @@ pub struct Workload {
     /// The secrets and settings that they take whole: whether it is a secret, its name, its place.
     pub whole: Vec<(bool, Box<str>, Span)>,
     /// The labels by which it finds its own pods, and where they stand.
-    pub selects: Option<(BTreeMap<Box<str>, Box<str>>, Span)>,
+    pub selects: Option<(Labels, Span)>,
 }
 
 pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manifest> {
