@@ -42,7 +42,7 @@ use crate::{
     session::{self, Interrupts, Patience},
     site::{self, Site},
     wiring::{Machine, machine, machine_with},
-    workflow::{self, Overrides},
+    workflow::{self, Loaded, Overrides},
 };
 
 /// Runs a workflow file, or goes on with its unfinished run.
@@ -69,28 +69,16 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     let loaded = workflow::load(&site, &file, &Overrides::of(args)?, context.out)?;
     let (store, opened) = site.open_store()?;
     tell_opened(context, &opened);
-    // A recording of the second half of a run could not be played.
-    let goes_on = !args.new && !args.fresh && args.id.is_none() && keep.is_none();
     let unfinished = Unfinished::of(&store, &loaded.mission)?;
-    if let Some(run) = unfinished.same.filter(|_| !args.new && !args.fresh && keep.is_none())
-        && is_cancelled(&store, run)?
-    {
-        return run_after(context, args, &site, store, run);
-    }
-    if let Some(run) = unfinished.same.filter(|_| goes_on) {
-        if store.owner(run)?.is_none() {
-            let what = format!("run {} of this file is unfinished: going on with it", short(run));
-            context.out.note(&format!("{what} (--new starts another)"));
+    // A recording of the second half of a run could not be played.
+    let may_go_on = !args.new && !args.fresh && keep.is_none();
+    if let Some(run) = unfinished.same.filter(|_| may_go_on) {
+        if is_cancelled(&store, run)? {
+            return run_after(context, args, &site, store, run);
         }
-        let budget = workflow::budget(args.budget.as_deref())?;
-        let wanted = Wanted { budget, jobs: args.jobs, agents: args.agents };
-        return resume_one(
-            context,
-            &site,
-            store,
-            run,
-            &How { part: None, merge: args.merge, detach: args.detach, wanted },
-        );
+        if args.id.is_none() {
+            return resume_same(context, args, &site, store, run);
+        }
     }
     if let Some(run) = unfinished.earlier.filter(|_| args.id.is_none()) {
         let id = short(run);
@@ -102,8 +90,39 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         Some(id) => id.parse().map_err(|error| Fault::new("K0501", Exit::Usage, format!("{error}")))?,
         None => RunId(*uuid::Uuid::now_v7().as_bytes()),
     };
+    run_new(context, args, keep, &site, store, id, loaded)
+}
+
+/// Goes on with an unfinished run of the file.
+fn resume_same(
+    context: &Context,
+    args: &RunArgs,
+    site: &Site,
+    store: Store,
+    run: RunId,
+) -> Result<Exit, Fault> {
+    if store.owner(run)?.is_none() {
+        let what = format!("run {} of this file is unfinished: going on with it", short(run));
+        context.out.note(&format!("{what} (--new starts another)"));
+    }
+    let budget = workflow::budget(args.budget.as_deref())?;
+    let wanted = Wanted { budget, jobs: args.jobs, agents: args.agents };
+    let how = How { part: None, merge: args.merge, detach: args.detach, wanted };
+    resume_one(context, site, store, run, &how)
+}
+
+/// Makes a new run of the file, and executes it.
+fn run_new(
+    context: &Context,
+    args: &RunArgs,
+    keep: Option<&Keep>,
+    site: &Site,
+    store: Store,
+    id: RunId,
+    loaded: Loaded,
+) -> Result<Exit, Fault> {
     loaded.registry.check(&loaded.plan)?;
-    let mut mission = complete(&site, loaded.mission)?;
+    let mut mission = complete(site, loaded.mission)?;
     mission.versions = reuse::versions(&loaded.registry, &loaded.plan);
     if args.detach {
         return detach(context, &store, id, true);
@@ -116,17 +135,17 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
         false => loaded.plan,
     };
     let plan = loaded.registry.foreseen(plan, &mission.limits, &store);
-    let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(&site, id, &plan))?;
-    let mut machine = machine_with(&site, store, jobs, tape)?;
+    let tape = keep.map_or(Ok(Tape::None), |keep| keep.tape(site, id, &plan))?;
+    let mut machine = machine_with(site, store, jobs, tape)?;
     if let Some(keep) = keep {
         keep.announce(context, &machine, &plan)?;
     }
-    announce(context, &site, &machine, &mission, &plan, loaded.lfs_pointers)?;
-    ground::announce(&site, &machine, &mission, context.out);
+    announce(context, site, &machine, &mission, &plan, loaded.lfs_pointers)?;
+    ground::announce(site, &machine, &mission, context.out);
     // A recording of the rest of a run could not be played.
     let takes = !args.fresh && keep.is_none();
     let repo = machine.repository.as_ref().map(|repository| repository.own_repo()).filter(|_| takes);
-    let taken = repo.and_then(|repo| reuse::take(&site, &machine.store, repo, &mut mission, &plan, args.new));
+    let taken = repo.and_then(|repo| reuse::take(site, &machine.store, repo, &mut mission, &plan, args.new));
     if let Some(taken) = &taken {
         context.out.note(&taken.told(&plan));
     }
@@ -139,7 +158,7 @@ pub fn run_kept(context: &Context, args: &RunArgs, keep: Option<&Keep>) -> Resul
     if let Some(keep) = keep {
         // Its file is whole once the proxy is gone.
         drop(machine);
-        keep.conclude(context, &site, id);
+        keep.conclude(context, site, id);
     }
     Ok(exit)
 }
