@@ -69,6 +69,8 @@ pub struct Overrides {
     pub budget: Budget,
     /// Who performs the phases of a document.
     pub agent: Option<String>,
+    /// Whether nothing is started: who is told what else to type is told to look, too.
+    pub looks: bool,
 }
 
 impl Overrides {
@@ -80,7 +82,14 @@ impl Overrides {
     pub fn of(args: &RunArgs) -> Result<Self, Fault> {
         let budget = budget(args.budget.as_deref())?;
         let agent = args.agent.clone();
-        Ok(Self { agents: args.agents, jobs: args.jobs, inputs: inputs(&args.set)?, budget, agent })
+        Ok(Self {
+            agents: args.agents,
+            jobs: args.jobs,
+            inputs: inputs(&args.set)?,
+            budget,
+            agent,
+            looks: false,
+        })
     }
 }
 
@@ -154,7 +163,7 @@ fn document(
 ///
 /// Fails if the file cannot be read or is not as it should be.
 pub fn load(site: &Site, file: &Path, overrides: &Overrides, out: Out) -> Result<Loaded, Fault> {
-    let bytes = read(file)?;
+    let bytes = read(file, if overrides.looks { "plan" } else { "run" })?;
     let whole = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let shown = whole.strip_prefix(&site.root).unwrap_or(file).display().to_string();
     let agent = overrides.agent.as_deref();
@@ -327,16 +336,17 @@ fn tell(findings: &[Finding], source: &Source, out: Out) {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Fault> {
+/// Reads a workflow file; `command` is what to type where it stands elsewhere.
+fn read(file: &Path, command: &str) -> Result<Vec<u8>, Fault> {
     let meta = fs::metadata(file).map_err(|error| match (error.kind(), beside(file)) {
         (ErrorKind::NotFound, Some(other)) => {
-            Fault::io(file, &error).hint(format!("kapell run {}", Untrusted::from(other).shell()))
+            Fault::io(file, &error).hint(format!("kapell {command} {}", Untrusted::from(other).shell()))
         }
         _ => Fault::io(file, &error),
     })?;
     if !meta.is_file() {
         return Err(Fault::new("K0907", Exit::Usage, format!("{} is no file", file.display()))
-            .hint("kapell run FILE, with a workflow file; kapell init writes a first one"));
+            .hint(format!("kapell {command} FILE, with a workflow file; kapell init writes a first one")));
     }
     let mut bytes = Vec::new();
     let opened = fs::File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_end(&mut bytes));
@@ -350,8 +360,11 @@ fn beside(file: &Path) -> Option<String> {
     let there = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let is_yaml = |path: &Path| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
     let is_workflow = |path: &Path| {
+        if !(is_yaml(path) && path.is_file()) {
+            return false;
+        }
         let text = fs::read_to_string(path).unwrap_or_default();
-        is_yaml(path) && text.lines().any(|line| line.starts_with("mission:"))
+        text.lines().any(|line| line.starts_with("mission:"))
     };
     let entries = fs::read_dir(there).ok()?.flatten().map(|entry| entry.path());
     let mut names: Vec<_> = entries
@@ -369,5 +382,5 @@ fn nested(root: &Path, beside: &Path, path: &str) -> Result<Vec<u8>, String> {
     if !file.starts_with(root) {
         return Err(format!("{} lies outside of {}", file.display(), root.display()));
     }
-    read(&file).map_err(|fault| fault.message)
+    read(&file, "run").map_err(|fault| fault.message)
 }

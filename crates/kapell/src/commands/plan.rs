@@ -34,6 +34,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
         agents: args.agents,
         jobs: args.jobs,
         inputs: workflow::inputs(&args.set)?,
+        looks: true,
         ..Overrides::default()
     };
     let file = context.path(&args.file);

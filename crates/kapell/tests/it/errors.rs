@@ -140,6 +140,7 @@ fn command_lines_that_are_none() {
     rig.write("x.yaml", "mission: none");
     for (line, said) in [
         ("run x.yml", "hint: kapell run x.yaml\n"),
+        ("plan x.yml", "hint: kapell plan x.yaml\n"),
         ("plan x.yaml --format svg", "hint: kapell plan --help\n"),
         ("logs --task", "hint: kapell logs --help\n"),
         ("run x.yaml --jobs 0", "invalid value '0' for '--jobs <N>': 0 is not in 1.."),
