@@ -391,7 +391,10 @@ fn check_yaml(before: &str, read: &Read, after: &str, edits: &[Edit]) -> Result<
 
 /// Collects the paths of the smallest nodes that enclose each edit.
 fn touch(node: &Node, path: &mut Vec<String>, edits: &[Range<u32>], out: &mut BTreeSet<Vec<String>>) {
-    let mut left: Vec<Range<u32>> = edits.to_vec();
+    // What is put behind an item of a list is another item, and changes the list.
+    let behind = |edit: &Range<u32>, end: u32| {
+        matches!(node.kind, Kind::Sequence(_)) && edit.is_empty() && edit.start == end
+    };
     let children: Vec<(String, u32, u32, &Node)> = match &node.kind {
         Kind::Scalar(_) => Vec::new(),
         Kind::Sequence(items) => items
@@ -412,10 +415,20 @@ fn touch(node: &Node, path: &mut Vec<String>, edits: &[Range<u32>], out: &mut BT
             })
             .collect(),
     };
+    // What is put in front of a key is another key, and changes the mapping.
+    let before = |edit: &Range<u32>| {
+        matches!(node.kind, Kind::Mapping(_))
+            && edit.is_empty()
+            && children.iter().any(|&(_, start, ..)| start == edit.start)
+    };
+    let (own, mut left): (Vec<_>, Vec<_>) = edits.iter().cloned().partition(before);
     for (key, start, end, child) in children {
-        let (inside, rest): (Vec<_>, Vec<_>) = left
-            .into_iter()
-            .partition(|edit| start < edit.end.max(edit.start + 1) && start <= edit.start && edit.end <= end);
+        let (inside, rest): (Vec<_>, Vec<_>) = left.into_iter().partition(|edit| {
+            start < edit.end.max(edit.start + 1)
+                && start <= edit.start
+                && edit.end <= end
+                && !behind(edit, end)
+        });
         left = rest;
         if !inside.is_empty() {
             path.push(key);
@@ -423,7 +436,7 @@ fn touch(node: &Node, path: &mut Vec<String>, edits: &[Range<u32>], out: &mut BT
             path.pop();
         }
     }
-    if !left.is_empty() {
+    if !left.is_empty() || !own.is_empty() {
         out.insert(path.clone());
     }
 }
@@ -465,7 +478,15 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &str = "on: push # when\njobs:\n  a:\n    steps: [x]\n  b:\n    needs: a\n    steps: [y]\n";
+    const TEXT: &str = "on: push # when\njobs:\n  a:\n    steps: [x]\n  b:\n    needs: a\n    steps: [y]\n  f:\n    needs: [a, b]\n    \
+                        steps:\n      - z\n";
+
+    /// Puts a text behind another one.
+    fn behind(before: &str, text: &str) -> Edit {
+        let mut edit = edit(before, text);
+        edit.place.start = edit.place.end;
+        edit
+    }
 
     fn edit(from: &str, to: &str) -> Edit {
         let start = TEXT.find(from).expect("it stands there") as u32;
@@ -486,6 +507,26 @@ mod tests {
         assert_eq!(check(&[edit("    needs: a\n", "")]), Ok(()));
         assert_eq!(check(&[edit("needs: a", "needs: []")]), Ok(()));
         assert_eq!(check(&[edit("  a:\n", "  a:\n    timeout-minutes: 5\n")]), Ok(()));
+    }
+
+    #[test]
+    fn an_item_may_be_put_behind_the_last_one_of_a_list() {
+        assert_eq!(check(&[behind("needs: [a, b", ", d")]), Ok(()));
+        assert_eq!(check(&[behind("      - z", "\n      - w")]), Ok(()));
+        assert_eq!(check(&[behind("      - z", "\n      - w\n  e: {}")]), Err(Dropped::Meaning));
+        assert_eq!(check(&[behind("needs: a", "\n    if: x\n  e:")]), Err(Dropped::Meaning));
+    }
+
+    #[test]
+    fn a_key_may_be_put_in_front_of_another_one() {
+        let front = |of: &str, text: &str| {
+            let mut edit = edit(of, text);
+            edit.place.end = edit.place.start;
+            edit
+        };
+        assert_eq!(check(&[front("jobs:", "concurrency: x\n")]), Ok(()));
+        assert_eq!(check(&[front("needs: a", "if: x\n    ")]), Ok(()));
+        assert_eq!(check(&[front("needs: a", "if: x\n  e:\n    ")]), Err(Dropped::Meaning));
     }
 
     #[test]

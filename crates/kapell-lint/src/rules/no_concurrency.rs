@@ -77,15 +77,18 @@ fn tell(flow: &Flow, place: Span, model: bool, sister: Option<&Flow>, report: &m
     {
         draft = draft.also(sister.file, key.span, format!("`{}` stops superseded runs", sister.name()));
     }
+    // Branches of forks often have the same name; each pull request has a number of its own.
     let lines = [
         "concurrency:".to_owned(),
-        "  group: ${{ github.workflow }}-${{ github.head_ref || github.run_id }}".to_owned(),
+        "  group: ${{ github.workflow }}-${{ github.event.pull_request.number || github.run_id }}".to_owned(),
         "  cancel-in-progress: true".to_owned(),
     ];
     let changes = flow.jobs().any(|(at, _)| carry::changes(flow, at));
     let edit = edit::add_before(&flow.text, &flow.model.keys, "jobs", &lines, true);
     if let Some((span, text)) = edit.filter(|_| !changes) {
-        let class = if model { FixClass::Review } else { FixClass::Safe };
+        // Where nothing here stops superseded runs, to begin with it is for people to decide: the sisters would follow.
+        let custom = sister.is_some() && !model;
+        let class = if custom { FixClass::Safe } else { FixClass::Review };
         let title = "let a newer push to a pull request stop the older run";
         draft = draft.fix(title, class, [(flow.file, span, text)]);
     }
@@ -116,6 +119,6 @@ fn own_group(flow: &Flow, report: &mut Report<'_>) {
             format!("`{word}` gives every run a group of its own, so a newer push stops nothing"),
         )
         .severity(Severity::Low)
-        .hint("take `${{ github.head_ref || github.run_id }}`")
+        .hint("take `${{ github.event.pull_request.number || github.run_id }}`")
         .done();
 }

@@ -83,16 +83,17 @@ impl AuditView {
     /// a line.
     #[must_use]
     pub fn lines(&self, columns: usize) -> Vec<Line> {
-        self.lines_among(&self.inventory.census(), columns)
+        self.lines_among(&self.inventory.census(), columns, 0)
     }
 
-    /// Does the same where it is known how many assets there are, and the inventory is not at hand.
+    /// Does the same where it is known how many assets there are, and the inventory is not at hand; `others` lines more will
+    /// stand below it.
     #[must_use]
-    pub fn lines_among(&self, census: &Census, columns: usize) -> Vec<Line> {
+    pub fn lines_among(&self, census: &Census, columns: usize, others: usize) -> Vec<Line> {
         let warnings: Vec<&Finding> = self.warnings().collect();
         let mut lines = vec![self.headline(census, warnings.len(), columns)];
         let groups = grouped(&warnings);
-        let (shown, body) = body(&groups, columns);
+        let (shown, body) = body(&groups, columns, FIRST_SCREEN - 2 - others.min(FIRST_SCREEN / 4));
         lines.extend(body);
         let told: usize = groups[..shown].iter().map(|(_, count)| count).sum();
         if let Some(more @ 1..) = warnings.len().checked_sub(told) {
@@ -138,7 +139,6 @@ impl AuditView {
 
     /// Says what mending what warns saves: time to the end of a run, or else work of runners.
     fn saved(&self) -> Option<String> {
-        let time = |seconds: u64| length(kapell_core::time::Millis(seconds * 1000));
         let recorded = |of: fn(&Finding) -> Option<u32>| {
             self.warnings().all(|finding| finding.saving_recorded || of(finding).is_none())
         };
@@ -146,11 +146,12 @@ impl AuditView {
             (0, 0) => None,
             (0, spared) => {
                 let basis = basis(recorded(|finding| finding.spared_seconds));
-                Some(format!("{} less of runners a push ({basis})", time(spared)))
+                Some(format!("{} less runner time a push ({basis})", minutes(spared)))
             }
             (sooner, _) => {
                 let basis = basis(recorded(|finding| finding.saving_seconds));
-                Some(format!("runs end up to {} sooner ({basis})", time(sooner)))
+                let sooner = length(kapell_core::time::Millis(sooner * 1000));
+                Some(format!("runs end up to {sooner} sooner ({basis})"))
             }
         }
     }
@@ -240,7 +241,7 @@ impl AuditView {
                 .map(|saving| format!("   a run ends about {} sooner ({basis})", time(saving)));
             let spared = finding
                 .spared_seconds
-                .map(|spared| format!("   runners work about {} less each time ({basis})", time(spared)));
+                .map(|spared| format!("   {} less runner time each time ({basis})", minutes(spared.into())));
             lines.extend([sooner, spared].into_iter().flatten().map(|text| Line::new(Style::Good, text)));
         }
         // Messages are sentences: they are wrapped by the terminal rather than cut.
@@ -256,6 +257,14 @@ fn largest<'a>(findings: impl Iterator<Item = &'a Finding>, of: impl Fn(&Finding
         *most = (*most).max(of(finding).unwrap_or(0));
     }
     best.values().map(|&most| u64::from(most)).sum()
+}
+
+/// Writes what adds up from many estimates: in whole minutes, where there are some.
+fn minutes(seconds: u64) -> String {
+    match seconds {
+        0..120 => length(kapell_core::time::Millis(seconds * 1000)),
+        _ => format!("{}m", (seconds + 30) / 60),
+    }
 }
 
 /// Says what a saving is computed from.
@@ -306,13 +315,13 @@ fn action(finding: &Finding) -> Option<String> {
     })
 }
 
-/// Writes as many findings as the first screen has room for beside its headline and its footer; returns how many these are.
+/// Writes as many findings as `room` lines hold, those of the first screen beside its headline and its footer; returns how
+/// many these are.
 ///
 /// The worst is told in full, with what to do about it: whoever reads no further can act. The others have a line each, where
 /// their messages are cut if need be; `--output recommendations` has them whole.
-fn body(groups: &[(&Finding, usize)], columns: usize) -> (usize, Vec<Line>) {
+fn body(groups: &[(&Finding, usize)], columns: usize, room: usize) -> (usize, Vec<Line>) {
     let Some((worst, others)) = groups.split_first() else { return (0, Vec::new()) };
-    let room = FIRST_SCREEN - 2;
     let near = &others[..others.len().min(room)];
     let all = || std::iter::once(worst).chain(near);
     let table = Table::of(all(), columns);
@@ -324,7 +333,18 @@ fn body(groups: &[(&Finding, usize)], columns: usize) -> (usize, Vec<Line>) {
     // A line is kept for the number of those that follow.
     let left = room.saturating_sub(lines.len());
     let shown = if others.len() > left { left.saturating_sub(1) } else { others.len() };
-    lines.extend(near[..shown].iter().map(|group| table.line(group, columns)));
+    // Where all have room, what is left of it tells the worst of them whole.
+    let mut spare = left.saturating_sub(others.len());
+    for group in &near[..shown] {
+        let row = table.row(group, columns);
+        match spare.checked_sub(row.len() - 1) {
+            Some(rest) => {
+                spare = rest;
+                lines.extend(row);
+            }
+            None => lines.push(table.line(group, columns)),
+        }
+    }
     (1 + shown, lines)
 }
 
@@ -358,7 +378,7 @@ fn aside(finding: &Finding, count: usize) -> String {
     let times = (count > 1).then(|| format!("{count} times"));
     let time = |seconds: u32| length(kapell_core::time::Millis(u64::from(seconds) * 1000));
     let sooner = finding.saving_seconds.map(|seconds| format!("{} sooner", time(seconds)));
-    let spared = finding.spared_seconds.map(|seconds| format!("{} of runners", time(seconds)));
+    let spared = finding.spared_seconds.map(|seconds| format!("{} runner time", minutes(seconds.into())));
     let parts: Vec<String> = [times, sooner.or(spared)].into_iter().flatten().collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }

@@ -62,6 +62,15 @@ fn the_first_screen_tells_the_worst_in_full_and_is_never_longer_than_a_dozen_lin
 }
 
 #[test]
+fn the_first_screen_leaves_room_for_what_will_stand_below_it() {
+    let messages: Vec<String> = (0..30).map(|at| format!("({at:02}) {LONG}")).collect();
+    let findings: Vec<_> = messages.iter().map(|message| (Severity::High, &**message, &**message)).collect();
+    let view = with(&findings);
+    let lines = |below| view.lines_among(&view.inventory.census(), 80, below).len();
+    assert_eq!([lines(0), lines(2)], [11, 9], "no note is left for a footer");
+}
+
+#[test]
 fn a_finding_says_how_often_it_is_found_and_what_mending_it_saves() {
     let ci = ".github/workflows/ci.yml";
     let view = with(&[
@@ -73,13 +82,17 @@ fn a_finding_says_how_often_it_is_found_and_what_mending_it_saves() {
     3 findings in 1 workflow; 3 can be fixed safely; runs end up to 1m 20s sooner (recorded)
     high    .github/workflows/ci.yml:3  awaits nothing (2 times; 40.0s sooner)  needs-without-data
         to do: safe fix: drop it
-    medium  a.yml:3                     a message that says what goes wrong, in which of all the events it does so, and what com… (40.0s sooner)  needs-without-data
+    medium  a.yml:3                     a message that says what goes wrong, in which of all the events it does so, and what comes of it for whoever waits for the
+                                        end of the run (40.0s sooner)  needs-without-data
     ");
     assert_snapshot!(plain(&view.lines(80)), @r"
     3 findings; 3 can be fixed safely; runs end up to 1m 20s sooner (recorded)
     high    .github/workflows/ci.yml:3  awaits nothing (2 times; 40.0s sooner)
         to do: safe fix: drop it
-    medium  a.yml:3                     a message that says what goe… (40.0s sooner)
+    medium  a.yml:3                     a message that says what goes wrong, in
+                                        which of all the events it does so, and what
+                                        comes of it for whoever waits for the end of
+                                        the run (40.0s sooner)
     ");
 }
 
@@ -89,16 +102,16 @@ fn work_of_runners_is_told_where_no_run_ends_sooner() {
     for finding in &mut view.findings {
         (finding.saving_seconds, finding.saving_recorded) = (None, false);
     }
-    view.findings[0].spared_seconds = Some(720);
+    view.findings[0].spared_seconds = Some(724);
     assert_snapshot!(plain(&view.lines(100)), @r"
-    2 findings in 1 workflow; 2 can be fixed safely; 12m 00s less of runners a push (predicted)
-    medium  a.yml:3  starts twice (12m 00s of runners)
+    2 findings in 1 workflow; 2 can be fixed safely; 12m less runner time a push (predicted)
+    medium  a.yml:3  starts twice (12m runner time)
         to do: safe fix: drop it
     medium  b.yml:3  hangs
     ");
     let census = view.inventory.census();
     let ranked = plain(&view.recommendations(&census, 100));
-    assert!(ranked.contains("   runners work about 12m 00s less each time (predicted)"), "{ranked}");
+    assert!(ranked.contains("   12m less runner time each time (predicted)"), "{ranked}");
 }
 
 #[test]

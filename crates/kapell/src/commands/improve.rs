@@ -113,7 +113,9 @@ pub fn improve(context: &Context, args: &ImproveArgs) -> Result<Exit, Fault> {
     view.imported = imported(root, args, &files, &view.findings)?;
     view.imported.retain(|foreign| is_shown(&foreign.place));
     let way = Way::from(&context.directory, root);
-    show(context, args, format, &files, (&view, &census), way.as_ref());
+    // What became of the safe fixes, and what to type next, stand below.
+    let below = if patch.changes.is_empty() { 0 } else { 2 };
+    show(context, args, format, &files, (&view, &census, below), way.as_ref());
     if format == AuditFormat::Text {
         tell_of_more(context, args, &files, (&view, &census));
     }
@@ -435,7 +437,7 @@ fn show(
     args: &ImproveArgs,
     format: AuditFormat,
     files: &Files,
-    (view, census): (&AuditView, &Census),
+    (view, census, below): (&AuditView, &Census, usize),
     way: Option<&Way>,
 ) {
     let (columns, _) = screen();
@@ -455,10 +457,10 @@ fn show(
         AuditFormat::Github => out.data(&view.annotations()),
         AuditFormat::Markdown => out.data(&view.markdown("Orchestration audit")),
         AuditFormat::Text => match args.output {
-            AuditOutput::Full => out.data(&paint(&told.lines_among(census, columns))),
+            AuditOutput::Full => out.data(&paint(&told.lines_among(census, columns, below))),
             AuditOutput::Recommendations => out.data(&paint(&told.recommendations(census, columns))),
             AuditOutput::Report => {
-                out.data(&paint(&told.lines_among(census, columns)));
+                out.data(&paint(&told.lines_among(census, columns, below)));
                 out.data(&snippets(files, view, told));
                 out.data(&paint(&told.foreign_lines()));
                 out.data(&paint(&told.unread_lines()));
