@@ -422,10 +422,12 @@ fn what_nested_workflows_did_is_told_as_part_of_the_run() {
        [T]  part  created: Inner
        [T]  part  plan adopted, revision 1, 2 tasks
        [T]  part/ask  a person must decide, gate 0: Go on? [yes | no]
+    2  [T]  part  its workflow waits: its time stands still
        [T]  part/ask  gate 0 answered by ada: yes
        [T]  part/ask  done, gave answer
        [T]  part  resumed by another process
        [T]  part/work  attempt 1 started
+    4  [T]  part  its workflow goes on
        [T]  part/work  attempt 1 submitted change [COMMIT]
        [T]  part/work  verified: it has no checks
        [T]  part  probe 0: 1 change on [COMMIT] tried
@@ -433,9 +435,9 @@ fn what_nested_workflows_did_is_told_as_part_of_the_run() {
        [T]  part  integration ref moves to [COMMIT]
        [T]  part/work  landed as [COMMIT]
        [T]  part  finished: succeeded
-    3  [T]  part  attempt 1 submitted change [COMMIT], gave ask.answer
-    3  [T]  part  verified: it has no checks
-    5  [T]  part  landed as [COMMIT]
+    5  [T]  part  attempt 1 submitted change [COMMIT], gave ask.answer
+    5  [T]  part  verified: it has no checks
+    7  [T]  part  landed as [COMMIT]
     ");
     let apart = rig.run(["logs"]).stdout;
     assert!(!apart.contains("part/"), "{apart}");
