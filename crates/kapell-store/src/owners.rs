@@ -25,12 +25,20 @@ use std::{
 
 use kapell_core::{id::RunId, time::Wall};
 use kapell_engine::port::journal::{JournalError, JournalErrorKind, OwnError, Owner, Ownership};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{self, fault};
 
 /// A file of claims is written anew when it has so many lines, and four times as many as claims.
 const LINES_MAX: usize = 4_096;
+
+/// How long the locks of a process that is gone may outlive it, and how often that is looked at.
+const AFTERLIFE: Duration = Duration::from_secs(2);
+const AFTERLIFE_PAUSE: Duration = Duration::from_millis(1);
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -103,7 +111,24 @@ impl Owners {
     }
 
     /// Takes `run` for `owner`.
+    ///
+    /// A process that was killed while it started another leaves its locks to that one until `exec` closes them, which
+    /// takes milliseconds on a busy machine. So one that is gone is not believed to hold a run before [`AFTERLIFE`] is over.
     pub(crate) fn own(self: &Arc<Self>, run: RunId, owner: &Owner) -> Result<Claim, OwnError> {
+        let begin = Instant::now();
+        loop {
+            match self.try_own(run, owner) {
+                Err(OwnError::Held(holder))
+                    if holder.host == owner.host && is_gone(&holder) && begin.elapsed() < AFTERLIFE =>
+                {
+                    thread::sleep(AFTERLIFE_PAUSE);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_own(self: &Arc<Self>, run: RunId, owner: &Owner) -> Result<Claim, OwnError> {
         let mut state = self.state();
         if let Some((holder, _)) = state.mine.get(&run) {
             return Err(OwnError::Held(holder.clone()));
@@ -284,6 +309,12 @@ fn text(line: &Line) -> io::Result<String> {
     Ok(text)
 }
 
+/// Tells whether a process of this machine is no longer there.
+fn is_gone(owner: &Owner) -> bool {
+    let pid = i32::try_from(owner.pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
+}
+
 /// A name that no other store has had or will have.
 fn fresh_name() -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -374,6 +405,28 @@ mod tests {
         for run in [first, second] {
             assert!(matches!(two.own(run, &owner()), Err(OwnError::Held(_))), "{run}");
         }
+    }
+
+    #[test]
+    fn locks_that_outlive_their_process_for_a_moment_are_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let gone = Owner { pid: child.id(), ..owner() };
+        child.wait().unwrap();
+        let run = RunId([1; 16]);
+        let open = || Arc::new(Owners::new(dir.path().to_owned(), Duration::from_secs(10)));
+        let (dead, next) = (open(), open());
+        let claim = dead.own(run, &gone).unwrap();
+        let waiting = thread::spawn({
+            let next = Arc::clone(&next);
+            move || next.own(run, &owner()).map(drop)
+        });
+        // It has seen that somebody holds the run.
+        while next.state().others.is_empty() {
+            thread::yield_now();
+        }
+        drop((claim, dead));
+        assert!(waiting.join().unwrap().is_ok());
     }
 
     #[test]
