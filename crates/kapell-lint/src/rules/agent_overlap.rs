@@ -1,6 +1,6 @@
 //! `agent-overlap`: two agents of one scope do the same job.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
@@ -76,77 +76,66 @@ fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usiz
 /// How many words of its own a description must have for its words to be compared.
 const WORDS_MIN: usize = 6;
 
-/// Words that descriptions share whatever they describe.
+/// Words that tell nobody what an agent does.
 const FILLERS: &[&str] = &[
-    "this",
+    "a",
+    "an",
+    "the",
+    "of",
+    "and",
+    "or",
+    "as",
+    "it",
+    "its",
+    "is",
+    "are",
+    "was",
+    "were",
+    "be",
+    "been",
     "that",
-    "with",
-    "when",
-    "after",
-    "before",
-    "agent",
-    "agents",
-    "subagent",
+    "this",
+    "has",
+    "have",
+    "such",
+    "use",
+    "used",
     "proactively",
     "immediately",
     "right",
     "must",
-    "used",
-    "uses",
-    "from",
-    "into",
-    "specialist",
-    "expert",
-    "specialized",
-    "specializing",
-    "specializes",
-    "tasks",
-    "your",
-    "their",
-    "have",
-    "been",
-    "were",
-    "using",
-    "specialised",
+    "should",
+    "agent",
 ];
 
-/// Finds the pairs of agents whose descriptions are made of the same words: a model that chooses by them has nothing to
-/// tell them apart by.
+/// Finds the pairs of agents whose descriptions are made of the very same words, in whatever order and form. One word of
+/// its own may be the subject, and the rest only the frame around it: then nothing is said.
 fn said_alike(agents: &[&Asset]) -> Vec<(usize, usize)> {
-    let words: Vec<(u64, BTreeSet<String>)> = agents.iter().map(|agent| own_words(agent)).collect();
-    let mut found = Vec::new();
-    for (at, (bits, own)) in words.iter().enumerate().filter(|(_, (_, own))| own.len() >= WORDS_MIN) {
-        for (other, (other_bits, others)) in words.iter().enumerate().skip(at + 1) {
-            // Few pairs share so many bits that their words have to be looked at.
-            let apart = (bits ^ other_bits).count_ones() as usize;
-            if others.len() < WORDS_MIN || apart > own.len().min(others.len()) {
-                continue;
-            }
-            let both = own.intersection(others).count();
-            let all = own.len() + others.len() - both;
-            if both * 10 >= all * 7 {
-                found.push((at, other));
-            }
+    let mut said: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+    for (at, agent) in agents.iter().enumerate() {
+        let words = own_words(agent);
+        if words.len() >= WORDS_MIN {
+            said.entry(words).or_default().push(at);
         }
     }
-    found
+    let same = said.into_values().filter(|same| same.len() > 1);
+    same.flat_map(|same| same[1..].iter().map(|&other| (same[0], other)).collect::<Vec<_>>()).collect()
 }
 
-/// Returns the beginnings of the words of a description, and one bit for each. A beginning stands for all its endings:
-/// `review`, `reviews` and `reviewing` are one.
-fn own_words(agent: &Asset) -> (u64, BTreeSet<String>) {
+/// Returns the beginnings of the words of a description, in order: `writing`, `written` and `writes` are one. A
+/// description that leads from one thing to another has none, for there the order tells.
+fn own_words(agent: &Asset) -> Vec<String> {
     let text = agent.definition.text("description").map_or("", |description| &*description.text);
     let lower = text.to_lowercase();
-    let words =
-        lower.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 3 && !FILLERS.contains(word));
-    let words: BTreeSet<String> = words.map(|word| word.chars().take(5).collect()).collect();
-    let bit = |word: &String| {
-        let hash = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        1_u64 << (hash >> 58)
-    };
-    (words.iter().map(bit).fold(0, |bits, bit| bits | bit), words)
+    let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    if words().any(|word| matches!(word, "from" | "into" | "before" | "than")) {
+        return Vec::new();
+    }
+    let own = words().filter(|word| !FILLERS.contains(word)).map(|word| word.chars().take(4).collect());
+    let mut own: Vec<String> = own.collect();
+    own.sort_unstable();
+    own.dedup();
+    own
 }
 
 /// The share of common shingles from which on two agents are copies of each other.

@@ -37,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let text = &repository.files[asset.file].text;
         tell_loops(report, asset, &loops(text, asset));
+        tell_chains(report, asset, text);
         for row in beside::rows(asset, text).iter().filter(|row| !row.counted) {
             tell_row(report, asset, row);
         }
@@ -61,6 +62,54 @@ fn tell_loops(report: &mut Report<'_>, asset: &Asset, found: &[Span]) {
         draft = draft.also(asset.file, *span, format!("so does {}", step(span)));
     }
     draft.done();
+}
+
+/// How often one agent is started in a row before that is taken for a loop that is written out.
+const CHAIN_MIN: usize = 3;
+
+/// Words by which a start may take what the one before gave back.
+const HANDED_ON: &[&str] = &["result", "output", "answer", "previous", "what it", "returned", "its "];
+
+/// Tells of lines that start one agent again and again, each time for another thing: a loop that is written out.
+fn tell_chains(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    static AGENT: LazyLock<Words> = LazyLock::new(|| Words::new(&["` agent", "` subagent"]));
+    let body = asset.definition.body as usize;
+    for (start, line) in AGENT.lines(text.get(body..).unwrap_or_default()) {
+        let start = body + start;
+        if asset.definition.document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
+            continue;
+        }
+        let starts: Vec<(&str, &str)> = line.split(". ").filter_map(start_for).collect();
+        let Some(&(agent, _)) = starts.first().filter(|_| starts.len() >= CHAIN_MIN) else { continue };
+        let mut things: Vec<&str> = starts.iter().map(|(_, thing)| *thing).collect();
+        things.sort_unstable();
+        things.dedup();
+        let lower = line.to_ascii_lowercase();
+        let handed_on = HANDED_ON.iter().any(|word| lower.contains(word));
+        let one_each = things.len() == starts.len() && starts.iter().all(|(name, _)| *name == agent);
+        if !one_each || handed_on || is_ordered(line) || changes(line) {
+            continue;
+        }
+        let message = format!(
+            "`{agent}` is started {} times, each time for another thing, and nothing says that they may run in parallel",
+            starts.len()
+        );
+        let span = Span::new(start, start + line.trim_end().len());
+        report.add(asset.file, span, message).severity(Severity::Low).hint(HINT).done();
+    }
+}
+
+/// Reads a sentence that starts an agent for one thing: ``Then call the `x` agent for `y` ``.
+fn start_for(sentence: &str) -> Option<(&str, &str)> {
+    let (before, rest) = sentence.split_once('`')?;
+    let (agent, rest) = rest.split_once('`')?;
+    let before = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+    let lower = before.to_ascii_lowercase();
+    let order = lower.trim_start_matches("then ").strip_suffix(" the ")?;
+    let verbs = ["call", "start", "launch", "run", "use", "invoke", "spawn", "dispatch"];
+    let named = [" agent", " subagent"].iter().any(|word| rest.starts_with(word));
+    let thing = rest.split('`').nth(1)?;
+    (verbs.contains(&order) && named).then_some((agent, thing))
 }
 
 fn tell_row(report: &mut Report<'_>, asset: &Asset, row: &Row<'_>) {
@@ -179,8 +228,11 @@ fn loops(text: &str, asset: &Asset) -> Vec<Span> {
             if goes_on { text.len().min(start + line.len() + 240) } else { sentence_end(text, start, line) };
         let near = (near..=text.len()).find(|&end| text.is_char_boundary(end)).unwrap_or(text.len());
         if starts_one(asset, &text[start..near], start) || per.is_some() {
-            let section = &text[section(asset, text, start)];
-            if !is_ordered(section) && !changes(&text[start..near]) {
+            let section = section(asset, text, start);
+            let above = text.get(section.start..start).unwrap_or_default();
+            let paragraph = section.start + above.rfind("\n\n").unwrap_or(0);
+            let before = text.get(paragraph..start + line.len()).unwrap_or_default();
+            if !is_ordered(&text[section]) && !is_sorted(before) && !changes(&text[start..near]) {
                 found.push(Span::new(start, start + line.trim_end().len()));
             }
         }
@@ -231,6 +283,23 @@ fn section(asset: &Asset, text: &str, at: usize) -> std::ops::Range<usize> {
 fn is_ordered(section: &str) -> bool {
     let lower = section.to_ascii_lowercase();
     tells_parallel(section) || ORDERED.iter().any(|word| lower.contains(word))
+}
+
+/// Tells whether a paragraph puts the things in order before it loops over them: whoever asks for it wants it kept.
+fn is_sorted(before: &str) -> bool {
+    let lower = before.to_ascii_lowercase();
+    let head = |sentence: &str| {
+        sentence.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)>#` ".contains(c)).to_owned()
+    };
+    lower
+        .split(". ")
+        .flat_map(|part| part.split(['\n', ';', ':']))
+        .map(head)
+        .take_while(|sentence| !OVER.iter().any(|over| sentence.starts_with(over)))
+        .any(|sentence| {
+            let mut words = sentence.split(|c: char| !c.is_ascii_alphanumeric());
+            words.next().is_some_and(|verb| matches!(verb, "sort" | "order"))
+        })
 }
 
 fn changes(near: &str) -> bool {
