@@ -44,6 +44,7 @@ const HANDS_ON: &[&str] = &[
     "hand over",
     "hand it",
     "hand the",
+    "hand `",
     "hands it",
     "hands the",
     "pass it",
@@ -161,7 +162,12 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     // `Whenever` is no `never`.
     let around = line::block(text, reference.span.start as usize, 1, 1);
     let around = around.to_ascii_lowercase().replace("whenever", "when");
-    let said = reference.strength == Strength::Certain || HANDS_ON.iter().any(|word| around.contains(word));
+    // Users and files are asked, too: here the name must follow.
+    let start = reference.span.start as usize;
+    let before = text[line::start(text, start)..start].trim_end_matches(['`', '*']).to_ascii_lowercase();
+    let asked = before.trim_end().ends_with("ask the") || before.ends_with("ask ");
+    let said =
+        reference.strength == Strength::Certain || asked || HANDS_ON.iter().any(|word| around.contains(word));
     said && !BOUNDED.iter().any(|word| around.contains(word)) && !is_once(&around)
 }
 

@@ -1,6 +1,6 @@
 //! `command-overlap`: a command and a skill answer to one slash name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
@@ -72,6 +72,50 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     tell_copies(repository, report);
+    tell_doubles(repository, report);
+}
+
+/// How many sentences a short command and the agent of its name must share.
+const SENTENCES_MIN: usize = 2;
+
+/// A command and an agent that have one name and mostly the same sentences, while the command starts nobody. Texts that
+/// are long enough to be compared by their shingles are told of by those.
+fn tell_doubles(repository: &Repository, report: &mut Report<'_>) {
+    let claude = |kind| repository.agents.of(kind).filter(|(_, asset)| asset.home == Home::Claude);
+    let body = |asset: &Asset| &repository.files[asset.file].lower()[asset.definition.body as usize..];
+    let agents: BTreeMap<(&str, &Scope), &Asset> =
+        claude(AssetKind::Agent).map(|(_, agent)| ((&*agent.name, &agent.scope), agent)).collect();
+    for (_, command) in claude(AssetKind::Command) {
+        let Some(agent) = agents.get(&(&*command.name, &command.scope)) else { continue };
+        let (one, other) = (sentences(body(command)), sentences(body(agent)));
+        let both = one.intersection(&other).count();
+        let starts = ["agent", "task tool", "delegate"].iter().any(|word| body(command).contains(word));
+        let likeness = command.sketch(&repository.files).likeness(agent.sketch(&repository.files));
+        if starts || likeness >= ALIKE || both < SENTENCES_MIN || both * 2 <= one.len().max(other.len()) {
+            continue;
+        }
+        let message = format!(
+            "`{}` and the agent `{}` do the same, mostly in the same sentences",
+            delegation::called(command),
+            agent.name
+        );
+        report
+            .add(command.file, command.head(), message)
+            .severity(Severity::Low)
+            .confidence(Confidence::Medium)
+            .hint("keep the text in the agent, and let the command start it")
+            .also(agent.file, agent.head(), "the agent")
+            .done();
+    }
+}
+
+/// Returns the sentences of a text that are more than a word or two.
+fn sentences(text: &str) -> BTreeSet<&str> {
+    let parts = text.split('\n').flat_map(|line| line.split(". "));
+    parts
+        .map(|part| part.trim_matches(|c: char| !c.is_alphanumeric()))
+        .filter(|part| part.contains(' '))
+        .collect()
 }
 
 /// Tells whether a command lies in a directory below that for commands.

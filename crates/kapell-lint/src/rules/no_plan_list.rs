@@ -22,11 +22,15 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// From how many steps on a command is long though most of them start no agent.
+const LONG: usize = 8;
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.of(AssetKind::Command).filter(|(_, asset)| asset.home == Home::Claude)
     {
         let starts = asset.flow.steps.iter().filter(|step| !step.agents.is_empty()).count();
-        if starts < 5 {
+        // Few agents among many other steps are lost as easily.
+        if starts < 5 && !(starts >= 3 && asset.flow.steps.len() >= LONG) {
             continue;
         }
         let text = repository.files[asset.file].lower();

@@ -229,7 +229,9 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File, key: &str) {
     let body = &file.lower()[agent.definition.body as usize..];
     let idle = key == "allowed-tools" && !writes.iter().any(|word| body.contains(word));
     let is_edit = |tool: &Named| is_edit(tool) || idle && tool.text == "Write";
-    let Some(first) = tools.iter().find(|tool| is_edit(tool)) else { return };
+    let Some(first) = tools.iter().find(|tool| is_edit(tool)) else {
+        return any_shell(report, agent, file, tools.iter().filter(|_| idle));
+    };
     let Some(said) = told(agent, file) else { return };
     let idle = runs_nothing(file);
     let is_edit = |tool: &Named| is_edit(tool) || idle && tool.text.starts_with("Bash");
@@ -246,6 +248,20 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File, key: &str) {
         );
     }
     draft.done();
+}
+
+/// A command that shall change nothing, and for which every line of shell is granted by a star.
+fn any_shell<'a>(
+    report: &mut Report<'_>,
+    agent: &Asset,
+    file: &File,
+    mut tools: impl Iterator<Item = &'a Named>,
+) {
+    let Some(shell) = tools.find(|tool| matches!(&*tool.text, "Bash(*)" | "Bash(:*)")) else { return };
+    let Some(said) = told(agent, file) else { return };
+    let message = format!("`{}` shall change nothing, but may run anything: `{}`", agent.name, shell.text);
+    let hint = "name the commands that it runs, such as `Bash(git status:*)`";
+    report.add(agent.file, shell.span, message).hint(hint).also(agent.file, said, "what it is told").done();
 }
 
 /// Agents without a list of tools have all of them: one finding for all.

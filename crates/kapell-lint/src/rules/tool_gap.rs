@@ -58,6 +58,38 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         tell_online(report, tool, &agents);
     }
     forks(repository, report);
+    ungranted(repository, report);
+}
+
+/// Commands whose first lines run what their own list does not grant: nobody is asked there, and the command ends.
+fn ungranted(repository: &Repository, report: &mut Report<'_>) {
+    let allowed = repository.agents.hooks.iter().flat_map(|file| &file.hooks.allow);
+    let settings: Vec<&str> = allowed.map(|tool| &*tool.text).collect();
+    let all = repository.agents.iter().map(|(_, asset)| asset);
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    for asset in all.filter(|asset| kinds.contains(&asset.kind) && asset.home == Home::Claude) {
+        let own = asset.definition.items("allowed-tools").iter().map(|tool| &*tool.text);
+        let shells: Vec<&str> = own.filter(|tool| tool.starts_with("Bash")).collect();
+        if shells.is_empty() {
+            continue;
+        }
+        let text = &*repository.files[asset.file].text;
+        let granted = |program: &str| {
+            shells.iter().chain(&settings).any(|tool| {
+                let inner = tool.strip_prefix("Bash").map_or("-", |rest| rest.trim_start_matches('('));
+                let first = inner.split([' ', ':', ')']).next().unwrap_or_default();
+                first.is_empty() || first == program || first.contains('*')
+            })
+        };
+        let missing = told::run_before(asset, text).find(|(_, program)| !granted(program));
+        let Some((span, program)) = missing else { continue };
+        let message = format!(
+            "`/{}` runs `{program}` before it is read, which its `allowed-tools` do not grant",
+            asset.name
+        );
+        let hint = format!("add what it runs to `allowed-tools`, such as `Bash({program}:*)` or narrower");
+        report.add(asset.file, span, message).hint(hint).done();
+    }
 }
 
 /// An agent that may start only some agents, and is told to start another one that is defined here.

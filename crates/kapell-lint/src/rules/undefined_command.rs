@@ -1,6 +1,6 @@
 //! `undefined-command`: a slash command is named that is defined nowhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use kapell_spec::{
     claude::{
@@ -9,6 +9,7 @@ use kapell_spec::{
     },
     finding::Span,
     line, suggest,
+    words::Words,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -51,6 +52,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let text = &repository.files[from.file].text;
             let mut found = shown(agents, from, text);
             found.extend(of_families(text, &families));
+            found.extend(ordered(from, text));
             (from, found)
         })
         .collect();
@@ -135,6 +137,39 @@ fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item 
             names: Names::Command,
             name: name.to_owned(),
             span: Span::new(start, start + len),
+            strength: Strength::Strong,
+            fenced: false,
+        })
+    })
+}
+
+/// Finds the commands that a text orders to run without marks around them: `Run /deploy-preview so that`.
+fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference> + 'a {
+    static RUN: LazyLock<Words> = LazyLock::new(|| Words::new(&["run /", "execute /"]));
+    let body = from.definition.body as usize;
+    RUN.places(&text[body..]).filter_map(move |(number, at)| {
+        let at = body + at;
+        let start = at + ["run /", "execute /"][number].len();
+        let line = line::start(text, at);
+        let before =
+            text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        let before = before.trim_end().to_ascii_lowercase();
+        // An order heads its line or sentence; what somebody else may do does not.
+        let head = before.is_empty() || before.ends_with(['.', ':', ';']) || before.ends_with("then");
+        let name: &str = text[start..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next()?;
+        let rest = &text[start + name.len()..];
+        let ends =
+            rest.starts_with([' ', ',', '\n', '\r']) || rest.starts_with(". ") || rest.starts_with(".\n");
+        let sentence = rest.split(['.', '\n']).next().unwrap_or_default().to_ascii_lowercase();
+        let path = ["endpoint", "route", "script", "path", "plugin", "install"];
+        let mut words = sentence.split(|c: char| !c.is_ascii_alphanumeric());
+        let is_path = words.any(|word| path.contains(&word.trim_end_matches('s')));
+        let fenced = from.definition.document.fence_at(u32::try_from(at).ok()?).is_some();
+        let whole = name.contains('-') && !name.starts_with('-') && !name.ends_with('-');
+        (head && ends && whole && !is_path && !fenced).then(|| Reference {
+            names: Names::Command,
+            name: name.to_owned(),
+            span: Span::new(start, start + name.len()),
             strength: Strength::Strong,
             fenced: false,
         })

@@ -113,6 +113,17 @@ fn clause(before: &str) -> String {
     lower[from..].trim_matches(['*', ' ', '`', ':', '(']).to_owned()
 }
 
+/// Finds the commands that are run before a text is read, such as `!` and `gh pr view` in marks, each with its program.
+/// What only reads files or history runs without being granted.
+pub(super) fn run_before<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
+    code_spans(asset, text).filter(|(_, before)| before.ends_with('!')).filter_map(|(span, _)| {
+        let command = text[span.range()].trim_matches('`');
+        let program = command.split_whitespace().next()?;
+        let known = PROGRAMS.contains(&program) && !matches!(program, "git" | "rg");
+        (known && is_command(command)).then_some((span, program))
+    })
+}
+
 /// Verbs of orders that often stand before another one.
 const FIRST: &[&str] = &[
     "read",
@@ -161,13 +172,28 @@ pub(super) fn to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)
         let clause = clause(before);
         let verbs =
             ["run", "execute", "then run", "first run", "always run", "then execute", "and run", "run:"];
-        let tells =
-            verbs.contains(&&*clause) || clause.ends_with(" then run") || clause.ends_with(" and run");
+        let tells = verbs.contains(&&*clause)
+            || clause.ends_with(" then run")
+            || clause.ends_with(" and run")
+            || leads_to_command(&clause, before);
         let command = text[span.range()].trim_matches('`');
         (tells && is_command(command) && !is_for_others(before)).then_some((span, command))
     });
     spans.or_else(|| bare(agent, text)).or_else(|| below(agent, text))
 }
+
+/// Tells whether a clause names what to run, and its end says that the command follows: `Run the test thirty times:`,
+/// `Run the tests with`.
+fn leads_to_command(clause: &str, before: &str) -> bool {
+    let mut words = clause.split_whitespace();
+    let order = matches!(words.next(), Some("run" | "execute"));
+    let some = matches!(words.next(), Some("the" | "all" | "each" | "every" | "it" | "them" | "your"));
+    let ended = before.trim_end().ends_with(':') || clause.ends_with(" with") || clause.ends_with(" via");
+    order && some && ended && clause.split_whitespace().count() <= RUN_WORDS_MAX
+}
+
+/// How many words an order to run has before its command; longer ones say more than to run it.
+const RUN_WORDS_MAX: usize = 8;
 
 /// Programs whose names mean nothing else in a sentence.
 const UNMISTAKABLE: &[&str] =
@@ -360,10 +386,12 @@ pub(super) fn to_delegate(agent: &Asset, text: &str, name: Span) -> bool {
     let before = text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
     let lower = clause(before);
     let order = ["delegate", "launch", "spawn", "dispatch"];
+    // These verbs have other meanings, unless the name follows at once.
+    let at_once = ["start", "start the", "call", "call the"].contains(&&*lower);
     let first = lower.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
     let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
-    order.contains(&first) && named && !is_for_others(before)
+    (at_once || order.contains(&first)) && named && !is_for_others(before)
 }
 
 /// Orders to edit, at the head of a sentence.
@@ -371,6 +399,14 @@ const EDITS: &[&str] = &[
     "edit the file",
     "edit files ",
     "edit each ",
+    "edit the test",
+    "edit the code",
+    "edit the source",
+    "edit the script",
+    "edit the config",
+    "edit the function",
+    "edit the class",
+    "edit the module",
     "fix each of them",
     "fix each one",
     "fix them in place",
