@@ -49,10 +49,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for deployed in images::deployed(&repository.github) {
         by_command(&deployed, &pushes, report);
     }
-    let written = |text: &str| WRITERS.iter().any(|writer| text.contains(writer));
-    if repository.github.flows.iter().any(|flow| written(&flow.text)) {
+    let texts: Vec<String> =
+        repository.github.flows.iter().map(|flow| without_tag_writers(&flow.text)).collect();
+    if texts.iter().any(|text| WRITERS.iter().any(|writer| text.contains(writer))) {
         return;
     }
+    // Who writes only a tag leaves the name as it stands in the manifest.
+    let mut flows = repository.github.flows.iter().zip(&texts);
+    let tags_written = flows.any(|(flow, text)| flow.text.len() != text.len());
     if let Some(other) = only_other(repository, &pushes) {
         tell_other(&other, report);
     }
@@ -67,8 +71,42 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         {
             continue;
         }
-        judge(file, image, &name, tag.unwrap_or("latest"), &pushed, report);
+        let tag = (!tags_written).then(|| tag.unwrap_or("latest"));
+        judge(file, image, &name, tag, &pushed, report);
     }
+}
+
+/// Leaves out the `sed` commands that replace a tag and nothing else: `sed "s/:latest/:$TAG/"`.
+fn without_tag_writers(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("sed ") {
+        let (before, sed) = rest.split_at(at);
+        kept.push_str(before);
+        let len = if replaces_tag(sed) { "sed ".len() } else { 0 };
+        kept.push_str(&sed[len..4]);
+        rest = &sed[4..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Tells whether a `sed` has one expression, and that replaces one tag by another.
+fn replaces_tag(sed: &str) -> bool {
+    let line = sed.split('\n').next().unwrap_or_default();
+    let mut words = line.split_whitespace().skip(1).skip_while(|word| word.starts_with('-'));
+    let Some(expression) = words.next().map(|word| word.trim_matches(['"', '\''])) else { return false };
+    let Some(delimiter) = expression.strip_prefix('s').and_then(|rest| rest.chars().next()) else {
+        return false;
+    };
+    let mut parts = expression[1 + delimiter.len_utf8()..].split(delimiter);
+    let (Some(from), Some(to), Some(flags), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let plain = |tag: &str| tag.chars().all(|c| c.is_ascii_alphanumeric() || "-_.${}()".contains(c));
+    let tag = |side: &str| side.strip_prefix(':').is_some_and(|tag| !tag.is_empty() && plain(tag));
+    !line.contains(" -e") && tag(from) && tag(to) && matches!(flags, "" | "g")
 }
 
 fn deployed(repository: &Repository) -> Vec<(FileId, &Word)> {
@@ -89,12 +127,23 @@ enum Tag<'a> {
     Written(&'a str),
     Commit,
     ShortCommit,
+    MarkedCommit,
+    MarkedShortCommit,
     RunNumber,
     RunId,
+    /// The name of a branch or a tag, or what is made of it.
+    Name,
 }
 
 /// Reads a tag; `None` where it may be anything.
 fn tag_of(tag: &str) -> Option<Tag<'_>> {
+    match tag {
+        images::BY_NAME => return Some(Tag::Name),
+        images::MARKED_SHORT_SHA => return Some(Tag::MarkedShortCommit),
+        images::SHORT_SHA => return Some(Tag::ShortCommit),
+        "sha-${{ github.sha }}" | "sha-$GITHUB_SHA" | "sha-${GITHUB_SHA}" => return Some(Tag::MarkedCommit),
+        _ => {}
+    }
     let inner = tag.trim_matches(['"', '\'']).trim();
     let inner = inner.strip_prefix("sha-").unwrap_or(inner);
     let expression = inner.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
@@ -123,6 +172,10 @@ fn by_command(deployed: &Deployed, pushed: &[Pushed], report: &mut Report<'_>) {
     let one = same.iter().all(|one| one.written == first.written);
     let tags: Option<Vec<Tag<'_>>> = same.iter().map(|one| tag_of(&one.tag)).collect();
     let Some(tags) = tags.filter(|tags| one && !tags.contains(&tag)) else { return };
+    // A name may be any text.
+    if matches!(tag, Tag::Written(_)) && tags.contains(&Tag::Name) {
+        return;
+    }
     // A version that somebody else released may be deployed by its number.
     let is_number = matches!(tag, Tag::Written(text) if text.chars().any(|c| c.is_ascii_digit()));
     if is_number || tags.is_empty() {
@@ -200,7 +253,15 @@ fn plain(name: &str) -> String {
     name.strip_prefix("docker.io/").map_or(name.clone(), str::to_owned)
 }
 
-fn judge(file: FileId, image: &Word, name: &str, tag: &str, pushed: &[Pushed], report: &mut Report<'_>) {
+/// Compares what a manifest runs with what is pushed: its tag, too, where one is known.
+fn judge(
+    file: FileId,
+    image: &Word,
+    name: &str,
+    tag: Option<&str>,
+    pushed: &[Pushed],
+    report: &mut Report<'_>,
+) {
     let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
     let known = |one: &&Pushed| one.name.is_some();
     let same: Vec<&Pushed> =
@@ -216,6 +277,7 @@ fn judge(file: FileId, image: &Word, name: &str, tag: &str, pushed: &[Pushed], r
         }
         return;
     }
+    let Some(tag) = tag else { return };
     let fits = |one: &&Pushed| match one.tag.as_str() {
         written if !written.contains('$') => written == tag,
         "${{ github.sha }}" | "$GITHUB_SHA" => {

@@ -152,7 +152,8 @@ fn key_of(
         ),
         None => {
             let near = |(other, keys): &&(&Manifest, &Vec<Box<str>>)| {
-                keys.contains(key) && is_slip(name, &other.name) && other.is_beside(manifest)
+                let near = is_slip(name, &other.name) || is_abbreviation(name, &other.name);
+                keys.contains(key) && near && other.is_beside(manifest)
             };
             let Some((other, _)) = beside.iter().find(near) else { return };
             let message = format!(
@@ -186,6 +187,22 @@ fn whole(
     let message =
         format!("`{}` takes the {kind} `{name}`, but the one here is `{}`", &*manifest.name, &*other.name);
     report.add(manifest.file, span, message).also(other.file, other.name.span, format!("the {kind}")).done();
+}
+
+/// Tells whether two names are made of the same words but for one, which in one of the two is cut short:
+/// `mailer-creds`, `mailer-credentials`.
+fn is_abbreviation(name: &str, other: &str) -> bool {
+    let words = |text: &str| text.split(['-', '_', '.']).map(str::to_ascii_lowercase).collect::<Vec<_>>();
+    let (words, others) = (words(name), words(other));
+    let pairs = words.iter().zip(&others);
+    let mut differ = pairs.filter(|(word, other)| word != other);
+    let (Some((word, other)), None) = (differ.next(), differ.next()) else { return false };
+    let (short, long) = if word.len() <= other.len() { (word, other) } else { (other, word) };
+    // A plural is cut short as well.
+    let short = short.strip_suffix('s').filter(|_| long.ends_with('s')).unwrap_or(short);
+    let Some(rest) = long.strip_prefix(short) else { return false };
+    let numbered = rest.bytes().any(|byte| byte.is_ascii_digit());
+    words.len() == others.len() && words.len() > 1 && short.len() > 2 && !numbered
 }
 
 /// Tells whether two names differ by a letter or two, as slips do, and not by a number or a word.

@@ -47,6 +47,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .also(unit.file, unit.span(started), "they are started here")
                     .done();
             }
+            for (write, read, path) in rewritten(unit, function) {
+                let message = format!(
+                    "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
+                    service::place_name(unit, write),
+                );
+                report
+                    .add(unit.file, unit.span(write), message)
+                    .hint("let each task return its part and write the file once, after all have ended")
+                    .also(unit.file, unit.span(read), "read here")
+                    .also(unit.file, unit.span(started), "they are started here")
+                    .done();
+            }
             for (write, read) in mixed(unit, function) {
                 let Some(target) = unit.syntax.child(write, "left") else { continue };
                 let message = format!(
@@ -122,6 +134,46 @@ fn lost(unit: &Unit, function: Id) -> Vec<Id> {
         reads && outer(unit, function, left)
     };
     own.iter().copied().filter(is_lost).collect()
+}
+
+/// Calls that read a whole file, and such that write one.
+const READS: &[&str] = &["readFile", "readJson", "readJSON", "read_text", "read_bytes"];
+const WRITES: &[&str] = &["writeFile", "writeJson", "writeJSON", "write_text", "write_bytes"];
+
+/// Finds the files, the same for every task, that a function reads, and writes after it waited for something else. Each
+/// with the call that writes, the one that reads, and the path as it is written.
+fn rewritten(unit: &Unit, function: Id) -> Vec<(Id, Id, &str)> {
+    let own: Vec<Id> = unit.calls_in(function).filter(|&id| unit.function_of(id) == function).collect();
+    let whole = |names: &[&str]| {
+        let calls = own.iter().copied().filter(|&call| names.contains(&unit.callee_name(call)));
+        calls.filter_map(|call| Some((call, file_of(unit, call)?))).collect::<Vec<_>>()
+    };
+    let waiting: Vec<Id> = unit.syntax.below(function).filter(|&id| waits(unit, id)).collect();
+    let reads = whole(READS);
+    let mut found = Vec::new();
+    for (write, file) in whole(WRITES) {
+        let path = unit.text(file);
+        let Some(&(read, _)) = reads.iter().find(|(read, of)| *read < write && unit.text(*of) == path) else {
+            continue;
+        };
+        let between = |&wait: &Id| wait > read && wait < write && !unit.syntax.holds(wait, write);
+        // A path that is put together may be another one for each task.
+        let plain = unit.kind(file) == "string" && !path.contains('{');
+        let shared = plain || unit.kind(file) == "identifier" && declared_outside(unit, function, path);
+        if shared && waiting.iter().any(between) {
+            found.push((write, read, path));
+        }
+    }
+    found
+}
+
+/// Returns what names the file of a call: its first argument, or what `read_text` is called on.
+fn file_of(unit: &Unit, call: Id) -> Option<Id> {
+    let callee = unit.callee(call)?;
+    if unit.callee_name(call).contains('_') {
+        return unit.syntax.child(callee, "object");
+    }
+    unit.args(call).first().map(|arg| arg.value)
 }
 
 /// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the first

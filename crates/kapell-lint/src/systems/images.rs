@@ -47,7 +47,12 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
                 let pushes = step.input("push").is_some_and(|push| !push.is("false"));
                 let tags: Option<&Text> =
                     step.input("tags").filter(|_| pushes && step.is("docker/build-push-action"));
-                for image in tags
+                let made = tags.and_then(|tags| described(flow, job, tags));
+                let plain = tags.filter(|_| made.is_none());
+                for image in made.iter().flatten() {
+                    add(image, tags.map_or(step.span, |tags| tags.span));
+                }
+                for image in plain
                     .iter()
                     .flat_map(|tags| tags.split(['\n', ',']))
                     .filter(|image| !image.trim().is_empty())
@@ -60,6 +65,59 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
         }
     }
     found
+}
+
+/// How the tag is written that `docker/metadata-action` makes of a commit; no shell has such a variable.
+pub const MARKED_SHORT_SHA: &str = "sha-$COMMIT_IN_7_DIGITS";
+
+/// The same without its mark.
+pub const SHORT_SHA: &str = "$COMMIT_IN_7_DIGITS";
+
+/// How a tag is written that `docker/metadata-action` makes of the name of a branch or a tag.
+pub const BY_NAME: &str = "$BRANCH_OR_TAG";
+
+/// Returns the images that a step of this job which describes them makes of its inputs; `None` where that is not all that
+/// the tags are, or not clear.
+fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
+    let inner = tags.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim();
+    let id = inner.strip_prefix("steps.")?.strip_suffix(".outputs.tags")?;
+    let mut steps = flow.steps(job).map(|(step, _)| step);
+    let step = steps.find(|step| step.id.as_ref().is_some_and(|own| *own.text == *id))?;
+    if !step.is("docker/metadata-action") || step.input("flavor").is_some() {
+        return None;
+    }
+    let images = step.input("images")?;
+    let kinds = step.input("tags")?;
+    let kinds: Option<Vec<String>> =
+        kinds.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(tag_kind).collect();
+    let (kinds, mut made) = (kinds?, Vec::new());
+    for image in images.split(['\n', ',']).map(str::trim).filter(|image| !image.is_empty()) {
+        made.extend(kinds.iter().map(|tag| format!("{image}:{tag}")));
+    }
+    Some(made)
+}
+
+/// Reads one line of the tags that are asked for: `type=sha`, `type=raw,value=latest`.
+///
+/// Source: the table of types in the documentation of docker/metadata-action; `type=sha` has the prefix `sha-` and the
+/// short commit unless it says otherwise.
+fn tag_kind(line: &str) -> Option<String> {
+    let attributes: Vec<(&str, &str)> =
+        line.split(',').map(|pair| pair.split_once('=')).collect::<Option<_>>()?;
+    let of =
+        |key: &str| attributes.iter().find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim());
+    if ["enable", "suffix"].iter().any(|key| of(key).is_some()) {
+        return None;
+    }
+    match (of("type")?, of("prefix"), of("format")) {
+        ("sha", None, None | Some("short")) => Some(MARKED_SHORT_SHA.to_owned()),
+        ("sha", Some(""), None | Some("short")) => Some(SHORT_SHA.to_owned()),
+        ("sha", None, Some("long")) => Some("sha-${{ github.sha }}".to_owned()),
+        ("sha", Some(""), Some("long")) => Some("${{ github.sha }}".to_owned()),
+        ("raw", None, None) => of("value").filter(|value| !value.contains(['$', '{'])).map(str::to_owned),
+        ("ref" | "semver" | "pep440" | "edge", None, None) => Some(BY_NAME.to_owned()),
+        _ => None,
+    }
 }
 
 /// An image, or the tag of one, that a command of a workflow deploys.
@@ -120,7 +178,7 @@ const DEPLOYERS: &[(&str, &str)] = &[
 
 /// Returns the image, or the tag alone, that a command deploys.
 fn given(command: &script::Command) -> Option<(Option<String>, String)> {
-    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let words = without_place(command.inner().iter().map(String::as_str).collect());
     let whole = |image: &str| {
         let (name, tag) = image_parts(image);
         (!image.contains('@')).then(|| (Some(name.to_owned()), tag.unwrap_or("latest").to_owned()))
@@ -145,6 +203,19 @@ fn given(command: &script::Command) -> Option<(Option<String>, String)> {
         }
         _ => None,
     }
+}
+
+/// Leaves out the options of kubectl that may stand before what it does: `kubectl -n shop set image`.
+fn without_place(words: Vec<&str>) -> Vec<&str> {
+    let mut words = words.into_iter().peekable();
+    let mut kept: Vec<&str> = words.next_if(|word| matches!(*word, "kubectl" | "oc")).into_iter().collect();
+    while let Some(option) = words.next_if(|word| !kept.is_empty() && word.starts_with('-')) {
+        if matches!(option, "-n" | "--namespace" | "--context" | "--kubeconfig" | "-s" | "--cluster") {
+            words.next();
+        }
+    }
+    kept.extend(words);
+    kept
 }
 
 /// Returns the images that a command pushes.

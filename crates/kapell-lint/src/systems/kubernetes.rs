@@ -87,7 +87,32 @@ pub struct Workload {
 }
 
 pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manifest> {
-    documents.iter().filter_map(|document| object(id, file, document)).collect()
+    documents
+        .iter()
+        .flat_map(|document| object(id, file, document).into_iter().chain(generated(id, file, document)))
+        .collect()
+}
+
+/// Returns the secrets that a kustomization makes, by the names that its own objects call them.
+fn generated(id: FileId, file: &File, document: &Document) -> Vec<Manifest> {
+    let root = document.root();
+    let Some(made) = root.get("secretGenerator").and_then(Node::items) else { return Vec::new() };
+    let secret = |node: &Node| {
+        // Keys in files stand elsewhere.
+        let elsewhere = ["files", "envs", "env", "behavior"].iter().any(|key| node.get(key).is_some());
+        let literals = node.get("literals").and_then(Node::items).unwrap_or_default();
+        let keys = literals.iter().filter_map(|pair| Some(pair.text()?.split_once('=')?.0.into()));
+        let name = document.word(node.get("name")?)?;
+        Some(Manifest {
+            file: id,
+            path: (&*file.path).into(),
+            kind: Word { text: "Secret".into(), span: name.span },
+            name,
+            namespace: node.get("namespace").and_then(Node::text).unwrap_or_default().into(),
+            what: What::Secret(if elsewhere { Vec::new() } else { keys.collect() }),
+        })
+    };
+    made.iter().filter_map(secret).collect()
 }
 
 fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
