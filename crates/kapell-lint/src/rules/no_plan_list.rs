@@ -1,5 +1,8 @@
 //! `no-plan-list`: a command of many steps keeps no list of what is done.
 
+use std::collections::BTreeSet;
+
+use kapell_spec::claude::steps::Step;
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
@@ -26,9 +29,19 @@ pub(super) static RULE: Rule = Rule {
 const LONG: usize = 8;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+    let agents: BTreeSet<&str> = agents.map(|(_, agent)| &*agent.name).collect();
     for (_, asset) in repository.agents.of(AssetKind::Command).filter(|(_, asset)| asset.home == Home::Claude)
     {
-        let starts = asset.flow.steps.iter().filter(|step| !step.agents.is_empty()).count();
+        // An agent that is defined here is one also where its bare name heads a sentence.
+        let marks = asset.definition.document.marks.iter().filter(|mark| mark.code);
+        let named: Vec<u32> =
+            marks.filter(|mark| agents.contains(mark.text.trim())).map(|mark| mark.span.start).collect();
+        let starts = |step: &&Step| {
+            let holds = |at: &u32| step.span.start <= *at && *at < step.span.end;
+            !step.agents.is_empty() || named.iter().any(holds)
+        };
+        let starts = asset.flow.steps.iter().filter(starts).count();
         // Few agents among many other steps are lost as easily.
         if starts < 5 && !(starts >= 3 && asset.flow.steps.len() >= LONG) {
             continue;
