@@ -190,6 +190,20 @@ fn is_open(flow: &Flow) -> bool {
     })
 }
 
+/// Tells whether a script asks a server until it answers, and counts nothing: `until curl -f URL; do sleep 1; done`.
+fn waits_endlessly(scripts: &str) -> bool {
+    const PROBES: &[&str] = &["curl ", "wget ", "nc ", "pg_isready", "redis-cli", "mysqladmin"];
+    let opens = ["until ", "while ! "].into_iter().flat_map(|word| scripts.match_indices(word));
+    opens.map(|(at, _)| &scripts[at..]).any(|rest| {
+        let Some((loops, _)) = rest.split_once("done") else { return false };
+        let parts = loops.split_once("; do").or_else(|| loops.split_once("\ndo"));
+        let Some((probe, body)) = parts else { return false };
+        let mut body = body.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty());
+        let asks = PROBES.iter().any(|word| probe.contains(word)) && !probe.contains('\n');
+        asks && body.all(|line| line.starts_with("sleep") || line.starts_with("echo"))
+    })
+}
+
 /// Tells why a job can hang.
 fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str> {
     let job = &flow.model.jobs[at];
@@ -231,6 +245,9 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
         facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Unknown))
     });
     let own = job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label == "self-hosted"));
+    if waits_endlessly(&scripts) {
+        return Some("waits for a server in a loop without end");
+    }
     let waits = WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why);
     // There is nobody else's limit on a runner of one's own, and whoever waits for it waits too.
     let delivers = flow.facts[at].iter().any(|facts| facts.mutation().is_some());

@@ -41,6 +41,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             for step in &job.steps {
                 by_action(flow, at, step, report);
                 by_script(flow, at, step, report);
+                by_runs(repository, flow, at, step, report);
             }
         }
     }
@@ -149,5 +150,48 @@ fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
         .confidence(Confidence::Medium)
         .hint(format!("write `needs: {}` instead", target.id.text))
         .also(flow.file, target.id.span, "the job that it waits for")
+        .done();
+}
+
+/// A loop over the runs of another workflow that the same push starts, until one is over.
+fn by_runs(repository: &Repository, flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
+    let script = step.script();
+    let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word));
+    // What it starts itself, it may wait for.
+    let own = ["gh workflow run", "dispatch", "gh run rerun"].iter().any(|word| script.contains(word));
+    let by_push = |flow: &Flow| flow.starts("push");
+    let only_push =
+        flow.model.events.iter().all(|event| matches!(&*event.name.text, "push" | "workflow_dispatch"));
+    if !loops || own || !script.contains("sleep") || !by_push(flow) || !only_push {
+        return;
+    }
+    let Some(listing) = script.split("gh run list").nth(1).and_then(|rest| rest.lines().next()) else {
+        return;
+    };
+    let mut words = listing.split(|c: char| c.is_whitespace() || c == '=');
+    let named = words.find(|word| matches!(*word, "--workflow" | "-w")).and_then(|_| words.next());
+    let Some(named) = named.map(|name| name.trim_matches(['"', '\''])) else { return };
+    let is = |other: &Flow| other.path.rsplit('/').next() == Some(named) || other.run_name() == named;
+    let flows = &repository.github.flows;
+    let Some(target) = flows.iter().find(|other| is(other) && !std::ptr::eq(*other, flow) && by_push(other))
+    else {
+        return;
+    };
+    report
+        .add(
+            flow.file,
+            step.span,
+            format!(
+                "`{}` keeps a runner busy until the workflow `{}` is over",
+                flow.model.jobs[at].id.text,
+                target.name()
+            ),
+        )
+        .confidence(Confidence::Medium)
+        .hint(format!(
+            "start it with `on: workflow_run: workflows: [{}]`, and ask for its conclusion",
+            target.name()
+        ))
+        .also(target.file, target.job_span(0), "the workflow that it waits for")
         .done();
 }
