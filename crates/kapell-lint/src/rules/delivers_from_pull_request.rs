@@ -101,6 +101,22 @@ fn is_trial(job: &Job) -> bool {
     name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| trial.contains(&part))
 }
 
+/// Tells whether a whole workflow is for what each pull request has of its own, by its name or that of its file.
+fn is_preview(flow: &Flow) -> bool {
+    let file = flow.path.rsplit('/').next().unwrap_or(&flow.path);
+    let name = format!("{file} {}", flow.name()).to_ascii_lowercase();
+    let own = ["preview", "previews", "ephemeral", "sandbox"];
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| own.contains(&part))
+}
+
+/// Tells whether the text of a job, in lower case, names a variable of the workflow that each pull request has of its own.
+fn own_variable(flow: &Flow, text: &str) -> bool {
+    flow.model.env.iter().any(|(name, value)| {
+        let value = value.text.to_ascii_lowercase();
+        OWN.iter().any(|word| value.contains(word)) && text.contains(&name.text.to_ascii_lowercase())
+    })
+}
+
 /// Finds what a job delivers in every pull request to a place that all share.
 fn delivers<'a>(flow: &'a Flow, at: usize, job: &Job) -> Option<(&'a Step, &'a Done)> {
     let worlds: Vec<usize> = (0..flow.worlds.len())
@@ -110,7 +126,9 @@ fn delivers<'a>(flow: &'a Flow, at: usize, job: &Job) -> Option<(&'a Step, &'a D
     if worlds.is_empty()
         || job.environment.is_some()
         || is_trial(job)
+        || is_preview(flow)
         || OWN.iter().any(|word| text.contains(word))
+        || own_variable(flow, &text)
     {
         return None;
     }

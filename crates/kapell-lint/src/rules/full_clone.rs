@@ -1,6 +1,10 @@
 //! The whole history is fetched and nothing reads it.
 
-use crate::github::{Flow, StepFacts, intent, tools::Kind};
+use crate::github::{
+    Flow, StepFacts, intent,
+    script::{self, Command},
+    tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -86,7 +90,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     flow,
                     step.span,
                     6,
-                    &["history", "tag", "version", "git", "full", "all", "diff", "blame"],
+                    &[
+                        "history",
+                        "tag",
+                        "version",
+                        "git",
+                        "full",
+                        "all",
+                        "diff",
+                        "blame",
+                        "affected",
+                        "compare",
+                        "merge base",
+                        "merge-base",
+                        "commits",
+                    ],
                 ) {
                     Some(comment) => draft.explained(comment).done(),
                     None => draft.done(),
@@ -107,12 +125,25 @@ fn reads_history(flow: &Flow, at: usize) -> bool {
             || facts
                 .commands
                 .iter()
-                .any(|command| READERS.contains(&command.program()) || command.text().contains("$(git"))
+                .any(|command| READERS.contains(&command.program()) || asks_reader(command))
             || facts.actions.iter().any(|name| !is_quiet(name) && !only_prepares(name, facts))
     }) || flow
         .text
         .get(flow.model.jobs[at].span.range())
         .is_some_and(|text| text.contains("git ") || text.contains("merge-base"))
+}
+
+/// Tells whether a command takes in what a program says that may read the history: `echo "list=$(npx nx show projects)"`.
+fn asks_reader(command: &Command) -> bool {
+    let reads = |text: &str| {
+        script::commands(text.trim_start_matches('(')).iter().any(|inner| READERS.contains(&inner.program()))
+    };
+    command
+        .words
+        .iter()
+        .chain(&command.assigned)
+        .flat_map(|word| word.split("$(").skip(1).chain(word.split('`').skip(1)))
+        .any(reads)
 }
 
 /// Tells whether an action is known not to read the history.
