@@ -118,6 +118,8 @@ const KNOWN: &[&str] = &[
     "taiki-e/",
     "codecov/",
     "pypa/gh-action",
+    "pypa/cibuildwheel",
+    "joerick/cibuildwheel",
     "softprops/",
     "azure/login",
     "aws-actions/configure",

@@ -3,7 +3,11 @@
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::{Flow, facts::Done, tools::Kind},
+    github::{
+        Flow,
+        facts::Done,
+        tools::{self, Kind},
+    },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -116,7 +120,11 @@ fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
     flow.facts[job].iter().enumerate().find_map(|(step, facts)| {
         let known = |done: &&Done| {
             done.work.kind == Kind::Deploy
-                && (is_copy(&done.text) || KEEPS_NOTHING.iter().any(|command| done.text.starts_with(command)))
+                && (is_copy(&done.text) || {
+                    let plain = done.command.and_then(|at| facts.commands.get(at)).map(tools::plain_text);
+                    let text = plain.as_ref().unwrap_or(&done.text);
+                    KEEPS_NOTHING.iter().any(|command| text.starts_with(command))
+                })
         };
         Some((step, facts.works.iter().find(known)?))
     })

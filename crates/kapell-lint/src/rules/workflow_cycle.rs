@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use kapell_spec::{
     finding::Span,
-    github::{Job, Step, Uses},
+    github::{Event, Job, Step, Uses},
 };
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, Github,
-    script::{Command, Then},
+    script::{self, Command, Then},
     tools::Kind,
 };
 use crate::{
@@ -154,7 +154,7 @@ fn by_push(flow: &Flow, report: &mut Report<'_>) {
             .find(|(step, facts)| {
                 (facts.does(Kind::Push) || step.run.is_some() && facts.does(Kind::Tag))
                     && step.condition.is_none()
-                    && plain_push(step)
+                    && plain_push(push, step)
             });
         let Some((step, _)) = pushes else { continue };
         // What stops it: nothing to commit, a word in the message.
@@ -210,11 +210,25 @@ fn starts_workflows(job: &Job, step: &Step) -> bool {
             .is_some_and(|token| token.text.contains("secrets.") && !token.text.contains("GITHUB_TOKEN"))
 }
 
-/// Tells whether a step pushes the branch that was checked out.
-fn plain_push(step: &Step) -> bool {
+/// Tells whether a step pushes the branch that was checked out, or one that a push has to be to for this to start.
+fn plain_push(push: &Event, step: &Step) -> bool {
+    let branches = push.filter("branches").map(|filter| &filter.items[..]).unwrap_or_default();
+    let starts = |word: &str| {
+        let branch = word.strip_prefix("HEAD:").unwrap_or(word);
+        let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+        // The branch that started it is one of those.
+        let own = ["${{ github.ref }}", "${{ github.ref_name }}", "$GITHUB_REF_NAME", "${GITHUB_REF_NAME}"];
+        own.contains(&branch) || branches.iter().any(|item| *item.text == *branch)
+    };
     step.run.is_none()
-        || step.script().lines().filter_map(|line| line.trim().strip_prefix("git push")).any(|rest| {
-            rest.split_whitespace()
-                .all(|word| matches!(word, "origin" | "HEAD" | "--follow-tags" | "-q" | "--quiet"))
+        || script::commands(step.script()).iter().any(|command| {
+            command.program() == "git"
+                && command.words.get(1).is_some_and(|word| word == "push")
+                && command.words[2..].iter().all(|word| {
+                    matches!(
+                        word.trim_matches(['"', '\'']),
+                        "origin" | "HEAD" | "--follow-tags" | "-q" | "--quiet"
+                    ) || starts(word)
+                })
         })
 }

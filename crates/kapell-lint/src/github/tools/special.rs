@@ -11,6 +11,7 @@ pub(super) fn special(program: &str, words: &[String], command: &Command) -> Opt
         "gradle" | "gradlew" => gradle(words),
         "mvn" | "mvnw" => maven(words, command),
         "fastlane" => Some(fastlane(words)),
+        "cap" => capistrano(words),
         "curl" => curl(command),
         "aws" | "gcloud" | "az" | "doctl" | "oc" => asks(words),
         "python" | "python3" | "python2" => python(words, command),
@@ -141,6 +142,12 @@ fn maven(words: &[String], command: &Command) -> Option<Work> {
         return None;
     };
     Some(found)
+}
+
+/// Tells what Capistrano does by its task, which follows the stage: `cap production deploy`. Capacitor has the same name.
+fn capistrano(words: &[String]) -> Option<Work> {
+    let task = words.get(2).filter(|task| task.split(':').next() == Some("deploy"))?;
+    Some(if task.ends_with(":check") { work(Kind::Trivial, 5) } else { work(Kind::Deploy, 90) })
 }
 
 /// Lanes of fastlane have the names that people give them.
