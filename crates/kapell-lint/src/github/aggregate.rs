@@ -18,6 +18,8 @@ pub struct Aggregator {
     pub accepts_skipped: bool,
     /// Whether its name says that it stands for all.
     pub named_strongly: bool,
+    /// Whether its name may also be that of something that only tells people.
+    pub named_report: bool,
 }
 
 /// Words of names of such jobs.
@@ -54,6 +56,13 @@ const NAMES: &[&str] = &[
 /// Words that leave no doubt.
 const STRONG: &[&str] = &["success", "passed", "required", "green", "conclusion", "gate"];
 
+/// Words of what merging waits for.
+const CHECKED: &[&str] = &["ok", "pass", "check", "checks", "mergeable", "ready", "ci"];
+
+/// Words of what people read.
+const REPORTS: &[&str] =
+    &["summary", "report", "result", "results", "status", "notify", "log", "print", "show", "debug"];
+
 /// Recognises a job that stands for others.
 #[must_use]
 pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
@@ -87,6 +96,7 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     });
     let mut found = Aggregator {
         named_strongly: has(STRONG) || name.contains("all ") || promises_all,
+        named_report: !has(CHECKED) || has(REPORTS),
         ..Aggregator::default()
     };
     read(flow, at, &mut found);
@@ -213,6 +223,42 @@ pub fn overlooks_failures(flow: &Flow, at: usize) -> Option<&'static str> {
     // A list of all results is looked through by whoever made it.
     let sees = ["fail", "success", "join", "tojson"].iter().any(|word| said.contains(word));
     ["cancelled", "skipped"].into_iter().find(|word| !sees && said.contains(word))
+}
+
+/// Returns what a job looks for in results, if that is no result and it looks for nothing else that tells of a failure.
+#[must_use]
+pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
+    const NONE: &[&str] = &["failed", "errored", "error", "canceled"];
+    let job = &flow.model.jobs[at];
+    if flow.steps(at).any(|(step, _)| step.uses.is_some()) {
+        return None;
+    }
+    let code = |line: &&str| {
+        let line = line.trim_start().trim_start_matches("- ");
+        !line.starts_with('#') && !line.starts_with("name:") && !line.starts_with("echo")
+    };
+    let text = flow.text.get(job.span.range())?.lines().filter(code).collect::<Vec<_>>().join("\n");
+    // Whoever asks for what is different from such a word is always red, and whoever lists all looks for himself.
+    let others = ["failure", "success", "!=", "join(", "toJSON", "toJson", "grep", "jq"];
+    if others.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let mut said: Vec<String> = Vec::new();
+    for expression in &job.expressions {
+        expression.expr.root().walk(&mut |node| {
+            if let NodeKind::Literal(Literal::String(text)) = &node.kind {
+                said.push(text.to_ascii_lowercase());
+            }
+        });
+    }
+    for command in flow.facts[at].iter().flat_map(|facts| &facts.commands) {
+        let of_result = command.text().contains("needs.") || command.text().to_lowercase().contains("result");
+        if matches!(command.program(), "test" | "[" | "[[") && of_result {
+            let compared = command.words.windows(2).filter(|pair| matches!(&*pair[0], "=" | "=="));
+            said.extend(compared.map(|pair| pair[1].to_ascii_lowercase()));
+        }
+    }
+    NONE.iter().copied().find(|word| said.iter().any(|said| said == word))
 }
 
 /// Tells whether a job has a way to fail on purpose.

@@ -174,6 +174,13 @@ pub fn changes(flow: &Flow, job: usize) -> bool {
     }) || facts.iter().any(|facts| facts.mutation().is_some() || facts.does(Kind::PullRequest))
 }
 
+/// Tells whether a job deploys, publishes or releases.
+#[must_use]
+pub fn delivers(flow: &Flow, job: usize) -> bool {
+    let goes_out = |kind: Kind| matches!(kind, Kind::Deploy | Kind::Publish | Kind::Release);
+    flow.facts[job].iter().any(|facts| facts.works.iter().any(|done| goes_out(done.work.kind)))
+}
+
 /// Tells whether something may go out of a job on a way that no file shows.
 fn may_carry(flow: &Flow, job: usize) -> bool {
     let model = &flow.model.jobs[job];

@@ -35,6 +35,35 @@ fn only_prints(flow: &Flow, at: usize) -> bool {
     })
 }
 
+/// Tells whether a comment on a job says that merging waits for it.
+fn asked_for(flow: &Flow, at: usize) -> bool {
+    let words = ["branch protection", "branch rule", "ruleset", "required check", "required status"];
+    intent::explains(flow, flow.model.jobs[at].id.span, 1, &words).is_some()
+}
+
+/// Tells whether a job says by its name or a comment that nothing is merged without it.
+fn demanded(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let name = format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text));
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| word.eq_ignore_ascii_case("required")) || asked_for(flow, at)
+}
+
+/// It looks for a result that there never is.
+fn never_given(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let Some(word) = aggregate::asks_for_no_result(flow, at) else { return false };
+    let id = &flow.model.jobs[at].id;
+    let message = format!(
+        "`{}` looks for the result `{word}`, which there never is: a job that failed passes",
+        id.text
+    );
+    report
+        .add(flow.file, id.span, message)
+        .hint("a result is `success`, `failure`, `cancelled` or `skipped`")
+        .done();
+    true
+}
+
 /// It looks at results, but for something else than a failure.
 fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(word) = aggregate::overlooks_failures(flow, at) else { return };
@@ -50,10 +79,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
             let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
-            if asks && found.reads && aggregate::can_fail(flow, at) {
+            let judges = asks && found.reads && aggregate::can_fail(flow, at);
+            if judges && !never_given(flow, at, report) {
                 overlooks(flow, at, report);
             }
-            let prints = asks && found.reads && found.named_strongly && only_prints(flow, at);
+            let stands = found.named_strongly || !found.named_report || asked_for(flow, at);
+            let prints = asks && found.reads && stands && only_prints(flow, at);
             if found.reads && !prints || aggregate::can_fail(flow, at) {
                 continue;
             }
@@ -65,7 +96,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             } else if job.condition.is_none() && found.named_strongly {
                 report
                     .add(flow.file, job.id.span, format!("`{}` is skipped when a job before it fails, and a skipped check counts as passed", job.id.text))
-                    .severity(Severity::Medium)
+                    .severity(if demanded(flow, at) { Severity::High } else { Severity::Medium })
                     .confidence(Confidence::Medium)
                     .hint("let it run with `if: always()` and fail it unless every result is `success`")
             } else {

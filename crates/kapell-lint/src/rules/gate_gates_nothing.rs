@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use crate::github::{Flow, aggregate, carry, conditions, conditions::Run, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, aggregate, carry, conditions, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -39,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             other_event(flow, at, report);
             soft_gate(flow, at, report);
             heedless(flow, at, report);
+            approval_aside(flow, at, report);
         }
     }
 }
@@ -97,6 +98,39 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Somebody has to approve, and what is delivered does not wait for it.
+fn approval_aside(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let named = ["approv", "sign-off", "signoff", "sign off"].iter().any(|word| name.contains(word));
+    let asks = |facts: &StepFacts| facts.actions.iter().any(|name| name == "trstringer/manual-approval");
+    let idle = flow.facts[at]
+        .iter()
+        .all(|facts| asks(facts) || facts.works.iter().all(|done| done.work.kind == Kind::Trivial));
+    let holds = job.environment.is_some() || flow.facts[at].iter().any(asks);
+    let needed = flow.jobs().any(|(other, _)| flow.closures[other].contains(&at));
+    if !named || !idle || !holds || needed || job.steps.is_empty() || !job.outputs.is_empty() {
+        return;
+    }
+    let goes_out =
+        flow.jobs().find(|(other, _)| !flow.closures[at].contains(other) && carry::delivers(flow, *other));
+    let Some((_, delivery)) = goes_out else { return };
+    report
+        .add(
+            flow.file,
+            job.id.span,
+            format!(
+                "no job waits for `{}`, so `{}` delivers before anybody has approved",
+                job.id.text, delivery.id.text
+            ),
+        )
+        .severity(Severity::High)
+        .also(flow.file, delivery.id.span, "does not wait for it")
+        .hint(format!("add `{}` to the `needs` of `{}`", job.id.text, delivery.id.text))
+        .done();
 }
 
 /// What asks when a file was changed.
@@ -164,12 +198,14 @@ fn unread_decision(flow: &Flow, at: usize, report: &mut Report<'_>) {
         return;
     }
     let (name, _) = &job.outputs[0];
+    let goes_out = dependents.iter().any(|&other| carry::delivers(flow, other));
     report
         .add(
             flow.file,
             name.span,
             format!("`{}` decides `{}`, and no job that waits for it reads that", job.id.text, name.text),
         )
+        .severity(if goes_out { Severity::High } else { Severity::Medium })
         .also(flow.file, flow.job_span(dependents[0]), "runs in any case")
         .hint(format!("add `if: needs.{}.outputs.{} == 'true'`, or drop the job", job.id.text, name.text))
         .done();

@@ -49,9 +49,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             job_by_name(flow, job, report);
             unseen_report(flow, at, report);
             teardown(flow, at, report);
+            teardown_job(repository, flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
-                    by_name(flow, job, index, report);
+                    by_name(flow, (at, index), report);
                     continue;
                 };
                 if condition.asks_status() {
@@ -298,15 +299,63 @@ const LASTING: &[(&[&str], &[&str], &[&str])] = &[
     ),
 ];
 
+/// Tells whether a step runs one of some programs with one of some words.
+fn does(facts: &StepFacts, programs: &[&str], verbs: &[&str]) -> bool {
+    facts.commands.iter().any(|command| {
+        programs.contains(&command.program())
+            && command.words.iter().skip(1).take(5).any(|word| verbs.contains(&word.as_str()))
+            && command.depth == 0
+    })
+}
+
+/// What one job has made outside and another one tests is taken away by a third, which is skipped when the tests fail.
+fn teardown_job(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    if job.condition.is_some() {
+        return;
+    }
+    for (programs, makes, takes) in LASTING {
+        let any = |flow: &Flow, job: usize, verbs: &[&str]| {
+            flow.facts[job].iter().any(|facts| does(facts, programs, verbs))
+        };
+        if !any(flow, at, takes) || any(flow, at, makes) {
+            continue;
+        }
+        let Some(&made) = flow.closures[at].iter().find(|&&up| any(flow, up, makes)) else { continue };
+        let fails = |up: usize| {
+            flow.model.jobs[up].continue_on_error.is_none()
+                && flow.facts[up].iter().any(|facts| facts.does(Kind::Test))
+        };
+        let tested = flow.closures[at].iter().find(|&&up| flow.closures[up].contains(&made) && fails(up));
+        // What is also taken away in another place has nothing to lose.
+        let again = repository.github.flows.iter().any(|other| {
+            other.jobs().any(|(index, _)| {
+                let own = std::ptr::eq(other, flow) && (index == at || index == made);
+                !own && any(other, index, takes)
+            })
+        });
+        let Some(&tested) = tested.filter(|_| !again) else { continue };
+        let (made, tested) = (&flow.model.jobs[made].id, &flow.model.jobs[tested].id);
+        report
+            .add(
+                flow.file,
+                job.id.span,
+                format!(
+                    "when `{}` fails, `{}` is skipped, and what `{}` has made is not taken away",
+                    tested.text, job.id.text, made.text
+                ),
+            )
+            .confidence(Confidence::Medium)
+            .also(flow.file, made.span, "made here")
+            .also(flow.file, tested.span, "may fail")
+            .hint("add `if: always()`")
+            .done();
+        return;
+    }
+}
+
 /// What was made outside for the tests of a job is taken away after them, but not if they fail.
 fn teardown(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let does = |facts: &StepFacts, programs: &[&str], verbs: &[&str]| {
-        facts.commands.iter().any(|command| {
-            programs.contains(&command.program())
-                && command.words.iter().skip(1).take(5).any(|word| verbs.contains(&word.as_str()))
-                && command.depth == 0
-        })
-    };
     let steps: Vec<_> = flow.steps(at).collect();
     for (programs, makes, takes) in LASTING {
         let Some(made) =
@@ -369,8 +418,26 @@ fn job_by_name(flow: &Flow, job: &Job, report: &mut Report<'_>) {
         .done();
 }
 
+/// Words with which the name of a delivery begins.
+const DELIVERS: &[&str] =
+    &["roll out", "rollout", "deploy", "release", "publish", "upgrade", "apply", "install", "ship"];
+
+/// Tells whether a step delivers, and its name says what becomes of that after a failure: `Deploy, roll back on failure`.
+fn goes_back_itself(name: &str, facts: &StepFacts) -> bool {
+    let flag = |word: &String| {
+        ["--atomic", "--rollback", "--cleanup-on-fail", "--auto-rollback"]
+            .iter()
+            .any(|flag| word.starts_with(flag))
+    };
+    let lower = name.trim().to_ascii_lowercase();
+    facts.works.iter().any(|done| done.work.kind.delivers())
+        && (DELIVERS.iter().any(|word| lower.starts_with(word))
+            || facts.commands.iter().any(|command| command.words.iter().any(flag)))
+}
+
 /// A step that says that it is for a failure and has no condition.
-fn by_name(flow: &Flow, job: &Job, index: usize, report: &mut Report<'_>) {
+fn by_name(flow: &Flow, (at, index): (usize, usize), report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
     let step = &job.steps[index];
     // The first step comes after nothing, but for what its job waits for. A job that is named so is told of as a whole.
     let told =
@@ -381,7 +448,7 @@ fn by_name(flow: &Flow, job: &Job, index: usize, report: &mut Report<'_>) {
     if job.steps[..index].iter().any(|step| step.continue_on_error.is_some()) {
         return;
     }
-    if !is_for_failure(&name.text) {
+    if !is_for_failure(&name.text) || goes_back_itself(&name.text, &flow.facts[at][index]) {
         return;
     }
     // The script may ask by itself.

@@ -42,6 +42,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 && !expects_skipped(flow, at, report)
                 && !event_denied(flow, at, report)
                 && !changes::another_changed(flow, at, report)
+                && !changes::optional_first(flow, at, report)
             {
                 through(flow, at, report);
             }

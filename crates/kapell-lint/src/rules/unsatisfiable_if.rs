@@ -53,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         job.id.text,
                         short(&condition.text)
                     ),
+                    if carry::delivers(flow, at) { Severity::High } else { Severity::Medium },
                     report,
                 );
                 continue;
@@ -82,11 +83,13 @@ fn short(text: &str) -> String {
     if line.chars().count() > 80 { format!("{}...", line.chars().take(77).collect::<String>()) } else { line }
 }
 
-fn add(flow: &Flow, span: Span, message: String, report: &mut Report<'_>) {
+fn add(flow: &Flow, span: Span, message: String, severity: Severity, report: &mut Report<'_>) {
     let triggers: Vec<String> =
         flow.model.events.iter().map(|event| format!("`{}`", event.name.text)).collect();
-    let draft =
-        report.add(flow.file, span, message).hint(format!("the workflow starts on {}", triggers.join(", ")));
+    let draft = report
+        .add(flow.file, span, message)
+        .severity(severity)
+        .hint(format!("the workflow starts on {}", triggers.join(", ")));
     match intent::explains(flow, span, 1, REASONS) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
@@ -114,6 +117,7 @@ fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) 
                     flow.model.jobs[at].id.text,
                     short(&condition.text)
                 ),
+                Severity::Medium,
                 report,
             );
         }

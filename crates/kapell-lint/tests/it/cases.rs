@@ -1,7 +1,8 @@
 //! Each rule has a file `tests/rules/NAME.case`.
 //!
 //! A case starts with `=== fault: TITLE`, `=== noted: TITLE` or `=== fine: TITLE`. A line `--- PATH` starts a file. In a
-//! fault, lines `>>> PATH:LINE TEXT` after the files name every finding of the rule: its place, and words of its message.
+//! fault, lines `>>> PATH:LINE TEXT` after the files name every finding of the rule: its place, and words of its message,
+//! which its severity stands before, as in `high: the message`.
 //! `+++ PATH` starts what a file must be after the rule's fix. A case `fine` has no finding at all, one that is `noted`
 //! only such as do not warn, though the rule may warn elsewhere.
 
@@ -107,7 +108,10 @@ fn judge(rule: &'static Rule, case: &Case) -> String {
     let findings = run(rule, &case.files);
     let shown: Vec<String> = findings
         .iter()
-        .map(|finding| format!("{}:{} {}", finding.place.path, finding.place.line, finding.message))
+        .map(|finding| {
+            let severity = format!("{:?}", finding.severity).to_lowercase();
+            format!("{}:{} {severity}: {}", finding.place.path, finding.place.line, finding.message)
+        })
         .collect();
     if case.verdict != Verdict::Fault {
         let noted = case.verdict == Verdict::Noted;

@@ -4,7 +4,7 @@ use kapell_view::audit::Confidence;
 
 use super::text;
 use crate::{
-    github::{Flow, carry, conditions, globs},
+    github::{Flow, carry, conditions, globs, tools::Kind},
     rule::Report,
 };
 
@@ -99,6 +99,64 @@ pub(super) fn another_changed(flow: &Flow, at: usize, report: &mut Report<'_>) -
         .confidence(Confidence::Medium)
         .also(flow.file, need.condition.as_ref().map_or(need.id.span, |other| other.span), "skipped then")
         .hint(format!("write `!failure() && !cancelled() && {}`, or drop the need", text(flow, at)))
+        .done();
+    true
+}
+
+/// Words of what is done beside a deployment, now and then.
+const BESIDE: &[&str] =
+    &["migrate", "migration", "migrations", "schema", "db", "database", "seed", "backup", "reindex"];
+
+/// A deployment waits for something that is done beside it only now and then: it is skipped whenever that is.
+pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let deploys = flow.facts[at].iter().any(|facts| facts.does(Kind::Deploy));
+    let direct = conditions::direct(&flow.model, job);
+    if !deploys || job.condition.is_some() || direct.len() < 2 {
+        return false;
+    }
+    let optional = |&need: &usize| {
+        let other = &flow.model.jobs[need];
+        let asked = text(flow, need);
+        let name = format!("{} {}", other.id.text, other.name.as_ref().map_or("", |name| &name.text));
+        let beside = name
+            .to_ascii_lowercase()
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|part| BESIDE.contains(&part));
+        // What it tests, builds or deploys is what the deployment waits for.
+        let part = flow.facts[need].iter().any(|facts| {
+            facts.works.iter().any(|done| done.work.kind.checks() || done.work.kind == Kind::Deploy)
+        });
+        let chosen =
+            asked.contains(".outputs.") || asked.contains("inputs.") || asked.contains("head_commit.message");
+        beside
+            && chosen
+            && !part
+            && carry::artifacts_taken(flow, need, at).is_empty()
+            && !carry::reads(job, &other.id.text)
+    };
+    let Some(need) = direct.iter().copied().find(optional) else { return false };
+    // Something else that it waits for runs all the same.
+    if !direct.iter().any(|&other| other != need && flow.model.jobs[other].condition.is_none()) {
+        return false;
+    }
+    let need = &flow.model.jobs[need];
+    report
+        .add(
+            flow.file,
+            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            format!(
+                "`{}` is skipped whenever `{}` is, which runs only now and then",
+                job.id.text, need.id.text
+            ),
+        )
+        .confidence(Confidence::Medium)
+        .also(
+            flow.file,
+            need.condition.as_ref().map_or(need.id.span, |own| own.span),
+            "skipped unless this holds",
+        )
+        .hint("let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`")
         .done();
     true
 }
