@@ -55,7 +55,7 @@ fn an_attempt_that_cannot_start_has_failed() {
         ("ok", Err(trouble(FailureClass::Permanent, "no such commit")), "no such commit"),
     ] {
         let mut rig = landing(text);
-        *rig.spaces.open.lock().unwrap() = Box::new(move |_| open.clone());
+        *rig.spaces.open.lock().unwrap() = Arc::new(move |_| open.clone());
         assert_eq!(rig.settle(), Rest::Over);
         assert_eq!(rig.run().last_failure(kapell_core::id::TaskId(0)).unwrap().message, message);
         rig.until_said("close 0.1 Salvage");
@@ -113,7 +113,7 @@ fn an_attempt_that_is_stopped_while_its_workspace_is_made_never_starts() {
     let world = crate::rig::World::new();
     let mut rig = world.process();
     let waits = barrier.clone();
-    *rig.spaces.open.lock().unwrap() = Box::new(move |_| {
+    *rig.spaces.open.lock().unwrap() = Arc::new(move |_| {
         waits.wait();
         Ok(())
     });
@@ -134,7 +134,7 @@ fn starts_that_wait_for_a_workspace_keep_nobody_from_ending() {
     let mut rig = world.process();
     let barrier = Barrier::default();
     let waits = barrier.clone();
-    *rig.spaces.open.lock().unwrap() = Box::new(move |request| {
+    *rig.spaces.open.lock().unwrap() = Arc::new(move |request| {
         if request.key.task.0 > 0 {
             waits.wait();
         }
@@ -400,7 +400,7 @@ fn going_away_ends_agents_first_and_does_not_begin_what_waits() {
     let mut rig = world.process();
     let barrier = Barrier::default();
     let waits = barrier.clone();
-    *rig.spaces.open.lock().unwrap() = Box::new(move |_| {
+    *rig.spaces.open.lock().unwrap() = Arc::new(move |_| {
         waits.wait();
         Ok(())
     });

@@ -218,11 +218,14 @@ impl Agents for TestAgents {
 
 type Answer<A, B> = Mutex<Box<dyn FnMut(&A) -> B + Send>>;
 
+/// An answer that several may wait for at the same time, in whatever order they come.
+type SharedAnswer<A, B> = Mutex<Arc<dyn Fn(&A) -> B + Send + Sync>>;
+
 /// Workspaces note what they are asked, and answer by closures that a test can replace.
 pub(crate) struct TestWorkspaces {
     log: Log,
     pub(crate) begin: Answer<RunId, Result<(), WorkspaceError>>,
-    pub(crate) open: Answer<Request, Result<(), WorkspaceError>>,
+    pub(crate) open: SharedAnswer<Request, Result<(), WorkspaceError>>,
     pub(crate) change: Answer<AttemptKey, Result<Option<Change>, WorkspaceError>>,
     pub(crate) check: Answer<Check, Verdict>,
     pub(crate) probe: Answer<Trial, Result<Probed, WorkspaceError>>,
@@ -258,7 +261,7 @@ impl TestWorkspaces {
         Self {
             log,
             begin: Mutex::new(Box::new(|_| Ok(()))),
-            open: Mutex::new(Box::new(|_| Ok(()))),
+            open: Mutex::new(Arc::new(|_| Ok(()))),
             change: Mutex::new(Box::new(|key| {
                 let commit = oid(1000 + u64::from(key.task.0) * 10 + u64::from(key.attempt.0));
                 Ok(Some(Change { commit, tree: commit, base: oid(1) }))
@@ -282,7 +285,8 @@ impl Workspaces for TestWorkspaces {
 
     fn open(&self, request: &Request, _: &dyn Fn() -> bool) -> Result<Ready, WorkspaceError> {
         self.log.say(format!("open {}", name(request.key)));
-        (self.open.lock().unwrap())(request)?;
+        let answer = Arc::clone(&*self.open.lock().unwrap());
+        answer(request)?;
         Ok(Ready {
             dir: PathBuf::from("/nowhere"),
             env: vec![("SPACE".to_owned(), "1".to_owned())],
