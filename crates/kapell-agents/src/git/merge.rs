@@ -68,6 +68,22 @@ impl OwnRepo {
         take_turn(&path).map_err(at(&path, DOING))
     }
 
+    /// Takes the turn to merge once no other process has it, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lock file cannot be made or locked.
+    pub fn wait_for_merge_turn(&self) -> Result<File> {
+        let path = self.dir().join("merge.lock");
+        let wait = || {
+            let mut file = open_turn(&path)?;
+            lock(&file)?;
+            sign(&mut file)?;
+            Ok(file)
+        };
+        wait().map_err(at(&path, DOING))
+    }
+
     /// Checks that `target` can be moved from `old` to `new`, and brings the objects over. Returns the working trees that
     /// have it checked out.
     ///
@@ -310,13 +326,22 @@ fn printable_path(path: &Path) -> String {
     printable(path.as_os_str().as_encoded_bytes())
 }
 
+/// Opens the lock file as it is: what stands there is the number of whoever has the turn.
+fn open_turn(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+/// Writes down that this process has the turn.
+fn sign(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    write!(file, "{}", std::process::id())
+}
+
 fn take_turn(path: &Path) -> io::Result<MergeTurn> {
-    // Opened as it is: what stands there is the number of whoever has the turn.
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut file = open_turn(path)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
-            file.set_len(0)?;
-            write!(file, "{}", std::process::id())?;
+            sign(&mut file)?;
             Ok(MergeTurn::Ours(file))
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {

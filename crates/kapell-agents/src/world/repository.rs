@@ -567,8 +567,9 @@ impl Workspaces for Repository {
     }
 
     fn merge(&self, order: &MergeOrder) -> Result<Merged, WorkspaceError> {
-        // Who begins a merge has its turn; who finishes one that was left has none yet.
-        let turn = order.is_left.then(|| self.wait_for_merge_turn());
+        // Who begins a merge has its turn; who finishes one that was left has none yet. Such a merge ends by itself: however
+        // long the checks of another take, what is recorded as intended must not be given up meanwhile.
+        let turn = order.is_left.then(|| self.repo.wait_for_merge_turn());
         let _turn = turn.transpose().map_err(|error| failure(&error))?;
         self.move_to(order)
     }

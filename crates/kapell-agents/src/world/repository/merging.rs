@@ -1,6 +1,6 @@
 //! What landed, brought into a branch of the user's, and back.
 
-use std::{fs::File, time::Duration};
+use std::time::Duration;
 
 use kapell_core::id::{AttemptNo, Oid, RunId, TaskId};
 use kapell_engine::port::{
@@ -20,9 +20,6 @@ const MERGE_TRIES: usize = 3;
 /// How often, and after which pause, a working tree that is busy is tried again once its branch has moved.
 const CHECKOUT_TRIES: usize = 5;
 const CHECKOUT_PAUSE: Duration = Duration::from_millis(200);
-
-/// How long to wait before it is asked again whose turn it is to merge.
-const TURN_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is to be merged, and how it is checked.
 #[derive(Debug, Clone, Copy)]
@@ -103,17 +100,6 @@ impl Repository {
     /// Fails if kapell's own repository cannot be written to.
     pub fn merge_turn(&self) -> Result<MergeTurn, git::Error> {
         self.repo.merge_turn()
-    }
-
-    /// Takes the turn to merge once no other process has it. Such a merge ends by itself: however long its checks take, what is
-    /// recorded as intended must not be given up meanwhile.
-    pub(super) fn wait_for_merge_turn(&self) -> Result<File, git::Error> {
-        loop {
-            match self.merge_turn()? {
-                MergeTurn::Ours(turn) => return Ok(turn),
-                MergeTurn::Theirs(_) => std::thread::sleep(TURN_PAUSE),
-            }
-        }
     }
 
     /// Returns where a branch of the user's is, if it is there.
