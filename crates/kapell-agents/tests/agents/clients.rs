@@ -9,6 +9,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,13 +19,14 @@ use kapell_agents::{
         client::{Client, Order, Prices, Settings, read_exit},
     },
     protocol::AttemptKey,
+    supervise::RECORD_FILE,
 };
 use kapell_core::{
     price::{Price, Rate, Tokens},
     retry::FailureClass,
 };
 
-use crate::rig::{Rig, class, is_alive, key, pids_in};
+use crate::rig::{Rig, class, is_alive, key, pids_in, until};
 
 /// A client that prints what is in a file, leaves a process that has its own session, and ends as the real one did.
 fn fake(dir: &Path, client: Client, case: &str) -> PathBuf {
@@ -296,18 +298,23 @@ fn a_client_that_cannot_be_read_along_any_more_is_ended() {
     assert!(exit.message.contains("more than can be read along"), "{}", exit.message);
 }
 
-#[test]
-fn a_reader_that_panics_fails_its_own_attempt_and_the_others_are_heard_on() {
-    let rig = Rig::new();
-    let (one, other) = (key(1), key(2));
-    let mut broken = job(&rig, one, Client::ClaudeCode, "two-calls");
+/// Makes a job that panics whoever reads along: they ask for the price of the model that the client says it asks.
+fn unreadable(rig: &Rig, key: AttemptKey) -> Job {
+    let mut broken = job(rig, key, Client::ClaudeCode, "two-calls");
     if let Work::Client(order) = &mut broken.work {
-        // Whoever reads along asks for the price of the model that the client says it asks.
         order.prices = Prices::new(|model| match model {
             "some-model" => None,
             other => panic!("no price of {other}"),
         });
     }
+    broken
+}
+
+#[test]
+fn a_reader_that_panics_fails_its_own_attempt_and_the_others_are_heard_on() {
+    let rig = Rig::new();
+    let (one, other) = (key(1), key(2));
+    let broken = unreadable(&rig, one);
     rig.crew.start(one, broken).unwrap();
     rig.crew.start(other, job(&rig, other, Client::Codex, "ok")).unwrap();
     let exits = finished(&rig, 2);
@@ -321,4 +328,23 @@ fn a_reader_that_panics_fails_its_own_attempt_and_the_others_are_heard_on() {
     let later = key(3);
     rig.crew.start(later, job(&rig, later, Client::Gemini, "ok")).unwrap();
     assert_eq!(rig.finished(later).ending, Ending::Succeeded);
+}
+
+#[test]
+fn a_reader_that_panics_at_what_came_along_with_the_end_still_hears_the_end() {
+    let keys = [key(1), key(2), key(3)];
+    let dirs = Arc::new(Mutex::new(Vec::<PathBuf>::new()));
+    // Nothing is read before all have ended: then the end of each comes along with what it printed.
+    let ended = Arc::clone(&dirs);
+    let rig = Rig::heard_by(move |report| {
+        if matches!(report, Report::Started { .. }) {
+            let dirs = ended.lock().unwrap();
+            until(|| dirs.iter().all(|dir| dir.join(RECORD_FILE).exists()).then_some(()));
+        }
+    });
+    *dirs.lock().unwrap() = keys.map(|key| rig.attempt_dir(key)).into();
+    let jobs = keys.map(|key| unreadable(&rig, key));
+    keys.into_iter().zip(jobs).for_each(|(key, job)| rig.crew.start(key, job).unwrap());
+    let exits = finished(&rig, keys.len());
+    assert!(exits.values().all(|exit| exit.message.contains("a bug in kapell")), "{exits:?}");
 }

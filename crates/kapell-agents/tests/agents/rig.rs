@@ -43,10 +43,18 @@ pub(crate) fn key(task: u32) -> AttemptKey {
 
 impl Rig {
     pub(crate) fn new() -> Self {
+        Self::heard_by(|_| ())
+    }
+
+    /// Opens a rig whose crew tells `heard` of each report first; it goes on when that returns.
+    pub(crate) fn heard_by(heard: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         let (sender, reports) = channel();
         let dir = tempfile::tempdir().unwrap();
         let config = Config { program: HELPER.into(), idle_max: 4, socket: Some(dir.path().join("s")) };
-        let sink = Arc::new(move |key, report| drop(sender.send((key, report))));
+        let sink = Arc::new(move |key, report| {
+            heard(&report);
+            drop(sender.send((key, report)));
+        });
         Self { crew: Crew::open(config, sink).unwrap(), reports, dir }
     }
 

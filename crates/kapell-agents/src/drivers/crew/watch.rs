@@ -300,8 +300,9 @@ impl Watch {
     fn step(&mut self, key: AttemptKey) {
         match self.attempts.get_mut(&key) {
             Some(Attempt::Supervised(supervised)) => {
+                // Each by itself: what makes one of them panic must not swallow the end that came along with it.
                 for said in supervised.listen() {
-                    self.hear(key, said);
+                    self.safely(Some(key), |watch| watch.hear(key, said));
                 }
                 self.end_if_due(key);
             }
