@@ -247,6 +247,14 @@ impl Client {
         self.takes_turns() || self.behind_acp().is_some()
     }
 
+    /// Tells whether its sessions belong to the directory in which they were begun. opencode works on in that directory,
+    /// wherever it is started; Claude Code and Gemini CLI find them by it; of an agent behind the Agent Client Protocol
+    /// nothing else is known.
+    #[must_use]
+    pub(crate) fn sessions_stay(self) -> bool {
+        !matches!(self, Self::Codex | Self::CodexApp | Self::Model(_))
+    }
+
     /// Tells whether it can be given another turn by whoever reads along.
     #[must_use]
     pub(crate) fn takes_turns(self) -> bool {

@@ -90,6 +90,9 @@ struct Meta {
     profile: String,
     base: Option<Oid>,
     owner: Option<Owner>,
+    /// The attempt that it was held for before it was given back.
+    #[serde(default)]
+    last: Option<Owner>,
     /// Both are `None` while the workspace is being made.
     tree: Option<DirId>,
     dot_git: Option<DirId>,
@@ -306,7 +309,8 @@ impl Pool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Gets a workspace: one that is free, best with the same base, else a new one.
+    /// Gets a workspace: one that is free, best that of the task's earlier attempt, whose session may belong to it, then
+    /// one with the same base, else a new one.
     ///
     /// # Errors
     ///
@@ -317,7 +321,13 @@ impl Pool {
         let slots = self.slots()?;
         let mut free: Vec<_> = slots.iter().filter_map(|slot| Some((slot, read_meta(slot)?))).collect();
         free.retain(|(_, meta)| meta.owner.is_none() && meta.kind == request.kind);
-        free.sort_by_key(|(_, meta)| (meta.profile != request.profile, meta.base != Some(request.base)));
+        let was_its = |meta: &Meta| {
+            let tasks = [meta.last, request.owner].map(|owner| owner.map(|owner| (owner.run, owner.task)));
+            tasks[0].is_some() && tasks[0] == tasks[1]
+        };
+        free.sort_by_key(|(_, meta)| {
+            (meta.profile != request.profile, !was_its(meta), meta.base != Some(request.base))
+        });
         for (slot, meta) in &free {
             // One with another profile is worth less than the room for a new one.
             if meta.profile != request.profile && slots.len() < self.limit {
@@ -388,6 +398,7 @@ impl Pool {
             profile: request.profile.clone(),
             base: None,
             owner: request.owner,
+            last: None,
             tree: None,
             dot_git: None,
             prepared: false,
@@ -451,7 +462,7 @@ impl Pool {
         if workspace.meta.base.is_none() || workspace.check_there().is_err() {
             return self.discard(workspace);
         }
-        workspace.meta.owner = None;
+        workspace.meta.last = workspace.meta.owner.take();
         let Some(quota) = self.quota else { return workspace.save() };
         workspace.meta.bytes = Some(size_of(&workspace.slot));
         workspace.save()?;

@@ -487,10 +487,15 @@ impl CrewAgents {
     ) -> (String, Option<client::Resume>) {
         let AttemptNo(number) = order.key.attempt;
         let before = (1..number).rev().map(|number| AttemptKey { attempt: AttemptNo(number), ..order.key });
-        let pasts = before.filter_map(|key| past::read(&self.places.attempt(key), &self.places.prices));
+        let mut pasts =
+            before.filter_map(|key| past::read(&self.places.attempt(key), &self.places.prices)).peekable();
+        let resumes = resumes && !pasts.peek().is_some_and(|last| last.got_nowhere(&order.earlier));
         // One that did not even begin knows nothing.
-        let past = pasts.into_iter().find(|past| past.evidence().steps > 0);
-        let session = past.as_ref().filter(|_| resumes).and_then(|past| past.session(client, &order.earlier));
+        let past = pasts.find(|past| past.evidence().steps > 0);
+        let session = past
+            .as_ref()
+            .filter(|_| resumes)
+            .and_then(|past| past.session(client, &order.dir, &order.earlier));
         let prompt = match &session {
             Some(_) => past::go_on(prompt, &order.earlier),
             None => past::hand_off(prompt, past.as_ref(), &order.earlier),

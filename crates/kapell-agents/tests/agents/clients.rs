@@ -299,8 +299,8 @@ fn a_client_that_cannot_be_read_along_any_more_is_ended() {
 }
 
 /// Makes a job that panics whoever reads along: they ask for the price of the model that the client says it asks.
-fn unreadable(rig: &Rig, key: AttemptKey) -> Job {
-    let mut broken = job(rig, key, Client::ClaudeCode, "two-calls");
+fn unreadable(rig: &Rig, key: AttemptKey, case: &str) -> Job {
+    let mut broken = job(rig, key, Client::ClaudeCode, case);
     if let Work::Client(order) = &mut broken.work {
         order.prices = Prices::new(|model| match model {
             "some-model" => None,
@@ -314,7 +314,7 @@ fn unreadable(rig: &Rig, key: AttemptKey) -> Job {
 fn a_reader_that_panics_fails_its_own_attempt_and_the_others_are_heard_on() {
     let rig = Rig::new();
     let (one, other) = (key(1), key(2));
-    let broken = unreadable(&rig, one);
+    let broken = unreadable(&rig, one, "two-calls");
     rig.crew.start(one, broken).unwrap();
     rig.crew.start(other, job(&rig, other, Client::Codex, "ok")).unwrap();
     let exits = finished(&rig, 2);
@@ -332,7 +332,7 @@ fn a_reader_that_panics_fails_its_own_attempt_and_the_others_are_heard_on() {
 
 #[test]
 fn a_reader_that_panics_at_what_came_along_with_the_end_still_hears_the_end() {
-    let keys = [key(1), key(2), key(3)];
+    let played = [(key(1), "ok"), (key(2), "two-calls"), (key(3), "unknown-tool")];
     let dirs = Arc::new(Mutex::new(Vec::<PathBuf>::new()));
     // Nothing is read before all have ended: then the end of each comes along with what it printed.
     let ended = Arc::clone(&dirs);
@@ -342,9 +342,10 @@ fn a_reader_that_panics_at_what_came_along_with_the_end_still_hears_the_end() {
             until(|| dirs.iter().all(|dir| dir.join(RECORD_FILE).exists()).then_some(()));
         }
     });
-    *dirs.lock().unwrap() = keys.map(|key| rig.attempt_dir(key)).into();
-    let jobs = keys.map(|key| unreadable(&rig, key));
-    keys.into_iter().zip(jobs).for_each(|(key, job)| rig.crew.start(key, job).unwrap());
-    let exits = finished(&rig, keys.len());
+    *dirs.lock().unwrap() = played.map(|(key, _)| rig.attempt_dir(key)).into();
+    for (key, case) in played {
+        rig.crew.start(key, unreadable(&rig, key, case)).unwrap();
+    }
+    let exits = finished(&rig, played.len());
     assert!(exits.values().all(|exit| exit.message.contains("a bug in kapell")), "{exits:?}");
 }

@@ -11,6 +11,8 @@ use kapell_agents::{
     workspace::{Kind, Pool, Salvaged, carry},
 };
 
+use kapell_core::id::AttemptNo;
+
 use crate::support::*;
 
 /// What is done to a directory, and how it is called.
@@ -70,6 +72,19 @@ fn workspaces_are_shared_only_where_that_is_right() {
     assert!(!tree.exists());
     drop(two);
     assert_eq!(pool.trim(0).unwrap(), 0, "what is held for an attempt is not trimmed");
+}
+
+#[test]
+fn the_next_attempt_of_a_task_gets_the_workspace_of_the_last_one() {
+    let world = World::new(&[("a.txt", "a\n")]);
+    let base = world.oid("HEAD");
+    let pool = world.pool();
+    let held = [1, 2].map(|task| pool.acquire(&request(Kind::Clone, base, task)).unwrap());
+    let trees = held.each_ref().map(|workspace| workspace.tree());
+    held.into_iter().for_each(|workspace| pool.release(workspace).unwrap());
+    let mut second = request(Kind::Clone, base, 2);
+    second.owner.as_mut().unwrap().attempt = AttemptNo(2);
+    assert_eq!(pool.acquire(&second).unwrap().tree(), trees[1]);
 }
 
 #[test]

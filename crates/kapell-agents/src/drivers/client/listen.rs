@@ -181,6 +181,12 @@ impl Listener {
         self.reader.open(opening);
     }
 
+    /// Returns the workspace of the client whose attempt's directory is `dir`, if that is known.
+    pub(super) fn workspace_of(dir: &Path) -> Option<PathBuf> {
+        let text = std::fs::read_to_string(dir.join(CLIENT_FILE)).ok()?;
+        serde_json::from_str(text.lines().nth(3)?).ok()
+    }
+
     /// Opens what an earlier process left; none if no client worked there.
     pub(super) fn reopen(dir: &Path, prices: &Prices) -> Option<Self> {
         let text = std::fs::read_to_string(dir.join(CLIENT_FILE)).ok()?;

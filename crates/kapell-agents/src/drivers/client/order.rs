@@ -291,7 +291,10 @@ impl Order {
     pub(super) fn known(&self) -> String {
         let totals = self.resume.as_ref().and_then(|resume| serde_json::to_string(&resume.totals).ok());
         let totals = totals.unwrap_or_default();
-        format!("{}\n{}\n{totals}\n", self.client.adapter(), self.model().unwrap_or_default())
+        // A path that is no text is left out: then nobody goes on there.
+        let workspace = serde_json::to_string(&self.workspace).unwrap_or_default();
+        let (client, model) = (self.client.adapter(), self.model().unwrap_or_default());
+        format!("{client}\n{model}\n{totals}\n{workspace}\n")
     }
 
     /// Begins to read along, and to talk to it if it can be talked to.

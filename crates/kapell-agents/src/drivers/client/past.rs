@@ -3,7 +3,10 @@
 //! It is read from what the earlier client printed, as that is kept. All of it is text of others: whatever is put into
 //! a prompt stands in a fence that it cannot close, and is announced as what it is.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use kapell_core::retry::FailureClass;
 use kapell_engine::port::agents::Earlier;
@@ -22,6 +25,8 @@ const FACT_MAX: usize = 3000;
 #[derive(Debug, Clone)]
 pub(crate) struct Past {
     client: Client,
+    /// Where it worked, if that is known.
+    workspace: Option<PathBuf>,
     evidence: Evidence,
     calls: Vec<String>,
 }
@@ -29,26 +34,36 @@ pub(crate) struct Past {
 /// Reads what the client that worked in `dir` did; none if there was none.
 pub(crate) fn read(dir: &Path, prices: &Prices) -> Option<Past> {
     let listener = Listener::reopen(dir, prices)?;
-    let client = listener.client();
+    let (client, workspace) = (listener.client(), Listener::workspace_of(dir));
     let (reports, evidence) = listener.read_all();
     let calls = reports.into_iter().filter_map(|report| match report {
         Report::ToolUse { tool, about } => Some(format!("{tool} {about}").trim_end().to_owned()),
         Report::Refused { tool, text } => Some(format!("{tool} was refused: {text}")),
         _ => None,
     });
-    Some(Past { client, evidence, calls: calls.collect() })
+    Some(Past { client, workspace, evidence, calls: calls.collect() })
 }
 
 impl Past {
-    /// Returns the session in which `client` can go on, if it left one.
-    pub(crate) fn session(&self, client: Client, earlier: &Earlier) -> Option<Resume> {
+    /// Returns the session in which `client` can go on in `workspace`, if it left one.
+    pub(crate) fn session(&self, client: Client, workspace: &Path, earlier: &Earlier) -> Option<Resume> {
         let failure = earlier.failure.as_ref();
         // One that is not there, or that the model did not even answer in, is of no use.
         let is_gone =
             failure.is_some_and(|(_, why)| UNKNOWN_SESSIONS.iter().any(|words| why.contains(words)));
-        let is_used = self.evidence.steps > 0 && self.client == client && !is_gone;
+        let is_here = !client.sessions_stay() || self.workspace.as_deref() == Some(workspace);
+        let is_used = self.evidence.steps > 0 && self.client == client && is_here && !is_gone;
         let session = self.evidence.session.clone().filter(|_| is_used)?;
         Some(Resume { session, totals: self.evidence.totals })
+    }
+
+    /// Tells whether the client failed before it had taken a step. If it was to go on in a session, that is of no use any
+    /// more; one that was only cut off may be.
+    pub(crate) fn got_nowhere(&self, earlier: &Earlier) -> bool {
+        use FailureClass::{Permanent, Timeout, Transient};
+        let failure = earlier.failure.as_ref();
+        let failed = failure.is_some_and(|(class, _)| matches!(class, Transient | Permanent | Timeout));
+        failed && self.evidence.steps == 0
     }
 
     /// Returns what was used by the client.
@@ -171,6 +186,42 @@ mod tests {
         assert!(text.contains("in your working tree, uncommitted:\n```text\na.rs | 2 +-\n```"), "{text}");
         assert!(text.contains("answered:\n```text\nleft\n```"), "{text}");
         assert!(go_on("Fix it.", &earlier).ends_with("finish the task:\n\nFix it."));
+    }
+
+    #[test]
+    fn a_session_in_which_nothing_was_done_before_it_failed_is_left() {
+        let past = |steps| Past {
+            client: Client::Opencode,
+            workspace: None,
+            evidence: Evidence { steps, ..Evidence::default() },
+            calls: Vec::new(),
+        };
+        let after = |class| Earlier { failure: Some((class, String::new())), ..Earlier::default() };
+        assert!(past(0).got_nowhere(&after(FailureClass::Transient)));
+        assert!(!past(1).got_nowhere(&after(FailureClass::Transient)));
+        assert!(!past(0).got_nowhere(&after(FailureClass::Lost)), "it was cut off");
+        assert!(!past(0).got_nowhere(&Earlier::default()));
+    }
+
+    #[test]
+    fn a_session_that_belongs_to_a_directory_is_gone_on_with_only_there() {
+        let past = |client| Past {
+            client,
+            workspace: Some("/pool/clone-1/tree".into()),
+            evidence: Evidence { steps: 1, session: Some("s1".to_owned()), ..Evidence::default() },
+            calls: Vec::new(),
+        };
+        let goes_on = |client, there: &str| {
+            past(client).session(client, Path::new(there), &Earlier::default()).is_some()
+        };
+        for client in Client::ALL {
+            assert!(goes_on(client, "/pool/clone-1/tree"), "{}", client.adapter());
+            let moves = matches!(client, Client::Codex | Client::CodexApp | Client::Model(_));
+            assert_eq!(goes_on(client, "/pool/clone-2/tree"), moves, "{}", client.adapter());
+        }
+        let unknown = Past { workspace: None, ..past(Client::Opencode) };
+        let session = unknown.session(Client::Opencode, Path::new("/w"), &Earlier::default());
+        assert_eq!(session, None);
     }
 
     #[test]
