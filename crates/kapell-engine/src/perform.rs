@@ -1,5 +1,8 @@
 //! Performing effects: what the core wants done, done through the ports. Results come back as commands.
 
+mod ended; // what came of them, as commands
+mod given; // what attempts and checks are given
+
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,42 +11,34 @@ use std::{
 };
 
 use kapell_core::{
-    budget::Amount,
-    command::{Command, Exit, Verdict},
-    decide::COMPENSATION_TIME,
+    command::{Command, Verdict},
     effect::Effect,
-    event::{Event, GateKind, Outputs},
-    expr::EvalError,
+    event::{Event, Outputs},
     id::{AttemptNo, GateId, Oid, RunId, TaskId},
-    landing::{Probe, Probed},
-    plan::{Definition, OutputSpec, Supervise, Work, WorkspaceKind},
+    landing::Probe,
+    plan::{Supervise, Work, WorkspaceKind},
     retry::FailureClass,
-    run::{Gate, Run},
+    run::Run,
     task::TaskState,
 };
 
+pub use self::given::{kind_of, setup_of};
+use self::{
+    ended::{broken, end_command, failed, short_outcome, short_verdict, succeeded, transient},
+    given::{Prepared, complete, has_change, holds_files, key, prepare, trial},
+};
+pub(crate) use self::{
+    ended::{cannot_compute, finish, short},
+    given::environment,
+};
 use crate::{
-    brief::{self, Draft},
     host::{Input, Mailbox},
     port::{
-        agents::{
-            Agents, Allowance, AttemptKey, Brief, Earlier, Ending, Failure, Job, Order, Recovered, Used,
-        },
-        workspaces::{
-            Check, CheckCommand, Close, MergeOrder, Merged, Request, Setup, Trial, WorkspaceError, Workspaces,
-        },
+        agents::{Agents, AttemptKey, Ending, Failure, Job, Recovered, Used},
+        workspaces::{Check, CheckCommand, Close, MergeOrder, Merged, WorkspaceError, Workspaces},
     },
     workers::Workers,
 };
-
-/// The most bytes of a message that are recorded.
-const MESSAGE_BYTES_MAX: usize = 4 << 10;
-
-/// The most paths of a conflict that are recorded.
-const PATHS_MAX: usize = 50;
-
-/// The variable that tells a compensation which commits brought in what it is to take back, as git takes a range.
-const CHANGE_VARIABLE: &str = "KAPELL_CHANGE";
 
 /// The pauses before a repository that could not be used is tried again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
@@ -64,13 +59,6 @@ pub struct Performer {
     starting: Arc<Mutex<HashMap<AttemptKey, bool>>>,
     /// The try at taking a task back that is under way: once it has ended the state no longer says.
     compensating: Mutex<HashMap<(RunId, TaskId), AttemptNo>>,
-}
-
-/// Everything about an attempt that is computed from the state, so that threads need no state.
-struct Prepared {
-    order: Order,
-    request: Request,
-    draft: Draft,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -531,46 +519,6 @@ impl Performer {
     }
 }
 
-fn has_change(run: &Run, task: TaskId) -> bool {
-    match run.state(task) {
-        TaskState::Submitted(result) | TaskState::Verified(result) => result.change.is_some(),
-        state => matches!(state, TaskState::Landed { .. }),
-    }
-}
-
-fn key(run: &Run, task: TaskId, attempt: AttemptNo, compensates: bool) -> AttemptKey {
-    AttemptKey { run: run.id(), task, attempt, compensates }
-}
-
-pub(crate) fn finish(task: TaskId, attempt: AttemptNo, exit: Exit) -> Command {
-    Command::Finish { task, attempt, exit }
-}
-
-fn succeeded(change: Option<kapell_core::task::Change>, outputs: Outputs) -> Exit {
-    Exit::Succeeded { change, outputs, spent: Default::default() }
-}
-
-pub(crate) fn cannot_compute(error: &EvalError) -> Exit {
-    Exit::Failed {
-        class: FailureClass::Permanent,
-        message: format!("an expression cannot be computed: {error}"),
-        spent: Default::default(),
-        until: None,
-    }
-}
-
-fn transient(message: String) -> Failure {
-    Failure { class: FailureClass::Transient, message, until: None }
-}
-
-fn failed(failure: Failure) -> Ending {
-    Ending { result: Err(failure), outputs: Outputs::new(), spent: Default::default(), used: None }
-}
-
-fn broken(message: &str) -> Ending {
-    failed(transient(message.to_owned()))
-}
-
 /// Tries again what failed for a reason that may pass.
 fn persist<T>(mut attempt: impl FnMut() -> Result<T, WorkspaceError>) -> Result<T, WorkspaceError> {
     for pause in PAUSES {
@@ -582,179 +530,6 @@ fn persist<T>(mut attempt: impl FnMut() -> Result<T, WorkspaceError>) -> Result<
     attempt()
 }
 
-/// Shortens a message that is too long to be kept: its beginning says what failed, its end how.
-pub(crate) fn short(text: String) -> String {
-    if text.len() <= MESSAGE_BYTES_MAX {
-        return text;
-    }
-    let whole = |at: &usize| text.is_char_boundary(*at);
-    let head = (0..=MESSAGE_BYTES_MAX / 4).rev().find(whole).unwrap_or(0);
-    let tail = (text.len() - MESSAGE_BYTES_MAX * 3 / 4..).find(whole).unwrap_or(text.len());
-    format!("{}\n[{} bytes left out]\n{}", &text[..head], tail - head, &text[tail..])
-}
-
-fn short_verdict(verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Passed => Verdict::Passed,
-        Verdict::Failed { message } => Verdict::Failed { message: short(message) },
-        Verdict::Doubtful { question } => Verdict::Doubtful { question: short(question) },
-        Verdict::Broken { message } => Verdict::Broken { message: short(message) },
-    }
-}
-
-fn short_outcome(outcome: Probed) -> Probed {
-    match outcome {
-        Probed::Red { tips, message } => Probed::Red { tips, message: short(message) },
-        Probed::Conflict { index, mut paths } if paths.len() > PATHS_MAX => {
-            let more = paths.len() - PATHS_MAX;
-            paths.truncate(PATHS_MAX);
-            paths.push(format!("and {more} more"));
-            Probed::Conflict { index, paths }
-        }
-        other => other,
-    }
-}
-
-/// Turns the end of an attempt, and what came out of its workspace, into the command that says so.
-fn end_command(
-    key: AttemptKey,
-    ending: Ending,
-    change: Result<Option<kapell_core::task::Change>, WorkspaceError>,
-) -> Command {
-    let Ending { result, outputs, spent, .. } = ending;
-    if key.compensates {
-        let result = result.map_err(|failure| failure.message);
-        let (change, failure) = match result.and_then(|()| change.map_err(|error| error.message)) {
-            Ok(change) => (change, None),
-            Err(message) => (None, Some(short(message))),
-        };
-        return Command::Compensated { task: key.task, attempt: key.attempt, change, failure };
-    }
-    let exit = match (result, change) {
-        (Ok(()), Ok(change)) => Exit::Succeeded { change, outputs, spent },
-        (Ok(()), Err(error)) => {
-            Exit::Failed { class: error.class, message: short(error.message), spent, until: None }
-        }
-        (Err(Failure { class, message, until }), _) => {
-            Exit::Failed { class, message: short(message), spent, until }
-        }
-    };
-    finish(key.task, key.attempt, exit)
-}
-
-/// Returns where `task` works: as its definition says, else by whether there is a repository.
-#[must_use]
-pub fn kind_of(run: &Run, task: TaskId) -> WorkspaceKind {
-    run.plan().definition(task).kind(run.mission().base.is_some())
-}
-
-/// Tells whether `task` works on files of the repository, so that what it changed there can be taken out.
-fn holds_files(run: &Run, task: TaskId) -> bool {
-    matches!(kind_of(run, task), WorkspaceKind::Clone | WorkspaceKind::ReadOnly)
-}
-
-pub(crate) fn environment(run: &Run, task: TaskId) -> Result<Vec<(String, String)>, EvalError> {
-    let variables = run.plan().definition(task).env.iter();
-    variables.map(|variable| Ok((variable.name.clone(), run.render(task, &variable.value)?))).collect()
-}
-
-fn prepare(run: &Run, task: TaskId, key: AttemptKey, job: Job) -> Result<Prepared, EvalError> {
-    let plan = run.plan();
-    let definition: &Definition = plan.definition(task);
-    let name = plan.name(task).to_owned();
-    let timeout = match key.compensates {
-        true => Some(definition.timeout.unwrap_or(COMPENSATION_TIME)),
-        false => definition.timeout,
-    };
-    let mut env = environment(run, task)?;
-    if let Some(change) = run.change(task).filter(|_| key.compensates) {
-        env.push((CHANGE_VARIABLE.to_owned(), format!("{}..{}", change.base, change.commit)));
-    }
-    let order = Order {
-        key,
-        name: name.clone(),
-        job,
-        agent: run.agent(task).and_then(|agent| plan.agent(agent)).cloned(),
-        outputs: promised(definition),
-        earlier: earlier(run, key),
-        env,
-        dir: Default::default(),
-        allowance: allowance(run, task),
-        brief: Default::default(),
-        supervise: definition.supervise,
-        timeout,
-    };
-    let handed_on = run.handoff(task).filter(|_| !key.compensates);
-    let handed_on = handed_on.and_then(|handoff| handoff.change).map(|change| change.commit);
-    let request = Request {
-        key,
-        name,
-        kind: kind_of(run, task),
-        base: run.landing().map(|landing| handed_on.unwrap_or(landing.head())),
-        prepare: definition.prepare.clone(),
-        carry: definition.carry.clone(),
-        cache: definition.cache.clone(),
-        // A script that is run anew begins anew; an agent goes on where the one before it stopped.
-        // What was handed on is in the base already.
-        goes_on: key.attempt > AttemptNo(1)
-            && matches!(definition.work, Work::Prompt(_))
-            && !key.compensates
-            && handed_on.is_none(),
-    };
-    let draft = brief::draft(run, task, key.attempt);
-    Ok(Prepared { order, request, draft })
-}
-
-/// Completes what an attempt is given to read, by what its repository says.
-fn complete(mut draft: Draft, order: &Order, agents: &dyn Agents, workspaces: &dyn Workspaces) -> Brief {
-    let files = order.agent.as_ref().map_or(&[][..], |agent| agents.instructions(agent));
-    draft.wanted.files = files.iter().map(|file| (*file).to_owned()).collect();
-    let facts = match draft.wanted.base {
-        Some(_) => workspaces.facts(&draft.wanted),
-        None => Default::default(),
-    };
-    draft.finish(facts)
-}
-
-/// What is known of the attempts before `key`, as the journal has it.
-fn earlier(run: &Run, key: AttemptKey) -> Earlier {
-    let failure = run.last_failure(key.task).filter(|_| key.attempt > AttemptNo(1) && !key.compensates);
-    let of_task = |gate: &&Gate| gate.task == key.task && gate.kind == GateKind::Question;
-    let answers = run.gates().map(|(_, gate)| gate).filter(of_task).filter_map(|gate| {
-        let (answer, _) = gate.answer.as_ref().filter(|_| gate.attempt < key.attempt)?;
-        Some((gate.question.clone(), answer.clone()))
-    });
-    Earlier {
-        failure: failure.map(|failure| (failure.class, failure.message.clone())),
-        answers: answers.collect(),
-        work: None,
-    }
-}
-
-/// The outputs that a task sets itself, as a JSON schema of one object.
-fn promised(definition: &Definition) -> Option<String> {
-    let own: Vec<_> = definition.outputs.iter().filter(|output| output.value.is_none()).collect();
-    if own.is_empty() {
-        return None;
-    }
-    let property = |output: &&OutputSpec| {
-        let schema = output.schema.clone().unwrap_or_else(|| r#"{"type":"string"}"#.to_owned());
-        format!("{}:{schema}", quoted(&output.name))
-    };
-    let properties: Vec<String> = own.iter().map(property).collect();
-    let required: Vec<String> = own.iter().map(|output| quoted(&output.name)).collect();
-    Some(format!(
-        r#"{{"type":"object","properties":{{{}}},"required":[{}],"additionalProperties":false}}"#,
-        properties.join(","),
-        required.join(",")
-    ))
-}
-
-/// The name of an output as JSON has it. Names are letters, digits, `_` and `-`, so nothing needs to be escaped.
-fn quoted(name: &str) -> String {
-    format!("\"{name}\"")
-}
-
 /// Tells the core what an attempt used of its model, before it is told how it ended.
 fn tell_used(mailbox: &Mailbox, key: AttemptKey, ending: &Ending) {
     if let Some(used) = ending.used.as_ref().filter(|_| !key.compensates) {
@@ -762,64 +537,4 @@ fn tell_used(mailbox: &Mailbox, key: AttemptKey, ending: &Ending) {
         let (task, attempt) = (key.task, key.attempt);
         mailbox.command(key.run, Command::Use { task, attempt, tokens, claimed, model });
     }
-}
-
-/// What the attempt of `task` that is about to run may spend.
-fn allowance(run: &Run, task: TaskId) -> Allowance {
-    let reserved = match run.state(task) {
-        TaskState::Running(attempt) => attempt.reserved,
-        _ => Amount::ZERO,
-    };
-    let (limits, ledger) = (run.limits(), run.ledger());
-    let is_reserved = |limit: Option<u64>, part: u64| limit.is_none() || part > 0;
-    let is_shared =
-        !(is_reserved(limits.usd_micros, reserved.usd_micros) && is_reserved(limits.tokens, reserved.tokens));
-    // What others have set aside is theirs; what this one has set aside is its own, also where it has to share the rest.
-    let taken = ledger.spent() + (ledger.reserved() - reserved);
-    let part = |limit: Option<u64>, reserved: u64, taken: u64| match is_shared {
-        true => limit.map(|limit| limit.saturating_sub(taken)),
-        false => limit.map(|_| reserved),
-    };
-    Allowance {
-        usd_micros: part(limits.usd_micros, reserved.usd_micros, taken.usd_micros),
-        tokens: part(limits.tokens, reserved.tokens, taken.tokens),
-        is_shared,
-        limit_usd_micros: limits.usd_micros,
-        limit_tokens: limits.tokens,
-    }
-}
-
-/// Returns what the workspaces of `tasks` need, all together.
-pub fn setup_of(run: &Run, tasks: impl IntoIterator<Item = TaskId>) -> Setup {
-    let mut setup = Setup::default();
-    for task in tasks {
-        let Definition { prepare, carry, cache, .. } = &**run.plan().definition(task);
-        for (all, own) in [(&mut setup.prepare, prepare), (&mut setup.carry, carry)] {
-            let new: Vec<_> = own.iter().filter(|line| !all.contains(line)).cloned().collect();
-            all.extend(new);
-        }
-        setup.cache.extend(cache.clone());
-    }
-    setup
-}
-
-/// The commands that a merged tree must pass: those of the mission, and those of the tasks whose changes are in it.
-fn trial(run: &Run, probe: &Probe) -> Result<Trial, EvalError> {
-    let plan = run.plan();
-    let mission =
-        run.mission().accept.iter().map(|text| CheckCommand { text: text.clone(), env: Vec::new() });
-    let mut commands: Vec<CheckCommand> = mission.collect();
-    for entry in &probe.entries {
-        let definition = plan.definition(entry.task);
-        let env = environment(run, entry.task)?;
-        for text in &definition.accept {
-            let command = CheckCommand { text: text.clone(), env: env.clone() };
-            if !commands.contains(&command) {
-                commands.push(command);
-            }
-        }
-    }
-    let setup = setup_of(run, probe.entries.iter().map(|entry| entry.task));
-    let names = probe.entries.iter().map(|entry| plan.name(entry.task).to_owned()).collect();
-    Ok(Trial { run: run.id(), probe: probe.clone(), names, commands, setup })
 }
