@@ -233,7 +233,7 @@ fn every_end_is_taken_for_what_it_is() {
     let rig = Rig::new();
     let allow = [("permissions", "allow"), ("max_turns", "9")];
     let deny = [("permissions", "deny")];
-    let cases: [Case; 16] = [
+    let cases: [Case; 17] = [
         ("fix", &allow, "ok"),
         ("fix", &deny, "permission"),
         ("harm", &allow, "permission"),
@@ -250,6 +250,7 @@ fn every_end_is_taken_for_what_it_is() {
         ("login", &allow, "permanent"),
         ("wrong", &allow, "permanent"),
         ("deaf", &allow, "timeout"),
+        ("writes", &allow, "ok"),
     ];
     let keys: Vec<_> = (0..).zip(&cases).map(|(number, case)| (number, key(number), case)).collect();
     for (number, key, (case, pairs, _)) in &keys {

@@ -37,6 +37,8 @@ const BEGIN_PATIENCE: Duration = Duration::from_secs(120);
 const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it has to end once there is nothing more to do.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is told that it works on while it is only heard to speak or think.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How a request for permission is named that was put beside the protocol.
 const BELOW: &str = "below";
@@ -86,6 +88,8 @@ struct Session<'a, 't> {
     cut: bool,
     /// Whether it tells what was said in the session before: that is known.
     recalls: bool,
+    /// When something was last told of it.
+    told_at: Instant,
     /// When it was told to stop.
     stopped: Option<(Instant, End)>,
 }
@@ -130,6 +134,7 @@ pub(super) fn work(begun: Begun<Spec>, env: Env<'_>, teller: &mut Teller<'_>) ->
         queued: None,
         cut: false,
         recalls: false,
+        told_at: Instant::now(),
         stopped: None,
     };
     let ended = session.open().and_then(|()| session.prompt(&prompt));
@@ -421,6 +426,7 @@ impl Session<'_, '_> {
         match input {
             Input::Message(Message::Notice { method, params }, _) if method == "session/update" => {
                 self.hear(v1::update(&params));
+                self.tell_alive();
             }
             Input::Message(Message::Request { id, method, params }, _) => match method.as_str() {
                 "session/request_permission" => self.permit(id, &Wish::of(&params)),
@@ -440,6 +446,14 @@ impl Session<'_, '_> {
             Input::Gone => return Err(self.gone()),
         }
         Ok(())
+    }
+
+    /// Tells that it works on: what it says and thinks is told only when that is whole.
+    fn tell_alive(&mut self) {
+        if self.told_at.elapsed() >= ALIVE_EVERY {
+            self.told_at = Instant::now();
+            self.teller.say(&Saying::Alive);
+        }
     }
 
     fn hear(&mut self, heard: Heard) {

@@ -23,6 +23,8 @@ pub(in crate::drivers) enum Saying {
     Session { id: String, model: Option<String> },
     /// A reply of the model begins.
     Step,
+    /// It is heard, and has nothing to tell yet: its silence would mean that it hangs.
+    Alive,
     /// It says something.
     Said { text: String },
     /// It calls a tool.
@@ -47,7 +49,7 @@ impl Saying {
         let shorten = |text: &mut String| text.truncate(head(text, SAID_BYTES_MAX).len());
         let name = |text: &mut String| text.truncate(head(text, SAID_BYTES_MAX / 16).len());
         match &mut self {
-            Self::Step | Self::Usage { .. } => {}
+            Self::Step | Self::Alive | Self::Usage { .. } => {}
             Self::Session { id, model } => {
                 name(id);
                 model.iter_mut().for_each(name);
@@ -168,6 +170,7 @@ impl Reader for Own {
                 reports.push(Report::Session { id, model });
             }
             Saying::Step => self.evidence.steps += 1,
+            Saying::Alive => {}
             Saying::Said { text } => {
                 reports.push(Report::Said { text: short(&text) });
                 self.evidence.text = text;
