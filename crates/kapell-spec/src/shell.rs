@@ -68,7 +68,9 @@ impl Unsafe {
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {
-            Self::SingleQuotes => "use double quotes around it, or none",
+            Self::SingleQuotes => {
+                "write double quotes in place of the single ones; where they hold code or a `$`, give the value a name under `env:`"
+            }
             Self::QuotedHeredoc => "give the value a name under `env:`, or leave the delimiter unquoted",
             Self::Delimiter => "write the delimiter out",
             Self::Backquotes => "use `$(...)` in place of backquotes",
