@@ -85,6 +85,8 @@ table! {
         "Some tasks count as taken back, but what took them back changed no file, or a person left them: their changes are still in what landed. A merge would bring them in, so it is refused. `kapell diff` shows what it would be; `kapell merge --taken-back` does it all the same.";
     "K0714", "Being taken back",
         "The run is taking back what it did, one task after the other. Until it is over nothing of it is merged.";
+    "K0715", "Commits are elsewhere",
+        "The journal has the run, but its commits are not in this repository: it was taken in by `kapell import`, which brings decisions and no commits. Compare and merge where the run was performed.";
     "K0801", "Attempts cannot be started",
         "The thread or socket through which kapell speaks to the processes that it starts could not be made. `kapell doctor` looks at what they need.";
     "K0802", "Not within a task",

@@ -2,7 +2,7 @@
 
 use kapell_agents::{
     drivers::escape_untrusted,
-    git::{OwnRepo, printable},
+    git::{ErrorKind, OwnRepo, printable},
     workspace::{Change, Status},
 };
 use kapell_core::{
@@ -41,6 +41,7 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
         Fault::new("K0703", Exit::Usage, "outside a repository there is nothing to compare")
             .hint("kapell report says what tasks did")
     })?;
+    must_be_here(&repo, &run)?;
     let (from, to) = match &args.task {
         Some(name) if args.salvaged => salvage::of_task(&site, &run, runs::task(&run, name)?)?,
         Some(name) => of_task(&run, name, &changes)?,
@@ -62,6 +63,25 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Result<Exit, Fault> {
         context.out.next(&next);
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a run that was taken in from elsewhere: its journal names commits that are not here.
+///
+/// # Errors
+///
+/// Fails if the commit that its landing came to is not there.
+pub fn must_be_here(repo: &OwnRepo, run: &Run) -> Result<(), Fault> {
+    let Some(head) = run.landing().map(kapell_core::landing::Landing::head) else { return Ok(()) };
+    match repo.tree_of(head) {
+        Err(error) if matches!(*error.kind, ErrorKind::MissingObject(_)) => {
+            let short = kapell_view::text::short(run.id());
+            Err(Fault::new("K0715", Exit::Usage, "the commits of the run are not in this repository")
+                .at(format!("run {short}"))
+                .because(format!("there is no commit {head} here"))
+                .hint(format!("kapell report {short} says what happened; compare and merge it where it ran")))
+        }
+        other => other.map(drop).map_err(Fault::from),
+    }
 }
 
 fn submitted(event: &Event) -> Option<(TaskId, Oid, Oid)> {

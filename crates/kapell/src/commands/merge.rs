@@ -25,7 +25,7 @@ use kapell_engine::{
 };
 use kapell_view::untrusted::Untrusted;
 
-use super::Context;
+use super::{Context, diff::must_be_here};
 use crate::{
     args::MergeArgs,
     exit::Exit,
@@ -34,7 +34,7 @@ use crate::{
     runs,
     session::Interrupts,
     site,
-    wiring::{Machine, machine},
+    wiring::{Machine, machine, open_own_repo},
 };
 
 /// How often a merge begins anew because the target moved between its proposal and its own move.
@@ -57,6 +57,9 @@ pub fn merge(context: &Context, args: &MergeArgs) -> Result<Exit, Fault> {
     let run = runs::find(&store, args.run.as_deref())?.run;
     let mut machine = machine(&site, store, 2)?;
     machine.host.open_to_ask(run)?;
+    if let (Some(repo), Some(state)) = (open_own_repo(&site)?, machine.host.run(run)) {
+        must_be_here(&repo, state)?;
+    }
     let done = |machine: &Machine| machine.host.run(run)?.merge().filter(|merge| merge.done).cloned();
     let before = done(&machine);
     // The intent is recorded, so an interrupt may end the process at any moment.

@@ -70,7 +70,10 @@ pub fn import(context: &Context, args: &ImportArgs) -> Result<Exit, Fault> {
         true => context.out.value(&Deed { decisions: Some(added.decisions), ..Deed::new(Did::Imported) }),
         false => context.out.note(&match added.decisions {
             0 => "everything in it was here already".to_owned(),
-            decisions => format!("took in {}", plural(decisions, "decision")),
+            decisions => format!(
+                "took in {}; commits stay where the runs were performed, and so do diff and merge",
+                plural(decisions, "decision")
+            ),
         }),
     }
     context.out.next("kapell status");

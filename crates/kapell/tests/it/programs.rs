@@ -80,6 +80,26 @@ fn a_run_is_carried_to_another_place() {
 }
 
 #[test]
+fn a_run_that_was_taken_in_is_compared_and_merged_where_it_ran() {
+    let rig = Rig::repository();
+    Plan::new("Write").task("write", "echo x > x.txt", &[]).save(&rig, "write.yaml");
+    assert_eq!(rig.run(["run", "../write.yaml", "--quiet"]).code, Some(0));
+    let exported = rig.run(["logs", "--export"]).stdout;
+    let there = Rig::repository();
+    std::fs::write(there.dir().join("write.jsonl"), exported).unwrap();
+    let ended = there.run(["import", "../write.jsonl"]);
+    assert!(ended.stderr.contains("commits stay where the runs were performed"), "{ended}");
+    for command in ["diff", "merge"] {
+        let refused = there.run([command]);
+        let told = "error[K0715]: the commits of the run are not in this repository";
+        assert!(refused.code == Some(2) && refused.stderr.starts_with(told), "{refused}");
+        assert!(refused.stderr.contains("hint: kapell report "), "{refused}");
+    }
+    assert_eq!(rig.run(["diff"]).code, Some(0));
+    assert_eq!(rig.run(["merge"]).code, Some(0));
+}
+
+#[test]
 fn what_cannot_begin_in_the_background_is_said_in_the_foreground() {
     let rig = Rig::repository();
     let text = "mission: Look\nagents: { scout: { use: command, sandbox: 0, run: 'true' } }\n\
