@@ -56,11 +56,24 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Fault> {
     // Nothing starts without a commit to start from.
     let is_empty = site.repo.as_ref().is_some_and(|repo| repo.head_commit().is_err());
     match args.format {
+        PlanFormat::Text if !context.out.json && tells_who_is_absent(context, &loaded) => {}
         PlanFormat::Text if is_empty => context.out.next("git commit --allow-empty -m start"),
         PlanFormat::Text => suggest(context, args),
         _ => {}
     }
     Ok(Exit::Done)
+}
+
+/// Says, as `run` would before it starts anything, if nobody here can perform a task, and what helps.
+fn tells_who_is_absent(context: &Context, loaded: &Loaded) -> bool {
+    let Err(fault) = loaded.registry.check(&loaded.plan) else { return false };
+    // Who has which skill is told already.
+    let skills = registry::has_skills(&loaded.plan);
+    if !skills {
+        context.out.note(&format!("{}: {}", visible(&fault.message), visible(&fault.because.join("; "))));
+    }
+    context.out.next(if skills { "kapell agents" } else { "kapell doctor" });
+    true
 }
 
 /// The most tasks that are named where several get the same agents.

@@ -115,12 +115,26 @@ fn a_task_that_nobody_can_perform_is_refused_before_anything_starts() {
     let ended = rig.run(["run", "greet.yaml"]);
     assert_eq!(ended.code, Some(3), "{ended}");
     assert!(ended.stderr.contains("error[K0920]: nobody here can perform task `greet`"), "{ended}");
-    assert_eq!(rig.run(["plan", "greet.yaml"]).code, Some(0));
+    let plan = rig.run(["plan", "greet.yaml"]);
+    assert!(plan.code == Some(0) && plan.stderr.ends_with("next: kapell agents\n"), "{plan}");
     // One that is named needs no skill, and one from the settings no definition in the file.
     rig.write("greet.yaml", "mission: Greet\ntasks:\n  greet:\n    agent: cheap\n    prompt: Say hello\n");
     rig.commit("by name");
     assert_eq!(rig.run(["run", "greet.yaml", "--merge"]).code, Some(0));
     assert_eq!(rig.read("said.txt"), "cheap\n");
+}
+
+#[test]
+fn a_plan_says_which_agent_cannot_be_used_here() {
+    let rig = Rig::repository();
+    let text = "mission: Greet\ntasks:\n  greet:\n    agent: codex\n    prompt: Say hello\n";
+    rig.write("greet.yaml", text);
+    let plan = rig.run(["plan", "greet.yaml"]);
+    assert_eq!(plan.code, Some(0), "{plan}");
+    let told = "nobody here can perform task `greet`: agent `codex` cannot be used: its program `codex` is not installed\n\
+                next: kapell doctor\n";
+    assert!(plan.stderr.ends_with(told), "{plan}");
+    assert_eq!(rig.run(["run", "greet.yaml"]).code, Some(3));
 }
 
 #[test]
