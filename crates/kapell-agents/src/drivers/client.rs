@@ -28,6 +28,7 @@ pub(crate) mod past; // what earlier attempts did, for the next one
 mod purse; // what attempts of a run spend together
 pub mod structure; // outputs of a shape
 mod talk; // what is said to a client
+mod told; // what it said and did, for a person
 mod words; // what is common to the errors of all of them
 
 use std::{
@@ -54,6 +55,7 @@ pub use self::{
     purse::{Purse, Purses},
     structure::Shape,
     talk::{Opening, Outgoing, Tell, Totals},
+    told::told,
     words::reset_in,
 };
 pub(in crate::drivers) use self::{

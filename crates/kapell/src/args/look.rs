@@ -41,9 +41,12 @@ pub struct LogsArgs {
     /// Only events of this task.
     #[arg(long)]
     pub task: Option<String>,
-    /// Shows what the task printed, or every task, each line with its name.
+    /// Shows what the task printed, or every task, each line with its name; of a coding agent, what it said and did.
     #[arg(long)]
     pub output: bool,
+    /// With `--output`: the events of a coding agent as it printed them.
+    #[arg(long, requires = "output")]
+    pub raw: bool,
     /// What this attempt of the task printed, in the place of the last one.
     #[arg(long, value_name = "N", requires = "task", requires = "output", value_parser = at_least_one())]
     pub attempt: Option<u32>,

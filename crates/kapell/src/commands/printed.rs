@@ -2,7 +2,10 @@
 
 use std::{fs, io::ErrorKind};
 
-use kapell_agents::{drivers::escape_untrusted, supervise::OUTPUT_FILE};
+use kapell_agents::{
+    drivers::{client::told, escape_untrusted},
+    supervise::OUTPUT_FILE,
+};
 use kapell_core::{
     id::{AttemptNo, TaskId},
     run::Run,
@@ -32,7 +35,8 @@ pub fn show(context: &Context, site: &Site, run: &Run, args: &LogsArgs) -> Resul
                 .at(format!("run {}", kapell_view::text::short(run.id()))));
         }
         let key = AttemptKey { run: run.id(), task, attempt: AttemptNo(attempt), compensates: false };
-        let text = site.redactor().text(&read(site, key)?);
+        // Programs that ask for JSON want the events, too.
+        let text = site.redactor().text(&read(site, key, args.raw || context.out.json)?);
         let name =
             if asked.is_none() { format!("{} | ", visible(run.plan().name(task))) } else { String::new() };
         let lines = text.lines().map(|line| format!("{name}{}\n", escape_untrusted(line)));
@@ -46,9 +50,14 @@ pub fn show(context: &Context, site: &Site, run: &Run, args: &LogsArgs) -> Resul
     Ok(Exit::Done)
 }
 
-/// Returns what an attempt printed; nothing if it printed nothing, or never was.
-fn read(site: &Site, key: AttemptKey) -> Result<String, Fault> {
-    let path = site.places()?.attempt(key).join(OUTPUT_FILE);
+/// Returns what an attempt printed, or what it told in words if it was a coding agent's and this is not to be `raw`;
+/// nothing if it printed nothing, or never was.
+fn read(site: &Site, key: AttemptKey, raw: bool) -> Result<String, Fault> {
+    let dir = site.places()?.attempt(key);
+    if let Some(lines) = told(&dir).filter(|_| !raw) {
+        return Ok(lines.join("\n"));
+    }
+    let path = dir.join(OUTPUT_FILE);
     match fs::read(&path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),

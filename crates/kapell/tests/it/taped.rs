@@ -72,6 +72,32 @@ fn events(rig: &Rig) -> Vec<Value> {
     rig.run(["logs", "--json"]).stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// A client that looks at a file and says what it saw, in the manner of Claude Code.
+const TALKER: &str = r#"#!/usr/bin/env bash
+read -r line; read -r line
+echo '{"type":"system","subtype":"init","session_id":"s","model":"mock-1","tools":[]}'
+echo '{"type":"assistant","message":{"id":"1","content":[{"type":"tool_use","id":"a","name":"Bash","input":{"command":"make test"}}]}}'
+echo '{"type":"assistant","message":{"id":"2","content":[{"type":"text","text":"It is red.\n\nI mended it."}]}}'
+echo '{"type":"result","subtype":"success","is_error":false,"result":"done"}'
+echo 'a warning' >&2
+"#;
+
+#[test]
+fn what_an_agent_said_and_did_is_told_in_words() {
+    let rig = Rig::repository();
+    rig.install_claude(TALKER, "key_env = \"THE_KEY\"\n");
+    let text = "mission: Look\ntasks:\n  look:\n    agent: claude-code\n    prompt: Look\n";
+    rig.write("look.yaml", text);
+    let ended = run(&rig, &["run", "look.yaml"]);
+    assert_eq!(ended.code, Some(0), "{ended}");
+    let told = rig.run(["logs", "--task", "look", "--output"]).stdout;
+    assert_eq!(told, "[Bash] make test\nIt is red.\n\nI mended it.\na warning\n");
+    for raw in ["--raw", "--json"] {
+        let told = rig.run(["logs", "--task", "look", "--output", raw]).stdout;
+        assert_eq!(told.lines().filter(|line| line.starts_with("{\"type\":")).count(), 4, "{told}");
+    }
+}
+
 #[test]
 fn a_session_is_recorded_and_played_back_with_nobody_there() {
     let rig = Rig::repository();
