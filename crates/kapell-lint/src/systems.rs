@@ -8,6 +8,7 @@ pub mod images;
 pub mod kubernetes;
 
 use kapell_spec::{
+    codes,
     finding::{Source, Span},
     yaml::{self, Node, Tree},
 };
@@ -26,6 +27,8 @@ pub struct Systems {
     pub manifests: Vec<Manifest>,
     /// Recipes of images, by path.
     pub dockerfiles: Vec<Dockerfile>,
+    /// Templates of Helm charts.
+    pub charts: Vec<FileId>,
     /// Compose files and manifests that cannot be read.
     pub broken: Vec<Broken>,
 }
@@ -94,12 +97,26 @@ pub fn may_be_manifest(path: &str) -> bool {
         && CLUSTER.iter().any(|word| lower.contains(word))
 }
 
+/// Tells whether a path may be that of a template of a Helm chart that starts pods or sends to them.
+#[must_use]
+pub fn is_chart_template(path: &str) -> bool {
+    let Some((folders, name)) = path.rsplit_once('/') else { return false };
+    let known = ["deploy", "service", "svc", "statefulset", "daemonset", "workload"];
+    let aside = ["test", "tests", "testdata", "fixtures", "e2e", "__tests__"];
+    let name = name.to_ascii_lowercase();
+    folders.split('/').any(|folder| folder == "templates")
+        && !folders.split('/').any(|folder| aside.contains(&folder))
+        && (name.ends_with(".yaml") || name.ends_with(".yml"))
+        && known.iter().any(|word| name.contains(word))
+}
+
 /// Tells whether a file is read as one of a system.
 #[must_use]
 pub fn wanted(path: &str) -> bool {
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-    !folders.split('/').any(|folder| ASIDE.contains(&folder))
-        && (is_compose(path) || is_dockerfile(path) || may_be_manifest(path))
+    is_chart_template(path)
+        || !folders.split('/').any(|folder| ASIDE.contains(&folder))
+            && (is_compose(path) || is_dockerfile(path) || may_be_manifest(path))
 }
 
 impl Systems {
@@ -108,15 +125,25 @@ impl Systems {
     pub fn read(files: &Files) -> Self {
         let mut systems = Self::default();
         for (id, file) in files.iter().filter(|(_, file)| wanted(&file.path)) {
-            if is_compose(&file.path) {
+            if is_chart_template(&file.path) {
+                // No YAML before it is filled in.
+                systems.charts.push(id);
+            } else if is_compose(&file.path) {
                 let documents = Document::all(id, file, &mut systems.broken);
                 systems.composes.extend(compose::read(id, file, documents));
             } else if is_dockerfile(&file.path) {
                 systems.dockerfiles.push(docker::read(id, file));
-            } else if file.text.contains("apiVersion:") {
+            } else if file.text.contains("apiVersion:") || file.name().starts_with("kustomization.") {
                 let documents = Document::all(id, file, &mut systems.broken);
                 systems.manifests.extend(kubernetes::read(id, file, &documents));
             }
+        }
+        // What a name calls a variant is one only where there is something to lay it over.
+        let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let folders: Vec<String> = systems.composes.iter().map(|compose| folder(&compose.path)).collect();
+        for (compose, own) in systems.composes.iter_mut().zip(&folders) {
+            let alone = folders.iter().filter(|other| *other == own).count() == 1;
+            compose.partial |= compose.overlay && !alone;
         }
         systems
     }
@@ -148,11 +175,13 @@ impl Document {
         let told = broken.len();
         let read = |(start, end): (usize, usize)| {
             let text = file.text[start..end].trim_end_matches("---\n").trim_end_matches("---");
-            if text.contains("{{") {
+            if text.contains("{{") && !fills_values(text) {
                 return None;
             }
             let (tree, findings) = yaml::read(&Source::new(&file.path, text));
-            let error = findings.iter().find(|finding| finding.is_error());
+            // Compose and its like read merge keys.
+            let error =
+                findings.iter().find(|finding| finding.is_error() && finding.code != codes::MERGE_KEY);
             if let Some(error) = error.filter(|_| broken.len() == told) {
                 let (from, to) = (error.span.start as usize + start, error.span.end as usize + start);
                 broken.push(Broken { file: id, span: Span::new(from, to), why: error.message.clone() });
@@ -181,6 +210,19 @@ impl Document {
     }
 }
 
+/// Tells whether a template fills in nothing but the values of a secret or of settings, so that its name and its keys stand
+/// as they are: `password: "{{ db_password }}"`.
+fn fills_values(text: &str) -> bool {
+    let keeps = text.lines().any(|line| matches!(line.trim_end(), "kind: Secret" | "kind: ConfigMap"));
+    let filled = |line: &str| {
+        let (before, _) = line.split_once("{{").unwrap_or((line, ""));
+        let value =
+            before.split_once(": ").is_some_and(|(_, value)| value.trim_start().starts_with(['"', '\'']));
+        value && !["name", "namespace"].contains(&before.split(':').next().unwrap_or_default().trim())
+    };
+    keeps && text.lines().filter(|line| line.contains("{{")).all(filled)
+}
+
 /// A text and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
@@ -204,12 +246,20 @@ impl std::fmt::Display for Word {
     }
 }
 
-/// Splits the name of an image into its repository and its tag; a digest counts as no tag.
+/// Splits the name of an image into its repository and its tag; a digest counts as no tag, and a colon within a variable
+/// (`${GITHUB_SHA::7}`) does not split.
 #[must_use]
 pub fn image_parts(image: &str) -> (&str, Option<&str>) {
     let image = image.split('@').next().unwrap_or(image);
-    match image.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
-        _ => (image, None),
+    let (mut open, mut colon) = (0_usize, None);
+    for (at, byte) in image.bytes().enumerate() {
+        match byte {
+            b'{' => open += 1,
+            b'}' => open = open.saturating_sub(1),
+            b':' if open == 0 => colon = Some(at),
+            b'/' if open == 0 => colon = None,
+            _ => {}
+        }
     }
+    colon.map_or((image, None), |at| (&image[..at], Some(&image[at + 1..])))
 }

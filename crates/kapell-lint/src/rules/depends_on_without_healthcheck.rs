@@ -44,6 +44,45 @@ const SLOW: &[&str] = &[
     "clickhouse-server",
     "nats",
     "temporal",
+    "postgresql",
+    "mongodb",
+    "mongodb-community-server",
+    "percona",
+    "percona-server",
+    "cockroach",
+    "scylla",
+    "couchdb",
+    "couchbase",
+    "influxdb",
+    "keydb",
+    "dragonfly",
+    "cp-kafka",
+    "redpanda",
+    "pulsar",
+    "activemq",
+    "activemq-artemis",
+    "solr",
+    "keycloak",
+    "mssql/server",
+    "azure-sql-edge",
+    "oracle-xe",
+    "oracle-free",
+    "timescaledb-ha",
+    "redis-stack",
+    "redis-stack-server",
+];
+
+/// Pages to look at what is there: they ask only when somebody opens them.
+const LOOKERS: &[&str] = &[
+    "adminer",
+    "phpmyadmin",
+    "pgadmin4",
+    "redis-commander",
+    "redisinsight",
+    "dbgate",
+    "cloudbeaver",
+    "kafka-ui",
+    "akhq",
 ];
 
 /// Who waits, where it says for whom, and until what.
@@ -95,6 +134,7 @@ const MIGRATES: &[&str] = &[
 /// Tells whether a service brings a schema up to date and ends. One whose command goes on serves afterwards.
 fn is_migration(needed: &Service) -> bool {
     let command = needed.command.split_whitespace().collect::<Vec<_>>().join(" ");
+    let command = command.replace("bundle exec ", "");
     let goes_on = ["&&", ";", "exec ", "serve", "|"].iter().any(|word| command.contains(word));
     MIGRATES.iter().any(|migrates| command.contains(migrates)) && !goes_on && !needed.restarts
 }
@@ -136,19 +176,25 @@ fn unused(compose: &Compose, needed: &Service, waiters: &[Waiter<'_>], report: &
     draft.done();
 }
 
+/// Tells whether an image is one of a list, whoever packs it.
+fn is_of(image: &Word, known: &[&str]) -> bool {
+    let name = image_parts(image).0;
+    known
+        .iter()
+        .any(|known| name.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('/')))
+}
+
 /// Tells whether a service takes seconds before it answers.
 fn is_slow(needed: &Service) -> bool {
-    needed.image.as_ref().is_some_and(|image| {
-        let name = image_parts(image).0.rsplit('/').next().unwrap_or_default();
-        SLOW.contains(&name)
-    })
+    needed.image.as_ref().is_some_and(|image| is_of(image, SLOW))
 }
 
 /// Tells whether a service neither waits for health nor for an answer. What is started again when it fails finds the
 /// database up in the end.
 fn is_early(service: &Service, condition: Option<&Word>) -> bool {
     let waits = service.restarts || service.command.contains("wait") || service.command.contains("dockerize");
-    condition.is_none_or(|word| &**word == "service_started") && !waits
+    let looks = service.image.as_ref().is_some_and(|image| is_of(image, LOOKERS));
+    condition.is_none_or(|word| &**word == "service_started") && !waits && !looks
 }
 
 fn judge(

@@ -1,5 +1,7 @@
 //! A port that is asked for where nothing listens.
 
+mod charts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{Confidence, Severity};
@@ -37,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     ingresses(repository, report);
     composes(repository, report);
     addresses(repository, report);
+    charts::check(repository, report);
 }
 
 /// Tells whether a port, a number or a name, is among some.
@@ -146,6 +149,7 @@ fn told(repository: &Repository, report: &mut Report<'_>) {
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for service in compose.services.iter().filter(|service| !service.partial) {
             let Some((known, _)) = told_port(service) else { continue };
+            checked(compose, service, &known, report);
             let published = service.ports.iter().all(|(port, _)| !known.contains(port));
             let Some((port, span)) =
                 service.ports.first().filter(|_| published && service.exposed.is_empty())
@@ -163,6 +167,26 @@ fn told(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
+}
+
+/// A health check that asks the service itself on another port than it is told to listen on: it is never healthy.
+fn checked(compose: &Compose, service: &Service, known: &[u16], report: &mut Report<'_>) {
+    let asked = ["localhost:", "127.0.0.1:", "0.0.0.0:"].iter().find_map(|host| {
+        let (_, rest) = service.asked.split_once(host)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
+    });
+    let Some(port) = asked.filter(|port| !known.contains(port) && !service.exposed.contains(port)) else {
+        return;
+    };
+    let message = format!(
+        "the health check of `{}` asks port {port}, but its variable `PORT` has it listen on {}",
+        &*service.name, known[0]
+    );
+    report
+        .add(compose.file, service.name.span, message)
+        .confidence(Confidence::Medium)
+        .hint(format!("ask port {}", known[0]))
+        .done();
 }
 
 fn probes(repository: &Repository, report: &mut Report<'_>) {
@@ -273,10 +297,11 @@ const USUAL: &[(&str, u16)] = &[
 /// Addresses in the variables of a service that ask another one on a port of which nothing is known.
 fn addresses(repository: &Repository, report: &mut Report<'_>) {
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
-        for (variable, host, port) in asked(compose) {
+        for (variable, host, port) in asked(compose).chain(in_two(compose)) {
             let Some(service) = compose.service(host).filter(|service| !service.partial) else { continue };
             let image = || known_ports(repository, service).filter(|_| !chooses(service));
             let Some((known, sure)) = told_port(service).or_else(image) else { continue };
+            // A published port is one of those that the machine has, unless it is the same inside.
             let said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
             if known.contains(&port) || said.into_iter().any(|known| *known == port) {
                 continue;
@@ -301,6 +326,30 @@ fn asked(compose: &Compose) -> impl Iterator<Item = (&Word, &str, u16)> {
         let authority = rest.split(['/', '?', ',', ' ', '"', '\'']).next()?;
         let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
         Some((variable, host, port.parse().ok()?))
+    })
+}
+
+/// Finds hosts and ports that stand in two variables of one service: `DB_HOST=db`, `DB_PORT=5433`.
+fn in_two(compose: &Compose) -> impl Iterator<Item = (&Word, &str, u16)> {
+    let pair = |word: &'_ Word| -> Option<(String, usize)> {
+        let (name, _) = word.split_once('=')?;
+        let start = name.strip_suffix("_PORT").or_else(|| name.strip_suffix("PORT"))?;
+        (!start.is_empty()).then(|| (start.trim_end_matches('_').to_owned(), name.len() + 1))
+    };
+    compose.services.iter().flat_map(move |service| {
+        service.env.iter().filter_map(move |port| {
+            let (start, at) = pair(port)?;
+            let host = service.env.iter().find_map(|word| {
+                let (name, value) = word.split_once('=')?;
+                let end = name.strip_prefix(&*start)?.trim_start_matches('_');
+                matches!(end, "HOST" | "HOSTNAME" | "SERVER" | "ADDR" | "ADDRESS").then_some(value.trim())
+            })?;
+            Some((
+                port,
+                host.trim_matches(['"', '\'']),
+                port.get(at..)?.trim().trim_matches(['"', '\'']).parse().ok()?,
+            ))
+        })
     })
 }
 

@@ -44,6 +44,26 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     keys_of_secrets(repository, report);
+    in_actions(repository, report);
+}
+
+/// An action sees no secrets at all: what it needs of them it has to be given as an input.
+fn in_actions(repository: &Repository, report: &mut Report<'_>) {
+    for action in repository.github.actions.values().filter(|action| !action.model.steps.is_empty()) {
+        // What describes an input is only shown.
+        let Some(start) = action.model.steps.first().map(|step| step.span.start) else { continue };
+        let in_steps = action.model.expressions.iter().filter(|one| one.span(&action.text).start >= start);
+        let read = in_steps.clone().find_map(|expression| {
+            secrets(&expression.expr).into_iter().next().map(|name| (expression, name))
+        });
+        let Some((expression, name)) = read else { continue };
+        let message =
+            format!("an action cannot read `secrets.{name}`: its steps know no `secrets`, and it fails");
+        report
+            .add(action.file, expression.span(&action.text), message)
+            .hint("take it as an input, and hand it over where the action is used")
+            .done();
+    }
 }
 
 /// A called workflow sees only the secrets that its caller hands over.
@@ -64,7 +84,11 @@ fn called_workflows(repository: &Repository, report: &mut Report<'_>) {
             for expression in &job.expressions {
                 for name in secrets(&expression.expr) {
                     let missing = given.iter().flatten().all(|names| !names.contains(&name));
-                    if name == "GITHUB_TOKEN" || !missing || !seen.insert(name.clone()) {
+                    if name == "GITHUB_TOKEN"
+                        || !missing
+                        || may_lack(flow, &name)
+                        || !seen.insert(name.clone())
+                    {
                         continue;
                     }
                     let (caller, at) = callers[0];
@@ -79,6 +103,16 @@ fn called_workflows(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tells whether a called workflow says itself that it can do without a secret: it asks whether there is one.
+fn may_lack(flow: &Flow, name: &str) -> bool {
+    let text = flow.text.to_ascii_uppercase();
+    let asked = ["!= ''", "== ''", "!=''", "==''", "||"];
+    text.match_indices(&format!("SECRETS.{name}")).any(|(at, found)| {
+        let rest = text[at + found.len()..].trim_start();
+        asked.iter().any(|word| rest.starts_with(word))
+    })
 }
 
 /// Returns the names that a job hands over; `None` for all.

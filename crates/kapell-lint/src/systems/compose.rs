@@ -20,6 +20,8 @@ pub struct Compose {
     pub secrets: Vec<Word>,
     /// Whether it includes other files, or is itself laid over another one.
     pub partial: bool,
+    /// Whether its name says that it is to be laid over another one.
+    pub overlay: bool,
 }
 
 /// A service.
@@ -35,6 +37,8 @@ pub struct Service {
     pub depends: Vec<(Word, Option<Word>)>,
     /// Whether it has a health check of its own.
     pub healthcheck: bool,
+    /// What its health check runs, as text.
+    pub asked: String,
     /// Whether it is started again when it ends.
     pub restarts: bool,
     /// Its published ports: the port inside, and where it is written.
@@ -64,8 +68,7 @@ pub(super) fn read(id: FileId, file: &File, documents: Vec<Document>) -> Option<
     let root = document.root();
     let services = root.get("services")?.entries()?;
     let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let overlay =
-        ["override", "dev", "prod", "ci", "local", "test"].iter().any(|word| file.name().contains(word));
+    let overlay = ["dev", "prod", "ci", "local", "test"].iter().any(|word| file.name().contains(word));
     Some(Compose {
         file: id,
         path: (&*file.path).into(),
@@ -74,7 +77,10 @@ pub(super) fn read(id: FileId, file: &File, documents: Vec<Document>) -> Option<
             .filter_map(|entry| service(&document, folder, document.word(&entry.key)?, &entry.value))
             .collect(),
         secrets: keys(&document, root.get("secrets")),
-        partial: root.get("include").is_some() || root.get("<<").is_some() || overlay,
+        partial: root.get("include").is_some()
+            || root.get("<<").is_some()
+            || file.name().contains("override"),
+        overlay,
     })
 }
 
@@ -84,7 +90,8 @@ fn keys(document: &Document, node: Option<&Node>) -> Vec<Word> {
 }
 
 fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option<Service> {
-    let text = |key| node.get(key).and_then(|value| document.word(value));
+    let of = |key: &str| node.get(key).or_else(|| merged(node, key));
+    let text = |key| of(key).and_then(|value| document.word(value));
     let disabled = |check: &Node| {
         let off = |node: &Node| node.text() == Some("true");
         check.get("disable").is_some_and(off)
@@ -96,27 +103,39 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
     Some(Service {
         name,
         image: text("image"),
-        build: node.get("build").map(|build| recipe(folder, build)),
-        depends: depends(document, node.get("depends_on")),
-        healthcheck: node.get("healthcheck").is_some_and(|check| !disabled(check)),
-        restarts: node.get("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
-        ports: ports(document, node.get("ports")),
+        build: of("build").map(|build| recipe(folder, build)),
+        depends: depends(document, of("depends_on")),
+        healthcheck: of("healthcheck").is_some_and(|check| !disabled(check)),
+        restarts: of("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
+        ports: ports(document, of("ports")),
         exposed: document
-            .words(node.get("expose"))
+            .words(of("expose"))
             .iter()
             .filter_map(|port| port.split('/').next()?.parse().ok())
             .collect(),
-        secrets: secrets(document, node.get("secrets")),
-        env: env(document, node.get("environment")),
+        secrets: secrets(document, of("secrets")),
+        env: env(document, of("environment")),
+        asked: checked(of("healthcheck")),
         command: ["command", "entrypoint"]
             .iter()
-            .filter_map(|key| node.get(key))
+            .filter_map(|key| of(key))
             .map(flat)
             .collect::<Vec<_>>()
             .join(" "),
-        partial: ["extends", "<<"].iter().any(|key| node.get(key).is_some()),
+        partial: of("extends").is_some(),
     })
     .filter(|_| node.entries().is_some())
+}
+
+/// Finds an entry that a merge key brings in: `<<: *base`, `<<: [*one, *other]`.
+fn merged<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    let from = node.get("<<")?;
+    from.get(key).or_else(|| from.items()?.iter().find_map(|one| one.get(key)))
+}
+
+/// Returns the command of a health check as text.
+fn checked(node: Option<&Node>) -> String {
+    node.and_then(|check| check.get("test")).map(flat).unwrap_or_default()
 }
 
 fn flat(node: &Node) -> String {

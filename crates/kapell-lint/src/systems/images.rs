@@ -5,7 +5,7 @@ use kapell_spec::{finding::Span, github::Text};
 use super::image_parts;
 use crate::{
     files::FileId,
-    github::{Flow, Github, script},
+    github::{Flow, Github, StepFacts, script},
 };
 
 /// An image that a workflow pushes.
@@ -31,7 +31,7 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
         for (job, _) in flow.jobs() {
             for (step, facts) in flow.steps(job) {
                 let mut add = |image: &str, span: Span| {
-                    let image = resolve(flow, job, image.trim());
+                    let image = resolve(flow, job, facts, image.trim());
                     let (name, tag) = image_parts(&image);
                     let written = name.to_owned();
                     let name =
@@ -73,6 +73,9 @@ pub const MARKED_SHORT_SHA: &str = "sha-$COMMIT_IN_7_DIGITS";
 /// The same without its mark.
 pub const SHORT_SHA: &str = "$COMMIT_IN_7_DIGITS";
 
+/// How the tag is written that `docker/metadata-action` makes of a version: without the `v` of the git tag.
+pub const BARE_VERSION: &str = "$VERSION_WITHOUT_V";
+
 /// How a tag is written that `docker/metadata-action` makes of the name of a branch or a tag.
 pub const BY_NAME: &str = "$BRANCH_OR_TAG";
 
@@ -93,6 +96,10 @@ fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
     let (kinds, mut made) = (kinds?, Vec::new());
     for image in images.split(['\n', ',']).map(str::trim).filter(|image| !image.is_empty()) {
         made.extend(kinds.iter().map(|tag| format!("{image}:{tag}")));
+        // A version is the latest unless `flavor` says otherwise.
+        if kinds.iter().any(|kind| kind == BARE_VERSION) {
+            made.push(format!("{image}:latest"));
+        }
     }
     Some(made)
 }
@@ -115,6 +122,12 @@ fn tag_kind(line: &str) -> Option<String> {
         ("sha", None, Some("long")) => Some("sha-${{ github.sha }}".to_owned()),
         ("sha", Some(""), Some("long")) => Some("${{ github.sha }}".to_owned()),
         ("raw", None, None) => of("value").filter(|value| !value.contains(['$', '{'])).map(str::to_owned),
+        // With two numbers, or one, it is a tag that moves.
+        ("semver", None, None)
+            if of("pattern").is_some_and(|text| text.replace(' ', "") == "{{version}}") =>
+        {
+            Some(BARE_VERSION.to_owned())
+        }
         ("ref" | "semver" | "pep440" | "edge", None, None) => Some(BY_NAME.to_owned()),
         _ => None,
     }
@@ -143,7 +156,7 @@ pub fn deployed(github: &Github) -> Vec<Deployed> {
                 let image =
                     DEPLOYERS.iter().find(|(action, _)| step.is(action)).and_then(|(_, key)| step.input(key));
                 if let Some(image) = image.filter(|image| !image.trim().contains(['\n', '@'])) {
-                    let resolved = resolve(flow, job, image.trim());
+                    let resolved = resolve(flow, job, facts, image.trim());
                     let (name, tag) = image_parts(&resolved);
                     let tag = tag.unwrap_or("latest").to_owned();
                     found.push(Deployed {
@@ -155,8 +168,8 @@ pub fn deployed(github: &Github) -> Vec<Deployed> {
                 }
                 let Some(run) = &step.run else { continue };
                 for (name, tag) in facts.commands.iter().filter_map(given) {
-                    let name = name.map(|name| resolve(flow, job, &name));
-                    let tag = resolve(flow, job, &tag);
+                    let name = name.map(|name| resolve(flow, job, facts, &name));
+                    let tag = resolve(flow, job, facts, &tag);
                     found.push(Deployed { file: flow.file, span: run.span, name, tag });
                 }
             }
@@ -189,13 +202,25 @@ fn given(command: &script::Command) -> Option<(Option<String>, String)> {
             whole(pair.split_once('=')?.1)
         }
         ["helm", "upgrade" | "install", rest @ ..] => {
-            let sets = rest.iter().flat_map(|word| word.trim_start_matches("--set=").split(','));
-            let mut tags = sets.filter_map(|set| set.strip_prefix("image.tag="));
-            tags.next().map(|tag| (None, tag.to_owned()))
+            let sets = || {
+                rest.iter().flat_map(|word| {
+                    let word = word.strip_prefix("--set-string=").unwrap_or(word);
+                    word.trim_start_matches("--set=").split(',')
+                })
+            };
+            let name = sets().find_map(|set| set.strip_prefix("image.repository="));
+            let tag = sets().find_map(|set| set.strip_prefix("image.tag="))?;
+            Some((name.map(str::to_owned), tag.to_owned()))
+        }
+        ["kustomize", "edit", "set", "image", rest @ ..] => {
+            let pair = rest.iter().find(|word| !word.starts_with('-'))?;
+            let image = pair.split_once('=').map_or(*pair, |(_, image)| image);
+            // Without a tag it only gives the image another name.
+            image_parts(image).1.and_then(|_| whole(image))
         }
         ["gcloud", "run", "deploy", rest @ ..]
         | ["docker", "service", "update", rest @ ..]
-        | ["az", "containerapp", "update", rest @ ..]
+        | ["az", "containerapp", "update" | "create" | "up", rest @ ..]
         | ["fly" | "flyctl", "deploy", rest @ ..] => {
             let joined = rest.iter().find_map(|word| word.strip_prefix("--image="));
             let apart = || rest.windows(2).find(|pair| pair[0] == "--image").map(|pair| pair[1]);
@@ -205,12 +230,28 @@ fn given(command: &script::Command) -> Option<(Option<String>, String)> {
     }
 }
 
-/// Leaves out the options of kubectl that may stand before what it does: `kubectl -n shop set image`.
+/// Leaves out the options that may stand before what a program does: `kubectl -n shop set image`, `docker -H x service`.
 fn without_place(words: Vec<&str>) -> Vec<&str> {
     let mut words = words.into_iter().peekable();
-    let mut kept: Vec<&str> = words.next_if(|word| matches!(*word, "kubectl" | "oc")).into_iter().collect();
+    let mut kept: Vec<&str> = words
+        .next_if(|word| matches!(*word, "kubectl" | "oc" | "docker" | "gcloud" | "helm"))
+        .into_iter()
+        .collect();
     while let Some(option) = words.next_if(|word| !kept.is_empty() && word.starts_with('-')) {
-        if matches!(option, "-n" | "--namespace" | "--context" | "--kubeconfig" | "-s" | "--cluster") {
+        let valued = [
+            "-n",
+            "--namespace",
+            "--context",
+            "--kube-context",
+            "--kubeconfig",
+            "-s",
+            "--cluster",
+            "-H",
+            "--host",
+            "--project",
+            "--account",
+        ];
+        if valued.contains(&option) {
             words.next();
         }
     }
@@ -233,20 +274,66 @@ fn images(command: &script::Command) -> Vec<String> {
     }
 }
 
-/// Puts in the variables of the workflow and the job that are plain texts.
-fn resolve(flow: &Flow, job: usize, image: &str) -> String {
+/// Puts in the variables of the workflow, the job and the step's own script that are plain texts. What the script takes from
+/// the run (`TAG=${GITHUB_SHA::7}`) is put in as well, but for what it asks a program.
+fn resolve(flow: &Flow, job: usize, facts: &StepFacts, image: &str) -> String {
+    let given = flow.model.jobs[job].env.iter().chain(&flow.model.env);
+    let given = given.filter_map(|(name, value)| Some((&*name.text, value.literal()?)));
+    let assigned = facts.commands.iter().flat_map(|command| match command.words.split_first() {
+        None => &command.assigned[..],
+        Some((first, rest)) if first == "export" => rest,
+        Some(_) => &[],
+    });
+    let own = assigned.filter_map(|word| word.split_once('='));
+    let own: Vec<(&str, &str)> = own.filter(|(_, value)| !value.contains(['`', '(', ' '])).collect();
+    // A variable that is set twice may be either.
+    let once = |name: &str| own.iter().filter(|(other, _)| *other == name).count() == 1;
     let mut image = image.to_owned();
-    for (name, value) in flow.model.jobs[job].env.iter().chain(&flow.model.env) {
-        let Some(value) = value.literal() else { continue };
-        let forms = [
-            format!("${{{{ env.{} }}}}", &**name),
-            format!("${{{{env.{}}}}}", &**name),
-            format!("${{{}}}", &**name),
-            format!("${}", &**name),
-        ];
-        for form in forms {
+    for (name, value) in own.iter().copied().filter(|(name, _)| once(name)).chain(given) {
+        for form in [format!("${{{{ env.{name} }}}}"), format!("${{{{env.{name}}}}}"), format!("${{{name}}}")]
+        {
             image = image.replace(&form, value);
+        }
+        let (mut from, bare) = (0, format!("${name}"));
+        while let Some(at) = image.get(from..).and_then(|rest| rest.find(&bare)).map(|at| from + at) {
+            let end = at + bare.len();
+            from = end;
+            // `$TAG_OF` is another variable than `$TAG`.
+            if !image[end..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+                image.replace_range(at..end, value);
+                from = at + value.len();
+            }
         }
     }
     image
+}
+
+/// Finds the images that steps build with an action and keep to themselves: neither pushed nor loaded.
+#[must_use]
+pub fn unpushed(github: &Github) -> Vec<Pushed> {
+    let mut found = Vec::new();
+    for flow in &github.flows {
+        for (job, _) in flow.jobs() {
+            for (step, facts) in flow.steps(job).filter(|(step, _)| step.is("docker/build-push-action")) {
+                let kept =
+                    ["push", "load"].iter().all(|key| step.input(key).is_none_or(|text| text.is("false")));
+                let Some(tags) = step.input("tags").filter(|_| kept && step.input("outputs").is_none())
+                else {
+                    continue;
+                };
+                for image in tags.split(['\n', ',']).map(str::trim).filter(|image| !image.is_empty()) {
+                    let image = resolve(flow, job, facts, image);
+                    let (written, tag) = image_parts(&image);
+                    found.push(Pushed {
+                        file: flow.file,
+                        span: tags.span,
+                        name: (!written.contains('$')).then(|| written.to_ascii_lowercase()),
+                        written: written.to_owned(),
+                        tag: tag.unwrap_or("latest").to_owned(),
+                    });
+                }
+            }
+        }
+    }
+    found
 }

@@ -228,16 +228,19 @@ fn workload(document: &Document, template: &Node) -> What {
         labels: labels(template.get("metadata").and_then(|metadata| metadata.get("labels"))),
         ..Workload::default()
     };
-    let containers = template.get("spec").and_then(|spec| spec.get("containers")).and_then(Node::items);
-    for container in containers.unwrap_or_default() {
+    let spec = template.get("spec");
+    let listed = |key| spec.and_then(|spec| spec.get(key)).and_then(Node::items).unwrap_or_default();
+    for container in listed("containers") {
         found.images.extend(container.get("image").and_then(|image| document.word(image)));
         found.ports.extend(listened(container.get("ports"), "containerPort"));
         for probe in
             ["livenessProbe", "readinessProbe", "startupProbe"].iter().filter_map(|key| container.get(key))
         {
-            let port = ["httpGet", "tcpSocket"].iter().find_map(|way| probe.get(way)?.get("port"));
+            let port = ["httpGet", "tcpSocket", "grpc"].iter().find_map(|way| probe.get(way)?.get("port"));
             found.probes.extend(port.and_then(|port| document.word(port)));
         }
+    }
+    for container in listed("containers").iter().chain(listed("initContainers")) {
         for given in container.get("envFrom").and_then(Node::items).unwrap_or_default() {
             for (key, secret) in [("secretRef", true), ("configMapRef", false)] {
                 let Some(given) = given.get(key) else { continue };
@@ -252,7 +255,22 @@ fn workload(document: &Document, template: &Node) -> What {
             found.settings.extend(from.get("configMapKeyRef").and_then(|given| taken(document, given)));
         }
     }
+    listed("volumes").iter().for_each(|volume| mounted(document, volume, &mut found.whole));
     What::Workload(found)
+}
+
+/// Reads which secrets and settings a volume is made of, unless the pod may do without.
+fn mounted(document: &Document, volume: &Node, whole: &mut Vec<(bool, Box<str>, Span)>) {
+    let sources = volume.get("projected").and_then(|volume| volume.get("sources")).and_then(Node::items);
+    for from in sources.unwrap_or_default().iter().chain([volume]) {
+        for (key, secret) in [("secret", true), ("configMap", false)] {
+            let Some(given) = from.get(key) else { continue };
+            let needed = given.get("optional").and_then(Node::text) != Some("true");
+            let name = given.get("secretName").or_else(|| given.get("name")).filter(|_| needed);
+            whole
+                .extend(name.and_then(|name| document.word(name)).map(|name| (secret, name.text, name.span)));
+        }
+    }
 }
 
 /// Reads which key of which object a variable takes, unless it may do without.
