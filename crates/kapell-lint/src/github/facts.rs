@@ -94,7 +94,85 @@ pub(super) fn of_job(
     job: &Job,
 ) -> Vec<StepFacts> {
     let names = Names { workflow, job, inputs: &[], depth: 0 };
-    job.steps.iter().map(|step| of_step(actions, &names, step)).collect()
+    let mut found: Vec<StepFacts> = job.steps.iter().map(|step| of_step(actions, &names, step)).collect();
+    if job.environment.is_some() && job.services.is_empty() {
+        found.iter_mut().flat_map(|facts| &mut facts.works).for_each(migrates);
+    }
+    if deploys_by_name(job) {
+        last_script(&mut found);
+    }
+    found
+}
+
+/// Tells whether a job names production as its environment, and says by its own name that it deploys there.
+fn deploys_by_name(job: &Job) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase).collect()
+    };
+    let environment = job.environment.as_ref().and_then(|environment| environment.name.as_ref());
+    let live = environment.and_then(|name| name.literal()).is_some_and(|name| {
+        words(name).iter().any(|word| matches!(word.as_str(), "prod" | "production" | "live"))
+    });
+    let name = job.name.as_ref().map_or("", |name| &name.text);
+    let says = ["deploy", "deployment", "rollout", "ship", "promote"];
+    live && words(&job.id.text).iter().chain(&words(name)).any(|word| says.contains(&word.as_str()))
+}
+
+/// Takes the last script of the repository that a job runs for what it deploys with, where nothing else in it does.
+fn last_script(found: &mut [StepFacts]) {
+    if found.iter().any(|facts| facts.works.iter().any(|done| done.work.kind.delivers())) {
+        return;
+    }
+    let script = found.iter_mut().rev().find_map(|StepFacts { works, commands, .. }| {
+        works.iter_mut().rev().find(|done| {
+            let command = done.command.and_then(|at| commands.get(at));
+            done.work.kind == Kind::Unknown && command.is_some_and(tools::is_own_script)
+        })
+    });
+    if let Some(done) = script {
+        done.work.kind = Kind::Deploy;
+    }
+}
+
+/// Words of commands that change the schema of a database.
+const MIGRATES: &[&str] = &[
+    "alembic upgrade",
+    "prisma migrate deploy",
+    "drizzle-kit migrate",
+    "drizzle-kit push",
+    "db:migrate",
+    "manage.py migrate",
+    "artisan migrate",
+    "flyway migrate",
+    "liquibase update",
+    "knex migrate:latest",
+    "typeorm migration:run",
+    "doctrine:migrations:migrate",
+    "ecto.migrate",
+    "ef database update",
+    "goose up",
+    "dbmate up",
+    "sqlx migrate run",
+    "diesel migration run",
+    "sequelize db:migrate",
+    "sequelize-cli db:migrate",
+    "flask db upgrade",
+    "supabase db push",
+    "supabase migration up",
+];
+
+/// Tells whether a command brings the schema of a database up to date.
+pub(crate) fn is_migration(done: &Done) -> bool {
+    let text = done.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    MIGRATES.iter().any(|word| text.contains(word))
+}
+
+/// A job that names an environment has no database of its own to set up: what brings a schema up to date there changes
+/// what runs.
+fn migrates(done: &mut Done) {
+    if matches!(done.work.kind, Kind::Setup | Kind::Unknown) && is_migration(done) {
+        done.work.kind = Kind::Deploy;
+    }
 }
 
 /// What expressions in names stand for.

@@ -188,6 +188,10 @@ const VALUE_FLAGS_OF: &[(&[&str], &[&str])] = &[
     (&["aws"], &["--profile", "--region", "--endpoint-url", "--output"]),
     (&["gcloud"], &["--project", "--account", "--format"]),
     (&["uv", "poetry"], &["--directory", "--project", "-C"]),
+    (
+        &["helmfile"],
+        &["-e", "--environment", "-f", "--file", "-l", "--selector", "-n", "--namespace", "--kube-context"],
+    ),
 ];
 
 /// Tells whether the word behind a flag is its value, and no command.
@@ -228,6 +232,9 @@ pub fn command(command: &Command) -> Work {
     if SCRIPT_RUNNERS.contains(&program)
         && let Some(found) = by_script(&words[1..])
     {
+        return found;
+    }
+    if let Some(found) = by_runner(program, &words) {
         return found;
     }
     let mut prefix = words[..words.len().min(4)].join(" ");
@@ -298,6 +305,20 @@ fn plain_words(command: &Command, program: &str) -> Vec<String> {
         words.push(word.clone());
     }
     words
+}
+
+/// Tells what a program does that a package manager runs by its name: `yarn sls deploy`.
+fn by_runner(program: &str, words: &[String]) -> Option<Work> {
+    if !matches!(program, "npm" | "pnpm" | "yarn" | "bun") {
+        return None;
+    }
+    let rest =
+        words.iter().skip(1).filter(|word| !matches!(word.as_str(), "run" | "run-script" | "exec" | "--"));
+    let rest: Vec<&str> = rest.map(String::as_str).take(3).collect();
+    (2..=rest.len())
+        .rev()
+        .find_map(|len| table::command(&rest[..len].join(" ")))
+        .filter(|work| work.kind.mutates())
 }
 
 /// Tells what `npm run x` or `make x` does, by the name of the script.
@@ -628,6 +649,10 @@ mod tests {
             ("yarn", Kind::Install),
             ("cargo +nightly clippy --all -- -D warnings", Kind::Lint),
             ("uv run pytest -x", Kind::Test),
+            ("yarn cdk deploy --all", Kind::Deploy),
+            ("yarn sls deploy --stage prod", Kind::Deploy),
+            ("ansible-playbook -i prod --syntax-check site.yml", Kind::Lint),
+            ("git push --atomic origin main \"$V\"", Kind::Tag),
             ("make test-all", Kind::Test),
             ("make", Kind::Unknown),
             ("git push", Kind::Push),

@@ -42,20 +42,23 @@ const KEEPS_NOTHING: &[&str] = &[
     "docker service update",
     "nomad job run",
     "nomad run",
+    "azure/k8s-deploy",
+    "kubectl patch",
+    "kapp deploy",
+    "skaffold run",
+    "skaffold deploy",
+    "oc rollout latest",
+    "oc replace",
+    "docker compose up",
+    "docker-compose up",
 ];
 
 /// Copies over what runs, one file after the other; what happens there may know a way back.
 const COPIES: &[&str] = &["rsync ", "scp ", "ssh ", "sshpass "];
 
 /// Actions that do the same.
-const COPYING: &[&str] = &[
-    "azure/k8s-deploy",
-    "Azure/k8s-deploy",
-    "appleboy/ssh-action",
-    "appleboy/scp-action",
-    "burnett01/rsync-deployments",
-    "easingthemes/ssh-deploy",
-];
+const COPYING: &[&str] =
+    &["appleboy/ssh-action", "appleboy/scp-action", "burnett01/rsync-deployments", "easingthemes/ssh-deploy"];
 
 /// Words of what all rely on.
 const LIVE: &[&str] = &["prod", "production", "live"];
@@ -140,9 +143,25 @@ fn is_copy(text: &str) -> bool {
 /// Tells whether a job starts again what runs on another machine, so that what it copied is what answers.
 fn restarts(flow: &Flow, job: usize) -> bool {
     let text = flow.text.get(flow.model.jobs[job].span.range()).unwrap_or_default();
-    ["systemctl restart", "systemctl reload", "service restart", "pm2 re", "supervisorctl restart", "up -d"]
-        .iter()
-        .any(|word| text.contains(word))
+    const AGAIN: &[&str] = &[
+        "systemctl restart",
+        "systemctl reload",
+        "systemctl --user restart",
+        "service restart",
+        "pm2 re",
+        "pm2 start",
+        "supervisorctl restart",
+        "supervisorctl reload",
+        "up -d",
+        "up --detach",
+        "docker restart",
+        "docker run -d",
+        "docker run --detach",
+        "forever restart",
+        "tmp/restart.txt",
+        "passenger-config restart",
+    ];
+    AGAIN.iter().any(|word| text.contains(word))
 }
 
 /// Tells whether a job says by its name, its environment or what it runs that all rely on what it deploys to.

@@ -40,9 +40,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             filter.items.iter().any(|item| matches!(&*item.text, "*" | "**") || topic(&item.text))
                 && !filter.items.iter().any(|item| item.text.starts_with('!'))
         });
-        let filtered =
-            ["branches-ignore", "tags", "tags-ignore"].iter().any(|key| push.filter(key).is_some())
-                && push.filter("branches").is_none();
+        // With `tags` alone no branch starts it; what is left out of the branches matters where it is most of them.
+        let topics = push.filter("branches-ignore").is_some_and(|filter| {
+            filter
+                .items
+                .iter()
+                .any(|item| matches!(&*item.text, "*" | "**" | "*/**" | "**/**") || topic(&item.text))
+        });
+        let filtered = push.filter("branches").is_none() && (push.filter("tags").is_some() || topics);
         // A group shared by both events lets the second run cancel the first.
         let group = flow.model.concurrency.as_ref().and_then(|concurrency| concurrency.group.as_ref());
         // `github.sha` of a pull request is that of a merge, which no push has.

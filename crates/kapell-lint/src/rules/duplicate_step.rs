@@ -2,6 +2,7 @@
 
 use crate::github::{
     Flow, StepFacts, cost, intent,
+    script::{Command, Then},
     tools::{self, Kind},
 };
 use crate::{
@@ -46,6 +47,24 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     let both = works[earlier].as_ref().zip(works[index].as_ref());
                     both.is_some_and(|(left, right)| repeats(flow, at, (earlier, left), (index, right)))
                 });
+                if again.is_none()
+                    && let Some((earlier, command)) = installs_again(flow, at, index)
+                {
+                    let what = short(&command.text());
+                    report
+                        .add(
+                            flow.file,
+                            flow.script_line(step, command.start, ""),
+                            format!(
+                                "`{}` runs `{what}` once more, and nothing has changed since",
+                                job.id.text
+                            ),
+                        )
+                        .also(flow.file, job.steps[earlier].span, "the first time")
+                        .hint("drop one of the two")
+                        .done();
+                    continue;
+                }
                 let Some(earlier) = again else { continue };
                 let first = &job.steps[earlier];
                 let what = facts.works.first().map_or("the same", |done| &done.text);
@@ -151,6 +170,133 @@ fn set_up_before(flow: &Flow, at: usize, index: usize) -> Option<usize> {
     let earlier = (0..index).rev().find(|&earlier| flow.facts[at][earlier].actions.contains(name))?;
     let other = &steps[earlier];
     (plain(step) && plain(other) && given(other) == given(step)).then_some(earlier)
+}
+
+/// What brings the same each time until a lock file or a list changes.
+const BRINGS: &[&[&str]] = &[
+    &["npm", "ci"],
+    &["npm", "install"],
+    &["yarn", "install"],
+    &["pnpm", "install"],
+    &["bun", "install"],
+    &["pip", "install", "-r"],
+    &["poetry", "install"],
+    &["uv", "sync"],
+    &["bundle", "install"],
+    &["composer", "install"],
+    &["dotnet", "restore"],
+    &["go", "mod", "download"],
+    &["cargo", "fetch"],
+    &["apt-get", "install"],
+    &["terraform", "init"],
+    &["tofu", "init"],
+    &["go", "build"],
+];
+
+/// Returns the words of a command that brings something here, in one way of writing them: `yarn --frozen-lockfile` is
+/// `yarn install --frozen-lockfile`.
+fn brings(command: &Command) -> Option<Vec<String>> {
+    let mut words: Vec<String> = command.inner().to_vec();
+    let flag = |word: &String| word.starts_with('-');
+    match words.first()?.as_str() {
+        "yarn" if words.iter().skip(1).all(flag) => words.insert(1, "install".to_owned()),
+        "apt" => "apt-get".clone_into(&mut words[0]),
+        "pip3" => "pip".clone_into(&mut words[0]),
+        _ => {}
+    }
+    let plain = command.depth == 0 && !command.asked && command.after != Then::Or && command.then != Then::Or;
+    let known = BRINGS
+        .iter()
+        .any(|start| words.len() >= start.len() && start.iter().zip(&words).all(|(a, b)| a == b));
+    if !plain || !known || words.iter().any(|word| word.contains(['$', '>'])) {
+        return None;
+    }
+    // What a package manager says while it works, and how it goes about it, is no other work.
+    let node = matches!(words[0].as_str(), "npm" | "yarn" | "apt-get" | "pnpm");
+    // One of its own choice, or somewhere else.
+    let elsewhere = [
+        "-g",
+        "--global",
+        "-t",
+        "--target-release",
+        "--prefix",
+        "-C",
+        "--cwd",
+        "--production",
+        "--omit=dev",
+        "--prod",
+    ];
+    if words.iter().any(|word| elsewhere.contains(&word.as_str()) || word.starts_with("-chdir")) {
+        return None;
+    }
+    if node {
+        words.retain(|word| !word.starts_with('-'));
+    }
+    if words[0] == "npm" {
+        "install".clone_into(&mut words[1]);
+        if words.len() > 2 {
+            return None;
+        }
+    }
+    if words[0] == "apt-get" {
+        words[2..].sort();
+    }
+    Some(words)
+}
+
+/// Finds a command that brings here what an earlier step has brought, with nothing in between that may have changed it.
+fn installs_again(flow: &Flow, at: usize, index: usize) -> Option<(usize, &Command)> {
+    let steps = &flow.model.jobs[at].steps;
+    let facts = &flow.facts[at];
+    let moves = |commands: &[Command]| {
+        let changes = ["cd", "pushd", "rm", "git", "sed", "mv", "cp", "patch", "docker"];
+        let lists = [
+            "version",
+            "pkg",
+            "update",
+            "upgrade",
+            "add",
+            "remove",
+            "uninstall",
+            "link",
+            "set",
+            "lock",
+            "venv",
+        ];
+        commands.iter().any(|command| {
+            changes.contains(&command.program())
+                || !matches!(command.program(), "apt-get" | "apt")
+                    && command.inner().get(1).is_some_and(|word| lists.contains(&word.as_str()))
+        })
+    };
+    let calm = |at: usize| {
+        let works = facts[at].works.iter();
+        let same = |kind: Kind| {
+            !matches!(kind, Kind::Unknown | Kind::Checkout | Kind::Download | Kind::Cache | Kind::Setup)
+                && !kind.mutates()
+        };
+        let brought = |text: &str| ["terraform ", "tofu ", "apt"].iter().any(|word| text.contains(word));
+        works.clone().all(|done| same(done.work.kind) || brought(&done.text))
+            && !facts[at].runs_own_script()
+            && !moves(&facts[at].commands)
+    };
+    let bare = |step: &Step| step.condition.is_none() && step.run.is_some() && step.shell.is_none();
+    let step = &steps[index];
+    if !bare(step) || moves(&facts[index].commands) {
+        return None;
+    }
+    facts[index].commands.iter().find_map(|command| {
+        let words = brings(command)?;
+        let earlier = (0..index).rev().find(|&earlier| {
+            let other = &steps[earlier];
+            bare(other)
+                && same_env(other, step)
+                && folder(other) == folder(step)
+                && !moves(&facts[earlier].commands)
+                && facts[earlier].commands.iter().filter_map(brings).any(|before| before == words)
+        })?;
+        (earlier + 1..index).all(calm).then_some((earlier, command))
+    })
 }
 
 fn short(text: &str) -> String {

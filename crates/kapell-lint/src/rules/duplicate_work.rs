@@ -121,7 +121,8 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> BTreeMap<(String, String), (u32, A
 /// Returns the start of a check without its flags, such as `pytest` or `ruff check src/`.
 fn same_check(left: &str, right: &str) -> bool {
     let words = |text: &str| -> Vec<String> {
-        text.split(' ')
+        plain(text)
+            .split(' ')
             .filter(|word| !word.starts_with('-'))
             .map(|word| word.trim_end_matches('/').to_owned())
             .collect()
@@ -133,18 +134,76 @@ fn same_check(left: &str, right: &str) -> bool {
         || right.len() == 1 && left.first() == right.first() && right[0] == "pytest"
 }
 
-/// Flags that change what a run of tests writes down, and not what it tests.
-const ASIDE: &[&str] = &["-cover", "--cov", "--coverage", "-v", "--verbose", "--color", "--junit"];
+/// Flags that change what a run of tests writes down or how fast it is, and not what it tests.
+const ASIDE: &[&str] = &[
+    "-cover",
+    "--cov",
+    "--coverage",
+    "-v",
+    "--verbose",
+    "--color",
+    "--junit",
+    "-B",
+    "--batch-mode",
+    "-ntp",
+    "--no-transfer-progress",
+    "-q",
+    "--quiet",
+    "--no-daemon",
+    "--stacktrace",
+    "--info",
+    "--no-progress",
+    "--testdox",
+    "--nologo",
+    "--no-build",
+    "--no-restore",
+    "--memory-limit",
+    "-count=1",
+];
 
-/// Returns a script without the flags that only change what it writes down.
+/// The same flags with their value as the next word.
+const ASIDE_VALUES: &[&str] = &[
+    "-coverprofile",
+    "-covermode",
+    "-coverpkg",
+    "--cov-report",
+    "--verbosity",
+    "--logger",
+    "--results-directory",
+];
+
+/// Returns a script without the flags that only change what it writes down, and without what names its program in another
+/// way: `./mvnw clean verify` is `mvn verify`.
 fn plain(script: &str) -> String {
     let mut words = script.split_whitespace();
-    let mut kept: Vec<&str> = Vec::new();
+    let mut kept: Vec<String> = Vec::new();
     while let Some(word) = words.next() {
-        if matches!(word, "-coverprofile" | "-covermode" | "-coverpkg" | "--cov-report") {
+        if ASIDE_VALUES.contains(&word) {
             words.next();
         } else if !ASIDE.iter().any(|flag| word.starts_with(flag)) {
-            kept.push(word);
+            kept.push(word.trim_start_matches("./").to_owned());
+        }
+    }
+    let wrapped = match kept.first().map(String::as_str) {
+        Some("mvnw" | "mvn") => Some("mvn"),
+        Some("gradlew" | "gradle") => Some("gradle"),
+        _ => None,
+    };
+    if let Some(program) = wrapped {
+        program.clone_into(&mut kept[0]);
+        kept.retain(|word| word != "clean");
+        // The file that it reads anyway.
+        if let Some(at) =
+            kept.windows(2).position(|pair| pair == ["--file", "pom.xml"] || pair == ["-f", "pom.xml"])
+        {
+            kept.drain(at..at + 2);
+        }
+    }
+    if kept.first().is_some_and(|word| word == "dotnet") {
+        for word in &mut kept {
+            if word == "-c" {
+                "--configuration".clone_into(word);
+            }
         }
     }
     kept.join(" ")
@@ -165,7 +224,9 @@ fn is_copy((_, _, one, other): &Twice<'_>) -> bool {
 /// Tells whether the scripts of a check are the same to the letter.
 fn is_same((_, _, one, other): &Twice<'_>) -> bool {
     let script = |(flow, job, step): &At<'_>| flow.model.jobs[*job].steps[*step].script().trim().to_owned();
-    script(one) == script(other)
+    let cover = |script: &str| script.contains("cov");
+    let (one, other) = (script(one), script(other));
+    one == other || !cover(&one) && !cover(&other)
 }
 
 fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {

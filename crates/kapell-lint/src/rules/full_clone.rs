@@ -122,15 +122,23 @@ fn reads_history(flow: &Flow, at: usize) -> bool {
                 done.work.kind.mutates() && !is_quiet(&done.text)
                     || matches!(done.work.kind, Kind::Audit | Kind::PullRequest) && !is_quiet(&done.text)
             })
-            || facts
-                .commands
-                .iter()
-                .any(|command| READERS.contains(&command.program()) || asks_reader(command))
+            || facts.commands.iter().any(|command| {
+                READERS.contains(&command.program()) || asks_reader(command) || installs_itself(command)
+            })
             || facts.actions.iter().any(|name| !is_quiet(name) && !only_prepares(name, facts))
     }) || flow
         .text
         .get(flow.model.jobs[at].span.range())
         .is_some_and(|text| text.contains("git ") || text.contains("merge-base"))
+}
+
+/// Tells whether a command installs the repository itself, which may make its version of the last tag: `pip install -e .[test]`.
+fn installs_itself(command: &Command) -> bool {
+    let own = |word: &String| {
+        let path = word.split('[').next().unwrap_or(word);
+        path == "." || path.starts_with("./") && !path.contains("requirements")
+    };
+    matches!(command.program(), "pip" | "pip3") && command.inner().iter().any(own)
 }
 
 /// Tells whether a command takes in what a program says that may read the history: `echo "list=$(npx nx show projects)"`.

@@ -85,8 +85,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// Finds an axis of several values that nothing in the job reads.
 fn unread<'a>(flow: &Flow, job: &'a Job) -> Option<&'a Axis> {
     let matrix = job.matrix.as_ref().filter(|matrix| !matrix.dynamic)?;
-    let text = flow.text.get(job.span.range())?.to_ascii_lowercase();
-    // The whole matrix, or the number of a cell, may be given to anything.
+    let text = without_names(flow, job)?.to_ascii_lowercase();
+    // The whole matrix, or the number of a cell, may be given to anything, and a tool may ask for it by a name of its own.
     let whole = ["tojson(matrix", "matrix[", "matrix.*", "strategy.job", "${{ matrix }}", "matrix)"];
     if whole.iter().any(|word| text.contains(word)) {
         return None;
@@ -105,4 +105,20 @@ fn unread<'a>(flow: &Flow, job: &'a Job) -> Option<&'a Axis> {
     };
     let times = |axis: &&Axis| TIMES.contains(&&*axis.name.text.to_ascii_lowercase());
     matrix.axes.iter().filter(several).find(|axis| !read(&axis.name.text) && !extended(axis) && !times(axis))
+}
+
+/// Returns the text of a job without the names of it, of its steps and of what it uploads: they tell people of the cell, and
+/// change nothing that it does.
+fn without_names(flow: &Flow, job: &Job) -> Option<String> {
+    let mut text = flow.text.get(job.span.range())?.to_owned();
+    let uploads = job.steps.iter().filter(|step| step.is("actions/upload-artifact"));
+    let names = job.steps.iter().filter_map(|step| step.name.as_ref()).chain(&job.name);
+    let start = job.span.start as usize;
+    for name in names.chain(uploads.filter_map(|step| step.input("name"))) {
+        let range = name.span.range();
+        let range = range.start.checked_sub(start)?..range.end.checked_sub(start)?;
+        let blank = " ".repeat(text.get(range.clone())?.len());
+        text.replace_range(range, &blank);
+    }
+    Some(text)
 }

@@ -108,7 +108,8 @@ fn own_group(flow: &Flow, report: &mut Report<'_>) {
     let Some(concurrency) = &flow.model.concurrency else { return };
     let cancels = concurrency.cancel.as_ref().is_some_and(|cancel| !cancel.is("false"));
     let Some(group) = concurrency.group.as_ref().filter(|_| cancels) else { return };
-    let found = ["github.run_id", "github.run_number"].iter().find(|word| group.text.contains(**word));
+    let found =
+        ["github.run_id", "github.run_number", "github.sha"].iter().find(|word| group.text.contains(**word));
     // Behind `||` it is for those events that shall not be stopped.
     let chosen = ["||", "&&", "format("].iter().any(|word| group.text.contains(word));
     let Some(word) = found.filter(|_| !chosen) else { return };

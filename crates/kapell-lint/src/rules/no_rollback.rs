@@ -39,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 gone_release(flow, at, report);
                 partial_release(flow, at, report);
             }
+            early_publish(flow, at, report);
             early_pointer(flow, at, report);
         }
     }
@@ -82,29 +83,109 @@ fn cleans(flow: &Flow, at: usize) -> bool {
 
 /// A commit and a tag are pushed before anything is built that they stand for.
 fn early_tag(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let tags = flow.steps(at).find(|(_, facts)| facts.does(Kind::Tag));
-    let Some((step, _)) = tags else { return };
-    let before = flow.closures[at]
-        .iter()
-        .any(|&up| flow.facts[up].iter().any(|facts| facts.does(Kind::Build) || facts.does(Kind::Test)))
-        || flow.facts[at].iter().any(|facts| facts.does(Kind::Build) || facts.does(Kind::Test));
-    let built = flow.jobs().find(|(other, _)| {
-        flow.closures[*other].contains(&at) && flow.facts[*other].iter().any(|facts| facts.does(Kind::Build))
+    let does = |facts: &StepFacts| facts.does(Kind::Build) || facts.does(Kind::Test);
+    let steps: Vec<_> = flow.steps(at).collect();
+    let Some(index) = steps.iter().position(|(_, facts)| facts.does(Kind::Tag)) else { return };
+    let step = steps[index].0;
+    let before = flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(does))
+        || steps[..=index].iter().any(|(_, facts)| does(facts));
+    if before {
+        return;
+    }
+    // What nobody knows may have built it all, in whatever order.
+    let known = !steps[..=index].iter().any(|(_, facts)| facts.is_opaque());
+    let releases = |kind: Kind| matches!(kind, Kind::Release | Kind::Publish);
+    let job = &flow.model.jobs[at];
+    // What the same job builds afterwards is what it releases under the tag.
+    let later = &steps[index + 1..];
+    let out = later.iter().position(|(_, facts)| facts.works.iter().any(|done| releases(done.work.kind)));
+    let own = out.filter(|_| known).and_then(|out| {
+        let builder = later[..=out].iter().find(|(step, facts)| does(facts) && step.condition.is_none());
+        builder.map(|(step, _)| (step.name_span(), "a later step".to_owned()))
     });
-    let (false, Some((_, builder))) = (before, built) else { return };
+    let other = || {
+        let mut jobs = flow.jobs().filter(|(other, _)| flow.closures[*other].contains(&at));
+        let builder = jobs.find(|(other, _)| flow.facts[*other].iter().any(|facts| facts.does(Kind::Build)));
+        builder.map(|(_, builder)| (builder.id.span, format!("`{}`", builder.id.text)))
+    };
+    let Some((place, builder)) = own.or_else(other) else { return };
     report
         .add(
             flow.file,
             step.name_span(),
             format!(
-                "`{}` pushes a tag before `{}` has built what it stands for; if that fails, the tag stays",
-                flow.model.jobs[at].id.text, builder.id.text
+                "`{}` pushes a tag before {builder} has built what it stands for; if that fails, the tag stays",
+                job.id.text
             ),
         )
-        .also(flow.file, builder.id.span, "may fail afterwards")
+        .also(flow.file, place, "may fail afterwards")
         .hint("push the tag last, or take it back in a job with `if: failure()`")
         .done();
 }
+
+/// Something is given to people before the tests of the same job say whether it works.
+fn early_publish(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let steps: Vec<_> = flow.steps(at).collect();
+    let goes_out = |facts: &StepFacts| facts.does(Kind::Publish) || facts.does(Kind::Release);
+    let Some(index) = steps.iter().position(|(step, facts)| goes_out(facts) && step.condition.is_none())
+    else {
+        return;
+    };
+    let (step, facts) = steps[index];
+    // Built and tested in one go, or by what nobody knows.
+    let tested = |facts: &StepFacts| facts.does(Kind::Test) || facts.is_opaque();
+    let before = flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(tested))
+        || steps[..=index].iter().any(|(_, facts)| tested(facts));
+    let draft = flow.text.get(step.span.range()).is_some_and(|text| text.contains("draft"));
+    if before || draft || facts.works.iter().any(|done| done.text.contains("snapshot")) {
+        return;
+    }
+    // What is tried after it went out is what went out.
+    let plain = |step: &Step| {
+        let text = flow.text.get(step.span.range()).unwrap_or_default().to_ascii_lowercase();
+        !TRIED.iter().any(|word| text.contains(word)) && step.condition.is_none()
+    };
+    let tests = |facts: &StepFacts| {
+        facts.works.iter().any(|done| {
+            let known = done.command.and_then(|at| facts.commands.get(at));
+            done.work.kind == Kind::Test && known.is_some_and(|command| !tools::is_own_script(command))
+        })
+    };
+    let Some((test, _)) = steps[index + 1..].iter().find(|(step, facts)| tests(facts) && plain(step)) else {
+        return;
+    };
+    report
+        .add(
+            flow.file,
+            step.name_span(),
+            format!(
+                "`{}` gives it to people before its own tests have run; if they fail, it is out",
+                flow.model.jobs[at].id.text
+            ),
+        )
+        .severity(Severity::High)
+        .also(flow.file, test.span, "tested afterwards")
+        .hint("run the tests first")
+        .done();
+}
+
+/// Words of tests of what is out already.
+const TRIED: &[&str] = &[
+    "smoke",
+    "published",
+    "post-",
+    "e2e",
+    "install",
+    "pull",
+    "docker run",
+    "canary",
+    "sanity",
+    "acceptance",
+    "released",
+    "integration",
+    "deployed",
+    "health",
+];
 
 /// A release is out before another job has built what it is to hold.
 fn early_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
@@ -155,6 +236,15 @@ const CREATES: &[&str] = &[
     "elgohr/github-release-action",
 ];
 
+/// Actions that take a release away.
+const DELETES: &[&str] = &[
+    "dev-drprasad/delete-tag-and-release",
+    "clementtsang/delete-tag-and-release",
+    "larryjoelane/delete-release-action",
+    "liudonghua123/delete-release-action",
+    "cb80/delrel",
+];
+
 /// Tells whether an action builds what it adds to a release: those take minutes.
 fn builds_release(facts: &StepFacts) -> bool {
     facts.works.iter().any(|done| done.work.kind == Kind::Release && done.work.seconds >= 120)
@@ -165,10 +255,13 @@ fn gone_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let steps: Vec<_> = flow.steps(at).collect();
     let deletes = |command: &Command| command.text().starts_with("gh release delete ");
     let Some((index, command)) = steps.iter().enumerate().find_map(|(index, (_, facts))| {
+        if facts.actions.iter().any(|name| DELETES.contains(&name.as_str())) {
+            return Some((index, None));
+        }
         let at = facts.commands.iter().position(deletes)?;
         // Made anew in the next breath, it is hardly missed.
         let anew = facts.commands[at..].iter().any(|next| next.text().starts_with("gh release create"));
-        (!anew).then(|| (index, &facts.commands[at]))
+        (!anew).then(|| (index, Some(&facts.commands[at])))
     }) else {
         return;
     };
@@ -179,11 +272,14 @@ fn gone_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(anew) = steps[index + 1..].iter().position(|(_, facts)| makes(facts)) else { return };
     // Something in between has to be able to fail.
     let between = &steps[index + 1..index + 1 + anew];
-    if between.iter().all(|(_, facts)| facts.works.is_empty() && facts.commands.is_empty()) {
+    let works = |facts: &StepFacts| facts.works.iter().any(|done| done.work.kind != Kind::Trivial);
+    if !between.iter().any(|(_, facts)| works(facts))
+        && between.iter().all(|(_, facts)| facts.commands.is_empty())
+    {
         return;
     }
     let step = steps[index].0;
-    let span = flow.script_line(step, command.start, "");
+    let span = command.map_or(step.name_span(), |command| flow.script_line(step, command.start, ""));
     report
         .add(
             flow.file,
@@ -225,8 +321,8 @@ fn partial_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// A job moves what people take for the newest before another job has built its part of it.
 fn early_pointer(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let moved = flow.steps(at).find_map(|(step, facts)| Some((step, moves_latest(&facts.commands)?)));
-    let Some((step, command)) = moved else { return };
+    let moved = flow.steps(at).find_map(|(step, facts)| Some((step, facts, moves_latest(&facts.commands)?)));
+    let Some((step, facts, command)) = moved else { return };
     let builds = |other: usize| {
         flow.facts[other].iter().any(|facts| facts.does(Kind::Build) || !facts.uploads.is_empty())
     };
@@ -241,9 +337,21 @@ fn early_pointer(flow: &Flow, at: usize, report: &mut Report<'_>) {
                 && !flow.closures[other].contains(&at)
         };
         let missing = waits.iter().copied().find(open).filter(|_| releases && waits.contains(&at))?;
-        Some((last, missing))
+        Some((Some(last), missing))
     });
-    let Some((last, missing)) = late else { return };
+    // Nobody waits for both, and the other one puts its part where this one put its own.
+    let beside = || {
+        let stores = |other: usize| {
+            let kinds = [Kind::Store, Kind::Release, Kind::Publish];
+            flow.facts[other].iter().any(|facts| kinds.iter().any(|&kind| facts.does(kind)))
+        };
+        let mut others = flow.jobs().filter(|&(other, _)| {
+            let apart = !flow.closures[at].contains(&other) && !flow.closures[other].contains(&at);
+            other != at && apart && stores(other) && stores_apart(flow, other, step, facts)
+        });
+        others.next().map(|(other, _)| (None, other))
+    };
+    let Some((last, missing)) = late.or_else(beside) else { return };
     let missing = &flow.model.jobs[missing].id;
     let span = flow.script_line(step, command.start, "");
     report
@@ -257,19 +365,50 @@ fn early_pointer(flow: &Flow, at: usize, report: &mut Report<'_>) {
         )
         .severity(Severity::High)
         .also(flow.file, missing.span, "may fail afterwards")
-        .hint(format!("move what is the latest behind `{}`, as the last thing that happens", last.id.text))
+        .hint(match last {
+            Some(last) => {
+                format!("move what is the latest behind `{}`, as the last thing that happens", last.id.text)
+            }
+            None => "move what is the latest in a job that needs all that build".to_owned(),
+        })
         .done();
+}
+
+/// Tells whether another job copies what it makes to the place in which a step moves what is the latest: the same bucket or
+/// host.
+fn stores_apart(flow: &Flow, other: usize, step: &Step, facts: &StepFacts) -> bool {
+    let host = |command: &Command| {
+        let target = command.words.iter().rev().find_map(|word| word.split_once("://"))?;
+        target.1.split('/').next().map(str::to_owned)
+    };
+    let own: Vec<String> = facts.commands.iter().filter_map(host).collect();
+    // Its part is of this version, too.
+    let part = |command: &Command| {
+        let target = command.words.iter().rev().find(|word| word.contains("://"));
+        target.is_some_and(|target| is_versioned(&target.to_ascii_lowercase()))
+    };
+    let same = |command: &Command| {
+        tools::command(command).kind == Kind::Store
+            && part(command)
+            && host(command).is_some_and(|host| own.contains(&host))
+    };
+    step.condition.is_none()
+        && flow.jobs().any(|(at, job)| at == other && job.condition.is_none())
+        && flow.facts[other].iter().any(|facts| facts.commands.iter().any(same))
+}
+
+/// Tells whether a place is that of one version.
+fn is_versioned(target: &str) -> bool {
+    ["tag", "version", "sha", "ref", "inputs"].iter().any(|word| target.contains(word))
 }
 
 /// Finds a command that writes which version is the latest to a place of no version's own.
 fn moves_latest(commands: &[Command]) -> Option<&Command> {
     let says = |command: &Command| command.text().to_ascii_lowercase().contains("latest");
-    let own =
-        |target: &str| ["tag", "version", "sha", "ref", "inputs"].iter().any(|word| target.contains(word));
     (0..commands.len()).find_map(|at| {
         let command = &commands[at];
         let target = command.words.iter().rev().find(|word| word.contains("://"))?.to_ascii_lowercase();
-        let stores = tools::command(command).kind == Kind::Store && !own(&target);
+        let stores = tools::command(command).kind == Kind::Store && !is_versioned(&target);
         let piped = at > 0 && commands[at - 1].then == Then::Pipe && says(&commands[at - 1]);
         (stores && (says(command) || piped)).then_some(command)
     })

@@ -59,6 +59,13 @@ const WAITS: &[(&str, &str)] = &[
     ("emulator", "starts an emulator"),
     ("avd_start", "starts an emulator"),
     ("simctl", "starts a simulator"),
+    ("platform=ios simulator", "starts a simulator"),
+    ("connectedandroidtest", "starts an emulator"),
+    ("connectedcheck", "starts an emulator"),
+    ("testcafe", "runs browsers"),
+    ("ng e2e", "runs browsers"),
+    ("detox test", "starts an emulator"),
+    ("maestro test", "starts an emulator"),
     ("xvfb", "runs a browser or a window"),
     ("playwright test", "runs browsers"),
     ("cypress run", "runs browsers"),
@@ -76,6 +83,9 @@ const WAITS: &[(&str, &str)] = &[
     ("install.sh | bash", "runs programs fetched from the network"),
 ];
 
+/// A loop that ends only when something answers.
+const ENDLESS: &str = "waits for a server in a loop without end";
+
 /// How many jobs of a repository have to have a timeout for it to be the custom of the house.
 const CUSTOM: usize = 4;
 
@@ -87,13 +97,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let [(at, why), rest @ ..] = &risky[..] else { continue };
         let job = &flow.model.jobs[*at];
         let model = risky.iter().any(|(_, why)| why.contains("model"));
+        let endless = risky.iter().any(|(_, why)| *why == ENDLESS);
         let mut draft = report
             .add(
                 flow.file,
                 flow.job_span(*at),
                 format!("`{}` {why} and has no timeout: if it hangs, it does so for six hours", job.id.text),
             )
-            .severity(if model && is_open(flow) { Severity::Medium } else { Severity::Low })
+            .severity(if (model || endless) && is_open(flow) { Severity::Medium } else { Severity::Low })
             .hint("set `timeout-minutes` to a few times what it takes");
         for (at, why) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("{why} too"));
@@ -192,8 +203,40 @@ fn is_open(flow: &Flow) -> bool {
 
 /// Tells whether a script asks a server until it answers, and counts nothing: `until curl -f URL; do sleep 1; done`.
 fn waits_endlessly(scripts: &str) -> bool {
-    const PROBES: &[&str] = &["curl ", "wget ", "nc ", "pg_isready", "redis-cli", "mysqladmin"];
-    let opens = ["until ", "while ! "].into_iter().flat_map(|word| scripts.match_indices(word));
+    const PROBES: &[&str] = &[
+        "curl ",
+        "wget ",
+        "nc ",
+        "pg_isready",
+        "redis-cli",
+        "mysqladmin",
+        "kubectl ",
+        "docker inspect",
+        "docker compose exec",
+        "docker exec",
+        "grpcurl",
+        "gh run",
+        "gh pr",
+        "gh release",
+        "gh api",
+        "npm view",
+        "aws ",
+        "gcloud ",
+        "az ",
+        "psql ",
+        "mongosh",
+        "cqlsh",
+        "rabbitmqctl",
+        "kafka-topics",
+        "dig ",
+        "nslookup",
+    ];
+    if turns_endlessly(scripts, PROBES) {
+        return true;
+    }
+    let opens = ["until ", "while ! ", "while [ \"$(", "while [[ \"$(", "while [ $(", "while [[ $("]
+        .into_iter()
+        .flat_map(|word| scripts.match_indices(word));
     opens.map(|(at, _)| &scripts[at..]).any(|rest| {
         let Some((loops, _)) = rest.split_once("done") else { return false };
         let parts = loops.split_once("; do").or_else(|| loops.split_once("\ndo"));
@@ -201,6 +244,24 @@ fn waits_endlessly(scripts: &str) -> bool {
         let mut body = body.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty());
         let asks = PROBES.iter().any(|word| probe.contains(word)) && !probe.contains('\n');
         asks && body.all(|line| line.starts_with("sleep") || line.starts_with("echo"))
+    })
+}
+
+/// Tells whether a script turns round for ever until something answers: `while true; do if curl ...; then break; fi; sleep 9; done`.
+fn turns_endlessly(scripts: &str, probes: &[&str]) -> bool {
+    let opens = ["while true", "while :", "until false", "while [ 1 ]", "while [[ true ]]"];
+    opens.iter().flat_map(|word| scripts.match_indices(word)).any(|(at, _)| {
+        let rest = &scripts[at..];
+        let Some((turn, _)) = rest.split_once("\ndone").or_else(|| rest.split_once(" done")) else {
+            return false;
+        };
+        // What counts, or looks at the clock, ends; so does what leaves for another reason than that it is there.
+        let counts =
+            ["((", "$((", "expr ", "let ", "seconds", "date", "attempt", "count", "retr", "timeout", "exit"];
+        turn.contains("sleep")
+            && (turn.contains("break") || turn.contains("return"))
+            && probes.iter().any(|probe| turn.contains(probe))
+            && !counts.iter().any(|word| turn.contains(word))
     })
 }
 
@@ -246,7 +307,7 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     });
     let own = job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label == "self-hosted"));
     if waits_endlessly(&scripts) {
-        return Some("waits for a server in a loop without end");
+        return Some(ENDLESS);
     }
     let waits = WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why);
     // There is nobody else's limit on a runner of one's own, and whoever waits for it waits too.

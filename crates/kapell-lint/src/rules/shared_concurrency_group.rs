@@ -3,7 +3,7 @@
 use kapell_spec::github::Concurrency;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::Flow;
+use crate::github::{Flow, conditions::Run};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -25,13 +25,20 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
+    for flow in flows {
+        jobs(flow, report);
+    }
     for (index, flow) in flows.iter().enumerate() {
         let Some((own, group)) = group_of(flow) else { continue };
         caller(repository, flow, &group, report);
-        // The name of the workflow keeps it apart from others. A plain name is one thing that several use.
-        if group.contains("github.workflow") || !group.contains("${{") {
+        // A plain name is one thing that several use.
+        if !group.contains("${{") {
             continue;
         }
+        // The name of the workflow keeps it apart from others, but for those of the same name.
+        let by_name = group.contains("github.workflow") && !group.contains("github.workflow_ref");
+        let apart =
+            |other: &Flow| group.contains("github.workflow") && !(by_name && flow.name() == other.name());
         let others: Vec<&Flow> = flows
             .iter()
             .enumerate()
@@ -41,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         same == group && (cancels(own) || cancels(theirs)) && (*at > index)
                     })
                     && meet(flow, other)
+                    && !apart(other)
             })
             .map(|(_, other)| other)
             .collect();
@@ -55,7 +63,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     first.name()
                 ),
             )
-            .hint("put `${{ github.workflow }}` into the group");
+            .hint(match by_name {
+                true => "give each workflow a name of its own",
+                false => "put `${{ github.workflow }}` into the group",
+            });
         for other in &others {
             if let Some((theirs, _)) = group_of(other) {
                 draft = draft.also(other.file, theirs.span, "the same group");
@@ -63,6 +74,64 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         draft.done();
     }
+}
+
+/// Jobs of one run, or the cells of one, that share a group stop each other.
+fn jobs(flow: &Flow, report: &mut Report<'_>) {
+    let mut seen: Vec<(usize, &Concurrency, String)> = Vec::new();
+    for (at, job) in flow.jobs() {
+        let Some(concurrency) = &job.concurrency else { continue };
+        let Some(group) = concurrency.group.as_ref().filter(|_| stops(concurrency)) else { continue };
+        let text = plain(&group.text);
+        let cells = job
+            .matrix
+            .as_ref()
+            .filter(|matrix| !matrix.dynamic && matrix.cells().is_some_and(|cells| cells.len() > 1));
+        let apart = ["matrix.", "matrix[", "(matrix", "strategy.", "github.run_", "inputs."]
+            .iter()
+            .any(|word| text.contains(word));
+        let in_turn = job.max_parallel.as_ref().is_some_and(|most| most.is("1"));
+        if cells.is_some() && !apart && !in_turn {
+            let message =
+                format!("the cells of `{}` share one concurrency group and cancel each other", job.id.text);
+            report
+                .add(flow.file, group.span, message)
+                .hint("put the value of the matrix into the group, or leave the group to the workflow")
+                .done();
+            continue;
+        }
+        // Those that wait for each other, or are never in one run, do not meet.
+        let other = seen.iter().find(|(other, _, theirs)| {
+            *theirs == text
+                && !text.contains("github.job")
+                && !flow.closures[at].contains(other)
+                && !flow.closures[*other].contains(&at)
+                && (0..flow.worlds.len()).any(|world| {
+                    flow.runs[world][at] == Run::Always && flow.runs[world][*other] == Run::Always
+                })
+        });
+        if let Some((other, theirs, _)) = other {
+            let message = format!(
+                "`{}` and `{}` of one run share one concurrency group and cancel each other",
+                flow.model.jobs[*other].id.text, job.id.text
+            );
+            report
+                .add(flow.file, theirs.group.as_ref().map_or(theirs.span, |group| group.span), message)
+                .hint("put `${{ github.job }}` into the group, or leave it to the workflow")
+                .also(flow.file, group.span, "the same group")
+                .done();
+        }
+        seen.push((at, concurrency, text));
+    }
+}
+
+/// Tells whether a group certainly stops what runs in it.
+fn stops(concurrency: &Concurrency) -> bool {
+    concurrency.cancel.as_ref().is_some_and(|cancel| cancel.is("true"))
+}
+
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join("").to_ascii_lowercase()
 }
 
 /// A called workflow has the name and the ref of its caller: the same group stops the caller itself.
@@ -94,7 +163,7 @@ fn caller(repository: &Repository, flow: &Flow, group: &str, report: &mut Report
 fn group_of(flow: &Flow) -> Option<(&Concurrency, String)> {
     let concurrency = flow.model.concurrency.as_ref()?;
     let text = &concurrency.group.as_ref()?.text;
-    Some((concurrency, text.split_whitespace().collect::<Vec<_>>().join("").to_ascii_lowercase()))
+    Some((concurrency, plain(text)))
 }
 
 fn cancels(concurrency: &Concurrency) -> bool {

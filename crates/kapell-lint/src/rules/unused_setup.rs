@@ -98,7 +98,21 @@ const SETUPS: &[(&str, &[&str])] = &[
         &["cargo", "rustc", "rustup", "cross", "wasm-pack", "maturin", "trunk", "rustfmt"],
     ),
     ("denoland/setup-deno", &["deno"]),
+    ("docker/setup-buildx-action", IMAGES),
+    ("azure/setup-helm", &["helm", "helmfile", "ct", "chart-testing", "helm-docs", "kubectl"]),
+    ("azure/setup-kubectl", &["kubectl", "helm", "helmfile", "kustomize", "kubeconform", "oc"]),
 ];
+
+/// Programs that build images.
+const IMAGES: &[&str] =
+    &["docker", "buildx", "docker-compose", "buildctl", "podman", "nerdctl", "kind", "k3d", "act"];
+
+/// Tells whether a step can have no use for what deals with images and clusters: it only looks at code.
+fn only_looks(programs: &[&str], facts: &StepFacts) -> bool {
+    let far = programs.starts_with(IMAGES)
+        || programs.first().is_some_and(|first| matches!(*first, "helm" | "kubectl"));
+    far && facts.commands.is_empty() && facts.works.iter().all(|done| done.work.kind == Kind::Lint)
+}
 
 /// Actions that use nothing that the job has set up: containers, and scripts with a runtime of their own.
 const SELF_CONTAINED: &[&str] = &[
@@ -179,7 +193,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .flat_map(|row| row.1.iter().copied())
                     .chain(programs.iter().copied())
                     .collect();
-                if used(flow, at, index, &also) {
+                let asked = step.id.as_ref().is_some_and(|id| {
+                    let read = format!("steps.{}.", id.text);
+                    flow.text.contains(&read)
+                });
+                if asked || used(flow, at, index, &also) {
                     continue;
                 }
                 told = true;
@@ -360,9 +378,16 @@ const RUNS_OTHERS: &[&str] = &[
 fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {
     let job = &flow.model.jobs[at];
     flow.facts[at].iter().zip(&job.steps).enumerate().skip(index + 1).any(|(_, (facts, step))| {
+        if only_looks(programs, facts) && !facts.works.is_empty() {
+            return false;
+        }
+        // Actions that build images do it with what was set up for that.
+        let images = programs.starts_with(IMAGES);
         let by_action = facts.actions.iter().any(|name| {
-            !SELF_CONTAINED.iter().any(|known| name.starts_with(known))
-                && !SETUPS.iter().any(|row| row.0 == name)
+            let builds = images && (name.starts_with("docker/b") || name.contains("buildx"));
+            builds
+                || !SELF_CONTAINED.iter().any(|known| name.starts_with(known))
+                    && !SETUPS.iter().any(|row| row.0 == name)
         });
         let unknown_action = step.uses.is_some() && facts.actions.is_empty();
         let by_word = step

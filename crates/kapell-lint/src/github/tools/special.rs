@@ -6,6 +6,13 @@ use super::{super::script::Command, Kind, Work, work};
 pub(super) fn special(program: &str, words: &[String], command: &Command) -> Option<Work> {
     match program {
         "git" => git(words, command),
+        // What is started on another machine is no help for what follows here.
+        "docker"
+            if has(command, &["--context", "-H", "--host"])
+                && words.windows(2).any(|pair| pair == ["compose", "up"] || pair == ["stack", "deploy"]) =>
+        {
+            Some(work(Kind::Deploy, 60))
+        }
         "docker" | "podman" | "nerdctl" | "depot" => image(words, command),
         "buildctl" => says(command, "push=true").then_some(work(Kind::Publish, 200)),
         "gradle" | "gradlew" => gradle(words),
@@ -17,6 +24,12 @@ pub(super) fn special(program: &str, words: &[String], command: &Command) -> Opt
         "python" | "python3" | "python2" => python(words, command),
         "node" | "ruby" | "perl" | "php" if has(command, &["-e", "-p", "-pe", "-r", "-ne", "--eval"]) => {
             Some(work(Kind::Trivial, 1))
+        }
+        // A play that only looks changes no machine.
+        "ansible-playbook"
+            if has(command, &["--syntax-check", "--check", "-C", "--list-tasks", "--list-hosts"]) =>
+        {
+            Some(work(Kind::Lint, 20))
         }
         "yarn" if words.len() == 1 => Some(work(Kind::Install, 45)),
         // A copy within the machine goes nowhere.
@@ -69,7 +82,11 @@ fn git(words: &[String], command: &Command) -> Option<Work> {
     let names_tag = command.words.iter().any(|word| {
         word.starts_with("v$") || word.contains("refs/tags/") || word.to_ascii_uppercase().contains("TAG")
     });
-    Some(work(if tags || names_tag { Kind::Tag } else { Kind::Push }, 4))
+    // A branch and, in one go, the version beside it.
+    let refs = command.words.iter().skip(2).filter(|word| !word.starts_with('-')).skip(1);
+    let with_version = has(command, &["--atomic"]) && refs.clone().count() > 1;
+    let version = with_version || refs.clone().any(|word| word.to_ascii_uppercase().contains("VERSION"));
+    Some(work(if tags || names_tag || version { Kind::Tag } else { Kind::Push }, 4))
 }
 
 /// A build that pushes what it builds.

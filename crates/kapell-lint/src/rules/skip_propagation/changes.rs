@@ -4,7 +4,12 @@ use kapell_view::audit::Confidence;
 
 use super::text;
 use crate::{
-    github::{Flow, carry, conditions, globs, tools::Kind},
+    github::{
+        Flow, carry, conditions,
+        facts::{Done, is_migration},
+        globs,
+        tools::Kind,
+    },
     rule::Report,
 };
 
@@ -125,7 +130,8 @@ pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) ->
             .any(|part| BESIDE.contains(&part));
         // What it tests, builds or deploys is what the deployment waits for.
         let part = flow.facts[need].iter().any(|facts| {
-            facts.works.iter().any(|done| done.work.kind.checks() || done.work.kind == Kind::Deploy)
+            let deploys = |done: &Done| done.work.kind == Kind::Deploy && !is_migration(done);
+            facts.works.iter().any(|done| done.work.kind.checks() || deploys(done))
         });
         let chosen =
             asked.contains(".outputs.") || asked.contains("inputs.") || asked.contains("head_commit.message");
