@@ -137,8 +137,10 @@ impl<'a> Parts<'a> {
                 // Dynamic workflows lie in a plugin's own folder.
                 "js" | "mjs" => self.within(CLIENT_DIRECTORIES) || self.within(&["workflows"]),
                 // Plugins keep what their hooks run there as well.
-                "sh" => self.within(CLIENT_DIRECTORIES) || self.within(&["scripts"]),
-                "json" | "toml" | "py" => self.within(CLIENT_DIRECTORIES),
+                "sh" => self.within(CLIENT_DIRECTORIES) || self.within(&["scripts", "bin"]),
+                "json" | "toml" | "py" | "rb" | "ts" | "mts" | "cjs" | "bash" => {
+                    self.within(CLIENT_DIRECTORIES)
+                }
                 _ => false,
             }
     }

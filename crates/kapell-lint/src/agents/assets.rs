@@ -36,7 +36,10 @@ pub(super) fn read(files: &Files) -> Agents {
     for (id, file) in files.iter() {
         let name = file.name();
         if name.ends_with(".md") || name.ends_with(".mdc") {
-            agents.assets.extend(markdown(&agents, id, file));
+            if let Some(asset) = markdown(&agents, id, file) {
+                agents.hooks.extend(own_hooks(&asset, file));
+                agents.assets.push(asset);
+            }
         } else if name.ends_with(".toml") && file.path.contains(".codex/agents/") {
             match codex_agent(id, file) {
                 Ok(agent) => agents.assets.push(agent),
@@ -47,7 +50,7 @@ pub(super) fn read(files: &Files) -> Agents {
                 agents.hooks.push(hooks);
                 agents.broken.extend(broken_json(id, file));
             }
-        } else if is_manifest(&file.path) {
+        } else if is_manifest(&file.path) || name == ".mcp.json" {
             agents.broken.extend(broken_json(id, file));
         } else if is_script(file) {
             let scope = owner(&agents, &file.path)
@@ -68,7 +71,7 @@ pub(super) fn read_again(old: &Agents, files: &Files, texts: &BTreeMap<String, S
     let changed: BTreeSet<FileId> = texts.keys().filter_map(|path| files.find(path)).collect();
     let mut agents = Agents {
         assets: Vec::new(),
-        hooks: old.hooks.clone(),
+        hooks: old.hooks.iter().filter(|file| !changed.contains(&file.file)).cloned().collect(),
         plugins: old.plugins.clone(),
         scripts: old.scripts.clone(),
         broken: old.broken.clone(),
@@ -77,6 +80,9 @@ pub(super) fn read_again(old: &Agents, files: &Files, texts: &BTreeMap<String, S
     let mut assets: Vec<Asset> =
         old.assets.iter().filter(|asset| !changed.contains(&asset.file)).cloned().collect();
     assets.extend(changed.iter().filter_map(|&id| markdown(&agents, id, &files[id])));
+    let own = assets.iter().filter(|asset| changed.contains(&asset.file));
+    agents.hooks.extend(own.filter_map(|asset| own_hooks(asset, &files[asset.file])));
+    agents.hooks.sort_by_key(|hooks| hooks.file);
     assets.sort_by_key(|asset| asset.file);
     // Whom a text names hangs on who is defined.
     if defined::names(&assets) != defined::names(&old.assets) {
@@ -127,6 +133,18 @@ fn hook_file(id: FileId, file: &File) -> Option<HookFile> {
     }
     let (hooks, _) = hooks::read(&file.text);
     Some(HookFile { file: id, is_settings, hooks })
+}
+
+/// Reads the hooks that an agent, a command or a skill brings in its frontmatter.
+fn own_hooks(asset: &Asset, file: &File) -> Option<HookFile> {
+    let node = asset.definition.field("hooks").filter(|_| asset.home == Home::Claude)?.node.as_ref()?;
+    let hooks = hooks::of(node);
+    let is_settings = file.path.contains(".claude/");
+    (!hooks.hooks.is_empty() || !hooks.lost.is_empty()).then_some(HookFile {
+        file: asset.file,
+        is_settings,
+        hooks,
+    })
 }
 
 /// Finds the plugins by their manifests, and by the marketplace.

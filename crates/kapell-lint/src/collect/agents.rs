@@ -82,7 +82,8 @@ fn add_references(repository: &Repository, keys: &[AssetKey], builder: &mut Buil
 /// Adds the hooks of a file, what they run, and the settings that trigger them.
 fn add_hooks(repository: &Repository, file: &HookFile, builder: &mut Builder<'_>) {
     let files = &repository.files;
-    let settings = file.is_settings.then(|| {
+    // Those of a frontmatter are their own file's.
+    let settings = (file.is_settings && files[file.file].name().ends_with(".json")).then(|| {
         let span = whole(repository, file.file);
         builder.asset(AssetKind::Settings, files[file.file].name(), Scope::Repository, file.file, span)
     });

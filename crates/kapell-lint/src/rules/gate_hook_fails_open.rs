@@ -8,8 +8,10 @@ use kapell_spec::{
     claude::{
         definition::Named,
         hooks::{self, Hook},
+        tables,
     },
     finding::Span,
+    suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -35,7 +37,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let mut scripts = BTreeSet::new();
+    let (mut scripts, mut unknown) = (BTreeSet::new(), BTreeSet::new());
     for file in &repository.agents.hooks {
         for hook in &file.hooks.hooks {
             if let Some((why, hint)) = open(hook).or_else(|| script::unheard_of(repository, file, hook)) {
@@ -49,6 +51,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             } else {
                 script::judge(repository, file, hook, &mut scripts, report);
             }
+        }
+        // A plugin may have hooks for other clients, too, whose events have other names.
+        let own = repository.files[file.file].path.contains(".claude/")
+            || file.hooks.hooks.iter().any(|hook| tables::HOOK_EVENTS.contains(&&*hook.event.text));
+        let events = file.hooks.hooks.iter().map(|hook| &hook.event);
+        for event in events.filter(|event| own && is_no_event(event)) {
+            told_once(&mut unknown, report, file, event);
         }
         for lost in &file.hooks.lost {
             report
@@ -67,6 +76,35 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         installed(repository, report, asset);
     }
+}
+
+/// Tells whether an event is one that no client has, and so near to one of them that it is meant.
+fn is_no_event(event: &Named) -> bool {
+    !tables::HOOK_EVENTS.contains(&&*event.text) && meant(&event.text).is_some()
+}
+
+/// Finds the event that is meant by a name that is none: in another case, cut short, or written wrong.
+fn meant(name: &str) -> Option<&'static str> {
+    let plain = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
+    let own = plain(name);
+    let same = tables::HOOK_EVENTS.iter().copied().find(|event| plain(event) == own);
+    let short = || match &*own {
+        "pretool" | "beforetool" | "beforetooluse" | "pretoolcall" => Some("PreToolUse"),
+        "posttool" | "aftertool" | "aftertooluse" | "posttoolcall" => Some("PostToolUse"),
+        _ => None,
+    };
+    same.or_else(short).or_else(|| suggest::mistyped(name, tables::HOOK_EVENTS.iter().copied(), 2))
+}
+
+/// Tells of an event that is none, once for each place.
+fn told_once(told: &mut BTreeSet<(FileId, u32)>, report: &mut Report<'_>, file: &HookFile, event: &Named) {
+    if !told.insert((file.file, event.span.start)) {
+        return;
+    }
+    let right = meant(&event.text).unwrap_or("PreToolUse");
+    let message = format!("these hooks never run: no event is called `{}`", event.text);
+    let severity = if right == "PreToolUse" { Severity::High } else { Severity::Medium };
+    report.add(file.file, event.span, message).severity(severity).hint(format!("write `{right}`")).done();
 }
 
 /// Tells whether a file lies beside the settings and is called like the file of a plugin: its client looks for hooks in
@@ -168,6 +206,10 @@ fn unheard(text: &str, lower: &str) -> Option<(Span, &'static str, &'static str)
         let why = "this gate reads a variable that is never set: what a tool is given comes as JSON on standard input";
         return Some((span, why, "read it with `jq` from standard input"));
     }
+    if let Some(span) = strange_decision(lower) {
+        let why = "this decision is not known, and the tool runs: a gate answers `deny`, `ask` or `allow`";
+        return Some((span, why, "write `\"permissionDecision\": \"deny\"` in `hookSpecificOutput`"));
+    }
     let key = "permissiondecision\"";
     let at = lower.find(key)?;
     let span = Span::new(at, at + key.len() - 1);
@@ -188,6 +230,40 @@ fn unheard(text: &str, lower: &str) -> Option<(Span, &'static str, &'static str)
     let span = Span::new(found - 1, found + "ermissionDecision".len());
     let why = "this decision is no JSON, for a line ends within a text: it is not read, and the tool runs";
     Some((span, why, "write `\\n` instead of the end of a line, or make it with `jq -n`"))
+}
+
+/// Finds a decision of a word that its client does not know: `decision` is `block` or `approve`, `permissionDecision` is
+/// `deny`, `ask` or `allow`. Where the script also ends with 2, that is heard.
+fn strange_decision(lower: &str) -> Option<Span> {
+    if ["exit 2", "exit(2)", "exitcode = 2", "return 2"].iter().any(|end| lower.contains(end)) {
+        return None;
+    }
+    let value = |at: usize, len: usize| {
+        let rest = lower[at + len..].trim_start_matches(['"', '\'', '\\']).trim_start();
+        let rest = rest.strip_prefix(':')?.trim_start().trim_start_matches('\\');
+        let word = rest.strip_prefix(['"', '\''])?;
+        Some(&word[..word.find(|c: char| !c.is_ascii_alphabetic())?])
+    };
+    let refuses =
+        |word: &str| matches!(word, "deny" | "denied" | "reject" | "rejected" | "refuse" | "forbid");
+    let key = "decision";
+    let mut found = lower.match_indices(key).filter(|(at, _)| {
+        let permission = lower[..*at].ends_with("permission");
+        let Some(word) = value(*at, key.len()) else { return false };
+        if permission {
+            matches!(word, "block" | "blocked" | "denied" | "reject" | "rejected" | "refuse" | "forbid")
+        } else {
+            refuses(word) && !lower[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        }
+    });
+    if let Some((at, _)) = found.next() {
+        return Some(Span::new(at, at + key.len()));
+    }
+    let key = "permission\"";
+    let mut bare = lower
+        .match_indices(key)
+        .filter(|(at, _)| !lower.contains("decision") && value(*at, key.len() - 1).is_some_and(refuses));
+    bare.next().map(|(at, _)| Span::new(at, at + key.len() - 1))
 }
 
 /// Variables that its client does not set, as a shell reads them.
@@ -266,7 +342,9 @@ fn breaks_in_string(json: &str) -> bool {
 fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<FileId> {
     let words = command.split([' ', '"', '\'', ';', '&', '|']).filter(|word| !word.is_empty());
     let scripts = words.filter(|word| {
-        [".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb"].iter().any(|end| word.ends_with(end))
+        [".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb"]
+            .iter()
+            .any(|end| word.ends_with(end))
     });
     let path = scripts.into_iter().next()?.trim_start_matches("./");
     // `"$CLAUDE_PROJECT_DIR"/.claude/x.sh` comes apart at its quotes.
@@ -326,7 +404,9 @@ fn swallowed(text: &str, is_async: bool) -> Option<(String, &'static str)> {
             "let the command's own exit code through, and exit with 2 to block",
         ));
     }
-    let ends_fine = ["; exit 0", "; true", "; :"].iter().any(|end| text.ends_with(end));
+    let last = text.rsplit_once(';').map_or("", |(_, last)| last.trim());
+    let ends_fine = matches!(last, "exit 0" | "true" | ":")
+        || ["echo ", "printf "].iter().any(|word| last.starts_with(word)) && !text.contains("$?");
     if ends_fine && !text.contains("exit 2") && !text.contains("decision") {
         return Some((
             "this gate passes whatever it finds: the last thing that it does is to succeed".to_owned(),
@@ -364,7 +444,9 @@ pub(super) fn open(hook: &Hook) -> Option<(String, &'static str)> {
     }
     let command = hook.text.as_ref().filter(|_| hook.event.text == "PreToolUse" && hook.kind == "command")?;
     let text = command.text.to_ascii_lowercase();
-    if !JUDGES.iter().any(|word| text.contains(word)) {
+    // What looks at its input and complains is a gate, in whatever words it does so.
+    let complains = text.contains("tool_input") && text.contains(">&2") && text.contains("exit 1");
+    if !complains && !JUDGES.iter().any(|word| text.contains(word)) {
         return None;
     }
     if text.contains("fail-open")

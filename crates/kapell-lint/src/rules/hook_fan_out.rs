@@ -85,6 +85,7 @@ const SUITES: &[&str] = &[
     "go test ./...",
     "make test",
     "mvn ",
+    "mvnw ",
     "gradlew test",
     "gradlew check",
     "gradlew build",
@@ -100,6 +101,18 @@ const SUITES: &[&str] = &[
     "nox",
     "bazel test",
     "sbt test",
+    "rspec",
+    "rake test",
+    "rails test",
+    "cargo clippy --workspace",
+    "cargo clippy --all",
+    "npx jest",
+    "npx vitest",
+    "npx playwright test",
+    "ctest",
+    "zig build test",
+    "poetry run pytest",
+    "uv run pytest",
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
@@ -110,7 +123,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .iter()
             .filter_map(|hook| {
                 let session = || asks_a_model(repository, file, hook);
-                Some((hook, why(hook).or_else(session)?))
+                let whole = || runs_all(repository, file, hook);
+                Some((hook, why(hook).or_else(session).or_else(whole)?))
             })
             .collect();
         let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };
@@ -187,6 +201,44 @@ fn asks_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> Option
     })
 }
 
+/// Says that the script of a hook runs a whole suite after every edit, whatever was edited.
+fn runs_all(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(String, Severity)> {
+    let matcher = hook.matcher.as_ref().map_or("", |matcher| &*matcher.text);
+    let edits = matcher.split('|').any(|tool| matches!(tool.trim(), "Write" | "Edit" | "MultiEdit"));
+    if hook.is_async || &*hook.event.text != "PostToolUse" || !edits {
+        return None;
+    }
+    let script = repository.agents.hook_script(&repository.files, file, hook)?;
+    let text = repository.files[repository.files.find(&script.path)?].lower();
+    // Whoever asks which file it was, or whether anything changed, chooses.
+    let asks =
+        ["tool_input", "stdin", "$(cat", "read ", "git diff", "git status", "changed", "if ", "case ", "&\n"];
+    if !script.path.ends_with(".sh") || asks.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let suite = lines.find_map(|line| SUITES.iter().find(|suite| starts(line, suite)))?;
+    let message = format!("`{}` runs `{}` at the PostToolUse of every {matcher}", script.path, suite.trim());
+    Some((message, Severity::Low))
+}
+
+/// What stands before a program that it starts in turn, in an environment or a container.
+const WRAPPERS: &[&str] = &[
+    "python -m",
+    "python3 -m",
+    "uv run",
+    "poetry run",
+    "pipenv run",
+    "hatch run",
+    "pdm run",
+    "npx",
+    "pnpm exec",
+    "bundle exec",
+    "time",
+    "nice",
+    "env",
+];
+
 /// Tells whether a command line starts a program.
 fn starts(command: &str, program: &str) -> bool {
     command.match_indices(program).any(|(at, _)| {
@@ -194,7 +246,19 @@ fn starts(command: &str, program: &str) -> bool {
         let path = command[..at].rfind(char::is_whitespace).map_or(0, |space| space + 1);
         let before = if command[..at].ends_with('/') { &command[..path] } else { &command[..at] };
         let before = before.trim_end();
+        let segment = before.rsplit(['&', ';', '|', '(']).next().unwrap_or_default().trim();
+        let wrapped = WRAPPERS.contains(&segment)
+            || [
+                "docker compose run ",
+                "docker compose exec ",
+                "docker-compose run ",
+                "docker run ",
+                "docker exec ",
+            ]
+            .iter()
+            .any(|start| segment.starts_with(start));
         at == 0
+            || wrapped
             || before.is_empty()
             || before.ends_with([';', '&', '|', '(', '{'])
             || before.ends_with("then")

@@ -31,9 +31,10 @@ type Place = (FileId, Span, FileId, Span);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let (mut unread, mut ungiven, mut unset): (Vec<Place>, Vec<Place>, Vec<Place>) = Default::default();
-    let mut judged = BTreeSet::new();
+    let (mut judged, mut ungiven_in, mut misread) = (BTreeSet::new(), Vec::new(), Vec::<Place>::new());
     for from in &repository.agents.hooks {
         for hook in &from.hooks.hooks {
+            ungiven_in.extend(never_given_in(hook).map(|at| (from.file, at, from.file, hook.event.span)));
             unset.extend(never_set_in(hook).map(|at| (from.file, at, from.file, hook.event.span)));
             let Some(script) = repository.agents.hook_script(&repository.files, from, hook) else { continue };
             let Some(file) = repository.files.find(&script.path) else { continue };
@@ -51,6 +52,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 && let Some(at) = never_given(text)
             {
                 ungiven.push((file, at, from.file, script.span));
+            }
+            if hook.event.text == "UserPromptSubmit"
+                && let Some(at) = no_message(text)
+            {
+                misread.push((file, at, from.file, script.span));
+            }
+            if hook.event.text != "PreToolUse"
+                && script.path.ends_with(".py")
+                && let Some(at) = environ_of(text)
+            {
+                unset.push((file, at, from.file, script.span));
             }
             let is_shell = [".sh", ".bash"].iter().any(|end| script.path.ends_with(end));
             if hook.event.text != "PreToolUse"
@@ -75,10 +87,84 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     );
     tell(
         report,
+        &ungiven_in,
+        "this hook never gets what it works on: the file that was edited is not handed over so",
+        "read it from standard input, such as with `jq -r '.tool_input.file_path'`",
+    );
+    tell(
+        report,
+        &misread,
+        "this hook reads `message`, which it is never given",
+        "read `prompt`, which holds what the user wrote",
+    );
+    tell(
+        report,
         &unset,
         "this hook reads a variable that its client never sets: what it is told comes as JSON on standard input",
         "read it from there, such as with `jq -r '.tool_input.file_path'`",
     );
+}
+
+/// Finds what a command of a hook takes for the file that was edited, and is none: an argument, of which there are none,
+/// braces that nobody fills in, and a key that the input does not have.
+fn never_given_in(hook: &Hook) -> Option<Span> {
+    let command = hook.text.as_ref().filter(|_| hook.kind == "command")?;
+    if !matches!(&*hook.event.text, "PostToolUse" | "PreToolUse") {
+        return None;
+    }
+    let text = &*command.text;
+    // Another shell, a loop or a function has arguments of its own.
+    let others = ["-c ", "awk", "xargs", "set --", "()", "function ", "perl ", "sed "];
+    let argument = ["\"$1\"", " $1", "${1}"].iter().any(|form| text.contains(form))
+        && !others.iter().any(|word| text.contains(word));
+    let braces =
+        ["{file_path}", "{{file_path}}", "{{file}}", "{filePath}"].iter().any(|form| text.contains(form))
+            && !text.contains("jq ");
+    let edits = hook.matcher.as_ref().is_some_and(|matcher| {
+        matcher.text.split('|').all(|tool| matches!(tool.trim(), "Edit" | "Write" | "MultiEdit"))
+    });
+    let keys = [".tool_input.path", ".tool_input.file ", ".tool_input.filePath", ".tool_input.filename"];
+    let key = edits && keys.iter().any(|key| text.contains(key)) && !text.contains(".tool_input.file_path");
+    (argument || braces || key).then_some(command.span)
+}
+
+/// Finds where a Python script reads a variable that nobody sets.
+fn environ_of(text: &str) -> Option<Span> {
+    if text.contains("stdin") {
+        return None;
+    }
+    let found = UNSET.iter().filter_map(|name| {
+        ["environ[\"", "environ['", "environ.get(\"", "environ.get('", "getenv(\"", "getenv('"]
+            .iter()
+            .filter_map(|form| Some(text.find(&format!("{form}{name}"))? + form.len()))
+            .min()
+    });
+    let at = found.min()?;
+    let len = text[at..].find(['"', '\'']).unwrap_or(0);
+    Some(Span::new(at, at + len))
+}
+
+/// Finds where the script of a prompt's hook takes `message` out of its input; what was written is called `prompt`.
+fn no_message(text: &str) -> Option<Span> {
+    if text.contains("prompt") || ["catch", "except", "systemMessage"].iter().any(|word| text.contains(word))
+    {
+        return None;
+    }
+    let forms = [
+        "[\"message\"]",
+        "['message']",
+        "get(\"message\"",
+        "get('message'",
+        " .message",
+        "'.message",
+        "\".message",
+        "j.message",
+        "input.message",
+        "data.message",
+    ];
+    let (at, form) = forms.iter().filter_map(|form| Some((text.find(form)?, form))).min()?;
+    let at = at + form.find("message")?;
+    Some(Span::new(at, at + "message".len()))
 }
 
 /// One habit, one finding.

@@ -43,8 +43,40 @@ const HEARD: &[&str] = &[
     "continue: false",
 ];
 
-/// Ends of a script that its client takes for a fault of the script, after which the tool runs.
-const ONES: &[&str] = &["exit 1", "exit(1)", "exitcode = 1"];
+/// What begins an end of a script; its client takes any number but 0 and 2 for a fault of the script, after which the tool
+/// runs.
+const ENDS: &[&str] = &["exit ", "exit(", "exitcode = "];
+
+/// Finds where a line ends its script with a number that is neither 0 nor 2.
+fn ends_badly(line: &str) -> Option<(usize, usize)> {
+    ENDS.iter().find_map(|end| {
+        let (at, _) = line.match_indices(end).find(|(at, _)| {
+            let code = digits(&line[at + end.len()..]);
+            !matches!(code, "" | "0" | "2")
+                && !line[..*at].ends_with(|c: char| c.is_ascii_alphabetic() && c != 'm')
+        })?;
+        let rest = &line[at + end.len()..];
+        let closed = usize::from(end.ends_with('(') && rest[digits(rest).len()..].starts_with(')'));
+        Some((at, end.len() + digits(rest).len() + closed))
+    })
+}
+
+fn digits(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len())]
+}
+
+/// Finds where a line ends its script by a fault that nobody catches, which is an end with 1.
+fn falls(line: &str, language: Language) -> Option<(usize, usize)> {
+    let words: &[&str] = match language {
+        Language::JavaScript => &["throw new ", "throw error"],
+        Language::Python => {
+            &["raise permissionerror", "raise runtimeerror", "raise exception", "raise valueerror"]
+        }
+        Language::Ruby => &["abort(", "abort \"", "abort '", "raise \"", "raise '"],
+        Language::Shell => &[],
+    };
+    words.iter().find_map(|word| Some((line.find(word)?, word.trim_end_matches([' ', '(', '"', '\'']).len())))
+}
 
 /// The languages that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +84,15 @@ enum Language {
     Shell,
     Python,
     JavaScript,
+    Ruby,
 }
 
 impl Language {
     fn of(path: &str) -> Self {
         match path.rsplit('.').next().unwrap_or_default() {
             "py" => Self::Python,
-            "js" | "mjs" | "cjs" | "ts" => Self::JavaScript,
+            "js" | "mjs" | "cjs" | "ts" | "mts" => Self::JavaScript,
+            "rb" => Self::Ruby,
             _ => Self::Shell,
         }
     }
@@ -66,7 +100,7 @@ impl Language {
     fn is_comment(self, line: &str) -> bool {
         let line = line.trim_start();
         match self {
-            Self::Shell | Self::Python => line.starts_with('#'),
+            Self::Shell | Self::Python | Self::Ruby => line.starts_with('#'),
             Self::JavaScript => line.starts_with("//") || line.starts_with('*') || line.starts_with("/*"),
         }
     }
@@ -124,9 +158,11 @@ pub(super) fn judge(
         let decision = (event == "PreToolUse").then(|| unheard(text, &lower)).flatten();
         decision
             .map(|(span, why, hint)| (span, why, hint, Severity::High))
-            .or_else(|| ends_with_one(&lower, language))
+            .or_else(|| ends_with_one(&lower, language, event))
             .or_else(|| always_passes(&lower, language))
             .or_else(|| reads_too_high(&lower, language).filter(|_| event == "PreToolUse"))
+            .or_else(|| misnames(&lower, matcher).filter(|_| event == "PreToolUse"))
+            .or_else(|| asks_the_line(&lower, language, &command.text))
             .or_else(|| {
                 let says_no = HEARD.iter().any(|word| lower.contains(word));
                 swallows(&lower, language).filter(|_| says_no && event == "PreToolUse")
@@ -157,8 +193,11 @@ fn lines(text: &str) -> Vec<(usize, &str)> {
 }
 
 /// Finds where a gate refuses and ends with 1.
-fn ends_with_one(lower: &str, language: Language) -> Option<Fault> {
+fn ends_with_one(lower: &str, language: Language, event: &str) -> Option<Fault> {
     let heard = HEARD.iter().any(|word| lower.contains(word));
+    // What looks at its input and complains is a gate, in whatever words it does so.
+    let complains = !heard && complains(lower, event);
+    let caught = ["catch", "except", "rescue"].iter().any(|word| lower.contains(word));
     let says = |line: &str| REFUSALS.iter().any(|word| line.contains(word));
     // `return 1` ends a script that hands what its main function returns on.
     let handed_on = language == Language::Python
@@ -168,7 +207,7 @@ fn ends_with_one(lower: &str, language: Language) -> Option<Fault> {
         if language.is_comment(line) {
             continue;
         }
-        let one = ONES.iter().find_map(|end| Some((line.find(end)?, end.len())));
+        let one = ends_badly(line).or_else(|| falls(line, language).filter(|_| !heard && !caught));
         let returned =
             (handed_on && line.trim() == "return 1").then(|| (line.find("return").unwrap_or(0), 8));
         let texts =
@@ -179,6 +218,10 @@ fn ends_with_one(lower: &str, language: Language) -> Option<Fault> {
             .filter(|_| language == Language::Python && says(line));
         let Some((offset, len)) = one.or(returned).or(said) else { continue };
         let before = &lines[number.saturating_sub(3)..number];
+        let aloud = complains
+            && std::iter::once(line)
+                .chain(before.iter().map(|(_, line)| line))
+                .any(|line| is_complaint(line));
         // Where other refusals are heard, this one is only one if it says so to somebody.
         let near = says(line)
             || before
@@ -188,13 +231,47 @@ fn ends_with_one(lower: &str, language: Language) -> Option<Fault> {
         let own = fails
             .iter()
             .any(|word| line.contains(word) || before.last().is_some_and(|(_, line)| line.contains(word)));
-        if near && !(heard && own) {
+        if (near || aloud && !own) && !(heard && own) {
             let why = "this gate ends with 1, which does not block; only 2 does";
             let span = Span::new(at + offset, at + offset + len);
             return Some((span, why, "end with 2, and say why on standard error", Severity::High));
         }
     }
     None
+}
+
+/// Words with which a script keeps a session at work, or a prompt back.
+const DEMANDS: &[&str] = &[
+    "fix ",
+    "mend ",
+    "go on",
+    "keep going",
+    "keep working",
+    "continue",
+    "before stopping",
+    "before you stop",
+    "before finishing",
+    "not done",
+    "must ",
+    "tests are",
+    "are failing",
+    "still fail",
+];
+
+/// Tells whether a script judges what it is given: the input of a tool, or whether a session may end.
+fn complains(lower: &str, event: &str) -> bool {
+    match event {
+        "PreToolUse" => lower.contains("tool_input") && !lower.contains("exit 2"),
+        "Stop" | "SubagentStop" => DEMANDS.iter().any(|word| lower.contains(word)),
+        _ => false,
+    }
+}
+
+/// Tells whether a line complains: on standard error, or by the text of a fault.
+fn is_complaint(line: &str) -> bool {
+    [">&2", "stderr", "console.error", "warn ", "warn(", "fprintln(os", "throw new ", "raise ", "abort"]
+        .iter()
+        .any(|word| line.contains(word))
 }
 
 /// Tells whether a line of a script says something to whoever started it.
@@ -212,6 +289,10 @@ fn always_passes(lower: &str, language: Language) -> Option<Fault> {
     if let Some(span) = in_a_pipe(&lines).filter(|_| language == Language::Shell) {
         let why = "this ends the loop behind the pipe alone: the gate itself ends with 0";
         return Some((span, why, "read the loop's input with `done < <(..)`", Severity::High));
+    }
+    if let Some(span) = returns_unheard(lower, &lines).filter(|_| language == Language::Shell) {
+        let why = "nobody reads what this function returns: the gate itself ends with 0";
+        return Some((span, why, "write `exit 2`, or `check || exit 2` where it is called", Severity::High));
     }
     for (number, (at, line)) in lines.iter().enumerate() {
         let code = line.trim();
@@ -255,6 +336,16 @@ fn too_late(lower: &str, language: Language, of_commands: bool) -> Option<Fault>
         "cannot be edited",
         "not allowed to edit",
         "edit blocked",
+        "do not edit",
+        "don't edit",
+        "never edit",
+        "not edit ",
+        "are generated",
+        "is generated",
+        "read-only",
+        "frozen",
+        "off limits",
+        "off-limits",
     ];
     let refuses = if of_commands { commands } else { edits };
     let lines = lines(lower);
@@ -333,11 +424,14 @@ fn swallows(lower: &str, language: Language) -> Option<Fault> {
         if found {
             let start = start + (line.len() - code.len());
             let span = Span::new(start, start + code.trim_end().len());
-            let severity = if language == Language::Python && swallows_all(&lines, number) {
-                Severity::Medium
-            } else {
-                Severity::Low
-            };
+            let severity =
+                if language == Language::Python && takes_exits(code) && swallows_all(&lines, number) {
+                    Severity::High
+                } else if language == Language::Python && swallows_all(&lines, number) {
+                    Severity::Medium
+                } else {
+                    Severity::Low
+                };
             return Some((span, why, "end with 2 there, and say why on standard error", severity));
         }
     }
@@ -362,6 +456,17 @@ fn falls_through(
         }
     }
     closed
+}
+
+/// Finds a function that returns 2 in a script that ends with 0 whatever its functions return.
+fn returns_unheard(lower: &str, lines: &[(usize, &str)]) -> Option<Span> {
+    let heard = ["exit 2", "$?", "set -e", "|| exit", "&& exit", "errexit", "if check", "if !"];
+    let last = lines.iter().rev().map(|(_, line)| line.trim()).find(|line| !line.is_empty())?;
+    if last != "exit 0" || heard.iter().any(|word| lower.contains(word)) {
+        return None;
+    }
+    let at = lines.iter().find_map(|(at, line)| Some(at + line.find("return 2")?))?;
+    Some(Span::new(at, at + "return 2".len()))
 }
 
 /// Finds an end with 2 in a loop behind a pipe, which ends the loop alone, before the script ends with 0.
@@ -414,7 +519,7 @@ fn reads_too_high(lower: &str, language: Language) -> Option<Fault> {
     let takes = match language {
         Language::Shell => lower.contains("jq "),
         Language::Python => lower.contains("json.load"),
-        Language::JavaScript => lower.contains("json.parse"),
+        Language::JavaScript | Language::Ruby => lower.contains("json.parse"),
     };
     // What another file takes out may be handed on as it is.
     let others =
@@ -433,12 +538,92 @@ fn reads_too_high(lower: &str, language: Language) -> Option<Fault> {
     ))
 }
 
+/// Keys of the inputs of the tools that a client has itself, as of Claude Code 2.1.
+const INPUT_KEYS: &[&str] = &[
+    "command",
+    "description",
+    "file_path",
+    "content",
+    "old_string",
+    "new_string",
+    "replace_all",
+    "edits",
+    "path",
+    "pattern",
+    "glob",
+    "url",
+    "prompt",
+    "query",
+    "notebook_path",
+    "new_source",
+    "cell_id",
+    "cell_type",
+    "edit_mode",
+    "subagent_type",
+    "todos",
+    "timeout",
+    "run_in_background",
+    "offset",
+    "limit",
+    "output_mode",
+    "skill",
+    "args",
+    "plan",
+    "questions",
+    "allowed_domains",
+    "blocked_domains",
+];
+
+/// Finds where a gate reads a key that the input of no such tool has, and none that it has: it never sees what it judges.
+fn misnames(lower: &str, matcher: &str) -> Option<Fault> {
+    let own = matcher.split('|').all(|tool| {
+        matches!(tool.trim(), "Bash" | "Edit" | "Write" | "MultiEdit" | "Read" | "WebFetch" | "NotebookEdit")
+    });
+    // Written out, or behind a name for it.
+    let forms = ["tool_input.", "tool_input?.", "tool_input\"][\"", "tool_input']['", "tool_input\"]['"];
+    let mut keys = forms.iter().flat_map(|form| {
+        lower.match_indices(form).map(move |(at, _)| {
+            let from = at + form.len();
+            let rest = &lower[from..];
+            let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            (from, &rest[..len])
+        })
+    });
+    let all: Vec<(usize, &str)> = keys.by_ref().collect();
+    let count = lower.matches("tool_input").count();
+    let (at, key) = *all.first()?;
+    let unknown = all.iter().all(|(_, key)| key.len() > 1 && !INPUT_KEYS.contains(key) && *key != "get");
+    let why = "this gate never sees what it judges: the input of the tool has no such key";
+    let hint = "read `.tool_input.command` of Bash, `.tool_input.file_path` of Edit and Write";
+    (own && unknown && all.len() == count).then(|| (Span::new(at, at + key.len()), why, hint, Severity::High))
+}
+
+/// Finds where a gate takes what it judges from its command line, on which nothing stands.
+fn asks_the_line(lower: &str, language: Language, command: &str) -> Option<Fault> {
+    let takes = ["jq ", "stdin", "$(cat", "read ", "cat |", "`cat`", "<&0", "$#"];
+    let bare = command.trim_end().trim_end_matches(['"', '\'']).ends_with(".sh");
+    let says_no = ["exit 2", "exit(2)", "return 2"].iter().any(|end| lower.contains(end));
+    if language != Language::Shell || !bare || !says_no || takes.iter().any(|take| lower.contains(take)) {
+        return None;
+    }
+    let (at, _) = lower.match_indices("=\"$1\"").chain(lower.match_indices("=$1\n")).next()?;
+    let why = "this gate judges its first argument, and is given none: what a tool is given comes as JSON on standard input";
+    let hint = "read it with `jq -r '.tool_input.command'` from standard input";
+    Some((Span::new(at + 1, at + 5), why, hint, Severity::High))
+}
+
 /// Tells whether a line of shell reads what the hook is given, and lets everything pass where it cannot.
 fn reads_or_passes(code: &str) -> bool {
     let ends = code.trim_end();
     let reads = ["$(jq ", "| jq ", "$(cat", "json.load"].iter().any(|word| code.contains(word));
     let last = ends.rsplit("||").next().unwrap_or_default().trim();
     reads && ends.contains(")") && ends.contains("||") && !ends.contains("&&") && last == "exit 0"
+}
+
+/// Tells whether an `except` takes the end of the script too, which is a fault of its own kind: the gate never says no.
+fn takes_exits(code: &str) -> bool {
+    matches!(code.trim_end(), "except:" | "except baseexception:")
+        || code.starts_with("except baseexception as")
 }
 
 /// Tells whether an `except` takes every fault, of a `try` in which the gate says no as well.
