@@ -245,6 +245,7 @@ static SAID: LazyLock<Words> = LazyLock::new(|| {
         "present the options to the user",
         "wait for user",
         "wait for the user",
+        "ask the user ",
         "ask the user to",
         "ask the user which",
         "ask the user whether",
@@ -302,6 +303,15 @@ fn denied(text: &str, at: usize) -> bool {
     ["not ", "never", "cannot", "no ", "n't"].iter().any(|word| before.contains(word))
 }
 
+/// Tells whether the tools of an agent have one of a server, by its name, by its server's or by a star.
+fn grants(agent: &Asset, tool: &str) -> bool {
+    agent.definition.items("tools").iter().any(|own| {
+        let own = own.text.split('(').next().unwrap_or_default();
+        let stem = own.trim_end_matches('*').trim_end_matches('_');
+        own == tool || own.starts_with("mcp__") && tool.starts_with(stem) || own == "*"
+    })
+}
+
 fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mut Online<'a>) {
     let text = &*file.text;
     let has = |names: &[&str]| {
@@ -318,6 +328,7 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
         let message = format!("`{}` has to write `{path}`, but none of its tools writes", agent.name);
         report
             .add(agent.file, span, message)
+            .severity(Severity::High)
             .hint("add `Write` to its tools, or have the one that starts it write the file")
             .done();
     }
@@ -340,17 +351,29 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
     if let Some(reference) = starts.filter(|_| !has(&["Agent", "Task"])) {
         let message =
             format!("`{}` has to start `{}`, but its tools do not have `Agent`", agent.name, reference.name);
-        report.add(agent.file, reference.span, message).hint("add `Agent` to its tools").done();
+        report
+            .add(agent.file, reference.span, message)
+            .severity(Severity::High)
+            .hint("add `Agent` to its tools")
+            .done();
     } else if let Some(span) = told::to_start(agent, text).filter(|_| !has(&["Agent", "Task"])) {
         let message = format!("`{}` has to start agents, but its tools do not have `Agent`", agent.name);
         report.add(agent.file, span, message).hint("add `Agent` to its tools").done();
+    }
+    if let Some((span, tool)) = told::to_serve(agent, text).filter(|(_, tool)| !grants(agent, tool)) {
+        let message = format!("`{}` has to use `{tool}`, which its tools do not have", agent.name);
+        report.add(agent.file, span, message).hint(format!("add `{tool}` to its tools")).done();
     }
     if !has(&["Bash"])
         && !served
         && let Some((span, command)) = told::to_run(agent, text)
     {
         let message = format!("`{}` has to run `{command}`, but its tools do not have `Bash`", agent.name);
-        report.add(agent.file, span, message).hint("add `Bash` to its tools, as narrow as it can be").done();
+        report
+            .add(agent.file, span, message)
+            .severity(Severity::High)
+            .hint("add `Bash` to its tools, as narrow as it can be")
+            .done();
     }
     let searches = !served && !has(&["WebSearch", "Bash"]);
     if let Some(span) = told::to_search(agent, text).filter(|_| searches) {

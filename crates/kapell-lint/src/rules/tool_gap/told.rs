@@ -1,63 +1,14 @@
 //! What the text of an agent tells it to do: run, write, search, wait, start others.
 
+mod programs; // what only a shell starts
+
 use std::sync::LazyLock;
 
 use kapell_spec::{finding::Span, line, words::Words};
 
 use super::denied;
 use crate::agents::Asset;
-
-/// Programs that only a shell starts.
-const PROGRAMS: &[&str] = &[
-    "git",
-    "gh",
-    "npm",
-    "npx",
-    "pnpm",
-    "yarn",
-    "bun",
-    "node",
-    "deno",
-    "python",
-    "python3",
-    "pip",
-    "uv",
-    "pytest",
-    "ruff",
-    "mypy",
-    "eslint",
-    "tsc",
-    "cargo",
-    "go",
-    "make",
-    "docker",
-    "kubectl",
-    "helm",
-    "terraform",
-    "mvn",
-    "gradle",
-    "bundle",
-    "composer",
-    "curl",
-    "bash",
-    "sh",
-    "dotnet",
-    "flutter",
-    "dart",
-    "swift",
-    "xcodebuild",
-    "rg",
-    "jest",
-    "vitest",
-    "playwright",
-    "poetry",
-    "php",
-    "ruby",
-    "rails",
-    "aws",
-    "gcloud",
-    "az",
-];
+use programs::PROGRAMS;
 
 /// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
 fn code_spans<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
@@ -162,7 +113,38 @@ fn is_for_others(text: &str) -> bool {
 
 /// Tells whether a text is a command line that only a shell understands.
 fn is_command(command: &str) -> bool {
-    command.contains(' ') && command.split(' ').next().is_some_and(|program| PROGRAMS.contains(&program))
+    let program = command.split(' ').next().unwrap_or_default();
+    // `./gradlew`, `bin/rails`, `vendor/bin/phpunit`.
+    let program = program.rsplit('/').next().unwrap_or(program);
+    command.contains(' ') && PROGRAMS.contains(&program)
+}
+
+/// Words that may stand before the verb of an order.
+const BEFORE_ORDERS: &[&str] = &[
+    "always",
+    "first",
+    "then",
+    "now",
+    "next",
+    "finally",
+    "and",
+    "please",
+    "also",
+    "afterwards",
+    "must",
+    "you",
+];
+
+/// Returns an order without what may stand before its verb: `always execute`, `you must then run`.
+fn without_lead(clause: &str) -> &str {
+    let mut rest = clause;
+    while let Some((word, tail)) = rest.split_once(' ') {
+        if !BEFORE_ORDERS.contains(&word.trim_end_matches(',')) {
+            break;
+        }
+        rest = tail;
+    }
+    rest
 }
 
 /// Finds the first place that tells to run a command: `Run \`npm test\``, `Run git diff to see what changed`, and a block
@@ -173,6 +155,9 @@ pub(super) fn to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)
         let verbs =
             ["run", "execute", "then run", "first run", "always run", "then execute", "and run", "run:"];
         let tells = verbs.contains(&&*clause)
+            || matches!(without_lead(&clause), "run" | "execute")
+            || is_counted(agent, text, span)
+            || is_only_job(before)
             || clause.ends_with(" then run")
             || clause.ends_with(" and run")
             || leads_to_command(&clause, before);
@@ -182,11 +167,76 @@ pub(super) fn to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)
     spans.or_else(|| bare(agent, text)).or_else(|| below(agent, text))
 }
 
+/// Tells whether a command begins an item of a numbered list, in which another item begins with one too: these are steps.
+fn is_counted(agent: &Asset, text: &str, span: Span) -> bool {
+    let items = &agent.definition.document.items;
+    let begins = |at: usize| {
+        let rest = text[at..].trim_start_matches(|c: char| c.is_ascii_digit() || ".) ".contains(c));
+        let inner = rest.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
+        let after = rest.get(inner.len() + 2..).unwrap_or_default();
+        let ended =
+            after.is_empty() || after.starts_with(['\n', '\r', '.', ',', ';']) || after.starts_with(" to ");
+        (is_command(inner) && ended).then(|| text.len() - rest.len())
+    };
+    let Some(item) = items
+        .iter()
+        .find(|item| item.ordered && begins(item.span.start as usize) == Some(span.start as usize))
+    else {
+        return false;
+    };
+    let same = items.iter().filter(|other| other.list == item.list && other.ordered);
+    same.filter(|other| begins(other.span.start as usize).is_some()).count() >= 2
+}
+
+/// Tells whether a line says that what follows is all that there is to do: `Your only job: `.
+fn is_only_job(before: &str) -> bool {
+    let lower = before.trim_end_matches('`').trim_end().to_ascii_lowercase();
+    lower.starts_with("your ")
+        && ["job:", "task:", "job is", "task is to run"].iter().any(|end| lower.ends_with(end))
+}
+
+/// Verbs of orders whose means follows: `Stage the hunks with`, `Format the files by running`.
+const BY_MEANS: &[&str] = &[
+    "run",
+    "execute",
+    "stage",
+    "commit",
+    "push",
+    "format",
+    "lint",
+    "build",
+    "test",
+    "check",
+    "verify",
+    "start",
+    "deploy",
+    "install",
+    "generate",
+    "publish",
+    "tag",
+    "fetch",
+    "validate",
+    "compile",
+    "benchmark",
+    "profile",
+    "reproduce",
+    "apply",
+    "render",
+    "measure",
+    "confirm",
+];
+
 /// Tells whether a clause names what to run, and its end says that the command follows: `Run the test thirty times:`,
 /// `Run the tests with`.
 fn leads_to_command(clause: &str, before: &str) -> bool {
     let mut words = clause.split_whitespace();
-    let order = matches!(words.next(), Some("run" | "execute"));
+    let first = words.next().unwrap_or_default();
+    let means =
+        [" with", " via", " using", " by running", " through"].iter().any(|end| clause.ends_with(end));
+    if BY_MEANS.contains(&first) && means && clause.split_whitespace().count() <= RUN_WORDS_MAX + 2 {
+        return true;
+    }
+    let order = matches!(first, "run" | "execute");
     let some = matches!(words.next(), Some("the" | "all" | "each" | "every" | "it" | "them" | "your"));
     let ended = before.trim_end().ends_with(':') || clause.ends_with(" with") || clause.ends_with(" via");
     order && some && ended && clause.split_whitespace().count() <= RUN_WORDS_MAX
@@ -229,10 +279,23 @@ fn below<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
         let above = text[..start].lines().rev().find(|line| !line.trim().is_empty())?;
         let order = above.trim().trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)>#` ".contains(c));
         let lower = order.trim_end_matches(['*', ' ']).to_ascii_lowercase();
-        let tells = lower.ends_with(':')
-            && ["run", "execute", "first, run", "always run"]
-                .iter()
-                .any(|verb| lower.strip_prefix(verb).is_some_and(|rest| rest.starts_with([' ', ':', '*'])));
+        let headed = above.starts_with('#')
+            && matches!(
+                &*lower,
+                "how"
+                    | "how you work"
+                    | "steps"
+                    | "your steps"
+                    | "workflow"
+                    | "process"
+                    | "procedure"
+                    | "how to work"
+            );
+        let tells = headed
+            || lower.ends_with(':')
+                && ["run", "execute", "first, run", "always run"].iter().any(|verb| {
+                    lower.strip_prefix(verb).is_some_and(|rest| rest.starts_with([' ', ':', '*']))
+                });
         let (_, block) = text[fence.span.range()].split_once('\n')?;
         let command = block.lines().map(str::trim).find(|line| is_command(line))?;
         let at = command.as_ptr() as usize - text.as_ptr() as usize;
@@ -284,6 +347,13 @@ pub(super) fn to_search(agent: &Asset, text: &str) -> Option<Span> {
             "search the internet",
             "perform web search",
             "do a web search",
+            "look online for",
+            "look on the web for",
+            "look up on the web",
+            "search the net",
+            "browse the web",
+            "look it up online",
+            "google for",
         ])
     });
     let body = agent.definition.body as usize;
@@ -386,12 +456,59 @@ pub(super) fn to_delegate(agent: &Asset, text: &str, name: Span) -> bool {
     let before = text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
     let lower = clause(before);
     let order = ["delegate", "launch", "spawn", "dispatch"];
+    // An item of a list that has its agents work: `Delegate its parts:`.
+    if is_led_by(text, name, &order) {
+        return true;
+    }
     // These verbs have other meanings, unless the name follows at once.
-    let at_once = ["start", "start the", "call", "call the"].contains(&&*lower);
+    let at_once =
+        ["start", "start the", "call", "call the", "get the", "have the", "and have the", "ask the"]
+            .contains(&&*lower);
     let first = lower.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
     let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
     (at_once || order.contains(&first)) && named && !is_for_others(before)
+}
+
+/// Tells whether a name, with `agent` behind it, stands in a list that a sentence leads to whose last clause is one of the
+/// orders.
+fn is_led_by(text: &str, name: Span, orders: &[&str]) -> bool {
+    let at = name.start as usize;
+    let line = line::start(text, at);
+    let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
+    let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
+    if !named || !text[line..].starts_with(['-', '*']) {
+        return false;
+    }
+    let mut above =
+        text[..line].lines().rev().skip_while(|line| line.starts_with(['-', '*', ' ']) || line.is_empty());
+    let Some(lead) = above.next().filter(|lead| lead.trim_end().ends_with(':')) else { return false };
+    let lower = lead.to_ascii_lowercase();
+    let last = lower.rsplit([',', '.', ';']).next().unwrap_or_default();
+    let first = last.split_whitespace().next().unwrap_or_default();
+    orders.contains(&first) && !is_for_others(last)
+}
+
+/// Finds the first place that tells to use a tool of a server, with the tool's name.
+pub(super) fn to_serve<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    code_spans(agent, text).find_map(|(span, before)| {
+        let tool = text[span.range()].trim_matches('`');
+        let whole = tool.strip_prefix("mcp__")?.split_once("__").is_some_and(|(server, name)| {
+            !server.is_empty() && !name.is_empty() && !name.contains(['*', '<', ' ', '(', '{'])
+        });
+        let clause = clause(before);
+        let words: Vec<&str> = clause.split_whitespace().collect();
+        let verb = words.iter().any(|word| {
+            matches!(
+                *word,
+                "use" | "using" | "call" | "through" | "via" | "with" | "invoke" | "run" | "query"
+            )
+        });
+        let end =
+            text[span.end as usize..].split(['\n', '.']).next().unwrap_or_default().to_ascii_lowercase();
+        let maybe = ["if ", "available", "when ", "optional", "unless"].iter().any(|word| end.contains(word));
+        (whole && verb && !maybe && !is_for_others(before)).then_some((span, tool))
+    })
 }
 
 /// Orders to edit, at the head of a sentence.
@@ -419,6 +536,26 @@ const EDITS: &[&str] = &[
     "modify the file",
     "rewrite the file",
     "update the file",
+    "rename the file",
+    "extract the class into",
+    "extract it into",
+    "update all usages",
+    "update all callers",
+    "update every caller",
+    "repair the selectors",
+    "repair the test",
+    "fix the test",
+    "fix the code",
+    "fix what it reports",
+    "fix what they report",
+    "fix what failed",
+    "make the change",
+    "make the smallest change",
+    "delete the dead code",
+    "delete the file",
+    "replace the import",
+    "add the missing import",
+    "add the missing test",
 ];
 
 /// Finds an order to edit files.
@@ -433,7 +570,7 @@ pub(super) fn to_edit(agent: &Asset, text: &str) -> Option<Span> {
         }
         let before = &text[line::start(text, at)..at];
         let head = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
-        let own = head.is_empty() || head.trim_end().ends_with(['.', ';', ':']);
+        let own = head.is_empty() || head.trim_end().ends_with(['.', ';', ':', ',']);
         let whole = text[line::start(text, at)..line::end(text, at)].to_ascii_lowercase();
         (own && !is_for_others(&whole)).then(|| Span::new(at, at + EDITS[number].trim_end().len()))
     })
