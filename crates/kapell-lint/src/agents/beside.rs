@@ -116,11 +116,16 @@ pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
 }
 
 /// Words right before the name of a file that is written.
-const WRITING: &[&str] =
-    &["write", "writes", "save", "saves", "create", "creates", "produce", "produces", "to", "into"];
+const WRITING: &[&str] = &[
+    "write", "writes", "save", "saves", "create", "creates", "produce", "produces", "to", "into", "\u{2192}",
+    "->", "makes",
+];
 
 /// Words right before the name of a file that is read.
-const READING: &[&str] = &["read", "reads", "from", "using", "given", "take", "takes", "on", "load", "loads"];
+const READING: &[&str] = &[
+    "read", "reads", "from", "using", "given", "take", "takes", "on", "load", "loads", "turn", "turns",
+    "with", "follows", "checks", "reviews", "input:", "parses", "consumes",
+];
 
 /// The files in the words of a start that follow one of `words`, articles aside.
 fn files<'a>(text: &'a str, start: &Start, words: &[&str]) -> Vec<&'a str> {

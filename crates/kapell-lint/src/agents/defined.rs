@@ -37,7 +37,6 @@ pub(super) fn hear(assets: &mut [Asset], files: &Files, only: Option<&BTreeSet<F
         let within = |asset: &&mut Asset| {
             asset.scope == scope
                 && asset.home == Home::Claude
-                && asset.kind != AssetKind::Memory
                 && only.is_none_or(|only| only.contains(&asset.file))
         };
         for asset in assets.iter_mut().filter(within) {
@@ -48,7 +47,13 @@ pub(super) fn hear(assets: &mut [Asset], files: &Files, only: Option<&BTreeSet<F
 
 fn add(asset: &mut Asset, text: &str, words: &Words, names: &[&str]) {
     let definition = &asset.definition;
-    let mut heard = reference::known(text, definition, &asset.references, &asset.name, words, names);
+    // Instructions speak of agents in many ways; only what they list is sure.
+    let memory = asset.kind == AssetKind::Memory;
+    let mut heard = if memory {
+        Vec::new()
+    } else {
+        reference::known(text, definition, &asset.references, &asset.name, words, names)
+    };
     heard.extend(reference::beside_known(text, definition, names));
     if heard.is_empty() {
         return;
@@ -57,7 +62,9 @@ fn add(asset: &mut Asset, text: &str, words: &Words, names: &[&str]) {
     found.extend(heard);
     found.sort_by_key(|found| (found.span.start, found.names, std::cmp::Reverse(found.strength)));
     found.dedup_by(|b, a| a.span == b.span && a.names == b.names);
-    asset.flow = Arc::new(steps::flow_of(text, definition, &found));
-    asset.starts = starts::starts(text, definition, &found).into();
+    if !memory {
+        asset.flow = Arc::new(steps::flow_of(text, definition, &found));
+        asset.starts = starts::starts(text, definition, &found).into();
+    }
     asset.references = found.into();
 }

@@ -59,6 +59,22 @@ const HANDS_ON: &[&str] = &[
     "use **",
     "run the",
     "run `",
+    "pass each",
+    "pass every",
+    "give it",
+    "give the",
+    "give each",
+    "assign",
+    "send it",
+    "send the",
+    "send each",
+    "forward",
+    "hand each",
+    "hand them",
+    "hand on",
+    "task(",
+    "task (",
+    "escalate",
 ];
 
 /// Words that say that the work goes back, or how often it may.
@@ -168,7 +184,12 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let asked = before.trim_end().ends_with("ask the") || before.ends_with("ask ");
     let said =
         reference.strength == Strength::Certain || asked || HANDS_ON.iter().any(|word| around.contains(word));
-    said && !BOUNDED.iter().any(|word| around.contains(word)) && !is_once(&around)
+    // `Send it back to the `x` agent via the Task tool` starts it anew.
+    let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
+    let anew = anew.iter().any(|word| around.contains(word));
+    let bounded =
+        |word: &&&str| around.contains(**word) && !(anew && matches!(**word, "back to" | "return to"));
+    said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&around)
 }
 
 /// Orders that run a command, right before its name.
@@ -190,6 +211,11 @@ const RUNS: &[&str] = &[
     "chain to",
     "hand over to",
     "then",
+    "load",
+    "use",
+    "invoking",
+    "loading",
+    "running",
 ];
 
 /// Words of a sentence that leaves it to somebody whether, or how often, a command is run.

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use kapell_spec::{claude::definition::Hidden, finding::Span};
+use kapell_spec::{
+    claude::{definition::Hidden, reference::Names},
+    finding::Span,
+};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
@@ -27,6 +30,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    other_formats(repository, report);
     for (_, asset) in repository.agents.of(AssetKind::Agent).filter(|(_, asset)| asset.home != Home::Other) {
         let file = &repository.files[asset.file];
         if asset.definition.front.is_none() && is_beside(&file.path) {
@@ -38,7 +42,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if asset.home == Home::Library {
                 draft = draft.severity(Severity::Medium);
             }
-            if asset.definition.front.is_none() && asset.definition.hidden.is_none() {
+            if asset.definition.front.is_none()
+                && asset.definition.hidden.is_none()
+                && !is_started(repository, asset)
+            {
                 draft = draft.severity(Severity::Medium).confidence(Confidence::Medium);
             }
             draft.done();
@@ -47,6 +54,26 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let message =
                 format!("the frontmatter is no YAML: {}; only lenient readers load it", problem.text);
             report.add(asset.file, problem.span, message).severity(Severity::Low).hint(UNREADABLE).done();
+        }
+    }
+}
+
+/// Tells whether something hands work to a file that is not loaded.
+fn is_started(repository: &Repository, agent: &Asset) -> bool {
+    let mut named = repository.agents.iter().flat_map(|(_, asset)| asset.firm(Names::Agent));
+    named.any(|reference| reference.name == agent.name)
+}
+
+/// Agents in YAML, which other clients read.
+fn other_formats(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter() {
+        let yaml = file.path.ends_with(".yaml") || file.path.ends_with(".yml");
+        let among = file.path.starts_with(".claude/agents/") || file.path.contains("/.claude/agents/");
+        let keys = ["name:", "description:"];
+        let defines = keys.iter().all(|key| file.text.lines().any(|line| line.starts_with(key)));
+        if yaml && among && defines {
+            let message = format!("{} is not loaded as an agent: it is no Markdown", file.name());
+            report.add(id, file.line_span(1), message).hint("write it as Markdown with frontmatter").done();
         }
     }
 }
@@ -128,6 +155,7 @@ pub(super) fn unhide(hidden: Hidden) -> &'static str {
         Hidden::NotClosed(_) => "end the frontmatter with a line `---`",
         Hidden::Fenced(_) => "take the fence around it away",
         Hidden::Late(_) => "move it to the first line",
+        Hidden::Misdrawn(_) => "draw the lines around it with three hyphens",
     }
 }
 
@@ -138,5 +166,6 @@ pub(super) fn why_hidden(hidden: Hidden) -> &'static str {
         Hidden::NotClosed(_) => "the `---` below its frontmatter is missing",
         Hidden::Fenced(_) => "its frontmatter stands in a block of code",
         Hidden::Late(_) => "its frontmatter does not start in the first line",
+        Hidden::Misdrawn(_) => "the lines around its frontmatter are not `---`",
     }
 }

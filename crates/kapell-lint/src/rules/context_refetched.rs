@@ -6,10 +6,10 @@ use kapell_spec::{
     claude::reference::{Names, Strength},
     finding::Span,
 };
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{AgentId, Asset, Home, Resolved},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -59,6 +59,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         asked_again(report, asset, text);
         each_asks(report, asset, text);
         read_again(report, asset, text);
+        if matches!(asset.kind, AssetKind::Command | AssetKind::Skill) {
+            agents_ask(repository, report, asset);
+        }
         for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= 2) {
             let message = format!("{} agents each run `{what}` again", places.len());
             let hint = "fetch it once, save it to a file, and have the agents read that";
@@ -84,15 +87,16 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let asking: Vec<Span> = document
         .marks
         .iter()
-        .filter(|mark| mark.code && asks(said(mark.span)))
+        .filter(|mark| mark.code && (asks(said(mark.span)) || is_fetched(text, mark.span)))
         .map(|mark| mark.span)
         .collect();
     for item in document.items.iter().filter(|_| asking.len() > 1) {
         if !asking.iter().any(|&mark| inside(item.span, mark)) {
             continue;
         }
-        // Steps were looked at before.
-        let stepped = steps.iter().any(|step| !step.agents.is_empty() && inside(step.span, item.span));
+        // Lines of steps that are nothing else were looked at before.
+        let stepped = steps.iter().any(|step| !step.agents.is_empty() && inside(step.span, item.span))
+            && asking.iter().filter(|&&mark| inside(item.span, mark)).all(|&mark| heads_line(text, mark));
         let named = asset.references.iter().any(|reference| {
             reference.names == Names::Agent
                 && reference.strength >= Strength::Strong
@@ -106,9 +110,10 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
         }
     }
     for ((_, what), places) in asked.iter().filter(|(_, places)| places.len() >= 2) {
+        let severity = if places.len() > 2 { Severity::Medium } else { Severity::Low };
         let message = format!("{} agents each run `{what}` again", places.len());
         let hint = "fetch it once, save it to a file, and have the agents read that";
-        let mut draft = report.add(asset.file, places[0], message).severity(Severity::Low).hint(hint);
+        let mut draft = report.add(asset.file, places[0], message).severity(severity).hint(hint);
         for place in &places[1..] {
             draft = draft.also(asset.file, *place, "fetched again");
         }
@@ -116,9 +121,82 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
     }
 }
 
+/// Tells whether a mark begins its line.
+fn heads_line(text: &str, mark: Span) -> bool {
+    let start = text[..mark.start as usize].rfind('\n').map_or(0, |newline| newline + 1);
+    text[start..mark.start as usize].chars().all(|c| c.is_ascii_digit() || "-*+.)`$ \t".contains(c))
+}
+
+/// Tells of agents that one text starts, and that are each told by their own texts to ask a service the same.
+fn agents_ask(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
+    let agents = &repository.agents;
+    let mut asked: BTreeMap<&str, BTreeMap<AgentId, Span>> = BTreeMap::new();
+    for reference in asset.firm(Names::Agent) {
+        let Resolved::Found(id) = agents.resolve(asset, reference) else { continue };
+        let agent = &agents[id];
+        let text = &*repository.files[agent.file].text;
+        for mark in agent.definition.document.marks.iter().filter(|mark| mark.code) {
+            let what = text[mark.span.range()].trim_matches('`').trim();
+            let known = EACH.iter().any(|start| what.starts_with(start)) && what.contains(' ');
+            let before = text[..mark.span.start as usize].trim_end().to_ascii_lowercase();
+            let told = ["with", "run", "running", "by", "using", "via", "call"].iter().any(|word| {
+                before.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', '\n']))
+            });
+            if known && told && !what.contains(['<', '{', '[']) {
+                asked.entry(what).or_default().entry(id).or_insert(mark.span);
+            }
+        }
+    }
+    for (what, places) in asked.iter().filter(|(_, places)| places.len() >= 2) {
+        let mut all = places.iter();
+        let Some((&first, &span)) = all.next() else { continue };
+        let message = format!("{} agents that `{}` starts each run `{what}` again", places.len(), asset.name);
+        let hint = "fetch it once in what starts them, and hand it to them";
+        let mut draft = report.add(agents[first].file, span, message).hint(hint);
+        for (&id, &span) in all {
+            draft = draft.also(agents[id].file, span, "fetched again");
+        }
+        draft.done();
+    }
+}
+
 /// What agents may each be told to ask, which one of them could hand to all.
-const EACH: &[&str] =
-    &["gh pr diff", "gh pr view", "gh issue view", "gh api ", "gh run view", "curl ", "git clone "];
+const EACH: &[&str] = &[
+    "gh pr diff",
+    "gh pr view",
+    "gh issue view",
+    "gh issue list",
+    "gh pr list",
+    "gh api ",
+    "gh run view",
+    "glab mr diff",
+    "glab mr view",
+    "glab issue view",
+    "jira issue view",
+    "az boards ",
+    "kubectl get ",
+    "kubectl logs ",
+    "terraform show",
+    "terraform state list",
+    "helm get ",
+    "aws ",
+    "curl ",
+    "wget ",
+    "git clone ",
+];
+
+/// Verbs right before an address that fetch what lies there.
+const DOWNLOADS: &[&str] =
+    &["download", "downloads", "fetch", "fetches", "get", "gets", "pull", "pulls", "webfetch"];
+
+/// Tells whether a mark is an address that the words before it fetch.
+fn is_fetched(text: &str, mark: Span) -> bool {
+    let said = text[mark.range()].trim_matches('`');
+    let before = text[..mark.start as usize].trim_end();
+    let word =
+        before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_lowercase();
+    (said.starts_with("https://") || said.starts_with("http://")) && DOWNLOADS.contains(&&*word)
+}
 
 /// Verbs that begin an order to look through many things.
 const LOOKS: &[&str] = &[

@@ -36,7 +36,9 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let text = &repository.files[asset.file].text;
-        tell_loops(report, asset, &loops(text, asset));
+        let mut found = loops(text, asset);
+        found.extend(coded_loops(text, asset));
+        tell_loops(report, asset, &found);
         tell_chains(report, asset, text);
         for row in beside::rows(asset, text).iter().filter(|row| !row.counted) {
             tell_row(report, asset, row);
@@ -72,14 +74,15 @@ const HANDED_ON: &[&str] = &["result", "output", "answer", "previous", "what it"
 
 /// Tells of lines that start one agent again and again, each time for another thing: a loop that is written out.
 fn tell_chains(report: &mut Report<'_>, asset: &Asset, text: &str) {
-    static AGENT: LazyLock<Words> = LazyLock::new(|| Words::new(&["` agent", "` subagent"]));
+    static AGENT: LazyLock<Words> = LazyLock::new(|| Words::new(&[" agent", " subagent"]));
     let body = asset.definition.body as usize;
     for (start, line) in AGENT.lines(text.get(body..).unwrap_or_default()) {
         let start = body + start;
+        let said = line.replace(", and then ", ". then ").replace(", then ", ". then ");
         if asset.definition.document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
             continue;
         }
-        let starts: Vec<(&str, &str)> = line.split(". ").filter_map(start_for).collect();
+        let starts: Vec<(&str, &str)> = said.split(". ").filter_map(start_for).collect();
         let Some(&(agent, _)) = starts.first().filter(|_| starts.len() >= CHAIN_MIN) else { continue };
         let mut things: Vec<&str> = starts.iter().map(|(_, thing)| *thing).collect();
         things.sort_unstable();
@@ -101,15 +104,24 @@ fn tell_chains(report: &mut Report<'_>, asset: &Asset, text: &str) {
 
 /// Reads a sentence that starts an agent for one thing: ``Then call the `x` agent for `y` ``.
 fn start_for(sentence: &str) -> Option<(&str, &str)> {
-    let (before, rest) = sentence.split_once('`')?;
-    let (agent, rest) = rest.split_once('`')?;
+    let (before, agent, rest) = started(sentence)?;
     let before = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
     let lower = before.to_ascii_lowercase();
-    let order = lower.trim_start_matches("then ").strip_suffix(" the ")?;
+    let order = lower.trim_start_matches(['`', ' ']).trim_start_matches("then ").strip_suffix(" the ")?;
     let verbs = ["call", "start", "launch", "run", "use", "invoke", "spawn", "dispatch"];
     let named = [" agent", " subagent"].iter().any(|word| rest.starts_with(word));
     let thing = rest.split('`').nth(1)?;
     (verbs.contains(&order) && named).then_some((agent, thing))
+}
+
+/// Splits a sentence before and behind the name of an agent, in marks or with a hyphen in it.
+fn started(sentence: &str) -> Option<(&str, &str, &str)> {
+    let at = [" agent", " subagent"].iter().filter_map(|word| sentence.find(word)).min()?;
+    let (named, rest) = sentence.split_at(at);
+    let start = named.rfind(' ')? + 1;
+    let name = named[start..].trim_matches('`');
+    let marked = named.ends_with('`');
+    (marked || name.contains('-')).then_some((&named[..start], name, rest))
 }
 
 fn tell_row(report: &mut Report<'_>, asset: &Asset, row: &Row<'_>) {
@@ -149,6 +161,11 @@ const PER: &[&str] = &[
     "agent for every ",
     "subagent for each ",
     "subagent for every ",
+    " gets its own run of the ",
+    " gets its own agent",
+    " gets its own subagent",
+    " gets an agent of its own",
+    " gets a subagent of its own",
 ];
 
 /// Words that start an agent that has no name.
@@ -199,6 +216,28 @@ const CHANGES: &[&str] = &[
     "resolve",
     "rewrite",
 ];
+
+/// Finds loops in blocks of code that start an agent for each thing.
+fn coded_loops(text: &str, asset: &Asset) -> Vec<Span> {
+    let mut found = Vec::new();
+    for fence in &asset.definition.document.fences {
+        let block = &text[fence.span.range()];
+        let mut lines = block.lines().peekable();
+        while let Some(line) = lines.next() {
+            let head = line.trim();
+            let over =
+                (head.starts_with("for ") || head.starts_with("foreach ")) && head.ends_with([':', '{', 'o']);
+            let next = lines.peek().map_or("", |next| next.trim_start());
+            let starts = ["Task(", "Agent(", "await Task("].iter().any(|call| next.starts_with(call));
+            let at = head.as_ptr() as usize - text.as_ptr() as usize;
+            let things = STEPWISE.iter().any(|word| head.contains(word));
+            if over && starts && !things && !is_ordered(&text[section(asset, text, at)]) && !changes(next) {
+                found.push(Span::new(at, at + head.len()));
+            }
+        }
+    }
+    found
+}
 
 /// Finds the lines that loop over things and start an agent for each, with no word of how.
 fn loops(text: &str, asset: &Asset) -> Vec<Span> {
@@ -304,6 +343,10 @@ fn is_sorted(before: &str) -> bool {
 
 fn changes(near: &str) -> bool {
     let lower = near.to_ascii_lowercase();
+    // Who keeps to a file of its own disturbs nobody.
+    if ["only that ", "only its ", "its own ", "nothing else"].iter().any(|own| lower.contains(own)) {
+        return false;
+    }
     lower
         .split(|c: char| !c.is_ascii_alphanumeric())
         .any(|word| CHANGES.iter().any(|change| word.starts_with(change)))

@@ -36,7 +36,14 @@ fn by_file(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     let mut calls: BTreeMap<AgentId, Vec<(FileId, &Reference)>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
-        for reference in from.firm(Names::Agent) {
+        // One word alone counts where the file of an agent is called so.
+        let named = from.references.iter().filter(|reference| {
+            let plain = !reference.fenced && !reference.name.contains('-');
+            reference.names == Names::Agent
+                && (reference.strength >= Strength::Strong
+                    || plain && agents.by_file(from, &reference.name).is_some())
+        });
+        for reference in named {
             if from.home == Home::Library && reference.strength < Strength::Certain {
                 continue;
             }

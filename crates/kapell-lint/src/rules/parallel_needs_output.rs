@@ -1,6 +1,6 @@
 //! `parallel-needs-output`: a step runs in parallel with the one whose output it reads.
 
-use kapell_spec::claude::steps::Step;
+use kapell_spec::claude::steps::{Step, is_parallel};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -36,7 +36,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
         for (at, step) in asset.flow.steps.iter().enumerate() {
-            let beside = asset.flow.steps[..at].iter().filter(|other| side_by_side(asset, other, step));
+            let beside = asset.flow.steps[..at].iter().filter(|other| {
+                side_by_side(asset, other, step)
+                    || said_together(&repository.files[asset.file].text, asset, other, step)
+            });
             for other in beside {
                 let read = step
                     .reads
@@ -57,6 +60,23 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tells whether a sentence has two steps run in parallel by their numbers: `Steps 1 and 2 run in parallel`.
+fn said_together(text: &str, asset: &Asset, one: &Step, other: &Step) -> bool {
+    let body = text.get(asset.definition.body as usize..).unwrap_or_default();
+    body.split(['.', '\n']).filter(|sentence| is_parallel(sentence)).any(|sentence| {
+        let lower = sentence.to_ascii_lowercase();
+        let counts = ["step", "phase", "stage"].iter().any(|word| lower.contains(word));
+        let numbers: Vec<&str> = lower
+            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
+            .map(|word| word.trim_end_matches('.'))
+            .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            .collect();
+        counts
+            && numbers.len() >= 2
+            && [one, other].iter().all(|step| numbers.contains(&&*step.number.to_ascii_lowercase()))
+    })
 }
 
 /// Tells whether the phase of two lettered steps says that they run in parallel.

@@ -62,25 +62,37 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 })
             })
         };
-        for step in steps.iter().take(steps.len() - 1).filter(|step| !step.writes.is_empty()).filter(|step| {
-            let named_later = step.writes.iter().any(|written| {
-                let name = written.text.rsplit('/').next().unwrap_or_default();
-                text[step.span.end as usize..].contains(name)
-            });
-            hands_over && !step.agents.is_empty() || is_kept(step) && !named_later
-        }) {
+        // What is handed on is notes and data; a file of settings is made to stay.
+        let notes = |step: &Step| {
+            let ends = [".md", ".json", ".jsonl", ".txt", ".csv", ".tsv"];
+            step.writes.iter().all(|written| ends.iter().any(|end| written.text.ends_with(end)))
+        };
+        for step in
+            steps.iter().take(steps.len() - 1).filter(|step| !step.writes.is_empty() && notes(step)).filter(
+                |step| {
+                    let named_later = step.writes.iter().any(|written| {
+                        let name = written.text.rsplit('/').next().unwrap_or_default();
+                        text[step.span.end as usize..].contains(name)
+                    });
+                    hands_over && !step.agents.is_empty() || is_kept(step) && !named_later
+                },
+            )
+        {
             let (from, after) = (&text[step.span.start as usize..], &text[step.span.end as usize..]);
             let unread = step.writes.iter().all(|written| {
                 let name = written.text.rsplit('/').next().unwrap_or_default();
                 let is_read =
                     steps.iter().any(|other| other.reads.iter().any(|read| read.text == written.text));
                 // What a heading leads to may be meant by its last word.
+                let both = after
+                    .lines()
+                    .any(|line| [" both ", " both.", "all of them"].iter().any(|word| line.contains(word)));
                 let led = text[step.heading.range()].contains(&*written.text);
                 // Whoever mentions it later may show or judge it.
                 let is_meant = (led || step.agents.is_empty()) && speaks_of(after, name)
                     || is_shown(from, name)
                     || after.matches(name).count() > 1;
-                !is_read && !is_meant
+                !is_read && !is_meant && !both
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };
             let message = format!("no later step reads `{}` of step {}", written.text, step.number);

@@ -5,7 +5,10 @@ mod session; // agents that code gives to a session
 use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_spec::{
-    claude::reference::{Names, Reference, Strength, has_fallback},
+    claude::{
+        hooks,
+        reference::{Names, Reference, Strength, has_fallback},
+    },
     suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Scope, Severity};
@@ -43,6 +46,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     scripts(repository, report);
     session::check(repository, report);
+    main_agent(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
         for reference in from.firm(Names::Agent) {
@@ -88,6 +92,30 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     tell_of_none(report, &started);
+}
+
+/// The agent that settings have every session run as.
+fn main_agent(repository: &Repository, report: &mut Report<'_>) {
+    let names: BTreeSet<&str> =
+        repository.agents.of(AssetKind::Agent).map(|(_, agent)| &*agent.name).collect();
+    for settings in repository.agents.hooks.iter().filter(|file| file.is_settings && !names.is_empty()) {
+        let file = &repository.files[settings.file];
+        let (Some(root), _) = hooks::json(&file.text) else { continue };
+        let Some(named) = root.get("agent").filter(|_| file.path.ends_with(".json")).and_then(hooks::scalar)
+        else {
+            continue;
+        };
+        if names.contains(&*named.text) || is_built_in(&named.text) || named.text.contains(':') {
+            continue;
+        }
+        let message = format!("agent `{}`, which every session is to run as, is not defined", named.text);
+        let near = suggest::nearest(&named.text, names.iter().copied());
+        let hint = near.map_or_else(
+            || "define it, or drop `agent`".to_owned(),
+            |near| format!("name `{near}`, if that is meant"),
+        );
+        report.add(settings.file, named.span, message).hint(hint).done();
+    }
 }
 
 /// Agents that scripts of dynamic workflows start.
@@ -159,7 +187,12 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
     };
     let mut draft = report.add(first.file, first.reference.span, message).hint(hint);
     if !certain || matches!(first.resolved, Resolved::Elsewhere(_)) {
-        draft = draft.severity(Severity::Medium).confidence(Confidence::Medium);
+        draft = draft.confidence(Confidence::Medium);
+        // That one of nearly that name is there says that one is meant to be.
+        let meant = name.contains('-') && places.iter().any(|place| !place.reference.fenced);
+        if !meant || !matches!(first.resolved, Resolved::Nothing(Some(_))) {
+            draft = draft.severity(Severity::Medium);
+        }
     }
     for place in &places[1..] {
         draft = draft.also(place.file, place.reference.span, "named here too");

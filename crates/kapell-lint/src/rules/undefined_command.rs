@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use kapell_spec::{
     claude::{
         listed,
-        reference::{Names, Reference, Strength},
+        reference::{Names, Reference, Strength, has_fallback},
     },
     finding::Span,
     line, suggest,
@@ -67,6 +67,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         places.sort_by_key(|(file, reference, _)| (*file, reference.span.start));
         places.dedup_by_key(|(file, reference, _)| (*file, reference.span.start));
     }
+    unknown_skills(repository, report);
     let mut by_file: BTreeMap<FileId, Vec<(&str, Vec<Place<'_>>)>> = BTreeMap::new();
     // Names with too many colons are one habit.
     let mut nested: BTreeMap<&str, FileId> = BTreeMap::new();
@@ -81,6 +82,30 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     for names in by_file.into_values() {
         tell(agents, report, names);
+    }
+}
+
+/// Skills that a text has loaded by a name that is nearly that of one that is defined.
+fn unknown_skills(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let mut told: std::collections::BTreeSet<&str> = std::collections::BTreeSet::new();
+    for (_, from) in agents.iter().filter(|(_, from)| from.home == Home::Claude) {
+        let named = from.references.iter().filter(|reference| {
+            reference.names == Names::Skill && reference.strength == Strength::Strong && !reference.fenced
+        });
+        for reference in named {
+            let Resolved::Nothing(Some(near)) = agents.resolve(from, reference) else { continue };
+            let lone = agent_called(agents, &reference.name).is_none() && !reference.name.contains(':');
+            let maybe = has_fallback(&repository.files[from.file].text, reference.span.start);
+            if lone && !maybe && told.insert(&reference.name) {
+                let message = format!("skill `{}` is not defined", reference.name);
+                report
+                    .add(from.file, reference.span, message)
+                    .confidence(Confidence::Medium)
+                    .hint(format!("name `{near}`, if that is meant"))
+                    .done();
+            }
+        }
     }
 }
 
@@ -145,17 +170,19 @@ fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item 
 
 /// Finds the commands that a text orders to run without marks around them: `Run /deploy-preview so that`.
 fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference> + 'a {
-    static RUN: LazyLock<Words> = LazyLock::new(|| Words::new(&["run /", "execute /"]));
+    const ORDERS: &[&str] =
+        &["run /", "execute /", "invoke /", "use the /", "run the /", "invoke the /", "call the /", "type /"];
+    static RUN: LazyLock<Words> = LazyLock::new(|| Words::new(ORDERS));
     let body = from.definition.body as usize;
     RUN.places(&text[body..]).filter_map(move |(number, at)| {
         let at = body + at;
-        let start = at + ["run /", "execute /"][number].len();
+        let start = at + ORDERS[number].len();
         let line = line::start(text, at);
         let before =
             text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
         let before = before.trim_end().to_ascii_lowercase();
         // An order heads its line or sentence; what somebody else may do does not.
-        let head = before.is_empty() || before.ends_with(['.', ':', ';']) || before.ends_with("then");
+        let head = before.is_empty() || before.ends_with(['.', ':', ';', ',']) || before.ends_with("then");
         let name: &str = text[start..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next()?;
         let rest = &text[start + name.len()..];
         let ends =
@@ -165,7 +192,12 @@ fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference
         let mut words = sentence.split(|c: char| !c.is_ascii_alphanumeric());
         let is_path = words.any(|word| path.contains(&word.trim_end_matches('s')));
         let fenced = from.definition.document.fence_at(u32::try_from(at).ok()?).is_some();
-        let whole = name.contains('-') && !name.starts_with('-') && !name.ends_with('-');
+        let word = rest.trim_start().split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let called = !ORDERS[number].contains(" the ") || matches!(word, "command" | "skill");
+        let elsewhere =
+            ["slack", "telegram", "discord", "teams"].iter().any(|place| sentence.contains(place));
+        let whole =
+            called && !elsewhere && name.contains('-') && !name.starts_with('-') && !name.ends_with('-');
         (head && ends && whole && !is_path && !fenced).then(|| Reference {
             names: Names::Command,
             name: name.to_owned(),

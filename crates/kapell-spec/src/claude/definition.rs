@@ -52,6 +52,8 @@ pub enum Hidden {
     Fenced(Span),
     /// Something stands before it.
     Late(Span),
+    /// The lines around it are drawn otherwise: `--`, `+++`.
+    Misdrawn(Span),
 }
 
 /// A Markdown file that defines something.
@@ -72,7 +74,11 @@ impl Hidden {
     #[must_use]
     pub fn span(self) -> Span {
         match self {
-            Self::NotOpened(span) | Self::NotClosed(span) | Self::Fenced(span) | Self::Late(span) => span,
+            Self::NotOpened(span)
+            | Self::NotClosed(span)
+            | Self::Fenced(span)
+            | Self::Late(span)
+            | Self::Misdrawn(span) => span,
         }
     }
 }
@@ -296,8 +302,33 @@ fn hidden(text: &str, document: &Document) -> Option<Hidden> {
             .map_or("", |(_, rest)| rest);
         let is_first =
             text[start..fence.span.start as usize].lines().filter(|line| !line.trim().is_empty()).count();
-        if before <= 1 && is_first <= 2 && lines.starts_with("---") && reads_as_keys(lines) {
+        // Right at the top a block of YAML is meant as nothing else.
+        let yaml = is_first == 0 && matches!(fence.info.trim(), "yaml" | "yml");
+        if before <= 1 && is_first <= 2 && (lines.starts_with("---") || yaml) && reads_as_keys(lines) {
             return Some(Hidden::Fenced(fence.span));
+        }
+    }
+    let first = top.lines().next().unwrap_or_default().trim_end();
+    if matches!(first, "--" | "----" | "-----" | "+++" | "\u{2014}" | "\u{2014}\u{2014}" | "***" | "===") {
+        let inner: String = top
+            .lines()
+            .skip(1)
+            .take_while(|line| line.trim_end() != first)
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let keys = inner.replace(" = ", ": ");
+        if inner.len() + first.len() + 1 < top.len() && reads_as_keys(&keys) {
+            return Some(Hidden::Misdrawn(Span::new(start, start + first.len())));
+        }
+    }
+    // Below a title.
+    if let Some(at) =
+        top.find("\n---\n").filter(|&at| top[..at].lines().count() <= 3 && top.starts_with("# "))
+    {
+        let below = &top[at + "\n---\n".len()..];
+        let inner = below.find("\n---\n").map_or("", |end| &below[..end]);
+        if !inner.contains("\n\n") && reads_as_keys(inner) {
+            return Some(Hidden::Late(Span::new(start + at + 1, start + at + 4)));
         }
     }
     let trimmed = text[start..].trim_start();

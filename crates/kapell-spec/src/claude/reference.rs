@@ -181,12 +181,18 @@ impl Finder<'_> {
         let places: Vec<usize> =
             memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at + key.len()).collect();
         for at in places {
+            // `subagent_type set to `x``.
+            let told = ["` set to ", " set to ", "` of ", " of "].iter().find_map(|words| {
+                self.text[at..].strip_prefix(words).filter(|rest| rest.starts_with(['`', '"', '\'']))
+            });
+            let at = told.map_or(at, |rest| self.text.len() - rest.len());
             let rest = &self.text[at..];
             let between =
                 rest.len() - rest.trim_start_matches([' ', '`', '"', '\'', ':', '=', '*', '(']).len();
             let separators = &rest[..between];
             // In prose a word follows; a value has a sign before it.
-            let given = separators.contains([':', '='])
+            let given = told.is_some()
+                || separators.contains([':', '='])
                 || separators.trim_start_matches(['`', '"']).contains(['"', '`', '\'']);
             let len = name_len(&rest[between..]);
             // `turn.speaker` is a variable of a program: no agent is called so.
@@ -331,8 +337,17 @@ impl Finder<'_> {
             let span = Span::new(at + 1, at + 1 + len);
             if name.contains(':') && !rest[len..].starts_with('-') || self.is_said_to_be_run(at) {
                 self.add(Names::Command, span, Strength::Strong);
+            } else if self.is_ordered(at) {
+                self.add(Names::Command, span, Strength::Weak);
             }
         }
+    }
+
+    /// Tells whether the word right before `/name` at `at` orders to run it, without marks: `Then run /verify.`
+    fn is_ordered(&self, at: usize) -> bool {
+        let before = self.text[line::start(self.text, at)..at].trim_end().to_ascii_lowercase();
+        let word = before.rsplit(' ').next().unwrap_or_default();
+        matches!(word, "run" | "invoke" | "execute")
     }
 
     /// Tells whether `/name` at `at` opens a code span that the words before say to run.
@@ -396,7 +411,7 @@ impl Finder<'_> {
 
 /// Returns the first word, in lower case.
 fn words(text: &str) -> String {
-    let text = text.trim_start_matches([' ', '*', '`', '"']);
+    let text = text.trim_start_matches([' ', '*', '`', '"', '(']);
     text.split(|c: char| !(c.is_ascii_alphabetic() || c == '-'))
         .next()
         .unwrap_or_default()

@@ -426,7 +426,13 @@ static SOME: LazyLock<Words> = LazyLock::new(|| {
     ])
 });
 
+/// Words at the head of an item that only say that it follows: the list says so, too.
+const FOLLOWS: &[&str] =
+    &["after that, ", "after that ", "then, ", "then ", "next, ", "afterwards, ", "after this, "];
+
 fn takes(words: &str) -> Takes {
+    let head = words.trim_start_matches(|c: char| c.is_ascii_digit() || ".)-*+ ".contains(c));
+    let words = FOLLOWS.iter().find_map(|word| head.strip_prefix(word)).unwrap_or(words);
     let vague = match () {
         () if ALL.is_in(words) => Vague::All,
         () if SOME.is_in(words) => Vague::Some,

@@ -75,6 +75,12 @@ pub(super) fn numbered(text: &str) -> Option<(&str, &str, &str)> {
     let (word, rest) = text.split_once(' ').unwrap_or(("", text));
     let lower = word.to_ascii_lowercase();
     let (word, rest) = if WORDS.contains(&&*lower) { (word, rest.trim_start()) } else { ("", text) };
+    // `Phase B: Build`.
+    if let Some(tail) = rest.strip_prefix(|c: char| c.is_ascii_uppercase()).filter(|_| !word.is_empty()) {
+        let told =
+            tail.is_empty() || tail.trim_start().starts_with([':', '.', ')', '-', '\u{2014}', '\u{2013}']);
+        return told.then(|| (word, &rest[..1], title_of(tail)));
+    }
     let len = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
     let mut number = rest[..len].trim_end_matches('.').len();
     if number == 0 || !rest.starts_with(|c: char| c.is_ascii_digit()) {
@@ -90,8 +96,12 @@ pub(super) fn numbered(text: &str) -> Option<(&str, &str, &str)> {
     if word.is_empty() && !tail.starts_with(['.', ')', ':', ' ']) || number > 6 {
         return None;
     }
-    let title = tail.trim_start_matches([':', '.', ')', '-', ' ', '\u{2014}', '\u{2013}', '*']).trim();
-    Some((word, &rest[..number], title))
+    Some((word, &rest[..number], title_of(tail)))
+}
+
+/// Returns what follows the number of a step.
+fn title_of(tail: &str) -> &str {
+    tail.trim_start_matches([':', '.', ')', '-', ' ', '\u{2014}', '\u{2013}', '*']).trim()
 }
 
 /// Reads the steps of a command.
@@ -145,6 +155,9 @@ pub fn flow_of(text: &str, definition: &Definition, found: &[Reference]) -> Flow
     }
     if flow.steps.is_empty() {
         list(text, definition, found, &mut flow);
+    }
+    if flow.steps.is_empty() {
+        paragraphs(text, definition, found, &mut flow);
     }
     if !flow.steps.is_empty() {
         let first = flow.steps.iter().map(|step| step.span.start as usize).min().unwrap_or(0);
@@ -214,7 +227,7 @@ fn list(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flo
         let alone = items.clone().next().filter(|item| items.clone().all(|other| other.list == item.list));
         alone.filter(|_| {
             document.headings.iter().all(|heading| heading.level == 1)
-                && items.clone().filter(|item| hands(item)).count() >= 3
+                && items.clone().filter(|item| hands(item)).count() >= 3.min(items.clone().count())
         })
     };
     let Some(list) = first.or_else(bare).map(|item| item.list) else { return };
@@ -234,6 +247,56 @@ fn list(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flo
         step.number = (index + 1).to_string();
         step.title = title.trim_end_matches([':', '*', ' ']).to_owned();
         step.heading = mark.map_or(item.span, |mark| mark.span);
+        flow.steps.push(step);
+    }
+}
+
+/// Words with which paragraphs count themselves.
+const ORDINALS: &[&str] = &["First", "Second", "Third", "Fourth", "Fifth", "Sixth"];
+
+/// Takes lines that begin with `Step 1.` or `Second,` as steps, where no heading and no list has any.
+fn paragraphs(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flow) {
+    let document = &definition.document;
+    let (mut at, mut counted) = (definition.body as usize, Vec::new());
+    for line in text.get(at..).unwrap_or_default().split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let bare = line.trim_end().trim_start_matches('*');
+        let known = line.starts_with(['S', 's', 'P', 'W', 'F', 'T', '*']) && !bare.is_empty();
+        if !known || document.fence_at(u32::try_from(start).unwrap_or(u32::MAX)).is_some() {
+            continue;
+        }
+        let first = ORDINALS
+            .iter()
+            .position(|word| bare.strip_prefix(word).is_some_and(|rest| rest.starts_with([',', ':'])));
+        let number = match first {
+            Some(place) => Some(((place + 1).to_string(), bare)),
+            None => numbered(bare).filter(|(word, ..)| !word.is_empty() || line.starts_with("**")).and_then(
+                |(_, number, title)| {
+                    let from = bare.find(number)? + number.len();
+                    let told = bare[from..]
+                        .trim_start_matches('*')
+                        .trim_start()
+                        .starts_with([':', '.', ')', '-', '\u{2014}', '\u{2013}']);
+                    told.then(|| (number.to_owned(), title))
+                },
+            ),
+        };
+        if let Some((number, title)) = number {
+            let title = title.split(". ").next().unwrap_or(title).trim_matches('*').to_owned();
+            counted.push((Span::new(start, start + line.trim_end().len()), number, title));
+        }
+    }
+    if counted.len() < 2 || counted[0].1 != "1" {
+        return;
+    }
+    let ends: Vec<usize> =
+        counted.iter().skip(1).map(|(span, ..)| span.start as usize).chain([text.len()]).collect();
+    for ((heading, number, title), end) in counted.into_iter().zip(ends) {
+        let next = document.headings.iter().map(|heading| heading.span.start as usize);
+        let end = next.filter(|&next| next > heading.start as usize).min().map_or(end, |next| next.min(end));
+        let mut step = read(text, definition, found, Span::new(heading.start as usize, end));
+        (step.number, step.title, step.heading) = (number, title, heading);
         flow.steps.push(step);
     }
 }
@@ -271,10 +334,33 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
     }
     let marks = &definition.document.marks;
     let first = marks.partition_point(|mark| mark.span.start < span.start);
-    for mark in marks[first..].iter().take_while(|mark| mark.span.start < span.end).filter(|mark| mark.code) {
-        marked(text, span, mark, &mut step);
+    let inside: Vec<&Mark> = marks[first..]
+        .iter()
+        .take_while(|mark| mark.span.start < span.end)
+        .filter(|mark| mark.code)
+        .collect();
+    let bare = unmarked(text, definition, span, &inside);
+    let mut all: Vec<&Mark> = inside.into_iter().chain(&bare).collect();
+    all.sort_by_key(|mark| mark.span.start);
+    let mut last: Option<(u32, bool)> = None;
+    for mark in all {
+        printed(mark, &mut step);
+        last = marked(text, span, mark, last, &mut step).map(|written| (mark.span.end, written));
     }
     step
+}
+
+/// Finds names of files in running words that no marks set apart: `save its numbers in ./tmp/baseline.md`.
+fn unmarked(text: &str, definition: &Definition, span: Span, marks: &[&Mark]) -> Vec<Mark> {
+    let base = span.start as usize;
+    let found = paths(&text[span.range()]).filter_map(|(offset, path)| {
+        let place = Span::new(base + offset, base + offset + path.len());
+        let fenced = definition.document.fence_at(place.start).is_some();
+        let within = marks.iter().any(|mark| mark.span.start <= place.start && place.end <= mark.span.end);
+        let link = text[..base + offset].ends_with(['(', '@', '[']);
+        (!fenced && !within && !link).then(|| Mark { code: true, text: path.to_owned(), span: place })
+    });
+    found.collect()
 }
 
 /// Keys of lines that say which files a step takes in, and hands on.
@@ -291,12 +377,24 @@ fn is_keyed(trimmed: &str, keys: &[&str]) -> bool {
 const BEFORE_MAX: usize = 90;
 
 /// Notes a file whose name follows a verb: `writes its result to `x.md``, `from `x.md``, `merge `x.md` and `y.md``.
-fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
+/// Returns whether it is written, so that the next one of a row is known too.
+fn marked(text: &str, span: Span, mark: &Mark, last: Option<(u32, bool)>, step: &mut Step) -> Option<bool> {
     let path = mark.text.trim();
-    let Some((_, known)) = paths(path).next().filter(|(_, known)| known.len() == path.len()) else { return };
+    let (_, known) = paths(path).next().filter(|(_, known)| known.len() == path.len())?;
     let noted = |list: &[Named]| list.iter().any(|named| named.text == known);
     if path.contains(['*', '<', '[', '{']) || noted(&step.reads) || noted(&step.writes) {
-        return;
+        return noted(&step.writes).then_some(true).or(Some(false));
+    }
+    let row = last.filter(|(end, _)| {
+        matches!(
+            text.get(*end as usize..mark.span.start as usize).map(str::trim),
+            Some("," | ", and" | "and" | "&" | "+")
+        )
+    });
+    if let Some((_, written)) = row {
+        let list = if written { &mut step.writes } else { &mut step.reads };
+        list.push(Named { text: path.to_owned(), span: mark.span });
+        return Some(written);
     }
     let at = mark.span.start as usize;
     let from = at.saturating_sub(BEFORE_MAX).max(span.start as usize);
@@ -307,7 +405,13 @@ fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
     let clause = before[cut..].to_ascii_lowercase();
     let words: Vec<&str> =
         clause.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let Some((&last, rest)) = words.split_last() else { return };
+    // `the `profiler` agent → `profile.json``.
+    let arrow = ["\u{2192}", "->", "=>"].iter().any(|arrow| before.trim_end().ends_with(arrow));
+    if arrow {
+        step.writes.push(Named { text: path.to_owned(), span: mark.span });
+        return Some(true);
+    }
+    let (&last, rest) = words.split_last()?;
     let denied =
         ["not", "never", "if", "except", "like", "update", "updates"].iter().any(|word| words.contains(word));
     let writes = |word: &&&str| {
@@ -338,15 +442,52 @@ fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
         )
     };
     let reads = |word: &str| {
-        matches!(word, "read" | "reads" | "reading" | "from" | "concatenate" | "combine" | "input" | "inputs")
+        matches!(
+            word,
+            "read"
+                | "reads"
+                | "reading"
+                | "from"
+                | "concatenate"
+                | "combine"
+                | "input"
+                | "inputs"
+                | "load"
+                | "loads"
+                | "take"
+                | "takes"
+                | "turn"
+                | "turns"
+                | "give"
+                | "given"
+                | "hand"
+                | "pass"
+                | "parse"
+                | "parses"
+                | "process"
+                | "processes"
+                | "consume"
+                | "consumes"
+                | "gets"
+                | "receives"
+                | "follow"
+                | "follows"
+                | "using"
+                | "with"
+                | "through"
+                | "put"
+        )
     };
+    let handed = last == "it" && rest.last().is_some_and(|word| matches!(*word, "give" | "hand" | "pass"));
     let gives = matches!(last, "output" | "outputs")
+        || last == "to" && rest.last().is_some_and(|word| matches!(*word, "output" | "outputs"))
         || matches!(last, "to" | "into" | "in" | "as") && rest.iter().any(|word| writes(&word))
-        || writes(&&last);
+        || last == "into" && rest.len() >= 2
+        || writes(&&last) && !last.starts_with("put");
     let list = match () {
-        () if denied => return,
+        () if denied => return None,
         () if gives => &mut step.writes,
-        () if reads(last) => &mut step.reads,
+        () if reads(last) || handed => &mut step.reads,
         // `from `a.md` and `b.md``: what a name before it was, this is too.
         () if matches!(last, "and")
             && before.matches('`').count() >= 2
@@ -354,9 +495,36 @@ fn marked(text: &str, span: Span, mark: &Mark, step: &mut Step) {
         {
             &mut step.reads
         }
-        () => return,
+        () => return None,
     };
     list.push(Named { text: path.to_owned(), span: mark.span });
+    Some(gives)
+}
+
+/// What stands before the name of a file that a command writes.
+const PRINTS: &[&str] = &[
+    " > ",
+    " -o ",
+    " --output ",
+    " --output=",
+    " --out ",
+    " --out=",
+    " --path ",
+    " -cpuprofile ",
+    " --cpuprofile ",
+];
+
+/// Notes the file that a command writes: `gh pr diff 1 > pr.diff`.
+fn printed(mark: &Mark, step: &mut Step) {
+    let command = &mark.text;
+    let Some(at) = PRINTS.iter().filter_map(|flag| Some(command.rfind(flag)? + flag.len())).max() else {
+        return;
+    };
+    let path = command[at..].split_whitespace().next().unwrap_or_default();
+    let Some((_, known)) = paths(path).next().filter(|(_, known)| known.len() == path.len()) else { return };
+    if !known.contains(['*', '<', '[', '{', '$']) && !step.writes.iter().any(|named| named.text == known) {
+        step.writes.push(Named { text: known.to_owned(), span: mark.span });
+    }
 }
 
 /// Words without which a line says nothing of what a step takes, gives or waits for.
@@ -458,13 +626,18 @@ fn passed(line: &str, at: usize, step: &mut Step) {
     }
 }
 
+/// What follows the last dot in names of files that hold text or data.
+const ENDINGS: &[&str] = &[
+    "md", "json", "yaml", "yml", "txt", "csv", "jsonl", "tsv", "ndjson", "xml", "html", "sql", "diff",
+    "patch", "log", "mmd", "dot", "puml", "sarif", "parquet", "pprof", "toml",
+];
+
 /// Finds names of files that hold text or data.
 fn paths(line: &str) -> impl Iterator<Item = (usize, &str)> {
     let breaks = |c: char| c.is_whitespace() || "`\"'(),;|".contains(c);
     line.split(breaks).filter_map(move |word| {
         let path = word.trim_end_matches(['.', ':', ']', '*']).trim_start_matches(['*', '[']);
-        let known =
-            [".md", ".json", ".yaml", ".yml", ".txt", ".csv", ".jsonl"].iter().any(|end| path.ends_with(end));
+        let known = path.rsplit_once('.').is_some_and(|(_, end)| ENDINGS.contains(&end));
         (known && path.len() > 4).then(|| (path.as_ptr() as usize - line.as_ptr() as usize, path))
     })
 }

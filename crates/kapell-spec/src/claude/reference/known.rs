@@ -5,7 +5,11 @@
 use std::sync::LazyLock;
 
 use super::{Names, Reference, Strength, is_kebab, is_placeholder};
-use crate::{claude::definition::Definition, finding::Span, words::Words};
+use crate::{
+    claude::{definition::Definition, steps::numbered},
+    finding::Span,
+    words::Words,
+};
 
 /// How many bytes before a name may say what it is there for.
 const BEFORE_MAX: usize = 160;
@@ -121,6 +125,53 @@ pub fn beside_known(text: &str, definition: &Definition, names: &[&str]) -> Vec<
         at += line.len();
     }
     end(&mut table, &mut heard);
+    heard.extend(listed_beside(text, definition, names));
+    heard
+}
+
+/// Finds the other names that begin the items of a list that has its agents work, or that says that they lie in
+/// `.claude/agents`: where most of them are defined, the rest are meant to be.
+fn listed_beside(text: &str, definition: &Definition, names: &[&str]) -> Vec<Reference> {
+    let items = &definition.document.items;
+    let mut heard = Vec::new();
+    let mut seen: Option<u32> = None;
+    for first in items.iter().filter(|item| item.depth == 1) {
+        if seen == Some(first.list) {
+            continue;
+        }
+        seen = Some(first.list);
+        let above =
+            &text[(definition.body as usize).min(first.span.start as usize)..first.span.start as usize];
+        let last = above.trim_end().rsplit("\n\n").next().unwrap_or_default();
+        let lists = last.contains(".claude/agents") && last.ends_with(':') && !CHOOSES.is_in(last);
+        if !(lists || leads(above)) {
+            continue;
+        }
+        let heads: Vec<(Span, &str)> = items
+            .iter()
+            .filter(|item| item.list == first.list && item.depth == 1)
+            .filter_map(|item| {
+                let own = text.get(item.span.range())?;
+                let rest = own.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)`\"@ \t".contains(c));
+                let len = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))?;
+                let start = item.span.start as usize + own.len() - rest.len();
+                let ends =
+                    rest[len..].starts_with(['`', '*', ',', ':', '\n']) || rest[len..].starts_with(" (");
+                (ends && is_kebab(&rest[..len])).then(|| (Span::new(start, start + len), &rest[..len]))
+            })
+            .collect();
+        let defined = heads.iter().filter(|(_, name)| names.contains(name)).count();
+        if defined == 0 || defined * 2 < heads.len() {
+            continue;
+        }
+        heard.extend(heads.into_iter().map(|(span, name)| Reference {
+            names: Names::Agent,
+            name: name.to_owned(),
+            span,
+            strength: Strength::Strong,
+            fenced: false,
+        }));
+    }
     heard
 }
 
@@ -183,10 +234,16 @@ impl Page<'_> {
             return false;
         }
         let clause = self.clause(span.start as usize);
-        if DENIED.is_in(clause) {
+        let lower = clause.to_ascii_lowercase();
+        // `Send it back to the `x` agent via the Task tool` starts it anew.
+        let after = self.text[span.end as usize..].lines().next().unwrap_or_default();
+        let anew =
+            lower.contains("back to ") && (after.contains("Task tool") || after.contains("Agent tool"));
+        // What is not right is handed over all the same.
+        let said = lower.replace("is not ", "is ").replace("are not ", "are ");
+        if DENIED.is_in(&if anew { said.replace("back to ", "to ") } else { said }) {
             return false;
         }
-        let lower = clause.to_ascii_lowercase();
         let mut words = lower
             .split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'))
             .filter(|word| !word.is_empty() && !matches!(*word, "the" | "a" | "an" | "our" | "both"))
@@ -199,7 +256,33 @@ impl Page<'_> {
         let joined = kebab
             && matches!(last, "agents" | "subagents")
             && HANDS.iter().any(|word| has_word(&lower, word));
-        given || handed || joined || kebab && self.is_listed(span)
+        // `Agent: `x``, and `Start both together: `x`, `y``.
+        let line = lower.trim_end_matches(['`', '*', ' ']).rsplit('\n').next().unwrap_or_default();
+        let line = line.trim_start_matches(['*', '-', ' ']);
+        let keyed = marked && matches!(line, "agent:" | "agents:" | "subagent:");
+        let row = lower.rfind(':').is_some_and(|colon| {
+            let rest = clause[colon + 1..].split([',', '`', ' ', '*']).filter(|part| !part.is_empty());
+            marked
+                && kebab
+                && leads(&clause[..=colon])
+                && rest.clone().all(|part| part == "and" || is_kebab(part))
+        });
+        given
+            || handed
+            || joined
+            || keyed
+            || row
+            || marked && self.heads_step(span)
+            || (kebab || marked) && self.is_listed(span)
+    }
+
+    /// Tells whether a name begins the first paragraph below the heading of a step: `### Step 2`, and then who does it.
+    fn heads_step(&self, span: Span) -> bool {
+        let start = self.text[..span.start as usize].rfind('\n').map_or(0, |newline| newline + 1);
+        let lead = &self.text[start..span.start as usize];
+        let above = self.text[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let step = above.strip_prefix('#').map(|heading| heading.trim_start_matches('#')).and_then(numbered);
+        lead.trim_matches(['`', '*', ' ']).is_empty() && step.is_some_and(|(word, ..)| !word.is_empty())
     }
 
     /// The words before a place, back to the start of its sentence, item or paragraph.
@@ -242,11 +325,18 @@ pub fn leads(before: &str) -> bool {
     let last = last.rsplit(". ").next().unwrap_or_default();
     let lower = last.to_ascii_lowercase();
     let somebody = ["agents", "subagents", "sub-agents", "reviewers", "specialists", "both"];
-    lower.trim_end().ends_with(':')
-        && HANDS.iter().chain(GIVES).any(|word| has_word(&lower, word))
-        && somebody.iter().any(|word| has_word(&lower, word))
-        && !CHOOSES.is_in(last)
-        && !DENIED.is_in(last)
+    // `Launch in parallel:` needs no word for whom.
+    let together = ["parallel", "simultaneously", "concurrently", "once", "together"];
+    let alone = ["launch", "spawn", "start", "dispatch", "run"];
+    let all =
+        together.iter().any(|word| has_word(&lower, word)) && alone.iter().any(|word| has_word(&lower, word));
+    let bare =
+        matches!(lower.trim(), "in parallel:" | "simultaneously:" | "concurrently:" | "at the same time:");
+    let hands = || {
+        HANDS.iter().chain(GIVES).any(|word| has_word(&lower, word))
+            && (all || somebody.iter().any(|word| has_word(&lower, word)))
+    };
+    lower.trim_end().ends_with(':') && (bare || hands()) && !CHOOSES.is_in(last) && !DENIED.is_in(last)
 }
 
 fn has_word(lower: &str, word: &str) -> bool {
