@@ -37,11 +37,25 @@ const FOREIGN: &[&str] = &[
     "{{ARGUMENTS}}",
     "{ARGUMENTS}",
     "<ARGUMENTS>",
+    "@ARGUMENTS",
+    "%ARGUMENTS%",
+    "#{ARGUMENTS}",
+    "[ARGUMENTS]",
 ];
 
 /// Words that look like the one that is filled in.
-const MISSPELT: &[&str] =
-    &["$ARGUMENT", "$ARGUMETNS", "$ARGUEMENTS", "$ARGUMENS", "$ARGS", "$Arguments", "$arguments"];
+const MISSPELT: &[&str] = &[
+    "$ARGUMENT",
+    "$ARGUMETNS",
+    "$ARGUEMENTS",
+    "$ARGUMENS",
+    "$ARGS",
+    "$Arguments",
+    "$arguments",
+    "${ARGS}",
+    "${ARGUMENTS}",
+    "$args",
+];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let kinds = [AssetKind::Command, AssetKind::Skill];
@@ -51,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let file = &repository.files[asset.file];
         literals(report, asset, file);
         declared(report, asset, file);
+        templated(report, asset, file);
         hinted(report, asset, file);
     }
 }
@@ -72,9 +87,22 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
         if !named(word) {
             let after = text[at + word.len()..].chars().next();
             // In prose a model knows what is meant; a shell does not.
-            let foreign = word.starts_with(['{', '<']);
-            let is_told =
-                matches!(word, "{{args}}" | "{{ARGUMENTS}}" | "{{arguments}}") && !said_before(text, at);
+            let foreign = word.starts_with(['{', '<', '@', '%', '#', '[']);
+            // PowerShell has one of that name.
+            if word == "$args" && text[..at].matches("```").count() % 2 == 1 {
+                continue;
+            }
+            let is_told = matches!(
+                word,
+                "{{args}}"
+                    | "{{ARGUMENTS}}"
+                    | "{{arguments}}"
+                    | "{ARGUMENTS}"
+                    | "@ARGUMENTS"
+                    | "%ARGUMENTS%"
+                    | "#{ARGUMENTS}"
+                    | "[ARGUMENTS]"
+            ) && !said_before(text, at);
             if foreign && !is_told && !in_shell(asset, body + at) {
                 continue;
             }
@@ -96,6 +124,30 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
     }
     let edits = found.iter().map(|(span, _)| (asset.file, *span, "$ARGUMENTS".to_owned()));
     draft.fix("write `$ARGUMENTS`", FixClass::Review, edits).done();
+}
+
+/// A name that the hint promises, in the braces of another tool: `Fix issue {{issue}}` for `argument-hint: <issue>`.
+fn templated(report: &mut Report<'_>, asset: &Asset, file: &File) {
+    let Some(hint) = asset.definition.text("argument-hint") else { return };
+    let body = asset.definition.body as usize;
+    let text = &file.text[body..];
+    if asset.definition.field("arguments").is_some() {
+        return;
+    }
+    let names = hint.text.split(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
+    for name in names.filter(|name| name.len() > 1) {
+        let forms = [format!("{{{{{name}}}}}"), format!("{{{{ {name} }}}}"), format!("${{{name}}}")];
+        let found = forms.iter().find_map(|form| Some((text.find(form.as_str())?, form)));
+        let Some((at, form)) = found.filter(|(at, _)| !said_before(text, *at)) else { continue };
+        let message = format!("`{form}` is never filled in: the model gets it as it stands");
+        let span = Span::new(body + at, body + at + form.len());
+        report
+            .add(asset.file, span, message)
+            .hint("write `$ARGUMENTS`, or `$1`, or declare it under `arguments` and write it with a `$` before it")
+            .also(asset.file, hint.span, "promised here")
+            .done();
+        return;
+    }
 }
 
 /// Tells whether a text says elsewhere what is given, or holds templates for others.

@@ -89,8 +89,41 @@ fn swallows(text: &str, fence: &Fence) -> bool {
     let bare = fence.info.trim().is_empty();
     block.lines().skip(1).any(|line| {
         let heading = line.starts_with("## ") || line.starts_with("### ");
-        heading || bare && (line.starts_with("- ") || line.starts_with("1. "))
+        heading
+            || !bare && is_code(&fence.info) && is_prose(line)
+            || bare && (line.starts_with("- ") || line.starts_with("1. "))
     })
+}
+
+/// Tells whether a block says that it holds code of a language.
+fn is_code(info: &str) -> bool {
+    let language = info.trim().to_ascii_lowercase();
+    [
+        "bash",
+        "sh",
+        "shell",
+        "sql",
+        "python",
+        "js",
+        "javascript",
+        "ts",
+        "typescript",
+        "go",
+        "rust",
+        "json",
+        "yaml",
+        "ruby",
+    ]
+    .contains(&&*language)
+}
+
+/// Tells whether a line is a sentence: code seldom ends with a full stop.
+fn is_prose(line: &str) -> bool {
+    let line = line.trim_end();
+    line.starts_with(|c: char| c.is_ascii_uppercase())
+        && line.ends_with('.')
+        && line.split(' ').count() >= 6
+        && !line.contains(['{', '=', ';'])
 }
 
 /// A line that was to open a block, with its backticks escaped.

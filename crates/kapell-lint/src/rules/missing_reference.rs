@@ -1,12 +1,17 @@
 //! `missing-reference`: a file that is read or included is not there.
 
+mod paths; // what texts tell to read
+
 use std::collections::BTreeMap;
 
-use kapell_spec::claude::reference::{Names, Reference, Strength};
+use kapell_spec::claude::{
+    hooks,
+    reference::{Names, Reference, Strength},
+};
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, PluginFile},
     files::joined,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -56,6 +61,71 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     skills(repository, report);
     manifests(repository, report);
     hook_scripts(repository, report);
+    paths::told_paths(repository, report);
+    sources(repository, report);
+    started_files(repository, report);
+}
+
+/// Plugins that a marketplace names by a directory of the repository, in which nothing lies.
+fn sources(repository: &Repository, report: &mut Report<'_>) {
+    let local = |plugin: &&PluginFile| {
+        let source = plugin.plugin.source.as_ref();
+        !plugin.root.is_empty() && source.is_some_and(|source| source.text.starts_with("./"))
+    };
+    let there = |plugin: &PluginFile| {
+        let below = |path: &str| path.strip_prefix(&*plugin.root).is_some_and(|rest| rest.starts_with('/'));
+        repository.files.iter().any(|(_, file)| below(&file.path)) || repository.files.others().any(below)
+    };
+    let all = || repository.agents.plugins.iter();
+    let missing: Vec<&PluginFile> =
+        all().filter(local).filter(|plugin| plugin.listed_only && !there(plugin)).collect();
+    let Some((first, rest)) = missing.split_first() else { return };
+    // Where many are missing, they were left out together.
+    let held = all().filter(|plugin| !plugin.root.is_empty() && there(plugin)).count();
+    if missing.len() > 1 && missing.len() * 4 > held {
+        return;
+    }
+    let Some(source) = &first.plugin.source else { return };
+    let message = format!("plugin `{}` is to lie in `{}`, and nothing is there", first.name, source.text);
+    let hint = "correct the path, or drop it from the marketplace";
+    let mut draft = report.add(first.file, source.span, message).severity(Severity::High).hint(hint);
+    for plugin in rest {
+        let span = plugin.plugin.source.as_ref().map_or(source.span, |source| source.span);
+        draft = draft.also(plugin.file, span, format!("nor is there anything of `{}`", plugin.name));
+    }
+    draft.done();
+}
+
+/// Files that a status line or a server is started with.
+fn started_files(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter() {
+        let settings = &*file.path == ".claude/settings.json";
+        if !settings && &*file.path != ".mcp.json" {
+            continue;
+        }
+        let (Some(root), _) = hooks::json(&file.text) else { continue };
+        let lines = root.get("statusLine").and_then(|line| line.get("command")).filter(|_| settings);
+        let servers = root.get("mcpServers").and_then(kapell_spec::yaml::Node::entries).unwrap_or_default();
+        let args = servers.iter().filter(|_| !settings).flat_map(|entry| {
+            entry.value.get("args").and_then(kapell_spec::yaml::Node::items).unwrap_or_default()
+        });
+        for named in lines.into_iter().chain(args).filter_map(hooks::scalar) {
+            let words = named.text.split(|c: char| c.is_whitespace() || "\"'".contains(c));
+            let mut files = words.map(|word| word.trim_start_matches("./")).filter(|word| {
+                let ends =
+                    [".sh", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb"].iter().any(|end| word.ends_with(end));
+                let made = word
+                    .split('/')
+                    .any(|part| matches!(part, "dist" | "build" | "out" | "node_modules" | "target"));
+                ends && word.contains('/') && !made && is_own(word)
+            });
+            let Some(path) = files.next() else { continue };
+            if !repository.files.exists(path) && has_company(repository, path) {
+                let message = format!("`{path}` is started here, and is not there");
+                report.add(id, named.span, message).hint(format!("add `{path}`, or correct the path")).done();
+            }
+        }
+    }
 }
 
 /// Programs that run the file they are given.

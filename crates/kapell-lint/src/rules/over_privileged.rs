@@ -58,6 +58,28 @@ const READ_ONLY: &[&str] = &[
     "you cannot write or edit",
     "you may not edit any file",
     "no edit/write tools",
+    "do not modify any code",
+    "do not modify code",
+    "never modify code",
+    "never modify any code",
+    "never touch code",
+    "do not touch any code",
+    "do not touch the code",
+    "must not modify code",
+    "must not modify any code",
+    "must not change any file",
+    "must not change code",
+    "must not change any code",
+    "do not change any code",
+    "you only read",
+    "you only ever read",
+    "you must not create or alter files",
+    "not create or alter files",
+    "don't modify any file",
+    "don't modify any code",
+    "don't edit any file",
+    "don't change any file",
+    "don't change any code",
 ];
 
 /// How what follows begins where only some files are meant: `Do not modify files outside of src` allows the others.
@@ -159,7 +181,20 @@ fn forbids(asset: &Asset, file: &File) -> Option<Span> {
 fn reads_only(asset: &Asset) -> Option<Span> {
     let description = asset.definition.text("description")?;
     let lower = description.text.to_ascii_lowercase();
-    let ends = ["strictly read-only", "(read-only)", ", read-only."];
+    let ends = [
+        "strictly read-only",
+        "(read-only)",
+        ", read-only.",
+        ". read-only.",
+        "(view only)",
+        "(view-only)",
+        "analysis only, no changes",
+        "changes nothing",
+        "without changing anything",
+        "never changes anything",
+        "never writes code",
+        "makes no changes",
+    ];
     if ends.iter().any(|end| lower.contains(end)) || lower.trim_end_matches('.').ends_with(" read-only") {
         return Some(description.span);
     }
@@ -227,7 +262,10 @@ fn edits(report: &mut Report<'_>, agent: &Asset, file: &File, key: &str) {
     // A command that speaks of no file to write needs no tool for it.
     let writes = ["write", "save", "create", "output to", "report to"];
     let body = &file.lower()[agent.definition.body as usize..];
-    let idle = key == "allowed-tools" && !writes.iter().any(|word| body.contains(word));
+    let more = ["writ", "report", "document", "generat", "produc", "draft", "record", "output"];
+    let quiet = |words: &[&str]| !words.iter().any(|word| body.contains(word));
+    // Of an agent that can edit, that says enough.
+    let idle = quiet(&writes) && (key == "allowed-tools" || quiet(&more) && !tools.iter().any(is_edit));
     let is_edit = |tool: &Named| is_edit(tool) || idle && tool.text == "Write";
     let Some(first) = tools.iter().find(|tool| is_edit(tool)) else {
         return any_shell(report, agent, file, tools.iter().filter(|_| idle));
@@ -257,7 +295,13 @@ fn any_shell<'a>(
     file: &File,
     mut tools: impl Iterator<Item = &'a Named>,
 ) {
-    let Some(shell) = tools.find(|tool| matches!(&*tool.text, "Bash(*)" | "Bash(:*)")) else { return };
+    let Some(shell) = tools.find(|tool| matches!(&*tool.text, "Bash(*)" | "Bash(:*)" | "Bash")) else {
+        return;
+    };
+    // An agent needs one to look with.
+    if agent.kind == AssetKind::Agent {
+        return;
+    }
     let Some(said) = told(agent, file) else { return };
     let message = format!("`{}` shall change nothing, but may run anything: `{}`", agent.name, shell.text);
     let hint = "name the commands that it runs, such as `Bash(git status:*)`";
@@ -288,6 +332,16 @@ fn tell_inherited(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
 
 /// Settings under which nobody is asked.
 fn sessions(repository: &Repository, report: &mut Report<'_>) {
+    for file in repository.agents.hooks.iter().filter(|file| !file.hooks.denies) {
+        let shared = repository.files[file.file].path.ends_with(".claude/settings.json");
+        let every = |tool: &&Named| matches!(&*tool.text, "Bash" | "Bash(*)" | "Bash(:*)");
+        if let Some(tool) = file.hooks.allow.iter().find(every).filter(|_| shared) {
+            let message =
+                format!("everyone who opens this repository runs every command unasked: `{}`", tool.text);
+            let hint = "name the commands, such as `Bash(npm test:*)`, or deny those that do harm";
+            report.add(file.file, tool.span, message).hint(hint).done();
+        }
+    }
     for file in &repository.agents.hooks {
         let Some(mode) = file.hooks.mode.as_ref().filter(|mode| mode.text == "bypassPermissions") else {
             continue;

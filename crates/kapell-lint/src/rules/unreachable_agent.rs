@@ -39,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     denied(repository, report);
     unlisted(repository, report);
     reserved(repository, report);
+    flat_skills(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;
         let definition = &asset.definition;
@@ -66,6 +67,30 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let hint = "drop `disable-model-invocation` or `user-invocable: false`";
             report.add(asset.file, field.key.span, message).hint(hint).done();
         }
+    }
+}
+
+/// Skills that are a file right among the skills, or whose file is called otherwise: a skill is a directory with `SKILL.md`.
+fn flat_skills(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter() {
+        let Some(below) = file.path.split_once(".claude/skills/").map(|(_, below)| below) else { continue };
+        let (folder, name) = below.rsplit_once('/').unwrap_or(("", below));
+        let flat = folder.is_empty() && name.ends_with(".md") && !name.eq_ignore_ascii_case("readme.md");
+        let cased = !folder.is_empty() && name != "SKILL.md" && name.eq_ignore_ascii_case("skill.md");
+        let beside = cased && repository.files.exists(&file.path.replace(name, "SKILL.md"));
+        let front =
+            file.text.strip_prefix("---").and_then(|text| text.split("\n---").next()).unwrap_or_default();
+        let defines =
+            ["name:", "description:"].iter().all(|key| front.lines().any(|line| line.starts_with(key)));
+        let lost = flat || cased && !beside;
+        if !lost || !defines {
+            continue;
+        }
+        let stem = name.trim_end_matches(".md");
+        let right =
+            if flat { format!(".claude/skills/{stem}/SKILL.md") } else { format!("{folder}/SKILL.md") };
+        let message = format!("`{name}` is not loaded: a skill is a directory with a `SKILL.md`");
+        report.add(id, Span::new(0, 3), message).hint(format!("move it to `{right}`")).done();
     }
 }
 

@@ -1,0 +1,164 @@
+//! Paths that texts tell to read, follow or run.
+
+use std::collections::BTreeSet;
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{AssetKind, Confidence, Scope};
+
+use super::is_own;
+use crate::{
+    agents::{Asset, Home},
+    files::joined,
+    repository::Repository,
+    rule::Report,
+};
+
+/// Verbs and words after which a path is one that has to be there by then.
+const TOLD: &[&str] = &[
+    "read",
+    "follow",
+    "see",
+    "load",
+    "open",
+    "run",
+    "execute",
+    "consult",
+    "from",
+    "template",
+    "checklist",
+    "against",
+    "using",
+    "source",
+    "rules",
+    "guide",
+];
+
+/// Words of a line about a file that is only made, may be missing, or lies elsewhere.
+const NOT_YET: &[&str] = &[
+    "creat",
+    "writ",
+    "save",
+    "generat",
+    "output",
+    "produc",
+    "append",
+    "store",
+    "record",
+    "log ",
+    "if ",
+    "exist",
+    "optional",
+    "missing",
+    "e.g.",
+    "example",
+    "such as",
+    "update",
+    "add ",
+    "delete",
+    "remove",
+    "copy",
+    "move",
+    "rename",
+    "target",
+    "new ",
+    "user's",
+    "your project",
+    "not ",
+    "never",
+    "init",
+    "would",
+    "like ",
+];
+
+/// Files of the repository's own that its agents, commands and instructions are told to read, follow or run: in a folder
+/// where there are others, and by nothing that makes them.
+pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
+    let own = |asset: &Asset| asset.home == Home::Claude && asset.scope == Scope::Repository;
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
+        let file = &repository.files[asset.file];
+        // Paths in a skill may be from its own folder.
+        if asset.kind == AssetKind::Skill || file.path.matches('/').count() > 3 {
+            continue;
+        }
+        let text = &*file.text;
+        for (at, path) in paths(asset, text) {
+            let bare = path.trim_start_matches("./");
+            let here = repository.files.exists(bare)
+                || joined(&file.path, path).is_some_and(|beside| repository.files.exists(&beside));
+            let folder = bare.rsplit_once('/').map_or("", |(folder, _)| folder);
+            if here || !is_own(path) || !holds_alike(repository, folder, bare) || told.contains(bare) {
+                continue;
+            }
+            let name = bare.rsplit('/').next().unwrap_or(bare);
+            let parts =
+                text.lines().flat_map(|line| line.split([',', ';'])).flat_map(|part| part.split(". "));
+            let made = parts.filter(|part| part.contains(name)).any(|part| {
+                let part = part.to_ascii_lowercase();
+                // What is told to be done then is no word about the file itself.
+                let part = part.split(" before you ").next().unwrap_or_default();
+                NOT_YET.iter().any(|word| part.contains(word))
+            });
+            let before = text[..at].trim_end_matches(['`', ' ', '(']).to_ascii_lowercase();
+            // `Read `a.md` and `b.md``: what is said of the first holds of the second.
+            let before = match before.strip_suffix(" and").and_then(|rest| rest.strip_suffix('`')) {
+                Some(rest) => rest[..rest.rfind('`').unwrap_or(0)].trim_end().to_owned(),
+                None => before,
+            };
+            // `Read `a.md` before you write, and `b.md` before you review.`
+            let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let joined = before.ends_with(", and")
+                && before[start..].trim_start_matches(['-', ' ']).starts_with("read ");
+            let last = before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+            // `Follow the checklist in `x.md``; that something is in a file says nothing of the file.
+            let sentence = &before[start..];
+            let within = last == "in"
+                && ["follow ", "read ", "use ", "checklist in", "template in", "rules in"]
+                    .iter()
+                    .any(|word| sentence.contains(word));
+            if !made && (joined || within || TOLD.contains(&last)) {
+                told.insert(bare.to_owned());
+                let span = Span::new(at, at + path.len());
+                let message = format!("`{path}` is to be read or run here, and is not there");
+                report.add(asset.file, span, message).confidence(Confidence::Medium).done();
+            }
+        }
+    }
+}
+
+/// Finds paths of files in marks of code, and those below `.claude` wherever they stand.
+fn paths<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (usize, &'a str)> {
+    let marks = asset.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| {
+        let inner = text[mark.span.range()].trim_matches('`');
+        (inner.as_ptr() as usize - text.as_ptr() as usize, inner)
+    });
+    let body = asset.definition.body as usize;
+    let bare = text[body..].match_indices(" .claude/").map(move |(at, _)| {
+        let from = body + at + 1;
+        let len = text[from..]
+            .find(|c: char| c.is_whitespace() || "`\"'(),;".contains(c))
+            .unwrap_or(text.len() - from);
+        (from, text[from..from + len].trim_end_matches(['.', ':', ',']))
+    });
+    let is_path = |path: &str| {
+        path.contains('/')
+            && !path.contains(char::is_whitespace)
+            && !path.starts_with('@')
+            && path.rsplit('/').next().is_some_and(|name| {
+                name.rsplit_once('.')
+                    .is_some_and(|(stem, end)| !stem.is_empty() && (2..=5).contains(&end.len()))
+            })
+    };
+    marks.chain(bare).filter(move |(_, path)| is_path(path))
+}
+
+/// Tells whether a folder of the repository holds a file of the same kind as one that it lacks.
+fn holds_alike(repository: &Repository, folder: &str, path: &str) -> bool {
+    let end = path.rsplit('.').next().unwrap_or_default();
+    let alike = |other: &str| {
+        other.rsplit_once('/').is_some_and(|(own, _)| own == folder) && other.rsplit('.').next() == Some(end)
+    };
+    !folder.is_empty()
+        && (repository.files.iter().any(|(_, file)| alike(&file.path))
+            || repository.files.others().any(alike))
+}
