@@ -9,7 +9,9 @@ pub mod syntax;
 pub mod unit;
 pub mod workflow_script;
 
-use crate::files::Files;
+use std::{num::NonZero, panic::resume_unwind, thread};
+
+use crate::files::{File, FileId, Files};
 pub use service::{Service, Transport};
 pub use syntax::{Id, Language};
 pub use unit::{Arg, Unit};
@@ -63,9 +65,27 @@ pub fn wanted(path: &str) -> bool {
     Language::of(path).is_some() && !test && !folders.split('/').any(|folder| ASIDE.contains(&folder))
 }
 
+/// From how many files on more than one thread reads them: below that, starting one costs more than it saves.
+const FILES_FOR_THREADS: usize = 32;
+
 /// Reads all code among `files` that imports or names something of a service, by path.
+///
+/// It is most of the work of an audit of much code, and no file needs another: the processors share it.
 #[must_use]
 pub fn read(files: &Files) -> Vec<Unit> {
-    let code = files.iter().filter(|(_, file)| wanted(&file.path) && service::mentioned(&file.text));
-    code.filter_map(|(id, file)| Unit::read(id, Language::of(&file.path)?, &file.text)).collect()
+    let code: Vec<_> =
+        files.iter().filter(|(_, file)| wanted(&file.path) && service::mentioned(&file.text)).collect();
+    let read = |(id, file): &(FileId, &File)| Unit::read(*id, Language::of(&file.path)?, &file.text);
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(code.len() / FILES_FOR_THREADS);
+    if threads < 2 {
+        return code.iter().filter_map(read).collect();
+    }
+    let parts = code.chunks(code.len().div_ceil(threads));
+    thread::scope(|scope| {
+        let part = |part| move || Vec::from_iter(Iterator::filter_map(<[_]>::iter(part), read));
+        let running: Vec<_> = parts.map(|each| scope.spawn(part(each))).collect();
+        let join =
+            |part: thread::ScopedJoinHandle<'_, _>| part.join().unwrap_or_else(|panic| resume_unwind(panic));
+        running.into_iter().flat_map(join).collect()
+    })
 }

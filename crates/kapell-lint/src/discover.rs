@@ -8,7 +8,7 @@ use std::{
 
 use ignore::{DirEntry, WalkBuilder};
 
-use crate::files::Files;
+use crate::{files::Files, wanted::is_code};
 
 /// What is read, and what is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -153,10 +153,23 @@ impl Seen {
     /// Reads the files that count, within the bounds.
     #[must_use]
     pub fn read(self) -> Found {
-        let Self { bounds, wanted, others, mut unread } = self;
+        let Self { bounds, mut wanted, mut others, mut unread } = self;
         let (mut left, mut texts) = (bounds.bytes, Vec::with_capacity(wanted.len()));
+        let mut code_beyond = 0_u64;
+        // However much code there is, what orchestrates is read before it.
+        wanted.sort_by_cached_key(|(path, _)| is_code(path));
         for (path, file) in wanted {
             let bytes = match read(&file, bounds.file_bytes) {
+                // So long a file of code is a bundle that a program wrote: nobody need hear that it was left out.
+                Err(_) if is_code(&path) && is_longer(&file, bounds.file_bytes) => {
+                    others.push(path);
+                    continue;
+                }
+                Ok(bytes) if bytes.len() as u64 > left && is_code(&path) => {
+                    code_beyond += 1;
+                    others.push(path);
+                    continue;
+                }
                 Ok(bytes) if bytes.len() as u64 > left => {
                     let why = format!("more than {} bytes were read before it", bounds.bytes);
                     unread.push(Unread { path, line: 1, why });
@@ -172,9 +185,20 @@ impl Seen {
             let text = text(&path, bytes, &mut unread);
             texts.push((path, text));
         }
+        if code_beyond > 0 {
+            let why = format!(
+                "{code_beyond} files of code are not read: more than {} bytes were before them",
+                bounds.bytes
+            );
+            unread.push(Unread { path: String::new(), line: 1, why });
+        }
         unread.sort_by(|a, b| a.path.cmp(&b.path));
         Found { files: Files::new(texts).beside(others), unread }
     }
+}
+
+fn is_longer(path: &Path, limit: u64) -> bool {
+    fs::metadata(path).is_ok_and(|about| about.len() > limit)
 }
 
 /// Takes bytes as UTF-8; what is none is replaced, and told.

@@ -161,6 +161,19 @@ fn files_beyond_the_bounds_are_told_and_the_rest_is_read() {
 }
 
 #[test]
+fn code_is_read_last_and_bundles_are_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [("a.py", 900), ("b.ts", 900), ("bundle.js", 1_001), ("z.yml", 800)] {
+        fs::write(dir.path().join(name), "#".repeat(bytes)).unwrap();
+    }
+    let bounds = Bounds { file_bytes: 1_000, bytes: 1_700, entries: 12 };
+    let found = discover_within(dir.path(), &|_| true, bounds).unwrap();
+    assert_eq!(unread(&found), [":1 1 files of code are not read: more than 1700 bytes were before them"]);
+    assert!(found.files.find("z.yml").is_some() && found.files.find("a.py").is_some());
+    assert!(found.files.find("bundle.js").is_none() && found.files.exists("bundle.js"));
+}
+
+#[test]
 fn links_in_circles_and_what_is_no_file_are_passed_over() {
     let found = found(Bounds::default(), |dir| {
         symlink(dir, dir.join("loop")).unwrap();

@@ -13,7 +13,7 @@ pub struct ImproveArgs {
     #[arg(long, value_enum, default_value_t = AuditScope::All)]
     pub scope: AuditScope,
     /// How far to look: certain references only, likely ones too, or code, deployments and clones as well.
-    #[arg(long, value_enum, default_value_t = AuditDepth::Standard)]
+    #[arg(long, value_enum, default_value_t = AuditDepth::USUAL)]
     pub depth: AuditDepth,
     /// What to look for.
     #[arg(long, value_enum, default_value_t = AuditFocus::All)]
@@ -119,6 +119,11 @@ pub enum AuditDepth {
     Deep,
 }
 
+impl AuditDepth {
+    /// How far is looked where nothing is said. Why: `docs/adr/0012-all-by-default.md`.
+    pub const USUAL: Self = Self::Deep;
+}
+
 /// What is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum AuditFocus {
@@ -169,7 +174,7 @@ pub struct MapArgs {
     #[arg(long, value_enum, default_value_t = AuditScope::All)]
     pub scope: AuditScope,
     /// How far to look.
-    #[arg(long, value_enum, default_value_t = AuditDepth::Standard)]
+    #[arg(long, value_enum, default_value_t = AuditDepth::USUAL)]
     pub depth: AuditDepth,
     /// How to show it.
     #[arg(long, value_enum, default_value_t = MapFormat::Text)]

@@ -559,7 +559,7 @@ fn again(args: &ImproveArgs, option: &str) -> String {
     let depth = if option.starts_with("--depth") {
         None
     } else {
-        with("depth", as_run::name(&args.depth), "standard")
+        with("depth", as_run::name(&args.depth), &as_run::name(&AuditDepth::USUAL))
     };
     words.extend(depth);
     words.extend(with("focus", as_run::name(&args.focus), "all"));

@@ -102,8 +102,8 @@ fn the_same_fix_in_two_directories_is_two_branches() {
     }
     rig.commit("two parts");
     for part in ["one", "two"] {
-        let shown = rig.run(["improve", part, "--depth", "deep"]);
-        let next = format!("next: kapell improve {part} --depth deep --implement");
+        let shown = rig.run(["improve", part, "--depth", "standard"]);
+        let next = format!("next: kapell improve {part} --depth standard --implement");
         assert!(shown.stderr.contains(&next), "{shown}");
         // What is asked for is done, whatever is shown.
         let done = rig.run(["improve", part, "--implement", "--output", "recommendations"]);
@@ -115,6 +115,18 @@ fn the_same_fix_in_two_directories_is_two_branches() {
         assert_eq!(rig.run(["undo"]).code, Some(0));
         assert_eq!(rig.git(&["branch", "--list", "kapell/*"]).lines().count(), left);
     }
+}
+
+#[test]
+fn code_is_looked_at_unless_less_is_asked_for() {
+    let rig = rig();
+    rig.write("src/page.py", "import requests\n\ndef page(url):\n    return requests.get(url).text\n");
+    rig.commit("code");
+    let told = |arguments: &[&str]| rig.run(arguments).stdout.contains("src/page.py:4");
+    assert!(told(&["improve"]) && told(&["improve", "src"]) && told(&["improve", "--depth", "deep"]));
+    assert!(!told(&["improve", "--depth", "standard"]) && !told(&["improve", "--depth", "quick"]));
+    let next = rig.run(["improve", "--dry-run"]).stderr;
+    assert!(!next.contains("--depth"), "{next}");
 }
 
 #[test]
