@@ -4,6 +4,7 @@
 //! function that another file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
 
 pub mod libraries;
+pub mod programs;
 pub mod service;
 pub mod syntax;
 pub mod unit;

@@ -69,6 +69,7 @@ pub(super) const LIBRARIES: &[Library] = &[
     library(ALIKE, ".responses", CREATE, Model),
     library(ALIKE, ".chat", CREATE, Model),
     library(ALIKE, ".embeddings", CREATE, Model),
+    library(ALIKE, ".moderations", CREATE, Model),
     library(ALIKE, ".images", &["generate", "edit"], Model),
     library(ALIKE, ".audio.transcriptions", &["create"], Model),
     library(ALIKE, ".audio.speech", &["create"], Model),

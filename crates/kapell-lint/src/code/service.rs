@@ -89,6 +89,11 @@ const WORDS: &[&str] = &[
     "InferenceClient",
     "subprocess",
     "child_process",
+    "p-map",
+    "p-limit",
+    "grpc",
+    "https.request",
+    "urllib3",
     "smtplib",
     "imaplib",
     "http.client",
@@ -204,6 +209,7 @@ fn of_holder(object: &str, name: &str) -> Option<Service> {
         "invoke",
         "ainvoke",
         "agenerate",
+        "abatch",
         "generate",
         "complete",
         "acomplete",
@@ -217,7 +223,7 @@ fn of_holder(object: &str, name: &str) -> Option<Service> {
         "generate_json",
         "structured",
     ];
-    let langchain = ["invoke", "ainvoke"].contains(&name);
+    let langchain = ["invoke", "ainvoke", "abatch"].contains(&name);
     let is_llm = own == "llm"
         || own.ends_with("_llm")
         || own.starts_with("llm")
@@ -245,6 +251,22 @@ fn of_words(unit: &Unit, call: Id) -> Option<Service> {
     let object = whole.strip_suffix(&name).unwrap_or_default();
     if let Some(service) = of_holder(object, &name) {
         return Some(service);
+    }
+    // Nothing else is set off by these words.
+    let kickoffs = [
+        "kickoff",
+        "kickoff_async",
+        "akickoff",
+        "kickoff_for_each",
+        "kickoff_for_each_async",
+        "akickoff_for_each",
+    ];
+    if kickoffs.contains(&&*name) && unit.whole().contains("crew") {
+        return Some(Service::Agent);
+    }
+    let own = object.trim_end_matches('.').rsplit(['.', '(']).next().unwrap_or_default();
+    if own.ends_with("agent") && ["generate", "stream"].contains(&&*name) {
+        return Some(Service::Agent);
     }
     let starts = [
         "run", "call", "invoke", "ask", "query", "execute", "spawn", "dispatch", "prompt", "arun", "ainvoke",
@@ -293,6 +315,12 @@ pub fn of_call(unit: &Unit, call: Id) -> Option<Service> {
     // A function of the file hides what is built in.
     let own = unit.kind(callee) == "identifier" && unit.function(unit.text(callee)).is_some();
     of_path(&unit.path(callee)?).filter(|_| !own)
+}
+
+/// Tells whether a call asks a model or an agent, by the library it comes from.
+#[must_use]
+pub fn is_known_to_ask(unit: &Unit, call: Id) -> bool {
+    matches!(of_call(unit, call), Some(Service::Model | Service::Agent))
 }
 
 /// How far calls are followed into functions of the same file.
@@ -360,6 +388,21 @@ const COMMON: &[&str] = &[
     "constructor",
 ];
 
+/// How names begin of what looks something up or makes something ready: it may ask an agent's object, and no agent.
+const PLAIN: &[&str] = &[
+    "get", "set", "is_", "has", "filter", "require", "check", "validate", "load", "parse", "from", "to_",
+    "list", "register", "build", "add", "add_",
+];
+
+/// Tells whether a name is that of plain work: `get_router`, `afilter_accessible`, `_require_permission`.
+fn is_plain(name: &str) -> bool {
+    let name = name.trim_start_matches('_');
+    let starts = |name: &str| PLAIN.iter().any(|verb| name.starts_with(verb));
+    // `get_response` asks.
+    let asks = ["response", "answer", "completion", "reply"].iter().any(|word| name.contains(word));
+    !asks && (starts(name) || name.strip_prefix('a').is_some_and(starts))
+}
+
 impl<'a> Methods<'a> {
     /// Lists the functions.
     #[must_use]
@@ -367,7 +410,7 @@ impl<'a> Methods<'a> {
         let mut named: HashMap<&str, Vec<(&Unit, Id)>> = HashMap::new();
         for unit in units {
             for (name, functions) in unit.functions() {
-                let plain = name.len() >= 6 && !COMMON.contains(&name);
+                let plain = name.len() >= 6 && !COMMON.contains(&name) && !is_plain(name);
                 let all = functions.iter().map(|&function| (unit, function));
                 named.entry(name).or_default().extend(all.filter(|_| plain));
             }
@@ -426,6 +469,17 @@ fn stem(from: &str, module: &str) -> Option<String> {
 /// Follows a call out of its file.
 type Elsewhere<'a> = dyn Fn(&Unit, Id, u32) -> Option<Service> + 'a;
 
+/// Calls that wait for a function that they are given.
+const WAITS_FOR: &[&str] =
+    &["to_thread", "run_sync", "run_in_executor", "run_in_threadpool", "runInThread", "retry", "pRetry"];
+
+/// Finds the function of the file that a call waits for, though it does not call it itself.
+fn handed(unit: &Unit, call: Id) -> Option<Id> {
+    let waits = WAITS_FOR.contains(&unit.callee_name(call));
+    let mut named = unit.args(call).into_iter().filter(|arg| unit.kind(arg.value) == "identifier");
+    named.find_map(|arg| unit.function(unit.text(arg.value)).filter(|_| waits))
+}
+
 fn reached_within(unit: &Unit, id: Id, steps: u32, elsewhere: &Elsewhere<'_>) -> Option<(Id, Service)> {
     let mut found: Option<(Id, Service)> = None;
     for call in unit.calls_in(id) {
@@ -434,7 +488,8 @@ fn reached_within(unit: &Unit, id: Id, steps: u32, elsewhere: &Elsewhere<'_>) ->
             let callee = unit.callee(call)?;
             let plain = unit.kind(callee) == "identifier"
                 || ["self.", "this."].iter().any(|own| unit.text(callee).starts_with(own));
-            let function = plain.then(|| unit.function(unit.callee_name(call)))??;
+            let called = || plain.then(|| unit.function(unit.callee_name(call))).flatten();
+            let function = called().or_else(|| handed(unit, call))?;
             let inside = steps.checked_sub(1).filter(|_| !unit.syntax.holds(function, call))?;
             reached_within(unit, function, inside, elsewhere).map(|(_, service)| service)
         };

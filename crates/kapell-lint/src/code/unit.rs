@@ -381,14 +381,23 @@ impl Unit {
             _ => None,
         };
         let Some((name, value)) = pair else { return };
-        self.learn_require(name, value);
-        self.bind(id, self.text(name).to_owned(), value);
+        if !self.learn_require(name, value) {
+            self.bind(id, self.text(name).to_owned(), value);
+        }
     }
 
-    /// `const axios = require("axios")`, `const { a, b: c } = require("m")`.
-    fn learn_require(&mut self, name: Id, value: Id) {
-        let required = self.text(value).strip_prefix("require(").and_then(|rest| rest.strip_suffix(')'));
-        let Some(module) = required.map(|text| text.trim_matches(['"', '\'']).to_owned()) else { return };
+    /// `const axios = require("axios")`, `const { a, b: c } = require("m")`, `require("m").default`, `await import("m")`.
+    /// Tells whether it was one of these.
+    fn learn_require(&mut self, name: Id, value: Id) -> bool {
+        let text = self.text(value).trim_start_matches('(');
+        let required = ["require(", "await import("].iter().find_map(|start| text.strip_prefix(start));
+        let Some((quoted, rest)) = required.and_then(|rest| rest.split_once(')')) else { return false };
+        let rest = rest.trim_start_matches(')').trim_start_matches(".default");
+        let plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || "._$".contains(c));
+        if !quoted.starts_with(['"', '\'']) || !plain {
+            return false;
+        }
+        let module = format!("{}{rest}", quoted.trim_matches(['"', '\'']));
         let names: Vec<(String, String)> = if self.kind(name) == "object_pattern" {
             let inner = self.text(name).trim_matches(['{', '}', ' ']).split(',');
             let parts = inner.map(|part| part.split_once(':').unwrap_or((part, part)));
@@ -397,6 +406,7 @@ impl Unit {
             vec![(self.text(name).to_owned(), module)]
         };
         self.imports.extend(names.into_iter().map(|(name, path)| (name.into(), path.into())));
+        true
     }
 
     fn learn_import(&mut self, id: Id) {

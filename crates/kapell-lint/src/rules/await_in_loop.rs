@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use kapell_view::audit::{Confidence, Severity};
 
+use super::unbounded_fan_out;
 use crate::{
     code::{
-        Id, Language, Service, Transport, Unit,
+        Id, Language, Service, Transport, Unit, programs,
         service::{self, Methods},
+        unit::FUNCTIONS,
     },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -41,20 +43,35 @@ const WANTED: &[&str] = &[
 ];
 
 /// Words of what remembers from one call to the next.
-const REMEMBERS: &[&str] =
-    &["chat.", "session", "conversation", "history", "thread", "memory", "context", "state"];
+const REMEMBERS: &[&str] = &["session", "conversation", "history", "thread", "memory", "context", "state"];
+
+/// Calls of Python itself, which only take what another call gives.
+const BUILT_IN: &[&str] = &[
+    "deque", "list", "tuple", "set", "dict", "sorted", "next", "any", "all", "sum", "len", "str", "print",
+    "bool",
+];
+
+/// What handles items one after the other.
+const LOOPS: &[&str] = &[
+    "for_statement",
+    "for_in_statement",
+    "while_statement",
+    "list_comprehension",
+    "dictionary_comprehension",
+    "set_comprehension",
+];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code, &repository.files);
     for unit in repository.code.iter() {
-        for each in unit.syntax.of_kind(&["for_statement", "for_in_statement"]) {
+        for each in unit.syntax.of_kind(LOOPS) {
             let Some((call, what)) = waited(&methods, unit, each) else { continue };
             if !independent(unit, each, call) {
                 continue;
             }
             let callee = unit.callee(call).map_or("", |callee| unit.text(callee));
             let blocks = !unit.awaited(call);
-            let items = unit.syntax.child(each, "right").map_or("", |items| unit.text(items));
+            let items = parts(unit, each).map_or("", |(_, items, _)| unit.text(items));
             let message = format!(
                 "each item of `{items}`{} waits for the {} call `{callee}` of the item before, and does not need it",
                 service::place_name(unit, each),
@@ -79,24 +96,48 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Finds the awaited call of a model or an agent that stands in this loop, and in no inner one or function.
 fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)> {
-    if unit.syntax.children(each).any(|child| matches!(unit.kind(child), "async" | "await")) {
+    let (_, items, body) = parts(unit, each)?;
+    // What comes when it comes is waited for; a list is there.
+    let comes = unit.syntax.children(each).any(|child| matches!(unit.kind(child), "async" | "await"));
+    let listed = ["map", "filter", "entries", "values", "keys"].contains(&unit.callee_name(items));
+    if comes && !(listed && unit.language != Language::Python) {
         return None;
     }
-    let body = unit.syntax.child(each, "body")?;
     let nearest = |call: Id| {
-        let stops =
-            ["for_statement", "for_in_statement", "while_statement", "function_definition", "arrow_function"];
-        unit.syntax.around(call).find(|&around| stops.contains(&unit.kind(around))) == Some(each)
+        unit.syntax
+            .around(call)
+            .find(|&around| LOOPS.contains(&unit.kind(around)) || FUNCTIONS.contains(&unit.kind(around)))
+            == Some(each)
     };
-    let waits = |call: Id| unit.awaited(call) || blocks(unit, call);
+    // What gathers a part of the items bounds how many run at once, and an agent that is started as a program works on
+    // the same files as the next one.
+    let waits = |call: Id| {
+        (unit.awaited(call) || blocks(unit, call))
+            && !unbounded_fan_out::gathers(unit, call)
+            && programs::agent(unit, call).is_none()
+            && !BUILT_IN.contains(&unit.callee_name(call))
+    };
     let calls = unit.calls_in(body).filter(|&call| waits(call) && nearest(call));
     let mut served = calls.filter_map(|call| methods.reached(unit, call).map(|(_, what)| (call, what)));
     served.find(|&(call, what)| match what {
         Service::Http(_) if !unit.awaited(call) => false,
-        Service::Http(Transport::Fetch) => unit.args(call).len() == 1,
+        Service::Http(Transport::Fetch) => reads(unit, call),
         Service::Http(_) => unit.callee_name(call) == "get",
         _ => true,
     })
+}
+
+/// Tells whether a `fetch` only reads.
+fn reads(unit: &Unit, call: Id) -> bool {
+    match *unit.args(call) {
+        [_] => true,
+        [_, options] => match unit.object_key(options.value, "method") {
+            Some(None) => true,
+            Some(Some(method)) => unit.text(method).trim_matches(['"', '\'']).eq_ignore_ascii_case("get"),
+            None => false,
+        },
+        _ => false,
+    }
 }
 
 /// Tells whether a call is one of plain Python, which comes back with its result: in a plain function, and used at once.
@@ -141,10 +182,13 @@ fn independent(unit: &Unit, each: Id, call: Id) -> bool {
     let needed = needed(unit, body, call);
     let given: BTreeSet<&str> = names(unit, item).collect();
     let about_item = needed.iter().any(|name| given.contains(name));
-    let text = unit.text(call).to_ascii_lowercase();
-    let remembers = REMEMBERS.iter().any(|word| text.contains(word));
+    let remembers = remembers(unit, call);
     // What a round does to its own item is for that item alone.
-    let changed: BTreeSet<&str> = changed(unit, body, call).difference(&given).copied().collect();
+    let mut own = given.clone();
+    if unit.kind(each) == "while_statement" {
+        own.extend(names(unit, items));
+    }
+    let changed: BTreeSet<&str> = changed(unit, body, call, &given).difference(&own).copied().collect();
     // A method may read all that its object keeps.
     let is_own = |name: &&str| ["self.", "this."].iter().any(|own| name.starts_with(own));
     let method = unit.callee(call).is_some_and(|callee| {
@@ -154,9 +198,63 @@ fn independent(unit: &Unit, each: Id, call: Id) -> bool {
     about_item && !remembers && changed.is_disjoint(&needed) && !(method && changed.iter().any(is_own))
 }
 
+/// Tells whether a call goes on with something that remembers, by its names: what a prompt says is no name.
+fn remembers(unit: &Unit, call: Id) -> bool {
+    let named = std::iter::once(call).chain(unit.syntax.below(call)).filter(|&id| {
+        matches!(
+            unit.kind(id),
+            "identifier" | "property_identifier" | "shorthand_property_identifier" | "type_identifier"
+        )
+    });
+    let names = named.map(|id| unit.text(id).to_ascii_lowercase());
+    let mut names = names.filter(|name| !name.starts_with("to_thread")).peekable();
+    while let Some(name) = names.next() {
+        let completes = name == "chat" && names.peek().is_some_and(|next| next == "completions");
+        let talks = name == "chat" && !completes || name.starts_with("chat_") || name.ends_with("_chat");
+        if talks || REMEMBERS.iter().any(|word| name.contains(word)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Returns what a loop calls its item, where the items are, and what is done with each.
 fn parts(unit: &Unit, each: Id) -> Option<(Id, Id, Id)> {
-    let field = |name| unit.syntax.child(each, name);
-    Some((field("left")?, field("right")?, field("body")?))
+    let syntax = &unit.syntax;
+    let field = |name| syntax.child(each, name);
+    match unit.kind(each) {
+        "list_comprehension" | "dictionary_comprehension" | "set_comprehension" => {
+            let mut clauses = syntax.children(each).filter(|&child| unit.kind(child) == "for_in_clause");
+            let clause = clauses.next().filter(|_| clauses.next().is_none())?;
+            Some((syntax.child(clause, "left")?, syntax.child(clause, "right")?, field("body")?))
+        }
+        "while_statement" => taken(unit, field("condition")?, field("body")?),
+        // `for (let i = 0; i < items.length; i++)`
+        "for_statement" if field("left").is_none() => {
+            let condition = field("condition")?;
+            let declared =
+                syntax.below(field("initializer")?).find(|&id| unit.kind(id) == "variable_declarator")?;
+            let length = syntax
+                .below(condition)
+                .find(|&id| unit.kind(id) == "member_expression" && unit.text(id).ends_with(".length"))?;
+            Some((syntax.child(declared, "name")?, syntax.child(length, "object")?, field("body")?))
+        }
+        _ => Some((field("left")?, field("right")?, field("body")?)),
+    }
+}
+
+/// `while todo: item = todo.pop()`, where nothing is put in.
+fn taken(unit: &Unit, condition: Id, body: Id) -> Option<(Id, Id, Id)> {
+    let (item, list) = bound(unit, body).find_map(|(left, right)| {
+        let takes = ["pop", "popleft", "shift"].contains(&unit.callee_name(right));
+        let list = unit.syntax.child(unit.callee(right).filter(|_| takes)?, "object")?;
+        Some((left, list))
+    })?;
+    let name = unit.text(list);
+    let grows = ["append", "push", "extend", "appendleft", "unshift", "add", "insert"]
+        .iter()
+        .any(|verb| unit.text(body).contains(&format!("{name}.{verb}(")));
+    (unit.text(condition).contains(name) && !grows).then_some((item, list, body))
 }
 
 /// Returns the identifiers in a node, keys and attributes left out.
@@ -215,8 +313,10 @@ fn bound(unit: &Unit, body: Id) -> impl Iterator<Item = (Id, Id)> {
 }
 
 /// Returns the names that one round leaves changed for the next: grown, counted, written after they were read.
-fn changed(unit: &Unit, body: Id, call: Id) -> BTreeSet<&str> {
+fn changed<'a>(unit: &'a Unit, body: Id, call: Id, item: &BTreeSet<&str>) -> BTreeSet<&'a str> {
     let mut changed = BTreeSet::new();
+    let text = unit.text(body);
+    let looks_back = ["- 1]", "-1]"].iter().any(|back| text.contains(back));
     let root = |id: Id| names(unit, id).next();
     for id in unit.syntax.below(body) {
         match unit.kind(id) {
@@ -242,6 +342,15 @@ fn changed(unit: &Unit, body: Id, call: Id) -> BTreeSet<&str> {
             unit.kind(left),
             "attribute" | "member_expression" | "subscript" | "subscript_expression"
         );
+        // `items[i].text = ...` is of this item alone.
+        let places = unit
+            .syntax
+            .below(left)
+            .filter(|&id| unit.syntax[id].field == "index" || unit.syntax[id].field == "subscript");
+        let of_item = places.into_iter().any(|id| item.contains(unit.text(id)));
+        if of_item && !looks_back && !names(unit, right).any(|name| Some(name) == root(left)) {
+            continue;
+        }
         let declared = unit.kind(unit.syntax[left].parent) == "variable_declarator";
         let itself = root(left).is_some_and(|name| names(unit, right).any(|read| read == name));
         // A name that is set before the call in every round carries nothing over.

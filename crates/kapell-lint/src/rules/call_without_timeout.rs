@@ -6,7 +6,7 @@ use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    code::{Id, Language, Service, Transport, Unit, libraries, service},
+    code::{Id, Language, Service, Transport, Unit, libraries, programs, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -56,18 +56,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     endless_clients(repository, report);
     tell_sdk(repository, report);
 }
-
-/// Programs that are agents, and what makes each work alone.
-const AGENTS: &[(&str, &[&str])] = &[
-    ("claude", &["-p", "--print"]),
-    ("codex", &["exec"]),
-    ("gemini", &["-p", "--prompt", "--yolo"]),
-    ("aider", &["--message", "-m", "--message-file"]),
-    ("opencode", &["run"]),
-    ("goose", &["run"]),
-    ("cursor-agent", &["-p", "--print"]),
-    ("qwen", &["-p", "--prompt"]),
-];
 
 /// A habit of calls, told once for all of them.
 struct Habit {
@@ -156,33 +144,7 @@ fn endless_process(unit: &Unit, call: Id) -> Option<&'static str> {
     if !waits {
         return None;
     }
-    let mut given = Vec::new();
-    for arg in unit.args(call).iter().filter(|arg| arg.name.is_none()) {
-        texts(unit, arg.value, 3, &mut given);
-    }
-    let is = |known: &str| given.contains(&known);
-    AGENTS
-        .iter()
-        .find(|(agent, alone)| is(agent) && alone.iter().any(|flag| is(flag)))
-        .map(|(agent, _)| *agent)
-}
-
-/// Collects the texts in an expression, and in what its names are bound to.
-fn texts<'a>(unit: &'a Unit, id: Id, hops: u32, given: &mut Vec<&'a str>) {
-    let Some(hops) = hops.checked_sub(1) else { return };
-    for node in std::iter::once(id).chain(unit.syntax.below(id)) {
-        match unit.kind(node) {
-            "string" => given.push(unit.text(node).trim_matches(['"', '\''])),
-            "identifier" | "attribute" | "member_expression" => {
-                for &value in unit.values(node, unit.text(node)) {
-                    if !unit.syntax.holds(value, node) {
-                        texts(unit, value, hops, given);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
+    programs::agent(unit, call)
 }
 
 fn tell(unit: &Unit, transport: Transport, calls: &[Id], report: &mut Report<'_>) {

@@ -31,8 +31,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if ["lock(", "mutex", "semaphore(1)", "new lock"].iter().any(|word| text.contains(word)) {
             continue;
         }
-        for (function, started) in at_once(unit) {
-            for write in lost(unit, function) {
+        conversations(unit, report);
+        for AtOnce { function, started, of_one } in at_once(unit) {
+            alone(unit, function, started, report);
+            for write in lost(unit, function, of_one) {
                 let Some(target) = unit.syntax.child(write, "left") else { continue };
                 let message = format!(
                     "`{}`{} is read before an `await` and written after it, while other tasks do the same: updates are lost",
@@ -47,19 +49,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .also(unit.file, unit.span(started), "they are started here")
                     .done();
             }
-            for (write, read, path) in rewritten(unit, function) {
+            for (write, read, path) in rewritten(unit, function).into_iter().chain(counted(unit, function)) {
                 let message = format!(
                     "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
                     service::place_name(unit, write),
                 );
                 report
                     .add(unit.file, unit.span(write), message)
-                    .hint("let each task return its part and write the file once, after all have ended")
+                    .hint("let each task return its part and write it once, after all have ended, or let the store itself add")
                     .also(unit.file, unit.span(read), "read here")
                     .also(unit.file, unit.span(started), "they are started here")
                     .done();
             }
-            for (write, read) in mixed(unit, function) {
+            for (write, read) in mixed(unit, function, of_one) {
                 let Some(target) = unit.syntax.child(write, "left") else { continue };
                 let message = format!(
                     "`{}`{} is written before an `await` and read after it, while other tasks write it: one reads what another one wrote",
@@ -77,26 +79,145 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// A function that runs many times at once.
+#[derive(Debug, Clone, Copy)]
+struct AtOnce {
+    function: Id,
+    /// Where its runs are started.
+    started: Id,
+    /// Whether all of them are methods of one object.
+    of_one: bool,
+}
+
+/// How far what runs at once is followed from function to function.
+const STEPS: u32 = 3;
+
 /// Finds the functions that run many times at once, and where they are started.
-fn at_once(unit: &Unit) -> Vec<(Id, Id)> {
-    let mut found = Vec::new();
-    let mut seen = BTreeSet::new();
-    let gathers: Vec<Id> = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call)).collect();
-    let fanned = gathers.iter().filter_map(|&gather| {
-        let (body, _) = unbounded_fan_out::fanned(unit, gather)?;
-        Some((body, gather))
-    });
-    let twice = gathers.iter().filter_map(|&gather| Some((started_twice(unit, gather)?, gather)));
-    for (body, gather) in fanned.chain(twice) {
-        let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
-        let called = unit.calls_in(body).filter_map(|call| unit.function(unit.callee_name(call)));
-        for function in own.into_iter().chain(called).filter(|&function| unit.is_async(function)) {
-            if seen.insert(function) {
-                found.push((function, gather));
-            }
-        }
+fn at_once(unit: &Unit) -> Vec<AtOnce> {
+    let mut found: Vec<AtOnce> = Vec::new();
+    let gathers = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call));
+    let twice = gathers.filter_map(|gather| Some((started_twice(unit, gather)?, gather)));
+    let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at));
+    let mapped = unit.calls().filter_map(|call| Some((bounded_map(unit, call)?, call)));
+    for (body, started) in fans.chain(mapped).chain(twice).chain(grouped_twice(unit)) {
+        follow(unit, body, AtOnce { function: body, started, of_one: true }, STEPS, &mut found);
     }
     found
+}
+
+/// Returns what runs for every item of a call that is told how many may run at once: `pMap(items, f, { concurrency: 4 })`.
+fn bounded_map(unit: &Unit, call: Id) -> Option<Id> {
+    let path = unit.path(unit.callee(call)?)?.text;
+    let known = ["p-map", "bluebird.map", "async.mapLimit", "async.eachLimit"].contains(&&*path);
+    let function = unit.args(call).into_iter().filter(|_| known).map(|arg| arg.value);
+    let mut named = function.map(|id| unit.function(unit.text(id)).unwrap_or(id));
+    named.find(|&id| FUNCTIONS.contains(&unit.kind(id)))
+}
+
+/// Finds functions that a group of tasks, or a nursery, is given at least twice, in a loop or without.
+fn grouped_twice(unit: &Unit) -> Vec<(Id, Id)> {
+    let mut given: BTreeMap<(Id, Id), (usize, Id)> = BTreeMap::new();
+    for call in unit.calls().filter(|&call| ["start_soon", "create_task"].contains(&unit.callee_name(call))) {
+        let first = unit.args(call).first().map(|arg| arg.value);
+        let name = first.map(|first| match unit.kind(first) {
+            "call" => unit.callee_name(first),
+            _ => unit.text(first).rsplit('.').next().unwrap_or_default(),
+        });
+        let Some(function) = name.and_then(|name| unit.function(name)) else { continue };
+        let around = unit.function_of(call);
+        let looped = unit
+            .syntax
+            .around(call)
+            .take_while(|&id| id != around)
+            .any(|id| unit.kind(id) == "for_statement");
+        given.entry((around, function)).or_insert((0, call)).0 += if looped { 2 } else { 1 };
+    }
+    let many = given.into_iter().filter(|(_, (count, _))| *count > 1);
+    many.map(|((_, function), (_, call))| (function, call)).collect()
+}
+
+/// Collects the functions of the file that `body`, which runs many times at once, is made of or calls.
+fn follow(unit: &Unit, body: Id, at: AtOnce, steps: u32, found: &mut Vec<AtOnce>) {
+    let Some(steps) = steps.checked_sub(1) else { return };
+    let is_function = FUNCTIONS.contains(&unit.kind(body));
+    if is_function {
+        if found.iter().any(|other| other.function == body) {
+            return;
+        }
+        if unit.is_async(body) {
+            found.push(AtOnce { function: body, ..at });
+        }
+    }
+    for call in unit.calls_in(body) {
+        if is_function && unit.function_of(call) != body && unit.is_async(unit.function_of(call)) {
+            continue;
+        }
+        let Some(function) = unit.function(unit.callee_name(call)) else { continue };
+        let of_one = at.of_one && of_one(unit, body, call, function);
+        follow(unit, function, AtOnce { of_one, ..at }, steps, found);
+    }
+}
+
+/// Tells whether all runs call a method of the same object, or a plain function.
+fn of_one(unit: &Unit, body: Id, call: Id, function: Id) -> bool {
+    let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
+    let Some(object) = object else { return true };
+    if matches!(unit.text(object), "self" | "this") {
+        return true;
+    }
+    let class = unit.syntax.around(function).find(|&id| unit.kind(id).starts_with("class_d"));
+    let name = class.and_then(|class| unit.syntax.child(class, "name"));
+    let made = unit.path(object).and_then(|path| path.built);
+    let of_class = made
+        .and_then(|made| unit.callee(made))
+        .zip(name)
+        .is_some_and(|(made, name)| unit.text(made) == unit.text(name));
+    // What a task makes for itself is its own.
+    of_class && made.is_some_and(|made| !unit.syntax.holds(body, made))
+}
+
+/// Objects that keep the conversation in themselves, by how their path begins, and the calls that go on with it.
+const TALKERS: &[(&str, &[&str])] = &[
+    ("autogen_agentchat.agents.", &["run", "run_stream", "on_messages"]),
+    ("autogen_agentchat.teams.", &["run", "run_stream"]),
+    ("google.genai.Client().chats.create()", &["send_message", "send_message_stream"]),
+    ("google.genai.Client().aio.chats.create()", &["send_message", "send_message_stream"]),
+    ("@google/genai.GoogleGenAI().chats.create()", &["sendMessage", "sendMessageStream"]),
+];
+
+/// Tells of one such object that several tasks go on with at once.
+fn conversations(unit: &Unit, report: &mut Report<'_>) {
+    let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.at, fan.body, 1));
+    let gathers = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call));
+    let listed =
+        gathers.filter(|&call| unbounded_fan_out::fanned(unit, call).is_none()).map(|call| (call, call, 2));
+    for (at, within, least) in fans.chain(listed) {
+        let talks = |&call: &Id| {
+            let object = unit.syntax.child(unit.callee(call)?, "object")?;
+            let path = unit.path(object)?;
+            let made = path.built.filter(|&made| !unit.syntax.holds(within, made))?;
+            let known = TALKERS.iter().any(|(start, calls)| {
+                path.text.starts_with(start) && calls.contains(&unit.callee_name(call))
+            });
+            known.then_some((unit.text(object), made))
+        };
+        let found: Vec<_> = unit.calls_in(within).filter_map(|call| talks(&call)).collect();
+        let Some((name, made)) =
+            found.iter().find(|one| found.iter().filter(|other| other == one).count() >= least)
+        else {
+            continue;
+        };
+        let message = format!(
+            "`{name}`{} keeps one conversation, and several tasks go on with it at once: what one is told stands in what another one answers",
+            service::place_name(unit, at),
+        );
+        let hint = "make one for each task";
+        report
+            .add(unit.file, unit.span(at), message)
+            .hint(hint)
+            .also(unit.file, unit.span(*made), "made here")
+            .done();
+    }
 }
 
 /// Finds the function of this file that a call waits for at least twice: `Promise.all([ask(a), ask(b)])`.
@@ -115,7 +236,7 @@ fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
 
 /// Finds writes of outer variables that await between reading and writing: `total += await f()`,
 /// `total = total + await f()`, and `old = total; await f(); total = old + 1`.
-fn lost(unit: &Unit, function: Id) -> Vec<Id> {
+fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<Id> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
     let before = Before::of(unit, &own);
@@ -131,7 +252,7 @@ fn lost(unit: &Unit, function: Id) -> Vec<Id> {
             ("assignment" | "assignment_expression", None) => before.is_copy_in(unit, id, (left, right)),
             _ => false,
         };
-        reads && outer(unit, function, left)
+        reads && shared(unit, function, left, of_one)
     };
     own.iter().copied().filter(is_lost).collect()
 }
@@ -167,6 +288,48 @@ fn rewritten(unit: &Unit, function: Id) -> Vec<(Id, Id, &str)> {
     found
 }
 
+/// Calls that read a value of a store by its key, and such that write one.
+const GETS: &[&str] = &["get", "getItem", "hget", "get_item"];
+const SETS: &[&str] = &["set", "setItem", "hset", "put", "set_item"];
+
+/// Finds values of a store that a function reads, and writes anew from what it read, after it waited for something else.
+fn counted(unit: &Unit, function: Id) -> Vec<(Id, Id, &str)> {
+    let own: Vec<Id> = unit.calls_in(function).filter(|&id| unit.function_of(id) == function).collect();
+    let keyed = |call: Id, names: &[&str]| {
+        let object = unit.syntax.child(unit.callee(call)?, "object")?;
+        let key = unit.args(call).first().map(|arg| arg.value)?;
+        let plain = unit.kind(key) == "string" && !unit.text(key).contains('{') && unit.awaited(call);
+        (plain && names.contains(&unit.callee_name(call))).then(|| (unit.text(object), unit.text(key)))
+    };
+    let before = Before::of(unit, &own_nodes(unit, function));
+    let mut found = Vec::new();
+    for &write in &own {
+        let Some(what) = keyed(write, SETS) else { continue };
+        let Some(&read) = own.iter().find(|&&read| read < write && keyed(read, GETS) == Some(what)) else {
+            continue;
+        };
+        let copied = unit.args(write).iter().skip(1).any(|arg| {
+            with_below(unit, arg.value).filter(|&id| unit.kind(id) == "identifier").any(|name| {
+                before
+                    .bound
+                    .get(unit.text(name))
+                    .is_some_and(|bound| bound.iter().any(|(_, value)| unit.syntax.holds(*value, read)))
+            })
+        });
+        let between =
+            before.waits.iter().any(|&wait| wait > read && wait < write && !unit.syntax.holds(wait, write));
+        if copied && between {
+            found.push((write, read, what.1));
+        }
+    }
+    found
+}
+
+/// Returns the nodes of a function that belong to no function within it.
+fn own_nodes(unit: &Unit, function: Id) -> Vec<Id> {
+    unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect()
+}
+
 /// Returns what names the file of a call: its first argument, or what `read_text` is called on.
 fn file_of(unit: &Unit, call: Id) -> Option<Id> {
     let callee = unit.callee(call)?;
@@ -176,9 +339,137 @@ fn file_of(unit: &Unit, call: Id) -> Option<Id> {
     unit.args(call).first().map(|arg| arg.value)
 }
 
+/// What there is one of in a process: calls that set it.
+const PROCESS: &[&str] = &["os.chdir", "process.chdir", "node:process.chdir"];
+
+/// Words under which a model is handed what was said before.
+const TALK: &[&str] =
+    &["messages", "input", "history", "contents", "chat_history", "message_history", "messageHistory"];
+
+/// Tells of what one task must not do beside others: set what the process has one of, and talk in the others' conversation.
+fn alone(unit: &Unit, function: Id, started: Id, report: &mut Report<'_>) {
+    let own: Vec<Id> = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect();
+    let goes_on = |at: Id| own.iter().any(|&id| id > at && (waits(unit, id) || pauses(unit, id)));
+    let add = |at: Id, message: String, hint: &str, report: &mut Report<'_>| {
+        let draft = report.add(unit.file, unit.span(at), message).hint(hint);
+        draft.also(unit.file, unit.span(started), "they are started here").done();
+    };
+    for &id in own.iter().filter(|&&id| goes_on(id)) {
+        if let Some(what) = sets_process(unit, function, id) {
+            let message = format!(
+                "`{}`{} sets the {what} of the whole process, while other tasks set it too: after its next `await` a task works in another one's",
+                first_line(unit.text(id)),
+                service::place_name(unit, id),
+            );
+            add(id, message, "hand it on as an argument: `cwd=`, a client with its own key", report);
+        }
+    }
+    for (grown, name) in talks(unit, function, &own) {
+        let message = format!(
+            "`{name}`{} grows before an `await` that hands it to a model, while other tasks do the same: one is answered what another one asked",
+            service::place_name(unit, grown),
+        );
+        add(grown, message, "give each task a list of its own", report);
+    }
+}
+
+/// Tells whether a function comes back to its caller here and is gone on with later.
+fn pauses(unit: &Unit, id: Id) -> bool {
+    matches!(unit.kind(id), "yield" | "yield_expression")
+        || matches!(unit.kind(id), "for_statement" | "for_in_statement" | "with_statement")
+            && unit.syntax.children(id).any(|child| matches!(unit.kind(child), "async" | "await"))
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// Returns what of the process a node sets to something of its own task.
+fn sets_process(unit: &Unit, function: Id, id: Id) -> Option<&'static str> {
+    let of_task = |value: Id| {
+        let parts = with_below(unit, value)
+            .any(|id| unit.kind(id) == "identifier" && is_parameter(unit, function, id));
+        parts.then_some(())
+    };
+    match unit.kind(id) {
+        "call" | "call_expression" => {
+            let path = unit.path(unit.callee(id)?)?;
+            of_task(unit.args(id).first()?.value)?;
+            PROCESS.contains(&&*path.text).then_some("directory")
+        }
+        "assignment" | "assignment_expression" => {
+            let (left, right) = (unit.syntax.child(id, "left")?, unit.syntax.child(id, "right")?);
+            of_task(right)?;
+            let text = unit.text(left);
+            ["os.environ[", "process.env."]
+                .iter()
+                .any(|start| text.starts_with(start))
+                .then_some("environment")
+        }
+        _ => None,
+    }
+}
+
+/// Tells whether a name is a parameter of the function.
+fn is_parameter(unit: &Unit, function: Id, name: Id) -> bool {
+    let lists = unit.syntax.children(function);
+    let mut given = lists.filter(|&id| {
+        matches!(unit.kind(id), "formal_parameters" | "parameters") || unit.syntax[id].field == "parameter"
+    });
+    given.any(|list| {
+        let mut parts = with_below(unit, list);
+        parts.any(|id| unit.kind(id) == "identifier" && unit.text(id) == unit.text(name))
+    })
+}
+
+/// Finds lists around a function that it appends to, and then hands to what it awaits as the conversation.
+fn talks<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> Vec<(Id, &'a str)> {
+    let handed = |name: &str, at: Id| {
+        own.iter().any(|&id| {
+            let node = &unit.syntax[id];
+            let parent = unit.kind(node.parent);
+            let key = match node.kind {
+                "identifier" if parent == "keyword_argument" && node.field == "value" => {
+                    unit.syntax.child(node.parent, "name")
+                }
+                "identifier" if parent == "pair" && node.field == "value" => {
+                    unit.syntax.child(node.parent, "key")
+                }
+                "shorthand_property_identifier" => Some(id),
+                _ => None,
+            };
+            let awaited = || {
+                unit.syntax
+                    .around(id)
+                    .take_while(|&around| around != function)
+                    .any(|around| waits(unit, around))
+            };
+            id > at
+                && unit.text(id) == name
+                && key.is_some_and(|key| TALK.contains(&unit.text(key)))
+                && awaited()
+        })
+    };
+    let mut found: Vec<(Id, &str)> = Vec::new();
+    for &call in own.iter().filter(|&&id| ["append", "push", "extend"].contains(&unit.callee_name(id))) {
+        let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
+        let Some(object) = object.filter(|&object| unit.kind(object) == "identifier") else { continue };
+        let name = unit.text(object);
+        let seen = found.iter().any(|(_, other)| *other == name);
+        if !seen
+            && !is_parameter(unit, function, object)
+            && declared_outside(unit, function, name)
+            && handed(name, call)
+        {
+            found.push((call, name));
+        }
+    }
+    found
+}
+
 /// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the first
 /// read after the wait.
-fn mixed(unit: &Unit, function: Id) -> Vec<(Id, Id)> {
+fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
     let parameters: BTreeSet<&str> = own
@@ -192,7 +483,9 @@ fn mixed(unit: &Unit, function: Id) -> Vec<(Id, Id)> {
     for &write in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
         let (left, right) = (unit.syntax.child(write, "left"), unit.syntax.child(write, "right"));
         let Some((left, right)) = left.zip(right) else { continue };
-        let plain = unit.kind(left) == "identifier" && outer(unit, function, left);
+        let member = matches!(unit.kind(left), "attribute" | "member_expression")
+            && ["self.", "this."].iter().any(|own| unit.text(left).starts_with(own));
+        let plain = (unit.kind(left) == "identifier" || member) && shared(unit, function, left, of_one);
         // What is the same for every task may be written by each.
         let of_task = with_below(unit, right).any(|id| parameters.contains(unit.text(id)));
         let in_branch = unit.syntax.around(write).take_while(|&id| id != function).any(|id| {
@@ -202,12 +495,10 @@ fn mixed(unit: &Unit, function: Id) -> Vec<(Id, Id)> {
             continue;
         }
         let Some(wait) = own.iter().copied().find(|&id| id > right && waits(unit, id)) else { continue };
-        let next = own.iter().copied().find(|&id| {
-            id > wait
-                && !unit.syntax.holds(wait, id)
-                && unit.kind(id) == "identifier"
-                && unit.text(id) == unit.text(left)
-        });
+        let next = own
+            .iter()
+            .copied()
+            .find(|&id| id > wait && !unit.syntax.holds(wait, id) && is_same(unit, id, left));
         // Who writes it again after the wait starts anew.
         let written = |id: Id| {
             let parent = unit.syntax[id].parent;
@@ -272,6 +563,12 @@ impl<'a> Before<'a> {
     }
 }
 
+/// Tells whether all runs of a function have a variable in common.
+fn shared(unit: &Unit, function: Id, target: Id, of_one: bool) -> bool {
+    let own = ["self", "this"].iter().any(|own| unit.text(target).starts_with(own));
+    (of_one || !own) && outer(unit, function, target)
+}
+
 /// Tells whether a variable belongs to something around the function.
 fn outer(unit: &Unit, function: Id, target: Id) -> bool {
     let text = unit.text(target);
@@ -288,6 +585,9 @@ fn outer(unit: &Unit, function: Id, target: Id) -> bool {
 }
 
 fn declared_outside(unit: &Unit, function: Id, name: &str) -> bool {
+    if matches!(name, "self" | "this" | "cls") {
+        return true;
+    }
     let local = unit.syntax.below(function).any(|id| {
         let node = &unit.syntax[id];
         let binds =
@@ -305,8 +605,5 @@ fn declared_outside(unit: &Unit, function: Id, name: &str) -> bool {
         binds || parameter
     });
     let single = unit.syntax.child(function, "parameter").is_some_and(|given| unit.text(given) == name);
-    !local
-        && !single
-        && unit.values(function, name).len() <= 1
-        && (name == "self" || name == "this" || !unit.values(function, name).is_empty())
+    !local && !single && unit.values(function, name).len() == 1
 }

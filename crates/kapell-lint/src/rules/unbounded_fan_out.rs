@@ -4,7 +4,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     code::{
-        Id, Language, Service, Unit,
+        Id, Language, Service, Unit, programs,
         service::{self, Methods},
         unit::FUNCTIONS,
     },
@@ -32,8 +32,6 @@ const BOUNDS: &[&str] = &[
     "limiter",
     "p-limit",
     "plimit",
-    "p-map",
-    "pmap",
     "bottleneck",
     "throttle",
     "p-queue",
@@ -59,32 +57,167 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
         workers(unit, &methods, report);
-        if BOUNDS.iter().any(|word| text.contains(word)) {
-            continue;
+        let bounds = BOUNDS.iter().any(|word| text.contains(word));
+        if !bounds {
+            sends(unit, &text, report);
         }
-        sends(unit, &text, report);
         for fan in fans(unit) {
-            tell(unit, &methods, &fan, report);
+            match own_limit(unit, fan.body) {
+                Some(limit) => tell_limit(unit, &methods, &fan, limit, report),
+                None if bounds => {}
+                None => tell(unit, &methods, &fan, report),
+            }
         }
     }
 }
 
+/// What makes something that bounds how many calls run at once.
+const LIMITS: &[&str] = &[
+    "Semaphore",
+    "BoundedSemaphore",
+    "CapacityLimiter",
+    "AsyncLimiter",
+    "pLimit",
+    "PQueue",
+    "Bottleneck",
+    "Sema",
+];
+
+/// Finds a limit that the function which runs for every item makes for itself, and takes itself: it bounds nothing.
+fn own_limit(unit: &Unit, body: Id) -> Option<Id> {
+    let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
+    let called = unit.calls_in(body).filter_map(|call| unit.function(unit.callee_name(call)));
+    own.into_iter().chain(called).find_map(|function| {
+        let direct = |id: &Id| unit.function_of(*id) == function;
+        let made = unit.calls_in(function).filter(direct).find(|&call| {
+            LIMITS.contains(&unit.callee_name(call)) && unit.callee_name(call) != unit.text(function)
+        })?;
+        let parent = unit.syntax[made].parent;
+        let name = unit.syntax.child(parent, "left").or_else(|| unit.syntax.child(parent, "name"));
+        let name = name.filter(|&name| unit.kind(name) == "identifier").map(|name| unit.text(name));
+        let taken = unit.syntax.below(function).filter(direct).any(|id| match unit.kind(id) {
+            "with_item" => unit.syntax.holds(id, made) || name == Some(unit.text(id)),
+            "call_expression" => unit.callee(id).is_some_and(|callee| {
+                unit.syntax.holds(callee, made) || name.is_some_and(|name| unit.text(callee) == name)
+            }),
+            _ => false,
+        });
+        taken.then_some(made)
+    })
+}
+
+fn tell_limit(unit: &Unit, methods: &Methods<'_>, fan: &Fan, limit: Id, report: &mut Report<'_>) {
+    let Some((reached, what)) = methods.reached(unit, fan.body) else { return };
+    if bounded(unit, fan.items) || matches!(what, Service::Http(_)) {
+        return;
+    }
+    let message = format!(
+        "`{}`{} is made anew for every item of `{}`: it bounds nothing, and all {} calls start at once",
+        short(unit.text(limit)),
+        service::place_name(unit, limit),
+        short(unit.text(fan.items)),
+        what.name(),
+    );
+    report
+        .add(unit.file, unit.span(limit), message)
+        .severity(Severity::High)
+        .hint("make it once, outside of what runs for every item")
+        .also(unit.file, unit.span(fan.at), "they are started here")
+        .also(unit.file, unit.span(reached), "this is what runs for every item")
+        .done();
+}
+
 /// Work that is started for each of several items.
-struct Fan {
+pub(super) struct Fan {
     /// Where.
-    at: Id,
+    pub(super) at: Id,
     /// What starts it, for people.
     by: Id,
     /// What runs for every item.
-    body: Id,
+    pub(super) body: Id,
     /// The items.
     items: Id,
     /// What bounds it.
     hint: &'static str,
 }
 
+/// Calls that run a function for every item, all at once unless they are told how many.
+const MAPPERS: &[&str] = &[
+    "p-map",
+    "bluebird.map",
+    "async.map",
+    "async.each",
+    "async.forEach",
+    "async.mapValues",
+    "p-settle",
+    "p-props",
+    "p-filter",
+    "p-each",
+];
+
+/// Calls that are handed items, and make one call of a model or an agent of each.
+const WHOLESALE: &[&str] = &["abatch", "abatch_as_completed", "kickoff_for_each_async", "akickoff_for_each"];
+
+/// Finds what a call starts for every item by itself: `pMap(items, f)`, `mergeMap(f)`, `chain.abatch(items)`.
+fn mapped(unit: &Unit, call: Id) -> Option<(Id, Id)> {
+    let args = unit.args(call);
+    let names_bound = |id: Id| {
+        let text = unit.text(id).to_ascii_lowercase();
+        text.contains("concurren") || unit.kind(id) == "identifier" || unit.kind(id).contains("splat")
+    };
+    if WHOLESALE.contains(&unit.callee_name(call)) {
+        let items = unit.keyword(call, "inputs").or(args.first().map(|arg| arg.value))?;
+        let told = args.iter().any(|arg| arg.value != items && names_bound(arg.value));
+        return (!told).then_some((call, items));
+    }
+    let path = unit.path(unit.callee(call)?)?.text;
+    if MAPPERS.contains(&&*path) && args.len() >= 2 && !args[2..].iter().any(|arg| names_bound(arg.value)) {
+        return Some((function_or(unit, args[1].value), args[0].value));
+    }
+    let merges = ["mergeMap", "flatMap"].contains(&unit.callee_name(call)) && path.starts_with("rxjs");
+    if !merges || args.len() != 1 {
+        return None;
+    }
+    // `from(items).pipe(mergeMap(f))`
+    let mut around = unit.syntax.around(call).filter(|&id| unit.kind(id) == "call_expression");
+    let pipe = around.find(|&id| unit.callee_name(id) == "pipe")?;
+    let source = unit.syntax.child(unit.callee(pipe)?, "object")?;
+    let source = unit.value(source).filter(|&id| unit.kind(id) == "call_expression")?;
+    let items = unit.args(source).first().filter(|_| unit.callee_name(source) == "from")?.value;
+    Some((function_or(unit, args[0].value), items))
+}
+
+/// Returns the function of the file that an expression names, or the expression.
+fn function_or(unit: &Unit, id: Id) -> Id {
+    let named = matches!(unit.kind(id), "identifier" | "attribute" | "member_expression");
+    let name = named.then(|| unit.text(id).rsplit('.').next()).flatten();
+    name.and_then(|name| unit.function(name)).unwrap_or(id)
+}
+
+/// Finds calls in a loop whose promise nobody waits for.
+fn dropped(unit: &Unit, call: Id) -> bool {
+    if unit.language == Language::Python || !service::is_known_to_ask(unit, call) {
+        return false;
+    }
+    let mut at = call;
+    for around in unit.syntax.around(call) {
+        match unit.kind(around) {
+            // `run(x).then(f)`
+            "member_expression" if unit.syntax.child(around, "object") == Some(at) => {}
+            "call_expression"
+                if unit.callee(around) == Some(at)
+                    && ["then", "catch", "finally"].contains(&unit.callee_name(around)) => {}
+            "unary_expression" if unit.text(around).starts_with("void") => {}
+            "expression_statement" => return true,
+            _ => return false,
+        }
+        at = around;
+    }
+    false
+}
+
 /// Finds all fans of a file.
-fn fans(unit: &Unit) -> Vec<Fan> {
+pub(super) fn fans(unit: &Unit) -> Vec<Fan> {
     let gathered = match unit.language {
         Language::Python => "take an `asyncio.Semaphore(8)` around each call",
         _ => "bound it, for example with `pLimit(8)`",
@@ -103,7 +236,18 @@ fn fans(unit: &Unit) -> Vec<Fan> {
             }));
             continue;
         }
+        if let Some((body, items)) = mapped(unit, call) {
+            let hint = match unit.language {
+                Language::Python => {
+                    "say how many may run at once, such as `config={\"max_concurrency\": 8}`, or take a semaphore"
+                }
+                _ => "say how many may run at once, such as `{ concurrency: 8 }`",
+            };
+            found.push(Fan { at: call, by: callee, body, items, hint });
+            continue;
+        }
         let started = match unit.callee_name(call) {
+            _ if dropped(unit, call) => Some(call),
             // A group of tasks ends with its last one.
             "create_task" | "start_soon" if grouped(unit, call) => {
                 unit.args(call).first().map(|arg| arg.value)
@@ -114,7 +258,7 @@ fn fans(unit: &Unit) -> Vec<Fan> {
         let Some(started) = started else { continue };
         let around = unit.syntax.around(call).take_while(|&id| !FUNCTIONS.contains(&unit.kind(id)));
         let mut loops = around.filter_map(|id| match unit.kind(id) {
-            "for_statement" => unit.syntax.child(id, "right"),
+            "for_statement" | "for_in_statement" => unit.syntax.child(id, "right"),
             "list_comprehension" => unit
                 .syntax
                 .children(id)
@@ -122,9 +266,7 @@ fn fans(unit: &Unit) -> Vec<Fan> {
                 .and_then(|clause| unit.syntax.child(clause, "right")),
             _ => None,
         });
-        let named = matches!(unit.kind(started), "identifier" | "attribute");
-        let function = named.then(|| unit.text(started).rsplit('.').next()).flatten();
-        let body = function.and_then(|name| unit.function(name)).unwrap_or(started);
+        let body = function_or(unit, started);
         let hint = match unit.callee_name(call) {
             "Thread" => "hand them to a `ThreadPoolExecutor(max_workers=8)`",
             _ => gathered,
@@ -141,8 +283,24 @@ fn grouped(unit: &Unit, call: Id) -> bool {
 
 fn tell(unit: &Unit, methods: &Methods<'_>, fan: &Fan, report: &mut Report<'_>) {
     let around = unit.text(unit.function_of(fan.at)).to_ascii_lowercase();
-    if bounded(unit, fan.items) || NEAR.iter().any(|word| around.replace("_batch(", "(").contains(word)) {
+    // What the items are called says nothing: chunks of a text are items like others.
+    let items = unit.text(fan.items).to_ascii_lowercase();
+    let plain = items.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');
+    let one = items.trim_end_matches('s');
+    let around = if plain && one.len() > 3 { around.replace(one, "") } else { around };
+    let around = around.replace("_batch(", "(").replace("abatch(", "(");
+    if bounded(unit, fan.items) || NEAR.iter().any(|word| around.contains(word)) {
         return;
+    }
+    if let Some((at, agent)) = programs::started(unit, fan.body, 2) {
+        let message = format!(
+            "`{}`{} starts the program `{agent}` for every item of `{}` at once",
+            unit.text(fan.by),
+            service::place_name(unit, fan.at),
+            short(unit.text(fan.items)),
+        );
+        let draft = report.add(unit.file, unit.span(fan.at), message).severity(Severity::High).hint(fan.hint);
+        return draft.also(unit.file, unit.span(at), "this is what runs for every item").done();
     }
     let Some((reached, what)) = methods.reached(unit, fan.body) else { return };
     let callee = unit.callee(reached).map_or("", |callee| unit.text(callee));
@@ -245,6 +403,10 @@ pub(super) fn gathers(unit: &Unit, call: Id) -> bool {
                 | "Promise.all"
                 | "Promise.allSettled"
                 | "Promise.any"
+                | "tqdm.asyncio.tqdm_asyncio.gather"
+                | "tqdm.asyncio.tqdm_asyncio.as_completed"
+                | "tqdm.asyncio.tqdm.gather"
+                | "tqdm.asyncio.tqdm.as_completed"
         )
     })
 }
@@ -273,6 +435,15 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             let args = unit.args(many);
             let name = unit.text(args[0].value).rsplit('.').next()?;
             Some((unit.function(name).unwrap_or(args[0].value), args[1].value))
+        }
+        // `list(map(f, items))`
+        "call" if ["list", "tuple", "set", "sorted"].contains(&unit.callee_name(many)) => {
+            each(unit, unit.args(many).first()?.value)
+        }
+        "array" | "list" if unit.syntax.children(many).count() == 3 => {
+            let only = unit.syntax.children(many).nth(1)?;
+            let spread = matches!(unit.kind(only), "spread_element" | "list_splat");
+            each(unit, unit.syntax.children(only).nth(1).filter(|_| spread)?)
         }
         "call" if unit.callee_name(many) == "values" => {
             each(unit, unit.value(unit.syntax.child(unit.callee(many)?, "object")?)?)
@@ -339,9 +510,16 @@ fn bounded(unit: &Unit, items: Id) -> bool {
         && text.trim_matches(|c: char| !c.is_ascii_digit()).len() == text.len() - 7;
     (listed && !grows())
         || counted
+        || is_part(unit, value)
         || text.contains("[:")
         || text.contains(".slice(")
         || object_of_literal(unit, value)
+}
+
+/// `jobs[start : start + 5]`
+fn is_part(unit: &Unit, value: Id) -> bool {
+    let slice = unit.syntax.children(value).find(|&child| unit.kind(child) == "slice");
+    unit.kind(value) == "subscript" && slice.is_some_and(|slice| !unit.text(slice).trim_end().ends_with(':'))
 }
 
 /// `PROVIDERS.items()`, `Object.entries(PROVIDERS)` where the text shows all of them.
