@@ -49,6 +49,9 @@ fn in_words(client: Client, output: &str) -> Vec<String> {
             telling.line(line.to_owned());
             continue;
         };
+        if is_request(&event) {
+            continue;
+        }
         reader.event(&event, Wall(0), &mut reports);
         for report in reports.drain(..) {
             telling.report(report, &reader.evidence().text);
@@ -56,6 +59,12 @@ fn in_words(client: Client, output: &str) -> Vec<String> {
     }
     telling.end();
     telling.lines
+}
+
+/// Tells whether an event asks something of kapell. What was answered then is not known here, and would be decided anew;
+/// what became of the call stands in a later event, and what a person was asked in the journal.
+fn is_request(event: &Value) -> bool {
+    event["type"] == "control_request" || event.get("method").is_some() && event.get("id").is_some()
 }
 
 /// The lines so far.
@@ -147,6 +156,30 @@ mod tests {
                 "[its provider asks for a pause] 429",
                 "[notes] half of it",
             ],
+        );
+    }
+
+    #[test]
+    fn what_was_asked_and_allowed_is_not_told_as_refused() {
+        check(
+            "codex-app-server",
+            r#"{"method":"item/started","params":{"item":{"type":"commandExecution","id":"1","command":"make test"}}}
+{"method":"item/commandExecution/requestApproval","id":0,"params":{"kind":"command","itemId":"1","command":"make test"}}
+{"method":"item/completed","params":{"item":{"type":"commandExecution","id":"1","command":"make test","exitCode":0,"status":"completed"}}}
+{"method":"item/started","params":{"item":{"type":"commandExecution","id":"2","command":"rm -rf /"}}}
+{"method":"item/completed","params":{"item":{"type":"commandExecution","id":"2","command":"rm -rf /","status":"declined"}}}
+"#,
+            "",
+            &["[shell] make test", "[shell] rm -rf /", "[shell] was refused: rm -rf /"],
+        );
+        check(
+            "claude-code",
+            r#"{"type":"assistant","message":{"id":"1","content":[{"type":"tool_use","id":"a","name":"Write","input":{"file_path":"/x"}}]}}
+{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool","tool_name":"Write","tool_use_id":"a","input":{"file_path":"/x"}}}
+{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"a","content":"ok"}]}}
+"#,
+            "",
+            &["[Write] /x"],
         );
     }
 
