@@ -11,6 +11,7 @@ use std::{
 };
 
 use kapell_core::{budget::Amount, retry::FailureClass, time::Wall};
+use serde_json::Value;
 
 use super::{
     CLIENT_FILE, Client, Ended, Evidence, Limit, Opening, Outgoing, Prices, Reader, SCHEMA_FILE, Shape, Tell,
@@ -151,8 +152,16 @@ pub(crate) struct Listener {
     asked_again: bool,
     /// Whether it has been told that its budget runs out.
     winds_down: bool,
+    /// Whether it has ended, under an earlier process perhaps: nothing is said to it any more.
+    is_past: bool,
     /// What share of what it may spend others have seen it spend, in percent.
     seen_percent: u64,
+}
+
+/// Tells whether an event asks something of kapell. Of one that has ended it is not known what was answered, and it would be decided anew;
+/// what became of the call stands in a later event, and what a person was asked in the journal.
+pub(super) fn is_request(event: &Value) -> bool {
+    event["type"] == "control_request" || event.get("method").is_some() && event.get("id").is_some()
 }
 
 impl Listener {
@@ -172,6 +181,7 @@ impl Listener {
             outside: None,
             asked_again: false,
             winds_down: false,
+            is_past: false,
             seen_percent: 0,
         }
     }
@@ -202,7 +212,7 @@ impl Listener {
         let prices = prices.clone();
         let purse = None;
         let watch = Watch { steps_max, idle_max, model, prices, is_resumed, totals, shape, limit, purse };
-        Some(Self::open(dir, client, watch))
+        Some(Self { is_past: true, ..Self::open(dir, client, watch) })
     }
 
     /// Returns which client it is.
@@ -327,10 +337,12 @@ impl Listener {
 
     fn read(&mut self, at: Wall, last: bool) -> Vec<Report> {
         let mut reports = Vec::new();
-        let Self { reader, output, errors, last_errors, .. } = self;
+        let Self { reader, output, errors, last_errors, is_past, .. } = self;
         output.lines(last, |line| {
             // Whatever is no event is passed over; so is what is nested too deeply to be one.
-            if let Ok(event) = serde_json::from_str(line) {
+            if let Ok(event) = serde_json::from_str(line)
+                && !(*is_past && is_request(&event))
+            {
                 reader.event(&event, at, &mut reports);
             }
         });

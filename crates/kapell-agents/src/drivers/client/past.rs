@@ -204,6 +204,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_and_allowed_is_not_handed_over_as_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("client"), "claude-code\n\n\n").unwrap();
+        let call = r#"{"type":"assistant","message":{"id":"1","content":[{"type":"tool_use","id":"a","name":"Write","input":{"file_path":"/x"}}]}}"#;
+        let asks = r#"{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool","tool_name":"Write","tool_use_id":"a","input":{"file_path":"/x"}}}"#;
+        std::fs::write(dir.path().join("output.log"), format!("{call}\n{asks}\n")).unwrap();
+        let past = read(dir.path(), &Prices::default()).unwrap();
+        assert_eq!(past.calls, ["Write /x"]);
+    }
+
+    #[test]
     fn a_session_that_belongs_to_a_directory_is_gone_on_with_only_there() {
         let past = |client| Past {
             client,

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use kapell_core::time::Wall;
 use serde_json::Value;
 
-use super::{AGAIN_DIR, CLIENT_FILE, Client, words::short};
+use super::{AGAIN_DIR, CLIENT_FILE, Client, listen::is_request, words::short};
 use crate::{
     drivers::Report,
     supervise::{ERRORS_FILE, OUTPUT_FILE},
@@ -59,12 +59,6 @@ fn in_words(client: Client, output: &str) -> Vec<String> {
     }
     telling.end();
     telling.lines
-}
-
-/// Tells whether an event asks something of kapell. What was answered then is not known here, and would be decided anew;
-/// what became of the call stands in a later event, and what a person was asked in the journal.
-fn is_request(event: &Value) -> bool {
-    event["type"] == "control_request" || event.get("method").is_some() && event.get("id").is_some()
 }
 
 /// The lines so far.
