@@ -318,6 +318,12 @@ pub const ENDLESS: &[Client] = &[
         "this client waits for ever: Hugging Face's sets no limit unless `timeout` gives one",
         MINUTE,
     ),
+    client(
+        "mcp.ClientSession",
+        &["read_timeout_seconds"],
+        "calls of this session wait for ever: MCP's sets no limit unless `read_timeout_seconds` gives one",
+        "give it `read_timeout_seconds=timedelta(seconds=60)`",
+    ),
     client("urllib3.PoolManager", &["timeout"], SOCKET, MINUTE),
     client("http.client.HTTPSConnection", &["timeout"], SOCKET, MINUTE),
     client("http.client.HTTPConnection", &["timeout"], SOCKET, MINUTE),

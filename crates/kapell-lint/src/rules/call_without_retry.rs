@@ -24,8 +24,10 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for unit in repository.code.iter().filter(|unit| !service::retries(unit)) {
-        let mut found = unit.calls().filter_map(|call| Some((call, reason(unit, call)?)));
+    for unit in repository.code.iter() {
+        let retries = service::retries(unit);
+        let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| !retries));
+        let mut found = unit.calls().filter_map(|call| Some((call, told(call)?)));
         let Some((first, (message, hint))) = found.next() else { continue };
         let mut draft = report.add(unit.file, unit.span(first), message).hint(hint);
         for (call, _) in found {
@@ -51,20 +53,96 @@ const RETRYING: &[&str] = &[
     "ai.generate",
     "ai.stream",
     "litellm",
+    "llama_index",
+    "crewai",
+    "autogen_ext",
+    "langchain",
+    "dspy",
+    "groq-sdk",
+    "together-ai",
+    "cohere-ai",
+    "instructor",
+    "agno",
+    "smolagents",
 ];
+
+/// What tries again, as often as it is told.
+const RETRIERS: &[&str] = &[
+    "retry",
+    "Retrying",
+    "AsyncRetrying",
+    "on_exception",
+    "on_predicate",
+    "pRetry",
+    "retryAsync",
+    "backOff",
+];
+
+/// Options by which it tries only once, in lower case and without blanks; what follows is no digit.
+const ONCE: &[&str] = &[
+    "stop_after_attempt(1",
+    "max_tries=1",
+    "retries:0",
+    "attempts=1",
+    "tries=1",
+    "numofattempts:1",
+    "retries=0",
+];
+
+/// Says what is wrong with a retry that never tries again.
+fn once(unit: &Unit, call: Id) -> Option<(String, &'static str)> {
+    if !RETRIERS.contains(&unit.callee_name(call)) {
+        return None;
+    }
+    let list = unit.syntax.child(call, "arguments")?;
+    let text: String =
+        unit.text(list).chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    let says = |option: &&&str| {
+        text.match_indices(**option)
+            .any(|(at, _)| !text[at + option.len()..].starts_with(|c: char| c.is_ascii_digit()))
+    };
+    ONCE.iter().find(says)?;
+    let decorator = unit.syntax.around(call).find(|&id| unit.kind(id) == "decorated_definition");
+    let (_, what) = service::reached(unit, decorator.unwrap_or(call))?;
+    let asks = matches!(what, Service::Model | Service::Agent);
+    let message = format!(
+        "this retry{} tries only once: the first 429 or 503 fails it",
+        service::place_name(unit, call)
+    );
+    asks.then_some((message, "let it try at least three times, with backoff"))
+}
 
 /// Says why a call is not tried again.
 fn reason(unit: &Unit, call: Id) -> Option<(String, &'static str)> {
     let path = unit.path(unit.callee(call)?)?;
     let place = service::place_name(unit, call);
     let hasty = libraries::HASTY.iter().find(|client| client.path == path.text);
-    if let Some(client) = hasty.filter(|client| call_without_timeout::lacks(unit, call, client.given)) {
+    let without = |client: &&libraries::Client| {
+        call_without_timeout::lacks(unit, call, client.given) || other_options(unit, call)
+    };
+    if let Some(client) = hasty.filter(without) {
         return Some((format!("this client{place} {}", client.why), client.hint));
     }
     if switched_off(unit, call) && RETRYING.iter().any(|root| path.text.starts_with(root)) {
         let message =
             format!("retries are switched off for this client{place}, and nothing else tries again");
         return Some((message, "leave the default of two retries, or retry with backoff around the call"));
+    }
+    let config = ["botocore.config.Config", "botocore.client.Config"].contains(&&*path.text);
+    if let Some(retries) =
+        unit.keyword(call, "retries").filter(|_| config && unit.whole().contains("bedrock"))
+    {
+        let says = |key, value| {
+            unit.object_key(retries, key).flatten().is_some_and(|given| unit.text(given) == value)
+        };
+        if says("max_attempts", "0") || says("total_max_attempts", "1") {
+            let message =
+                format!("retries are switched off for this client{place}, and nothing else tries again");
+            return Some((
+                message,
+                "leave the default, or say `retries={\"max_attempts\": 5, \"mode\": \"adaptive\"}`",
+            ));
+        }
     }
     let http = matches!(service::of_call(unit, call), Some(Service::Http(_)));
     let address = || {
@@ -80,9 +158,25 @@ fn reason(unit: &Unit, call: Id) -> Option<(String, &'static str)> {
     None
 }
 
+/// Tells whether the options of a client of Gemini are there, and say nothing of trying again.
+fn other_options(unit: &Unit, call: Id) -> bool {
+    let named = || {
+        let first = unit.args(call).first()?.value;
+        unit.object_key(first, "httpOptions").flatten()
+    };
+    let given = unit.keyword(call, "http_options").or_else(named).and_then(|given| unit.value(given));
+    given.is_some_and(|given| {
+        let text = unit.text(given);
+        (matches!(unit.kind(given), "dictionary" | "object")
+            || unit.callee_name(given).starts_with("HttpOptions"))
+            && !["retry", "**", "..."].iter().any(|word| text.contains(word))
+    })
+}
+
 fn switched_off(unit: &Unit, call: Id) -> bool {
     let zero = |value: Id| unit.text(value) == "0";
     unit.keyword(call, "max_retries").is_some_and(zero)
+        || unit.keyword(call, "num_retries").is_some_and(zero)
         || unit.args(call).first().is_some_and(|arg| {
             unit.kind(arg.value) == "object"
                 && unit.object_key(arg.value, "maxRetries").flatten().is_some_and(zero)

@@ -309,8 +309,14 @@ fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
         for call in unit.calls() {
             let Some(path) = unit.callee(call).and_then(|callee| unit.path(callee)) else { continue };
             let known = libraries::ENDLESS.iter().find(|client| client.path == path.text);
-            if let Some(client) = known.filter(|client| lacks(unit, call, client.given)) {
+            // Who limits each call of a session need not limit the session.
+            let session = path.text == "mcp.ClientSession"
+                && (unit.whole().contains("timeout") || unit.whole().contains("fail_after"));
+            if let Some(client) = known.filter(|client| !session && lacks(unit, call, client.given)) {
                 found.entry((client.why, client.hint)).or_default().push((unit, call));
+            }
+            if let Some(said) = bare(unit, call, &path.text) {
+                found.entry(said).or_default().push((unit, call));
             }
             let off = libraries::LIMITED.contains(&&*path.text)
                 && ["timeout", "total"]
@@ -328,6 +334,31 @@ fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
     for ((why, hint), places) in found {
         Habit::tell(places, |_, _| Habit::new(why.to_owned(), hint, "so does this one"), report);
     }
+}
+
+/// Requests of Node itself.
+const NODE: &[&str] = &["https.request", "https.get", "http.request", "http.get"];
+
+/// Says why a call that no client limits waits for ever, and what to do: one of a gRPC stub, a request of Node itself.
+fn bare(unit: &Unit, call: Id, path: &str) -> Option<(&'static str, &'static str)> {
+    let method = path.rsplit('.').next().unwrap_or_default();
+    let stub = path.contains("_pb2_grpc.")
+        && path.contains("Stub().")
+        && method.starts_with(|c: char| c.is_ascii_uppercase());
+    if stub
+        && unit.keyword(call, "timeout").is_none()
+        && !unit.has_splat(call)
+        && !service::wrapped(unit, call, WRAPPERS)
+    {
+        return Some(("this call waits for ever: gRPC sets no deadline", "give it `timeout=30`"));
+    }
+    let text = unit.whole().to_ascii_lowercase();
+    let limited = ["timeout", "signal", "abort"].iter().any(|word| text.contains(word));
+    let near = ["localhost", "127.0.0.1", "socketPath"].iter().any(|word| unit.text(call).contains(word));
+    let node = unit.language != Language::Python && NODE.contains(&path.trim_start_matches("node:"));
+    let hint = "give its options `timeout: 30_000`, and destroy the request on its `timeout`";
+    (node && !limited && !near && !unit.args(call).is_empty())
+        .then_some(("this request waits for ever: Node sets no limit", hint))
 }
 
 /// Tells whether a limit is none: `None`, `httpx.Timeout(None)`.

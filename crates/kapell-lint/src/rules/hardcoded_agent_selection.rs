@@ -34,13 +34,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if REGISTRIES.iter().any(|word| path.contains(word)) {
             continue;
         }
-        by_words(unit, report);
+        let mut told = by_words(unit, report);
         for ladder in unit.syntax.of_kind(&["if_statement", "switch_statement", "match_statement"]) {
-            let names: Vec<&str> =
-                rungs(unit, ladder).into_iter().filter_map(|rung| agent_of(unit, rung)).collect();
-            let mut distinct = names.clone();
-            distinct.sort_unstable();
-            distinct.dedup();
+            let bodies = rungs(unit, ladder);
+            let picked: Vec<&str> = bodies.iter().filter_map(|&rung| agent_of(unit, rung)).collect();
+            let given: Vec<&str> = bodies.iter().filter_map(|&rung| assigned(unit, rung)).collect();
+            let names = if distinct(&picked).len() < RUNGS { given } else { picked };
+            let distinct = distinct(&names);
             let place = service::place_name(unit, ladder);
             let registry = REGISTRIES.iter().any(|word| place.to_ascii_lowercase().contains(word));
             if distinct.len() < RUNGS || registry {
@@ -51,11 +51,143 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 names.len(),
                 names.iter().take(4).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
             );
+            if told.contains(&unit.function_of(ladder)) {
+                continue;
+            }
+            told.push(unit.function_of(ladder));
             let hint = "keep the agents in one table with what each can do, and look it up there";
             let span = unit.span(ladder);
             let head = unit.text(ladder).lines().next().map_or(0, str::len);
             let span = kapell_spec::finding::Span::new(span.start as usize, span.start as usize + head);
             report.add(unit.file, span, message).hint(hint).done();
+        }
+        by_names(unit, &told, report);
+        by_ternaries(unit, report);
+    }
+}
+
+/// Returns the different ones.
+fn distinct<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What people call the variable that holds the agent that was picked.
+const HOLDERS: &[&str] = &["agent", "agentname", "agent_name", "subagent", "subagent_type", "specialist"];
+
+/// Returns what a rung sets such a variable to: a name, or an object that is named.
+fn assigned(unit: &Unit, rung: Id) -> Option<&str> {
+    let crew = unit.whole().contains("crewai");
+    with_below(unit, rung).find_map(|id| {
+        if !matches!(unit.kind(id), "assignment" | "assignment_expression") {
+            return None;
+        }
+        let (left, right) = (unit.syntax.child(id, "left")?, unit.syntax.child(id, "right")?);
+        let name = unit.text(left).to_ascii_lowercase();
+        let holds = HOLDERS.contains(&&*name) || crew && name == "worker";
+        let named = match unit.kind(right) {
+            "string" => is_name(unit.text(right)),
+            kind => matches!(kind, "attribute" | "member_expression"),
+        };
+        (holds && named).then(|| unit.text(right).trim_matches(['"', '\'']))
+    })
+}
+
+/// Tells whether a text is a name and no sentence.
+fn is_name(text: &str) -> bool {
+    let text = text.trim_matches(['"', '\'']);
+    text.len() > 2 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
+fn with_below(unit: &Unit, id: Id) -> impl Iterator<Item = Id> + '_ {
+    std::iter::once(id).chain(unit.syntax.below(id))
+}
+
+/// Functions that are named for finding an agent, and give back one of several names: `agent_for(task)`.
+fn by_names(unit: &Unit, told: &[Id], report: &mut Report<'_>) {
+    for function in unit.syntax.of_kind(FUNCTIONS).filter(|function| !told.contains(function)) {
+        let child = |field| unit.syntax.child(function, field).map_or("", |id| unit.text(id));
+        let name = child("name").to_ascii_lowercase();
+        let finds =
+            CHOOSES.iter().any(|verb| name.contains(verb)) || name.contains("for") || name.ends_with("agent");
+        // What a graph's state says comes from an agent's own choice.
+        if !finds
+            || !(name.contains("agent") || name.contains("specialist"))
+            || child("parameters").contains("state")
+        {
+            continue;
+        }
+        let inner = |id: Id| unit.function_of(id) == function;
+        let named: Vec<(Id, &str)> = unit
+            .syntax
+            .below(function)
+            .filter(|&id| {
+                matches!(unit.kind(id), "if_statement" | "elif_clause" | "switch_case" | "case_clause")
+                    && inner(id)
+            })
+            .filter_map(|id| Some((id, returned(unit, id)?)))
+            .collect();
+        let names: Vec<&str> = named.iter().map(|(_, name)| *name).collect();
+        let Some(&(first, _)) = named.first().filter(|_| distinct(&names).len() >= RUNGS) else { continue };
+        // A switch is told at its head.
+        let head = unit
+            .syntax
+            .around(first)
+            .find(|&id| matches!(unit.kind(id), "switch_statement" | "match_statement"));
+        tell_low(unit, head.filter(|&id| inner(id)).unwrap_or(first), &names, report);
+    }
+}
+
+fn tell_low(unit: &Unit, at: Id, names: &[&str], report: &mut Report<'_>) {
+    let message = format!(
+        "agents are picked{} by {} conditions that name them: {}",
+        service::place_name(unit, at),
+        names.len(),
+        names.iter().take(4).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    );
+    let (start, head) = (unit.span(at).start as usize, unit.text(at).lines().next().map_or(0, str::len));
+    report
+        .add(unit.file, kapell_spec::finding::Span::new(start, start + head), message)
+        .severity(Severity::Low)
+        .hint("keep the agents in one table with what each can do, and look it up there")
+        .done();
+}
+
+/// Returns the name that a rung gives back, where its condition holds a text or a pattern.
+fn returned(unit: &Unit, rung: Id) -> Option<&str> {
+    let told = |id: Id| with_below(unit, id).any(|id| matches!(unit.kind(id), "string" | "regex"));
+    let child = |field| unit.syntax.child(rung, field);
+    let body = match unit.kind(rung) {
+        "switch_case" => child("value").filter(|&value| told(value)).map(|_| rung),
+        "case_clause" => {
+            let pattern = unit.syntax.children(rung).find(|&id| unit.kind(id) == "case_pattern");
+            child("consequence").filter(|_| pattern.is_some_and(told))
+        }
+        _ => child("consequence").filter(|_| child("condition").is_some_and(told)),
+    }?;
+    let given = with_below(unit, body).find(|&id| unit.kind(id) == "return_statement")?;
+    let value = unit.syntax.children(given).nth(1).filter(|&value| unit.kind(value) == "string")?;
+    is_name(unit.text(value)).then(|| unit.text(value).trim_matches(['"', '\'']))
+}
+
+/// A chain of `a ? x : b ? y : z` over names of agents.
+fn by_ternaries(unit: &Unit, report: &mut Report<'_>) {
+    for chain in unit.syntax.of_kind(&["ternary_expression", "conditional_expression"]) {
+        let part = |id: Id| matches!(unit.kind(id), "ternary_expression" | "conditional_expression");
+        if part(unit.syntax[chain].parent) {
+            continue;
+        }
+        let names: Vec<&str> = unit
+            .syntax
+            .below(chain)
+            .filter(|&id| unit.kind(id) == "string" && part(unit.syntax[id].parent))
+            .map(|id| unit.text(id).trim_matches(['"', '\'']))
+            .filter(|name| is_name(name) && name.to_ascii_lowercase().ends_with("agent") && name.len() > 5)
+            .collect();
+        if distinct(&names).len() >= RUNGS {
+            tell_low(unit, chain, &names, report);
         }
     }
 }
@@ -65,7 +197,9 @@ const CHOOSES: &[&str] =
     &["route", "select", "pick", "choose", "classify", "determine", "assign", "dispatch", "decide"];
 
 /// Functions that choose an agent by words that a text holds: `if "refund" in text: return "billing"`.
-fn by_words(unit: &Unit, report: &mut Report<'_>) {
+/// Returns those that were told.
+fn by_words(unit: &Unit, report: &mut Report<'_>) -> Vec<Id> {
+    let mut told = Vec::new();
     for function in unit.syntax.of_kind(FUNCTIONS) {
         let name =
             unit.syntax.child(function, "name").map_or("", |name| unit.text(name)).to_ascii_lowercase();
@@ -96,7 +230,9 @@ fn by_words(unit: &Unit, report: &mut Report<'_>) {
             .severity(Severity::Low)
             .hint("keep the agents in one table with what each can do, and let a model or that table choose")
             .done();
+        told.push(function);
     }
+    told
 }
 
 /// Tells whether a condition asks for words in a text: `"x" in text`, `text.includes("x")`, a test of an expression.
