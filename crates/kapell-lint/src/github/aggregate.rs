@@ -1,9 +1,13 @@
 //! Jobs that stand for all others: they wait for many, do nothing of their own, and are what a branch rule asks for.
 
-use kapell_core::expr::{Key, Literal, NodeKind};
+use kapell_core::expr::{Comparison, Key, Literal, Node, NodeKind};
 use kapell_spec::github::Step;
 
-use super::{Flow, tools::Kind};
+use super::{
+    Flow,
+    script::{Command, Then},
+    tools::Kind,
+};
 
 /// A job that stands for others.
 #[derive(Debug, Default)]
@@ -95,7 +99,7 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
         ["everything", "all jobs", "all checks", "every job"].iter().any(|words| lower.contains(words))
     });
     let mut found = Aggregator {
-        named_strongly: has(STRONG) || name.contains("all ") || promises_all,
+        named_strongly: has(STRONG) || name.contains("all ") || stands_for_all(&name) || promises_all,
         named_report: !has(CHECKED) || has(REPORTS),
         ..Aggregator::default()
     };
@@ -108,14 +112,24 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     Some(found)
 }
 
-/// Tells whether a script of the API only looks at results and fails, and asks the API for nothing.
+/// Tells whether a name says that it is for all of something: `all-tests`, `all_green`.
+fn stands_for_all(name: &str) -> bool {
+    let wholes = ["tests", "checks", "jobs", "builds", "green", "good", "ok", "pass", "passed", "done"];
+    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    words.windows(2).any(|pair| pair[0] == "all" && wholes.contains(&pair[1]))
+}
+
+/// Tells whether a script of the API only looks at results, and asks the API for nothing.
 fn only_judges(flow: &Flow, step: &Step) -> bool {
     let text = flow.text.get(step.span.range()).unwrap_or_default();
     text.contains("needs")
-        && text.contains("setFailed")
         && !text.contains("github.rest")
         && !text.contains("await ")
+        && !text.contains("core.summary")
 }
+
+/// What makes a script of the API fail.
+const API_FAILS: &[&str] = &["setFailed", "throw ", "process.exit", "exitCode", "assert"];
 
 /// Tells whether a program is given a few lines that look at results.
 fn judges_results(command: &str, script: &str) -> bool {
@@ -261,17 +275,109 @@ pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
     NONE.iter().copied().find(|word| said.iter().any(|said| said == word))
 }
 
+/// Tells whether a condition is the one that holds without any: `success()`.
+#[must_use]
+pub fn is_default(condition: &str) -> bool {
+    let text: String = condition.split_whitespace().collect();
+    text.trim_start_matches("${{").trim_end_matches("}}") == "success()"
+}
+
 /// Tells whether a job has a way to fail on purpose.
 #[must_use]
 pub fn can_fail(flow: &Flow, at: usize) -> bool {
     flow.steps(at).any(|(step, facts)| {
-        facts.commands.iter().any(|command| {
-            let text = command.text();
-            text.starts_with("exit ") && text != "exit 0"
-                || command.program() == "false"
-                || text.starts_with("return ") && text != "return 0"
-                // `if [ ... ]` only asks.
-                || !command.asked && matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep")
-        }) || step.action().is_some()
+        if step.is("actions/github-script") {
+            let script = step.input("script").map_or("", |text| &text.text);
+            return API_FAILS.iter().any(|word| script.contains(word));
+        }
+        step.action().is_some() || (0..facts.commands.len()).any(|index| fails(&facts.commands, index))
     })
+}
+
+/// Tells whether a command of a script is there to end it with a failure.
+fn fails(all: &[Command], index: usize) -> bool {
+    let command = &all[index];
+    let text = command.text();
+    if text.starts_with("exit ") && text != "exit 0"
+        || command.program() == "false"
+        || text.starts_with("return ") && text != "return 0"
+    {
+        return true;
+    }
+    let judges = match command.program() {
+        "test" | "[" | "[[" | "grep" => true,
+        "jq" => command.words.iter().any(|word| {
+            let flags = word.starts_with('-') && !word.starts_with("--") && word.contains('e');
+            flags || word == "--exit-status" || word.contains("error(") || word.contains("halt_error")
+        }),
+        _ => false,
+    };
+    // `if [ ... ]` only asks, and of a list only the last command ends the script: `[ ... ] && echo` fails as its last line.
+    let rest = &all[index + 1..];
+    let ends = match command.then {
+        Then::And => rest.iter().all(|other| other.after == Then::And),
+        Then::Or => rest.first().is_some_and(|next| !speaks(next)),
+        _ => true,
+    };
+    judges && !command.asked && ends
+}
+
+fn speaks(command: &Command) -> bool {
+    matches!(command.program(), "echo" | "printf" | "true" | ":") || command.text() == "exit 0"
+}
+
+/// Returns the jobs of which all have to fail before a job that stands for them does, where it asks for them in one breath:
+/// `needs.a.result == 'failure' && needs.b.result == 'failure'`.
+#[must_use]
+pub fn fails_only_together(flow: &Flow, at: usize) -> Option<Vec<String>> {
+    let job = &flow.model.jobs[at];
+    let text = flow.text.get(job.span.range())?;
+    // Whoever asks in another way too may see the rest.
+    if ["||", "contains(", "!= ", "elif", "cancelled'", "join("].iter().any(|word| text.contains(word))
+        || text.matches("exit 1").count() != 1
+    {
+        return None;
+    }
+    let mut found = None;
+    for expression in &job.expressions {
+        expression.expr.root().walk(&mut |node| {
+            if let NodeKind::And(operands) = &node.kind {
+                let failed: Vec<String> = operands.iter().filter_map(asks_for_failure).collect();
+                if failed.len() > 1 && failed.len() == operands.len() {
+                    found = Some(failed);
+                }
+            }
+        });
+    }
+    let scripts = || flow.facts[at].iter().map(|facts| &facts.commands);
+    found.or_else(|| scripts().find_map(|commands| tested_together(commands)))
+}
+
+/// Returns the job of `needs.JOB.result == 'failure'`.
+fn asks_for_failure(node: &Node) -> Option<String> {
+    let NodeKind::Compare { comparison: Comparison::Equal, left, right } = &node.kind else { return None };
+    let failure = |node: &Node| matches!(&node.kind, NodeKind::Literal(Literal::String(text)) if text.eq_ignore_ascii_case("failure"));
+    let path = if failure(right) { left } else { Some(right).filter(|_| failure(left))? };
+    let references = path.references();
+    let path = &references.first()?.path;
+    (path.len() == 3 && path[0].0 == "needs" && path[2].0 == "result").then(|| path[1].0.to_owned())
+}
+
+/// The same in a script: `[ A = failure ] && [ B = failure ]`.
+fn tested_together(all: &[Command]) -> Option<Vec<String>> {
+    let first = all.iter().position(|command| command.asked)?;
+    let more = all[first + 1..].iter().take_while(|other| other.after == Then::And);
+    let words: Vec<&str> = all[first..=first + more.count()]
+        .iter()
+        .flat_map(|command| &command.words)
+        .map(String::as_str)
+        .collect();
+    let compared = words.windows(3).filter(|three| matches!(three[1], "=" | "==") && three[2] == "failure");
+    let names: Vec<String> = compared
+        .filter_map(|three| {
+            let path = three[0].split("needs.").nth(1)?;
+            Some(path.split(".result").next()?.to_owned())
+        })
+        .collect();
+    (names.len() > 1).then_some(names)
 }

@@ -147,22 +147,12 @@ impl Scope<'_> {
         Some(texts.equals(text))
     }
 
-    /// A job has one of four results.
+    /// A job, a step and a run have one of a few results.
     fn result_differs(&self, left: &Node, right: &Node) -> Option<bool> {
-        let is_result = |node: &Node| {
-            node.references().first().is_some_and(|reference| {
-                reference.whole
-                    && reference.path.len() == 3
-                    && reference.path[0].0.eq_ignore_ascii_case("needs")
-                    && reference.path[2].0 == "result"
-            })
-        };
-        let (other, _) = if is_result(left) { (right, left) } else { (left, right) };
+        let (results, other) =
+            results(left).map(|known| (known, right)).or_else(|| Some((results(right)?, left)))?;
         let NodeKind::Literal(Literal::String(text)) = &other.kind else { return None };
-        let known = ["success", "failure", "cancelled", "skipped"]
-            .iter()
-            .any(|known| text.eq_ignore_ascii_case(known));
-        ((is_result(left) || is_result(right)) && !known).then_some(false)
+        (!results.iter().any(|known| text.eq_ignore_ascii_case(known))).then_some(false)
     }
 
     fn texts(&self, node: &Node) -> Option<Texts> {
@@ -189,6 +179,36 @@ impl Scope<'_> {
             return known.map_or(Value::UNKNOWN, Value::from);
         }
         evaluate(node, self, &mut Fuel::default()).unwrap_or(Value::UNKNOWN)
+    }
+}
+
+/// Returns the texts of which a path is one, if it is a result.
+///
+/// Source: GitHub, "Contexts reference", and the REST API of workflow runs.
+fn results(node: &Node) -> Option<&'static [&'static str]> {
+    const OF_JOB: &[&str] = &["success", "failure", "cancelled", "skipped"];
+    const OF_RUN: &[&str] = &[
+        "success",
+        "failure",
+        "neutral",
+        "cancelled",
+        "skipped",
+        "timed_out",
+        "action_required",
+        "stale",
+        "startup_failure",
+        "",
+    ];
+    let references = node.references();
+    let reference = references.first().filter(|reference| reference.whole)?;
+    let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+    match path[..] {
+        ["needs", _, "result"] => Some(OF_JOB),
+        // A step that has not run has none.
+        ["steps", _, "outcome" | "conclusion"] => Some(&["success", "failure", "cancelled", "skipped", ""]),
+        ["job", "status"] => Some(&["success", "failure", "cancelled"]),
+        ["github", "event", "workflow_run", "conclusion"] => Some(OF_RUN),
+        _ => None,
     }
 }
 

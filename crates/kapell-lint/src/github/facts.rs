@@ -211,7 +211,31 @@ fn of_script(run: &Text, facts: &mut StepFacts) {
     for (index, command) in commands.iter().enumerate().filter(|(_, command)| !command.words.is_empty()) {
         of_command(command, index, tools::DEPTH, &mut facts.works);
     }
+    facts.downloads.extend(commands.iter().filter_map(downloaded));
     facts.commands = commands;
+}
+
+/// Returns the artifacts that `gh run download` takes.
+fn downloaded(command: &Command) -> Option<Artifact> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let ["gh", "run", "download", rest @ ..] = &words[..] else { return None };
+    let own = ["${{ github.run_id }}", "${{github.run_id}}", "$GITHUB_RUN_ID", "${GITHUB_RUN_ID}"];
+    let after = |flags: &[&str]| {
+        let at = rest.iter().position(|word| flags.contains(word))?;
+        rest.get(at + 1).map(|name| (*name).to_owned())
+    };
+    let name = after(&["-n", "--name"]);
+    let pattern = after(&["-p", "--pattern"]).map(|pattern| globs::widen(&pattern));
+    let computed = |name: &String| name.contains(['$', '`']);
+    let known = name.or(pattern).filter(|name| !computed(name));
+    Some(Artifact {
+        all: known.is_none(),
+        names: vec![known.unwrap_or_else(|| "*".to_owned())],
+        elsewhere: !rest.iter().any(|word| own.contains(word))
+            || rest.iter().any(|word| matches!(*word, "-R" | "--repo")),
+        name_span: None,
+        days: None,
+    })
 }
 
 /// Adds what a command does, or what the commands do that it runs.

@@ -16,7 +16,7 @@ use self::table::{SCRIPT_WORDS, TRIVIAL};
 use super::script::Command;
 
 /// The version of the tables, raised with every change of them.
-pub const TABLES: u32 = 3;
+pub const TABLES: u32 = 4;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -355,6 +355,10 @@ fn parts(name: &str) -> impl Iterator<Item = &str> {
 
 fn by_words(name: &str) -> Option<Work> {
     let name = name.to_ascii_lowercase();
+    // What git runs before it pushes only checks.
+    if name.contains("pre-push") || name.contains("pre_push") {
+        return Some(work(Kind::Lint, 40));
+    }
     SCRIPT_WORDS.iter().find(|row| parts(&name).any(|part| part == row.0)).map(|row| work(row.1, row.2))
 }
 
@@ -363,7 +367,7 @@ fn mutation_in_name(name: &str) -> Option<Kind> {
     let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
     let first = parts(&file).next()?;
     match first {
-        "deploy" => Some(Kind::Deploy),
+        "deploy" | "promote" => Some(Kind::Deploy),
         "publish" => Some(Kind::Publish),
         "release" => Some(Kind::Release),
         _ => None,
@@ -602,8 +606,62 @@ pub const INSTALLERS: &[Installer] = &[
         paths: &["composer", "vendor"],
         setup: None,
         wiped: None,
+        cached_by: &["ramsey/composer-install"],
+    },
+    Installer {
+        name: "dotnet",
+        commands: &["dotnet restore"],
+        locks: &["packages.lock.json", "Directory.Packages.props", ".csproj"],
+        paths: &[".nuget"],
+        setup: Some(("actions/setup-dotnet", "cache", "true")),
+        wiped: None,
         cached_by: &[],
     },
+    Installer {
+        name: "mix",
+        commands: &["mix deps.get", "mix do deps.get"],
+        locks: &["mix.lock"],
+        paths: &["deps", "_build"],
+        setup: None,
+        wiped: None,
+        cached_by: &[],
+    },
+    Installer {
+        name: "pub",
+        commands: &["flutter pub get", "dart pub get"],
+        locks: &["pubspec.lock"],
+        paths: &[".pub-cache"],
+        setup: Some(("subosito/flutter-action", "cache", "true")),
+        wiped: None,
+        cached_by: &[],
+    },
+    Installer {
+        name: "pipenv",
+        commands: &["pipenv install", "pipenv sync"],
+        locks: &["Pipfile.lock"],
+        paths: &["pipenv", "virtualenvs"],
+        setup: Some(("actions/setup-python", "cache", "pipenv")),
+        wiped: None,
+        cached_by: &[],
+    },
+];
+
+/// Set-up actions of others that keep no dependencies unless an input says so.
+pub const KEEP_NOTHING: &[&str] = &[
+    "ruby/setup-ruby",
+    "shivammathur/setup-php",
+    "erlef/setup-beam",
+    "erlef/setup-elixir",
+    "subosito/flutter-action",
+    "dart-lang/setup-dart",
+    "pnpm/action-setup",
+    "docker/setup-buildx-action",
+    "docker/setup-qemu-action",
+    "hashicorp/setup-terraform",
+    "azure/setup-helm",
+    "azure/setup-kubectl",
+    "google-github-actions/setup-gcloud",
+    "browser-actions/setup-chrome",
 ];
 
 /// Finds the tool whose dependencies a command installs.
@@ -629,7 +687,7 @@ pub fn installer(command: &Command) -> Option<&'static Installer> {
             return words.len() == 1 && words[0] == "yarn";
         }
         let mut words = words.iter();
-        prefix.split(' ').all(|part| words.next().is_some_and(|word| word == part))
+        prefix.split(' ').all(|part| words.next().is_some_and(|word| word.trim_end_matches(',') == part))
     };
     INSTALLERS.iter().find(|installer| installer.commands.iter().any(|prefix| fits(prefix)))
 }

@@ -115,6 +115,8 @@ pub struct World {
     pub choices: Vec<(String, Texts)>,
     /// Whether there are inputs.
     pub has_inputs: bool,
+    /// The times of a schedule.
+    pub schedule: Option<Texts>,
 }
 
 /// Types of an event without `types`.
@@ -134,7 +136,17 @@ impl World {
             action: None,
             choices: Vec::new(),
             has_inputs: false,
+            schedule: None,
         }
+    }
+
+    /// Tells whether a pull request or an issue cannot have come to this by one of some actions.
+    fn never_by(&self, actions: &[&str]) -> bool {
+        self.action.as_ref().is_some_and(|known| {
+            actions.iter().all(|action| {
+                known.forms.iter().all(|form| matches!(form, Form::Exact(text) if text != action))
+            })
+        })
     }
 
     /// Nothing is known.
@@ -239,6 +251,9 @@ fn of_event(event: &Event) -> Vec<World> {
         "schedule" | "workflow_run" | "issues" | "issue_comment" | "repository_dispatch" => {
             world.reference = Some(Texts::of("refs/heads/", &[]));
             world.reference_type = Some("branch");
+            let exact = |cron: &kapell_spec::github::Name| Form::Exact(cron.text.to_ascii_lowercase());
+            world.schedule =
+                (!event.crons.is_empty()).then(|| Texts { forms: event.crons.iter().map(exact).collect() });
         }
         "workflow_dispatch" => {
             world.has_inputs = true;
@@ -300,6 +315,7 @@ impl World {
             ["github", "ref_name"] => self.reference_name.clone(),
             ["github", "base_ref"] if self.is_pull_request() => self.base.clone(),
             ["github", "event", "action"] => self.action.clone(),
+            ["github", "event", "schedule"] => self.schedule.clone(),
             ["inputs", name] | ["github", "event", "inputs", name] => {
                 self.choices.iter().find(|(known, _)| known == name).map(|(_, texts)| texts.clone())
             }
@@ -330,6 +346,13 @@ impl World {
             }
             ["github", "repository" | "actor" | "sha" | "run_id" | "workflow" | "repository_owner"] => {
                 Value::Unknown(Leaning::Truthy)
+            }
+            // Only these actions bring one.
+            ["github", "event", "label", ..] if self.never_by(&["labeled", "unlabeled"]) => Value::Null,
+            ["github", "event", "pull_request", "merged"]
+                if self.is_pull_request() && self.never_by(&["closed"]) =>
+            {
+                false.into()
             }
             ["github", "event", property, ..] => {
                 let row = EVENT_PROPERTIES.iter().find(|row| row.0 == property);

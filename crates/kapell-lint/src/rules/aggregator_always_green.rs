@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 use crate::github::{Flow, aggregate, intent};
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Focus, Group, Report, Rule, listed},
 };
 
 /// See `docs/rules/aggregator-always-green.md`.
@@ -29,8 +29,10 @@ fn only_prints(flow: &Flow, at: usize) -> bool {
         step.condition.is_none()
             && !step.script().contains("GITHUB_STEP_SUMMARY")
             && facts.commands.iter().filter(|command| !command.words.is_empty()).all(|command| {
-                let asks = command.asked && matches!(command.program(), "test" | "[" | "[[");
-                asks || matches!(command.program(), "echo" | "printf" | "true" | ":")
+                // What they find is not what ends the script: that is asked for beside this.
+                let looks = matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep" | "cat");
+                let speaks = matches!(command.program(), "echo" | "printf" | "true" | ":");
+                looks || speaks || command.text() == "exit 0"
             })
     })
 }
@@ -64,6 +66,22 @@ fn never_given(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     true
 }
 
+/// It fails only if all of several jobs have failed at once.
+fn together(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let Some(names) = aggregate::fails_only_together(flow, at) else { return false };
+    let id = &flow.model.jobs[at].id;
+    let names = listed(names.iter().map(|name| format!("`{name}`")), 4);
+    report
+        .add(
+            flow.file,
+            id.span,
+            format!("`{}` fails only if {names} fail all at once: one of them alone passes", id.text),
+        )
+        .hint("ask with `||`, or for all: `contains(needs.*.result, 'failure')`")
+        .done();
+    true
+}
+
 /// It looks at results, but for something else than a failure.
 fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(word) = aggregate::overlooks_failures(flow, at) else { return };
@@ -78,14 +96,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
-            let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
+            // `success()` is what holds without a condition.
+            let plain = job.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
+            let asks = !plain && job.condition.as_ref().is_some_and(Condition::asks_status);
             let judges = asks && found.reads && aggregate::can_fail(flow, at);
-            if judges && !never_given(flow, at, report) {
+            if judges && !never_given(flow, at, report) && !together(flow, at, report) {
                 overlooks(flow, at, report);
             }
             let stands = found.named_strongly || !found.named_report || asked_for(flow, at);
             let prints = asks && found.reads && stands && only_prints(flow, at);
-            if found.reads && !prints || aggregate::can_fail(flow, at) {
+            // `success()` reads nothing: whatever failed has skipped this by then.
+            let reads = found.reads && !(plain && job.condition.is_some());
+            if reads && !prints || aggregate::can_fail(flow, at) {
                 continue;
             }
             let draft = if asks {
@@ -93,7 +115,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 report
                     .add(flow.file, job.id.span, format!("`{}` runs whatever happened and {looks}, so it is always green", job.id.text))
                     .hint("fail it unless every result is `success`: `contains(needs.*.result, 'failure')` and the like")
-            } else if job.condition.is_none() && found.named_strongly {
+            } else if plain && found.named_strongly {
                 report
                     .add(flow.file, job.id.span, format!("`{}` is skipped when a job before it fails, and a skipped check counts as passed", job.id.text))
                     .severity(if demanded(flow, at) { Severity::High } else { Severity::Medium })

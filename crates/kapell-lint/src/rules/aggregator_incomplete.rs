@@ -100,7 +100,9 @@ fn add_need(flow: &Flow, at: usize, name: &str) -> Option<(Span, String)> {
 /// Results are read one by one, and one of them is not.
 fn unread(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &mut Report<'_>) -> bool {
     let job = &flow.model.jobs[at];
-    if found.reads_all || found.read.len() < 2 {
+    // One that only tells of a single result may be after that one alone.
+    let least = if aggregate::can_fail(flow, at) { 1 } else { 2 };
+    if found.reads_all || found.read.len() < least {
         return false;
     }
     let missing: Vec<&kapell_spec::github::Name> = job

@@ -32,6 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     for flow in &repository.github.flows {
         forms(flow, report);
+        called(flow, report);
         if flow.worlds.iter().any(|world| world.event.is_none()) {
             continue;
         }
@@ -99,7 +100,7 @@ fn add(flow: &Flow, span: Span, message: String, severity: Severity, report: &mu
 fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) {
     let worlds: Vec<usize> =
         (0..flow.worlds.len()).filter(|&world| flow.runs[world][at] != Run::Never).collect();
-    for (step, _) in flow.steps(at) {
+    for (step, facts) in flow.steps(at) {
         let Some(condition) = &step.condition else { continue };
         let never = !worlds.is_empty()
             && worlds.iter().all(|&world| flow.scope(world, at, true).holds(condition) == Some(false));
@@ -117,9 +118,51 @@ fn steps(flow: &Flow, at: usize, told: &mut Vec<Span>, report: &mut Report<'_>) 
                     flow.model.jobs[at].id.text,
                     short(&condition.text)
                 ),
-                Severity::Medium,
+                if facts.works.iter().any(|done| done.work.kind.delivers()) {
+                    Severity::High
+                } else {
+                    Severity::Medium
+                },
                 report,
             );
+        }
+    }
+}
+
+/// A called workflow sees the event of its caller, and never one of the name `workflow_call`.
+///
+/// Source: GitHub, "Reuse workflows": the `github` context is the caller's.
+fn called(flow: &Flow, report: &mut Report<'_>) {
+    if !flow.starts("workflow_call") {
+        return;
+    }
+    let conditions = flow.jobs().flat_map(|(at, job)| {
+        let steps = job.steps.iter().filter_map(|step| step.condition.as_ref());
+        job.condition.iter().chain(steps).map(move |condition| (at, condition))
+    });
+    for (at, condition) in conditions {
+        let Some(expr) = &condition.expr else { continue };
+        let root = expr.root();
+        let is = |node: &Node| compared_event(node).is_some_and(|event| event == "workflow_call");
+        let needed = match &root.kind {
+            NodeKind::And(operands) => operands.iter().any(is),
+            _ => is(root),
+        };
+        if !needed {
+            continue;
+        }
+        let goes_out = carry::delivers(flow, at);
+        let draft = report
+            .add(
+                flow.file,
+                condition.span,
+                "`github.event_name` is the event of the caller and never `workflow_call`".to_owned(),
+            )
+            .severity(if goes_out { Severity::High } else { Severity::Medium })
+            .hint("drop the comparison, or ask for an input that only a caller gives");
+        match intent::explains(flow, condition.span, 1, REASONS) {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
         }
     }
 }

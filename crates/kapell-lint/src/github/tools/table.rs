@@ -161,6 +161,8 @@ pub(super) const SCRIPT_WORDS: &[(&str, Kind, u32)] = &[
     ("deploy", Kind::Deploy, 60),
     ("publish", Kind::Publish, 30),
     ("release", Kind::Release, 30),
+    ("promote", Kind::Deploy, 30),
+    ("rollout", Kind::Deploy, 60),
     ("lint", Kind::Lint, 40),
     ("typecheck", Kind::Lint, 40),
     ("typescript", Kind::Lint, 40),
@@ -190,6 +192,7 @@ pub(super) const SCRIPT_WORDS: &[(&str, Kind, u32)] = &[
     ("install", Kind::Install, 45),
     ("setup", Kind::Setup, 30),
     ("generate", Kind::Build, 20),
+    ("push", Kind::Publish, 30),
 ];
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
                     (["steps", id, "outputs", name], Literal::String(text)) => {
                         literal(flow, at, (id, name, text), expression, report);
                     }
+                    (["needs", id, "outputs", name], Literal::String(text)) => {
+                        of_job(flow, (id, name, text), expression, report);
+                    }
                     (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
                         not_a_text(flow, &path.join("."), "an output", expression, report);
                     }
@@ -87,6 +90,28 @@ fn literal(
         .also(flow.file, step.run.as_ref().map_or(step.span, |run| run.span), "written here")
         .hint("compare with what the step writes")
         .done();
+}
+
+/// A value that no step writes of the job whose output it is.
+fn of_job(
+    flow: &Flow,
+    (id, name, wanted): (&str, &str, &str),
+    expression: &Expression,
+    report: &mut Report<'_>,
+) {
+    let Some((at, job)) = flow.jobs().find(|(_, job)| job.id.text.eq_ignore_ascii_case(id)) else { return };
+    let Some((_, value)) = job.outputs.iter().find(|(known, _)| known.text.eq_ignore_ascii_case(name)) else {
+        return;
+    };
+    let inner = value.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"));
+    let Some((step, output)) = inner
+        .and_then(|text| text.trim().strip_prefix("steps."))
+        .and_then(|text| text.split_once(".outputs."))
+        .filter(|(_, output)| output.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'))
+    else {
+        return;
+    };
+    literal(flow, at, (step, output, wanted), expression, report);
 }
 
 /// Returns all values of an output that a script writes, if it writes every output in the plainest way: `echo "name=value"`.
