@@ -1,10 +1,15 @@
 //! An artifact is downloaded that no job of the run uploads in time.
 
-use kapell_spec::suggest;
+use kapell_spec::{finding::Span, github::Step, suggest};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, Github, carry, facts::Artifact, globs};
+use crate::github::{
+    Flow, Github, StepFacts, carry,
+    facts::Artifact,
+    globs,
+    script::{Command, Then},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -32,13 +37,63 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         let Some(jobs) = run_jobs(github, flow) else { continue };
         for (at, _) in flow.jobs() {
-            for (_, facts) in flow.steps(at).filter(|(step, _)| step.continue_on_error.is_none()) {
+            for (step, facts) in flow.steps(at).filter(|(step, _)| step.continue_on_error.is_none()) {
+                of_run_before(github, flow, (at, step, facts), report);
                 for wanted in facts.downloads.iter().filter(|wanted| !wanted.elsewhere) {
-                    let Some(span) = wanted.name_span else { continue };
+                    let Some(span) = wanted.name_span.or_else(|| by_command(flow, step, facts, wanted))
+                    else {
+                        continue;
+                    };
                     look(github, flow, &jobs, (at, wanted, span), report);
                 }
             }
         }
+    }
+}
+
+/// Returns where a script of a step takes an artifact by its name; whatever may fail there is not told of.
+fn by_command(flow: &Flow, step: &Step, facts: &StepFacts, wanted: &Artifact) -> Option<Span> {
+    let takes = |command: &&Command| {
+        command.words.iter().take(3).map(String::as_str).eq(["gh", "run", "download"])
+            && command.words.iter().any(|word| *word == wanted.names[0])
+    };
+    let command = facts.commands.iter().find(takes)?;
+    let plain = command.depth == 0 && !command.asked && command.then != Then::Or && !wanted.all;
+    plain.then(|| flow.script_line(step, command.start, &command.words[0]))
+}
+
+/// An artifact of the run that started this one, which no job there uploads.
+fn of_run_before(
+    github: &Github,
+    flow: &Flow,
+    (at, step, facts): (usize, &Step, &StepFacts),
+    report: &mut Report<'_>,
+) {
+    let of_trigger = step.input("run-id").is_some_and(|id| id.text.contains("github.event.workflow_run.id"));
+    let [wanted] = &facts.downloads[..] else { return };
+    let Some(span) = wanted.name_span.filter(|_| of_trigger && step.input("repository").is_none()) else {
+        return;
+    };
+    let Some(names) = flow.model.event("workflow_run").and_then(|event| event.filter("workflows")) else {
+        return;
+    };
+    let mut jobs: Vec<(&Flow, usize)> = Vec::new();
+    for name in &names.items {
+        let Some(before) = github.flows.iter().find(|other| other.run_name() == &*name.text) else { return };
+        jobs.extend(before.jobs().flat_map(|(at, _)| github.deep(before, at)));
+    }
+    if jobs.iter().any(|(flow, job)| carry::calls_unknown(github, &flow.model.jobs[*job])) {
+        return;
+    }
+    let given = |(flow, job): &(&Flow, usize)| {
+        flow.facts[*job]
+            .iter()
+            .flat_map(|facts| &facts.uploads)
+            .any(|upload| globs::any_overlap(&upload.names, &wanted.names))
+    };
+    // What is told of here is only that nobody gives it; when it is there is told of nowhere.
+    if !jobs.iter().any(given) {
+        look(github, flow, &jobs, (at, wanted, span), report);
     }
 }
 
@@ -99,7 +154,7 @@ fn look(
     github: &Github,
     flow: &Flow,
     jobs: &[(&Flow, usize)],
-    (at, wanted, span): (usize, &Artifact, kapell_spec::finding::Span),
+    (at, wanted, span): (usize, &Artifact, Span),
     report: &mut Report<'_>,
 ) {
     let uploads: Vec<(&Flow, usize, &Artifact)> = jobs
@@ -132,7 +187,8 @@ fn look(
             return;
         }
         let draft = report.add(flow.file, span, format!("no job of this run uploads the artifact `{shown}`"));
-        match near.filter(|_| !shown.contains('*')) {
+        // A name within a script is not all that stands at its place.
+        match near.filter(|_| !shown.contains('*') && wanted.name_span.is_some()) {
             Some(near) => draft
                 .fix(format!("download `{near}`"), FixClass::Review, [(flow.file, span, near.to_owned())])
                 .done(),

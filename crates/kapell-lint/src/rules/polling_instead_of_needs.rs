@@ -5,7 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 use kapell_spec::github::Step;
 
 use crate::{
-    github::Flow,
+    github::{Flow, script::commands},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -62,12 +62,19 @@ fn awaited(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
         Some(name) => vec![name.to_owned()],
         None => pattern.map(alternatives).unwrap_or_default(),
     };
+    // `^test.*`
+    let open = pattern.and_then(|text| text.trim_end_matches('$').strip_suffix(".*")).unwrap_or_default();
+    let start = open.trim_start_matches('^');
+    let plain =
+        start.len() > 2 && start.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' '));
     let found = flow.jobs().find(|(other, known)| {
+        let shown = known.name.as_ref().map_or(&*known.id.text, |shown| &shown.text);
+        let begins = plain && open.starts_with('^') && shown.starts_with(start);
         let is = |name: &String| {
             known.id.text.eq_ignore_ascii_case(name)
                 || known.name.as_ref().is_some_and(|shown| *shown.text == **name)
         };
-        *other != at && names.iter().any(is)
+        *other != at && (begins || names.iter().any(is))
     });
     found.map(|(other, _)| other)
 }
@@ -117,7 +124,13 @@ fn watched(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
     let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word)) && sleeps;
     let asks = ["check-runs", "check_runs", "/jobs", "listJobsForWorkflowRun", "checks.listForRef"];
     let watches = asks.iter().any(|word| script.contains(word));
-    if !loops || !watches {
+    if !loops {
+        return None;
+    }
+    if let Some(target) = awaited_image(flow, at, script).or_else(|| awaited_artifact(flow, at, script)) {
+        return Some(target);
+    }
+    if !watches {
         return None;
     }
     let named = |name: &str| {
@@ -132,6 +145,61 @@ fn watched(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
             && [Some(&*known.id.text), shown].into_iter().flatten().any(|name| name.len() > 3 && named(name))
     });
     target.map(|(other, _)| other)
+}
+
+/// Tells whether a job neither waits for another nor is waited for by it.
+fn beside(flow: &Flow, at: usize, other: usize) -> bool {
+    other != at && !flow.closures[at].contains(&other) && !flow.closures[other].contains(&at)
+}
+
+/// Commands that ask whether an image is there.
+const LOOKS_FOR_IMAGE: &[&[&str]] = &[
+    &["docker", "manifest", "inspect"],
+    &["docker", "buildx", "imagetools", "inspect"],
+    &["docker", "pull"],
+    &["crane", "manifest"],
+    &["crane", "digest"],
+    &["skopeo", "inspect"],
+    &["regctl", "manifest", "get"],
+];
+
+/// Finds the job that pushes the image for which a loop waits.
+fn awaited_image(flow: &Flow, at: usize, script: &str) -> Option<usize> {
+    let all = commands(script);
+    let image = all.iter().filter(|command| command.depth > 0).find_map(|command| {
+        let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+        let known = LOOKS_FOR_IMAGE.iter().find(|start| words.starts_with(start))?;
+        words[known.len()..].iter().copied().find(|word| !word.starts_with('-') && word.contains('/'))
+    })?;
+    let image = image.trim_start_matches("docker://");
+    let pushes = |other: usize| {
+        let by_command = flow.facts[other].iter().flat_map(|facts| &facts.commands).any(|command| {
+            command.words.iter().map(String::as_str).take(2).eq(["docker", "push"])
+                && command.words.iter().any(|word| word == image)
+        });
+        let by_action = flow.steps(other).any(|(step, _)| {
+            step.is("docker/build-push-action")
+                && step
+                    .input("tags")
+                    .is_some_and(|tags| tags.text.split([',', '\n', ' ']).any(|tag| tag.trim() == image))
+        });
+        by_command || by_action
+    };
+    flow.jobs().map(|(other, _)| other).find(|&other| beside(flow, at, other) && pushes(other))
+}
+
+/// Finds the job that uploads the artifact of this run for which a loop waits.
+fn awaited_artifact(flow: &Flow, at: usize, script: &str) -> Option<usize> {
+    let own = ["run_id", "RUN_ID", "runId"].iter().any(|word| script.contains(word));
+    let asks = ["/artifacts", "listWorkflowRunArtifacts", "gh run download"]
+        .iter()
+        .any(|word| script.contains(word));
+    let gives = |other: usize| {
+        let names =
+            flow.facts[other].iter().flat_map(|facts| &facts.uploads).flat_map(|upload| &upload.names);
+        names.into_iter().any(|name| name.len() > 2 && !name.contains('*') && script.contains(name.as_str()))
+    };
+    flow.jobs().map(|(other, _)| other).find(|&other| own && asks && beside(flow, at, other) && gives(other))
 }
 
 /// A loop over the checks of the commit until one of this workflow is there.

@@ -8,7 +8,7 @@ use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow,
+    Flow, carry,
     conditions::{self, Run},
     simulate,
 };
@@ -39,6 +39,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             if !never_runs(flow, at, report)
+                && !behind_repair(flow, at, report)
+                && !switched_off(flow, at, report)
                 && !expects_skipped(flow, at, report)
                 && !event_denied(flow, at, report)
                 && !changes::another_changed(flow, at, report)
@@ -91,6 +93,89 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
             "skipped by this condition",
         )
         .hint(format!("ask for the status: `!cancelled() && ({})`, or drop the need", text(flow, at)))
+        .done();
+    true
+}
+
+/// Tells whether a condition lets its job run only after a failure: `failure()`, and whatever else.
+fn only_after_failure(condition: &Condition) -> bool {
+    let is =
+        |node: &Node| matches!(&node.kind, NodeKind::Call { function, .. } if function.name() == "failure");
+    condition.expr.as_ref().is_some_and(|expr| match &expr.root().kind {
+        NodeKind::And(operands) => operands.iter().any(is),
+        _ => is(expr.root()),
+    })
+}
+
+/// It waits for a job that only runs after a failure, and itself only runs when nothing has failed.
+fn behind_repair(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let repairs = |&need: &usize| {
+        let other = &flow.model.jobs[need];
+        !other.needs.is_empty() && other.condition.as_ref().is_some_and(only_after_failure)
+    };
+    let Some(need) = conditions::direct(&flow.model, job).into_iter().find(repairs) else { return false };
+    let repair = &flow.model.jobs[need];
+    report
+        .add(
+            flow.file,
+            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            format!(
+                "`{}` can never run: `{}` runs only after a failure, and is skipped otherwise",
+                job.id.text, repair.id.text
+            ),
+        )
+        .also(
+            flow.file,
+            repair.condition.as_ref().map_or(repair.id.span, |own| own.span),
+            "only after a failure",
+        )
+        .hint(format!(
+            "drop `{}` from `needs`, or ask for a status: `if: ${{{{ !cancelled() }}}}`",
+            repair.id.text
+        ))
+        .done();
+    true
+}
+
+/// Somebody may ask to leave a job out, and that takes along what waits for it: `if: ${{ !inputs.skip_tests }}`.
+fn switched_off(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let switch = |need: usize| {
+        let plain: String = text(flow, need).split_whitespace().collect();
+        let plain =
+            plain.trim_start_matches("${{").trim_end_matches("}}").replace("github.event.inputs.", "inputs.");
+        let name = plain.strip_prefix("!inputs.").or_else(|| {
+            let (name, value) = plain.strip_prefix("inputs.")?.split_once(['=', '!'])?;
+            let off = matches!(value, "='false'" | "=false" | "='true'" | "=true");
+            let turned = plain.contains("!=") == value.contains("true");
+            (off && turned).then_some(name)
+        })?;
+        let word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        let skips = name.split(['-', '_']).any(|part| matches!(part, "skip" | "no" | "without" | "bypass"));
+        (word && skips).then(|| name.to_owned())
+    };
+    let takes = |need: usize| {
+        !carry::artifacts_taken(flow, need, at).is_empty()
+            || carry::reads(job, &flow.model.jobs[need].id.text)
+    };
+    let found = conditions::direct(&flow.model, job)
+        .into_iter()
+        .find_map(|need| Some((need, switch(need).filter(|_| !takes(need))?)));
+    // With a condition of its own that asks for the same it is meant to go along.
+    let Some((need, name)) = found.filter(|(_, name)| !text(flow, at).contains(name.as_str())) else {
+        return false;
+    };
+    let need = &flow.model.jobs[need];
+    report
+        .add(
+            flow.file,
+            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            format!("whoever sets `{name}` to leave out `{}` leaves out `{}` too", need.id.text, job.id.text),
+        )
+        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
+        .also(flow.file, need.condition.as_ref().map_or(need.id.span, |own| own.span), "skipped then")
+        .hint("let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`")
         .done();
     true
 }

@@ -57,10 +57,15 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
             .iter()
             .flat_map(|name| named(&name.text).filter(|&other| &*name.text == flows[other].run_name()));
         starts[at].extend(awaited);
-        for other in dispatched(flow).flat_map(named).filter(|&other| other != at) {
+        let words: Vec<&str> = dispatched(flow).chain(dispatched_by_action(flow)).collect();
+        for other in words.into_iter().flat_map(named).filter(|&other| other != at) {
             if flows[other].starts("workflow_dispatch") {
                 starts[other].push(at);
             }
+        }
+        for sent in sent(flow) {
+            let heard = (0..flows.len()).filter(|&other| hears(&flows[other], sent));
+            heard.for_each(|other| starts[other].push(at));
         }
     }
     for starts in &mut starts {
@@ -75,8 +80,12 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
         }
         let span = started(&flows[at]);
         let names: Vec<String> = path.iter().map(|&flow| format!("`{}`", flows[flow].name())).collect();
+        let message = match &names[..] {
+            [one] => format!("{one} starts itself without end"),
+            _ => format!("{} start each other without end", names.join(" and ")),
+        };
         let mut draft = report
-            .add(flows[at].file, span, format!("{} start each other without end", names.join(" and ")))
+            .add(flows[at].file, span, message)
             .hint("let one of them start by itself only; GitHub breaks such a chain after three runs");
         for &other in &path[1..] {
             draft = draft.also(flows[other].file, started(&flows[other]), "on the same circle");
@@ -87,7 +96,8 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
 
 /// Returns where it is said what starts a workflow.
 fn started(flow: &Flow) -> Span {
-    let event = flow.model.event("workflow_run").or_else(|| flow.model.event("workflow_dispatch"));
+    let events = ["workflow_run", "repository_dispatch", "workflow_dispatch"];
+    let event = events.iter().find_map(|name| flow.model.event(name));
     event.map_or(flow.job_span(0), |event| event.name.span)
 }
 
@@ -107,6 +117,46 @@ fn dispatched(flow: &Flow) -> impl Iterator<Item = &str> {
     let steps = always.flat_map(|(at, _)| flow.steps(at)).filter(|(step, _)| step.condition.is_none());
     let commands = steps.flat_map(move |(_, facts)| facts.commands.iter().filter(starts));
     commands.flat_map(|command| command.words.iter().map(String::as_str))
+}
+
+/// Actions that start a workflow by name, and the input that names it.
+const STARTERS: &[(&str, &str)] = &[
+    ("benc-uk/workflow-dispatch", "workflow"),
+    ("convictional/trigger-workflow-and-wait", "workflow_file_name"),
+    ("the-actions-org/workflow-dispatch", "workflow"),
+    ("aurelien-baudet/workflow-dispatch", "workflow"),
+    ("codex-/return-dispatch", "workflow"),
+    ("lasith-kg/dispatch-workflow", "workflow"),
+];
+
+/// Returns the steps that run whatever happens.
+fn always(flow: &Flow) -> impl Iterator<Item = &Step> {
+    let jobs = flow.jobs().filter(|(_, job)| job.condition.is_none());
+    jobs.flat_map(|(_, job)| &job.steps).filter(|step| step.condition.is_none())
+}
+
+/// Returns the workflows of this repository that a workflow starts by actions.
+fn dispatched_by_action(flow: &Flow) -> impl Iterator<Item = &str> {
+    always(flow).filter_map(|step| {
+        let (_, input) = STARTERS.iter().find(|(name, _)| step.is(name))?;
+        let elsewhere = ["repo", "repository", "owner"].iter().any(|input| step.input(input).is_some());
+        step.input(input).filter(|_| !elsewhere)?.literal().map(str::trim)
+    })
+}
+
+/// Returns the events of its own repository that a workflow sends whatever happens.
+fn sent(flow: &Flow) -> impl Iterator<Item = &str> {
+    always(flow).filter(|step| step.is("peter-evans/repository-dispatch")).filter_map(|step| {
+        let own = step.input("repository").is_none_or(|text| text.text.contains("github.repository"));
+        step.input("event-type").filter(|_| own)?.literal().map(str::trim)
+    })
+}
+
+/// Tells whether an event that is sent starts a workflow.
+fn hears(flow: &Flow, sent: &str) -> bool {
+    flow.model.event("repository_dispatch").is_some_and(|event| {
+        event.filter("types").is_none_or(|types| types.items.iter().any(|item| *item.text == *sent))
+    })
 }
 
 /// Returns a way from `start` back to it.
@@ -133,20 +183,25 @@ fn circle(edges: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
 /// A workflow that pushes to the branch whose pushes start it, with a token that starts workflows.
 fn by_push(flow: &Flow, report: &mut Report<'_>) {
     let Some(push) = flow.model.event("push") else { return };
-    // Filters of paths or tags may leave out what it writes.
-    if push
-        .filters
-        .iter()
-        .any(|filter| filter.key.text.starts_with("paths") || filter.key.text.starts_with("tags"))
-    {
+    // Filters of paths may leave out what it writes.
+    if push.filters.iter().any(|filter| filter.key.text.starts_with("paths")) {
+        return;
+    }
+    if push.filters.iter().any(|filter| filter.key.text.starts_with("tags")) {
+        // With both a tag may be what the branch is there to make.
+        if push.filter("branches").is_none() {
+            by_tag(flow, push, report);
+        }
         return;
     }
     for (at, job) in flow.jobs() {
         let runs = flow.may_run(at, |world| {
             world.event.as_deref() == Some("push") && world.reference_type == Some("branch")
         });
-        let own_token =
-            job.steps.iter().find(|step| step.is("actions/checkout") && starts_workflows(job, step));
+        let own_token = job
+            .steps
+            .iter()
+            .find(|step| step.is("actions/checkout") && starts_workflows(job, step) || names_token(step));
         let (Some(checkout), true, None) = (own_token, runs, &job.condition) else { continue };
         let pushes = flow
             .steps(at)
@@ -191,6 +246,59 @@ fn by_push(flow: &Flow, report: &mut Report<'_>) {
     }
 }
 
+/// A workflow that any tag starts pushes one, with a token that starts workflows.
+fn by_tag(flow: &Flow, push: &Event, report: &mut Report<'_>) {
+    let any =
+        push.filter("tags").is_some_and(|tags| tags.items.iter().any(|tag| matches!(&*tag.text, "*" | "**")));
+    for (at, job) in flow.jobs().filter(|(_, job)| any && job.condition.is_none()) {
+        let token = job
+            .steps
+            .iter()
+            .find(|step| step.is("actions/checkout") && starts_workflows(job, step) || names_token(step));
+        let pushes = flow
+            .steps(at)
+            .find(|(step, facts)| step.run.is_some() && step.condition.is_none() && facts.does(Kind::Tag));
+        let (Some(token), Some((step, facts))) = (token, pushes) else { continue };
+        // One that is there already is not pushed again, and one that is asked for may be.
+        let plain = facts.commands.iter().all(|command| command.depth == 0 && !command.asked);
+        if !plain || flow.text.get(job.span.range()).is_some_and(|text| text.contains("ls-remote")) {
+            continue;
+        }
+        report
+            .add(
+                flow.file,
+                step.span,
+                format!(
+                    "`{}` pushes a tag, which any tag starts, with a token that starts workflows",
+                    job.id.text
+                ),
+            )
+            .confidence(Confidence::Medium)
+            .also(flow.file, token.span, "this token's pushes start workflows")
+            .hint("start on tags of one form only, or push with the default token")
+            .done();
+    }
+}
+
+/// Tells whether a script names a token of its own for the repository: `https://x:${{ secrets.PAT }}@github.com/...`.
+fn names_token(step: &Step) -> bool {
+    script::commands(step.script()).iter().any(|command| {
+        command.program() == "git"
+            && command.words.iter().any(|word| {
+                word.starts_with("https://")
+                    && word.contains("@github.com/")
+                    && word.contains("secrets.")
+                    && !word.contains("secrets.GITHUB_TOKEN")
+                    && is_own(word)
+            })
+    })
+}
+
+/// Tells whether a remote is the repository itself.
+fn is_own(remote: &str) -> bool {
+    ["github.repository", "GITHUB_REPOSITORY"].iter().any(|name| remote.contains(name))
+}
+
 /// Tells whether a checkout leaves a token behind whose pushes start workflows.
 fn starts_workflows(job: &Job, step: &Step) -> bool {
     // The token of an app that a step before has asked for.
@@ -229,6 +337,7 @@ fn plain_push(push: &Event, step: &Step) -> bool {
                         word.trim_matches(['"', '\'']),
                         "origin" | "HEAD" | "--follow-tags" | "-q" | "--quiet"
                     ) || starts(word)
+                        || word.starts_with("https://") && is_own(word)
                 })
         })
 }

@@ -109,15 +109,36 @@ pub(super) fn another_changed(flow: &Flow, at: usize, report: &mut Report<'_>) -
 }
 
 /// Words of what is done beside a deployment, now and then.
-const BESIDE: &[&str] =
-    &["migrate", "migration", "migrations", "schema", "db", "database", "seed", "backup", "reindex"];
+const BESIDE: &[&str] = &[
+    "migrate",
+    "migration",
+    "migrations",
+    "schema",
+    "db",
+    "database",
+    "seed",
+    "backup",
+    "reindex",
+    "terraform",
+    "infra",
+    "infrastructure",
+    "provision",
+    "dns",
+    "base",
+];
+
+/// Programs that make what a deployment runs on, which is there from the last time.
+const GROUND: &[&str] = &["terraform", "tofu", "terragrunt", "pulumi", "cdk"];
 
 /// A deployment waits for something that is done beside it only now and then: it is skipped whenever that is.
 pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     let job = &flow.model.jobs[at];
-    let deploys = flow.facts[at].iter().any(|facts| facts.does(Kind::Deploy));
+    let grounds = |at: usize| {
+        let mut commands = flow.facts[at].iter().flat_map(|facts| &facts.commands);
+        commands.any(|command| GROUND.contains(&command.program()))
+    };
     let direct = conditions::direct(&flow.model, job);
-    if !deploys || job.condition.is_some() || direct.len() < 2 {
+    if !carry::delivers(flow, at) || job.condition.is_some() || grounds(at) {
         return false;
     }
     let optional = |&need: &usize| {
@@ -130,8 +151,11 @@ pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) ->
             .any(|part| BESIDE.contains(&part));
         // What it tests, builds or deploys is what the deployment waits for.
         let part = flow.facts[need].iter().any(|facts| {
-            let deploys = |done: &Done| done.work.kind == Kind::Deploy && !is_migration(done);
-            facts.works.iter().any(|done| done.work.kind.checks() || deploys(done))
+            facts.works.iter().any(|done| match done.work.kind {
+                Kind::Deploy => !is_migration(done) && !grounds(need),
+                Kind::Build => !name.to_ascii_lowercase().contains("base"),
+                kind => kind.checks(),
+            })
         });
         let chosen =
             asked.contains(".outputs.") || asked.contains("inputs.") || asked.contains("head_commit.message");
@@ -142,8 +166,10 @@ pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) ->
             && !carry::reads(job, &other.id.text)
     };
     let Some(need) = direct.iter().copied().find(optional) else { return false };
-    // Something else that it waits for runs all the same.
-    if !direct.iter().any(|&other| other != need && flow.model.jobs[other].condition.is_none()) {
+    // Something else that it waits for runs all the same, or there is nothing else.
+    if direct.len() > 1
+        && !direct.iter().any(|&other| other != need && flow.model.jobs[other].condition.is_none())
+    {
         return false;
     }
     let need = &flow.model.jobs[need];
