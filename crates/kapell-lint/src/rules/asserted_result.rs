@@ -1,6 +1,6 @@
 //! A step reports success without looking at it.
 
-use crate::github::{Flow, StepFacts, tools::Kind};
+use crate::github::{Flow, StepFacts, aggregate, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -39,10 +39,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let whatever = step.condition.as_ref().is_some_and(runs_whatever);
-                if whatever && index > 0 {
+                // One that stands for all others is told of as such.
+                let job_whatever = step.condition.is_none()
+                    && job_runs_whatever(flow, job)
+                    && aggregate::aggregator(flow, at).is_none();
+                if whatever && index > 0 || job_whatever {
                     look(flow, at, index, step, facts, report);
                 }
-                if whatever || step.condition.is_none() && job_runs_whatever(flow, job) {
+                if whatever || job_whatever {
                     posted(flow, at, index, step, facts, report);
                 }
             }
@@ -108,7 +112,7 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         || own.contains("check-runs")
         || own.contains("createCommitStatus")
         || own.contains("checks.");
-    let state = sets && STATES.iter().any(|state| plain.contains(state));
+    let state = sets && STATES.iter().any(|state| plain.contains(state)) || given(step, facts);
     let sends = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "gh"))
         || facts.actions.iter().any(|name| MESSENGERS.iter().any(|part| name.contains(part)));
     // Flags of `curl` say nothing of what happened.
@@ -152,19 +156,48 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     if state { draft.severity(Severity::High).done() } else { draft.done() }
 }
 
+/// Tells whether a step gives an action that sets the state of a commit or a deployment the constant `success`.
+fn given(step: &Step, facts: &StepFacts) -> bool {
+    let sets = |name: &String| {
+        ["deployment", "status", "check"].iter().any(|part| name.contains(part)) && !name.contains("slack")
+    };
+    let constant = ["status", "state", "conclusion"]
+        .iter()
+        .filter_map(|name| step.input(name))
+        .any(|text| text.is("success"));
+    constant && step.action().is_some() && facts.actions.iter().any(sets)
+}
+
 /// Parts of names of actions that send messages.
 const MESSENGERS: &[&str] = &["slack", "discord", "teams", "telegram", "mattermost"];
 
 /// What a text says to have gone well.
-const WHOLES: &[&str] =
-    &["all", "tests", "specs", "checks", "suite", "suites", "build", "pipeline", "everything"];
+const WHOLES: &[&str] = &[
+    "all",
+    "tests",
+    "specs",
+    "checks",
+    "suite",
+    "suites",
+    "build",
+    "pipeline",
+    "everything",
+    "deployment",
+    "deploy",
+    "release",
+    "rollout",
+    "migration",
+];
 
 /// Tells whether a text claims that everything went well: `all specs passed`, `build passed`.
 fn claims_all(text: &str) -> bool {
     let words: Vec<&str> =
         text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
     let near = |at: usize| {
-        words[at + 1..].iter().take(3).any(|word| matches!(*word, "passed" | "succeeded" | "green"))
+        words[at + 1..]
+            .iter()
+            .take(3)
+            .any(|word| matches!(*word, "passed" | "succeeded" | "green" | "successful"))
     };
     CLAIMS_ALL.iter().any(|known| text.contains(known))
         || (0..words.len()).any(|at| WHOLES.contains(&words[at]) && near(at))
@@ -207,9 +240,11 @@ fn look(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, re
     });
     let Some(claim) = claim else { return };
     // Something before it must be able to fail in a way that matters.
-    let before = flow.facts[at][..index]
-        .iter()
-        .any(|facts| facts.works.iter().any(|done| done.work.kind.checks() || done.work.kind.mutates()));
+    let fails = |facts: &StepFacts| {
+        facts.works.iter().any(|done| done.work.kind.checks() || done.work.kind.mutates())
+    };
+    let before = flow.facts[at][..index].iter().any(fails)
+        || step.condition.is_none() && flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(fails));
     if !before || facts.works.iter().any(|done| !matches!(done.work.kind, Kind::Trivial)) {
         return;
     }

@@ -2,6 +2,7 @@
 
 use crate::github::{
     Flow,
+    script::Command,
     tools::{self, Installer, Kind},
 };
 use crate::{
@@ -34,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let Some(installer) = restored(step) else { continue };
                 // `cargo` builds again and again; only a pure installer is over once it ran.
                 if matches!(installer.name, "cargo" | "gradle" | "maven") {
+                    after_build(flow, at, index, installer.name, report);
                     continue;
                 }
                 let installs = |index: usize| {
@@ -69,6 +71,52 @@ const KEEPERS: &[(&str, &str, &[&str])] = &[
     ("gradle/actions/setup-gradle", "gradlew", &["build", "test", "check", "assemble"]),
     ("gradle/gradle-build-action", "gradlew", &["build", "test", "check", "assemble"]),
 ];
+
+/// Verbs of build programs that need whatever they depend on.
+const BUILDS: &[&str] = &[
+    "build", "test", "check", "clippy", "nextest", "package", "verify", "install", "compile", "assemble",
+    "bench",
+];
+
+/// What a program downloads and builds is restored after it has done both.
+fn after_build(flow: &Flow, at: usize, index: usize, program: &str, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let kept = |step: &Step| step.is("actions/cache") || step.is("actions/cache/restore");
+    let builds = |earlier: &usize| {
+        let step = &job.steps[*earlier];
+        let works = flow.facts[at][*earlier].commands.iter().any(|command| {
+            let verb = |word: &String| BUILDS.contains(&word.as_str()) && word != program;
+            // What is installed for the job itself is no part of it.
+            let own = program != "cargo" || !command.words.iter().any(|word| word == "install");
+            tools::installer(command).is_some_and(|found| found.name == program)
+                && command.words.iter().any(verb)
+                && !command.words.iter().any(|word| word == "--manifest-path" || word == "-f" || word == "-p")
+                && own
+        });
+        works && step.condition.is_none() && step.folder.is_none()
+    };
+    let other = job.steps[..index]
+        .iter()
+        .any(|step| kept(step) || step.with.iter().any(|(name, _)| name.text.contains("cache")));
+    let by_action = flow.facts[at][..index]
+        .iter()
+        .flat_map(|facts| &facts.actions)
+        .any(|name| name.contains("cache") || name.contains("setup-gradle"));
+    let step = &job.steps[index];
+    let Some(earlier) = (0..index).find(builds).filter(|_| !other && !by_action && step.condition.is_none())
+    else {
+        return;
+    };
+    report
+        .add(
+            flow.file,
+            step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
+            format!("`{}` restores the cache of `{program}` after it has built", job.id.text),
+        )
+        .also(flow.file, job.steps[earlier].span, "built here")
+        .hint("move the cache in front of the first build")
+        .done();
+}
 
 /// An action restores what was built by a step in front of it.
 fn late_action(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
@@ -123,8 +171,11 @@ fn late_compiler(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) 
     let Some((part, programs, kind)) = KEPT.iter().find(|row| path.text.contains(row.0)) else { return };
     let runs = |index: &usize| {
         let facts = &flow.facts[at][*index];
-        facts.commands.iter().any(|command| programs.contains(&command.program()))
-            && (*kind != Kind::Build || facts.does(Kind::Build))
+        let fits = |command: &Command| {
+            programs.contains(&command.program())
+                && (*kind != Kind::Setup || command.words.iter().any(|word| word == "install"))
+        };
+        facts.commands.iter().any(fits) && (*kind != Kind::Build || facts.does(Kind::Build))
     };
     let unknown = |index: &usize| {
         let facts = &flow.facts[at][*index];
@@ -173,6 +224,12 @@ pub(super) fn restored(step: &Step) -> Option<&'static Installer> {
         .find(owner)
         .or_else(|| tools::INSTALLERS.iter().find(specific))
         .or_else(|| tools::INSTALLERS.iter().find(modules))
+        .or_else(|| {
+            // A tool was asked where it keeps its downloads: `${{ steps.composer.outputs.dir }}`.
+            let asked = path.text.trim().starts_with("${{ steps.") && !path.text.trim().contains('\n');
+            let mut owners = tools::INSTALLERS.iter().filter(|installer| lock_fits(step, installer));
+            owners.next().filter(|_| asked && owners.next().is_none())
+        })
         .or_else(|| {
             path.text
                 .contains("node_modules")

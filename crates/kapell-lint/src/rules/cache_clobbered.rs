@@ -138,6 +138,16 @@ fn wipes(step: &Step, commands: &[Command], paths: &[&str]) -> Option<(String, S
             {
                 paths.iter().find(below)
             }
+            "cargo" if words.iter().map(String::as_str).eq(["clean"]) => {
+                paths.iter().find(|path| **path == "target" || path.starts_with("target/"))
+            }
+            "go" if words.first().is_some_and(|word| word == "clean") => {
+                let wiped = [("-modcache", "pkg/mod"), ("-cache", "go-build")];
+                wiped
+                    .iter()
+                    .filter(|(flag, _)| words.iter().any(|word| word == flag))
+                    .find_map(|(_, part)| paths.iter().find(|path| path.contains(part)))
+            }
             _ if words.iter().any(|word| word == "--clear") && text.contains("venv") => named(),
             _ => None,
         };

@@ -84,7 +84,9 @@ fn uncached(flow: &Flow, at: usize) -> Option<&'static Installer> {
     let by_action = all().flat_map(|facts: &StepFacts| &facts.actions).any(|name| {
         installer.cached_by.contains(&name.as_str())
             || name.contains("cache") && !name.starts_with("actions/cache")
-            || !name.starts_with("actions/") && name.contains("setup")
+            || !name.starts_with("actions/")
+                && name.contains("setup")
+                && !tools::KEEP_NOTHING.contains(&name.as_str())
     });
     // A cache of something else keeps no downloads. Which one it is may be an expression, or stand in an action.
     let kept = |step: &Step| {

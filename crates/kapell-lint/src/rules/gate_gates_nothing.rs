@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use super::masked_failure::SOFT;
 use crate::github::{Flow, StepFacts, aggregate, carry, conditions, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -30,6 +31,24 @@ const DECISIONS: &[&str] = &[
     "affected", "any_",
 ];
 
+/// Whole words in such names.
+const VERDICTS: &[&str] = &[
+    "approved",
+    "valid",
+    "safe",
+    "passed",
+    "drift",
+    "drifted",
+    "destroy",
+    "destroys",
+    "destructive",
+    "breaking",
+    "ready",
+    "enabled",
+    "due",
+    "ok",
+];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
@@ -40,6 +59,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             soft_gate(flow, at, report);
             heedless(flow, at, report);
             approval_aside(flow, at, report);
+            unasked_part(flow, at, report);
+            only_says(flow, at, report);
         }
     }
 }
@@ -185,7 +206,11 @@ fn unread_decision(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .filter(|(other, _)| flow.closures[*other].contains(&at))
         .map(|(other, _)| other)
         .collect();
-    let decides = |name: &str| DECISIONS.iter().any(|word| name.to_ascii_lowercase().contains(word));
+    let decides = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        DECISIONS.iter().any(|word| name.contains(word))
+            || name.split(['-', '_']).any(|part| VERDICTS.contains(&part))
+    };
     if dependents.is_empty()
         || job.outputs.is_empty()
         || !job.outputs.iter().all(|(name, _)| decides(&name.text))
@@ -221,13 +246,14 @@ fn lenient_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
             && (carry::changes(flow, *other) || aggregate::aggregator(flow, *other).is_some())
     });
     let checks = flow.facts[at].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()));
-    let Some((_, gated)) = waiting.filter(|_| checks) else { return };
+    let Some((gate_at, gated)) = waiting.filter(|_| checks) else { return };
     report
         .add(
             flow.file,
             lenient.span,
             format!("`{}` waits for `{}`, but a failure of it counts as success", gated.id.text, job.id.text),
         )
+        .severity(if carry::delivers(flow, gate_at) { Severity::High } else { Severity::Medium })
         .also(flow.file, gated.id.span, "goes on after its failure")
         .hint("drop `continue-on-error`, or do not wait for it")
         .done();
@@ -280,17 +306,21 @@ fn keeps_out(condition: &Condition) -> bool {
 
 /// A scanner is told never to fail, and something that changes the outside waits for it.
 fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let inputs = ["soft_fail", "soft-fail"];
     let soft = flow.model.jobs[at].steps.iter().find_map(|step| {
-        inputs
-            .iter()
-            .find_map(|name| step.input(name))
-            .filter(|value| value.is("true") && step.action().is_some())
+        // What is kept is looked at somewhere else, and another look at the same may fail.
+        let kept = step.input("format").is_some_and(|format| format.text.contains("sarif"));
+        let strict = flow.steps(at).any(|(other, _)| {
+            !std::ptr::eq(other, step)
+                && other.uses.as_ref().map(|(text, _)| &text.text)
+                    == step.uses.as_ref().map(|(text, _)| &text.text)
+        });
+        let tells = |(name, value): &(&str, &str)| step.input(name).filter(|text| text.is(value));
+        SOFT.iter().find_map(tells).filter(|_| step.action().is_some() && !kept && !strict)
     });
     let Some(soft) = soft else { return };
     let waiting =
         flow.jobs().find(|(other, _)| flow.closures[*other].contains(&at) && carry::changes(flow, *other));
-    let Some((_, waiting)) = waiting else { return };
+    let Some((other, waiting)) = waiting else { return };
     let draft = report
         .add(
             flow.file,
@@ -300,6 +330,7 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
                 waiting.id.text, flow.model.jobs[at].id.text
             ),
         )
+        .severity(if carry::delivers(flow, other) { Severity::High } else { Severity::Medium })
         .also(flow.file, waiting.id.span, "goes on whatever was found")
         .hint("let it fail, with a baseline of what is known");
     match intent::explains(
@@ -310,5 +341,99 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
     ) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
+    }
+}
+
+/// A filter of files tells whether a part has changed, and the job of that part runs in any case: `web` asks, `api` does not.
+fn unasked_part(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let filters = flow.facts[at].iter().flat_map(|facts| &facts.actions);
+    let by_files =
+        filters.into_iter().any(|name| name.contains("paths-filter") || name.contains("changed-files"));
+    if !by_files || job.outputs.len() < 2 {
+        return;
+    }
+    let asks = |other: usize, output: &str| {
+        let own = &flow.model.jobs[other];
+        carry::outputs_read(own, &job.id.text)
+            .iter()
+            .any(|(name, _)| name == "*" || name.eq_ignore_ascii_case(output))
+    };
+    let all = || flow.jobs().filter(|(other, _)| flow.closures[*other].contains(&at));
+    for (output, _) in &job.outputs {
+        let read = all().any(|(other, _)| asks(other, &output.text));
+        let given = flow.text.contains(&format!("jobs.{}.outputs", job.id.text));
+        let of_part = all().find(|(other, own)| {
+            own.id.text.eq_ignore_ascii_case(&output.text)
+                && own.condition.is_none()
+                && conditions::direct(&flow.model, own).contains(&at)
+                && !carry::reads(own, &job.id.text)
+                && flow.facts[*other].iter().all(|facts| !facts.runs_own_script())
+        });
+        let (Some((_, part)), false) = (of_part, read || given) else { continue };
+        // That nobody asks at all is told of as a whole.
+        if !job.outputs.iter().any(|(name, _)| all().any(|(other, _)| asks(other, &name.text))) {
+            return;
+        }
+        report
+            .add(
+                flow.file,
+                output.span,
+                format!(
+                    "`{}` tells whether `{}` has changed, and the job `{}` runs in any case",
+                    job.id.text, output.text, part.id.text
+                ),
+            )
+            .also(flow.file, part.id.span, "does not ask for it")
+            .hint(format!("add `if: needs.{}.outputs.{} == 'true'`", job.id.text, output.text))
+            .done();
+        return;
+    }
+}
+
+/// A job checks something by a script that only prints an error, and what goes out waits for it.
+fn only_says(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let waiting = || {
+        flow.jobs().find(|(other, _)| flow.closures[*other].contains(&at) && carry::delivers(flow, *other))
+    };
+    for (step, facts) in flow.steps(at) {
+        let script = step.script();
+        if !script.contains("::error") || step.continue_on_error.is_some() {
+            continue;
+        }
+        // It ends with a failure in some way, keeps what it found, or has run something that fails by itself.
+        let fails = ["exit", "false", "return", "GITHUB_OUTPUT", "GITHUB_ENV", "fail", "die"];
+        let shell =
+            step.shell.as_ref().is_none_or(|shell| shell.text.starts_with("bash") || &*shell.text == "sh");
+        let says = facts.commands.iter().find(|command| {
+            command.program() == "echo"
+                && command.depth > 0
+                && command.words.iter().any(|word| word.starts_with("::error"))
+        });
+        let code: String =
+            script.lines().filter(|line| !line.contains("::error")).collect::<Vec<_>>().join("\n");
+        let (Some(says), Some((_, waiting))) = (says, waiting()) else { continue };
+        // What only tells of it before it fails by itself is the way of many.
+        let last = facts.commands.iter().rev().find(|command| !command.words.is_empty());
+        if !shell
+            || fails.iter().any(|word| code.contains(word))
+            || !last.is_some_and(|last| std::ptr::eq(last, says))
+        {
+            continue;
+        }
+        report
+            .add(
+                flow.file,
+                flow.script_line(step, says.start, "echo"),
+                format!(
+                    "`{}` only prints this error and stays green, so `{}` goes on",
+                    flow.model.jobs[at].id.text, waiting.id.text
+                ),
+            )
+            .severity(Severity::High)
+            .also(flow.file, waiting.id.span, "waits for it")
+            .hint("add `exit 1` behind it")
+            .done();
+        return;
     }
 }

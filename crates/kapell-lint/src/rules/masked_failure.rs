@@ -9,7 +9,11 @@ use kapell_spec::github::{Job, Step, Text};
 use kapell_spec::words::Words;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, StepFacts, intent, script::Command, tools::Kind};
+use crate::github::{
+    Flow, StepFacts, intent,
+    script::Command,
+    tools::{self, Kind},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, names},
@@ -90,6 +94,9 @@ const MATTERS: &[&str] = &[
     "typecheck",
     "clippy",
     "security",
+    "smoke",
+    "e2e",
+    "alls-green",
 ];
 
 /// Words in the names of steps whose failure does not matter.
@@ -249,11 +256,12 @@ fn passes(
             .severity(Severity::Medium)
             .hint(format!("ask for `steps.{}.outcome` too", id.unwrap_or_default()))
     } else {
-        let high =
-            facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Audit))
+        let high = facts.works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Build | Kind::Audit))
                 || lower.contains("security")
                 || lower.contains("notariz")
-                || lower.contains("sign");
+                || lower.contains("sign")
+                // What stands for all others.
+                || step.is("re-actors/alls-green");
         let untold = untold(flow, job, index);
         let message = match &untold {
             None => format!("step `{name}` may fail without anybody being told"),
@@ -363,7 +371,8 @@ fn in_script(script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &
 }
 
 /// Inputs that tell a scanner never to fail, and the value that does.
-const SOFT: &[(&str, &str)] = &[
+pub(super) const SOFT: &[(&str, &str)] = &[
+    ("exit-code", "0"),
     ("soft_fail", "true"),
     ("soft-fail", "true"),
     ("no-fail", "true"),
@@ -380,6 +389,8 @@ fn told_to_pass(
     report: &mut Report<'_>,
 ) {
     let soft = SOFT.iter().find_map(|(name, value)| step.input(name).filter(|text| text.is(value)));
+    // A scanner that only prints by default says nothing new with the same in words.
+    let soft = soft.filter(|_| !step.is("aquasecurity/trivy-action")).or_else(|| by_argument(step));
     let Some(soft) = soft.filter(|_| step.action().is_some()) else { return };
     let job = &flow.model.jobs[at];
     let kept = ["sarif", "upload-artifact", "outcome", "steps.", "comment"]
@@ -401,6 +412,15 @@ fn told_to_pass(
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Returns the arguments of an action that checks, if one of them tells it never to fail.
+fn by_argument(step: &Step) -> Option<&Text> {
+    let uses = step.action()?;
+    let work = tools::action(&uses.action()?, step);
+    let text = ["args", "options", "flags", "arguments"].iter().find_map(|name| step.input(name))?;
+    let soft = text.text.split_whitespace().any(ways::never_fails);
+    (work.kind.checks() && soft).then_some(text)
 }
 
 /// Tells whether a target of make is a check, by its name. What the others make, the next command often does without.

@@ -10,7 +10,11 @@ use kapell_spec::{
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, StepFacts, carry, tools::Kind};
+use crate::github::{
+    Flow, StepFacts, aggregate, carry,
+    script::Then,
+    tools::{self, Kind},
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -34,8 +38,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             rollback(flow, at, report);
+            goes_back(flow, at, report);
             if let Some(condition) = job.condition.as_ref().filter(|condition| !condition.asks_status())
-                && let Some(("needs", need, _)) = after_failure(condition)
+                && let Some(("needs", need, _)) = after_failure(condition).or_else(|| not_well(condition))
             {
                 add(
                     flow,
@@ -113,6 +118,61 @@ fn rollback(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .done();
 }
 
+/// Commands that take a deployment back.
+const BACK: &[&str] = &[
+    "kubectl rollout undo",
+    "oc rollout undo",
+    "helm rollback",
+    "argocd app rollback",
+    "kamal rollback",
+    "heroku rollback",
+    "heroku releases:rollback",
+    "vercel rollback",
+    "wrangler rollback",
+    "cf rollback",
+    "dokku ps:rollback",
+    "serverless rollback",
+    "gcloud deploy rollback",
+];
+
+/// A step takes back what its job has deployed, and runs when that went well.
+fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    for (index, (step, facts)) in flow.steps(at).enumerate() {
+        // One that is named for a failure is told of by its name.
+        let named =
+            step.condition.is_none() && step.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
+        let plain = !named && step.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
+        let back = facts.commands.iter().find(|command| {
+            let text = tools::plain_text(command);
+            BACK.iter().any(|start| text.starts_with(start))
+        });
+        let Some(back) = back.filter(|_| plain) else { continue };
+        // `deploy || undo`, and whatever a script asks before.
+        let asked =
+            back.depth > 0 || back.after != Then::End || facts.commands.iter().any(|command| command.asked);
+        let deploys = |facts: &StepFacts| facts.does(Kind::Deploy);
+        let lenient = job.steps[..index].iter().any(|step| step.continue_on_error.is_some());
+        // A drill goes back on purpose, and forward again.
+        let again = flow.facts[at][index + 1..].iter().any(deploys);
+        if asked || lenient || again || !flow.facts[at][..index].iter().any(deploys) {
+            continue;
+        }
+        report
+            .add(
+                flow.file,
+                step.name_span(),
+                format!(
+                    "`{}` runs after every deployment that went well, and not after one that failed",
+                    back.text()
+                ),
+            )
+            .confidence(Confidence::Medium)
+            .hint("write `if: failure()`")
+            .done();
+    }
+}
+
 fn add(flow: &Flow, who: &str, condition: &Condition, when: &str, status: &str, report: &mut Report<'_>) {
     let draft = report
         .add(
@@ -174,24 +234,65 @@ fn required(node: &Node) -> Option<(&'static str, &str, &'static str)> {
     }
 }
 
+/// Returns the same of a comparison `!=` with `success`, alone: without a status function that never holds for a job.
+fn not_well(condition: &Condition) -> Option<(&'static str, &str, &'static str)> {
+    let NodeKind::Compare { comparison: Comparison::NotEqual, left, right } =
+        &condition.expr.as_ref()?.root().kind
+    else {
+        return None;
+    };
+    let success = matches!(&right.kind, NodeKind::Literal(Literal::String(text)) if text.eq_ignore_ascii_case("success"));
+    let references = left.references();
+    let reference = references.into_iter().next().filter(|found| success && found.whole)?;
+    let [("needs", _), (need, _), ("result", _)] = reference.path[..] else { return None };
+    Some(("needs", need, "result"))
+}
+
 /// Words that say that a failure is told of, or that what it left behind is kept.
 const ANNOUNCES: &[&str] = &[
     "notify", "alert", "page", "post", "send", "tell", "open", "file", "upload", "collect", "archive",
     "capture", "dump",
 ];
 
+/// Words that say when it happens.
+const AFTER_FAILURE: &[&str] = &[
+    "on failure",
+    "if failed",
+    "on error",
+    "when failed",
+    "upon failure",
+    "if failure",
+    "on fail",
+    "in case of failure",
+    "in case of error",
+    "in case of an error",
+    "in case of a failure",
+    "in case of failures",
+    "in case of errors",
+    "something went wrong",
+    "something goes wrong",
+    "if it fails",
+    "if it failed",
+    "if tests fail",
+    "if tests failed",
+    "if the tests fail",
+    "if the build fails",
+    "when it fails",
+    "when tests fail",
+    "after a failure",
+    "after failure",
+];
+
 /// Tells whether a name says that what bears it is for a failure: `page-on-failure`, `Post failure to Slack`.
 fn is_for_failure(name: &str) -> bool {
     // Whatever says so has one of these in it, and most names have none.
-    static NEEDED: LazyLock<Words> = LazyLock::new(|| Words::new(&["fail", "error"]));
+    static NEEDED: LazyLock<Words> = LazyLock::new(|| Words::new(&["fail", "error", "wrong"]));
     if !NEEDED.is_in(name) {
         return false;
     }
     let lower = name.to_ascii_lowercase().replace(['-', '_'], " ");
     let says =
-        ["on failure", "if failed", "on error", "when failed", "upon failure", "if failure", "on fail"]
-            .iter()
-            .any(|word| lower.match_indices(word).any(|(at, _)| is_apart(&lower, at, word)));
+        AFTER_FAILURE.iter().any(|word| lower.match_indices(word).any(|(at, _)| is_apart(&lower, at, word)));
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
     let announces = words.any(|word| ANNOUNCES.contains(&word))
         && words.any(|word| ["failure", "failures", "failed"].contains(&word));

@@ -9,7 +9,7 @@ use crate::{
     github::{
         Flow, StepFacts,
         script::{Command, Then, commands},
-        tools::Kind,
+        tools::{self, Kind, nested},
     },
     rule::Report,
 };
@@ -66,6 +66,71 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
         .or_else(|| by_find(script, at))
         .or_else(|| without_errexit(script, at))
         .or_else(|| told_so(script, at))
+        .or_else(|| within(script, at))
+        .or_else(|| in_power_shell(script, at))
+}
+
+/// `sh -c "check || true"`, in a container or not.
+fn within(script: Script<'_>, at: usize) -> Option<Lost> {
+    let command = &script.commands()[at];
+    let mut inner = nested(command);
+    // `docker run IMAGE sh -c "..."`
+    if let [only] = &inner[..] {
+        let deeper = nested(only);
+        inner = if deeper.is_empty() { inner } else { deeper };
+    }
+    let shrugged = inner.windows(2).find(|pair| {
+        let kind = tools::command(&pair[0]).kind;
+        let last =
+            matches!(pair[1].program(), "true" | ":" | "echo" | "printf") || pair[1].text() == "exit 0";
+        pair[0].then == Then::Or && !pair[0].asked && matches!(kind, Kind::Test | Kind::Lint) && last
+    })?;
+    // One that fails later on purpose has its reasons.
+    let later = inner.iter().any(|other| other.text().starts_with("exit ") && other.text() != "exit 0");
+    (!later && command.then != Then::Or).then(|| {
+        let message = format!("`{}` can fail and the step stays green", short(&shrugged[0]));
+        Lost::new(Severity::High, message, format!("drop `|| {}`", shrugged[1].program()))
+    })
+}
+
+/// PowerShell goes on after a program that failed, and the last one decides, or `exit 0`.
+///
+/// Source: GitHub, "Workflow syntax", section "Exit codes and error action preference".
+fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
+    let facts = script.facts;
+    let command = &facts.commands[at];
+    let named = script.shell().map(|shell| &*shell.text);
+    let windows = || {
+        script.job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label.contains("windows")))
+    };
+    let power = match named {
+        Some(name) => matches!(name.trim(), "pwsh" | "powershell"),
+        None => windows(),
+    };
+    let asks = ["LASTEXITCODE", "$?", "PSNativeCommandUseErrorActionPreference", "try {", "throw"];
+    let text = script.step.script();
+    if !power || command.depth > 0 || command.then != Then::End || asks.iter().any(|word| text.contains(word))
+    {
+        return None;
+    }
+    let kind =
+        |at: usize| facts.works.iter().find(|done| done.command == Some(at)).map(|done| done.work.kind);
+    let checks = |at: usize| matches!(kind(at), Some(Kind::Test | Kind::Lint));
+    // The same program once more mostly fails for the same reason.
+    let other = |later: usize| facts.commands[later].program() != command.program();
+    let covers = (at + 1..facts.commands.len())
+        .any(|later| facts.commands[later].text() == "exit 0" || checks(later) && other(later));
+    (covers && checks(at) && is_check(facts, at)).then(|| {
+        let message = format!(
+            "the failure of `{}` is lost: PowerShell goes on after a program that fails",
+            short(command)
+        );
+        Lost::new(
+            Severity::High,
+            message,
+            "give each a step of its own, or set `$PSNativeCommandUseErrorActionPreference = $true`",
+        )
+    })
 }
 
 /// `if check; then echo fine; else echo failed; fi`, and nothing else happens.
@@ -165,13 +230,28 @@ const NEVER_FAILS: &[&str] = &[
     "--no-error",
     "--fail-never",
     "-fn",
+    "-Dmaven.test.failure.ignore",
+    "-Dmaven.test.failure.ignore=true",
+    "-Dmaven.test.error.ignore=true",
+    "-DtestFailureIgnore=true",
+    "-Dcheckstyle.failOnViolation=false",
+    "-Dpmd.failOnViolation=false",
+    "-Dspotbugs.failOnError=false",
+    "--issues-exit-code=0",
+    "--issues-exit-code 0",
+    "--ignore-failures",
 ];
+
+/// Tells whether a word tells a check never to fail.
+pub(super) fn never_fails(word: &str) -> bool {
+    NEVER_FAILS.contains(&word)
+}
 
 /// A check that a flag tells never to fail, without the same check beside it that may.
 fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
     let Script { flow, job, step, facts } = script;
     let command = &facts.commands[at];
-    let flag = command.words.iter().find(|word| NEVER_FAILS.contains(&word.as_str()))?;
+    let flag = command.words.iter().find(|word| never_fails(word))?;
     let kinds: Vec<Kind> =
         facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
     let checks = kinds.iter().any(|kind| matches!(kind, Kind::Lint | Kind::Audit | Kind::Test));
@@ -180,13 +260,16 @@ fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
         other.program() == command.program() && !other.words.contains(flag) && other.words.len() > 1
     });
     let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let shown = ["test-reporter", "junit-report", "publish-unit-test", "test-reporting", "test-summary"];
     let kept = ["sarif", "upload-artifact", "GITHUB_STEP_SUMMARY", "reviewdog", "codecov", "sonar"]
         .iter()
+        .chain(&shown)
         .any(|word| text.contains(word));
     let said = step.script().contains("as warnings");
     (checks && !strict && !kept && !said).then(|| {
         let message = format!("`{}` never fails: `{flag}` tells it so", short(command));
-        Lost::new(Severity::Medium, message, format!("drop `{flag}`, or keep what it finds"))
+        let worst = if kinds.contains(&Kind::Test) { Severity::High } else { Severity::Medium };
+        Lost::new(worst, message, format!("drop `{flag}`, or keep what it finds"))
     })
 }
 

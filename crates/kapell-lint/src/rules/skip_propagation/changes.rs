@@ -4,12 +4,7 @@ use kapell_view::audit::Confidence;
 
 use super::text;
 use crate::{
-    github::{
-        Flow, carry, conditions,
-        facts::{Done, is_migration},
-        globs,
-        tools::Kind,
-    },
+    github::{Flow, carry, conditions, facts::is_migration, globs, tools::Kind},
     rule::Report,
 };
 
