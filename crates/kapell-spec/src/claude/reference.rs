@@ -345,9 +345,9 @@ impl Finder<'_> {
 
     /// Tells whether the word right before `/name` at `at` orders to run it, without marks: `Then run /verify.`
     fn is_ordered(&self, at: usize) -> bool {
-        let before = self.text[line::start(self.text, at)..at].trim_end().to_ascii_lowercase();
-        let word = before.rsplit(' ').next().unwrap_or_default();
-        matches!(word, "run" | "invoke" | "execute")
+        let before = self.text[..at].trim_end_matches([' ', '\t']);
+        let word = before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        ["run", "invoke", "execute"].iter().any(|order| order.eq_ignore_ascii_case(word))
     }
 
     /// Tells whether `/name` at `at` opens a code span that the words before say to run.

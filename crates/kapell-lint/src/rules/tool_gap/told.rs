@@ -190,9 +190,12 @@ fn is_counted(agent: &Asset, text: &str, span: Span) -> bool {
 
 /// Tells whether a line says that what follows is all that there is to do: `Your only job: `.
 fn is_only_job(before: &str) -> bool {
+    // Few lines begin so; a long one is not to be copied for each of its words.
+    if !before.get(..5).is_some_and(|first| first.eq_ignore_ascii_case("your ")) {
+        return false;
+    }
     let lower = before.trim_end_matches('`').trim_end().to_ascii_lowercase();
-    lower.starts_with("your ")
-        && ["job:", "task:", "job is", "task is to run"].iter().any(|end| lower.ends_with(end))
+    ["job:", "task:", "job is", "task is to run"].iter().any(|end| lower.ends_with(end))
 }
 
 /// Verbs of orders whose means follows: `Stage the hunks with`, `Format the files by running`.

@@ -236,9 +236,9 @@ impl Page<'_> {
         let clause = self.clause(span.start as usize);
         let lower = clause.to_ascii_lowercase();
         // `Send it back to the `x` agent via the Task tool` starts it anew.
-        let after = self.text[span.end as usize..].lines().next().unwrap_or_default();
-        let anew =
-            lower.contains("back to ") && (after.contains("Task tool") || after.contains("Agent tool"));
+        let after = || self.text[span.end as usize..].lines().next().unwrap_or_default();
+        let anew = lower.contains("back to ")
+            && ["Task tool", "Agent tool"].iter().any(|tool| after().contains(tool));
         // What is not right is handed over all the same.
         let said = lower.replace("is not ", "is ").replace("are not ", "are ");
         if DENIED.is_in(&if anew { said.replace("back to ", "to ") } else { said }) {
