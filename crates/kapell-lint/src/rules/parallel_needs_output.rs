@@ -35,11 +35,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .hint(format!("start `{reader}` when `{writer}` has ended"))
                 .done();
         }
+        let together = said_together(&repository.files[asset.file].text, asset);
+        let said = |one: &Step, other: &Step| {
+            let numbers = [one, other].map(|step| step.number.to_ascii_lowercase());
+            together.iter().any(|told| numbers.iter().all(|number| told.contains(number)))
+        };
         for (at, step) in asset.flow.steps.iter().enumerate() {
-            let beside = asset.flow.steps[..at].iter().filter(|other| {
-                side_by_side(asset, other, step)
-                    || said_together(&repository.files[asset.file].text, asset, other, step)
-            });
+            let beside = asset.flow.steps[..at]
+                .iter()
+                .filter(|other| side_by_side(asset, other, step) || said(other, step));
             for other in beside {
                 let read = step
                     .reads
@@ -62,21 +66,25 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether a sentence has two steps run in parallel by their numbers: `Steps 1 and 2 run in parallel`.
-fn said_together(text: &str, asset: &Asset, one: &Step, other: &Step) -> bool {
+/// Finds the steps that sentences have run in parallel by their numbers, `Steps 1 and 2 run in parallel`: each with all of
+/// its numbers.
+fn said_together(text: &str, asset: &Asset) -> Vec<Vec<String>> {
     let body = text.get(asset.definition.body as usize..).unwrap_or_default();
-    body.split(['.', '\n']).filter(|sentence| is_parallel(sentence)).any(|sentence| {
-        let lower = sentence.to_ascii_lowercase();
-        let counts = ["step", "phase", "stage"].iter().any(|word| lower.contains(word));
-        let numbers: Vec<&str> = lower
-            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
-            .map(|word| word.trim_end_matches('.'))
-            .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()))
-            .collect();
-        counts
-            && numbers.len() >= 2
-            && [one, other].iter().all(|step| numbers.contains(&&*step.number.to_ascii_lowercase()))
-    })
+    // Most texts say nothing of the kind.
+    if asset.flow.steps.len() < 2 || !is_parallel(body) {
+        return Vec::new();
+    }
+    let sentences =
+        body.split(['.', '\n']).filter(|sentence| sentence.contains(|c: char| c.is_ascii_digit()));
+    let told = sentences.filter(|sentence| is_parallel(sentence)).map(str::to_ascii_lowercase);
+    told.filter(|lower| ["step", "phase", "stage"].iter().any(|word| lower.contains(word)))
+        .map(|lower| {
+            let words = lower.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'));
+            let numbers = words.map(|word| word.trim_end_matches('.'));
+            numbers.filter(|word| word.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned).collect()
+        })
+        .filter(|numbers: &Vec<String>| numbers.len() >= 2)
+        .collect()
 }
 
 /// Tells whether the phase of two lettered steps says that they run in parallel.
