@@ -478,6 +478,8 @@ fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
         .flat_map(|&id| unit.syntax.below(id))
         .filter(|&id| unit.kind(id) == "identifier")
         .map(|id| unit.text(id))
+        // What the object itself gives is the same for every task.
+        .filter(|name| !matches!(*name, "self" | "this" | "cls"))
         .collect();
     let mut found = Vec::new();
     for &write in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
