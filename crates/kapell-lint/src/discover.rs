@@ -8,7 +8,7 @@ use std::{
 
 use ignore::{DirEntry, WalkBuilder};
 
-use crate::{files::Files, wanted::is_code};
+use crate::files::{Files, is_code};
 
 /// What is read, and what is looked at.
 #[derive(Debug, Clone, Copy)]

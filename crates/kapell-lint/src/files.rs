@@ -236,6 +236,15 @@ impl std::ops::Index<FileId> for Files {
     }
 }
 
+/// Tells by its path whether a file is code that may call models or agents.
+#[must_use]
+pub fn is_code(path: &str) -> bool {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    matches!(extension, "py" | "ts" | "tsx" | "mts" | "cts" | "js" | "jsx" | "mjs" | "cjs")
+        && !path.ends_with(".min.js")
+        && !path.ends_with(".d.ts")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Which files orchestrate, by their paths alone.
 
-use crate::repository::Depth;
+use crate::{files::is_code, repository::Depth};
 
 /// Which systems are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -64,7 +64,7 @@ pub fn is_wanted(path: &str, scope: Scope, depth: Depth) -> bool {
     let counts = (all || scope == Scope::Github) && parts.is_github()
         || (all || scope == Scope::ClaudeCode) && parts.is_agent()
         || (all || scope == Scope::Production)
-            && (parts.is_system() || depth == Depth::Deep && parts.is_code());
+            && (parts.is_system() || depth == Depth::Deep && is_code(path));
     // Most files end as none that counts does, so that few need their folders looked at.
     counts && !is_sample(path)
 }
@@ -88,12 +88,6 @@ const SAMPLES: &[&str] = &[
 pub fn is_sample(path: &str) -> bool {
     let mut folders = path.split('/').rev().skip(1);
     folders.any(|folder| SAMPLES.contains(&folder))
-}
-
-/// Code that may call models or agents.
-#[must_use]
-pub fn is_code(path: &str) -> bool {
-    Parts::of(path).is_code()
 }
 
 /// What the path of a file is made of.
@@ -151,12 +145,6 @@ impl<'a> Parts<'a> {
             || self.name == "Dockerfile"
             || self.name.starts_with("Dockerfile.")
             || self.extension == "dockerfile"
-    }
-
-    fn is_code(self) -> bool {
-        matches!(self.extension, "py" | "ts" | "tsx" | "mts" | "cts" | "js" | "jsx" | "mjs" | "cjs")
-            && !self.name.ends_with(".min.js")
-            && !self.name.ends_with(".d.ts")
     }
 }
 

@@ -38,6 +38,7 @@ const HOSTS: &[&str] = &[
     // What is looked for in code that calls models.
     "api.openai.com",
     "api.anthropic.com",
+    "api.cohere.com",
     "generativelanguage.googleapis.com",
     // Where prices stand.
     "platform.claude.com",
@@ -64,7 +65,10 @@ pub(super) fn hosts(tree: &Tree) -> Vec<Complaint> {
                     .find(|c: char| !c.is_ascii_alphanumeric() && c != '.' && c != '-')
                     .unwrap_or(rest.len());
                 let host = rest[..end].trim_end_matches('.');
-                if host.contains('.') && !HOSTS.contains(&host) {
+                // Names below these are for examples, too (RFC 2606).
+                let of_examples =
+                    [".example.org", ".example.com"].iter().any(|domain| host.ends_with(domain));
+                if host.contains('.') && !of_examples && !HOSTS.contains(&host) {
                     complaints.push(Complaint::new(path, index + 1, format!("unknown host `{host}`")));
                 }
             }
