@@ -643,3 +643,13 @@ fn a_plan_survives_its_text() {
         assert!(serde_json::from_str::<kapell_core::plan::Plan>(&bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn a_park_that_was_recorded_without_a_latest_end_has_none() {
+    let event = Event::ProviderParked { provider: "p".to_owned(), until: Wall(5), latest: Elapsed(9) };
+    let text = serde_json::to_string(&event).unwrap();
+    let old = text.replacen(r#","latest":9"#, "", 1);
+    assert_ne!(old, text);
+    let Event::ProviderParked { latest, .. } = serde_json::from_str(&old).unwrap() else { panic!("{old}") };
+    assert_eq!(latest, Elapsed(u64::MAX));
+}

@@ -22,7 +22,7 @@ use kapell_lint::{
     collect::inventory,
     deliver::{Study, deliver},
     discover::{Bounds, Found, Seen, Unread},
-    files::Files,
+    files::{Files, is_code},
     fix::Patch,
     foreign,
     github::cost::Timings,
@@ -192,7 +192,7 @@ fn straight(
 
 /// Says what a deeper look would take in, where nothing that warns was found.
 fn tell_of_more(context: &Context, args: &ImproveArgs, files: &Files, (view, census): (&AuditView, &Census)) {
-    let code = files.others().filter(|path| wanted::is_code(path)).count() as u64;
+    let code = files.others().filter(|path| is_code(path)).count() as u64;
     let production = matches!(args.scope, AuditScope::Production | AuditScope::All);
     if view.warnings().next().is_some() {
         return;
