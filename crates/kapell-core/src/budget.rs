@@ -220,10 +220,11 @@ impl Ledger {
     /// kind that is limited and of which `reserve` says nothing, and no more than is there.
     #[must_use]
     pub(crate) fn hold_for(&self, reserve: Amount, forecast: Amount) -> Amount {
-        let taken = self.taken() + reserve;
+        let taken = self.taken();
         let part = |expected: u64, taken: u64, limit: Option<u64>| {
             limit.map_or(0, |limit| expected.min(limit.saturating_sub(taken)))
         };
+        // Of a kind that is reserved nothing is held besides.
         let forecast = forecast.unless(reserve);
         Amount {
             usd_micros: part(forecast.usd_micros, taken.usd_micros, self.limit_usd_micros),
