@@ -9,7 +9,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::github::Step;
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/duplicate-step.md`.
@@ -327,6 +327,9 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
     if !same_env(first, second) || folder(first) != folder(second) {
         return false;
     }
+    if left.0 == Kind::Build && compared(job, earlier, later) {
+        return false;
+    }
     let changed =
         flow.facts[at][earlier + 1..later].iter().zip(&job.steps[earlier + 1..later]).any(|(facts, step)| {
             facts.is_opaque()
@@ -356,6 +359,44 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
         && same_condition
         && matches!(left.0, Kind::Lint | Kind::Build | Kind::Test | Kind::Setup);
     !changed && (tests_again || install_again || same)
+}
+
+/// What holds two results against each other.
+const COMPARES: &[&str] = &[
+    "diff",
+    "cmp",
+    "diffoscope",
+    "sha256sum",
+    "sha1sum",
+    "sha512sum",
+    "md5sum",
+    "b2sum",
+    "shasum",
+    "comm",
+    "hashdeep",
+    "reprotest",
+];
+
+/// Words that say that the same is to come out twice.
+const ALIKE: &[&str] =
+    &["reproducib", "determinis", "idempoten", "bit-for-bit", "byte-for-byte", "identical"];
+
+/// Tells whether something is built a second time to be compared with the first: what it gave is put aside or hashed, and
+/// held against the other, or a name says so.
+fn compared(job: &Job, earlier: usize, later: usize) -> bool {
+    let compares = |step: &Step| {
+        let words =
+            |word: &str| step.script().split(|c: char| !c.is_ascii_alphanumeric()).any(|own| own == word);
+        COMPARES.iter().any(|word| words(word)) || step.script().contains("--no-index")
+    };
+    let names = [&job.steps[earlier], &job.steps[later]].into_iter().filter_map(|step| step.name.as_ref());
+    let names = names.map(|name| &*name.text).chain([&*job.id.text]);
+    let says = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        ALIKE.iter().any(|word| lower.contains(word))
+    };
+    names.chain(job.name.as_ref().map(|name| &*name.text)).any(says)
+        || job.steps[earlier..].iter().any(compares)
 }
 
 /// The one thing that a step does: its kind, its words without flags, and its flags.

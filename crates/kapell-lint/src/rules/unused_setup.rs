@@ -254,6 +254,7 @@ fn emulator(flow: &Flow, at: usize, report: &mut Report<'_>) {
         let foreign = ["arm", "platform", "qemu", "buildx"].iter().any(|word| step.script().contains(word));
         built(step)
             || !bakes
+                && (step.uses.is_none() || !facts.actions.is_empty())
                 && step.uses.as_ref().is_none_or(|(text, _)| !text.text.starts_with('.'))
                 && aside
                 && !foreign
@@ -607,7 +608,8 @@ fn reads_nothing(step: &Step, facts: &StepFacts) -> bool {
         return !READS.iter().any(|word| step.script().contains(word)) && facts.commands.iter().all(blind);
     }
     step.uses.as_ref().is_some_and(|(text, _)| !text.text.starts_with('.'))
-        && step.action().is_some()
+        // An image has no name here: `docker://` finds the checkout where it starts.
+        && !facts.actions.is_empty()
         && facts.actions.iter().all(|name| BLIND_ACTIONS.contains(&name.as_str()))
         && step.with.iter().all(|(name, _)| !name.text.contains("file") && !name.text.contains("cache"))
 }
