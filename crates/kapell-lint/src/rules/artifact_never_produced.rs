@@ -180,9 +180,25 @@ fn look(
         let near = near.or_else(|| like(shown, all));
         // `wheels` for `wheels-linux` and its sisters: one side was given parts, and the other one was not.
         let part = known.iter().find(|name| is_part(name, shown) || is_part(shown, name));
-        let unknown = jobs
-            .iter()
-            .any(|(flow, job)| flow.facts[*job].iter().any(super::artifact_never_consumed::may_upload));
+        // What comes after the download, or only after its job, has uploaded nothing by then.
+        let in_time = |(other, job): &(&Flow, usize)| -> usize {
+            let here = std::ptr::eq(*other, flow);
+            let later = here && flow.closures[*job].contains(&at);
+            let steps = &other.model.jobs[*job].steps;
+            let before =
+                || steps.iter().take_while(|step| !step.span.range().contains(&(span.start as usize)));
+            if later {
+                0
+            } else if here && *job == at {
+                before().count()
+            } else {
+                steps.len()
+            }
+        };
+        let unknown = jobs.iter().any(|found| {
+            let before = found.0.facts[found.1].iter().take(in_time(found));
+            before.into_iter().any(super::artifact_never_consumed::may_upload)
+        });
         if near.is_none() && part.is_none() && unknown {
             return;
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use kapell_spec::{
     finding::Span,
-    github::{Event, Job, Step, Uses},
+    github::{Condition, Event, Job, Step, Uses},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -57,9 +57,12 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
             .iter()
             .flat_map(|name| named(&name.text).filter(|&other| &*name.text == flows[other].run_name()));
         starts[at].extend(awaited);
-        let words: Vec<&str> = dispatched(flow).chain(dispatched_by_action(flow)).collect();
+        let words: Vec<&str> =
+            dispatched(flow).chain(dispatched_by_action(flow)).chain(dispatched_by_api(flow)).collect();
         for other in words.into_iter().flat_map(named).filter(|&other| other != at) {
-            if flows[other].starts("workflow_dispatch") {
+            // One whose jobs ask for something else is skipped when it is started so.
+            let runs = flows[other].jobs().any(|(_, job)| each_round(&flows[other], job.condition.as_ref()));
+            if flows[other].starts("workflow_dispatch") && runs {
                 starts[other].push(at);
             }
         }
@@ -113,10 +116,84 @@ fn dispatched(flow: &Flow) -> impl Iterator<Item = &str> {
             && command.after == Then::End
             && command.words.iter().map(String::as_str).take(3).eq(["gh", "workflow", "run"])
     };
-    let always = flow.jobs().filter(|(_, job)| job.condition.is_none());
-    let steps = always.flat_map(|(at, _)| flow.steps(at)).filter(|(step, _)| step.condition.is_none());
+    let always = flow.jobs().filter(|(_, job)| each_round(flow, job.condition.as_ref()));
+    let steps = always.flat_map(|(at, _)| flow.steps(at));
+    let steps = steps.filter(|(step, _)| each_round(flow, step.condition.as_ref()));
     let commands = steps.flat_map(move |(_, facts)| facts.commands.iter().filter(starts));
-    commands.flat_map(|command| command.words.iter().map(String::as_str))
+    commands.filter(|command| is_here(command)).flat_map(|command| command.words.iter().map(String::as_str))
+}
+
+/// Tells whether `gh` is told of no other repository.
+fn is_here(command: &Command) -> bool {
+    let mut words = command.words.iter();
+    let other = words.find_map(|word| match word.as_str() {
+        "-R" | "--repo" => Some(String::new()),
+        word => word.strip_prefix("--repo=").map(str::to_owned),
+    });
+    match other {
+        None => true,
+        Some(name) if name.is_empty() => words.next().is_some_and(|name| is_own(name)),
+        Some(name) => is_own(&name),
+    }
+}
+
+/// Tells whether what has a condition happens in each round of a circle in which all goes well: it asks for success, or for
+/// what is the same each time.
+fn each_round(flow: &Flow, condition: Option<&Condition>) -> bool {
+    const SAME: &[&str] = &[
+        "success()",
+        "always()",
+        "!cancelled()",
+        "github.event.workflow_run.conclusion=='success'",
+        "github.event.workflow_run.conclusion!='failure'",
+        "github.event.workflow_run.conclusion!='cancelled'",
+        "github.event.workflow_run.conclusion!='skipped'",
+        "github.event.workflow_run.head_branch==github.event.repository.default_branch",
+        "github.event.workflow_run.head_branch=='main'",
+        "github.event.workflow_run.head_branch=='master'",
+    ];
+    let Some(condition) = condition else { return true };
+    let text: String = condition.text.split_whitespace().collect();
+    let text = text.trim_start_matches("${{").trim_end_matches("}}").replace('"', "'");
+    // Whatever else starts it may not be what this asks for.
+    let only_run = ["workflow_dispatch", "repository_dispatch"].iter().all(|event| !flow.starts(event));
+    text.split("&&").all(|part| {
+        SAME.contains(&part)
+            || only_run && part == "github.event_name=='workflow_run'"
+            || part.starts_with("github.repository==") && !part.contains("||")
+    })
+}
+
+/// Returns the workflows of this repository that a script starts by the API: `.../workflows/mirror.yml/dispatches`.
+fn dispatched_by_api(flow: &Flow) -> impl Iterator<Item = &str> {
+    always(flow).filter_map(|step| {
+        let script = step.input("script").filter(|_| step.is("actions/github-script"));
+        if let Some(script) = script {
+            let named = script.text.split("createWorkflowDispatch").nth(1)?.split("workflow_id:").nth(1)?;
+            return quoted(named).filter(|_| script.text.contains("context.repo"));
+        }
+        let found = commands_each(flow, step)?.iter().find_map(|command| {
+            let calls = matches!(command.program(), "gh" | "curl") && command.depth == 0;
+            command.words.iter().find(|word| calls && word.contains("/dispatches"))
+        })?;
+        let (before, rest) = found.split_once("/workflows/")?;
+        let own =
+            is_own(before) || ["{owner}/{repo}", ":owner/:repo"].iter().any(|name| before.contains(name));
+        rest.split_once("/dispatches").map(|(name, _)| name).filter(|_| own)
+    })
+}
+
+/// Returns the commands of a step.
+fn commands_each<'a>(flow: &'a Flow, step: &Step) -> Option<&'a [Command]> {
+    let all = flow.jobs().flat_map(|(at, _)| flow.steps(at));
+    all.into_iter().find(|(own, _)| std::ptr::eq(*own, step)).map(|(_, facts)| &facts.commands[..])
+}
+
+/// Returns what stands between the first quotes of a text.
+fn quoted(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"' | '`'))?;
+    text[1..].split(quote).next()
 }
 
 /// Actions that start a workflow by name, and the input that names it.
@@ -131,8 +208,8 @@ const STARTERS: &[(&str, &str)] = &[
 
 /// Returns the steps that run whatever happens.
 fn always(flow: &Flow) -> impl Iterator<Item = &Step> {
-    let jobs = flow.jobs().filter(|(_, job)| job.condition.is_none());
-    jobs.flat_map(|(_, job)| &job.steps).filter(|step| step.condition.is_none())
+    let jobs = flow.jobs().filter(|(_, job)| each_round(flow, job.condition.as_ref()));
+    jobs.flat_map(|(_, job)| &job.steps).filter(|step| each_round(flow, step.condition.as_ref()))
 }
 
 /// Returns the workflows of this repository that a workflow starts by actions.
