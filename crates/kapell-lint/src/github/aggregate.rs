@@ -275,6 +275,60 @@ pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
     NONE.iter().copied().find(|word| said.iter().any(|said| said == word))
 }
 
+/// Returns the one result with which a job compares the results of several jobs at once: `needs.*.result == 'failure'`, or
+/// `[ "${{ join(needs.*.result, ' ') }}" = failure ]`. No list of them is ever one word.
+#[must_use]
+pub fn compares_a_list(flow: &Flow, at: usize) -> Option<&'static str> {
+    const RESULTS: &[&str] = &["failure", "cancelled"];
+    let job = &flow.model.jobs[at];
+    let plain: String = flow.text.get(job.span.range())?.split_whitespace().collect();
+    // Whoever looks in another way too may see it there.
+    let others = [
+        "contains(needs",
+        "contains(join",
+        "grep",
+        "jq",
+        "failure()",
+        "!='success'",
+        "!=\"success",
+        "*failure",
+    ];
+    if job.needs.len() < 2 || flow.steps(at).any(|(step, _)| step.uses.is_some()) {
+        return None;
+    }
+    if others.iter().any(|word| plain.contains(word))
+        || job.needs.iter().any(|need| reads_one(&plain, &need.text))
+    {
+        return None;
+    }
+    let of_all = |text: &str| text.contains("needs.*.result");
+    let list = |word: &str| {
+        let name = word.trim_start_matches(['$', '{']).trim_end_matches('}');
+        let mut env = job.env.iter().chain(job.steps.iter().flat_map(|step| &step.env));
+        of_all(word) && word.starts_with("${{") && word.ends_with("}}")
+            || word.starts_with('$') && env.any(|(key, value)| *key.text == *name && of_all(&value.text))
+    };
+    let in_script = flow.facts[at].iter().flat_map(|facts| &facts.commands).find_map(|command| {
+        let tests = matches!(command.program(), "test" | "[" | "[[");
+        command.words.windows(3).filter(|_| tests).find_map(|three| {
+            let equal = matches!(three[1].as_str(), "=" | "==") && list(&three[0]);
+            RESULTS.iter().copied().find(|result| equal && three[2] == **result)
+        })
+    });
+    in_script.or_else(|| {
+        let mut conditions = job.steps.iter().filter_map(|step| step.condition.as_ref());
+        conditions.find_map(|condition| {
+            let text: String = condition.text.split_whitespace().collect();
+            RESULTS.iter().copied().find(|result| text.contains(&format!("needs.*.result=='{result}'")))
+        })
+    })
+}
+
+/// Tells whether a text without blanks asks for the result of one job.
+fn reads_one(plain: &str, need: &str) -> bool {
+    [format!("needs.{need}.result"), format!("needs['{need}']")].iter().any(|read| plain.contains(read))
+}
+
 /// Tells whether a condition is the one that holds without any: `success()`.
 #[must_use]
 pub fn is_default(condition: &str) -> bool {

@@ -82,6 +82,19 @@ fn together(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     true
 }
 
+/// It compares all results at once with a single one.
+fn as_one_word(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let Some(word) = aggregate::compares_a_list(flow, at) else { return false };
+    let job = &flow.model.jobs[at];
+    let message = format!(
+        "`{}` compares the results of {} jobs at once with the one word `{word}`, which they never are: a job that failed passes",
+        job.id.text,
+        job.needs.len()
+    );
+    report.add(flow.file, job.id.span, message).hint("ask `contains(needs.*.result, 'failure')`").done();
+    true
+}
+
 /// It looks at results, but for something else than a failure.
 fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(word) = aggregate::overlooks_failures(flow, at) else { return };
@@ -100,7 +113,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let plain = job.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
             let asks = !plain && job.condition.as_ref().is_some_and(Condition::asks_status);
             let judges = asks && found.reads && aggregate::can_fail(flow, at);
-            if judges && !never_given(flow, at, report) && !together(flow, at, report) {
+            if judges
+                && !never_given(flow, at, report)
+                && !together(flow, at, report)
+                && !as_one_word(flow, at, report)
+            {
                 overlooks(flow, at, report);
             }
             let stands = found.named_strongly || !found.named_report || asked_for(flow, at);

@@ -71,8 +71,7 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(condition) = &job.condition else { return };
     let plain: String = condition.text.split_whitespace().collect();
     let whatever = plain.contains("always()") || plain.contains("!cancelled()");
-    let looks = ["failure()", "success()", "needs"].iter().any(|word| plain.contains(word))
-        || job.needs.iter().any(|need| carry::reads(job, &need.text));
+    let looks = ["failure()", "success()"].iter().any(|word| plain.contains(word));
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
     // What is taken away or told of after a failure too is not what a check is to keep back.
@@ -87,14 +86,22 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
     }
     let delivers = flow.steps(at).find_map(|(step, facts)| {
         let done = facts.mutation()?;
-        let sure = matches!(done.work.kind, Kind::Deploy | Kind::Publish | Kind::Release);
+        let sure = matches!(done.work.kind, Kind::Deploy | Kind::Publish | Kind::Release)
+            || done.work.kind == Kind::Pages && !shows_results(flow);
         (sure
             && step.condition.is_none()
             && !["destroy", "delete", "uninstall"].iter().any(|word| done.text.contains(word)))
         .then_some(step.span)
     });
-    let gate = conditions::direct(&flow.model, job).into_iter().find(|&need| {
+    let direct = conditions::direct(&flow.model, job);
+    let read = |need: &usize| carry::reads(job, &flow.model.jobs[*need].id.text);
+    // Whoever asks for one that comes after the gate asks for the gate, too.
+    let seen = |gate: usize| {
+        direct.iter().any(|need| read(need) && (*need == gate || flow.closures[*need].contains(&gate)))
+    };
+    let gate = direct.iter().copied().find(|&need| {
         flow.model.jobs[need].continue_on_error.is_none()
+            && !seen(need)
             && flow.facts[need].iter().any(|facts| facts.does(Kind::Test))
             && !flow.facts[need].iter().any(|facts| facts.mutation().is_some())
     });
@@ -119,6 +126,14 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether the pages of a workflow are what its tests have found, which are for the day on which they fail.
+fn shows_results(flow: &Flow) -> bool {
+    let lower = flow.text.to_ascii_lowercase();
+    ["report", "allure", "coverage", "results", "storybook", "benchmark"]
+        .iter()
+        .any(|word| lower.contains(word))
 }
 
 /// Somebody has to approve, and what is delivered does not wait for it.

@@ -112,7 +112,9 @@ fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
     (shrugs && next.then != Then::And && next.after == Then::Or && !later()).then(|| {
         let hint = format!("drop `|| {}`, or say in a comment why a failure does not matter", next.program());
         let message = format!("`{}` can fail and the step stays green", short(command));
-        Lost::new(if told { Severity::Low } else { worst }, message, hint)
+        // Tests are a gate: a line that nobody has to read is none.
+        let tests = facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Test);
+        Lost::new(if told && !tests { Severity::Low } else { worst }, message, hint)
     })
 }
 
@@ -188,11 +190,32 @@ fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
         || ways::reads_status(text, all);
     let last = all.last().is_some_and(|last| {
         matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
-    });
+    }) || only_moves(&all[at + 1..]);
     (sets("+e") > sets("-e") && !asks && last).then(|| {
         let message = format!("`{}` can fail and the step stays green: `set +e` goes on", short(command));
         Lost::new(Severity::High, message, "write `set -e` before it, or end with its status")
     })
+}
+
+/// Programs that only move and show files.
+const MOVES: &[&str] = &[
+    "mkdir", "cp", "mv", "ls", "tail", "head", "cat", "rm", "tar", "zip", "gzip", "chmod", "chown", "touch",
+    "find", "sed", "tee", "date", "sleep", "sync", "du", "tree", "echo", "printf", "cd", "popd", "pushd",
+    "export", "docker", "rsync", "codecov",
+];
+
+/// Tells whether all that is left of a script only moves and shows files: its status says nothing of what was checked.
+fn only_moves(rest: &[Command]) -> bool {
+    !rest.is_empty()
+        && rest.iter().all(|command| {
+            let words = &command.words;
+            let plain = command.words.is_empty() || MOVES.contains(&command.program());
+            let looks_on = command.program() != "docker"
+                || words.get(1).is_some_and(|word| {
+                    matches!(word.as_str(), "logs" | "cp" | "stop" | "rm" | "compose" | "ps")
+                });
+            plain && looks_on && !command.asked && command.depth == 0
+        })
 }
 
 /// Returns the words without redirections.
