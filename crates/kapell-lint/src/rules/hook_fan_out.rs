@@ -76,8 +76,12 @@ const SUITES: &[&str] = &[
     "npm test",
     "npm run test",
     "npm run build",
+    "npm build",
     "pnpm test",
+    "pnpm build",
     "yarn test",
+    "yarn build",
+    "bun build",
     "pytest",
     "cargo test",
     "cargo nextest run",
@@ -115,7 +119,37 @@ const SUITES: &[&str] = &[
     "uv run pytest",
 ];
 
+/// Hooks at one event of every tool call from which on they are many, each a process of its own.
+const MANY: usize = 4;
+
+/// Many hooks at every tool call, however small each is: all of them are started and waited for, even for a read.
+fn many(repository: &Repository, report: &mut Report<'_>) {
+    for file in &repository.agents.hooks {
+        for event in ["PreToolUse", "PostToolUse"] {
+            let own = file.hooks.hooks.iter().filter(|hook| {
+                &*hook.event.text == event
+                    && hook.is_for_all_tools()
+                    && !hook.is_async
+                    && hook.kind == "command"
+                    && why(hook).is_none()
+            });
+            let own: Vec<&Hook> = own.collect();
+            let Some((first, rest)) = own.split_first().filter(|_| own.len() >= MANY) else { continue };
+            let message = format!("{} commands are started at the {event} of every tool call", own.len());
+            let mut draft = report
+                .add(file.file, first.span, message)
+                .confidence(Confidence::Medium)
+                .hint("narrow the matchers to the tools that matter, or do all of it in one command");
+            for hook in rest {
+                draft = draft.also(file.file, hook.span, "and this one");
+            }
+            draft.done();
+        }
+    }
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    many(repository, report);
     for file in &repository.agents.hooks {
         let heavy: Vec<(&Hook, (String, Severity))> = file
             .hooks
@@ -239,8 +273,41 @@ const WRAPPERS: &[&str] = &[
     "env",
 ];
 
+/// Package managers, and the options and words that stand between them and the script that they run: `pnpm -r run test`.
+const MANAGERS: &[&str] = &["npm", "pnpm", "yarn", "bun", "turbo", "nx", "lerna"];
+
+/// Returns a command line as it would be without the options of package managers, and what they say of which packages.
+fn without_options(command: &str) -> String {
+    let mut plain: Vec<&str> = Vec::new();
+    let (mut manager, mut value) = (false, false);
+    for word in command.split_whitespace() {
+        if MANAGERS.contains(&word) {
+            manager = true;
+            plain.push(if matches!(word, "turbo" | "nx" | "lerna") { "pnpm" } else { word });
+        } else if manager && value {
+            value = false;
+        } else if manager && word.starts_with('-') {
+            value = matches!(
+                word,
+                "--filter" | "-F" | "--prefix" | "-C" | "--dir" | "--cwd" | "-w" | "--workspace" | "-t"
+            );
+        } else if manager && matches!(word, "run" | "run-many" | "recursive" | "workspaces" | "foreach") {
+        } else {
+            manager = false;
+            plain.push(word);
+        }
+    }
+    plain.join(" ")
+}
+
 /// Tells whether a command line starts a program.
 fn starts(command: &str, program: &str) -> bool {
+    starts_plain(command, program)
+        || MANAGERS.iter().any(|manager| command.contains(manager))
+            && starts_plain(&without_options(command), program)
+}
+
+fn starts_plain(command: &str, program: &str) -> bool {
     command.match_indices(program).any(|(at, _)| {
         // `./gradlew`, `vendor/bin/phpunit` and `"$CLAUDE_PROJECT_DIR"/mvnw` are programs, too.
         let path = command[..at].rfind(char::is_whitespace).map_or(0, |space| space + 1);

@@ -1,7 +1,10 @@
-//! `hook-timeout-unit`: a hook's time-out is written in milliseconds, but taken as seconds.
+//! `hook-timeout-unit`: a hook's time-out is written in milliseconds, but taken as seconds, or the other way round.
 
 use kapell_spec::{
-    claude::{hooks::Hook, tables::HOOK_TIMEOUT_SECONDS_MAX},
+    claude::{
+        hooks::{self, Hook},
+        tables::HOOK_TIMEOUT_SECONDS_MAX,
+    },
     finding::Span,
 };
 use kapell_view::audit::{Confidence, FixClass, Severity};
@@ -14,7 +17,7 @@ use crate::{
 /// See `docs/rules/hook-timeout-unit.md`.
 pub(super) static RULE: Rule = Rule {
     name: "hook-timeout-unit",
-    summary: "a hook's time-out is written in milliseconds, but taken as seconds",
+    summary: "a hook's time-out is written in another unit than it is taken in",
     group: Group::AgentFlow,
     anti_pattern: Some(AntiPattern::NoTimeout),
     focus: Focus::Resilience,
@@ -26,6 +29,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    in_milliseconds(repository, report);
     for file in &repository.agents.hooks {
         let long = |hook: &Hook| hook.timeout.filter(|(seconds, _)| is_milliseconds(*seconds));
         let found: Vec<(&Hook, u64, Span)> = file
@@ -66,4 +70,39 @@ fn is_milliseconds(seconds: u64) -> bool {
 /// Returns the seconds that were meant.
 fn right(milliseconds: u64) -> u64 {
     milliseconds.div_ceil(1000)
+}
+
+/// Fewer milliseconds than these are none that a program is given on purpose: it has hardly started by then.
+/// Gemini CLI itself gives 60000.
+const LEAST_MS: u64 = 500;
+
+/// Hooks of Gemini CLI: their time-outs are in milliseconds.
+/// Source: <https://geminicli.com/docs/hooks/>, as of 2026-08.
+fn in_milliseconds(repository: &Repository, report: &mut Report<'_>) {
+    let settings = repository.files.iter().filter(|(_, file)| {
+        file.name() == "settings.json"
+            && file.path.rsplit('/').nth(1).is_some_and(|folder| folder == ".gemini")
+            && file.text.contains("\"hooks\"")
+    });
+    for (id, file) in settings {
+        let (read, _) = hooks::read(&file.text);
+        let short = |hook: &Hook| hook.timeout.filter(|(given, _)| (1..LEAST_MS).contains(given));
+        let found: Vec<(&Hook, u64, Span)> = read
+            .hooks
+            .iter()
+            .filter_map(|hook| short(hook).map(|(given, span)| (hook, given, span)))
+            .collect();
+        let Some(((hook, given, span), rest)) = found.split_first() else { continue };
+        let message = format!(
+            "time-outs are in milliseconds here: the {} hook is ended after {given} of them",
+            hook.event.text
+        );
+        let edits = found.iter().map(|(_, given, span)| (id, *span, (given * 1000).to_string()));
+        let title = format!("write {} (milliseconds)", given * 1000);
+        let mut draft = report.add(id, *span, message).fix(title, FixClass::Review, edits);
+        for (hook, given, span) in rest {
+            draft = draft.also(id, *span, format!("{given} for the {} hook", hook.event.text));
+        }
+        draft.done();
+    }
 }

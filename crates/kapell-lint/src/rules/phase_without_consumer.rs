@@ -40,6 +40,84 @@ fn speaks_of(text: &str, name: &str) -> bool {
     !word.is_empty() && text.to_ascii_lowercase().contains(&word)
 }
 
+/// Words before the name of things that are all taken up at once.
+const MANY: &[&str] = &[
+    "all", "both", "each", "every", "the", "these", "those", "two", "three", "four", "five", "six", "seven",
+    "eight",
+];
+
+/// What files of several steps are called together.
+const THINGS: &[&str] = &[
+    "files",
+    "reports",
+    "outputs",
+    "notes",
+    "reviews",
+    "documents",
+    "results",
+    "findings",
+    "lists",
+    "summaries",
+    "answers",
+    "drafts",
+    "parts",
+    "analyses",
+    "sections",
+    "memos",
+    "logs",
+];
+
+/// Words that begin what works on them.
+const WORKS: &[&str] = &[
+    "read",
+    "merge",
+    "combine",
+    "join",
+    "collect",
+    "gather",
+    "compare",
+    "consolidate",
+    "concatenate",
+    "sort",
+    "open",
+    "load",
+    "take",
+    "put",
+    "go",
+    "use",
+    "using",
+    "from",
+    "weigh",
+    "cross",
+    "look",
+    "synthesi",
+    "summari",
+    "aggregat",
+];
+
+/// Tells whether a text takes up several files without their names, `Read the three reports`, or a whole folder of them.
+fn takes_several(text: &str, path: &str) -> bool {
+    let folder = path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty());
+    let whole = |folder: &str| {
+        ["`", "/`", "/*", "/ ", "/.", "/,"].iter().any(|end| text.contains(&format!("{folder}{end}")))
+    };
+    folder.is_some_and(whole) || text.to_ascii_lowercase().split(['.', ':', ';']).any(several)
+}
+
+/// Tells whether a sentence in lower case works on several things at once, of which at most two words tell more.
+fn several(sentence: &str) -> bool {
+    let words: Vec<&str> =
+        sentence.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let works = words.iter().position(|word| WORKS.iter().any(|start| word.starts_with(start)));
+    let after = works.map_or(&[][..], |at| &words[at + 1..]);
+    let many = |word: &&str| MANY.contains(word) || word.bytes().all(|byte| byte.is_ascii_digit());
+    after.iter().enumerate().any(|(at, word)| {
+        // `the findings` may be those of the step before alone.
+        let things = if *word == "the" { &THINGS[..6] } else { THINGS };
+        many(word) && after.iter().skip(at + 1).take(3).any(|thing| things.contains(thing))
+    })
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let steps = &asset.flow.steps;
@@ -92,7 +170,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let is_meant = (led || step.agents.is_empty()) && speaks_of(after, name)
                     || is_shown(from, name)
                     || after.matches(name).count() > 1;
-                !is_read && !is_meant && !both
+                !is_read && !is_meant && !both && !takes_several(after, &written.text)
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };
             let message = format!("no later step reads `{}` of step {}", written.text, step.number);

@@ -326,7 +326,9 @@ pub(super) fn to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a st
             && (["to", "at", "in", "file", "into", "as"]
                 .iter()
                 .any(|word| clause.ends_with(&format!(" {word}")))
-                || first == "update");
+                || first == "update"
+                // What is written directly: `create \`docs/adr/0007-title.md\``.
+                || direct(clause));
         let path = text[span.range()].trim_matches('`');
         let is_file = !path.contains(' ')
             && !path.starts_with(['.', '-', '*'])
@@ -334,6 +336,13 @@ pub(super) fn to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a st
             && (path.contains('/') || path.ends_with(".md") || path.ends_with(".json"));
         (tells && is_file && !is_for_others(before)).then_some((span, path))
     })
+}
+
+/// Tells whether a clause ends with an order to write what follows: `then create`, `Write the`.
+fn direct(clause: &str) -> bool {
+    let words = clause.split_whitespace().rev();
+    let mut words = words.skip_while(|word| matches!(*word, "a" | "an" | "the" | "new" | "file" | "up"));
+    words.next().is_some_and(|word| matches!(word, "create" | "write" | "append" | "generate"))
 }
 
 /// Tells whether a place lies in a block of code.
