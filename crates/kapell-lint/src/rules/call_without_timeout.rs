@@ -186,7 +186,7 @@ fn endless(unit: &Unit, call: Id, transport: Transport) -> bool {
         Transport::Requests => {
             let limited = unit.keyword(call, "timeout").is_some_and(|value| unit.text(value) != "None");
             // An adapter may set a limit for the whole session.
-            !limited && !unit.has_splat(call) && !unit.whole().contains(".mount(")
+            !limited && !unit.has_splat(call) && !limits_sessions(unit)
         }
         Transport::Urllib => {
             unit.keyword(call, "timeout").is_none() && args.len() < 3 && !unit.has_splat(call)
@@ -200,6 +200,21 @@ fn endless(unit: &Unit, call: Id, transport: Transport) -> bool {
         Transport::Axios => !in_browser(unit) && axios_endless(unit, call),
         Transport::Got => without(unit, position(1), &["timeout", "signal"]) && !unit.has_splat(call),
     }
+}
+
+/// Tells whether something may set a limit for a whole session: an adapter of one's own, or its `request` replaced. The adapter
+/// that the library brings knows of tries, and of no limit.
+fn limits_sessions(unit: &Unit) -> bool {
+    let plain = |mount: Id| {
+        let adapter = unit.args(mount).get(1).and_then(|arg| unit.value(arg.value));
+        let made = adapter.and_then(|adapter| unit.path(unit.callee(adapter)?));
+        made.is_some_and(|made| {
+            matches!(&*made.text, "requests.adapters.HTTPAdapter" | "requests.sessions.HTTPAdapter")
+        })
+    };
+    let text = unit.whole();
+    let replaced = text.contains(".request = ") || text.contains(".send = ");
+    replaced || unit.calls().filter(|&call| unit.callee_name(call) == "mount").any(|mount| !plain(mount))
 }
 
 fn axios_endless(unit: &Unit, call: Id) -> bool {

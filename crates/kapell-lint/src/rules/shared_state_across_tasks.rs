@@ -32,8 +32,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         conversations(unit, report);
-        for AtOnce { function, started, of_one } in at_once(unit) {
-            alone(unit, function, started, report);
+        for at in at_once(unit).into_iter().chain(handlers(unit)) {
+            let AtOnce { function, started, of_one, how } = at;
+            alone(unit, at, report);
             for write in lost(unit, function, of_one) {
                 let Some(target) = unit.syntax.child(write, "left") else { continue };
                 let message = format!(
@@ -46,7 +47,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 report
                     .add(unit.file, unit.span(write), message)
                     .hint(hint)
-                    .also(unit.file, unit.span(started), "they are started here")
+                    .also(unit.file, unit.span(started), how)
                     .done();
             }
             for (write, read, path) in rewritten(unit, function).into_iter().chain(counted(unit, function)) {
@@ -58,7 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .add(unit.file, unit.span(write), message)
                     .hint("let each task return its part and write it once, after all have ended, or let the store itself add")
                     .also(unit.file, unit.span(read), "read here")
-                    .also(unit.file, unit.span(started), "they are started here")
+                    .also(unit.file, unit.span(started), how)
                     .done();
             }
             for (write, read) in mixed(unit, function, of_one) {
@@ -72,7 +73,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .add(unit.file, unit.span(write), message)
                     .hint("keep it in a variable of the task, or hand it on as an argument")
                     .also(unit.file, unit.span(read), "read here, after the wait")
-                    .also(unit.file, unit.span(started), "they are started here")
+                    .also(unit.file, unit.span(started), how)
                     .done();
             }
         }
@@ -87,7 +88,12 @@ struct AtOnce {
     started: Id,
     /// Whether all of them are methods of one object.
     of_one: bool,
+    /// What is said of where they are started.
+    how: &'static str,
 }
+
+const STARTED: &str = "they are started here";
+const ASKED: &str = "every request runs it";
 
 /// How far what runs at once is followed from function to function.
 const STEPS: u32 = 3;
@@ -100,9 +106,93 @@ fn at_once(unit: &Unit) -> Vec<AtOnce> {
     let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at));
     let mapped = unit.calls().filter_map(|call| Some((bounded_map(unit, call)?, call)));
     for (body, started) in fans.chain(mapped).chain(twice).chain(grouped_twice(unit)) {
-        follow(unit, body, AtOnce { function: body, started, of_one: true }, STEPS, &mut found);
+        follow(unit, body, AtOnce { function: body, started, of_one: true, how: STARTED }, STEPS, &mut found);
     }
     found
+}
+
+/// Libraries that answer requests, as they are imported.
+const SERVERS: &[&str] = &[
+    "fastapi",
+    "starlette",
+    "quart",
+    "sanic",
+    "litestar",
+    "flask",
+    "aiohttp.web",
+    "aiohttp import web",
+    "blacksheep",
+    "robyn",
+    "falcon",
+    "express",
+    "fastify",
+    "hono",
+    "koa",
+    "@koa/router",
+    "elysia",
+    "@hapi/hapi",
+];
+
+/// Methods by which such a library is given what answers requests.
+const ROUTES: &[&str] = &[
+    "get",
+    "post",
+    "put",
+    "patch",
+    "delete",
+    "route",
+    "api_route",
+    "all",
+    "websocket",
+    "add_post",
+    "add_get",
+    "add_route",
+];
+
+/// Finds the functions that answer requests: as many of them run at once as there are visitors.
+fn handlers(unit: &Unit) -> Vec<AtOnce> {
+    let text = unit.whole();
+    let served = |line: &str| {
+        let line = line.trim_start();
+        let imports = line.starts_with("import ") || line.starts_with("from ") || line.contains("require(");
+        imports && SERVERS.iter().any(|name| line.contains(name))
+    };
+    if !text.lines().any(served) {
+        return Vec::new();
+    }
+    let at = |function: Id, started: Id| AtOnce { function, started, of_one: false, how: ASKED };
+    let routed = |call: Id| ROUTES.contains(&unit.callee_name(call)) && is_app(unit, call);
+    let mut found = Vec::new();
+    for call in unit.calls().filter(|&call| routed(call)) {
+        if let Some(decorated) = decorated(unit, call) {
+            found.push(at(decorated, call));
+            continue;
+        }
+        // Those before the last look at the request first.
+        let last = unit.args(call).last().map(|arg| arg.value);
+        let named = last.map(|id| unit.function(unit.text(id)).unwrap_or(id));
+        let function = named.filter(|&id| FUNCTIONS.contains(&unit.kind(id)));
+        found.extend(function.map(|function| at(function, call)));
+    }
+    found
+}
+
+/// Tells whether what a route is added to is called like an application or a router.
+fn is_app(unit: &Unit, call: Id) -> bool {
+    let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
+    let name = object.map_or("", |object| unit.text(object)).to_ascii_lowercase();
+    let last = name.trim_end_matches("()").rsplit('.').next().unwrap_or_default().to_owned();
+    ["app", "router", "server", "api", "blueprint", "bp", "routes", "web", "fastify", "route"]
+        .iter()
+        .any(|known| last.ends_with(known))
+}
+
+/// Returns the function that a call decorates.
+fn decorated(unit: &Unit, call: Id) -> Option<Id> {
+    let decorator = unit.syntax[call].parent;
+    let whole = unit.syntax[decorator].parent;
+    (unit.kind(decorator) == "decorator").then_some(())?;
+    unit.syntax.children(whole).find(|&child| FUNCTIONS.contains(&unit.kind(child)))
 }
 
 /// Returns what runs for every item of a call that is told how many may run at once: `pMap(items, f, { concurrency: 4 })`.
@@ -347,12 +437,13 @@ const TALK: &[&str] =
     &["messages", "input", "history", "contents", "chat_history", "message_history", "messageHistory"];
 
 /// Tells of what one task must not do beside others: set what the process has one of, and talk in the others' conversation.
-fn alone(unit: &Unit, function: Id, started: Id, report: &mut Report<'_>) {
+fn alone(unit: &Unit, at: AtOnce, report: &mut Report<'_>) {
+    let AtOnce { function, started, how, .. } = at;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect();
     let goes_on = |at: Id| own.iter().any(|&id| id > at && (waits(unit, id) || pauses(unit, id)));
     let add = |at: Id, message: String, hint: &str, report: &mut Report<'_>| {
         let draft = report.add(unit.file, unit.span(at), message).hint(hint);
-        draft.also(unit.file, unit.span(started), "they are started here").done();
+        draft.also(unit.file, unit.span(started), how).done();
     };
     for &id in own.iter().filter(|&&id| goes_on(id)) {
         if let Some(what) = sets_process(unit, function, id) {
@@ -364,12 +455,19 @@ fn alone(unit: &Unit, function: Id, started: Id, report: &mut Report<'_>) {
             add(id, message, "hand it on as an argument: `cwd=`, a client with its own key", report);
         }
     }
-    for (grown, name) in talks(unit, function, &own) {
+    for (grown, name) in talks(unit, at, &own) {
         let message = format!(
-            "`{name}`{} grows before an `await` that hands it to a model, while other tasks do the same: one is answered what another one asked",
+            "`{name}`{} grows before {} that hands it to a model, while other {} do the same: one is answered what another one asked",
             service::place_name(unit, grown),
+            if how == ASKED { "a call" } else { "an `await`" },
+            if how == ASKED { "requests" } else { "tasks" },
         );
-        add(grown, message, "give each task a list of its own", report);
+        let hint = if how == ASKED {
+            "keep a list for each conversation, by an id that the request brings"
+        } else {
+            "give each task a list of its own"
+        };
+        add(grown, message, hint, report);
     }
 }
 
@@ -422,13 +520,43 @@ fn is_parameter(unit: &Unit, function: Id, name: Id) -> bool {
     })
 }
 
+/// Returns the outermost expression that is a name, a part of it or a list with it in it.
+fn part_of(unit: &Unit, name: Id) -> Id {
+    let inside = [
+        "subscript",
+        "slice",
+        "list",
+        "array",
+        "list_splat",
+        "spread_element",
+        "binary_operator",
+        "subscript_expression",
+    ];
+    let mut id = name;
+    while inside.contains(&unit.kind(unit.syntax[id].parent)) {
+        id = unit.syntax[id].parent;
+    }
+    // `history.slice(-20)`.
+    let member = unit.syntax[id].parent;
+    let call = unit.syntax[member].parent;
+    let sliced = unit.kind(member) == "member_expression"
+        && unit.kind(call) == "call_expression"
+        && ["slice", "concat", "toSpliced"].contains(&unit.callee_name(call));
+    if sliced { call } else { id }
+}
+
 /// Finds lists around a function that it appends to, and then hands to what it awaits as the conversation.
-fn talks<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> Vec<(Id, &'a str)> {
+fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
+    let function = task.function;
     let handed = |name: &str, at: Id| {
         own.iter().any(|&id| {
+            let name_at = id;
+            // `history[-20:]` and `[system, *history]` hand it on, too.
+            let id = part_of(unit, id);
             let node = &unit.syntax[id];
             let parent = unit.kind(node.parent);
-            let key = match node.kind {
+            let kind = if id == name_at { node.kind } else { "identifier" };
+            let key = match kind {
                 "identifier" if parent == "keyword_argument" && node.field == "value" => {
                     unit.syntax.child(node.parent, "name")
                 }
@@ -438,14 +566,17 @@ fn talks<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> Vec<(Id, &'a str)> {
                 "shorthand_property_identifier" => Some(id),
                 _ => None,
             };
+            // Requests mix up what lasts longer than one of them even where none waits.
             let awaited = || {
-                unit.syntax
-                    .around(id)
-                    .take_while(|&around| around != function)
-                    .any(|around| waits(unit, around))
+                task.how == ASKED
+                    || unit
+                        .syntax
+                        .around(id)
+                        .take_while(|&around| around != function)
+                        .any(|around| waits(unit, around))
             };
-            id > at
-                && unit.text(id) == name
+            name_at > at
+                && unit.text(name_at) == name
                 && key.is_some_and(|key| TALK.contains(&unit.text(key)))
                 && awaited()
         })
