@@ -27,6 +27,8 @@ pub struct Systems {
     pub manifests: Vec<Manifest>,
     /// Recipes of images, by path.
     pub dockerfiles: Vec<Dockerfile>,
+    /// Settings of proxies: nginx and Caddy.
+    pub proxies: Vec<FileId>,
     /// Templates of Helm charts.
     pub charts: Vec<FileId>,
     /// Compose files and manifests that cannot be read.
@@ -88,6 +90,16 @@ pub fn is_dockerfile(path: &str) -> bool {
     })
 }
 
+/// Tells whether a path is that of the settings of a proxy, nginx or Caddy.
+#[must_use]
+pub fn is_proxy(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let name = lower.rsplit('/').next().unwrap_or(&lower);
+    let conf = name.ends_with(".conf") || name.ends_with(".conf.template");
+    let words = ["nginx", "proxy", "conf.d", "default.conf", "gateway", "sites-"];
+    conf && words.iter().any(|word| lower.contains(word)) || name == "caddyfile"
+}
+
 /// Tells whether a path may be that of a Kubernetes object; its text decides.
 #[must_use]
 pub fn may_be_manifest(path: &str) -> bool {
@@ -116,7 +128,7 @@ pub fn wanted(path: &str) -> bool {
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
     is_chart_template(path)
         || !folders.split('/').any(|folder| ASIDE.contains(&folder))
-            && (is_compose(path) || is_dockerfile(path) || may_be_manifest(path))
+            && (is_compose(path) || is_dockerfile(path) || is_proxy(path) || may_be_manifest(path))
 }
 
 impl Systems {
@@ -131,6 +143,8 @@ impl Systems {
             } else if is_compose(&file.path) {
                 let documents = Document::all(id, file, &mut systems.broken);
                 systems.composes.extend(compose::read(id, file, documents));
+            } else if is_proxy(&file.path) {
+                systems.proxies.push(id);
             } else if is_dockerfile(&file.path) {
                 systems.dockerfiles.push(docker::read(id, file));
             } else if file.text.contains("apiVersion:") || file.name().starts_with("kustomization.") {

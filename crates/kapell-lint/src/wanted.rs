@@ -1,6 +1,6 @@
 //! Which files orchestrate, by their paths alone.
 
-use crate::{files::is_code, repository::Depth};
+use crate::{files::is_code, repository::Depth, systems::is_proxy};
 
 /// Which systems are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -64,7 +64,8 @@ pub fn is_wanted(path: &str, scope: Scope, depth: Depth) -> bool {
     let counts = (all || scope == Scope::Github) && parts.is_github()
         || (all || scope == Scope::ClaudeCode) && parts.is_agent()
         || (all || scope == Scope::Production)
-            && (parts.is_system() || depth == Depth::Deep && is_code(path));
+            && (parts.is_system() && (!parts.is_proxy() || is_proxy(path))
+                || depth == Depth::Deep && is_code(path));
     // Most files end as none that counts does, so that few need their folders looked at.
     counts && !is_sample(path)
 }
@@ -139,12 +140,18 @@ impl<'a> Parts<'a> {
             }
     }
 
+    /// What may be the settings of a proxy; the whole path decides.
+    fn is_proxy(self) -> bool {
+        matches!(self.extension, "conf" | "template") || self.name == "Caddyfile"
+    }
+
     /// Compose files, manifests, Dockerfiles.
     fn is_system(self) -> bool {
         matches!(self.extension, "yml" | "yaml") && !self.at_github()
             || self.name == "Dockerfile"
             || self.name.starts_with("Dockerfile.")
             || self.extension == "dockerfile"
+            || self.is_proxy()
     }
 }
 
@@ -161,6 +168,9 @@ mod tests {
         assert!(!is_github("docs/ci.yml"));
         assert!(is_agent("plugins/x/agents/a.md") && is_agent("CLAUDE.md") && is_agent(".claude/hooks/a.py"));
         assert!(!is_agent("docs/guide.md") && !is_agent("src/main.py"));
+        let is_wanted_system = |path| is_wanted(path, Scope::Production, Depth::Standard);
+        assert!(is_wanted_system("web/nginx.conf") && is_wanted_system("proxy/Caddyfile"));
+        assert!(!is_wanted_system("etc/mail.conf") && !is_wanted_system("a.template"));
         assert!(is_system("deploy/compose.yaml") && is_system("Dockerfile.dev"));
         assert!(is_code("src/a.tsx") && !is_code("a.min.js") && !is_code("a.d.ts"));
         assert!(is_sample("tests/fixtures/a/.claude/agents/a.md") && is_sample("corpus/a.md"));

@@ -4,6 +4,7 @@ mod charts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -39,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     ingresses(repository, report);
     composes(repository, report);
     addresses(repository, report);
+    proxied(repository, report);
     charts::check(repository, report);
 }
 
@@ -298,14 +300,7 @@ const USUAL: &[(&str, u16)] = &[
 fn addresses(repository: &Repository, report: &mut Report<'_>) {
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for (variable, host, port) in asked(compose).chain(in_two(compose)) {
-            let Some(service) = compose.service(host).filter(|service| !service.partial) else { continue };
-            let image = || known_ports(repository, service).filter(|_| !chooses(service));
-            let Some((known, sure)) = told_port(service).or_else(image) else { continue };
-            // A published port is one of those that the machine has, unless it is the same inside.
-            let said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
-            if known.contains(&port) || said.into_iter().any(|known| *known == port) {
-                continue;
-            }
+            let Some((service, known, sure)) = deaf(repository, compose, host, port) else { continue };
             let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
             let message = format!("this asks for port {port} of `{host}`, which listens on {ports}");
             report
@@ -316,6 +311,80 @@ fn addresses(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
+}
+
+/// Returns the service of a host, if it does not listen on a port, the ports on which it does, and how sure that is.
+fn deaf<'a>(
+    repository: &Repository,
+    compose: &'a Compose,
+    host: &str,
+    port: u16,
+) -> Option<(&'a Service, Vec<u16>, Confidence)> {
+    let service = compose.service(host).filter(|service| !service.partial)?;
+    let image = || known_ports(repository, service).filter(|_| !chooses(service));
+    let (known, sure) = told_port(service).or_else(image)?;
+    // A published port is one of those that the machine has, unless it is the same inside.
+    let mut said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
+    let listens = known.contains(&port) || said.any(|known| *known == port);
+    (!listens).then_some((service, known, sure))
+}
+
+/// Proxies that pass on to a service of the compose file above them, on a port on which it does not listen.
+fn proxied(repository: &Repository, report: &mut Report<'_>) {
+    for &id in &repository.systems.proxies {
+        let file = &repository.files[id];
+        let above = |compose: &&Compose| {
+            let folder =
+                compose.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+            !compose.partial && file.path.starts_with(&*folder)
+        };
+        for (span, host, port) in passed_on(&file.text) {
+            let composes = repository.systems.composes.iter().filter(above);
+            let mut having = composes.filter(|compose| compose.service(host).is_some());
+            let (Some(compose), None) = (having.next(), having.next()) else { continue };
+            let Some((service, known, sure)) = deaf(repository, compose, host, port) else { continue };
+            let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("this passes on to port {port} of `{host}`, which listens on {ports}");
+            report
+                .add(id, span, message)
+                .confidence(sure)
+                .hint(format!("write `{host}:{}`", known[0]))
+                .also(compose.file, service.name.span, "this one")
+                .done();
+        }
+    }
+}
+
+/// Directives of nginx and Caddy that name where requests are passed on to.
+const PASSING: &[&str] =
+    &["proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "server", "reverse_proxy", "to"];
+
+/// Finds the hosts and ports that the settings of a proxy pass requests on to.
+fn passed_on(text: &str) -> impl Iterator<Item = (Span, &str, u16)> {
+    let address = |word: &'_ str| -> Option<(usize, usize)> {
+        let bare = word.split_once("://").map_or(word, |(_, rest)| rest);
+        let bare = bare.split(['/', ';', '$', '{']).next()?;
+        let (host, port) = bare.split_once(':')?;
+        let named = host.starts_with(|c: char| c.is_ascii_alphabetic()) && port.parse::<u16>().is_ok();
+        named
+            .then_some((word.len() - word.split_once("://").map_or(word, |(_, rest)| rest).len(), bare.len()))
+    };
+    let mut next = 0;
+    let lines = text.split_inclusive('\n').map(move |line| {
+        next += line.len();
+        (next - line.len(), line)
+    });
+    lines.flat_map(move |(at, line)| {
+        let code = line.split('#').next().unwrap_or_default();
+        let mut words = code.split_whitespace();
+        let passes = words.find(|word| PASSING.contains(word)).is_some();
+        words.filter(move |_| passes).filter_map(move |word| {
+            let (from, len) = address(word)?;
+            let start = at + (word.as_ptr() as usize - line.as_ptr() as usize) + from;
+            let (host, port) = text.get(start..start + len)?.split_once(':')?;
+            Some((Span::new(start, start + len), host, port.parse().ok()?))
+        })
+    })
 }
 
 /// Finds the addresses with a host and a port in the variables of all services: `postgres://user@db:5432/shop`.

@@ -10,7 +10,10 @@ use crate::{
     github::Flow,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
-    systems::{Manifest, kubernetes::What},
+    systems::{
+        Manifest,
+        kubernetes::{What, Workload},
+    },
 };
 
 /// See `docs/rules/secret-given-nowhere.md`.
@@ -147,6 +150,8 @@ fn keys_of_secrets(repository: &Repository, report: &mut Report<'_>) {
     let settings: Kept = |what| if let What::Settings(keys) = what { Some(keys) } else { None };
     for manifest in &repository.systems.manifests {
         let What::Workload(workload) = &manifest.what else { continue };
+        left_out(repository, report, manifest, workload, (true, "secret", secrets));
+        left_out(repository, report, manifest, workload, (false, "config map", settings));
         for taken in &workload.secrets {
             key_of(repository, report, manifest, ("secret", secrets), taken);
         }
@@ -158,6 +163,89 @@ fn keys_of_secrets(repository: &Repository, report: &mut Report<'_>) {
             whole(repository, report, manifest, (kind, kept), (name, *span));
         }
     }
+}
+
+/// Kinds of objects that are no secrets, and of which none comes about.
+const PLAIN: &[&str] = &[
+    "Namespace",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "StorageClass",
+    "PriorityClass",
+    "LimitRange",
+    "ResourceQuota",
+    "Kustomization",
+];
+
+/// How many others of a workload have to be kept beside it for the one that is not to be forgotten, and not made by hand.
+const OTHERS: usize = 2;
+
+/// What a workload takes and nothing here makes, while what it takes beside it is all made in the same folder.
+fn left_out(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    workload: &Workload,
+    (secret, kind, kept): (bool, &str, Kept),
+) {
+    let manifests = &repository.systems.manifests;
+    let made = |name: &str| {
+        manifests
+            .iter()
+            .any(|other| kept(&other.what).is_some() && *other.name == *name && other.is_beside(manifest))
+    };
+    let keyed = if secret { &workload.secrets } else { &workload.settings };
+    let whole =
+        workload.whole.iter().filter(|(of, ..)| *of == secret).map(|(_, name, span)| (&**name, *span));
+    let taken: Vec<(&str, Span)> =
+        keyed.iter().map(|(name, _, span)| (&**name, *span)).chain(whole).collect();
+    let (here, missing): (Vec<_>, Vec<_>) = taken.iter().partition(|(name, _)| made(name));
+    let Some((name, span)) = missing.first() else { return };
+    let names: BTreeSet<&str> = here.iter().map(|(name, _)| *name).collect();
+    let single = missing.iter().all(|(other, _)| other == name);
+    // An operator, or a controller, may make it.
+    let others =
+        || manifests.iter().filter(|other| matches!(other.what, What::Other) && other.is_beside(manifest));
+    let comes_about = name.ends_with("-tls") || others().any(|other| !PLAIN.contains(&&*other.kind));
+    if names.len() < OTHERS || !single || comes_about || is_told_of(repository, manifest, name) {
+        return;
+    }
+    // One that is called nearly so is told as a slip.
+    let near = |other: &&str| is_slip(name, other) || is_abbreviation(name, other);
+    if manifests.iter().filter(|other| kept(&other.what).is_some()).any(|other| near(&&*other.name)) {
+        return;
+    }
+    let listed = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "`{}` takes the {kind} `{name}`, which nothing here makes as it makes {listed}",
+        &*manifest.name
+    );
+    report
+        .add(manifest.file, *span, message)
+        .confidence(Confidence::Medium)
+        .hint("make it where the others are made, or say where it comes from")
+        .done();
+}
+
+/// Tells whether a file speaks of a name otherwise than to take it.
+fn is_told_of(repository: &Repository, manifest: &Manifest, name: &str) -> bool {
+    let takes = |line: &str| {
+        let line = line.trim_start_matches([' ', '-']);
+        line.starts_with("name:") || line.starts_with("secretName:") || line.contains("Ref:")
+    };
+    repository.files.iter().any(|(id, file)| {
+        file.text.contains(name)
+            && (id != manifest.file && !file.text.contains("kind: Deployment")
+                || file.text.lines().any(|line| line.contains(name) && !takes(line)))
+    })
 }
 
 fn key_of(

@@ -93,11 +93,11 @@ pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manif
         .collect()
 }
 
-/// Returns the secrets that a kustomization makes, by the names that its own objects call them.
+/// Returns the secrets and settings that a kustomization makes, by the names that its own objects call them.
 fn generated(id: FileId, file: &File, document: &Document) -> Vec<Manifest> {
     let root = document.root();
-    let Some(made) = root.get("secretGenerator").and_then(Node::items) else { return Vec::new() };
-    let secret = |node: &Node| {
+    let listed = |key: &str| root.get(key).and_then(Node::items).unwrap_or_default();
+    let made = |node: &Node, secret: bool| {
         // Keys in files stand elsewhere.
         let elsewhere = ["files", "envs", "env", "behavior"].iter().any(|key| node.get(key).is_some());
         let literals = node.get("literals").and_then(Node::items).unwrap_or_default();
@@ -106,13 +106,17 @@ fn generated(id: FileId, file: &File, document: &Document) -> Vec<Manifest> {
         Some(Manifest {
             file: id,
             path: (&*file.path).into(),
-            kind: Word { text: "Secret".into(), span: name.span },
+            kind: Word { text: if secret { "Secret" } else { "ConfigMap" }.into(), span: name.span },
             name,
             namespace: node.get("namespace").and_then(Node::text).unwrap_or_default().into(),
-            what: What::Secret(if elsewhere { Vec::new() } else { keys.collect() }),
+            what: {
+                let keys = if elsewhere { Vec::new() } else { keys.collect() };
+                if secret { What::Secret(keys) } else { What::Settings(keys) }
+            },
         })
     };
-    made.iter().filter_map(secret).collect()
+    let secrets = listed("secretGenerator").iter().filter_map(|node| made(node, true));
+    secrets.chain(listed("configMapGenerator").iter().filter_map(|node| made(node, false))).collect()
 }
 
 fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
