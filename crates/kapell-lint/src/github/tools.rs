@@ -185,6 +185,7 @@ const VALUE_FLAGS_OF: &[(&[&str], &[&str])] = &[
     ),
     (&["git"], &["-C", "-c", "--git-dir", "--work-tree"]),
     (&["gh"], &["-R", "--repo"]),
+    (&["gradle", "gradlew"], &["-x", "--exclude-task", "--project-dir"]),
     (&["aws"], &["--profile", "--region", "--endpoint-url", "--output"]),
     (&["gcloud"], &["--project", "--account", "--format"]),
     (&["uv", "poetry"], &["--directory", "--project", "-C"]),

@@ -132,8 +132,8 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
             .works
             .iter()
             .any(|done| done.work.kind.checks() || done.work.kind.mutates() || facts.runs_own_script())
-            // A state stands for whatever was done, known or not.
-            || state && facts.does(Kind::Unknown)
+            // A state, and the word that all went well, stand for whatever was done, known or not.
+            || facts.works.iter().any(|done| done.work.kind == Kind::Unknown && (state || done.command.is_some()))
     };
     let before = flow.facts[at][..index].iter().any(fails)
         || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(fails));
@@ -187,6 +187,19 @@ const WHOLES: &[&str] = &[
     "release",
     "rollout",
     "migration",
+    "evaluation",
+    "evals",
+    "benchmark",
+    "benchmarks",
+    "regression",
+    "verification",
+    "validation",
+    "nightly",
+    "pipelines",
+    "jobs",
+    "workflow",
+    "backup",
+    "scan",
 ];
 
 /// Tells whether a text claims that everything went well: `all specs passed`, `build passed`.

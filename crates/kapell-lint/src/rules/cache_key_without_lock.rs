@@ -5,7 +5,7 @@ use crate::github::{
     Flow, StepFacts,
     facts::Done,
     intent,
-    tools::{self, Kind},
+    tools::{self, Installer, Kind},
 };
 use crate::{
     repository::{Depth, Repository},
@@ -35,9 +35,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 if before_checkout(flow, at, index, report) {
                     continue;
                 }
-                let Some(installer) = restored(step) else { continue };
+                let Some(installer) = restored(step).or_else(|| asked(job, step)) else { continue };
                 let Some(key) = step.input("key") else { continue };
                 by_manifest(flow, (at, index), installer.name, report);
+                other_file(repository, flow, (step, &flow.facts[at]), report);
                 // One that was meant to move is told of as an expression.
                 if key.text.replace("${{", "").contains("{{") {
                     continue;
@@ -87,6 +88,71 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// What a tool is asked to learn where it keeps what it has fetched, and its name.
+const ASKS_WHERE: &[(&str, &str)] = &[
+    ("pnpm store path", "pnpm"),
+    ("yarn cache dir", "yarn"),
+    ("yarn config get cacheFolder", "yarn"),
+    ("npm config get cache", "npm"),
+    ("pip cache dir", "pip"),
+    ("composer config cache-files-dir", "composer"),
+    ("composer config cache-dir", "composer"),
+    ("poetry config cache-dir", "poetry"),
+    ("poetry config virtualenvs.path", "poetry"),
+    ("go env GOMODCACHE", "go"),
+];
+
+/// Finds the tool that a step before was asked for the path: `${{ steps.store.outputs.dir }}`.
+fn asked(job: &Job, step: &Step) -> Option<&'static Installer> {
+    if !step.is("actions/cache") {
+        return None;
+    }
+    let path = step.input("path")?.text.trim();
+    let id = path.strip_prefix("${{")?.trim_start().strip_prefix("steps.")?.split('.').next()?;
+    let source = job.steps.iter().find(|other| other.id.as_ref().is_some_and(|own| &*own.text == id))?;
+    let (_, name) = ASKS_WHERE.iter().find(|(asks, _)| source.script().contains(asks))?;
+    tools::INSTALLERS.iter().find(|installer| installer.name == *name)
+}
+
+/// The key hashes a file beside the lock file that lies in the repository and decides what is installed.
+fn other_file(
+    repository: &Repository,
+    flow: &Flow,
+    (step, facts): (&Step, &[StepFacts]),
+    report: &mut Report<'_>,
+) {
+    let Some(key) = step.input("key").filter(|_| step.id.is_none()) else { return };
+    let mut hashed = key.text.split("hashFiles(").skip(1);
+    let Some(files) = hashed.next().and_then(|rest| rest.split(')').next()) else { return };
+    let names: Vec<&str> = files.split(',').map(|file| file.trim().trim_matches(['\'', '"'])).collect();
+    let [name] = names[..] else { return };
+    // Of tools with one manifest the one counts that the job runs.
+    let runs = |tool: &str| {
+        let program = if tool == "bundler" { "bundle" } else { tool };
+        facts.iter().flat_map(|facts| &facts.commands).any(|command| command.program() == program)
+    };
+    let row = MANIFESTS.iter().find(|row| row.1 == name && runs(row.0));
+    let lock = row.and_then(|row| row.2.iter().find(|lock| repository.files.exists(lock)));
+    let (Some((_, manifest, _)), Some(lock)) = (row, lock) else { return };
+    let alone = hashed.next().is_none();
+    let moves = ["github.sha", "run_id", "date", "week", "steps.", "needs."];
+    // What is installed is kept here, and not only what was fetched for it.
+    let path = step.input("path").map_or("", |path| path.text.trim());
+    let installed = ["node_modules", "vendor", ".venv", "venv"].iter().any(|folder| path.ends_with(folder));
+    if !alone || !installed || moves.iter().any(|word| key.text.contains(word)) {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            key.span,
+            format!("the key hashes `{manifest}`, and `{lock}` decides what is installed: an update of it gets what was kept before"),
+        )
+        .confidence(Confidence::Medium)
+        .hint(format!("take `${{{{ hashFiles('{lock}') }}}}` for the key"))
+        .done();
+}
+
 /// What says which dependencies are wanted, where another file says which there are: tool, manifest, lock files.
 const MANIFESTS: &[(&str, &str, &[&str])] = &[
     ("npm", "package.json", &["package-lock.json", "npm-shrinkwrap.json"]),
@@ -95,6 +161,9 @@ const MANIFESTS: &[(&str, &str, &[&str])] = &[
     ("composer", "composer.json", &["composer.lock"]),
     ("bundler", "Gemfile", &["Gemfile.lock"]),
     ("poetry", "pyproject.toml", &["poetry.lock"]),
+    ("uv", "pyproject.toml", &["uv.lock"]),
+    ("pdm", "pyproject.toml", &["pdm.lock"]),
+    ("pipenv", "Pipfile", &["Pipfile.lock"]),
 ];
 
 /// The key knows the manifest alone, and a hit skips the install: what the lock file says anew never arrives.

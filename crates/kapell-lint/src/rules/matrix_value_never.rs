@@ -1,9 +1,11 @@
 //! A condition compares a matrix value with one that the matrix does not have.
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
+use kapell_spec::github::Matrix;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    github::Flow,
     repository::{Depth, Repository},
     rule::{Draft, Focus, Group, Report, Rule},
 };
@@ -30,6 +32,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             else {
                 continue;
             };
+            if let Some(matrix) = &job.matrix {
+                excluded(flow, (&job.id.text, matrix), &cells, report);
+            }
             for expression in &job.expressions {
                 let mut told = false;
                 expression.expr.root().walk(&mut |node| {
@@ -47,6 +52,35 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     tell(report.add(flow.file, span, found.message(job)), &found, &cells);
                 });
             }
+        }
+    }
+}
+
+/// A value of an axis all of whose cells are excluded: the list names it, and no job has it.
+fn excluded(
+    flow: &Flow,
+    (job, matrix): (&str, &Matrix),
+    cells: &[Vec<(&str, &Value)>],
+    report: &mut Report<'_>,
+) {
+    for axis in &matrix.axes {
+        // One that is excluded as a whole is there for `include` to name.
+        let listed = || axis.values.iter().flatten();
+        let found = values(&axis.name.text, cells);
+        if matrix.exclude.is_empty() || !listed().any(|(value, _)| found.contains(&value)) {
+            continue;
+        }
+        for (value, span) in listed() {
+            let Some(text) = value.text().filter(|_| !found.contains(&value)) else { continue };
+            report
+                .add(
+                    flow.file,
+                    *span,
+                    format!("`exclude` takes out each cell with `{text}`, so `{job}` never has it"),
+                )
+                .severity(Severity::Medium)
+                .hint(format!("drop `{text}` from `{}`, or exclude less", axis.name.text))
+                .done();
         }
     }
 }

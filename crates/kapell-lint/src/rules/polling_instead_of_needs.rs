@@ -123,7 +123,10 @@ fn watched(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
     let sleeps = ["sleep", "setTimeout"].iter().any(|word| script.contains(word));
     let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word)) && sleeps;
     let asks = ["check-runs", "check_runs", "/jobs", "listJobsForWorkflowRun", "checks.listForRef"];
-    let watches = asks.iter().any(|word| script.contains(word));
+    // The command line shows the jobs of a run, and so those of its own.
+    let own = ["run_id", "RUN_ID"].iter().any(|word| script.contains(word));
+    let views = script.contains("gh run view") && script.contains("jobs") && own;
+    let watches = asks.iter().any(|word| script.contains(word)) || views;
     if !loops {
         return None;
     }

@@ -2,7 +2,7 @@
 
 use kapell_spec::github::Step;
 
-use crate::github::{Flow, StepFacts, carry, cost, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, carry, cost, facts::Done, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -47,9 +47,61 @@ fn builds(flow: &Flow, job: usize) -> Vec<(String, u32)> {
     let facts =
         flow.steps(job).filter(|(step, _)| step.condition.is_none()).flat_map(|(_, facts)| &facts.works);
     facts
-        .filter(|done| done.work.kind == Kind::Build && done.command.is_some())
-        .map(|done| (done.text.clone(), done.work.seconds))
+        .filter(|done| (done.work.kind == Kind::Build || packages(done)) && done.command.is_some())
+        .map(|done| (essence(&done.text), done.work.seconds))
         .collect()
+}
+
+/// Tells whether tests are run by what packages as well: `mvn verify`, `gradle build`.
+fn packages(done: &Done) -> bool {
+    done.work.kind == Kind::Test && essence(&done.text) != done.text
+}
+
+/// Flags of Maven and Gradle that change nothing of what they build, how they begin.
+const ASIDE: &[&str] = &[
+    "-B",
+    "-ntp",
+    "--batch-mode",
+    "--no-transfer-progress",
+    "-q",
+    "--quiet",
+    "-U",
+    "-e",
+    "-DskipTests",
+    "-DskipITs",
+    "-Dmaven.test.skip",
+    "-Dmaven.javadoc.skip",
+    "--no-daemon",
+    "--info",
+    "--stacktrace",
+    "--parallel",
+    "--build-cache",
+];
+
+/// Returns a command as what it builds: without flags that skip tests or say how much is printed. Behind `verify` and
+/// `install` the package of Maven is the same.
+fn essence(text: &str) -> String {
+    let mut words: Vec<&str> = text.split_whitespace().collect();
+    let program = words.first().map_or("", |word| word.trim_start_matches("./"));
+    let (maven, gradle) = (matches!(program, "mvn" | "mvnw"), matches!(program, "gradle" | "gradlew"));
+    let goals = ["package", "verify", "install"];
+    if !(maven && words.iter().any(|word| goals.contains(word)) || gradle && words.contains(&"build")) {
+        return text.to_owned();
+    }
+    while let Some(at) = words.windows(2).position(|pair| gradle && pair[0] == "-x") {
+        words.drain(at..at + 2);
+    }
+    let kept = words[1..].iter().filter(|word| **word != "clean" && !aside(word));
+    let kept = kept.map(|word| if maven && goals.contains(word) { "package" } else { word });
+    let own = if maven { "maven" } else { "gradle" };
+    std::iter::once(own).chain(kept).collect::<Vec<_>>().join(" ")
+}
+
+/// Tells whether a flag changes nothing of what is built.
+fn aside(word: &str) -> bool {
+    ASIDE
+        .iter()
+        .any(|flag| word == *flag || word.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
 }
 
 /// A build that is done a second time.
@@ -87,12 +139,13 @@ fn rebuilt<'a>(repository: &'a Repository, flow: &'a Flow, (at, up): (usize, usi
         if second.matrix.is_some() || !same_system || takes || !uploaded && !carry::changes(other, index) {
             return None;
         }
-        let builds_it = |facts: &StepFacts| {
-            facts.works.iter().any(|done| done.text == command && done.work.kind == Kind::Build)
+        let built = |facts: &StepFacts| {
+            let same = |done: &&Done| essence(&done.text) == command && done.work.kind == Kind::Build;
+            facts.works.iter().find(same).map(|done| done.text.clone())
         };
-        let (step, _) =
-            other.steps(index).find(|(step, facts)| step.condition.is_none() && builds_it(facts))?;
-        Some(Rebuilt { command: command.clone(), seconds, flow: other, job: index, step, uploaded })
+        let steps = other.steps(index).filter(|(step, _)| step.condition.is_none());
+        let (step, written) = steps.into_iter().find_map(|(step, facts)| Some((step, built(facts)?)))?;
+        Some(Rebuilt { command: written, seconds, flow: other, job: index, step, uploaded })
     })
 }
 

@@ -425,7 +425,7 @@ fn teardown_job(repository: &Repository, flow: &Flow, at: usize, report: &mut Re
         let Some(&made) = flow.closures[at].iter().find(|&&up| any(flow, up, makes)) else { continue };
         let fails = |up: usize| {
             flow.model.jobs[up].continue_on_error.is_none()
-                && flow.facts[up].iter().any(|facts| facts.does(Kind::Test))
+                && flow.facts[up].iter().any(|facts| facts.does(Kind::Test) || facts.runs_own_script())
         };
         let tested = flow.closures[at].iter().find(|&&up| flow.closures[up].contains(&made) && fails(up));
         // What is also taken away in another place has nothing to lose.

@@ -24,6 +24,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        beside(repository, flow, report);
         let (Some(push), Some(pull)) = (flow.model.event("push"), flow.model.event("pull_request")) else {
             continue;
         };
@@ -58,6 +59,67 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             _ => {}
         }
+    }
+}
+
+/// Returns the paths of an event of a workflow, if it names what it watches and ignores nothing.
+fn watched<'a>(flow: &'a Flow, event: &str) -> Option<&'a Filter> {
+    let paths = flow.model.event(event)?.filter("paths")?;
+    (!paths.items.iter().any(|item| item.text.starts_with('!'))).then_some(paths)
+}
+
+/// A delivery builds a folder that it does not watch, where the workflow that checks the same does: `packages/ui/**`.
+fn beside(repository: &Repository, flow: &Flow, report: &mut Report<'_>) {
+    let Some(own) = watched(flow, "push").filter(|_| flow.jobs().any(|(at, _)| carry::delivers(flow, at)))
+    else {
+        return;
+    };
+    let aside = |path: &str| path.starts_with(".github/");
+    let watches = |filter: &Filter, path: &str| filter.items.iter().any(|item| *item.text == *path);
+    let covered = |folder: &str| {
+        own.items.iter().any(|item| {
+            let start = item.text.split('*').next().unwrap_or_default();
+            start.is_empty() || folder.starts_with(start.trim_end_matches('/'))
+        })
+    };
+    let builds = |folder: &str| {
+        let is = |word: &str| word.trim_start_matches("./").trim_end_matches('/') == folder;
+        let mut steps = flow.jobs().flat_map(|(at, _)| flow.steps(at));
+        steps.any(|(step, facts)| {
+            let mut words = facts.commands.iter().flat_map(|command| command.words.iter().skip(1));
+            step.folder.as_ref().is_some_and(|own| is(&own.text))
+                || words.any(|word| is(word.rsplit('=').next().unwrap_or(word)))
+        })
+    };
+    for other in repository.github.flows.iter().filter(|other| !std::ptr::eq(*other, flow)) {
+        let Some(checked) = watched(other, "pull_request").or_else(|| watched(other, "push")) else {
+            continue;
+        };
+        if !own.items.iter().all(|item| aside(&item.text) || watches(checked, &item.text)) {
+            continue;
+        }
+        let missing = checked.items.iter().find_map(|item| {
+            let folder = item.text.strip_suffix("/**")?;
+            let plain = !folder.contains('*') && !aside(folder);
+            (plain && !covered(folder) && builds(folder)).then_some(item)
+        });
+        let Some(missing) = missing else { continue };
+        let draft = report
+            .add(
+                flow.file,
+                own.span,
+                format!(
+                    "`{}` builds `{}` and does not watch it, as `{}` does: a change of it alone is checked and not delivered",
+                    flow.name(),
+                    missing.text.trim_end_matches("/**"),
+                    other.name()
+                ),
+            )
+            .severity(Severity::High)
+            .also(other.file, missing.span, "watched here")
+            .hint(format!("add `{}` to the paths", missing.text));
+        end(flow, own.span, draft);
+        return;
     }
 }
 

@@ -98,10 +98,11 @@ fn image(words: &[String], command: &Command) -> Option<Work> {
 
 /// Tells what Gradle does by the names of its tasks: `:app:lintRelease`, `spotbugsDebug`, `testDebugUnitTest`.
 fn gradle(words: &[String]) -> Option<Work> {
-    let tasks: Vec<String> = words[1..]
-        .iter()
-        .filter(|word| !word.starts_with('-'))
-        .map(|word| word.to_ascii_lowercase())
+    // What `-x` names is left out.
+    let left_out = |at: usize| matches!(words[at - 1].as_str(), "-x" | "--exclude-task");
+    let tasks: Vec<String> = (1..words.len())
+        .filter(|&at| !words[at].starts_with('-') && !left_out(at))
+        .map(|at| words[at].to_ascii_lowercase())
         .collect();
     let has = |names: &[&str]| tasks.iter().any(|task| names.iter().any(|name| task.contains(name)));
     let is = |name: &str| tasks.iter().any(|task| task.rsplit(':').next() == Some(name));
@@ -334,6 +335,8 @@ mod tests {
             ("./gradlew :app:publishBundle", Kind::Publish),
             ("./gradlew jib", Kind::Publish),
             ("./gradlew jibDockerBuild", Kind::Build),
+            ("./gradlew build -x test", Kind::Build),
+            ("./gradlew :app:build :lib:build -x test", Kind::Build),
             ("mvn -B clean verify", Kind::Test),
             ("mvn -B package -DskipTests", Kind::Build),
             ("mvn -B clean deploy -DskipTests", Kind::Publish),
