@@ -39,9 +39,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .filter(|reference| reference.strength >= Strength::Strong && !reference.fenced)
         {
             let is_missing = match reference.names {
-                Names::Import => {
-                    asset.kind == AssetKind::Memory && missing_import(repository, asset, reference)
-                }
+                Names::Import => match asset.kind {
+                    AssetKind::Memory => missing_import(repository, asset, reference),
+                    AssetKind::Command => missing_input(repository, asset, reference),
+                    _ => false,
+                },
                 Names::File => asset.kind == AssetKind::Skill && missing_file(repository, asset, reference),
                 _ => false,
             };
@@ -256,6 +258,22 @@ fn missing_import(repository: &Repository, asset: &Asset, reference: &Reference)
     is_own(path)
         && path.contains(['/', '.'])
         && beside.is_some_and(|beside| !repository.files.exists(&beside) && !repository.files.exists(path))
+}
+
+/// Endings of texts that a command takes in; code may be named as an example.
+const TEXTS: &[&str] = &[".md", ".mdx", ".txt", ".rst", ".adoc"];
+
+/// Tells whether a text that a command includes, `@docs/rules.md`, is not in its folder, where others are.
+fn missing_input(repository: &Repository, asset: &Asset, reference: &Reference) -> bool {
+    let (path, text) = (&*reference.name, &repository.files[asset.file].text);
+    let line = kapell_spec::line::around(text, reference.span.start as usize).to_ascii_lowercase();
+    let shown =
+        ["e.g.", "example", "such as", "like ", "usage", "if ", "create", "write", "save", "generate"];
+    path.contains('/')
+        && TEXTS.iter().any(|end| path.ends_with(end))
+        && !shown.iter().any(|word| line.contains(word))
+        && missing_import(repository, asset, reference)
+        && has_company(repository, path)
 }
 
 fn missing_file(repository: &Repository, asset: &Asset, reference: &Reference) -> bool {

@@ -1,5 +1,6 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
+mod opencode; // agents that commands of opencode are given to
 mod session; // agents that code gives to a session
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     scripts(repository, report);
     session::check(repository, report);
+    opencode::check(repository, report);
     main_agent(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
