@@ -122,9 +122,27 @@ fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)>
     served.find(|&(call, what)| match what {
         Service::Http(_) if !unit.awaited(call) => false,
         Service::Http(Transport::Fetch) => reads(unit, call),
-        Service::Http(_) => unit.callee_name(call) == "get",
+        Service::Http(_) => unit.callee_name(call) == "get" || only_gets(unit, call),
         _ => true,
     })
+}
+
+/// Tells whether a call is one of a function of this file whose requests only read.
+fn only_gets(unit: &Unit, call: Id) -> bool {
+    let Some(function) = unit.function(unit.callee_name(call)) else { return false };
+    let mut asked = unit
+        .calls_in(function)
+        .filter(|&call| matches!(service::of_call(unit, call), Some(Service::Http(_))))
+        .peekable();
+    asked.peek().is_some() && asked.all(|call| unit.callee_name(call) == "get")
+}
+
+/// What keeps connections open, and nothing of what was said.
+const CONNECTIONS: &[&str] = &["aiohttp.ClientSession", "requests.Session", "requests.session", "httpx."];
+
+/// Tells whether a name is that of a session of requests.
+fn connects(unit: &Unit, name: Id) -> bool {
+    unit.path(name).is_some_and(|path| CONNECTIONS.iter().any(|known| path.text.starts_with(known)))
 }
 
 /// Tells whether a `fetch` only reads.
@@ -204,7 +222,7 @@ fn remembers(unit: &Unit, call: Id) -> bool {
         matches!(
             unit.kind(id),
             "identifier" | "property_identifier" | "shorthand_property_identifier" | "type_identifier"
-        )
+        ) && !connects(unit, id)
     });
     let names = named.map(|id| unit.text(id).to_ascii_lowercase());
     let mut names = names.filter(|name| !name.starts_with("to_thread")).peekable();

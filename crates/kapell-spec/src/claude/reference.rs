@@ -261,7 +261,10 @@ impl Finder<'_> {
             let Some(inner) = self.text[mark.span.range()].find(name) else { continue };
             let start = mark.span.start as usize + inner;
             let span = Span::new(start, start + name.len());
-            let after = words(&self.text[mark.span.end as usize..]);
+            let rest = &self.text[mark.span.end as usize..];
+            // The line may have come to its end between the name and what it is.
+            let rest = rest.strip_prefix('\n').filter(|_| mark.code).unwrap_or(rest);
+            let after = words(rest);
             // A mark may go on in the next line; what counts stands before all of it.
             let at = mark.span.start as usize;
             let before = self.text[line::start(self.text, at)..at].trim_end().to_ascii_lowercase();
