@@ -162,7 +162,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             })
             .collect();
         let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };
-        let mut draft = report.add(file.file, first.span, why.as_str()).severity(*severity);
+        // Several suites after each edit are waited for by whoever wants to go on.
+        let severity = if rest.is_empty() { *severity } else { (*severity).max(Severity::Medium) };
+        let mut draft = report.add(file.file, first.span, why.as_str()).severity(severity);
         draft = draft.hint("narrow the matcher to the tools that matter, or start one process that stays");
         for (hook, (why, _)) in rest {
             draft = draft.also(file.file, hook.span, why.as_str());

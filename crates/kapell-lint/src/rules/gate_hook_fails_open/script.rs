@@ -638,5 +638,9 @@ fn swallows_all(lines: &[(usize, &str)], except: usize) -> bool {
         .iter()
         .rev()
         .take_while(|(_, line)| !(line.trim() == "try:" && indent(line) == depth))
-        .any(|(_, line)| ["exit(2)", "return 2"].iter().any(|end| line.contains(end)))
+        .any(|(_, line)| {
+            // `sys.exit(main())` says no where `main` does.
+            let of_main = line.contains("main(") && lines.iter().any(|(_, line)| line.trim() == "return 2");
+            of_main || ["exit(2)", "return 2"].iter().any(|end| line.contains(end))
+        })
 }
