@@ -59,6 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         asked_again(report, asset, text);
         each_asks(report, asset, text);
         read_again(report, asset, text);
+        known_already(report, asset, text);
         if matches!(asset.kind, AssetKind::Command | AssetKind::Skill) {
             agents_ask(repository, report, asset);
         }
@@ -131,7 +132,12 @@ fn heads_line(text: &str, mark: Span) -> bool {
 fn agents_ask(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
     let agents = &repository.agents;
     let mut asked: BTreeMap<&str, BTreeMap<AgentId, Span>> = BTreeMap::new();
-    for reference in asset.firm(Names::Agent) {
+    // A bare name in marks is that of an agent where one of that name is defined.
+    let named = asset.references.iter().filter(|reference| {
+        let bare = !reference.fenced && reference.name.contains('-');
+        reference.names == Names::Agent && (reference.strength >= Strength::Strong || bare)
+    });
+    for reference in named {
         let Resolved::Found(id) = agents.resolve(asset, reference) else { continue };
         let agent = &agents[id];
         let text = &*repository.files[agent.file].text;
@@ -264,6 +270,41 @@ fn read_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// What is put into a text before it is read, `!` and a command in marks, and still the same when it is run again.
+const PUT_IN: &[&str] = &["gh pr diff", "gh pr view", "gh issue view", "gh run view", "gh api ", "glab mr "];
+
+/// What changes what such a command says.
+const CHANGES: &[&str] = &["commit", "rebase", "merge ", "push", "amend", "fetch", "pull"];
+
+/// Tells of a session that is told to run what was run for it before it read its text.
+fn known_already(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let marks = || asset.definition.document.marks.iter().filter(|mark| mark.code).map(|mark| mark.span);
+    let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
+    let put_in = |mark: Span| text[..mark.start as usize].ends_with('!');
+    // Between two commits git says the same, whatever was edited.
+    let lasts = |what: &str| {
+        PUT_IN.iter().any(|start| what.starts_with(start))
+            || (what.starts_with("git diff") || what.starts_with("git log")) && what.contains("..")
+    };
+    for first in marks().filter(|&mark| put_in(mark) && lasts(said(mark))) {
+        let what = said(first);
+        let again = |mark: Span| {
+            let before = text[..mark.start as usize].trim_end().to_ascii_lowercase();
+            let told = ["run", "rerun", "call", "execute", "with"].iter().any(|verb| before.ends_with(verb));
+            mark.start > first.end && !put_in(mark) && told && said(mark) == what
+        };
+        let Some(second) = marks().find(|&mark| again(mark)) else { continue };
+        let between = text[first.end as usize..second.start as usize].to_ascii_lowercase();
+        if CHANGES.iter().any(|word| between.contains(word)) {
+            continue;
+        }
+        let message = format!("`{what}` is run again, though what it says stands in the text already");
+        let draft = report.add(asset.file, second, message).severity(Severity::Low);
+        let draft = draft.hint("refer to what stands above");
+        draft.also(asset.file, first, "it is put in here").done();
     }
 }
 

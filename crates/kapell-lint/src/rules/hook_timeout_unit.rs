@@ -77,7 +77,7 @@ fn right(milliseconds: u64) -> u64 {
 const LEAST_MS: u64 = 500;
 
 /// Hooks of Gemini CLI: their time-outs are in milliseconds.
-/// Source: <https://geminicli.com/docs/hooks/>, as of 2026-08.
+/// Source: <https://github.com/google-gemini/gemini-cli/blob/main/docs/hooks/reference.md>, as of 2026-08.
 fn in_milliseconds(repository: &Repository, report: &mut Report<'_>) {
     let settings = repository.files.iter().filter(|(_, file)| {
         file.name() == "settings.json"

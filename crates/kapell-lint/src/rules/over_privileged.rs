@@ -302,10 +302,94 @@ fn any_shell<'a>(
     if agent.kind == AssetKind::Agent {
         return;
     }
-    let Some(said) = told(agent, file) else { return };
+    let Some(said) = told(agent, file) else { return only_looks(report, agent, file, shell) };
     let message = format!("`{}` shall change nothing, but may run anything: `{}`", agent.name, shell.text);
     let hint = "name the commands that it runs, such as `Bash(git status:*)`";
     report.add(agent.file, shell.span, message).hint(hint).also(agent.file, said, "what it is told").done();
+}
+
+/// Commands that only look, as they begin.
+const LOOKS: &[&str] = &[
+    "git log",
+    "git diff",
+    "git show",
+    "git status",
+    "git branch --show",
+    "git shortlog",
+    "git blame",
+    "git rev-parse",
+    "git describe",
+    "git ls-files",
+    "gh pr view",
+    "gh pr diff",
+    "gh pr list",
+    "gh pr checks",
+    "gh issue view",
+    "gh issue list",
+    "gh run view",
+    "gh run list",
+    "kubectl get",
+    "kubectl describe",
+    "kubectl logs",
+    "docker ps",
+    "docker logs",
+    "ls ",
+    "cat ",
+    "date",
+];
+
+/// Words of a text that has more done than what its first lines run.
+const DOES: &[&str] = &[
+    "run ",
+    "fix",
+    "commit the",
+    "push",
+    "create",
+    "edit",
+    "write",
+    "test",
+    "build",
+    "deploy",
+    "install",
+    "update",
+    "change",
+    "delete",
+    "remove",
+    "add ",
+    "apply",
+    "execute",
+    "check",
+    "find",
+    "search",
+    "look ",
+    "use ",
+];
+
+/// A command that names `Bash(*)` for a few lines that are run before it is read, all of which only look.
+fn only_looks(report: &mut Report<'_>, agent: &Asset, file: &File, shell: &Named) {
+    // `Bash` alone is how most write that a shell is needed.
+    if shell.text == "Bash" {
+        return;
+    }
+    let document = &agent.definition.document;
+    let marks: Vec<Span> = document.marks.iter().filter(|mark| mark.code).map(|mark| mark.span).collect();
+    let looks = |mark: &Span| {
+        let what = file.text[mark.range()].trim_matches('`').trim();
+        let joined = [" > ", ">>", "; ", "&& "].iter().any(|sign| what.contains(sign));
+        let before = file.text[..mark.start as usize].ends_with('!');
+        before && !joined && LOOKS.iter().any(|start| what.starts_with(start))
+    };
+    let mut rest = file.lower().get(agent.definition.body as usize..).unwrap_or_default().to_owned();
+    for mark in &marks {
+        rest = rest.replace(&file.lower()[mark.range()], "");
+    }
+    let alone = !marks.is_empty() && marks.iter().all(looks) && document.fences.is_empty();
+    if !alone || DOES.iter().any(|word| rest.contains(word)) {
+        return;
+    }
+    let message = format!("`{}` only looks, but may run anything: `{}`", agent.name, shell.text);
+    let hint = "name the commands that it runs, such as `Bash(git log:*)`";
+    report.add(agent.file, shell.span, message).confidence(Confidence::Medium).hint(hint).done();
 }
 
 /// Agents without a list of tools have all of them: one finding for all.
