@@ -1,6 +1,6 @@
 //! Agents that commands of opencode are given to.
 //!
-//! Source: <https://opencode.ai/docs/commands/>, as of 2026-08.
+//! Source: <https://github.com/sst/opencode>, its page on commands, as of 2026-08.
 
 use std::collections::BTreeSet;
 
