@@ -367,21 +367,13 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// Writes money and tokens together.
+/// Writes what is known of a cost: `$0.12`, `850 tokens` where nobody knows their price, or both.
 #[must_use]
 pub fn amount(amount: Amount) -> String {
-    match amount.tokens {
-        0 => usd(amount.usd_micros),
-        used => format!("{}, {} tokens", usd(amount.usd_micros), tokens(used)),
-    }
-}
-
-/// Writes what is known of a cost: `$0.12`, `850 tokens`, or both.
-#[must_use]
-pub fn cost(amount: Amount) -> String {
-    match amount.usd_micros {
-        0 => format!("{} tokens", tokens(amount.tokens)),
-        _ => self::amount(amount),
+    match (amount.usd_micros, amount.tokens) {
+        (usd_micros, 0) => usd(usd_micros),
+        (0, used) => format!("{} tokens", tokens(used)),
+        (usd_micros, used) => format!("{}, {} tokens", usd(usd_micros), tokens(used)),
     }
 }
 
@@ -448,6 +440,9 @@ mod tests {
         );
         assert_eq!([850, 12_345, 2_000_000].map(tokens), ["850", "12.3k", "2.0M"]);
         assert_eq!([0, 999, 1000, 1_000_000].map(count), ["0", "999", "1,000", "1,000,000"]);
+        let costs = [(0, 0), (1_200, 0), (0, 850), (1_200, 850)]
+            .map(|(usd_micros, tokens)| amount(Amount { usd_micros, tokens }));
+        assert_eq!(costs, ["$0.00", "$0.0012", "850 tokens", "$0.0012, 850 tokens"]);
         assert_eq!(instant(Wall(0)), "1970-01-01 00:00:00Z");
         assert_eq!(instant(Wall(i64::MAX)), "an unknown time");
     }

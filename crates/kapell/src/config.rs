@@ -253,6 +253,10 @@ fn size(value: &Spanned<DeValue<'_>>, key: &str, of: &str) -> Result<u32, Box<Fi
 }
 
 fn number(value: &Spanned<DeValue<'_>>, key: &str) -> Result<u32, Box<Finding>> {
+    if key == "agents" && value.get_ref().is_table() {
+        let finding = wrong(value, "`agents` is how many may work at a time");
+        return Err(Box::new(finding.hint("an agent of your own is a table `[agent.NAME]`")));
+    }
     let parsed = value
         .get_ref()
         .as_integer()
@@ -344,6 +348,10 @@ mod tests {
             ),
             ("jobs = \"4\"", "K0912 7..10 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("workspaces = \"much\"", "K0912 13..19 `much` is no size of disk space (workspaces = \"2GiB\")"),
+            (
+                "[agents.mine]",
+                "K0912 1..7 `agents` is how many may work at a time (an agent of your own is a table `[agent.NAME]`)",
+            ),
             ("jobs = 0", "K0912 7..8 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             ("jobs = 99999999999999999999", "K0912 7..27 `jobs` is a whole number from 1 to 1024 (jobs = 4)"),
             (

@@ -231,7 +231,7 @@ impl Registry {
         };
         let needs_none = matches!(client, Client::Model(_));
         if !needs_none && self.program(client).is_none() {
-            return Some(format!("its program `{}` is not installed", client.program()));
+            return Some(self.lacks_program(client));
         }
         if let Some(giver) = self.absent_key_giver(client) {
             return Some(format!(
@@ -248,6 +248,16 @@ impl Registry {
             _ => format!("it has neither a key in {} nor a login", client.key_variable()),
         };
         self.access(client).is_none().then(none)
+    }
+
+    /// Says which program of a client is not there.
+    fn lacks_program(&self, client: Client) -> String {
+        let set = self.clients.get(&client).and_then(|settings| settings.program.as_ref());
+        match (set, client.program()) {
+            (Some(program), _) => format!("its program `{}` is not there", program.display()),
+            (None, "") => format!("no `program` is set under `[clients.{}]`", client.adapter()),
+            (None, program) => format!("its program `{program}` is not installed"),
+        }
     }
 
     /// Returns how a client gets to its model: by a key, a login, or a server of one's own that may need neither; nothing

@@ -24,6 +24,7 @@ const HOSTS: &[&str] = &[
     "rustup.rs",
     "code.claude.com",
     "json.schemastore.org",
+    "opencode.ai",
     "sqlite.org",
     "www.sqlite.org",
     "json-schema.org",

@@ -253,8 +253,11 @@ fn every_end_is_taken_for_what_it_is() {
         ("writes", &allow, "ok"),
     ];
     let keys: Vec<_> = (0..).zip(&cases).map(|(number, case)| (number, key(number), case)).collect();
+    let mut dirs = Vec::new();
     for (number, key, (case, pairs, _)) in &keys {
-        rig.crew.start(*key, job(&rig, *number, case, pairs)).unwrap();
+        let job = job(&rig, *number, case, pairs);
+        dirs.push(job.dir.clone());
+        rig.crew.start(*key, job).unwrap();
     }
     let exits = crate::clients::finished(&rig, keys.len());
     let mut wrong = String::new();
@@ -266,6 +269,11 @@ fn every_end_is_taken_for_what_it_is() {
     }
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(exits[&keys[10].1].until.is_some(), "nobody knows until when");
+    let of = |case: &str| cases.iter().position(|(name, ..)| *name == case).unwrap();
+    assert_eq!(exits[&keys[of("dies")].1].message, "the agent went away\nit printed last: no module `coder`");
+    // Whoever only writes is heard to be alive.
+    let printed = fs::read_to_string(dirs[of("writes")].join("output.log")).unwrap();
+    assert!(printed.contains("{\"type\":\"alive\"}"), "{printed}");
 }
 
 #[test]

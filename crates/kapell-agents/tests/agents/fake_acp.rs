@@ -207,15 +207,17 @@ impl<R: BufRead, W: Write> Fake<R, W> {
                 }
                 self.answer(id, &end("end_turn"))
             }
-            // It writes for longer than one may be silent, and calls no tool.
+            // It writes, and calls no tool.
             "writes" => {
                 for _ in 0..9 {
                     self.say("word ")?;
-                    std::process::Command::new("sleep").arg("0.5").status().ok()?;
                 }
                 self.answer(id, &end("end_turn"))
             }
-            "dies" => std::process::exit(1),
+            "dies" => {
+                std::io::stderr().write_all(b"a warning\nno module `coder`\n").ok()?;
+                std::process::exit(1)
+            }
             "busy" => self.fail(id, -32603, "API Error: 429 rate_limit_error, try again in 90s"),
             "quota" => self.fail(id, -32603, "You have reached your usage limit"),
             "broken" => self.fail(id, -32603, "Internal error"),

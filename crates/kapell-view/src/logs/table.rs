@@ -12,7 +12,7 @@ use kapell_core::{
 
 use super::{LogReader, Weight};
 use crate::{
-    text::{Style, amount, clock, cost, instant, kinds, plural, usd},
+    text::{Style, amount, clock, instant, kinds, plural, usd},
     untrusted::{Untrusted, visible},
 };
 
@@ -136,7 +136,7 @@ pub(super) fn tell(reader: &LogReader, event: &Event) -> Told {
             };
             let held = match held.is_zero() {
                 true => String::new(),
-                false => format!(", {} expected", cost(*held)),
+                false => format!(", {} expected", amount(*held)),
             };
             fact(S::Active, format!("attempt {attempt} started{who}{deadline}{reserved}{held}"))
         }

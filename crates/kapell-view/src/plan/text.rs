@@ -5,7 +5,7 @@ use kapell_core::{budget::Amount, time::Millis};
 use super::{PlanTask, PlanView};
 use crate::{
     forecast::Basis,
-    text::{Line, Style, Table, cost, count, length, plural, shorten},
+    text::{Line, Style, Table, amount, count, length, plural, shorten},
 };
 
 /// The most tasks that are listed one by one; of larger plans groups are shown.
@@ -85,7 +85,7 @@ impl PlanView {
         let least = known().map(|cost| cost.attempts).min()?;
         let all = known().fold(Amount::ZERO, |sum, cost| sum + cost.amount());
         let (some, tasks) = (count(known().count() as u64), plural(self.totals.tasks, "task"));
-        Some(format!("forecast {} for {some} of {tasks} (from {least} attempts or more)", cost(all)))
+        Some(format!("forecast {} for {some} of {tasks} (from {least} attempts or more)", amount(all)))
     }
 
     /// The critical path with its length; where it is too long, its middle is left out.
@@ -128,7 +128,7 @@ impl PlanView {
             let kind = task.agent.as_ref().map_or_else(|| task.kind.clone(), |agent| agent.visible());
             let waits = task.kind == "gate";
             let time = |time: String| if waits { "-".to_owned() } else { time + unsure };
-            let forecast = task.cost.map(|known| cost(known.amount())).unwrap_or_default();
+            let forecast = task.cost.map(|known| amount(known.amount())).unwrap_or_default();
             let forecast = has_costs.then_some((Style::Plain, forecast));
             let cells = [
                 (Style::Dim, task.wave.to_string()),

@@ -7,10 +7,10 @@ use kapell_core::{
     time::{Millis, Wall},
 };
 
-use super::{Report, SlotUse};
+use super::{Report, SlotUse, TaskCost};
 use crate::{
     logs::NAME_COLUMNS_MAX,
-    text::{clock, cost, count, instant, length, plural, tokens, usd, width},
+    text::{amount, clock, count, instant, length, plural, tokens, usd, width},
     untrusted::Untrusted,
 };
 
@@ -22,6 +22,11 @@ const RECOVERIES_SHOWN_MAX: usize = 30;
 
 /// The most changes that are listed.
 const LANDED_SHOWN_MAX: usize = 200;
+
+/// The money that a task cost, if that is known.
+fn money(task: &TaskCost) -> String {
+    if task.usd_micros == 0 && task.tokens > 0 { "not known".to_owned() } else { usd(task.usd_micros) }
+}
 
 fn ms(milliseconds: u64) -> String {
     length(Millis(milliseconds))
@@ -314,13 +319,13 @@ impl Report {
     fn write_cost(&self, text: &mut String) {
         let _ = writeln!(text, "## Cost\n\n{}.\n", self.cost.text());
         if let Some(foreseen) = self.foreseen {
-            let amount = |usd_micros, tokens| Amount { usd_micros, tokens };
+            let told = |usd_micros, tokens| amount(Amount { usd_micros, tokens });
             let _ = writeln!(
                 text,
                 "Forecast for {}: {}. Spent: {}; {} of them stayed within it.\n",
                 plural(foreseen.attempts, "attempt"),
-                cost(amount(foreseen.expected_usd_micros, foreseen.expected_tokens)),
-                cost(amount(foreseen.spent_usd_micros, foreseen.spent_tokens)),
+                told(foreseen.expected_usd_micros, foreseen.expected_tokens),
+                told(foreseen.spent_usd_micros, foreseen.spent_tokens),
                 foreseen.within,
             );
         }
@@ -334,7 +339,7 @@ impl Report {
                 text,
                 "| {} | {} | {} | {} | {} |",
                 task.task.markdown_cell(),
-                usd(task.usd_micros),
+                money(task),
                 tokens(task.tokens),
                 ms(task.work_ms),
                 task.attempts,

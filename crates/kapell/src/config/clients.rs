@@ -24,6 +24,7 @@ use toml::{
 };
 
 use super::{Whose, span, text, wrong};
+use crate::registry::on_path;
 
 pub(super) const KEYS: [&str; 10] = [
     "model",
@@ -94,7 +95,7 @@ impl Clients {
             };
             let base_url = one.base_url.or_else(|| client.base_url_variable().and_then(&variable));
             Settings {
-                program: one.program,
+                program: one.program.map(|name| name.to_str().and_then(on_path).unwrap_or(name)),
                 base_url,
                 key: name.and_then(|name| variable(&name)).filter(|key| !key.is_empty()),
                 key_giver,
@@ -148,13 +149,26 @@ pub(super) fn texts(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<Strin
     list.iter().map(|item| text(item, key).map(str::to_owned)).collect()
 }
 
+/// Tells whether a program is named so that it is the same one from wherever kapell is started: a relative path may
+/// lead into a repository.
+fn is_found(program: &str) -> bool {
+    program.starts_with('/') || !(program.is_empty() || program.contains('/'))
+}
+
+/// Reads a program.
+fn program(value: &Spanned<DeValue<'_>>, key: &str) -> Result<PathBuf, Box<Finding>> {
+    let program = text(value, key)?;
+    if is_found(program) {
+        return Ok(program.into());
+    }
+    let finding = wrong(value, format!("`{key}` is a program: its name, or its whole path"));
+    Err(Box::new(finding.hint(format!("{key} = \"/opt/agent/bin/agent\""))))
+}
+
 /// Reads a program with its arguments.
 fn command(value: &Spanned<DeValue<'_>>, key: &str) -> Result<Vec<String>, Box<Finding>> {
     let words = texts(value, key)?;
-    // Where kapell is started decides what a relative path means, and that may be a repository.
-    let is_found =
-        |program: &String| program.starts_with('/') || !(program.is_empty() || program.contains('/'));
-    if words.first().is_some_and(is_found) {
+    if words.first().is_some_and(|program| is_found(program)) {
         return Ok(words);
     }
     let finding = wrong(value, format!("`{key}` begins with a program: its name, or its whole path"));
@@ -211,7 +225,7 @@ fn one(value: &Spanned<DeValue<'_>>, client: &str, whose: Whose) -> Result<One, 
                 ));
             }
             "model" => one.model = Some(text(value, name)?.to_owned()),
-            "program" => one.program = Some(text(value, name)?.into()),
+            "program" => one.program = Some(program(value, name)?),
             "base_url" => one.base_url = Some(text(value, name)?.to_owned()),
             "key_env" | "key_keyring" | "key_command" if one.key.is_some() => {
                 let finding =
@@ -315,10 +329,26 @@ mod tests {
                 "clients.acp.key_command = [\"pass\", \"acp\"]",
                 "K0912 nobody knows how `acp` takes a key (env = { NAME = \"...\" } is what it gets, or it logs in by itself)",
             ),
+            (
+                "clients.codex.program = \"bin/codex\"",
+                "K0912 `program` is a program: its name, or its whole path (program = \"/opt/agent/bin/agent\")",
+            ),
             ("clients.codex.idle = \"soon\"", "K0912 `soon` is no time (idle = \"10m\")"),
         ] {
             assert_eq!(check(text, Whose::User), expected);
         }
+    }
+
+    #[test]
+    fn a_program_is_looked_up_by_its_name() {
+        let program = |name: &str| {
+            let text = format!("clients.acp.program = \"{name}\"");
+            let clients = parse(&text, std::path::Path::new("/"), Whose::User).unwrap().clients;
+            clients.settings(|_| None)[&Client::Acp(AcpAgent::Other)].program.clone().unwrap()
+        };
+        assert_eq!(program("/bin/sh"), PathBuf::from("/bin/sh"));
+        assert!(program("sh").is_absolute());
+        assert_eq!(program("no-such-agent"), PathBuf::from("no-such-agent"));
     }
 
     #[test]

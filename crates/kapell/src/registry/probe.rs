@@ -16,7 +16,7 @@ use kapell_view::untrusted::visible;
 use crate::site;
 
 /// How long a program may take to say its version.
-const PROBE: Duration = Duration::from_secs(5);
+const PROBE: Duration = Duration::from_secs(10);
 
 /// The most that is read of what it says of its version and of its options, in bytes.
 const PROBE_BYTES_MAX: u64 = 4096;

@@ -24,7 +24,7 @@ use crate::{
         client::{add_said, failure, opencode, refused, short},
         own::{
             Begun, Env, Place, Stopped, Word, failed,
-            saying::{End, Saying, Teller},
+            saying::{End, Pulse, Saying, Teller},
         },
     },
     protocol::{self, client},
@@ -37,8 +37,6 @@ const BEGIN_PATIENCE: Duration = Duration::from_secs(120);
 const CANCEL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long it has to end once there is nothing more to do.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is told that it works on while it is only heard to speak or think.
-const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// How a request for permission is named that was put beside the protocol.
 const BELOW: &str = "below";
@@ -88,8 +86,8 @@ struct Session<'a, 't> {
     cut: bool,
     /// Whether it tells what was said in the session before: that is known.
     recalls: bool,
-    /// When something was last told of it.
-    told_at: Instant,
+    /// That it works on is told while it speaks and thinks: what it says is told only when that is whole.
+    pulse: Pulse,
     /// When it was told to stop.
     stopped: Option<(Instant, End)>,
 }
@@ -134,7 +132,7 @@ pub(super) fn work(begun: Begun<Spec>, env: Env<'_>, teller: &mut Teller<'_>) ->
         queued: None,
         cut: false,
         recalls: false,
-        told_at: Instant::now(),
+        pulse: Pulse::default(),
         stopped: None,
     };
     let ended = session.open().and_then(|()| session.prompt(&prompt));
@@ -426,7 +424,9 @@ impl Session<'_, '_> {
         match input {
             Input::Message(Message::Notice { method, params }, _) if method == "session/update" => {
                 self.hear(v1::update(&params));
-                self.tell_alive();
+                if self.pulse.beats(Instant::now()) {
+                    self.teller.say(&Saying::Alive);
+                }
             }
             Input::Message(Message::Request { id, method, params }, _) => match method.as_str() {
                 "session/request_permission" => self.permit(id, &Wish::of(&params)),
@@ -446,14 +446,6 @@ impl Session<'_, '_> {
             Input::Gone => return Err(self.gone()),
         }
         Ok(())
-    }
-
-    /// Tells that it works on: what it says and thinks is told only when that is whole.
-    fn tell_alive(&mut self) {
-        if self.told_at.elapsed() >= ALIVE_EVERY {
-            self.told_at = Instant::now();
-            self.teller.say(&Saying::Alive);
-        }
     }
 
     fn hear(&mut self, heard: Heard) {
@@ -644,6 +636,6 @@ impl Session<'_, '_> {
             true => "the agent went away before it began: does its program speak the Agent Client Protocol?",
             false => "the agent went away",
         };
-        Box::new(ended.unwrap_or_else(|| End::failed(FailureClass::Transient, why)))
+        Box::new(ended.unwrap_or_else(|| End::gone(why)))
     }
 }

@@ -1,6 +1,9 @@
 //! What agents of kapell's own print, one event a line, and how kapell reads it.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use kapell_core::{price::Tokens, retry::FailureClass, time::Wall};
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,9 @@ pub(in crate::drivers) struct End {
     pub(in crate::drivers) until: Option<Wall>,
     /// The result, where one was asked for by a schema.
     pub(in crate::drivers) structured: Option<Value>,
+    /// Whether it went away without a word: what it printed last tells why, perhaps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::drivers) gone: bool,
 }
 
 impl End {
@@ -95,11 +101,37 @@ impl End {
     pub(in crate::drivers) fn succeeded(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }
     }
+
+    /// It went away without a word.
+    pub(in crate::drivers) fn gone(text: impl Into<String>) -> Self {
+        Self { gone: true, ..Self::failed(FailureClass::Transient, text) }
+    }
 }
 
 impl From<Verdict> for End {
     fn from(verdict: Verdict) -> Self {
-        Self { class: verdict.result.err(), text: verdict.message, until: verdict.until, structured: None }
+        let Verdict { result, message, until } = verdict;
+        Self { class: result.err(), text: message, until, ..Self::default() }
+    }
+}
+
+/// How often it is told that it works on, while nothing else is.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// When it was last told that an agent works on that is only heard to speak or think.
+#[derive(Default)]
+pub(in crate::drivers) struct Pulse {
+    told: Option<Instant>,
+}
+
+impl Pulse {
+    /// Takes in that the agent was heard, and tells whether that is to be said: the first time, and then once a second.
+    pub(in crate::drivers) fn beats(&mut self, now: Instant) -> bool {
+        let is_due = self.told.is_none_or(|told| now.saturating_duration_since(told) >= ALIVE_EVERY);
+        if is_due {
+            self.told = Some(now);
+        }
+        is_due
     }
 }
 
@@ -209,8 +241,11 @@ impl Reader for Own {
 
     fn verdict(&self, ended: Ended<'_>) -> Verdict {
         match (&self.end, ended.code) {
-            (Some(End { class: Some(class), text, until, .. }), _) => {
-                Verdict { result: Err(*class), message: text.clone(), until: *until }
+            (Some(End { class: Some(class), text, until, gone, .. }), _) => {
+                let last = ended.errors.trim().lines().next_back().filter(|_| *gone);
+                let message =
+                    last.map_or_else(|| text.clone(), |last| format!("{text}\nit printed last: {last}"));
+                Verdict { result: Err(*class), message, until: *until }
             }
             (Some(end), Some(0)) => match &self.refused_last {
                 Some(tool) => refused(tool, &end.text),
@@ -224,6 +259,17 @@ impl Reader for Own {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_writes_for_long_is_told_to_be_alive_once_a_second() {
+        let (begin, mut pulse) = (Instant::now(), Pulse::default());
+        let told: Vec<u64> =
+            (0..60_000).step_by(300).filter(|at| pulse.beats(begin + Duration::from_millis(*at))).collect();
+        assert_eq!(told[..3], [0, 1200, 2400]);
+        assert!(told.windows(2).all(|pair| pair[1] - pair[0] == 1200), "{told:?}");
+        // A minute later it is told at once.
+        assert!(pulse.beats(begin + Duration::from_secs(120)));
+    }
 
     fn read(sayings: &[Saying], code: i32) -> (Evidence, Verdict) {
         let mut own = Own::default();

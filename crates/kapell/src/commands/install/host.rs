@@ -19,6 +19,9 @@ use crate::{
 /// By what kapell goes among the servers of another program.
 const SERVER: &str = "kapell";
 
+/// What opencode puts into settings that name no schema, as soon as it reads them (tried with version 1.18.33).
+const OPENCODE_SCHEMA: &str = "https://opencode.ai/config.json";
+
 /// The list of what was written, beside the settings of programs that have no plugin of ours.
 const MANIFEST: &str = "kapell-manifest.json";
 
@@ -171,7 +174,9 @@ impl Host {
             }
             HostProgram::Opencode => {
                 let value = json!({"type": "local", "command": [program, "mcp"]}).to_string();
-                settings::insert(before, Some("mcp"), SERVER, &value)
+                // A file without it gets it from opencode itself, and would no longer be what was installed.
+                let edit = settings::insert(before, Some("mcp"), SERVER, &value)?;
+                Ok(edit.headed("$schema", OPENCODE_SCHEMA))
             }
         }
     }

@@ -25,6 +25,14 @@ impl Edit {
         format!("{}{}{}", &before[..self.at], self.text, &before[self.at..])
     }
 
+    /// Puts a key in front, where the object as a whole is new.
+    pub(super) fn headed(mut self, key: &str, value: &str) -> Self {
+        if let Some(rest) = self.text.strip_prefix("{\n") {
+            self.text = format!("{{\n  \"{key}\": \"{value}\",\n{rest}");
+        }
+        self
+    }
+
     /// Returns the lines that are new or become others, as a diff writes them.
     pub(super) fn diff(&self) -> String {
         let (before, after) = (self.before.as_deref().unwrap_or_default(), self.after());
@@ -141,7 +149,8 @@ impl Kind {
         if path.extension().is_some_and(|end| end == "toml") { Self::Toml } else { Self::Json }
     }
 
-    /// Tells whether `left` says the same as `text` but for one entry, that of `put`.
+    /// Tells whether `left` says the same as `text` but for one entry, that of `put`, or for all of an object that was
+    /// put in as a whole.
     pub(super) fn is_without(self, text: &str, put: &str, left: &str) -> bool {
         let (Some((text, commas)), Some((put, _)), Some((left, left_commas))) =
             (self.read(text), self.read_entry(put), self.read(left))
@@ -149,7 +158,8 @@ impl Kind {
             return false;
         };
         // Not every program reads a comma behind the last key: none comes in.
-        left_commas <= commas && put.iter().any(|(key, value)| is_cut(&text, key, value, &left))
+        let is_cut = put.iter().any(|(key, value)| is_cut(&text, key, value, &left));
+        left_commas <= commas && (is_cut || text == put && left.is_empty())
     }
 
     fn read_entry(self, put: &str) -> Option<(Tree, usize)> {

@@ -220,6 +220,18 @@ fn a_server_goes_among_others_and_is_taken_back_to_the_byte() {
 }
 
 #[test]
+fn opencode_has_nothing_to_add_to_settings_that_are_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = host(HostProgram::Opencode, dir.path());
+    installed_into(&host);
+    let text = fs::read_to_string(dir.path().join(host.settings())).unwrap();
+    assert!(
+        text.starts_with("{\n  \"$schema\": \"https://opencode.ai/config.json\",\n  \"mcp\": {"),
+        "{text}"
+    );
+}
+
+#[test]
 fn settings_that_cannot_take_a_server_are_not_touched() {
     use HostProgram::{Codex, Gemini, Opencode};
     for (which, name, text, why) in [
