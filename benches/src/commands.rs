@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
+    os::unix::fs::FileExt,
     path::Path,
     process::Command,
     time::Duration,
@@ -15,6 +16,9 @@ use crate::table::{Floor, in_turns, kapell, line, ok, percentile, scratch, scrub
 
 /// How many commands are started at full speed.
 const COMMANDS: usize = 2_000;
+
+/// Bytes of a record that a bare loop writes of a command's end: about as many as one of the journal has.
+const RECORD: usize = 220;
 
 /// How many commands are in a row where the time between two is looked at.
 const CHAIN: usize = 200;
@@ -34,13 +38,21 @@ fn shell(script: &str) -> Command {
     command
 }
 
-/// Starts `true` from two threads, one after the other.
-fn bare_loop() -> anyhow::Result<()> {
+/// Starts `true` from two threads, one after the other. With `logs`, a directory, each of them writes a record of each
+/// end into a log of its own, which is as long as it will be, and syncs it before it goes on: the least that anybody has
+/// to do who makes each end durable.
+fn bare_loop(logs: Option<&Path>) -> anyhow::Result<()> {
     let threads: Vec<_> = (0..2)
-        .map(|_| {
-            std::thread::spawn(|| {
-                for _ in 0..COMMANDS / 2 {
+        .map(|thread| {
+            let log = logs.map(|dir| dir.join(format!("{thread}.log")));
+            std::thread::spawn(move || {
+                let log = log.map(|path| File::options().write(true).open(path)).transpose()?;
+                for number in 0..COMMANDS / 2 {
                     shell("true").status()?;
+                    if let Some(log) = &log {
+                        log.write_all_at(&[b'x'; RECORD], (number * RECORD) as u64)?;
+                        log.sync_data()?;
+                    }
                 }
                 anyhow::Ok(())
             })
@@ -68,7 +80,7 @@ pub fn spawn() -> anyhow::Result<()> {
             command.args(["run", "many.yaml", "--new", "--jobs", "2", "--quiet", "--no-input"]);
             timed(|| ok(command.current_dir(dir.path())).map(drop))
         };
-        let turns = in_turns(3, ours, || timed(bare_loop))?;
+        let turns = in_turns(3, ours, || timed(|| bare_loop(None)))?;
         line(
             &format!("2,000 commands `true` at -j2, {supervise}"),
             turns.slower(),
@@ -77,6 +89,15 @@ pub fn spawn() -> anyhow::Result<()> {
             format!("best against best {:.3}", 1.0 / turns.best()),
         );
     }
+    let dir = scratch()?;
+    for thread in 0..2 {
+        let mut log = File::create(dir.path().join(format!("{thread}.log")))?;
+        log.write_all(&vec![0; COMMANDS / 2 * RECORD])?;
+        log.sync_all()?;
+    }
+    let durable = || timed(|| bare_loop(Some(dir.path())));
+    let turns = in_turns(3, durable, || timed(|| bare_loop(None)))?;
+    println!("         a bare loop that syncs a record of each end: {:.3} of a bare loop", turns.slower());
     Ok(())
 }
 
