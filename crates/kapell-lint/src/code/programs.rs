@@ -35,6 +35,10 @@ const STARTS: &[&str] = &[
     "execa",
     "execa.execa",
     "execa.execaSync",
+    "execa.$",
+    "zx.$",
+    "bun.$",
+    "Bun.$",
 ];
 
 /// Returns the agent that a call starts to work alone.
@@ -48,11 +52,26 @@ pub fn agent(unit: &Unit, call: Id) -> Option<&'static str> {
     for arg in unit.args(call).iter().filter(|arg| arg.name.is_none()) {
         texts(unit, arg.value, 3, &mut given);
     }
+    if path.ends_with('$') {
+        given = template(unit, call);
+    }
     let is = |known: &str| given.contains(&known);
     AGENTS
         .iter()
         .find(|(agent, alone)| is(agent) && alone.iter().any(|flag| is(flag)))
         .map(|(agent, _)| *agent)
+}
+
+/// Returns the words, as far as they are texts, of the program that a call starts.
+#[must_use]
+pub fn words(unit: &Unit, call: Id) -> Option<Vec<&str>> {
+    let path = unit.path(unit.callee(call)?)?.text;
+    let known = STARTS.contains(&path.trim_start_matches("node:"));
+    let mut given = Vec::new();
+    for arg in unit.args(call).iter().filter(|arg| known && arg.name.is_none()) {
+        texts(unit, arg.value, 3, &mut given);
+    }
+    known.then_some(given)
 }
 
 /// Finds the first agent that is started within `id`, or in functions of the file that it calls.
@@ -66,6 +85,16 @@ pub fn started(unit: &Unit, id: Id, steps: u32) -> Option<(Id, &'static str)> {
         };
         agent(unit, call).or_else(inside).map(|agent| (call, agent))
     })
+}
+
+/// Returns the words of a command that is written as a template: `$`claude -p ${prompt}``.
+fn template(unit: &Unit, call: Id) -> Vec<&str> {
+    let command = unit.syntax.child(call, "arguments").map_or("", |template| unit.text(template));
+    command
+        .trim_matches('`')
+        .split_whitespace()
+        .take_while(|word| !word.starts_with(['|', '&', ';']))
+        .collect()
 }
 
 /// Collects the texts in an expression, and in what its names are bound to.

@@ -102,6 +102,10 @@ const WORDS: &[&str] = &[
     "generateObject",
     "streamText",
     "streamObject",
+    "superagent",
+    "AGENTS",
+    "websockets",
+    "fastify",
 ];
 
 /// Hosts that answer with a model.
@@ -313,8 +317,9 @@ pub fn of_call(unit: &Unit, call: Id) -> Option<Service> {
         return None;
     }
     let callee = unit.callee(call)?;
-    // A function of the file hides what is built in.
-    let own = unit.kind(callee) == "identifier" && unit.function(unit.text(callee)).is_some();
+    // A function of the file hides what is built in; a method does not, for it is called by its object.
+    let hides = |function: Id| !unit.is_method(function);
+    let own = unit.kind(callee) == "identifier" && unit.function(unit.text(callee)).is_some_and(hides);
     of_path(&unit.path(callee)?).filter(|_| !own)
 }
 

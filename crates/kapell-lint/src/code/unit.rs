@@ -181,6 +181,38 @@ impl Unit {
         }
     }
 
+    /// Finds the function or method of this file that a call calls: the method of the class that made its object, if this
+    /// file has that class, else whatever alone is called so.
+    #[must_use]
+    pub fn called(&self, call: Id) -> Option<Id> {
+        let name = self.callee_name(call);
+        let all = self.functions.get(name).map_or(&[][..], Vec::as_slice);
+        let class_of = |function: Id| {
+            let class = self.syntax.around(function).find(|&id| self.is_class(id))?;
+            self.syntax.child(class, "name").map(|name| self.text(name))
+        };
+        let of_object = || {
+            let object = self.syntax.child(self.callee(call)?, "object")?;
+            let class = self.text(self.callee(self.path(object)?.built?)?);
+            all.iter().copied().find(|&function| class_of(function) == Some(class))
+        };
+        match all {
+            [] => None,
+            [function] => Some(*function),
+            _ => of_object(),
+        }
+    }
+
+    /// Tells whether a function belongs to a class or an object.
+    #[must_use]
+    pub fn is_method(&self, function: Id) -> bool {
+        let mut around = self.syntax.around(function);
+        self.kind(function) == "method_definition"
+            || around
+                .find(|&id| self.is_class(id) || FUNCTIONS.contains(&self.kind(id)))
+                .is_some_and(|id| self.is_class(id))
+    }
+
     /// Returns all functions and methods by name.
     pub fn functions(&self) -> impl Iterator<Item = (&str, &[Id])> {
         self.functions.iter().map(|(name, functions)| (&**name, &**functions))

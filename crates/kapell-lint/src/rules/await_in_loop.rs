@@ -98,7 +98,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)> {
     let (_, items, body) = parts(unit, each)?;
     // What comes when it comes is waited for; a list is there.
-    let comes = unit.syntax.children(each).any(|child| matches!(unit.kind(child), "async" | "await"));
+    let word = |child: &Id| unit.syntax.below(*child).next().is_none();
+    let comes = unit.syntax.children(each).filter(word).any(|id| matches!(unit.kind(id), "async" | "await"));
     let listed = ["map", "filter", "entries", "values", "keys"].contains(&unit.callee_name(items));
     if comes && !(listed && unit.language != Language::Python) {
         return None;

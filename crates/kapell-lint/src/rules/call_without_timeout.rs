@@ -54,6 +54,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         tell_shells(unit, report);
     }
     endless_clients(repository, report);
+    exported(repository, report);
     tell_sdk(repository, report);
 }
 
@@ -136,12 +137,21 @@ fn endless_process(unit: &Unit, call: Id) -> Option<&'static str> {
             let ends = ["timeout", ".kill(", "signal:", "abort"];
             !ends.iter().any(|end| around.contains(end))
         }
+        "zx.$" | "execa.$" | "bun.$" | "Bun.$" => {
+            let around = unit.whole().to_ascii_lowercase();
+            !["timeout", ".kill(", "signal", "abort"].iter().any(|end| around.contains(end))
+        }
         "execa" | "execa.execa" | "execa.execaSync" => {
             without(unit, unit.args(call).get(2).map(|arg| arg.value), &["timeout", "cancelSignal", "signal"])
         }
         _ => false,
     };
-    if !waits {
+    // `timeout 900 claude -p ...` ends by itself.
+    let ends = || {
+        let words = programs::words(unit, call).unwrap_or_default();
+        words.first().is_some_and(|word| matches!(*word, "timeout" | "gtimeout"))
+    };
+    if !waits || ends() {
         return None;
     }
     programs::agent(unit, call)
@@ -317,6 +327,55 @@ pub(super) fn lacks(unit: &Unit, call: Id, given: &[&str]) -> bool {
     }
 }
 
+/// Folders of what runs in a browser.
+const PAGES: &[&str] = &[
+    "web",
+    "frontend",
+    "client",
+    "ui",
+    "app",
+    "components",
+    "views",
+    "pages",
+    "public",
+    "mobile",
+    "browser",
+];
+
+/// Clients of axios that a file makes for others, and gives no limit: what they ask stands in other files.
+fn exported(repository: &Repository, report: &mut Report<'_>) {
+    for unit in repository.code.iter().filter(|unit| unit.language != Language::Python && !in_browser(unit)) {
+        let text = unit.whole();
+        let path = &repository.files[unit.file].path;
+        let shown = path.split('/').any(|folder| PAGES.contains(&folder));
+        // An address that only a server knows.
+        let served = text.contains("process.env.")
+            && !["NEXT_PUBLIC_", "REACT_APP_", "VUE_APP_", "EXPO_PUBLIC_", "NUXT_PUBLIC_"]
+                .iter()
+                .any(|mark| text.contains(mark));
+        let exports = text.contains("export ") || text.contains("exports");
+        let own = |call: Id| {
+            let path = unit.callee(call).and_then(|callee| unit.path(callee));
+            path.is_some_and(|path| path.text == "axios.create" || path.text == "axios.default.create")
+        };
+        let used = unit.calls().any(|call| {
+            let path = unit.callee(call).and_then(|callee| unit.path(callee));
+            path.is_some_and(|path| path.text.starts_with("axios.create()."))
+                && matches!(service::of_call(unit, call), Some(Service::Http(_)))
+        });
+        if shown || !served || !exports || used || text.contains("timeout") {
+            continue;
+        }
+        let Some(made) = unit.calls().find(|&call| own(call)) else { continue };
+        let keys = ["timeout", "signal", "httpAgent", "httpsAgent"];
+        if without(unit, unit.args(made).first().map(|arg| arg.value), &keys) && !unit.has_splat(made) {
+            let message = "requests of this client wait for ever: axios sets no limit".to_owned();
+            let draft = report.add(unit.file, unit.span(made), message).confidence(Confidence::Medium);
+            draft.hint("give it `timeout: 30_000`").done();
+        }
+    }
+}
+
 /// Finds clients that wait for ever in all files, by what is wrong with them: one habit, one finding.
 fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
     let mut found: BTreeMap<(&str, &'static str), Vec<(&Unit, Id)>> = BTreeMap::new();
@@ -351,6 +410,9 @@ fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Methods of HTTP.
+const VERBS: &[&str] = &["get", "post", "put", "patch", "delete", "del", "head"];
+
 /// Requests of Node itself.
 const NODE: &[&str] = &["https.request", "https.get", "http.request", "http.get"];
 
@@ -369,6 +431,19 @@ fn bare(unit: &Unit, call: Id, path: &str) -> Option<(&'static str, &'static str
     }
     let text = unit.whole().to_ascii_lowercase();
     let limited = ["timeout", "signal", "abort"].iter().any(|word| text.contains(word));
+    // Those of superagent end in no time either, unless the chain of calls says so.
+    let chained = path.starts_with("superagent.") && path.matches('.').count() == 1;
+    if chained && VERBS.contains(&method) && !limited && !in_browser(unit) {
+        let hint = "add `.timeout({ response: 10_000, deadline: 60_000 })`";
+        return Some(("this request waits for ever: superagent sets no limit", hint));
+    }
+    let received = method == "recv" && path.starts_with("websockets.") && !text.contains("wait_for");
+    if received && !limited && unit.keyword(call, "timeout").is_none() {
+        return Some((
+            "this waits for ever for an answer: websockets sets no limit",
+            "take it within `asyncio.timeout(30)`",
+        ));
+    }
     let near = ["localhost", "127.0.0.1", "socketPath"].iter().any(|word| unit.text(call).contains(word));
     let node = unit.language != Language::Python && NODE.contains(&path.trim_start_matches("node:"));
     let hint = "give its options `timeout: 30_000`, and destroy the request on its `timeout`";

@@ -1,5 +1,9 @@
 //! A ladder of conditions that knows every agent by name.
 
+mod registry;
+
+use std::collections::BTreeSet;
+
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -29,6 +33,8 @@ const RUNGS: usize = 3;
 const REGISTRIES: &[&str] = &["registry", "factory", "register", "config", "builder"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let known = registry::known(repository);
+    registry::spelled_out(repository, report);
     for unit in repository.code.iter() {
         let path = repository.files[unit.file].path.to_ascii_lowercase();
         if REGISTRIES.iter().any(|word| path.contains(word)) {
@@ -62,6 +68,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             report.add(unit.file, span, message).hint(hint).done();
         }
         by_names(unit, &told, report);
+        by_known(unit, &known, &told, report);
         by_ternaries(unit, report);
     }
 }
@@ -140,6 +147,29 @@ fn by_names(unit: &Unit, told: &[Id], report: &mut Report<'_>) {
     }
 }
 
+/// Functions that give back one of three agents or more which the repository defines, whatever they are called themselves.
+fn by_known(unit: &Unit, known: &BTreeSet<&str>, told: &[Id], report: &mut Report<'_>) {
+    if known.len() < RUNGS {
+        return;
+    }
+    for function in unit.syntax.of_kind(FUNCTIONS).filter(|function| !told.contains(function)) {
+        let name =
+            unit.syntax.child(function, "name").map_or("", |name| unit.text(name)).to_ascii_lowercase();
+        let told_by_name = name.contains("agent") || name.contains("specialist");
+        let inner = |id: &Id| unit.function_of(*id) == function;
+        let below = || unit.syntax.below(function).filter(inner);
+        let given = below().filter(|&id| unit.kind(id) == "return_statement").filter_map(|id| {
+            let value = unit.syntax.children(id).nth(1).filter(|&value| unit.kind(value) == "string")?;
+            Some(unit.text(value).trim_matches(['"', '\'']))
+        });
+        let names: Vec<&str> = given.filter(|name| known.contains(name)).collect();
+        let first = below().find(|&id| unit.kind(id) == "if_statement");
+        if let Some(first) = first.filter(|_| !told_by_name && distinct(&names).len() >= RUNGS) {
+            tell_low(unit, first, &names, report);
+        }
+    }
+}
+
 fn tell_low(unit: &Unit, at: Id, names: &[&str], report: &mut Report<'_>) {
     let message = format!(
         "agents are picked{} by {} conditions that name them: {}",
@@ -193,8 +223,21 @@ fn by_ternaries(unit: &Unit, report: &mut Report<'_>) {
 }
 
 /// Verbs of functions that choose.
-const CHOOSES: &[&str] =
-    &["route", "select", "pick", "choose", "classify", "determine", "assign", "dispatch", "decide"];
+const CHOOSES: &[&str] = &[
+    "route",
+    "select",
+    "pick",
+    "choose",
+    "classify",
+    "determine",
+    "assign",
+    "dispatch",
+    "decide",
+    "handoff",
+    "hand_off",
+    "supervis",
+    "triage",
+];
 
 /// Functions that choose an agent by words that a text holds: `if "refund" in text: return "billing"`.
 /// Returns those that were told.
@@ -205,14 +248,14 @@ fn by_words(unit: &Unit, report: &mut Report<'_>) -> Vec<Id> {
             unit.syntax.child(function, "name").map_or("", |name| unit.text(name)).to_ascii_lowercase();
         let chooses = CHOOSES.iter().any(|verb| name.contains(verb));
         let of_agents = name.contains("agent") || name.contains("specialist") || name.starts_with("route");
-        if !chooses || !of_agents {
+        if !chooses {
             continue;
         }
         let rungs: Vec<Id> = unit
             .syntax
             .below(function)
             .filter(|&id| matches!(unit.kind(id), "if_statement" | "elif_clause"))
-            .filter(|&id| holds_words(unit, id) && names_one(unit, id))
+            .filter(|&id| holds_words(unit, id) && names_one(unit, id, of_agents))
             .collect();
         let Some((&first, others)) = rungs.split_first().filter(|(_, others)| others.len() + 1 >= RUNGS)
         else {
@@ -241,22 +284,36 @@ fn holds_words(unit: &Unit, rung: Id) -> bool {
     let text = unit.text(condition);
     let parts = || std::iter::once(condition).chain(unit.syntax.below(condition));
     let told = parts().any(|id| unit.kind(id) == "string");
-    let asks = text.contains(".includes(") || text.contains(" in ") && unit.language == Language::Python;
+    // Names that are given back as texts are told with those names.
+    let matched = [".test(", ".match(", "re.search(", "re.match("].iter().any(|word| text.contains(word))
+        && returned(unit, rung).is_none();
+    let told = told || parts().any(|id| unit.kind(id) == "regex");
+    let asks =
+        matched || text.contains(".includes(") || text.contains(" in ") && unit.language == Language::Python;
     // One value out of several is a comparison: `kind in ("a", "b")`.
     let listed = text.contains(" in (") || text.contains(" in [") && !text.contains("any(");
     told && asks && !listed
 }
 
-/// Tells whether a rung gives back, or sets, a name that stands there as a text.
-fn names_one(unit: &Unit, rung: Id) -> bool {
+/// Tells whether a rung gives back, or sets, a name that stands there as a text, or an object that is called an agent. What
+/// no name of its function says to be one has to say so itself.
+fn names_one(unit: &Unit, rung: Id, of_agents: bool) -> bool {
     let Some(body) = unit.syntax.child(rung, "consequence") else { return false };
-    unit.syntax.below(body).any(|id| {
+    with_below(unit, body).any(|id| {
         let value = match unit.kind(id) {
             "return_statement" => unit.syntax.children(id).nth(1),
             "assignment" | "assignment_expression" => unit.syntax.child(id, "right"),
             _ => None,
         };
-        value.is_some_and(|value| matches!(unit.kind(value), "string" | "attribute" | "member_expression"))
+        value.is_some_and(|value| match unit.kind(value) {
+            "string" | "attribute" | "member_expression" => of_agents,
+            "identifier" => unit.text(value).to_ascii_lowercase().ends_with("agent"),
+            // A graph goes on with the node of that name: `Command(goto="coder")`.
+            "call" | "new_expression" => {
+                unit.keyword(value, "goto").is_some_and(|node| unit.kind(node) == "string")
+            }
+            _ => false,
+        })
     })
 }
 

@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::unbounded_fan_out;
 use crate::{
-    code::{Id, Unit, service, unit::FUNCTIONS},
+    code::{Id, Unit, programs, service, unit::FUNCTIONS},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -50,7 +50,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .also(unit.file, unit.span(started), how)
                     .done();
             }
-            for (write, read, path) in rewritten(unit, function).into_iter().chain(counted(unit, function)) {
+            let asked = how == ASKED;
+            for (write, read, path) in
+                rewritten(unit, function).into_iter().chain(counted(unit, function, asked))
+            {
                 let message = format!(
                     "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
                     service::place_name(unit, write),
@@ -162,7 +165,7 @@ fn handlers(unit: &Unit) -> Vec<AtOnce> {
     }
     let at = |function: Id, started: Id| AtOnce { function, started, of_one: false, how: ASKED };
     let routed = |call: Id| ROUTES.contains(&unit.callee_name(call)) && is_app(unit, call);
-    let mut found = Vec::new();
+    let mut found: Vec<AtOnce> = Vec::new();
     for call in unit.calls().filter(|&call| routed(call)) {
         if let Some(decorated) = decorated(unit, call) {
             found.push(at(decorated, call));
@@ -173,6 +176,16 @@ fn handlers(unit: &Unit) -> Vec<AtOnce> {
         let named = last.map(|id| unit.function(unit.text(id)).unwrap_or(id));
         let function = named.filter(|&id| FUNCTIONS.contains(&unit.kind(id)));
         found.extend(function.map(|function| at(function, call)));
+    }
+    // What they call of this file runs at once as well: a plain function, or a method of an object that all have in common.
+    for task in found.clone() {
+        for call in unit.calls_in(task.function) {
+            let function = unit.called(call).filter(|&other| other != task.function);
+            let shared = function.filter(|&other| of_one(unit, task.function, call, other));
+            let own = unit.is_method(task.function);
+            let Some(function) = shared.filter(|_| !own) else { continue };
+            follow(unit, function, AtOnce { of_one: true, ..task }, STEPS, &mut found);
+        }
     }
     found
 }
@@ -242,7 +255,7 @@ fn follow(unit: &Unit, body: Id, at: AtOnce, steps: u32, found: &mut Vec<AtOnce>
         if is_function && unit.function_of(call) != body && unit.is_async(unit.function_of(call)) {
             continue;
         }
-        let Some(function) = unit.function(unit.callee_name(call)) else { continue };
+        let Some(function) = unit.called(call) else { continue };
         let of_one = at.of_one && of_one(unit, body, call, function);
         follow(unit, function, AtOnce { of_one, ..at }, steps, found);
     }
@@ -383,12 +396,17 @@ const GETS: &[&str] = &["get", "getItem", "hget", "get_item"];
 const SETS: &[&str] = &["set", "setItem", "hset", "put", "set_item"];
 
 /// Finds values of a store that a function reads, and writes anew from what it read, after it waited for something else.
-fn counted(unit: &Unit, function: Id) -> Vec<(Id, Id, &str)> {
+///
+/// A key that is put together may be another one for each task; but the same visitor may ask twice at once, and then what is
+/// counted up or down is lost.
+fn counted(unit: &Unit, function: Id, asked: bool) -> Vec<(Id, Id, &str)> {
     let own: Vec<Id> = unit.calls_in(function).filter(|&id| unit.function_of(id) == function).collect();
     let keyed = |call: Id, names: &[&str]| {
         let object = unit.syntax.child(unit.callee(call)?, "object")?;
         let key = unit.args(call).first().map(|arg| arg.value)?;
-        let plain = unit.kind(key) == "string" && !unit.text(key).contains('{') && unit.awaited(call);
+        let together = unit.kind(key) == "template_string" || unit.text(key).contains('{');
+        let text = matches!(unit.kind(key), "string" | "template_string");
+        let plain = text && (asked || !together) && unit.awaited(call);
         (plain && names.contains(&unit.callee_name(call))).then(|| (unit.text(object), unit.text(key)))
     };
     let before = Before::of(unit, &own_nodes(unit, function));
@@ -399,7 +417,10 @@ fn counted(unit: &Unit, function: Id) -> Vec<(Id, Id, &str)> {
             continue;
         };
         let copied = unit.args(write).iter().skip(1).any(|arg| {
-            with_below(unit, arg.value).filter(|&id| unit.kind(id) == "identifier").any(|name| {
+            let sums = with_below(unit, arg.value)
+                .any(|id| matches!(unit.kind(id), "binary_operator" | "binary_expression"));
+            let named = with_below(unit, arg.value).filter(|&id| unit.kind(id) == "identifier");
+            named.filter(|_| sums || !what.1.contains('{')).any(|name| {
                 before
                     .bound
                     .get(unit.text(name))
@@ -446,13 +467,13 @@ fn alone(unit: &Unit, at: AtOnce, report: &mut Report<'_>) {
         draft.also(unit.file, unit.span(started), how).done();
     };
     for &id in own.iter().filter(|&&id| goes_on(id)) {
-        if let Some(what) = sets_process(unit, function, id) {
+        if let Some((what, hint)) = sets_process(unit, function, id) {
             let message = format!(
-                "`{}`{} sets the {what} of the whole process, while other tasks set it too: after its next `await` a task works in another one's",
+                "`{}`{} sets the {what}, while other tasks set it too: after its next `await` a task works in another one's",
                 first_line(unit.text(id)),
                 service::place_name(unit, id),
             );
-            add(id, message, "hand it on as an argument: `cwd=`, a client with its own key", report);
+            add(id, message, hint, report);
         }
     }
     for (grown, name) in talks(unit, at, &own) {
@@ -482,8 +503,21 @@ fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
 
-/// Returns what of the process a node sets to something of its own task.
-fn sets_process(unit: &Unit, function: Id, id: Id) -> Option<&'static str> {
+const HANDED: &str = "hand it on as an argument: `cwd=`, a client with its own key";
+
+/// Tells whether a call puts the one checkout of the repository on a branch of its own task: `git checkout -b issue-7`.
+fn switches_branch(unit: &Unit, function: Id, call: Id) -> bool {
+    let Some(words) = programs::words(unit, call) else { return false };
+    let switches = words.first() == Some(&"git")
+        && words.get(1).is_some_and(|word| matches!(*word, "checkout" | "switch"));
+    let apart = unit.text(call).contains("cwd") || unit.text(function).contains("worktree");
+    let of_task =
+        unit.syntax.below(call).any(|id| unit.kind(id) == "identifier" && is_parameter(unit, function, id));
+    switches && !apart && of_task
+}
+
+/// Returns what of the process, or of the checkout, a node sets to something of its own task, and what to do instead.
+fn sets_process(unit: &Unit, function: Id, id: Id) -> Option<(&'static str, &'static str)> {
     let of_task = |value: Id| {
         let parts = with_below(unit, value)
             .any(|id| unit.kind(id) == "identifier" && is_parameter(unit, function, id));
@@ -491,9 +525,15 @@ fn sets_process(unit: &Unit, function: Id, id: Id) -> Option<&'static str> {
     };
     match unit.kind(id) {
         "call" | "call_expression" => {
+            if switches_branch(unit, function, id) {
+                return Some((
+                    "branch of the one checkout",
+                    "give each task a checkout of its own: `git worktree add`",
+                ));
+            }
             let path = unit.path(unit.callee(id)?)?;
             of_task(unit.args(id).first()?.value)?;
-            PROCESS.contains(&&*path.text).then_some("directory")
+            PROCESS.contains(&&*path.text).then_some(("directory of the whole process", HANDED))
         }
         "assignment" | "assignment_expression" => {
             let (left, right) = (unit.syntax.child(id, "left")?, unit.syntax.child(id, "right")?);
@@ -502,7 +542,7 @@ fn sets_process(unit: &Unit, function: Id, id: Id) -> Option<&'static str> {
             ["os.environ[", "process.env."]
                 .iter()
                 .any(|start| text.starts_with(start))
-                .then_some("environment")
+                .then_some(("environment of the whole process", HANDED))
         }
         _ => None,
     }
@@ -555,7 +595,8 @@ fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
             let id = part_of(unit, id);
             let node = &unit.syntax[id];
             let parent = unit.kind(node.parent);
-            let kind = if id == name_at { node.kind } else { "identifier" };
+            let named = matches!(node.kind, "attribute" | "member_expression");
+            let kind = if id == name_at && !named { node.kind } else { "identifier" };
             let key = match kind {
                 "identifier" if parent == "keyword_argument" && node.field == "value" => {
                     unit.syntax.child(node.parent, "name")
@@ -584,14 +625,19 @@ fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
     let mut found: Vec<(Id, &str)> = Vec::new();
     for &call in own.iter().filter(|&&id| ["append", "push", "extend"].contains(&unit.callee_name(id))) {
         let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
-        let Some(object) = object.filter(|&object| unit.kind(object) == "identifier") else { continue };
+        let Some(object) = object else { continue };
         let name = unit.text(object);
         let seen = found.iter().any(|(_, other)| *other == name);
-        if !seen
+        // What one object keeps is everybody's, where everybody calls the same one.
+        let kept = task.of_one
+            && task.how == ASKED
+            && ["self.", "this."]
+                .iter()
+                .any(|own| name.strip_prefix(own).is_some_and(|rest| !rest.contains('.')));
+        let outer = unit.kind(object) == "identifier"
             && !is_parameter(unit, function, object)
-            && declared_outside(unit, function, name)
-            && handed(name, call)
-        {
+            && declared_outside(unit, function, name);
+        if !seen && (kept || outer) && handed(name, call) {
             found.push((call, name));
         }
     }
@@ -603,7 +649,7 @@ fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
 fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
-    let parameters: BTreeSet<&str> = own
+    let mut parameters: BTreeSet<&str> = own
         .iter()
         .filter(|&&id| matches!(unit.kind(id), "formal_parameters" | "parameters"))
         .flat_map(|&id| unit.syntax.below(id))
@@ -612,6 +658,16 @@ fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
         // What the object itself gives is the same for every task.
         .filter(|name| !matches!(*name, "self" | "this" | "cls"))
         .collect();
+    // What is made of them belongs to the task as well: `const body = request.body`.
+    for &made in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "variable_declarator")) {
+        let name = unit.syntax.child(made, "left").or_else(|| unit.syntax.child(made, "name"));
+        let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"));
+        let Some((name, value)) = name.zip(value) else { continue };
+        let local = unit.kind(name) == "identifier" && !outer(unit, function, name);
+        if local && with_below(unit, value).take(SHORT).any(|id| parameters.contains(unit.text(id))) {
+            parameters.insert(unit.text(name));
+        }
+    }
     let mut found = Vec::new();
     for &write in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
         let (left, right) = (unit.syntax.child(write, "left"), unit.syntax.child(write, "right"));

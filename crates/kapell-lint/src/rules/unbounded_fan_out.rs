@@ -247,7 +247,7 @@ pub(super) fn fans(unit: &Unit) -> Vec<Fan> {
             continue;
         }
         let started = match unit.callee_name(call) {
-            _ if dropped(unit, call) => Some(call),
+            _ if dropped(unit, call) || left_running(unit, call) => Some(call),
             // A group of tasks ends with its last one.
             "create_task" | "start_soon" if grouped(unit, call) => {
                 unit.args(call).first().map(|arg| arg.value)
@@ -256,24 +256,57 @@ pub(super) fn fans(unit: &Unit) -> Vec<Fan> {
             _ => None,
         };
         let Some(started) = started else { continue };
-        let around = unit.syntax.around(call).take_while(|&id| !FUNCTIONS.contains(&unit.kind(id)));
-        let mut loops = around.filter_map(|id| match unit.kind(id) {
-            "for_statement" | "for_in_statement" => unit.syntax.child(id, "right"),
-            "list_comprehension" => unit
-                .syntax
-                .children(id)
-                .find(|&child| unit.kind(child) == "for_in_clause")
-                .and_then(|clause| unit.syntax.child(clause, "right")),
-            _ => None,
-        });
         let body = function_or(unit, started);
         let hint = match unit.callee_name(call) {
             "Thread" => "hand them to a `ThreadPoolExecutor(max_workers=8)`",
             _ => gathered,
         };
-        found.extend(loops.next().map(|items| Fan { at: call, by: callee, body, items, hint }));
+        found.extend(looped(unit, call).map(|(_, items)| Fan { at: call, by: callee, body, items, hint }));
     }
     found
+}
+
+/// Comprehensions of Python.
+const COMPREHENSIONS: &[&str] =
+    &["list_comprehension", "set_comprehension", "dictionary_comprehension", "generator_expression"];
+
+/// Finds the nearest loop around a node within its function, and the items it takes one by one: a `forEach` is one, too.
+fn looped(unit: &Unit, at: Id) -> Option<(Id, Id)> {
+    for id in unit.syntax.around(at) {
+        let kind = unit.kind(id);
+        if FUNCTIONS.contains(&kind) {
+            let call = unit.syntax.around(id).nth(1)?;
+            let each = unit.kind(call) == "call_expression" && unit.callee_name(call) == "forEach";
+            return each.then(|| Some((call, unit.syntax.child(unit.callee(call)?, "object")?))).flatten();
+        }
+        let items = match kind {
+            "for_statement" | "for_in_statement" => unit.syntax.child(id, "right"),
+            kind if COMPREHENSIONS.contains(&kind) => unit
+                .syntax
+                .children(id)
+                .find(|&child| unit.kind(child) == "for_in_clause")
+                .and_then(|clause| unit.syntax.child(clause, "right")),
+            _ => None,
+        };
+        if items.is_some() {
+            return items.map(|items| (id, items));
+        }
+    }
+    None
+}
+
+/// Tells whether a call starts an agent as a program and goes on without waiting for it, in the loop that starts it.
+fn left_running(unit: &Unit, call: Id) -> bool {
+    let path = unit.callee(call).and_then(|callee| unit.path(callee));
+    let goes_on = path.is_some_and(|path| {
+        let path = path.text.trim_start_matches("node:");
+        ["subprocess.Popen", "child_process.spawn", "cross-spawn", "Bun.spawn"].contains(&path)
+    });
+    let waits = |(around, _): (Id, Id)| {
+        let text = unit.text(around);
+        [".wait(", ".communicate(", "poll(", "await ", "join("].iter().any(|word| text.contains(word))
+    };
+    goes_on && programs::agent(unit, call).is_some() && looped(unit, call).is_some_and(|found| !waits(found))
 }
 
 /// Tells whether a task is started in a group that waits for all of its tasks.
@@ -323,6 +356,12 @@ fn workers(unit: &Unit, methods: &Methods<'_>, report: &mut Report<'_>) {
     for call in unit.calls().filter(|&call| unit.callee_name(call) == "ThreadPoolExecutor") {
         let first = || unit.args(call).first().filter(|arg| arg.name.is_none()).map(|arg| arg.value);
         let Some(count) = unit.keyword(call, "max_workers").or_else(first) else { continue };
+        // `max(1, len(items))` is as many; `min(8, len(items))` is not.
+        let count = match unit.callee_name(count) {
+            "max" => unit.args(count).iter().map(|arg| arg.value).find(|&arg| unit.callee_name(arg) == "len"),
+            _ => Some(count),
+        };
+        let Some(count) = count else { continue };
         let text = unit.text(count);
         let items = text.strip_prefix("len(").and_then(|rest| rest.strip_suffix(')'));
         let Some(items) = items.filter(|items| !items.contains(['(', ')'])) else { continue };
@@ -463,9 +502,8 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             let pushed = unit.calls_in(function).find(|&call| {
                 unit.callee(call).is_some_and(|callee| pushes.iter().any(|push| push == unit.text(callee)))
             })?;
-            let mut loops = unit.syntax.around(pushed);
-            let around = loops.find(|&id| matches!(unit.kind(id), "for_statement" | "for_in_statement"))?;
-            Some((made(unit, around, unit.args(pushed).first()?.value), unit.syntax.child(around, "right")?))
+            let (around, items) = looped(unit, pushed)?;
+            Some((made(unit, around, unit.args(pushed).first()?.value), items))
         }
         _ => None,
     }
@@ -491,17 +529,23 @@ fn bounded(unit: &Unit, items: Id) -> bool {
     }
     let Some(value) = unit.value(items) else { return false };
     let text = unit.text(value);
-    let listed = matches!(
-        unit.kind(value),
-        "list"
-            | "tuple"
-            | "set"
-            | "array"
-            | "as_expression"
-            | "dictionary"
-            | "object"
-            | "satisfies_expression"
-    );
+    // What is spread into a list may be of any length.
+    let spreads = unit.syntax.children(value).any(|part| {
+        matches!(unit.kind(part), "spread_element" | "list_splat")
+            && unit.syntax.children(part).nth(1).is_some_and(|inner| !bounded(unit, inner))
+    });
+    let listed = !spreads
+        && matches!(
+            unit.kind(value),
+            "list"
+                | "tuple"
+                | "set"
+                | "array"
+                | "as_expression"
+                | "dictionary"
+                | "object"
+                | "satisfies_expression"
+        );
     let grows = || {
         let name = unit.text(items);
         ["append(", "push(", "extend("].iter().any(|verb| unit.whole().contains(&format!("{name}.{verb}")))

@@ -1,0 +1,169 @@
+//! Tables of agents, and names of theirs that other files spell out.
+
+use std::collections::BTreeSet;
+
+use kapell_view::audit::{AssetKind, Confidence, Severity};
+
+use crate::{
+    code::{Id, Language, Unit},
+    repository::Repository,
+    rule::Report,
+};
+
+/// What people call a table of agents, in lower case and without underscores.
+const TABLES: &[&str] =
+    &["agents", "agentregistry", "agentsregistry", "agenttable", "agentmap", "subagents", "specialists"];
+
+/// A table of agents that stands in the code.
+struct Table<'a> {
+    unit: &'a Unit,
+    at: Id,
+    name: &'a str,
+    keys: Vec<&'a str>,
+}
+
+/// Returns the names of the agents that the repository defines, as files or in a table.
+pub(super) fn known(repository: &Repository) -> BTreeSet<&str> {
+    let files = repository.agents.of(AssetKind::Agent).map(|(_, asset)| &*asset.name);
+    files.chain(tables(repository).into_iter().flat_map(|table| table.keys)).collect()
+}
+
+fn tables(repository: &Repository) -> Vec<Table<'_>> {
+    let all = repository.code.iter().flat_map(|unit| {
+        let made = unit.syntax.of_kind(&["assignment", "variable_declarator"]);
+        made.filter_map(move |made| table(unit, made))
+    });
+    all.collect()
+}
+
+fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
+    let at = unit.syntax.child(made, "left").or_else(|| unit.syntax.child(made, "name"))?;
+    let name = unit.text(at);
+    if !TABLES.contains(&&*name.to_ascii_lowercase().replace('_', "")) || unit.function_of(made) != Id::ROOT {
+        return None;
+    }
+    let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"))?;
+    let mut within = std::iter::once(value).chain(unit.syntax.children(value));
+    let keys = match within.find(|&id| matches!(unit.kind(id), "object" | "dictionary")) {
+        Some(object) => keyed(unit, object),
+        None => named(unit, value),
+    };
+    let plain =
+        |key: &&str| key.len() > 2 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    let mut keys: Vec<&str> = keys.into_iter().filter(plain).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    (keys.len() > 1).then_some(Table { unit, at, name, keys })
+}
+
+fn bare(text: &str) -> &str {
+    text.trim_matches(['"', '\''])
+}
+
+/// Returns the keys of an object that are texts or names.
+fn keyed(unit: &Unit, object: Id) -> Vec<&str> {
+    let pairs = unit.syntax.children(object).filter(|&id| unit.kind(id) == "pair");
+    let keys = pairs.filter_map(|pair| unit.syntax.child(pair, "key"));
+    keys.filter(|&key| matches!(unit.kind(key), "string" | "property_identifier"))
+        .map(|key| bare(unit.text(key)))
+        .collect()
+}
+
+/// Returns the names of what is listed: `Agent("billing", ...)`, `Agent(name="billing")`, `{ name: "billing" }`.
+fn named(unit: &Unit, list: Id) -> Vec<&str> {
+    let names = unit.syntax.below(list).filter(|&id| unit.kind(id) == "string").filter(|&id| {
+        let parent = unit.syntax[id].parent;
+        match unit.kind(parent) {
+            "keyword_argument" => {
+                unit.syntax.child(parent, "name").is_some_and(|name| unit.text(name) == "name")
+            }
+            "pair" => unit.syntax.child(parent, "key").is_some_and(|key| bare(unit.text(key)) == "name"),
+            "argument_list" | "arguments" => {
+                let call = unit.syntax[parent].parent;
+                let made = unit.callee_name(call).starts_with(|c: char| c.is_ascii_uppercase());
+                made && unit.args(call).first().is_some_and(|arg| arg.value == id)
+            }
+            _ => false,
+        }
+    });
+    names.map(|id| bare(unit.text(id))).collect()
+}
+
+/// How often names have to be spelled out beside the table before it is told.
+const TIMES: usize = 3;
+
+/// Names of a table that other files write as plain texts, where neither a compiler nor a test sees a slip.
+pub(super) fn spelled_out(repository: &Repository, report: &mut Report<'_>) {
+    let tables = tables(repository);
+    // Of two tables nobody can tell whose name it is.
+    let [table] = &tables[..] else { return };
+    if is_checked(repository, table) {
+        return;
+    }
+    let others = repository.code.iter().filter(|unit| unit.file != table.unit.file);
+    let found: Vec<(&Unit, Id)> = others
+        .flat_map(|unit| unit.syntax.of_kind(&["string"]).map(move |id| (unit, id)))
+        .filter(|&(unit, id)| {
+            let name = unit.text(id).trim_matches(['"', '\'']);
+            table.keys.contains(&name) && names_agent(unit, table, id, name)
+        })
+        .collect();
+    let files: BTreeSet<_> = found.iter().map(|(unit, _)| unit.file).collect();
+    let Some((&(unit, first), rest)) = found.split_first() else { return };
+    if found.len() < TIMES || files.len() < 2 {
+        return;
+    }
+    let message = format!(
+        "names of `{}` are spelled out in {} places of {} files: whoever renames an agent finds them by its failures",
+        table.name,
+        found.len(),
+        files.len(),
+    );
+    let mut draft = report.add(unit.file, unit.span(first), message);
+    draft = draft.severity(Severity::Low).confidence(Confidence::Medium);
+    draft = draft.hint("give each name one constant or type beside the table, and use that");
+    draft = draft.also(table.unit.file, table.unit.span(table.at), "the table");
+    for (unit, id) in rest.iter().take(4) {
+        draft = draft.also(unit.file, unit.span(*id), "spelled out here, too");
+    }
+    draft.done();
+}
+
+/// Tells whether a compiler knows the names: a type that is made of the table, or that lists them.
+fn is_checked(repository: &Repository, table: &Table<'_>) -> bool {
+    let of_table = format!("keyof typeof {}", table.name);
+    let listed: Vec<String> = table
+        .keys
+        .iter()
+        .flat_map(|key| {
+            [format!("\"{key}\" |"), format!("'{key}' |"), format!("| \"{key}\""), format!("| '{key}'")]
+        })
+        .collect();
+    repository.code.iter().any(|unit| {
+        let text = unit.whole();
+        match unit.language {
+            Language::Python => text.contains("Literal[") && table.keys.iter().any(|key| text.contains(key)),
+            _ => text.contains(&of_table) || listed.iter().any(|one| text.contains(&**one)),
+        }
+    })
+}
+
+/// Tells whether a text names an agent: it says so itself, stands in the table's brackets, or is handed first to a function
+/// of agents.
+fn names_agent(unit: &Unit, table: &Table<'_>, id: Id, name: &str) -> bool {
+    if name.ends_with("agent") && name.len() > "agent".len() {
+        return true;
+    }
+    let around = unit.syntax[id].parent;
+    match unit.kind(around) {
+        "subscript" | "subscript_expression" => {
+            unit.syntax.children(around).next().is_some_and(|object| unit.text(object) == table.name)
+        }
+        "arguments" | "argument_list" => {
+            let call = unit.syntax[around].parent;
+            let first = unit.args(call).first().is_some_and(|arg| arg.value == id);
+            first && unit.callee_name(call).to_ascii_lowercase().contains("agent")
+        }
+        _ => false,
+    }
+}
