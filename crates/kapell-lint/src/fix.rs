@@ -279,14 +279,17 @@ impl<'a> State<'a> {
     }
 
     /// Judges the repository with these texts in place. Rules that ask nothing of them find what they found, and so do
-    /// those that look at each file by itself in all other files.
+    /// those that look at each file by itself in all files that are not joined with these by calls.
     fn judge(&self, repository: &Repository, texts: &BTreeMap<String, String>) -> Warnings {
         let changed = texts.keys().map(|path| Models::of(path)).fold(Models::default(), Models::or);
-        // What a step does may stand in an action.
-        let apart = !texts.keys().any(|path| is_action(path));
+        // What a step does may stand in an action, and a recorded duration may be that of any workflow.
+        let apart = !texts.keys().any(|path| is_action(path)) && repository.timings.is_none();
         let alone = |rule: &Rule| apart && looks_at_each_alone(rule);
         let asked = |rule: &Rule| rule.group.asks().meets(changed);
         let files = texts.keys().filter_map(|path| repository.files.find(path)).collect();
+        // Who called a workflow before may call it no more.
+        let before = self.current.as_ref().unwrap_or(self.original);
+        let files = repository.github.joined(before.github.joined(files));
         let of_all = audit_with(repository, &|rule| asked(rule) && !alone(rule));
         let of_these = audit_with(&repository.only(&files), &|rule| asked(rule) && alone(rule));
         let mut counts = warnings(of_all.iter().chain(&of_these));
@@ -294,8 +297,9 @@ impl<'a> State<'a> {
             RULES.iter().filter(|rule| chosen(rule)).map(|rule| rule.name).collect()
         };
         let (asked, alone) = (names(&asked), names(&alone));
+        let looked: BTreeSet<&str> = files.iter().map(|&id| &*repository.files[id].path).collect();
         let stays = |(rule, path, _): &Key| {
-            !asked.contains(&**rule) || alone.contains(&**rule) && !texts.contains_key(path)
+            !asked.contains(&**rule) || alone.contains(&**rule) && !looked.contains(&**path)
         };
         let others = self.warnings.iter().filter(|(key, _)| stays(key));
         counts.extend(others.map(|(key, count)| (key.clone(), *count)));

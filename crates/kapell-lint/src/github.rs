@@ -130,6 +130,26 @@ impl Github {
         Self { flows, actions: self.actions.clone(), composites }
     }
 
+    /// Adds the workflows that these files call or that call them, directly or not.
+    #[must_use]
+    pub fn joined(&self, mut files: BTreeSet<FileId>) -> BTreeSet<FileId> {
+        let calls =
+            |flow| Self::jobs_of(flow).iter().filter_map(|job| self.called(job)).map(|called| called.file);
+        let calls: Vec<(FileId, FileId)> =
+            self.flows.iter().flat_map(|flow| calls(flow).map(|called| (flow.file, called))).collect();
+        loop {
+            let before = files.len();
+            for (one, other) in &calls {
+                if files.contains(one) || files.contains(other) {
+                    files.extend([*one, *other]);
+                }
+            }
+            if files.len() == before {
+                return files;
+            }
+        }
+    }
+
     /// Reads again those workflows that have other texts; the files have the same numbers as before.
     #[must_use]
     pub(crate) fn with(&self, files: &Files, texts: &BTreeMap<String, String>) -> Self {

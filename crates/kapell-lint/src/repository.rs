@@ -146,7 +146,8 @@ impl Repository {
     }
 
     /// Returns the repository with the workflows, agents, commands and skills of these files only, for rules that
-    /// [look at each alone](crate::rules::looks_at_each_alone).
+    /// [look at each alone](crate::rules::looks_at_each_alone). Workflows that call each other stay
+    /// [together](Github::joined).
     #[must_use]
     pub fn only(&self, files: &BTreeSet<FileId>) -> Self {
         Self {

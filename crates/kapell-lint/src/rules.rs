@@ -200,30 +200,48 @@ pub static RULES: &[&Rule] = &[
     &unknown_key::RULE,
 ];
 
-/// Rules that look at each workflow, agent, command and skill by itself, and at the local actions: what they find in a
-/// file stays what it is whatever becomes of the others. One that is missing here is only asked more often.
+/// Rules that look at each agent, command and skill by itself, at each workflow with those that it calls or that call it,
+/// and at the local actions: what they find in a file stays what it is whatever becomes of the others. One that is missing
+/// here is only asked more often.
 static EACH_ALONE: &[&Rule] = &[
+    &needs_without_data::RULE,
+    &sequential_steps::RULE,
     &skip_propagation::RULE,
     &unsatisfiable_if::RULE,
     &unevaluated_expression::RULE,
     &matrix_value_never::RULE,
+    &version_as_number::RULE,
+    &artifact_name_clash::RULE,
+    &rebuild_instead_of_artifact::RULE,
     &output_never_set::RULE,
     &env_of_another_job::RULE,
-    &polling_instead_of_needs::RULE,
+    &env_never_set::RULE,
+    &event_property_missing::RULE,
+    &lost_continuation::RULE,
+    &input_never_read::RULE,
     &aggregator_always_green::RULE,
+    &aggregator_incomplete::RULE,
     &gate_gates_nothing::RULE,
+    &workflow_run_unchecked::RULE,
     &plan_not_applied::RULE,
-    &repair_gated_on_success::RULE,
+    &delivery_beside_tests::RULE,
+    &delivers_from_pull_request::RULE,
     &masked_failure::RULE,
+    &status_unseen::RULE,
     &asserted_result::RULE,
+    &cache_missing::RULE,
     &cache_after_install::RULE,
     &cache_clobbered::RULE,
-    &cache_no_restore_keys::RULE,
+    &setup_out_of_order::RULE,
     &cache_key_without_lock::RULE,
+    &double_trigger::RULE,
     &full_clone::RULE,
+    &duplicate_step::RULE,
+    &unused_setup::RULE,
     &single_value_matrix::RULE,
     &matrix_axis_unread::RULE,
     &mutating_no_concurrency::RULE,
+    &cancel_on_mutating::RULE,
     &matrix_extract::RULE,
     &agent_not_loaded::RULE,
     &argument_not_read::RULE,
@@ -235,8 +253,9 @@ static EACH_ALONE: &[&Rule] = &[
     &sequential_independent::RULE,
 ];
 
-/// Tells whether a rule looks at each file by itself: among [some files](crate::repository::Repository::only) it finds
-/// what it finds in them among all.
+/// Tells whether a rule looks at each file by itself, and at each workflow with those that it is
+/// [joined](crate::github::Github::joined) with by calls: among [such files](crate::repository::Repository::only) it finds
+/// what it finds in them among all, unless durations were recorded, which may be those of any workflow.
 #[must_use]
 pub fn looks_at_each_alone(rule: &Rule) -> bool {
     EACH_ALONE.iter().any(|alone| std::ptr::eq(*alone, rule))

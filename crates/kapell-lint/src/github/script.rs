@@ -39,6 +39,8 @@ pub struct Command {
     pub depth: usize,
     /// How many of its words are wrappers such as `sudo`.
     wrapped: usize,
+    /// How many bytes of the first word behind them are the folder of the program.
+    folder: usize,
 }
 
 /// Splits a script into its commands.
@@ -329,8 +331,21 @@ impl Splitter<'_> {
         if !words.is_empty() || !assigned.is_empty() {
             let (start, end) = (self.start, self.at);
             let depth = self.depth;
-            let wrapped = words.len() - unwrapped(&words).len();
-            self.found.push(Command { words, assigned, start, end, then, after, asked, depth, wrapped });
+            let inner = unwrapped(&words);
+            let wrapped = words.len() - inner.len();
+            let folder = inner.first().and_then(|first| first.rfind('/')).map_or(0, |slash| slash + 1);
+            self.found.push(Command {
+                words,
+                assigned,
+                start,
+                end,
+                then,
+                after,
+                asked,
+                depth,
+                wrapped,
+                folder,
+            });
             self.after = Some(then);
         } else if then == Then::End {
             self.after = None;
@@ -431,14 +446,32 @@ impl Command {
     /// Returns the name of the program, without its folder.
     #[must_use]
     pub fn program(&self) -> &str {
-        let first = self.inner().first().map_or("", String::as_str);
-        first.rsplit('/').next().unwrap_or(first)
+        self.inner().first().map_or("", |first| &first[self.folder..])
     }
 
     /// Returns it as text with single blanks.
     #[must_use]
     pub fn text(&self) -> String {
         self.words.join(" ")
+    }
+
+    /// Tells whether its [text](Self::text) begins so, without putting it together.
+    #[must_use]
+    pub fn begins(&self, start: &str) -> bool {
+        let mut rest = start;
+        for (at, word) in self.words.iter().enumerate() {
+            if at > 0 {
+                match rest.strip_prefix(' ') {
+                    Some(behind) => rest = behind,
+                    None => break,
+                }
+            }
+            match rest.strip_prefix(word.as_str()) {
+                Some(behind) => rest = behind,
+                None => return word.starts_with(rest),
+            }
+        }
+        rest.is_empty()
     }
 }
 

@@ -54,7 +54,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                             && flow.facts[at][later]
                                 .commands
                                 .iter()
-                                .any(|found| found.depth == 0 && found.text().starts_with(command))
+                                .any(|found| found.depth == 0 && found.begins(command))
                     });
                     let Some(later) = wiping else { continue };
                     let span = path.span;

@@ -140,7 +140,7 @@ fn by_action(flow: &Flow, at: usize, index: usize) -> Option<(usize, &'static st
         return Some((earlier, "builds the same image twice"));
     }
     let installs = flow.facts[at][index].commands.iter().any(|command| {
-        command.text().starts_with("bundle install")
+        command.begins("bundle install")
             && !command.words.iter().any(|word| word.starts_with("--gemfile") || word.starts_with("--with"))
     });
     let plain = step.folder.is_none() && step.env.is_empty() && !step.script().contains("cd ");
@@ -196,9 +196,13 @@ const BRINGS: &[&[&str]] = &[
 /// Returns the words of a command that brings something here, in one way of writing them: `yarn --frozen-lockfile` is
 /// `yarn install --frozen-lockfile`.
 fn brings(command: &Command) -> Option<Vec<String>> {
+    let first = command.inner().first()?.as_str();
+    if !matches!(first, "apt" | "pip3") && !BRINGS.iter().any(|start| start[0] == first) {
+        return None;
+    }
     let mut words: Vec<String> = command.inner().to_vec();
     let flag = |word: &String| word.starts_with('-');
-    match words.first()?.as_str() {
+    match words[0].as_str() {
         "yarn" if words.iter().skip(1).all(flag) => words.insert(1, "install".to_owned()),
         "apt" => "apt-get".clone_into(&mut words[0]),
         "pip3" => "pip".clone_into(&mut words[0]),

@@ -1,8 +1,8 @@
 //! Two workflows run the same checks on the same event.
 
-use kapell_spec::github::Job;
+use kapell_spec::github::{Job, Name};
 use kapell_view::audit::{Confidence, Severity};
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use crate::github::{Flow, globs, intent, tools::Kind, world::World};
 use crate::{
@@ -37,51 +37,76 @@ type Twice<'a> = (u32, &'a String, At<'a>, At<'a>);
 type At<'a> = (&'a Flow, usize, usize);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let flows = &repository.github.flows;
+    let starts = |flow| ["pull_request", "push"].map(|event| Changes::of(flow, event));
+    let flows: Vec<_> = repository.github.flows.iter().map(starts).collect();
     for (index, first) in flows.iter().enumerate() {
         for second in &flows[index + 1..] {
-            let event = ["pull_request", "push"].into_iter().find(|event| overlaps(first, second, event));
-            if let Some(event) = event {
-                compare(first, second, event, report);
+            let mut both =
+                first.iter().zip(second).filter_map(|(left, right)| left.as_ref().zip(right.as_ref()));
+            if let Some((left, right)) = both.find(|(left, right)| left.overlaps(right)) {
+                compare(left, right, report);
             }
         }
     }
 }
 
-/// Tells whether both start on the same changes: of one branch, and of the same paths or any.
-fn overlaps(first: &Flow, second: &Flow, event: &str) -> bool {
-    let plain =
-        |flow: &Flow| {
-            flow.model.event(event).is_some_and(|event| {
-                event.filters.iter().all(|filter| {
-                    matches!(&*filter.key.text, "branches" | "types" | "paths" | "paths-ignore")
-                }) && event.filter("types").is_none_or(|types| {
-                    types.items.iter().any(|item| matches!(&*item.text, "synchronize" | "opened"))
-                })
-            })
-        };
-    let named = |flow: &Flow, key: &str| -> Option<Vec<String>> {
-        let filter = flow.model.event(event)?.filter(key)?;
-        let mut names: Vec<String> = filter.items.iter().map(|item| item.text.to_string()).collect();
-        // A workflow that watches its own file is about that file too.
-        names.retain(|name| !name.starts_with(".github/"));
-        names.sort_unstable();
-        Some(names)
-    };
-    let branches = |flow: &Flow| -> Vec<String> {
-        let names = named(flow, "branches").unwrap_or_else(|| vec!["*".to_owned()]);
-        names.iter().map(|name| globs::widen(name)).collect()
-    };
-    let same = |key: &str| named(first, key) == named(second, key);
-    plain(first)
-        && plain(second)
-        && same("paths")
-        && same("paths-ignore")
-        && globs::any_overlap(&branches(first), &branches(second))
+/// The changes by which an event starts a workflow.
+struct Changes<'a> {
+    flow: &'a Flow,
+    event: &'static str,
+    branches: Vec<String>,
+    paths: Option<Vec<&'a str>>,
+    paths_ignore: Option<Vec<&'a str>>,
+    checks: OnceCell<Checks<'a>>,
 }
 
-/// Returns the checks of a workflow that always run on an event, by command and folder.
-fn checks<'a>(flow: &'a Flow, event: &str) -> BTreeMap<(String, String), (u32, At<'a>)> {
+impl<'a> Changes<'a> {
+    fn of(flow: &'a Flow, name: &'static str) -> Option<Self> {
+        let event = flow.model.event(name)?;
+        let plain = event
+            .filters
+            .iter()
+            .all(|filter| matches!(&*filter.key.text, "branches" | "types" | "paths" | "paths-ignore"));
+        let comes = |item: &Name| matches!(&*item.text, "synchronize" | "opened");
+        if !plain || event.filter("types").is_some_and(|types| !types.items.iter().any(comes)) {
+            return None;
+        }
+        let named = |key: &str| -> Option<Vec<&'a str>> {
+            let mut names: Vec<&str> = event.filter(key)?.items.iter().map(|item| &*item.text).collect();
+            // A workflow that watches its own file is about that file too.
+            names.retain(|name| !name.starts_with(".github/"));
+            names.sort_unstable();
+            Some(names)
+        };
+        let branches = named("branches").unwrap_or_else(|| vec!["*"]);
+        Some(Self {
+            flow,
+            event: name,
+            branches: branches.into_iter().map(globs::widen).collect(),
+            paths: named("paths"),
+            paths_ignore: named("paths-ignore"),
+            checks: OnceCell::new(),
+        })
+    }
+
+    /// Tells whether both are the same changes: of one branch, and of the same paths or any.
+    fn overlaps(&self, other: &Self) -> bool {
+        self.paths == other.paths
+            && self.paths_ignore == other.paths_ignore
+            && globs::any_overlap(&self.branches, &other.branches)
+    }
+
+    /// Returns what the workflow always checks then.
+    fn checks(&self) -> &Checks<'a> {
+        self.checks.get_or_init(|| checks(self.flow, self.event))
+    }
+}
+
+/// Checks by command and folder: how long each takes, and where it runs.
+type Checks<'a> = BTreeMap<(String, String), (u32, At<'a>)>;
+
+/// Returns the checks of a workflow that always run on an event.
+fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
     let on_event = |world: &World| world.event.as_deref() == Some(event);
     let mut found = BTreeMap::new();
     for (at, job) in flow.jobs() {
@@ -229,10 +254,11 @@ fn is_same((_, _, one, other): &Twice<'_>) -> bool {
     one == other || !cover(&one) && !cover(&other)
 }
 
-fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {
-    let (left, right) = (checks(first, event), checks(second, event));
+fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
+    let (left, right) = (first.checks(), second.checks());
+    let (first, second, event) = (first.flow, second.flow, first.event);
     let mut twice: Vec<Twice<'_>> = Vec::new();
-    for ((command, folder), (seconds, at)) in &left {
+    for ((command, folder), (seconds, at)) in left {
         let other = right.iter().find(|((known, place), _)| place == folder && same_check(command, known));
         if let Some((_, (_, other))) = other {
             twice.push((*seconds, command, *at, *other));
@@ -240,7 +266,7 @@ fn compare(first: &Flow, second: &Flow, event: &str, report: &mut Report<'_>) {
     }
     let total: u32 = twice.iter().map(|found| found.0).sum();
     // The smaller workflow is the one that adds nothing; a single check in common is no copy.
-    let smaller = if left.len() <= right.len() { &left } else { &right };
+    let smaller = if left.len() <= right.len() { left } else { right };
     let whole = smaller.len() == 1 && total >= LEAST_ALONE && twice.first().is_some_and(is_copy);
     // Once more for what it writes down: that can be had in one, but nobody has to.
     let same = !whole || twice.first().is_some_and(is_same);

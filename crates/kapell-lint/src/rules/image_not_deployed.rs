@@ -52,6 +52,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         by_command(repository, &deployed, &pushes, report);
         never_pushed(repository, &deployed, &pushes, &kept, report);
     }
+    let deployed = deployed(repository);
+    if deployed.is_empty() {
+        return;
+    }
     let texts: Vec<String> =
         repository.github.flows.iter().map(|flow| without_tag_writers(&flow.text)).collect();
     if texts.iter().any(|text| WRITERS.iter().any(|writer| text.contains(writer))) {
@@ -60,11 +64,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     // Who writes only a tag leaves the name as it stands in the manifest.
     let mut flows = repository.github.flows.iter().zip(&texts);
     let tags_written = flows.any(|(flow, text)| flow.text.len() != text.len());
-    if let Some(other) = only_other(repository, &pushes) {
+    if let Some(other) = only_other(repository, &deployed, &pushes) {
         tell_other(&other, report);
     }
     let pushed = pushes;
-    for (file, image) in deployed(repository) {
+    for (file, image) in deployed {
         let (name, tag) = image_parts(image);
         let name = plain(name);
         if name.contains('$')
@@ -352,7 +356,11 @@ struct Other<'a> {
     image: &'a Word,
 }
 
-fn only_other<'a>(repository: &'a Repository, pushed: &'a [Pushed]) -> Option<Other<'a>> {
+fn only_other<'a>(
+    repository: &Repository,
+    deployed: &[(FileId, &'a Word)],
+    pushed: &'a [Pushed],
+) -> Option<Other<'a>> {
     // Overlays may put another name in.
     let renamed = repository.files.iter().any(|(_, file)| {
         matches!(file.name(), "kustomization.yaml" | "kustomization.yml") && file.text.contains("images:")
@@ -366,8 +374,9 @@ fn only_other<'a>(repository: &'a Repository, pushed: &'a [Pushed]) -> Option<Ot
     if pushed.iter().any(|one| one.name.as_deref().map(plain).as_ref() != Some(&name)) || at.contains('$') {
         return None;
     }
-    let of_owner: Vec<(FileId, &Word)> = deployed(repository)
-        .into_iter()
+    let of_owner: Vec<(FileId, &Word)> = deployed
+        .iter()
+        .copied()
         .filter(|(_, image)| owner(&plain(image_parts(image).0)).as_ref() == Some(&plain(&at)))
         .collect();
     let (file, image) = *of_owner.first()?;

@@ -448,6 +448,6 @@ fn is_check(facts: &StepFacts, at: usize) -> bool {
         })
         && !["cargo metadata", "npm pack", "uv lock", "cmake", "uv build"]
             .iter()
-            .any(|start| command.text().starts_with(start))
+            .any(|start| command.begins(start))
         && (command.program() != "make" || command.words.get(1).is_some_and(|target| checks(target)))
 }

@@ -1,5 +1,7 @@
 //! Jobs differ only in values that a matrix could hold.
 
+use std::cell::LazyCell;
+
 use crate::github::{Flow, intent};
 use crate::{
     repository::{Depth, Repository},
@@ -27,7 +29,8 @@ const JOBS: usize = 3;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        let words: Vec<Vec<&str>> = flow.jobs().map(|(_, job)| words(flow, job)).collect();
+        // Few jobs stand at the same place of the graph as another.
+        let words: Vec<_> = flow.jobs().map(|(_, job)| LazyCell::new(move || words(flow, job))).collect();
         let mut told: Vec<usize> = Vec::new();
         for (at, job) in flow.jobs() {
             if told.contains(&at) || job.uses.is_some() || job.steps.len() < 3 {
@@ -71,15 +74,16 @@ fn words<'a>(flow: &'a Flow, job: &Job) -> Vec<&'a str> {
 /// no `matrix`, which is in `uses` and in the `if` of a job.
 fn same_shape(flow: &Flow, first: usize, second: usize) -> bool {
     let (one, other) = (&flow.model.jobs[first], &flow.model.jobs[second]);
-    let needs = |job: &Job| job.needs.iter().map(|need| need.text.clone()).collect::<Vec<_>>();
-    let uses = |step: &Step| step.uses.as_ref().map(|(text, _)| text.text.clone());
+    fn uses(step: &Step) -> Option<&str> {
+        step.uses.as_ref().map(|(text, _)| &*text.text)
+    }
     let condition = |job: &Job| job.condition.as_ref().map(|condition| condition.text.clone());
     let needed = |of: usize| {
         let id = &flow.model.jobs[of].id.text;
         flow.jobs().filter(|(_, job)| job.needs.iter().any(|need| need.text == *id)).map(|(at, _)| at)
     };
     one.steps.iter().map(uses).eq(other.steps.iter().map(uses))
-        && needs(one) == needs(other)
+        && one.needs.iter().map(|need| &need.text).eq(other.needs.iter().map(|need| &need.text))
         && condition(one) == condition(other)
         && needed(first).eq(needed(second))
 }

@@ -196,7 +196,7 @@ fn early_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
             || facts.does(Kind::Download)
             || !facts.downloads.is_empty()
     });
-    let creates = |command: &Command| command.text().starts_with("gh release create");
+    let creates = |command: &Command| command.begins("gh release create");
     let made = flow.steps(at).find(|(step, facts)| {
         facts.commands.iter().any(creates)
             || facts.actions.iter().any(|name| CREATES.contains(&name.as_str())) && step.condition.is_none()
@@ -253,20 +253,20 @@ fn builds_release(facts: &StepFacts) -> bool {
 /// A job takes a release away before it has made the one that comes in its place.
 fn gone_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let steps: Vec<_> = flow.steps(at).collect();
-    let deletes = |command: &Command| command.text().starts_with("gh release delete ");
+    let deletes = |command: &Command| command.begins("gh release delete ");
     let Some((index, command)) = steps.iter().enumerate().find_map(|(index, (_, facts))| {
         if facts.actions.iter().any(|name| DELETES.contains(&name.as_str())) {
             return Some((index, None));
         }
         let at = facts.commands.iter().position(deletes)?;
         // Made anew in the next breath, it is hardly missed.
-        let anew = facts.commands[at..].iter().any(|next| next.text().starts_with("gh release create"));
+        let anew = facts.commands[at..].iter().any(|next| next.begins("gh release create"));
         (!anew).then(|| (index, Some(&facts.commands[at])))
     }) else {
         return;
     };
     let makes = |facts: &StepFacts| {
-        facts.commands.iter().any(|command| command.text().starts_with("gh release create"))
+        facts.commands.iter().any(|command| command.begins("gh release create"))
             || facts.actions.iter().any(|name| CREATES.contains(&name.as_str()))
     };
     let Some(anew) = steps[index + 1..].iter().position(|(_, facts)| makes(facts)) else { return };

@@ -1,6 +1,13 @@
 //! A job that can hang has no timeout.
 
-use crate::github::{Flow, edit, tools::Kind};
+use std::sync::LazyLock;
+
+use kapell_spec::{
+    github::{Job, Uses},
+    words::Words,
+};
+
+use crate::github::{Flow, StepFacts, edit, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -90,14 +97,14 @@ const ENDLESS: &str = "waits for a server in a loop without end";
 const CUSTOM: usize = 4;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    forgotten(repository, report);
-    for flow in &repository.github.flows {
-        let risky: Vec<(usize, &'static str)> =
-            flow.jobs().filter_map(|(at, _)| Some((at, risk(repository, flow, at)?))).collect();
-        let [(at, why), rest @ ..] = &risky[..] else { continue };
+    let flows = repository.github.flows.iter();
+    let risks: Vec<Risky<'_>> = flows.map(|flow| Risky::of(repository, flow)).collect();
+    forgotten(&risks, report);
+    for Risky { flow, jobs } in &risks {
+        let [(at, why), rest @ ..] = &jobs[..] else { continue };
         let job = &flow.model.jobs[*at];
-        let model = risky.iter().any(|(_, why)| why.contains("model"));
-        let endless = risky.iter().any(|(_, why)| *why == ENDLESS);
+        let model = jobs.iter().any(|(_, why)| why.contains("model"));
+        let endless = jobs.iter().any(|(_, why)| *why == ENDLESS);
         let mut draft = report
             .add(
                 flow.file,
@@ -110,36 +117,61 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             draft = draft.also(flow.file, flow.job_span(*at), format!("{why} too"));
         }
         let lines = ["timeout-minutes: 60".to_owned()];
-        let edits: Vec<_> = risky
+        let edits: Vec<_> = jobs
             .iter()
             .filter_map(|(at, _)| edit::add_after(&flow.text, &flow.model.jobs[*at].keys, "runs-on", &lines))
             .map(|(span, text)| (flow.file, span, text))
             .collect();
-        if edits.len() == risky.len() {
+        if edits.len() == jobs.len() {
             draft = draft.fix("stop them after an hour", FixClass::Review, edits);
         }
         draft.done();
     }
 }
 
-/// Nearly all jobs of a repository have a timeout, and a few that test or build do not: they were forgotten.
-fn forgotten(repository: &Repository, report: &mut Report<'_>) {
-    let flows = &repository.github.flows;
-    let all = || flows.iter().flat_map(|flow| flow.jobs().map(move |(at, job)| (flow, at, job)));
-    let own = || all().filter(|(_, _, job)| job.uses.is_none() && !job.steps.is_empty());
-    let bounded = own().filter(|(_, _, job)| job.timeout.is_some()).count();
-    let open: Vec<(&Flow, usize)> = own()
-        .filter(|(flow, at, job)| {
-            job.timeout.is_none()
+/// A workflow and its jobs that can hang, each with why.
+struct Risky<'a> {
+    flow: &'a Flow,
+    jobs: Vec<(usize, &'static str)>,
+}
+
+impl<'a> Risky<'a> {
+    fn of(repository: &Repository, flow: &'a Flow) -> Self {
+        let jobs = flow.jobs().filter_map(|(at, _)| Some((at, risk(repository, flow, at)?)));
+        Self { flow, jobs: jobs.collect() }
+    }
+
+    /// Counts the jobs with a timeout.
+    fn bounded(&self) -> usize {
+        self.flow.jobs().filter(|(_, job)| is_own(job) && job.timeout.is_some()).count()
+    }
+
+    /// Returns the jobs that test or build, can hang for nothing that is known, and have no timeout.
+    fn open(&self) -> impl Iterator<Item = usize> {
+        let works = |facts: &StepFacts| facts.does(Kind::Test) || facts.does(Kind::Build);
+        let open = self.flow.jobs().filter(move |(at, job)| {
+            is_own(job)
+                && job.timeout.is_none()
                 && job.steps.iter().all(|step| step.timeout.is_none())
-                && flow.facts[*at].iter().any(|facts| facts.does(Kind::Test) || facts.does(Kind::Build))
-                && risk(repository, flow, *at).is_none()
-        })
-        .map(|(flow, at, _)| (flow, at))
-        .collect();
+                && self.flow.facts[*at].iter().any(works)
+                && self.jobs.iter().all(|(risky, _)| risky != at)
+        });
+        open.map(|(at, _)| at)
+    }
+}
+
+fn is_own(job: &Job) -> bool {
+    job.uses.is_none() && !job.steps.is_empty()
+}
+
+/// Nearly all jobs of a repository have a timeout, and a few that test or build do not: they were forgotten.
+fn forgotten(risks: &[Risky<'_>], report: &mut Report<'_>) {
+    let bounded: usize = risks.iter().map(Risky::bounded).sum();
+    let open: Vec<(&Flow, usize)> =
+        risks.iter().flat_map(|risky| risky.open().map(|at| (risky.flow, at))).collect();
     let [(flow, at), rest @ ..] = &open[..] else { return };
     if bounded < CUSTOM || open.len() * 3 > bounded {
-        beside_bounded(repository, report);
+        beside_bounded(risks, report);
         return;
     }
     let job = &flow.model.jobs[*at];
@@ -157,25 +189,11 @@ fn forgotten(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Most jobs of one workflow have a timeout, and one that tests or builds there does not.
-fn beside_bounded(repository: &Repository, report: &mut Report<'_>) {
-    for flow in &repository.github.flows {
-        let own = |job: &kapell_spec::github::Job| job.uses.is_none() && !job.steps.is_empty();
-        let bounded = flow.jobs().filter(|(_, job)| own(job) && job.timeout.is_some()).count();
-        let open: Vec<usize> = flow
-            .jobs()
-            .filter(|(at, job)| {
-                let works =
-                    |facts: &crate::github::StepFacts| facts.does(Kind::Test) || facts.does(Kind::Build);
-                own(job)
-                    && job.timeout.is_none()
-                    && job.steps.iter().all(|step| step.timeout.is_none())
-                    && flow.facts[*at].iter().any(works)
-                    && risk(repository, flow, *at).is_none()
-            })
-            .map(|(at, _)| at)
-            .collect();
+fn beside_bounded(risks: &[Risky<'_>], report: &mut Report<'_>) {
+    for risky in risks {
+        let (flow, open) = (risky.flow, risky.open().collect::<Vec<_>>());
         let [at, rest @ ..] = &open[..] else { continue };
-        if open.len() > bounded {
+        if open.len() > risky.bounded() {
             continue;
         }
         let id = &flow.model.jobs[*at].id.text;
@@ -203,6 +221,10 @@ fn is_open(flow: &Flow) -> bool {
 
 /// Tells whether a script asks a server until it answers, and counts nothing: `until curl -f URL; do sleep 1; done`.
 fn waits_endlessly(scripts: &str) -> bool {
+    // Most scripts have no loop at all.
+    if !scripts.contains("while ") && !scripts.contains("until ") {
+        return false;
+    }
     const PROBES: &[&str] = &[
         "curl ",
         "wget ",
@@ -286,7 +308,7 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     let mut scripts: String =
         job.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n").collect();
     for step in &job.steps {
-        if let Some(kapell_spec::github::Uses::Local(path)) = step.action()
+        if let Some(Uses::Local(path)) = step.action()
             && let Some(action) = repository.github.actions.get(&**path)
         {
             scripts.extend(action.model.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n"));
@@ -309,7 +331,10 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     if waits_endlessly(&scripts) {
         return Some(ENDLESS);
     }
-    let waits = WAITS.iter().find(|(word, _)| heavy && scripts.contains(word)).map(|(_, why)| *why);
+    static WORDS: LazyLock<Words> =
+        LazyLock::new(|| Words::new(&WAITS.iter().map(|(word, _)| *word).collect::<Vec<_>>()));
+    let waits = if heavy && WORDS.is_in_lower(&scripts) { WAITS } else { &[] };
+    let waits = waits.iter().find(|(word, _)| scripts.contains(word)).map(|(_, why)| *why);
     // There is nobody else's limit on a runner of one's own, and whoever waits for it waits too.
     let delivers = flow.facts[at].iter().any(|facts| facts.mutation().is_some());
     waits.or_else(|| (own && (heavy || delivers)).then_some("holds a runner of your own"))

@@ -12,7 +12,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, StepFacts, aggregate, carry,
-    script::Then,
+    script::{Command, Then},
     tools::{self, Kind},
 };
 use crate::{
@@ -53,8 +53,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             job_by_name(flow, job, report);
             unseen_report(flow, at, report);
-            teardown(flow, at, report);
-            teardown_job(repository, flow, at, report);
+            let lasting = lasting(flow, at);
+            teardown(flow, at, &lasting, report);
+            teardown_job(repository, (flow, at), &lasting, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
                     by_name(flow, (at, index), report);
@@ -143,11 +144,12 @@ fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
         let named =
             step.condition.is_none() && step.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
         let plain = !named && step.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
-        let back = facts.commands.iter().find(|command| {
-            let text = tools::plain_text(command);
-            BACK.iter().any(|start| text.starts_with(start))
-        });
-        let Some(back) = back.filter(|_| plain) else { continue };
+        let back = |command: &&Command| {
+            // Most programs take nothing back.
+            BACK.iter().any(|start| start.starts_with(command.program()))
+                && BACK.iter().any(|start| tools::plain_text(command).starts_with(start))
+        };
+        let Some(back) = facts.commands.iter().find(back).filter(|_| plain) else { continue };
         // `deploy || undo`, and whatever a script asks before.
         let asked =
             back.depth > 0 || back.after != Then::End || facts.commands.iter().any(|command| command.asked);
@@ -381,8 +383,11 @@ fn fails(step: &Step, done: &crate::github::facts::Done, sarif: bool) -> bool {
     }
 }
 
+/// Programs, words with which they make something, and words with which they take it away.
+type Lasting = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
+
 /// What makes something that stays when the runner is gone, and what takes it away: the program, and a word of each.
-const LASTING: &[(&[&str], &[&str], &[&str])] = &[
+const LASTING: &[Lasting] = &[
     (&["terraform", "tofu", "terragrunt"], &["apply"], &["destroy"]),
     (&["pulumi"], &["up"], &["destroy", "down"]),
     (&["cdk"], &["deploy"], &["destroy"]),
@@ -400,6 +405,13 @@ const LASTING: &[(&[&str], &[&str], &[&str])] = &[
     ),
 ];
 
+/// Returns those whose programs a job runs.
+fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
+    let commands = || flow.facts[at].iter().flat_map(|facts| &facts.commands);
+    let runs = |programs: &[&str]| commands().any(|command| programs.contains(&command.program()));
+    LASTING.iter().filter(|(programs, ..)| runs(programs)).collect()
+}
+
 /// Tells whether a step runs one of some programs with one of some words.
 fn does(facts: &StepFacts, programs: &[&str], verbs: &[&str]) -> bool {
     facts.commands.iter().any(|command| {
@@ -410,12 +422,17 @@ fn does(facts: &StepFacts, programs: &[&str], verbs: &[&str]) -> bool {
 }
 
 /// What one job has made outside and another one tests is taken away by a third, which is skipped when the tests fail.
-fn teardown_job(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
+fn teardown_job(
+    repository: &Repository,
+    (flow, at): (&Flow, usize),
+    lasting: &[&Lasting],
+    report: &mut Report<'_>,
+) {
     let job = &flow.model.jobs[at];
     if job.condition.is_some() {
         return;
     }
-    for (programs, makes, takes) in LASTING {
+    for (programs, makes, takes) in lasting.iter().copied() {
         let any = |flow: &Flow, job: usize, verbs: &[&str]| {
             flow.facts[job].iter().any(|facts| does(facts, programs, verbs))
         };
@@ -456,9 +473,9 @@ fn teardown_job(repository: &Repository, flow: &Flow, at: usize, report: &mut Re
 }
 
 /// What was made outside for the tests of a job is taken away after them, but not if they fail.
-fn teardown(flow: &Flow, at: usize, report: &mut Report<'_>) {
+fn teardown(flow: &Flow, at: usize, lasting: &[&Lasting], report: &mut Report<'_>) {
     let steps: Vec<_> = flow.steps(at).collect();
-    for (programs, makes, takes) in LASTING {
+    for (programs, makes, takes) in lasting.iter().copied() {
         let Some(made) =
             steps.iter().position(|(step, facts)| step.condition.is_none() && does(facts, programs, makes))
         else {

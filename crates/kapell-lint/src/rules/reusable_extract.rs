@@ -1,10 +1,12 @@
 //! The same long job is kept in several workflows.
 
+use std::collections::HashMap;
+
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
-use kapell_spec::github::Step;
+use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/reusable-extract.md`.
@@ -26,10 +28,13 @@ const STEPS: usize = 5;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
-    let keys: Vec<Vec<Vec<String>>> = flows
-        .iter()
-        .map(|flow| flow.jobs().map(|(_, job)| job.steps.iter().map(key).collect()).collect())
-        .collect();
+    let mut known = HashMap::new();
+    let mut keys = |job: &Job| match job.steps.len() {
+        ..STEPS => Vec::new(),
+        _ => job.steps.iter().map(|step| key(step, &mut known)).collect(),
+    };
+    let keys: Vec<Vec<Vec<Key>>> =
+        flows.iter().map(|flow| flow.jobs().map(|(_, job)| keys(job)).collect()).collect();
     let mut told: Vec<(usize, usize)> = Vec::new();
     for (index, flow) in flows.iter().enumerate() {
         for (at, job) in flow.jobs() {
@@ -64,21 +69,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-fn key(step: &Step) -> String {
-    let run = step
-        .run
-        .as_ref()
-        .map_or(String::new(), |run| run.text.split_whitespace().collect::<Vec<_>>().join(" "));
+/// What a step does, by number: all jobs are held against each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    number: usize,
+    /// How long its text is, in bytes.
+    len: usize,
+}
+
+fn key(step: &Step, known: &mut HashMap<String, usize>) -> Key {
     let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
-    format!("{uses}|{run}")
+    let mut text = format!("{uses}|");
+    for (at, word) in step.script().split_whitespace().enumerate() {
+        text.push_str(if at > 0 { " " } else { "" });
+        text.push_str(word);
+    }
+    let (len, next) = (text.len(), known.len());
+    Key { number: *known.entry(text).or_insert(next), len }
 }
 
 /// Tells whether most of the steps of two jobs are the same, a long script among them.
-fn alike(first: &[String], second: &[String]) -> bool {
+fn alike(first: &[Key], second: &[Key]) -> bool {
     if second.len() < STEPS || first.len().abs_diff(second.len()) > 1 {
         return false;
     }
-    let same: Vec<&String> = first.iter().filter(|step| second.contains(step)).collect();
-    let bodies = same.iter().any(|step| step.len() > 200);
-    same.len() * 10 >= first.len().max(second.len()) * 8 && (bodies || same.len() >= 7)
+    let same = || first.iter().filter(|step| second.contains(step));
+    let count = same().count();
+    count * 10 >= first.len().max(second.len()) * 8 && (count >= 7 || same().any(|step| step.len > 200))
 }

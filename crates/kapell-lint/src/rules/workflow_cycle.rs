@@ -9,7 +9,7 @@ use kapell_spec::{
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
-    Flow, Github,
+    Flow, Github, StepFacts,
     script::{self, Command, Then},
     tools::Kind,
 };
@@ -57,8 +57,9 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
             .iter()
             .flat_map(|name| named(&name.text).filter(|&other| &*name.text == flows[other].run_name()));
         starts[at].extend(awaited);
+        let steps = always(flow);
         let words: Vec<&str> =
-            dispatched(flow).chain(dispatched_by_action(flow)).chain(dispatched_by_api(flow)).collect();
+            dispatched(&steps).chain(dispatched_by_action(&steps)).chain(dispatched_by_api(&steps)).collect();
         for other in words.into_iter().flat_map(named).filter(|&other| other != at) {
             // One whose jobs ask for something else is skipped when it is started so.
             let runs = flows[other].jobs().any(|(_, job)| each_round(&flows[other], job.condition.as_ref()));
@@ -66,7 +67,7 @@ fn by_completion(github: &Github, report: &mut Report<'_>) {
                 starts[other].push(at);
             }
         }
-        for sent in sent(flow) {
+        for sent in sent(&steps) {
             let heard = (0..flows.len()).filter(|&other| hears(&flows[other], sent));
             heard.for_each(|other| starts[other].push(at));
         }
@@ -109,17 +110,17 @@ fn file(flow: &Flow) -> &str {
     flow.path.rsplit('/').next().unwrap_or(&flow.path)
 }
 
+/// A step with what it does.
+type Doing<'a> = (&'a Step, &'a StepFacts);
+
 /// Returns the words by which a workflow starts others whatever happens. One that asks first may end some time.
-fn dispatched(flow: &Flow) -> impl Iterator<Item = &str> {
+fn dispatched<'a>(steps: &[Doing<'a>]) -> impl Iterator<Item = &'a str> {
     let starts = |command: &&Command| {
         command.depth == 0
             && command.after == Then::End
             && command.words.iter().map(String::as_str).take(3).eq(["gh", "workflow", "run"])
     };
-    let always = flow.jobs().filter(|(_, job)| each_round(flow, job.condition.as_ref()));
-    let steps = always.flat_map(|(at, _)| flow.steps(at));
-    let steps = steps.filter(|(step, _)| each_round(flow, step.condition.as_ref()));
-    let commands = steps.flat_map(move |(_, facts)| facts.commands.iter().filter(starts));
+    let commands = steps.iter().flat_map(move |(_, facts)| facts.commands.iter().filter(starts));
     commands.filter(|command| is_here(command)).flat_map(|command| command.words.iter().map(String::as_str))
 }
 
@@ -165,14 +166,14 @@ fn each_round(flow: &Flow, condition: Option<&Condition>) -> bool {
 }
 
 /// Returns the workflows of this repository that a script starts by the API: `.../workflows/mirror.yml/dispatches`.
-fn dispatched_by_api(flow: &Flow) -> impl Iterator<Item = &str> {
-    always(flow).filter_map(|step| {
+fn dispatched_by_api<'a>(steps: &[Doing<'a>]) -> impl Iterator<Item = &'a str> {
+    steps.iter().filter_map(|(step, facts)| {
         let script = step.input("script").filter(|_| step.is("actions/github-script"));
         if let Some(script) = script {
             let named = script.text.split("createWorkflowDispatch").nth(1)?.split("workflow_id:").nth(1)?;
             return quoted(named).filter(|_| script.text.contains("context.repo"));
         }
-        let found = commands_each(flow, step)?.iter().find_map(|command| {
+        let found = facts.commands.iter().find_map(|command| {
             let calls = matches!(command.program(), "gh" | "curl") && command.depth == 0;
             command.words.iter().find(|word| calls && word.contains("/dispatches"))
         })?;
@@ -181,12 +182,6 @@ fn dispatched_by_api(flow: &Flow) -> impl Iterator<Item = &str> {
             is_own(before) || ["{owner}/{repo}", ":owner/:repo"].iter().any(|name| before.contains(name));
         rest.split_once("/dispatches").map(|(name, _)| name).filter(|_| own)
     })
-}
-
-/// Returns the commands of a step.
-fn commands_each<'a>(flow: &'a Flow, step: &Step) -> Option<&'a [Command]> {
-    let all = flow.jobs().flat_map(|(at, _)| flow.steps(at));
-    all.into_iter().find(|(own, _)| std::ptr::eq(*own, step)).map(|(_, facts)| &facts.commands[..])
 }
 
 /// Returns what stands between the first quotes of a text.
@@ -207,14 +202,15 @@ const STARTERS: &[(&str, &str)] = &[
 ];
 
 /// Returns the steps that run whatever happens.
-fn always(flow: &Flow) -> impl Iterator<Item = &Step> {
+fn always(flow: &Flow) -> Vec<Doing<'_>> {
     let jobs = flow.jobs().filter(|(_, job)| each_round(flow, job.condition.as_ref()));
-    jobs.flat_map(|(_, job)| &job.steps).filter(|step| each_round(flow, step.condition.as_ref()))
+    let steps = jobs.flat_map(|(at, _)| flow.steps(at));
+    steps.filter(|(step, _)| each_round(flow, step.condition.as_ref())).collect()
 }
 
 /// Returns the workflows of this repository that a workflow starts by actions.
-fn dispatched_by_action(flow: &Flow) -> impl Iterator<Item = &str> {
-    always(flow).filter_map(|step| {
+fn dispatched_by_action<'a>(steps: &[Doing<'a>]) -> impl Iterator<Item = &'a str> {
+    steps.iter().filter_map(|(step, _)| {
         let (_, input) = STARTERS.iter().find(|(name, _)| step.is(name))?;
         let elsewhere = ["repo", "repository", "owner"].iter().any(|input| step.input(input).is_some());
         step.input(input).filter(|_| !elsewhere)?.literal().map(str::trim)
@@ -222,8 +218,8 @@ fn dispatched_by_action(flow: &Flow) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the events of its own repository that a workflow sends whatever happens.
-fn sent(flow: &Flow) -> impl Iterator<Item = &str> {
-    always(flow).filter(|step| step.is("peter-evans/repository-dispatch")).filter_map(|step| {
+fn sent<'a>(steps: &[Doing<'a>]) -> impl Iterator<Item = &'a str> {
+    steps.iter().filter(|(step, _)| step.is("peter-evans/repository-dispatch")).filter_map(|(step, _)| {
         let own = step.input("repository").is_none_or(|text| text.text.contains("github.repository"));
         step.input("event-type").filter(|_| own)?.literal().map(str::trim)
     })
@@ -271,15 +267,14 @@ fn by_push(flow: &Flow, report: &mut Report<'_>) {
         }
         return;
     }
-    for (at, job) in flow.jobs() {
+    for (at, job) in flow.jobs().filter(|(_, job)| job.condition.is_none()) {
         let runs = flow.may_run(at, |world| {
             world.event.as_deref() == Some("push") && world.reference_type == Some("branch")
         });
-        let own_token = job
-            .steps
-            .iter()
+        let mut steps = job.steps.iter().filter(|_| runs);
+        let own_token = steps
             .find(|step| step.is("actions/checkout") && starts_workflows(job, step) || names_token(step));
-        let (Some(checkout), true, None) = (own_token, runs, &job.condition) else { continue };
+        let Some(checkout) = own_token else { continue };
         let pushes = flow
             .steps(at)
             // `git push --follow-tags` pushes both.
@@ -359,16 +354,17 @@ fn by_tag(flow: &Flow, push: &Event, report: &mut Report<'_>) {
 
 /// Tells whether a script names a token of its own for the repository: `https://x:${{ secrets.PAT }}@github.com/...`.
 fn names_token(step: &Step) -> bool {
-    script::commands(step.script()).iter().any(|command| {
-        command.program() == "git"
-            && command.words.iter().any(|word| {
-                word.starts_with("https://")
-                    && word.contains("@github.com/")
-                    && word.contains("secrets.")
-                    && !word.contains("secrets.GITHUB_TOKEN")
-                    && is_own(word)
-            })
-    })
+    step.script().contains("@github.com/")
+        && script::commands(step.script()).iter().any(|command| {
+            command.program() == "git"
+                && command.words.iter().any(|word| {
+                    word.starts_with("https://")
+                        && word.contains("@github.com/")
+                        && word.contains("secrets.")
+                        && !word.contains("secrets.GITHUB_TOKEN")
+                        && is_own(word)
+                })
+        })
 }
 
 /// Tells whether a remote is the repository itself.

@@ -34,7 +34,7 @@ pub(super) fn shrugged(all: &[Command], at: usize) -> bool {
     let fine = fine.count();
     let ends = fine > 0 && all[at + fine].then == Then::Or;
     let failed = all.get(at + fine + 1).filter(|other| speaks(other) && other.then != Then::And);
-    let later = all[at + 1..].iter().any(|other| other.text().starts_with("exit ") && !speaks(other));
+    let later = all[at + 1..].iter().any(|other| other.begins("exit ") && !speaks(other));
     ends && failed.is_some() && !later
 }
 
@@ -86,7 +86,7 @@ fn within(script: Script<'_>, at: usize) -> Option<Lost> {
         pair[0].then == Then::Or && !pair[0].asked && matches!(kind, Kind::Test | Kind::Lint) && last
     })?;
     // One that fails later on purpose has its reasons.
-    let later = inner.iter().any(|other| other.text().starts_with("exit ") && other.text() != "exit 0");
+    let later = inner.iter().any(|other| other.begins("exit ") && other.text() != "exit 0");
     (!later && command.then != Then::Or).then(|| {
         let message = format!("`{}` can fail and the step stays green", short(&shrugged[0]));
         Lost::new(Severity::High, message, format!("drop `|| {}`", shrugged[1].program()))
