@@ -118,6 +118,8 @@ pub struct Agents {
     pub broken: Vec<Broken>,
     /// Where names lead.
     index: resolve::Index,
+    /// Who hands work to whom, found when it is first asked: several rules do.
+    handovers: OnceLock<delegation::Graph>,
 }
 
 impl std::ops::Index<AgentId> for Agents {
@@ -150,6 +152,12 @@ impl Agents {
     pub(crate) fn only(&self, files: &std::collections::BTreeSet<FileId>) -> Self {
         let assets = self.assets.iter().filter(|asset| files.contains(&asset.file)).cloned().collect();
         Self { assets, ..Self::default() }
+    }
+
+    /// Returns who hands work to whom. `files` are those that the model was read from.
+    #[must_use]
+    pub fn handovers(&self, files: &Files) -> &delegation::Graph {
+        self.handovers.get_or_init(|| delegation::graph(self, files))
     }
 
     /// Returns all assets.

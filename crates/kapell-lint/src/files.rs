@@ -15,6 +15,9 @@ use crate::generated::generator;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
 
+/// Characters are counted once for each so many bytes of a file with long lines.
+const STRIDE: usize = 1024;
+
 /// A file that cannot be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
@@ -35,6 +38,8 @@ pub struct File {
     pub text: Arc<str>,
     /// Where its lines start, found when it is first asked: of most files it never is.
     starts: Arc<OnceLock<Box<[u32]>>>,
+    /// How many characters stand before each [`STRIDE`] of bytes, counted when a column of a long line is first asked.
+    counts: Arc<OnceLock<Box<[u32]>>>,
     /// Its text in lower case, made when it is first asked: several rules look for words in all of it.
     lower: Arc<OnceLock<Box<str>>>,
     /// What generates it, found when it is first asked.
@@ -44,7 +49,14 @@ pub struct File {
 impl File {
     fn new(path: &str, text: &str) -> Self {
         let (path, text) = (path.into(), text.into());
-        Self { path, text, starts: Arc::default(), lower: Arc::default(), generator: Arc::default() }
+        Self {
+            path,
+            text,
+            starts: Arc::default(),
+            counts: Arc::default(),
+            lower: Arc::default(),
+            generator: Arc::default(),
+        }
     }
 
     fn starts(&self) -> &[u32] {
@@ -105,8 +117,30 @@ impl File {
     fn position(&self, at: u32) -> (u32, u32) {
         let line = self.line(at);
         let start = self.starts()[line as usize - 1];
-        let column = self.text[start as usize..at as usize].chars().count() as u32 + 1;
-        (line, column)
+        (line, self.characters(start, at) + 1)
+    }
+
+    /// Returns how many characters a range has. In a line that is a whole file each of many places asks for its own.
+    fn characters(&self, start: u32, end: u32) -> u32 {
+        let bytes = self.text.as_bytes();
+        let count = |start: usize, end: usize| {
+            bytes[start..end].iter().filter(|&&byte| (byte as i8) >= -0x40).count() as u32
+        };
+        let (start, end) = (start as usize, end as usize);
+        if end - start <= STRIDE {
+            return count(start, end);
+        }
+        let counts = self.counts.get_or_init(|| {
+            let mut before = 0;
+            let sum = |stride: usize| {
+                let counted = before;
+                before += count(stride, (stride + STRIDE).min(bytes.len()));
+                counted
+            };
+            (0..bytes.len() + 1).step_by(STRIDE).map(sum).collect()
+        });
+        let before = |at: usize| counts[at / STRIDE] + count(at / STRIDE * STRIDE, at);
+        before(end) - before(start)
     }
 
     /// Moves an offset back to the start of its character, and into the text.
@@ -268,5 +302,15 @@ mod tests {
         assert!(
             there.iter().all(|path| files.exists(path)) && !files.exists("b/a") && !files.exists("c/d/e")
         );
+    }
+    #[test]
+    fn columns_of_long_lines_count_characters_too() {
+        let long = format!("{}\n{}", "é".repeat(700), "a€".repeat(3_000));
+        let files = Files::new([("a.md".to_owned(), long.clone())]);
+        for (at, _) in long.char_indices().step_by(97) {
+            let start = if at < 1401 { 0 } else { 1401 };
+            let column = long[start..at].chars().count() as u32 + 1;
+            assert_eq!(files[FileId(0)].place(Span::new(at, at)).column, column, "{at}");
+        }
     }
 }

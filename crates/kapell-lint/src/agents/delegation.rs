@@ -118,7 +118,7 @@ fn is_once(around: &str) -> bool {
 
 /// Finds the handovers that are said for sure: of agents, and of commands and skills, which agents may run in turn.
 #[must_use]
-pub fn graph(agents: &Agents, files: &Files) -> Graph {
+pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
     let mut graph = Graph::default();
     let kinds = [AssetKind::Agent, AssetKind::Command, AssetKind::Skill];
     let starts = |asset: &Asset| asset.kind != AssetKind::Agent || can_start(asset) || can_run(asset);

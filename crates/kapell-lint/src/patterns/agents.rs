@@ -17,7 +17,7 @@ use kapell_view::{
 
 use super::Seen;
 use crate::{
-    agents::{Asset, Home, Resolved, delegation},
+    agents::{Asset, Home, Resolved},
     rule::names,
 };
 
@@ -292,7 +292,7 @@ fn may_write(agent: &Asset) -> bool {
 /// Agents that hand work on to several others.
 fn hands_on(seen: &mut Seen<'_>) {
     let repository = seen.repository;
-    let graph = delegation::graph(&repository.agents, &repository.files);
+    let graph = repository.agents.handovers(&repository.files);
     for (from, asset) in repository.agents.of(AssetKind::Agent) {
         let handovers = graph.of(from);
         let others = handovers.iter().map(|edge| &repository.agents[edge.to]);

@@ -107,15 +107,7 @@ fn after_build(flow: &Flow, at: usize, index: usize, program: &str, report: &mut
     else {
         return;
     };
-    report
-        .add(
-            flow.file,
-            step.uses.as_ref().map_or(step.span, |(text, _)| text.span),
-            format!("`{}` restores the cache of `{program}` after it has built", job.id.text),
-        )
-        .also(flow.file, job.steps[earlier].span, "built here")
-        .hint("move the cache in front of the first build")
-        .done();
+    restored_late(flow, at, (earlier, index), program, report);
 }
 
 /// An action restores what was built by a step in front of it.
@@ -139,6 +131,19 @@ fn late_action(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
         works && step.condition.is_none() && step.folder.is_none()
     };
     let Some(earlier) = (0..index).find(builds).filter(|_| !kept && step.condition.is_none()) else { return };
+    restored_late(flow, at, (earlier, index), program, report);
+}
+
+/// Tells that the second of two steps of a job restores what the first has built without.
+fn restored_late(
+    flow: &Flow,
+    at: usize,
+    (earlier, late): (usize, usize),
+    program: &str,
+    report: &mut Report<'_>,
+) {
+    let job = &flow.model.jobs[at];
+    let step = &job.steps[late];
     report
         .add(
             flow.file,

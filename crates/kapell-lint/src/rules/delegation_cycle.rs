@@ -23,7 +23,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let graph = delegation::graph(&repository.agents, &repository.files);
+    let graph = repository.agents.handovers(&repository.files);
     for circle in graph.circles() {
         let Some(first) = circle.first() else { continue };
         let names: Vec<String> = circle

@@ -4,7 +4,6 @@ use kapell_spec::claude::tables::SPAWN_DEPTH;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::delegation,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -24,7 +23,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let graph = delegation::graph(&repository.agents, &repository.files);
+    let graph = repository.agents.handovers(&repository.files);
     let Some(chain) = graph.longest().filter(|chain| chain.len() > SPAWN_DEPTH) else { return };
     let Some(last) = chain.get(SPAWN_DEPTH) else { return };
     let names: Vec<String> =
