@@ -12,6 +12,8 @@ pub mod markdown; // headings, fences, marks, lists, links
 
 pub mod definition; // frontmatter and body
 
+pub mod handled; // what a text does with a file that it names
+
 pub mod hooks; // hooks and settings
 
 pub mod plugin; // manifests

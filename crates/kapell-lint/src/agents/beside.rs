@@ -8,9 +8,10 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use kapell_spec::{
     claude::{
+        handled::handled,
         reference::CHOICE,
         starts::{Start, Vague},
-        steps::{Step, is_gate, is_parallel},
+        steps::{Step, is_gate, is_parallel, paths},
     },
     words::Words,
 };
@@ -97,6 +98,7 @@ pub struct Handed<'a> {
 #[must_use]
 pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
     let mut found = Vec::new();
+    let mut known: Vec<Option<Vec<Used<'a>>>> = vec![None; asset.starts.len()];
     for (at, one) in asset.starts.iter().enumerate() {
         let same = asset.starts.iter().filter(|other| other.group == one.group);
         let Some(first) = same.map(|start| start.span.start).min() else { continue };
@@ -104,46 +106,83 @@ pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
         if !tells_parallel(above) {
             continue;
         }
-        for other in asset.starts[at + 1..].iter().filter(|other| other.group == one.group) {
-            for (writer, reader) in [(one, other), (other, one)] {
-                let written = files(text, writer, WRITING);
-                let file = files(text, reader, READING).into_iter().find(|file| written.contains(file));
-                found.extend(file.map(|file| Handed { file, writer, reader }));
+        for next in at + 1..asset.starts.len() {
+            let other = &asset.starts[next];
+            if other.group != one.group {
+                continue;
+            }
+            for (writer, reader) in [(at, next), (next, at)] {
+                for start in [writer, reader] {
+                    known[start].get_or_insert_with(|| files(text, &asset.starts[start]));
+                }
+                let (Some(theirs), Some(own)) = (&known[writer], &known[reader]) else { continue };
+                let made =
+                    |name: &str| theirs.iter().any(|(other, done)| *other == name && *done == Some(true));
+                let file = own.iter().find(|(name, done)| *done != Some(true) && made(name));
+                let (writer, reader) = (&asset.starts[writer], &asset.starts[reader]);
+                found.extend(file.map(|(file, _)| Handed { file, writer, reader }));
             }
         }
     }
     found
 }
 
-/// Words right before the name of a file that is written.
-const WRITING: &[&str] = &[
-    "write", "writes", "save", "saves", "create", "creates", "produce", "produces", "to", "into", "\u{2192}",
-    "->", "makes",
-];
+/// The name of a file, and whether it is made, taken in, or only named.
+type Used<'a> = (&'a str, Option<bool>);
 
-/// Words right before the name of a file that is read.
-const READING: &[&str] = &[
-    "read", "reads", "from", "using", "given", "take", "takes", "on", "load", "loads", "turn", "turns",
-    "with", "follows", "checks", "reviews", "input:", "parses", "consumes",
-];
-
-/// The files in the words of a start that follow one of `words`, articles aside.
-fn files<'a>(text: &'a str, start: &Start, words: &[&str]) -> Vec<&'a str> {
+/// The files that the words of a start name, each with whether it is made there, taken in, or only named.
+fn files<'a>(text: &'a str, start: &Start) -> Vec<Used<'a>> {
     let own = text.get(start.words.start as usize..start.span.end as usize).unwrap_or_default();
     let mut parts = own.split('`');
-    let mut found = Vec::new();
+    let mut marked = Vec::new();
     // Every second part stands between backticks.
-    while let (Some(before), Some(name)) = (parts.next(), parts.next()) {
-        let is_file = name.contains(['/', '.']) && !name.contains(char::is_whitespace);
-        let mut near = before.split_whitespace().rev().filter(|word| !matches!(*word, "the" | "a" | "file"));
-        let verb = near.next().unwrap_or_default().to_ascii_lowercase();
-        let according =
-            verb == "to" && near.next().is_some_and(|word| matches!(word, "according" | "compared"));
-        if is_file && !according && words.contains(&&*verb) {
-            found.push(name);
+    while let (Some(_), Some(name)) = (parts.next(), parts.next()) {
+        if name.contains(['/', '.']) && !name.contains(char::is_whitespace) {
+            marked.push((name.as_ptr() as usize - own.as_ptr() as usize, name));
         }
     }
-    found
+    let bare = paths(own).filter(|(at, _)| marked.binary_search_by_key(at, |(other, _)| *other).is_err());
+    let bare: Vec<(usize, &str)> = bare.collect();
+    let named = marked.iter().copied().chain(bare);
+    named.filter_map(|(at, name)| Some((name, done_with(&own[..at])?))).collect()
+}
+
+/// How many bytes before the name of a file may say what is done with it.
+const SENTENCE_MAX: usize = 200;
+
+/// Tells what a sentence up to the name of a file does with it; nothing where it says that it leaves it alone, or that it
+/// waits for it.
+fn done_with(before: &str) -> Option<Option<bool>> {
+    let ends = [". ", ".\n", "; ", "\n\n"];
+    let near = before.len().saturating_sub(SENTENCE_MAX);
+    let before = &before[(near..=before.len()).find(|&near| before.is_char_boundary(near))?..];
+    let from = ends.iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+    let sentence = before[from..].to_ascii_lowercase();
+    let left = [
+        "do not ",
+        "does not ",
+        "must not ",
+        "may not ",
+        "should not ",
+        "n't ",
+        "never",
+        "except",
+        "without",
+        "ignore",
+        "skip",
+        "wait",
+        "once ",
+        "after ",
+        "compared to",
+    ];
+    if left.iter().any(|word| sentence.contains(word)) {
+        return None;
+    }
+    let words: Vec<&str> =
+        sentence.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let arrow = sentence.trim_end_matches(['`', ' ']).ends_with(['\u{2192}', '>']);
+    let to = words.last().is_some_and(|last| matches!(*last, "to" | "into")) && !words.contains(&"according");
+    Some(if arrow || to { Some(true) } else { handled(&words) })
 }
 
 /// Tells whether the section around says that they run in parallel, or why they do not. Prompts are for the agents.
@@ -215,7 +254,16 @@ fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Opt
 fn hands_files(asset: &Asset, start: &Start) -> bool {
     let around =
         |span: kapell_spec::finding::Span| span.start <= start.span.start && start.span.start < span.end;
-    let files = |step: &Step| step.reads.iter().any(|read| !read.text.starts_with("phase"));
+    // What no agent makes was there before, and says nothing of who waits for whom.
+    let made = |name: &str| {
+        let mut writes =
+            asset.flow.steps.iter().filter(|step| step.hands_out()).flat_map(|step| &step.writes);
+        writes.any(|written| written.text == name)
+    };
+    let files = |step: &Step| {
+        let mut reads = step.reads.iter().filter(|read| !read.text.starts_with("phase"));
+        reads.any(|read| made(&read.text))
+    };
     asset.flow.steps.iter().any(|step| around(step.span) && files(step))
 }
 

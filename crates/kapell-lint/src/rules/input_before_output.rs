@@ -1,6 +1,9 @@
 //! `input-before-output`: a step hands over a file that only a later step makes.
 
-use kapell_spec::claude::{definition::Named, steps::Step};
+use kapell_spec::{
+    claude::{definition::Named, steps::Step},
+    line,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -28,13 +31,17 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let text = &repository.files[asset.file].text;
         for (at, step) in asset.flow.steps.iter().enumerate() {
             for read in &step.reads {
-                if let Some((later, written)) = made_later(asset, text, at, read) {
+                let there = !step.hands_out() && repository.files.exists(&read.text);
+                if let Some((later, written)) = made_later(asset, text, at, read).filter(|_| !there) {
+                    // Who is handed nothing makes something up; who looks for it sees that it is not there.
+                    let severity = if step.hands_out() { Severity::High } else { Severity::Medium };
                     let message = format!(
                         "step {} takes `{}`, which step {later} makes: it is not there yet",
                         step.number, read.text
                     );
                     report
                         .add(asset.file, read.span, message)
+                        .severity(severity)
                         .also(asset.file, written.span, "made here")
                         .hint("make it before, or hand over what there is by then")
                         .done();
@@ -49,13 +56,64 @@ const MAYBE: &[&str] = &[
     "if ", "exist", "resum", "previous", "prior", "optional", "any ", "existing", "last ", "again", "templat",
 ];
 
+/// Parts of names of files that one session leaves for the next.
+const LASTING: &[&str] = &[
+    "state",
+    "progress",
+    "todo",
+    "status",
+    "memory",
+    "log",
+    "history",
+    "cache",
+    "checkpoint",
+    "session",
+    "context",
+    "config",
+    "settings",
+    "baseline",
+    "journal",
+    "index",
+    "readme",
+    "changelog",
+    "package",
+    "claude",
+    "agents",
+    "backlog",
+    "roadmap",
+    "lessons",
+    "learnings",
+    "template",
+    "version",
+];
+
+/// Tells whether a file is one that steps hand on, by its name alone.
+fn is_passed_on(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let name = lower.rsplit('/').next().unwrap_or_default();
+    path.contains('/') && !path.contains("..") && !LASTING.iter().any(|part| name.contains(part))
+}
+
+/// Tells whether the words around say that a file is kept or changed rather than made.
+fn keeps(text: &str, written: &Named) -> bool {
+    let line = line::around(text, written.span.start as usize).to_ascii_lowercase();
+    [
+        "update", "append", "progress", "keep", "back to", "again", "add ", "refine", "revise", "improve",
+        "final",
+    ]
+    .iter()
+    .any(|word| line.contains(word))
+}
+
 /// Finds the step behind that is the first to make a file. A file that the text names before, or that may be left from
 /// another time, is none of these.
 fn made_later<'a>(asset: &'a Asset, text: &str, at: usize, read: &Named) -> Option<(&'a str, &'a Named)> {
     let steps = &asset.flow.steps;
     let step = &steps[at];
     let makes = |step: &'a Step| step.writes.iter().find(|written| written.text == read.text);
-    if step.agents.is_empty() || steps[..=at].iter().any(|step| makes(step).is_some()) {
+    if !(step.hands_out() || is_passed_on(&read.text))
+        || steps[..=at].iter().any(|step| makes(step).is_some())
+    {
         return None;
     }
     let later = &steps[at + 1..];
@@ -65,5 +123,8 @@ fn made_later<'a>(asset: &'a Asset, text: &str, at: usize, read: &Named) -> Opti
     let line = text[start..].lines().next().unwrap_or_default().to_ascii_lowercase();
     let first = line.split(". ").next().unwrap_or_default();
     let named_before = before[..start].contains(&*read.text);
-    (!named_before && !MAYBE.iter().any(|word| first.contains(word))).then_some((&*maker.number, written))
+    // What the session keeps for itself is there from the round before.
+    let own = !step.hands_out() && keeps(text, written);
+    (!named_before && !own && !MAYBE.iter().any(|word| first.contains(word)))
+        .then_some((&*maker.number, written))
 }

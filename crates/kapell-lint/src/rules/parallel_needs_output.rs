@@ -1,6 +1,9 @@
 //! `parallel-needs-output`: a step runs in parallel with the one whose output it reads.
 
-use kapell_spec::claude::steps::{Step, is_parallel};
+use kapell_spec::{
+    claude::steps::{Step, is_parallel},
+    finding::Span,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -25,16 +28,8 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
-        for handed in beside::handed_at_once(asset, &repository.files[asset.file].text) {
-            let (reader, writer) = (&handed.reader.agent.text, &handed.writer.agent.text);
-            let message =
-                format!("`{reader}` reads `{}`, which `{writer}` writes at the same time", handed.file);
-            report
-                .add(asset.file, handed.reader.heading, message)
-                .also(asset.file, handed.writer.heading, "written by this one")
-                .hint(format!("start `{reader}` when `{writer}` has ended"))
-                .done();
-        }
+        let mut told: Vec<(Span, &String)> = Vec::new();
+        let led = 1..led_together(&repository.files[asset.file].text, asset);
         let together = said_together(&repository.files[asset.file].text, asset);
         let said = |one: &Step, other: &Step| {
             let numbers = [one, other].map(|step| step.number.to_ascii_lowercase());
@@ -43,7 +38,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, step) in asset.flow.steps.iter().enumerate() {
             let beside = asset.flow.steps[..at]
                 .iter()
-                .filter(|other| side_by_side(asset, other, step) || said(other, step));
+                .filter(|other| side_by_side(asset, other, step) || said(other, step) || led.contains(&at));
             for other in beside {
                 let read = step
                     .reads
@@ -61,8 +56,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .also(asset.file, other.heading, "written by this step")
                     .hint(hint)
                     .done();
+                told.push((step.span, &read.text));
             }
         }
+        tell_handed(report, asset, &repository.files[asset.file].text, &told);
+    }
+}
+
+/// Tells of agents that one section starts at the same time, of which one reads what another one writes, unless that was
+/// told of their steps.
+fn tell_handed(report: &mut Report<'_>, asset: &Asset, text: &str, told: &[(Span, &String)]) {
+    for handed in beside::handed_at_once(asset, text) {
+        let at = handed.reader.span.start;
+        if told.iter().any(|(span, file)| *file == handed.file && span.start <= at && at < span.end) {
+            continue;
+        }
+        let (reader, writer) = (&handed.reader.agent.text, &handed.writer.agent.text);
+        let message = format!("`{reader}` reads `{}`, which `{writer}` writes at the same time", handed.file);
+        report
+            .add(asset.file, handed.reader.heading, message)
+            .also(asset.file, handed.writer.heading, "written by this one")
+            .hint(format!("start `{reader}` when `{writer}` has ended"))
+            .done();
     }
 }
 
@@ -85,6 +100,23 @@ fn said_together(text: &str, asset: &Asset) -> Vec<Vec<String>> {
         })
         .filter(|numbers: &Vec<String>| numbers.len() >= 2)
         .collect()
+}
+
+/// Numbers in words, from two on.
+const NUMBERS: &[&str] = &["two", "three", "four", "five", "six"];
+
+/// Returns how many of the first steps the sentence above them has run in parallel: `Run these two steps concurrently:`.
+fn led_together(text: &str, asset: &Asset) -> usize {
+    let Some(first) = asset.flow.steps.first().filter(|_| asset.flow.parallel) else { return 0 };
+    let before = text.get(asset.definition.body as usize..first.span.start as usize).unwrap_or_default();
+    let lead = before.trim_end().rsplit("\n\n").next().unwrap_or_default().to_ascii_lowercase();
+    let mut words = lead.split(|c: char| !c.is_ascii_alphanumeric());
+    let counted = words.find_map(|word| match word {
+        "both" => Some(2),
+        _ => NUMBERS.iter().position(|number| *number == word).map(|at| at + 2),
+    });
+    // Without a number the last step may be the one that brings the others together.
+    counted.unwrap_or_else(|| asset.flow.steps.len().saturating_sub(1)).min(asset.flow.steps.len())
 }
 
 /// Tells whether the phase of two lettered steps says that they run in parallel.

@@ -96,7 +96,7 @@ const WORKS: &[&str] = &[
 ];
 
 /// Tells whether a text takes up several files without their names, `Read the three reports`, or a whole folder of them.
-fn takes_several(text: &str, path: &str) -> bool {
+pub(super) fn takes_several(text: &str, path: &str) -> bool {
     let folder = path.rsplit_once('/').map(|(folder, _)| folder).filter(|folder| !folder.is_empty());
     let whole = |folder: &str| {
         ["`", "/`", "/*", "/ ", "/.", "/,"].iter().any(|end| text.contains(&format!("{folder}{end}")))
@@ -152,7 +152,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         let name = written.text.rsplit('/').next().unwrap_or_default();
                         text[step.span.end as usize..].contains(name)
                     });
-                    hands_over && !step.agents.is_empty() || is_kept(step) && !named_later
+                    hands_over && step.hands_out() || is_kept(step) && !named_later
                 },
             )
         {

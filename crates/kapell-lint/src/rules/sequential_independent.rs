@@ -3,6 +3,7 @@
 use kapell_spec::claude::{starts::Start, steps::Step};
 use kapell_view::audit::{Confidence, Severity};
 
+use super::phase_without_consumer::takes_several;
 use crate::{
     agents::{
         Asset, Home,
@@ -30,7 +31,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         for (at, pair) in asset.flow.steps.windows(2).enumerate() {
             let text = &repository.files[asset.file].text;
-            if independent(asset, at, &pair[0], &pair[1]) {
+            if independent(asset, at, &pair[0], &pair[1]) && is_taken_up(asset, text, at) {
                 tell(report, asset, text, &pair[0], &pair[1]);
             } else if let Some(join) = joined(asset, text, at, &pair[0], &pair[1]) {
                 tell_joined(report, asset, &pair[0], &pair[1], join);
@@ -183,7 +184,7 @@ fn joined<'a>(asset: &'a Asset, text: &str, at: usize, one: &Step, other: &Step)
     let join = steps.get(at + 2..)?.iter().find(|later| of(one, later) && of(other, later))?;
     let phase = other.phase.and_then(|phase| asset.flow.phases.get(phase));
     let declared = one.phase == other.phase && phase.is_some_and(|phase| phase.parallel);
-    let own = text.get(other.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let own = without_order(&text.get(other.span.range()).unwrap_or_default().to_ascii_lowercase());
     let names = |name: &str| own.contains(&short(name).to_ascii_lowercase());
     let title = other.title.to_ascii_lowercase();
     let speaks = one.title.to_ascii_lowercase();
@@ -200,14 +201,46 @@ fn joined<'a>(asset: &'a Asset, text: &str, at: usize, one: &Step, other: &Step)
         && !says(&other.title, CHECKS)
         && !says(&one.title, CHECKS)
         && !says(&one.title, LETS_OUT);
-    let apart = !one.agents.is_empty()
-        && !other.agents.is_empty()
+    let apart = one.hands_out()
+        && other.hands_out()
         && !one.writes.iter().any(|written| names(&written.text))
         && !one.agents.iter().any(|agent| names(&agent.text))
         && !speaks
         && !VAGUE.iter().any(|word| own.contains(word))
         && advice(text, one, other) == Advice::Together;
     (free && apart).then_some(join)
+}
+
+/// Words that begin a clause which only says when a step begins, and those that say that another one has ended.
+const WHEN: &[&str] = &["after ", "once ", "when ", "as soon as ", "now that "];
+const ENDED: &[&str] = &[
+    " done",
+    " finished",
+    " finishes",
+    " ready",
+    " complete",
+    " completes",
+    " completed",
+    " saved",
+    " back",
+    " ended",
+    " returned",
+    " returns",
+    " answered",
+];
+
+/// Returns a text in lower case without the clauses that only say that it follows: `After the `a-b` agent is done, …`.
+fn without_order(lower: &str) -> String {
+    let follows = |clause: &str| {
+        let clause = clause.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t\n".contains(c));
+        WHEN.iter().any(|word| clause.starts_with(word)) && ENDED.iter().any(|word| clause.ends_with(word))
+    };
+    let sentences = lower.split_inclusive(['\n', '.']);
+    let own = sentences.map(|sentence| match sentence.split_once(", ") {
+        Some((clause, rest)) if follows(clause) => rest,
+        _ => sentence,
+    });
+    own.collect()
 }
 
 fn tell_joined(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step, join: &Step) {
@@ -226,6 +259,20 @@ fn tell_joined(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step,
         .done();
 }
 
+/// Tells whether something behind a step and its neighbour takes up what the step writes. What nothing takes up is no
+/// matter of order.
+fn is_taken_up(asset: &Asset, text: &str, at: usize) -> bool {
+    let steps = &asset.flow.steps;
+    if steps.len() <= at + 2 {
+        return true;
+    }
+    let after = text.get(steps[at + 1].span.end as usize..).unwrap_or_default();
+    steps[at].writes.iter().any(|written| {
+        let read = steps[at + 2..].iter().any(|step| step.reads.iter().any(|read| read.text == written.text));
+        read || after.contains(short(&written.text)) || takes_several(after, &written.text)
+    }) || steps[at + 2..].iter().any(|step| step.reads_all)
+}
+
 /// The last part of a path.
 fn short(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -239,7 +286,7 @@ fn independent(asset: &Asset, at: usize, one: &Step, other: &Step) -> bool {
     let phase = |step: &Step| step.phase.and_then(|phase| asset.flow.phases.get(phase));
     let declared = one.phase == other.phase && phase(other).is_some_and(|phase| phase.parallel);
     // Who reads what went in is named too, so that a step without inputs is not taken for one that needs none.
-    let complete = |step: &Step| !step.agents.is_empty() && !step.reads.is_empty() && !step.reads_all;
+    let complete = |step: &Step| step.hands_out() && !step.reads.is_empty() && !step.reads_all;
     let alike = one.reads.iter().map(|read| &read.text).eq(other.reads.iter().map(|read| &read.text));
     // Two that take in the same are on one level, whatever they are called; else titles tell of a hidden order.
     let free = !one.asks
@@ -248,7 +295,7 @@ fn independent(asset: &Asset, at: usize, one: &Step, other: &Step) -> bool {
         && (alike && says(&one.title, CHECKS) == says(&other.title, CHECKS)
             || !says(&other.title, CHECKS) && !says(&one.title, CHECKS));
     complete(other)
-        && !one.agents.is_empty()
+        && one.hands_out()
         && !one.writes.is_empty()
         && other.reads.iter().all(|read| known(&read.text))
         && !one.gate

@@ -524,6 +524,10 @@ const LOOKS: &[&str] = &[
     "search",
     "detect",
     "gather",
+    "diff",
+    "compar",
+    "lint",
+    "estimat",
 ];
 
 /// Starts of words with which somebody changes or makes something.

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::{
     definition::{Definition, Named},
+    handled::{handled, is_quoted, is_reading},
     markdown::{Heading, Item, Mark},
     reference::{Names, Reference, Strength, references},
 };
@@ -22,6 +23,8 @@ pub struct Step {
     pub span: Span,
     /// The agents that it starts, in order.
     pub agents: Vec<Named>,
+    /// Whether it starts an agent that has no name: `have a subagent read it`.
+    pub starts: bool,
     /// The files that it takes in.
     pub reads: Vec<Named>,
     /// The files that it hands on.
@@ -66,6 +69,10 @@ pub struct Flow {
 
 const WORDS: &[&str] = &["step", "phase", "stage", "wave"];
 
+/// Numbers that headings spell out.
+const NUMBERS: &[&str] =
+    &["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"];
+
 /// What stands before the length of all of it.
 const TOTALS: &[&str] = &["total time", "total duration", "total estimated", "overall duration"];
 
@@ -77,9 +84,21 @@ pub(super) fn numbered(text: &str) -> Option<(&str, &str, &str)> {
     let (word, rest) = if WORDS.contains(&&*lower) { (word, rest.trim_start()) } else { ("", text) };
     // `Phase B: Build`.
     if let Some(tail) = rest.strip_prefix(|c: char| c.is_ascii_uppercase()).filter(|_| !word.is_empty()) {
-        let told =
-            tail.is_empty() || tail.trim_start().starts_with([':', '.', ')', '-', '\u{2014}', '\u{2013}']);
+        let told = tail.is_empty()
+            || tail
+                .trim_start_matches('*')
+                .trim_start()
+                .starts_with([':', '.', ')', '-', '\u{2014}', '\u{2013}']);
         return told.then(|| (word, &rest[..1], title_of(tail)));
+    }
+    // `Stage one`.
+    let spelt = NUMBERS.iter().find(|number| {
+        let after = rest.get(number.len()..).unwrap_or("-");
+        let ends = after.is_empty() || after.starts_with([':', '.', ')', ',', ' ']);
+        !word.is_empty() && ends && rest.get(..number.len()).is_some_and(|it| it.eq_ignore_ascii_case(number))
+    });
+    if let Some(number) = spelt {
+        return Some((word, &rest[..number.len()], title_of(&rest[number.len()..])));
     }
     let len = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(rest.len());
     let mut number = rest[..len].trim_end_matches('.').len();
@@ -287,7 +306,7 @@ fn paragraphs(text: &str, definition: &Definition, found: &[Reference], flow: &m
             counted.push((Span::new(start, start + line.trim_end().len()), number, title));
         }
     }
-    if counted.len() < 2 || counted[0].1 != "1" {
+    if counted.len() < 2 || !matches!(&*counted[0].1, "1" | "A" | "one") {
         return;
     }
     let ends: Vec<usize> =
@@ -323,6 +342,7 @@ fn read(text: &str, definition: &Definition, found: &[Reference], span: Span) ->
             transfers(line, &lower, at, fenced, &mut step);
         }
         if !fenced {
+            step.starts |= starts_somebody(&lower);
             step.asks |=
                 ["askuserquestion", "ask the user", "user approval", "wait for user", "wait for explicit"]
                     .iter()
@@ -412,91 +432,20 @@ fn marked(text: &str, span: Span, mark: &Mark, last: Option<(u32, bool)>, step: 
         return Some(true);
     }
     let (&last, rest) = words.split_last()?;
-    let denied =
-        ["not", "never", "if", "except", "like", "update", "updates"].iter().any(|word| words.contains(word));
-    let writes = |word: &&&str| {
-        matches!(
-            **word,
-            "write"
-                | "writes"
-                | "written"
-                | "save"
-                | "saves"
-                | "saved"
-                | "store"
-                | "stores"
-                | "produces"
-                | "produce"
-                | "put"
-                | "puts"
-                | "record"
-                | "records"
-                | "note"
-                | "notes"
-                | "dump"
-                | "dumps"
-                | "collect"
-                | "collects"
-                | "list"
-                | "lists"
-        )
-    };
-    let reads = |word: &str| {
-        matches!(
-            word,
-            "read"
-                | "reads"
-                | "reading"
-                | "from"
-                | "concatenate"
-                | "combine"
-                | "input"
-                | "inputs"
-                | "load"
-                | "loads"
-                | "take"
-                | "takes"
-                | "turn"
-                | "turns"
-                | "give"
-                | "given"
-                | "hand"
-                | "pass"
-                | "parse"
-                | "parses"
-                | "process"
-                | "processes"
-                | "consume"
-                | "consumes"
-                | "gets"
-                | "receives"
-                | "follow"
-                | "follows"
-                | "using"
-                | "with"
-                | "through"
-                | "put"
-        )
-    };
-    let handed = last == "it" && rest.last().is_some_and(|word| matches!(*word, "give" | "hand" | "pass"));
-    let gives = matches!(last, "output" | "outputs")
-        || last == "to" && rest.last().is_some_and(|word| matches!(*word, "output" | "outputs"))
-        || matches!(last, "to" | "into" | "in" | "as") && rest.iter().any(|word| writes(&word))
-        || last == "into" && rest.len() >= 2
-        || writes(&&last) && !last.starts_with("put");
-    let list = match () {
-        () if denied => return None,
-        () if gives => &mut step.writes,
-        () if reads(last) || handed => &mut step.reads,
+    // `as `x.md` says`, `what `x.md` lists`.
+    let after = text.get(mark.span.end as usize..).unwrap_or_default().trim_start_matches(['`', '*', '"']);
+    let gives = match handled(&words) {
         // `from `a.md` and `b.md``: what a name before it was, this is too.
-        () if matches!(last, "and")
+        None if matches!(last, "and")
             && before.matches('`').count() >= 2
-            && rest.first().is_some_and(|word| reads(word)) =>
+            && rest.first().is_some_and(|word| is_reading(word)) =>
         {
-            &mut step.reads
+            false
         }
-        () => return None,
+        None if matches!(last, "as" | "what" | "whatever") && is_quoted(after) => false,
+        handled => handled?,
     };
+    let list = if gives { &mut step.writes } else { &mut step.reads };
     list.push(Named { text: path.to_owned(), span: mark.span });
     Some(gives)
 }
@@ -552,8 +501,28 @@ static TELLING: LazyLock<Words> = LazyLock::new(|| {
         "wait for explicit",
         "gate",
         "not proceed",
+        "subagent",
+        "sub-agent",
+        "general-purpose agent",
     ])
 });
+
+/// Tells whether a line in lower case has an agent without a name work: `a second subagent reads the prices`.
+fn starts_somebody(lower: &str) -> bool {
+    let who = ["subagent", "sub-agent", "general-purpose agent", "explore agent"];
+    let denied = ["not ", "n't", "never", "without", "no subagent", "no sub-agent", "previous", "each other"];
+    lower.split(". ").any(|sentence| {
+        who.iter().any(|who| sentence.contains(who)) && !denied.iter().any(|word| sentence.contains(word))
+    })
+}
+
+impl Step {
+    /// Tells whether it has somebody else work: an agent by its name, or one without.
+    #[must_use]
+    pub fn hands_out(&self) -> bool {
+        self.starts || !self.agents.is_empty()
+    }
+}
 
 /// Notes which files a line takes in or hands on.
 fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) {
@@ -574,8 +543,12 @@ fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) 
             || lower.contains("save the output as"));
     step.reads_all |=
         reads && (lower.contains("all previous") || lower.contains("*.md") || lower.contains("all output"));
+    let mut last: Option<(usize, bool)> = None;
     for (offset, path) in paths(line) {
         let named = Named { text: path.to_owned(), span: Span::new(at + offset, at + offset + path.len()) };
+        let own = own_words(lower, offset, last).filter(|_| !inserts && (reads || writes));
+        last = own.map(|made| (offset + path.len(), made));
+        let (reads, writes) = own.map_or((reads, writes), |made| (!made, made));
         if path.ends_with("state.json") || path.contains(['*', '<', '[']) {
             continue;
         }
@@ -596,6 +569,26 @@ fn transfers(line: &str, lower: &str, at: usize, fenced: bool, step: &mut Step) 
             step.reads.push(named);
         }
     }
+}
+
+/// Tells what the words right before a name do with it where its line begins with a word for something else: `Read `a.md` and
+/// write the rest to `b.md``. What follows in a row is treated alike.
+fn own_words(lower: &str, at: usize, last: Option<(usize, bool)>) -> Option<bool> {
+    let near = (at.saturating_sub(BEFORE_MAX)..=at).find(|&near| lower.is_char_boundary(near))?;
+    let before = lower.get(near..at)?.trim_end_matches('`');
+    let row = |(end, made): (usize, bool)| {
+        let between = before.get(end.checked_sub(near)?..)?.trim_start_matches('`').trim();
+        matches!(between, "," | ", and" | "and" | "&" | "+").then_some(made)
+    };
+    if let Some(made) = last.and_then(row) {
+        return Some(made);
+    }
+    let from = [". ", "; "].iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+    // The first name of a line belongs to its first word.
+    let later = before[from..].contains('`') || before[from..].contains(" from ");
+    let words: Vec<&str> =
+        before[from..].split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    later.then(|| handled(&words)).flatten()
 }
 
 /// Notes what a heading leads to, `### 2. `x-y` → `z.json``, and what a line hands over: `Pass: `z.json`. Merge it into
@@ -629,11 +622,12 @@ fn passed(line: &str, at: usize, step: &mut Step) {
 /// What follows the last dot in names of files that hold text or data.
 const ENDINGS: &[&str] = &[
     "md", "json", "yaml", "yml", "txt", "csv", "jsonl", "tsv", "ndjson", "xml", "html", "sql", "diff",
-    "patch", "log", "mmd", "dot", "puml", "sarif", "parquet", "pprof", "toml",
+    "patch", "log", "mmd", "dot", "puml", "sarif", "parquet", "pprof", "toml", "png", "svg", "pdf", "wav",
+    "mp3", "mp4", "ipa", "apk", "zip", "tgz", "sqlite", "pkl", "xlsx", "docx",
 ];
 
-/// Finds names of files that hold text or data.
-fn paths(line: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Finds names of files that hold text or data, each with its place in the line.
+pub fn paths(line: &str) -> impl Iterator<Item = (usize, &str)> {
     let breaks = |c: char| c.is_whitespace() || "`\"'(),;|".contains(c);
     line.split(breaks).filter_map(move |word| {
         let path = word.trim_end_matches(['.', ':', ']', '*']).trim_start_matches(['*', '[']);

@@ -8,6 +8,7 @@ use super::{Names, Reference, Strength, is_kebab, is_placeholder};
 use crate::{
     claude::{definition::Definition, steps::numbered},
     finding::Span,
+    line,
     words::Words,
 };
 
@@ -17,12 +18,47 @@ const BEFORE_MAX: usize = 160;
 /// Words with which somebody is told to work.
 const HANDS: &[&str] = &[
     "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
-    "engage", "consult", "activate",
+    "engage", "consult", "activate", "task",
 ];
 
 /// Words with which something is given to somebody.
 const GIVES: &[&str] =
     &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
+
+/// Words with which a counted step begins.
+const ORDINALS: &[&str] = &[
+    "First",
+    "Second",
+    "Third",
+    "Fourth",
+    "Fifth",
+    "Then",
+    "Next",
+    "After that",
+    "Finally",
+    "Last",
+    "Lastly",
+];
+
+/// Verbs that say what somebody is like, and none that somebody works.
+const STATES: &[&str] = &[
+    "does",
+    "knows",
+    "needs",
+    "uses",
+    "exists",
+    "always",
+    "sometimes",
+    "lives",
+    "covers",
+    "belongs",
+    "handles",
+    "supports",
+    "comes",
+    "stays",
+    "remains",
+    "this",
+];
 
 /// Words of a clause that names somebody without handing anything over.
 static DENIED: LazyLock<Words> = LazyLock::new(|| {
@@ -273,7 +309,28 @@ impl Page<'_> {
             || keyed
             || row
             || marked && self.heads_step(span)
+            || (kebab || marked) && self.works(span)
             || (kebab || marked) && self.is_listed(span)
+    }
+
+    /// Tells whether a name is who works in a counted step: `2. `dep-mapper` maps the imports`, `First, `a-b` writes it`.
+    fn works(&self, span: Span) -> bool {
+        let start = line::start(self.text, span.start as usize);
+        let lead = self.text[start..span.start as usize].trim_start();
+        let above = self.text[..start].lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let ordinal = ORDINALS.iter().find_map(|word| lead.strip_prefix(word));
+        let digits = lead.trim_start_matches(|c: char| c.is_ascii_digit());
+        let below = above.starts_with('#') && numbered(above.trim_start_matches('#')).is_some();
+        let counted = digits.len() < lead.len() && digits.starts_with(['.', ')']);
+        let rest = ordinal.unwrap_or(digits).trim_matches(|c: char| ".),`* \t".contains(c));
+        if !(counted || ordinal.is_some() || below && digits == lead) || !matches!(rest, "" | "the" | "The") {
+            return false;
+        }
+        let after = self.text[span.end as usize..].trim_start_matches(['`', '*', ' ']);
+        let after = ["subagent ", "agent "].iter().find_map(|word| after.strip_prefix(word)).unwrap_or(after);
+        let verb = after.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or_default();
+        let follows = after[verb.len()..].starts_with(' ');
+        verb.len() >= 4 && verb.ends_with('s') && !verb.ends_with("ss") && follows && !STATES.contains(&verb)
     }
 
     /// Tells whether a name begins the first paragraph below the heading of a step: `### Step 2`, and then who does it.
