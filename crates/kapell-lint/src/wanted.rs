@@ -38,7 +38,7 @@ const AGENT_DIRECTORIES: &[&str] = &[
 ];
 
 /// Directories whose settings and programs are those of an agent client.
-const CLIENT_DIRECTORIES: &[&str] = &[".claude", ".claude-plugin", ".codex", "hooks"];
+const CLIENT_DIRECTORIES: &[&str] = &[".claude", ".claude-plugin", ".codex", ".gemini", "hooks"];
 
 /// Files whose names say what they are, wherever they lie.
 const AGENT_FILES: &[&str] = &[
@@ -55,6 +55,8 @@ const AGENT_FILES: &[&str] = &[
     "settings.local.json",
     ".mcp.json",
     "opencode.json",
+    "Makefile",
+    "justfile",
 ];
 
 /// Tells whether a file is read, by its path from the top.
@@ -133,9 +135,12 @@ impl<'a> Parts<'a> {
                 "js" | "mjs" => self.within(CLIENT_DIRECTORIES) || self.within(&["workflows"]),
                 // Plugins keep what their hooks run there as well.
                 "sh" => self.within(CLIENT_DIRECTORIES) || self.within(&["scripts", "bin"]),
-                "json" | "toml" | "py" | "rb" | "ts" | "mts" | "cjs" | "bash" => {
+                "json" | "toml" | "py" | "rb" | "ts" | "mts" | "cjs" | "bash" | "php" | "ps1" | "pl" => {
                     self.within(CLIENT_DIRECTORIES)
                 }
+                // A hook may be a program without an ending, or one of several files of a language that is compiled.
+                "" => self.folders.ends_with(".claude/hooks"),
+                "go" => self.name == "main.go" && self.within(&[".claude", "hooks", "tools", "cmd"]),
                 _ => false,
             }
     }
@@ -168,6 +173,12 @@ mod tests {
         assert!(!is_github("docs/ci.yml"));
         assert!(is_agent("plugins/x/agents/a.md") && is_agent("CLAUDE.md") && is_agent(".claude/hooks/a.py"));
         assert!(!is_agent("docs/guide.md") && !is_agent("src/main.py"));
+        assert!(
+            is_agent(".claude/hooks/gate")
+                && is_agent(".claude/hooks/a.php")
+                && is_agent("tools/guard/main.go")
+        );
+        assert!(!is_agent("hooks/pre-commit") && !is_agent("cmd/server.go"));
         let is_wanted_system = |path| is_wanted(path, Scope::Production, Depth::Standard);
         assert!(is_wanted_system("web/nginx.conf") && is_wanted_system("proxy/Caddyfile"));
         assert!(!is_wanted_system("etc/mail.conf") && !is_wanted_system("a.template"));

@@ -68,6 +68,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (id, file) in repository.files.iter().filter(|(_, file)| is_unread(&file.path)) {
         unread(repository, report, id, &file.text);
     }
+    of_gemini(repository, &mut scripts, report);
     let kinds = [AssetKind::Command, AssetKind::Skill];
     for (_, asset) in repository
         .agents
@@ -75,6 +76,23 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude)
     {
         installed(repository, report, asset);
+    }
+}
+
+/// Gates of Gemini CLI: there, too, an end with 2 blocks, and any other number only warns.
+/// Source: <https://github.com/google-gemini/gemini-cli/blob/main/docs/hooks/reference.md>, as of 2026-08.
+fn of_gemini(repository: &Repository, scripts: &mut BTreeSet<FileId>, report: &mut Report<'_>) {
+    let settings = repository.files.iter().filter(|(_, file)| {
+        let folder = file.path.rsplit('/').nth(1).unwrap_or_default();
+        file.name() == "settings.json" && folder == ".gemini" && file.text.contains("\"BeforeTool\"")
+    });
+    for (id, settings) in settings {
+        let (hooks, _) = hooks::read(&settings.text);
+        let file = HookFile { file: id, is_settings: true, hooks };
+        for hook in file.hooks.hooks.iter().filter(|hook| &*hook.event.text == "BeforeTool") {
+            let event = Named { text: "PreToolUse".to_owned(), span: hook.event.span };
+            script::judge(repository, &file, &Hook { event, ..hook.clone() }, scripts, report);
+        }
     }
 }
 
@@ -338,14 +356,22 @@ fn breaks_in_string(json: &str) -> bool {
     false
 }
 
+/// Endings of scripts that hooks start.
+const SCRIPTS: &[&str] =
+    &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".php", ".ps1", ".pl", ".go"];
+
 /// Finds the script that a command starts, by its path from the top or from the plugin.
 fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<FileId> {
     let words = command.split([' ', '"', '\'', ';', '&', '|']).filter(|word| !word.is_empty());
-    let scripts = words.filter(|word| {
-        [".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb"]
-            .iter()
-            .any(|end| word.ends_with(end))
-    });
+    let scripts = words.clone().filter(|word| SCRIPTS.iter().any(|end| word.ends_with(end)));
+    // A program without an ending lies among the hooks, and one in Go is run from its folder.
+    let bare = words.clone().filter(|word| word.contains("hooks/"));
+    let mut rest = words.skip_while(|word| *word != "go").skip(1);
+    let of_go = rest.next().filter(|word| *word == "run").and(rest.next());
+    if let Some(folder) = of_go.filter(|folder| !folder.ends_with(".go")) {
+        return repository.files.find(&format!("{}/main.go", folder.trim_start_matches("./")));
+    }
+    let scripts = scripts.chain(bare);
     let path = scripts.into_iter().next()?.trim_start_matches("./");
     // `"$CLAUDE_PROJECT_DIR"/.claude/x.sh` comes apart at its quotes.
     let rest = match path.strip_prefix('$') {

@@ -73,6 +73,10 @@ fn falls(line: &str, language: Language) -> Option<(usize, usize)> {
             &["raise permissionerror", "raise runtimeerror", "raise exception", "raise valueerror"]
         }
         Language::Ruby => &["abort(", "abort \"", "abort '", "raise \"", "raise '"],
+        Language::Go => &["log.fatal(", "log.fatalf(", "log.fatalln(", "panic("],
+        Language::Php => &["throw new "],
+        Language::PowerShell => &["throw \"", "throw '"],
+        Language::Perl => &["die \"", "die '", "die(\"", "croak"],
         Language::Shell => &[],
     };
     words.iter().find_map(|word| Some((line.find(word)?, word.trim_end_matches([' ', '(', '"', '\'']).len())))
@@ -85,14 +89,27 @@ enum Language {
     Python,
     JavaScript,
     Ruby,
+    Go,
+    Php,
+    PowerShell,
+    Perl,
 }
 
 impl Language {
-    fn of(path: &str) -> Self {
-        match path.rsplit('.').next().unwrap_or_default() {
+    /// Tells the language by the ending of a path, or else by the program that the first line names.
+    fn of(path: &str, lower: &str) -> Self {
+        let first = lower.lines().next().filter(|line| line.starts_with("#!")).unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let named = [("python", "py"), ("node", "js"), ("ruby", "rb"), ("php", "php"), ("perl", "pl")];
+        let by_line = named.iter().find(|(program, _)| first.contains(program)).map_or("sh", |(_, end)| *end);
+        match name.rsplit_once('.').map_or(by_line, |(_, end)| end) {
             "py" => Self::Python,
             "js" | "mjs" | "cjs" | "ts" | "mts" => Self::JavaScript,
             "rb" => Self::Ruby,
+            "go" => Self::Go,
+            "php" => Self::Php,
+            "ps1" => Self::PowerShell,
+            "pl" => Self::Perl,
             _ => Self::Shell,
         }
     }
@@ -100,8 +117,10 @@ impl Language {
     fn is_comment(self, line: &str) -> bool {
         let line = line.trim_start();
         match self {
-            Self::Shell | Self::Python | Self::Ruby => line.starts_with('#'),
-            Self::JavaScript => line.starts_with("//") || line.starts_with('*') || line.starts_with("/*"),
+            Self::Shell | Self::Python | Self::Ruby | Self::Perl => line.starts_with('#'),
+            Self::PowerShell => line.starts_with(['#', '<']),
+            Self::JavaScript | Self::Go => ["//", "*", "/*"].iter().any(|mark| line.starts_with(mark)),
+            Self::Php => ["//", "*", "/*", "#"].iter().any(|mark| line.starts_with(mark)),
         }
     }
 }
@@ -151,11 +170,13 @@ pub(super) fn judge(
     }
     let text = &repository.files[file].text;
     let lower = text.to_ascii_lowercase();
-    let language = Language::of(&repository.files[file].path);
+    let language = Language::of(&repository.files[file].path, &lower);
+    // Other clients read decisions of other forms.
+    let other = repository.files[from.file].path.contains(".gemini/");
     let fault = if late {
         too_late(&lower, language, matcher == "Bash")
     } else {
-        let decision = (event == "PreToolUse").then(|| unheard(text, &lower)).flatten();
+        let decision = (event == "PreToolUse" && !other).then(|| unheard(text, &lower)).flatten();
         decision
             .map(|(span, why, hint)| (span, why, hint, Severity::High))
             .or_else(|| ends_with_one(&lower, language, event))
@@ -197,8 +218,11 @@ fn ends_with_one(lower: &str, language: Language, event: &str) -> Option<Fault> 
     let heard = HEARD.iter().any(|word| lower.contains(word));
     // What looks at its input and complains is a gate, in whatever words it does so.
     let complains = !heard && complains(lower, event);
+    let meant = !heard && is_meant_to_refuse(lower, language, event);
     let caught = ["catch", "except", "rescue"].iter().any(|word| lower.contains(word));
-    let says = |line: &str| REFUSALS.iter().any(|word| line.contains(word));
+    let says = |line: &str| {
+        REFUSALS.iter().any(|word| line.contains(word)) && !MEANT.iter().any(|word| line.contains(word))
+    };
     // `return 1` ends a script that hands what its main function returns on.
     let handed_on = language == Language::Python
         && ["exit(main(", "systemexit(main("].iter().any(|end| lower.contains(end));
@@ -231,7 +255,7 @@ fn ends_with_one(lower: &str, language: Language, event: &str) -> Option<Fault> 
         let own = fails
             .iter()
             .any(|word| line.contains(word) || before.last().is_some_and(|(_, line)| line.contains(word)));
-        if (near || aloud && !own) && !(heard && own) {
+        if (near || (aloud || meant) && !own) && !(heard && own) {
             let why = "this gate ends with 1, which does not block; only 2 does";
             let span = Span::new(at + offset, at + offset + len);
             return Some((span, why, "end with 2, and say why on standard error", Severity::High));
@@ -257,6 +281,36 @@ const DEMANDS: &[&str] = &[
     "are failing",
     "still fail",
 ];
+
+/// Words with which the head of a script says that it is there to refuse something.
+const PURPOSES: &[&str] =
+    &["stops ", "protect", "prevent", "may not ", "must not ", "guard", "no direct ", "only allow", "keeps "];
+
+/// What the head of a script says that keeps a session at work.
+const KEEPS: &[&str] =
+    &["may not stop", "must not stop", "cannot stop", "can't stop", "keep going", "keeps going"];
+
+/// How many lines the head of a script has at most.
+const HEAD_MAX: usize = 10;
+
+/// Tells whether the comment or text at the head of a script says that it refuses something.
+fn is_meant_to_refuse(lower: &str, language: Language, event: &str) -> bool {
+    let is_head = |line: &&str| {
+        let line = line.trim();
+        line.is_empty()
+            || language.is_comment(line)
+            || ["\"\"\"", "\'\'\'", "<?php", "package "].iter().any(|start| line.starts_with(start))
+    };
+    let head: String =
+        lower.lines().take(HEAD_MAX).take_while(is_head).flat_map(|line| [line, "\n"]).collect();
+    if MEANT.iter().any(|word| head.contains(word)) {
+        return false;
+    }
+    match event {
+        "Stop" | "SubagentStop" => KEEPS.iter().any(|word| head.contains(word)),
+        _ => REFUSALS.iter().chain(PURPOSES).any(|word| head.contains(word)),
+    }
+}
 
 /// Tells whether a script judges what it is given: the input of a tool, or whether a session may end.
 fn complains(lower: &str, event: &str) -> bool {
@@ -289,6 +343,10 @@ fn always_passes(lower: &str, language: Language) -> Option<Fault> {
     if let Some(span) = in_a_pipe(&lines).filter(|_| language == Language::Shell) {
         let why = "this ends the loop behind the pipe alone: the gate itself ends with 0";
         return Some((span, why, "read the loop's input with `done < <(..)`", Severity::High));
+    }
+    if let Some(span) = asks_the_pipe(lower, &lines).filter(|_| language == Language::Shell) {
+        let why = "`$?` is what the end of the pipe returned: the gate never sees that the check failed";
+        return Some((span, why, "write `set -o pipefail`, or ask `${PIPESTATUS[0]}`", Severity::High));
     }
     if let Some(span) = returns_unheard(lower, &lines).filter(|_| language == Language::Shell) {
         let why = "nobody reads what this function returns: the gate itself ends with 0";
@@ -469,6 +527,26 @@ fn returns_unheard(lower: &str, lines: &[(usize, &str)]) -> Option<Span> {
     Some(Span::new(at, at + "return 2".len()))
 }
 
+/// Programs at the end of a pipe that take in what another one says, and succeed.
+const PASSES_ON: &[&str] = &["tee", "cat", "tail", "head", "sed", "ts", "logger"];
+
+/// Finds a line whose pipe ends in a program that succeeds, before one that asks for `$?`.
+fn asks_the_pipe(lower: &str, lines: &[(usize, &str)]) -> Option<Span> {
+    if lower.contains("pipefail") || lower.contains("pipestatus") {
+        return None;
+    }
+    lines.windows(2).find_map(|pair| {
+        let (at, line) = pair[0];
+        let code = line.trim();
+        let (_, reader) = code.rsplit_once("| ").filter(|(before, _)| !before.ends_with('|'))?;
+        let passes = PASSES_ON.contains(&reader.split_whitespace().next()?);
+        let asks = pair[1].1.contains("$?") && (pair[1].1.contains("if ") || pair[1].1.contains("=$?"));
+        let inside = code.contains("$(") || code.starts_with('#');
+        let start = at + (line.len() - line.trim_start().len());
+        (passes && asks && !inside).then(|| Span::new(start, start + code.len()))
+    })
+}
+
 /// Finds an end with 2 in a loop behind a pipe, which ends the loop alone, before the script ends with 0.
 fn in_a_pipe(lines: &[(usize, &str)]) -> Option<Span> {
     let starts = lines
@@ -520,6 +598,10 @@ fn reads_too_high(lower: &str, language: Language) -> Option<Fault> {
         Language::Shell => lower.contains("jq "),
         Language::Python => lower.contains("json.load"),
         Language::JavaScript | Language::Ruby => lower.contains("json.parse"),
+        // What is taken out there is told by the types.
+        Language::Go => false,
+        Language::Php | Language::Perl => lower.contains("json_decode") || lower.contains("decode_json"),
+        Language::PowerShell => lower.contains("convertfrom-json"),
     };
     // What another file takes out may be handed on as it is.
     let others =
