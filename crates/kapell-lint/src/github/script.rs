@@ -64,6 +64,10 @@ struct Splitter<'a> {
     after: Option<Then>,
     /// How many `case` are open.
     cases: usize,
+    /// Whether a group of commands has just been closed.
+    closed: bool,
+    /// Whether `[[` has been read, and no `]]` since.
+    testing: bool,
 }
 
 impl Splitter<'_> {
@@ -72,6 +76,11 @@ impl Splitter<'_> {
         let rest = &self.script[self.at..];
         let end = rest.find([')', '\n', ';', '(']).map(|end| rest.as_bytes()[end]);
         self.cases > 0 && self.words.is_empty() && end == Some(b')')
+    }
+
+    /// Tells whether `[[` is open: within it bars and parentheses belong to patterns.
+    fn in_test(&self) -> bool {
+        self.testing && self.word != "]]"
     }
 
     fn split(mut self) -> Vec<Command> {
@@ -125,6 +134,7 @@ impl Splitter<'_> {
             b'&' if self.starts("&&") => self.operator(2, Then::And),
             b'|' if self.starts("||") => self.operator(2, Then::Or),
             b'|' if self.is_pattern() => self.copy_one(),
+            b'|' | b'(' | b')' if self.in_test() => self.copy_one(),
             b')' if self.cases > 0 && self.words.is_empty() => {
                 // What a `case` compares with is no command.
                 self.word.clear();
@@ -136,11 +146,19 @@ impl Splitter<'_> {
                 self.copy_one();
             }
             b'&' => self.operator(1, Then::Background),
-            b'(' | b')' if !self.in_word => {
+            b'(' if !self.in_word => {
                 self.end_word();
                 self.at += 1;
             }
-            b')' => self.operator(1, Then::End),
+            b')' if !self.in_word => {
+                self.command(Then::End);
+                self.at += 1;
+                self.closed = true;
+            }
+            b')' => {
+                self.operator(1, Then::End);
+                self.closed = true;
+            }
             _ => {
                 let end = |byte: &u8| b" \t\r\n\\'\"`$<;&|()".contains(byte);
                 self.copy_until(end);
@@ -279,9 +297,7 @@ impl Splitter<'_> {
 
     fn operator(&mut self, len: usize, then: Then) {
         // Within `[[ .. ]]` they join conditions, not commands.
-        let in_test =
-            self.words.iter().any(|word| word == "[[") && !self.words.iter().any(|word| word == "]]");
-        if in_test && matches!(then, Then::And | Then::Or) && self.word != "]]" {
+        if self.in_test() && matches!(then, Then::And | Then::Or) {
             self.end_word();
             (0..len).for_each(|_| self.copy_one());
             self.end_word();
@@ -293,6 +309,11 @@ impl Splitter<'_> {
 
     fn end_word(&mut self) {
         if self.in_word {
+            match self.word.as_str() {
+                "[[" => self.testing = true,
+                "]]" => self.testing = false,
+                _ => {}
+            }
             self.words.push(std::mem::take(&mut self.word));
             self.in_word = false;
         }
@@ -301,6 +322,8 @@ impl Splitter<'_> {
     fn command(&mut self, then: Then) {
         self.end_word();
         let mut words = std::mem::take(&mut self.words);
+        self.testing = false;
+        let closed = std::mem::take(&mut self.closed) || words.iter().any(|word| word == "}");
         let after = self.after.unwrap_or(Then::End);
         let mut asked = false;
         while let Some(first) = words.first() {
@@ -349,6 +372,10 @@ impl Splitter<'_> {
             self.after = Some(then);
         } else if then == Then::End {
             self.after = None;
+        } else if let Some(last) = self.found.last_mut().filter(|_| closed) {
+            // `(a; b) || c` and `{ a; b; } || c`: what follows the group follows its last command.
+            last.then = then;
+            self.after = Some(then);
         }
         if then == Then::End || then == Then::Background {
             self.after = None;
@@ -395,7 +422,6 @@ const WRAPPERS: &[&[&str]] = &[
     &["python", "-m"],
     &["python3", "-m"],
     &["coverage", "run", "-m"],
-    &["tox", "-e"],
     &["dotenv", "--"],
 ];
 
@@ -507,6 +533,25 @@ mod tests {
             ["Background:a --b ${{ x && y }} $(c | d)", "End:wait"]
         );
         assert_eq!(show("for i in 1 2; do\n sleep 1\ndone\nx=$(git log | head)"), ["End:sleep 1", "End:"]);
+        assert_eq!(
+            show("(cd a && make) || echo bad\n{ b; c; } || true\nd\n(e; f)\ng"),
+            [
+                "And:cd a",
+                "Or:make",
+                "End:echo bad",
+                "End:b",
+                "Or:c",
+                "End:true",
+                "End:d",
+                "End:e",
+                "End:f",
+                "End:g"
+            ]
+        );
+        assert_eq!(
+            show("[[ \"$r\" =~ ^(success|skipped)$ ]] || exit 1\n[[ -n $a && ( $b || $c ) ]] && d"),
+            ["Or:[[ $r =~ ^(success|skipped)$ ]]", "End:exit 1", "And:[[ -n $a && ( $b || $c ) ]]", "End:d"]
+        );
         for broken in ["'", "\"${{", "$(", "<<", "\\", "`", "${", "a|", "é\\é"] {
             let _ = show(broken);
         }

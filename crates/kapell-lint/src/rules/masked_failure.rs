@@ -142,6 +142,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 } else {
                     in_script(Script { flow, job, step, facts }, lenient, report);
                     told_to_pass(flow, at, step, lenient, report);
+                    ways::remote(flow, step, facts, lenient, report);
                     ways::health(flow, at, step, facts, lenient, report);
                 }
             }
@@ -378,6 +379,11 @@ pub(super) const SOFT: &[(&str, &str)] = &[
     ("no-fail", "true"),
     ("fail-build", "false"),
     ("fail_action", "false"),
+    ("continue_on_error", "true"),
+    ("continue-on-error", "true"),
+    ("allow-failure", "true"),
+    ("allow_failure", "true"),
+    ("fail_on_findings", "false"),
 ];
 
 /// A scanner that is told never to fail, and whose findings nobody keeps. One that something waits for is told of as a gate.
@@ -402,11 +408,14 @@ fn told_to_pass(
     if kept || waited {
         return;
     }
+    let tests = flow.steps(at).any(|(other, facts)| {
+        std::ptr::eq(other, step) && (facts.does(Kind::Test) || facts.does(Kind::Build))
+    });
     let name =
         step.uses.as_ref().map_or("the scanner", |(text, _)| text.text.split('@').next().unwrap_or_default());
     let draft = report
         .add(flow.file, soft.span, format!("`{name}` is told never to fail, and nothing keeps what it finds"))
-        .severity(Severity::Medium)
+        .severity(if tests { Severity::High } else { Severity::Medium })
         .hint("let it fail, with a baseline of what is known, or keep its findings as SARIF");
     match lenient() {
         Some(comment) => draft.explained(comment).done(),
@@ -425,7 +434,9 @@ fn by_argument(step: &Step) -> Option<&Text> {
 
 /// Tells whether a target of make is a check, by its name. What the others make, the next command often does without.
 fn checks(target: &str) -> bool {
-    target.split(['-', '_', '/']).any(|part| matches!(part, "test" | "tests" | "check" | "lint" | "verify"))
+    target
+        .split(['-', '_', '/'])
+        .any(|part| matches!(part, "test" | "tests" | "check" | "lint" | "verify" | "linkcheck" | "e2e"))
 }
 
 /// Tells whether a command of a step's own script finds faults, and fails if it does.
@@ -449,5 +460,5 @@ fn is_check(facts: &StepFacts, at: usize) -> bool {
         && !["cargo metadata", "npm pack", "uv lock", "cmake", "uv build"]
             .iter()
             .any(|start| command.begins(start))
-        && (command.program() != "make" || command.words.get(1).is_some_and(|target| checks(target)))
+        && (command.program() != "make" || tools::plain_text(command).split(' ').nth(1).is_some_and(checks))
 }

@@ -76,6 +76,38 @@ const DEPLOYS: &[&str] = &[
     "sam deploy",
     "flux reconcile",
     "aws ecs update-service",
+    "aws cloudformation deploy",
+    "aws lambda update-function-code",
+    "az containerapp update",
+    "az webapp deploy",
+    "bundle exec cap",
+    "cap ",
+    "cf push",
+    "copilot deploy",
+    "docker compose up",
+    "docker service update",
+    "docker stack deploy",
+    "eb deploy",
+    "firebase deploy",
+    "fly deploy",
+    "flyctl deploy",
+    "gcloud app deploy",
+    "gcloud functions deploy",
+    "gcloud run deploy",
+    "helmfile apply",
+    "helmfile sync",
+    "kamal deploy",
+    "netlify deploy",
+    "nomad job run",
+    "oc apply",
+    "railway up",
+    "serverless deploy",
+    "skaffold run",
+    "sls deploy",
+    "sst deploy",
+    "terragrunt apply",
+    "vercel deploy",
+    "wrangler deploy",
 ];
 
 /// Commands that wait for what was changed, and fail if it does not come up.
@@ -96,17 +128,32 @@ fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
     let Script { step, facts, .. } = script;
     let all = script.commands();
     let command = &all[at];
-    if command.then != Then::Or || command.asked && !is_denied(step.script(), command) {
+    // `check | filter || true`: what the pipe ends with does not matter then either.
+    let end = at + all[at..].iter().take_while(|part| part.then == Then::Pipe).count();
+    let filtered = end > at;
+    if all.get(end)?.then != Then::Or || command.asked && !is_denied(step.script(), command) {
         return None;
     }
-    let worst = worth(step, facts, at)?;
-    let next = all.get(at + 1)?;
+    let worst = worth(step, facts, at).filter(|worst| !filtered || *worst == Severity::High)?;
+    let next = all.get(end + 1)?;
     let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") && !ways::is_kept(next)
         || matches!(next.text().as_str(), "exit 0" | "return 0" | "return" | "continue");
     // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
     let fails =
         |other: &Command| other.words.len() > 1 && other.words[0] == "exit" && other.words[1..] != ["0"];
-    let later = || all[at + 1..].iter().any(fails);
+    let later = || all[end + 1..].iter().any(fails);
+    // A later command may judge what this one has written to a file.
+    let files = command.words.iter().filter_map(|word| word.rsplit(['=', ':']).next()).filter(|word| {
+        [".json", ".xml", ".sarif", ".txt", ".log", ".out"].iter().any(|end| word.ends_with(end))
+    });
+    let files: Vec<&str> = files.collect();
+    let judges = all[end + 1..].iter().any(|other| {
+        matches!(other.program(), "node" | "python" | "python3" | "ruby" | "jq" | "grep" | "test" | "[")
+            && files.iter().any(|file| other.text().contains(file))
+    });
+    if judges {
+        return None;
+    }
     // Who writes an annotation has decided that it is one.
     let told = next.text().contains("::warning") || next.text().contains("::notice");
     (shrugs && next.then != Then::And && next.after == Then::Or && !later()).then(|| {
@@ -151,6 +198,26 @@ fn taken_for_absence(script: Script<'_>, at: usize) -> Option<Lost> {
     })
 }
 
+/// Programs that turn what a check prints into something else, and are content with whatever it is.
+const RENDERS: &[&str] = &[
+    "xcpretty",
+    "xcbeautify",
+    "go-junit-report",
+    "cargo2junit",
+    "tap-spec",
+    "tap-xunit",
+    "tap-junit",
+    "tap-min",
+    "gotestfmt",
+    "pino-pretty",
+    "bunyan",
+    "json.tool",
+    "less",
+    "nl",
+    "fold",
+    "column",
+];
+
 /// `check | tee log` in a shell that has no `pipefail`, such as the default one.
 fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
@@ -162,7 +229,8 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     let next = all.get(at + 1)?;
     let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
         // Both tell in their manuals to set `pipefail`.
-        || next.words.iter().take(3).any(|word| word == "xcpretty" || word == "xcbeautify")
+        || next.words.iter().take(3).any(|word| RENDERS.contains(&word.as_str()))
+            && !next.words.iter().any(|word| word.contains("exit-code"))
         // One that only filters what people see; with `-q` it is the check.
         || matches!(next.program(), "grep" | "egrep")
             && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
@@ -187,10 +255,11 @@ fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
     };
     let text = script.step.script();
     let asks = ["PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| text.contains(word))
-        || ways::reads_status(text, all);
+        || ways::reads_status(text, all) && !ways::only_told(text, all, at);
     let last = all.last().is_some_and(|last| {
         matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
-    }) || only_moves(&all[at + 1..]);
+    }) || only_moves(&all[at + 1..])
+        || ways::only_told(text, all, at);
     (sets("+e") > sets("-e") && !asks && last).then(|| {
         let message = format!("`{}` can fail and the step stays green: `set +e` goes on", short(command));
         Lost::new(Severity::High, message, "write `set -e` before it, or end with its status")

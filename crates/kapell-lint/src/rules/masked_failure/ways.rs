@@ -59,6 +59,79 @@ pub(super) fn reads_status(script: &str, all: &[Command]) -> bool {
         || holders.iter().any(|name| script.matches(name).count() > 1 + printed(name))
 }
 
+/// Tells whether the status of a command is asked for right behind it, and all that comes of that is a line to read:
+/// `if [ $? -ne 0 ]; then echo "it failed"; fi`.
+pub(super) fn only_told(script: &str, all: &[Command], at: usize) -> bool {
+    let Some(asks) = all.get(at + 1) else { return false };
+    let tests = matches!(asks.program(), "test" | "[" | "[[") && asks.text().contains("$?");
+    tests && script.matches("$?").count() == 1 && all[at + 2..].iter().all(speaks) && all.len() > at + 2
+}
+
+/// `ssh host "check; echo done"`: the shell at the other end goes on, and its last command decides.
+fn at_the_other_end(script: Script<'_>, at: usize) -> Option<Lost> {
+    let command = &script.commands()[at];
+    if command.program() != "ssh" || command.then == Then::Or {
+        return None;
+    }
+    let remote = command.words.last().filter(|word| word.contains(' '))?;
+    lost_remotely(remote, &commands(remote))
+}
+
+/// Finds a change whose failure is lost in a script that runs in a shell of another machine, which has no `-e`.
+fn lost_remotely(text: &str, all: &[Command]) -> Option<Lost> {
+    let stops = ["set -e", "set -o errexit", "set -E", "exit 1", "$?", "trap "];
+    if stops.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let matters = |command: &Command| {
+        let kind = tools::command(command).kind;
+        let plain = tools::plain_text(command);
+        let up = ["docker compose up", "docker-compose up", "docker stack deploy"];
+        matches!(kind, Kind::Test | Kind::Build) || up.iter().any(|start| plain.starts_with(start))
+    };
+    let silent = |word: &String| word.contains("/dev/null");
+    let (index, command) = all
+        .iter()
+        .enumerate()
+        .find(|(_, command)| matters(command) && !command.asked && !command.words.iter().any(silent))?;
+    let rest = &all[index + 1..];
+    let next = rest.first()?;
+    let shrugged = command.then == Then::Or && speaks(next) && next.then != Then::And;
+    let last = command.then == Then::End && rest.iter().all(|other| speaks(other) && other.then == Then::End);
+    let hint = match shrugged {
+        true => format!("drop `|| {}`", next.program()),
+        false => "begin with `set -e`, or join the commands with `&&`".to_owned(),
+    };
+    (shrugged || last).then(|| {
+        let message =
+            format!("the failure of `{}` is lost at the other end: the shell there goes on", short(command));
+        Lost::new(Severity::High, message, hint)
+    })
+}
+
+/// The same in a script that an action runs on another machine.
+pub(super) fn remote(
+    flow: &Flow,
+    step: &Step,
+    facts: &StepFacts,
+    lenient: impl Fn() -> Option<String>,
+    report: &mut Report<'_>,
+) {
+    let Some(text) = step.input("script").filter(|_| facts.actions.iter().any(|name| name.contains("ssh")))
+    else {
+        return;
+    };
+    if step.input("script_stop").is_some_and(|text| text.is("true")) {
+        return;
+    }
+    let Some(lost) = lost_remotely(&text.text, &commands(&text.text)) else { return };
+    let draft = report.add(flow.file, text.span, lost.message).severity(lost.severity).hint(lost.hint);
+    match lenient() {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
 /// Finds the less plain ways that hang on one command of a script.
 pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
     swallowed_by_if(script, at)
@@ -67,6 +140,7 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
         .or_else(|| without_errexit(script, at))
         .or_else(|| told_so(script, at))
         .or_else(|| within(script, at))
+        .or_else(|| at_the_other_end(script, at))
         .or_else(|| in_power_shell(script, at))
 }
 
@@ -103,11 +177,24 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
     let windows = || {
         script.job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label.contains("windows")))
     };
-    let power = match named {
-        Some(name) => matches!(name.trim(), "pwsh" | "powershell"),
-        None => windows(),
+    // Neither stops at a program that fails.
+    let (power, which, hint) = match named.map(str::trim) {
+        Some("cmd") => (true, "`cmd`", "write `|| exit /b 1` behind it"),
+        named => (
+            named.map_or_else(windows, |name| matches!(name, "pwsh" | "powershell")),
+            "PowerShell",
+            "give each a step of its own, or set `$PSNativeCommandUseErrorActionPreference = $true`",
+        ),
     };
-    let asks = ["LASTEXITCODE", "$?", "PSNativeCommandUseErrorActionPreference", "try {", "throw"];
+    let asks = [
+        "LASTEXITCODE",
+        "$?",
+        "PSNativeCommandUseErrorActionPreference",
+        "try {",
+        "throw",
+        "ERRORLEVEL",
+        "errorlevel",
+    ];
     let text = script.step.script();
     if !power || command.depth > 0 || command.then != Then::End || asks.iter().any(|word| text.contains(word))
     {
@@ -118,18 +205,15 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
     let checks = |at: usize| matches!(kind(at), Some(Kind::Test | Kind::Lint));
     // The same program once more mostly fails for the same reason.
     let other = |later: usize| facts.commands[later].program() != command.program();
-    let covers = (at + 1..facts.commands.len())
-        .any(|later| facts.commands[later].text() == "exit 0" || checks(later) && other(later));
+    let covers = (at + 1..facts.commands.len()).any(|later| {
+        matches!(&*facts.commands[later].text(), "exit 0" | "exit /b 0") || checks(later) && other(later)
+    });
     (covers && checks(at) && is_check(facts, at)).then(|| {
         let message = format!(
-            "the failure of `{}` is lost: PowerShell goes on after a program that fails",
+            "the failure of `{}` is lost: {which} goes on after a program that fails",
             short(command)
         );
-        Lost::new(
-            Severity::High,
-            message,
-            "give each a step of its own, or set `$PSNativeCommandUseErrorActionPreference = $true`",
-        )
+        Lost::new(Severity::High, message, hint)
     })
 }
 
@@ -211,7 +295,8 @@ fn without_errexit(script: Script<'_>, at: usize) -> Option<Lost> {
             && other.words.iter().skip(1).any(|word| word.starts_with('-') && word.contains('e'))
     });
     let more = all[at + 1..].iter().any(|other| !other.words.is_empty());
-    let asks = ["$?", "PIPESTATUS"].iter().any(|word| script.step.script().contains(word));
+    let asks = ["$?", "PIPESTATUS"].iter().any(|word| script.step.script().contains(word))
+        && !only_told(script.step.script(), all, at);
     let goes_on =
         plain && !sets && more && !asks && !command.asked && command.then == Then::End && command.depth == 0;
     (goes_on && is_check(script.facts, at)).then(|| {
@@ -240,11 +325,27 @@ const NEVER_FAILS: &[&str] = &[
     "--issues-exit-code=0",
     "--issues-exit-code 0",
     "--ignore-failures",
+    "--suppress-exit-code",
+    "--nostatusrc",
+];
+
+/// Properties of builds that say the same, whoever named them: `-PignoreFailures=true`, `/p:FailOnError=false`.
+const LETS_PASS: &[&str] = &[
+    "ignorefailures=true",
+    "ignorefailure=true",
+    "ignoretestfailures=true",
+    "failure.ignore=true",
+    "failonerror=false",
+    "failonfailure=false",
+    "failonviolation=false",
+    "ignore_errors_on_exit=1",
 ];
 
 /// Tells whether a word tells a check never to fail.
 pub(super) fn never_fails(word: &str) -> bool {
+    let lower = word.to_ascii_lowercase();
     NEVER_FAILS.contains(&word)
+        || word.starts_with(['-', '/']) && LETS_PASS.iter().any(|text| lower.ends_with(text))
 }
 
 /// A check that a flag tells never to fail, without the same check beside it that may.
