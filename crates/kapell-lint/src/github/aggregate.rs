@@ -61,7 +61,19 @@ const NAMES: &[&str] = &[
 const STRONG: &[&str] = &["success", "passed", "required", "green", "conclusion", "gate"];
 
 /// Words of what merging waits for.
-const CHECKED: &[&str] = &["ok", "pass", "check", "checks", "mergeable", "ready", "ci"];
+const CHECKED: &[&str] = &[
+    "ok",
+    "pass",
+    "check",
+    "checks",
+    "mergeable",
+    "ready",
+    "ci",
+    "finished",
+    "complete",
+    "completed",
+    "bors",
+];
 
 /// Words of what people read.
 const REPORTS: &[&str] =
@@ -85,6 +97,7 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
             || step.run.is_some()
                 && facts.works.iter().all(|done| {
                     matches!(done.work.kind, Kind::Trivial)
+                        || done.text.starts_with("Write-")
                         || done.text.starts_with("${{") && done.text.contains("needs.")
                         || judges_results(&done.text, step.script())
                 })
@@ -132,12 +145,32 @@ fn only_judges(flow: &Flow, step: &Step) -> bool {
 const API_FAILS: &[&str] = &["setFailed", "throw ", "process.exit", "exitCode", "assert"];
 
 /// Tells whether a program is given a few lines that look at results.
-fn judges_results(command: &str, script: &str) -> bool {
+pub(crate) fn judges_results(command: &str, script: &str) -> bool {
     let inline = ["python", "python3", "node", "ruby"].iter().any(|program| {
         command.split(' ').next() == Some(program)
             && (command.contains(" -c") || command.contains(" -e") || command.contains(" -"))
     });
     inline && script.contains("result")
+}
+
+/// Words with which a program of a few lines ends with a failure.
+const INLINE_FAILS: &[&str] =
+    &["sys.exit", "raise ", "exit(", "abort", "assert", "process.exit", "exitCode", "throw", "die", "quit("];
+
+/// Tells whether a program of a few lines that looks at results has a way to fail.
+#[must_use]
+pub fn inline_fails(script: &str) -> bool {
+    INLINE_FAILS.iter().any(|word| script.contains(word))
+}
+
+/// Tells whether a script of PowerShell has a way to fail.
+#[must_use]
+pub fn power_shell_fails(script: &str) -> bool {
+    let code = script.lines().filter(|line| !line.contains("-ErrorAction Continue"));
+    let text: String = code.flat_map(|line| [line, "\n"]).collect();
+    ["exit 1", "exit $", "exit (", "throw", "LASTEXITCODE", "Write-Error", "[Environment]"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 fn read(flow: &Flow, at: usize, found: &mut Aggregator) {
@@ -165,6 +198,22 @@ fn read(flow: &Flow, at: usize, found: &mut Aggregator) {
             _ => {}
         });
     }
+    let text = flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default();
+    found.read.retain(|need| !only_stored(flow, at, text, need));
+}
+
+/// Tells whether the result of a job is only put into a variable that nothing reads.
+fn only_stored(flow: &Flow, at: usize, text: &str, need: &str) -> bool {
+    let job = &flow.model.jobs[at];
+    let read = format!("needs.{need}.");
+    let all = ["printenv", "env |", "env|", "${!", "declare -p", "os.environ.items", "env.items"];
+    let env = job.env.iter().chain(job.steps.iter().flat_map(|step| &step.env));
+    let stored = env.filter(|(name, value)| {
+        value.text.contains(&read)
+            && text.matches(&*name.text).count() == value.text.matches(&*name.text).count() + 1
+    });
+    let stored = stored.count();
+    stored > 0 && text.matches(&read).count() == stored && !all.iter().any(|word| text.contains(word))
 }
 
 fn is_needs(node: &kapell_core::expr::Node) -> bool {
@@ -253,7 +302,7 @@ pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
     };
     let text = flow.text.get(job.span.range())?.lines().filter(code).collect::<Vec<_>>().join("\n");
     // Whoever asks for what is different from such a word is always red, and whoever lists all looks for himself.
-    let others = ["failure", "success", "!=", "join(", "toJSON", "toJson", "grep", "jq"];
+    let others = ["failure", "success", "!=", "toJSON", "toJson", "grep", "jq"];
     if others.iter().any(|word| text.contains(word)) {
         return None;
     }
@@ -266,13 +315,51 @@ pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
         });
     }
     for command in flow.facts[at].iter().flat_map(|facts| &facts.commands) {
-        let of_result = command.text().contains("needs.") || command.text().to_lowercase().contains("result");
+        let of_result = command.text().contains("needs.")
+            || command.text().to_lowercase().contains("result")
+            // `for r in ${{ join(needs.*.result, ' ') }}; do [ "$r" = failed ]`
+            || text.contains("join(needs");
         if matches!(command.program(), "test" | "[" | "[[") && of_result {
             let compared = command.words.windows(2).filter(|pair| matches!(&*pair[0], "=" | "=="));
             said.extend(compared.map(|pair| pair[1].to_ascii_lowercase()));
         }
     }
     NONE.iter().copied().find(|word| said.iter().any(|said| said == word))
+}
+
+/// Tells whether a job that stands for others looks for failures and for nothing else: one that was cancelled, as after its
+/// time is up, is no failure.
+#[must_use]
+pub fn lets_cancelled_pass(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    if job.needs.len() < 2 || flow.steps(at).any(|(step, _)| step.uses.is_some()) {
+        return false;
+    }
+    let code = |line: &&str| {
+        let line = line.trim_start().trim_start_matches("- ");
+        !line.starts_with('#') && !line.starts_with("name:") && !line.starts_with("echo")
+    };
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let text = text.lines().filter(code).collect::<Vec<_>>().join("\n").replace("!cancelled()", "");
+    let others = [
+        "cancel",
+        "success",
+        "skipped",
+        "!=",
+        "join(",
+        "toJSON",
+        "toJson",
+        "jq",
+        "grep",
+        "failure()",
+        "case ",
+        "fromJSON",
+        "*",
+    ];
+    // The star of `needs.*.result` is no pattern.
+    let rest = text.replace("needs.*.result", "");
+    let looks = ["'failure'", "\"failure\"", " failure ]"].iter().any(|word| text.contains(word));
+    looks && text.contains("needs.") && !others.iter().any(|word| rest.contains(word))
 }
 
 /// Returns the one result with which a job compares the results of several jobs at once: `needs.*.result == 'failure'`, or
@@ -344,7 +431,11 @@ pub fn can_fail(flow: &Flow, at: usize) -> bool {
             let script = step.input("script").map_or("", |text| &text.text);
             return API_FAILS.iter().any(|word| script.contains(word));
         }
-        step.action().is_some() || (0..facts.commands.len()).any(|index| fails(&facts.commands, index))
+        let inline = |index: usize| {
+            judges_results(&facts.commands[index].text(), step.script()) && inline_fails(step.script())
+        };
+        step.action().is_some()
+            || (0..facts.commands.len()).any(|index| fails(&facts.commands, index) || inline(index))
     })
 }
 

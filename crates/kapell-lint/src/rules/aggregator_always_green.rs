@@ -26,15 +26,32 @@ pub(super) static RULE: Rule = Rule {
 /// Tells whether all that a job does is to print. A report is for people, and no check.
 fn only_prints(flow: &Flow, at: usize) -> bool {
     flow.steps(at).all(|(step, facts)| {
-        step.condition.is_none()
-            && !step.script().contains("GITHUB_STEP_SUMMARY")
+        let script = step.script();
+        if step.shell.as_ref().is_some_and(|shell| matches!(&*shell.text, "pwsh" | "powershell")) {
+            return !aggregate::power_shell_fails(script);
+        }
+        let silent = |text: &str| aggregate::judges_results(text, script) && !aggregate::inline_fails(script);
+        !script.contains("GITHUB_STEP_SUMMARY")
             && facts.commands.iter().filter(|command| !command.words.is_empty()).all(|command| {
                 // What they find is not what ends the script: that is asked for beside this.
                 let looks = matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep" | "cat");
                 let speaks = matches!(command.program(), "echo" | "printf" | "true" | ":");
-                looks || speaks || command.text() == "exit 0"
+                looks || speaks || command.text() == "exit 0" || silent(&command.text())
             })
     })
+}
+
+/// Tells whether a job compares results, and does not only list them.
+fn compares(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let told = ["summary", "report", "notif", "log", "print", "show", "debug"];
+    let asks = flow.facts[at].iter().flat_map(|facts| &facts.commands).any(|command| {
+        matches!(command.program(), "test" | "[" | "[[")
+            || command.program() == "grep" && command.words.iter().any(|word| word.starts_with("-q"))
+    });
+    asks && !told.iter().any(|word| name.contains(word))
 }
 
 /// Tells whether a comment on a job says that merging waits for it.
@@ -77,7 +94,7 @@ fn together(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
             id.span,
             format!("`{}` fails only if {names} fail all at once: one of them alone passes", id.text),
         )
-        .hint("ask with `||`, or for all: `contains(needs.*.result, 'failure')`")
+        .hint("ask with `||`, or for all: `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
         .done();
     true
 }
@@ -91,7 +108,10 @@ fn as_one_word(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
         job.id.text,
         job.needs.len()
     );
-    report.add(flow.file, job.id.span, message).hint("ask `contains(needs.*.result, 'failure')`").done();
+    report
+        .add(flow.file, job.id.span, message)
+        .hint("ask `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
+        .done();
     true
 }
 
@@ -101,7 +121,7 @@ fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let id = &flow.model.jobs[at].id;
     report
         .add(flow.file, id.span, format!("`{}` looks only for `{word}`: a job that failed passes", id.text))
-        .hint("look for `failure` too: `contains(needs.*.result, 'failure')`")
+        .hint("look for `failure` too: `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
         .done();
 }
 
@@ -120,7 +140,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             {
                 overlooks(flow, at, report);
             }
-            let stands = found.named_strongly || !found.named_report || asked_for(flow, at);
+            let stands =
+                found.named_strongly || !found.named_report || asked_for(flow, at) || compares(flow, at);
             let prints = asks && found.reads && stands && only_prints(flow, at);
             // `success()` reads nothing: whatever failed has skipped this by then.
             let reads = found.reads && !(plain && job.condition.is_some());
@@ -131,7 +152,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let looks = if prints { "only prints the results" } else { "looks at no result" };
                 report
                     .add(flow.file, job.id.span, format!("`{}` runs whatever happened and {looks}, so it is always green", job.id.text))
-                    .hint("fail it unless every result is `success`: `contains(needs.*.result, 'failure')` and the like")
+                    .hint("fail it unless every result is `success`: `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
             } else if plain && found.named_strongly {
                 report
                     .add(flow.file, job.id.span, format!("`{}` is skipped when a job before it fails, and a skipped check counts as passed", job.id.text))

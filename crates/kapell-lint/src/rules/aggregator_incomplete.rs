@@ -32,8 +32,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if !asks || !found.reads {
                 continue;
             }
-            if !hidden_root(flow, at, &found, report) && !unread(flow, at, &found, report) {
-                left_out(repository, flow, at, &found, report);
+            let told = hidden_root(flow, at, &found, report)
+                || unread(flow, at, &found, report)
+                || left_out(repository, flow, at, &found, report);
+            if !told && (found.named_strongly || !found.named_report) {
+                cancelled_passes(flow, at, report);
             }
         }
     }
@@ -118,9 +121,41 @@ fn unread(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &mut Re
             first.span,
             format!("`{}` waits for {} and does not look at the result", job.id.text, names.join(", ")),
         )
-        .hint("look at the result of each, or at all with `contains(needs.*.result, 'failure')`")
+        .hint("look at the result of each, or at all with `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
         .done();
     true
+}
+
+/// It looks for failures only: one that was cancelled is none.
+fn cancelled_passes(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    if !aggregate::can_fail(flow, at) || !aggregate::lets_cancelled_pass(flow, at) {
+        return;
+    }
+    let job = &flow.model.jobs[at];
+    let asks = job.steps.iter().find(|step| {
+        flow.text
+            .get(step.span.range())
+            .is_some_and(|text| text.contains("'failure'") || text.contains("needs."))
+    });
+    let place = asks.map_or(job.id.span, |step| {
+        step.condition
+            .as_ref()
+            .filter(|own| own.text.contains("failure"))
+            .map_or(step.name_span(), |own| own.span)
+    });
+    let draft = report
+        .add(
+            flow.file,
+            place,
+            format!("`{}` looks for `failure` only: a job that is cancelled, or whose time is up, passes", job.id.text),
+        )
+        .severity(Severity::Medium)
+        .confidence(Confidence::Medium)
+        .hint("ask for `cancelled` too: `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`");
+    match crate::github::intent::explains(flow, place, 2, &["cancel", "timeout", "time-out"]) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
 }
 
 /// One or two checks of the workflow are left out.
@@ -130,7 +165,7 @@ fn left_out(
     at: usize,
     found: &aggregate::Aggregator,
     report: &mut Report<'_>,
-) {
+) -> bool {
     let job = &flow.model.jobs[at];
     let listed = job.needs.len();
     let missing: Vec<usize> = flow
@@ -154,7 +189,7 @@ fn left_out(
     // A name that promises all says more than the length of the list.
     let few = if found.named_strongly { 2 } else { 3 };
     if listed < few || missing.is_empty() || missing.len() > 3 || missing.len() * few > listed {
-        return;
+        return false;
     }
     let names: Vec<String> =
         missing.iter().map(|&other| format!("`{}`", flow.model.jobs[other].id.text)).collect();
@@ -180,6 +215,7 @@ fn left_out(
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+    true
 }
 
 /// Tells whether a condition only asks what a job before it decided, as those of the checks that are listed do.
