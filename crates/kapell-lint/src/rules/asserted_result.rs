@@ -122,7 +122,9 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         .replace("--fail", "")
         .replace("--show-error", "");
     let claim = sends && !api && claims_all(&lower);
-    if !(state || claim) || LOOKS.iter().any(|word| lower.contains(word)) {
+    // The constant is what it says, whatever else the action is given.
+    let constant = given(step, facts);
+    if !(state || claim) || !constant && LOOKS.iter().any(|word| lower.contains(word)) {
         return;
     }
     let job = &flow.model.jobs[at];
@@ -228,6 +230,17 @@ const CLAIMS_ALL: &[&str] = &[
     "released successfully",
     "completed successfully",
     "deployment succeeded",
+    "has been released",
+    "has been deployed",
+    "has been published",
+    "was released",
+    "was deployed",
+    "was published",
+    "is now live",
+    "is live",
+    "is out now",
+    "finished successfully",
+    "went well",
 ];
 
 /// Tells whether a condition lets a step run after a failure too.

@@ -176,13 +176,37 @@ fn shared(done: &Done) -> bool {
         "gcloud app deploy",
         "aws ecs update-service",
         "aws lambda update-function-code",
+        "aws cloudfront create-invalidation",
+        "aws cloudformation deploy",
+        "az webapp deploy",
+        "cf push",
+        "docker stack deploy",
+        "eb deploy",
+        "heroku container:release",
+        "helmfile apply",
+        "helmfile sync",
+        "kamal deploy",
+        "nomad job run",
+        "oc apply",
+        "railway up",
+        "sls deploy",
     ];
-    let publishes = ["npm publish", "cargo publish", "twine upload", "poetry publish", "uv publish"];
+    let pushes_chart = done.text.starts_with("helm push") && done.text.contains("oci://");
+    let publishes = [
+        "npm publish",
+        "cargo publish",
+        "twine upload",
+        "poetry publish",
+        "uv publish",
+        "gem push",
+        "dotnet nuget push",
+        "mvn deploy",
+    ];
     let starts = |list: &[&str]| list.iter().any(|start| done.text.starts_with(start));
     let image = done.text.starts_with("docker push") && moves(&done.text);
     done.command.is_some()
         && (done.work.kind == Kind::Deploy && starts(&deploys)
-            || done.work.kind == Kind::Publish && (image || starts(&publishes)))
+            || done.work.kind == Kind::Publish && (image || pushes_chart || starts(&publishes)))
 }
 
 /// Tells whether a command names a tag that the next run moves.

@@ -8,7 +8,10 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::{github::Condition, words::Words};
+use kapell_spec::{
+    github::{Condition, Step, Text},
+    words::Words,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/gate-gates-nothing.md`.
@@ -47,13 +50,49 @@ const VERDICTS: &[&str] = &[
     "enabled",
     "due",
     "ok",
+    "released",
+    "frozen",
+    "freeze",
+    "blocked",
+    "locked",
+    "paused",
+    "eligible",
+    "required",
+    "necessary",
 ];
+
+/// Outputs of actions by which they say that there is something to do, or not.
+const SAYS_SO: &[(&str, &str)] = &[
+    ("googleapis/release-please-action", "release_created"),
+    ("googleapis/release-please-action", "releases_created"),
+    ("google-github-actions/release-please-action", "release_created"),
+    ("google-github-actions/release-please-action", "releases_created"),
+    ("cycjimmy/semantic-release-action", "new_release_published"),
+    ("changesets/action", "hasChangesets"),
+    ("changesets/action", "published"),
+    ("tj-actions/changed-files", "any_changed"),
+    ("tj-actions/changed-files", "any_modified"),
+    ("fkirc/skip-duplicate-actions", "should_skip"),
+    ("technote-space/get-diff-action", "count"),
+];
+
+/// Tells whether a script sets an output to `true` in one case and to `false` in another: a decision, whatever its name.
+fn either_way(script: &str, output: &str) -> bool {
+    ["true", "false"].iter().all(|value| script.contains(&format!("{output}={value}")))
+}
+
+/// Tells whether a step decides by one of its outputs whether something is to be done.
+fn decided_by(step: &Step, output: &str) -> bool {
+    let says = |(action, name): &(&str, &str)| step.is(action) && name.eq_ignore_ascii_case(output);
+    SAYS_SO.iter().any(says) || either_way(step.script(), output)
+}
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, _) in flow.jobs() {
             by_age(flow, at, report);
             unread_decision(flow, at, report);
+            unread_in_job(flow, at, report);
             lenient_gate(flow, at, report);
             other_event(flow, at, report);
             soft_gate(flow, at, report);
@@ -94,7 +133,10 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .then_some(step.span)
     });
     let direct = conditions::direct(&flow.model, job);
-    let read = |need: &usize| carry::reads(job, &flow.model.jobs[*need].id.text);
+    let read = |need: &usize| {
+        let id = &flow.model.jobs[*need].id.text;
+        carry::reads(job, id) && !lets_failure_pass(&plain, id)
+    };
     // Whoever asks for one that comes after the gate asks for the gate, too.
     let seen = |gate: usize| {
         direct.iter().any(|need| read(need) && (*need == gate || flow.closures[*need].contains(&gate)))
@@ -126,6 +168,20 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether all that a condition asks of the result of a job is fulfilled by a failure, too: `result != 'cancelled'`, or
+/// `result == 'success' || result == 'failure'`.
+fn lets_failure_pass(plain: &str, need: &str) -> bool {
+    let asked: Vec<&str> = plain.split(&format!("needs.{need}.")).skip(1).collect();
+    let passes = |rest: &&str| {
+        ["result=='failure'", "result!='cancelled'", "result!='skipped'"]
+            .iter()
+            .any(|word| rest.starts_with(word))
+    };
+    let either = plain.contains(&format!("||needs.{need}.result=='failure'"))
+        || plain.contains(&format!("needs.{need}.result=='failure'||"));
+    !asked.is_empty() && (asked.iter().all(passes) || either)
 }
 
 /// Tells whether the pages of a workflow are what its tests have found, which are for the day on which they fail.
@@ -226,9 +282,20 @@ fn unread_decision(flow: &Flow, at: usize, report: &mut Report<'_>) {
         DECISIONS.iter().any(|word| name.contains(word))
             || name.split(['-', '_']).any(|part| VERDICTS.contains(&part))
     };
+    let by_step = |value: &str| {
+        let Some((id, output)) =
+            value.split_once("steps.").and_then(|(_, rest)| rest.split_once(".outputs."))
+        else {
+            return false;
+        };
+        let output = output.trim_end_matches(['}', ' ']);
+        job.steps
+            .iter()
+            .any(|step| step.id.as_ref().is_some_and(|own| *own.text == *id) && decided_by(step, output))
+    };
     if dependents.is_empty()
         || job.outputs.is_empty()
-        || !job.outputs.iter().all(|(name, _)| decides(&name.text))
+        || !job.outputs.iter().all(|(name, value)| decides(&name.text) || by_step(&value.text))
     {
         return;
     }
@@ -249,6 +316,45 @@ fn unread_decision(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .also(flow.file, flow.job_span(dependents[0]), "runs in any case")
         .hint(format!("add `if: needs.{}.outputs.{} == 'true'`, or drop the job", job.id.text, name.text))
         .done();
+}
+
+/// A step decides whether the job is to deliver, and no later step asks for that.
+fn unread_in_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    for (index, (step, facts)) in flow.steps(at).enumerate() {
+        let Some(id) = step.id.as_ref().filter(|_| step.run.is_some() && facts.mutation().is_none()) else {
+            continue;
+        };
+        // Whatever is read of it, in whatever way, may be the decision.
+        let read = [format!("steps.{}.", id.text), format!("steps['{}']", id.text), "(steps)".to_owned()];
+        if read.iter().any(|word| text.contains(word)) || text.contains("steps.*") {
+            continue;
+        }
+        let named = |output: &&&str| {
+            !output.is_empty() && either_way(step.script(), output) && step.script().contains("GITHUB_OUTPUT")
+        };
+        let words: Vec<&str> =
+            step.script().split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').collect();
+        let Some(output) = words.iter().find(named) else { continue };
+        let later = flow
+            .steps(at)
+            .skip(index + 1)
+            .find(|(_, facts)| facts.mutation().is_some_and(|done| done.work.kind.delivers()));
+        // The delivery may ask for the same by itself.
+        let Some((delivery, _)) = later.filter(|(step, _)| step.condition.is_none()) else { continue };
+        report
+            .add(
+                flow.file,
+                id.span,
+                format!("step `{}` decides `{output}`, and no step of `{}` reads that", id.text, job.id.text),
+            )
+            .severity(Severity::High)
+            .also(flow.file, delivery.name_span(), "delivered in any case")
+            .hint(format!("add `if: steps.{}.outputs.{output} == 'true'`", id.text))
+            .done();
+        return;
+    }
 }
 
 /// A check that may fail is what a job that changes something outside, or stands for all, waits for.
@@ -335,7 +441,9 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(soft) = soft else { return };
     let waiting =
         flow.jobs().find(|(other, _)| flow.closures[*other].contains(&at) && carry::changes(flow, *other));
-    let Some((other, waiting)) = waiting else { return };
+    let Some((other, waiting)) = waiting else {
+        return soft_before(flow, at, soft, report);
+    };
     let draft = report
         .add(
             flow.file,
@@ -347,6 +455,37 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
         )
         .severity(if carry::delivers(flow, other) { Severity::High } else { Severity::Medium })
         .also(flow.file, waiting.id.span, "goes on whatever was found")
+        .hint("let it fail, with a baseline of what is known");
+    match intent::explains(
+        flow,
+        soft.span,
+        1,
+        &["report", "until", "todo", "advisory", "known", "for now", "only"],
+    ) {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// A scanner is told never to fail, and its own job gives to a registry what it has looked at.
+fn soft_before(flow: &Flow, at: usize, soft: &Text, report: &mut Report<'_>) {
+    let later = flow.steps(at).filter(|(step, _)| step.span.start > soft.span.end).find(|(_, facts)| {
+        facts.does(Kind::Publish) || facts.does(Kind::Deploy) || facts.does(Kind::Release)
+    });
+    let kept = ["upload-artifact", "sarif", "outcome"]
+        .iter()
+        .any(|word| flow.text.get(flow.model.jobs[at].span.range()).is_some_and(|text| text.contains(word)));
+    let Some((later, _)) = later.filter(|_| !kept) else { return };
+    let draft = report
+        .add(
+            flow.file,
+            soft.span,
+            format!(
+                "`{}` delivers whatever this finds: it is told never to fail",
+                flow.model.jobs[at].id.text
+            ),
+        )
+        .also(flow.file, later.name_span(), "goes on whatever was found")
         .hint("let it fail, with a baseline of what is known");
     match intent::explains(
         flow,

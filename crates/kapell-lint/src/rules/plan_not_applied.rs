@@ -100,7 +100,11 @@ fn keeps_plan(command: &Command) -> bool {
 /// Tells whether a command applies without a plan that was made before.
 fn applies_anew(command: &Command) -> bool {
     arguments(command, "apply").is_some_and(|words| {
-        let approves = words.iter().any(|word| word.contains("auto-approve"));
+        let approves = words.iter().any(|word| {
+            word.contains("auto-approve")
+                || word.trim_start_matches('-') == "terragrunt-non-interactive"
+                || word == "--non-interactive"
+        });
         let file = words.last().is_some_and(|word| !word.starts_with('-') && !word.starts_with('>'));
         approves && !file && !words.iter().any(|word| word.contains("target"))
     })

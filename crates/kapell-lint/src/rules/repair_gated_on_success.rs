@@ -56,6 +56,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let lasting = lasting(flow, at);
             teardown(flow, at, &lasting, report);
             teardown_job(repository, (flow, at), &lasting, report);
+            stopped_late(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
                     by_name(flow, (at, index), report);
@@ -263,6 +264,10 @@ const AFTER_FAILURE: &[&str] = &[
     "on error",
     "when failed",
     "upon failure",
+    "for debugging failed",
+    "of failed tests",
+    "of the failed tests",
+    "for failed tests",
     "if failure",
     "on fail",
     "in case of failure",
@@ -403,6 +408,16 @@ const LASTING: &[Lasting] = &[
         &["create-stack", "deploy", "create-cluster", "run-instances"],
         &["delete-stack", "delete-cluster", "terminate-instances"],
     ),
+    (&["heroku"], &["maintenance:on"], &["maintenance:off"]),
+    (&["eas", "vercel"], &["pause"], &["resume"]),
+    (
+        &["hcloud", "linode-cli", "scw", "vultr-cli", "ibmcloud", "oci"],
+        &["create", "launch"],
+        &["delete", "terminate"],
+    ),
+    (&["copilot"], &["init", "deploy"], &["delete"]),
+    (&["kubectl"], &["cordon", "drain"], &["uncordon"]),
+    (&["artisan", "php"], &["down"], &["up"]),
 ];
 
 /// Returns those whose programs a job runs.
@@ -410,6 +425,50 @@ fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
     let commands = || flow.facts[at].iter().flat_map(|facts| &facts.commands);
     let runs = |programs: &[&str]| commands().any(|command| programs.contains(&command.program()));
     LASTING.iter().filter(|(programs, ..)| runs(programs)).collect()
+}
+
+/// Actions that start a machine and stop it again, by the input that says which.
+const MACHINES: &[(&str, &str, &str, &str)] = &[
+    ("machulav/ec2-github-runner", "mode", "start", "stop"),
+    ("related-sciences/gce-github-runner", "command", "start", "stop"),
+    ("cyclenerd/hcloud-github-runner", "mode", "create", "delete"),
+];
+
+/// Returns what a step does to a machine that is paid by the hour: `true` where it starts one.
+fn machine(step: &Step) -> Option<bool> {
+    MACHINES.iter().find_map(|(action, input, starts, stops)| {
+        let said = step.input(input).filter(|_| step.is(action))?;
+        if said.is(starts) { Some(true) } else { said.is(stops).then_some(false) }
+    })
+}
+
+/// A machine that one job has started is stopped by another one, which is skipped when what ran on it fails.
+fn stopped_late(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let any = |job: usize, started: bool| {
+        flow.model.jobs[job].steps.iter().any(|step| machine(step) == Some(started))
+    };
+    let plain = job.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
+    if !plain || !any(at, false) {
+        return;
+    }
+    let Some(&started) = flow.closures[at].iter().find(|&&up| any(up, true)) else { return };
+    let between = flow.closures[at].iter().find(|&&up| flow.closures[up].contains(&started));
+    let Some(&between) = between else { return };
+    let (started, between) = (&flow.model.jobs[started].id, &flow.model.jobs[between].id);
+    report
+        .add(
+            flow.file,
+            job.id.span,
+            format!(
+                "when `{}` fails, `{}` is skipped, and the machine that `{}` has started goes on",
+                between.text, job.id.text, started.text
+            ),
+        )
+        .also(flow.file, started.span, "started here")
+        .also(flow.file, between.span, "may fail")
+        .hint("add `if: always()`")
+        .done();
 }
 
 /// Tells whether a step runs one of some programs with one of some words.
@@ -487,7 +546,9 @@ fn teardown(flow: &Flow, at: usize, lasting: &[&Lasting], report: &mut Report<'_
         let again = steps[taken + 1..].iter().any(|(_, facts)| does(facts, programs, takes));
         let fails = |index: usize| {
             let (step, facts) = steps[index];
-            step.continue_on_error.is_none() && (facts.does(Kind::Test) || facts.runs_own_script())
+            let changes = facts.mutation().is_some()
+                && takes.iter().all(|word| ["maintenance:off", "uncordon", "up"].contains(word));
+            step.continue_on_error.is_none() && (facts.does(Kind::Test) || facts.runs_own_script() || changes)
         };
         let tested = (made + 1..taken).find(|&index| fails(index));
         let step = steps[taken].0;
