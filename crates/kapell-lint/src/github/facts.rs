@@ -161,10 +161,29 @@ const MIGRATES: &[&str] = &[
     "supabase migration up",
 ];
 
+/// Programs that bring a schema up to date, and the word by which they do.
+const FLAGGED: &[(&str, &str)] = &[
+    ("flyway", "migrate"),
+    ("liquibase", "update"),
+    ("goose", "up"),
+    ("dbmate", "up"),
+    ("dbmate", "migrate"),
+    ("migrate", "up"),
+    ("atlas", "apply"),
+    ("alembic", "upgrade"),
+    ("phinx", "migrate"),
+    ("sqitch", "deploy"),
+];
+
 /// Tells whether a command brings the schema of a database up to date.
 pub(crate) fn is_migration(done: &Done) -> bool {
     let text = done.text.split_whitespace().collect::<Vec<_>>().join(" ");
     MIGRATES.iter().any(|word| text.contains(word))
+        || FLAGGED.iter().any(|(program, verb)| {
+            // Flags with their values stand between: `flyway -url=... migrate`.
+            let mut words = text.split(' ');
+            words.any(|word| word.rsplit('/').next() == Some(program)) && words.any(|word| word == *verb)
+        })
 }
 
 /// A job that names an environment has no database of its own to set up: what brings a schema up to date there changes
@@ -369,6 +388,12 @@ fn of_github_script(step: &Step) -> Work {
     Work { kind, seconds: 4 }
 }
 
+/// Returns what `runner.os` is on a hosted runner of this label.
+fn system(label: &str) -> Option<&'static str> {
+    const STARTS: &[(&str, &str)] = &[("ubuntu-", "Linux"), ("windows-", "Windows"), ("macos-", "macOS")];
+    STARTS.iter().find(|(start, _)| label.starts_with(start)).map(|(_, system)| *system)
+}
+
 impl Names<'_> {
     fn upload(&self, step: &Step) -> Artifact {
         let name = step.input("name");
@@ -419,8 +444,9 @@ impl Names<'_> {
         if template.placeholders().is_empty() {
             return vec![text.trim().to_owned()];
         }
-        let cells = text
-            .contains("matrix")
+        let by_system =
+            text.contains("runner.os") && self.job.runs_on.iter().any(|label| label.text.contains("matrix."));
+        let cells = (text.contains("matrix") || by_system)
             .then(|| self.job.matrix.as_ref()?.cells())
             .flatten()
             .filter(|cells| !cells.is_empty());
@@ -474,6 +500,18 @@ impl Names<'_> {
                 let value =
                     cell.and_then(|cell| cell.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)));
                 value.and_then(|(_, value)| value.text()).map_or_else(any, |text| vec![text.into_owned()])
+            }
+            "runner" if name.eq_ignore_ascii_case("os") => {
+                let [label] = &self.job.runs_on[..] else { return any() };
+                let Ok(template) = Template::parse(&label.text) else { return any() };
+                let labels = match label.literal() {
+                    Some(label) => vec![label.to_owned()],
+                    None if label.text.contains("matrix") && !label.text.contains("runner") => {
+                        self.in_cell(&template, cell)
+                    }
+                    None => return any(),
+                };
+                labels.iter().map(|label| system(label).unwrap_or("*").to_owned()).collect()
             }
             "inputs" if self.depth > 0 => {
                 let given = self.inputs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));

@@ -650,6 +650,7 @@ pub const INSTALLERS: &[Installer] = &[
 /// Set-up actions of others that keep no dependencies unless an input says so.
 pub const KEEP_NOTHING: &[&str] = &[
     "ruby/setup-ruby",
+    "oven-sh/setup-bun",
     "shivammathur/setup-php",
     "erlef/setup-beam",
     "erlef/setup-elixir",

@@ -26,7 +26,50 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Two jobs of one run give their artifacts the same name.
+fn two_jobs(flow: &Flow, report: &mut Report<'_>) {
+    // The names that differ in nothing of the job's own, with the jobs that take them.
+    let mut taken: Vec<(String, usize, Span)> = Vec::new();
+    for (at, job) in flow.jobs() {
+        if job.condition.is_some() || job.matrix.is_some() {
+            continue;
+        }
+        for (step, facts) in flow.steps(at).filter(|(step, _)| step.condition.is_none()) {
+            let Some(artifact) = facts.uploads.first().filter(|_| adds_nothing(step)) else { continue };
+            let (Some(name), None) = (step.input("name"), &step.continue_on_error) else { continue };
+            let own =
+                ["github.job", "matrix.", "strategy.", "steps.", "env.", "needs.", "hashFiles", "runner."];
+            if own.iter().any(|word| name.text.contains(word)) || artifact.all {
+                continue;
+            }
+            let plain: String = name.text.split_whitespace().collect();
+            match taken.iter().find(|(known, other, _)| *known == plain && *other != at) {
+                Some((_, other, first)) => {
+                    let (one, two) = (&flow.model.jobs[*other].id.text, &job.id.text);
+                    report
+                        .add(
+                            flow.file,
+                            name.span,
+                            format!(
+                                "`{one}` and `{two}` both upload `{}`: the first one wins, the other fails",
+                                name.text.trim()
+                            ),
+                        )
+                        .also(flow.file, *first, "the same name")
+                        .hint("put the name of the job into that of the artifact")
+                        .done();
+                    return;
+                }
+                None => taken.push((plain, at, name.span)),
+            }
+        }
+    }
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    for flow in &repository.github.flows {
+        two_jobs(flow, report);
+    }
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let cells = job.matrix.as_ref().and_then(|matrix| matrix.cells()).map_or(1, |cells| cells.len());
@@ -84,17 +127,22 @@ fn clash(flow: &Flow, at: usize, cells: usize) -> Option<(Span, String, bool)> {
     })
 }
 
-/// Returns a name that an upload of several cells shares.
-fn shared(step: &Step, facts: &StepFacts, cells: usize) -> Option<String> {
+/// Tells whether an upload fails where an artifact of its name is there already.
+fn adds_nothing(step: &Step) -> bool {
     let Some(Uses::Remote { revision, .. }) = step.action().filter(|_| step.is("actions/upload-artifact"))
     else {
-        return None;
+        return false;
     };
     // Up to version 3 an artifact could be added to. A commit is of a later one in all likelihood, but nobody knows.
     let major: String = revision.trim_start_matches('v').chars().take_while(char::is_ascii_digit).collect();
     let recent = revision.len() < 12 && major.parse::<u32>().is_ok_and(|major| major >= 4);
     let replaces = step.input("overwrite").is_some_and(|text| !text.is("false"));
-    if !recent || replaces || step.input("archive").is_some() {
+    recent && !replaces && step.input("archive").is_none()
+}
+
+/// Returns a name that an upload of several cells shares.
+fn shared(step: &Step, facts: &StepFacts, cells: usize) -> Option<String> {
+    if !adds_nothing(step) {
         return None;
     }
     let [artifact] = &facts.uploads[..] else { return None };

@@ -53,6 +53,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Returns where a script of a step takes an artifact by its name; whatever may fail there is not told of.
 fn by_command(flow: &Flow, step: &Step, facts: &StepFacts, wanted: &Artifact) -> Option<Span> {
+    // It takes what `actions/upload-pages-artifact` gives, under a name that nobody writes.
+    if step.is("actions/deploy-pages") && step.condition.is_none() && step.with.is_empty() {
+        return step.uses.as_ref().map(|(text, _)| text.span);
+    }
     let takes = |command: &&Command| {
         command.words.iter().take(3).map(String::as_str).eq(["gh", "run", "download"])
             && command.words.iter().any(|word| *word == wanted.names[0])

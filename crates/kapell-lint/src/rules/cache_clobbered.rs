@@ -51,10 +51,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     let wiping = (index + 1..job.steps.len()).find(|&later| {
                         let step = &job.steps[later];
                         step.condition.is_none()
-                            && flow.facts[at][later]
-                                .commands
-                                .iter()
-                                .any(|found| found.depth == 0 && found.begins(command))
+                            && flow.facts[at][later].commands.iter().any(|found| {
+                                found.depth == 0 && tools::plain_text(found).starts_with(command)
+                            })
                     });
                     let Some(later) = wiping else { continue };
                     let span = path.span;

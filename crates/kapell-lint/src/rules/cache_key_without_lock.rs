@@ -32,7 +32,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
-                if before_checkout(flow, at, index, report) {
+                if before_checkout(flow, at, index, report) || slip(repository, flow, step, report) {
                     continue;
                 }
                 let Some(installer) = restored(step).or_else(|| asked(job, step)) else { continue };
@@ -86,6 +86,44 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// The key hashes a file that is not there, but for a slip of the fingers: the hash is empty, and the key never changes.
+fn slip(repository: &Repository, flow: &Flow, step: &Step, report: &mut Report<'_>) -> bool {
+    let Some(key) = step.input("key").filter(|_| step.is("actions/cache")) else { return false };
+    let Some(files) = key.text.split("hashFiles(").nth(1).and_then(|rest| rest.split(')').next()) else {
+        return false;
+    };
+    let names: Vec<&str> = files.split(',').map(|file| file.trim().trim_matches(['\'', '"'])).collect();
+    let [pattern] = names[..] else { return false };
+    let name = pattern.rsplit('/').next().unwrap_or(pattern);
+    let plain = name.len() > 4 && !name.contains(['*', '$', '?', '[', '{']);
+    if !plain || key.text.matches("hashFiles(").count() != 1 {
+        return false;
+    }
+    let of = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let there: Vec<String> = repository
+        .files
+        .others()
+        .map(of)
+        .chain(repository.files.iter().map(|(_, file)| of(&file.path)))
+        .collect();
+    let locks = || tools::INSTALLERS.iter().flat_map(|installer| installer.locks).copied();
+    if there.iter().any(|known| known == name) || locks().any(|lock| lock == name) {
+        return false;
+    }
+    let lock = kapell_spec::suggest::mistyped(name, locks(), 2)
+        .filter(|lock| there.iter().any(|known| known == lock));
+    let Some(lock) = lock else { return false };
+    report
+        .add(
+            flow.file,
+            key.span,
+            format!("there is no `{name}` to hash, so the key never changes: the lock file is `{lock}`"),
+        )
+        .hint(format!("take `${{{{ hashFiles('**/{lock}') }}}}` for the key"))
+        .done();
+    true
 }
 
 /// What a tool is asked to learn where it keeps what it has fetched, and its name.

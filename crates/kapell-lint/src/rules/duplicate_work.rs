@@ -138,6 +138,18 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
                     .map_or_else(String::new, |command| command.inner().join(" "));
                 found.entry((program, folder.clone())).or_insert((done.work.seconds, (flow, at, index)));
             }
+            // An action that checks, and is given the same.
+            let checks = facts.works.iter().find(|done| {
+                done.command.is_none() && matches!(done.work.kind, Kind::Lint) && done.text.contains('/')
+            });
+            if let Some(done) = checks.filter(|_| step.uses.is_some()) {
+                let given: Vec<String> =
+                    step.with.iter().map(|(name, text)| format!(" {}={}", name.text, text.text)).collect();
+                let whole = format!("{}{}", done.text, given.concat());
+                if !whole.contains("${{") {
+                    found.entry((whole, folder)).or_insert((done.work.seconds, (flow, at, index)));
+                }
+            }
         }
     }
     found

@@ -27,6 +27,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            in_script(flow, at, report);
             for (name, span) in unknown(repository, flow, job) {
                 let by_script = flow.jobs().find(|(other, job)| *other != at && sets(job, name));
                 let by_program =
@@ -45,6 +46,66 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .hint(format!("make it an output of `{}`, and read `needs.{}.outputs`", setter.id.text, setter.id.text))
                     .done();
             }
+        }
+    }
+}
+
+/// Returns the names that a job writes for its later steps.
+fn written(job: &Job) -> Vec<&str> {
+    let lines = job.steps.iter().flat_map(|step| step.script().lines());
+    let names = lines.filter(|line| line.contains("GITHUB_ENV")).filter_map(|line| {
+        let said = line.trim_start().strip_prefix("echo ")?.trim_start_matches(['"', '\'']);
+        let name = said.split_once('=')?.0;
+        let plain =
+            name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+        (plain && name.len() > 3).then_some(name)
+    });
+    names.collect()
+}
+
+/// A script reads `$NAME`, which a job before has written for itself, and nothing in its own job sets it.
+fn in_script(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    if !sets_nothing(flow, at) || job.steps.is_empty() {
+        return;
+    }
+    for &up in &flow.closures[at] {
+        let setter = &flow.model.jobs[up];
+        for name in written(setter) {
+            let reads = [format!("${name}"), format!("${{{name}}}")];
+            let apart = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            let sets = text.contains(&format!("{name}="))
+                || text.contains(&format!("{name}:"))
+                || text.contains(&format!("read {name}"));
+            let known = flow.model.env.iter().any(|(own, _)| *own.text == *name);
+            if sets || known || text.contains("env.") {
+                continue;
+            }
+            let found = flow.steps(at).find_map(|(step, _)| {
+                let script = step.script();
+                let start = reads.iter().find_map(|read| {
+                    script.match_indices(read.as_str()).find(|(from, _)| apart(&script[from + read.len()..]))
+                })?;
+                Some((step, start.0))
+            });
+            let Some((step, start)) = found else { continue };
+            report
+                .add(
+                    flow.file,
+                    flow.script_line(step, start, ""),
+                    format!(
+                        "`${name}` is always empty in `{}`: `{}` sets it, and variables stay in their job",
+                        job.id.text, setter.id.text
+                    ),
+                )
+                .also(flow.file, setter.id.span, "sets it for itself")
+                .hint(format!(
+                    "make it an output of `{}`, and read `needs.{}.outputs`",
+                    setter.id.text, setter.id.text
+                ))
+                .done();
+            return;
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        for (_, job) in flow.jobs() {
+        for (at, job) in flow.jobs() {
             let Some(cells) =
                 job.matrix.as_ref().and_then(|matrix| matrix.cells()).filter(|cells| !cells.is_empty())
             else {
@@ -35,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if let Some(matrix) = &job.matrix {
                 excluded(flow, (&job.id.text, matrix), &cells, report);
             }
+            in_scripts(flow, at, &cells, report);
             for expression in &job.expressions {
                 let mut told = false;
                 expression.expr.root().walk(&mut |node| {
@@ -52,6 +53,29 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     tell(report.add(flow.file, span, found.message(job)), &found, &cells);
                 });
             }
+        }
+    }
+}
+
+/// The same in a script: `[ "${{ matrix.db }}" = mariadb ]`.
+fn in_scripts(flow: &Flow, at: usize, cells: &[Vec<(&str, &Value)>], report: &mut Report<'_>) {
+    for (step, facts) in flow.steps(at).filter(|(step, _)| step.run.is_some()) {
+        let tests = facts.commands.iter().filter(|command| matches!(command.program(), "test" | "[" | "[["));
+        let found = tests.flat_map(|command| command.words.windows(3).map(move |three| (command, three)));
+        for (command, three) in found.filter(|(_, three)| matches!(&*three[1], "=" | "==")) {
+            let inner = three[0].strip_prefix("${{").and_then(|text| text.strip_suffix("}}")).map(str::trim);
+            let Some(axis) = inner.and_then(|text| text.strip_prefix("matrix.")) else { continue };
+            let known = values(axis, cells);
+            let plain = !three[2].is_empty() && !three[2].contains(['$', '*', '?', '[', '`']);
+            let texts: Option<Vec<_>> = known.iter().map(|value| value.text()).collect();
+            let Some(texts) = texts.filter(|texts| plain && texts.len() == cells.len()) else { continue };
+            if texts.iter().any(|text| **text == *three[2]) {
+                continue;
+            }
+            let found = Never { axis: axis.to_owned(), literal: three[2].clone(), negated: false };
+            let span = flow.script_line(step, command.start, "");
+            tell(report.add(flow.file, span, found.message(&flow.model.jobs[at].id.text)), &found, cells);
+            return;
         }
     }
 }
@@ -147,7 +171,12 @@ fn never(node: &Node, cells: &[Vec<(&str, &Value)>]) -> Option<Never> {
         _ => return None,
     };
     let axis = axis_of(path)?;
-    let NodeKind::Literal(Literal::String(text)) = &literal.kind else { return None };
+    let text: String = match &literal.kind {
+        NodeKind::Literal(Literal::String(text)) => text.to_string(),
+        // A text that is compared with a number is taken for one.
+        NodeKind::Literal(Literal::Number(number)) => return never_number(node, &axis, *number, cells),
+        _ => return None,
+    };
     let found = values(&axis, cells);
     // An axis that some cells do not have is nothing there, and objects are compared in other ways.
     if text.is_empty() || found.is_empty() || found.iter().any(|value| value.text().is_none()) {
@@ -159,7 +188,22 @@ fn never(node: &Node, cells: &[Vec<(&str, &Value)>]) -> Option<Never> {
         .filter_map(|value| value.text())
         .any(|value| compare(&value.to_ascii_lowercase(), &lower));
     let negated = matches!(&node.kind, NodeKind::Compare { comparison: Comparison::NotEqual, .. });
-    (!some).then(|| Never { axis, literal: text.to_string(), negated })
+    (!some).then_some(Never { axis, literal: text, negated })
+}
+
+/// Recognises a comparison with a number that no cell fulfils.
+fn never_number(node: &Node, axis: &str, number: f64, cells: &[Vec<(&str, &Value)>]) -> Option<Never> {
+    let NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), .. } = &node.kind
+    else {
+        return None;
+    };
+    let found = values(axis, cells);
+    let numbers: Option<Vec<f64>> =
+        found.iter().map(|value| value.text().and_then(|text| text.parse().ok())).collect();
+    let numbers = numbers.filter(|numbers| numbers.len() == cells.len())?;
+    let equal = numbers.iter().any(|known| (known - number).abs() < f64::EPSILON);
+    let negated = *sign == Comparison::NotEqual;
+    (!equal).then(|| Never { axis: axis.to_owned(), literal: number.to_string(), negated })
 }
 
 fn axis_of(node: &Node) -> Option<String> {

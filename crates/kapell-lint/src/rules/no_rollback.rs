@@ -40,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 partial_release(flow, at, report);
             }
             early_publish(flow, at, report);
+            partial_version(flow, at, report);
             early_pointer(flow, at, report);
         }
     }
@@ -105,7 +106,12 @@ fn early_tag(flow: &Flow, at: usize, report: &mut Report<'_>) {
     });
     let other = || {
         let mut jobs = flow.jobs().filter(|(other, _)| flow.closures[*other].contains(&at));
-        let builder = jobs.find(|(other, _)| flow.facts[*other].iter().any(|facts| facts.does(Kind::Build)));
+        // What only tests may try what is tagged.
+        let builds = |at: usize| {
+            let any = |kind: Kind| flow.facts[at].iter().any(|facts| facts.does(kind));
+            any(Kind::Build) || any(Kind::Test) && any(Kind::Release)
+        };
+        let builder = jobs.find(|(other, _)| builds(*other));
         builder.map(|(_, builder)| (builder.id.span, format!("`{}`", builder.id.text)))
     };
     let Some((place, builder)) = own.or_else(other) else { return };
@@ -176,8 +182,7 @@ const TRIED: &[&str] = &[
     "post-",
     "e2e",
     "install",
-    "pull",
-    "docker run",
+    "docker pull",
     "canary",
     "sanity",
     "acceptance",
@@ -315,6 +320,38 @@ fn partial_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
             ),
         )
         .hint("collect artifacts in a job that needs all cells, and release there")
+        .done();
+}
+
+/// Registries that take each file of a version once and for all.
+const ONCE: &[&str] =
+    &["twine upload", "uv publish", "poetry publish", "flit publish", "pypa/gh-action-pypi-publish"];
+
+/// Each cell of a matrix builds and publishes its own files of one version, although another cell may fail.
+fn partial_version(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let Some(cells) = job.matrix.as_ref().and_then(|matrix| matrix.cells()) else { return };
+    let publishes = flow.steps(at).find(|(step, facts)| {
+        let once = facts.works.iter().any(|done| ONCE.iter().any(|start| done.text.starts_with(start)));
+        once && step.condition.is_none()
+    });
+    let builds = flow.facts[at].iter().any(|facts| facts.does(Kind::Build));
+    // One that runs after another has its reasons, and so has one that builds another package in each.
+    let several =
+        cells.len() > 1 && flow.text.get(job.span.range()).is_some_and(|text| !text.contains("max-parallel"));
+    let by_system = job.runs_on.iter().any(|label| label.text.contains("matrix."))
+        || cells.iter().flatten().any(|(name, _)| name.contains("python") || *name == "os");
+    let Some((step, _)) = publishes.filter(|_| several && builds && by_system) else { return };
+    report
+        .add(
+            flow.file,
+            step.name_span(),
+            format!(
+                "each cell of `{}` publishes its own files: if one fails, half a version is out",
+                job.id.text
+            ),
+        )
+        .hint("collect artifacts in a job that needs all cells, and publish there")
         .done();
 }
 

@@ -44,6 +44,7 @@ const WAITERS: &[(&str, &str)] = &[
     ("reactivecircus/android-emulator-runner", "starts an emulator"),
     ("futureware-tech/simulator-action", "starts a simulator"),
     ("cypress-io/github-action", "runs browsers"),
+    ("game-ci/", "starts an editor that asks for a licence"),
     ("hoverkraft-tech/compose-action", "waits for containers"),
     ("isbang/compose-action", "waits for containers"),
     ("lewagon/wait-on-check-action", "waits for a check"),

@@ -1,7 +1,7 @@
 //! An output is read that its step never sets.
 
 use crate::github::{
-    Flow, StepFacts,
+    Flow, StepFacts, carry,
     script::{Command, Then},
     tools::Kind,
 };
@@ -127,6 +127,24 @@ fn is_unread(flow: &Flow, at: usize, place: Span) -> bool {
     !reads && !flow.text.contains(&called)
 }
 
+/// Tells whether something is delivered by what is read at a place: in a step, or by a job to which it is handed on.
+fn goes_out(flow: &Flow, at: usize, place: Span) -> bool {
+    let within = |outer: Span| outer.start <= place.start && place.end <= outer.end;
+    let job = &flow.model.jobs[at];
+    let in_step = flow.steps(at).any(|(step, facts)| {
+        facts.mutation().is_some_and(|done| done.work.kind.delivers()) && within(step.span)
+    });
+    let handed_on = job.outputs.iter().find(|(_, text)| within(text.span));
+    in_step
+        || handed_on.is_some_and(|(name, _)| {
+            flow.jobs().any(|(other, own)| {
+                let reads = carry::outputs_read(own, &job.id.text);
+                carry::delivers(flow, other)
+                    && reads.iter().any(|(read, _)| read.eq_ignore_ascii_case(&name.text))
+            })
+        })
+}
+
 fn add(
     flow: &Flow,
     at: usize,
@@ -143,7 +161,11 @@ fn add(
             format!("`steps.{id}.outputs.{output}` is always empty: step `{id}` never sets it"),
         )
         .also(flow.file, step, "this step")
-        .severity(if dead { Severity::Low } else { Severity::Medium })
+        .severity(match dead {
+            true => Severity::Low,
+            false if outputs.iter().any(|(_, place)| goes_out(flow, at, *place)) => Severity::High,
+            false => Severity::Medium,
+        })
         .hint(format!("write `echo \"{output}=...\" >> \"$GITHUB_OUTPUT\"`"));
     for (output, span) in &outputs[1..] {
         draft = draft.also(flow.file, *span, format!("`{output}` is read here"));

@@ -166,6 +166,11 @@ const LOOKS_FOR_IMAGE: &[&[&str]] = &[
     &["regctl", "manifest", "get"],
 ];
 
+/// Returns a text without blanks: `${{ github.sha }}` is `${{github.sha}}`.
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect()
+}
+
 /// Finds the job that pushes the image for which a loop waits.
 fn awaited_image(flow: &Flow, at: usize, script: &str) -> Option<usize> {
     let all = commands(script);
@@ -178,13 +183,13 @@ fn awaited_image(flow: &Flow, at: usize, script: &str) -> Option<usize> {
     let pushes = |other: usize| {
         let by_command = flow.facts[other].iter().flat_map(|facts| &facts.commands).any(|command| {
             command.words.iter().map(String::as_str).take(2).eq(["docker", "push"])
-                && command.words.iter().any(|word| word == image)
+                && command.words.iter().any(|word| plain(word) == plain(image))
         });
         let by_action = flow.steps(other).any(|(step, _)| {
             step.is("docker/build-push-action")
                 && step
                     .input("tags")
-                    .is_some_and(|tags| tags.text.split([',', '\n', ' ']).any(|tag| tag.trim() == image))
+                    .is_some_and(|tags| tags.text.split([',', '\n']).any(|tag| plain(tag) == plain(image)))
         });
         by_command || by_action
     };

@@ -96,6 +96,13 @@ fn may_start(key: &[Token], start: &[Token]) -> bool {
         match (key.get(at), wanted) {
             (Some(found), wanted) if found == wanted => {}
             (Some(Token::Letter(_)) | None, Token::Letter(_)) => return false,
+            // `Linux`, `Windows`, `macOS`: no other letter is the first of them.
+            (Some(Token::Expression(text)), Token::Letter(letter))
+            | (Some(Token::Letter(letter)), Token::Expression(text))
+                if text == "runner.os" && !"LWm".contains(*letter) =>
+            {
+                return false;
+            }
             _ => return true,
         }
     }

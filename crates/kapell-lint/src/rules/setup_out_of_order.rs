@@ -34,6 +34,7 @@ struct Need<'a> {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            early_script(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(need) = need(job, step) else { continue };
                 let steps: Vec<_> = flow.steps(at).collect();
@@ -59,6 +60,45 @@ fn tell(flow: &Flow, step: &Step, later: &Step, need: &Need<'_>, report: &mut Re
         .add(flow.file, uses, format!("`{name}` comes before {}", need.what))
         .severity(need.severity)
         .also(flow.file, place, "it comes here")
+        .hint("move this step behind it")
+        .done();
+}
+
+/// The first thing that a job does is to run a script of the repository, which it checks out later.
+fn early_script(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let hosted = job.runs_on.iter().all(|label| label.literal().is_some_and(|label| label != "self-hosted"));
+    if !hosted || job.container {
+        return;
+    }
+    let steps: Vec<_> = flow.steps(at).collect();
+    let Some(checkout) = steps.iter().position(|(step, facts)| checks_out(step, facts)) else { return };
+    let first = steps[..checkout].iter().find_map(|(step, facts)| {
+        // What is made or fetched before may be the script.
+        let fetches = ["git ", "curl", "wget", "tar ", "unzip", "cat >", "echo", "gh ", "cp "];
+        let own = facts.commands.iter().find(|command| {
+            command.inner().first().is_some_and(|word| word.starts_with("./") && word.len() > 2)
+        })?;
+        let plain = step.folder.is_none() && step.condition.is_none();
+        let free = plain && !fetches.iter().any(|word| step.script().contains(word)) && own.depth == 0;
+        free.then_some((*step, own))
+    });
+    let Some((step, own)) = first else { return };
+    let mut before = steps[..checkout].iter().take_while(|(other, _)| !std::ptr::eq(*other, step));
+    if before.any(|(_, facts)| hides(facts) || !facts.commands.is_empty())
+        || !steps[checkout].0.is("actions/checkout")
+    {
+        return;
+    }
+    let script: String = own.inner()[0].chars().take(50).collect();
+    report
+        .add(
+            flow.file,
+            flow.script_line(step, own.start, ""),
+            format!("`{script}` comes before the checkout that has it"),
+        )
+        .severity(Severity::High)
+        .also(flow.file, steps[checkout].0.span, "it comes here")
         .hint("move this step behind it")
         .done();
 }

@@ -1,6 +1,7 @@
 //! A workflow waits for one of a name that no workflow has.
 
 use crate::{
+    github::Flow,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -35,6 +36,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     if flows.iter().any(|flow| !flow.model.complete) {
         return;
     }
+    for flow in flows {
+        started_by_name(flows, flow, report);
+    }
     let names: Vec<&str> = flows.iter().map(|flow| flow.run_name()).collect();
     for flow in flows {
         let Some(filter) = flow.model.event("workflow_run").and_then(|event| event.filter("workflows"))
@@ -66,6 +70,53 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 None => draft.hint("drop it from the list, or name the workflow that took its place").done(),
             }
+        }
+    }
+}
+
+/// A script starts a workflow by the name of a file that is not there.
+fn started_by_name(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
+    let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let files: Vec<String> = flows.iter().map(|flow: &Flow| file(&flow.path)).collect();
+    for (at, job) in flow.jobs() {
+        // Another repository has workflows of its own.
+        let text = flow.text.get(job.span.range()).unwrap_or_default();
+        let elsewhere = text.lines().any(|line| {
+            line.contains("GH_REPO")
+                && !line.contains("github.repository")
+                && !line.contains("GITHUB_REPOSITORY")
+        }) || text.contains("repository:")
+            || flow.model.env.iter().any(|(name, _)| &*name.text == "GH_REPO");
+        for (step, facts) in flow.steps(at).filter(|_| !elsewhere) {
+            let started = facts.commands.iter().find_map(|command| {
+                let ["gh", "workflow", "run", rest @ ..] =
+                    &command.words.iter().map(String::as_str).collect::<Vec<_>>()[..]
+                else {
+                    return None;
+                };
+                let other = rest.iter().any(|word| *word == "-R" || word.starts_with("--repo"));
+                let name = rest.iter().find(|word| word.ends_with(".yml") || word.ends_with(".yaml"))?;
+                (!other && !name.contains('$')).then(|| (command.start, file(name)))
+            });
+            let Some((start, name)) = started.filter(|(_, name)| !files.contains(name)) else { continue };
+            // `cd`, `git clone`: the command may run in another repository.
+            if step.folder.is_some() || job.folder.is_some() || step.script().contains("cd ") {
+                continue;
+            }
+            let near = suggest::mistyped(&name, files.iter().map(String::as_str), SLIPS);
+            let hint = match near {
+                Some(near) => format!("start `{near}`"),
+                None => "name the workflow that took its place".to_owned(),
+            };
+            report
+                .add(
+                    flow.file,
+                    flow.script_line(step, start, "gh"),
+                    format!("no workflow is in a file `{name}`, so this cannot start it"),
+                )
+                .severity(Severity::High)
+                .hint(hint)
+                .done();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A trigger starts nothing, or starts what nobody asked for.
 
+use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -29,6 +30,7 @@ const REASONS: &[&str] = &["token", "trigger", "retrigger", "workflow", "on purp
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         dead_events(flow, report);
+        dead_types(flow, report);
         any_label(flow, report);
         for (at, _) in flow.jobs() {
             silent_pull_request(&repository.github, flow, at, report);
@@ -67,6 +69,61 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
             )
             .hint("drop the trigger, or let a job run on it")
             .done();
+    }
+}
+
+/// Activity types of an event for which no job asks, while all ask for others: `types: [opened, edited]` and
+/// `github.event.action == 'opened'`.
+fn dead_types(flow: &Flow, report: &mut Report<'_>) {
+    let [event] = &flow.model.events[..] else { return };
+    let Some(types) = event.filter("types").filter(|types| types.items.len() > 1) else { return };
+    let mut asked: Vec<String> = Vec::new();
+    for (at, job) in flow.jobs() {
+        if !flow.closures[at].is_empty() && job.condition.as_ref().is_none_or(|own| !own.asks_status()) {
+            continue;
+        }
+        let Some(actions) = job.condition.as_ref().and_then(|own| actions(own.expr.as_ref()?.root())) else {
+            return;
+        };
+        asked.extend(actions);
+    }
+    let dead = types.items.iter().find(|item| !asked.iter().any(|known| *known == *item.text));
+    let Some(dead) = dead.filter(|_| !asked.is_empty()) else { return };
+    report
+        .add(
+            flow.file,
+            dead.span,
+            format!("`{}` starts runs in which no job can run: all ask for another action", dead.text),
+        )
+        .severity(Severity::Low)
+        .hint(format!("drop `{}` from `types`, or let a job run on it", dead.text))
+        .done();
+}
+
+/// Returns the actions of the event one of which a condition needs; `None` if it may hold for any.
+fn actions(node: &Node) -> Option<Vec<String>> {
+    match &node.kind {
+        NodeKind::And(operands) => operands.iter().find_map(actions),
+        NodeKind::Or(operands) => {
+            let all: Option<Vec<Vec<String>>> = operands.iter().map(actions).collect();
+            all.map(|all| all.into_iter().flatten().collect())
+        }
+        NodeKind::Compare { comparison: Comparison::Equal, left, right } => {
+            let is_action = |node: &Node| {
+                node.references().first().is_some_and(|reference| {
+                    reference.whole
+                        && reference.path.iter().map(|(name, _)| *name).eq(["github", "event", "action"])
+                })
+            };
+            let literal = match (is_action(left), is_action(right)) {
+                (true, false) => right,
+                (false, true) => left,
+                _ => return None,
+            };
+            let NodeKind::Literal(Literal::String(text)) = &literal.kind else { return None };
+            Some(vec![text.to_string()])
+        }
+        _ => None,
     }
 }
 

@@ -384,6 +384,10 @@ fn starts_workflows(job: &Job, step: &Step) -> bool {
                 .is_some_and(|id| text.contains(&format!("steps.{}.outputs.token", id.text)))
         })
     };
+    // What is pushed to another repository starts nothing here.
+    if step.input("repository").is_some_and(|name| !is_own(&name.text)) {
+        return false;
+    }
     step.input("ssh-key").is_some()
         || step.input("token").is_some_and(|token| of_app(&token.text))
         || step

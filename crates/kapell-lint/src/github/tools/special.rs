@@ -18,6 +18,11 @@ pub(super) fn special(program: &str, words: &[String], command: &Command) -> Opt
         "gradle" | "gradlew" => gradle(words),
         "mvn" | "mvnw" => maven(words, command),
         "fastlane" => Some(fastlane(words)),
+        // `nix run github:serokell/deploy-rs -- .#prod`
+        "nix" if ["deploy-rs", "colmena", "nixos-anywhere"].iter().any(|name| says(command, name)) => {
+            Some(work(Kind::Deploy, 120))
+        }
+        "nixos-rebuild" if has(command, &["--target-host"]) => Some(work(Kind::Deploy, 120)),
         "cap" => capistrano(words),
         "curl" => curl(command),
         "aws" | "gcloud" | "az" | "doctl" | "oc" => asks(words),
@@ -187,6 +192,12 @@ fn fastlane(words: &[String]) -> Work {
         "internal",
         "alpha",
         "distribut",
+        "production",
+        "prod",
+        "appstore",
+        "app_store",
+        "submit",
+        "ship",
         "appcenter",
         "play",
     ]) {

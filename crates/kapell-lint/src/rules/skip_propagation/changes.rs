@@ -44,7 +44,15 @@ fn looks_at_files(flow: &Flow, filter: &str) -> bool {
 pub(super) fn both_changed(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
     let own = plain(text(flow, at));
-    if !(own.is_empty() || own == "success()") {
+    let own = own.strip_prefix("${{").and_then(|text| text.strip_suffix("}}")).unwrap_or(&own);
+    // `A == 'true' || B == 'true'` says that one of them is enough.
+    let either: Vec<&str> = own.split("||").collect();
+    let wanted = |asked: &Asked| {
+        let atom = format!("needs.{}.outputs.{}=='true'", asked.filter, asked.output);
+        either.iter().any(|part| *part == atom)
+    };
+    let free = own.is_empty() || own == "success()";
+    if !free && either.len() < 2 {
         return;
     }
     // A part may lie within another one.
@@ -54,7 +62,7 @@ pub(super) fn both_changed(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let filtered: Vec<(usize, Asked)> = conditions::direct(&flow.model, job)
         .into_iter()
         .filter_map(|need| Some((need, Asked::of(flow, need)?)))
-        .filter(|(_, asked)| !wide(&asked.output))
+        .filter(|(_, asked)| !wide(&asked.output) && (free || wanted(asked)))
         .collect();
     let Some((first, Asked { filter, output })) = filtered.first() else { return };
     let other = filtered.iter().find(|(_, asked)| asked.filter == *filter && asked.output != *output);

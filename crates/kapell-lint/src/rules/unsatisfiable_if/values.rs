@@ -2,10 +2,10 @@
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Expression, Step};
-use kapell_view::audit::Confidence;
+use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::{Flow, StepFacts, script::Command},
+    github::{Flow, StepFacts, carry, script::Command},
     rule::{Report, listed},
 };
 
@@ -26,6 +26,9 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
                     }
                     (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
                         not_a_text(flow, &path.join("."), "an output", expression, report);
+                    }
+                    (["inputs", name], Literal::String(text)) if !composite => {
+                        switch(flow, at, (name, text), expression, report);
                     }
                     (["inputs", _], Literal::Bool(true)) if composite => {
                         not_a_text(flow, &path.join("."), "an input of an action", expression, report);
@@ -61,6 +64,41 @@ fn not_a_text(flow: &Flow, path: &str, what: &str, expression: &Expression, repo
             format!("`{path} == true` never holds: {what} is a text, and `'true'` is not `true`"),
         )
         .hint(format!("write `{path} == 'true'`"))
+        .done();
+}
+
+/// A switch compared with a word: `inputs.dry_run` is `true` or `false`, and neither is a text.
+///
+/// Source: GitHub, "Workflow syntax", `on.workflow_dispatch.inputs`: the `inputs` context keeps a boolean as one, while
+/// `github.event.inputs` makes a text of it.
+fn switch(
+    flow: &Flow,
+    at: usize,
+    (name, wanted): (&str, &str),
+    expression: &Expression,
+    report: &mut Report<'_>,
+) {
+    let word = matches!(wanted, "true" | "false");
+    let mut given = flow.model.events.iter().flat_map(|event| &event.inputs);
+    let all = || flow.model.events.iter().flat_map(|event| &event.inputs);
+    let is = |input: &kapell_spec::github::Input| input.name.text.eq_ignore_ascii_case(name);
+    let boolean = |input: &kapell_spec::github::Input| {
+        is(input) && input.kind.as_ref().is_some_and(|kind| *kind.text == *"boolean")
+    };
+    if !word || !given.any(boolean) || all().any(|input| is(input) && !boolean(input)) {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            expression.span(&flow.text),
+            format!("`inputs.{name} == '{wanted}'` never holds: it is a boolean, and `{wanted}` is not `'{wanted}'`"),
+        )
+        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
+        .hint(match wanted {
+            "true" => format!("write `inputs.{name}`"),
+            _ => format!("write `!inputs.{name}`"),
+        })
         .done();
 }
 
