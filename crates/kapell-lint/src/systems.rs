@@ -100,6 +100,13 @@ pub fn is_proxy(path: &str) -> bool {
     conf && words.iter().any(|word| lower.contains(word)) || name == "caddyfile"
 }
 
+/// Tells whether a path is that of the settings of an app on Fly.
+#[must_use]
+pub fn is_fly(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name == "fly.toml" || name.starts_with("fly.") && name.ends_with(".toml")
+}
+
 /// Tells whether a path may be that of a Kubernetes object; its text decides.
 #[must_use]
 pub fn may_be_manifest(path: &str) -> bool {
@@ -113,7 +120,7 @@ pub fn may_be_manifest(path: &str) -> bool {
 #[must_use]
 pub fn is_chart_template(path: &str) -> bool {
     let Some((folders, name)) = path.rsplit_once('/') else { return false };
-    let known = ["deploy", "service", "svc", "statefulset", "daemonset", "workload"];
+    let known = ["deploy", "service", "svc", "statefulset", "daemonset", "workload", "secret", "cronjob"];
     let aside = ["test", "tests", "testdata", "fixtures", "e2e", "__tests__"];
     let name = name.to_ascii_lowercase();
     folders.split('/').any(|folder| folder == "templates")

@@ -156,6 +156,9 @@ impl<'a> Parts<'a> {
             || self.name == "Dockerfile"
             || self.name.starts_with("Dockerfile.")
             || self.extension == "dockerfile"
+            || self.extension == "toml" && self.name.starts_with("fly.")
+            || self.extension == "nomad"
+            || self.name.ends_with(".nomad.hcl")
             || self.is_proxy()
     }
 }

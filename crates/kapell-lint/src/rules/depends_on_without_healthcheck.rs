@@ -197,6 +197,12 @@ fn is_early(service: &Service, condition: Option<&Word>) -> bool {
     condition.is_none_or(|word| &**word == "service_started") && !waits && !looks
 }
 
+/// Tells whether an image answers as soon as it has a process, nearly.
+fn is_quick(service: &Service) -> bool {
+    let name = service.image.as_ref().map_or("", |image| image_parts(image).0);
+    ["redis", "valkey", "keydb", "dragonfly", "nats"].contains(&name.rsplit('/').next().unwrap_or(name))
+}
+
 fn judge(
     repository: &Repository,
     compose: &Compose,
@@ -222,7 +228,12 @@ fn judge(
         draft.also(compose.file, needed.name.span, "this has no `healthcheck`").done();
         return;
     }
-    let mut early = waiters.iter().filter(|(service, _, condition)| is_early(service, *condition));
+    // Who writes out that a start is enough for what is there in a moment knows it.
+    let meant = |condition: Option<&Word>| {
+        condition.is_some_and(|word| &**word == "service_started") && is_quick(needed)
+    };
+    let mut early =
+        waiters.iter().filter(|(service, _, condition)| is_early(service, *condition) && !meant(*condition));
     let Some((service, name, _)) = early.next().filter(|_| slow) else { return };
     let message = format!(
         "`{}` starts as soon as `{}` has a process, not when it answers: there is no health check to wait for",

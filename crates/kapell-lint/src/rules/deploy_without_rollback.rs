@@ -6,6 +6,7 @@ use crate::{
     github::{
         Flow,
         facts::Done,
+        script,
         tools::{self, Kind},
     },
     repository::{Depth, Repository},
@@ -94,8 +95,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         // Whoever can name the version to deploy can deploy the one before.
         let chosen = flow.model.event("workflow_dispatch").is_some_and(|event| !event.inputs.is_empty());
         for (at, job) in flow.jobs() {
-            let Some((step, done)) = first_deploy(flow, at).filter(|_| !chosen) else { continue };
-            if is_trial(flow, at) {
+            let Some((step, done)) = first_deploy(repository, flow, at).filter(|_| !chosen) else { continue };
+            if is_trial(flow, at) || done.text.starts_with("nomad") && reverts(repository) {
                 continue;
             }
             let message = format!(
@@ -119,11 +120,37 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-fn first_deploy(flow: &Flow, job: usize) -> Option<(usize, &Done)> {
+/// Tells whether a job of Nomad goes back by itself.
+fn reverts(repository: &Repository) -> bool {
+    let jobs = repository.files.iter().filter(|(_, file)| file.path.contains(".nomad"));
+    jobs.into_iter().any(|(_, file)| {
+        let said = |line: &str| line.trim_start().starts_with("auto_revert") && line.contains("true");
+        file.text.lines().any(said)
+    })
+}
+
+/// Tells whether a script of the repository, which a command runs, brings something to a cluster and knows no way back.
+fn of_script(repository: &Repository, command: &script::Command) -> bool {
+    let mut paths = command.inner().iter().filter(|word| word.ends_with(".sh") || word.ends_with(".bash"));
+    let Some(path) = paths.next().filter(|_| tools::is_own_script(command)) else { return false };
+    let plain = path.trim_start_matches("./");
+    let Some((_, file)) = repository.files.iter().find(|(_, file)| *file.path == *plain) else {
+        return false;
+    };
+    let lower = file.text.to_ascii_lowercase();
+    let deploys = script::commands(&file.text).iter().any(|command| {
+        let text = tools::plain_text(command);
+        KEEPS_NOTHING.iter().any(|known| text.starts_with(known)) && !text.contains("--dry-run")
+    });
+    deploys && !BACK.iter().any(|word| lower.contains(word))
+}
+
+fn first_deploy<'a>(repository: &Repository, flow: &'a Flow, job: usize) -> Option<(usize, &'a Done)> {
     flow.facts[job].iter().enumerate().find_map(|(step, facts)| {
         let known = |done: &&Done| {
+            let own = done.command.and_then(|at| facts.commands.get(at));
             done.work.kind == Kind::Deploy
-                && (is_copy(&done.text) || {
+                && (is_copy(&done.text) || own.is_some_and(|own| of_script(repository, own)) || {
                     let plain = done.command.and_then(|at| facts.commands.get(at)).map(tools::plain_text);
                     let text = plain.as_ref().unwrap_or(&done.text);
                     KEEPS_NOTHING.iter().any(|command| text.starts_with(command))

@@ -1,6 +1,6 @@
 //! An image that is pushed, while what runs is another one of the same name.
 
-use kapell_spec::github::Uses;
+use kapell_spec::{finding::Span, github::Uses};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -52,7 +52,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         by_command(repository, &deployed, &pushes, report);
         never_pushed(repository, &deployed, &pushes, &kept, report);
     }
-    let deployed = deployed(repository);
+    let charts = in_charts(repository);
+    let mut deployed = deployed(repository);
+    deployed.extend(charts.iter().map(|(file, image)| (*file, image)));
     if deployed.is_empty() {
         return;
     }
@@ -78,7 +80,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         {
             continue;
         }
-        let tag = (!tags_written).then(|| tag.unwrap_or("latest"));
+        // A chart without a tag has one of its own.
+        let of_chart = charts.iter().any(|(_, word)| std::ptr::eq(word, image));
+        let tag = (!tags_written && !(of_chart && tag.is_none())).then(|| tag.unwrap_or("latest"));
         judge(file, image, &name, tag, &pushed, report);
     }
 }
@@ -128,6 +132,48 @@ fn deployed(repository: &Repository) -> Vec<(FileId, &Word)> {
     composes.chain(workloads).collect()
 }
 
+/// Finds the images that the values of Helm charts name: `repository:` and `tag:` below `image:`.
+fn in_charts(repository: &Repository) -> Vec<(FileId, Word)> {
+    let mut found = Vec::new();
+    for (id, file) in repository.files.iter() {
+        let values = matches!(file.name(), "values.yaml" | "values.yml");
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let chart =
+            || repository.files.iter().any(|(_, other)| *other.path == *format!("{folder}/Chart.yaml"));
+        if !values || !chart() {
+            continue;
+        }
+        let (mut at, mut inside) = (0, None);
+        for line in file.text.split_inclusive('\n') {
+            let start = at;
+            at += line.len();
+            let indent = line.len() - line.trim_start().len();
+            let own = line.trim();
+            if inside.is_some_and(|around| indent <= around) && !own.is_empty() {
+                inside = None;
+            }
+            if own == "image:" {
+                inside = Some(indent);
+            } else if let Some(name) = own.strip_prefix("repository:").filter(|_| inside.is_some()) {
+                let name = name.split(" #").next().unwrap_or(name).trim().trim_matches(['"', '\'']);
+                let tag =
+                    file.text[at..].lines().take_while(|line| line.len() - line.trim_start().len() == indent);
+                let tag = tag.filter_map(|line| line.trim().strip_prefix("tag:")).next().unwrap_or_default();
+                let tag = tag.split(" #").next().unwrap_or(tag).trim().trim_matches(['"', '\'']);
+                let text = if tag.is_empty() { name.to_owned() } else { format!("{name}:{tag}") };
+                found.push((
+                    id,
+                    Word {
+                        text: text.into(),
+                        span: Span::new(start + indent, start + line.trim_end().len()),
+                    },
+                ));
+            }
+        }
+    }
+    found
+}
+
 /// What a tag that is put together stands for. Two kinds are never the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tag<'a> {
@@ -144,6 +190,8 @@ enum Tag<'a> {
     Reference,
     /// The same without its `v`.
     BareVersion,
+    /// Begins with the day on which it was made.
+    Dated,
 }
 
 /// Reads a tag; `None` where it may be anything.
@@ -155,6 +203,9 @@ fn tag_of(tag: &str) -> Option<Tag<'_>> {
         images::SHORT_SHA => return Some(Tag::ShortCommit),
         "sha-${{ github.sha }}" | "sha-$GITHUB_SHA" | "sha-${GITHUB_SHA}" => return Some(Tag::MarkedCommit),
         _ => {}
+    }
+    if tag.starts_with("$(date") {
+        return Some(Tag::Dated);
     }
     let inner = tag.trim_matches(['"', '\'']).trim();
     let inner = inner.strip_prefix("sha-").unwrap_or(inner);
@@ -233,7 +284,8 @@ const BUILDERS: &[&str] = &[
     "builds submit",
     "kaniko",
     "buildah",
-    "podman",
+    "podman push",
+    "podman manifest",
     "skopeo",
     "crane ",
     "imagetools",
@@ -303,8 +355,11 @@ fn of_nobody(
             | Tag::RunId
     );
     // What pushes its images by a command is known by that.
-    let others: Vec<&str> =
-        BUILDERS.iter().copied().filter(|word| !matches!(*word, "docker push" | "--push")).collect();
+    let others: Vec<&str> = BUILDERS
+        .iter()
+        .copied()
+        .filter(|word| !matches!(*word, "docker push" | "podman push" | "--push"))
+        .collect();
     let Some(name) = deployed.name.as_ref().filter(|name| own && !name.contains('$')) else { return };
     let near = pushed.iter().filter(|one| one.file == deployed.file);
     let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
@@ -388,7 +443,12 @@ fn only_other<'a>(
         let last = name.rsplit('/').next().unwrap_or_default().to_owned();
         last.split(['-', '_', '.']).filter(|word| word.len() > 2).map(str::to_owned).collect::<Vec<_>>()
     };
-    let alike = words(&other).iter().any(|word| words(&name).contains(word));
+    // `mail-worker` and `mailer` are alike as well.
+    let same = |one: &str, other: &str| {
+        let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+        short == long || short.len() > 3 && long.starts_with(short)
+    };
+    let alike = words(&other).iter().any(|word| words(&name).iter().any(|own| same(word, own)));
     // What has the same last part is told of elsewhere.
     let same_last = name.rsplit('/').next() == other.rsplit('/').next();
     (alike && !same_last).then_some(Other { pushed: first, file, image })

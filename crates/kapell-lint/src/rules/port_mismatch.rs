@@ -1,6 +1,7 @@
 //! A port that is asked for where nothing listens.
 
 mod charts;
+mod jobs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use crate::{
     systems::{
         Word,
         compose::{Compose, Service},
-        image_parts,
+        image_parts, is_fly,
         kubernetes::{Listened, What},
     },
 };
@@ -41,7 +42,102 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     composes(repository, report);
     addresses(repository, report);
     proxied(repository, report);
+    labelled(repository, report);
+    checked_in_recipes(repository, report);
+    flown(repository, report);
     charts::check(repository, report);
+    jobs::check(repository, report);
+}
+
+/// Returns the port on which an image listens unless it is told otherwise.
+fn usual(image: &str) -> Option<u16> {
+    let (name, _) = image_parts(image.trim_matches(['"', '\'']));
+    let base = name.rsplit('/').next()?;
+    USUAL.iter().find(|(known, _)| *known == base).map(|(_, port)| *port)
+}
+
+/// Labels and variables by which a proxy is told the port of the service itself.
+fn labelled(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in compose.services.iter().filter(|service| !service.partial) {
+            let told = service.labels.iter().chain(&service.env).find_map(|word| {
+                let (name, value) = word.split_once('=')?;
+                let known = name.ends_with(".loadbalancer.server.port") || name == "VIRTUAL_PORT";
+                Some((word, value.trim().parse::<u16>().ok().filter(|_| known)?))
+            });
+            let Some((word, port)) = told else { continue };
+            let Some((known, sure)) = told_port(service).or_else(|| known_ports(repository, service)) else {
+                continue;
+            };
+            let speaks = service.command.contains(&port.to_string())
+                || service
+                    .env
+                    .iter()
+                    .any(|other| other.contains(&port.to_string()) && other.span != word.span);
+            if known.contains(&port) || service.exposed.contains(&port) || speaks {
+                continue;
+            }
+            let message = format!(
+                "the proxy is told to send to port {port} of `{}`, which listens on {}",
+                &*service.name,
+                known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+            );
+            let hint = format!("say {}", known[0]);
+            report.add(compose.file, word.span, message).confidence(sure).hint(hint).done();
+        }
+    }
+}
+
+/// Health checks of recipes that ask a port which the recipe speaks of nowhere else.
+fn checked_in_recipes(repository: &Repository, report: &mut Report<'_>) {
+    for recipe in &repository.systems.dockerfiles {
+        let Some((port, span)) = recipe.asked.filter(|_| !recipe.variable) else { continue };
+        let known: Vec<u16> = recipe.ports.iter().map(|(port, _)| *port).collect();
+        if known.is_empty() || known.contains(&port) {
+            continue;
+        }
+        let listed = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let message = format!("the health check asks port {port}, but `{}` exposes {listed}", recipe.path);
+        let draft = report.add(recipe.file, span, message).confidence(Confidence::Medium);
+        draft
+            .hint(format!("ask port {}", known[0]))
+            .also(recipe.file, recipe.ports[0].1, "exposed here")
+            .done();
+    }
+}
+
+/// Machines of Fly that are asked on another port than their recipe exposes.
+fn flown(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter().filter(|(_, file)| is_fly(&file.path)) {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let path = if folder.is_empty() { "Dockerfile".to_owned() } else { format!("{folder}/Dockerfile") };
+        let Some(recipe) = repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path) else {
+            continue;
+        };
+        let other = ["PORT", "image =", "image=", "dockerfile", "build-target", "[processes]"];
+        if recipe.ports.is_empty() || recipe.variable || other.iter().any(|word| file.text.contains(word)) {
+            continue;
+        }
+        let mut at = 0;
+        for line in file.text.split_inclusive('\n') {
+            let start = at;
+            at += line.len();
+            let Some((key, value)) = line.split_once('=').filter(|(key, _)| key.trim() == "internal_port")
+            else {
+                continue;
+            };
+            let Ok(port) = value.split('#').next().unwrap_or(value).trim().parse::<u16>() else { continue };
+            if key.trim_start().starts_with('#') || recipe.ports.iter().any(|(known, _)| *known == port) {
+                continue;
+            }
+            let listed = recipe.ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ");
+            let message = format!("Fly asks port {port} of the machine, but `{path}` exposes {listed}");
+            let draft = report.add(id, Span::new(start, start + line.trim_end().len()), message);
+            let draft =
+                draft.confidence(Confidence::Medium).hint("write the port on which the program listens");
+            draft.also(recipe.file, recipe.ports[0].1, "exposed here").done();
+        }
+    }
 }
 
 /// Tells whether a port, a number or a name, is among some.
@@ -229,7 +325,11 @@ fn ingresses(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             let message = format!(
-                "the ingress `{}` asks for port `{}` of the service `{}`, which has {}",
+                "the {} `{}` asks for port `{}` of the service `{}`, which has {}",
+                match &*ingress.kind {
+                    "Ingress" => "ingress",
+                    _ => "route",
+                },
                 &*ingress.name,
                 &**port,
                 &**name,

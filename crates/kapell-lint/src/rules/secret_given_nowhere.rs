@@ -1,5 +1,8 @@
 //! A secret that is used, and that nothing gives.
 
+mod charts;
+mod tools;
+
 use std::collections::BTreeSet;
 
 use kapell_core::expr::Expr;
@@ -46,8 +49,33 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+    files_of_secrets(repository, report);
     keys_of_secrets(repository, report);
     in_actions(repository, report);
+    charts::check(repository, report);
+    tools::check(repository, report);
+}
+
+/// Services that are told to read a file among the secrets of compose, and are not given that secret.
+fn files_of_secrets(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in compose.services.iter().filter(|service| !service.partial && !service.mounts_secrets) {
+            for variable in &service.env {
+                let Some((_, name)) = variable.split_once("=/run/secrets/") else { continue };
+                let name = name.trim();
+                let known = compose.secrets.iter().any(|secret| &**secret == name);
+                if !known || service.files.iter().any(|file| &**file == name) {
+                    continue;
+                }
+                let message = format!(
+                    "`{}` reads the secret `{name}`, which this file declares but does not give it",
+                    &*service.name
+                );
+                let hint = format!("list `{name}` under its `secrets:`");
+                report.add(compose.file, variable.span, message).hint(hint).done();
+            }
+        }
+    }
 }
 
 /// An action sees no secrets at all: what it needs of them it has to be given as an input.
@@ -161,6 +189,7 @@ fn keys_of_secrets(repository: &Repository, report: &mut Report<'_>) {
         for (secret, name, span) in &workload.whole {
             let (kind, kept) = if *secret { ("secret", secrets) } else { ("config map", settings) };
             whole(repository, report, manifest, (kind, kept), (name, *span));
+            left_over(repository, report, manifest, (name, *span), (kind, kept));
         }
     }
 }
@@ -233,6 +262,42 @@ fn left_out(
         .confidence(Confidence::Medium)
         .hint("make it where the others are made, or say where it comes from")
         .done();
+}
+
+/// What a workload takes whole and nothing here makes, while a kustomization of its folder makes one that nobody takes.
+fn left_over(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    (name, span): (&str, Span),
+    (kind, kept): (&str, Kept),
+) {
+    let manifests = &repository.systems.manifests;
+    let beside = || manifests.iter().filter(|other| other.is_beside(manifest));
+    let takes = |workload: &Workload, name: &str| {
+        let keyed = workload.secrets.iter().chain(&workload.settings).map(|(name, ..)| &**name);
+        keyed.chain(workload.whole.iter().map(|(_, name, _)| &**name)).any(|other| other == name)
+    };
+    let taken = |name: &str| {
+        beside().any(|other| matches!(&other.what, What::Workload(workload) if takes(workload, name)))
+    };
+    let made: Vec<&Manifest> = beside().filter(|other| kept(&other.what).is_some()).collect();
+    let mut spare = made.iter().filter(|other| {
+        other.path.rsplit('/').next().is_some_and(|file| file.starts_with("kustomization."))
+            && !taken(&other.name)
+    });
+    let (Some(other), None) = (spare.next(), spare.next()) else { return };
+    let first = |name: &str| name.split(['-', '_', '.']).next().unwrap_or_default().to_owned();
+    let told = made.iter().any(|other| *other.name == *name) || is_slip(name, &other.name);
+    if told || first(name) != first(&other.name) || is_told_of(repository, manifest, name) {
+        return;
+    }
+    let message = format!(
+        "`{}` takes the {kind} `{name}`, which nothing here makes; what is made and taken by nobody is `{}`",
+        &*manifest.name, &*other.name
+    );
+    let draft = report.add(manifest.file, span, message).confidence(Confidence::Medium);
+    draft.hint("give both the same name").also(other.file, other.name.span, format!("the {kind}")).done();
 }
 
 /// Tells whether a file speaks of a name otherwise than to take it.

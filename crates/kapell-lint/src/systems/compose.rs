@@ -47,6 +47,12 @@ pub struct Service {
     pub exposed: Vec<u16>,
     /// The secrets that it takes.
     pub secrets: Vec<Word>,
+    /// What those are called as files.
+    pub files: Vec<Box<str>>,
+    /// Whether a volume or a setting may put files among its secrets.
+    pub mounts_secrets: bool,
+    /// Its labels.
+    pub labels: Vec<Word>,
     /// Its variables.
     pub env: Vec<Word>,
     /// Its command and entry point, as text.
@@ -114,6 +120,12 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
             .filter_map(|port| port.split('/').next()?.parse().ok())
             .collect(),
         secrets: secrets(document, of("secrets")),
+        files: secret_files(of("secrets")),
+        mounts_secrets: ["volumes", "configs", "tmpfs"]
+            .iter()
+            .filter_map(|key| of(key))
+            .any(|node| flat(node).contains("/run")),
+        labels: env(document, of("labels")),
         env: env(document, of("environment")),
         asked: checked(of("healthcheck")),
         command: ["command", "entrypoint"]
@@ -175,6 +187,16 @@ fn ports(document: &Document, node: Option<&Node>) -> Vec<(u16, Span)> {
 fn secrets(document: &Document, node: Option<&Node>) -> Vec<Word> {
     let items = node.and_then(Node::items).unwrap_or_default();
     items.iter().filter_map(|item| document.word(item.get("source").unwrap_or(item))).collect()
+}
+
+/// Returns what the secrets of a service are called below `/run/secrets`.
+fn secret_files(node: Option<&Node>) -> Vec<Box<str>> {
+    let items = node.and_then(Node::items).unwrap_or_default();
+    let name = |item: &Node| {
+        let own = item.get("target").or_else(|| item.get("source")).unwrap_or(item).text()?;
+        Some(own.trim_start_matches("/run/secrets/").into())
+    };
+    items.iter().filter_map(name).collect()
 }
 
 fn env(document: &Document, node: Option<&Node>) -> Vec<Word> {

@@ -17,6 +17,8 @@ pub struct Dockerfile {
     pub healthcheck: bool,
     /// Whether some port is a variable.
     pub variable: bool,
+    /// The port of the container itself that its last health check asks, if nothing else in the recipe speaks of it, and where.
+    pub asked: Option<(u16, Span)>,
 }
 
 pub(super) fn read(id: FileId, file: &File) -> Dockerfile {
@@ -26,6 +28,7 @@ pub(super) fn read(id: FileId, file: &File) -> Dockerfile {
         ports: Vec::new(),
         healthcheck: false,
         variable: false,
+        asked: None,
     };
     let mut at = 0;
     for line in file.text.split_inclusive('\n') {
@@ -34,8 +37,14 @@ pub(super) fn read(id: FileId, file: &File) -> Dockerfile {
         let mut words = line.split_whitespace();
         match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
             // What an earlier stage says is not in the image.
-            "FROM" => (found.ports, found.healthcheck, found.variable) = (Vec::new(), false, false),
-            "HEALTHCHECK" => found.healthcheck = words.next() != Some("NONE"),
+            "FROM" => {
+                (found.ports, found.healthcheck, found.variable) = (Vec::new(), false, false);
+                found.asked = None;
+            }
+            "HEALTHCHECK" => {
+                found.healthcheck = words.next() != Some("NONE");
+                found.asked = asked(&file.text, start);
+            }
             "EXPOSE" => {
                 let span = Span::new(start, start + line.trim_end().len());
                 for word in words {
@@ -49,4 +58,24 @@ pub(super) fn read(id: FileId, file: &File) -> Dockerfile {
         }
     }
     found
+}
+
+/// Returns the port that the health check which starts at `start` asks of the container itself, and where, unless the recipe
+/// speaks of that port elsewhere.
+fn asked(text: &str, start: usize) -> Option<(u16, Span)> {
+    let mut lines = text[start..].split_inclusive('\n');
+    let mut len = 0;
+    for line in lines.by_ref() {
+        len += line.len();
+        if !line.trim_end().ends_with('\\') {
+            break;
+        }
+    }
+    let check = &text[start..start + len];
+    let rest =
+        ["localhost:", "127.0.0.1:", "0.0.0.0:", "[::1]:"].iter().find_map(|host| check.split_once(host))?.1;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    let port = digits.parse().ok()?;
+    let elsewhere = text[..start].contains(digits) || text[start + len..].contains(digits);
+    (!elsewhere).then(|| (port, Span::new(start, start + check.trim_end().len())))
 }

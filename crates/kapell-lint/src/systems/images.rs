@@ -218,17 +218,56 @@ fn given(command: &script::Command) -> Option<(Option<String>, String)> {
             // Without a tag it only gives the image another name.
             image_parts(image).1.and_then(|_| whole(image))
         }
-        ["gcloud", "run", "deploy", rest @ ..]
-        | ["docker", "service", "update", rest @ ..]
-        | ["az", "containerapp", "update" | "create" | "up", rest @ ..]
-        | ["fly" | "flyctl", "deploy", rest @ ..] => {
-            let joined = rest.iter().find_map(|word| word.strip_prefix("--image="));
-            let apart = || rest.windows(2).find(|pair| pair[0] == "--image").map(|pair| pair[1]);
-            whole(joined.or_else(apart)?)
+        // `-var image=...`, `-var=image=...`
+        ["nomad", "job" | "run", rest @ ..] | ["terraform" | "tofu", rest @ ..] => {
+            let sets = rest.iter().map(|word| word.trim_start_matches('-').trim_start_matches("var="));
+            let (name, image) =
+                sets.filter_map(|word| word.split_once('=')).find(|(name, _)| name.contains("image"))?;
+            (!name.contains("tag")).then(|| whole(image))?
         }
-        _ => None,
+        ["yq", rest @ ..] => {
+            let set = rest
+                .iter()
+                .find_map(|word| word.split_once(".image = \"").or_else(|| word.split_once(".image=\"")))?;
+            let image = set.1.split('"').next()?;
+            (!image.contains("env(")).then(|| whole(image))?
+        }
+        all => {
+            let starts = |with: &&(&[&str], &str)| {
+                all.len() > with.0.len() && with.0.iter().zip(all).all(|(one, other)| one == other)
+            };
+            let (with, option) = BY_OPTION.iter().find(starts)?;
+            let rest = &all[with.len()..];
+            let joined = || rest.iter().find_map(|word| word.strip_prefix(option)?.strip_prefix('='));
+            let apart = rest.windows(2).find(|pair| pair[0] == *option).map(|pair| pair[1]);
+            whole(apart.or_else(joined)?)
+        }
     }
 }
+
+/// Commands that deploy the image which one of their options names.
+const BY_OPTION: &[(&[&str], &str)] = &[
+    (&["gcloud", "run", "deploy"], "--image"),
+    (&["gcloud", "run", "services", "update"], "--image"),
+    (&["gcloud", "run", "jobs", "update"], "--image"),
+    (&["gcloud", "run", "jobs", "deploy"], "--image"),
+    (&["docker", "service", "update"], "--image"),
+    (&["az", "containerapp", "update"], "--image"),
+    (&["az", "containerapp", "create"], "--image"),
+    (&["az", "containerapp", "up"], "--image"),
+    (&["az", "container", "create"], "--image"),
+    (&["az", "webapp", "config", "container", "set"], "--docker-custom-image-name"),
+    (&["az", "webapp", "config", "container", "set"], "--container-image-name"),
+    (&["aws", "lambda", "update-function-code"], "--image-uri"),
+    (&["kn", "service", "update"], "--image"),
+    (&["kn", "service", "apply"], "--image"),
+    (&["kubectl", "create", "deployment"], "--image"),
+    (&["kubectl", "run"], "--image"),
+    (&["fly", "deploy"], "--image"),
+    (&["flyctl", "deploy"], "--image"),
+    (&["fly", "deploy"], "-i"),
+    (&["flyctl", "deploy"], "-i"),
+];
 
 /// Leaves out the options that may stand before what a program does: `kubectl -n shop set image`, `docker -H x service`.
 fn without_place(words: Vec<&str>) -> Vec<&str> {
@@ -288,7 +327,7 @@ fn resolve(flow: &Flow, job: usize, facts: &StepFacts, image: &str) -> String {
     let own: Vec<(&str, &str)> = own.filter(|(_, value)| !value.contains(['`', '(', ' '])).collect();
     // A variable that is set twice may be either.
     let once = |name: &str| own.iter().filter(|(other, _)| *other == name).count() == 1;
-    let mut image = image.to_owned();
+    let mut image = of_outputs(flow, job, image);
     for (name, value) in own.iter().copied().filter(|(name, _)| once(name)).chain(given) {
         for form in [format!("${{{{ env.{name} }}}}"), format!("${{{{env.{name}}}}}"), format!("${{{name}}}")]
         {
@@ -306,6 +345,46 @@ fn resolve(flow: &Flow, job: usize, facts: &StepFacts, image: &str) -> String {
         }
     }
     image
+}
+
+/// Puts in what the steps of this job, or of one that it needs, say to be their outputs: `echo "tag=$TAG" >> "$GITHUB_OUTPUT"`.
+fn of_outputs(flow: &Flow, job: usize, image: &str) -> String {
+    let mut image = image.to_owned();
+    // A job hands on what a step gave it.
+    for _ in 0..3 {
+        let Some((from, rest)) = image.split_once("${{") else { break };
+        let Some((inner, to)) = rest.split_once("}}") else { break };
+        let Some(value) = output(flow, job, inner.trim()) else { break };
+        image = format!("{from}{value}{to}");
+    }
+    image
+}
+
+fn output(flow: &Flow, job: usize, path: &str) -> Option<String> {
+    if let Some(rest) = path.strip_prefix("needs.") {
+        let (id, name) = rest.split_once(".outputs.")?;
+        let (at, other) = flow.jobs().find(|(_, job)| *job.id == *id)?;
+        let (_, value) = other.outputs.iter().find(|(own, _)| *own.text == *name)?;
+        let inner = value.trim().strip_prefix("${{")?.strip_suffix("}}")?.trim();
+        return inner.starts_with("steps.").then(|| output(flow, at, inner)).flatten();
+    }
+    let (id, name) = path.strip_prefix("steps.")?.split_once(".outputs.")?;
+    let (_, facts) =
+        flow.steps(job).find(|(step, _)| step.id.as_ref().is_some_and(|own| *own.text == *id))?;
+    let said = |command: &script::Command| {
+        let [program, text] = command.words.get(..2)? else { return None };
+        let value = text.strip_prefix(name)?.strip_prefix('=')?;
+        (program == "echo").then(|| value.to_owned())
+    };
+    let mut all = facts.commands.iter().filter_map(said);
+    let value = all.next().filter(|_| all.next().is_none())?;
+    // What its script keeps in variables is put together there.
+    let own = value.match_indices('$').all(|(at, _)| {
+        value[at..].starts_with("${GITHUB_")
+            || value[at..].starts_with("$GITHUB_")
+            || value[at..].starts_with("$(date")
+    });
+    own.then_some(value)
 }
 
 /// Finds the images that steps build with an action and keep to themselves: neither pushed nor loaded.

@@ -143,6 +143,11 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
             ports: listened(spec?.get("ports"), "port"),
         },
         "Ingress" => What::Ingress(backends(document, spec?)),
+        "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute" => {
+            What::Ingress(routed(document, spec?, "rules", "backendRefs"))
+        }
+        // Traefik's own.
+        "IngressRoute" | "IngressRouteTCP" => What::Ingress(routed(document, spec?, "routes", "services")),
         "Secret" => What::Secret(keys(root, &["data", "stringData"])),
         // Its controller makes a secret of the same name.
         "SealedSecret" => What::Secret(keys(spec?, &["encryptedData"])),
@@ -227,6 +232,24 @@ fn backends(document: &Document, spec: &Node) -> Vec<(Word, Word)> {
     spec.get("defaultBackend").into_iter().chain(paths).filter_map(asked).collect()
 }
 
+/// Reads the services, and their ports, that the rules of a route send to.
+fn routed(document: &Document, spec: &Node, rules: &str, backends: &str) -> Vec<(Word, Word)> {
+    let listed = |node: &'_ Node, key: &str| {
+        node.get(key).and_then(Node::items).map(<[Node]>::to_vec).unwrap_or_default()
+    };
+    let rules = listed(spec, rules);
+    let backends = rules.iter().flat_map(|rule| listed(rule, backends));
+    // One of another namespace, or of another kind, stands elsewhere.
+    let here = backends.filter(|backend| {
+        backend.get("namespace").is_none()
+            && backend.get("kind").and_then(Node::text).is_none_or(|kind| kind == "Service")
+    });
+    here.filter_map(|backend| {
+        Some((document.word(backend.get("name")?)?, document.word(backend.get("port")?)?))
+    })
+    .collect()
+}
+
 fn workload(document: &Document, template: &Node) -> What {
     let mut found = Workload {
         labels: labels(template.get("metadata").and_then(|metadata| metadata.get("labels"))),
@@ -259,7 +282,10 @@ fn workload(document: &Document, template: &Node) -> What {
             found.settings.extend(from.get("configMapKeyRef").and_then(|given| taken(document, given)));
         }
     }
-    listed("volumes").iter().for_each(|volume| mounted(document, volume, &mut found.whole));
+    for volume in listed("volumes") {
+        mounted(document, volume, &mut found.whole);
+        picked(document, volume, &mut found);
+    }
     What::Workload(found)
 }
 
@@ -274,6 +300,21 @@ fn mounted(document: &Document, volume: &Node, whole: &mut Vec<(bool, Box<str>, 
             whole
                 .extend(name.and_then(|name| document.word(name)).map(|name| (secret, name.text, name.span)));
         }
+    }
+}
+
+/// Reads which keys of a secret or of settings a volume picks.
+fn picked(document: &Document, volume: &Node, found: &mut Workload) {
+    for (kind, secret) in [("secret", true), ("configMap", false)] {
+        let Some(given) = volume.get(kind) else { continue };
+        let Some(name) = given.get("secretName").or_else(|| given.get("name")).and_then(Node::text) else {
+            continue;
+        };
+        let needed = given.get("optional").and_then(Node::text) != Some("true");
+        let items = given.get("items").and_then(Node::items).filter(|_| needed).unwrap_or_default();
+        let keys = items.iter().filter_map(|item| document.word(item.get("key")?));
+        let keys = keys.map(|key| (name.into(), key.text, key.span));
+        if secret { found.secrets.extend(keys) } else { found.settings.extend(keys) }
     }
 }
 

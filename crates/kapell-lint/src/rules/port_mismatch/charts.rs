@@ -19,6 +19,8 @@ struct Chart<'a> {
     open: bool,
     /// The names that its services send to, and where.
     targets: Vec<(FileId, Span, &'a str)>,
+    /// The names that its probes ask, and where.
+    probes: Vec<(FileId, Span, &'a str)>,
 }
 
 /// A service of a chart that sends to a port by a name which no container of the chart gives to one: it sends to nobody.
@@ -30,10 +32,18 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         read(id, file, charts.entry(root).or_default());
     }
     for chart in charts.values().filter(|chart| !chart.open && !chart.names.is_empty()) {
+        let mut names = chart.names.clone();
+        names.sort_unstable();
+        names.dedup();
+        for (file, span, name) in chart.probes.iter().filter(|(_, _, name)| !chart.names.contains(name)) {
+            let message = format!(
+                "a probe asks port `{name}`, but the containers of the chart name {}: the pod is refused",
+                names.join(", ")
+            );
+            let hint = "ask a port by the name that its container gives it";
+            report.add(*file, *span, message).hint(hint).done();
+        }
         for (file, span, name) in chart.targets.iter().filter(|(_, _, name)| !chart.names.contains(name)) {
-            let mut names = chart.names.clone();
-            names.sort_unstable();
-            names.dedup();
             let message = format!(
                 "the service sends to port `{name}`, but the containers of the chart name {}",
                 names.join(", ")
@@ -65,6 +75,15 @@ fn read<'a>(id: FileId, file: &'a File, chart: &mut Chart<'a>) {
             let span = Span::new(start + line.len() - line.trim_start().len(), start + line.trim_end().len());
             if !target.bytes().all(|byte| byte.is_ascii_digit()) {
                 chart.targets.push((id, span, target));
+            }
+        } else if let Some(asked) = own.strip_prefix("port:").and_then(plain) {
+            let before = lines[index.saturating_sub(4)..index].iter().rev().map(|line| line.trim());
+            let probed = before
+                .take_while(|line| !line.starts_with("- "))
+                .any(|line| ["httpGet:", "tcpSocket:", "grpc:"].contains(&line));
+            let span = Span::new(start + line.len() - line.trim_start().len(), start + line.trim_end().len());
+            if probed && !asked.bytes().all(|byte| byte.is_ascii_digit()) {
+                chart.probes.push((id, span, asked));
             }
         } else if own == "ports:" || own.starts_with("containers:") {
             // Filled in as a whole: `{{- toYaml .Values.ports | nindent 12 }}`, or taken round a list.
