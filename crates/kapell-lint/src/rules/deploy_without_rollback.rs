@@ -134,9 +134,7 @@ fn of_script(repository: &Repository, command: &script::Command) -> bool {
     let mut paths = command.inner().iter().filter(|word| word.ends_with(".sh") || word.ends_with(".bash"));
     let Some(path) = paths.next().filter(|_| tools::is_own_script(command)) else { return false };
     let plain = path.trim_start_matches("./");
-    let Some((_, file)) = repository.files.iter().find(|(_, file)| *file.path == *plain) else {
-        return false;
-    };
+    let Some(file) = repository.files.find(plain).map(|id| &repository.files[id]) else { return false };
     let lower = file.text.to_ascii_lowercase();
     let deploys = script::commands(&file.text).iter().any(|command| {
         let text = tools::plain_text(command);

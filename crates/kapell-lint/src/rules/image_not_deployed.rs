@@ -82,7 +82,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         // A chart without a tag has one of its own.
         let of_chart = charts.iter().any(|(_, word)| std::ptr::eq(word, image));
-        let tag = (!tags_written && !(of_chart && tag.is_none())).then(|| tag.unwrap_or("latest"));
+        let tag = (!(tags_written || of_chart && tag.is_none())).then(|| tag.unwrap_or("latest"));
         judge(file, image, &name, tag, &pushed, report);
     }
 }
@@ -138,8 +138,7 @@ fn in_charts(repository: &Repository) -> Vec<(FileId, Word)> {
     for (id, file) in repository.files.iter() {
         let values = matches!(file.name(), "values.yaml" | "values.yml");
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let chart =
-            || repository.files.iter().any(|(_, other)| *other.path == *format!("{folder}/Chart.yaml"));
+        let chart = || repository.files.exists(&format!("{folder}/Chart.yaml"));
         if !values || !chart() {
             continue;
         }

@@ -158,9 +158,8 @@ fn asked(flow: &Flow, job: Span, services: Span) -> impl Iterator<Item = (Span, 
         let digits = text[colon + 1..].bytes().take_while(u8::is_ascii_digit).count();
         let port: u16 = text[colon + 1..colon + 1 + digits].parse().ok()?;
         let before = &text[..colon];
-        let start =
-            before.rfind(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).map_or(0, |end| end + 1);
-        let host = &before[start..];
+        let host = before.rsplit(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).next()?;
+        let start = colon - host.len();
         let url = before[..start].ends_with('@') || before[..start].ends_with("://");
         let line = before[..start].rfind('\n').map_or(0, |end| end + 1);
         let comment = text[line..].trim_start().starts_with('#');

@@ -207,7 +207,7 @@ fn script_lacks(repository: &Repository, text: &str, facts: &StepFacts) -> Optio
     facts.commands.iter().filter(|command| tools::is_own_script(command)).find_map(|command| {
         let path = command.inner().iter().find(|word| word.ends_with(".sh") || word.ends_with(".py"))?;
         let plain = path.trim_start_matches("./");
-        let (_, file) = repository.files.iter().find(|(_, file)| *file.path == *plain)?;
+        let file = &repository.files[repository.files.find(plain)?];
         let names = if plain.ends_with(".sh") { of_shell(&file.text) } else { of_python(&file.text) };
         let lacks = |name: &String| !text.contains(&**name) && SECRET.iter().any(|end| name.ends_with(end));
         names.into_iter().find(lacks).map(|name| (path.clone(), name))
@@ -235,15 +235,14 @@ fn of_shell(text: &str) -> Vec<String> {
                 .unwrap_or(rest.len());
             let (name, after) = rest.split_at(end);
             let braced = line[at + 1..].starts_with('{');
-            let needed = after.starts_with(":?")
-                || after.starts_with('?')
-                || strict && (!braced || after.starts_with('}'));
+            let asked = braced && (after.starts_with(":?") || after.starts_with('?'));
+            let needed = asked || strict && (!braced || after.starts_with('}'));
             let set = text.contains(&format!("{name}="))
                 || text.contains(&format!("{name}:-"))
                 || text.contains(&format!("{name}:="))
                 || text.contains(&format!("read {name}"))
                 || text.contains(&format!("{name}+"));
-            if braced && !needed || !needed || set || name.len() < 4 {
+            if !needed || set || name.len() < 4 {
                 continue;
             }
             names.push(name.to_owned());
