@@ -379,11 +379,15 @@ pub(super) const SOFT: &[(&str, &str)] = &[
     ("no-fail", "true"),
     ("fail-build", "false"),
     ("fail_action", "false"),
+    ("fail_on_findings", "false"),
+];
+
+/// Inputs of actions that run what they are given, and the value that lets a failure pass.
+const SOFT_RUNS: &[(&str, &str)] = &[
     ("continue_on_error", "true"),
     ("continue-on-error", "true"),
     ("allow-failure", "true"),
     ("allow_failure", "true"),
-    ("fail_on_findings", "false"),
 ];
 
 /// A scanner that is told never to fail, and whose findings nobody keeps. One that something waits for is told of as a gate.
@@ -394,9 +398,18 @@ fn told_to_pass(
     lenient: impl Fn() -> Option<String>,
     report: &mut Report<'_>,
 ) {
-    let soft = SOFT.iter().find_map(|(name, value)| step.input(name).filter(|text| text.is(value)));
+    let given = |rows: &[(&str, &str)]| {
+        rows.iter().find_map(|(name, value)| step.input(name).filter(|text| text.is(value)))
+    };
+    let does = |kinds: &[Kind]| {
+        let mut steps = flow.steps(at).filter(|(other, _)| std::ptr::eq(*other, step));
+        steps.any(|(_, facts)| kinds.iter().any(|&kind| facts.does(kind)))
+    };
+    let tests = does(&[Kind::Test, Kind::Build]);
+    let runs = given(SOFT_RUNS).filter(|_| tests || does(&[Kind::Lint, Kind::Audit]));
     // A scanner that only prints by default says nothing new with the same in words.
-    let soft = soft.filter(|_| !step.is("aquasecurity/trivy-action")).or_else(|| by_argument(step));
+    let scans = given(SOFT).filter(|_| !step.is("aquasecurity/trivy-action"));
+    let soft = runs.or(scans).or_else(|| by_argument(step));
     let Some(soft) = soft.filter(|_| step.action().is_some()) else { return };
     let job = &flow.model.jobs[at];
     let kept = ["sarif", "upload-artifact", "outcome", "steps.", "comment"]
@@ -408,9 +421,6 @@ fn told_to_pass(
     if kept || waited {
         return;
     }
-    let tests = flow.steps(at).any(|(other, facts)| {
-        std::ptr::eq(other, step) && (facts.does(Kind::Test) || facts.does(Kind::Build))
-    });
     let name =
         step.uses.as_ref().map_or("the scanner", |(text, _)| text.text.split('@').next().unwrap_or_default());
     let draft = report

@@ -546,8 +546,10 @@ fn teardown(flow: &Flow, at: usize, lasting: &[&Lasting], report: &mut Report<'_
         let again = steps[taken + 1..].iter().any(|(_, facts)| does(facts, programs, takes));
         let fails = |index: usize| {
             let (step, facts) = steps[index];
-            let changes = facts.mutation().is_some()
-                && takes.iter().all(|word| ["maintenance:off", "uncordon", "up"].contains(word));
+            // What is switched off for a change is on again only if that went well.
+            let switch = ["maintenance:off", "uncordon", "up"];
+            let changes = takes.iter().all(|word| switch.contains(word))
+                && facts.works.iter().any(|done| done.work.kind != Kind::Trivial);
             step.continue_on_error.is_none() && (facts.does(Kind::Test) || facts.runs_own_script() || changes)
         };
         let tested = (made + 1..taken).find(|&index| fails(index));

@@ -161,6 +161,12 @@ const SELF_CONTAINED: &[&str] = &[
     "actions/labeler",
     "actions/stale",
     "github/codeql-action/upload-sarif",
+    "lycheeverse/lychee-action",
+    "trufflesecurity/trufflehog",
+    "dorny/test-reporter",
+    "amannn/action-semantic-pull-request",
+    "streetsidesoftware/cspell-action",
+    "jamesives/github-pages-deploy-action",
     "aquasecurity/trivy-action",
     "hadolint/hadolint-action",
     "ludeeus/action-shellcheck",
@@ -598,6 +604,8 @@ const READS: &[&str] = &[
     "functions deploy",
     "--src",
     " < ",
+    "$(git",
+    "`git",
 ];
 
 /// Tells whether a step certainly reads no file of the repository.

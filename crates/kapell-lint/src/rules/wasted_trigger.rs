@@ -4,7 +4,7 @@ use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, Github, conditions::Run, globs, intent, script::commands, tools::Kind};
+use crate::github::{Flow, Github, carry, conditions::Run, globs, intent, script::commands, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, names},
@@ -61,12 +61,24 @@ fn dead_events(flow: &Flow, report: &mut Report<'_>) {
         if flow.runs.iter().all(|runs| runs.iter().all(|run| *run == Run::Never)) {
             continue;
         }
+        // What would go out by its own condition does not.
+        let missed = flow.jobs().any(|(at, job)| {
+            let fits = |world: usize| {
+                flow.worlds[world].event.as_deref() == Some(name.as_str())
+                    && job
+                        .condition
+                        .as_ref()
+                        .is_some_and(|own| flow.scope(world, at, false).holds(own) == Some(true))
+            };
+            carry::delivers(flow, at) && (0..flow.worlds.len()).any(fits)
+        });
         report
             .add(
                 flow.file,
                 event.name.span,
                 format!("the trigger `{}` starts runs in which no job can run", event.name.text),
             )
+            .severity(if missed { Severity::High } else { Severity::Medium })
             .hint("drop the trigger, or let a job run on it")
             .done();
     }

@@ -67,6 +67,24 @@ pub(super) fn only_told(script: &str, all: &[Command], at: usize) -> bool {
     tests && script.matches("$?").count() == 1 && all[at + 2..].iter().all(speaks) && all.len() > at + 2
 }
 
+/// `trap 'exit 0' ERR`: whatever fails behind it ends the script well.
+fn trapped(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let traps = |command: &&Command| {
+        let words = &command.words;
+        command.program() == "trap"
+            && words.iter().any(|word| word.contains("exit 0") || word == "true")
+            && words.iter().skip(2).any(|word| matches!(word.as_str(), "ERR" | "EXIT"))
+    };
+    let trap = all[..at].iter().rfind(traps)?;
+    let command = &all[at];
+    let checks = is_check(script.facts, at) && !command.asked && command.then == Then::End;
+    checks.then(|| {
+        let message = format!("`{}` can fail and the step stays green: `{}`", short(command), short(trap));
+        Lost::new(Severity::High, message, "let the trap end with the status that it was called with")
+    })
+}
+
 /// `ssh host "check; echo done"`: the shell at the other end goes on, and its last command decides.
 fn at_the_other_end(script: Script<'_>, at: usize) -> Option<Lost> {
     let command = &script.commands()[at];
@@ -141,6 +159,7 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
         .or_else(|| told_so(script, at))
         .or_else(|| within(script, at))
         .or_else(|| at_the_other_end(script, at))
+        .or_else(|| trapped(script, at))
         .or_else(|| in_power_shell(script, at))
 }
 

@@ -24,6 +24,11 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
                     (["needs", id, "outputs", name], Literal::String(text)) => {
                         of_job(flow, (id, name, text), expression, report);
                     }
+                    (["github", "event", rest @ ..], Literal::String(text))
+                        if matches!(&**text, "true" | "false") && is_boolean(rest) =>
+                    {
+                        flag(flow, at, (&path.join("."), text), expression, report);
+                    }
                     (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
                         not_a_text(flow, &path.join("."), "an output", expression, report);
                     }
@@ -64,6 +69,40 @@ fn not_a_text(flow: &Flow, path: &str, what: &str, expression: &Expression, repo
             format!("`{path} == true` never holds: {what} is a text, and `'true'` is not `true`"),
         )
         .hint(format!("write `{path} == 'true'`"))
+        .done();
+}
+
+/// Tells whether a property of an event is `true` or `false`, and no text.
+fn is_boolean(path: &[&str]) -> bool {
+    match path {
+        ["pull_request", name] => matches!(*name, "merged" | "draft" | "maintainer_can_modify"),
+        ["release", name] => matches!(*name, "prerelease" | "draft"),
+        ["repository", name] => matches!(*name, "private" | "fork" | "archived"),
+        ["created" | "deleted" | "forced"] => true,
+        _ => false,
+    }
+}
+
+/// Such a property compared with a word.
+///
+/// Source: GitHub, "Webhook events and payloads": these are booleans.
+fn flag(
+    flow: &Flow,
+    at: usize,
+    (path, wanted): (&str, &str),
+    expression: &Expression,
+    report: &mut Report<'_>,
+) {
+    report
+        .add(
+            flow.file,
+            expression.span(&flow.text),
+            format!(
+                "`{path} == '{wanted}'` never holds: it is a boolean, and `{wanted}` is not `'{wanted}'`"
+            ),
+        )
+        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
+        .hint(if wanted == "true" { format!("write `{path}`") } else { format!("write `!{path}`") })
         .done();
 }
 
