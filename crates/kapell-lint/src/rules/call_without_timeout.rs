@@ -429,6 +429,12 @@ fn bare(unit: &Unit, call: Id, path: &str) -> Option<(&'static str, &'static str
     {
         return Some(("this call waits for ever: gRPC sets no deadline", "give it `timeout=30`"));
     }
+    // The whole file is read for none but these, since this is asked of every call.
+    let known = ["superagent.", "websockets."].iter().any(|start| path.starts_with(start))
+        || NODE.contains(&path.trim_start_matches("node:"));
+    if !known {
+        return None;
+    }
     let text = unit.whole().to_ascii_lowercase();
     let limited = ["timeout", "signal", "abort"].iter().any(|word| text.contains(word));
     // Those of superagent end in no time either, unless the chain of calls says so.
