@@ -141,8 +141,8 @@ impl Agents {
 
     /// Reads again the files that have other texts; the files have the same numbers as before.
     #[must_use]
-    pub(crate) fn with(&self, files: &Files, texts: &std::collections::BTreeMap<String, String>) -> Self {
-        let mut agents = assets::read_again(self, files, texts);
+    pub(crate) fn with(&self, files: &Files, changed: &std::collections::BTreeSet<&str>) -> Self {
+        let mut agents = assets::read_again(self, files, changed);
         agents.index_names(files);
         agents
     }

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use kapell_spec::finding::Span;
+use kapell_spec::{
+    finding::{Finding, Source, Span},
+    yaml::{self, Tree},
+};
 use kapell_view::audit::Place;
 
 use crate::generated::generator;
@@ -44,18 +47,25 @@ pub struct File {
     lower: Arc<OnceLock<Box<str>>>,
     /// What generates it, found when it is first asked.
     generator: Arc<OnceLock<Option<Box<str>>>>,
+    /// What it reads as, if it is YAML, made when it is first asked: fixes are held against it.
+    yaml: Arc<OnceLock<Yaml>>,
 }
 
+/// A text as YAML: its tree, if there is any, and what is wrong with it.
+type Yaml = (Option<Tree>, Vec<Finding>);
+
 impl File {
-    fn new(path: &str, text: &str) -> Self {
-        let (path, text) = (path.into(), text.into());
+    /// Takes a text.
+    #[must_use]
+    pub fn new(path: &str, text: &str) -> Self {
         Self {
-            path,
-            text,
+            path: path.into(),
+            text: text.into(),
             starts: Arc::default(),
             counts: Arc::default(),
             lower: Arc::default(),
             generator: Arc::default(),
+            yaml: Arc::default(),
         }
     }
 
@@ -80,6 +90,13 @@ impl File {
     #[must_use]
     pub fn generator(&self) -> Option<&str> {
         self.generator.get_or_init(|| generator(&self.path, &self.text)).as_deref()
+    }
+
+    /// Returns what its text reads as, taken for YAML.
+    #[must_use]
+    pub fn yaml(&self) -> &Yaml {
+        let source = || Source { name: self.path.clone(), text: self.text.clone() };
+        self.yaml.get_or_init(|| yaml::read(&source()))
     }
 
     /// Returns the line of a byte, from 1.
@@ -195,10 +212,16 @@ impl Files {
             let new = texts.iter().map(|(path, text)| (path.clone(), text.clone()));
             return Self { others: self.others.clone(), ..Self::new(old.chain(new)) };
         }
+        self.with_files(texts.iter().map(|(path, text)| File::new(path, text)))
+    }
+
+    /// Returns the files with others in the place of those of the same paths.
+    #[must_use]
+    pub fn with_files(&self, files: impl IntoIterator<Item = File>) -> Self {
         let mut with = self.clone();
-        for (path, text) in texts {
-            if let Some(FileId(at)) = self.find(path) {
-                with.files[at as usize] = File::new(path, text);
+        for file in files {
+            if let Some(FileId(at)) = self.find(&file.path) {
+                with.files[at as usize] = file;
             }
         }
         with

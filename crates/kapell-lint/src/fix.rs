@@ -9,19 +9,16 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    rc::Rc,
     sync::Arc,
 };
 
-use kapell_spec::{
-    finding::Source,
-    yaml::{self, Kind, Node, Tree},
-};
+use kapell_spec::yaml::{Kind, Node, Tree};
 use kapell_view::audit::{Edit, Finding, FixClass};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     audit::{audit, audit_with},
+    files::File,
     github::is_action,
     repository::{Models, Repository},
     rule::Rule,
@@ -155,11 +152,9 @@ struct State<'a> {
     kept: BTreeMap<String, Vec<Edit>>,
     /// What warns now.
     warnings: Warnings,
-    /// What files read as without any fix, as far as it was asked.
-    read: RefCell<BTreeMap<String, Rc<Read>>>,
-    /// The edits of a file that passed the checks of YAML: most files have one fix, which makes alone what its group
-    /// makes again.
-    readable: RefCell<BTreeSet<Vec<Edit>>>,
+    /// The files that edits made and that passed the checks of YAML: most files have one fix, which makes alone what its
+    /// group makes again.
+    readable: RefCell<BTreeMap<Vec<Edit>, File>>,
     patch: Patch,
 }
 
@@ -186,14 +181,14 @@ impl From<Dropped> for Failed {
 impl<'a> State<'a> {
     fn new(original: &'a Repository, all: &[Finding]) -> Self {
         let warnings = warnings(all);
-        let (read, readable, patch) = (RefCell::default(), RefCell::default(), Patch::default());
-        Self { original, current: None, kept: BTreeMap::new(), warnings, read, readable, patch }
+        let (readable, patch) = (RefCell::default(), Patch::default());
+        Self { original, current: None, kept: BTreeMap::new(), warnings, readable, patch }
     }
 
     /// Tells whether a fix on its own leaves texts that can be read; else it is dropped, and nothing has to be judged.
     fn reads(&mut self, candidate: &Candidate<'_>) -> bool {
-        let texts = self.texts(&[*candidate], &mut BTreeMap::new());
-        let Err(why) = texts else { return true };
+        let files = self.files(&[*candidate], &mut BTreeMap::new());
+        let Err(why) = files else { return true };
         self.patch.dropped.push((candidate.index, why));
         false
     }
@@ -235,58 +230,64 @@ impl<'a> State<'a> {
         self.current = Some(passed.repository);
     }
 
-    /// Applies the edits of a group on top of `edits`, and returns the texts of the files that it touches.
-    fn texts(
+    /// Applies the edits of a group on top of `edits`, and returns the files that it touches, as they are then.
+    fn files(
         &self,
         group: &[Candidate<'_>],
         edits: &mut BTreeMap<String, Vec<Edit>>,
-    ) -> Result<BTreeMap<String, String>, Dropped> {
+    ) -> Result<Vec<File>, Dropped> {
         let mut touched = BTreeSet::new();
         for edit in group.iter().flat_map(|candidate| candidate.edits) {
             edits.entry(edit.place.path.clone()).or_default().push(edit.clone());
             touched.insert(edit.place.path.clone());
         }
-        let mut texts = BTreeMap::new();
+        let mut files = Vec::new();
         for path in touched {
             let id = self.original.files.find(&path).ok_or(Dropped::Outside)?;
-            let before = &self.original.files[id].text;
+            let before = &self.original.files[id];
             let edits = edits.entry(path.clone()).or_default();
-            let after = apply(before, edits)?;
-            if is_yaml(&path) && !self.readable.borrow().contains(edits) {
-                let read = self.read(&path, before);
-                check_yaml(before, &read, &after, edits)?;
-                self.readable.borrow_mut().insert(edits.clone());
-            }
-            texts.insert(path, after);
+            edits.sort_by_key(|edit| (edit.place.start, edit.place.end));
+            let known = self.readable.borrow().get(edits).cloned();
+            let after = match known {
+                Some(after) => after,
+                None => self.made(before, edits)?,
+            };
+            files.push(after);
         }
-        Ok(texts)
+        Ok(files)
     }
 
-    /// Returns what a file reads as without any fix.
-    fn read(&self, path: &str, text: &str) -> Rc<Read> {
-        let mut known = self.read.borrow_mut();
-        let read = known.entry(path.to_owned()).or_insert_with(|| Rc::new(Read::of(text)));
-        read.clone()
+    /// Applies edits to a file. What is YAML has to pass its checks.
+    fn made(&self, before: &File, edits: &[Edit]) -> Result<File, Dropped> {
+        let after = File::new(&before.path, &apply(&before.text, edits)?);
+        if is_yaml(&before.path) {
+            check_yaml(before, &after, edits)?;
+            self.readable.borrow_mut().insert(edits.to_vec(), after.clone());
+        }
+        Ok(after)
     }
 
     fn attempt(&self, group: &[Candidate<'_>]) -> Result<Passed, Failed> {
         let mut edits = self.kept.clone();
-        let texts = self.texts(group, &mut edits)?;
-        let repository = self.current.as_ref().unwrap_or(self.original).with(&texts);
-        let warnings = self.judge(&repository, &texts);
+        let files = self.files(group, &mut edits)?;
+        let paths = files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+        let paths = paths.iter().map(|path| &**path).collect();
+        let before = self.current.as_ref().unwrap_or(self.original);
+        let repository = before.with_changed(before.files.with_files(files), &paths);
+        let warnings = self.judge(&repository, &paths);
         self.compare(group, &warnings)?;
         Ok(Passed { edits, repository, warnings })
     }
 
-    /// Judges the repository with these texts in place. Rules that ask nothing of them find what they found, and so do
+    /// Judges the repository with other texts in these files. Rules that ask nothing of them find what they found, and so do
     /// those that look at each file by itself in all files that are not joined with these by calls.
-    fn judge(&self, repository: &Repository, texts: &BTreeMap<String, String>) -> Warnings {
-        let changed = texts.keys().map(|path| Models::of(path)).fold(Models::default(), Models::or);
+    fn judge(&self, repository: &Repository, paths: &BTreeSet<&str>) -> Warnings {
+        let changed = paths.iter().map(|path| Models::of(path)).fold(Models::default(), Models::or);
         // What a step does may stand in an action, and a recorded duration may be that of any workflow.
-        let apart = !texts.keys().any(|path| is_action(path)) && repository.timings.is_none();
+        let apart = !paths.iter().any(|path| is_action(path)) && repository.timings.is_none();
         let alone = |rule: &Rule| apart && looks_at_each_alone(rule);
         let asked = |rule: &Rule| rule.group.asks().meets(changed);
-        let files = texts.keys().filter_map(|path| repository.files.find(path)).collect();
+        let files = paths.iter().filter_map(|path| repository.files.find(path)).collect();
         // Who called a workflow before may call it no more.
         let before = self.current.as_ref().unwrap_or(self.original);
         let files = repository.github.joined(before.github.joined(files));
@@ -333,12 +334,11 @@ fn is_yaml(path: &str) -> bool {
     path.ends_with(".yml") || path.ends_with(".yaml")
 }
 
-/// Applies edits to a text.
-fn apply(text: &str, edits: &mut [Edit]) -> Result<String, Dropped> {
-    edits.sort_by_key(|edit| (edit.place.start, edit.place.end));
+/// Applies edits to a text, in the order of their places.
+fn apply(text: &str, edits: &[Edit]) -> Result<String, Dropped> {
     let mut after = String::with_capacity(text.len() + 256);
     let mut at = 0;
-    for edit in edits.iter() {
+    for edit in edits {
         let range = edit.place.start as usize..edit.place.end as usize;
         if range.start < at {
             return Err(Dropped::Overlap);
@@ -352,35 +352,24 @@ fn apply(text: &str, edits: &mut [Edit]) -> Result<String, Dropped> {
     Ok(after)
 }
 
-/// What a YAML file reads as.
-struct Read {
-    tree: Option<Tree>,
-    errors: usize,
-}
-
-impl Read {
-    fn of(text: &str) -> Self {
-        let (tree, findings) = yaml::read(&Source::new("text", text));
-        Self { tree, errors: findings.iter().filter(|finding| finding.is_error()).count() }
-    }
-}
-
 /// Checks that a YAML file still reads, keeps its comments, and changes only where the edits are.
-fn check_yaml(before: &str, read: &Read, after: &str, edits: &[Edit]) -> Result<(), Dropped> {
-    let now = Read::of(after);
-    let (Some(old), Some(new)) = (&read.tree, &now.tree) else { return Err(Dropped::Unreadable) };
-    if !new.complete || now.errors > read.errors {
+fn check_yaml(before: &File, after: &File, edits: &[Edit]) -> Result<(), Dropped> {
+    let errors = |file: &File| file.yaml().1.iter().filter(|finding| finding.is_error()).count();
+    let (Some(old), Some(new)) = (&before.yaml().0, &after.yaml().0) else {
+        return Err(Dropped::Unreadable);
+    };
+    if !new.complete || errors(after) > errors(before) {
         return Err(Dropped::Unreadable);
     }
-    let comments = |text: &str, spans: &[kapell_spec::finding::Span]| -> BTreeMap<String, usize> {
+    let comments = |file: &File, tree: &Tree| -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for span in spans {
-            *counts.entry(text[span.range()].trim_end().to_owned()).or_default() += 1;
+        for span in &tree.comments {
+            *counts.entry(file.text[span.range()].trim_end().to_owned()).or_default() += 1;
         }
         counts
     };
-    let kept = comments(after, &new.comments);
-    if comments(before, &old.comments).iter().any(|(text, &n)| kept.get(text).copied().unwrap_or(0) < n) {
+    let kept = comments(after, new);
+    if comments(before, old).iter().any(|(text, &n)| kept.get(text).copied().unwrap_or(0) < n) {
         return Err(Dropped::Comment);
     }
     let ranges: Vec<Range<u32>> = edits.iter().map(|edit| edit.place.start..edit.place.end).collect();
@@ -502,8 +491,9 @@ mod tests {
 
     fn check(edits: &[Edit]) -> Result<(), Dropped> {
         let mut edits = edits.to_vec();
-        let after = apply(TEXT, &mut edits)?;
-        check_yaml(TEXT, &Read::of(TEXT), &after, &edits)
+        edits.sort_by_key(|edit| edit.place.start);
+        let after = apply(TEXT, &edits)?;
+        check_yaml(&File::new("w.yml", TEXT), &File::new("w.yml", &after), &edits)
     }
 
     #[test]

@@ -152,12 +152,12 @@ impl Github {
 
     /// Reads again those workflows that have other texts; the files have the same numbers as before.
     #[must_use]
-    pub(crate) fn with(&self, files: &Files, texts: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn with(&self, files: &Files, changed: &BTreeSet<&str>) -> Self {
         // What a step does may stand in an action.
-        if texts.keys().any(|path| is_action(path)) {
+        if changed.iter().any(|path| is_action(path)) {
             return Self::new(files);
         }
-        let again = |flow: &Flow| match texts.contains_key(&*flow.path) {
+        let again = |flow: &Flow| match changed.contains(&*flow.path) {
             true => Flow::read(&self.actions, flow.file, &files[flow.file]),
             false => flow.clone(),
         };
@@ -231,7 +231,8 @@ fn source(file: &File) -> Source {
 
 impl Flow {
     fn read(actions: &BTreeMap<String, LocalAction>, id: FileId, file: &File) -> Self {
-        let (mut model, notes) = spec::workflow(&source(file));
+        let (tree, notes) = file.yaml();
+        let (mut model, notes) = spec::workflow_of(&file.text, tree.as_ref(), notes.clone());
         // What stands before an error may be cut off in the middle.
         if !model.complete {
             model.jobs.clear();

@@ -168,17 +168,22 @@ impl Repository {
         if files.len() != self.files.len() {
             return Self { timings: self.timings.clone(), ..Self::new(files, self.depth) };
         }
-        let changed = texts.keys().map(|path| Models::of(path)).fold(Models::default(), Models::or);
+        self.with_changed(files, &texts.keys().map(String::as_str).collect())
+    }
+
+    /// Returns the repository with these files, of which those of some paths are others than before.
+    pub(crate) fn with_changed(&self, files: Files, paths: &BTreeSet<&str>) -> Self {
+        let changed = paths.iter().map(|path| Models::of(path)).fold(Models::default(), Models::or);
         let deep = self.depth == Depth::Deep;
         Self {
             depth: self.depth,
             github: if changed.github {
-                Arc::new(self.github.with(&files, texts))
+                Arc::new(self.github.with(&files, paths))
             } else {
                 self.github.clone()
             },
             agents: if changed.agents {
-                Arc::new(self.agents.with(&files, texts))
+                Arc::new(self.agents.with(&files, paths))
             } else {
                 self.agents.clone()
             },

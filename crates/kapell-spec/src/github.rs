@@ -26,7 +26,7 @@ pub use uses::Uses;
 
 use crate::{
     finding::{Finding, Source, Span},
-    yaml::{self, Node},
+    yaml::{self, Node, Tree},
 };
 use keys::Reader;
 
@@ -130,11 +130,17 @@ impl Workflow {
 /// Reads a workflow.
 #[must_use]
 pub fn workflow(source: &Source) -> (Workflow, Vec<Finding>) {
-    let (tree, mut findings) = yaml::read(source);
+    let (tree, findings) = yaml::read(source);
+    workflow_of(&source.text, tree.as_ref(), findings)
+}
+
+/// Reads a workflow from the tree of its text and what is wrong with that, as [`yaml::read`] returns them.
+#[must_use]
+pub fn workflow_of(text: &str, tree: Option<&Tree>, mut findings: Vec<Finding>) -> (Workflow, Vec<Finding>) {
     let Some(tree) = tree else { return (Workflow::default(), findings) };
-    let mut reader = Reader::new(&source.text, &mut findings);
+    let mut reader = Reader::new(text, &mut findings);
     let mut workflow = read_workflow(&mut reader, &tree.root);
-    workflow.comments = tree.comments;
+    workflow.comments.clone_from(&tree.comments);
     workflow.complete = tree.complete;
     (workflow, findings)
 }

@@ -63,12 +63,12 @@ pub(super) fn read(files: &Files) -> Agents {
 }
 
 /// Reads again the Markdown files that have other texts; the files have the same numbers as before.
-pub(super) fn read_again(old: &Agents, files: &Files, texts: &BTreeMap<String, String>) -> Agents {
-    let is_markdown = |path: &String| path.ends_with(".md") || path.ends_with(".mdc");
-    if !texts.keys().all(is_markdown) {
+pub(super) fn read_again(old: &Agents, files: &Files, changed: &BTreeSet<&str>) -> Agents {
+    let is_markdown = |path: &&str| path.ends_with(".md") || path.ends_with(".mdc");
+    if !changed.iter().all(is_markdown) {
         return read(files);
     }
-    let changed: BTreeSet<FileId> = texts.keys().filter_map(|path| files.find(path)).collect();
+    let changed: BTreeSet<FileId> = changed.iter().filter_map(|path| files.find(path)).collect();
     let mut agents = Agents {
         assets: Vec::new(),
         hooks: old.hooks.iter().filter(|file| !changed.contains(&file.file)).cloned().collect(),

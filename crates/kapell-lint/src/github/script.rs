@@ -160,8 +160,7 @@ impl Splitter<'_> {
                 self.closed = true;
             }
             _ => {
-                let end = |byte: &u8| b" \t\r\n\\'\"`$<;&|()".contains(byte);
-                self.copy_until(end);
+                self.copy_until(ends_word);
             }
         }
     }
@@ -381,6 +380,27 @@ impl Splitter<'_> {
             self.after = None;
         }
     }
+}
+
+/// Tells whether a byte ends a word, or stands for something in it.
+fn ends_word(byte: &u8) -> bool {
+    matches!(
+        byte,
+        b' ' | b'\t'
+            | b'\r'
+            | b'\n'
+            | b'\\'
+            | b'\''
+            | b'"'
+            | b'`'
+            | b'$'
+            | b'<'
+            | b';'
+            | b'&'
+            | b'|'
+            | b'('
+            | b')'
+    )
 }
 
 fn is_assignment(word: &str) -> bool {

@@ -82,19 +82,23 @@ fn never_again(
 ) -> bool {
     let (Some(key), None) = (step.input("key"), step.input("restore-keys")) else { return false };
     let text = key.text.trim();
+    let cells = job.matrix.is_some() && !text.contains("matrix.");
+    if !step.is("actions/cache") || cells || text.contains("||") {
+        return false;
+    }
     let words = ["github.sha", "github.run_id", "github.run_number"];
     let Some(word) = words.iter().find(|word| text.contains(**word)) else { return false };
     // The cells of a matrix, other jobs and other workflows may hand it on within one run, or for one commit.
     let flows = repository.github.with_steps();
-    let once = flows.map(|flow| flow.text.matches(text).count()).sum::<usize>() == 1;
-    let cells = job.matrix.is_some() && !text.contains("matrix.");
+    let finder = memchr::memmem::Finder::new(text);
+    let once = flows.map(|flow| finder.find_iter(flow.text.as_bytes()).count()).sum::<usize>() == 1;
     let starts = text.split("${{").next().unwrap_or_default();
     let looked_up =
         repository.github.with_steps().flat_map(|flow| &flow.model.jobs).flat_map(|job| &job.steps);
     let looked_up = looked_up
         .filter_map(|step| step.input("restore-keys"))
         .any(|keys| keys.text.lines().any(|line| !starts.is_empty() && line.trim().starts_with(starts)));
-    if !step.is("actions/cache") || !once || cells || looked_up || text.contains("||") {
+    if !once || looked_up {
         return false;
     }
     report

@@ -1,5 +1,7 @@
 //! A deployment that leaves the broken version running when it fails.
 
+use std::cell::LazyCell;
+
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -85,12 +87,11 @@ const TRIAL: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
     let back = |flow: &Flow| {
-        let text = flow.text.to_ascii_lowercase();
+        let text = repository.files[flow.file].lower();
         BACK.iter().any(|word| text.contains(word))
     };
-    if flows.iter().any(back) {
-        return;
-    }
+    // Most repositories deploy nothing that could be taken back.
+    let taken_back = LazyCell::new(|| flows.iter().any(back));
     for flow in flows {
         // Whoever can name the version to deploy can deploy the one before.
         let chosen = flow.model.event("workflow_dispatch").is_some_and(|event| !event.inputs.is_empty());
@@ -98,6 +99,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let Some((step, done)) = first_deploy(repository, flow, at).filter(|_| !chosen) else { continue };
             if is_trial(flow, at) || done.text.starts_with("nomad") && reverts(repository) {
                 continue;
+            }
+            if *taken_back {
+                return;
             }
             let message = format!(
                 "`{}` deploys with `{}`, and no workflow here can take that back",

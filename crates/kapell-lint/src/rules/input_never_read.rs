@@ -1,6 +1,8 @@
 //! An input is asked for and never read.
 
-use kapell_spec::github::Job;
+use std::sync::LazyLock;
+
+use kapell_spec::{github::Job, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -23,26 +25,28 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Words of what reads all inputs, or the event, and so each of them.
+const WHOLE: &[&str] = &[
+    "tojson(inputs",
+    "tojson(github",
+    "github_event_path",
+    "payload.inputs",
+    "event.inputs)",
+    "inputs[",
+    "inputs.*",
+    "getinput",
+    "github.event }}",
+];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         let starts = ["workflow_dispatch", "workflow_call"].map(|name| (name, flow.model.event(name)));
         if starts.iter().all(|(_, event)| event.is_none_or(|event| event.inputs.is_empty())) {
             continue;
         }
-        let lower = flow.text.to_ascii_lowercase();
-        // Whoever reads all of them, or the event, reads each.
-        let whole = [
-            "tojson(inputs",
-            "tojson(github",
-            "github_event_path",
-            "payload.inputs",
-            "event.inputs)",
-            "inputs[",
-            "inputs.*",
-            "getinput",
-            "github.event }}",
-        ];
-        if whole.iter().any(|word| lower.contains(word)) {
+        let lower = repository.files[flow.file].lower();
+        static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(WHOLE));
+        if WORDS.is_in_lower(lower) {
             continue;
         }
         for (name, event) in starts {
@@ -51,7 +55,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 // Inputs of called workflows are an interface; one that a caller here gives is expected to matter.
                 let asked =
                     name == "workflow_dispatch" || is_given(&repository.github, flow, &input.name.text);
-                if reads(&lower, &input.name.text.to_ascii_lowercase()) || !asked {
+                if reads(lower, &input.name.text.to_ascii_lowercase()) || !asked {
                     continue;
                 }
                 let required = input.required && name == "workflow_dispatch";

@@ -435,11 +435,10 @@ fn told_to_pass(
 
 /// Returns the arguments of an action that checks, if one of them tells it never to fail.
 fn by_argument(step: &Step) -> Option<&Text> {
-    let uses = step.action()?;
-    let work = tools::action(&uses.action()?, step);
     let text = ["args", "options", "flags", "arguments"].iter().find_map(|name| step.input(name))?;
     let soft = text.text.split_whitespace().any(ways::never_fails);
-    (work.kind.checks() && soft).then_some(text)
+    let action = step.action().filter(|_| soft)?.action()?;
+    tools::action(&action, step).kind.checks().then_some(text)
 }
 
 /// Tells whether a target of make is a check, by its name. What the others make, the next command often does without.

@@ -306,21 +306,21 @@ fn risk(repository: &Repository, flow: &Flow, at: usize) -> Option<&'static str>
     {
         return Some(why);
     }
-    let mut scripts: String =
-        job.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n").collect();
+    let mut scripts: String = job.steps.iter().flat_map(|step| [step.script(), "\n"]).collect();
     for step in &job.steps {
         if let Some(Uses::Local(path)) = step.action()
             && let Some(action) = repository.github.actions.get(&**path)
         {
-            scripts.extend(action.model.steps.iter().map(|step| step.script().to_ascii_lowercase() + "\n"));
+            scripts.extend(action.model.steps.iter().flat_map(|step| [step.script(), "\n"]));
         }
         scripts.extend(
             step.with
                 .iter()
                 .filter(|(name, _)| name.text.contains("notarize") || name.text.contains("command"))
-                .map(|(_, value)| value.text.to_ascii_lowercase() + "\n"),
+                .flat_map(|(_, value)| [&*value.text, "\n"]),
         );
     }
+    scripts.make_ascii_lowercase();
     // Its own bound on what waits.
     if scripts.contains("timeout ") && !scripts.contains("exec") {
         return None;

@@ -121,15 +121,14 @@ fn watched(flow: &Flow, at: usize, step: &Step) -> Option<usize> {
     let api = step.input("script").filter(|_| step.is("actions/github-script"));
     let script = api.map_or(step.script(), |text| &text.text);
     let sleeps = ["sleep", "setTimeout"].iter().any(|word| script.contains(word));
-    let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word)) && sleeps;
+    if !sleeps || !["while ", "until ", "for "].iter().any(|word| script.contains(word)) {
+        return None;
+    }
     let asks = ["check-runs", "check_runs", "/jobs", "listJobsForWorkflowRun", "checks.listForRef"];
     // The command line shows the jobs of a run, and so those of its own.
     let own = ["run_id", "RUN_ID"].iter().any(|word| script.contains(word));
     let views = script.contains("gh run view") && script.contains("jobs") && own;
     let watches = asks.iter().any(|word| script.contains(word)) || views;
-    if !loops {
-        return None;
-    }
     if let Some(target) = awaited_image(flow, at, script).or_else(|| awaited_artifact(flow, at, script)) {
         return Some(target);
     }
@@ -232,6 +231,7 @@ fn by_script(flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
 /// A loop over the runs of another workflow that the same push starts, until one is over.
 fn by_runs(repository: &Repository, flow: &Flow, at: usize, step: &Step, report: &mut Report<'_>) {
     let script = step.script();
+    let Some((_, listing)) = script.split_once("gh run list") else { return };
     let loops = ["while ", "until ", "for "].iter().any(|word| script.contains(word));
     // What it starts itself, it may wait for.
     let own = ["gh workflow run", "dispatch", "gh run rerun"].iter().any(|word| script.contains(word));
@@ -241,9 +241,8 @@ fn by_runs(repository: &Repository, flow: &Flow, at: usize, step: &Step, report:
     if !loops || own || !script.contains("sleep") || !by_push(flow) || !only_push {
         return;
     }
-    let Some(listing) = script.split("gh run list").nth(1).and_then(|rest| rest.lines().next()) else {
-        return;
-    };
+    let listing = listing.split("gh run list").next().and_then(|rest| rest.lines().next());
+    let Some(listing) = listing else { return };
     let mut words = listing.split(|c: char| c.is_whitespace() || c == '=');
     let named = words.find(|word| matches!(*word, "--workflow" | "-w")).and_then(|_| words.next());
     let Some(named) = named.map(|name| name.trim_matches(['"', '\''])) else { return };

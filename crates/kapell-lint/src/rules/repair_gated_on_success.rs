@@ -12,7 +12,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, StepFacts, aggregate, carry,
-    script::{Command, Then},
+    script::Then,
     tools::{self, Kind},
 };
 use crate::{
@@ -140,21 +140,23 @@ const BACK: &[&str] = &[
 /// A step takes back what its job has deployed, and runs when that went well.
 fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
+    let deploys = |facts: &StepFacts| facts.does(Kind::Deploy);
+    if !flow.facts[at].iter().any(deploys) {
+        return;
+    }
     for (index, (step, facts)) in flow.steps(at).enumerate() {
         // One that is named for a failure is told of by its name.
         let named =
             step.condition.is_none() && step.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
         let plain = !named && step.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
-        let back = |command: &&Command| {
-            // Most programs take nothing back.
-            BACK.iter().any(|start| start.starts_with(command.program()))
-                && BACK.iter().any(|start| tools::plain_text(command).starts_with(start))
-        };
-        let Some(back) = facts.commands.iter().find(back).filter(|_| plain) else { continue };
+        let back = facts.commands.iter().find(|command| {
+            let text = tools::plain_text(command);
+            BACK.iter().any(|start| text.starts_with(start))
+        });
+        let Some(back) = back.filter(|_| plain) else { continue };
         // `deploy || undo`, and whatever a script asks before.
         let asked =
             back.depth > 0 || back.after != Then::End || facts.commands.iter().any(|command| command.asked);
-        let deploys = |facts: &StepFacts| facts.does(Kind::Deploy);
         let lenient = job.steps[..index].iter().any(|step| step.continue_on_error.is_some());
         // A drill goes back on purpose, and forward again.
         let again = flow.facts[at][index + 1..].iter().any(deploys);
@@ -581,9 +583,11 @@ fn teardown(flow: &Flow, at: usize, lasting: &[&Lasting], report: &mut Report<'_
 
 /// A job that says that it is for a failure, waits for others and has no condition: it runs when all is well.
 fn job_by_name(flow: &Flow, job: &Job, report: &mut Report<'_>) {
-    let names = [Some(&*job.id.text), job.name.as_ref().map(|name| &*name.text)];
-    let named = names.into_iter().flatten().find(|name| is_for_failure(name));
-    let Some(name) = named.filter(|_| job.condition.is_none() && !job.needs.is_empty()) else { return };
+    if job.condition.is_some() || job.needs.is_empty() {
+        return;
+    }
+    let mut names = [Some(&*job.id.text), job.name.as_ref().map(|name| &*name.text)].into_iter().flatten();
+    let Some(name) = names.find(|name| is_for_failure(name)) else { return };
     // Its steps may ask by themselves.
     let text = flow.text.get(job.span.range()).unwrap_or_default();
     if ["needs.", "toJSON(needs", "toJson(needs", "failure()"].iter().any(|word| text.contains(word)) {
@@ -620,16 +624,16 @@ fn goes_back_itself(name: &str, facts: &StepFacts) -> bool {
 fn by_name(flow: &Flow, (at, index): (usize, usize), report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
     let step = &job.steps[index];
+    let Some(name) = step.name.as_ref().filter(|name| is_for_failure(&name.text)) else { return };
     // The first step comes after nothing, but for what its job waits for. A job that is named so is told of as a whole.
     let told =
         is_for_failure(&job.id.text) || job.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
     let after = index > 0 || !job.needs.is_empty() && job.condition.is_none() && !told;
-    let Some(name) = step.name.as_ref().filter(|_| after) else { return };
     // Whatever may fail here and let the job go on brings it to this step.
-    if job.steps[..index].iter().any(|step| step.continue_on_error.is_some()) {
+    if !after || job.steps[..index].iter().any(|step| step.continue_on_error.is_some()) {
         return;
     }
-    if !is_for_failure(&name.text) || goes_back_itself(&name.text, &flow.facts[at][index]) {
+    if goes_back_itself(&name.text, &flow.facts[at][index]) {
         return;
     }
     // The script may ask by itself.

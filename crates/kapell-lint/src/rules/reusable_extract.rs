@@ -80,7 +80,7 @@ struct Key {
 fn key(step: &Step, known: &mut HashMap<String, usize>) -> Key {
     let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
     let mut text = format!("{uses}|");
-    for (at, word) in step.script().split_whitespace().enumerate() {
+    for (at, word) in step.script().split_ascii_whitespace().enumerate() {
         text.push_str(if at > 0 { " " } else { "" });
         text.push_str(word);
     }
@@ -93,7 +93,9 @@ fn alike(first: &[Key], second: &[Key]) -> bool {
     if second.len() < STEPS || first.len().abs_diff(second.len()) > 1 {
         return false;
     }
-    let same = || first.iter().filter(|step| second.contains(step));
-    let count = same().count();
-    count * 10 >= first.len().max(second.len()) * 8 && (count >= 7 || same().any(|step| step.len > 200))
+    let same = |step: &&Key| second.contains(step);
+    // Nearly all jobs are unlike after a few steps.
+    let most = (first.len() * 10 - first.len().max(second.len()) * 8) / 10;
+    let others = first.iter().filter(|step| !same(step)).take(most + 1).count();
+    others <= most && (first.len() - others >= 7 || first.iter().filter(same).any(|step| step.len > 200))
 }

@@ -69,9 +69,11 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
             .is_none_or(|condition| flow.scope(world, at, false).holds(condition) != Some(false))
     };
     let worlds = 0..flow.worlds.len();
-    let never = worlds.clone().all(|world| flow.runs[world][at] == Run::Never);
+    if !worlds.clone().all(|world| flow.runs[world][at] == Run::Never) {
+        return false;
+    }
     let possible: Vec<usize> = worlds.filter(|&world| own(world)).collect();
-    if !never || possible.is_empty() {
+    if possible.is_empty() {
         return false;
     }
     // One that runs in some other situation is to blame; if none ever runs, that is told of them.

@@ -296,15 +296,8 @@ fn silent_update(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_
 /// A release made with the default token starts no workflow that waits for releases.
 fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let text = flow.text.get(job.span.range()).unwrap_or_default();
-    // People publish a draft, and that starts them; so does whoever starts them by name.
-    if ["draft: true", "--draft", "workflow run", "workflow-dispatch", "createWorkflowDispatch"]
-        .iter()
-        .any(|word| text.contains(word))
-    {
-        return;
-    }
-    let made = flow.steps(at).find(|(step, facts)| {
+    let mut releases = flow.steps(at).filter(|(_, facts)| facts.does(Kind::Release));
+    let made = releases.find(|(step, _)| {
         let token = if step.is("actions/create-release") || step.script().contains("gh release create") {
             gh_token(flow, job, step)
         } else if step.is("softprops/action-gh-release") || step.is("ncipollo/release-action") {
@@ -313,9 +306,17 @@ fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'
         } else {
             None
         };
-        facts.does(Kind::Release) && token.is_some_and(|token| is_default_token(&token))
+        token.is_some_and(|token| is_default_token(&token))
     });
     let Some((step, _)) = made else { return };
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    // People publish a draft, and that starts them; so does whoever starts them by name.
+    if ["draft: true", "--draft", "workflow run", "workflow-dispatch", "createWorkflowDispatch"]
+        .iter()
+        .any(|word| text.contains(word))
+    {
+        return;
+    }
     let waits = github.flows.iter().filter_map(|other| {
         let event = other.model.event("release").filter(|_| other.path != flow.path)?;
         // People make a release of what was released before its time, and that starts them.

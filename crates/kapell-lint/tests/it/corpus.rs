@@ -1,6 +1,7 @@
 //! What is found in real repositories depends on nothing but their files.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     thread,
@@ -14,9 +15,11 @@ use kapell_lint::{
     fix::patch_knowing,
     repository::{Depth, Repository},
     rule::Group,
-    rules::looks_at_each_alone,
+    rules::{RULES, looks_at_each_alone},
     wanted::{Scope, is_wanted},
 };
+
+use crate::cases::cases;
 
 fn repositories() -> Vec<PathBuf> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
@@ -96,6 +99,31 @@ fn rules_that_look_at_each_file_alone_find_the_same_among_few() {
         sort(&mut apart);
         assert_eq!(apart, all, "{}", root.display());
     }
+}
+
+#[test]
+fn rules_that_look_at_each_file_alone_find_the_same_in_their_cases() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rules");
+    let mut wrong = BTreeSet::new();
+    for rule in RULES.iter().copied().filter(|rule| looks_at_each_alone(rule)) {
+        let text = fs::read_to_string(folder.join(format!("{}.case", rule.name))).unwrap();
+        for case in cases(&text) {
+            let repository = Repository::new(Files::new(case.files), Depth::Deep);
+            let look = |repository: &Repository| audit_with(repository, &|other| other.name == rule.name);
+            let mut left: BTreeSet<_> = repository.files.iter().map(|(id, _)| id).collect();
+            let mut apart = Vec::new();
+            while let Some(id) = left.pop_first() {
+                let near = repository.github.joined([id].into());
+                left.retain(|id| !near.contains(id));
+                apart.extend(look(&repository.only(&near)));
+            }
+            sort(&mut apart);
+            if apart != look(&repository) {
+                wrong.insert(format!("{}: {}", rule.name, case.title));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]

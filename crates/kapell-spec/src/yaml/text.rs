@@ -42,6 +42,20 @@ fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Returns the characters that are not plain ones of ASCII, and where they stand. Nearly all texts have few or none.
+fn odd(text: &str) -> impl Iterator<Item = (usize, char)> {
+    const CHUNK: usize = 64;
+    let is_odd =
+        |byte: u8| !((b' '..=b'~').contains(&byte) | (byte == b'\n') | (byte == b'\r') | (byte == b'\t'));
+    // Without a branch for each byte many are looked at at once.
+    let any = move |chunk: &[u8]| chunk.iter().fold(0_u8, |odd, &byte| odd | u8::from(is_odd(byte))) != 0;
+    let chunks = text.as_bytes().chunks(CHUNK).enumerate().filter(move |(_, chunk)| any(chunk));
+    let bytes = chunks.flat_map(|(number, chunk)| (number * CHUNK..).zip(chunk));
+    let odd = bytes.filter(move |&(_, &byte)| is_odd(byte)).map(|(at, _)| at);
+    // No byte but the first begins a character.
+    odd.filter_map(|at| Some((at, text.get(at..)?.chars().next()?)))
+}
+
 /// Checks size and characters. YAML 1.2.2, section 5.1, says which characters a text may have.
 pub(super) fn check(text: &str, limits: Limits) -> Vec<Finding> {
     if text.len() > limits.bytes {
@@ -49,21 +63,13 @@ pub(super) fn check(text: &str, limits: Limits) -> Vec<Finding> {
             format!("the text has {} bytes, more than the {} that are read", text.len(), limits.bytes);
         return vec![Finding::error(codes::TOO_LARGE, Span::default(), message)];
     }
-    // Nearly every text is this. Without a branch for each byte many are looked at at once.
-    let is_odd =
-        |byte: u8| !((b' '..=b'~').contains(&byte) | (byte == b'\n') | (byte == b'\r') | (byte == b'\t'));
-    let odd = |chunk: &[u8]| chunk.iter().fold(0_u8, |odd, &byte| odd | u8::from(is_odd(byte)));
-    if text.as_bytes().chunks(256).all(|chunk| odd(chunk) == 0) {
-        return Vec::new();
-    }
     let mut findings = Vec::new();
     let bad = |character: &char| {
         matches!(character, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}')
             || matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{feff}')
     };
-    let at = |found: &dyn Fn(&char) -> bool| {
-        text.char_indices().find(|(at, c)| found(c) && (*at > 0 || *c != '\u{feff}'))
-    };
+    let at =
+        |found: &dyn Fn(&char) -> bool| odd(text).find(|(at, c)| found(c) && (*at > 0 || *c != '\u{feff}'));
     if let Some((at, character)) = at(&bad) {
         let span = Span::new(at, at + character.len_utf8());
         let message = format!("control character U+{:04X}", u32::from(character));

@@ -35,7 +35,8 @@ fn platform(program: &str) -> Option<&'static str> {
 
 /// Finds sections on how to roll back that use a platform which nothing here deploys to.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    let deployed = deployed(repository);
+    let mut assets = repository.agents.iter().filter(|(_, asset)| asset.home == Home::Claude);
+    let deployed = if assets.next().is_some() { deployed(repository) } else { Vec::new() };
     if deployed.is_empty() {
         return;
     }
