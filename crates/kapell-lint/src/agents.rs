@@ -6,6 +6,7 @@ mod defined;
 pub mod delegation;
 mod hook_script;
 mod resolve;
+pub mod sessions;
 pub mod similar;
 
 use std::sync::{Arc, OnceLock};

@@ -7,7 +7,10 @@ use kapell_spec::{claude::definition::Named, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{
+        Asset, Home,
+        sessions::{What, sessions as started},
+    },
     files::File,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule, names},
@@ -252,6 +255,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     tell_inherited(report, &inherit);
     sessions(repository, report);
+    unasked(repository, report);
+    of_codex(repository, report);
 }
 
 /// An agent or a command whose list of tools has one that edits what others wrote.
@@ -414,6 +419,61 @@ fn tell_inherited(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
     draft.done();
 }
 
+/// Events that anybody may bring about, with a text of their own.
+const OPEN: &[&str] = &["issue_comment", "issues", "pull_request_target", "discussion", "discussion_comment"];
+
+/// Sessions of workflows that ask nobody, and that anybody may start with a text of their own.
+fn unasked(repository: &Repository, report: &mut Report<'_>) {
+    for session in started(&repository.files) {
+        let What::Unasked(flag) = session.what else { continue };
+        let flow = repository.github.flows.iter().find(|flow| flow.file == session.file);
+        let text = &repository.files[session.file].text;
+        // Who may start it is asked for by their part in the project.
+        let asked =
+            ["author_association", "permission", "allowed_users", "github.actor ==", "sender.login =="]
+                .iter()
+                .any(|word| text.replace("permissions:", "").replace(flag, "").contains(word));
+        let event = flow.and_then(|flow| OPEN.iter().find(|event| flow.starts(event)));
+        let Some(event) = event.filter(|_| !asked) else { continue };
+        let message = format!("anybody can start this session by `{event}`, and it asks nobody: `{flag}`");
+        let hint = "name the tools that it needs, and let only those start it who may push";
+        report.add(session.file, session.span, message).severity(Severity::High).hint(hint).done();
+    }
+}
+
+/// Settings of Codex in which nothing is held back, and nobody is asked.
+/// Source: <https://github.com/openai/codex/blob/main/docs/config.md>, as of 2026-08.
+fn of_codex(repository: &Repository, report: &mut Report<'_>) {
+    let settings = repository.files.iter().filter(|(_, file)| &*file.path == ".codex/config.toml");
+    for (id, file) in settings {
+        // What stands below a table is a profile, which somebody chooses.
+        let mut top = file.text.lines().take_while(|line| !line.trim_start().starts_with('['));
+        let is = |line: &str, key: &str, value: &str| {
+            line.split_once('=').is_some_and(|(own, given)| {
+                let given = given.split('#').next().unwrap_or_default();
+                own.trim() == key && given.trim().trim_matches(['"', '\'']) == value
+            })
+        };
+        let never = file.text.lines().any(|line| is(line, "approval_policy", "never"));
+        let Some(line) = top.find(|line| is(line, "sandbox_mode", "danger-full-access")).filter(|_| never)
+        else {
+            continue;
+        };
+        let at = line.as_ptr() as usize - file.text.as_ptr() as usize;
+        let message =
+            "everyone who trusts this repository runs every command unasked, and outside of the sandbox";
+        let hint = "write `workspace-write`; whoever wants more can set it in a file of their own";
+        let span = Span::new(at, at + line.trim_end().len());
+        report.add(id, span, message).severity(Severity::High).hint(hint).done();
+    }
+}
+
+/// Tells whether a permission grants what destroys, or takes over, whatever it is given.
+fn destroys(tool: &str) -> bool {
+    let inner = tool.strip_prefix("Bash(").and_then(|rest| rest.strip_suffix(')')).unwrap_or_default();
+    matches!(inner, "rm:*" | "rm *" | "rm -rf:*" | "rm -rf *" | "rm -r:*" | "sudo:*" | "sudo *" | "eval:*")
+}
+
 /// Settings under which nobody is asked.
 fn sessions(repository: &Repository, report: &mut Report<'_>) {
     for file in repository.agents.hooks.iter().filter(|file| !file.hooks.denies) {
@@ -423,6 +483,13 @@ fn sessions(repository: &Repository, report: &mut Report<'_>) {
             let message =
                 format!("everyone who opens this repository runs every command unasked: `{}`", tool.text);
             let hint = "name the commands, such as `Bash(npm test:*)`, or deny those that do harm";
+            report.add(file.file, tool.span, message).hint(hint).done();
+        } else if let Some(tool) =
+            file.hooks.allow.iter().find(|tool| destroys(&tool.text)).filter(|_| shared)
+        {
+            let message =
+                format!("everyone who opens this repository runs `{}` unasked, on any path", tool.text);
+            let hint = "leave it to be asked for, or name what it may touch";
             report.add(file.file, tool.span, message).hint(hint).done();
         }
     }

@@ -15,7 +15,10 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Scope, Severity};
 
 use crate::{
-    agents::{Asset, Home, Resolved, is_built_in},
+    agents::{
+        Asset, Home, Resolved, is_built_in,
+        sessions::{What, sessions},
+    },
     code::workflow_script,
     files::FileId,
     repository::{Depth, Repository},
@@ -49,6 +52,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     session::check(repository, report);
     opencode::check(repository, report);
     main_agent(repository, report);
+    started(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
     for (_, from) in agents.iter().filter(|(_, from)| from.home != Home::Other) {
         for reference in from.firm(Names::Agent) {
@@ -117,6 +121,28 @@ fn main_agent(repository: &Repository, report: &mut Report<'_>) {
             |near| format!("name `{near}`, if that is meant"),
         );
         report.add(settings.file, named.span, message).hint(hint).done();
+    }
+}
+
+/// The agents that sessions of workflows and scripts are to run as: `claude --agent x`.
+fn started(repository: &Repository, report: &mut Report<'_>) {
+    let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+    let names: BTreeSet<&str> = agents.map(|(_, agent)| &*agent.name).collect();
+    if names.is_empty() {
+        return;
+    }
+    for session in sessions(&repository.files) {
+        let What::Agent(name) = &session.what else { continue };
+        if names.contains(&**name) || is_built_in(name) || name.contains(':') {
+            continue;
+        }
+        let near = suggest::nearest(name, names.iter().copied());
+        let hint = near.map_or_else(
+            || "define it, or drop `--agent`".to_owned(),
+            |near| format!("name `{near}`, if that is meant"),
+        );
+        let message = format!("agent `{name}`, which this session is to run as, is not defined");
+        report.add(session.file, session.span, message).hint(hint).done();
     }
 }
 

@@ -1,11 +1,15 @@
 //! `undefined-command`: a slash command is named that is defined nowhere.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use kapell_spec::{
     claude::{
         listed,
         reference::{Names, Reference, Strength, has_fallback},
+        tables::BUILT_IN_COMMANDS,
     },
     finding::Span,
     line, suggest,
@@ -14,7 +18,10 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Agents, Asset, Home, Resolved},
+    agents::{
+        Agents, Asset, Home, Resolved,
+        sessions::{What, sessions},
+    },
     files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -68,6 +75,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         places.dedup_by_key(|(file, reference, _)| (*file, reference.span.start));
     }
     unknown_skills(repository, report);
+    given_first(repository, report);
     let mut by_file: BTreeMap<FileId, Vec<(&str, Vec<Place<'_>>)>> = BTreeMap::new();
     // Names with too many colons are one habit.
     let mut nested: BTreeMap<&str, FileId> = BTreeMap::new();
@@ -82,6 +90,33 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     for names in by_file.into_values() {
         tell(agents, report, names);
+    }
+}
+
+/// Commands that sessions of workflows and scripts are given: `claude -p "/audit"`.
+fn given_first(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    let own = agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude);
+    let names: BTreeSet<&str> = own.map(|(_, asset)| &*asset.name).collect();
+    for session in sessions(&repository.files) {
+        let What::Command(name) = &session.what else { continue };
+        if names.contains(&**name) || name.contains(':') || BUILT_IN_COMMANDS.contains(&&**name) {
+            continue;
+        }
+        let near = suggest::nearest(name, names.iter().copied());
+        let parts: BTreeSet<&str> = name.split('-').collect();
+        let turned =
+            || names.iter().copied().find(|other| other.split('-').collect::<BTreeSet<_>>() == parts);
+        // A plugin, or the person who runs it, may bring what resembles nothing here.
+        let Some(near) = near.or_else(turned).or_else(|| name.contains('-').then_some("")) else { continue };
+        let message = format!("`/{name}`, which this session is given, is not defined");
+        let hint = match near {
+            "" => "define it, or give a command that is there".to_owned(),
+            near => format!("give `/{near}`, if that is meant"),
+        };
+        let draft = report.add(session.file, session.span, message).severity(Severity::High);
+        draft.confidence(Confidence::Medium).hint(hint).done();
     }
 }
 

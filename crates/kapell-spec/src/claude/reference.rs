@@ -274,17 +274,31 @@ impl Finder<'_> {
             // `Spawn `x-reviewer``: whoever is spawned works.
             let spawned =
                 mark.code && matches!(before, "spawn" | "spawns" | "spawning") && spoken::is_somebody(name);
+            // `let the agent `x-y` do it`.
+            let named = mark.code && before == "agent" && self.is_set_to_work(at);
             let is_agent =
                 |word: &str| matches!(word, "agent" | "subagent" | "sub-agent" | "agents" | "subagents");
             if is_agent(&after)
                 || matches!(before, "subagent" | "sub-agent")
-                || (task || hands_on || spawned) && !plain
+                || (task || hands_on || spawned || named) && !plain
             {
                 self.add(Names::Agent, span, if plain { Strength::Weak } else { Strength::Strong });
             } else if !plain && matches!(&*after, "skill" | "skills") {
                 self.add(Names::Skill, span, Strength::Strong);
             }
         }
+    }
+
+    /// Tells whether the words before the name of an agent have it work: `let the agent `x-y``.
+    fn is_set_to_work(&self, at: usize) -> bool {
+        let before = self.text[line::start(self.text, at)..at].to_ascii_lowercase();
+        let mut words =
+            before.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).rev();
+        let last: Vec<&str> = words.by_ref().take(3).collect();
+        matches!(last[..], ["agent", "the" | "our", verb] if matches!(
+            verb,
+            "let" | "have" | "ask" | "use" | "start" | "call" | "run" | "invoke" | "spawn" | "launch" | "dispatch"
+        ))
     }
 
     /// Tells whether a numbered heading begins with a name and goes on with an arrow to a file: `### 2. `x-y` → `z.json``.

@@ -67,7 +67,27 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         let listed = entries("command").iter().filter_map(|entry| entry.value.get("agent"));
         given.extend(listed.filter_map(hooks::scalar).map(|agent| (id, agent)));
     }
+    let default = at("default_agent").and_then(hooks::scalar);
+    let disabled = |name: &str| {
+        let entry = entries("agent").iter().find(|entry| entry.key.text() == Some(name));
+        entry.is_some_and(|entry| entry.value.get("disable").and_then(Node::text) == Some("true"))
+    };
+    for (id, agent) in settings.iter().filter_map(|(id, _)| Some((*id, default.clone()?))) {
+        let name = agent.text.trim();
+        if !name.is_empty() && !known.contains(name) && !BUILT_IN.contains(&name) {
+            let near = suggest::nearest(name, known.iter().copied()).unwrap_or("build");
+            let message = format!("agent `{name}`, which every session is to start with, is not defined");
+            report.add(id, agent.span, message).hint(format!("name `{near}`, if that is meant")).done();
+        }
+    }
     for (id, agent) in given {
+        if disabled(agent.text.trim()) {
+            let message =
+                format!("agent `{}`, which this command is given to, is disabled", agent.text.trim());
+            let draft = report.add(id, agent.span, message).severity(Severity::Medium);
+            draft.hint("enable it, or give the command to another one").done();
+            continue;
+        }
         let name = agent.text.trim();
         if name.is_empty() || known.contains(name) || BUILT_IN.contains(&name) {
             continue;
