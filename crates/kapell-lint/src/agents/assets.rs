@@ -45,6 +45,8 @@ pub(super) fn read(files: &Files) -> Agents {
                 Ok(agent) => agents.assets.push(agent),
                 Err((span, why)) => agents.broken.push(Broken { file: id, span, why }),
             }
+        } else if is_client_toml(&file.path) {
+            agents.broken.extend(codex::broken(&file.text).map(|(span, why)| Broken { file: id, span, why }));
         } else if name == "hooks.json" || name == "settings.json" || name == "settings.local.json" {
             if let Some(hooks) = hook_file(id, file) {
                 agents.hooks.push(hooks);
@@ -52,6 +54,11 @@ pub(super) fn read(files: &Files) -> Agents {
             }
         } else if is_manifest(&file.path) || name == ".mcp.json" {
             agents.broken.extend(broken_json(id, file));
+            // A plugin may hold its hooks in its manifest.
+            let (hooks, _) = hooks::read(&file.text);
+            if !hooks.hooks.is_empty() {
+                agents.hooks.push(HookFile { file: id, is_settings: false, hooks });
+            }
         } else if is_script(file) {
             let scope = owner(&agents, &file.path)
                 .map_or(Scope::Repository, |plugin| Scope::Plugin(plugin.name.clone()));
@@ -101,6 +108,11 @@ fn is_script(file: &File) -> bool {
             .iter()
             .any(|part| file.path.contains(part))
         && (file.text.contains("agent(") || file.text.contains("phase("))
+}
+
+/// Tells whether a path is that of settings of Codex, or of a command of Gemini CLI.
+fn is_client_toml(path: &str) -> bool {
+    path.ends_with(".codex/config.toml") || path.ends_with(".toml") && path.contains(".gemini/commands/")
 }
 
 /// Tells whether a path is that of the manifest of a plugin or a marketplace.
@@ -250,7 +262,8 @@ fn place(agents: &Agents, path: &str) -> Option<(AssetKind, Scope, Home, String)
 }
 
 fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
-    if EXPLAINING.contains(&&*file.name().to_ascii_lowercase()) {
+    // `agents/changelog.md` may be an agent: then it says so.
+    if EXPLAINING.contains(&&*file.name().to_ascii_lowercase()) && !file.text.starts_with("---\nname:") {
         return None;
     }
     let (mut kind, scope, home, stem) = place(agents, &file.path)?;

@@ -58,6 +58,7 @@ const MISSPELT: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    of_others(repository, report);
     let kinds = [AssetKind::Command, AssetKind::Skill];
     for (_, asset) in
         repository.agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home != Home::Other)
@@ -67,6 +68,45 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         declared(report, asset, file);
         templated(report, asset, file);
         hinted(report, asset, file);
+    }
+}
+
+/// Commands of other clients: what they fill in is written in another way.
+/// Sources: <https://opencode.ai/docs/commands>, <https://github.com/google-gemini/gemini-cli/blob/main/docs/cli/custom-commands.md>,
+/// as of 2026-08.
+fn of_others(repository: &Repository, report: &mut Report<'_>) {
+    let tables: [(&[&str], &str, &[&str], &str); 2] = [
+        (
+            &[".opencode/command/", ".opencode/commands/"],
+            ".md",
+            &["{{args}}", "{{arguments}}", "$ARGS"],
+            "$ARGUMENTS",
+        ),
+        (
+            &[".gemini/commands/"],
+            ".toml",
+            &["$ARGUMENTS", "$1", "${ARGUMENTS}", "{{arguments}}", "{args}"],
+            "{{args}}",
+        ),
+    ];
+    for (folders, end, wrong, right) in tables {
+        let own = repository.files.iter().filter(|(_, file)| {
+            file.path.ends_with(end) && folders.iter().any(|folder| file.path.contains(folder))
+        });
+        for (id, file) in own.filter(|(_, file)| !file.text.contains(right)) {
+            let places = wrong.iter().flat_map(|word| file.text.match_indices(word));
+            let shown = |at: usize| {
+                let line = kapell_spec::line::around(&file.text, at);
+                ["awk", "cut ", "sed ", "func", "!{", "()"].iter().any(|sign| line.contains(sign))
+                    || file.text[at..].starts_with("$1")
+                        && file.text[at + 2..].starts_with(|c: char| c.is_ascii_digit())
+            };
+            let Some((at, word)) = places.filter(|(at, _)| !shown(*at)).min() else { continue };
+            let message = format!("`{word}` is never filled in: the model gets it as it stands");
+            let span = Span::new(at, at + word.len());
+            let edits = [(id, span, right.to_owned())];
+            report.add(id, span, message).fix(format!("write `{right}`"), FixClass::Review, edits).done();
+        }
     }
 }
 

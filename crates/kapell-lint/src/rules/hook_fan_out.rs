@@ -117,7 +117,27 @@ const SUITES: &[&str] = &[
     "zig build test",
     "poetry run pytest",
     "uv run pytest",
+    "mvnw verify",
+    "gradlew assemble",
+    "docker compose build",
+    "docker compose up --build",
+    "docker build ",
+    "cargo build --workspace",
+    "dotnet build",
+    "cmake --build",
+    "bundle exec rake",
+    "playwright test",
+    "cypress run",
+    "sleep ",
 ];
+
+/// Says that a whole suite runs before every prompt is answered.
+fn before_prompts(hook: &Hook) -> Option<(String, Severity)> {
+    let command = hook.text.as_ref().filter(|_| hook.kind == "command" && !hook.is_async)?;
+    let suite = SUITES.iter().find(|suite| starts(&command.text, suite))?;
+    (&*hook.event.text == "UserPromptSubmit")
+        .then(|| (format!("`{}` runs before every prompt is read", suite.trim()), Severity::Medium))
+}
 
 /// Hooks at one event of every tool call from which on they are many, each a process of its own.
 const MANY: usize = 4;
@@ -158,7 +178,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .filter_map(|hook| {
                 let session = || asks_a_model(repository, file, hook);
                 let whole = || runs_all(repository, file, hook);
-                Some((hook, why(hook).or_else(session).or_else(whole)?))
+                Some((hook, why(hook).or_else(|| before_prompts(hook)).or_else(session).or_else(whole)?))
             })
             .collect();
         let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };

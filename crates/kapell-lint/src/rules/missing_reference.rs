@@ -66,6 +66,49 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     paths::told_paths(repository, report);
     sources(repository, report);
     started_files(repository, report);
+    of_others(repository, report);
+}
+
+/// Texts that files of other clients take in: `{file:./prompts/x.md}` and `instructions` of opencode, `@{docs/x.md}` of Gemini
+/// CLI, `config_file` of Codex.
+/// Sources: <https://opencode.ai/docs/config>, <https://github.com/google-gemini/gemini-cli/blob/main/docs/cli/custom-commands.md>,
+/// <https://github.com/openai/codex/blob/main/docs/config.md>, as of 2026-08.
+fn of_others(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter() {
+        let (open, close, beside) = match &*file.path {
+            "opencode.json" => ("{file:", '}', ""),
+            ".codex/config.toml" => ("config_file = \"", '"', ".codex/"),
+            path if path.contains(".gemini/commands/") && path.ends_with(".toml") => ("@{", '}', ""),
+            _ => continue,
+        };
+        let named = file.text.match_indices(open).filter_map(|(at, _)| {
+            let at = at + open.len();
+            Some((at, &file.text[at..at + file.text[at..].find(close)?]))
+        });
+        let (root, _) =
+            if file.name() == "opencode.json" { hooks::json(&file.text) } else { (None, Vec::new()) };
+        let listed = root.as_ref().and_then(|root| root.get("instructions"));
+        let listed = listed.and_then(kapell_spec::yaml::Node::items).unwrap_or_default();
+        let listed: Vec<_> = listed.iter().filter_map(hooks::scalar).collect();
+        let listed = listed.iter().filter_map(|named| {
+            let text = file.text.get(named.span.range())?;
+            let inner = text.find(&*named.text)?;
+            let at = named.span.start as usize + inner;
+            Some((at, &file.text[at..at + named.text.len()]))
+        });
+        for (at, written) in named.chain(listed) {
+            let path = format!("{beside}{}", written.trim_start_matches("./"));
+            let whole = !written.is_empty() && is_own(written) && path.contains('.') && !path.contains("..");
+            if whole
+                && !written.contains('\n')
+                && !repository.files.exists(&path)
+                && (!path.contains('/') || has_company(repository, &path))
+            {
+                let message = format!("`{written}` is taken in here, and is not there");
+                report.add(id, kapell_spec::finding::Span::new(at, at + written.len()), message).done();
+            }
+        }
+    }
 }
 
 /// Plugins that a marketplace names by a directory of the repository, in which nothing lies.

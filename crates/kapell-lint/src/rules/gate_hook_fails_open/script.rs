@@ -239,7 +239,7 @@ fn ends_with_one(lower: &str, language: Language, event: &str) -> Option<Fault> 
         let said = texts
             .iter()
             .find_map(|end| Some((line.find(end)?, end.len() - 2)))
-            .filter(|_| language == Language::Python && says(line));
+            .filter(|_| language == Language::Python && (says(line) || meant));
         let Some((offset, len)) = one.or(returned).or(said) else { continue };
         let before = &lines[number.saturating_sub(3)..number];
         let aloud = complains

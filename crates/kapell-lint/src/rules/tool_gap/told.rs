@@ -174,8 +174,10 @@ fn is_counted(agent: &Asset, text: &str, span: Span) -> bool {
         let rest = text[at..].trim_start_matches(|c: char| c.is_ascii_digit() || ".) ".contains(c));
         let inner = rest.strip_prefix('`').and_then(|rest| rest.split('`').next()).unwrap_or_default();
         let after = rest.get(inner.len() + 2..).unwrap_or_default();
-        let ended =
-            after.is_empty() || after.starts_with(['\n', '\r', '.', ',', ';']) || after.starts_with(" to ");
+        let ended = after.is_empty()
+            || after.starts_with(['\n', '\r', '.', ',', ';'])
+            || after.starts_with(" to ")
+            || after.starts_with(" and ");
         (is_command(inner) && ended).then(|| text.len() - rest.len())
     };
     let Some(item) = items
