@@ -221,7 +221,7 @@ pub fn command(command: &Command) -> Work {
         return work(Kind::Trivial, seconds);
     }
     let words = plain_words(command, program);
-    if words.iter().any(|word| word == "--version" || word == "--help" || word == "-V") && words.len() <= 2 {
+    if asks_what_it_is(program, &words) {
         return work(Kind::Trivial, 1);
     }
     if is_dry(command) {
@@ -281,6 +281,19 @@ fn is_dry(command: &Command) -> bool {
 #[must_use]
 pub fn plain_text(command: &Command) -> String {
     plain_words(command, command.program()).join(" ")
+}
+
+/// Tells whether a program, or one of its commands, is only asked what it is: `cargo clippy --version`.
+#[must_use]
+pub fn is_question(command: &Command) -> bool {
+    let program = command.program();
+    asks_what_it_is(program, &plain_words(command, program))
+}
+
+fn asks_what_it_is(program: &str, words: &[String]) -> bool {
+    // `ctest -V` says more while it tests.
+    let asks = |word: &String| word == "--version" || word == "--help" || word == "-V" && program != "ctest";
+    words.len() <= 3 && words.last().is_some_and(asks)
 }
 
 /// Returns the words without flags in front of the command they belong to, and without a toolchain.
@@ -675,6 +688,9 @@ pub fn installer(command: &Command) -> Option<&'static Installer> {
         return None;
     }
     let words = plain_words(command, program);
+    if asks_what_it_is(program, &words) {
+        return None;
+    }
     // `npm install -g x` installs no dependencies of the repository, and `npm install x` one of its own choice.
     let global = command.words.iter().any(|word| word == "-g" || word == "--global");
     let named = words.len() > 2 && matches!(words[1].as_str(), "install" | "i") && program == "npm";

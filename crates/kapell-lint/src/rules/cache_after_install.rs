@@ -126,6 +126,7 @@ fn late_action(flow: &Flow, at: usize, index: usize, report: &mut Report<'_>) {
         let works = flow.facts[at][*earlier].commands.iter().any(|command| {
             command.program().trim_start_matches("./") == *program
                 && command.words.iter().any(|word| verbs.contains(&word.as_str()))
+                && !tools::is_question(command)
                 && !command.words.iter().any(|word| word == "--manifest-path")
         });
         works && step.condition.is_none() && step.folder.is_none()

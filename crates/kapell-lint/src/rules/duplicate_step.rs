@@ -328,7 +328,10 @@ fn condition(step: &Step) -> &str {
 fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, right): (usize, &Only)) -> bool {
     let job = &flow.model.jobs[at];
     let (first, second) = (&job.steps[earlier], &job.steps[later]);
-    if !same_env(first, second) || folder(first) != folder(second) {
+    if !same_env(first, second)
+        || folder(first) != folder(second)
+        || goes(flow, at, earlier) != goes(flow, at, later)
+    {
         return false;
     }
     if left.0 == Kind::Build && compared(job, earlier, later) {
@@ -341,6 +344,7 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
                 || step.script().contains("git ")
                 || step.script().contains("sed ")
                 || step.script().contains("rm ")
+                || facts.commands.iter().any(sets_ground)
         });
     let same_condition = condition(first) == condition(second);
     // The whole suite, and then the same suite again with coverage.
@@ -363,6 +367,20 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
         && same_condition
         && matches!(left.0, Kind::Lint | Kind::Build | Kind::Test | Kind::Setup);
     !changed && (tests_again || install_again || same)
+}
+
+/// Returns where the script of a step goes before it works: `cd crates/native`.
+fn goes(flow: &Flow, at: usize, index: usize) -> Vec<String> {
+    let moves = |command: &&Command| matches!(command.program(), "cd" | "pushd");
+    flow.facts[at][index].commands.iter().filter(moves).map(Command::text).collect()
+}
+
+/// Tells whether a command changes what the next ones work with: versions of dependencies, or of a toolchain.
+fn sets_ground(command: &Command) -> bool {
+    const VERBS: [&str; 8] = ["update", "upgrade", "add", "remove", "default", "override", "use", "switch"];
+    let words = command.inner().iter().skip(1).take(2);
+    !matches!(command.program(), "apt-get" | "apt")
+        && words.filter(|word| !word.starts_with('+')).any(|word| VERBS.contains(&word.as_str()))
 }
 
 /// What holds two results against each other.
