@@ -201,7 +201,7 @@ fn may_carry(flow: &Flow, job: usize) -> bool {
 impl Flow {
     /// Tells whether a job holds a key to anything outside: a secret, or a token that may write. A command that nobody
     /// knows can leave nothing there for others without one.
-    pub(super) fn lets_out(&self, job: usize) -> bool {
+    pub(crate) fn lets_out(&self, job: usize) -> bool {
         let model = &self.model.jobs[job];
         let text = |span: Span| self.text.get(span.range()).unwrap_or_default();
         let keys = ["secrets.", "secrets[", "secrets)", "github.token", ": write", "write-all"];

@@ -36,7 +36,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 // A partial `node_modules` or `target` is no use to an install that believes it is whole.
                 // What cargo has built is judged by cargo piece by piece.
                 let built = path.contains("target") && installer.name != "cargo";
-                let downloads = !path.contains("node_modules") && !path.contains("venv") && !built;
+                // So is an environment that an earlier lock file has filled: what it no longer names would stay.
+                let filled = ["node_modules", "venv", "site-packages", "pythonLocation", "vendor/bundle"];
+                let downloads = !filled.iter().any(|place| path.contains(place)) && !built;
                 let (true, Some(at)) =
                     (downloads, key.text.find("${{ hashFiles(").or_else(|| key.text.find("${{hashFiles(")))
                 else {

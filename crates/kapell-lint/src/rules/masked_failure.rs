@@ -78,6 +78,9 @@ const LENIENT: &[&str] = &[
     "below",
 ];
 
+/// Words in the names of jobs that try what others have not released yet.
+const AHEAD: &[&str] = &["edge", "next", "rc", "snapshot", "tip", "master", "unreleased"];
+
 /// Words in the names of steps whose failure matters.
 const MATTERS: &[&str] = &[
     "test",
@@ -164,7 +167,8 @@ fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
     let meant = LENIENT.iter().chain(ASIDE).any(|word| name.contains(word))
         || ["bench", "perf", "doc", "beta", "pre-release", "prerelease", "upstream", "future", "head"]
             .iter()
-            .any(|word| name.contains(word));
+            .any(|word| name.contains(word))
+        || name.split(|letter: char| !letter.is_alphanumeric()).any(|word| AHEAD.contains(&word));
     if !(tests || only_reads) || awaited || meant {
         return;
     }

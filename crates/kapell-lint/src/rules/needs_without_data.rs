@@ -85,6 +85,7 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
         let earlier = latest.saturating_sub(rest.unwrap_or(0).max(through));
         if earlier < LEAST_SAVING
             || only_reports(flow, at)
+            || hands_out(flow, at)
             || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
             || repository.github.carries(flow, need, at).is_some()
             || needs_more(repository, flow, (need, at), needs)
@@ -114,6 +115,18 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
             None => draft.done(),
         }
     }
+}
+
+/// Tells whether a job that holds a key is named for what goes out: how it does that may stand in an action of the
+/// repository, or in what a build program is given.
+fn hands_out(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let names = [Some(&job.id.text), job.name.as_ref().map(|name| &name.text)];
+    let goes_out = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["publish", "release", "deploy", "upload", "promote"].iter().any(|word| name.contains(word))
+    };
+    flow.lets_out(at) && names.into_iter().flatten().any(|name| goes_out(name))
 }
 
 /// Tells whether a job does nothing but tell people: what it tells of has to be over.

@@ -5,6 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
+use kapell_spec::github::Step;
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/sequential-steps.md`.
@@ -27,7 +28,7 @@ const LEAST_TOTAL: u32 = 420;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
-            let long: Vec<(u32, &kapell_spec::github::Step)> = flow
+            let long: Vec<(u32, &Step)> = flow
                 .steps(at)
                 .filter(|(_, facts)| {
                     // What one compiles, the next need not.
@@ -39,6 +40,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 })
                 .map(|(step, facts)| (facts.seconds(), step))
                 .filter(|(seconds, _)| *seconds >= 60)
+                .collect();
+            // Of two whose conditions are each other's opposite one runs.
+            let long: Vec<_> = (0..long.len())
+                .filter(|&index| {
+                    !long[..index].iter().any(|(_, earlier)| is_other_way(earlier, long[index].1))
+                })
+                .map(|index| long[index])
                 .collect();
             let total: u32 = long.iter().map(|(seconds, _)| seconds).sum();
             let longest = long.iter().map(|(seconds, _)| *seconds).max().unwrap_or(0);
@@ -60,4 +68,19 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 .done();
         }
     }
+}
+
+/// Tells whether one of two steps runs just where the other does not: `matrix.os == 'x'` and `matrix.os != 'x'`.
+fn is_other_way(one: &Step, other: &Step) -> bool {
+    let plain = |step: &Step| {
+        let text: String =
+            step.condition.as_ref()?.text.chars().filter(|letter| !letter.is_whitespace()).collect();
+        Some(text.trim_start_matches("${{").trim_end_matches("}}").to_owned())
+    };
+    let (Some(one), Some(other)) = (plain(one), plain(other)) else { return false };
+    let turned = |text: &str| match text.contains("!=") {
+        true => text.replacen("!=", "==", 1),
+        false => text.replacen("==", "!=", 1),
+    };
+    one != other && (turned(&one) == other || one == format!("!{other}") || other == format!("!{one}"))
 }
