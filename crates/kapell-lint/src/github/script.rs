@@ -150,6 +150,7 @@ impl Splitter<'_> {
                 self.end_word();
                 self.at += 1;
             }
+            b'(' if self.word.ends_with('=') && is_assignment(&self.word) => self.array(),
             b')' if !self.in_word => {
                 self.command(Then::End);
                 self.at += 1;
@@ -230,6 +231,30 @@ impl Splitter<'_> {
             }
         }
         self.copy(len);
+    }
+
+    /// Takes the values of an array for a part of the word: `args=(a "b c"` may go on for many lines.
+    fn array(&mut self) {
+        let rest = &self.bytes[self.at..];
+        let (mut quote, mut at, mut depth) = (None, 0, 0usize);
+        while let Some(&byte) = rest.get(at) {
+            match (quote, byte) {
+                (Some(b'"') | None, b'\\') => at += 1,
+                (Some(open), byte) if byte == open => quote = None,
+                (Some(_), _) => {}
+                (None, b'\'' | b'"') => quote = Some(byte),
+                (None, b'#') if at > 0 && rest[at - 1].is_ascii_whitespace() => {
+                    at += rest[at..].iter().position(|&byte| byte == b'\n').unwrap_or(rest.len() - at);
+                }
+                (None, b'(') => depth += 1,
+                (None, b')') if depth == 1 => return self.copy(at + 1),
+                (None, b')') => depth -= 1,
+                _ => {}
+            }
+            at += 1;
+        }
+        // It has no end.
+        self.copy_one();
     }
 
     fn quoted(&mut self, quote: u8) {
@@ -572,7 +597,14 @@ mod tests {
             show("[[ \"$r\" =~ ^(success|skipped)$ ]] || exit 1\n[[ -n $a && ( $b || $c ) ]] && d"),
             ["Or:[[ $r =~ ^(success|skipped)$ ]]", "End:exit 1", "And:[[ -n $a && ( $b || $c ) ]]", "End:d"]
         );
-        for broken in ["'", "\"${{", "$(", "<<", "\\", "`", "${", "a|", "é\\é"] {
+        assert_eq!(
+            show(
+                "args=(\n  \"$TAG)\" # it's new\n  --title \"x\"\n)\ndeclare -a more=(run\n --flag y)\ngh release create"
+            ),
+            ["End:", "End:declare -a more=(run\n --flag y)", "End:gh release create"]
+        );
+        for broken in ["x=(", "x=(\"", "x=(a # b", "'", "\"${{", "$(", "<<", "\\", "`", "${", "a|", "é\\é"]
+        {
             let _ = show(broken);
         }
     }
