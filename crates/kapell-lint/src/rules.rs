@@ -243,7 +243,6 @@ static EACH_ALONE: &[&Rule] = &[
     &mutating_no_concurrency::RULE,
     &cancel_on_mutating::RULE,
     &matrix_extract::RULE,
-    &argument_not_read::RULE,
     &escaped_fence::RULE,
     &missing_parallel_directive::RULE,
     &parallel_needs_output::RULE,
