@@ -1,0 +1,225 @@
+//! Which functions run many times at once.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    code::{Id, Unit, unit::FUNCTIONS},
+    rules::unbounded_fan_out,
+};
+
+/// A function that runs many times at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AtOnce {
+    pub(super) function: Id,
+    /// Where its runs are started.
+    pub(super) started: Id,
+    /// Whether all of them are methods of one object.
+    pub(super) of_one: bool,
+    /// What is said of where they are started.
+    pub(super) how: &'static str,
+}
+
+const STARTED: &str = "they are started here";
+pub(super) const ASKED: &str = "every request runs it";
+
+/// How far what runs at once is followed from function to function.
+const STEPS: u32 = 3;
+
+/// Finds the functions that run many times at once: those that are started so, and those that answer requests.
+pub(super) fn all(unit: &Unit) -> Vec<AtOnce> {
+    let mut found = started(unit);
+    found.extend(handlers(unit));
+    found
+}
+
+/// Finds the functions that are started many times at once.
+fn started(unit: &Unit) -> Vec<AtOnce> {
+    let mut found: Vec<AtOnce> = Vec::new();
+    let gathers = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call));
+    let twice = gathers.filter_map(|gather| Some((started_twice(unit, gather)?, gather)));
+    let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at));
+    let mapped = unit.calls().filter_map(|call| Some((bounded_map(unit, call)?, call)));
+    for (body, started) in fans.chain(mapped).chain(twice).chain(grouped_twice(unit)) {
+        follow(unit, body, AtOnce { function: body, started, of_one: true, how: STARTED }, STEPS, &mut found);
+    }
+    found
+}
+
+/// Libraries that answer requests, as they are imported.
+const SERVERS: &[&str] = &[
+    "fastapi",
+    "starlette",
+    "quart",
+    "sanic",
+    "litestar",
+    "flask",
+    "aiohttp.web",
+    "aiohttp import web",
+    "blacksheep",
+    "robyn",
+    "falcon",
+    "express",
+    "fastify",
+    "hono",
+    "koa",
+    "@koa/router",
+    "elysia",
+    "@hapi/hapi",
+];
+
+/// Methods by which such a library is given what answers requests.
+const ROUTES: &[&str] = &[
+    "get",
+    "post",
+    "put",
+    "patch",
+    "delete",
+    "route",
+    "api_route",
+    "all",
+    "websocket",
+    "add_post",
+    "add_get",
+    "add_route",
+];
+
+/// Finds the functions that answer requests: as many of them run at once as there are visitors.
+fn handlers(unit: &Unit) -> Vec<AtOnce> {
+    let text = unit.whole();
+    let served = |line: &str| {
+        let line = line.trim_start();
+        let imports = line.starts_with("import ") || line.starts_with("from ") || line.contains("require(");
+        imports && SERVERS.iter().any(|name| line.contains(name))
+    };
+    if !text.lines().any(served) {
+        return Vec::new();
+    }
+    let at = |function: Id, started: Id| AtOnce { function, started, of_one: false, how: ASKED };
+    let routed = |call: Id| ROUTES.contains(&unit.callee_name(call)) && is_app(unit, call);
+    let mut found: Vec<AtOnce> = Vec::new();
+    for call in unit.calls().filter(|&call| routed(call)) {
+        if let Some(decorated) = decorated(unit, call) {
+            found.push(at(decorated, call));
+            continue;
+        }
+        // Those before the last look at the request first.
+        let last = unit.args(call).last().map(|arg| arg.value);
+        let named = last.map(|id| unit.function(unit.text(id)).unwrap_or(id));
+        let function = named.filter(|&id| FUNCTIONS.contains(&unit.kind(id)));
+        found.extend(function.map(|function| at(function, call)));
+    }
+    // What they call of this file runs at once as well: a plain function, or a method of an object that all have in common.
+    for task in found.clone() {
+        for call in unit.calls_in(task.function) {
+            let function = unit.called(call).filter(|&other| other != task.function);
+            let shared = function.filter(|&other| of_one(unit, task.function, call, other));
+            let own = unit.is_method(task.function);
+            let Some(function) = shared.filter(|_| !own) else { continue };
+            follow(unit, function, AtOnce { of_one: true, ..task }, STEPS, &mut found);
+        }
+    }
+    found
+}
+
+/// Tells whether what a route is added to is called like an application or a router.
+fn is_app(unit: &Unit, call: Id) -> bool {
+    let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
+    let name = object.map_or("", |object| unit.text(object)).to_ascii_lowercase();
+    let last = name.trim_end_matches("()").rsplit('.').next().unwrap_or_default().to_owned();
+    ["app", "router", "server", "api", "blueprint", "bp", "routes", "web", "fastify", "route"]
+        .iter()
+        .any(|known| last.ends_with(known))
+}
+
+/// Returns the function that a call decorates.
+fn decorated(unit: &Unit, call: Id) -> Option<Id> {
+    let decorator = unit.syntax[call].parent;
+    let whole = unit.syntax[decorator].parent;
+    (unit.kind(decorator) == "decorator").then_some(())?;
+    unit.syntax.children(whole).find(|&child| FUNCTIONS.contains(&unit.kind(child)))
+}
+
+/// Returns what runs for every item of a call that is told how many may run at once: `pMap(items, f, { concurrency: 4 })`.
+fn bounded_map(unit: &Unit, call: Id) -> Option<Id> {
+    let path = unit.path(unit.callee(call)?)?.text;
+    let known = ["p-map", "bluebird.map", "async.mapLimit", "async.eachLimit"].contains(&&*path);
+    let function = unit.args(call).into_iter().filter(|_| known).map(|arg| arg.value);
+    let mut named = function.map(|id| unit.function(unit.text(id)).unwrap_or(id));
+    named.find(|&id| FUNCTIONS.contains(&unit.kind(id)))
+}
+
+/// Finds functions that a group of tasks, or a nursery, is given at least twice, in a loop or without.
+fn grouped_twice(unit: &Unit) -> Vec<(Id, Id)> {
+    let mut given: BTreeMap<(Id, Id), (usize, Id)> = BTreeMap::new();
+    for call in unit.calls().filter(|&call| ["start_soon", "create_task"].contains(&unit.callee_name(call))) {
+        let first = unit.args(call).first().map(|arg| arg.value);
+        let name = first.map(|first| match unit.kind(first) {
+            "call" => unit.callee_name(first),
+            _ => unit.text(first).rsplit('.').next().unwrap_or_default(),
+        });
+        let Some(function) = name.and_then(|name| unit.function(name)) else { continue };
+        let around = unit.function_of(call);
+        let looped = unit
+            .syntax
+            .around(call)
+            .take_while(|&id| id != around)
+            .any(|id| unit.kind(id) == "for_statement");
+        given.entry((around, function)).or_insert((0, call)).0 += if looped { 2 } else { 1 };
+    }
+    let many = given.into_iter().filter(|(_, (count, _))| *count > 1);
+    many.map(|((_, function), (_, call))| (function, call)).collect()
+}
+
+/// Collects the functions of the file that `body`, which runs many times at once, is made of or calls.
+fn follow(unit: &Unit, body: Id, at: AtOnce, steps: u32, found: &mut Vec<AtOnce>) {
+    let Some(steps) = steps.checked_sub(1) else { return };
+    let is_function = FUNCTIONS.contains(&unit.kind(body));
+    if is_function {
+        if found.iter().any(|other| other.function == body) {
+            return;
+        }
+        if unit.is_async(body) {
+            found.push(AtOnce { function: body, ..at });
+        }
+    }
+    for call in unit.calls_in(body) {
+        if is_function && unit.function_of(call) != body && unit.is_async(unit.function_of(call)) {
+            continue;
+        }
+        let Some(function) = unit.called(call) else { continue };
+        let of_one = at.of_one && of_one(unit, body, call, function);
+        follow(unit, function, AtOnce { of_one, ..at }, steps, found);
+    }
+}
+
+/// Tells whether all runs call a method of the same object, or a plain function.
+fn of_one(unit: &Unit, body: Id, call: Id, function: Id) -> bool {
+    let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
+    let Some(object) = object else { return true };
+    if matches!(unit.text(object), "self" | "this") {
+        return true;
+    }
+    let class = unit.syntax.around(function).find(|&id| unit.kind(id).starts_with("class_d"));
+    let name = class.and_then(|class| unit.syntax.child(class, "name"));
+    let made = unit.path(object).and_then(|path| path.built);
+    let of_class = made
+        .and_then(|made| unit.callee(made))
+        .zip(name)
+        .is_some_and(|(made, name)| unit.text(made) == unit.text(name));
+    // What a task makes for itself is its own.
+    of_class && made.is_some_and(|made| !unit.syntax.holds(body, made))
+}
+
+/// Finds the function of this file that a call waits for at least twice: `Promise.all([ask(a), ask(b)])`.
+fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
+    let given: Vec<Id> = unit.args(gather).iter().map(|arg| arg.value).collect();
+    let listed = given.first().filter(|&&first| matches!(unit.kind(first), "array" | "list"));
+    let parts: Vec<Id> = listed.map_or(given.clone(), |&list| unit.syntax.children(list).collect());
+    let called: Vec<Id> = parts
+        .into_iter()
+        .filter(|&part| matches!(unit.kind(part), "call" | "call_expression"))
+        .filter(|&part| unit.callee(part).is_some_and(|callee| unit.kind(callee) == "identifier"))
+        .filter_map(|part| unit.function(unit.callee_name(part)))
+        .collect();
+    called.iter().copied().find(|function| called.iter().filter(|other| *other == function).count() > 1)
+}
