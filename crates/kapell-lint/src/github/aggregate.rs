@@ -458,10 +458,10 @@ fn fails(all: &[Command], index: usize) -> bool {
     }
     let judges = match command.program() {
         "test" | "[" | "[[" | "grep" => true,
-        "jq" => command.words.iter().any(|word| {
-            let flags = word.starts_with('-') && !word.starts_with("--") && word.contains('e');
-            flags || word == "--exit-status" || word.contains("error(") || word.contains("halt_error")
-        }),
+        "jq" => {
+            let raises = |word: &String| word.contains("error(") || word.contains("halt_error");
+            command.words.iter().any(|word| asks_for_status(word) || raises(word))
+        }
         _ => false,
     };
     // `if [ ... ]` only asks, and of a list only the last command ends the script: `[ ... ] && echo` fails as its last line.
@@ -471,7 +471,30 @@ fn fails(all: &[Command], index: usize) -> bool {
         Then::Or => rest.first().is_some_and(|next| !speaks(next)),
         _ => true,
     };
-    judges && !command.asked && ends
+    // `! grep -q failure` fails as the last line.
+    let turned = command.turned && rest.is_empty();
+    judges && (!command.asked || turned) && ends && !judges_last(command)
+}
+
+/// Tells whether an option of `jq` makes its exit code that of its last answer.
+fn asks_for_status(word: &str) -> bool {
+    word.starts_with('-') && !word.starts_with("--") && word.contains('e') || word == "--exit-status"
+}
+
+/// Tells whether `jq -e` writes one answer after the other: its exit code is that of the last one.
+fn judges_last(command: &Command) -> bool {
+    let gathers = ["all", "any", "select", "error", "halt", "length", "first", "reduce", "add", "[.", "map("];
+    let filter = command.words.iter().skip(1).find(|word| !word.starts_with('-'));
+    command.program() == "jq"
+        && filter.is_some_and(|text| text.contains("[]") && !gathers.iter().any(|word| text.contains(word)))
+}
+
+/// Returns whether a job that stands for others asks for all results with [one answer after the other](judges_last).
+#[must_use]
+pub fn takes_the_last(flow: &Flow, at: usize) -> bool {
+    let asks = |command: &Command| command.words.iter().skip(1).any(|word| asks_for_status(word));
+    let commands = flow.facts[at].iter().flat_map(|facts| &facts.commands);
+    commands.filter(|command| !command.asked && asks(command)).any(judges_last)
 }
 
 fn speaks(command: &Command) -> bool {

@@ -35,6 +35,8 @@ pub struct Command {
     pub after: Then,
     /// Whether `if`, `while`, `until` or `!` asks for its status.
     pub asked: bool,
+    /// Whether that is `!` alone, which turns the status around.
+    pub turned: bool,
     /// How many `if`, `for`, `while` and `case` it stands in.
     pub depth: usize,
     /// How many of its words are wrappers such as `sudo`.
@@ -349,14 +351,15 @@ impl Splitter<'_> {
         self.testing = false;
         let closed = std::mem::take(&mut self.closed) || words.iter().any(|word| word == "}");
         let after = self.after.unwrap_or(Then::End);
-        let mut asked = false;
+        let (mut asked, mut turned) = (false, false);
         while let Some(first) = words.first() {
             match first.as_str() {
                 "if" | "while" | "until" => {
                     self.depth += 1;
                     asked = true;
                 }
-                "elif" | "!" => asked = true,
+                "!" => (turned, asked) = (!asked, true),
+                "elif" => asked = true,
                 "for" | "case" | "select" => {
                     self.cases += usize::from(first == "case");
                     self.depth += 1;
@@ -389,6 +392,7 @@ impl Splitter<'_> {
                 then,
                 after,
                 asked,
+                turned,
                 depth,
                 wrapped,
                 folder,

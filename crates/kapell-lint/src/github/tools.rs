@@ -211,7 +211,8 @@ const SCRIPT_RUNNERS: &[&str] = &[
 #[must_use]
 pub fn command(command: &Command) -> Work {
     let program = command.program();
-    if TRIVIAL.contains(&program) || program.is_empty() {
+    // `{ ...; } >> file` ends with no program.
+    if TRIVIAL.contains(&program) || program.is_empty() || program.starts_with('>') {
         // `make install` is written differently, and `install` copies files.
         let seconds = if program == "sleep" {
             command.inner().get(1).and_then(|word| word.parse().ok()).unwrap_or(1)

@@ -255,6 +255,12 @@ fn of_event(event: &Event) -> Vec<World> {
             world.schedule =
                 (!event.crons.is_empty()).then(|| Texts { forms: event.crons.iter().map(exact).collect() });
         }
+        // A commit that waits in the queue has a branch of its own, and never a tag.
+        "merge_group" => {
+            world.reference = Some(Texts::of("refs/heads/gh-readonly-queue/", &patterns("branches")));
+            world.reference_name = Some(Texts::of("gh-readonly-queue/", &patterns("branches")));
+            world.reference_type = Some("branch");
+        }
         "workflow_dispatch" => {
             world.has_inputs = true;
             world.choices = event

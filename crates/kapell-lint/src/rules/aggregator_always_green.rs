@@ -31,11 +31,13 @@ fn only_prints(flow: &Flow, at: usize) -> bool {
             return !aggregate::power_shell_fails(script);
         }
         let silent = |text: &str| aggregate::judges_results(text, script) && !aggregate::inline_fails(script);
-        !script.contains("GITHUB_STEP_SUMMARY")
+        (!script.contains("GITHUB_STEP_SUMMARY") || demanded(flow, at))
             && facts.commands.iter().filter(|command| !command.words.is_empty()).all(|command| {
                 // What they find is not what ends the script: that is asked for beside this.
                 let looks = matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep" | "cat");
-                let speaks = matches!(command.program(), "echo" | "printf" | "true" | ":");
+                // `{ echo a; } >> summary.md` ends with no program.
+                let speaks = matches!(command.program(), "echo" | "printf" | "true" | ":")
+                    || command.program().starts_with('>');
                 looks || speaks || command.text() == "exit 0" || silent(&command.text())
             })
     })
@@ -115,6 +117,23 @@ fn as_one_word(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     true
 }
 
+/// It asks for one result after the other, and only the last answer counts.
+fn takes_the_last(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let takes = aggregate::takes_the_last(flow, at);
+    if takes {
+        let id = &flow.model.jobs[at].id;
+        let message = format!(
+            "`{}` fails for the last result only: that is what `jq -e` takes its exit code from",
+            id.text
+        );
+        report
+            .add(flow.file, id.span, message)
+            .hint("ask for all at once: `jq -e 'all(.[]; .result == \"success\")'`")
+            .done();
+    }
+    takes
+}
+
 /// It looks at results, but for something else than a failure.
 fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let Some(word) = aggregate::overlooks_failures(flow, at) else { return };
@@ -145,6 +164,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let prints = asks && found.reads && stands && only_prints(flow, at);
             // `success()` reads nothing: whatever failed has skipped this by then.
             let reads = found.reads && !(plain && job.condition.is_some());
+            if asks && found.reads && !aggregate::can_fail(flow, at) && takes_the_last(flow, at, report) {
+                continue;
+            }
             if reads && !prints || aggregate::can_fail(flow, at) {
                 continue;
             }

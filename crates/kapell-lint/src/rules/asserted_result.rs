@@ -108,10 +108,15 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         step.condition.as_ref().map_or(whole.to_owned(), |condition| whole.replace(&*condition.text, ""));
     let api = step.is("actions/github-script");
     let plain: String = own.split_whitespace().collect();
-    let sets = own.contains("statuses/")
-        || own.contains("check-runs")
-        || own.contains("createCommitStatus")
-        || own.contains("checks.");
+    let job = &flow.model.jobs[at];
+    let marks = |text: &str| {
+        ["statuses/", "check-runs", "createCommitStatus", "checks."].iter().any(|word| text.contains(word))
+    };
+    // The path may stand in a variable of the job.
+    let named = job.env.iter().filter(|(name, _)| {
+        own.contains(&format!("${}", name.text)) || own.contains(&format!("${{{}", name.text))
+    });
+    let sets = marks(&own) || named.into_iter().any(|(_, value)| marks(&value.text));
     let state = sets && STATES.iter().any(|state| plain.contains(state)) || given(step, facts);
     let sends = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "gh"))
         || facts.actions.iter().any(|name| MESSENGERS.iter().any(|part| name.contains(part)));
@@ -127,7 +132,6 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     if !(state || claim) || !constant && LOOKS.iter().any(|word| lower.contains(word)) {
         return;
     }
-    let job = &flow.model.jobs[at];
     // Something before it must be able to fail.
     let fails = |facts: &StepFacts| {
         facts
