@@ -4,7 +4,7 @@ use kapell_spec::github::Job;
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions, cost, edit, intent};
+use crate::github::{Flow, conditions, cost, edit, intent, script::Command};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -117,8 +117,8 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
     }
 }
 
-/// Tells whether a job that holds a key is named for what goes out: how it does that may stand in an action of the
-/// repository, or in what a build program is given.
+/// Tells whether a job that holds a key is named for what goes out, or sends something elsewhere: how it does that may
+/// stand in an action of the repository, or in what a build program is given.
 fn hands_out(flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
     let names = [Some(&job.id.text), job.name.as_ref().map(|name| &name.text)];
@@ -126,7 +126,13 @@ fn hands_out(flow: &Flow, at: usize) -> bool {
         let name = name.to_ascii_lowercase();
         ["publish", "release", "deploy", "upload", "promote"].iter().any(|word| name.contains(word))
     };
-    flow.lets_out(at) && names.into_iter().flatten().any(|name| goes_out(name))
+    let sends = |command: &Command| {
+        let changes = |word: &String| matches!(word.as_str(), "POST" | "PUT" | "-XPOST" | "-XPUT");
+        matches!(command.program(), "curl" | "wget" | "http") && command.words.iter().any(changes)
+    };
+    flow.lets_out(at)
+        && (names.into_iter().flatten().any(|name| goes_out(name))
+            || flow.facts[at].iter().any(|facts| facts.commands.iter().any(sends)))
 }
 
 /// Tells whether a job does nothing but tell people: what it tells of has to be over.
