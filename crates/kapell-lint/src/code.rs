@@ -4,13 +4,14 @@
 //! function that another file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
 
 pub mod libraries;
+pub mod modules;
 pub mod programs;
 pub mod service;
 pub mod syntax;
 pub mod unit;
 pub mod workflow_script;
 
-use std::{num::NonZero, panic::resume_unwind, thread};
+use std::{collections::HashSet, num::NonZero, panic::resume_unwind, thread};
 
 use crate::files::{File, FileId, Files};
 pub use service::{Service, Transport};
@@ -71,11 +72,16 @@ const FILES_FOR_THREADS: usize = 32;
 
 /// Reads all code among `files` that imports or names something of a service, by path.
 ///
+/// What waits for many things at once or in a loop is read as well where it imports such a file.
+///
 /// It is most of the work of an audit of much code, and no file needs another: the processors share it.
 #[must_use]
 pub fn read(files: &Files) -> Vec<Unit> {
-    let code: Vec<_> =
-        files.iter().filter(|(_, file)| wanted(&file.path) && service::mentioned(&file.text)).collect();
+    let all = files.iter().filter(|(_, file)| wanted(&file.path));
+    let (mut code, others): (Vec<_>, Vec<_>) = all.partition(|(_, file)| service::mentioned(&file.text));
+    let names: HashSet<&str> = code.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
+    code.extend(others.into_iter().filter(|(_, file)| modules::waits_for_one_of(&file.text, &names)));
+    code.sort_by_key(|(id, _)| *id);
     let read = |(id, file): &(FileId, &File)| Unit::read(*id, Language::of(&file.path)?, &file.text);
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(code.len() / FILES_FOR_THREADS);
     if threads < 2 {

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::{
     libraries,
+    modules::Modules,
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
 };
@@ -339,27 +340,10 @@ pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
     reached_within(unit, id, STEPS, &|_, _, _| None)
 }
 
-/// Finds the function of another file that a call names by its import.
-fn imported<'a>(units: &'a [Unit], files: &Files, unit: &Unit, call: Id) -> Option<(&'a Unit, Id)> {
-    let callee = unit.callee(call).filter(|&callee| unit.kind(callee) == "identifier")?;
-    if !unit.imported(unit.text(callee)) {
-        return None;
-    }
-    let path = unit.path(callee)?.text;
-    let (module, name) = path.rsplit_once('.')?;
-    let stem = stem(&files[unit.file].path, module)?;
-    let other = units.iter().find(|other| {
-        let path = &files[other.file].path;
-        path.rsplit_once('.').is_some_and(|(path, _)| path == stem)
-    })?;
-    Some((other, other.function(name)?))
-}
-
 /// All functions of a repository by name: calls of methods are followed to whatever is called so.
 #[derive(Debug)]
 pub struct Methods<'a> {
-    units: &'a [Unit],
-    files: &'a Files,
+    modules: Modules<'a>,
     named: HashMap<&'a str, Vec<(&'a Unit, Id)>>,
 }
 
@@ -421,25 +405,44 @@ impl<'a> Methods<'a> {
                 named.entry(name).or_default().extend(all.filter(|_| plain));
             }
         }
-        Self { units, files, named }
+        Self { modules: Modules::new(units, files), named }
     }
 
     /// Like [`reached`], and follows names into other files.
     #[must_use]
     pub fn reached(&self, unit: &Unit, id: Id) -> Option<(Id, Service)> {
-        reached_within(unit, id, STEPS, &|unit, call, steps| self.elsewhere(unit, call, steps))
+        self.reached_through(unit, id, &|_| {})
     }
 
-    fn elsewhere(&self, unit: &Unit, call: Id, steps: u32) -> Option<Service> {
+    /// Like [`Self::reached`], and tells `seen` of each other file that leads there.
+    #[must_use]
+    pub fn reached_through(&self, unit: &Unit, id: Id, seen: &dyn Fn(&Unit)) -> Option<(Id, Service)> {
+        reached_within(unit, id, STEPS, &|unit, call, steps| self.elsewhere(unit, call, steps, seen))
+    }
+
+    /// Finds the function of another file that a call names by its import.
+    #[must_use]
+    pub fn exported(&self, unit: &Unit, call: Id) -> Option<(&'a Unit, Id)> {
+        self.modules.exported(unit, call)
+    }
+
+    fn elsewhere(&self, unit: &Unit, call: Id, steps: u32, seen: &dyn Fn(&Unit)) -> Option<Service> {
         let steps = steps.checked_sub(1)?;
         let callee = unit.callee(call)?;
         let within = |(other, function): (&Unit, Id)| {
-            let again = |unit: &Unit, call, steps| self.elsewhere(unit, call, steps);
+            let again = |unit: &Unit, call, steps| self.elsewhere(unit, call, steps, seen);
             let (_, service) = reached_within(other, function, steps, &again)?;
-            (!matches!(service, Service::Http(_))).then_some(service)
+            let asks = !matches!(service, Service::Http(_));
+            if asks {
+                seen(other);
+            }
+            asks.then_some(service)
         };
+        if let Some(found) = self.exported(unit, call) {
+            return within(found);
+        }
         if unit.kind(callee) == "identifier" {
-            return imported(self.units, self.files, unit, call).and_then(within);
+            return None;
         }
         let object = unit.syntax.child(callee, "object")?;
         let root = unit.text(object).split(['.', '(', '[']).next().unwrap_or_default();
@@ -447,29 +450,6 @@ impl<'a> Methods<'a> {
         let few = (1..=NAMESAKES).contains(&named.len());
         named.iter().filter(|_| few).filter_map(|&found| within(found)).max()
     }
-}
-
-/// The path of a module without its extension, from the top of the repository.
-fn stem(from: &str, module: &str) -> Option<String> {
-    let mut folders: Vec<&str> = from.split('/').collect();
-    folders.pop();
-    if let Some(rest) = module.strip_prefix("./").or_else(|| module.strip_prefix("../").map(|_| module)) {
-        for part in rest.split('/') {
-            match part {
-                ".." => drop(folders.pop()?),
-                part => folders.push(part),
-            }
-        }
-        return Some(folders.join("/"));
-    }
-    let name = module.trim_start_matches('.');
-    let dots = module.len() - name.len();
-    if dots == 0 {
-        return Some(module.replace('.', "/"));
-    }
-    folders.truncate(folders.len().checked_sub(dots - 1)?);
-    folders.extend(name.split('.'));
-    Some(folders.join("/"))
 }
 
 /// Follows a call out of its file.

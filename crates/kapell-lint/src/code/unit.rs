@@ -454,6 +454,10 @@ impl Unit {
             let name = self.syntax.child(child, "name").map_or(self.text(child), |name| self.text(name));
             let alias = self.syntax.child(child, "alias").map(|alias| self.text(alias));
             match (module, alias) {
+                // `from . import a`
+                (Some(module), alias) if module.ends_with('.') => {
+                    (alias.unwrap_or(name).to_owned(), format!("{module}{name}"))
+                }
                 (Some(module), alias) => (alias.unwrap_or(name).to_owned(), format!("{module}.{name}")),
                 (None, Some(alias)) => (alias.to_owned(), name.to_owned()),
                 // `import a.b` binds `a`.

@@ -118,14 +118,55 @@ fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)>
             && programs::agent(unit, call).is_none()
             && !BUILT_IN.contains(&unit.callee_name(call))
     };
-    let calls = unit.calls_in(body).filter(|&call| waits(call) && nearest(call));
-    let mut served = calls.filter_map(|call| methods.reached(unit, call).map(|(_, what)| (call, what)));
-    served.find(|&(call, what)| match what {
+    let calls: Vec<Id> = unit.calls_in(body).filter(|&call| waits(call) && nearest(call)).collect();
+    let mut served =
+        calls.iter().filter_map(|&call| methods.reached(unit, call).map(|(_, what)| (call, what)));
+    let found = served.find(|&(call, what)| match what {
         Service::Http(_) if !unit.awaited(call) => false,
         Service::Http(Transport::Fetch) => reads(unit, call),
         Service::Http(_) => unit.callee_name(call) == "get" || only_gets(unit, call),
         _ => true,
-    })
+    });
+    let elsewhere = |call| unit.awaited(call).then(|| fetched(methods, unit, call)).flatten();
+    found.or_else(|| calls.iter().find_map(|&call| elsewhere(call).map(|what| (call, what))))
+}
+
+/// Words of a module that says itself how many of its requests go out at once.
+const PACED: &[&str] =
+    &["throttle", "limiter", "ratelimit", "rate_limit", "rate limit", "semaphore", "limit(", "queue"];
+
+/// How far requests are followed from function to function.
+const STEPS: u32 = 3;
+
+/// Tells what a function of another file that is called here asks over HTTP, if all that it does there is to read.
+fn fetched(methods: &Methods<'_>, unit: &Unit, call: Id) -> Option<Service> {
+    let (other, function) = methods.exported(unit, call)?;
+    let text = other.whole().to_ascii_lowercase();
+    let mut asked = Vec::new();
+    requests(methods, other, function, STEPS, &mut asked);
+    let reads = asked.iter().all(|(_, reads)| *reads) && !PACED.iter().any(|word| text.contains(word));
+    asked.first().filter(|_| reads).map(|(what, _)| *what)
+}
+
+/// Collects what a function asks others for, and whether each time it only reads.
+fn requests(methods: &Methods<'_>, unit: &Unit, function: Id, steps: u32, asked: &mut Vec<(Service, bool)>) {
+    let Some(steps) = steps.checked_sub(1) else { return };
+    for call in unit.calls_in(function) {
+        match service::of_call(unit, call) {
+            Some(what @ Service::Http(Transport::Fetch)) => asked.push((what, reads(unit, call))),
+            Some(what @ Service::Http(_)) => asked.push((what, unit.callee_name(call) == "get")),
+            Some(what) => asked.push((what, false)),
+            None => {
+                let plain = unit.callee(call).is_some_and(|callee| unit.kind(callee) == "identifier");
+                let own = unit.function(unit.callee_name(call)).filter(|&own| plain && own != function);
+                if let Some((other, function)) =
+                    own.map(|own| (unit, own)).or_else(|| methods.exported(unit, call))
+                {
+                    requests(methods, other, function, steps, asked);
+                }
+            }
+        }
+    }
 }
 
 /// Tells whether a call is one of a function of this file whose requests only read.

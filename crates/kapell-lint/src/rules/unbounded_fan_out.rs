@@ -1,5 +1,7 @@
 //! As many calls at once as there happen to be items.
 
+use std::cell::Cell;
+
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -335,7 +337,14 @@ fn tell(unit: &Unit, methods: &Methods<'_>, fan: &Fan, report: &mut Report<'_>) 
         let draft = report.add(unit.file, unit.span(fan.at), message).severity(Severity::High).hint(fan.hint);
         return draft.also(unit.file, unit.span(at), "this is what runs for every item").done();
     }
-    let Some((reached, what)) = methods.reached(unit, fan.body) else { return };
+    // The place for a bound is next to the client, which is where what is called may have it.
+    let bounds = Cell::new(false);
+    let seen = |other: &Unit| {
+        let text = other.whole().to_ascii_lowercase();
+        bounds.set(bounds.get() || BOUNDS.iter().any(|word| text.contains(word)));
+    };
+    let reached = methods.reached_through(unit, fan.body, &seen);
+    let Some((reached, what)) = reached.filter(|_| !bounds.get()) else { return };
     let callee = unit.callee(reached).map_or("", |callee| unit.text(callee));
     let message = format!(
         "`{}`{} starts one {} call (`{callee}`) for every item of `{}` at once",
