@@ -24,6 +24,8 @@ pub struct Aggregator {
     pub named_strongly: bool,
     /// Whether its name may also be that of something that only tells people.
     pub named_report: bool,
+    /// The only jobs that may be skipped, where it lists them.
+    pub allowed: Option<Vec<String>>,
 }
 
 /// Words of names of such jobs.
@@ -83,7 +85,7 @@ const REPORTS: &[&str] =
 #[must_use]
 pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     let job = &flow.model.jobs[at];
-    if job.needs.len() < 2 || job.uses.is_some() || job.environment.is_some() || !job.outputs.is_empty() {
+    if job.needs.is_empty() || job.uses.is_some() || job.environment.is_some() || !job.outputs.is_empty() {
         return None;
     }
     let name =
@@ -102,8 +104,26 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
                         || judges_results(&done.text, step.script())
                 })
     });
-    // Nobody waits for one that stands for all but what publishes.
-    if !idle || job.steps.is_empty() || !(has(NAMES) || judges) {
+    if !idle || job.steps.is_empty() {
+        return None;
+    }
+    // Whoever fails by the results of all stands for them, whatever the name.
+    let by_results = || {
+        let text = flow.text.get(job.span.range()).unwrap_or_default();
+        text.contains("needs.*.result") && can_fail(flow, at)
+    };
+    let named = has(NAMES) || judges;
+    // One need is many jobs if it has a matrix or calls a workflow.
+    let many = || {
+        let mut needs =
+            flow.jobs().filter(|(_, other)| other.id.text.eq_ignore_ascii_case(&job.needs[0].text));
+        needs.any(|(_, other)| other.matrix.is_some() || other.uses.is_some())
+    };
+    let stands = match job.needs.len() {
+        1 => judges || (has(STRONG) || by_results()) && many(),
+        _ => named || by_results(),
+    };
+    if !stands {
         return None;
     }
     // `Fail unless everything passed`
@@ -113,13 +133,21 @@ pub fn aggregator(flow: &Flow, at: usize) -> Option<Aggregator> {
     });
     let mut found = Aggregator {
         named_strongly: has(STRONG) || name.contains("all ") || stands_for_all(&name) || promises_all,
-        named_report: !has(CHECKED) || has(REPORTS),
+        named_report: named && (!has(CHECKED) || has(REPORTS)),
         ..Aggregator::default()
     };
     read(flow, at, &mut found);
     if judges {
         // Which skips it allows is an expression in most cases; that is not followed. Its name promises all.
-        return Some(Aggregator { reads: true, reads_all: true, named_strongly: true, ..found });
+        let mut inputs = flow.steps(at).filter_map(|(step, _)| step.input("allowed-skips"));
+        let listed = inputs.next().filter(|text| !text.text.contains("${{"));
+        let allowed: Option<Vec<String>> = listed.map(|text| {
+            let names = text.text.split([',', '\n']).map(str::trim);
+            names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        });
+        let (reads, reads_all, named_strongly) = (true, true, true);
+        let accepts_skipped = allowed.is_some();
+        return Some(Aggregator { reads, reads_all, named_strongly, accepts_skipped, allowed, ..found });
     }
     found.accepts_skipped = accepts_skipped(flow.text.get(job.span.range()).unwrap_or_default());
     Some(found)
@@ -332,7 +360,7 @@ pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
 #[must_use]
 pub fn lets_cancelled_pass(flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
-    if job.needs.len() < 2 || flow.steps(at).any(|(step, _)| step.uses.is_some()) {
+    if flow.steps(at).any(|(step, _)| step.uses.is_some()) {
         return false;
     }
     let code = |line: &&str| {
@@ -423,11 +451,19 @@ fn reads_one(plain: &str, need: &str) -> bool {
     [format!("needs.{need}.result"), format!("needs['{need}']")].iter().any(|read| plain.contains(read))
 }
 
-/// Tells whether a condition is the one that holds without any: `success()`.
+/// Tells whether a condition holds only as long as nothing has failed, as the one does that holds without any: `success()`,
+/// `!cancelled() && !failure()`.
 #[must_use]
 pub fn is_default(condition: &str) -> bool {
     let text: String = condition.split_whitespace().collect();
-    text.trim_start_matches("${{").trim_end_matches("}}") == "success()"
+    let text = text.trim_start_matches("${{").trim_end_matches("}}");
+    if text == "!(failure()||cancelled())" || text == "!(cancelled()||failure())" {
+        return true;
+    }
+    let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text);
+    let mut parts = inner.split("&&");
+    let asks = |part: &str| matches!(part, "success()" | "!failure()");
+    parts.clone().any(asks) && parts.all(|part| asks(part) || matches!(part, "!cancelled()" | "always()"))
 }
 
 /// Tells whether a job has a way to fail on purpose.

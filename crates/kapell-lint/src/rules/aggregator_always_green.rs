@@ -70,6 +70,14 @@ fn demanded(flow: &Flow, at: usize) -> bool {
     words.any(|word| word.eq_ignore_ascii_case("required")) || asked_for(flow, at)
 }
 
+/// Tells whether the steps of a job are there for what became of others: one for success, or one that fails.
+fn wants_results(flow: &Flow, at: usize) -> bool {
+    let mut conditions = flow.steps(at).filter_map(|(step, _)| step.condition.as_ref());
+    let by_status = conditions.any(|own| own.text.contains("success()") || own.text.contains("failure()"));
+    let text = flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default();
+    by_status || text.contains(".result") && text.contains("needs.") && aggregate::can_fail(flow, at)
+}
+
 /// It looks for a result that there never is.
 fn never_given(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     let Some(word) = aggregate::asks_for_no_result(flow, at) else { return false };
@@ -148,8 +156,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
-            // `success()` is what holds without a condition.
-            let plain = job.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
+            // `success()` is what holds without a condition, and beside every one that asks for no status.
+            let plain = job
+                .condition
+                .as_ref()
+                .is_none_or(|own| !own.asks_status() || aggregate::is_default(&own.text));
             let asks = !plain && job.condition.as_ref().is_some_and(Condition::asks_status);
             let judges = asks && found.reads && aggregate::can_fail(flow, at);
             if judges
@@ -162,12 +173,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let stands =
                 found.named_strongly || !found.named_report || asked_for(flow, at) || compares(flow, at);
             let prints = asks && found.reads && stands && only_prints(flow, at);
-            // `success()` reads nothing: whatever failed has skipped this by then.
-            let reads = found.reads && !(plain && job.condition.is_some());
             if asks && found.reads && !aggregate::can_fail(flow, at) && takes_the_last(flow, at, report) {
                 continue;
             }
-            if reads && !prints || aggregate::can_fail(flow, at) {
+            // Whatever failed has skipped this by then: there is nothing left to read.
+            if !plain && (found.reads && !prints || aggregate::can_fail(flow, at)) {
                 continue;
             }
             let draft = if asks {
@@ -175,7 +185,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 report
                     .add(flow.file, job.id.span, format!("`{}` runs whatever happened and {looks}, so it is always green", job.id.text))
                     .hint("fail it unless every result is `success`: `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
-            } else if plain && found.named_strongly {
+            } else if plain && (found.named_strongly || wants_results(flow, at)) {
                 report
                     .add(flow.file, job.id.span, format!("`{}` is skipped when a job before it fails, and a skipped check counts as passed", job.id.text))
                     .severity(if demanded(flow, at) { Severity::High } else { Severity::Medium })

@@ -28,7 +28,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
-            let asks = job.condition.as_ref().is_some_and(Condition::asks_status);
+            let runs = |own: &Condition| own.asks_status() && !aggregate::is_default(&own.text);
+            let asks = job.condition.as_ref().is_some_and(runs);
             if !asks || !found.reads {
                 continue;
             }
@@ -51,7 +52,10 @@ fn hidden_root(flow: &Flow, at: usize, found: &aggregate::Aggregator, report: &m
     let direct = conditions::direct(&flow.model, job);
     let hidden = flow.closures[at].iter().copied().find(|up| {
         let skips = |need: usize| {
+            let id = &flow.model.jobs[need].id.text;
+            let listed = |names: &Vec<String>| names.iter().any(|name| name.eq_ignore_ascii_case(id));
             flow.closures[need].contains(up)
+                && found.allowed.as_ref().is_none_or(listed)
                 && !flow.model.jobs[need].condition.as_ref().is_some_and(Condition::asks_status)
         };
         !direct.contains(up)

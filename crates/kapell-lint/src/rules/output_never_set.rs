@@ -1,5 +1,7 @@
 //! An output is read that its step never sets.
 
+mod needs; // outputs of other jobs
+
 use crate::github::{
     Flow, StepFacts, carry,
     script::{Command, Then},
@@ -50,6 +52,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
             }
             of_another_job(flow, at, report);
+            needs::check(&repository.github, flow, at, report);
             misnamed(flow, at, report);
             only_printed(flow, at, report);
             for (id, outputs, step) in found {

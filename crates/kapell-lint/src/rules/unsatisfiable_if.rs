@@ -1,5 +1,6 @@
 //! A condition can never hold.
 
+mod texts; // words that are taken for truth values
 mod values; // outputs, and what is written to them
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
@@ -29,6 +30,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in repository.github.with_steps() {
         values::check(flow, report);
+        texts::check(&repository.github, flow, report);
     }
     for flow in &repository.github.flows {
         forms(flow, report);
