@@ -60,6 +60,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let mut found = shown(agents, from, text);
             found.extend(of_families(text, &families));
             found.extend(ordered(from, text));
+            found.extend(similar(agents, from, text));
             (from, found)
         })
         .collect();
@@ -67,6 +68,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (from, shown) in &shown {
         for reference in from.firm(Names::Command).chain(shown) {
             let Resolved::Nothing(near) = agents.resolve(from, reference) else { continue };
+            let near = near.or_else(|| turned(agents, &reference.name).map(str::to_owned));
             missing.entry(&reference.name).or_default().push((from.file, reference, near));
         }
     }
@@ -84,7 +86,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let space = name.split_once(':').filter(|(_, local)| local.contains(':')).map(|(space, _)| space);
         let file = space.map_or(file, |space| *nested.entry(space).or_insert(file));
         // A name without a plugin may be a path, or a command of the person who reads.
-        if name.contains([':', '-']) || near.is_some() || agent_like(agents, name).is_some() {
+        if name.contains([':', '-', '_']) || near.is_some() || agent_like(agents, name).is_some() {
             by_file.entry(file).or_default().push((name, places));
         }
     }
@@ -105,11 +107,9 @@ fn given_first(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         let near = suggest::nearest(name, names.iter().copied());
-        let parts: BTreeSet<&str> = name.split('-').collect();
-        let turned =
-            || names.iter().copied().find(|other| other.split('-').collect::<BTreeSet<_>>() == parts);
+        let turned = turned(agents, name);
         // A plugin, or the person who runs it, may bring what resembles nothing here.
-        let Some(near) = near.or_else(turned).or_else(|| name.contains('-').then_some("")) else { continue };
+        let Some(near) = near.or(turned).or_else(|| name.contains('-').then_some("")) else { continue };
         let message = format!("`/{name}`, which this session is given, is not defined");
         let hint = match near {
             "" => "define it, or give a command that is there".to_owned(),
@@ -205,8 +205,17 @@ fn of_families<'a>(text: &'a str, families: &'a [String]) -> impl Iterator<Item 
 
 /// Finds the commands that a text orders to run without marks around them: `Run /deploy-preview so that`.
 fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference> + 'a {
-    const ORDERS: &[&str] =
-        &["run /", "execute /", "invoke /", "use the /", "run the /", "invoke the /", "call the /", "type /"];
+    const ORDERS: &[&str] = &[
+        "run /",
+        "execute /",
+        "invoke /",
+        "use the /",
+        "run the /",
+        "invoke the /",
+        "call the /",
+        "type /",
+        "run `/",
+    ];
     static RUN: LazyLock<Words> = LazyLock::new(|| Words::new(ORDERS));
     let body = from.definition.body as usize;
     RUN.places(&text[body..]).filter_map(move |(number, at)| {
@@ -217,11 +226,16 @@ fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference
             text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
         let before = before.trim_end().to_ascii_lowercase();
         // An order heads its line or sentence; what somebody else may do does not.
-        let head = before.is_empty() || before.ends_with(['.', ':', ';', ',']) || before.ends_with("then");
-        let name: &str = text[start..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next()?;
+        let before = before.trim_end_matches('*');
+        let arrow = ["\u{2192}", "->", "=>"].iter().any(|arrow| before.ends_with(arrow));
+        let head =
+            before.is_empty() || arrow || before.ends_with(['.', ':', ';', ',']) || before.ends_with("then");
+        let name: &str =
+            text[start..].split(|c: char| !(c.is_ascii_lowercase() || "-_".contains(c))).next()?;
         let rest = &text[start + name.len()..];
-        let ends =
-            rest.starts_with([' ', ',', '\n', '\r']) || rest.starts_with(". ") || rest.starts_with(".\n");
+        let ends = rest.starts_with([' ', ',', '\n', '\r', '`'])
+            || rest.starts_with(". ")
+            || rest.starts_with(".\n");
         let sentence = rest.split(['.', '\n']).next().unwrap_or_default().to_ascii_lowercase();
         let path = ["endpoint", "route", "script", "path", "plugin", "install"];
         let mut words = sentence.split(|c: char| !c.is_ascii_alphanumeric());
@@ -231,8 +245,12 @@ fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference
         let called = !ORDERS[number].contains(" the ") || matches!(word, "command" | "skill");
         let elsewhere =
             ["slack", "telegram", "discord", "teams"].iter().any(|place| sentence.contains(place));
-        let whole =
-            called && !elsewhere && name.contains('-') && !name.starts_with('-') && !name.ends_with('-');
+        let whole = called
+            && !elsewhere
+            && name.contains(['-', '_'])
+            && !name.starts_with(['-', '_'])
+            && !name.ends_with(['-', '_']);
+        let is_path = is_path && !matches!(word, "command" | "skill");
         (head && ends && whole && !is_path && !fenced).then(|| Reference {
             names: Names::Command,
             name: name.to_owned(),
@@ -241,6 +259,50 @@ fn ordered<'a>(from: &'a Asset, text: &'a str) -> impl Iterator<Item = Reference
             fenced: false,
         })
     })
+}
+
+/// Finds the command whose name has the same words in another order: `test-xcode` for `xcode-test`.
+fn turned<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
+    let words = |name: &str| {
+        let mut words: Vec<String> = name.split(['-', '_']).map(str::to_owned).collect();
+        words.sort_unstable();
+        words
+    };
+    let wanted = words(name);
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    let mut all =
+        agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude);
+    all.find(|(_, asset)| *asset.name != *name && words(&asset.name) == wanted).map(|(_, asset)| &*asset.name)
+}
+
+/// Words of a line that has somebody run a command.
+const RUN: &[&str] = &["run ", "call ", "use ", "invoke ", "execute ", "start ", "type "];
+
+/// Finds names in marks, wherever they stand behind an order, that are those of commands but for the order of their words or
+/// a slip: texts that are shown to somebody hold them, too.
+fn similar(agents: &Agents, from: &Asset, text: &str) -> Vec<Reference> {
+    let body = from.definition.body as usize;
+    let marked = text[body..].match_indices("`/").filter_map(|(at, mark)| {
+        let start = body + at + mark.len();
+        let rest = &text[start..];
+        let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)))?;
+        let name = &rest[..len];
+        let before = text[line::start(text, start)..start].to_ascii_lowercase();
+        let told = rest[len..].starts_with(['`', ' ']) && RUN.iter().any(|word| before.contains(word));
+        (told && name.contains(['-', '_'])).then(|| Reference {
+            names: Names::Command,
+            name: name.to_owned(),
+            span: Span::new(start, start + len),
+            strength: Strength::Strong,
+            fenced: false,
+        })
+    });
+    marked
+        .filter(|reference| match agents.resolve(from, reference) {
+            Resolved::Nothing(near) => near.is_some() || turned(agents, &reference.name).is_some(),
+            _ => false,
+        })
+        .collect()
 }
 
 /// Finds the agent that a command is called like, or nearly so: it is started in another way.

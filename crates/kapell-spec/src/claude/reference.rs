@@ -94,6 +94,7 @@ pub fn references(text: &str, definition: &Definition) -> Vec<Reference> {
     finder.frontmatter();
     finder.subagent_types();
     finder.directives();
+    finder.calls();
     finder.mentions();
     finder.marks();
     finder.spoken();
@@ -227,6 +228,28 @@ impl Finder<'_> {
                     self.add(Names::Agent, Span::new(start, start + name.len()), Strength::Strong);
                 }
                 at += line.len();
+            }
+        }
+    }
+
+    /// `Task x-y(what it is given)`, as if an agent were a function.
+    fn calls(&mut self) {
+        let base = self.definition.body as usize;
+        for key in ["Task ", "Agent "] {
+            let places: Vec<usize> =
+                memmem::find_iter(self.body().as_bytes(), key).map(|at| base + at).collect();
+            for at in places {
+                let inside = self.text[..at].ends_with(|c: char| c.is_alphanumeric());
+                let rest = &self.text[at + key.len()..];
+                let marks = rest.len() - rest.trim_start_matches(['`', '*', '@']).len();
+                let len = name_len(&rest[marks..]);
+                let name = &rest[marks..marks + len];
+                let called = rest[marks + len..].trim_start_matches(['`', '*']).starts_with('(');
+                let local = name.rsplit(':').next().unwrap_or(name);
+                if called && !inside && is_kebab(local) {
+                    let start = at + key.len() + marks;
+                    self.add(Names::Agent, Span::new(start, start + len), Strength::Certain);
+                }
             }
         }
     }
@@ -458,5 +481,10 @@ pub fn has_fallback(text: &str, at: u32) -> bool {
             "if it exists",
         ])
     });
-    FALLBACK.is_in(line::block(text, (at as usize).min(text.len()), 14, 8))
+    let at = (at as usize).min(text.len());
+    let block = line::block(text, at, 14, 8);
+    // What stands above the next heading is about something else.
+    let own = at - (block.as_ptr() as usize - text.as_ptr() as usize);
+    let from = block[..own].rfind("\n#").unwrap_or(0);
+    FALLBACK.is_in(&block[from..])
 }
