@@ -183,7 +183,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .collect();
         let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };
         // Several suites after each edit are waited for by whoever wants to go on.
-        let severity = if rest.is_empty() { *severity } else { (*severity).max(Severity::Medium) };
+        let worst = rest.iter().map(|(_, (_, other))| *other).fold(*severity, Severity::max);
+        let waited = heavy.iter().filter(|(_, (why, _))| !why.starts_with("`uv run`")).count();
+        let severity = if waited > 1 { worst.max(Severity::Medium) } else { worst };
         let mut draft = report.add(file.file, first.span, why.as_str()).severity(severity);
         draft = draft.hint("narrow the matcher to the tools that matter, or start one process that stays");
         for (hook, (why, _)) in rest {
@@ -217,11 +219,38 @@ fn why(hook: &Hook) -> Option<(String, Severity)> {
     if let Some(suite) = suite.filter(|_| edits && !narrow && !hook.is_for_all_tools()) {
         return Some((format!("`{}` runs at the {event} of every {matcher}", suite.trim()), Severity::Low));
     }
+    if let Some(program) = whole_tree(&command.text).filter(|_| edits && !narrow && !hook.is_for_all_tools())
+    {
+        return Some((
+            format!("`{program}` goes over the whole tree at the {event} of every {matcher}"),
+            Severity::Low,
+        ));
+    }
     if !hook.is_for_all_tools() {
         return None;
     }
     let slow = suite.or_else(|| SLOW.iter().find(|program| starts(&command.text, program)))?;
-    Some((format!("`{}` is started at the {event} of every tool call", slow.trim()), Severity::High))
+    // An environment that is there already costs a tenth of a second, and no more.
+    let severity = if matches!(*slow, "uv run ") && suite.is_none() { Severity::Low } else { Severity::High };
+    Some((format!("`{}` is started at the {event} of every tool call", slow.trim()), severity))
+}
+
+/// Programs that read every file that they are given, and take long for many.
+const READERS: &[&str] =
+    &["prettier", "eslint", "black", "isort", "pylint", "flake8", "mypy", "rubocop", "stylelint"];
+
+/// Finds a program that a command line starts on all files: `bunx prettier --write .`.
+fn whole_tree(command: &str) -> Option<&'static str> {
+    command.split(['&', ';', '|', '\n']).find_map(|part| {
+        let mut words = part.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+        let program = words
+            .by_ref()
+            .take(4)
+            .find_map(|word| READERS.iter().find(|known| Some(**known) == word.split('@').next()))?;
+        let all =
+            |word: &str| matches!(word, "." | "./") || word.starts_with("**/") || word.starts_with("./**/");
+        words.any(all).then_some(*program)
+    })
 }
 
 /// Ways in which a script starts a session of its own, which runs the same hooks.

@@ -434,7 +434,6 @@ const MEANT: &[&str] = &[
     "n't block",
     "fail safe",
     "fail-safe",
-    "gracefully",
 ];
 
 /// Finds where a gate that can say no says yes because it could not judge: a program is missing, or it failed itself.
@@ -443,6 +442,7 @@ fn swallows(lower: &str, language: Language) -> Option<Fault> {
         return None;
     }
     let lines = lines(lower);
+    let mut gravest: Option<Fault> = None;
     let passes = |line: &str| {
         ["exit 0", "exit(0)", "exitcode = 0"].iter().any(|end| line.contains(end))
             || ["return 0", "return"].contains(&line.trim())
@@ -490,10 +490,13 @@ fn swallows(lower: &str, language: Language) -> Option<Fault> {
                 } else {
                     Severity::Low
                 };
-            return Some((span, why, "end with 2 there, and say why on standard error", severity));
+            // One that takes every fault may stand behind one that takes a few.
+            if gravest.as_ref().is_none_or(|(.., known)| severity > *known) {
+                gravest = Some((span, why, "end with 2 there, and say why on standard error", severity));
+            }
         }
     }
-    None
+    gravest
 }
 
 /// Tells whether a handler of faults is empty, and what comes next lets everything pass, or is nothing.
