@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kapell_spec::suggest;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -90,6 +91,7 @@ type Waiter<'a> = (&'a Service, &'a Word, Option<&'a Word>);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for compose in &repository.systems.composes {
+        unknown(repository, compose, report);
         let mut waiting: BTreeMap<&str, Vec<Waiter<'_>>> = BTreeMap::new();
         for service in compose.services.iter().filter(|service| !service.partial) {
             for (name, condition) in &service.depends {
@@ -108,6 +110,43 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             } else {
                 judge(repository, compose, needed, &waiters, report);
             }
+        }
+    }
+}
+
+/// What a service needs, and what no compose file of the repository has.
+fn unknown(repository: &Repository, compose: &Compose, report: &mut Report<'_>) {
+    // Files of one folder, or of folders that hold each other, may be given together.
+    let folder = |compose: &Compose| {
+        compose.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"))
+    };
+    let own = folder(compose);
+    let near = |other: &&Compose| {
+        let theirs = folder(other);
+        own.starts_with(&theirs) || theirs.starts_with(&own)
+    };
+    let all: Vec<&Compose> = repository.systems.composes.iter().filter(near).collect();
+    let beside = all.iter().any(|other| other.file != compose.file && folder(other) == own);
+    if compose.partial || compose.overlay && beside {
+        return;
+    }
+    for service in &compose.services {
+        let needed = service.depends.iter().map(|(name, _)| name).chain(&service.linked);
+        for name in needed.filter(|name| !name.contains('$')) {
+            if all.iter().any(|other| other.service(name).is_some()) {
+                continue;
+            }
+            let message = format!(
+                "`{}` needs `{}`, and there is no service of that name: compose refuses to start anything",
+                &*service.name, &**name
+            );
+            let names = compose.services.iter().map(|service| &*service.name);
+            let same = names.clone().find(|other| other.eq_ignore_ascii_case(name));
+            let hint = match same.or_else(|| suggest::nearest(name, names)) {
+                Some(near) => format!("name `{near}`, if that is meant"),
+                None => "add the service, or drop the name".to_owned(),
+            };
+            report.add(compose.file, name.span, message).severity(Severity::High).hint(hint).done();
         }
     }
 }

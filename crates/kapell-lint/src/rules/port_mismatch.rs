@@ -2,6 +2,7 @@
 
 mod charts;
 mod jobs;
+mod twice; // ports of the machine that two services take
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     flown(repository, report);
     charts::check(repository, report);
     jobs::check(repository, report);
+    twice::check(repository, report);
 }
 
 /// Returns the port on which an image listens unless it is told otherwise.

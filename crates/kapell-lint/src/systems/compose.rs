@@ -35,6 +35,8 @@ pub struct Service {
     pub build: Option<(String, String)>,
     /// What it starts after, and on which condition.
     pub depends: Vec<(Word, Option<Word>)>,
+    /// The other services whose network it shares, or that it is linked with.
+    pub linked: Vec<Word>,
     /// Whether it has a health check of its own.
     pub healthcheck: bool,
     /// What its health check runs, as text.
@@ -43,6 +45,10 @@ pub struct Service {
     pub restarts: bool,
     /// Its published ports: the port inside, and where it is written.
     pub ports: Vec<(u16, Span)>,
+    /// The ports of the machine that it takes.
+    pub taken: Vec<Taken>,
+    /// Whether it starts only where a profile is asked for.
+    pub profiled: bool,
     /// The ports that it says it listens on, for the other services alone.
     pub exposed: Vec<u16>,
     /// The secrets that it takes.
@@ -59,6 +65,19 @@ pub struct Service {
     pub command: String,
     /// Whether parts of it stand elsewhere.
     pub partial: bool,
+}
+
+/// A port of the machine that a service takes.
+#[derive(Debug)]
+pub struct Taken {
+    /// The port.
+    pub port: u16,
+    /// The address, where only one is taken.
+    pub address: Option<Box<str>>,
+    /// Whether it is one of UDP.
+    pub udp: bool,
+    /// Where it is written.
+    pub span: Span,
 }
 
 impl Compose {
@@ -114,6 +133,9 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
         healthcheck: of("healthcheck").is_some_and(|check| !disabled(check)),
         restarts: of("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
         ports: ports(document, of("ports")),
+        taken: taken(document, of("ports")),
+        profiled: of("profiles").is_some(),
+        linked: linked(document, of("links"), of("network_mode")),
         exposed: document
             .words(of("expose"))
             .iter()
@@ -182,6 +204,45 @@ fn ports(document: &Document, node: Option<&Node>) -> Vec<(u16, Span)> {
         Some((inside.parse().ok()?, document.span(item)))
     };
     items.iter().filter_map(port).collect()
+}
+
+/// Reads `3000:80`, `127.0.0.1:3000:80/udp` and `published: 3000`; ranges and variables are not looked into.
+fn taken(document: &Document, node: Option<&Node>) -> Vec<Taken> {
+    let items = node.and_then(Node::items).unwrap_or_default();
+    let port = |item: &Node| {
+        let span = document.span(item);
+        let of = |key: &str| item.get(key).and_then(Node::text);
+        if let Some(published) = of("published") {
+            let address = of("host_ip").map(Into::into);
+            return Some(Taken {
+                port: published.parse().ok()?,
+                address,
+                udp: of("protocol") == Some("udp"),
+                span,
+            });
+        }
+        let (numbers, protocol) = item.text()?.split_once('/').unwrap_or((item.text()?, "tcp"));
+        let (outside, _) = numbers.rsplit_once(':')?;
+        let (address, port) = match outside.rsplit_once(':') {
+            Some((address, port)) => (Some(address.into()), port),
+            None => (None, outside),
+        };
+        Some(Taken { port: port.parse().ok()?, address, udp: protocol == "udp", span })
+    };
+    items.iter().filter_map(port).collect()
+}
+
+/// Reads `links: [db:database]` and `network_mode: service:vpn`.
+fn linked(document: &Document, links: Option<&Node>, network: Option<&Node>) -> Vec<Word> {
+    let cut = |word: Word| {
+        let text = word.split(':').next().unwrap_or_default().into();
+        Word { text, span: word.span }
+    };
+    let shared = network.and_then(|node| document.word(node)).and_then(|word| {
+        let text = word.strip_prefix("service:")?.into();
+        Some(Word { text, span: word.span })
+    });
+    document.words(links).into_iter().map(cut).chain(shared).collect()
 }
 
 fn secrets(document: &Document, node: Option<&Node>) -> Vec<Word> {
