@@ -224,7 +224,7 @@ fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Opt
         && later.sure
         && !earlier.asks
         && !later.asks
-        && !says(&later.title, ENDS)
+        && (!says(&later.title, ENDS) || led && earlier.looks && later.looks)
         && (led || !says(&later.title, CHECKS) || says(&earlier.title, CHECKS) || earlier.looks)
         && !hands_files(asset, earlier)
         && !hands_files(asset, later)
