@@ -65,6 +65,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         let file = &repository.files[asset.file];
         literals(report, asset, file);
+        of_workflows(report, asset, file);
         declared(report, asset, file);
         templated(report, asset, file);
         hinted(report, asset, file);
@@ -164,6 +165,51 @@ fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
     }
     let edits = found.iter().map(|(span, _)| (asset.file, *span, "$ARGUMENTS".to_owned()));
     draft.fix("write `$ARGUMENTS`", FixClass::Review, edits).done();
+}
+
+/// Contexts of the event that a workflow fills in, and a command does not.
+const OF_WORKFLOWS: &[&str] = &["${{ github.", "${{github.", "${{ inputs.", "${{inputs."];
+
+/// Expressions of workflows in a command: only the prompt that stands in a workflow has them filled in.
+fn of_workflows(report: &mut Report<'_>, asset: &Asset, file: &File) {
+    let body = asset.definition.body as usize;
+    let text = &file.text[body..];
+    if !text.contains("${{") {
+        return;
+    }
+    let lower = text.to_ascii_lowercase();
+    // What writes or explains workflows shows their words.
+    let about = ["workflow", "actions", "template", "expression", ".yml", ".yaml", "runs-on", "uses:"];
+    if about.iter().any(|word| lower.contains(word)) {
+        return;
+    }
+    let fenced =
+        |at: usize| asset.definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some();
+    let mut found: Vec<(Span, &str)> = OF_WORKFLOWS
+        .iter()
+        .flat_map(|open| text.match_indices(open))
+        .filter(|(at, _)| !fenced(body + at))
+        .filter_map(|(at, _)| {
+            let len = text[at..].find("}}")? + 2;
+            Some((Span::new(body + at, body + at + len), &text[at..at + len]))
+        })
+        .collect();
+    found.sort_by_key(|(span, _)| span.start);
+    // What only an event brings can mean nothing else.
+    if !found
+        .iter()
+        .any(|(_, written)| ["github.event.", "inputs."].iter().any(|word| written.contains(word)))
+    {
+        return;
+    }
+    let Some(((first, written), rest)) = found.split_first() else { return };
+    let message = format!("`{written}` is never filled in: no workflow reads what stands in a command");
+    let mut draft = report.add(asset.file, *first, message);
+    draft = draft.hint("write `$ARGUMENTS`, and hand it over where the workflow names the command");
+    for (span, _) in rest {
+        draft = draft.also(asset.file, *span, "here too");
+    }
+    draft.done();
 }
 
 /// A name that the hint promises, in the braces of another tool: `Fix issue {{issue}}` for `argument-hint: <issue>`.

@@ -1,6 +1,6 @@
 //! A run that changes something outside can be cancelled half way.
 
-use crate::github::{Flow, conditions::Run, intent, tools::Kind, world::World};
+use crate::github::{Flow, conditions::Run, facts::Done, intent, tools::Kind, world::World};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -92,25 +92,25 @@ impl<'a> Shared<'a> {
         })
     }
 
-    /// Finds what is delivered while it may be cancelled: the job, how, and where. Pages count least: they are replaced as a
-    /// whole.
-    fn half_way(&self, repository: &Repository, jobs: &[usize]) -> Option<(usize, Kind, Span)> {
+    /// Finds what is delivered while it may be cancelled: the job, how, where, and how much a cut leaves behind. What is
+    /// replaced as a whole counts least.
+    fn half_way(&self, repository: &Repository, jobs: &[usize]) -> Option<(usize, Kind, Span, Severity)> {
         let flow = self.flow;
-        let mut found: Option<(usize, Kind, Span)> = None;
+        let mut found: Option<(usize, Kind, Span, Severity)> = None;
         for &job in jobs.iter().filter(|&&job| self.worlds(job).next().is_some()) {
             for (other, index) in repository.github.deep(flow, job) {
                 let own = std::ptr::eq(other, flow);
                 for (step, facts) in other.steps(index) {
                     // A step may run only in situations that do not cancel.
                     let runs = || !own || self.worlds(job).any(|world| happens(flow, world, job, step));
-                    let mut kinds =
-                        facts.works.iter().map(|done| done.work.kind).filter(|kind| kind.delivers());
-                    let graver = |kind: &Kind| match found {
-                        None => true,
-                        Some((_, known, _)) => known == Kind::Pages && *kind != Kind::Pages,
+                    let works = facts.works.iter().filter(|done| done.work.kind.delivers());
+                    let mut kinds = works.map(|done| (done.work.kind, left_behind(done)));
+                    let graver = |(_, weight): &(Kind, Severity)| {
+                        found.as_ref().is_none_or(|(.., known)| weight > known)
                     };
-                    if let Some(kind) = kinds.find(graver).filter(|_| runs()) {
-                        found = Some((job, kind, if own { step.span } else { flow.job_span(job) }));
+                    if let Some((kind, weight)) = kinds.find(graver).filter(|_| runs()) {
+                        let span = if own { step.span } else { flow.job_span(job) };
+                        found = Some((job, kind, span, weight));
                     }
                 }
             }
@@ -130,6 +130,23 @@ impl<'a> Shared<'a> {
     }
 }
 
+/// Platforms that switch to a new version when all of it is there: a cut leaves the old one, or one that nobody sees.
+/// Sources: <https://vercel.com/docs/deployments>, <https://docs.netlify.com/deploy/deploy-overview/>,
+/// <https://developers.cloudflare.com/workers/versions-and-deployments/>, as of 2026-08.
+const SWITCHES: &[&str] = &["vercel", "netlify", "wrangler", "amondnet/vercel-action", "cloudflare/wrangler"];
+
+/// Returns how bad it is when work ends half way.
+fn left_behind(done: &Done) -> Severity {
+    let switches = || {
+        SWITCHES.iter().any(|name| done.text.split_whitespace().take(2).any(|word| word.starts_with(name)))
+    };
+    match done.work.kind {
+        Kind::Pages => Severity::Low,
+        Kind::Deploy if switches() => Severity::Medium,
+        _ => Severity::High,
+    }
+}
+
 /// Tells whether a step runs in a situation, and pushes what it builds.
 fn happens(flow: &Flow, world: usize, job: usize, step: &Step) -> bool {
     let holds = |condition: &Condition| flow.scope(world, job, true).holds(condition) != Some(false);
@@ -144,12 +161,12 @@ fn look(
     report: &mut Report<'_>,
 ) {
     let Some(group) = Shared::of(flow, concurrency) else { return };
-    let Some((job, kind, span)) = group.half_way(repository, jobs) else { return };
+    let Some((job, kind, span, severity)) = group.half_way(repository, jobs) else { return };
     let (name, at) = (&flow.model.jobs[job].id.text, group.cancel.span);
     let finishing = group.finishing();
     let mut draft = report
         .add(flow.file, at, format!("a newer run cancels `{name}` while it {}", kind.verb()))
-        .severity(if kind == Kind::Pages { Severity::Low } else { Severity::High })
+        .severity(severity)
         .also(flow.file, span, "may end half way")
         .hint(format!("let it finish: `cancel-in-progress: {finishing}`"));
     if group.cancel.is("true") && !group.cancel.aliased {

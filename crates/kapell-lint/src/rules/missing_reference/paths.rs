@@ -77,6 +77,7 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
     let mut told: BTreeSet<String> = BTreeSet::new();
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
         let file = &repository.files[asset.file];
+        slipped(repository, asset, report);
         // Paths in a skill may be from its own folder.
         if asset.kind == AssetKind::Skill || file.path.matches('/').count() > 3 {
             continue;
@@ -124,6 +125,34 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Folders of clients, without the dot before their names.
+const DOTLESS: &[&str] = &["./claude/", "./github/", "./codex/", "./opencode/", "./gemini/", "./cursor/"];
+
+/// Paths whose dot stands before the slash and not behind it: `./claude/x.md`, where there is `.claude/x.md`.
+fn slipped(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
+    let text = &*repository.files[asset.file].text;
+    let body = asset.definition.body as usize;
+    let mut places =
+        DOTLESS.iter().flat_map(|folder| text[body..].match_indices(folder)).filter_map(|(at, _)| {
+            let from = body + at;
+            let len = text[from..]
+                .find(|c: char| c.is_whitespace() || "`\"'(),;".contains(c))
+                .unwrap_or(text.len() - from);
+            let path = text[from..from + len].trim_end_matches(['.', ':']);
+            let meant = format!(".{}", &path[2..]);
+            let lone = !text[..from].ends_with(|c: char| c.is_alphanumeric() || "./-_".contains(c));
+            let slip = lone && !repository.files.exists(&path[2..]) && repository.files.exists(&meant);
+            slip.then(|| (Span::new(from, from + path.len()), path, meant))
+        });
+    let Some((span, path, meant)) = places.next() else { return };
+    let message = format!("`{path}` is named here, and is not there");
+    let mut draft = report.add(asset.file, span, message).hint(format!("write `{meant}`"));
+    for (span, path, _) in places {
+        draft = draft.also(asset.file, span, format!("nor is `{path}`"));
+    }
+    draft.done();
 }
 
 /// Finds paths of files in marks of code, and those below `.claude` wherever they stand.
