@@ -83,6 +83,10 @@ const HANDS_ON: &[&str] = &[
     "escalate",
 ];
 
+/// Verbs with which something is given, before `to` and a name.
+const GIVES: &[&str] =
+    &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
+
 /// Words that say that the work goes back, or how often it may.
 const BOUNDED: &[&str] = &[
     "back to",
@@ -188,8 +192,21 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let start = reference.span.start as usize;
     let before = text[line::start(text, start)..start].trim_end_matches(['`', '*']).to_ascii_lowercase();
     let asked = before.trim_end().ends_with("ask the") || before.ends_with("ask ");
-    let said =
-        reference.strength == Strength::Certain || asked || HANDS_ON.iter().any(|word| around.contains(word));
+    // `Pass sources in other languages to the `x` agent`, `have the `x` subagent look it up`, `gets its own `x``.
+    let clause = before.rsplit(['.', ';', ':']).next().unwrap_or_default().trim_end();
+    let given =
+        clause.strip_suffix(" the").unwrap_or(clause).strip_suffix(" to").is_some_and(|rest| {
+            rest.split(|c: char| !c.is_ascii_alphabetic()).any(|word| GIVES.contains(&word))
+        });
+    let told = ["have the", "have", "let the", "let", "call the", "gets its own", "get their own"];
+    let worked = told.iter().any(|words| {
+        clause.strip_suffix(words).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', ',']))
+    });
+    let said = reference.strength == Strength::Certain
+        || asked
+        || given
+        || worked
+        || HANDS_ON.iter().any(|word| around.contains(word));
     // `Send it back to the `x` agent via the Task tool` starts it anew.
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
     let anew = anew.iter().any(|word| around.contains(word));

@@ -57,6 +57,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
         asked_again(report, asset, text);
+        same_page(report, asset, text);
         each_asks(report, asset, text);
         read_again(report, asset, text);
         known_already(report, asset, text);
@@ -308,8 +309,41 @@ fn known_already(report: &mut Report<'_>, asset: &Asset, text: &str) {
     }
 }
 
+/// Tells of steps of one session that each fetch the same page.
+fn same_page(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let mut fetched: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+    for step in asset.flow.steps.iter().filter(|step| step.agents.is_empty()) {
+        let own = &text[step.span.range()];
+        let Some(at) = own.find("WebFetch http") else { continue };
+        let rest = &own[at..];
+        let len = rest["WebFetch ".len()..].find(|c: char| c.is_whitespace() || "`\"')>,".contains(c));
+        let what = &rest[..len.map_or(rest.len(), |len| len + "WebFetch ".len())];
+        let start = what.as_ptr() as usize - text.as_ptr() as usize;
+        fetched.entry(what).or_default().push(Span::new(start, start + what.len()));
+    }
+    for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= ASKED_MIN) {
+        let message = format!("{} steps of one session each fetch the same page: `{what}`", places.len());
+        let hint = "fetch it in the first, and go on with what it said";
+        let mut draft = report.add(asset.file, places[1], message).severity(Severity::Low).hint(hint);
+        draft = draft.also(asset.file, places[0], "it is known from here on");
+        for place in &places[2..] {
+            draft = draft.also(asset.file, *place, "fetched again");
+        }
+        draft.done();
+    }
+}
+
 /// What one session asks of a service, which no step of its own changes.
-const ASKED: &[&str] = &["gh issue view ", "gh pr view ", "gh pr diff "];
+const ASKED: &[&str] = &[
+    "gh issue view ",
+    "gh pr view ",
+    "gh pr diff ",
+    "glab issue view ",
+    "glab mr view ",
+    "glab mr diff ",
+    "acli jira workitem view ",
+    "jira issue view ",
+];
 
 /// How often one session has to ask the same before that is told.
 const ASKED_MIN: usize = 3;

@@ -32,16 +32,21 @@ type Place = (FileId, Span, FileId, Span);
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let (mut unread, mut ungiven, mut unset): (Vec<Place>, Vec<Place>, Vec<Place>) = Default::default();
     let (mut judged, mut ungiven_in, mut misread) = (BTreeSet::new(), Vec::new(), Vec::<Place>::new());
+    let (mut unheard, mut powerless): (Vec<Place>, Vec<Place>) = Default::default();
     for from in &repository.agents.hooks {
         for hook in &from.hooks.hooks {
             ungiven_in.extend(never_given_in(hook).map(|at| (from.file, at, from.file, hook.event.span)));
             unset.extend(never_set_in(hook).map(|at| (from.file, at, from.file, hook.event.span)));
+            unheard.extend(said_to_nobody(hook).map(|at| (from.file, at, from.file, hook.event.span)));
             let Some(script) = repository.agents.hook_script(&repository.files, from, hook) else { continue };
             let Some(file) = repository.files.find(&script.path) else { continue };
             if !judged.insert((file, hook.event.text == "PostToolUse")) {
                 continue;
             }
             let text = &*repository.files[file].text;
+            unheard.extend(meant_for_model(hook, text).map(|at| (file, at, from.file, script.span)));
+            unread.extend(bare_context(hook, text).map(|at| (file, at, from.file, script.span)));
+            powerless.extend(cannot_block(hook, text).map(|at| (file, at, from.file, script.span)));
             // A gate is told of as one.
             if hook.event.text != "PreToolUse"
                 && let Some(at) = nameless(text)
@@ -76,8 +81,20 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     tell(
         report,
         &unread,
-        "what this hook hands back is not read: it does not say its `hookEventName`",
+        "what this hook hands back is not read: it does not stand in `hookSpecificOutput` with its `hookEventName`",
         "write `{\"hookSpecificOutput\": {\"hookEventName\": \"..\", ..}}`, with the event that started it",
+    );
+    tell(
+        report,
+        &unheard,
+        "what this hook prints reaches no model: at this event standard output is for logs alone",
+        "write it to standard error and end with 2, or print JSON with `additionalContext`, where the event takes it",
+    );
+    tell(
+        report,
+        &powerless,
+        "this hook blocks nothing: at this event a decision is not read",
+        "decide at `Stop` or `PreToolUse`, which can be blocked",
     );
     tell(
         report,
@@ -240,4 +257,80 @@ fn never_given(text: &str) -> Option<Span> {
     let at = at + form.find(key)?;
     let whole = !text[at + key.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     (whole && !text.contains("tool_response")).then(|| Span::new(at, at + key.len()))
+}
+
+/// Events at which what a hook prints, other than JSON, is not shown to the model, as of Claude Code 2.1. At `PreCompact` it
+/// is: it goes to whoever sums up.
+const SILENT: &[&str] = &["Stop", "SubagentStop", "SessionEnd", "PostToolUse"];
+
+/// Words with which a hook speaks to a model, and to nobody else.
+const SPOKEN: &[&str] =
+    &["remember to", "remember:", "don't forget", "do not forget", "make sure", "you must", "keep in mind"];
+
+/// Finds a command that prints words for the model, or a whole text, at an event at which nobody reads it.
+fn said_to_nobody(hook: &Hook) -> Option<Span> {
+    let command =
+        hook.text.as_ref().filter(|_| hook.kind == "command" && SILENT.contains(&&*hook.event.text))?;
+    let text = command.text.trim();
+    let lower = text.to_ascii_lowercase();
+    let plain = !text.contains(['|', '>', ';', '&', '{', '$']);
+    let spoken = lower.starts_with("echo ") && SPOKEN.iter().any(|words| lower.contains(words));
+    let shown = lower.starts_with("cat ") && [".md", ".txt"].iter().any(|end| lower.ends_with(end));
+    (plain && (spoken || shown)).then_some(command.span)
+}
+
+/// Finds the comment of a shell script that says that a model is told what it prints, where it neither ends with 2 nor
+/// answers in JSON.
+fn meant_for_model(hook: &Hook, text: &str) -> Option<Span> {
+    let heard = [
+        "exit 2",
+        "exit(2)",
+        "return 2",
+        "decision",
+        "dditionalContext",
+        "hookSpecificOutput",
+        "exit $",
+        "exec ",
+    ];
+    if !SILENT.contains(&&*hook.event.text) || heard.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let said = [
+        "tells claude",
+        "tell claude",
+        "shows claude",
+        "so that claude",
+        "so claude",
+        "claude sees",
+        "back to claude",
+    ];
+    let line = text.lines().take(6).find(|line| {
+        let lower = line.to_ascii_lowercase();
+        lower.starts_with('#') && said.iter().any(|words| lower.contains(words))
+    })?;
+    let at = line.as_ptr() as usize - text.as_ptr() as usize;
+    Some(Span::new(at, at + line.len()))
+}
+
+/// Finds context that a script hands back at the top of its answer, where nobody looks for it.
+fn bare_context(hook: &Hook, text: &str) -> Option<Span> {
+    let takes = ["SessionStart", "UserPromptSubmit", "PostToolUse"].contains(&&*hook.event.text);
+    let key = "additionalContext";
+    let at = text.find(key).filter(|_| takes && !text.contains("hookSpecificOutput"))?;
+    let line = kapell_spec::line::around(text, at).trim_start();
+    (!line.starts_with(['#', '/', '*'])).then(|| Span::new(at, at + key.len()))
+}
+
+/// Finds a decision to block at an event that cannot be blocked.
+fn cannot_block(hook: &Hook, text: &str) -> Option<Span> {
+    let late = ["SessionEnd", "SessionStart", "Notification"].contains(&&*hook.event.text);
+    let forms = [
+        "\"decision\": \"block\"",
+        "\"decision\":\"block\"",
+        "decision: \"block\"",
+        "decision: 'block'",
+        "'decision': 'block'",
+    ];
+    let (at, form) = forms.iter().filter(|_| late).filter_map(|form| Some((text.find(form)?, form))).min()?;
+    Some(Span::new(at, at + form.len()))
 }

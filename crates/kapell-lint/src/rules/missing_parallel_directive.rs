@@ -149,6 +149,10 @@ const OVER: &[&str] = &[
     "iterate through ",
     "repeat for each ",
     "repeat for every ",
+    "give each ",
+    "hand each ",
+    "pass each ",
+    "send each ",
 ];
 
 /// Words that start one agent for each thing, wherever in a line they stand.
@@ -189,6 +193,8 @@ const STARTS: &[&str] = &[
 const ORDERED: &[&str] = &[
     "sequential",
     " at a time",
+    "one after another",
+    "one after the other",
     "one by one",
     "in order",
     "wait for",
@@ -305,7 +311,17 @@ fn starts_one(asset: &Asset, near: &str, start: usize) -> bool {
             && (start..end).contains(&(reference.span.start as usize))
     });
     let lower = near.to_ascii_lowercase();
-    named || lower.contains("agent") && STARTS.iter().any(|word| lower.contains(word))
+    named || lower.contains("agent") && STARTS.iter().any(|word| lower.contains(word)) || starts_kind(&lower)
+}
+
+/// Tells whether a text starts an agent of a kind: `start an Explore agent`.
+fn starts_kind(lower: &str) -> bool {
+    let words: Vec<&str> = lower.split([' ', '\n', ',']).filter(|word| !word.is_empty()).collect();
+    words.windows(4).any(|words| {
+        matches!(words[0], "start" | "launch" | "spawn" | "dispatch" | "run" | "use")
+            && matches!(words[1], "a" | "an" | "one")
+            && matches!(words[3].trim_end_matches(['.', ':']), "agent" | "subagent")
+    })
 }
 
 /// The step or else the section that a place stands in.

@@ -31,22 +31,27 @@ const LONG: usize = 8;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
     let agents: BTreeSet<&str> = agents.map(|(_, agent)| &*agent.name).collect();
-    for (_, asset) in repository.agents.of(AssetKind::Command).filter(|(_, asset)| asset.home == Home::Claude)
+    let kinds = [AssetKind::Command, AssetKind::Skill];
+    for (_, asset) in repository
+        .agents
+        .iter()
+        .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude)
     {
         // An agent that is defined here is one also where its bare name heads a sentence.
         let marks = asset.definition.document.marks.iter().filter(|mark| mark.code);
         let named: Vec<u32> =
             marks.filter(|mark| agents.contains(mark.text.trim())).map(|mark| mark.span.start).collect();
+        let text = &repository.files[asset.file].text;
         let starts = |step: &&Step| {
             let holds = |at: &u32| step.span.start <= *at && *at < step.span.end;
-            !step.agents.is_empty() || named.iter().any(holds)
+            !step.agents.is_empty() || named.iter().any(holds) || nameless(&text[step.span.range()])
         };
         let starts = asset.flow.steps.iter().filter(starts).count();
         // Few agents among many other steps are lost as easily.
         if starts < 5 && !(starts >= 3 && asset.flow.steps.len() >= LONG) {
             continue;
         }
-        let text = repository.files[asset.file].lower();
+        let lower = repository.files[asset.file].lower();
         let keeps = [
             "todo",
             "task list",
@@ -59,7 +64,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             "plan file",
             ".output}",
         ];
-        if keeps.iter().any(|word| text.contains(word)) {
+        if keeps.iter().any(|word| lower.contains(word)) {
             continue;
         }
         let message =
@@ -67,4 +72,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let hint = "have it write the steps to a list first, so that an interrupted run can go on";
         report.add(asset.file, asset.flow.steps[0].heading, message).hint(hint).done();
     }
+}
+
+/// Tells whether a step is the work of an agent without a name: `Step 2: a subagent makes an outline`.
+fn nameless(step: &str) -> bool {
+    let first = step.trim_start().lines().next().unwrap_or_default().to_ascii_lowercase();
+    [": a subagent ", ". a subagent ", ": one subagent ", ". one subagent "]
+        .iter()
+        .any(|words| first.contains(words))
 }

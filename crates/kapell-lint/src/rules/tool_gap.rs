@@ -52,6 +52,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             loading.extend(told_to_load(&skills, agent, &file.text).map(|span| (agent, span)));
         }
     }
+    forbidden(repository, report);
     tell_asking(report, &asking);
     tell_loading(report, &loading);
     for (tool, agents) in online {
@@ -59,6 +60,24 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     forks(repository, report);
     ungranted(repository, report);
+}
+
+/// Agents that have all tools but those that edit, and have to.
+fn forbidden(repository: &Repository, report: &mut Report<'_>) {
+    let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+    for (_, agent) in agents.filter(|(_, agent)| agent.definition.field("tools").is_none()) {
+        let denied = agent.definition.items("disallowedTools");
+        let denies = |tool: &str| denied.iter().any(|own| own.text == tool);
+        if !(denies("Edit") && denies("Write")) {
+            continue;
+        }
+        let text = &*repository.files[agent.file].text;
+        let Some(span) = told::to_edit(agent, text) else { continue };
+        let message = format!("`{}` has to edit files, and is denied the tools for it", agent.name);
+        let draft = report.add(agent.file, span, message).severity(Severity::High);
+        let draft = draft.hint("drop `Edit` from `disallowedTools`, or have it return what is to be changed");
+        draft.also(agent.file, denied[0].span, "denied here").done();
+    }
 }
 
 /// Commands whose first lines run what their own list does not grant: nobody is asked there, and the command ends.

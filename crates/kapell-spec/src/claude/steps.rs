@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::{
     definition::{Definition, Named},
     handled::{handled, is_quoted, is_reading},
-    markdown::{Heading, Item, Mark},
+    markdown::{Heading, Mark},
     reference::{Names, Reference, Strength, references},
 };
 use crate::{finding::Span, words::Words};
@@ -239,14 +239,22 @@ fn list(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flo
     let first = items.clone().find(|item| document.heading_at(item.span.start).is_some_and(speaks));
     // A command may be nothing but its steps.
     let bare = || {
-        let hands = |item: &Item| {
-            let step = read(text, definition, found, item.span);
-            !step.reads.is_empty() || !step.writes.is_empty()
+        let hands = |step: &Step| !step.reads.is_empty() || !step.writes.is_empty();
+        // What one makes another takes: these are steps, whatever else stands between them.
+        let joined = |steps: &[Step]| {
+            let made = |read: &Named| {
+                steps.iter().any(|step| step.writes.iter().any(|written| written.text == read.text))
+            };
+            steps.iter().any(|step| step.reads.iter().any(made))
         };
         let alone = items.clone().next().filter(|item| items.clone().all(|other| other.list == item.list));
         alone.filter(|_| {
-            document.headings.iter().all(|heading| heading.level == 1)
-                && items.clone().filter(|item| hands(item)).count() >= 3.min(items.clone().count())
+            if document.headings.iter().any(|heading| heading.level != 1) {
+                return false;
+            }
+            let steps: Vec<Step> =
+                items.clone().map(|item| read(text, definition, found, item.span)).collect();
+            steps.iter().filter(|step| hands(step)).count() >= 3.min(steps.len()) || joined(&steps)
         })
     };
     let Some(list) = first.or_else(bare).map(|item| item.list) else { return };

@@ -125,7 +125,10 @@ pub fn known(
         let is_known = found.iter().any(|reference| {
             reference.span == span && reference.names == Names::Agent && reference.strength > Strength::Weak
         });
-        if !is_known && page.is_whole(span) && (page.is_called(span) || page.is_told(span, is_kebab(name))) {
+        if !is_known
+            && page.is_whole(span)
+            && (page.is_called(span) || page.is_told(span, is_kebab(name) || is_counted(name)))
+        {
             let fenced = definition.document.fence_at(span.start).is_some();
             heard.push(Reference {
                 names: Names::Agent,
@@ -287,7 +290,12 @@ impl Page<'_> {
         let marked = self.definition.document.mark_at(span.start).is_some();
         let last = words.next().unwrap_or_default();
         let given = last == "to" && words.any(|word| GIVES.contains(&word));
-        let handed = HANDS.contains(&last) && (kebab || marked);
+        // `Call the planner subagent again`.
+        let titled = || [" agent", " subagent"].iter().any(|word| after().starts_with(word));
+        let own = ["gets its own", "get their own", "has its own"]
+            .iter()
+            .any(|words| lower.trim_end_matches(['`', '*', ' ']).ends_with(words) && marked);
+        let handed = own || HANDS.contains(&last) && (kebab || marked || titled());
         // `Start the agents a-b and c-d`: the first is told, the rest are joined to it.
         let joined = kebab
             && matches!(last, "agents" | "subagents")
@@ -394,6 +402,14 @@ pub fn leads(before: &str) -> bool {
             && (all || somebody.iter().any(|word| has_word(&lower, word)))
     };
     lower.trim_end().ends_with(':') && (bare || hands()) && !CHOOSES.is_in(last) && !DENIED.is_in(last)
+}
+
+/// Tells whether a name is a letter or a word with a number: nothing else in a sentence is called `s2`.
+fn is_counted(name: &str) -> bool {
+    name.len() >= 2
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.ends_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 fn has_word(lower: &str, word: &str) -> bool {
