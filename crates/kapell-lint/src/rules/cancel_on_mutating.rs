@@ -131,8 +131,7 @@ impl<'a> Shared<'a> {
 }
 
 /// Platforms that switch to a new version when all of it is there: a cut leaves the old one, or one that nobody sees.
-/// Sources: <https://vercel.com/docs/deployments>, <https://docs.netlify.com/deploy/deploy-overview/>,
-/// <https://developers.cloudflare.com/workers/versions-and-deployments/>, as of 2026-08.
+/// Sources: <https://docs.netlify.com/site-deploys/overview/>, <https://vercel.com/docs/instant-rollback>.
 const SWITCHES: &[&str] = &["vercel", "netlify", "wrangler", "amondnet/vercel-action", "cloudflare/wrangler"];
 
 /// Returns how bad it is when work ends half way.
