@@ -35,6 +35,8 @@ const HOSTS: &[&str] = &[
     "keepachangelog.com",
     "semver.org",
     "docs.docker.com",
+    "docs.netlify.com",
+    "vercel.com",
     "kubernetes.io",
     // What is looked for in code that calls models.
     "api.openai.com",
