@@ -4,6 +4,7 @@
 
 pub mod compose;
 pub mod docker;
+pub mod gitlab;
 pub mod images;
 pub mod kubernetes;
 

@@ -8,7 +8,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
     systems::{
-        Word, image_parts,
+        Word, gitlab, image_parts,
         images::{self, Deployed, Pushed, pushed},
         kubernetes::What,
     },
@@ -30,7 +30,7 @@ pub(super) static RULE: Rule = Rule {
 
 /// What writes the image into a manifest when it is deployed.
 const WRITERS: &[&str] = &[
-    "set image",
+    " set image",
     "kustomize",
     "sed ",
     "yq ",
@@ -46,7 +46,8 @@ const WRITERS: &[&str] = &[
 const COMMON: &[&str] = &["postgres", "redis", "mysql", "nginx", "mongo", "node", "python", "base", "alpine"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let pushes = pushed(&repository.github);
+    let mut pushes = pushed(&repository.github);
+    pushes.extend(gitlab::pushed(&repository.files));
     let kept = images::unpushed(&repository.github);
     for deployed in images::deployed(&repository.github) {
         by_command(repository, &deployed, &pushes, report);
@@ -58,14 +59,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     if deployed.is_empty() {
         return;
     }
-    let texts: Vec<String> =
-        repository.github.flows.iter().map(|flow| without_tag_writers(&flow.text)).collect();
+    let pipeline = repository.files.find(gitlab::PIPELINE).map(|id| &*repository.files[id].text);
+    let whole: Vec<&str> = repository.github.flows.iter().map(|flow| &*flow.text).chain(pipeline).collect();
+    let texts: Vec<String> = whole.iter().map(|text| without_tag_writers(text)).collect();
     if texts.iter().any(|text| WRITERS.iter().any(|writer| text.contains(writer))) {
         return;
     }
     // Who writes only a tag leaves the name as it stands in the manifest.
-    let mut flows = repository.github.flows.iter().zip(&texts);
-    let tags_written = flows.any(|(flow, text)| flow.text.len() != text.len());
+    let mut flows = whole.iter().zip(&texts);
+    let tags_written = pipeline.is_some() || flows.any(|(whole, text)| whole.len() != text.len());
     if let Some(other) = only_other(repository, &deployed, &pushes) {
         tell_other(&other, report);
     }
@@ -87,8 +89,49 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Leaves out the `sed` commands that replace a tag and nothing else: `sed "s/:latest/:$TAG/"`.
+/// Leaves out the commands that write a tag and nothing else: `sed "s/:latest/:$TAG/"`, `helm upgrade --set image.tag=$TAG`.
 fn without_tag_writers(text: &str) -> String {
+    without_tag_seds(&without_tag_helms(text))
+}
+
+/// Leaves out the word `helm` of commands that leave the name of the image as the chart has it.
+fn without_tag_helms(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("helm ") {
+        let (before, helm) = rest.split_at(at);
+        kept.push_str(before);
+        let len = if leaves_name(helm) { "helm ".len() } else { 0 };
+        kept.push_str(&helm[len..5]);
+        rest = &helm[5..];
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// Tells whether a command of Helm sets nothing that may name another image: neither the name itself nor a file of values.
+fn leaves_name(helm: &str) -> bool {
+    let next = |line: &str| {
+        let line = line.trim_start();
+        line.starts_with("- ") || line.starts_with("name:") || line.starts_with("helm ")
+    };
+    let lines = helm.lines().enumerate().take_while(|(at, line)| *at == 0 || !next(line)).take(20);
+    let command = lines.map(|(_, line)| line).collect::<Vec<_>>().join(" ") + " ";
+    let others = [
+        "repository",
+        "registry",
+        "image=",
+        "--values",
+        " -f ",
+        " -f=",
+        "--set-file",
+        "--set-json",
+        "post-render",
+    ];
+    !others.iter().any(|word| command.contains(word))
+}
+
+fn without_tag_seds(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("sed ") {
