@@ -2,6 +2,7 @@
 
 mod charts;
 mod tools;
+mod variables;
 
 use std::collections::BTreeSet;
 
@@ -54,6 +55,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     in_actions(repository, report);
     charts::check(repository, report);
     tools::check(repository, report);
+    variables::check(repository, report);
 }
 
 /// Services that are told to read a file among the secrets of compose, and are not given that secret.
