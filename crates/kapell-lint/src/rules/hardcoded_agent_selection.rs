@@ -35,6 +35,7 @@ const REGISTRIES: &[&str] = &["registry", "factory", "register", "config", "buil
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let known = registry::known(repository);
     registry::spelled_out(repository, report);
+    registry::not_listed(repository, report);
     for unit in repository.code.iter() {
         let path = repository.files[unit.file].path.to_ascii_lowercase();
         if REGISTRIES.iter().any(|word| path.contains(word)) {

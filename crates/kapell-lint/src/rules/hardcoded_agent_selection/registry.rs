@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    code::{Id, Language, Unit},
+    code::{Id, Language, Unit, modules::Modules},
     repository::Repository,
     rule::Report,
 };
@@ -48,9 +48,7 @@ fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
         Some(object) => keyed(unit, object),
         None => named(unit, value),
     };
-    let plain =
-        |key: &&str| key.len() > 2 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-    let mut keys: Vec<&str> = keys.into_iter().filter(plain).collect();
+    let mut keys: Vec<&str> = keys.into_iter().filter(is_name).collect();
     keys.sort_unstable();
     keys.dedup();
     (keys.len() > 1).then_some(Table { unit, at, name, keys })
@@ -127,6 +125,84 @@ pub(super) fn spelled_out(repository: &Repository, report: &mut Report<'_>) {
         draft = draft.also(unit.file, unit.span(*id), "spelled out here, too");
     }
     draft.done();
+}
+
+/// Names that are handed to a function of the table's file which looks them up there, and that the table has not.
+pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
+    let tables = tables(repository);
+    let [table] = &tables[..] else { return };
+    if is_checked(repository, table) || !is_whole(repository, table) {
+        return;
+    }
+    let modules = Modules::new(&repository.code, &repository.files);
+    for unit in repository.code.iter().filter(|unit| unit.file != table.unit.file) {
+        for call in unit.calls() {
+            let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
+            let name = bare(unit.text(first));
+            if unit.kind(first) != "string" || table.keys.contains(&name) || !is_name(&name) {
+                continue;
+            }
+            let asked = modules.exported(unit, call).filter(|(other, _)| other.file == table.unit.file);
+            if !asked.is_some_and(|(_, function)| looks_up(table, function)) {
+                continue;
+            }
+            let message =
+                format!("`{}` has no agent `{name}`: this call fails when it is reached", table.name);
+            report
+                .add(unit.file, unit.span(first), message)
+                .severity(Severity::High)
+                .hint(format!("name one that is there: {}", table.keys.join(", ")))
+                .also(table.unit.file, table.unit.span(table.at), "the table")
+                .done();
+        }
+    }
+}
+
+fn is_name(key: &&str) -> bool {
+    key.len() > 2 && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
+/// Tells whether a table stands there whole, and nothing is put in later.
+fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
+    let unit = table.unit;
+    let made = unit.syntax[table.at].parent;
+    let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"));
+    let Some(object) = value.filter(|&id| matches!(unit.kind(id), "object" | "dictionary")) else {
+        return false;
+    };
+    let parts =
+        unit.syntax.children(object).filter(|&id| !matches!(unit.kind(id), "{" | "}" | "," | "comment"));
+    let plain = |id: Id| {
+        let key = unit.syntax.child(id, "key");
+        unit.kind(id) == "pair"
+            && key.is_some_and(|key| {
+                matches!(unit.kind(key), "string" | "property_identifier") && is_name(&bare(unit.text(key)))
+            })
+    };
+    let all = parts.into_iter().all(plain);
+    let grows = |unit: &Unit| {
+        let text = unit.whole();
+        let later = [".update(", ".setdefault(", "[name] =", " |= "]
+            .iter()
+            .any(|form| text.contains(&format!("{}{form}", table.name)));
+        let name = format!("{}[", table.name);
+        let set = text.match_indices(&*name).any(|(at, _)| {
+            let rest = text[at..].split_once(']').map_or("", |(_, rest)| rest.trim_start());
+            rest.starts_with('=') && !rest.starts_with("==")
+        });
+        later || set || text.contains(&format!("Object.assign({}", table.name))
+    };
+    all && !repository.code.iter().any(grows)
+}
+
+/// Tells whether a function takes its first parameter for a key of the table, and has nothing else to fall back on.
+fn looks_up(table: &Table<'_>, function: Id) -> bool {
+    let unit = table.unit;
+    let Some(given) = unit.syntax.child(function, "parameters") else { return false };
+    let first = unit.syntax.below(given).find(|&id| unit.kind(id) == "identifier");
+    let text = unit.text(function);
+    let falls_back = ["??", "||", ".get(", " in ", "?.", " or "].iter().any(|form| text.contains(form));
+    first.is_some_and(|name| text.contains(&format!("{}[{}]", table.name, unit.text(name)))) && !falls_back
 }
 
 /// Tells whether a compiler knows the names: a type that is made of the table, or that lists them.
