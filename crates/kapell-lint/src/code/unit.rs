@@ -310,6 +310,12 @@ impl Unit {
         self.imports.contains_key(name)
     }
 
+    /// Returns where a name comes from, if that is another file.
+    #[must_use]
+    pub fn import(&self, name: &str) -> Option<&str> {
+        self.imports.get(name).map(|path| &**path)
+    }
+
     /// Returns what an expression stands for.
     #[must_use]
     pub fn path(&self, id: Id) -> Option<Path> {

@@ -2,6 +2,7 @@
 
 mod alone; // what there is one of
 mod at_once; // what runs at once
+mod left; // what a request leaves for a function of another file
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,10 +29,14 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// Words of who lets one at a time.
+const LOCKS: &[&str] =
+    &["lock(", "mutex", "semaphore(1)", "new lock", "plimit(1)", "concurrency: 1 ", "concurrency: 1,"];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
-        if ["lock(", "mutex", "semaphore(1)", "new lock"].iter().any(|word| text.contains(word)) {
+        if LOCKS.iter().any(|word| text.contains(word)) {
             continue;
         }
         alone::conversations(unit, report);
@@ -68,6 +73,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     .also(unit.file, unit.span(started), how)
                     .done();
             }
+            left::tell(repository, unit, at, &of_task(unit, function, of_one), report);
             for (write, read) in mixed(unit, function, of_one) {
                 let Some(target) = unit.syntax.child(write, "left") else { continue };
                 let message = format!(
@@ -202,6 +208,33 @@ fn file_of(unit: &Unit, call: Id) -> Option<Id> {
 /// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the first
 /// read after the wait.
 fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
+    let own = own_nodes(unit, function);
+    let mut found = Vec::new();
+    for Set { write, left, wait } in of_task(unit, function, of_one) {
+        let next = own
+            .iter()
+            .copied()
+            .find(|&id| id > wait && !unit.syntax.holds(wait, id) && is_same(unit, id, left));
+        // Who writes it again after the wait starts anew.
+        let written = |id: Id| {
+            let parent = unit.syntax[id].parent;
+            matches!(unit.kind(parent), "assignment" | "assignment_expression")
+                && unit.syntax.child(parent, "left") == Some(id)
+        };
+        found.extend(next.filter(|&read| !written(read)).map(|read| (write, read)));
+    }
+    found
+}
+
+/// An outer variable, an entry of one or an attribute, that a task sets to something of its own before it waits.
+struct Set {
+    write: Id,
+    left: Id,
+    wait: Id,
+}
+
+/// Finds what a task sets so.
+fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
     let mut parameters: BTreeSet<&str> = own
@@ -229,7 +262,8 @@ fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
         let Some((left, right)) = left.zip(right) else { continue };
         let member = matches!(unit.kind(left), "attribute" | "member_expression")
             && ["self.", "this."].iter().any(|own| unit.text(left).starts_with(own));
-        let plain = (unit.kind(left) == "identifier" || member) && shared(unit, function, left, of_one);
+        let kept = unit.kind(left) == "identifier" || member || is_entry(unit, left);
+        let plain = kept && shared(unit, function, left, of_one);
         // What is the same for every task may be written by each.
         let of_task = with_below(unit, right).any(|id| parameters.contains(unit.text(id)));
         let in_branch = unit.syntax.around(write).take_while(|&id| id != function).any(|id| {
@@ -238,20 +272,36 @@ fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
         if !plain || !of_task || in_branch {
             continue;
         }
-        let Some(wait) = own.iter().copied().find(|&id| id > right && waits(unit, id)) else { continue };
-        let next = own
-            .iter()
-            .copied()
-            .find(|&id| id > wait && !unit.syntax.holds(wait, id) && is_same(unit, id, left));
-        // Who writes it again after the wait starts anew.
-        let written = |id: Id| {
-            let parent = unit.syntax[id].parent;
-            matches!(unit.kind(parent), "assignment" | "assignment_expression")
-                && unit.syntax.child(parent, "left") == Some(id)
-        };
-        found.extend(next.filter(|&read| !written(read)).map(|read| (write, read)));
+        let wait = own.iter().copied().find(|&id| id > right && waits(unit, id));
+        found.extend(wait.map(|wait| Set { write, left, wait }));
     }
     found
+}
+
+/// Tells whether an expression is an entry of a dictionary by a key that stands there, or an attribute of a name:
+/// `current["user"]`, `tools.current["user"]`, `state.user`.
+fn is_entry(unit: &Unit, id: Id) -> bool {
+    let named = |id: Id| {
+        let object = unit.syntax.child(id, "object").filter(|_| is_member(unit, id)).unwrap_or(id);
+        unit.kind(object) == "identifier"
+    };
+    match unit.kind(id) {
+        "subscript" => {
+            let value = unit.syntax.child(id, "value");
+            let key = unit.syntax.child(id, "subscript");
+            key.is_some_and(|key| unit.kind(key) == "string") && value.is_some_and(named)
+        }
+        "subscript_expression" => {
+            let key = unit.syntax.child(id, "index");
+            let object = unit.syntax.child(id, "object");
+            key.is_some_and(|key| unit.kind(key) == "string") && object.is_some_and(named)
+        }
+        _ => is_member(unit, id) && named(id),
+    }
+}
+
+fn is_member(unit: &Unit, id: Id) -> bool {
+    matches!(unit.kind(id), "attribute" | "member_expression")
 }
 
 fn with_below(unit: &Unit, id: Id) -> impl Iterator<Item = Id> + '_ {
@@ -349,5 +399,7 @@ fn declared_outside(unit: &Unit, function: Id, name: &str) -> bool {
         binds || parameter
     });
     let single = unit.syntax.child(function, "parameter").is_some_and(|given| unit.text(given) == name);
-    !local && !single && unit.values(function, name).len() == 1
+    // What is imported there is one of, too.
+    let bound = unit.values(function, name).len();
+    !local && !single && (bound == 1 || bound == 0 && unit.imported(name))
 }

@@ -182,6 +182,15 @@ fn follow(unit: &Unit, body: Id, at: AtOnce, steps: u32, found: &mut Vec<AtOnce>
             found.push(AtOnce { function: body, ..at });
         }
     }
+    // `limit(async () => ...)`: what waits for its turn runs beside others still.
+    if is_function && !unit.is_async(body) && !declares(unit, body) {
+        for call in unit.calls_in(body).filter(|&call| unit.function_of(call) == body) {
+            let args = unit.args(call).into_iter().map(|arg| arg.value);
+            for inner in args.filter(|&arg| FUNCTIONS.contains(&unit.kind(arg)) && unit.is_async(arg)) {
+                follow(unit, inner, at, steps, found);
+            }
+        }
+    }
     for call in unit.calls_in(body) {
         if is_function && unit.function_of(call) != body && unit.is_async(unit.function_of(call)) {
             continue;
@@ -190,6 +199,12 @@ fn follow(unit: &Unit, body: Id, at: AtOnce, steps: u32, found: &mut Vec<AtOnce>
         let of_one = at.of_one && of_one(unit, body, call, function);
         follow(unit, function, AtOnce { of_one, ..at }, steps, found);
     }
+}
+
+/// Tells whether a function has variables of its own, which what it makes has in common with nobody.
+fn declares(unit: &Unit, function: Id) -> bool {
+    let mut own = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function);
+    own.any(|id| unit.kind(id) == "variable_declarator")
 }
 
 /// Tells whether all runs call a method of the same object, or a plain function.
