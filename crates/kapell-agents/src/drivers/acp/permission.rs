@@ -37,6 +37,10 @@ pub(super) fn decide(wish: &Wish, permissions: Permissions, workspace: &Path) ->
         let words: Vec<&str> = words.iter().filter_map(|word| word.as_str()).collect();
         input["command"] = json!(words.join(" "));
     }
+    // Gemini CLI tells a command in the title alone.
+    if input["command"].is_null() && call["kind"] == "execute" && (input.is_object() || input.is_null()) {
+        input["command"] = call["title"].clone();
+    }
     if let Err(why) = seat_belt::judge(&json!({ "tool_input": input, "cwd": workspace }), workspace) {
         return Decision::Deny(why);
     }
@@ -85,12 +89,17 @@ mod tests {
             json!({ "rawInput": { "command": "rm -rf ~" } }),
             json!({ "rawInput": { "command": ["rm", "-rf", "/"] } }),
             json!({ "locations": [{ "path": "/h/u/.ssh/id_rsa" }] }),
+            json!({ "kind": "execute", "title": "touch marker; rm -rf /var/tmp/precious" }),
+            json!({ "kind": "execute", "title": "git push --force origin main [in /ws] (Push)", "rawInput": {} }),
         ] {
             for permissions in [Permissions::Allow, Permissions::Ask] {
                 let decision = decide(&wish(call.clone()), permissions, Path::new("/ws"));
                 assert!(matches!(decision, Decision::Deny(_)), "{call} {decision:?}");
             }
         }
+        let told =
+            wish(json!({ "kind": "execute", "title": "make test [current working directory /ws] (Run it)" }));
+        assert_eq!(decide(&told, Permissions::Allow, Path::new("/ws")), Decision::Allow);
         let fine = wish(json!({ "kind": "execute", "rawInput": { "command": "make" } }));
         assert_eq!(decide(&fine, Permissions::Allow, Path::new("/ws")), Decision::Allow);
         assert!(matches!(decide(&fine, Permissions::Deny, Path::new("/ws")), Decision::Deny(_)));
