@@ -49,7 +49,7 @@ impl Github {
             return Some(Carry::Approval);
         }
         let (sources, sinks) = (self.deep(flow, need), self.deep(flow, job));
-        if self.artifact_flows(&sources, &sinks) {
+        if self.artifact_flows(&sources, &sinks) || takes_unseen(flow, need, job) {
             return Some(Carry::Artifact);
         }
         if cache_flows(&sources, &sinks) {
@@ -79,6 +79,18 @@ impl Github {
             .iter()
             .any(|up| downloads.iter().any(|down| down.all || globs::any_overlap(&up.names, &down.names)))
     }
+}
+
+/// Tells whether a job takes an artifact that no step is seen to upload, and the other runs an action that may do so.
+fn takes_unseen(flow: &Flow, need: usize, job: usize) -> bool {
+    let others = |name: &String| !name.starts_with("actions/") && !name.starts_with("./");
+    let foreign = || flow.facts[need].iter().flat_map(|facts| &facts.actions).any(others);
+    let uploads = || flow.facts.iter().flatten().flat_map(|facts| &facts.uploads);
+    let mut downloads = flow.facts[job].iter().flat_map(|facts| &facts.downloads);
+    downloads.any(|down| {
+        let seen = |up: &super::facts::Artifact| globs::any_overlap(&up.names, &down.names);
+        !down.elsewhere && !down.all && !uploads().any(seen) && foreign()
+    })
 }
 
 fn artifacts<'a>(

@@ -440,7 +440,8 @@ pub fn action(name: &str, step: &Step) -> Work {
         }
         "goreleaser/goreleaser-action"
             if step.input("args").is_some_and(|args| {
-                args.contains("--snapshot") || args.contains("check") || args.contains("build")
+                let stays = ["--snapshot", "--skip-publish", "--skip=publish", "--skip publish"];
+                stays.iter().chain(&["check", "build"]).any(|word| args.contains(word))
             }) =>
         {
             work(Kind::Build, 240)

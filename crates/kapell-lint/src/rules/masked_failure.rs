@@ -141,6 +141,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let lenient = || explained(flow, step, &header);
                 if step.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
+                    // The whole job may fail: that is told once.
+                    if job.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
+                        continue;
+                    }
                     passes(flow, job, index, facts, lenient, report);
                 } else {
                     in_script(Script { flow, job, step, facts }, lenient, report);
@@ -217,6 +221,9 @@ fn passes(
     report: &mut Report<'_>,
 ) {
     let step = &job.steps[index];
+    if half_delivered(flow, job, index, facts, &lenient, report) {
+        return;
+    }
     let name = step.name.as_ref().map_or_else(
         || facts.works.first().map_or(String::new(), |done| done.text.clone()),
         |name| name.text.to_string(),
@@ -284,6 +291,48 @@ fn passes(
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// A step that publishes may fail, and what is told to the world after it goes out all the same.
+fn half_delivered(
+    flow: &Flow,
+    job: &Job,
+    index: usize,
+    facts: &StepFacts,
+    lenient: &impl Fn() -> Option<String>,
+    report: &mut Report<'_>,
+) -> bool {
+    let step = &job.steps[index];
+    let publishes = |facts: &StepFacts| {
+        facts.works.iter().any(|done| matches!(done.work.kind, Kind::Publish | Kind::Release))
+    };
+    let Some(at) = flow.jobs().position(|(_, other)| std::ptr::eq(other, job)) else { return false };
+    let mut later = flow.steps(at).skip(index + 1);
+    let goes_on = later.find(|(other, facts)| {
+        other.condition.is_none()
+            && !other.continue_on_error.as_ref().is_some_and(|text| text.is("true"))
+            && facts.does(Kind::Release)
+    });
+    let Some((next, _)) = goes_on.filter(|_| publishes(facts) && !facts.does(Kind::Report)) else {
+        return false;
+    };
+    // A look at what became of it is a way to go on.
+    let asked = step.id.as_ref().is_some_and(|id| flow.text.contains(&format!("steps.{}.", id.text)));
+    if asked {
+        return false;
+    }
+    let name = step.name.as_ref().map_or("a step that publishes", |name| &name.text);
+    let span = step.keys.get("continue-on-error").map_or(step.span, |key| key.span.to(key.value));
+    let draft = report
+        .add(flow.file, span, format!("`{name}` may fail, and the release is made all the same"))
+        .severity(Severity::High)
+        .also(flow.file, next.name_span(), "goes out without it")
+        .hint("drop `continue-on-error`: a step that finds its version published can say so by itself");
+    match lenient() {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+    true
 }
 
 /// Returns the events on which nobody is told of a failure, and the one for which a later step comments, whatever happened.

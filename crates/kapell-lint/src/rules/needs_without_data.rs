@@ -124,7 +124,9 @@ fn hands_out(flow: &Flow, at: usize) -> bool {
     let names = [Some(&job.id.text), job.name.as_ref().map(|name| &name.text)];
     let goes_out = |name: &str| {
         let name = name.to_ascii_lowercase();
-        ["publish", "release", "deploy", "upload", "promote", "maven-central", "pypi"].iter().any(|word| name.contains(word))
+        ["publish", "release", "deploy", "upload", "promote", "maven-central", "pypi"]
+            .iter()
+            .any(|word| name.contains(word))
     };
     let sends = |command: &Command| {
         let changes = |word: &String| matches!(word.as_str(), "POST" | "PUT" | "-XPOST" | "-XPUT");

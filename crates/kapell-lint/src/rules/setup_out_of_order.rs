@@ -140,9 +140,27 @@ fn hides(facts: &StepFacts) -> bool {
     facts.works.iter().any(unknown) || !facts.downloads.is_empty()
 }
 
+/// Tells whether all that a label may be by the matrix is a runner of GitHub.
+fn of_matrix(job: &Job, label: &str) -> bool {
+    let inner = label.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"));
+    let Some(name) = inner.and_then(|text| text.trim().strip_prefix("matrix.")) else { return false };
+    let Some(matrix) = job.matrix.as_ref().filter(|matrix| !matrix.dynamic) else { return false };
+    let listed = matrix.axes.iter().filter(|axis| axis.name.text.eq_ignore_ascii_case(name));
+    let listed = listed.flat_map(|axis| axis.values.iter().flatten()).map(|(value, _)| value);
+    let added = matrix.include.iter().flat_map(|cell| &cell.values);
+    let added = added.filter(|(key, _)| key.text.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let values: Vec<String> =
+        listed.chain(added).map(|value| value.text().unwrap_or_default().to_string()).collect();
+    let hosted =
+        |value: &String| ["ubuntu-", "windows-", "macos-"].iter().any(|start| value.starts_with(start));
+    !values.is_empty() && values.iter().all(hosted)
+}
+
 /// Tells what a step needs to be there already.
 fn need<'a>(job: &Job, step: &Step) -> Option<Need<'a>> {
-    let own = job.runs_on.iter().any(|label| label.literal().is_none_or(|label| label == "self-hosted"));
+    let own = job.runs_on.iter().any(|label| {
+        label.literal().map_or_else(|| !of_matrix(job, &label.text), |label| label == "self-hosted")
+    });
     let given = |input: &str| step.input(input).filter(|text| !text.text.trim().is_empty());
     let major = step.action().and_then(major);
     if step.is("actions/setup-node")

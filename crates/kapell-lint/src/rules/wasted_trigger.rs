@@ -32,12 +32,38 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         dead_events(flow, report);
         dead_types(flow, report);
         any_label(flow, report);
+        no_such_filter(flow, report);
         for (at, _) in flow.jobs() {
             silent_pull_request(&repository.github, flow, at, report);
             silent_push(&repository.github, flow, at, report);
             silent_release(&repository.github, flow, at, report);
             silent_update(&repository.github, flow, at, report);
         }
+    }
+}
+
+/// Filters of branches, tags or paths on events that take none: each such event starts the workflow.
+///
+/// Source: GitHub, "Events that trigger workflows" and "Workflow syntax", `on.<event>`.
+fn no_such_filter(flow: &Flow, report: &mut Report<'_>) {
+    const PLAIN: &[&str] = &["create", "delete", "release", "repository_dispatch", "issues", "issue_comment"];
+    const FILTERS: &[&str] = &["branches", "branches-ignore", "tags", "tags-ignore", "paths", "paths-ignore"];
+    for event in flow.model.events.iter().filter(|event| PLAIN.contains(&&*event.name.text)) {
+        let Some(filter) = event.filters.iter().find(|filter| FILTERS.contains(&&*filter.key.text)) else {
+            continue;
+        };
+        let (name, key) = (&event.name.text, &filter.key.text);
+        report
+            .add(
+                flow.file,
+                filter.key.span,
+                format!("`{name}` takes no `{key}`: every event of the kind starts the workflow"),
+            )
+            .hint(match &**name {
+                "create" => format!("start on `push` with `{key}`"),
+                _ => format!("drop `{key}`, and ask in the `if` of the jobs"),
+            })
+            .done();
     }
 }
 

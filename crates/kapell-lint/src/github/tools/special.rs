@@ -48,7 +48,12 @@ pub(super) fn special(program: &str, words: &[String], command: &Command) -> Opt
         "terraform" | "tofu" | "terragrunt" if has(command, &["-refresh-only", "--refresh-only"]) => {
             Some(work(Kind::Store, 30))
         }
-        "goreleaser" if has(command, &["check", "build", "--snapshot"]) => Some(work(Kind::Build, 240)),
+        "goreleaser"
+            if has(command, &["check", "build", "--snapshot", "--skip-publish"])
+                || says(command, "--skip") && says(command, "publish") =>
+        {
+            Some(work(Kind::Build, 240))
+        }
         _ => None,
     }
 }
