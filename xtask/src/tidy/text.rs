@@ -36,6 +36,7 @@ const HOSTS: &[&str] = &[
     "semver.org",
     "docs.docker.com",
     "docs.netlify.com",
+    "docs.gitlab.com",
     "vercel.com",
     "kubernetes.io",
     // What is looked for in code that calls models.
