@@ -525,7 +525,7 @@ fn judges_last(command: &Command) -> bool {
         && filter.is_some_and(|text| text.contains("[]") && !gathers.iter().any(|word| text.contains(word)))
 }
 
-/// Returns whether a job that stands for others asks for all results with [one answer after the other](judges_last).
+/// Returns whether a job that stands for others asks for all results with one answer after the other, of which `jq -e` counts the last.
 #[must_use]
 pub fn takes_the_last(flow: &Flow, at: usize) -> bool {
     let asks = |command: &Command| command.words.iter().skip(1).any(|word| asks_for_status(word));
