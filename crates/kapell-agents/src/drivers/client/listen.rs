@@ -152,6 +152,8 @@ pub(crate) struct Listener {
     asked_again: bool,
     /// Whether it has been told that its budget runs out.
     winds_down: bool,
+    /// Whether it has been told that there is nothing more for it to do: it hears nothing that comes after that.
+    is_dismissed: bool,
     /// Whether it has ended, under an earlier process perhaps: nothing is said to it any more.
     is_past: bool,
     /// What share of what it may spend others have seen it spend, in percent.
@@ -181,6 +183,7 @@ impl Listener {
             outside: None,
             asked_again: false,
             winds_down: false,
+            is_dismissed: false,
             is_past: false,
             seen_percent: 0,
         }
@@ -244,9 +247,9 @@ impl Listener {
             match missing {
                 Some(text) => {
                     self.asked_again = true;
-                    self.reader.tell(Tell::More(&text), &mut reports);
+                    self.say(Tell::More(&text), &mut reports);
                 }
-                None => self.reader.tell(Tell::Close, &mut reports),
+                None => self.say(Tell::Close, &mut reports),
             }
         }
         Heard { reports, outgoing: self.reader.outgoing() }
@@ -257,8 +260,13 @@ impl Listener {
         // A person may have taken a day; its own silence begins now.
         self.heard = Instant::now();
         let mut reports = Vec::new();
-        self.reader.tell(what, &mut reports);
+        self.say(what, &mut reports);
         Heard { reports, outgoing: self.reader.outgoing() }
+    }
+
+    fn say(&mut self, what: Tell<'_>, reports: &mut Vec<Report>) {
+        self.is_dismissed |= matches!(what, Tell::Interrupt | Tell::Close);
+        self.reader.tell(what, reports);
     }
 
     /// Takes in whether something that it has started (`kapell task ask`, a tool of kapell's) waits for a person: it is
@@ -327,9 +335,9 @@ impl Listener {
     fn wind_down(&mut self, reports: &mut Vec<Report>) {
         if !self.winds_down && self.client.hears_words() && Limit::is_near(self.spent_percent()) {
             self.winds_down = true;
-            // One that is done already needs no such word.
-            if !self.reader.is_idle() {
-                self.reader.tell(Tell::More(WIND_DOWN), reports);
+            // One that is done already needs no such word, and would be waited for once more.
+            if !self.reader.is_idle() && !self.is_dismissed {
+                self.say(Tell::More(WIND_DOWN), reports);
                 reports.push(Report::Note { text: WAS_TOLD.to_owned() });
             }
         }
@@ -498,9 +506,7 @@ fn shown(message: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn silence_means_nothing_while_a_person_is_waited_for() {
-        let dir = tempfile::tempdir().unwrap();
+    fn listener(dir: &Path) -> Listener {
         let watch = Watch {
             steps_max: 9,
             idle_max: Duration::from_secs(1),
@@ -512,8 +518,29 @@ mod tests {
             limit: Limit::default(),
             purse: None,
         };
-        let mut listener = Listener::open(dir.path(), Client::ClaudeCode, watch);
+        let mut listener = Listener::open(dir, Client::ClaudeCode, watch);
         listener.begin(Opening { asks: true, ..Opening::default() });
+        listener
+    }
+
+    #[test]
+    fn one_that_is_done_stays_so_when_others_spend_the_rest_of_the_budget() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut listener = listener(dir.path());
+        let result = r#"{"type":"result","subtype":"success","is_error":false,"result":"done"}"#;
+        std::fs::write(dir.path().join(OUTPUT_FILE), format!("{result}\n")).unwrap();
+        assert!(listener.catch_up().outgoing.last);
+        // It has not gone away yet.
+        let heard = listener.note_spent(95);
+        assert!(heard.reports.is_empty() && heard.outgoing == Outgoing::default(), "{:?}", heard.reports);
+        let ended = Ended { code: Some(0), errors: "", at: Wall(0) };
+        assert_eq!(listener.reader.verdict(ended), Verdict::succeeded("done"));
+    }
+
+    #[test]
+    fn silence_means_nothing_while_a_person_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut listener = listener(dir.path());
         assert!(listener.due().is_some());
         let request = r#"{"type":"control_request","request_id":"q","request":{"subtype":"can_use_tool","tool_name":"WebFetch","input":{}}}"#;
         std::fs::write(dir.path().join(OUTPUT_FILE), format!("{request}\n")).unwrap();
