@@ -354,7 +354,8 @@ impl Shared {
         let supervisor = self.hand_over(spec).map_err(|source| CrewError::Supervisor { key, source })?;
         let mut supervised = Supervised::new(key, job.dir.clone(), supervisor, listener);
         if let (Some(listener), Work::Client(order)) = (&mut supervised.listener, &job.work) {
-            let opening = listener.catch_up().outgoing;
+            // It may have printed something already: that is read when the supervisor says so, by whoever reports it.
+            let opening = listener.outgoing();
             // Others are asked once more in a process of its own.
             let asks_again = order.shape.is_some() && !order.client.takes_turns();
             supervised.say(opening);

@@ -194,6 +194,11 @@ impl Listener {
         self.reader.open(opening);
     }
 
+    /// Takes out what is to be written to it.
+    pub(crate) fn outgoing(&mut self) -> Outgoing {
+        self.reader.outgoing()
+    }
+
     /// Returns the workspace of the client whose attempt's directory is `dir`, if that is known.
     pub(super) fn workspace_of(dir: &Path) -> Option<PathBuf> {
         let text = std::fs::read_to_string(dir.join(CLIENT_FILE)).ok()?;
@@ -252,7 +257,7 @@ impl Listener {
                 None => self.say(Tell::Close, &mut reports),
             }
         }
-        Heard { reports, outgoing: self.reader.outgoing() }
+        Heard { reports, outgoing: self.outgoing() }
     }
 
     /// Tells it something, and says what is to be written to it for that.
@@ -261,7 +266,7 @@ impl Listener {
         self.heard = Instant::now();
         let mut reports = Vec::new();
         self.say(what, &mut reports);
-        Heard { reports, outgoing: self.reader.outgoing() }
+        Heard { reports, outgoing: self.outgoing() }
     }
 
     fn say(&mut self, what: Tell<'_>, reports: &mut Vec<Report>) {
@@ -316,7 +321,7 @@ impl Listener {
         self.seen_percent = percent;
         let mut reports = Vec::new();
         self.wind_down(&mut reports);
-        Heard { reports, outgoing: self.reader.outgoing() }
+        Heard { reports, outgoing: self.outgoing() }
     }
 
     /// Books what it has spent where others look, too.
