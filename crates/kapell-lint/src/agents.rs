@@ -2,12 +2,15 @@
 
 mod assets;
 pub mod beside;
+pub mod clients;
 mod defined;
 pub mod delegation;
 mod hook_script;
+mod others;
 mod resolve;
 pub mod sessions;
 pub mod similar;
+pub mod tools;
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +23,8 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-pub use hook_script::HookScript;
+use clients::Client;
+pub use hook_script::{HookScript, script_of};
 pub use resolve::Resolved;
 use similar::Sketch;
 
@@ -66,6 +70,12 @@ pub struct Asset {
     pub scope: Scope,
     /// Who loads it.
     pub home: Home,
+    /// Which client reads it. What lies in a place that no other client reads belongs to Claude Code.
+    pub client: Client,
+    /// Where its body ends, if its file goes on behind it: that of a text in TOML or JSON.
+    pub until: Option<u32>,
+    /// What the commands of an agent of Codex may touch.
+    pub sandbox: Option<String>,
     /// Its parts.
     pub definition: Arc<Definition>,
     /// The names it uses.
@@ -179,6 +189,13 @@ impl Agents {
 }
 
 impl Asset {
+    /// Returns its body in the text of its file.
+    #[must_use]
+    pub fn body<'a>(&self, text: &'a str) -> &'a str {
+        let end = self.until.map_or(text.len(), |end| end as usize);
+        text.get(self.definition.body as usize..end).unwrap_or_default()
+    }
+
     /// Returns the sketch of its text.
     #[must_use]
     pub fn sketch(&self, files: &Files) -> &Sketch {

@@ -11,7 +11,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-use super::{Agents, Asset, Home, HookFile, PluginFile, defined};
+use super::{Agents, Asset, Home, HookFile, PluginFile, clients, clients::Client, defined, others};
 use crate::files::{Broken, File, FileId, Files};
 
 /// Names of Markdown files that explain a directory and define nothing.
@@ -40,11 +40,13 @@ pub(super) fn read(files: &Files) -> Agents {
                 agents.hooks.extend(own_hooks(&asset, file));
                 agents.assets.push(asset);
             }
-        } else if name.ends_with(".toml") && file.path.contains(".codex/agents/") {
-            match codex_agent(id, file) {
+        } else if let Some(place) = clients::place(&file.path).filter(|_| name.ends_with(".toml")) {
+            match others::toml(id, file, place) {
                 Ok(agent) => agents.assets.push(agent),
                 Err((span, why)) => agents.broken.push(Broken { file: id, span, why }),
             }
+        } else if matches!(&*file.path, "opencode.json" | ".opencode/opencode.json") {
+            agents.assets.extend(others::of_opencode(id, file));
         } else if is_client_toml(&file.path) {
             agents.broken.extend(codex::broken(&file.text).map(|(span, why)| Broken { file: id, span, why }));
         } else if name == "hooks.json" || name == "settings.json" || name == "settings.local.json" {
@@ -266,8 +268,13 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     if EXPLAINING.contains(&&*file.name().to_ascii_lowercase()) && !file.text.starts_with("---\nname:") {
         return None;
     }
-    let (mut kind, scope, home, stem) = place(agents, &file.path)?;
     let text = &*file.text;
+    let other = clients::place(&file.path).filter(|_| text.starts_with("---"));
+    let client = other.as_ref().map_or(Client::Claude, |(client, ..)| *client);
+    let (mut kind, scope, home, stem) = match other {
+        Some((_, kind, name)) => (kind, Scope::Repository, Home::Other, name),
+        None => place(agents, &file.path)?,
+    };
     // By its place it may be anything: then its text has to say.
     let unknown = kind == AssetKind::Code;
     let speaks = |text: &str| text.contains("$ARGUMENTS") || text.contains("subagent_type");
@@ -297,16 +304,21 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     // Files in a library without frontmatter explain something.
     if kind == AssetKind::Agent
         && home != Home::Claude
+        && client == Client::Claude
         && definition.text("name").is_none()
         && definition.hidden.is_none()
     {
         return None;
     }
     let name = match kind {
-        AssetKind::Agent => definition.text("name").map(|name| name.text.trim().to_owned()),
+        // opencode calls an agent as its file is called.
+        AssetKind::Agent if client != Client::Opencode => {
+            definition.text("name").map(|name| name.text.trim().to_owned())
+        }
         _ => None,
     };
-    let references = reference::references(text, &definition);
+    let mut references = reference::references(text, &definition);
+    references.extend(others::declared(&definition, client));
     let (flow, starts) = match kind {
         AssetKind::Command | AssetKind::Skill | AssetKind::Agent => {
             (steps::flow_of(text, &definition, &references), starts::starts(text, &definition, &references))
@@ -319,6 +331,9 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         name: name.unwrap_or(stem),
         scope,
         home,
+        client,
+        until: None,
+        sandbox: None,
         definition: definition.into(),
         references: references.into(),
         flow: flow.into(),
@@ -344,21 +359,4 @@ fn is_of_another_client(definition: &Definition) -> bool {
         joined && !AGENT_KEYS.contains(&key)
     });
     settings.count() >= 2
-}
-
-fn codex_agent(id: FileId, file: &File) -> Result<Asset, (Span, String)> {
-    let agent = codex::read(&file.text)?;
-    let stem = file.name().trim_end_matches(".toml").to_owned();
-    Ok(Asset {
-        file: id,
-        kind: AssetKind::Agent,
-        name: agent.name.unwrap_or(stem),
-        scope: Scope::Repository,
-        home: Home::Other,
-        definition: Arc::default(),
-        references: Arc::default(),
-        flow: Arc::default(),
-        starts: Arc::default(),
-        sketch: Arc::default(),
-    })
 }

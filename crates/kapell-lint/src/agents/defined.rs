@@ -11,36 +11,43 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-use super::{Asset, Home};
+use super::{Asset, Home, clients::Client};
 use crate::files::{FileId, Files};
 
 /// The shortest name that is looked for.
 const LEN_MIN: usize = 4;
 
-/// Returns the names of the agents that are loaded, by where they are known.
-pub(super) fn names(assets: &[Asset]) -> BTreeMap<Scope, BTreeSet<String>> {
-    let mut names: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
-    let agents = assets.iter().filter(|asset| asset.kind == AssetKind::Agent && asset.home == Home::Claude);
+/// Returns the names of the agents that are loaded, by where they are known and who loads them.
+pub(super) fn names(assets: &[Asset]) -> BTreeMap<(Scope, Client), BTreeSet<String>> {
+    let mut names: BTreeMap<(Scope, Client), BTreeSet<String>> = BTreeMap::new();
+    let agents = assets.iter().filter(|asset| asset.kind == AssetKind::Agent && is_loaded(asset));
     for agent in
         agents.filter(|agent| agent.name.len() >= LEN_MIN && !agent.name.contains(char::is_whitespace))
     {
-        names.entry(agent.scope.clone()).or_default().insert(agent.name.clone());
+        names.entry((agent.scope.clone(), agent.client)).or_default().insert(agent.name.clone());
     }
     names
 }
 
+/// Tells whether a client loads an asset from where it lies.
+fn is_loaded(asset: &Asset) -> bool {
+    asset.home == Home::Claude || asset.client != Client::Claude
+}
+
 /// Adds the references that are heard only because their names are defined, to all assets or to those of `only`.
 pub(super) fn hear(assets: &mut [Asset], files: &Files, only: Option<&BTreeSet<FileId>>) {
-    for (scope, names) in names(assets) {
+    for ((scope, client), names) in names(assets) {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let words = Words::exact(&names);
         let within = |asset: &&mut Asset| {
             asset.scope == scope
-                && asset.home == Home::Claude
+                && asset.client == client
+                && is_loaded(asset)
                 && only.is_none_or(|only| only.contains(&asset.file))
         };
         for asset in assets.iter_mut().filter(within) {
-            add(asset, &files[asset.file].text, &words, &names);
+            let text = &*files[asset.file].text;
+            add(asset, asset.until.map_or(text, |end| &text[..end as usize]), &words, &names);
         }
     }
 }
@@ -55,6 +62,10 @@ fn add(asset: &mut Asset, text: &str, words: &Words, names: &[&str]) {
         reference::known(text, definition, &asset.references, &asset.name, words, names)
     };
     heard.extend(reference::beside_known(text, definition, names));
+    let client = asset.client;
+    if client != Client::Claude {
+        heard.extend(reference::mentioned(text, definition, &asset.name, names, &|name| client.brings(name)));
+    }
     if heard.is_empty() {
         return;
     }

@@ -9,7 +9,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::AssetKind;
 
-use super::{AgentId, Agents, Asset, Home, Resolved};
+use super::{AgentId, Agents, Asset, Home, Resolved, clients::Client, tools};
 use crate::files::{FileId, Files};
 
 /// One agent hands work to another.
@@ -126,9 +126,8 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
     let mut graph = Graph::default();
     let kinds = [AssetKind::Agent, AssetKind::Command, AssetKind::Skill];
     let starts = |asset: &Asset| asset.kind != AssetKind::Agent || can_start(asset) || can_run(asset);
-    for (from, asset) in agents
-        .iter()
-        .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude && starts(asset))
+    for (from, asset) in
+        agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && is_loaded(asset) && starts(asset))
     {
         let text = &files[asset.file].text;
         let mut seen = BTreeSet::new();
@@ -151,6 +150,11 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
             in_session || is_firm(reference) && hands_on(text, reference)
         }) {
             let Resolved::Found(to) = agents.resolve(asset, reference) else { continue };
+            // Whom a frontmatter of another client lets it start is not started by that.
+            let listed = asset.client != Client::Claude && reference.span.start < asset.definition.body;
+            if agents[to].client != asset.client || listed {
+                continue;
+            }
             let in_session = !is_agent && agents[to].kind != AssetKind::Agent;
             // One that no model can start is only spoken of.
             if in_session && agents[to].definition.is_on("disable-model-invocation") == Some(true) {
@@ -165,8 +169,16 @@ pub(super) fn graph(agents: &Agents, files: &Files) -> Graph {
     graph
 }
 
+/// Tells whether a client loads an asset from where it lies.
+fn is_loaded(asset: &Asset) -> bool {
+    asset.home == Home::Claude || asset.client != Client::Claude
+}
+
 /// Tells whether an agent has the tool to start others.
 fn can_start(asset: &Asset) -> bool {
+    if asset.client != Client::Claude {
+        return tools::granted(asset).has("Agent");
+    }
     let tools = asset.definition.items("tools");
     let starts = |tool: &str| matches!(tool.split('(').next(), Some("Agent" | "Task" | "*"));
     asset.definition.field("tools").is_none() || tools.iter().any(|tool| starts(&tool.text))
@@ -174,6 +186,9 @@ fn can_start(asset: &Asset) -> bool {
 
 /// Tells whether an agent has the tool to run commands.
 fn can_run(asset: &Asset) -> bool {
+    if asset.client != Client::Claude {
+        return false;
+    }
     let tools = asset.definition.items("tools");
     let runs = |tool: &str| matches!(tool.split('(').next(), Some("SlashCommand" | "Skill" | "*"));
     asset.definition.field("tools").is_none() || tools.iter().any(|tool| runs(&tool.text))
@@ -190,7 +205,7 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let around = around.to_ascii_lowercase().replace("whenever", "when");
     // Users and files are asked, too: here the name must follow.
     let start = reference.span.start as usize;
-    let before = text[line::start(text, start)..start].trim_end_matches(['`', '*']).to_ascii_lowercase();
+    let before = text[line::start(text, start)..start].trim_end_matches(['`', '*', '@']).to_ascii_lowercase();
     let asked = before.trim_end().ends_with("ask the") || before.ends_with("ask ");
     // `Pass sources in other languages to the `x` agent`, `have the `x` subagent look it up`, `gets its own `x``.
     let clause = before.rsplit(['.', ';', ':']).next().unwrap_or_default().trim_end();

@@ -26,26 +26,30 @@ const ENDINGS: &[&str] = &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", 
 /// Folders that are made, and not kept.
 const MADE: &[&str] = &["dist", "build", "out", "target", "node_modules", "bin", ".venv"];
 
+/// Returns the file that a command runs, as it is written, if people write such files and keep them.
+///
+/// A command that first looks whether there is such a file names none.
+#[must_use]
+pub fn script_of(command: &str) -> Option<String> {
+    let asks =
+        ["-f ", "-x ", "-e ", "test ", "which ", "command -v"].iter().any(|word| command.contains(word));
+    let first = command.split([';', '|', '&', '\n']).next().filter(|_| !asks)?;
+    let word = first
+        .split_whitespace()
+        .map(|word| word.replace(['"', '\''], ""))
+        .find(|word| !RUNNERS.contains(&&**word) && !word.starts_with('-') && !is_assignment(word))?;
+    let known = ENDINGS.iter().any(|end| word.ends_with(end));
+    let made = word.split('/').any(|folder| MADE.contains(&folder));
+    (known && !made).then_some(word)
+}
+
 impl Agents {
     /// Finds the file that a hook's command runs, if it is one that the repository should hold.
-    ///
-    /// A command that first looks whether there is such a file names none.
     #[must_use]
     pub fn hook_script(&self, files: &Files, file: &HookFile, hook: &Hook) -> Option<HookScript> {
         let command = hook.text.as_ref().filter(|_| hook.kind == "command")?;
-        let text = &*command.text;
-        let asks =
-            ["-f ", "-x ", "-e ", "test ", "which ", "command -v"].iter().any(|word| text.contains(word));
-        let first = text.split([';', '|', '&', '\n']).next().filter(|_| !asks)?;
-        let word = first
-            .split_whitespace()
-            .map(|word| word.replace(['"', '\''], ""))
-            .find(|word| !RUNNERS.contains(&&**word) && !word.starts_with('-') && !is_assignment(word))?;
-        let path = self.resolved(files, file, &word)?;
-        let known = ENDINGS.iter().any(|end| path.ends_with(end));
-        let made = path.split('/').any(|folder| MADE.contains(&folder));
-        (known && !made && !path.contains(['$', '*', '{', '~']))
-            .then_some(HookScript { path, span: command.span })
+        let path = self.resolved(files, file, &script_of(&command.text)?)?;
+        (!path.contains(['$', '*', '{', '~'])).then_some(HookScript { path, span: command.span })
     }
 
     /// Returns a path as it is from the top of the repository.

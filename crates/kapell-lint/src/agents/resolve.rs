@@ -11,7 +11,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-use super::{AgentId, Agents, Asset, Home};
+use super::{AgentId, Agents, Asset, Home, clients::Client};
 use crate::files::Files;
 
 /// What a name leads to.
@@ -35,6 +35,7 @@ pub enum Resolved {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Asker {
     scope: Scope,
+    client: Client,
     in_library: bool,
     names: Names,
     /// Whether a name that leads nowhere is worth the nearest that there is.
@@ -45,6 +46,7 @@ impl Asker {
     fn of(from: &Asset, reference: &Reference) -> Self {
         Self {
             scope: from.scope.clone(),
+            client: from.client,
             in_library: from.home == Home::Library,
             names: reference.names,
             firm: reference.strength >= Strength::Strong,
@@ -169,7 +171,12 @@ impl Agents {
     }
 
     fn agent(&self, ask: Ask<'_>, name: &str) -> Resolved {
-        if tables::BUILT_IN_AGENTS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        let client = ask.from.client;
+        let own =
+            client != Client::Claude && self.index.named(name).iter().any(|id| self[*id].client == client);
+        if tables::BUILT_IN_AGENTS.iter().any(|known| known.eq_ignore_ascii_case(name))
+            || client.brings(name) && !own
+        {
             return Resolved::BuiltIn;
         }
         let is_agent = |asset: &Asset| asset.kind == AssetKind::Agent;
@@ -225,7 +232,10 @@ impl Agents {
         let from = ask.from;
         let reaches = |asset: &Asset| asset.scope == from.scope || asset.scope == Scope::Repository;
         let named = self.index.named(name).iter().copied().filter(|id| fits(&self[*id]));
-        if let Some(id) = named.min_by_key(|id| (self[*id].scope != from.scope, !reaches(&self[*id]), *id)) {
+        if let Some(id) = named.min_by_key(|id| {
+            let to = &self[*id];
+            (to.client != from.client, to.scope != from.scope, !reaches(to), *id)
+        }) {
             return if reaches(&self[id])
                 || self.needs(from, &self[id])
                 || from.home == Home::Library

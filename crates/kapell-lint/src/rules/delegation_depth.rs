@@ -4,6 +4,7 @@ use kapell_spec::claude::tables::SPAWN_DEPTH;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    agents::clients::Client,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -28,11 +29,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let Some(last) = chain.get(SPAWN_DEPTH) else { return };
     let names: Vec<String> =
         chain.iter().map(|edge| format!("`{}`", repository.agents[edge.to].name)).collect();
-    let message = format!(
-        "a chain of {} agents goes beyond the {SPAWN_DEPTH} that may start each other: {}",
-        chain.len(),
-        names.join(" -> ")
-    );
+    // Only Claude Code has a bound of its own; with the others each layer costs a retelling all the same.
+    let why = match repository.agents[last.from].client {
+        Client::Claude => format!("goes beyond the {SPAWN_DEPTH} that may start each other"),
+        _ => format!("is longer than {SPAWN_DEPTH}, and each retells the task to the next"),
+    };
+    let message = format!("a chain of {} agents {why}: {}", chain.len(), names.join(" -> "));
     let hint = "let the session that starts the first one start the later ones too";
     let mut draft = report.add(last.file, last.span, message).hint(hint);
     for edge in &chain[..SPAWN_DEPTH] {

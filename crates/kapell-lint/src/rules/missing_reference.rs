@@ -1,5 +1,6 @@
 //! `missing-reference`: a file that is read or included is not there.
 
+mod hooks_of_others; // scripts that hooks of other clients run
 mod paths; // what texts tell to read
 
 use std::collections::BTreeMap;
@@ -63,6 +64,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     skills(repository, report);
     manifests(repository, report);
     hook_scripts(repository, report);
+    hooks_of_others::check(repository, report);
     paths::told_paths(repository, report);
     sources(repository, report);
     started_files(repository, report);

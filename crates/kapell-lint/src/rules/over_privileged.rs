@@ -1,5 +1,7 @@
 //! `over-privileged`: an agent that shall change nothing can write.
 
+mod unasked; // agents that ask nobody
+
 use std::sync::LazyLock;
 
 use kapell_spec::words::Words;
@@ -255,7 +257,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     tell_inherited(report, &inherit);
     sessions(repository, report);
-    unasked(repository, report);
+    unasked_sessions(repository, report);
+    unasked::check(repository, report);
     of_codex(repository, report);
 }
 
@@ -423,7 +426,7 @@ fn tell_inherited(report: &mut Report<'_>, agents: &[(&Asset, Span)]) {
 const OPEN: &[&str] = &["issue_comment", "issues", "pull_request_target", "discussion", "discussion_comment"];
 
 /// Sessions of workflows that ask nobody, and that anybody may start with a text of their own.
-fn unasked(repository: &Repository, report: &mut Report<'_>) {
+fn unasked_sessions(repository: &Repository, report: &mut Report<'_>) {
     for session in started(&repository.files) {
         let What::Unasked(flag) = session.what else { continue };
         let flow = repository.github.flows.iter().find(|flow| flow.file == session.file);

@@ -1,5 +1,6 @@
 //! `tool-gap`: an agent is told to use a tool that it does not have.
 
+mod others; // agents of other clients
 mod told; // what a text tells to do
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -38,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut online = Online::new();
     let mut loading: Vec<(&Asset, Span)> = Vec::new();
     let skills: Vec<&Asset> = repository.agents.of(AssetKind::Skill).map(|(_, skill)| skill).collect();
+    others::check(repository, report);
     for (_, agent) in repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home != Home::Other) {
         let file = &repository.files[agent.file];
         match agent.definition.items("tools").iter().find(|tool| tool.text == "AskUserQuestion") {

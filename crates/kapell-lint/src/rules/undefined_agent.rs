@@ -16,7 +16,9 @@ use kapell_view::audit::{AssetKind, Confidence, FixClass, Scope, Severity};
 
 use crate::{
     agents::{
-        Asset, Home, Resolved, is_built_in,
+        Asset, Home, Resolved,
+        clients::Client,
+        is_built_in,
         sessions::{What, sessions},
     },
     code::workflow_script,
@@ -51,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     scripts(repository, report);
     session::check(repository, report);
     opencode::check(repository, report);
+    of_others(repository, report);
     main_agent(repository, report);
     started(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();
@@ -98,6 +101,34 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     tell_of_none(report, &started);
+}
+
+/// Agents that those of another client name, and that neither it nor anybody else has. Where it has no agent here, or plugins
+/// may bring some, they may be anywhere.
+fn of_others(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let has = |client: Client| agents.of(AssetKind::Agent).any(|(_, agent)| agent.client == client);
+    let mut missing: BTreeMap<(Client, &str), Vec<Missing<'_>>> = BTreeMap::new();
+    for (_, from) in agents.iter().filter(|(_, from)| from.client != Client::Claude) {
+        if !has(from.client)
+            || from.client == Client::Opencode && opencode::may_be_elsewhere(&repository.files)
+        {
+            continue;
+        }
+        // Whom a command of opencode is given to is looked up by itself.
+        for reference in from.firm(Names::Agent) {
+            let resolved = agents.resolve(from, reference);
+            let text = &repository.files[from.file].text;
+            if matches!(resolved, Resolved::Nothing(_))
+                && agents.by_file(from, &reference.name).is_none()
+                && !has_fallback(text, reference.span.start)
+            {
+                let missed = Missing { file: from.file, reference, resolved, from };
+                missing.entry((from.client, &reference.name)).or_default().push(missed);
+            }
+        }
+    }
+    missing.into_values().for_each(|places| tell(repository, report, &places));
 }
 
 /// The agent that settings have every session run as.

@@ -1,5 +1,7 @@
 //! `unreachable-agent`: something is defined that nobody can start.
 
+mod others; // agents of other clients
+
 use kapell_spec::{claude::reference::Names, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
@@ -37,6 +39,7 @@ const NEAR_MISSES: &[(&str, &str)] = &[
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     denied(repository, report);
+    others::check(repository, report);
     unlisted(repository, report);
     reserved(repository, report);
     flat_skills(repository, report);

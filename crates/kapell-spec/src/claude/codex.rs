@@ -11,6 +11,10 @@ pub struct CodexAgent {
     pub description: Option<String>,
     /// What it is told.
     pub instructions: Option<String>,
+    /// What its commands may touch: `read-only`, `workspace-write` or `danger-full-access`.
+    pub sandbox: Option<String>,
+    /// When somebody is asked: `never` and so on.
+    pub approval: Option<String>,
 }
 
 /// Reads an agent.
@@ -25,7 +29,23 @@ pub fn read(text: &str) -> Result<CodexAgent, (Span, String)> {
         name: get("name"),
         description: get("description"),
         instructions: get("developer_instructions"),
+        sandbox: get("sandbox_mode"),
+        approval: get("approval_policy"),
     })
+}
+
+/// Finds the text that a key at the top of TOML has, without its quotes: of `prompt = """..."""` what is between them.
+#[must_use]
+pub fn text_of(text: &str, key: &str) -> Option<Span> {
+    let line = text
+        .split_inclusive('\n')
+        .find(|line| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
+    let at = line.as_ptr() as usize - text.as_ptr() as usize;
+    let value = text[at..].split_once('=')?.1.trim_start();
+    let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| value.starts_with(quote))?;
+    let inner = &value[quote.len()..];
+    let start = text.len() - inner.len();
+    Some(Span::new(start, start + inner.find(quote)?))
 }
 
 /// Returns the place and the reason why a text is no TOML.

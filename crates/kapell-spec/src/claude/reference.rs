@@ -1,6 +1,7 @@
 //! Names of agents, commands and files in a text, and how sure it is that they are that.
 
 mod known;
+mod mentioned;
 mod spoken;
 
 use std::sync::LazyLock;
@@ -8,6 +9,7 @@ use std::sync::LazyLock;
 use memchr::{memchr_iter, memmem};
 
 pub use known::{CHOICE, beside_known, known, leads};
+pub use mentioned::mentioned;
 
 use super::{
     definition::{Definition, Named},

@@ -95,8 +95,11 @@ const FIRST: &[&str] = &[
     "find",
 ];
 
-/// Returns the last order of a clause that is a row of them: `read the code and write the plan to`.
+/// Returns the last order of a clause that is a row of them: `read the code and write the plan to`, `look at it, then write`.
 fn last_order(clause: &str) -> &str {
+    if let Some((_, last)) = clause.rsplit_once(", then ") {
+        return last;
+    }
     let first = clause.split(' ').next().unwrap_or_default();
     let last = [" and then ", " and ", " then "]
         .iter()
@@ -332,11 +335,20 @@ pub(super) fn to_write<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a st
                 // What is written directly: `create \`docs/adr/0007-title.md\``.
                 || direct(clause));
         let path = text[span.range()].trim_matches('`');
-        let is_file = !path.contains(' ')
+        let is_file = !has_blank(path)
             && !path.starts_with(['.', '-', '*'])
             && WRITTEN.iter().any(|end| path.ends_with(end))
             && (path.contains('/') || path.ends_with(".md") || path.ends_with(".json"));
         (tells && is_file && !is_for_others(before)).then_some((span, path))
+    })
+}
+
+/// Tells whether a path has a blank outside of what stands for something: `docs/adr/<next number>-<slug>.md` has none.
+fn has_blank(path: &str) -> bool {
+    let mut depth = 0_i32;
+    path.chars().any(|c| {
+        depth += i32::from(matches!(c, '<' | '{' | '[')) - i32::from(matches!(c, '>' | '}' | ']'));
+        c == ' ' && depth <= 0
     })
 }
 

@@ -14,7 +14,11 @@ use kapell_spec::{
 };
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::{files::FileId, repository::Repository, rule::Report};
+use crate::{
+    files::{FileId, Files},
+    repository::Repository,
+    rule::Report,
+};
 
 /// Agents that opencode brings.
 const BUILT_IN: &[&str] = &["build", "plan", "general", "explore", "compaction", "title", "summary"];
@@ -30,15 +34,20 @@ fn below<'a>(path: &'a str, folders: &[&str]) -> Option<&'a str> {
     folders.iter().find_map(|folder| path.strip_prefix(folder))?.strip_suffix(".md")
 }
 
-/// A command that is given to an agent which nothing here defines does not start. Where no agent is defined, or plugins may
-/// bring some, they may be anywhere.
-pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    let files = &repository.files;
+/// Tells whether settings that are not read, or plugins, may bring agents.
+pub(super) fn may_be_elsewhere(files: &Files) -> bool {
     let elsewhere = |path: &str| {
         matches!(path, "opencode.jsonc" | ".opencode/opencode.json" | ".opencode/opencode.jsonc")
             || path.starts_with(".opencode/plugin")
     };
-    if files.iter().any(|(_, file)| elsewhere(&file.path)) || files.others().any(elsewhere) {
+    files.iter().any(|(_, file)| elsewhere(&file.path)) || files.others().any(elsewhere)
+}
+
+/// A command that is given to an agent which nothing here defines does not start. Where no agent is defined, or plugins may
+/// bring some, they may be anywhere.
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    let files = &repository.files;
+    if may_be_elsewhere(files) {
         return;
     }
     let settings = files.iter().find(|(_, file)| &*file.path == "opencode.json");

@@ -16,13 +16,13 @@ use crate::{
 const BEFORE_MAX: usize = 160;
 
 /// Words with which somebody is told to work.
-const HANDS: &[&str] = &[
+pub(super) const HANDS: &[&str] = &[
     "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
     "engage", "consult", "activate", "task",
 ];
 
 /// Words with which something is given to somebody.
-const GIVES: &[&str] =
+pub(super) const GIVES: &[&str] =
     &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
 
 /// Words with which a counted step begins.
@@ -61,7 +61,7 @@ const STATES: &[&str] = &[
 ];
 
 /// Words of a clause that names somebody without handing anything over.
-static DENIED: LazyLock<Words> = LazyLock::new(|| {
+pub(super) static DENIED: LazyLock<Words> = LazyLock::new(|| {
     Words::new(&[
         "not ",
         "n't",
@@ -243,9 +243,9 @@ fn roster(table: &[(usize, &str)], names: &[&str]) -> Vec<Reference> {
     cells.into_iter().map(reference).collect()
 }
 
-struct Page<'a> {
-    text: &'a str,
-    definition: &'a Definition,
+pub(super) struct Page<'a> {
+    pub(super) text: &'a str,
+    pub(super) definition: &'a Definition,
 }
 
 impl Page<'_> {
@@ -351,7 +351,7 @@ impl Page<'_> {
     }
 
     /// The words before a place, back to the start of its sentence, item or paragraph.
-    fn clause(&self, at: usize) -> &str {
+    pub(super) fn clause(&self, at: usize) -> &str {
         let from =
             (at.saturating_sub(BEFORE_MAX)..=at).find(|&from| self.text.is_char_boundary(from)).unwrap_or(at);
         let before = &self.text[from.max(self.definition.body as usize).min(at)..at];
