@@ -564,6 +564,35 @@ pub fn fails_only_together(flow: &Flow, at: usize) -> Option<Vec<String>> {
     found.or_else(|| scripts().find_map(|commands| tested_together(commands)))
 }
 
+/// Tells whether a job that stands for others fails only if every result is a failure: `results.every((r) => r === 'failure')`,
+/// `all(r == "failure" for r in results)`.
+#[must_use]
+pub fn asks_whether_all_failed(flow: &Flow, at: usize) -> bool {
+    flow.model.jobs[at].steps.iter().any(|step| {
+        let script = match step.is("actions/github-script") {
+            true => step.input("script").map_or("", |text| &*text.text),
+            false => step.script(),
+        };
+        if !script.contains("failure") {
+            return false;
+        }
+        // Whoever looks in another way too sees the rest.
+        let others = [".some(", "any(", "includes(", ".find(", ".filter(", "success", "cancelled", "for ("];
+        let plain: String = script.split_whitespace().collect();
+        let asks = [".every(", "all("].iter().any(|word| {
+            plain.match_indices(word).any(|(at, _)| {
+                let (before, rest) = (&plain[..at], &plain[at..]);
+                let name = before.rfind(|c: char| !c.is_alphanumeric() && !"_.*".contains(c));
+                let turned =
+                    name.is_some_and(|name| before[name..].starts_with('!')) || before.ends_with("not");
+                let equal = ["=='failure'", "==\"failure\"", "==='failure'", "===\"failure\""];
+                !turned && equal.iter().any(|equal| rest.find(equal).is_some_and(|gap| gap < 60))
+            })
+        });
+        asks && !others.iter().any(|word| script.contains(word))
+    })
+}
+
 /// Returns the job of `needs.JOB.result == 'failure'`.
 fn asks_for_failure(node: &Node) -> Option<String> {
     let NodeKind::Compare { comparison: Comparison::Equal, left, right } = &node.kind else { return None };

@@ -207,6 +207,11 @@ const SCRIPT_RUNNERS: &[&str] = &[
     "deno",
 ];
 
+/// Tells whether what a program does is named by the words after it: `npm run report`.
+pub(crate) fn runs_scripts(program: &str) -> bool {
+    SCRIPT_RUNNERS.contains(&program)
+}
+
 /// Tells what a command does.
 #[must_use]
 pub fn command(command: &Command) -> Work {
@@ -333,7 +338,7 @@ fn by_runner(program: &str, words: &[String]) -> Option<Work> {
     (2..=rest.len())
         .rev()
         .find_map(|len| table::command(&rest[..len].join(" ")))
-        .filter(|work| work.kind.mutates())
+        .filter(|work| work.kind.mutates() || work.kind.checks())
 }
 
 /// Tells what `npm run x` or `make x` does, by the name of the script.

@@ -109,6 +109,20 @@ fn together(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     true
 }
 
+/// The same in a script that asks whether every result is a failure.
+fn every(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let asks = aggregate::asks_whether_all_failed(flow, at);
+    if asks {
+        let id = &flow.model.jobs[at].id;
+        let message = format!(
+            "`{}` fails only if all that it waits for fails at once: one failure alone passes",
+            id.text
+        );
+        report.add(flow.file, id.span, message).hint("fail unless every result is `success`").done();
+    }
+    asks
+}
+
 /// It compares all results at once with a single one.
 fn as_one_word(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     let Some(word) = aggregate::compares_a_list(flow, at) else { return false };
@@ -166,6 +180,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if judges
                 && !never_given(flow, at, report)
                 && !together(flow, at, report)
+                && !every(flow, at, report)
                 && !as_one_word(flow, at, report)
             {
                 overlooks(flow, at, report);

@@ -96,8 +96,14 @@ fn delivers(flow: &Flow, at: usize) -> Option<Kind> {
     let sure = |(step, facts): (&Step, &StepFacts)| {
         let asked =
             step.condition.is_some() || step.input("push").is_some_and(|push| push.literal().is_none());
-        let kind = facts.mutation().map(|done| done.work.kind)?;
-        (!asked && kinds.contains(&kind)).then_some(kind)
+        let found = facts.mutation().map(|done| done.work.kind);
+        // Files that are put where a site is read from.
+        let stored = || {
+            facts.does(Kind::Store)
+                && name.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == "deploy")
+        };
+        let kind = found.filter(|kind| kinds.contains(kind)).or_else(|| stored().then_some(Kind::Deploy))?;
+        (!asked).then_some(kind)
     };
     let found = flow.steps(at).filter_map(sure).max()?;
     // What opens pull requests or drafts by itself decides later.

@@ -1,6 +1,7 @@
 //! A failing check leaves its job green.
 
 mod plain; // `|| true`, a pipe, `set +e`
+mod shells; // shells within the shell
 mod ways; // the less plain ones
 
 use std::{borrow::Cow, sync::LazyLock};

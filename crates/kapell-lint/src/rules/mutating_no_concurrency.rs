@@ -5,7 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::{Concurrency, Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/mutating-no-concurrency.md`.
@@ -24,7 +24,7 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        if flow.model.concurrency.is_some() {
+        if flow.model.concurrency.as_ref().is_some_and(holds_back) {
             continue;
         }
         // Several ways to start it, or one that comes often.
@@ -61,6 +61,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             None => draft.done(),
         }
     }
+}
+
+/// Tells whether two runs may have the same group: with the number of the run in it, each has one of its own.
+fn holds_back(concurrency: &Concurrency) -> bool {
+    let text = concurrency.group.as_ref().map_or("", |group| &*group.text);
+    let own = ["github.run_id", "github.run_number"].iter().any(|word| text.contains(word));
+    // `github.head_ref || github.run_id` keeps pull requests apart from each other alone.
+    !own || text.contains("||")
 }
 
 /// Pages are replaced as a whole: the next run mends what two at once got wrong.
@@ -116,7 +124,7 @@ fn mutation(
     starts: usize,
 ) -> Option<(usize, &'static str, kapell_spec::finding::Span)> {
     let job = &flow.model.jobs[at];
-    if job.concurrency.is_some() {
+    if job.concurrency.as_ref().is_some_and(holds_back) {
         return None;
     }
     let text = flow.text.get(job.span.range()).unwrap_or_default();

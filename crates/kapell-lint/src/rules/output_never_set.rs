@@ -14,6 +14,7 @@ use crate::{
 use kapell_spec::{
     finding::Span,
     github::{Job, Step},
+    suggest,
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -95,7 +96,29 @@ fn never_sets(script: &str, output: &str, facts: &StepFacts) -> bool {
         return false;
     }
     let writes = script.contains("GITHUB_OUTPUT") || script.contains("::set-output");
+    if let Some(names) = plainly_written(script, &facts.commands) {
+        return !names.iter().any(|name| name.eq_ignore_ascii_case(output));
+    }
     !writes || !script.to_ascii_lowercase().contains(&output.to_ascii_lowercase()) && !computed(script)
+}
+
+/// Returns the names of all outputs that a script writes, if it writes each in the plainest way: `echo "name=..." >> "$GITHUB_OUTPUT"`.
+pub(super) fn plainly_written<'a>(script: &str, commands: &'a [Command]) -> Option<Vec<&'a str>> {
+    let goes_out = |command: &&Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
+    let names: Option<Vec<&str>> = commands
+        .iter()
+        .filter(goes_out)
+        .map(|command| {
+            let (name, value) =
+                command.words.get(1).filter(|_| command.program() == "echo")?.split_once('=')?;
+            (!name.contains(['$', '`', '<', '{']) && !value.contains(['\n'])).then_some(name.trim())
+        })
+        .collect();
+    let names = names?;
+    (!names.is_empty()
+        && names.len() == script.matches("GITHUB_OUTPUT").count()
+        && !script.contains("::set-output"))
+    .then_some(names)
 }
 
 /// Tells whether names of outputs may be made up by the script.
@@ -223,8 +246,13 @@ fn of_another_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let ["steps", id, "outputs", output, ..] = path[..] else { continue };
-            let other = flow.jobs().find(|(other, job)| *other != at && has(job, id));
-            let Some((_, other)) = other.filter(|_| !has(job, id)) else { continue };
+            if has(job, id) {
+                continue;
+            }
+            let Some((_, other)) = flow.jobs().find(|(other, job)| *other != at && has(job, id)) else {
+                of_no_step(flow, at, (id, output), expression.span(&flow.text), report);
+                return;
+            };
             report
                 .add(
                     flow.file,
@@ -236,6 +264,38 @@ fn of_another_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
                 .done();
             return;
         }
+    }
+}
+
+/// No step of the workflow has the id by which an output is read.
+fn of_no_step(flow: &Flow, at: usize, (id, output): (&str, &str), span: Span, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    if id == "*" || !flow.model.complete {
+        return;
+    }
+    let known: Vec<&str> = job.steps.iter().filter_map(|step| Some(&*step.id.as_ref()?.text)).collect();
+    // One that begins alike, or the only one there is.
+    let alike = |known: &&&str| known.starts_with(id) || id.starts_with(**known);
+    let near = suggest::mistyped(id, known.iter().copied(), 2)
+        .or_else(|| known.iter().find(alike).copied())
+        .or_else(|| known.first().copied().filter(|_| known.len() == 1));
+    let draft = report
+        .add(
+            flow.file,
+            span,
+            format!(
+                "`steps.{id}.outputs.{output}` is always empty: no step of `{}` has the id `{id}`",
+                job.id.text
+            ),
+        )
+        .severity(match is_unread(flow, at, span) {
+            true => Severity::Low,
+            false if goes_out(flow, at, span) => Severity::High,
+            false => Severity::Medium,
+        });
+    match near {
+        Some(near) => draft.hint(format!("read `steps.{near}.outputs.{output}`")).done(),
+        None => draft.hint(format!("give the step `id: {id}`")).done(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
+use kapell_core::expr::{Comparison, Function, Key, Literal, Node, NodeKind};
 use kapell_spec::{
     github::{Condition, Job, Step},
     words::Words,
@@ -42,14 +42,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if let Some(condition) = job.condition.as_ref().filter(|condition| !condition.asks_status())
                 && let Some(("needs", need, _)) = after_failure(condition).or_else(|| not_well(condition))
             {
-                add(
-                    flow,
-                    &format!("`{}`", job.id.text),
-                    condition,
-                    &format!("`{need}` failed"),
-                    "always()",
-                    report,
-                );
+                let when = match need {
+                    "*" => "a job before it failed".to_owned(),
+                    need => format!("`{need}` failed"),
+                };
+                add(flow, &format!("`{}`", job.id.text), condition, &when, "always()", report);
             }
             job_by_name(flow, job, report);
             unseen_report(flow, at, report);
@@ -209,6 +206,23 @@ fn after_failure(condition: &Condition) -> Option<(&'static str, &str, &'static 
 fn required(node: &Node) -> Option<(&'static str, &str, &'static str)> {
     match &node.kind {
         NodeKind::And(operands) => operands.iter().find_map(required),
+        // Each of the alternatives is for a failure.
+        NodeKind::Or(operands) => {
+            let all: Option<Vec<_>> = operands.iter().map(required).collect();
+            all.and_then(|all| all.first().copied())
+        }
+        NodeKind::Call { function: Function::Contains, arguments } => {
+            let [list, wanted] = &arguments[..] else { return None };
+            let NodeKind::Literal(Literal::String(text)) = &wanted.kind else { return None };
+            let NodeKind::Access { path, .. } = &list.kind else { return None };
+            let result =
+                matches!(&path.last()?.key, Key::Property(name) if name.eq_ignore_ascii_case("result"));
+            let references = list.references();
+            let needs = references.first()?.path.first()?.0.eq_ignore_ascii_case("needs");
+            let all = result && needs && matches!(path[0].key, Key::Wildcard);
+            let bad = ["failure", "cancelled"].iter().any(|word| text.eq_ignore_ascii_case(word));
+            (all && bad).then_some(("needs", "*", "result"))
+        }
         NodeKind::Compare { comparison: Comparison::Equal, left, right } => {
             let failure = |node: &Node| matches!(&node.kind, NodeKind::Literal(Literal::String(text)) if text.eq_ignore_ascii_case("failure"));
             let path = if failure(right) {

@@ -38,6 +38,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     for flow in flows {
         started_by_name(flows, flow, report);
+        started_by_event(flows, flow, report);
     }
     let names: Vec<&str> = flows.iter().map(|flow| flow.run_name()).collect();
     for flow in flows {
@@ -70,6 +71,41 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 None => draft.hint("drop it from the list, or name the workflow that took its place").done(),
             }
+        }
+    }
+}
+
+/// A step sends an event of a type for which no workflow waits, where some wait for another one.
+fn started_by_event(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
+    let awaits = || flows.iter().filter_map(|flow| flow.model.event("repository_dispatch"));
+    let all = awaits().any(|event| event.filter("types").is_none());
+    if all || awaits().next().is_none() {
+        return;
+    }
+    let types = || awaits().filter_map(|event| event.filter("types")).flat_map(|filter| &filter.items);
+    for (_, job) in flow.jobs() {
+        for step in job.steps.iter().filter(|step| step.is("peter-evans/repository-dispatch")) {
+            // Another repository has workflows of its own.
+            let here = step.input("repository").is_none_or(|text| text.contains("github.repository"));
+            let sent = step.input("event-type").filter(|text| here && text.literal().is_some());
+            let Some(sent) = sent.filter(|sent| !types().any(|item| *item.text == *sent.text.trim())) else {
+                continue;
+            };
+            let near = suggest::mistyped(&sent.text, types().map(|item| &*item.text), SLIPS)
+                .or_else(|| Some(&*types().next()?.text).filter(|_| types().count() == 1));
+            let hint = match near {
+                Some(near) => format!("send `{near}`, or wait for `{}`", sent.text),
+                None => format!("wait for `{}` in `on.repository_dispatch.types`", sent.text),
+            };
+            report
+                .add(
+                    flow.file,
+                    sent.span,
+                    format!("no workflow waits for the event `{}`, so this starts none", sent.text),
+                )
+                .severity(Severity::High)
+                .hint(hint)
+                .done();
         }
     }
 }

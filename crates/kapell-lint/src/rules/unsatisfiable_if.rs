@@ -34,6 +34,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     for flow in &repository.github.flows {
         forms(flow, report);
+        text_around(flow, report);
         called(flow, report);
         if flow.worlds.iter().any(|world| world.event.is_none()) {
             continue;
@@ -206,6 +207,37 @@ fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
             draft = draft.also(flow.file, *span, "here too");
         }
         draft.done();
+    }
+}
+
+/// `if: ${{ a }} && b`: what stands around the expression makes a text of the whole, and no text but the empty one is false.
+///
+/// Source: GitHub, "Evaluate expressions in workflows and actions": only `${{ }}` is evaluated.
+fn text_around(flow: &Flow, report: &mut Report<'_>) {
+    for (at, job) in flow.jobs() {
+        let own = job.condition.iter().map(|condition| (condition, carry::changes(flow, at)));
+        let of_steps = flow
+            .steps(at)
+            .filter_map(|(step, facts)| Some((step.condition.as_ref()?, facts.mutation().is_some())));
+        for (condition, grave) in own.chain(of_steps).filter(|(condition, _)| condition.mixed) {
+            // The text of a block was taken out of its expression.
+            let block = !condition.text.contains("${{");
+            let (what, hint) = match block {
+                true => {
+                    ("the end of the line behind", "write `>-` in place of `|`, or take the `${{ }}` away")
+                }
+                false => ("the text around", "put all of it between `${{` and `}}`, or none"),
+            };
+            report
+                .add(
+                    flow.file,
+                    condition.span,
+                    format!("`{}` always holds: {what} `${{{{ }}}}` makes it a text", short(&condition.text)),
+                )
+                .severity(if grave { Severity::High } else { Severity::Medium })
+                .hint(hint)
+                .done();
+        }
     }
 }
 

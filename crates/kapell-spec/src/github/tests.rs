@@ -117,6 +117,9 @@ fn a_condition_with_text_around_is_mixed() {
     assert_eq!(condition("${{ a }}${{ b }}"), (true, false));
     assert_eq!(condition("${{ a && b }}"), (false, true));
     assert_eq!(condition("a && b"), (false, true));
+    assert_eq!(condition("|\n      ${{ a }}\n"), (true, false));
+    assert_eq!(condition("|\n      a &&\n      b\n"), (false, true));
+    assert_eq!(condition(">-\n      ${{ a\n      && b }}\n"), (false, true));
 }
 
 #[test]

@@ -114,7 +114,7 @@ pub struct Condition {
     pub span: Span,
     /// The expression; `None` if it is broken, or if there is text around `${{ }}`.
     pub expr: Option<Expr>,
-    /// Whether there is text around `${{ }}`: a text that is not empty is true.
+    /// Whether there is text around `${{ }}`, and be it the end of a line: a text that is not empty is true.
     pub mixed: bool,
 }
 
@@ -126,7 +126,9 @@ impl Condition {
         // Two placeholders one after the other start and end alike.
         let one = inner.filter(|inner| !inner.contains("${{"));
         let text = one.unwrap_or(whole).trim();
-        let mixed = one.is_none() && whole.contains("${{");
+        // A block (`|`) keeps the end of its line, which is text as well.
+        let around = one.is_none() || scalar.text.len() != whole.len();
+        let mixed = around && whole.contains("${{");
         let expr = if mixed { None } else { Expr::parse(text).ok() };
         Some(Self { text: text.into(), span: node.place(), expr, mixed })
     }

@@ -4,7 +4,7 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{Lost, Script, is_check, short};
+use super::{Lost, Script, is_check, shells, short};
 use crate::{
     github::{
         Flow, StepFacts,
@@ -161,6 +161,8 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
         .or_else(|| at_the_other_end(script, at))
         .or_else(|| trapped(script, at))
         .or_else(|| in_power_shell(script, at))
+        .or_else(|| shells::in_substitution(script, at))
+        .or_else(|| shells::in_loop_of_a_pipe(script, at))
 }
 
 /// `sh -c "check || true"`, in a container or not.
@@ -227,6 +229,12 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
     let covers = (at + 1..facts.commands.len()).any(|later| {
         matches!(&*facts.commands[later].text(), "exit 0" | "exit /b 0") || checks(later) && other(later)
     });
+    // Cmdlets leave the status of the last program as it is.
+    let mut programs = (at + 1..facts.commands.len()).filter(|&later| {
+        let known = matches!(kind(later), Some(kind) if !matches!(kind, Kind::Trivial | Kind::Unknown));
+        known || tools::runs_scripts(facts.commands[later].program())
+    });
+    let covers = covers || programs.next_back().is_some_and(|last| !checks(last));
     (covers && checks(at) && is_check(facts, at)).then(|| {
         let message = format!(
             "the failure of `{}` is lost: {which} goes on after a program that fails",
@@ -271,7 +279,7 @@ fn in_background(script: Script<'_>, at: usize) -> Option<Lost> {
     }
     let kinds = facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind);
     // What serves stands in the background on purpose.
-    let serves = ["serve", "start", "dev", "watch", "server", "run", "preview"];
+    let serves = ["serve", "start", "dev", "watch", "--watch", "server", "preview", "emulators:start"];
     let checks = kinds.into_iter().any(|kind| matches!(kind, Kind::Test | Kind::Lint))
         && !command.words.iter().any(|word| serves.contains(&word.as_str()));
     let waits = facts.commands[at + 1..]
@@ -292,7 +300,21 @@ fn by_find(script: Script<'_>, at: usize) -> Option<Lost> {
     let each = command.program() == "find"
         && command.words.iter().any(|word| word == "-exec")
         && command.words.iter().any(|word| word == ";");
-    (each && is_check(script.facts, at)).then(|| {
+    // `find tests -name 'test_*.sh' -exec bash {} \;`
+    let by_name = || {
+        let runs = nested(command).iter().any(|inner| {
+            matches!(inner.program(), "bash" | "sh" | "python" | "python3" | "node" | "{}" | "ruby")
+                && inner.words.iter().any(|word| word == "{}")
+        });
+        let named = |word: &String| {
+            word.to_ascii_lowercase()
+                .split(|c: char| !c.is_ascii_alphanumeric())
+                .any(|part| matches!(part, "test" | "tests" | "spec"))
+        };
+        let named = command.words.windows(2).any(|pair| pair[0] == "-name" && named(&pair[1]));
+        runs && named
+    };
+    (each && (is_check(script.facts, at) || by_name())).then(|| {
         let message = format!("`find` does not fail if `{}` does", short(command));
         Lost::new(Severity::Medium, message, "end it with `+`, or use `xargs`")
     })

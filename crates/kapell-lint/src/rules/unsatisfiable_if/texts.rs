@@ -3,14 +3,16 @@
 use kapell_core::expr::{Node, NodeKind};
 use kapell_spec::{
     finding::Span,
-    github::{Expression, Input, Name},
+    github::{Expression, Input, Name, Step},
 };
 use kapell_view::audit::Severity;
 
 use crate::{
-    github::{Flow, Github, LocalAction, carry},
+    github::{Flow, Github, LocalAction, StepFacts, carry},
     rule::Report,
 };
+
+use super::values;
 
 /// A text where a truth value is asked for.
 struct Asked {
@@ -30,7 +32,7 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     for (at, job) in flow.jobs() {
         for expression in &job.expressions {
             asked(flow, expression, &mut |path, negated| {
-                if is_text(flow, action, &path) {
+                if is_text(flow, action, &path) || is_output(flow, at, &path) {
                     let path = path.join(".");
                     found.push(Asked { path, negated, span: expression.span(&flow.text), job: at });
                 }
@@ -133,6 +135,51 @@ fn is_text(flow: &Flow, action: Option<&LocalAction>, path: &[&str]) -> bool {
         }
         _ => false,
     }
+}
+
+/// Actions with an output that is always one of the texts `true` and `false`.
+///
+/// Source: their READMEs, sections "Outputs". Those that leave it empty are none of them.
+const EITHER: &[(&str, &[&str])] = &[
+    ("changesets/action", &["published", "hasChangesets"]),
+    ("fkirc/skip-duplicate-actions", &["should_skip"]),
+    (
+        "tj-actions/changed-files",
+        &["any_changed", "any_modified", "any_deleted", "only_changed", "only_modified", "only_deleted"],
+    ),
+];
+
+/// Tells whether a path is an output, of a step or of a job that hands it on, that is written as `true` and as `false`.
+fn is_output(flow: &Flow, at: usize, path: &[&str]) -> bool {
+    match path {
+        ["steps", id, "outputs", output] => {
+            let named =
+                |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
+            let found = flow.steps(at).find(|(step, _)| named(step));
+            found.is_some_and(|(step, facts)| says_either(step, facts, output))
+        }
+        ["needs", id, "outputs", name] => values::handed_on(flow, id, name)
+            .is_some_and(|(at, step, output)| is_output(flow, at, &["steps", step, "outputs", output])),
+        _ => false,
+    }
+}
+
+fn says_either(step: &Step, facts: &StepFacts, output: &str) -> bool {
+    let of_filter = || {
+        let filters = step.input("filters").map_or("", |text| &text.text);
+        let named = |line: &str| {
+            line.trim_end().strip_suffix(':').is_some_and(|name| name.trim() == output)
+                || line.trim_start().starts_with(&format!("{output}: "))
+        };
+        step.is("dorny/paths-filter") && filters.lines().any(named)
+    };
+    let known = EITHER.iter().any(|(action, outputs)| step.is(action) && outputs.contains(&output));
+    let written = || {
+        let values = values::written(step, facts, output)?;
+        let word = |value: &String| matches!(value.as_str(), "true" | "false");
+        Some(values.len() == 2 && values.iter().all(word))
+    };
+    known || of_filter() || step.run.is_some() && written().unwrap_or(false)
 }
 
 fn kind(input: &Input) -> Option<&str> {

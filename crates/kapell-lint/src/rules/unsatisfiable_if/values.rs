@@ -151,7 +151,8 @@ fn literal(
 ) {
     let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
     let Some((step, facts)) = flow.steps(at).find(|(step, _)| named(step)) else { return };
-    let Some(values) = written(step, facts, name) else { return };
+    // A script of the repository may write others.
+    let Some(values) = written(step, facts, name).filter(|_| !facts.runs_own_script()) else { return };
     // What is not written at all is empty.
     if wanted.is_empty() || values.iter().any(|value| value.eq_ignore_ascii_case(wanted)) {
         return;
@@ -176,30 +177,29 @@ fn of_job(
     expression: &Expression,
     report: &mut Report<'_>,
 ) {
-    let Some((at, job)) = flow.jobs().find(|(_, job)| job.id.text.eq_ignore_ascii_case(id)) else { return };
-    let Some((_, value)) = job.outputs.iter().find(|(known, _)| known.text.eq_ignore_ascii_case(name)) else {
-        return;
-    };
-    let inner = value.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"));
-    let Some((step, output)) = inner
-        .and_then(|text| text.trim().strip_prefix("steps."))
-        .and_then(|text| text.split_once(".outputs."))
-        .filter(|(_, output)| output.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_'))
-    else {
-        return;
-    };
-    literal(flow, at, (step, output, wanted), expression, report);
+    if let Some((at, step, output)) = handed_on(flow, id, name) {
+        literal(flow, at, (step, output, wanted), expression, report);
+    }
 }
 
-/// Returns all values of an output that a script writes, if it writes every output in the plainest way: `echo "name=value"`.
-fn written(step: &Step, facts: &StepFacts, name: &str) -> Option<Vec<String>> {
+/// Returns the job, the step and the output that a job hands on as an output of its own, as it is.
+pub(super) fn handed_on<'a>(flow: &'a Flow, id: &str, name: &str) -> Option<(usize, &'a str, &'a str)> {
+    let (at, job) = flow.jobs().find(|(_, job)| job.id.text.eq_ignore_ascii_case(id))?;
+    let (_, value) = job.outputs.iter().find(|(known, _)| known.text.eq_ignore_ascii_case(name))?;
+    let inner = value.text.trim().strip_prefix("${{").and_then(|text| text.strip_suffix("}}"))?;
+    let (step, output) = inner.trim().strip_prefix("steps.")?.split_once(".outputs.")?;
+    let plain = output.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    plain.then_some((at, step, output))
+}
+
+/// Returns all values of an output that a script is seen to write, if it writes every output in the plainest way: `echo "name=value"`.
+pub(super) fn written(step: &Step, facts: &StepFacts, name: &str) -> Option<Vec<String>> {
     let script = step.script();
     let goes_out = |command: &&Command| command.words.iter().any(|word| word.contains("GITHUB_OUTPUT"));
     let writes: Vec<&Command> = facts.commands.iter().filter(goes_out).collect();
     if writes.is_empty()
         || writes.len() != script.matches("GITHUB_OUTPUT").count()
         || script.contains("::set-output")
-        || facts.runs_own_script()
     {
         return None;
     }

@@ -1,0 +1,110 @@
+//! What is lost in a shell within the shell: `$(...)` as a word of another command, and a loop at the end of a pipe.
+
+use kapell_view::audit::Severity;
+
+use super::{Lost, Script, short};
+use crate::github::{
+    script::{Command, Then, commands},
+    tools::{self, Kind},
+};
+
+/// `echo "result=$(check)"`, `export OUT=$(check)`: the status is that of the command around it. `OUT=$(check | tail)` ends with
+/// the filter.
+pub(super) fn in_substitution(script: Script<'_>, at: usize) -> Option<Lost> {
+    let Script { flow, job, facts, .. } = script;
+    let command = &facts.commands[at];
+    let around = matches!(
+        command.program(),
+        "echo" | "printf" | "export" | "local" | "declare" | "readonly" | "typeset"
+    );
+    let texts: &[String] = match command.words.is_empty() {
+        true => &command.assigned,
+        false if around => &command.words,
+        false => return None,
+    };
+    let (inner, index) = texts.iter().filter_map(|word| substituted(word)).find_map(|inner| {
+        let index = inner.iter().position(|inner| {
+            matches!(tools::command(inner).kind, Kind::Test) && !inner.asked && !only_lists(inner)
+        })?;
+        let last = index + 1 == inner.len();
+        (around || !last && inner[index].then == Then::Pipe).then_some((inner, index))
+    })?;
+    // What is only wanted for a number was run before, and whoever looks at the text judges by it.
+    let at = flow.jobs().position(|(_, own)| std::ptr::eq(own, job))?;
+    let tested = flow.steps(at).any(|(_, other)| other.does(Kind::Test));
+    let judges = |other: &Command| {
+        other.asked || matches!(other.program(), "test" | "[" | "[[" | "grep" | "exit" | "false" | "jq")
+    };
+    let judged = facts.commands.iter().any(judges) || script.step.script().contains("pipefail");
+    (!tested && !judged).then(|| {
+        let message = format!(
+            "the failure of `{}` is lost: the status is that of the command around it",
+            short(&inner[index])
+        );
+        Lost::new(
+            Severity::High,
+            message,
+            "run it in a line of its own, and keep what it prints with `| tee` and `pipefail`",
+        )
+    })
+}
+
+/// Returns the commands of `$(...)` in a word.
+fn substituted(word: &str) -> Option<Vec<Command>> {
+    let (_, rest) = word.split_once("$(")?;
+    let inner = rest.rfind(')').map_or(rest, |end| &rest[..end]);
+    (!inner.starts_with('(')).then(|| commands(inner))
+}
+
+/// Tells whether a program of tests is only asked which there are.
+fn only_lists(command: &Command) -> bool {
+    let lists = [
+        "--list",
+        "-list",
+        "list",
+        "--collect-only",
+        "--listTests",
+        "--list-tests",
+        "-N",
+        "--show-only",
+        "--version",
+    ];
+    command.words.iter().any(|word| lists.contains(&word.as_str()))
+}
+
+/// `... | while read x; do failed=1; done; exit $failed`: the loop at the end of a pipe has variables of its own.
+///
+/// Source: Bash Reference Manual, "Pipelines": each command of one runs in a subshell.
+pub(super) fn in_loop_of_a_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    let text = script.step.script();
+    if command.after != Then::Pipe || !command.asked || text.contains("lastpipe") {
+        return None;
+    }
+    // `... | { while ...; done; exit $failed; }` has all of it in one subshell.
+    let before = text.get(..command.start)?.trim_end();
+    let inside = all[at + 1..].iter().take_while(|other| other.depth >= command.depth);
+    let end = at + 1 + inside.clone().count();
+    let alone = before.ends_with('|') && text.get(command.start..)?.starts_with("while");
+    let names = inside.flat_map(|other| &other.assigned).filter_map(|set| set.split_once('='));
+    let name = names.map(|(name, _)| name.trim_end_matches('+')).filter(|_| alone).find(|name| {
+        let forms = [format!("${name}"), format!("${{{name}}}"), format!("${{{name}:")];
+        all[end..].iter().any(|later| {
+            let judges = matches!(later.program(), "exit" | "test" | "[" | "[[");
+            judges
+                && later
+                    .words
+                    .iter()
+                    .any(|word| *word == forms[0] || *word == forms[1] || word.starts_with(&forms[2]))
+        })
+    })?;
+    // A loop that ends the script by itself is heard, as the last of its pipe.
+    let message =
+        format!("`{name}` is set in a loop at the end of a pipe, and is what it was before behind it");
+    Some(Lost::new(
+        Severity::High,
+        message,
+        "feed the loop with `done < <(...)`, or let it `exit 1` itself under `set -e`",
+    ))
+}
