@@ -1,11 +1,16 @@
 //! Code that calls models, agents and services: TypeScript, JavaScript and Python.
 //!
-//! Read with tree-sitter, which stands any broken text. Names are followed within one file, and from a call to a
-//! function that another file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
+//! Read with tree-sitter, which stands any broken text. Names are followed within one file, and by imports to what another
+//! file of the repository exports; what comes from elsewhere is unknown, and rules are silent about it.
 
+pub mod aliases;
+pub mod crews;
+pub mod graphs;
+pub mod imports;
 pub mod libraries;
 pub mod modules;
 pub mod programs;
+mod reexports;
 pub mod service;
 pub mod syntax;
 pub mod unit;
@@ -79,9 +84,17 @@ const FILES_FOR_THREADS: usize = 32;
 pub fn read(files: &Files) -> Vec<Unit> {
     let all = files.iter().filter(|(_, file)| wanted(&file.path));
     let (mut code, others): (Vec<_>, Vec<_>) = all.partition(|(_, file)| service::mentioned(&file.text));
-    let names: HashSet<&str> = code.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
+    let mut names: HashSet<&str> = code.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
+    names.extend(modules::barrels(others.iter().map(|(_, file)| *file), &names));
     code.extend(others.into_iter().filter(|(_, file)| modules::waits_for_one_of(&file.text, &names)));
     code.sort_by_key(|(id, _)| *id);
+    let mut units = parsed(&code);
+    modules::link(&mut units, files);
+    units
+}
+
+/// Reads files, on as many threads as are worth it.
+fn parsed(code: &[(FileId, &File)]) -> Vec<Unit> {
     let read = |(id, file): &(FileId, &File)| Unit::read(*id, Language::of(&file.path)?, &file.text);
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(code.len() / FILES_FOR_THREADS);
     if threads < 2 {

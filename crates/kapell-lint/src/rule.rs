@@ -85,7 +85,9 @@ impl Group {
             }
             // Agents and runbooks say how to take back what workflows do.
             Self::Safety => Models { github: true, agents: true, ..none },
-            Self::AgentGraph | Self::AgentFlow => Models { agents: true, ..none },
+            // Code makes agents and graphs of them as well.
+            Self::AgentGraph => Models { agents: true, code: true, ..none },
+            Self::AgentFlow => Models { agents: true, ..none },
             Self::CrossSystem => Models { github: true, systems: true, ..none },
             Self::Code => Models { code: true, ..none },
             Self::Reading => Models { github: true, agents: true, systems: true, ..none },

@@ -1,6 +1,6 @@
 //! Which files orchestrate, by their paths alone.
 
-use crate::{files::is_code, repository::Depth, systems::is_proxy};
+use crate::{code::aliases::is_typescript, files::is_code, repository::Depth, systems::is_proxy};
 
 /// Which systems are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -67,7 +67,7 @@ pub fn is_wanted(path: &str, scope: Scope, depth: Depth) -> bool {
         || (all || scope == Scope::ClaudeCode) && parts.is_agent()
         || (all || scope == Scope::Production)
             && (parts.is_system() && (!parts.is_proxy() || is_proxy(path))
-                || depth == Depth::Deep && is_code(path));
+                || depth == Depth::Deep && (is_code(path) || parts.maps_modules()));
     // Most files end as none that counts does, so that few need their folders looked at.
     counts && !is_sample(path)
 }
@@ -148,6 +148,11 @@ impl<'a> Parts<'a> {
     /// What may be the settings of a proxy; the whole path decides.
     fn is_proxy(self) -> bool {
         matches!(self.extension, "conf" | "template") || self.name == "Caddyfile"
+    }
+
+    /// Settings that say which files the names of modules stand for.
+    fn maps_modules(self) -> bool {
+        self.name == "package.json" || is_typescript(self.name)
     }
 
     /// Compose files, manifests, Dockerfiles.

@@ -13,7 +13,6 @@ use super::{
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
 };
-use crate::files::Files;
 
 /// How a call travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +71,7 @@ const WORDS: &[&str] = &[
     "genai",
     "litellm",
     "langchain",
+    "langgraph",
     "agent",
     "Agent",
     "llm",
@@ -396,7 +396,7 @@ fn is_plain(name: &str) -> bool {
 impl<'a> Methods<'a> {
     /// Lists the functions.
     #[must_use]
-    pub fn new(units: &'a [Unit], files: &'a Files) -> Self {
+    pub fn new(units: &'a [Unit]) -> Self {
         let mut named: HashMap<&str, Vec<(&Unit, Id)>> = HashMap::new();
         for unit in units {
             for (name, functions) in unit.functions() {
@@ -405,7 +405,7 @@ impl<'a> Methods<'a> {
                 named.entry(name).or_default().extend(all.filter(|_| plain));
             }
         }
-        Self { modules: Modules::new(units, files), named }
+        Self { modules: Modules::new(units), named }
     }
 
     /// Like [`reached`], and follows names into other files.
@@ -439,7 +439,9 @@ impl<'a> Methods<'a> {
             asks.then_some(service)
         };
         if let Some(found) = self.exported(unit, call) {
-            return within(found);
+            // A method that looks something up may ask an agent's object, and no agent.
+            let method = found.0.is_method(found.1) && is_plain(unit.callee_name(call));
+            return if method { None } else { within(found) };
         }
         if unit.kind(callee) == "identifier" {
             return None;

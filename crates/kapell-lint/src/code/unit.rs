@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use kapell_spec::finding::Span;
 
-use super::syntax::{Id, Language, Syntax};
+use super::{
+    imports::{self, Origin},
+    syntax::{Id, Language, Syntax},
+};
 use crate::files::FileId;
 
 /// How many names are followed from one to the next before giving up.
@@ -39,6 +42,11 @@ pub struct Unit {
     pub syntax: Syntax,
     text: Box<str>,
     imports: BTreeMap<Box<str>, Box<str>>,
+    /// Where names come from that other files export; `import a.b` is known as `a.b`.
+    origins: BTreeMap<Box<str>, Origin>,
+    classes: BTreeMap<Box<str>, Id>,
+    /// What the file exports as its default.
+    default: Option<Id>,
     /// Values by where and how a name is bound.
     bindings: BTreeMap<(Id, Box<str>), Vec<Id>>,
     /// Types by where and how a name is declared.
@@ -66,9 +74,21 @@ impl Unit {
     pub fn read(file: FileId, language: Language, text: &str) -> Option<Self> {
         let syntax = Syntax::parse(language, text)?;
         let (imports, bindings, functions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let types = BTreeMap::new();
-        let mut unit =
-            Self { file, language, syntax, text: text.into(), imports, bindings, types, functions };
+        let (types, origins, classes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let text = text.into();
+        let mut unit = Self {
+            file,
+            language,
+            syntax,
+            text,
+            imports,
+            origins,
+            classes,
+            default: None,
+            bindings,
+            types,
+            functions,
+        };
         for id in unit.syntax.below(Id::ROOT) {
             unit.learn(id);
         }
@@ -312,8 +332,42 @@ impl Unit {
 
     /// Returns where a name comes from, if that is another file.
     #[must_use]
-    pub fn import(&self, name: &str) -> Option<&str> {
-        self.imports.get(name).map(|path| &**path)
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.origins.get(name)
+    }
+
+    /// Returns where all names come from that come from other files.
+    pub fn origins(&self) -> impl Iterator<Item = (&str, &Origin)> {
+        self.origins.iter().map(|(name, origin)| (&**name, origin))
+    }
+
+    /// Says which file of the repository a name comes from, and what it stands for, if that is an object that a library made.
+    pub(super) fn link(&mut self, name: &str, target: Option<imports::Target>, path: Option<String>) {
+        if let Some(origin) = self.origins.get_mut(name) {
+            origin.target = target;
+        }
+        if let Some((known, path)) = self.imports.get_mut(name).zip(path) {
+            *known = path.into();
+        }
+    }
+
+    /// Finds a class of this file by its name.
+    #[must_use]
+    pub fn class(&self, name: &str) -> Option<Id> {
+        self.classes.get(name).copied()
+    }
+
+    /// Finds a method of a class of this file.
+    #[must_use]
+    pub fn method(&self, class: Id, name: &str) -> Option<Id> {
+        let own = |function: Id| self.syntax.around(function).find(|&id| self.is_class(id)) == Some(class);
+        self.functions.get(name)?.iter().copied().find(|&function| own(function))
+    }
+
+    /// Returns what the file exports as its default.
+    #[must_use]
+    pub fn default_export(&self) -> Option<Id> {
+        self.default
     }
 
     /// Returns what an expression stands for.
@@ -370,7 +424,7 @@ impl Unit {
         Some(path)
     }
 
-    fn is_class(&self, id: Id) -> bool {
+    pub(super) fn is_class(&self, id: Id) -> bool {
         matches!(self.kind(id), "class_definition" | "class_declaration" | "class")
     }
 
@@ -397,15 +451,54 @@ impl Unit {
         }
     }
 
+    /// `export default`
+    fn learn_default(&mut self, id: Id) {
+        let mut words = self.syntax.children(id).filter(|&child| self.kind(child) == "default");
+        let value = self.syntax.child(id, "value").or_else(|| self.syntax.child(id, "declaration"));
+        if words.next().is_some() {
+            self.default = value;
+        }
+    }
+
+    /// Learns what an import, or what is like one, says about names. Tells whether it was one.
+    fn learn_require(&mut self, name: Id, value: Id) -> bool {
+        let Some(names) = imports::required(self, name, value) else { return false };
+        self.learn_names(names);
+        true
+    }
+
+    fn learn_import(&mut self, id: Id) {
+        let names = match self.language {
+            Language::Python => imports::of_python(self, id),
+            _ => imports::of_script(self, id),
+        };
+        self.learn_names(names);
+    }
+
+    fn learn_names(&mut self, names: Vec<imports::Name>) {
+        for imports::Name { own, path, origin } in names {
+            self.imports.insert(own.split('.').next().unwrap_or(&own).into(), path.into());
+            self.origins.insert(own.into(), origin);
+        }
+    }
+
     /// Learns what a node says about names.
     fn learn(&mut self, id: Id) {
         if FUNCTIONS.contains(&self.kind(id)) {
             return self.learn_function(id);
         }
+        if self.is_class(id) {
+            if let Some(name) = self.syntax.child(id, "name") {
+                let name = self.text(name).into();
+                self.classes.entry(name).or_insert(id);
+            }
+            return;
+        }
         self.learn_type(id);
         let child = |field| self.syntax.child(id, field);
         let pair = match self.kind(id) {
             "import_statement" | "import_from_statement" => return self.learn_import(id),
+            "export_statement" => return self.learn_default(id),
             "assignment" | "assignment_expression" => child("left").zip(child("right")),
             "variable_declarator" => child("name").zip(child("value")),
             "public_field_definition" => {
@@ -419,82 +512,12 @@ impl Unit {
             _ => None,
         };
         let Some((name, value)) = pair else { return };
+        if self.text(name) == "module.exports" {
+            self.default = Some(value);
+        }
         if !self.learn_require(name, value) {
             self.bind(id, self.text(name).to_owned(), value);
         }
-    }
-
-    /// `const axios = require("axios")`, `const { a, b: c } = require("m")`, `require("m").default`, `await import("m")`.
-    /// Tells whether it was one of these.
-    fn learn_require(&mut self, name: Id, value: Id) -> bool {
-        let text = self.text(value).trim_start_matches('(');
-        let required = ["require(", "await import("].iter().find_map(|start| text.strip_prefix(start));
-        let Some((quoted, rest)) = required.and_then(|rest| rest.split_once(')')) else { return false };
-        let rest = rest.trim_start_matches(')').trim_start_matches(".default");
-        let plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || "._$".contains(c));
-        if !quoted.starts_with(['"', '\'']) || !plain {
-            return false;
-        }
-        let module = format!("{}{rest}", quoted.trim_matches(['"', '\'']));
-        let names: Vec<(String, String)> = if self.kind(name) == "object_pattern" {
-            let inner = self.text(name).trim_matches(['{', '}', ' ']).split(',');
-            let parts = inner.map(|part| part.split_once(':').unwrap_or((part, part)));
-            parts.map(|(from, to)| (to.trim().to_owned(), format!("{module}.{}", from.trim()))).collect()
-        } else {
-            vec![(self.text(name).to_owned(), module)]
-        };
-        self.imports.extend(names.into_iter().map(|(name, path)| (name.into(), path.into())));
-        true
-    }
-
-    fn learn_import(&mut self, id: Id) {
-        let names =
-            if self.language == Language::Python { self.python_names(id) } else { self.script_names(id) };
-        self.imports.extend(names.into_iter().map(|(name, path)| (name.into(), path.into())));
-    }
-
-    fn python_names(&self, id: Id) -> Vec<(String, String)> {
-        let module = self.syntax.child(id, "module_name").map(|module| self.text(module));
-        let names = self.syntax.children(id).filter(|&child| self.syntax[child].field == "name");
-        let pair = |child: Id| {
-            let name = self.syntax.child(child, "name").map_or(self.text(child), |name| self.text(name));
-            let alias = self.syntax.child(child, "alias").map(|alias| self.text(alias));
-            match (module, alias) {
-                // `from . import a`
-                (Some(module), alias) if module.ends_with('.') => {
-                    (alias.unwrap_or(name).to_owned(), format!("{module}{name}"))
-                }
-                (Some(module), alias) => (alias.unwrap_or(name).to_owned(), format!("{module}.{name}")),
-                (None, Some(alias)) => (alias.to_owned(), name.to_owned()),
-                // `import a.b` binds `a`.
-                (None, None) => {
-                    let first = name.split('.').next().unwrap_or(name);
-                    (first.to_owned(), first.to_owned())
-                }
-            }
-        };
-        names.map(pair).collect()
-    }
-
-    fn script_names(&self, id: Id) -> Vec<(String, String)> {
-        let Some(source) = self.syntax.child(id, "source") else { return Vec::new() };
-        let module = self.text(source).trim_matches(['"', '\'']).to_owned();
-        let mut names = Vec::new();
-        for child in self.syntax.below(id) {
-            let parent = self.kind(self.syntax[child].parent);
-            match self.kind(child) {
-                "identifier" if matches!(parent, "import_clause" | "namespace_import") => {
-                    names.push((self.text(child).to_owned(), module.clone()));
-                }
-                "import_specifier" => {
-                    let Some(name) = self.syntax.child(child, "name") else { continue };
-                    let alias = self.syntax.child(child, "alias").unwrap_or(name);
-                    names.push((self.text(alias).to_owned(), format!("{module}.{}", self.text(name))));
-                }
-                _ => {}
-            }
-        }
-        names
     }
 }
 

@@ -62,7 +62,7 @@ const LOOPS: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let methods = Methods::new(&repository.code, &repository.files);
+    let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
         for each in unit.syntax.of_kind(LOOPS) {
             let Some((call, what)) = waited(&methods, unit, each) else { continue };

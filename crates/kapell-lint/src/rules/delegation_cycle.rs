@@ -4,6 +4,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     agents::delegation,
+    code::graphs,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -23,6 +24,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    endless(repository, report);
     let graph = repository.agents.handovers(&repository.files);
     for circle in graph.circles() {
         let Some(first) = circle.first() else { continue };
@@ -42,5 +44,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             );
         }
         draft.done();
+    }
+}
+
+/// Rounds of a graph in code that a run never leaves.
+fn endless(repository: &Repository, report: &mut Report<'_>) {
+    for unit in repository.code.iter() {
+        for graph in graphs::of(unit) {
+            let Some(round) = graph.endless() else { continue };
+            let Some(first) = round.first().filter(|_| !graphs::may_go_anywhere(&repository.code, &graph))
+            else {
+                continue;
+            };
+            let names: Vec<String> = round.iter().map(|edge| format!("`{}`", edge.from)).collect();
+            let message = format!(
+                "no edge leads out of this round of the graph: {}; a run goes on until it fails at the limit of steps",
+                names.join(" -> ")
+            );
+            let mut draft = report
+                .add(unit.file, unit.span(first.to_at), message)
+                .severity(Severity::High)
+                .hint("add a conditional edge that leads to `END`");
+            for edge in &round[1..] {
+                draft = draft.also(unit.file, unit.span(edge.to_at), format!("leads to `{}`", edge.to));
+            }
+            draft.done();
+        }
     }
 }

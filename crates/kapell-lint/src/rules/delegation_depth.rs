@@ -5,6 +5,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     agents::clients::Client,
+    code::crews,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -24,6 +25,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    in_code(repository, report);
     let graph = repository.agents.handovers(&repository.files);
     let Some(chain) = graph.longest().filter(|chain| chain.len() > SPAWN_DEPTH) else { return };
     let Some(last) = chain.get(SPAWN_DEPTH) else { return };
@@ -40,6 +42,29 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for edge in &chain[..SPAWN_DEPTH] {
         draft =
             draft.also(edge.file, edge.span, format!("hands on to `{}`", repository.agents[edge.to].name));
+    }
+    draft.done();
+}
+
+/// Agents of code that are tools of each other.
+fn in_code(repository: &Repository, report: &mut Report<'_>) {
+    let members = crews::members(&repository.code);
+    let chain = crews::longest(&crews::held(&members), members.len());
+    let Some(last) = chain.get(SPAWN_DEPTH) else { return };
+    let first = chain.first().map(|hold| members[hold.from].name);
+    let names = first.into_iter().chain(chain.iter().map(|hold| members[hold.to].name));
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let message = format!(
+        "{} agents are each a tool of the one before, and each retells the task: {}",
+        names.len(),
+        names.join(" -> ")
+    );
+    let unit = members[last.from].unit;
+    let hint = "let one agent that sees the whole task call the others itself";
+    let mut draft = report.add(unit.file, unit.span(last.at), message).hint(hint);
+    for hold in &chain[..SPAWN_DEPTH] {
+        let unit = members[hold.from].unit;
+        draft = draft.also(unit.file, unit.span(hold.at), format!("calls `{}`", members[hold.to].name));
     }
     draft.done();
 }

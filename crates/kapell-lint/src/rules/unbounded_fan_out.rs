@@ -55,7 +55,7 @@ const BOUNDS: &[&str] = &[
 const NEAR: &[&str] = &["concurren", "chunk", "batch", "islice"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let methods = Methods::new(&repository.code, &repository.files);
+    let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
         let text = unit.whole().to_ascii_lowercase();
         workers(unit, &methods, report);

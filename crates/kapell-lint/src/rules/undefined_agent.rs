@@ -1,5 +1,6 @@
 //! `undefined-agent`: an agent is named that is defined nowhere it could be loaded from.
 
+mod graph; // steps and agents in code
 mod opencode; // agents that commands of opencode are given to
 mod session; // agents that code gives to a session
 
@@ -54,6 +55,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     session::check(repository, report);
     opencode::check(repository, report);
     of_others(repository, report);
+    graph::check(repository, report);
     main_agent(repository, report);
     started(repository, report);
     let mut missing: BTreeMap<(&Scope, &str), Vec<Missing<'_>>> = BTreeMap::new();

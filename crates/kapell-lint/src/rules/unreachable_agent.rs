@@ -1,5 +1,6 @@
 //! `unreachable-agent`: something is defined that nobody can start.
 
+mod graph; // steps and agents in code
 mod others; // agents of other clients
 
 use kapell_spec::{claude::reference::Names, finding::Span};
@@ -40,6 +41,7 @@ const NEAR_MISSES: &[(&str, &str)] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     denied(repository, report);
     others::check(repository, report);
+    graph::check(repository, report);
     unlisted(repository, report);
     reserved(repository, report);
     flat_skills(repository, report);

@@ -134,7 +134,7 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
     if is_checked(repository, table) || !is_whole(repository, table) {
         return;
     }
-    let modules = Modules::new(&repository.code, &repository.files);
+    let modules = Modules::new(&repository.code);
     for unit in repository.code.iter().filter(|unit| unit.file != table.unit.file) {
         for call in unit.calls() {
             let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };

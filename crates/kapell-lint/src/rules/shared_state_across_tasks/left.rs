@@ -6,8 +6,8 @@ use super::{
     service,
 };
 use crate::{
-    code::{Unit, modules},
-    files::{FileId, is_code},
+    code::{Unit, imports::Part},
+    files::FileId,
     repository::Repository,
     rule::Report,
 };
@@ -49,28 +49,23 @@ fn read_in(
     root: &str,
     text: &str,
 ) -> Option<(FileId, kapell_spec::finding::Span)> {
-    let from = unit.import(root)?;
-    let parts: Vec<&str> = from.split(['.', '/']).filter(|part| !part.is_empty()).collect();
-    let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
-    let own = &repository.files[unit.file].path;
-    for (id, file) in repository.files.iter().filter(|(id, file)| *id != unit.file && is_code(&file.path)) {
-        let module = modules::last_part(&file.path);
-        if !parts.contains(&module) || folder(&file.path) != folder(own) || locked(&file.text) {
-            continue;
-        }
-        // In its own file it goes by its own name.
-        let name = if module == root { text.split_once('.').map_or(text, |(_, rest)| rest) } else { text };
-        let mut at = 0;
-        for line in file.text.split_inclusive('\n') {
-            let start = at;
-            at += line.len();
-            let inside = line.starts_with([' ', '\t']);
-            if let Some(found) = line.find(name).filter(|_| inside && reads(line, name)) {
-                return Some((
-                    id,
-                    kapell_spec::finding::Span::new(start + found, start + found + name.len()),
-                ));
-            }
+    let (id, part) = unit.origin(root)?.target.as_ref()?;
+    let file = &repository.files[*id];
+    if locked(&file.text) {
+        return None;
+    }
+    // In its own file it goes by its own name.
+    let name = match part {
+        Part::Whole => text.split_once('.').map_or(text, |(_, rest)| rest),
+        Part::Named(_) => text,
+    };
+    let mut at = 0;
+    for line in file.text.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let inside = line.starts_with([' ', '\t']);
+        if let Some(found) = line.find(name).filter(|_| inside && reads(line, name)) {
+            return Some((*id, kapell_spec::finding::Span::new(start + found, start + found + name.len())));
         }
     }
     None

@@ -1,0 +1,328 @@
+//! Graphs of steps that code puts together node by node: LangGraph in Python and in TypeScript.
+//!
+//! Source: langgraph 1.0, `StateGraph`: `compile` refuses a name that no node has; a node that nothing leads to never runs; a
+//! run that has gone through 25 steps fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    syntax::Id,
+    unit::{FUNCTIONS, Unit},
+};
+
+/// The start of a graph.
+pub const START: &str = "__start__";
+/// Its end.
+pub const END: &str = "__end__";
+
+/// A graph of steps.
+#[derive(Debug)]
+pub struct Graph<'a> {
+    /// The file that builds it.
+    pub unit: &'a Unit,
+    /// What makes it.
+    pub made: Id,
+    /// Its nodes by name: where each stands, and what it runs.
+    pub nodes: BTreeMap<&'a str, (Id, Option<Id>)>,
+    /// Which leads to which.
+    pub edges: Vec<Edge<'a>>,
+    /// Whether there may be nodes that cannot be seen.
+    pub hides_nodes: bool,
+    /// Whether there may be edges that cannot be seen.
+    pub hides_edges: bool,
+}
+
+/// A way from one node to another.
+#[derive(Debug, Clone, Copy)]
+pub struct Edge<'a> {
+    /// From where.
+    pub from: &'a str,
+    /// To where.
+    pub to: &'a str,
+    /// Where `from` is written.
+    pub from_at: Id,
+    /// Where `to` is written.
+    pub to_at: Id,
+    /// Whether it is one of several, of which a function chooses.
+    pub chosen: bool,
+}
+
+/// Classes that build graphs.
+const BUILDERS: &[&str] = &["StateGraph", "MessageGraph", "Graph"];
+
+/// Finds the graphs that a file builds.
+#[must_use]
+pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
+    if !unit.whole().contains("langgraph") {
+        return Vec::new();
+    }
+    let mut graphs: BTreeMap<Id, Graph<'_>> = BTreeMap::new();
+    let mut hidden = BTreeSet::new();
+    for call in unit.calls() {
+        let method = unit.callee_name(call);
+        let Some(object) = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object")) else {
+            // A function that is handed the builder may do anything with it.
+            hidden.extend(unit.args(call).iter().filter_map(|arg| builder(unit, arg.value)));
+            continue;
+        };
+        let Some(made) = builder(unit, object) else {
+            hidden.extend(unit.args(call).iter().filter_map(|arg| builder(unit, arg.value)));
+            continue;
+        };
+        let graph = graphs.entry(made).or_insert_with(|| Graph {
+            unit,
+            made,
+            nodes: BTreeMap::new(),
+            edges: Vec::new(),
+            hides_nodes: false,
+            hides_edges: false,
+        });
+        graph.read(method, call);
+    }
+    let mut found: Vec<Graph<'_>> = graphs.into_values().collect();
+    for graph in &mut found {
+        let hidden = hidden.contains(&graph.made);
+        graph.hides_nodes |= hidden;
+        graph.hides_edges |= hidden;
+    }
+    found
+}
+
+/// How far a chain of calls is followed to what was built first.
+const CHAIN: usize = 400;
+
+/// Finds what makes the builder that an expression stands for.
+fn builder(unit: &Unit, expression: Id) -> Option<Id> {
+    let mut at = expression;
+    for _ in 0..CHAIN {
+        match unit.kind(at) {
+            "identifier" | "attribute" | "member_expression" => {
+                let values = unit.values(at, unit.text(at));
+                at = *values.first().filter(|value| !unit.syntax.holds(**value, at))?;
+            }
+            "call" | "call_expression" | "new_expression" => {
+                let callee = unit.callee(at)?;
+                let name = unit.callee_name(at).split(['[', '<']).next().unwrap_or_default();
+                if BUILDERS.contains(&name) && matches!(unit.kind(callee), "identifier" | "subscript") {
+                    let from = unit.origin(name).map(|origin| &*origin.module);
+                    let known = from.is_some_and(|module| {
+                        module.starts_with("langgraph") || module.starts_with("@langchain/langgraph")
+                    });
+                    return known.then_some(at);
+                }
+                at = unit.syntax.child(callee, "object")?;
+            }
+            "await" | "await_expression" | "parenthesized_expression" | "as_expression" => {
+                at = unit.syntax.children(at).nth(1)?;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+impl<'a> Graph<'a> {
+    fn read(&mut self, method: &str, call: Id) {
+        let args: Vec<Id> =
+            self.unit.args(call).iter().filter(|arg| arg.name.is_none()).map(|arg| arg.value).collect();
+        match method {
+            "add_node" | "addNode" => self.read_node(call, &args),
+            "add_edge" | "addEdge" => self.read_edge(&args),
+            "add_conditional_edges" | "addConditionalEdges" => self.read_choice(call, &args),
+            "set_entry_point" | "setEntryPoint" => self.join_start(call, &args),
+            "set_finish_point" | "setFinishPoint" => {}
+            "add_sequence" | "addSequence" | "set_conditional_entry_point" => self.hide(),
+            _ => {}
+        }
+    }
+
+    fn hide(&mut self) {
+        (self.hides_nodes, self.hides_edges) = (true, true);
+    }
+
+    fn read_node(&mut self, call: Id, args: &[Id]) {
+        let unit = self.unit;
+        let named = || {
+            let name = unit.keyword(call, "node")?;
+            Some((name, name_of(unit, name)?, unit.keyword(call, "action")))
+        };
+        let first = args.first().and_then(|&first| match unit.kind(first) {
+            // `add_node(plan)` takes the name of the function.
+            "identifier" if args.len() == 1 && text_of(unit, first).is_none() => {
+                Some((first, unit.text(first), Some(first)))
+            }
+            _ => Some((first, name_of(unit, first)?, args.get(1).copied())),
+        });
+        match first.or_else(named) {
+            Some((at, name, runs)) => drop(self.nodes.insert(name, (at, runs))),
+            None => self.hide(),
+        }
+        // What a node says of where it goes on.
+        let options = args.get(2).map_or("", |&options| unit.text(options));
+        if unit.keyword(call, "destinations").is_some() || options.contains("ends") {
+            self.hides_edges = true;
+        }
+    }
+
+    fn read_edge(&mut self, args: &[Id]) {
+        let &[from, to] = args else { return self.hides_edges = true };
+        let unit = self.unit;
+        let froms: Vec<Id> = match unit.kind(from) {
+            "list" | "array" | "tuple" => parts(unit, from),
+            _ => vec![from],
+        };
+        for from in froms {
+            match (name_of(unit, from), name_of(unit, to)) {
+                (Some(start), Some(end)) => {
+                    self.edges.push(Edge { from: start, to: end, from_at: from, to_at: to, chosen: false });
+                }
+                _ => self.hides_edges = true,
+            }
+        }
+    }
+
+    fn join_start(&mut self, call: Id, args: &[Id]) {
+        let named = args.first().copied().or_else(|| self.unit.keyword(call, "key"));
+        match named.and_then(|at| Some((at, name_of(self.unit, at)?))) {
+            Some((at, to)) => {
+                self.edges.push(Edge { from: START, to, from_at: at, to_at: at, chosen: false })
+            }
+            None => self.hides_edges = true,
+        }
+    }
+
+    fn read_choice(&mut self, call: Id, args: &[Id]) {
+        let unit = self.unit;
+        let map = args.get(2).copied().or_else(|| unit.keyword(call, "path_map"));
+        let map = map.and_then(|map| unit.value(map));
+        let from = args.first().and_then(|&at| Some((at, name_of(unit, at)?)));
+        let Some(((from_at, from), map)) = from.zip(map) else { return self.hides_edges = true };
+        let ends: Vec<Id> = match unit.kind(map) {
+            "dictionary" | "object" => {
+                let plain = |id: &Id| !matches!(unit.kind(*id), "{" | "}" | "," | "comment");
+                let pairs = unit.syntax.children(map).filter(plain);
+                pairs.map(|pair| unit.syntax.child(pair, "value").unwrap_or(pair)).collect()
+            }
+            "list" | "array" | "tuple" => parts(unit, map),
+            _ => return self.hides_edges = true,
+        };
+        for end in ends {
+            match name_of(unit, end) {
+                Some(to) => self.edges.push(Edge { from, to, from_at, to_at: end, chosen: true }),
+                None => self.hides_edges = true,
+            }
+        }
+    }
+
+    /// Returns the nodes that nothing leads to, though something else does run.
+    #[must_use]
+    pub fn unreached(&self) -> Vec<(&'a str, Id)> {
+        let starts = self.edges.iter().any(|edge| edge.from == START);
+        // An edge to a name that no node has was to lead somewhere.
+        if self.hides_nodes || self.hides_edges || !starts || !self.undefined().is_empty() {
+            return Vec::new();
+        }
+        let led_to: BTreeSet<&str> =
+            self.edges.iter().filter(|edge| edge.from != edge.to).map(|edge| edge.to).collect();
+        let nodes = self.nodes.iter().filter(|(name, _)| !led_to.contains(**name));
+        nodes.map(|(name, (at, _))| (*name, *at)).collect()
+    }
+
+    /// Returns the names of edges that no node has.
+    #[must_use]
+    pub fn undefined(&self) -> Vec<(&'a str, Id)> {
+        if self.hides_nodes || self.nodes.len() < 2 {
+            return Vec::new();
+        }
+        let known = |name: &str| matches!(name, START | END) || self.nodes.contains_key(name);
+        let ends = self.edges.iter().flat_map(|edge| [(edge.from, edge.from_at), (edge.to, edge.to_at)]);
+        let mut found: Vec<(&str, Id)> = ends.filter(|(name, _)| !known(name)).collect();
+        found.sort_by_key(|(name, at)| (*name, *at));
+        found.dedup_by_key(|(name, _)| *name);
+        found
+    }
+
+    /// Returns a round that a run which enters it never leaves, from its first edge on.
+    #[must_use]
+    pub fn endless(&self) -> Option<Vec<Edge<'a>>> {
+        if self.hides_nodes || self.hides_edges {
+            return None;
+        }
+        let next = |name: &'a str| self.edges.iter().filter(move |edge| edge.from == name);
+        let reached = |from: &'a str| {
+            let (mut seen, mut left) = (BTreeSet::new(), vec![from]);
+            while let Some(name) = left.pop() {
+                left.extend(next(name).map(|edge| edge.to).filter(|to| seen.insert(*to)));
+            }
+            seen
+        };
+        let started = reached(START);
+        let first = self.nodes.keys().copied().filter(|name| started.contains(name)).find(|&name| {
+            let after = reached(name);
+            // What leads nowhere ends there.
+            let ends = after.iter().any(|end| *end == END || next(end).next().is_none());
+            after.contains(name) && !ends
+        })?;
+        let mut round: Vec<Edge<'a>> = Vec::new();
+        let mut at = first;
+        while !round.iter().any(|edge| edge.from == at) {
+            round.push(*next(at).next()?);
+            at = round.last()?.to;
+        }
+        let start = round.iter().position(|edge| edge.from == at)?;
+        Some(round.split_off(start))
+    }
+}
+
+/// Returns the parts of a list.
+fn parts(unit: &Unit, list: Id) -> Vec<Id> {
+    let plain = |id: &Id| !matches!(unit.kind(*id), "[" | "]" | "(" | ")" | "," | "comment");
+    unit.syntax.children(list).filter(plain).collect()
+}
+
+/// Returns the name that an expression stands for: a text, a constant, the start or the end.
+fn name_of(unit: &Unit, id: Id) -> Option<&str> {
+    let text = unit.text(id);
+    let last = text.rsplit('.').next().unwrap_or(text);
+    if matches!(unit.kind(id), "identifier" | "attribute" | "member_expression")
+        && unit.values(id, text).is_empty()
+    {
+        return match last {
+            "START" => Some(START),
+            "END" => Some(END),
+            // `add_edge(plan, write)` is not read: only texts are names.
+            _ => None,
+        };
+    }
+    text_of(unit, id)
+}
+
+/// Returns a plain text, or that of a constant.
+fn text_of(unit: &Unit, id: Id) -> Option<&str> {
+    let value = unit.value(id).filter(|&value| unit.kind(value) == "string")?;
+    let text = unit.text(value);
+    let plain = text.starts_with(['"', '\'']) && !text.contains('\n');
+    plain.then(|| text.trim_matches(['"', '\'']))
+}
+
+/// Tells whether what a node runs may say itself where it goes on: a function that cannot be seen may.
+#[must_use]
+pub fn may_go_anywhere(units: &[Unit], graph: &Graph<'_>) -> bool {
+    let says = |unit: &Unit| {
+        let text = unit.whole();
+        text.contains("Command") && text.contains("goto")
+    };
+    // Graphs in loops and branches of a function are read as if all of it ran.
+    let looped = |id: Id| {
+        let around = graph.unit.syntax.around(id).take_while(|&id| !FUNCTIONS.contains(&graph.unit.kind(id)));
+        around.into_iter().any(|id| {
+            matches!(
+                graph.unit.kind(id),
+                "if_statement" | "for_statement" | "while_statement" | "for_in_statement"
+            )
+        })
+    };
+    graph.nodes.values().any(|(at, _)| looped(*at))
+        || graph.edges.iter().any(|edge| looped(edge.to_at))
+        || units.iter().any(says)
+}
