@@ -385,6 +385,11 @@ impl Ended {
         self.status.success()
     }
 
+    /// Tells whether a signal ended it.
+    pub(crate) fn was_ended(&self) -> bool {
+        self.status.code().is_none()
+    }
+
     pub(crate) fn failure(self) -> Failure {
         Failure { argv: self.argv, status: self.status.code(), stderr: printable_lines(&self.stderr) }
     }

@@ -85,12 +85,14 @@ impl OwnRepo {
         let rest = producer.0.stdout.take().map_or_else(Stdio::null, Stdio::from);
         let taken = consumer.collect(consumer.spawn(rest)?)?;
         let made = pack.collect(producer)?;
-        if !made.ok() {
-            return Err(made.error());
-        }
-        if !taken.ok() {
+        // Whoever refuses what comes ends early, and the one that still writes is ended for that: by the signal for a
+        // broken pipe.
+        if !taken.ok() && (made.ok() || made.was_ended()) {
             let failure = taken.failure();
             return Err(Error::new("take over objects", ErrorKind::BadObjects(failure)));
+        }
+        if !made.ok() {
+            return Err(made.error());
         }
         Ok(count)
     }
