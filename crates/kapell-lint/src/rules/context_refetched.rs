@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use kapell_spec::{
     claude::reference::{Names, Strength},
     finding::Span,
+    line,
 };
 use kapell_view::audit::{AssetKind, Confidence, Severity};
+use memchr::memmem;
 
 use crate::{
     agents::{AgentId, Asset, Home, Resolved},
@@ -145,11 +147,15 @@ fn agents_ask(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
         for mark in agent.definition.document.marks.iter().filter(|mark| mark.code) {
             let what = text[mark.span.range()].trim_matches('`').trim();
             let known = EACH.iter().any(|start| what.starts_with(start)) && what.contains(' ');
-            let before = text[..mark.span.start as usize].trim_end().to_ascii_lowercase();
+            if !known || what.contains(['<', '{', '[']) {
+                continue;
+            }
+            let before = text[..mark.span.start as usize].trim_end();
+            let before = before[line::start(before, before.len())..].to_ascii_lowercase();
             let told = ["with", "run", "running", "by", "using", "via", "call"].iter().any(|word| {
-                before.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', '\n']))
+                before.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with(' '))
             });
-            if known && told && !what.contains(['<', '{', '[']) {
+            if told {
                 asked.entry(what).or_default().entry(id).or_insert(mark.span);
             }
         }
@@ -293,9 +299,12 @@ fn known_already(report: &mut Report<'_>, asset: &Asset, text: &str) {
     for first in marks().filter(|&mark| put_in(mark) && lasts(said(mark))) {
         let what = said(first);
         let again = |mark: Span| {
-            let before = text[..mark.start as usize].trim_end().to_ascii_lowercase();
-            let told = ["run", "rerun", "call", "execute", "with"].iter().any(|verb| before.ends_with(verb));
-            mark.start > first.end && !put_in(mark) && told && said(mark) == what
+            let told = || {
+                let before = text[..mark.start as usize].trim_end();
+                let before = before[line::start(before, before.len())..].to_ascii_lowercase();
+                ["run", "rerun", "call", "execute", "with"].iter().any(|verb| before.ends_with(verb))
+            };
+            mark.start > first.end && !put_in(mark) && said(mark) == what && told()
         };
         let Some(second) = marks().find(|&mark| again(mark)) else { continue };
         let between = text[first.end as usize..second.start as usize].to_ascii_lowercase();
@@ -314,7 +323,7 @@ fn same_page(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let mut fetched: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     for step in asset.flow.steps.iter().filter(|step| step.agents.is_empty()) {
         let own = &text[step.span.range()];
-        let Some(at) = own.find("WebFetch http") else { continue };
+        let Some(at) = memmem::find(own.as_bytes(), b"WebFetch http") else { continue };
         let rest = &own[at..];
         let len = rest["WebFetch ".len()..].find(|c: char| c.is_whitespace() || "`\"')>,".contains(c));
         let what = &rest[..len.map_or(rest.len(), |len| len + "WebFetch ".len())];

@@ -282,8 +282,8 @@ const RUN: &[&str] = &["run ", "call ", "use ", "invoke ", "execute ", "start ",
 /// a slip: texts that are shown to somebody hold them, too.
 fn similar(agents: &Agents, from: &Asset, text: &str) -> Vec<Reference> {
     let body = from.definition.body as usize;
-    let marked = text[body..].match_indices("`/").filter_map(|(at, mark)| {
-        let start = body + at + mark.len();
+    let marked = memchr::memmem::find_iter(&text.as_bytes()[body..], "`/").filter_map(|at| {
+        let start = body + at + "`/".len();
         let rest = &text[start..];
         let len = rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c)))?;
         let name = &rest[..len];

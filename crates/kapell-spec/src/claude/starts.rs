@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use memchr::memmem;
+
 use super::{
     definition::{Definition, Named},
     reference::{Names, Reference, Strength, leads},
@@ -94,7 +96,7 @@ pub fn starts(text: &str, definition: &Definition, found: &[Reference]) -> Vec<S
 /// Finds `<Task> … </Task>`.
 fn tags(text: &str, from: usize) -> Vec<Span> {
     let body = text.get(from..).unwrap_or_default();
-    let opens = body.match_indices("<Task").map(|(at, _)| from + at);
+    let opens = memmem::find_iter(body.as_bytes(), "<Task").map(|at| from + at);
     opens
         .filter_map(|at| {
             let end = at + text[at..].find("</Task>")?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::{AssetKind, Confidence, Scope};
+use memchr::memmem;
 
 use super::is_own;
 use crate::{
@@ -127,16 +128,17 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Folders of clients, without the dot before their names.
-const DOTLESS: &[&str] = &["./claude/", "./github/", "./codex/", "./opencode/", "./gemini/", "./cursor/"];
+/// Folders of clients, without the dot before their names and the one before the slash.
+const DOTLESS: &[&str] = &["/claude/", "/github/", "/codex/", "/opencode/", "/gemini/", "/cursor/"];
 
 /// Paths whose dot stands before the slash and not behind it: `./claude/x.md`, where there is `.claude/x.md`.
 fn slipped(repository: &Repository, asset: &Asset, report: &mut Report<'_>) {
     let text = &*repository.files[asset.file].text;
     let body = asset.definition.body as usize;
-    let mut places =
-        DOTLESS.iter().flat_map(|folder| text[body..].match_indices(folder)).filter_map(|(at, _)| {
-            let from = body + at;
+    let dots = memmem::find_iter(&text.as_bytes()[body..], "./").map(|at| body + at);
+    let mut places = dots
+        .filter(|from| DOTLESS.iter().any(|folder| text[from + 1..].starts_with(folder)))
+        .filter_map(|from| {
             let len = text[from..]
                 .find(|c: char| c.is_whitespace() || "`\"'(),;".contains(c))
                 .unwrap_or(text.len() - from);
@@ -162,7 +164,7 @@ fn paths<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (usize, &'
         (inner.as_ptr() as usize - text.as_ptr() as usize, inner)
     });
     let body = asset.definition.body as usize;
-    let bare = text[body..].match_indices(" .claude/").map(move |(at, _)| {
+    let bare = memmem::find_iter(&text.as_bytes()[body..], " .claude/").map(move |at| {
         let from = body + at + 1;
         let len = text[from..]
             .find(|c: char| c.is_whitespace() || "`\"'(),;".contains(c))

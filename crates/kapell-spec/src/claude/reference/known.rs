@@ -384,7 +384,11 @@ impl Page<'_> {
 /// Tells whether a text ends with a sentence that has several agents work: `Use the following agents:`.
 #[must_use]
 pub fn leads(before: &str) -> bool {
-    let last = before.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    let before = before.trim_end();
+    if !before.ends_with(':') {
+        return false;
+    }
+    let last = before.rsplit("\n\n").next().unwrap_or_default();
     // A heading may stand right above.
     let last = if last.starts_with('#') { last.split_once('\n').map_or("", |(_, rest)| rest) } else { last };
     let last = last.rsplit(". ").next().unwrap_or_default();
