@@ -1,6 +1,6 @@
 //! The only place that prints: data to standard output, all else to standard error.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use anstyle::{AnsiColor, Style};
 use kapell_agents::drivers::escape_untrusted;
@@ -30,7 +30,15 @@ impl Out {
 
     /// Prints data as JSON.
     pub fn value(self, value: &impl serde::Serialize) {
-        self.data(&serde_json::to_string_pretty(value).unwrap_or_default());
+        Self::json(|stdout| serde_json::to_writer_pretty(stdout, value));
+    }
+
+    /// Writes JSON as it is: no control character stands in it as itself, so that there is nothing to take out for whoever
+    /// is no terminal.
+    fn json(write: impl FnOnce(&mut BufWriter<StdoutLock<'_>>) -> serde_json::Result<()>) {
+        let mut stdout = BufWriter::new(io::stdout().lock());
+        let written = write(&mut stdout).map_err(io::Error::from);
+        Self::or_leave(written.and_then(|()| writeln!(stdout)).and_then(|()| stdout.flush()));
     }
 
     /// Tells a program what was done; to a person it is said in other words.
@@ -47,7 +55,7 @@ impl Out {
 
     /// Prints data as JSON in one line, for there is more to come.
     pub fn line(self, value: &impl serde::Serialize) {
-        self.data(&serde_json::to_string(value).unwrap_or_default());
+        Self::json(|stdout| serde_json::to_writer(stdout, value));
     }
 
     /// Prints something for a person to know.

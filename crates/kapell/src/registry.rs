@@ -186,13 +186,13 @@ impl Registry {
         options.extend(own.model.clone().map(|model| ("model".to_owned(), model)));
         options.extend(own.run.clone().map(|run| ("run".to_owned(), run)));
         let role = own.role.as_ref().and_then(|role| roles.iter().find(|known| known.name == *role));
-        let unknown_role = own.role.as_ref().filter(|_| role.is_none());
+        // One that the repository does not define has a name and no text.
+        options.extend(own.role.clone().map(|role| (ROLE.to_owned(), role)));
         let mut usual: BTreeSet<String> = match Client::of(&adapter) {
             Some(_) => USUAL_SKILLS.into_iter().map(str::to_owned).collect(),
             None => BTreeSet::new(),
         };
         if let Some(role) = role {
-            options.insert(ROLE.to_owned(), role.name.clone());
             options.insert(ROLE_TEXT.to_owned(), role.text.clone());
             options.insert(ROLE_FILE.to_owned(), role.file.clone());
             // A role is for something: it can do that, and not everything besides.
@@ -201,10 +201,7 @@ impl Registry {
         let model = own.model.clone().or_else(|| settings.and_then(|settings| settings.model.clone()));
         let price = model.and_then(|model| prices.price(&model));
         let cost = own.cost.unwrap_or_else(|| cost_of(&adapter, price.as_ref()));
-        let missing = match unknown_role {
-            Some(role) => Some(format!("the repository defines no role `{role}`")),
-            None => self.missing(&adapter, &options),
-        };
+        let missing = self.missing(&adapter, &options);
         self.entries.push(Entry {
             name: name.to_owned(),
             source,
@@ -221,6 +218,9 @@ impl Registry {
 
     /// Says why an agent of this adapter cannot be used here, if it cannot.
     fn missing(&self, adapter: &str, options: &BTreeMap<String, String>) -> Option<String> {
+        if let Some(role) = unknown_role(options) {
+            return Some(format!("the repository defines no role `{role}`"));
+        }
         let known = kapell_agents::world::adapters().any(|known| known == adapter);
         let Some(client) = Client::of(adapter) else {
             return match adapter {
@@ -455,6 +455,7 @@ impl Registry {
     /// Returns the first task whose agent cannot be started, nor any that would take over, with the agent's name and why.
     fn absent<'a>(&self, plan: &'a Plan) -> Option<(&'a str, &'a str, String)> {
         let installed = |spec: &AgentSpec| match Client::of(&spec.adapter) {
+            _ if unknown_role(&spec.options).is_some() => false,
             // kapell itself asks a model, which takes no login.
             Some(Client::Model(_)) => self.missing(&spec.adapter, &spec.options).is_none(),
             Some(client) => self.program(client).is_some(),
@@ -505,6 +506,11 @@ impl Registry {
         }
         Ok(())
     }
+}
+
+/// Returns the role that an agent is to have, if the repository does not define it.
+fn unknown_role(options: &BTreeMap<String, String>) -> Option<&str> {
+    options.get(ROLE).filter(|_| !options.contains_key(ROLE_TEXT)).map(String::as_str)
 }
 
 /// Returns who may come to perform a task: its agent and those that take over for it, and all that have the skills which

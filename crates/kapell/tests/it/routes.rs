@@ -122,6 +122,14 @@ fn a_task_that_nobody_can_perform_is_refused_before_anything_starts() {
     rig.commit("by name");
     assert_eq!(rig.run(["run", "greet.yaml", "--merge"]).code, Some(0));
     assert_eq!(rig.read("said.txt"), "cheap\n");
+    // Without the role that it is to have it would be somebody else.
+    settings(&rig, &AGENTS.replace("cost = \"low\"", "cost = \"low\"\nrole = \"host\""));
+    let ended = rig.run(["run", "greet.yaml", "--new"]);
+    assert_eq!(ended.code, Some(3), "{ended}");
+    assert!(ended.stderr.contains("the repository defines no role `host`"), "{ended}");
+    rig.write(".claude/agents/host.md", "---\nname: host\ndescription: Greets people\n---\nBe polite.\n");
+    rig.commit("a role");
+    assert_eq!(rig.run(["run", "greet.yaml", "--new"]).code, Some(0));
 }
 
 #[test]

@@ -153,7 +153,10 @@ pub fn beside_known(text: &str, definition: &Definition, names: &[&str]) -> Vec<
         heard.extend(roster(table, names));
         table.clear();
     };
-    for line in text.get(body..).unwrap_or_default().split_inclusive('\n') {
+    let rest = text.get(body..).unwrap_or_default();
+    // Most texts have no table.
+    let rest = if memchr::memchr(b'|', rest.as_bytes()).is_some() { rest } else { "" };
+    for line in rest.split_inclusive('\n') {
         if line.trim_start().starts_with('|')
             && definition.document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_none()
         {
