@@ -100,6 +100,9 @@ impl Refused {
                 format!("kapell run FILE --sandbox {asked}, if that is what you want")
             }
             Self::NetworkWidened { asked, .. } => {
+                let asked = asked.to_string();
+                // A shell would take a star for names of files.
+                let asked = if asked.contains('*') { format!("'{asked}'") } else { asked };
                 format!("kapell run FILE --network {asked}, if that is what you want")
             }
             Self::NoProxy => {
@@ -197,6 +200,13 @@ mod tests {
         let all = Containment::pretend(L::Namespaces);
         assert_eq!(check(&all, of(None, Some(N::ModelOnly)), NOTHING, false), "K0811");
         assert_eq!(check(&all, of(None, Some(N::Nothing)), NOTHING, false), "3 none");
+    }
+
+    #[test]
+    fn what_is_suggested_can_be_typed() {
+        let hint = |asked| Refused::NetworkWidened { asked, granted: Network::ModelOnly }.hint();
+        assert!(hint(listed("*.a.io")).contains("--network '*.a.io',"));
+        assert!(hint(listed("a.io")).contains("--network a.io,"));
     }
 
     #[test]
