@@ -1,7 +1,7 @@
 //! A workflow waits for one of a name that no workflow has.
 
 use crate::{
-    github::Flow,
+    github::{Flow, script::Command},
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -36,8 +36,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     if flows.iter().any(|flow| !flow.model.complete) {
         return;
     }
+    let files: Vec<&str> = flows.iter().map(|flow| file_name(&flow.path)).collect();
     for flow in flows {
-        started_by_name(flows, flow, report);
+        started_by_name(&files, flow, report);
         started_by_event(flows, flow, report);
     }
     let names: Vec<&str> = flows.iter().map(|flow| flow.run_name()).collect();
@@ -110,11 +111,21 @@ fn started_by_event(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
     }
 }
 
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
+}
+
+/// Tells whether a command starts a workflow.
+fn starts_one(command: &Command) -> bool {
+    command.words.iter().map(String::as_str).take(3).eq(["gh", "workflow", "run"])
+}
+
 /// A script starts a workflow by the name of a file that is not there.
-fn started_by_name(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
-    let file = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
-    let files: Vec<String> = flows.iter().map(|flow: &Flow| file(&flow.path)).collect();
+fn started_by_name(files: &[&str], flow: &Flow, report: &mut Report<'_>) {
     for (at, job) in flow.jobs() {
+        if !flow.steps(at).any(|(_, facts)| facts.commands.iter().any(starts_one)) {
+            continue;
+        }
         // Another repository has workflows of its own.
         let text = flow.text.get(job.span.range()).unwrap_or_default();
         let elsewhere = text.lines().any(|line| {
@@ -124,22 +135,18 @@ fn started_by_name(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
         }) || text.contains("repository:")
             || flow.model.env.iter().any(|(name, _)| &*name.text == "GH_REPO");
         for (step, facts) in flow.steps(at).filter(|_| !elsewhere) {
-            let started = facts.commands.iter().find_map(|command| {
-                let ["gh", "workflow", "run", rest @ ..] =
-                    &command.words.iter().map(String::as_str).collect::<Vec<_>>()[..]
-                else {
-                    return None;
-                };
-                let other = rest.iter().any(|word| *word == "-R" || word.starts_with("--repo"));
+            let started = facts.commands.iter().filter(|command| starts_one(command)).find_map(|command| {
+                let rest = &command.words[3..];
+                let other = rest.iter().any(|word| word == "-R" || word.starts_with("--repo"));
                 let name = rest.iter().find(|word| word.ends_with(".yml") || word.ends_with(".yaml"))?;
-                (!other && !name.contains('$')).then(|| (command.start, file(name)))
+                (!other && !name.contains('$')).then(|| (command.start, file_name(name)))
             });
             let Some((start, name)) = started.filter(|(_, name)| !files.contains(name)) else { continue };
             // `cd`, `git clone`: the command may run in another repository.
             if step.folder.is_some() || job.folder.is_some() || step.script().contains("cd ") {
                 continue;
             }
-            let near = suggest::mistyped(&name, files.iter().map(String::as_str), SLIPS);
+            let near = suggest::mistyped(name, files.iter().copied(), SLIPS);
             let hint = match near {
                 Some(near) => format!("start `{near}`"),
                 None => "name the workflow that took its place".to_owned(),

@@ -120,8 +120,15 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         let wired = ["secrets.", "registry-url"].iter().any(|word| flow.text.contains(word));
         let allowed = flow.text.contains("permissions:");
         for (at, job) in flow.jobs() {
+            // Few jobs run any of that: only for those the text around is looked through.
+            let asks = |(_, facts): (_, &StepFacts)| {
+                facts.commands.iter().any(|command| asked(command).is_some() || tools::is_own_script(command))
+            };
+            if !hosted(flow, at) || !flow.steps(at).any(asks) {
+                continue;
+            }
             let text = around(flow, job.span.range());
-            if OPAQUE.iter().any(|word| text.contains(word)) || !hosted(flow, at) {
+            if OPAQUE.iter().any(|word| text.contains(word)) {
                 continue;
             }
             let mut told: Vec<&str> = Vec::new();
@@ -167,8 +174,8 @@ fn hosted(flow: &Flow, job: usize) -> bool {
         && model.steps.iter().all(|step| !matches!(&step.uses, Some((text, _)) if text.starts_with("./")))
 }
 
-/// Returns how a command is written that lacks its token, and the variable that would give it.
-fn lacking(flow: &Flow, text: &str, command: &script::Command) -> Option<(String, &'static str)> {
+/// Returns the program that a command asks to do something for which it needs a token.
+fn asked(command: &script::Command) -> Option<&'static Tool> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     let words = match words.as_slice() {
         ["npx" | "bunx" | "pnpx", rest @ ..]
@@ -188,9 +195,14 @@ fn lacking(flow: &Flow, text: &str, command: &script::Command) -> Option<(String
         return None;
     }
     let verb = rest.iter().find(|word| !word.starts_with('-')).copied();
-    let known = TOOLS.iter().find(|tool| {
-        tool.words[0] == first && (tool.words.len() == 1 || verb == tool.words.get(1).copied())
-    })?;
+    TOOLS
+        .iter()
+        .find(|tool| tool.words[0] == first && (tool.words.len() == 1 || verb == tool.words.get(1).copied()))
+}
+
+/// Returns how a command is written that lacks its token, and the variable that would give it.
+fn lacking(flow: &Flow, text: &str, command: &script::Command) -> Option<(String, &'static str)> {
+    let known = asked(command)?;
     let given = known.given.iter().any(|word| text.contains(word))
         || command.assigned.iter().any(|pair| pair.starts_with(known.wants));
     // A called workflow may have the right to ask for a token of its caller.
