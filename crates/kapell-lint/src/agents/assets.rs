@@ -265,11 +265,14 @@ fn place(agents: &Agents, path: &str) -> Option<(AssetKind, Scope, Home, String)
 
 fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     // `agents/changelog.md` may be an agent: then it says so.
-    if EXPLAINING.contains(&&*file.name().to_ascii_lowercase()) && !file.text.starts_with("---\nname:") {
+    let other = clients::place(&file.path).filter(|_| file.text.starts_with("---"));
+    if EXPLAINING.contains(&&*file.name().to_ascii_lowercase())
+        && !file.text.starts_with("---\nname:")
+        && other.is_none()
+    {
         return None;
     }
     let text = &*file.text;
-    let other = clients::place(&file.path).filter(|_| text.starts_with("---"));
     let client = other.as_ref().map_or(Client::Claude, |(client, ..)| *client);
     let (mut kind, scope, home, stem) = match other {
         Some((_, kind, name)) => (kind, Scope::Repository, Home::Other, name),

@@ -10,7 +10,7 @@ use kapell_spec::{
     claude::{
         handled::handled,
         reference::CHOICE,
-        starts::{Start, Vague},
+        starts::{Start, Vague, without_order},
         steps::{Step, is_gate, is_parallel, paths},
     },
     words::Words,
@@ -214,17 +214,43 @@ enum Why {
     Said,
     /// Both only look, and neither speaks of the other.
     Looks,
+    /// One agent is called in the same words, each time for another thing.
+    Again,
 }
+
+/// Tells whether two starts call one agent in the same words but for one: `Run the `x` agent for `en``, and then for `fr`.
+fn calls_again(text: &str, earlier: &Start, later: &Start) -> bool {
+    if earlier.agent.text != later.agent.text || earlier.number.is_none() || later.number.is_none() {
+        return false;
+    }
+    let said = |start: &Start| -> Vec<String> {
+        let own = text.get(start.span.range()).unwrap_or_default().to_ascii_lowercase();
+        let own = without_order(&own);
+        let words = own.split(|c: char| c.is_whitespace() || ".,;:()".contains(c));
+        let words = words.filter(|word| !word.is_empty() && !word.bytes().all(|byte| byte.is_ascii_digit()));
+        words
+            .filter(|word| !matches!(*word, "then" | "next" | "finally" | "last" | "-"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (one, other) = (said(earlier), said(later));
+    let differ = one.iter().zip(&other).filter(|(one, other)| one != other).count();
+    one.len() == other.len() && one.len() <= CALL_WORDS_MAX && differ == 1 && one.last() != other.last()
+}
+
+/// How many words a call may have that says nothing but who works on what.
+const CALL_WORDS_MAX: usize = 10;
 
 fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Option<Why> {
     let lower = own_words(text, later)?;
     // One sentence sends both to work, on the same.
     let led = earlier.led && later.led && earlier.group == later.group;
+    let again = calls_again(text, earlier, later);
     let free = earlier.sure
         && later.sure
         && !earlier.asks
         && !later.asks
-        && (!says(&later.title, ENDS) || led && earlier.looks && later.looks)
+        && (again || !says(&later.title, ENDS) || led && earlier.looks && later.looks)
         && (led || !says(&later.title, CHECKS) || says(&earlier.title, CHECKS) || earlier.looks)
         && !hands_files(asset, earlier)
         && !hands_files(asset, later)
@@ -237,6 +263,9 @@ fn independent(asset: &Asset, text: &str, earlier: &Start, later: &Start) -> Opt
         && !speaks_of(&lower, earlier, later);
     if !free {
         return None;
+    }
+    if again {
+        return Some(Why::Again);
     }
     let before = asset.starts.iter().filter(|start| start.span.end <= earlier.span.start);
     let declares = CONTEXT.iter().any(|key| lower.contains(key));

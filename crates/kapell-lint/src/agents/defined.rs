@@ -61,7 +61,7 @@ fn add(asset: &mut Asset, text: &str, words: &Words, names: &[&str]) {
     } else {
         reference::known(text, definition, &asset.references, &asset.name, words, names)
     };
-    heard.extend(reference::beside_known(text, definition, names));
+    heard.extend(reference::beside_known(text, definition, names, !memory));
     let client = asset.client;
     if client != Client::Claude {
         heard.extend(reference::mentioned(text, definition, &asset.name, names, &|name| client.brings(name)));

@@ -1,5 +1,7 @@
 //! `command-overlap`: a command and a skill answer to one slash name.
 
+mod others; // under another name, and of other clients
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
@@ -73,6 +75,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     tell_copies(repository, report);
     tell_doubles(repository, report);
+    others::tell_repeated(repository, report);
+    others::tell_namesakes(repository, report);
 }
 
 /// How many sentences a short command and the agent of its name must share.

@@ -1,5 +1,7 @@
 //! `context-refetched`: several steps fetch the same thing again.
 
+mod asked; // what agents are each told to ask
+
 use std::collections::BTreeMap;
 
 use kapell_spec::{
@@ -11,7 +13,7 @@ use kapell_view::audit::{AssetKind, Confidence, Severity};
 use memchr::memmem;
 
 use crate::{
-    agents::{AgentId, Asset, Home, Resolved},
+    agents::{Asset, Home},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -62,9 +64,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         same_page(report, asset, text);
         each_asks(report, asset, text);
         read_again(report, asset, text);
+        asked::same_texts(repository, report, asset, text);
         known_already(report, asset, text);
         if matches!(asset.kind, AssetKind::Command | AssetKind::Skill) {
-            agents_ask(repository, report, asset);
+            asked::agents_ask(repository, report, asset);
         }
         for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= 2) {
             let message = format!("{} agents each run `{what}` again", places.len());
@@ -129,48 +132,6 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
 fn heads_line(text: &str, mark: Span) -> bool {
     let start = text[..mark.start as usize].rfind('\n').map_or(0, |newline| newline + 1);
     text[start..mark.start as usize].chars().all(|c| c.is_ascii_digit() || "-*+.)`$ \t".contains(c))
-}
-
-/// Tells of agents that one text starts, and that are each told by their own texts to ask a service the same.
-fn agents_ask(repository: &Repository, report: &mut Report<'_>, asset: &Asset) {
-    let agents = &repository.agents;
-    let mut asked: BTreeMap<&str, BTreeMap<AgentId, Span>> = BTreeMap::new();
-    // A bare name in marks is that of an agent where one of that name is defined.
-    let named = asset.references.iter().filter(|reference| {
-        let bare = !reference.fenced && reference.name.contains('-');
-        reference.names == Names::Agent && (reference.strength >= Strength::Strong || bare)
-    });
-    for reference in named {
-        let Resolved::Found(id) = agents.resolve(asset, reference) else { continue };
-        let agent = &agents[id];
-        let text = &*repository.files[agent.file].text;
-        for mark in agent.definition.document.marks.iter().filter(|mark| mark.code) {
-            let what = text[mark.span.range()].trim_matches('`').trim();
-            let known = EACH.iter().any(|start| what.starts_with(start)) && what.contains(' ');
-            if !known || what.contains(['<', '{', '[']) {
-                continue;
-            }
-            let before = text[..mark.span.start as usize].trim_end();
-            let before = before[line::start(before, before.len())..].to_ascii_lowercase();
-            let told = ["with", "run", "running", "by", "using", "via", "call"].iter().any(|word| {
-                before.strip_suffix(word).is_some_and(|rest| rest.is_empty() || rest.ends_with(' '))
-            });
-            if told {
-                asked.entry(what).or_default().entry(id).or_insert(mark.span);
-            }
-        }
-    }
-    for (what, places) in asked.iter().filter(|(_, places)| places.len() >= 2) {
-        let mut all = places.iter();
-        let Some((&first, &span)) = all.next() else { continue };
-        let message = format!("{} agents that `{}` starts each run `{what}` again", places.len(), asset.name);
-        let hint = "fetch it once in what starts them, and hand it to them";
-        let mut draft = report.add(agents[first].file, span, message).hint(hint);
-        for (&id, &span) in all {
-            draft = draft.also(agents[id].file, span, "fetched again");
-        }
-        draft.done();
-    }
 }
 
 /// What agents may each be told to ask, which one of them could hand to all.

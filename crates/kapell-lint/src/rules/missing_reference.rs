@@ -175,14 +175,25 @@ fn started_files(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Tells whether a skill lies where clients and those who install skills look for some: `skills/x/SKILL.md` at the top, or in
+/// the folder of a client.
+fn is_skill_of(path: &str) -> bool {
+    let mut parts = path.split('/');
+    let first = parts.next().unwrap_or_default();
+    let next = if first.starts_with('.') { parts.next().unwrap_or_default() } else { first };
+    matches!(next, "skills" | "skill") && parts.count() == 2
+}
+
 /// Programs that run the file they are given.
 const RUNNERS: &[&str] = &["python3", "python", "bash", "sh", "node", "ruby", "perl", "deno", "bun", "tsx"];
 
 /// Scripts that a skill is told to run from its own folder of scripts, which has others and not this one.
 fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
-    let skills = repository.agents.of(AssetKind::Skill).filter(|(_, skill)| skill.home == Home::Claude);
-    for (_, skill) in skills {
+    for (_, skill) in repository.agents.of(AssetKind::Skill) {
         let file = &repository.files[skill.file];
+        if skill.home != Home::Claude && !is_skill_of(&file.path) {
+            continue;
+        }
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut told: Vec<&str> = Vec::new();
         let lines = file.text[skill.definition.body as usize..]
@@ -222,7 +233,9 @@ fn runs(line: &str) -> impl Iterator<Item = &str> {
             word.strip_prefix("${CLAUDE_SKILL_DIR}/").or_else(|| word.strip_prefix("$CLAUDE_SKILL_DIR/"));
         let word = own.or_else(|| word.strip_prefix("./")).unwrap_or(word);
         let told = own.is_some() || word.starts_with("scripts/");
-        (RUNNERS.contains(&program) && ends && told).then_some(word)
+        // `Run `scripts/x.py in.pdf`` needs no program before it.
+        let runs = RUNNERS.contains(&program) || matches!(program, "Run" | "Execute");
+        (runs && ends && told).then_some(word)
     })
 }
 

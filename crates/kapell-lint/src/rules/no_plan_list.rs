@@ -1,8 +1,8 @@
 //! `no-plan-list`: a command of many steps keeps no list of what is done.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
-use kapell_spec::claude::steps::Step;
+use kapell_spec::{claude::steps::Step, words::Words};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
@@ -24,6 +24,42 @@ pub(super) static RULE: Rule = Rule {
     page: include_str!("../../docs/rules/no-plan-list.md"),
     check,
 };
+
+/// Words with which a command stops until a person has answered.
+static WAITS: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "only after my",
+        "after my yes",
+        "wait for my",
+        "wait for the user",
+        "wait for approval",
+        "wait for confirmation",
+        "wait until i ",
+        "until i say",
+        "until i have",
+        "until the user",
+        "ask me ",
+        "ask the user",
+        "get approval",
+        "for approval",
+        "confirm with",
+    ])
+});
+
+/// Words with which something leaves the house.
+static LEAVES: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "git push",
+        "push,",
+        "push and",
+        "push the",
+        "pull request",
+        "gh pr create",
+        "merge request",
+        "deploy",
+        "publish",
+    ])
+});
 
 /// From how many steps on a command is long though most of them start no agent.
 const LONG: usize = 8;
@@ -48,10 +84,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         };
         let starts = asset.flow.steps.iter().filter(starts).count();
         // Few agents among many other steps are lost as easily.
-        if starts < 5 && !(starts >= 3 && asset.flow.steps.len() >= LONG) {
+        let long = asset.flow.steps.len() >= LONG;
+        if starts < 5 && !long {
             continue;
         }
         let lower = repository.files[asset.file].lower();
+        // A long way with a stop at which a person is waited for, behind which something leaves the house.
+        let stops = starts >= 1 && long && WAITS.is_in_lower(lower) && LEAVES.is_in_lower(lower);
+        if starts < 3 && !stops {
+            continue;
+        }
         let keeps = [
             "todo",
             "task list",
@@ -67,8 +109,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if keeps.iter().any(|word| lower.contains(word)) {
             continue;
         }
-        let message =
-            format!("`/{}` starts agents in {starts} steps and keeps no list of what is done", asset.name);
+        let message = match starts {
+            0..3 => format!(
+                "`/{}` has {} steps, waits for a person among them, and keeps no list of what is done",
+                asset.name,
+                asset.flow.steps.len()
+            ),
+            _ => {
+                format!("`/{}` starts agents in {starts} steps and keeps no list of what is done", asset.name)
+            }
+        };
         let hint = "have it write the steps to a list first, so that an interrupted run can go on";
         report.add(asset.file, asset.flow.steps[0].heading, message).hint(hint).done();
     }

@@ -1,5 +1,7 @@
 //! `phase-without-consumer`: a step writes a file that nothing reads.
 
+mod costly; // what takes long, and is for nobody
+
 use std::sync::LazyLock;
 
 use kapell_spec::{claude::steps::Step, words::Words};
@@ -119,6 +121,7 @@ fn several(sentence: &str) -> bool {
 }
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    costly::check(repository, report);
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
         let steps = &asset.flow.steps;
         let text = &repository.files[asset.file].text;

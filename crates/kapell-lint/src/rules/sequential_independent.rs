@@ -1,6 +1,9 @@
 //! `sequential-independent`: neighbouring steps run one after the other though neither reads what the other writes.
 
-use kapell_spec::claude::{starts::Start, steps::Step};
+use kapell_spec::claude::{
+    starts::{Start, without_order},
+    steps::Step,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::phase_without_consumer::takes_several;
@@ -51,9 +54,13 @@ fn tell_row(report: &mut Report<'_>, asset: &Asset, row: &Row<'_>) {
     let name = |start: &Start| format!("`{}{}`", number(&start.number), start.title.trim());
     let message = format!("{} takes nothing from {}, yet is started after it", name(second), name(first));
     let confidence = if row.said { Confidence::High } else { Confidence::Medium };
+    // One agent for each of several things: how long that takes, its author knows.
+    let again = row.starts.iter().all(|start| start.agent.text == first.agent.text);
+    let severity = if again { Severity::Low } else { RULE.severity };
     let hint =
         format!("start these {} agents in one response, so that they run side by side", row.starts.len());
-    let mut draft = report.add(asset.file, second.heading, message).confidence(confidence).hint(hint);
+    let draft = report.add(asset.file, second.heading, message).severity(severity);
+    let mut draft = draft.confidence(confidence).hint(hint);
     draft = draft.also(asset.file, first.heading, "the one before");
     for other in &row.starts[2..] {
         draft = draft.also(asset.file, other.heading, "takes nothing from them either");
@@ -209,38 +216,6 @@ fn joined<'a>(asset: &'a Asset, text: &str, at: usize, one: &Step, other: &Step)
         && !VAGUE.iter().any(|word| own.contains(word))
         && advice(text, one, other) == Advice::Together;
     (free && apart).then_some(join)
-}
-
-/// Words that begin a clause which only says when a step begins, and those that say that another one has ended.
-const WHEN: &[&str] = &["after ", "once ", "when ", "as soon as ", "now that "];
-const ENDED: &[&str] = &[
-    " done",
-    " finished",
-    " finishes",
-    " ready",
-    " complete",
-    " completes",
-    " completed",
-    " saved",
-    " back",
-    " ended",
-    " returned",
-    " returns",
-    " answered",
-];
-
-/// Returns a text in lower case without the clauses that only say that it follows: `After the `a-b` agent is done, …`.
-fn without_order(lower: &str) -> String {
-    let follows = |clause: &str| {
-        let clause = clause.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t\n".contains(c));
-        WHEN.iter().any(|word| clause.starts_with(word)) && ENDED.iter().any(|word| clause.ends_with(word))
-    };
-    let sentences = lower.split_inclusive(['\n', '.']);
-    let own = sentences.map(|sentence| match sentence.split_once(", ") {
-        Some((clause, rest)) if follows(clause) => rest,
-        _ => sentence,
-    });
-    own.collect()
 }
 
 fn tell_joined(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step, join: &Step) {

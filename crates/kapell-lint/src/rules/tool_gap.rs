@@ -1,6 +1,7 @@
 //! `tool-gap`: an agent is told to use a tool that it does not have.
 
 mod others; // agents of other clients
+mod patterns; // patterns of shells
 mod told; // what a text tells to do
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -62,6 +63,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     forks(repository, report);
     ungranted(repository, report);
+    patterns::of_commands(repository, report);
 }
 
 /// Agents that have all tools but those that edit, and have to.
@@ -396,6 +398,7 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
             .hint("add `Bash` to its tools, as narrow as it can be")
             .done();
     }
+    patterns::of_agent(report, agent, text);
     let searches = !served && !has(&["WebSearch", "Bash"]);
     if let Some(span) = told::to_search(agent, text).filter(|_| searches) {
         online.entry("WebSearch").or_default().push((agent, span));

@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::{
     definition::{Definition, Named},
-    reference::{Names, Reference, Strength, leads},
+    reference::{Names, Reference, Strength, begins_item, leads},
     steps::numbered,
 };
 use crate::{finding::Span, line, words::Words};
@@ -129,7 +129,7 @@ impl Page<'_> {
         let (title, heading) = block.heading.unwrap_or_else(|| (agent.text.clone(), agent.span));
         let from = block.words.max(block.span.start) as usize;
         let own = Span::new(from, block.span.end as usize);
-        let words = self.text[own.range()].to_ascii_lowercase();
+        let words = without_order(&self.text[own.range()].to_ascii_lowercase());
         let led = block.number.is_none() && self.is_led(reference);
         Start {
             sure: led
@@ -175,9 +175,7 @@ impl Page<'_> {
         let at = reference.span.start;
         let within = document.items.iter().filter(|item| item.span.start <= at && at < item.span.end);
         let Some(item) = within.max_by_key(|item| item.depth) else { return false };
-        let begins = self.text[item.span.start as usize..at as usize]
-            .chars()
-            .all(|c| c.is_ascii_digit() || "-*+.)`\"@[] \t".contains(c));
+        let begins = begins_item(&self.text[item.span.start as usize..at as usize]);
         let first = document.items.iter().find(|other| other.list == item.list && other.depth == item.depth);
         begins
             && first.is_some_and(|first| {
@@ -325,6 +323,42 @@ const TELLING: &[&str] = &[
     "use", "using", "invoke", "launch", "spawn", "dispatch", "start", "run", "call", "have", "let", "ask",
     "delegate", "engage", "assign", "task", "send", "hand",
 ];
+
+/// Words that begin a clause which only says when a step begins, and those that say that another one has ended.
+const WHEN: &[&str] = &["after ", "once ", "when ", "as soon as ", "now that "];
+const ENDED: &[&str] = &[
+    " done",
+    " finished",
+    " finishes",
+    " ready",
+    " complete",
+    " completes",
+    " completed",
+    " saved",
+    " back",
+    " ended",
+    " returned",
+    " returns",
+    " answered",
+    " answers",
+    " through",
+    " over",
+];
+
+/// Returns a text in lower case without the clauses that only say that it follows: `After the `a-b` agent is done, ...`.
+#[must_use]
+pub fn without_order(lower: &str) -> String {
+    let follows = |clause: &str| {
+        let clause = clause.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)># \t\n".contains(c));
+        WHEN.iter().any(|word| clause.starts_with(word)) && ENDED.iter().any(|word| clause.ends_with(word))
+    };
+    let sentences = lower.split_inclusive(['\n', '.']);
+    let own = sentences.map(|sentence| match sentence.split_once(", ") {
+        Some((clause, rest)) if follows(clause) => rest,
+        _ => sentence,
+    });
+    own.collect()
+}
 
 /// Tells whether a start is one of several that are chosen from: `use it when …`, `use it for …`.
 fn is_conditional(words: &str, agent: &str, counted: bool) -> bool {
@@ -577,7 +611,11 @@ fn looks(title: &str, words: &str, agent: &str) -> bool {
     }
     let title = title.to_ascii_lowercase();
     let mut all = title.split(|c: char| !c.is_ascii_alphanumeric()).chain(lead.iter().take(6).copied());
-    all.any(|word| is(word, LOOKS))
+    // Whoever is called an auditor looks, too, unless its title says that it does something with what was made.
+    let last = agent.rsplit(['-', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    let mut titled = title.split(|c: char| !c.is_ascii_alphanumeric());
+    let acts = titled.any(|word| is(word, MAKES) || is(word, &["verif", "valid", "test", "confirm"]));
+    all.any(|word| is(word, LOOKS)) || !acts && is(&last, LOOKS)
 }
 
 /// The first words of a prompt, or else those after the agent's name.

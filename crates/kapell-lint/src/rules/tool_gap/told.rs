@@ -152,8 +152,17 @@ fn without_lead(clause: &str) -> &str {
 
 /// Finds the first place that tells to run a command: `Run \`npm test\``, `Run git diff to see what changed`, and a block
 /// of shell below `Run:`.
-pub(super) fn to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
-    let spans = code_spans(agent, text).find_map(|(span, before)| {
+pub(super) fn to_run<'a>(agent: &'a Asset, text: &'a str) -> Option<(Span, &'a str)> {
+    all_to_run(agent, text).next().or_else(|| bare(agent, text)).or_else(|| below(agent, text))
+}
+
+/// Finds the commands in marks that are told to be run.
+pub(super) fn all_to_run<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<Item = (Span, &'a str)> {
+    code_spans(agent, text).filter_map(move |(span, before)| {
+        let command = text[span.range()].trim_matches('`');
+        if !is_command(command) {
+            return None;
+        }
         let clause = clause(before);
         let verbs =
             ["run", "execute", "then run", "first run", "always run", "then execute", "and run", "run:"];
@@ -164,10 +173,8 @@ pub(super) fn to_run<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)
             || clause.ends_with(" then run")
             || clause.ends_with(" and run")
             || leads_to_command(&clause, before);
-        let command = text[span.range()].trim_matches('`');
-        (tells && is_command(command) && !is_for_others(before)).then_some((span, command))
-    });
-    spans.or_else(|| bare(agent, text)).or_else(|| below(agent, text))
+        (tells && !is_for_others(before)).then_some((span, command))
+    })
 }
 
 /// Tells whether a command begins an item of a numbered list, in which another item begins with one too: these are steps.

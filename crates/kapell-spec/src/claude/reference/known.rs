@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Names, Reference, Strength, is_kebab, is_placeholder};
+use super::{Names, Reference, Strength, is_kebab, is_placeholder, spoken::is_somebody};
 use crate::{
     claude::{definition::Definition, steps::numbered},
     finding::Span,
@@ -142,15 +142,16 @@ pub fn known(
     heard
 }
 
-/// Finds the other names in columns of agents: where two or more of a column are defined, the rest are meant to be.
+/// Finds the other names in columns of agents: where two or more of a column are defined, the rest are meant to be; where one
+/// is, and what is told has agents work (`sure`), those are that are called like somebody.
 #[must_use]
-pub fn beside_known(text: &str, definition: &Definition, names: &[&str]) -> Vec<Reference> {
+pub fn beside_known(text: &str, definition: &Definition, names: &[&str], sure: bool) -> Vec<Reference> {
     let mut heard = Vec::new();
     let body = definition.body as usize;
     let mut table: Vec<(usize, &str)> = Vec::new();
     let mut at = body;
     let end = |table: &mut Vec<(usize, &str)>, heard: &mut Vec<Reference>| {
-        heard.extend(roster(table, names));
+        heard.extend(roster(table, names, sure));
         table.clear();
     };
     let rest = text.get(body..).unwrap_or_default();
@@ -218,24 +219,33 @@ fn listed_beside(text: &str, definition: &Definition, names: &[&str]) -> Vec<Ref
 }
 
 /// Reads a table that has a column for agents.
-fn roster(table: &[(usize, &str)], names: &[&str]) -> Vec<Reference> {
+fn roster(table: &[(usize, &str)], names: &[&str], sure: bool) -> Vec<Reference> {
     let heads = table.first().map_or("", |(_, line)| line).to_ascii_lowercase();
-    let is_column = |head: &str| matches!(head.trim().trim_matches('*'), "agent" | "subagent" | "sub-agent");
+    let is_column = |head: &str| {
+        matches!(
+            head.trim().trim_matches(['*', '`']),
+            "agent" | "subagent" | "sub-agent" | "subagent_type" | "agent name" | "agent to start"
+        )
+    };
     let Some(column) = heads.split('|').position(is_column) else { return Vec::new() };
     let cells: Vec<(Span, &str)> = table
         .iter()
         .skip(2)
         .filter_map(|(at, line)| {
             let cell = line.split('|').nth(column)?;
-            let name = cell.trim().trim_matches(|c: char| "*`\"'@".contains(c));
+            let name = cell.trim();
+            let name = name.strip_prefix("the ").unwrap_or(name);
+            let name = [" subagent", " agent"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            let name = name.trim_matches(|c: char| "*`\"'@".contains(c));
             let start = at + (name.as_ptr() as usize - line.as_ptr() as usize);
             is_kebab(name).then(|| (Span::new(start, start + name.len()), name))
         })
         .collect();
     let defined = cells.iter().filter(|(_, name)| names.contains(name)).count();
-    if defined < 2 || defined * 2 < cells.len() {
+    if defined == 0 || defined == 1 && !sure || defined * 2 < cells.len() {
         return Vec::new();
     }
+    let meant = |name: &str| defined > 1 || names.contains(&name) || is_somebody(name);
     let reference = |(span, name): (Span, &str)| Reference {
         names: Names::Agent,
         name: name.to_owned(),
@@ -243,7 +253,7 @@ fn roster(table: &[(usize, &str)], names: &[&str]) -> Vec<Reference> {
         strength: Strength::Strong,
         fenced: false,
     };
-    cells.into_iter().map(reference).collect()
+    cells.into_iter().filter(|(_, name)| meant(name)).map(reference).collect()
 }
 
 pub(super) struct Page<'a> {
@@ -275,7 +285,7 @@ impl Page<'_> {
         if self.definition.document.fence_at(span.start).is_some() {
             return false;
         }
-        let clause = self.clause(span.start as usize);
+        let clause = self.clause(self.first_of_row(span).start as usize);
         let lower = clause.to_ascii_lowercase();
         // `Send it back to the `x` agent via the Task tool` starts it anew.
         let after = || self.text[span.end as usize..].lines().next().unwrap_or_default();
@@ -322,6 +332,27 @@ impl Page<'_> {
             || marked && self.heads_step(span)
             || (kebab || marked) && self.works(span)
             || (kebab || marked) && self.is_listed(span)
+    }
+
+    /// Returns the first of a row of marks that a name in marks ends: in `launch `a`, `b` and `c`` what is told to the first is
+    /// told to all.
+    fn first_of_row(&self, span: Span) -> Span {
+        let document = &self.definition.document;
+        let mut first = span;
+        while let Some(mark) = document.mark_at(first.start) {
+            let before = &self.text[..mark.span.start as usize];
+            let Some(rest) = [" and ", ", and ", ", "].iter().find_map(|join| before.strip_suffix(join))
+            else {
+                break;
+            };
+            let end = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+            let Some(other) = document.mark_at(end.saturating_sub(1)).filter(|other| other.span.end == end)
+            else {
+                break;
+            };
+            first = other.span;
+        }
+        first
     }
 
     /// Tells whether a name is who works in a counted step: `2. `dep-mapper` maps the imports`, `First, `a-b` writes it`.
@@ -372,9 +403,7 @@ impl Page<'_> {
         let Some(item) = document.items.iter().filter(within).max_by_key(|item| item.depth) else {
             return false;
         };
-        let begins = self.text[item.span.start as usize..span.start as usize]
-            .chars()
-            .all(|c| c.is_ascii_digit() || "-*+.)`\"@[] \t".contains(c));
+        let begins = begins_item(&self.text[item.span.start as usize..span.start as usize]);
         let Some(first) =
             document.items.iter().find(|other| other.list == item.list && other.depth == item.depth)
         else {
@@ -382,6 +411,17 @@ impl Page<'_> {
         };
         begins && leads(&self.text[self.definition.body as usize..first.span.start as usize])
     }
+}
+
+/// Tells whether nothing but marks, and an article, stands between the start of an item and a name.
+#[must_use]
+pub fn begins_item(before: &str) -> bool {
+    let before = before.trim_end_matches(['`', '*', '"', '@', '[']);
+    let before = ["the ", "The ", "our ", "an ", "a "]
+        .iter()
+        .find_map(|word| before.strip_suffix(word))
+        .unwrap_or(before);
+    before.chars().all(|c| c.is_ascii_digit() || "-*+.)`\"@[] \t".contains(c))
 }
 
 /// Tells whether a text ends with a sentence that has several agents work: `Use the following agents:`.
@@ -447,6 +487,11 @@ mod tests {
             ("    Task(log-sage): \"What happened?\"", &["log-sage"]),
             ("## Look\nUse both:\n\n- `log-sage`: logs\n", &["log-sage"]),
             ("Start the agents api-owner and so on.", &["api-owner"]),
+            ("Launch `writer`, `log-sage` and `api-owner` at once.", &["writer", "log-sage", "api-owner"]),
+            (
+                "Pass it to these agents:\n\n- the log-sage agent\n- the api-owner agent\n",
+                &["log-sage", "api-owner"],
+            ),
         ] {
             assert_eq!(heard(text), expected, "{text}");
         }
@@ -472,9 +517,12 @@ mod tests {
         let text =
             "| Role | Agent |\n| --- | --- |\n| a | `api-owner` |\n| b | `log-sage` |\n| c | `no-body` |\n";
         let names = ["api-owner", "log-sage"];
-        let found = |text: &str| beside_known(text, &Definition::read(text), &names).len();
+        let found = |text: &str| beside_known(text, &Definition::read(text), &names, false).len();
         assert_eq!(found(text), 3);
         assert_eq!(found(&text.replace("api-owner", "other-one")), 0, "most of them lie elsewhere");
         assert_eq!(found(&text.replace("Agent", "Package")), 0, "no column of agents");
+        let two = "| subagent_type | for |\n| --- | --- |\n| api-owner | a |\n| load-tester | b |\n";
+        let heard = |sure| beside_known(two, &Definition::read(two), &names, sure).len();
+        assert_eq!((heard(true), heard(false)), (2, 0));
     }
 }
