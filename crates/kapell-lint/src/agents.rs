@@ -189,6 +189,13 @@ impl Agents {
 }
 
 impl Asset {
+    /// Tells whether somebody reads it from here, or it is kept to be read elsewhere: of what lies in places of other clients
+    /// only what they take for an agent or a command is.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.home != Home::Other || self.client != Client::Claude
+    }
+
     /// Returns its body in the text of its file.
     #[must_use]
     pub fn body<'a>(&self, text: &'a str) -> &'a str {

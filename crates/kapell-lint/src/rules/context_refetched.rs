@@ -13,7 +13,7 @@ use kapell_view::audit::{AssetKind, Confidence, Severity};
 use memchr::memmem;
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, clients::Client},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -45,7 +45,11 @@ const FETCHES: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home == Home::Claude) {
+    for (_, asset) in repository
+        .agents
+        .iter()
+        .filter(|(_, asset)| asset.home == Home::Claude || asset.client != Client::Claude)
+    {
         let text = &repository.files[asset.file].text;
         let mut fetched: BTreeMap<String, Vec<Span>> = BTreeMap::new();
         for step in asset.flow.steps.iter().filter(|step| !step.agents.is_empty()) {

@@ -7,7 +7,7 @@ use kapell_spec::{
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::Asset,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let text = &repository.files[asset.file].text;
         for (at, step) in asset.flow.steps.iter().enumerate() {
             for read in &step.reads {

@@ -12,7 +12,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     agents::{
-        Asset, Home,
+        Asset,
         beside::{self, Row, tells_parallel},
     },
     repository::{Depth, Repository},
@@ -34,7 +34,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let text = &repository.files[asset.file].text;
         let mut found = loops(text, asset);
         found.extend(coded_loops(text, asset));

@@ -6,7 +6,7 @@ use kapell_spec::{claude::steps::Step, words::Words};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::Home,
+    agents::{Home, clients::Client},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -65,14 +65,12 @@ static LEAVES: LazyLock<Words> = LazyLock::new(|| {
 const LONG: usize = 8;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
+    let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.is_read());
     let agents: BTreeSet<&str> = agents.map(|(_, agent)| &*agent.name).collect();
     let kinds = [AssetKind::Command, AssetKind::Skill];
-    for (_, asset) in repository
-        .agents
-        .iter()
-        .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude)
-    {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| {
+        kinds.contains(&asset.kind) && (asset.home == Home::Claude || asset.client != Client::Claude)
+    }) {
         // An agent that is defined here is one also where its bare name heads a sentence.
         let marks = asset.definition.document.marks.iter().filter(|mark| mark.code);
         let named: Vec<u32> =

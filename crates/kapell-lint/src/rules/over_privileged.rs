@@ -259,6 +259,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     sessions(repository, report);
     unasked_sessions(repository, report);
     unasked::check(repository, report);
+    unasked::of_others(repository, report);
     of_codex(repository, report);
 }
 

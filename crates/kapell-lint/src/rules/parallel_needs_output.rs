@@ -7,7 +7,7 @@ use kapell_spec::{
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home, beside},
+    agents::{Asset, beside},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let mut told: Vec<(Span, &String)> = Vec::new();
         let led = 1..led_together(&repository.files[asset.file].text, asset);
         let together = said_together(&repository.files[asset.file].text, asset);

@@ -8,7 +8,6 @@ use kapell_spec::{claude::steps::Step, words::Words};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    agents::Home,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -122,7 +121,7 @@ fn several(sentence: &str) -> bool {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     costly::check(repository, report);
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let steps = &asset.flow.steps;
         let text = &repository.files[asset.file].text;
         let hands_over = steps.iter().filter(|step| !step.reads.is_empty()).count() >= 2;

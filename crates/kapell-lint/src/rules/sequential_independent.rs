@@ -9,7 +9,7 @@ use kapell_view::audit::{Confidence, Severity};
 use super::phase_without_consumer::takes_several;
 use crate::{
     agents::{
-        Asset, Home,
+        Asset,
         beside::{self, Row},
     },
     repository::{Depth, Repository},
@@ -31,7 +31,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         for (at, pair) in asset.flow.steps.windows(2).enumerate() {
             let text = &repository.files[asset.file].text;
             if independent(asset, at, &pair[0], &pair[1]) && is_taken_up(asset, text, at) {

@@ -1,5 +1,7 @@
 //! `undefined-command`: a slash command is named that is defined nowhere.
 
+mod others; // commands of other clients
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
@@ -46,6 +48,7 @@ type Place<'a> = (FileId, &'a Reference, Option<String>);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
+    others::check(repository, report);
     let defined = |(_, asset): (_, &Asset)| asset.home == Home::Claude;
     let has_commands = agents.of(AssetKind::Command).any(defined) || agents.of(AssetKind::Skill).any(defined);
     if !has_commands {

@@ -55,6 +55,27 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Agents of other clients that are told to change nothing, and are given tools that edit.
+pub(super) fn of_others(repository: &Repository, report: &mut Report<'_>) {
+    for (_, agent) in
+        repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.client != Client::Claude)
+    {
+        let tools = granted(agent);
+        let file = &repository.files[agent.file];
+        // What lists nothing has everything, as its author may know; what is listed was meant.
+        if !tools.is_limited() || !tools.has("Edit") || agent.definition.field("tools").is_none() {
+            continue;
+        }
+        let edits =
+            |tool: &&Named| agent.client.tool(tool.text.trim()).is_some_and(|same| same.contains(&"Edit"));
+        let Some(first) = agent.definition.items("tools").iter().find(edits) else { continue };
+        let Some(said) = super::told(agent, file) else { continue };
+        let message = format!("`{}` shall change nothing, but has `{}`", agent.name, first.text);
+        let draft = report.add(agent.file, first.span, message).hint("take it out of its tools");
+        draft.also(agent.file, said, "what it is told").done();
+    }
+}
+
 /// An agent of Claude Code that asks nobody, and has a shell that may run anything.
 fn bypasses(report: &mut Report<'_>, agent: &Asset, file: &File) {
     let Some(mode) = agent.definition.text("permissionMode") else { return };

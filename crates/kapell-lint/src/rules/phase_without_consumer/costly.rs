@@ -4,11 +4,7 @@ use std::sync::LazyLock;
 
 use kapell_spec::{finding::Span, words::Words};
 
-use crate::{
-    agents::{Asset, Home},
-    repository::Repository,
-    rule::Report,
-};
+use crate::{agents::Asset, repository::Repository, rule::Report};
 
 use super::{RULE, is_shown, takes_several};
 
@@ -24,7 +20,7 @@ const LEAVES: &[&str] =
 const DATA: &[&str] = &[".json", ".jsonl", ".csv", ".tsv", ".txt", ".md", ".xml", ".html", ".log"];
 
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.home != Home::Other) {
+    for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let text = &*repository.files[asset.file].text;
         let items = &asset.definition.document.items;
         for item in items.iter().filter(|item| item.ordered && item.depth == 1) {

@@ -18,7 +18,44 @@ use crate::{
     rule::Report,
 };
 
+/// Folders and endings in which a client does not look, and where it does.
+const NEAR_MISSES: &[(&str, &str, &str)] = &[
+    (".cursor/agent/", ".md", ".cursor/agents/"),
+    (".cursor/command/", ".md", ".cursor/commands/"),
+    (".github/agent/", ".md", ".github/agents/"),
+    (".github/prompt/", ".md", ".github/prompts/"),
+    (".gemini/agent/", ".md", ".gemini/agents/"),
+    (".gemini/command/", ".toml", ".gemini/commands/"),
+    (".gemini/commands/", ".md", "a file of TOML with a `prompt`"),
+    (".codex/agent/", ".toml", ".codex/agents/"),
+    (".codex/agents/", ".md", "a file of TOML with `developer_instructions`"),
+    (".codex/prompt/", ".md", ".codex/prompts/"),
+];
+
+/// Agents and commands where their client does not look for any.
+fn misplaced(repository: &Repository, report: &mut Report<'_>) {
+    for (id, file) in repository.files.iter().filter(|(_, file)| file.path.starts_with('.')) {
+        let wrong = |(folder, ending, _): &&(&str, &str, &str)| {
+            file.path.starts_with(folder) && file.path.ends_with(ending)
+        };
+        let Some((_, _, right)) = NEAR_MISSES.iter().find(wrong) else { continue };
+        let defines = match file.path.ends_with(".toml") {
+            true => file.text.contains("prompt =") || file.text.contains("developer_instructions"),
+            false => file.text.starts_with("---") && file.text.contains("\ndescription:"),
+        };
+        if defines {
+            let message = format!("`{}` is not loaded where it lies", file.name());
+            let hint = match right.starts_with('.') {
+                true => format!("move it to {right}"),
+                false => format!("write it as {right}"),
+            };
+            report.add(id, Span::new(0, file.text.len().min(3)), message).hint(hint).done();
+        }
+    }
+}
+
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    misplaced(repository, report);
     let agents = &repository.agents;
     if agents.iter().all(|(_, asset)| asset.client == Client::Claude) {
         return;
