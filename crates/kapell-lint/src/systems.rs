@@ -2,6 +2,7 @@
 //!
 //! Read leniently: templates (`{{ }}`) and files that extend others are not judged, since half of them is elsewhere.
 
+pub mod bake;
 pub mod compose;
 pub mod docker;
 pub mod gitlab;

@@ -1,6 +1,11 @@
 //! Which files orchestrate, by their paths alone.
 
-use crate::{code::aliases::is_typescript, files::is_code, repository::Depth, systems::is_proxy};
+use crate::{
+    code::aliases::is_typescript,
+    files::is_code,
+    repository::Depth,
+    systems::{bake, is_proxy},
+};
 
 /// Which systems are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -163,6 +168,7 @@ impl<'a> Parts<'a> {
             || self.extension == "dockerfile"
             || self.extension == "toml" && self.name.starts_with("fly.")
             || self.extension == "nomad"
+            || self.name == bake::TARGETS
             || self.name.ends_with(".nomad.hcl")
             || self.is_proxy()
     }

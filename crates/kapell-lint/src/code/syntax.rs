@@ -49,6 +49,7 @@ impl Language {
 }
 
 /// What a grammar calls its kinds and fields, by their numbers.
+#[derive(Debug)]
 struct Names {
     kinds: Vec<String>,
     fields: Vec<String>,
@@ -93,6 +94,9 @@ pub struct Node {
 #[derive(Debug)]
 pub struct Syntax {
     nodes: Vec<Node>,
+    names: &'static Names,
+    /// The nodes of each kind, by its number: rules ask for them over and over.
+    by_kind: Vec<Vec<Id>>,
 }
 
 impl Syntax {
@@ -116,6 +120,7 @@ impl Syntax {
     /// Copies the tree without recursion, for a text may nest ten thousand deep.
     fn flatten(names: &'static Names, tree: &tree_sitter::Tree) -> Option<Self> {
         let mut nodes: Vec<Node> = Vec::new();
+        let mut by_kind = vec![Vec::new(); names.kinds.len()];
         let mut path: Vec<u32> = Vec::new();
         let mut cursor = tree.walk();
         loop {
@@ -126,6 +131,9 @@ impl Syntax {
             }
             let field = cursor.field_id().and_then(|field| names.fields.get(field.get() as usize));
             let kind = names.kinds.get(node.kind_id() as usize);
+            if let Some(alike) = by_kind.get_mut(node.kind_id() as usize) {
+                alike.push(Id(at));
+            }
             nodes.push(Node {
                 kind: kind.map_or("ERROR", |kind| kind),
                 field: field.map_or("", |field| field),
@@ -138,7 +146,7 @@ impl Syntax {
                 continue;
             }
             while !cursor.goto_next_sibling() {
-                let Some(done) = path.pop() else { return Some(Self { nodes }) };
+                let Some(done) = path.pop() else { return Some(Self { nodes, names, by_kind }) };
                 nodes[done as usize].end = nodes.len() as u32;
                 cursor.goto_parent();
             }
@@ -176,9 +184,19 @@ impl Syntax {
         outer <= inner && inner.0 < self[outer].end
     }
 
-    /// Returns all nodes of a kind.
-    pub fn of_kind<'a>(&'a self, kinds: &'a [&str]) -> impl Iterator<Item = Id> + 'a {
-        (0..self.nodes.len() as u32).map(Id).filter(|&id| kinds.contains(&self[id].kind))
+    /// Returns all nodes of some kinds, in the order of the text.
+    pub fn of_kind(&self, kinds: &[&str]) -> std::vec::IntoIter<Id> {
+        let named = self.names.kinds.iter().zip(&self.by_kind);
+        let lists = named.filter(|(name, alike)| !alike.is_empty() && kinds.contains(&name.as_str()));
+        let mut found: Vec<Id> = lists.flat_map(|(_, alike)| alike.iter().copied()).collect();
+        found.sort_unstable();
+        found.into_iter()
+    }
+
+    /// Returns the number after that of the last node below `id`.
+    #[must_use]
+    pub fn end(&self, id: Id) -> Id {
+        Id(self[id].end)
     }
 }
 

@@ -1,6 +1,11 @@
 //! A file of code, and what its names stand for.
 
-use std::collections::BTreeMap;
+mod learn; // what its nodes say about them
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::OnceLock,
+};
 
 use kapell_spec::finding::Span;
 
@@ -47,10 +52,14 @@ pub struct Unit {
     classes: BTreeMap<Box<str>, Id>,
     /// What the file exports as its default.
     default: Option<Id>,
-    /// Values by where and how a name is bound.
-    bindings: BTreeMap<(Id, Box<str>), Vec<Id>>,
-    /// Types by where and how a name is declared.
-    types: BTreeMap<(Id, Box<str>), Id>,
+    /// Values by how and where a name is bound: most names are bound nowhere.
+    bindings: HashMap<Box<str>, BTreeMap<Id, Vec<Id>>>,
+    /// Types by how and where a name is declared.
+    types: HashMap<Box<str>, BTreeMap<Id, Id>>,
+    /// What each call calls, once somebody has asked: every rule asks for all of them.
+    paths: OnceLock<Vec<Option<Path>>>,
+    /// All calls, in the order of the text.
+    calls: Vec<Id>,
     /// Functions and methods by name: asked for at every call.
     functions: BTreeMap<Box<str>, Vec<Id>>,
 }
@@ -73,8 +82,8 @@ impl Unit {
     #[must_use]
     pub fn read(file: FileId, language: Language, text: &str) -> Option<Self> {
         let syntax = Syntax::parse(language, text)?;
-        let (imports, bindings, functions) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (types, origins, classes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (imports, bindings, functions) = (BTreeMap::new(), HashMap::new(), BTreeMap::new());
+        let (types, origins, classes) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
         let text = text.into();
         let mut unit = Self {
             file,
@@ -87,8 +96,11 @@ impl Unit {
             default: None,
             bindings,
             types,
+            calls: Vec::new(),
+            paths: OnceLock::new(),
             functions,
         };
+        unit.calls = unit.syntax.of_kind(CALLS).collect();
         for id in unit.syntax.below(Id::ROOT) {
             unit.learn(id);
         }
@@ -121,12 +133,14 @@ impl Unit {
 
     /// Returns all calls, constructions included, in the order of the text.
     pub fn calls(&self) -> impl Iterator<Item = Id> + '_ {
-        self.syntax.of_kind(CALLS)
+        self.calls.iter().copied()
     }
 
     /// Returns the calls within `id`.
     pub fn calls_in(&self, id: Id) -> impl Iterator<Item = Id> + '_ {
-        std::iter::once(id).chain(self.syntax.below(id)).filter(|&id| CALLS.contains(&self.kind(id)))
+        let from = self.calls.partition_point(|&call| call < id);
+        let below = self.syntax.end(id);
+        self.calls[from..].iter().copied().take_while(move |&call| call < below)
     }
 
     /// Returns what a call calls.
@@ -249,44 +263,22 @@ impl Unit {
     /// Returns the values that a name of this place was bound to.
     #[must_use]
     pub fn values(&self, at: Id, name: &str) -> &[Id] {
-        self.scopes(at, name)
-            .find_map(|scope| self.bindings.get(&(scope, name.into())))
+        let bound = self.bindings.get(name);
+        bound
+            .and_then(|bound| self.scopes(at, name).find_map(|scope| bound.get(&scope)))
             .map_or(&[], Vec::as_slice)
     }
 
     /// Returns what an object of the declared type of a name is: `client: AsyncOpenAI`.
     fn typed(&self, id: Id, hops: u32) -> Option<Path> {
         let name = self.text(id);
-        let declared = self.scopes(id, name).find_map(|scope| self.types.get(&(scope, name.into())))?;
+        let types = self.types.get(name)?;
+        let declared = self.scopes(id, name).find_map(|scope| types.get(&scope))?;
         let named = std::iter::once(*declared).chain(self.syntax.below(*declared)).find(|&part| {
             matches!(self.kind(part), "identifier" | "type_identifier" | "attribute")
                 && (self.kind(part) == "attribute" || self.imported(self.text(part)))
         })?;
         Some(Path { text: self.path_within(named, hops)?.text + "()", built: None })
-    }
-
-    /// Learns the declared type of a parameter, a field or a variable.
-    fn learn_type(&mut self, id: Id) {
-        let child = |field| self.syntax.child(id, field);
-        let Some(declared) = child("type") else { return };
-        let name = match self.kind(id) {
-            "typed_parameter" => self.syntax.children(id).find(|&part| self.kind(part) == "identifier"),
-            "required_parameter" | "optional_parameter" => child("pattern"),
-            "typed_default_parameter" | "public_field_definition" | "variable_declarator" => child("name"),
-            "assignment" => child("left"),
-            _ => None,
-        };
-        let Some(name) = name.map(|name| self.text(name).to_owned()) else { return };
-        let fields = ["accessibility_modifier", "readonly", "override_modifier"];
-        let of_class = self.kind(id) == "public_field_definition"
-            || self.syntax.children(id).any(|part| fields.contains(&self.kind(part)));
-        if of_class {
-            let own = format!("this.{name}");
-            self.types.insert((self.scope_of(id, &own), own.into()), declared);
-        }
-        if self.kind(id) != "public_field_definition" {
-            self.types.insert((self.scope_of(id, &name), name.into()), declared);
-        }
     }
 
     /// Returns the value of a name, if it was bound just once, or the expression itself if it is no name.
@@ -348,6 +340,7 @@ impl Unit {
         }
         if let Some((known, path)) = self.imports.get_mut(name).zip(path) {
             *known = path.into();
+            self.paths = OnceLock::new();
         }
     }
 
@@ -373,7 +366,16 @@ impl Unit {
     /// Returns what an expression stands for.
     #[must_use]
     pub fn path(&self, id: Id) -> Option<Path> {
-        self.path_within(id, HOPS)
+        let call = self.syntax[id].parent;
+        let called = matches!(self.syntax[id].field, "function" | "constructor");
+        match self.calls.binary_search(&call) {
+            Ok(at) if called => {
+                let every =
+                    || self.calls.iter().map(|&call| self.path_within(self.callee(call)?, HOPS)).collect();
+                self.paths.get_or_init(every).get(at).cloned().flatten()
+            }
+            _ => self.path_within(id, HOPS),
+        }
     }
 
     fn path_within(&self, id: Id, hops: u32) -> Option<Path> {
@@ -426,98 +428,6 @@ impl Unit {
 
     pub(super) fn is_class(&self, id: Id) -> bool {
         matches!(self.kind(id), "class_definition" | "class_declaration" | "class")
-    }
-
-    fn scope_of(&self, id: Id, name: &str) -> Id {
-        if name.starts_with("self.") || name.starts_with("this.") {
-            return self.syntax.around(id).find(|&around| self.is_class(around)).unwrap_or(Id::ROOT);
-        }
-        self.function_of(id)
-    }
-
-    fn bind(&mut self, at: Id, name: String, value: Id) {
-        let scope = self.scope_of(at, &name);
-        self.bindings.entry((scope, name.into())).or_default().push(value);
-    }
-
-    /// Learns the name of a function: its own, or that of the variable it is given to.
-    fn learn_function(&mut self, id: Id) {
-        let parent = self.syntax[id].parent;
-        let given =
-            if self.kind(parent) == "variable_declarator" { self.syntax.child(parent, "name") } else { None };
-        if let Some(name) = self.syntax.child(id, "name").or(given) {
-            let name = self.text(name).into();
-            self.functions.entry(name).or_default().push(id);
-        }
-    }
-
-    /// `export default`
-    fn learn_default(&mut self, id: Id) {
-        let mut words = self.syntax.children(id).filter(|&child| self.kind(child) == "default");
-        let value = self.syntax.child(id, "value").or_else(|| self.syntax.child(id, "declaration"));
-        if words.next().is_some() {
-            self.default = value;
-        }
-    }
-
-    /// Learns what an import, or what is like one, says about names. Tells whether it was one.
-    fn learn_require(&mut self, name: Id, value: Id) -> bool {
-        let Some(names) = imports::required(self, name, value) else { return false };
-        self.learn_names(names);
-        true
-    }
-
-    fn learn_import(&mut self, id: Id) {
-        let names = match self.language {
-            Language::Python => imports::of_python(self, id),
-            _ => imports::of_script(self, id),
-        };
-        self.learn_names(names);
-    }
-
-    fn learn_names(&mut self, names: Vec<imports::Name>) {
-        for imports::Name { own, path, origin } in names {
-            self.imports.insert(own.split('.').next().unwrap_or(&own).into(), path.into());
-            self.origins.insert(own.into(), origin);
-        }
-    }
-
-    /// Learns what a node says about names.
-    fn learn(&mut self, id: Id) {
-        if FUNCTIONS.contains(&self.kind(id)) {
-            return self.learn_function(id);
-        }
-        if self.is_class(id) {
-            if let Some(name) = self.syntax.child(id, "name") {
-                let name = self.text(name).into();
-                self.classes.entry(name).or_insert(id);
-            }
-            return;
-        }
-        self.learn_type(id);
-        let child = |field| self.syntax.child(id, field);
-        let pair = match self.kind(id) {
-            "import_statement" | "import_from_statement" => return self.learn_import(id),
-            "export_statement" => return self.learn_default(id),
-            "assignment" | "assignment_expression" => child("left").zip(child("right")),
-            "variable_declarator" => child("name").zip(child("value")),
-            "public_field_definition" => {
-                if let Some((name, value)) = child("name").zip(child("value")) {
-                    self.bind(id, format!("this.{}", self.text(name)), value);
-                }
-                return;
-            }
-            // `with X() as name`
-            "as_pattern" => child("alias").zip(self.syntax.children(id).next()),
-            _ => None,
-        };
-        let Some((name, value)) = pair else { return };
-        if self.text(name) == "module.exports" {
-            self.default = Some(value);
-        }
-        if !self.learn_require(name, value) {
-            self.bind(id, self.text(name).to_owned(), value);
-        }
     }
 }
 

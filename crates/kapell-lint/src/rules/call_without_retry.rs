@@ -1,5 +1,7 @@
 //! A call to a model that fails the whole work when the service is busy for a moment.
 
+use std::cell::OnceCell;
+
 use kapell_view::audit::{Confidence, Severity};
 
 use super::call_without_timeout;
@@ -25,8 +27,10 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
-        let retries = service::retries(unit);
-        let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| !retries));
+        // The whole file is read for those only of which there is something to say.
+        let retries = OnceCell::new();
+        let retries = || *retries.get_or_init(|| service::retries(unit));
+        let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| !retries()));
         let mut found = unit.calls().filter_map(|call| Some((call, told(call)?)));
         let Some((first, (message, hint))) = found.next() else { continue };
         let mut draft = report.add(unit.file, unit.span(first), message).hint(hint);

@@ -4,7 +4,7 @@ use kapell_core::expr::Expr;
 use kapell_spec::github::{Condition, Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use super::deploy_without_rollback::is_trial;
+use super::deploy_without_rollback::{is_trial, restarts};
 use crate::{
     github::{
         Flow,
@@ -129,5 +129,7 @@ fn deploys(flow: &Flow, job: usize) -> Option<&Done> {
     let copies = ["rsync", "scp", "ssh"];
     let works = flow.facts[job].iter().flat_map(|facts| &facts.works);
     let mut deploys = works.filter(|done| done.work.kind == Kind::Deploy);
-    deploys.find(|done| !copies.iter().any(|copy| done.text.starts_with(copy)))
+    // What is started again there is what people use.
+    let again = restarts(flow, job);
+    deploys.find(|done| again || !copies.iter().any(|copy| done.text.starts_with(copy)))
 }

@@ -170,7 +170,7 @@ fn is_copy(text: &str) -> bool {
 }
 
 /// Tells whether a job starts again what runs on another machine, so that what it copied is what answers.
-fn restarts(flow: &Flow, job: usize) -> bool {
+pub(super) fn restarts(flow: &Flow, job: usize) -> bool {
     let text = flow.text.get(flow.model.jobs[job].span.range()).unwrap_or_default();
     const AGAIN: &[&str] = &[
         "systemctl restart",

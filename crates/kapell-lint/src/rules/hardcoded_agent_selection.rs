@@ -1,5 +1,6 @@
 //! A ladder of conditions that knows every agent by name.
 
+mod constants;
 mod registry;
 
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let known = registry::known(repository);
     registry::spelled_out(repository, report);
     registry::not_listed(repository, report);
+    constants::beside(repository, report);
     for unit in repository.code.iter() {
         let path = repository.files[unit.file].path.to_ascii_lowercase();
         if REGISTRIES.iter().any(|word| path.contains(word)) {

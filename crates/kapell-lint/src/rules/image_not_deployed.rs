@@ -8,7 +8,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
     systems::{
-        Word, gitlab, image_parts,
+        Word, bake, gitlab, image_parts,
         images::{self, Deployed, Pushed, pushed},
         kubernetes::What,
     },
@@ -48,6 +48,7 @@ const COMMON: &[&str] = &["postgres", "redis", "mysql", "nginx", "mongo", "node"
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let mut pushes = pushed(&repository.github);
     pushes.extend(gitlab::pushed(&repository.files));
+    pushes.extend(bake::pushed(&repository.files, &repository.github));
     let kept = images::unpushed(&repository.github);
     for deployed in images::deployed(&repository.github) {
         by_command(repository, &deployed, &pushes, report);
@@ -75,16 +76,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (file, image) in deployed {
         let (name, tag) = image_parts(image);
         let name = plain(name);
-        if name.contains('$')
-            || tag.is_some_and(|tag| tag.contains('$'))
-            || image.contains('@')
-            || !name.contains('/')
-        {
+        if name.contains('$') || image.contains('@') || !name.contains('/') {
             continue;
         }
         // A chart without a tag has one of its own.
         let of_chart = charts.iter().any(|(_, word)| std::ptr::eq(word, image));
-        let tag = (!(tags_written || of_chart && tag.is_none())).then(|| tag.unwrap_or("latest"));
+        let filled_in = tag.is_some_and(|tag| tag.contains('$'));
+        let tag =
+            (!(tags_written || filled_in || of_chart && tag.is_none())).then(|| tag.unwrap_or("latest"));
         judge(file, image, &name, tag, &pushed, report);
     }
 }

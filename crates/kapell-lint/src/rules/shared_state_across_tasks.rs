@@ -35,7 +35,7 @@ const LOCKS: &[&str] =
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for unit in repository.code.iter() {
-        let text = unit.whole().to_ascii_lowercase();
+        let text = repository.files[unit.file].lower();
         if LOCKS.iter().any(|word| text.contains(word)) {
             continue;
         }

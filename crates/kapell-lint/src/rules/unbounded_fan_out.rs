@@ -57,11 +57,11 @@ const NEAR: &[&str] = &["concurren", "chunk", "batch", "islice"];
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code);
     for unit in repository.code.iter() {
-        let text = unit.whole().to_ascii_lowercase();
+        let text = repository.files[unit.file].lower();
         workers(unit, &methods, report);
         let bounds = BOUNDS.iter().any(|word| text.contains(word));
         if !bounds {
-            sends(unit, &text, report);
+            sends(unit, text, report);
         }
         for fan in fans(unit) {
             match own_limit(unit, fan.body) {

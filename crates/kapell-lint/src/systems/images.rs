@@ -309,8 +309,22 @@ fn images(command: &script::Command) -> Vec<String> {
             let pairs = rest.windows(2).filter(|pair| matches!(pair[0], "-t" | "--tag"));
             pairs.map(|pair| pair[1].to_owned()).collect()
         }
+        // Kaniko builds and pushes in one go, by itself or in a container.
+        words if words.iter().any(|word| is_kaniko(word)) => {
+            let apart = words.windows(2).filter(|pair| pair[0] == "--destination").map(|pair| pair[1]);
+            let joined = words.iter().filter_map(|word| word.strip_prefix("--destination="));
+            apart.chain(joined).map(str::to_owned).collect()
+        }
+        ["buildah", "push", rest @ ..] => {
+            let last = rest.iter().rfind(|word| !word.starts_with('-'));
+            last.map(|word| word.trim_start_matches("docker://").to_owned()).into_iter().collect()
+        }
         _ => Vec::new(),
     }
+}
+
+fn is_kaniko(word: &str) -> bool {
+    word.ends_with("kaniko/executor") || word.contains("kaniko-project/executor")
 }
 
 /// Puts in the variables of the workflow, the job and the step's own script that are plain texts. What the script takes from

@@ -44,9 +44,13 @@ fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
     }
     let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"))?;
     let mut within = std::iter::once(value).chain(unit.syntax.children(value));
-    let keys = match within.find(|&id| matches!(unit.kind(id), "object" | "dictionary")) {
-        Some(object) => keyed(unit, object),
-        None => named(unit, value),
+    let keys = if unit.kind(value) == "new_expression" && unit.callee_name(value).starts_with("Map") {
+        mapped(unit, value)
+    } else {
+        match within.find(|&id| matches!(unit.kind(id), "object" | "dictionary")) {
+            Some(object) => keyed(unit, object),
+            None => named(unit, value),
+        }
     };
     let mut keys: Vec<&str> = keys.into_iter().filter(is_name).collect();
     keys.sort_unstable();
@@ -56,6 +60,14 @@ fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
 
 fn bare(text: &str) -> &str {
     text.trim_matches(['"', '\''])
+}
+
+/// Returns the keys of `new Map([["billing", ...], ...])`.
+fn mapped(unit: &Unit, map: Id) -> Vec<&str> {
+    let Some(list) = unit.args(map).first().map(|arg| arg.value) else { return Vec::new() };
+    let entries = unit.syntax.children(list).filter(|&id| unit.kind(id) == "array");
+    let keys = entries.filter_map(|entry| unit.syntax.children(entry).nth(1));
+    keys.filter(|&key| unit.kind(key) == "string").map(|key| bare(unit.text(key))).collect()
 }
 
 /// Returns the keys of an object that are texts or names.
@@ -108,14 +120,19 @@ pub(super) fn spelled_out(repository: &Repository, report: &mut Report<'_>) {
         .collect();
     let files: BTreeSet<_> = found.iter().map(|(unit, _)| unit.file).collect();
     let Some((&(unit, first), rest)) = found.split_first() else { return };
-    if found.len() < TIMES || files.len() < 2 {
+    // `Record<string, ...>` gives away what the compiler would have seen, so that one file is enough.
+    let open = table
+        .unit
+        .text(table.unit.syntax[table.at].parent)
+        .starts_with(&format!("{}: Record<string", table.name));
+    if found.len() < TIMES || files.len() < 2 && !open {
         return;
     }
     let message = format!(
-        "names of `{}` are spelled out in {} places of {} files: whoever renames an agent finds them by its failures",
+        "names of `{}` are spelled out in {} places of {}: whoever renames an agent finds them by its failures",
         table.name,
         found.len(),
-        files.len(),
+        if files.len() == 1 { "one file".to_owned() } else { format!("{} files", files.len()) },
     );
     let mut draft = report.add(unit.file, unit.span(first), message);
     draft = draft.severity(Severity::Low).confidence(Confidence::Medium);
@@ -167,6 +184,18 @@ fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
     let unit = table.unit;
     let made = unit.syntax[table.at].parent;
     let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"));
+    let map = value.filter(|&id| unit.kind(id) == "new_expression");
+    if let Some(map) = map {
+        let set = format!("{}.set(", table.name);
+        let entries = unit.args(map).first().map_or(0, |list| {
+            unit.syntax
+                .children(list.value)
+                .filter(|&id| !matches!(unit.kind(id), "[" | "]" | "," | "comment"))
+                .count()
+        });
+        return entries == table.keys.len()
+            && !repository.code.iter().any(|unit| unit.whole().contains(&*set));
+    }
     let Some(object) = value.filter(|&id| matches!(unit.kind(id), "object" | "dictionary")) else {
         return false;
     };
@@ -201,8 +230,15 @@ fn looks_up(table: &Table<'_>, function: Id) -> bool {
     let Some(given) = unit.syntax.child(function, "parameters") else { return false };
     let first = unit.syntax.below(given).find(|&id| unit.kind(id) == "identifier");
     let text = unit.text(function);
-    let falls_back = ["??", "||", ".get(", " in ", "?.", " or "].iter().any(|form| text.contains(form));
-    first.is_some_and(|name| text.contains(&format!("{}[{}]", table.name, unit.text(name)))) && !falls_back
+    let Some(name) = first.map(|name| unit.text(name)) else { return false };
+    let falls_back =
+        |text: &str| ["??", "||", ".get(", " in ", "?.", " or "].iter().any(|form| text.contains(form));
+    // What is not there may be refused by hand: `AGENTS.get(name)`, and then `throw`.
+    let got = format!("{}.get({name})", table.name);
+    if text.contains(&*got) && ["throw ", "raise "].iter().any(|word| text.contains(word)) {
+        return !falls_back(&text.replace(&*got, ""));
+    }
+    text.contains(&format!("{}[{name}]", table.name)) && !falls_back(text)
 }
 
 /// Tells whether a compiler knows the names: a type that is made of the table, or that lists them.

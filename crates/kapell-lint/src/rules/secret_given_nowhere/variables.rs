@@ -1,28 +1,17 @@
 //! Variables without which the code of a service ends when it starts, and which what runs it does not give.
 
+mod runners;
+mod schemas;
+
 use kapell_spec::finding::Span;
 use kapell_view::audit::Confidence;
 
-use crate::{
-    code,
-    files::{File, FileId},
-    repository::Repository,
-    rule::Report,
-    systems::{Word, kubernetes::What},
-};
-
-/// What runs code, and the variables that it gives.
-struct Runner<'a> {
-    file: FileId,
-    name: &'a Word,
-    /// The folder that the image is built from; empty for the top.
-    folder: &'a str,
-    gives: Vec<String>,
-}
+use self::runners::Runner;
+use crate::{code, files::File, repository::Repository, rule::Report};
 
 /// Tells of variables that the code asks for in one breath with others that are given, and that no file but code names.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    let runners = runners(repository);
+    let runners = runners::all(repository);
     if runners.is_empty() {
         return;
     }
@@ -45,6 +34,8 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             let beside = |runner: &&Runner<'_>| {
                 let below = runner.folder.is_empty() || file.path.starts_with(&format!("{}/", runner.folder));
                 below
+                    && runner.has_to_show(&one.name)
+                    && !runner.gives.contains(&one.name)
                     && asked
                         .iter()
                         .any(|other| other.block == one.block && runner.gives.contains(&other.name))
@@ -56,10 +47,11 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             told.push(&one.name);
             let message = format!(
                 "`{}` is not given `{}`, without which its code ends: no file but the code names it",
-                &**runner.name, one.name
+                runner.name, one.name
             );
             report
-                .add(runner.file, runner.name.span, message)
+                .add(runner.file, runner.span, message)
+                .severity(runner.severity)
                 .confidence(Confidence::Medium)
                 .hint(format!("give it `{}` beside its other variables", one.name))
                 .also(id, one.span, "asked for here")
@@ -95,40 +87,6 @@ fn set_in_code(repository: &Repository, name: &str) -> bool {
     code.into_iter().any(|(_, file)| sets.iter().any(|form| file.text.contains(&**form)))
 }
 
-/// Finds what runs code of the repository and gives it all of its variables in plain sight.
-fn runners(repository: &Repository) -> Vec<Runner<'_>> {
-    let text = |id: FileId| &*repository.files[id].text;
-    let hidden = ["env_file", "<<:", "environment: *", "extends:", "envFrom"];
-    let plain = |id: FileId| !hidden.iter().any(|word| text(id).contains(word));
-    let composes = repository.systems.composes.iter().filter(|one| !one.partial && plain(one.file));
-    let built = composes.flat_map(|compose| {
-        let services = compose.services.iter().filter(|service| !service.partial && !service.env.is_empty());
-        services.filter_map(|service| {
-            let (folder, _) = service.build.as_ref()?;
-            let gives = service.env.iter().filter_map(|word| word.split('=').next());
-            Some(Runner {
-                file: compose.file,
-                name: &service.name,
-                folder: folder.trim_matches(['.', '/']),
-                gives: gives.map(str::to_owned).collect(),
-            })
-        })
-    });
-    // Which image holds which code is not said there: what is asked for beside it has to show that.
-    let pods = repository.systems.manifests.iter().filter_map(|manifest| {
-        let What::Workload(_) = &manifest.what else { return None };
-        let names = text(manifest.file).lines().filter_map(|line| {
-            let own = line.trim_start_matches([' ', '-', '{']);
-            let name = own.strip_prefix("name: ")?.split([',', ' ', '}']).next()?;
-            is_name(name).then(|| name.to_owned())
-        });
-        let gives: Vec<String> = names.collect();
-        let seen = plain(manifest.file) && !gives.is_empty();
-        seen.then_some(Runner { file: manifest.file, name: &manifest.name, folder: "", gives })
-    });
-    built.chain(pods).collect()
-}
-
 fn is_name(name: &str) -> bool {
     let known = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     name.len() > 3 && name.chars().all(known) && name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -146,7 +104,7 @@ struct Asked {
 fn required(file: &File) -> Vec<Asked> {
     let text = &*file.text;
     let mut found = Vec::new();
-    let mut add = |at: usize, name: &str| {
+    let add = |found: &mut Vec<Asked>, at: usize, name: &str| {
         let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
         let before = text[line..at].trim_start();
         // What is only asked for later may never be.
@@ -162,17 +120,23 @@ fn required(file: &File) -> Vec<Asked> {
             let sets = rest.trim_start_matches(']').trim_start();
             if rest.starts_with(']') && (!sets.starts_with('=') || sets.starts_with("==")) && !tried(text, at)
             {
-                add(at, name);
+                add(&mut found, at, name);
             }
         }
     }
+    let keys = if file.path.ends_with(".py") { schemas::of_python(text) } else { schemas::of_script(text) };
+    for (at, name) in &keys {
+        let end = text[*at..].find('\n').map_or(text.len(), |end| at + end);
+        found.push(Asked { name: name.clone(), span: Span::new(*at, end), block: block(text, *at) });
+    }
+    found.extend(checked(text));
     for helper in helpers(text) {
         let call = format!("{helper}(");
         for (at, _) in text.match_indices(&*call) {
             let joined = text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
             let given = quoted(&text[at + call.len()..]).filter(|(_, rest)| rest.starts_with(')') && !joined);
             if let Some((name, _)) = given.filter(|_| !tried(text, at)) {
-                add(at, name);
+                add(&mut found, at, name);
             }
         }
     }
@@ -184,7 +148,31 @@ fn required(file: &File) -> Vec<Asked> {
         let whole = ahead.lines().next().unwrap_or_default();
         let plain = text[line..at].trim_start().starts_with("if (") && !whole.contains("&&");
         if plain && ends(&ahead) && !text[line..at].contains("&&") {
-            add(at, &rest[..end]);
+            add(&mut found, at, &rest[..end]);
+        }
+    }
+    found
+}
+
+/// Finds variables that a name is set to, and without which the next lines end the program:
+/// `const key = process.env.KEY; if (!key) throw ...`.
+fn checked(text: &str) -> Vec<Asked> {
+    let mut found = Vec::new();
+    for (at, start) in text.match_indices("= process.env.") {
+        let rest = &text[at + start.len()..];
+        let name = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())];
+        let after = rest[name.len()..].trim_start_matches(';');
+        let line = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let own = text[line..at].trim();
+        let own = own.strip_prefix("export ").unwrap_or(own).strip_prefix("const ");
+        let Some(own) = own.filter(|_| after.starts_with(['\n', '\r']) && is_name(name)) else { continue };
+        let own = own.split(':').next().unwrap_or(own).trim();
+        let next: String = after.chars().take(300).collect();
+        let check = format!("if (!{own})");
+        let Some(ahead) = next.split_once(&*check).map(|(_, ahead)| ahead) else { continue };
+        if ends(ahead) && block(text, line).is_none() {
+            let end = line + text[line..].lines().next().unwrap_or_default().len();
+            found.push(Asked { name: name.to_owned(), span: Span::new(line, end), block: None });
         }
     }
     found
