@@ -220,7 +220,6 @@ static EACH_ALONE: &[&Rule] = &[
     &lost_continuation::RULE,
     &input_never_read::RULE,
     &aggregator_always_green::RULE,
-    &aggregator_incomplete::RULE,
     &gate_gates_nothing::RULE,
     &workflow_run_unchecked::RULE,
     &plan_not_applied::RULE,

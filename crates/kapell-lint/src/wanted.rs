@@ -68,7 +68,7 @@ const AGENT_FILES: &[&str] = &[
 #[must_use]
 pub fn is_wanted(path: &str, scope: Scope, depth: Depth) -> bool {
     let (parts, all) = (Parts::of(path), scope == Scope::All);
-    let counts = (all || scope == Scope::Github) && parts.is_github()
+    let counts = (all || scope == Scope::Github) && (parts.is_github() || parts.is_manifest())
         || (all || scope == Scope::ClaudeCode) && parts.is_agent()
         || (all || scope == Scope::Production)
             && (parts.is_system() && (!parts.is_proxy() || is_proxy(path))
@@ -129,6 +129,11 @@ impl<'a> Parts<'a> {
     fn is_github(self) -> bool {
         let yaml = matches!(self.extension, "yml" | "yaml");
         yaml && (self.at_github() || matches!(self.name, "action.yml" | "action.yaml"))
+    }
+
+    /// What says how much there is to download, at the top.
+    fn is_manifest(self) -> bool {
+        self.folders.is_empty() && self.name == "Cargo.toml"
     }
 
     /// What instructs or configures an agent client.

@@ -1,6 +1,9 @@
 //! A job that stands for all others does not see every failure.
 
-use kapell_spec::{finding::Span, github::Condition};
+use kapell_spec::{
+    finding::Span,
+    github::{Condition, Job},
+};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -28,6 +31,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
+            if found.named_strongly {
+                never_comes(repository, flow, at, report);
+            }
             let runs = |own: &Condition| own.asks_status() && !aggregate::is_default(&own.text);
             let asks = job.condition.as_ref().is_some_and(runs);
             if !asks || !found.reads {
@@ -41,6 +47,37 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// What merging waits for is not there for a pull request that changes only what the workflow leaves out: it waits for ever.
+///
+/// Source: GitHub, "Troubleshooting required status checks", section "Handling skipped but required checks".
+fn never_comes(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let Some(filter) = flow.model.event("pull_request").and_then(|event| event.filter("paths-ignore")) else {
+        return;
+    };
+    let job = &flow.model.jobs[at];
+    let shown = |job: &Job| job.name.as_ref().map_or(&job.id.text, |name| &name.text).to_ascii_lowercase();
+    // One of the same name in another workflow takes its place.
+    let twin = repository.github.flows.iter().any(|other| {
+        !std::ptr::eq(other, flow)
+            && (other.starts("pull_request") || other.starts("pull_request_target"))
+            && other.jobs().any(|(_, own)| shown(own) == shown(job))
+    });
+    if twin {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            job.id.span,
+            format!("`{}` never comes for a pull request that changes only what `paths-ignore` names, and merging waits for it", job.id.text),
+        )
+        .severity(Severity::Medium)
+        .confidence(Confidence::Medium)
+        .also(flow.file, filter.items.first().map_or(job.id.span, |item| item.span), "left out here")
+        .hint("drop the filter and let a job ask what has changed, or keep a twin of the same name for the rest")
+        .done();
 }
 
 /// A job further up fails, those that need it are skipped, and skipped is taken for well.

@@ -32,7 +32,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             for (index, step) in job.steps.iter().enumerate() {
-                if before_checkout(flow, at, index, report) || slip(repository, flow, step, report) {
+                if before_checkout(flow, at, index, report)
+                    || of_itself(flow, step, report)
+                    || slip(repository, flow, step, report)
+                    || of_another_tool(repository, flow, (at, step), report)
+                {
                     continue;
                 }
                 let Some(installer) = restored(step).or_else(|| asked(job, step)) else { continue };
@@ -122,6 +126,78 @@ fn slip(repository: &Repository, flow: &Flow, step: &Step, report: &mut Report<'
             format!("there is no `{name}` to hash, so the key never changes: the lock file is `{lock}`"),
         )
         .hint(format!("take `${{{{ hashFiles('**/{lock}') }}}}` for the key"))
+        .done();
+    true
+}
+
+/// The key hashes what it restores: before that there is nothing, so the hash is always the empty one.
+fn of_itself(flow: &Flow, step: &Step, report: &mut Report<'_>) -> bool {
+    let (Some(key), Some(path)) = (step.input("key"), step.input("path")) else { return false };
+    let mut hashed = key.text.split("hashFiles(").skip(1);
+    let (Some(pattern), None) = (hashed.next().and_then(|rest| rest.split(')').next()), hashed.next()) else {
+        return false;
+    };
+    let clean = |text: &str| text.trim().trim_matches(['\'', '"']).trim_start_matches("./").to_owned();
+    let pattern = clean(pattern);
+    let mut paths =
+        path.text.lines().map(clean).filter(|path| !path.is_empty() && !path.contains(['*', '$', '~']));
+    let within = |path: String| {
+        let path = path.trim_end_matches('/');
+        pattern.strip_prefix(path).is_some_and(|rest| matches!(rest, "/**" | "/**/*" | "/*"))
+    };
+    // A cache that is only saved comes behind what fills it.
+    let own = step.is("actions/cache") && paths.any(within);
+    if own {
+        report
+            .add(
+                flow.file,
+                key.span,
+                format!("the key hashes `{pattern}`, which this cache brings: before that it is empty, so the key never changes"),
+            )
+            .hint("hash what the content is made from, or add `github.run_id` and `restore-keys`")
+            .done();
+    }
+    own
+}
+
+/// The key hashes the lock file of a tool that the repository does not use, as another one's lies there: the hash is empty.
+fn of_another_tool(
+    repository: &Repository,
+    flow: &Flow,
+    (at, step): (usize, &Step),
+    report: &mut Report<'_>,
+) -> bool {
+    let Some(key) = step.input("key").filter(|_| step.is("actions/cache")) else { return false };
+    let mut hashed = key.text.split("hashFiles(").skip(1);
+    let (Some(files), None) = (hashed.next().and_then(|rest| rest.split(')').next()), hashed.next()) else {
+        return false;
+    };
+    let name = files.trim().trim_matches(['\'', '"']);
+    let name = name.strip_prefix("**/").or_else(|| name.strip_prefix("./")).unwrap_or(name);
+    // Manifests are no locks; they are judged elsewhere.
+    if name.contains(['/', '*', ',', '$']) || !name.contains("lock") {
+        return false;
+    }
+    let named = |path: &str| path.rsplit('/').next() == Some(name);
+    let files = &repository.files;
+    let runs = |installer: &&Installer| {
+        let commands = flow.facts[at].iter().flat_map(|facts| &facts.commands);
+        commands.filter_map(tools::installer).any(|found| found.name == installer.name)
+    };
+    let mut used = tools::INSTALLERS.iter().filter(runs).flat_map(|installer| installer.locks);
+    let known = tools::INSTALLERS.iter().any(|installer| installer.locks.contains(&name));
+    let Some(lock) = used.clone().find(|lock| files.exists(lock)).filter(|_| known) else { return false };
+    let there = files.others().any(named) || files.iter().any(|(_, file)| named(&file.path));
+    if there || used.any(|lock| *lock == name) {
+        return false;
+    }
+    report
+        .add(
+            flow.file,
+            key.span,
+            format!("there is no `{name}` to hash, so the key never changes: the lock file is `{lock}`"),
+        )
+        .hint(format!("take `${{{{ hashFiles('{lock}') }}}}` for the key"))
         .done();
     true
 }

@@ -1,11 +1,11 @@
 //! Dependencies are downloaded anew in every run.
 
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::{Job, Step, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::cache_after_install::restored;
 use crate::github::{
-    Flow, StepFacts, carry, intent,
+    Flow, Github, StepFacts, carry, intent,
     tools::{self, Installer},
 };
 use crate::{
@@ -44,11 +44,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if job.container || goes_out(at) || feeds && !for_all {
                 continue;
             }
-            if let Some(installer) = uncached(flow, at).filter(|_| !explained(flow, at)) {
+            if let Some(installer) = uncached(&repository.github, flow, at).filter(|_| !explained(flow, at)) {
                 found.push((flow, at, installer));
             }
         }
     }
+    found.retain(|(_, _, installer)| !few(repository, installer));
     // One cause, one finding: nobody has set up a cache.
     let [(flow, at, installer), rest @ ..] = &found[..] else { return };
     let mut draft = report
@@ -66,6 +67,41 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     draft.done();
 }
 
+/// So few dependencies of its own that a cache of them saves less than it costs to restore.
+const FEW: usize = 8;
+
+/// Tells whether the repository is a library that depends on little. A program is built with all that it needs each time.
+fn few(repository: &Repository, installer: &Installer) -> bool {
+    let files = &repository.files;
+    let library = || files.exists("src/lib.rs") && !files.exists("src/main.rs");
+    let text = |id| &*files[id].text;
+    installer.name == "cargo"
+        && library()
+        && files.find("Cargo.toml").map(text).and_then(crates).is_some_and(|count| count < FEW)
+}
+
+/// Counts the crates that a package depends on by itself, for tests and builds too; `None` for a workspace.
+fn crates(manifest: &str) -> Option<usize> {
+    let mut count = 0;
+    let mut lists = false;
+    for line in manifest.lines().map(str::trim) {
+        if let Some(table) = line.strip_prefix('[') {
+            let table = table.trim_end_matches(']');
+            if table == "workspace" || table.starts_with("workspace.") {
+                return None;
+            }
+            lists = table.ends_with("dependencies");
+            // `[dependencies.serde]`
+            count += usize::from(
+                !lists && table.rsplit_once('.').is_some_and(|(of, _)| of.ends_with("dependencies")),
+            );
+        } else if lists && !line.starts_with('#') && line.contains('=') {
+            count += 1;
+        }
+    }
+    Some(count)
+}
+
 fn message(flow: &Flow, at: usize, installer: &Installer, more: usize) -> String {
     let job: &Job = &flow.model.jobs[at];
     let more = match more {
@@ -77,7 +113,7 @@ fn message(flow: &Flow, at: usize, installer: &Installer, more: usize) -> String
 }
 
 /// Returns the tool whose downloads a job does not keep.
-fn uncached(flow: &Flow, at: usize) -> Option<&'static Installer> {
+fn uncached(github: &Github, flow: &Flow, at: usize) -> Option<&'static Installer> {
     let job = &flow.model.jobs[at];
     let all = || flow.facts[at].iter();
     let installer = all().flat_map(|facts| &facts.commands).find_map(tools::installer)?;
@@ -97,12 +133,15 @@ fn uncached(flow: &Flow, at: usize) -> Option<&'static Installer> {
     let inner =
         all().flat_map(|facts| &facts.actions).filter(|name| name.starts_with("actions/cache")).count();
     let by_action = by_action || own.clone().any(kept) || inner > own.count();
-    let by_input = job.steps.iter().any(|step| {
-        step.with.iter().any(|(name, value)| {
-            name.text.contains("cache") && !value.is("false")
-                || name.text.contains("cache") && value.is("false")
-        })
-    });
+    let asks = |step: &Step| step.with.iter().any(|(name, _)| name.text.contains("cache"));
+    // An action of the repository may ask for it in its own steps.
+    let inside = |step: &Step| match step.action() {
+        Some(Uses::Local(path)) => {
+            github.actions.get(&**path).is_some_and(|action| action.model.steps.iter().any(asks))
+        }
+        _ => false,
+    };
+    let by_input = job.steps.iter().any(|step| asks(step) || inside(step));
     let elsewhere =
         all().any(|facts| facts.actions.is_empty() && facts.is_opaque() && facts.commands.is_empty());
     let own_runner = job.runs_on.iter().any(|label| label.text.contains("self-hosted"));

@@ -1,6 +1,9 @@
 //! A cache of downloads is lost with every change of the lock file.
 
 use super::cache_after_install::restored;
+use kapell_spec::{finding::Span, github::Text};
+
+use crate::files::FileId;
 use crate::github::edit;
 use crate::{
     repository::{Depth, Repository},
@@ -24,6 +27,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut found: Vec<Vec<Bare<'_>>> = Vec::new();
     for flow in &repository.github.flows {
         for (_, job) in flow.jobs() {
             for step in &job.steps {
@@ -52,25 +56,54 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 {
                     continue;
                 }
-                let draft = report
-                    .add(flow.file, key.span, format!("with every change of the lock file `{}` starts from nothing: the cache has no `restore-keys`", installer.name))
-                    .hint(format!("add `restore-keys: {prefix}`"));
-                let keys = with_keys(flow, step);
-                let edited = keys.and_then(|keys| {
+                let whole = prefix.trim() == prefix && !prefix.contains(['#', ':', '\n']);
+                let edit = with_keys(flow, step).filter(|_| whole).and_then(|keys| {
                     edit::add_after(&flow.text, &keys, "key", &[format!("restore-keys: {prefix}")])
                 });
-                match edited.filter(|_| prefix.trim() == prefix && !prefix.contains(['#', ':', '\n'])) {
-                    Some((span, text)) => draft
-                        .fix(
-                            "fall back to the newest cache with the same start",
-                            FixClass::Safe,
-                            [(flow.file, span, text)],
-                        )
-                        .done(),
-                    None => draft.done(),
+                let bare = Bare { file: flow.file, key, prefix, tool: installer.name, edit };
+                // One key in several jobs is one cache.
+                match found.iter_mut().find(|all| all[0].key.text == key.text) {
+                    Some(all) => all.push(bare),
+                    None => found.push(vec![bare]),
                 }
             }
         }
+    }
+    for all in found {
+        tell(all, report);
+    }
+}
+
+/// A key without others to fall back to.
+struct Bare<'a> {
+    file: FileId,
+    key: &'a Text,
+    /// What stands in front of the hash.
+    prefix: &'a str,
+    tool: &'static str,
+    /// What adds its start as `restore-keys`, if that can be written.
+    edit: Option<(Span, String)>,
+}
+
+/// Tells of one key, wherever it stands; a fix that leaves one of its places as it was would mend nothing.
+fn tell(all: Vec<Bare<'_>>, report: &mut Report<'_>) {
+    let first = &all[0];
+    let tool = first.tool;
+    let message = format!(
+        "with every change of the lock file `{tool}` starts from nothing: the cache has no `restore-keys`"
+    );
+    let mut draft =
+        report.add(first.file, first.key.span, message).hint(format!("add `restore-keys: {}`", first.prefix));
+    for other in &all[1..] {
+        draft = draft.also(other.file, other.key.span, "the same key");
+    }
+    let edits: Option<Vec<_>> =
+        all.into_iter().map(|bare| bare.edit.map(|(span, text)| (bare.file, span, text))).collect();
+    match edits {
+        Some(edits) => {
+            draft.fix("fall back to the newest cache with the same start", FixClass::Safe, edits).done();
+        }
+        None => draft.done(),
     }
 }
 

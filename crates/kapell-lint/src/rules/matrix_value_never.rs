@@ -27,6 +27,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            without(flow, at, report);
             let Some(cells) =
                 job.matrix.as_ref().and_then(|matrix| matrix.cells()).filter(|cells| !cells.is_empty())
             else {
@@ -54,6 +55,32 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 });
             }
         }
+    }
+}
+
+/// A job reads a value of a matrix, and has none: it is always empty.
+fn without(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    if job.matrix.is_some() || job.keys.get("strategy").is_some() || !flow.model.complete {
+        return;
+    }
+    for expression in &job.expressions {
+        let mut references = expression.expr.root().references().into_iter();
+        let read = references.find_map(|reference| match reference.path[..] {
+            [("matrix", _), (axis, _), ..] => Some(axis.to_owned()),
+            _ => None,
+        });
+        let Some(axis) = read else { continue };
+        report
+            .add(
+                flow.file,
+                expression.span(&flow.text),
+                format!("`matrix.{axis}` is always empty: `{}` has no matrix", job.id.text),
+            )
+            .severity(Severity::Medium)
+            .hint("give the job the matrix that it reads, or write the value")
+            .done();
+        return;
     }
 }
 

@@ -139,6 +139,11 @@ fn mutation(
                 Kind::Publish if pushed && rolling_image(flow, step) => IMAGE,
                 Kind::Publish if pushed && moves_by_command(done, step.script()) => IMAGE,
                 Kind::Pages if pushed => PAGES,
+                Kind::Publish
+                    if pushed && step.is("changesets/action") && step.input("publish").is_some() =>
+                {
+                    "publish the same versions"
+                }
                 Kind::Tag if pushed && BUMPS.contains(&done.text.as_str()) => "make up the same version",
                 Kind::Release | Kind::Publish | Kind::Tag if pushed && releases(flow, at) => {
                     "release the same version"

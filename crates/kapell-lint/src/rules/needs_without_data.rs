@@ -1,10 +1,10 @@
 //! A job waits for another from which it takes nothing.
 
-use kapell_spec::github::Job;
+use kapell_spec::github::{Job, Name};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions, cost, edit, intent, script::Command};
+use crate::github::{Flow, conditions, cost, edit, intent, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -56,13 +56,86 @@ const LEAST_SAVING: u32 = 30;
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         let paths = cost::Paths::of(&repository.github, flow, repository.timings.as_ref());
+        let mut found = Vec::new();
         for (at, _) in flow.jobs() {
-            check_job(repository, flow, at, &paths, report);
+            check_job(repository, flow, at, &paths, &mut found);
+        }
+        tell(flow, &paths, found, report);
+    }
+}
+
+/// A job that waits for another one, and takes nothing from it.
+struct Waits<'a> {
+    job: usize,
+    need: usize,
+    name: &'a Name,
+    /// What says that it is meant so.
+    explained: Option<String>,
+    severity: Severity,
+}
+
+/// Those that wait for the same job are one habit, and one finding; each that is explained is a note of its own.
+fn tell(flow: &Flow, paths: &cost::Paths, found: Vec<Waits<'_>>, report: &mut Report<'_>) {
+    let (noted, mut told): (Vec<Waits<'_>>, Vec<Waits<'_>>) =
+        found.into_iter().partition(|waits| waits.explained.is_some());
+    // The worst comes first; of those alike the first of the file.
+    told.sort_by_key(|waits| (waits.need, std::cmp::Reverse(waits.severity)));
+    let habits = told.chunk_by(|one, other| one.need == other.need);
+    for all in noted.iter().map(std::slice::from_ref).chain(habits) {
+        let [first, rest @ ..] = all else { continue };
+        let (job, waits) = (&flow.model.jobs[first.job].id.text, &flow.model.jobs[first.need].id.text);
+        let mut draft = report
+            .add(
+                flow.file,
+                first.name.span,
+                format!("`{job}` waits for `{waits}`, from which it takes nothing"),
+            )
+            .severity(first.severity)
+            // The job ends sooner; the run only does as far as nothing else takes as long.
+            .saving(paths.sooner(first.need, first.job));
+        for other in rest {
+            let (job, waits) = (&flow.model.jobs[other.job].id.text, &flow.model.jobs[other.need].id.text);
+            draft = draft.also(flow.file, other.name.span, format!("so does `{job}` for `{waits}`"));
+        }
+        draft = fix(flow, first.job, first.need, &first.name.text, draft);
+        match &first.explained {
+            Some(comment) => draft.explained(comment.clone()).done(),
+            None => draft.done(),
         }
     }
 }
 
-fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Paths, report: &mut Report<'_>) {
+/// How many times as long as a stage of checks the work behind it has to take on all runners together to be worth waiting:
+/// one run of some in five is stopped early.
+const DEAR: u32 = 5;
+
+/// Says that a stage without tests comes first on purpose: what waits for it costs much more, on many runners or in browsers.
+fn saves_runners(flow: &Flow, (need, at): (usize, usize), paths: &cost::Paths) -> bool {
+    let job = &flow.model.jobs[at];
+    let cells = job.matrix.as_ref().map_or(1, |matrix| matrix.cells().map_or(4, |cells| cells.len()));
+    let cells = u32::try_from(cells).unwrap_or(u32::MAX);
+    let browsers = ["playwright", "cypress", "e2e", "selenium", "puppeteer"];
+    let in_browsers = || {
+        let mut works = flow.facts[at].iter().flat_map(|facts| &facts.works);
+        works.any(|done| done.work.kind == Kind::Test && browsers.iter().any(|word| done.text.contains(word)))
+    };
+    let dear = paths.durations[at].saturating_mul(cells) >= paths.durations[need].saturating_mul(DEAR);
+    dear || in_browsers()
+}
+
+/// Tells whether a job only looks at the code: it tests nothing.
+fn only_looks(flow: &Flow, at: usize) -> bool {
+    let mut works = flow.facts[at].iter().flat_map(|facts| &facts.works);
+    flow.model.jobs[at].uses.is_none() && !works.any(|done| done.work.kind == Kind::Test)
+}
+
+fn check_job<'a>(
+    repository: &Repository,
+    flow: &'a Flow,
+    at: usize,
+    paths: &cost::Paths,
+    found: &mut Vec<Waits<'a>>,
+) {
     let job = &flow.model.jobs[at];
     let needs = &paths.needs[at];
     let ends = |need: usize| paths.end(need);
@@ -92,28 +165,18 @@ fn check_job(repository: &Repository, flow: &Flow, at: usize, paths: &cost::Path
         {
             continue;
         }
-        let waits = &flow.model.jobs[need].id.text;
+        let looks = only_looks(flow, need);
+        if looks && saves_runners(flow, (need, at), paths) {
+            continue;
+        }
         let key = job.keys.get("needs").map_or(name.span, |key| key.span);
         let explained = intent::explains(flow, key, 1, REASONS)
             .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
             .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
             .or_else(|| inside(flow, job));
-        let long = paths.durations[need] >= 90;
-        // The job ends sooner; the run only does as far as nothing else takes as long.
-        let sooner = paths.sooner(need, at);
-        let mut draft = report
-            .add(
-                flow.file,
-                name.span,
-                format!("`{}` waits for `{waits}`, from which it takes nothing", job.id.text),
-            )
-            .severity(if long { Severity::Medium } else { Severity::Low })
-            .saving(sooner);
-        draft = fix(flow, at, need, &name.text, draft);
-        match explained {
-            Some(comment) => draft.explained(comment).done(),
-            None => draft.done(),
-        }
+        let long = paths.durations[need] >= 90 && !looks;
+        let severity = if long { Severity::Medium } else { Severity::Low };
+        found.push(Waits { job: at, need, name, explained, severity });
     }
 }
 
@@ -139,7 +202,6 @@ fn hands_out(flow: &Flow, at: usize) -> bool {
 
 /// Tells whether a job does nothing but tell people: what it tells of has to be over.
 fn only_reports(flow: &Flow, at: usize) -> bool {
-    use crate::github::tools::Kind;
     let aside = |kind: Kind| {
         matches!(kind, Kind::Report | Kind::Trivial | Kind::Checkout | Kind::Setup | Kind::Download)
     };

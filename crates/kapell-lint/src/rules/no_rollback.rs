@@ -39,6 +39,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 gone_release(flow, at, report);
                 partial_release(flow, at, report);
             }
+            public_first(flow, at, report);
             early_publish(flow, at, report);
             partial_version(flow, at, report);
             early_pointer(flow, at, report);
@@ -63,6 +64,7 @@ const BACK: &[&str] = &[
 /// Tells whether a failure of this job or one behind it takes back what it did, or whether it is only a draft.
 fn cleans(flow: &Flow, at: usize) -> bool {
     let text = flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default().to_ascii_lowercase();
+    let text = text.replace("--draft=false", "");
     let draft = text.contains("draft: true") || text.contains("--draft");
     let undoes = |step: &Step, whole: bool| {
         let fails = |text: &str| text.contains("failure()") || text.contains("'failure'");
@@ -228,6 +230,35 @@ fn early_release(flow: &Flow, at: usize, report: &mut Report<'_>) {
         )
         .also(flow.file, builder.id.span, "builds and adds to it afterwards")
         .hint("make it a draft, and publish it in a job that needs all that build")
+        .done();
+}
+
+/// A draft is made public before its files are there.
+fn public_first(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let edits = |command: &Command| {
+        command.begins("gh release edit") && command.words.iter().any(|word| word == "--draft=false")
+    };
+    let adds = |command: &Command| command.begins("gh release upload");
+    let all = || {
+        let steps = flow.steps(at);
+        steps.flat_map(|(step, facts)| facts.commands.iter().map(move |command| (step, command)))
+    };
+    let Some((first, (step, _))) = all().enumerate().find(|(_, (_, command))| edits(command)) else { return };
+    // What is added before it is what people get.
+    let Some((added, (later, _))) = all().enumerate().find(|(_, (_, command))| adds(command)) else { return };
+    if added < first || step.condition.is_some() {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            step.name_span(),
+            "the release is public before its files are there; if they do not get there, it stays without"
+                .to_owned(),
+        )
+        .severity(Severity::Medium)
+        .also(flow.file, later.name_span(), "adds them afterwards")
+        .hint("add the files to the draft, and make it public behind that")
         .done();
 }
 

@@ -2,7 +2,7 @@
 
 use kapell_spec::github::Step;
 
-use crate::github::{Flow, StepFacts, carry, cost, facts::Done, intent, tools::Kind};
+use crate::github::{Flow, StepFacts, carry, cost, facts::Done, globs, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule, WORTH_SECONDS},
@@ -134,7 +134,12 @@ fn rebuilt<'a>(repository: &'a Repository, flow: &'a Flow, (at, up): (usize, usi
                 .iter()
                 .map(|label| &label.text)
                 .eq(second.runs_on.iter().map(|label| &label.text));
-        let takes = other.facts[index].iter().any(|facts| !facts.downloads.is_empty());
+        // The pages that a job puts online are taken from what it has uploaded itself.
+        let own = || other.facts[index].iter().flat_map(|facts| &facts.uploads);
+        let takes = other.facts[index]
+            .iter()
+            .flat_map(|facts| &facts.downloads)
+            .any(|down| !own().any(|up| globs::any_overlap(&up.names, &down.names)));
         // What is tried out again may be built again; what goes out should be what was tested.
         if second.matrix.is_some() || !same_system || takes || !uploaded && !carry::changes(other, index) {
             return None;

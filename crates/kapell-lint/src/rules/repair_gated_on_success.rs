@@ -360,9 +360,19 @@ fn unseen_report(flow: &Flow, at: usize, report: &mut Report<'_>) {
             continue;
         };
         let lenient = checked.continue_on_error.is_some() || job.continue_on_error.is_some();
-        let kept = ["|| true", "|| echo", "set +e", "exit 0", "--exit-zero", "|| :", "$?"]
-            .iter()
-            .any(|word| checked.script().contains(word));
+        let kept = [
+            "|| true",
+            "|| echo",
+            "set +e",
+            "exit 0",
+            "--exit-zero",
+            "|| :",
+            "$?",
+            "failure.ignore",
+            "--fail-never",
+        ]
+        .iter()
+        .any(|word| checked.script().contains(word));
         if lenient || kept {
             continue;
         }

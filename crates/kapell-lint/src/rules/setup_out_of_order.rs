@@ -35,6 +35,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             early_script(flow, at, report);
+            no_checkout(repository, flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(need) = need(job, step) else { continue };
                 let steps: Vec<_> = flow.steps(at).collect();
@@ -62,6 +63,54 @@ fn tell(flow: &Flow, step: &Step, later: &Step, need: &Need<'_>, report: &mut Re
         .also(flow.file, place, "it comes here")
         .hint("move this step behind it")
         .done();
+}
+
+/// A job runs a script of the repository, and nothing in it brings the repository.
+fn no_checkout(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let job = &flow.model.jobs[at];
+    let hosted = job.runs_on.iter().all(|label| label.literal().is_some_and(|label| label != "self-hosted"));
+    if !hosted || job.container || job.folder.is_some() {
+        return;
+    }
+    // What an action that is not known brings cannot be seen, nor what is fetched and unpacked.
+    let brings = |(step, facts): (&Step, &StepFacts)| {
+        let known = |name: &String| name.starts_with("actions/") && !name.contains("checkout");
+        let fetches =
+            ["clone", "checkout", "tar ", "unzip", "curl ", "wget ", "git ", "cd ", "fetch", "cat >", "tee "];
+        checks_out(step, facts)
+            || !facts.actions.iter().all(known)
+            || step.uses.is_some() && facts.actions.is_empty()
+            || fetches.iter().any(|word| step.script().contains(word))
+    };
+    if job.steps.is_empty() || flow.steps(at).any(brings) {
+        return;
+    }
+    let takes = flow.facts[at].iter().any(|facts| !facts.downloads.is_empty());
+    for step in job.steps.iter().filter(|step| step.folder.is_none()) {
+        let script = step.script();
+        // An artifact may bring scripts, but hardly those of the workflows themselves.
+        let of_repository = |word: &&str| {
+            let path = word.trim_start_matches("./");
+            let file = path.len() > 3 && path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+            file && path.contains('/')
+                && (!takes || path.starts_with(".github/"))
+                && repository.files.exists(path)
+        };
+        let mut words = script
+            .split(|c: char| c.is_whitespace() || matches!(c, '\'' | '"' | ';' | '(' | ')' | '|' | '&'));
+        let Some(path) = words.find(of_repository) else { continue };
+        let start = script.find(path).unwrap_or(0);
+        report
+            .add(
+                flow.file,
+                flow.script_line(step, start, ""),
+                format!("`{}` runs `{path}`, and nothing in it checks the repository out", job.id.text),
+            )
+            .severity(Severity::High)
+            .hint("add `actions/checkout` in front")
+            .done();
+        return;
+    }
 }
 
 /// The first thing that a job does is to run a script of the repository, which it checks out later.

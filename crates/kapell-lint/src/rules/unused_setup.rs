@@ -1,5 +1,7 @@
 //! Something is set up or fetched that nothing uses.
 
+mod targets; // platforms that are installed and not built for
+
 use crate::github::{Flow, StepFacts, cost, intent, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -230,7 +232,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     None => draft.done(),
                 }
             }
-            tools(flow, at, report);
+            tools(repository, flow, at, report);
+            targets::check(repository, flow, at, report);
             emulator(flow, at, report);
             checkout(flow, at, report);
             download(flow, at, report);
@@ -281,8 +284,17 @@ fn emulator(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .done();
 }
 
+/// Tells whether files of the repository are named for a program: its own tests may start it.
+fn works_with(repository: &Repository, program: &str) -> bool {
+    let own = |path: &str| path.rsplit('/').next().is_some_and(|name| name.contains(program));
+    // Settings of the program itself say only that it is used somewhere.
+    let source = |path: &str| !path.starts_with('.') && !path.contains("/.");
+    let all = repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    all.into_iter().any(|path| source(path) && own(path))
+}
+
 /// A program is installed that no later step names.
-fn tools(flow: &Flow, at: usize, report: &mut Report<'_>) {
+fn tools(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
     for (index, step) in job.steps.iter().enumerate() {
         let Some(tool) =
@@ -316,7 +328,7 @@ fn tools(flow: &Flow, at: usize, report: &mut Report<'_>) {
             });
             scripts || by_action || step.uses.is_some() && facts.actions.is_empty()
         });
-        if hidden || rest.contains(program) {
+        if hidden || rest.contains(program) || works_with(repository, program) {
             continue;
         }
         let span = step.name.as_ref().map_or(tool.span, |name| name.span);
