@@ -1,5 +1,8 @@
 //! Programs that ask for a token, and scripts that end without a variable, where nothing in their job gives it.
 
+use std::sync::LazyLock;
+
+use kapell_spec::words::Words;
 use kapell_view::audit::Confidence;
 
 use crate::{
@@ -92,26 +95,28 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// Words of what may set variables that no text shows, or is logged in by itself.
-const OPAQUE: &[&str] = &[
-    "vault",
-    "doppler",
-    "infisical",
-    "1password",
-    "keyvault",
-    "key-vault",
-    "secretsmanager",
-    "secrets-manager",
-    "sops",
-    "GITHUB_ENV",
-    "self-hosted",
-    "op run",
-    "chamber",
-    "dotenv",
-    "source ",
-    "login",
-    "container:",
-    "write-all",
-];
+static OPAQUE: LazyLock<Words> = LazyLock::new(|| {
+    Words::exact(&[
+        "vault",
+        "doppler",
+        "infisical",
+        "1password",
+        "keyvault",
+        "key-vault",
+        "secretsmanager",
+        "secrets-manager",
+        "sops",
+        "GITHUB_ENV",
+        "self-hosted",
+        "op run",
+        "chamber",
+        "dotenv",
+        "source ",
+        "login",
+        "container:",
+        "write-all",
+    ])
+});
 
 /// Tells of programs and scripts that lack a variable.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
@@ -122,13 +127,14 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             // Few jobs run any of that: only for those the text around is looked through.
             let asks = |(_, facts): (_, &StepFacts)| {
-                facts.commands.iter().any(|command| asked(command).is_some() || tools::is_own_script(command))
+                let asks = |command| asked(command).is_some() || own_script(repository, command).is_some();
+                facts.commands.iter().any(asks)
             };
             if !hosted(flow, at) || !flow.steps(at).any(asks) {
                 continue;
             }
             let text = around(flow, job.span.range());
-            if OPAQUE.iter().any(|word| text.contains(word)) {
+            if OPAQUE.is_in(&text) {
                 continue;
             }
             let mut told: Vec<&str> = Vec::new();
@@ -216,14 +222,20 @@ const SECRET: &[&str] =
 
 /// Returns a script of the repository that a step runs, and a variable without which it ends and which its job never names.
 fn script_lacks(repository: &Repository, text: &str, facts: &StepFacts) -> Option<(String, String)> {
-    facts.commands.iter().filter(|command| tools::is_own_script(command)).find_map(|command| {
-        let path = command.inner().iter().find(|word| word.ends_with(".sh") || word.ends_with(".py"))?;
-        let plain = path.trim_start_matches("./");
-        let file = &repository.files[repository.files.find(plain)?];
-        let names = if plain.ends_with(".sh") { of_shell(&file.text) } else { of_python(&file.text) };
+    facts.commands.iter().find_map(|command| {
+        let (path, script) = own_script(repository, command)?;
+        let names = if path.ends_with(".sh") { of_shell(script) } else { of_python(script) };
         let lacks = |name: &String| !text.contains(&**name) && SECRET.iter().any(|end| name.ends_with(end));
-        names.into_iter().find(lacks).map(|name| (path.clone(), name))
+        names.into_iter().find(lacks).map(|name| (path.to_owned(), name))
     })
+}
+
+/// Returns the path and the text of the script of the repository that a command runs.
+fn own_script<'a>(repository: &'a Repository, command: &'a script::Command) -> Option<(&'a str, &'a str)> {
+    let path = command.inner().iter().find(|word| word.ends_with(".sh") || word.ends_with(".py"))?;
+    let id =
+        repository.files.find(path.trim_start_matches("./")).filter(|_| tools::is_own_script(command))?;
+    Some((path, &repository.files[id].text))
 }
 
 /// Returns the variables without which a shell script ends.
