@@ -2,7 +2,8 @@
 
 mod alone; // what there is one of
 mod at_once; // what runs at once
-mod left; // what a request leaves for a function of another file
+mod left;
+mod setter; // what a request leaves by a function of another file // what a request leaves for a function of another file
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use self::at_once::AtOnce;
 use crate::{
-    code::{Id, Unit, service},
+    code::{Id, Unit, modules::Modules, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -34,6 +35,7 @@ const LOCKS: &[&str] =
     &["lock(", "mutex", "semaphore(1)", "new lock", "plimit(1)", "concurrency: 1 ", "concurrency: 1,"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let modules = Modules::new(&repository.code);
     for unit in repository.code.iter() {
         let text = repository.files[unit.file].lower();
         if LOCKS.iter().any(|word| text.contains(word)) {
@@ -41,54 +43,59 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         alone::conversations(unit, report);
         for at in at_once::all(unit) {
-            let AtOnce { function, started, of_one, how } = at;
-            alone::tell(unit, at, report);
-            for write in lost(unit, function, of_one) {
-                let Some(target) = unit.syntax.child(write, "left") else { continue };
-                let message = format!(
-                    "`{}`{} is read before an `await` and written after it, while other tasks do the same: updates are lost",
-                    unit.text(target),
-                    service::place_name(unit, write),
-                );
-                let hint =
-                    "let each task return its part and add them up after all have ended, or hold a lock";
-                report
-                    .add(unit.file, unit.span(write), message)
-                    .hint(hint)
-                    .also(unit.file, unit.span(started), how)
-                    .done();
-            }
-            let asked = how == at_once::ASKED;
-            for (write, read, path) in
-                rewritten(unit, function).into_iter().chain(counted(unit, function, asked))
-            {
-                let message = format!(
-                    "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
-                    service::place_name(unit, write),
-                );
-                report
-                    .add(unit.file, unit.span(write), message)
-                    .hint("let each task return its part and write it once, after all have ended, or let the store itself add")
-                    .also(unit.file, unit.span(read), "read here")
-                    .also(unit.file, unit.span(started), how)
-                    .done();
-            }
-            left::tell(repository, unit, at, &of_task(unit, function, of_one), report);
-            for (write, read) in mixed(unit, function, of_one) {
-                let Some(target) = unit.syntax.child(write, "left") else { continue };
-                let message = format!(
-                    "`{}`{} is written before an `await` and read after it, while other tasks write it: one reads what another one wrote",
-                    unit.text(target),
-                    service::place_name(unit, write),
-                );
-                report
-                    .add(unit.file, unit.span(write), message)
-                    .hint("keep it in a variable of the task, or hand it on as an argument")
-                    .also(unit.file, unit.span(read), "read here, after the wait")
-                    .also(unit.file, unit.span(started), how)
-                    .done();
-            }
+            judge(repository, unit, at, report);
+            setter::tell(repository, unit, at, report);
         }
+    }
+    // A function of another file may be what runs at once.
+    for (unit, at) in at_once::abroad(&repository.code, &modules) {
+        if !LOCKS.iter().any(|word| repository.files[unit.file].lower().contains(word)) {
+            judge(repository, unit, at, report);
+        }
+    }
+}
+
+/// Tells what one function does wrong that runs many times at once.
+fn judge(repository: &Repository, unit: &Unit, at: AtOnce, report: &mut Report<'_>) {
+    let AtOnce { function, started, of_one, how } = at;
+    alone::tell(unit, at, report);
+    for write in lost(unit, function, of_one) {
+        let Some(target) = unit.syntax.child(write, "left") else { continue };
+        let message = format!(
+            "`{}`{} is read before an `await` and written after it, while other tasks do the same: updates are lost",
+            unit.text(target),
+            service::place_name(unit, write),
+        );
+        let hint = "let each task return its part and add them up after all have ended, or hold a lock";
+        report.add(unit.file, unit.span(write), message).hint(hint).also(started.0, started.1, how).done();
+    }
+    let asked = how == at_once::ASKED;
+    for (write, read, path) in rewritten(unit, function).into_iter().chain(counted(unit, function, asked)) {
+        let message = format!(
+            "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
+            service::place_name(unit, write),
+        );
+        report
+            .add(unit.file, unit.span(write), message)
+            .hint("let each task return its part and write it once, after all have ended, or let the store itself add")
+            .also(unit.file, unit.span(read), "read here")
+            .also(started.0, started.1, how)
+            .done();
+    }
+    left::tell(repository, unit, at, &of_task(unit, function, of_one), report);
+    for (write, read) in mixed(unit, function, of_one) {
+        let Some(target) = unit.syntax.child(write, "left") else { continue };
+        let message = format!(
+            "`{}`{} is written before an `await` and read after it, while other tasks write it: one reads what another one wrote",
+            unit.text(target),
+            service::place_name(unit, write),
+        );
+        report
+            .add(unit.file, unit.span(write), message)
+            .hint("keep it in a variable of the task, or hand it on as an argument")
+            .also(unit.file, unit.span(read), "read here, after the wait")
+            .also(started.0, started.1, how)
+            .done();
     }
 }
 
@@ -233,10 +240,8 @@ struct Set {
     wait: Id,
 }
 
-/// Finds what a task sets so.
-fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
-    let inner = |id: Id| unit.function_of(id) == function;
-    let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
+/// Returns the names whose values belong to one run of a function: its parameters, and what is made of them.
+fn of_call<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> BTreeSet<&'a str> {
     let mut parameters: BTreeSet<&str> = own
         .iter()
         .filter(|&&id| matches!(unit.kind(id), "formal_parameters" | "parameters"))
@@ -256,6 +261,14 @@ fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
             parameters.insert(unit.text(name));
         }
     }
+    parameters
+}
+
+/// Finds what a task sets so.
+fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
+    let inner = |id: Id| unit.function_of(id) == function;
+    let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
+    let parameters = of_call(unit, function, &own);
     let mut found = Vec::new();
     for &write in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
         let (left, right) = (unit.syntax.child(write, "left"), unit.syntax.child(write, "right"));

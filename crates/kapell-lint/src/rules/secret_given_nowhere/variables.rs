@@ -9,6 +9,48 @@ use kapell_view::audit::Confidence;
 use self::runners::Runner;
 use crate::{code, files::File, repository::Repository, rule::Report};
 
+/// Words of code that reads a file of variables.
+const READS_FILE: &[&str] = &[
+    "dotenv",
+    "env_file",
+    "env-file",
+    "loadEnvFile",
+    "envFile",
+    "read_env",
+    "decouple",
+    "dynaconf",
+    "ConfigModule",
+    "environs",
+];
+
+/// Packages that read `.env` by themselves, and options that do.
+const LOADERS: &[&str] = &[
+    "\"next\":",
+    "\"nuxt\":",
+    "\"vite\":",
+    "\"astro\":",
+    "\"@sveltejs/kit\":",
+    "\"@nestjs/config\":",
+    "@remix-run",
+    "dotenv",
+    "--env-file",
+    "bun ",
+    "\"bun-types\":",
+    "\"@types/bun\":",
+];
+
+/// Programs that put variables in from a store of their own.
+const INJECTORS: &[&str] = &[
+    "doppler run",
+    "infisical run",
+    "op run",
+    "sops exec-env",
+    "chamber exec",
+    "vault.hashicorp.com",
+    "dotenvx",
+    "teller run",
+];
+
 /// Tells of variables that the code asks for in one breath with others that are given, and that no file but code names.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     let runners = runners::all(repository);
@@ -17,8 +59,14 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     let files = || repository.files.iter().filter(|(_, file)| in_service(&file.path));
     // What reads a file of variables may be given any.
-    let reads_file = ["dotenv", "env_file", "env-file", "loadEnvFile", "envFile"];
-    if files().any(|(_, file)| reads_file.iter().any(|word| file.text.contains(word))) {
+    if files().any(|(_, file)| READS_FILE.iter().any(|word| file.text.contains(word))) {
+        return;
+    }
+    let injects = |file: &File| {
+        let own = if file.name() == "package.json" { LOADERS } else { INJECTORS };
+        !crate::files::is_code(&file.path) && own.iter().any(|word| file.text.contains(word))
+    };
+    if repository.files.iter().any(|(_, file)| injects(file)) {
         return;
     }
     let named = |name: &str| {

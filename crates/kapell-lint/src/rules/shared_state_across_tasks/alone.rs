@@ -68,7 +68,7 @@ pub(super) fn tell(unit: &Unit, at: AtOnce, report: &mut Report<'_>) {
     let goes_on = |at: Id| own.iter().any(|&id| id > at && (waits(unit, id) || pauses(unit, id)));
     let add = |at: Id, message: String, hint: &str, report: &mut Report<'_>| {
         let draft = report.add(unit.file, unit.span(at), message).hint(hint);
-        draft.also(unit.file, unit.span(started), how).done();
+        draft.also(started.0, started.1, how).done();
     };
     for &id in own.iter().filter(|&&id| goes_on(id)) {
         if let Some((what, hint)) = sets_process(unit, function, id) {

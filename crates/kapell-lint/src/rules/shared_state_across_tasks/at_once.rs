@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use kapell_spec::finding::Span;
+
 use crate::{
-    code::{Id, Unit, unit::FUNCTIONS},
+    code::{Id, Unit, modules::Modules, unit::FUNCTIONS},
+    files::FileId,
     rules::unbounded_fan_out,
 };
 
@@ -12,7 +15,7 @@ use crate::{
 pub(super) struct AtOnce {
     pub(super) function: Id,
     /// Where its runs are started.
-    pub(super) started: Id,
+    pub(super) started: (FileId, Span),
     /// Whether all of them are methods of one object.
     pub(super) of_one: bool,
     /// What is said of where they are started.
@@ -32,6 +35,29 @@ pub(super) fn all(unit: &Unit) -> Vec<AtOnce> {
     found
 }
 
+/// Finds the functions of other files that run many times at once: plain ones that are named where they are started, or that
+/// a function calls which answers requests.
+pub(super) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> Vec<(&'a Unit, AtOnce)> {
+    let mut found: Vec<(&Unit, AtOnce)> = Vec::new();
+    for unit in units {
+        let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at, STARTED));
+        let asked = handlers(unit).into_iter().filter(|task| task.how == ASKED);
+        let asked: Vec<(Id, (FileId, Span))> = asked.map(|task| (task.function, task.started)).collect();
+        let fans = fans.map(|(body, at, how)| (body, (unit.file, unit.span(at)), how));
+        for (body, started, how) in fans.chain(asked.into_iter().map(|(body, at)| (body, at, ASKED))) {
+            for call in unit.calls_in(body) {
+                let Some((other, function)) = modules.exported(unit, call) else { continue };
+                let known =
+                    found.iter().any(|(known, at)| known.file == other.file && at.function == function);
+                if !known && other.is_async(function) && !other.is_method(function) {
+                    found.push((other, AtOnce { function, started, of_one: true, how }));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// Finds the functions that are started many times at once.
 fn started(unit: &Unit) -> Vec<AtOnce> {
     let mut found: Vec<AtOnce> = Vec::new();
@@ -40,7 +66,13 @@ fn started(unit: &Unit) -> Vec<AtOnce> {
     let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at));
     let mapped = unit.calls().filter_map(|call| Some((bounded_map(unit, call)?, call)));
     for (body, started) in fans.chain(mapped).chain(twice).chain(grouped_twice(unit)) {
-        follow(unit, body, AtOnce { function: body, started, of_one: true, how: STARTED }, STEPS, &mut found);
+        follow(
+            unit,
+            body,
+            AtOnce { function: body, started: (unit.file, unit.span(started)), of_one: true, how: STARTED },
+            STEPS,
+            &mut found,
+        );
     }
     found
 }
@@ -94,7 +126,12 @@ fn handlers(unit: &Unit) -> Vec<AtOnce> {
     if !text.lines().any(served) {
         return Vec::new();
     }
-    let at = |function: Id, started: Id| AtOnce { function, started, of_one: false, how: ASKED };
+    let at = |function: Id, started: Id| AtOnce {
+        function,
+        started: (unit.file, unit.span(started)),
+        of_one: false,
+        how: ASKED,
+    };
     let routed = |call: Id| ROUTES.contains(&unit.callee_name(call)) && is_app(unit, call);
     let mut found: Vec<AtOnce> = Vec::new();
     for call in unit.calls().filter(|&call| routed(call)) {

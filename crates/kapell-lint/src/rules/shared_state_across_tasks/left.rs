@@ -20,11 +20,10 @@ const SHOWN: &[&str] =
 pub(super) fn tell(repository: &Repository, unit: &Unit, at: AtOnce, sets: &[Set], report: &mut Report<'_>) {
     for Set { write, left, .. } in sets.iter().filter(|_| at.how == ASKED) {
         let text = unit.text(*left);
-        let lower = text.to_ascii_lowercase();
         let Some((root, _)) = text.split_once(['.', '[']).filter(|(root, _)| unit.imported(root)) else {
             continue;
         };
-        if SHOWN.iter().any(|word| lower.contains(word)) {
+        if is_shown(text) {
             continue;
         }
         let Some((file, line)) = read_in(repository, unit, root, text) else { continue };
@@ -37,9 +36,15 @@ pub(super) fn tell(repository: &Repository, unit: &Unit, at: AtOnce, sets: &[Set
             .add(unit.file, unit.span(*write), message)
             .hint("hand it on as an argument, or keep it in a context variable")
             .also(file, line, "read here")
-            .also(unit.file, unit.span(at.started), at.how)
+            .also(at.started.0, at.started.1, at.how)
             .done();
     }
+}
+
+/// Tells whether something is kept for people to look at.
+pub(super) fn is_shown(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    SHOWN.iter().any(|word| lower.contains(word))
 }
 
 /// Finds a line of the imported file that reads it, within a function.
@@ -84,7 +89,7 @@ fn reads(line: &str, name: &str) -> bool {
         && !declares
 }
 
-fn locked(text: &str) -> bool {
+pub(super) fn locked(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("contextvar")
         || text.contains("asynclocalstorage")

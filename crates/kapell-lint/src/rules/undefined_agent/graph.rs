@@ -118,7 +118,11 @@ fn registered(repository: &Repository, report: &mut Report<'_>) {
         for call in unit.calls().filter(|&call| unit.callee_name(call) == "getAgent") {
             let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
             let name = bare(unit.text(first));
-            if unit.kind(first) == "string" && !keys.contains(name) {
+            // Others have agents, too.
+            let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
+            let of_mastra =
+                object.is_some_and(|object| unit.text(object).to_ascii_lowercase().ends_with("mastra"));
+            if of_mastra && unit.kind(first) == "string" && !keys.contains(name) {
                 let what =
                     format!("`new Mastra` is given no agent `{name}`: this call fails when it is reached");
                 tell(report, (unit.file, unit.span(first)), what, name, keys.iter().copied());

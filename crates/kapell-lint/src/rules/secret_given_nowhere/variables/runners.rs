@@ -37,11 +37,15 @@ const SECRET: &[&str] =
 /// Signs of variables that stand elsewhere.
 const HIDDEN: &[&str] = &["env_file", "<<:", "environment: *", "extends:", "envFrom"];
 
+/// Signs that a service sees the files of the one who works on it, `.env` among them.
+const MOUNTED: &[&str] = &["- .:/", "- ./:/", "- \".:/", "- '.:/", "- ${PWD}:/", "watch:"];
+
 /// Finds what runs code of the repository and gives it all of its variables in plain sight.
 pub(super) fn all(repository: &Repository) -> Vec<Runner<'_>> {
     let text = |id: FileId| &*repository.files[id].text;
     let plain = |id: FileId| !HIDDEN.iter().any(|word| text(id).contains(word));
-    let composes = repository.systems.composes.iter().filter(|one| !one.partial && plain(one.file));
+    let own = |id: FileId| plain(id) && !MOUNTED.iter().any(|word| text(id).contains(word));
+    let composes = repository.systems.composes.iter().filter(|one| !one.partial && own(one.file));
     let built = composes.flat_map(|compose| {
         let services = compose.services.iter().filter(|service| !service.partial && !service.env.is_empty());
         services.filter_map(|service| {
