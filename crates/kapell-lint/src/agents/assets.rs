@@ -268,6 +268,7 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     let other = clients::place(&file.path).filter(|_| file.text.starts_with("---"));
     if EXPLAINING.contains(&&*file.name().to_ascii_lowercase())
         && !file.text.starts_with("---\nname:")
+        && !(file.text.starts_with("---") && is_command_of_claude(&file.path))
         && other.is_none()
     {
         return None;
@@ -343,6 +344,11 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
         starts: starts.into(),
         sketch: Arc::default(),
     })
+}
+
+/// Tells whether a path is that of a command right in the folder for those: `/changelog` is one where its text has frontmatter.
+fn is_command_of_claude(path: &str) -> bool {
+    path.strip_prefix(".claude/commands/").is_some_and(|name| !name.contains('/'))
 }
 
 /// Tells whether a path is that of a page about something: such a page shows commands, and is none.

@@ -225,9 +225,22 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     // `Send it back to the `x` agent via the Task tool` starts it anew.
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
     let anew = anew.iter().any(|word| around.contains(word));
+    // How many at once is no bound on how often.
+    let around = match around.split_once("at most") {
+        Some((before, rest)) if at_once(rest) => format!("{before}{rest}"),
+        _ => around,
+    };
     let bounded =
         |word: &&&str| around.contains(**word) && !(anew && matches!(**word, "back to" | "return to"));
     said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&around)
+}
+
+/// Tells whether what follows `at most` says how many work at the same time: ` two at a time`.
+fn at_once(rest: &str) -> bool {
+    let words: Vec<&str> =
+        rest.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).take(5).collect();
+    words.windows(3).any(|three| three == ["at", "a", "time"])
+        || words.windows(2).any(|two| two == ["at", "once"] || two == ["in", "parallel"])
 }
 
 /// Orders that run a command, right before its name.

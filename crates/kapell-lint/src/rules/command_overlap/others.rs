@@ -31,7 +31,7 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     // Which agents have a sentence. What many have is how the house speaks.
-    let all: Vec<BTreeSet<&str>> = known.iter().map(|agent| sentences(body(agent))).collect();
+    let all: Vec<BTreeSet<&str>> = known.iter().map(|agent| heads(body(agent))).collect();
     let mut having: BTreeMap<(&Scope, &str), Vec<usize>> = BTreeMap::new();
     for (at, agent) in known.iter().enumerate() {
         for &sentence in &all[at] {
@@ -39,7 +39,7 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     for command in commands {
-        let own = sentences(body(command));
+        let own = heads(body(command));
         let mut shared: BTreeMap<usize, usize> = BTreeMap::new();
         for &sentence in &own {
             let agents = having.get(&(&command.scope, sentence)).filter(|agents| agents.len() == 1);
@@ -47,7 +47,7 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
         }
         let Some((at, both)) = shared.into_iter().max_by_key(|&(_, both)| both) else { continue };
         let agent = known[at];
-        let most = both >= SHARED_MIN && both * 5 >= own.len().max(all[at].len()) * 3;
+        let most = both >= SHARED_MIN && both * 2 > own.len().max(all[at].len());
         let starts = ["agent", "task tool", "delegate"].iter().any(|word| body(command).contains(word))
             || body(command).contains(&agent.name.to_ascii_lowercase());
         let alike = command.sketch(&repository.files).likeness(agent.sketch(&repository.files)) >= ALIKE;
@@ -64,6 +64,12 @@ pub(super) fn tell_repeated(repository: &Repository, report: &mut Report<'_>) {
         let draft = draft.hint("keep the text in the agent, and let the command start it");
         draft.also(agent.file, agent.head(), "the agent").done();
     }
+}
+
+/// Returns how the sentences of a text begin, five words of each: what was added behind them makes no other sentence.
+fn heads(body: &str) -> BTreeSet<&str> {
+    let head = |sentence: &&str| sentence.match_indices(' ').nth(4).map_or(sentence.len(), |(at, _)| at);
+    sentences(body).iter().map(|sentence| &sentence[..head(sentence)]).collect()
 }
 
 /// Words of a description that tell what is done: the start of each, so that `writes` is `write`.

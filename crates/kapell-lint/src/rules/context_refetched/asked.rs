@@ -110,9 +110,11 @@ fn is_joined(text: &str, last: Span, mark: Span) -> bool {
 /// Returns a command in which what stands for something is always written alike: `<number>`, `$1`, `{pr}`.
 fn without_arguments(what: &str) -> String {
     let stands = |word: &str| {
-        word.starts_with(['<', '{', '[']) && word.ends_with(['>', '}', ']'])
-            || word.starts_with('$')
-                && word[1..].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_{}".contains(&byte))
+        let shouts = word.len() >= 2 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let variable = word.strip_prefix('$').is_some_and(|name| {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_{}".contains(&byte))
+        });
+        shouts || variable || word.starts_with(['<', '{', '[']) && word.ends_with(['>', '}', ']'])
     };
     let words = what.split(' ').map(|word| if stands(word.trim_matches('"')) { "<>" } else { word });
     words.collect::<Vec<_>>().join(" ")
