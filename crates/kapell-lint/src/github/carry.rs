@@ -3,7 +3,7 @@
 use kapell_core::expr::{Key, NodeKind};
 use kapell_spec::{
     finding::Span,
-    github::{Condition, Job, Uses},
+    github::{Condition, Job, Step, Uses},
 };
 
 use super::{Flow, Github, facts::Done, globs, tools::Kind};
@@ -224,11 +224,45 @@ impl Flow {
 }
 
 /// Tells whether one job saves a cache that the other restores.
+/// Places of what tools have fetched: what is not there they fetch by themselves.
+const FETCHED: &[&str] = &[
+    "go/pkg/mod",
+    "go-build",
+    ".cargo/registry",
+    ".cargo/git",
+    ".npm",
+    ".cache/pip",
+    ".m2",
+    ".gradle/caches",
+    ".gradle/wrapper",
+    "pnpm-store",
+    ".cache/yarn",
+    ".nuget/packages",
+    "pypoetry",
+];
+
+/// Tells whether a cache holds only what a tool would fetch anyway: no job waits for such a thing.
+fn is_fetched(step: &Step) -> bool {
+    let path = step.input("path").map_or("", |path| &path.text);
+    let mut lines = path.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+    lines.peek().is_some() && lines.all(|line| FETCHED.iter().any(|part| line.contains(part)))
+}
+
 fn cache_flows(sources: &[(&Flow, usize)], sinks: &[(&Flow, usize)]) -> bool {
+    // A job that does nothing but fetch is there to fill the cache for the others.
+    let fetches = |kind: Kind| {
+        let prepares =
+            [Kind::Checkout, Kind::Setup, Kind::Install, Kind::Cache, Kind::Trivial, Kind::Download];
+        prepares.contains(&kind)
+    };
+    let works = |(flow, job): &(&Flow, usize)| {
+        flow.facts[*job].iter().any(|facts| facts.works.iter().any(|done| !fetches(done.work.kind)))
+    };
+    let works = sources.iter().any(works);
     let keys = |jobs: &[(&Flow, usize)], names: &[&str]| -> Vec<String> {
         jobs.iter()
             .flat_map(|(flow, job)| &flow.model.jobs[*job].steps)
-            .filter(|step| names.iter().any(|name| step.is(name)))
+            .filter(|step| names.iter().any(|name| step.is(name)) && !(works && is_fetched(step)))
             .flat_map(|step| {
                 let key = step.input("key").map(|text| pattern(&text.text));
                 let more = step.input("restore-keys").map(|text| {

@@ -123,11 +123,16 @@ fn saves_runners(flow: &Flow, (need, at): (usize, usize), paths: &cost::Paths) -
     dear || in_browsers()
 }
 
-/// Tells whether a job only looks at the code: it tests nothing.
+/// Tells whether a job only looks at the code: it checks something, and tests nothing.
 fn only_looks(flow: &Flow, at: usize) -> bool {
-    let mut works = flow.facts[at].iter().flat_map(|facts| &facts.works);
-    flow.model.jobs[at].uses.is_none() && !works.any(|done| done.work.kind == Kind::Test)
+    let kinds = || flow.facts[at].iter().flat_map(|facts| &facts.works).map(|done| done.work.kind);
+    flow.model.jobs[at].uses.is_none()
+        && !kinds().any(|kind| kind == Kind::Test)
+        && kinds().any(|kind| matches!(kind, Kind::Lint | Kind::Build | Kind::Audit))
 }
+
+/// A stage that only looks is no longer cheap from here on, in seconds.
+const LONG: u32 = 300;
 
 fn check_job<'a>(
     repository: &Repository,
@@ -174,8 +179,12 @@ fn check_job<'a>(
             .or_else(|| intent::explains(flow, job.id.span, 1, REASONS))
             .or_else(|| intent::explains(flow, flow.job_span(need), 1, GATES))
             .or_else(|| inside(flow, job));
-        let long = paths.durations[need] >= 90 && !looks;
-        let severity = if long { Severity::Medium } else { Severity::Low };
+        let long = paths.durations[need] >= if looks { LONG } else { 90 };
+        // Somebody waits for what a pull request or a branch starts, and hardly for a release.
+        let awaited = ["pull_request", "merge_group", "workflow_call", "pull_request_target"];
+        let tagged = flow.model.event("push").is_none_or(|push| push.filter("tags").is_some());
+        let waited = !tagged || awaited.iter().any(|event| flow.starts(event));
+        let severity = if long && waited { Severity::Medium } else { Severity::Low };
         found.push(Waits { job: at, need, name, explained, severity });
     }
 }
