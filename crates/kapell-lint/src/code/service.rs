@@ -321,7 +321,7 @@ pub fn of_call(unit: &Unit, call: Id) -> Option<Service> {
     // A function of the file hides what is built in; a method does not, for it is called by its object.
     let hides = |function: Id| !unit.is_method(function);
     let own = unit.kind(callee) == "identifier" && unit.function(unit.text(callee)).is_some_and(hides);
-    of_path(&unit.path(callee)?).filter(|_| !own)
+    of_path(unit.callee_path(call)?).filter(|_| !own)
 }
 
 /// Tells whether a call asks a model or an agent, by the library it comes from.

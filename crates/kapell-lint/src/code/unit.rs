@@ -368,14 +368,18 @@ impl Unit {
     pub fn path(&self, id: Id) -> Option<Path> {
         let call = self.syntax[id].parent;
         let called = matches!(self.syntax[id].field, "function" | "constructor");
-        match self.calls.binary_search(&call) {
-            Ok(at) if called => {
-                let every =
-                    || self.calls.iter().map(|&call| self.path_within(self.callee(call)?, HOPS)).collect();
-                self.paths.get_or_init(every).get(at).cloned().flatten()
-            }
-            _ => self.path_within(id, HOPS),
+        if called && self.calls.binary_search(&call).is_ok() {
+            return self.callee_path(call).cloned();
         }
+        self.path_within(id, HOPS)
+    }
+
+    /// Returns what a call calls stands for. All of them are found once.
+    #[must_use]
+    pub fn callee_path(&self, call: Id) -> Option<&Path> {
+        let at = self.calls.binary_search(&call).ok()?;
+        let every = || self.calls.iter().map(|&call| self.path_within(self.callee(call)?, HOPS)).collect();
+        self.paths.get_or_init(every).get(at)?.as_ref()
     }
 
     fn path_within(&self, id: Id, hops: u32) -> Option<Path> {

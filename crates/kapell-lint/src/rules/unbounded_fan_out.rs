@@ -172,8 +172,8 @@ fn mapped(unit: &Unit, call: Id) -> Option<(Id, Id)> {
         let told = args.iter().any(|arg| arg.value != items && names_bound(arg.value));
         return (!told).then_some((call, items));
     }
-    let path = unit.path(unit.callee(call)?)?.text;
-    if MAPPERS.contains(&&*path) && args.len() >= 2 && !args[2..].iter().any(|arg| names_bound(arg.value)) {
+    let path = &*unit.callee_path(call)?.text;
+    if MAPPERS.contains(&path) && args.len() >= 2 && !args[2..].iter().any(|arg| names_bound(arg.value)) {
         return Some((function_or(unit, args[1].value), args[0].value));
     }
     let merges = ["mergeMap", "flatMap"].contains(&unit.callee_name(call)) && path.starts_with("rxjs");
@@ -441,8 +441,7 @@ fn short(text: &str) -> String {
 
 /// Tells whether a call waits for many others.
 pub(super) fn gathers(unit: &Unit, call: Id) -> bool {
-    let path = unit.callee(call).and_then(|callee| unit.path(callee));
-    path.is_some_and(|path| {
+    unit.callee_path(call).is_some_and(|path| {
         matches!(
             path.text.as_str(),
             "asyncio.gather"

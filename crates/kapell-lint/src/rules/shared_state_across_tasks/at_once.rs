@@ -39,7 +39,8 @@ pub(super) fn all(unit: &Unit) -> Vec<AtOnce> {
 /// a function calls which answers requests.
 pub(super) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> Vec<(&'a Unit, AtOnce)> {
     let mut found: Vec<(&Unit, AtOnce)> = Vec::new();
-    for unit in units {
+    let leads_out = |unit: &&Unit| unit.origins().any(|(_, origin)| origin.target.is_some());
+    for unit in units.iter().filter(leads_out) {
         let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at, STARTED));
         let asked = handlers(unit).into_iter().filter(|task| task.how == ASKED);
         let asked: Vec<(Id, (FileId, Span))> = asked.map(|task| (task.function, task.started)).collect();
