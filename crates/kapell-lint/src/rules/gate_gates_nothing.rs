@@ -6,7 +6,7 @@ use super::masked_failure::SOFT;
 use crate::github::{Flow, StepFacts, aggregate, carry, conditions, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
-    rule::{Focus, Group, Report, Rule},
+    rule::{Draft, Focus, Group, Report, Rule},
 };
 use kapell_spec::{
     github::{Condition, Step, Text},
@@ -456,12 +456,13 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .severity(if carry::delivers(flow, other) { Severity::High } else { Severity::Medium })
         .also(flow.file, waiting.id.span, "goes on whatever was found")
         .hint("let it fail, with a baseline of what is known");
-    match intent::explains(
-        flow,
-        soft.span,
-        1,
-        &["report", "until", "todo", "advisory", "known", "for now", "only"],
-    ) {
+    tell(flow, soft, draft);
+}
+
+/// Tells it, unless a comment at the word says that it is meant so for now: then the comment is told with it.
+fn tell(flow: &Flow, soft: &Text, draft: Draft<'_>) {
+    const MEANT: &[&str] = &["report", "until", "todo", "advisory", "known", "for now", "only"];
+    match intent::explains(flow, soft.span, 1, MEANT) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
@@ -487,15 +488,7 @@ fn soft_before(flow: &Flow, at: usize, soft: &Text, report: &mut Report<'_>) {
         )
         .also(flow.file, later.name_span(), "goes on whatever was found")
         .hint("let it fail, with a baseline of what is known");
-    match intent::explains(
-        flow,
-        soft.span,
-        1,
-        &["report", "until", "todo", "advisory", "known", "for now", "only"],
-    ) {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+    tell(flow, soft, draft);
 }
 
 /// A filter of files tells whether a part has changed, and the job of that part runs in any case: `web` asks, `api` does not.

@@ -90,19 +90,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 
 /// Leaves out the commands that write a tag and nothing else: `sed "s/:latest/:$TAG/"`, `helm upgrade --set image.tag=$TAG`.
 fn without_tag_writers(text: &str) -> String {
-    without_tag_seds(&without_tag_helms(text))
+    without(&without(text, "helm ", leaves_name), "sed ", replaces_tag)
 }
 
-/// Leaves out the word `helm` of commands that leave the name of the image as the chart has it.
-fn without_tag_helms(text: &str) -> String {
+/// Leaves out a word wherever a command that begins with it is one of those.
+fn without(text: &str, word: &str, is_one: impl Fn(&str) -> bool) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("helm ") {
-        let (before, helm) = rest.split_at(at);
+    while let Some(at) = rest.find(word) {
+        let (before, command) = rest.split_at(at);
         kept.push_str(before);
-        let len = if leaves_name(helm) { "helm ".len() } else { 0 };
-        kept.push_str(&helm[len..5]);
-        rest = &helm[5..];
+        kept.push_str(if is_one(command) { "" } else { word });
+        rest = &command[word.len()..];
     }
     kept.push_str(rest);
     kept
@@ -128,20 +127,6 @@ fn leaves_name(helm: &str) -> bool {
         "post-render",
     ];
     !others.iter().any(|word| command.contains(word))
-}
-
-fn without_tag_seds(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("sed ") {
-        let (before, sed) = rest.split_at(at);
-        kept.push_str(before);
-        let len = if replaces_tag(sed) { "sed ".len() } else { 0 };
-        kept.push_str(&sed[len..4]);
-        rest = &sed[4..];
-    }
-    kept.push_str(rest);
-    kept
 }
 
 /// Tells whether a `sed` has one expression, and that replaces one tag by another.
