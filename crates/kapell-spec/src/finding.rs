@@ -175,7 +175,7 @@ const CONTEXT_BYTES: usize = 16 * 1024;
 #[must_use]
 pub fn render(finding: &Finding, source: &Source, colours: bool) -> String {
     let renderer = if colours { Renderer::styled() } else { Renderer::plain() }.term_width(120);
-    // Titles are shown as they are; lines of the text are made safe by the renderer.
+    // Titles are shown as they are.
     let message = visible(&finding.message);
     let hint = finding.hint.as_deref().map(visible);
     let level = match finding.severity {
@@ -205,7 +205,7 @@ fn snippets<'a>(title: annotate_snippets::Title<'a>, finding: &Finding, source: 
         let place = within(source, span);
         place.start.saturating_sub(window.start)..place.end.min(window.end).saturating_sub(window.start)
     };
-    let mut snippet = Snippet::source(&source.text[window.clone()])
+    let mut snippet = Snippet::source(harmless(&source.text[window.clone()]))
         .line_start(line_start)
         .path(visible(&source.name))
         .annotation(
@@ -275,6 +275,17 @@ pub fn visible(text: &str) -> String {
         }
     }
     out
+}
+
+/// Puts another character of as many bytes in place of each that the renderer would show as it is though it could steer a
+/// terminal (C1, U+0080 to U+009F) or turns the direction of text: places stay where they are.
+fn harmless(text: &str) -> String {
+    let shown = |character: char| match character.len_utf8() {
+        2 if character.is_control() || is_bidi(character) => '\u{b7}',
+        3 if is_bidi(character) => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// Tells whether a character turns the direction of text, so that it reads other than it runs.

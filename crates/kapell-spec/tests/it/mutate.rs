@@ -111,6 +111,14 @@ proptest! {
 }
 
 #[test]
+fn no_control_character_gets_to_a_terminal() {
+    let controls = (0..=0x9f_u32).filter_map(char::from_u32).filter(|c| c.is_control());
+    for control in controls {
+        look(format!("mission: {control}31mred\ntasks:\n  a:\n    run: x\n    if: {control}\n").as_bytes());
+    }
+}
+
+#[test]
 fn every_prefix_is_explained() {
     for bytes in files() {
         let step = (bytes.len() / 150).max(1);
