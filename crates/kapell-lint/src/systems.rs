@@ -113,9 +113,23 @@ pub fn is_fly(path: &str) -> bool {
 #[must_use]
 pub fn may_be_manifest(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
-    (lower.ends_with(".yml") || lower.ends_with(".yaml"))
-        && !lower.starts_with(".github/")
-        && CLUSTER.iter().any(|word| lower.contains(word))
+    is_yaml(&lower) && CLUSTER.iter().any(|word| lower.contains(word))
+}
+
+/// Tells whether a path is that of a file of YAML that is not for GitHub.
+fn is_yaml(path: &str) -> bool {
+    (path.ends_with(".yml") || path.ends_with(".yaml")) && !path.starts_with(".github/")
+}
+
+/// Tells whether a text begins as objects of Kubernetes do, whatever its folder is called: by its version and its kind.
+fn starts_as_object(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| {
+        let line = line.trim_end();
+        !(line.is_empty() || line.starts_with('#') || line == "---")
+    });
+    let (first, second) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let is = |key: &str| first.starts_with(key) || second.starts_with(key);
+    is("apiVersion: ") && is("kind: ") && !text.contains("{{")
 }
 
 /// Tells whether a path may be that of a template of a Helm chart that starts pods or sends to them.
@@ -137,7 +151,7 @@ pub fn wanted(path: &str) -> bool {
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
     is_chart_template(path)
         || !folders.split('/').any(|folder| ASIDE.contains(&folder))
-            && (is_compose(path) || is_dockerfile(path) || is_proxy(path) || may_be_manifest(path))
+            && (is_compose(path) || is_dockerfile(path) || is_proxy(path) || is_yaml(path))
 }
 
 impl Systems {
@@ -156,7 +170,10 @@ impl Systems {
                 systems.proxies.push(id);
             } else if is_dockerfile(&file.path) {
                 systems.dockerfiles.push(docker::read(id, file));
-            } else if file.text.contains("apiVersion:") || file.name().starts_with("kustomization.") {
+            } else if may_be_manifest(&file.path) && file.text.contains("apiVersion:")
+                || file.name().starts_with("kustomization.")
+                || starts_as_object(&file.text)
+            {
                 let documents = Document::all(id, file, &mut systems.broken);
                 systems.manifests.extend(kubernetes::read(id, file, &documents));
             }

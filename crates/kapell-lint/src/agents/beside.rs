@@ -351,7 +351,26 @@ fn refers_back(text: &str, start: &Start) -> bool {
         text.get(..start.span.start as usize).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
     let lower = text.get(from..start.span.end as usize).unwrap_or_default().to_ascii_lowercase();
     let back = |word: &str| matches!(word, "its" | "their" | "theirs" | "those" | "these");
-    clauses(&lower).any(|clause| clause.split_whitespace().take(6).any(back))
+    clauses(&lower).any(|clause| clause.split_whitespace().take(6).any(back)) || points_back(&lower)
+}
+
+/// Words for what somebody has made before.
+const MADE: &[&str] = &[
+    "file", "files", "result", "results", "output", "report", "reports", "list", "findings", "numbers",
+    "data", "draft", "notes", "plan", "diff", "answer", "log",
+];
+
+/// Tells whether words point at what was made before: `on that file`, `with its result`, `over the same report`.
+fn points_back(lower: &str) -> bool {
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    // `Wait for its report` is about its own.
+    let takes = ["on", "with", "over", "against", "from", "of", "to", "using", "into", "read"];
+    words.windows(3).any(|row| {
+        takes.contains(&row[0])
+            && matches!(row[1], "that" | "its" | "their" | "those")
+            && MADE.contains(&row[2])
+    })
 }
 
 /// Keys of a line that says what is taken in.

@@ -30,7 +30,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         // The whole file is read for those only of which there is something to say.
         let retries = OnceCell::new();
         let retries = || *retries.get_or_init(|| service::retries(unit));
-        let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| !retries()));
+        let alone = |call| !retries() && !caller_retries(repository, unit, call);
+        let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| alone(call)));
         let mut found = unit.calls().filter_map(|call| Some((call, told(call)?)));
         let Some((first, (message, hint))) = found.next() else { continue };
         let mut draft = report.add(unit.file, unit.span(first), message).hint(hint);
@@ -39,6 +40,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         draft.done();
     }
+}
+
+/// Tells whether a function of another file that calls the one around a call tries again: its own words say so.
+fn caller_retries(repository: &Repository, unit: &Unit, call: Id) -> bool {
+    let function = unit.function_of(call);
+    let Some(name) = unit.syntax.child(function, "name").map(|name| unit.text(name)) else { return false };
+    let path = &repository.files[unit.file].path;
+    let stem = path.rsplit('/').next().and_then(|file| file.split('.').next()).unwrap_or_default();
+    let others = repository.code.iter().filter(|other| {
+        other.file != unit.file && other.whole().contains(name) && other.whole().contains(stem)
+    });
+    let words = ["retry", "retries", "attempt", "tries", "backoff"];
+    let again = |other: &Unit, at: Id| {
+        let text = other.text(other.function_of(at)).to_ascii_lowercase();
+        let text = text.replace("entries", "");
+        words.iter().any(|word| text.contains(word)) || service::wrapped(other, at, &words)
+    };
+    others.into_iter().any(|other| {
+        other
+            .calls()
+            .any(|at| other.callee_name(at) == name && other.function_of(at) != Id::ROOT && again(other, at))
+    })
 }
 
 /// Libraries whose clients try again unless they are told not to.

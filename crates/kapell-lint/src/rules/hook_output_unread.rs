@@ -195,7 +195,7 @@ fn tell(report: &mut Report<'_>, places: &[Place], message: &str, hint: &str) {
 }
 
 /// Variables that many a hook reads, and no client sets: their names, or how these begin.
-const UNSET: &[&str] = &[
+pub(super) const UNSET: &[&str] = &[
     "CLAUDE_FILE_PATH",
     "CLAUDE_TOOL_",
     "CLAUDE_USER_PROMPT",
@@ -208,7 +208,7 @@ const UNSET: &[&str] = &[
 ];
 
 /// Finds where a shell reads one of them that nothing before it sets.
-fn never_set(text: &str) -> Option<Span> {
+pub(super) fn never_set(text: &str) -> Option<Span> {
     let found = text.match_indices('$').filter_map(|(at, _)| {
         let rest = text[at + 1..].trim_start_matches('{');
         let known = UNSET.iter().any(|name| rest.starts_with(name));

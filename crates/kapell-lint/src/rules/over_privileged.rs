@@ -103,8 +103,69 @@ fn said(file: &File) -> Option<Span> {
     READ_ONLY.iter().find_map(|words| {
         let at = lower.find(words)?;
         let rest = lower[at + words.len()..].trim_start_matches(['s', '*', ' ']);
-        (!LIMITS.iter().any(|word| rest.starts_with(word))).then(|| Span::new(at, at + words.len()))
+        let limited = LIMITS.iter().any(|word| rest.starts_with(word));
+        let order = ["must ", "never ", "do not ", "does not "].iter().any(|start| words.starts_with(start));
+        let free = !limited && (!order || !is_of_another(before(lower, at)));
+        free.then(|| Span::new(at, at + words.len()))
     })
+}
+
+/// Returns what stands before a byte in its sentence.
+fn before(lower: &str, at: usize) -> &str {
+    let sentence = lower[..at].rfind(['.', '\n', ':']).map_or(0, |end| end + 1);
+    lower[sentence..at].trim_start()
+}
+
+/// Words that stand between who shall not do something and what it is.
+const MODALS: &[&str] =
+    &["must", "should", "shall", "may", "can", "could", "will", "would", "do", "does", "ca", "is", "are"];
+
+/// Last words before an order that is for the agent itself: who it is, and what leads to another order.
+const ITSELF: &[&str] = &[
+    "you",
+    "it",
+    "agent",
+    "agents",
+    "subagent",
+    "assistant",
+    "role",
+    "reviewer",
+    "auditor",
+    "analyst",
+    "critic",
+    "checker",
+    "and",
+    "but",
+    "or",
+    "so",
+    "then",
+    "also",
+    "please",
+    "that",
+    "which",
+    "who",
+    "ever",
+    "always",
+];
+
+/// Tells whether what stands before a prohibition names somebody else who shall not do it: `Replays must not ...`.
+fn is_of_another(before: &str) -> bool {
+    let marks = |text: &str| text.trim_end_matches(['*', '_', ' ']).len();
+    let mut rest = &before[..marks(before)];
+    while let Some((left, _)) = MODALS.iter().find_map(|word| {
+        let left = rest.strip_suffix(word)?;
+        (left.is_empty() || left.ends_with(' ')).then_some((left, word))
+    }) {
+        rest = left.trim_end();
+    }
+    let last = rest.rsplit(' ').next().unwrap_or_default();
+    // A prohibition of its own, not the subject of one.
+    let plain = rest.len() == before.len() && !before.ends_with(' ');
+    let word = last.trim_matches(|c: char| !c.is_alphanumeric());
+    !plain
+        && last.ends_with(|c: char| c.is_alphanumeric() || c == '`')
+        && !word.ends_with("ly")
+        && !ITSELF.contains(&word)
 }
 
 /// Verbs of changes.
@@ -156,6 +217,9 @@ fn forbids(asset: &Asset, file: &File) -> Option<Span> {
             .iter()
             .any(|word| before.starts_with(word))
         {
+            return None;
+        }
+        if !first[at..].starts_with("without") && is_of_another(before) {
             return None;
         }
         let after = first[at..].find(' ').map(|space| at + space + 1)?;

@@ -41,6 +41,25 @@ fn speaks_of(text: &str, name: &str) -> bool {
     !word.is_empty() && text.to_ascii_lowercase().contains(&word)
 }
 
+/// Tells whether a command takes a file in: one in marks or in a block, of which it is an argument.
+fn is_argument(text: &str, path: &str) -> bool {
+    let takes = |command: &str| {
+        let mut words = command.split_whitespace();
+        let mut last = words.next().unwrap_or_default();
+        words.any(|word| {
+            let writes = last.ends_with('>') || matches!(last, "-o" | "--output" | "--out");
+            last = word;
+            word == path && !writes
+        })
+    };
+    let mut fenced = false;
+    text.lines().any(|line| {
+        fenced ^= line.trim_start().starts_with("```");
+        line.contains(path)
+            && if fenced { takes(line) } else { line.split('`').skip(1).step_by(2).any(takes) }
+    })
+}
+
 /// Words before the name of things that are all taken up at once.
 const MANY: &[&str] = &[
     "all", "both", "each", "every", "the", "these", "those", "two", "three", "four", "five", "six", "seven",
@@ -172,7 +191,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let is_meant = (led || step.agents.is_empty()) && speaks_of(after, name)
                     || is_shown(from, name)
                     || after.matches(name).count() > 1;
-                !is_read && !is_meant && !both && !takes_several(after, &written.text)
+                !is_read
+                    && !is_meant
+                    && !both
+                    && !is_argument(after, &written.text)
+                    && !takes_several(after, &written.text)
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };
             let message = format!("no later step reads `{}` of step {}", written.text, step.number);

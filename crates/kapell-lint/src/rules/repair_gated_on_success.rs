@@ -152,8 +152,10 @@ fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
         });
         let Some(back) = back.filter(|_| plain) else { continue };
         // `deploy || undo`, and whatever a script asks before.
-        let asked =
-            back.depth > 0 || back.after != Then::End || facts.commands.iter().any(|command| command.asked);
+        let asked = back.depth > 0
+            || back.after != Then::End
+            || answers_failure(step.script())
+            || facts.commands.iter().any(|command| command.asked);
         let lenient = job.steps[..index].iter().any(|step| step.continue_on_error.is_some());
         // A drill goes back on purpose, and forward again.
         let again = flow.facts[at][index + 1..].iter().any(deploys);
@@ -173,6 +175,16 @@ fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
             .hint("write `if: failure()`")
             .done();
     }
+}
+
+/// Tells whether a script has a group of commands for when one fails, `rollout status || {`, or sets a trap.
+fn answers_failure(script: &str) -> bool {
+    let group =
+        |line: &str| line.rsplit_once("||").is_some_and(|(_, rest)| matches!(rest.trim(), "{" | "(" | "\\"));
+    script.lines().any(|line| {
+        let line = line.trim();
+        group(line) || line.ends_with("||") || line.starts_with("trap ")
+    })
 }
 
 fn add(flow: &Flow, who: &str, condition: &Condition, when: &str, status: &str, report: &mut Report<'_>) {

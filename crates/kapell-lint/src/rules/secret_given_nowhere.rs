@@ -165,8 +165,9 @@ fn given(caller: &Flow, job: usize) -> Option<BTreeSet<String>> {
 fn secrets(expr: &Expr) -> Vec<String> {
     let text = expr.to_string();
     let parts = text.split("secrets.").skip(1);
-    let name =
-        |part: &str| part.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>();
+    // Names of inputs and secrets may have hyphens.
+    let of_name = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let name = |part: &str| part.chars().take_while(of_name).collect::<String>();
     parts.map(name).filter(|name| !name.is_empty()).map(|name| name.to_ascii_uppercase()).collect()
 }
 
@@ -378,6 +379,21 @@ fn whole(
     report.add(manifest.file, span, message).also(other.file, other.name.span, format!("the {kind}")).done();
 }
 
+/// Words for short that are more than the beginning of what they stand for.
+const SHORT: &[(&str, &str)] = &[
+    ("db", "database"),
+    ("pg", "postgres"),
+    ("pg", "postgresql"),
+    ("pw", "password"),
+    ("pwd", "password"),
+    ("svc", "service"),
+    ("cfg", "config"),
+    ("k8s", "kubernetes"),
+    ("es", "elasticsearch"),
+    ("ch", "clickhouse"),
+    ("sa", "serviceaccount"),
+];
+
 /// Tells whether two names are made of the same words but for one, which in one of the two is cut short:
 /// `mailer-creds`, `mailer-credentials`.
 fn is_abbreviation(name: &str, other: &str) -> bool {
@@ -389,9 +405,13 @@ fn is_abbreviation(name: &str, other: &str) -> bool {
     let (short, long) = if word.len() <= other.len() { (word, other) } else { (other, word) };
     // A plural is cut short as well.
     let short = short.strip_suffix('s').filter(|_| long.ends_with('s')).unwrap_or(short);
+    let alike = words.len() == others.len() && words.len() > 1;
+    if alike && SHORT.iter().any(|(known, whole)| *known == short && *whole == long.as_str()) {
+        return true;
+    }
     let Some(rest) = long.strip_prefix(short) else { return false };
     let numbered = rest.bytes().any(|byte| byte.is_ascii_digit());
-    words.len() == others.len() && words.len() > 1 && short.len() > 2 && !numbered
+    alike && short.len() > 2 && !numbered
 }
 
 /// Tells whether two names differ by a letter or two, as slips do, and not by a number or a word.

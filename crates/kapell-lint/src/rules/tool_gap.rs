@@ -7,7 +7,10 @@ mod told; // what a text tells to do
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use kapell_spec::{
-    claude::reference::{Names, Strength},
+    claude::{
+        definition::Named,
+        reference::{Names, Strength},
+    },
     finding::Span,
     line,
     words::Words,
@@ -66,13 +69,31 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     patterns::of_commands(repository, report);
 }
 
-/// Agents that have all tools but those that edit, and have to.
+/// An agent that has all tools but the shell, and has to run commands.
+fn denied_shell(repository: &Repository, report: &mut Report<'_>, agent: &Asset, denied: &Named) {
+    let Some((span, command)) = told::to_run(agent, &repository.files[agent.file].text) else { return };
+    // A server may have a shell of its own.
+    if !agent.definition.items("mcpServers").is_empty() {
+        return;
+    }
+    let message = format!("`{}` has to run `{command}`, and is denied the tool for it", agent.name);
+    let draft = report.add(agent.file, span, message).severity(Severity::High);
+    let draft = draft.hint("drop `Bash` from `disallowedTools`, or have it told what the command says");
+    draft.also(agent.file, denied.span, "denied here").done();
+}
+
+/// Agents that have all tools but those that edit or run, and have to.
 fn forbidden(repository: &Repository, report: &mut Report<'_>) {
     let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
-    for (_, agent) in agents.filter(|(_, agent)| agent.definition.field("tools").is_none()) {
+    for (_, agent) in agents {
         let denied = agent.definition.items("disallowedTools");
         let denies = |tool: &str| denied.iter().any(|own| own.text == tool);
-        if !(denies("Edit") && denies("Write")) {
+        let (tools, free) = (agent.definition.items("tools"), agent.definition.field("tools").is_none());
+        let shell = free || tools.iter().any(|tool| tool.text.starts_with("Bash"));
+        if let Some(tool) = denied.iter().find(|tool| shell && matches!(&*tool.text, "Bash" | "Bash(*)")) {
+            denied_shell(repository, report, agent, tool);
+        }
+        if !(free && denies("Edit") && denies("Write")) {
             continue;
         }
         let text = &*repository.files[agent.file].text;

@@ -67,7 +67,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             match own_limit(unit, fan.body) {
                 Some(limit) => tell_limit(unit, &methods, &fan, limit, report),
                 None if bounds => {}
-                None => tell(unit, &methods, &fan, report),
+                None => tell(repository, unit, (&methods, &fan), report),
             }
         }
     }
@@ -316,7 +316,7 @@ fn grouped(unit: &Unit, call: Id) -> bool {
     ["taskgroup", "task_group", "nursery"].iter().any(|group| service::wrapped(unit, call, &[group]))
 }
 
-fn tell(unit: &Unit, methods: &Methods<'_>, fan: &Fan, report: &mut Report<'_>) {
+fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fan), report: &mut Report<'_>) {
     let around = unit.text(unit.function_of(fan.at)).to_ascii_lowercase();
     // What the items are called says nothing: chunks of a text are items like others.
     let items = unit.text(fan.items).to_ascii_lowercase();
@@ -345,6 +345,9 @@ fn tell(unit: &Unit, methods: &Methods<'_>, fan: &Fan, report: &mut Report<'_>) 
     };
     let reached = methods.reached_through(unit, fan.body, &seen);
     let Some((reached, what)) = reached.filter(|_| !bounds.get()) else { return };
+    if decorated_bound(repository, unit, fan.body) {
+        return;
+    }
     let callee = unit.callee(reached).map_or("", |callee| unit.text(callee));
     let message = format!(
         "`{}`{} starts one {} call (`{callee}`) for every item of `{}` at once",
@@ -358,6 +361,26 @@ fn tell(unit: &Unit, methods: &Methods<'_>, fan: &Fan, report: &mut Report<'_>) 
         draft = draft.severity(Severity::Low);
     }
     draft.also(unit.file, unit.span(reached), "this is what runs for every item").done();
+}
+
+/// Tells whether what decorates the function that runs for every item comes from a file that bounds it: `@limited(6)`.
+fn decorated_bound(repository: &Repository, unit: &Unit, body: Id) -> bool {
+    let own = FUNCTIONS.contains(&unit.kind(body)).then_some(body);
+    let mut functions = own.into_iter().chain(unit.calls_in(body).filter_map(|call| unit.called(call)));
+    functions.any(|function| {
+        let whole = unit.syntax[function].parent;
+        let decorators = unit.syntax.children(whole).filter(|&id| unit.kind(id) == "decorator");
+        let mut names = decorators.map(|decorator| {
+            let name = unit.text(decorator).trim_start_matches('@');
+            name.split(['(', '.']).next().unwrap_or_default().trim()
+        });
+        names.any(|name| {
+            let target = unit.origin(name).and_then(|origin| origin.target.as_ref());
+            target.is_some_and(|(file, _)| {
+                BOUNDS.iter().any(|word| repository.files[*file].lower().contains(word))
+            })
+        })
+    })
 }
 
 /// A pool that has as many workers as there are items.

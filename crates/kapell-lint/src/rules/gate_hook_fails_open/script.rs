@@ -6,7 +6,9 @@ use kapell_spec::{claude::hooks::Hook, finding::Span};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::{script_of, swallowed, unheard};
-use crate::{agents::HookFile, files::FileId, repository::Repository, rule::Report};
+use crate::{
+    agents::HookFile, files::FileId, repository::Repository, rule::Report, rules::hook_output_unread,
+};
 
 /// Events whose hooks can say no.
 pub(super) const GATES: &[&str] =
@@ -184,6 +186,10 @@ pub(super) fn judge(
             .or_else(|| reads_too_high(&lower, language).filter(|_| event == "PreToolUse"))
             .or_else(|| misnames(&lower, matcher).filter(|_| event == "PreToolUse"))
             .or_else(|| asks_the_line(&lower, language, &command.text))
+            .or_else(|| {
+                asks_variables(text, &lower, language, &command.text)
+                    .filter(|_| event == "PreToolUse" && !other)
+            })
             .or_else(|| {
                 let says_no = HEARD.iter().any(|word| lower.contains(word));
                 swallows(&lower, language).filter(|_| says_no && event == "PreToolUse")
@@ -695,6 +701,46 @@ fn asks_the_line(lower: &str, language: Language, command: &str) -> Option<Fault
     let why = "this gate judges its first argument, and is given none: what a tool is given comes as JSON on standard input";
     let hint = "read it with `jq -r '.tool_input.command'` from standard input";
     Some((Span::new(at + 1, at + 5), why, hint, Severity::High))
+}
+
+/// What takes in what comes on standard input.
+const STDIN: &[&str] = &[
+    "stdin",
+    "$(cat)",
+    "$(cat ",
+    "`cat`",
+    "cat |",
+    "<&0",
+    "read -",
+    "/dev/fd/0",
+    "readfilesync(0",
+    "$(jq ",
+    "php://input",
+];
+
+/// Finds where a gate takes what it judges from a variable that its client does not set, and reads nothing of its standard
+/// input.
+fn asks_variables(text: &str, lower: &str, language: Language, command: &str) -> Option<Fault> {
+    let says_no = HEARD.iter().any(|word| lower.contains(word));
+    // Who starts it may set them.
+    if !says_no || command.contains('=') || STDIN.iter().any(|take| lower.contains(take)) {
+        return None;
+    }
+    let span = if language == Language::Shell {
+        hook_output_unread::never_set(text)?
+    } else {
+        let reads = ["environ", "getenv", "process.env", "env[", "$env:"];
+        text.lines().filter(|line| !language.is_comment(line)).find_map(|line| {
+            let lower = line.to_ascii_lowercase();
+            let name = hook_output_unread::UNSET
+                .iter()
+                .find(|name| name.starts_with("CLAUDE_") && line.contains(**name))?;
+            let at = line.as_ptr() as usize - text.as_ptr() as usize + line.find(name)?;
+            reads.iter().any(|read| lower.contains(read)).then(|| Span::new(at, at + name.len()))
+        })?
+    };
+    let why = "this gate never sees what it judges: no such variable is set, what a tool is given comes as JSON on standard input";
+    Some((span, why, "read it with `jq -r '.tool_input.command'` from standard input", Severity::High))
 }
 
 /// Tells whether a line of shell reads what the hook is given, and lets everything pass where it cannot.

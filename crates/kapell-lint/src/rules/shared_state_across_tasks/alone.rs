@@ -234,7 +234,6 @@ fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
         let seen = found.iter().any(|(_, other)| *other == name);
         // What one object keeps is everybody's, where everybody calls the same one.
         let kept = task.of_one
-            && task.how == ASKED
             && ["self.", "this."]
                 .iter()
                 .any(|own| name.strip_prefix(own).is_some_and(|rest| !rest.contains('.')));

@@ -268,11 +268,21 @@ fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
     let given: Vec<Id> = unit.args(gather).iter().map(|arg| arg.value).collect();
     let listed = given.first().filter(|&&first| matches!(unit.kind(first), "array" | "list"));
     let parts: Vec<Id> = listed.map_or(given.clone(), |&list| unit.syntax.children(list).collect());
-    let called: Vec<Id> = parts
+    // A method is the same one where it is called of the same object.
+    let of = |part: Id| {
+        let callee = unit.callee(part)?;
+        if unit.kind(callee) == "identifier" {
+            return Some((unit.function(unit.callee_name(part))?, ""));
+        }
+        let object = unit.syntax.child(callee, "object")?;
+        let function = unit.called(part).filter(|&function| of_one(unit, gather, part, function))?;
+        Some((function, unit.text(object)))
+    };
+    let called: Vec<(Id, &str)> = parts
         .into_iter()
         .filter(|&part| matches!(unit.kind(part), "call" | "call_expression"))
-        .filter(|&part| unit.callee(part).is_some_and(|callee| unit.kind(callee) == "identifier"))
-        .filter_map(|part| unit.function(unit.callee_name(part)))
+        .filter_map(of)
         .collect();
-    called.iter().copied().find(|function| called.iter().filter(|other| *other == function).count() > 1)
+    let again = called.iter().find(|one| called.iter().filter(|other| other == one).count() > 1);
+    again.map(|(function, _)| *function)
 }

@@ -173,8 +173,25 @@ pub(super) fn all_to_run<'a>(agent: &'a Asset, text: &'a str) -> impl Iterator<I
             || clause.ends_with(" then run")
             || clause.ends_with(" and run")
             || leads_to_command(&clause, before);
-        (tells && !is_for_others(before)).then_some((span, command))
+        let free = tells && !is_for_others(before) && !is_a_cause(agent, text, span);
+        free.then_some((span, command))
     })
+}
+
+/// Tells whether a place is in an item of a list of causes: what is to be run there is what the agent shall name.
+fn is_a_cause(agent: &Asset, text: &str, span: Span) -> bool {
+    let items = &agent.definition.document.items;
+    let Some(item) = items.iter().find(|item| item.span.start <= span.start && span.end <= item.span.end)
+    else {
+        return false;
+    };
+    let Some(first) = items.iter().find(|other| other.list == item.list) else { return false };
+    let above = text[..first.span.start as usize].trim_end();
+    let above = above.rsplit('\n').next().unwrap_or_default().to_ascii_lowercase();
+    let last = above.rsplit(". ").next().unwrap_or_default();
+    let listed = last.ends_with(':') || last.starts_with('#');
+    let words = ["cause", "culprit", "symptom", "known problem", "known issue", "common problem", "pitfall"];
+    listed && words.iter().any(|word| last.contains(word))
 }
 
 /// Tells whether a command begins an item of a numbered list, in which another item begins with one too: these are steps.
