@@ -225,8 +225,19 @@ fn unknown(text: &str, facts: &mut StepFacts) {
     facts.works.push(Done { work, text: text.to_owned(), command: None });
 }
 
+/// Returns what the commands of a script do, one that is no step's own too.
+pub(crate) fn of_text(text: &str) -> StepFacts {
+    let mut facts = StepFacts::default();
+    of_commands(text, &mut facts);
+    facts
+}
+
 fn of_script(run: &Text, facts: &mut StepFacts) {
-    let commands = commands(&run.text);
+    of_commands(&run.text, facts);
+}
+
+fn of_commands(text: &str, facts: &mut StepFacts) {
+    let commands = commands(text);
     for (index, command) in commands.iter().enumerate().filter(|(_, command)| !command.words.is_empty()) {
         of_command(command, index, tools::DEPTH, &mut facts.works);
     }

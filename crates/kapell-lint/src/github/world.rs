@@ -21,13 +21,25 @@ impl Texts {
     fn of(prefix: &str, patterns: &[&str]) -> Self {
         let form = |pattern: &&str| {
             let full = format!("{prefix}{pattern}").to_ascii_lowercase();
-            match full.find(['*', '?', '[', '+']) {
-                Some(at) => Form::Prefix(full[..at].to_owned()),
-                None => Form::Exact(full),
+            let Some(at) = full.find(['*', '?', '[', '+']) else { return vec![Form::Exact(full)] };
+            let start = &full[..at];
+            match full.as_bytes()[at] {
+                // The letter before may be left out.
+                b'?' => {
+                    let end = start.char_indices().next_back().map_or(0, |(end, _)| end);
+                    vec![Form::Prefix(start[..end].to_owned())]
+                }
+                b'[' => match one_of(&full[at + 1..]) {
+                    Some(letters) => {
+                        letters.map(|letter| Form::Prefix(format!("{start}{}", char::from(letter)))).collect()
+                    }
+                    None => vec![Form::Prefix(start.to_owned())],
+                },
+                _ => vec![Form::Prefix(start.to_owned())],
             }
         };
         let forms: Vec<Form> =
-            patterns.iter().filter(|pattern| !pattern.starts_with('!')).map(form).collect();
+            patterns.iter().filter(|pattern| !pattern.starts_with('!')).flat_map(form).collect();
         Self { forms: if forms.is_empty() { vec![Form::Prefix(prefix.to_ascii_lowercase())] } else { forms } }
     }
 
@@ -94,6 +106,15 @@ impl Texts {
             _ => Value::UNKNOWN,
         }
     }
+}
+
+/// Returns the letters of which a text has one, where a pattern goes on with a range of them: `0-9]+.[0-9]+`. The start
+/// of the pattern is what stands behind the bracket.
+fn one_of(class: &str) -> Option<std::ops::RangeInclusive<u8>> {
+    let [first, b'-', last, b']', rest @ ..] = class.as_bytes() else { return None };
+    let plain = first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() && first <= last;
+    // It may be left out.
+    (plain && rest.first() != Some(&b'?')).then_some(*first..=*last)
 }
 
 /// A situation in which a workflow starts.

@@ -1,5 +1,6 @@
 //! A failing check leaves its job green.
 
+mod called; // scripts of the repository, and recipes of make
 mod plain; // `|| true`, a pipe, `set +e`
 mod shells; // shells within the shell
 mod ways; // the less plain ones
@@ -129,6 +130,7 @@ const ASIDE: &[&str] = &[
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let mut called = called::Called::new(repository);
     for flow in repository.github.with_steps() {
         let header: String = flow
             .text
@@ -148,7 +150,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     }
                     passes(flow, job, index, facts, lenient, report);
                 } else {
-                    in_script(Script { flow, job, step, facts }, lenient, report);
+                    let script = Script { flow, job, step, facts };
+                    in_script(script, lenient, report);
+                    called.check(script, lenient, report);
                     told_to_pass(flow, at, step, lenient, report);
                     ways::remote(flow, step, facts, lenient, report);
                     ways::health(flow, at, step, facts, lenient, report);
@@ -179,16 +183,41 @@ fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
     }
     let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
     let comment = intent::comments(flow, job.span, 3) + &intent::comments(flow, span, 1);
+    // A comment that lets one cell of the matrix fail says nothing of the others.
+    let of_one = names_a_cell(flow, job, &comment);
     let said = LENIENT.iter().any(|word| comment.to_ascii_lowercase().contains(word)).then_some(comment);
+    let said = said.filter(|_| !of_one);
+    let does_tests = |other: usize| flow.facts[other].iter().any(|facts| facts.does(Kind::Test));
+    let ahead = LENIENT.iter().any(|word| flow.path.contains(word));
+    let only = !ahead && does_tests(at) && flow.jobs().all(|(other, _)| other == at || !does_tests(other));
+    let severity = match tests {
+        true if only => Severity::High,
+        true => Severity::Medium,
+        false => Severity::Low,
+    };
     let draft = report
         .add(flow.file, span, format!("`{}` may fail and the run stays green", job.id.text))
-        .severity(if tests { Severity::Medium } else { Severity::Low })
+        .severity(severity)
         .hint("drop `continue-on-error`, or say in a comment why a failure does not matter");
     let header = LENIENT[..7].iter().find(|word| header.contains(**word));
     match said.or_else(|| header.map(|word| format!("the header says `{word}`"))) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// Tells whether a comment names one value of an axis that has others.
+fn names_a_cell(flow: &Flow, job: &Job, comment: &str) -> bool {
+    let axes = job.matrix.iter().flat_map(|matrix| &matrix.axes);
+    axes.filter_map(|axis| axis.values.as_ref()).any(|values| {
+        let named = values.iter().filter(|(_, span)| {
+            let text = flow.text.get(span.range()).unwrap_or_default();
+            let value = text.trim_matches(['\'', '"']);
+            value.len() > 1 && comment.split([' ', ',', ':']).any(|word| word.trim_matches('`') == value)
+        });
+        let named = named.count();
+        named > 0 && named < values.len()
+    })
 }
 
 fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {

@@ -63,10 +63,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether two runs may have the same group: with the number of the run in it, each has one of its own.
+/// Tells whether two runs may have the same group: with the number of the run or the commit in it, each has one of its
+/// own.
 fn holds_back(concurrency: &Concurrency) -> bool {
     let text = concurrency.group.as_ref().map_or("", |group| &*group.text);
-    let own = ["github.run_id", "github.run_number"].iter().any(|word| text.contains(word));
+    let own = ["github.run_id", "github.run_number", "github.sha"].iter().any(|word| text.contains(word));
     // `github.head_ref || github.run_id` keeps pull requests apart from each other alone.
     !own || text.contains("||")
 }

@@ -1,5 +1,7 @@
 //! What should happen after a failure only happens after success.
 
+mod own; // what a script of the repository makes, and takes away again
+
 use std::sync::LazyLock;
 
 use kapell_core::expr::{Comparison, Function, Key, Literal, Node, NodeKind};
@@ -53,6 +55,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let lasting = lasting(flow, at);
             teardown(flow, at, &lasting, report);
             teardown_job(repository, (flow, at), &lasting, report);
+            own::check(flow, at, report);
             stopped_late(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {

@@ -1,5 +1,6 @@
 //! A condition can never hold.
 
+mod run_of; // the event of the run that a workflow waits for
 mod texts; // words that are taken for truth values
 mod values; // outputs, and what is written to them
 
@@ -36,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         forms(flow, report);
         text_around(flow, report);
         called(flow, report);
+        run_of::check(&repository.github, flow, report);
         if flow.worlds.iter().any(|world| world.event.is_none()) {
             continue;
         }

@@ -124,7 +124,7 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
 }
 
 /// `check || true`
-fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
+pub(super) fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
     let Script { step, facts, .. } = script;
     let all = script.commands();
     let command = &all[at];
@@ -160,8 +160,22 @@ fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
         let hint = format!("drop `|| {}`, or say in a comment why a failure does not matter", next.program());
         let message = format!("`{}` can fail and the step stays green", short(command));
         // Tests are a gate: a line that nobody has to read is none.
-        let tests = facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Test);
-        Lost::new(if told && !tests { Severity::Low } else { worst }, message, hint)
+        let does =
+            |kind: Kind| facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == kind);
+        let told = told && !does(Kind::Test);
+        let told = told.then(|| if is_all(script, at) { Severity::Medium } else { Severity::Low });
+        Lost::new(told.map_or(worst, |told| told.min(worst)), message, hint)
+    })
+}
+
+/// Tells whether a job checks nothing but what one command does, so that it can never be red.
+fn is_all(script: Script<'_>, at: usize) -> bool {
+    let Script { flow, job, facts, .. } = script;
+    let Some(job) = flow.jobs().position(|(_, other)| std::ptr::eq(other, job)) else { return false };
+    flow.facts[job].iter().all(|other| {
+        let own = std::ptr::eq(other, facts);
+        other.works.iter().all(|done| own && done.command == Some(at) || !done.work.kind.checks())
+            && (own || !other.is_opaque())
     })
 }
 
@@ -242,7 +256,7 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
 }
 
 /// `set +e`, a check, and whatever comes last decides.
-fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
+pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
     let command = &all[at];
     if command.asked || command.then != Then::End || at + 1 >= all.len() || !is_check(script.facts, at) {
@@ -254,7 +268,13 @@ fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
         })
     };
     let text = script.step.script();
-    let asks = ["PIPESTATUS", "exit $", "exit \"$"].iter().any(|word| text.contains(word))
+    // What is only printed ends nothing: `echo "exit $rc"`.
+    let ends = |command: &Command| {
+        let text = command.text();
+        !ways::speaks(command) && (text.contains("exit $") || text.contains("exit \"$"))
+    };
+    let asks = text.contains("PIPESTATUS")
+        || all.iter().any(ends)
         || ways::reads_status(text, all) && !ways::only_told(text, all, at);
     let last = all.last().is_some_and(|last| {
         matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
@@ -278,12 +298,14 @@ fn only_moves(rest: &[Command]) -> bool {
     !rest.is_empty()
         && rest.iter().all(|command| {
             let words = &command.words;
-            let plain = command.words.is_empty() || MOVES.contains(&command.program());
+            // A block that goes to a file ends with where it goes.
+            let ends = |word: &String| matches!(word.as_str(), "}" | ")" | ">" | ">>");
+            let plain = words.first().is_none_or(ends) || MOVES.contains(&command.program());
             let looks_on = command.program() != "docker"
                 || words.get(1).is_some_and(|word| {
                     matches!(word.as_str(), "logs" | "cp" | "stop" | "rm" | "compose" | "ps")
                 });
-            plain && looks_on && !command.asked && command.depth == 0
+            plain && looks_on && !command.asked
         })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn is_kept(command: &Command) -> bool {
 }
 
 /// Tells whether a command only speaks.
-fn speaks(command: &Command) -> bool {
+pub(super) fn speaks(command: &Command) -> bool {
     matches!(command.program(), "echo" | "printf" | "true" | ":" | "cat") && !is_kept(command)
         || command.text() == "exit 0"
 }
@@ -393,7 +393,9 @@ pub(super) fn never_fails(word: &str) -> bool {
 fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
     let Script { flow, job, step, facts } = script;
     let command = &facts.commands[at];
-    let flag = command.words.iter().find(|word| never_fails(word))?;
+    let of_make =
+        |word: &&String| command.program() == "make" && matches!(word.as_str(), "-i" | "--ignore-errors");
+    let flag = command.words.iter().find(|word| never_fails(word) || of_make(word))?;
     let kinds: Vec<Kind> =
         facts.works.iter().filter(|done| done.command == Some(at)).map(|done| done.work.kind).collect();
     let checks = kinds.iter().any(|kind| matches!(kind, Kind::Lint | Kind::Audit | Kind::Test));

@@ -1,0 +1,221 @@
+//! Failures that are lost in what a step calls: a script of the repository without `set -e`, a recipe of make whose
+//! line begins with `-`.
+
+use std::collections::BTreeSet;
+
+use kapell_spec::{finding::Span, github::Step};
+use kapell_view::audit::{Confidence, Severity};
+
+use super::{LENIENT, Lost, Script, checks, plain, short};
+use crate::{
+    files::FileId,
+    github::{
+        facts,
+        script::{Command, Then},
+        tools::Kind,
+    },
+    repository::Repository,
+    rule::Report,
+};
+
+/// What steps call, each read once.
+pub(super) struct Called<'a> {
+    repository: &'a Repository,
+    told: BTreeSet<FileId>,
+}
+
+impl<'a> Called<'a> {
+    pub(super) fn new(repository: &'a Repository) -> Self {
+        Self { repository, told: BTreeSet::new() }
+    }
+
+    pub(super) fn check(
+        &mut self,
+        script: Script<'_>,
+        lenient: impl Fn() -> Option<String>,
+        report: &mut Report<'_>,
+    ) {
+        for command in script.commands() {
+            // A failure that the caller asks for, or lets pass, is told of there.
+            if command.asked || command.then != Then::End {
+                continue;
+            }
+            let found = match command.program() {
+                "make" | "gmake" => self.recipe(script, command),
+                _ => self.script(script, command),
+            };
+            let Some((file, span, lost)) = found.filter(|(file, ..)| self.told.insert(*file)) else {
+                continue;
+            };
+            let draft = report
+                .add(file, span, lost.message)
+                .severity(lost.severity)
+                .confidence(Confidence::Medium)
+                .also(
+                    script.flow.file,
+                    script.flow.script_line(script.step, command.start, &command.words[0]),
+                    "called here",
+                )
+                .hint(lost.hint);
+            let said = before(&self.repository.files[file].text, span).or_else(&lenient);
+            match said {
+                Some(comment) => draft.explained(comment).done(),
+                None => draft.done(),
+            }
+        }
+    }
+
+    /// Finds a file by its path, as a step sees it.
+    fn find(&self, step: &Step, path: &str) -> Option<FileId> {
+        let plain = path.trim_start_matches("./");
+        let path = match &step.folder {
+            Some(folder) => {
+                format!("{}/{plain}", folder.literal()?.trim_start_matches("./").trim_end_matches('/'))
+            }
+            None => plain.to_owned(),
+        };
+        self.repository.files.find(path.trim_start_matches('/'))
+    }
+
+    /// A script that goes on after its check has failed, and ends with words.
+    fn script(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let words = command.inner();
+        let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
+        // `bash -e ci.sh` ends at the first failure.
+        let path = words
+            .get(usize::from(shell))
+            .filter(|path| path.contains(['/', '.']) && !path.starts_with('-'))?;
+        let file = self.find(script.step, path)?;
+        let text = &*self.repository.files[file].text;
+        let first = text.lines().next().unwrap_or_default();
+        let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
+        if !(own || shell || path.ends_with(".sh") || path.ends_with(".bash")) {
+            return None;
+        }
+        let ends = first.starts_with("#!")
+            && first.split(' ').skip(1).any(|word| word.starts_with('-') && word.contains('e'));
+        let goes_on = !ends
+            && !["set -", "errexit", "trap ", "() {", "(){", "function "]
+                .iter()
+                .any(|word| text.contains(word));
+        let shrugs = ["|| true", "|| :", "|| echo"].iter().any(|word| text.contains(word));
+        if !(goes_on || shrugs) || text.len() > 40_000 {
+            return None;
+        }
+        const GOES_ON: &str = "set +e\n";
+        let whole = if goes_on { format!("{GOES_ON}{text}") } else { text.to_owned() };
+        let facts = facts::of_text(&whole);
+        let mut step = script.step.clone();
+        step.run.as_mut()?.text = whole.into();
+        step.name = None;
+        let inner = Script { step: &step, facts: &facts, ..script };
+        let (at, lost) = (0..facts.commands.len()).find_map(|at| {
+            let of = |kinds: &[Kind]| {
+                facts.works.iter().any(|done| done.command == Some(at) && kinds.contains(&done.work.kind))
+            };
+            let command = &facts.commands[at];
+            if command.depth > 0 || !of(&[Kind::Test, Kind::Lint]) {
+                return None;
+            }
+            let passed = plain::passed_over(inner, at).filter(|_| goes_on).map(|lost| Lost {
+                message: format!("`{}` can fail and the script goes on: it has no `set -e`", short(command)),
+                hint: "begin the script with `set -e`".into(),
+                ..lost
+            });
+            let shrugged = || plain::shrugged_off(inner, at).filter(|_| of(&[Kind::Test]));
+            Some((at, passed.or_else(shrugged)?))
+        })?;
+        let start = facts.commands[at].start - if goes_on { GOES_ON.len() } else { 0 };
+        Some((file, line(text, start), lost))
+    }
+
+    /// A recipe that lets its check fail: the line begins with `-`.
+    fn recipe(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let words = command.inner();
+        let folder = words.iter().position(|word| word == "-C").and_then(|at| words.get(at + 1));
+        let path = folder.map_or_else(
+            || "Makefile".to_owned(),
+            |folder| format!("{}/Makefile", folder.trim_end_matches('/')),
+        );
+        let file = self.find(script.step, &path)?;
+        let text = &*self.repository.files[file].text;
+        if !["\t-", "\t@-"].iter().any(|start| text.contains(start)) {
+            return None;
+        }
+        let mut targets = words[1..].iter().filter(|word| checks(word) && Some(*word) != folder);
+        targets.find_map(|target| {
+            let (start, line) = let_pass(text, target)?;
+            let message = format!("`{line}` can fail and `make {target}` goes on: its line begins with `-`");
+            Some((file, self::line(text, start), Lost::new(Severity::High, message, "drop the `-`")))
+        })
+    }
+}
+
+/// Returns where the line of a recipe begins that lets its check fail, and its command; what follows only speaks.
+fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
+    let mut start = 0;
+    let mut inside = false;
+    let mut found = None;
+    for line in text.split_inclusive('\n') {
+        let at = start;
+        start += line.len();
+        if !line.starts_with('\t') {
+            let blank = line.trim().is_empty() || line.starts_with('#');
+            if !blank && inside {
+                break;
+            }
+            let head = line.split_once(':').filter(|(_, rest)| !rest.starts_with('='));
+            inside |= head.is_some_and(|(names, _)| names.split_whitespace().any(|name| name == target));
+            continue;
+        }
+        let own = line.trim().trim_start_matches('@');
+        if !inside || own.is_empty() {
+            continue;
+        }
+        let bare = own.trim_start_matches(['-', '@']).trim();
+        if own.starts_with('-') && is_check(bare) {
+            found = Some((at + 1, bare));
+        } else if !["echo ", "printf ", "#"].iter().any(|start| bare.starts_with(start)) {
+            // A later line may judge.
+            found = None;
+        }
+    }
+    found
+}
+
+/// Tells whether a line of the recipe of a check is the check: by what it runs, or since it is a program of the
+/// repository. A variable mostly has the name of its program.
+fn is_check(line: &str) -> bool {
+    let mut plain = String::new();
+    for part in line.split("$(") {
+        match part.split_once(')') {
+            Some((name, rest)) if !plain.is_empty() || line.starts_with("$(") => {
+                plain.push_str(&name.to_ascii_lowercase());
+                plain.push_str(rest);
+            }
+            _ => plain.push_str(part),
+        }
+    }
+    let facts = facts::of_text(&plain);
+    facts.does(Kind::Test) || facts.does(Kind::Lint) || facts.runs_own_script() && plain.starts_with("./")
+}
+
+/// Returns the line that a byte stands in, without the blanks before it.
+fn line(text: &str, at: usize) -> Span {
+    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
+    Span { start: at as u32, end: end as u32 }
+}
+
+/// Returns the comment before a line, or in it, that says why its failure may pass.
+fn before(text: &str, span: Span) -> Option<String> {
+    let above = text[..span.start as usize].lines().rev().skip_while(|line| line.trim().is_empty()).take(3);
+    let own = text.get(span.range()).and_then(|line| line.split_once(" #")).map(|(_, said)| said);
+    let above = above.map_while(|line| line.trim().strip_prefix('#'));
+    above
+        .chain(own)
+        .find(|said| {
+            let lower = said.to_ascii_lowercase();
+            LENIENT.iter().any(|word| lower.contains(word))
+        })
+        .map(|said| said.trim().to_owned())
+}
