@@ -2,6 +2,7 @@
 
 mod assets;
 pub mod beside;
+pub mod client_hooks;
 pub mod clients;
 mod defined;
 pub mod delegation;
@@ -23,6 +24,7 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
+use client_hooks::ClientHooks;
 use clients::Client;
 pub use hook_script::{HookScript, script_of};
 pub use resolve::Resolved;
@@ -121,6 +123,8 @@ pub struct Agents {
     pub assets: Vec<Asset>,
     /// Hooks and settings.
     pub hooks: Vec<HookFile>,
+    /// Hooks of other clients.
+    pub client_hooks: Vec<ClientHooks>,
     /// Plugins, by their directories.
     pub plugins: Vec<PluginFile>,
     /// Scripts of dynamic workflows.
@@ -158,11 +162,12 @@ impl Agents {
         agents
     }
 
-    /// Returns the assets of these files, and nothing else.
+    /// Returns the assets and scripts of these files, and nothing else.
     #[must_use]
     pub(crate) fn only(&self, files: &std::collections::BTreeSet<FileId>) -> Self {
         let assets = self.assets.iter().filter(|asset| files.contains(&asset.file)).cloned().collect();
-        Self { assets, ..Self::default() }
+        let scripts = self.scripts.iter().filter(|(file, _)| files.contains(file)).cloned().collect();
+        Self { assets, scripts, ..Self::default() }
     }
 
     /// Returns who hands work to whom. `files` are those that the model was read from.

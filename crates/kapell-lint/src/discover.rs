@@ -1,6 +1,7 @@
 //! Which files of a directory count, and reading them within bounds.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -54,6 +55,19 @@ pub struct Found {
 /// Directories that never hold what people wrote for this repository. The last one is kapell's own store outside of git.
 const FOREIGN: &[&str] =
     &["node_modules", "target", ".git", "vendor", ".venv", "venv", "__pycache__", "dist", ".kapell"];
+
+/// Files at the top in which clients keep their hooks.
+const SETTINGS: &[&str] = &[
+    ".claude/settings.json",
+    ".claude/settings.local.json",
+    ".cursor/hooks.json",
+    ".codex/hooks.json",
+    ".gemini/settings.json",
+    "hooks/hooks.json",
+];
+
+/// Endings of what hooks start.
+const SCRIPTS: &[&str] = &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".rb", ".php", ".ps1", ".pl"];
 
 /// Reads all files below `root` that `wanted` names by their path from there.
 ///
@@ -116,7 +130,40 @@ impl Seen {
                 Err(error) => seen.failed(root, &error),
             }
         }
+        seen.take_up_scripts(root);
         Ok(seen)
+    }
+
+    /// Counts the scripts that hooks name in as well, in whatever folder they lie.
+    fn take_up_scripts(&mut self, root: &Path) {
+        let settings = self.wanted.iter().filter(|(path, _)| SETTINGS.contains(&&**path));
+        let texts: Vec<String> = settings
+            .filter_map(|(_, file)| String::from_utf8(read(file, self.bounds.file_bytes).ok()?).ok())
+            .collect();
+        let named: BTreeSet<&str> = texts
+            .iter()
+            .filter(|text| text.contains("\"hooks\""))
+            .flat_map(|text| text.split(|c: char| c.is_whitespace() || "\"'\\;&|()".contains(c)))
+            .filter_map(|word| {
+                let word = word
+                    .split_once("_DIR}/")
+                    .or_else(|| word.split_once("_DIR/"))
+                    .map_or(word, |(_, rest)| rest);
+                let word = word.trim_start_matches("./").trim_start_matches('/');
+                SCRIPTS.iter().any(|end| word.ends_with(end)).then_some(word)
+            })
+            .collect();
+        if named.is_empty() {
+            return;
+        }
+        let (called, others) = std::mem::take(&mut self.others)
+            .into_iter()
+            .partition::<Vec<_>, _>(|path| named.contains(&**path));
+        self.others = others;
+        self.wanted.extend(called.into_iter().map(|path| {
+            let file = root.join(&path);
+            (path, file)
+        }));
     }
 
     /// Returns the files that count: their path from the top, and the one to open.

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
     agents::{self, Agents},
-    code::{self, Unit},
+    code::{self, Unit, workflow_script::Script},
     files::{FileId, Files},
     github::{
         self, Github,
@@ -57,6 +57,8 @@ pub struct Repository {
     pub systems: Arc<Systems>,
     /// Recorded durations of jobs, if there are any.
     pub timings: Option<Timings>,
+    /// The scripts of dynamic workflows, read when they are first asked for: several rules do.
+    scripts: OnceLock<Vec<(FileId, Script)>>,
 }
 
 /// The models, as a set: which of them a rule asks, or a change of files changes.
@@ -135,7 +137,15 @@ impl Repository {
             code: Arc::new(code),
             systems: Arc::new(systems),
             timings: None,
+            scripts: OnceLock::new(),
         }
+    }
+
+    /// Returns what the scripts of dynamic workflows do.
+    #[must_use]
+    pub fn scripts(&self) -> &[(FileId, Script)] {
+        let read = |&(id, _): &(FileId, _)| (id, Script::read(id, &self.files[id].text));
+        self.scripts.get_or_init(|| self.agents.scripts.iter().map(read).collect())
     }
 
     /// Tells whether durations of the workflow at this path were recorded.
@@ -158,6 +168,7 @@ impl Repository {
             code: Arc::default(),
             systems: Arc::default(),
             timings: self.timings.clone(),
+            scripts: OnceLock::new(),
         }
     }
 
@@ -190,6 +201,7 @@ impl Repository {
             code: if changed.code && deep { Arc::new(code::read(&files)) } else { self.code.clone() },
             systems: if changed.systems { Arc::new(Systems::read(&files)) } else { self.systems.clone() },
             timings: self.timings.clone(),
+            scripts: OnceLock::new(),
             files,
         }
     }

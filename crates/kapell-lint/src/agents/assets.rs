@@ -11,7 +11,9 @@ use kapell_spec::{
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-use super::{Agents, Asset, Home, HookFile, PluginFile, clients, clients::Client, defined, others};
+use super::{
+    Agents, Asset, Home, HookFile, PluginFile, client_hooks, clients, clients::Client, defined, others,
+};
 use crate::files::{Broken, File, FileId, Files};
 
 /// Names of Markdown files that explain a directory and define nothing.
@@ -32,7 +34,8 @@ const EXAMPLES: &[&str] = &[
 ];
 
 pub(super) fn read(files: &Files) -> Agents {
-    let mut agents = Agents { plugins: plugins(files), ..Agents::default() };
+    let client_hooks = client_hooks::read(files);
+    let mut agents = Agents { plugins: plugins(files), client_hooks, ..Agents::default() };
     for (id, file) in files.iter() {
         let name = file.name();
         if name.ends_with(".md") || name.ends_with(".mdc") {
@@ -81,6 +84,7 @@ pub(super) fn read_again(old: &Agents, files: &Files, changed: &BTreeSet<&str>) 
     let mut agents = Agents {
         assets: Vec::new(),
         hooks: old.hooks.iter().filter(|file| !changed.contains(&file.file)).cloned().collect(),
+        client_hooks: old.client_hooks.clone(),
         plugins: old.plugins.clone(),
         scripts: old.scripts.clone(),
         broken: old.broken.clone(),

@@ -13,7 +13,6 @@ use kapell_view::audit::{AssetKind, EdgeKind, Scope, Strength};
 
 use crate::{
     agents::{AgentId, HookFile, Resolved, is_built_in},
-    code::workflow_script,
     files::{FileId, joined},
     inventory::{AssetKey, Builder, Target},
     repository::Repository,
@@ -115,11 +114,13 @@ fn add_script(
     let (agents, source) = (&repository.agents, &repository.files[file]);
     let span = whole(repository, file);
     let key = builder.asset(AssetKind::Script, source.name(), scope.clone(), file, span);
-    for call in workflow_script::agents(file, &source.text) {
+    let scripts = repository.scripts();
+    let own = scripts.iter().find(|(id, _)| *id == file);
+    for call in own.iter().flat_map(|(_, script)| &script.started) {
         let to = match agents.of(AssetKind::Agent).find(|(_, agent)| agent.name == call.name) {
             Some((AgentId(at), _)) => Target::Asset(keys[at]),
-            None if is_built_in(&call.name) => Target::Beside(call.name),
-            None => Target::Missing(call.name),
+            None if is_built_in(&call.name) => Target::Beside(call.name.clone()),
+            None => Target::Missing(call.name.clone()),
         };
         builder.edge(key, to, EdgeKind::Delegates, Strength::Certain, (file, call.span));
     }

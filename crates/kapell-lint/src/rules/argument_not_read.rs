@@ -256,12 +256,6 @@ fn in_shell(asset: &Asset, at: usize) -> bool {
 fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File) {
     let Some(hint) = asset.definition.text("argument-hint") else { return };
     let text = &file.text[asset.definition.body as usize..];
-    let whole = ["$ARGUMENTS", "$@", "$*", "$0"].iter().any(|word| text.contains(word));
-    let read = |place: usize| {
-        text.match_indices(&format!("${place}"))
-            .any(|(at, word)| !text[at + word.len()..].starts_with(|c: char| c.is_ascii_digit()))
-            || text.contains(&format!("${{{place}}}"))
-    };
     // `<flag> <percent> [environment]`: each word of its own in brackets is one; anything else may be several.
     let words: Vec<&str> = hint.text.split_whitespace().collect();
     let plain = |word: &&str| {
@@ -273,20 +267,81 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File) {
                 && !inner.starts_with('-')
         })
     };
-    if whole || words.len() < 2 || !words.iter().all(plain) || !read(1) {
+    if words.len() < 2 || !words.iter().all(plain) {
         return;
     }
-    let Some(last) = (1..=words.len()).rev().find(|&place| read(place)).filter(|&last| last < words.len())
-    else {
+    let Some((form, read)) = read_by_places(text) else { return };
+    let Some(last) = read.iter().copied().max().filter(|&last| last < words.len()) else { return };
+    if !read.contains(&1) {
         return;
-    };
+    }
     let names: Vec<String> = words[last..].iter().map(|word| format!("`{word}`")).collect();
-    let message =
-        format!("the hint promises {}, and the text reads no argument behind `${last}`", names.join(", "));
+    let message = format!(
+        "the hint promises {}, and the text reads no argument behind `{}`",
+        names.join(", "),
+        form.written(last)
+    );
     report
         .add(asset.file, hint.span, message)
-        .hint(format!("read it as `${}`, or drop it from the hint", last + 1))
+        .hint(format!("read it as `{}`, or drop it from the hint", form.written(last + 1)))
         .done();
+}
+
+/// How a text takes arguments by their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `$1` is the first.
+    FromOne,
+    /// `$0` is the first.
+    FromZero,
+    /// `$ARGUMENTS[0]` is the first.
+    Indexed,
+}
+
+impl Form {
+    /// Returns how the argument at a place, from 1, is written.
+    fn written(self, place: usize) -> String {
+        match self {
+            Self::FromOne => format!("${place}"),
+            Self::FromZero => format!("${}", place - 1),
+            Self::Indexed => format!("$ARGUMENTS[{}]", place - 1),
+        }
+    }
+}
+
+/// Finds which arguments a text reads, by places from 1, if it takes none of them but by their places.
+fn read_by_places(text: &str) -> Option<(Form, Vec<usize>)> {
+    let number = |rest: &str| {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        // `$0.50` is money.
+        let money = rest[digits..]
+            .strip_prefix(['.', ','])
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        rest[..digits].parse::<usize>().ok().filter(|_| digits == 1 && !money)
+    };
+    let (mut plain, mut indexed) = (Vec::new(), Vec::new());
+    for (at, _) in text.match_indices('$') {
+        let rest = &text[at + 1..];
+        if rest.starts_with(['@', '*']) {
+            return None;
+        }
+        if let Some(rest) = rest.strip_prefix("ARGUMENTS") {
+            indexed.push(rest.strip_prefix('[').and_then(number)?);
+        }
+        plain.extend(number(rest.strip_prefix('{').unwrap_or(rest)));
+    }
+    let next = |places: Vec<usize>| places.into_iter().map(|place| place + 1).collect();
+    match (plain.is_empty(), indexed.is_empty()) {
+        (true, false) => Some((Form::Indexed, next(indexed))),
+        (false, true) if plain.contains(&0) => {
+            // `$0` of a shell or of awk is no argument of the command.
+            let shell =
+                ["awk", "$0:", "basename", "dirname", "BASH_SOURCE"].iter().any(|word| text.contains(word));
+            (!shell).then(|| (Form::FromZero, next(plain)))
+        }
+        (false, true) => Some((Form::FromOne, plain)),
+        _ => None,
+    }
 }
 
 /// Names that are declared under `arguments` and used nowhere, while others are.

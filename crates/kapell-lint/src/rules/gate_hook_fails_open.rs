@@ -1,5 +1,6 @@
 //! `gate-hook-fails-open`: a hook that shall block lets everything pass when it fails, or never runs.
 
+mod of_clients; // gates of other clients
 mod script; // what a script of the repository does
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home, HookFile},
+    agents::{Asset, Home, HookFile, clients::Client},
     files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -49,7 +50,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             } else if let Some(matcher) = hook.matcher.as_ref().filter(|matcher| is_in_small(&matcher.text)) {
                 misspelt(report, file, hook, matcher);
             } else {
-                script::judge(repository, file, hook, &mut scripts, report);
+                script::judge(repository, (file.file, Client::Claude), hook, &mut scripts, report);
             }
         }
         // A plugin may have hooks for other clients, too, whose events have other names.
@@ -68,7 +69,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for (id, file) in repository.files.iter().filter(|(_, file)| is_unread(&file.path)) {
         unread(repository, report, id, &file.text);
     }
-    of_gemini(repository, &mut scripts, report);
+    of_clients::check(repository, &mut scripts, report);
     let kinds = [AssetKind::Command, AssetKind::Skill];
     for (_, asset) in repository
         .agents
@@ -76,23 +77,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         .filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home == Home::Claude)
     {
         installed(repository, report, asset);
-    }
-}
-
-/// Gates of Gemini CLI: there, too, an end with 2 blocks, and any other number only warns.
-/// Source: <https://github.com/google-gemini/gemini-cli/blob/main/docs/hooks/reference.md>, as of 2026-08.
-fn of_gemini(repository: &Repository, scripts: &mut BTreeSet<FileId>, report: &mut Report<'_>) {
-    let settings = repository.files.iter().filter(|(_, file)| {
-        let folder = file.path.rsplit('/').nth(1).unwrap_or_default();
-        file.name() == "settings.json" && folder == ".gemini" && file.text.contains("\"BeforeTool\"")
-    });
-    for (id, settings) in settings {
-        let (hooks, _) = hooks::read(&settings.text);
-        let file = HookFile { file: id, is_settings: true, hooks };
-        for hook in file.hooks.hooks.iter().filter(|hook| &*hook.event.text == "BeforeTool") {
-            let event = Named { text: "PreToolUse".to_owned(), span: hook.event.span };
-            script::judge(repository, &file, &Hook { event, ..hook.clone() }, scripts, report);
-        }
     }
 }
 
@@ -361,7 +345,7 @@ const SCRIPTS: &[&str] =
     &[".sh", ".bash", ".py", ".js", ".mjs", ".cjs", ".ts", ".mts", ".rb", ".php", ".ps1", ".pl", ".go"];
 
 /// Finds the script that a command starts, by its path from the top or from the plugin.
-fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<FileId> {
+fn script_of(repository: &Repository, from: FileId, command: &str) -> Option<FileId> {
     let words = command.split([' ', '"', '\'', ';', '&', '|']).filter(|word| !word.is_empty());
     let scripts = words.clone().filter(|word| SCRIPTS.iter().any(|end| word.ends_with(end)));
     // A program without an ending lies among the hooks, and one in Go is run from its folder.
@@ -378,7 +362,7 @@ fn script_of(repository: &Repository, from: &HookFile, command: &str) -> Option<
         Some(variable) => variable.split_once('/')?.1,
         None => path.trim_start_matches('/'),
     };
-    let plugin = repository.files[from.file].path.strip_suffix("hooks/hooks.json").unwrap_or_default();
+    let plugin = repository.files[from].path.strip_suffix("hooks/hooks.json").unwrap_or_default();
     repository.files.find(rest).or_else(|| repository.files.find(&format!("{plugin}{rest}")))
 }
 

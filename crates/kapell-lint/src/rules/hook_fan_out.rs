@@ -178,7 +178,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .filter_map(|hook| {
                 let session = || asks_a_model(repository, file, hook);
                 let whole = || runs_all(repository, file, hook);
-                Some((hook, why(hook).or_else(|| before_prompts(hook)).or_else(session).or_else(whole)?))
+                let model = || waits_for_a_model(repository, file, hook);
+                let known = why(hook).or_else(|| before_prompts(hook));
+                Some((hook, known.or_else(session).or_else(model).or_else(whole)?))
             })
             .collect();
         let Some(((first, (why, severity)), rest)) = heavy.split_first() else { continue };
@@ -282,6 +284,65 @@ fn asks_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> Option
             "`{}` starts a session of Claude at the {event} of every {which}, which runs these hooks too",
             script.path
         );
+        (message, Severity::High)
+    })
+}
+
+/// Ways in which a script asks a model, whatever client or service it asks.
+const MODELS: &[&str] = &[
+    "claude -p",
+    "claude --print",
+    "codex exec",
+    "gemini -p",
+    "gemini --prompt",
+    "opencode run",
+    "cursor-agent -p",
+    "copilot -p",
+    "llm -m",
+    "ollama run",
+    "api.anthropic.com/",
+    "api.openai.com/",
+    "generativelanguage.googleapis.com/",
+    "messages.create(",
+    "chat.completions.create(",
+    "responses.create(",
+    "/api/generate",
+];
+
+/// Words with which a script chooses the calls that it looks at.
+const CHOOSES: &[&str] = &[
+    "case ",
+    "tool_name\" in ",
+    "tool_name ==",
+    "tool_name\") ==",
+    "tool_name\"] ==",
+    "tool_name !=",
+    "tool_name\") !=",
+    "tool_name\"] !=",
+    "tool_name not in",
+    "tool_name\") not in",
+    "tool_name\"] not in",
+    "$tool\" ",
+    "$tool_name\" ",
+    "select(.tool_name",
+    "cache",
+];
+
+/// Says that the script of a hook asks a model at every tool call, whichever tool it is.
+fn waits_for_a_model(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(String, Severity)> {
+    if hook.is_async || !hook.is_for_all_tools() || hook.kind != "command" {
+        return None;
+    }
+    let script = repository.agents.hook_script(&repository.files, file, hook)?;
+    let text = repository.files[repository.files.find(&script.path)?].lower();
+    let asks = text.lines().map(str::trim_start).any(|line| {
+        !line.starts_with(['#', '/'])
+            && !line.ends_with('&')
+            && MODELS.iter().any(|words| line.contains(words))
+    });
+    let chooses = || CHOOSES.iter().any(|word| text.contains(word));
+    (asks && !chooses()).then(|| {
+        let message = format!("`{}` asks a model at the {} of every tool call", script.path, hook.event.text);
         (message, Severity::High)
     })
 }

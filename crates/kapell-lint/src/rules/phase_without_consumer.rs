@@ -140,6 +140,13 @@ fn several(sentence: &str) -> bool {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     costly::check(repository, report);
+    for (file, script) in repository.scripts() {
+        for kept in &script.unread {
+            let message = format!("nothing reads `{}`, which an agent brings back here", kept.name);
+            let hint = "hand it to the agent that decides, or do not start this one";
+            report.add(*file, kept.span, message).severity(Severity::Medium).hint(hint).done();
+        }
+    }
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let steps = &asset.flow.steps;
         let text = &repository.files[asset.file].text;

@@ -31,6 +31,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    in_scripts(repository, report);
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         for (at, pair) in asset.flow.steps.windows(2).enumerate() {
             let text = &repository.files[asset.file].text;
@@ -42,6 +43,24 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         for row in beside::rows(asset, &repository.files[asset.file].text).iter().filter(|row| row.counted) {
             tell_row(report, asset, row);
+        }
+    }
+}
+
+/// Agents that a script of a dynamic workflow awaits one after the other, though none takes what another one brought.
+fn in_scripts(repository: &Repository, report: &mut Report<'_>) {
+    for (file, script) in repository.scripts() {
+        for row in &script.in_turn {
+            let [first, second, rest @ ..] = &row[..] else { continue };
+            let message =
+                format!("`{}` takes nothing of `{}`, yet is awaited after it", second.name, first.name);
+            let hint = format!("start these {} agents with `parallel()`", row.len());
+            let draft = report.add(*file, second.span, message).hint(hint);
+            let mut draft = draft.also(*file, first.span, "the one before");
+            for other in rest {
+                draft = draft.also(*file, other.span, "takes nothing of them either");
+            }
+            draft.done();
         }
     }
 }
@@ -186,7 +205,10 @@ const VAGUE: &[&str] = &[
 fn joined<'a>(asset: &'a Asset, text: &str, at: usize, one: &Step, other: &Step) -> Option<&'a Step> {
     let steps = &asset.flow.steps;
     let of = |step: &Step, reader: &Step| {
-        step.writes.iter().any(|written| reader.reads.iter().any(|read| read.text == written.text))
+        let own = text.get(reader.span.range()).unwrap_or_default();
+        step.writes.iter().any(|written| {
+            reader.reads.iter().any(|read| read.text == written.text) || takes_several(own, &written.text)
+        })
     };
     let join = steps.get(at + 2..)?.iter().find(|later| of(one, later) && of(other, later))?;
     let phase = other.phase.and_then(|phase| asset.flow.phases.get(phase));

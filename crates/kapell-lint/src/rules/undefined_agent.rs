@@ -22,7 +22,6 @@ use crate::{
         is_built_in,
         sessions::{What, sessions},
     },
-    code::workflow_script,
     files::FileId,
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -183,8 +182,8 @@ fn started(repository: &Repository, report: &mut Report<'_>) {
 fn scripts(repository: &Repository, report: &mut Report<'_>) {
     let names: BTreeSet<&str> =
         repository.agents.of(AssetKind::Agent).map(|(_, agent)| &*agent.name).collect();
-    for (file, _) in repository.agents.scripts.iter().filter(|_| !names.is_empty()) {
-        for started in workflow_script::agents(*file, &repository.files[*file].text) {
+    for (file, script) in repository.scripts().iter().filter(|_| !names.is_empty()) {
+        for started in &script.started {
             // A plugin's name before a colon says where an agent comes from.
             if names.contains(&*started.name) || is_built_in(&started.name) || started.name.contains(':') {
                 continue;

@@ -2,6 +2,7 @@
 
 mod graph; // steps and agents in code
 mod others; // agents of other clients
+mod session; // agents that the agent of every session may not start
 
 use kapell_spec::{claude::reference::Names, finding::Span};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
@@ -44,6 +45,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     graph::check(repository, report);
     unlisted(repository, report);
     reserved(repository, report);
+    session::check(repository, report);
     flat_skills(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;
@@ -172,24 +174,54 @@ fn denied(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Words with which an agent says that only one other may start it.
-const RESERVED: &[&str] = &[
-    "only invoked by",
-    "only ever invoked by",
-    "only called by",
-    "only ever called by",
-    "only used by",
-    "only started by",
-    "only spawned by",
-    "only launched by",
-    "only delegated to by",
-    "invoked only by",
-    "called only by",
-    "used only by",
-    "started only by",
-    "spawned only by",
-    "exclusively by",
+/// Words for starting an agent, in the form in which an agent says of itself who does it.
+const STARTED: &[&str] = &[
+    "invoked",
+    "called",
+    "used",
+    "started",
+    "spawned",
+    "launched",
+    "dispatched",
+    "run",
+    "triggered",
+    "delegated to",
+    "handed work",
+    "assigned",
 ];
+
+/// Words that stand before or behind those where nobody else may do it.
+const ALONE: &[&str] = &["only", "exclusively", "solely"];
+
+/// Words between the two that change nothing: `only ever to be started by`.
+const BETWEEN: &[&str] = &["ever", "to be", "meant to be", "intended to be", "may be", "be", "is", "gets"];
+
+/// Returns the end of the words that say that only one other may start an agent: `only ever started by`, `started only by`.
+fn reserved_at(lower: &str) -> Option<usize> {
+    let places = ALONE.iter().flat_map(|word| lower.match_indices(word));
+    let mut ends = places.filter_map(|(at, word)| {
+        let after = lower[at + word.len()..].strip_prefix(' ')?;
+        let before = lower[..at].trim_end();
+        // What it works on may be used by one alone.
+        if ["that are", "which are", "that is", "which is"].iter().any(|words| before.ends_with(words)) {
+            return None;
+        }
+        // `started only by`, and `exclusively by`, which says it without a verb.
+        let behind = after.strip_prefix("by ").or_else(|| after.strip_prefix("from "));
+        if let Some(rest) =
+            behind.filter(|_| word != "only" || STARTED.iter().any(|verb| before.ends_with(verb)))
+        {
+            return Some(lower.len() - rest.len());
+        }
+        let mut rest = after;
+        while let Some(next) = BETWEEN.iter().find_map(|word| rest.strip_prefix(word)?.strip_prefix(' ')) {
+            rest = next;
+        }
+        let rest = STARTED.iter().find_map(|verb| rest.strip_prefix(verb)?.strip_prefix(' '))?;
+        Some(lower.len() - rest.strip_prefix("by ").or_else(|| rest.strip_prefix("from "))?.len())
+    });
+    ends.next()
+}
 
 /// Words with which an agent says whose part it is, where a command with its slash follows.
 const PART_OF: &[&str] = &[
@@ -210,8 +242,7 @@ const PART_OF: &[&str] = &[
 
 /// Finds where a description goes on behind the words that say who starts an agent.
 fn keeper_at(lower: &str) -> Option<usize> {
-    let reserved = RESERVED.iter().find_map(|words| Some(lower.find(words)? + words.len()));
-    reserved.or_else(|| {
+    reserved_at(lower).or_else(|| {
         PART_OF.iter().find_map(|words| {
             let end = lower.find(words)? + words.len();
             let rest = lower[end..].trim_start();

@@ -191,3 +191,24 @@ fn links_in_circles_and_what_is_no_file_are_passed_over() {
     });
     assert_eq!((found.files.len(), unread(&found).len()), (1, 0));
 }
+
+#[test]
+fn what_hooks_start_is_read_in_whatever_folder_it_lies() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let command = r#"\"$CLAUDE_PROJECT_DIR\"/dev/guard/push.sh"#;
+    write(
+        ".claude/settings.json",
+        &format!(r#"{{"hooks": {{"PreToolUse": [{{"hooks": [{{"command": "{command}"}}]}}]}}}}"#),
+    );
+    write("dev/guard/push.sh", "exit 1\n");
+    write("dev/guard/other.sh", "exit 1\n");
+    let wanted = |path: &str| is_wanted(path, Scope::All, Depth::Deep);
+    let found = discover_within(dir.path(), &wanted, Bounds::default()).unwrap();
+    assert!(found.files.find("dev/guard/push.sh").is_some());
+    assert!(found.files.find("dev/guard/other.sh").is_none());
+}

@@ -18,6 +18,29 @@ use super::{
 };
 use crate::{finding::Span, line, words::Words};
 
+/// Words before a command in marks that have the run go on, or end, with it.
+const GOES_ON: &[&str] = &[
+    "continue with",
+    "continue by running",
+    "carry on with",
+    "go on with",
+    "go on to",
+    "move on to",
+    "proceed with",
+    "proceed to",
+    "follow up with",
+    "follow with",
+    "finish with",
+    "finish by running",
+    "end with",
+    "close with",
+    "hand over to",
+    "hand it to",
+    "hand them to",
+    "pass it to",
+    "switch to",
+];
+
 /// How sure a reference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strength {
@@ -410,9 +433,11 @@ impl Finder<'_> {
         let word = before.rsplit([' ', '(']).next().unwrap_or_default();
         let after = words(&self.text[mark.span.end as usize..]);
         let named = after == "command" || after == "skill";
+        let goes_on = || GOES_ON.iter().any(|words| before.ends_with(words));
         named
             || before.len() < 120
-                && matches!(word, "run" | "running" | "invoke" | "execute" | "type" | "command" | "skill")
+                && (matches!(word, "run" | "running" | "invoke" | "execute" | "type" | "command" | "skill")
+                    || matches!(word, "with" | "to" | "by") && goes_on())
     }
 
     /// `@path`, which includes a file.

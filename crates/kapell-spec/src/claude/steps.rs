@@ -245,7 +245,15 @@ fn list(text: &str, definition: &Definition, found: &[Reference], flow: &mut Flo
             let made = |read: &Named| {
                 steps.iter().any(|step| step.writes.iter().any(|written| written.text == read.text))
             };
+            // One may take up the whole folder that others write to.
+            let folder = |written: &Named| {
+                let (folder, _) = written.text.rsplit_once('/')?;
+                let whole = [format!("`{folder}/`"), format!("`{folder}`")];
+                let takes = |step: &Step| whole.iter().any(|name| text[step.span.range()].contains(name));
+                Some(steps.iter().any(|step| step.writes.is_empty() && takes(step)))
+            };
             steps.iter().any(|step| step.reads.iter().any(made))
+                || steps.iter().flat_map(|step| &step.writes).any(|written| folder(written) == Some(true))
         };
         let alone = items.clone().next().filter(|item| items.clone().all(|other| other.list == item.list));
         alone.filter(|_| {

@@ -7,7 +7,11 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::{script_of, swallowed, unheard};
 use crate::{
-    agents::HookFile, files::FileId, repository::Repository, rule::Report, rules::hook_output_unread,
+    agents::{HookFile, clients::Client},
+    files::FileId,
+    repository::Repository,
+    rule::Report,
+    rules::hook_output_unread,
 };
 
 /// Events whose hooks can say no.
@@ -143,7 +147,7 @@ pub(super) fn unheard_of(
     let lower = command.text.to_ascii_lowercase();
     // Cheap first: most hooks end with nothing of the kind.
     let lost = swallowed(&lower, hook.is_async)?;
-    let text = repository.files[script_of(repository, from, &command.text)?].text.to_ascii_lowercase();
+    let text = repository.files[script_of(repository, from.file, &command.text)?].text.to_ascii_lowercase();
     let says_no = ["exit 2", "exit(2)", "return 2", "exitcode = 2"].iter().any(|end| text.contains(end))
         && !MEANT.iter().any(|word| text.contains(word));
     says_no.then_some(lost)
@@ -152,7 +156,7 @@ pub(super) fn unheard_of(
 /// A script of the repository that says no where nobody hears it. Only 2, or a decision in JSON, is heard.
 pub(super) fn judge(
     repository: &Repository,
-    from: &HookFile,
+    (from, client): (FileId, Client),
     hook: &Hook,
     judged: &mut BTreeSet<FileId>,
     report: &mut Report<'_>,
@@ -173,8 +177,13 @@ pub(super) fn judge(
     let text = &repository.files[file].text;
     let lower = text.to_ascii_lowercase();
     let language = Language::of(&repository.files[file].path, &lower);
-    // Other clients read decisions of other forms.
-    let other = repository.files[from.file].path.contains(".gemini/");
+    // Other clients read decisions of other forms, and set other variables.
+    let other = !matches!(client, Client::Claude | Client::Codex);
+    // What Cursor gives its gates has no input of a tool around it.
+    let flat = client == Client::Cursor;
+    if flat && decides_flat(&lower) {
+        return;
+    }
     let fault = if late {
         too_late(&lower, language, matcher == "Bash")
     } else {
@@ -183,7 +192,7 @@ pub(super) fn judge(
             .map(|(span, why, hint)| (span, why, hint, Severity::High))
             .or_else(|| ends_with_one(&lower, language, event))
             .or_else(|| always_passes(&lower, language))
-            .or_else(|| reads_too_high(&lower, language).filter(|_| event == "PreToolUse"))
+            .or_else(|| reads_too_high(&lower, language).filter(|_| event == "PreToolUse" && !flat))
             .or_else(|| misnames(&lower, matcher).filter(|_| event == "PreToolUse"))
             .or_else(|| asks_the_line(&lower, language, &command.text))
             .or_else(|| {
@@ -201,11 +210,23 @@ pub(super) fn judge(
         "PostToolUse" => "started here after a tool was used",
         _ => "started here",
     };
-    let mut draft = report.add(file, span, why).severity(severity).also(from.file, command.span, started);
+    let mut draft = report.add(file, span, why).severity(severity).also(from, command.span, started);
     if severity < Severity::High {
         draft = draft.confidence(Confidence::Medium);
     }
     draft.hint(hint).done();
+}
+
+/// Tells whether a script answers as Cursor reads it, so that its end does not matter.
+fn decides_flat(lower: &str) -> bool {
+    ["\"permission\"", "'permission'", "permission:", "\\\"permission\\\""]
+        .iter()
+        .any(|key| lower.contains(key))
+}
+
+/// Tells whether the author of a text in small letters wants a gate that fails to let everything pass.
+pub(super) fn is_meant(lower: &str) -> bool {
+    MEANT.iter().any(|word| lower.contains(word))
 }
 
 /// Returns the lines of a text, and where each begins.
