@@ -4,10 +4,12 @@
 //! public runs; recorded durations replace them.
 
 mod nested;
+mod rollouts;
 mod special;
 mod table;
 
 pub(crate) use self::nested::{DEPTH, nested};
+pub(crate) use self::rollouts::{Old, goes_back, rollout};
 
 use kapell_spec::github::Step;
 
@@ -16,7 +18,7 @@ use self::table::{SCRIPT_WORDS, TRIVIAL};
 use super::script::Command;
 
 /// The version of the tables, raised with every change of them.
-pub const TABLES: u32 = 4;
+pub const TABLES: u32 = 5;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -560,6 +562,15 @@ pub const INSTALLERS: &[Installer] = &[
         setup: Some(("actions/setup-python", "cache", "poetry")),
         wiped: None,
         cached_by: &[],
+    },
+    Installer {
+        name: "uv",
+        commands: &["uv sync"],
+        locks: &["uv.lock"],
+        paths: &[".cache/uv", "uv-cache", "uv_cache", "UV_CACHE_DIR", "venv"],
+        setup: Some(("astral-sh/setup-uv", "enable-cache", "true")),
+        wiped: None,
+        cached_by: &["astral-sh/setup-uv"],
     },
     Installer {
         name: "cargo",

@@ -5,6 +5,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
+use kapell_spec::github::Step;
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/artifact-never-consumed.md`.
@@ -63,7 +64,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     });
                     let name = upload.names.join(", ").to_ascii_lowercase();
                     if taken
-                        || FOR_PEOPLE.iter().any(|word| name.contains(word))
+                        || !for_machines(step) && FOR_PEOPLE.iter().any(|word| name.contains(word))
                         || intent::explains(flow, step.span, 8, &["inspect", "debug", "manual"]).is_some()
                     {
                         continue;
@@ -80,6 +81,26 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Parts of the paths of files that a program writes for another one, which puts those of several jobs together.
+const RAW: &[&str] = &[
+    ".coverage",
+    ".profraw",
+    ".profdata",
+    ".gcda",
+    ".gcno",
+    "blob-report",
+    ".nyc_output",
+    ".resultset.json",
+];
+
+/// Tells whether a step keeps what only a program reads.
+fn for_machines(step: &Step) -> bool {
+    step.input("path").is_some_and(|path| {
+        let mut lines = path.text.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+        lines.peek().is_some() && lines.all(|line| RAW.iter().any(|part| line.contains(part)))
+    })
 }
 
 /// Tells whether artifacts are read in ways that name no artifact.

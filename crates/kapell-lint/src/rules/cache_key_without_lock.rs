@@ -236,24 +236,24 @@ fn other_file(
     report: &mut Report<'_>,
 ) {
     let Some(key) = step.input("key").filter(|_| step.id.is_none()) else { return };
-    let mut hashed = key.text.split("hashFiles(").skip(1);
-    let Some(files) = hashed.next().and_then(|rest| rest.split(')').next()) else { return };
-    let names: Vec<&str> = files.split(',').map(|file| file.trim().trim_matches(['\'', '"'])).collect();
-    let [name] = names[..] else { return };
     // Of tools with one manifest the one counts that the job runs.
     let runs = |tool: &str| {
         let program = if tool == "bundler" { "bundle" } else { tool };
         facts.iter().flat_map(|facts| &facts.commands).any(|command| command.program() == program)
     };
-    let row = MANIFESTS.iter().find(|row| row.1 == name && runs(row.0));
-    let lock = row.and_then(|row| row.2.iter().find(|lock| repository.files.exists(lock)));
-    let (Some((_, manifest, _)), Some(lock)) = (row, lock) else { return };
-    let alone = hashed.next().is_none();
+    let Some((_, manifest, lock)) =
+        hashes_manifest(repository, &key.text).into_iter().flatten().find(|(tool, ..)| runs(tool))
+    else {
+        return;
+    };
     let moves = ["github.sha", "run_id", "date", "week", "steps.", "needs."];
     // What is installed is kept here, and not only what was fetched for it.
-    let path = step.input("path").map_or("", |path| path.text.trim());
-    let installed = ["node_modules", "vendor", ".venv", "venv"].iter().any(|folder| path.ends_with(folder));
-    if !alone || !installed || moves.iter().any(|word| key.text.contains(word)) {
+    let path = step.input("path").map_or("", |path| &path.text);
+    let installed = path.lines().any(|line| {
+        let line = line.trim().trim_matches(['\'', '"']).trim_end_matches('/');
+        INSTALLED.iter().any(|folder| line == *folder || line.ends_with(&format!("/{folder}")))
+    });
+    if !installed || moves.iter().any(|word| key.text.contains(word)) {
         return;
     }
     report
@@ -267,6 +267,21 @@ fn other_file(
         .done();
 }
 
+/// Returns the tools, the manifest and the lock file beside it, where a key hashes the manifest and nothing else.
+pub(super) fn hashes_manifest(
+    repository: &Repository,
+    key: &str,
+) -> Option<Vec<(&'static str, &'static str, &'static str)>> {
+    let mut hashed = key.split("hashFiles(").skip(1);
+    let (Some(files), None) = (hashed.next()?.split(')').next(), hashed.next()) else { return None };
+    let name = files.trim().trim_matches(['\'', '"']);
+    let name = name.strip_prefix("**/").or_else(|| name.strip_prefix("./")).unwrap_or(name);
+    let lock = |locks: &[&'static str]| locks.iter().copied().find(|lock| repository.files.exists(lock));
+    let rows = MANIFESTS.iter().filter(|row| row.1 == name);
+    let found: Vec<_> = rows.filter_map(|row| Some((row.0, row.1, lock(row.2)?))).collect();
+    (!found.is_empty()).then_some(found)
+}
+
 /// What says which dependencies are wanted, where another file says which there are: tool, manifest, lock files.
 const MANIFESTS: &[(&str, &str, &[&str])] = &[
     ("npm", "package.json", &["package-lock.json", "npm-shrinkwrap.json"]),
@@ -278,6 +293,26 @@ const MANIFESTS: &[(&str, &str, &[&str])] = &[
     ("uv", "pyproject.toml", &["uv.lock"]),
     ("pdm", "pyproject.toml", &["pdm.lock"]),
     ("pipenv", "Pipfile", &["Pipfile.lock"]),
+    ("cargo", "Cargo.toml", &["Cargo.lock"]),
+    ("mix", "mix.exs", &["mix.lock"]),
+    ("pod", "Podfile", &["Podfile.lock"]),
+    ("swift", "Package.swift", &["Package.resolved"]),
+    ("flutter", "pubspec.yaml", &["pubspec.lock"]),
+    ("dart", "pubspec.yaml", &["pubspec.lock"]),
+];
+
+/// Folders of what is installed, or built from it.
+const INSTALLED: &[&str] = &[
+    "node_modules",
+    "vendor",
+    "vendor/bundle",
+    ".venv",
+    "venv",
+    "target",
+    "deps",
+    "_build",
+    "Pods",
+    ".build",
 ];
 
 /// The key knows the manifest alone, and a hit skips the install: what the lock file says anew never arrives.

@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 use super::cache_after_install::restored;
 use crate::github::{
     Flow, Github, StepFacts, carry, intent,
-    tools::{self, Installer},
+    tools::{self, Installer, Kind},
 };
 use crate::{
     repository::{Depth, Repository},
@@ -116,6 +116,15 @@ fn message(flow: &Flow, at: usize, installer: &Installer, more: usize) -> String
 fn uncached(github: &Github, flow: &Flow, at: usize) -> Option<&'static Installer> {
     let job = &flow.model.jobs[at];
     let all = || flow.facts[at].iter();
+    // What is tried in a folder of no repository, or of another one, has no lock file here.
+    let mut checkouts = job.steps.iter().filter(|step| step.is("actions/checkout"));
+    let unknown = |facts: &StepFacts| {
+        facts.works.iter().any(|done| done.command.is_none() && done.work.kind == Kind::Unknown)
+    };
+    let fetches = || all().any(|facts| facts.does(Kind::Checkout) || unknown(facts));
+    if checkouts.next().map_or(!fetches(), |step| step.input("repository").is_some()) {
+        return None;
+    }
     let installer = all().flat_map(|facts| &facts.commands).find_map(tools::installer)?;
     let by_action = all().flat_map(|facts: &StepFacts| &facts.actions).any(|name| {
         installer.cached_by.contains(&name.as_str())
@@ -127,7 +136,17 @@ fn uncached(github: &Github, flow: &Flow, at: usize) -> Option<&'static Installe
     // A cache of something else keeps no downloads. Which one it is may be an expression, or stand in an action.
     let kept = |step: &Step| {
         let path = step.input("path").map_or("", |path| &path.text);
-        restored(step).is_some() || path.contains("${{ steps") || path.contains("${{ env")
+        // Another tool's is one of something else, if nothing here runs that.
+        let runs = |other: &Installer| {
+            let first = |start: &&str| start.split(' ').next().unwrap_or_default().to_owned();
+            let programs: Vec<String> = other.commands.iter().map(first).collect();
+            let mut commands = all().flat_map(|facts| &facts.commands);
+            commands.any(|command| programs.iter().any(|program| program == command.program()))
+        };
+        let owned = || installer.paths.iter().any(|part| path.contains(part));
+        restored(step).is_some_and(|other| owned() || runs(other))
+            || path.contains("${{ steps")
+            || path.contains("${{ env")
     };
     let own = job.steps.iter().filter(|step| step.is("actions/cache") || step.is("actions/cache/restore"));
     let inner =

@@ -3,7 +3,14 @@
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions::Run, facts::Done, intent, tools::Kind, world::World};
+use crate::github::{
+    Flow,
+    conditions::Run,
+    facts::Done,
+    intent,
+    tools::{self, Kind},
+    world::World,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -157,40 +164,7 @@ fn is_pull_request(world: &World) -> bool {
 
 /// Tells whether something is delivered by a command that can mean nothing else, to where the next one replaces it.
 fn shared(done: &Done) -> bool {
-    let deploys = [
-        "kubectl apply",
-        "kubectl set image",
-        "helm upgrade",
-        "helm install",
-        "terraform apply",
-        "tofu apply",
-        "terragrunt apply",
-        "pulumi up",
-        "cdk deploy",
-        "sam deploy",
-        "serverless deploy",
-        "flyctl deploy",
-        "fly deploy",
-        "argocd app sync",
-        "gcloud run deploy",
-        "gcloud app deploy",
-        "aws ecs update-service",
-        "aws lambda update-function-code",
-        "aws cloudfront create-invalidation",
-        "aws cloudformation deploy",
-        "az webapp deploy",
-        "cf push",
-        "docker stack deploy",
-        "eb deploy",
-        "heroku container:release",
-        "helmfile apply",
-        "helmfile sync",
-        "kamal deploy",
-        "nomad job run",
-        "oc apply",
-        "railway up",
-        "sls deploy",
-    ];
+    let deploys = || tools::rollout(&done.text).is_some_and(|row| !row.tries);
     let pushes_chart = done.text.starts_with("helm push") && done.text.contains("oci://");
     let publishes = [
         "npm publish",
@@ -205,7 +179,7 @@ fn shared(done: &Done) -> bool {
     let starts = |list: &[&str]| list.iter().any(|start| done.text.starts_with(start));
     let image = done.text.starts_with("docker push") && moves(&done.text);
     done.command.is_some()
-        && (done.work.kind == Kind::Deploy && starts(&deploys)
+        && (done.work.kind == Kind::Deploy && deploys()
             || done.work.kind == Kind::Publish && (image || pushes_chart || starts(&publishes)))
 }
 

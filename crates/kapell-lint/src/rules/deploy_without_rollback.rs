@@ -1,5 +1,7 @@
 //! A deployment that leaves the broken version running when it fails.
 
+mod checked; // what is looked at afterwards, by whom nothing is taken back
+
 use std::cell::LazyCell;
 
 use kapell_view::audit::{Confidence, Severity};
@@ -9,7 +11,7 @@ use crate::{
         Flow,
         facts::Done,
         script,
-        tools::{self, Kind},
+        tools::{self, Kind, Old},
     },
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -29,32 +31,10 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Platforms that keep the old version until the new one answers are not among these.
-const KEEPS_NOTHING: &[&str] = &[
-    "kubectl apply",
-    "kubectl set image",
-    "kubectl replace",
-    "kubectl rollout restart",
-    "oc apply",
-    "oc set image",
-    "helm upgrade",
-    "helm install",
-    "helmfile apply",
-    "helmfile sync",
-    "docker stack deploy",
-    "docker service update",
-    "nomad job run",
-    "nomad run",
-    "azure/k8s-deploy",
-    "kubectl patch",
-    "kapp deploy",
-    "skaffold run",
-    "skaffold deploy",
-    "oc rollout latest",
-    "oc replace",
-    "docker compose up",
-    "docker-compose up",
-];
+/// Tells whether a command or an action replaces what runs, whether the new version answers or not.
+fn keeps_nothing(text: &str) -> bool {
+    tools::rollout(text).is_some_and(|row| matches!(row.old, Old::Replaced | Old::Part))
+}
 
 /// Copies over what runs, one file after the other; what happens there may know a way back.
 const COPIES: &[&str] = &["rsync ", "scp ", "ssh ", "sshpass "];
@@ -96,7 +76,22 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         // Whoever can name the version to deploy can deploy the one before.
         let chosen = flow.model.event("workflow_dispatch").is_some_and(|event| !event.inputs.is_empty());
         for (at, job) in flow.jobs() {
-            let Some((step, done)) = first_deploy(repository, flow, at).filter(|_| !chosen) else { continue };
+            if chosen {
+                continue;
+            }
+            let Some((step, done)) = first_deploy(repository, flow, at) else {
+                if let Some(found) = checked::find(flow, at).filter(|_| !is_trial(flow, at)) {
+                    if *taken_back {
+                        return;
+                    }
+                    checked::tell(flow, at, &found, is_live(flow, at), report);
+                }
+                continue;
+            };
+            // What is done on a machine of the run's own is done with it.
+            if is_copy(&done.text) && super::repair_gated_on_success::rents(flow, at) {
+                continue;
+            }
             if is_trial(flow, at) || done.text.starts_with("nomad") && reverts(repository) {
                 continue;
             }
@@ -142,7 +137,7 @@ fn of_script(repository: &Repository, command: &script::Command) -> bool {
     let lower = file.text.to_ascii_lowercase();
     let deploys = script::commands(&file.text).iter().any(|command| {
         let text = tools::plain_text(command);
-        KEEPS_NOTHING.iter().any(|known| text.starts_with(known)) && !text.contains("--dry-run")
+        keeps_nothing(&text) && !text.contains("--dry-run")
     });
     deploys && !BACK.iter().any(|word| lower.contains(word))
 }
@@ -155,7 +150,7 @@ fn first_deploy<'a>(repository: &Repository, flow: &'a Flow, job: usize) -> Opti
                 && (is_copy(&done.text) || own.is_some_and(|own| of_script(repository, own)) || {
                     let plain = done.command.and_then(|at| facts.commands.get(at)).map(tools::plain_text);
                     let text = plain.as_ref().unwrap_or(&done.text);
-                    KEEPS_NOTHING.iter().any(|command| text.starts_with(command))
+                    keeps_nothing(text)
                 })
         };
         Some((step, facts.works.iter().find(known)?))

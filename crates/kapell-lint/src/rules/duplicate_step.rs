@@ -1,15 +1,15 @@
 //! A job does the same thing twice.
 
 use crate::github::{
-    Flow, StepFacts, cost, intent,
-    script::{Command, Then},
+    Flow, Github, StepFacts, cost, intent,
+    script::{Command, Then, commands},
     tools::{self, Kind},
 };
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::github::{Job, Step};
+use kapell_spec::github::{Job, Step, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
 /// See `docs/rules/duplicate-step.md`.
@@ -48,7 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     both.is_some_and(|(left, right)| repeats(flow, at, (earlier, left), (index, right)))
                 });
                 if again.is_none()
-                    && let Some((earlier, command)) = installs_again(flow, at, index)
+                    && let Some((earlier, command)) = installs_again(&repository.github, flow, at, index)
                 {
                     let what = short(&command.text());
                     report
@@ -249,7 +249,12 @@ fn brings(command: &Command) -> Option<Vec<String>> {
 }
 
 /// Finds a command that brings here what an earlier step has brought, with nothing in between that may have changed it.
-fn installs_again(flow: &Flow, at: usize, index: usize) -> Option<(usize, &Command)> {
+fn installs_again<'a>(
+    github: &Github,
+    flow: &'a Flow,
+    at: usize,
+    index: usize,
+) -> Option<(usize, &'a Command)> {
     let steps = &flow.model.jobs[at].steps;
     let facts = &flow.facts[at];
     let moves = |commands: &[Command]| {
@@ -293,6 +298,9 @@ fn installs_again(flow: &Flow, at: usize, index: usize) -> Option<(usize, &Comma
         let words = brings(command)?;
         let earlier = (0..index).rev().find(|&earlier| {
             let other = &steps[earlier];
+            if brought_by_action(github, other, &words) && folder(step).is_empty() && step.env.is_empty() {
+                return flow.model.jobs[at].folder.is_none();
+            }
             bare(other)
                 && same_env(other, step)
                 && folder(other) == folder(step)
@@ -301,6 +309,15 @@ fn installs_again(flow: &Flow, at: usize, index: usize) -> Option<(usize, &Comma
         })?;
         (earlier + 1..index).all(calm).then_some((earlier, command))
     })
+}
+
+/// Tells whether an action of the repository brings the same, in the folder where it lies.
+fn brought_by_action(github: &Github, step: &Step, words: &[String]) -> bool {
+    let Some(Uses::Local(path)) = step.action().filter(|_| step.condition.is_none()) else { return false };
+    let Some(action) = github.actions.get(&**path) else { return false };
+    let plain = |step: &&Step| step.condition.is_none() && step.folder.is_none() && step.env.is_empty();
+    let scripts = action.model.steps.iter().filter(plain).map(Step::script);
+    scripts.flat_map(commands).any(|command| brings(&command).is_some_and(|own| own == words))
 }
 
 fn short(text: &str) -> String {

@@ -1,5 +1,7 @@
 //! Two workflows run the same checks on the same event.
 
+mod calls; // what both call
+
 use kapell_spec::github::{Job, Name};
 use kapell_view::audit::{Confidence, Severity};
 use std::{cell::OnceCell, collections::BTreeMap};
@@ -43,7 +45,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for second in &flows[index + 1..] {
             let mut both =
                 first.iter().zip(second).filter_map(|(left, right)| left.as_ref().zip(right.as_ref()));
-            if let Some((left, right)) = both.find(|(left, right)| left.overlaps(right)) {
+            if let Some((left, right)) = both.find(|(left, right)| left.overlaps(right))
+                && !calls::compare(&repository.github, left, right, report)
+            {
                 compare(left, right, report);
             }
         }

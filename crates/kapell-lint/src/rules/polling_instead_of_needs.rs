@@ -165,30 +165,50 @@ const LOOKS_FOR_IMAGE: &[&[&str]] = &[
     &["regctl", "manifest", "get"],
 ];
 
-/// Returns a text without blanks: `${{ github.sha }}` is `${{github.sha}}`.
-fn plain(text: &str) -> String {
-    text.split_whitespace().collect()
+/// What every script is given, and the expression for the same.
+const GIVEN: &[(&str, &str)] = &[
+    ("GITHUB_SHA", "${{github.sha}}"),
+    ("GITHUB_REF_NAME", "${{github.ref_name}}"),
+    ("GITHUB_RUN_ID", "${{github.run_id}}"),
+    ("GITHUB_RUN_NUMBER", "${{github.run_number}}"),
+    ("GITHUB_REPOSITORY", "${{github.repository}}"),
+];
+
+/// Returns a text in one way of writing it: without blanks, and with what the workflow or the job gives to its variables.
+fn spelled(flow: &Flow, at: usize, text: &str) -> String {
+    let mut text: String = text.split_whitespace().collect();
+    let env = flow.model.jobs[at].env.iter().chain(&flow.model.env);
+    let own = env.map(|(name, value)| (&*name.text, value.text.split_whitespace().collect::<String>()));
+    for (name, value) in own.chain(GIVEN.iter().map(|(name, value)| (*name, (*value).to_owned()))) {
+        if !text.contains(name) {
+            continue;
+        }
+        for written in [format!("${{{{env.{name}}}}}"), format!("${{{name}}}"), format!("${name}")] {
+            text = text.replace(&written, &value);
+        }
+    }
+    text
 }
 
 /// Finds the job that pushes the image for which a loop waits.
 fn awaited_image(flow: &Flow, at: usize, script: &str) -> Option<usize> {
     let all = commands(script);
-    let image = all.iter().filter(|command| command.depth > 0).find_map(|command| {
+    let image = all.iter().filter(|command| command.depth > 0 || command.asked).find_map(|command| {
         let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
         let known = LOOKS_FOR_IMAGE.iter().find(|start| words.starts_with(start))?;
-        words[known.len()..].iter().copied().find(|word| !word.starts_with('-') && word.contains('/'))
+        words[known.len()..].iter().copied().find(|word| !word.starts_with('-') && word.contains(['/', '$']))
     })?;
-    let image = image.trim_start_matches("docker://");
+    let image = spelled(flow, at, image.trim_start_matches("docker://"));
     let pushes = |other: usize| {
         let by_command = flow.facts[other].iter().flat_map(|facts| &facts.commands).any(|command| {
             command.words.iter().map(String::as_str).take(2).eq(["docker", "push"])
-                && command.words.iter().any(|word| plain(word) == plain(image))
+                && command.words.iter().any(|word| spelled(flow, other, word) == image)
         });
         let by_action = flow.steps(other).any(|(step, _)| {
             step.is("docker/build-push-action")
-                && step
-                    .input("tags")
-                    .is_some_and(|tags| tags.text.split([',', '\n']).any(|tag| plain(tag) == plain(image)))
+                && step.input("tags").is_some_and(|tags| {
+                    tags.text.split([',', '\n']).any(|tag| spelled(flow, other, tag) == image)
+                })
         });
         by_command || by_action
     };

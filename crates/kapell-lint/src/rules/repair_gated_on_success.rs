@@ -1,6 +1,10 @@
 //! What should happen after a failure only happens after success.
 
+mod taken; // what is made for a while stays after a failure
+
 mod own; // what a script of the repository makes, and takes away again
+
+pub(super) use self::taken::rents;
 
 use std::sync::LazyLock;
 
@@ -52,11 +56,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             job_by_name(flow, job, report);
             unseen_report(flow, at, report);
-            let lasting = lasting(flow, at);
-            teardown(flow, at, &lasting, report);
-            teardown_job(repository, (flow, at), &lasting, report);
+            let lasting = taken::lasting(flow, at);
+            taken::between_steps(flow, at, &lasting, report);
+            taken::between_jobs(repository, (flow, at), &lasting, report);
             own::check(flow, at, report);
-            stopped_late(flow, at, report);
+            taken::stopped_late(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
                     by_name(flow, (at, index), report);
@@ -120,23 +124,6 @@ fn rollback(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .done();
 }
 
-/// Commands that take a deployment back.
-const BACK: &[&str] = &[
-    "kubectl rollout undo",
-    "oc rollout undo",
-    "helm rollback",
-    "argocd app rollback",
-    "kamal rollback",
-    "heroku rollback",
-    "heroku releases:rollback",
-    "vercel rollback",
-    "wrangler rollback",
-    "cf rollback",
-    "dokku ps:rollback",
-    "serverless rollback",
-    "gcloud deploy rollback",
-];
-
 /// A step takes back what its job has deployed, and runs when that went well.
 fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
@@ -149,10 +136,7 @@ fn goes_back(flow: &Flow, at: usize, report: &mut Report<'_>) {
         let named =
             step.condition.is_none() && step.name.as_ref().is_some_and(|name| is_for_failure(&name.text));
         let plain = !named && step.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
-        let back = facts.commands.iter().find(|command| {
-            let text = tools::plain_text(command);
-            BACK.iter().any(|start| text.starts_with(start))
-        });
+        let back = facts.commands.iter().find(|command| tools::goes_back(&tools::plain_text(command)));
         let Some(back) = back.filter(|_| plain) else { continue };
         // `deploy || undo`, and whatever a script asks before.
         let asked = back.depth > 0
@@ -426,197 +410,6 @@ fn fails(step: &Step, done: &crate::github::facts::Done, sarif: bool) -> bool {
         text => ["snyk test", "snyk code test", "semgrep ci", "checkov", "tfsec", "bandit"]
             .iter()
             .any(|start| text.starts_with(start)),
-    }
-}
-
-/// Programs, words with which they make something, and words with which they take it away.
-type Lasting = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
-
-/// What makes something that stays when the runner is gone, and what takes it away: the program, and a word of each.
-const LASTING: &[Lasting] = &[
-    (&["terraform", "tofu", "terragrunt"], &["apply"], &["destroy"]),
-    (&["pulumi"], &["up"], &["destroy", "down"]),
-    (&["cdk"], &["deploy"], &["destroy"]),
-    (&["sam"], &["deploy"], &["delete"]),
-    (&["serverless", "sls"], &["deploy"], &["remove"]),
-    (
-        &["eksctl", "doctl", "gcloud", "az", "heroku", "flyctl", "fly", "neonctl"],
-        &["create"],
-        &["delete", "destroy", "apps:destroy"],
-    ),
-    (
-        &["aws"],
-        &["create-stack", "deploy", "create-cluster", "run-instances"],
-        &["delete-stack", "delete-cluster", "terminate-instances"],
-    ),
-    (&["heroku"], &["maintenance:on"], &["maintenance:off"]),
-    (&["eas", "vercel"], &["pause"], &["resume"]),
-    (
-        &["hcloud", "linode-cli", "scw", "vultr-cli", "ibmcloud", "oci"],
-        &["create", "launch"],
-        &["delete", "terminate"],
-    ),
-    (&["copilot"], &["init", "deploy"], &["delete"]),
-    (&["kubectl"], &["cordon", "drain"], &["uncordon"]),
-    (&["artisan", "php"], &["down"], &["up"]),
-];
-
-/// Returns those whose programs a job runs.
-fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
-    let commands = || flow.facts[at].iter().flat_map(|facts| &facts.commands);
-    let runs = |programs: &[&str]| commands().any(|command| programs.contains(&command.program()));
-    LASTING.iter().filter(|(programs, ..)| runs(programs)).collect()
-}
-
-/// Actions that start a machine and stop it again, by the input that says which.
-const MACHINES: &[(&str, &str, &str, &str)] = &[
-    ("machulav/ec2-github-runner", "mode", "start", "stop"),
-    ("related-sciences/gce-github-runner", "command", "start", "stop"),
-    ("cyclenerd/hcloud-github-runner", "mode", "create", "delete"),
-];
-
-/// Returns what a step does to a machine that is paid by the hour: `true` where it starts one.
-fn machine(step: &Step) -> Option<bool> {
-    MACHINES.iter().find_map(|(action, input, starts, stops)| {
-        let said = step.input(input).filter(|_| step.is(action))?;
-        if said.is(starts) { Some(true) } else { said.is(stops).then_some(false) }
-    })
-}
-
-/// A machine that one job has started is stopped by another one, which is skipped when what ran on it fails.
-fn stopped_late(flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let job = &flow.model.jobs[at];
-    let any = |job: usize, started: bool| {
-        flow.model.jobs[job].steps.iter().any(|step| machine(step) == Some(started))
-    };
-    let plain = job.condition.as_ref().is_none_or(|own| aggregate::is_default(&own.text));
-    if !plain || !any(at, false) {
-        return;
-    }
-    let Some(&started) = flow.closures[at].iter().find(|&&up| any(up, true)) else { return };
-    let between = flow.closures[at].iter().find(|&&up| flow.closures[up].contains(&started));
-    let Some(&between) = between else { return };
-    let (started, between) = (&flow.model.jobs[started].id, &flow.model.jobs[between].id);
-    report
-        .add(
-            flow.file,
-            job.id.span,
-            format!(
-                "when `{}` fails, `{}` is skipped, and the machine that `{}` has started goes on",
-                between.text, job.id.text, started.text
-            ),
-        )
-        .also(flow.file, started.span, "started here")
-        .also(flow.file, between.span, "may fail")
-        .hint("add `if: always()`")
-        .done();
-}
-
-/// Tells whether a step runs one of some programs with one of some words.
-fn does(facts: &StepFacts, programs: &[&str], verbs: &[&str]) -> bool {
-    facts.commands.iter().any(|command| {
-        programs.contains(&command.program())
-            && command.words.iter().skip(1).take(5).any(|word| verbs.contains(&word.as_str()))
-            && command.depth == 0
-    })
-}
-
-/// What one job has made outside and another one tests is taken away by a third, which is skipped when the tests fail.
-fn teardown_job(
-    repository: &Repository,
-    (flow, at): (&Flow, usize),
-    lasting: &[&Lasting],
-    report: &mut Report<'_>,
-) {
-    let job = &flow.model.jobs[at];
-    if job.condition.is_some() {
-        return;
-    }
-    for (programs, makes, takes) in lasting.iter().copied() {
-        let any = |flow: &Flow, job: usize, verbs: &[&str]| {
-            flow.facts[job].iter().any(|facts| does(facts, programs, verbs))
-        };
-        if !any(flow, at, takes) || any(flow, at, makes) {
-            continue;
-        }
-        let Some(&made) = flow.closures[at].iter().find(|&&up| any(flow, up, makes)) else { continue };
-        let fails = |up: usize| {
-            flow.model.jobs[up].continue_on_error.is_none()
-                && flow.facts[up].iter().any(|facts| facts.does(Kind::Test) || facts.runs_own_script())
-        };
-        let tested = flow.closures[at].iter().find(|&&up| flow.closures[up].contains(&made) && fails(up));
-        // What is also taken away in another place has nothing to lose.
-        let again = repository.github.flows.iter().any(|other| {
-            other.jobs().any(|(index, _)| {
-                let own = std::ptr::eq(other, flow) && (index == at || index == made);
-                !own && any(other, index, takes)
-            })
-        });
-        let Some(&tested) = tested.filter(|_| !again) else { continue };
-        let (made, tested) = (&flow.model.jobs[made].id, &flow.model.jobs[tested].id);
-        report
-            .add(
-                flow.file,
-                job.id.span,
-                format!(
-                    "when `{}` fails, `{}` is skipped, and what `{}` has made is not taken away",
-                    tested.text, job.id.text, made.text
-                ),
-            )
-            .confidence(Confidence::Medium)
-            .also(flow.file, made.span, "made here")
-            .also(flow.file, tested.span, "may fail")
-            .hint("add `if: always()`")
-            .done();
-        return;
-    }
-}
-
-/// What was made outside for the tests of a job is taken away after them, but not if they fail.
-fn teardown(flow: &Flow, at: usize, lasting: &[&Lasting], report: &mut Report<'_>) {
-    let steps: Vec<_> = flow.steps(at).collect();
-    for (programs, makes, takes) in lasting.iter().copied() {
-        let Some(made) =
-            steps.iter().position(|(step, facts)| step.condition.is_none() && does(facts, programs, makes))
-        else {
-            continue;
-        };
-        let taken = (made + 1..steps.len()).find(|&later| does(steps[later].1, programs, takes));
-        let Some(taken) = taken else { continue };
-        // One that is also taken away after a failure somewhere else has nothing to lose.
-        let again = steps[taken + 1..].iter().any(|(_, facts)| does(facts, programs, takes));
-        let fails = |index: usize| {
-            let (step, facts) = steps[index];
-            // What is switched off for a change is on again only if that went well.
-            let switch = ["maintenance:off", "uncordon", "up"];
-            let changes = takes.iter().all(|word| switch.contains(word))
-                && facts.works.iter().any(|done| done.work.kind != Kind::Trivial);
-            step.continue_on_error.is_none() && (facts.does(Kind::Test) || facts.runs_own_script() || changes)
-        };
-        let tested = (made + 1..taken).find(|&index| fails(index));
-        let step = steps[taken].0;
-        let (Some(tested), None, false) = (tested, &step.condition, again) else { continue };
-        let place = step.name.as_ref().map_or(step.span, |name| name.span);
-        report
-            .add(
-                flow.file,
-                place,
-                format!(
-                    "when a step before it fails, what `{}` has made is not taken away",
-                    steps[made]
-                        .1
-                        .commands
-                        .iter()
-                        .find(|command| programs.contains(&command.program()))
-                        .map_or(programs[0], |command| command.program())
-                ),
-            )
-            .confidence(Confidence::Medium)
-            .also(flow.file, steps[made].0.span, "made here")
-            .also(flow.file, steps[tested].0.span, "may fail")
-            .hint("add `if: always()`")
-            .done();
-        return;
     }
 }
 

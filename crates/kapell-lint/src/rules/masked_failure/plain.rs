@@ -7,7 +7,7 @@ use super::{ASIDE, Lost, Script, is_check, short, ways};
 use crate::github::{
     StepFacts,
     script::{Command, Then},
-    tools::{self, Kind},
+    tools::{self, Kind, Old},
 };
 
 /// Tells whether `!` stands in front of a command that begins a line, as in `! grep -r SECRET .`.
@@ -31,7 +31,7 @@ fn worth(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
     if kinds.contains(&Kind::Deploy)
         && !aside
         && !takes_away
-        && DEPLOYS.iter().any(|start| plain.starts_with(start))
+        && tools::rollout(&plain).is_some_and(|row| !matches!(row.old, Old::Part | Old::Stays))
     {
         return Some(Severity::High);
     }
@@ -61,54 +61,6 @@ fn worth(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
     (named && last && only && !aside && !sorts && (kinds.contains(&Kind::Unknown) || reads))
         .then_some(Severity::Medium)
 }
-
-/// Commands that change what runs.
-const DEPLOYS: &[&str] = &[
-    "kubectl apply",
-    "kubectl set image",
-    "kubectl rollout restart",
-    "helm upgrade",
-    "terraform apply",
-    "tofu apply",
-    "argocd app sync",
-    "pulumi up",
-    "cdk deploy",
-    "sam deploy",
-    "flux reconcile",
-    "aws ecs update-service",
-    "aws cloudformation deploy",
-    "aws lambda update-function-code",
-    "az containerapp update",
-    "az webapp deploy",
-    "bundle exec cap",
-    "cap ",
-    "cf push",
-    "copilot deploy",
-    "docker compose up",
-    "docker service update",
-    "docker stack deploy",
-    "eb deploy",
-    "firebase deploy",
-    "fly deploy",
-    "flyctl deploy",
-    "gcloud app deploy",
-    "gcloud functions deploy",
-    "gcloud run deploy",
-    "helmfile apply",
-    "helmfile sync",
-    "kamal deploy",
-    "netlify deploy",
-    "nomad job run",
-    "oc apply",
-    "railway up",
-    "serverless deploy",
-    "skaffold run",
-    "sls deploy",
-    "sst deploy",
-    "terragrunt apply",
-    "vercel deploy",
-    "wrangler deploy",
-];
 
 /// Commands that wait for what was changed, and fail if it does not come up.
 const WAITS: &[&str] =

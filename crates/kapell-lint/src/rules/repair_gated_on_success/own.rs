@@ -1,8 +1,7 @@
 //! What a script of the repository makes outside in one job is taken away in another one, by the same script or by its
 //! twin: `./ci/vm create` and `./ci/vm destroy`, `ci/create-vm.sh` and `ci/destroy-vm.sh`.
 
-use kapell_view::audit::Confidence;
-
+use super::taken;
 use crate::{
     github::{
         Flow,
@@ -76,19 +75,5 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
     };
     let tested = flow.closures[at].iter().find(|&&up| flow.closures[up].contains(&made) && fails(up));
     let Some(&tested) = tested.filter(|_| !again) else { return };
-    let (made, tested) = (&flow.model.jobs[made].id, &flow.model.jobs[tested].id);
-    report
-        .add(
-            flow.file,
-            job.id.span,
-            format!(
-                "when `{}` fails, `{}` is skipped, and what `{}` has made is not taken away",
-                tested.text, job.id.text, made.text
-            ),
-        )
-        .confidence(Confidence::Medium)
-        .also(flow.file, made.span, "made here")
-        .also(flow.file, tested.span, "may fail")
-        .hint("add `if: always()`")
-        .done();
+    taken::tell(flow, at, made, tested, report);
 }
