@@ -10,7 +10,7 @@ use std::{
         Arc,
         mpsc::{Receiver, Sender, channel},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hashbrown::HashMap;
@@ -37,6 +37,7 @@ use crate::{
         clock::Clock,
         journal::{AppendError, Journal, Owner, Snapshot, Summary},
     },
+    spin::Spin,
 };
 
 pub use crate::rest::Rest;
@@ -49,8 +50,7 @@ const NAP_MAX: Millis = Millis::from_secs(60);
 
 /// How long the host looks for news of an append before it sleeps: about as long as a fast disk takes to sync.
 ///
-/// Waking a thread that sleeps takes as long again as such a sync, and while nothing but the journal is awaited every
-/// step of a run pays for it. Other threads that can run go first.
+/// While nothing but the journal is awaited, every step of a run pays for being woken.
 const SPIN: Duration = Duration::from_micros(150);
 
 /// A snapshot is written after this many decisions, or as many as there are tasks.
@@ -188,6 +188,7 @@ pub struct Host {
     pub(crate) awaited: Vec<Awaited>,
     /// Appends of which nothing has been heard yet.
     appending: usize,
+    spin: Spin,
 }
 
 impl Host {
@@ -211,6 +212,7 @@ impl Host {
             wall_timers: BTreeSet::new(),
             awaited: Vec::new(),
             appending: 0,
+            spin: Spin::new(SPIN),
         }
     }
 
@@ -421,15 +423,12 @@ impl Host {
     }
 
     /// Waits for an input, at most for `wait`.
-    fn next_input(&self, wait: Duration) -> Option<Input> {
-        if self.appending > 0 {
-            let begin = Instant::now();
-            while begin.elapsed() < SPIN.min(wait) {
-                if let Ok(input) = self.inputs.0.try_recv() {
-                    return Some(input);
-                }
-                std::thread::yield_now();
-            }
+    fn next_input(&mut self, wait: Duration) -> Option<Input> {
+        let inputs = &self.inputs.0;
+        if self.appending > 0
+            && let Some(input) = self.spin.find(wait, || inputs.try_recv().ok())
+        {
+            return Some(input);
         }
         // The mailbox is held by the host itself, so it is never disconnected.
         self.inputs.0.recv_timeout(wait).ok()

@@ -7,6 +7,8 @@ pub mod port; // what the engine needs from the world
 
 mod workers; // threads for work that blocks
 
+pub mod spin; // looking for news before sleeping
+
 mod live; // one run, with what waits for the disk
 
 pub mod open; // reading a run from the journal

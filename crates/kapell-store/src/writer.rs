@@ -9,13 +9,14 @@ use std::{
         Arc, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError},
     },
-    thread::{self, JoinHandle},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use kapell_core::{id::RunId, journal::BrokenChain};
-use kapell_engine::port::journal::{
-    Ack, Append, AppendError, AppendErrorKind, JournalError, JournalErrorKind,
+use kapell_engine::{
+    port::journal::{Ack, Append, AppendError, AppendErrorKind, JournalError, JournalErrorKind},
+    spin::Spin,
 };
 use rusqlite::{Connection, Statement};
 
@@ -60,7 +61,7 @@ const LENGTHEN_MIN: u64 = 256 << 10;
 const LENGTHEN_MAX: u64 = 17 << 20;
 
 /// How long the writer looks for more work before it sleeps: about as long as a host takes to decide what follows from
-/// what was just acknowledged. Other threads that can run go first.
+/// what was just acknowledged.
 const SPIN: Duration = Duration::from_micros(100);
 
 /// SQLite's own limit for a text is 1 GB.
@@ -94,8 +95,18 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         let thread = std::thread::Builder::new().name(WRITER_THREAD.to_owned()).spawn(move || {
-            Loop { path, busy, queue, held: None, poisoned: HashSet::new(), summaries, readers, old: None }
-                .run();
+            Loop {
+                path,
+                busy,
+                queue,
+                held: None,
+                spin: Spin::new(SPIN),
+                poisoned: HashSet::new(),
+                summaries,
+                readers,
+                old: None,
+            }
+            .run();
         })?;
         Ok(Self { jobs, thread: Some(thread) })
     }
@@ -169,6 +180,7 @@ struct Loop {
     queue: Receiver<Job>,
     /// A job that was taken from the queue but belongs behind the batch at hand.
     held: Option<Job>,
+    spin: Spin,
     poisoned: HashSet<RunId>,
     summaries: Summaries,
     readers: Arc<Idle>,
@@ -301,13 +313,13 @@ impl Loop {
         // What is appended next often hangs on what was just acknowledged, and is there before a sleeping thread
         // could be woken. Without a recent commit there is no spinning.
         if fold_at.is_some() {
-            let begin = Instant::now();
-            while begin.elapsed() < SPIN {
-                match self.queue.try_recv() {
-                    Ok(job) => return Ok(job),
-                    Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                    Err(TryRecvError::Empty) => thread::yield_now(),
-                }
+            let queue = &self.queue;
+            let found = self.spin.find(Duration::MAX, || match queue.try_recv() {
+                Err(TryRecvError::Empty) => None,
+                other => Some(other.map_err(|_| RecvTimeoutError::Disconnected)),
+            });
+            if let Some(found) = found {
+                return found;
             }
         }
         match fold_at {
