@@ -1,5 +1,7 @@
 //! A call that waits for ever when the other side does not answer.
 
+mod address;
+
 use std::collections::BTreeMap;
 
 use kapell_spec::finding::Span;
@@ -204,7 +206,7 @@ fn endless(unit: &Unit, call: Id, transport: Transport) -> bool {
         Transport::Httpx | Transport::Aiohttp => false,
         Transport::Fetch => {
             !in_browser(unit)
-                && position(0).is_some_and(|url| far(unit, url))
+                && position(0).is_some_and(|url| address::is_far(unit, url))
                 && without(unit, position(1), &["signal", "timeout"])
         }
         Transport::Axios => !in_browser(unit) && axios_endless(unit, call),
@@ -256,37 +258,6 @@ fn without(unit: &Unit, options: Option<Id>, keys: &[&str]) -> bool {
         return true;
     }
     keys.iter().all(|key| unit.object_key(options, key) == Some(None))
-}
-
-/// Tells whether an address is one of another machine: written out, put together from what is, or called so.
-fn far(unit: &Unit, url: Id) -> bool {
-    let text = unit.value(url).map_or(unit.text(url), |value| unit.text(value));
-    let text = text.trim_start_matches(['`', '"', '\'']);
-    let inner = text.strip_prefix("${").and_then(|rest| rest.split_once('}')).map(|(name, _)| name.trim());
-    let bound = || {
-        let values = unit.values(url, inner?);
-        Some(
-            values
-                .iter()
-                .any(|&value| unit.text(value).contains("http") || unit.text(value).contains("process.env")),
-        )
-    };
-    text.starts_with("http")
-        || text.starts_with("${process.env")
-        || text.starts_with("process.env")
-        || bound().unwrap_or(false)
-        || is_address(inner.unwrap_or(text))
-        || is_address(unit.text(url))
-}
-
-/// Tells whether a name is that of an address: `this.baseUrl`, `LINEAR_OAUTH_TOKEN_URL`, `config.endpoint`.
-fn is_address(name: &str) -> bool {
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_.#!?".contains(c));
-    let last = name.trim_end_matches(['!', '?']).rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    // A plain `url` may be anything, one of this page as well.
-    let ends =
-        ["url", "endpoint", "api_base", "apibase", "_api", "baseuri"].iter().any(|end| last.ends_with(end));
-    plain && ends && last.len() > 3
 }
 
 /// Tells whether a file runs in a browser, where the person closes the page.

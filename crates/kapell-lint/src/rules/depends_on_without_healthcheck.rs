@@ -1,5 +1,7 @@
 //! A service that starts as soon as another one's process runs, not when it answers.
 
+mod once;
+
 use std::collections::BTreeMap;
 
 use kapell_spec::suggest;
@@ -103,8 +105,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if needed.partial || compose.partial {
                 continue;
             }
-            if is_migration(needed) {
-                unfinished(compose, needed, &waiters, report);
+            if let Some(what) = once::ends(needed) {
+                once::unfinished(compose, needed, what, &waiters, report);
             } else if needed.healthcheck {
                 unused(compose, needed, &waiters, report);
             } else {
@@ -149,50 +151,6 @@ fn unknown(repository: &Repository, compose: &Compose, report: &mut Report<'_>) 
             report.add(compose.file, name.span, message).severity(Severity::High).hint(hint).done();
         }
     }
-}
-
-/// Commands that bring a schema up to date, and end.
-const MIGRATES: &[&str] = &[
-    "alembic upgrade",
-    "prisma migrate deploy",
-    "manage.py migrate",
-    "db:migrate",
-    "migrate:latest",
-    "migration:run",
-    "migrations:migrate",
-    "artisan migrate",
-    "ef database update",
-    "flyway migrate",
-    "liquibase update",
-    "goose up",
-    "dbmate up",
-    "sqlx migrate run",
-    "drizzle-kit migrate",
-];
-
-/// Tells whether a service brings a schema up to date and ends. One whose command goes on serves afterwards.
-fn is_migration(needed: &Service) -> bool {
-    let command = needed.command.split_whitespace().collect::<Vec<_>>().join(" ");
-    let command = command.replace("bundle exec ", "");
-    let goes_on = ["&&", ";", "exec ", "serve", "|"].iter().any(|word| command.contains(word));
-    MIGRATES.iter().any(|migrates| command.contains(migrates)) && !goes_on && !needed.restarts
-}
-
-/// What starts beside the migration that it waits for may meet the schema of before.
-fn unfinished(compose: &Compose, needed: &Service, waiters: &[Waiter<'_>], report: &mut Report<'_>) {
-    let mut early = waiters.iter().filter(|(service, _, condition)| is_early(service, *condition));
-    let Some((service, name, _)) = early.next() else { return };
-    let message = format!(
-        "`{}` starts as soon as `{}` has a process, not when it is done: it may meet the schema of before",
-        &*service.name, &**name
-    );
-    let hint = "wait with `condition: service_completed_successfully`";
-    let mut draft = report.add(compose.file, name.span, message).hint(hint);
-    draft = draft.also(compose.file, needed.name.span, "this runs once, and ends");
-    for (service, name, _) in early {
-        draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
-    }
-    draft.done();
 }
 
 /// What is slow to answer has a health check, and somebody starts without waiting for it.

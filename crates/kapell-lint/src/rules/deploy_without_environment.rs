@@ -44,6 +44,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         flow.jobs().find(guarded).map(|(at, _)| (flow, at))
     });
     for flow in flows {
+        beside_pages(flow, report);
         for (at, job) in flow.jobs().filter(|(_, job)| job.environment.is_none()) {
             let Some(done) = deploys(flow, at).filter(|_| !is_trial(flow, at)) else { continue };
             let what = done.text.lines().next().unwrap_or_default();
@@ -59,6 +60,30 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 None => draft.severity(Severity::Info).done(),
             }
         }
+    }
+}
+
+/// Pages that one job of a workflow brings out under an environment, and another one without.
+fn beside_pages(flow: &Flow, report: &mut Report<'_>) {
+    let brings = |at: usize| {
+        let works = flow.facts[at].iter().flat_map(|facts| &facts.works);
+        // Pages of GitHub have an environment of their own, or none at all.
+        works.into_iter().find(|done| done.work.kind == Kind::Pages && !done.text.starts_with("actions/"))
+    };
+    let named =
+        |&(at, job): &(usize, &kapell_spec::github::Job)| job.environment.is_some() && brings(at).is_some();
+    let Some((guarded, _)) = flow.jobs().find(named) else { return };
+    for (at, job) in flow.jobs().filter(|(_, job)| job.environment.is_none()) {
+        let Some(done) = brings(at).filter(|_| !is_trial(flow, at) && deploys(flow, at).is_none()) else {
+            continue;
+        };
+        let what = done.text.lines().next().unwrap_or_default();
+        let message = format!("`{}` deploys with `{what}` and names no environment", &*job.id);
+        report
+            .add(flow.file, flow.job_span(at), message)
+            .hint("name it with `environment:`, so that approvals, secrets and history apply")
+            .also(flow.file, flow.job_span(guarded), "this deployment names one")
+            .done();
     }
 }
 

@@ -68,7 +68,8 @@ fn labelled(repository: &Repository, report: &mut Report<'_>) {
                 Some((word, value.trim().parse::<u16>().ok().filter(|_| known)?))
             });
             let Some((word, port)) = told else { continue };
-            let Some((known, sure)) = told_port(service).or_else(|| known_ports(repository, service)) else {
+            let told = told_port(service).or_else(|| commanded_port(service));
+            let Some((known, sure)) = told.or_else(|| known_ports(repository, service)) else {
                 continue;
             };
             let speaks = service.command.contains(&port.to_string())
@@ -248,8 +249,10 @@ fn selectors(repository: &Repository, report: &mut Report<'_>) {
 fn told(repository: &Repository, report: &mut Report<'_>) {
     for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
         for service in compose.services.iter().filter(|service| !service.partial) {
-            let Some((known, _)) = told_port(service) else { continue };
-            checked(compose, service, &known, report);
+            let by_variable = told_port(service).map(|(known, _)| (known, "its variable `PORT` has"));
+            let told = by_variable.or_else(|| Some((commanded_port(service)?.0, "its command has")));
+            let Some((known, who)) = told else { continue };
+            checked(compose, service, (&known, who), report);
             let published = service.ports.iter().all(|(port, _)| !known.contains(port));
             let Some((port, span)) =
                 service.ports.first().filter(|_| published && service.exposed.is_empty())
@@ -257,7 +260,7 @@ fn told(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             };
             let message = format!(
-                "`{}` publishes port {port} of its container, but its variable `PORT` has it listen on {}",
+                "`{}` publishes port {port} of its container, but {who} it listen on {}",
                 &*service.name, known[0]
             );
             report
@@ -270,7 +273,7 @@ fn told(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// A health check that asks the service itself on another port than it is told to listen on: it is never healthy.
-fn checked(compose: &Compose, service: &Service, known: &[u16], report: &mut Report<'_>) {
+fn checked(compose: &Compose, service: &Service, (known, who): (&[u16], &str), report: &mut Report<'_>) {
     let asked = ["localhost:", "127.0.0.1:", "0.0.0.0:"].iter().find_map(|host| {
         let (_, rest) = service.asked.split_once(host)?;
         rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
@@ -279,7 +282,7 @@ fn checked(compose: &Compose, service: &Service, known: &[u16], report: &mut Rep
         return;
     };
     let message = format!(
-        "the health check of `{}` asks port {port}, but its variable `PORT` has it listen on {}",
+        "the health check of `{}` asks port {port}, but {who} it listen on {}",
         &*service.name, known[0]
     );
     report
@@ -424,7 +427,7 @@ fn deaf<'a>(
 ) -> Option<(&'a Service, Vec<u16>, Confidence)> {
     let service = compose.service(host).filter(|service| !service.partial)?;
     let image = || known_ports(repository, service).filter(|_| !chooses(service));
-    let (known, sure) = told_port(service).or_else(image)?;
+    let (known, sure) = told_port(service).or_else(|| commanded_port(service)).or_else(image)?;
     // A published port is one of those that the machine has, unless it is the same inside.
     let mut said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
     let listens = known.contains(&port) || said.any(|known| *known == port);
@@ -541,6 +544,44 @@ fn told_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
     });
     let says = service.command.chars().any(|c| c.is_ascii_digit());
     (!others && !says).then_some((vec![port], Confidence::High))
+}
+
+/// Servers that are told by an option of their command on which port they listen, and those options.
+const BY_COMMAND: &[(&str, &[&str])] = &[
+    ("redis-server", &["--port"]),
+    ("valkey-server", &["--port"]),
+    ("mongod", &["--port"]),
+    ("mysqld", &["--port"]),
+    ("mariadbd", &["--port"]),
+    ("postgres", &["-p"]),
+    ("uvicorn", &["--port"]),
+    ("fastapi", &["--port"]),
+    ("hypercorn", &["--bind", "-b"]),
+    ("gunicorn", &["--bind", "-b"]),
+    ("granian", &["--port"]),
+    ("flask", &["--port", "-p"]),
+    ("streamlit", &["--server.port"]),
+    ("puma", &["--port", "-p"]),
+    ("rails", &["--port", "-p"]),
+    ("next", &["--port", "-p"]),
+    ("http-server", &["--port", "-p"]),
+    ("runserver", &["runserver"]),
+];
+
+/// Returns the port that the command of a service names, where it is one of a known server and the only number there that
+/// may be a port.
+fn commanded_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    let words: Vec<&str> = service
+        .command
+        .split(|c: char| c.is_whitespace() || matches!(c, '=' | '"' | '\''))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let (_, options) = BY_COMMAND.iter().find(|(server, _)| words.contains(server))?;
+    let number = |word: &str| word.rsplit(':').next()?.parse::<u16>().ok().filter(|port| *port > 79);
+    let named = words.windows(2).find(|pair| options.contains(&pair[0]))?;
+    let port = number(named[1])?;
+    let others = words.iter().filter_map(|word| number(word)).any(|other| other != port);
+    (!others).then_some((vec![port], Confidence::High))
 }
 
 /// Returns the ports that the image of a service listens on, and how sure that is.

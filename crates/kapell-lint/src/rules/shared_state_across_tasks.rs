@@ -228,9 +228,37 @@ fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
             matches!(unit.kind(parent), "assignment" | "assignment_expression")
                 && unit.syntax.child(parent, "left") == Some(id)
         };
-        found.extend(next.filter(|&read| !written(read)).map(|read| (write, read)));
+        let next = match next {
+            Some(read) => Some(read).filter(|&read| !written(read)),
+            None => read_by_own(unit, &own, wait, left),
+        };
+        found.extend(next.map(|read| (write, read)));
     }
     found
+}
+
+/// Finds where a method of the same object reads its attribute, which the task calls after it has waited, or waits for.
+fn read_by_own(unit: &Unit, own: &[Id], wait: Id, left: Id) -> Option<Id> {
+    let text = unit.text(left);
+    if !["self.", "this."].iter().any(|object| text.starts_with(object)) {
+        return None;
+    }
+    let called = own.iter().copied().filter(|&id| {
+        id > wait
+            && !unit.syntax.holds(wait, id)
+            && matches!(unit.kind(id), "call" | "call_expression")
+            && unit.callee(id).is_some_and(|callee| {
+                ["self.", "this."].iter().any(|object| unit.text(callee).starts_with(object))
+            })
+    });
+    called.filter_map(|call| unit.called(call)).find_map(|function| {
+        let mut within = unit.syntax.below(function);
+        let first = within.find(|&id| is_same(unit, id, left))?;
+        let parent = unit.syntax[first].parent;
+        let writes = matches!(unit.kind(parent), "assignment" | "assignment_expression")
+            && unit.syntax.child(parent, "left") == Some(first);
+        (!writes).then_some(first)
+    })
 }
 
 /// An outer variable, an entry of one or an attribute, that a task sets to something of its own before it waits.

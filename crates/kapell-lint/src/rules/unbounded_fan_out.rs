@@ -507,7 +507,10 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             Some((unit.function(name).unwrap_or(args[0].value), args[1].value))
         }
         // `list(map(f, items))`
-        "call" if ["list", "tuple", "set", "sorted"].contains(&unit.callee_name(many)) => {
+        "call"
+            if !unit.args(many).is_empty()
+                && ["list", "tuple", "set", "sorted"].contains(&unit.callee_name(many)) =>
+        {
             each(unit, unit.args(many).first()?.value)
         }
         "array" | "list" if unit.syntax.children(many).count() == 3 => {
@@ -525,11 +528,11 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             Some((body, items))
         }
         // `tasks = []`, and a loop that appends to it.
-        "list" | "array" if unit.syntax.children(many).count() == 2 => {
+        _ if is_empty(unit, many) => {
             let parent = unit.syntax[many].parent;
             let name = unit.syntax.child(parent, "left").or_else(|| unit.syntax.child(parent, "name"))?;
             let function = unit.function_of(many);
-            let pushes = [format!("{}.append", unit.text(name)), format!("{}.push", unit.text(name))];
+            let pushes = ["append", "push", "add"].map(|verb| format!("{}.{verb}", unit.text(name)));
             let pushed = unit.calls_in(function).find(|&call| {
                 unit.callee(call).is_some_and(|callee| pushes.iter().any(|push| push == unit.text(callee)))
             })?;
@@ -537,6 +540,16 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
             Some((made(unit, around, unit.args(pushed).first()?.value), items))
         }
         _ => None,
+    }
+}
+
+/// Tells whether an expression makes a list or a set of nothing.
+fn is_empty(unit: &Unit, many: Id) -> bool {
+    match unit.kind(many) {
+        "list" | "array" => unit.syntax.children(many).count() == 2,
+        "call" => ["list", "set", "deque"].contains(&unit.callee_name(many)) && unit.args(many).is_empty(),
+        "new_expression" => ["Set", "Array"].contains(&unit.callee_name(many)) && unit.args(many).is_empty(),
+        _ => false,
     }
 }
 

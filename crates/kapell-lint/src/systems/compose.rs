@@ -43,6 +43,8 @@ pub struct Service {
     pub asked: String,
     /// Whether it is started again when it ends.
     pub restarts: bool,
+    /// Whether it is started again even when it ended well.
+    pub always: bool,
     /// Its published ports: the port inside, and where it is written.
     pub ports: Vec<(u16, Span)>,
     /// The ports of the machine that it takes.
@@ -132,6 +134,9 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
         depends: depends(document, of("depends_on")),
         healthcheck: of("healthcheck").is_some_and(|check| !disabled(check)),
         restarts: of("restart").and_then(Node::text).is_some_and(|policy| policy != "no"),
+        always: of("restart")
+            .and_then(Node::text)
+            .is_some_and(|policy| matches!(policy, "always" | "unless-stopped")),
         ports: ports(document, of("ports")),
         taken: taken(document, of("ports")),
         profiled: of("profiles").is_some(),

@@ -27,11 +27,21 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Tells whether another one is of the same namespace and stands in the same folder.
+    /// Tells whether another one stands in the same folder, and may be of the same namespace.
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {
-        let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        self.namespace == other.namespace && folder(&self.path) == folder(&other.path)
+        self.folder() == other.folder() && self.shares_namespace(other)
+    }
+
+    /// Tells whether another one may be of the same namespace: what names none in one folder goes where the others go.
+    #[must_use]
+    pub fn shares_namespace(&self, other: &Self) -> bool {
+        self.namespace == other.namespace
+            || (self.namespace.is_empty() || other.namespace.is_empty()) && self.folder() == other.folder()
+    }
+
+    fn folder(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 }
 
@@ -55,6 +65,8 @@ pub enum What {
     Secret(Vec<Box<str>>),
     /// It keeps settings under these keys.
     Settings(Vec<Box<str>>),
+    /// It gives images of others another name or tag: what they are then, with the place of the tag.
+    Images(Vec<Word>),
     /// Something else.
     Other,
 }
@@ -116,7 +128,31 @@ fn generated(id: FileId, file: &File, document: &Document) -> Vec<Manifest> {
         })
     };
     let secrets = listed("secretGenerator").iter().filter_map(|node| made(node, true));
-    secrets.chain(listed("configMapGenerator").iter().filter_map(|node| made(node, false))).collect()
+    let settings = listed("configMapGenerator").iter().filter_map(|node| made(node, false));
+    secrets.chain(settings).chain(renamed(id, file, document)).collect()
+}
+
+/// Returns the images that a kustomization gives a tag.
+fn renamed(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
+    let items = document.root().get("images").and_then(Node::items)?;
+    let image = |node: &Node| {
+        let tag = document.word(node.get("newTag")?)?;
+        let name = node.get("newName").or_else(|| node.get("name"))?.text()?;
+        // What a controller of Flux writes has a mark behind it.
+        let rest = file.text.get(tag.span.start as usize..)?;
+        let marked = rest.lines().next().is_some_and(|rest| rest.contains("$imagepolicy"));
+        (!marked).then(|| Word { text: format!("{name}:{}", &*tag.text).into(), span: tag.span })
+    };
+    let images: Vec<Word> = items.iter().filter_map(image).collect();
+    let name = document.word(items.first()?.get("name")?)?;
+    (!images.is_empty()).then(|| Manifest {
+        file: id,
+        path: (&*file.path).into(),
+        kind: Word { text: "Kustomization".into(), span: name.span },
+        name,
+        namespace: Box::default(),
+        what: What::Images(images),
+    })
 }
 
 fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
