@@ -241,7 +241,6 @@ static EACH_ALONE: &[&Rule] = &[
     &cancel_on_mutating::RULE,
     &matrix_extract::RULE,
     &escaped_fence::RULE,
-    &missing_parallel_directive::RULE,
     &parallel_needs_output::RULE,
     &phase_without_consumer::RULE,
     &sequential_independent::RULE,

@@ -200,9 +200,15 @@ fn is_firm(reference: &Reference) -> bool {
 }
 
 fn hands_on(text: &str, reference: &Reference) -> bool {
-    // `Whenever` is no `never`.
     let around = line::block(text, reference.span.start as usize, 1, 1);
-    let around = around.to_ascii_lowercase().replace("whenever", "when");
+    // What a sentence before forbids has nothing to do with how often this is done.
+    let at = reference.span.start as usize - (around.as_ptr() as usize - text.as_ptr() as usize);
+    let from =
+        [". ", ".\n", "! ", "\n\n"].iter().filter_map(|end| Some(around[..at].rfind(end)? + end.len())).max();
+    // `Whenever` is no `never`.
+    let plain = |text: &str| text.to_ascii_lowercase().replace("whenever", "when");
+    let forbids = plain(&around[from.unwrap_or(0)..]);
+    let around = plain(around);
     // Users and files are asked, too: here the name must follow.
     let start = reference.span.start as usize;
     let before = text[line::start(text, start)..start].trim_end_matches(['`', '*', '@']).to_ascii_lowercase();
@@ -230,8 +236,11 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
         Some((before, rest)) if at_once(rest) => format!("{before}{rest}"),
         _ => around,
     };
-    let bounded =
-        |word: &&&str| around.contains(**word) && !(anew && matches!(**word, "back to" | "return to"));
+    let bounded = |word: &&&str| match **word {
+        "never" | "do not" | "don't" => forbids.contains(**word),
+        "back to" | "return to" => !anew && around.contains(**word),
+        word => around.contains(word),
+    };
     said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&around)
 }
 

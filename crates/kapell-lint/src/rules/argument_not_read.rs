@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use kapell_spec::words::Words;
-use kapell_spec::{claude::definition::Named, finding::Span};
+use kapell_spec::{
+    claude::definition::{Definition, Named},
+    finding::Span,
+};
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
 use crate::{
@@ -114,13 +117,8 @@ fn of_others(repository: &Repository, report: &mut Report<'_>) {
 fn literals(report: &mut Report<'_>, asset: &Asset, file: &File) {
     let body = asset.definition.body as usize;
     let text = &file.text[body..];
-    let named = |name: &str| {
-        asset
-            .definition
-            .items("arguments")
-            .iter()
-            .any(|argument| name.trim_start_matches('$') == argument.text)
-    };
+    let declared = names(&asset.definition);
+    let named = |name: &str| declared.iter().any(|argument| name.trim_start_matches('$') == argument.text);
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words::exact(&[FOREIGN, MISSPELT].concat()));
     let mut found: Vec<(Span, &str)> = Vec::new();
     for (number, at) in WORDS.places(text) {
@@ -344,13 +342,25 @@ fn read_by_places(text: &str) -> Option<(Form, Vec<usize>)> {
     }
 }
 
+/// Returns the names that are declared under `arguments`: a list, or a text in which blanks part them.
+fn names(definition: &Definition) -> Vec<Named> {
+    let items = definition.items("arguments").iter().flat_map(|item| {
+        let base = item.span.end as usize - item.text.len().min(item.span.end as usize);
+        item.text.split_whitespace().map(move |word| {
+            let at = base + (word.as_ptr() as usize - item.text.as_ptr() as usize);
+            Named { text: word.to_owned(), span: Span::new(at, at + word.len()) }
+        })
+    });
+    items.collect()
+}
+
 /// Names that are declared under `arguments` and used nowhere, while others are.
 fn declared(report: &mut Report<'_>, asset: &Asset, file: &File) {
     let text = &file.text[asset.definition.body as usize..];
     let used = |argument: &Named| {
         text.contains(&format!("${}", argument.text)) || text.contains(&format!("${{{}}}", argument.text))
     };
-    let arguments = asset.definition.items("arguments");
+    let arguments = names(&asset.definition);
     if text.contains("$ARGUMENTS")
         || text.contains("$0")
         || text.contains("$1")

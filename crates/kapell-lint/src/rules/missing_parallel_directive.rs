@@ -1,6 +1,8 @@
 //! `missing-parallel-directive`: agents that have nothing to do with each other are started without a word that they may run
 //! side by side: one for each of several things, or several that nothing puts in order.
 
+mod waits; // loops that wait for each before the next
+
 use std::sync::LazyLock;
 
 use kapell_spec::{
@@ -40,6 +42,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         found.extend(coded_loops(text, asset));
         tell_loops(report, asset, &found);
         tell_chains(report, asset, text);
+        waits::check(repository, asset, text, report);
         for row in beside::rows(asset, text).iter().filter(|row| !row.counted) {
             tell_row(report, asset, row);
         }
@@ -198,6 +201,10 @@ const ORDERED: &[&str] = &[
     "one by one",
     "in order",
     "wait for",
+    "wait until",
+    "once it is done",
+    "then take the next",
+    "for the next",
     "in turn",
     "before the next",
     "before moving",

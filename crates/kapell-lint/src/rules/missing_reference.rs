@@ -5,9 +5,12 @@ mod paths; // what texts tell to read
 
 use std::collections::BTreeMap;
 
-use kapell_spec::claude::{
-    hooks,
-    reference::{Names, Reference, Strength},
+use kapell_spec::{
+    claude::{
+        hooks,
+        reference::{Names, Reference, Strength},
+    },
+    suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
@@ -352,6 +355,21 @@ fn has_company(repository: &Repository, path: &str) -> bool {
     repository.files.iter().any(|(_, file)| beside(&file.path)) || repository.files.others().any(beside)
 }
 
+/// Says what to do about a hook whose script is not there: one that is called nearly so may be meant.
+fn hint_for_hook(repository: &Repository, path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let all = repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    let beside = all.filter_map(|other| {
+        let own = if folder.is_empty() { other } else { other.strip_prefix(folder)?.strip_prefix('/')? };
+        (!own.contains('/')).then_some(own)
+    });
+    match suggest::nearest(name, beside) {
+        Some(near) if folder.is_empty() => format!("run `{near}`, if that is meant"),
+        Some(near) => format!("run `{folder}/{near}`, if that is meant"),
+        None => format!("add `{path}`, or drop the hook"),
+    }
+}
+
 /// Files that hooks run: without them a hook fails each time, and what it guards is not guarded.
 fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
@@ -362,7 +380,7 @@ fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
             let Some(script) = script.filter(|script| is_missing(&script.path)) else { continue };
             let message =
                 format!("the hook of `{}` runs `{}`, and it is not there", hook.event.text, script.path);
-            let hint = format!("add `{}`, or drop the hook", script.path);
+            let hint = hint_for_hook(repository, &script.path);
             report.add(file.file, script.span, message).severity(Severity::High).hint(hint).done();
         }
     }

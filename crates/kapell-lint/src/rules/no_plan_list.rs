@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
-use kapell_spec::{claude::steps::Step, words::Words};
+use kapell_spec::{claude::steps::Step, finding::Span, line, words::Words};
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Home, clients::Client},
+    agents::{Asset, Home, clients::Client},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -64,13 +64,95 @@ static LEAVES: LazyLock<Words> = LazyLock::new(|| {
 /// From how many steps on a command is long though most of them start no agent.
 const LONG: usize = 8;
 
+/// Words with which steps are gone through again.
+static ROUNDS: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "back to phase",
+        "back to step",
+        "back to stage",
+        "return to phase",
+        "return to step",
+        "repeat phase",
+        "repeat step",
+        "repeat stage",
+        "repeat from",
+        "until phase",
+        "until step",
+        "until stage",
+        " rounds",
+    ])
+});
+
+/// From how many steps on it gets lost which of them are done, if some are gone through again.
+const ROUND_STEPS_MIN: usize = 7;
+
+/// Words with which a step takes something of a plan, or strikes it off.
+static TAKES: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "item of the plan",
+        "items of the plan",
+        "step of the plan",
+        "task of the plan",
+        "entry of the plan",
+        "item from the plan",
+        "item in the plan",
+        "of the plan is open",
+        "off the plan",
+        "in the plan as done",
+        "of the plan as done",
+    ])
+});
+
+/// Words with which a plan is made, or comes from elsewhere.
+static MADE: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(&[
+        "a plan",
+        "plan.md",
+        "plan.json",
+        "plan.txt",
+        "the plan in ",
+        "the plan under",
+        "the plan from",
+        "the plan at",
+        "write the plan",
+        "make the plan",
+        "draft the plan",
+        "plan mode",
+        "plan of ",
+        "-plan",
+        "_plan",
+        "plan/",
+        "plans/",
+        "todo",
+        "plan:",
+    ])
+});
+
+/// Items of a plan that steps take up and strike off, and that none of them writes down.
+fn unwritten(repository: &Repository, report: &mut Report<'_>, asset: &Asset) -> bool {
+    let (text, lower) = (&repository.files[asset.file].text, repository.files[asset.file].lower());
+    let body = asset.definition.body as usize;
+    let mut places = TAKES.places(&text[body..]).map(|(_, at)| body + at);
+    let Some(first) = places.next().filter(|_| asset.flow.steps.len() >= 3) else { return false };
+    let Some(again) = places.next().filter(|_| !MADE.is_in_lower(lower)) else { return false };
+    let message = format!("`/{}` takes the items of a plan, and no step writes one", asset.name);
+    let line = |at: usize| Span::new(line::start(text, at), line::end(text, at));
+    let draft = report.add(asset.file, line(first), message).also(asset.file, line(again), "here, too");
+    draft.hint("have an earlier step write the items to a list").done();
+    true
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.is_read());
     let agents: BTreeSet<&str> = agents.map(|(_, agent)| &*agent.name).collect();
-    let kinds = [AssetKind::Command, AssetKind::Skill];
+    let kinds = [AssetKind::Command, AssetKind::Skill, AssetKind::Agent];
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| {
         kinds.contains(&asset.kind) && (asset.home == Home::Claude || asset.client != Client::Claude)
     }) {
+        let is_agent = asset.kind == AssetKind::Agent;
+        if !is_agent && unwritten(repository, report, asset) {
+            continue;
+        }
         // An agent that is defined here is one also where its bare name heads a sentence.
         let marks = asset.definition.document.marks.iter().filter(|mark| mark.code);
         let named: Vec<u32> =
@@ -82,14 +164,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         };
         let starts = asset.flow.steps.iter().filter(starts).count();
         // Few agents among many other steps are lost as easily.
-        let long = asset.flow.steps.len() >= LONG;
-        if starts < 5 && !long {
+        let count = asset.flow.steps.len();
+        let long = count >= LONG && !is_agent;
+        if (starts < 5 || is_agent) && !long && count < ROUND_STEPS_MIN {
             continue;
         }
         let lower = repository.files[asset.file].lower();
+        let rounds = count >= ROUND_STEPS_MIN && (starts >= 2 || !is_agent) && ROUNDS.is_in_lower(lower);
         // A long way with a stop at which a person is waited for, behind which something leaves the house.
         let stops = starts >= 1 && long && WAITS.is_in_lower(lower) && LEAVES.is_in_lower(lower);
-        if starts < 3 && !stops {
+        if (starts < 3 || is_agent) && !stops && !rounds {
             continue;
         }
         let keeps = [
@@ -108,6 +192,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         let message = match starts {
+            _ if rounds && (starts < 5 || is_agent) => {
+                format!(
+                    "`{}` has {count} steps, goes back among them, and keeps no list of what is done",
+                    asset.name
+                )
+            }
             0..3 => format!(
                 "`/{}` has {} steps, waits for a person among them, and keeps no list of what is done",
                 asset.name,
@@ -118,7 +208,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         };
         let hint = "have it write the steps to a list first, so that an interrupted run can go on";
-        report.add(asset.file, asset.flow.steps[0].heading, message).hint(hint).done();
+        let at = if is_agent { asset.head() } else { asset.flow.steps[0].heading };
+        report.add(asset.file, at, message).hint(hint).done();
     }
 }
 

@@ -34,6 +34,13 @@ fn is_shown(text: &str, name: &str) -> bool {
     text.lines().filter(|line| line.contains(name)).any(|line| SHOWING.is_in(&line.replace(name, "")))
 }
 
+/// Tells whether a path lies in a folder for what is thrown away.
+fn scratch(path: &str) -> bool {
+    let first = path.trim_start_matches("./").trim_start_matches('/').split('/').next().unwrap_or_default();
+    path.contains('/')
+        && matches!(first, "tmp" | "temp" | "scratch" | "work" | ".tmp" | ".work" | ".cache" | ".scratch")
+}
+
 /// Tells whether a text speaks of a file by the last word of its name: of `client_memo.md` as the memo.
 fn speaks_of(text: &str, name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
@@ -168,6 +175,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 })
             })
         };
+        // What an agent leaves where nobody looks is there for a later step alone.
+        let is_scratch = |step: &Step| step.writes.iter().all(|own| scratch(&own.text));
+        let spoken_of = |step: &Step| {
+            step.writes.iter().any(|own| {
+                let name = own.text.rsplit('/').next().unwrap_or_default();
+                speaks_of(&text[step.span.end as usize..], name)
+            })
+        };
         // What is handed on is notes and data; a file of settings is made to stay.
         let notes = |step: &Step| {
             let ends = [".md", ".json", ".jsonl", ".txt", ".csv", ".tsv"];
@@ -180,7 +195,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         let name = written.text.rsplit('/').next().unwrap_or_default();
                         text[step.span.end as usize..].contains(name)
                     });
-                    hands_over && step.hands_out() || is_kept(step) && !named_later
+                    hands_over && step.hands_out()
+                        || is_kept(step) && !named_later
+                        || step.hands_out() && is_scratch(step) && !named_later && !spoken_of(step)
                 },
             )
         {
@@ -206,8 +223,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             });
             let Some(written) = step.writes.first().filter(|_| unread) else { continue };
             let message = format!("no later step reads `{}` of step {}", written.text, step.number);
+            // What one session wrote it knows; what an agent found is lost.
+            let severity = if step.hands_out() { Severity::Medium } else { RULE.severity };
             report
                 .add(asset.file, written.span, message)
+                .severity(severity)
                 .hint("hand it to the step that decides, or drop the step")
                 .done();
         }

@@ -1,8 +1,11 @@
 //! `sequential-independent`: neighbouring steps run one after the other though neither reads what the other writes.
 
-use kapell_spec::claude::{
-    starts::{Start, without_order},
-    steps::Step,
+use kapell_spec::{
+    claude::{
+        starts::{Start, without_order},
+        steps::Step,
+    },
+    finding::Span,
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -33,16 +36,23 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     in_scripts(repository, report);
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
+        let mut told: Vec<Span> = Vec::new();
         for (at, pair) in asset.flow.steps.windows(2).enumerate() {
             let text = &repository.files[asset.file].text;
             if independent(asset, at, &pair[0], &pair[1]) && is_taken_up(asset, text, at) {
                 tell(report, asset, text, &pair[0], &pair[1]);
             } else if let Some(join) = joined(asset, text, at, &pair[0], &pair[1]) {
                 tell_joined(report, asset, &pair[0], &pair[1], join);
+                told.push(pair[1].heading);
             }
         }
         for row in beside::rows(asset, &repository.files[asset.file].text).iter().filter(|row| row.counted) {
-            tell_row(report, asset, row);
+            // What files settle need not be told by words once more.
+            let again =
+                |span: Span| told.iter().any(|known| known.start < span.end && span.start < known.end);
+            if !row.starts.get(1).is_some_and(|start| again(start.heading)) {
+                tell_row(report, asset, row);
+            }
         }
     }
 }
@@ -197,6 +207,9 @@ const VAGUE: &[&str] = &[
     "what it found",
     "list from",
     "same files",
+    "with its ",
+    "on its ",
+    "from its ",
     "conflict",
 ];
 
@@ -227,8 +240,7 @@ fn joined<'a>(asset: &'a Asset, text: &str, at: usize, one: &Step, other: &Step)
         && !other.reads_all
         && !(declared || one.parallel || other.parallel || asset.flow.parallel)
         && !says(&other.title, ENDS)
-        && !says(&other.title, CHECKS)
-        && !says(&one.title, CHECKS)
+        && (reports(text, one) || !says(&other.title, CHECKS) && !says(&one.title, CHECKS))
         && !says(&one.title, LETS_OUT);
     let apart = one.hands_out()
         && other.hands_out()
@@ -254,6 +266,39 @@ fn tell_joined(report: &mut Report<'_>, asset: &Asset, one: &Step, other: &Step,
         .also(asset.file, one.heading, "the step before")
         .also(asset.file, join.heading, "where they meet")
         .done();
+}
+
+/// Verbs of a step after which the state of things is another.
+const ALTERS: &[&str] = &[
+    "implement",
+    "fix",
+    "build",
+    "generat",
+    "migrat",
+    "refactor",
+    "apply",
+    "applies",
+    "updat",
+    "creat",
+    "add",
+    "install",
+    "upgrad",
+    "edit",
+    "chang",
+    "deploy",
+    "mend",
+    "seed",
+    "start",
+];
+
+/// Tells whether a step has its agent write down what it found, and alter nothing.
+fn reports(text: &str, step: &Step) -> bool {
+    let noted = |path: &str| [".md", ".json", ".txt", ".csv"].iter().any(|end| path.ends_with(end));
+    let own = text.get(step.span.range()).unwrap_or_default().to_ascii_lowercase();
+    let mut words = own.split(|c: char| !c.is_ascii_alphanumeric());
+    !step.writes.is_empty()
+        && step.writes.iter().all(|written| noted(&written.text))
+        && !words.any(|word| ALTERS.iter().any(|verb| word.starts_with(verb)))
 }
 
 /// Tells whether something behind a step and its neighbour takes up what the step writes. What nothing takes up is no

@@ -2,6 +2,7 @@
 
 mod graph; // steps and agents in code
 mod opencode; // agents that commands of opencode are given to
+mod permissions; // agents that settings name
 mod session; // agents that code gives to a session
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let agents = &repository.agents;
     scripts(repository, report);
     session::check(repository, report);
+    permissions::check(repository, report);
     opencode::check(repository, report);
     of_others(repository, report);
     graph::check(repository, report);

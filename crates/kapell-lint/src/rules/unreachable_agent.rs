@@ -236,13 +236,42 @@ const PART_OF: &[&str] = &[
     "launched by",
     "used by",
     "part of",
-    "a step of",
+    "step of",
+    "stage of",
+    "phase of",
+    "stage in",
+    "step in",
+    "only for",
+    "reserved for",
+    "belongs to",
+    "run by",
+    "dispatched by",
+    "triggered by",
     "subagent of",
+];
+
+/// Words behind a command that starts the agent which says so.
+const STARTS_IT: &[&str] = &[
+    " starts it",
+    " calls it",
+    " runs it",
+    " uses it",
+    " invokes it",
+    " launches it",
+    " spawns it",
+    " dispatches it",
 ];
 
 /// Finds where a description goes on behind the words that say who starts an agent.
 fn keeper_at(lower: &str) -> Option<usize> {
-    reserved_at(lower).or_else(|| {
+    let starts_it = || {
+        memchr::memchr_iter(b'/', lower.as_bytes()).find(|&at| {
+            let name = lower[at + 1..].find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
+            let rest = name.map_or("", |len| lower[at + 1 + len..].trim_start_matches('`'));
+            STARTS_IT.iter().any(|words| rest.starts_with(words))
+        })
+    };
+    reserved_at(lower).or_else(starts_it).or_else(|| {
         PART_OF.iter().find_map(|words| {
             let end = lower.find(words)? + words.len();
             let rest = lower[end..].trim_start();

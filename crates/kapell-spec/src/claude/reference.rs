@@ -18,6 +18,16 @@ use super::{
 };
 use crate::{finding::Span, line, words::Words};
 
+/// Words before a name in marks that hand a task to it.
+const TASKS: &[&str] = &[
+    "task for",
+    "task tool with",
+    "task tool for",
+    "task tool to start",
+    "agent tool with",
+    "agent tool for",
+];
+
 /// Words before a command in marks that have the run go on, or end, with it.
 const GOES_ON: &[&str] = &[
     "continue with",
@@ -316,7 +326,7 @@ impl Finder<'_> {
             // A mark may go on in the next line; what counts stands before all of it.
             let at = mark.span.start as usize;
             let before = self.text[line::start(self.text, at)..at].trim_end().to_ascii_lowercase();
-            let task = before.ends_with("task for");
+            let task = TASKS.iter().any(|words| before.ends_with(words));
             let before = before.rsplit(' ').next().unwrap_or_default();
             let hands_on = self.is_step_of(&mark);
             // `Spawn `x-reviewer``: whoever is spawned works.

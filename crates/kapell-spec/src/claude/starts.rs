@@ -325,7 +325,17 @@ const TELLING: &[&str] = &[
 ];
 
 /// Words that begin a clause which only says when a step begins, and those that say that another one has ended.
-const WHEN: &[&str] = &["after ", "once ", "when ", "as soon as ", "now that "];
+const WHEN: &[&str] = &[
+    "after ",
+    "once ",
+    "when ",
+    "as soon as ",
+    "now that ",
+    "only after ",
+    "only once ",
+    "only when ",
+    "not before ",
+];
 const ENDED: &[&str] = &[
     " done",
     " finished",

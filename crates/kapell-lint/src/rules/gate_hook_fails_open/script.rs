@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kapell_spec::{claude::hooks::Hook, finding::Span};
+use kapell_spec::{claude::hooks::Hook, finding::Span, line, suggest};
 use kapell_view::audit::{Confidence, Severity};
 
 use super::{script_of, swallowed, unheard};
@@ -184,6 +184,7 @@ pub(super) fn judge(
     if flat && decides_flat(&lower) {
         return;
     }
+    let missing = || reads_missing(repository, text, language).filter(|_| event == "PreToolUse");
     let fault = if late {
         too_late(&lower, language, matcher == "Bash")
     } else {
@@ -199,6 +200,7 @@ pub(super) fn judge(
                 asks_variables(text, &lower, language, &command.text)
                     .filter(|_| event == "PreToolUse" && !other)
             })
+            .or_else(missing)
             .or_else(|| {
                 let says_no = HEARD.iter().any(|word| lower.contains(word));
                 swallows(&lower, language).filter(|_| says_no && event == "PreToolUse")
@@ -227,6 +229,41 @@ fn decides_flat(lower: &str) -> bool {
 /// Tells whether the author of a text in small letters wants a gate that fails to let everything pass.
 pub(super) fn is_meant(lower: &str) -> bool {
     MEANT.iter().any(|word| lower.contains(word))
+}
+
+/// Finds where a gate reads a file of its rules that is not there, while one that is called nearly so is.
+fn reads_missing(repository: &Repository, text: &str, language: Language) -> Option<Fault> {
+    let mut parts = text.split(['"', '\'']).skip(1);
+    let fault = parts.find_map(|part| {
+        let path = part.trim_start_matches("./").trim_start_matches("/.");
+        let (folder, name) = path.rsplit_once('/')?;
+        let known = [".yml", ".yaml", ".json", ".txt", ".toml", ".lst", ".conf"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        if !known
+            || part.len() > 120
+            || path.contains([' ', '$', '{', '*', '\n'])
+            || repository.files.exists(path)
+        {
+            return None;
+        }
+        let stem = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        let mut beside =
+            repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+        let near = beside.find(|other| {
+            let own = other.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+            own.is_some_and(|own| {
+                !own.contains('/') && (stem(own) == stem(name) || suggest::mistyped(name, [own], 2).is_some())
+            })
+        });
+        near.map(|_| part)
+    })?;
+    let at = fault.as_ptr() as usize - text.as_ptr() as usize;
+    let commented = language.is_comment(line::around(text, at));
+    let why =
+        "this gate never judges: the file that it reads is not there, though one that is called nearly so is";
+    let hint = "name the file that is there, and end with 2 where it cannot be read";
+    (!commented).then(|| (Span::new(at, at + fault.len()), why, hint, Severity::High))
 }
 
 /// Returns the lines of a text, and where each begins.

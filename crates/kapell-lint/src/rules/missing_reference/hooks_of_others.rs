@@ -2,7 +2,7 @@
 
 use kapell_view::audit::Severity;
 
-use super::has_company;
+use super::{has_company, hint_for_hook};
 use crate::{agents::script_of, repository::Repository, rule::Report};
 
 /// Variables that stand for the top of the repository.
@@ -27,7 +27,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             };
             let message = format!("the hook of `{}` runs `{path}`, and it is not there", own.hook.event.text);
-            let hint = format!("add `{path}`, or drop the hook");
+            let hint = hint_for_hook(repository, &path);
             report.add(file.file, command.span, message).severity(Severity::High).hint(hint).done();
         }
     }
