@@ -86,11 +86,38 @@ pub fn read(files: &Files) -> Vec<Unit> {
     let (mut code, others): (Vec<_>, Vec<_>) = all.partition(|(_, file)| service::mentioned(&file.text));
     let mut names: HashSet<&str> = code.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
     names.extend(modules::barrels(others.iter().map(|(_, file)| *file), &names));
-    code.extend(others.into_iter().filter(|(_, file)| modules::waits_for_one_of(&file.text, &names)));
+    let (waiting, others): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|(_, file)| modules::waits_for_one_of(&file.text, &names));
+    code.extend(waiting);
+    code.extend(keepers(&code, others));
     code.sort_by_key(|(id, _)| *id);
     let mut units = parsed(&code);
     modules::link(&mut units, files);
     units
+}
+
+/// How long a file is at most, in bytes, that does little else than to keep something in another one.
+const KEEPER: usize = 8 << 10;
+
+/// Finds the files that read and write another one whole for the code which imports them.
+fn keepers<'a>(code: &[(FileId, &'a File)], others: Vec<(FileId, &'a File)>) -> Vec<(FileId, &'a File)> {
+    let keeps = |file: &File| {
+        file.text.len() <= KEEPER
+            && (file.text.contains("writeFile(") && file.text.contains("readFile(")
+                || file.text.contains("aiofiles.open("))
+    };
+    let mut found: Vec<(FileId, &File)> = others.into_iter().filter(|(_, file)| keeps(file)).collect();
+    if found.is_empty() {
+        return found;
+    }
+    let names: HashSet<&str> = found.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
+    let used: Vec<&str> =
+        code.iter().map(|(_, file)| &*file.text).filter(|text| modules::imports_from(text, &names)).collect();
+    found.retain(|(_, file)| {
+        let name = HashSet::from([modules::last_part(&file.path)]);
+        used.iter().any(|text| modules::imports_from(text, &name))
+    });
+    found
 }
 
 /// Reads files, on as many threads as are worth it.

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use super::{
     libraries,
     modules::Modules,
+    programs,
     syntax::Id,
     unit::{FUNCTIONS, Path, Unit},
 };
@@ -418,6 +419,29 @@ impl<'a> Methods<'a> {
     #[must_use]
     pub fn reached_through(&self, unit: &Unit, id: Id, seen: &dyn Fn(&Unit)) -> Option<(Id, Service)> {
         reached_within(unit, id, STEPS, &|unit, call, steps| self.elsewhere(unit, call, steps, seen))
+    }
+
+    /// Finds the first agent that is started as a program within `id`, or in a function that it calls, of another file, too.
+    /// Tells `seen` of each other file that leads there.
+    #[must_use]
+    pub fn started(
+        &self,
+        unit: &Unit,
+        id: Id,
+        steps: u32,
+        seen: &dyn Fn(&Unit),
+    ) -> Option<(Id, &'static str)> {
+        unit.calls_in(id).find_map(|call| {
+            let own = || Some((unit, unit.called(call).filter(|&own| !unit.syntax.holds(own, call))?));
+            let inside = || {
+                let steps = steps.checked_sub(1)?;
+                let (other, function) = own().or_else(|| self.exported(unit, call))?;
+                let (_, agent) = self.started(other, function, steps, seen)?;
+                seen(other);
+                Some(agent)
+            };
+            programs::agent(unit, call).or_else(inside).map(|agent| (call, agent))
+        })
     }
 
     /// Finds the function of another file that a call names by its import.

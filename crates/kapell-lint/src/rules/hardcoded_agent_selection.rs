@@ -355,6 +355,13 @@ fn rungs(unit: &Unit, ladder: Id) -> Vec<Id> {
                         let body = syntax.child(alternative, "consequence");
                         rungs.extend(body.filter(|_| told(syntax.child(alternative, "condition"))));
                     }
+                    // What is left for everything else is the last of them.
+                    if unit.kind(alternative) == "else_clause" && rungs.len() > 1 {
+                        let body = syntax.child(alternative, "body").or_else(|| {
+                            syntax.children(alternative).find(|&id| unit.kind(id) == "statement_block")
+                        });
+                        rungs.extend(body);
+                    }
                     next = next.or(syntax.children(alternative).find(|&id| unit.kind(id) == "if_statement"));
                 }
                 next = next.filter(|_| unit.kind(ladder) == "if_statement");

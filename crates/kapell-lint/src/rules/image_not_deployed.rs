@@ -247,6 +247,8 @@ fn tag_of(tag: &str) -> Option<Tag<'_>> {
         Some("github.ref_name" | "GITHUB_REF_NAME") => Some(Tag::Reference),
         Some("github.run_number" | "GITHUB_RUN_NUMBER") => Some(Tag::RunNumber),
         Some("github.run_id" | "GITHUB_RUN_ID") => Some(Tag::RunId),
+        Some("GITHUB_REF_NAME#v" | "GITHUB_REF#refs/tags/v" | "GITHUB_REF_NAME/v/") => Some(Tag::BareVersion),
+        Some("GITHUB_REF#refs/tags/" | "GITHUB_REF##*/") => Some(Tag::Reference),
         Some(cut) if cut.starts_with("GITHUB_SHA:") => Some(Tag::ShortCommit),
         Some(_) => None,
     }

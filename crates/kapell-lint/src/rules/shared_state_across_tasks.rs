@@ -2,8 +2,9 @@
 
 mod alone; // what there is one of
 mod at_once; // what runs at once
-mod left;
-mod setter; // what a request leaves by a function of another file // what a request leaves for a function of another file
+mod left; // what a request leaves for a function of another file
+mod setter; // what a request leaves by a function of another file
+mod whole; // files that are read and written whole
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,20 +44,25 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         alone::conversations(unit, report);
         for at in at_once::all(unit) {
-            judge(repository, unit, at, report);
+            judge((repository, &modules), unit, at, report);
             setter::tell(repository, unit, at, report);
         }
     }
     // A function of another file may be what runs at once.
     for (unit, at) in at_once::abroad(&repository.code, &modules) {
         if !LOCKS.iter().any(|word| repository.files[unit.file].lower().contains(word)) {
-            judge(repository, unit, at, report);
+            judge((repository, &modules), unit, at, report);
         }
     }
 }
 
 /// Tells what one function does wrong that runs many times at once.
-fn judge(repository: &Repository, unit: &Unit, at: AtOnce, report: &mut Report<'_>) {
+fn judge<'a>(
+    (repository, modules): (&'a Repository, &Modules<'a>),
+    unit: &'a Unit,
+    at: AtOnce,
+    report: &mut Report<'_>,
+) {
     let AtOnce { function, started, of_one, how } = at;
     alone::tell(unit, at, report);
     for write in lost(unit, function, of_one) {
@@ -70,7 +76,8 @@ fn judge(repository: &Repository, unit: &Unit, at: AtOnce, report: &mut Report<'
         report.add(unit.file, unit.span(write), message).hint(hint).also(started.0, started.1, how).done();
     }
     let asked = how == at_once::ASKED;
-    for (write, read, path) in rewritten(unit, function).into_iter().chain(counted(unit, function, asked)) {
+    let files = whole::rewritten(modules, unit, function);
+    for (write, read, path) in files.into_iter().chain(counted(unit, function, asked)) {
         let message = format!(
             "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
             service::place_name(unit, write),
@@ -122,37 +129,6 @@ fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<Id> {
     own.iter().copied().filter(is_lost).collect()
 }
 
-/// Calls that read a whole file, and such that write one.
-const READS: &[&str] = &["readFile", "readJson", "readJSON", "read_text", "read_bytes"];
-const WRITES: &[&str] = &["writeFile", "writeJson", "writeJSON", "write_text", "write_bytes"];
-
-/// Finds the files, the same for every task, that a function reads, and writes after it waited for something else. Each
-/// with the call that writes, the one that reads, and the path as it is written.
-fn rewritten(unit: &Unit, function: Id) -> Vec<(Id, Id, &str)> {
-    let own: Vec<Id> = unit.calls_in(function).filter(|&id| unit.function_of(id) == function).collect();
-    let whole = |names: &[&str]| {
-        let calls = own.iter().copied().filter(|&call| names.contains(&unit.callee_name(call)));
-        calls.filter_map(|call| Some((call, file_of(unit, call)?))).collect::<Vec<_>>()
-    };
-    let waiting: Vec<Id> = unit.syntax.below(function).filter(|&id| waits(unit, id)).collect();
-    let reads = whole(READS);
-    let mut found = Vec::new();
-    for (write, file) in whole(WRITES) {
-        let path = unit.text(file);
-        let Some(&(read, _)) = reads.iter().find(|(read, of)| *read < write && unit.text(*of) == path) else {
-            continue;
-        };
-        let between = |&wait: &Id| wait > read && wait < write && !unit.syntax.holds(wait, write);
-        // A path that is put together may be another one for each task.
-        let plain = unit.kind(file) == "string" && !path.contains('{');
-        let shared = plain || unit.kind(file) == "identifier" && declared_outside(unit, function, path);
-        if shared && waiting.iter().any(between) {
-            found.push((write, read, path));
-        }
-    }
-    found
-}
-
 /// Calls that read a value of a store by its key, and such that write one.
 const GETS: &[&str] = &["get", "getItem", "hget", "get_item"];
 const SETS: &[&str] = &["set", "setItem", "hset", "put", "set_item"];
@@ -201,15 +177,6 @@ fn counted(unit: &Unit, function: Id, asked: bool) -> Vec<(Id, Id, &str)> {
 /// Returns the nodes of a function that belong to no function within it.
 fn own_nodes(unit: &Unit, function: Id) -> Vec<Id> {
     unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect()
-}
-
-/// Returns what names the file of a call: its first argument, or what `read_text` is called on.
-fn file_of(unit: &Unit, call: Id) -> Option<Id> {
-    let callee = unit.callee(call)?;
-    if unit.callee_name(call).contains('_') {
-        return unit.syntax.child(callee, "object");
-    }
-    unit.args(call).first().map(|arg| arg.value)
 }
 
 /// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the first

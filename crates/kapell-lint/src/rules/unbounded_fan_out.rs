@@ -327,7 +327,14 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
     if bounded(unit, fan.items) || NEAR.iter().any(|word| around.contains(word)) {
         return;
     }
-    if let Some((at, agent)) = programs::started(unit, fan.body, 2) {
+    // The place for a bound is next to the client, which is where what is called may have it.
+    let bounds = Cell::new(false);
+    let seen = |other: &Unit| {
+        let text = repository.files[other.file].lower();
+        bounds.set(bounds.get() || BOUNDS.iter().any(|word| text.contains(word)));
+    };
+    let started = methods.started(unit, fan.body, 3, &seen);
+    if let Some((at, agent)) = started.filter(|_| !bounds.get()) {
         let message = format!(
             "`{}`{} starts the program `{agent}` for every item of `{}` at once",
             unit.text(fan.by),
@@ -337,12 +344,6 @@ fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fa
         let draft = report.add(unit.file, unit.span(fan.at), message).severity(Severity::High).hint(fan.hint);
         return draft.also(unit.file, unit.span(at), "this is what runs for every item").done();
     }
-    // The place for a bound is next to the client, which is where what is called may have it.
-    let bounds = Cell::new(false);
-    let seen = |other: &Unit| {
-        let text = other.whole().to_ascii_lowercase();
-        bounds.set(bounds.get() || BOUNDS.iter().any(|word| text.contains(word)));
-    };
     let reached = methods.reached_through(unit, fan.body, &seen);
     let Some((reached, what)) = reached.filter(|_| !bounds.get()) else { return };
     if decorated_bound(repository, unit, fan.body) {
@@ -521,6 +522,15 @@ fn each(unit: &Unit, many: Id) -> Option<(Id, Id)> {
         "call" if unit.callee_name(many) == "values" => {
             each(unit, unit.value(unit.syntax.child(unit.callee(many)?, "object")?)?)
         }
+        // `Array.from({ length: 6 }, lane)`, `Array.from(items, ask)`
+        "call_expression"
+            if unit.args(many).len() == 2
+                && unit.callee(many).is_some_and(|callee| unit.text(callee) == "Array.from") =>
+        {
+            let args = unit.args(many);
+            let counted = unit.object_key(args[0].value, "length").flatten();
+            Some((function_or(unit, args[1].value), counted.unwrap_or(args[0].value)))
+        }
         "call_expression" if unit.callee_name(many) == "map" => {
             let items = unit.syntax.child(unit.callee(many)?, "object")?;
             let arg = unit.args(many).first()?.value;
@@ -569,6 +579,18 @@ fn bounded(unit: &Unit, items: Id) -> bool {
     let constant =
         |text: &str| text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     if unit.imported(unit.text(items)) || constant(unit.text(items)) {
+        return true;
+    }
+    // As many lanes as a number says, unless that is the number of items.
+    let text = unit.text(items);
+    let lanes = ["Array(", "new Array(", "[...Array(", "[...new Array(", "Array.from({"];
+    let length = unit.syntax[items].parent;
+    let named = unit.kind(length) == "pair"
+        && unit.syntax.child(length, "key").is_some_and(|key| unit.text(key) == "length");
+    if (named || lanes.iter().any(|lane| text.starts_with(lane)))
+        && !text.contains(".length")
+        && !text.contains(".size")
+    {
         return true;
     }
     let Some(value) = unit.value(items) else { return false };

@@ -61,6 +61,9 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
                 }
                 let span = step.run.as_ref().map_or(step.span, |run| run.span);
                 facts.commands.iter().flat_map(images).for_each(|image| add(&image, span));
+                for name in facts.commands.iter().filter_map(pushed_whole) {
+                    tagged(flow, job, &name).iter().for_each(|image| add(image, span));
+                }
             }
         }
     }
@@ -302,7 +305,9 @@ fn without_place(words: Vec<&str>) -> Vec<&str> {
 fn images(command: &script::Command) -> Vec<String> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["docker" | "podman", "push", rest @ ..] => {
+        ["docker" | "podman", "push", rest @ ..]
+            if !rest.iter().any(|word| matches!(*word, "--all-tags" | "-a")) =>
+        {
             rest.iter().filter(|word| !word.starts_with('-')).map(|word| (*word).to_owned()).collect()
         }
         ["docker", "buildx", "build", rest @ ..] if rest.contains(&"--push") => {
@@ -321,6 +326,37 @@ fn images(command: &script::Command) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Returns the image all tags of which a command pushes.
+fn pushed_whole(command: &script::Command) -> Option<String> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let ["docker" | "podman", "push" | "image", rest @ ..] = words.as_slice() else { return None };
+    let whole = rest.iter().any(|word| matches!(*word, "--all-tags" | "-a"));
+    rest.iter()
+        .rfind(|word| whole && !word.starts_with('-') && **word != "push")
+        .map(|name| (*name).to_owned())
+}
+
+/// Returns the tags that the commands of a job give an image, as they are written.
+fn tagged(flow: &Flow, job: usize, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (_, facts) in flow.steps(job) {
+        for command in &facts.commands {
+            let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+            match words.as_slice() {
+                ["docker" | "podman", "tag", .., last] => found.push(*last),
+                ["docker" | "podman", "build" | "buildx", rest @ ..] => {
+                    let pairs = rest.windows(2).filter(|pair| matches!(pair[0], "-t" | "--tag"));
+                    found.extend(pairs.map(|pair| pair[1]));
+                    found.extend(rest.iter().filter_map(|word| word.strip_prefix("--tag=")));
+                }
+                _ => {}
+            }
+        }
+    }
+    found.retain(|image| image_parts(image).0 == name);
+    found.into_iter().map(str::to_owned).collect()
 }
 
 fn is_kaniko(word: &str) -> bool {

@@ -152,6 +152,9 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     let modules = Modules::new(&repository.code);
+    for unit in repository.code.iter() {
+        asked_by_key(unit, table, report);
+    }
     for unit in repository.code.iter().filter(|unit| unit.file != table.unit.file) {
         for call in unit.calls() {
             let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
@@ -172,6 +175,43 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
                 .also(table.unit.file, table.unit.span(table.at), "the table")
                 .done();
         }
+    }
+}
+
+/// Names that stand in the brackets of the table itself: `AGENTS["refunds-agent"]`.
+fn asked_by_key(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
+    let own = unit.file == table.unit.file;
+    let taken = || unit.origin(table.name).and_then(|origin| origin.target.as_ref());
+    if !own && taken().is_none_or(|(file, _)| *file != table.unit.file) {
+        return;
+    }
+    for asked in unit.syntax.of_kind(&["subscript", "subscript_expression"]) {
+        let child = |field| unit.syntax.child(asked, field);
+        let of = child("value").or_else(|| child("object"));
+        let Some(key) = child("subscript").or_else(|| child("index")) else { continue };
+        let name = bare(unit.text(key));
+        let parent = unit.syntax[asked].parent;
+        let written = unit.syntax.child(parent, "left") == Some(asked)
+            || matches!(unit.kind(parent), "delete_statement" | "binary_expression");
+        let ours = of.is_some_and(|of| unit.kind(of) == "identifier" && unit.text(of) == table.name);
+        // What may fail is tried.
+        let tried = unit.syntax.around(asked).any(|id| unit.kind(id) == "try_statement");
+        if !ours
+            || written
+            || tried
+            || unit.kind(key) != "string"
+            || !is_name(&name)
+            || table.keys.contains(&name)
+        {
+            continue;
+        }
+        let message = format!("`{}` has no agent `{name}`: this fails when it is reached", table.name);
+        report
+            .add(unit.file, unit.span(key), message)
+            .severity(Severity::High)
+            .hint(format!("name one that is there: {}", table.keys.join(", ")))
+            .also(table.unit.file, table.unit.span(table.at), "the table")
+            .done();
     }
 }
 
