@@ -131,9 +131,9 @@ impl<'a> Parts<'a> {
         yaml && (self.at_github() || matches!(self.name, "action.yml" | "action.yaml"))
     }
 
-    /// What says how much there is to download, at the top.
+    /// What says how much there is to download, and what scripts run, at the top.
     fn is_manifest(self) -> bool {
-        self.folders.is_empty() && self.name == "Cargo.toml"
+        self.folders.is_empty() && matches!(self.name, "Cargo.toml" | "package.json")
     }
 
     /// What instructs or configures an agent client.

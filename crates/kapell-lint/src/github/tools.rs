@@ -337,10 +337,13 @@ fn by_runner(program: &str, words: &[String]) -> Option<Work> {
     let rest =
         words.iter().skip(1).filter(|word| !matches!(word.as_str(), "run" | "run-script" | "exec" | "--"));
     let rest: Vec<&str> = rest.map(String::as_str).take(3).collect();
-    (2..=rest.len())
+    let named = (2..=rest.len())
         .rev()
         .find_map(|len| table::command(&rest[..len].join(" ")))
-        .filter(|work| work.kind.mutates() || work.kind.checks())
+        .filter(|work| work.kind.mutates() || work.kind.checks());
+    // A program that tests has its name for itself: `pnpm vitest run`.
+    let tests = || table::command(rest.first()?).filter(|work| work.kind == Kind::Test);
+    named.or_else(tests)
 }
 
 /// Tells what `npm run x` or `make x` does, by the name of the script.
@@ -744,6 +747,8 @@ mod tests {
             ("cargo +nightly clippy --all -- -D warnings", Kind::Lint),
             ("uv run pytest -x", Kind::Test),
             ("yarn cdk deploy --all", Kind::Deploy),
+            ("pnpm vitest run", Kind::Test),
+            ("yarn jest --ci", Kind::Test),
             ("yarn sls deploy --stage prod", Kind::Deploy),
             ("ansible-playbook -i prod --syntax-check site.yml", Kind::Lint),
             ("git push --atomic origin main \"$V\"", Kind::Tag),

@@ -24,14 +24,14 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// Tells whether all that a job does is to print. A report is for people, and no check.
-fn only_prints(flow: &Flow, at: usize) -> bool {
+fn only_prints(flow: &Flow, at: usize, named: bool) -> bool {
     flow.steps(at).all(|(step, facts)| {
         let script = step.script();
         if step.shell.as_ref().is_some_and(|shell| matches!(&*shell.text, "pwsh" | "powershell")) {
             return !aggregate::power_shell_fails(script);
         }
         let silent = |text: &str| aggregate::judges_results(text, script) && !aggregate::inline_fails(script);
-        (!script.contains("GITHUB_STEP_SUMMARY") || demanded(flow, at))
+        (!script.contains("GITHUB_STEP_SUMMARY") || named || demanded(flow, at))
             && facts.commands.iter().filter(|command| !command.words.is_empty()).all(|command| {
                 // What they find is not what ends the script: that is asked for beside this.
                 let looks = matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep" | "cat");
@@ -40,6 +40,18 @@ fn only_prints(flow: &Flow, at: usize) -> bool {
                     || command.program().starts_with('>');
                 looks || speaks || command.text() == "exit 0" || silent(&command.text())
             })
+    })
+}
+
+/// Tells whether a job says by its name that it tells people.
+fn named_for_telling(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let name = format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text));
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| {
+        ["summary", "report", "notify", "status", "results"]
+            .iter()
+            .any(|told| word.eq_ignore_ascii_case(told))
     })
 }
 
@@ -187,7 +199,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             let stands =
                 found.named_strongly || !found.named_report || asked_for(flow, at) || compares(flow, at);
-            let prints = asks && found.reads && stands && only_prints(flow, at);
+            let prints = asks
+                && found.reads
+                && stands
+                && only_prints(flow, at, found.named_strongly && !named_for_telling(flow, at));
             if asks && found.reads && !aggregate::can_fail(flow, at) && takes_the_last(flow, at, report) {
                 continue;
             }

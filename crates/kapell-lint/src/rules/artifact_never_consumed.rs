@@ -1,6 +1,6 @@
 //! A short-lived artifact is uploaded that nobody downloads.
 
-use crate::github::{Github, StepFacts, carry, globs, intent};
+use crate::github::{Flow, Github, StepFacts, carry, globs, intent, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -49,11 +49,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if flow.starts("workflow_call") || flow.jobs().any(|(_, job)| carry::calls_unknown(github, job)) {
             continue;
         }
+        let combined = combined(github, flow, report);
         let all: Vec<(&crate::github::Flow, usize)> =
             flow.jobs().flat_map(|(at, _)| github.deep(flow, at)).collect();
         for (at, _) in flow.jobs() {
             for (step, facts) in flow.steps(at) {
-                for upload in facts.uploads.iter().filter(|upload| upload.days == Some(1)) {
+                for upload in facts.uploads.iter().filter(|upload| upload.days == Some(1) && !combined) {
                     let taken = all.iter().any(|(flow, job)| {
                         flow.facts[*job].iter().any(|facts| {
                             facts
@@ -101,6 +102,65 @@ fn for_machines(step: &Step) -> bool {
         let mut lines = path.text.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
         lines.peek().is_some() && lines.all(|line| RAW.iter().any(|part| line.contains(part)))
     })
+}
+
+/// Commands that put together what several jobs have written.
+const COMBINES: &[&str] = &[
+    "coverage combine",
+    "llvm-profdata merge",
+    "nyc merge",
+    "playwright merge-reports",
+    "vitest --merge-reports",
+    "vitest run --merge-reports",
+];
+
+/// Finds the command of a job that puts together what jobs before it have written.
+pub(super) fn combines(flow: &Flow, at: usize) -> Option<(&Step, &Command)> {
+    flow.steps(at).find_map(|(step, facts)| {
+        let combines = |command: &&Command| {
+            let plain = command.inner().join(" ");
+            COMBINES.iter().any(|start| plain.starts_with(start))
+        };
+        Some((step, facts.commands.iter().find(combines)?))
+    })
+}
+
+/// A job puts together what the jobs before it have uploaded, and downloads nothing of it.
+fn combined(github: &Github, flow: &Flow, report: &mut Report<'_>) -> bool {
+    let given = |at: usize| {
+        flow.steps(at)
+            .find(|(step, facts)| facts.uploads.len() == 1 && for_machines(step))
+            .map(|(step, _)| step)
+    };
+    let Some((at, from)) = flow.jobs().find_map(|(at, _)| {
+        combines(flow, at)?;
+        Some((at, flow.closures[at].iter().find_map(|&up| given(up))?))
+    }) else {
+        return false;
+    };
+    let opaque = |facts: &StepFacts| {
+        !facts.downloads.is_empty()
+            || facts.runs_own_script()
+            || may_upload(facts)
+            || facts.works.iter().any(|done| matches!(done.work.kind, Kind::Download | Kind::Test))
+    };
+    let calls = flow.model.jobs[at].uses.is_some() || carry::calls_unknown(github, &flow.model.jobs[at]);
+    let Some((step, command)) = combines(flow, at).filter(|_| !calls && !flow.facts[at].iter().any(opaque))
+    else {
+        return false;
+    };
+    let what: String = command.inner().iter().take(2).cloned().collect::<Vec<_>>().join(" ");
+    report
+        .add(
+            flow.file,
+            flow.script_line(step, command.start, ""),
+            format!("`{what}` has nothing to put together: `{}` downloads nothing of what was uploaded for it", flow.model.jobs[at].id.text),
+        )
+        .severity(Severity::High)
+        .also(flow.file, from.span, "uploaded here")
+        .hint("download it first, all of it: `actions/download-artifact` with `pattern` and `merge-multiple: true`")
+        .done();
+    true
 }
 
 /// Tells whether artifacts are read in ways that name no artifact.

@@ -156,5 +156,12 @@ fn deploys(flow: &Flow, job: usize) -> Option<&Done> {
     let mut deploys = works.filter(|done| done.work.kind == Kind::Deploy);
     // What is started again there is what people use.
     let again = restarts(flow, job);
-    deploys.find(|done| again || !copies.iter().any(|copy| done.text.starts_with(copy)))
+    let takes_away = |done: &Done| {
+        let mut words = done.text.split_whitespace().skip(1).take(4);
+        words.any(|word| {
+            matches!(word, "delete" | "destroy" | "uninstall" | "remove" | "down" | "apps:destroy")
+        })
+    };
+    deploys
+        .find(|done| !takes_away(done) && (again || !copies.iter().any(|copy| done.text.starts_with(copy))))
 }

@@ -172,6 +172,14 @@ fn only_prepares(name: &str, facts: &StepFacts) -> bool {
 
 /// Actions that are known not to.
 const QUIET: &[&str] = &[
+    "davidanson/markdownlint-cli2-action",
+    "nosborn/github-action-markdown-cli",
+    "ibiqlik/action-yamllint",
+    "karancode/yamllint-github-action",
+    "ludeeus/action-shellcheck",
+    "raven-actions/actionlint",
+    "lycheeverse/lychee-action",
+    "crate-ci/typos",
     "actions/checkout",
     "actions/setup-",
     "actions/cache",

@@ -163,7 +163,17 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
         flow,
         condition.span,
         2,
-        &["even if", "regardless", "anyway", "whatever", "always"],
+        // The name of the function says nothing of why.
+        &[
+            "even if",
+            "regardless",
+            "anyway",
+            "whatever",
+            "always deploy",
+            "always publish",
+            "always run",
+            "always release",
+        ],
     ) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),

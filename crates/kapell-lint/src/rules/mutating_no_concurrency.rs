@@ -146,7 +146,9 @@ fn mutation(
                     "publish the same versions"
                 }
                 Kind::Tag if pushed && BUMPS.contains(&done.text.as_str()) => "make up the same version",
-                Kind::Release | Kind::Publish | Kind::Tag if pushed && releases(flow, at) => {
+                Kind::Release | Kind::Publish | Kind::Tag
+                    if pushed && (releases(flow, at) || makes_up(done)) =>
+                {
                     "release the same version"
                 }
                 // A branch of its own, or a rebase before the push, is safe.
@@ -231,6 +233,24 @@ fn moves_by_command(done: &Done, script: &str) -> bool {
         && (super::delivers_from_pull_request::moves(&done.text)
             || done.text.contains("--tag=latest")
             || by_variable)
+}
+
+/// Programs and actions that look for the next version, and tag, push and release it by themselves.
+const MAKES_UP: &[&str] = &[
+    "semantic-release",
+    "release-it",
+    "lerna publish",
+    "python-semantic-release/python-semantic-release",
+    "cycjimmy/semantic-release-action",
+    "codfish/semantic-release-action",
+];
+
+/// Tells whether what is run is one of them.
+fn makes_up(done: &Done) -> bool {
+    MAKES_UP.iter().any(|name| match name.contains('/') {
+        true => done.text == *name,
+        false => done.text.split_whitespace().take(4).collect::<Vec<_>>().join(" ").contains(name),
+    }) && !done.text.contains("dry-run")
 }
 
 /// Tells whether a job makes up the next version, and both pushes it and makes a release of it.

@@ -131,6 +131,17 @@ fn only_looks(flow: &Flow, at: usize) -> bool {
         && kinds().any(|kind| matches!(kind, Kind::Lint | Kind::Build | Kind::Audit))
 }
 
+/// Tells whether a job is there for pages that people read: what is wrong with them stops no test.
+fn only_writes(flow: &Flow, at: usize) -> bool {
+    let job = &flow.model.jobs[at];
+    let name =
+        format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let pages = ["doc", "docs", "documentation", "book", "site", "website", "storybook"];
+    let mut kinds = flow.facts[at].iter().flat_map(|facts| &facts.works).map(|done| done.work.kind);
+    words.any(|word| pages.contains(&word)) && !kinds.any(|kind| matches!(kind, Kind::Lint | Kind::Audit))
+}
+
 /// A stage that only looks is no longer cheap from here on, in seconds.
 const LONG: u32 = 300;
 
@@ -166,12 +177,13 @@ fn check_job<'a>(
             || hands_out(flow, at)
             || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
             || repository.github.carries(flow, need, at).is_some()
+            || super::artifact_never_consumed::combines(flow, at).is_some()
             || needs_more(repository, flow, (need, at), needs)
         {
             continue;
         }
         let looks = only_looks(flow, need);
-        if looks && saves_runners(flow, (need, at), paths) {
+        if looks && !only_writes(flow, need) && saves_runners(flow, (need, at), paths) {
             continue;
         }
         let key = job.keys.get("needs").map_or(name.span, |key| key.span);

@@ -4,6 +4,8 @@ mod taken; // what is made for a while stays after a failure
 
 mod own; // what a script of the repository makes, and takes away again
 
+mod unreached; // a way back behind a check that lets its failure pass
+
 pub(super) use self::taken::rents;
 
 use std::sync::LazyLock;
@@ -61,6 +63,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             taken::between_jobs(repository, (flow, at), &lasting, report);
             own::check(flow, at, report);
             taken::stopped_late(flow, at, report);
+            unreached::check(flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(condition) = &step.condition else {
                     by_name(flow, (at, index), report);

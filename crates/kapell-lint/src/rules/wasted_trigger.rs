@@ -1,5 +1,7 @@
 //! A trigger starts nothing, or starts what nobody asked for.
 
+mod tags; // tags that start nothing
+
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Job, Step};
 use kapell_view::audit::{Confidence, Severity};
@@ -32,14 +34,35 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         dead_events(flow, report);
         dead_types(flow, report);
         any_label(flow, report);
+        never_called(&repository.github, flow, report);
         no_such_filter(flow, report);
         for (at, _) in flow.jobs() {
             silent_pull_request(&repository.github, flow, at, report);
             silent_push(&repository.github, flow, at, report);
             silent_release(&repository.github, flow, at, report);
             silent_update(&repository.github, flow, at, report);
+            tags::check(&repository.github, flow, at, report);
         }
     }
+}
+
+/// A workflow that only others start, which its name keeps for this repository, and none of it does.
+fn never_called(github: &Github, flow: &Flow, report: &mut Report<'_>) {
+    let [event] = &flow.model.events[..] else { return };
+    let name = flow.path.rsplit('/').next().unwrap_or_default();
+    // Others may call what is not kept for here; by custom that begins with `_`.
+    if &*event.name.text != "workflow_call" || !name.starts_with('_') || !github.callers(flow).is_empty() {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            event.name.span,
+            format!("no workflow here calls `{name}`, and nothing else starts it"),
+        )
+        .severity(Severity::Low)
+        .hint("call it, or drop it")
+        .done();
 }
 
 /// Filters of branches, tags or paths on events that take none: each such event starts the workflow.

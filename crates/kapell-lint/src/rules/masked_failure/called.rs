@@ -42,6 +42,7 @@ impl<'a> Called<'a> {
             }
             let found = match command.program() {
                 "make" | "gmake" => self.recipe(script, command),
+                "npm" | "pnpm" | "yarn" | "bun" => self.package(script, command),
                 _ => self.script(script, command),
             };
             let Some((file, span, lost)) = found.filter(|(file, ..)| self.told.insert(*file)) else {
@@ -129,6 +130,39 @@ impl<'a> Called<'a> {
         Some((file, line(text, start), lost))
     }
 
+    /// A script of the package that lets its check fail: `"test": "jest || exit 0"`.
+    fn package(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let mut words = command.inner()[1..].iter().filter(|word| !word.starts_with('-'));
+        let name = words.find(|word| !matches!(word.as_str(), "run" | "run-script"))?;
+        let name = if name == "t" { "test" } else { name };
+        let file = self.find(script.step, "package.json").filter(|_| checks(name))?;
+        let text = &*self.repository.files[file].text;
+        let package: serde_json::Value = serde_json::from_str(text).ok()?;
+        let own = package.get("scripts")?.get(name)?.as_str()?;
+        if !["||", ";", "& "].iter().any(|sign| own.contains(sign)) {
+            return None;
+        }
+        // The shell of a package manager goes on after a failure.
+        let whole = format!("set +e\n{own}");
+        let facts = facts::of_text(&whole);
+        let mut step = script.step.clone();
+        step.run.as_mut()?.text = whole.into();
+        step.name = None;
+        let inner = Script { step: &step, facts: &facts, ..script };
+        let tests = |at: usize| {
+            facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Test)
+        };
+        let mut all = (0..facts.commands.len()).filter(|&at| facts.commands[at].depth == 0 && tests(at));
+        let (at, lost) = all.find_map(|at| {
+            Some((at, plain::shrugged_off(inner, at).or_else(|| plain::passed_over(inner, at))?))
+        })?;
+        let tested = short(&facts.commands[at]);
+        let message = format!("`{tested}` can fail and `{}` ends well: its script goes on", command.text());
+        let key = text.find(&format!("\"{name}\""))?;
+        let lost = Lost { message, hint: "let the script end with the status of its tests".into(), ..lost };
+        Some((file, line(text, key), lost))
+    }
+
     /// A recipe that lets its check fail: the line begins with `-`.
     fn recipe(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
         let words = command.inner();
@@ -139,14 +173,21 @@ impl<'a> Called<'a> {
         );
         let file = self.find(script.step, &path)?;
         let text = &*self.repository.files[file].text;
-        if !["\t-", "\t@-"].iter().any(|start| text.contains(start)) {
+        if !["\t-", "\t@-", "|| true\n", "|| :\n", "|| exit 0\n", "; true\n"]
+            .iter()
+            .any(|part| text.contains(part))
+        {
             return None;
         }
         let mut targets = words[1..].iter().filter(|word| checks(word) && Some(*word) != folder);
         targets.find_map(|target| {
             let (start, line) = let_pass(text, target)?;
-            let message = format!("`{line}` can fail and `make {target}` goes on: its line begins with `-`");
-            Some((file, self::line(text, start), Lost::new(Severity::High, message, "drop the `-`")))
+            let (why, hint) = match text[start..].starts_with('-') || text[start..].starts_with("@-") {
+                true => ("its line begins with `-`", "drop the `-`"),
+                false => ("its line ends well whatever happens", "drop what follows the command"),
+            };
+            let message = format!("`{line}` can fail and `make {target}` goes on: {why}");
+            Some((file, self::line(text, start), Lost::new(Severity::High, message, hint)))
         })
     }
 }
@@ -173,14 +214,24 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
             continue;
         }
         let bare = own.trim_start_matches(['-', '@']).trim();
-        if own.starts_with('-') && is_check(bare) {
+        let shrugged = ["|| true", "|| :", "|| exit 0", "; true"].iter().any(|end| bare.ends_with(end));
+        if (own.starts_with('-') || shrugged) && is_check(bare) {
             found = Some((at + 1, bare));
-        } else if !["echo ", "printf ", "#"].iter().any(|start| bare.starts_with(start)) {
+        } else if !only_tells(bare) {
             // A later line may judge.
             found = None;
         }
     }
     found
+}
+
+/// Tells whether a line of a recipe only shows something: it judges nothing.
+fn only_tells(line: &str) -> bool {
+    ["echo ", "printf ", "#", "go tool cover ", "coverage html", "coverage xml", "open ", "xdg-open "]
+        .iter()
+        .any(|start| line.starts_with(start))
+        || ["| tail", "| head", "| cat", "| tee "].iter().any(|pipe| line.contains(pipe))
+            && !line.contains("exit ")
 }
 
 /// Tells whether a line of the recipe of a check is the check: by what it runs, or since it is a program of the

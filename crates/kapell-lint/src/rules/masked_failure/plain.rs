@@ -211,7 +211,12 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
 pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
     let command = &all[at];
-    if command.asked || command.then != Then::End || at + 1 >= all.len() || !is_check(script.facts, at) {
+    if command.asked || command.then != Then::End || at + 1 >= all.len() {
+        return None;
+    }
+    let scans =
+        script.facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Audit);
+    if !is_check(script.facts, at) && !scans {
         return None;
     }
     let sets = |flag: &str| {
@@ -234,7 +239,16 @@ pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
         || ways::only_told(text, all, at);
     (sets("+e") > sets("-e") && !asks && last).then(|| {
         let message = format!("`{}` can fail and the step stays green: `set +e` goes on", short(command));
-        Lost::new(Severity::High, message, "write `set -e` before it, or end with its status")
+        // What others ask for says that it went well: `echo "passed=true" >> "$GITHUB_OUTPUT"`.
+        let claims = |command: &Command| {
+            let text = command.text();
+            text.contains("=true") && text.contains("GITHUB_OUTPUT")
+        };
+        let severity = match scans && !all[at + 1..].iter().any(claims) {
+            true => Severity::Medium,
+            false => Severity::High,
+        };
+        Lost::new(severity, message, "write `set -e` before it, or end with its status")
     })
 }
 

@@ -32,6 +32,9 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
                     (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
                         not_a_text(flow, &path.join("."), "an output", expression, report);
                     }
+                    (["github", "event", "inputs", name], Literal::Bool(wanted)) => {
+                        ticked(flow, at, (name, *wanted), expression, report);
+                    }
                     (["inputs", name], Literal::String(text)) if !composite => {
                         switch(flow, at, (name, text), expression, report);
                     }
@@ -69,6 +72,34 @@ fn not_a_text(flow: &Flow, path: &str, what: &str, expression: &Expression, repo
             format!("`{path} == true` never holds: {what} is a text, and `'true'` is not `true`"),
         )
         .hint(format!("write `{path} == 'true'`"))
+        .done();
+}
+
+/// An input of the event compared with `true` or `false`: the event has it as a text, and as a number that is none.
+///
+/// Source: GitHub, "Workflow syntax", `on.workflow_dispatch.inputs`, and "Evaluate expressions", section "Operators".
+fn ticked(
+    flow: &Flow,
+    at: usize,
+    (name, wanted): (&str, bool),
+    expression: &Expression,
+    report: &mut Report<'_>,
+) {
+    // Without the event there is no such text, and nothing is as much as `false`.
+    let always = flow.model.events.iter().all(|event| &*event.name.text == "workflow_dispatch");
+    if !wanted && !always {
+        return;
+    }
+    report
+        .add(
+            flow.file,
+            expression.span(&flow.text),
+            format!(
+                "`github.event.inputs.{name} == {wanted}` never holds: the event has a text, and `'{wanted}'` is not `{wanted}`"
+            ),
+        )
+        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
+        .hint(format!("write `inputs.{name} == {wanted}`, or compare with `'{wanted}'`"))
         .done();
 }
 

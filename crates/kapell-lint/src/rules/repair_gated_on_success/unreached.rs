@@ -1,0 +1,57 @@
+//! A way back waits for a failure that the step before it does not let come.
+
+use kapell_spec::github::Step;
+use kapell_view::audit::Confidence;
+
+use crate::{
+    github::{Flow, StepFacts, tools::Kind},
+    rule::Report,
+};
+
+/// Words of a step that goes back.
+const BACK: &[&str] = &["rollback", "roll back", "roll-back", "undo", "revert", "previous", "put back"];
+
+/// Tells whether a step goes back to what was there before, by its name or by what it runs.
+fn goes_back(step: &Step) -> bool {
+    let name = step.name.as_ref().map_or("", |name| &name.text).to_ascii_lowercase();
+    let script = step.script().to_ascii_lowercase();
+    BACK.iter().any(|word| name.contains(word) || script.contains(word))
+}
+
+/// Tells whether a step asks whether something answers.
+fn looks(step: &Step, facts: &StepFacts) -> bool {
+    let name = step.name.as_ref().map_or("", |name| &name.text).to_ascii_lowercase();
+    let named = ["smoke", "health", "verify", "check", "probe"].iter().any(|word| name.contains(word));
+    let asks = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "wget" | "http"));
+    facts.does(Kind::Test) || asks || named && facts.runs_own_script()
+}
+
+pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let steps: Vec<_> = flow.steps(at).collect();
+    let deploys = |facts: &StepFacts| facts.does(Kind::Deploy);
+    // What is deployed after a failure is what was there before.
+    let back = steps.iter().position(|(step, facts)| {
+        step.condition.as_ref().is_some_and(|own| own.text.trim() == "failure()")
+            && (deploys(facts) || goes_back(step))
+    });
+    let Some(back) = back else { return };
+    let Some(deployed) = steps[..back].iter().rposition(|(_, facts)| deploys(facts)) else { return };
+    let mut checks = steps[deployed + 1..back].iter().filter(|(step, facts)| looks(step, facts)).peekable();
+    let Some(&&(first, _)) = checks.peek() else { return };
+    let lets_pass = |step: &Step| step.continue_on_error.as_ref().is_some_and(|text| text.is("true"));
+    if !checks.all(|(step, _)| lets_pass(step)) {
+        return;
+    }
+    let condition = steps[back].0.condition.as_ref().map_or(steps[back].0.span, |own| own.span);
+    report
+        .add(
+            flow.file,
+            condition,
+            "this goes back after a failure, and the check before it lets its own pass: nothing goes back"
+                .to_owned(),
+        )
+        .confidence(Confidence::Medium)
+        .also(flow.file, first.name_span(), "`continue-on-error` makes it a success")
+        .hint("drop `continue-on-error`, or ask for the outcome of the check")
+        .done();
+}
