@@ -34,7 +34,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for ((one, other), (severity, why)) in overlaps(repository, &agents) {
             let (one, other) = (agents[one], agents[other]);
             let message = format!("agents `{}` and `{}` {why}", one.name, other.name);
-            let hint = "keep one, or say in both descriptions when the other is meant";
+            let stem = |agent: &Asset| repository.files[agent.file].name().trim_end_matches(".md").to_owned();
+            // A file that was copied keeps the name of the one that it came from.
+            let copied = [one, other].into_iter().find(|agent| stem(agent) != agent.name);
+            let hint = match copied.filter(|_| one.name == other.name) {
+                Some(copy) => format!("call the one in `{0}.md` `{0}`, as its file is called", stem(copy)),
+                None => "keep one, or say in both descriptions when the other is meant".to_owned(),
+            };
             report
                 .add(one.file, one.head(), message)
                 .severity(severity)
