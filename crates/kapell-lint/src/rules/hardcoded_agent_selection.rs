@@ -2,6 +2,7 @@
 
 mod constants;
 mod registry;
+mod spelled;
 
 use std::collections::BTreeSet;
 
@@ -35,7 +36,7 @@ const REGISTRIES: &[&str] = &["registry", "factory", "register", "config", "buil
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let known = registry::known(repository);
-    registry::spelled_out(repository, report);
+    spelled::tell(repository, report);
     registry::not_listed(repository, report);
     constants::beside(repository, report);
     for unit in repository.code.iter() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kapell_view::audit::{AssetKind, Confidence, Severity};
+use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
     code::{Id, Language, Unit, modules::Modules},
@@ -15,11 +15,11 @@ const TABLES: &[&str] =
     &["agents", "agentregistry", "agentsregistry", "agenttable", "agentmap", "subagents", "specialists"];
 
 /// A table of agents that stands in the code.
-struct Table<'a> {
-    unit: &'a Unit,
-    at: Id,
-    name: &'a str,
-    keys: Vec<&'a str>,
+pub(super) struct Table<'a> {
+    pub(super) unit: &'a Unit,
+    pub(super) at: Id,
+    pub(super) name: &'a str,
+    pub(super) keys: Vec<&'a str>,
 }
 
 /// Returns the names of the agents that the repository defines, as files or in a table.
@@ -34,6 +34,62 @@ fn tables(repository: &Repository) -> Vec<Table<'_>> {
         made.filter_map(move |made| table(unit, made))
     });
     all.collect()
+}
+
+/// Returns the one table of the repository; where none is called so, the one that lists three agents or more.
+pub(super) fn only(repository: &Repository) -> Option<Table<'_>> {
+    let mut named = tables(repository);
+    if named.is_empty() {
+        let likely = repository.code.iter().filter(|unit| unit.whole().contains("gent"));
+        named = likely.flat_map(listed).collect();
+    }
+    // Of two tables nobody can tell whose name it is.
+    named.pop().filter(|_| named.is_empty())
+}
+
+/// Keys beside its name by which an object says what an agent is told.
+const TOLD: &[&str] = &["instructions", "system", "systemPrompt", "system_prompt", "prompt"];
+
+/// Finds lists of agents under any name: `[new Agent({ name: ... }), ...]`, `{spec.name: spec for spec in (AgentSpec(...), ...)}`.
+fn listed(unit: &Unit) -> Vec<Table<'_>> {
+    let made = unit.syntax.of_kind(&["assignment", "variable_declarator"]);
+    let outer = made.filter(|&made| unit.function_of(made) == Id::ROOT);
+    let read = |made: Id| {
+        let at = unit.syntax.child(made, "left").or_else(|| unit.syntax.child(made, "name"))?;
+        let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"))?;
+        let many = ["list", "tuple", "array", "dictionary_comprehension", "dictionary", "object"];
+        if !many.contains(&unit.kind(value)) || unit.kind(at) != "identifier" {
+            return None;
+        }
+        let names = unit.syntax.below(value).filter(|&id| unit.kind(id) == "string" && is_agents(unit, id));
+        let mut keys: Vec<&str> = names.map(|id| bare(unit.text(id))).filter(is_name).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        (keys.len() > 2).then(|| Table { unit, at, name: unit.text(at), keys })
+    };
+    outer.filter_map(read).collect()
+}
+
+/// Tells whether a text is the name that an agent is made with.
+fn is_agents(unit: &Unit, id: Id) -> bool {
+    let parent = unit.syntax[id].parent;
+    let made = |list: Id| unit.callee_name(unit.syntax[list].parent).contains("Agent");
+    match unit.kind(parent) {
+        "keyword_argument" => {
+            let named = unit.syntax.child(parent, "name").is_some_and(|name| unit.text(name) == "name");
+            named && made(unit.syntax[parent].parent)
+        }
+        "pair" => {
+            let named = unit.syntax.child(parent, "key").is_some_and(|key| bare(unit.text(key)) == "name");
+            let object = unit.syntax[parent].parent;
+            named && TOLD.iter().any(|key| unit.object_key(object, key).flatten().is_some())
+        }
+        "argument_list" | "arguments" => {
+            let first = unit.args(unit.syntax[parent].parent).first().is_some_and(|arg| arg.value == id);
+            first && made(parent)
+        }
+        _ => false,
+    }
 }
 
 fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
@@ -58,7 +114,7 @@ fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
     (keys.len() > 1).then_some(Table { unit, at, name, keys })
 }
 
-fn bare(text: &str) -> &str {
+pub(super) fn bare(text: &str) -> &str {
     text.trim_matches(['"', '\''])
 }
 
@@ -97,51 +153,6 @@ fn named(unit: &Unit, list: Id) -> Vec<&str> {
         }
     });
     names.map(|id| bare(unit.text(id))).collect()
-}
-
-/// How often names have to be spelled out beside the table before it is told.
-const TIMES: usize = 3;
-
-/// Names of a table that other files write as plain texts, where neither a compiler nor a test sees a slip.
-pub(super) fn spelled_out(repository: &Repository, report: &mut Report<'_>) {
-    let tables = tables(repository);
-    // Of two tables nobody can tell whose name it is.
-    let [table] = &tables[..] else { return };
-    if is_checked(repository, table) {
-        return;
-    }
-    let others = repository.code.iter().filter(|unit| unit.file != table.unit.file);
-    let found: Vec<(&Unit, Id)> = others
-        .flat_map(|unit| unit.syntax.of_kind(&["string"]).map(move |id| (unit, id)))
-        .filter(|&(unit, id)| {
-            let name = unit.text(id).trim_matches(['"', '\'']);
-            table.keys.contains(&name) && names_agent(unit, table, id, name)
-        })
-        .collect();
-    let files: BTreeSet<_> = found.iter().map(|(unit, _)| unit.file).collect();
-    let Some((&(unit, first), rest)) = found.split_first() else { return };
-    // `Record<string, ...>` gives away what the compiler would have seen, so that one file is enough.
-    let open = table
-        .unit
-        .text(table.unit.syntax[table.at].parent)
-        .starts_with(&format!("{}: Record<string", table.name));
-    if found.len() < TIMES || files.len() < 2 && !open {
-        return;
-    }
-    let message = format!(
-        "names of `{}` are spelled out in {} places of {}: whoever renames an agent finds them by its failures",
-        table.name,
-        found.len(),
-        if files.len() == 1 { "one file".to_owned() } else { format!("{} files", files.len()) },
-    );
-    let mut draft = report.add(unit.file, unit.span(first), message);
-    draft = draft.severity(Severity::Low).confidence(Confidence::Medium);
-    draft = draft.hint("give each name one constant or type beside the table, and use that");
-    draft = draft.also(table.unit.file, table.unit.span(table.at), "the table");
-    for (unit, id) in rest.iter().take(4) {
-        draft = draft.also(unit.file, unit.span(*id), "spelled out here, too");
-    }
-    draft.done();
 }
 
 /// Names that are handed to a function of the table's file which looks them up there, and that the table has not.
@@ -282,7 +293,7 @@ fn looks_up(table: &Table<'_>, function: Id) -> bool {
 }
 
 /// Tells whether a compiler knows the names: a type that is made of the table, or that lists them.
-fn is_checked(repository: &Repository, table: &Table<'_>) -> bool {
+pub(super) fn is_checked(repository: &Repository, table: &Table<'_>) -> bool {
     let of_table = format!("keyof typeof {}", table.name);
     let listed: Vec<String> = table
         .keys
@@ -298,24 +309,4 @@ fn is_checked(repository: &Repository, table: &Table<'_>) -> bool {
             _ => text.contains(&of_table) || listed.iter().any(|one| text.contains(&**one)),
         }
     })
-}
-
-/// Tells whether a text names an agent: it says so itself, stands in the table's brackets, or is handed first to a function
-/// of agents.
-fn names_agent(unit: &Unit, table: &Table<'_>, id: Id, name: &str) -> bool {
-    if name.ends_with("agent") && name.len() > "agent".len() {
-        return true;
-    }
-    let around = unit.syntax[id].parent;
-    match unit.kind(around) {
-        "subscript" | "subscript_expression" => {
-            unit.syntax.children(around).next().is_some_and(|object| unit.text(object) == table.name)
-        }
-        "arguments" | "argument_list" => {
-            let call = unit.syntax[around].parent;
-            let first = unit.args(call).first().is_some_and(|arg| arg.value == id);
-            first && unit.callee_name(call).to_ascii_lowercase().contains("agent")
-        }
-        _ => false,
-    }
 }
