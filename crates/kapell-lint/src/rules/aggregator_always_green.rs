@@ -43,16 +43,15 @@ fn only_prints(flow: &Flow, at: usize, named: bool) -> bool {
     })
 }
 
-/// Tells whether a job says by its name that it tells people.
-fn named_for_telling(flow: &Flow, at: usize) -> bool {
+/// Words of the name of what merging waits for.
+const PROMISES: &[&str] = &["passed", "pass", "green", "ok", "success", "succeeded", "required", "gate"];
+
+/// Tells whether a job says by its name that all went well, and not that it tells people how.
+fn promises(flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
     let name = format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text));
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
-    words.any(|word| {
-        ["summary", "report", "notify", "status", "results"]
-            .iter()
-            .any(|told| word.eq_ignore_ascii_case(told))
-    })
+    words.any(|word| PROMISES.iter().any(|promise| word.eq_ignore_ascii_case(promise)))
 }
 
 /// Tells whether a job compares results, and does not only list them.
@@ -202,7 +201,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let prints = asks
                 && found.reads
                 && stands
-                && only_prints(flow, at, found.named_strongly && !named_for_telling(flow, at));
+                && only_prints(flow, at, found.named_strongly && promises(flow, at));
             if asks && found.reads && !aggregate::can_fail(flow, at) && takes_the_last(flow, at, report) {
                 continue;
             }
