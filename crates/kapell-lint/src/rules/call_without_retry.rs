@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::call_without_timeout;
 use crate::{
-    code::{Id, Service, Unit, libraries, service},
+    code::{Id, Service, Unit, libraries, modules::Modules, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -26,11 +26,12 @@ pub(super) static RULE: Rule = Rule {
 };
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    let modules = Modules::new(&repository.code);
     for unit in repository.code.iter() {
         // The whole file is read for those only of which there is something to say.
         let retries = OnceCell::new();
         let retries = || *retries.get_or_init(|| service::retries(unit));
-        let alone = |call| !retries() && !caller_retries(repository, unit, call);
+        let alone = |call| !retries() && !caller_retries((repository, &modules), unit, call);
         let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| alone(call)));
         let mut found = unit.calls().filter_map(|call| Some((call, told(call)?)));
         let Some((first, (message, hint))) = found.next() else { continue };
@@ -43,7 +44,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// Tells whether a function of another file that calls the one around a call tries again: its own words say so.
-fn caller_retries(repository: &Repository, unit: &Unit, call: Id) -> bool {
+///
+/// What its imports lead to is known; an object of unknown make may be of any file that names this one.
+fn caller_retries((repository, modules): (&Repository, &Modules<'_>), unit: &Unit, call: Id) -> bool {
     let function = unit.function_of(call);
     let Some(name) = unit.syntax.child(function, "name").map(|name| unit.text(name)) else { return false };
     let path = &repository.files[unit.file].path;
@@ -57,10 +60,13 @@ fn caller_retries(repository: &Repository, unit: &Unit, call: Id) -> bool {
         let text = text.replace("entries", "");
         words.iter().any(|word| text.contains(word)) || service::wrapped(other, at, &words)
     };
+    let ours = |other: &Unit, at: Id| match modules.exported(other, at) {
+        Some((found, one)) => found.file == unit.file && one == function,
+        None => other.function(name).is_none(),
+    };
     others.into_iter().any(|other| {
-        other
-            .calls()
-            .any(|at| other.callee_name(at) == name && other.function_of(at) != Id::ROOT && again(other, at))
+        let named = |at: &Id| other.callee_name(*at) == name && other.function_of(*at) != Id::ROOT;
+        other.calls().filter(named).any(|at| again(other, at) && ours(other, at))
     })
 }
 

@@ -1,15 +1,22 @@
 //! An image that is pushed, while what runs is another one of the same name.
 
-use kapell_spec::{finding::Span, github::Uses};
+mod commands;
+mod tags;
+
+use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
+use self::{
+    commands::{by_command, never_pushed},
+    tags::{Tag, tag_of},
+};
 use crate::{
     files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
     systems::{
         Word, bake, gitlab, image_parts,
-        images::{self, Deployed, Pushed, pushed},
+        images::{self, Pushed, pushed},
         kubernetes::What,
     },
 };
@@ -201,238 +208,6 @@ fn in_charts(repository: &Repository) -> Vec<(FileId, Word)> {
         }
     }
     found
-}
-
-/// What a tag that is put together stands for. Two kinds are never the same text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tag<'a> {
-    Written(&'a str),
-    Commit,
-    ShortCommit,
-    MarkedCommit,
-    MarkedShortCommit,
-    RunNumber,
-    RunId,
-    /// The name of a branch or a tag, or what is made of it.
-    Name,
-    /// The name of the branch or the tag that started the run, as it is.
-    Reference,
-    /// The same without its `v`.
-    BareVersion,
-    /// Begins with the day on which it was made.
-    Dated,
-}
-
-/// Reads a tag; `None` where it may be anything.
-fn tag_of(tag: &str) -> Option<Tag<'_>> {
-    match tag {
-        images::BY_NAME => return Some(Tag::Name),
-        images::BARE_VERSION => return Some(Tag::BareVersion),
-        images::MARKED_SHORT_SHA => return Some(Tag::MarkedShortCommit),
-        images::SHORT_SHA => return Some(Tag::ShortCommit),
-        "sha-${{ github.sha }}" | "sha-$GITHUB_SHA" | "sha-${GITHUB_SHA}" => return Some(Tag::MarkedCommit),
-        _ => {}
-    }
-    if tag.starts_with("$(date") {
-        return Some(Tag::Dated);
-    }
-    let inner = tag.trim_matches(['"', '\'']).trim();
-    let inner = inner.strip_prefix("sha-").unwrap_or(inner);
-    let expression = inner.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim);
-    let variable = inner.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    match expression.or(variable).or_else(|| inner.strip_prefix('$')) {
-        None => (!tag.contains(['$', '`'])).then_some(Tag::Written(tag)),
-        Some(_) if tag.contains("sha-") => None,
-        Some("github.sha" | "GITHUB_SHA") => Some(Tag::Commit),
-        Some("github.ref_name" | "GITHUB_REF_NAME") => Some(Tag::Reference),
-        Some("github.run_number" | "GITHUB_RUN_NUMBER") => Some(Tag::RunNumber),
-        Some("github.run_id" | "GITHUB_RUN_ID") => Some(Tag::RunId),
-        Some("GITHUB_REF_NAME#v" | "GITHUB_REF#refs/tags/v" | "GITHUB_REF_NAME/v/") => Some(Tag::BareVersion),
-        Some("GITHUB_REF#refs/tags/" | "GITHUB_REF##*/") => Some(Tag::Reference),
-        Some(cut) if cut.starts_with("GITHUB_SHA:") => Some(Tag::ShortCommit),
-        Some(_) => None,
-    }
-}
-
-/// A command that deploys a tag which no workflow pushes for this image.
-fn by_command(repository: &Repository, deployed: &Deployed, pushed: &[Pushed], report: &mut Report<'_>) {
-    let Some(tag) = tag_of(&deployed.tag) else { return };
-    let same: Vec<&Pushed> = match &deployed.name {
-        Some(name) if name.contains("${{") => return,
-        Some(name) => pushed.iter().filter(|one| one.written == *name).collect(),
-        // A tag alone is that of the one image which this workflow pushes.
-        None => pushed.iter().filter(|one| one.file == deployed.file).collect(),
-    };
-    let Some(first) = same.first() else { return of_nobody(repository, deployed, tag, pushed, report) };
-    let one = same.iter().all(|one| one.written == first.written);
-    let tags: Option<Vec<Tag<'_>>> = same.iter().map(|one| tag_of(&one.tag)).collect();
-    let Some(tags) = tags.filter(|tags| one && !tags.contains(&tag)) else { return };
-    // A name may be any text.
-    let named = |tag: &Tag<'_>| matches!(tag, Tag::Name | Tag::Reference);
-    if matches!(tag, Tag::Written(_)) && tags.iter().any(|tag| named(tag) || *tag == Tag::BareVersion) {
-        return;
-    }
-    let any = |tag: &Tag<'_>| named(tag) || matches!(tag, Tag::Written(_));
-    if named(&tag) && tags.iter().any(any) && !is_bare_version(repository, deployed.file, tag, &tags) {
-        return;
-    }
-    // A version that somebody else released may be deployed by its number.
-    let is_number = matches!(tag, Tag::Written(text) if text.chars().any(|c| c.is_ascii_digit()));
-    if is_number || tags.is_empty() {
-        return;
-    }
-    let shown: Vec<String> = same.iter().map(|one| format!("`{}`", one.tag)).collect();
-    let message = format!(
-        "the tag `{}` is deployed, but the workflows push `{}` only as {}",
-        deployed.tag,
-        first.written,
-        shown.join(", ")
-    );
-    report
-        .add(deployed.file, deployed.span, message)
-        .hint("deploy the tag that was pushed")
-        .also(first.file, first.span, "pushed here")
-        .done();
-}
-
-/// Tells whether the tags that are pushed are those of versions without the `v` that every tag has on which a workflow starts:
-/// what is called after the tag is then never there.
-fn is_bare_version(repository: &Repository, file: FileId, tag: Tag<'_>, tags: &[Tag<'_>]) -> bool {
-    let flow = repository.github.flows.iter().find(|flow| flow.file == file);
-    let marked = flow.is_some_and(|flow| {
-        let tags = flow.model.event("push").and_then(|push| push.filter("tags"));
-        flow.model.events.len() == 1
-            && tags.is_some_and(|tags| tags.items.iter().all(|item| item.text.starts_with('v')))
-    });
-    let bare = |tag: &Tag<'_>| matches!(tag, Tag::BareVersion | Tag::Written("latest"));
-    tag == Tag::Reference && marked && tags.contains(&Tag::BareVersion) && tags.iter().all(bare)
-}
-
-/// What else builds images, or brings them to where they are pulled from.
-const BUILDERS: &[&str] = &[
-    "acr build",
-    "acr import",
-    "builds submit",
-    "kaniko",
-    "buildah",
-    "podman push",
-    "podman manifest",
-    "skopeo",
-    "crane ",
-    "imagetools",
-    "docker tag",
-    "docker push",
-    "compose push",
-    "compose build",
-    "bake",
-    "buildctl",
-    "ko build",
-    "ko publish",
-    "ko apply",
-    "pack build",
-    "jib",
-    "skaffold",
-    "earthly",
-    "nix build",
-    "bazel",
-    "werf",
-    "docker load",
-    "docker save",
-    "image load",
-    "kind load",
-    "image import",
-    "make ",
-    "--push",
-    "/dispatches",
-    "workflow run",
-    "sbt ",
-    "mvn",
-    "gradle",
-    "dotnet publish",
-];
-
-/// Tells whether all that a repository pushes is known, and nothing there builds images in another way.
-fn all_known(repository: &Repository, pushed: &[Pushed], other: &[&str]) -> bool {
-    let builds = |text: &str| other.iter().any(|word| text.contains(word));
-    pushed.iter().all(|one| one.name.is_some())
-        && !repository.github.flows.iter().any(|flow| builds(&flow.text.to_ascii_lowercase()))
-        && !repository
-            .github
-            .flows
-            .iter()
-            .any(|flow| flow.jobs().any(|(_, job)| matches!(job.called(), Some(Uses::Remote { .. }))))
-        && repository
-            .github
-            .flows
-            .iter()
-            .all(|flow| flow.facts.iter().flatten().all(|facts| !facts.runs_own_script()))
-}
-
-/// A command that deploys, at the commit of this run, an image that no workflow pushes: nobody else can have built that.
-fn of_nobody(
-    repository: &Repository,
-    deployed: &Deployed,
-    tag: Tag<'_>,
-    pushed: &[Pushed],
-    report: &mut Report<'_>,
-) {
-    let own = matches!(
-        tag,
-        Tag::Commit
-            | Tag::ShortCommit
-            | Tag::MarkedCommit
-            | Tag::MarkedShortCommit
-            | Tag::RunNumber
-            | Tag::RunId
-    );
-    // What pushes its images by a command is known by that.
-    let others: Vec<&str> = BUILDERS
-        .iter()
-        .copied()
-        .filter(|word| !matches!(*word, "docker push" | "podman push" | "--push"))
-        .collect();
-    let Some(name) = deployed.name.as_ref().filter(|name| own && !name.contains('$')) else { return };
-    let near = pushed.iter().filter(|one| one.file == deployed.file);
-    let last = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
-    let Some(first) = near.min_by_key(|one| last(&one.written) != last(name)) else { return };
-    if !name.contains('/')
-        || pushed.iter().any(|one| plain(&one.written) == plain(name))
-        || !all_known(repository, pushed, &others)
-    {
-        return;
-    }
-    let message = format!(
-        "`{name}` is deployed at the commit of this run, but no workflow pushes it: what is pushed is `{}`",
-        first.written
-    );
-    report
-        .add(deployed.file, deployed.span, message)
-        .hint("deploy the image that is pushed")
-        .also(first.file, first.span, "pushed here")
-        .done();
-}
-
-/// An image that is deployed by name, built by name, and pushed nowhere.
-fn never_pushed(
-    repository: &Repository,
-    deployed: &Deployed,
-    pushed: &[Pushed],
-    kept: &[Pushed],
-    report: &mut Report<'_>,
-) {
-    let Some(name) = deployed.name.as_ref() else { return };
-    let built = kept.iter().find(|one| one.written == *name && one.tag == deployed.tag);
-    let Some(built) = built.filter(|built| built.file == deployed.file) else { return };
-    let goes = pushed.iter().any(|one| one.written == *name);
-    if goes || !all_known(repository, pushed, BUILDERS) {
-        return;
-    }
-    let message = format!("`{name}` is deployed, but the step that builds it pushes it nowhere");
-    report
-        .add(deployed.file, deployed.span, message)
-        .hint("give the step that builds it `push: true`")
-        .also(built.file, built.span, "built here")
-        .done();
 }
 
 /// The only image that is pushed and never deployed, and the only one of the same owner that is deployed and never pushed.

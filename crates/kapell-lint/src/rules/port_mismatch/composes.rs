@@ -1,0 +1,330 @@
+//! Ports of the services of compose files.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Severity};
+
+use super::USUAL;
+use crate::{
+    repository::Repository,
+    rule::Report,
+    systems::{
+        Word,
+        compose::{Compose, Service},
+        image_parts,
+    },
+};
+
+/// Labels and variables by which a proxy is told the port of the service itself.
+pub(super) fn labelled(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in compose.services.iter().filter(|service| !service.partial) {
+            let told = service.labels.iter().chain(&service.env).find_map(|word| {
+                let (name, value) = word.split_once('=')?;
+                let known = name.ends_with(".loadbalancer.server.port") || name == "VIRTUAL_PORT";
+                Some((word, value.trim().parse::<u16>().ok().filter(|_| known)?))
+            });
+            let Some((word, port)) = told else { continue };
+            let told = told_port(service).or_else(|| commanded_port(service));
+            let Some((known, sure)) = told.or_else(|| known_ports(repository, service)) else {
+                continue;
+            };
+            let speaks = service.command.contains(&port.to_string())
+                || service
+                    .env
+                    .iter()
+                    .any(|other| other.contains(&port.to_string()) && other.span != word.span);
+            if known.contains(&port) || service.exposed.contains(&port) || speaks {
+                continue;
+            }
+            let message = format!(
+                "the proxy is told to send to port {port} of `{}`, which listens on {}",
+                &*service.name,
+                known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+            );
+            let hint = format!("say {}", known[0]);
+            report.add(compose.file, word.span, message).confidence(sure).hint(hint).done();
+        }
+    }
+}
+
+/// Services that are told by `PORT` to listen on one port, and are asked on another by their own file.
+pub(super) fn told(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in compose.services.iter().filter(|service| !service.partial) {
+            let by_variable = told_port(service).map(|(known, _)| (known, "its variable `PORT` has"));
+            let told = by_variable.or_else(|| Some((commanded_port(service)?.0, "its command has")));
+            let Some((known, who)) = told else { continue };
+            checked(compose, service, (&known, who), report);
+            let published = service.ports.iter().all(|(port, _)| !known.contains(port));
+            let Some((port, span)) =
+                service.ports.first().filter(|_| published && service.exposed.is_empty())
+            else {
+                continue;
+            };
+            let message = format!(
+                "`{}` publishes port {port} of its container, but {who} it listen on {}",
+                &*service.name, known[0]
+            );
+            report
+                .add(compose.file, *span, message)
+                .confidence(Confidence::Medium)
+                .hint(format!("publish {}", known[0]))
+                .done();
+        }
+    }
+}
+
+/// A health check that asks the service itself on another port than it is told to listen on: it is never healthy.
+fn checked(compose: &Compose, service: &Service, (known, who): (&[u16], &str), report: &mut Report<'_>) {
+    let asked = ["localhost:", "127.0.0.1:", "0.0.0.0:"].iter().find_map(|host| {
+        let (_, rest) = service.asked.split_once(host)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
+    });
+    let Some(port) = asked.filter(|port| !known.contains(port) && !service.exposed.contains(port)) else {
+        return;
+    };
+    let message = format!(
+        "the health check of `{}` asks port {port}, but {who} it listen on {}",
+        &*service.name, known[0]
+    );
+    report
+        .add(compose.file, service.name.span, message)
+        .confidence(Confidence::Medium)
+        .hint(format!("ask port {}", known[0]))
+        .done();
+}
+
+pub(super) fn composes(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for service in compose.services.iter().filter(|service| !service.partial && service.image.is_none()) {
+            let Some((folder, file)) = &service.build else { continue };
+            let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
+            let Some(recipe) = repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)
+            else {
+                continue;
+            };
+            if recipe.ports.is_empty() || recipe.variable || chooses(service) {
+                continue;
+            }
+            for (port, span) in
+                service.ports.iter().filter(|(port, _)| recipe.ports.iter().all(|(known, _)| known != port))
+            {
+                let message = format!(
+                    "`{}` publishes port {port} of its container, but `{path}` exposes {}",
+                    &*service.name,
+                    recipe.ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ")
+                );
+                let draft = report
+                    .add(compose.file, *span, message)
+                    .hint("publish one of those, or expose this one")
+                    .severity(Severity::Medium)
+                    .confidence(Confidence::Medium);
+                draft.also(recipe.file, recipe.ports[0].1, "exposed here").done();
+            }
+        }
+    }
+}
+
+/// Tells whether a port may be chosen by a variable, an argument or a file of settings.
+fn chooses(service: &Service) -> bool {
+    service.env.iter().any(|word: &Word| word.to_ascii_uppercase().contains("PORT"))
+        || ["port", "conf"].iter().any(|word| service.command.contains(word))
+        || service.command.chars().any(|c| c.is_ascii_digit())
+}
+
+/// Addresses in the variables of a service that ask another one on a port of which nothing is known.
+pub(super) fn addresses(repository: &Repository, report: &mut Report<'_>) {
+    for compose in repository.systems.composes.iter().filter(|compose| !compose.partial) {
+        for (variable, host, port) in asked(compose).chain(in_two(compose)) {
+            let Some((service, known, sure)) = deaf(repository, compose, host, port) else { continue };
+            let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("this asks for port {port} of `{host}`, which listens on {ports}");
+            report
+                .add(compose.file, variable.span, message)
+                .confidence(sure)
+                .hint(format!("write `{host}:{}`", known[0]))
+                .also(compose.file, service.name.span, "this one")
+                .done();
+        }
+    }
+}
+
+/// Returns the service of a host, if it does not listen on a port, the ports on which it does, and how sure that is.
+fn deaf<'a>(
+    repository: &Repository,
+    compose: &'a Compose,
+    host: &str,
+    port: u16,
+) -> Option<(&'a Service, Vec<u16>, Confidence)> {
+    let service = compose.service(host).filter(|service| !service.partial)?;
+    let image = || known_ports(repository, service).filter(|_| !chooses(service));
+    let (known, sure) = told_port(service).or_else(|| commanded_port(service)).or_else(image)?;
+    // A published port is one of those that the machine has, unless it is the same inside.
+    let mut said = service.ports.iter().map(|(port, _)| port).chain(&service.exposed);
+    let listens = known.contains(&port) || said.any(|known| *known == port);
+    (!listens).then_some((service, known, sure))
+}
+
+/// Proxies that pass on to a service of the compose file above them, on a port on which it does not listen.
+pub(super) fn proxied(repository: &Repository, report: &mut Report<'_>) {
+    for &id in &repository.systems.proxies {
+        let file = &repository.files[id];
+        let above = |compose: &&Compose| {
+            let folder =
+                compose.path.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+            !compose.partial && file.path.starts_with(&*folder)
+        };
+        for (span, host, port) in passed_on(&file.text) {
+            let composes = repository.systems.composes.iter().filter(above);
+            let mut having = composes.filter(|compose| compose.service(host).is_some());
+            let (Some(compose), None) = (having.next(), having.next()) else { continue };
+            let Some((service, known, sure)) = deaf(repository, compose, host, port) else { continue };
+            let ports = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("this passes on to port {port} of `{host}`, which listens on {ports}");
+            report
+                .add(id, span, message)
+                .confidence(sure)
+                .hint(format!("write `{host}:{}`", known[0]))
+                .also(compose.file, service.name.span, "this one")
+                .done();
+        }
+    }
+}
+
+/// Directives of nginx and Caddy that name where requests are passed on to.
+const PASSING: &[&str] =
+    &["proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "server", "reverse_proxy", "to"];
+
+/// Finds the hosts and ports that the settings of a proxy pass requests on to.
+fn passed_on(text: &str) -> impl Iterator<Item = (Span, &str, u16)> {
+    let address = |word: &'_ str| -> Option<(usize, usize)> {
+        let bare = word.split_once("://").map_or(word, |(_, rest)| rest);
+        let bare = bare.split(['/', ';', '$', '{']).next()?;
+        let (host, port) = bare.split_once(':')?;
+        let named = host.starts_with(|c: char| c.is_ascii_alphabetic()) && port.parse::<u16>().is_ok();
+        named
+            .then_some((word.len() - word.split_once("://").map_or(word, |(_, rest)| rest).len(), bare.len()))
+    };
+    let mut next = 0;
+    let lines = text.split_inclusive('\n').map(move |line| {
+        next += line.len();
+        (next - line.len(), line)
+    });
+    lines.flat_map(move |(at, line)| {
+        let code = line.split('#').next().unwrap_or_default();
+        let mut words = code.split_whitespace();
+        let passes = words.find(|word| PASSING.contains(word)).is_some();
+        words.filter(move |_| passes).filter_map(move |word| {
+            let (from, len) = address(word)?;
+            let start = at + (word.as_ptr() as usize - line.as_ptr() as usize) + from;
+            let (host, port) = text.get(start..start + len)?.split_once(':')?;
+            Some((Span::new(start, start + len), host, port.parse().ok()?))
+        })
+    })
+}
+
+/// Finds the addresses with a host and a port in the variables of all services: `postgres://user@db:5432/shop`.
+pub(super) fn asked(compose: &Compose) -> impl Iterator<Item = (&Word, &str, u16)> {
+    let variables = compose.services.iter().flat_map(|service| &service.env);
+    variables.filter_map(|variable| {
+        let (_, rest) = variable.split_once("://")?;
+        let authority = rest.split(['/', '?', ',', ' ', '"', '\'']).next()?;
+        let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
+        Some((variable, host, port.parse().ok()?))
+    })
+}
+
+/// Finds hosts and ports that stand in two variables of one service: `DB_HOST=db`, `DB_PORT=5433`.
+fn in_two(compose: &Compose) -> impl Iterator<Item = (&Word, &str, u16)> {
+    let pair = |word: &'_ Word| -> Option<(String, usize)> {
+        let (name, _) = word.split_once('=')?;
+        let start = name.strip_suffix("_PORT").or_else(|| name.strip_suffix("PORT"))?;
+        (!start.is_empty()).then(|| (start.trim_end_matches('_').to_owned(), name.len() + 1))
+    };
+    compose.services.iter().flat_map(move |service| {
+        service.env.iter().filter_map(move |port| {
+            let (start, at) = pair(port)?;
+            let host = service.env.iter().find_map(|word| {
+                let (name, value) = word.split_once('=')?;
+                let end = name.strip_prefix(&*start)?.trim_start_matches('_');
+                matches!(end, "HOST" | "HOSTNAME" | "SERVER" | "ADDR" | "ADDRESS").then_some(value.trim())
+            })?;
+            Some((
+                port,
+                host.trim_matches(['"', '\'']),
+                port.get(at..)?.trim().trim_matches(['"', '\'']).parse().ok()?,
+            ))
+        })
+    })
+}
+
+/// Returns the port that a service is told to listen on by its variable `PORT`, where nothing else of it speaks of ports.
+fn told_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    let port = service.env.iter().find_map(|word| {
+        word.split_once('=')
+            .filter(|(name, _)| name.trim() == "PORT")?
+            .1
+            .trim()
+            .trim_matches(['"', '\''])
+            .parse()
+            .ok()
+    })?;
+    let others = service.env.iter().filter_map(|word| word.split_once('=')).any(|(name, value)| {
+        let name = name.to_ascii_uppercase();
+        name != "PORT" && name.contains("PORT") && value.trim().parse::<u16>().is_ok()
+    });
+    let says = service.command.chars().any(|c| c.is_ascii_digit());
+    (!others && !says).then_some((vec![port], Confidence::High))
+}
+
+/// Servers that are told by an option of their command on which port they listen, and those options.
+const BY_COMMAND: &[(&str, &[&str])] = &[
+    ("redis-server", &["--port"]),
+    ("valkey-server", &["--port"]),
+    ("mongod", &["--port"]),
+    ("mysqld", &["--port"]),
+    ("mariadbd", &["--port"]),
+    ("postgres", &["-p"]),
+    ("uvicorn", &["--port"]),
+    ("fastapi", &["--port"]),
+    ("hypercorn", &["--bind", "-b"]),
+    ("gunicorn", &["--bind", "-b"]),
+    ("granian", &["--port"]),
+    ("flask", &["--port", "-p"]),
+    ("streamlit", &["--server.port"]),
+    ("puma", &["--port", "-p"]),
+    ("rails", &["--port", "-p"]),
+    ("next", &["--port", "-p"]),
+    ("http-server", &["--port", "-p"]),
+    ("runserver", &["runserver"]),
+];
+
+/// Returns the port that the command of a service names, where it is one of a known server and the only number there that
+/// may be a port.
+fn commanded_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    let words: Vec<&str> = service
+        .command
+        .split(|c: char| c.is_whitespace() || matches!(c, '=' | '"' | '\''))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let (_, options) = BY_COMMAND.iter().find(|(server, _)| words.contains(server))?;
+    let number = |word: &str| word.rsplit(':').next()?.parse::<u16>().ok().filter(|port| *port > 79);
+    let named = words.windows(2).find(|pair| options.contains(&pair[0]))?;
+    let port = number(named[1])?;
+    let others = words.iter().filter_map(|word| number(word)).any(|other| other != port);
+    (!others).then_some((vec![port], Confidence::High))
+}
+
+/// Returns the ports that the image of a service listens on, and how sure that is.
+fn known_ports(repository: &Repository, service: &Service) -> Option<(Vec<u16>, Confidence)> {
+    if let Some((folder, file)) = &service.build {
+        let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
+        let recipe = repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)?;
+        let ports: Vec<u16> = recipe.ports.iter().map(|(port, _)| *port).collect();
+        return (!ports.is_empty() && !recipe.variable).then_some((ports, Confidence::Medium));
+    }
+    let (name, _) = image_parts(service.image.as_ref()?);
+    let base = name.rsplit('/').next()?;
+    let (_, port) = USUAL.iter().find(|(known, _)| *known == base)?;
+    Some((vec![*port], Confidence::High))
+}
