@@ -6,7 +6,14 @@ use std::{
 };
 
 use kapell_spec::{
-    claude::{codex, definition::Definition, hooks, plugin, reference, starts, steps, tables::AGENT_KEYS},
+    claude::{
+        codex,
+        definition::Definition,
+        hooks, plugin,
+        reference::{self, Reference},
+        starts, steps,
+        tables::AGENT_KEYS,
+    },
     finding::Span,
 };
 use kapell_view::audit::{AssetKind, Scope};
@@ -327,27 +334,53 @@ fn markdown(agents: &Agents, id: FileId, file: &File) -> Option<Asset> {
     };
     let mut references = reference::references(text, &definition);
     references.extend(others::declared(&definition, client));
-    let (flow, starts) = match kind {
-        AssetKind::Command | AssetKind::Skill | AssetKind::Agent => {
-            (steps::flow_of(text, &definition, &references), starts::starts(text, &definition, &references))
+    let at = Place { kind, name: name.unwrap_or(stem), scope, home, client };
+    Some(Asset::of(id, text, at, definition, references))
+}
+
+/// What a file is taken for.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) kind: AssetKind,
+    pub(super) name: String,
+    pub(super) scope: Scope,
+    pub(super) home: Home,
+    pub(super) client: Client,
+}
+
+impl Asset {
+    /// Builds an asset from the parts of a text and the names that it uses. Only what is carried out has steps.
+    pub(super) fn of(
+        file: FileId,
+        text: &str,
+        at: Place,
+        definition: Definition,
+        references: Vec<Reference>,
+    ) -> Self {
+        let Place { kind, name, scope, home, client } = at;
+        let (flow, starts) = match kind {
+            AssetKind::Command | AssetKind::Skill | AssetKind::Agent => (
+                steps::flow_of(text, &definition, &references),
+                starts::starts(text, &definition, &references),
+            ),
+            _ => Default::default(),
+        };
+        Self {
+            file,
+            kind,
+            name,
+            scope,
+            home,
+            client,
+            until: None,
+            sandbox: None,
+            definition: definition.into(),
+            references: references.into(),
+            flow: flow.into(),
+            starts: starts.into(),
+            sketch: Arc::default(),
         }
-        _ => Default::default(),
-    };
-    Some(Asset {
-        file: id,
-        kind,
-        name: name.unwrap_or(stem),
-        scope,
-        home,
-        client,
-        until: None,
-        sandbox: None,
-        definition: definition.into(),
-        references: references.into(),
-        flow: flow.into(),
-        starts: starts.into(),
-        sketch: Arc::default(),
-    })
+    }
 }
 
 /// Tells whether a path is that of a command right in the folder for those: `/changelog` is one where its text has frontmatter.

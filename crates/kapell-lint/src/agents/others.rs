@@ -1,7 +1,5 @@
 //! Agents and commands of other clients that are no Markdown, and whom those that are one name in their frontmatter.
 
-use std::sync::Arc;
-
 use kapell_spec::{
     claude::{
         codex,
@@ -9,14 +7,13 @@ use kapell_spec::{
         hooks,
         markdown::Document,
         reference::{self, Names, Reference, Strength},
-        starts, steps,
     },
     finding::Span,
     yaml::Node,
 };
 use kapell_view::audit::{AssetKind, Scope};
 
-use super::{Asset, Home, clients::Client};
+use super::{Asset, Home, assets::Place, clients::Client};
 use crate::files::{File, FileId};
 
 /// Takes a range of a file for the body of an agent or a command: places in it are places in the file.
@@ -25,23 +22,8 @@ fn asset(id: FileId, text: &str, body: Span, client: Client, kind: AssetKind, na
     let document = Document::read(whole, body.start as usize);
     let definition = Definition { front: None, hidden: None, body: body.start, document };
     let references = reference::references(whole, &definition);
-    let flow = steps::flow_of(whole, &definition, &references);
-    let starts = starts::starts(whole, &definition, &references);
-    Asset {
-        file: id,
-        kind,
-        name,
-        scope: Scope::Repository,
-        home: Home::Other,
-        client,
-        until: Some(body.end),
-        sandbox: None,
-        definition: definition.into(),
-        references: references.into(),
-        flow: flow.into(),
-        starts: starts.into(),
-        sketch: Arc::default(),
-    }
+    let at = Place { kind, name, scope: Scope::Repository, home: Home::Other, client };
+    Asset { until: Some(body.end), ..Asset::of(id, whole, at, definition, references) }
 }
 
 /// Reads an agent of Codex, or a command of Gemini CLI.

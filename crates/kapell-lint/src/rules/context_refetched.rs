@@ -75,14 +75,20 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= 2) {
             let message = format!("{} agents each run `{what}` again", places.len());
-            let hint = "fetch it once, save it to a file, and have the agents read that";
-            let mut draft = report.add(asset.file, places[0], message).hint(hint);
-            for place in &places[1..] {
-                draft = draft.also(asset.file, *place, "fetched again");
-            }
-            draft.done();
+            tell_agents(report, asset, message, RULE.severity, places);
         }
     }
+}
+
+/// Reports at the first of some places what agents each fetch in all of them.
+fn tell_agents(report: &mut Report<'_>, asset: &Asset, message: String, severity: Severity, places: &[Span]) {
+    let [first, rest @ ..] = places else { return };
+    let hint = "fetch it once, save it to a file, and have the agents read that";
+    let mut draft = report.add(asset.file, *first, message).severity(severity).hint(hint);
+    for place in rest {
+        draft = draft.also(asset.file, *place, "fetched again");
+    }
+    draft.done();
 }
 
 /// Tells of agents in one list that are each told to ask a service the same.
@@ -123,12 +129,7 @@ fn each_asks(report: &mut Report<'_>, asset: &Asset, text: &str) {
     for ((_, what), places) in asked.iter().filter(|(_, places)| places.len() >= 2) {
         let severity = if places.len() > 2 { Severity::Medium } else { Severity::Low };
         let message = format!("{} agents each run `{what}` again", places.len());
-        let hint = "fetch it once, save it to a file, and have the agents read that";
-        let mut draft = report.add(asset.file, places[0], message).severity(severity).hint(hint);
-        for place in &places[1..] {
-            draft = draft.also(asset.file, *place, "fetched again");
-        }
-        draft.done();
+        tell_agents(report, asset, message, severity, places);
     }
 }
 
@@ -283,6 +284,24 @@ fn known_already(report: &mut Report<'_>, asset: &Asset, text: &str) {
     }
 }
 
+/// Reports at the second of some places what one session does in all of them, though it knows the answer from the first; a
+/// word says what the later ones do.
+fn tell_known(
+    report: &mut Report<'_>,
+    asset: &Asset,
+    message: String,
+    hint: &str,
+    (places, word): (&[Span], &str),
+) {
+    let [first, second, rest @ ..] = places else { return };
+    let mut draft = report.add(asset.file, *second, message).severity(Severity::Low).hint(hint);
+    draft = draft.also(asset.file, *first, "it is known from here on");
+    for place in rest {
+        draft = draft.also(asset.file, *place, word);
+    }
+    draft.done();
+}
+
 /// Tells of steps of one session that each fetch the same page.
 fn same_page(report: &mut Report<'_>, asset: &Asset, text: &str) {
     let mut fetched: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
@@ -298,12 +317,7 @@ fn same_page(report: &mut Report<'_>, asset: &Asset, text: &str) {
     for (what, places) in fetched.iter().filter(|(_, places)| places.len() >= ASKED_MIN) {
         let message = format!("{} steps of one session each fetch the same page: `{what}`", places.len());
         let hint = "fetch it in the first, and go on with what it said";
-        let mut draft = report.add(asset.file, places[1], message).severity(Severity::Low).hint(hint);
-        draft = draft.also(asset.file, places[0], "it is known from here on");
-        for place in &places[2..] {
-            draft = draft.also(asset.file, *place, "fetched again");
-        }
-        draft.done();
+        tell_known(report, asset, message, hint, (places, "fetched again"));
     }
 }
 
@@ -342,11 +356,6 @@ fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
     for (what, places) in asked.iter().filter(|(_, places)| places.len() >= ASKED_MIN) {
         let message = format!("{} steps of one session each run `{what}`", places.len());
         let hint = "run it in the first, and go on with what it said";
-        let mut draft = report.add(asset.file, places[1], message).severity(Severity::Low).hint(hint);
-        draft = draft.also(asset.file, places[0], "it is known from here on");
-        for place in &places[2..] {
-            draft = draft.also(asset.file, *place, "asked again");
-        }
-        draft.done();
+        tell_known(report, asset, message, hint, (places, "asked again"));
     }
 }

@@ -10,9 +10,8 @@ use kapell_spec::{
     finding::Span,
     line,
 };
-use kapell_view::audit::Severity;
 
-use super::{ASKED_MIN, EACH};
+use super::{ASKED_MIN, EACH, tell_known};
 use crate::{
     agents::{AgentId, Asset, Resolved},
     repository::Repository,
@@ -156,10 +155,5 @@ pub(super) fn same_texts(repository: &Repository, report: &mut Report<'_>, asset
     let more = if again.len() > 1 { format!(" and {} more", again.len() - 1) } else { String::new() };
     let message = format!("{} steps of one session each read `{path}`{more}", places.len());
     let hint = "read it in the first: the session still has it in the later ones";
-    let mut draft = report.add(asset.file, places[1], message).severity(Severity::Low).hint(hint);
-    draft = draft.also(asset.file, places[0], "it is known from here on");
-    for place in &places[2..] {
-        draft = draft.also(asset.file, *place, "read again");
-    }
-    draft.done();
+    tell_known(report, asset, message, hint, (places, "read again"));
 }
