@@ -92,17 +92,22 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// Returns what a key hashes, if it does so once.
+fn hashed(key: &str) -> Option<&str> {
+    let mut all = key.split("hashFiles(").skip(1);
+    let (only, None) = (all.next()?, all.next()) else { return None };
+    only.split(')').next()
+}
+
 /// The key hashes a file that is not there, but for a slip of the fingers: the hash is empty, and the key never changes.
 fn slip(repository: &Repository, flow: &Flow, step: &Step, report: &mut Report<'_>) -> bool {
     let Some(key) = step.input("key").filter(|_| step.is("actions/cache")) else { return false };
-    let Some(files) = key.text.split("hashFiles(").nth(1).and_then(|rest| rest.split(')').next()) else {
-        return false;
-    };
+    let Some(files) = hashed(&key.text) else { return false };
     let names: Vec<&str> = files.split(',').map(|file| file.trim().trim_matches(['\'', '"'])).collect();
     let [pattern] = names[..] else { return false };
     let name = pattern.rsplit('/').next().unwrap_or(pattern);
     let plain = name.len() > 4 && !name.contains(['*', '$', '?', '[', '{']);
-    if !plain || key.text.matches("hashFiles(").count() != 1 {
+    if !plain {
         return false;
     }
     let of = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
@@ -133,10 +138,7 @@ fn slip(repository: &Repository, flow: &Flow, step: &Step, report: &mut Report<'
 /// The key hashes what it restores: before that there is nothing, so the hash is always the empty one.
 fn of_itself(flow: &Flow, step: &Step, report: &mut Report<'_>) -> bool {
     let (Some(key), Some(path)) = (step.input("key"), step.input("path")) else { return false };
-    let mut hashed = key.text.split("hashFiles(").skip(1);
-    let (Some(pattern), None) = (hashed.next().and_then(|rest| rest.split(')').next()), hashed.next()) else {
-        return false;
-    };
+    let Some(pattern) = hashed(&key.text) else { return false };
     let clean = |text: &str| text.trim().trim_matches(['\'', '"']).trim_start_matches("./").to_owned();
     let pattern = clean(pattern);
     let mut paths =
@@ -168,10 +170,7 @@ fn of_another_tool(
     report: &mut Report<'_>,
 ) -> bool {
     let Some(key) = step.input("key").filter(|_| step.is("actions/cache")) else { return false };
-    let mut hashed = key.text.split("hashFiles(").skip(1);
-    let (Some(files), None) = (hashed.next().and_then(|rest| rest.split(')').next()), hashed.next()) else {
-        return false;
-    };
+    let Some(files) = hashed(&key.text) else { return false };
     let name = files.trim().trim_matches(['\'', '"']);
     let name = name.strip_prefix("**/").or_else(|| name.strip_prefix("./")).unwrap_or(name);
     // Manifests are no locks; they are judged elsewhere.
@@ -272,9 +271,7 @@ pub(super) fn hashes_manifest(
     repository: &Repository,
     key: &str,
 ) -> Option<Vec<(&'static str, &'static str, &'static str)>> {
-    let mut hashed = key.split("hashFiles(").skip(1);
-    let (Some(files), None) = (hashed.next()?.split(')').next(), hashed.next()) else { return None };
-    let name = files.trim().trim_matches(['\'', '"']);
+    let name = hashed(key)?.trim().trim_matches(['\'', '"']);
     let name = name.strip_prefix("**/").or_else(|| name.strip_prefix("./")).unwrap_or(name);
     let lock = |locks: &[&'static str]| locks.iter().copied().find(|lock| repository.files.exists(lock));
     let rows = MANIFESTS.iter().filter(|row| row.1 == name);

@@ -2,6 +2,8 @@
 
 mod checked; // what is looked at afterwards, by whom nothing is taken back
 
+pub(super) use self::checked::looks;
+
 use std::cell::LazyCell;
 
 use kapell_view::audit::{Confidence, Severity};

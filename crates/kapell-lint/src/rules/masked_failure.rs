@@ -527,7 +527,7 @@ fn by_argument(step: &Step) -> Option<&Text> {
 /// Tells whether a target of make is a check, by its name. What the others make, the next command often does without.
 fn checks(target: &str) -> bool {
     target
-        .split(['-', '_', '/'])
+        .split(['-', '_', '/', ':'])
         .any(|part| matches!(part, "test" | "tests" | "check" | "lint" | "verify" | "linkcheck" | "e2e"))
 }
 

@@ -55,16 +55,14 @@ pub(super) fn find(flow: &Flow, at: usize) -> Option<Found<'_>> {
             flow.jobs().filter(|(other, job)| job.condition.is_none() && flow.closures[*other].contains(&at));
         jobs.flat_map(|(other, _)| flow.steps(other))
     };
-    let looks = own.chain(later()).find(|(step, facts)| looks(step, facts))?.0;
+    let fails = |step: &Step| step.condition.is_none() && step.continue_on_error.is_none();
+    let looks = own.chain(later()).find(|(step, facts)| fails(step) && looks(step, facts))?.0;
     let with = facts[step].works.iter().rev().find(|done| done.work.kind == Kind::Deploy)?;
     Some(Found { step, with: &with.text, back, looks })
 }
 
 /// Tells whether a step asks what was deployed whether it answers, and fails where it does not.
-fn looks(step: &Step, facts: &StepFacts) -> bool {
-    if step.condition.is_some() || step.continue_on_error.is_some() {
-        return false;
-    }
+pub(in crate::rules) fn looks(step: &Step, facts: &StepFacts) -> bool {
     let named = [step.name.as_ref().map(|name| &*name.text), step.id.as_ref().map(|id| &*id.text)];
     let script = facts.commands.iter().filter(|command| tools::is_own_script(command));
     let named = named

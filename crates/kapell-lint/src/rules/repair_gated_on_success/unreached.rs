@@ -6,6 +6,7 @@ use kapell_view::audit::Confidence;
 use crate::{
     github::{Flow, StepFacts, tools::Kind},
     rule::Report,
+    rules::deploy_without_rollback::looks,
 };
 
 /// Words of a step that goes back.
@@ -16,14 +17,6 @@ fn goes_back(step: &Step) -> bool {
     let name = step.name.as_ref().map_or("", |name| &name.text).to_ascii_lowercase();
     let script = step.script().to_ascii_lowercase();
     BACK.iter().any(|word| name.contains(word) || script.contains(word))
-}
-
-/// Tells whether a step asks whether something answers.
-fn looks(step: &Step, facts: &StepFacts) -> bool {
-    let name = step.name.as_ref().map_or("", |name| &name.text).to_ascii_lowercase();
-    let named = ["smoke", "health", "verify", "check", "probe"].iter().any(|word| name.contains(word));
-    let asks = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "wget" | "http"));
-    facts.does(Kind::Test) || asks || named && facts.runs_own_script()
 }
 
 pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
