@@ -24,6 +24,8 @@ pub mod simulate; // every way in which unknown conditions can turn out
 
 pub mod aggregate; // jobs that stand for all others
 
+pub mod lenience; // which failures `continue-on-error` lets pass
+
 pub mod edit; // edits that keep comments and style
 
 use std::{

@@ -1,6 +1,10 @@
 //! An artifact is downloaded that no job of the run uploads in time.
 
-use kapell_spec::{finding::Span, github::Step, suggest};
+use kapell_spec::{
+    finding::Span,
+    github::{Condition, Step},
+    suggest,
+};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -154,6 +158,20 @@ fn like<'a>(pattern: &str, mut names: impl Iterator<Item = &'a str>) -> Option<&
     if wanted.len() < 4 || !pattern.contains('*') { None } else { names.find(|name| near(name)) }
 }
 
+/// Tells whether what uploads an artifact does so after a failure only, of which this job waits for the contrary.
+fn in_vain(flow: &Flow, at: usize, (other, giver, upload): &(&Flow, usize, &Artifact)) -> bool {
+    let after_failure = |step: &Step| {
+        let text = step.condition.as_ref().map(|condition| condition.text.replace(' ', ""));
+        text.is_some_and(|text| text == "false" || text == "failure()" || text.starts_with("failure()&&"))
+    };
+    let of_it = |facts: &StepFacts| facts.uploads.iter().any(|known| std::ptr::eq(known, *upload));
+    let waits = !flow.model.jobs[at].condition.as_ref().is_some_and(Condition::asks_status);
+    std::ptr::eq(*other, flow)
+        && flow.closures[at].contains(giver)
+        && waits
+        && other.steps(*giver).any(|(step, facts)| of_it(facts) && after_failure(step))
+}
+
 fn look(
     github: &Github,
     flow: &Flow,
@@ -220,6 +238,19 @@ fn look(
             }
         }
         return;
+    }
+    if givers.iter().all(|giver| in_vain(flow, at, giver)) {
+        let name = &givers[0].0.model.jobs[givers[0].1].id;
+        let text = format!(
+            "`{}` uploads `{shown}` only after a failure, and then `{}` does not run",
+            name.text, job.id.text
+        );
+        let draft = report.add(flow.file, span, text).also(
+            givers[0].0.file,
+            name.span,
+            "uploads it after a failure only",
+        );
+        return draft.hint("upload it without `if: failure()`").done();
     }
     // All who give it are jobs of this workflow for which this one does not wait, nor asks until they are over.
     let polled = super::polling_instead_of_needs::polled(flow, at);

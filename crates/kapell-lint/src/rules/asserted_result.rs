@@ -1,6 +1,6 @@
 //! A step reports success without looking at it.
 
-use crate::github::{Flow, StepFacts, aggregate, tools::Kind};
+use crate::github::{Flow, StepFacts, aggregate, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -78,27 +78,30 @@ const STATES: &[&str] = &[
     "conclusion:\"success\"",
 ];
 
-/// Words by which a text looks at what happened, or says that something did not go well.
+/// What holds the result of something, and what says that it went well, where a record of it is sent to a machine.
+const RECORDS: (&[&str], &[&str]) = (
+    &["result", "status", "outcome", "state", "conclusion", "verdict"],
+    &["passed", "pass", "success", "succeeded", "ok", "green"],
+);
+
+/// Words by which a step looks at what happened, wherever in it they stand.
 const LOOKS: &[&str] = &[
     "job.status",
     ".outcome",
     ".conclusion",
     ".result",
     "needs.",
-    "steps.",
     "$?",
     "if ",
     "if(",
     "case ",
     "jq",
     "grep",
-    "failure",
-    "fail",
-    "error",
     " ? ",
-    "not ",
-    "whether",
 ];
+
+/// Words that a line has which does not say that all went well, or not for certain.
+const DOUBTS: &[&str] = &["steps.", "failure", "fail", "error", "not ", "whether"];
 
 /// A state of a commit, or a message to people, that says that all went well, after a failure too.
 fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {
@@ -118,20 +121,23 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     });
     let sets = marks(&own) || named.into_iter().any(|(_, value)| marks(&value.text));
     let state = sets && STATES.iter().any(|state| plain.contains(state)) || given(step, facts);
+    let records = facts.commands.iter().any(posts) && plain.lines().any(is_record);
     let sends = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "gh"))
-        || facts.actions.iter().any(|name| MESSENGERS.iter().any(|part| name.contains(part)));
+        || facts.actions.iter().any(|name| MESSENGERS.iter().any(|part| name.contains(part)))
+        || api && own.contains("createComment");
     // Flags of `curl` say nothing of what happened.
     let lower = own
         .to_ascii_lowercase()
         .replace("--fail-with-body", "")
         .replace("--fail", "")
         .replace("--show-error", "");
-    let claim = sends && !api && claims_all(&lower);
+    let claim = sends && claims_all(&lower);
     // The constant is what it says, whatever else the action is given.
     let constant = given(step, facts);
-    if !(state || claim) || !constant && LOOKS.iter().any(|word| lower.contains(word)) {
+    if !(state || claim || records) || !constant && looks_at_results(&lower) {
         return;
     }
+    let state = state || records;
     // Something before it must be able to fail.
     let fails = |facts: &StepFacts| {
         facts
@@ -146,7 +152,11 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     if !before {
         return;
     }
-    let what = if state { "sets the state `success`" } else { "tells people that all went well" };
+    let what = match (records, state) {
+        (true, _) => "records that all went well,",
+        (_, true) => "sets the state `success`",
+        _ => "tells people that all went well",
+    };
     let draft = report
         .add(
             flow.file,
@@ -162,6 +172,38 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
     if state { draft.severity(Severity::High).done() } else { draft.done() }
 }
 
+/// Tells whether a step looks at what happened, or says what it says with a doubt.
+fn looks_at_results(text: &str) -> bool {
+    let says = |line: &&str| {
+        let plain: String = line.split_whitespace().collect();
+        claims_all(line) || STATES.iter().any(|state| plain.contains(state)) || is_record(&plain)
+    };
+    let doubts = |line: &str| DOUBTS.iter().any(|word| line.contains(word));
+    let mut said = text.lines().filter(says).peekable();
+    // A sentence may go over several lines.
+    let doubted = if said.peek().is_some() { said.any(doubts) } else { doubts(text) };
+    doubted || LOOKS.iter().any(|word| text.contains(word))
+}
+
+/// Tells whether a command sends something to a machine.
+fn posts(command: &Command) -> bool {
+    const GIVES: &[&str] =
+        &["-d", "--data", "--data-raw", "--json", "-F", "--form", "--data-binary", "--data-urlencode"];
+    command.depth == 0
+        && command.program() == "curl"
+        && command.words.iter().any(|word| GIVES.contains(&word.as_str()))
+}
+
+/// Tells whether a text without blanks has a field that says as a constant that something went well.
+fn is_record(plain: &str) -> bool {
+    let text = plain.to_ascii_lowercase().replace(['"', '\'', '\\'], "");
+    let (fields, values) = RECORDS;
+    let mut pairs = text.split(['{', '}', ',', '&', '(', ')']).filter_map(|part| part.split_once([':', '=']));
+    pairs.any(|(field, value)| {
+        fields.iter().any(|known| field.ends_with(known)) && values.contains(&value.trim_end_matches(';'))
+    })
+}
+
 /// Tells whether a step gives an action that sets the state of a commit or a deployment the constant `success`.
 fn given(step: &Step, facts: &StepFacts) -> bool {
     let sets = |name: &String| {
@@ -175,7 +217,8 @@ fn given(step: &Step, facts: &StepFacts) -> bool {
 }
 
 /// Parts of names of actions that send messages.
-const MESSENGERS: &[&str] = &["slack", "discord", "teams", "telegram", "mattermost"];
+const MESSENGERS: &[&str] =
+    &["slack", "discord", "teams", "telegram", "mattermost", "zulip", "send-mail", "webhook", "comment"];
 
 /// What a text says to have gone well.
 const WHOLES: &[&str] = &[

@@ -3,7 +3,13 @@
 use std::sync::LazyLock;
 
 use super::masked_failure::SOFT;
-use crate::github::{Flow, StepFacts, aggregate, carry, conditions, conditions::Run, intent, tools::Kind};
+use crate::github::{
+    Flow, StepFacts, aggregate, carry, conditions,
+    conditions::Run,
+    intent,
+    lenience::{Lenience, lenience},
+    tools::Kind,
+};
 use crate::{
     repository::{Depth, Repository},
     rule::{Draft, Focus, Group, Report, Rule},
@@ -370,7 +376,8 @@ fn unread_in_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// A check that may fail is what a job that changes something outside, or stands for all, waits for.
 fn lenient_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let Some(lenient) = job.continue_on_error.as_ref().filter(|text| text.is("true")) else { return };
+    let lets_pass = |text: &&Text| lenience(flow, text) == Some(Lenience::All);
+    let Some(lenient) = job.continue_on_error.as_ref().filter(lets_pass) else { return };
     let waiting = flow.jobs().find(|(other, candidate)| {
         candidate.needs.iter().any(|need| need.text.eq_ignore_ascii_case(&job.id.text))
             && !carry::reads(candidate, &job.id.text)

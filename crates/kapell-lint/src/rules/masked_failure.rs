@@ -13,6 +13,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, StepFacts, intent,
+    lenience::{Lenience, lenience},
     script::Command,
     tools::{self, Kind},
 };
@@ -143,9 +144,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             whole(flow, at, &header, report);
             for (index, (step, facts)) in flow.steps(at).enumerate() {
                 let lenient = || explained(flow, step, &header);
-                if step.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
+                let lenient_as = |text: Option<&Text>| text.and_then(|text| lenience(flow, text));
+                if lenient_as(step.continue_on_error.as_ref()) == Some(Lenience::All) {
                     // The whole job may fail: that is told once.
-                    if job.continue_on_error.as_ref().is_some_and(|text| text.is("true")) {
+                    if lenient_as(job.continue_on_error.as_ref()) == Some(Lenience::All) {
                         continue;
                     }
                     passes(flow, job, index, facts, lenient, report);
@@ -165,7 +167,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// A job of checks that may fail as a whole, and nobody asks for its result.
 fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let Some(lenient) = job.continue_on_error.as_ref().filter(|text| text.is("true")) else { return };
+    let Some(lenient) = job.continue_on_error.as_ref() else { return };
+    match lenience(flow, lenient) {
+        Some(Lenience::All) => {}
+        Some(Lenience::AllBut(unsure)) => return wrong_way_round(flow, at, lenient, &unsure, report),
+        None => return,
+    }
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
     let does = |kinds: &[Kind]| flow.facts[at].iter().any(|facts| kinds.iter().any(|&kind| facts.does(kind)));
@@ -204,6 +211,20 @@ fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }
+}
+
+/// All cells of a matrix of checks may fail, but for the one that tries what nobody relies on.
+fn wrong_way_round(flow: &Flow, at: usize, lenient: &Text, unsure: &str, report: &mut Report<'_>) {
+    let checks = flow.facts[at].iter().flat_map(|facts| &facts.works).any(|done| done.work.kind.checks());
+    if !checks {
+        return;
+    }
+    let job = &flow.model.jobs[at];
+    let span = job.keys.get("continue-on-error").map_or(lenient.span, |key| key.span.to(key.value));
+    report
+        .add(flow.file, span, format!("every cell of `{}` may fail but `{unsure}`", job.id.text))
+        .hint("turn the condition round: only what is not relied on may fail")
+        .done();
 }
 
 /// Tells whether a comment names one value of an axis that has others.

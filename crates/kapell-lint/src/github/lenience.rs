@@ -1,0 +1,92 @@
+//! Which failures `continue-on-error` lets pass.
+
+use kapell_core::expr::{Comparison, Expr, Literal, Node, NodeKind};
+use kapell_spec::github::Text;
+
+use super::Flow;
+
+/// Which failures count as success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lenience {
+    /// All of them.
+    All,
+    /// Those of every cell of the matrix but of one that tries what is not released yet: the wrong way round.
+    AllBut(String),
+}
+
+/// Words in the values of a matrix of which nobody expects that they always pass.
+const UNSURE: &[&str] = &[
+    "experimental",
+    "nightly",
+    "canary",
+    "head",
+    "dev",
+    "edge",
+    "alpha",
+    "beta",
+    "rc",
+    "next",
+    "preview",
+    "prerelease",
+    "snapshot",
+    "tip",
+    "trunk",
+    "unstable",
+    "truffleruby",
+    "jruby",
+    "pypy",
+    "graalpy",
+    "insiders",
+];
+
+/// Keys of a matrix that mark such cells.
+const MARKS: &[&str] = &[
+    "experimental",
+    "allow_failure",
+    "allow-failure",
+    "allowed_failure",
+    "optional",
+    "unstable",
+    "may_fail",
+];
+
+/// Tells which failures a `continue-on-error` lets pass in every situation in which the workflow starts.
+#[must_use]
+pub fn lenience(flow: &Flow, text: &Text) -> Option<Lenience> {
+    if text.is("true") {
+        return Some(Lenience::All);
+    }
+    let inner = text.text.trim().strip_prefix("${{")?.strip_suffix("}}")?;
+    let expr = Expr::parse(inner.trim()).ok()?;
+    if let Some(unsure) = unsure(expr.root()) {
+        return Some(Lenience::AllBut(unsure));
+    }
+    let scope = |world: usize| flow.scope(world, 0, true);
+    let all = !flow.worlds.is_empty()
+        && (0..flow.worlds.len()).all(|world| scope(world).truth(expr.root()) == Some(true));
+    all.then_some(Lenience::All)
+}
+
+/// Returns the value or the mark of the only cells that an expression leaves out, if nobody expects those to pass.
+fn unsure(node: &Node) -> Option<String> {
+    let key = |node: &Node| {
+        let references = node.references();
+        let path = &references.first().filter(|reference| reference.whole)?.path;
+        match path[..] {
+            [("matrix", _), (key, _)] => Some(key.to_owned()),
+            _ => None,
+        }
+    };
+    match &node.kind {
+        NodeKind::Not(inner) => key(inner).filter(|key| MARKS.contains(&&**key)),
+        NodeKind::Compare { comparison: Comparison::NotEqual, left, right } => {
+            let NodeKind::Literal(Literal::String(value)) = &right.kind else { return None };
+            key(left)?;
+            let mut words = value.split(|letter: char| !letter.is_ascii_alphabetic());
+            words
+                .any(|word| UNSURE.iter().any(|known| word.eq_ignore_ascii_case(known)))
+                .then(|| value.to_string())
+        }
+        _ => None,
+    }
+}
