@@ -172,8 +172,8 @@ fn only_judges(flow: &Flow, step: &Step) -> bool {
     let text = flow.text.get(step.span.range()).unwrap_or_default();
     text.contains("needs")
         && !text.contains("github.rest")
-        && !text.contains("await ")
-        && !text.contains("core.summary")
+        // To write the summary of the run asks the API for nothing.
+        && text.matches("await ").count() == text.matches("await core.summary").count()
 }
 
 /// What makes a script of the API fail.
@@ -350,7 +350,10 @@ fn fails(all: &[Command], index: usize) -> bool {
     };
     // `! grep -q failure` fails as the last line.
     let turned = command.turned && rest.is_empty();
-    judges && (!command.asked || turned) && ends && !judges_last(command)
+    // `if echo "$RESULTS" | grep -q failure`: what asks for the pipe asks for its last command.
+    let piped = all[..=index].iter().rev().take_while(|part| part.after == Then::Pipe).count();
+    let asked = command.asked || piped > 0 && all[index - piped].asked;
+    judges && (!asked || turned) && ends && !judges_last(command)
 }
 
 /// Tells whether an option of `jq` makes its exit code that of its last answer.

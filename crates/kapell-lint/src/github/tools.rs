@@ -131,7 +131,11 @@ pub fn command(command: &Command) -> Work {
             words.first()
         };
         if let Some(name) = name {
-            let by_name = || by_words(file_stem(name)).filter(|work| !work.kind.mutates());
+            let by_name = || {
+                by_words(file_stem(name))
+                    .or_else(|| by_folder(if interpreter { name } else { first }))
+                    .filter(|work| !work.kind.mutates())
+            };
             return mutation_in_name(name)
                 .map(|kind| work(kind, 60))
                 .or_else(by_name)
@@ -263,6 +267,14 @@ fn mutation_in_name(name: &str) -> Option<Kind> {
         "release" => Some(Kind::Release),
         _ => None,
     }
+}
+
+/// Tells what a script of a general name does by the folder that it lies in: `./suite/run.sh`.
+fn by_folder(name: &str) -> Option<Work> {
+    let (folders, _) = name.rsplit_once('/')?;
+    let folder = folders.rsplit('/').next()?;
+    let general = ["run", "main", "all", "start", "index", "ci", "runner"].contains(&file_stem(name));
+    by_words(folder).filter(|work| general && work.kind == Kind::Test)
 }
 
 fn file_stem(name: &str) -> &str {

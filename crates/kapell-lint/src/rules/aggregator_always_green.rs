@@ -31,7 +31,9 @@ fn only_prints(flow: &Flow, at: usize, named: bool) -> bool {
             return !aggregate::power_shell_fails(script);
         }
         let silent = |text: &str| aggregate::judges_results(text, script) && !aggregate::inline_fails(script);
-        (!script.contains("GITHUB_STEP_SUMMARY") || named || demanded(flow, at))
+        let summary = script.contains("GITHUB_STEP_SUMMARY")
+            || step.input("script").is_some_and(|script| script.contains("core.summary"));
+        (!summary || named || demanded(flow, at))
             && facts.commands.iter().filter(|command| !command.words.is_empty()).all(|command| {
                 // What they find is not what ends the script: that is asked for beside this.
                 let looks = matches!(command.program(), "test" | "[" | "[[" | "jq" | "grep" | "cat");
@@ -223,7 +225,20 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             } else {
                 continue;
             };
-            match intent::explains(flow, job.id.span, 1, &["always green", "placeholder", "only", "notif"]) {
+            match intent::explains(
+                flow,
+                job.id.span,
+                1,
+                &[
+                    "always green",
+                    "placeholder",
+                    "only report",
+                    "only tell",
+                    "only for information",
+                    "only inform",
+                    "notif",
+                ],
+            ) {
                 Some(comment) => draft.explained(comment).done(),
                 None => draft.done(),
             }

@@ -175,5 +175,14 @@ fn uncached(github: &Github, flow: &Flow, at: usize) -> Option<&'static Installe
 
 fn explained(flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
+    // What is said of one job may be said of all: `no cache in either job, on purpose`.
+    let mut comments =
+        flow.model.comments.iter().map(|comment| flow.text[comment.range()].to_ascii_lowercase());
+    let denies = |said: &str| {
+        ["no cach", "without cach", "without a cach", "not cach", "uncached", "never cach"]
+            .iter()
+            .any(|word| said.contains(word))
+    };
     intent::explains(flow, job.span, usize::MAX, &["cache", "caching"]).is_some()
+        || comments.any(|said| denies(&said))
 }

@@ -42,6 +42,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let polled = super::polling_instead_of_needs::polled(flow, at);
             let tested = |job: usize| job == at || flow.closures[at].contains(&job) || polled.contains(&job);
             // One that waits for some tests was given the others to run beside it.
+            promised(github, flow, (at, what), &tested, report);
             if flow.jobs().any(|(other, _)| {
                 tested(other) && (tests(github, flow, other) || other != at && by_own_script(flow, other))
             }) {
@@ -76,6 +77,78 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Words above a check that say that nothing goes out without it.
+const PROMISES: &[&str] = &[
+    "nothing may",
+    "nothing must",
+    "nothing is published",
+    "nothing is released",
+    "nothing goes out",
+    "nothing ships",
+    "must not be published",
+    "must not be released",
+    "must not be pushed",
+    "never publish",
+    "never release",
+    "never ship",
+    "before anything is",
+    "before we publish",
+    "before we release",
+    "before publishing",
+    "before releasing",
+    "before a release",
+    "blocks the release",
+    "blocks a release",
+    "gates the release",
+    "gate for",
+    "release gate",
+];
+
+/// A check says that nothing goes out without it, and what goes out waits for another one.
+fn promised(
+    github: &Github,
+    flow: &Flow,
+    (at, what): (usize, Kind),
+    tested: &impl Fn(usize) -> bool,
+    report: &mut Report<'_>,
+) {
+    // One delivery is enough to tell of: the first, which the others wait for.
+    if flow.closures[at].iter().any(|&up| delivers(flow, up).is_some()) {
+        return;
+    }
+    let checks = |at: usize| {
+        let does = |(flow, job): &(&Flow, usize)| {
+            flow.facts[*job].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()))
+        };
+        github.deep(flow, at).iter().any(does)
+    };
+    let says = |other: usize| intent::explains(flow, flow.job_span(other), 1, PROMISES).is_some();
+    let beside = flow.jobs().find(|&(other, job)| {
+        !tested(other)
+            && !flow.closures[other].contains(&at)
+            && job.continue_on_error.is_none()
+            && says(other)
+            && checks(other)
+            && together(flow, at, other)
+    });
+    let Some((_, beside)) = beside else { return };
+    let job = &flow.model.jobs[at];
+    report
+        .add(
+            flow.file,
+            beside.id.span,
+            format!(
+                "nothing is to go out without `{}`, and `{}` {} without waiting for it",
+                beside.id.text,
+                job.id.text,
+                what.verb()
+            ),
+        )
+        .also(flow.file, job.id.span, "does not wait")
+        .hint(format!("add `{}` to the `needs` of `{}`", beside.id.text, job.id.text))
+        .done();
 }
 
 /// Returns what a job gives to others, if it does so at once and for good.

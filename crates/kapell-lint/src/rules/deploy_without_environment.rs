@@ -10,7 +10,7 @@ use crate::{
         Flow,
         conditions::{Run, Scope},
         facts::Done,
-        tools::Kind,
+        tools::{self, Kind},
     },
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -162,6 +162,9 @@ fn deploys(flow: &Flow, job: usize) -> Option<&Done> {
             matches!(word, "delete" | "destroy" | "uninstall" | "remove" | "down" | "apps:destroy")
         })
     };
-    deploys
-        .find(|done| !takes_away(done) && (again || !copies.iter().any(|copy| done.text.starts_with(copy))))
+    // A way back waits for nobody.
+    let back = |done: &Done| tools::goes_back(&done.text) || done.text.contains(" rollback");
+    deploys.find(|done| {
+        !takes_away(done) && !back(done) && (again || !copies.iter().any(|copy| done.text.starts_with(copy)))
+    })
 }

@@ -260,7 +260,10 @@ fn releases(flow: &Flow, at: usize) -> bool {
 }
 
 fn own_branch(script: &str) -> bool {
-    ["rebase", "checkout -b", "switch -c", "push origin HEAD:", "push -u", "--force", "-f "]
-        .iter()
-        .any(|word| script.contains(word))
+    let own =
+        ["rebase", "checkout -b", "checkout -B", "switch -c", "switch -C", "push origin HEAD:", "push -u"];
+    let made = ["--orphan", "git init", "subtree split", "filter-branch", "gh-pages"];
+    // What replaces a branch as a whole is right when the last run is; what is changed and replaced is that of one run.
+    let forced = [" --force", " -f "].iter().any(|word| script.contains(word)) && !script.contains("--amend");
+    own.iter().chain(made.iter()).any(|word| script.contains(word)) || forced
 }

@@ -4,7 +4,7 @@ use kapell_spec::github::{Job, Name};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, conditions, cost, edit, intent, script::Command, tools::Kind};
+use crate::github::{Flow, conditions, cost, edit, globs, intent, script::Command, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -178,6 +178,7 @@ fn check_job<'a>(
             || super::rebuild_instead_of_artifact::tells(repository, flow, (at, need))
             || repository.github.carries(flow, need, at).is_some()
             || super::artifact_never_consumed::combines(flow, at).is_some()
+            || misses(flow, at)
             || needs_more(repository, flow, (need, at), needs)
         {
             continue;
@@ -239,6 +240,18 @@ fn inside(flow: &Flow, job: &Job) -> Option<String> {
         .map(|comment| flow.text[comment.range()].trim_start_matches('#').trim())
         .find(|comment| AFTER.iter().any(|word| comment.to_ascii_lowercase().contains(word)))
         .map(str::to_owned)
+}
+
+/// Tells whether a job takes an artifact of its run that no job gives: it wants something of those it waits for, which it
+/// calls by another name.
+fn misses(flow: &Flow, at: usize) -> bool {
+    let mut wanted =
+        flow.facts[at].iter().flat_map(|facts| &facts.downloads).filter(|down| !down.elsewhere && !down.all);
+    let given = |names: &[String]| {
+        let mut uploads = flow.facts.iter().flatten().flat_map(|facts| &facts.uploads);
+        uploads.any(|upload| globs::any_overlap(&upload.names, names))
+    };
+    wanted.any(|down| !given(&down.names))
 }
 
 /// Tells whether the job needs something further up through `need` alone, which would be lost with the edge.

@@ -184,6 +184,47 @@ const SELF_CONTAINED: &[&str] = &[
     "amondnet/vercel-action",
 ];
 
+/// Programs of a package that run by what another set-up brings.
+const BY_OTHERS: &[(&str, &[&str])] = &[(
+    "java",
+    &[
+        "openapi-generator",
+        "firebase",
+        "google-closure-compiler",
+        "sonar-scanner",
+        "allure",
+        "selenium-standalone",
+    ],
+)];
+
+/// Tells whether a later step runs a script of the package, and that names one of some programs.
+fn in_package(repository: &Repository, flow: &Flow, (at, index): (usize, usize), programs: &[&str]) -> bool {
+    let runs = |facts: &StepFacts| {
+        let manager = |command: &crate::github::script::Command| {
+            matches!(command.program(), "npm" | "pnpm" | "yarn" | "bun") && command.words.len() > 1
+        };
+        facts.commands.iter().any(manager)
+    };
+    if !flow.facts[at][index + 1..].iter().any(runs) {
+        return false;
+    }
+    let Some(package) = repository.files.find("package.json") else { return false };
+    let text = &*repository.files[package].text;
+    let others = BY_OTHERS.iter().filter(|row| programs.contains(&row.0)).flat_map(|row| row.1);
+    let scripts =
+        text.split_once("\"scripts\"").and_then(|(_, rest)| rest.split('}').next()).unwrap_or_default();
+    let mut words = scripts.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    others.into_iter().any(|name| scripts.contains(name)) || words.any(|word| programs.contains(&word))
+}
+
+/// Returns the comment beside what a step uses, if it says something and not only which version that is.
+fn beside(flow: &Flow, step: &Step) -> Option<String> {
+    let (uses, _) = step.uses.as_ref()?;
+    let line = flow.text.get(uses.span.end as usize..)?.lines().next()?;
+    let said = line.trim().trim_start_matches(['"', '\'']).trim().strip_prefix('#')?.trim();
+    (said.split_whitespace().count() > 2).then(|| said.to_owned())
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
@@ -207,7 +248,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     let read = format!("steps.{}.", id.text);
                     flow.text.contains(&read)
                 });
-                if asked || used(flow, at, index, &also) {
+                if asked || used(flow, at, index, &also) || in_package(repository, flow, (at, index), &also) {
                     continue;
                 }
                 told = true;
@@ -229,7 +270,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         facts.seconds(),
                     ))
                     .hint("drop the step");
-                match intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"]) {
+                let said = intent::explains(flow, step.span, 4, &["need", "for ", "require", "used"])
+                    .or_else(|| beside(flow, step));
+                match said {
                     Some(comment) => draft.explained(comment).done(),
                     None => draft.done(),
                 }

@@ -179,6 +179,8 @@ pub(super) const SCRIPT_WORDS: &[(&str, Kind, u32)] = &[
     ("tests", Kind::Test, 120),
     ("itest", Kind::Test, 240),
     ("spec", Kind::Test, 120),
+    ("suite", Kind::Test, 240),
+    ("conformance", Kind::Test, 240),
     ("coverage", Kind::Test, 120),
     ("bench", Kind::Test, 240),
     ("benchmark", Kind::Test, 240),
