@@ -71,7 +71,7 @@ pub(super) fn read(files: &Files) -> Agents {
             if !hooks.hooks.is_empty() {
                 agents.hooks.push(HookFile { file: id, is_settings: false, hooks });
             }
-        } else if is_script(file) {
+        } else if is_script(file, agents.plugins.iter().any(|plugin| plugin.root.is_empty())) {
             let scope = owner(&agents, &file.path)
                 .map_or(Scope::Repository, |plugin| Scope::Plugin(plugin.name.clone()));
             agents.scripts.push((id, scope));
@@ -114,12 +114,13 @@ pub(super) fn read_again(old: &Agents, files: &Files, changed: &BTreeSet<&str>) 
 }
 
 /// A script with phases and agents, in a plugin's `workflows` or saved as a command.
-fn is_script(file: &File) -> bool {
+fn is_script(file: &File, is_plugin: bool) -> bool {
     let name = file.name();
     (name.ends_with(".js") || name.ends_with(".mjs"))
-        && [".claude/workflows/", "/workflows/", ".claude/commands/"]
+        && ([".claude/workflows/", "/workflows/", ".claude/commands/"]
             .iter()
             .any(|part| file.path.contains(part))
+            || is_plugin && file.path.starts_with("workflows/"))
         && (file.text.contains("agent(") || file.text.contains("phase("))
 }
 

@@ -60,6 +60,7 @@ const HANDS_ON: &[&str] = &[
     "run one `",
     "use one `",
     "call the",
+    "call `",
     "use the",
     "use `",
     "use **",
@@ -106,6 +107,10 @@ const BOUNDED: &[&str] = &[
     "example",
     " cap",
 ];
+
+/// Beginnings of words that say how often something is done.
+const OFTEN: &[&str] =
+    &["time", "round", "iteration", "attempt", "loop", "turn", "retr", "cycle", "pass", "once", "twice"];
 
 /// Tells whether something happens but once: `Once the design stands, go on` is a time, and no bound.
 fn is_once(around: &str) -> bool {
@@ -232,14 +237,22 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
     let anew = anew.iter().any(|word| around.contains(word));
     // How many at once is no bound on how often.
-    let around = match around.split_once("at most") {
+    let together = |text: String| match text.split_once("at most") {
         Some((before, rest)) if at_once(rest) => format!("{before}{rest}"),
-        _ => around,
+        _ => text,
+    };
+    let (around, forbids) = (together(around), together(forbids));
+    // What a sentence before counts is something else, unless it counts how often.
+    let counted = |word: &str| {
+        around.match_indices(word).any(|(at, _)| {
+            let rest: Vec<&str> = around[at + word.len()..].split_whitespace().take(3).collect();
+            rest.iter().any(|word| OFTEN.iter().any(|often| word.starts_with(often)))
+        })
     };
     let bounded = |word: &&&str| match **word {
-        "never" | "do not" | "don't" => forbids.contains(**word),
         "back to" | "return to" => !anew && around.contains(**word),
-        word => around.contains(word),
+        "report to" | "iteration" | "attempt" => around.contains(**word),
+        word => forbids.contains(word) || counted(word),
     };
     said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&around)
 }

@@ -76,7 +76,73 @@ fn overlaps(repository: &Repository, agents: &[&Asset]) -> BTreeMap<(usize, usiz
         let why = || (Severity::Low, "describe themselves in the same words".to_owned());
         found.entry((one, other)).or_insert_with(why);
     }
+    for (one, other) in reworded(repository, agents) {
+        let why = || (Severity::Medium, "say the same line by line, in words that hardly differ".to_owned());
+        found.entry((one, other)).or_insert_with(why);
+    }
     found
+}
+
+/// More agents than these are a library, written after one pattern.
+const MANY: usize = 40;
+
+/// How many lines two agents must have in common, in nearly the same words, and of how many of theirs.
+const LINES_MIN: usize = 6;
+const LINES_SHARE: f64 = 0.75;
+
+/// The share of words that two lines, or two descriptions, have in common if they are nearly the same.
+const WORDS_SHARE: f64 = 0.55;
+
+/// Finds the pairs of agents with the same tools of which one is the other in other words, line by line.
+fn reworded(repository: &Repository, agents: &[&Asset]) -> Vec<(usize, usize)> {
+    if agents.len() > MANY {
+        return Vec::new();
+    }
+    let tools = |at: usize| agents[at].definition.text("tools").map(|tools| &*tools.text);
+    let said: Vec<Vec<String>> = agents.iter().map(|agent| own_words(agent)).collect();
+    let mut found = Vec::new();
+    for one in 0..agents.len() {
+        for other in one + 1..agents.len() {
+            let near = said[one].len() >= WORDS_MIN && share(&said[one], &said[other]) >= WORDS_SHARE;
+            if near && tools(one) == tools(other) && in_other_words(repository, agents[one], agents[other]) {
+                found.push((one, other));
+            }
+        }
+    }
+    found
+}
+
+/// Tells whether most lines of two agents are nearly the same, in their order.
+fn in_other_words(repository: &Repository, one: &Asset, other: &Asset) -> bool {
+    let lines = |agent: &Asset| -> Vec<Vec<String>> {
+        let text = agent.body(repository.files[agent.file].lower());
+        let words = |line: &str| {
+            let mut words: Vec<String> = line
+                .split(|c: char| !c.is_alphanumeric())
+                .filter(|word| !word.is_empty())
+                .map(|word| word.chars().take(4).collect())
+                .collect();
+            words.sort_unstable();
+            words.dedup();
+            words
+        };
+        text.lines().map(words).filter(|words| words.len() >= 3).collect()
+    };
+    let (own, others) = (lines(one), lines(other));
+    let (mut both, mut next) = (0, 0);
+    for line in &own {
+        if let Some(at) = others[next..].iter().position(|known| share(line, known) >= WORDS_SHARE) {
+            both += 1;
+            next += at + 1;
+        }
+    }
+    both >= LINES_MIN && both as f64 >= LINES_SHARE * own.len().max(others.len()) as f64
+}
+
+/// Returns the share of words that two rows in order have in common, from 0 to 1.
+fn share(one: &[String], other: &[String]) -> f64 {
+    let both = one.iter().filter(|word| other.binary_search(word).is_ok()).count();
+    both as f64 / (one.len() + other.len() - both).max(1) as f64
 }
 
 /// How many words of its own a description must have for its words to be compared.
@@ -134,18 +200,21 @@ fn own_words(agent: &Asset) -> Vec<String> {
     let text = agent.definition.text("description").map_or("", |description| &*description.text);
     let lower = text.to_lowercase();
     let words = || lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
-    if words().any(|word| matches!(word, "from" | "into" | "before" | "than")) {
+    if words().any(|word| matches!(word, "from" | "into" | "than")) {
         return Vec::new();
     }
-    let own = words().filter(|word| !FILLERS.contains(word)).map(|word| word.chars().take(4).collect());
-    let mut own: Vec<String> = own.collect();
+    let start = |word: &str| word.chars().take(4).collect::<String>();
+    let mut own: Vec<String> = words().filter(|word| !FILLERS.contains(word)).map(start).collect();
+    // What comes before what is said by the word that follows.
+    let next = words().zip(words().skip(1)).filter(|(word, _)| *word == "before");
+    own.extend(next.map(|(_, next)| format!("before {}", start(next))));
     own.sort_unstable();
     own.dedup();
     own
 }
 
 /// The share of common shingles from which on two agents are copies of each other.
-const ALIKE: f64 = 0.8;
+const ALIKE: f64 = 0.65;
 
 /// A name without the word that says only that it is an agent.
 fn base(name: &str) -> &str {

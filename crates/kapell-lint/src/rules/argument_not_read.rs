@@ -63,6 +63,19 @@ const MISSPELT: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     of_others(repository, report);
     let kinds = [AssetKind::Command, AssetKind::Skill];
+    // Where one command here takes `$0`, the others count from there as well.
+    let from_zero =
+        repository.agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind)).any(|(_, asset)| {
+            let text = &repository.files[asset.file].text;
+            let hinted = asset.home == Home::Claude
+                && text.contains("$0")
+                && asset.definition.text("argument-hint").is_some();
+            hinted
+                && matches!(
+                    read_by_places(&text[asset.definition.body as usize..]),
+                    Some((Form::FromZero, _))
+                )
+        });
     for (_, asset) in
         repository.agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home != Home::Other)
     {
@@ -71,7 +84,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         of_workflows(report, asset, file);
         declared(report, asset, file);
         templated(report, asset, file);
-        hinted(report, asset, file);
+        hinted(report, asset, file, from_zero);
     }
 }
 
@@ -251,7 +264,7 @@ fn in_shell(asset: &Asset, at: usize) -> bool {
 }
 
 /// A hint that promises more arguments than are read by their places.
-fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File) {
+fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File, from_zero: bool) {
     let Some(hint) = asset.definition.text("argument-hint") else { return };
     let text = &file.text[asset.definition.body as usize..];
     // `<flag> <percent> [environment]`: each word of its own in brackets is one; anything else may be several.
@@ -269,6 +282,14 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File) {
         return;
     }
     let Some((form, read)) = read_by_places(text) else { return };
+    if from_zero && form == Form::FromOne && read.iter().max() == Some(&words.len()) {
+        let message = format!(
+            "the first argument, `{}`, is never read: `$0` is the first, and `$1` the second",
+            words[0]
+        );
+        report.add(asset.file, hint.span, message).hint("count from `$0`, as the other commands do").done();
+        return;
+    }
     let Some(last) = read.iter().copied().max().filter(|&last| last < words.len()) else { return };
     if !read.contains(&1) {
         return;

@@ -27,7 +27,7 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// The share of common shingles from which on two commands are copies of each other.
-const ALIKE: f64 = 0.8;
+const ALIKE: f64 = 0.65;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let called =

@@ -21,6 +21,7 @@ use crate::{
     files::FileId,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
+    rules::hook_fan_out,
 };
 
 /// See `docs/rules/gate-hook-fails-open.md`.
@@ -49,6 +50,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 unmatched(report, file, hook, matcher);
             } else if let Some(matcher) = hook.matcher.as_ref().filter(|matcher| is_in_small(&matcher.text)) {
                 misspelt(report, file, hook, matcher);
+            } else if let Some((seconds, span, suite)) = cut_short(repository, file, hook) {
+                let why = format!(
+                    "this gate is given {seconds} s for `{suite}`: one that is not done by then lets everything pass"
+                );
+                let hint = "give it as long as that takes";
+                report.add(file.file, span, why).confidence(Confidence::Medium).hint(hint).done();
             } else {
                 script::judge(repository, (file.file, Client::Claude), hook, &mut scripts, report);
             }
@@ -78,6 +85,27 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     {
         installed(repository, report, asset);
     }
+}
+
+/// What a whole suite or build takes at least, in seconds, as most of them are.
+const SUITE_SECONDS: u64 = 15;
+
+/// Finds a gate that has to wait for a whole suite or build, and is given less time than any takes.
+fn cut_short(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(u64, Span, &'static str)> {
+    let (seconds, span) = hook.timeout.filter(|(seconds, _)| *seconds <= SUITE_SECONDS)?;
+    let command = hook.text.as_ref().filter(|_| hook.kind == "command" && hook.event.text == "PreToolUse")?;
+    let script = script_of(repository, file.file, &command.text).map(|id| &*repository.files[id].text);
+    let text = script.unwrap_or(&command.text);
+    let blocks = ["exit 2", "exit(2)", "sys.exit(2"].iter().any(|end| text.contains(end));
+    let run = |line: &str| {
+        let line = line.trim_start().trim_start_matches("if ").trim_start_matches("! ");
+        if line.starts_with('#') {
+            return None;
+        }
+        hook_fan_out::SUITES.iter().find(|suite| hook_fan_out::starts(line, suite)).copied()
+    };
+    let suite = text.lines().find_map(run).filter(|_| blocks)?;
+    Some((seconds, span, suite.trim()))
 }
 
 /// Tells whether an event is one that no client has, and so near to one of them that it is meant.

@@ -72,7 +72,7 @@ const SLOW: &[&str] = &[
 ];
 
 /// Whole suites and builds.
-const SUITES: &[&str] = &[
+pub(super) const SUITES: &[&str] = &[
     "npm test",
     "npm run test",
     "npm run build",
@@ -413,7 +413,7 @@ fn without_options(command: &str) -> String {
 }
 
 /// Tells whether a command line starts a program.
-fn starts(command: &str, program: &str) -> bool {
+pub(super) fn starts(command: &str, program: &str) -> bool {
     starts_plain(command, program)
         || MANAGERS.iter().any(|manager| command.contains(manager))
             && starts_plain(&without_options(command), program)

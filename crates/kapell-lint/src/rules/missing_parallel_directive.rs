@@ -10,7 +10,7 @@ use kapell_spec::{
     finding::Span,
     words::Words,
 };
-use kapell_view::audit::{Confidence, Severity};
+use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
     agents::{
@@ -215,6 +215,16 @@ const ORDERED: &[&str] = &[
 const STEPWISE: &[&str] =
     &["task", "step", "phase", "iteration", "round", "commit", "todo", "batch", "story"];
 
+/// Words for what happens now and then.
+const EVENTS: &[&str] = &[
+    "change", "commit", "question", "request", "release", "incident", "session", "feature", "bug", "issue",
+    "edit",
+];
+
+/// Words that have things handled by their rank.
+const RANKS: &[&str] =
+    &["oldest first", "newest first", "smallest first", "largest first", "most urgent first"];
+
 /// Starts of words for work that another one at the same time would disturb.
 const CHANGES: &[&str] = &[
     "implement",
@@ -271,7 +281,13 @@ fn loops(text: &str, asset: &Asset) -> Vec<Span> {
         let over = lower.split(". ").find_map(loops).or(per);
         let Some(things) = over else { continue };
         let what: Vec<&str> = things.split([' ', ',', ':']).take(3).collect();
-        if what.iter().any(|word| STEPWISE.iter().any(|stepwise| word.starts_with(stepwise))) {
+        // What is to be done whenever something happens is no loop.
+        let standing = asset.kind == AssetKind::Memory && what.iter().any(|word| EVENTS.contains(word));
+        let by_rank = RANKS.iter().any(|rank| lower.contains(rank));
+        if standing
+            || by_rank
+            || what.iter().any(|word| STEPWISE.iter().any(|stepwise| word.starts_with(stepwise)))
+        {
             continue;
         }
         // What follows belongs to the line only where it says so.

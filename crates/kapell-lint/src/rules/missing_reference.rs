@@ -206,9 +206,15 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
             let path = format!("{folder}/{word}");
             let here = repository.files.exists(&path) || repository.files.exists(word);
             // What the skill has made first is there by then.
-            let made = file.text.lines().filter(|line| line.contains(word)).any(|line| {
-                let line = line.to_ascii_lowercase();
-                ["create", "write", "generate", "save"].iter().any(|verb| line.contains(verb))
+            // What it does itself stands behind its name.
+            let parts = file.text.lines().flat_map(|line| line.split(". "));
+            let made = parts.filter_map(|part| part.split_once(word)).any(|(before, after)| {
+                let (before, after) = (before.to_ascii_lowercase(), after.to_ascii_lowercase());
+                let verbs = ["create", "write", "generate", "save", "writing", "creating"];
+                verbs.iter().any(|verb| before.contains(verb))
+                    || ["is created", "is written", "is generated", "was created"]
+                        .iter()
+                        .any(|words| after.contains(words))
             });
             // A folder without anything in it was left out, or is made.
             let company = has_company(repository, &path);

@@ -97,10 +97,21 @@ fn forbidden(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         let text = &*repository.files[agent.file].text;
-        let Some(span) = told::to_edit(agent, text) else { continue };
-        let message = format!("`{}` has to edit files, and is denied the tools for it", agent.name);
-        let draft = report.add(agent.file, span, message).severity(Severity::High);
-        let draft = draft.hint("drop `Edit` from `disallowedTools`, or have it return what is to be changed");
+        let (span, message, tool) = match (told::to_edit(agent, text), told::to_write(agent, text)) {
+            (Some(span), _) => {
+                (span, format!("`{}` has to edit files, and is denied the tools for it", agent.name), "Edit")
+            }
+            (None, Some((span, path))) => (
+                span,
+                format!("`{}` has to write `{path}`, and is denied the tools for it", agent.name),
+                "Write",
+            ),
+            (None, None) => continue,
+        };
+        // A shell that is left to it may write as well, by a way round.
+        let severity = if tool == "Edit" || denies("Bash") { Severity::High } else { Severity::Medium };
+        let draft = report.add(agent.file, span, message).severity(severity);
+        let draft = draft.hint(format!("drop `{tool}` from `disallowedTools`, or have it return the text"));
         draft.also(agent.file, denied[0].span, "denied here").done();
     }
 }

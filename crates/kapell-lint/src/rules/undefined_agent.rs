@@ -187,12 +187,17 @@ fn scripts(repository: &Repository, report: &mut Report<'_>) {
     for (file, script) in repository.scripts().iter().filter(|_| !names.is_empty()) {
         for started in &script.started {
             // A plugin's name before a colon says where an agent comes from.
-            if names.contains(&*started.name) || is_built_in(&started.name) || started.name.contains(':') {
+            let (space, local) = started.name.split_once(':').unwrap_or(("", &started.name));
+            let outside = !space.is_empty() && repository.agents.plugin(space).is_none();
+            if names.contains(local) || is_built_in(&started.name) || outside || local.contains(':') {
                 continue;
             }
             let message = format!("agent `{}` is not defined", started.name);
             let draft = report.add(*file, started.span, message);
-            match suggest::nearest(&started.name, names.iter().copied()) {
+            match suggest::nearest(local, names.iter().copied()) {
+                Some(near) if !space.is_empty() => {
+                    draft.hint(format!("name `{space}:{near}`, if that is meant")).done();
+                }
                 Some(near) => draft.hint(format!("name `{near}`, if that is meant")).done(),
                 None => draft
                     .hint("define it, or name an agent that is always there, such as `general-purpose`")

@@ -17,7 +17,7 @@ use kapell_spec::{
     line, suggest,
     words::Words,
 };
-use kapell_view::audit::{AssetKind, Confidence, Severity};
+use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
     agents::{
@@ -80,6 +80,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         places.dedup_by_key(|(file, reference, _)| (*file, reference.span.start));
     }
     unknown_skills(repository, report);
+    renamed(repository, report);
     given_first(repository, report);
     let mut by_file: BTreeMap<FileId, Vec<(&str, Vec<Place<'_>>)>> = BTreeMap::new();
     // Names with too many colons are one habit.
@@ -120,6 +121,42 @@ fn given_first(repository: &Repository, report: &mut Report<'_>) {
         };
         let draft = report.add(session.file, session.span, message).severity(Severity::High);
         draft.confidence(Confidence::Medium).hint(hint).done();
+    }
+}
+
+/// Commands of a plugin's own that it names by another plugin's name, which is none that it needs: it was called so before.
+fn renamed(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    // Where several lie together, one may mean another.
+    let [plugin] = &agents.plugins[..] else { return };
+    let needs = &repository.files[plugin.file].text;
+    let own: BTreeSet<&str> = agents
+        .iter()
+        .filter(|(_, asset)| matches!(asset.kind, AssetKind::Command | AssetKind::Skill))
+        .filter(|(_, asset)| asset.scope == Scope::Plugin(plugin.name.clone()))
+        .map(|(_, asset)| &*asset.name)
+        .collect();
+    for (_, from) in agents.iter().filter(|(_, from)| from.scope == Scope::Plugin(plugin.name.clone())) {
+        let text = &repository.files[from.file].text;
+        for reference in from.firm(Names::Command).filter(|reference| !reference.fenced) {
+            let Some((space, local)) = reference.name.split_once(':') else { continue };
+            let ordered = text
+                [line::start(text, reference.span.start as usize)..reference.span.start as usize]
+                .trim_end_matches(['`', '/', '*'])
+                .to_ascii_lowercase();
+            let ordered = ["run ", "with ", "invoke ", "execute "].iter().any(|word| ordered.ends_with(word));
+            let foreign =
+                space != plugin.name && !needs.contains(&format!("\"{space}\"")) && !agents.owns(space);
+            if ordered && foreign && own.contains(local) && !has_fallback(text, reference.span.start) {
+                let message = format!(
+                    "`/{}` is no command of `{}`, which has `{local}` itself",
+                    reference.name, plugin.name
+                );
+                let hint = format!("write `/{}:{local}`", plugin.name);
+                let draft = report.add(from.file, reference.span, message).hint(hint);
+                draft.confidence(Confidence::Medium).done();
+            }
+        }
     }
 }
 

@@ -271,7 +271,15 @@ fn keeper_at(lower: &str) -> Option<usize> {
             STARTS_IT.iter().any(|words| rest.starts_with(words))
         })
     };
-    reserved_at(lower).or_else(starts_it).or_else(|| {
+    // `Internal step of /x; is only started by that command`.
+    let reserved = reserved_at(lower).map(|at| {
+        let back = ["that ", "this ", "it", "the command"]
+            .iter()
+            .any(|word| lower[at..].trim_start().starts_with(word));
+        let named = || Some(lower.find(" /").or_else(|| lower.find("`/"))? + 1);
+        if back { named().unwrap_or(at) } else { at }
+    });
+    reserved.or_else(starts_it).or_else(|| {
         PART_OF.iter().find_map(|words| {
             let end = lower.find(words)? + words.len();
             let rest = lower[end..].trim_start();

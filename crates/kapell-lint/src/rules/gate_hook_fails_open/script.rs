@@ -15,7 +15,7 @@ use crate::{
     repository::Repository,
     rule::Report,
 };
-use input::{asks_the_line, asks_variables, misnames, reads_missing, reads_too_high};
+use input::{asks_the_line, asks_variables, misnames, quoted_pattern, reads_missing, reads_too_high};
 use passes::{always_passes, swallows};
 
 /// Events whose hooks can say no.
@@ -205,6 +205,7 @@ pub(super) fn judge(
                     .filter(|_| event == "PreToolUse" && !other)
             })
             .or_else(missing)
+            .or_else(|| quoted_pattern(&lower, language).filter(|_| event == "PreToolUse"))
             .or_else(|| {
                 let says_no = HEARD.iter().any(|word| lower.contains(word));
                 swallows(&lower, language).filter(|_| says_no && event == "PreToolUse")

@@ -339,6 +339,9 @@ impl Page<'_> {
     fn first_of_row(&self, span: Span) -> Span {
         let document = &self.definition.document;
         let mut first = span;
+        while let Some(other) = self.titled_before(first) {
+            first = other;
+        }
         while let Some(mark) = document.mark_at(first.start) {
             let before = &self.text[..mark.span.start as usize];
             let Some(rest) = [" and ", ", and ", ", "].iter().find_map(|join| before.strip_suffix(join))
@@ -353,6 +356,22 @@ impl Page<'_> {
             first = other.span;
         }
         first
+    }
+
+    /// Returns the name before one in a row of those that each have their title: `the `a-b` agent and the c-d agent`.
+    fn titled_before(&self, span: Span) -> Option<Span> {
+        let before = self.text[..span.start as usize].trim_end_matches('`').trim_end();
+        let before = before.strip_suffix(" the").unwrap_or(before).trim_end();
+        let rest = before.strip_suffix(" and").unwrap_or(before);
+        let rest = rest.strip_suffix(',').unwrap_or(rest);
+        if rest.len() == before.len() {
+            return None;
+        }
+        let rest = [" agent", " subagent"].iter().find_map(|title| rest.strip_suffix(title))?;
+        let rest = rest.trim_end_matches('`');
+        let start = rest.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).map_or(0, |at| at + 1);
+        let name = rest.get(start..)?;
+        is_kebab(name).then(|| Span::new(start, rest.len()))
     }
 
     /// Tells whether a name is who works in a counted step: `2. `dep-mapper` maps the imports`, `First, `a-b` writes it`.

@@ -41,6 +41,26 @@ pub(super) fn reads_missing(repository: &Repository, text: &str, language: Langu
     (!commented).then(|| (Span::new(at, at + fault.len()), why, hint, Severity::High))
 }
 
+/// Finds where a gate of a shell compares with a pattern in quotes, which stands for itself there: `[ "$f" == "*.lock" ]`.
+pub(super) fn quoted_pattern(lower: &str, language: Language) -> Option<Fault> {
+    if language != Language::Shell || !lower.contains("*") {
+        return None;
+    }
+    let found = lower.lines().filter(|line| !language.is_comment(line)).find_map(|line| {
+        let (_, test) = line.split_once("[ ")?;
+        let test = test.split(" ]").next()?;
+        let operand =
+            [" == \"", " = \""].iter().find_map(|sign| test.split_once(sign)).map(|(_, rest)| rest)?;
+        let pattern = operand.split('"').next()?;
+        let names = pattern.chars().filter(char::is_ascii_alphanumeric).count() >= 2;
+        (pattern.contains('*') && names && !pattern.contains(['$', ' '])).then_some(pattern)
+    })?;
+    let at = found.as_ptr() as usize - lower.as_ptr() as usize;
+    let why = "this never holds: in quotes a pattern stands for itself, and the gate lets everything pass";
+    let hint = "write `[[ $file == *.lock ]]` without quotes, or use `case`";
+    Some((Span::new(at, at + found.len()), why, hint, Severity::High))
+}
+
 /// Ways in which a script asks what it is given for what lies one level deeper.
 const TOO_HIGH: &[&str] = &[
     "'.command",

@@ -52,7 +52,10 @@ pub(in crate::rules::tool_gap) fn to_write<'a>(agent: &Asset, text: &'a str) -> 
     code_spans(agent, text).find_map(|(span, before)| {
         let clause = clause(before);
         let clause = last_order(&clause);
-        let verbs = ["write", "save", "append", "create", "output", "store", "record", "persist", "update"];
+        let verbs = [
+            "write", "save", "append", "create", "output", "store", "record", "persist", "update", "put",
+            "dump",
+        ];
         let mut words = clause.split(|c: char| !c.is_ascii_alphanumeric());
         let first = words.next().unwrap_or_default();
         let led = ["then", "and", "must", "always", "should"].contains(&first);
@@ -98,6 +101,17 @@ const EDITS: &[&str] = &[
     "edit the source",
     "edit the script",
     "edit the config",
+    "rename the symbol",
+    "rename the function",
+    "rename the class",
+    "rename the variable",
+    "update every import",
+    "update all imports",
+    "update the imports",
+    "replace every ",
+    "remove the dead code",
+    "remove unused imports",
+    "split the file",
     "edit the function",
     "edit the class",
     "edit the module",

@@ -66,9 +66,14 @@ pub(in crate::rules::tool_gap) fn to_delegate(agent: &Asset, text: &str, name: S
         return true;
     }
     // These verbs have other meanings, unless the name follows at once.
-    let at_once =
-        ["start", "start the", "call", "call the", "get the", "have the", "and have the", "ask the"]
-            .contains(&&*lower);
+    let order_of = lower.strip_prefix("then ").unwrap_or(&lower);
+    let articles = ["the", "a", "an", "one", "two", "three", "another", "several"];
+    let bare = order_of
+        .rsplit_once(' ')
+        .filter(|(_, last)| articles.contains(last))
+        .map_or(order_of, |(bare, _)| bare);
+    let at_once = matches!(bare, "start" | "call" | "and start" | "and call")
+        || ["get the", "have the", "and have the", "ask the"].contains(&order_of);
     let first = lower.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
     let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
