@@ -82,8 +82,23 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         ),
                     )
                     .hint(format!("add `${{{{ hashFiles('**/{}') }}}}` to the key", installer.locks[0]));
-                match intent::explains(flow, step.span, 8, &["key", "never", "static", "purpose", "rolling"])
-                {
+                match intent::explains(
+                    flow,
+                    step.span,
+                    8,
+                    &[
+                        "the key",
+                        "this key",
+                        "static key",
+                        "fixed key",
+                        "never",
+                        "static",
+                        "purpose",
+                        "rolling",
+                        "by hand",
+                        "bump",
+                    ],
+                ) {
                     Some(comment) => draft.explained(comment).done(),
                     None => draft.done(),
                 }

@@ -82,7 +82,23 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (job, (step, _)) in rest {
             draft = draft.also(flow.file, step.name_span(), format!("so does `{}`", job.id.text));
         }
-        match intent::explains(flow, step.span, 3, &["pull request", "pr ", "prs", "every", "preview"]) {
+        match intent::explains(
+            flow,
+            step.span,
+            3,
+            &[
+                "each pull request",
+                "every pull request",
+                "per pull request",
+                "from pull requests",
+                "each pr",
+                "every pr",
+                "per pr",
+                "from prs",
+                "preview",
+                "on purpose",
+            ],
+        ) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),
         }

@@ -24,8 +24,21 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// Words of comments that say that it does so on purpose.
-const REASONS: &[&str] =
-    &["parallel", "wait", "regardless", "even if", "independent", "fast", "not need", "don't need"];
+const REASONS: &[&str] = &[
+    "in parallel",
+    "not wait",
+    "n't wait",
+    "without waiting",
+    "wait for nothing",
+    "regardless",
+    "even if",
+    "independent",
+    "fast path",
+    "as fast",
+    "not need",
+    "don't need",
+    "no need",
+];
 
 /// Words in the names of jobs that deliver something to try, or of what is tested.
 const TRIAL: &[&str] = &[

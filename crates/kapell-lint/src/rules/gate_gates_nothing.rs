@@ -120,19 +120,22 @@ fn heedless(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let name =
         format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text)).to_ascii_lowercase();
     // What is taken away or told of after a failure too is not what a check is to keep back.
-    let aside = [
-        "clean", "tear", "destroy", "delete", "remove", "rollback", "revert", "report", "notify", "result",
-        "log", "coverage", "preview",
-    ]
-    .iter()
-    .any(|word| name.contains(word));
+    const ASIDE: &[&str] = &[
+        "clean", "tear", "destroy", "delete", "remove", "rollback", "revert", "report", "notif", "result",
+        "coverage", "preview",
+    ];
+    // `changelog` and `login` are no logs.
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    let aside = words
+        .any(|word| matches!(word, "log" | "logs") || ASIDE.iter().any(|start| word.starts_with(start)))
+        || name.contains("roll back");
     if !whatever || looks || aside || plain.contains("github.event.action") {
         return;
     }
     let delivers = flow.steps(at).find_map(|(step, facts)| {
         let done = facts.mutation()?;
         let sure = matches!(done.work.kind, Kind::Deploy | Kind::Publish | Kind::Release)
-            || done.work.kind == Kind::Pages && !shows_results(flow);
+            || done.work.kind == Kind::Pages && !shows_results(flow, at);
         (sure
             && step.condition.is_none()
             && !["destroy", "delete", "uninstall"].iter().any(|word| done.text.contains(word)))
@@ -201,8 +204,21 @@ fn lets_failure_pass(plain: &str, need: &str) -> bool {
 }
 
 /// Tells whether the pages of a workflow are what its tests have found, which are for the day on which they fail.
-fn shows_results(flow: &Flow) -> bool {
-    let lower = flow.text.to_ascii_lowercase();
+fn shows_results(flow: &Flow, at: usize) -> bool {
+    let mut said = format!("{} {}", flow.name(), flow.model.jobs[at].id.text);
+    let jobs = flow.closures[at].iter().copied().chain([at]);
+    let gives = |step: &&kapell_spec::github::Step| {
+        step.is("actions/upload-pages-artifact")
+            || step.input("publish_dir").is_some()
+            || step.input("folder").is_some()
+    };
+    for step in jobs.flat_map(|job| &flow.model.jobs[job].steps).filter(gives) {
+        said.push_str(flow.text.get(step.span.range()).unwrap_or_default());
+    }
+    for step in &flow.model.jobs[at].steps {
+        said.push_str(flow.text.get(step.span.range()).unwrap_or_default());
+    }
+    let lower = said.to_ascii_lowercase();
     ["report", "allure", "coverage", "results", "storybook", "benchmark"]
         .iter()
         .any(|word| lower.contains(word))
@@ -478,7 +494,18 @@ fn soft_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
 
 /// Tells it, unless a comment at the word says that it is meant so for now: then the comment is told with it.
 fn tell(flow: &Flow, soft: &Text, draft: Draft<'_>) {
-    const MEANT: &[&str] = &["report", "until", "todo", "advisory", "known", "for now", "only"];
+    const MEANT: &[&str] = &[
+        "report only",
+        "report-only",
+        "only report",
+        "reports only",
+        "until",
+        "todo",
+        "advisory",
+        "informational",
+        "known",
+        "for now",
+    ];
     match intent::explains(flow, soft.span, 1, MEANT) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),

@@ -69,7 +69,9 @@ const LENIENT: &[&str] = &[
     "tolerate",
     "don't fail",
     "do not fail",
-    "soft",
+    "soft-fail",
+    "soft fail",
+    "softly",
     "nightly",
     "canary",
     "todo",
@@ -80,6 +82,18 @@ const LENIENT: &[&str] = &[
     "later step",
     "below",
 ];
+
+/// Tells whether a text says that a failure is meant to pass; `unknown` says nothing of what is known.
+fn is_lenient(text: &str) -> bool {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(LENIENT));
+    let begins = || {
+        let lower = text.to_ascii_lowercase();
+        LENIENT.iter().any(|word| {
+            lower.match_indices(word).any(|(at, _)| !lower[..at].ends_with(char::is_alphanumeric))
+        })
+    };
+    WORDS.is_in(text) && begins()
+}
 
 /// Words in the names of jobs that try what others have not released yet.
 const AHEAD: &[&str] = &["edge", "next", "rc", "snapshot", "tip", "master", "unreleased"];
@@ -192,7 +206,7 @@ fn whole(flow: &Flow, at: usize, header: &str, report: &mut Report<'_>) {
     let comment = intent::comments(flow, job.span, 3) + &intent::comments(flow, span, 1);
     // A comment that lets one cell of the matrix fail says nothing of the others.
     let of_one = names_a_cell(flow, job, &comment);
-    let said = LENIENT.iter().any(|word| comment.to_ascii_lowercase().contains(word)).then_some(comment);
+    let said = is_lenient(&comment).then_some(comment);
     let said = said.filter(|_| !of_one);
     let does_tests = |other: usize| flow.facts[other].iter().any(|facts| facts.does(Kind::Test));
     let ahead = LENIENT.iter().any(|word| flow.path.contains(word));
@@ -244,10 +258,7 @@ fn names_a_cell(flow: &Flow, job: &Job, comment: &str) -> bool {
 fn explained(flow: &Flow, step: &Step, header: &str) -> Option<String> {
     let lines = flow.text.get(step.span.range()).map_or(1, |text| text.lines().count());
     let name = step.name.as_ref().map_or("", |name| &name.text);
-    let lenient = |text: &str| {
-        static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(LENIENT));
-        WORDS.is_in(text)
-    };
+    let lenient = is_lenient;
     let in_name = lenient(name).then(|| name.to_owned());
     let in_header = LENIENT[..7]
         .iter()

@@ -56,7 +56,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, what, _) in rest {
             draft = draft.also(flow.file, flow.job_span(*at), format!("can {what} too"));
         }
-        match intent::explains(flow, job.id.span, 1, &["concurren", "race", "idempot", "parallel"]) {
+        match intent::explains(
+            flow,
+            job.id.span,
+            1,
+            &["concurren", "race", "idempot", "in parallel", "at the same time", "at once"],
+        ) {
             Some(comment) => draft.explained(comment).done(),
             None => draft.done(),
         }

@@ -121,7 +121,10 @@ fn beside(repository: &Repository, flow: &Flow, report: &mut Report<'_>) {
             .severity(Severity::High)
             .also(other.file, missing.span, "watched here")
             .hint(format!("add `{}` to the paths", missing.text));
-        end(flow, own.span, draft);
+        match intent::explains(flow, own.span, 2, &["on purpose", "intentional", "not need", "by itself"]) {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
         return;
     }
 }
@@ -169,7 +172,7 @@ fn about(flow: &Flow, filter: &Filter) -> bool {
 }
 
 fn end(flow: &Flow, span: kapell_spec::finding::Span, draft: crate::rule::Draft<'_>) {
-    match intent::explains(flow, span, 2, &["only", "push", "main", "all", "always"]) {
+    match intent::explains(flow, span, 2, &["only", "push", "main", "always", "on purpose", "all of"]) {
         Some(comment) => draft.explained(comment).done(),
         None => draft.done(),
     }

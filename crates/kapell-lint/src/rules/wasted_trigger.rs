@@ -27,7 +27,22 @@ pub(super) static RULE: Rule = Rule {
 };
 
 /// Words of comments that say that no workflow is meant to start.
-const REASONS: &[&str] = &["token", "trigger", "retrigger", "workflow", "on purpose", "intentional", "loop"];
+const REASONS: &[&str] = &[
+    "not trigger",
+    "n't trigger",
+    "no trigger",
+    "not start",
+    "n't start",
+    "no workflow",
+    "retrigger",
+    "re-trigger",
+    "default token",
+    "github_token",
+    "on purpose",
+    "intentional",
+    "endless",
+    "loop",
+];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
