@@ -90,14 +90,14 @@ const HOLDERS: &[&str] = &["agent", "agentname", "agent_name", "subagent", "suba
 
 /// Returns what a rung sets such a variable to: a name, or an object that is named.
 fn assigned(unit: &Unit, rung: Id) -> Option<&str> {
-    let crew = unit.whole().contains("crewai");
+    let crew = || unit.whole().contains("crewai");
     with_below(unit, rung).find_map(|id| {
         if !matches!(unit.kind(id), "assignment" | "assignment_expression") {
             return None;
         }
         let (left, right) = (unit.syntax.child(id, "left")?, unit.syntax.child(id, "right")?);
         let name = unit.text(left).to_ascii_lowercase();
-        let holds = HOLDERS.contains(&&*name) || crew && name == "worker";
+        let holds = HOLDERS.contains(&&*name) || name == "worker" && crew();
         let named = match unit.kind(right) {
             "string" => is_name(unit.text(right)),
             kind => matches!(kind, "attribute" | "member_expression"),

@@ -1,9 +1,15 @@
 //! What a function reaches, by itself or through those that it calls.
 
-use std::collections::HashMap;
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
 use super::{Service, of_call, of_words};
-use crate::code::{modules::Modules, programs, syntax::Id, unit::Unit};
+use crate::{
+    code::{modules::Modules, programs, syntax::Id, unit::Unit},
+    files::FileId,
+};
 
 /// How far calls are followed into functions of the same file.
 const STEPS: u32 = 3;
@@ -20,6 +26,8 @@ pub fn reached(unit: &Unit, id: Id) -> Option<(Id, Service)> {
 pub struct Methods<'a> {
     modules: Modules<'a>,
     named: HashMap<&'a str, Vec<(&'a Unit, Id)>>,
+    /// Functions of which it is known that they reach no model and no agent, by how far they were followed.
+    silent: RefCell<HashSet<(FileId, Id, u32)>>,
 }
 
 /// As many functions may answer to a name for it to mean one thing: what is abstract, and those that stand for it.
@@ -80,7 +88,7 @@ impl<'a> Methods<'a> {
                 named.entry(name).or_default().extend(all.filter(|_| plain));
             }
         }
-        Self { modules: Modules::new(units), named }
+        Self { modules: Modules::new(units), named, silent: RefCell::default() }
     }
 
     /// Like [`reached`], and follows names into other files.
@@ -128,13 +136,18 @@ impl<'a> Methods<'a> {
         let steps = steps.checked_sub(1)?;
         let callee = unit.callee(call)?;
         let within = |(other, function): (&Unit, Id)| {
-            let again = |unit: &Unit, call, steps| self.elsewhere(unit, call, steps, seen);
-            let (_, service) = reached_within(other, function, steps, &again)?;
-            let asks = !matches!(service, Service::Http(_));
-            if asks {
-                seen(other);
+            let known = (other.file, function, steps);
+            if self.silent.borrow().contains(&known) {
+                return None;
             }
-            asks.then_some(service)
+            let again = |unit: &Unit, call, steps| self.elsewhere(unit, call, steps, seen);
+            let service = reached_within(other, function, steps, &again).map(|(_, service)| service);
+            let Some(service) = service.filter(|service| !matches!(service, Service::Http(_))) else {
+                self.silent.borrow_mut().insert(known);
+                return None;
+            };
+            seen(other);
+            Some(service)
         };
         if let Some(found) = self.exported(unit, call) {
             // A method that looks something up may ask an agent's object, and no agent.

@@ -21,6 +21,10 @@ const TALKERS: &[(&str, &[&str])] = &[
 
 /// Tells of one such object that several tasks go on with at once.
 pub(super) fn conversations(unit: &Unit, report: &mut Report<'_>) {
+    // They are made of what one of these libraries gives.
+    if !["autogen_agentchat", "genai"].iter().any(|library| unit.whole().contains(library)) {
+        return;
+    }
     let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.at, fan.body, 1));
     let gathers = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call));
     let listed =
@@ -65,7 +69,9 @@ const TALK: &[&str] =
 pub(super) fn tell(unit: &Unit, at: AtOnce, report: &mut Report<'_>) {
     let AtOnce { function, started, how, .. } = at;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect();
-    let goes_on = |at: Id| own.iter().any(|&id| id > at && (waits(unit, id) || pauses(unit, id)));
+    // Nodes are in the order of the text.
+    let last = own.iter().rfind(|&&id| waits(unit, id) || pauses(unit, id)).copied();
+    let goes_on = |at: Id| last.is_some_and(|last| last > at);
     let add = |at: Id, message: String, hint: &str, report: &mut Report<'_>| {
         let draft = report.add(unit.file, unit.span(at), message).hint(hint);
         draft.also(started.0, started.1, how).done();

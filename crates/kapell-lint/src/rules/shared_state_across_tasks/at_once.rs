@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kapell_spec::finding::Span;
 
 use crate::{
-    code::{Id, Unit, modules::Modules, unit::FUNCTIONS},
+    code::{Id, Language, Unit, modules::Modules, unit::FUNCTIONS},
     files::FileId,
     rules::unbounded_fan_out,
 };
@@ -62,6 +62,10 @@ pub(super) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> Vec<(&'a U
 /// Finds the functions that are started many times at once.
 fn started(unit: &Unit) -> Vec<AtOnce> {
     let mut found: Vec<AtOnce> = Vec::new();
+    // What never waits is never left off.
+    if unit.language == Language::Python && !unit.whole().contains("async def ") {
+        return found;
+    }
     let gathers = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call));
     let twice = gathers.filter_map(|gather| Some((started_twice(unit, gather)?, gather)));
     let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at));
@@ -119,9 +123,13 @@ const ROUTES: &[&str] = &[
 /// Finds the functions that answer requests: as many of them run at once as there are visitors.
 fn handlers(unit: &Unit) -> Vec<AtOnce> {
     let text = unit.whole();
+    let requires = unit.language != Language::Python && text.contains("require(");
     let served = |line: &str| {
         let line = line.trim_start();
-        let imports = line.starts_with("import ") || line.starts_with("from ") || line.contains("require(");
+        let imports = line.starts_with("import ")
+            || line.starts_with("from ")
+            || line.starts_with('}') && line.contains(" from ")
+            || requires && line.contains("require(");
         imports && SERVERS.iter().any(|name| line.contains(name))
     };
     if !text.lines().any(served) {

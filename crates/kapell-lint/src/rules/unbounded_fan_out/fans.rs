@@ -35,12 +35,17 @@ const WHOLESALE: &[&str] = &["abatch", "abatch_as_completed", "kickoff_for_each_
 
 /// Finds what a call starts for every item by itself: `pMap(items, f)`, `mergeMap(f)`, `chain.abatch(items)`.
 fn mapped(unit: &Unit, call: Id) -> Option<(Id, Id)> {
+    let wholesale = WHOLESALE.contains(&unit.callee_name(call));
+    // The others are calls of scripts.
+    if !wholesale && unit.language == Language::Python {
+        return None;
+    }
     let args = unit.args(call);
     let names_bound = |id: Id| {
         let text = unit.text(id).to_ascii_lowercase();
         text.contains("concurren") || unit.kind(id) == "identifier" || unit.kind(id).contains("splat")
     };
-    if WHOLESALE.contains(&unit.callee_name(call)) {
+    if wholesale {
         let items = unit.keyword(call, "inputs").or(args.first().map(|arg| arg.value))?;
         let told = args.iter().any(|arg| arg.value != items && names_bound(arg.value));
         return (!told).then_some((call, items));
@@ -91,8 +96,20 @@ fn dropped(unit: &Unit, call: Id) -> bool {
     false
 }
 
+/// Words without which code of Python starts nothing for each of several items.
+const STARTS: &[&str] =
+    &["gather", "_completed", "wait(", "create_task", "start_soon", "Thread", "Popen", "abatch", "_for_each"];
+
+/// Tells whether a file may start anything so: most files do not, and need not be gone through.
+fn may_fan(unit: &Unit) -> bool {
+    unit.language != Language::Python || STARTS.iter().any(|word| unit.whole().contains(word))
+}
+
 /// Finds all fans of a file.
 pub(in crate::rules) fn fans(unit: &Unit) -> Vec<Fan> {
+    if !may_fan(unit) {
+        return Vec::new();
+    }
     let gathered = match unit.language {
         Language::Python => "take an `asyncio.Semaphore(8)` around each call",
         _ => "bound it, for example with `pLimit(8)`",
@@ -191,7 +208,11 @@ fn grouped(unit: &Unit, call: Id) -> bool {
 
 /// Tells whether a call waits for many others.
 pub(in crate::rules) fn gathers(unit: &Unit, call: Id) -> bool {
-    unit.callee_path(call).is_some_and(|path| {
+    // What is imported may go by another name here.
+    let name = unit.callee_name(call);
+    let may =
+        ["gather", "as_completed", "wait", "all", "allSettled", "any"].contains(&name) || unit.imported(name);
+    may && unit.callee_path(call).is_some_and(|path| {
         matches!(
             path.text.as_str(),
             "asyncio.gather"
