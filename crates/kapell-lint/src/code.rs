@@ -6,6 +6,7 @@
 pub mod aliases;
 pub mod crews;
 pub mod graphs;
+pub mod guards;
 pub mod imports;
 pub mod libraries;
 pub mod modules;

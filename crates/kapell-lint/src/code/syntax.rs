@@ -146,11 +146,61 @@ impl Syntax {
                 continue;
             }
             while !cursor.goto_next_sibling() {
-                let Some(done) = path.pop() else { return Some(Self { nodes, names, by_kind }) };
+                let Some(done) = path.pop() else {
+                    let mut syntax = Self { nodes, names, by_kind };
+                    syntax.mend_awaits();
+                    return Some(syntax);
+                };
                 nodes[done as usize].end = nodes.len() as u32;
                 cursor.goto_parent();
             }
         }
+    }
+
+    /// Puts `await f<T>(x)` right, which the grammar of TypeScript reads as a call of `await f`.
+    fn mend_awaits(&mut self) {
+        for wait in self.of_kind(&["await_expression"]) {
+            let call = self[wait].parent;
+            let misread = self[call].kind == "call_expression"
+                && self[wait].field == "function"
+                && wait.0 == call.0 + 1
+                && self[wait].end > wait.0 + 2;
+            if misread {
+                self.mend_await(call, wait, Id(wait.0 + 1));
+            }
+        }
+    }
+
+    /// Makes of a call, what it waits with and the word for that: the waiting, the word, and the call that is waited for.
+    fn mend_await(&mut self, call: Id, wait: Id, word: Id) {
+        let (outer, inner) = (self[call].end, Id(word.0 + 1));
+        let kinds = (self[call].kind, self[wait].kind, self[word].kind);
+        let (place, end) = (self[word].span, self[call].span.end);
+        for list in &mut self.by_kind {
+            for id in list.iter_mut() {
+                *id = match *id {
+                    id if id == call => word,
+                    id if id == wait => call,
+                    id if id == word => wait,
+                    id => id,
+                };
+            }
+        }
+        for at in inner.0..outer {
+            let node = &mut self.nodes[at as usize];
+            if node.parent == call || node.parent == wait {
+                node.parent = word;
+            }
+        }
+        let start = self[inner].span.start;
+        self.nodes[inner.0 as usize].field = "function";
+        let nodes = &mut self.nodes;
+        nodes[call.0 as usize].kind = kinds.1;
+        let at = &mut nodes[wait.0 as usize];
+        (at.kind, at.field, at.span, at.parent, at.end) = (kinds.2, "", place, call, word.0);
+        let at = &mut nodes[word.0 as usize];
+        (at.kind, at.field, at.parent, at.end) = (kinds.0, "", call, outer);
+        at.span = Span { start, end };
     }
 
     /// Returns the nodes below `id`, in the order of the text.

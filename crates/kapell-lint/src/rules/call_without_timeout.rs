@@ -33,21 +33,26 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// What sets a limit for all calls of a program.
-const EVERYWHERE: &[&str] = &["setdefaulttimeout(", "axios.defaults.timeout", "setGlobalDispatcher("];
+/// What sets a limit for all calls of a program, and by which means they travel.
+const EVERYWHERE: &[(&str, &[Transport])] = &[
+    ("setdefaulttimeout(", &[Transport::Requests, Transport::Urllib]),
+    ("axios.defaults.timeout", &[Transport::Axios]),
+    ("setGlobalDispatcher(", &[Transport::Fetch]),
+];
 
 /// Words of what limits the calls within it.
 const WRAPPERS: &[&str] =
     &["timeout", "wait_for", "waitfor", "race", "fail_after", "move_on_after", "deadline"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
-    if repository.code.iter().any(|unit| EVERYWHERE.iter().any(|mark| unit.whole().contains(mark))) {
-        return;
-    }
+    let set = |mark: &str| repository.code.iter().any(|unit| unit.whole().contains(mark));
+    let limited: Vec<Transport> =
+        EVERYWHERE.iter().filter(|(mark, _)| set(mark)).flat_map(|(_, of)| of.iter().copied()).collect();
     for unit in repository.code.iter() {
         let mut found: BTreeMap<Transport, Vec<Id>> = BTreeMap::new();
         for call in unit.calls() {
             if let Some(Service::Http(transport)) = service::of_call(unit, call)
+                && !limited.contains(&transport)
                 && endless(unit, call, transport)
                 && !service::wrapped(unit, call, WRAPPERS)
             {
@@ -62,7 +67,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         tell_shells(unit, report);
     }
     endless_clients(repository, report);
-    exported(repository, report);
+    if !limited.contains(&Transport::Axios) {
+        exported(repository, report);
+    }
     tell_sdk(repository, report);
 }
 

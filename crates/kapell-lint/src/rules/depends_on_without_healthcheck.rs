@@ -189,9 +189,19 @@ fn is_slow(needed: &Service) -> bool {
 /// Tells whether a service neither waits for health nor for an answer. What is started again when it fails finds the
 /// database up in the end.
 fn is_early(service: &Service, condition: Option<&Word>) -> bool {
-    let waits = service.restarts || service.command.contains("wait") || service.command.contains("dockerize");
+    let waits = service.restarts || waits(&service.command);
     let looks = service.image.as_ref().is_some_and(|image| is_of(image, LOOKERS));
     condition.is_none_or(|word| &**word == "service_started") && !waits && !looks
+}
+
+/// Tells whether a command waits for what it needs: `./wait-for-it.sh db:5432`, `dockerize -wait`; not `migrate --no-wait`.
+fn waits(command: &str) -> bool {
+    let mut words = command.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '&'));
+    words.any(|word| {
+        let word = word.to_ascii_lowercase();
+        word.contains("wait") && !word.contains("no-wait") && !word.contains("nowait")
+            || word.contains("dockerize")
+    })
 }
 
 /// Tells whether an image answers as soon as it has a process, nearly.

@@ -162,6 +162,26 @@ fn first_deploy<'a>(repository: &Repository, flow: &'a Flow, job: usize) -> Opti
 /// Words of steps that check what was deployed, or what is to be.
 const CHECKED: &[&str] = &["smoke test", "smoke-test", "unit test", " test", "/test", "-test"];
 
+/// Options by which installers are told of groups of dependencies.
+const LEFT_OUT: &[&str] = &[
+    "--omit=dev",
+    "--omit dev",
+    "--no-dev",
+    "--without=dev",
+    "--without dev",
+    "--without test",
+    "--without=test",
+    "--only=prod",
+    "--exclude=dev",
+    "without development:test",
+    "without 'development:test'",
+    "--no-group dev",
+    "--no-group=dev",
+    "without \"development test\"",
+    "without 'development test'",
+    "without development test",
+];
+
 fn is_copy(text: &str) -> bool {
     COPIES.iter().chain(COPYING).any(|command| text.starts_with(command))
 }
@@ -225,6 +245,8 @@ pub(super) fn is_trial(flow: &Flow, job: usize) -> bool {
     let text = ["/", ":", " ", "\n", "'", "\""]
         .iter()
         .fold(text, |text, end| text.replace(&format!(".dev{end}"), end));
+    // What an installation leaves out says nothing of it either.
+    let text = LEFT_OUT.iter().fold(text, |text, option| text.replace(option, " "));
     let parts: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let path = flow.path.to_ascii_lowercase();
     TRIAL.iter().any(|word| parts.contains(word) || path.contains(word))

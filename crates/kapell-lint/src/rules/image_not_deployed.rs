@@ -1,6 +1,7 @@
 //! An image that is pushed, while what runs is another one of the same name.
 
 mod commands;
+mod kustomized; // names of images that are to be replaced
 mod tags;
 
 use kapell_spec::finding::Span;
@@ -61,6 +62,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         by_command(repository, &deployed, &pushes, report);
         never_pushed(repository, &deployed, &pushes, &kept, report);
     }
+    kustomized::check(repository, report);
     let charts = in_charts(repository);
     let mut deployed = deployed(repository);
     deployed.extend(charts.iter().map(|(file, image)| (*file, image)));
@@ -91,7 +93,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         let filled_in = tag.is_some_and(|tag| tag.contains('$'));
         let tag =
             (!(tags_written || filled_in || of_chart && tag.is_none())).then(|| tag.unwrap_or("latest"));
-        judge(file, image, &name, tag, &pushed, report);
+        judge(repository, (file, image), &name, tag, &pushed, report);
     }
 }
 
@@ -280,8 +282,8 @@ fn plain(name: &str) -> String {
 
 /// Compares what a manifest runs with what is pushed: its tag, too, where one is known.
 fn judge(
-    file: FileId,
-    image: &Word,
+    repository: &Repository,
+    (file, image): (FileId, &Word),
     name: &str,
     tag: Option<&str>,
     pushed: &[Pushed],
@@ -310,7 +312,7 @@ fn judge(
         }
         // No branch and no version is called so.
         other if tag == "latest" => matches!(tag_of(other), None | Some(Tag::Name)),
-        _ => true,
+        _ => tags::may_be(repository, one, tag),
     };
     if let Some(first) = same.first().filter(|_| !same.iter().any(fits)) {
         let tags: Vec<String> = same.iter().map(|one| format!("`{}`", one.tag)).collect();

@@ -51,6 +51,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     files_of_secrets(repository, report);
     objects::check(repository, report);
     in_actions(repository, report);
+    variables_of_actions(repository, report);
     charts::check(repository, report);
     tools::check(repository, report);
     variables::check(repository, report);
@@ -98,6 +99,51 @@ fn in_actions(repository: &Repository, report: &mut Report<'_>) {
             .add(action.file, expression.span(&action.text), message)
             .hint("take it as an input, and hand it over where the action is used")
             .done();
+    }
+}
+
+/// How the names of variables end that hold a secret.
+const SECRET: &[&str] = &["_TOKEN", "_SECRET", "_PASSWORD", "_KEY", "_CREDENTIALS", "_DSN", "_AUTH"];
+
+/// Variables that an action takes from those who use it, and that none of them gives.
+fn variables_of_actions(repository: &Repository, report: &mut Report<'_>) {
+    for action in repository.github.actions.values().filter(|action| !action.model.steps.is_empty()) {
+        let mut told = BTreeSet::new();
+        for expression in &action.model.expressions {
+            let text = expression.expr.to_string();
+            let Some(name) = text.trim().strip_prefix("env.").filter(|name| !name.contains(['.', ' ', '[']))
+            else {
+                continue;
+            };
+            // Whoever speaks of it may give it, by a file of variables, too.
+            let given = || {
+                repository.github.flows.iter().any(|flow| flow.text.contains(name))
+                    || action.text.contains(&format!("{name}="))
+                    || repository
+                        .github
+                        .actions
+                        .values()
+                        .any(|other| other.file != action.file && other.text.contains(name))
+            };
+            let own = repository.files[action.file].path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let used = || {
+                repository
+                    .github
+                    .flows
+                    .iter()
+                    .find(|flow| !own.is_empty() && flow.text.contains(&format!("./{own}")))
+            };
+            if !SECRET.iter().any(|end| name.ends_with(end)) || name.starts_with("GITHUB_") || given() {
+                continue;
+            }
+            let Some(flow) = used().filter(|_| told.insert(name.to_owned())) else { continue };
+            let message = format!("`env.{name}` is empty here: nothing that uses this action sets it");
+            report
+                .add(action.file, expression.span(&action.text), message)
+                .confidence(Confidence::Medium)
+                .hint(format!("take it as an input, or set `{name}` in `{}`", flow.path))
+                .done();
+        }
     }
 }
 

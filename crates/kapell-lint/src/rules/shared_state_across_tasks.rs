@@ -12,7 +12,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use self::at_once::AtOnce;
 use crate::{
-    code::{Id, Unit, modules::Modules, service},
+    code::{Id, Unit, guards, modules::Modules, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -39,22 +39,55 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let modules = Modules::new(&repository.code);
     for unit in repository.code.iter() {
         let text = repository.files[unit.file].lower();
-        if LOCKS.iter().any(|word| text.contains(word)) {
-            continue;
+        let locks = has_lock(text);
+        if !locks {
+            alone::conversations(unit, report);
         }
-        alone::conversations(unit, report);
         for at in at_once::all(unit) {
+            if locks && is_locked(unit, at.function) {
+                continue;
+            }
             judge((repository, &modules), unit, at, report);
             setter::tell(repository, unit, at, report);
         }
     }
     // A function of another file may be what runs at once.
     for (unit, at) in at_once::abroad(&repository.code, &modules) {
-        if !LOCKS.iter().any(|word| repository.files[unit.file].lower().contains(word)) {
+        if !has_lock(repository.files[unit.file].lower()) || !is_locked(unit, at.function) {
             judge((repository, &modules), unit, at, report);
         }
     }
 }
+
+/// Tells whether a text, in lower case, speaks of a lock: not of a block or a clock.
+fn has_lock(text: &str) -> bool {
+    let word = |word: &str| {
+        text.match_indices(word).any(|(at, _)| word != "lock(" || !text[..at].ends_with(['b', 'c']))
+    };
+    LOCKS.iter().any(|lock| word(lock))
+}
+
+/// Tells whether a function, or one that calls it, uses a lock. At the top of a file anything may be held around it.
+fn is_locked(unit: &Unit, function: Id) -> bool {
+    let mut within = vec![function];
+    for _ in 0..STEPS {
+        let calls =
+            unit.calls().filter(|&call| unit.called(call).is_some_and(|called| within.contains(&called)));
+        let around: Vec<Id> = calls.map(|call| unit.function_of(call)).collect();
+        within.extend(around);
+        within.sort_unstable();
+        within.dedup();
+    }
+    // What is handed to a lock runs under it: `one(async () => ...)`.
+    let handed = unit.syntax.around(function).take_while(|&id| id != Id::ROOT).take(4);
+    let handed: Vec<Id> = handed.filter(|&id| unit.kind(id) == "call_expression").collect();
+    let root = within.contains(&Id::ROOT);
+    within.extend(handed);
+    root || guards::guarded(unit, &within, LOCKS)
+}
+
+/// How far it is looked for a lock in the functions that call one.
+const STEPS: u32 = 2;
 
 /// Tells what one function does wrong that runs many times at once.
 fn judge<'a>(

@@ -10,7 +10,7 @@ use self::fans::{Fan, each};
 pub(super) use self::fans::{fanned, fans, gathers};
 use crate::{
     code::{
-        Id, Service, Unit,
+        Id, Service, Unit, guards,
         service::{self, Methods},
         unit::FUNCTIONS,
     },
@@ -56,7 +56,7 @@ const BOUNDS: &[&str] = &[
 ];
 
 /// Words of what bounds it right there.
-const NEAR: &[&str] = &["concurren", "chunk", "batch", "islice"];
+const NEAR: &[&str] = &["concurrency", "max_concurren", "maxconcurren", "chunk", "batch", "islice"];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let methods = Methods::new(&repository.code);
@@ -70,11 +70,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for fan in fans(unit) {
             match own_limit(unit, fan.body) {
                 Some(limit) => tell_limit(unit, &methods, &fan, limit, report),
-                None if bounds => {}
+                None if bounds && is_bounded(unit, &fan) => {}
                 None => tell(repository, unit, (&methods, &fan), report),
             }
         }
     }
+}
+
+/// Tells whether what starts a fan, or what runs for its items, speaks of a bound. At the top of a file anything may.
+fn is_bounded(unit: &Unit, fan: &Fan) -> bool {
+    let around = unit.function_of(fan.at);
+    if around == Id::ROOT {
+        return true;
+    }
+    let mut within = vec![around, fan.body];
+    let mut next = 1;
+    while let Some(&id) = within.get(next).filter(|_| within.len() < 12) {
+        let called = unit.calls_in(id).filter_map(|call| unit.called(call));
+        let new: Vec<Id> = called.filter(|function| !within.contains(function)).collect();
+        within.extend(new);
+        next += 1;
+    }
+    guards::guarded(unit, &within, BOUNDS)
 }
 
 /// What makes something that bounds how many calls run at once.
@@ -134,7 +151,7 @@ fn tell_limit(unit: &Unit, methods: &Methods<'_>, fan: &Fan, limit: Id, report: 
 }
 
 fn tell(repository: &Repository, unit: &Unit, (methods, fan): (&Methods<'_>, &Fan), report: &mut Report<'_>) {
-    let around = unit.text(unit.function_of(fan.at)).to_ascii_lowercase();
+    let around = guards::code(unit, unit.function_of(fan.at));
     // What the items are called says nothing: chunks of a text are items like others.
     let items = unit.text(fan.items).to_ascii_lowercase();
     let plain = items.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.');

@@ -1,6 +1,6 @@
 //! Services that run once, and end: what needs them needs what they have done.
 
-use super::{Waiter, is_early};
+use super::{Waiter, is_early, waits};
 use crate::{
     rule::Report,
     systems::{Compose, Word, compose::Service, image_parts},
@@ -158,14 +158,13 @@ pub(super) fn unfinished(
 
 /// Tells whether a service starts beside a migration. What runs once itself, looks only, or waits by its own command, may.
 fn is_early_for_schema(service: &Service, condition: Option<&Word>) -> bool {
-    let waits = service.command.contains("wait") || service.command.contains("dockerize");
     // What fails on the schema of before is started again; what serves may answer by it.
     let serves = listens(service)
         || ["serve", "uvicorn", "gunicorn", "puma", "start"]
             .iter()
             .any(|word| service.command.contains(word));
     condition.is_none_or(|word| &**word == "service_started")
-        && !waits
+        && !waits(&service.command)
         && (service.restarts && condition.is_some() && serves || is_early(service, condition))
         && !LOGS.iter().any(|word| service.image.as_ref().is_some_and(|image| image.contains(word)))
 }

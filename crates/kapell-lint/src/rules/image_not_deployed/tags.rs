@@ -1,6 +1,12 @@
 //! What a tag stands for.
 
-use crate::systems::images;
+use kapell_spec::github::Event;
+
+use crate::{
+    github::globs,
+    repository::Repository,
+    systems::images::{self, Pushed},
+};
 
 /// What a tag that is put together stands for. Two kinds are never the same text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,4 +57,31 @@ pub(super) fn tag_of(tag: &str) -> Option<Tag<'_>> {
         Some(cut) if cut.starts_with("GITHUB_SHA:") => Some(Tag::ShortCommit),
         Some(_) => None,
     }
+}
+
+/// Tells whether a tag that is put together when it is pushed may be this one.
+pub(super) fn may_be(repository: &Repository, one: &Pushed, tag: &str) -> bool {
+    let around =
+        one.tag.split_once("${{").and_then(|(before, rest)| Some((before, rest.rsplit_once("}}")?.1)));
+    if around.is_some_and(|(before, after)| !tag.starts_with(before) || !tag.ends_with(after)) {
+        return false;
+    }
+    let flow = repository.github.flows.iter().find(|flow| flow.file == one.file);
+    // Started in another way, a workflow may run for any branch.
+    let only = flow.filter(|flow| flow.model.events.len() == 1).and_then(|flow| flow.model.event("push"));
+    match (tag_of(&one.tag), only) {
+        (Some(Tag::Reference), Some(push)) => names(push, tag),
+        (Some(Tag::BareVersion), Some(push)) => names(push, &format!("v{tag}")) || names(push, tag),
+        _ => true,
+    }
+}
+
+/// Tells whether a push of a branch or a tag of this name starts a workflow.
+fn names(push: &Event, name: &str) -> bool {
+    let listed = ["branches", "tags"].iter().filter_map(|key| push.filter(key));
+    let mut patterns = listed.flat_map(|filter| &filter.items).peekable();
+    patterns.peek().is_none()
+        || patterns.any(|pattern| {
+            pattern.text.starts_with('!') || globs::overlap(&globs::widen(&pattern.text), name)
+        })
 }

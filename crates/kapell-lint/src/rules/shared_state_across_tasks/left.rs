@@ -1,9 +1,9 @@
 //! What a request leaves in a module for functions of another file, which read it after the request has waited.
 
 use super::{
-    LOCKS, Set,
+    Set,
     at_once::{ASKED, AtOnce},
-    service,
+    has_lock, service,
 };
 use crate::{
     code::{Unit, imports::Part},
@@ -91,7 +91,5 @@ fn reads(line: &str, name: &str) -> bool {
 
 pub(super) fn locked(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    text.contains("contextvar")
-        || text.contains("asynclocalstorage")
-        || LOCKS.iter().any(|word| text.contains(word))
+    text.contains("contextvar") || text.contains("asynclocalstorage") || has_lock(&text)
 }

@@ -1,0 +1,104 @@
+//! Images that kustomize is to replace, and that no manifest runs.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::Confidence;
+
+use crate::{
+    files::FileId,
+    github::script::Command,
+    repository::Repository,
+    rule::Report,
+    systems::{image_parts, kubernetes::What},
+};
+
+/// Tells of names that `kustomize edit set image` or `images:` of a kustomization is to replace, and nothing is called by.
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    let named = named(repository);
+    if named.is_empty() {
+        return;
+    }
+    let run: Vec<&str> = repository
+        .systems
+        .manifests
+        .iter()
+        .filter_map(
+            |manifest| if let What::Workload(workload) = &manifest.what { Some(workload) } else { None },
+        )
+        .flat_map(|workload| &workload.images)
+        .map(|image| image_parts(image).0)
+        .collect();
+    let Some(shown) = run.first().filter(|_| all_here(repository)) else { return };
+    for (file, span, name) in named {
+        if run.contains(&&*name) || is_named(repository, &name) {
+            continue;
+        }
+        let message = format!(
+            "no manifest here runs an image `{name}`, so that nothing is replaced: what runs is `{shown}`"
+        );
+        report
+            .add(file, span, message)
+            .confidence(Confidence::Medium)
+            .hint(format!("name the image as the manifest does: `{shown}=...`"))
+            .done();
+    }
+}
+
+/// Returns the names that are to be replaced, and where.
+fn named(repository: &Repository) -> Vec<(FileId, Span, String)> {
+    let mut found = Vec::new();
+    for flow in repository.github.flows.iter().filter(|flow| flow.text.contains("edit set image")) {
+        for (job, _) in flow.jobs() {
+            // What is checked out from elsewhere has manifests of its own.
+            if flow
+                .steps(job)
+                .any(|(step, _)| step.is("actions/checkout") && step.input("repository").is_some())
+            {
+                continue;
+            }
+            for (step, facts) in flow.steps(job) {
+                let Some(run) = &step.run else { continue };
+                let names = facts.commands.iter().flat_map(set);
+                found.extend(names.map(|name| (flow.file, run.span, name)));
+            }
+        }
+    }
+    found
+}
+
+/// Returns the names of `kustomize edit set image api=registry/api:1 web=...`.
+fn set(command: &Command) -> Vec<String> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    let ["kustomize", "edit", "set", "image", pairs @ ..] = words.as_slice() else { return Vec::new() };
+    let names = pairs.iter().filter(|word| !word.starts_with('-')).filter_map(|word| word.split_once('='));
+    names.map(|(name, _)| image_parts(name).0.to_owned()).filter(|name| !name.contains(['$', '*'])).collect()
+}
+
+/// Tells whether all that kustomizations are made of stands in the repository.
+fn all_here(repository: &Repository) -> bool {
+    let mut kustomizations = repository
+        .files
+        .iter()
+        .filter(|(_, file)| matches!(file.name(), "kustomization.yaml" | "kustomization.yml"))
+        .peekable();
+    let away = ["://", "github.com", "?ref=", "helmCharts", "git@"];
+    let elsewhere = |line: &str| {
+        let line = line.trim_start();
+        !line.starts_with('#')
+            && !line.starts_with("apiVersion")
+            && away.iter().any(|word| line.contains(word))
+    };
+    kustomizations.peek().is_some() && !kustomizations.any(|(_, file)| file.text.lines().any(elsewhere))
+}
+
+/// Tells whether a file that is read in another way names such an image: an object of another kind, a template, a patch.
+fn is_named(repository: &Repository, name: &str) -> bool {
+    let image = |line: &str| {
+        let value = line.trim_start().trim_start_matches("- ").strip_prefix("image:")?;
+        Some(image_parts(value.trim().trim_matches(['"', '\''])).0 == name)
+    };
+    repository.files.iter().any(|(_, file)| {
+        (file.path.ends_with(".yaml") || file.path.ends_with(".yml"))
+            && file.text.contains(name)
+            && file.text.lines().any(|line| image(line) == Some(true))
+    })
+}
