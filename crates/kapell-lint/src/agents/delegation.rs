@@ -254,7 +254,7 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
         "report to" | "iteration" | "attempt" => around.contains(**word),
         word => forbids.contains(word) || counted(word),
     };
-    said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&around)
+    said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&forbids)
 }
 
 /// Tells whether what follows `at most` says how many work at the same time: ` two at a time`.

@@ -66,7 +66,22 @@ fn clause(before: &str) -> String {
     let ends = [". ", "; ", ": ", " \u{2014} ", " - ", "** "];
     let from =
         ends.iter().filter_map(|end| Some(lower.trim_end().rfind(end)? + end.len())).max().unwrap_or(0);
-    lower[from..].trim_matches(['*', ' ', '`', ':', '(']).to_owned()
+    let clause = lower[from..].trim_matches(['*', ' ', '`', ':', '(']);
+    // `When all is green, run`: what is said of when is no part of the order.
+    let led = ["when ", "if ", "once "].iter().any(|word| clause.starts_with(word));
+    let order = clause.rsplit_once(", ").map_or(clause, |(_, order)| order);
+    if led { order.to_owned() } else { clause.to_owned() }
+}
+
+/// Tells whether the order that ends where something stands may be meant for somebody else. What a sentence before says is
+/// something else, and a condition with a comma behind it, `When all is green, run`, says when and not who.
+fn is_order_for_others(before: &str) -> bool {
+    let from = [". ", "; "].iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
+    let sentence = before[from..].trim_start();
+    let led = ["If ", "When ", "Once ", "if ", "when ", "once "]
+        .iter()
+        .find_map(|word| sentence.strip_prefix(word));
+    is_for_others(led.filter(|rest| rest.contains(", ")).unwrap_or(sentence))
 }
 
 /// Tells whether a whole line may be meant for somebody else.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use kapell_spec::{finding::Span, line, words::Words};
 
-use super::{clause, code_spans, is_for_others};
+use super::{clause, code_spans, is_for_others, is_order_for_others};
 use crate::agents::Asset;
 
 /// Verbs of orders that often stand before another one.
@@ -71,7 +71,7 @@ pub(in crate::rules::tool_gap) fn to_write<'a>(agent: &Asset, text: &'a str) -> 
             && !path.starts_with(['.', '-', '*'])
             && WRITTEN.iter().any(|end| path.ends_with(end))
             && (path.contains('/') || path.ends_with(".md") || path.ends_with(".json"));
-        (tells && is_file && !is_for_others(before)).then_some((span, path))
+        (tells && is_file && !is_order_for_others(before)).then_some((span, path))
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use kapell_spec::{finding::Span, words::Words};
 
-use super::{clause, code_spans, is_for_others, programs::PROGRAMS};
+use super::{clause, code_spans, is_for_others, is_order_for_others, programs::PROGRAMS};
 use crate::agents::Asset;
 
 /// Finds the commands that are run before a text is read, such as `!` and `gh pr view` in marks, each with its program.
@@ -83,7 +83,7 @@ pub(in crate::rules::tool_gap) fn all_to_run<'a>(
             || clause.ends_with(" then run")
             || clause.ends_with(" and run")
             || leads_to_command(&clause, before);
-        let free = tells && !is_for_others(before) && !is_a_cause(agent, text, span);
+        let free = tells && !is_order_for_others(before) && !is_a_cause(agent, text, span);
         free.then_some((span, command))
     })
 }
