@@ -15,7 +15,14 @@ enum Form {
     Exact(String),
     /// Anything that starts so.
     Prefix(String),
+    /// The name of a tag of which nothing is known, but that nobody calls a tag as a branch is called.
+    Tag,
+    /// The merge of a pull request: `12/merge`.
+    Merge,
 }
+
+/// Names of branches that nobody gives to a tag.
+const BRANCHES: &[&str] = &["main", "master", "develop", "trunk"];
 
 impl Texts {
     fn of(prefix: &str, patterns: &[&str]) -> Self {
@@ -56,6 +63,8 @@ impl Texts {
         self.all(|form| match form {
             Form::Exact(text) => Some(*text == other),
             Form::Prefix(prefix) => (!other.starts_with(prefix.as_str())).then_some(false),
+            Form::Tag => BRANCHES.contains(&&*other).then_some(false),
+            Form::Merge => (!other.ends_with("/merge")).then_some(false),
         })
     }
 
@@ -67,6 +76,8 @@ impl Texts {
             Form::Exact(text) => Some(text.starts_with(&other)),
             Form::Prefix(prefix) if prefix.starts_with(&other) => Some(true),
             Form::Prefix(prefix) => (!other.starts_with(prefix.as_str())).then_some(false),
+            Form::Tag => None,
+            Form::Merge => other.starts_with(|first: char| !first.is_ascii_digit()).then_some(false),
         })
     }
 
@@ -77,6 +88,7 @@ impl Texts {
         self.all(|form| match form {
             Form::Exact(text) => Some(text.contains(&other)),
             Form::Prefix(prefix) => prefix.contains(&other).then_some(true),
+            Form::Tag | Form::Merge => None,
         })
     }
 
@@ -86,7 +98,7 @@ impl Texts {
         let other = other.to_ascii_lowercase();
         self.all(|form| match form {
             Form::Exact(text) => Some(text.ends_with(&other)),
-            Form::Prefix(_) => None,
+            Form::Prefix(_) | Form::Tag | Form::Merge => None,
         })
     }
 
@@ -262,11 +274,13 @@ fn of_event(event: &Event) -> Vec<World> {
         }
         "pull_request" => {
             world.reference = Some(Texts::of("refs/pull/", &[]));
+            world.reference_name = Some(Texts { forms: vec![Form::Merge] });
             world.base = Some(Texts::of("", &patterns("branches")));
         }
         "pull_request_target" => world.base = Some(Texts::of("", &patterns("branches"))),
         "release" => {
             world.reference = Some(Texts::of("refs/tags/", &[]));
+            world.reference_name = Some(Texts { forms: vec![Form::Tag] });
             world.reference_type = Some("tag");
         }
         "schedule" | "workflow_run" | "issues" | "issue_comment" | "repository_dispatch" => {

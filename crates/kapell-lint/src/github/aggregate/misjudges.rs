@@ -67,9 +67,19 @@ pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
             }
         });
     }
+    // `LINT: ${{ needs.lint.result }}`
+    let own = flow.model.jobs[at].steps.iter().flat_map(|step| &step.env).chain(&job.env);
+    let kept: Vec<&str> = own
+        .filter(|(_, value)| value.text.contains("needs.") && value.text.contains(".result"))
+        .map(|(name, _)| &*name.text)
+        .collect();
+    let holds = |text: &str| {
+        kept.iter().any(|name| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}")))
+    };
     for command in flow.facts[at].iter().flat_map(|facts| &facts.commands) {
         let of_result = command.text().contains("needs.")
             || command.text().to_lowercase().contains("result")
+            || holds(&command.text())
             // `for r in ${{ join(needs.*.result, ' ') }}; do [ "$r" = failed ]`
             || text.contains("join(needs");
         if matches!(command.program(), "test" | "[" | "[[") && of_result {

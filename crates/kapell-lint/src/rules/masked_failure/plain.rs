@@ -252,11 +252,11 @@ pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
     })
 }
 
-/// Programs that only move and show files.
+/// Programs that only move, sort and show files.
 const MOVES: &[&str] = &[
     "mkdir", "cp", "mv", "ls", "tail", "head", "cat", "rm", "tar", "zip", "gzip", "chmod", "chown", "touch",
     "find", "sed", "tee", "date", "sleep", "sync", "du", "tree", "echo", "printf", "cd", "popd", "pushd",
-    "export", "docker", "rsync", "codecov",
+    "export", "docker", "rsync", "codecov", "sort", "uniq", "wc", "cut", "tr", "column", "nl",
 ];
 
 /// Tells whether all that is left of a script only moves and shows files: its status says nothing of what was checked.

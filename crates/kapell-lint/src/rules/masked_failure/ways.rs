@@ -391,7 +391,7 @@ pub(super) fn never_fails(word: &str) -> bool {
 
 /// A check that a flag tells never to fail, without the same check beside it that may.
 fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
-    let Script { flow, job, step, facts } = script;
+    let Script { flow, job, step, facts, reported } = script;
     let command = &facts.commands[at];
     let of_make =
         |word: &&String| command.program() == "make" && matches!(word.as_str(), "-i" | "--ignore-errors");
@@ -404,11 +404,11 @@ fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
         other.program() == command.program() && !other.words.contains(flag) && other.words.len() > 1
     });
     let text = flow.text.get(job.span.range()).unwrap_or_default();
-    let shown = ["test-reporter", "junit-report", "publish-unit-test", "test-reporting", "test-summary"];
-    let kept = ["sarif", "upload-artifact", "GITHUB_STEP_SUMMARY", "reviewdog", "codecov", "sonar"]
+    // What tests found is judged by who publishes reports of tests, and not by being kept.
+    let is_kept = ["sarif", "upload-artifact", "GITHUB_STEP_SUMMARY", "reviewdog", "codecov", "sonar"]
         .iter()
-        .chain(&shown)
         .any(|word| text.contains(word));
+    let kept = reported || is_kept && !kinds.contains(&Kind::Test);
     let said = step.script().contains("as warnings");
     (checks && !strict && !kept && !said).then(|| {
         let message = format!("`{}` never fails: `{flag}` tells it so", short(command));
