@@ -236,10 +236,13 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     // `Send it back to the `x` agent via the Task tool` starts it anew.
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
     let anew = anew.iter().any(|word| around.contains(word));
-    // How many at once is no bound on how often.
-    let together = |text: String| match text.split_once("at most") {
-        Some((before, rest)) if at_once(rest) => format!("{before}{rest}"),
-        _ => text,
+    // How many at once is no bound on how often, nor does it bound anything to wait for an answer.
+    let together = |text: String| {
+        let text = text.replace("wait until", "wait for").replace("waits until", "waits for");
+        match text.split_once("at most") {
+            Some((before, rest)) if at_once(rest) => format!("{before}{rest}"),
+            _ => text,
+        }
     };
     let (around, forbids) = (together(around), together(forbids));
     // What a sentence before counts is something else, unless it counts how often.

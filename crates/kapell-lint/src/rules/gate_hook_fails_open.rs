@@ -90,19 +90,47 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// What a whole suite or build takes at least, in seconds, as most of them are.
 const SUITE_SECONDS: u64 = 15;
 
-/// Finds a gate that has to wait for a whole suite or build, and is given less time than any takes.
-fn cut_short(repository: &Repository, file: &HookFile, hook: &Hook) -> Option<(u64, Span, &'static str)> {
-    let (seconds, span) = hook.timeout.filter(|(seconds, _)| *seconds <= SUITE_SECONDS)?;
+/// Returns the seconds that a line gives to a command, and the command: `timeout 180 gitleaks detect`, `timeout 3m make`.
+fn bounded(line: &str) -> Option<(u64, &str)> {
+    let mut rest = line.strip_prefix("timeout ")?.trim_start();
+    while let Some((flag, tail)) = rest.split_once(' ').filter(|(flag, _)| flag.starts_with('-')) {
+        let takes_value = matches!(flag, "-k" | "--kill-after" | "-s" | "--signal");
+        rest = if takes_value { tail.split_once(' ')?.1 } else { tail };
+    }
+    let (time, command) = rest.split_once(' ')?;
+    let (number, unit) = time.split_at(time.find(|c: char| !c.is_ascii_digit()).unwrap_or(time.len()));
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    Some((number.parse::<u64>().ok()?.checked_mul(unit)?, command))
+}
+
+/// Finds a gate that has to wait for a whole suite or build, or for what it gives more time itself, and is given less.
+fn cut_short<'a>(
+    repository: &'a Repository,
+    file: &HookFile,
+    hook: &'a Hook,
+) -> Option<(u64, Span, &'a str)> {
+    let (seconds, span) = hook.timeout?;
     let command = hook.text.as_ref().filter(|_| hook.kind == "command" && hook.event.text == "PreToolUse")?;
     let script = script_of(repository, file.file, &command.text).map(|id| &*repository.files[id].text);
     let text = script.unwrap_or(&command.text);
     let blocks = ["exit 2", "exit(2)", "sys.exit(2"].iter().any(|end| text.contains(end));
-    let run = |line: &str| {
+    let run = |line: &'a str| -> Option<&'a str> {
         let line = line.trim_start().trim_start_matches("if ").trim_start_matches("! ");
         if line.starts_with('#') {
             return None;
         }
-        hook_fan_out::SUITES.iter().find(|suite| hook_fan_out::starts(line, suite)).copied()
+        let line = line.split_once("$(").map_or(line, |(_, inner)| inner);
+        let (given, command) = bounded(line).map_or((None, line), |(given, command)| (Some(given), command));
+        if given.is_some_and(|given| given > seconds) {
+            return Some(line.split([';', '|', ')', '>']).next().unwrap_or(line).trim());
+        }
+        let suites = hook_fan_out::SUITES.iter().filter(|_| seconds <= SUITE_SECONDS);
+        suites.copied().find(|suite| hook_fan_out::starts(command, suite))
     };
     let suite = text.lines().find_map(run).filter(|_| blocks)?;
     Some((seconds, span, suite.trim()))

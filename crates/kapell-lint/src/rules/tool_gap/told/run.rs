@@ -21,9 +21,37 @@ pub(in crate::rules::tool_gap) fn run_before<'a>(
     })
 }
 
+/// Returns what a line does in the end: `cd tests && npm test`, `CI=1 npm test`, `timeout 60 npm test` and
+/// `for i in $(seq 30); do npm test; done` all run `npm test`.
+fn in_the_end(line: &str) -> &str {
+    let mut rest = line.trim_start();
+    while let Some((word, tail)) = rest.split_once(' ') {
+        let tail = tail.trim_start();
+        let is_variable = word.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        });
+        let after = |marks: [&str; 2]| {
+            let end = |mark: &&str| tail.find(*mark).map(|at| at + mark.len());
+            marks.iter().filter_map(end).min().map(|at| tail[at..].trim_start())
+        };
+        let next = match word {
+            "for" | "while" | "until" => {
+                after(["; do ", ";do "]).map(|body| body.split("; done").next().unwrap_or(body))
+            }
+            "cd" | "set" => after(["&& ", "; "]),
+            "time" | "exec" | "nice" | "env" | "nohup" => Some(tail),
+            "timeout" => tail.split_once(' ').map(|(_, rest)| rest),
+            _ => is_variable.then_some(tail),
+        };
+        let Some(next) = next else { break };
+        rest = next;
+    }
+    rest
+}
+
 /// Tells whether a text is a command line that only a shell understands.
 fn is_command(command: &str) -> bool {
-    let program = command.split(' ').next().unwrap_or_default();
+    let program = in_the_end(command).split([' ', ';']).next().unwrap_or_default();
     // `./gradlew`, `bin/rails`, `vendor/bin/phpunit`.
     let program = program.rsplit('/').next().unwrap_or(program);
     command.contains(' ') && PROGRAMS.contains(&program)
@@ -84,7 +112,7 @@ pub(in crate::rules::tool_gap) fn all_to_run<'a>(
             || clause.ends_with(" and run")
             || leads_to_command(&clause, before);
         let free = tells && !is_order_for_others(before) && !is_a_cause(agent, text, span);
-        free.then_some((span, command))
+        free.then_some((span, in_the_end(command)))
     })
 }
 
