@@ -11,11 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A look that takes longer had to wait for somebody else: several times what the switch to an idle thread takes.
-const CROWDED: Duration = Duration::from_micros(20);
+/// A look that takes longer had to wait for somebody else who works: longer than it takes to wake a thread that sleeps,
+/// and less than the shortest command.
+const CROWDED: Duration = Duration::from_micros(100);
 
-/// So many waits go by without a look after one that did not help. Where it never helps it costs a hundredth.
+/// So many waits go by without a look after one that took long: where it is always so, it costs a hundredth.
 const SKIPPED: u32 = 100;
+
+/// So many go by after one that was in vain: the news may only have been late.
+const SKIPPED_IN_VAIN: u32 = 8;
 
 /// Whether it helps to look for news before sleeping, as learnt from the last times.
 #[derive(Debug)]
@@ -49,11 +53,12 @@ impl Spin {
             thread::yield_now();
             let now = begin.elapsed();
             if now - before > CROWDED {
-                break;
+                self.skip = SKIPPED;
+                return None;
             }
             before = now;
         }
-        self.skip = SKIPPED;
+        self.skip = SKIPPED_IN_VAIN;
         None
     }
 }
@@ -74,7 +79,7 @@ mod tests {
                 None
             })
         };
-        for _ in 0..=SKIPPED {
+        for _ in 0..=SKIPPED_IN_VAIN {
             assert_eq!(in_vain(&mut spin), None);
         }
         assert_eq!(looks, 1, "one look, and then none for the next waits");

@@ -233,6 +233,9 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
         || given
         || worked
         || HANDS_ON.iter().any(|word| around.contains(word));
+    if !said {
+        return false;
+    }
     // `Send it back to the `x` agent via the Task tool` starts it anew.
     let anew = ["task tool", "agent tool", "subagent_type", "start it again", "start that agent again"];
     let anew = anew.iter().any(|word| around.contains(word));
@@ -257,7 +260,7 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
         "report to" | "iteration" | "attempt" => around.contains(**word),
         word => forbids.contains(word) || counted(word),
     };
-    said && !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&forbids)
+    !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&forbids)
 }
 
 /// Tells whether what follows `at most` says how many work at the same time: ` two at a time`.
