@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use kapell_spec::finding::Span;
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
     code::{Id, Language, Unit, modules::Modules},
+    files::FileId,
     repository::Repository,
     rule::Report,
 };
@@ -177,14 +179,7 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
             if !asked.is_some_and(|(_, function)| looks_up(table, function)) {
                 continue;
             }
-            let message =
-                format!("`{}` has no agent `{name}`: this call fails when it is reached", table.name);
-            report
-                .add(unit.file, unit.span(first), message)
-                .severity(Severity::High)
-                .hint(format!("name one that is there: {}", table.keys.join(", ")))
-                .also(table.unit.file, table.unit.span(table.at), "the table")
-                .done();
+            tell(table, name, "this call", (unit.file, unit.span(first)), report);
         }
     }
 }
@@ -216,14 +211,19 @@ fn asked_by_key(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
         {
             continue;
         }
-        let message = format!("`{}` has no agent `{name}`: this fails when it is reached", table.name);
-        report
-            .add(unit.file, unit.span(key), message)
-            .severity(Severity::High)
-            .hint(format!("name one that is there: {}", table.keys.join(", ")))
-            .also(table.unit.file, table.unit.span(table.at), "the table")
-            .done();
+        tell(table, name, "this", (unit.file, unit.span(key)), report);
     }
+}
+
+/// Tells of a name that the table does not have.
+fn tell(table: &Table<'_>, name: &str, what: &str, (file, span): (FileId, Span), report: &mut Report<'_>) {
+    let message = format!("`{}` has no agent `{name}`: {what} fails when it is reached", table.name);
+    report
+        .add(file, span, message)
+        .severity(Severity::High)
+        .hint(format!("name one that is there: {}", table.keys.join(", ")))
+        .also(table.unit.file, table.unit.span(table.at), "the table")
+        .done();
 }
 
 fn is_name(key: &&str) -> bool {
