@@ -15,6 +15,9 @@ use aho_corasick::{AhoCorasick, MatchKind, packed};
 /// longer than looking for each of them.
 const WORTH_IT: usize = 4096;
 
+/// How many words that holds for; of more of them less text is.
+const FEW: usize = 16;
+
 /// Texts up to this many bytes, which lines and headings are, are brought into lower case without a copy on the heap.
 const SHORT: usize = 128;
 
@@ -105,7 +108,8 @@ impl Words {
 
     /// Counts the text, and tells whether each word is still to be looked for by itself.
     fn is_by_word(&self, text: &str) -> bool {
-        self.read.fetch_add(text.len(), Ordering::Relaxed) < WORTH_IT && text.len() < WORTH_IT
+        let worth_it = WORTH_IT * FEW / self.words.len().max(FEW);
+        self.read.fetch_add(text.len(), Ordering::Relaxed) < worth_it && text.len() < worth_it
     }
 
     /// Finds any of the words in a text that is in lower case if case does not count.

@@ -1,11 +1,15 @@
 //! Which agent hands work to which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use kapell_spec::{
     claude::reference::{Names, Reference, Strength},
     finding::Span,
     line,
+    words::Words,
 };
 use kapell_view::audit::AssetKind;
 
@@ -84,9 +88,13 @@ const HANDS_ON: &[&str] = &[
     "escalate",
 ];
 
+static HANDING_ON: LazyLock<Words> = LazyLock::new(|| Words::new(HANDS_ON));
+
 /// Verbs with which something is given, before `to` and a name.
 const GIVES: &[&str] =
     &["give", "hand", "pass", "send", "forward", "delegate", "assign", "route", "escalate"];
+
+static BOUNDING: LazyLock<Words> = LazyLock::new(|| Words::new(BOUNDED));
 
 /// Words that say that the work goes back, or how often it may.
 const BOUNDED: &[&str] = &[
@@ -232,7 +240,7 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
         || asked
         || given
         || worked
-        || HANDS_ON.iter().any(|word| around.contains(word));
+        || HANDING_ON.is_in_lower(&around);
     if !said {
         return false;
     }
@@ -260,7 +268,9 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
         "report to" | "iteration" | "attempt" => around.contains(**word),
         word => forbids.contains(word) || counted(word),
     };
-    !BOUNDED.iter().any(|word| bounded(&word)) && !is_once(&forbids)
+    // Most say nothing of the kind.
+    let is_bounded = BOUNDING.is_in_lower(&around) && BOUNDED.iter().any(|word| bounded(&word));
+    !is_bounded && !is_once(&forbids)
 }
 
 /// Tells whether what follows `at most` says how many work at the same time: ` two at a time`.

@@ -139,8 +139,8 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
         sketch.0.iter().take(odd + 1).map(|&hash| (hash, at)).collect::<Vec<_>>()
     };
     let mut having: Vec<(u64, usize)> = sketches.iter().enumerate().flat_map(least).collect();
-    // Those of one hash stay in the order of their sketches.
-    having.sort_by_key(|&(hash, _)| hash);
+    // Those of one hash in the order of their sketches.
+    having.sort_unstable();
     // For each sketch the ranges of those before it that have a hash of it.
     let mut shared: Vec<Vec<Range<usize>>> = vec![Vec::new(); sketches.len()];
     let mut start = 0;
@@ -151,15 +151,15 @@ pub fn pairs(sketches: &[&Sketch], share: f64) -> Vec<(usize, usize, f64)> {
         start += same.len();
     }
     let mut found = Vec::new();
+    // With which one each was compared last.
+    let mut compared = vec![usize::MAX; sketches.len()];
     for (at, ranges) in shared.into_iter().enumerate() {
-        let mut near: Vec<usize> =
-            ranges.into_iter().flat_map(|range| &having[range]).map(|&(_, other)| other).collect();
-        near.sort_unstable();
-        near.dedup();
-        found.extend(near.into_iter().filter_map(|other| {
-            let likeness = sketches[other].likeness_from(sketches[at], share)?;
-            Some((other, at, likeness))
-        }));
+        for &(_, other) in ranges.into_iter().flat_map(|range| &having[range]) {
+            if std::mem::replace(&mut compared[other], at) != at {
+                let likeness = sketches[other].likeness_from(sketches[at], share);
+                found.extend(likeness.map(|likeness| (other, at, likeness)));
+            }
+        }
     }
     found.sort_unstable_by_key(|&(one, other, _)| (one, other));
     found

@@ -56,10 +56,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             let mut at = step.span.start as usize;
             for line in text[step.span.range()].split_inclusive('\n') {
                 let content = line.trim().trim_start_matches(['-', '*', ' ', '`', '$']).trim_end_matches('`');
-                let lower = content.to_ascii_lowercase();
-                if FETCHES.iter().any(|start| lower.starts_with(start)) && !lower.contains(['<', '{', '[']) {
+                let fetches = |start: &&str| {
+                    content.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+                };
+                if FETCHES.iter().any(fetches) && !content.contains(['<', '{', '[']) {
                     let start = at + line.find(content).unwrap_or(0);
-                    fetched.entry(lower).or_default().push(Span::new(start, start + content.len()));
+                    fetched
+                        .entry(content.to_ascii_lowercase())
+                        .or_default()
+                        .push(Span::new(start, start + content.len()));
                 }
                 at += line.len();
             }
@@ -338,18 +343,25 @@ const ASKED_MIN: usize = 3;
 
 /// Tells of a session that asks a service the same thing in several of its steps, though it has the answer.
 fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
+    let said = |mark: Span| text[mark.range()].trim_matches('`').trim();
+    let asks =
+        |what: &str| ASKED.iter().any(|start| what.starts_with(start)) && !what.contains(['<', '{', '[']);
+    let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && asks(said(mark.span)));
+    let marks: Vec<Span> = marks.map(|mark| mark.span).collect();
+    // Most texts ask nothing so often.
+    if marks.len() < ASKED_MIN {
+        return;
+    }
     let mut asked: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     for step in asset.flow.steps.iter().filter(|step| step.agents.is_empty()) {
-        let inside = |span: Span| step.span.start <= span.start && span.end <= step.span.end;
-        let marks = asset.definition.document.marks.iter().filter(|mark| mark.code && inside(mark.span));
+        let inside = |span: &&Span| step.span.start <= span.start && span.end <= step.span.end;
         // One step may ask twice, before and after what it does.
         let mut own: Vec<&str> = Vec::new();
-        for mark in marks {
-            let what = text[mark.span.range()].trim_matches('`').trim();
-            let known = ASKED.iter().any(|start| what.starts_with(start));
-            if known && !what.contains(['<', '{', '[']) && !own.contains(&what) {
+        for &mark in marks.iter().filter(inside) {
+            let what = said(mark);
+            if !own.contains(&what) {
                 own.push(what);
-                asked.entry(what).or_default().push(mark.span);
+                asked.entry(what).or_default().push(mark);
             }
         }
     }

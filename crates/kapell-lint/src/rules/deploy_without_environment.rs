@@ -1,5 +1,7 @@
 //! A deployment that no environment guards or records.
 
+use std::cell::LazyCell;
+
 use kapell_core::expr::Expr;
 use kapell_spec::github::{Condition, Step};
 use kapell_view::audit::{Confidence, Severity};
@@ -155,7 +157,7 @@ fn deploys(flow: &Flow, job: usize) -> Option<&Done> {
     let works = flow.facts[job].iter().flat_map(|facts| &facts.works);
     let mut deploys = works.filter(|done| done.work.kind == Kind::Deploy);
     // What is started again there is what people use.
-    let again = restarts(flow, job);
+    let again = LazyCell::new(|| restarts(flow, job));
     let takes_away = |done: &Done| {
         let mut words = done.text.split_whitespace().skip(1).take(4);
         words.any(|word| {
@@ -165,6 +167,6 @@ fn deploys(flow: &Flow, job: usize) -> Option<&Done> {
     // A way back waits for nobody.
     let back = |done: &Done| tools::goes_back(&done.text) || done.text.contains(" rollback");
     deploys.find(|done| {
-        !takes_away(done) && !back(done) && (again || !copies.iter().any(|copy| done.text.starts_with(copy)))
+        !takes_away(done) && !back(done) && (!copies.iter().any(|copy| done.text.starts_with(copy)) || *again)
     })
 }

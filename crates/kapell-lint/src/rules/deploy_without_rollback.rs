@@ -4,8 +4,9 @@ mod checked; // what is looked at afterwards, by whom nothing is taken back
 
 pub(super) use self::checked::looks;
 
-use std::cell::LazyCell;
+use std::{cell::LazyCell, sync::LazyLock};
 
+use kapell_spec::words::Words;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -188,26 +189,27 @@ fn is_copy(text: &str) -> bool {
 
 /// Tells whether a job starts again what runs on another machine, so that what it copied is what answers.
 pub(super) fn restarts(flow: &Flow, job: usize) -> bool {
-    let text = flow.text.get(flow.model.jobs[job].span.range()).unwrap_or_default();
-    const AGAIN: &[&str] = &[
-        "systemctl restart",
-        "systemctl reload",
-        "systemctl --user restart",
-        "service restart",
-        "pm2 re",
-        "pm2 start",
-        "supervisorctl restart",
-        "supervisorctl reload",
-        "up -d",
-        "up --detach",
-        "docker restart",
-        "docker run -d",
-        "docker run --detach",
-        "forever restart",
-        "tmp/restart.txt",
-        "passenger-config restart",
-    ];
-    AGAIN.iter().any(|word| text.contains(word))
+    static AGAIN: LazyLock<Words> = LazyLock::new(|| {
+        Words::exact(&[
+            "systemctl restart",
+            "systemctl reload",
+            "systemctl --user restart",
+            "service restart",
+            "pm2 re",
+            "pm2 start",
+            "supervisorctl restart",
+            "supervisorctl reload",
+            "up -d",
+            "up --detach",
+            "docker restart",
+            "docker run -d",
+            "docker run --detach",
+            "forever restart",
+            "tmp/restart.txt",
+            "passenger-config restart",
+        ])
+    });
+    AGAIN.is_in(flow.text.get(flow.model.jobs[job].span.range()).unwrap_or_default())
 }
 
 /// Tells whether a job says by its name, its environment or what it runs that all rely on what it deploys to.

@@ -252,9 +252,13 @@ fn coded_loops(text: &str, asset: &Asset) -> Vec<Span> {
                 (head.starts_with("for ") || head.starts_with("foreach ")) && head.ends_with([':', '{', 'o']);
             let next = lines.peek().map_or("", |next| next.trim_start());
             let starts = ["Task(", "Agent(", "await Task("].iter().any(|call| next.starts_with(call));
+            // Most lines do neither.
+            if !(over && starts) {
+                continue;
+            }
             let at = head.as_ptr() as usize - text.as_ptr() as usize;
             let things = STEPWISE.iter().any(|word| head.contains(word));
-            if over && starts && !things && !is_ordered(&text[section(asset, text, at)]) && !changes(next) {
+            if !things && !is_ordered(&text[section(asset, text, at)]) && !changes(next) {
                 found.push(Span::new(at, at + head.len()));
             }
         }

@@ -224,7 +224,9 @@ pub const KEEP_NOTHING: &[&str] = &[
 #[must_use]
 pub fn installer(command: &Command) -> Option<&'static Installer> {
     let program = command.program();
-    let begins = |prefix: &&str| prefix.split(' ').next() == Some(program);
+    let begins = |prefix: &&str| {
+        prefix.strip_prefix(program).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
     if !INSTALLERS.iter().any(|installer| installer.commands.iter().any(begins)) {
         return None;
     }

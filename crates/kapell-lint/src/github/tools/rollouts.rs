@@ -154,10 +154,13 @@ const ROLLOUTS: &[Rollout] = &[
 
 /// Finds how a new version is brought by a command, without flags in front of what it does, or by an action.
 pub(crate) fn rollout(text: &str) -> Option<&'static Rollout> {
+    // No two letters are compared where the first ones differ.
+    let first = text.as_bytes().first();
     let fits = |row: &&Rollout| {
-        text.strip_prefix(row.starts).is_some_and(|rest| {
-            rest.is_empty() || row.starts.ends_with(' ') || rest.starts_with(char::is_whitespace)
-        })
+        row.starts.as_bytes().first() == first
+            && text.strip_prefix(row.starts).is_some_and(|rest| {
+                rest.is_empty() || row.starts.ends_with(' ') || rest.starts_with(char::is_whitespace)
+            })
     };
     ROLLOUTS.iter().find(fits)
 }

@@ -1,6 +1,9 @@
 //! Paths that texts tell to read, follow or run.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::LazyCell,
+    collections::{BTreeSet, HashSet},
+};
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::{AssetKind, Confidence, Scope};
@@ -76,6 +79,7 @@ const NOT_YET: &[&str] = &[
 pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
     let own = |asset: &Asset| asset.home == Home::Claude && asset.scope == Scope::Repository;
     let mut told: BTreeSet<String> = BTreeSet::new();
+    let kept = LazyCell::new(|| kinds(repository));
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| own(asset)) {
         let file = &repository.files[asset.file];
         slipped(repository, asset, report);
@@ -88,8 +92,11 @@ pub(super) fn told_paths(repository: &Repository, report: &mut Report<'_>) {
             let bare = path.trim_start_matches("./");
             let here = repository.files.exists(bare)
                 || joined(&file.path, path).is_some_and(|beside| repository.files.exists(&beside));
-            let folder = bare.rsplit_once('/').map_or("", |(folder, _)| folder);
-            if here || !is_own(path) || !holds_alike(repository, folder, bare) || told.contains(bare) {
+            if here
+                || !is_own(path)
+                || !kind(bare).is_some_and(|kind| kept.contains(&kind))
+                || told.contains(bare)
+            {
                 continue;
             }
             let name = bare.rsplit('/').next().unwrap_or(bare);
@@ -183,13 +190,14 @@ fn paths<'a>(asset: &'a Asset, text: &'a str) -> impl Iterator<Item = (usize, &'
     marks.chain(bare).filter(move |(_, path)| is_path(path))
 }
 
-/// Tells whether a folder of the repository holds a file of the same kind as one that it lacks.
-fn holds_alike(repository: &Repository, folder: &str, path: &str) -> bool {
-    let end = path.rsplit('.').next().unwrap_or_default();
-    let alike = |other: &str| {
-        other.rsplit_once('/').is_some_and(|(own, _)| own == folder) && other.rsplit('.').next() == Some(end)
-    };
-    !folder.is_empty()
-        && (repository.files.iter().any(|(_, file)| alike(&file.path))
-            || repository.files.others().any(alike))
+/// The folder of a file that is not at the top, and the ending of its name.
+fn kind(path: &str) -> Option<(&str, &str)> {
+    let (folder, name) = path.rsplit_once('/')?;
+    Some((folder, name.rsplit('.').next().unwrap_or(name)))
+}
+
+/// Which kinds of files the folders of the repository hold.
+fn kinds(repository: &Repository) -> HashSet<(&str, &str)> {
+    let read = repository.files.iter().map(|(_, file)| &*file.path);
+    read.chain(repository.files.others()).filter_map(kind).collect()
 }

@@ -1,6 +1,8 @@
 //! What is made outside for a while is taken away again, but not after a failure in between: a stack, a cluster, a
 //! machine that is paid by the hour.
 
+use std::collections::BTreeSet;
+
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::Confidence;
 
@@ -92,13 +94,14 @@ fn of_action(step: &Step) -> Option<(&'static str, &str)> {
 
 /// Returns those whose programs a job runs.
 pub(super) fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
-    let runs = |programs: &[&str]| {
-        flow.steps(at).any(|(step, facts)| {
-            of_action(step).is_some_and(|(program, _)| programs.contains(&program))
-                || facts.commands.iter().any(|command| programs.contains(&command.program()))
+    let run: BTreeSet<&str> = flow
+        .steps(at)
+        .flat_map(|(step, facts)| {
+            let acted = of_action(step).map(|(program, _)| program);
+            acted.into_iter().chain(facts.commands.iter().map(Command::program))
         })
-    };
-    LASTING.iter().filter(|(programs, ..)| runs(programs)).collect()
+        .collect();
+    LASTING.iter().filter(|(programs, ..)| programs.iter().any(|program| run.contains(program))).collect()
 }
 
 /// Tells whether a job, or one that it waits for, makes something for a while.
