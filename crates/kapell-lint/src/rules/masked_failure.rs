@@ -1,6 +1,7 @@
 //! A failing check leaves its job green.
 
 mod called; // scripts of the repository, and recipes of make
+mod lists; // lists with `&&` above other lines
 mod plain; // `|| true`, a pipe, `set +e`
 mod shells; // shells within the shell
 mod ways; // the less plain ones

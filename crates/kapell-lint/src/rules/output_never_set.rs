@@ -1,5 +1,6 @@
 //! An output is read that its step never sets.
 
+mod filters; // outputs that are named by what an action is given
 mod needs; // outputs of other jobs
 
 use crate::github::{
@@ -52,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     }
                 }
             }
+            filters::check(repository, flow, at, report);
             of_another_job(flow, at, report);
             needs::check(&repository.github, flow, at, report);
             misnamed(flow, at, report);

@@ -3,7 +3,7 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{ASIDE, Lost, Script, is_check, short, ways};
+use super::{ASIDE, Lost, Script, is_check, lists, short, ways};
 use crate::github::{
     StepFacts,
     script::{Command, Then},
@@ -70,6 +70,7 @@ const WAITS: &[&str] =
 pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
     shrugged_off(script, at)
         .or_else(|| both_ends_print(script, at))
+        .or_else(|| lists::goes_on(script, at))
         .or_else(|| taken_for_absence(script, at))
         .or_else(|| in_pipe(script, at))
         .or_else(|| passed_over(script, at))

@@ -1,0 +1,48 @@
+//! Lists joined by `&&` that stand in the middle of a script.
+
+use kapell_view::audit::Severity;
+
+use super::{Lost, Script, is_check, short, ways};
+use crate::github::script::{Command, Then};
+
+/// `check && echo fine` above other lines: `set -e` ends the shell only where the last command of a list fails, so that the
+/// status of the lines below is that of the step.
+///
+/// Source: POSIX.1-2024, XCU 2.15, `set -e`: "any command of an AND-OR list other than the last".
+pub(super) fn goes_on(script: Script<'_>, at: usize) -> Option<Lost> {
+    let all = script.commands();
+    let command = &all[at];
+    let plain = |command: &Command| command.depth == 0 && !command.asked;
+    if command.then != Then::And || !plain(command) || !is_check(script.facts, at) {
+        return None;
+    }
+    let rest = all[at + 1..].iter().take_while(|other| other.after == Then::And).count();
+    let last = at + rest;
+    let harmless = |at: usize| ways::speaks(&all[at]) || is_check(script.facts, at);
+    if !(at + 1..=last).all(|at| plain(&all[at]) && harmless(at)) || all[last].then != Then::End {
+        return None;
+    }
+    let text = script.step.script();
+    // The status of a subshell is that of its last list.
+    let closes = text.get(all[last].end..).is_some_and(|rest| rest.trim_start().starts_with([')', '}']));
+    let below = &all[last + 1..];
+    let asks = |other: &Command| other.begins("exit ") || other.text().contains("$?");
+    let posix = script.shell().map_or_else(
+        || {
+            !script
+                .job
+                .runs_on
+                .iter()
+                .any(|label| label.text.contains("windows") || label.literal().is_none())
+        },
+        |shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"),
+    );
+    let lost = !below.is_empty() && !closes && posix && !below.iter().any(asks);
+    (lost && !ways::reads_status(text, all)).then(|| {
+        let message = format!(
+            "`{}` can fail and the step stays green: a list with `&&` does not end the shell",
+            short(command)
+        );
+        Lost::new(Severity::High, message, "write what stands behind `&&` on a line of its own")
+    })
+}
