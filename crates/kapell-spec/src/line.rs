@@ -26,6 +26,20 @@ pub fn around(text: &str, at: usize) -> &str {
     &text[start(text, at)..end(text, at)]
 }
 
+/// Returns what stands before a place in its line. Where that is nothing but blanks and marks, as in wrapped prose, it begins in
+/// the line before, unless that is a heading or nothing.
+#[must_use]
+pub fn lead(text: &str, at: usize) -> &str {
+    let from = start(text, at);
+    let marks = |c: char| c.is_whitespace() || "`*_".contains(c);
+    if from == 0 || !text[from..at].chars().all(marks) || !text[..from].ends_with('\n') {
+        return &text[from..at];
+    }
+    let above = start(text, from - 1);
+    let line = text[above..from].trim();
+    if line.is_empty() || line.starts_with(['#', '|']) { &text[from..at] } else { &text[above..at] }
+}
+
 /// Returns as many lines before a place and behind it, with its own, as far as so many lines are followed.
 #[must_use]
 pub fn block(text: &str, at: usize, before: usize, behind: usize) -> &str {
@@ -57,6 +71,12 @@ mod tests {
         let line = around(&long, 5_000);
         assert!((REACH * 2 - 3..=REACH * 2).contains(&line.len()), "{}", line.len());
         assert_eq!(around(&long, 0).len(), REACH);
+    }
+
+    #[test]
+    fn what_leads_to_a_place_may_begin_in_the_line_before() {
+        assert_eq!(lead("Have the\n`x` agent", 10), "Have the\n`");
+        assert_eq!((lead("# Have\n`x`", 8), lead("a\n\n`x`", 4), lead("a\nb `x`", 5)), ("`", "`", "b `"));
     }
 
     #[test]

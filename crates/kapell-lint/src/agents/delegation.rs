@@ -218,13 +218,14 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     let at = reference.span.start as usize - (around.as_ptr() as usize - text.as_ptr() as usize);
     let from =
         [". ", ".\n", "! ", "\n\n"].iter().filter_map(|end| Some(around[..at].rfind(end)? + end.len())).max();
-    // `Whenever` is no `never`.
-    let plain = |text: &str| text.to_ascii_lowercase().replace("whenever", "when");
+    // `Whenever` is no `never`, and lines are wrapped anywhere.
+    let plain = |text: &str| text.to_ascii_lowercase().replace("whenever", "when").replace('\n', " ");
     let forbids = plain(&around[from.unwrap_or(0)..]);
     let around = plain(around);
     // Users and files are asked, too: here the name must follow.
     let start = reference.span.start as usize;
-    let before = text[line::start(text, start)..start].trim_end_matches(['`', '*', '@']).to_ascii_lowercase();
+    let before = line::lead(text, start).trim_end_matches(['`', '*', '@']).to_ascii_lowercase();
+    let before = before.replace('\n', " ");
     let asked = before.trim_end().ends_with("ask the") || before.ends_with("ask ");
     // `Pass sources in other languages to the `x` agent`, `have the `x` subagent look it up`, `gets its own `x``.
     let clause = before.rsplit(['.', ';', ':']).next().unwrap_or_default().trim_end();
@@ -250,6 +251,10 @@ fn hands_on(text: &str, reference: &Reference) -> bool {
     // How many at once is no bound on how often, nor does it bound anything to wait for an answer.
     let together = |text: String| {
         let text = text.replace("wait until", "wait for").replace("waits until", "waits for");
+        // What comes back to whoever started it is an answer, and ends no circle.
+        let text = ["whoever", "the one that", "your caller", "the caller", "who called"]
+            .iter()
+            .fold(text, |text, who| text.replace(&format!("back to {who}"), who));
         match text.split_once("at most") {
             Some((before, rest)) if at_once(rest) => format!("{before}{rest}"),
             _ => text,
@@ -378,7 +383,8 @@ fn runs(text: &str, reference: &Reference) -> bool {
     is_run(text, reference.span.start as usize)
 }
 
-fn is_run(text: &str, at: usize) -> bool {
+/// Tells whether a text orders to run what is named at a place.
+pub fn is_run(text: &str, at: usize) -> bool {
     let block = line::block(text, at, 2, 2);
     let start = block.as_ptr() as usize - text.as_ptr() as usize;
     let (before, behind) = block.split_at(at.saturating_sub(start).min(block.len()));
@@ -387,11 +393,14 @@ fn is_run(text: &str, at: usize) -> bool {
     let to = ends.iter().filter_map(|end| behind.find(end)).min().unwrap_or(behind.len());
     let clause = before[from..].to_ascii_lowercase().replace('\n', " ");
     let clause = clause.trim_end_matches(['/', '`', '*', '"', ' ']);
+    let named = [" skill", " slash command", " command"];
+    let clause = named.iter().find_map(|word| clause.strip_suffix(word)).unwrap_or(clause);
     let clause = clause.strip_suffix(" the").unwrap_or(clause).trim_end();
     let ordered = RUNS.iter().any(|order| {
         clause.strip_suffix(order).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', '*', '>', '-']))
     });
     let sentence = format!(" {} {}", clause, behind[..to].to_ascii_lowercase());
+    let sentence = sentence.replace("without asking", "");
     ordered && !LEFT_OPEN.iter().any(|word| sentence.contains(word))
 }
 

@@ -52,6 +52,22 @@ impl Agents {
         (!path.contains(['$', '*', '{', '~'])).then_some(HookScript { path, span: command.span })
     }
 
+    /// Finds the file of a plugin that its hook's command names as if the plugin were the project: a hook is started in the
+    /// project of whoever uses the plugin.
+    #[must_use]
+    pub fn script_of_plugin(&self, files: &Files, file: &HookFile, hook: &Hook) -> Option<HookScript> {
+        let command = hook.text.as_ref().filter(|_| hook.kind == "command" && !file.is_settings)?;
+        let word = script_of(&command.text)?;
+        let path = word.trim_start_matches("./");
+        let plugin = super::assets::owner(self, &files[file.file].path)?;
+        let own = if plugin.root.is_empty() { path.to_owned() } else { format!("{}/{path}", plugin.root) };
+        let plain = !path.contains(['$', '*', '{', '~', '%']) && !path.starts_with(['/', '.']);
+        // A client of its own may start them from there.
+        let known = files[file.file].path.ends_with("hooks/hooks.json");
+        (plain && known && files.exists(&own))
+            .then(|| HookScript { path: path.to_owned(), span: command.span })
+    }
+
     /// Returns a path as it is from the top of the repository.
     fn resolved(&self, files: &Files, file: &HookFile, word: &str) -> Option<String> {
         let path = &*files[file.file].path;

@@ -9,7 +9,7 @@ use kapell_spec::{
 use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
-    agents::{Asset, Home},
+    agents::{Asset, Home, delegation},
     files::File,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -44,24 +44,55 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             if asset.definition.front.is_none()
                 && asset.definition.hidden.is_none()
-                && !is_started(repository, asset)
+                && starter(repository, asset).is_none()
             {
                 draft = draft.severity(Severity::Medium).confidence(Confidence::Medium);
             }
             draft.done();
         } else if let Some(problem) = asset.definition.front.as_ref().and_then(|front| front.problem.as_ref())
         {
-            let message =
-                format!("the frontmatter is no YAML: {}; only lenient readers load it", problem.text);
-            report.add(asset.file, problem.span, message).severity(Severity::Low).hint(UNREADABLE).done();
+            let starter = starter(repository, asset).filter(|_| needs_quotes(repository, asset));
+            let Some((from, span)) = starter else {
+                let message =
+                    format!("the frontmatter is no YAML: {}; only lenient readers load it", problem.text);
+                report.add(asset.file, problem.span, message).severity(Severity::Low).hint(UNREADABLE).done();
+                continue;
+            };
+            let message = format!(
+                "`{}` is silently skipped by strict readers: its frontmatter is no YAML: {}",
+                asset.name, problem.text
+            );
+            let also = format!("`{}` has work handed to it", delegation::called(from));
+            report
+                .add(asset.file, problem.span, message)
+                .confidence(Confidence::High)
+                .hint(UNREADABLE)
+                .also(from.file, span, also)
+                .done();
         }
     }
 }
 
-/// Tells whether something hands work to a file that is not loaded.
-fn is_started(repository: &Repository, agent: &Asset) -> bool {
-    let mut named = repository.agents.iter().flat_map(|(_, asset)| asset.firm(Names::Agent));
-    named.any(|reference| reference.name == agent.name)
+/// Finds what hands work to an agent for sure, and where.
+fn starter<'a>(repository: &'a Repository, agent: &Asset) -> Option<(&'a Asset, Span)> {
+    repository.agents.iter().find_map(|(_, from)| {
+        let mut named = from.firm(Names::Agent).filter(|_| from.file != agent.file);
+        let reference = named.find(|reference| reference.name == agent.name)?;
+        Some((from, reference.span))
+    })
+}
+
+/// Tells whether frontmatter that is no YAML is a slip of one agent. Where most agents of its scope are written so, their
+/// client has shown that it loads them; so it does with the examples that it writes into descriptions itself.
+fn needs_quotes(repository: &Repository, agent: &Asset) -> bool {
+    let described = agent.definition.text("description");
+    if agent.home != Home::Claude || described.is_some_and(|text| text.text.contains("xample")) {
+        return false;
+    }
+    let beside = repository.agents.of(AssetKind::Agent).filter(|(_, other)| other.scope == agent.scope);
+    let fronts = beside.filter_map(|(_, other)| other.definition.front.as_ref());
+    let (slips, sound): (Vec<_>, Vec<_>) = fronts.partition(|front| front.problem.is_some());
+    slips.len() == 1 || slips.len() <= sound.len()
 }
 
 /// Agents in YAML, which other clients read.

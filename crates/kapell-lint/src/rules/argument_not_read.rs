@@ -6,6 +6,7 @@ use kapell_spec::words::Words;
 use kapell_spec::{
     claude::definition::{Definition, Named},
     finding::Span,
+    suggest,
 };
 use kapell_view::audit::{AssetKind, Confidence, FixClass, Severity};
 
@@ -269,6 +270,9 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File, from_zero: bool) 
     let text = &file.text[asset.definition.body as usize..];
     // `<flag> <percent> [environment]`: each word of its own in brackets is one; anything else may be several.
     let words: Vec<&str> = hint.text.split_whitespace().collect();
+    if first_unread(report, asset, text, hint) {
+        return;
+    }
     let plain = |word: &&str| {
         let inner = word.trim_matches(['"', '\'']);
         let inner = inner.strip_prefix(['<', '[']).and_then(|inner| inner.strip_suffix(['>', ']']));
@@ -282,12 +286,15 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File, from_zero: bool) 
         return;
     }
     let Some((form, read)) = read_by_places(text) else { return };
-    if from_zero && form == Form::FromOne && read.iter().max() == Some(&words.len()) {
+    if form == Form::FromOne && read.iter().max() == Some(&words.len()) {
         let message = format!(
             "the first argument, `{}`, is never read: `$0` is the first, and `$1` the second",
             words[0]
         );
-        report.add(asset.file, hint.span, message).hint("count from `$0`, as the other commands do").done();
+        let hint_to = if from_zero { "count from `$0`, as the other commands do" } else { "count from `$0`" };
+        // Older clients counted from one: whoever has but those is served well.
+        let sure = if from_zero { Confidence::High } else { Confidence::Medium };
+        report.add(asset.file, hint.span, message).confidence(sure).hint(hint_to).done();
         return;
     }
     let Some(last) = read.iter().copied().max().filter(|&last| last < words.len()) else { return };
@@ -378,10 +385,16 @@ fn names(definition: &Definition) -> Vec<Named> {
 /// Names that are declared under `arguments` and used nowhere, while others are.
 fn declared(report: &mut Report<'_>, asset: &Asset, file: &File) {
     let text = &file.text[asset.definition.body as usize..];
+    let whole = |name: &str| {
+        text.match_indices(name).any(|(at, _)| {
+            !text[at + name.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        })
+    };
     let used = |argument: &Named| {
-        text.contains(&format!("${}", argument.text)) || text.contains(&format!("${{{}}}", argument.text))
+        whole(&format!("${}", argument.text)) || text.contains(&format!("${{{}}}", argument.text))
     };
     let arguments = names(&asset.definition);
+    misnamed(report, asset, text, &arguments);
     if text.contains("$ARGUMENTS")
         || text.contains("$0")
         || text.contains("$1")
@@ -394,4 +407,56 @@ fn declared(report: &mut Report<'_>, asset: &Asset, file: &File) {
             format!("argument `{}` is declared, and `${}` is used nowhere", argument.text, argument.text);
         report.add(asset.file, argument.span, message).done();
     }
+}
+
+/// A name behind a `$` that is nearly one of those that are declared, and none of them.
+fn misnamed(report: &mut Report<'_>, asset: &Asset, text: &str, arguments: &[Named]) {
+    if arguments.is_empty() {
+        return;
+    }
+    let body = asset.definition.body as usize;
+    let found = text.match_indices('$').find_map(|(at, _)| {
+        let rest = text[at + 1..].strip_prefix('{').unwrap_or(&text[at + 1..]);
+        let end =
+            rest.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-'));
+        let name = rest[..end.unwrap_or(rest.len())].trim_end_matches('-');
+        let is_new = name.len() > 2 && arguments.iter().all(|argument| argument.text != name);
+        // What the text sets itself is its own.
+        let set = [format!("{name}="), format!("for {name} in"), format!("read {name}")];
+        if !is_new || set.iter().any(|set| text.contains(set.as_str())) {
+            return None;
+        }
+        let near = |argument: &&Named| {
+            let part = |long: &str, short: &str| {
+                short.len() > 2 && long.strip_prefix(short).is_some_and(|rest| rest.starts_with(['_', '-']))
+            };
+            part(name, &argument.text)
+                || part(&argument.text, name)
+                || suggest::mistyped(name, [&*argument.text], 2).is_some()
+        };
+        let argument = arguments.iter().find(near)?;
+        let start = body + (name.as_ptr() as usize - text.as_ptr() as usize);
+        Some((Span::new(start, start + name.len()), name, argument))
+    });
+    let Some((span, name, argument)) = found else { return };
+    let message = format!("`${name}` is never filled in: the argument is called `{}`", argument.text);
+    let draft = report.add(asset.file, span, message).severity(Severity::High);
+    let draft = draft.hint(format!("write `${}`", argument.text));
+    draft.also(asset.file, argument.span, "declared here").done();
+}
+
+/// A first argument that must be given, of which nothing is read, while a later one is.
+fn first_unread(report: &mut Report<'_>, asset: &Asset, text: &str, hint: &Named) -> bool {
+    let first = hint.text.split_whitespace().next().unwrap_or_default().trim_matches(['"', '\'']);
+    if !(first.starts_with('<') && first.ends_with('>')) {
+        return false;
+    }
+    let Some((Form::FromOne, read)) = read_by_places(text) else { return false };
+    if read.iter().min().is_none_or(|&least| least < 2) {
+        return false;
+    }
+    let message =
+        format!("the first argument, `{first}`, is never read: it is `$0`, or `$1` with older clients");
+    report.add(asset.file, hint.span, message).severity(Severity::High).hint("count from the first").done();
+    true
 }

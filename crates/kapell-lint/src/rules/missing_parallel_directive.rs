@@ -14,7 +14,7 @@ use kapell_view::audit::{AssetKind, Confidence, Severity};
 
 use crate::{
     agents::{
-        Asset,
+        Asset, Resolved,
         beside::{self, Row, tells_parallel},
     },
     repository::{Depth, Repository},
@@ -38,7 +38,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for (_, asset) in repository.agents.iter().filter(|(_, asset)| asset.is_read()) {
         let text = &repository.files[asset.file].text;
-        let mut found = loops(text, asset);
+        let mut found = loops(repository, text, asset);
         found.extend(coded_loops(text, asset));
         tell_loops(report, asset, &found);
         tell_chains(report, asset, text);
@@ -215,6 +215,12 @@ const ORDERED: &[&str] = &[
 const STEPWISE: &[&str] =
     &["task", "step", "phase", "iteration", "round", "commit", "todo", "batch", "story"];
 
+/// Beginnings of words for things that lie in files which others of them share.
+const IN_CODE: &[&str] = &[
+    "ticket", "issue", "bug", "finding", "failure", "error", "warning", "comment", "conflict", "method",
+    "function", "story", "stories", "class",
+];
+
 /// Words for what happens now and then.
 const EVENTS: &[&str] = &[
     "change", "commit", "question", "request", "release", "incident", "session", "feature", "bug", "issue",
@@ -267,7 +273,7 @@ fn coded_loops(text: &str, asset: &Asset) -> Vec<Span> {
 }
 
 /// Finds the lines that loop over things and start an agent for each, with no word of how.
-fn loops(text: &str, asset: &Asset) -> Vec<Span> {
+fn loops(repository: &Repository, text: &str, asset: &Asset) -> Vec<Span> {
     // Most lines hold none of these.
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&[OVER, PER].concat()));
     let document = &asset.definition.document;
@@ -304,7 +310,10 @@ fn loops(text: &str, asset: &Asset) -> Vec<Span> {
             let above = text.get(section.start..start).unwrap_or_default();
             let paragraph = section.start + above.rfind("\n\n").unwrap_or(0);
             let before = text.get(paragraph..start + line.len()).unwrap_or_default();
-            if !is_ordered(&text[section]) && !is_sorted(before) && !changes(&text[start..near]) {
+            let disturbs = changes(&text[start..near])
+                || what.iter().any(|word| IN_CODE.iter().any(|start| word.starts_with(start)))
+                    && starts_editor(repository, asset, start..near);
+            if !is_ordered(&text[section]) && !is_sorted(before) && !disturbs {
                 found.push(Span::new(start, start + line.trim_end().len()));
             }
         }
@@ -339,6 +348,24 @@ fn starts_one(asset: &Asset, near: &str, start: usize) -> bool {
     });
     let lower = near.to_ascii_lowercase();
     named || lower.contains("agent") && STARTS.iter().any(|word| lower.contains(word)) || starts_kind(&lower)
+}
+
+/// Tells whether the one that is started is given the tool to edit files, in the directory where all others work as well:
+/// two at a time may get in each other's way.
+fn starts_editor(repository: &Repository, asset: &Asset, near: std::ops::Range<usize>) -> bool {
+    let here = asset.references.iter().filter(|reference| {
+        reference.names == Names::Agent
+            && reference.strength >= Strength::Strong
+            && near.contains(&(reference.span.start as usize))
+    });
+    here.filter_map(|reference| match repository.agents.resolve(asset, reference) {
+        Resolved::Found(id) => Some(&repository.agents[id].definition),
+        _ => None,
+    })
+    .any(|agent| {
+        let own = agent.text("isolation").is_some_and(|isolation| isolation.text == "worktree");
+        !own && agent.items("tools").iter().any(|tool| matches!(&*tool.text, "Edit" | "MultiEdit"))
+    })
 }
 
 /// Tells whether a text starts an agent of a kind: `start an Explore agent`.

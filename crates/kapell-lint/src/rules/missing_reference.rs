@@ -361,6 +361,18 @@ fn has_company(repository: &Repository, path: &str) -> bool {
     repository.files.iter().any(|(_, file)| beside(&file.path)) || repository.files.others().any(beside)
 }
 
+/// Tells whether just one other file has the name of one that is not there, in a folder beside its own.
+fn has_namesake(repository: &Repository, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let above = path.rsplitn(3, '/').nth(2).unwrap_or_default();
+    let all = repository.files.iter().map(|(_, file)| &*file.path).chain(repository.files.others());
+    let mut same = all.filter(|other| {
+        other.strip_suffix(name).is_some_and(|folder| folder.is_empty() || folder.ends_with('/'))
+            && (above.is_empty() || other.starts_with(above))
+    });
+    same.next().is_some() && same.next().is_none()
+}
+
 /// Says what to do about a hook whose script is not there: one that is called nearly so may be meant.
 fn hint_for_hook(repository: &Repository, path: &str) -> String {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -381,8 +393,20 @@ fn hook_scripts(repository: &Repository, report: &mut Report<'_>) {
     for file in &repository.agents.hooks {
         for hook in &file.hooks.hooks {
             let script = repository.agents.hook_script(&repository.files, file, hook);
-            // A folder that is not there at all may lie elsewhere, or be made by a build.
-            let is_missing = |path: &str| !repository.files.exists(path) && has_company(repository, path);
+            if let Some(script) = repository.agents.script_of_plugin(&repository.files, file, hook) {
+                let message = format!(
+                    "the hook of `{}` looks for `{}` where the plugin is used, and it lies in the plugin",
+                    hook.event.text, script.path
+                );
+                let hint = format!("run `${{CLAUDE_PLUGIN_ROOT}}/{}`", script.path);
+                report.add(file.file, script.span, message).severity(Severity::High).hint(hint).done();
+                continue;
+            }
+            // A folder that is not there at all may lie elsewhere, or be made by a build, unless the file lies near.
+            let is_missing = |path: &str| {
+                !repository.files.exists(path)
+                    && (has_company(repository, path) || has_namesake(repository, path))
+            };
             let Some(script) = script.filter(|script| is_missing(&script.path)) else { continue };
             let message =
                 format!("the hook of `{}` runs `{}`, and it is not there", hook.event.text, script.path);

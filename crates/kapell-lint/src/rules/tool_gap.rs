@@ -143,7 +143,7 @@ fn ungranted(repository: &Repository, report: &mut Report<'_>) {
             asset.name
         );
         let hint = format!("add what it runs to `allowed-tools`, such as `Bash({program}:*)` or narrower");
-        report.add(asset.file, span, message).hint(hint).done();
+        report.add(asset.file, span, message).severity(Severity::High).hint(hint).done();
     }
 }
 
@@ -395,6 +395,7 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
         let message = format!("`{}` has to edit files, but none of its tools does", agent.name);
         report
             .add(agent.file, span, message)
+            .severity(Severity::High)
             .hint("add `Edit` to its tools, or have it return what is to be changed")
             .done();
     }
@@ -415,9 +416,10 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
         let message = format!("`{}` has to start agents, but its tools do not have `Agent`", agent.name);
         report.add(agent.file, span, message).hint("add `Agent` to its tools").done();
     }
-    if let Some((span, tool)) = told::to_serve(agent, text).filter(|(_, tool)| !grants(agent, tool)) {
+    if let Some((span, tool)) = told::to_serve(agent, text, |tool| grants(agent, tool)) {
         let message = format!("`{}` has to use `{tool}`, which its tools do not have", agent.name);
-        report.add(agent.file, span, message).hint(format!("add `{tool}` to its tools")).done();
+        let draft = report.add(agent.file, span, message).severity(Severity::High);
+        draft.hint(format!("add `{tool}` to its tools")).done();
     }
     if !has(&["Bash"])
         && !served
@@ -434,6 +436,11 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
     let searches = !served && !has(&["WebSearch", "Bash"]);
     if let Some(span) = told::to_search(agent, text).filter(|_| searches) {
         online.entry("WebSearch").or_default().push((agent, span));
+        return;
+    }
+    let online_some = served || has(&["WebFetch", "WebSearch", "Bash"]);
+    if let Some(span) = told::to_fetch(agent, text).filter(|_| !online_some) {
+        online.entry("WebFetch").or_default().push((agent, span));
         return;
     }
     let lower = &file.lower()[agent.definition.body as usize..];

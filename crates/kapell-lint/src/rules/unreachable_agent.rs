@@ -1,5 +1,6 @@
 //! `unreachable-agent`: something is defined that nobody can start.
 
+mod by_hand; // commands that only a person can start
 mod graph; // steps and agents in code
 mod others; // agents of other clients
 mod session; // agents that the agent of every session may not start
@@ -47,6 +48,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     reserved(repository, report);
     session::check(repository, report);
     flat_skills(repository, report);
+    by_hand::check(repository, report);
     for (_, asset) in repository.agents.iter() {
         let path = &repository.files[asset.file].path;
         let definition = &asset.definition;
@@ -167,6 +169,7 @@ fn denied(repository: &Repository, report: &mut Report<'_>) {
                 format!("nobody can start `{name}`, which `{}` hands work to: it is denied here", asset.name);
             report
                 .add(settings.file, Span::new(at, at + len), message)
+                .severity(Severity::High)
                 .hint("allow it, or take it out of what starts it")
                 .also(asset.file, span, "started here")
                 .done();
@@ -305,7 +308,7 @@ fn reserved(repository: &Repository, report: &mut Report<'_>) {
         let Some(keeper) = keepers.next().map(|(_, asset)| asset).filter(|_| keepers.next().is_none()) else {
             continue;
         };
-        if names(repository, keeper, &agent.name) {
+        if names(repository, keeper, &agent.name) || misnames(repository, keeper, &agent.name) {
             continue;
         }
         let message =
@@ -316,6 +319,13 @@ fn reserved(repository: &Repository, report: &mut Report<'_>) {
             .also(keeper.file, keeper.head(), "the one that it waits for")
             .done();
     }
+}
+
+/// Tells whether an asset names nobody where it means this agent: that is told where the name stands.
+fn misnames(repository: &Repository, keeper: &Asset, name: &str) -> bool {
+    keeper.firm(Names::Agent).any(|reference| {
+        matches!(repository.agents.resolve(keeper, reference), Resolved::Nothing(Some(near)) if near == name)
+    })
 }
 
 /// Tells whether the text of an asset has a name, in words or joined by hyphens.

@@ -279,7 +279,7 @@ fn ends_with_one(lower: &str, language: Language, event: &str) -> Option<Fault> 
         let aloud = complains
             && std::iter::once(line)
                 .chain(before.iter().map(|(_, line)| line))
-                .any(|line| is_complaint(line));
+                .any(|line| is_complaint(line) || event.ends_with("Stop") && is_demand(line));
         // Where other refusals are heard, this one is only one if it says so to somebody.
         let near = says(line)
             || before
@@ -321,8 +321,24 @@ const PURPOSES: &[&str] =
     &["stops ", "protect", "prevent", "may not ", "must not ", "guard", "no direct ", "only allow", "keeps "];
 
 /// What the head of a script says that keeps a session at work.
-const KEEPS: &[&str] =
-    &["may not stop", "must not stop", "cannot stop", "can't stop", "keep going", "keeps going"];
+const KEEPS: &[&str] = &[
+    "may not stop",
+    "must not stop",
+    "cannot stop",
+    "can't stop",
+    "keep going",
+    "keeps going",
+    "only end",
+    "only stop",
+    "only finish",
+    "may not end",
+    "must not end",
+    "cannot end",
+    "may not finish",
+    "must not finish",
+    "not done until",
+    "no session ends",
+];
 
 /// How many lines the head of a script has at most.
 const HEAD_MAX: usize = 10;
@@ -353,6 +369,11 @@ fn complains(lower: &str, event: &str) -> bool {
         "Stop" | "SubagentStop" => DEMANDS.iter().any(|word| lower.contains(word)),
         _ => false,
     }
+}
+
+/// Tells whether a line tells a session what is still to be done.
+fn is_demand(line: &str) -> bool {
+    is_said(line) && DEMANDS.iter().any(|word| line.contains(word))
 }
 
 /// Tells whether a line complains: on standard error, or by the text of a fault.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The patterns of a list of tools, without what stands around them; `None` if there is none, or any command may be run.
-fn patterns(tools: &[Named]) -> Option<Vec<&str>> {
+pub(super) fn patterns(tools: &[Named]) -> Option<Vec<&str>> {
     let shells: Vec<&str> =
         tools.iter().map(|tool| &*tool.text).filter(|tool| tool.starts_with("Bash")).collect();
     let inner = shells.iter().filter_map(|tool| tool.strip_prefix("Bash(")?.strip_suffix(')'));
@@ -32,16 +32,45 @@ fn is_for(pattern: &str, command: &str) -> bool {
     own.contains('*') || own == program(command)
 }
 
+/// Tells whether a pattern reaches a command of its program: `alembic current:*` does not reach `alembic upgrade head`. What
+/// `npm run` starts is often written without `run`.
+pub(super) fn reaches(pattern: &str, command: &str) -> bool {
+    if !is_for(pattern, command) {
+        return false;
+    }
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split([' ', ':']).filter(|word| !word.contains('=') && *word != "env");
+        words.filter(|word| !word.is_empty()).skip(1).map(str::to_owned).collect()
+    };
+    let plain =
+        |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let (own, told) = (words(pattern), words(command));
+    // Programs that run scripts have a short form for some of them.
+    let short = |words: &[String]| {
+        words.first().is_some_and(|word| matches!(&**word, "run" | "exec" | "x" | "test" | "start"))
+    };
+    let whole = short(&own) && own.get(1).is_none_or(|word| !plain(word));
+    if short(&own) != short(&told) || whole {
+        return true;
+    }
+    let mut pairs = own.iter().zip(&told).take_while(|(own, told)| plain(own) && plain(told));
+    pairs.all(|(own, told)| own == told)
+}
+
 /// An agent whose shell is for some programs, and which is told to run another one.
 pub(super) fn of_agent(report: &mut Report<'_>, agent: &Asset, text: &str) {
     let Some(patterns) = patterns(agent.definition.items("tools")) else { return };
-    let granted = |command: &str| patterns.iter().any(|pattern| is_for(pattern, command));
+    let granted = |command: &str| patterns.iter().any(|pattern| reaches(pattern, command));
     let Some((span, command)) = told::all_to_run(agent, text).find(|(_, command)| !granted(command)) else {
         return;
     };
     let message =
         format!("`{}` has to run `{command}`, which none of its tools `Bash(...)` is for", agent.name);
-    let draft = report.add(agent.file, span, message).confidence(Confidence::Medium);
+    // Where nobody is asked, nobody can let it through.
+    let unasked = agent.definition.text("permissionMode").is_some_and(|mode| mode.text == "dontAsk")
+        || agent.definition.is_on("background") == Some(true);
+    let severity = if unasked { Severity::High } else { Severity::Medium };
+    let draft = report.add(agent.file, span, message).severity(severity).confidence(Confidence::Medium);
     draft.hint(hint("tools", command)).done();
 }
 
@@ -112,5 +141,10 @@ mod tests {
         assert!(is_for("npm run *", "CI=1 npm test"));
         assert!(is_for("*", "npm publish"));
         assert!(!is_for("git:*", "npm publish"));
+        assert!(reaches("git diff:*", "git diff --stat") && reaches("git:*", "git push"));
+        assert!(reaches("npm run *", "npm test") && reaches("./gradlew --offline *", "./gradlew test"));
+        assert!(!reaches("alembic current:*", "alembic upgrade head"));
+        assert!(!reaches("gh pr diff:*", "gh pr comment") && reaches("gh pr diff:*", "gh pr diff 12"));
+        assert!(reaches("npm run:*", "npm run lint") && !reaches("npm run lint:*", "npm run build"));
     }
 }

@@ -128,6 +128,25 @@ pub(super) fn to_search(agent: &Asset, text: &str) -> Option<Span> {
     })
 }
 
+/// Orders to get a page, at the head of a sentence.
+const FETCHES: &[&str] = &["fetch ", "download ", "open ", "visit ", "get ", "read ", "retrieve ", "load "];
+
+/// Finds the order to get something from an address of the web: `Fetch the advisory from https://example.com/x`.
+pub(super) fn to_fetch(agent: &Asset, text: &str) -> Option<Span> {
+    let body = agent.definition.body as usize;
+    memchr::memmem::find_iter(&text.as_bytes()[body..], "https://").map(|at| body + at).find_map(|at| {
+        let before = &text[line::start(text, at)..at];
+        let order = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        let order = order.rsplit(". ").next().unwrap_or(order);
+        let lower = order.to_ascii_lowercase();
+        let tells = FETCHES.iter().any(|verb| lower.starts_with(verb)) && !order.contains([',', '(', '[']);
+        let end = text[at..].find([' ', '\n', ')', '`', '>', ',']).map_or(text.len(), |len| at + len);
+        // The agent's own machine needs another tool.
+        let local = ["https://localhost", "https://127."].iter().any(|host| text[at..].starts_with(host));
+        (tells && !local && !is_fenced(agent, at) && !is_for_others(order)).then(|| Span::new(at, end))
+    })
+}
+
 /// Finds the words that tell an agent to wait for a person. One that starts others may be talked to itself.
 pub(super) fn to_wait(agent: &Asset, text: &str) -> Option<Span> {
     static WAIT: LazyLock<Words> = LazyLock::new(|| {
@@ -160,23 +179,36 @@ pub(super) fn to_wait(agent: &Asset, text: &str) -> Option<Span> {
 }
 
 /// Finds the first place that tells to use a tool of a server, with the tool's name.
-pub(super) fn to_serve<'a>(agent: &Asset, text: &'a str) -> Option<(Span, &'a str)> {
-    code_spans(agent, text).find_map(|(span, before)| {
-        let tool = text[span.range()].trim_matches('`');
-        let whole = tool.strip_prefix("mcp__")?.split_once("__").is_some_and(|(server, name)| {
-            !server.is_empty() && !name.is_empty() && !name.contains(['*', '<', ' ', '(', '{'])
+pub(super) fn to_serve<'a>(
+    agent: &Asset,
+    text: &'a str,
+    granted: impl Fn(&str) -> bool,
+) -> Option<(Span, &'a str)> {
+    let body = agent.definition.body as usize;
+    // What is called so is nothing else, in marks or without.
+    memchr::memmem::find_iter(&text.as_bytes()[body..], "mcp__").map(|at| body + at).find_map(|at| {
+        let len = text[at..].find(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c)));
+        let end = len.map_or(text.len(), |len| at + len);
+        let tool = text[at..end].trim_end_matches(['_', '-']);
+        let whole = tool["mcp__".len()..].split_once("__").is_some_and(|(server, name)| {
+            !server.is_empty() && !name.is_empty() && !text[end..].starts_with(['*', '<', '{', '('])
         });
+        if !whole || granted(tool) || is_fenced(agent, at) {
+            return None;
+        }
+        let before = text[line::start(text, at)..at].trim_end_matches('`');
+        let before = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
         let clause = clause(before);
         let words: Vec<&str> = clause.split_whitespace().collect();
         let verb = words.iter().any(|word| {
             matches!(
                 *word,
-                "use" | "using" | "call" | "through" | "via" | "with" | "invoke" | "run" | "query"
+                "use" | "using" | "call" | "through" | "via" | "with" | "invoke" | "run" | "query" | "by"
             )
         });
-        let end =
-            text[span.end as usize..].split(['\n', '.']).next().unwrap_or_default().to_ascii_lowercase();
-        let maybe = ["if ", "available", "when ", "optional", "unless"].iter().any(|word| end.contains(word));
-        (whole && verb && !maybe && !is_for_others(before)).then_some((span, tool))
+        let after = text[end..].split(['\n', '.']).next().unwrap_or_default().to_ascii_lowercase();
+        let maybe =
+            ["if ", "available", "when ", "optional", "unless"].iter().any(|word| after.contains(word));
+        (verb && !maybe && !is_order_for_others(before)).then(|| (Span::new(at, at + tool.len()), tool))
     })
 }

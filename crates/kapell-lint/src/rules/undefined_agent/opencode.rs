@@ -107,7 +107,9 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             |near| format!("name `{near}`, if that is meant"),
         );
         let message = format!("agent `{name}`, which this command is given to, is not defined");
-        let draft = report.add(id, agent.span, message).severity(Severity::Medium);
+        // That one of nearly that name is there says which is meant; any other may come from elsewhere.
+        let severity = if near.is_some() { Severity::High } else { Severity::Medium };
+        let draft = report.add(id, agent.span, message).severity(severity);
         draft.confidence(Confidence::Medium).hint(hint).done();
     }
 }

@@ -113,46 +113,22 @@ pub(super) fn reads_too_high(lower: &str, language: Language) -> Option<Fault> {
 }
 
 /// Keys of the inputs of the tools that a client has itself, as of Claude Code 2.1.
-const INPUT_KEYS: &[&str] = &[
-    "command",
-    "description",
-    "file_path",
-    "content",
-    "old_string",
-    "new_string",
-    "replace_all",
-    "edits",
-    "path",
-    "pattern",
-    "glob",
-    "url",
-    "prompt",
-    "query",
-    "notebook_path",
-    "new_source",
-    "cell_id",
-    "cell_type",
-    "edit_mode",
-    "subagent_type",
-    "todos",
-    "timeout",
-    "run_in_background",
-    "offset",
-    "limit",
-    "output_mode",
-    "skill",
-    "args",
-    "plan",
-    "questions",
-    "allowed_domains",
-    "blocked_domains",
+const INPUT_KEYS: &[(&str, &[&str])] = &[
+    ("Bash", &["command", "description", "timeout", "run_in_background"]),
+    ("Edit", &["file_path", "old_string", "new_string", "replace_all"]),
+    ("Write", &["file_path", "content"]),
+    ("MultiEdit", &["file_path", "edits"]),
+    ("Read", &["file_path", "offset", "limit", "pages"]),
+    ("WebFetch", &["url", "prompt"]),
+    ("NotebookEdit", &["notebook_path", "new_source", "cell_id", "cell_type", "edit_mode"]),
 ];
 
 /// Finds where a gate reads a key that the input of no such tool has, and none that it has: it never sees what it judges.
 pub(super) fn misnames(lower: &str, matcher: &str) -> Option<Fault> {
-    let own = matcher.split('|').all(|tool| {
-        matches!(tool.trim(), "Bash" | "Edit" | "Write" | "MultiEdit" | "Read" | "WebFetch" | "NotebookEdit")
-    });
+    let keys_of =
+        |tool: &str| INPUT_KEYS.iter().find(|(name, _)| *name == tool.trim()).map(|(_, keys)| *keys);
+    let own = matcher.split('|').all(|tool| keys_of(tool).is_some());
+    let known: Vec<&str> = matcher.split('|').filter_map(keys_of).flatten().copied().collect();
     // Written out, or behind a name for it.
     let forms = ["tool_input.", "tool_input?.", "tool_input\"][\"", "tool_input']['", "tool_input\"]['"];
     let mut keys = forms.iter().flat_map(|form| {
@@ -166,7 +142,7 @@ pub(super) fn misnames(lower: &str, matcher: &str) -> Option<Fault> {
     let all: Vec<(usize, &str)> = keys.by_ref().collect();
     let count = lower.matches("tool_input").count();
     let (at, key) = *all.first()?;
-    let unknown = all.iter().all(|(_, key)| key.len() > 1 && !INPUT_KEYS.contains(key) && *key != "get");
+    let unknown = all.iter().all(|(_, key)| key.len() > 1 && !known.contains(key) && *key != "get");
     let why = "this gate never sees what it judges: the input of the tool has no such key";
     let hint = "read `.tool_input.command` of Bash, `.tool_input.file_path` of Edit and Write";
     (own && unknown && all.len() == count).then(|| (Span::new(at, at + key.len()), why, hint, Severity::High))

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use kapell_spec::{finding::Span, line, words::Words};
 
-use super::{clause, code_spans, is_for_others, is_order_for_others};
+use super::{clause, code_spans, is_for_others, is_order_for_others, run::is_a_cause};
 use crate::agents::Asset;
 
 /// Verbs of orders that often stand before another one.
@@ -156,12 +156,12 @@ const EDITS: &[&str] = &[
     "add the missing test",
 ];
 
-/// Finds an order to edit files.
+/// Finds an order to edit files: one of the fixed ones, or one that names the file.
 pub(in crate::rules::tool_gap) fn to_edit(agent: &Asset, text: &str) -> Option<Span> {
     static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(EDITS));
     let body = agent.definition.body as usize;
     let document = &agent.definition.document;
-    WORDS.places(text.get(body..)?).find_map(|(number, at)| {
+    let fixed = WORDS.places(text.get(body..)?).find_map(|(number, at)| {
         let at = body + at;
         if document.fence_at(u32::try_from(at).unwrap_or(u32::MAX)).is_some() {
             return None;
@@ -170,6 +170,138 @@ pub(in crate::rules::tool_gap) fn to_edit(agent: &Asset, text: &str) -> Option<S
         let head = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
         let own = head.is_empty() || head.trim_end().ends_with(['.', ';', ':', ',']);
         let whole = text[line::start(text, at)..line::end(text, at)].to_ascii_lowercase();
-        (own && !is_for_others(&whole)).then(|| Span::new(at, at + EDITS[number].trim_end().len()))
-    })
+        let span = Span::new(at, at + EDITS[number].trim_end().len());
+        (own && !is_for_others(&whole) && !is_a_cause(agent, text, span)).then_some(span)
+    });
+    fixed.or_else(|| to_edit_file(agent, text))
+}
+
+/// Orders after which a file is another one.
+const ALTERS: &[&str] = &[
+    "add",
+    "insert",
+    "append",
+    "edit",
+    "update",
+    "fix",
+    "replace",
+    "rename",
+    "remove",
+    "delete",
+    "rewrite",
+    "modify",
+    "change",
+    "bump",
+    "raise",
+    "wrap",
+    "convert",
+    "apply",
+    "translate",
+    "register",
+    "set",
+    "mark",
+    "sort",
+    "move",
+];
+
+/// Words between such an order and the file that it is done to.
+const IN_FILE: &[&str] = &["in", "to", "into", "of", "from", "at", "under", "inside"];
+
+/// Endings of files that are kept in repositories.
+const KEPT: &[&str] = &[
+    ".rs",
+    ".go",
+    ".java",
+    ".kt",
+    ".rb",
+    ".php",
+    ".cs",
+    ".swift",
+    ".scala",
+    ".ex",
+    ".exs",
+    ".vue",
+    ".svelte",
+    ".css",
+    ".scss",
+    ".xml",
+    ".gradle",
+    ".tf",
+    ".proto",
+    ".graphql",
+    ".lock",
+    ".ini",
+    ".cfg",
+    ".sh",
+    ".mod",
+    ".po",
+    ".dart",
+    ".tpl",
+    ".properties",
+];
+
+/// Names of files that everybody knows.
+const KNOWN: &[&str] =
+    &["Makefile", "Dockerfile", "Gemfile", "Podfile", "Procfile", "Justfile", "CODEOWNERS"];
+
+/// Tells whether a word is the name of a file.
+fn is_file(word: &str) -> bool {
+    let word = word.trim_matches(['`', '"', '\'', '*', '(', ')']).trim_end_matches([',', '.', ';', ':']);
+    let name = word.rsplit('/').next().unwrap_or(word).trim_matches('`');
+    let stem = |end: &&&str| name.len() > end.len() && name.ends_with(**end);
+    KNOWN.contains(&name) || WRITTEN.iter().chain(KEPT).find(stem).is_some()
+}
+
+/// Finds an order that names the file that it changes: ``Add the key to `locales/en.json` ``.
+fn to_edit_file(agent: &Asset, text: &str) -> Option<Span> {
+    let body = agent.definition.body as usize;
+    let document = &agent.definition.document;
+    let mut at = body;
+    for line in text.get(body..)?.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        let own = line.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+        // Most lines have neither a path nor a name with an ending.
+        if own.starts_with(['#', '|']) || !own.contains(['.', 'f', 'O']) || own.len() < 12 {
+            continue;
+        }
+        let mut from = start + (line.len() - own.len());
+        for sentence in own.split(". ") {
+            let begin = from;
+            from += sentence.len() + 2;
+            let Some(len) = alters_file(sentence) else { continue };
+            let span = Span::new(begin, begin + len);
+            let fenced = document.fence_at(u32::try_from(begin).unwrap_or(u32::MAX)).is_some();
+            if !fenced && !is_for_others(sentence) && !is_a_cause(agent, text, span) {
+                return Some(span);
+            }
+        }
+    }
+    None
+}
+
+/// Returns where the name of the file ends that a sentence orders to be changed. Only what stands in the order itself counts,
+/// not what its end tells of.
+fn alters_file(sentence: &str) -> Option<usize> {
+    let mut words = sentence.split([' ', '\n']).filter(|word| !word.is_empty());
+    let mut first = words.next()?;
+    if matches!(first, "Then" | "then" | "Finally," | "Always") {
+        first = words.next()?;
+    }
+    if !ALTERS.iter().any(|verb| verb.eq_ignore_ascii_case(first)) {
+        return None;
+    }
+    let mut before = first;
+    for (count, word) in words.enumerate() {
+        let leads = IN_FILE.contains(&before) || count == 0 || count == 1 && before == "the";
+        if leads && is_file(word) {
+            return Some(word.as_ptr() as usize - sentence.as_ptr() as usize + word.len());
+        }
+        // What follows says how, or is said of something else.
+        if word.ends_with([',', ';', ':', ')']) || matches!(word, "that" | "which" | "as" | "so" | "with") {
+            return None;
+        }
+        before = word;
+    }
+    None
 }

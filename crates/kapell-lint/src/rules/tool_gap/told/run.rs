@@ -116,8 +116,9 @@ pub(in crate::rules::tool_gap) fn all_to_run<'a>(
     })
 }
 
-/// Tells whether a place is in an item of a list of causes: what is to be run there is what the agent shall name.
-fn is_a_cause(agent: &Asset, text: &str, span: Span) -> bool {
+/// Tells whether a place is in an item of a list of causes, or of what the agent is to look for: what is to be done there is
+/// what it shall name.
+pub(super) fn is_a_cause(agent: &Asset, text: &str, span: Span) -> bool {
     let items = &agent.definition.document.items;
     let Some(item) = items.iter().find(|item| item.span.start <= span.start && span.end <= item.span.end)
     else {
@@ -128,7 +129,27 @@ fn is_a_cause(agent: &Asset, text: &str, span: Span) -> bool {
     let above = above.rsplit('\n').next().unwrap_or_default().to_ascii_lowercase();
     let last = above.rsplit(". ").next().unwrap_or_default();
     let listed = last.ends_with(':') || last.starts_with('#');
-    let words = ["cause", "culprit", "symptom", "known problem", "known issue", "common problem", "pitfall"];
+    let words = [
+        "cause",
+        "culprit",
+        "symptom",
+        "known problem",
+        "known issue",
+        "common problem",
+        "pitfall",
+        "remed",
+        "look for",
+        "recommend",
+        "suggest",
+        "smell",
+        "finding",
+        "anti-pattern",
+        "checklist",
+        "good fix",
+        "typical fix",
+        "advice",
+        "advise",
+    ];
     listed && words.iter().any(|word| last.contains(word))
 }
 

@@ -57,8 +57,8 @@ pub(in crate::rules::tool_gap) fn to_delegate(agent: &Asset, text: &str, name: S
     if name.start < agent.definition.body || is_fenced(agent, at) {
         return false;
     }
-    let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    let before = text[line..at].trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
+    let before = line::lead(text, at).replace('\n', " ");
+    let before = before.trim_start_matches(|c: char| c.is_ascii_digit() || "-*+.)> \t".contains(c));
     let lower = clause(before);
     let order = ["delegate", "launch", "spawn", "dispatch"];
     // An item of a list that has its agents work: `Delegate its parts:`.
@@ -77,8 +77,14 @@ pub(in crate::rules::tool_gap) fn to_delegate(agent: &Asset, text: &str, name: S
     let first = lower.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
     let after = text[name.end as usize..].trim_start_matches(['`', '*', ' ']);
     let named = ["agent", "subagent", "sub-agent"].iter().any(|word| after.starts_with(word));
-    (at_once || order.contains(&first)) && named && !is_for_others(before)
+    // `Give each story to the `x` agent`, and `then have `x` plan the tests`.
+    let given =
+        GIVES.contains(&first) && lower.strip_suffix(" the").unwrap_or(&lower).strip_suffix(" to").is_some();
+    (at_once || given || order.contains(&first)) && named && !is_for_others(before)
 }
+
+/// Verbs with which an agent is given something, before `to` and its name.
+const GIVES: &[&str] = &["give", "hand", "pass", "send", "forward", "assign", "route", "escalate"];
 
 /// Tells whether a name, with `agent` behind it, stands in a list that a sentence leads to whose last clause is one of the
 /// orders.

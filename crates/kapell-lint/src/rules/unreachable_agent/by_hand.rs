@@ -1,0 +1,44 @@
+//! Commands and skills that only a person can start, which a text has the model start.
+
+use kapell_spec::claude::reference::Names;
+use kapell_view::audit::{AssetKind, Severity};
+
+use crate::{
+    agents::{Asset, Home, Resolved, delegation},
+    repository::Repository,
+    rule::Report,
+};
+
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    let agents = &repository.agents;
+    let off = |asset: &Asset| asset.definition.is_on("disable-model-invocation") == Some(true);
+    // Most repositories keep nothing from the model.
+    if !agents.iter().any(|(_, asset)| off(asset)) {
+        return;
+    }
+    let reads = |asset: &Asset| asset.home == Home::Claude && asset.kind != AssetKind::Memory;
+    for (_, from) in agents.iter().filter(|(_, asset)| reads(asset)) {
+        let text = &repository.files[from.file].text;
+        let body = from.definition.body;
+        let named = from.references.iter().filter(|reference| {
+            reference.names == Names::Command && !reference.fenced && reference.span.start >= body
+        });
+        let lost = named
+            .filter(|reference| delegation::is_run(text, reference.span.start as usize))
+            .find_map(|reference| match agents.resolve(from, reference) {
+                Resolved::Found(id) if off(&agents[id]) && agents[id].file != from.file => {
+                    Some((reference, &agents[id]))
+                }
+                _ => None,
+            });
+        let Some((reference, command)) = lost else { continue };
+        let Some(switch) = command.definition.field("disable-model-invocation") else { continue };
+        let message = format!("`/{}` cannot be run here: only a person can start it", command.name);
+        report
+            .add(from.file, reference.span, message)
+            .severity(Severity::High)
+            .hint("drop `disable-model-invocation`, or have the user type it")
+            .also(command.file, switch.key.span, "kept from the model here")
+            .done();
+    }
+}
