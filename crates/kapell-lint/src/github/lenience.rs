@@ -1,9 +1,9 @@
 //! Which failures `continue-on-error` lets pass.
 
-use kapell_core::expr::{Comparison, Expr, Literal, Node, NodeKind};
+use kapell_core::expr::{Comparison, Expr, Literal, Node, NodeKind, Value};
 use kapell_spec::github::Text;
 
-use super::Flow;
+use super::{Flow, conditions::Scope};
 
 /// Which failures count as success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +61,18 @@ pub fn lenience(flow: &Flow, text: &Text) -> Option<Lenience> {
     if let Some(unsure) = unsure(expr.root()) {
         return Some(Lenience::AllBut(unsure));
     }
-    let scope = |world: usize| flow.scope(world, 0, true);
+    // `${{ matrix.experimental }}` with `true` in every cell.
+    let job =
+        flow.model.jobs.iter().find(|job| job.span.start <= text.span.start && text.span.end <= job.span.end);
+    let cells = job.and_then(|job| job.matrix.as_ref()).and_then(|matrix| matrix.cells()).unwrap_or_default();
+    let holds = |world: usize, cell: Option<&[(&str, &Value)]>| {
+        Scope { cell, ..flow.scope(world, 0, true) }.truth(expr.root()) == Some(true)
+    };
     let all = !flow.worlds.is_empty()
-        && (0..flow.worlds.len()).all(|world| scope(world).truth(expr.root()) == Some(true));
+        && (0..flow.worlds.len()).all(|world| match &cells[..] {
+            [] => holds(world, None),
+            cells => cells.iter().all(|cell| holds(world, Some(cell))),
+        });
     all.then_some(Lenience::All)
 }
 

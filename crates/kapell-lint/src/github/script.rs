@@ -468,6 +468,7 @@ const WRAPPERS: &[&[&str]] = &[
     &["yarn", "dlx"],
     &["npm", "exec"],
     &["bundle", "exec"],
+    &["pipx", "run"],
     &["python", "-m"],
     &["python3", "-m"],
     &["coverage", "run", "-m"],

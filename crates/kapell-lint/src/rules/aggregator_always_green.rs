@@ -76,7 +76,7 @@ fn asked_for(flow: &Flow, at: usize) -> bool {
 }
 
 /// Tells whether a job says by its name or a comment that nothing is merged without it.
-fn demanded(flow: &Flow, at: usize) -> bool {
+pub(super) fn demanded(flow: &Flow, at: usize) -> bool {
     let job = &flow.model.jobs[at];
     let name = format!("{} {}", job.id.text, job.name.as_ref().map_or("", |name| &name.text));
     let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());

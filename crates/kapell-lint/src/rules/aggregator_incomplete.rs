@@ -243,7 +243,11 @@ fn left_out(
             job.keys.get("needs").map_or(job.id.span, |key| key.span),
             format!("`{}` stands for {listed} checks and leaves out {}", job.id.text, names.join(" and ")),
         )
-        .severity(Severity::Medium)
+        .severity(if super::aggregator_always_green::demanded(flow, at) {
+            Severity::High
+        } else {
+            Severity::Medium
+        })
         .confidence(Confidence::Medium)
         .hint("add it to `needs`, or say in a comment why it may fail");
     for other in missing {

@@ -180,9 +180,24 @@ fn reads_elsewhere(github: &Github) -> bool {
 
 /// Tells whether a step uses an action that may upload artifacts by itself.
 pub(super) fn may_upload(facts: &StepFacts) -> bool {
-    facts.actions.iter().any(|name| !KNOWN.iter().any(|known| name.starts_with(known)))
+    // What sets something up, keeps a cache or delivers has no artifacts of its own.
+    let otherwise = |name: &String| {
+        let kind = |kind: Kind| {
+            matches!(
+                kind,
+                Kind::Setup | Kind::Cache | Kind::Install | Kind::Checkout | Kind::Tag | Kind::PullRequest
+            )
+        };
+        facts.works.iter().any(|done| done.text == *name && kind(done.work.kind))
+            || PREPARES.iter().any(|word| name.contains(word))
+    };
+    facts.actions.iter().any(|name| !KNOWN.iter().any(|known| name.starts_with(known)) && !otherwise(name))
         || facts.works.iter().any(|done| done.text == "local action")
 }
+
+/// Parts of names of actions that only prepare a job.
+const PREPARES: &[&str] =
+    &["setup", "ccache", "/get-", "toolchain", "msvc-dev-cmd", "disk-space", "install-", "/cache", "login"];
 
 /// Owners whose actions upload nothing but what they are told to.
 const KNOWN: &[&str] = &[

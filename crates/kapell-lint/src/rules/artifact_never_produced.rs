@@ -1,5 +1,7 @@
 //! An artifact is downloaded that no job of the run uploads in time.
 
+mod hidden; // files that an upload leaves out
+
 use kapell_spec::{
     finding::Span,
     github::{Condition, Step},
@@ -36,6 +38,7 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
     for flow in &github.flows {
+        hidden::check(flow, report);
         if flow.facts.iter().flatten().all(|facts| facts.downloads.is_empty()) {
             continue;
         }

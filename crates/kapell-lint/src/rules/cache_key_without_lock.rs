@@ -47,7 +47,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 if key.text.replace("${{", "").contains("{{") {
                     continue;
                 }
-                let lower = resolved(flow, job, &key.text).to_ascii_lowercase();
+                let lower = without_versions(job, &resolved(flow, job, &key.text)).to_ascii_lowercase();
                 let moves = [
                     "hashfiles",
                     "github.sha",
@@ -413,4 +413,31 @@ fn resolved(flow: &Flow, job: &Job, key: &str) -> String {
         }
     }
     out
+}
+
+/// Returns a key without those expressions that are the version of a language: an output of what sets it up, or a value of
+/// the matrix. It says nothing of the dependencies.
+fn without_versions(job: &Job, key: &str) -> String {
+    let sets_up = |id: &str| {
+        let named = |step: &&Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
+        let action = job.steps.iter().find(named).and_then(Step::action).and_then(|uses| uses.action());
+        action.is_some_and(|name| name.contains("setup-"))
+    };
+    let mut out = String::with_capacity(key.len());
+    let mut rest = key;
+    while let Some((before, behind)) = rest.split_once("${{") {
+        let Some((inner, after)) = behind.split_once("}}") else { break };
+        let path: Vec<&str> = inner.trim().split('.').collect();
+        let version = match path[..] {
+            ["steps", id, "outputs", name] => name.ends_with("-version") && sets_up(id),
+            ["matrix", name] => name.ends_with("-version"),
+            _ => false,
+        };
+        out.push_str(before);
+        if !version {
+            out.extend(["${{", inner, "}}"]);
+        }
+        rest = after;
+    }
+    out + rest
 }

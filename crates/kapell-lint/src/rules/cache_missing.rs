@@ -44,6 +44,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if job.container || goes_out(at) || feeds && !for_all {
                 continue;
             }
+            if another_place(flow, at, report) {
+                continue;
+            }
             if let Some(installer) = uncached(&repository.github, flow, at).filter(|_| !explained(flow, at)) {
                 found.push((flow, at, installer));
             }
@@ -65,6 +68,46 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         draft = draft.also(flow.file, flow.job_span(*at), format!("`{}` too", installer.name));
     }
     draft.done();
+}
+
+/// A cache keeps the downloads of a tool that the job does not run, and not those of the only one that it does.
+fn another_place(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    const FAMILY: &[&str] = &["npm", "pnpm", "yarn"];
+    let job = &flow.model.jobs[at];
+    let commands = || flow.facts[at].iter().flat_map(|facts| &facts.commands);
+    let Some(own) = commands().find_map(tools::installer) else { return false };
+    // Whatever is not known may run the other tool.
+    if flow.facts[at].iter().any(StepFacts::is_opaque)
+        || commands().filter_map(tools::installer).any(|found| found.name != own.name)
+    {
+        return false;
+    }
+    let found = job.steps.iter().filter(|step| step.is("actions/cache")).find_map(|step| {
+        let path = step.input("path").filter(|path| !path.text.trim().contains(['\n', '$']))?;
+        let other =
+            restored(step).filter(|other| FAMILY.contains(&other.name) && FAMILY.contains(&own.name))?;
+        let runs = commands().any(|command| command.program() == other.name || command.program() == "npx");
+        let shared =
+            path.text.contains("node_modules") || own.paths.iter().any(|part| path.text.contains(part));
+        (other.name != own.name && !runs && !shared).then_some((path, other))
+    });
+    let Some((path, other)) = found else { return false };
+    report
+        .add(
+            flow.file,
+            path.span,
+            format!(
+                "`{}` is where `{}` keeps its downloads, and `{}` is what `{}` runs",
+                path.text.trim(),
+                other.name,
+                own.name,
+                job.id.text
+            ),
+        )
+        .severity(Severity::Medium)
+        .hint(format!("keep what `{}` downloads", own.name))
+        .done();
+    true
 }
 
 /// So few dependencies of its own that a cache of them saves less than it costs to restore.

@@ -53,6 +53,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     continue;
                 }
                 let prefix = &key.text[..at];
+                // What is saved under another start is told of by itself.
+                let elsewhere = |other: &kapell_spec::github::Step| {
+                    other.is("actions/cache/save")
+                        && other.input("key").is_some_and(|saved| {
+                            let start = saved.text.split("${{").next().unwrap_or_default();
+                            let own = prefix.split("${{").next().unwrap_or_default();
+                            !start.is_empty() && !saved.text.contains("cache-primary-key") && start != own
+                        })
+                };
+                if step.is("actions/cache/restore") && job.steps.iter().any(elsewhere) {
+                    continue;
+                }
                 // An expression in front of it may itself be the content, and a prefix of nothing fits everything.
                 if prefix.trim().is_empty()
                     || key.text[at..].matches("${{").count() != key.text[at..].matches("hashFiles(").count()

@@ -76,9 +76,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     format!("`{}` {} while `{}` may still fail", job.id.text, what.verb(), beside.id.text),
                 )
                 .severity(match what {
-                    Kind::Publish | Kind::Release | Kind::Deploy if job.environment.is_none() => {
-                        Severity::High
-                    }
+                    // A version that a registry has once is there for ever.
+                    Kind::Publish => Severity::High,
+                    Kind::Release | Kind::Deploy if job.environment.is_none() => Severity::High,
                     _ => Severity::Medium,
                 })
                 .also(flow.file, beside.id.span, "tests the same commit")

@@ -26,39 +26,73 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Programs that may read the history.
-const READERS: &[&str] = &[
-    "git",
-    "gh",
-    "make",
-    "just",
-    "lerna",
-    "nx",
-    "turbo",
-    "changeset",
-    "goreleaser",
-    "semantic-release",
-    "mkdocs",
-    "mike",
-    "hugo",
-    "gitleaks",
-    "sphinx-build",
-    "commitlint",
-    "tox",
-    "nox",
-    "build",
-    "hatch",
-    "poetry",
-    "uv",
-    "python",
-    "python3",
-    "node",
-    "docker",
-    "mvn",
-    "mvnw",
-    "gradle",
-    "gradlew",
-    "dotnet",
+/// Programs that may read the history, one line a kind: what runs others, what builds with plugins that make the version
+/// of the last tag when they load (sbt-dynver, axion-release, jgitver, nerdbank, setuptools-scm), what makes up versions and
+/// notes, what asks which parts have changed, what dates pages, and what looks through all commits.
+const READERS: &[&[&str]] = &[
+    &[
+        "git", "gh", "make", "just", "task", "mage", "rake", "tox", "nox", "python", "python3", "node",
+        "docker", "earthly", "dagger",
+    ],
+    &[
+        "mvn", "mvnw", "gradle", "gradlew", "dotnet", "sbt", "sbtn", "mill", "build", "hatch", "poetry",
+        "pdm", "flit", "uv", "zig", "nix",
+    ],
+    &[
+        "setuptools-scm",
+        "versioneer",
+        "gitversion",
+        "nbgv",
+        "minver",
+        "svu",
+        "cog",
+        "convco",
+        "cz",
+        "bumpver",
+        "towncrier",
+        "knope",
+    ],
+    &[
+        "goreleaser",
+        "semantic-release",
+        "release-it",
+        "standard-version",
+        "release-plz",
+        "git-cliff",
+        "git-chglog",
+        "auto-changelog",
+    ],
+    &[
+        "changeset",
+        "lerna",
+        "nx",
+        "turbo",
+        "rush",
+        "moon",
+        "pants",
+        "bazel",
+        "bazelisk",
+        "danger",
+        "pronto",
+        "ct",
+    ],
+    &["mkdocs", "mike", "hugo", "sphinx-build", "eleventy", "docusaurus", "antora"],
+    &["gitleaks", "trufflehog", "commitlint", "gitlint", "committed", "sonar-scanner"],
+];
+
+/// Words of manifests that say that what is built with them asks for the history: crates that put the last tag into a
+/// program, and scripts of a package that look at commits.
+const VERSIONED: &[(&[&str], &str, &[&str])] = &[
+    (
+        &["cargo", "cross", "maturin"],
+        "Cargo.toml",
+        &["vergen", "git-version", "git2", "shadow-rs", "built ="],
+    ),
+    (
+        &["npm", "pnpm", "yarn", "bun"],
+        "package.json",
+        &["\"git ", " git ", "git-", "changelog", "semantic-release", "release-it", "standard-version"],
+    ),
 ];
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
@@ -71,7 +105,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 else {
                     continue;
                 };
-                if reads_history(flow, at) {
+                if reads_history(flow, at) || versioned(repository, flow, at) {
                     continue;
                 }
                 let draft = report
@@ -123,13 +157,31 @@ fn reads_history(flow: &Flow, at: usize) -> bool {
                     || matches!(done.work.kind, Kind::Audit | Kind::PullRequest) && !is_quiet(&done.text)
             })
             || facts.commands.iter().any(|command| {
-                READERS.contains(&command.program()) || asks_reader(command) || installs_itself(command)
+                is_reader(command.program()) || asks_reader(command) || installs_itself(command)
             })
             || facts.actions.iter().any(|name| !is_quiet(name) && !only_prepares(name, facts))
     }) || flow
         .text
         .get(flow.model.jobs[at].span.range())
         .is_some_and(|text| text.contains("git ") || text.contains("merge-base"))
+}
+
+fn is_reader(program: &str) -> bool {
+    READERS.iter().any(|row| row.contains(&program))
+}
+
+/// Tells whether a job builds with a program whose manifest says that the history is asked for, or runs a command of that
+/// program that compares with an earlier version.
+fn versioned(repository: &Repository, flow: &Flow, at: usize) -> bool {
+    let commands = || flow.facts[at].iter().flat_map(|facts| &facts.commands);
+    let compares = ["semver-checks", "public-api", "release", "smart-release", "workspaces", "vergen"];
+    let mut rows = VERSIONED.iter();
+    rows.any(|(programs, manifest, words)| {
+        let mut own = commands().filter(|command| programs.contains(&command.program())).peekable();
+        let text = own.peek().and_then(|_| repository.files.find(manifest));
+        text.is_some_and(|id| words.iter().any(|word| repository.files[id].text.contains(word)))
+            || own.any(|command| command.inner().get(1).is_some_and(|verb| compares.contains(&verb.as_str())))
+    })
 }
 
 /// Tells whether a command installs the repository itself, which may make its version of the last tag: `pip install -e .[test]`.
@@ -144,7 +196,7 @@ fn installs_itself(command: &Command) -> bool {
 /// Tells whether a command takes in what a program says that may read the history: `echo "list=$(npx nx show projects)"`.
 fn asks_reader(command: &Command) -> bool {
     let reads = |text: &str| {
-        script::commands(text.trim_start_matches('(')).iter().any(|inner| READERS.contains(&inner.program()))
+        script::commands(text.trim_start_matches('(')).iter().any(|inner| is_reader(inner.program()))
     };
     command
         .words

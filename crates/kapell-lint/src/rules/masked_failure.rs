@@ -175,6 +175,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     called.check(script, lenient, report);
                     told_to_pass(flow, at, step, lenient, report);
                     ways::remote(flow, step, facts, lenient, report);
+                    shells::in_action(flow, step, facts, lenient, report);
                     ways::health(flow, at, step, facts, lenient, report);
                 }
             }

@@ -5,7 +5,7 @@ use kapell_spec::github::Matrix;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
-    github::Flow,
+    github::{Flow, carry},
     repository::{Depth, Repository},
     rule::{Draft, Focus, Group, Report, Rule},
 };
@@ -55,7 +55,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     found.negated ^= turned;
                     told = true;
                     let (span, job) = (expression.span(&flow.text), &*job.id.text);
-                    tell(report.add(flow.file, span, found.message(job)), &found, &cells);
+                    let grave = carry::delivers(flow, at);
+                    tell(report.add(flow.file, span, found.message(job)), (&found, grave), &cells);
                 });
             }
         }
@@ -105,7 +106,11 @@ fn in_scripts(flow: &Flow, at: usize, cells: &[Vec<(&str, &Value)>], report: &mu
             }
             let found = Never { axis: axis.to_owned(), literal: three[2].clone(), negated: false };
             let span = flow.script_line(step, command.start, "");
-            tell(report.add(flow.file, span, found.message(&flow.model.jobs[at].id.text)), &found, cells);
+            tell(
+                report.add(flow.file, span, found.message(&flow.model.jobs[at].id.text)),
+                (&found, carry::delivers(flow, at)),
+                cells,
+            );
             return;
         }
     }
@@ -156,7 +161,7 @@ impl Never {
     }
 }
 
-fn tell(draft: Draft<'_>, found: &Never, cells: &[Vec<(&str, &Value)>]) {
+fn tell(draft: Draft<'_>, (found, grave): (&Never, bool), cells: &[Vec<(&str, &Value)>]) {
     let mut values: Vec<String> = values(&found.axis, cells)
         .iter()
         .filter_map(|value| value.text())
@@ -166,7 +171,11 @@ fn tell(draft: Draft<'_>, found: &Never, cells: &[Vec<(&str, &Value)>]) {
     values.dedup();
     let which = if values.len() == 1 { "its only value" } else { "one of its values" };
     draft
-        .severity(if found.negated { Severity::Low } else { Severity::Medium })
+        .severity(match (found.negated, grave) {
+            (true, _) => Severity::Low,
+            (false, true) => Severity::High,
+            (false, false) => Severity::Medium,
+        })
         .hint(format!("compare it with {which}: {}", values.join(", ")))
         .done();
 }

@@ -151,6 +151,9 @@ fn mutation(
                     "publish the same versions"
                 }
                 Kind::Tag if pushed && BUMPS.contains(&done.text.as_str()) => "make up the same version",
+                Kind::Tag if pushed && done.command.is_some() && counts_up(text) => {
+                    "make up the same version"
+                }
                 Kind::Release | Kind::Publish | Kind::Tag
                     if pushed && (releases(flow, at) || makes_up(done)) =>
                 {
@@ -166,6 +169,40 @@ fn mutation(
         }
     }
     None
+}
+
+/// What makes the next version of the last one, in commands: two that run at once make the same.
+const COUNTS_UP: &[&str] = &[
+    "git describe --tags",
+    "git describe --abbrev=0",
+    "git tag -l",
+    "git tag --list",
+    "git tag --sort",
+    "sort=-v:refname",
+    "sort=-version:refname",
+    "npm version ",
+    "yarn version ",
+    "pnpm version ",
+    "lerna version",
+    "semver ",
+    "bumpversion ",
+    "bump2version ",
+    "bump-my-version ",
+    "cz bump",
+    "standard-version",
+    "poetry version ",
+    "hatch version ",
+    "cargo set-version",
+    "cargo release ",
+    "--bumped-version",
+    "svu next",
+    "svu patch",
+    "svu minor",
+];
+
+/// Tells whether a job makes up the version that it tags.
+fn counts_up(text: &str) -> bool {
+    COUNTS_UP.iter().any(|word| text.contains(word))
 }
 
 /// Tells whether a job is for tests by its name.

@@ -61,9 +61,29 @@ fn asks_model(flow: &Flow) -> bool {
     actions.any(|name| models.iter().any(|model| name.contains(model)))
 }
 
-/// Returns how long the runners of a pull request work, in seconds of all cells.
+/// Returns how long the runners of a pull request work, in seconds of all cells of a standard runner.
 fn runners(repository: &Repository, flow: &Flow) -> u32 {
-    cost::runner_seconds(&repository.github, flow, repository.timings.as_ref(), World::is_pull_request)
+    let seconds =
+        cost::runner_seconds(&repository.github, flow, repository.timings.as_ref(), World::is_pull_request);
+    if flow.jobs().any(|(_, job)| job.runs_on.iter().any(|label| is_larger(&label.text))) {
+        seconds.saturating_mul(LARGER)
+    } else {
+        seconds
+    }
+}
+
+/// What a minute of a larger runner costs, in minutes of a standard one: twice the processors at the least, and no free
+/// minutes in public repositories either.
+///
+/// Source: GitHub, "Actions runner pricing".
+const LARGER: u32 = 4;
+
+/// Tells whether a label is one of a larger runner.
+fn is_larger(label: &str) -> bool {
+    let parts = || label.split(['-', '_']);
+    !label.contains("self-hosted")
+        && (parts().any(|part| matches!(part, "large" | "xlarge" | "gpu" | "8core" | "16core" | "32core"))
+            || label.contains("cores"))
 }
 
 fn tell(flow: &Flow, place: Span, model: bool, sister: Option<&Flow>, report: &mut Report<'_>) {

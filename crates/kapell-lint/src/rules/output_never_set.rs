@@ -3,6 +3,8 @@
 mod filters; // outputs that are named by what an action is given
 mod needs; // outputs of other jobs
 
+mod of_action; // outputs of the repository's own actions
+
 use crate::github::{
     Flow, StepFacts, carry,
     script::{Command, Then},
@@ -41,10 +43,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             // One step that sets nothing is one cause.
             let mut found: Vec<Unset> = Vec::new();
+            let mut told: Vec<(&str, &str)> = Vec::new();
             for expression in &job.expressions {
                 for reference in expression.expr.root().references() {
                     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
                     let ["steps", id, "outputs", output, ..] = path[..] else { continue };
+                    if told.contains(&(id, output)) {
+                        continue;
+                    }
+                    if of_action::check(repository, flow, at, (id, output), expression, report) {
+                        told.push((id, output));
+                        continue;
+                    }
                     let Some(step) = never_set(flow, at, id, output) else { continue };
                     let place = (output.to_owned(), expression.span(&flow.text));
                     match found.iter_mut().find(|(known, ..)| known == id) {

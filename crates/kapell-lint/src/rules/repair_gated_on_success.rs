@@ -69,9 +69,6 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     by_name(flow, (at, index), report);
                     continue;
                 };
-                if condition.asks_status() {
-                    continue;
-                }
                 let Some(("steps", id, property)) = after_failure(condition) else { continue };
                 let earlier = job.steps[..index]
                     .iter()
@@ -80,7 +77,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let lenient = earlier.is_some_and(|step| {
                     step.continue_on_error.as_ref().is_some_and(|text| !text.is("false"))
                 });
-                if earlier.is_none() || lenient && property == "outcome" {
+                if lenient && property == "conclusion" {
+                    by_conclusion(flow, (at, index), (condition, id), report);
+                    continue;
+                }
+                if condition.asks_status() || earlier.is_none() || lenient && property == "outcome" {
                     continue;
                 }
                 let name = step
@@ -91,6 +92,28 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// The conclusion of a step that may fail is never a failure: only its outcome is.
+///
+/// Source: GitHub, "Contexts reference", `steps.<step_id>.conclusion`.
+fn by_conclusion(
+    flow: &Flow,
+    (at, index): (usize, usize),
+    (condition, id): (&Condition, &str),
+    report: &mut Report<'_>,
+) {
+    let step = &flow.model.jobs[at].steps[index];
+    let name =
+        step.name.as_ref().map_or_else(|| "this step".to_owned(), |name| format!("step `{}`", name.text));
+    report
+        .add(
+            flow.file,
+            condition.span,
+            format!("{name} never runs: with `continue-on-error` the conclusion of `{id}` is success even if it fails"),
+        )
+        .hint(format!("ask for `steps.{id}.outcome`"))
+        .done();
 }
 
 /// A way back that looks at one job only: when a job before that one fails, it is skipped, which is no failure.

@@ -1,10 +1,11 @@
 //! The fallback keys of a cache fit no key that is ever saved.
 
 use kapell_core::expr::{Piece, Template};
-use kapell_spec::github::{Step, Text};
+use kapell_spec::github::{Job, Step, Text};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
+    github::Flow,
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
@@ -38,6 +39,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &github.flows {
         for (_, job) in flow.jobs() {
             for step in &job.steps {
+                if never_saved(flow, job, step, &saved, report) {
+                    continue;
+                }
                 let Some((fallback, first)) = unmatched(step, &saved) else { continue };
                 let key = step.input("key").map_or("", |key| key.text.trim());
                 report
@@ -51,6 +55,43 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// A cache is restored under a key with another start than the one under which the same files are saved later in the job.
+fn never_saved(flow: &Flow, job: &Job, step: &Step, all: &[Vec<Token>], report: &mut Report<'_>) -> bool {
+    let restore = "actions/cache/restore";
+    let (Some(key), Some(path)) = (step.input("key"), step.input("path")) else { return false };
+    if !step.is(restore) || step.input("restore-keys").is_some() {
+        return false;
+    }
+    let same = |other: &&Step| {
+        let files = other.input("path").is_some_and(|other| other.text.trim() == path.text.trim());
+        other.is("actions/cache/save") && other.span.start > step.span.start && files
+    };
+    let Some(save) = job.steps.iter().find(same).and_then(|save| save.input("key")) else { return false };
+    let Some(wanted) = tokens(&key.text) else { return false };
+    // `${{ steps.restore.outputs.cache-primary-key }}` is the key itself.
+    let start =
+        |tokens: &[Token]| tokens.iter().take_while(|token| matches!(token, Token::Letter(_))).count();
+    let known = tokens(&save.text).is_some_and(|saved| start(&saved) > 0 && !may_start(&saved, &wanted));
+    // Another job may save it; the key of the step itself is one of all.
+    let others = all.iter().filter(|other| may_start(other, &wanted)).count();
+    if !known || start(&wanted) == 0 || others > 1 {
+        return false;
+    }
+    report
+        .add(
+            flow.file,
+            key.span,
+            format!(
+                "no cache is ever saved under the key `{}`: what is saved of it has another start",
+                key.text.trim()
+            ),
+        )
+        .also(flow.file, save.span, "saved under this key")
+        .hint("restore and save under the same key")
+        .done();
+    true
 }
 
 /// Returns the fallback keys of a step of which none can be the start of a key that is saved, and the first of them.

@@ -1,5 +1,7 @@
 //! Workflows that have nothing to do with each other share a concurrency group.
 
+mod too_wide; // groups that hold nothing of a pull request
+
 use kapell_spec::github::Concurrency;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -27,6 +29,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
     for flow in flows {
         jobs(flow, report);
+        too_wide::check(flow, report);
     }
     for (index, flow) in flows.iter().enumerate() {
         let Some((own, group)) = group_of(flow) else { continue };

@@ -2,6 +2,8 @@
 
 mod changes; // jobs that run for the files of their own
 
+mod exclusive; // conditions that ask one thing for two answers
+
 use kapell_core::expr::{Literal, Node, NodeKind};
 use kapell_spec::github::Condition;
 use kapell_view::audit::FixClass;
@@ -39,6 +41,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             if !never_runs(flow, at, report)
+                && !exclusive::check(flow, at, report)
                 && !behind_repair(flow, at, report)
                 && !switched_off(flow, at, report)
                 && !expects_skipped(flow, at, report)
@@ -81,7 +84,9 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
         possible.iter().all(|&world| flow.runs[world][up] == Run::Never)
             && flow.runs.iter().any(|runs| runs[up] != Run::Never)
     });
-    let Some(up) = blamed else { return false };
+    let Some(up) = blamed else {
+        return exclusive::never_together(flow, at, &possible, report);
+    };
     let blamed = &flow.model.jobs[up];
     let message = format!(
         "`{}` can never run: `{}`, which it waits for, is skipped whenever its own condition holds",

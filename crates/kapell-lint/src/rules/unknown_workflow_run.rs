@@ -1,5 +1,7 @@
 //! A workflow waits for one of a name that no workflow has.
 
+mod startable; // workflows that are started by name, and cannot be
+
 use crate::{
     github::{Flow, script::Command},
     repository::{Depth, Repository},
@@ -39,6 +41,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     let files: Vec<&str> = flows.iter().map(|flow| file_name(&flow.path)).collect();
     for flow in flows {
         started_by_name(&files, flow, report);
+        startable::check(flows, flow, report);
         started_by_event(flows, flow, report);
     }
     let names: Vec<&str> = flows.iter().map(|flow| flow.run_name()).collect();
@@ -120,20 +123,22 @@ fn starts_one(command: &Command) -> bool {
     command.words.iter().map(String::as_str).take(3).eq(["gh", "workflow", "run"])
 }
 
+/// Tells whether a job works in another repository, which has workflows of its own.
+fn of_another(flow: &Flow, at: usize) -> bool {
+    let text = flow.text.get(flow.model.jobs[at].span.range()).unwrap_or_default();
+    text.lines().any(|line| {
+        line.contains("GH_REPO") && !line.contains("github.repository") && !line.contains("GITHUB_REPOSITORY")
+    }) || text.contains("repository:")
+        || flow.model.env.iter().any(|(name, _)| &*name.text == "GH_REPO")
+}
+
 /// A script starts a workflow by the name of a file that is not there.
 fn started_by_name(files: &[&str], flow: &Flow, report: &mut Report<'_>) {
     for (at, job) in flow.jobs() {
         if !flow.steps(at).any(|(_, facts)| facts.commands.iter().any(starts_one)) {
             continue;
         }
-        // Another repository has workflows of its own.
-        let text = flow.text.get(job.span.range()).unwrap_or_default();
-        let elsewhere = text.lines().any(|line| {
-            line.contains("GH_REPO")
-                && !line.contains("github.repository")
-                && !line.contains("GITHUB_REPOSITORY")
-        }) || text.contains("repository:")
-            || flow.model.env.iter().any(|(name, _)| &*name.text == "GH_REPO");
+        let elsewhere = of_another(flow, at);
         for (step, facts) in flow.steps(at).filter(|_| !elsewhere) {
             let started = facts.commands.iter().filter(|command| starts_one(command)).find_map(|command| {
                 let rest = &command.words[3..];

@@ -8,7 +8,7 @@ use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
 use kapell_spec::{finding::Span, github::Condition};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, carry, conditions::Run, intent};
+use crate::github::{Flow, carry, conditions::Run, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
@@ -59,7 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                         job.id.text,
                         short(&condition.text)
                     ),
-                    if carry::delivers(flow, at) { Severity::High } else { Severity::Medium },
+                    if matters(flow, at) { Severity::High } else { Severity::Medium },
                     report,
                 );
                 continue;
@@ -68,6 +68,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
         parts(flow, &told, report);
     }
+}
+
+/// Tells whether a job that never runs is missed: it delivers, or puts pages online.
+fn matters(flow: &Flow, at: usize) -> bool {
+    carry::delivers(flow, at) || flow.facts[at].iter().any(|facts| facts.does(Kind::Pages))
 }
 
 /// `if: false`, alone or in front of what held before, is how people turn something off.

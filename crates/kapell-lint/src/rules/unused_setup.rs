@@ -2,8 +2,11 @@
 
 mod fetched; // files that nothing reads
 
+mod programs; // what uses what
+
 mod targets; // platforms that are installed and not built for
 
+use self::programs::{IMAGES, RUNS_OTHERS, SELF_CONTAINED, SETUPS};
 use crate::github::{Flow, StepFacts, cost, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
@@ -26,163 +29,12 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
-/// Actions that set something up, and the programs that use it.
-const SETUPS: &[(&str, &[&str])] = &[
-    (
-        "actions/setup-node",
-        &[
-            "node",
-            "npm",
-            "npx",
-            "yarn",
-            "pnpm",
-            "corepack",
-            "tsc",
-            "tsx",
-            "bun",
-            "lerna",
-            "nx",
-            "turbo",
-            "eslint",
-            "prettier",
-            "jest",
-            "vitest",
-            "playwright",
-            "wrangler",
-            "vercel",
-            "semantic-release",
-            "changeset",
-        ],
-    ),
-    (
-        "actions/setup-python",
-        &[
-            "python",
-            "python3",
-            "pip",
-            "pip3",
-            "pytest",
-            "poetry",
-            "tox",
-            "nox",
-            "ruff",
-            "black",
-            "mypy",
-            "uv",
-            "uvx",
-            "twine",
-            "mkdocs",
-            "pipx",
-            "pre-commit",
-            "hatch",
-            "pdm",
-            "conda",
-            "sphinx-build",
-            "flake8",
-        ],
-    ),
-    ("actions/setup-go", &["go", "gofmt", "golangci-lint", "staticcheck", "govulncheck", "goreleaser", "ko"]),
-    (
-        "actions/setup-java",
-        &["java", "javac", "mvn", "mvnw", "gradle", "gradlew", "sbt", "ant", "kotlin", "lein", "clojure"],
-    ),
-    ("actions/setup-dotnet", &["dotnet", "nuget", "msbuild"]),
-    (
-        "ruby/setup-ruby",
-        &[
-            "ruby", "bundle", "gem", "rake", "rspec", "rubocop", "jekyll", "fastlane", "pod", "xcpretty",
-            "danger",
-        ],
-    ),
-    ("astral-sh/setup-uv", &["uv", "uvx", "python", "python3", "pip", "pytest", "ruff"]),
-    ("pnpm/action-setup", &["pnpm", "pnpx", "turbo", "nx"]),
-    ("oven-sh/setup-bun", &["bun", "bunx"]),
-    (
-        "dtolnay/rust-toolchain",
-        &["cargo", "rustc", "rustup", "cross", "wasm-pack", "maturin", "trunk", "rustfmt"],
-    ),
-    ("denoland/setup-deno", &["deno"]),
-    ("docker/setup-buildx-action", IMAGES),
-    ("azure/setup-helm", &["helm", "helmfile", "ct", "chart-testing", "helm-docs", "kubectl"]),
-    ("azure/setup-kubectl", &["kubectl", "helm", "helmfile", "kustomize", "kubeconform", "oc"]),
-];
-
-/// Programs that build images.
-const IMAGES: &[&str] =
-    &["docker", "buildx", "docker-compose", "buildctl", "podman", "nerdctl", "kind", "k3d", "act"];
-
 /// Tells whether a step can have no use for what deals with images and clusters: it only looks at code.
 fn only_looks(programs: &[&str], facts: &StepFacts) -> bool {
     let far = programs.starts_with(IMAGES)
         || programs.first().is_some_and(|first| matches!(*first, "helm" | "kubectl"));
     far && facts.commands.is_empty() && facts.works.iter().all(|done| done.work.kind == Kind::Lint)
 }
-
-/// Actions that use nothing that the job has set up: containers, and scripts with a runtime of their own.
-const SELF_CONTAINED: &[&str] = &[
-    "actions/checkout",
-    "actions/setup-",
-    "actions/cache",
-    "actions/upload-artifact",
-    "actions/download-artifact",
-    "actions/github-script",
-    "pypa/gh-action-pypi-publish",
-    "softprops/action-gh-release",
-    "ncipollo/release-action",
-    "peter-evans/",
-    "slackapi/",
-    "codecov/",
-    "docker/login-action",
-    "docker/setup-",
-    "docker/metadata-action",
-    "davidanson/markdownlint-cli2-action",
-    "peaceiris/actions-gh-pages",
-    "actions/deploy-pages",
-    "actions/configure-pages",
-    "marocchino/",
-    "stefanzweifel/",
-    "docker/build-push-action",
-    "docker/bake-action",
-    "aws-actions/configure-aws-credentials",
-    "aws-actions/amazon-ecr-login",
-    "aws-actions/amazon-ecs-",
-    "google-github-actions/auth",
-    "google-github-actions/setup-gcloud",
-    "google-github-actions/deploy-cloudrun",
-    "azure/login",
-    "azure/docker-login",
-    "azure/webapps-deploy",
-    "azure/setup-",
-    "azure/k8s-",
-    "hashicorp/setup-terraform",
-    "helm/kind-action",
-    "appleboy/",
-    "webfactory/ssh-agent",
-    "softprops/",
-    "actions/upload-pages-artifact",
-    "actions/upload-release-asset",
-    "actions/create-release",
-    "actions/labeler",
-    "actions/stale",
-    "github/codeql-action/upload-sarif",
-    "lycheeverse/lychee-action",
-    "trufflesecurity/trufflehog",
-    "dorny/test-reporter",
-    "amannn/action-semantic-pull-request",
-    "streetsidesoftware/cspell-action",
-    "jamesives/github-pages-deploy-action",
-    "aquasecurity/trivy-action",
-    "hadolint/hadolint-action",
-    "ludeeus/action-shellcheck",
-    "crate-ci/typos",
-    "gitleaks/gitleaks-action",
-    "dorny/paths-filter",
-    "tj-actions/changed-files",
-    "coverallsapp/",
-    "svenstaro/upload-release-action",
-    "8398a7/action-slack",
-    "amondnet/vercel-action",
-];
 
 /// Programs of a package that run by what another set-up brings.
 const BY_OTHERS: &[(&str, &[&str])] = &[(
@@ -384,59 +236,6 @@ fn tools(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_
         return;
     }
 }
-
-/// Programs that run whatever a file of the repository says.
-const RUNS_OTHERS: &[&str] = &[
-    "make",
-    "just",
-    "task",
-    "bash",
-    "sh",
-    "pwsh",
-    "source",
-    "fastlane",
-    "rake",
-    "mage",
-    "invoke",
-    "inv",
-    "tox",
-    "nox",
-    "pre-commit",
-    "prek",
-    "bazel",
-    "bazelisk",
-    "earthly",
-    "dagger",
-    "moon",
-    "nx",
-    "turbo",
-    "rush",
-    "pants",
-    "meson",
-    "cmake",
-    "ninja",
-    "ant",
-    "docker",
-    "skaffold",
-    "tilt",
-    "sam",
-    "serverless",
-    "sls",
-    "cdk",
-    "pulumi",
-    "terraform",
-    "melos",
-    "expo",
-    "eas",
-    "ionic",
-    "cap",
-    "cordova",
-    "doit",
-    "composer",
-    "semantic-release",
-    "goreleaser",
-    "act",
-];
 
 /// Tells whether a step behind the set-up uses it, or may.
 fn used(flow: &Flow, at: usize, index: usize, programs: &[&str]) -> bool {

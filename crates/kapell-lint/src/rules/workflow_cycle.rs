@@ -192,7 +192,7 @@ fn quoted(text: &str) -> Option<&str> {
 }
 
 /// Actions that start a workflow by name, and the input that names it.
-const STARTERS: &[(&str, &str)] = &[
+pub(super) const STARTERS: &[(&str, &str)] = &[
     ("benc-uk/workflow-dispatch", "workflow"),
     ("convictional/trigger-workflow-and-wait", "workflow_file_name"),
     ("the-actions-org/workflow-dispatch", "workflow"),

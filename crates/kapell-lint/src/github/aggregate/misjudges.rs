@@ -1,5 +1,9 @@
 //! Ways in which a job that stands for others looks at results, and lets a failure pass.
 
+mod words; // words that are no result
+
+pub use self::words::asks_for_no_result;
+
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::Step;
 
@@ -39,55 +43,6 @@ pub fn overlooks_failures(flow: &Flow, at: usize) -> Option<&'static str> {
     // A list of all results is looked through by whoever made it.
     let sees = ["fail", "success", "join", "tojson"].iter().any(|word| said.contains(word));
     ["cancelled", "skipped"].into_iter().find(|word| !sees && said.contains(word))
-}
-
-/// Returns what a job looks for in results, if that is no result and it looks for nothing else that tells of a failure.
-#[must_use]
-pub fn asks_for_no_result(flow: &Flow, at: usize) -> Option<&'static str> {
-    const NONE: &[&str] = &["failed", "errored", "error", "canceled"];
-    let job = &flow.model.jobs[at];
-    if flow.steps(at).any(|(step, _)| step.uses.is_some()) {
-        return None;
-    }
-    let code = |line: &&str| {
-        let line = line.trim_start().trim_start_matches("- ");
-        !line.starts_with('#') && !line.starts_with("name:") && !line.starts_with("echo")
-    };
-    let text = flow.text.get(job.span.range())?.lines().filter(code).collect::<Vec<_>>().join("\n");
-    // Whoever asks for what is different from such a word is always red, and whoever lists all looks for himself.
-    let others = ["failure", "success", "!=", "toJSON", "toJson", "grep", "jq"];
-    if others.iter().any(|word| text.contains(word)) {
-        return None;
-    }
-    let mut said: Vec<String> = Vec::new();
-    for expression in &job.expressions {
-        expression.expr.root().walk(&mut |node| {
-            if let NodeKind::Literal(Literal::String(text)) = &node.kind {
-                said.push(text.to_ascii_lowercase());
-            }
-        });
-    }
-    // `LINT: ${{ needs.lint.result }}`
-    let own = flow.model.jobs[at].steps.iter().flat_map(|step| &step.env).chain(&job.env);
-    let kept: Vec<&str> = own
-        .filter(|(_, value)| value.text.contains("needs.") && value.text.contains(".result"))
-        .map(|(name, _)| &*name.text)
-        .collect();
-    let holds = |text: &str| {
-        kept.iter().any(|name| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}}}")))
-    };
-    for command in flow.facts[at].iter().flat_map(|facts| &facts.commands) {
-        let of_result = command.text().contains("needs.")
-            || command.text().to_lowercase().contains("result")
-            || holds(&command.text())
-            // `for r in ${{ join(needs.*.result, ' ') }}; do [ "$r" = failed ]`
-            || text.contains("join(needs");
-        if matches!(command.program(), "test" | "[" | "[[") && of_result {
-            let compared = command.words.windows(2).filter(|pair| matches!(&*pair[0], "=" | "=="));
-            said.extend(compared.map(|pair| pair[1].to_ascii_lowercase()));
-        }
-    }
-    NONE.iter().copied().find(|word| said.iter().any(|said| said == word))
 }
 
 /// Tells whether a job that stands for others looks for failures and for nothing else: one that was cancelled, as after its

@@ -227,9 +227,23 @@ fn let_pass<'a>(text: &'a str, target: &str) -> Option<(usize, &'a str)> {
 
 /// Tells whether a line of a recipe only shows something: it judges nothing.
 fn only_tells(line: &str) -> bool {
-    ["echo ", "printf ", "#", "go tool cover ", "coverage html", "coverage xml", "open ", "xdg-open "]
-        .iter()
-        .any(|start| line.starts_with(start))
+    [
+        "echo ",
+        "printf ",
+        "#",
+        "go tool cover ",
+        "coverage html",
+        "coverage xml",
+        "coverage report",
+        "coverage combine",
+        "lcov ",
+        "genhtml ",
+        "gcovr ",
+        "open ",
+        "xdg-open ",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start))
         || ["| tail", "| head", "| cat", "| tee "].iter().any(|pipe| line.contains(pipe))
             && !line.contains("exit ")
 }

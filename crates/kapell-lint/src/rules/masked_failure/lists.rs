@@ -12,17 +12,32 @@ use crate::github::script::{Command, Then};
 pub(super) fn goes_on(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
     let command = &all[at];
-    let plain = |command: &Command| command.depth == 0 && !command.asked;
-    if command.then != Then::And || !plain(command) || !is_check(script.facts, at) {
+    if command.then != Then::And || command.asked || !is_check(script.facts, at) {
         return None;
     }
     let rest = all[at + 1..].iter().take_while(|other| other.after == Then::And).count();
     let last = at + rest;
-    let harmless = |at: usize| ways::speaks(&all[at]) || is_check(script.facts, at);
-    if !(at + 1..=last).all(|at| plain(&all[at]) && harmless(at)) || all[last].then != Then::End {
+    // What the rest of the list makes is missed by the lines below, which fail then.
+    let moves = |other: &Command| {
+        matches!(other.program(), "cd" | "popd" | "pushd" | "cp" | "mv" | "rm" | "date") && !other.asked
+    };
+    let harmless = |at: usize| {
+        ways::speaks(&all[at]) || moves(&all[at]) || !all[at].asked && is_check(script.facts, at)
+    };
+    if !(at + 1..=last).all(harmless) || all[last].then != Then::End {
         return None;
     }
     let text = script.step.script();
+    let begins = all[..=at].iter().rev().take_while(|other| other.after == Then::And).count();
+    let above = text.get(..all[at - begins].start)?;
+    // A shell of its own ends with the status of its list, and so does a function.
+    let apart = above.rsplit('\n').next().is_some_and(|line| line.contains('('))
+        || ["() {", "(){", "function "].iter().any(|word| text.contains(word));
+    // The next round comes below the list, too.
+    let loops = command.depth > 0 && ["for ", "while "].iter().any(|word| above.contains(word));
+    if apart || command.depth > 0 && !loops {
+        return None;
+    }
     // The status of a subshell is that of its last list.
     let closes = text.get(all[last].end..).is_some_and(|rest| rest.trim_start().starts_with([')', '}']));
     let below = &all[last + 1..];
@@ -37,7 +52,7 @@ pub(super) fn goes_on(script: Script<'_>, at: usize) -> Option<Lost> {
         },
         |shell| shell.text.starts_with("bash") || shell.text.starts_with("sh"),
     );
-    let lost = !below.is_empty() && !closes && posix && !below.iter().any(asks);
+    let lost = (!below.is_empty() || loops) && !closes && posix && !below.iter().any(asks);
     (lost && !ways::reads_status(text, all)).then(|| {
         let message = format!(
             "`{}` can fail and the step stays green: a list with `&&` does not end the shell",

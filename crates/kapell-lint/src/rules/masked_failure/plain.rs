@@ -183,7 +183,38 @@ const RENDERS: &[&str] = &[
     "nl",
     "fold",
     "column",
+    "sort",
+    "uniq",
+    "wc",
+    "sponge",
+    "aha",
+    "ansi2html",
+    "junit2html",
 ];
+
+/// Tells whether a command behind a bar is content with whatever comes through it.
+fn shows(command: &Command) -> bool {
+    let words = &command.words;
+    let asks = |word: &String| {
+        word.starts_with("-e")
+            || word.contains("exit-status")
+            || word.contains("error")
+            || word.contains("halt")
+    };
+    match command.program() {
+        "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk" => true,
+        // One that only filters what people see; with `-q` it is the check.
+        "grep" | "egrep" => {
+            !words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"))
+        }
+        "jq" => !words.iter().any(asks),
+        // Several of them tell in their manuals to set `pipefail`.
+        _ => {
+            words.iter().take(3).any(|word| RENDERS.contains(&word.as_str()))
+                && !words.iter().any(|word| word.contains("exit-code"))
+        }
+    }
+}
 
 /// `check | tee log` in a shell that has no `pipefail`, such as the default one.
 fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
@@ -193,15 +224,10 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
         return None;
     }
     let shell = without_pipefail(script)?;
-    let next = all.get(at + 1)?;
-    let shows = matches!(next.program(), "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk")
-        // Both tell in their manuals to set `pipefail`.
-        || next.words.iter().take(3).any(|word| RENDERS.contains(&word.as_str()))
-            && !next.words.iter().any(|word| word.contains("exit-code"))
-        // One that only filters what people see; with `-q` it is the check.
-        || matches!(next.program(), "grep" | "egrep")
-            && !next.words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"));
-    (shows && next.then != Then::Pipe).then(|| {
+    // `check | tee log | xcpretty`: none of them asks what the first came to.
+    let rest = all.get(at + 1..)?;
+    let end = rest.iter().position(|part| part.then != Then::Pipe)?;
+    rest[..=end].iter().all(shows).then(|| {
         let message =
             format!("the failure of `{}` is lost in the pipe: {shell} has no `pipefail`", short(command));
         Lost::new(Severity::High, message, "name `shell: bash` for the step, which brings `pipefail`")
@@ -237,7 +263,8 @@ pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
     let last = all.last().is_some_and(|last| {
         matches!(last.program(), "true" | ":" | "echo" | "printf") || last.text() == "exit 0"
     }) || only_moves(&all[at + 1..])
-        || ways::only_told(text, all, at);
+        || ways::only_told(text, all, at)
+        || judges_another(script, at);
     (sets("+e") > sets("-e") && !asks && last).then(|| {
         let message = format!("`{}` can fail and the step stays green: `set +e` goes on", short(command));
         // What others ask for says that it went well: `echo "passed=true" >> "$GITHUB_OUTPUT"`.
@@ -251,6 +278,57 @@ pub(super) fn passed_over(script: Script<'_>, at: usize) -> Option<Lost> {
         };
         Lost::new(severity, message, "write `set -e` before it, or end with its status")
     })
+}
+
+/// Programs that tell how much was tested, whatever the tests came to.
+const REPORTS_ON: &[&str] =
+    &["coverage", "nyc", "lcov", "genhtml", "gcovr", "grcov", "allure", "reportgenerator"];
+
+/// Endings of files in which a check leaves what it has found.
+const REPORTS: &[&str] = &[".json", ".xml", ".sarif", ".txt", ".log", ".out", ".csv", ".md", ".html"];
+
+/// Tells whether what follows a check is known, and none of it can tell what the check came to: it checks or makes something
+/// else, and reads no file that the check has written.
+fn judges_another(script: Script<'_>, at: usize) -> bool {
+    let all = script.commands();
+    let command = &all[at];
+    let written = command.words.iter().filter_map(|word| word.rsplit(['=', ':', '>']).next());
+    let written: Vec<&str> = written
+        .filter(|word| REPORTS.iter().any(|end| word.len() > end.len() && word.ends_with(end)))
+        .collect();
+    let verb = |command: &Command| -> Vec<String> {
+        let words = command.inner().iter().filter(|word| !word.starts_with('-'));
+        let count = if matches!(command.program(), "npm" | "pnpm" | "yarn" | "bun") { 3 } else { 2 };
+        words.take(count).cloned().collect()
+    };
+    let own = verb(command);
+    // The same once more is another try, and what mends a fault is followed by what looks again.
+    let mends = |other: &Command| {
+        verb(other) == own
+            || other.words.iter().any(|word| {
+                ["fix", "write", "format", "retry", "rerun", "last-failed", "--lf"]
+                    .iter()
+                    .any(|part| word.contains(part))
+            })
+    };
+    let rest = &all[at + 1..];
+    let known = |(index, other): (usize, &Command)| {
+        let works = script.facts.works.iter().filter(|done| done.command == Some(index));
+        let kinds: Vec<Kind> = works.map(|done| done.work.kind).collect();
+        let judges = kinds.iter().any(|kind| {
+            matches!(kind, Kind::Test | Kind::Lint | Kind::Build | Kind::Upload | Kind::Report | Kind::Audit)
+        });
+        let blind = !other.asked
+            && !mends(other)
+            && !tools::is_own_script(other)
+            && !written.iter().any(|file| other.text().contains(file));
+        let reports = REPORTS_ON.contains(&other.program());
+        (judges || reports) && blind && matches!(other.then, Then::End)
+            || only_moves(std::slice::from_ref(other))
+            || shows(other) && RENDERS.contains(&other.program())
+    };
+    let mut numbered = rest.iter().enumerate().map(|(index, other)| (at + 1 + index, other));
+    !rest.is_empty() && numbered.all(known)
 }
 
 /// Programs that only move, sort and show files.

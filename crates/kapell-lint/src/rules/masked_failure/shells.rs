@@ -1,11 +1,17 @@
-//! What is lost in a shell within the shell: `$(...)` as a word of another command, and a loop at the end of a pipe.
+//! What is lost in a shell within the shell: `$(...)` as a word of another command, a loop at the end of a pipe, the script
+//! that an action runs.
 
+use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
 use super::{Lost, Script, short};
-use crate::github::{
-    script::{Command, Then, commands},
-    tools::{self, Kind},
+use crate::{
+    github::{
+        Flow, StepFacts,
+        script::{Command, Then, commands},
+        tools::{self, Kind},
+    },
+    rule::Report,
 };
 
 /// `echo "result=$(check)"`, `export OUT=$(check)`: the status is that of the command around it. `OUT=$(check | tail)` ends with
@@ -107,4 +113,74 @@ pub(super) fn in_loop_of_a_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
         message,
         "feed the loop with `done < <(...)`, or let it `exit 1` itself under `set -e`",
     ))
+}
+
+/// Finds `check || true` in the commands of an inner shell.
+pub(super) fn shrugged_off(inner: &[Command]) -> Option<Lost> {
+    let shrugged = inner.windows(2).find(|pair| {
+        let kind = tools::command(&pair[0]).kind;
+        let last =
+            matches!(pair[1].program(), "true" | ":" | "echo" | "printf") || pair[1].text() == "exit 0";
+        pair[0].then == Then::Or && !pair[0].asked && matches!(kind, Kind::Test | Kind::Lint) && last
+    })?;
+    // One that fails later on purpose has its reasons.
+    let later = inner.iter().any(|other| other.begins("exit ") && other.text() != "exit 0");
+    (!later).then(|| {
+        let message = format!("`{}` can fail and the step stays green", short(&shrugged[0]));
+        Lost::new(Severity::High, message, format!("drop `|| {}`", shrugged[1].program()))
+    })
+}
+
+/// Inputs of actions that hold a script of the shell: those that start an emulator, another system, a display, another try.
+const SCRIPTS: &[&str] = &["script", "run", "runCmd", "command", "cmd"];
+
+/// The same in the script that an action runs.
+pub(super) fn in_action(
+    flow: &Flow,
+    step: &Step,
+    facts: &StepFacts,
+    lenient: impl Fn() -> Option<String>,
+    report: &mut Report<'_>,
+) {
+    let other = |name: &String| name.contains("ssh") || name == "actions/github-script";
+    if step.uses.is_none() || facts.actions.iter().any(other) {
+        return;
+    }
+    let scripts = SCRIPTS.iter().filter_map(|name| step.input(name));
+    let Some((text, lost)) = scripts
+        .filter(|text| text.text.contains("||"))
+        .find_map(|text| Some((text, shrugged_off(&commands(&text.text))?)))
+    else {
+        return;
+    };
+    let draft = report.add(flow.file, text.span, lost.message).severity(lost.severity).hint(lost.hint);
+    match lenient() {
+        Some(comment) => draft.explained(comment).done(),
+        None => draft.done(),
+    }
+}
+
+/// Tells whether what a command writes as an output is only told to people: no condition and no script that may fail reads
+/// it.
+pub(super) fn is_only_told(script: Script<'_>, command: &Command) -> bool {
+    let Script { flow, job, step, .. } = script;
+    let Some(id) = &step.id else { return false };
+    if !command.words.iter().any(|word| word.contains("GITHUB_OUTPUT")) {
+        return false;
+    }
+    let read = format!("steps.{}.outputs.", id.text);
+    let decides = |other: &Step| {
+        let text = flow.text.get(other.span.range()).unwrap_or_default();
+        let fails = ["exit 1", "exit $", "setFailed", "throw ", "false", "test ", "[ "];
+        other.condition.as_ref().is_some_and(|own| own.text.contains(&read))
+            || text.contains(&read) && fails.iter().any(|word| text.contains(word))
+    };
+    // A status or a check that is set by it may hold a merge back.
+    let sets = |other: &Step| {
+        let text = flow.text.get(other.span.range()).unwrap_or_default();
+        text.contains(&read)
+            && ["createCommitStatus", "checks.", "/statuses"].iter().any(|word| text.contains(word))
+    };
+    !job.outputs.iter().any(|(_, text)| text.text.contains(&read))
+        && !job.steps.iter().any(|other| decides(other) || sets(other))
 }

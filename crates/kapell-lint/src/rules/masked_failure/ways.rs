@@ -174,18 +174,7 @@ fn within(script: Script<'_>, at: usize) -> Option<Lost> {
         let deeper = nested(only);
         inner = if deeper.is_empty() { inner } else { deeper };
     }
-    let shrugged = inner.windows(2).find(|pair| {
-        let kind = tools::command(&pair[0]).kind;
-        let last =
-            matches!(pair[1].program(), "true" | ":" | "echo" | "printf") || pair[1].text() == "exit 0";
-        pair[0].then == Then::Or && !pair[0].asked && matches!(kind, Kind::Test | Kind::Lint) && last
-    })?;
-    // One that fails later on purpose has its reasons.
-    let later = inner.iter().any(|other| other.begins("exit ") && other.text() != "exit 0");
-    (!later && command.then != Then::Or).then(|| {
-        let message = format!("`{}` can fail and the step stays green", short(&shrugged[0]));
-        Lost::new(Severity::High, message, format!("drop `|| {}`", shrugged[1].program()))
-    })
+    shells::shrugged_off(&inner).filter(|_| command.then != Then::Or)
 }
 
 /// PowerShell goes on after a program that failed, and the last one decides, or `exit 0`.
@@ -260,8 +249,11 @@ fn swallowed_by_if(script: Script<'_>, at: usize) -> Option<Lost> {
     }
     let block: Vec<&Command> =
         all[at + 1..].iter().take_while(|other| other.depth >= command.depth).collect();
+    let prints = |other: &Command| {
+        speaks(other) || matches!(other.program(), "echo" | "printf") && shells::is_only_told(script, other)
+    };
     let only_prints = !block.is_empty()
-        && block.iter().all(|other| !other.words.is_empty() && other.assigned.is_empty() && speaks(other));
+        && block.iter().all(|other| !other.words.is_empty() && other.assigned.is_empty() && prints(other));
     // `! check` within the condition of a loop, or a status that is asked for below.
     let asked_later = text.contains("$?") || text.contains("exit 1") || text.contains("exit $");
     (only_prints && !asked_later).then(|| {

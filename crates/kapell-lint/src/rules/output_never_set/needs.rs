@@ -4,7 +4,7 @@ use kapell_spec::{finding::Span, github::Job};
 use kapell_view::audit::Severity;
 
 use crate::{
-    github::{Flow, Github, carry},
+    github::{Flow, Github, carry, tools::Kind},
     rule::Report,
 };
 
@@ -71,6 +71,14 @@ fn gives(github: &Github, job: &Job, output: &str) -> bool {
     called.is_none_or(|called| called.model.event("workflow_call").is_none_or(|event| has(&event.outputs)))
 }
 
+/// Tells whether checks of a job never run for what is read: its condition asks for it.
+fn never_checks(flow: &Flow, at: usize, read: &Read<'_>) -> bool {
+    let asked = flow.model.jobs[at].condition.as_ref().is_some_and(|own| {
+        own.span.start <= read.span.start && read.span.end <= own.span.end && own.text.contains("== 'true'")
+    });
+    asked && flow.facts[at].iter().any(|facts| facts.does(Kind::Test))
+}
+
 fn add(
     flow: &Flow,
     at: usize,
@@ -103,7 +111,11 @@ fn add(
     report
         .add(flow.file, read.span, format!("`{what}` is always empty: {why}"))
         .also(flow.file, from.id.span, "this job")
-        .severity(if carry::changes(flow, at) { Severity::High } else { Severity::Medium })
+        .severity(if carry::changes(flow, at) || never_checks(flow, at, read) {
+            Severity::High
+        } else {
+            Severity::Medium
+        })
         .hint(hint)
         .done();
 }

@@ -1,5 +1,7 @@
 //! Comparisons of outputs with values that they never have.
 
+mod words; // truth values and names of bots that are compared with a word that they never are
+
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Expression, Step};
 use kapell_view::audit::{Confidence, Severity};
@@ -15,6 +17,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     for (at, job) in flow.jobs() {
         for expression in &job.expressions {
             expression.expr.root().walk(&mut |node| {
+                words::check(flow, at, node, expression, report);
                 let Some((path, other)) = compared(node) else { return };
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 match (&path[..], other) {
