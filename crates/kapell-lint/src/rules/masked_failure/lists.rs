@@ -21,9 +21,8 @@ pub(super) fn goes_on(script: Script<'_>, at: usize) -> Option<Lost> {
     let moves = |other: &Command| {
         matches!(other.program(), "cd" | "popd" | "pushd" | "cp" | "mv" | "rm" | "date") && !other.asked
     };
-    let harmless = |at: usize| {
-        ways::speaks(&all[at]) || moves(&all[at]) || !all[at].asked && is_check(script.facts, at)
-    };
+    let harmless =
+        |at: usize| ways::speaks(&all[at]) || moves(&all[at]) || !all[at].asked && is_check(script.facts, at);
     if !(at + 1..=last).all(harmless) || all[last].then != Then::End {
         return None;
     }

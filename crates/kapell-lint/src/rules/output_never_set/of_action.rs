@@ -23,9 +23,6 @@ pub(super) fn check(
     let job = &flow.model.jobs[at];
     let named = |step: &&Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
     let Some(step) = job.steps.iter().find(named) else { return false };
-    if step.is("dorny/paths-filter") {
-        return of_filter(flow, at, (step, id, output), expression, report);
-    }
     let Some(Uses::Local(path)) = step.action() else { return false };
     let Some(action) = repository.github.actions.get(&**path) else { return false };
     // An action of another kind may set outputs that it does not declare.
@@ -53,49 +50,6 @@ pub(super) fn check(
     match declared().find(alike).or_else(|| suggest::mistyped(output, declared(), 2)) {
         Some(near) => draft.hint(format!("read `steps.{id}.outputs.{near}`")).done(),
         None => draft.hint(format!("add `{output}` to `outputs` of the action, with its `value`")).done(),
-    }
-    true
-}
-
-/// The outputs of a filter of paths are the names of its filters.
-///
-/// Source: README of `dorny/paths-filter`, section "Outputs".
-fn of_filter(
-    flow: &Flow,
-    at: usize,
-    (step, id, output): (&Step, &str, &str),
-    expression: &Expression,
-    report: &mut Report<'_>,
-) -> bool {
-    let Some(filters) =
-        step.input("filters").filter(|text| text.text.contains('\n') && !text.text.contains("${{"))
-    else {
-        return false;
-    };
-    let lines = filters.text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let names: Vec<&str> = lines
-        .filter(|line| !line.starts_with([' ', '\t', '-']))
-        .filter_map(|line| Some(line.split_once(':')?.0.trim().trim_matches(['\'', '"'])))
-        .collect();
-    let bare = output.strip_suffix("_count").or_else(|| output.strip_suffix("_files")).unwrap_or(output);
-    let known = |name: &str| names.iter().any(|own| own.eq_ignore_ascii_case(name));
-    if names.is_empty() || output == "*" || output == "changes" || known(bare) || known(output) {
-        return false;
-    }
-    let span = expression.span(&flow.text);
-    let draft = report
-        .add(
-            flow.file,
-            span,
-            format!("`steps.{id}.outputs.{output}` is always empty: no filter has that name"),
-        )
-        .also(flow.file, filters.span, "the filters")
-        .severity(Severity::High);
-    let handed_on = flow.model.jobs[at].outputs.iter().any(|(_, text)| text.span == expression.scalar);
-    let draft = if handed_on { draft } else { draft.severity(Severity::Medium) };
-    match suggest::mistyped(output, names.iter().copied(), 2) {
-        Some(near) => draft.hint(format!("read `steps.{id}.outputs.{near}`")).done(),
-        None => draft.hint(format!("name a filter `{output}`, or read one of {}", names.join(", "))).done(),
     }
     true
 }
