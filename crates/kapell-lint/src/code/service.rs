@@ -359,31 +359,6 @@ pub fn wrapped(unit: &Unit, id: Id, words: &[&str]) -> bool {
     })
 }
 
-/// Options that say that nothing is tried again, in lower case and without blanks.
-const NEVER: &[&str] = &[
-    "retry:{limit:0}",
-    "retries:0",
-    "retries=0",
-    "retry:0",
-    "retry=0",
-    "retry:false",
-    "retries={\"max_attempts\":0}",
-    "retries={'max_attempts':0}",
-    "retries={\"total_max_attempts\":1}",
-];
-
-/// Tells whether a file speaks of trying again.
-#[must_use]
-pub fn retries(unit: &Unit) -> bool {
-    let mut text: String =
-        unit.whole().chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()).collect();
-    for never in NEVER {
-        text = text.replace(never, "");
-    }
-    let text = text.replace("max_retries", "").replace("maxretries", "");
-    ["retry", "retries", "backoff", "tenacity", "attempt"].iter().any(|word| text.contains(word))
-}
-
 /// Returns the name of the function around a node, for people.
 #[must_use]
 pub fn place_name(unit: &Unit, id: Id) -> String {

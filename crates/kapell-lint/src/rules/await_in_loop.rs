@@ -7,7 +7,7 @@ use kapell_view::audit::{Confidence, Severity};
 use super::unbounded_fan_out;
 use crate::{
     code::{
-        Id, Language, Service, Transport, Unit, programs,
+        Id, Language, Service, Transport, Unit, guards, programs,
         service::{self, Methods},
         unit::FUNCTIONS,
     },
@@ -131,7 +131,7 @@ fn waited(methods: &Methods<'_>, unit: &Unit, each: Id) -> Option<(Id, Service)>
     found.or_else(|| calls.iter().find_map(|&call| elsewhere(call).map(|what| (call, what))))
 }
 
-/// Words of a module that says itself how many of its requests go out at once.
+/// Words of functions that say themselves how many of their requests go out at once.
 const PACED: &[&str] =
     &["throttle", "limiter", "ratelimit", "rate_limit", "rate limit", "semaphore", "limit(", "queue"];
 
@@ -141,11 +141,17 @@ const STEPS: u32 = 3;
 /// Tells what a function of another file that is called here asks over HTTP, if all that it does there is to read.
 fn fetched(methods: &Methods<'_>, unit: &Unit, call: Id) -> Option<Service> {
     let (other, function) = methods.exported(unit, call)?;
-    let text = other.whole().to_ascii_lowercase();
     let mut asked = Vec::new();
     requests(methods, other, function, STEPS, &mut asked);
-    let reads = asked.iter().all(|(_, reads)| *reads) && !PACED.iter().any(|word| text.contains(word));
-    asked.first().filter(|_| reads).map(|(what, _)| *what)
+    let reads = asked.iter().all(|(_, reads)| *reads);
+    let found = asked.first().filter(|_| reads).map(|(what, _)| *what)?;
+    let mut within = vec![function];
+    for _ in 0..STEPS {
+        let called = within.iter().flat_map(|&id| other.calls_in(id)).filter_map(|call| other.called(call));
+        let called: Vec<Id> = called.filter(|id| !within.contains(id)).collect();
+        within.extend(called);
+    }
+    (!guards::guarded(other, &within, PACED)).then_some(found)
 }
 
 /// Collects what a function asks others for, and whether each time it only reads.
@@ -221,7 +227,11 @@ fn submits(unit: &Unit, call: Id) -> bool {
 
 fn independent(unit: &Unit, each: Id, call: Id) -> bool {
     let Some((item, items, body)) = parts(unit, each) else { return false };
-    let whole = unit.text(each).to_ascii_lowercase();
+    // What a prompt says is no word of who wrote the loop.
+    let mut whole = guards::code(unit, each);
+    for comment in unit.syntax.below(each).filter(|&id| unit.kind(id) == "comment") {
+        whole.push_str(&unit.text(comment).to_ascii_lowercase());
+    }
     let above = &unit.whole()[..unit.span(each).start as usize];
     let above: String = above.lines().rev().take(3).collect::<Vec<_>>().join("\n").to_ascii_lowercase();
     let leaves = [

@@ -6,7 +6,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use super::call_without_timeout;
 use crate::{
-    code::{Id, Service, Unit, libraries, modules::Modules, service},
+    code::{Id, Service, Transport, Unit, libraries, modules::Modules, retries, service},
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
 };
@@ -25,13 +25,28 @@ pub(super) static RULE: Rule = Rule {
     check,
 };
 
+/// What sets up all calls of a program, and by which means they travel; its file says whether they are tried again.
+const EVERYWHERE: &[(&str, Transport)] = &[
+    ("setGlobalDispatcher(", Transport::Fetch),
+    ("globalThis.fetch =", Transport::Fetch),
+    ("global.fetch =", Transport::Fetch),
+    ("axiosRetry(axios", Transport::Axios),
+    ("axios.interceptors.response.use(", Transport::Axios),
+];
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let modules = Modules::new(&repository.code);
+    let everywhere = EVERYWHERE.iter().filter(|(mark, _)| {
+        repository.code.iter().any(|unit| unit.whole().contains(mark) && retries::mentioned(unit))
+    });
+    let everywhere: Vec<Transport> = everywhere.map(|(_, transport)| *transport).collect();
     for unit in repository.code.iter() {
         // The whole file is read for those only of which there is something to say.
-        let retries = OnceCell::new();
-        let retries = || *retries.get_or_init(|| service::retries(unit));
-        let alone = |call| !retries() && !caller_retries((repository, &modules), unit, call);
+        let mentioned = OnceCell::new();
+        let mentioned = || *mentioned.get_or_init(|| retries::mentioned(unit));
+        let covered = |call| matches!(service::of_call(unit, call), Some(Service::Http(by)) if everywhere.contains(&by));
+        let again = |call| covered(call) || mentioned() && retries::retried(unit, call);
+        let alone = |call| !again(call) && !caller_retries((repository, &modules), unit, call);
         let told = |call| once(unit, call).or_else(|| reason(unit, call).filter(|_| alone(call)));
         let mut found = unit.calls().filter_map(|call| Some((call, told(call)?)));
         let Some((first, (message, hint))) = found.next() else { continue };
@@ -181,7 +196,8 @@ fn reason(unit: &Unit, call: Id) -> Option<(String, &'static str)> {
     let address = || {
         let url = unit.args(call).first()?.value;
         let value = unit.value(url).map_or(unit.text(url), |value| unit.text(value));
-        service::names_model_host(value).then_some(())
+        // What only counts is asked again with the next turn.
+        (service::names_model_host(value) && !value.contains("count_tokens")).then_some(())
     };
     if http && address().is_some() {
         let message =

@@ -47,6 +47,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     });
     for flow in flows {
         beside_pages(flow, report);
+        beside_script(flow, report);
         for (at, job) in flow.jobs().filter(|(_, job)| job.environment.is_none()) {
             let Some(done) = deploys(flow, at).filter(|_| !is_trial(flow, at) && !takes_away(flow, at))
             else {
@@ -104,6 +105,42 @@ fn beside_pages(flow: &Flow, report: &mut Report<'_>) {
             .also(flow.file, flow.job_span(guarded), "this deployment names one")
             .done();
     }
+}
+
+/// Names of where all people are, as arguments of a script or of jobs.
+const LIVE: &[&str] = &["production", "prod", "live"];
+
+/// Words of scripts that bring nothing out.
+const ASKING: &[&str] =
+    &["test", "check", "probe", "lint", "smoke", "verify", "build", "install", "setup", "notify", "health"];
+
+/// Scripts of the repository that one job runs under an environment, and another one for production without any.
+fn beside_script(flow: &Flow, report: &mut Report<'_>) {
+    let scripts = |at: usize| {
+        let commands = flow.facts[at].iter().flat_map(|facts| &facts.commands);
+        commands.filter(|command| tools::is_own_script(command)).filter_map(|command| {
+            let mut words = command.inner().iter().skip_while(|word| !word.contains('/'));
+            let path = words.next()?;
+            let asks = ASKING.iter().any(|word| path.to_ascii_lowercase().contains(word));
+            let live = words.clone().any(|word| LIVE.contains(&&**word));
+            (!asks).then(|| (path.as_str(), live, command))
+        })
+    };
+    let named = |at: usize| flow.model.jobs[at].environment.is_some();
+    let mut all = flow.jobs().filter(|(at, _)| !named(*at));
+    let found = all.find_map(|(at, job)| {
+        let (path, _, command) = scripts(at).find(|(_, live, _)| *live)?;
+        let same = |other: usize| scripts(other).any(|(own, live, _)| own == path && !live);
+        let guarded = flow.jobs().map(|(other, _)| other).find(|&other| named(other) && same(other))?;
+        deploys(flow, at).is_none().then_some((at, job, command, guarded))
+    });
+    let Some((at, job, command, guarded)) = found else { return };
+    let message = format!("`{}` runs `{}` and names no environment", &*job.id, command.text());
+    report
+        .add(flow.file, flow.job_span(at), message)
+        .hint("name it with `environment:`, so that approvals, secrets and history apply")
+        .also(flow.file, flow.job_span(guarded), "this job runs it under one")
+        .done();
 }
 
 /// A step that goes out under one environment in one situation, and under another in the next, although the job tells

@@ -2,7 +2,9 @@
 
 mod commands;
 mod kustomized; // names of images that are to be replaced
+mod skaffolded; // what Skaffold builds
 mod tags;
+mod written; // commands that write where nothing is
 
 use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
@@ -63,6 +65,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         never_pushed(repository, &deployed, &pushes, &kept, report);
     }
     kustomized::check(repository, report);
+    skaffolded::check(repository, report);
+    written::check(repository, report);
     let charts = in_charts(repository);
     let mut deployed = deployed(repository);
     deployed.extend(charts.iter().map(|(file, image)| (*file, image)));
@@ -254,7 +258,9 @@ fn only_other<'a>(
     // `mail-worker` and `mailer` are alike as well.
     let same = |one: &str, other: &str| {
         let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
-        short == long || short.len() > 3 && long.starts_with(short)
+        let common = short.bytes().zip(long.bytes()).take_while(|(one, other)| one == other).count();
+        common == long.len()
+            || short.len() > 3 && (common == short.len() || common > 4 && long.len() - common < 4)
     };
     let alike = words(&other).iter().any(|word| words(&name).iter().any(|own| same(word, own)));
     // What has the same last part is told of elsewhere.
@@ -280,6 +286,13 @@ fn plain(name: &str) -> String {
     name.strip_prefix("docker.io/").map_or(name.clone(), str::to_owned)
 }
 
+/// Returns the path of an image without its registry, whatever stands between its words.
+fn flat(name: &str) -> String {
+    let (first, rest) = name.split_once('/').unwrap_or(("", name));
+    let path = if first.contains(['.', ':']) { rest } else { name };
+    path.to_ascii_lowercase().replace(['/', '_', '.'], "-")
+}
+
 /// Compares what a manifest runs with what is pushed: its tag, too, where one is known.
 fn judge(
     repository: &Repository,
@@ -295,8 +308,9 @@ fn judge(
         pushed.iter().filter(|one| one.name.as_deref().map(plain).as_deref() == Some(name)).collect();
     // An image whose name is put together elsewhere may be this one.
     if same.is_empty() && pushed.iter().all(|one| known(&one)) && !COMMON.contains(&base(name).as_str()) {
-        let near =
-            pushed.iter().find(|one| one.name.as_deref().is_some_and(|other| base(other) == base(name)));
+        // `registry.example.com/acme/portal/web` moved to `ghcr.io/acme/portal-web`.
+        let moved = |other: &str| base(other) == base(name) || flat(other) == flat(name);
+        let near = pushed.iter().find(|one| one.name.as_deref().is_some_and(moved));
         if let Some(near) = near {
             let other = near.name.as_deref().unwrap_or_default();
             let message = format!("`{image}` is deployed, but the workflows push `{other}`");
@@ -311,7 +325,9 @@ fn judge(
             tag.len() == 40 && tag.bytes().all(|byte| byte.is_ascii_hexdigit())
         }
         // No branch and no version is called so.
-        other if tag == "latest" => matches!(tag_of(other), None | Some(Tag::Name)),
+        other if tag == "latest" && other != images::BY_REFERENCE => {
+            matches!(tag_of(other), None | Some(Tag::Name))
+        }
         _ => tags::may_be(repository, one, tag),
     };
     if let Some(first) = same.first().filter(|_| !same.iter().any(fits)) {

@@ -66,12 +66,10 @@ fn checked_in_recipes(repository: &Repository, report: &mut Report<'_>) {
             continue;
         }
         let listed = known.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        let message = format!("the health check asks port {port}, but `{}` exposes {listed}", recipe.path);
+        let message =
+            format!("the health check asks port {port}, but `{}` {} {listed}", recipe.path, recipe.says());
         let draft = report.add(recipe.file, span, message).confidence(Confidence::Medium);
-        draft
-            .hint(format!("ask port {}", known[0]))
-            .also(recipe.file, recipe.ports[0].1, "exposed here")
-            .done();
+        draft.hint(format!("ask port {}", known[0])).also(recipe.file, recipe.ports[0].1, "said here").done();
     }
 }
 
@@ -100,11 +98,12 @@ fn flown(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             let listed = recipe.ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ");
-            let message = format!("Fly asks port {port} of the machine, but `{path}` exposes {listed}");
+            let message =
+                format!("Fly asks port {port} of the machine, but `{path}` {} {listed}", recipe.says());
             let draft = report.add(id, Span::new(start, start + line.trim_end().len()), message);
             let draft =
                 draft.confidence(Confidence::Medium).hint("write the port on which the program listens");
-            draft.also(recipe.file, recipe.ports[0].1, "exposed here").done();
+            draft.also(recipe.file, recipe.ports[0].1, "said here").done();
         }
     }
 }

@@ -4,6 +4,7 @@ mod alone; // what there is one of
 mod at_once; // what runs at once
 mod left; // what a request leaves for a function of another file
 mod setter; // what a request leaves by a function of another file
+mod through; // what a task does by a function that it calls
 mod whole; // files that are read and written whole
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,8 +99,7 @@ fn judge<'a>(
 ) {
     let AtOnce { function, started, of_one, how } = at;
     alone::tell(unit, at, report);
-    for write in lost(unit, function, of_one) {
-        let Some(target) = unit.syntax.child(write, "left") else { continue };
+    for (write, target) in lost(unit, function, of_one) {
         let message = format!(
             "`{}`{} is read before an `await` and written after it, while other tasks do the same: updates are lost",
             unit.text(target),
@@ -123,8 +123,7 @@ fn judge<'a>(
             .done();
     }
     left::tell(repository, unit, at, &of_task(unit, function, of_one), report);
-    for (write, read) in mixed(unit, function, of_one) {
-        let Some(target) = unit.syntax.child(write, "left") else { continue };
+    for (write, target, read) in mixed(unit, function, of_one) {
         let message = format!(
             "`{}`{} is written before an `await` and read after it, while other tasks write it: one reads what another one wrote",
             unit.text(target),
@@ -140,14 +139,14 @@ fn judge<'a>(
 }
 
 /// Finds writes of outer variables that await between reading and writing: `total += await f()`,
-/// `total = total + await f()`, and `old = total; await f(); total = old + 1`.
-fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<Id> {
+/// `total = total + await f()`, and `old = total; await f(); total = old + 1`. Each with the variable.
+fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
     let before = Before::of(unit, &own);
-    let is_lost = |&id: &Id| {
+    let target = |&id: &Id| {
         let (left, right) = (unit.syntax.child(id, "left"), unit.syntax.child(id, "right"));
-        let Some((left, right)) = left.zip(right) else { return false };
+        let (left, right) = left.zip(right)?;
         let wait = with_below(unit, right).find(|&id| waits(unit, id));
         let reads = match (unit.kind(id), wait) {
             ("augmented_assignment" | "augmented_assignment_expression", wait) => wait.is_some(),
@@ -157,9 +156,15 @@ fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<Id> {
             ("assignment" | "assignment_expression", None) => before.is_copy_in(unit, id, (left, right)),
             _ => false,
         };
-        reads && shared(unit, function, left, of_one)
+        (reads && shared(unit, function, left, of_one)).then_some((id, left))
     };
-    own.iter().copied().filter(is_lost).collect()
+    let mut found: Vec<(Id, Id)> = own.iter().filter_map(target).collect();
+    if !before.waits.is_empty() {
+        let called = through::writes(unit, function, of_one).into_iter();
+        let copied = called.filter(|write| before.is_copy_in(unit, write.call, (write.left, write.given)));
+        found.extend(copied.map(|write| (write.call, write.left)));
+    }
+    found
 }
 
 /// Calls that read a value of a store by its key, and such that write one.
@@ -212,12 +217,13 @@ fn own_nodes(unit: &Unit, function: Id) -> Vec<Id> {
     unit.syntax.below(function).filter(|&id| unit.function_of(id) == function).collect()
 }
 
-/// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the first
-/// read after the wait.
-fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
+/// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the variable,
+/// and the first read after the wait.
+fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id, Id)> {
     let own = own_nodes(unit, function);
     let mut found = Vec::new();
-    for Set { write, left, wait } in of_task(unit, function, of_one) {
+    for set in of_task(unit, function, of_one) {
+        let Set { write, left, wait } = set;
         let next = own
             .iter()
             .copied()
@@ -230,35 +236,11 @@ fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
         };
         let next = match next {
             Some(read) => Some(read).filter(|&read| !written(read)),
-            None => read_by_own(unit, &own, wait, left),
+            None => through::read_after(unit, function, &set),
         };
-        found.extend(next.map(|read| (write, read)));
+        found.extend(next.map(|read| (write, left, read)));
     }
     found
-}
-
-/// Finds where a method of the same object reads its attribute, which the task calls after it has waited, or waits for.
-fn read_by_own(unit: &Unit, own: &[Id], wait: Id, left: Id) -> Option<Id> {
-    let text = unit.text(left);
-    if !["self.", "this."].iter().any(|object| text.starts_with(object)) {
-        return None;
-    }
-    let called = own.iter().copied().filter(|&id| {
-        id > wait
-            && !unit.syntax.holds(wait, id)
-            && matches!(unit.kind(id), "call" | "call_expression")
-            && unit.callee(id).is_some_and(|callee| {
-                ["self.", "this."].iter().any(|object| unit.text(callee).starts_with(object))
-            })
-    });
-    called.filter_map(|call| unit.called(call)).find_map(|function| {
-        let mut within = unit.syntax.below(function);
-        let first = within.find(|&id| is_same(unit, id, left))?;
-        let parent = unit.syntax[first].parent;
-        let writes = matches!(unit.kind(parent), "assignment" | "assignment_expression")
-            && unit.syntax.child(parent, "left") == Some(first);
-        (!writes).then_some(first)
-    })
 }
 
 /// An outer variable, an entry of one or an attribute, that a task sets to something of its own before it waits.
@@ -307,16 +289,26 @@ fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
         let plain = kept && shared(unit, function, left, of_one);
         // What is the same for every task may be written by each.
         let of_task = with_below(unit, right).any(|id| parameters.contains(unit.text(id)));
-        let in_branch = unit.syntax.around(write).take_while(|&id| id != function).any(|id| {
-            matches!(unit.kind(id), "if_statement" | "while_statement" | "for_statement" | "for_in_statement")
-        });
-        if !plain || !of_task || in_branch {
+        if !plain || !of_task || in_branch(unit, function, write) {
             continue;
         }
         let wait = own.iter().copied().find(|&id| id > right && waits(unit, id));
         found.extend(wait.map(|wait| Set { write, left, wait }));
     }
+    for through::Write { call, left, given } in through::writes(unit, function, of_one) {
+        let of_task = unit.syntax.below(given).any(|id| parameters.contains(unit.text(id)));
+        let wait = own.iter().copied().find(|&id| id > given && waits(unit, id));
+        let wait = wait.filter(|_| of_task && !in_branch(unit, function, call));
+        found.extend(wait.map(|wait| Set { write: call, left, wait }));
+    }
     found
+}
+
+/// Tells whether a node of a function is reached in some runs only, or several times in one.
+fn in_branch(unit: &Unit, function: Id, id: Id) -> bool {
+    unit.syntax.around(id).take_while(|&id| id != function).any(|id| {
+        matches!(unit.kind(id), "if_statement" | "while_statement" | "for_statement" | "for_in_statement")
+    })
 }
 
 /// Tells whether an expression is an entry of a dictionary by a key that stands there, or an attribute of a name:
@@ -391,7 +383,9 @@ impl<'a> Before<'a> {
         used.filter_map(|name| self.bound.get(unit.text(name))).any(|bound| {
             let last = bound.partition_point(|(id, _)| *id < write).checked_sub(1);
             let Some((copy, value)) = last.map(|at| bound[at]) else { return false };
-            let of_it = with_below(unit, value).take(SHORT).any(|id| is_same(unit, id, left));
+            let of_it = with_below(unit, value)
+                .take(SHORT)
+                .any(|id| is_same(unit, id, left) || through::gives(unit, id, left));
             let next = self.waits.partition_point(|&wait| wait < copy);
             of_it && self.waits.get(next).is_some_and(|&wait| wait < write)
         })
@@ -423,6 +417,13 @@ fn declared_outside(unit: &Unit, function: Id, name: &str) -> bool {
     if matches!(name, "self" | "this" | "cls") {
         return true;
     }
+    // What is imported there is one of, too.
+    let bound = unit.values(function, name).len();
+    !hides(unit, function, name) && (bound == 1 || bound == 0 && unit.imported(name))
+}
+
+/// Tells whether a function has a variable or a parameter of its own of that name.
+fn hides(unit: &Unit, function: Id, name: &str) -> bool {
     let local = unit.syntax.below(function).any(|id| {
         let node = &unit.syntax[id];
         let binds =
@@ -439,8 +440,5 @@ fn declared_outside(unit: &Unit, function: Id, name: &str) -> bool {
                 .any(|inner| unit.kind(inner) == "identifier" && unit.text(inner) == name);
         binds || parameter
     });
-    let single = unit.syntax.child(function, "parameter").is_some_and(|given| unit.text(given) == name);
-    // What is imported there is one of, too.
-    let bound = unit.values(function, name).len();
-    !local && !single && (bound == 1 || bound == 0 && unit.imported(name))
+    local || unit.syntax.child(function, "parameter").is_some_and(|given| unit.text(given) == name)
 }

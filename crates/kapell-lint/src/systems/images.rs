@@ -82,6 +82,9 @@ pub const BARE_VERSION: &str = "$VERSION_WITHOUT_V";
 /// How a tag is written that `docker/metadata-action` makes of the name of a branch or a tag.
 pub const BY_NAME: &str = "$BRANCH_OR_TAG";
 
+/// The same where it is that name as it stands, and nothing else: `type=ref,event=branch`.
+pub const BY_REFERENCE: &str = "$NAME_OF_BRANCH_OR_TAG";
+
 /// Returns the images that a step of this job which describes them makes of its inputs; `None` where that is not all that
 /// the tags are, or not clear.
 fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
@@ -93,14 +96,14 @@ fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
         return None;
     }
     let images = step.input("images")?;
-    let kinds = step.input("tags")?;
+    let kinds_text = step.input("tags")?;
     let kinds: Option<Vec<String>> =
-        kinds.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(tag_kind).collect();
+        kinds_text.split('\n').map(str::trim).filter(|line| !line.is_empty()).map(tag_kind).collect();
     let (kinds, mut made) = (kinds?, Vec::new());
     for image in images.split(['\n', ',']).map(str::trim).filter(|image| !image.is_empty()) {
         made.extend(kinds.iter().map(|tag| format!("{image}:{tag}")));
         // A version is the latest unless `flavor` says otherwise.
-        if kinds.iter().any(|kind| kind == BARE_VERSION) {
+        if kinds.iter().any(|kind| kind == BARE_VERSION) || kinds_text.contains("event=tag") {
             made.push(format!("{image}:latest"));
         }
     }
@@ -131,6 +134,7 @@ fn tag_kind(line: &str) -> Option<String> {
         {
             Some(BARE_VERSION.to_owned())
         }
+        ("ref", None, None) if matches!(of("event"), Some("branch" | "tag")) => Some(BY_REFERENCE.to_owned()),
         ("ref" | "semver" | "pep440" | "edge", None, None) => Some(BY_NAME.to_owned()),
         _ => None,
     }

@@ -42,8 +42,11 @@ fn tables(repository: &Repository) -> Vec<Table<'_>> {
 pub(super) fn only(repository: &Repository) -> Option<Table<'_>> {
     let mut named = tables(repository);
     if named.is_empty() {
-        let likely = repository.code.iter().filter(|unit| unit.whole().contains("gent"));
-        named = likely.flat_map(listed).collect();
+        let likely = || repository.code.iter().filter(|unit| unit.whole().contains("gent"));
+        named = likely().flat_map(listed).collect();
+        if named.is_empty() {
+            named = likely().filter_map(registered).collect();
+        }
     }
     // Of two tables nobody can tell whose name it is.
     named.pop().filter(|_| named.is_empty())
@@ -72,6 +75,46 @@ fn listed(unit: &Unit) -> Vec<Table<'_>> {
     outer.filter_map(read).collect()
 }
 
+/// Finds a table that is empty at first, and that a function of its file fills with agents which have a constant each:
+/// `REFUNDS = register(Agent(name="refund-clerk", ...))`.
+fn registered(unit: &Unit) -> Option<Table<'_>> {
+    let mut made = unit.syntax.of_kind(&["assignment", "variable_declarator"]);
+    let (at, name) = made.find_map(|made| {
+        let at = unit.syntax.child(made, "left").or_else(|| unit.syntax.child(made, "name"))?;
+        let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"))?;
+        let empty = matches!(&*unit.text(value).replace(' ', ""), "{}" | "newMap()" | "dict()")
+            || unit.kind(value) == "new_expression"
+                && unit.callee_name(value) == "Map"
+                && unit.args(value).is_empty();
+        (empty && is_table(unit.text(at)) && unit.function_of(made) == Id::ROOT).then(|| (at, unit.text(at)))
+    })?;
+    let fills = |function: Id| {
+        let text = unit.text(function);
+        [format!("{name}["), format!("{name}.set(")].iter().any(|form| text.contains(&**form))
+    };
+    let calls = unit.calls().filter(|&call| unit.function_of(call) == Id::ROOT);
+    let registers = calls.filter(|&call| unit.called(call).is_some_and(fills));
+    let mut keys: Vec<&str> = registers
+        .filter_map(|call| {
+            let first = unit.args(call).first()?.value;
+            let own = unit.kind(first) == "string";
+            let mut within = std::iter::once(first).chain(unit.syntax.below(first));
+            within
+                .find(|&id| own || unit.kind(id) == "string" && is_agents(unit, id))
+                .map(|id| bare(unit.text(id)))
+        })
+        .filter(is_name)
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    (keys.len() > 2).then_some(Table { unit, at, name, keys })
+}
+
+/// Tells whether a name is that of a table of agents.
+fn is_table(name: &str) -> bool {
+    TABLES.contains(&&*name.to_ascii_lowercase().replace('_', ""))
+}
+
 /// Tells whether a text is the name that an agent is made with.
 fn is_agents(unit: &Unit, id: Id) -> bool {
     let parent = unit.syntax[id].parent;
@@ -97,7 +140,7 @@ fn is_agents(unit: &Unit, id: Id) -> bool {
 fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
     let at = unit.syntax.child(made, "left").or_else(|| unit.syntax.child(made, "name"))?;
     let name = unit.text(at);
-    if !TABLES.contains(&&*name.to_ascii_lowercase().replace('_', "")) || unit.function_of(made) != Id::ROOT {
+    if !is_table(name) || unit.function_of(made) != Id::ROOT {
         return None;
     }
     let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"))?;
@@ -175,13 +218,37 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
             if unit.kind(first) != "string" || table.keys.contains(&name) || !is_name(&name) {
                 continue;
             }
-            let asked = modules.exported(unit, call).filter(|(other, _)| other.file == table.unit.file);
-            if !asked.is_some_and(|(_, function)| looks_up(table, function)) {
+            let asked = modules.exported(unit, call);
+            if !asked.is_some_and(|(other, function)| asks(&modules, table, (other, function), STEPS)) {
                 continue;
             }
             tell(table, name, "this call", (unit.file, unit.span(first)), report);
         }
     }
+}
+
+/// How far a name is followed from function to function.
+const STEPS: u32 = 2;
+
+/// Tells whether a function takes its first parameter for a key of the table, by itself or by one that it hands it to first.
+fn asks(modules: &Modules<'_>, table: &Table<'_>, (unit, function): (&Unit, Id), steps: u32) -> bool {
+    if unit.file == table.unit.file && looks_up(table, function) {
+        return true;
+    }
+    let first = || {
+        let given = unit.syntax.child(function, "parameters")?;
+        unit.syntax.below(given).find(|&id| unit.kind(id) == "identifier").map(|id| unit.text(id))
+    };
+    let Some((steps, name)) = steps.checked_sub(1).zip(first()) else { return false };
+    // What may fail is tried.
+    let tried = |call| unit.syntax.around(call).any(|id| unit.kind(id) == "try_statement");
+    let hands =
+        |call: Id| unit.args(call).first().is_some_and(|arg| unit.text(arg.value) == name) && !tried(call);
+    unit.calls_in(function).filter(|&call| hands(call)).any(|call| {
+        let own = || Some((unit, unit.called(call).filter(|&other| other != function)?));
+        let next = modules.exported(unit, call).or_else(own);
+        next.is_some_and(|next| asks(modules, table, next, steps))
+    })
 }
 
 /// Names that stand in the brackets of the table itself: `AGENTS["refunds-agent"]`.

@@ -8,13 +8,14 @@ use crate::{
     github::script::Command,
     repository::Repository,
     rule::Report,
-    systems::{image_parts, kubernetes::What},
+    systems::{self, image_parts, kubernetes::What},
 };
 
 /// Tells of names that `kustomize edit set image` or `images:` of a kustomization is to replace, and nothing is called by.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
-    let named = named(repository);
-    if named.is_empty() {
+    let mut named = named(repository);
+    let listed = listed(repository);
+    if named.is_empty() && listed.is_empty() {
         return;
     }
     let run: Vec<&str> = repository
@@ -28,17 +29,21 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
         .map(|image| image_parts(image).0)
         .collect();
     let Some(shown) = run.first().filter(|_| all_here(repository)) else { return };
+    // What a kustomization lists besides may be left over from what is gone: it has to be meant for one of these.
+    named.extend(listed.into_iter().filter(|(_, _, name)| run.iter().any(|other| is_like(name, other))));
+    let near = |name: &str| run.iter().find(|other| is_like(name, other)).map_or(*shown, |other| *other);
     for (file, span, name) in named {
-        if run.contains(&&*name) || is_named(repository, &name) {
+        if run.contains(&&*name) || is_named(repository, &name, None) {
             continue;
         }
+        let shown = near(&name);
         let message = format!(
             "no manifest here runs an image `{name}`, so that nothing is replaced: what runs is `{shown}`"
         );
         report
             .add(file, span, message)
             .confidence(Confidence::Medium)
-            .hint(format!("name the image as the manifest does: `{shown}=...`"))
+            .hint(format!("name the image as the manifest does: `{shown}`"))
             .done();
     }
 }
@@ -59,6 +64,46 @@ fn named(repository: &Repository) -> Vec<(FileId, Span, String)> {
                 let Some(run) = &step.run else { continue };
                 let names = facts.commands.iter().flat_map(set);
                 found.extend(names.map(|name| (flow.file, run.span, name)));
+            }
+        }
+    }
+    found
+}
+
+/// Tells whether two names are those of one image which somebody moved or renamed: `registry/api` and `api`, `api-web` and `api`.
+pub(super) fn is_like(name: &str, other: &str) -> bool {
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let (one, other) = (last(name), last(other));
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    let rest = long.strip_prefix(&short).or_else(|| long.strip_suffix(&short));
+    !short.is_empty()
+        && rest
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_']) || rest.ends_with(['-', '_']))
+}
+
+/// Returns the names that kustomizations list under `images:`, and where.
+fn listed(repository: &Repository) -> Vec<(FileId, Span, String)> {
+    let mut found = Vec::new();
+    let files = repository.files.iter().filter(|(_, file)| {
+        file.name().starts_with("kustomization.")
+            && systems::wanted(&file.path)
+            && file.text.contains("\nimages:")
+    });
+    for (id, file) in files {
+        let (mut at, mut inside) = (0, false);
+        for line in file.text.split_inclusive('\n') {
+            let start = at;
+            at += line.len();
+            if !line.starts_with([' ', '-', '#', '\r', '\n']) {
+                inside = line.starts_with("images:");
+            }
+            let own = line.trim_start().trim_start_matches('-').trim_start();
+            let Some(name) = own.strip_prefix("name:").filter(|_| inside) else { continue };
+            let name = name.split(" #").next().unwrap_or(name).trim().trim_matches(['"', '\'']);
+            if !name.is_empty() && !name.contains(['$', '*', '{']) {
+                let from = start + line.len() - own.len();
+                let span = Span::new(from, from + own.trim_end().len());
+                found.push((id, span, image_parts(name).0.to_owned()));
             }
         }
     }
@@ -90,14 +135,15 @@ fn all_here(repository: &Repository) -> bool {
     kustomizations.peek().is_some() && !kustomizations.any(|(_, file)| file.text.lines().any(elsewhere))
 }
 
-/// Tells whether a file that is read in another way names such an image: an object of another kind, a template, a patch.
-fn is_named(repository: &Repository, name: &str) -> bool {
+/// Tells whether a file that is read in another way but one names such an image: an object of another kind, a template, a patch.
+pub(super) fn is_named(repository: &Repository, name: &str, but: Option<FileId>) -> bool {
     let image = |line: &str| {
         let value = line.trim_start().trim_start_matches("- ").strip_prefix("image:")?;
         Some(image_parts(value.trim().trim_matches(['"', '\''])).0 == name)
     };
-    repository.files.iter().any(|(_, file)| {
-        (file.path.ends_with(".yaml") || file.path.ends_with(".yml"))
+    repository.files.iter().any(|(id, file)| {
+        but != Some(id)
+            && (file.path.ends_with(".yaml") || file.path.ends_with(".yml"))
             && file.text.contains(name)
             && file.text.lines().any(|line| image(line) == Some(true))
     })

@@ -31,7 +31,7 @@ pub(super) enum Tag<'a> {
 /// Reads a tag; `None` where it may be anything.
 pub(super) fn tag_of(tag: &str) -> Option<Tag<'_>> {
     match tag {
-        images::BY_NAME => return Some(Tag::Name),
+        images::BY_NAME | images::BY_REFERENCE => return Some(Tag::Name),
         images::BARE_VERSION => return Some(Tag::BareVersion),
         images::MARKED_SHORT_SHA => return Some(Tag::MarkedShortCommit),
         images::SHORT_SHA => return Some(Tag::ShortCommit),
@@ -70,10 +70,20 @@ pub(super) fn may_be(repository: &Repository, one: &Pushed, tag: &str) -> bool {
     // Started in another way, a workflow may run for any branch.
     let only = flow.filter(|flow| flow.model.events.len() == 1).and_then(|flow| flow.model.event("push"));
     match (tag_of(&one.tag), only) {
+        // Slashes of the name become dashes.
+        (_, Some(push)) if one.tag == images::BY_REFERENCE => names(push, tag) || tag.contains('-'),
         (Some(Tag::Reference), Some(push)) => names(push, tag),
         (Some(Tag::BareVersion), Some(push)) => names(push, &format!("v{tag}")) || names(push, tag),
+        (Some(Tag::Commit | Tag::ShortCommit), _) => tag.len() > 6 && is_hex(tag),
+        (Some(Tag::MarkedCommit | Tag::MarkedShortCommit), _) => tag.strip_prefix("sha-").is_some_and(is_hex),
+        (Some(Tag::RunNumber | Tag::RunId), _) => tag.bytes().all(|byte| byte.is_ascii_digit()),
+        (Some(Tag::Dated), _) => tag.starts_with(|c: char| c.is_ascii_digit()),
         _ => true,
     }
+}
+
+fn is_hex(tag: &str) -> bool {
+    tag.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Tells whether a push of a branch or a tag of this name starts a workflow.

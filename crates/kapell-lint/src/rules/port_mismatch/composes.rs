@@ -10,6 +10,7 @@ use crate::{
     systems::{
         Word,
         compose::{Compose, Service},
+        docker::listening,
         image_parts,
     },
 };
@@ -103,15 +104,17 @@ pub(super) fn composes(repository: &Repository, report: &mut Report<'_>) {
             else {
                 continue;
             };
-            if recipe.ports.is_empty() || recipe.variable || chooses(service) {
+            let replaced = recipe.commanded && !service.command.is_empty();
+            if recipe.ports.is_empty() || recipe.variable || replaced || chooses(service) {
                 continue;
             }
             for (port, span) in
                 service.ports.iter().filter(|(port, _)| recipe.ports.iter().all(|(known, _)| known != port))
             {
                 let message = format!(
-                    "`{}` publishes port {port} of its container, but `{path}` exposes {}",
+                    "`{}` publishes port {port} of its container, but `{path}` {} {}",
                     &*service.name,
+                    recipe.says(),
                     recipe.ports.iter().map(|(port, _)| port.to_string()).collect::<Vec<_>>().join(", ")
                 );
                 let draft = report
@@ -119,7 +122,7 @@ pub(super) fn composes(repository: &Repository, report: &mut Report<'_>) {
                     .hint("publish one of those, or expose this one")
                     .severity(Severity::Medium)
                     .confidence(Confidence::Medium);
-                draft.also(recipe.file, recipe.ports[0].1, "exposed here").done();
+                draft.also(recipe.file, recipe.ports[0].1, "said here").done();
             }
         }
     }
@@ -277,42 +280,9 @@ fn told_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
     (!others && !says).then_some((vec![port], Confidence::High))
 }
 
-/// Servers that are told by an option of their command on which port they listen, and those options.
-const BY_COMMAND: &[(&str, &[&str])] = &[
-    ("redis-server", &["--port"]),
-    ("valkey-server", &["--port"]),
-    ("mongod", &["--port"]),
-    ("mysqld", &["--port"]),
-    ("mariadbd", &["--port"]),
-    ("postgres", &["-p"]),
-    ("uvicorn", &["--port"]),
-    ("fastapi", &["--port"]),
-    ("hypercorn", &["--bind", "-b"]),
-    ("gunicorn", &["--bind", "-b"]),
-    ("granian", &["--port"]),
-    ("flask", &["--port", "-p"]),
-    ("streamlit", &["--server.port"]),
-    ("puma", &["--port", "-p"]),
-    ("rails", &["--port", "-p"]),
-    ("next", &["--port", "-p"]),
-    ("http-server", &["--port", "-p"]),
-    ("runserver", &["runserver"]),
-];
-
-/// Returns the port that the command of a service names, where it is one of a known server and the only number there that
-/// may be a port.
+/// Returns the port that the command of a service names.
 fn commanded_port(service: &Service) -> Option<(Vec<u16>, Confidence)> {
-    let words: Vec<&str> = service
-        .command
-        .split(|c: char| c.is_whitespace() || matches!(c, '=' | '"' | '\''))
-        .filter(|word| !word.is_empty())
-        .collect();
-    let (_, options) = BY_COMMAND.iter().find(|(server, _)| words.contains(server))?;
-    let number = |word: &str| word.rsplit(':').next()?.parse::<u16>().ok().filter(|port| *port > 79);
-    let named = words.windows(2).find(|pair| options.contains(&pair[0]))?;
-    let port = number(named[1])?;
-    let others = words.iter().filter_map(|word| number(word)).any(|other| other != port);
-    (!others).then_some((vec![port], Confidence::High))
+    listening(&service.command).map(|port| (vec![port], Confidence::High))
 }
 
 /// Returns the ports that the image of a service listens on, and how sure that is.
@@ -321,7 +291,8 @@ fn known_ports(repository: &Repository, service: &Service) -> Option<(Vec<u16>, 
         let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
         let recipe = repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)?;
         let ports: Vec<u16> = recipe.ports.iter().map(|(port, _)| *port).collect();
-        return (!ports.is_empty() && !recipe.variable).then_some((ports, Confidence::Medium));
+        let replaced = recipe.commanded && !service.command.is_empty();
+        return (!ports.is_empty() && !recipe.variable && !replaced).then_some((ports, Confidence::Medium));
     }
     let (name, _) = image_parts(service.image.as_ref()?);
     let base = name.rsplit('/').next()?;

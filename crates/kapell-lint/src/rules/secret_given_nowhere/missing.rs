@@ -161,7 +161,9 @@ fn left_over(
     let (Some(other), None) = (spare.next(), spare.next()) else { return false };
     let keys = (kind.kept)(&other.what).map_or(&[][..], Vec::as_slice);
     let fits = one.key.is_none_or(|key| keys.is_empty() || keys.iter().any(|known| **known == *key));
-    let alike = !kind.secret || shares_word(one.name, &other.name);
+    // A key of several words is nothing that any secret has.
+    let same_key = |key: &str| key.contains(['-', '_', '.']) && keys.iter().any(|known| **known == *key);
+    let alike = !kind.secret || shares_word(one.name, &other.name) || one.key.is_some_and(same_key);
     if !fits || !alike || is_told_of(repository, one.name) || is_told_of(repository, &other.name) {
         return false;
     }
@@ -236,8 +238,22 @@ fn is_told_of(repository: &Repository, name: &str) -> bool {
             return false;
         }
         let mut own = manifests.iter().filter(|manifest| manifest.file == id).peekable();
-        own.peek().is_none()
-            || own.any(|manifest| matches!(manifest.what, What::Other) && !PLAIN.contains(&&*manifest.kind))
-            || file.text.lines().any(|line| line.contains(name) && !takes(line))
+        let mut lines =
+            file.text.lines().filter(|line| line.contains(name) && !is_path(line, name)).peekable();
+        lines.peek().is_some()
+            && (own.peek().is_none()
+                || own.any(|manifest| {
+                    matches!(manifest.what, What::Other) && !PLAIN.contains(&&*manifest.kind)
+                })
+                || lines.any(|line| !takes(line)))
+    })
+}
+
+/// Tells whether a line has a name only as that of a file: `- api-credentials.yaml` of a kustomization.
+fn is_path(line: &str, name: &str) -> bool {
+    line.match_indices(name).all(|(at, _)| {
+        let rest = &line[at + name.len()..];
+        let rest = rest.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ']')).next();
+        rest.is_some_and(|rest| [".yaml", ".yml", ".json"].iter().any(|end| rest.ends_with(end)))
     })
 }
