@@ -123,7 +123,7 @@ fn beside_script(flow: &Flow, report: &mut Report<'_>) {
             let path = words.next()?;
             let asks = ASKING.iter().any(|word| path.to_ascii_lowercase().contains(word));
             let live = words.clone().any(|word| LIVE.contains(&&**word));
-            (!asks).then(|| (path.as_str(), live, command))
+            (!asks).then_some((path.as_str(), live, command))
         })
     };
     let named = |at: usize| flow.model.jobs[at].environment.is_some();

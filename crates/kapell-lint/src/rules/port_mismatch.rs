@@ -1,5 +1,6 @@
 //! A port that is asked for where nothing listens.
 
+mod built; // from recipes of the repository
 mod charts;
 mod composes;
 mod jobs;
@@ -45,6 +46,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     labelled(repository, report);
     checked_in_recipes(repository, report);
     flown(repository, report);
+    built::check(repository, report);
     charts::check(repository, report);
     jobs::check(repository, report);
     twice::check(repository, report);

@@ -10,6 +10,7 @@ mod variables;
 use std::collections::BTreeSet;
 
 use kapell_core::expr::Expr;
+use kapell_spec::finding::Span;
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
@@ -157,19 +158,32 @@ fn called_workflows(repository: &Repository, report: &mut Report<'_>) {
         let callers = repository.github.callers(flow);
         let given: Vec<Option<BTreeSet<String>>> =
             callers.iter().map(|(caller, job)| given(caller, *job)).collect();
-        if given.is_empty() || given.iter().any(Option::is_none) {
+        if given.is_empty() {
             continue;
         }
         let mut seen = BTreeSet::new();
         for job in &flow.model.jobs {
             for expression in &job.expressions {
                 for name in secrets(&expression.expr) {
-                    let missing = given.iter().flatten().all(|names| !names.contains(&name));
-                    if name == "GITHUB_TOKEN"
-                        || !missing
-                        || may_lack(flow, &name)
-                        || !seen.insert(name.clone())
-                    {
+                    if name == "GITHUB_TOKEN" || may_lack(flow, &name) || !seen.insert(name.clone()) {
+                        continue;
+                    }
+                    let span = expression.span(&flow.text);
+                    let lacks = |names: &Option<BTreeSet<String>>| {
+                        names.as_ref().is_some_and(|names| !names.contains(&name))
+                    };
+                    if !given.iter().all(lacks) {
+                        // What runs in some cases only may not run for who gives nothing.
+                        let step = job
+                            .steps
+                            .iter()
+                            .find(|step| step.span.start <= span.start && span.end <= step.span.end);
+                        if job.condition.is_some() || step.is_none_or(|step| step.condition.is_some()) {
+                            continue;
+                        }
+                        let lacking = callers.iter().zip(&given).filter(|(_, names)| lacks(names));
+                        let lacking: Vec<(&Flow, usize)> = lacking.map(|(caller, _)| *caller).collect();
+                        of_one_caller((flow, span), &name, &lacking, report);
                         continue;
                     }
                     let (caller, at) = callers[0];
@@ -177,13 +191,43 @@ fn called_workflows(repository: &Repository, report: &mut Report<'_>) {
                         "`secrets.{name}` is always empty here: no workflow that calls `{}` gives it",
                         flow.path
                     );
-                    let draft = report.add(flow.file, expression.span(&flow.text), message);
+                    let draft = report.add(flow.file, span, message);
                     let draft = draft.hint(format!("pass `{name}` under `secrets:`, or `secrets: inherit`"));
                     draft.also(caller.file, caller.job_span(at), "called from here").done();
                 }
             }
         }
     }
+}
+
+/// Words of secrets without which a run is as good: reports of coverage, caches, messages.
+const SPARE: &[&str] =
+    &["COV", "CACHE", "TURBO", "SONAR", "SLACK", "WEBHOOK", "SENTRY", "GH_", "GITHUB", "NX_", "NPM", "SIGN"];
+
+/// Tells of the one caller that hands over nothing at all, where others hand over what the workflow reads. Runs for pull requests
+/// have no secrets, or are not meant to.
+fn of_one_caller(
+    (flow, span): (&Flow, Span),
+    name: &str,
+    lacking: &[(&Flow, usize)],
+    report: &mut Report<'_>,
+) {
+    let &[(caller, at)] = lacking else { return };
+    let for_changes = caller.model.events.iter().any(|event| event.name.text.starts_with("pull_request"));
+    let spare = SPARE.iter().any(|word| name.contains(word));
+    if for_changes || spare || caller.model.jobs[at].keys.get("secrets").is_some() {
+        return;
+    }
+    let message = format!(
+        "`{}` is called without `{name}`, which others hand over: it is empty in this run",
+        flow.path
+    );
+    report
+        .add(caller.file, caller.job_span(at), message)
+        .confidence(Confidence::Medium)
+        .hint(format!("pass `{name}` under `secrets:`"))
+        .also(flow.file, span, "read here")
+        .done();
 }
 
 /// Tells whether a called workflow says itself that it can do without a secret: it asks whether there is one.
