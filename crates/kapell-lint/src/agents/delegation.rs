@@ -212,7 +212,8 @@ fn is_firm(reference: &Reference) -> bool {
     reference.strength > Strength::Weak || !reference.fenced && !reference.name.contains('-')
 }
 
-fn hands_on(text: &str, reference: &Reference) -> bool {
+/// Tells whether the words around a name hand work to whom it names, without a bound.
+pub(crate) fn hands_on(text: &str, reference: &Reference) -> bool {
     let around = line::block(text, reference.span.start as usize, 1, 1);
     // What a sentence before forbids has nothing to do with how often this is done.
     let at = reference.span.start as usize - (around.as_ptr() as usize - text.as_ptr() as usize);
@@ -315,6 +316,7 @@ const RUNS: &[&str] = &[
 /// Words of a sentence that leaves it to somebody whether, or how often, a command is run.
 const LEFT_OPEN: &[&str] = &[
     "user",
+    "yes ",
     "suggest",
     "recommend",
     " may ",

@@ -286,7 +286,8 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File, from_zero: bool) 
         return;
     }
     let Some((form, read)) = read_by_places(text) else { return };
-    if form == Form::FromOne && read.iter().max() == Some(&words.len()) {
+    // Older clients counted from one, and so do many who write: only what stands beside says that it is counted from nought.
+    if from_zero && form == Form::FromOne && read.iter().max() == Some(&words.len()) {
         let message = format!(
             "the first argument, `{}`, is never read: `$0` is the first, and `$1` the second",
             words[0]
@@ -405,7 +406,7 @@ fn declared(report: &mut Report<'_>, asset: &Asset, file: &File) {
     for argument in arguments.iter().filter(|argument| !used(argument)) {
         let message =
             format!("argument `{}` is declared, and `${}` is used nowhere", argument.text, argument.text);
-        report.add(asset.file, argument.span, message).done();
+        report.add(asset.file, argument.span, message).severity(Severity::High).done();
     }
 }
 

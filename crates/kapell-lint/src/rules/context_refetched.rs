@@ -353,21 +353,30 @@ fn asked_again(report: &mut Report<'_>, asset: &Asset, text: &str) {
         return;
     }
     let mut asked: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
-    for step in asset.flow.steps.iter().filter(|step| step.agents.is_empty()) {
-        let inside = |span: &&Span| step.span.start <= span.start && span.end <= step.span.end;
+    // Where no headings count the steps, the items of a list do.
+    let steps = asset.flow.steps.iter().filter(|step| step.agents.is_empty()).map(|step| step.span);
+    let items = asset.definition.document.items.iter().filter(|item| item.ordered).map(|item| item.span);
+    let units: Vec<Span> = if asset.flow.steps.is_empty() { items.collect() } else { steps.collect() };
+    for unit in units {
+        let inside = |span: &&Span| unit.start <= span.start && span.end <= unit.end;
         // One step may ask twice, before and after what it does.
         let mut own: Vec<&str> = Vec::new();
         for &mark in marks.iter().filter(inside) {
             let what = said(mark);
-            if !own.contains(&what) {
+            let places = asked.entry(what).or_default();
+            if !own.contains(&what) && places.last() != Some(&mark) {
                 own.push(what);
-                asked.entry(what).or_default().push(mark);
+                places.push(mark);
             }
         }
     }
-    for (what, places) in asked.iter().filter(|(_, places)| places.len() >= ASKED_MIN) {
-        let message = format!("{} steps of one session each run `{what}`", places.len());
-        let hint = "run it in the first, and go on with what it said";
-        tell_known(report, asset, message, hint, (places, "asked again"));
-    }
+    // What else the same steps ask is one habit.
+    let mut again = asked.into_iter().filter(|(_, places)| places.len() >= ASKED_MIN);
+    let Some((what, mut places)) = again.next() else { return };
+    let rest: Vec<Vec<Span>> = again.map(|(_, places)| places).collect();
+    let more = if rest.is_empty() { "" } else { " and more" };
+    let message = format!("{} steps of one session each run `{what}`{more}", places.len());
+    let hint = "run it in the first, and go on with what it said";
+    places.extend(rest.into_iter().flatten());
+    tell_known(report, asset, message, hint, (&places, "asked again"));
 }

@@ -223,7 +223,7 @@ fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
                 let at = word.as_ptr() as usize - file.text.as_ptr() as usize;
                 let message = format!("`{word}` is run here, and is not there");
                 let span = kapell_spec::finding::Span::new(at, at + word.len());
-                report.add(skill.file, span, message).done();
+                report.add(skill.file, span, message).severity(Severity::High).done();
             }
         }
     }

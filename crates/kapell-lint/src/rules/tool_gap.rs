@@ -2,6 +2,7 @@
 
 mod others; // agents of other clients
 mod patterns; // patterns of shells
+mod prompted; // sessions of workflows, which ask nobody
 mod told; // what a text tells to do
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -67,6 +68,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     forks(repository, report);
     ungranted(repository, report);
     patterns::of_commands(repository, report);
+    prompted::check(repository, report);
 }
 
 /// An agent that has all tools but the shell, and has to run commands.

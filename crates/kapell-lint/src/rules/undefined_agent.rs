@@ -20,7 +20,7 @@ use crate::{
     agents::{
         Asset, Home, Resolved,
         clients::Client,
-        is_built_in,
+        delegation, is_built_in,
         sessions::{What, sessions},
     },
     files::FileId,
@@ -257,7 +257,12 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
         draft = draft.confidence(Confidence::Medium);
         // That one of nearly that name is there says that one is meant to be.
         let meant = name.contains('-') && places.iter().any(|place| !place.reference.fenced);
-        if !meant || !matches!(first.resolved, Resolved::Nothing(Some(_))) {
+        // So does an order to hand work to it.
+        let text = &repository.files[first.file].text;
+        let ordered = matches!(first.resolved, Resolved::Nothing(_))
+            && first.from.home == Home::Claude
+            && delegation::hands_on(text, first.reference);
+        if !meant || !(ordered || matches!(first.resolved, Resolved::Nothing(Some(_)))) {
             draft = draft.severity(Severity::Medium);
         }
     }

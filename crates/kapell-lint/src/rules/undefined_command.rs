@@ -21,7 +21,7 @@ use kapell_view::audit::{AssetKind, Confidence, Scope, Severity};
 
 use crate::{
     agents::{
-        Agents, Asset, Home, Resolved,
+        Agents, Asset, Home, Resolved, delegation,
         sessions::{What, sessions},
     },
     files::FileId,
@@ -95,7 +95,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         }
     }
     for names in by_file.into_values() {
-        tell(agents, report, names);
+        tell(repository, report, names);
     }
 }
 
@@ -362,7 +362,8 @@ fn agent_called<'a>(agents: &'a Agents, name: &str) -> Option<&'a str> {
 }
 
 /// Reports the names that one file is the first to use.
-fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
+fn tell(repository: &Repository, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Place<'_>>)>) {
+    let agents = &repository.agents;
     names.sort_by_key(|(_, places)| (places[0].0, places[0].1.span.start));
     let scoped = names.iter().any(|(name, _)| name.contains(':'));
     let (file, first, _) = names[0].1[0];
@@ -379,6 +380,14 @@ fn tell(agents: &Agents, report: &mut Report<'_>, mut names: Vec<(&str, Vec<Plac
     let mut draft = report.add(file, span, message);
     if !scoped {
         draft = draft.confidence(Confidence::Medium);
+    }
+    // What is to be run, and is there under nearly that name, was meant to be.
+    let ordered = names.iter().flat_map(|(_, places)| places).any(|(file, reference, near)| {
+        let text = &repository.files[*file].text;
+        near.is_some() && delegation::is_run(text, reference.span.start as usize)
+    });
+    if ordered {
+        draft = draft.severity(Severity::High);
     }
     let nearest = |(name, places): &(&str, Vec<Place<'_>>)| {
         let near = places[0].2.as_ref()?;

@@ -12,7 +12,7 @@ use kapell_spec::{finding::Span, line, words::Words};
 use super::denied;
 use crate::agents::Asset;
 pub(super) use change::{to_edit, to_write};
-pub(super) use run::{all_to_run, run_before, to_run};
+pub(super) use run::{all_to_run, in_the_end, is_command, run_before, to_run};
 pub(super) use start::{to_delegate, to_start};
 
 /// Returns the spans of code in running text, each with what stands before it in its line, without the mark of a list.
@@ -61,7 +61,7 @@ const OTHERS: &[&str] = &[
 ];
 
 /// Returns the clause that ends where something stands, in small letters, without the marks of a list.
-fn clause(before: &str) -> String {
+pub(super) fn clause(before: &str) -> String {
     let lower = before.to_ascii_lowercase();
     let ends = [". ", "; ", ": ", " \u{2014} ", " - ", "** "];
     let from =
@@ -75,7 +75,7 @@ fn clause(before: &str) -> String {
 
 /// Tells whether the order that ends where something stands may be meant for somebody else. What a sentence before says is
 /// something else, and a condition with a comma behind it, `When all is green, run`, says when and not who.
-fn is_order_for_others(before: &str) -> bool {
+pub(super) fn is_order_for_others(before: &str) -> bool {
     let from = [". ", "; "].iter().filter_map(|end| Some(before.rfind(end)? + end.len())).max().unwrap_or(0);
     let sentence = before[from..].trim_start();
     let led = ["If ", "When ", "Once ", "if ", "when ", "once "]

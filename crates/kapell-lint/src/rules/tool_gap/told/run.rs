@@ -23,7 +23,7 @@ pub(in crate::rules::tool_gap) fn run_before<'a>(
 
 /// Returns what a line does in the end: `cd tests && npm test`, `CI=1 npm test`, `timeout 60 npm test` and
 /// `for i in $(seq 30); do npm test; done` all run `npm test`.
-fn in_the_end(line: &str) -> &str {
+pub(in crate::rules::tool_gap) fn in_the_end(line: &str) -> &str {
     let mut rest = line.trim_start();
     while let Some((word, tail)) = rest.split_once(' ') {
         let tail = tail.trim_start();
@@ -50,7 +50,7 @@ fn in_the_end(line: &str) -> &str {
 }
 
 /// Tells whether a text is a command line that only a shell understands.
-fn is_command(command: &str) -> bool {
+pub(in crate::rules::tool_gap) fn is_command(command: &str) -> bool {
     let program = in_the_end(command).split([' ', ';']).next().unwrap_or_default();
     // `./gradlew`, `bin/rails`, `vendor/bin/phpunit`.
     let program = program.rsplit('/').next().unwrap_or(program);
