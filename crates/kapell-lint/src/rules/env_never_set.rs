@@ -25,8 +25,18 @@ pub(super) static RULE: Rule = Rule {
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (_, job) in flow.jobs() {
-            for (name, span) in unknown(repository, flow, job).into_iter().filter(|(name, _)| is_given(name))
-            {
+            let unknown = unknown(repository, flow, job);
+            for &(name, span) in unknown.iter().filter(|(name, _)| exported(job, name)) {
+                report
+                    .add(
+                        flow.file,
+                        span,
+                        format!("`env.{name}` is always empty: what a script exports ends with its step"),
+                    )
+                    .hint(format!("write `echo \"{name}=...\" >> \"$GITHUB_ENV\"`"))
+                    .done();
+            }
+            for (name, span) in unknown.into_iter().filter(|(name, _)| is_given(name)) {
                 report
                     .add(
                         flow.file,
@@ -38,6 +48,14 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
     }
+}
+
+/// Tells whether a script of a job exports a variable, and nothing may keep it for the steps behind.
+fn exported(job: &kapell_spec::github::Job, name: &str) -> bool {
+    let export = format!("export {name}=");
+    let exports = |script: &str| script.lines().any(|line| line.trim_start().starts_with(&export));
+    let keeps = |script: &str| script.contains("GITHUB_ENV");
+    job.steps.iter().any(|step| exports(step.script())) && !job.steps.iter().any(|step| keeps(step.script()))
 }
 
 /// Tells whether the runner gives a variable of this name to every step, but not to expressions.

@@ -1,5 +1,7 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
+mod steps; // steps that deliver whatever became of those before
+
 use std::sync::LazyLock;
 
 use super::masked_failure::SOFT;
@@ -103,6 +105,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             other_event(flow, at, report);
             soft_gate(flow, at, report);
             heedless(flow, at, report);
+            steps::check(flow, at, report);
             approval_aside(flow, at, report);
             unasked_part(flow, at, report);
             only_says(flow, at, report);

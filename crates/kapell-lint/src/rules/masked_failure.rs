@@ -4,6 +4,7 @@ mod called; // scripts of the repository, and recipes of make
 mod lists; // lists with `&&` above other lines
 mod plain; // `|| true`, a pipe, `set +e`
 mod shells; // shells within the shell
+mod undone; // what fails is looked at or taken back, and no more
 mod ways; // the less plain ones
 
 use std::{borrow::Cow, sync::LazyLock};

@@ -1,5 +1,7 @@
 //! A condition compares a matrix value with one that the matrix does not have.
 
+mod shards; // parts of tests that no cell runs
+
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
 use kapell_spec::github::Matrix;
 use kapell_view::audit::{Confidence, Severity};
@@ -41,6 +43,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 excluded(flow, (&job.id.text, matrix), &cells, report);
             }
             in_scripts(flow, at, &cells, report);
+            shards::check(flow, at, &cells, report);
             for expression in &job.expressions {
                 let mut told = false;
                 expression.expr.root().walk(&mut |node| {

@@ -1,5 +1,7 @@
 //! A step needs what only a later step of its job brings.
 
+mod wiped; // what a second checkout takes away
+
 use kapell_spec::github::{Job, Step, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
@@ -35,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
             early_script(flow, at, report);
+            wiped::check(flow, at, report);
             no_checkout(repository, flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(need) = need(job, step) else { continue };

@@ -87,7 +87,8 @@ fn started_by_event(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
         return;
     }
     let types = || awaits().filter_map(|event| event.filter("types")).flat_map(|filter| &filter.items);
-    for (_, job) in flow.jobs() {
+    for (at, job) in flow.jobs() {
+        startable::by_script(flow, at, &types().map(|item| &*item.text).collect::<Vec<_>>(), report);
         for step in job.steps.iter().filter(|step| step.is("peter-evans/repository-dispatch")) {
             // Another repository has workflows of its own.
             let here = step.input("repository").is_none_or(|text| text.contains("github.repository"));

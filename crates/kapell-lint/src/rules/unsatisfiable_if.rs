@@ -307,6 +307,7 @@ fn wrong_form_in(condition: &Condition) -> bool {
     let mut found = false;
     if let Some(expr) = &condition.expr {
         expr.root().walk(&mut |node| found |= wrong_form(node).is_some());
+        found |= values::has_pattern(expr.root());
     }
     found
 }
@@ -352,6 +353,9 @@ fn ref_path(node: &Node) -> Option<&'static str> {
         ["github", "ref_name"] => Some("github.ref_name"),
         ["github", "base_ref"] => Some("github.base_ref"),
         ["github", "head_ref"] => Some("github.head_ref"),
+        ["github", "event", "workflow_run", "head_branch"] => Some("github.event.workflow_run.head_branch"),
+        ["github", "event", "pull_request", "base", "ref"] => Some("github.event.pull_request.base.ref"),
+        ["github", "event", "pull_request", "head", "ref"] => Some("github.event.pull_request.head.ref"),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{ASIDE, Lost, Script, is_check, lists, short, ways};
+use super::{ASIDE, Lost, Script, is_check, lists, short, undone, ways};
 use crate::github::{
     StepFacts,
     script::{Command, Then},
@@ -63,7 +63,7 @@ fn worth(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
 }
 
 /// Commands that wait for what was changed, and fail if it does not come up.
-const WAITS: &[&str] =
+pub(super) const WAITS: &[&str] =
     &["kubectl rollout status", "kubectl wait", "argocd app wait", "aws ecs wait", "helm test"];
 
 /// Finds the ways that everybody writes: `|| true`, an `if` that skips, a pipe, `set +e`.
@@ -90,10 +90,13 @@ pub(super) fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
     let worst = worth(step, facts, at).filter(|worst| !filtered || *worst == Severity::High)?;
     let next = all.get(end + 1)?;
     let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") && !ways::is_kept(next)
+        || next.then == Then::End && (undone::looks_on(next) || tools::goes_back(&tools::plain_text(next)))
         || matches!(next.text().as_str(), "exit 0" | "return 0" | "return" | "continue");
     // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
-    let fails =
-        |other: &Command| other.words.len() > 1 && other.words[0] == "exit" && other.words[1..] != ["0"];
+    let fails = |other: &Command| {
+        let ends = other.words.len() > 1 && matches!(other.words[0].as_str(), "exit" | "return");
+        ends && other.words[1..] != ["0"] || other.program() == "false"
+    };
     let later = || all[end + 1..].iter().any(fails);
     // A later command may judge what this one has written to a file.
     let files = command.words.iter().filter_map(|word| word.rsplit(['=', ':']).next()).filter(|word| {
@@ -190,6 +193,9 @@ const RENDERS: &[&str] = &[
     "aha",
     "ansi2html",
     "junit2html",
+    "tojunit",
+    "junitreport:tojunit",
+    "trx2junit",
 ];
 
 /// Tells whether a command behind a bar is content with whatever comes through it.

@@ -4,7 +4,7 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{Lost, Script, is_check, shells, short};
+use super::{Lost, Script, is_check, shells, short, undone};
 use crate::{
     github::{
         Flow, StepFacts,
@@ -153,6 +153,7 @@ pub(super) fn remote(
 /// Finds the less plain ways that hang on one command of a script.
 pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
     swallowed_by_if(script, at)
+        .or_else(|| undone::taken_back(script, at))
         .or_else(|| in_background(script, at))
         .or_else(|| by_find(script, at))
         .or_else(|| without_errexit(script, at))

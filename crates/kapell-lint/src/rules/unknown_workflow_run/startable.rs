@@ -51,3 +51,39 @@ fn tell(flows: &[Flow], flow: &Flow, (name, span): (&str, Span), report: &mut Re
         .hint("add `workflow_dispatch` to its events")
         .done();
 }
+
+/// A script sends an event of a type for which no workflow waits.
+pub(super) fn by_script(flow: &Flow, at: usize, types: &[&str], report: &mut Report<'_>) {
+    for (step, _) in flow.steps(at) {
+        let text = match step.is("actions/github-script") {
+            true => step.input("script").map_or("", |text| &*text.text),
+            false => step.script(),
+        };
+        let sends = text.contains("/dispatches") || text.contains("createDispatchEvent");
+        let own =
+            ["github.repository", "GITHUB_REPOSITORY", "{owner}/{repo}", ":owner/:repo", "context.repo"];
+        if !sends || !own.iter().any(|word| text.contains(word)) || of_another(flow, at) {
+            continue;
+        }
+        let Some((before, rest)) = text.split_once("event_type") else { continue };
+        let rest = rest.trim_start_matches(['\\', '"', '\'', ':', '=', ' ']);
+        let len = rest.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).unwrap_or(rest.len());
+        let sent = &rest[..len];
+        // One that is made up may be any.
+        if sent.is_empty() || rest[len..].starts_with(['$', '{']) || types.contains(&sent) {
+            continue;
+        }
+        let span = step
+            .input("script")
+            .filter(|_| step.run.is_none())
+            .map_or_else(|| flow.script_line(step, before.len(), "event_type"), |text| text.span);
+        report
+            .add(flow.file, span, format!("no workflow waits for the event `{sent}`, so this starts none"))
+            .severity(Severity::High)
+            .hint(format!(
+                "wait for `{sent}` in `on.repository_dispatch.types`, or send one of {}",
+                types.join(", ")
+            ))
+            .done();
+    }
+}

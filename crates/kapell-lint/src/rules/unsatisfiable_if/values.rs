@@ -2,6 +2,8 @@
 
 mod words; // truth values and names of bots that are compared with a word that they never are
 
+pub(super) use self::words::has_pattern;
+
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 use kapell_spec::github::{Expression, Step};
 use kapell_view::audit::{Confidence, Severity};

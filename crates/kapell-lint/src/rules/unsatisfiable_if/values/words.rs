@@ -11,6 +11,19 @@ use crate::{
 
 /// Looks at one node of an expression.
 pub(super) fn check(flow: &Flow, at: usize, node: &Node, expression: &Expression, report: &mut Report<'_>) {
+    if let Some(what) = by_pattern(node) {
+        let grave = carry::changes(flow, at);
+        report
+            .add(
+                flow.file,
+                expression.span(&flow.text),
+                format!("{what}: `*` stands for itself here, and no ref has it in its name"),
+            )
+            .severity(if grave { Severity::High } else { Severity::Medium })
+            .hint("ask with `startsWith`, without the `*`")
+            .done();
+        return;
+    }
     let NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), left, right } =
         &node.kind
     else {
@@ -91,4 +104,48 @@ fn bot(node: &Node, word: &str) -> Option<&'static str> {
             | ["github", "event", .., "user" | "sender" | "author", "login"]
     );
     BOTS.iter().find(|row| person && row.0.eq_ignore_ascii_case(word)).map(|row| row.1)
+}
+
+/// Tells whether an expression compares a ref with a pattern somewhere.
+pub(in crate::rules::unsatisfiable_if) fn has_pattern(root: &Node) -> bool {
+    let mut found = false;
+    root.walk(&mut |node| found |= by_pattern(node).is_some());
+    found
+}
+
+/// Says that a ref is compared with a text that has a `*`.
+///
+/// Source: `git help check-ref-format`: no name of a ref has one.
+fn by_pattern(node: &Node) -> Option<&'static str> {
+    let (path, word, says) = match &node.kind {
+        NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), left, right } => {
+            let (path, word) = text(right).map(|word| (left, word)).or_else(|| Some((right, text(left)?)))?;
+            let says = if *sign == Comparison::Equal {
+                "this comparison never holds"
+            } else {
+                "this comparison always holds"
+            };
+            (&**path, word, says)
+        }
+        NodeKind::Call {
+            function: Function::Contains | Function::StartsWith | Function::EndsWith,
+            arguments,
+        } => {
+            let [path, part] = &arguments[..] else { return None };
+            (path, text(part)?, "this never holds")
+        }
+        _ => return None,
+    };
+    let NodeKind::Access { .. } = &path.kind else { return None };
+    let references = path.references();
+    let reference = references.first().filter(|reference| reference.whole)?;
+    let parts: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+    let is_ref = matches!(
+        parts[..],
+        ["github", "ref" | "ref_name" | "head_ref" | "base_ref"]
+            | ["github", "event", "workflow_run", "head_branch"]
+            | ["github", "event", "release", "tag_name"]
+            | ["github", "event", "pull_request", "head" | "base", "ref"]
+    );
+    (is_ref && word.contains('*')).then_some(says)
 }
