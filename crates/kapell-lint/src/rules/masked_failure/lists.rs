@@ -3,7 +3,11 @@
 use kapell_view::audit::Severity;
 
 use super::{Lost, Script, is_check, short, ways};
-use crate::github::script::{Command, Then};
+use crate::github::{
+    facts::Done,
+    script::{Command, Then},
+    tools::Kind,
+};
 
 /// `check && echo fine` above other lines: `set -e` ends the shell only where the last command of a list fails, so that the
 /// status of the lines below is that of the step.
@@ -21,8 +25,12 @@ pub(super) fn goes_on(script: Script<'_>, at: usize) -> Option<Lost> {
     let moves = |other: &Command| {
         matches!(other.program(), "cd" | "popd" | "pushd" | "cp" | "mv" | "rm" | "date") && !other.asked
     };
-    let harmless =
-        |at: usize| ways::speaks(&all[at]) || moves(&all[at]) || !all[at].asked && is_check(script.facts, at);
+    // A copy of what a build has made is part of the build.
+    let kind = |done: &Done| done.command == Some(at) && matches!(done.work.kind, Kind::Test | Kind::Lint);
+    let tests = script.facts.works.iter().any(kind);
+    let harmless = |at: usize| {
+        ways::speaks(&all[at]) || tests && moves(&all[at]) || !all[at].asked && is_check(script.facts, at)
+    };
     if !(at + 1..=last).all(harmless) || all[last].then != Then::End {
         return None;
     }
