@@ -40,6 +40,9 @@ const ASIDE: &[&str] = &[
     "scale",
     "drain",
     "unlock",
+    "chromatic",
+    "storybook",
+    "percy",
 ];
 
 /// Looks at all steps of a job that have a status function in their condition.

@@ -233,6 +233,11 @@ fn in_pipe(script: Script<'_>, at: usize) -> Option<Lost> {
     // `check | tee log | xcpretty`: none of them asks what the first came to.
     let rest = all.get(at + 1..)?;
     let end = rest.iter().position(|part| part.then != Then::Pipe)?;
+    // What is only planned or listed is read by whoever wants to know it.
+    let plans = ["dry", "no-run", "query", "graph"];
+    if command.words.iter().any(|word| plans.iter().any(|part| word.contains(part))) {
+        return None;
+    }
     rest[..=end].iter().all(shows).then(|| {
         let message =
             format!("the failure of `{}` is lost in the pipe: {shell} has no `pipefail`", short(command));
@@ -317,6 +322,13 @@ fn judges_another(script: Script<'_>, at: usize) -> bool {
                     .any(|part| word.contains(part))
             })
     };
+    // Without what was to be built the next command fails by itself.
+    let kind = |done: &crate::github::facts::Done| {
+        done.command == Some(at) && matches!(done.work.kind, Kind::Test | Kind::Lint)
+    };
+    if !script.facts.works.iter().any(kind) {
+        return false;
+    }
     let rest = &all[at + 1..];
     let known = |(index, other): (usize, &Command)| {
         let works = script.facts.works.iter().filter(|done| done.command == Some(index));

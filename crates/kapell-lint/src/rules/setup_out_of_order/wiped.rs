@@ -20,8 +20,13 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) {
                 .iter()
                 .all(|name| step.input(name).is_none())
     };
+    // An image is kept elsewhere than among the files.
+    let apart = ["docker", "podman", "buildah", "nix", "pack", "ko", "earthly", "skaffold", "bazel", "sam"];
     let builds = |facts: &StepFacts| {
-        facts.works.iter().any(|done| done.command.is_some() && done.work.kind == Kind::Build)
+        facts.works.iter().any(|done| {
+            let own = done.command.is_some_and(|at| !apart.contains(&facts.commands[at].program()));
+            own && done.work.kind == Kind::Build
+        })
     };
     let goes_out = |facts: &StepFacts| {
         facts.works.iter().any(|done| {

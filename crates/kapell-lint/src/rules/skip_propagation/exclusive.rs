@@ -56,7 +56,10 @@ struct Wanted {
     text: String,
 }
 
-/// Returns what has to hold for a condition to hold. A truth value is written as `true`.
+/// What stands for a path whose truth alone is asked for: any text but the empty one is as good.
+const TRUTHY: &str = "(true)";
+
+/// Returns what has to hold for a condition to hold.
 fn wanted(node: &Node, found: &mut Vec<Wanted>) {
     let path = |node: &Node| {
         let NodeKind::Access { .. } = &node.kind else { return None };
@@ -83,11 +86,11 @@ fn wanted(node: &Node, found: &mut Vec<Wanted>) {
             found.extend(fact);
         }
         NodeKind::Not(inner) => {
-            let fact = path(inner).map(|path| Wanted { path, equal: false, text: "true".to_owned() });
+            let fact = path(inner).map(|path| Wanted { path, equal: false, text: TRUTHY.to_owned() });
             found.extend(fact);
         }
         NodeKind::Access { .. } => {
-            let fact = path(node).map(|path| Wanted { path, equal: true, text: "true".to_owned() });
+            let fact = path(node).map(|path| Wanted { path, equal: true, text: TRUTHY.to_owned() });
             found.extend(fact);
         }
         _ => {}
@@ -98,7 +101,7 @@ fn wanted(node: &Node, found: &mut Vec<Wanted>) {
 fn exclude(one: &Wanted, two: &Wanted) -> bool {
     one.path == two.path
         && match (one.equal, two.equal) {
-            (true, true) => one.text != two.text,
+            (true, true) => one.text != two.text && one.text != TRUTHY && two.text != TRUTHY,
             (false, false) => false,
             _ => one.text == two.text,
         }

@@ -88,7 +88,6 @@ fn is_truth(node: &Node) -> bool {
 const BOTS: &[(&str, &str)] = &[
     ("dependabot", "dependabot[bot]"),
     ("github-actions", "github-actions[bot]"),
-    ("renovate", "renovate[bot]"),
     ("pre-commit-ci", "pre-commit-ci[bot]"),
 ];
 
