@@ -216,7 +216,7 @@ fn in_charts(repository: &Repository) -> Vec<(FileId, Word)> {
     found
 }
 
-/// The only image that is pushed and never deployed, and the only one of the same owner that is deployed and never pushed.
+/// The only image that is pushed and not deployed, and the only one of the same owner that is deployed and never pushed.
 struct Other<'a> {
     pushed: &'a Pushed,
     file: FileId,
@@ -236,15 +236,24 @@ fn only_other<'a>(
         return None;
     }
     let owner = |name: &str| name.rsplit_once('/').map(|(owner, _)| owner.to_owned());
-    let first = pushed.first()?;
+    // Of many that are pushed, the one that is not run.
+    let is_run = |one: &&Pushed| {
+        let name = one.name.as_deref().map(plain);
+        deployed.iter().any(|(_, image)| Some(plain(image_parts(image).0)) == name)
+    };
+    let idle: Vec<&Pushed> = pushed.iter().filter(|one| !is_run(one)).collect();
+    let first = *idle.first()?;
     let (name, at) = (first.name.as_deref().map(plain)?, owner(first.name.as_deref()?)?);
-    if pushed.iter().any(|one| one.name.as_deref().map(plain).as_ref() != Some(&name)) || at.contains('$') {
+    if idle.iter().any(|one| one.name.as_deref().map(plain).as_ref() != Some(&name)) || at.contains('$') {
         return None;
     }
+    let is_pushed =
+        |name: &str| pushed.iter().any(|one| one.name.as_deref().map(plain).as_deref() == Some(name));
     let of_owner: Vec<(FileId, &Word)> = deployed
         .iter()
         .copied()
         .filter(|(_, image)| owner(&plain(image_parts(image).0)).as_ref() == Some(&plain(&at)))
+        .filter(|(_, image)| !is_pushed(&plain(image_parts(image).0)))
         .collect();
     let (file, image) = *of_owner.first()?;
     let other = plain(image_parts(image).0);

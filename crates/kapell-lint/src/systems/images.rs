@@ -1,5 +1,6 @@
 //! Images that workflows push.
 
+use kapell_core::expr::Value;
 use kapell_spec::{finding::Span, github::Text};
 
 use super::image_parts;
@@ -31,18 +32,20 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
         for (job, _) in flow.jobs() {
             for (step, facts) in flow.steps(job) {
                 let mut add = |image: &str, span: Span| {
-                    let image = resolve(flow, job, facts, image.trim());
-                    let (name, tag) = image_parts(&image);
-                    let written = name.to_owned();
-                    let name =
-                        (!name.contains("${{") && !name.contains('$')).then(|| name.to_ascii_lowercase());
-                    found.push(Pushed {
-                        file: flow.file,
-                        span,
-                        name,
-                        written,
-                        tag: tag.unwrap_or("latest").to_owned(),
-                    });
+                    for image in cells(flow, job, image.trim()) {
+                        let image = resolve(flow, job, facts, &image);
+                        let (name, tag) = image_parts(&image);
+                        let written = name.to_owned();
+                        let name =
+                            (!name.contains("${{") && !name.contains('$')).then(|| name.to_ascii_lowercase());
+                        found.push(Pushed {
+                            file: flow.file,
+                            span,
+                            name,
+                            written,
+                            tag: tag.unwrap_or("latest").to_owned(),
+                        });
+                    }
                 };
                 let pushes = step.input("push").is_some_and(|push| !push.is("false"));
                 let tags: Option<&Text> =
@@ -68,6 +71,27 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
         }
     }
     found
+}
+
+/// Puts in the values of one axis of the job's matrix where that is all that an image takes of it, one by one.
+fn cells(flow: &Flow, job: usize, image: &str) -> Vec<String> {
+    let whole = || vec![image.to_owned()];
+    let Some((_, rest)) = image.split_once("${{").filter(|_| image.contains("matrix.")) else {
+        return whole();
+    };
+    let inner = rest.split("}}").next().unwrap_or_default();
+    let matrix =
+        flow.model.jobs[job].matrix.as_ref().filter(|matrix| !matrix.dynamic && matrix.include.is_empty());
+    let axis = matrix.and_then(|matrix| {
+        matrix.axes.iter().find(|axis| inner.trim().strip_prefix("matrix.") == Some(&*axis.name.text))
+    });
+    let Some(values) = axis.and_then(|axis| axis.values.as_ref()) else { return whole() };
+    let form = format!("${{{{{inner}}}}}");
+    let plain: Option<Vec<&str>> = values
+        .iter()
+        .map(|(value, _)| if let Value::String(text) = value { Some(&**text) } else { None })
+        .collect();
+    plain.map_or_else(whole, |plain| plain.into_iter().map(|value| image.replace(&form, value)).collect())
 }
 
 /// How the tag is written that `docker/metadata-action` makes of a commit; no shell has such a variable.

@@ -210,6 +210,7 @@ pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
     let modules = Modules::new(&repository.code);
     for unit in repository.code.iter() {
         asked_by_key(unit, table, report);
+        asked_by_member(unit, table, report);
     }
     for unit in repository.code.iter().filter(|unit| unit.file != table.unit.file) {
         for call in unit.calls() {
@@ -282,6 +283,39 @@ fn asked_by_key(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
     }
 }
 
+/// Names that stand behind a dot of a table whose type takes any: `agents.refund` of a `Record<string, Agent>`.
+fn asked_by_member(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
+    let own = unit.file == table.unit.file;
+    let taken = || unit.origin(table.name).and_then(|origin| origin.target.as_ref());
+    if table.unit.language == Language::Python
+        || !own && taken().is_none_or(|(file, _)| *file != table.unit.file)
+    {
+        return;
+    }
+    let made = table.unit.text(table.unit.syntax[table.at].parent);
+    if !made.contains("Record<string") && !made.contains("[key: string]") {
+        return;
+    }
+    for asked in unit.syntax.of_kind(&["member_expression"]) {
+        let child = |field| unit.syntax.child(asked, field);
+        let Some((object, key)) = child("object").zip(child("property")) else { continue };
+        let (name, parent) = (unit.text(key), unit.syntax[asked].parent);
+        // `agents.refund ?? agents.triage`, and what is set.
+        let may_lack =
+            matches!(unit.kind(parent), "binary_expression" | "assignment_expression" | "if_statement")
+                || unit.kind(parent) == "parenthesized_expression"
+                || unit.text(parent).contains("?.")
+                || unit.syntax[asked].field == "condition";
+        let called = unit.syntax[asked].field == "function";
+        if unit.text(object) != table.name || unit.kind(object) != "identifier" || may_lack || called {
+            continue;
+        }
+        if is_name(&name) && !table.keys.contains(&name) {
+            tell(table, name, "this", (unit.file, unit.span(key)), report);
+        }
+    }
+}
+
 /// Tells of a name that the table does not have.
 fn tell(table: &Table<'_>, name: &str, what: &str, (file, span): (FileId, Span), report: &mut Report<'_>) {
     let message = format!("`{}` has no agent `{name}`: {what} fails when it is reached", table.name);
@@ -302,6 +336,12 @@ fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
     let unit = table.unit;
     let made = unit.syntax[table.at].parent;
     let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"));
+    // `{ ... } as Record<string, Agent>`
+    let inner = |id: Id| match unit.kind(id) {
+        "as_expression" | "satisfies_expression" => unit.syntax.children(id).next(),
+        _ => Some(id),
+    };
+    let value = value.and_then(inner);
     let map = value.filter(|&id| unit.kind(id) == "new_expression");
     if let Some(map) = map {
         let set = format!("{}.set(", table.name);

@@ -111,8 +111,12 @@ fn of_yq(repository: &Repository, folder: &str, words: &[&str]) -> Option<Slip> 
         return None;
     }
     let known = keys(&file.text)?;
-    let last = path.rsplit('.').next()?;
-    let meant = known.iter().find(|known| known.rsplit('.').next() == Some(last))?;
+    // A file of values that is laid over those of a chart may get a key of its own.
+    let laid_over = file.name().starts_with("values") && {
+        let chart = file.path.strip_suffix(file.name()).map(|folder| format!("{folder}Chart.yaml"));
+        chart.is_none_or(|chart| repository.files.find(&chart).is_none())
+    };
+    let meant = known.iter().find(|known| known.ends_with(&format!(".{path}"))).filter(|_| !laid_over)?;
     let found = known.iter().any(|known| known == path);
     (!found).then(|| Slip {
         message: format!(

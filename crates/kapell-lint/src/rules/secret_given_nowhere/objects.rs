@@ -65,7 +65,9 @@ fn key_of(
                 let near = is_slip(name, &other.name) || is_abbreviation(name, &other.name);
                 keys.contains(key) && near && other.is_beside(manifest)
             };
-            let Some((other, _)) = beside.iter().find(near) else { return };
+            let Some((other, _)) = beside.iter().find(near) else {
+                return of_other_namespace(repository, report, manifest, (kind, kept), (name, *span));
+            };
             let message = format!(
                 "`{}` takes the key `{key}` of the {kind} `{name}`, but what has it here is `{}`",
                 &*manifest.name, &*other.name
@@ -74,6 +76,40 @@ fn key_of(
         }
     };
     let draft = report.add(manifest.file, *span, message);
+    draft.also(other.file, other.name.span, format!("the {kind}")).done();
+}
+
+/// What brings objects into another namespace than they name, or copies them there.
+const MOVERS: &[&str] = &["reflector", "replicator", "kubed", "namespaces:", "sourceNamespace"];
+
+/// What is taken in one namespace, and made in another one of the same folder only.
+fn of_other_namespace(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    manifest: &Manifest,
+    (kind, kept): (&str, Kept),
+    (name, span): (&str, Span),
+) {
+    let folder = |path: &str| path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let own = folder(&manifest.path);
+    let manifests = repository.systems.manifests.iter();
+    let mut made = manifests.filter(|other| kept(&other.what).is_some() && *other.name == *name);
+    let (Some(other), None) = (made.next(), made.next()) else { return };
+    let named = !manifest.namespace.is_empty() && !other.namespace.is_empty();
+    let moved = || {
+        repository.files.iter().any(|(id, file)| {
+            let kustomized = file.name().starts_with("kustomization.") && file.text.contains("namespace:");
+            kustomized || id == other.file && MOVERS.iter().any(|word| file.text.contains(word))
+        })
+    };
+    if !named || folder(&other.path) != own || moved() {
+        return;
+    }
+    let message = format!(
+        "`{}` of the namespace `{}` takes the {kind} `{name}`, which is made in `{}` only: no pod sees it there",
+        &*manifest.name, manifest.namespace, other.namespace
+    );
+    let draft = report.add(manifest.file, span, message).hint("make it in the namespace of who takes it");
     draft.also(other.file, other.name.span, format!("the {kind}")).done();
 }
 
