@@ -48,6 +48,8 @@ struct Shared<'a> {
     cancel: &'a Text,
     /// Whether each ref or pull request has a group of its own, so that only its own newer push cancels.
     per_item: bool,
+    /// Whether only pull requests have a group of several runs: `github.head_ref || github.run_id`.
+    pulls_only: bool,
 }
 
 impl<'a> Shared<'a> {
@@ -58,9 +60,10 @@ impl<'a> Shared<'a> {
             let group = concurrency.group.as_ref();
             group.is_some_and(|group| words.iter().any(|word| group.text.contains(word)))
         };
-        // The run or the commit is in its name.
-        let alone =
-            named(&["run_id", "github.sha", "run_number", "run_attempt"]) && !named(&["github.head_ref"]);
+        // The run or the commit is in its name, or stands in for the branch that only a pull request has.
+        let of_run = named(&["run_id", "github.sha", "run_number", "run_attempt"]);
+        let pulls_only = of_run && named(&["github.head_ref"]);
+        let alone = of_run && !pulls_only;
         let per_item = named(&[
             "event.pull_request.number",
             "event.issue.number",
@@ -70,7 +73,7 @@ impl<'a> Shared<'a> {
             "github.ref_name",
             "github.head_ref",
         ]);
-        (!alone).then_some(Self { flow, concurrency, cancel, per_item })
+        (!alone).then_some(Self { flow, concurrency, cancel, per_item, pulls_only })
     }
 
     /// Tells whether it is certain that a newer run cancels in a situation.
@@ -87,8 +90,10 @@ impl<'a> Shared<'a> {
     fn worlds(&self, job: usize) -> impl Iterator<Item = usize> {
         let flow = self.flow;
         (0..flow.worlds.len()).filter(move |&world| {
-            let own = flow.worlds[world].is_pull_request() || once(&flow.worlds[world]);
-            flow.runs[world][job] != Run::Never && self.cancels(world) && !(own && self.per_item)
+            let pull = flow.worlds[world].is_pull_request();
+            let own = pull || once(&flow.worlds[world]);
+            let shared = pull || !self.pulls_only;
+            flow.runs[world][job] != Run::Never && shared && self.cancels(world) && !(own && self.per_item)
         })
     }
 

@@ -181,6 +181,9 @@ fn is_of(image: &Word, known: &[&str]) -> bool {
         .any(|known| name.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('/')))
 }
 
+/// Images that bring no health check of their own, besides those that are slow.
+const BARE: &[&str] = &["meilisearch", "qdrant", "typesense", "nginx", "traefik", "keycloak"];
+
 /// Tells whether a service takes seconds before it answers.
 fn is_slow(needed: &Service) -> bool {
     needed.image.as_ref().is_some_and(|image| is_of(image, SLOW))
@@ -222,7 +225,8 @@ fn judge(
         let path = if folder.is_empty() { file.clone() } else { format!("{folder}/{file}") };
         repository.systems.dockerfiles.iter().find(|recipe| *recipe.path == *path)
     });
-    let bare = slow || built.is_some_and(|recipe| !recipe.healthcheck);
+    let packed = needed.image.as_ref().is_some_and(|image| is_of(image, BARE));
+    let bare = slow || packed || built.is_some_and(|recipe| !recipe.healthcheck);
     let healthy =
         waiters.iter().find(|(_, _, condition)| condition.is_some_and(|word| &**word == "service_healthy"));
     if let Some((service, name, _)) = healthy.filter(|_| bare) {

@@ -96,6 +96,10 @@ fn never_sets(script: &str, output: &str, facts: &StepFacts) -> bool {
     {
         return false;
     }
+    // A script of the repository may write it, whatever its name says that it does.
+    if facts.runs_own_script() && !script.contains(&format!("{output}=")) {
+        return false;
+    }
     // The wrapper that the set-up puts around it gives what it printed.
     let wrapped = ["stdout", "stderr", "exitcode"].contains(&output)
         && facts.commands.iter().any(|command| matches!(command.program(), "terraform" | "tofu"));

@@ -544,7 +544,7 @@ fn destroys(tool: &str) -> bool {
 
 /// Settings under which nobody is asked.
 fn sessions(repository: &Repository, report: &mut Report<'_>) {
-    for file in repository.agents.hooks.iter().filter(|file| !file.hooks.denies) {
+    for file in repository.agents.hooks.iter().filter(|file| !file.hooks.denies_commands) {
         let shared = repository.files[file.file].path.ends_with(".claude/settings.json");
         let every = |tool: &&Named| matches!(&*tool.text, "Bash" | "Bash(*)" | "Bash(:*)");
         if let Some(tool) = file.hooks.allow.iter().find(every).filter(|_| shared) {
@@ -565,7 +565,7 @@ fn sessions(repository: &Repository, report: &mut Report<'_>) {
         let Some(mode) = file.hooks.mode.as_ref().filter(|mode| mode.text == "bypassPermissions") else {
             continue;
         };
-        if !file.hooks.denies {
+        if !file.hooks.denies_commands {
             let message = "everyone who opens this repository runs every tool without being asked";
             let hint = "drop `defaultMode` here; whoever wants it can set it in settings.local.json";
             report.add(file.file, mode.span, message).severity(Severity::High).hint(hint).done();

@@ -84,6 +84,19 @@ fn denied_shell(repository: &Repository, report: &mut Report<'_>, agent: &Asset,
     draft.also(agent.file, denied.span, "denied here").done();
 }
 
+/// An agent that has all tools but those that get pages of the web, and has to get one.
+fn denied_web(report: &mut Report<'_>, agent: &Asset, text: &str, denied: &Named) {
+    // A server may have a browser.
+    let Some(span) = told::to_fetch(agent, text).filter(|_| agent.definition.items("mcpServers").is_empty())
+    else {
+        return;
+    };
+    let message = format!("`{}` has to get a page of the web, and is denied the tools for it", agent.name);
+    let draft = report.add(agent.file, span, message).severity(Severity::High);
+    let draft = draft.hint("drop `WebFetch` from `disallowedTools`, or have it told what the page says");
+    draft.also(agent.file, denied.span, "denied here").done();
+}
+
 /// Agents that have all tools but those that edit or run, and have to.
 fn forbidden(repository: &Repository, report: &mut Report<'_>) {
     let agents = repository.agents.of(AssetKind::Agent).filter(|(_, agent)| agent.home == Home::Claude);
@@ -95,10 +108,13 @@ fn forbidden(repository: &Repository, report: &mut Report<'_>) {
         if let Some(tool) = denied.iter().find(|tool| shell && matches!(&*tool.text, "Bash" | "Bash(*)")) {
             denied_shell(repository, report, agent, tool);
         }
+        let text = &*repository.files[agent.file].text;
+        if free && denies("WebFetch") && denies("Bash") {
+            denied_web(report, agent, text, &denied[0]);
+        }
         if !(free && denies("Edit") && denies("Write")) {
             continue;
         }
-        let text = &*repository.files[agent.file].text;
         let (span, message, tool) = match (told::to_edit(agent, text), told::to_write(agent, text)) {
             (Some(span), _) => {
                 (span, format!("`{}` has to edit files, and is denied the tools for it", agent.name), "Edit")

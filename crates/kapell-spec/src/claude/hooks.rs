@@ -49,6 +49,8 @@ pub struct Hooks {
     pub allow: Vec<Named>,
     /// Whether any permission is denied.
     pub denies: bool,
+    /// Whether something of that is a command.
+    pub denies_commands: bool,
 }
 
 impl Hook {
@@ -80,7 +82,9 @@ pub fn read(text: &str) -> (Hooks, Vec<Finding>) {
         hooks.mode = permissions.get("defaultMode").and_then(named);
         let allow = permissions.get("allow").and_then(Node::items).unwrap_or_default();
         hooks.allow = allow.iter().filter_map(named).collect();
-        hooks.denies = permissions.get("deny").and_then(Node::items).is_some_and(|items| !items.is_empty());
+        let denied = permissions.get("deny").and_then(Node::items).unwrap_or_default();
+        hooks.denies = !denied.is_empty();
+        hooks.denies_commands = denied.iter().filter_map(named).any(|tool| tool.text.starts_with("Bash"));
     }
     (hooks, findings)
 }

@@ -210,9 +210,7 @@ fn shows(command: &Command) -> bool {
     match command.program() {
         "tee" | "tail" | "head" | "cat" | "sed" | "tr" | "cut" | "ts" | "awk" => true,
         // One that only filters what people see; with `-q` it is the check.
-        "grep" | "egrep" => {
-            !words.iter().any(|word| word.starts_with("-q") || word == "--quiet" || word.starts_with("-v"))
-        }
+        "grep" | "egrep" => !words.iter().any(|word| word.starts_with("-q") || word == "--quiet"),
         "jq" => !words.iter().any(asks),
         // Several of them tell in their manuals to set `pipefail`.
         _ => {

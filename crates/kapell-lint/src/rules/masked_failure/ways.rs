@@ -291,7 +291,7 @@ fn in_background(script: Script<'_>, at: usize) -> Option<Lost> {
 fn by_find(script: Script<'_>, at: usize) -> Option<Lost> {
     let command = &script.commands()[at];
     let each = command.program() == "find"
-        && command.words.iter().any(|word| word == "-exec")
+        && command.words.iter().any(|word| word == "-exec" || word == "-execdir")
         && command.words.iter().any(|word| word == ";");
     // `find tests -name 'test_*.sh' -exec bash {} \;`
     let by_name = || {
