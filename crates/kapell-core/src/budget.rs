@@ -331,6 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn the_scarcest_limit_is_the_one_with_the_smallest_part_left() {
+        let limits = Limits { usd_micros: Some(10), tokens: Some(100), ..Limits::default() };
+        let mut ledger = Ledger::new(&limits);
+        // 8 of 10 and 50 of 100 are left: more in number, and less of it.
+        ledger.reserve(Amount { usd_micros: 2, tokens: 50 });
+        assert_eq!(ledger.scarcest(), Some(Exceeded::Tokens));
+        ledger.reserve(Amount { usd_micros: 5, tokens: 0 });
+        assert_eq!(ledger.scarcest(), Some(Exceeded::Usd));
+        assert_eq!(Ledger::new(&Limits::default()).scarcest(), None);
+    }
+
+    #[test]
     fn a_limit_may_be_reached_and_not_passed() {
         let limits = Limits { usd_micros: Some(10), tokens: Some(100), ..Limits::default() };
         let mut ledger = Ledger::new(&limits);

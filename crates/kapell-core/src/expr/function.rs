@@ -104,4 +104,11 @@ mod tests {
             assert_eq!(row.0.name(), row.1);
         }
     }
+
+    #[test]
+    fn every_name_is_listed_once_and_finds_its_function() {
+        let names: Vec<&str> = Function::names().collect();
+        assert_eq!(names.len(), TABLE.len());
+        assert!(names.iter().all(|name| Function::find(name).is_some_and(|found| found.name() == *name)));
+    }
 }

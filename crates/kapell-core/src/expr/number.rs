@@ -109,6 +109,8 @@ mod tests {
             ("1e3", 1000.0),
             (".5", 0.5),
             ("5.", 5.0),
+            ("Infinity", f64::INFINITY),
+            ("+Infinity", f64::INFINITY),
             ("-Infinity", f64::NEG_INFINITY),
         ];
         for (text, number) in cases {

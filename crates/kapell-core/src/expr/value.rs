@@ -378,3 +378,14 @@ impl<'de> Deserialize<'de> for Value {
         deserializer.deserialize_any(ValueVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_greater_than_itself() {
+        let (three, four) = (Value::Number(3.0), Value::Number(4.0));
+        assert_eq!((three.is_greater(&three), four.is_greater(&three)), (Some(false), Some(true)));
+    }
+}

@@ -30,6 +30,7 @@ fn what_a_compensation_changes_lands_before_the_next_one_begins() {
     ",
         );
     let landed = run.run.landing().unwrap().head();
+    assert_eq!(run.run.still_landed().count(), 0, "nothing is taken back yet");
     assert_snapshot!(run.when("
         00:07 fail c permanent
         00:08 undone b change
