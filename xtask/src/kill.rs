@@ -112,7 +112,12 @@ impl Site {
             let life = (tally.kills < rounds).then(|| random.below(LIFE_MAX));
             match start_and_kill(&self.place, &["run", "work.yaml"], life)? {
                 Some(0) => return Ok(()),
-                None => tally.kills += 1,
+                None => {
+                    tally.kills += 1;
+                    if self.place.is_over() {
+                        return Ok(());
+                    }
+                }
                 Some(code) => {
                     let log = fs::read_to_string(self.place.path("log")).unwrap_or_default();
                     bail!("kapell ended with {code}: {log}")

@@ -107,6 +107,15 @@ impl Place {
         runs.map(|run| History::of_export(&self.said(&["logs", run, "--export"])?)).collect()
     }
 
+    /// Tells whether there are runs here, and each came to its end: the last process may have been killed a moment after it
+    /// had recorded that. Whoever runs the file once more then starts it anew.
+    pub(crate) fn is_over(&self) -> bool {
+        let over = |runs: Vec<(String, History)>| {
+            !runs.is_empty() && runs.iter().all(|(_, history)| history.is_over())
+        };
+        self.histories().is_ok_and(over)
+    }
+
     /// Looks whether anything is left of a run that nobody executes: processes, sockets, directories, workspaces that
     /// are still held, control groups.
     pub(crate) fn nothing_is_left(&self, run: &str) -> anyhow::Result<()> {

@@ -52,7 +52,12 @@ fn kill_until_over(place: &Place, random: &mut Random, rounds: usize) -> anyhow:
     loop {
         let life = (kills < rounds).then(|| random.below(LIFE_MAX));
         match start_and_kill(place, &["run", "saga.yaml"], life)? {
-            None => kills += 1,
+            None => {
+                kills += 1;
+                if place.is_over() {
+                    return Ok(kills);
+                }
+            }
             Some(FAILURES) => return Ok(kills),
             Some(code) => {
                 let log = fs::read_to_string(place.path("log")).unwrap_or_default();
