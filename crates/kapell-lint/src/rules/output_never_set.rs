@@ -16,7 +16,7 @@ use crate::{
 };
 use kapell_spec::{
     finding::Span,
-    github::{Job, Step},
+    github::{Job, Name, Step, Text},
     suggest,
 };
 use kapell_view::audit::{Confidence, Severity};
@@ -154,12 +154,16 @@ fn computed(script: &str) -> bool {
         || script.contains("()")
 }
 
+/// Returns the name of the output by which a job hands on what it reads at a place.
+fn handed_on(job: &Job, place: Span) -> Option<&Name> {
+    let within = |text: &Text| text.span.start <= place.start && place.end <= text.span.end;
+    job.outputs.iter().find(|(_, text)| within(text)).map(|(name, _)| name)
+}
+
 /// Tells whether a place is an output of the job that nothing reads: neither another job nor a caller.
 fn is_unread(flow: &Flow, at: usize, place: Span) -> bool {
     let job = &flow.model.jobs[at];
-    let handed_on =
-        job.outputs.iter().find(|(_, text)| text.span.start <= place.start && place.end <= text.span.end);
-    let Some((name, _)) = handed_on else { return false };
+    let Some(name) = handed_on(job, place) else { return false };
     let used = format!("needs.{}.outputs", job.id.text);
     let reads = flow.jobs().any(|(_, other)| {
         let text = flow.text.get(other.span.range()).unwrap_or_default();
@@ -176,9 +180,8 @@ fn goes_out(flow: &Flow, at: usize, place: Span) -> bool {
     let in_step = flow.steps(at).any(|(step, facts)| {
         facts.mutation().is_some_and(|done| done.work.kind.delivers()) && within(step.span)
     });
-    let handed_on = job.outputs.iter().find(|(_, text)| within(text.span));
     in_step
-        || handed_on.is_some_and(|(name, _)| {
+        || handed_on(job, place).is_some_and(|name| {
             flow.jobs().any(|(other, own)| {
                 let reads = carry::outputs_read(own, &job.id.text);
                 carry::delivers(flow, other)

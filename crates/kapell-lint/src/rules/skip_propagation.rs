@@ -5,7 +5,10 @@ mod changes; // jobs that run for the files of their own
 mod exclusive; // conditions that ask one thing for two answers
 
 use kapell_core::expr::{Literal, Node, NodeKind};
-use kapell_spec::github::Condition;
+use kapell_spec::{
+    finding::Span,
+    github::{Condition, Job},
+};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -114,6 +117,11 @@ fn only_after_failure(condition: &Condition) -> bool {
     })
 }
 
+/// Returns where a job says when it runs, or else its name.
+fn condition_place(job: &Job) -> Span {
+    job.condition.as_ref().map_or(job.id.span, |own| own.span)
+}
+
 /// It waits for a job that only runs after a failure, and itself only runs when nothing has failed.
 fn behind_repair(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
     let job = &flow.model.jobs[at];
@@ -132,11 +140,7 @@ fn behind_repair(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
                 job.id.text, repair.id.text
             ),
         )
-        .also(
-            flow.file,
-            repair.condition.as_ref().map_or(repair.id.span, |own| own.span),
-            "only after a failure",
-        )
+        .also(flow.file, condition_place(repair), "only after a failure")
         .hint(format!(
             "drop `{}` from `needs`, or ask for a status: `if: ${{{{ !cancelled() }}}}`",
             repair.id.text

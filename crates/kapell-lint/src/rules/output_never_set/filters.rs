@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kapell_spec::{finding::Span, github::Step, suggest};
 use kapell_view::audit::Severity;
 
-use super::{goes_out, is_unread};
+use super::{goes_out, handed_on, is_unread};
 use crate::{github::Flow, repository::Repository, rule::Report};
 
 /// Actions with one output for each filter, whether anything that it names has changed.
@@ -87,9 +87,7 @@ fn weight(flow: &Flow, at: usize, places: &[Span]) -> Severity {
     }
     let job = &flow.model.jobs[at];
     let decides = |place: Span| {
-        let handed_on =
-            job.outputs.iter().find(|(_, text)| text.span.start <= place.start && place.end <= text.span.end);
-        handed_on.is_some_and(|(name, _)| {
+        handed_on(job, place).is_some_and(|name| {
             let read = format!("needs.{}.outputs.{}", job.id.text, name.text);
             flow.jobs().filter_map(|(_, job)| job.condition.as_ref()).any(|known| known.text.contains(&read))
         })

@@ -2,6 +2,7 @@
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
 
+use super::condition_place;
 use crate::{
     github::{Flow, conditions::Run},
     rule::Report,
@@ -31,7 +32,6 @@ pub(super) fn never_together(flow: &Flow, at: usize, possible: &[usize], report:
 fn tell(flow: &Flow, at: usize, (one, two): (usize, usize), report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
     let (first, second) = (&flow.model.jobs[one], &flow.model.jobs[two]);
-    let place = |job: &kapell_spec::github::Job| job.condition.as_ref().map_or(job.id.span, |own| own.span);
     report
         .add(
             flow.file,
@@ -41,8 +41,8 @@ fn tell(flow: &Flow, at: usize, (one, two): (usize, usize), report: &mut Report<
                 job.id.text, first.id.text, second.id.text
             ),
         )
-        .also(flow.file, place(first), "runs only then")
-        .also(flow.file, place(second), "runs only then")
+        .also(flow.file, condition_place(first), "runs only then")
+        .also(flow.file, condition_place(second), "runs only then")
         .hint("let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`")
         .done();
 }
@@ -135,11 +135,7 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
                     job.id.text, blamed.id.text
                 ),
             )
-            .also(
-                flow.file,
-                blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
-                "skipped by this condition",
-            )
+            .also(flow.file, condition_place(blamed), "skipped by this condition")
             .hint("ask for the status: `!cancelled() && (...)`, or drop the need")
             .done();
         return true;
