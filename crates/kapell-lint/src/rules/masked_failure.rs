@@ -9,8 +9,11 @@ mod ways; // the less plain ones
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use kapell_spec::github::{Job, Step, Text};
-use kapell_spec::words::Words;
+use kapell_spec::{
+    finding::Span,
+    github::{Job, Step, Text},
+    words::Words,
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
@@ -464,6 +467,15 @@ struct Lost {
 impl Lost {
     fn new(severity: Severity, message: String, hint: impl Into<Cow<'static, str>>) -> Self {
         Self { message, severity, hint: hint.into() }
+    }
+
+    /// Reports it, lower where somebody has explained it.
+    fn tell(self, flow: &Flow, span: Span, lenient: impl Fn() -> Option<String>, report: &mut Report<'_>) {
+        let draft = report.add(flow.file, span, self.message).severity(self.severity).hint(self.hint);
+        match lenient() {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
     }
 }
 

@@ -153,11 +153,7 @@ pub(super) fn in_action(
     else {
         return;
     };
-    let draft = report.add(flow.file, text.span, lost.message).severity(lost.severity).hint(lost.hint);
-    match lenient() {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+    lost.tell(flow, text.span, lenient, report);
 }
 
 /// Tells whether what a command writes as an output is only told to people: no condition and no script that may fail reads

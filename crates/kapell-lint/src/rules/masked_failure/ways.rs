@@ -143,11 +143,7 @@ pub(super) fn remote(
         return;
     }
     let Some(lost) = lost_remotely(&text.text, &commands(&text.text)) else { return };
-    let draft = report.add(flow.file, text.span, lost.message).severity(lost.severity).hint(lost.hint);
-    match lenient() {
-        Some(comment) => draft.explained(comment).done(),
-        None => draft.done(),
-    }
+    lost.tell(flow, text.span, lenient, report);
 }
 
 /// Finds the less plain ways that hang on one command of a script.
