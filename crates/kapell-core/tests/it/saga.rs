@@ -1,6 +1,12 @@
 //! What compensations change in a repository.
 
 use insta::assert_snapshot;
+use kapell_core::{
+    event::{Event, decode, encode},
+    id::AttemptNo,
+    journal::Row,
+    run::Run,
+};
 
 use crate::story::{Story, given};
 
@@ -78,6 +84,29 @@ fn a_compensation_that_started_elsewhere_is_tried_again() {
     event  a compensation_failed again=true attempt=1 deadline=60:05 message="it did not start from what has landed"
     effect compensate a #2
     "#);
+}
+
+#[test]
+fn no_journal_takes_a_compensation_that_started_elsewhere_or_is_not_under_way() {
+    let run = taking_back("mission saga base; a compensate undo-a; b after a").and("00:05 undone a change");
+    let (last, before) = run.rows.split_last().unwrap();
+    let is_taken = |forge: fn(&mut Event)| {
+        let mut submitted = decode(&last.body).unwrap();
+        submitted.retain(|event| matches!(event, Event::CompensationSubmitted { .. }));
+        forge(&mut submitted[0]);
+        let mut copy = Run::new(run.run.id());
+        before.iter().for_each(|row| drop(copy.replay(row, &mut |_| None).unwrap()));
+        copy.replay_verified(&Row { body: encode(&submitted), ..last.clone() }, &mut |_| None).is_ok()
+    };
+    assert!(is_taken(|_| {}), "as it was, it follows");
+    assert!(!is_taken(|event| {
+        let Event::CompensationSubmitted { change, .. } = event else { panic!("{event:?}") };
+        change.base = change.commit;
+    }));
+    assert!(!is_taken(|event| {
+        let Event::CompensationSubmitted { attempt, .. } = event else { panic!("{event:?}") };
+        *attempt = AttemptNo(2);
+    }));
 }
 
 #[test]
