@@ -321,12 +321,40 @@ fn last_of(stem: &str) -> &str {
     if matches!(name, "index" | "__init__") { folder.rsplit('/').next().unwrap_or(folder) } else { name }
 }
 
-/// Tells whether a text waits in a loop, or for many, and imports a file that is called like one of `names`: what it
-/// waits for may be in there.
+/// Tells whether a text waits in a loop, for many, or for each who asks, and imports a file that is called like one of
+/// `names`: what it waits for may be in there.
 #[must_use]
 pub fn waits_for_one_of(text: &str, names: &HashSet<&str>) -> bool {
     let many = ["for ", "for(", "gather(", "Promise.all", ".map("].iter().any(|word| text.contains(word));
-    many && text.contains("await ") && imports_from(text, names)
+    (many || answers(text)) && text.contains("await ") && imports_from(text, names)
+}
+
+/// Tells whether a text seems to answer requests or messages, as many at once as come in.
+fn answers(text: &str) -> bool {
+    const WORDS: &[&str] = &[
+        ".post(",
+        ".get(",
+        ".put(",
+        ".patch(",
+        ".delete(",
+        ".route(",
+        ".websocket(",
+        ".all(",
+        "createServer(",
+        ".serve(",
+        "function POST(",
+        "function GET(",
+        "const POST",
+        "const GET",
+        ".message(",
+        ".on(",
+        ".command(",
+        ".event(",
+        "async fetch(",
+        "add_post(",
+        "add_get(",
+    ];
+    WORDS.iter().any(|word| text.contains(word))
 }
 
 /// Tells whether a text imports, or hands on, from a file that is called like one of `names`.

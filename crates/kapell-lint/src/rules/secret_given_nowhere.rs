@@ -1,6 +1,7 @@
 //! A secret that is used, and that nothing gives.
 
 mod charts;
+mod composed; // what compose files ask for, where a job starts them
 mod missing; // objects of Kubernetes that nothing makes
 mod names;
 mod objects; // of Kubernetes, and their keys
@@ -56,6 +57,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     charts::check(repository, report);
     tools::check(repository, report);
     variables::check(repository, report);
+    composed::check(repository, report);
 }
 
 /// Services that are told to read a file among the secrets of compose, and are not given that secret.

@@ -256,7 +256,8 @@ fn of_call<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> BTreeSet<&'a str> {
         .iter()
         .filter(|&&id| matches!(unit.kind(id), "formal_parameters" | "parameters"))
         .flat_map(|&id| unit.syntax.below(id))
-        .filter(|&id| unit.kind(id) == "identifier")
+        .filter(|&id| matches!(unit.kind(id), "identifier" | "shorthand_property_identifier_pattern"))
+        .chain(unit.syntax.child(function, "parameter"))
         .map(|id| unit.text(id))
         // What the object itself gives is the same for every task.
         .filter(|name| !matches!(*name, "self" | "this" | "cls"))
@@ -266,9 +267,13 @@ fn of_call<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> BTreeSet<&'a str> {
         let name = unit.syntax.child(made, "left").or_else(|| unit.syntax.child(made, "name"));
         let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"));
         let Some((name, value)) = name.zip(value) else { continue };
-        let local = unit.kind(name) == "identifier" && !outer(unit, function, name);
+        // `const { user, text } = await request.json()`
+        let parts = matches!(unit.kind(name), "object_pattern" | "array_pattern" | "pattern_list");
+        let local = parts || unit.kind(name) == "identifier" && !outer(unit, function, name);
         if local && with_below(unit, value).take(SHORT).any(|id| parameters.contains(unit.text(id))) {
-            parameters.insert(unit.text(name));
+            let named =
+                |&id: &Id| matches!(unit.kind(id), "identifier" | "shorthand_property_identifier_pattern");
+            parameters.extend(with_below(unit, name).filter(named).map(|id| unit.text(id)));
         }
     }
     parameters
@@ -347,7 +352,9 @@ fn waits(unit: &Unit, id: Id) -> bool {
 
 /// Tells whether two expressions are written alike.
 fn is_same(unit: &Unit, one: Id, other: Id) -> bool {
-    unit.kind(one) == unit.kind(other) && unit.text(one) == unit.text(other)
+    // `{ channel }` reads what it names.
+    let short = unit.kind(one) == "shorthand_property_identifier" && unit.kind(other) == "identifier";
+    (short || unit.kind(one) == unit.kind(other)) && unit.text(one) == unit.text(other)
 }
 
 /// How many nodes of an expression are looked at for a copy; who keeps one writes little else there.

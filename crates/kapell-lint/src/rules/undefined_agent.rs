@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kapell_spec::{
     claude::{
         hooks,
-        reference::{Names, Reference, Strength, has_fallback},
+        reference::{Names, Reference, Strength, has_fallback, is_snake},
     },
     suggest,
 };
@@ -68,7 +68,8 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 continue;
             }
             let resolved = agents.resolve(from, reference);
-            let lost = matches!(resolved, Resolved::Nothing(_) | Resolved::Elsewhere(_));
+            let lost = matches!(resolved, Resolved::Nothing(_) | Resolved::Elsewhere(_))
+                && is_called_so(repository, &reference.name);
             let text = &repository.files[from.file].text;
             if !lost
                 || agents.by_file(from, &reference.name).is_some()
@@ -85,6 +86,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         missing.into_values().for_each(|places| tell(repository, report, &places));
         return;
     }
+    let others = agents.of(AssetKind::Agent).next().is_some();
     // Where no agent is defined at all, all of them come from one other place, or from none.
     let mut started: Vec<Missing<'_>> = Vec::new();
     for places in missing.into_values() {
@@ -100,10 +102,21 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 places[0].reference.span,
                 format!("agent `{name}` is not defined"),
             );
-            draft.severity(Severity::Low).confidence(Confidence::Low).done();
+            // Where another client has agents, one of theirs is meant.
+            let (severity, sure) = if others {
+                (Severity::Medium, Confidence::Medium)
+            } else {
+                (Severity::Low, Confidence::Low)
+            };
+            draft.severity(severity).confidence(sure).done();
         }
     }
     tell_of_none(report, &started);
+}
+
+/// Tells whether a name may be that of an agent here: one with underscores is a function, unless agents are called so.
+fn is_called_so(repository: &Repository, name: &str) -> bool {
+    !is_snake(name) || repository.agents.of(AssetKind::Agent).any(|(_, agent)| is_snake(&agent.name))
 }
 
 /// Agents that those of another client name, and that neither it nor anybody else has. Where it has no agent here, or plugins
@@ -123,6 +136,7 @@ fn of_others(repository: &Repository, report: &mut Report<'_>) {
             let resolved = agents.resolve(from, reference);
             let text = &repository.files[from.file].text;
             if matches!(resolved, Resolved::Nothing(_))
+                && is_called_so(repository, &reference.name)
                 && agents.by_file(from, &reference.name).is_none()
                 && !has_fallback(text, reference.span.start)
             {
@@ -256,7 +270,7 @@ fn tell(repository: &Repository, report: &mut Report<'_>, places: &[Missing<'_>]
     if !certain || matches!(first.resolved, Resolved::Elsewhere(_)) {
         draft = draft.confidence(Confidence::Medium);
         // That one of nearly that name is there says that one is meant to be.
-        let meant = name.contains('-') && places.iter().any(|place| !place.reference.fenced);
+        let meant = name.contains(['-', '_']) && places.iter().any(|place| !place.reference.fenced);
         // So does an order to hand work to it.
         let text = &repository.files[first.file].text;
         let ordered = matches!(first.resolved, Resolved::Nothing(_))

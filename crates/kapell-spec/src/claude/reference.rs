@@ -104,6 +104,12 @@ pub fn is_kebab(text: &str) -> bool {
         && bytes.windows(2).all(|pair| is_part(&pair[0]) || pair[0] == b'-' && is_part(&pair[1]))
 }
 
+/// Tells whether a text is a name such as `code_reviewer`: lower case, with an underscore, as agents of Codex are called.
+#[must_use]
+pub fn is_snake(text: &str) -> bool {
+    !text.contains('-') && text.contains('_') && is_kebab(&text.replace('_', "-"))
+}
+
 /// Tells whether a name stands for any name.
 #[must_use]
 pub fn is_placeholder(name: &str) -> bool {
@@ -311,7 +317,9 @@ impl Finder<'_> {
             let scoped = name.rsplit(':').next().unwrap_or(name);
             // One word alone may be anything; it counts where an agent of that name is defined.
             let plain = (3..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_lowercase());
-            if !is_kebab(scoped) && !is_kebab(name) && !plain
+            // One with underscores is mostly a function; it counts where it is called an agent.
+            let snake = is_snake(name);
+            if !is_kebab(scoped) && !is_kebab(name) && !plain && !snake
                 || name.starts_with("agent-") && mark.text.starts_with('@')
             {
                 continue;
@@ -338,10 +346,10 @@ impl Finder<'_> {
                 |word: &str| matches!(word, "agent" | "subagent" | "sub-agent" | "agents" | "subagents");
             if is_agent(&after)
                 || matches!(before, "subagent" | "sub-agent")
-                || (task || hands_on || spawned || named) && !plain
+                || (task || hands_on || spawned || named) && !plain && !snake
             {
                 self.add(Names::Agent, span, if plain { Strength::Weak } else { Strength::Strong });
-            } else if !plain && matches!(&*after, "skill" | "skills") {
+            } else if !plain && !snake && matches!(&*after, "skill" | "skills") {
                 self.add(Names::Skill, span, Strength::Strong);
             }
         }

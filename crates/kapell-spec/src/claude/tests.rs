@@ -83,7 +83,8 @@ fn agents_are_named_in_forms_that_can_mean_nothing_else() {
         ("Ask the **code-reviewer** subagent.", vec![agent("code-reviewer", Strong)]),
         ("Ask the `\ncode-reviewer` agent.", vec![agent("code-reviewer", Strong)]),
         ("Ask the **Code Reviewer** agent.", vec![]),
-        ("The `snake_case` agent and `top-level` code.", vec![]),
+        // Whether agents here are called so is for others to ask.
+        ("The `snake_case` agent and `top-level` code.", vec![agent("snake_case", Strong)]),
         ("e.g. the `code-reviewer` agent", vec![agent("code-reviewer", Weak)]),
         ("```\nUse: context-manager\n```\n", vec![agent("context-manager", Strong)]),
         ("Type `@agent-security`.", vec![agent("security", Strong)]),

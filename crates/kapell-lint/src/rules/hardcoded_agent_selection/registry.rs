@@ -204,28 +204,37 @@ fn named(unit: &Unit, list: Id) -> Vec<&str> {
 pub(super) fn not_listed(repository: &Repository, report: &mut Report<'_>) {
     let tables = tables(repository);
     let [table] = &tables[..] else { return };
-    if is_checked(repository, table) || !is_whole(repository, table) {
+    if !is_whole(repository, table) {
         return;
     }
+    let checked = is_checked(repository, table);
     let modules = Modules::new(&repository.code);
-    for unit in repository.code.iter() {
+    for unit in repository.code.iter().filter(|_| !checked) {
         asked_by_key(unit, table, report);
         asked_by_member(unit, table, report);
     }
     for unit in repository.code.iter().filter(|unit| unit.file != table.unit.file) {
         for call in unit.calls() {
             let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
-            let name = bare(unit.text(first));
-            if unit.kind(first) != "string" || table.keys.contains(&name) || !is_name(&name) {
-                continue;
-            }
-            let asked = modules.exported(unit, call);
+            let missing = spelled(unit, first).into_iter().find(|(_, name)| !table.keys.contains(name));
+            let Some((at, name)) = missing else { continue };
+            // Where a compiler knows the names, a function that takes any text for one still does.
+            let asked = modules
+                .exported(unit, call)
+                .filter(|&(other, function)| !checked || takes_any(other, function));
             if !asked.is_some_and(|(other, function)| asks(&modules, table, (other, function), STEPS)) {
                 continue;
             }
-            tell(table, name, "this call", (unit.file, unit.span(first)), report);
+            tell(table, name, "this call", (unit.file, unit.span(at)), report);
         }
     }
+}
+
+/// Tells whether a function says that its first parameter may be any text.
+fn takes_any(unit: &Unit, function: Id) -> bool {
+    let given = unit.syntax.child(function, "parameters").map_or("", |given| unit.text(given));
+    let first = given.trim_matches(['(', ')']).split([',', '=']).next().unwrap_or_default();
+    first.split_once(':').is_some_and(|(_, kind)| matches!(kind.trim(), "string" | "str"))
 }
 
 /// How far a name is followed from function to function.
@@ -263,25 +272,79 @@ fn asked_by_key(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
         let child = |field| unit.syntax.child(asked, field);
         let of = child("value").or_else(|| child("object"));
         let Some(key) = child("subscript").or_else(|| child("index")) else { continue };
-        let name = bare(unit.text(key));
+        let missing = spelled(unit, key).into_iter().find(|(_, name)| !table.keys.contains(name));
+        let Some((at, name)) = missing else { continue };
         let parent = unit.syntax[asked].parent;
         let written = unit.syntax.child(parent, "left") == Some(asked)
             || matches!(unit.kind(parent), "delete_statement" | "binary_expression");
         let ours = of.is_some_and(|of| unit.kind(of) == "identifier" && unit.text(of) == table.name);
         // What may fail is tried.
         let tried = unit.syntax.around(asked).any(|id| unit.kind(id) == "try_statement");
-        if !ours
-            || written
-            || tried
-            || unit.kind(key) != "string"
-            || !is_name(&name)
-            || table.keys.contains(&name)
-        {
+        if !ours || written || tried {
             continue;
         }
-        tell(table, name, "this", (unit.file, unit.span(key)), report);
+        tell(table, name, "this", (unit.file, unit.span(at)), report);
     }
 }
+
+/// Returns the names that an expression may be, where all of them stand there: a text, a choice between two, or a variable
+/// that is only ever set to such. Nothing where one of them may be anything.
+fn spelled(unit: &Unit, id: Id) -> Vec<(Id, &str)> {
+    fn collect<'a>(unit: &'a Unit, id: Id, steps: u32, found: &mut Vec<(Id, &'a str)>) -> Option<()> {
+        let steps = steps.checked_sub(1)?;
+        match unit.kind(id) {
+            "string" => {
+                let name = bare(unit.text(id));
+                found.push(is_name(&name).then_some((id, name))?);
+                Some(())
+            }
+            "ternary_expression" => {
+                let (one, other) =
+                    (unit.syntax.child(id, "consequence")?, unit.syntax.child(id, "alternative")?);
+                collect(unit, one, steps, found)?;
+                collect(unit, other, steps, found)
+            }
+            // `one if asked else other`: the condition stands in the middle.
+            "conditional_expression" => {
+                let parts: Vec<Id> = unit
+                    .syntax
+                    .children(id)
+                    .filter(|&part| !matches!(unit.kind(part), "if" | "else" | "comment"))
+                    .collect();
+                let [one, _, other] = parts[..] else { return None };
+                collect(unit, one, steps, found)?;
+                collect(unit, other, steps, found)
+            }
+            "parenthesized_expression" => {
+                let inner = unit.syntax.children(id).nth(1)?;
+                collect(unit, inner, steps, found)
+            }
+            "identifier" => {
+                let (name, values) = (unit.text(id), unit.values(id, unit.text(id)));
+                values.first()?;
+                // A parameter hides what is called so outside.
+                let parameter = unit.syntax.around(id).any(|function| {
+                    let given = unit
+                        .syntax
+                        .child(function, "parameters")
+                        .or_else(|| unit.syntax.child(function, "parameter"));
+                    given.is_some_and(|given| {
+                        let mut parts = std::iter::once(given).chain(unit.syntax.below(given));
+                        parts.any(|part| unit.kind(part) == "identifier" && unit.text(part) == name)
+                    })
+                });
+                (!parameter).then_some(())?;
+                values.iter().try_for_each(|&value| collect(unit, value, steps, found))
+            }
+            _ => None,
+        }
+    }
+    let mut found = Vec::new();
+    collect(unit, id, CHOICES, &mut found).map(|()| found).unwrap_or_default()
+}
+
+/// How far a name is followed through variables and choices.
+const CHOICES: u32 = 5;
 
 /// Names that stand behind a dot of a table whose type takes any: `agents.refund` of a `Record<string, Agent>`.
 fn asked_by_member(unit: &Unit, table: &Table<'_>, report: &mut Report<'_>) {
@@ -396,7 +459,11 @@ fn looks_up(table: &Table<'_>, function: Id) -> bool {
     if text.contains(&*got) && ["throw ", "raise "].iter().any(|word| text.contains(word)) {
         return !falls_back(&text.replace(&*got, ""));
     }
-    text.contains(&format!("{}[{name}]", table.name)) && !falls_back(text)
+    let cast = |open: &str| {
+        text.split_once(&format!("({}{open}", table.name))
+            .is_some_and(|(_, rest)| rest.contains(&format!(")[{name}]")))
+    };
+    (text.contains(&format!("{}[{name}]", table.name)) || cast(" as ")) && !falls_back(text)
 }
 
 /// Tells whether a compiler knows the names: a type that is made of the table, or that lists them.

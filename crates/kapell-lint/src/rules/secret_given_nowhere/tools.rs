@@ -172,7 +172,7 @@ fn around(flow: &Flow, job: std::ops::Range<usize>) -> String {
 }
 
 /// Tells whether a job runs on a machine of GitHub's, which is logged in to nothing.
-fn hosted(flow: &Flow, job: usize) -> bool {
+pub(super) fn hosted(flow: &Flow, job: usize) -> bool {
     let model = &flow.model.jobs[job];
     let known = |text: &str| ["ubuntu-", "macos-", "windows-"].iter().any(|start| text.starts_with(start));
     !model.runs_on.is_empty()

@@ -1,9 +1,12 @@
 //! Which functions run many times at once.
 
+mod asked; // what answers requests
+
 use std::collections::BTreeMap;
 
 use kapell_spec::finding::Span;
 
+use self::asked::handlers;
 use crate::{
     code::{Id, Language, Unit, modules::Modules, unit::FUNCTIONS},
     files::FileId,
@@ -80,109 +83,6 @@ fn started(unit: &Unit) -> Vec<AtOnce> {
         );
     }
     found
-}
-
-/// Libraries that answer requests, as they are imported.
-const SERVERS: &[&str] = &[
-    "fastapi",
-    "starlette",
-    "quart",
-    "sanic",
-    "litestar",
-    "flask",
-    "aiohttp.web",
-    "aiohttp import web",
-    "blacksheep",
-    "robyn",
-    "falcon",
-    "express",
-    "fastify",
-    "hono",
-    "koa",
-    "@koa/router",
-    "elysia",
-    "@hapi/hapi",
-];
-
-/// Methods by which such a library is given what answers requests.
-const ROUTES: &[&str] = &[
-    "get",
-    "post",
-    "put",
-    "patch",
-    "delete",
-    "route",
-    "api_route",
-    "all",
-    "websocket",
-    "add_post",
-    "add_get",
-    "add_route",
-];
-
-/// Finds the functions that answer requests: as many of them run at once as there are visitors.
-fn handlers(unit: &Unit) -> Vec<AtOnce> {
-    let text = unit.whole();
-    let requires = unit.language != Language::Python && text.contains("require(");
-    let served = |line: &str| {
-        let line = line.trim_start();
-        let imports = line.starts_with("import ")
-            || line.starts_with("from ")
-            || line.starts_with('}') && line.contains(" from ")
-            || requires && line.contains("require(");
-        imports && SERVERS.iter().any(|name| line.contains(name))
-    };
-    if !text.lines().any(served) {
-        return Vec::new();
-    }
-    let at = |function: Id, started: Id| AtOnce {
-        function,
-        started: (unit.file, unit.span(started)),
-        of_one: false,
-        how: ASKED,
-    };
-    let routed = |call: Id| ROUTES.contains(&unit.callee_name(call)) && is_app(unit, call);
-    let mut found: Vec<AtOnce> = Vec::new();
-    for call in unit.calls().filter(|&call| routed(call)) {
-        if let Some(decorated) = decorated(unit, call) {
-            found.push(at(decorated, call));
-            continue;
-        }
-        // Those before the last look at the request first.
-        let last = unit.args(call).last().map(|arg| arg.value);
-        let named = last.map(|id| unit.function(unit.text(id)).unwrap_or(id));
-        let function = named.filter(|&id| FUNCTIONS.contains(&unit.kind(id)));
-        found.extend(function.map(|function| at(function, call)));
-    }
-    // What they call of this file runs at once as well: a plain function, or a method of an object that all have in common.
-    for task in found.clone() {
-        for call in unit.calls_in(task.function) {
-            let function = unit.called(call).filter(|&other| other != task.function);
-            let shared = function.filter(|&other| of_one(unit, task.function, call, other));
-            let own = unit.is_method(task.function);
-            let Some(function) = shared.filter(|_| !own) else { continue };
-            follow(unit, function, AtOnce { of_one: true, ..task }, STEPS, &mut found);
-        }
-    }
-    found
-}
-
-/// Tells whether what a route is added to is called like an application or a router.
-fn is_app(unit: &Unit, call: Id) -> bool {
-    let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
-    let name = object.map_or("", |object| unit.text(object)).to_ascii_lowercase();
-    let last = name.trim_end_matches("()").rsplit('.').next().unwrap_or_default().to_owned();
-    ["app", "router", "server", "api", "blueprint", "bp", "routes", "web", "fastify", "route"]
-        .iter()
-        .any(|known| last.ends_with(known))
-}
-
-/// Returns the function that a call decorates.
-fn decorated(unit: &Unit, call: Id) -> Option<Id> {
-    let decorator = unit.syntax[call].parent;
-    let whole = unit.syntax[decorator].parent;
-    (unit.kind(decorator) == "decorator").then_some(())?;
-    unit.syntax.children(whole).find(|&child| FUNCTIONS.contains(&unit.kind(child)))
 }
 
 /// Returns what runs for every item of a call that is told how many may run at once: `pMap(items, f, { concurrency: 4 })`.
