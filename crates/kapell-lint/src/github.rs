@@ -8,6 +8,8 @@ pub mod world; // in which situations a workflow starts
 
 pub mod conditions; // when jobs and steps run
 
+pub mod groups; // which runs share a group
+
 pub mod globs; // patterns of names
 
 pub mod intent; // what people say about a place
@@ -120,7 +122,45 @@ impl Github {
         let composites = actions.iter().filter_map(|(folder, action)| {
             Flow::of_action(&actions, folder, action, files[action.file].path.clone())
         });
-        Self { composites: composites.collect(), flows, actions: Arc::new(actions) }
+        Self { composites: composites.collect(), flows, actions: Arc::new(actions) }.with_calls()
+    }
+
+    /// Takes a call for skipped where none of the jobs that it calls runs, and with it what waits for it.
+    fn with_calls(mut self) -> Self {
+        let found: Vec<(usize, Vec<Vec<Run>>)> = (0..self.flows.len())
+            .filter_map(|at| Some((at, self.runs_with_calls(&self.flows[at])?)))
+            .collect();
+        for (at, runs) in found {
+            self.flows[at].runs = runs.into();
+        }
+        self
+    }
+
+    /// Returns whether each job of a workflow runs, if that hangs on the conditions of workflows that it calls.
+    fn runs_with_calls(&self, flow: &Flow) -> Option<Vec<Vec<Run>>> {
+        let asks = |called: &Flow| {
+            let all = &called.model.jobs;
+            !all.is_empty() && all.iter().all(|job| job.condition.is_some() || !job.needs.is_empty())
+        };
+        let calls: Vec<(usize, &Flow)> = flow
+            .jobs()
+            .filter_map(|(at, job)| Some((at, self.called(job)?)))
+            .filter(|(_, called)| called.model.complete && asks(called))
+            .collect();
+        if calls.is_empty() {
+            return None;
+        }
+        let runs = |world: &World| {
+            let seen = world.as_called();
+            let never = |called: &Flow| {
+                let runs = conditions::runs(&called.model, &called.closures, &seen, |_| false);
+                runs.iter().all(|run| *run == Run::Never)
+            };
+            let skipped: Vec<usize> =
+                calls.iter().filter(|(_, called)| never(called)).map(|(at, _)| *at).collect();
+            conditions::runs(&flow.model, &flow.closures, world, |job| skipped.contains(&job))
+        };
+        Some(flow.worlds.iter().map(runs).collect())
     }
 
     /// Returns the workflows of these files, with all actions.
@@ -159,7 +199,14 @@ impl Github {
         if changed.iter().any(|path| is_action(path)) {
             return Self::new(files);
         }
-        let again = |flow: &Flow| match changed.contains(&*flow.path) {
+        // Whether a job runs may hang on a workflow that it calls.
+        let calls = |flow: &Flow| {
+            flow.model
+                .jobs
+                .iter()
+                .any(|job| matches!(job.called(), Some(Uses::Local(path)) if changed.contains(&**path)))
+        };
+        let again = |flow: &Flow| match changed.contains(&*flow.path) || calls(flow) {
             true => Flow::read(&self.actions, flow.file, &files[flow.file]),
             false => flow.clone(),
         };
@@ -168,6 +215,7 @@ impl Github {
             actions: self.actions.clone(),
             composites: self.composites.clone(),
         }
+        .with_calls()
     }
 
     /// Returns all that has steps: the workflows, and the composite actions as workflows that nothing starts.
@@ -241,7 +289,7 @@ impl Flow {
         }
         let closures = conditions::closures(&model);
         let worlds = world::worlds(&model);
-        let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world)).collect();
+        let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world, |_| false)).collect();
         let facts: Vec<Vec<StepFacts>> =
             model.jobs.iter().map(|job| facts::of_job(actions, &model, job)).collect();
         Self {
@@ -399,6 +447,7 @@ impl Flow {
             world: &self.worlds[world],
             workflow: &self.model,
             runs: &self.runs[world],
+            job,
             ancestors: &self.closures[job],
             in_step,
             cell: None,

@@ -5,9 +5,10 @@
 //! functions.
 
 use kapell_core::expr::{
-    Comparison, Context, Fuel, Function, Leaning, Literal, Node, NodeKind, Resolved, Status, Value, evaluate,
+    Comparison, Context, Expr, Fuel, Function, Leaning, Literal, Node, NodeKind, Resolved, Status, Value,
+    evaluate,
 };
-use kapell_spec::github::{Condition, Job, Workflow};
+use kapell_spec::github::{Condition, Job, Name, Step, Text, Workflow};
 
 use super::world::{Texts, World};
 
@@ -55,7 +56,9 @@ pub struct Scope<'a> {
     pub workflow: &'a Workflow,
     /// Whether each job runs in it, as far as that is known already.
     pub runs: &'a [Run],
-    /// Whose condition it is, by index: status functions ask for the jobs that it waits for.
+    /// Whose condition it is, by index.
+    pub job: usize,
+    /// The jobs that it waits for: status functions ask for them.
     pub ancestors: &'a [usize],
     /// Whether it is a condition of a step, where status functions ask for the steps before.
     pub in_step: bool,
@@ -74,6 +77,31 @@ impl Scope<'_> {
             (Run::Never, Some("result")) => Value::string("skipped"),
             (Run::Never, Some("outputs")) => Value::Null,
             (_, Some("result")) => Value::Unknown(Leaning::Truthy),
+            _ => Value::UNKNOWN,
+        }
+    }
+
+    /// Evaluates what a variable of the workflow or the job is set to: `IS_MAIN: ${{ github.ref == 'refs/heads/main' }}`.
+    /// A literal is a switch that people turn by hand, so it counts as not known.
+    fn env(&self, name: &str) -> Value {
+        let job = &self.workflow.jobs[self.job];
+        let of =
+            |env: &'_ [(Name, Text)]| env.iter().position(|(known, _)| known.text.eq_ignore_ascii_case(name));
+        let by_step = |step: &Step| {
+            let script = step.script();
+            of(&step.env).is_some() || script.contains("GITHUB_ENV") && script.contains(name)
+        };
+        let set = of(&job.env)
+            .map(|at| &job.env[at])
+            .or_else(|| of(&self.workflow.env).map(|at| &self.workflow.env[at]));
+        let inner = set.and_then(|(_, text)| text.text.trim().strip_prefix("${{")?.strip_suffix("}}"));
+        let expr =
+            inner.filter(|inner| !inner.contains("${{")).and_then(|inner| Expr::parse(inner.trim()).ok());
+        let Some(expr) = expr.filter(|_| !job.steps.iter().any(by_step)) else { return Value::UNKNOWN };
+        // It stands where no variable is known yet.
+        match (Scope { in_step: false, ..*self }).value(expr.root()) {
+            Value::Bool(truth) => Value::string(if truth { "true" } else { "false" }),
+            text @ Value::String(_) => text,
             _ => Value::UNKNOWN,
         }
     }
@@ -223,6 +251,7 @@ impl Context for Scope<'_> {
         let used = path.len();
         let value = match path[0].to_ascii_lowercase().as_str() {
             "github" | "inputs" => self.world.value(path),
+            "env" if self.in_step && path.len() == 2 => self.env(path[1]),
             "needs" if path.len() >= 2 => self.need(path[1], path.get(2).copied()),
             "matrix" if path.len() == 2 => match self.cell {
                 Some(cell) => cell
@@ -252,20 +281,27 @@ impl Context for Scope<'_> {
     }
 }
 
-/// Tells for each job whether it runs in a situation.
+/// Tells for each job whether it runs in a situation. `skipped` tells of a job that calls a workflow whether none of the
+/// jobs there runs, and with them the call.
 #[must_use]
-pub fn runs(workflow: &Workflow, closures: &[Vec<usize>], world: &World) -> Vec<Run> {
+pub fn runs(
+    workflow: &Workflow,
+    closures: &[Vec<usize>],
+    world: &World,
+    skipped: impl Fn(usize) -> bool,
+) -> Vec<Run> {
     let mut order: Vec<usize> = (0..workflow.jobs.len()).collect();
     // Those with fewer ancestors come first, so that in an acyclic graph every need comes before what needs it.
     order.sort_by_key(|&job| (closures[job].len(), job));
     let mut runs = vec![Run::Maybe; workflow.jobs.len()];
     for job in order {
-        let scope =
-            Scope { world, workflow, runs: &runs, ancestors: &closures[job], in_step: false, cell: None };
+        let ancestors = &closures[job];
+        let scope = Scope { world, workflow, runs: &runs, job, ancestors, in_step: false, cell: None };
         let condition = workflow.jobs[job].condition.as_ref();
         let asks = condition.is_some_and(Condition::asks_status);
-        let ancestors = closures[job].iter().map(|&at| runs[at]).min().unwrap_or(Run::Always);
+        let ancestors = ancestors.iter().map(|&at| runs[at]).min().unwrap_or(Run::Always);
         let own = match condition.map(|condition| scope.holds(condition)) {
+            _ if skipped(job) => Run::Never,
             None | Some(Some(true)) => Run::Always,
             Some(Some(false)) => Run::Never,
             Some(None) => Run::Maybe,

@@ -101,7 +101,7 @@ pub fn command(command: &Command) -> Work {
     if is_dry(command) {
         return work(Kind::Lint, 10);
     }
-    if let Some(found) = special(program, &words, command) {
+    if let Some(found) = special(program, &words, command).or_else(|| by_tasks(program, &words)) {
         return found;
     }
     if SCRIPT_RUNNERS.contains(&program)
@@ -197,6 +197,21 @@ fn plain_words(command: &Command, program: &str) -> Vec<String> {
         words.push(word.clone());
     }
     words
+}
+
+/// Tells what several tasks in a row come to, of which one tests: `rails db:prepare test`, `make build check`.
+fn by_tasks(program: &str, words: &[String]) -> Option<Work> {
+    if !matches!(program, "rails" | "rake" | "make") || words.len() < 3 {
+        return None;
+    }
+    let task = |word: &String| match program {
+        "rails" => table::command(&format!("rails {word}")),
+        _ => by_words(word),
+    };
+    let plain = words[1..].iter().filter(|word| !word.starts_with('-') && !word.contains(['=', '/']));
+    let all: Vec<Work> = plain.filter_map(task).collect();
+    let outward = all.iter().any(|work| work.kind.mutates());
+    all.into_iter().find(|work| work.kind == Kind::Test && !outward)
 }
 
 /// Tells what a program does that a package manager runs by its name: `yarn sls deploy`.

@@ -148,6 +148,8 @@ pub struct World {
     pub choices: Vec<(String, Texts)>,
     /// Whether there are inputs.
     pub has_inputs: bool,
+    /// The branch of the run whose end this is: `github.event.workflow_run.head_branch`.
+    pub head_branch: Option<Texts>,
     /// The times of a schedule.
     pub schedule: Option<Texts>,
 }
@@ -169,6 +171,7 @@ impl World {
             action: None,
             choices: Vec::new(),
             has_inputs: false,
+            head_branch: None,
             schedule: None,
         }
     }
@@ -186,6 +189,12 @@ impl World {
     #[must_use]
     pub fn unknown() -> Self {
         Self { event: None, has_inputs: true, ..Self::plain("") }
+    }
+
+    /// Returns what a workflow sees that is called in it: the same event, and inputs that its caller gives.
+    #[must_use]
+    pub fn as_called(&self) -> Self {
+        Self { choices: Vec::new(), has_inputs: true, ..self.clone() }
     }
 
     /// Names it for people.
@@ -286,6 +295,8 @@ fn of_event(event: &Event) -> Vec<World> {
         "schedule" | "workflow_run" | "issues" | "issue_comment" | "repository_dispatch" => {
             world.reference = Some(Texts::of("refs/heads/", &[]));
             world.reference_type = Some("branch");
+            let branches = patterns("branches");
+            world.head_branch = (!branches.is_empty()).then(|| Texts::of("", &branches));
             let exact = |cron: &kapell_spec::github::Name| Form::Exact(cron.text.to_ascii_lowercase());
             world.schedule =
                 (!event.crons.is_empty()).then(|| Texts { forms: event.crons.iter().map(exact).collect() });
@@ -356,6 +367,7 @@ impl World {
             ["github", "ref_name"] => self.reference_name.clone(),
             ["github", "base_ref"] if self.is_pull_request() => self.base.clone(),
             ["github", "event", "action"] => self.action.clone(),
+            ["github", "event", "workflow_run", "head_branch"] => self.head_branch.clone(),
             ["github", "event", "schedule"] => self.schedule.clone(),
             ["inputs", name] | ["github", "event", "inputs", name] => {
                 self.choices.iter().find(|(known, _)| known == name).map(|(_, texts)| texts.clone())

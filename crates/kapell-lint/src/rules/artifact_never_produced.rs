@@ -4,7 +4,7 @@ mod hidden; // files that an upload leaves out
 
 use kapell_spec::{
     finding::Span,
-    github::{Condition, Step},
+    github::{Condition, Name, Step},
     suggest,
 };
 use kapell_view::audit::FixClass;
@@ -12,6 +12,7 @@ use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{
     Flow, Github, StepFacts, carry,
+    conditions::Run,
     facts::Artifact,
     globs,
     script::{Command, Then},
@@ -175,6 +176,37 @@ fn in_vain(flow: &Flow, at: usize, (other, giver, upload): &(&Flow, usize, &Arti
         && other.steps(*giver).any(|(step, facts)| of_it(facts) && after_failure(step))
 }
 
+/// Finds an event on which an artifact is downloaded and none of the steps that upload it runs.
+fn never_on<'a>(
+    flow: &'a Flow,
+    at: usize,
+    span: Span,
+    givers: &[&(&Flow, usize, &Artifact)],
+) -> Option<(&'a Name, String)> {
+    // Whoever calls this one may give it too.
+    if givers.iter().any(|(other, ..)| !std::ptr::eq(*other, flow)) || flow.starts("workflow_call") {
+        return None;
+    }
+    let own =
+        flow.model.jobs[at].steps.iter().find(|step| step.span.range().contains(&(span.start as usize)))?;
+    let denied = |world: usize, job: usize, condition: Option<&Condition>| {
+        condition.is_some_and(|condition| flow.scope(world, job, true).holds(condition) == Some(false))
+    };
+    let gives = |world: usize| {
+        givers.iter().any(|(_, job, upload)| {
+            let of_it = |facts: &StepFacts| facts.uploads.iter().any(|known| std::ptr::eq(known, *upload));
+            let mut steps = flow.steps(*job).filter(|(_, facts)| of_it(facts));
+            flow.runs[world][*job] != Run::Never
+                && steps.any(|(step, _)| !denied(world, *job, step.condition.as_ref()))
+        })
+    };
+    let takes = |world: usize| {
+        flow.runs[world][at] != Run::Never && !denied(world, at, own.condition.as_ref()) && !gives(world)
+    };
+    let world = (0..flow.worlds.len()).find(|&world| takes(world))?;
+    Some((&flow.model.jobs[givers[0].1].id, flow.worlds[world].name()))
+}
+
 fn look(
     github: &Github,
     flow: &Flow,
@@ -241,6 +273,15 @@ fn look(
             }
         }
         return;
+    }
+    if let Some((name, event)) = never_on(flow, at, span, &givers) {
+        let text =
+            format!("on {event} no step uploads `{shown}`: the one of `{}` does not run then", name.text);
+        return report
+            .add(flow.file, span, text)
+            .also(flow.file, name.span, "uploads it on other events only")
+            .hint("upload it whenever it is downloaded")
+            .done();
     }
     if givers.iter().all(|giver| in_vain(flow, at, giver)) {
         let name = &givers[0].0.model.jobs[givers[0].1].id;

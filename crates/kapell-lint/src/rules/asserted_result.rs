@@ -120,7 +120,8 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         own.contains(&format!("${}", name.text)) || own.contains(&format!("${{{}", name.text))
     });
     let sets = marks(&own) || named.into_iter().any(|(_, value)| marks(&value.text));
-    let state = sets && STATES.iter().any(|state| plain.contains(state)) || given(step, facts);
+    let badge = is_badge(step, facts, &plain);
+    let state = sets && STATES.iter().any(|state| plain.contains(state)) || given(step, facts) || badge;
     let records = facts.commands.iter().any(posts) && plain.lines().any(is_record);
     let sends = facts.commands.iter().any(|command| matches!(command.program(), "curl" | "gh"))
         || facts.actions.iter().any(|name| MESSENGERS.iter().any(|part| name.contains(part)))
@@ -133,7 +134,7 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         .replace("--show-error", "");
     let claim = sends && claims_all(&lower);
     // The constant is what it says, whatever else the action is given.
-    let constant = given(step, facts);
+    let constant = given(step, facts) || badge;
     if !(state || claim || records) || !constant && looks_at_results(&lower) {
         return;
     }
@@ -153,6 +154,7 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         return;
     }
     let what = match (records, state) {
+        _ if badge => "makes a badge that says that all went well,",
         (true, _) => "records that all went well,",
         (_, true) => "sets the state `success`",
         _ => "tells people that all went well",
@@ -169,7 +171,7 @@ fn posted(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, 
         .hint(
             "do it only `if: success()`, or take what it says from `${{ job.status }}` or `needs.*.result`",
         );
-    if state { draft.severity(Severity::High).done() } else { draft.done() }
+    if state && !badge { draft.severity(Severity::High).done() } else { draft.done() }
 }
 
 /// Tells whether a step looks at what happened, or says what it says with a doubt.
@@ -214,6 +216,24 @@ fn given(step: &Step, facts: &StepFacts) -> bool {
         .filter_map(|name| step.input(name))
         .any(|text| text.is("success"));
     constant && step.action().is_some() && facts.actions.iter().any(sets)
+}
+
+/// Tells whether a step makes a badge with a constant that says that something went well: by an action, or as the file that
+/// a service of badges reads.
+///
+/// Source: shields.io, "Endpoint Badge": `schemaVersion`, `label`, `message`.
+fn is_badge(step: &Step, facts: &StepFacts, plain: &str) -> bool {
+    const SAYS: &[&str] = &["passing", "passed", "success", "succeeded", "ok", "green", "up"];
+    let by_action = facts.actions.iter().any(|name| name.contains("badge"));
+    let given = ["message", "status", "value"].iter().filter_map(|name| step.input(name));
+    let constant = |text: &str| SAYS.contains(&&*text.trim().to_ascii_lowercase());
+    let text = || plain.to_ascii_lowercase().replace(['"', '\'', '\\'], "");
+    let written = || {
+        let text = text();
+        text.contains("schemaversion:") && SAYS.iter().any(|word| text.contains(&format!("message:{word}")))
+    };
+    by_action && given.into_iter().any(|text| constant(&text.text))
+        || plain.contains("schemaVersion") && written()
 }
 
 /// Parts of names of actions that send messages.
@@ -293,9 +313,8 @@ const CLAIMS_ALL: &[&str] = &[
 /// Tells whether a condition lets a step run after a failure too.
 fn runs_whatever(condition: &Condition) -> bool {
     let text = condition.text.replace(' ', "");
-    (text.starts_with("always()") || text.starts_with("!cancelled()"))
-        && !text.contains("==")
-        && !text.contains("!=")
+    const WHATEVER: &[&str] = &["always()", "!cancelled()", "success()||failure()", "failure()||success()"];
+    WHATEVER.iter().any(|start| text.starts_with(start)) && !text.contains("==") && !text.contains("!=")
 }
 
 fn look(flow: &Flow, at: usize, index: usize, step: &Step, facts: &StepFacts, report: &mut Report<'_>) {

@@ -40,12 +40,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 for installer in tools::INSTALLERS {
                     let Some((command, folder)) = installer.wiped else { continue };
-                    // Other folders beside it are kept.
-                    let only = path
-                        .text
-                        .split_whitespace()
-                        .all(|path| path.ends_with(folder) && !path.starts_with('~'));
-                    if !only {
+                    // Other folders beside it are kept, and it is saved and restored for nothing all the same.
+                    let mut paths = path.text.split_whitespace();
+                    if !paths.any(|path| path.ends_with(folder) && !path.starts_with(['~', '!'])) {
                         continue;
                     }
                     let wiping = (index + 1..job.steps.len()).find(|&later| {

@@ -1,5 +1,7 @@
 //! A condition compares a matrix value with one that the matrix does not have.
 
+mod joint; // values that each occur, and never in one cell
+
 mod shards; // parts of tests that no cell runs
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind, Value};
@@ -48,6 +50,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let mut told = false;
                 expression.expr.root().walk(&mut |node| {
                     if told {
+                        return;
+                    }
+                    if joint::never(flow, at, node, &cells) {
+                        told = true;
+                        joint::tell(flow, at, expression.span(&flow.text), report);
                         return;
                     }
                     let (inner, turned) = match &node.kind {

@@ -1,6 +1,6 @@
 //! Two runs can change the same thing outside at the same time.
 
-use crate::github::{Flow, facts::Done, intent, tools::Kind};
+use crate::github::{Flow, conditions::Run, facts::Done, groups, intent, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -24,9 +24,6 @@ pub(super) static RULE: Rule = Rule {
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        if flow.model.concurrency.as_ref().is_some_and(holds_back) {
-            continue;
-        }
         // Several ways to start it, or one that comes often.
         let by_push = flow
             .model
@@ -68,13 +65,16 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether two runs may have the same group: with the number of the run or the commit in it, each has one of its
-/// own.
-fn holds_back(concurrency: &Concurrency) -> bool {
-    let text = concurrency.group.as_ref().map_or("", |group| &*group.text);
-    let own = ["github.run_id", "github.run_number", "github.sha"].iter().any(|word| text.contains(word));
-    // `github.head_ref || github.run_id` keeps pull requests apart from each other alone.
-    !own || text.contains("||")
+/// Tells whether two runs of a job may have the same group: with the number of the run or the commit in it, each has one
+/// of its own. `github.head_ref || github.run_id` keeps pull requests apart from each other alone.
+fn holds_back(flow: &Flow, at: usize, concurrency: &Concurrency) -> bool {
+    let Some(group) = &concurrency.group else { return true };
+    if !groups::names_run(&group.text) {
+        return true;
+    }
+    let mut worlds = (0..flow.worlds.len())
+        .filter(|&world| flow.runs[world][at] != Run::Never && !flow.worlds[world].is_pull_request());
+    worlds.any(|world| !groups::of_one_run(&flow.scope(world, at, false), &group.text))
 }
 
 /// Pages are replaced as a whole: the next run mends what two at once got wrong.
@@ -130,7 +130,8 @@ fn mutation(
     starts: usize,
 ) -> Option<(usize, &'static str, kapell_spec::finding::Span)> {
     let job = &flow.model.jobs[at];
-    if job.concurrency.as_ref().is_some_and(holds_back) {
+    let mut groups = flow.model.concurrency.iter().chain(&job.concurrency);
+    if groups.any(|concurrency| holds_back(flow, at, concurrency)) {
         return None;
     }
     let text = flow.text.get(job.span.range()).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! What should happen after a failure only happens after success.
 
+mod status; // conditions that ask for the status of their own job
+
 mod taken; // what is made for a while stays after a failure
 
 mod own; // what a script of the repository makes, and takes away again
@@ -69,6 +71,13 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     by_name(flow, (at, index), report);
                     continue;
                 };
+                let name = || {
+                    step.name.as_ref().map_or("this step".to_owned(), |name| format!("step `{}`", name.text))
+                };
+                if !condition.asks_status() && index > 0 && status::asks(condition) {
+                    add(flow, &name(), condition, "its job failed", "failure()", report);
+                    continue;
+                }
                 let Some(("steps", id, property)) = after_failure(condition) else { continue };
                 let earlier = job.steps[..index]
                     .iter()
@@ -84,11 +93,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 if condition.asks_status() || earlier.is_none() || lenient && property == "outcome" {
                     continue;
                 }
-                let name = step
-                    .name
-                    .as_ref()
-                    .map_or_else(|| "this step".to_owned(), |name| format!("step `{}`", name.text));
-                add(flow, &name, condition, &format!("step `{id}` failed"), "failure()", report);
+                add(flow, &name(), condition, &format!("step `{id}` failed"), "failure()", report);
             }
         }
     }

@@ -61,7 +61,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 fn never_saved(flow: &Flow, job: &Job, step: &Step, all: &[Vec<Token>], report: &mut Report<'_>) -> bool {
     let restore = "actions/cache/restore";
     let (Some(key), Some(path)) = (step.input("key"), step.input("path")) else { return false };
-    if !step.is(restore) || step.input("restore-keys").is_some() {
+    if !step.is(restore) {
         return false;
     }
     let same = |other: &&Step| {
@@ -70,12 +70,17 @@ fn never_saved(flow: &Flow, job: &Job, step: &Step, all: &[Vec<Token>], report: 
     };
     let Some(save) = job.steps.iter().find(same).and_then(|save| save.input("key")) else { return false };
     let Some(wanted) = tokens(&key.text) else { return false };
+    let fallback = step.input("restore-keys").map_or("", |keys| &*keys.text);
+    let fallback = fallback.lines().map(str::trim).filter(|line| !line.is_empty());
+    let Some(fallback) = fallback.map(tokens).collect::<Option<Vec<_>>>() else { return false };
+    let restores =
+        |key: &[Token]| may_start(key, &wanted) || fallback.iter().any(|start| may_start(key, start));
     // `${{ steps.restore.outputs.cache-primary-key }}` is the key itself.
     let start =
         |tokens: &[Token]| tokens.iter().take_while(|token| matches!(token, Token::Letter(_))).count();
-    let known = tokens(&save.text).is_some_and(|saved| start(&saved) > 0 && !may_start(&saved, &wanted));
+    let known = tokens(&save.text).is_some_and(|saved| start(&saved) > 0 && !restores(&saved));
     // Another job may save it; the key of the step itself is one of all.
-    let others = all.iter().filter(|other| may_start(other, &wanted)).count();
+    let others = all.iter().filter(|other| restores(other)).count();
     if !known || start(&wanted) == 0 || others > 1 {
         return false;
     }

@@ -16,6 +16,7 @@ use crate::github::{
     Flow, carry,
     conditions::{self, Run},
     simulate,
+    tools::Kind,
 };
 use crate::{
     repository::{Depth, Repository},
@@ -88,11 +89,16 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
             && flow.runs.iter().any(|runs| runs[up] != Run::Never)
     });
     let Some(up) = blamed else {
-        return exclusive::never_together(flow, at, &possible, report);
+        return exclusive::never_together(flow, at, &possible, report) || behind_off(flow, at, report);
     };
     let blamed = &flow.model.jobs[up];
+    let whenever = match (&job.condition, &blamed.condition) {
+        (None, _) => "",
+        (_, None) => " whenever its own condition holds: there no job runs of those that it calls",
+        _ => " whenever its own condition holds",
+    };
     let message = format!(
-        "`{}` can never run: `{}`, which it waits for, is skipped whenever its own condition holds",
+        "`{}` can never run: `{}`, which it waits for, is skipped{whenever}",
         job.id.text, blamed.id.text
     );
     report
@@ -102,7 +108,46 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
             blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
             "skipped by this condition",
         )
-        .hint(format!("ask for the status: `!cancelled() && ({})`, or drop the need", text(flow, at)))
+        .hint(match &job.condition {
+            Some(own) => format!("ask for the status: `!cancelled() && ({})`, or drop the need", own.text),
+            None => "let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`".to_owned(),
+        })
+        .done();
+    true
+}
+
+/// Somebody has turned a job off for a while, and with it for good what only waits for it: `if: false`.
+fn behind_off(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let off = |&need: &usize| {
+        let other = &flow.model.jobs[need];
+        let takes = carry::reads(job, &other.id.text) || !carry::artifacts_taken(flow, need, at).is_empty();
+        other.condition.as_ref().is_some_and(super::unsatisfiable_if::is_off) && !takes
+    };
+    let direct = conditions::direct(&flow.model, job);
+    // With all that it waits for turned off, it is so on purpose, unless those are checks.
+    let all = direct.iter().all(off);
+    let checks = |need: usize| {
+        flow.facts[need].iter().any(|facts| facts.works.iter().any(|done| done.work.kind.checks()))
+    };
+    let found = direct.iter().copied().find(|need| off(need) && (!all || checks(*need)));
+    let Some(need) = found else { return false };
+    let other = &flow.model.jobs[need];
+    let delivers =
+        |at: usize| carry::delivers(flow, at) || flow.facts[at].iter().any(|facts| facts.does(Kind::Pages));
+    let grave = delivers(at) || flow.jobs().any(|(up, _)| flow.closures[up].contains(&at) && delivers(up));
+    report
+        .add(
+            flow.file,
+            job.keys.get("needs").map_or(job.id.span, |key| key.span),
+            format!("`{}` never runs: `{}`, which it waits for, is turned off", job.id.text, other.id.text),
+        )
+        .severity(if grave { Severity::High } else { Severity::Medium })
+        .also(flow.file, condition_place(other), "turned off here")
+        .hint(format!(
+            "drop `{}` from `needs`, or let it run unless one has failed: `if: ${{{{ !failure() && !cancelled() }}}}`",
+            other.id.text
+        ))
         .done();
     true
 }

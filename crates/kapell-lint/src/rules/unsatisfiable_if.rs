@@ -5,7 +5,10 @@ mod texts; // words that are taken for truth values
 mod values; // outputs, and what is written to them
 
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
-use kapell_spec::{finding::Span, github::Condition};
+use kapell_spec::{
+    finding::Span,
+    github::{Condition, Job},
+};
 use kapell_view::audit::{Confidence, Severity};
 
 use crate::github::{Flow, carry, conditions::Run, intent, tools::Kind};
@@ -70,13 +73,18 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether a job that never runs is missed: it delivers, or puts pages online.
+/// Tells whether a job that never runs is missed: it delivers, or puts pages online, or what does so is skipped with it.
 fn matters(flow: &Flow, at: usize) -> bool {
-    carry::delivers(flow, at) || flow.facts[at].iter().any(|facts| facts.does(Kind::Pages))
+    let outward =
+        |at: usize| carry::delivers(flow, at) || flow.facts[at].iter().any(|facts| facts.does(Kind::Pages));
+    let skipped = |other: usize, job: &Job| {
+        flow.closures[other].contains(&at) && !job.condition.as_ref().is_some_and(Condition::asks_status)
+    };
+    outward(at) || flow.jobs().any(|(other, job)| skipped(other, job) && outward(other))
 }
 
 /// `if: false`, alone or in front of what held before, is how people turn something off.
-fn is_off(condition: &Condition) -> bool {
+pub(super) fn is_off(condition: &Condition) -> bool {
     let no = |node: &Node| matches!(&node.kind, NodeKind::Literal(Literal::Bool(false)));
     condition.text.trim() == "false"
         || condition.expr.as_ref().is_some_and(|expr| match &expr.root().kind {

@@ -1,5 +1,7 @@
 //! A trigger starts nothing, or starts what nobody asked for.
 
+mod paths; // paths that no file has
+
 mod tags; // tags that start nothing
 
 use kapell_core::expr::{Comparison, Literal, Node, NodeKind};
@@ -51,6 +53,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         any_label(flow, report);
         never_called(&repository.github, flow, report);
         no_such_filter(flow, report);
+        paths::check(repository, flow, report);
         for (at, _) in flow.jobs() {
             silent_pull_request(&repository.github, flow, at, report);
             silent_push(&repository.github, flow, at, report);

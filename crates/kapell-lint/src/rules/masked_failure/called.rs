@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use super::{LENIENT, Lost, Script, checks, plain, short};
+use super::{LENIENT, Lost, Script, checks, plain, shells, short};
 use crate::{
     files::FileId,
     github::{
         facts,
         script::{Command, Then},
-        tools::Kind,
+        tools::{self, Kind},
     },
     repository::Repository,
     rule::Report,
@@ -35,6 +35,7 @@ impl<'a> Called<'a> {
         lenient: impl Fn() -> Option<String>,
         report: &mut Report<'_>,
     ) {
+        self.printed(script, &lenient, report);
         for command in script.commands() {
             // A failure that the caller asks for, or lets pass, is told of there.
             if command.asked || command.then != Then::End {
@@ -130,15 +131,51 @@ impl<'a> Called<'a> {
         Some((file, line(text, start), lost))
     }
 
-    /// A script of the package that lets its check fail: `"test": "jest || exit 0"`.
-    fn package(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+    /// A script of the package that checks, and whose failure is lost in the command around it: `echo "$(npm run size)"`.
+    fn printed(&self, script: Script<'_>, lenient: impl Fn() -> Option<String>, report: &mut Report<'_>) {
+        let checks = |command: &Command| {
+            // What it is by its name is told of with the script of the step itself.
+            tools::command(command).kind != Kind::Test
+                && self.own(script.step, command, |_| true).is_some_and(|(_, _, own)| {
+                    let works = facts::of_text(&own).works;
+                    works.iter().any(|done| matches!(done.work.kind, Kind::Test | Kind::Lint))
+                })
+        };
+        let mut all = script.commands().iter().enumerate();
+        let found =
+            all.find_map(|(at, command)| Some((command, shells::in_substitution_of(script, at, checks)?)));
+        let Some((command, lost)) = found else { return };
+        let span = script.flow.script_line(script.step, command.start, "");
+        let draft = report.add(script.flow.file, span, lost.message).severity(lost.severity).hint(lost.hint);
+        match lenient() {
+            Some(comment) => draft.explained(comment).done(),
+            None => draft.done(),
+        }
+    }
+
+    /// Returns the file, the name and the text of the script of the package that a command runs, if its name is `wanted`.
+    fn own<'c>(
+        &self,
+        step: &Step,
+        command: &'c Command,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Option<(FileId, &'c str, String)> {
+        if !matches!(command.program(), "npm" | "pnpm" | "yarn" | "bun") {
+            return None;
+        }
         let mut words = command.inner()[1..].iter().filter(|word| !word.starts_with('-'));
         let name = words.find(|word| !matches!(word.as_str(), "run" | "run-script"))?;
         let name = if name == "t" { "test" } else { name };
-        let file = self.find(script.step, "package.json").filter(|_| checks(name))?;
-        let text = &*self.repository.files[file].text;
-        let package: serde_json::Value = serde_json::from_str(text).ok()?;
+        let file = self.find(step, "package.json").filter(|_| wanted(name))?;
+        let package: serde_json::Value = serde_json::from_str(&self.repository.files[file].text).ok()?;
         let own = package.get("scripts")?.get(name)?.as_str()?;
+        Some((file, name, own.to_owned()))
+    }
+
+    /// A script of the package that lets its check fail: `"test": "jest || exit 0"`.
+    fn package(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
+        let (file, name, own) = self.own(script.step, command, checks)?;
+        let text = &*self.repository.files[file].text;
         if !["||", ";", "& "].iter().any(|sign| own.contains(sign)) {
             return None;
         }

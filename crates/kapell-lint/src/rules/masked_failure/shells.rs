@@ -17,6 +17,15 @@ use crate::{
 /// `echo "result=$(check)"`, `export OUT=$(check)`: the status is that of the command around it. `OUT=$(check | tail)` ends with
 /// the filter.
 pub(super) fn in_substitution(script: Script<'_>, at: usize) -> Option<Lost> {
+    in_substitution_of(script, at, |inner| tools::command(inner).kind == Kind::Test)
+}
+
+/// The same, where something else says which commands are checks.
+pub(super) fn in_substitution_of(
+    script: Script<'_>,
+    at: usize,
+    is_check: impl Fn(&Command) -> bool,
+) -> Option<Lost> {
     let Script { flow, job, facts, .. } = script;
     let command = &facts.commands[at];
     let around = matches!(
@@ -29,9 +38,7 @@ pub(super) fn in_substitution(script: Script<'_>, at: usize) -> Option<Lost> {
         false => return None,
     };
     let (inner, index) = texts.iter().filter_map(|word| substituted(word)).find_map(|inner| {
-        let index = inner.iter().position(|inner| {
-            matches!(tools::command(inner).kind, Kind::Test) && !inner.asked && !only_lists(inner)
-        })?;
+        let index = inner.iter().position(|inner| is_check(inner) && !inner.asked && !only_lists(inner))?;
         let last = index + 1 == inner.len();
         (around || !last && inner[index].then == Then::Pipe).then_some((inner, index))
     })?;

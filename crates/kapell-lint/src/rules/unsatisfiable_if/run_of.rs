@@ -5,7 +5,7 @@ use kapell_view::audit::Severity;
 
 use super::{REASONS, is_off};
 use crate::{
-    github::{Flow, Github, carry, intent},
+    github::{Flow, Github, carry, intent, world::World},
     rule::{Report, names},
 };
 
@@ -15,10 +15,15 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
         return;
     };
     // Whoever asks for it has it in the text.
-    if !flow.text.contains("workflow_run.event ") {
+    let has = |word: &str| flow.text.contains(word);
+    let no_branches =
+        flow.model.event("workflow_run").is_some_and(|event| event.filter("branches").is_none());
+    let asks = has("workflow_run.event ") || no_branches && has("workflow_run.head_branch");
+    if !asks {
         return;
     }
     let mut events: Vec<&str> = Vec::new();
+    let mut worlds: Vec<&World> = Vec::new();
     for item in &filter.items {
         let mut named = github.flows.iter().filter(|other| other.run_name() == &*item.text).peekable();
         // One that nobody knows may start on anything.
@@ -30,6 +35,7 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
                 return;
             }
             events.extend(other.model.events.iter().map(|event| &*event.name.text));
+            worlds.extend(&*other.worlds);
         }
     }
     let conditions = flow.jobs().flat_map(|(at, job)| {
@@ -44,10 +50,22 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
             _ => std::slice::from_ref(root),
         };
         let never = |asked: &&str| !events.iter().any(|known| known.eq_ignore_ascii_case(asked));
-        let Some(needed) = operands.iter().filter_map(asked).find(never) else { continue };
+        let of = |property: &'static str| operands.iter().filter_map(move |node| asked(node, property));
+        let elsewhere = |asked: &&str| {
+            worlds.iter().all(|world| {
+                let pushed = world.event.as_deref() == Some("push") && world.reference_type == Some("branch");
+                let names = world.reference_name.as_ref().filter(|_| pushed && no_branches);
+                names.is_some_and(|names| names.equals(asked) == Some(false))
+            })
+        };
+        let event = of("event").find(never).map(|needed| format!("does not start on `{needed}`"));
+        let branch = || {
+            of("head_branch").find(elsewhere).map(|needed| format!("never runs for the branch `{needed}`"))
+        };
+        let Some(what) = event.or_else(branch) else { continue };
         let waited = names(filter.items.iter().map(|item| &*item.text));
         let draft = report
-            .add(flow.file, condition.span, format!("never holds: {waited} does not start on `{needed}`"))
+            .add(flow.file, condition.span, format!("never holds: {waited} {what}"))
             .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
             .hint(format!("it starts on {}", names(events.iter().copied())));
         match intent::explains(flow, condition.span, 1, REASONS) {
@@ -57,16 +75,16 @@ pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     }
 }
 
-/// Returns the event that `github.event.workflow_run.event == '...'` names.
-fn asked(node: &Node) -> Option<&str> {
+/// Returns what `github.event.workflow_run.event == '...'` names, or the same of another property.
+fn asked<'a>(node: &'a Node, property: &str) -> Option<&'a str> {
     let NodeKind::Compare { comparison: Comparison::Equal, left, right } = &node.kind else { return None };
-    let is_event = |node: &Node| {
+    let is_asked = |node: &Node| {
         node.references().first().is_some_and(|reference| {
             let path = reference.path.iter().map(|(name, _)| *name);
-            reference.whole && path.eq(["github", "event", "workflow_run", "event"])
+            reference.whole && path.eq(["github", "event", "workflow_run", property])
         })
     };
-    let other = match (is_event(left), is_event(right)) {
+    let other = match (is_asked(left), is_asked(right)) {
         (true, false) => right,
         (false, true) => left,
         _ => return None,

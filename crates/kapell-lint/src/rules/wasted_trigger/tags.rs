@@ -62,9 +62,30 @@ fn pushed(flow: &Flow, at: usize, index: usize) -> Option<String> {
     if !default || moves || other.iter().any(|word| text.contains(word)) {
         return None;
     }
-    let named = push.words.iter().skip(3).find(|word| !word.starts_with('-'));
-    let tag = named.map_or("*", |word| word.trim_start_matches("refs/tags/"));
-    Some(if tag.contains('$') || tag == "*" { "*".to_owned() } else { tag.to_owned() })
+    let tag = pushed_name(facts, push);
+    Some(if tag.contains('$') { "*".to_owned() } else { tag.to_owned() })
+}
+
+/// Returns which of the refs that a command pushes is the tag; `*` if all are pushed, or none is named.
+fn pushed_name<'a>(facts: &StepFacts, push: &'a Command) -> &'a str {
+    let words = push.inner();
+    if words.iter().any(|word| matches!(word.as_str(), "--tags" | "--follow-tags" | "--mirror")) {
+        return "*";
+    }
+    // The first is the remote.
+    let refs: Vec<&str> =
+        words.iter().skip(2).filter(|word| !word.starts_with('-')).skip(1).map(String::as_str).collect();
+    let made = |name: &&str| {
+        name.starts_with("refs/tags/") || facts.commands.iter().any(|command| makes_tag(command, name))
+    };
+    let tag = refs.iter().find(|name| made(name)).or(refs.first());
+    tag.map_or("*", |name| name.trim_start_matches("refs/tags/"))
+}
+
+/// Tells whether a command makes a tag of a name.
+fn makes_tag(command: &Command, name: &str) -> bool {
+    let words = command.inner();
+    words.len() > 2 && words[0] == "git" && words[1] == "tag" && words[2..].iter().any(|word| word == name)
 }
 
 pub(super) fn check(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
