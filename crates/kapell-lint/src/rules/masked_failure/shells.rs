@@ -37,19 +37,25 @@ pub(super) fn in_substitution_of(
         false if around => &command.words,
         false => return None,
     };
+    // Whoever looks at the text judges by it.
+    let judges = |other: &Command| {
+        other.asked || matches!(other.program(), "test" | "[" | "[[" | "grep" | "exit" | "false" | "jq")
+    };
+    if !texts.iter().any(|word| word.contains("$("))
+        || facts.commands.iter().any(judges)
+        || script.step.script().contains("pipefail")
+    {
+        return None;
+    }
     let (inner, index) = texts.iter().filter_map(|word| substituted(word)).find_map(|inner| {
         let index = inner.iter().position(|inner| is_check(inner) && !inner.asked && !only_lists(inner))?;
         let last = index + 1 == inner.len();
         (around || !last && inner[index].then == Then::Pipe).then_some((inner, index))
     })?;
-    // What is only wanted for a number was run before, and whoever looks at the text judges by it.
+    // What is only wanted for a number was run before.
     let at = flow.jobs().position(|(_, own)| std::ptr::eq(own, job))?;
     let tested = flow.steps(at).any(|(_, other)| other.does(Kind::Test));
-    let judges = |other: &Command| {
-        other.asked || matches!(other.program(), "test" | "[" | "[[" | "grep" | "exit" | "false" | "jq")
-    };
-    let judged = facts.commands.iter().any(judges) || script.step.script().contains("pipefail");
-    (!tested && !judged).then(|| {
+    (!tested).then(|| {
         let message = format!(
             "the failure of `{}` is lost: the status is that of the command around it",
             short(&inner[index])

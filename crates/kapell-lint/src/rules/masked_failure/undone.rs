@@ -24,11 +24,14 @@ pub(super) fn looks_on(command: &Command) -> bool {
 pub(super) fn taken_back(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
     let command = &all[at];
-    let plain = tools::plain_text(command);
     let deploys =
         || script.facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Deploy);
+    let waits = || {
+        let plain = tools::plain_text(command);
+        WAITS.iter().any(|start| plain.starts_with(start))
+    };
     let counts = command.asked && command.then == Then::End && command.depth > 0;
-    if !counts || !(WAITS.iter().any(|start| plain.starts_with(start)) || deploys()) {
+    if !counts || !(deploys() || waits()) {
         return None;
     }
     let rest = &all[at + 1..];

@@ -1,6 +1,8 @@
 //! Less plain ways to lose the failure of a command: blocks that only print, the background, `find -exec`, shells without
 //! `-e`, flags that say so, and requests that take an error page for an answer.
 
+use std::borrow::Cow;
+
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
@@ -70,6 +72,10 @@ pub(super) fn only_told(script: &str, all: &[Command], at: usize) -> bool {
 /// `trap 'exit 0' ERR`: whatever fails behind it ends the script well.
 fn trapped(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
+    let command = &all[at];
+    if command.asked || command.then != Then::End || !is_check(script.facts, at) {
+        return None;
+    }
     let traps = |command: &&Command| {
         let words = &command.words;
         command.program() == "trap"
@@ -77,12 +83,8 @@ fn trapped(script: Script<'_>, at: usize) -> Option<Lost> {
             && words.iter().skip(2).any(|word| matches!(word.as_str(), "ERR" | "EXIT"))
     };
     let trap = all[..at].iter().rfind(traps)?;
-    let command = &all[at];
-    let checks = is_check(script.facts, at) && !command.asked && command.then == Then::End;
-    checks.then(|| {
-        let message = format!("`{}` can fail and the step stays green: `{}`", short(command), short(trap));
-        Lost::new(Severity::High, message, "let the trap end with the status that it was called with")
-    })
+    let message = format!("`{}` can fail and the step stays green: `{}`", short(command), short(trap));
+    Some(Lost::new(Severity::High, message, "let the trap end with the status that it was called with"))
 }
 
 /// `ssh host "check; echo done"`: the shell at the other end goes on, and its last command decides.
@@ -165,13 +167,17 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
 /// `sh -c "check || true"`, in a container or not.
 fn within(script: Script<'_>, at: usize) -> Option<Lost> {
     let command = &script.commands()[at];
+    // Without a bar in it nothing is shrugged off.
+    if command.then == Then::Or || !command.words.iter().any(|word| word.contains('|')) {
+        return None;
+    }
     let mut inner = nested(command);
     // `docker run IMAGE sh -c "..."`
     if let [only] = &inner[..] {
         let deeper = nested(only);
         inner = if deeper.is_empty() { inner } else { deeper };
     }
-    shells::shrugged_off(&inner).filter(|_| command.then != Then::Or)
+    shells::shrugged_off(&inner)
 }
 
 /// PowerShell goes on after a program that failed, and the last one decides, or `exit 0`.
@@ -180,6 +186,9 @@ fn within(script: Script<'_>, at: usize) -> Option<Lost> {
 fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
     let facts = script.facts;
     let command = &facts.commands[at];
+    if command.depth > 0 || command.then != Then::End || !is_check(facts, at) {
+        return None;
+    }
     let named = script.shell().map(|shell| &*shell.text);
     let windows = || {
         script.job.runs_on.iter().any(|label| label.literal().is_some_and(|label| label.contains("windows")))
@@ -203,8 +212,7 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
         "errorlevel",
     ];
     let text = script.step.script();
-    if !power || command.depth > 0 || command.then != Then::End || asks.iter().any(|word| text.contains(word))
-    {
+    if !power || asks.iter().any(|word| text.contains(word)) {
         return None;
     }
     let kind =
@@ -221,7 +229,7 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
         known || tools::runs_scripts(facts.commands[later].program())
     });
     let covers = covers || programs.next_back().is_some_and(|last| !checks(last));
-    (covers && checks(at) && is_check(facts, at)).then(|| {
+    (covers && checks(at)).then(|| {
         let message = format!(
             "the failure of `{}` is lost: {which} goes on after a program that fails",
             short(command)
@@ -234,6 +242,9 @@ fn in_power_shell(script: Script<'_>, at: usize) -> Option<Lost> {
 fn swallowed_by_if(script: Script<'_>, at: usize) -> Option<Lost> {
     let (all, text) = (script.commands(), script.step.script());
     let command = &all[at];
+    if !command.asked || command.then != Then::End || !is_check(script.facts, at) {
+        return None;
+    }
     let asks = text.get(..command.start).is_some_and(|before| {
         let line = before.rsplit(['\n', ';']).next().unwrap_or_default().trim();
         line.is_empty() || line == "if" || line == "if !" || line.starts_with("if ")
@@ -241,7 +252,7 @@ fn swallowed_by_if(script: Script<'_>, at: usize) -> Option<Lost> {
     let loops = text
         .get(command.start..)
         .is_some_and(|rest| ["while", "until", "elif"].iter().any(|word| rest.starts_with(word)));
-    if !command.asked || !asks || loops || command.then != Then::End || !is_check(script.facts, at) {
+    if !asks || loops {
         return None;
     }
     let block: Vec<&Command> =
@@ -314,6 +325,9 @@ fn without_errexit(script: Script<'_>, at: usize) -> Option<Lost> {
     let all = script.commands();
     let command = &all[at];
     let text = script.shell()?.text.trim();
+    if command.asked || command.then != Then::End || command.depth > 0 || !is_check(script.facts, at) {
+        return None;
+    }
     let plain = text.contains("{0}")
         && (text.starts_with("bash") || text.starts_with("sh") || text.starts_with("zsh"))
         && !text
@@ -327,9 +341,7 @@ fn without_errexit(script: Script<'_>, at: usize) -> Option<Lost> {
     let more = all[at + 1..].iter().any(|other| !other.words.is_empty());
     let asks = ["$?", "PIPESTATUS"].iter().any(|word| script.step.script().contains(word))
         && !only_told(script.step.script(), all, at);
-    let goes_on =
-        plain && !sets && more && !asks && !command.asked && command.then == Then::End && command.depth == 0;
-    (goes_on && is_check(script.facts, at)).then(|| {
+    (plain && !sets && more && !asks).then(|| {
         let message = format!("the failure of `{}` is lost: the shell `{text}` has no `-e`", short(command));
         Lost::new(Severity::High, message, "begin with `set -e`, or write `-e` into the shell")
     })
@@ -374,10 +386,13 @@ const LETS_PASS: &[&str] = &[
 /// Tells whether a word tells a check never to fail.
 pub(super) fn never_fails(word: &str) -> bool {
     let lets_pass = || {
+        if !word.contains('=') {
+            return false;
+        }
         let lower = word.to_ascii_lowercase();
         LETS_PASS.iter().any(|text| lower.ends_with(text))
     };
-    NEVER_FAILS.contains(&word) || word.starts_with(['-', '/']) && lets_pass()
+    word.starts_with(['-', '/']) && (NEVER_FAILS.contains(&word) || lets_pass())
 }
 
 /// A check that a flag tells never to fail, without the same check beside it that may.
@@ -420,17 +435,19 @@ pub(super) fn health(
     lenient: impl Fn() -> Option<String>,
     report: &mut Report<'_>,
 ) {
-    let deploys = flow.facts[at].iter().any(|facts| facts.does(Kind::Deploy) || facts.does(Kind::Pages))
-        || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(|facts| facts.does(Kind::Deploy)));
-    if !deploys {
-        return;
-    }
     let remote = step.input("script").filter(|_| facts.actions.iter().any(|name| name.contains("ssh")));
     let (script, inner, span) = match (&step.run, remote) {
-        (Some(run), _) => (&*run.text, facts.commands.clone(), run.span),
-        (None, Some(text)) => (&*text.text, commands(&text.text), text.span),
+        (Some(run), _) => (&*run.text, Cow::Borrowed(&facts.commands), run.span),
+        (None, Some(text)) => (&*text.text, Cow::Owned(commands(&text.text)), text.span),
         _ => return,
     };
+    let deploys = || {
+        flow.facts[at].iter().any(|facts| facts.does(Kind::Deploy) || facts.does(Kind::Pages))
+            || flow.closures[at].iter().any(|&up| flow.facts[up].iter().any(|facts| facts.does(Kind::Deploy)))
+    };
+    if !inner.iter().any(is_request) || !deploys() {
+        return;
+    }
     let Some((command, why)) = never_says_no(step, script, &inner) else { return };
     let line = script[..command.start.min(script.len())].matches('\n').count();
     let place = flow.line_in(span, line, &command.words[0]).unwrap_or(span);
@@ -442,13 +459,18 @@ pub(super) fn health(
     }
 }
 
+/// Tells whether a command asks a server for something.
+fn is_request(command: &Command) -> bool {
+    matches!(command.program(), "curl" | "wget")
+}
+
 fn never_says_no<'a>(step: &Step, script: &str, all: &'a [Command]) -> Option<(&'a Command, String)> {
     let fails = ["exit 1", "exit $", "false", "return 1", "exit 2", "::error"]
         .iter()
         .any(|word| script.contains(word));
     let name = step.name.as_ref().map_or(String::new(), |name| name.text.to_ascii_lowercase());
     all.iter().enumerate().find_map(|(at, command)| {
-        if !matches!(command.program(), "curl" | "wget") {
+        if !is_request(command) {
             return None;
         }
         let health = HEALTH.iter().any(|word| name.contains(word))
