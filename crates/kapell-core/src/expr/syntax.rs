@@ -165,6 +165,19 @@ impl Node {
         }
     }
 
+    /// Tells whether it is a value or a path, and nothing else: no operator and no call stands in it.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        match &self.kind {
+            NodeKind::Literal(_) | NodeKind::Name(_) => true,
+            NodeKind::Access { base, path } => {
+                matches!(base.kind, NodeKind::Name(_))
+                    && !path.iter().any(|step| matches!(step.key, Key::Index(_)))
+            }
+            _ => false,
+        }
+    }
+
     /// Tells whether a status function is called in it.
     #[must_use]
     pub fn asks_status(&self) -> bool {

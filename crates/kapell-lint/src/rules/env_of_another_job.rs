@@ -166,7 +166,7 @@ fn sets_nothing(flow: &Flow, at: usize) -> bool {
 /// Returns the variables that expressions of a job read as `env.NAME` and that it cannot have, each where it is read first.
 pub(super) fn unknown<'a>(repository: &Repository, flow: &Flow, job: &'a Job) -> Vec<(&'a str, Span)> {
     let mut found: Vec<(&str, Span)> = Vec::new();
-    for expression in &job.expressions {
+    for expression in job.expressions.iter().filter(|expression| expression.says("env")) {
         for reference in expression.expr.root().references() {
             if let [("env", _), (name, _)] = reference.path[..]
                 && found.iter().all(|(known, _)| *known != name)

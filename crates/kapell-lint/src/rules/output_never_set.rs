@@ -16,7 +16,7 @@ use crate::{
 };
 use kapell_spec::{
     finding::Span,
-    github::{Job, Name, Step, Text},
+    github::{Expression, Job, Name, Step, Text},
     suggest,
 };
 use kapell_view::audit::{Confidence, Severity};
@@ -44,7 +44,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             // One step that sets nothing is one cause.
             let mut found: Vec<Unset> = Vec::new();
             let mut told: Vec<(&str, &str)> = Vec::new();
-            for expression in &job.expressions {
+            for expression in job.expressions.iter().filter(|expression| expression.says("steps")) {
                 for reference in expression.expr.root().references() {
                     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
                     let ["steps", id, "outputs", output, ..] = path[..] else { continue };
@@ -221,7 +221,8 @@ fn add(
 /// A step or a job is asked for something that none has: `steps.meta.output.tags`.
 fn misnamed(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    for expression in &job.expressions {
+    let says = |expression: &&Expression| expression.says("steps") || expression.says("needs");
+    for expression in job.expressions.iter().filter(says) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let (base, id, property, known) = match path[..] {
@@ -261,7 +262,7 @@ fn of_another_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let has = |job: &Job, id: &str| {
         job.steps.iter().any(|step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id)))
     };
-    for expression in &job.expressions {
+    for expression in job.expressions.iter().filter(|expression| expression.says("steps")) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let ["steps", id, "outputs", output, ..] = path[..] else { continue };

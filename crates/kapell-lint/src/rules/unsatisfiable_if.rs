@@ -7,7 +7,7 @@ mod values; // outputs, and what is written to them
 use kapell_core::expr::{Comparison, Function, Literal, Node, NodeKind};
 use kapell_spec::{
     finding::Span,
-    github::{Condition, Job},
+    github::{Condition, Expression, Job},
 };
 use kapell_view::audit::{Confidence, Severity};
 
@@ -189,7 +189,8 @@ fn called(flow: &Flow, report: &mut Report<'_>) {
 fn parts(flow: &Flow, told: &[Span], report: &mut Report<'_>) {
     let mut found: Vec<(String, Vec<Span>)> = Vec::new();
     let all = flow.model.expressions.iter().chain(flow.model.jobs.iter().flat_map(|job| &job.expressions));
-    for expression in all.filter(|expression| !told.contains(&expression.scalar)) {
+    let asks = |expression: &&Expression| expression.says("event_name") && !told.contains(&expression.scalar);
+    for expression in all.filter(asks) {
         // One of several alternatives, or a switch of the workflow itself, is kept for copies and for later.
         let spare = alternatives(expression.expr.root());
         let of_head = !flow.model.jobs.iter().any(|job| within(job.span, expression.scalar));
@@ -264,7 +265,7 @@ fn forms(flow: &Flow, report: &mut Report<'_>) {
     // One mistake is made in all places alike.
     let mut found: Vec<(Form, Vec<Span>)> = Vec::new();
     let mut grave = false;
-    for (at, expression) in all {
+    for (at, expression) in all.filter(|(_, expression)| !expression.expr.root().is_plain()) {
         expression.expr.root().walk(&mut |node| {
             let Some(form) = wrong_form(node) else { return };
             grave |= at.is_some_and(|at| carry::changes(flow, at));

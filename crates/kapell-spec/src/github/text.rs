@@ -94,6 +94,13 @@ pub struct Expression {
 }
 
 impl Expression {
+    /// Tells whether a word stands in its text. What never says `steps` reads nothing of steps, and has not to be walked
+    /// through.
+    #[must_use]
+    pub fn says(&self, word: &str) -> bool {
+        self.expr.source().contains(word)
+    }
+
     /// Finds where it stands in `source`, braces included.
     #[must_use]
     pub fn span(&self, source: &str) -> Span {

@@ -67,7 +67,8 @@ fn names<'a>(repository: &'a Repository, step: &'a Step) -> Option<Vec<&'a str>>
 /// Returns what a job reads of the outputs of a step: by their names, with their places.
 fn reads<'a>(flow: &'a Flow, at: usize, id: &str) -> BTreeMap<&'a str, Vec<Span>> {
     let mut found: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
-    for expression in &flow.model.jobs[at].expressions {
+    let all = flow.model.jobs[at].expressions.iter();
+    for expression in all.filter(|expression| expression.says("steps")) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             if let ["steps", step, "outputs", output, ..] = path[..]

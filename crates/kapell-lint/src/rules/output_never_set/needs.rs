@@ -43,7 +43,7 @@ pub(super) fn check(github: &Github, flow: &Flow, at: usize, report: &mut Report
 
 fn reads<'a>(flow: &Flow, job: &'a Job) -> Vec<Read<'a>> {
     let mut found = Vec::new();
-    for expression in &job.expressions {
+    for expression in job.expressions.iter().filter(|expression| expression.says("needs")) {
         for reference in expression.expr.root().references() {
             let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
             let (job, property, output) = match path[..] {

@@ -3,7 +3,7 @@
 use kapell_core::expr::{Node, NodeKind};
 use kapell_spec::{
     finding::Span,
-    github::{Expression, Input, Name, Step},
+    github::{Expression, Input, Job, Name, Step},
 };
 use kapell_view::audit::Severity;
 
@@ -28,10 +28,12 @@ struct Asked {
 /// Looks at all that a workflow, or a composite action, asks of its inputs. One input is one mistake.
 pub(super) fn check(github: &Github, flow: &Flow, report: &mut Report<'_>) {
     let action = github.actions.values().find(|action| action.file == flow.file);
+    let conditions: Vec<Span> = flow.jobs().flat_map(|(_, job)| conditions(job)).collect();
     let mut found: Vec<Asked> = Vec::new();
     for (at, job) in flow.jobs() {
         for expression in &job.expressions {
-            asked(flow, expression, &mut |path, negated| {
+            let decides = conditions.contains(&expression.scalar);
+            asked(expression, decides, &mut |path, negated| {
                 if is_text(flow, action, &path) || is_output(flow, at, &path) {
                     let path = path.join(".");
                     found.push(Asked { path, negated, span: expression.span(&flow.text), job: at });
@@ -79,8 +81,15 @@ fn add(flow: &Flow, same: &[Asked], report: &mut Report<'_>) {
     draft.done();
 }
 
-/// Calls `visit` with each path whose truth decides, and whether its opposite is asked for.
-fn asked(flow: &Flow, expression: &Expression, visit: &mut dyn FnMut(Vec<&str>, bool)) {
+/// Returns where the conditions of a job and its steps stand.
+fn conditions(job: &Job) -> impl Iterator<Item = Span> {
+    let of_steps = job.steps.iter().filter_map(|step| step.condition.as_ref());
+    job.condition.iter().chain(of_steps).map(|condition| condition.span)
+}
+
+/// Calls `visit` with each path whose truth decides, and whether its opposite is asked for. The whole of a condition decides,
+/// and so does each part of it.
+fn asked(expression: &Expression, decides: bool, visit: &mut dyn FnMut(Vec<&str>, bool)) {
     let root = expression.expr.root();
     let mut tell = |node: &Node, negated: bool| {
         let NodeKind::Access { .. } = &node.kind else { return };
@@ -89,11 +98,6 @@ fn asked(flow: &Flow, expression: &Expression, visit: &mut dyn FnMut(Vec<&str>, 
             visit(reference.path.iter().map(|(name, _)| *name).collect(), negated);
         }
     };
-    // The whole of a condition decides, and so does each part of it.
-    let conditions = flow.jobs().flat_map(|(_, job)| {
-        job.condition.iter().chain(job.steps.iter().filter_map(|step| step.condition.as_ref()))
-    });
-    let decides = conditions.into_iter().any(|condition| condition.span == expression.scalar);
     let mut stack = vec![root];
     while let Some(node) = stack.pop().filter(|_| decides) {
         match &node.kind {

@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
     let composite = flow.worlds.is_empty() && flow.model.events.is_empty();
     for (at, job) in flow.jobs() {
-        for expression in &job.expressions {
+        for expression in job.expressions.iter().filter(|expression| !expression.expr.root().is_plain()) {
             expression.expr.root().walk(&mut |node| {
                 words::check(flow, at, node, expression, report);
                 let Some((path, other)) = compared(node) else { return };
@@ -61,9 +61,11 @@ fn compared(node: &Node) -> Option<(Vec<String>, &Literal)> {
         let reference = node.references().into_iter().next().filter(|reference| reference.whole)?;
         Some(reference.path.iter().map(|(name, _)| name.to_ascii_lowercase()).collect::<Vec<_>>())
     };
-    let (path, other) = path(left).map(|path| (path, right)).or_else(|| Some((path(right)?, left)))?;
-    let NodeKind::Literal(literal) = &other.kind else { return None };
-    Some((path, literal))
+    match (&left.kind, &right.kind) {
+        (_, NodeKind::Literal(literal)) => Some((path(left)?, literal)),
+        (NodeKind::Literal(literal), _) => Some((path(right)?, literal)),
+        _ => None,
+    }
 }
 
 /// A text compared with `true`: both are taken for numbers, and a word is none.

@@ -94,6 +94,7 @@ const BOTS: &[(&str, &str)] = &[
 /// Returns the name of the bot that is meant where somebody's name is compared with a part of it.
 fn bot(node: &Node, word: &str) -> Option<&'static str> {
     let NodeKind::Access { .. } = &node.kind else { return None };
+    let (_, app) = BOTS.iter().find(|row| row.0.eq_ignore_ascii_case(word))?;
     let references = node.references();
     let reference = references.first().filter(|reference| reference.whole)?;
     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
@@ -102,7 +103,7 @@ fn bot(node: &Node, word: &str) -> Option<&'static str> {
         ["github", "actor" | "triggering_actor"]
             | ["github", "event", .., "user" | "sender" | "author", "login"]
     );
-    BOTS.iter().find(|row| person && row.0.eq_ignore_ascii_case(word)).map(|row| row.1)
+    person.then_some(app)
 }
 
 /// Tells whether an expression compares a ref with a pattern somewhere.
@@ -136,6 +137,9 @@ fn by_pattern(node: &Node) -> Option<&'static str> {
         _ => return None,
     };
     let NodeKind::Access { .. } = &path.kind else { return None };
+    if !word.contains('*') {
+        return None;
+    }
     let references = path.references();
     let reference = references.first().filter(|reference| reference.whole)?;
     let parts: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
@@ -146,5 +150,5 @@ fn by_pattern(node: &Node) -> Option<&'static str> {
             | ["github", "event", "release", "tag_name"]
             | ["github", "event", "pull_request", "head" | "base", "ref"]
     );
-    (is_ref && word.contains('*')).then_some(says)
+    is_ref.then_some(says)
 }
