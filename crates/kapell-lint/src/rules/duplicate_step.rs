@@ -345,7 +345,8 @@ fn condition(step: &Step) -> &str {
 fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, right): (usize, &Only)) -> bool {
     let job = &flow.model.jobs[at];
     let (first, second) = (&job.steps[earlier], &job.steps[later]);
-    if !same_env(first, second)
+    if left.1 != right.1
+        || !same_env(first, second)
         || folder(first) != folder(second)
         || goes(flow, at, earlier) != goes(flow, at, later)
     {
@@ -373,14 +374,11 @@ fn repeats(flow: &Flow, at: usize, (earlier, left): (usize, &Only), (later, righ
     };
     let tests_again = left.0 == Kind::Test
         && right.0 == Kind::Test
-        && left.1 == right.1
         && condition(first).is_empty()
         && beyond(&right.2, &left.2, &["--cov", "-v", "--tb", "--color", "--junit", "-q", "--report"])
         && beyond(&left.2, &right.2, &["-v", "--tb", "--color", "-q", "-x"]);
-    let install_again =
-        left.0 == Kind::Install && right.0 == Kind::Install && left.1 == right.1 && same_condition;
-    let same = left.1 == right.1
-        && left.2 == right.2
+    let install_again = left.0 == Kind::Install && right.0 == Kind::Install && same_condition;
+    let same = left.2 == right.2
         && same_condition
         && matches!(left.0, Kind::Lint | Kind::Build | Kind::Test | Kind::Setup);
     !changed && (tests_again || install_again || same)

@@ -106,8 +106,25 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// Checks by command and folder: how long each takes, and where it runs.
-type Checks<'a> = BTreeMap<(String, String), (u32, At<'a>)>;
+/// Checks by command and folder.
+type Checks<'a> = BTreeMap<(String, String), Check<'a>>;
+
+/// A check of a workflow.
+struct Check<'a> {
+    /// How long it takes.
+    seconds: u32,
+    /// Its words without its flags, such as `pytest` or `ruff check src`: each is held against those of all others.
+    words: Vec<String>,
+    at: At<'a>,
+}
+
+impl<'a> Check<'a> {
+    fn new(seconds: u32, command: &str, at: At<'a>) -> Self {
+        let words = plain(command);
+        let words = words.split(' ').filter(|word| !word.starts_with('-'));
+        Self { seconds, words: words.map(|word| word.trim_end_matches('/').to_owned()).collect(), at }
+    }
+}
 
 /// Returns the checks of a workflow that always run on an event.
 fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
@@ -140,7 +157,8 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
                     .command
                     .and_then(|at| facts.commands.get(at))
                     .map_or_else(String::new, |command| command.inner().join(" "));
-                found.entry((program, folder.clone())).or_insert((done.work.seconds, (flow, at, index)));
+                let check = Check::new(done.work.seconds, &program, (flow, at, index));
+                found.entry((program, folder.clone())).or_insert(check);
             }
             // An action that checks, and is given the same.
             let checks = facts.works.iter().find(|done| {
@@ -151,7 +169,8 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
                     step.with.iter().map(|(name, text)| format!(" {}={}", name.text, text.text)).collect();
                 let whole = format!("{}{}", done.text, given.concat());
                 if !whole.contains("${{") {
-                    found.entry((whole, folder)).or_insert((done.work.seconds, (flow, at, index)));
+                    let check = Check::new(done.work.seconds, &whole, (flow, at, index));
+                    found.entry((whole, folder)).or_insert(check);
                 }
             }
         }
@@ -159,16 +178,8 @@ fn checks<'a>(flow: &'a Flow, event: &str) -> Checks<'a> {
     found
 }
 
-/// Returns the start of a check without its flags, such as `pytest` or `ruff check src/`.
-fn same_check(left: &str, right: &str) -> bool {
-    let words = |text: &str| -> Vec<String> {
-        plain(text)
-            .split(' ')
-            .filter(|word| !word.starts_with('-'))
-            .map(|word| word.trim_end_matches('/').to_owned())
-            .collect()
-    };
-    let (left, right) = (words(left), words(right));
+/// Tells whether the words of two checks are the same, or those of one a part of the other.
+fn same_check(left: &[String], right: &[String]) -> bool {
     // `pytest tests/unit` is a part of `pytest`.
     left == right
         || left.len() == 1 && right.first() == left.first() && left[0] == "pytest"
@@ -274,10 +285,12 @@ fn compare(first: &Changes<'_>, second: &Changes<'_>, report: &mut Report<'_>) {
     let (left, right) = (first.checks(), second.checks());
     let (first, second, event) = (first.flow, second.flow, first.event);
     let mut twice: Vec<Twice<'_>> = Vec::new();
-    for ((command, folder), (seconds, at)) in left {
-        let other = right.iter().find(|((known, place), _)| place == folder && same_check(command, known));
-        if let Some((_, (_, other))) = other {
-            twice.push((*seconds, command, *at, *other));
+    for ((command, folder), Check { seconds, words, at }) in left {
+        let same = |((_, place), other): &(&(String, String), &Check<'_>)| {
+            place == folder && same_check(words, &other.words)
+        };
+        if let Some((_, other)) = right.iter().find(same) {
+            twice.push((*seconds, command, *at, other.at));
         }
     }
     let total: u32 = twice.iter().map(|found| found.0).sum();

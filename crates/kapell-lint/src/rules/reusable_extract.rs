@@ -28,22 +28,23 @@ const STEPS: usize = 5;
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let flows = &repository.github.flows;
-    let mut known = HashMap::new();
-    let mut keys = |job: &Job| match job.steps.len() {
-        ..STEPS => Vec::new(),
-        _ => job.steps.iter().map(|step| key(step, &mut known)).collect(),
-    };
+    let mut known = Known::new();
     let keys: Vec<Vec<Vec<Key>>> =
-        flows.iter().map(|flow| flow.jobs().map(|(_, job)| keys(job)).collect()).collect();
+        flows.iter().map(|flow| flow.jobs().map(|(_, job)| keys(job, &mut known)).collect()).collect();
+    // How often each stands anywhere: a job with many steps of its own has no copy.
+    let mut counts = vec![0; known.len()];
+    keys.iter().flatten().flatten().for_each(|key| counts[key.number] += 1);
     let mut told: Vec<(usize, usize)> = Vec::new();
     for (index, flow) in flows.iter().enumerate() {
         for (at, job) in flow.jobs() {
-            if job.steps.len() < STEPS || told.contains(&(index, at)) {
+            let own = &keys[index][at];
+            let alone = own.iter().filter(|key| counts[key.number] == 1).count();
+            if job.steps.len() < STEPS || alone > unlike_at_most(own, own) || told.contains(&(index, at)) {
                 continue;
             }
             let copies: Vec<(usize, usize)> = (index + 1..flows.len())
                 .flat_map(|other| (0..flows[other].model.jobs.len()).map(move |job| (other, job)))
-                .filter(|&(other, job)| alike(&keys[index][at], &keys[other][job]))
+                .filter(|&(other, job)| alike(own, &keys[other][job]))
                 .collect();
             if copies.is_empty() {
                 continue;
@@ -77,15 +78,30 @@ struct Key {
     len: usize,
 }
 
-fn key(step: &Step, known: &mut HashMap<String, usize>) -> Key {
-    let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
-    let mut text = format!("{uses}|");
-    for (at, word) in step.script().split_ascii_whitespace().enumerate() {
-        text.push_str(if at > 0 { " " } else { "" });
-        text.push_str(word);
+/// The numbers of all that steps do: the action without its version, and the words of the script.
+type Known<'a> = HashMap<(&'a str, String), usize>;
+
+fn keys<'a>(job: &'a Job, known: &mut Known<'a>) -> Vec<Key> {
+    match job.steps.len() {
+        ..STEPS => Vec::new(),
+        _ => job.steps.iter().map(|step| key(step, known)).collect(),
     }
-    let (len, next) = (text.len(), known.len());
-    Key { number: *known.entry(text).or_insert(next), len }
+}
+
+fn key<'a>(step: &'a Step, known: &mut Known<'a>) -> Key {
+    let uses = step.uses.as_ref().map_or("", |(text, _)| text.text.split('@').next().unwrap_or_default());
+    let mut script = String::with_capacity(step.script().len());
+    for (at, word) in step.script().split_ascii_whitespace().enumerate() {
+        script.push_str(if at > 0 { " " } else { "" });
+        script.push_str(word);
+    }
+    let (len, next) = (uses.len() + script.len(), known.len());
+    Key { number: *known.entry((uses, script)).or_insert(next), len }
+}
+
+/// Returns how many steps of the first job the second may lack and be much the same.
+fn unlike_at_most(first: &[Key], second: &[Key]) -> usize {
+    (first.len() * 10 - first.len().max(second.len()) * 8) / 10
 }
 
 /// Tells whether most of the steps of two jobs are the same, a long script among them.
@@ -95,7 +111,7 @@ fn alike(first: &[Key], second: &[Key]) -> bool {
     }
     let same = |step: &&Key| second.contains(step);
     // Nearly all jobs are unlike after a few steps.
-    let most = (first.len() * 10 - first.len().max(second.len()) * 8) / 10;
+    let most = unlike_at_most(first, second);
     let others = first.iter().filter(|step| !same(step)).take(most + 1).count();
-    others <= most && (first.len() - others >= 7 || first.iter().filter(same).any(|step| step.len > 200))
+    others <= most && (first.len() - others >= 7 || first.iter().filter(same).any(|step| step.len >= 200))
 }
