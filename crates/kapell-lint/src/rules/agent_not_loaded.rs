@@ -101,8 +101,8 @@ fn other_formats(repository: &Repository, report: &mut Report<'_>) {
         let yaml = file.path.ends_with(".yaml") || file.path.ends_with(".yml");
         let among = file.path.starts_with(".claude/agents/") || file.path.contains("/.claude/agents/");
         let keys = ["name:", "description:"];
-        let defines = keys.iter().all(|key| file.text.lines().any(|line| line.starts_with(key)));
-        if yaml && among && defines {
+        let defines = || keys.iter().all(|key| file.text.lines().any(|line| line.starts_with(key)));
+        if yaml && among && defines() {
             let message = format!("{} is not loaded as an agent: it is no Markdown", file.name());
             report.add(id, file.line_span(1), message).hint("write it as Markdown with frontmatter").done();
         }

@@ -361,14 +361,16 @@ fn unread_in_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
         let Some(id) = step.id.as_ref().filter(|_| step.run.is_some() && facts.mutation().is_none()) else {
             continue;
         };
+        // Hardly a script sets an output to `true` in one case and to `false` in another.
+        if !["GITHUB_OUTPUT", "=true", "=false"].iter().all(|word| step.script().contains(word)) {
+            continue;
+        }
         // Whatever is read of it, in whatever way, may be the decision.
         let read = [format!("steps.{}.", id.text), format!("steps['{}']", id.text), "(steps)".to_owned()];
         if read.iter().any(|word| text.contains(word)) || text.contains("steps.*") {
             continue;
         }
-        let named = |output: &&&str| {
-            !output.is_empty() && either_way(step.script(), output) && step.script().contains("GITHUB_OUTPUT")
-        };
+        let named = |output: &&&str| !output.is_empty() && either_way(step.script(), output);
         let words: Vec<&str> =
             step.script().split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').collect();
         let Some(output) = words.iter().find(named) else { continue };

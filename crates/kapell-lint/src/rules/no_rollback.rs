@@ -389,7 +389,8 @@ fn partial_version(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// A job moves what people take for the newest before another job has built its part of it.
 fn early_pointer(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let moved = flow.steps(at).find_map(|(step, facts)| Some((step, facts, moves_latest(&facts.commands)?)));
+    let mut storing = flow.steps(at).filter(|(_, facts)| facts.does(Kind::Store));
+    let moved = storing.find_map(|(step, facts)| Some((step, facts, moves_latest(&facts.commands)?)));
     let Some((step, facts, command)) = moved else { return };
     let builds = |other: usize| {
         flow.facts[other].iter().any(|facts| facts.does(Kind::Build) || !facts.uploads.is_empty())
@@ -475,9 +476,12 @@ fn moves_latest(commands: &[Command]) -> Option<&Command> {
     let says = |command: &Command| command.text().to_ascii_lowercase().contains("latest");
     (0..commands.len()).find_map(|at| {
         let command = &commands[at];
-        let target = command.words.iter().rev().find(|word| word.contains("://"))?.to_ascii_lowercase();
-        let stores = tools::command(command).kind == Kind::Store && !is_versioned(&target);
-        let piped = at > 0 && commands[at - 1].then == Then::Pipe && says(&commands[at - 1]);
-        (stores && (says(command) || piped)).then_some(command)
+        let piped = || at > 0 && commands[at - 1].then == Then::Pipe && says(&commands[at - 1]);
+        let stores = || {
+            let target = command.words.iter().rev().find(|word| word.contains("://"));
+            target.is_some_and(|target| !is_versioned(&target.to_ascii_lowercase()))
+                && tools::command(command).kind == Kind::Store
+        };
+        (stores() && (says(command) || piped())).then_some(command)
     })
 }

@@ -63,8 +63,9 @@ pub fn pushed(github: &Github) -> Vec<Pushed> {
                     add(image, tags.map_or(step.span, |tags| tags.span));
                 }
                 let span = step.run.as_ref().map_or(step.span, |run| run.span);
-                facts.commands.iter().flat_map(images).for_each(|image| add(&image, span));
-                for name in facts.commands.iter().filter_map(pushed_whole) {
+                let builders = || facts.commands.iter().filter(|command| builds_images(command));
+                builders().flat_map(images).for_each(|image| add(&image, span));
+                for name in builders().filter_map(pushed_whole) {
                     tagged(flow, job, &name).iter().for_each(|image| add(image, span));
                 }
             }
@@ -220,8 +221,28 @@ const DEPLOYERS: &[(&str, &str)] = &[
     ("Azure/k8s-deploy", "images"),
 ];
 
+/// Programs that deploy an image which one of their words names.
+const PROGRAMS: &[&str] = &[
+    "kubectl",
+    "oc",
+    "helm",
+    "kustomize",
+    "nomad",
+    "terraform",
+    "tofu",
+    "yq",
+    "gcloud",
+    "docker",
+    "az",
+    "aws",
+    "kn",
+    "fly",
+    "flyctl",
+];
+
 /// Returns the image, or the tag alone, that a command deploys.
 fn given(command: &script::Command) -> Option<(Option<String>, String)> {
+    command.inner().first().filter(|first| PROGRAMS.contains(&first.as_str()))?;
     let words = without_place(command.inner().iter().map(String::as_str).collect());
     let whole = |image: &str| {
         let (name, tag) = image_parts(image);
@@ -329,6 +350,13 @@ fn without_place(words: Vec<&str>) -> Vec<&str> {
     kept
 }
 
+/// Tells whether a command is that of a program which builds and pushes images.
+fn builds_images(command: &script::Command) -> bool {
+    let words = command.inner();
+    let first = words.first().map_or("", String::as_str);
+    matches!(first, "docker" | "podman" | "buildah") || words.iter().any(|word| is_kaniko(word))
+}
+
 /// Returns the images that a command pushes.
 fn images(command: &script::Command) -> Vec<String> {
     let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
@@ -388,7 +416,7 @@ fn tagged(flow: &Flow, job: usize, name: &str) -> Vec<String> {
 }
 
 fn is_kaniko(word: &str) -> bool {
-    word.ends_with("kaniko/executor") || word.contains("kaniko-project/executor")
+    word.contains('/') && (word.ends_with("kaniko/executor") || word.contains("kaniko-project/executor"))
 }
 
 /// Puts in the variables of the workflow, the job and the step's own script that are plain texts. What the script takes from

@@ -1,5 +1,7 @@
 //! Tools that install dependencies, and how these are cached.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
 use super::{super::script::Command, asks_what_it_is, plain_words};
 
 /// A tool that installs dependencies, and how they are cached.
@@ -288,11 +290,13 @@ pub const KEEP_NOTHING: &[&str] = &[
 /// Finds the tool whose dependencies a command installs.
 #[must_use]
 pub fn installer(command: &Command) -> Option<&'static Installer> {
+    // Most programs install nothing, and many rules ask of each command.
+    static PROGRAMS: LazyLock<BTreeSet<&str>> = LazyLock::new(|| {
+        let commands = INSTALLERS.iter().flat_map(|installer| installer.commands);
+        commands.filter_map(|command| command.split(' ').next()).collect()
+    });
     let program = command.program();
-    let begins = |prefix: &&str| {
-        prefix.strip_prefix(program).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-    };
-    if !INSTALLERS.iter().any(|installer| installer.commands.iter().any(begins)) {
+    if !PROGRAMS.contains(program) {
         return None;
     }
     let words = plain_words(command, program);

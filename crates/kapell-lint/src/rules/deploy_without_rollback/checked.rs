@@ -32,12 +32,11 @@ const LOOKS: &[&str] =
 pub(super) fn find(flow: &Flow, at: usize) -> Option<Found<'_>> {
     // The last one before the look is what is looked at.
     let brings = |facts: &'_ StepFacts| {
-        facts.works.iter().rev().find_map(|done| {
+        facts.works.iter().rev().filter(|done| done.work.kind == Kind::Deploy).find_map(|done| {
             let command = done.command.and_then(|at| facts.commands.get(at));
             let plain = command.map(tools::plain_text);
             let row = tools::rollout(plain.as_deref().unwrap_or(&done.text))?;
-            let fits = done.work.kind == Kind::Deploy && row.old == Old::Kept;
-            (fits && !UNSEEN.iter().any(|word| done.text.contains(word))).then_some(row.back)
+            (row.old == Old::Kept && !UNSEEN.iter().any(|word| done.text.contains(word))).then_some(row.back)
         })
     };
     let facts = &flow.facts[at];

@@ -1,5 +1,6 @@
 //! Commands that are to write the image or its tag where nothing of that kind stands, so that all stays as it was.
 
+use kapell_spec::github::Step;
 use kapell_view::audit::Confidence;
 
 use crate::{
@@ -15,22 +16,16 @@ const ABOUT: &[&str] = &["image", "tag", "sha", "version"];
 /// Tells of commands that set what is nowhere: `helm --set image.tag=`, `yq '.image.tag = ...' values.yaml`, `sed s/TAG/.../`.
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
-        if !["helm ", "yq ", "sed "].iter().any(|program| flow.text.contains(program)) {
-            continue;
-        }
         for (job, _) in flow.jobs() {
             // What is checked out from elsewhere has files of its own.
-            let other = |name: &str| {
-                flow.steps(job).any(|(step, _)| step.is("actions/checkout") && step.input(name).is_some())
-            };
-            if other("repository") {
-                continue;
-            }
+            let elsewhere = |step: &Step| step.is("actions/checkout") && step.input("repository").is_some();
+            let elsewhere = || flow.steps(job).any(|(step, _)| elsewhere(step));
             for (step, facts) in flow.steps(job) {
                 let Some(run) = &step.run else { continue };
                 let folder = step.folder.as_ref().map_or("", |folder| &*folder.text);
                 for command in &facts.commands {
-                    let Some(Slip { message, hint }) = slip(repository, folder, command) else { continue };
+                    let slip = slip(repository, folder, command).filter(|_| !elsewhere());
+                    let Some(Slip { message, hint }) = slip else { continue };
                     let draft = report.add(flow.file, run.span, message).hint(hint);
                     draft.confidence(Confidence::Medium).done();
                 }
@@ -46,13 +41,14 @@ struct Slip {
 }
 
 fn slip(repository: &Repository, folder: &str, command: &Command) -> Option<Slip> {
-    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["helm", rest @ ..] => of_helm(repository, folder, rest),
-        ["yq", rest @ ..] => of_yq(repository, folder, rest),
-        ["sed", rest @ ..] => of_sed(repository, folder, rest),
-        _ => None,
-    }
+    let (program, rest) = command.inner().split_first()?;
+    let of_program = match program.as_str() {
+        "helm" => of_helm,
+        "yq" => of_yq,
+        "sed" => of_sed,
+        _ => return None,
+    };
+    of_program(repository, folder, &rest.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Returns a file of the repository that a command names.

@@ -122,8 +122,8 @@ static OPAQUE: LazyLock<Words> = LazyLock::new(|| {
 pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in repository.github.flows.iter().filter(|flow| flow.model.complete) {
         // A workflow that gives nobody a secret may be a sketch.
-        let wired = ["secrets.", "registry-url"].iter().any(|word| flow.text.contains(word));
-        let allowed = flow.text.contains("permissions:");
+        let wired = || ["secrets.", "registry-url"].iter().any(|word| flow.text.contains(word));
+        let allowed = || flow.text.contains("permissions:");
         for (at, job) in flow.jobs() {
             // Few jobs run any of that: only for those the text around is looked through.
             let asks = |(_, facts): (_, &StepFacts)| {
@@ -142,7 +142,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                 let Some(run) = &step.run else { continue };
                 let lacks = |command| {
                     lacking(flow, &text, command)
-                        .filter(|(words, _)| wired || allowed && words.starts_with("gh "))
+                        .filter(|(words, _)| wired() || allowed() && words.starts_with("gh "))
                 };
                 let name = facts.commands.iter().find_map(lacks);
                 if let Some((words, wants)) = name.filter(|(_, wants)| !told.contains(wants)) {
@@ -182,29 +182,39 @@ pub(super) fn hosted(flow: &Flow, job: usize) -> bool {
 
 /// Returns the program that a command asks to do something for which it needs a token.
 fn asked(command: &script::Command) -> Option<&'static Tool> {
-    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
-    let words = match words.as_slice() {
-        ["npx" | "bunx" | "pnpx", rest @ ..]
-        | ["pnpm", "exec" | "dlx", rest @ ..]
-        | ["yarn", "dlx", rest @ ..]
-        | ["npm", "exec", rest @ ..]
-        | ["bundle", "exec", rest @ ..]
-        | ["python" | "python3", "-m", rest @ ..]
-        | ["uv" | "poetry", "run", rest @ ..] => rest,
-        all => all,
+    let words = command.inner();
+    let behind = |start: &&[&str]| {
+        let fits = start.len() <= words.len() && start.iter().zip(words).all(|(own, word)| word == own);
+        fits.then(|| &words[start.len()..])
     };
+    let words = RUNNERS.iter().find_map(behind).unwrap_or(words);
     let skip = words.iter().take_while(|word| word.starts_with('-')).count();
     let first = words.get(skip)?.rsplit('/').next()?.split('@').next()?;
     let rest = &words[skip + 1..];
+    let verb = rest.iter().map(String::as_str).find(|word| !word.starts_with('-'));
+    let tool = TOOLS.iter().find(|tool| {
+        tool.words[0] == first && (tool.words.len() == 1 || verb == tool.words.get(1).copied())
+    })?;
     let dry = ["--dry-run", "-n", "--help", "--version", "--snapshot", "--local", "--no-push"];
-    if rest.iter().any(|word| dry.contains(word) || word.contains("localhost")) {
-        return None;
-    }
-    let verb = rest.iter().find(|word| !word.starts_with('-')).copied();
-    TOOLS
-        .iter()
-        .find(|tool| tool.words[0] == first && (tool.words.len() == 1 || verb == tool.words.get(1).copied()))
+    let dry = rest.iter().any(|word| dry.contains(&word.as_str()) || word.contains("localhost"));
+    (!dry).then_some(tool)
 }
+
+/// Programs that run the one behind them.
+const RUNNERS: &[&[&str]] = &[
+    &["npx"],
+    &["bunx"],
+    &["pnpx"],
+    &["pnpm", "exec"],
+    &["pnpm", "dlx"],
+    &["yarn", "dlx"],
+    &["npm", "exec"],
+    &["bundle", "exec"],
+    &["python", "-m"],
+    &["python3", "-m"],
+    &["uv", "run"],
+    &["poetry", "run"],
+];
 
 /// Returns how a command is written that lacks its token, and the variable that would give it.
 fn lacking(flow: &Flow, text: &str, command: &script::Command) -> Option<(String, &'static str)> {
