@@ -304,6 +304,17 @@ fn references_are_found() {
 }
 
 #[test]
+fn a_path_is_plain_where_nothing_is_computed() {
+    let plain = |source: &str| Expr::parse(source).unwrap().root().is_plain();
+    for source in ["'x'", "github", "a.b['c'].*.d"] {
+        assert!(plain(source), "{source}");
+    }
+    for source in ["!a", "a == b", "a && b", "f.x[g.y == 1]", "a[b]", "success()", "fromJSON(a).b"] {
+        assert!(!plain(source), "{source}");
+    }
+}
+
+#[test]
 fn templates_render_values_as_github_does() {
     let render = |source: &str| match Template::parse(source) {
         Err(error) => format!("parse {}..{}: {error}", error.span.start, error.span.end),
