@@ -7,7 +7,7 @@ use crate::{
     repository::{Depth, Repository},
     rule::{Focus, Group, Report, Rule},
 };
-use kapell_spec::suggest;
+use kapell_spec::{github::Event, suggest};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -39,10 +39,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         return;
     }
     let files: Vec<&str> = flows.iter().map(|flow| file_name(&flow.path)).collect();
+    let awaited: Vec<&Event> =
+        flows.iter().filter_map(|flow| flow.model.event("repository_dispatch")).collect();
     for flow in flows {
         started_by_name(&files, flow, report);
         startable::check(flows, flow, report);
-        started_by_event(flows, flow, report);
+        started_by_event(&awaited, flow, report);
     }
     let names: Vec<&str> = flows.iter().map(|flow| flow.run_name()).collect();
     for flow in flows {
@@ -80,13 +82,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 }
 
 /// A step sends an event of a type for which no workflow waits, where some wait for another one.
-fn started_by_event(flows: &[Flow], flow: &Flow, report: &mut Report<'_>) {
-    let awaits = || flows.iter().filter_map(|flow| flow.model.event("repository_dispatch"));
-    let all = awaits().any(|event| event.filter("types").is_none());
-    if all || awaits().next().is_none() {
+fn started_by_event(awaited: &[&Event], flow: &Flow, report: &mut Report<'_>) {
+    let all = awaited.iter().any(|event| event.filter("types").is_none());
+    if all || awaited.is_empty() {
         return;
     }
-    let types = || awaits().filter_map(|event| event.filter("types")).flat_map(|filter| &filter.items);
+    let types = || awaited.iter().filter_map(|event| event.filter("types")).flat_map(|filter| &filter.items);
     for (at, job) in flow.jobs() {
         startable::by_script(flow, at, &types().map(|item| &*item.text).collect::<Vec<_>>(), report);
         for step in job.steps.iter().filter(|step| step.is("peter-evans/repository-dispatch")) {

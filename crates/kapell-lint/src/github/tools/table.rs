@@ -2,29 +2,62 @@
 //!
 //! Commands and actions are thousands, and so are no source but texts: a row is what it does, how many seconds it takes, and
 //! its name, and the rows are in the order of their names. A name is looked up in the text as it is: to read thousands of
-//! rows for the few that a repository needs takes longer than all else that is done with a small one.
+//! rows for the few that a repository needs takes longer than all else that is done with a small one. In a large one they
+//! are read in the end.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::Ordering,
+    collections::HashMap,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+};
 
 use super::{Kind, Work, work};
 
 /// Commands by their first words. The longest that fits counts.
-const COMMANDS: &str = include_str!("table/commands.txt");
+static COMMANDS: Table = Table::new(include_str!("table/commands.txt"));
 
 /// Actions by name, in lower case.
-const ACTIONS: &str = include_str!("table/actions.txt");
+static ACTIONS: Table = Table::new(include_str!("table/actions.txt"));
 
 /// The column at which the name begins.
 const NAME: usize = 19;
 
 /// Finds what a command does that begins with these words.
 pub(super) fn command(words: &str) -> Option<Work> {
-    find(COMMANDS, words)
+    COMMANDS.find(words)
 }
 
 /// Finds what an action does, by its name in lower case.
 pub(super) fn action(name: &str) -> Option<Work> {
-    find(ACTIONS, name)
+    ACTIONS.find(name)
+}
+
+/// How many names are looked up in the text before its rows are read: by then that has taken as long.
+const WORTH_IT: u32 = 256;
+
+/// A table as text, and its rows by name once they are worth reading.
+struct Table {
+    text: &'static str,
+    asked: AtomicU32,
+    rows: OnceLock<HashMap<&'static str, &'static str>>,
+}
+
+impl Table {
+    const fn new(text: &'static str) -> Self {
+        Self { text, asked: AtomicU32::new(0), rows: OnceLock::new() }
+    }
+
+    fn find(&self, name: &str) -> Option<Work> {
+        // Nobody looks up so many names that the count begins anew, and then it would only take longer.
+        if self.asked.fetch_add(1, Relaxed) < WORTH_IT {
+            return find(self.text, name);
+        }
+        let read = || self.text.lines().filter_map(|row| Some((row.get(NAME..)?, row))).collect();
+        work_of(self.rows.get_or_init(read).get(name)?)
+    }
 }
 
 /// Finds the row of a name by halving the text.
@@ -203,23 +236,25 @@ mod tests {
 
     #[test]
     fn every_row_is_in_its_columns_and_in_order_and_is_found() {
-        for table in [COMMANDS, ACTIONS] {
-            for row in table.lines() {
+        for table in [&COMMANDS, &ACTIONS] {
+            for row in table.text.lines() {
                 let work = work_of(row).unwrap_or_else(|| panic!("`{row}` names no work"));
                 let (before, name) = row.split_at(NAME);
                 let words: Vec<&str> = before.split_ascii_whitespace().collect();
                 assert_eq!(before, format!("{:<12} {:>4}  ", words[0], words[1]), "{row}");
-                assert_eq!(find(table, name), Some(work), "{row}");
+                assert_eq!([find(table.text, name), table.find(name)], [Some(work); 2], "{row}");
             }
-            let names: Vec<&str> = table.lines().map(|row| &row[NAME..]).collect();
+            let names: Vec<&str> = table.text.lines().map(|row| &row[NAME..]).collect();
             assert_eq!(names.windows(2).find(|pair| pair[0] >= pair[1]), None);
         }
     }
 
     #[test]
     fn what_is_in_no_row_is_not_found() {
-        for name in ["", "a", "anchor", "anchor build x", "actions/checkout", "\u{7f}"] {
-            assert_eq!(command(name), None, "{name}");
+        for round in 0..=WORTH_IT {
+            for name in ["", "a", "anchor", "anchor build x", "actions/checkout", "\u{7f}"] {
+                assert_eq!(command(name), None, "{name} in round {round}");
+            }
         }
         assert_eq!(action("anchor build"), None);
         assert_eq!(find("", "a"), None);

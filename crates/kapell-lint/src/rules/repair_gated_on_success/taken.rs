@@ -1,7 +1,7 @@
 //! What is made outside for a while is taken away again, but not after a failure in between: a stack, a cluster, a
 //! machine that is paid by the hour.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::Confidence;
@@ -94,13 +94,14 @@ fn of_action(step: &Step) -> Option<(&'static str, &str)> {
 
 /// Returns those whose programs a job runs.
 pub(super) fn lasting(flow: &Flow, at: usize) -> Vec<&'static Lasting> {
-    let run: BTreeSet<&str> = flow
-        .steps(at)
-        .flat_map(|(step, facts)| {
-            let acted = of_action(step).map(|(program, _)| program);
-            acted.into_iter().chain(facts.commands.iter().map(Command::program))
-        })
-        .collect();
+    // Most jobs run none of them.
+    static KNOWN: LazyLock<BTreeSet<&str>> =
+        LazyLock::new(|| LASTING.iter().flat_map(|(programs, ..)| *programs).copied().collect());
+    let all = flow.steps(at).flat_map(|(step, facts)| {
+        let acted = of_action(step).map(|(program, _)| program);
+        acted.into_iter().chain(facts.commands.iter().map(Command::program))
+    });
+    let run: Vec<&str> = all.filter(|program| KNOWN.contains(program)).collect();
     LASTING.iter().filter(|(programs, ..)| programs.iter().any(|program| run.contains(program))).collect()
 }
 
