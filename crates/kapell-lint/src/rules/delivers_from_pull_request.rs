@@ -167,7 +167,7 @@ fn delivers<'a>(flow: &'a Flow, at: usize, job: &Job) -> Option<(&'a Step, &'a D
             .any(|word| step.script().contains(word))
     };
     flow.steps(at).find_map(|(step, facts)| {
-        let done = facts.works.iter().find(|done| shared(done))?;
+        let done = facts.works.iter().find(|done| shared(done) || moves_image(step, done))?;
         let command = done.command.and_then(|command| facts.commands.get(command));
         let free = command.is_none_or(|command| command.depth == 0 && !command.asked);
         (always(step) && free && !asks(step)).then_some((step, done))
@@ -197,6 +197,15 @@ fn shared(done: &Done) -> bool {
     done.command.is_some()
         && (done.work.kind == Kind::Deploy && deploys()
             || done.work.kind == Kind::Publish && (image || pushes_chart || starts(&publishes)))
+}
+
+/// Tells whether an action pushes an image, in any case, under a tag that the next run moves.
+fn moves_image(step: &Step, done: &Done) -> bool {
+    let tags = step.input("tags").and_then(|tags| tags.literal());
+    done.work.kind == Kind::Publish
+        && step.is("docker/build-push-action")
+        && step.input("push").is_some_and(|push| push.is("true"))
+        && tags.is_some_and(|tags| moves(&tags.replace(',', " ")))
 }
 
 /// Tells whether a command names a tag that the next run moves.

@@ -1,8 +1,12 @@
 //! A failing check leaves its job green.
 
 mod called; // scripts of the repository, and recipes of make
+mod forgotten;
 mod lists; // lists with `&&` above other lines
-mod plain; // `|| true`, a pipe, `set +e`
+mod plain; // `|| true`, a pipe, `set +e` // what is kept in a variable that nothing reads
+
+mod services; // tests that run as a service of compose
+
 mod shells; // shells within the shell
 mod undone; // what fails is looked at or taken back, and no more
 mod ways; // the less plain ones

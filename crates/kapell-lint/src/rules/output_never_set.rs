@@ -3,6 +3,8 @@
 mod filters; // outputs that are named by what an action is given
 mod needs; // outputs of other jobs
 
+mod steps; // results of steps that are not there
+
 mod of_action; // outputs of the repository's own actions
 
 use crate::github::{
@@ -40,6 +42,7 @@ type Unset = (String, Vec<(String, Span)>, Span);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
+        needs::of_call(&repository.github, flow, report);
         for (at, job) in flow.jobs() {
             // One step that sets nothing is one cause.
             let mut found: Vec<Unset> = Vec::new();
@@ -65,6 +68,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             filters::check(repository, flow, at, report);
             of_another_job(flow, at, report);
+            steps::check(flow, at, report);
             needs::check(&repository.github, flow, at, report);
             misnamed(flow, at, report);
             only_printed(flow, at, report);

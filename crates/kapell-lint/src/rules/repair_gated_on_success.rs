@@ -4,19 +4,18 @@ mod status; // conditions that ask for the status of their own job
 
 mod taken; // what is made for a while stays after a failure
 
+mod names; // what names say that it is for a failure
+
 mod own; // what a script of the repository makes, and takes away again
 
 mod unreached; // a way back behind a check that lets its failure pass
 
 pub(super) use self::taken::rents;
 
-use std::sync::LazyLock;
+use self::names::is_for_failure;
 
 use kapell_core::expr::{Comparison, Function, Key, Literal, Node, NodeKind};
-use kapell_spec::{
-    github::{Condition, Job, Step},
-    words::Words,
-};
+use kapell_spec::github::{Condition, Job, Step};
 use kapell_view::audit::FixClass;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -295,70 +294,6 @@ fn not_well(condition: &Condition) -> Option<(&'static str, &str, &'static str)>
     let reference = references.into_iter().next().filter(|found| success && found.whole)?;
     let [("needs", _), (need, _), ("result", _)] = reference.path[..] else { return None };
     Some(("needs", need, "result"))
-}
-
-/// Words that say that a failure is told of, or that what it left behind is kept.
-const ANNOUNCES: &[&str] = &[
-    "notify", "alert", "page", "post", "send", "tell", "open", "file", "upload", "collect", "archive",
-    "capture", "dump",
-];
-
-/// Words that say when it happens.
-const AFTER_FAILURE: &[&str] = &[
-    "on failure",
-    "if failed",
-    "on error",
-    "when failed",
-    "upon failure",
-    "for debugging failed",
-    "of failed tests",
-    "of the failed tests",
-    "for failed tests",
-    "if failure",
-    "on fail",
-    "in case of failure",
-    "in case of error",
-    "in case of an error",
-    "in case of a failure",
-    "in case of failures",
-    "in case of errors",
-    "something went wrong",
-    "something goes wrong",
-    "if it fails",
-    "if it failed",
-    "if tests fail",
-    "if tests failed",
-    "if the tests fail",
-    "if the build fails",
-    "when it fails",
-    "when tests fail",
-    "after a failure",
-    "after failure",
-];
-
-/// Tells whether a name says that what bears it is for a failure: `page-on-failure`, `Post failure to Slack`.
-fn is_for_failure(name: &str) -> bool {
-    // Whatever says so has one of these in it, and most names have none.
-    static NEEDED: LazyLock<Words> = LazyLock::new(|| Words::new(&["fail", "error", "wrong"]));
-    if !NEEDED.is_in(name) {
-        return false;
-    }
-    let lower = name.to_ascii_lowercase().replace(['-', '_'], " ");
-    let says =
-        AFTER_FAILURE.iter().any(|word| lower.match_indices(word).any(|(at, _)| is_apart(&lower, at, word)));
-    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
-    let announces = words.any(|word| ANNOUNCES.contains(&word))
-        && words.any(|word| ["failure", "failures", "failed"].contains(&word));
-    let tells = ["continue", "fail on", "exit on", "don't", "do not", "no fail", "retry", " or ", "success"]
-        .iter()
-        .any(|word| lower.contains(word));
-    (says || announces) && !tells
-}
-
-/// Tells whether words that start at a byte end the text, or are followed by a blank, or stand in parentheses.
-fn is_apart(text: &str, at: usize, words: &str) -> bool {
-    let after = &text[at + words.len()..];
-    after.is_empty() || after.starts_with(' ') || after.starts_with(')') && text[..at].ends_with('(')
 }
 
 /// Actions that show people what a check has found.

@@ -3,7 +3,7 @@
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{ASIDE, Lost, Script, is_check, lists, short, undone, ways};
+use super::{ASIDE, Lost, Script, forgotten, is_check, lists, short, undone, ways};
 use crate::github::{
     StepFacts,
     script::{Command, Then},
@@ -91,6 +91,7 @@ pub(super) fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
     let next = all.get(end + 1)?;
     let shrugs = matches!(next.program(), "true" | ":" | "echo" | "printf") && !ways::is_kept(next)
         || next.then == Then::End && (undone::looks_on(next) || tools::goes_back(&tools::plain_text(next)))
+        || forgotten::is_forgotten(step.script(), all, next)
         || matches!(next.text().as_str(), "exit 0" | "return 0" | "return" | "continue");
     // `|| { echo ...; exit 1; }` and `|| failed=1` keep the failure.
     let fails = |other: &Command| {

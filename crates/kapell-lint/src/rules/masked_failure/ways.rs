@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
-use super::{Lost, Script, is_check, shells, short, undone};
+use super::{Lost, Script, is_check, services, shells, short, undone};
 use crate::{
     github::{
         Flow, StepFacts,
@@ -154,6 +154,7 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
         .or_else(|| undone::taken_back(script, at))
         .or_else(|| in_background(script, at))
         .or_else(|| by_find(script, at))
+        .or_else(|| services::without_status(script, at))
         .or_else(|| without_errexit(script, at))
         .or_else(|| told_so(script, at))
         .or_else(|| within(script, at))

@@ -1,5 +1,6 @@
 //! What a job reads of other jobs, and never gets.
 
+use kapell_core::expr::Template;
 use kapell_spec::{finding::Span, github::Job};
 use kapell_view::audit::Severity;
 
@@ -38,6 +39,33 @@ pub(super) fn check(github: &Github, flow: &Flow, at: usize, report: &mut Report
         }
         told.push(read.job);
         add(flow, at, from, (&read, needed), report);
+    }
+}
+
+/// Looks at the outputs of a called workflow: each is one of a job of its own.
+pub(super) fn of_call(github: &Github, flow: &Flow, report: &mut Report<'_>) {
+    let Some(event) = flow.model.event("workflow_call").filter(|_| flow.model.complete) else { return };
+    for (name, value) in &event.outputs {
+        let Ok(template) = Template::parse(&value.text) else { continue };
+        let references =
+            template.placeholders().iter().flat_map(|placeholder| placeholder.expr.root().references());
+        let unknown = references.into_iter().find_map(|reference| {
+            let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+            let ["jobs", id, "outputs", output] = path[..] else { return None };
+            let job = flow.jobs().find(|(_, job)| job.id.text.eq_ignore_ascii_case(id));
+            let there = job.is_some_and(|(_, job)| gives(github, job, output));
+            (!there && id != "*").then(|| (id.to_owned(), output.to_owned()))
+        });
+        let Some((id, output)) = unknown else { continue };
+        report
+            .add(
+                flow.file,
+                value.span,
+                format!("the output `{}` is always empty: `{id}` has no output `{output}`", name.text),
+            )
+            .severity(Severity::High)
+            .hint(format!("add `{output}` to the `outputs` of `{id}`, or read one that it has"))
+            .done();
     }
 }
 

@@ -141,7 +141,9 @@ pub(super) fn optional_first(flow: &Flow, at: usize, report: &mut Report<'_>) ->
         commands.any(|command| GROUND.contains(&command.program()))
     };
     let direct = conditions::direct(&flow.model, job);
-    if !carry::delivers(flow, at) || job.condition.is_some() || grounds(at) {
+    // Whoever asks for the same goes along on purpose.
+    let asks = ["outputs.", "inputs.", "head_commit"].iter().any(|word| text(flow, at).contains(word));
+    if !carry::delivers(flow, at) || asks || grounds(at) {
         return false;
     }
     let optional = |&need: &usize| {

@@ -190,7 +190,8 @@ fn literal(
     let named = |step: &Step| step.id.as_ref().is_some_and(|known| known.text.eq_ignore_ascii_case(id));
     let Some((step, facts)) = flow.steps(at).find(|(step, _)| named(step)) else { return };
     // A script of the repository may write others.
-    let Some(values) = written(step, facts, name).filter(|_| !facts.runs_own_script()) else { return };
+    let by_script = || written(step, facts, name).filter(|_| !facts.runs_own_script());
+    let Some(values) = said(step, name).or_else(by_script) else { return };
     // What is not written at all is empty.
     if wanted.is_empty() || values.iter().any(|value| value.eq_ignore_ascii_case(wanted)) {
         return;
@@ -218,6 +219,31 @@ fn of_job(
     if let Some((at, step, output)) = handed_on(flow, id, name) {
         literal(flow, at, (step, output, wanted), expression, report);
     }
+}
+
+/// Outputs of actions that are one of a few words; an output without a name is any but those that lists and numbers have.
+///
+/// Sources: the `action.yml` of each.
+const SAID: &[(&str, &[&str], &[&str])] = &[
+    ("dorny/paths-filter", &[], &["true", "false"]),
+    (
+        "tj-actions/changed-files",
+        &["any_changed", "any_modified", "any_deleted", "only_changed"],
+        &["true", "false"],
+    ),
+    ("fkirc/skip-duplicate-actions", &["should_skip"], &["true", "false"]),
+    ("actions/cache", &["cache-hit"], &["true", "false"]),
+    ("actions/cache/restore", &["cache-hit"], &["true", "false"]),
+    ("actions/setup-node", &["cache-hit"], &["true", "false"]),
+    ("actions/setup-python", &["cache-hit"], &["true", "false"]),
+];
+
+/// Returns all values of an output that its action is known to give.
+fn said(step: &Step, name: &str) -> Option<Vec<String>> {
+    let plain = || name != "changes" && !name.ends_with("_count") && !name.ends_with("_files");
+    let fits = |names: &[&str]| names.contains(&name) || names.is_empty() && plain();
+    let row = SAID.iter().find(|(action, names, _)| step.is(action) && fits(names))?;
+    Some(row.2.iter().map(|value| (*value).to_owned()).collect())
 }
 
 /// Returns the job, the step and the output that a job hands on as an output of its own, as it is.
