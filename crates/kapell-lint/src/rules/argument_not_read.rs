@@ -1,5 +1,7 @@
 //! `argument-not-read`: a command names its arguments in a way that nothing fills in.
 
+mod counted; // from one, where they are counted from nought
+
 use std::sync::LazyLock;
 
 use kapell_spec::words::Words;
@@ -77,6 +79,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                     Some((Form::FromZero, _))
                 )
         });
+    let mut counted = Vec::new();
     for (_, asset) in
         repository.agents.iter().filter(|(_, asset)| kinds.contains(&asset.kind) && asset.home != Home::Other)
     {
@@ -86,7 +89,22 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         declared(report, asset, file);
         templated(report, asset, file);
         hinted(report, asset, file, from_zero);
+        if !from_zero {
+            counted.extend(counted::from_one(asset, file).map(|(hint, places)| (asset, hint, places)));
+        }
     }
+    counted::tell(report, &counted);
+}
+
+/// Tells whether a word of a hint is one argument by itself: `<flag>`, `[environment]`.
+fn is_plain(word: &str) -> bool {
+    let inner = word.trim_matches(['"', '\'']);
+    let inner = inner.strip_prefix(['<', '[']).and_then(|inner| inner.strip_suffix(['>', ']']));
+    inner.is_some_and(|inner| {
+        !inner.is_empty()
+            && inner.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+            && !inner.starts_with('-')
+    })
 }
 
 /// Commands of other clients: what they fill in is written in another way.
@@ -273,16 +291,7 @@ fn hinted(report: &mut Report<'_>, asset: &Asset, file: &File, from_zero: bool) 
     if first_unread(report, asset, text, hint) {
         return;
     }
-    let plain = |word: &&str| {
-        let inner = word.trim_matches(['"', '\'']);
-        let inner = inner.strip_prefix(['<', '[']).and_then(|inner| inner.strip_suffix(['>', ']']));
-        inner.is_some_and(|inner| {
-            !inner.is_empty()
-                && inner.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-                && !inner.starts_with('-')
-        })
-    };
-    if words.len() < 2 || !words.iter().all(plain) {
+    if words.len() < 2 || !words.iter().all(|word| is_plain(word)) {
         return;
     }
     let Some((form, read)) = read_by_places(text) else { return };

@@ -3,6 +3,7 @@
 mod built; // from recipes of the repository
 mod charts;
 mod composes;
+mod hosts; // names that no service has
 mod jobs;
 mod objects; // of Kubernetes
 mod twice; // ports of the machine that two services take
@@ -50,6 +51,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     charts::check(repository, report);
     jobs::check(repository, report);
     twice::check(repository, report);
+    hosts::check(repository, report);
 }
 
 /// Returns the port on which an image listens unless it is told otherwise.

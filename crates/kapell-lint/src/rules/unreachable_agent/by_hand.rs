@@ -1,6 +1,6 @@
 //! Commands and skills that only a person can start, which a text has the model start.
 
-use kapell_spec::claude::reference::Names;
+use kapell_spec::{claude::reference::Names, finding::Span};
 use kapell_view::audit::{AssetKind, Severity};
 
 use crate::{
@@ -31,14 +31,32 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                 }
                 _ => None,
             });
-        let Some((reference, command)) = lost else { continue };
+        let lost = lost.map(|(reference, command)| (reference.span, command));
+        let Some((span, command)) = lost.or_else(|| skill(repository, from, text)) else { continue };
         let Some(switch) = command.definition.field("disable-model-invocation") else { continue };
         let message = format!("`/{}` cannot be run here: only a person can start it", command.name);
         report
-            .add(from.file, reference.span, message)
+            .add(from.file, span, message)
             .severity(Severity::High)
             .hint("drop `disable-model-invocation`, or have the user type it")
             .also(command.file, switch.key.span, "kept from the model here")
             .done();
     }
+}
+
+/// Finds a skill that a text orders by its name, and that only a person can start: ``Invoke the `publish` skill``.
+fn skill<'a>(repository: &'a Repository, from: &Asset, text: &str) -> Option<(Span, &'a Asset)> {
+    let marks = from.definition.document.marks.iter().filter(|mark| mark.code);
+    marks.filter(|_| from.kind != AssetKind::Agent).find_map(|mark| {
+        let behind = text[mark.span.end as usize..].trim_start_matches(['`', '*']).trim_start();
+        if !behind.starts_with("skill") || !delegation::is_run(text, mark.span.start as usize) {
+            return None;
+        }
+        let mut skills = repository.agents.of(AssetKind::Skill);
+        let (_, skill) = skills.find(|(_, skill)| {
+            skill.name == mark.text.trim() && skill.scope == from.scope && skill.home == Home::Claude
+        })?;
+        let off = skill.definition.is_on("disable-model-invocation") == Some(true);
+        (off && skill.file != from.file).then_some((mark.span, skill))
+    })
 }
