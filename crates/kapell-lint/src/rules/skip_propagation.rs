@@ -109,7 +109,12 @@ fn never_runs(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
             "skipped by this condition",
         )
         .hint(match &job.condition {
-            Some(own) => format!("ask for the status: `!cancelled() && ({})`, or drop the need", own.text),
+            Some(own) => {
+                format!(
+                    "ask for the status: `!failure() && !cancelled() && ({})`, or drop the need",
+                    own.text
+                )
+            }
             None => "let it run unless one has failed: `if: ${{ !failure() && !cancelled() }}`".to_owned(),
         })
         .done();
@@ -326,7 +331,7 @@ fn event_denied(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
                 blamed.condition.as_ref().map_or(blamed.id.span, |condition| condition.span),
                 "never runs on that event",
             )
-            .hint("ask for the status of what it needs: `!cancelled() && ...`")
+            .hint("ask for the status of what it needs: `!failure() && !cancelled() && ...`")
             .done();
         return true;
     }

@@ -280,7 +280,7 @@ fn forms(flow: &Flow, report: &mut Report<'_>) {
     for (form, spans) in found {
         let says = if form.holds { "always holds" } else { "never holds" };
         let mut draft = report
-            .add(flow.file, spans[0], format!("`{}` {says}: `{}` never has that form", form.text, form.path))
+            .add(flow.file, spans[0], format!("`{}` {says}: {}", form.text, form.why()))
             .severity(if grave { Severity::High } else { Severity::Medium })
             .hint(form.hint());
         for span in &spans[1..] {
@@ -289,6 +289,11 @@ fn forms(flow: &Flow, report: &mut Report<'_>) {
         draft.done();
     }
 }
+
+/// What an event brings: an object, which equals no text.
+///
+/// Source: GitHub, "Evaluate expressions in workflows and actions": objects are coerced to no number.
+const PAYLOAD: &str = "github.event";
 
 /// A comparison of a ref with a text that it never has.
 #[derive(Debug, PartialEq)]
@@ -304,7 +309,18 @@ struct Form {
 }
 
 impl Form {
+    /// What stands in the way.
+    fn why(&self) -> String {
+        match self.path {
+            PAYLOAD => format!("`{PAYLOAD}` is all that the event brings, and no text"),
+            path => format!("`{path}` never has that form"),
+        }
+    }
+
     fn hint(&self) -> String {
+        if self.path == PAYLOAD {
+            return "compare `github.event_name`, or a property of the event".to_owned();
+        }
         match self.literal.strip_prefix("refs/heads/").or_else(|| self.literal.strip_prefix("refs/tags/")) {
             Some(short) => format!("compare with `{short}`, or `github.ref` with `{}`", self.literal),
             None => format!("compare with `refs/heads/{}`, or take `github.ref_name`", self.literal),
@@ -342,6 +358,7 @@ fn wrong_form(node: &Node) -> Option<Form> {
     let full = "refs/".starts_with(&lower) && starts || lower.starts_with("refs/");
     let wrong = match path {
         "github.ref" => !full,
+        PAYLOAD => true,
         _ => lower.starts_with("refs/heads/") || lower.starts_with("refs/tags/"),
     };
     let text = match starts {
@@ -359,6 +376,7 @@ fn ref_path(node: &Node) -> Option<&'static str> {
     let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
     match path[..] {
         ["github", "ref"] => Some("github.ref"),
+        ["github", "event"] => Some(PAYLOAD),
         ["github", "ref_name"] => Some("github.ref_name"),
         ["github", "base_ref"] => Some("github.base_ref"),
         ["github", "head_ref"] => Some("github.head_ref"),

@@ -360,13 +360,29 @@ fn silent_update(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_
     }
 }
 
+/// Tells whether a step is release-please, and makes releases: it can be told to open pull requests only.
+fn is_release_please(step: &Step) -> bool {
+    let keeps_to_requests = ["skip-github-release", "command"]
+        .iter()
+        .any(|input| step.input(input).is_some_and(|it| !it.is("false")));
+    ["googleapis/release-please-action", "google-github-actions/release-please-action"]
+        .iter()
+        .any(|action| step.is(action))
+        && !keeps_to_requests
+}
+
 /// A release made with the default token starts no workflow that waits for releases.
 fn silent_release(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
     let mut releases = flow.steps(at).filter(|(_, facts)| facts.does(Kind::Release));
     let made = releases.find(|(step, _)| {
-        let token = if step.is("actions/create-release") || step.script().contains("gh release create") {
+        let token = if step.is("actions/create-release")
+            || step.is("cycjimmy/semantic-release-action")
+            || ["gh release create", "semantic-release"].iter().any(|maker| step.script().contains(maker))
+        {
             gh_token(flow, job, step)
+        } else if is_release_please(step) {
+            Some(step.input("token").map_or("github.token".to_owned(), |token| token.text.to_string()))
         } else if step.is("softprops/action-gh-release") || step.is("ncipollo/release-action") {
             let given = step.input("token").map(|token| token.text.to_string());
             Some(given.or_else(|| gh_token(flow, job, step)).unwrap_or_else(|| "github.token".to_owned()))

@@ -317,7 +317,10 @@ fn by_find(script: Script<'_>, at: usize) -> Option<Lost> {
     };
     (each && (is_check(script.facts, at) || by_name())).then(|| {
         let message = format!("`find` does not fail if `{}` does", short(command));
-        Lost::new(Severity::Medium, message, "end it with `+`, or use `xargs`")
+        // Of several files an interpreter runs the first, and hands it the others.
+        let hint =
+            if by_name() { "use `xargs -n 1`, which fails too" } else { "end it with `+`, or use `xargs`" };
+        Lost::new(Severity::Medium, message, hint)
     })
 }
 

@@ -136,7 +136,7 @@ pub(super) fn check(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
                 ),
             )
             .also(flow.file, condition_place(blamed), "skipped by this condition")
-            .hint("ask for the status: `!cancelled() && (...)`, or drop the need")
+            .hint("ask for the status: `!failure() && !cancelled() && (...)`, or drop the need")
             .done();
         return true;
     }

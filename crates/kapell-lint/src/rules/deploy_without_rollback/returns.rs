@@ -1,0 +1,26 @@
+//! Scripts of the repository that are run on another machine, and go back there by themselves where something fails.
+
+use crate::{github::Flow, repository::Repository};
+
+/// Words of scripts that go back: on an error, or to what they have kept.
+const GOES_BACK: &[&str] =
+    &["trap ", "$prev", "${prev", "$old", "${old", "$last", "${last", "rollback", "revert"];
+
+/// Tells whether a job names a script of the repository, by the end of its path, that goes back.
+pub(super) fn by_script(repository: &Repository, flow: &Flow, job: usize) -> bool {
+    let words =
+        flow.model.jobs[job].steps.iter().flat_map(|step| step.script().split([' ', '\n', '"', '\'', '`']));
+    let scripts = words.filter(|word| word.ends_with(".sh") || word.ends_with(".bash"));
+    scripts.filter_map(|path| of_end(repository, path)).any(|text| {
+        let lower = text.to_ascii_lowercase();
+        GOES_BACK.iter().any(|word| lower.contains(word))
+    })
+}
+
+/// Returns the text of the script that a path on another machine ends with, at least its folder and its name.
+fn of_end<'a>(repository: &'a Repository, path: &str) -> Option<&'a str> {
+    let mut ends =
+        std::iter::successors(Some(path.trim_start_matches("./")), |end| Some(end.split_once('/')?.1));
+    let found = ends.find_map(|end| repository.files.find(end).filter(|_| end.contains('/')))?;
+    Some(&repository.files[found].text)
+}
