@@ -144,7 +144,10 @@ impl<'a> Parts<'a> {
                 // Dynamic workflows lie in a plugin's own folder.
                 "js" | "mjs" => self.within(CLIENT_DIRECTORIES) || self.within(&["workflows"]),
                 // Plugins keep what their hooks run there as well.
-                "sh" => self.within(CLIENT_DIRECTORIES) || self.within(&["scripts", "script", "bin", "ci", "deploy"]),
+                "sh" => {
+                    self.within(CLIENT_DIRECTORIES)
+                        || self.within(&["scripts", "script", "bin", "ci", "deploy"])
+                }
                 "json" | "toml" | "py" | "rb" | "ts" | "mts" | "cjs" | "bash" | "php" | "ps1" | "pl" => {
                     self.within(CLIENT_DIRECTORIES)
                 }
