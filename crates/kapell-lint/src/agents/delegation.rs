@@ -302,6 +302,13 @@ const RUNS: &[&str] = &[
     "go to",
     "go back to",
     "start over with",
+    "carry on with",
+    "go on to",
+    "move on to",
+    "follow up with",
+    "finish with",
+    "end with",
+    "close with",
     "restart with",
     "chain to",
     "hand over to",
@@ -402,7 +409,8 @@ pub fn is_run(text: &str, at: usize) -> bool {
         clause.strip_suffix(order).is_some_and(|rest| rest.is_empty() || rest.ends_with([' ', '*', '>', '-']))
     });
     let sentence = format!(" {} {}", clause, behind[..to].to_ascii_lowercase());
-    let sentence = sentence.replace("without asking", "");
+    // What it is run for leaves nothing open: `Then run `/verify` to see that all is green`.
+    let sentence = sentence.replace("without asking", "").replace(" to see ", " ");
     ordered && !LEFT_OPEN.iter().any(|word| sentence.contains(word))
 }
 

@@ -86,13 +86,21 @@ fn starter<'a>(repository: &'a Repository, agent: &Asset) -> Option<(&'a Asset, 
 /// client has shown that it loads them; so it does with the examples that it writes into descriptions itself.
 fn needs_quotes(repository: &Repository, agent: &Asset) -> bool {
     let described = agent.definition.text("description");
-    if agent.home != Home::Claude || described.is_some_and(|text| text.text.contains("xample")) {
+    if agent.home != Home::Claude || described.is_some_and(|text| is_generated(&text.text)) {
         return false;
     }
     let beside = repository.agents.of(AssetKind::Agent).filter(|(_, other)| other.scope == agent.scope);
     let fronts = beside.filter_map(|(_, other)| other.definition.front.as_ref());
     let (slips, sound): (Vec<_>, Vec<_>) = fronts.partition(|front| front.problem.is_some());
     slips.len() == 1 || slips.len() <= sound.len()
+}
+
+/// Tells whether a description is one of those that the client writes itself: its examples stand in tags or as contexts, or
+/// no colon stands in it but the one behind `Examples`.
+fn is_generated(description: &str) -> bool {
+    let marked = ["<example", "Context:", "\\n"].iter().any(|part| description.contains(part));
+    let listed = description.contains("xample") && description.matches(": ").count() <= 1;
+    marked || listed
 }
 
 /// Agents in YAML, which other clients read.

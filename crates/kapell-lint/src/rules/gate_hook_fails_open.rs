@@ -90,6 +90,29 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
 /// What a whole suite or build takes at least, in seconds, as most of them are.
 const SUITE_SECONDS: u64 = 15;
 
+/// What takes at least twice as long, in seconds: builds that start a machine of their own and compile before they test, and
+/// what takes minutes by the script's own word.
+const BUILD_SECONDS: u64 = 30;
+
+/// Programs whose builds and suites take that long, and what they are then asked for.
+const BUILDERS: &[&str] = &["mvn ", "mvnw ", "gradlew ", "gradle ", "sbt ", "bazel ", "dotnet "];
+const WHOLE: &[&str] = &["verify", "test", "build", "check", "install", "package"];
+
+/// Tells whether a command is a build that is slow even where little has changed.
+fn is_slow(command: &str) -> bool {
+    let builds = BUILDERS.iter().any(|builder| hook_fan_out::starts(command, builder));
+    builds && command.split([' ', ';', ')']).any(|word| WHOLE.contains(&word))
+}
+
+/// Tells whether a comment of a script says that what it does takes minutes.
+fn takes_minutes(text: &str) -> bool {
+    let comments = text.lines().map(str::trim_start).filter(|line| line.starts_with(['#', '/']));
+    comments.map(str::to_ascii_lowercase).any(|line| {
+        line.contains("minutes")
+            && ["about", "takes", "needs", "several", "some "].iter().any(|word| line.contains(word))
+    })
+}
+
 /// Returns the seconds that a line gives to a command, and the command: `timeout 180 gitleaks detect`, `timeout 3m make`.
 fn bounded(line: &str) -> Option<(u64, &str)> {
     let mut rest = line.strip_prefix("timeout ")?.trim_start();
@@ -129,7 +152,9 @@ fn cut_short<'a>(
         if given.is_some_and(|given| given > seconds) {
             return Some(line.split([';', '|', ')', '>']).next().unwrap_or(line).trim());
         }
-        let suites = hook_fan_out::SUITES.iter().filter(|_| seconds <= SUITE_SECONDS);
+        let slow = || is_slow(command) || takes_minutes(text);
+        let short = seconds <= SUITE_SECONDS || seconds <= BUILD_SECONDS && slow();
+        let suites = hook_fan_out::SUITES.iter().filter(|_| short);
         suites.copied().find(|suite| hook_fan_out::starts(command, suite))
     };
     let suite = text.lines().find_map(run).filter(|_| blocks)?;

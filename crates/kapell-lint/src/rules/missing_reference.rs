@@ -188,7 +188,15 @@ fn is_skill_of(path: &str) -> bool {
 }
 
 /// Programs that run the file they are given.
-const RUNNERS: &[&str] = &["python3", "python", "bash", "sh", "node", "ruby", "perl", "deno", "bun", "tsx"];
+const RUNNERS: &[&str] =
+    &["python3", "python", "bash", "sh", "node", "ruby", "perl", "deno", "bun", "tsx", "ts-node"];
+
+/// Managers of packages and environments that run the file behind their `run`.
+const MANAGERS: &[&str] = &["uv", "poetry", "pdm", "pipenv", "rye", "hatch", "pipx", "bun", "deno"];
+
+/// Options of runners that take the word behind them.
+const WITH_VALUE: &[&str] =
+    &["--with", "--python", "-p", "--project", "--directory", "--extra", "--group", "--import", "-r"];
 
 /// Scripts that a skill is told to run from its own folder of scripts, which has others and not this one.
 fn skill_scripts(repository: &Repository, report: &mut Report<'_>) {
@@ -235,17 +243,34 @@ fn runs(line: &str) -> impl Iterator<Item = &str> {
         .split(|c: char| c.is_whitespace() || "`\"'()".contains(c))
         .filter(|word| !word.is_empty())
         .collect();
-    let pairs: Vec<(&str, &str)> = words.windows(2).map(|pair| (pair[0], pair[1])).collect();
-    pairs.into_iter().filter_map(|(program, word)| {
+    (1..words.len()).filter_map(move |at| {
+        let word = words[at];
         let ends = [".py", ".sh", ".js", ".mjs", ".ts", ".rb", ".pl"].iter().any(|end| word.ends_with(end));
         let own =
             word.strip_prefix("${CLAUDE_SKILL_DIR}/").or_else(|| word.strip_prefix("$CLAUDE_SKILL_DIR/"));
         let word = own.or_else(|| word.strip_prefix("./")).unwrap_or(word);
         let told = own.is_some() || word.starts_with("scripts/");
-        // `Run `scripts/x.py in.pdf`` needs no program before it.
-        let runs = RUNNERS.contains(&program) || matches!(program, "Run" | "Execute");
-        (runs && ends && told).then_some(word)
+        (ends && told && is_runner(&words[..at])).then_some(word)
     })
+}
+
+/// Tells whether words end with what runs the file behind them: `python -u`, `uv run --with pdfplumber`.
+fn is_runner(words: &[&str]) -> bool {
+    match words {
+        // `Run `scripts/x.py in.pdf`` needs no program before it.
+        [.., "Run" | "Execute"] => true,
+        [.., program] if RUNNERS.contains(program) => true,
+        [.., manager, "run"] => MANAGERS.contains(manager),
+        [before @ .., option, _] if WITH_VALUE.contains(option) => is_runner(before),
+        [before @ .., flag] if is_flag(flag) => is_runner(before),
+        _ => false,
+    }
+}
+
+/// Tells whether a word is an option, and no stroke between words.
+fn is_flag(word: &str) -> bool {
+    word.trim_start_matches('-').len() < word.len()
+        && word.trim_start_matches('-').starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Skills that agents are given before they start: one finding for each name, one for all paths, and one for all files.
@@ -344,7 +369,8 @@ fn missing_input(repository: &Repository, asset: &Asset, reference: &Reference) 
         && TEXTS.iter().any(|end| path.ends_with(end))
         && !shown.iter().any(|word| line.contains(word))
         && missing_import(repository, asset, reference)
-        && has_company(repository, path)
+        // A folder that is not there at all may be made later, unless its file was moved to another.
+        && (has_company(repository, path) || has_namesake(repository, path))
 }
 
 fn missing_file(repository: &Repository, asset: &Asset, reference: &Reference) -> bool {

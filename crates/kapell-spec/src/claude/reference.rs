@@ -426,11 +426,15 @@ impl Finder<'_> {
         }
     }
 
-    /// Tells whether the word right before `/name` at `at` orders to run it, without marks: `Then run /verify.`
+    /// Tells whether the word right before `/name` at `at` orders to run it: `Then run /verify.`, `Finally, call `/verify`.`
     fn is_ordered(&self, at: usize) -> bool {
         let before = self.text[..at].trim_end_matches([' ', '\t']);
         let word = before.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        // A path of a server is called, too: it is then the name of no command.
+        let marked = before.trim_end_matches('`').trim_end_matches([' ', '\t']);
+        let called = marked.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
         ["run", "invoke", "execute"].iter().any(|order| order.eq_ignore_ascii_case(word))
+            || called.eq_ignore_ascii_case("call")
     }
 
     /// Tells whether `/name` at `at` opens a code span that the words before say to run.
