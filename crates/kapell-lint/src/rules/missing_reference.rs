@@ -194,6 +194,9 @@ const RUNNERS: &[&str] =
 /// Managers of packages and environments that run the file behind their `run`.
 const MANAGERS: &[&str] = &["uv", "poetry", "pdm", "pipenv", "rye", "hatch", "pipx", "bun", "deno"];
 
+/// Words before a file among which its runner is looked for.
+const OPTIONS_MAX: usize = 12;
+
 /// Options of runners that take the word behind them.
 const WITH_VALUE: &[&str] =
     &["--with", "--python", "-p", "--project", "--directory", "--extra", "--group", "--import", "-r"];
@@ -250,7 +253,8 @@ fn runs(line: &str) -> impl Iterator<Item = &str> {
             word.strip_prefix("${CLAUDE_SKILL_DIR}/").or_else(|| word.strip_prefix("$CLAUDE_SKILL_DIR/"));
         let word = own.or_else(|| word.strip_prefix("./")).unwrap_or(word);
         let told = own.is_some() || word.starts_with("scripts/");
-        (ends && told && is_runner(&words[..at])).then_some(word)
+        // More options than that, a line of a hostile file has.
+        (ends && told && is_runner(&words[at.saturating_sub(OPTIONS_MAX)..at])).then_some(word)
     })
 }
 
