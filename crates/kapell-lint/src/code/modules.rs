@@ -326,7 +326,10 @@ fn last_of(stem: &str) -> &str {
 #[must_use]
 pub fn waits_for_one_of(text: &str, names: &HashSet<&str>) -> bool {
     let many = ["for ", "for(", "gather(", "Promise.all", ".map("].iter().any(|word| text.contains(word));
-    (many || answers(text)) && text.contains("await ") && imports_from(text, names)
+    let (waits, answers) = (text.contains("await "), answers(text));
+    // `answer(request).catch(fail)` goes on without waiting, and others ask meanwhile.
+    let goes_on = || answers && [".catch(", ".then("].iter().any(|word| text.contains(word));
+    (waits && (many || answers) || goes_on()) && imports_from(text, names)
 }
 
 /// Tells whether a text seems to answer requests or messages, as many at once as come in.

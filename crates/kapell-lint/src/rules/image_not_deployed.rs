@@ -52,6 +52,9 @@ const WRITERS: &[&str] = &[
     "skaffold",
 ];
 
+/// Programs that give an image which is pushed already another tag.
+const RETAGGERS: &[&str] = &["imagetools", "crane ", "skopeo", "regctl"];
+
 /// Bases that everybody has an image of.
 const COMMON: &[&str] = &["postgres", "redis", "mysql", "nginx", "mongo", "node", "python", "base", "alpine"];
 
@@ -81,7 +84,9 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
     // Who writes only a tag leaves the name as it stands in the manifest.
     let mut flows = whole.iter().zip(&texts);
-    let tags_written = pipeline.is_some() || flows.any(|(whole, text)| whole.len() != text.len());
+    let retags = |text: &str| RETAGGERS.iter().any(|program| text.contains(program));
+    let tags_written =
+        pipeline.is_some() || flows.any(|(whole, text)| whole.len() != text.len() || retags(text));
     if let Some(other) = only_other(repository, &deployed, &pushes) {
         tell_other(&other, report);
     }

@@ -110,6 +110,9 @@ pub const BY_NAME: &str = "$BRANCH_OR_TAG";
 /// The same where it is that name as it stands, and nothing else: `type=ref,event=branch`.
 pub const BY_REFERENCE: &str = "$NAME_OF_BRANCH_OR_TAG";
 
+/// How the tag is written that `docker/metadata-action` makes of the number of a pull request: `type=ref,event=pr`.
+pub const BY_PULL_REQUEST: &str = "pr-$NUMBER";
+
 /// Returns the images that a step of this job which describes them makes of its inputs; `None` where that is not all that
 /// the tags are, or not clear.
 fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
@@ -117,9 +120,10 @@ fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
     let id = inner.strip_prefix("steps.")?.strip_suffix(".outputs.tags")?;
     let mut steps = flow.steps(job).map(|(step, _)| step);
     let step = steps.find(|step| step.id.as_ref().is_some_and(|own| *own.text == *id))?;
-    if !step.is("docker/metadata-action") || step.input("flavor").is_some() {
+    if !step.is("docker/metadata-action") {
         return None;
     }
+    let latest = latest_of(step.input("flavor").map_or("", |flavor| flavor))?;
     let images = step.input("images")?;
     let kinds_text = step.input("tags")?;
     let kinds: Option<Vec<String>> =
@@ -127,12 +131,33 @@ fn described(flow: &Flow, job: usize, tags: &Text) -> Option<Vec<String>> {
     let (kinds, mut made) = (kinds?, Vec::new());
     for image in images.split(['\n', ',']).map(str::trim).filter(|image| !image.is_empty()) {
         made.extend(kinds.iter().map(|tag| format!("{image}:{tag}")));
-        // A version is the latest unless `flavor` says otherwise.
-        if kinds.iter().any(|kind| kind == BARE_VERSION) || kinds_text.contains("event=tag") {
+        let version = || kinds.iter().any(|kind| kind == BARE_VERSION) || kinds_text.contains("event=tag");
+        if latest == Latest::Always || latest == Latest::Versions && version() {
             made.push(format!("{image}:latest"));
         }
     }
     Some(made)
+}
+
+/// What is pushed as `latest` beside the tags that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Latest {
+    Versions,
+    Always,
+    Never,
+}
+
+/// Reads the `flavor` of `docker/metadata-action`; `None` where it says more than what is the latest.
+///
+/// Source: "flavor input" in the documentation of docker/metadata-action; without it, a version is the latest.
+fn latest_of(flavor: &str) -> Option<Latest> {
+    let lines = flavor.split('\n').map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| line.strip_prefix("latest=")).try_fold(Latest::Versions, |_, value| match value? {
+        "auto" => Some(Latest::Versions),
+        "true" => Some(Latest::Always),
+        "false" => Some(Latest::Never),
+        _ => None,
+    })
 }
 
 /// Reads one line of the tags that are asked for: `type=sha`, `type=raw,value=latest`.
@@ -160,6 +185,7 @@ fn tag_kind(line: &str) -> Option<String> {
             Some(BARE_VERSION.to_owned())
         }
         ("ref", None, None) if matches!(of("event"), Some("branch" | "tag")) => Some(BY_REFERENCE.to_owned()),
+        ("ref", None, None) if of("event") == Some("pr") => Some(BY_PULL_REQUEST.to_owned()),
         ("ref" | "semver" | "pep440" | "edge", None, None) => Some(BY_NAME.to_owned()),
         _ => None,
     }

@@ -1,5 +1,7 @@
 //! Tables of agents, and names of theirs that other files spell out.
 
+mod composed; // keys that are names of constants
+
 use std::collections::BTreeSet;
 
 use kapell_spec::finding::Span;
@@ -145,7 +147,9 @@ fn table(unit: &Unit, made: Id) -> Option<Table<'_>> {
     }
     let value = unit.syntax.child(made, "right").or_else(|| unit.syntax.child(made, "value"))?;
     let mut within = std::iter::once(value).chain(unit.syntax.children(value));
-    let keys = if unit.kind(value) == "new_expression" && unit.callee_name(value).starts_with("Map") {
+    let keys = if let Some(keys) = composed::keys(unit, name, value) {
+        keys
+    } else if unit.kind(value) == "new_expression" && unit.callee_name(value).starts_with("Map") {
         mapped(unit, value)
     } else {
         match within.find(|&id| matches!(unit.kind(id), "object" | "dictionary")) {
@@ -417,6 +421,16 @@ fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
         return entries == table.keys.len()
             && !repository.code.iter().any(|unit| unit.whole().contains(&*set));
     }
+    if let Some(keys) = value.and_then(|value| composed::keys(unit, table.name, value)) {
+        let looped = composed::filled(unit, table.name).filter(|(_, own)| *own == keys);
+        let looped = looped.map(|(each, _)| unit.text(each));
+        return keys.len() == table.keys.len()
+            && !repository.code.iter().any(|other| {
+                // The loop that fills it is read already.
+                let filling = looped.filter(|_| other.file == unit.file).unwrap_or_default();
+                grows(table.name, &other.whole().replacen(filling, "", usize::from(!filling.is_empty())))
+            });
+    }
     let Some(object) = value.filter(|&id| matches!(unit.kind(id), "object" | "dictionary")) else {
         return false;
     };
@@ -430,19 +444,20 @@ fn is_whole(repository: &Repository, table: &Table<'_>) -> bool {
             })
     };
     let all = parts.into_iter().all(plain);
-    let grows = |unit: &Unit| {
-        let text = unit.whole();
-        let later = [".update(", ".setdefault(", "[name] =", " |= "]
-            .iter()
-            .any(|form| text.contains(&format!("{}{form}", table.name)));
-        let name = format!("{}[", table.name);
-        let set = text.match_indices(&*name).any(|(at, _)| {
-            let rest = text[at..].split_once(']').map_or("", |(_, rest)| rest.trim_start());
-            rest.starts_with('=') && !rest.starts_with("==")
-        });
-        later || set || text.contains(&format!("Object.assign({}", table.name))
-    };
-    all && !repository.code.iter().any(grows)
+    all && !repository.code.iter().any(|unit| grows(table.name, unit.whole()))
+}
+
+/// Tells whether a text puts something into a table of this name.
+fn grows(table: &str, text: &str) -> bool {
+    let later = [".update(", ".setdefault(", "[name] =", " |= "]
+        .iter()
+        .any(|form| text.contains(&format!("{table}{form}")));
+    let name = format!("{table}[");
+    let set = text.match_indices(&*name).any(|(at, _)| {
+        let rest = text[at..].split_once(']').map_or("", |(_, rest)| rest.trim_start());
+        rest.starts_with('=') && !rest.starts_with("==")
+    });
+    later || set || text.contains(&format!("Object.assign({table}"))
 }
 
 /// Tells whether a function takes its first parameter for a key of the table, and has nothing else to fall back on.

@@ -24,6 +24,8 @@ pub(super) enum Tag<'a> {
     Reference,
     /// The same without its `v`.
     BareVersion,
+    /// The number of a pull request, with its mark.
+    PullRequest,
     /// Begins with the day on which it was made.
     Dated,
 }
@@ -32,6 +34,7 @@ pub(super) enum Tag<'a> {
 pub(super) fn tag_of(tag: &str) -> Option<Tag<'_>> {
     match tag {
         images::BY_NAME | images::BY_REFERENCE => return Some(Tag::Name),
+        images::BY_PULL_REQUEST => return Some(Tag::PullRequest),
         images::BARE_VERSION => return Some(Tag::BareVersion),
         images::MARKED_SHORT_SHA => return Some(Tag::MarkedShortCommit),
         images::SHORT_SHA => return Some(Tag::ShortCommit),
@@ -70,13 +73,18 @@ pub(super) fn may_be(repository: &Repository, one: &Pushed, tag: &str) -> bool {
     // Started in another way, a workflow may run for any branch.
     let only = flow.filter(|flow| flow.model.events.len() == 1).and_then(|flow| flow.model.event("push"));
     match (tag_of(&one.tag), only) {
+        // No branch is called so but where somebody says it.
+        _ if one.tag == images::BY_REFERENCE && tag == "latest" => {
+            flow.and_then(|flow| flow.model.event("push")).is_some_and(|push| lists(push, tag))
+        }
         // Slashes of the name become dashes.
         (_, Some(push)) if one.tag == images::BY_REFERENCE => names(push, tag) || tag.contains('-'),
         (Some(Tag::Reference), Some(push)) => names(push, tag),
         (Some(Tag::BareVersion), Some(push)) => names(push, &format!("v{tag}")) || names(push, tag),
         (Some(Tag::Commit | Tag::ShortCommit), _) => tag.len() > 6 && is_hex(tag),
         (Some(Tag::MarkedCommit | Tag::MarkedShortCommit), _) => tag.strip_prefix("sha-").is_some_and(is_hex),
-        (Some(Tag::RunNumber | Tag::RunId), _) => tag.bytes().all(|byte| byte.is_ascii_digit()),
+        (Some(Tag::PullRequest), _) => tag.strip_prefix("pr-").is_some_and(is_number),
+        (Some(Tag::RunNumber | Tag::RunId), _) => is_number(tag),
         (Some(Tag::Dated), _) => tag.starts_with(|c: char| c.is_ascii_digit()),
         _ => true,
     }
@@ -84,6 +92,16 @@ pub(super) fn may_be(repository: &Repository, one: &Pushed, tag: &str) -> bool {
 
 fn is_hex(tag: &str) -> bool {
     tag.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_number(tag: &str) -> bool {
+    tag.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Tells whether a workflow names this very branch or tag as one of those that start it.
+fn lists(push: &Event, name: &str) -> bool {
+    let listed = ["branches", "tags"].iter().filter_map(|key| push.filter(key));
+    listed.flat_map(|filter| &filter.items).any(|pattern| *pattern.text == *name)
 }
 
 /// Tells whether a push of a branch or a tag of this name starts a workflow.

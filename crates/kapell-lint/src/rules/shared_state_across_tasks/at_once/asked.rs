@@ -1,5 +1,7 @@
 //! Which functions answer requests or messages: as many of them run at once as there are people who ask.
 
+mod sockets; // what answers who is connected
+
 use super::{ASKED, AtOnce, STEPS, follow, of_one};
 use crate::code::{Id, Language, Unit, unit::FUNCTIONS};
 
@@ -62,11 +64,14 @@ pub(super) fn handlers(unit: &Unit) -> Vec<AtOnce> {
     };
     let mut found: Vec<AtOnce> =
         routed(unit).into_iter().map(|(function, started)| at(function, started)).collect();
+    found.extend(sockets::connected(unit).into_iter().map(|(function, started)| at(function, started)));
     found.extend(exported(unit).into_iter().map(|function| at(function, function)));
     // What they call of this file runs at once as well: a plain function, or a method of an object that all have in common.
     for task in found.clone() {
         for call in unit.calls_in(task.function) {
-            let function = unit.called(call).filter(|&other| other != task.function);
+            let function = unit
+                .called(call)
+                .filter(|&other| other != task.function && !keeps_for(unit, task.function, other));
             let shared = function.filter(|&other| of_one(unit, task.function, call, other));
             let own = unit.is_method(task.function);
             let Some(function) = shared.filter(|_| !own) else { continue };
@@ -119,6 +124,23 @@ fn routed(unit: &Unit) -> Vec<(Id, Id)> {
         found.extend(last.and_then(|id| function_of(unit, id)).map(|function| (function, call)));
     }
     found
+}
+
+/// Tells whether a function lies within another one and uses a variable of it: each run of the outer one has its own.
+fn keeps_for(unit: &Unit, outer: Id, inner: Id) -> bool {
+    let inside = unit.syntax.holds(outer, inner);
+    let declared = unit.syntax.below(outer).filter(|&id| {
+        matches!(unit.kind(id), "variable_declarator" | "assignment") && !unit.syntax.holds(inner, id)
+    });
+    let patterns = declared.filter_map(|id| unit.syntax.child(id, "name").or(unit.syntax.child(id, "left")));
+    let parts = patterns.flat_map(|id| std::iter::once(id).chain(unit.syntax.below(id)));
+    let mut names =
+        parts.filter(|&id| matches!(unit.kind(id), "identifier" | "shorthand_property_identifier_pattern"));
+    inside
+        && names.any(|name| {
+            let mut parts = unit.syntax.below(inner);
+            parts.any(|id| unit.kind(id) == "identifier" && unit.text(id) == unit.text(name))
+        })
 }
 
 /// Returns the function that stands there, or that is named.
