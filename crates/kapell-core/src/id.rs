@@ -270,6 +270,7 @@ mod tests {
         assert_eq!(run.to_string().len(), 26);
         let digest = Digest::of(b"kapell");
         assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert_eq!(format!("{digest:?}"), digest.to_string());
         let oid: Oid = "1234567890abcdef1234567890abcdef12345678".parse().unwrap();
         assert_eq!(oid.to_string(), "1234567890abcdef1234567890abcdef12345678");
     }

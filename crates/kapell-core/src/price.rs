@@ -204,6 +204,16 @@ mod tests {
     }
 
     #[test]
+    fn tokens_add_up_by_kind_and_the_larger_of_each_kind_is_kept() {
+        let (one, other) = (tokens(1, 20, 3, 40), tokens(10, 2, 30, 4));
+        let mut sum = one;
+        sum += other;
+        assert_eq!(sum, tokens(11, 22, 33, 44));
+        assert_eq!(sum, one + other);
+        assert_eq!(one.max(other), tokens(10, 20, 30, 40));
+    }
+
+    #[test]
     fn what_is_cached_for_an_hour_costs_twice_what_is_read_afresh() {
         assert_eq!(RATE.cost_with_hour(tokens(0, 0, 1_000_000, 0), 400_000), 600_000 * 15 / 4 + 400_000 * 6);
         assert_eq!(

@@ -62,6 +62,7 @@ fn every_prefix_of_the_rows_is_the_run_as_it_was() {
         let events = run.replay(row, &mut |_| None).unwrap();
         assert_eq!(encode(&events), row.body);
         assert_eq!((run.version(), run.hash(), run.clock()), (row.n, row.hash, row.elapsed));
+        assert_eq!(run.wall(), row.at);
     }
     assert!(run.is_same(&story.run));
     // With the chain checked before it is the same.
