@@ -260,7 +260,11 @@ fn depth_length_and_work_are_bounded() {
     assert!(Expr::parse(&format!("a{}", ".b".repeat(10_000))).is_ok());
     // Doubling forty times would be a terabyte.
     let bomb = (0..40).fold("'x'".to_owned(), |inner, _| format!("format('{{0}}{{0}}', {inner})"));
-    assert_eq!(Expr::parse(&bomb).unwrap().evaluate(&world()).unwrap_err().kind, EvalErrorKind::OutOfFuel);
+    // What may not be looked at at all is no way around the bound.
+    for source in [bomb.clone(), format!("u && {bomb}")] {
+        let error = Expr::parse(&source).unwrap().evaluate(&world()).unwrap_err();
+        assert_eq!(error.kind, EvalErrorKind::OutOfFuel);
+    }
 }
 
 #[test]
