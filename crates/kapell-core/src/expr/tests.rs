@@ -94,6 +94,8 @@ fn values_are_those_of_github() {
         ("true == 'true'", "false"),
         ("'abc' != 'abd'", "true"),
         ("a == a", "true"),
+        ("a.list == a.list", "true"),
+        ("a.list == a", "false"),
         ("fromJSON('[1]') == fromJSON('[1]')", "false"),
         ("fromJSON('[1]') == 1", "false"),
         ("null >= null", "true"),

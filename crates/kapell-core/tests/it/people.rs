@@ -1,7 +1,10 @@
 //! Gates and questions; pause, resume, cancel; sagas; revisions; merges.
 
 use insta::assert_snapshot;
-use kapell_core::run::Phase;
+use kapell_core::{
+    id::{AttemptNo, GateId},
+    run::Phase,
+};
 
 use crate::story::given;
 
@@ -121,6 +124,8 @@ fn an_answer_is_not_delivered_to_another_attempt() {
         00:05 ask a two?
     ",
     );
+    assert_eq!(run.run.asked_by(GateId(0)), None);
+    assert_eq!(run.run.asked_by(GateId(1)), Some((run.task("a"), AttemptNo(2))));
     assert_snapshot!(run.when("
         00:06 answer 0 x
         00:07 answer 1 y

@@ -337,7 +337,8 @@ fn wrong_form_in(condition: &Condition) -> bool {
     found
 }
 
-/// Recognises a comparison of a ref with a text of another form. `github.ref` starts with `refs/`, the names do not.
+/// Recognises a comparison of a ref with a text of another form, and of the event's payload, which is an object, with any
+/// text. `github.ref` starts with `refs/`, the names do not.
 fn wrong_form(node: &Node) -> Option<Form> {
     let (path, other, sign, holds) = match &node.kind {
         NodeKind::Compare { comparison: sign @ (Comparison::Equal | Comparison::NotEqual), left, right } => {
@@ -368,7 +369,7 @@ fn wrong_form(node: &Node) -> Option<Form> {
     (wrong && !literal.is_empty()).then(|| Form { path, text, literal: literal.to_string(), holds })
 }
 
-/// Returns the ref that a path stands for.
+/// Returns the ref, or the payload, that a path stands for.
 fn ref_path(node: &Node) -> Option<&'static str> {
     let NodeKind::Access { .. } = &node.kind else { return None };
     let references = node.references();

@@ -2,9 +2,8 @@
 
 use crate::{github::Flow, repository::Repository};
 
-/// Words of scripts that go back: on an error, or to what they have kept.
-const GOES_BACK: &[&str] =
-    &["trap ", "$prev", "${prev", "$old", "${old", "$last", "${last", "rollback", "revert"];
+/// Words of scripts that go back, to what they have kept.
+const GOES_BACK: &[&str] = &["$prev", "${prev", "$old", "${old", "$last", "${last", "rollback", "revert"];
 
 /// Tells whether a job names a script of the repository, by the end of its path, that goes back.
 pub(super) fn by_script(repository: &Repository, flow: &Flow, job: usize) -> bool {
@@ -13,8 +12,14 @@ pub(super) fn by_script(repository: &Repository, flow: &Flow, job: usize) -> boo
     let scripts = words.filter(|word| word.ends_with(".sh") || word.ends_with(".bash"));
     scripts.filter_map(|path| of_end(repository, path)).any(|text| {
         let lower = text.to_ascii_lowercase();
-        GOES_BACK.iter().any(|word| lower.contains(word))
+        GOES_BACK.iter().any(|word| lower.contains(word)) || lower.lines().any(is_trap_of_errors)
     })
+}
+
+/// Tells whether a line, in lower case, says what is done on an error. What is done at the end in any case cleans up.
+fn is_trap_of_errors(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some("trap") && words.any(|word| word == "err")
 }
 
 /// Returns the text of the script that a path on another machine ends with, at least its folder and its name.
