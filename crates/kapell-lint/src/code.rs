@@ -101,23 +101,46 @@ pub fn read(files: &Files) -> Vec<Unit> {
 /// How long a file is at most, in bytes, that does little else than to keep something in another one.
 const KEEPER: usize = 8 << 10;
 
-/// Finds the files that read and write another one whole for the code which imports them.
+/// Words of code that starts many things at once, or answers whoever asks.
+const MANY: &[&str] = &[
+    "gather(",
+    "TaskGroup",
+    "start_soon(",
+    "create_task(",
+    "Promise.all",
+    "pMap(",
+    "@app.",
+    "@router.",
+    "app.post(",
+    "router.post(",
+];
+
+/// Tells whether a text may keep something that it gives and takes, or waits between reading and writing it.
+fn keeps_state(text: &str) -> bool {
+    (text.contains("await ") || text.contains("return "))
+        && ["self.", "this.", "global ", "[\"", "['", "let "].iter().any(|word| text.contains(word))
+}
+
+/// Finds the files that read and write another one whole for the code which imports them, and those that keep something for
+/// code which starts many things at once.
 fn keepers<'a>(code: &[(FileId, &'a File)], others: Vec<(FileId, &'a File)>) -> Vec<(FileId, &'a File)> {
-    let keeps = |file: &File| {
-        file.text.len() <= KEEPER
-            && (file.text.contains("writeFile(") && file.text.contains("readFile(")
-                || file.text.contains("aiofiles.open("))
+    let rewrites = |file: &File| {
+        file.text.contains("writeFile(") && file.text.contains("readFile(")
+            || file.text.contains("aiofiles.open(")
     };
+    let keeps = |file: &File| file.text.len() <= KEEPER && (rewrites(file) || keeps_state(&file.text));
     let mut found: Vec<(FileId, &File)> = others.into_iter().filter(|(_, file)| keeps(file)).collect();
     if found.is_empty() {
         return found;
     }
     let names: HashSet<&str> = found.iter().map(|(_, file)| modules::last_part(&file.path)).collect();
-    let used: Vec<&str> =
-        code.iter().map(|(_, file)| &*file.text).filter(|text| modules::imports_from(text, &names)).collect();
+    let used = code.iter().map(|(_, file)| &*file.text).filter(|text| modules::imports_from(text, &names));
+    let used: Vec<(&str, bool)> =
+        used.map(|text| (text, MANY.iter().any(|word| text.contains(word)))).collect();
     found.retain(|(_, file)| {
         let name = HashSet::from([modules::last_part(&file.path)]);
-        used.iter().any(|text| modules::imports_from(text, &name))
+        let rewrites = rewrites(file);
+        used.iter().any(|(text, many)| (rewrites || *many) && modules::imports_from(text, &name))
     });
     found
 }

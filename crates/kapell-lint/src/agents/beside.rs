@@ -92,6 +92,20 @@ pub struct Handed<'a> {
     pub writer: &'a Start,
     /// Who reads it.
     pub reader: &'a Start,
+    /// Whether the reader writes it as well, and so over what the other one has written.
+    pub over: bool,
+}
+
+/// Words of who writes a part of a file, which others leave alone.
+const PARTLY: &[&str] = &["append", "section", "add", "heading", "line", "entry", "insert", "merge", "part"];
+
+/// Tells whether two starts each write a file whole.
+fn written_over(text: &str, starts: [&Start; 2]) -> bool {
+    starts.iter().all(|start| {
+        let own = text.get(start.words.start as usize..start.span.end as usize).unwrap_or_default();
+        let own = own.to_ascii_lowercase();
+        !PARTLY.iter().any(|word| own.contains(word))
+    })
 }
 
 /// Finds files that are handed on between agents that a section starts at the same time, by what stands above them.
@@ -118,9 +132,13 @@ pub fn handed_at_once<'a>(asset: &'a Asset, text: &'a str) -> Vec<Handed<'a>> {
                 let (Some(theirs), Some(own)) = (&known[writer], &known[reader]) else { continue };
                 let made =
                     |name: &str| theirs.iter().any(|(other, done)| *other == name && *done == Some(true));
+                let first = writer < reader;
                 let file = own.iter().find(|(name, done)| *done != Some(true) && made(name));
+                let twice = own.iter().find(|(name, done)| first && *done == Some(true) && made(name));
                 let (writer, reader) = (&asset.starts[writer], &asset.starts[reader]);
-                found.extend(file.map(|(file, _)| Handed { file, writer, reader }));
+                let twice = twice.filter(|_| written_over(text, [writer, reader]));
+                found.extend(file.map(|(file, _)| Handed { file, writer, reader, over: false }));
+                found.extend(twice.map(|(file, _)| Handed { file, writer, reader, over: true }));
             }
         }
     }

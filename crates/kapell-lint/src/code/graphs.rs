@@ -26,6 +26,8 @@ pub struct Graph<'a> {
     pub nodes: BTreeMap<&'a str, (Id, Option<Id>)>,
     /// Which leads to which.
     pub edges: Vec<Edge<'a>>,
+    /// Functions that choose where a run goes on, each with the names that they may answer, if not those of nodes.
+    pub routers: Vec<(Id, Option<Vec<&'a str>>)>,
     /// Whether there may be nodes that cannot be seen.
     pub hides_nodes: bool,
     /// Whether there may be edges that cannot be seen.
@@ -74,6 +76,7 @@ pub fn of(unit: &Unit) -> Vec<Graph<'_>> {
             made,
             nodes: BTreeMap::new(),
             edges: Vec::new(),
+            routers: Vec::new(),
             hides_nodes: false,
             hides_edges: false,
         });
@@ -195,6 +198,16 @@ impl<'a> Graph<'a> {
         let unit = self.unit;
         let map = args.get(2).copied().or_else(|| unit.keyword(call, "path_map"));
         let map = map.and_then(|map| unit.value(map));
+        let router = args.get(1).copied().or_else(|| unit.keyword(call, "path"));
+        if let Some(router) = router.and_then(|router| unit.function(unit.text(router))) {
+            match map {
+                None => self.routers.push((router, None)),
+                Some(map) => {
+                    let answers = answers(unit, map);
+                    self.routers.extend(answers.map(|answers| (router, Some(answers))));
+                }
+            }
+        }
         let from = args.first().and_then(|&at| Some((at, name_of(unit, at)?)));
         let Some(((from_at, from), map)) = from.zip(map) else { return self.hides_edges = true };
         let ends: Vec<Id> = match unit.kind(map) {
@@ -242,6 +255,30 @@ impl<'a> Graph<'a> {
         found
     }
 
+    /// Returns what routers answer though no node is called so, and no entry of the map beside them.
+    #[must_use]
+    pub fn lost_answers(&self) -> Vec<(&'a str, Id)> {
+        if self.hides_nodes || self.nodes.len() < 2 {
+            return Vec::new();
+        }
+        let unit = self.unit;
+        let mut found = Vec::new();
+        for (router, answers) in &self.routers {
+            let known = |name: &str| match answers {
+                Some(answers) => answers.contains(&name),
+                None => matches!(name, START | END) || self.nodes.contains_key(name),
+            };
+            let own = unit.syntax.below(*router).filter(|&id| unit.function_of(id) == *router);
+            let back = own.filter(|&id| unit.kind(id) == "return_statement");
+            let texts = back.filter_map(|back| unit.syntax.children(back).nth(1));
+            found.extend(texts.filter(|&id| unit.kind(id) == "string").filter_map(|id| {
+                let name = text_of(unit, id)?;
+                (!known(name)).then_some((name, id))
+            }));
+        }
+        found
+    }
+
     /// Returns a round that a run which enters it never leaves, from its first edge on.
     #[must_use]
     pub fn endless(&self) -> Option<Vec<Edge<'a>>> {
@@ -272,6 +309,20 @@ impl<'a> Graph<'a> {
         let start = round.iter().position(|edge| edge.from == at)?;
         Some(round.split_off(start))
     }
+}
+
+/// Returns the keys of a map from answers to nodes, if all of them are plain texts.
+fn answers(unit: &Unit, map: Id) -> Option<Vec<&str>> {
+    if !matches!(unit.kind(map), "dictionary" | "object") {
+        return None;
+    }
+    let pairs = unit.syntax.children(map).filter(|&id| !matches!(unit.kind(id), "{" | "}" | "," | "comment"));
+    pairs
+        .map(|pair| {
+            let key = unit.syntax.child(pair, "key")?;
+            if unit.kind(key) == "property_identifier" { Some(unit.text(key)) } else { name_of(unit, key) }
+        })
+        .collect()
 }
 
 /// Returns the parts of a list.

@@ -281,6 +281,14 @@ impl<'a> Modules<'a> {
         Some((other, other.method(class, name)?))
     }
 
+    /// Finds a method of a class that a file imports.
+    #[must_use]
+    pub fn method_of(&self, unit: &Unit, class: &str, name: &str) -> Option<(&'a Unit, Id)> {
+        let (other, part) = self.target(unit, class)?;
+        let Part::Named(class) = part else { return None };
+        Some((other, other.method(other.class(class)?, name)?))
+    }
+
     fn target<'b>(&self, unit: &'b Unit, name: &str) -> Option<(&'a Unit, &'b Part)> {
         let (file, part) = unit.origin(name)?.target.as_ref()?;
         Some((self.by_file.get(file).copied()?, part))

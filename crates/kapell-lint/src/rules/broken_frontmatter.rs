@@ -45,8 +45,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             draft.done();
         } else if let Some(front) = asset.definition.front.as_ref().filter(|front| !front.readable) {
             let Some(problem) = &front.problem else { continue };
+            // A skill whose description is not read is never thought of.
+            let severity = if asset.kind == AssetKind::Skill { Severity::High } else { Severity::Medium };
             report
                 .add(asset.file, problem.span, format!("the frontmatter is no YAML: {}", problem.text))
+                .severity(severity)
                 .hint(UNREADABLE)
                 .done();
         }

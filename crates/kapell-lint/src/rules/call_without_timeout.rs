@@ -149,7 +149,7 @@ fn endless(unit: &Unit, call: Id, transport: Transport) -> bool {
         Transport::Requests => {
             let limited = unit.keyword(call, "timeout").is_some_and(|value| unit.text(value) != "None");
             // An adapter may set a limit for the whole session.
-            !limited && !unit.has_splat(call) && !limits_sessions(unit)
+            !limited && (!unit.has_splat(call) || hands_none_on(unit, call)) && !limits_sessions(unit)
         }
         Transport::Urllib => {
             unit.keyword(call, "timeout").is_none() && args.len() < 3 && !unit.has_splat(call)
@@ -163,6 +163,29 @@ fn endless(unit: &Unit, call: Id, transport: Transport) -> bool {
         Transport::Axios => !in_browser(unit) && axios_endless(unit, call),
         Transport::Got => without(unit, position(1), &["timeout", "signal"]) && !unit.has_splat(call),
     }
+}
+
+/// Tells whether what a call hands on by `**options` is what the callers of its own function give, which only this file calls,
+/// and none gives a limit.
+fn hands_none_on(unit: &Unit, call: Id) -> bool {
+    let function = unit.function_of(call);
+    let named = unit.syntax.child(function, "name").map_or("", |name| unit.text(name));
+    let args = unit.args(call);
+    let splats: Vec<&str> = args
+        .iter()
+        .filter(|arg| unit.kind(arg.value).ends_with("splat"))
+        .map(|arg| unit.text(arg.value).trim_start_matches('*'))
+        .collect();
+    let list = unit.syntax.child(function, "parameters").map_or("", |list| unit.text(list));
+    let own = splats.iter().all(|name| list.contains(&format!("**{name}")));
+    let private = named.starts_with('_') && !named.starts_with("__");
+    let set = splats.iter().any(|name| {
+        let text = unit.text(function);
+        text.contains(&format!("{name}[")) || text.contains(&format!("{name}."))
+    });
+    let calls: Vec<Id> = unit.calls().filter(|&other| unit.called(other) == Some(function)).collect();
+    let gives = |&call: &Id| unit.keyword(call, "timeout").is_some() || unit.has_splat(call);
+    private && own && !set && !splats.is_empty() && !calls.is_empty() && !calls.iter().any(gives)
 }
 
 /// Tells whether something may set a limit for a whole session: an adapter of one's own, or its `request` replaced. The adapter

@@ -32,10 +32,15 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             .iter()
             .map(|edge| format!("`{}`", delegation::called(&repository.agents[edge.from])))
             .collect();
-        let who = if circle.iter().all(|edge| edge.in_session) { "commands" } else { "agents" };
+        // Agents start each other until one is too deep to start the next, and then the work is not done.
+        let (who, severity) = if circle.iter().all(|edge| edge.in_session) {
+            ("commands", Severity::Medium)
+        } else {
+            ("agents", Severity::High)
+        };
         let message = format!("{who} hand work to each other in a circle: {}", names.join(" -> "));
         let hint = "say who decides and how often the work may come back";
-        let mut draft = report.add(first.file, first.span, message).hint(hint);
+        let mut draft = report.add(first.file, first.span, message).severity(severity).hint(hint);
         for edge in &circle[1..] {
             draft = draft.also(
                 edge.file,

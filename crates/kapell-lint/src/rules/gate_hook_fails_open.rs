@@ -223,10 +223,13 @@ fn unread(repository: &Repository, report: &mut Report<'_>, id: FileId, text: &s
 fn is_permission(matcher: &str) -> bool {
     let Some((tool, rest)) = matcher.split_once('(') else { return false };
     let Some(inner) = rest.strip_suffix(')') else { return false };
+    // `Agent(deployer)`: no tool's name goes on so.
+    let of_agent =
+        ["Agent", "Task", "Skill"].contains(&tool) && inner.starts_with(|c: char| c.is_ascii_lowercase());
     !tool.is_empty()
         && tool.chars().all(|c| c.is_ascii_alphabetic())
         && !inner.contains(['|', '(', ')', '?', '['])
-        && inner.contains([' ', ':', '*', '/', '.'])
+        && (of_agent || inner.contains([' ', ':', '*', '/', '.']))
 }
 
 /// The tools of its client whose names begin in large letters, as of Claude Code 2.1.
@@ -302,6 +305,10 @@ fn unheard(text: &str, lower: &str) -> Option<(Span, &'static str, &'static str)
         return Some((span, why, hint));
     }
     let ends_two = ["exit 2", "exit(2)", "exitcode = 2"].iter().any(|end| lower.contains(end));
+    if !ends_two && !lower.contains("return 2") && is_complaint(lower) {
+        let why = "this decision is not read: it goes to standard error, and the tool runs";
+        return Some((span, why, "print it to standard output"));
+    }
     if !lower.contains("hookeventname") && !ends_two {
         let why = "this decision is not read: it does not say its `hookEventName`, and the tool runs";
         return Some((span, why, hint));
@@ -313,6 +320,30 @@ fn unheard(text: &str, lower: &str) -> Option<(Span, &'static str, &'static str)
     let span = Span::new(found - 1, found + "ermissionDecision".len());
     let why = "this decision is no JSON, for a line ends within a text: it is not read, and the tool runs";
     Some((span, why, "write `\\n` instead of the end of a line, or make it with `jq -n`"))
+}
+
+/// Tells whether each decision of a script is printed where only people read it: `print(json.dumps(..), file=sys.stderr)`.
+fn is_complaint(lower: &str) -> bool {
+    let mut places = lower.match_indices("permissiondecision\"").map(|(at, _)| at).peekable();
+    places.peek().is_some() && places.all(|at| goes_to_error(lower, at))
+}
+
+/// Tells whether what stands at a place is part of what is printed to standard error.
+fn goes_to_error(lower: &str, at: usize) -> bool {
+    let start = ["print(", "console.error(", "console.log(", "stderr.write(", "stdout.write("]
+        .iter()
+        .filter_map(|call| Some(lower[..at].rfind(call)? + call.len()))
+        .max();
+    let Some(start) = start else { return false };
+    let mut depth = 1_i32;
+    let end = lower[start..].char_indices().find(|(_, c)| {
+        depth += i32::from(*c == '(') - i32::from(*c == ')');
+        depth == 0
+    });
+    let Some(end) = end.map(|(end, _)| start + end).filter(|end| *end > at) else { return false };
+    lower[..start].ends_with("console.error(")
+        || lower[..start].ends_with("stderr.write(")
+        || lower[start..end].contains("file=sys.stderr")
 }
 
 /// Finds a decision of a word that its client does not know: `decision` is `block` or `approve`, `permissionDecision` is

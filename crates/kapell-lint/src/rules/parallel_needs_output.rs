@@ -72,6 +72,18 @@ fn tell_handed(report: &mut Report<'_>, asset: &Asset, text: &str, told: &[(Span
             continue;
         }
         let (reader, writer) = (&handed.reader.agent.text, &handed.writer.agent.text);
+        if handed.over {
+            let message = format!(
+                "`{reader}` and `{writer}` write `{}` at the same time: what the first one wrote is lost",
+                handed.file
+            );
+            report
+                .add(asset.file, handed.reader.heading, message)
+                .also(asset.file, handed.writer.heading, "written by this one, too")
+                .hint("give each a file of its own, or start one when the other has ended")
+                .done();
+            continue;
+        }
         let message = format!("`{reader}` reads `{}`, which `{writer}` writes at the same time", handed.file);
         report
             .add(asset.file, handed.reader.heading, message)

@@ -2,7 +2,10 @@
 
 mod alone; // what there is one of
 mod at_once; // what runs at once
+mod common; // what all runs have in common
+mod exchanged; // what a task gets from an object that all have in common, and hands back
 mod left; // what a request leaves for a function of another file
+mod reducers; // keys of a graph's state
 mod setter; // what a request leaves by a function of another file
 mod through; // what a task does by a function that it calls
 mod whole; // files that are read and written whole
@@ -11,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kapell_view::audit::{Confidence, Severity};
 
-use self::at_once::AtOnce;
+use self::{at_once::AtOnce, common::Common};
 use crate::{
     code::{Id, Unit, guards, modules::Modules, service},
     repository::{Depth, Repository},
@@ -50,6 +53,12 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             }
             judge((repository, &modules), unit, at, report);
             setter::tell(repository, unit, at, report);
+        }
+        reducers::check(repository, &modules, unit, report);
+        for (function, started) in at_once::threaded(unit) {
+            if !locks || !is_locked(unit, function) {
+                judge_thread(&modules, unit, (function, started), report);
+            }
         }
     }
     // A function of another file may be what runs at once.
@@ -97,9 +106,9 @@ fn judge<'a>(
     at: AtOnce,
     report: &mut Report<'_>,
 ) {
-    let AtOnce { function, started, of_one, how } = at;
+    let AtOnce { function, started, common, how } = at;
     alone::tell(unit, at, report);
-    for (write, target) in lost(unit, function, of_one) {
+    for (write, target) in lost(unit, function, common) {
         let message = format!(
             "`{}`{} is read before an `await` and written after it, while other tasks do the same: updates are lost",
             unit.text(target),
@@ -109,7 +118,7 @@ fn judge<'a>(
         report.add(unit.file, unit.span(write), message).hint(hint).also(started.0, started.1, how).done();
     }
     let asked = how == at_once::ASKED;
-    let files = whole::rewritten(modules, unit, function);
+    let files = whole::rewritten(modules, unit, function, false);
     for (write, read, path) in files.into_iter().chain(counted(unit, function, asked)) {
         let message = format!(
             "`{path}`{} is read, and written whole after an `await`, while other tasks do the same: updates are lost",
@@ -122,8 +131,11 @@ fn judge<'a>(
             .also(started.0, started.1, how)
             .done();
     }
-    left::tell(repository, unit, at, &of_task(unit, function, of_one), report);
-    for (write, target, read) in mixed(unit, function, of_one) {
+    if !asked {
+        tell_exchanged(modules, unit, at, report);
+    }
+    left::tell(repository, unit, at, &of_task(unit, function, common), report);
+    for (write, target, read) in mixed(unit, function, common) {
         let message = format!(
             "`{}`{} is written before an `await` and read after it, while other tasks write it: one reads what another one wrote",
             unit.text(target),
@@ -138,9 +150,61 @@ fn judge<'a>(
     }
 }
 
+/// Tells of files that threads read and write whole.
+fn judge_thread<'a>(
+    modules: &Modules<'a>,
+    unit: &'a Unit,
+    (function, started): (Id, Id),
+    report: &mut Report<'_>,
+) {
+    for (write, read, path) in whole::rewritten(modules, unit, function, true) {
+        let message = format!(
+            "`{path}`{} is read and written whole, while other threads do the same: updates are lost",
+            service::place_name(unit, write),
+        );
+        report
+            .add(unit.file, unit.span(write), message)
+            .hint("let each thread return its part and write it once, after all have ended, or hold a lock")
+            .also(unit.file, unit.span(read), "read here")
+            .also(unit.file, unit.span(started), "they are started here")
+            .done();
+    }
+}
+
+/// Tells of what tasks get from, and hand to, an object or another file.
+fn tell_exchanged<'a>(modules: &Modules<'a>, unit: &'a Unit, at: AtOnce, report: &mut Report<'_>) {
+    let place = |call: Id| {
+        (unit.callee(call).map_or("", |callee| unit.text(callee)), service::place_name(unit, call))
+    };
+    for exchanged::Exchange { set, get, kept } in exchanged::lost(modules, unit, at) {
+        let (callee, place) = place(set);
+        let message = format!(
+            "`{callee}`{place} writes `{kept}`, which was read before an `await`, while other tasks do the same: updates are lost"
+        );
+        report
+            .add(unit.file, unit.span(set), message)
+            .hint("let each task return its part and add them up after all have ended, or hold a lock")
+            .also(unit.file, unit.span(get), "read here")
+            .also(at.started.0, at.started.1, at.how)
+            .done();
+    }
+    for exchanged::Exchange { set, get, kept } in exchanged::mixed(modules, unit, at) {
+        let (callee, place) = place(set);
+        let message = format!(
+            "`{callee}`{place} sets `{kept}` before an `await`, and it is read after it, while other tasks set it: one reads what another one wrote"
+        );
+        report
+            .add(unit.file, unit.span(set), message)
+            .hint("keep it in a variable of the task, or hand it on as an argument")
+            .also(unit.file, unit.span(get), "read here, after the wait")
+            .also(at.started.0, at.started.1, at.how)
+            .done();
+    }
+}
+
 /// Finds writes of outer variables that await between reading and writing: `total += await f()`,
 /// `total = total + await f()`, and `old = total; await f(); total = old + 1`. Each with the variable.
-fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
+fn lost(unit: &Unit, function: Id, common: Common) -> Vec<(Id, Id)> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
     let before = Before::of(unit, &own);
@@ -156,11 +220,11 @@ fn lost(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id)> {
             ("assignment" | "assignment_expression", None) => before.is_copy_in(unit, id, (left, right)),
             _ => false,
         };
-        (reads && shared(unit, function, left, of_one)).then_some((id, left))
+        (reads && shared(unit, function, left, common)).then_some((id, left))
     };
     let mut found: Vec<(Id, Id)> = own.iter().filter_map(target).collect();
     if !before.waits.is_empty() {
-        let called = through::writes(unit, function, of_one).into_iter();
+        let called = through::writes(unit, function, common).into_iter();
         let copied = called.filter(|write| before.is_copy_in(unit, write.call, (write.left, write.given)));
         found.extend(copied.map(|write| (write.call, write.left)));
     }
@@ -219,10 +283,10 @@ fn own_nodes(unit: &Unit, function: Id) -> Vec<Id> {
 
 /// Finds what a task writes to an outer variable of its own: `current = name; await f(); use(current)`. Each with the variable,
 /// and the first read after the wait.
-fn mixed(unit: &Unit, function: Id, of_one: bool) -> Vec<(Id, Id, Id)> {
+fn mixed(unit: &Unit, function: Id, common: Common) -> Vec<(Id, Id, Id)> {
     let own = own_nodes(unit, function);
     let mut found = Vec::new();
-    for set in of_task(unit, function, of_one) {
+    for set in of_task(unit, function, common) {
         let Set { write, left, wait } = set;
         let next = own
             .iter()
@@ -280,10 +344,11 @@ fn of_call<'a>(unit: &'a Unit, function: Id, own: &[Id]) -> BTreeSet<&'a str> {
 }
 
 /// Finds what a task sets so.
-fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
+fn of_task(unit: &Unit, function: Id, common: Common) -> Vec<Set> {
     let inner = |id: Id| unit.function_of(id) == function;
     let own: Vec<Id> = unit.syntax.below(function).filter(|&id| inner(id)).collect();
-    let parameters = of_call(unit, function, &own);
+    let mut parameters = of_call(unit, function, &own);
+    parameters.retain(|name| !common.has(unit, function, name));
     let mut found = Vec::new();
     for &write in own.iter().filter(|&&id| matches!(unit.kind(id), "assignment" | "assignment_expression")) {
         let (left, right) = (unit.syntax.child(write, "left"), unit.syntax.child(write, "right"));
@@ -291,7 +356,7 @@ fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
         let member = matches!(unit.kind(left), "attribute" | "member_expression")
             && ["self.", "this."].iter().any(|own| unit.text(left).starts_with(own));
         let kept = unit.kind(left) == "identifier" || member || is_entry(unit, left);
-        let plain = kept && shared(unit, function, left, of_one);
+        let plain = kept && shared(unit, function, left, common);
         // What is the same for every task may be written by each.
         let of_task = with_below(unit, right).any(|id| parameters.contains(unit.text(id)));
         if !plain || !of_task || in_branch(unit, function, write) {
@@ -300,7 +365,7 @@ fn of_task(unit: &Unit, function: Id, of_one: bool) -> Vec<Set> {
         let wait = own.iter().copied().find(|&id| id > right && waits(unit, id));
         found.extend(wait.map(|wait| Set { write, left, wait }));
     }
-    for through::Write { call, left, given } in through::writes(unit, function, of_one) {
+    for through::Write { call, left, given } in through::writes(unit, function, common) {
         let of_task = unit.syntax.below(given).any(|id| parameters.contains(unit.text(id)));
         let wait = own.iter().copied().find(|&id| id > given && waits(unit, id));
         let wait = wait.filter(|_| of_task && !in_branch(unit, function, call));
@@ -400,9 +465,14 @@ impl<'a> Before<'a> {
 }
 
 /// Tells whether all runs of a function have a variable in common.
-fn shared(unit: &Unit, function: Id, target: Id, of_one: bool) -> bool {
-    let own = ["self", "this"].iter().any(|own| unit.text(target).starts_with(own));
-    (of_one || !own) && outer(unit, function, target)
+fn shared(unit: &Unit, function: Id, target: Id, common: Common) -> bool {
+    let text = unit.text(target);
+    let root = text.split(['.', '[']).next().unwrap_or(text);
+    if matches!(root, "self" | "this") {
+        return common.object && outer(unit, function, target);
+    }
+    // A part of what every run is given: `state["notes"]`.
+    outer(unit, function, target) || is_entry(unit, target) && common.has(unit, function, root)
 }
 
 /// Tells whether a variable belongs to something around the function.

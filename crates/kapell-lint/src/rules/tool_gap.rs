@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use kapell_spec::{
     claude::{
         definition::Named,
-        reference::{Names, Strength},
+        reference::{Names, Reference, Strength},
     },
     finding::Span,
     line,
@@ -54,7 +54,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         if agent.definition.field("tools").is_some()
             && agent.definition.items("tools").iter().all(|tool| tool.text != "*")
         {
-            lacks(report, agent, file, &mut online);
+            lacks(repository, report, (agent, file), &mut online);
             leaves_out(repository, report, agent);
             loading.extend(told_to_load(&skills, agent, &file.text).map(|span| (agent, span)));
         }
@@ -385,7 +385,12 @@ fn grants(agent: &Asset, tool: &str) -> bool {
     })
 }
 
-fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mut Online<'a>) {
+fn lacks<'a>(
+    repository: &Repository,
+    report: &mut Report<'_>,
+    (agent, file): (&'a Asset, &File),
+    online: &mut Online<'a>,
+) {
     let text = &*file.text;
     let has = |names: &[&str]| {
         let tools = agent.definition.items("tools").iter();
@@ -417,10 +422,16 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
             .hint("add `Edit` to its tools, or have it return what is to be changed")
             .done();
     }
+    let known = |reference: &Reference| {
+        // Nobody is told to start itself.
+        reference.name != agent.name
+            && matches!(repository.agents.resolve(agent, reference), Resolved::Found(_))
+    };
     let starts = agent.references.iter().find(|reference| {
         reference.names == Names::Agent
             && !reference.fenced
-            && (reference.strength == Strength::Certain || told::to_delegate(agent, text, reference.span))
+            && (reference.strength == Strength::Certain
+                || told::to_delegate(agent, text, reference.span, || known(reference)))
     });
     if let Some(reference) = starts.filter(|_| !has(&["Agent", "Task"])) {
         let message =
@@ -432,7 +443,8 @@ fn lacks<'a>(report: &mut Report<'_>, agent: &'a Asset, file: &File, online: &mu
             .done();
     } else if let Some(span) = told::to_start(agent, text).filter(|_| !has(&["Agent", "Task"])) {
         let message = format!("`{}` has to start agents, but its tools do not have `Agent`", agent.name);
-        report.add(agent.file, span, message).hint("add `Agent` to its tools").done();
+        let draft = report.add(agent.file, span, message).severity(Severity::High);
+        draft.hint("add `Agent` to its tools").done();
     }
     if let Some((span, tool)) = told::to_serve(agent, text, |tool| grants(agent, tool)) {
         let message = format!("`{}` has to use `{tool}`, which its tools do not have", agent.name);

@@ -381,10 +381,10 @@ fn tell(repository: &Repository, report: &mut Report<'_>, mut names: Vec<(&str, 
     if !scoped {
         draft = draft.confidence(Confidence::Medium);
     }
-    // What is to be run, and is there under nearly that name, was meant to be.
+    // What is to be run, and is there under nearly that name, or in a folder of others, was meant to be.
     let ordered = names.iter().flat_map(|(_, places)| places).any(|(file, reference, near)| {
         let text = &repository.files[*file].text;
-        near.is_some() && delegation::is_run(text, reference.span.start as usize)
+        (near.is_some() || scoped) && delegation::is_run(text, reference.span.start as usize)
     });
     if ordered {
         draft = draft.severity(Severity::High);

@@ -60,6 +60,9 @@ pub(super) fn exported(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// What is said of a client that has a limit unless somebody takes it away.
+const SWITCHED_OFF: &str = "this client waits for ever: its limit is switched off";
+
 /// Finds clients that wait for ever in all files, by what is wrong with them: one habit, one finding.
 pub(super) fn endless_clients(repository: &Repository, report: &mut Report<'_>) {
     let mut found: BTreeMap<(&str, &'static str), Vec<(&Unit, Id)>> = BTreeMap::new();
@@ -81,16 +84,15 @@ pub(super) fn endless_clients(repository: &Repository, report: &mut Report<'_>) 
                     .iter()
                     .any(|name| unit.keyword(call, name).is_some_and(|value| is_off(unit.text(value))));
             if off && !is_limited(unit, call) {
-                let said = (
-                    "this client waits for ever: its limit is switched off",
-                    "drop `None`, or give it a number",
-                );
+                let said = (SWITCHED_OFF, "drop `None`, or give it a number");
                 found.entry(said).or_default().push((unit, call));
             }
         }
     }
     for ((why, hint), places) in found {
-        Habit::tell(places, |_, _| Habit::new(why.to_owned(), hint, "so does this one"), report);
+        let habit = Habit::new(why.to_owned(), hint, "so does this one");
+        let severity = if why == SWITCHED_OFF { Severity::High } else { habit.severity };
+        Habit::tell(places, |_, _| Habit { severity, ..habit }, report);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Services that run once, and end: what needs them needs what they have done.
 
+use kapell_view::audit::Severity;
+
 use super::{Waiter, is_early, waits};
 use crate::{
     rule::Report,
@@ -139,16 +141,16 @@ pub(super) fn unfinished(
         .iter()
         .filter(|(service, _, condition)| early(service, *condition) && ends(service).is_none());
     let Some((service, name, _)) = early.next() else { return };
-    let meets = match what {
-        Once::Migrates => "it may meet the schema of before",
-        Once::Prepares => "it may not find what that prepares",
+    let (meets, severity) = match what {
+        Once::Migrates => ("it may meet the schema of before", Severity::High),
+        Once::Prepares => ("it may not find what that prepares", Severity::Medium),
     };
     let message = format!(
         "`{}` starts as soon as `{}` has a process, not when it is done: {meets}",
         &*service.name, &**name
     );
     let hint = "wait with `condition: service_completed_successfully`";
-    let mut draft = report.add(compose.file, name.span, message).hint(hint);
+    let mut draft = report.add(compose.file, name.span, message).severity(severity).hint(hint);
     draft = draft.also(compose.file, needed.name.span, "this runs once, and ends");
     for (service, name, _) in early {
         draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));

@@ -7,7 +7,10 @@ use kapell_view::audit::Confidence;
 use crate::{
     repository::Repository,
     rule::Report,
-    systems::kubernetes::{Listened, What},
+    systems::{
+        Manifest, Word,
+        kubernetes::{Listened, What},
+    },
 };
 
 /// Tells whether a port, a number or a name, is among some.
@@ -134,6 +137,28 @@ pub(super) fn probes(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
+/// A service that an ingress names, and that only stands beside it under a longer or shorter name.
+fn nobody(manifests: &[Manifest], ingress: &Manifest, name: &Word, report: &mut Report<'_>) {
+    let known = |other: &&Manifest| *other.name == **name && matches!(other.what, What::Service { .. });
+    if manifests.iter().any(|other| known(&other)) {
+        return;
+    }
+    let longer = |one: &str, other: &str| one.strip_prefix(other).is_some_and(|rest| rest.starts_with('-'));
+    let mut near = manifests.iter().filter(|other| {
+        matches!(other.what, What::Service { .. })
+            && other.is_beside(ingress)
+            && (longer(name, &other.name) || longer(&other.name, name))
+    });
+    let (Some(other), None) = (near.next(), near.next()) else { return };
+    let message = format!(
+        "`{}` sends to the service `{}`, which is called `{}` here: nothing answers",
+        &*ingress.name, &**name, &*other.name
+    );
+    let hint = format!("write `{}`", &*other.name);
+    let draft = report.add(ingress.file, name.span, message).confidence(Confidence::Medium).hint(hint);
+    draft.also(other.file, other.name.span, "the service").done();
+}
+
 pub(super) fn ingresses(repository: &Repository, report: &mut Report<'_>) {
     let manifests = &repository.systems.manifests;
     for ingress in manifests {
@@ -145,7 +170,10 @@ pub(super) fn ingresses(repository: &Repository, report: &mut Report<'_>) {
                 }
                 _ => None,
             });
-            let (Some((service, ports)), None) = (named.next(), named.next()) else { continue };
+            let (Some((service, ports)), None) = (named.next(), named.next()) else {
+                nobody(manifests, ingress, name, report);
+                continue;
+            };
             if ports.is_empty() || listens(ports, port) {
                 continue;
             }

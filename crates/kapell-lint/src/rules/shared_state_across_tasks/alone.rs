@@ -5,7 +5,7 @@ use super::{
     declared_outside, waits, with_below,
 };
 use crate::{
-    code::{Id, Unit, programs, service},
+    code::{Id, Language, Unit, programs, service},
     rule::Report,
     rules::unbounded_fan_out,
 };
@@ -195,6 +195,46 @@ fn part_of(unit: &Unit, name: Id) -> Id {
     if sliced { call } else { id }
 }
 
+/// Tells whether a list is one of a class of Python, and no object of it has one of its own.
+fn is_of_class(unit: &Unit, function: Id, name: &str) -> bool {
+    let Some(class) = unit.syntax.around(function).find(|&id| unit.kind(id) == "class_definition") else {
+        return false;
+    };
+    let lists = |id: &Id| unit.kind(*id) == "assignment" && unit.function_of(*id) == unit.function_of(class);
+    let set = |id: Id| unit.syntax.child(id, "left").map_or("", |left| unit.text(left));
+    let own = format!("self.{name}");
+    let mut bound = unit.syntax.below(class).filter(|&id| unit.kind(id) == "assignment");
+    let of_class = unit.syntax.below(class).filter(lists).any(|id| {
+        let value = unit.syntax.child(id, "right");
+        set(id) == name && value.is_some_and(|value| unit.kind(value) == "list")
+    });
+    let typed = unit.text(class).contains("dataclass") || unit.text(class).contains("BaseModel");
+    of_class && !typed && !bound.any(|id| set(id) == own)
+}
+
+/// Tells whether a name is a parameter of Python that is a list of its own unless a call gives one, and no call here does: the
+/// list is made once, for all calls.
+fn is_default(unit: &Unit, function: Id, name: Id) -> bool {
+    let text = unit.text(name);
+    let Some(list) = unit.syntax.child(function, "parameters") else { return false };
+    let listed = |id: Id| {
+        let named = unit.syntax.child(id, "name").is_some_and(|own| unit.text(own) == text);
+        named && unit.syntax.child(id, "value").is_some_and(|value| unit.kind(value) == "list")
+    };
+    let Some(place) = unit.syntax.children(list).find(|&id| listed(id)) else { return false };
+    let before = unit.syntax.children(list).filter(|&id| id < place && unit.kind(id) != ",");
+    let before = before.filter(|&id| !matches!(unit.text(id), "(" | "self")).count();
+    let gives = |call: Id| {
+        unit.called(call) == Some(function)
+            && (unit.args(call).len() > before || unit.keyword(call, text).is_some() || unit.has_splat(call))
+    };
+    let rebound = unit.syntax.below(function).any(|id| {
+        unit.kind(id) == "assignment"
+            && unit.syntax.child(id, "left").is_some_and(|left| unit.text(left) == text)
+    });
+    !rebound && unit.language == Language::Python && !unit.calls().any(gives)
+}
+
 /// Finds lists around a function that it appends to, and then hands to what it awaits as the conversation.
 fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
     let function = task.function;
@@ -239,10 +279,10 @@ fn talks<'a>(unit: &'a Unit, task: AtOnce, own: &[Id]) -> Vec<(Id, &'a str)> {
         let name = unit.text(object);
         let seen = found.iter().any(|(_, other)| *other == name);
         // What one object keeps is everybody's, where everybody calls the same one.
-        let kept = task.of_one
-            && ["self.", "this."]
-                .iter()
-                .any(|own| name.strip_prefix(own).is_some_and(|rest| !rest.contains('.')));
+        let own = ["self.", "this."].iter().find_map(|own| name.strip_prefix(own));
+        let own = own.filter(|rest| !rest.contains('.'));
+        let kept = own.is_some_and(|own| task.common.object || is_of_class(unit, function, own));
+        let kept = kept || is_default(unit, function, object);
         let outer = unit.kind(object) == "identifier"
             && !is_parameter(unit, function, object)
             && declared_outside(unit, function, name);

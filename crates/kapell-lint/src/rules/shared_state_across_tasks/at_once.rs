@@ -7,8 +7,12 @@ use std::collections::BTreeMap;
 use kapell_spec::finding::Span;
 
 use self::asked::handlers;
+use super::{
+    LOCKS,
+    common::{self, Common},
+};
 use crate::{
-    code::{Id, Language, Unit, modules::Modules, unit::FUNCTIONS},
+    code::{Id, Language, Unit, guards, modules::Modules, unit::FUNCTIONS},
     files::FileId,
     rules::unbounded_fan_out,
 };
@@ -19,8 +23,8 @@ pub(super) struct AtOnce {
     pub(super) function: Id,
     /// Where its runs are started.
     pub(super) started: (FileId, Span),
-    /// Whether all of them are methods of one object.
-    pub(super) of_one: bool,
+    /// What they have in common.
+    pub(super) common: Common,
     /// What is said of where they are started.
     pub(super) how: &'static str,
 }
@@ -38,28 +42,54 @@ pub(super) fn all(unit: &Unit) -> Vec<AtOnce> {
     found
 }
 
-/// Finds the functions of other files that run many times at once: plain ones that are named where they are started, or that
-/// a function calls which answers requests.
+/// Finds the functions of other files that run many times at once: those that are named where they are started, and those that
+/// a function calls which does, or answers requests. Of methods, those of an object that all runs have in common.
 pub(super) fn abroad<'a>(units: &'a [Unit], modules: &Modules<'a>) -> Vec<(&'a Unit, AtOnce)> {
     let mut found: Vec<(&Unit, AtOnce)> = Vec::new();
     let leads_out = |unit: &&Unit| unit.origins().any(|(_, origin)| origin.target.is_some());
     for unit in units.iter().filter(leads_out) {
-        let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at, STARTED));
+        let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| AtOnce {
+            function: fan.body,
+            started: (unit.file, unit.span(fan.at)),
+            common: Common::OBJECT,
+            how: STARTED,
+        });
         let asked = handlers(unit).into_iter().filter(|task| task.how == ASKED);
-        let asked: Vec<(Id, (FileId, Span))> = asked.map(|task| (task.function, task.started)).collect();
-        let fans = fans.map(|(body, at, how)| (body, (unit.file, unit.span(at)), how));
-        for (body, started, how) in fans.chain(asked.into_iter().map(|(body, at)| (body, at, ASKED))) {
-            for call in unit.calls_in(body) {
-                let Some((other, function)) = modules.exported(unit, call) else { continue };
+        for task in fans.chain(started(unit)).chain(asked) {
+            for call in unit.calls_in(task.function) {
+                let Some((other, function, common)) = leads_to(modules, unit, task, call) else { continue };
                 let known =
                     found.iter().any(|(known, at)| known.file == other.file && at.function == function);
-                if !known && other.is_async(function) && !other.is_method(function) {
-                    found.push((other, AtOnce { function, started, of_one: true, how }));
+                if !known && other.is_async(function) && !guards::guarded(unit, &[task.function], LOCKS) {
+                    let mut own = Vec::new();
+                    follow(other, function, AtOnce { function, common, ..task }, STEPS, &mut own);
+                    found.extend(own.into_iter().map(|at| (other, at)));
                 }
             }
         }
     }
     found
+}
+
+/// Finds the function of another file that a task calls, and what all runs of it have in common.
+fn leads_to<'a>(
+    modules: &Modules<'a>,
+    unit: &Unit,
+    task: AtOnce,
+    call: Id,
+) -> Option<(&'a Unit, Id, Common)> {
+    let object = unit.syntax.child(unit.callee(call)?, "object");
+    let of_given = || {
+        let object = object.filter(|&object| unit.kind(object) == "identifier")?;
+        let class = common::class_given(unit, task.function, unit.text(object))?;
+        modules.method_of(unit, class, unit.callee_name(call))
+    };
+    let (other, function) = modules.exported(unit, call).or_else(of_given)?;
+    let method = other.is_method(function);
+    if method && !object.is_some_and(|object| task.common.is_same((unit, task.function), object)) {
+        return None;
+    }
+    Some((other, function, task.common.of_call((unit, task.function, call), (other, function), true)))
 }
 
 /// Finds the functions that are started many times at once.
@@ -70,18 +100,56 @@ fn started(unit: &Unit) -> Vec<AtOnce> {
         return found;
     }
     let gathers = unit.calls().filter(|&call| unbounded_fan_out::gathers(unit, call));
-    let twice = gathers.filter_map(|gather| Some((started_twice(unit, gather)?, gather)));
+    let twice = gathers.filter_map(|gather| {
+        let (function, calls) = started_twice(unit, gather)?;
+        Some((function, gather, Common::of_calls(unit, &calls)))
+    });
     let fans = unbounded_fan_out::fans(unit).into_iter().map(|fan| (fan.body, fan.at));
     let mapped = unit.calls().filter_map(|call| Some((bounded_map(unit, call)?, call)));
-    for (body, started) in fans.chain(mapped).chain(twice).chain(grouped_twice(unit)) {
-        follow(
-            unit,
-            body,
-            AtOnce { function: body, started: (unit.file, unit.span(started)), of_one: true, how: STARTED },
-            STEPS,
-            &mut found,
-        );
+    let others = fans.chain(mapped).chain(grouped_twice(unit));
+    for (body, started, common) in others.map(|(body, at)| (body, at, Common::OBJECT)).chain(twice) {
+        let started = (unit.file, unit.span(started));
+        follow(unit, body, AtOnce { function: body, started, common, how: STARTED }, STEPS, &mut found);
     }
+    found
+}
+
+/// Finds the functions that threads run at once, and what they call of this file, each with where they are started.
+pub(super) fn threaded(unit: &Unit) -> Vec<(Id, Id)> {
+    let mut found: Vec<(Id, Id)> = Vec::new();
+    if unit.language != Language::Python || !unit.whole().contains("ThreadPoolExecutor(") {
+        return found;
+    }
+    for call in unit.calls() {
+        let Some(first) = unit.args(call).first().map(|arg| arg.value) else { continue };
+        let of_pool =
+            unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object")).is_some_and(|object| {
+                let name = unit.text(object).to_ascii_lowercase();
+                ["pool", "executor", "exec", "ex"].iter().any(|word| name.ends_with(word))
+            });
+        let outer = unit.function_of(call);
+        let looped = || {
+            let mut around = unit.syntax.around(call).take_while(|&id| id != outer);
+            around.any(|id| unit.kind(id) == "for_statement" || unit.kind(id).ends_with("_comprehension"))
+        };
+        let many = of_pool
+            && match unit.callee_name(call) {
+                "map" => true,
+                "submit" => looped(),
+                _ => false,
+            };
+        let Some(function) = unit.function(unit.text(first)).filter(|_| many) else { continue };
+        let mut tasks = vec![function];
+        for _ in 0..STEPS {
+            let calls = tasks.iter().flat_map(|&task| unit.calls_in(task));
+            let next: Vec<Id> =
+                calls.filter_map(|call| unit.called(call)).filter(|next| !tasks.contains(next)).collect();
+            tasks.extend(next);
+        }
+        found.extend(tasks.into_iter().map(|task| (task, call)));
+    }
+    found.sort_unstable();
+    found.dedup_by_key(|(task, _)| *task);
     found
 }
 
@@ -142,8 +210,9 @@ fn follow(unit: &Unit, body: Id, at: AtOnce, steps: u32, found: &mut Vec<AtOnce>
             continue;
         }
         let Some(function) = unit.called(call) else { continue };
-        let of_one = at.of_one && of_one(unit, body, call, function);
-        follow(unit, function, AtOnce { of_one, ..at }, steps, found);
+        let object = at.common.object && of_one(unit, (body, at.common), call, function);
+        let common = at.common.of_call((unit, body, call), (unit, function), object);
+        follow(unit, function, AtOnce { common, ..at }, steps, found);
     }
 }
 
@@ -154,7 +223,7 @@ fn declares(unit: &Unit, function: Id) -> bool {
 }
 
 /// Tells whether all runs call a method of the same object, or a plain function.
-fn of_one(unit: &Unit, body: Id, call: Id, function: Id) -> bool {
+fn of_one(unit: &Unit, (body, common): (Id, Common), call: Id, function: Id) -> bool {
     let object = unit.callee(call).and_then(|callee| unit.syntax.child(callee, "object"));
     let Some(object) = object else { return true };
     if matches!(unit.text(object), "self" | "this") {
@@ -167,12 +236,16 @@ fn of_one(unit: &Unit, body: Id, call: Id, function: Id) -> bool {
         .and_then(|made| unit.callee(made))
         .zip(name)
         .is_some_and(|(made, name)| unit.text(made) == unit.text(name));
-    // What a task makes for itself is its own.
-    of_class && made.is_some_and(|made| !unit.syntax.holds(body, made))
+    // What a task is given may be the same for all of them; what it makes for itself is its own.
+    let given = || {
+        let class = name.is_some_and(|name| common::is_named_like(unit, body, object, unit.text(name)));
+        class && common.is_same((unit, body), object)
+    };
+    of_class && made.is_some_and(|made| !unit.syntax.holds(body, made)) || made.is_none() && given()
 }
 
-/// Finds the function of this file that a call waits for at least twice: `Promise.all([ask(a), ask(b)])`.
-fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
+/// Finds the function of this file that a call waits for at least twice, and the calls of it: `Promise.all([ask(a), ask(b)])`.
+fn started_twice(unit: &Unit, gather: Id) -> Option<(Id, Vec<Id>)> {
     let given: Vec<Id> = unit.args(gather).iter().map(|arg| arg.value).collect();
     let listed = given.first().filter(|&&first| matches!(unit.kind(first), "array" | "list"));
     let parts: Vec<Id> = listed.map_or(given.clone(), |&list| unit.syntax.children(list).collect());
@@ -183,14 +256,15 @@ fn started_twice(unit: &Unit, gather: Id) -> Option<Id> {
             return Some((unit.function(unit.callee_name(part))?, ""));
         }
         let object = unit.syntax.child(callee, "object")?;
-        let function = unit.called(part).filter(|&function| of_one(unit, gather, part, function))?;
+        let function =
+            unit.called(part).filter(|&function| of_one(unit, (gather, Common::OBJECT), part, function))?;
         Some((function, unit.text(object)))
     };
-    let called: Vec<(Id, &str)> = parts
-        .into_iter()
-        .filter(|&part| matches!(unit.kind(part), "call" | "call_expression"))
-        .filter_map(of)
-        .collect();
-    let again = called.iter().find(|one| called.iter().filter(|other| other == one).count() > 1);
-    again.map(|(function, _)| *function)
+    let calls = parts.into_iter().filter(|&part| matches!(unit.kind(part), "call" | "call_expression"));
+    let called: Vec<((Id, &str), Id)> = calls.filter_map(|part| Some((of(part)?, part))).collect();
+    let same = |one: &(Id, &str)| -> Vec<Id> {
+        called.iter().filter(|(other, _)| other == one).map(|(_, part)| *part).collect()
+    };
+    let (again, calls) = called.iter().map(|(one, _)| (one, same(one))).find(|(_, calls)| calls.len() > 1)?;
+    Some((again.0, calls))
 }

@@ -1,6 +1,6 @@
 //! What a task does to a variable around it by a plain function of its file: it counts where that one is called.
 
-use super::{Set, hides, is_same, left::is_shown, of_call, own_nodes, shared, with_below};
+use super::{Set, common::Common, hides, is_same, left::is_shown, of_call, own_nodes, shared, with_below};
 use crate::code::{Id, Unit};
 
 /// Names of functions which show how far the work is: what they read wrong is put right a moment later.
@@ -33,7 +33,7 @@ pub(super) struct Write {
 }
 
 /// Finds such calls of a task.
-pub(super) fn writes(unit: &Unit, function: Id, of_one: bool) -> Vec<Write> {
+pub(super) fn writes(unit: &Unit, function: Id, common: Common) -> Vec<Write> {
     let mut found = Vec::new();
     for call in calls(unit, function) {
         let Some((other, given)) = helper(unit, function, call).zip(unit.syntax.child(call, "arguments"))
@@ -44,6 +44,7 @@ pub(super) fn writes(unit: &Unit, function: Id, of_one: bool) -> Vec<Write> {
             continue;
         }
         let own = own_nodes(unit, other);
+        let common = common.of_call((unit, function, call), (unit, other), common.object);
         let sets = |id: &&Id| matches!(unit.kind(**id), "assignment" | "assignment_expression");
         let mut parameters = None;
         for &write in own.iter().filter(sets) {
@@ -51,7 +52,7 @@ pub(super) fn writes(unit: &Unit, function: Id, of_one: bool) -> Vec<Write> {
             let Some((left, right)) = left.zip(right) else { continue };
             let parameters = parameters.get_or_insert_with(|| of_call(unit, other, &own));
             let of_given = with_below(unit, right).any(|id| parameters.contains(unit.text(id)));
-            if of_given && shared(unit, other, left, of_one) {
+            if of_given && shared(unit, other, left, common) {
                 found.push(Write { call, left, given });
             }
         }

@@ -22,7 +22,14 @@ struct Done<'a> {
 
 /// Finds the files, the same for every task, that a function reads, and writes after it waited. Each with the call that writes,
 /// the one that reads, and the path as it is written.
-pub(super) fn rewritten<'a>(modules: &Modules<'a>, unit: &'a Unit, function: Id) -> Vec<(Id, Id, &'a str)> {
+///
+/// Threads come between without a wait.
+pub(super) fn rewritten<'a>(
+    modules: &Modules<'a>,
+    unit: &'a Unit,
+    function: Id,
+    threads: bool,
+) -> Vec<(Id, Id, &'a str)> {
     let own: Vec<Id> = unit.calls_in(function).filter(|&id| unit.function_of(id) == function).collect();
     let all = |writes: bool| own.iter().filter_map(move |&call| done(modules, unit, function, call, writes));
     let writes: Vec<Done<'_>> = all(true).collect();
@@ -38,7 +45,7 @@ pub(super) fn rewritten<'a>(modules: &Modules<'a>, unit: &'a Unit, function: Id)
         };
         let between =
             |&wait: &Id| wait > read.call && wait < write.call && !unit.syntax.holds(wait, write.call);
-        if read.yields && write.yields || waiting.iter().any(between) {
+        if threads || read.yields && write.yields || waiting.iter().any(between) {
             found.push((write.call, read.call, write.named.1));
         }
     }

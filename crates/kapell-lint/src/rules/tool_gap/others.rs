@@ -58,7 +58,8 @@ fn lacks(report: &mut Report<'_>, agent: &Asset, text: &str, tools: &Granted) {
         reference.names == Names::Agent
             && !reference.fenced
             && reference.span.start >= agent.definition.body
-            && (reference.strength == Strength::Certain || told::to_delegate(agent, text, reference.span))
+            && (reference.strength == Strength::Certain
+                || told::to_delegate(agent, text, reference.span, || false))
     };
     if let Some(reference) = agent.references.iter().find(told).filter(|_| !tools.has("Agent")) {
         let message = format!("`{name}` has to start `{}`, but may start nobody", reference.name);

@@ -20,6 +20,14 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
             }
         }
         handoffs(unit, report);
+        for graph in graphs::of(unit) {
+            for (name, at) in graph.lost_answers() {
+                let what = format!(
+                    "this answers `{name}`, and the graph has nothing of that name: the run fails then"
+                );
+                tell(report, (unit.file, unit.span(at)), what, name, graph.nodes.keys().copied());
+            }
+        }
     }
     registered(repository, report);
     in_settings(repository, report);

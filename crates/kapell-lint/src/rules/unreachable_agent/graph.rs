@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kapell_view::audit::Confidence;
+use kapell_view::audit::{Confidence, Severity};
 
 use crate::{
     code::{
@@ -25,6 +25,7 @@ pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
                 let message = format!("no edge of this graph leads to `{name}`: it never runs");
                 report
                     .add(unit.file, unit.span(at), message)
+                    .severity(Severity::High)
                     .hint("add the edge that leads to it, or drop the node")
                     .also(unit.file, unit.span(graph.made), "the graph")
                     .done();

@@ -2,7 +2,7 @@
 
 mod sockets; // what answers who is connected
 
-use super::{ASKED, AtOnce, STEPS, follow, of_one};
+use super::{ASKED, AtOnce, Common, STEPS, follow, of_one};
 use crate::code::{Id, Language, Unit, unit::FUNCTIONS};
 
 /// Libraries that answer requests, as they are imported.
@@ -59,7 +59,7 @@ pub(super) fn handlers(unit: &Unit) -> Vec<AtOnce> {
     let at = |function: Id, started: Id| AtOnce {
         function,
         started: (unit.file, unit.span(started)),
-        of_one: false,
+        common: Common::NOTHING,
         how: ASKED,
     };
     let mut found: Vec<AtOnce> =
@@ -72,10 +72,11 @@ pub(super) fn handlers(unit: &Unit) -> Vec<AtOnce> {
             let function = unit
                 .called(call)
                 .filter(|&other| other != task.function && !keeps_for(unit, task.function, other));
-            let shared = function.filter(|&other| of_one(unit, task.function, call, other));
+            let shared =
+                function.filter(|&other| of_one(unit, (task.function, Common::NOTHING), call, other));
             let own = unit.is_method(task.function);
             let Some(function) = shared.filter(|_| !own) else { continue };
-            follow(unit, function, AtOnce { of_one: true, ..task }, STEPS, &mut found);
+            follow(unit, function, AtOnce { common: Common::OBJECT, ..task }, STEPS, &mut found);
         }
     }
     found

@@ -51,8 +51,14 @@ pub(in crate::rules::tool_gap) fn to_start(agent: &Asset, text: &str) -> Option<
 }
 
 /// Tells whether the words right before the name of an agent order whoever reads them to have it work: `- Delegate the design
-/// to the `designer` subagent`. That others call each other, or that somebody may, is no order.
-pub(in crate::rules::tool_gap) fn to_delegate(agent: &Asset, text: &str, name: Span) -> bool {
+/// to the `designer` subagent`. That others call each other, or that somebody may, is no order. Where the name is `known` to be
+/// one of an agent, nothing has to say so.
+pub(in crate::rules::tool_gap) fn to_delegate(
+    agent: &Asset,
+    text: &str,
+    name: Span,
+    known: impl Fn() -> bool,
+) -> bool {
     let at = name.start as usize;
     if name.start < agent.definition.body || is_fenced(agent, at) {
         return false;
@@ -80,7 +86,14 @@ pub(in crate::rules::tool_gap) fn to_delegate(agent: &Asset, text: &str, name: S
     // `Give each story to the `x` agent`, and `then have `x` plan the tests`.
     let given =
         GIVES.contains(&first) && lower.strip_suffix(" the").unwrap_or(&lower).strip_suffix(" to").is_some();
-    (at_once || given || order.contains(&first)) && named && !is_for_others(before)
+    let ordered = order.contains(&first) && (named || is_bare(&lower) && known());
+    (ordered || (at_once || given) && named) && !is_for_others(before)
+}
+
+/// Tells whether an order names at once whom it is about: `Spawn the`, `Delegate the diff to`.
+fn is_bare(order: &str) -> bool {
+    let last = order.split_whitespace().last().unwrap_or_default();
+    ["spawn", "launch", "dispatch", "to", "the", "a", "an"].contains(&last)
 }
 
 /// Verbs with which an agent is given something, before `to` and its name.
