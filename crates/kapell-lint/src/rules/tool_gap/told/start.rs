@@ -46,8 +46,13 @@ pub(in crate::rules::tool_gap) fn to_start(agent: &Asset, text: &str) -> Option<
         let line = &text[at..line::end(text, at)];
         let words = |word: &str| line.find(word).map(|len| at + len + word.len());
         let end = words(" tool").or_else(|| words("agents")).unwrap_or(at);
-        (!denied && !fenced).then(|| Span::new(at, end))
+        (!denied && !fenced && !is_in_example(&text[body..at])).then(|| Span::new(at, end))
     })
+}
+
+/// Tells whether an example is open at the end of a text: what is told there, whoever calls the agent says.
+fn is_in_example(before: &str) -> bool {
+    before.rfind("<example>").is_some_and(|open| !before[open..].contains("</example>"))
 }
 
 /// Tells whether the words right before the name of an agent order whoever reads them to have it work: `- Delegate the design
