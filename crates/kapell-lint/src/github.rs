@@ -18,6 +18,8 @@ pub mod facts; // what steps do
 
 pub use facts::StepFacts;
 
+pub(crate) mod own_scripts; // what the repository's own scripts do
+
 pub mod carry; // what flows along an edge
 
 pub mod cost; // how long it takes
@@ -118,7 +120,7 @@ impl Github {
             actions.insert(folder.to_owned(), action);
         }
         let workflows = files.iter().filter(|(_, file)| is_workflow(&file.path));
-        let flows = workflows.map(|(id, file)| Flow::read(&actions, id, file)).collect();
+        let flows = workflows.map(|(id, _)| Flow::read(&actions, files, id)).collect();
         let composites = actions.iter().filter_map(|(folder, action)| {
             Flow::of_action(&actions, folder, action, files[action.file].path.clone())
         });
@@ -207,7 +209,7 @@ impl Github {
                 .any(|job| matches!(job.called(), Some(Uses::Local(path)) if changed.contains(&**path)))
         };
         let again = |flow: &Flow| match changed.contains(&*flow.path) || calls(flow) {
-            true => Flow::read(&self.actions, flow.file, &files[flow.file]),
+            true => Flow::read(&self.actions, files, flow.file),
             false => flow.clone(),
         };
         Self {
@@ -280,7 +282,8 @@ fn source(file: &File) -> Source {
 }
 
 impl Flow {
-    fn read(actions: &BTreeMap<String, LocalAction>, id: FileId, file: &File) -> Self {
+    fn read(actions: &BTreeMap<String, LocalAction>, files: &Files, id: FileId) -> Self {
+        let file = &files[id];
         let (tree, notes) = file.yaml();
         let (mut model, notes) = spec::workflow_of(&file.text, tree.as_ref(), notes.clone());
         // What stands before an error may be cut off in the middle.
@@ -290,8 +293,9 @@ impl Flow {
         let closures = conditions::closures(&model);
         let worlds = world::worlds(&model);
         let runs = worlds.iter().map(|world| conditions::runs(&model, &closures, world, |_| false)).collect();
-        let facts: Vec<Vec<StepFacts>> =
+        let mut facts: Vec<Vec<StepFacts>> =
             model.jobs.iter().map(|job| facts::of_job(actions, &model, job)).collect();
+        own_scripts::learn(files, &model, &mut facts);
         Self {
             file: id,
             path: file.path.clone(),

@@ -222,7 +222,6 @@ static EACH_ALONE: &[&Rule] = &[
     &gate_gates_nothing::RULE,
     &workflow_run_unchecked::RULE,
     &plan_not_applied::RULE,
-    &delivery_beside_tests::RULE,
     &delivers_from_pull_request::RULE,
     &status_unseen::RULE,
     &asserted_result::RULE,

@@ -146,7 +146,9 @@ impl<'a> Parts<'a> {
                 // Plugins keep what their hooks run there as well.
                 "sh" => {
                     self.within(CLIENT_DIRECTORIES)
-                        || self.within(&["scripts", "script", "bin", "ci", "deploy"])
+                        || self.folders.is_empty()
+                        || self.within(&["scripts", "script", "bin", "ci", ".ci", "deploy"])
+                        || self.within(&["hack", "tools", "ops", "infra", "release", "build"])
                 }
                 "json" | "toml" | "py" | "rb" | "ts" | "mts" | "cjs" | "bash" | "php" | "ps1" | "pl" => {
                     self.within(CLIENT_DIRECTORIES)

@@ -81,9 +81,8 @@ impl Scope<'_> {
         }
     }
 
-    /// Evaluates what a variable of the workflow or the job is set to: `IS_MAIN: ${{ github.ref == 'refs/heads/main' }}`.
-    /// A literal is a switch that people turn by hand, so it counts as not known.
-    fn env(&self, name: &str) -> Value {
+    /// Returns the expression that a variable of the workflow or the job is set to, if no step sets it anew.
+    fn set_to(&self, name: &str) -> Option<Expr> {
         let job = &self.workflow.jobs[self.job];
         let of =
             |env: &'_ [(Name, Text)]| env.iter().position(|(known, _)| known.text.eq_ignore_ascii_case(name));
@@ -97,7 +96,13 @@ impl Scope<'_> {
         let inner = set.and_then(|(_, text)| text.text.trim().strip_prefix("${{")?.strip_suffix("}}"));
         let expr =
             inner.filter(|inner| !inner.contains("${{")).and_then(|inner| Expr::parse(inner.trim()).ok());
-        let Some(expr) = expr.filter(|_| !job.steps.iter().any(by_step)) else { return Value::UNKNOWN };
+        expr.filter(|_| !job.steps.iter().any(by_step))
+    }
+
+    /// Evaluates what a variable of the workflow or the job is set to: `IS_MAIN: ${{ github.ref == 'refs/heads/main' }}`.
+    /// A literal is a switch that people turn by hand, so it counts as not known.
+    fn env(&self, name: &str) -> Value {
+        let Some(expr) = self.set_to(name) else { return Value::UNKNOWN };
         // It stands where no variable is known yet.
         match (Scope { in_step: false, ..*self }).value(expr.root()) {
             Value::Bool(truth) => Value::string(if truth { "true" } else { "false" }),
@@ -190,6 +195,10 @@ impl Scope<'_> {
             return None;
         }
         let path: Vec<&str> = reference.path.iter().map(|(name, _)| *name).collect();
+        if let (["env", name], true) = (&path[..], self.in_step) {
+            // `TARGET: ${{ inputs.target }}` has the texts of the input.
+            return (Scope { in_step: false, ..*self }).texts(self.set_to(name)?.root());
+        }
         self.world.texts(&path)
     }
 

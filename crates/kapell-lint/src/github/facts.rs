@@ -95,8 +95,10 @@ pub(super) fn of_job(
 ) -> Vec<StepFacts> {
     let names = Names { workflow, job, inputs: &[], depth: 0 };
     let mut found: Vec<StepFacts> = job.steps.iter().map(|step| of_step(actions, &names, step)).collect();
-    if job.environment.is_some() && job.services.is_empty() {
-        found.iter_mut().flat_map(|facts| &mut facts.works).for_each(migrates);
+    for (facts, step) in found.iter_mut().zip(&job.steps) {
+        if has_live_database(workflow, job, step) {
+            facts.works.iter_mut().for_each(migrates);
+        }
     }
     if deploys_by_name(job) {
         last_script(&mut found);
@@ -184,6 +186,21 @@ pub(crate) fn is_migration(done: &Done) -> bool {
             let mut words = text.split(' ');
             words.any(|word| word.rsplit('/').next() == Some(program)) && words.any(|word| word == *verb)
         })
+}
+
+/// Tells whether the database that a step reaches is one that runs elsewhere: its job names an environment, or a secret says
+/// where it is.
+pub(super) fn has_live_database(workflow: &Workflow, job: &Job, step: &Step) -> bool {
+    const TRIED: &[&str] = &["TEST", "PREVIEW", "SHADOW", "LOCAL", "E2E"];
+    const BASES: &[&str] = &["DATABASE", "DB_", "_DB", "POSTGRES", "MYSQL", "DSN"];
+    let secret = |(name, value): &(Name, Text)| {
+        let both = format!("{} {}", name.text, value.text).to_ascii_uppercase();
+        both.contains("SECRETS.")
+            && BASES.iter().any(|word| both.contains(word))
+            && !TRIED.iter().any(|word| both.contains(word))
+    };
+    job.services.is_empty()
+        && (job.environment.is_some() || step.env.iter().chain(&job.env).chain(&workflow.env).any(secret))
 }
 
 /// A job that names an environment has no database of its own to set up: what brings a schema up to date there changes

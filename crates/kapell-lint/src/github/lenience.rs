@@ -3,7 +3,10 @@
 use kapell_core::expr::{Comparison, Expr, Literal, Node, NodeKind, Value};
 use kapell_spec::github::Text;
 
-use super::{Flow, conditions::Scope};
+use super::{
+    Flow,
+    conditions::{Run, Scope},
+};
 
 /// Which failures count as success.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,17 @@ pub fn lenience(flow: &Flow, text: &Text) -> Option<Lenience> {
             cells => cells.iter().all(|cell| holds(world, Some(cell))),
         });
     all.then_some(Lenience::All)
+}
+
+/// Tells whether a `continue-on-error` lets every failure pass in all situations in which another job runs, of several that
+/// the workflow has.
+#[must_use]
+pub fn passes_for(flow: &Flow, text: &Text, job: usize) -> bool {
+    let expr = text.text.trim().strip_prefix("${{").and_then(|inner| inner.strip_suffix("}}"));
+    let Some(expr) = expr.and_then(|inner| Expr::parse(inner.trim()).ok()) else { return false };
+    let mut worlds = (0..flow.worlds.len()).filter(|&world| flow.runs[world][job] != Run::Never).peekable();
+    worlds.peek().is_some()
+        && worlds.all(|world| flow.scope(world, job, false).truth(expr.root()) == Some(true))
 }
 
 /// Returns the value or the mark of the only cells that an expression leaves out, if nobody expects those to pass.

@@ -179,9 +179,52 @@ fn overlooks(flow: &Flow, at: usize, report: &mut Report<'_>) {
         .done();
 }
 
+/// It fails by a step with `failure()`, which asks for the steps before it and never for other jobs.
+///
+/// Source: GitHub, "Evaluate expressions", `failure`, and actions/runner, `FailureFunction`: in a step it is the status of the job.
+fn asks_its_own_steps(flow: &Flow, at: usize, report: &mut Report<'_>) -> bool {
+    let job = &flow.model.jobs[at];
+    let plain = |own: &Condition| -> String {
+        let text = own.text.split_whitespace().collect::<String>();
+        text.trim_start_matches("${{").trim_end_matches("}}").to_owned()
+    };
+    let whatever =
+        job.condition.as_ref().is_some_and(|own| matches!(&*plain(own), "always()" | "!cancelled()"));
+    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    if !whatever || job.needs.is_empty() || text.contains("needs.") || text.contains("toJSON(needs)") {
+        return false;
+    }
+    // With a step before it that can fail by itself, it may be for that.
+    let asks = |own: &Condition| matches!(&*plain(own), "failure()" | "failure()||cancelled()");
+    let mut failing = None;
+    for (step, facts) in flow.steps(at) {
+        let speaks = |command: &crate::github::script::Command| {
+            matches!(command.program(), "echo" | "printf" | "true" | ":" | "")
+        };
+        if step.condition.as_ref().is_some_and(asks) && step.script().contains("exit 1") {
+            failing = Some(step);
+        } else if step.run.is_none() || !facts.commands.iter().all(speaks) {
+            return false;
+        }
+    }
+    let Some(step) = failing else { return false };
+    report
+        .add(
+            flow.file,
+            step.condition.as_ref().map_or(step.span, |own| own.span),
+            format!("`failure()` in a step asks for the steps before it, so `{}` is green whatever the other jobs did", job.id.text),
+        )
+        .hint("ask `contains(needs.*.result, 'failure') || contains(needs.*.result, 'cancelled')`")
+        .done();
+    true
+}
+
 fn check(repository: &Repository, report: &mut Report<'_>) {
     for flow in &repository.github.flows {
         for (at, job) in flow.jobs() {
+            if asks_its_own_steps(flow, at, report) {
+                continue;
+            }
             let Some(found) = aggregate::aggregator(flow, at) else { continue };
             // `success()` is what holds without a condition, and beside every one that asks for no status.
             let plain = job

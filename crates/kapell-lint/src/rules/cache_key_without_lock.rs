@@ -1,5 +1,7 @@
 //! The key of a cache never changes, so its content grows old.
 
+mod elsewhere; // lock files that lie in a folder, and are looked for at the top
+
 use super::cache_after_install::restored;
 use crate::github::{
     Flow, StepFacts,
@@ -35,6 +37,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 if before_checkout(flow, at, index, report)
                     || of_itself(flow, step, report)
                     || slip(repository, flow, step, report)
+                    || elsewhere::check(repository, flow, (at, step), report)
                     || of_another_tool(repository, flow, (at, step), report)
                 {
                     continue;

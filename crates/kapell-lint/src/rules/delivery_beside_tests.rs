@@ -1,5 +1,7 @@
 //! A job delivers without waiting for the tests of its own workflow.
 
+mod across; // tests in another workflow that starts on the same push
+
 use kapell_spec::github::Step;
 use kapell_view::audit::{Confidence, Severity};
 
@@ -49,6 +51,7 @@ const TRIAL: &[&str] = &[
 fn check(repository: &Repository, report: &mut Report<'_>) {
     let github = &repository.github;
     for flow in &github.flows {
+        across::check(github, flow, report);
         for (at, job) in flow.jobs() {
             let Some(what) = delivers(flow, at) else { continue };
             // Who asks for a job until it is over waits for it, too; that is told of as such.

@@ -4,7 +4,7 @@ use kapell_spec::finding::Span;
 use kapell_spec::github::{Job, Name, Step, Text, Uses};
 use kapell_view::audit::{Confidence, Severity};
 
-use crate::github::{Flow, StepFacts, tools::Kind};
+use crate::github::{Flow, StepFacts, own_scripts, tools::Kind};
 use crate::{
     repository::{Depth, Repository},
     rule::{AntiPattern, Focus, Group, Report, Rule},
@@ -32,6 +32,11 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
                 let by_script = flow.jobs().find(|(other, job)| *other != at && sets(job, name));
                 let by_program =
                     || flow.jobs().find(|(other, _)| *other != at && may_set(flow, *other, name));
+                let by_file = || {
+                    let mut others = flow.jobs().filter(|(other, _)| *other != at);
+                    others.find(|(other, _)| sets_in_file(repository, flow, *other, name))
+                };
+                let by_script = by_script.or_else(|| by_file().filter(|_| sets_nothing(flow, at)));
                 let Some((_, setter)) = by_script.or_else(|| by_program().filter(|_| sets_nothing(flow, at)))
                 else {
                     continue;
@@ -119,6 +124,17 @@ fn sets(job: &Job, name: &str) -> bool {
         })
     };
     job.steps.iter().any(|step| assigns(step.script()))
+}
+
+/// Tells whether a script of the repository that a job runs writes a variable for its later steps.
+fn sets_in_file(repository: &Repository, flow: &Flow, at: usize, name: &str) -> bool {
+    let assigned = format!("{name}=");
+    flow.steps(at).filter(|(_, facts)| facts.runs_own_script()).any(|(step, facts)| {
+        own_scripts::of_step(&repository.files, step, facts)
+            .iter()
+            .flat_map(|script| script.text.lines())
+            .any(|line| line.contains("GITHUB_ENV") && line.contains(&assigned))
+    })
 }
 
 /// Tells whether a job reads a variable that only a program of its own can have set before.

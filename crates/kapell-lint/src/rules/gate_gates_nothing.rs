@@ -1,5 +1,7 @@
 //! A gate computes a decision that nobody reads, or lets its failure pass.
 
+mod scanned; // images that are scanned when they are out
+
 mod steps; // steps that deliver whatever became of those before
 
 use std::sync::LazyLock;
@@ -9,7 +11,7 @@ use crate::github::{
     Flow, StepFacts, aggregate, carry, conditions,
     conditions::Run,
     intent,
-    lenience::{Lenience, lenience},
+    lenience::{Lenience, lenience, passes_for},
     tools::Kind,
 };
 use crate::{
@@ -109,6 +111,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             approval_aside(flow, at, report);
             unasked_part(flow, at, report);
             only_says(flow, at, report);
+            scanned::check(flow, at, report);
         }
     }
 }
@@ -397,10 +400,12 @@ fn unread_in_job(flow: &Flow, at: usize, report: &mut Report<'_>) {
 /// A check that may fail is what a job that changes something outside, or stands for all, waits for.
 fn lenient_gate(flow: &Flow, at: usize, report: &mut Report<'_>) {
     let job = &flow.model.jobs[at];
-    let lets_pass = |text: &&Text| lenience(flow, text) == Some(Lenience::All);
-    let Some(lenient) = job.continue_on_error.as_ref().filter(lets_pass) else { return };
+    let Some(lenient) = job.continue_on_error.as_ref() else { return };
+    let always = lenience(flow, lenient) == Some(Lenience::All);
+    let lets_pass = |other: usize| always || passes_for(flow, lenient, other) && carry::delivers(flow, other);
     let waiting = flow.jobs().find(|(other, candidate)| {
-        candidate.needs.iter().any(|need| need.text.eq_ignore_ascii_case(&job.id.text))
+        lets_pass(*other)
+            && candidate.needs.iter().any(|need| need.text.eq_ignore_ascii_case(&job.id.text))
             && !carry::reads(candidate, &job.id.text)
             && (carry::changes(flow, *other) || aggregate::aggregator(flow, *other).is_some())
     });

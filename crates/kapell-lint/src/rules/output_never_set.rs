@@ -41,6 +41,7 @@ pub(super) static RULE: Rule = Rule {
 type Unset = (String, Vec<(String, Span)>, Span);
 
 fn check(repository: &Repository, report: &mut Report<'_>) {
+    of_action::from_steps(repository, report);
     for flow in &repository.github.flows {
         needs::of_call(&repository.github, flow, report);
         for (at, job) in flow.jobs() {

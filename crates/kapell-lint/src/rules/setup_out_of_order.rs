@@ -1,5 +1,7 @@
 //! A step needs what only a later step of its job brings.
 
+mod skipped; // installs that are skipped although nothing has installed
+
 mod wiped; // what a second checkout takes away
 
 use kapell_spec::github::{Job, Step, Uses};
@@ -38,6 +40,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
         for (at, job) in flow.jobs() {
             early_script(flow, at, report);
             wiped::check(flow, at, report);
+            skipped::check(flow, at, report);
             no_checkout(repository, flow, at, report);
             for (index, step) in job.steps.iter().enumerate() {
                 let Some(need) = need(job, step) else { continue };

@@ -73,10 +73,10 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
     }
 }
 
-/// Tells whether a job that never runs is missed: it delivers, or puts pages online, or what does so is skipped with it.
+/// Tells whether a job that never runs is missed: it tests, delivers, or puts pages online, or what does so is skipped with it.
 fn matters(flow: &Flow, at: usize) -> bool {
-    let outward =
-        |at: usize| carry::delivers(flow, at) || flow.facts[at].iter().any(|facts| facts.does(Kind::Pages));
+    let does = |at: usize, kind: Kind| flow.facts[at].iter().any(|facts| facts.does(kind));
+    let outward = |at: usize| carry::delivers(flow, at) || does(at, Kind::Pages) || does(at, Kind::Test);
     let skipped = |other: usize, job: &Job| {
         flow.closures[other].contains(&at) && !job.condition.as_ref().is_some_and(Condition::asks_status)
     };

@@ -59,7 +59,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             silent_push(&repository.github, flow, at, report);
             silent_release(&repository.github, flow, at, report);
             silent_update(&repository.github, flow, at, report);
-            tags::check(&repository.github, flow, at, report);
+            tags::check(repository, flow, at, report);
         }
     }
 }

@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use kapell_spec::{finding::Span, github::Step};
 use kapell_view::audit::{Confidence, Severity};
 
-use super::{LENIENT, Lost, Script, checks, plain, shells, short};
+use super::{LENIENT, Lost, Script, checks, plain, shells, short, ways};
 use crate::{
     files::FileId,
     github::{
-        facts,
-        script::{Command, Then},
+        facts, own_scripts,
+        script::{Command, Then, commands},
         tools::{self, Kind},
     },
     repository::Repository,
@@ -101,7 +101,9 @@ impl<'a> Called<'a> {
                 .iter()
                 .any(|word| text.contains(word));
         let shrugs = ["|| true", "|| :", "|| echo"].iter().any(|word| text.contains(word));
-        if !(goes_on || shrugs) || text.len() > 40_000 {
+        // Only its end tells whether a check of its own is waited for by name.
+        let leaves = text.contains("wait") && text.lines().any(|line| line.trim_end().ends_with('&'));
+        if !(goes_on || shrugs || leaves) || text.len() > 40_000 {
             return None;
         }
         const GOES_ON: &str = "set +e\n";
@@ -116,7 +118,13 @@ impl<'a> Called<'a> {
                 facts.works.iter().any(|done| done.command == Some(at) && kinds.contains(&done.work.kind))
             };
             let command = &facts.commands[at];
-            if command.depth > 0 || !of(&[Kind::Test, Kind::Lint]) {
+            if !of(&[Kind::Test, Kind::Lint]) {
+                return None;
+            }
+            if let Some(lost) = ways::in_background(inner, at).filter(|_| leaves) {
+                return Some((at, lost));
+            }
+            if command.depth > 0 {
                 return None;
             }
             let passed = plain::passed_over(inner, at).filter(|_| goes_on).map(|lost| Lost {
@@ -175,6 +183,27 @@ impl<'a> Called<'a> {
     /// A script of the package that lets its check fail: `"test": "jest || exit 0"`.
     fn package(&self, script: Script<'_>, command: &Command) -> Option<(FileId, Span, Lost)> {
         let (file, name, own) = self.own(script.step, command, checks)?;
+        let whole = self.ends_well(script, command, (file, name), &own);
+        // `"verify": "npm run lint && npm run test"`
+        whole.or_else(|| {
+            let parts = commands(&own);
+            let mut parts =
+                parts.iter().filter(|part| !part.asked && matches!(part.then, Then::End | Then::And));
+            parts.find_map(|part| {
+                let (file, name, own) = self.own(script.step, part, checks)?;
+                self.ends_well(script, part, (file, name), &own)
+            })
+        })
+    }
+
+    /// Finds a check in a script of the package whose failure does not end the script.
+    fn ends_well(
+        &self,
+        script: Script<'_>,
+        command: &Command,
+        (file, name): (FileId, &str),
+        own: &str,
+    ) -> Option<(FileId, Span, Lost)> {
         let text = &*self.repository.files[file].text;
         if !["||", ";", "& "].iter().any(|sign| own.contains(sign)) {
             return None;
@@ -218,7 +247,8 @@ impl<'a> Called<'a> {
         }
         let mut targets = words[1..].iter().filter(|word| checks(word) && Some(*word) != folder);
         targets.find_map(|target| {
-            let (start, line) = let_pass(text, target)?;
+            let (start, line) =
+                own_scripts::reached(text, target).into_iter().find_map(|name| let_pass(text, name))?;
             let (why, hint) = match text[start..].starts_with('-') || text[start..].starts_with("@-") {
                 true => ("its line begins with `-`", "drop the `-`"),
                 false => ("its line ends well whatever happens", "drop what follows the command"),

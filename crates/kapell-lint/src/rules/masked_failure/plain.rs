@@ -35,8 +35,9 @@ fn worth(step: &Step, facts: &StepFacts, at: usize) -> Option<Severity> {
     {
         return Some(Severity::High);
     }
+    // Whoever waits for a rollout does so to learn that it failed.
     if WAITS.iter().any(|start| plain.starts_with(start)) {
-        return Some(Severity::Medium);
+        return Some(if aside { Severity::Medium } else { Severity::High });
     }
     if kinds.contains(&Kind::Audit) && !aside {
         return Some(Severity::Medium);
@@ -119,7 +120,8 @@ pub(super) fn shrugged_off(script: Script<'_>, at: usize) -> Option<Lost> {
         // Tests are a gate: a line that nobody has to read is none.
         let does =
             |kind: Kind| facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == kind);
-        let told = told && !does(Kind::Test);
+        let waits = WAITS.iter().any(|start| tools::plain_text(command).starts_with(start));
+        let told = told && !does(Kind::Test) && !waits;
         let told = told.then(|| if is_all(script, at) { Severity::Medium } else { Severity::Low });
         Lost::new(told.map_or(worst, |told| told.min(worst)), message, hint)
     })

@@ -10,6 +10,7 @@ use super::{Lost, Script, is_check, services, shells, short, undone};
 use crate::{
     github::{
         Flow, StepFacts,
+        facts::{Done, is_migration},
         script::{Command, Then, commands},
         tools::{self, Kind, nested},
     },
@@ -93,8 +94,33 @@ fn at_the_other_end(script: Script<'_>, at: usize) -> Option<Lost> {
     if command.program() != "ssh" || command.then == Then::Or {
         return None;
     }
-    let remote = command.words.last().filter(|word| word.contains(' '))?;
-    lost_remotely(remote, &commands(remote))
+    let remote = command.words.last().filter(|word| word.contains(' ')).map(String::as_str);
+    let text = remote.or_else(|| handed(script.step.script(), command))?;
+    lost_remotely(text, &commands(text))
+}
+
+/// Returns the text that a command is handed: `ssh host << EOF`, and the lines up to `EOF`.
+fn handed<'a>(script: &'a str, command: &Command) -> Option<&'a str> {
+    let rest = script.get(command.start..)?;
+    let (line, body) = rest.split_once('\n')?;
+    let (_, word) = line.split_once("<<").filter(|(_, word)| !word.starts_with('<'))?;
+    let word = word.trim_start_matches('-').trim().split([' ', ';', '|', '&', '>']).next()?;
+    let end = word.trim_matches(['\'', '"', '\\']);
+    let mut len = 0;
+    for line in body.split_inclusive('\n') {
+        if line.trim() == end && !end.is_empty() {
+            return Some(&body[..len]);
+        }
+        len += line.len();
+    }
+    None
+}
+
+/// Tells whether a command makes what runs later, or brings a database up to date: without it nothing behind it is right.
+fn prepares(command: &Command) -> bool {
+    let text = command.text();
+    let done = Done { work: tools::command(command), text, command: None };
+    done.work.kind == Kind::Build || is_migration(&done)
 }
 
 /// Finds a change whose failure is lost in a script that runs in a shell of another machine, which has no `-e`.
@@ -107,7 +133,9 @@ fn lost_remotely(text: &str, all: &[Command]) -> Option<Lost> {
         let kind = tools::command(command).kind;
         let plain = tools::plain_text(command);
         let up = ["docker compose up", "docker-compose up", "docker stack deploy"];
-        matches!(kind, Kind::Test | Kind::Build) || up.iter().any(|start| plain.starts_with(start))
+        matches!(kind, Kind::Test | Kind::Build)
+            || prepares(command)
+            || up.iter().any(|start| plain.starts_with(start))
     };
     let silent = |word: &String| word.contains("/dev/null");
     let (index, command) = all
@@ -118,11 +146,13 @@ fn lost_remotely(text: &str, all: &[Command]) -> Option<Lost> {
     let next = rest.first()?;
     let shrugged = command.then == Then::Or && speaks(next) && next.then != Then::And;
     let last = command.then == Then::End && rest.iter().all(|other| speaks(other) && other.then == Then::End);
+    // What runs is started anew, whatever became of what it is made of.
+    let over = command.then == Then::End && prepares(command) && rest.iter().any(|other| !speaks(other));
     let hint = match shrugged {
         true => format!("drop `|| {}`", next.program()),
         false => "begin with `set -e`, or join the commands with `&&`".to_owned(),
     };
-    (shrugged || last).then(|| {
+    (shrugged || last || over).then(|| {
         let message =
             format!("the failure of `{}` is lost at the other end: the shell there goes on", short(command));
         Lost::new(Severity::High, message, hint)
@@ -157,6 +187,7 @@ pub(super) fn lost(script: Script<'_>, at: usize) -> Option<Lost> {
         .or_else(|| services::without_status(script, at))
         .or_else(|| without_errexit(script, at))
         .or_else(|| told_so(script, at))
+        .or_else(|| refused(script, at))
         .or_else(|| within(script, at))
         .or_else(|| at_the_other_end(script, at))
         .or_else(|| trapped(script, at))
@@ -272,7 +303,7 @@ fn swallowed_by_if(script: Script<'_>, at: usize) -> Option<Lost> {
 }
 
 /// `check &`: a plain `wait` returns 0 whatever became of it.
-fn in_background(script: Script<'_>, at: usize) -> Option<Lost> {
+pub(super) fn in_background(script: Script<'_>, at: usize) -> Option<Lost> {
     let facts = script.facts;
     let command = &facts.commands[at];
     if command.then != Then::Background || !is_check(facts, at) {
@@ -320,7 +351,7 @@ fn by_find(script: Script<'_>, at: usize) -> Option<Lost> {
         // Of several files an interpreter runs the first, and hands it the others.
         let hint =
             if by_name() { "use `xargs -n 1`, which fails too" } else { "end it with `+`, or use `xargs`" };
-        Lost::new(Severity::Medium, message, hint)
+        Lost::new(Severity::High, message, hint)
     })
 }
 
@@ -424,6 +455,36 @@ fn told_so(script: Script<'_>, at: usize) -> Option<Lost> {
         let message = format!("`{}` never fails: `{flag}` tells it so", short(command));
         let worst = if kinds.contains(&Kind::Test) { Severity::High } else { Severity::Medium };
         Lost::new(worst, message, format!("drop `{flag}`, or keep what it finds"))
+    })
+}
+
+/// `curl -X POST $HOOK`: whoever refuses to deploy answers with an error page, and that is fine for `curl`.
+///
+/// Source: curl, manual, `--fail`.
+fn refused(script: Script<'_>, at: usize) -> Option<Lost> {
+    let Script { job, step, facts, .. } = script;
+    let command = &facts.commands[at];
+    let deploys = facts.works.iter().any(|done| done.command == Some(at) && done.work.kind == Kind::Deploy);
+    if command.program() != "curl"
+        || !deploys
+        || command.asked
+        || command.then != Then::End
+        || command.depth > 0
+    {
+        return None;
+    }
+    let reads = command.words.iter().any(|word| {
+        word.starts_with("--fail")
+            || matches!(word.as_str(), "-w" | "--write-out" | "-o" | "-O" | "--output")
+            || word.contains("http_code")
+            || word.starts_with('-') && !word.starts_with("--") && word.contains('f')
+    });
+    let text = script.flow.text.get(job.span.range()).unwrap_or_default();
+    // A later step may ask how it went.
+    let asked = ["$(curl", "`curl", "--retry-all", "health", "status"].iter().any(|word| text.contains(word));
+    (!reads && !asked && !step.script().contains("exit 1")).then(|| {
+        let message = format!("`{}` is content with an error page: it has no `--fail`", short(command));
+        Lost::new(Severity::High, message, "add `--fail`")
     })
 }
 

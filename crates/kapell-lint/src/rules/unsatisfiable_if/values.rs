@@ -35,7 +35,7 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
                         flag(flow, at, (&path.join("."), text), expression, report);
                     }
                     (["steps" | "needs", _, "outputs", _], Literal::Bool(true)) => {
-                        not_a_text(flow, &path.join("."), "an output", expression, report);
+                        not_a_text(flow, at, (&path.join("."), "an output"), expression, report);
                     }
                     (["github", "event", "inputs", name], Literal::Bool(wanted)) => {
                         ticked(flow, at, (name, *wanted), expression, report);
@@ -44,7 +44,8 @@ pub(super) fn check(flow: &Flow, report: &mut Report<'_>) {
                         switch(flow, at, (name, text), expression, report);
                     }
                     (["inputs", _], Literal::Bool(true)) if composite => {
-                        not_a_text(flow, &path.join("."), "an input of an action", expression, report);
+                        let what = "an input of an action";
+                        not_a_text(flow, at, (&path.join("."), what), expression, report);
                     }
                     _ => {}
                 }
@@ -71,13 +72,20 @@ fn compared(node: &Node) -> Option<(Vec<String>, &Literal)> {
 /// A text compared with `true`: both are taken for numbers, and a word is none.
 ///
 /// Source: GitHub, "Evaluate expressions in workflows and actions", section "Operators".
-fn not_a_text(flow: &Flow, path: &str, what: &str, expression: &Expression, report: &mut Report<'_>) {
+fn not_a_text(
+    flow: &Flow,
+    at: usize,
+    (path, what): (&str, &str),
+    expression: &Expression,
+    report: &mut Report<'_>,
+) {
     report
         .add(
             flow.file,
             expression.span(&flow.text),
             format!("`{path} == true` never holds: {what} is a text, and `'true'` is not `true`"),
         )
+        .severity(if carry::delivers(flow, at) { Severity::High } else { Severity::Medium })
         .hint(format!("write `{path} == 'true'`"))
         .done();
 }

@@ -107,9 +107,12 @@ fn look(repository: &Repository, flow: &Flow, event: &Event, report: &mut Report
     let whole = TOPS.iter().any(|top| repository.files.exists(top))
         && asked.iter().all(|item| beside(&item).len() > 1);
     let gone_to = |item: &&Name| goes_to(flow, fixed(&item.text));
-    if !(near.is_some() || certain && (whole || other)) || asked.iter().any(gone_to) {
+    let moved = moved(&repository.files, flow, &asked);
+    let known = near.is_some() || moved.is_some() || certain && (whole || other);
+    if !known || asked.iter().any(gone_to) {
         return;
     }
+    let near = moved.or(near);
     let alone = flow
         .model
         .events
@@ -138,6 +141,22 @@ fn look(repository: &Repository, flow: &Flow, event: &Event, report: &mut Report
             None => "ask for the folder that is meant".to_owned(),
         })
         .done();
+}
+
+/// Returns where the first of the folders lies that are asked for, if all have another folder above them by now and the
+/// workflow goes to one of these.
+fn moved(files: &Files, flow: &Flow, asked: &[&Name]) -> Option<String> {
+    let all = || files.iter().map(|(_, file)| &*file.path).chain(files.others());
+    let of = |item: &&Name| {
+        let (_, name) = fixed(&item.text).rsplit_once('/').filter(|(_, name)| name.len() > 2)?;
+        let between = format!("/{name}/");
+        let mut folders = all().filter_map(|path| Some(&path[..path.find(&between)? + between.len() - 1]));
+        let first = folders.next()?;
+        folders.all(|other| other == first).then_some(first)
+    };
+    let found: Option<Vec<&str>> = asked.iter().map(of).collect();
+    let found = found.filter(|found| found.iter().any(|folder| goes_to(flow, folder)))?;
+    found.first().map(|folder| (*folder).to_owned())
 }
 
 /// Returns the folder or file that a pattern names for certain, without what its wildcards stand for.

@@ -1,10 +1,14 @@
 //! A tag that is pushed with the default token starts no workflow that waits for tags.
 
+use std::borrow::Cow;
+
+use kapell_spec::github::Step;
 use kapell_view::audit::Severity;
 
 use super::{REASONS, is_default_token};
 use crate::{
-    github::{Flow, Github, StepFacts, carry, facts::Done, globs, intent, script::Command, tools::Kind},
+    github::{Flow, StepFacts, carry, facts::Done, globs, intent, own_scripts, script::Command, tools::Kind},
+    repository::Repository,
     rule::{Report, names},
 };
 
@@ -36,12 +40,11 @@ fn pushes_tag(facts: &StepFacts, command: &Command) -> bool {
         })
 }
 
-/// Returns the tag that a step pushes by the default token, as a pattern.
-fn pushed(flow: &Flow, at: usize, index: usize) -> Option<String> {
+/// Returns the tag that a step pushes by the default token, as a pattern; `script` is what it runs beside its own text.
+fn pushed(flow: &Flow, (at, index): (usize, usize), facts: &StepFacts, script: &str) -> Option<String> {
     let job = &flow.model.jobs[at];
     let step = &job.steps[index];
-    let facts = &flow.facts[at][index];
-    let own = flow.text.get(step.span.range()).unwrap_or_default();
+    let own = flow.text.get(step.span.range()).unwrap_or_default().to_owned() + script;
     if let Some((_, inputs)) = TAGGERS.iter().find(|(name, _)| step.is(name)) {
         let given = |name: &&str| step.input(name).is_none_or(|token| is_default_token(&token.text));
         let other = own.contains("secrets.") && !own.contains("secrets.GITHUB_TOKEN");
@@ -51,7 +54,7 @@ fn pushed(flow: &Flow, at: usize, index: usize) -> Option<String> {
     let checkout = job.steps[..index].iter().rev().find(|step| step.is("actions/checkout"))?;
     let default = checkout.input("ssh-key").is_none()
         && checkout.input("token").is_none_or(|token| is_default_token(&token.text));
-    let text = flow.text.get(job.span.range()).unwrap_or_default();
+    let text = flow.text.get(job.span.range()).unwrap_or_default().to_owned() + script;
     let other = ["x-access-token", "remote set-url", "insteadOf", "ssh-agent", "extraheader", "app-token"];
     let push = facts.commands.iter().find(|command| pushes_tag(facts, command))?;
     // A tag that moves is for those who use it, and starts nothing on purpose.
@@ -88,13 +91,31 @@ fn makes_tag(command: &Command, name: &str) -> bool {
     words.len() > 2 && words[0] == "git" && words[1] == "tag" && words[2..].iter().any(|word| word == name)
 }
 
-pub(super) fn check(github: &Github, flow: &Flow, at: usize, report: &mut Report<'_>) {
-    let job = &flow.model.jobs[at];
-    let tags = |index: &usize| {
-        let facts = &flow.facts[at][*index];
-        facts.does(Kind::Tag) || facts.commands.iter().any(|command| pushes_tag(facts, command))
+/// Tells whether a step, or a script that it runs, pushes a tag.
+fn tags(facts: &StepFacts) -> bool {
+    facts.does(Kind::Tag) || facts.commands.iter().any(|command| pushes_tag(facts, command))
+}
+
+/// Finds the step that pushes a tag, and what does so: its own commands, or a script of the repository that it runs.
+fn tagger<'a>(
+    repository: &Repository,
+    flow: &'a Flow,
+    at: usize,
+) -> Option<(usize, Cow<'a, StepFacts>, String)> {
+    let own = |(index, (_, facts)): (usize, (&'a Step, &'a StepFacts))| {
+        tags(facts).then(|| (index, Cow::Borrowed(facts), String::new()))
     };
-    let Some(index) = (0..job.steps.len()).find(tags) else { return };
+    let called = |(index, (step, facts)): (usize, (&'a Step, &'a StepFacts))| {
+        let scripts = own_scripts::of_step(&repository.files, step, facts);
+        let script = scripts.into_iter().find(|script| tags(&script.facts))?;
+        Some((index, Cow::Owned(script.facts), script.text))
+    };
+    flow.steps(at).enumerate().find_map(own).or_else(|| flow.steps(at).enumerate().find_map(called))
+}
+
+pub(super) fn check(repository: &Repository, flow: &Flow, at: usize, report: &mut Report<'_>) {
+    let github = &repository.github;
+    let job = &flow.model.jobs[at];
     let waits = |other: &&Flow| {
         let push = other.model.event("push").filter(|push| push.filter("tags").is_some());
         let only = push.is_some_and(|push| push.filter("branches").is_none());
@@ -108,6 +129,7 @@ pub(super) fn check(github: &Github, flow: &Flow, at: usize, report: &mut Report
     if waiting.peek().is_none() {
         return;
     }
+    let Some((index, facts, script)) = tagger(repository, flow, at) else { return };
     // What releases by itself after the tag, or starts others by name, needs no other workflow.
     let text = &*flow.text;
     let known =
@@ -122,7 +144,7 @@ pub(super) fn check(github: &Github, flow: &Flow, at: usize, report: &mut Report
     if goes_on || known.iter().any(|word| text.contains(word)) {
         return;
     }
-    let Some(tag) = pushed(flow, at, index) else { return };
+    let Some(tag) = pushed(flow, (at, index), &facts, &script) else { return };
     let fits = |other: &&Flow| {
         let filter = other.model.event("push").and_then(|push| push.filter("tags"));
         filter.is_some_and(|filter| {

@@ -1,0 +1,192 @@
+//! What the scripts of the repository do that a step runs: files, and scripts of the package.
+
+use kapell_spec::github::{Job, Step, Workflow};
+
+use super::{
+    StepFacts, facts,
+    script::Command,
+    tools::{self, Kind},
+};
+use crate::files::{FileId, Files};
+
+/// A script that a step runs, and what it does.
+#[derive(Debug)]
+pub(crate) struct OwnScript {
+    /// Its text.
+    pub(crate) text: String,
+    /// What its commands do.
+    pub(crate) facts: StepFacts,
+}
+
+/// Returns the scripts of the repository that a step runs by their paths or by their names in `package.json`.
+pub(crate) fn of_step(files: &Files, step: &Step, facts: &StepFacts) -> Vec<OwnScript> {
+    let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
+    let found =
+        plain.filter_map(|command| by_path(files, step, command).or_else(|| by_name(files, step, command)));
+    found.map(|text| OwnScript { facts: facts::of_text(&text), text }).collect()
+}
+
+/// Finds a file by its path, as a step sees it.
+fn find(files: &Files, step: &Step, path: &str) -> Option<FileId> {
+    let plain = path.trim_start_matches("./");
+    let path = match &step.folder {
+        Some(folder) => {
+            format!("{}/{plain}", folder.literal()?.trim_start_matches("./").trim_end_matches('/'))
+        }
+        None => plain.to_owned(),
+    };
+    files.find(path.trim_start_matches('/'))
+}
+
+fn by_path(files: &Files, step: &Step, command: &Command) -> Option<String> {
+    let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
+    let mut words = command.inner().iter().skip(usize::from(shell)).skip_while(|word| word.starts_with('-'));
+    let path = words.next().filter(|path| path.contains(['/', '.']))?;
+    let file = find(files, step, path)?;
+    let text = &*files[file].text;
+    let first = text.lines().next().unwrap_or_default();
+    let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
+    let is_shell = own || shell || path.ends_with(".sh") || path.ends_with(".bash");
+    (is_shell && text.len() <= 40_000).then(|| text.to_owned())
+}
+
+fn by_name(files: &Files, step: &Step, command: &Command) -> Option<String> {
+    if !matches!(command.program(), "npm" | "pnpm" | "yarn" | "bun") || !tools::is_by_name(command) {
+        return None;
+    }
+    let mut words = command.inner()[1..].iter().filter(|word| !word.starts_with('-'));
+    let name = words.find(|word| !matches!(word.as_str(), "run" | "run-script"))?;
+    let file = find(files, step, "package.json")?;
+    let package: serde_json::Value = serde_json::from_str(&files[file].text).ok()?;
+    Some(package.get("scripts")?.get(name)?.as_str()?.to_owned())
+}
+
+/// Programs by which a job often starts what it tests with, and takes it away again.
+const MAY_BE_LOCAL: &[&str] =
+    &["docker", "docker-compose", "podman", "kubectl", "helm", "kustomize", "helmfile", "skaffold", "ssh"];
+
+/// Takes a script of the package and a target of make for what it does to something that runs elsewhere, where its name does
+/// not say so.
+pub(super) fn learn(files: &Files, workflow: &Workflow, facts: &mut [Vec<StepFacts>]) {
+    for (job, facts) in workflow.jobs.iter().zip(facts) {
+        for (step, facts) in job.steps.iter().zip(facts) {
+            learn_step(files, workflow, (job, step), facts);
+        }
+    }
+}
+
+fn learn_step(files: &Files, workflow: &Workflow, (job, step): (&Job, &Step), facts: &mut StepFacts) {
+    let StepFacts { works, commands, .. } = facts;
+    for done in works.iter_mut().filter(|done| done.work.kind == Kind::Unknown) {
+        let Some(command) = done.command.map(|at| &commands[at]).filter(|command| !command.asked) else {
+            continue;
+        };
+        let text = by_name(files, step, command).or_else(|| by_target(files, step, command));
+        let Some(text) = text else { continue };
+        let live = facts::has_live_database(workflow, job, step);
+        if let Some(kind) = delivers(&text, live) {
+            done.work.kind = kind;
+        }
+    }
+}
+
+/// Returns what a script surely gives to others or changes; a schema only where a database is known to be `live`.
+fn delivers(text: &str, live: bool) -> Option<Kind> {
+    let inner = facts::of_text(text);
+    let sure = inner.works.iter().filter_map(|done| {
+        let command = &inner.commands[done.command?];
+        let local = MAY_BE_LOCAL.contains(&command.program())
+            || command.words.iter().any(|word| word.contains("local"));
+        if command.depth > 0 || command.asked || local {
+            return None;
+        }
+        let known = matches!(done.work.kind, Kind::Deploy | Kind::Publish) && !tools::is_by_name(command);
+        match (known, live && facts::is_migration(done)) {
+            (true, _) => Some(done.work.kind),
+            (false, true) => Some(Kind::Deploy),
+            _ => None,
+        }
+    });
+    sure.max()
+}
+
+/// Returns what `make` runs for the first target that a command names.
+fn by_target(files: &Files, step: &Step, command: &Command) -> Option<String> {
+    if !matches!(command.program(), "make" | "gmake") {
+        return None;
+    }
+    let words = command.inner();
+    let folder = words.iter().position(|word| word == "-C").and_then(|at| words.get(at + 1));
+    let path = folder
+        .map_or_else(|| "Makefile".to_owned(), |folder| format!("{}/Makefile", folder.trim_end_matches('/')));
+    let file = find(files, step, &path)?;
+    let plain = |word: &&String| !word.starts_with('-') && !word.contains('=') && Some(*word) != folder;
+    let target = words[1..].iter().find(plain)?;
+    let text = &*files[file].text;
+    let lines = reached(text, target).into_iter().flat_map(|name| recipe(text, name));
+    Some(lines.map(|line| expanded(text, line)).collect::<Vec<_>>().join("\n"))
+}
+
+/// Returns a target of a makefile and those that it waits for, directly or not.
+pub(crate) fn reached<'a>(text: &'a str, target: &'a str) -> Vec<&'a str> {
+    let mut found = vec![target];
+    let mut at = 0;
+    // A makefile that goes in circles ends at the bound.
+    while at < found.len() && found.len() < 50 {
+        let own = found[at];
+        for (_, rest) in
+            text.lines().filter_map(head).filter(|(names, _)| names.split(' ').any(|name| name == own))
+        {
+            let rest = rest.split(['#', ';']).next().unwrap_or_default();
+            for name in rest.split_whitespace().filter(|name| !name.contains(['$', '|'])) {
+                if !found.contains(&name) {
+                    found.push(name);
+                }
+            }
+        }
+        at += 1;
+    }
+    found
+}
+
+/// Splits the head of a rule of a makefile: its targets, and what they wait for.
+fn head(line: &str) -> Option<(&str, &str)> {
+    if line.starts_with(['\t', '#', '.', ' ']) {
+        return None;
+    }
+    line.split_once(':').filter(|(_, rest)| !rest.starts_with(['=', ':']))
+}
+
+/// Returns the lines of the recipe of a target.
+fn recipe<'a>(text: &'a str, target: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        if let Some(line) = line.strip_prefix('\t') {
+            if inside {
+                found.push(line.trim_start_matches(['@', '-', '+']));
+            }
+        } else if let Some((names, _)) = head(line) {
+            inside = names.split_whitespace().any(|name| name == target);
+        }
+    }
+    found
+}
+
+/// Returns a line of a recipe with the variables that the makefile sets to a plain text.
+fn expanded(text: &str, line: &str) -> String {
+    let set = |name: &str| {
+        text.lines().find_map(|line| {
+            let (own, value) = line.split_once('=')?;
+            (own.trim_end_matches([':', '?', ' ']).trim() == name).then(|| value.trim())
+        })
+    };
+    let mut out = line.to_owned();
+    for _ in 0..4 {
+        let Some(start) = out.find("$(") else { break };
+        let Some(end) = out[start..].find(')').map(|end| start + end) else { break };
+        let Some(value) = set(&out[start + 2..end]) else { break };
+        out.replace_range(start..=end, value);
+    }
+    out
+}
