@@ -22,6 +22,7 @@ mod call_without_timeout;
 mod cancel_on_mutating;
 mod command_overlap;
 mod context_refetched;
+mod copies_collide;
 mod delegation_cycle;
 mod delegation_depth;
 mod delivers_from_pull_request;
@@ -53,6 +54,7 @@ mod matrix_extract;
 mod matrix_value_never;
 mod missing_parallel_directive;
 mod missing_reference;
+mod missing_target;
 mod mutating_no_concurrency;
 mod name_mismatch;
 mod needs_without_data;
@@ -70,6 +72,7 @@ mod port_mismatch;
 mod rebuild_instead_of_artifact;
 mod repair_gated_on_success;
 mod repeated_setup;
+mod replica_conflict;
 mod restore_keys_unmatched;
 mod reusable_extract;
 mod secret_given_nowhere;
@@ -114,6 +117,9 @@ pub static RULES: &[&Rule] = &[
     &deploy_without_rollback::RULE,
     &deploy_without_environment::RULE,
     &secret_given_nowhere::RULE,
+    &missing_target::RULE,
+    &copies_collide::RULE,
+    &replica_conflict::RULE,
     &needs_without_data::RULE,
     &polling_instead_of_needs::RULE,
     &sequential_steps::RULE,

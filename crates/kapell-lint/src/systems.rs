@@ -8,6 +8,7 @@ pub mod docker;
 pub mod gitlab;
 pub mod images;
 pub mod kubernetes;
+pub(crate) mod started;
 
 use kapell_spec::{
     codes,
@@ -18,7 +19,7 @@ use kapell_spec::{
 use crate::files::{Broken, File, FileId, Files};
 pub use compose::Compose;
 pub use docker::Dockerfile;
-pub use kubernetes::Manifest;
+pub use kubernetes::{Kustomization, Manifest};
 
 /// The systems of a repository.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Systems {
     pub composes: Vec<Compose>,
     /// Kubernetes objects, by path and place.
     pub manifests: Vec<Manifest>,
+    /// Kustomizations, by path.
+    pub kustomizations: Vec<Kustomization>,
     /// Recipes of images, by path.
     pub dockerfiles: Vec<Dockerfile>,
     /// Settings of proxies: nginx and Caddy.
@@ -52,7 +55,6 @@ const ASIDE: &[&str] = &[
     "demo",
     "samples",
     "templates",
-    "charts",
 ];
 
 /// Folders and words of names where Kubernetes objects are kept.
@@ -151,7 +153,15 @@ pub fn wanted(path: &str) -> bool {
     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
     is_chart_template(path)
         || !folders.split('/').any(|folder| ASIDE.contains(&folder))
+            && (!folders.split('/').any(|folder| folder == "charts") || is_plain_in_chart(path))
             && (is_compose(path) || is_dockerfile(path) || is_proxy(path) || is_yaml(path))
+}
+
+/// Tells whether a file in a folder of charts may be an object as it stands: neither what describes a chart or fills it in,
+/// nor a definition of kinds.
+fn is_plain_in_chart(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    is_yaml(path) && !name.starts_with("values") && !name.starts_with("Chart.") && !path.contains("/crds/")
 }
 
 impl Systems {
@@ -176,6 +186,9 @@ impl Systems {
             {
                 let documents = Document::all(id, file, &mut systems.broken);
                 systems.manifests.extend(kubernetes::read(id, file, &documents));
+                if file.name().starts_with("kustomization.") {
+                    systems.kustomizations.extend(kubernetes::kustomization(id, file, &documents));
+                }
             }
         }
         // What a name calls a variant is one only where there is something to lay it over.

@@ -12,6 +12,8 @@ use crate::files::{FileId, Files};
 /// A script that a step runs, and what it does.
 #[derive(Debug)]
 pub(crate) struct OwnScript {
+    /// The file that is nothing else.
+    pub(crate) file: Option<FileId>,
     /// Its text.
     pub(crate) text: String,
     /// What its commands do.
@@ -21,9 +23,11 @@ pub(crate) struct OwnScript {
 /// Returns the scripts of the repository that a step runs by their paths or by their names in `package.json`.
 pub(crate) fn of_step(files: &Files, step: &Step, facts: &StepFacts) -> Vec<OwnScript> {
     let plain = facts.commands.iter().filter(|command| !command.words.is_empty());
-    let found =
-        plain.filter_map(|command| by_path(files, step, command).or_else(|| by_name(files, step, command)));
-    found.map(|text| OwnScript { facts: facts::of_text(&text), text }).collect()
+    let found = plain.filter_map(|command| match by_path(files, step, command) {
+        Some((file, text)) => Some((Some(file), text)),
+        None => by_name(files, step, command).map(|text| (None, text)),
+    });
+    found.map(|(file, text)| OwnScript { file, facts: facts::of_text(&text), text }).collect()
 }
 
 /// Finds a file by its path, as a step sees it.
@@ -38,7 +42,7 @@ fn find(files: &Files, step: &Step, path: &str) -> Option<FileId> {
     files.find(path.trim_start_matches('/'))
 }
 
-fn by_path(files: &Files, step: &Step, command: &Command) -> Option<String> {
+fn by_path(files: &Files, step: &Step, command: &Command) -> Option<(FileId, String)> {
     let shell = matches!(command.program(), "bash" | "sh" | "zsh" | "dash");
     let mut words = command.inner().iter().skip(usize::from(shell)).skip_while(|word| word.starts_with('-'));
     let path = words.next().filter(|path| path.contains(['/', '.']))?;
@@ -47,7 +51,7 @@ fn by_path(files: &Files, step: &Step, command: &Command) -> Option<String> {
     let first = text.lines().next().unwrap_or_default();
     let own = first.starts_with("#!") && (first.ends_with("sh") || first.contains("sh -"));
     let is_shell = own || shell || path.ends_with(".sh") || path.ends_with(".bash");
-    (is_shell && text.len() <= 40_000).then(|| text.to_owned())
+    (is_shell && text.len() <= 40_000).then(|| (file, text.to_owned()))
 }
 
 fn by_name(files: &Files, step: &Step, command: &Command) -> Option<String> {

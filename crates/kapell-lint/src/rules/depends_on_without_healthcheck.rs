@@ -105,6 +105,7 @@ fn check(repository: &Repository, report: &mut Report<'_>) {
             if needed.partial || compose.partial {
                 continue;
             }
+            once::never_done(compose, needed, &waiters, report);
             if let Some(what) = once::ends(needed) {
                 once::unfinished(compose, needed, what, &waiters, report);
             } else if needed.healthcheck {

@@ -65,6 +65,8 @@ pub struct Service {
     pub env: Vec<Word>,
     /// Its command and entry point, as text.
     pub command: String,
+    /// How many containers of it run, where it says so.
+    pub copies: Option<(u32, Span)>,
     /// Whether parts of it stand elsewhere.
     pub partial: bool,
 }
@@ -161,6 +163,10 @@ fn service(document: &Document, folder: &str, name: Word, node: &Node) -> Option
             .map(flat)
             .collect::<Vec<_>>()
             .join(" "),
+        copies: of("deploy")
+            .and_then(|deploy| deploy.get("replicas"))
+            .or_else(|| of("scale"))
+            .and_then(|node| Some((node.text()?.parse().ok()?, document.span(node)))),
         partial: of("extends").is_some(),
     })
     .filter(|_| node.entries().is_some())

@@ -67,6 +67,12 @@ pub enum What {
     Settings(Vec<Box<str>>),
     /// It gives images of others another name or tag: what they are then, with the place of the tag.
     Images(Vec<Word>),
+    /// It sets how many pods another object has.
+    Scaler(Scaler),
+    /// It limits how many pods with these labels may be away at once: how many must stay, where that is a number.
+    Budget(Labels, Option<(u32, Span)>),
+    /// It asks for a volume, with these ways to mount it.
+    Claim(Vec<Box<str>>),
     /// Something else.
     Other,
 }
@@ -96,6 +102,53 @@ pub struct Workload {
     pub whole: Vec<(bool, Box<str>, Span)>,
     /// The labels by which it finds its own pods, and where they stand.
     pub selects: Option<(Labels, Span)>,
+    /// Its containers, those that run before the others too.
+    pub containers: Vec<Container>,
+    /// The volumes that its pods claim by name and may write to, and where they are named.
+    pub claims: Vec<Word>,
+    /// How many pods it has, where it says so.
+    pub replicas: Option<(u32, Span)>,
+    /// When it starts again and again.
+    pub schedule: Option<Schedule>,
+    /// Whether it says on which nodes its pods are.
+    pub placed: bool,
+}
+
+/// A container of a pod.
+#[derive(Debug)]
+pub struct Container {
+    /// Its name.
+    pub name: Word,
+    /// Whether it runs to its end before the others start.
+    pub initial: bool,
+    /// Its command, its arguments and the values of its variables, as text.
+    pub said: String,
+    /// Whether it asks for a share of the processor.
+    pub asks_cpu: bool,
+}
+
+/// When a `CronJob` starts.
+#[derive(Debug)]
+pub struct Schedule {
+    /// The times.
+    pub times: Word,
+    /// What happens while the run before goes on.
+    pub policy: Option<Word>,
+    /// Whether its runs are ended after a while.
+    pub bounded: bool,
+}
+
+/// What sets how many pods another object has.
+#[derive(Debug)]
+pub struct Scaler {
+    /// The kind of that object.
+    pub kind: Box<str>,
+    /// Its name.
+    pub target: Word,
+    /// How many pods it has at least.
+    pub least: u32,
+    /// Whether all that it goes by is the used share of the processor that the pods ask for.
+    pub by_cpu_share: bool,
 }
 
 pub(super) fn read(id: FileId, file: &File, documents: &[Document]) -> Vec<Manifest> {
@@ -130,6 +183,31 @@ fn generated(id: FileId, file: &File, document: &Document) -> Vec<Manifest> {
     let secrets = listed("secretGenerator").iter().filter_map(|node| made(node, true));
     let settings = listed("configMapGenerator").iter().filter_map(|node| made(node, false));
     secrets.chain(settings).chain(renamed(id, file, document)).collect()
+}
+
+/// A kustomization.
+#[derive(Debug)]
+pub struct Kustomization {
+    /// Its file.
+    pub file: FileId,
+    /// Its path.
+    pub path: Box<str>,
+    /// The files and folders that it takes objects from, and patches.
+    pub parts: Vec<Word>,
+}
+
+/// Reads what a kustomization takes from other files.
+///
+/// Source: <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>.
+pub(super) fn kustomization(id: FileId, file: &File, documents: &[Document]) -> Option<Kustomization> {
+    let document = documents.first()?;
+    let listed = |key: &&str| document.words(document.root().get(key));
+    let mut parts: Vec<Word> =
+        ["resources", "bases", "components", "patchesStrategicMerge"].iter().flat_map(listed).collect();
+    let patches = ["patches", "patchesJson6902"].iter().filter_map(|key| document.root().get(key)?.items());
+    let paths = patches.flatten().filter_map(|patch| document.word(patch.get("path")?));
+    parts.extend(paths);
+    Some(Kustomization { file: id, path: (&*file.path).into(), parts })
 }
 
 /// Returns the images that a kustomization gives a tag.
@@ -168,10 +246,19 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
             if let (What::Workload(workload), Some(selector)) = (&mut found, selector) {
                 workload.selects = Some((labels(Some(selector)), document.span(selector)));
             }
+            if let What::Workload(workload) = &mut found {
+                workload.replicas = spec?.get("replicas").and_then(|node| number(document, node));
+            }
             found
         }
         "Job" => workload(document, spec?.get("template")?),
-        "CronJob" => workload(document, spec?.get("jobTemplate")?.get("spec")?.get("template")?),
+        "CronJob" => {
+            let mut found = workload(document, spec?.get("jobTemplate")?.get("spec")?.get("template")?);
+            if let What::Workload(workload) = &mut found {
+                workload.schedule = schedule(document, spec?);
+            }
+            found
+        }
         "Pod" => workload(document, root),
         "Service" => What::Service {
             selector: labels(spec?.get("selector")),
@@ -189,6 +276,14 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
         "SealedSecret" => What::Secret(keys(spec?, &["encryptedData"])),
         "ExternalSecret" => What::Secret(fetched(spec?)),
         "ConfigMap" => What::Settings(keys(root, &["data", "binaryData"])),
+        "HorizontalPodAutoscaler" => What::Scaler(scaler(document, spec?)?),
+        "PodDisruptionBudget" => {
+            let selector = spec?.get("selector").and_then(|selector| selector.get("matchLabels"));
+            What::Budget(labels(selector), spec?.get("minAvailable").and_then(|node| number(document, node)))
+        }
+        "PersistentVolumeClaim" => {
+            What::Claim(document.words(spec?.get("accessModes")).into_iter().map(|mode| mode.text).collect())
+        }
         _ => What::Other,
     };
     // What a controller makes may have a name of its own.
@@ -207,6 +302,54 @@ fn object(id: FileId, file: &File, document: &Document) -> Option<Manifest> {
         name: document.word(made.or_else(|| metadata.get("name"))?)?,
         namespace: metadata.get("namespace").and_then(Node::text).unwrap_or_default().into(),
         what,
+    })
+}
+
+/// Returns what sets how many pods an object has, where that is another object near it.
+#[must_use]
+pub fn scaler_of<'a>(manifests: &'a [Manifest], workload: &Manifest) -> Option<(&'a Manifest, &'a Scaler)> {
+    manifests.iter().find_map(|other| match &other.what {
+        What::Scaler(scaler)
+            if *scaler.kind == *workload.kind.text
+                && *scaler.target == *workload.name
+                && other.shares_namespace(workload) =>
+        {
+            Some((other, scaler))
+        }
+        _ => None,
+    })
+}
+
+/// Reads a number that stands alone.
+fn number(document: &Document, node: &Node) -> Option<(u32, Span)> {
+    Some((node.text()?.parse().ok()?, document.span(node)))
+}
+
+fn schedule(document: &Document, spec: &Node) -> Option<Schedule> {
+    let job = spec.get("jobTemplate").and_then(|template| template.get("spec"));
+    let pod = job.and_then(|job| job.get("template")?.get("spec"));
+    Some(Schedule {
+        times: document.word(spec.get("schedule")?)?,
+        policy: spec.get("concurrencyPolicy").and_then(|policy| document.word(policy)),
+        bounded: [job, pod].iter().flatten().any(|node| node.get("activeDeadlineSeconds").is_some()),
+    })
+}
+
+/// Reads what a `HorizontalPodAutoscaler` is about; one pod is the least that it leaves unless it says otherwise.
+fn scaler(document: &Document, spec: &Node) -> Option<Scaler> {
+    let target = spec.get("scaleTargetRef")?;
+    let metrics = spec.get("metrics").and_then(Node::items).unwrap_or_default();
+    let by_share = |metric: &Node| {
+        let resource = metric.get("resource");
+        resource.and_then(|resource| resource.get("name")?.text()) == Some("cpu")
+            && resource.and_then(|resource| resource.get("target")?.get("averageUtilization")).is_some()
+    };
+    let old = spec.get("targetCPUUtilizationPercentage").is_some();
+    Some(Scaler {
+        kind: target.get("kind")?.text()?.into(),
+        target: document.word(target.get("name")?)?,
+        least: spec.get("minReplicas").and_then(|node| number(document, node)).map_or(1, |(least, _)| least),
+        by_cpu_share: old && metrics.is_empty() || !metrics.is_empty() && metrics.iter().all(by_share),
     })
 }
 
@@ -303,7 +446,16 @@ fn workload(document: &Document, template: &Node) -> What {
             found.probes.extend(port.and_then(|port| document.word(port)));
         }
     }
-    for container in listed("containers").iter().chain(listed("initContainers")) {
+    let all = || {
+        let pods = listed("containers").iter().map(|container| (container, false));
+        pods.chain(listed("initContainers").iter().map(|container| (container, true)))
+    };
+    found.containers = all().filter_map(|(node, initial)| container(document, node, initial)).collect();
+    found.placed = ["affinity", "nodeSelector", "nodeName"]
+        .iter()
+        .any(|key| spec.is_some_and(|spec| spec.get(key).is_some()));
+    found.claims = claims(document, listed("volumes"), &all().map(|(node, _)| node).collect::<Vec<_>>());
+    for (container, _) in all() {
         for given in container.get("envFrom").and_then(Node::items).unwrap_or_default() {
             for (key, secret) in [("secretRef", true), ("configMapRef", false)] {
                 let Some(given) = given.get(key) else { continue };
@@ -323,6 +475,39 @@ fn workload(document: &Document, template: &Node) -> What {
         picked(document, volume, &mut found);
     }
     What::Workload(found)
+}
+
+fn container(document: &Document, node: &Node, initial: bool) -> Option<Container> {
+    let listed = |key| node.get(key).and_then(Node::items).unwrap_or_default();
+    let words = ["command", "args"].into_iter().flat_map(listed).filter_map(Node::text);
+    let values = listed("env").iter().filter_map(|variable| variable.get("value")?.text());
+    let asked = |kind: &str| node.get("resources").and_then(|asked| asked.get(kind)?.get("cpu")).is_some();
+    Some(Container {
+        name: document.word(node.get("name")?)?,
+        // One that is started again when it ends goes on beside the others.
+        initial: initial && node.get("restartPolicy").is_none(),
+        said: words.chain(values).collect::<Vec<_>>().join(" "),
+        // A limit without a request is one.
+        asks_cpu: asked("requests") || asked("limits"),
+    })
+}
+
+/// Returns the claims among the volumes of a pod that some container may write to.
+fn claims(document: &Document, volumes: &[Node], containers: &[&Node]) -> Vec<Word> {
+    let mounts = || containers.iter().flat_map(|node| node.get("volumeMounts")?.items()).flatten();
+    let written = |name: &str| {
+        mounts().any(|mount| {
+            mount.get("name").and_then(Node::text) == Some(name)
+                && mount.get("readOnly").and_then(Node::text) != Some("true")
+        })
+    };
+    let claim = |volume: &Node| {
+        let claim = volume.get("persistentVolumeClaim")?;
+        let only_read = claim.get("readOnly").and_then(Node::text) == Some("true");
+        let written = !only_read && written(volume.get("name")?.text()?);
+        document.word(claim.get("claimName")?).filter(|_| written)
+    };
+    volumes.iter().filter_map(claim).collect()
 }
 
 /// Reads which secrets and settings a volume is made of, unless the pod may do without.

@@ -158,6 +158,34 @@ pub(super) fn unfinished(
     draft.done();
 }
 
+/// What is started again whenever it ends never is done, so that who waits for its end either waits for ever or goes on while
+/// it runs again.
+///
+/// Source: `restart` and `depends_on` in <https://docs.docker.com/reference/compose-file/services/>: `always` restarts the
+/// container until its removal.
+pub(super) fn never_done(
+    compose: &Compose,
+    needed: &Service,
+    waiters: &[Waiter<'_>],
+    report: &mut Report<'_>,
+) {
+    let until_done =
+        |condition: Option<&Word>| condition.is_some_and(|word| &**word == "service_completed_successfully");
+    let mut waiting = waiters.iter().filter(|(_, _, condition)| until_done(*condition));
+    let Some((service, name, _)) = waiting.next().filter(|_| needed.always) else { return };
+    let message = format!(
+        "`{}` waits until `{}` is done, but that is started again whenever it ends",
+        &*service.name, &**name
+    );
+    let hint = format!("give `{}` a `restart: on-failure` or `no`", &*needed.name);
+    let mut draft = report.add(compose.file, name.span, message).severity(Severity::High).hint(hint);
+    draft = draft.also(compose.file, needed.name.span, "this is always restarted");
+    for (service, name, _) in waiting {
+        draft = draft.also(compose.file, name.span, format!("`{}` too", &*service.name));
+    }
+    draft.done();
+}
+
 /// Tells whether a service starts beside a migration. What runs once itself, looks only, or waits by its own command, may.
 fn is_early_for_schema(service: &Service, condition: Option<&Word>) -> bool {
     // What fails on the schema of before is started again; what serves may answer by it.

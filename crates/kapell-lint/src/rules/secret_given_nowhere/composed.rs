@@ -9,7 +9,7 @@ use crate::{
     github::{Flow, script::Command},
     repository::Repository,
     rule::Report,
-    systems::Compose,
+    systems::{Compose, started},
 };
 
 /// Verbs of compose that read the whole file, and so need all that it asks for.
@@ -17,9 +17,6 @@ const READS: &[&str] = &["up", "run", "create", "build", "start", "pull", "confi
 
 /// Those that start services.
 const RUNS: &[&str] = &["up", "run", "create", "start"];
-
-/// Names that compose takes where no file is named, in its own order.
-const DEFAULTS: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// Words of what may set variables that no text shows.
 const OPAQUE: &[&str] = &[
@@ -81,49 +78,16 @@ struct Start<'a> {
     command: &'a Command,
 }
 
-/// Returns what a command hands to compose.
-fn of_compose(command: &Command) -> Option<Vec<&str>> {
-    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
-    match words.as_slice() {
-        ["docker" | "podman", "compose", rest @ ..] | ["docker-compose" | "podman-compose", rest @ ..] => {
-            Some(rest.to_vec())
-        }
-        _ => None,
-    }
-}
-
 /// Returns the compose files that a command starts.
 fn started<'a>(repository: &'a Repository, start: &Start<'_>) -> Vec<&'a Compose> {
     let Start { flow, at, step, command } = start;
-    let Some(rest) = of_compose(command) else { return Vec::new() };
+    let Some(rest) = started::of_compose(command) else { return Vec::new() };
     let own = |word: &&str| ["--env-file", "--project-directory"].iter().any(|known| word.starts_with(known));
     if rest.iter().any(own) || !rest.iter().any(|word| READS.contains(word)) {
         return Vec::new();
     }
-    let folder = step.folder.as_ref().or(flow.model.jobs[*at].folder.as_ref());
-    let Some(folder) = folder.map_or(Some(""), |folder| folder.literal()) else { return Vec::new() };
-    let folder = folder.trim_start_matches("./").trim_end_matches('/');
-    // Whoever goes elsewhere first starts another file.
-    if step.script().contains("cd ") || flow.text.contains("COMPOSE_FILE") {
-        return Vec::new();
-    }
-    let flags = rest.iter().enumerate().filter(|(_, word)| matches!(**word, "-f" | "--file"));
-    let spaced = flags.filter_map(|(at, _)| rest.get(at + 1).copied());
-    let tied = rest.iter().filter_map(|word| word.strip_prefix("--file="));
-    let named: Vec<&str> = spaced.chain(tied).collect();
-    let find = |name: &str| {
-        let path = if folder.is_empty() {
-            name.trim_start_matches("./").to_owned()
-        } else {
-            format!("{folder}/{name}")
-        };
-        repository.systems.composes.iter().find(|compose| *compose.path == *path)
-    };
-    if named.is_empty() {
-        DEFAULTS.iter().find_map(|name| find(name)).into_iter().collect()
-    } else {
-        named.into_iter().filter_map(find).collect()
-    }
+    let files = started::files(&repository.systems, (flow, *at, step), &rest);
+    files.into_iter().flatten().collect()
 }
 
 /// Something that a compose file asks for.
@@ -141,7 +105,7 @@ fn lacking(repository: &Repository, compose: &Compose, start: &Start<'_>) -> Vec
     let file = &repository.files[compose.file];
     let folder = compose.path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let text = around(start);
-    let rest = of_compose(start.command).unwrap_or_default();
+    let rest = started::of_compose(start.command).unwrap_or_default();
     let runs = rest.iter().any(|word| RUNS.contains(word));
     // Of services that are not started it is not asked for files.
     let whole =

@@ -1,0 +1,145 @@
+//! Copies of pods, and runs of a `CronJob`.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Severity};
+
+use super::Alone;
+use crate::{
+    files::FileId,
+    repository::Repository,
+    rule::Report,
+    systems::{
+        Manifest, Word,
+        kubernetes::{Schedule, What, Workload, scaler_of},
+    },
+};
+
+pub(super) fn check(repository: &Repository, report: &mut Report<'_>) {
+    for manifest in &repository.systems.manifests {
+        let What::Workload(workload) = &manifest.what else { continue };
+        if let Some(schedule) = &workload.schedule {
+            overlaps(manifest, workload, schedule, report);
+        }
+        let Some((copies, file, span)) = copies(repository, manifest, workload) else { continue };
+        alone(manifest, workload, (copies, file, span), report);
+        for claim in workload.claims.iter().filter(|_| !workload.placed) {
+            one_volume(repository, (manifest, workload), claim, (copies, file, span), report);
+        }
+    }
+}
+
+/// Returns how many pods an object has at least, where they are several, and where that stands.
+fn copies(repository: &Repository, manifest: &Manifest, workload: &Workload) -> Option<(u32, FileId, Span)> {
+    if !matches!(&*manifest.kind.text, "Deployment" | "StatefulSet" | "ReplicaSet") {
+        return None;
+    }
+    let scaled = scaler_of(&repository.systems.manifests, manifest);
+    let scaled = scaled.map(|(other, scaler)| (scaler.least, other.file, scaler.target.span));
+    let own = workload.replicas.map(|(copies, span)| (copies, manifest.file, span));
+    own.filter(|(copies, ..)| *copies > 1).or(scaled).filter(|(copies, ..)| *copies > 1)
+}
+
+/// Tells of a scheduler or a migration in each of several pods.
+fn alone(
+    manifest: &Manifest,
+    workload: &Workload,
+    (copies, file, span): (u32, FileId, Span),
+    report: &mut Report<'_>,
+) {
+    let of_container = |(name, said): (&Word, &str)| Some((name.span, Alone::of(said)?));
+    let containers = workload.containers.iter().map(|one| (&one.name, &*one.said));
+    let Some((name, alone)) = containers.filter_map(of_container).next() else { return };
+    let message = format!("`{}` runs in {copies} copies, and {}", &*manifest.name, alone.why());
+    report
+        .add(manifest.file, name, message)
+        .severity(alone.severity())
+        .confidence(alone.confidence())
+        .also(file, span, "so many copies")
+        .hint(alone.hint())
+        .done();
+}
+
+/// Tells of several pods that write to one volume which a single node may mount. On other nodes they never start.
+///
+/// Source: <https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes>.
+fn one_volume(
+    repository: &Repository,
+    (manifest, workload): (&Manifest, &Workload),
+    claim: &Word,
+    (copies, file, span): (u32, FileId, Span),
+    report: &mut Report<'_>,
+) {
+    let mut claims = repository.systems.manifests.iter().filter_map(|other| match &other.what {
+        What::Claim(modes) if other.shares_namespace(manifest) && *other.name == **claim => {
+            Some((other, modes))
+        }
+        _ => None,
+    });
+    let (Some((other, modes)), None) = (claims.next(), claims.next()) else { return };
+    let single = |mode: &str| matches!(mode, "ReadWriteOnce" | "ReadWriteOncePod");
+    if modes.is_empty() || !modes.iter().all(|mode| single(mode)) {
+        return;
+    }
+    let sqlite = workload.containers.iter().any(|one| is_sqlite(&one.said));
+    let writes = if sqlite { ", and all of them write to one SQLite file" } else { "" };
+    let message = format!(
+        "{copies} pods of `{}` share the volume `{}`, which one node may mount: on others they never start{writes}",
+        &*manifest.name, &**claim
+    );
+    report
+        .add(manifest.file, claim.span, message)
+        .severity(if sqlite { Severity::High } else { Severity::Medium })
+        .also(other.file, other.name.span, "`ReadWriteOnce`")
+        .also(file, span, "so many pods")
+        .hint("run one pod with `strategy: Recreate`, or give each its own volume by a StatefulSet")
+        .done();
+}
+
+fn is_sqlite(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    [".sqlite", "sqlite:", ".db", "sqlite3"].iter().any(|word| said.contains(word))
+}
+
+/// The most minutes between two runs of which one that writes may well take longer.
+const OFTEN_MINUTES: u32 = 15;
+
+/// Words of commands that write to what the next run writes to as well.
+const WRITES: &[&str] = &["sync", "backup", "pg_dump", "mysqldump", "import", "reindex", "--write", "ingest"];
+
+/// Tells of a `CronJob` that starts every few minutes, writes, and is started again while it runs.
+///
+/// Source: `concurrencyPolicy` in <https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/>; `Allow` is what
+/// holds where there is none.
+fn overlaps(manifest: &Manifest, workload: &Workload, schedule: &Schedule, report: &mut Report<'_>) {
+    let allows = schedule.policy.as_ref().is_none_or(|policy| &**policy == "Allow");
+    let Some(minutes) = minutes_between(&schedule.times).filter(|_| allows && !schedule.bounded) else {
+        return;
+    };
+    let said = || workload.containers.iter().map(|one| one.said.to_ascii_lowercase());
+    let locked = said().any(|said| ["flock", "lock", "timeout "].iter().any(|word| said.contains(word)));
+    let writes = said().any(|said| WRITES.iter().any(|word| said.contains(word)));
+    // Whoever writes out that runs may overlap has thought of it, unless both write to one volume.
+    let unsafe_here = !workload.claims.is_empty() || writes && schedule.policy.is_none();
+    if minutes > OFTEN_MINUTES || locked || !unsafe_here {
+        return;
+    }
+    let message = format!(
+        "`{}` starts every {minutes} minutes, also while the run before goes on: both write at once",
+        &*manifest.name
+    );
+    let span = schedule.policy.as_ref().map_or(schedule.times.span, |policy| policy.span);
+    report
+        .add(manifest.file, span, message)
+        .severity(Severity::Medium)
+        .confidence(Confidence::Medium)
+        .hint("set `concurrencyPolicy: Forbid`")
+        .done();
+}
+
+/// Reads how many minutes there are between two starts: `*/5 * * * *`.
+fn minutes_between(times: &str) -> Option<u32> {
+    let mut fields = times.split_whitespace();
+    let first = fields.next()?;
+    let every = if first == "*" { 1 } else { first.strip_prefix("*/")?.parse().ok()? };
+    (fields.next()? == "*").then_some(every)
+}

@@ -1,0 +1,157 @@
+//! Two objects that do not agree on how many pods there may be.
+
+use kapell_spec::finding::Span;
+use kapell_view::audit::{Confidence, Severity};
+
+use crate::{
+    repository::{Depth, Repository},
+    rule::{AntiPattern, Focus, Group, Report, Rule},
+    systems::{
+        Manifest,
+        kubernetes::{Labels, Scaler, What, Workload, scaler_of},
+    },
+};
+
+/// See `docs/rules/replica-conflict.md`.
+pub(super) static RULE: Rule = Rule {
+    name: "replica-conflict",
+    summary: "two objects do not agree on how many pods there may be",
+    group: Group::CrossSystem,
+    anti_pattern: Some(AntiPattern::Coupling),
+    focus: Focus::Conflicts,
+    severity: Severity::Medium,
+    confidence: Confidence::High,
+    depth: Depth::Deep,
+    page: include_str!("../../docs/rules/replica-conflict.md"),
+    check,
+};
+
+fn check(repository: &Repository, report: &mut Report<'_>) {
+    for manifest in &repository.systems.manifests {
+        match &manifest.what {
+            What::Budget(selector, Some((least, span))) => {
+                undrainable(repository, manifest, (selector, *least, *span), report);
+            }
+            What::Scaler(scaler) => {
+                set_back(repository, manifest, scaler, report);
+                without_share(repository, manifest, scaler, report);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn workloads(repository: &Repository) -> impl Iterator<Item = (&Manifest, &Workload)> {
+    repository.systems.manifests.iter().filter_map(|manifest| match &manifest.what {
+        What::Workload(workload) => Some((manifest, workload)),
+        _ => None,
+    })
+}
+
+/// Tells of a budget that lets none of several pods go, so that no node can be drained.
+///
+/// Source: <https://kubernetes.io/docs/tasks/run-application/configure-pdb/>.
+fn undrainable(
+    repository: &Repository,
+    manifest: &Manifest,
+    (selector, least, span): (&Labels, u32, Span),
+    report: &mut Report<'_>,
+) {
+    let fits = |(other, workload): &(&Manifest, &Workload)| {
+        other.is_beside(manifest)
+            && !selector.is_empty()
+            && selector.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
+    };
+    let mut chosen = workloads(repository).filter(fits);
+    let (Some((other, workload)), None) = (chosen.next(), chosen.next()) else { return };
+    let Some((copies, place)) = workload.replicas.filter(|(copies, _)| *copies > 1 && least >= *copies)
+    else {
+        return;
+    };
+    // Another folder may set another number.
+    let same = |(one, _): &(&Manifest, &Workload)| {
+        one.name.text == other.name.text && one.kind.text == other.kind.text
+    };
+    let changed = replicas_elsewhere(repository) || workloads(repository).filter(same).count() > 1;
+    if changed || scaler_of(&repository.systems.manifests, other).is_some() {
+        return;
+    }
+    let message = format!(
+        "{least} pods of `{}` have to stay, and there are {copies}: none may go, and no node can be drained",
+        &*other.name
+    );
+    let hint = format!("ask for {} at most, or for `maxUnavailable: 1`", copies - 1);
+    report.add(manifest.file, span, message).also(other.file, place, "so many there are").hint(hint).done();
+}
+
+/// Tells whether a kustomization sets how many pods something has.
+fn replicas_elsewhere(repository: &Repository) -> bool {
+    let mut all = repository.systems.kustomizations.iter();
+    all.any(|one| repository.files[one.file].text.contains("replicas"))
+}
+
+/// Tells of an object that says itself how many pods it has, so that each time it is applied what an autoscaler did is undone.
+///
+/// Source: "Migrating Deployments and StatefulSets to horizontal autoscaling" in
+/// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>.
+fn set_back(repository: &Repository, manifest: &Manifest, scaler: &Scaler, report: &mut Report<'_>) {
+    let target = |(other, _): &(&Manifest, &Workload)| {
+        *other.kind.text == *scaler.kind && *other.name == *scaler.target && other.is_beside(manifest)
+    };
+    let Some((other, workload)) = workloads(repository).find(target) else { return };
+    let Some((copies, place)) = workload.replicas else { return };
+    let kept = repository.files.iter().any(|(_, file)| file.text.contains("ignoreDifferences"));
+    let applied = repository.github.flows.iter().any(|flow| {
+        flow.text.contains("kubectl") && flow.text.contains(" apply ")
+            || flow.text.contains("kustomize build")
+    });
+    if kept || !applied {
+        return;
+    }
+    let message = format!(
+        "`{}` is set back to {copies} pods each time it is applied, whatever its autoscaler has made of it",
+        &*other.name
+    );
+    report
+        .add(other.file, place, message)
+        .also(manifest.file, scaler.target.span, "the autoscaler")
+        .hint("leave `replicas` out, as the autoscaler sets it")
+        .done();
+}
+
+/// Tells of an autoscaler that goes by the used share of what pods ask for, where a container asks for nothing: it never acts.
+///
+/// Source: "How does a HorizontalPodAutoscaler work?" in
+/// <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>.
+fn without_share(repository: &Repository, manifest: &Manifest, scaler: &Scaler, report: &mut Report<'_>) {
+    let target = |(other, _): &(&Manifest, &Workload)| {
+        *other.kind.text == *scaler.kind && *other.name == *scaler.target && other.shares_namespace(manifest)
+    };
+    let mut targets = workloads(repository).filter(target);
+    // Several of one name are laid over each other.
+    let (Some((other, workload)), None) = (targets.next(), targets.next()) else { return };
+    let filled = repository.systems.manifests.iter().any(|one| {
+        matches!(&*one.kind.text, "LimitRange" | "VerticalPodAutoscaler") && one.shares_namespace(manifest)
+    });
+    let patched = repository
+        .systems
+        .kustomizations
+        .iter()
+        .any(|one| repository.files[one.file].text.contains("resources/"));
+    let mut running = workload.containers.iter().filter(|one| !one.initial);
+    let Some(container) = running.find(|one| !one.asks_cpu).filter(|_| scaler.by_cpu_share) else { return };
+    if filled || patched {
+        return;
+    }
+    let message = format!(
+        "`{}` asks for no share of the processor, by which the autoscaler of `{}` goes: it never scales",
+        &*container.name, &*other.name
+    );
+    report
+        .add(manifest.file, scaler.target.span, message)
+        .severity(Severity::High)
+        .confidence(Confidence::High)
+        .also(other.file, container.name.span, "this container")
+        .hint("set `resources.requests.cpu` of each container")
+        .done();
+}

@@ -1,0 +1,50 @@
+//! Which compose files a command of a workflow is about.
+
+use kapell_spec::github::Step;
+
+use super::{Compose, Systems};
+use crate::github::{Flow, script::Command};
+
+/// Names that compose takes where no file is named, in its own order.
+const DEFAULTS: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
+
+/// Returns what a command hands to compose.
+pub(crate) fn of_compose(command: &Command) -> Option<Vec<&str>> {
+    let words: Vec<&str> = command.inner().iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["docker" | "podman", "compose", rest @ ..] | ["docker-compose" | "podman-compose", rest @ ..] => {
+            Some(rest.to_vec())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the compose files that a command is about by what it hands to compose: each one that it names, where it is one of
+/// the repository, else the one that compose takes by itself. Nothing where another folder or variable may name others.
+pub(crate) fn files<'a>(
+    systems: &'a Systems,
+    (flow, job, step): (&Flow, usize, &Step),
+    rest: &[&str],
+) -> Vec<Option<&'a Compose>> {
+    let folder = step.folder.as_ref().or(flow.model.jobs[job].folder.as_ref());
+    let Some(folder) = folder.map_or(Some(""), |folder| folder.literal()) else { return Vec::new() };
+    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    // Whoever goes elsewhere first starts another file.
+    if step.script().contains("cd ") || flow.text.contains("COMPOSE_FILE") {
+        return Vec::new();
+    }
+    let flags = rest.iter().enumerate().filter(|(_, word)| matches!(**word, "-f" | "--file"));
+    let spaced = flags.filter_map(|(at, _)| rest.get(at + 1).copied());
+    let tied = rest.iter().filter_map(|word| word.strip_prefix("--file="));
+    let named: Vec<&str> = spaced.chain(tied).collect();
+    let find = |name: &str| {
+        let name = name.trim_start_matches("./");
+        let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        systems.composes.iter().find(|compose| *compose.path == *path)
+    };
+    if named.is_empty() {
+        DEFAULTS.iter().find_map(|name| find(name)).map(Some).into_iter().collect()
+    } else {
+        named.into_iter().map(find).collect()
+    }
+}
